@@ -1,0 +1,1 @@
+"""From a captured session to money owed to named parties. Knows no HTTP and no PSP."""

@@ -1,0 +1,1 @@
+"""Dated clearing calendars, each row with its source."""

@@ -1,0 +1,1 @@
+"""Dated VAT and FX rates, each row with its source."""

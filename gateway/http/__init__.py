@@ -1,0 +1,1 @@
+"""The HTTP edge of the capture API: parse, one service call, map the result."""

@@ -1,0 +1,1 @@
+"""Outbound webhooks: events, signing, delivery, retries."""

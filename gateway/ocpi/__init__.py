@@ -1,0 +1,1 @@
+"""The OCPI edge toward CPOs: versions, credentials, locations, tariffs, sessions, CDRs, tokens."""

@@ -1,0 +1,1 @@
+"""The single capture: state machine, phases, rails and the PSP port."""

@@ -1,0 +1,1 @@
+"""Plug & Charge: bytes and values in, a verdict out. Knows no HTTP."""
