@@ -4,8 +4,20 @@ ClearingError                     a rule of this domain was broken by the input;
 ├── UnknownCurrencyError          not an ISO 4217 code this house settles
 ├── CurrencyMismatchError         two currencies met in one operation
 ├── InvalidAmountError            an amount, weight or rate outside its bounds
+├── InvalidSessionError           a captured session contradicts itself
+├── InvalidPartyError             a party's data is missing or contradicts itself
+├── InvalidAgreementError         an agreement that can't clear, with the path of the field
+├── UnclearableError              one session can't be cleared; it is parked with this reason
+├── RateUnavailableError          no exchange or VAT rate for that day, or only one that is too old
+├── CalendarExhaustedError        the dated calendar file doesn't reach that day
+├── ClosedPeriodError             a booking before the instant up to which the books are closed
+├── StateConflictError            a record was not in the state that the step needs
+├── InvalidDocumentError          an invoice that may not be issued
 └── InvariantViolation            a bug: what must always hold does not
 """
+
+from datetime import datetime
+from uuid import UUID
 
 
 class ClearingError(Exception):
@@ -29,6 +41,61 @@ class CurrencyMismatchError(ClearingError):
 
 class InvalidAmountError(ClearingError):
     """An amount, weight or rate outside its bounds."""
+
+
+class InvalidSessionError(ClearingError):
+    """A captured session that contradicts itself."""
+
+    def __init__(self, session_id: UUID, detail: str) -> None:
+        super().__init__(f"session {session_id}: {detail}")
+        self.session_id = session_id
+
+
+class InvalidPartyError(ClearingError):
+    """A party whose data is missing or contradicts itself."""
+
+    def __init__(self, party_id: str, detail: str) -> None:
+        super().__init__(f"party {party_id!r}: {detail}")
+        self.party_id = party_id
+
+
+class InvalidAgreementError(ClearingError):
+    """An agreement that can't clear; `path` is the JSON path of the field to mend."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        super().__init__(f"agreement {path}: {detail}")
+        self.path = path
+
+
+class UnclearableError(ClearingError):
+    """One session that can't be cleared; `reason` is a stable code, the text says how to mend it."""
+
+    def __init__(self, reason: str, detail: str) -> None:
+        super().__init__(detail)
+        self.reason = reason
+
+
+class RateUnavailableError(ClearingError):
+    """No rate for that day, or only one that is too old to be used."""
+
+
+class CalendarExhaustedError(ClearingError):
+    """The dated calendar file doesn't reach that day."""
+
+
+class ClosedPeriodError(ClearingError):
+    """A booking before the instant up to which the books are closed."""
+
+    def __init__(self, *, at: datetime, closed_until: datetime) -> None:
+        super().__init__(f"{at.isoformat()} is closed: the books are shut up to {closed_until.isoformat()}")
+
+
+class StateConflictError(ClearingError):
+    """A record was not in the state that the step needs."""
+
+
+class InvalidDocumentError(ClearingError):
+    """An invoice that may not be issued."""
 
 
 class InvariantViolation(ClearingError):  # noqa: N818 - it names a bug, not an error of the caller

@@ -1,0 +1,41 @@
+"""What clearing needs from outside: a rail that pays, a source of exchange rates, a way to price again.
+
+Owns: the Protocols. Must not know: who implements them.
+"""
+
+from collections.abc import Sequence
+from datetime import date
+from typing import Protocol
+
+from clearing.disbursement import Disbursement, RailOutcome
+from clearing.fx import ReferenceRate
+from clearing.reprice import Repriced
+from clearing.session import CapturedSession
+
+
+class DisbursementRail(Protocol):
+    """Moves money to a party. Implemented by the gateway over the PSP; a fake in tests."""
+
+    async def pay(self, disbursement: Disbursement) -> RailOutcome:
+        """Pay once, keyed by `end_to_end_id`: asked twice, it must answer the same and pay once. Never raises on refusal."""
+        ...
+
+    async def find(self, disbursement: Disbursement) -> RailOutcome:
+        """What became of an earlier `pay`; OutcomeUnknown as long as the rail can't say."""
+        ...
+
+
+class FxSource(Protocol):
+    """Publishes reference rates, for example from the ECB's daily file."""
+
+    async def rates(self, *, since: date) -> Sequence[ReferenceRate]:
+        """Every published rate from `since` on."""
+        ...
+
+
+class Repricer(Protocol):
+    """Prices a captured session again from its stored originals."""
+
+    def __call__(self, session: CapturedSession) -> Repriced:
+        """The price by the frozen tariff. Raises UnclearableError with the reason where it can't be had."""
+        ...
