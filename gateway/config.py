@@ -1,0 +1,265 @@
+"""Settings: one frozen object, read once from a file, from secret files and from the environment.
+
+Owns every knob an operator has, its default and its check. Must not know who uses a setting.
+
+A setting `port` is read, weakest first, from `port = 8080` in the TOML file that NETWORKCORE_CONFIG names,
+from the file that NETWORKCORE_PORT_FILE names (for secrets), and from NETWORKCORE_PORT. `DATABASE_URL` is
+read as well, below NETWORKCORE_DATABASE_URL. A missing, wrong or unknown setting is a ConfigurationError of
+one line that names it; values of secrets never appear.
+"""
+
+import difflib
+import tomllib
+from collections.abc import Mapping
+from enum import StrEnum
+from pathlib import Path
+from typing import Annotated, Any, Final, Self
+from urllib.parse import urlsplit
+
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
+from typing_extensions import override
+
+from gateway.errors import ConfigurationError
+
+PREFIX: Final = "NETWORKCORE_"
+_CONFIG: Final = f"{PREFIX}CONFIG"
+_FILE_SUFFIX: Final = "_FILE"
+_MAX_SECRET_FILE_BYTES: Final = 65_536
+_MIN_SECRET_LENGTH: Final = 16
+
+
+class Environment(StrEnum):
+    """What the money is: play money of the sandbox, or real."""
+
+    SANDBOX = "sandbox"
+    PRODUCTION = "production"
+
+
+class ClockSource(StrEnum):
+    """Where business time comes from."""
+
+    SYSTEM = "system"
+    MARKET = "market"
+
+
+class LogFormat(StrEnum):
+    """How a log line is written."""
+
+    JSON = "json"
+    CONSOLE = "console"
+
+
+class LogLevel(StrEnum):
+    """The least severe line that is written."""
+
+    DEBUG = "debug"
+    INFO = "info"
+    WARNING = "warning"
+    ERROR = "error"
+
+
+def _http_url(text: str) -> str:
+    parts = urlsplit(text)
+    if parts.scheme not in {"http", "https"} or not parts.hostname or parts.query or parts.fragment:
+        raise ValueError("expected an http or https URL such as https://gateway.example")
+    return text.rstrip("/")
+
+
+def _database_url(secret: SecretStr) -> SecretStr:
+    # Not urlsplit: its errors repeat the address, password included.
+    if not secret.get_secret_value().startswith(("postgresql://", "postgres://")):
+        raise ValueError("expected a URL such as postgresql://user@host:5432/name")
+    return secret
+
+
+def _long_secret(secret: SecretStr) -> SecretStr:
+    if len(secret.get_secret_value()) < _MIN_SECRET_LENGTH:
+        raise ValueError(f"expected at least {_MIN_SECRET_LENGTH} characters")
+    return secret
+
+
+HttpUrl = Annotated[str, AfterValidator(_http_url)]
+DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
+LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
+
+
+class Settings(BaseSettings):
+    """Everything an operator can set, units as the names say. Build it with `load_settings`."""
+
+    model_config = SettingsConfigDict(frozen=True, extra="forbid", hide_input_in_errors=True)
+
+    database_url: DatabaseUrl = Field(description="PostgreSQL 18, postgresql://user@host:5432/name")
+    psp_api_key: SecretStr = Field(min_length=8, description="secret key of the payment service provider")
+    psp_webhook_secret: SecretStr = Field(
+        min_length=8, description="signing secret of the provider's webhooks"
+    )
+    psp_base_url: HttpUrl | None = Field(
+        None, description="the sandbox's address; unset means the provider's own"
+    )
+    psp_timeout_seconds: float = Field(
+        20.0, gt=0, le=80, description="after it the outcome of a call is unknown"
+    )
+    environment: Environment = Field(Environment.SANDBOX, description="sandbox or production")
+    clock: ClockSource = Field(
+        ClockSource.SYSTEM, description="system, or market for a simulated business day"
+    )
+
+    host: str = Field("127.0.0.1", min_length=1, description="address that serve listens on")
+    port: int = Field(8080, ge=0, le=65_535, description="port that serve listens on; 0 takes a free one")
+    public_url: HttpUrl | None = Field(None, description="how others reach us; unset means http://host:port")
+    request_timeout_seconds: float = Field(30.0, gt=0, le=300)
+    max_body_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)
+    shutdown_grace_seconds: float = Field(
+        20.0, gt=0, le=300, description="time to finish what is held at a stop"
+    )
+    admin_api_key: LongSecret | None = Field(None, description="becomes the platform's first API key")
+
+    workers_in_process: bool = Field(
+        default=False, description="serve runs the workers too, for small installations"
+    )
+    worker_lanes: int = Field(8, ge=1, le=64, description="lanes that one worker process works at once")
+    worker_batch_size: int = Field(
+        500, ge=1, le=10_000, description="sessions cleared in one transaction at most"
+    )
+    worker_poll_ms: int = Field(200, ge=10, le=60_000, description="pause of an idle lane")
+    worker_lease_seconds: int = Field(60, ge=5, le=3600, description="after it another worker may take over")
+
+    database_pool_min: int = Field(2, ge=0, le=500)
+    database_pool_max: int = Field(10, ge=1, le=500)
+    database_connect_timeout_seconds: float = Field(10.0, gt=0, le=120)
+    database_statement_timeout_ms: int = Field(30_000, ge=100, le=3_600_000)
+
+    log_format: LogFormat = Field(LogFormat.JSON, description="json or console")
+    log_level: LogLevel = Field(LogLevel.INFO, description="debug, info, warning or error")
+
+    @classmethod
+    @override
+    def settings_customise_sources(
+        cls,
+        settings_cls: type[BaseSettings],
+        init_settings: PydanticBaseSettingsSource,
+        env_settings: PydanticBaseSettingsSource,
+        dotenv_settings: PydanticBaseSettingsSource,
+        file_secret_settings: PydanticBaseSettingsSource,
+    ) -> tuple[PydanticBaseSettingsSource, ...]:
+        """Take only what `load_settings` gathered, so that the order and the errors are ours."""
+        return (init_settings,)
+
+    @model_validator(mode="after")
+    def _consistent(self) -> Self:
+        if self.database_pool_min > self.database_pool_max:
+            raise ValueError("NETWORKCORE_DATABASE_POOL_MIN is above NETWORKCORE_DATABASE_POOL_MAX")
+        if self.environment is Environment.PRODUCTION:
+            if self.clock is not ClockSource.SYSTEM:
+                raise ValueError("NETWORKCORE_CLOCK must be system in production")
+            if self.psp_base_url is not None and not self.psp_base_url.startswith("https://"):
+                raise ValueError("NETWORKCORE_PSP_BASE_URL must be https in production")
+            if self.public_url is None or not self.public_url.startswith("https://"):
+                raise ValueError("NETWORKCORE_PUBLIC_URL must be set and https in production")
+        return self
+
+    @property
+    def base_url(self) -> str:
+        """How others reach this gateway: `public_url`, else http://host:port."""
+        return self.public_url or f"http://{self.host}:{self.port}"
+
+
+def load_settings(environ: Mapping[str, str]) -> Settings:
+    """Return the settings that the file, the secret files and `environ` give.
+
+    Raises:
+        ConfigurationError: a setting is missing, wrong or unknown, or a named file can't be read. One line.
+    """
+    values = _from_file(environ) | _from_environment(environ)
+    try:
+        return Settings(**values)
+    except ValidationError as error:
+        raise ConfigurationError(_one_line(error)) from None
+
+
+def load_database_url(environ: Mapping[str, str]) -> str:
+    """Return the database's URL alone, for commands that need nothing else.
+
+    Raises:
+        ConfigurationError: it is missing or wrong, or a named file can't be read.
+    """
+    values = _from_file(environ) | _from_environment(environ)
+    value = values.get("database_url")
+    if not isinstance(value, str) or not value:
+        raise ConfigurationError("DATABASE_URL is missing: set it, or NETWORKCORE_DATABASE_URL_FILE")
+    try:
+        return _database_url(SecretStr(value)).get_secret_value()
+    except ValueError as error:
+        raise ConfigurationError(f"DATABASE_URL is wrong: {error}") from None
+
+
+def _from_file(environ: Mapping[str, str]) -> dict[str, Any]:
+    name = environ.get(_CONFIG)
+    if not name:
+        return {}
+    try:
+        values = tomllib.loads(Path(name).read_text(encoding="utf-8"))
+    except OSError as error:
+        raise ConfigurationError(f"{_CONFIG} names {name}, which can't be read: {error.strerror}") from None
+    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
+        raise ConfigurationError(f"{_CONFIG} names {name}, which is not TOML: {error}") from None
+    for key in values:
+        if key not in Settings.model_fields:
+            raise ConfigurationError(
+                f"{key} in {name} is no setting{_suggestion(key, Settings.model_fields)}"
+            )
+    return values
+
+
+def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+    variables = {f"{PREFIX}{field.upper()}": field for field in Settings.model_fields}
+    values: dict[str, Any] = {}
+    for variable, field in [("DATABASE_URL", "database_url"), *variables.items()]:
+        path, direct = environ.get(f"{variable}{_FILE_SUFFIX}"), environ.get(variable)
+        if path:
+            values[field] = _secret_file(path, variable=f"{variable}{_FILE_SUFFIX}")
+        if direct:
+            values[field] = direct
+    known = {_CONFIG, *variables, *(f"{variable}{_FILE_SUFFIX}" for variable in variables)}
+    for variable in environ:
+        if variable.startswith(PREFIX) and variable not in known:
+            raise ConfigurationError(f"{variable} is no setting{_suggestion(variable, known)}")
+    return values
+
+
+def _secret_file(path: str, *, variable: str) -> str:
+    try:
+        with Path(path).open("rb") as file:
+            content = file.read(_MAX_SECRET_FILE_BYTES + 1)
+    except OSError as error:
+        raise ConfigurationError(f"{variable} names {path}, which can't be read: {error.strerror}") from None
+    if len(content) > _MAX_SECRET_FILE_BYTES:
+        raise ConfigurationError(
+            f"{variable} names {path}, which is longer than {_MAX_SECRET_FILE_BYTES} bytes"
+        )
+    try:
+        return content.decode("utf-8").strip()
+    except UnicodeDecodeError:
+        raise ConfigurationError(f"{variable} names {path}, which is not UTF-8 text") from None
+
+
+def _suggestion(name: str, known: Mapping[str, Any] | set[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; did you mean {close[0]}?" if close else ""
+
+
+def _one_line(error: ValidationError) -> str:
+    found = []
+    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+        if not detail["loc"]:
+            found.append(detail["msg"].removeprefix("Value error, "))
+            continue
+        field = str(detail["loc"][0])
+        variable = "DATABASE_URL" if field == "database_url" else f"{PREFIX}{field.upper()}"
+        about = Settings.model_fields[field].description if field in Settings.model_fields else None
+        if detail["type"] == "missing":
+            found.append(f"{variable} is missing: set it, or {variable}{_FILE_SUFFIX} ({about})")
+        else:
+            found.append(f"{variable} is wrong: {detail['msg'].removeprefix('Value error, ')}")
+    return "; ".join(found)

@@ -1,0 +1,44 @@
+"""The error tree of the platform under the gateway; each room adds its own branch beside its code.
+
+GatewayError                      what the operator or the caller can mend; its text is one line that says how
+├── ConfigurationError            a setting is missing or wrong; the start stops with exit status 2
+├── MalformedIdError              a public id that is not one of ours
+├── MigrationError                the schema can't be brought forward as asked
+├── DatabaseUnreachableError      no PostgreSQL answers at the given address
+├── EmbeddedPostgresError         the embedded PostgreSQL can't be started or used
+└── SupervisorError               a child process did not start, or kept dying
+
+Knows no HTTP status and no exit code: the edges map these.
+"""
+
+
+class GatewayError(Exception):
+    """Base of every error that the gateway's platform raises on purpose."""
+
+
+class ConfigurationError(GatewayError):
+    """A setting is missing or wrong; the text names it and never shows a secret."""
+
+
+class MalformedIdError(GatewayError):
+    """A public id without the expected prefix or with a body that no id has."""
+
+    def __init__(self, *, text: str, expected: str) -> None:
+        shown = text if len(text) <= 64 else f"{text[:64]}..."  # noqa: PLR2004 - enough to recognize it
+        super().__init__(f"{shown!r} is not {expected}")
+
+
+class MigrationError(GatewayError):
+    """The files and the database disagree, or a migration failed; nothing of it remains applied."""
+
+
+class DatabaseUnreachableError(GatewayError):
+    """No PostgreSQL answers at the given address, or it refuses us."""
+
+
+class EmbeddedPostgresError(GatewayError):
+    """The embedded PostgreSQL can't be started or used; the text says where and why."""
+
+
+class SupervisorError(GatewayError):
+    """A child process did not become ready, or kept dying."""
