@@ -4,6 +4,8 @@ ClearingError                     a rule of this domain was broken by the input;
 ├── UnknownCurrencyError          not an ISO 4217 code this house settles
 ├── CurrencyMismatchError         two currencies met in one operation
 ├── InvalidAmountError            an amount, weight or rate outside its bounds
+├── MalformedDocumentError        a tariff or CDR that is not what its OCPI version says, with the JSON path
+├── UnknownTimeZoneError          not an IANA time zone name
 ├── InvalidSessionError           a captured session contradicts itself
 ├── InvalidPartyError             a party's data is missing or contradicts itself
 ├── InvalidAgreementError         an agreement that can't clear, with the path of the field
@@ -96,6 +98,24 @@ class StateConflictError(ClearingError):
 
 class InvalidDocumentError(ClearingError):
     """An invoice that may not be issued."""
+
+
+class MalformedDocumentError(ClearingError):
+    """A JSON document that can't be read: names the document, the JSON path and what is expected there."""
+
+    def __init__(self, *, document: str, path: str, problem: str) -> None:
+        super().__init__(f"{document} {path}: {problem}")
+        self.document = document
+        self.path = path
+        self.problem = problem
+
+
+class UnknownTimeZoneError(ClearingError):
+    """A time zone name that the time zone database does not have."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"{name!r} is not a time zone; expected an IANA name such as Europe/Amsterdam")
+        self.name = name
 
 
 class InvariantViolation(ClearingError):  # noqa: N818 - it names a bug, not an error of the caller
