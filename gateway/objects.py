@@ -1,0 +1,251 @@
+"""The public objects: what the API answers and what webhooks carry, one shape for both.
+
+Owns the names and types that partners program against; amounts are integer minor units beside an ISO 4217
+currency, times are RFC 3339 in UTC, ids are prefixed text. Must not know SQL, HTTP, or who may see an object.
+A field is only ever added; a removal or a change of meaning is a new API version.
+"""
+
+from datetime import UTC, date, datetime
+from enum import StrEnum
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+
+
+def _aware(value: datetime) -> datetime:
+    if value.tzinfo is None:
+        raise ValueError("expected a time with its offset, such as 2026-10-29T08:00:00Z")
+    return value.astimezone(UTC)
+
+
+def _rfc3339(value: datetime) -> str:
+    return value.isoformat().replace("+00:00", "Z")
+
+
+Instant = Annotated[
+    datetime, AfterValidator(_aware), PlainSerializer(_rfc3339, return_type=str, when_used="json")
+]
+Currency = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code", examples=["EUR"])]
+Minor = Annotated[int, Field(description="amount in the currency's minor unit", examples=[2450])]
+Metadata = Annotated[
+    dict[
+        Annotated[str, Field(min_length=1, max_length=40)],
+        Annotated[str, Field(max_length=500)],
+    ],
+    Field(max_length=50, description="your own key-value pairs, handed back untouched"),
+]
+
+
+class PublicObject(BaseModel):
+    """A public object; unknown fields can't slip in by mistake."""
+
+    model_config = ConfigDict(frozen=True, extra="forbid")
+
+    def as_json(self) -> dict[str, Any]:
+        """The object as JSON-ready values: for `gateway.event.data` and for answers."""
+        return self.model_dump(mode="json")
+
+
+class Rail(StrEnum):
+    """What authorized the session."""
+
+    CARD = "card"
+    APP = "app"
+    PLUG_AND_CHARGE = "plug_and_charge"
+
+
+class AuthorizationState(StrEnum):
+    """Where an authorization stands; the diagram is in docs/state_machines.md."""
+
+    REQUIRES_AUTHORIZATION = "requires_authorization"
+    REQUIRES_ACTION = "requires_action"
+    AUTHORIZED = "authorized"
+    CAPTURE_REQUESTED = "capture_requested"
+    CAPTURED = "captured"
+    VOIDED = "voided"
+    FAILED = "failed"
+    OUTCOME_UNKNOWN = "outcome_unknown"
+
+
+class SessionState(StrEnum):
+    """Where a session stands: running, priced, settled in the ledger, or waiting for a person."""
+
+    ACTIVE = "active"
+    COMPLETED = "completed"
+    CLEARED = "cleared"
+    PARKED = "parked"
+
+
+class CaptureState(StrEnum):
+    """Where the single capture stands."""
+
+    REQUESTED = "requested"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"
+
+
+class TariffReference(PublicObject):
+    """The public tariff that was frozen for this session: what the driver is shown is what is captured."""
+
+    sha256: str = Field(description="hash of the canonical tariff", min_length=64, max_length=64)
+    version: str | None = Field(None, description="OCPI version of the tariff", examples=["2.2.1"])
+    display: list[str] = Field(
+        default_factory=list,
+        description="price components to show before the start, kWh first",
+        examples=[["0.49 EUR/kWh"]],
+    )
+
+
+class Authorization(PublicObject):
+    """The promise that a session will be paid: one resource for card, app and Plug & Charge."""
+
+    id: str = Field(examples=["auth_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["authorization"] = "authorization"
+    session: str = Field(examples=["ses_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    state: AuthorizationState
+    rail: Rail
+    amount: Minor = Field(description="what is held, minor units")
+    currency: Currency
+    cost_limit: Minor = Field(description="stop the session before its running cost passes this, minor units")
+    capture_before: Instant | None = Field(description="the hold ends then; we capture or renew before it")
+    next_action: dict[str, Any] | None = Field(
+        description="hand this to the app when state is requires_action"
+    )
+    decline_code: str | None = Field(description="the issuer's reason when state is failed")
+    version: int = Field(description="also the ETag", ge=1)
+    created: Instant
+    evse_id: str
+    session_ref: str | None
+    metadata: dict[str, str]
+    tariff: TariffReference
+
+
+class SessionPrice(PublicObject):
+    """The session's price from the frozen tariff, minor units of the session's currency."""
+
+    incl_vat: Minor
+    excl_vat: Minor | None
+
+
+class Capture(PublicObject):
+    """The one capture of a session."""
+
+    id: str = Field(examples=["cap_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["capture"] = "capture"
+    session: str
+    authorization: str
+    state: CaptureState
+    amount: Minor
+    receivable: Minor = Field(description="priced but not collected, minor units")
+    currency: Currency
+    fee: Minor | None = Field(description="what the PSP kept, minor units of fee_currency")
+    fee_currency: Currency | None = None
+    captured_at: Instant | None
+
+
+class PriceLine(PublicObject):
+    """One line of a price: which period, which component, how much of it, and why."""
+
+    dimension: str = Field(examples=["ENERGY"])
+    period: int | None = Field(None, description="index of the charging period, from 0")
+    element: int | None = Field(None, description="index of the tariff element, from 0")
+    component: int | None = Field(None, description="index of the price component, from 0")
+    volume: str | None = Field(None, description="measured, decimal text: kWh or hours")
+    billed_volume: str | None = Field(None, description="after step_size, decimal text")
+    unit_price: str | None = Field(None, description="decimal text, major units")
+    amount: str = Field(description="decimal text, major units, before the one rounding")
+    vat_rate: str | None = Field(None, description="percent, decimal text")
+    why: str | None = None
+
+
+class PriceTax(PublicObject):
+    """One tax within a price, minor units."""
+
+    name: str
+    rate: str | None = Field(description="percent, decimal text")
+    excl_vat: Minor | None = None
+    amount: Minor
+
+
+class Price(PublicObject):
+    """A session's price, line by line."""
+
+    object: Literal["price"] = "price"
+    session: str
+    currency: Currency
+    excl_vat: Minor | None
+    incl_vat: Minor
+    lines: list[PriceLine]
+    taxes: list[PriceTax]
+    notes: list[str]
+    policy: str | None = Field(None, description="name and version of the rounding policy")
+    explained: list[str] = Field(description="the same as text, a line each")
+
+
+class Session(PublicObject):
+    """A charging session: the thing that is paid for, once."""
+
+    id: str = Field(examples=["ses_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["session"] = "session"
+    state: SessionState
+    cpo: str = Field(examples=["NL-ABC"])
+    evse_id: str
+    location_id: str
+    session_ref: str | None
+    rail: Rail | None
+    currency: Currency
+    price: SessionPrice | Price | None = Field(
+        description="null until completed; ?expand=price for its lines"
+    )
+    authorization: str | None = Field(description="the latest authorization")
+    capture: Capture | None
+    energy_wh: int | None
+    ended_at: Instant | None
+    flags: list[str] = Field(description="what is odd about it, such as cpo_total_differs")
+    cdr_id: str | None
+    tariff: TariffReference
+    metadata: dict[str, str]
+    created: Instant
+
+
+class Disbursement(PublicObject):
+    """A payment of netted payables to one party in one currency."""
+
+    id: str = Field(examples=["dis_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["disbursement"] = "disbursement"
+    party: str
+    state: str
+    amount: Minor
+    currency: Currency
+    due_date: date | None
+    end_to_end_id: str | None = Field(description="what the bank line carries")
+    payables: int | None = Field(None, description="how many payables it nets")
+    created: Instant | None = None
+    paid_at: Instant | None = None
+    failure_reason: str | None = None
+
+
+class WebhookEndpoint(PublicObject):
+    """Where a party's events are sent."""
+
+    id: str = Field(examples=["whe_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["webhook_endpoint"] = "webhook_endpoint"
+    url: str
+    events: list[str] = Field(description="event types, or * for all")
+    state: Literal["enabled", "disabled"]
+    disabled_reason: str | None
+    failing_since: Instant | None
+    created: Instant
+    secret: str | None = Field(None, description="signing secret; present once, in the answer that made it")
+
+
+class Event(PublicObject):
+    """Something that happened to an object of yours."""
+
+    id: str = Field(examples=["evt_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["event"] = "event"
+    type: str = Field(examples=["capture.succeeded"])
+    api_version: str
+    created: Instant
+    object_id: str
+    data: dict[str, Any] = Field(description="the object as it was then")
