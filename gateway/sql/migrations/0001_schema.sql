@@ -248,9 +248,10 @@ CREATE TABLE gateway.psp_event (
     received_at timestamptz NOT NULL
 );
 
--- The business clock of a sandbox: business time = business_at + (wall time - anchored_at). No row: wall time.
+-- The business clock of a sandbox: business time = business_at + rate * (wall time - anchored_at). No row: wall time.
 CREATE TABLE gateway.market_clock (
     singleton   boolean PRIMARY KEY DEFAULT true CHECK (singleton),
     business_at timestamptz NOT NULL,
-    anchored_at timestamptz NOT NULL
+    anchored_at timestamptz NOT NULL,
+    rate        integer NOT NULL DEFAULT 1 CHECK (rate >= 0)  -- 0: business time stands still
 );

@@ -1,0 +1,223 @@
+"""The port to a payment service provider: orders out, typed outcomes back.
+
+Owns: the Protocol and its values. A second PSP is one more file that implements it.
+Must not know: any provider's SDK, HTTP, SQL. An adapter never raises for what a PSP may answer: a decline, a
+demand for authentication and a lost answer are outcomes. `OutcomeUnknown` means that the effect may or may
+not have taken place; the caller asks again under the same idempotency key and never under a new one.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Protocol
+from uuid import UUID
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldOrder:
+    """Reserve `amount_minor` (ISO minor units) on a tokenized payment method; capture later."""
+
+    idempotency_key: str
+    session_id: UUID
+    authorization_id: UUID
+    amount_minor: int
+    currency: str
+    payment_method: str
+    customer: str | None = None
+    off_session: bool = False  # merchant-initiated under a stored mandate
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureOrder:
+    """Capture `amount_minor` of a held payment; the rest of the hold is released at once."""
+
+    idempotency_key: str
+    psp_payment: str
+    amount_minor: int
+    currency: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VoidOrder:
+    """Release a hold whole."""
+
+    idempotency_key: str
+    psp_payment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IncrementOrder:
+    """Raise a hold to `amount_minor` in all."""
+
+    idempotency_key: str
+    psp_payment: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TransferOrder:
+    """Pay a connected account from the platform's balance."""
+
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    connected_account: str
+    end_to_end_id: str
+    transfer_group: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopUpOrder:
+    """Bring money from the platform's bank into its PSP balance."""
+
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The hold stands."""
+
+    psp_payment: str
+    amount_minor: int
+    capture_before: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequiresAction:
+    """The cardholder must authenticate; `next_action` goes to the app untouched."""
+
+    psp_payment: str
+    next_action: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """Money was taken, once."""
+
+    psp_charge: str
+    amount_minor: int
+    fee_minor: int | None
+    fee_currency: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voided:
+    """The hold is gone and nothing was taken."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declined:
+    """A final no to this order; `retryable` says whether another try may ever succeed."""
+
+    code: str
+    retryable: bool
+    psp_payment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OutcomeUnknown:
+    """No answer, or one that says nothing (timeout, reset, 5xx, rate limit): ask again."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transferred:
+    """The connected account was credited."""
+
+    psp_transfer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToppedUp:
+    """The platform's balance was raised."""
+
+    psp_topup: str
+
+
+HoldOutcome = Held | RequiresAction | Declined | OutcomeUnknown
+CaptureOutcome = Captured | Declined | OutcomeUnknown
+VoidOutcome = Voided | Captured | Declined | OutcomeUnknown
+IncrementOutcome = Held | Declined | OutcomeUnknown
+TransferOutcome = Transferred | Declined | OutcomeUnknown
+TopUpOutcome = ToppedUp | Declined | OutcomeUnknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspRecord:
+    """What the PSP itself says of one currency, in minor units, for the daily proof."""
+
+    currency: str
+    captured_minor: int
+    fee_minor: int
+    transferred_minor: int
+    topped_up_minor: int
+    balance_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspEvent:
+    """One authenticated event of the PSP: its id, type and the payment it speaks of, if any."""
+
+    id: str
+    type: str
+    psp_payment: str | None
+    session_id: UUID | None
+
+
+class WebhookRefusedError(Exception):
+    """The PSP's webhook is not authentic: wrong signature, or too old."""
+
+
+class Psp(Protocol):
+    """What this house asks of a PSP. Every call has a timeout of its own and repeats nothing by itself."""
+
+    async def hold(self, order: HoldOrder) -> HoldOutcome:
+        """Reserve funds."""
+        ...
+
+    async def capture(self, order: CaptureOrder) -> CaptureOutcome:
+        """Capture a held payment, once."""
+        ...
+
+    async def void(self, order: VoidOrder) -> VoidOutcome:
+        """Release a held payment; `Captured` when it turns out that it was captured already."""
+        ...
+
+    async def increment(self, order: IncrementOrder) -> IncrementOutcome:
+        """Raise a hold, where the payment method allows it."""
+        ...
+
+    async def transfer(self, order: TransferOrder) -> TransferOutcome:
+        """Pay a connected account."""
+        ...
+
+    async def top_up(self, order: TopUpOrder) -> TopUpOutcome:
+        """Fund the platform's balance."""
+        ...
+
+    async def find_hold(self, *, authorization_id: UUID) -> HoldOutcome | Captured | Voided | None:
+        """Look a payment up by our metadata, past the idempotency key's lifetime; None: it never existed."""
+        ...
+
+    async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
+        """What became of a payment."""
+        ...
+
+    async def find_transfer(self, *, end_to_end_id: str) -> Transferred | OutcomeUnknown | None:
+        """Look a transfer up by our metadata; None: it never existed."""
+        ...
+
+    def read_event(self, *, body: bytes, signature: str, tolerance_s: int) -> PspEvent:
+        """Authenticate a webhook over its raw body. Raises WebhookRefusedError."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

@@ -1,0 +1,359 @@
+-- The payment's phases. Each statement is one atomic phase: what a phase changes, the work it leaves and the
+-- events it tells stand or fall together. `UPDATE ... WHERE state = ...` guards every step: no row, no effect.
+
+-- name: find_session_by_name^
+-- The session that a foreign name stands for.
+SELECT lane, session_id FROM gateway.session_lookup WHERE kind = :kind AND foreign_id = :foreign_id;
+
+-- name: load_session^
+SELECT * FROM gateway.session WHERE lane = :lane AND id = :id;
+
+-- name: load_authorization^
+SELECT * FROM gateway.payment_authorization WHERE lane = :lane AND id = :id;
+
+-- name: load_capture^
+SELECT * FROM gateway.capture WHERE lane = :lane AND session_id = :session_id;
+
+-- name: load_capture_by_id^
+SELECT * FROM gateway.capture WHERE lane = :lane AND id = :id;
+
+-- name: load_snapshot^
+SELECT sha256, version, canonical, currency FROM gateway.tariff_snapshot WHERE sha256 = :sha256;
+
+-- name: current_authorization^
+-- The authorization that counts for a session: the active one, else the latest.
+SELECT * FROM gateway.payment_authorization
+WHERE lane = :lane AND session_id = :session_id
+ORDER BY (state NOT IN ('voided', 'failed')) DESC, id DESC
+LIMIT 1;
+
+-- name: list_sessions
+SELECT s.* FROM gateway.session AS s
+WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo_id = :party_id::text)
+  AND (:state::text IS NULL OR s.state = :state::text)
+  AND (:before::uuid IS NULL OR s.id < :before::uuid)
+ORDER BY s.id DESC
+LIMIT :row_limit::int;
+
+-- name: list_authorizations
+SELECT a.* FROM gateway.payment_authorization AS a
+WHERE (:party_id::text IS NULL OR a.party_id = :party_id::text)
+  AND (:state::text IS NULL OR a.state = :state::text)
+  AND (:before::uuid IS NULL OR a.id < :before::uuid)
+ORDER BY a.id DESC
+LIMIT :row_limit::int;
+
+-- name: list_captures
+SELECT c.* FROM gateway.capture AS c
+JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
+WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo_id = :party_id::text)
+  AND (:before::uuid IS NULL OR c.id < :before::uuid)
+ORDER BY c.id DESC
+LIMIT :row_limit::int;
+
+-- name: open_authorization$
+-- Phase 1 of authorize. A new session (unless one of that name exists already), the authorization and, on the
+-- PSP's rails, the call that is about to be made. On a partner's account the hold is part of the same
+-- statement and there is no call; no row comes back when the account can't bear it, and nothing is written.
+WITH funds AS (
+    UPDATE gateway.partner_account
+    SET held_minor = held_minor + :hold_minor::bigint
+    WHERE :funding::text = 'partner_account'
+      AND party_id = :account_party_id::text AND currency = :currency::char(3)
+      AND balance_minor - held_minor + credit_limit_minor >= :hold_minor::bigint
+    RETURNING 1
+), allowed AS (
+    SELECT 1 FROM funds
+    UNION ALL
+    SELECT 1 WHERE :funding::text = 'psp'
+), snapshot AS (
+    INSERT INTO gateway.tariff_snapshot (sha256, version, canonical, currency, created_at)
+    SELECT :tariff_sha256::text, :tariff_version::text, :tariff_canonical::bytea, :currency::char(3), :now::timestamptz
+    FROM allowed
+    ON CONFLICT (sha256) DO NOTHING
+), charging AS (
+    INSERT INTO gateway.session (
+        lane, id, demand_partner_id, cpo_id, evse_id, location_id, session_ref, territory, time_zone, currency,
+        tariff_sha256, state, metadata, created_at, updated_at)
+    SELECT :lane::smallint, :session_id::uuid, :party_id::text, :cpo_id::text, :evse_id::text, :location_id::text,
+           :session_ref::text, :territory::text, :time_zone::text, :currency::char(3), :tariff_sha256::text,
+           'active', :metadata::jsonb, :now::timestamptz, :now::timestamptz
+    FROM allowed
+    WHERE :new_session::boolean
+), lookup AS (
+    INSERT INTO gateway.session_lookup (kind, foreign_id, lane, session_id)
+    SELECT 'session_ref', :session_name::text, :lane::smallint, :session_id::uuid
+    FROM allowed
+    WHERE :new_session::boolean AND :session_name::text IS NOT NULL
+), opened AS (
+    INSERT INTO gateway.payment_authorization (
+        lane, id, session_id, party_id, rail, funding, account_party_id, state, hold_minor, currency,
+        payment_method, customer, off_session, metadata, created_at, updated_at)
+    SELECT :lane::smallint, :authorization_id::uuid, :session_id::uuid, :party_id::text, :rail::text,
+           :funding::text, :account_party_id::text, :state::text, :hold_minor::bigint, :currency::char(3),
+           :payment_method::text, :customer::text, :off_session::boolean, :metadata::jsonb,
+           :now::timestamptz, :now::timestamptz
+    FROM allowed
+    RETURNING 1 AS done
+), call AS (
+    INSERT INTO gateway.psp_call (
+        lane, id, session_id, authorization_id, kind, state, amount_minor, next_ask_at, created_at)
+    SELECT :lane::smallint, :call_id::uuid, :session_id::uuid, :authorization_id::uuid, 'hold', 'intended',
+           :hold_minor::bigint, :next_ask_at::timestamptz, :wall_now::timestamptz
+    FROM allowed
+    WHERE :call_id::uuid IS NOT NULL
+), told AS (
+    INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
+    SELECT :lane::smallint, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    FROM allowed, jsonb_to_recordset(:events::jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+)
+SELECT done FROM opened;
+
+-- name: conclude_hold$
+-- Phase 3 of authorize: the PSP's answer to a hold, whoever asked and whenever it came.
+WITH answered AS (
+    UPDATE gateway.psp_call
+    SET state = :call_state::text, answer = :answer::jsonb, attempts = attempts + 1,
+        next_ask_at = NULL, finished_at = :wall_now::timestamptz
+    WHERE lane = :lane::smallint AND id = :call_id::uuid AND state IN ('intended', 'unknown')
+    RETURNING lane, authorization_id
+), moved AS (
+    UPDATE gateway.payment_authorization AS a
+    SET state = :state::text, version = version + 1, psp_payment = coalesce(:psp_payment::text, psp_payment),
+        capture_before = :capture_before::timestamptz, next_action = :next_action::jsonb,
+        decline_code = :decline_code::text, updated_at = :now::timestamptz
+    FROM answered
+    WHERE a.lane = answered.lane AND a.id = answered.authorization_id
+      AND a.state IN ('requires_authorization', 'requires_action', 'outcome_unknown')
+    RETURNING a.lane, a.session_id
+), lookup AS (
+    INSERT INTO gateway.session_lookup (kind, foreign_id, lane, session_id)
+    SELECT 'psp_payment', :psp_payment::text, lane, session_id FROM moved WHERE :psp_payment::text IS NOT NULL
+    ON CONFLICT DO NOTHING
+), told AS (
+    INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
+    SELECT moved.lane, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    FROM moved, jsonb_to_recordset(:events::jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+)
+SELECT true FROM moved;
+
+-- name: postpone_call$
+-- The PSP gave no answer: the call stays open and is asked again later, under the same key.
+WITH asked AS (
+    UPDATE gateway.psp_call
+    SET state = 'unknown', attempts = attempts + 1, next_ask_at = :next_ask_at::timestamptz,
+        answer = jsonb_build_object('unknown', :reason::text)
+    WHERE lane = :lane::smallint AND id = :call_id::uuid AND state IN ('intended', 'unknown')
+    RETURNING lane, authorization_id
+)
+UPDATE gateway.payment_authorization AS a
+SET state = 'outcome_unknown', version = version + 1, updated_at = :now::timestamptz, next_action = NULL
+FROM asked
+WHERE a.lane = asked.lane AND a.id = asked.authorization_id
+  AND a.state IN ('requires_authorization', 'capture_requested', 'outcome_unknown')
+RETURNING true;
+
+-- name: postpone_increment!
+-- An increment that was not answered leaves the authorization as it is; the call is asked again.
+UPDATE gateway.psp_call
+SET state = 'unknown', attempts = attempts + 1, next_ask_at = :next_ask_at::timestamptz,
+    answer = jsonb_build_object('unknown', :reason::text)
+WHERE lane = :lane AND id = :call_id AND state IN ('intended', 'unknown');
+
+-- name: complete_session$
+-- The CDR ends the session: its bytes and its price are fixed, and the capture is now due.
+WITH ended AS (
+    UPDATE gateway.session
+    SET state = 'completed', cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
+        price_minor = :price_minor::bigint, price_net_minor = :price_net_minor::bigint,
+        energy_wh = :energy_wh::bigint, ended_at = :ended_at::timestamptz, flags = flags || :flags::text[],
+        updated_at = :now::timestamptz
+    WHERE lane = :lane::smallint AND id = :session_id::uuid AND state = 'active'
+    RETURNING lane, id, cpo_id
+), lookup AS (
+    INSERT INTO gateway.session_lookup (kind, foreign_id, lane, session_id)
+    SELECT 'cdr', cpo_id || ':' || :cdr_id::text, lane, id FROM ended
+    ON CONFLICT DO NOTHING
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, session_id, run_at)
+    SELECT lane, :task_id::uuid, 'capture', id, :run_at::timestamptz FROM ended
+    ON CONFLICT DO NOTHING
+), told AS (
+    INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
+    SELECT ended.lane, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    FROM ended, jsonb_to_recordset(:events::jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+)
+SELECT true FROM ended;
+
+-- name: request_end$
+-- Phase 1 of capture or void: the intent. The capture row's key makes a second capture impossible.
+WITH moved AS (
+    UPDATE gateway.payment_authorization
+    SET state = 'capture_requested', version = version + 1, updated_at = :now::timestamptz, next_action = NULL
+    WHERE lane = :lane::smallint AND id = :authorization_id::uuid AND state = ANY (:from_states::text[])
+      AND (:expected_version::int IS NULL OR version = :expected_version::int)
+    RETURNING lane, id, session_id, currency
+), taken AS (
+    INSERT INTO gateway.capture (
+        lane, session_id, id, authorization_id, state, amount_minor, receivable_minor, currency, created_at)
+    SELECT lane, session_id, :capture_id::uuid, id, 'requested', :amount_minor::bigint, :receivable_minor::bigint,
+           currency, :now::timestamptz
+    FROM moved
+    WHERE :amount_minor::bigint > 0
+), call AS (
+    INSERT INTO gateway.psp_call (
+        lane, id, session_id, authorization_id, kind, state, amount_minor, next_ask_at, created_at)
+    SELECT lane, :call_id::uuid, session_id, id, CASE WHEN :amount_minor::bigint > 0 THEN 'capture' ELSE 'void' END,
+           'intended', :amount_minor::bigint, :next_ask_at::timestamptz, :wall_now::timestamptz
+    FROM moved
+)
+SELECT true FROM moved;
+
+-- name: conclude_end$
+-- Phase 3 of capture or void: the PSP's answer. A capture leaves the session for clearing.
+WITH answered AS (
+    UPDATE gateway.psp_call
+    SET state = :call_state::text, answer = :answer::jsonb, attempts = attempts + 1,
+        next_ask_at = NULL, finished_at = :wall_now::timestamptz
+    WHERE lane = :lane::smallint AND id = :call_id::uuid AND state IN ('intended', 'unknown')
+    RETURNING lane, authorization_id
+), moved AS (
+    UPDATE gateway.payment_authorization AS a
+    SET state = :state::text, version = version + 1, decline_code = :decline_code::text, updated_at = :now::timestamptz
+    FROM answered
+    WHERE a.lane = answered.lane AND a.id = answered.authorization_id
+      AND a.state IN ('capture_requested', 'outcome_unknown')
+    RETURNING a.lane, a.id, a.session_id
+), taken AS (
+    UPDATE gateway.capture AS c
+    SET state = CASE WHEN :state::text = 'captured' THEN 'succeeded' ELSE 'failed' END,
+        amount_minor = coalesce(:amount_minor::bigint, c.amount_minor),
+        psp_charge = :psp_charge::text, fee_minor = :fee_minor::bigint, fee_currency = :fee_currency::char(3),
+        captured_at = CASE WHEN :state::text = 'captured' THEN :now::timestamptz END
+    FROM moved
+    WHERE c.lane = moved.lane AND c.session_id = moved.session_id AND c.authorization_id = moved.id
+      AND c.state = 'requested'
+    RETURNING c.lane, c.session_id, c.state
+), done AS (
+    DELETE FROM gateway.task AS t USING moved
+    WHERE t.lane = moved.lane AND t.session_id = moved.session_id AND t.kind = 'capture'
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, session_id, run_at)
+    SELECT lane, :task_id::uuid, 'clear', session_id, :wall_now::timestamptz FROM taken WHERE state = 'succeeded'
+    ON CONFLICT DO NOTHING
+), told AS (
+    INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
+    SELECT moved.lane, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    FROM moved, jsonb_to_recordset(:events::jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+)
+SELECT true FROM moved;
+
+-- name: end_on_account$
+-- Capture or release on a partner's funded account: no call outside, so intent and result are one statement.
+WITH moved AS (
+    UPDATE gateway.payment_authorization
+    SET state = CASE WHEN :amount_minor::bigint > 0 THEN 'captured' ELSE 'voided' END,
+        version = version + 1, updated_at = :now::timestamptz
+    WHERE lane = :lane::smallint AND id = :authorization_id::uuid AND state = 'authorized'
+      AND (:expected_version::int IS NULL OR version = :expected_version::int)
+    RETURNING lane, id, session_id, currency, hold_minor, account_party_id
+), account AS (
+    UPDATE gateway.partner_account AS p
+    SET held_minor = p.held_minor - moved.hold_minor, balance_minor = p.balance_minor - :amount_minor::bigint
+    FROM moved
+    WHERE p.party_id = moved.account_party_id AND p.currency = moved.currency
+), taken AS (
+    INSERT INTO gateway.capture (
+        lane, session_id, id, authorization_id, state, amount_minor, receivable_minor, currency, captured_at, created_at)
+    SELECT lane, session_id, :capture_id::uuid, id, 'succeeded', :amount_minor::bigint, :receivable_minor::bigint,
+           currency, :now::timestamptz, :now::timestamptz
+    FROM moved
+    WHERE :amount_minor::bigint > 0
+), done AS (
+    DELETE FROM gateway.task AS t USING moved
+    WHERE t.lane = moved.lane AND t.session_id = moved.session_id AND t.kind = 'capture'
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, session_id, run_at)
+    SELECT lane, :task_id::uuid, 'clear', session_id, :wall_now::timestamptz FROM moved WHERE :amount_minor::bigint > 0
+    ON CONFLICT DO NOTHING
+), told AS (
+    INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
+    SELECT moved.lane, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    FROM moved, jsonb_to_recordset(:events::jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+)
+SELECT true FROM moved;
+
+-- name: expire_authorization$
+-- The PSP says that a hold is gone (expired or canceled there).
+UPDATE gateway.payment_authorization
+SET state = 'voided', version = version + 1, next_action = NULL, updated_at = :now
+WHERE lane = :lane AND id = :id AND state IN ('authorized', 'requires_action')
+RETURNING true;
+
+-- name: hold_after_action$
+-- The cardholder has authenticated (or failed to): what the PSP says of the payment now counts.
+WITH moved AS (
+    UPDATE gateway.payment_authorization
+    SET state = :state::text, version = version + 1, capture_before = :capture_before::timestamptz,
+        next_action = NULL, decline_code = :decline_code::text, updated_at = :now::timestamptz
+    WHERE lane = :lane::smallint AND id = :id::uuid AND state = 'requires_action'
+    RETURNING lane
+), told AS (
+    INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
+    SELECT moved.lane, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    FROM moved, jsonb_to_recordset(:events::jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+)
+SELECT true FROM moved;
+
+-- name: open_call^
+-- The call in the air for an authorization, if there is one.
+SELECT * FROM gateway.psp_call
+WHERE lane = :lane AND authorization_id = :authorization_id AND state IN ('intended', 'unknown');
+
+-- name: lanes_with_open_calls
+SELECT DISTINCT lane FROM gateway.psp_call
+WHERE state IN ('intended', 'unknown') AND next_ask_at <= :wall_now
+ORDER BY lane;
+
+-- name: lease_calls
+-- Calls that are due to be asked again; the lease is the next question's time, moved ahead.
+UPDATE gateway.psp_call AS c
+SET next_ask_at = :leased_until::timestamptz
+FROM (
+    SELECT id FROM gateway.psp_call
+    WHERE lane = :lane::smallint AND state IN ('intended', 'unknown') AND next_ask_at <= :wall_now::timestamptz
+    ORDER BY next_ask_at
+    LIMIT :batch::int
+    FOR UPDATE SKIP LOCKED
+) AS due
+WHERE c.lane = :lane::smallint AND c.id = due.id
+RETURNING c.*;
+
+-- name: fund_account$
+-- Money arrived for a partner's account: once per reference.
+WITH recorded AS (
+    INSERT INTO gateway.partner_funding (id, party_id, currency, amount_minor, reference, psp_object, created_at)
+    VALUES (:id::uuid, :party_id::text, :currency::char(3), :amount_minor::bigint, :reference::text,
+            :psp_object::text, :now::timestamptz)
+    ON CONFLICT (party_id, reference) DO NOTHING
+    RETURNING party_id, currency, amount_minor
+)
+INSERT INTO gateway.partner_account (party_id, currency, balance_minor)
+SELECT party_id, currency, amount_minor FROM recorded
+ON CONFLICT (party_id, currency) DO UPDATE
+SET balance_minor = partner_account.balance_minor + excluded.balance_minor
+RETURNING true;
+
+-- name: set_credit_limit!
+INSERT INTO gateway.partner_account (party_id, currency, credit_limit_minor)
+VALUES (:party_id, :currency, :credit_limit_minor)
+ON CONFLICT (party_id, currency) DO UPDATE SET credit_limit_minor = excluded.credit_limit_minor;
+
+-- name: load_account^
+SELECT * FROM gateway.partner_account WHERE party_id = :party_id AND currency = :currency;
