@@ -1,0 +1,197 @@
+"""The road to PostgreSQL: pools, transactions, exact JSON, and named SQL from files.
+
+Owns how a connection is set up and how its failures are named. Must not know any table.
+
+Conventions: a service opens the transaction with `transaction(pool)` and passes the connection on; a store
+takes a connection and never opens or ends a transaction; no call outside the database happens inside one.
+JSON numbers with a fraction become Decimal, and Decimal is written as a number: no float passes through a
+column.
+"""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from decimal import Decimal
+from functools import cache
+from importlib.resources import as_file, files
+from typing import TYPE_CHECKING, Any, Final, Literal
+from urllib.parse import urlsplit
+
+import aiosql
+import asyncpg
+import msgspec
+from asyncpg.pool import PoolConnectionProxy
+
+from gateway.clock import AnchorReader, MarketAnchor
+from gateway.config import Settings
+from gateway.errors import DatabaseUnreachableError
+
+if TYPE_CHECKING:
+    BareConnection = asyncpg.Connection[asyncpg.Record]
+    Connection = BareConnection | PoolConnectionProxy[asyncpg.Record]
+    Pool = asyncpg.Pool[asyncpg.Record]
+else:  # Generic for the type checker only.
+    BareConnection = asyncpg.Connection
+    Connection = BareConnection | PoolConnectionProxy
+    Pool = asyncpg.Pool
+Isolation = Literal["read_committed", "repeatable_read", "serializable"]
+
+_LOCK_TIMEOUT_MS: Final = 10_000
+_IDLE_TRANSACTION_TIMEOUT_MS: Final = 60_000
+_UNREACHABLE: Final = (
+    OSError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.InvalidAuthorizationSpecificationError,
+    asyncpg.InvalidCatalogNameError,
+    asyncpg.TooManyConnectionsError,
+)
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+_decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
+
+
+async def create_pool(
+    dsn: str,
+    *,
+    min_size: int = 2,
+    max_size: int = 10,
+    application: str = "networkcore",
+    connect_timeout_seconds: float = 10.0,
+    statement_timeout_ms: int = 30_000,
+) -> Pool:
+    """Return an open pool; the caller closes it.
+
+    Raises:
+        DatabaseUnreachableError: no PostgreSQL answers at `dsn` or it refuses us; the password is never
+            repeated.
+    """
+    try:
+        return await asyncpg.create_pool(
+            dsn,
+            min_size=min_size,
+            max_size=max_size,
+            timeout=connect_timeout_seconds,
+            command_timeout=statement_timeout_ms / 1000 + 5,
+            init=register_json,
+            server_settings=_server_settings(
+                application=application, statement_timeout_ms=statement_timeout_ms
+            ),
+        )
+    except _UNREACHABLE as error:
+        raise _unreachable(dsn, error) from error
+
+
+async def create_pool_from(settings: Settings, *, application: str) -> Pool:
+    """Return an open pool as the settings describe; errors as `create_pool`."""
+    return await create_pool(
+        settings.database_url.get_secret_value(),
+        min_size=settings.database_pool_min,
+        max_size=settings.database_pool_max,
+        application=application,
+        connect_timeout_seconds=settings.database_connect_timeout_seconds,
+        statement_timeout_ms=settings.database_statement_timeout_ms,
+    )
+
+
+@asynccontextmanager
+async def connect(
+    dsn: str, *, application: str = "networkcore", statement_timeout_ms: int = 30_000
+) -> AsyncIterator[BareConnection]:
+    """Give one connection for a command's length; `statement_timeout_ms` 0 means none.
+
+    Raises:
+        DatabaseUnreachableError: no PostgreSQL answers at `dsn` or it refuses us.
+    """
+    try:
+        connection = await asyncpg.connect(
+            dsn,
+            timeout=10.0,
+            server_settings=_server_settings(
+                application=application, statement_timeout_ms=statement_timeout_ms
+            ),
+        )
+    except _UNREACHABLE as error:
+        raise _unreachable(dsn, error) from error
+    try:
+        await register_json(connection)
+        yield connection
+    finally:
+        await connection.close(timeout=5.0)
+
+
+@asynccontextmanager
+async def transaction(pool: Pool, *, isolation: Isolation = "read_committed") -> AsyncIterator[Connection]:
+    """Give a connection in a transaction: committed at the end of the block, rolled back when it raises."""
+    async with pool.acquire() as connection, connection.transaction(isolation=isolation):
+        yield connection
+
+
+async def register_json(connection: Connection) -> None:
+    """Teach a connection to read and write json and jsonb as Python values, exactly."""
+    for name in ("json", "jsonb"):
+        await connection.set_type_codec(name, schema="pg_catalog", encoder=encode_json, decoder=decode_json)
+
+
+def encode_json(value: Any) -> str:
+    """Return `value` as JSON text; Decimal as a number, with every digit it has."""
+    return _encoder.encode(value).decode("utf-8")
+
+
+def decode_json(text: str) -> Any:
+    """Return the value of JSON text; a number with a fraction or exponent as Decimal."""
+    return _decoder.decode(text)
+
+
+@cache
+def named_queries(package: str, file: str) -> Any:
+    """Return the queries of `<package>/sql/<file>` as asynchronous methods named as in the file (aiosql).
+
+    Example: `_sql = named_queries("gateway", "payments.sql")`, then `await _sql.lock_payment(connection,
+        id=...)`.
+
+    Raises:
+        FileNotFoundError: the package has no such file.
+    """
+    with as_file(files(package) / "sql" / file) as path:
+        return aiosql.from_path(path, "asyncpg")
+
+
+def market_anchor_reader(pool: Pool) -> AnchorReader:
+    """Return the reader that a MarketClock follows; it answers None before a market was opened.
+
+    The reader raises DatabaseUnreachableError while the database is away.
+    """
+    sql = named_queries("gateway", "clock.sql")
+
+    async def read() -> MarketAnchor | None:
+        try:
+            async with pool.acquire(timeout=2.0) as connection:
+                row = await sql.market_anchor(connection)
+        except (*_UNREACHABLE, asyncpg.InterfaceError) as error:
+            raise DatabaseUnreachableError(str(error)) from error
+        if row is None:
+            return None
+        return MarketAnchor(business_at=row["business_at"], anchored_at=row["anchored_at"], rate=row["rate"])
+
+    return read
+
+
+def _server_settings(*, application: str, statement_timeout_ms: int) -> dict[str, str]:
+    return {
+        "application_name": application,
+        "timezone": "UTC",
+        "statement_timeout": str(statement_timeout_ms),
+        "lock_timeout": str(_LOCK_TIMEOUT_MS),
+        "idle_in_transaction_session_timeout": str(_IDLE_TRANSACTION_TIMEOUT_MS),
+        "search_path": "pg_catalog",
+    }
+
+
+def _unreachable(dsn: str, error: Exception) -> DatabaseUnreachableError:
+    """Name the place without its credentials."""
+    try:
+        parts = urlsplit(dsn)
+        place = f"{parts.hostname or 'the local socket'}{parts.path}"
+    except ValueError:
+        place = "the given address"
+    said = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DatabaseUnreachableError(f"no PostgreSQL for us at {place}: {said}")

@@ -1,0 +1,98 @@
+"""Fixtures for every room: a real PostgreSQL for the run, a fresh migrated database for each test."""
+
+import asyncio
+import itertools
+import shutil
+import tempfile
+from collections.abc import AsyncIterator, Coroutine, Iterator
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import asyncpg
+import pytest
+
+from gateway.database import Pool, create_pool
+from gateway.migrations import migrate
+from gateway.sandbox.embedded_postgres import EmbeddedPostgres
+
+_TEMPLATE = "migrated"
+_numbers = itertools.count(1)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Mark what needs PostgreSQL, so that `-m "not postgres"` runs without it."""
+    for item in items:
+        if "postgres_server" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.postgres)
+
+
+def run_apart(work: Coroutine[Any, Any, Any]) -> Any:
+    """Run a coroutine to its end in a thread: fixtures must not touch the loop of the tests."""
+    with ThreadPoolExecutor(1) as thread:
+        return thread.submit(asyncio.run, work).result()
+
+
+@pytest.fixture(scope="session")
+def open_tmp_path() -> Iterator[Path]:
+    """A directory that other users may pass through: root's server runs as nobody."""
+    path = Path(tempfile.mkdtemp(prefix="networkcore-test-", dir="/tmp"))
+    path.chmod(0o755)
+    yield path
+    shutil.rmtree(path, ignore_errors=True)
+
+
+@pytest.fixture(scope="session")
+def postgres_server(open_tmp_path: Path) -> Iterator[EmbeddedPostgres]:
+    """One PostgreSQL 18 for the whole run of this process; not durable, for speed."""
+    with EmbeddedPostgres(open_tmp_path / "postgres", durable=False) as server:
+        yield server
+
+
+@pytest.fixture(scope="session")
+def migrated_template(postgres_server: EmbeddedPostgres) -> str:
+    """The name of a database with every migration applied, which each test's database is copied from."""
+    run_apart(_execute(postgres_server.dsn, f"CREATE DATABASE {_TEMPLATE}"))
+    run_apart(migrate(database_dsn(postgres_server, _TEMPLATE)))
+    return _TEMPLATE
+
+
+@pytest.fixture
+def empty_database_url(postgres_server: EmbeddedPostgres) -> Iterator[str]:
+    """The address of a fresh database with nothing in it."""
+    yield from _database(postgres_server, template="template1")
+
+
+@pytest.fixture
+def database_url(postgres_server: EmbeddedPostgres, migrated_template: str) -> Iterator[str]:
+    """The address of a fresh, migrated database of this test's own."""
+    yield from _database(postgres_server, template=migrated_template)
+
+
+@pytest.fixture
+async def pool(database_url: str) -> AsyncIterator[Pool]:
+    """A pool on this test's database, set up as in production."""
+    opened = await create_pool(database_url, min_size=1, max_size=8, application="test")
+    yield opened
+    await asyncio.wait_for(opened.close(), timeout=10)
+
+
+def database_dsn(server: EmbeddedPostgres, name: str) -> str:
+    """The address of another database on the same server."""
+    before, after = server.dsn.split("?", 1)
+    return f"{before.rsplit('/', 1)[0]}/{name}?{after}"
+
+
+def _database(server: EmbeddedPostgres, *, template: str) -> Iterator[str]:
+    name = f"test_{next(_numbers)}"
+    run_apart(_execute(server.dsn, f"CREATE DATABASE {name} TEMPLATE {template} STRATEGY file_copy"))
+    yield database_dsn(server, name)
+    run_apart(_execute(server.dsn, f"DROP DATABASE {name} WITH (FORCE)"))
+
+
+async def _execute(dsn: str, statement: str) -> None:
+    connection = await asyncpg.connect(dsn)
+    try:
+        await connection.execute(statement)
+    finally:
+        await connection.close()
