@@ -1,0 +1,127 @@
+"""Structured logs: one line an event, with the ids of the request, session and party it belongs to.
+
+Owns the format, the context and the redaction. Must not know what is worth a line.
+
+Secrets are kept out twice: values under telling names are replaced, and so are texts that look like a key
+of ours or of the payment service provider, wherever they stand.
+"""
+
+import logging
+import re
+import sys
+from collections.abc import Iterator, Mapping, MutableMapping
+from contextlib import contextmanager
+from typing import Any, Final, TextIO
+from uuid import UUID
+
+import structlog
+from pydantic import SecretBytes, SecretStr
+
+from gateway.config import LogFormat, LogLevel
+from gateway.ids import format_id
+
+REDACTED: Final = "[redacted]"
+_LOGGERS_TOO_LOUD: Final = ("aiohttp.access", "stripe", "asyncio")
+_MAX_DEPTH: Final = 6
+_SECRET_NAME: Final = re.compile(
+    r"(^|_|-)(secret|password|passwd|token|authorization|api_?key|apikey|cookie|signature|private_?key|pem|iban|pan"
+    r"|cvc|dsn|database_url|credentials?)s?($|_|-)",
+    re.IGNORECASE,
+)
+# Keys of ours (nck_...), of the provider (sk_/rk_/whsec_), bearer headers, and passwords within URLs.
+_SECRET_TEXT: Final = re.compile(
+    r"\b(?:(?:sk|rk|nck)_(?:live|test)_|whsec_|nck_)[A-Za-z0-9_+/=-]{4,}"
+    r"|\b(?:bearer|token|basic)\s+[A-Za-z0-9._~+/=-]{8,}"
+    r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",
+    re.IGNORECASE,
+)
+# Without the local variables, which may hold anything.
+_exceptions: Final = structlog.tracebacks.ExceptionDictTransformer(show_locals=False)
+_SAFE_NAMES: Final = frozenset(
+    {"authorization_id", "token_uid_hash", "api_key_prefix", "authorization_reference"}
+)
+
+
+def configure_logs(*, log_format: LogFormat, log_level: LogLevel, stream: TextIO | None = None) -> None:
+    """Send every log line, ours and the libraries', to `stream` (default: standard error) in one format."""
+    target = stream if stream is not None else sys.stderr
+    shared: list[Any] = [
+        structlog.contextvars.merge_contextvars,
+        structlog.stdlib.add_log_level,
+        structlog.stdlib.add_logger_name,
+        structlog.stdlib.PositionalArgumentsFormatter(),
+        structlog.processors.TimeStamper(fmt="iso", utc=True),
+        structlog.processors.StackInfoRenderer(),
+    ]
+    if log_format is LogFormat.JSON:
+        last: list[Any] = [
+            structlog.processors.ExceptionRenderer(_exceptions),
+            redact,
+            structlog.processors.JSONRenderer(default=str),
+        ]
+    else:
+        plain = structlog.dev.plain_traceback
+        last = [
+            structlog.processors.format_exc_info,
+            redact,
+            structlog.dev.ConsoleRenderer(colors=target.isatty(), exception_formatter=plain),
+        ]
+    handler = logging.StreamHandler(target)
+    handler.setFormatter(
+        structlog.stdlib.ProcessorFormatter(
+            foreign_pre_chain=shared,
+            processors=[structlog.stdlib.ProcessorFormatter.remove_processors_meta, *last],
+        )
+    )
+    root = logging.getLogger()
+    root.handlers[:] = [handler]
+    root.setLevel(log_level.value.upper())
+    for name in _LOGGERS_TOO_LOUD:
+        logging.getLogger(name).setLevel(logging.WARNING)
+    structlog.configure(
+        processors=[
+            structlog.stdlib.filter_by_level,
+            *shared,
+            structlog.stdlib.ProcessorFormatter.wrap_for_formatter,
+        ],
+        logger_factory=structlog.stdlib.LoggerFactory(),
+        wrapper_class=structlog.stdlib.BoundLogger,
+        cache_logger_on_first_use=False,
+    )
+
+
+@contextmanager
+def log_context(
+    *, request_id: str | None = None, session_id: UUID | None = None, party_id: str | None = None
+) -> Iterator[None]:
+    """Put the given ids on every line written inside the block, also by tasks started in it."""
+    values = {
+        "request_id": request_id,
+        "session_id": format_id("ses", session_id) if session_id is not None else None,
+        "party_id": party_id,
+    }
+    with structlog.contextvars.bound_contextvars(**{name: value for name, value in values.items() if value}):
+        yield
+
+
+def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
+    """Replace secrets in a line, by name and by look; the last step before it is written."""
+    return {name: _clean(name, value, depth=0) for name, value in event.items()}
+
+
+def _clean(name: str, value: Any, *, depth: int) -> Any:
+    if isinstance(value, SecretStr | SecretBytes):
+        return REDACTED
+    if name not in _SAFE_NAMES and value is not None and _SECRET_NAME.search(name):
+        return REDACTED
+    if isinstance(value, str):
+        return _SECRET_TEXT.sub(REDACTED, value)
+    if depth >= _MAX_DEPTH:
+        return value if isinstance(value, int | bool | None) else REDACTED
+    if isinstance(value, Mapping):
+        return {key: _clean(str(key), inner, depth=depth + 1) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_clean("", inner, depth=depth + 1) for inner in value]
+    if isinstance(value, BaseException):
+        return _SECRET_TEXT.sub(REDACTED, f"{type(value).__name__}: {value}")
+    return value
