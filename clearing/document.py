@@ -27,7 +27,7 @@ _AT_PATH: Final = re.compile(r"^(?P<problem>.*?) - at `(?P<path>\$[^`]*)`$", re.
 
 
 def decode(decoder: "msgspec.json.Decoder[T]", raw: bytes, *, document: str) -> T:
-    """Decode `raw` with a typed decoder. Raises MalformedDocumentError with the JSON path of the first fault."""
+    """Decode `raw` with a typed decoder. Raises MalformedDocumentError with the JSON path of a fault."""
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise MalformedDocumentError(
             document=document, path="$", problem=f"is {len(raw)} bytes; at most {MAX_DOCUMENT_BYTES} are read"
@@ -48,6 +48,15 @@ def _fail(error: msgspec.ValidationError, document: str) -> NoReturn:
     found = _AT_PATH.match(str(error))
     path, problem = (found["path"], found["problem"]) if found else ("$", str(error))
     raise MalformedDocumentError(document=document, path=path, problem=problem.replace("`", "'")) from None
+
+
+def is_plain(value: Decimal) -> bool:
+    """Whether `value` is so short that it needs no further check: a quick first look for hot paths."""
+    return (
+        value.is_finite()
+        and len(str(value)) <= MAX_DECIMALS
+        and -MAX_DECIMALS < value.adjusted() <= MAX_MAGNITUDE
+    )
 
 
 def check_number(value: Decimal, *, document: str, path: str) -> Decimal:
@@ -87,12 +96,18 @@ def load(raw: bytes, *, document: str) -> Mapping[str, Any]:
         if len(members) < len(pairs):
             names = [name for name, _ in pairs]
             twice = next(name for name in names if names.count(name) > 1)
-            raise MalformedDocumentError(document=document, path="$", problem=f"the name {twice!r} occurs twice")
+            raise MalformedDocumentError(
+                document=document, path="$", problem=f"has {twice!r} twice in one object"
+            )
         return members
 
     try:
         tree = json.loads(
-            raw, parse_float=Decimal, parse_int=Decimal, parse_constant=refuse_constant, object_pairs_hook=unique
+            raw,
+            parse_float=Decimal,
+            parse_int=Decimal,
+            parse_constant=refuse_constant,
+            object_pairs_hook=unique,
         )
     except RecursionError:
         raise MalformedDocumentError(
@@ -106,7 +121,7 @@ def load(raw: bytes, *, document: str) -> Mapping[str, Any]:
 
 
 def canonical(tree: Mapping[str, Any], *, document: str) -> bytes:
-    """Canonical JSON of a loaded tree: sorted names, no spaces, UTF-8, numbers without exponent or idle zeros.
+    """Canonical JSON of a loaded tree: sorted names, no spaces, UTF-8, plain numbers without idle zeros.
 
     Two texts of one document (1.50 or 1.5, names in any order) have one canonical form and so one hash.
     """

@@ -55,6 +55,7 @@ class NoteCode(StrEnum):
     TIME_EXCEEDS_PERIOD = "time_exceeds_period"
     POWER_INFERRED = "power_inferred"
     POWER_UNMEASURED = "power_unmeasured"
+    DIMENSION_UNMEASURED = "dimension_unmeasured"
     TOTAL_ENERGY_DIFFERS = "total_energy_differs"
     TOTAL_TIME_DIFFERS = "total_time_differs"
     FLAT_CHANGED = "flat_changed"

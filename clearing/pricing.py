@@ -1,0 +1,424 @@
+"""Pricing: a compiled tariff and a CDR become lines that explain every cent.
+
+Owns: what is billed of what was measured, step_size, the rounding policy, minimum and maximum, taxes by rate.
+Must not know: who pays, what was authorized, any clock, any store. Same input, same money.
+Source: OCPI mod_tariffs (Tariff, PriceComponent) and mod_cdrs (step_size).
+"""
+
+from collections.abc import Mapping
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final
+from zoneinfo import ZoneInfo
+
+import msgspec
+
+from clearing.cdr import Cdr
+from clearing.exact import EXACT
+from clearing.limits import Totals, apply_limits
+from clearing.money import Rounding, quantize, to_minor
+from clearing.notes import Note, NoteCode, Severity
+from clearing.ocpi import OcpiVersion
+from clearing.program import NONE, PricingProgram, compile_tariff, pick
+from clearing.restrictions import Phase
+from clearing.spans import note_spans
+from clearing.steps import Charge, apply_steps
+from clearing.tariff import Dimension, TaxMode
+from clearing.taxes import TaxShare, share_taxes
+from clearing.time_zones import choose_zone
+from clearing.timeline import ZERO, Stretch, lay_out, note
+
+__all__ = ["POLICY", "Line", "PricedSession", "PricingProgram", "Reason", "compile_tariff", "price"]
+
+POLICY: Final = "ocpi-4dp-half-away-v1"
+COMPONENT_DIGITS: Final = 4
+HUNDRED: Final = Decimal(100)
+HOUR_S: Final = Decimal(3600)
+ONE: Final = Decimal(1)
+
+
+class Reason(StrEnum):
+    """Why a line bills what it bills."""
+
+    MEASURED = "measured"  # the volume as measured
+    STEPPED = "stepped"  # the last period of its dimension, rounded up by step_size
+    FLAT = "flat"  # once
+    MIN_PRICE = "min_price"  # raised to the minimum
+    MAX_PRICE = "max_price"  # lowered to the maximum
+    FLOOR = "floor"  # a negative total is nothing to pay
+
+
+class Line(msgspec.Struct, frozen=True, kw_only=True):
+    """One line of a price, its amounts in major units with four decimals.
+
+    `period`, `element` and `component` are places in the CDR and the tariff, None where a limit made it.
+    `unit` is kWh, s or session; `price` is per kWh, per hour or per session; `tax_percent` None if unstated.
+    """
+
+    period: int | None
+    tariff_id: str | None
+    element: int | None
+    component: int | None
+    phase: Phase
+    dimension: Dimension | None
+    volume: Decimal
+    billed_volume: Decimal
+    unit: str
+    price: Decimal | None
+    tax_percent: Decimal | None
+    excl_vat: Decimal
+    incl_vat: Decimal
+    reason: Reason
+    step_size: int
+
+
+class PricedSession(msgspec.Struct, frozen=True, kw_only=True):
+    """What a session costs, and why. Minor units are final; `lines` sum to `excl_vat` and `incl_vat`.
+
+    `energy_kwh` is what was charged; `time_zone` is the one local time was read in, None where none was.
+    `tax_known` is False where the tariff leaves the tax to others: then both totals are its stated prices.
+    """
+
+    currency: str
+    excl_vat_minor: int
+    incl_vat_minor: int
+    excl_vat: Decimal
+    incl_vat: Decimal
+    lines: tuple[Line, ...]
+    taxes: tuple[TaxShare, ...]
+    notes: tuple[Note, ...]
+    energy_kwh: Decimal
+    tax_known: bool
+    policy: str
+    tariff_id: str
+    version: OcpiVersion
+    time_zone: str | None
+
+
+class _Group:
+    """The charges of one price component, summed before they are rounded."""
+
+    __slots__ = ("candidate", "charges", "program")
+
+    def __init__(self, program: PricingProgram, charge: Charge) -> None:
+        self.program = program
+        self.candidate = charge.candidate
+        self.charges = [charge]
+
+
+def price(
+    program: PricingProgram,
+    cdr: Cdr,
+    *,
+    time_zone: str | None = None,
+    others: Mapping[str, PricingProgram] | None = None,
+) -> PricedSession:
+    """Price a CDR by a compiled tariff.
+
+    `time_zone` is the location's IANA name; where it is None and a restriction asks for local time, the CDR's
+    own, then that of its country, then UTC is taken, with a note. `others` are further tariffs by id (lower
+    case), used for periods that name them; every other period is priced by `program`.
+    Raises UnknownTimeZoneError and InvalidAmountError (a total beyond 64 bits).
+    """
+    notes: list[Note] = list(program.notes)
+    zone = _zone(program, cdr, time_zone, others, notes)
+    needs_power = program.needs_power or any(other.needs_power for other in (others or {}).values())
+    stretches = lay_out(cdr, zone=zone, needs_power=needs_power, notes=notes)
+    _check_tariff(program, cdr, stretches, notes, others)
+    expired = _expired(stretches)
+    if expired:
+        text = "nothing was charged after the reservation: it is priced as expired"
+        note(notes, NoteCode.RESERVATION_EXPIRED, "$.charging_periods", text, Severity.INFO)
+    charges = _select(program, stretches, expired=expired, others=others, notes=notes)
+    apply_steps(charges)
+    return _total(program, cdr, stretches, charges, notes, expired=expired, zone=zone)
+
+
+def _zone(
+    program: PricingProgram,
+    cdr: Cdr,
+    time_zone: str | None,
+    others: Mapping[str, PricingProgram] | None,
+    notes: list[Note],
+) -> ZoneInfo | None:
+    needed = program.needs_local_time or any(other.needs_local_time for other in (others or {}).values())
+    return choose_zone(time_zone, cdr, needed=needed, notes=notes)
+
+
+def _check_tariff(
+    program: PricingProgram,
+    cdr: Cdr,
+    stretches: list[Stretch],
+    notes: list[Note],
+    others: Mapping[str, PricingProgram] | None,
+) -> None:
+    if cdr.currency != program.currency:
+        text = f"the CDR is in {cdr.currency}, its tariff in {program.currency}: priced in the tariff's"
+        note(notes, NoteCode.CURRENCY_DIFFERS, "$.currency", text, Severity.DISPUTE)
+    if cdr.credit:
+        text = "this credit CDR is priced as the CDR it takes back; its total_cost is negative"
+        note(notes, NoteCode.CREDIT_CDR, "$.credit", text, Severity.INFO)
+    if (program.start and cdr.start < program.start) or (program.end and cdr.start >= program.end):
+        text = "the session started outside the time in which the tariff is valid"
+        note(notes, NoteCode.TARIFF_NOT_IN_FORCE, "$.start_date_time", text, Severity.DISPUTE)
+    _check_owner(program, cdr, notes)
+    mine = program.tariff_id.lower()
+    for stretch in stretches:
+        named = stretch.tariff_id
+        if named is None or named.lower() == mine or (others and named.lower() in others):
+            continue
+        text = (
+            f"it names tariff {named!r}, but is priced by {program.tariff_id!r}, which the session started on"
+        )
+        path = f"$.charging_periods[{stretch.place}].tariff_id"
+        note(notes, NoteCode.TARIFF_ID_DIFFERS, path, text)
+
+
+def _check_owner(program: PricingProgram, cdr: Cdr, notes: list[Note]) -> None:
+    for field, ours, theirs in (
+        ("country_code", program.country_code, cdr.country_code),
+        ("party_id", program.party_id, cdr.party_id),
+    ):
+        if ours is not None and theirs is not None and ours.lower() != theirs.lower():
+            text = f"the CDR is of {theirs}, its tariff of {ours}"
+            note(notes, NoteCode.TARIFF_OWNER_DIFFERS, f"$.{field}", text)
+
+
+def _expired(stretches: list[Stretch]) -> bool:
+    """Whether this is a reservation that no charging followed (mod_tariffs, RESERVATION_EXPIRES)."""
+    return all(stretch.reserved_only for stretch in stretches)
+
+
+def _select(
+    program: PricingProgram,
+    stretches: list[Stretch],
+    *,
+    expired: bool,
+    others: Mapping[str, PricingProgram] | None,
+    notes: list[Note],
+) -> list[Charge]:
+    charges: list[Charge] = []
+    flats: dict[Phase, Charge] = {}
+    for stretch in stretches:
+        ruling = program
+        if others and stretch.tariff_id is not None:
+            ruling = others.get(stretch.tariff_id.lower(), program)
+        for phase, measured in _measured(stretch, expired=expired):
+            lane = ruling.lanes[phase]
+            if not lane:
+                continue
+            for dimension, volume in measured:
+                found = pick(lane.get(dimension, NONE), stretch.moment)
+                if found is not None:
+                    charges.append(Charge(found, ruling, stretch, phase, volume))
+            if Dimension.FLAT in lane:
+                found = pick(lane[Dimension.FLAT], stretch.moment)
+                if found is not None:
+                    charge = Charge(found, ruling, stretch, phase, ONE)
+                    _bill_flat(charge, charges=charges, flats=flats, notes=notes)
+        if ruling.bounds:
+            note_spans(ruling, stretch, expired=expired, notes=notes)
+    return charges
+
+
+Measured = list[tuple[Dimension, Decimal]]
+
+
+def _measured(stretch: Stretch, *, expired: bool) -> list[tuple[Phase, Measured]]:
+    """The volumes of a period by the phase that prices them."""
+    found: list[tuple[Phase, Measured]] = []
+    reserved = stretch.reservation_s + stretch.expired_s if stretch.expired_s else stretch.reservation_s
+    if reserved:
+        phase = Phase.RESERVATION_EXPIRES if expired or stretch.expired_s else Phase.RESERVATION
+        found.append((phase, [(Dimension.TIME, reserved)]))
+        if stretch.reserved_only:
+            return found
+    volumes: Measured = []
+    if stretch.energy_kwh:
+        volumes.append((Dimension.ENERGY, stretch.energy_kwh))
+    if stretch.time_s:
+        volumes.append((Dimension.TIME, stretch.time_s))
+    if stretch.parking_s:
+        volumes.append((Dimension.PARKING_TIME, stretch.parking_s))
+    found.append((Phase.SESSION, volumes))
+    if stretch.overtime_s:
+        found.append((Phase.OVERTIME, [(Dimension.TIME, stretch.overtime_s)]))
+    return found
+
+
+def _bill_flat(
+    charge: Charge, *, charges: list[Charge], flats: dict[Phase, Charge], notes: list[Note]
+) -> None:
+    """A flat fee is billed once for each phase: the first that applies."""
+    billed = flats.setdefault(charge.phase, charge)
+    if billed is charge:
+        charges.append(charge)
+    elif billed.candidate is not charge.candidate:
+        text = "another flat fee applies from this period on; a flat fee is billed once, the first stands"
+        note(notes, NoteCode.FLAT_CHANGED, f"$.charging_periods[{charge.stretch.place}]", text)
+
+
+def _total(
+    program: PricingProgram,
+    cdr: Cdr,
+    stretches: list[Stretch],
+    charges: list[Charge],
+    notes: list[Note],
+    *,
+    expired: bool,
+    zone: ZoneInfo | None,
+) -> PricedSession:
+    lines: list[Line] = []
+    by_rate: dict[Decimal | None, Totals] = {}
+    net = gross = ZERO
+    for group in _groups(charges):
+        totals = _price_group(group, lines)
+        net, gross = EXACT.add(net, totals.excl_vat), EXACT.add(gross, totals.incl_vat)
+        before = by_rate.get(group.candidate.vat)
+        by_rate[group.candidate.vat] = totals if before is None else before.plus(totals)
+    if not charges:
+        text = "the tariff prices nothing of what was measured"
+        note(notes, NoteCode.NOTHING_PRICED, "$.elements", text)
+    _check_unmeasured(program, cdr, stretches, notes)
+    tax_known = program.tax_known or None not in by_rate
+    if not tax_known:
+        text = "the tariff does not state the tax: both totals are its stated prices"
+        note(notes, NoteCode.TAX_UNKNOWN, "$.elements", text, Severity.INFO)
+    limited = apply_limits(program, Totals(net, gross), minimum=not expired, notes=notes)
+    lines += [_limit_line(step.excl_vat, step.incl_vat, Reason(step.reason)) for step in limited.steps]
+    net_minor = to_minor(limited.totals.excl_vat, program.currency, rounding=limited.net_rounding)
+    gross_minor = to_minor(limited.totals.incl_vat, program.currency, rounding=limited.gross_rounding)
+    return PricedSession(
+        currency=program.currency,
+        excl_vat_minor=net_minor,
+        incl_vat_minor=gross_minor,
+        excl_vat=limited.totals.excl_vat,
+        incl_vat=limited.totals.incl_vat,
+        lines=tuple(lines),
+        taxes=share_taxes(by_rate, net_minor=net_minor, gross_minor=gross_minor),
+        notes=tuple(notes),
+        energy_kwh=_energy(cdr, stretches),
+        tax_known=tax_known,
+        policy=POLICY,
+        tariff_id=program.tariff_id,
+        version=program.version,
+        time_zone=None if zone is None else zone.key,
+    )
+
+
+def _energy(cdr: Cdr, stretches: list[Stretch]) -> Decimal:
+    """The energy of the periods; where none states any, the CDR's own total."""
+    total = ZERO
+    for stretch in stretches:
+        total = EXACT.add(total, stretch.energy_kwh)
+    return total or cdr.total_energy_kwh or ZERO
+
+
+def _check_unmeasured(program: PricingProgram, cdr: Cdr, stretches: list[Stretch], notes: list[Note]) -> None:
+    """Name a dimension that the tariff prices and the CDR totals, but that no period measures."""
+    lane = program.lanes[Phase.SESSION]
+    if Dimension.ENERGY in lane and cdr.total_energy_kwh and not any(s.energy_kwh for s in stretches):
+        text = f"total_energy is {cdr.total_energy_kwh} kWh, but no period states ENERGY: it is not priced"
+        note(notes, NoteCode.DIMENSION_UNMEASURED, "$.total_energy", text, Severity.DISPUTE)
+    timed = any(s.time_s or s.parking_s or s.reservation_s or s.expired_s for s in stretches)
+    if Dimension.TIME in lane and cdr.total_time_h and not timed:
+        text = f"total_time is {cdr.total_time_h} h, but no period states TIME: it is not priced"
+        note(notes, NoteCode.DIMENSION_UNMEASURED, "$.total_time", text, Severity.DISPUTE)
+
+
+def _groups(charges: list[Charge]) -> list[_Group]:
+    groups: dict[tuple[int, int], _Group] = {}
+    for charge in charges:
+        key = (id(charge.program), charge.candidate.slot)
+        group = groups.get(key)
+        if group is None:
+            groups[key] = _Group(charge.program, charge)
+        else:
+            group.charges.append(charge)
+    return list(groups.values())
+
+
+def _price_group(group: _Group, lines: list[Line]) -> Totals:
+    """Round one component once, four decimals half away from zero, over all of its periods.
+
+    Its lines are differences of the rounded running sum: they add up to the rounded whole, and a period that
+    is split where nothing changes costs the same.
+    """
+    candidate, mode = group.candidate, group.program.tax_mode
+    volume = net = gross = ZERO
+    for charge in group.charges:
+        volume = EXACT.add(volume, charge.billed) if volume else charge.billed
+        amount = EXACT.multiply(candidate.price, volume)
+        if charge.hourly:
+            amount = EXACT.divide(amount, HOUR_S)
+        net_now, gross_now = _rounded(amount, candidate.vat, mode)
+        lines.append(_line(charge, EXACT.subtract(net_now, net), EXACT.subtract(gross_now, gross)))
+        net, gross = net_now, gross_now
+    return Totals(net, gross)
+
+
+def _rounded(amount: Decimal, vat: Decimal | None, mode: TaxMode) -> tuple[Decimal, Decimal]:
+    stated = _four(amount)
+    if not vat:
+        return stated, stated
+    factor = EXACT.add(HUNDRED, vat)
+    if mode is TaxMode.INCLUDED:
+        return _four(EXACT.divide(EXACT.multiply(amount, HUNDRED), factor)), stated
+    return stated, _four(EXACT.divide(EXACT.multiply(amount, factor), HUNDRED))
+
+
+def _four(amount: Decimal) -> Decimal:
+    return quantize(amount, digits=COMPONENT_DIGITS, rounding=Rounding.HALF_AWAY)
+
+
+_UNIT: Final = {
+    Dimension.ENERGY: "kWh",
+    Dimension.TIME: "s",
+    Dimension.PARKING_TIME: "s",
+    Dimension.FLAT: "session",
+}
+
+
+def _line(charge: Charge, net: Decimal, gross: Decimal) -> Line:
+    candidate = charge.candidate
+    if candidate.dimension is Dimension.FLAT:
+        reason = Reason.FLAT
+    else:
+        reason = Reason.MEASURED if charge.billed == charge.volume else Reason.STEPPED
+    return Line(
+        period=charge.stretch.place,
+        tariff_id=charge.program.tariff_id,
+        element=candidate.element,
+        component=candidate.component,
+        phase=charge.phase,
+        dimension=candidate.dimension,
+        volume=charge.volume,
+        billed_volume=charge.billed,
+        unit=_UNIT[candidate.dimension],
+        price=candidate.price,
+        tax_percent=candidate.vat,
+        excl_vat=net,
+        incl_vat=gross,
+        reason=reason,
+        step_size=candidate.step_size,
+    )
+
+
+def _limit_line(net: Decimal, gross: Decimal, reason: Reason) -> Line:
+    return Line(
+        period=None,
+        tariff_id=None,
+        element=None,
+        component=None,
+        phase=Phase.SESSION,
+        dimension=None,
+        volume=ONE,
+        billed_volume=ONE,
+        unit="session",
+        price=None,
+        tax_percent=None,
+        excl_vat=net,
+        incl_vat=gross,
+        reason=reason,
+        step_size=0,
+    )

@@ -1,0 +1,184 @@
+"""A tariff compiled once into an immutable program that prices many CDRs.
+
+Owns: turning a Tariff into candidates by phase and dimension, and picking the one that applies.
+Must not know: CDRs, volumes, rounding.
+Source: OCPI mod_tariffs, Tariff object: "the first Tariff Element with a Price Component for that dimension in
+the list with matching Tariff Restrictions will be used".
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import date, datetime
+from decimal import Decimal
+from typing import Final
+
+import msgspec
+
+from clearing.notes import Note, NoteCode, Severity
+from clearing.ocpi import OcpiVersion
+from clearing.restrictions import Check, Moment, Phase, Restrictions, checks
+from clearing.tariff import Dimension, PriceComponent, PriceLimit, Tariff, TaxMode
+
+
+class Candidate(msgspec.Struct, frozen=True, kw_only=True):
+    """One price component where it stands in its tariff, with the checks that must hold for it to apply."""
+
+    slot: int  # its rank in the program: components are told apart by it
+    element: int
+    component: int
+    dimension: Dimension
+    price: Decimal
+    vat: Decimal | None
+    step_size: int
+    checks: tuple[Check, ...]
+
+
+Candidates = tuple[Candidate, ...]
+NONE: Final[Candidates] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bounds:
+    """Where a restriction changes its mind: seconds of the local day, kWh, microseconds of the session."""
+
+    seconds: tuple[int, ...]
+    days: tuple[date, ...]
+    midnight: bool
+    kwh: tuple[Decimal, ...]
+    elapsed_us: tuple[int, ...]
+
+    def __bool__(self) -> bool:
+        return bool(self.seconds or self.days or self.midnight or self.kwh or self.elapsed_us)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PricingProgram:
+    """A compiled tariff: `lanes` holds the candidates of each phase and dimension in the tariff's order."""
+
+    version: OcpiVersion
+    tariff_id: str
+    country_code: str | None
+    party_id: str | None
+    currency: str
+    tax_mode: TaxMode
+    min_price: PriceLimit | None
+    max_price: PriceLimit | None
+    start: datetime | None
+    end: datetime | None
+    lanes: Mapping[Phase, Mapping[Dimension, Candidates]]
+    bounds: Bounds
+    needs_local_time: bool
+    needs_power: bool
+    tax_known: bool
+    notes: tuple[Note, ...]
+
+
+def compile_tariff(tariff: Tariff) -> PricingProgram:
+    """Compile a tariff. The program is immutable, reusable for any number of CDRs, and safe to share."""
+    notes = list(tariff.notes)
+    lanes = _lanes(tariff, notes)
+    rules = [element.restrictions for element in tariff.elements if element.restrictions is not None]
+    return PricingProgram(
+        version=tariff.version,
+        tariff_id=tariff.id,
+        country_code=tariff.country_code,
+        party_id=tariff.party_id,
+        currency=tariff.currency,
+        tax_mode=tariff.tax_mode,
+        min_price=tariff.min_price,
+        max_price=tariff.max_price,
+        start=tariff.start,
+        end=tariff.end,
+        lanes=lanes,
+        bounds=_bounds(rules),
+        needs_local_time=any(rule.needs_local_time for rule in rules),
+        needs_power=any(rule.needs_power for rule in rules),
+        tax_known=_tax_known(tariff),
+        notes=tuple(notes),
+    )
+
+
+def pick(candidates: Candidates, moment: Moment) -> Candidate | None:
+    """The first candidate whose restrictions all hold, or None: then the dimension costs nothing."""
+    for candidate in candidates:
+        for check in candidate.checks:
+            if not check(moment):
+                break
+        else:
+            return candidate
+    return None
+
+
+def _lanes(tariff: Tariff, notes: list[Note]) -> Mapping[Phase, Mapping[Dimension, Candidates]]:
+    found: dict[Phase, dict[Dimension, list[Candidate]]] = {phase: {} for phase in Phase}
+    slot = 0
+    for place, element in enumerate(tariff.elements):
+        rules = element.restrictions
+        phase = Phase.SESSION if rules is None else rules.phase
+        for spot, component in enumerate(element.components):
+            if component.dimension is None:
+                continue
+            candidate = Candidate(
+                slot=slot,
+                element=place,
+                component=spot,
+                dimension=component.dimension,
+                price=component.price,
+                vat=_vat(
+                    tariff.tax_mode, component, f"$.elements[{place}].price_components[{spot}].vat", notes
+                ),
+                step_size=component.step_size,
+                checks=() if rules is None else checks(rules),
+            )
+            found[phase].setdefault(component.dimension, []).append(candidate)
+            slot += 1
+    # A reservation that expired is still a reservation: where nothing prices its expiry, its own price stands.
+    expires, reserved = found[Phase.RESERVATION_EXPIRES], found[Phase.RESERVATION]
+    for dimension, candidates in reserved.items():
+        expires[dimension] = expires.get(dimension, []) + candidates
+    return {
+        phase: {dimension: tuple(candidates) for dimension, candidates in lane.items()}
+        for phase, lane in found.items()
+    }
+
+
+def _vat(mode: TaxMode, component: PriceComponent, path: str, notes: list[Note]) -> Decimal | None:
+    if mode is not TaxMode.NOT_APPLICABLE or component.vat is None:
+        return component.vat
+    text = f"vat {component.vat} is ignored, as tax_included says that no tax applies to this tariff"
+    notes.append(Note(code=NoteCode.TAX_RATE_IGNORED, severity=Severity.WARNING, path=path, text=text))
+    return None
+
+
+def _tax_known(tariff: Tariff) -> bool:
+    """Whether an unstated rate means that no tax applies, and not that somebody else adds it.
+
+    2.2.1: an omitted vat means none applies. 2.1.1 has no field for it; in 2.3.0 a tariff without rates and
+    tax_included YES or NO is taxed by local rules that it does not state (North American examples).
+    """
+    match tariff.version:
+        case OcpiVersion.V2_1_1:
+            return False
+        case OcpiVersion.V2_2_1:
+            return True
+        case OcpiVersion.V2_3_0:
+            return tariff.tax_mode is TaxMode.NOT_APPLICABLE
+
+
+def _bounds(rules: list[Restrictions]) -> Bounds:
+    seconds, days, kwh, elapsed = set[int](), set[date](), set[Decimal](), set[int]()
+    for rule in rules:
+        if rule.start_second is not None and rule.end_second is not None:
+            seconds |= {rule.start_second, rule.end_second}
+        days |= {day for day in (rule.start_date, rule.end_date) if day is not None}
+        kwh |= {bound for bound in (rule.min_kwh, rule.max_kwh) if bound is not None}
+        elapsed |= {
+            int(bound * 1_000_000) for bound in (rule.min_duration, rule.max_duration) if bound is not None
+        }
+    return Bounds(
+        seconds=tuple(sorted(seconds)),
+        days=tuple(sorted(days)),
+        midnight=any(rule.weekdays is not None for rule in rules),
+        kwh=tuple(sorted(kwh)),
+        elapsed_us=tuple(sorted(elapsed)),
+    )
