@@ -221,7 +221,12 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
             values[field] = _secret_file(path, variable=f"{variable}{_FILE_SUFFIX}")
         if direct:
             values[field] = direct
-    known = {_CONFIG, *variables, *(f"{variable}{_FILE_SUFFIX}" for variable in variables)}
+    known = {
+        _CONFIG,
+        f"{PREFIX}TRACEBACK",
+        *variables,
+        *(f"{variable}{_FILE_SUFFIX}" for variable in variables),
+    }
     for variable in environ:
         if variable.startswith(PREFIX) and variable not in known:
             raise ConfigurationError(f"{variable} is no setting{_suggestion(variable, known)}")

@@ -1,0 +1,32 @@
+"""`networkcore migrate`: brings the database's schemas forward."""
+
+import asyncio
+import os
+import sys
+
+import click
+
+from gateway.config import load_database_url
+from gateway.migrations import migrate, pending
+
+_STATUS_PENDING = 1
+
+
+@click.command(name="migrate")
+@click.option("--check", is_flag=True, help="Only say what is pending; exit status 1 if anything is.")
+def command(*, check: bool) -> None:
+    """Apply the missing migrations to DATABASE_URL. Safe to run from any number of processes at once."""
+    dsn = load_database_url(os.environ)
+    if check:
+        missing = asyncio.run(pending(dsn))
+        for migration in missing:
+            click.echo(f"pending {migration}")
+        if missing:
+            sys.exit(_STATUS_PENDING)
+        click.echo("nothing pending")
+        return
+    applied = asyncio.run(migrate(dsn))
+    for migration in applied:
+        click.echo(f"applied {migration}")
+    if not applied:
+        click.echo("nothing to apply")
