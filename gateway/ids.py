@@ -36,16 +36,23 @@ def new_id(*, lane: int | None = None) -> UUID:
         ValueError: `lane` is outside 0 to 63.
     """
     fresh = UUID(int=uuid7().int)
-    if lane is None:
-        return fresh
-    if not 0 <= lane < LANES:
-        raise ValueError(f"lane {lane} is outside 0 to {_LANE_MASK}")
-    return UUID(int=fresh.int & ~_LANE_MASK | lane)
+    return fresh if lane is None else at_lane(fresh, lane)
 
 
 def lane_of(identifier: UUID) -> int:
     """Return the lane, 0 to 63, that an id carries: the low six bits of its last byte."""
     return identifier.int & _LANE_MASK
+
+
+def at_lane(identifier: UUID, lane: int) -> UUID:
+    """Return the id with its lane replaced: what belongs to a session lies in the session's lane.
+
+    Raises:
+        ValueError: `lane` is outside 0 to 63.
+    """
+    if not 0 <= lane < LANES:
+        raise ValueError(f"lane {lane} is outside 0 to {_LANE_MASK}")
+    return UUID(int=identifier.int & ~_LANE_MASK | lane)
 
 
 def format_id(prefix: str, identifier: UUID) -> str:

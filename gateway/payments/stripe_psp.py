@@ -14,6 +14,7 @@ from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
 import aiohttp
+import msgspec
 import stripe
 
 from clearing.money import exponent
@@ -34,9 +35,9 @@ from gateway.payments.psp import (
     ToppedUp,
     TopUpOrder,
     TopUpOutcome,
-    Transferred,
     TransferOrder,
     TransferOutcome,
+    Transferred,
     Voided,
     VoidOrder,
     VoidOutcome,
@@ -52,11 +53,29 @@ _THREE_DECIMALS: Final = 3  # Stripe rounds these to ten: the last digit must be
 
 # Decline codes after which another try with the same card may succeed (docs.stripe.com/declines/codes).
 _RETRYABLE_DECLINES: Final = frozenset(
-    {"approve_with_id", "insufficient_funds", "issuer_not_available", "processing_error", "reenter_transaction",
-     "try_again_later", "authentication_required", "card_velocity_exceeded"}
-)  # fmt: skip
+    {
+        "approve_with_id",
+        "authentication_required",
+        "card_velocity_exceeded",
+        "insufficient_funds",
+        "issuer_not_available",
+        "processing_error",
+        "reenter_transaction",
+        "try_again_later",
+    }
+)
 
 _Result = TypeVar("_Result")
+
+
+class _EventData(msgspec.Struct):
+    object: dict[str, Any] = {}
+
+
+class _EventEnvelope(msgspec.Struct):
+    id: str
+    type: str
+    data: _EventData
 
 
 class AmountNotRepresentableError(Exception):
@@ -67,7 +86,9 @@ def to_stripe_amount(minor: int, currency: str) -> int:
     """ISO minor units to Stripe's unit. Raises AmountNotRepresentableError."""
     iso = exponent(currency)
     if iso == _THREE_DECIMALS and minor % 10:
-        raise AmountNotRepresentableError(f"{minor} {currency}: a three-decimal amount must end in 0 at Stripe")
+        raise AmountNotRepresentableError(
+            f"{minor} {currency}: a three-decimal amount must end in 0 at Stripe"
+        )
     return int(minor * 10 ** (_STRIPE_EXPONENTS.get(currency, iso) - iso))
 
 
@@ -87,7 +108,9 @@ class StripePsp:
     def __init__(
         self, *, api_key: str, webhook_secret: str, base_url: str | None = None, timeout_s: float = 20.0
     ) -> None:
-        connector = None if base_url is None or base_url.startswith("https") else aiohttp.TCPConnector(limit=100)
+        connector = (
+            None if base_url is None or base_url.startswith("https") else aiohttp.TCPConnector(limit=100)
+        )
         self._http = stripe.AIOHTTPClient(
             timeout=cast("Any", aiohttp.ClientTimeout(total=timeout_s, connect=5)), connector=connector
         )
@@ -175,7 +198,10 @@ class StripePsp:
                 order.psp_payment,
                 cast(
                     "Any",
-                    {"amount": to_stripe_amount(order.amount_minor, order.currency), "expand": ["latest_charge"]},
+                    {
+                        "amount": to_stripe_amount(order.amount_minor, order.currency),
+                        "expand": ["latest_charge"],
+                    },
                 ),
                 {"idempotency_key": order.idempotency_key},
             )
@@ -183,7 +209,11 @@ class StripePsp:
         if isinstance(intent, Declined | OutcomeUnknown):
             return intent
         state = _held_state(intent)
-        return state if isinstance(state, Held | Declined) else OutcomeUnknown(reason=f"increment left {intent.status}")
+        return (
+            state
+            if isinstance(state, Held | Declined)
+            else OutcomeUnknown(reason=f"increment left {intent.status}")
+        )
 
     async def transfer(self, order: TransferOrder) -> TransferOutcome:
         """Credit a connected account (separate charges and transfers)."""
@@ -247,18 +277,19 @@ class StripePsp:
         page = await self._ask(self._client.v1.transfers.list_async({"limit": 100}))
         if isinstance(page, Declined | OutcomeUnknown):
             return OutcomeUnknown(reason="the PSP's list did not answer")
-        async for transfer in page.auto_paging_iter_async():
-            if (transfer.metadata or {}).get("end_to_end_id") == end_to_end_id:
+        async for transfer in page.auto_paging_iter():
+            if (transfer.to_dict().get("metadata") or {}).get("end_to_end_id") == end_to_end_id:
                 return Transferred(psp_transfer=transfer.id)
         return None
 
     def read_event(self, *, body: bytes, signature: str, tolerance_s: int) -> PspEvent:
         """Verify `Stripe-Signature` over the raw body, then read what the event is about."""
         try:
-            event = stripe.Webhook.construct_event(body, signature, self._webhook_secret, tolerance_s)
+            stripe.WebhookSignature.verify_header(body, signature, self._webhook_secret, tolerance_s)
+            event = msgspec.json.decode(body, type=_EventEnvelope)
         except (ValueError, stripe.SignatureVerificationError) as error:
             raise WebhookRefusedError(str(error)) from error
-        subject: Mapping[str, Any] = event.data.object if isinstance(event.data.object, dict) else {}
+        subject = event.data.object
         kind = subject.get("object")
         payment = subject.get("id") if kind == "payment_intent" else subject.get("payment_intent")
         session = (subject.get("metadata") or {}).get("session")
@@ -271,7 +302,7 @@ class StripePsp:
 
     async def close(self) -> None:
         """Close the SDK's HTTP session."""
-        await self._http.close_async()
+        await cast("Any", self._http).close_async()
 
     async def _ask(self, call: Awaitable[_Result]) -> _Result | Declined | OutcomeUnknown:
         """Run one SDK call and turn what it raises into an outcome."""
@@ -331,7 +362,9 @@ def _state_of(intent: Any) -> Held | RequiresAction | Declined | Captured | Void
         return Voided()
     failure = intent.last_payment_error
     code = (failure.decline_code or failure.code) if failure else "payment_method_required"
-    return Declined(code=code or "card_declined", retryable=code in _RETRYABLE_DECLINES, psp_payment=intent.id)
+    return Declined(
+        code=code or "card_declined", retryable=code in _RETRYABLE_DECLINES, psp_payment=intent.id
+    )
 
 
 def _capture_before(intent: Any) -> datetime | None:
@@ -344,8 +377,8 @@ def _capture_before(intent: Any) -> datetime | None:
 
 def _captured(intent: Any) -> Captured:
     charge = intent.latest_charge
-    transaction = getattr(charge, "balance_transaction", None)
-    fee_currency = getattr(transaction, "currency", None)
+    transaction: Any = getattr(charge, "balance_transaction", None)
+    fee_currency: str | None = getattr(transaction, "currency", None)
     return Captured(
         psp_charge=charge if isinstance(charge, str) else charge.id,
         amount_minor=from_stripe_amount(intent.amount_received, intent.currency.upper()),

@@ -1,0 +1,82 @@
+"""The public tariff as the anchor of a payment: freeze it, estimate the hold, price the CDR, show it.
+
+Owns: the cache of compiled tariffs and the only calls into clearing's pricing from this room. Must not know:
+SQL, the PSP, states. A frozen tariff is found by its hash, so a cache entry never goes stale.
+"""
+
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Final
+
+from clearing.explain import display_prices
+from clearing.quote import Quote, QuoteRequest, quote
+
+from clearing.cdr import Cdr, parse_cdr
+from clearing.pricing import PricedSession, PricingProgram, compile_tariff, price
+from clearing.tariff import OcpiVersion, TariffSnapshot, freeze, parse_tariff
+
+_CACHED_TARIFFS: Final = 2_000
+
+
+@dataclass(slots=True)
+class TariffAnchor:
+    """Compiled tariffs by hash, the least recently used forgotten first."""
+
+    _programs: OrderedDict[str, PricingProgram] = field(default_factory=OrderedDict)
+
+    def freeze(self, raw: bytes, *, version: str) -> TariffSnapshot:
+        """Canonical JSON and hash of a CPO's tariff. Raises the tariff's own errors when it can't be read."""
+        return freeze(raw, version=OcpiVersion(version))
+
+    def program(self, *, sha256: str, canonical: bytes, version: str) -> PricingProgram:
+        """The compiled tariff of a snapshot."""
+        known = self._programs.get(sha256)
+        if known is not None:
+            self._programs.move_to_end(sha256)
+            return known
+        compiled = compile_tariff(parse_tariff(canonical, version=OcpiVersion(version)))
+        self._programs[sha256] = compiled
+        if len(self._programs) > _CACHED_TARIFFS:
+            self._programs.popitem(last=False)
+        return compiled
+
+    def quote(
+        self,
+        snapshot: TariffSnapshot,
+        *,
+        energy_wh: int,
+        duration_s: int,
+        start: datetime,
+        time_zone: str,
+        max_power_w: int | None,
+    ) -> Quote:
+        """The price of an expected session and the hold that it implies."""
+        program = self.program(
+            sha256=snapshot.sha256, canonical=snapshot.canonical, version=snapshot.version.value
+        )
+        request = QuoteRequest(
+            energy_wh=energy_wh,
+            duration_s=duration_s,
+            start=start,
+            time_zone=time_zone,
+            max_power_w=max_power_w,
+        )
+        return quote(program, request)
+
+    def price(
+        self, *, sha256: str, canonical: bytes, version: str, cdr: Cdr, time_zone: str
+    ) -> PricedSession:
+        """The price of a CDR by a frozen tariff, in the location's time zone."""
+        return price(
+            self.program(sha256=sha256, canonical=canonical, version=version), cdr, time_zone=time_zone
+        )
+
+    def display(self, canonical: bytes, *, version: str, locale: str = "en") -> Sequence[str]:
+        """Price components to show before the start, per kWh first (Regulation (EU) 2023/1804 art. 5)."""
+        return display_prices(parse_tariff(canonical, version=OcpiVersion(version)), locale=locale)
+
+    def read_cdr(self, raw: bytes, *, version: str) -> Cdr:
+        """A CDR's bytes as a value. Raises the CDR's own errors when it can't be read."""
+        return parse_cdr(raw, version=OcpiVersion(version))

@@ -1,0 +1,364 @@
+"""Secure the payment of a session about to start: the same phases for card, app and Plug & Charge.
+
+Owns: the order of the phases (anchor the tariff, commit the intent, ask the PSP with no transaction open,
+commit the answer) and the hold's amount. Must not know: HTTP, OCPI's messages, how a PSP is called.
+
+A rail differs in one place, `_funding`: a PSP token is held at the PSP, a funded account in our own books.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+import asyncpg
+
+from clearing.errors import ClearingError
+from clearing.tariff import TariffSnapshot
+from gateway.clock import Clock
+from gateway.database import Connection, Pool
+from gateway.ids import at_lane, format_id, lane_of, new_id
+from gateway.payments import public, store
+from gateway.payments.anchor import TariffAnchor
+from gateway.payments.orders import (
+    AccountLimitExceededError,
+    AuthorizationView,
+    AuthorizeOrder,
+    ChargePoint,
+    EvseNotFoundError,
+    EvseUnknown,
+    InvalidOrderError,
+    NotFoundError,
+    PartnerAccount,
+    PspMethod,
+    SessionAlreadyAuthorizedError,
+    TariffMissing,
+    TariffMissingError,
+    TariffSource,
+)
+from gateway.payments.outcomes import Asked, Outcomes
+from gateway.payments.payment import FINAL_STATES, PaymentState
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp import HoldOrder, Psp
+from gateway.payments.records import AuthorizationRecord, CallRecord, SessionRecord
+
+MAX_HOLD_MINOR: Final = 99_999_999  # the PSP's own limit (docs.stripe.com/currencies#minimum-and-maximum)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Hold:
+    """What is about to be held, and for what."""
+
+    order: AuthorizeOrder
+    point: ChargePoint
+    snapshot: TariffSnapshot
+    amount_minor: int
+    now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Authorizations:
+    """The authorize service."""
+
+    pool: Pool
+    psp: Psp
+    tariffs: TariffSource
+    anchor: TariffAnchor
+    clock: Clock
+    outcomes: Outcomes
+    policy: PaymentPolicy
+
+    async def authorize(self, order: AuthorizeOrder) -> AuthorizationView:
+        """Hold the session's estimated cost. The same `authorization_id` again is the same authorization.
+
+        Raises EvseNotFoundError, TariffMissingError, AccountLimitExceededError,
+        SessionAlreadyAuthorizedError, InvalidOrderError. A decline and a lost answer are states of the authorization, not errors.
+        """
+        async with self.pool.acquire() as connection:
+            existing = await self._existing(connection, order.authorization_id)
+            opened = existing or await self._open(connection, await self._anchor(connection, order))
+        authorization, session, call = opened
+        if call is not None:
+            authorization = await self._ask(authorization, session, call)
+        return await self.view(authorization, session)
+
+    async def view(self, authorization: AuthorizationRecord, session: SessionRecord) -> AuthorizationView:
+        """An authorization with the tariff the driver is shown."""
+        async with self.pool.acquire() as connection:
+            snapshot = await store.snapshot(connection, sha256=session.tariff_sha256)
+        shown: Sequence[str] = ()
+        version = ""
+        if snapshot is not None:
+            version = snapshot.version
+            shown = self.anchor.display(snapshot.canonical, version=version)
+        return AuthorizationView(
+            authorization=authorization, session=session, tariff_version=version, tariff_display=shown
+        )
+
+    async def _anchor(self, connection: Connection, order: AuthorizeOrder) -> _Hold:
+        """Freeze the tariff in force and derive the hold from it."""
+        now = self.clock.now()
+        point = await self.tariffs.tariff_for(connection, evse_id=order.evse_id, at=now, cpo_id=order.cpo_id)
+        match point:
+            case EvseUnknown():
+                raise EvseNotFoundError(f"no CPO has published EVSE {order.evse_id}; check evse_id")
+            case TariffMissing(cpo_id=cpo_id):
+                raise TariffMissingError(f"{cpo_id} has no tariff in force for EVSE {order.evse_id}")
+            case ChargePoint():
+                pass
+        try:
+            snapshot = self.anchor.freeze(point.tariff_raw, version=point.tariff_version)
+            amount = self._amount(order, point, snapshot, now)
+        except ClearingError as error:
+            raise TariffMissingError(
+                f"the tariff of EVSE {order.evse_id} can't price a session: {error}"
+            ) from error
+        if not 0 <= amount <= MAX_HOLD_MINOR:
+            raise InvalidOrderError(f"a hold of {amount} minor units is outside 0 to {MAX_HOLD_MINOR}")
+        return _Hold(order=order, point=point, snapshot=snapshot, amount_minor=amount, now=now)
+
+    def _amount(
+        self, order: AuthorizeOrder, point: ChargePoint, snapshot: TariffSnapshot, now: datetime
+    ) -> int:
+        if order.amount_minor is not None:
+            amount = order.amount_minor
+        else:
+            estimate = order.estimate
+            amount = self.anchor.quote(
+                snapshot,
+                energy_wh=estimate.energy_wh if estimate else self.policy.default_energy_wh,
+                duration_s=estimate.duration_s if estimate else self.policy.default_duration_s,
+                start=now,
+                time_zone=point.time_zone,
+                max_power_w=point.max_power_w,
+            ).hold_minor
+        return amount if order.max_amount_minor is None else min(amount, order.max_amount_minor)
+
+    async def _open(
+        self, connection: Connection, hold: _Hold
+    ) -> tuple[AuthorizationRecord, SessionRecord, CallRecord | None]:
+        """Phase 1: commit session, authorization and the intended call; on an account, the hold too."""
+        named = await self._named_session(connection, hold)
+        lane = named.lane if named else lane_of(hold.order.authorization_id)
+        authorization_id = at_lane(hold.order.authorization_id, lane)
+        if named is not None:
+            existing = await self._existing(connection, authorization_id)
+            if existing is not None:
+                return existing
+            current = await store.current_authorization(connection, lane=lane, session_id=named.id)
+            refuse_if_taken(named, current, hold.order)
+        session = named or self._new_session(hold, lane)
+        authorization = self._new_authorization(hold, session, authorization_id)
+        call = self._new_call(authorization) if authorization.funding == "psp" else None
+        try:
+            done = await self._write(
+                connection, hold, session, authorization, call, new_session=named is None
+            )
+        except asyncpg.UniqueViolationError as error:
+            raise SessionAlreadyAuthorizedError(
+                f"session {hold.order.session_ref} is authorized already"
+            ) from error
+        if not done:
+            raise AccountLimitExceededError(
+                f"the funded account of {authorization.account_party_id} in {authorization.currency} "
+                f"can't bear a hold of {authorization.hold_minor} minor units; fund it or raise its credit limit"
+            )
+        return authorization, session, call
+
+    async def _named_session(self, connection: Connection, hold: _Hold) -> SessionRecord | None:
+        if hold.order.session_ref is None:
+            return None
+        found = await store.find_session(
+            connection, kind="session_ref", foreign_id=session_name(hold.point.cpo_id, hold.order.session_ref)
+        )
+        if found is None:
+            return None
+        return await store.session(connection, lane=found[0], session_id=found[1])
+
+    def _new_session(self, hold: _Hold, lane: int) -> SessionRecord:
+        point, order = hold.point, hold.order
+        return SessionRecord(
+            lane=lane,
+            id=new_id(lane=lane),
+            demand_partner_id=order.party_id,
+            cpo_id=point.cpo_id,
+            evse_id=point.evse_id,
+            location_id=point.location_id,
+            session_ref=order.session_ref,
+            territory=point.territory,
+            time_zone=point.time_zone,
+            currency=hold.snapshot.currency,
+            tariff_sha256=hold.snapshot.sha256,
+            state="active",
+            cdr_id=None,
+            cdr_version=None,
+            cdr=None,
+            price_minor=None,
+            price_net_minor=None,
+            energy_wh=None,
+            ended_at=None,
+            flags=(),
+            metadata=order.metadata,
+            created_at=hold.now,
+            updated_at=hold.now,
+        )
+
+    def _new_authorization(
+        self, hold: _Hold, session: SessionRecord, authorization_id: UUID
+    ) -> AuthorizationRecord:
+        order = hold.order
+        on_account = isinstance(order.payment, PartnerAccount)
+        method = order.payment if isinstance(order.payment, PspMethod) else None
+        account = (
+            (order.payment.party_id or order.party_id) if isinstance(order.payment, PartnerAccount) else None
+        )
+        return AuthorizationRecord(
+            lane=session.lane,
+            id=authorization_id,
+            session_id=session.id,
+            party_id=order.party_id,
+            rail=order.rail,
+            funding="partner_account" if on_account else "psp",
+            account_party_id=account,
+            state=PaymentState.AUTHORIZED if on_account else PaymentState.REQUIRES_AUTHORIZATION,
+            version=1,
+            hold_minor=hold.amount_minor,
+            currency=hold.snapshot.currency,
+            payment_method=method.payment_method if method else None,
+            customer=method.customer if method else None,
+            off_session=method.off_session if method else False,
+            psp_payment=None,
+            capture_before=None,
+            next_action=None,
+            decline_code=None,
+            metadata=order.metadata,
+            created_at=hold.now,
+            updated_at=hold.now,
+        )
+
+    def _new_call(self, authorization: AuthorizationRecord) -> CallRecord:
+        return CallRecord(
+            lane=authorization.lane,
+            id=new_id(lane=authorization.lane),
+            session_id=authorization.session_id,
+            authorization_id=authorization.id,
+            kind="hold",
+            state="intended",
+            amount_minor=authorization.hold_minor,
+            attempts=0,
+            created_at=self.clock.wall_now(),
+        )
+
+    async def _write(
+        self,
+        connection: Connection,
+        hold: _Hold,
+        session: SessionRecord,
+        authorization: AuthorizationRecord,
+        call: CallRecord | None,
+        *,
+        new_session: bool,
+    ) -> bool:
+        told = public.authorization_events(authorization, session)
+        return await store.open_authorization(
+            connection,
+            lane=session.lane,
+            session_id=session.id,
+            authorization_id=authorization.id,
+            party_id=authorization.party_id,
+            cpo_id=session.cpo_id,
+            evse_id=session.evse_id,
+            location_id=session.location_id,
+            session_ref=session.session_ref,
+            session_name=session_name(session.cpo_id, session.session_ref) if session.session_ref else None,
+            new_session=new_session,
+            territory=session.territory,
+            time_zone=session.time_zone,
+            currency=session.currency,
+            tariff_sha256=hold.snapshot.sha256,
+            tariff_version=hold.snapshot.version.value,
+            tariff_canonical=hold.snapshot.canonical,
+            metadata=dict(authorization.metadata),
+            rail=authorization.rail,
+            funding=authorization.funding,
+            account_party_id=authorization.account_party_id,
+            state=authorization.state.value,
+            hold_minor=authorization.hold_minor,
+            payment_method=authorization.payment_method,
+            customer=authorization.customer,
+            off_session=authorization.off_session,
+            call_id=call.id if call else None,
+            next_ask_at=self.clock.wall_now() + self.policy.call_grace,
+            events=public.event_rows(told),
+            now=hold.now,
+            wall_now=self.clock.wall_now(),
+        )
+
+    async def _existing(
+        self, connection: Connection, authorization_id: UUID
+    ) -> tuple[AuthorizationRecord, SessionRecord, CallRecord | None] | None:
+        """The same order again: a hold whose answer was lost is asked under its own key."""
+        existing = await store.authorization(
+            connection, lane=lane_of(authorization_id), authorization_id=authorization_id
+        )
+        if existing is None:
+            return None
+        session = await store.session(connection, lane=existing.lane, session_id=existing.session_id)
+        if session is None:
+            raise NotFoundError(f"session {format_id('ses', existing.session_id)} is gone")
+        call = None
+        if existing.state in {PaymentState.REQUIRES_AUTHORIZATION, PaymentState.OUTCOME_UNKNOWN}:
+            open_call = await store.open_call(connection, lane=existing.lane, authorization_id=existing.id)
+            call = open_call if open_call is not None and open_call.kind == "hold" else None
+        return existing, session, call
+
+    async def _ask(
+        self, authorization: AuthorizationRecord, session: SessionRecord, call: CallRecord
+    ) -> AuthorizationRecord:
+        """Phases 2 and 3: the PSP is asked with no transaction open, then its answer is committed."""
+        outcome = await self.psp.hold(hold_order(authorization, call))
+        async with self.pool.acquire() as connection:
+            asked = Asked(call=call, authorization=authorization, session=session)
+            return await self.outcomes.record_hold(connection, asked, outcome)
+
+
+def session_name(cpo_id: str, session_ref: str) -> str:
+    """The name under which a session of a CPO is found."""
+    return f"{cpo_id}:{session_ref}"
+
+
+def refuse_if_taken(
+    session: SessionRecord, current: AuthorizationRecord | None, order: AuthorizeOrder
+) -> None:
+    """Two rails can't both hold one session, and a session belongs to who opened it.
+
+    Raises SessionAlreadyAuthorizedError.
+    """
+    active = current is not None and (
+        current.state not in FINAL_STATES or current.state is PaymentState.CAPTURED
+    )
+    if active or session.state != "active" or session.demand_partner_id != order.party_id:
+        raise SessionAlreadyAuthorizedError(f"session {order.session_ref} is authorized or ended already")
+
+
+def call_key(call_id: UUID) -> str:
+    """The idempotency key of a call: from its row's id, so it never changes on retry."""
+    return f"nc_{format_id('call', call_id)}"
+
+
+def hold_order(authorization: AuthorizationRecord, call: CallRecord) -> HoldOrder:
+    """The order of a hold as it was intended: the same fields at every try."""
+    if authorization.payment_method is None:
+        raise InvalidOrderError(f"authorization {format_id('auth', authorization.id)} has no payment method")
+    return HoldOrder(
+        idempotency_key=call_key(call.id),
+        session_id=authorization.session_id,
+        authorization_id=authorization.id,
+        amount_minor=call.amount_minor,
+        currency=authorization.currency,
+        payment_method=authorization.payment_method,
+        customer=authorization.customer,
+        off_session=authorization.off_session,
+        metadata={"party": authorization.party_id, "rail": authorization.rail},
+    )

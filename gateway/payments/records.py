@@ -1,0 +1,135 @@
+"""Rows of the payment's tables as values.
+
+Owns: the shapes that the phases read. Must not know: SQL, the public API's names.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, fields
+from datetime import datetime
+from typing import Any, Self
+from uuid import UUID
+
+from gateway.payments.payment import PaymentState
+
+
+class _FromRow:
+    """A value whose fields are a row's columns."""
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Build the value from a row that has a column for each field."""
+        return cls(**{field.name: row[field.name] for field in fields(cls)})  # type: ignore[arg-type]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionRecord(_FromRow):
+    """One charging session. Amounts are minor units; `cdr` and its price are set together, once."""
+
+    lane: int
+    id: UUID
+    demand_partner_id: str
+    cpo_id: str
+    evse_id: str
+    location_id: str
+    session_ref: str | None
+    territory: str
+    time_zone: str
+    currency: str
+    tariff_sha256: str
+    state: str
+    cdr_id: str | None
+    cdr_version: str | None
+    cdr: bytes | None
+    price_minor: int | None
+    price_net_minor: int | None
+    energy_wh: int | None
+    ended_at: datetime | None
+    flags: Sequence[str]
+    metadata: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationRecord(_FromRow):
+    """One authorization. `hold_minor` is what may be captured at most."""
+
+    lane: int
+    id: UUID
+    session_id: UUID
+    party_id: str
+    rail: str
+    funding: str
+    account_party_id: str | None
+    state: PaymentState
+    version: int
+    hold_minor: int
+    currency: str
+    payment_method: str | None
+    customer: str | None
+    off_session: bool
+    psp_payment: str | None
+    capture_before: datetime | None
+    next_action: Mapping[str, Any] | None
+    decline_code: str | None
+    metadata: Mapping[str, str]
+    created_at: datetime
+    updated_at: datetime
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", PaymentState(self.state))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CaptureRecord(_FromRow):
+    """The single capture of a session."""
+
+    lane: int
+    session_id: UUID
+    id: UUID
+    authorization_id: UUID
+    state: str
+    amount_minor: int
+    receivable_minor: int
+    currency: str
+    psp_charge: str | None
+    fee_minor: int | None
+    fee_currency: str | None
+    captured_at: datetime | None
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CallRecord(_FromRow):
+    """A call to the PSP: committed before it is made; its id gives the idempotency key."""
+
+    lane: int
+    id: UUID
+    session_id: UUID
+    authorization_id: UUID
+    kind: str
+    state: str
+    amount_minor: int
+    attempts: int
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SnapshotRecord(_FromRow):
+    """A frozen tariff: canonical JSON and its hash."""
+
+    sha256: str
+    version: str
+    canonical: bytes
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountRecord(_FromRow):
+    """A partner's funded account in one currency; free to hold: balance - held + credit limit."""
+
+    party_id: str
+    currency: str
+    balance_minor: int
+    held_minor: int
+    credit_limit_minor: int

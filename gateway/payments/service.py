@@ -1,0 +1,256 @@
+"""The payment room's front: what the HTTP edge, the OCPI edge and the worker ask of it.
+
+Owns: whose object is whose (another party's object is not found), and reads. Must not know: HTTP, SQL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Final
+from uuid import UUID
+
+from clearing.pricing import PricedSession
+from gateway.clock import Clock
+from gateway.database import Connection, Pool
+from gateway.ids import format_id, lane_of
+from gateway.payments import store
+from gateway.payments.anchor import TariffAnchor
+from gateway.payments.authorize import Authorizations
+from gateway.payments.capture import Captures, Ended
+from gateway.payments.orders import (
+    AuthorizationView,
+    AuthorizeOrder,
+    NotFoundError,
+    PriceView,
+    SessionView,
+    TariffSource,
+    VersionConflictError,
+)
+from gateway.payments.outcomes import Outcomes
+from gateway.payments.payment import PaymentState
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp import Captured, Psp, Voided
+from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
+from gateway.payments.resolver import Resolver
+
+MAX_PAGE: Final = 100
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentService:
+    """Everything that is asked of payments. `party_id` None means the platform itself, which sees all."""
+
+    pool: Pool
+    clock: Clock
+    anchor: TariffAnchor
+    authorizations: Authorizations
+    captures: Captures
+    resolver: Resolver
+    psp: Psp
+    outcomes: Outcomes
+
+    async def authorize(self, order: AuthorizeOrder) -> AuthorizationView:
+        """Hold a session's estimated cost; see Authorizations.authorize."""
+        return await self.authorizations.authorize(order)
+
+    async def release(
+        self, *, party_id: str | None, authorization_id: UUID, expected_version: int | None = None
+    ) -> AuthorizationView:
+        """Release a hold whole. Raises NotFoundError, VersionConflictError, StateConflictError."""
+        await self.get_authorization(party_id=party_id, authorization_id=authorization_id)
+        await self.captures.release(authorization_id=authorization_id, expected_version=expected_version)
+        return await self.get_authorization(party_id=party_id, authorization_id=authorization_id)
+
+    async def complete(
+        self,
+        *,
+        party_id: str | None,
+        session_id: UUID,
+        cdr_raw: bytes,
+        cdr_version: str,
+        expected_version: int | None = None,
+    ) -> SessionView:
+        """End a session by its CDR and capture at once; what can't be captured now is captured by the worker.
+
+        Raises NotFoundError, CdrRefusedError, SessionAlreadyCompletedError, VersionConflictError.
+        """
+        view = await self.get_session(party_id=party_id, session_id=session_id)
+        if (
+            expected_version is not None
+            and view.authorization is not None
+            and expected_version != view.authorization.version
+        ):
+            raise VersionConflictError(
+                f"the authorization is at version {view.authorization.version}; read it again"
+            )
+        await self.captures.complete(view.session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+        await self.captures.capture(lane=view.session.lane, session_id=session_id)
+        return await self.get_session(party_id=party_id, session_id=session_id)
+
+    async def capture(self, *, lane: int, session_id: UUID) -> Ended:
+        """The worker's errand: capture what a completed session costs."""
+        return await self.captures.capture(lane=lane, session_id=session_id)
+
+    async def get_authorization(self, *, party_id: str | None, authorization_id: UUID) -> AuthorizationView:
+        """One authorization. Raises NotFoundError when there is none or it is another party's."""
+        async with self.pool.acquire() as connection:
+            found = await store.authorization(
+                connection, lane=lane_of(authorization_id), authorization_id=authorization_id
+            )
+            session = None
+            if found is not None and party_id in {None, found.party_id}:
+                session = await store.session(connection, lane=found.lane, session_id=found.session_id)
+        if found is None or session is None:
+            raise NotFoundError(f"no authorization {format_id('auth', authorization_id)}")
+        return await self.authorizations.view(found, session)
+
+    async def get_session(self, *, party_id: str | None, session_id: UUID) -> SessionView:
+        """One session with its authorization and capture. Raises NotFoundError."""
+        lane = lane_of(session_id)
+        async with self.pool.acquire() as connection:
+            found = await store.session(connection, lane=lane, session_id=session_id)
+            if found is None or party_id not in {None, found.demand_partner_id, found.cpo_id}:
+                raise NotFoundError(f"no session {format_id('ses', session_id)}")
+            return await self._view(connection, found)
+
+    async def get_capture(self, *, party_id: str | None, capture_id: UUID) -> CaptureRecord:
+        """One capture. Raises NotFoundError."""
+        async with self.pool.acquire() as connection:
+            found = await store.capture_by_id(connection, lane=lane_of(capture_id), capture_id=capture_id)
+            session = None
+            if found is not None:
+                session = await store.session(connection, lane=found.lane, session_id=found.session_id)
+        if (
+            found is None
+            or session is None
+            or party_id not in {None, session.demand_partner_id, session.cpo_id}
+        ):
+            raise NotFoundError(f"no capture {format_id('cap', capture_id)}")
+        return found
+
+    async def list_authorizations(
+        self, *, party_id: str | None, state: str | None = None, before: UUID | None = None, limit: int = 20
+    ) -> Sequence[tuple[AuthorizationRecord, SessionRecord]]:
+        """Authorizations, newest first, each with its session; one more than `limit` tells of more."""
+        async with self.pool.acquire() as connection:
+            found = await store.authorizations(
+                connection, party_id=party_id, state=state, before=before, limit=min(limit, MAX_PAGE) + 1
+            )
+            pairs = []
+            for authorization in found:
+                session = await store.session(
+                    connection, lane=authorization.lane, session_id=authorization.session_id
+                )
+                if session is not None:
+                    pairs.append((authorization, session))
+        return pairs
+
+    async def list_sessions(
+        self, *, party_id: str | None, state: str | None = None, before: UUID | None = None, limit: int = 20
+    ) -> Sequence[SessionView]:
+        """Sessions, newest first; one more than `limit` tells that there are more."""
+        async with self.pool.acquire() as connection:
+            found = await store.sessions(
+                connection, party_id=party_id, state=state, before=before, limit=min(limit, MAX_PAGE) + 1
+            )
+            return [await self._view(connection, session) for session in found]
+
+    async def list_captures(
+        self, *, party_id: str | None, before: UUID | None = None, limit: int = 20
+    ) -> Sequence[CaptureRecord]:
+        """Captures, newest first; one more than `limit` tells that there are more."""
+        async with self.pool.acquire() as connection:
+            return await store.captures(
+                connection, party_id=party_id, before=before, limit=min(limit, MAX_PAGE) + 1
+            )
+
+    async def price_breakdown(self, *, party_id: str | None, session_id: UUID) -> PriceView:
+        """A completed session's price, line by line, from the stored originals. Raises NotFoundError."""
+        view = await self.get_session(party_id=party_id, session_id=session_id)
+        session = view.session
+        if session.cdr is None or session.cdr_version is None:
+            raise NotFoundError(
+                f"session {format_id('ses', session_id)} has no price yet: it is not completed"
+            )
+        return PriceView(
+            session=session, priced=await self._price_again(session, session.cdr, session.cdr_version)
+        )
+
+    async def heard_from_psp(self, *, psp_payment: str) -> bool:
+        """The PSP says that something happened to a payment: read it there, and catch up. False: not ours."""
+        async with self.pool.acquire() as connection:
+            found = await store.find_session(connection, kind="psp_payment", foreign_id=psp_payment)
+            if found is None:
+                return False
+            lane, session_id = found
+            authorization = await store.current_authorization(connection, lane=lane, session_id=session_id)
+            session = await store.session(connection, lane=lane, session_id=session_id)
+            if authorization is None or session is None or authorization.psp_payment != psp_payment:
+                return True
+            call = await store.open_call(connection, lane=lane, authorization_id=authorization.id)
+        if call is not None:
+            await self.resolver.ask(call)
+        elif authorization.state is PaymentState.REQUIRES_ACTION:
+            await self._after_action(authorization, session)
+        elif authorization.state is PaymentState.AUTHORIZED:
+            await self._maybe_expired(authorization)
+        return True
+
+    async def _after_action(self, authorization: AuthorizationRecord, session: SessionRecord) -> None:
+        state = await self.psp.inspect(psp_payment=authorization.psp_payment or "")
+        if isinstance(state, Captured):
+            return
+        async with self.pool.acquire() as connection:
+            await self.outcomes.record_action(connection, authorization, session, state)
+
+    async def _maybe_expired(self, authorization: AuthorizationRecord) -> None:
+        state = await self.psp.inspect(psp_payment=authorization.psp_payment or "")
+        if isinstance(state, Voided):
+            async with self.pool.acquire() as connection:
+                await store.expire_authorization(
+                    connection,
+                    lane=authorization.lane,
+                    authorization_id=authorization.id,
+                    now=self.clock.now(),
+                )
+
+    async def _view(self, connection: Connection, session: SessionRecord) -> SessionView:
+        return SessionView(
+            session=session,
+            authorization=await store.current_authorization(
+                connection, lane=session.lane, session_id=session.id
+            ),
+            capture=await store.capture(connection, lane=session.lane, session_id=session.id),
+        )
+
+    async def _price_again(self, session: SessionRecord, cdr_raw: bytes, cdr_version: str) -> PricedSession:
+        async with self.pool.acquire() as connection:
+            snapshot = await store.snapshot(connection, sha256=session.tariff_sha256)
+        if snapshot is None:
+            raise NotFoundError(f"tariff snapshot {session.tariff_sha256} is gone")
+        return self.anchor.price(
+            sha256=snapshot.sha256,
+            canonical=snapshot.canonical,
+            version=snapshot.version,
+            cdr=self.anchor.read_cdr(cdr_raw, version=cdr_version),
+            time_zone=session.time_zone,
+        )
+
+
+def build_payments(
+    *, pool: Pool, psp: Psp, tariffs: TariffSource, clock: Clock, policy: PaymentPolicy
+) -> PaymentService:
+    """Wire the room: one anchor cache, one recorder of outcomes, the services over them."""
+    anchor = TariffAnchor()
+    outcomes = Outcomes(clock=clock)
+    return PaymentService(
+        pool=pool,
+        clock=clock,
+        anchor=anchor,
+        authorizations=Authorizations(
+            pool=pool, psp=psp, tariffs=tariffs, anchor=anchor, clock=clock, outcomes=outcomes, policy=policy
+        ),
+        captures=Captures(pool=pool, psp=psp, anchor=anchor, clock=clock, outcomes=outcomes, policy=policy),
+        resolver=Resolver(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
+        psp=psp,
+        outcomes=outcomes,
+    )
