@@ -1,0 +1,30 @@
+"""The business clock: whole Unix seconds that may be set, frozen or left to run. Signatures never use it."""
+
+import time
+
+
+class BusinessClock:
+    """`now()` in Unix seconds. Starts at the wall's time, or frozen at `start_at`."""
+
+    def __init__(self, *, start_at: int | None = None) -> None:
+        self._frozen_at = start_at
+        self._offset_s = 0
+
+    def now(self) -> int:
+        """The current business second."""
+        return int(time.time()) + self._offset_s if self._frozen_at is None else self._frozen_at
+
+    @property
+    def frozen(self) -> bool:
+        """Whether the clock stands still until it is set again."""
+        return self._frozen_at is not None
+
+    def set_to(self, now: int, *, frozen: bool) -> None:
+        """Set the clock; it stands still if `frozen`, else runs on from there."""
+        self._frozen_at = now if frozen else None
+        self._offset_s = 0 if frozen else now - int(time.time())
+
+    def follow_wall(self) -> None:
+        """Return to the wall's time."""
+        self._frozen_at = None
+        self._offset_s = 0

@@ -1,0 +1,175 @@
+"""Charges: one attempt to take money from a card, its hold, what was captured and given back.
+
+Owns: the charge object and how long a hold lasts. Must not know: idempotency, HTTP.
+Hold validity: Visa customer-initiated 7 days, merchant-initiated 4 days 18 hours, other schemes 7 days
+(docs.stripe.com/payments/place-a-hold-on-a-payment-method).
+"""
+
+from typing import Final
+
+from gateway.sandbox.psp.call import Call
+from gateway.sandbox.psp.cards import Decline
+from gateway.sandbox.psp.currencies import from_cents, share_of
+from gateway.sandbox.psp.ledger import DAY_S
+from gateway.sandbox.psp.listing import PAGING, list_of, page
+from gateway.sandbox.psp.payment_methods import card_of, card_summary
+from gateway.sandbox.psp.problems import Json
+from gateway.sandbox.psp.world import World
+
+HOLD_S: Final = 7 * DAY_S
+VISA_MERCHANT_HOLD_S: Final = 4 * DAY_S + 18 * 3600
+_APPROVED: Final[Json] = {
+    "advice_code": None, "network_advice_code": None, "network_decline_code": None,
+    "network_status": "approved_by_network", "reason": None, "risk_level": "normal",
+    "seller_message": "Payment complete.", "type": "authorized",
+}  # fmt: skip
+_TEMPLATE: Final[Json] = {
+    "object": "charge", "application": None, "application_fee": None, "application_fee_amount": None,
+    "balance_transaction": None, "calculated_statement_descriptor": "SANDBOX", "customer": None, "description": None,
+    "disputed": False, "failure_balance_transaction": None, "failure_code": None, "failure_message": None,
+    "fraud_details": {}, "livemode": False, "on_behalf_of": None, "outcome": _APPROVED, "receipt_email": None,
+    "receipt_number": None, "receipt_url": None, "refunded": False, "review": None, "shipping": None, "source": None,
+    "source_transfer": None, "statement_descriptor": None, "statement_descriptor_suffix": None, "transfer_data": None,
+    "transfer_group": None, "status": "succeeded", "paid": True, "captured": False, "amount_captured": 0,
+    "amount_refunded": 0,
+}  # fmt: skip
+
+
+def build_charge(world: World, intent: Json, method: Json) -> Json:
+    """A new uncaptured charge of the intent's amount on the method; not yet staged."""
+    charge_id = world.new_id("ch_3")
+    return {
+        **_TEMPLATE,
+        "id": charge_id,
+        "amount": intent["amount"],
+        "billing_details": method["billing_details"],
+        "created": world.now,
+        "currency": intent["currency"],
+        "customer": intent["customer"],
+        "description": intent["description"],
+        "metadata": intent["metadata"],
+        "on_behalf_of": intent["on_behalf_of"],
+        "payment_intent": intent["id"],
+        "payment_method": method["id"],
+        "payment_method_details": {"type": "card", "card": card_details(world, intent, method)},
+        "receipt_email": intent["receipt_email"],
+        "refunds": list_of([], url=f"/v1/charges/{charge_id}/refunds"),
+        "statement_descriptor_suffix": intent["statement_descriptor_suffix"],
+        "transfer_group": intent["transfer_group"],
+    }
+
+
+def card_details(world: World, intent: Json, method: Json) -> Json:
+    """What the charge says of the card: the hold's end, and which of the asked-for options the scheme grants."""
+    options = intent["payment_method_options"].get("card", {})
+    card = card_of(method)
+    manual = intent["capture_method"] == "manual"
+    asked = {name: options.get(f"request_{name}") == "if_available" and manual for name in (
+        "incremental_authorization", "multicapture", "overcapture", "extended_authorization")}  # fmt: skip
+    most = intent["amount"] * (100 + world.settings.overcapture_percent) // 100
+    merchant_initiated = intent.get("_off_session", False)
+    hold_s = VISA_MERCHANT_HOLD_S if merchant_initiated and card.brand == "visa" else HOLD_S
+    details: Json = {
+        **card_summary(method),
+        "amount_authorized": intent["amount"],
+        "authorization_code": world.new_id("", 6).upper(),
+        "extended_authorization": {"status": "disabled"},
+        "incremental_authorization": {
+            "status": "available" if asked["incremental_authorization"] else "unavailable"
+        },
+        "installments": None,
+        "mandate": intent.get("_mandate"),
+        "multicapture": {"status": "available" if asked["multicapture"] else "unavailable"},
+        "network": card.brand,
+        "network_token": {"used": False},
+        "network_transaction_id": world.new_id("", 15),
+        "overcapture": {
+            "maximum_amount_capturable": most if asked["overcapture"] else intent["amount"],
+            "status": "available" if asked["overcapture"] else "unavailable",
+        },
+        "three_d_secure": _authenticated(world) if intent.get("_authenticated") else None,
+        "transaction_link_id": None,
+    }
+    if manual:
+        details["capture_before"] = world.now + hold_s
+    return details
+
+
+def _authenticated(world: World) -> Json:
+    return {
+        "authentication_flow": "challenge", "electronic_commerce_indicator": "05", "exemption_indicator": None,
+        "result": "authenticated", "result_reason": None, "transaction_id": world.new_id("", 36), "version": "2.2.0",
+    }  # fmt: skip
+
+
+def refuse(charge: Json, decline: Decline) -> Json:
+    """The charge as a failed attempt."""
+    outcome = {
+        **_APPROVED,
+        "network_status": "declined_by_network",
+        "network_decline_code": "05",
+        "reason": decline.decline_code,
+        "seller_message": "The bank did not return any further details with this decline.",
+        "type": "issuer_declined",
+    }
+    return charge | {
+        "status": "failed", "paid": False, "failure_code": decline.code, "failure_message": decline.message,
+        "outcome": outcome,
+    }  # fmt: skip
+
+
+def take(world: World, charge: Json, amount: int, account: str) -> Json:
+    """Capture `amount` minor units of the charge: post it with its fee and return the charge, not yet staged."""
+    currency = charge["currency"]
+    fee = share_of(amount, world.settings.fee_basis_points, currency)
+    fee += from_cents(world.settings.fee_fixed_cents, currency) if charge["amount_captured"] == 0 else 0
+    method = world.peek("payment_method", charge["payment_method"])
+    at_once = method is not None and card_of(method).available_at_once
+    posted = world.post(
+        kind="charge",
+        source=charge["id"],
+        amount=amount,
+        fee=fee,
+        currency=currency,
+        account=account,
+        available_on=world.now if at_once else world.settles_on(),
+        description=charge["description"],
+    )
+    captured = charge["amount_captured"] + amount
+    return charge | {"amount_captured": captured, "captured": True, "balance_transaction": posted["id"]}
+
+
+def released(charge: Json) -> int:
+    """Minor units of the hold that were never captured and have been given back."""
+    return int(charge.get("_released", 0))
+
+
+def retrieve(call: Call) -> Json:
+    """GET /v1/charges/{id}."""
+    return call.world.get("charge", call.ids[0], call.account)
+
+
+def update(call: Call) -> Json:
+    """POST /v1/charges/{id}: description, metadata, transfer_group."""
+    params = call.params.only(
+        "description", "metadata", "receipt_email", "transfer_group", "fraud_details", "shipping"
+    )
+    charge = call.world.get("charge", call.ids[0], call.account)
+    charge["metadata"] = params.metadata(charge["metadata"])
+    for name in ("description", "receipt_email", "transfer_group"):
+        if name in params:
+            charge[name] = params.text(name)
+    call.world.put("charge", charge, call.account)
+    call.world.emit("charge.updated", charge, call.account)
+    return charge
+
+
+def list_all(call: Call) -> Json:
+    """GET /v1/charges, by payment_intent, customer, transfer_group, created."""
+    params = call.params.only(*PAGING, "payment_intent", "customer", "transfer_group", "created")
+    wanted = {name: params.text(name) for name in ("payment_intent", "transfer_group", "customer")}
+    chosen = next(((name, value) for name, value in wanted.items() if value is not None), (None, None))
+    return page(
+        call, "charge", lookup=chosen[0], value=chosen[1],
+        keep=lambda body: all(value is None or body[name] == value for name, value in wanted.items()),
+    )  # fmt: skip

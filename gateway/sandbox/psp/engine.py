@@ -1,0 +1,376 @@
+"""One request from bytes to bytes: routing, authentication, faults, idempotency, handler, commit, presentation.
+
+Owns: the order of these, and that a request takes effect whole or not at all. Runs without a server, so that a simulator
+can drive it in its own process. Must not know: sockets, tasks, sleeping.
+"""
+
+import base64
+import binascii
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+
+import msgspec
+
+from gateway.sandbox.psp import idempotency, webhook_endpoints
+from gateway.sandbox.psp.call import Call
+from gateway.sandbox.psp.capturing import expire_hold
+from gateway.sandbox.psp.cards import Decline
+from gateway.sandbox.psp.expansion import present
+from gateway.sandbox.psp.faults import FaultKind
+from gateway.sandbox.psp.forms import Params, parse_form
+from gateway.sandbox.psp.problems import Json, ParameterProblem, PspProblem
+from gateway.sandbox.psp.routes import Handler, RouteTable
+from gateway.sandbox.psp.settings import PLATFORM_ACCOUNT, PspSettings
+from gateway.sandbox.psp.webhooks import SignedWebhook, sign
+from gateway.sandbox.psp.world import Origin, Timer, World
+
+CONTROL_PREFIX: Final = "/_sandbox/"
+_VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.[a-z_.]+)?\Z")
+_INJECTED: Final = {
+    409: ("lock_timeout", "invalid_request_error", "This object cannot be accessed right now because another API "
+          "request or Stripe process is currently accessing it."),
+    429: ("rate_limit", "invalid_request_error", "Request rate limit exceeded."),
+}  # fmt: skip
+TIMERS: Final = {"expire_hold": expire_hold}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspRequest:
+    """A request as it came: header names in lower case, `query` without the question mark."""
+
+    method: str
+    path: str
+    query: str = ""
+    headers: Mapping[str, str] = field(default_factory=dict)
+    body: bytes = b""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspReply:
+    """An answer. `lost` is `timeout` or `reset` where the client must not see it; `hold_ms` is how long it hangs first."""
+
+    status: int
+    body: bytes
+    headers: dict[str, str]
+    lost: str | None = None
+    hold_ms: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Admission:
+    """A request with its id and the faults that apply; `delay_ms` is to be waited before it is executed."""
+
+    request: PspRequest
+    request_id: str
+    effects: tuple[Json, ...] = ()
+    delay_ms: int = 0
+    reserved_key: str | None = None
+    refusal: PspProblem | None = None
+
+
+class PspEngine:
+    """The sandbox PSP without a server. Not thread-safe: one caller at a time, which an event loop gives."""
+
+    def __init__(self, settings: PspSettings) -> None:
+        self.settings = settings
+        self.world = World(settings)
+        self._routes = RouteTable()
+        self._in_flight: set[str] = set()
+        webhook_endpoints.configure(self.world)
+        self.world.commit()
+
+    def close(self) -> None:
+        """Close the state file."""
+        self.world.records.close()
+
+    def handle(self, request: PspRequest) -> PspReply:
+        """Answer at once: delays are not waited for, lost answers are marked."""
+        return self.execute(self.admit(request))
+
+    def admit(self, request: PspRequest) -> Admission:
+        """Give the request its id and decide its faults. A key whose first request is still at work is refused."""
+        request_id = self.world.new_id("req_", 14)
+        if request.path.startswith(CONTROL_PREFIX):
+            return Admission(request=request, request_id=request_id)
+        key = request.headers.get("idempotency-key") if request.method == "POST" else None
+        if key is not None and key in self._in_flight:
+            return Admission(request=request, request_id=request_id, refusal=idempotency.in_use(key))
+        effects = tuple(
+            self.world.faults.request_effects(
+                method=request.method,
+                path=request.path,
+                idempotency_key=key,
+                metadata=lambda: self._metadata_of(request),
+            )
+        )
+        delay_ms = sum(effect["delay_ms"] for effect in effects if effect["kind"] == FaultKind.DELAY)
+        reserved = key if delay_ms else None
+        if reserved is not None:
+            self._in_flight.add(reserved)
+        return Admission(
+            request=request, request_id=request_id, effects=effects, delay_ms=delay_ms, reserved_key=reserved
+        )
+
+    def abandon(self, admission: Admission) -> None:
+        """The client went away while its request waited: nothing was executed."""
+        if admission.reserved_key is not None:
+            self._in_flight.discard(admission.reserved_key)
+
+    def _metadata_of(self, request: PspRequest) -> dict[str, str]:
+        """The metadata that the request carries, else that of the object its path names."""
+        try:
+            sent = parse_form(request.body.decode()).get("metadata")
+        except (ParameterProblem, UnicodeDecodeError):
+            sent = None
+        if isinstance(sent, dict):
+            return {key: value for key, value in sent.items() if isinstance(value, str)}
+        for part in request.path.split("/"):
+            record = self.world.records.find(part)
+            if record is not None:
+                return dict(record.body.get("metadata") or {})
+        return {}
+
+    def execute(self, admission: Admission) -> PspReply:
+        """Carry the request out whole, or not at all, and answer it."""
+        self.abandon(admission)
+        before = _first(admission.effects, FaultKind.TIMEOUT_BEFORE, FaultKind.RESET_BEFORE)
+        if before is not None:
+            return self._lost(before)
+        failing = _first(admission.effects, FaultKind.STATUS)
+        if failing is not None and not failing["after"]:
+            return self._answer(admission, failing["status"], _injected(failing), {})
+        status, payload, headers = self._carry_out(admission)
+        after = _first(admission.effects, FaultKind.TIMEOUT_AFTER, FaultKind.RESET_AFTER)
+        if after is not None:
+            return self._lost(after)
+        if failing is not None:
+            return self._answer(admission, failing["status"], _injected(failing), {})
+        return self._answer(admission, status, payload, headers)
+
+    def _lost(self, effect: Json) -> PspReply:
+        lost = "reset" if effect["kind"].startswith("reset") else "timeout"
+        return PspReply(status=0, body=b"", headers={}, lost=lost, hold_ms=effect.get("hold_ms", 0))
+
+    def _answer(self, admission: Admission, status: int, payload: Json, headers: dict[str, str]) -> PspReply:
+        version = admission.request.headers.get("stripe-version") or self.settings.api_version
+        common = {
+            "Content-Type": "application/json",
+            "Request-Id": admission.request_id,
+            "Stripe-Version": version,
+            "Cache-Control": "no-store",
+        }
+        return PspReply(status=status, body=msgspec.json.encode(payload), headers=common | headers)
+
+    def _carry_out(self, admission: Admission) -> tuple[int, Json, dict[str, str]]:
+        world, request = self.world, admission.request
+        if world.timers:
+            self.run_timers()
+        key = request.headers.get("idempotency-key") if request.method == "POST" else None
+        world.origin = Origin(admission.request_id, key)
+        decline = _first(admission.effects, FaultKind.DECLINE)
+        world.forced_decline = None if decline is None else Decline(
+            code=decline["code"], decline_code=decline["decline_code"], message=decline["message"]
+        )  # fmt: skip
+        try:
+            if admission.refusal is not None:
+                raise admission.refusal
+            status, payload, headers = self._answered(admission, key)
+            world.commit()
+        except PspProblem as problem:
+            world.rollback()
+            return problem.status, {"error": self._with_request(problem, admission)}, {}
+        except BaseException:
+            world.rollback()
+            raise
+        return status, payload, headers
+
+    def _with_request(self, problem: PspProblem, admission: Admission) -> Json:
+        error = problem.error()
+        for name in ("payment_intent", "setup_intent", "payment_method"):
+            if name in error:
+                error[name] = present(self.world, error[name], [])
+        error["request_log_url"] = f"{CONTROL_PREFIX}requests/{admission.request_id}"
+        return error
+
+    def _answered(self, admission: Admission, key: str | None) -> tuple[int, Json, dict[str, str]]:
+        """Route, authenticate, replay or run. What is staged is committed by the caller."""
+        request = admission.request
+        handler, ids, exists = self._routes.find(request.method, request.path)
+        control = request.path.startswith(CONTROL_PREFIX)
+        account = self._authenticate(request, control=control)
+        if handler is None:
+            problem = "Unrecognized request URL" if not exists else "Method not allowed for this URL"
+            raise PspProblem(f"{problem} ({request.method}: {request.path}).", status=405 if exists else 404)
+        params = Params(self._parameters(request))
+        call = Call(world=self.world, params=params, ids=ids, account=account, path=request.path)
+        if key is None:
+            return 200, self._run(handler, call), {}
+        idempotency.check_key(key)
+        mark = idempotency.fingerprint(request.method, request.path, params.raw())
+        kept = idempotency.recall(self.world, account, key, mark, request.path)
+        if kept is not None:
+            return kept["status"], kept["payload"], {
+                "Idempotent-Replayed": "true", "Idempotency-Key": key, "Original-Request": kept["request_id"],
+            }  # fmt: skip
+        status, payload = self._run_keeping(handler, call, admission)
+        idempotency.keep(
+            self.world, account, key, mark=mark, path=request.path, status=status, payload=payload,
+            request_id=admission.request_id,
+        )  # fmt: skip
+        return status, payload, {"Idempotency-Key": key, "Original-Request": admission.request_id}
+
+    def _run(self, handler: Handler, call: Call) -> Json:
+        try:
+            return present(self.world, handler(call), call.params.texts("expand"))
+        except PspProblem as problem:
+            if problem.keeps_effects:
+                self.world.commit()
+            raise
+
+    def _run_keeping(self, handler: Handler, call: Call, admission: Admission) -> tuple[int, Json]:
+        """As `_run`, with a refusal handed back as the answer to keep."""
+        try:
+            return 200, present(self.world, handler(call), call.params.texts("expand"))
+        except PspProblem as problem:
+            if not problem.keeps_answer:
+                raise
+            error = self._with_request(problem, admission)
+            if not problem.keeps_effects:
+                self.world.rollback()
+            return problem.status, {"error": error}
+
+    def _parameters(self, request: PspRequest) -> Json:
+        try:
+            text = request.body.decode() if request.method == "POST" else request.query
+        except UnicodeDecodeError:
+            raise ParameterProblem("Invalid request body: not UTF-8") from None
+        if (
+            request.headers.get("content-type", "").startswith("application/json")
+            and request.method == "POST"
+        ):
+            if not request.path.startswith(CONTROL_PREFIX):
+                raise ParameterProblem("Invalid request: send application/x-www-form-urlencoded, not JSON")
+            return _from_json(request.body)
+        return parse_form(text)
+
+    def _authenticate(self, request: PspRequest, *, control: bool) -> str:
+        """The account that the request acts for. Raises PspProblem (401, 403, 400)."""
+        account = request.headers.get("stripe-account") or PLATFORM_ACCOUNT
+        if not control:
+            self._check_key(request.headers.get("authorization", ""))
+            version = request.headers.get("stripe-version")
+            if version is not None and not _VERSION.match(version):
+                raise PspProblem(f"Invalid Stripe API version: {version[:40]}")
+        if account != PLATFORM_ACCOUNT:
+            record = self.world.peek("account", account)
+            if record is None or "deleted" in record:
+                raise PspProblem(
+                    f"The provided key does not have access to account '{account[:40]}' (or that account does not "
+                    "exist). Application access may have been revoked.",
+                    status=403,
+                    code="account_invalid",
+                )
+        return account
+
+    def _check_key(self, authorization: str) -> None:
+        scheme, _, credentials = authorization.partition(" ")
+        key = credentials.strip()
+        if scheme.lower() == "basic":
+            try:
+                key = base64.b64decode(key, validate=True).decode().partition(":")[0]
+            except (binascii.Error, UnicodeDecodeError):
+                key = ""
+        if not key:
+            raise PspProblem(
+                "You did not provide an API key. You need to provide your API key in the Authorization header, using "
+                "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
+                status=401,
+            )
+        if key not in self.settings.api_keys:
+            raise PspProblem(f"Invalid API Key provided: {key[:8]}****", status=401)
+
+    def run_timers(self) -> int:
+        """Do what has fallen due by the business clock, each in its own transaction; how much that was."""
+        count = 0
+        self.world.origin = Origin()
+        while (timer := self.world.next_due_timer()) is not None:
+            self._ring(timer)
+            self.world.commit()
+            count += 1
+        return count
+
+    def _ring(self, timer: Timer) -> None:
+        TIMERS[timer.verb](self.world, timer.object_id, timer.account)
+
+    def signed(self, delivery: Json, *, timestamp: int) -> SignedWebhook | None:
+        """A queued delivery, signed at a wall-clock second; None if its event or endpoint is gone."""
+        record = self.world.records.find(delivery["event"])
+        endpoint = self.world.webhooks.endpoints.get(delivery["endpoint"])
+        if record is None or endpoint is None:
+            return None
+        body = msgspec.json.encode(record.body)
+        signature = sign(body=body, secret=endpoint["_secret"], timestamp=timestamp)
+        return SignedWebhook(
+            delivery_id=delivery["id"],
+            event_id=delivery["event"],
+            endpoint_id=delivery["endpoint"],
+            url=endpoint["url"],
+            headers={"Content-Type": "application/json; charset=utf-8", "Stripe-Signature": signature,
+                     "User-Agent": "Stripe/1.0 (sandbox)"},
+            body=body,
+        )  # fmt: skip
+
+    def delivered(self, delivery_ids: list[str]) -> None:
+        """Acknowledge deliveries: they are not sent again by a later process."""
+        for delivery_id in delivery_ids:
+            record = self.world.records.find(delivery_id)
+            if record is None:
+                continue
+            self.world.records.remove(delivery_id)
+            event = self.world.records.find(record.body["event"])
+            if event is not None:
+                left = max(event.body["pending_webhooks"] - 1, 0)
+                self.world.records.put(
+                    "event", event.account, event.id, {**event.body, "pending_webhooks": left}
+                )
+        self.world.commit()
+
+
+def _first(effects: tuple[Json, ...], *kinds: FaultKind) -> Json | None:
+    return next((effect for effect in effects if effect["kind"] in kinds), None)
+
+
+def _injected(effect: Json) -> Json:
+    status = effect["status"]
+    code, kind, message = _INJECTED.get(status, (None, "api_error", "An unknown error occurred"))
+    error: Json = {"message": effect.get("message") or message, "type": kind}
+    if code is not None:
+        error["code"] = code
+    return {"error": error}
+
+
+def _from_json(body: bytes) -> Json:
+    """A JSON object as nested text parameters, so that both encodings are read alike."""
+    try:
+        tree = _as_text(msgspec.json.decode(body or b"{}"))
+    except msgspec.DecodeError as error:
+        raise ParameterProblem(f"Invalid JSON: {error}") from None
+    if not isinstance(tree, dict):
+        raise ParameterProblem("Invalid JSON: an object is expected")
+    return tree
+
+
+def _as_text(value: Any) -> Any:
+    match value:
+        case dict():
+            return {key: _as_text(item) for key, item in value.items()}
+        case list():
+            return {str(at): _as_text(item) for at, item in enumerate(value)}
+        case None:
+            return ""
+        case bool():
+            return "true" if value else "false"
+        case _:
+            return str(value)

@@ -1,0 +1,27 @@
+"""Events: what happened, newest first; the sweep that finds a lost webhook reads them here."""
+
+from fnmatch import fnmatchcase
+
+from gateway.sandbox.psp.call import Call
+from gateway.sandbox.psp.listing import PAGING, page
+from gateway.sandbox.psp.problems import Json, ParameterProblem
+
+
+def retrieve(call: Call) -> Json:
+    """GET /v1/events/{id}."""
+    return call.world.get("event", call.ids[0], call.account)
+
+
+def list_all(call: Call) -> Json:
+    """GET /v1/events, by type (with a trailing `.*`), types and created."""
+    params = call.params.only(*PAGING, "type", "types", "created", "delivery_success")
+    one, several = params.text("type"), params.texts("types")
+    if one is not None and several:
+        raise ParameterProblem("You may only specify one of these parameters: type, types.", param="types")
+    wanted = [one] if one is not None else several
+    delivered = params.boolean("delivery_success") if "delivery_success" in params else None
+    return page(
+        call, "event",
+        keep=lambda body: (not wanted or any(fnmatchcase(body["type"], pattern) for pattern in wanted))
+        and (delivered is None or (body["pending_webhooks"] == 0) is delivered),
+    )  # fmt: skip

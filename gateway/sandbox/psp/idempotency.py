@@ -1,0 +1,75 @@
+"""Idempotency keys: the first answer is kept for 24 hours and given again; another request under the key is refused.
+
+Owns: what a key remembers. Must not know: resources.
+"""
+
+import hashlib
+from typing import Final
+
+import msgspec
+
+from gateway.sandbox.psp.ledger import DAY_S
+from gateway.sandbox.psp.problems import Json, PspProblem
+from gateway.sandbox.psp.world import World
+
+LIFETIME_S: Final = DAY_S
+LONGEST_KEY: Final = 255
+
+
+def fingerprint(method: str, path: str, parameters: Json) -> str:
+    """What identifies a request apart from its key."""
+    encoded = msgspec.json.encode([method, path, parameters], order="deterministic")
+    return hashlib.sha256(encoded).hexdigest()
+
+
+def check_key(key: str) -> None:
+    """Raises PspProblem on a key that is too long."""
+    if len(key) > LONGEST_KEY:
+        raise PspProblem(
+            f"Idempotency keys can be at most {LONGEST_KEY} characters long.", kind="idempotency_error"
+        )
+
+
+def recall(world: World, account: str, key: str, mark: str, path: str) -> Json | None:
+    """The answer kept under the key, None if there is none. Raises PspProblem if it was for another request."""
+    record = world.records.find(_record_id(account, key))
+    if record is None or record.body["created"] + LIFETIME_S <= world.now:
+        return None
+    kept = record.body
+    if kept["fingerprint"] == mark:
+        return kept
+    if kept["path"] != path:
+        raise PspProblem(
+            f"Keys for idempotent requests can only be used for the same endpoint they were first used for "
+            f"('{kept['path']}'). Try using a key other than '{key}' if you meant to execute a different request.",
+            kind="idempotency_error",
+        )
+    raise PspProblem(
+        f"Keys for idempotent requests can only be used with the same parameters they were first used with. Try using "
+        f"a key other than '{key}' if you meant to execute a different request.",
+        kind="idempotency_error",
+    )
+
+
+def keep(
+    world: World, account: str, key: str, *, mark: str, path: str, status: int, payload: Json, request_id: str
+) -> None:
+    """Stage the answer under the key."""
+    record_id = _record_id(account, key)
+    body = {"id": record_id, "fingerprint": mark, "path": path, "status": status, "payload": payload,
+            "request_id": request_id, "created": world.now}  # fmt: skip
+    world.records.put("idempotency", account, record_id, body)
+
+
+def in_use(key: str) -> PspProblem:
+    """The answer while the first request under the key is still at work."""
+    return PspProblem(
+        f"There is currently another in-progress request using this Idempotency Key ({key}). Try again in a bit.",
+        status=409,
+        kind="idempotency_error",
+        code="idempotency_key_in_use",
+    )
+
+
+def _record_id(account: str, key: str) -> str:
+    return f"idempotency:{account}:{key}"

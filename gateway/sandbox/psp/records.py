@@ -1,0 +1,203 @@
+"""Objects by id, newest first, in memory above SQLite: one transaction a request, survives kill -9 of the process.
+
+Owns: the write-behind overlay (nothing is seen or stored until commit), the lookups, the bounded cache. A stored body is
+never changed in place: edit a copy and put it. Must not know: what the objects mean.
+"""
+
+import sqlite3
+from bisect import bisect_left
+from collections import OrderedDict
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+import msgspec
+
+from gateway.sandbox.psp.problems import Json
+
+SCHEMA: Final = """
+CREATE TABLE IF NOT EXISTS objects (
+    seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, account TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL
+)
+"""
+_encode = msgspec.json.Encoder().encode
+_decode = msgspec.json.Decoder().decode
+
+
+@dataclass(frozen=True, slots=True)
+class Record:
+    """One stored object: its place in creation order, kind, owning account and body."""
+
+    seq: int
+    kind: str
+    account: str
+    id: str
+    body: Json
+
+
+class Records:
+    """All objects of the sandbox. `lookups` names, per kind, the fields that can be found by value."""
+
+    def __init__(
+        self, *, path: Path | None, lookups: Mapping[str, Sequence[str]], cache_records: int
+    ) -> None:
+        self._lookups = lookups
+        self._limit = cache_records
+        self._cache: OrderedDict[int, Record] = OrderedDict()
+        self._seq_of: dict[str, int] = {}
+        self._index: dict[tuple[str, ...], list[int]] = {}
+        self._staged: dict[str, Record | None] = {}
+        self._next_seq = 1
+        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
+        # The page cache of the operating system outlives the process; a power cut is not this room's concern.
+        for pragma in ("journal_mode=WAL", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
+            self._db.execute(f"PRAGMA {pragma}").fetchall()
+        self._db.execute(SCHEMA)
+        self._load()
+
+    def _load(self) -> None:
+        for row in self._db.execute("SELECT seq, kind, account, id, body FROM objects ORDER BY seq"):
+            record = Record(row[0], row[1], row[2], row[3], _decode(row[4]))
+            self._admit(record, None)
+            self._next_seq = record.seq + 1
+
+    @property
+    def next_seq(self) -> int:
+        """The place that the next object will take; grows for ever."""
+        return self._next_seq
+
+    def find(self, object_id: str) -> Record | None:
+        """The object as this transaction sees it, whatever its kind or account."""
+        if object_id in self._staged:
+            return self._staged[object_id]
+        seq = self._seq_of.get(object_id)
+        return None if seq is None else self._read(seq)
+
+    def _read(self, seq: int) -> Record | None:
+        record = self._cache.get(seq)
+        if record is not None:
+            return record
+        row = self._db.execute("SELECT kind, account, id, body FROM objects WHERE seq = ?", (seq,)).fetchone()
+        if row is None:
+            return None
+        record = Record(seq, row[0], row[1], row[2], _decode(row[3]))
+        self._remember(record)
+        return record
+
+    def put(self, kind: str, account: str, object_id: str, body: Json) -> None:
+        """Stage a new or changed object; it takes effect with `commit`."""
+        known = self.find(object_id)
+        if known is None:
+            seq = self._next_seq
+            self._next_seq += 1
+        else:
+            seq = known.seq
+        self._staged[object_id] = Record(seq, kind, account, object_id, body)
+
+    def remove(self, object_id: str) -> None:
+        """Stage the end of an object."""
+        self._staged[object_id] = None
+
+    def commit(self) -> None:
+        """Store what was staged in one transaction, then show it."""
+        if not self._staged:
+            return
+        written = [
+            (record.seq, record.kind, record.account, record.id, _encode(record.body))
+            for record in self._staged.values()
+            if record is not None
+        ]
+        removed = [
+            (self._seq_of[key],)
+            for key, record in self._staged.items()
+            if record is None and key in self._seq_of
+        ]
+        self._db.execute("BEGIN")
+        self._db.executemany("INSERT OR REPLACE INTO objects VALUES (?, ?, ?, ?, ?)", written)
+        if removed:
+            self._db.executemany("DELETE FROM objects WHERE seq = ?", removed)
+        self._db.execute("COMMIT")
+        for key, record in self._staged.items():
+            self._publish(key, record)
+        self._staged = {}
+
+    def rollback(self) -> None:
+        """Forget what was staged."""
+        self._staged = {}
+
+    def _publish(self, key: str, record: Record | None) -> None:
+        seq = self._seq_of.get(key)
+        before = self._read_cached(seq)
+        if record is not None:
+            self._admit(record, before)
+        elif seq is not None:
+            del self._seq_of[key]
+            self._cache.pop(seq, None)
+
+    def _read_cached(self, seq: int | None) -> Record | None:
+        return None if seq is None else self._cache.get(seq)
+
+    def _admit(self, record: Record, before: Record | None) -> None:
+        new = record.id not in self._seq_of
+        if new:
+            self._seq_of[record.id] = record.seq
+            self._index.setdefault((record.kind, record.account), []).append(record.seq)
+        self._remember(record)
+        for field in self._lookups.get(record.kind, ()):
+            value = record.body.get(field)
+            if before is not None and before.body.get(field) == value:
+                continue
+            pairs = value.items() if isinstance(value, dict) else ((None, value),)
+            for name, found in pairs:
+                if isinstance(found, str):
+                    self._note(record, field if name is None else f"{field}.{name}", found)
+
+    def _note(self, record: Record, field: str, value: str) -> None:
+        places = self._index.setdefault((record.kind, record.account, field, value), [])
+        at = bisect_left(places, record.seq)
+        if at == len(places) or places[at] != record.seq:
+            places.insert(at, record.seq)
+
+    def _remember(self, record: Record) -> None:
+        self._cache[record.seq] = record
+        self._cache.move_to_end(record.seq)
+        while len(self._cache) > self._limit:
+            self._cache.popitem(last=False)
+
+    def scan(
+        self,
+        kind: str,
+        account: str,
+        *,
+        field: str | None = None,
+        value: str | None = None,
+        before: str | None = None,
+        after: str | None = None,
+        oldest_first: bool = False,
+    ) -> Iterator[Json]:
+        """Committed bodies of one kind and account, newest first.
+
+        `field` and `value` narrow by a lookup (a value that was since changed may still come: check it).
+        `before` starts below that object (older), `after` above it (newer).
+        """
+        key = (kind, account) if field is None or value is None else (kind, account, field, value)
+        places = self._index.get(key, [])
+        low = 0 if after is None else bisect_left(places, self._seq_of[after] + 1)
+        high = len(places) if before is None else bisect_left(places, self._seq_of[before])
+        chosen = places[low:high] if oldest_first else places[low:high][::-1]
+        for seq in chosen:
+            record = self._read(seq)
+            if record is not None and record.id in self._seq_of:
+                yield record.body
+
+    def everything(self) -> Iterator[Record]:
+        """All records in creation order, to rebuild what is derived from them."""
+        for (seq,) in self._db.execute("SELECT seq FROM objects ORDER BY seq").fetchall():
+            record = self._read(seq)
+            if record is not None:
+                yield record
+
+    def close(self) -> None:
+        """Close the file; what was committed is in it."""
+        self._db.close()

@@ -1,0 +1,47 @@
+"""Top-ups: money put into the platform's balance, available at once, so that transfers can be funded beforehand."""
+
+from gateway.sandbox.psp.call import Call
+from gateway.sandbox.psp.currencies import check_amount, known_currency
+from gateway.sandbox.psp.listing import PAGING, page
+from gateway.sandbox.psp.problems import Json
+
+
+def create(call: Call) -> Json:
+    """POST /v1/topups: succeeds at once."""
+    params = call.params.only(
+        "amount", "currency", "description", "metadata", "source", "statement_descriptor", "transfer_group"
+    )
+    world = call.world
+    amount = params.required_integer("amount")
+    currency = known_currency(params.required_text("currency"))
+    metadata = params.metadata()
+    check_amount(amount, currency)
+    topup: Json = {
+        "id": world.new_id("tu_1"), "object": "topup", "amount": amount, "balance_transaction": None,
+        "created": world.now, "currency": currency, "description": params.text("description"),
+        "expected_availability_date": world.now, "failure_code": None, "failure_message": None, "initiated_by": "api",
+        "livemode": False, "metadata": metadata, "source": None,
+        "statement_descriptor": params.text("statement_descriptor", longest=15), "status": "pending",
+        "transfer_group": params.text("transfer_group"),
+    }  # fmt: skip
+    world.emit("topup.created", topup, call.account)
+    posted = world.post(
+        kind="topup", source=topup["id"], amount=amount, currency=currency, account=call.account,
+        description=topup["description"],
+    )  # fmt: skip
+    topup |= {"balance_transaction": posted["id"], "status": "succeeded"}
+    world.put("topup", topup, call.account)
+    world.emit("topup.succeeded", topup, call.account)
+    return topup
+
+
+def retrieve(call: Call) -> Json:
+    """GET /v1/topups/{id}."""
+    return call.world.get("topup", call.ids[0], call.account)
+
+
+def list_all(call: Call) -> Json:
+    """GET /v1/topups, by status and created."""
+    params = call.params.only(*PAGING, "status", "created")
+    status = params.text("status")
+    return page(call, "topup", keep=lambda body: status is None or body["status"] == status)

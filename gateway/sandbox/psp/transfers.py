@@ -1,0 +1,221 @@
+"""Transfers from the platform's balance to connected accounts, and their reversals.
+
+Owns: both sides' balance transactions; nothing is sent that is not there. Must not know: what a transfer pays for.
+"""
+
+from gateway.sandbox.psp.call import Call
+from gateway.sandbox.psp.currencies import check_amount, known_currency
+from gateway.sandbox.psp.listing import PAGING, list_of, page
+from gateway.sandbox.psp.problems import Json, PspProblem, missing
+from gateway.sandbox.psp.world import World
+
+
+def insufficient(available: int, currency: str) -> PspProblem:
+    """The refusal of a movement that the available balance does not cover."""
+    return PspProblem(
+        f"You have insufficient available funds in your Stripe account: {max(available, 0)} {currency} available. Try "
+        "adding funds directly to your available balance by creating a top-up.",
+        code="balance_insufficient",
+    )
+
+
+def create(call: Call) -> Json:
+    """POST /v1/transfers."""
+    params = call.params.only(
+        "amount", "currency", "destination", "description", "metadata", "source_transaction", "source_type",
+        "transfer_group",
+    )  # fmt: skip
+    world = call.world
+    currency = known_currency(params.required_text("currency"))
+    source_id = params.text("source_transaction")
+    source = None if source_id is None else _source_charge(call, source_id, currency)
+    amount = params.integer("amount", least=1)
+    if amount is None and source is not None:
+        amount = source["amount_captured"]
+    if amount is None:
+        amount = params.required_integer("amount")
+    destination = params.required_text("destination")
+    metadata = params.metadata()
+    check_amount(amount, currency)
+    _check_destination(world, destination)
+    available_on = world.now
+    if source is not None:
+        available_on = _check_source(call, source, amount)
+    elif world.ledger.available(call.account, currency, world.now) < amount:
+        raise insufficient(world.ledger.available(call.account, currency, world.now), currency)
+    transfer: Json = {
+        "id": world.new_id("tr_1"),
+        "object": "transfer",
+        "amount": amount,
+        "amount_reversed": 0,
+        "created": world.now,
+        "currency": currency,
+        "description": params.text("description"),
+        "destination": destination,
+        "livemode": False,
+        "metadata": metadata,
+        "reversed": False,
+        "source_transaction": source_id,
+        "source_type": params.choice("source_type", ("card", "bank_account", "fpx"), default="card"),
+        "transfer_group": params.text("transfer_group") or (source["transfer_group"] if source else None),
+    }
+    return _send(call, transfer, available_on)
+
+
+def _send(call: Call, transfer: Json, available_on: int) -> Json:
+    world = call.world
+    sent = world.post(
+        kind="transfer", source=transfer["id"], amount=-transfer["amount"], currency=transfer["currency"],
+        account=call.account, available_on=available_on, description=transfer["description"],
+    )  # fmt: skip
+    payment = _destination_payment(world, transfer)
+    received = world.post(
+        kind="payment", source=payment["id"], amount=transfer["amount"], currency=transfer["currency"],
+        account=transfer["destination"], available_on=available_on, description=transfer["description"],
+    )  # fmt: skip
+    payment["balance_transaction"] = received["id"]
+    transfer |= {
+        "balance_transaction": sent["id"],
+        "destination_payment": payment["id"],
+        "reversals": list_of([], url=f"/v1/transfers/{transfer['id']}/reversals"),
+    }
+    world.put("charge", payment, transfer["destination"])
+    world.put("transfer", transfer, call.account)
+    world.emit("transfer.created", transfer, call.account)
+    world.emit("payment.created", payment, transfer["destination"])
+    return transfer
+
+
+def _destination_payment(world: World, transfer: Json) -> Json:
+    """What the connected account sees of the transfer."""
+    payment_id = world.new_id("py_1")
+    return {
+        "id": payment_id, "object": "charge", "amount": transfer["amount"], "amount_captured": transfer["amount"],
+        "amount_refunded": 0, "balance_transaction": None, "captured": True, "created": world.now,
+        "currency": transfer["currency"], "customer": None, "description": transfer["description"], "disputed": False,
+        "livemode": False, "metadata": {}, "paid": True, "payment_intent": None, "payment_method": None,
+        "payment_method_details": {"stripe_account": {}, "type": "stripe_account"}, "refunded": False,
+        "refunds": list_of([], url=f"/v1/charges/{payment_id}/refunds"), "source_transfer": transfer["id"],
+        "status": "succeeded", "transfer_group": transfer["transfer_group"],
+    }  # fmt: skip
+
+
+def _check_destination(world: World, destination: str) -> None:
+    account = world.peek("account", destination)
+    if account is None or "deleted" in account:
+        raise missing("destination", destination, param="destination", status=400)
+    if account["capabilities"].get("transfers") != "active":
+        raise PspProblem(
+            "Your destination account needs to have at least one of the following capabilities enabled: transfers",
+            code="insufficient_capabilities_for_transfer",
+        )
+
+
+def _source_charge(call: Call, source_id: str, currency: str) -> Json:
+    record = call.world.records.find(source_id)
+    if record is None or record.kind != "charge" or record.account != call.account:
+        raise missing("charge", source_id, param="source_transaction", status=400)
+    if record.body["currency"] != currency:
+        raise PspProblem(
+            "The currency of source_transaction's balance transaction differs.", param="currency"
+        )
+    return record.body
+
+
+def _check_source(call: Call, source: Json, amount: int) -> int:
+    """When the money of the charge is available. Raises PspProblem beyond what it captured less what was sent of it."""
+    sent = sum(
+        transfer["amount"] - transfer["amount_reversed"]
+        for transfer in call.world.records.scan(
+            "transfer", call.account, field="source_transaction", value=source["id"]
+        )
+    )
+    if source["balance_transaction"] is None or sent + amount > source["amount_captured"]:
+        raise PspProblem(
+            f"Transfers using this transaction as a source must not exceed the source amount of "
+            f"{source['amount_captured']}. (There are already transfers of {sent}.)",
+            param="amount",
+        )
+    posted = call.world.peek("balance_transaction", source["balance_transaction"])
+    return call.world.now if posted is None else int(posted["available_on"])
+
+
+def reverse(call: Call) -> Json:
+    """POST /v1/transfers/{id}/reversals: all that is left, or part of it."""
+    params = call.params.only("amount", "description", "metadata", "refund_application_fee")
+    world = call.world
+    transfer = world.get("transfer", call.ids[0], call.account)
+    left = transfer["amount"] - transfer["amount_reversed"]
+    amount = params.integer("amount", least=1)
+    if amount is None:
+        amount = left
+    if amount > left or left == 0:
+        raise PspProblem(
+            f"Reversal amount ({amount}) is greater than unreversed amount ({left}).", param="amount"
+        )
+    destination, currency = transfer["destination"], transfer["currency"]
+    if world.ledger.available(destination, currency, world.now) < amount:
+        raise insufficient(world.ledger.available(destination, currency, world.now), currency)
+    reversal: Json = {
+        "id": world.new_id("trr_1"), "object": "transfer_reversal", "amount": amount, "created": world.now,
+        "currency": currency, "destination_payment_refund": world.new_id("pyr_1"), "metadata": params.metadata(),
+        "source_refund": None, "transfer": transfer["id"],
+    }  # fmt: skip
+    back = world.post(
+        kind="transfer_refund", source=reversal["id"], amount=amount, currency=currency, account=call.account
+    )
+    world.post(
+        kind="payment_refund", source=reversal["destination_payment_refund"], amount=-amount, currency=currency,
+        account=destination,
+    )  # fmt: skip
+    reversal["balance_transaction"] = back["id"]
+    reversals = {**transfer["reversals"], "data": [reversal, *transfer["reversals"]["data"]]}
+    total = transfer["amount_reversed"] + amount
+    transfer |= {"amount_reversed": total, "reversed": total == transfer["amount"], "reversals": reversals}
+    world.put("transfer_reversal", reversal, call.account)
+    world.put("transfer", transfer, call.account)
+    world.emit("transfer.reversed", transfer, call.account)
+    return reversal
+
+
+def retrieve(call: Call) -> Json:
+    """GET /v1/transfers/{id}."""
+    return call.world.get("transfer", call.ids[0], call.account)
+
+
+def update(call: Call) -> Json:
+    """POST /v1/transfers/{id}: description and metadata."""
+    params = call.params.only("description", "metadata")
+    transfer = call.world.get("transfer", call.ids[0], call.account)
+    transfer["metadata"] = params.metadata(transfer["metadata"])
+    if "description" in params:
+        transfer["description"] = params.text("description")
+    call.world.put("transfer", transfer, call.account)
+    call.world.emit("transfer.updated", transfer, call.account)
+    return transfer
+
+
+def list_all(call: Call) -> Json:
+    """GET /v1/transfers, by transfer_group, destination, created."""
+    params = call.params.only(*PAGING, "transfer_group", "destination", "created")
+    group, destination = params.text("transfer_group"), params.text("destination")
+    lookup, value = ("transfer_group", group) if group is not None else ("destination", destination)
+    return page(
+        call, "transfer", lookup=lookup, value=value,
+        keep=lambda body: destination is None or body["destination"] == destination,
+    )  # fmt: skip
+
+
+def list_reversals(call: Call) -> Json:
+    """GET /v1/transfers/{id}/reversals."""
+    call.params.only(*PAGING)
+    transfer = call.world.get("transfer", call.ids[0], call.account)
+    return page(call, "transfer_reversal", lookup="transfer", value=transfer["id"])
+
+
+def retrieve_reversal(call: Call) -> Json:
+    """GET /v1/transfers/{id}/reversals/{reversal}."""
+    reversal = call.world.get("transfer_reversal", call.ids[1], call.account)
+    if reversal["transfer"] != call.ids[0]:
+        raise missing("transfer_reversal", call.ids[1])
+    return reversal

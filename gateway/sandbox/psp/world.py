@@ -1,0 +1,231 @@
+"""The sandbox's world: objects, books, clock, ids, timers and events behind one transaction per request.
+
+Owns: how a handler reads, edits and announces an object. Must not know: HTTP, any one resource's rules.
+"""
+
+import heapq
+import random
+import secrets
+import time
+from dataclasses import dataclass, field
+from typing import Final
+
+from gateway.sandbox.psp.business_clock import BusinessClock
+from gateway.sandbox.psp.cards import Decline
+from gateway.sandbox.psp.faults import FaultBook
+from gateway.sandbox.psp.ledger import DAY_S, Ledger, balance_transaction
+from gateway.sandbox.psp.problems import Json, missing
+from gateway.sandbox.psp.records import Records
+from gateway.sandbox.psp.settings import PLATFORM_ACCOUNT, PspSettings
+from gateway.sandbox.psp.webhooks import WebhookQueue
+
+LOOKUPS: Final = {
+    "payment_intent": ("metadata", "customer"),
+    "charge": ("payment_intent", "customer", "transfer_group"),
+    "refund": ("charge", "payment_intent"),
+    "dispute": ("charge", "payment_intent"),
+    "transfer": ("transfer_group", "destination", "source_transaction"),
+    "transfer_reversal": ("transfer",),
+    "balance_transaction": ("source",),
+    "payment_method": ("customer",),
+    "setup_intent": ("customer",),
+    "customer": ("email",),
+}
+_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_ID_LENGTH: Final = 24
+CLOCK_RECORD: Final = "sandbox_clock"
+
+
+@dataclass(slots=True)
+class Origin:
+    """The request that causes what happens: named in each event."""
+
+    request_id: str | None = None
+    idempotency_key: str | None = None
+
+
+@dataclass(order=True, slots=True)
+class Timer:
+    """Something due at a business second: `verb` on the object `object_id`."""
+
+    due: int
+    verb: str
+    object_id: str
+    account: str = field(compare=False)
+
+
+class World:
+    """What handlers work on. All changes are staged until `commit`."""
+
+    def __init__(self, settings: PspSettings) -> None:
+        self.settings = settings
+        self.clock = BusinessClock(start_at=settings.start_at)
+        self.records = Records(
+            path=settings.state_path, lookups=LOOKUPS, cache_records=settings.cache_records
+        )
+        self.ledger = Ledger()
+        self.faults = FaultBook()
+        self.webhooks = WebhookQueue()
+        self.webhooks.rule = self.faults
+        self.origin = Origin()
+        self.forced_decline: Decline | None = None
+        self.timers: list[Timer] = []
+        self._random = random.Random(self._seed())  # noqa: S311 - ids of a sandbox; secrets have their own source
+        self._restore()
+
+    def _seed(self) -> str:
+        """Ids repeat for a seed, and never collide with those of an earlier run over the same file."""
+        if self.settings.seed is None:
+            return secrets.token_hex(16)
+        return f"{self.settings.seed}:{self.records.next_seq}"
+
+    def _restore(self) -> None:
+        """Rebuild from the stored objects what is derived from them."""
+        saved = self.records.find(CLOCK_RECORD)
+        if saved is not None:
+            self.clock.set_to(saved.body["now"], frozen=saved.body["frozen"])
+        for record in self.records.everything():
+            body = record.body
+            match record.kind:
+                case "balance_transaction":
+                    self.ledger.count(record.account, body, self.now)
+                case "webhook_endpoint":
+                    self.webhooks.enlist(body)
+                case "delivery":
+                    self.webhooks.restore(body)
+                case "timer":
+                    heapq.heappush(
+                        self.timers, Timer(body["due"], body["verb"], body["object_id"], body["account"])
+                    )
+                case _:
+                    pass
+
+    @property
+    def now(self) -> int:
+        """The business clock's Unix second."""
+        return self.clock.now()
+
+    def delivery_now(self) -> int:
+        """The second that deliveries are timed by: the business clock where they are pulled, else the wall's."""
+        return self.now if self.settings.pull_webhooks else int(time.time())
+
+    def new_id(self, prefix: str, length: int = _ID_LENGTH) -> str:
+        """A fresh id such as `pi_...`."""
+        return prefix + "".join(self._random.choices(_ALPHABET, k=length))
+
+    def new_secret(self, prefix: str) -> str:
+        """A fresh secret: unguessable, except where a seed asks for repeatable runs."""
+        return self.new_id(prefix, 32) if self.settings.seed is not None else prefix + secrets.token_hex(16)
+
+    def get(self, kind: str, object_id: str, account: str = PLATFORM_ACCOUNT, *, param: str = "id") -> Json:
+        """A copy of the object, to edit and `put`. Raises PspProblem (404) where the account has no such object."""
+        record = self.records.find(object_id)
+        if record is None or record.kind != kind or record.account != account:
+            raise missing(kind, object_id, param=param)
+        return dict(record.body)
+
+    def peek(self, kind: str, object_id: str) -> Json | None:
+        """The object of whichever account, or None; not to be changed."""
+        record = self.records.find(object_id)
+        return record.body if record is not None and record.kind == kind else None
+
+    def put(self, kind: str, body: Json, account: str = PLATFORM_ACCOUNT) -> Json:
+        """Stage an object under its own id; the same body is handed back."""
+        self.records.put(kind, account, body["id"], body)
+        return body
+
+    def at(self, due: int, verb: str, object_id: str, account: str = PLATFORM_ACCOUNT) -> None:
+        """Stage a timer: `verb` is done to the object once the business clock has reached `due`."""
+        timer = {
+            "id": f"timer:{verb}:{object_id}",
+            "due": due,
+            "verb": verb,
+            "object_id": object_id,
+            "account": account,
+        }
+        self.put("timer", timer, account)
+        heapq.heappush(self.timers, Timer(due, verb, object_id, account))
+
+    def next_due_timer(self) -> Timer | None:
+        """Take the next timer that is due; None when there is none."""
+        while self.timers and self.timers[0].due <= self.now:
+            timer = heapq.heappop(self.timers)
+            key = f"timer:{timer.verb}:{timer.object_id}"
+            stored = self.records.find(key)
+            if stored is None or stored.body["due"] != timer.due:
+                continue  # cancelled, rolled back or moved
+            self.records.remove(key)
+            return timer
+        return None
+
+    def post(
+        self,
+        *,
+        kind: str,
+        source: str,
+        amount: int,
+        currency: str,
+        account: str = PLATFORM_ACCOUNT,
+        fee: int = 0,
+        available_on: int | None = None,
+        description: str | None = None,
+        category: str | None = None,
+    ) -> Json:
+        """Move money: stage one balance transaction of `amount` less `fee` and return it."""
+        transaction = balance_transaction(
+            transaction_id=self.new_id("txn_"),
+            kind=kind,
+            source=source,
+            amount=amount,
+            fee=fee,
+            currency=currency,
+            now=self.now,
+            available_on=self.now if available_on is None else available_on,
+            description=description,
+            category=category,
+        )
+        self.ledger.stage(account, transaction)
+        return self.put("balance_transaction", transaction, account)
+
+    def settles_on(self) -> int:
+        """The second from which money captured now is available."""
+        return self.now + self.settings.settlement_days * DAY_S
+
+    def emit(
+        self, event_type: str, body: Json, account: str = PLATFORM_ACCOUNT, previous: Json | None = None
+    ) -> None:
+        """Stage an event with a snapshot of `body`, and its deliveries to the endpoints that want it."""
+        data: Json = {"object": {key: value for key, value in body.items() if key[0] != "_"}}
+        if previous is not None:
+            data["previous_attributes"] = previous
+        connected = account != PLATFORM_ACCOUNT
+        wanted_by = self.webhooks.wanted_by(event_type, connected=connected)
+        event: Json = {
+            "id": self.new_id("evt_"),
+            "object": "event",
+            "api_version": self.settings.api_version,
+            "created": self.now,
+            "data": data,
+            "livemode": False,
+            "pending_webhooks": len(wanted_by),
+            "request": {"id": self.origin.request_id, "idempotency_key": self.origin.idempotency_key},
+            "type": event_type,
+        }
+        if connected:
+            event["account"] = account
+        self.put("event", event, account)
+        for endpoint in wanted_by:
+            delivery = self.webhooks.stage(event=event, endpoint_id=endpoint, now=self.delivery_now())
+            self.put("delivery", delivery)
+
+    def commit(self) -> None:
+        """Store and show everything this request staged."""
+        self.records.commit()
+        self.ledger.commit(self.now)
+        self.webhooks.commit()
+
+    def rollback(self) -> None:
+        """Forget everything this request staged."""
+        self.records.rollback()
+        self.ledger.rollback()
+        self.webhooks.rollback()
