@@ -152,7 +152,9 @@ def named_queries(package: str, file: str) -> Any:
         FileNotFoundError: the package has no such file.
     """
     with as_file(files(package) / "sql" / file) as path:
-        return aiosql.from_path(path, "asyncpg")
+        if not path.is_file():
+            raise FileNotFoundError(f"{package} has no queries in {path}")
+        return aiosql.from_path(path, "asyncpg", mandatory_parameters=False, encoding="utf-8")
 
 
 def market_anchor_reader(pool: Pool) -> AnchorReader:

@@ -1,0 +1,176 @@
+"""Settings: each source and its precedence, each refusal in one line, and no secret in any text."""
+
+import pickle
+from pathlib import Path
+
+import pytest
+from pydantic import ValidationError
+
+from gateway.config import ClockSource, Environment, LogFormat, load_database_url, load_settings
+from gateway.errors import ConfigurationError
+
+PASSWORD = "hunter2-hunter2"
+MINIMUM = {
+    "DATABASE_URL": f"postgresql://app:{PASSWORD}@db/networkcore",
+    "NETWORKCORE_PSP_API_KEY": "sk_test_a-secret-key",
+    "NETWORKCORE_PSP_WEBHOOK_SECRET": "whsec_a-secret",
+}
+
+
+def refusal(environ: dict[str, str]) -> str:
+    with pytest.raises(ConfigurationError) as caught:
+        load_settings(environ)
+    text = str(caught.value)
+    assert "\n" not in text
+    return text
+
+
+def test_the_smallest_environment_gives_the_documented_defaults() -> None:
+    settings = load_settings(MINIMUM)
+    assert settings.database_url.get_secret_value() == MINIMUM["DATABASE_URL"]
+    assert settings.psp_base_url is None
+    assert (settings.host, settings.port) == ("127.0.0.1", 8080)
+    assert settings.base_url == "http://127.0.0.1:8080"
+    assert settings.environment is Environment.SANDBOX
+    assert settings.clock is ClockSource.SYSTEM
+    assert settings.log_format is LogFormat.JSON
+    assert settings.workers_in_process is False
+
+
+def test_settings_do_not_change() -> None:
+    settings = load_settings(MINIMUM)
+    with pytest.raises(ValidationError):
+        settings.port = 1
+
+
+@pytest.mark.parametrize("variable", sorted(MINIMUM))
+def test_each_missing_setting_is_named_with_the_way_to_give_it(variable: str) -> None:
+    text = refusal({name: value for name, value in MINIMUM.items() if name != variable})
+    assert text.startswith(f"{variable} is missing: set it, or {variable}_FILE")
+
+
+@pytest.mark.parametrize(
+    ("variable", "value", "said"),
+    [
+        ("NETWORKCORE_PORT", "99999", "NETWORKCORE_PORT is wrong"),
+        ("NETWORKCORE_PORT", "http", "NETWORKCORE_PORT is wrong"),
+        ("NETWORKCORE_CLOCK", "sundial", "NETWORKCORE_CLOCK is wrong"),
+        (
+            "NETWORKCORE_PSP_BASE_URL",
+            "localhost:12",
+            "NETWORKCORE_PSP_BASE_URL is wrong: expected an http or https URL",
+        ),
+        ("NETWORKCORE_PUBLIC_URL", "https://a.example/?x=1", "NETWORKCORE_PUBLIC_URL is wrong"),
+        ("NETWORKCORE_ADMIN_API_KEY", "short", "NETWORKCORE_ADMIN_API_KEY is wrong: expected at least 16"),
+        (
+            "NETWORKCORE_DATABASE_POOL_MAX",
+            "1",
+            "NETWORKCORE_DATABASE_POOL_MIN is above NETWORKCORE_DATABASE_POOL_MAX",
+        ),
+        ("NETWORKCORE_WORKERS_IN_PROCESS", "perhaps", "NETWORKCORE_WORKERS_IN_PROCESS is wrong"),
+        ("DATABASE_URL", "mysql://db", "DATABASE_URL is wrong: expected a URL such as postgresql://"),
+        ("NETWORKCORE_PROT", "8080", "NETWORKCORE_PROT is no setting; did you mean NETWORKCORE_PORT?"),
+        (
+            "NETWORKCORE_CONFIG",
+            "/nowhere.toml",
+            "NETWORKCORE_CONFIG names /nowhere.toml, which can't be read",
+        ),
+    ],
+)
+def test_each_wrong_setting_is_named(variable: str, value: str, said: str) -> None:
+    assert said in refusal(MINIMUM | {variable: value})
+
+
+def test_all_wrong_settings_are_named_at_once() -> None:
+    text = refusal(MINIMUM | {"NETWORKCORE_PORT": "x", "NETWORKCORE_LOG_LEVEL": "loud"})
+    assert "NETWORKCORE_PORT" in text
+    assert "NETWORKCORE_LOG_LEVEL" in text
+
+
+@pytest.mark.parametrize(
+    ("extra", "said"),
+    [
+        ({}, "NETWORKCORE_PUBLIC_URL must be set and https in production"),
+        ({"NETWORKCORE_PUBLIC_URL": "http://a.example"}, "NETWORKCORE_PUBLIC_URL must be set and https"),
+        ({"NETWORKCORE_CLOCK": "market"}, "NETWORKCORE_CLOCK must be system in production"),
+        ({"NETWORKCORE_PSP_BASE_URL": "http://127.0.0.1:9"}, "NETWORKCORE_PSP_BASE_URL must be https"),
+    ],
+)
+def test_production_refuses_what_only_play_money_allows(extra: dict[str, str], said: str) -> None:
+    assert said in refusal(MINIMUM | {"NETWORKCORE_ENVIRONMENT": "production"} | extra)
+
+
+def test_production_starts_when_all_is_right() -> None:
+    extra = {"NETWORKCORE_ENVIRONMENT": "production", "NETWORKCORE_PUBLIC_URL": "https://pay.example/"}
+    assert load_settings(MINIMUM | extra).base_url == "https://pay.example"
+
+
+def test_the_environment_is_above_secret_files_and_these_above_the_config_file(tmp_path: Path) -> None:
+    config = tmp_path / "networkcore.toml"
+    config.write_text('port = 1001\nhost = "0.0.0.0"\nworker_lanes = 4\n', encoding="utf-8")
+    secret = tmp_path / "port"
+    secret.write_text("1002\n", encoding="utf-8")
+    environ = MINIMUM | {"NETWORKCORE_CONFIG": str(config)}
+    assert load_settings(environ).port == 1001
+    assert load_settings(environ | {"NETWORKCORE_PORT_FILE": str(secret)}).port == 1002
+    settings = load_settings(environ | {"NETWORKCORE_PORT_FILE": str(secret), "NETWORKCORE_PORT": "1003"})
+    assert (settings.port, settings.host, settings.worker_lanes) == (1003, "0.0.0.0", 4)
+
+
+def test_a_secret_file_is_read_without_its_closing_line_end(tmp_path: Path) -> None:
+    secret = tmp_path / "key"
+    secret.write_text("sk_test_from-a-file\n", encoding="utf-8")
+    environ = {name: value for name, value in MINIMUM.items() if name != "NETWORKCORE_PSP_API_KEY"}
+    settings = load_settings(environ | {"NETWORKCORE_PSP_API_KEY_FILE": str(secret)})
+    assert settings.psp_api_key.get_secret_value() == "sk_test_from-a-file"
+
+
+def test_a_secret_file_that_is_missing_too_long_or_no_text_is_named(tmp_path: Path) -> None:
+    path = tmp_path / "key"
+    environ = MINIMUM | {"NETWORKCORE_PSP_API_KEY_FILE": str(path)}
+    assert f"NETWORKCORE_PSP_API_KEY_FILE names {path}, which can't be read" in refusal(environ)
+    path.write_bytes(b"x" * 70_000)
+    assert "longer than 65536 bytes" in refusal(environ)
+    path.write_bytes(b"\xff\xfe")
+    assert "not UTF-8 text" in refusal(environ)
+
+
+@pytest.mark.parametrize("content", ["prot = 1\n", "port = \n"])
+def test_a_config_file_with_an_unknown_key_or_no_toml_is_refused(tmp_path: Path, content: str) -> None:
+    config = tmp_path / "networkcore.toml"
+    config.write_text(content, encoding="utf-8")
+    assert str(config) in refusal(MINIMUM | {"NETWORKCORE_CONFIG": str(config)})
+
+
+def test_no_secret_shows_in_any_text_of_the_settings() -> None:
+    settings = load_settings(MINIMUM | {"NETWORKCORE_ADMIN_API_KEY": "nck_a-long-admin-key"})
+    for text in (repr(settings), str(settings), settings.model_dump_json(), str(settings.model_dump())):
+        for secret in (PASSWORD, "a-secret-key", "whsec_a-secret", "a-long-admin-key"):
+            assert secret not in text
+    assert pickle.loads(pickle.dumps(settings)) == settings  # noqa: S301 - our own bytes
+
+
+@pytest.mark.parametrize(
+    "address",
+    [
+        f"postgresqlx://app:{PASSWORD}@db/x",
+        f"http://app:{PASSWORD}@db",
+        f"app:{PASSWORD}@[db",
+        f"//\u2100{PASSWORD}@x",
+    ],
+)
+def test_no_refusal_repeats_the_password(address: str) -> None:
+    assert PASSWORD not in refusal(MINIMUM | {"DATABASE_URL": address})
+    with pytest.raises(ConfigurationError) as caught:
+        load_database_url({"DATABASE_URL": address})
+    assert PASSWORD not in str(caught.value)
+
+
+def test_a_wrong_secret_is_not_repeated() -> None:
+    assert "sk_tiny" not in refusal(MINIMUM | {"NETWORKCORE_PSP_API_KEY": "sk_tiny"})
+
+
+def test_commands_that_need_the_database_alone_ask_for_nothing_else() -> None:
+    assert load_database_url({"DATABASE_URL": MINIMUM["DATABASE_URL"]}) == MINIMUM["DATABASE_URL"]
+    with pytest.raises(ConfigurationError, match="DATABASE_URL is missing"):
+        load_database_url({})
