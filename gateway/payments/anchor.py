@@ -14,8 +14,9 @@ from clearing.explain import display_prices
 from clearing.quote import Quote, QuoteRequest, quote
 
 from clearing.cdr import Cdr, parse_cdr
+from clearing.ocpi import OcpiVersion
 from clearing.pricing import PricedSession, PricingProgram, compile_tariff, price
-from clearing.tariff import OcpiVersion, TariffSnapshot, freeze, parse_tariff
+from clearing.tariff import TariffSnapshot, freeze, parse_tariff
 
 _CACHED_TARIFFS: Final = 2_000
 

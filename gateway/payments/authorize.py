@@ -73,7 +73,8 @@ class Authorizations:
         """Hold the session's estimated cost. The same `authorization_id` again is the same authorization.
 
         Raises EvseNotFoundError, TariffMissingError, AccountLimitExceededError,
-        SessionAlreadyAuthorizedError, InvalidOrderError. A decline and a lost answer are states of the authorization, not errors.
+        SessionAlreadyAuthorizedError, InvalidOrderError. A decline and a lost answer are states of the
+        authorization, not errors.
         """
         async with self.pool.acquire() as connection:
             existing = await self._existing(connection, order.authorization_id)
@@ -162,7 +163,7 @@ class Authorizations:
         if not done:
             raise AccountLimitExceededError(
                 f"the funded account of {authorization.account_party_id} in {authorization.currency} "
-                f"can't bear a hold of {authorization.hold_minor} minor units; fund it or raise its credit limit"
+                f"can't bear a hold of {authorization.hold_minor} minor units; fund it or raise its limit"
             )
         return authorization, session, call
 

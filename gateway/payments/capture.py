@@ -12,6 +12,7 @@ from uuid import UUID
 
 from clearing.cdr import Cdr
 from clearing.errors import ClearingError
+from clearing.money import Rounding, round_units
 from clearing.pricing import PricedSession
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
@@ -165,7 +166,7 @@ class Captures:
             cdr=cdr_raw,
             price_minor=payable_minor(priced),
             price_net_minor=priced.excl_vat_minor,
-            energy_wh=int(priced.energy_wh),
+            energy_wh=round_units(priced.energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
             ended_at=cdr.end,
             flags=flags_of(priced),
             updated_at=now,

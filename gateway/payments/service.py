@@ -11,7 +11,7 @@ from uuid import UUID
 from clearing.pricing import PricedSession
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
-from gateway.ids import format_id, lane_of
+from gateway.ids import format_id, lane_of, new_id
 from gateway.payments import store
 from gateway.payments.anchor import TariffAnchor
 from gateway.payments.authorize import Authorizations
@@ -32,12 +32,12 @@ from gateway.payments.psp import Captured, Psp, Voided
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 from gateway.payments.resolver import Resolver
 
-MAX_PAGE: Final = 100
+WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentService:
-    """Everything that is asked of payments. `party_id` None means the platform itself, which sees all."""
+    """Everything that is asked of payments. `admin` is the platform, which sees every party's objects."""
 
     pool: Pool
     clock: Clock
@@ -53,27 +53,33 @@ class PaymentService:
         return await self.authorizations.authorize(order)
 
     async def release(
-        self, *, party_id: str | None, authorization_id: UUID, expected_version: int | None = None
+        self,
+        *,
+        party_id: str,
+        authorization_id: UUID,
+        expected_version: int | None = None,
+        admin: bool = False,
     ) -> AuthorizationView:
         """Release a hold whole. Raises NotFoundError, VersionConflictError, StateConflictError."""
-        await self.get_authorization(party_id=party_id, authorization_id=authorization_id)
+        await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
         await self.captures.release(authorization_id=authorization_id, expected_version=expected_version)
-        return await self.get_authorization(party_id=party_id, authorization_id=authorization_id)
+        return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
 
     async def complete(
         self,
         *,
-        party_id: str | None,
+        party_id: str,
         session_id: UUID,
         cdr_raw: bytes,
         cdr_version: str,
         expected_version: int | None = None,
+        admin: bool = False,
     ) -> SessionView:
         """End a session by its CDR and capture at once; what can't be captured now is captured by the worker.
 
         Raises NotFoundError, CdrRefusedError, SessionAlreadyCompletedError, VersionConflictError.
         """
-        view = await self.get_session(party_id=party_id, session_id=session_id)
+        view = await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
         if (
             expected_version is not None
             and view.authorization is not None
@@ -84,35 +90,37 @@ class PaymentService:
             )
         await self.captures.complete(view.session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         await self.captures.capture(lane=view.session.lane, session_id=session_id)
-        return await self.get_session(party_id=party_id, session_id=session_id)
+        return await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
 
     async def capture(self, *, lane: int, session_id: UUID) -> Ended:
         """The worker's errand: capture what a completed session costs."""
         return await self.captures.capture(lane=lane, session_id=session_id)
 
-    async def get_authorization(self, *, party_id: str | None, authorization_id: UUID) -> AuthorizationView:
+    async def get_authorization(
+        self, *, party_id: str, authorization_id: UUID, admin: bool = False
+    ) -> AuthorizationView:
         """One authorization. Raises NotFoundError when there is none or it is another party's."""
         async with self.pool.acquire() as connection:
             found = await store.authorization(
                 connection, lane=lane_of(authorization_id), authorization_id=authorization_id
             )
             session = None
-            if found is not None and party_id in {None, found.party_id}:
+            if found is not None and (admin or party_id == found.party_id):
                 session = await store.session(connection, lane=found.lane, session_id=found.session_id)
         if found is None or session is None:
             raise NotFoundError(f"no authorization {format_id('auth', authorization_id)}")
         return await self.authorizations.view(found, session)
 
-    async def get_session(self, *, party_id: str | None, session_id: UUID) -> SessionView:
+    async def get_session(self, *, party_id: str, session_id: UUID, admin: bool = False) -> SessionView:
         """One session with its authorization and capture. Raises NotFoundError."""
         lane = lane_of(session_id)
         async with self.pool.acquire() as connection:
             found = await store.session(connection, lane=lane, session_id=session_id)
-            if found is None or party_id not in {None, found.demand_partner_id, found.cpo_id}:
+            if found is None or not (admin or party_id in {found.demand_partner_id, found.cpo_id}):
                 raise NotFoundError(f"no session {format_id('ses', session_id)}")
             return await self._view(connection, found)
 
-    async def get_capture(self, *, party_id: str | None, capture_id: UUID) -> CaptureRecord:
+    async def get_capture(self, *, party_id: str, capture_id: UUID, admin: bool = False) -> CaptureRecord:
         """One capture. Raises NotFoundError."""
         async with self.pool.acquire() as connection:
             found = await store.capture_by_id(connection, lane=lane_of(capture_id), capture_id=capture_id)
@@ -122,18 +130,18 @@ class PaymentService:
         if (
             found is None
             or session is None
-            or party_id not in {None, session.demand_partner_id, session.cpo_id}
+            or not (admin or party_id in {session.demand_partner_id, session.cpo_id})
         ):
             raise NotFoundError(f"no capture {format_id('cap', capture_id)}")
         return found
 
     async def list_authorizations(
-        self, *, party_id: str | None, state: str | None = None, before: UUID | None = None, limit: int = 20
-    ) -> Sequence[tuple[AuthorizationRecord, SessionRecord]]:
-        """Authorizations, newest first, each with its session; one more than `limit` tells of more."""
+        self, *, party_id: str, admin: bool = False, limit: int, before: UUID | None
+    ) -> Sequence[AuthorizationView]:
+        """A page of authorizations, newest first, those older than `before`."""
         async with self.pool.acquire() as connection:
             found = await store.authorizations(
-                connection, party_id=party_id, state=state, before=before, limit=min(limit, MAX_PAGE) + 1
+                connection, party_id=None if admin else party_id, state=None, before=before, limit=limit
             )
             pairs = []
             for authorization in found:
@@ -142,30 +150,30 @@ class PaymentService:
                 )
                 if session is not None:
                     pairs.append((authorization, session))
-        return pairs
+        return [await self.authorizations.view(authorization, session) for authorization, session in pairs]
 
     async def list_sessions(
-        self, *, party_id: str | None, state: str | None = None, before: UUID | None = None, limit: int = 20
+        self, *, party_id: str, admin: bool = False, state: str | None, limit: int, before: UUID | None
     ) -> Sequence[SessionView]:
-        """Sessions, newest first; one more than `limit` tells that there are more."""
+        """A page of sessions, newest first, those older than `before`."""
         async with self.pool.acquire() as connection:
             found = await store.sessions(
-                connection, party_id=party_id, state=state, before=before, limit=min(limit, MAX_PAGE) + 1
+                connection, party_id=None if admin else party_id, state=state, before=before, limit=limit
             )
             return [await self._view(connection, session) for session in found]
 
     async def list_captures(
-        self, *, party_id: str | None, before: UUID | None = None, limit: int = 20
+        self, *, party_id: str, admin: bool = False, limit: int, before: UUID | None
     ) -> Sequence[CaptureRecord]:
-        """Captures, newest first; one more than `limit` tells that there are more."""
+        """A page of captures, newest first, those older than `before`."""
         async with self.pool.acquire() as connection:
             return await store.captures(
-                connection, party_id=party_id, before=before, limit=min(limit, MAX_PAGE) + 1
+                connection, party_id=None if admin else party_id, before=before, limit=limit
             )
 
-    async def price_breakdown(self, *, party_id: str | None, session_id: UUID) -> PriceView:
+    async def price_breakdown(self, *, party_id: str, session_id: UUID, admin: bool = False) -> PriceView:
         """A completed session's price, line by line, from the stored originals. Raises NotFoundError."""
-        view = await self.get_session(party_id=party_id, session_id=session_id)
+        view = await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
         session = view.session
         if session.cdr is None or session.cdr_version is None:
             raise NotFoundError(
@@ -174,6 +182,25 @@ class PaymentService:
         return PriceView(
             session=session, priced=await self._price_again(session, session.cdr, session.cdr_version)
         )
+
+    async def psp_webhook(self, *, body: bytes, signature: str) -> None:
+        """Keep one authentic event of the PSP, once, and leave the errand to the worker.
+
+        Raises WebhookRefusedError.
+        """
+        event = self.psp.read_event(body=body, signature=signature, tolerance_s=WEBHOOK_TOLERANCE_S)
+        errand = new_id()
+        async with self.pool.acquire() as connection:
+            await store.keep_psp_event(
+                connection,
+                id=event.id,
+                type=event.type,
+                body=body,
+                received_at=self.clock.wall_now(),
+                task_id=errand,
+                task_lane=lane_of(errand),
+                psp_payment=event.psp_payment,
+            )
 
     async def heard_from_psp(self, *, psp_payment: str) -> bool:
         """The PSP says that something happened to a payment: read it there, and catch up. False: not ours."""
@@ -188,7 +215,9 @@ class PaymentService:
                 return True
             call = await store.open_call(connection, lane=lane, authorization_id=authorization.id)
         if call is not None:
-            await self.resolver.ask(call)
+            # An intended call has a caller who is about to hear; asking beside it would only collide.
+            if call.state == "unknown":
+                await self.resolver.ask(call)
         elif authorization.state is PaymentState.REQUIRES_ACTION:
             await self._after_action(authorization, session)
         elif authorization.state is PaymentState.AUTHORIZED:

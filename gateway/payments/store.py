@@ -193,6 +193,11 @@ async def lease_calls(
     return [CallRecord.from_row(row) for row in rows]
 
 
+async def keep_psp_event(connection: Connection, **fields: Any) -> bool:
+    """Keep an event of the PSP and leave an errand for it; False when it was kept before."""
+    return bool(await _payments.keep_psp_event(connection, **fields))
+
+
 async def fund_account(connection: Connection, **fields: Any) -> bool:
     """Raise a funded account's balance; False when that reference was booked before."""
     return bool(await _payments.fund_account(connection, **fields))

@@ -335,6 +335,22 @@ FROM (
 WHERE c.lane = :lane::smallint AND c.id = due.id
 RETURNING c.*;
 
+-- name: keep_psp_event$
+-- An event of the PSP, once; what speaks of a payment leaves an errand.
+WITH kept AS (
+    INSERT INTO gateway.psp_event (id, type, body, received_at)
+    VALUES (:id::text, :type::text, :body::bytea, :received_at::timestamptz)
+    ON CONFLICT DO NOTHING
+    RETURNING id
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, payload, run_at)
+    SELECT :task_lane::smallint, :task_id::uuid, 'psp_event',
+           jsonb_build_object('event', id, 'psp_payment', :psp_payment::text), :received_at::timestamptz
+    FROM kept
+    WHERE :psp_payment::text IS NOT NULL
+)
+SELECT true FROM kept;
+
 -- name: fund_account$
 -- Money arrived for a partner's account: once per reference.
 WITH recorded AS (

@@ -76,6 +76,14 @@ CREATE TABLE gateway.partner_funding (
     UNIQUE (party_id, reference)
 );
 
+-- Who owns the ground of a location and may take a share of its sessions.
+CREATE TABLE gateway.site_host (
+    cpo_id      text NOT NULL REFERENCES gateway.party (id),
+    location_id text NOT NULL,
+    party_id    text NOT NULL REFERENCES gateway.party (id),
+    PRIMARY KEY (cpo_id, location_id)
+);
+
 -- One charging session: the thing that is paid for, once.
 CREATE TABLE gateway.session (
     lane              smallint NOT NULL CHECK (lane BETWEEN 0 AND 63),

@@ -1,0 +1,169 @@
+"""Errands done one by one: captures left over, CDRs that arrived by OCPI, events of the PSP.
+
+Owns: what each errand calls and what becomes of it. Must not know how payments or OCPI do their part.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final, Protocol
+from uuid import UUID
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.database import Connection, Pool
+from gateway.ids import lane_of
+from gateway.lanes import tasks
+from gateway.lanes.tasks import Task
+from gateway.payments.capture import Ended
+from gateway.payments.orders import PaymentError, SessionAlreadyCompletedError
+from gateway.payments.service import PaymentService
+from gateway.store.ocpi_cdrs import CdrStatus, OcpiStore, StoredCdr
+
+_log = structlog.get_logger(__name__)
+BATCH: Final = 50
+
+
+class Lane(Protocol):
+    """A kind of work that a worker repeats: how much was done tells whether to pause."""
+
+    name: str
+
+    async def run_once(self) -> int:
+        """Do what is due, bounded. Returns how many pieces of work were taken."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ErrandLane:
+    """Leases errands of one kind lane by lane and does each; a failed one waits and is tried again."""
+
+    name: str
+    pool: Pool
+    clock: Clock
+    lease_s: int
+    at_once: int
+    do: Callable[[Task], Awaitable[str | None]]  # None: done; else why not yet
+
+    async def run_once(self) -> int:
+        """One round over all lanes with due errands."""
+        async with self.pool.acquire() as connection:
+            lanes = await tasks.lanes_with_work(connection, kind=self.name, wall_now=self.clock.wall_now())
+        gate = asyncio.Semaphore(self.at_once)
+        async with asyncio.TaskGroup() as group:
+            rounds = [group.create_task(self._run_lane(lane, gate)) for lane in lanes]
+        return sum(done.result() for done in rounds)
+
+    async def _run_lane(self, lane: int, gate: asyncio.Semaphore) -> int:
+        async with gate:
+            async with self.pool.acquire() as connection:
+                leased = await tasks.lease(
+                    connection,
+                    lane=lane,
+                    kind=self.name,
+                    wall_now=self.clock.wall_now(),
+                    lease_s=self.lease_s,
+                    batch=BATCH,
+                )
+            for task in leased:
+                await self._run(task)
+        return len(leased)
+
+    async def _run(self, task: Task) -> None:
+        with structlog.contextvars.bound_contextvars(session_id=str(task.session_id)):
+            reason = await self.do(task)
+        async with self.pool.acquire() as connection:
+            await self._settle(connection, task, reason)
+
+    async def _settle(self, connection: Connection, task: Task, reason: str | None) -> None:
+        if reason is None:
+            await tasks.finish(connection, [task])
+        else:
+            await tasks.postpone(connection, task, reason=reason, wall_now=self.clock.wall_now())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Errands:
+    """What each kind of errand does."""
+
+    pool: Pool
+    clock: Clock
+    payments: PaymentService
+    cdrs: OcpiStore
+
+    async def capture(self, task: Task) -> str | None:
+        """A completed session whose capture nobody finished."""
+        if task.session_id is None:
+            return None
+        ended = await self.payments.capture(lane=task.lane, session_id=task.session_id)
+        match ended:
+            case Ended.DONE:
+                return None
+            case Ended.WAITING:
+                return "a call to the PSP is not answered yet, or the cardholder must act"
+            case Ended.UNSECURED:
+                return "no authorization stands that could pay for this session"
+
+    async def psp_event(self, task: Task) -> str | None:
+        """The PSP said that something happened to a payment."""
+        payment = task.payload.get("psp_payment")
+        if isinstance(payment, str):
+            await self.payments.heard_from_psp(psp_payment=payment)
+        return None
+
+    async def complete(self, task: Task) -> str | None:
+        """A CDR arrived by OCPI: find its session, price it, capture. What can't be matched is kept."""
+        cpo_id, cdr_id = str(task.payload["cpo_id"]), str(task.payload["cdr_id"])
+        async with self.pool.acquire() as connection:
+            cdr = await self.cdrs.load_cdr(connection, cpo_id, cdr_id)
+            if cdr is None or cdr.status is CdrStatus.SETTLED:
+                return None
+            session_id = await self.cdrs.resolve_session(connection, cdr)
+        if cdr.credit:
+            return await self._mark(
+                cdr, CdrStatus.CREDIT, "a credit CDR waits for its correction", session_id
+            )
+        if session_id is None:
+            return await self._mark(
+                cdr, CdrStatus.UNMATCHED, "no session of this CPO carries its reference", None
+            )
+        return await self._settle(cdr, session_id)
+
+    async def _settle(self, cdr: StoredCdr, session_id: UUID) -> str | None:
+        try:
+            view = await self.payments.get_session(party_id=cdr.cpo_id, session_id=session_id)
+            await self.payments.captures.complete(
+                view.session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
+            )
+        except SessionAlreadyCompletedError as error:
+            return await self._mark(cdr, CdrStatus.UNPRICEABLE, str(error), session_id)
+        except PaymentError as error:
+            return await self._mark(cdr, CdrStatus.UNPRICEABLE, str(error), session_id)
+        await self._mark(cdr, CdrStatus.SETTLED, None, session_id)
+        await self.payments.capture(lane=lane_of(session_id), session_id=session_id)
+        return None
+
+    async def _mark(
+        self, cdr: StoredCdr, status: CdrStatus, reason: str | None, session_id: UUID | None
+    ) -> None:
+        if reason is not None:
+            _log.warning(
+                "cdr_not_settled", cpo=cdr.cpo_id, cdr=cdr.cdr_id, status=status.value, reason=reason
+            )
+        async with self.pool.acquire() as connection:
+            await self.cdrs.mark_cdr(
+                connection, cdr.cpo_id, cdr.cdr_id, status=status, reason=reason, session_id=session_id
+            )
+
+
+def errand_lanes(errands: Errands, *, pool: Pool, clock: Clock, lease_s: int, at_once: int) -> list[Lane]:
+    """One lane per kind of errand."""
+    kinds: dict[str, Callable[[Task], Awaitable[str | None]]] = {
+        "complete": errands.complete,
+        "capture": errands.capture,
+        "psp_event": errands.psp_event,
+    }
+    return [
+        ErrandLane(name=kind, pool=pool, clock=clock, lease_s=lease_s, do=do) for kind, do in kinds.items()
+    ]

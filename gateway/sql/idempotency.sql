@@ -1,0 +1,39 @@
+-- Both writes leave the flush to the next durable commit: the work between them commits durably, and the
+-- log is sequential, so a row that matters is on disk no later than the work it guards. A stored answer that
+-- a crash takes away is made again by running the same request with the same resource id.
+
+-- A new row, or a row whose holder went away: same request, no answer, lock passed.
+-- name: claim^
+WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS value)
+INSERT INTO gateway.idempotency_key AS existing (party_id, key, request_hash, resource_id, locked_until, created_at)
+SELECT :party_id::text, :key::text, :request_hash::bytea, :resource_id::uuid, :locked_until::timestamptz,
+       :now::timestamptz
+FROM relaxed WHERE relaxed.value = 'off'
+ON CONFLICT (party_id, key) DO UPDATE SET locked_until = excluded.locked_until
+WHERE existing.status IS NULL AND existing.request_hash = excluded.request_hash
+  AND (existing.locked_until IS NULL OR existing.locked_until < :now::timestamptz)
+RETURNING resource_id;
+
+-- name: find^
+SELECT request_hash, resource_id, locked_until, status, headers, body
+FROM gateway.idempotency_key WHERE party_id = :party_id AND key = :key;
+
+-- The first answer stands.
+-- name: store_answer!
+WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS value)
+UPDATE gateway.idempotency_key
+SET status = :status::smallint, headers = :headers::jsonb, body = :body::bytea, locked_until = NULL
+FROM relaxed
+WHERE relaxed.value = 'off' AND party_id = :party_id AND key = :key AND status IS NULL;
+
+-- name: unlock!
+UPDATE gateway.idempotency_key SET locked_until = NULL
+WHERE party_id = :party_id AND key = :key AND status IS NULL AND locked_until = :locked_until;
+
+-- name: sweep!
+DELETE FROM gateway.idempotency_key
+WHERE (party_id, key) IN (
+    SELECT party_id, key FROM gateway.idempotency_key
+    WHERE created_at < :older_than AND (status IS NOT NULL OR locked_until IS NULL OR locked_until < :older_than)
+    ORDER BY created_at LIMIT :limit
+);

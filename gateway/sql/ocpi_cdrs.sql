@@ -1,0 +1,84 @@
+-- CDRs: kept once, for ever, and followed until they are settled.
+
+-- name: add_cdr$
+-- With the errand that completes its session: both or neither. No row comes back when the CDR is known already.
+WITH kept AS (
+    INSERT INTO gateway.ocpi_cdr
+        (party_id, cdr_key, cdr_id, version, raw, fingerprint, session_ref, authorization_reference, currency,
+         ended_at, credit, credit_reference_id, last_updated, received_at, status, updated_at)
+    VALUES (:party_id, :cdr_key, :cdr_id, :version, :raw, :fingerprint, :session_ref, :authorization_reference,
+            :currency, :ended_at, :credit, :credit_reference_id, :last_updated, :now::timestamptz, :status,
+            :now::timestamptz)
+    ON CONFLICT (party_id, cdr_key) DO NOTHING
+    RETURNING party_id, cdr_id, status
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, payload, run_at)
+    SELECT :lane::smallint, :task_id::uuid, 'complete',
+           jsonb_build_object('cpo_id', kept.party_id, 'cdr_id', kept.cdr_id), :wall_now::timestamptz
+    FROM kept WHERE kept.status = 'pending'
+    RETURNING id
+)
+SELECT cdr_id FROM kept;
+
+-- name: load_cdr^
+SELECT party_id, cdr_id, version, raw, fingerprint, session_ref, authorization_reference, currency, ended_at, credit,
+       credit_reference_id, last_updated, received_at, status, reason, session_id, replays
+FROM gateway.ocpi_cdr
+WHERE party_id = :party_id AND cdr_key = :cdr_key;
+
+-- name: mark_cdr$
+UPDATE gateway.ocpi_cdr
+SET status = :status, reason = :reason, session_id = coalesce(:session_id::uuid, session_id), updated_at = :now
+WHERE party_id = :party_id AND cdr_key = :cdr_key AND NOT credit AND status <> 'settled'
+RETURNING cdr_id;
+
+-- name: queued_cdrs
+SELECT party_id, cdr_id, version, raw, fingerprint, session_ref, authorization_reference, currency, ended_at, credit,
+       credit_reference_id, last_updated, received_at, status, reason, session_id, replays
+FROM gateway.ocpi_cdr
+WHERE status = ANY(:statuses::text[])
+  AND (:party_id::text IS NULL OR party_id = :party_id::text)
+  AND (received_at, cdr_key) > (:after_received::timestamptz, :after_key::text)
+ORDER BY received_at, cdr_key
+LIMIT :row_limit::int;
+
+-- name: replay_cdr$
+-- Back to pending with a new errand, from a state of waiting only.
+WITH again AS (
+    UPDATE gateway.ocpi_cdr
+    SET status = 'pending', reason = NULL, replays = replays + 1, updated_at = :now
+    WHERE party_id = :party_id AND cdr_key = :cdr_key AND status IN ('unmatched', 'unpriceable')
+    RETURNING party_id, cdr_id
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, payload, run_at)
+    SELECT :lane::smallint, :task_id::uuid, 'complete',
+           jsonb_build_object('cpo_id', again.party_id, 'cdr_id', again.cdr_id), :wall_now::timestamptz
+    FROM again
+    RETURNING id
+)
+SELECT cdr_id FROM again;
+
+-- name: credits_of
+SELECT cdr_id FROM gateway.ocpi_cdr
+WHERE party_id = :party_id AND lower(credit_reference_id) = :cdr_key AND credit
+ORDER BY received_at, cdr_key;
+
+-- name: session_of_authorization^
+-- Ours, and of this CPO.
+SELECT s.id FROM gateway.payment_authorization AS a
+JOIN gateway.session AS s ON s.lane = a.lane AND s.id = a.session_id
+WHERE a.lane = :lane AND a.id = :id AND s.cpo_id = :cpo_id;
+
+-- name: session_of_cpo^
+SELECT id FROM gateway.session WHERE lane = :lane AND id = :id AND cpo_id = :cpo_id;
+
+-- name: session_by_name^
+SELECT s.id FROM gateway.session_lookup AS l
+JOIN gateway.session AS s ON s.lane = l.lane AND s.id = l.session_id
+WHERE l.kind = 'session_ref' AND l.foreign_id = ANY(:foreign_ids::text[]) AND s.cpo_id = :cpo_id
+ORDER BY l.foreign_id
+LIMIT 1;
+
+-- name: reference_of_session$
+SELECT authorization_reference FROM gateway.ocpi_session
+WHERE party_id = :party_id AND session_key = :session_key;

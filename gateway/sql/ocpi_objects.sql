@@ -1,0 +1,117 @@
+-- What CPOs push: locations, tariffs, sessions.
+
+-- name: lock_location^
+SELECT body, version, last_updated FROM gateway.ocpi_location
+WHERE party_id = :party_id AND location_key = :location_key
+FOR UPDATE;
+
+-- name: load_location^
+SELECT body, version, last_updated FROM gateway.ocpi_location
+WHERE party_id = :party_id AND location_key = :location_key;
+
+-- name: save_location$
+INSERT INTO gateway.ocpi_location
+    (party_id, location_key, location_id, version, body, last_updated, received_at, updated_at)
+VALUES (:party_id, :location_key, :location_id, :version, :body, :last_updated, :now, :now)
+ON CONFLICT (party_id, location_key) DO UPDATE
+SET location_id = EXCLUDED.location_id, version = EXCLUDED.version, body = EXCLUDED.body,
+    last_updated = EXCLUDED.last_updated, updated_at = EXCLUDED.updated_at
+RETURNING (xmax = 0) AS created;
+
+-- name: forget_connectors!
+DELETE FROM gateway.ocpi_connector WHERE party_id = :party_id AND location_key = :location_key;
+
+-- name: add_connector*!
+INSERT INTO gateway.ocpi_connector
+    (party_id, location_key, evse_uid_key, connector_key, position, location_id, evse_uid, evse_id, evse_key,
+     connector_id, status, power_type, max_power_w, tariff_keys, time_zone, country, postal_code, territory)
+VALUES (:party_id, :location_key, :evse_uid_key, :connector_key, :position, :location_id, :evse_uid, :evse_id,
+        :evse_key, :connector_id, :status, :power_type, :max_power_w, :tariff_keys, :time_zone, :country,
+        :postal_code, :territory)
+ON CONFLICT DO NOTHING;
+
+-- name: find_connectors
+-- By the EVSE ID, separators and case aside, or else by the EVSE's uid.
+SELECT party_id, location_id, evse_uid, evse_id, evse_key, connector_id, connector_key, status, power_type, max_power_w,
+       tariff_keys, time_zone, country, postal_code, territory
+FROM gateway.ocpi_connector
+WHERE (evse_key = :evse_key OR evse_uid_key = :evse_uid_key)
+  AND (:party_id::text IS NULL OR party_id = :party_id::text)
+ORDER BY (evse_key = :evse_key) DESC NULLS LAST, party_id, location_key, position
+LIMIT 200;
+
+-- name: current_tariff^
+SELECT id, raw, version, last_updated FROM gateway.ocpi_tariff
+WHERE party_id = :party_id AND tariff_key = :tariff_key AND superseded_at IS NULL;
+
+-- name: lock_current_tariff^
+SELECT id, raw, version, received_at FROM gateway.ocpi_tariff
+WHERE party_id = :party_id AND tariff_key = :tariff_key AND superseded_at IS NULL
+FOR UPDATE;
+
+-- name: supersede_tariff$
+-- Never before it was received, should business time have been set back.
+UPDATE gateway.ocpi_tariff SET superseded_at = greatest(:now::timestamptz, received_at)
+WHERE party_id = :party_id AND tariff_key = :tariff_key AND superseded_at IS NULL
+RETURNING id;
+
+-- name: add_tariff!
+INSERT INTO gateway.ocpi_tariff
+    (id, party_id, tariff_key, tariff_id, version, raw, type, valid_from, valid_until, last_updated, received_at)
+VALUES (:id, :party_id, :tariff_key, :tariff_id, :version, :raw, :type, :valid_from, :valid_until, :last_updated,
+        :now);
+
+-- name: tariffs_known_at
+-- For each tariff the version that stood at :at; before the first push, the first. Deleted by then: none.
+SELECT DISTINCT ON (tariff_key)
+       tariff_key, tariff_id, version, raw, type, valid_from, valid_until, received_at, superseded_at
+FROM gateway.ocpi_tariff
+WHERE party_id = :party_id AND tariff_key = ANY(:tariff_keys::text[])
+  AND (superseded_at IS NULL OR superseded_at > :at::timestamptz)
+ORDER BY tariff_key, received_at, id;
+
+-- name: tariff_history
+SELECT id, tariff_id, version, raw, type, valid_from, valid_until, received_at, superseded_at
+FROM gateway.ocpi_tariff
+WHERE party_id = :party_id AND tariff_key = :tariff_key
+ORDER BY received_at, id;
+
+-- name: lock_session^
+SELECT body, version, last_updated FROM gateway.ocpi_session
+WHERE party_id = :party_id AND session_key = :session_key
+FOR UPDATE;
+
+-- name: load_session^
+SELECT body, version, status, currency, energy_wh, authorization_reference, last_updated, updated_at
+FROM gateway.ocpi_session
+WHERE party_id = :party_id AND session_key = :session_key;
+
+-- name: save_session$
+INSERT INTO gateway.ocpi_session
+    (party_id, session_key, session_ref, version, body, status, currency, energy_wh, authorization_reference,
+     last_updated, received_at, updated_at)
+VALUES (:party_id, :session_key, :session_ref, :version, :body, :status, :currency, :energy_wh,
+        :authorization_reference, :last_updated, :now, :now)
+ON CONFLICT (party_id, session_key) DO UPDATE
+SET session_ref = EXCLUDED.session_ref, version = EXCLUDED.version, body = EXCLUDED.body, status = EXCLUDED.status,
+    currency = EXCLUDED.currency, energy_wh = EXCLUDED.energy_wh,
+    authorization_reference = EXCLUDED.authorization_reference, last_updated = EXCLUDED.last_updated,
+    updated_at = EXCLUDED.updated_at
+RETURNING (xmax = 0) AS created;
+
+-- name: add_refusal!
+INSERT INTO gateway.ocpi_refusal (id, party_id, module, object_id, version, status_code, reason, raw, received_at)
+VALUES (:id, :party_id, :module, :object_id, :version, :status_code, :reason, :raw, :now);
+
+-- name: list_refusals
+SELECT id, party_id, module, object_id, version, status_code, reason, received_at
+FROM gateway.ocpi_refusal
+WHERE (:party_id::text IS NULL OR party_id = :party_id::text)
+ORDER BY id DESC
+LIMIT :row_limit::int;
+
+-- name: trim_refusals!
+-- Keeps the newest :keep of a party.
+DELETE FROM gateway.ocpi_refusal
+WHERE party_id = :party_id AND id < (
+    SELECT id FROM gateway.ocpi_refusal WHERE party_id = :party_id ORDER BY id DESC OFFSET :keep::int LIMIT 1);
