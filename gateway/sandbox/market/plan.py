@@ -205,6 +205,8 @@ def _draft(number: int, dice: Dice) -> PlannedSession:
     rail = (
         _OPENING_RAILS[number] if number < len(_OPENING_RAILS) else dice.pick(number, "rail", _RAIL_WEIGHTS)
     )
+    if site.tariff_id == "free":
+        rail = Rail.APP  # nothing to hold: a card can't be asked for 0
     hour = _FIRST_HOUR + dice.pick(number, "hour", tuple(enumerate(_HOUR_WEIGHTS)))
     starts_at = DAY_START + timedelta(
         hours=hour, seconds=STEP_S * dice.between(number, "start", 1, 3600 // STEP_S - 1)

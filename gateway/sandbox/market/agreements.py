@@ -1,0 +1,42 @@
+"""Who shares in what a session brings: one agreement per operator and kind of demand.
+
+Pure data. The operator sells to the platform, which sells to the driver (reseller), except in Great Britain,
+where the operator sells to the driver itself (disclosed agent). Shares are basis points of the net price.
+Must not know how a split is computed.
+"""
+
+from typing import Any, Final
+
+from gateway.sandbox.market.cast import CPOS, DEMAND_PARTNERS, Cpo
+
+VALID_FROM: Final = "2026-10-01T00:00:00Z"
+_PLATFORM_POINTS: Final = 400
+_PARTNER_POINTS: Final = 800
+_HOST_POINTS: Final = 500
+_AGENT_COUNTRY: Final = "GB"
+
+
+def agreements() -> tuple[dict[str, Any], ...]:
+    """The body of each POST /v1/agreements."""
+    return tuple(_agreement(cpo, partner.party_id) for cpo in CPOS for partner in DEMAND_PARTNERS)
+
+
+def _agreement(cpo: Cpo, partner_id: str) -> dict[str, Any]:
+    return {
+        "id": f"{cpo.party_id}-{partner_id}",
+        "version": 1,
+        "cpo": cpo.party_id,
+        "demand_partner": partner_id,
+        "valid_from": VALID_FROM,
+        "terms": {
+            "legal_model": "disclosed_agent" if cpo.country == _AGENT_COUNTRY else "reseller",
+            "currency": cpo.currency,
+            "shares": [
+                {"role": "platform", "basis_points": _PLATFORM_POINTS, "fixed": 5},
+                {"role": "demand_partner", "basis_points": _PARTNER_POINTS},
+                {"role": "site_host", "basis_points": _HOST_POINTS},
+            ],
+            "deficit": "cap",
+            "psp_cost_bearer": "platform",
+        },
+    }
