@@ -144,18 +144,20 @@ class Capture(PublicObject):
 
 
 class PriceLine(PublicObject):
-    """One line of a price: which period, which component, how much of it, and why."""
+    """One line of a price: which period, which component, how much of it, and why. Decimals are text."""
 
     dimension: str = Field(examples=["ENERGY"])
     period: int | None = Field(None, description="index of the charging period, from 0")
     element: int | None = Field(None, description="index of the tariff element, from 0")
     component: int | None = Field(None, description="index of the price component, from 0")
-    volume: str | None = Field(None, description="measured, decimal text: kWh or hours")
-    billed_volume: str | None = Field(None, description="after step_size, decimal text")
-    unit_price: str | None = Field(None, description="decimal text, major units")
-    amount: str = Field(description="decimal text, major units, before the one rounding")
-    vat_rate: str | None = Field(None, description="percent, decimal text")
-    why: str | None = None
+    volume: str | None = Field(None, description="as measured, in `unit`")
+    billed_volume: str | None = Field(None, description="after step_size, in `unit`")
+    unit: str = Field(description="kWh, s or session", examples=["kWh"])
+    unit_price: str | None = Field(None, description="per kWh, per hour or per session, major units")
+    excl_vat: str = Field(description="major units, before the one rounding")
+    incl_vat: str = Field(description="major units, before the one rounding")
+    vat_rate: str | None = Field(None, description="percent")
+    why: str = Field(examples=["stepped"])
 
 
 class PriceTax(PublicObject):

@@ -13,9 +13,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-import asyncpg
-
 from gateway import objects
+from gateway.database import Connection
 from gateway.ids import LANES, new_id
 
 API_VERSION: Final = "2026-11-01"
@@ -78,7 +77,7 @@ FROM unnest($1::smallint[], $2::uuid[], $3::text[], $4::text[], $5::text[], $6::
 """
 
 
-async def record(connection: asyncpg.Connection, events: Sequence[NewEvent], *, now: datetime) -> None:
+async def record(connection: Connection, events: Sequence[NewEvent], *, now: datetime) -> None:
     """Insert events with the business time `now`, in the order given, in the caller's transaction.
 
     One statement for all of them. Raises ValueError when `now` is naive.

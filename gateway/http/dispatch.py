@@ -1,0 +1,148 @@
+"""One way through the edge for every endpoint: who, how often, what, once, answer.
+
+Owns: the order of the guards and the bytes of the answer. Must not know any resource. The order matters:
+nothing is read from a caller who is not known, and an Idempotency-Key is claimed only by a request that
+was understood.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from gateway.http import bodies, problems
+from gateway.http.auth import Caller
+from gateway.http.endpoint import Answer, Call, Endpoint, encode
+from gateway.http.idempotency import HEADER, Ask, IdempotencyGate, KeyRule, Work, read_key, request_hash
+from gateway.http.problems import CONTENT_TYPE, ProblemError, Refusal, document
+from gateway.http.rate_limit import RateLimiter
+from gateway.http.refusals import refusal_of
+from gateway.http.services import ApiServices
+from gateway.ids import new_id
+
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+RATE_HEADERS: Final = web.RequestKey("rate_headers", dict)
+_JSON: Final = "application/json"
+_SERVER_ERROR: Final = 500
+_log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """Turns endpoints into aiohttp handlers over one set of services."""
+
+    def __init__(self, services: ApiServices) -> None:
+        self._services = services
+        options = services.options
+        self._gate = IdempotencyGate(pool=services.pool, clock=services.clock, lock=options.idempotency_lock)
+        self._by_key = RateLimiter(options.key_rate)
+        self._by_address = RateLimiter(options.address_rate)
+
+    def handler(self, endpoint: Endpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """The aiohttp handler of one endpoint."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            work = await self._answer(endpoint, request)
+            return web.Response(status=work.status, headers=work.headers, body=work.body)
+
+        return handle
+
+    async def _answer(self, endpoint: Endpoint, request: web.Request) -> Work:
+        caller = await self._caller(endpoint, request)
+        structlog.contextvars.bind_contextvars(party_id=caller.party_id, api_key=caller.key)
+        if endpoint.scope is not None and not caller.may(endpoint.scope):
+            raise ProblemError(problems.MISSING_SCOPE, f"This path needs the scope {endpoint.scope.value}.")
+        request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))
+        raw = await self._read(endpoint, request)
+        key = read_key(request.headers.get(HEADER), rule=endpoint.key_rule)
+        body = None
+        if endpoint.body is not None and not endpoint.raw_body and (raw or endpoint.body_required):
+            body = bodies.parse_body(endpoint.body, raw)
+        query = bodies.parse_query(endpoint.query, request.query) if endpoint.query is not None else None
+        if query is None and request.query and not endpoint.raw_body:
+            raise bodies.invalid(
+                [{"loc": (name,), "type": "extra_forbidden", "msg": ""} for name in request.query],
+                given=dict(request.query),
+            )
+
+        async def work(resource_id: UUID) -> Work:
+            return await self._work(
+                endpoint,
+                request,
+                Call(
+                    services=self._services,
+                    caller=caller,
+                    path=request.match_info,
+                    query=query,
+                    body=body,
+                    raw=raw,
+                    headers=request.headers,
+                    resource_id=resource_id,
+                ),
+            )
+
+        if key is None:
+            return await work(new_id())
+        asked = request_hash(method=request.method, path=request.path_qs, body=raw)
+        return await self._gate.run(Ask(party_id=caller.party_id, key=key, request_hash=asked), work)
+
+    async def _caller(self, endpoint: Endpoint, request: web.Request) -> Caller:
+        if endpoint.public:
+            return Caller(party_id="", key="public", scopes=frozenset())
+        try:
+            return await self._services.keys.authenticate(request.headers.get("Authorization"))
+        except ProblemError:
+            # Guessing is slowed by address; a caller with a good key never comes here.
+            self._by_address.take(request.remote or "", at=time.monotonic())
+            raise
+
+    async def _read(self, endpoint: Endpoint, request: web.Request) -> bytes:
+        options = self._services.options
+        if endpoint.method in {"GET", "DELETE"}:
+            return b""
+        if endpoint.body is not None:
+            bodies.check_media_type(request)
+        limit = options.max_body_bytes if endpoint.large_body else options.small_body_bytes
+        return await bodies.read_body(request, limit=limit, timeout_seconds=options.body_timeout_seconds)
+
+    async def _work(self, endpoint: Endpoint, request: web.Request, call: Call) -> Work:
+        try:
+            async with asyncio.timeout(self._services.options.request_timeout_seconds):
+                answer = await endpoint.handler(call)
+        except Exception as error:  # a refusal is an answer to keep; the rest is raised again
+            refusal = refusal_of(error)
+            if refusal is None:
+                raise
+            return self.refuse(refusal, request)
+        return _work_of(answer, keep=endpoint.key_rule is not KeyRule.NONE)
+
+    def refuse(self, refusal: Refusal, request: web.Request) -> Work:
+        """The bytes of a refusal."""
+        shown = document(
+            refusal, base_url=self._services.options.base_url, instance=request.get(REQUEST_ID, "")
+        )
+        return Work(
+            status=refusal.kind.status,
+            headers={"Content-Type": CONTENT_TYPE, **refusal.headers},
+            body=encode(shown),
+            keep=not refusal.kind.transient and refusal.kind.status < _SERVER_ERROR,
+        )
+
+
+def _work_of(answer: Answer, *, keep: bool) -> Work:
+    headers: dict[str, str] = dict(answer.headers)
+    if answer.version is not None:
+        headers["ETag"] = f'"{answer.version}"'
+    if answer.body is None:
+        return Work(status=answer.status, headers=headers, body=b"", keep=keep)
+    headers.setdefault("Content-Type", _JSON)
+    kept = encode(_without(answer.body, answer.secrets)) if keep and answer.secrets else None
+    return Work(status=answer.status, headers=headers, body=encode(answer.body), keep=keep, kept_body=kept)
+
+
+def _without(body: Any, secrets: Any) -> Mapping[str, Any]:
+    shown: dict[str, Any] = body.as_json() if hasattr(body, "as_json") else dict(body)
+    return {name: None if name in secrets else value for name, value in shown.items()}

@@ -1,0 +1,140 @@
+"""What a path of the API is: one description that routes it, guards it and documents it.
+
+Owns: the shape of a description, of a call and of an answer. Must not know any resource. The same description
+is read by the dispatcher and by the OpenAPI generator, so that the two can't disagree.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+from pydantic import BaseModel, ConfigDict
+
+from gateway.errors import MalformedIdError
+from gateway.http import problems
+from gateway.http.auth import Caller, Scope
+from gateway.http.idempotency import KeyRule
+from gateway.http.problems import FieldError, ProblemError, ProblemKind
+from gateway.http.services import ApiServices
+from gateway.ids import parse_id
+from gateway.objects import PublicObject
+
+_encoder: Final = msgspec.json.Encoder(
+    decimal_format="string", enc_hook=lambda value: value.model_dump(mode="json")
+)
+
+
+class WireModel(BaseModel):
+    """A request's body or query: unknown fields are refused, nothing is coerced."""
+
+    model_config = ConfigDict(extra="forbid", strict=True, frozen=True)
+
+
+class QueryModel(BaseModel):
+    """A query string: text is read as what the field says, unknown names are refused."""
+
+    model_config = ConfigDict(extra="forbid", frozen=True)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answer:
+    """What a handler answers. `version` becomes the ETag; `secrets` are members no replay shows."""
+
+    body: PublicObject | Mapping[str, Any] | None
+    status: int = 200
+    version: int | None = None
+    headers: Mapping[str, str] = field(default_factory=dict)
+    secrets: Sequence[str] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One authenticated, understood request."""
+
+    services: ApiServices
+    caller: Caller
+    path: Mapping[str, str]
+    query: Any
+    body: Any
+    raw: bytes
+    headers: Mapping[str, str]
+    resource_id: UUID
+
+    def path_id(self, name: str, prefix: str) -> UUID:
+        """The id in the path. Raises ProblemError `not_found` where the text is no id of that kind."""
+        try:
+            return parse_id(prefix, self.path[name])
+        except MalformedIdError as error:
+            raise ProblemError(problems.NOT_FOUND, f"{error}.") from None
+
+    @property
+    def expected_version(self) -> int | None:
+        """The version that If-Match demands; None where any will do.
+
+        Raises:
+            ProblemError: the header is not one strong ETag of ours.
+        """
+        text = self.headers.get("If-Match", "").strip()
+        if text in {"", "*"}:
+            return None
+        digits = text.strip('"')
+        if text != f'"{digits}"' or not digits.isascii() or not digits.isdigit() or len(digits) > 9:  # noqa: PLR2004
+            raise ProblemError(
+                problems.INVALID_PARAMETERS,
+                "If-Match is not an ETag of ours.",
+                errors=[FieldError(pointer="If-Match", expected='the object\'s ETag, such as "3"')],
+            )
+        return int(digits)
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """One method on one path. `scope` None means any valid key; `public` means no key at all."""
+
+    method: str
+    path: str
+    operation: str
+    summary: str
+    tag: str
+    handler: Handler
+    scope: Scope | None = None
+    public: bool = False
+    description: str = ""
+    body: type[BaseModel] | None = None
+    raw_body: bool = False  # the handler reads the bytes itself; `body` then only documents
+    body_required: bool = True
+    large_body: bool = False
+    query: type[QueryModel] | None = None
+    answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
+    listed: bool = False  # the answer is a list of that object
+    key_rule: KeyRule = KeyRule.NONE
+    problems: Sequence[ProblemKind] = ()
+
+
+def encode(body: PublicObject | Mapping[str, Any] | None) -> bytes:
+    """An answer's bytes; Decimal becomes text, so that no reader makes it a float."""
+    if body is None:
+        return b""
+    if isinstance(body, PublicObject):
+        return body.__pydantic_serializer__.to_json(body)
+    return _encoder.encode(body)
+
+
+def page(
+    items: Sequence[PublicObject], *, limit: int, cursor: Callable[[Any], str] | None = None
+) -> dict[str, Any]:
+    """A list's answer from up to `limit` + 1 items; the extra one only says that there is more."""
+    shown = items[:limit]
+    has_more = len(items) > limit
+    of = cursor or (lambda item: item.id)
+    return {
+        "object": "list",
+        "data": shown,
+        "has_more": has_more,
+        "next_cursor": of(shown[-1]) if has_more and shown else None,
+    }

@@ -1,0 +1,33 @@
+"""Every endpoint there is, in the order in which the documentation shows them.
+
+Owns: the list. Must not know what is behind an entry.
+"""
+
+from gateway.http import (
+    agreements,
+    api_keys,
+    authorizations,
+    captures,
+    funding,
+    market_clock,
+    parties,
+    sessions,
+)
+from gateway.http.endpoint import Endpoint
+from gateway.http.services import ApiServices
+
+
+def endpoints(services: ApiServices) -> list[Endpoint]:
+    """The endpoints of this installation: those of the sandbox only in one."""
+    listed = [
+        *authorizations.ENDPOINTS,
+        *sessions.ENDPOINTS,
+        *captures.ENDPOINTS,
+        *parties.ENDPOINTS,
+        *api_keys.ENDPOINTS,
+        *agreements.ENDPOINTS,
+        *funding.ENDPOINTS,
+    ]
+    if services.options.sandbox:
+        listed += market_clock.ENDPOINTS
+    return listed

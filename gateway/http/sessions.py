@@ -1,0 +1,217 @@
+"""Sessions: end them by a CDR or by metered usage, read them and their price.
+
+Owns: the wire form of an end. Must not know how a session is priced or captured. A CDR's bytes are passed
+on as they came: its numbers are never read as floats on the way.
+"""
+
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+from pydantic import Field
+
+from gateway import objects
+from gateway.http import problems
+from gateway.http.auth import Scope
+from gateway.http.bodies import malformed, parse_body
+from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel, WireModel, page
+from gateway.http.idempotency import KeyRule
+from gateway.http.models import ListQuery, before
+from gateway.http.prices import price_object
+from gateway.http.problems import FieldError, ProblemError
+from gateway.http.usage import Usage, cdr_of_usage
+from gateway.payments.orders import SessionView
+from gateway.payments.public import session_object
+
+CDR_VERSION: Final = "2.2.1"
+_members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
+
+
+class UsageIn(WireModel):
+    """What was metered, for a partner without OCPI; a canonical CDR is made of it."""
+
+    started_at: objects.Instant
+    ended_at: objects.Instant
+    energy_wh: int = Field(ge=0, le=10_000_000)
+    parking_s: int = Field(0, ge=0, le=2_592_000, description="time plugged in without charging, at the end")
+
+
+class CompleteIn(WireModel):
+    """Exactly one of `cdr` and `usage`."""
+
+    cdr: dict[str, Any] | None = Field(None, description="an OCPI CDR object; its bytes are kept as sent")
+    cdr_version: Literal["2.1.1", "2.2.1", "2.3.0"] = CDR_VERSION
+    usage: UsageIn | None = None
+
+
+class _Rest(WireModel):
+    """A completion without its CDR, whose numbers only the exact decoder may read."""
+
+    cdr_version: Literal["2.1.1", "2.2.1", "2.3.0"] = CDR_VERSION
+    usage: UsageIn | None = None
+
+
+class SessionsQuery(ListQuery):
+    """A page of sessions."""
+
+    state: objects.SessionState | None = None
+
+
+class ExpandQuery(QueryModel):
+    """What to show in full."""
+
+    expand: Literal["price"] | None = None
+
+
+async def complete(call: Call) -> Answer:
+    """End the session: price it from the frozen tariff and capture once."""
+    session_id = call.path_id("id", "ses")
+    cdr, rest = _split(call.raw)
+    version = rest.cdr_version
+    if rest.usage is not None:
+        view = await _get(call, session_id)
+        usage = Usage(
+            started_at=rest.usage.started_at,
+            ended_at=rest.usage.ended_at,
+            energy_wh=rest.usage.energy_wh,
+            parking_s=rest.usage.parking_s,
+        )
+        cdr, version = cdr_of_usage(view.session, usage), CDR_VERSION
+    view = await call.services.payments.complete(
+        party_id=call.caller.party_id,
+        session_id=session_id,
+        cdr_raw=cdr,
+        cdr_version=version,
+        expected_version=call.expected_version,
+        admin=call.caller.admin,
+    )
+    return _answer(view)
+
+
+async def get(call: Call) -> Answer:
+    """One session; with ?expand=price its price line by line."""
+    view = await _get(call, call.path_id("id", "ses"))
+    shown = session_object(view)
+    if call.query.expand == "price" and view.session.price_minor is not None:
+        price = await call.services.payments.price_breakdown(
+            party_id=call.caller.party_id, session_id=view.session.id, admin=call.caller.admin
+        )
+        shown = shown.model_copy(update={"price": price_object(price)})
+    return Answer(body=shown)
+
+
+async def list_all(call: Call) -> Answer:
+    """The caller's sessions, newest first."""
+    views = await call.services.payments.list_sessions(
+        party_id=call.caller.party_id,
+        admin=call.caller.admin,
+        state=call.query.state.value if call.query.state else None,
+        limit=call.query.limit + 1,
+        before=before(call.query, "ses"),
+    )
+    return Answer(body=page([session_object(view) for view in views], limit=call.query.limit))
+
+
+async def price(call: Call) -> Answer:
+    """The session's price, line by line."""
+    view = await call.services.payments.price_breakdown(
+        party_id=call.caller.party_id, session_id=call.path_id("id", "ses"), admin=call.caller.admin
+    )
+    return Answer(body=price_object(view))
+
+
+async def _get(call: Call, session_id: UUID) -> SessionView:
+    return await call.services.payments.get_session(
+        party_id=call.caller.party_id, session_id=session_id, admin=call.caller.admin
+    )
+
+
+def _answer(view: SessionView) -> Answer:
+    version = view.authorization.version if view.authorization else None
+    return Answer(body=session_object(view), version=version)
+
+
+def _split(raw: bytes) -> tuple[bytes, _Rest]:
+    """The CDR's own bytes, and the rest as its model; exactly one way of ending must be there."""
+    try:
+        members = _members.decode(raw or b"{}")
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError) as error:
+        raise malformed(str(error)) from None
+    cdr = bytes(members.pop("cdr", b"null"))
+    rest = parse_body(_Rest, msgspec.json.encode(members))
+    given = cdr != b"null"
+    if given == (rest.usage is not None):  # type: ignore[attr-defined]
+        raise _one_of("exactly one of cdr and usage")
+    if given and not cdr.startswith(b"{"):
+        raise _one_of("an OCPI CDR object")
+    return cdr, rest  # type: ignore[return-value]
+
+
+def _one_of(expected: str) -> ProblemError:
+    return ProblemError(
+        problems.INVALID_PARAMETERS,
+        f"/cdr: {expected}.",
+        errors=[FieldError(pointer="/cdr", expected=expected)],
+    )
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/v1/sessions/{id}/complete",
+        operation="completeSession",
+        summary="Complete a session",
+        description="Ends the session by its CDR, or by metered usage. The price comes from the frozen "
+        "tariff; it is captured once, however often this is called.",
+        tag="Sessions",
+        scope=Scope.CAPTURE,
+        handler=complete,
+        body=CompleteIn,
+        raw_body=True,
+        large_body=True,
+        answers={200: objects.Session},
+        key_rule=KeyRule.REQUIRED,
+        problems=(
+            problems.NOT_FOUND,
+            problems.CDR_INVALID,
+            problems.STATE_CONFLICT,
+            problems.VERSION_CONFLICT,
+        ),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/sessions",
+        operation="listSessions",
+        summary="List sessions",
+        tag="Sessions",
+        scope=Scope.CAPTURE,
+        handler=list_all,
+        query=SessionsQuery,
+        answers={200: objects.Session},
+        listed=True,
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/sessions/{id}",
+        operation="getSession",
+        summary="Get a session",
+        tag="Sessions",
+        scope=Scope.CAPTURE,
+        handler=get,
+        query=ExpandQuery,
+        answers={200: objects.Session},
+        problems=(problems.NOT_FOUND,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/sessions/{id}/price",
+        operation="getSessionPrice",
+        summary="Get a session's price",
+        description="Every line names its period, tariff element, component, volume and reason.",
+        tag="Sessions",
+        scope=Scope.CAPTURE,
+        handler=price,
+        answers={200: objects.Price},
+        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
+    ),
+)
