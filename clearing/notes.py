@@ -70,3 +70,7 @@ class Note(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     severity: Severity
     path: str
     text: str
+
+    def to_dict(self) -> dict[str, str]:
+        """The note as JSON-able values."""
+        return {"code": self.code, "severity": self.severity, "path": self.path, "text": self.text}

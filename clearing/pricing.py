@@ -7,24 +7,21 @@ Source: OCPI mod_tariffs (Tariff, PriceComponent) and mod_cdrs (step_size).
 
 from collections.abc import Mapping
 from decimal import Decimal
-from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo
-
-import msgspec
 
 from clearing.cdr import Cdr
 from clearing.exact import EXACT
 from clearing.limits import Totals, apply_limits
 from clearing.money import Rounding, quantize, to_minor
 from clearing.notes import Note, NoteCode, Severity
-from clearing.ocpi import OcpiVersion
-from clearing.program import NONE, PricingProgram, compile_tariff, pick
+from clearing.priced import Line, PricedSession, Reason
+from clearing.program import PricingProgram, compile_tariff
 from clearing.restrictions import Phase
-from clearing.spans import note_spans
+from clearing.selection import is_expired, select_charges
 from clearing.steps import Charge, apply_steps
 from clearing.tariff import Dimension, TaxMode
-from clearing.taxes import TaxShare, share_taxes
+from clearing.taxes import share_taxes
 from clearing.time_zones import choose_zone
 from clearing.timeline import ZERO, Stretch, lay_out, note
 
@@ -35,64 +32,6 @@ COMPONENT_DIGITS: Final = 4
 HUNDRED: Final = Decimal(100)
 HOUR_S: Final = Decimal(3600)
 ONE: Final = Decimal(1)
-
-
-class Reason(StrEnum):
-    """Why a line bills what it bills."""
-
-    MEASURED = "measured"  # the volume as measured
-    STEPPED = "stepped"  # the last period of its dimension, rounded up by step_size
-    FLAT = "flat"  # once
-    MIN_PRICE = "min_price"  # raised to the minimum
-    MAX_PRICE = "max_price"  # lowered to the maximum
-    FLOOR = "floor"  # a negative total is nothing to pay
-
-
-class Line(msgspec.Struct, frozen=True, kw_only=True):
-    """One line of a price, its amounts in major units with four decimals.
-
-    `period`, `element` and `component` are places in the CDR and the tariff, None where a limit made it.
-    `unit` is kWh, s or session; `price` is per kWh, per hour or per session; `tax_percent` None if unstated.
-    """
-
-    period: int | None
-    tariff_id: str | None
-    element: int | None
-    component: int | None
-    phase: Phase
-    dimension: Dimension | None
-    volume: Decimal
-    billed_volume: Decimal
-    unit: str
-    price: Decimal | None
-    tax_percent: Decimal | None
-    excl_vat: Decimal
-    incl_vat: Decimal
-    reason: Reason
-    step_size: int
-
-
-class PricedSession(msgspec.Struct, frozen=True, kw_only=True):
-    """What a session costs, and why. Minor units are final; `lines` sum to `excl_vat` and `incl_vat`.
-
-    `energy_kwh` is what was charged; `time_zone` is the one local time was read in, None where none was.
-    `tax_known` is False where the tariff leaves the tax to others: then both totals are its stated prices.
-    """
-
-    currency: str
-    excl_vat_minor: int
-    incl_vat_minor: int
-    excl_vat: Decimal
-    incl_vat: Decimal
-    lines: tuple[Line, ...]
-    taxes: tuple[TaxShare, ...]
-    notes: tuple[Note, ...]
-    energy_kwh: Decimal
-    tax_known: bool
-    policy: str
-    tariff_id: str
-    version: OcpiVersion
-    time_zone: str | None
 
 
 class _Group:
@@ -125,11 +64,11 @@ def price(
     needs_power = program.needs_power or any(other.needs_power for other in (others or {}).values())
     stretches = lay_out(cdr, zone=zone, needs_power=needs_power, notes=notes)
     _check_tariff(program, cdr, stretches, notes, others)
-    expired = _expired(stretches)
+    expired = is_expired(stretches)
     if expired:
         text = "nothing was charged after the reservation: it is priced as expired"
         note(notes, NoteCode.RESERVATION_EXPIRED, "$.charging_periods", text, Severity.INFO)
-    charges = _select(program, stretches, expired=expired, others=others, notes=notes)
+    charges = select_charges(program, stretches, expired=expired, others=others, notes=notes)
     apply_steps(charges)
     return _total(program, cdr, stretches, charges, notes, expired=expired, zone=zone)
 
@@ -182,80 +121,6 @@ def _check_owner(program: PricingProgram, cdr: Cdr, notes: list[Note]) -> None:
         if ours is not None and theirs is not None and ours.lower() != theirs.lower():
             text = f"the CDR is of {theirs}, its tariff of {ours}"
             note(notes, NoteCode.TARIFF_OWNER_DIFFERS, f"$.{field}", text)
-
-
-def _expired(stretches: list[Stretch]) -> bool:
-    """Whether this is a reservation that no charging followed (mod_tariffs, RESERVATION_EXPIRES)."""
-    return all(stretch.reserved_only for stretch in stretches)
-
-
-def _select(
-    program: PricingProgram,
-    stretches: list[Stretch],
-    *,
-    expired: bool,
-    others: Mapping[str, PricingProgram] | None,
-    notes: list[Note],
-) -> list[Charge]:
-    charges: list[Charge] = []
-    flats: dict[Phase, Charge] = {}
-    for stretch in stretches:
-        ruling = program
-        if others and stretch.tariff_id is not None:
-            ruling = others.get(stretch.tariff_id.lower(), program)
-        for phase, measured in _measured(stretch, expired=expired):
-            lane = ruling.lanes[phase]
-            if not lane:
-                continue
-            for dimension, volume in measured:
-                found = pick(lane.get(dimension, NONE), stretch.moment)
-                if found is not None:
-                    charges.append(Charge(found, ruling, stretch, phase, volume))
-            if Dimension.FLAT in lane:
-                found = pick(lane[Dimension.FLAT], stretch.moment)
-                if found is not None:
-                    charge = Charge(found, ruling, stretch, phase, ONE)
-                    _bill_flat(charge, charges=charges, flats=flats, notes=notes)
-        if ruling.bounds:
-            note_spans(ruling, stretch, expired=expired, notes=notes)
-    return charges
-
-
-Measured = list[tuple[Dimension, Decimal]]
-
-
-def _measured(stretch: Stretch, *, expired: bool) -> list[tuple[Phase, Measured]]:
-    """The volumes of a period by the phase that prices them."""
-    found: list[tuple[Phase, Measured]] = []
-    reserved = stretch.reservation_s + stretch.expired_s if stretch.expired_s else stretch.reservation_s
-    if reserved:
-        phase = Phase.RESERVATION_EXPIRES if expired or stretch.expired_s else Phase.RESERVATION
-        found.append((phase, [(Dimension.TIME, reserved)]))
-        if stretch.reserved_only:
-            return found
-    volumes: Measured = []
-    if stretch.energy_kwh:
-        volumes.append((Dimension.ENERGY, stretch.energy_kwh))
-    if stretch.time_s:
-        volumes.append((Dimension.TIME, stretch.time_s))
-    if stretch.parking_s:
-        volumes.append((Dimension.PARKING_TIME, stretch.parking_s))
-    found.append((Phase.SESSION, volumes))
-    if stretch.overtime_s:
-        found.append((Phase.OVERTIME, [(Dimension.TIME, stretch.overtime_s)]))
-    return found
-
-
-def _bill_flat(
-    charge: Charge, *, charges: list[Charge], flats: dict[Phase, Charge], notes: list[Note]
-) -> None:
-    """A flat fee is billed once for each phase: the first that applies."""
-    billed = flats.setdefault(charge.phase, charge)
-    if billed is charge:
-        charges.append(charge)
-    elif billed.candidate is not charge.candidate:
-        text = "another flat fee applies from this period on; a flat fee is billed once, the first stands"
-        note(notes, NoteCode.FLAT_CHANGED, f"$.charging_periods[{charge.stretch.place}]", text)
 
 
 def _total(

@@ -2,8 +2,8 @@
 
 Owns: turning a Tariff into candidates by phase and dimension, and picking the one that applies.
 Must not know: CDRs, volumes, rounding.
-Source: OCPI mod_tariffs, Tariff object: "the first Tariff Element with a Price Component for that dimension in
-the list with matching Tariff Restrictions will be used".
+Source: OCPI mod_tariffs, Tariff object: for each dimension the first element in the list that has a price
+component for it and whose restrictions match is used.
 """
 
 from collections.abc import Mapping
@@ -63,6 +63,7 @@ class PricingProgram:
     tax_mode: TaxMode
     min_price: PriceLimit | None
     max_price: PriceLimit | None
+    preauthorize_amount: Decimal | None
     start: datetime | None
     end: datetime | None
     lanes: Mapping[Phase, Mapping[Dimension, Candidates]]
@@ -87,6 +88,7 @@ def compile_tariff(tariff: Tariff) -> PricingProgram:
         tax_mode=tariff.tax_mode,
         min_price=tariff.min_price,
         max_price=tariff.max_price,
+        preauthorize_amount=tariff.preauthorize_amount,
         start=tariff.start,
         end=tariff.end,
         lanes=lanes,
@@ -115,6 +117,7 @@ def _lanes(tariff: Tariff, notes: list[Note]) -> Mapping[Phase, Mapping[Dimensio
     for place, element in enumerate(tariff.elements):
         rules = element.restrictions
         phase = Phase.SESSION if rules is None else rules.phase
+        lane, path = found[phase], f"$.elements[{place}]"
         for spot, component in enumerate(element.components):
             if component.dimension is None:
                 continue
@@ -124,15 +127,13 @@ def _lanes(tariff: Tariff, notes: list[Note]) -> Mapping[Phase, Mapping[Dimensio
                 component=spot,
                 dimension=component.dimension,
                 price=component.price,
-                vat=_vat(
-                    tariff.tax_mode, component, f"$.elements[{place}].price_components[{spot}].vat", notes
-                ),
+                vat=_vat(tariff.tax_mode, component, f"{path}.price_components[{spot}].vat", notes),
                 step_size=component.step_size,
                 checks=() if rules is None else checks(rules),
             )
-            found[phase].setdefault(component.dimension, []).append(candidate)
+            lane.setdefault(component.dimension, []).append(candidate)
             slot += 1
-    # A reservation that expired is still a reservation: where nothing prices its expiry, its own price stands.
+    # An expired reservation is still a reservation: where nothing prices its expiry, its own price stands.
     expires, reserved = found[Phase.RESERVATION_EXPIRES], found[Phase.RESERVATION]
     for dimension, candidates in reserved.items():
         expires[dimension] = expires.get(dimension, []) + candidates

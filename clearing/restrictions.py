@@ -1,7 +1,7 @@
 """Tariff restrictions: when a tariff element is active.
 
 Owns: reading TariffRestrictions, its exact bounds, and turning them into checks on one moment of a session.
-Must not know: prices. Lower bounds are inclusive, upper ones exclusive (OCPI mod_tariffs, TariffRestrictions).
+Must not know: prices. Lower bounds are inclusive, upper ones exclusive (OCPI mod_tariffs).
 """
 
 import re

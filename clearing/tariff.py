@@ -22,6 +22,20 @@ from clearing.ocpi import OcpiVersion, as_utc
 from clearing.restrictions import FIELDS as RESTRICTION_FIELDS
 from clearing.restrictions import Restrictions, WireRestrictions, read_restrictions
 
+__all__ = [
+    "Dimension",
+    "OcpiVersion",
+    "PriceComponent",
+    "PriceLimit",
+    "Tariff",
+    "TariffElement",
+    "TariffSnapshot",
+    "TaxMode",
+    "freeze",
+    "parse_tariff",
+    "recognize_tariff",
+]
+
 DOCUMENT: Final = "tariff"
 
 

@@ -8,9 +8,10 @@ from decimal import Decimal
 
 import msgspec
 
+from clearing.document import plain_number
 from clearing.exact import EXACT
 from clearing.limits import Totals
-from clearing.money import distribute
+from clearing.money import distribute, to_major
 
 
 class TaxShare(msgspec.Struct, frozen=True, kw_only=True):
@@ -20,6 +21,15 @@ class TaxShare(msgspec.Struct, frozen=True, kw_only=True):
     percent: Decimal | None
     net_minor: int
     tax_minor: int
+
+    def to_dict(self, currency: str) -> dict[str, str | None]:
+        """The part as JSON-able values in major units of `currency`."""
+        return {
+            "name": self.name,
+            "percent": None if self.percent is None else str(plain_number(self.percent)),
+            "net": str(to_major(self.net_minor, currency)),
+            "tax": str(to_major(self.tax_minor, currency)),
+        }
 
 
 def share_taxes(
@@ -47,7 +57,7 @@ def share_taxes(
 
 
 def _fit(amounts: list[Decimal], total_minor: int) -> list[int]:
-    """Whole parts of `total_minor` in proportion to `amounts`; all of it to the first where they cancel out."""
+    """Whole parts of `total_minor` in proportion to `amounts`; all to the first where they cancel out."""
     whole = Decimal(0)
     for amount in amounts:
         whole = EXACT.add(whole, amount)

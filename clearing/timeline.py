@@ -181,7 +181,7 @@ def _note_negative(quantity: Quantity, place: int, spot: int, notes: list[Note])
 
 
 def _seconds(hours: Decimal, duration_us: int) -> Decimal:
-    """Hours as seconds; where they are the period's own duration as far as they are written, the exact one."""
+    """Hours as seconds; where they are the period's own duration as far as written, the exact one."""
     seconds = EXACT.multiply(hours, HOUR_S)
     exact = Decimal(duration_us).scaleb(-6) if duration_us % 1_000_000 else Decimal(duration_us // 1_000_000)
     if seconds == exact:
