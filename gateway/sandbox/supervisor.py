@@ -312,6 +312,10 @@ class Supervisor:
         except SupervisorError:
             await child.end()
             return False
+        if child.stopping:
+            # The stop came while the new process was being made, and met only the old one.
+            await child.end()
+            return False
         child.restarts += 1
         self._on_event(f"{child.spec.name} runs again")
         return True
