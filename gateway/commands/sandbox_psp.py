@@ -32,7 +32,7 @@ from gateway.sandbox.psp.settings import DEFAULT_API_KEY, PspSettings, SettingsE
     "--settlement-days", default=2, show_default=True, help="Days until captured money is available."
 )
 @click.option("--payout-days", default=1, show_default=True, help="Days until a payout is paid.")
-def sandbox_psp(
+def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
     host: str,
     port: int,
     state: Path | None,

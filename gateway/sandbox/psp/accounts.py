@@ -12,16 +12,19 @@ from gateway.sandbox.psp.world import World
 
 _COUNTRY: Final = re.compile(r"[A-Z]{2}\Z")
 _CURRENCY_OF: Final = {
-    "CH": "chf", "CZ": "czk", "DK": "dkk", "GB": "gbp", "HU": "huf", "JP": "jpy", "LI": "chf", "NO": "nok", "PL": "pln",
+    "CH": "chf", "CZ": "czk", "DK": "dkk", "GB": "gbp", "HU": "huf", "JP": "jpy", "LI": "chf",
+    "NO": "nok", "PL": "pln",
     "RO": "ron", "SE": "sek", "US": "usd",
 }  # fmt: skip
 _WRITABLE: Final = (
     "account_token", "business_profile", "business_type", "capabilities", "company", "controller", "country",
-    "default_currency", "email", "external_account", "individual", "metadata", "settings", "tos_acceptance", "type",
+    "default_currency", "email", "external_account", "individual", "metadata", "settings", "tos_acceptance",
+    "type",
 )  # fmt: skip
 _NO_ADDRESS: Final[Json] = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
 _PROFILE: Final[Json] = {
-    "annual_revenue": None, "estimated_worker_count": None, "mcc": "5552", "minority_owned_business_designation": None,
+    "annual_revenue": None, "estimated_worker_count": None, "mcc": "5552",
+    "minority_owned_business_designation": None,
     "name": None, "product_description": None, "support_address": _NO_ADDRESS, "support_email": None,
     "support_phone": None, "support_url": None, "url": None,
 }  # fmt: skip
@@ -62,7 +65,8 @@ def build(world: World, account_id: str, *, country: str, currency: str, email: 
         "charges_enabled": True,
         "controller": {
             "fees": {"payer": "application"}, "is_controller": True, "losses": {"payments": "application"},
-            "requirement_collection": "application", "stripe_dashboard": {"type": "none"}, "type": "application",
+            "requirement_collection": "application", "stripe_dashboard": {"type": "none"},
+            "type": "application",
         },
         "country": country,
         "created": world.now,
@@ -116,7 +120,8 @@ def _fill(call: Call, account: Json) -> None:
         asked = params.section("capabilities")
         granted = {name: asked.section(name).boolean("requested", default=True) for name in asked.raw()}
         account["capabilities"] = {
-            **account["capabilities"], **{name: "active" if on else "inactive" for name, on in granted.items()},
+            **account["capabilities"], **{name: "active" if on else "inactive" for name,
+            on in granted.items()},
         }  # fmt: skip
     business_type = params.text("business_type")
     if business_type is not None:
@@ -133,10 +138,13 @@ def _bank_account(call: Call, account: Json) -> Json:
     currency = known_currency(given.text("currency") or account["default_currency"])
     return {
         "id": call.world.new_id("ba_1"), "object": "bank_account", "account": account["id"],
-        "account_holder_name": given.text("account_holder_name"), "account_holder_type": "company", "account_type": None,
+        "account_holder_name": given.text("account_holder_name"), "account_holder_type": "company",
+        "account_type": None,
         "available_payout_methods": ["standard"], "bank_name": "STRIPE TEST BANK",
-        "country": given.text("country") or account["country"], "currency": currency, "default_for_currency": True,
-        "fingerprint": call.world.new_id("", 16), "future_requirements": None, "last4": number[-4:], "metadata": {},
+        "country": given.text("country") or account["country"], "currency": currency,
+        "default_for_currency": True,
+        "fingerprint": call.world.new_id("", 16), "future_requirements": None, "last4": number[-4:],
+        "metadata": {},
         "requirements": None, "routing_number": None, "status": "new",
     }  # fmt: skip
 

@@ -22,7 +22,8 @@ from gateway.sandbox.psp.world import World
 NOT_AUTHENTICATED: Final = Decline(
     code="payment_intent_authentication_failure",
     decline_code=None,
-    message="The provided PaymentMethod has failed authentication. You can provide payment_method_data or a new "
+    message="The provided PaymentMethod has failed authentication. You can provide "
+    "payment_method_data or a new "
     "PaymentMethod to attempt to fulfill this PaymentIntent again.",
 )
 
@@ -170,7 +171,10 @@ def record_failure(world: World, intent: Json, method: Json, account: str, decli
 
 
 def answer_challenge(world: World, intent: Json, account: str, *, passed: bool) -> Json:
-    """The cardholder's answer: go on with the payment, or fail it. A later refusal by the issuer is recorded, not raised."""
+    """The cardholder's answer: go on with the payment, or fail it.
+
+    A later refusal by the issuer is recorded, not raised.
+    """
     method = world.get("payment_method", intent["payment_method"], account)
     if not passed:
         record_failure(world, intent, method, account, NOT_AUTHENTICATED)

@@ -8,7 +8,10 @@ from gateway.sandbox.psp.world import World
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Call:
-    """One request after routing and authentication. `account` is the platform unless Stripe-Account names another."""
+    """One request after routing and authentication.
+
+    `account` is the platform unless Stripe-Account names another.
+    """
 
     world: World
     params: Params

@@ -1,4 +1,4 @@
-"""The end of a hold: captured in full, in part, above it, several times; released; expired; and raised before that.
+"""The end of a hold: captured (all, part, above it, often), released, expired; and raised before that.
 
 Owns: the bounds of each. Must not know: parameters, HTTP.
 """
@@ -110,14 +110,18 @@ def _release(world: World, intent: Json, account: str, *, expired: bool) -> None
 
 
 def increment(world: World, intent: Json, amount: int, account: str) -> Json:
-    """Raise the hold to `amount` (the new total). Raises PspProblem, or CardProblem where the issuer says no."""
+    """Raise the hold to `amount` (the new total).
+
+    Raises PspProblem, or CardProblem where the issuer says no.
+    """
     if intent["status"] != "requires_capture":
         raise unexpected_state("incremented", intent, "requires_capture")
     charge = world.get("charge", intent["latest_charge"], account)
     card = charge["payment_method_details"]["card"]
     if card["incremental_authorization"]["status"] != "available":
         raise PspProblem(
-            "This PaymentIntent is not eligible for incremental authorization. Request it at confirmation with "
+            "This PaymentIntent is not eligible for incremental authorization. Request it at "
+            "confirmation with "
             "payment_method_options[card][request_incremental_authorization].",
             code="payment_intent_invalid_parameter",
         )

@@ -25,11 +25,14 @@ _APPROVED: Final[Json] = {
 }  # fmt: skip
 _TEMPLATE: Final[Json] = {
     "object": "charge", "application": None, "application_fee": None, "application_fee_amount": None,
-    "balance_transaction": None, "calculated_statement_descriptor": "SANDBOX", "customer": None, "description": None,
+    "balance_transaction": None, "calculated_statement_descriptor": "SANDBOX", "customer": None,
+    "description": None,
     "disputed": False, "failure_balance_transaction": None, "failure_code": None, "failure_message": None,
     "fraud_details": {}, "livemode": False, "on_behalf_of": None, "outcome": _APPROVED, "receipt_email": None,
-    "receipt_number": None, "receipt_url": None, "refunded": False, "review": None, "shipping": None, "source": None,
-    "source_transfer": None, "statement_descriptor": None, "statement_descriptor_suffix": None, "transfer_data": None,
+    "receipt_number": None, "receipt_url": None, "refunded": False, "review": None, "shipping": None,
+    "source": None,
+    "source_transfer": None, "statement_descriptor": None, "statement_descriptor_suffix": None,
+    "transfer_data": None,
     "transfer_group": None, "status": "succeeded", "paid": True, "captured": False, "amount_captured": 0,
     "amount_refunded": 0,
 }  # fmt: skip
@@ -60,7 +63,10 @@ def build_charge(world: World, intent: Json, method: Json) -> Json:
 
 
 def card_details(world: World, intent: Json, method: Json) -> Json:
-    """What the charge says of the card: the hold's end, and which of the asked-for options the scheme grants."""
+    """What the charge says of the card.
+
+    The hold's end, and which of the asked-for options the scheme grants.
+    """
     options = intent["payment_method_options"].get("card", {})
     card = card_of(method)
     manual = intent["capture_method"] == "manual"
@@ -97,8 +103,10 @@ def card_details(world: World, intent: Json, method: Json) -> Json:
 
 def _authenticated(world: World) -> Json:
     return {
-        "authentication_flow": "challenge", "electronic_commerce_indicator": "05", "exemption_indicator": None,
-        "result": "authenticated", "result_reason": None, "transaction_id": world.new_id("", 36), "version": "2.2.0",
+        "authentication_flow": "challenge", "electronic_commerce_indicator": "05",
+        "exemption_indicator": None,
+        "result": "authenticated", "result_reason": None, "transaction_id": world.new_id("", 36),
+        "version": "2.2.0",
     }  # fmt: skip
 
 
@@ -119,7 +127,10 @@ def refuse(charge: Json, decline: Decline) -> Json:
 
 
 def take(world: World, charge: Json, amount: int, account: str) -> Json:
-    """Capture `amount` minor units of the charge: post it with its fee and return the charge, not yet staged."""
+    """Capture `amount` minor units of the charge.
+
+    Post it with its fee and return the charge, not yet staged.
+    """
     currency = charge["currency"]
     fee = share_of(amount, world.settings.fee_basis_points, currency)
     fee += from_cents(world.settings.fee_fixed_cents, currency) if charge["amount_captured"] == 0 else 0

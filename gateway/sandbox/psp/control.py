@@ -1,5 +1,9 @@
-"""The control API under /_sandbox: what a test or an operator may ask of the sandbox beyond the provider's API."""
+"""The control API under /_sandbox.
 
+What a test or an operator may ask of the sandbox beyond the provider's API.
+"""
+
+from gateway.sandbox.psp import payouts, refunds, setup_intents
 from gateway.sandbox.psp.authorizing import answer_challenge
 from gateway.sandbox.psp.call import Call
 from gateway.sandbox.psp.disputing import close_dispute, open_dispute
@@ -18,8 +22,8 @@ def health(call: Call) -> Json:
 def summary(call: Call) -> Json:
     """GET /_sandbox/summary: per currency, what the balance transactions of the account say.
 
-    captured, refunded, fees, transferred (net of reversals), topped_up, paid_out, disputed: minor units, all positive.
-    balance = available + pending = the sum of every net.
+    captured, refunded, fees, transferred (net of reversals), topped_up, paid_out, disputed: minor units, all
+    positive. balance = available + pending = the sum of every net.
     """
     world = call.world
     held = world.ledger.currencies(call.account, world.now)
@@ -96,6 +100,43 @@ def authenticate_payment(call: Call) -> Json:
     if intent["status"] != "requires_action":
         raise unexpected_state("authenticated", intent, "requires_action")
     return answer_challenge(call.world, intent, call.account, passed=passed)
+
+
+def authenticate_setup(call: Call) -> Json:
+    """POST /_sandbox/setup_intents/{id}/authenticate {outcome: succeed | fail}."""
+    passed = (
+        call.params.only("outcome").choice("outcome", ("succeed", "fail"), default="succeed") == "succeed"
+    )
+    intent = call.world.get("setup_intent", call.ids[0], call.account, param="intent")
+    if intent["status"] != "requires_action":
+        raise unexpected_state("authenticated", intent, "requires_action", noun="SetupIntent")
+    return setup_intents.answer_challenge(call.world, intent, call.account, passed=passed)
+
+
+def revoke_mandate(call: Call) -> Json:
+    """POST /_sandbox/mandates/{id}/revoke."""
+    mandate = call.world.get("mandate", call.ids[0], call.account)
+    return setup_intents.revoke_mandate(call.world, mandate, call.account)
+
+
+def fail_refund(call: Call) -> Json:
+    """POST /_sandbox/refunds/{id}/fail: the card's bank sends the refund back."""
+    refunds.refund_fails(call.world, call.ids[0], call.account)
+    return call.world.get("refund", call.ids[0], call.account)
+
+
+def pay_payout(call: Call) -> Json:
+    """POST /_sandbox/payouts/{id}/pay: the money arrives now."""
+    payouts.pay(call.world, call.ids[0], call.account)
+    return call.world.get("payout", call.ids[0], call.account)
+
+
+def fail_payout(call: Call) -> Json:
+    """POST /_sandbox/payouts/{id}/fail {failure_code}: the bank returns the money."""
+    params = call.params.only("failure_code")
+    code = params.choice("failure_code", payouts.FAILURES, default="could_not_process")
+    payout = call.world.get("payout", call.ids[0], call.account)
+    return payouts.fail(call.world, payout, code or "could_not_process", call.account)
 
 
 def dispute_charge(call: Call) -> Json:

@@ -1,22 +1,24 @@
 """The provider's own map of currencies: exponents, smallest charge, amounts it refuses.
 
-Differs from ISO 4217 on purpose: ISK and UGX are written with two decimals that must be zero, three-decimal amounts end
-in zero (docs.stripe.com/currencies). Must not know: accounts, intents.
+Differs from ISO 4217 on purpose: ISK and UGX are written with two decimals that must be zero, three-decimal
+amounts end in zero (docs.stripe.com/currencies). Must not know: accounts, intents.
 """
 
 from typing import Final
 
 from gateway.sandbox.psp.problems import ParameterProblem, PspProblem
 
-ZERO_DECIMAL: Final = frozenset(
-    "bif clp djf gnf jpy kmf krw mga pyg rwf vnd vuv xaf xof xpf".split()  # noqa: SIM905 - a table reads better
-)
+ZERO_DECIMAL: Final = frozenset({
+    "bif", "clp", "djf", "gnf", "jpy", "kmf", "krw", "mga", "pyg", "rwf", "vnd", "vuv", "xaf",
+    "xof", "xpf",
+})  # fmt: skip
 THREE_DECIMAL: Final = frozenset({"bhd", "jod", "kwd", "omr", "tnd"})
 WHOLE_MAJOR_UNITS: Final = frozenset({"isk", "ugx"})
-TWO_DECIMAL: Final = frozenset(
-    "aed all amd aud bam bgn brl cad chf cny czk dkk eur gbp gel hkd huf ils inr isk mad mdl mkd mxn nok nzd pln ron"  # noqa: SIM905 - likewise
-    " rsd sar sek sgd thb try twd uah ugx usd zar".split()
-)
+TWO_DECIMAL: Final = frozenset({
+    "aed", "all", "amd", "aud", "bam", "bgn", "brl", "cad", "chf", "cny", "czk", "dkk", "eur",
+    "gbp", "gel", "hkd", "huf", "ils", "inr", "isk", "mad", "mdl", "mkd", "mxn", "nok", "nzd",
+    "pln", "ron", "rsd", "sar", "sek", "sgd", "thb", "try", "twd", "uah", "ugx", "usd", "zar",
+})  # fmt: skip
 MINIMUM_CHARGE: Final = {
     "aud": 50, "bgn": 100, "cad": 50, "chf": 50, "czk": 1500, "dkk": 250, "eur": 50, "gbp": 30, "huf": 17500,
     "jpy": 50, "nok": 300, "nzd": 50, "pln": 200, "ron": 200, "sek": 300, "usd": 50,
@@ -77,7 +79,10 @@ def check_charge(amount: int, currency: str) -> int:
 
 
 def from_cents(cents: int, currency: str) -> int:
-    """Hundredths of the major unit in the provider's minor units, half away from zero: 25 is 25 EUR cents, 0 JPY."""
+    """Hundredths of the major unit in the provider's minor units, half away from zero.
+
+    25 is 25 EUR cents, 0 JPY.
+    """
     return _rounded(cents * 10 ** exponent(currency), 100, currency)
 
 

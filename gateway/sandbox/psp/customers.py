@@ -10,7 +10,8 @@ from gateway.sandbox.psp.problems import Json
 
 _TEXTS: Final = ("name", "email", "phone", "description")
 _WRITABLE: Final = (
-    *_TEXTS, "address", "metadata", "invoice_settings", "payment_method", "preferred_locales", "shipping", "tax_exempt",
+    *_TEXTS, "address", "metadata", "invoice_settings", "payment_method", "preferred_locales", "shipping",
+    "tax_exempt",
 )  # fmt: skip
 
 

@@ -16,10 +16,13 @@ RESPONSE_DAYS: Final = 7
 _EVIDENCE: Final = (
     "access_activity_log", "billing_address", "cancellation_policy", "cancellation_policy_disclosure",
     "cancellation_rebuttal", "customer_communication", "customer_email_address", "customer_name",
-    "customer_purchase_ip", "customer_signature", "duplicate_charge_documentation", "duplicate_charge_explanation",
+    "customer_purchase_ip", "customer_signature", "duplicate_charge_documentation",
+    "duplicate_charge_explanation",
     "duplicate_charge_id", "product_description", "receipt", "refund_policy", "refund_policy_disclosure",
-    "refund_refusal_explanation", "service_date", "service_documentation", "shipping_address", "shipping_carrier",
-    "shipping_date", "shipping_documentation", "shipping_tracking_number", "uncategorized_file", "uncategorized_text",
+    "refund_refusal_explanation", "service_date", "service_documentation", "shipping_address",
+    "shipping_carrier",
+    "shipping_date", "shipping_documentation", "shipping_tracking_number", "uncategorized_file",
+    "uncategorized_text",
 )  # fmt: skip
 EVIDENCE_FIELDS: Final = (*_EVIDENCE, "enhanced_evidence")
 EMPTY_EVIDENCE: Final[Json] = {**dict.fromkeys(_EVIDENCE), "enhanced_evidence": {}}
@@ -35,7 +38,10 @@ def dispute_if_asked(world: World, charge: Json, account: str) -> None:
 
 
 def open_dispute(world: World, charge: Json, reason: str, account: str, *, inquiry: bool) -> Json:
-    """Dispute what is left of the charge. Raises PspProblem if nothing was captured or it is disputed already."""
+    """Dispute what is left of the charge.
+
+    Raises PspProblem if nothing was captured or it is disputed already.
+    """
     if charge["disputed"] or not charge["captured"]:
         raise PspProblem(f"Charge {charge['id']} cannot be disputed: it is uncaptured or already disputed.")
     amount = charge["amount_captured"] - (charge["amount_refunded"] - charge.get("_released", 0))

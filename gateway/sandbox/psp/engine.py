@@ -1,12 +1,13 @@
-"""One request from bytes to bytes: routing, authentication, faults, idempotency, handler, commit, presentation.
+"""One request from bytes to bytes: routing, authentication, faults, idempotency, handler, commit.
 
-Owns: the order of these, and that a request takes effect whole or not at all. Runs without a server, so that a simulator
-can drive it in its own process. Must not know: sockets, tasks, sleeping.
+Owns: the order of these, and that a request takes effect whole or not at all. Runs without a server, so that
+a simulator can drive it in its own process. Must not know: sockets, tasks, sleeping.
 """
 
 import base64
 import binascii
 import re
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -20,7 +21,9 @@ from gateway.sandbox.psp.cards import Decline
 from gateway.sandbox.psp.expansion import present
 from gateway.sandbox.psp.faults import FaultKind
 from gateway.sandbox.psp.forms import Params, parse_form
+from gateway.sandbox.psp.payouts import pay
 from gateway.sandbox.psp.problems import Json, ParameterProblem, PspProblem
+from gateway.sandbox.psp.refunds import refund_fails, refund_succeeds
 from gateway.sandbox.psp.routes import Handler, RouteTable
 from gateway.sandbox.psp.settings import PLATFORM_ACCOUNT, PspSettings
 from gateway.sandbox.psp.webhooks import SignedWebhook, sign
@@ -29,11 +32,15 @@ from gateway.sandbox.psp.world import Origin, Timer, World
 CONTROL_PREFIX: Final = "/_sandbox/"
 _VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.[a-z_.]+)?\Z")
 _INJECTED: Final = {
-    409: ("lock_timeout", "invalid_request_error", "This object cannot be accessed right now because another API "
-          "request or Stripe process is currently accessing it."),
+    409: ("lock_timeout", "invalid_request_error", "Another request is currently accessing this object."),
     429: ("rate_limit", "invalid_request_error", "Request rate limit exceeded."),
 }  # fmt: skip
-TIMERS: Final = {"expire_hold": expire_hold}
+TIMERS: Final = {
+    "expire_hold": expire_hold,
+    "pay": pay,
+    "refund_pending": refund_succeeds,
+    "refund_failed": refund_fails,
+}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +56,10 @@ class PspRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PspReply:
-    """An answer. `lost` is `timeout` or `reset` where the client must not see it; `hold_ms` is how long it hangs first."""
+    """An answer. `lost` is `timeout` or `reset` where the client must not see it.
+
+    `hold_ms` is how long it hangs first.
+    """
 
     status: int
     body: bytes
@@ -90,7 +100,10 @@ class PspEngine:
         return self.execute(self.admit(request))
 
     def admit(self, request: PspRequest) -> Admission:
-        """Give the request its id and decide its faults. A key whose first request is still at work is refused."""
+        """Give the request its id and decide its faults.
+
+        A key whose first request is still at work is refused.
+        """
         request_id = self.world.new_id("req_", 14)
         if request.path.startswith(CONTROL_PREFIX):
             return Admission(request=request, request_id=request_id)
@@ -174,8 +187,6 @@ class PspEngine:
             code=decline["code"], decline_code=decline["decline_code"], message=decline["message"]
         )  # fmt: skip
         try:
-            if admission.refusal is not None:
-                raise admission.refusal
             status, payload, headers = self._answered(admission, key)
             world.commit()
         except PspProblem as problem:
@@ -196,6 +207,8 @@ class PspEngine:
 
     def _answered(self, admission: Admission, key: str | None) -> tuple[int, Json, dict[str, str]]:
         """Route, authenticate, replay or run. What is staged is committed by the caller."""
+        if admission.refusal is not None:
+            raise admission.refusal
         request = admission.request
         handler, ids, exists = self._routes.find(request.method, request.path)
         control = request.path.startswith(CONTROL_PREFIX)
@@ -267,7 +280,8 @@ class PspEngine:
             record = self.world.peek("account", account)
             if record is None or "deleted" in record:
                 raise PspProblem(
-                    f"The provided key does not have access to account '{account[:40]}' (or that account does not "
+                    f"The provided key does not have access to account '{account[:40]}' (or "
+                    "that account does not "
                     "exist). Application access may have been revoked.",
                     status=403,
                     code="account_invalid",
@@ -284,7 +298,8 @@ class PspEngine:
                 key = ""
         if not key:
             raise PspProblem(
-                "You did not provide an API key. You need to provide your API key in the Authorization header, using "
+                "You did not provide an API key. You need to provide your API key in the "
+                "Authorization header, using "
                 "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
                 status=401,
             )
@@ -321,6 +336,31 @@ class PspEngine:
                      "User-Agent": "Stripe/1.0 (sandbox)"},
             body=body,
         )  # fmt: skip
+
+    def take_webhooks(self, *, limit: int = 1000) -> list[SignedWebhook]:
+        """Deliveries due by the business clock, for a caller that delivers them itself (`pull_webhooks`).
+
+        Each counts as delivered unless it is handed to `requeue`. Signatures are of the wall's time.
+        """
+        self.run_timers()
+        world = self.world
+        taken = world.webhooks.take(now=world.delivery_now(), limit=limit)
+        timestamp = int(time.time())
+        signed = [
+            webhook for item in taken if (webhook := self.signed(item, timestamp=timestamp)) is not None
+        ]
+        self.delivered([item["id"] for item in taken])
+        return signed
+
+    def requeue(self, webhook: SignedWebhook) -> None:
+        """The receiver did not take it: it falls due again as a first retry."""
+        now = self.world.delivery_now()
+        delivery: Json = {
+            "id": webhook.delivery_id, "event": webhook.event_id, "endpoint": webhook.endpoint_id,
+            "created": now,
+            "attempts": 0,
+        }  # fmt: skip
+        self.world.webhooks.retry(delivery, now=now)
 
     def delivered(self, delivery_ids: list[str]) -> None:
         """Acknowledge deliveries: they are not sent again by a later process."""

@@ -9,9 +9,12 @@ from gateway.sandbox.psp.problems import Json, ParameterProblem
 from gateway.sandbox.psp.world import World
 
 KIND_OF_PREFIX: Final = {
-    "acct": "account", "ch": "charge", "cus": "customer", "du": "dispute", "mandate": "mandate", "pi": "payment_intent",
-    "pm": "payment_method", "po": "payout", "py": "charge", "re": "refund", "pyr": "refund", "seti": "setup_intent",
-    "setatt": "setup_attempt", "tr": "transfer", "trr": "transfer_reversal", "tu": "topup", "txn": "balance_transaction",
+    "acct": "account", "ch": "charge", "cus": "customer", "du": "dispute", "mandate": "mandate",
+    "pi": "payment_intent",
+    "pm": "payment_method", "po": "payout", "py": "charge", "re": "refund", "pyr": "refund",
+    "seti": "setup_intent",
+    "setatt": "setup_attempt", "tr": "transfer", "trr": "transfer_reversal", "tu": "topup",
+    "txn": "balance_transaction",
 }  # fmt: skip
 MAX_EXPAND_DEPTH: Final = 4
 

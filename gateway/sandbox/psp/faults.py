@@ -113,7 +113,10 @@ class FaultBook:
     def request_effects(
         self, *, method: str, path: str, idempotency_key: str | None, metadata: Callable[[], dict[str, str]]
     ) -> list[Json]:
-        """The effects on this request, in the order the rules were set. `metadata` is asked only where it matters."""
+        """The effects on this request, in the order the rules were set.
+
+        `metadata` is asked only where it matters.
+        """
         return [
             rule.effect
             for rule in self._rules.values()

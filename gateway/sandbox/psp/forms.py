@@ -38,12 +38,16 @@ def parse_form(encoded: str) -> Json:
 
 
 def _refuse_card_data(key: str, value: str) -> None:
-    """A card number never enters: neither as a card field nor as any value outside free text. It is not echoed."""
+    """A card number never enters: neither as a card field nor as any value outside free text.
+
+    It is not echoed.
+    """
     if key.startswith(("metadata", "description", "external_account", "tax_id", "query")):
         return
     if _CARD_FIELD.search(key) or _LONG_DIGITS.match(value):
         raise ParameterProblem(
-            "Sending credit card numbers directly to the API is refused. Use a test PaymentMethod such as pm_card_visa.",
+            "Sending credit card numbers directly to the API is refused. Use a test "
+            "PaymentMethod such as pm_card_visa.",
             param=key,
         )
 

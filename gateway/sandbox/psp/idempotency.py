@@ -1,4 +1,6 @@
-"""Idempotency keys: the first answer is kept for 24 hours and given again; another request under the key is refused.
+"""Idempotency keys: the first answer is kept for 24 hours and given again.
+
+Another request under the same key is refused.
 
 Owns: what a key remembers. Must not know: resources.
 """
@@ -31,7 +33,10 @@ def check_key(key: str) -> None:
 
 
 def recall(world: World, account: str, key: str, mark: str, path: str) -> Json | None:
-    """The answer kept under the key, None if there is none. Raises PspProblem if it was for another request."""
+    """The answer kept under the key, None if there is none.
+
+    Raises PspProblem if it was for another request.
+    """
     record = world.records.find(_record_id(account, key))
     if record is None or record.body["created"] + LIFETIME_S <= world.now:
         return None
@@ -41,11 +46,13 @@ def recall(world: World, account: str, key: str, mark: str, path: str) -> Json |
     if kept["path"] != path:
         raise PspProblem(
             f"Keys for idempotent requests can only be used for the same endpoint they were first used for "
-            f"('{kept['path']}'). Try using a key other than '{key}' if you meant to execute a different request.",
+            f"('{kept['path']}'). Try using a key other than '{key}' if you meant to execute "
+            "a different request.",
             kind="idempotency_error",
         )
     raise PspProblem(
-        f"Keys for idempotent requests can only be used with the same parameters they were first used with. Try using "
+        "Keys for idempotent requests can only be used with the same parameters they were "
+        "first used with. Try using "
         f"a key other than '{key}' if you meant to execute a different request.",
         kind="idempotency_error",
     )
@@ -64,7 +71,8 @@ def keep(
 def in_use(key: str) -> PspProblem:
     """The answer while the first request under the key is still at work."""
     return PspProblem(
-        f"There is currently another in-progress request using this Idempotency Key ({key}). Try again in a bit.",
+        f"There is currently another in-progress request using this Idempotency Key ({key}). "
+        "Try again in a bit.",
         status=409,
         kind="idempotency_error",
         code="idempotency_key_in_use",

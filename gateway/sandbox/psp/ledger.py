@@ -1,7 +1,7 @@
 """The provider's own books: balance transactions, and what they sum to per account and currency.
 
-Owns: every change of a balance (there is no other way to change one), maturity of pending money, the totals by type.
-Must not know: why money moved; callers name type and source.
+Owns: every change of a balance (there is no other way to change one), maturity of pending money, the totals
+by type. Must not know: why money moved; callers name type and source.
 """
 
 import heapq
@@ -13,7 +13,8 @@ from gateway.sandbox.psp.problems import Json
 DAY_S: Final = 86_400
 
 REPORTING: Final = {
-    "charge": "charge", "payment": "charge", "refund": "refund", "payment_refund": "refund", "refund_failure": "refund_failure",
+    "charge": "charge", "payment": "charge", "refund": "refund", "payment_refund": "refund",
+    "refund_failure": "refund_failure",
     "transfer": "transfer", "transfer_refund": "transfer_reversal", "topup": "topup", "payout": "payout",
     "payout_failure": "payout_reversal", "payout_cancel": "payout_reversal", "adjustment": "dispute",
 }  # fmt: skip
@@ -84,7 +85,7 @@ class Ledger:
 
     def available(self, account: str, currency: str, now: int) -> int:
         """Spendable minor units, what this request staged included."""
-        staged = sum(
+        staged: int = sum(
             item["net"]
             for owner, item in self._staged
             if owner == account and item["currency"] == currency and item["available_on"] <= now

@@ -1,4 +1,7 @@
-"""Lists: cursors, limits, the `created` filter. Newest first, as the provider does. Must not know: any resource."""
+"""Lists: cursors, limits, the `created` filter. Newest first, as the provider does. Must not know.
+
+Any resource.
+"""
 
 from collections.abc import Callable, Iterator
 from itertools import islice
@@ -28,7 +31,8 @@ def page(
 ) -> Json:
     """One page of the account's objects of `kind`.
 
-    `lookup` and `value` narrow by a stored lookup, `keep` by anything else. Raises ParameterProblem on a bad cursor.
+    `lookup` and `value` narrow by a stored lookup, `keep` by anything else. Raises ParameterProblem on a bad
+    cursor.
     """
     params = call.params
     limit = params.integer("limit", least=1, most=PAGE_LIMIT) or PAGE_DEFAULT

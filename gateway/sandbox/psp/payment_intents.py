@@ -1,6 +1,7 @@
 """Payment intents over the wire: create, confirm, capture, cancel, increment, retrieve, update, list.
 
-Owns: parameters and the object's shape. Must not know: what a card does (authorizing), how a hold ends (capturing).
+Owns: parameters and the object's shape. Must not know: what a card does (authorizing), how a hold ends
+(capturing).
 """
 
 from typing import Final
@@ -16,7 +17,8 @@ from gateway.sandbox.psp.payment_methods import usable_method
 from gateway.sandbox.psp.problems import Json, ParameterProblem, PspProblem, missing, unexpected_state
 
 _DESCRIPTIVE: Final = (
-    "description", "metadata", "receipt_email", "statement_descriptor", "statement_descriptor_suffix", "shipping",
+    "description", "metadata", "receipt_email", "statement_descriptor", "statement_descriptor_suffix",
+    "shipping",
     "transfer_group",
 )  # fmt: skip
 _CONFIRMING: Final = (
@@ -24,24 +26,30 @@ _CONFIRMING: Final = (
     "error_on_requires_action", "setup_future_usage", "use_stripe_sdk", "capture_method",
 )  # fmt: skip
 _CREATING: Final = (
-    *_DESCRIPTIVE, *_CONFIRMING, "amount", "currency", "customer", "confirm", "confirmation_method", "on_behalf_of",
+    *_DESCRIPTIVE, *_CONFIRMING, "amount", "currency", "customer", "confirm", "confirmation_method",
+    "on_behalf_of",
     "payment_method_types", "automatic_payment_methods",
 )  # fmt: skip
 CAPTURE_METHODS: Final = ("automatic", "automatic_async", "manual")
 _CONFIRMABLE: Final = ("requires_payment_method", "requires_confirmation", "requires_action")
 _CARD_OPTIONS: Final = (
-    "request_extended_authorization", "request_incremental_authorization", "request_multicapture", "request_overcapture",
+    "request_extended_authorization", "request_incremental_authorization", "request_multicapture",
+    "request_overcapture",
     "request_three_d_secure", "setup_future_usage", "capture_method", "moto", "network", "mandate_options",
     "statement_descriptor_suffix_kana", "statement_descriptor_suffix_kanji", "cvc_token", "installments",
     "require_cvc_recollection", "three_d_secure",
 )  # fmt: skip
 _TEMPLATE: Final[Json] = {
     "object": "payment_intent", "amount_capturable": 0, "amount_details": {"tip": {}}, "amount_received": 0,
-    "application": None, "application_fee_amount": None, "automatic_payment_methods": None, "canceled_at": None,
-    "cancellation_reason": None, "confirmation_method": "automatic", "customer_account": None, "description": None,
-    "excluded_payment_method_types": None, "last_payment_error": None, "latest_charge": None, "livemode": False,
+    "application": None, "application_fee_amount": None, "automatic_payment_methods": None,
+    "canceled_at": None,
+    "cancellation_reason": None, "confirmation_method": "automatic", "customer_account": None,
+    "description": None,
+    "excluded_payment_method_types": None, "last_payment_error": None, "latest_charge": None,
+    "livemode": False,
     "managed_payments": {"enabled": False}, "next_action": None, "on_behalf_of": None, "payment_method": None,
-    "payment_method_configuration_details": None, "payment_method_options": {}, "payment_method_types": ["card"],
+    "payment_method_configuration_details": None, "payment_method_options": {},
+    "payment_method_types": ["card"],
     "processing": None, "receipt_email": None, "review": None, "setup_future_usage": None, "shipping": None,
     "source": None, "statement_descriptor": None, "statement_descriptor_suffix": None,
     "status": "requires_payment_method", "transfer_data": None, "transfer_group": None,
@@ -143,8 +151,10 @@ def _confirm(call: Call, intent: Json, method: Json | None) -> Json:
     params, world = call.params, call.world
     if method is None:
         raise PspProblem(
-            "You cannot confirm this PaymentIntent because it's missing a payment method. You can either update the "
-            "PaymentIntent with a payment method and then confirm it again, or confirm it again directly with a "
+            "You cannot confirm this PaymentIntent because it's missing a payment method. "
+            "You can either update the "
+            "PaymentIntent with a payment method and then confirm it again, or confirm it "
+            "again directly with a "
             "payment method or ConfirmationToken.",
             code="payment_intent_unexpected_state",
             extra={"payment_intent": intent},
@@ -174,7 +184,8 @@ def _check_mandate(call: Call, mandate_id: str, method: Json) -> None:
 def capture(call: Call) -> Json:
     """POST /v1/payment_intents/{id}/capture: all, less, or (over-capture) more than the hold."""
     params = call.params.only(
-        "amount_to_capture", "final_capture", "metadata", "statement_descriptor", "statement_descriptor_suffix",
+        "amount_to_capture", "final_capture", "metadata", "statement_descriptor",
+        "statement_descriptor_suffix",
         "application_fee_amount", "transfer_data", "amount_details", "payment_details",
     )  # fmt: skip
     intent = call.world.get("payment_intent", call.ids[0], call.account, param="intent")
@@ -214,8 +225,12 @@ def retrieve(call: Call) -> Json:
 
 
 def update(call: Call) -> Json:
-    """POST /v1/payment_intents/{id}: descriptions at any time; amount, currency, customer and method before confirmation."""
-    params = call.params.only(*_DESCRIPTIVE, "amount", "currency", "customer", "payment_method", "setup_future_usage",
+    """POST /v1/payment_intents/{id}: descriptions at any time.
+
+    Amount, currency, customer and method before confirmation.
+    """
+    params = call.params.only(*_DESCRIPTIVE, "amount", "currency", "customer", "payment_method",
+    "setup_future_usage",
                               "payment_method_options", "payment_method_types", "capture_method")  # fmt: skip
     intent = call.world.get("payment_intent", call.ids[0], call.account, param="intent")
     open_still = intent["status"] in _CONFIRMABLE

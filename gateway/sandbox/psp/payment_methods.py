@@ -7,8 +7,8 @@ from typing import Final
 
 from gateway.sandbox.psp.call import Call
 from gateway.sandbox.psp.cards import TEST_CARDS, TestCard, card_of_token
-from gateway.sandbox.psp.ownership import living_customer
 from gateway.sandbox.psp.listing import PAGING, page
+from gateway.sandbox.psp.ownership import living_customer
 from gateway.sandbox.psp.problems import CardProblem, Json, ParameterProblem, PspProblem, missing
 from gateway.sandbox.psp.world import World
 
@@ -91,7 +91,8 @@ def usable_method(world: World, method_id: str, customer_id: str | None, account
         )
     if owner is None and method.get("_spent"):
         raise PspProblem(
-            "The provided PaymentMethod was previously used without being attached to a Customer or was detached from "
+            "The provided PaymentMethod was previously used without being attached to a "
+            "Customer or was detached from "
             "a Customer, and may not be used again. Attach it to a Customer first to use it several times.",
             param="payment_method",
         )
@@ -145,7 +146,8 @@ def attach_to(world: World, method_id: str, customer_id: str, account: str) -> J
         raise PspProblem("The payment method you provided has already been attached to a customer.")
     if method.get("_spent") and method["customer"] is None:
         raise PspProblem(
-            "This PaymentMethod was previously used without being attached to a Customer or was detached from a "
+            "This PaymentMethod was previously used without being attached to a Customer or "
+            "was detached from a "
             "Customer, and may not be used again."
         )
     if not card.attachable and card.decline is not None:

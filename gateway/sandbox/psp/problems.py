@@ -12,7 +12,7 @@ from typing import Any, TypeAlias
 Json: TypeAlias = dict[str, Any]
 
 
-class PspProblem(Exception):  # noqa: N818 - a refusal is an expected answer of this API, not a fault of the program
+class PspProblem(Exception):  # noqa: N818 - a refusal is an expected answer, not a fault
     """An answer other than 200. `extra` joins the envelope (an embedded payment intent, a decline code)."""
 
     keeps_effects = False

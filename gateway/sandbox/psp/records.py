@@ -1,7 +1,7 @@
-"""Objects by id, newest first, in memory above SQLite: one transaction a request, survives kill -9 of the process.
+"""Objects by id, newest first, in memory above SQLite: one transaction a request, safe from kill -9.
 
-Owns: the write-behind overlay (nothing is seen or stored until commit), the lookups, the bounded cache. A stored body is
-never changed in place: edit a copy and put it. Must not know: what the objects mean.
+Owns: the write-behind overlay (nothing is seen or stored until commit), the lookups, the bounded cache. A
+stored body is never changed in place: edit a copy and put it. Must not know: what the objects mean.
 """
 
 import sqlite3

@@ -23,7 +23,10 @@ _METHODS: Final = frozenset({"GET", "POST", "DELETE"})
 
 
 def create_app(settings: PspSettings) -> web.Application:
-    """The application over a new engine; its courier runs while the application does, unless webhooks are pulled."""
+    """The application over a new engine.
+
+    Its courier runs while the application does, unless webhooks are pulled.
+    """
     app = web.Application(client_max_size=MAX_BODY)
     engine = PspEngine(settings)
     app[ENGINE] = engine
@@ -92,7 +95,10 @@ class RunningPsp:
 async def start_psp(
     settings: PspSettings, *, host: str = "127.0.0.1", port: int = 0
 ) -> AsyncIterator[RunningPsp]:
-    """Serve the sandbox while the context lasts; port 0 takes a free one. Raises OSError if the port is taken."""
+    """Serve the sandbox while the context lasts; port 0 takes a free one.
+
+    Raises OSError if the port is taken.
+    """
     app = create_app(settings)
     runner = web.AppRunner(app, access_log=None, handler_cancellation=True, shutdown_timeout=1)
     await runner.setup()

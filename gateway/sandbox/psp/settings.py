@@ -20,11 +20,12 @@ class SettingsError(ValueError):
 class PspSettings:
     """One frozen set of choices.
 
-    `fee_basis_points` and `fee_fixed_cents` price each capture (cents mean hundredths of the currency's major unit).
-    `settlement_days`: days until captured money is available; top-ups are available at once. `payout_days`: days until
-    a payout is paid. `search_lag_s`: how long a new object stays invisible to search, as with the real provider.
-    `seed` makes ids repeat; `start_at` (Unix seconds) freezes the business clock until it is set; `pull_webhooks` hands
-    events to the caller instead of delivering them in the background.
+    `fee_basis_points` and `fee_fixed_cents` price each capture (cents mean hundredths of the currency's
+    major unit). `settlement_days`: days until captured money is available; top-ups are available at once.
+    `payout_days`: days until a payout is paid. `search_lag_s`: how long a new object stays invisible to
+    search, as with the real provider. `seed` makes ids repeat; `start_at` (Unix seconds) freezes the
+    business clock until it is set; `pull_webhooks` hands events to the caller instead of delivering them in
+    the background.
     """
 
     api_keys: tuple[str, ...] = (DEFAULT_API_KEY,)

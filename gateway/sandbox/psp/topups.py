@@ -1,4 +1,7 @@
-"""Top-ups: money put into the platform's balance, available at once, so that transfers can be funded beforehand."""
+"""Top-ups.
+
+Money put into the platform's balance, available at once, so that transfers can be funded beforehand.
+"""
 
 from gateway.sandbox.psp.call import Call
 from gateway.sandbox.psp.currencies import check_amount, known_currency
@@ -19,7 +22,8 @@ def create(call: Call) -> Json:
     topup: Json = {
         "id": world.new_id("tu_1"), "object": "topup", "amount": amount, "balance_transaction": None,
         "created": world.now, "currency": currency, "description": params.text("description"),
-        "expected_availability_date": world.now, "failure_code": None, "failure_message": None, "initiated_by": "api",
+        "expected_availability_date": world.now, "failure_code": None, "failure_message": None,
+        "initiated_by": "api",
         "livemode": False, "metadata": metadata, "source": None,
         "statement_descriptor": params.text("statement_descriptor", longest=15), "status": "pending",
         "transfer_group": params.text("transfer_group"),

@@ -1,6 +1,7 @@
 """Transfers from the platform's balance to connected accounts, and their reversals.
 
-Owns: both sides' balance transactions; nothing is sent that is not there. Must not know: what a transfer pays for.
+Owns: both sides' balance transactions; nothing is sent that is not there. Must not know: what a transfer
+pays for.
 """
 
 from gateway.sandbox.psp.call import Call
@@ -13,7 +14,8 @@ from gateway.sandbox.psp.world import World
 def insufficient(available: int, currency: str) -> PspProblem:
     """The refusal of a movement that the available balance does not cover."""
     return PspProblem(
-        f"You have insufficient available funds in your Stripe account: {max(available, 0)} {currency} available. Try "
+        f"You have insufficient available funds in your Stripe account: {max(available, 0)} "
+        f"{currency} available. Try "
         "adding funds directly to your available balance by creating a top-up.",
         code="balance_insufficient",
     )
@@ -90,9 +92,11 @@ def _destination_payment(world: World, transfer: Json) -> Json:
     """What the connected account sees of the transfer."""
     payment_id = world.new_id("py_1")
     return {
-        "id": payment_id, "object": "charge", "amount": transfer["amount"], "amount_captured": transfer["amount"],
+        "id": payment_id, "object": "charge", "amount": transfer["amount"],
+        "amount_captured": transfer["amount"],
         "amount_refunded": 0, "balance_transaction": None, "captured": True, "created": world.now,
-        "currency": transfer["currency"], "customer": None, "description": transfer["description"], "disputed": False,
+        "currency": transfer["currency"], "customer": None, "description": transfer["description"],
+        "disputed": False,
         "livemode": False, "metadata": {}, "paid": True, "payment_intent": None, "payment_method": None,
         "payment_method_details": {"stripe_account": {}, "type": "stripe_account"}, "refunded": False,
         "refunds": list_of([], url=f"/v1/charges/{payment_id}/refunds"), "source_transfer": transfer["id"],
@@ -106,7 +110,8 @@ def _check_destination(world: World, destination: str) -> None:
         raise missing("destination", destination, param="destination", status=400)
     if account["capabilities"].get("transfers") != "active":
         raise PspProblem(
-            "Your destination account needs to have at least one of the following capabilities enabled: transfers",
+            "Your destination account needs to have at least one of the following "
+            "capabilities enabled: transfers",
             code="insufficient_capabilities_for_transfer",
         )
 
@@ -123,7 +128,10 @@ def _source_charge(call: Call, source_id: str, currency: str) -> Json:
 
 
 def _check_source(call: Call, source: Json, amount: int) -> int:
-    """When the money of the charge is available. Raises PspProblem beyond what it captured less what was sent of it."""
+    """When the money of the charge is available.
+
+    Raises PspProblem beyond what it captured less what was sent of it.
+    """
     sent = sum(
         transfer["amount"] - transfer["amount_reversed"]
         for transfer in call.world.records.scan(
@@ -158,14 +166,16 @@ def reverse(call: Call) -> Json:
         raise insufficient(world.ledger.available(destination, currency, world.now), currency)
     reversal: Json = {
         "id": world.new_id("trr_1"), "object": "transfer_reversal", "amount": amount, "created": world.now,
-        "currency": currency, "destination_payment_refund": world.new_id("pyr_1"), "metadata": params.metadata(),
+        "currency": currency, "destination_payment_refund": world.new_id("pyr_1"),
+        "metadata": params.metadata(),
         "source_refund": None, "transfer": transfer["id"],
     }  # fmt: skip
     back = world.post(
         kind="transfer_refund", source=reversal["id"], amount=amount, currency=currency, account=call.account
     )
     world.post(
-        kind="payment_refund", source=reversal["destination_payment_refund"], amount=-amount, currency=currency,
+        kind="payment_refund", source=reversal["destination_payment_refund"], amount=-amount,
+        currency=currency,
         account=destination,
     )  # fmt: skip
     reversal["balance_transaction"] = back["id"]

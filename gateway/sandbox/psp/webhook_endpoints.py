@@ -16,7 +16,8 @@ def build(
     """An enabled endpoint; `connect` None hears the platform's events and the connected accounts'."""
     return {
         "id": endpoint_id, "object": "webhook_endpoint", "api_version": None, "application": None,
-        "created": world.now, "description": None, "enabled_events": events, "livemode": False, "metadata": {},
+        "created": world.now, "description": None, "enabled_events": events, "livemode": False,
+        "metadata": {},
         "status": "enabled", "url": url, "_secret": secret, "_connect": connect,
     }  # fmt: skip
 

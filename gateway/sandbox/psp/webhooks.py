@@ -1,7 +1,8 @@
 """Which event goes to which endpoint, when, and signed how: a queue that opens no socket.
 
-Owns: the endpoints' wishes, due times, retries, delivery faults, the `Stripe-Signature` header (HMAC-SHA256 over
-`timestamp.body`, docs.stripe.com/webhooks/signature). Must not know: HTTP clients; the caller sends what it takes.
+Owns: the endpoints' wishes, due times, retries, delivery faults, the `Stripe-Signature` header (HMAC-SHA256
+over `timestamp.body`, docs.stripe.com/webhooks/signature). Must not know: HTTP clients; the caller sends
+what it takes.
 """
 
 import hashlib

@@ -106,7 +106,10 @@ class World:
         return self.clock.now()
 
     def delivery_now(self) -> int:
-        """The second that deliveries are timed by: the business clock where they are pulled, else the wall's."""
+        """The second that deliveries are timed by.
+
+        The business clock where they are pulled, else the wall's.
+        """
         return self.now if self.settings.pull_webhooks else int(time.time())
 
     def new_id(self, prefix: str, length: int = _ID_LENGTH) -> str:
@@ -118,7 +121,10 @@ class World:
         return self.new_id(prefix, 32) if self.settings.seed is not None else prefix + secrets.token_hex(16)
 
     def get(self, kind: str, object_id: str, account: str = PLATFORM_ACCOUNT, *, param: str = "id") -> Json:
-        """A copy of the object, to edit and `put`. Raises PspProblem (404) where the account has no such object."""
+        """A copy of the object, to edit and `put`.
+
+        Raises PspProblem (404) where the account has no such object.
+        """
         record = self.records.find(object_id)
         if record is None or record.kind != kind or record.account != account:
             raise missing(kind, object_id, param=param)
