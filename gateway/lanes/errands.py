@@ -6,7 +6,7 @@ Owns: what each errand calls and what becomes of it. Must not know how payments 
 import asyncio
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
-from typing import Final, Protocol
+from typing import Final
 from uuid import UUID
 
 import structlog
@@ -17,22 +17,12 @@ from gateway.ids import lane_of
 from gateway.lanes import tasks
 from gateway.lanes.tasks import Task
 from gateway.payments.capture import Ended
-from gateway.payments.orders import PaymentError, SessionAlreadyCompletedError
+from gateway.payments.orders import PaymentError
 from gateway.payments.service import PaymentService
 from gateway.store.ocpi_cdrs import CdrStatus, OcpiStore, StoredCdr
 
 _log = structlog.get_logger(__name__)
 BATCH: Final = 50
-
-
-class Lane(Protocol):
-    """A kind of work that a worker repeats: how much was done tells whether to pause."""
-
-    name: str
-
-    async def run_once(self) -> int:
-        """Do what is due, bounded. Returns how many pieces of work were taken."""
-        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,9 +64,9 @@ class ErrandLane:
         with structlog.contextvars.bound_contextvars(session_id=str(task.session_id)):
             reason = await self.do(task)
         async with self.pool.acquire() as connection:
-            await self._settle(connection, task, reason)
+            await self._end(connection, task, reason)
 
-    async def _settle(self, connection: Connection, task: Task, reason: str | None) -> None:
+    async def _end(self, connection: Connection, task: Task, reason: str | None) -> None:
         if reason is None:
             await tasks.finish(connection, [task])
         else:
@@ -121,28 +111,25 @@ class Errands:
                 return None
             session_id = await self.cdrs.resolve_session(connection, cdr)
         if cdr.credit:
-            return await self._mark(
-                cdr, CdrStatus.CREDIT, "a credit CDR waits for its correction", session_id
-            )
+            await self._mark(cdr, CdrStatus.CREDIT, "a credit CDR waits for its correction", session_id)
+            return None
         if session_id is None:
-            return await self._mark(
-                cdr, CdrStatus.UNMATCHED, "no session of this CPO carries its reference", None
-            )
-        return await self._settle(cdr, session_id)
+            await self._mark(cdr, CdrStatus.UNMATCHED, "no session of this CPO carries its reference", None)
+            return None
+        await self._settle(cdr, session_id)
+        return None
 
-    async def _settle(self, cdr: StoredCdr, session_id: UUID) -> str | None:
+    async def _settle(self, cdr: StoredCdr, session_id: UUID) -> None:
         try:
             view = await self.payments.get_session(party_id=cdr.cpo_id, session_id=session_id)
             await self.payments.captures.complete(
                 view.session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
             )
-        except SessionAlreadyCompletedError as error:
-            return await self._mark(cdr, CdrStatus.UNPRICEABLE, str(error), session_id)
         except PaymentError as error:
-            return await self._mark(cdr, CdrStatus.UNPRICEABLE, str(error), session_id)
+            await self._mark(cdr, CdrStatus.UNPRICEABLE, str(error), session_id)
+            return
         await self._mark(cdr, CdrStatus.SETTLED, None, session_id)
         await self.payments.capture(lane=lane_of(session_id), session_id=session_id)
-        return None
 
     async def _mark(
         self, cdr: StoredCdr, status: CdrStatus, reason: str | None, session_id: UUID | None
@@ -153,11 +140,19 @@ class Errands:
             )
         async with self.pool.acquire() as connection:
             await self.cdrs.mark_cdr(
-                connection, cdr.cpo_id, cdr.cdr_id, status=status, reason=reason, session_id=session_id
+                connection,
+                cdr.cpo_id,
+                cdr.cdr_id,
+                status=status,
+                reason=reason,
+                session_id=session_id,
+                now=self.clock.now(),
             )
 
 
-def errand_lanes(errands: Errands, *, pool: Pool, clock: Clock, lease_s: int, at_once: int) -> list[Lane]:
+def errand_lanes(
+    errands: Errands, *, pool: Pool, clock: Clock, lease_s: int, at_once: int
+) -> list[ErrandLane]:
     """One lane per kind of errand."""
     kinds: dict[str, Callable[[Task], Awaitable[str | None]]] = {
         "complete": errands.complete,
@@ -165,5 +160,6 @@ def errand_lanes(errands: Errands, *, pool: Pool, clock: Clock, lease_s: int, at
         "psp_event": errands.psp_event,
     }
     return [
-        ErrandLane(name=kind, pool=pool, clock=clock, lease_s=lease_s, do=do) for kind, do in kinds.items()
+        ErrandLane(name=kind, pool=pool, clock=clock, lease_s=lease_s, at_once=at_once, do=do)
+        for kind, do in kinds.items()
     ]

@@ -134,7 +134,10 @@ class Authorizations:
                 time_zone=point.time_zone,
                 max_power_w=point.max_power_w,
             ).hold_minor
-        return amount if order.max_amount_minor is None else min(amount, order.max_amount_minor)
+        if order.max_amount_minor is not None:
+            amount = min(amount, order.max_amount_minor)
+        on_account = isinstance(order.payment, PartnerAccount)
+        return amount if on_account else max(amount, self.policy.minimum_psp_hold_minor)
 
     async def _open(
         self, connection: Connection, hold: _Hold

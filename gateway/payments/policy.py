@@ -27,7 +27,8 @@ class PaymentPolicy:
     call_grace: timedelta = timedelta(seconds=30)  # until an intended call is taken for lost
     default_energy_wh: int = 60_000  # a full charge of a common car, where the caller estimates nothing
     default_duration_s: int = 3_600
-    cdr_tolerance_minor: int = 1
+    # A card hold below the PSP's least charge is refused (docs.stripe.com/currencies#minimum-and-maximum).
+    minimum_psp_hold_minor: int = 100
 
 
 def ask_again_after(attempts: int) -> timedelta:
