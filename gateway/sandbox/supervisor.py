@@ -81,7 +81,7 @@ class Child:
         self.output_path = log_dir / f"{spec.name}.out"
         self.announcement: dict[str, Any] = {}
         self.restarts = 0
-        self.stopping = False
+        self.stopping = asyncio.Event()
         self.process: asyncio.subprocess.Process | None = None
 
     @property
@@ -238,7 +238,7 @@ class Supervisor:
             await child.spawn()
             await child.wait_ready()
         except BaseException:
-            child.stopping = True
+            child.stopping.set()
             await child.end()
             del self._children[spec.name]
             raise
@@ -249,7 +249,7 @@ class Supervisor:
         """Stop one child for good: asked first, killed past its time. Unknown names are ignored."""
         child = self._children.get(name)
         if child is not None:
-            child.stopping = True
+            child.stopping.set()
             await child.end()
 
     async def __aenter__(self) -> Self:
@@ -292,19 +292,19 @@ class Supervisor:
         deaths = _Deaths()
         while child.process is not None:
             status = await child.process.wait()
-            while not child.stopping:
+            while not child.stopping.is_set():
                 self._on_event(f"{child.spec.name} ended with status {status}, starting it again")
                 if deaths.too_many():
                     raise SupervisorError(f"{child.spec.name} keeps dying: {child.tail()}")
                 await asyncio.sleep(deaths.pause_seconds)
                 if await self._revive(child):
                     break
-            if child.stopping:
+            if child.stopping.is_set():
                 return
 
     async def _revive(self, child: Child) -> bool:
         """Start the child once more; False when it did not become ready."""
-        if child.stopping:
+        if child.stopping.is_set():
             return False
         await child.spawn()
         try:
@@ -312,7 +312,7 @@ class Supervisor:
         except SupervisorError:
             await child.end()
             return False
-        if child.stopping:
+        if child.stopping.is_set():
             # The stop came while the new process was being made, and met only the old one.
             await child.end()
             return False
