@@ -1,0 +1,411 @@
+"""The single capture on a real PostgreSQL: phases, faults between them, and everything that must happen once."""
+
+import asyncio
+import json
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from gateway.database import Pool
+from gateway.ids import new_id
+from gateway.payments.orders import (
+    AccountLimitExceededError,
+    AuthorizationView,
+    AuthorizeOrder,
+    CdrRefusedError,
+    ChargePoint,
+    Estimate,
+    EvseNotFoundError,
+    EvseUnknown,
+    NotFoundError,
+    PartnerAccount,
+    PspMethod,
+    SessionAlreadyAuthorizedError,
+    SessionAlreadyCompletedError,
+    StateConflictError,
+    TariffMissing,
+    VersionConflictError,
+)
+from gateway.payments.payment import PaymentState
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.service import PaymentService, build_payments
+from tests.fakes.psp import FakePsp
+
+START = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
+TARIFF = {
+    "country_code": "DE",
+    "party_id": "ABC",
+    "id": "T1",
+    "currency": "EUR",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.50, "vat": 19.0, "step_size": 1}]}],
+    "last_updated": "2026-10-01T00:00:00Z",
+}
+
+
+@dataclass
+class Hands:
+    """A clock whose hands the test moves; wall and business time go together."""
+
+    at: datetime = START
+
+    def now(self) -> datetime:
+        return self.at
+
+    def wall_now(self) -> datetime:
+        return self.at
+
+
+class OneTariff:
+    """A tariff source with one EVSE."""
+
+    async def tariff_for(
+        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None
+    ) -> ChargePoint | EvseUnknown | TariffMissing:
+        if evse_id != "DE*ABC*E1":
+            return EvseUnknown()
+        return ChargePoint(
+            cpo_id="DE-ABC",
+            location_id="L1",
+            evse_id=evse_id,
+            time_zone="Europe/Berlin",
+            country="DE",
+            territory="DE",
+            max_power_w=150_000,
+            tariff_raw=json.dumps(TARIFF).encode(),
+            tariff_version="2.2.1",
+        )
+
+
+@dataclass
+class House:
+    """The payment room on a database, with a PSP and a clock of the test's."""
+
+    pool: Pool
+    psp: FakePsp
+    clock: Hands
+    payments: PaymentService
+    numbers: list[int] = field(default_factory=list)
+
+    async def authorize(self, **changes: Any) -> AuthorizationView:
+        fields: dict[str, Any] = {
+            "authorization_id": new_id(),
+            "party_id": "parking",
+            "evse_id": "DE*ABC*E1",
+            "rail": "card",
+            "payment": PspMethod(payment_method="pm_good"),
+            "estimate": Estimate(energy_wh=40_000, duration_s=3600),
+        }
+        return await self.payments.authorize(AuthorizeOrder(**(fields | changes)))
+
+    async def complete(self, view: AuthorizationView, *, kwh: str = "20", cdr_id: str = "C1") -> Any:
+        return await self.payments.complete(
+            party_id=view.session.demand_partner_id,
+            session_id=view.session.id,
+            cdr_raw=cdr(kwh=kwh, cdr_id=cdr_id),
+            cdr_version="2.2.1",
+        )
+
+    async def rows(self, table: str) -> list[Any]:
+        async with self.pool.acquire() as connection:
+            return list(await connection.fetch(f"SELECT * FROM gateway.{table}"))  # noqa: S608 - a name of ours
+
+    async def resolve(self) -> None:
+        for lane in await self.payments.resolver.lanes():
+            await self.payments.resolver.run_lane(lane)
+
+
+def cdr(*, kwh: str, cdr_id: str = "C1", currency: str = "EUR") -> bytes:
+    return json.dumps(
+        {
+            "country_code": "DE",
+            "party_id": "ABC",
+            "id": cdr_id,
+            "start_date_time": "2026-10-29T08:00:00Z",
+            "end_date_time": "2026-10-29T09:00:00Z",
+            "session_id": "S1",
+            "cdr_token": {"uid": "u", "type": "APP_USER", "contract_id": "c"},
+            "auth_method": "AUTH_REQUEST",
+            "cdr_location": {"id": "L1", "evse_id": "DE*ABC*E1", "country": "DEU"},
+            "currency": currency,
+            "charging_periods": [
+                {
+                    "start_date_time": "2026-10-29T08:00:00Z",
+                    "dimensions": [{"type": "ENERGY", "volume": float(kwh)}],
+                }
+            ],
+            "total_cost": {"excl_vat": float(kwh) * 0.5},
+            "total_energy": float(kwh),
+            "total_time": 1.0,
+            "last_updated": "2026-10-29T09:00:00Z",
+        }
+    ).encode()
+
+
+@pytest.fixture
+async def house(pool: Pool) -> House:
+    async with pool.acquire() as connection:
+        await connection.executemany(
+            "INSERT INTO gateway.party (id, kind, name, created_at) VALUES ($1, $2, $1, now())",
+            [("DE-ABC", "cpo"), ("parking", "demand_partner"), ("superapp", "demand_partner")],
+        )
+        await connection.execute(
+            "INSERT INTO gateway.partner_account (party_id, currency, balance_minor) VALUES ('superapp', 'EUR', 5000)"
+        )
+    psp, clock = FakePsp(), Hands()
+    payments = build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy())
+    return House(pool=pool, psp=psp, clock=clock, payments=payments)
+
+
+async def test_a_card_session_is_held_completed_and_captured_once(house: House) -> None:
+    view = await house.authorize()
+    assert view.authorization.state is PaymentState.AUTHORIZED
+    assert view.authorization.hold_minor == 2380  # 40 kWh at 0.50 and 19 % VAT
+    done = await house.complete(view)
+    assert done.authorization.state is PaymentState.CAPTURED
+    assert (done.capture.amount_minor, done.session.price_net_minor) == (1190, 1000)
+    assert house.psp.capture_effects == 1
+    tasks = await house.rows("task")
+    assert [task["kind"] for task in tasks] == ["clear"]
+
+
+async def test_the_same_order_again_is_the_same_authorization_and_one_hold(house: House) -> None:
+    identifier = new_id()
+    first = await house.authorize(authorization_id=identifier)
+    second = await house.authorize(authorization_id=identifier)
+    assert first.authorization.id == second.authorization.id
+    assert len(house.psp.payments) == 1
+
+
+async def test_a_declined_card_never_reaches_clearing(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_declined"))
+    assert (view.authorization.state, view.authorization.decline_code) == (
+        PaymentState.FAILED,
+        "insufficient_funds",
+    )
+    done = await house.complete(view)
+    assert done.capture is None
+    assert not [task for task in await house.rows("task") if task["kind"] == "clear"]
+
+
+async def test_a_second_card_may_pay_a_session_whose_first_was_declined(house: House) -> None:
+    refused = await house.authorize(session_ref="R1", payment=PspMethod(payment_method="pm_declined"))
+    second = await house.authorize(session_ref="R1")
+    assert second.session.id == refused.session.id
+    assert second.authorization.state is PaymentState.AUTHORIZED
+
+
+async def test_two_rails_cannot_both_hold_one_session(house: House) -> None:
+    await house.authorize(session_ref="R1")
+    with pytest.raises(SessionAlreadyAuthorizedError):
+        await house.authorize(session_ref="R1", party_id="superapp", rail="app", payment=PartnerAccount())
+
+
+async def test_two_rails_racing_for_one_session_leave_one_hold(house: House) -> None:
+    tries = [house.authorize(session_ref="R1") for _ in range(12)]
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    held = [result for result in results if not isinstance(result, BaseException)]
+    refused = [result for result in results if isinstance(result, BaseException)]
+    assert len(held) == 1
+    assert all(isinstance(error, SessionAlreadyAuthorizedError) for error in refused)
+    assert len(await house.rows("payment_authorization")) == 1
+
+
+async def test_a_funded_account_is_held_and_captured_in_our_books_alone(house: House) -> None:
+    view = await house.authorize(party_id="superapp", rail="app", payment=PartnerAccount())
+    account = (await house.rows("partner_account"))[0]
+    assert (account["balance_minor"], account["held_minor"]) == (5000, 2380)
+    await house.complete(view)
+    account = (await house.rows("partner_account"))[0]
+    assert (account["balance_minor"], account["held_minor"]) == (5000 - 1190, 0)
+    assert house.psp.calls == []
+
+
+async def test_an_account_that_cannot_bear_the_hold_writes_nothing(house: House) -> None:
+    await house.authorize(party_id="superapp", rail="app", payment=PartnerAccount())
+    await house.authorize(party_id="superapp", rail="app", payment=PartnerAccount())
+    with pytest.raises(AccountLimitExceededError, match="fund it"):
+        await house.authorize(party_id="superapp", rail="app", payment=PartnerAccount())
+    assert len(await house.rows("session")) == 2
+
+
+async def test_concurrent_holds_never_overdraw_an_account(house: House) -> None:
+    tries = [house.authorize(party_id="superapp", rail="app", payment=PartnerAccount()) for _ in range(20)]
+    results = await asyncio.gather(*tries, return_exceptions=True)
+    assert sum(not isinstance(result, BaseException) for result in results) == 2
+
+
+async def test_a_session_that_delivered_nothing_releases_the_hold(house: House) -> None:
+    view = await house.authorize()
+    done = await house.complete(view, kwh="0")
+    assert done.authorization.state is PaymentState.VOIDED
+    assert done.capture is None
+    assert [payment.status for payment in house.psp.payments.values()] == ["canceled"]
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+async def test_a_hold_whose_answer_is_lost_is_asked_again_under_its_key(house: House, fault: str) -> None:
+    house.psp.faults.append(fault)
+    view = await house.authorize()
+    assert view.authorization.state is PaymentState.OUTCOME_UNKNOWN
+    house.clock.at += timedelta(seconds=6)
+    await house.resolve()
+    again = await house.payments.get_authorization(party_id="parking", authorization_id=view.authorization.id)
+    assert again.authorization.state is PaymentState.AUTHORIZED
+    assert len(house.psp.payments) == 1
+    assert len({key for kind, key in house.psp.calls if kind == "hold"}) == 1
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+async def test_a_capture_whose_answer_is_lost_takes_effect_once(house: House, fault: str) -> None:
+    view = await house.authorize()
+    house.psp.faults.append(fault)
+    done = await house.complete(view)
+    assert done.authorization.state is PaymentState.OUTCOME_UNKNOWN
+    house.clock.at += timedelta(seconds=6)
+    await house.resolve()
+    after = await house.payments.get_session(party_id="parking", session_id=view.session.id)
+    assert after.authorization is not None
+    assert after.authorization.state is PaymentState.CAPTURED
+    assert house.psp.capture_effects == 1
+
+
+async def test_past_the_keys_lifetime_the_psp_is_asked_not_replayed(house: House) -> None:
+    view = await house.authorize()
+    house.psp.faults.extend(["after", *["before"] * 4])
+    await house.complete(view)
+    for _ in range(4):
+        house.clock.at += timedelta(hours=2)
+        await house.resolve()
+    house.psp.answers.clear()  # the PSP has forgotten our keys
+    house.clock.at += timedelta(days=2)
+    house.psp.calls.clear()
+    await house.resolve()
+    after = await house.payments.get_session(party_id="parking", session_id=view.session.id)
+    assert after.capture is not None
+    assert after.capture.state == "succeeded"
+    assert house.psp.capture_effects == 1
+    assert [kind for kind, _ in house.psp.calls] == ["inspect"]
+
+
+async def test_a_hold_that_never_reached_the_psp_fails_in_the_end(house: House) -> None:
+    house.psp.faults.append("before")
+    view = await house.authorize()
+    house.clock.at += timedelta(days=2)
+    await house.resolve()
+    after = await house.payments.get_authorization(party_id="parking", authorization_id=view.authorization.id)
+    assert (after.authorization.state, after.authorization.decline_code) == (
+        PaymentState.FAILED,
+        "never_reached_psp",
+    )
+
+
+async def test_the_same_cdr_again_changes_nothing_and_another_one_is_refused(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    await house.complete(view)
+    assert house.psp.capture_effects == 1
+    with pytest.raises(SessionAlreadyCompletedError, match="credit CDR"):
+        await house.complete(view, kwh="30", cdr_id="C2")
+
+
+async def test_fifty_parallel_completes_of_one_session_capture_once(house: House) -> None:
+    view = await house.authorize()
+    await asyncio.gather(*[house.complete(view) for _ in range(50)])
+    assert house.psp.capture_effects == 1
+    assert len(await house.rows("capture")) == 1
+
+
+async def test_what_exceeds_the_hold_is_owed_and_never_captured(house: House) -> None:
+    view = await house.authorize(estimate=Estimate(energy_wh=10_000, duration_s=3600))
+    done = await house.complete(view)
+    assert (done.capture.amount_minor, done.capture.receivable_minor) == (595, 595)
+
+
+async def test_a_challenge_is_handed_to_the_app_and_resumed_by_the_psps_word(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_challenge"))
+    assert view.authorization.state is PaymentState.REQUIRES_ACTION
+    assert view.authorization.next_action == {"type": "redirect_to_url"}
+    payment = view.authorization.psp_payment
+    assert payment is not None
+    house.psp.authenticate(payment)
+    assert await house.payments.heard_from_psp(psp_payment=payment)
+    after = await house.payments.get_authorization(party_id="parking", authorization_id=view.authorization.id)
+    assert after.authorization.state is PaymentState.AUTHORIZED
+
+
+async def test_a_late_decline_fails_the_capture_and_tells_it(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_late_decline"))
+    done = await house.complete(view)
+    assert (done.authorization.state, done.capture.state) == (PaymentState.FAILED, "failed")
+    told = {event["type"] for event in await house.rows("event")}
+    assert {"authorization.authorized", "session.completed", "capture.failed"} <= told
+
+
+async def test_a_release_gives_the_hold_back_and_repeats_harmlessly(house: House) -> None:
+    view = await house.authorize()
+    for _ in range(2):
+        after = await house.payments.release(party_id="parking", authorization_id=view.authorization.id)
+        assert after.authorization.state is PaymentState.VOIDED
+
+
+async def test_a_release_at_a_stale_version_is_refused(house: House) -> None:
+    view = await house.authorize()
+    with pytest.raises(VersionConflictError):
+        await house.payments.release(
+            party_id="parking", authorization_id=view.authorization.id, expected_version=99
+        )
+
+
+async def test_a_completed_session_cannot_be_released(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    with pytest.raises(StateConflictError):
+        await house.payments.release(party_id="parking", authorization_id=view.authorization.id)
+
+
+async def test_another_partys_objects_are_not_found(house: House) -> None:
+    view = await house.authorize()
+    with pytest.raises(NotFoundError):
+        await house.payments.get_authorization(party_id="superapp", authorization_id=view.authorization.id)
+    with pytest.raises(NotFoundError):
+        await house.payments.get_session(party_id="superapp", session_id=view.session.id)
+
+
+async def test_an_unknown_evse_is_named(house: House) -> None:
+    with pytest.raises(EvseNotFoundError, match="DE\\*NOPE"):
+        await house.authorize(evse_id="DE*NOPE")
+
+
+@pytest.mark.parametrize("raw", [b"", b"[]", b"{", b'{"id": 1}', cdr(kwh="1", currency="CHF")])
+async def test_a_cdr_that_cannot_be_priced_is_refused_and_the_hold_stands(house: House, raw: bytes) -> None:
+    view = await house.authorize()
+    with pytest.raises(CdrRefusedError):
+        await house.payments.complete(
+            party_id="parking", session_id=view.session.id, cdr_raw=raw, cdr_version="2.2.1"
+        )
+    after = await house.payments.get_session(party_id="parking", session_id=view.session.id)
+    assert after.session.state == "active"
+    assert after.authorization is not None
+    assert after.authorization.state is PaymentState.AUTHORIZED
+
+
+async def test_the_price_is_explained_from_the_stored_originals(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    price = await house.payments.price_breakdown(party_id="parking", session_id=view.session.id)
+    assert price.priced.incl_vat_minor == 1190
+    assert price.priced.lines
+
+
+async def test_an_event_of_the_psp_is_kept_once(house: House) -> None:
+    for _ in range(2):
+        await house.payments.psp_webhook(body=b"evt_1", signature="good")
+    assert [row["id"] for row in await house.rows("psp_event")] == ["evt_1"]
+
+
+def test_ids_of_a_session_share_its_lane() -> None:
+    identifier: UUID = new_id(lane=7)
+    assert identifier.int & 63 == 7
