@@ -1,0 +1,153 @@
+"""The CDRs module as receiver: POST and GET. A CDR is kept once and never changed.
+
+Owns: what a CDR must hold to be kept, and what a repetition is. Must not know: prices or captures; a worker
+takes the errand that is written together with the CDR.
+Source: OCPI mod_cdrs, Receiver Interface and Credit CDRs: the answer carries a Location; a CDR can't be
+replaced; a credit CDR names the CDR it reverses.
+"""
+
+import hashlib
+from datetime import datetime
+from typing import Any, Final
+from urllib.parse import quote
+
+import msgspec
+
+from clearing.ocpi import OcpiVersion
+from gateway.database import transaction
+from gateway.ocpi.bodies import (
+    Tree,
+    check_identifier,
+    flag,
+    identifier,
+    moment,
+    number,
+    objects,
+    optional_text,
+    shown,
+    text,
+)
+from gateway.ocpi.endpoint import Call
+from gateway.ocpi.envelope import Answer
+from gateway.ocpi.errors import Refusal, StatusCode
+from gateway.ocpi.services import OcpiServices
+from gateway.ocpi.sessions import authorization_reference
+from gateway.ocpi.versions import module_url
+from gateway.store.ocpi_cdrs import NewCdr
+
+_NAME: Final = "CDR"
+_ID_LIMIT: Final = 39  # 36, and room for what marks a credit CDR
+
+
+async def post_cdr(call: Call) -> Answer:
+    """POST a CDR.
+
+    The same CDR again gets the same answer and has no second effect; another under its id is refused.
+    """
+    body = call.body(_NAME)
+    party = _owner(call, body.tree)
+    cdr = _read(
+        body.tree,
+        raw=call.raw,
+        fingerprint=hashlib.sha256(body.canonical).digest(),
+        party=party,
+        version=call.version,
+    )
+    services = call.services
+    async with transaction(services.pool) as connection:
+        added = await services.cdrs.add_cdr(
+            connection, cdr, now=services.clock.now(), wall_now=services.clock.wall_now()
+        )
+        stored = None if added else await services.cdrs.load_cdr(connection, party, cdr.cdr_id)
+    if stored is not None and stored.fingerprint != cdr.fingerprint:
+        raise Refusal(
+            f"CDR {cdr.cdr_id} was received before with other content;"
+            " a CDR can't be changed, send a credit CDR"
+        )
+    location = _location(services, version=call.version, party=party, cdr_id=cdr.cdr_id)
+    return Answer(http_status=201, headers={"Location": location})
+
+
+async def get_cdr(call: Call) -> Answer:
+    """GET a CDR at the Location that its POST gave; byte for byte as it was sent."""
+    party, cdr_id = call.party(), call.segment("object_id", limit=_ID_LIMIT)
+    async with call.services.pool.acquire() as connection:
+        stored = await call.services.cdrs.load_cdr(connection, party, cdr_id)
+    if stored is None:
+        raise Refusal(f"CDR {cdr_id} is unknown here", code=StatusCode.INVALID_PARAMETERS, http_status=404)
+    return Answer(data=msgspec.Raw(stored.raw))
+
+
+def _location(services: OcpiServices, *, version: OcpiVersion, party: str, cdr_id: str) -> str:
+    country, code = party.split("-", 1)
+    return f"{module_url(services, version=version, module='cdrs')}/{country}/{code}/{quote(cdr_id, safe='')}"
+
+
+def _owner(call: Call, tree: Tree) -> str:
+    """Whose CDR it is; 2.1.1 does not say, so there the connection must speak for one party."""
+    if call.version is OcpiVersion.V2_1_1:
+        if len(call.peer.parties) != 1:
+            raise Refusal("a connection for several parties needs OCPI 2.2.1, whose CDRs name their owner")
+        return call.peer.parties[0]
+    country, party = text(tree, "country_code", limit=2), text(tree, "party_id", limit=3)
+    return call.own_party(country, party)
+
+
+def _read(tree: Tree, *, raw: bytes, fingerprint: bytes, party: str, version: OcpiVersion) -> NewCdr:
+    """Check what a CDR must have whatever its price, and pick what it is found by. Raises Refusal."""
+    started_at, ended_at = moment(tree, "start_date_time"), moment(tree, _end_name(version))
+    _check_span(started_at, ended_at, name=_end_name(version))
+    credit, credit_reference = (
+        flag(tree, "credit"),
+        optional_text(tree, "credit_reference_id", limit=_ID_LIMIT),
+    )
+    if credit and credit_reference is None:
+        raise Refusal("$.credit_reference_id: missing; a credit CDR names the CDR it reverses")
+    _check_content(tree, version=version)
+    session_ref = optional_text(tree, "session_id", limit=36)
+    return NewCdr(
+        cpo_id=party,
+        cdr_id=check_identifier(identifier(tree, "id", limit=_ID_LIMIT), at="$.id", limit=_ID_LIMIT),
+        version=version,
+        raw=raw,
+        fingerprint=fingerprint,
+        session_ref=session_ref,
+        authorization_reference=authorization_reference(tree),
+        currency=text(tree, "currency", limit=3),
+        ended_at=ended_at,
+        credit=credit,
+        credit_reference_id=credit_reference,
+        last_updated=moment(tree, "last_updated"),
+    )
+
+
+def _end_name(version: OcpiVersion) -> str:
+    return "stop_date_time" if version is OcpiVersion.V2_1_1 else "end_date_time"
+
+
+def _check_span(started_at: datetime, ended_at: datetime, *, name: str) -> None:
+    if ended_at < started_at:
+        raise Refusal(f"$.{name}: is before start_date_time")
+
+
+def _check_content(tree: Tree, *, version: OcpiVersion) -> None:
+    """Figures, location and periods are there and of their type.
+
+    Whether they make sense is the pricing's question.
+    """
+    number(tree, "total_energy")
+    number(tree, "total_time")
+    total: Any = tree.get("total_cost")
+    if version is OcpiVersion.V2_1_1:
+        number(tree, "total_cost")
+    elif not isinstance(total, dict):
+        raise Refusal(f"$.total_cost: expected a Price object, got {shown(total)}")
+    location = tree.get("location" if version is OcpiVersion.V2_1_1 else "cdr_location")
+    if not isinstance(location, dict):
+        raise Refusal(f"$.cdr_location: expected an object, got {shown(location)}")
+    for position, period in enumerate(objects(tree, "charging_periods", required=True)):
+        at = f"$.charging_periods[{position}]"
+        moment(period, "start_date_time", at=at)
+        for place, dimension in enumerate(objects(period, "dimensions", at=at)):
+            number(dimension, "volume", at=f"{at}.dimensions[{place}]")
+            text(dimension, "type", at=f"{at}.dimensions[{place}]", limit=40)

@@ -1,0 +1,302 @@
+"""Calling a peer over OCPI: one request, its envelope checked; lists page by page; and a whole CPO's side.
+
+Owns: headers, the token's two spellings, reading the envelope, what counts as failure. Must not know: our
+tables, or why a call is made. Every call is bounded in time and size by the session it is given.
+Sources: OCPI transport_and_format, credentials, status_codes.
+"""
+
+import base64
+from collections.abc import AsyncIterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import quote, urljoin, urlsplit
+from uuid import uuid4
+
+import aiohttp
+import msgspec
+
+from clearing import document
+from clearing.errors import MalformedDocumentError
+from clearing.ocpi import OcpiVersion
+from gateway.ocpi.errors import PeerRefusedError, PeerUnreachableError
+from gateway.outbound import (
+    AnswerTooLargeError,
+    ForbiddenAddressError,
+    RedirectRefusedError,
+    check_url,
+    read_bounded,
+)
+from gateway.store.ocpi_peers import PeerEndpoint, PeerRole
+
+_MAX_PAGES: Final = 10_000
+_SUCCESS: Final = range(1000, 2000)
+_FIRST_HTTP_ERROR: Final = 400
+_encoder: Final = msgspec.json.Encoder(decimal_format="number")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerAnswer:
+    """A successful answer: `data` with every number a Decimal, the HTTP status and headers."""
+
+    data: Any
+    http_status: int
+    headers: Mapping[str, str]
+
+
+def authorization(token: str, *, raw: bool) -> str:
+    """The Authorization header: Base64 of the token (2.2-d2 and later).
+
+    Or bare as older implementations want it.
+    """
+    return f"Token {token if raw else base64.b64encode(token.encode()).decode()}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerCaller:
+    """Makes requests to one peer with one token.
+
+    `routing` are the four OCPI-to/from headers for functional modules of 2.2 and later.
+    """
+
+    http: aiohttp.ClientSession
+    token: str
+    raw_token: bool = False
+    allow_private: bool = False
+    routing: Mapping[str, str] = field(default_factory=dict)
+
+    async def call(
+        self,
+        method: str,
+        url: str,
+        *,
+        body: bytes | None = None,
+        routed: bool = False,
+        correlation_id: str | None = None,
+    ) -> PeerAnswer:
+        """Send one request and return its answer when OCPI calls it a success.
+
+        Raises:
+            PeerUnreachableError: no answer in time, no connection, or an address that may not be called.
+            PeerRefusedError: an HTTP error, a redirect, an OCPI status outside 1xxx, or no OCPI envelope.
+        """
+        headers = {
+            "Authorization": authorization(self.token, raw=self.raw_token),
+            "X-Request-ID": str(uuid4()),
+            "X-Correlation-ID": correlation_id or str(uuid4()),
+            "Accept": "application/json",
+            **(self.routing if routed else {}),
+        }
+        if body is not None:
+            headers["Content-Type"] = "application/json"
+        try:
+            check_url(url, allow_private=self.allow_private)
+            async with self.http.request(
+                method, url, data=body, headers=headers, allow_redirects=False
+            ) as response:
+                content = await read_bounded(response)
+        except (aiohttp.ClientError, TimeoutError, ForbiddenAddressError, OSError) as error:
+            raise PeerUnreachableError(
+                f"{method} {_place(url)}: {str(error) or type(error).__name__}"
+            ) from error
+        except (AnswerTooLargeError, RedirectRefusedError) as error:
+            raise PeerRefusedError(f"{method} {_place(url)}: {error}", http_status=0, code=None) from error
+        return _read_answer(content, response=response, what=f"{method} {_place(url)}")
+
+    async def pages(self, url: str, *, routed: bool = True) -> AsyncIterator[tuple[list[Any], str | None]]:
+        """Give each page of a list with the URL of the next, following Link headers on the same host only.
+
+        Raises as `call`; PeerRefusedError as well when a page is no list, a link leads elsewhere, or pages
+        don't end.
+        """
+        following: str | None = url
+        seen: set[str] = set()
+        while following is not None:
+            if following in seen or len(seen) >= _MAX_PAGES:
+                raise PeerRefusedError(
+                    f"GET {_place(url)}: its pages run in a circle", http_status=200, code=None
+                )
+            seen.add(following)
+            answer = await self.call("GET", following, routed=routed)
+            if not isinstance(answer.data, list):
+                raise PeerRefusedError(
+                    f"GET {_place(url)}: expected a list", http_status=answer.http_status, code=None
+                )
+            following = _next_link(answer.headers.get("Link"), page=following)
+            yield answer.data, following
+
+
+def _read_answer(content: bytes, *, response: aiohttp.ClientResponse, what: str) -> PeerAnswer:
+    status = response.status
+    try:
+        envelope = document.load(content, document="answer")
+    except MalformedDocumentError:
+        raise PeerRefusedError(
+            f"{what}: HTTP {status} without an OCPI envelope", http_status=status, code=None
+        ) from None
+    code, said = envelope.get("status_code"), envelope.get("status_message")
+    number = int(code) if not isinstance(code, str | bool | list | dict | None) else None
+    if status >= _FIRST_HTTP_ERROR or number is None or number not in _SUCCESS:
+        words = f": {said[:300]}" if isinstance(said, str) else ""
+        raise PeerRefusedError(
+            f"{what}: HTTP {status}, OCPI status {number}{words}", http_status=status, code=number
+        )
+    return PeerAnswer(data=envelope.get("data"), http_status=status, headers=dict(response.headers))
+
+
+def _place(url: str) -> str:
+    """A URL as a log may show it: no query, for it may carry secrets."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.netloc}{parts.path}"
+
+
+def _next_link(header: str | None, *, page: str) -> str | None:
+    for part in (header or "").split(","):
+        target, _, attributes = part.strip().partition(">")
+        if target.startswith("<") and 'rel="next"' in attributes.replace(" ", "").replace("'", '"'):
+            url = urljoin(page, target[1:])
+            if urlsplit(url)[:2] != urlsplit(page)[:2]:
+                raise PeerRefusedError(
+                    "the next page's link leads to another host", http_status=200, code=None
+                )
+            return url
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PeerVersion:
+    """What a peer's version details say: the endpoints of one version."""
+
+    version: OcpiVersion
+    endpoints: tuple[PeerEndpoint, ...]
+
+    def url(self, module: str, role: str) -> str | None:
+        """Where `module` answers in `role`; credentials in any role."""
+        for endpoint in self.endpoints:
+            if endpoint.module == module and (endpoint.role == role or module == "credentials"):
+                return endpoint.url
+        return None
+
+
+async def discover(caller: PeerCaller, *, versions_url: str, version: OcpiVersion) -> PeerVersion | None:
+    """Read a peer's versions and the details of `version`; None when it does not speak that version.
+
+    Raises PeerUnreachableError or PeerRefusedError, also for answers that are not version information.
+    """
+    versions = await caller.call("GET", versions_url)
+    details_url = None
+    for offered in versions.data if isinstance(versions.data, list) else ():
+        if isinstance(offered, dict) and offered.get("version") == version.value:
+            details_url = offered.get("url")
+    if details_url is None:
+        return None
+    details = await caller.call("GET", _url(details_url, what="version url"))
+    listed = details.data.get("endpoints") if isinstance(details.data, dict) else None
+    if not isinstance(listed, list):
+        raise PeerRefusedError("the version details have no list of endpoints", http_status=200, code=None)
+    return PeerVersion(version=version, endpoints=tuple(_endpoint(row, version=version) for row in listed))
+
+
+def _endpoint(row: Any, *, version: OcpiVersion) -> PeerEndpoint:
+    if not isinstance(row, dict) or not isinstance(row.get("identifier"), str):
+        raise PeerRefusedError("an endpoint has no identifier", http_status=200, code=None)
+    # 2.1.1 has no role: a CPO serves what it owns, so a functional module of its is the sender's.
+    role = row.get("role") if version is not OcpiVersion.V2_1_1 else "SENDER"
+    return PeerEndpoint(
+        module=row["identifier"],
+        role="RECEIVER" if role == "RECEIVER" else "SENDER",
+        url=_url(row.get("url"), what=f"endpoint {row['identifier'][:40]}"),
+    )
+
+
+def _url(value: Any, *, what: str) -> str:
+    if not isinstance(value, str):
+        raise PeerRefusedError(f"{what}: expected a URL", http_status=200, code=None)
+    return value
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CpoClient:
+    """A CPO's side of a registered connection.
+
+    Pushes to the receiver interfaces of an eMSP or settlement platform.
+    """
+
+    caller: PeerCaller
+    remote: PeerVersion
+    role: PeerRole
+
+    async def put(self, module: str, *segments: str, body: bytes) -> PeerAnswer:
+        """PUT a client owned object at `{module}/{country}/{party}/{segments...}`.
+
+        Raises as PeerCaller.call.
+        """
+        return await self.caller.call("PUT", self._url(module, *segments), body=body, routed=True)
+
+    async def patch(self, module: str, *segments: str, changes: Mapping[str, Any]) -> PeerAnswer:
+        """PATCH a client owned object; `changes` must hold last_updated."""
+        return await self.caller.call(
+            "PATCH", self._url(module, *segments), body=_encoder.encode(changes), routed=True
+        )
+
+    async def get(self, module: str, *segments: str) -> PeerAnswer:
+        """GET a client owned object as the receiver has it."""
+        return await self.caller.call("GET", self._url(module, *segments), routed=True)
+
+    async def delete(self, module: str, *segments: str) -> PeerAnswer:
+        """DELETE a client owned object (tariffs)."""
+        return await self.caller.call("DELETE", self._url(module, *segments), routed=True)
+
+    async def post_cdr(self, body: bytes) -> str:
+        """POST a CDR; returns the Location that the receiver gave it.
+
+        Or an empty string when it gave none.
+        """
+        answer = await self.caller.call("POST", self._endpoint("cdrs"), body=body, routed=True)
+        return next((value for name, value in answer.headers.items() if name.lower() == "location"), "")
+
+    def _endpoint(self, module: str) -> str:
+        url = self.remote.url(module, "RECEIVER") or self.remote.url(module, "SENDER")
+        if url is None:
+            raise PeerRefusedError(f"the peer offers no module {module}", http_status=200, code=None)
+        return url.rstrip("/")
+
+    def _url(self, module: str, *segments: str) -> str:
+        path = [self.role.country_code, self.role.party_code, *segments]
+        return "/".join([self._endpoint(module), *(quote(segment, safe="") for segment in path)])
+
+
+async def register_as_cpo(
+    caller: PeerCaller,
+    *,
+    versions_url: str,
+    version: OcpiVersion,
+    own_credentials: Mapping[str, Any],
+    role: PeerRole,
+) -> CpoClient:
+    """Run the registration as its sender: discover with token A, POST our credentials, keep token C.
+
+    `own_credentials` is our credentials object with token B; the receiver calls its `url` back meanwhile.
+
+    Raises:
+        PeerUnreachableError, PeerRefusedError: as the calls do, or when the peer lacks the version.
+    """
+    remote = await discover(caller, versions_url=versions_url, version=version)
+    if remote is None:
+        raise PeerRefusedError(f"the peer does not speak {version.value}", http_status=200, code=3002)
+    url = remote.url("credentials", "RECEIVER")
+    if url is None:
+        raise PeerRefusedError("the peer offers no credentials module", http_status=200, code=3003)
+    answer = await caller.call("POST", url, body=_encoder.encode(own_credentials))
+    token = answer.data.get("token") if isinstance(answer.data, dict) else None
+    if not isinstance(token, str) or not token:
+        raise PeerRefusedError(
+            "the peer's credentials hold no token", http_status=answer.http_status, code=None
+        )
+    registered = PeerCaller(
+        http=caller.http,
+        token=token,
+        raw_token=caller.raw_token,
+        allow_private=caller.allow_private,
+        routing=caller.routing,
+    )
+    return CpoClient(caller=registered, remote=remote, role=role)

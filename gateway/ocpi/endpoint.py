@@ -1,0 +1,260 @@
+"""The frame around every OCPI handler: who calls, what was sent, what goes back, what is kept of a refusal.
+
+Owns: authentication by credentials token, bounded reading of bodies, the mapping of errors to answers.
+Must not know: any module. The frame answers every request itself, so that no other error format shows up
+here.
+"""
+
+import asyncio
+import base64
+import binascii
+import time
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+import asyncpg
+import structlog
+from aiohttp import web
+
+from clearing.ocpi import OcpiVersion
+from gateway.database import transaction
+from gateway.errors import DatabaseUnreachableError
+from gateway.ocpi.bodies import Body, check_identifier, read_object
+from gateway.ocpi.envelope import Answer, message_headers, refuse, respond
+from gateway.ocpi.errors import OcpiError, Refusal, StatusCode
+from gateway.ocpi.services import OcpiServices
+from gateway.store import ocpi_objects
+from gateway.store.ocpi_peers import Peer, PeerState, find_peer, hash_token
+
+_log = structlog.get_logger(__name__)
+_MAX_TOKEN_LENGTH: Final = 1024
+_MAX_REFUSED_BYTES: Final = 262_144
+_WRITES: Final = frozenset({"POST", "PUT", "PATCH"})
+_RETRIED: Final = (
+    asyncpg.UniqueViolationError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+)
+
+
+class Access(StrEnum):
+    """Whom a handler serves."""
+
+    INVITED = "invited"  # token A as well: versions and credentials
+    REGISTERED = "registered"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One authenticated request.
+
+    `raw` is its body's bytes, empty for GET and DELETE; `sent_raw`: the token came bare.
+    """
+
+    services: OcpiServices
+    request: web.Request
+    peer: Peer
+    version: OcpiVersion
+    raw: bytes
+    sent_raw: bool
+
+    def body(self, name: str) -> Body:
+        """The body as a checked JSON object called `name` in errors. Raises Refusal."""
+        return read_object(self.raw, name=name)
+
+    def segment(self, name: str, *, limit: int = 36) -> str:
+        """A CiString out of the URL. Raises Refusal."""
+        return check_identifier(self.request.match_info[name], at=f"URL segment {name}", limit=limit)
+
+    def party(self) -> str:
+        """The slug of the party in the URL, when it is the caller's.
+
+        Raises Refusal: HTTP 404 otherwise, as if it did not exist (OCPI transport, Client Owned Object
+            Push, Errors).
+        """
+        country, party = self.request.match_info["country_code"], self.request.match_info["party_id"]
+        return self.own_party(country, party)
+
+    def own_party(self, country: str, party: str) -> str:
+        """The slug of `country` and `party` when the caller speaks for it. Raises Refusal with HTTP 404."""
+        slug = f"{country}-{party}".upper()
+        if slug not in self.peer.parties:
+            raise Refusal(
+                f"{country[:2]}/{party[:3]} is not a party of this connection;"
+                " push under your own country and party",
+                http_status=404,
+            )
+        return slug
+
+
+Handler = Callable[[Call], Awaitable[Answer]]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Endpoint:
+    """A handler in its frame; `handle` is what aiohttp calls.
+
+    `version` None takes it from the URL; `module` names it in records.
+    """
+
+    services: OcpiServices
+    handler: Handler
+    module: str
+    version: OcpiVersion
+    access: Access = Access.REGISTERED
+    routed: bool = True
+
+    async def handle(self, request: web.Request) -> web.Response:
+        """Answer one request; only cancellation passes."""
+        headers = message_headers(request, routed=self.routed and self.version is not OcpiVersion.V2_1_1)
+        began = time.monotonic()
+        try:
+            response = respond(await self._answer(request), headers=headers)
+        except Refusal as refusal:
+            response = refuse(refusal, headers=headers)
+        except OcpiError as error:
+            _log.warning("ocpi_call_failed", module=self.module, error=str(error))
+            response = refuse(Refusal("the request failed", code=StatusCode.SERVER_ERROR), headers=headers)
+        except (
+            asyncpg.PostgresError,
+            asyncpg.InterfaceError,
+            DatabaseUnreachableError,
+            TimeoutError,
+            OSError,
+        ):
+            _log.exception("ocpi_database_failed", module=self.module)
+            response = refuse(
+                Refusal(
+                    "temporarily unable to keep this; send it again",
+                    code=StatusCode.SERVER_ERROR,
+                    http_status=503,
+                ),
+                headers=headers,
+            )
+        except Exception:  # noqa: BLE001 - the boundary: a bug answers as one, and is logged
+            _log.exception("ocpi_handler_failed", module=self.module)
+            response = refuse(
+                Refusal("an internal error; it is logged", code=StatusCode.SERVER_ERROR, http_status=500),
+                headers=headers,
+            )
+        _log.info(
+            "ocpi_request",
+            module=self.module,
+            method=request.method,
+            http_status=response.status,
+            elapsed_ms=round((time.monotonic() - began) * 1000, 1),
+        )
+        return response
+
+    async def _answer(self, request: web.Request) -> Answer:
+        peer, sent_raw = await self._authenticate(request)
+        raw = await _read_body(request, services=self.services) if request.method in _WRITES else b""
+        call = Call(
+            services=self.services,
+            request=request,
+            peer=peer,
+            version=self.version,
+            raw=raw,
+            sent_raw=sent_raw,
+        )
+        try:
+            try:
+                return await self.handler(call)
+            except _RETRIED:  # two pushes of one object met; the second now finds the first
+                return await self.handler(call)
+        except Refusal as refusal:
+            if raw and self.access is Access.REGISTERED:
+                await self._keep_refused(call, refusal)
+            raise
+
+    async def _authenticate(self, request: web.Request) -> tuple[Peer, bool]:
+        scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
+        credential = credential.strip()
+        if scheme.lower() != "token" or not 0 < len(credential) <= _MAX_TOKEN_LENGTH:
+            raise _unauthorized("expected the header 'Authorization: Token <credentials token>'")
+        bare, decoded = hash_token(credential), _decoded(credential)
+        hashes = [bare] if decoded is None else [hash_token(decoded), bare]
+        async with self.services.pool.acquire() as connection:
+            peer = await find_peer(connection, token_hashes=hashes)
+        if peer is None or (peer.state is not PeerState.REGISTERED and self.access is Access.REGISTERED):
+            raise _unauthorized("this credentials token is unknown, or registration is not finished")
+        return peer, peer.token_hash == bare
+
+    async def _keep_refused(self, call: Call, refusal: Refusal) -> None:
+        """Keep what was refused, so that nothing a CPO sent is lost without a trace.
+
+        Never fails the answer.
+        """
+        found = call.request.match_info
+        named = f"{found.get('country_code', '')}-{found.get('party_id', '')}".upper()
+        try:
+            async with transaction(self.services.pool) as connection:
+                await ocpi_objects.add_refusal(
+                    connection,
+                    party_id=named if named in call.peer.parties else call.peer.party_id,
+                    module=self.module,
+                    object_id=(found.get("object_id") or None),
+                    version=self.version,
+                    status_code=int(refusal.code),
+                    reason=refusal.text.replace("\x00", "")[:2000],
+                    raw=call.raw[:_MAX_REFUSED_BYTES],
+                    now=self.services.clock.now(),
+                )
+        except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
+            _log.exception("ocpi_refusal_not_kept", module=self.module)
+
+
+def _unauthorized(text: str) -> Refusal:
+    return Refusal(text, code=StatusCode.CLIENT_ERROR, http_status=401)
+
+
+def _decoded(credential: str) -> str | None:
+    """The token inside Base64, without the line break that some encoders add.
+
+    None when it is no Base64 text.
+    """
+    try:
+        return base64.b64decode(credential, validate=True).decode("utf-8").rstrip("\r\n")
+    except (binascii.Error, ValueError):
+        return None
+
+
+async def _read_body(request: web.Request, *, services: OcpiServices) -> bytes:
+    limit = services.max_body_bytes
+    too_large = Refusal(f"the body is longer than {limit} bytes", http_status=413)
+    if (request.content_length or 0) > limit:
+        raise too_large
+    parts = bytearray()
+    try:
+        async with asyncio.timeout(services.body_seconds):
+            async for part in request.content.iter_any():
+                parts += part
+                if len(parts) > limit:
+                    raise too_large
+    except TimeoutError:
+        raise Refusal("the body did not arrive in time", http_status=408) from None
+    return bytes(parts)
+
+
+def catch_all() -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Answer paths and methods that no module has in OCPI's own format: 404."""
+
+    async def answer(request: web.Request) -> web.Response:
+        refusal = Refusal(
+            "no such resource; see the version details", code=StatusCode.CLIENT_ERROR, http_status=404
+        )
+        return refuse(refusal, headers=message_headers(request, routed=False))
+
+    return answer
+
+
+def method_not_allowed(allowed: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+    """Answer methods that a resource does not have: 405, in OCPI's own format."""
+
+    async def answer(request: web.Request) -> web.Response:
+        refusal = Refusal(f"expected {allowed}", code=StatusCode.CLIENT_ERROR, http_status=405)
+        return refuse(refusal, headers={**message_headers(request, routed=False), "Allow": allowed})
+
+    return answer

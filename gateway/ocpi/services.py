@@ -1,0 +1,46 @@
+"""What the OCPI edge works with, built once by the composition root."""
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING
+
+import aiohttp
+
+from gateway.clock import Clock
+from gateway.database import Pool
+from gateway.store.ocpi_cdrs import OcpiStore
+from gateway.store.ocpi_peers import PeerRole
+
+if TYPE_CHECKING:
+    from gateway.ocpi.authorizing import TokenAuthorizer
+
+PLATFORM_ROLE = PeerRole(role="EMSP", country_code="CH", party_code="NWC", name="networkcore")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OcpiServices:
+    """Everything a handler may use.
+
+    Args:
+        public_url: how peers reach us, without a trailing slash and without `/ocpi`.
+        outbound: the guarded session of gateway.outbound, for the handshake and for pulls.
+        roles: as whom we appear in credentials; data, so that one platform may be eMSP and CPO.
+        allow_private_peers: peers may answer on http and on private addresses (sandbox, tests).
+        authorizer: who decides real-time authorizations; none means that every token is unknown.
+    """
+
+    pool: Pool
+    clock: Clock
+    public_url: str
+    outbound: aiohttp.ClientSession
+    roles: tuple[PeerRole, ...] = (PLATFORM_ROLE,)
+    allow_private_peers: bool = False
+    max_body_bytes: int = 1_048_576
+    body_seconds: float = 20.0
+    page_limit: int = 100
+    authorizer: "TokenAuthorizer | None" = None
+    cdrs: OcpiStore = field(default_factory=OcpiStore)
+
+    @property
+    def versions_url(self) -> str:
+        """Our versions endpoint, as credentials name it."""
+        return f"{self.public_url}/ocpi/versions"

@@ -1,0 +1,133 @@
+"""The sessions module as receiver: PUT, PATCH and GET of a running session.
+
+Owns: merging updates, charging periods above all. Must not know: payments; a session's figures never bill.
+Source: OCPI mod_sessions, Receiver Interface: PUT replaces, also the periods; PATCH must carry last_updated
+and
+appends the periods it holds.
+"""
+
+from decimal import Decimal
+from typing import Any, Final
+
+import msgspec
+
+from clearing.money import Rounding, round_units
+from clearing.ocpi import OcpiVersion
+from gateway.database import transaction
+from gateway.ocpi.bodies import (
+    Tree,
+    encode,
+    identifier,
+    moment,
+    number,
+    objects,
+    optional_text,
+    read_object,
+    same_identifier,
+    text,
+)
+from gateway.ocpi.endpoint import Call
+from gateway.ocpi.envelope import Answer
+from gateway.ocpi.errors import Refusal, StatusCode
+from gateway.ocpi.locations import check_owner
+from gateway.store import ocpi_objects
+from gateway.store.ocpi_cdrs import session_or_authorization
+from gateway.store.ocpi_objects import SessionUpdate
+
+_NAME: Final = "session"
+_MAX_ENERGY_KWH: Final = Decimal(10) ** 9
+
+
+async def get_session(call: Call) -> Answer:
+    """GET a session as it stands here; HTTP 404 when unknown."""
+    party, session_ref = call.party(), call.segment("object_id")
+    async with call.services.pool.acquire() as connection:
+        stored = await ocpi_objects.load_session(connection, party_id=party, session_ref=session_ref)
+    if stored is None:
+        raise _unknown(session_ref)
+    return Answer(data=msgspec.Raw(stored.body))
+
+
+async def put_session(call: Call) -> Answer:
+    """PUT a new session, or replace one; 201 when it is new."""
+    party, session_ref, tree = call.party(), call.segment("object_id"), call.body(_NAME).tree
+    same_identifier(tree, "id", session_ref)
+    check_owner(tree, party=party, required=call.version is not OcpiVersion.V2_1_1)
+    update = _read(tree, party=party, version=call.version)
+    async with transaction(call.services.pool) as connection:
+        created = await ocpi_objects.save_session(connection, update, now=call.services.clock.now())
+    return Answer(http_status=201 if created else 200)
+
+
+async def patch_session(call: Call) -> Answer:
+    """PATCH fields of a session that is known, appending its charging periods."""
+    party, session_ref, changes = call.party(), call.segment("object_id"), call.body(_NAME).tree
+    moment(changes, "last_updated")
+    if "id" in changes:
+        same_identifier(changes, "id", session_ref)
+    check_owner(changes, party=party, required=False)
+    async with transaction(call.services.pool) as connection:
+        stored = await ocpi_objects.load_session(
+            connection, party_id=party, session_ref=session_ref, lock=True
+        )
+        if stored is None:
+            raise _unknown(session_ref)
+        tree = _merged(read_object(stored.body, name=_NAME).tree, changes)
+        update = _read(tree, party=party, version=call.version)
+        await ocpi_objects.save_session(connection, update, now=call.services.clock.now())
+    return Answer()
+
+
+def _merged(standing: Tree, changes: Tree) -> dict[str, Any]:
+    """`standing` with the changes; periods are appended.
+
+    And a period that is there already is not added twice.
+
+    A retried PATCH would otherwise double its periods: OCPI gives the receiver no other sign of a repetition.
+    """
+    periods = list(objects(standing, "charging_periods"))
+    periods.extend(period for period in objects(changes, "charging_periods") if period not in periods)
+    return {**standing, **changes, "charging_periods": periods}
+
+
+def _read(tree: Tree, *, party: str, version: OcpiVersion) -> SessionUpdate:
+    energy_kwh = number(tree, "kwh")
+    if abs(energy_kwh) > _MAX_ENERGY_KWH:
+        raise Refusal("$.kwh: expected at most a billion kWh")
+    objects(tree, "charging_periods")
+    return SessionUpdate(
+        party_id=party,
+        session_ref=identifier(tree, "id"),
+        version=version,
+        body=encode(tree, name=_NAME),
+        status=text(tree, "status", limit=40),
+        currency=text(tree, "currency", limit=3).upper(),
+        energy_wh=round_units(energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
+        authorization_reference=authorization_reference(tree),
+        last_updated=moment(tree, "last_updated"),
+    )
+
+
+def authorization_reference(tree: Tree) -> str | None:
+    """The reference to our authorization that a session or CDR carries.
+
+    Versions before 2.2 have no such field; there a token of ours may bear the reference as its auth_id, and
+    from
+    2.2 on as its contract_id.
+    """
+    stated = optional_text(tree, "authorization_reference", limit=64)
+    if stated is not None:
+        return stated
+    token = tree.get("cdr_token")
+    named = (
+        optional_text(token, "contract_id", at="$.cdr_token", limit=64)
+        if isinstance(token, dict)
+        else optional_text(tree, "auth_id", limit=64)
+    )
+    return named if session_or_authorization(named) is not None else None
+
+
+def _unknown(session_ref: str) -> Refusal:
+    return Refusal(
+        f"session {session_ref} is unknown here; PUT it", code=StatusCode.INVALID_PARAMETERS, http_status=404
+    )

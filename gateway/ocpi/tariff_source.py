@@ -1,0 +1,104 @@
+"""Which public tariff an EVSE has at an instant: the answer to every authorization.
+
+Owns: finding the EVSE, choosing among its tariffs. Must not know: prices, payments' phases.
+Sources: OCPI mod_locations (Connector.tariff_ids: one of each type active at a time), mod_tariffs
+(TariffType,
+start_date_time inclusive, end_date_time exclusive).
+"""
+
+from collections.abc import Iterable
+from datetime import UTC, datetime
+from typing import Final
+
+from gateway.database import Connection
+from gateway.ocpi.connectors import evse_key
+from gateway.payments.orders import ChargePoint, EvseUnknown, TariffMissing
+from gateway.store import ocpi_objects
+from gateway.store.ocpi_objects import Connector, StoredTariff
+
+# What a driver without a contract pays first; a profile's tariff only when the driver chose that profile.
+_PREFERENCE: Final = {"AD_HOC_PAYMENT": 0, None: 1, "REGULAR": 2}
+_EARLIEST: Final = datetime.min.replace(tzinfo=UTC)
+_MAX_EVSE_ID: Final = 64
+
+
+class OcpiTariffSource:
+    """Reads what CPOs pushed. Stateless; it takes the caller's connection."""
+
+    async def tariff_for(
+        self, connection: Connection, *, evse_id: str, at: datetime, cpo_id: str | None = None
+    ) -> ChargePoint | EvseUnknown | TariffMissing:
+        """The charge point called `evse_id` and its tariff in force at `at`.
+
+        Args:
+            connection: any; only reads.
+            evse_id: the EVSE ID, with or without separators and in any case, or the EVSE's uid at its CPO.
+            at: aware; the instant of authorization, or a past one.
+            cpo_id: slug of the CPO, where the caller knows it; needed when two CPOs use the same name.
+
+        Returns:
+            EvseUnknown also when the name fits EVSEs of several CPOs, for a guess could charge the wrong
+            tariff.
+        """
+        key = evse_key(evse_id)
+        if not key or len(evse_id) > _MAX_EVSE_ID or "\x00" in evse_id:
+            return EvseUnknown()
+        found = await ocpi_objects.find_connectors(
+            connection, evse_key=key, evse_uid=evse_id, party_id=cpo_id
+        )
+        named = [connector for connector in found if connector.evse_key == key] or found
+        owners = {connector.party_id for connector in named}
+        if len(owners) != 1:
+            return EvseUnknown()
+        for connector in sorted(named, key=lambda connector: not connector.tariff_keys):
+            tariff = await self._tariff(connection, connector, at=at)
+            if tariff is not None and connector.time_zone:
+                return _charge_point(connector, tariff)
+        return TariffMissing(cpo_id=named[0].party_id)
+
+    async def _tariff(
+        self, connection: Connection, connector: Connector, *, at: datetime
+    ) -> StoredTariff | None:
+        if not connector.tariff_keys:
+            return None
+        known = await ocpi_objects.tariffs_known_at(
+            connection, party_id=connector.party_id, tariff_keys=connector.tariff_keys, at=at
+        )
+        return choose(known, at=at)
+
+
+def choose(tariffs: Iterable[StoredTariff], *, at: datetime) -> StoredTariff | None:
+    """The tariff for a driver without a chosen profile: in force at `at`.
+
+    Ad hoc before general before regular.
+
+    Among equals the latest to have come into force, then the latest received, then the first by id.
+    """
+    in_force = [
+        tariff
+        for tariff in tariffs
+        if _kind(tariff) in _PREFERENCE
+        and (tariff.valid_from is None or tariff.valid_from <= at)
+        and (tariff.valid_until is None or at < tariff.valid_until)
+    ]
+    in_force.sort(key=lambda tariff: tariff.tariff_id.lower())
+    in_force.sort(key=lambda tariff: (tariff.valid_from or _EARLIEST, tariff.received_at), reverse=True)
+    return min(in_force, key=lambda tariff: _PREFERENCE[_kind(tariff)], default=None)
+
+
+def _kind(tariff: StoredTariff) -> str | None:
+    return None if tariff.type is None else tariff.type.upper()
+
+
+def _charge_point(connector: Connector, tariff: StoredTariff) -> ChargePoint:
+    return ChargePoint(
+        cpo_id=connector.party_id,
+        location_id=connector.location_id,
+        evse_id=connector.evse_id or connector.evse_uid,
+        time_zone=connector.time_zone,
+        country=connector.country,
+        territory=connector.territory,
+        max_power_w=connector.max_power_w or None,
+        tariff_raw=tariff.raw,
+        tariff_version=tariff.version.value,
+    )

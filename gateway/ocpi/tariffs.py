@@ -1,0 +1,102 @@
+"""The tariffs module as receiver: PUT, GET, DELETE, and PATCH in 2.1.1.
+
+Owns: what a push must hold to be kept. Must not know: prices; the bytes are kept as they came, and priced
+later.
+Source: OCPI mod_tariffs, Receiver Interface. A replaced or deleted tariff stays in the history, for a session
+is priced by the tariff that stood when it was authorized.
+"""
+
+import msgspec
+
+from clearing.errors import ClearingError
+from clearing.ocpi import OcpiVersion
+from clearing.tariff import parse_tariff
+from gateway.database import transaction
+from gateway.ocpi.bodies import (
+    Body,
+    encode,
+    moment,
+    optional_moment,
+    optional_text,
+    read_object,
+    same_identifier,
+)
+from gateway.ocpi.endpoint import Call
+from gateway.ocpi.envelope import Answer
+from gateway.ocpi.errors import Refusal, StatusCode
+from gateway.ocpi.locations import check_owner
+from gateway.store import ocpi_objects
+from gateway.store.ocpi_objects import NewTariff
+
+_NAME = "tariff"
+
+
+async def get_tariff(call: Call) -> Answer:
+    """GET the tariff as it stands here; HTTP 404 when it was never pushed or is deleted."""
+    party, tariff_id = call.party(), call.segment("object_id")
+    async with call.services.pool.acquire() as connection:
+        stored = await ocpi_objects.current_tariff(connection, party_id=party, tariff_id=tariff_id)
+    if stored is None:
+        raise _unknown(tariff_id)
+    return Answer(data=msgspec.Raw(stored.body))
+
+
+async def put_tariff(call: Call) -> Answer:
+    """PUT a new or changed tariff; 201 when none stood under that id."""
+    party, tariff_id, body = call.party(), call.segment("object_id"), call.body(_NAME)
+    tariff = _read(body, raw=call.raw, party=party, tariff_id=tariff_id, version=call.version)
+    async with transaction(call.services.pool) as connection:
+        created = await ocpi_objects.save_tariff(connection, tariff, now=call.services.clock.now())
+    return Answer(http_status=201 if created else 200)
+
+
+async def patch_tariff(call: Call) -> Answer:
+    """PATCH fields of a tariff that stands (2.1.1 only); the result is a new version in the history."""
+    party, tariff_id, changes = call.party(), call.segment("object_id"), call.body(_NAME).tree
+    moment(changes, "last_updated")
+    async with transaction(call.services.pool) as connection:
+        stored = await ocpi_objects.current_tariff(connection, party_id=party, tariff_id=tariff_id)
+        if stored is None:
+            raise _unknown(tariff_id)
+        raw = encode({**read_object(stored.body, name=_NAME).tree, **changes}, name=_NAME)
+        tariff = _read(
+            read_object(raw, name=_NAME), raw=raw, party=party, tariff_id=tariff_id, version=call.version
+        )
+        await ocpi_objects.save_tariff(connection, tariff, now=call.services.clock.now())
+    return Answer()
+
+
+async def delete_tariff(call: Call) -> Answer:
+    """DELETE a tariff: no new session gets it, running ones keep it; HTTP 404 when none stands."""
+    party, tariff_id = call.party(), call.segment("object_id")
+    async with transaction(call.services.pool) as connection:
+        ended = await ocpi_objects.delete_tariff(
+            connection, party_id=party, tariff_id=tariff_id, now=call.services.clock.now()
+        )
+    if not ended:
+        raise _unknown(tariff_id)
+    return Answer()
+
+
+def _read(body: Body, *, raw: bytes, party: str, tariff_id: str, version: OcpiVersion) -> NewTariff:
+    tree = body.tree
+    same_identifier(tree, "id", tariff_id)
+    check_owner(tree, party=party, required=version is not OcpiVersion.V2_1_1)
+    try:
+        parse_tariff(raw, version=version)
+    except ClearingError as error:
+        raise Refusal(str(error)) from None
+    return NewTariff(
+        party_id=party,
+        tariff_id=tariff_id,
+        version=version,
+        raw=raw,
+        type=optional_text(tree, "type", limit=40),
+        valid_from=optional_moment(tree, "start_date_time"),
+        valid_until=optional_moment(tree, "end_date_time"),
+        last_updated=moment(tree, "last_updated"),
+    )
+
+
+def _unknown(tariff_id: str) -> Refusal:
+    return Refusal(f"tariff {tariff_id} is unknown here", code=StatusCode.INVALID_PARAMETERS, http_status=404)

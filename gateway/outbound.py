@@ -1,0 +1,169 @@
+"""Calls to addresses that others gave us: webhook receivers, OCPI peers, OCSP responders.
+
+Owns the guard against server-side request forgery and the limits of every such call: scheme, class of the
+address at the moment of connecting (so a name that resolves anew changes nothing), no redirects, timeouts,
+bounded bodies. Must not know what is sent or to whom.
+"""
+
+import ipaddress
+import socket
+from types import SimpleNamespace
+from typing import Final
+from urllib.parse import urlsplit
+
+import aiohttp
+from aiohttp.abc import AbstractResolver
+from aiohttp.connector import AddrInfoType
+
+from gateway.errors import GatewayError
+
+MAX_ANSWER_BYTES: Final = 8 * 2**20
+MAX_URL_LENGTH: Final = 2048
+_TOTAL_SECONDS: Final = 15.0
+_CONNECT_SECONDS: Final = 5.0
+_CONNECTIONS: Final = 200
+_CONNECTIONS_PER_HOST: Final = 10
+_CHUNK_BYTES: Final = 65_536
+_MAX_PORT: Final = 65_535
+# Prefixes that carry an IPv4 address inside: what counts is where the packet ends.
+_NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+
+
+class ForbiddenAddressError(GatewayError, OSError):
+    """The address given to us is not one we call: a private network, this machine.
+
+    Or no plain web address.
+    """
+
+
+class RedirectRefusedError(GatewayError):
+    """The other side sent us elsewhere; we call only the address we were given."""
+
+
+class AnswerTooLargeError(GatewayError):
+    """The answer is longer than the limit; what was read is thrown away."""
+
+
+def check_url(url: str, *, allow_private: bool) -> str:
+    """Return `url` when it may be called at all; its name is resolved and judged again at each connection.
+
+    Args:
+        url: absolute; https, or http as well where `allow_private`.
+        allow_private: addresses of this machine and of private networks pass (sandbox, tests).
+
+    Raises:
+        ForbiddenAddressError: another scheme, user information, no host, a fragment, or a literal address
+            that is not public.
+    """
+    if len(url) > MAX_URL_LENGTH or any(character <= " " for character in url):
+        raise ForbiddenAddressError(f"expected a URL of at most {MAX_URL_LENGTH} characters without spaces")
+    try:
+        parts = urlsplit(url)
+        port, host = parts.port, parts.hostname
+    except ValueError as error:
+        raise ForbiddenAddressError(f"not a URL: {error}") from None
+    schemes = {"https", "http"} if allow_private else {"https"}
+    if parts.scheme not in schemes:
+        raise ForbiddenAddressError(
+            f"expected {' or '.join(sorted(schemes))}, got {parts.scheme or 'no'} scheme"
+        )
+    if not host or parts.fragment or parts.username is not None or parts.password is not None:
+        raise ForbiddenAddressError("expected a URL with a host, without user information and fragment")
+    if port == 0:
+        raise ForbiddenAddressError(f"expected a port from 1 to {_MAX_PORT}")
+    if not allow_private:
+        _check_literal(host)
+    return url
+
+
+def _check_literal(host: str) -> None:
+    try:
+        address = ipaddress.ip_address(host.split("%", 1)[0])
+    except ValueError:
+        # Some resolvers read '127.1', '0x7f000001' or '2130706433' as IPv4;
+        # no public name ends in a number (RFC 3696).
+        last = host.rstrip(".").rsplit(".", 1)[-1].lower()
+        if last == "localhost" or last.isdigit() or last.startswith("0x"):
+            raise ForbiddenAddressError(f"{host} is not a public host name") from None
+        return
+    if not is_public(address):
+        raise ForbiddenAddressError(f"{host} is not a public address")
+
+
+def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
+    """Whether packets to `address` leave for the public internet, looking through IPv4 embedded in IPv6."""
+    if isinstance(address, ipaddress.IPv6Address):
+        if address.ipv4_mapped is not None:
+            return is_public(address.ipv4_mapped)
+        if address.sixtofour is not None:
+            return is_public(address.sixtofour)
+        if address in _NAT64:
+            return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
+        if address.teredo is not None or address.is_site_local:
+            return False
+    return address.is_global and not address.is_multicast and not address.is_reserved
+
+
+def session(
+    allow_private: bool,  # noqa: FBT001 - the one choice there is; named at most calls
+    *,
+    total_seconds: float = _TOTAL_SECONDS,
+    resolver: AbstractResolver | None = None,
+) -> aiohttp.ClientSession:
+    """Return a client session that connects to public addresses only; close it when done.
+
+    Every connection's real address is judged as it is opened, whatever name led to it. A followed redirect
+    raises
+    RedirectRefusedError; a refused address surfaces as aiohttp.ClientConnectorError whose cause is
+    ForbiddenAddressError.
+    Proxy settings of the environment and cookies are not used.
+    """
+    connector = aiohttp.TCPConnector(
+        limit=_CONNECTIONS,
+        limit_per_host=_CONNECTIONS_PER_HOST,
+        resolver=resolver,
+        socket_factory=None if allow_private else _open_public,
+    )
+    tracing = aiohttp.TraceConfig()
+    tracing.on_request_redirect.append(_refuse_redirect)
+    return aiohttp.ClientSession(
+        connector=connector,
+        timeout=aiohttp.ClientTimeout(total=total_seconds, connect=_CONNECT_SECONDS),
+        cookie_jar=aiohttp.DummyCookieJar(),
+        trace_configs=[tracing],
+        trust_env=False,
+        headers={"User-Agent": "networkcore"},
+    )
+
+
+def _open_public(info: AddrInfoType) -> socket.socket:
+    family, kind, protocol, _, address = info
+    if not is_public(ipaddress.ip_address(str(address[0]).split("%", 1)[0])):
+        raise ForbiddenAddressError(f"{address[0]} is not a public address")
+    return socket.socket(family=family, type=kind, proto=protocol)
+
+
+async def _refuse_redirect(
+    _session: aiohttp.ClientSession, _context: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams
+) -> None:
+    raise RedirectRefusedError(
+        f"{redirect.url.host} answered with a redirect, which is not followed; give the final address"
+    )
+
+
+async def read_bounded(response: aiohttp.ClientResponse, *, limit: int = MAX_ANSWER_BYTES) -> bytes:
+    """Return the whole body, decompressed, of at most `limit` bytes.
+
+    Raises:
+        AnswerTooLargeError: it is longer; the connection is closed.
+        aiohttp.ClientError: the connection broke.
+    """
+    parts: list[bytes] = []
+    size = 0
+    async for part in response.content.iter_chunked(_CHUNK_BYTES):
+        size += len(part)
+        if size > limit:
+            response.close()
+            raise AnswerTooLargeError(f"{response.url.host} answered with more than {limit} bytes")
+        parts.append(part)
+    return b"".join(parts)

@@ -1,0 +1,308 @@
+"""Locations, tariffs and running sessions as CPOs pushed them, in PostgreSQL.
+
+Owns: rows of what was pushed, the history of tariffs, the projection of connectors that authorizations read.
+Must not know: the OCPI shapes of a version, HTTP. Keys are lower case, for OCPI ids ignore case.
+"""
+
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from datetime import datetime
+from typing import Any, Final
+
+from clearing.ocpi import OcpiVersion
+from gateway.database import Connection, named_queries
+from gateway.ids import new_id
+
+_sql = named_queries("gateway", "ocpi_objects.sql")
+_REFUSALS_KEPT: Final = 1000
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredObject:
+    """A location or session as it stands: canonical JSON, the OCPI version it is written in.
+
+    Its last_updated.
+    """
+
+    body: bytes
+    version: OcpiVersion
+    last_updated: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Connector:
+    """One connector with what its location and EVSE say of it.
+
+    `evse_key` is the EVSE ID without separators in upper case, `tariff_keys` tariff ids in lower case,
+    `time_zone` an IANA name or empty, `country` ISO 3166-1 alpha-2, `max_power_w` watts.
+    """
+
+    party_id: str
+    location_id: str
+    evse_uid: str
+    evse_id: str | None
+    evse_key: str | None
+    connector_id: str
+    status: str
+    power_type: str
+    max_power_w: int
+    tariff_keys: tuple[str, ...]
+    time_zone: str
+    country: str
+    postal_code: str
+    territory: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewTariff:
+    """A tariff as pushed: its bytes and what is looked up by.
+
+    Validity is `valid_from` <= t < `valid_until`.
+    """
+
+    party_id: str
+    tariff_id: str
+    version: OcpiVersion
+    raw: bytes
+    type: str | None
+    valid_from: datetime | None
+    valid_until: datetime | None
+    last_updated: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredTariff:
+    """One version of a tariff; `superseded_at` is when it was replaced or deleted."""
+
+    tariff_id: str
+    version: OcpiVersion
+    raw: bytes
+    type: str | None
+    valid_from: datetime | None
+    valid_until: datetime | None
+    received_at: datetime
+    superseded_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionUpdate:
+    """A running session to keep: canonical JSON and what is looked up by; energy in watt-hours."""
+
+    party_id: str
+    session_ref: str
+    version: OcpiVersion
+    body: bytes
+    status: str
+    currency: str
+    energy_wh: int
+    authorization_reference: str | None
+    last_updated: datetime
+
+
+async def load_location(
+    connection: Connection, *, party_id: str, location_id: str, lock: bool = False
+) -> StoredObject | None:
+    """A location as it stands; `lock` holds its row until the transaction ends."""
+    query = _sql.lock_location if lock else _sql.load_location
+    return _object(await query(connection, party_id=party_id, location_key=location_id.lower()))
+
+
+async def save_location(
+    connection: Connection,
+    *,
+    party_id: str,
+    location_id: str,
+    stored: StoredObject,
+    connectors: Sequence[Connector],
+    now: datetime,
+) -> bool:
+    """Keep a location and rewrite its connectors; True when it is new. Call it in a transaction."""
+    key = location_id.lower()
+    created: bool = await _sql.save_location(
+        connection,
+        party_id=party_id,
+        location_key=key,
+        location_id=location_id,
+        version=stored.version.value,
+        body=stored.body,
+        last_updated=stored.last_updated,
+        now=now,
+    )
+    await _sql.forget_connectors(connection, party_id=party_id, location_key=key)
+    if connectors:
+        await _sql.add_connector(
+            connection,
+            [_connector_row(connector, position=position) for position, connector in enumerate(connectors)],
+        )
+    return created
+
+
+def _connector_row(connector: Connector, *, position: int) -> dict[str, Any]:
+    return {
+        **asdict(connector),
+        "tariff_keys": list(connector.tariff_keys),
+        "location_key": connector.location_id.lower(),
+        "evse_uid_key": connector.evse_uid.lower(),
+        "connector_key": connector.connector_id.lower(),
+        "position": position,
+    }
+
+
+async def find_connectors(
+    connection: Connection, *, evse_key: str, evse_uid: str, party_id: str | None
+) -> list[Connector]:
+    """Connectors whose EVSE has this EVSE ID, first, or this uid; of one CPO or of all."""
+    rows = _sql.find_connectors(
+        connection, evse_key=evse_key, evse_uid_key=evse_uid.lower(), party_id=party_id
+    )
+    return [
+        Connector(
+            **{name: value for name, value in row.items() if name not in {"tariff_keys", "connector_key"}},
+            tariff_keys=tuple(row["tariff_keys"]),
+        )
+        async for row in rows
+    ]
+
+
+async def current_tariff(connection: Connection, *, party_id: str, tariff_id: str) -> StoredObject | None:
+    """The tariff as last pushed, or None when never pushed or deleted."""
+    row = await _sql.current_tariff(connection, party_id=party_id, tariff_key=tariff_id.lower())
+    if row is None:
+        return None
+    return StoredObject(
+        body=row["raw"], version=OcpiVersion(row["version"]), last_updated=row["last_updated"]
+    )
+
+
+async def save_tariff(connection: Connection, tariff: NewTariff, *, now: datetime) -> bool:
+    """Keep a tariff as the current version; True when none was current. Call it in a transaction.
+
+    The same bytes again change nothing, so that a repeated push leaves no mark in the history.
+    """
+    key = tariff.tariff_id.lower()
+    standing = await _sql.lock_current_tariff(connection, party_id=tariff.party_id, tariff_key=key)
+    if standing is not None and (standing["raw"], standing["version"]) == (tariff.raw, tariff.version.value):
+        return False
+    if standing is not None:
+        await _sql.supersede_tariff(connection, party_id=tariff.party_id, tariff_key=key, now=now)
+    await _sql.add_tariff(
+        connection,
+        id=new_id(),
+        party_id=tariff.party_id,
+        tariff_key=key,
+        tariff_id=tariff.tariff_id,
+        version=tariff.version.value,
+        raw=tariff.raw,
+        type=tariff.type,
+        valid_from=tariff.valid_from,
+        valid_until=tariff.valid_until,
+        last_updated=tariff.last_updated,
+        now=now,
+    )
+    return standing is None
+
+
+async def delete_tariff(connection: Connection, *, party_id: str, tariff_id: str, now: datetime) -> bool:
+    """End the current version of a tariff; its history stays. False when there is none."""
+    ended = await _sql.supersede_tariff(connection, party_id=party_id, tariff_key=tariff_id.lower(), now=now)
+    return ended is not None
+
+
+async def tariffs_known_at(
+    connection: Connection, *, party_id: str, tariff_keys: Sequence[str], at: datetime
+) -> list[StoredTariff]:
+    """Of each named tariff the version that stood at `at`, or the first one when `at` is before all.
+
+    Deleted ones not.
+    """
+    rows = _sql.tariffs_known_at(connection, party_id=party_id, tariff_keys=list(tariff_keys), at=at)
+    return [_tariff(row) async for row in rows]
+
+
+async def tariff_history(connection: Connection, *, party_id: str, tariff_id: str) -> list[StoredTariff]:
+    """Every version of a tariff ever pushed, the oldest first."""
+    rows = _sql.tariff_history(connection, party_id=party_id, tariff_key=tariff_id.lower())
+    return [_tariff(row) async for row in rows]
+
+
+async def load_session(
+    connection: Connection, *, party_id: str, session_ref: str, lock: bool = False
+) -> StoredObject | None:
+    """A running session as it stands; `lock` holds its row until the transaction ends."""
+    query = _sql.lock_session if lock else _sql.load_session
+    return _object(await query(connection, party_id=party_id, session_key=session_ref.lower()))
+
+
+async def save_session(connection: Connection, update: SessionUpdate, *, now: datetime) -> bool:
+    """Keep a running session; True when it is new."""
+    created: bool = await _sql.save_session(
+        connection,
+        party_id=update.party_id,
+        session_key=update.session_ref.lower(),
+        session_ref=update.session_ref,
+        version=update.version.value,
+        body=update.body,
+        status=update.status,
+        currency=update.currency,
+        energy_wh=update.energy_wh,
+        authorization_reference=update.authorization_reference,
+        last_updated=update.last_updated,
+        now=now,
+    )
+    return created
+
+
+async def add_refusal(
+    connection: Connection,
+    *,
+    party_id: str,
+    module: str,
+    object_id: str | None,
+    version: OcpiVersion,
+    status_code: int,
+    reason: str,
+    raw: bytes,
+    now: datetime,
+) -> None:
+    """Keep a push that was refused; of each party the newest thousand stay."""
+    await _sql.add_refusal(
+        connection,
+        id=new_id(),
+        party_id=party_id,
+        module=module,
+        object_id=object_id,
+        version=version.value,
+        status_code=status_code,
+        reason=reason,
+        raw=raw,
+        now=now,
+    )
+    await _sql.trim_refusals(connection, party_id=party_id, keep=_REFUSALS_KEPT)
+
+
+async def list_refusals(
+    connection: Connection, *, party_id: str | None = None, limit: int = 100
+) -> list[dict[str, Any]]:
+    """The newest refused pushes, without their bytes."""
+    return [dict(row) async for row in _sql.list_refusals(connection, party_id=party_id, row_limit=limit)]
+
+
+def _object(row: Any) -> StoredObject | None:
+    if row is None:
+        return None
+    return StoredObject(
+        body=row["body"], version=OcpiVersion(row["version"]), last_updated=row["last_updated"]
+    )
+
+
+def _tariff(row: Any) -> StoredTariff:
+    return StoredTariff(
+        tariff_id=row["tariff_id"],
+        version=OcpiVersion(row["version"]),
+        raw=row["raw"],
+        type=row["type"],
+        valid_from=row["valid_from"],
+        valid_until=row["valid_until"],
+        received_at=row["received_at"],
+        superseded_at=row["superseded_at"],
+    )
