@@ -1,0 +1,421 @@
+"""Certificates as this room sees them: exact bytes, and the few facts the rules ask for.
+
+Owns PEM bundles, the DER slices that hashes and name chaining need (names are compared by their bytes, as
+RFC 5280 section 7.1 permits), and which key and signature kinds exist at all. Must not know which of them is
+allowed where: that is pnc.profile. `cryptography` parses everything first; the slicing here only finds the
+bytes again.
+"""
+
+import binascii
+import hashlib
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from cryptography import x509
+from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
+from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives.asymmetric import ec, ed448
+from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID, NameOID
+
+from pnc.errors import MalformedCertificateError
+
+MAX_BUNDLE_CHARACTERS: Final = 10_000  # AuthorizeRequest.certificate of OCPP 2.1; 5500 in 2.0.1
+MAX_BUNDLE_CERTIFICATES: Final = 6
+MAX_CERTIFICATE_BYTES: Final = 4_096
+_SIGN_BIT: Final = 0x80
+_MAX_SERIAL_BYTES: Final = 20  # RFC 5280 section 4.1.2.2
+_BEGIN: Final = "-----BEGIN CERTIFICATE-----"
+_END: Final = "-----END CERTIFICATE-----"
+
+
+class KeyKind(StrEnum):
+    """The public keys of ISO 15118-2 (P-256) and -20 (P-521, Ed448). Every other key is OTHER."""
+
+    P256 = "P-256"
+    P521 = "P-521"
+    ED448 = "Ed448"
+    OTHER = "other"
+
+
+class SignatureScheme(StrEnum):
+    """How a certificate was signed. Every other algorithm is OTHER."""
+
+    ECDSA_SHA256 = "ecdsa-with-SHA256"
+    ECDSA_SHA512 = "ecdsa-with-SHA512"
+    ED448 = "Ed448"
+    OTHER = "other"
+
+
+# SubjectPublicKeyInfo up to the key bits: named curve, uncompressed point (RFC 5480); RFC 8410 for Ed448.
+_KEY_PREFIXES: Final = (
+    (bytes.fromhex("3059301306072a8648ce3d020106082a8648ce3d03010703420004"), 91, KeyKind.P256),
+    (bytes.fromhex("30819b301006072a8648ce3d020106052b810400230381860004"), 158, KeyKind.P521),
+    (bytes.fromhex("3043300506032b6571033a00"), 69, KeyKind.ED448),
+)
+_SCHEMES: Final = {
+    bytes.fromhex("300a06082a8648ce3d040302"): SignatureScheme.ECDSA_SHA256,
+    bytes.fromhex("300a06082a8648ce3d040304"): SignatureScheme.ECDSA_SHA512,
+    bytes.fromhex("300506032b6571"): SignatureScheme.ED448,
+}
+SCHEME_OF_KEY: Final = {
+    KeyKind.P256: SignatureScheme.ECDSA_SHA256,
+    KeyKind.P521: SignatureScheme.ECDSA_SHA512,
+    KeyKind.ED448: SignatureScheme.ED448,
+}
+PublicKey = ec.EllipticCurvePublicKey | ed448.Ed448PublicKey
+_ECDSA_SHA256: Final = ec.ECDSA(hashes.SHA256())
+_ECDSA_SHA512: Final = ec.ECDSA(hashes.SHA512())
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Extensions:
+    """The extensions that the rules read. `unhandled` names critical ones, and name or policy constraints."""
+
+    is_authority: bool = False
+    has_basic_constraints: bool = False
+    basic_constraints_critical: bool = False
+    path_length: int | None = None
+    key_usage: x509.KeyUsage | None = None
+    key_usage_critical: bool = False
+    extended_usages: frozenset[str] | None = None
+    subject_key_id: bytes | None = None
+    authority_key_id: bytes | None = None
+    authority_serial: int | None = None
+    ocsp_urls: tuple[str, ...] = ()
+    crl_urls: tuple[str, ...] = ()
+    no_check: bool = False
+    unhandled: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Certificate:
+    """One certificate: its bytes and the facts read from them. `issuer` and `subject` are DER names."""
+
+    der: bytes
+    sha256: bytes
+    parsed: x509.Certificate
+    serial: int
+    issuer: bytes
+    subject: bytes
+    key: KeyKind
+    key_info: bytes
+    scheme: SignatureScheme
+    not_before: datetime
+    not_after: datetime
+    extensions: Extensions
+
+    @property
+    def self_issued(self) -> bool:
+        """Whether issuer and subject are the same name (RFC 5280 section 6.1)."""
+        return self.issuer == self.subject
+
+    @property
+    def key_bits(self) -> bytes:
+        """The content of the subjectPublicKey BIT STRING, without tag, length and unused-bits octet."""
+        return key_bits(self.key_info)
+
+    def names(self, oid: x509.ObjectIdentifier) -> tuple[str, ...]:
+        """The values of one attribute type in the subject, in order."""
+        found = self.parsed.subject.get_attributes_for_oid(oid)
+        return tuple(_text(attribute.value) for attribute in found)
+
+    @property
+    def common_names(self) -> tuple[str, ...]:
+        """Every CN of the subject."""
+        return self.names(NameOID.COMMON_NAME)
+
+    @property
+    def domain_components(self) -> tuple[str, ...]:
+        """Every domainComponent of the subject: ISO 15118 names the role there (MO, V2G, CPO, CPS, OEM)."""
+        return self.names(NameOID.DOMAIN_COMPONENT)
+
+
+def split_bundle(text: str) -> tuple[bytes, ...]:
+    """Split a PEM bundle into DER certificates, in order, bounded in size and number.
+
+    Raises:
+        MalformedCertificateError: not PEM, anything but white space between the blocks, not base64, empty,
+            too long or too many.
+    """
+    if len(text) > MAX_BUNDLE_CHARACTERS:
+        raise MalformedCertificateError(
+            f"certificate: {len(text)} characters; at most {MAX_BUNDLE_CHARACTERS}"
+        )
+    found: list[bytes] = []
+    rest = text.strip()
+    while rest:
+        before, begin, after = rest.partition(_BEGIN)
+        body, end, rest = after.partition(_END)
+        if not begin or not end or before.strip():
+            raise MalformedCertificateError(
+                "certificate: expected PEM blocks of certificates and nothing else"
+            )
+        if len(found) == MAX_BUNDLE_CERTIFICATES:
+            raise MalformedCertificateError(f"certificate: more than {MAX_BUNDLE_CERTIFICATES} certificates")
+        found.append(decode_block(body))
+    if not found:
+        raise MalformedCertificateError("certificate: empty; expected the chain in PEM, leaf first")
+    return tuple(found)
+
+
+def decode_block(body: str) -> bytes:
+    """Decode the base64 body of one PEM block. Raises MalformedCertificateError."""
+    try:
+        return binascii.a2b_base64("".join(body.split()).encode("ascii"), strict_mode=True)
+    except ValueError as problem:  # binascii.Error and UnicodeEncodeError are both ValueErrors
+        raise MalformedCertificateError(f"certificate: a PEM block is not base64 ({problem})") from None
+
+
+def parse_certificate(der: bytes) -> Certificate:
+    """Read one DER certificate.
+
+    Raises:
+        MalformedCertificateError: not one X.509 v3 certificate with a positive serial of at most 20 octets,
+            equal inner and outer signature algorithms, and extensions that parse and do not repeat (RFC 5280
+            section 4).
+    """
+    if len(der) > MAX_CERTIFICATE_BYTES:
+        raise MalformedCertificateError(f"a certificate of {len(der)} bytes; at most {MAX_CERTIFICATE_BYTES}")
+    fields = _slices(der)
+    try:
+        parsed = x509.load_der_x509_certificate(der)
+        extensions = _read_extensions(parsed)
+        not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
+    except (ValueError, TypeError, OverflowError, x509.InvalidVersion, x509.DuplicateExtension,
+            UnsupportedAlgorithm, x509.UnsupportedGeneralNameType) as problem:  # fmt: skip
+        raise MalformedCertificateError(f"a certificate can't be read: {problem}") from None
+    if parsed.version is not x509.Version.v3:
+        raise MalformedCertificateError("a certificate is not X.509 version 3")
+    return Certificate(
+        der=der,
+        sha256=hashlib.sha256(der).digest(),
+        parsed=parsed,
+        serial=int.from_bytes(fields.serial, "big"),
+        issuer=fields.issuer,
+        subject=fields.subject,
+        key=_key_kind(fields.key_info),
+        key_info=fields.key_info,
+        scheme=_SCHEMES.get(fields.algorithm, SignatureScheme.OTHER),
+        not_before=not_before,
+        not_after=not_after,
+        extensions=extensions,
+    )
+
+
+def load_public_key(certificate: Certificate) -> PublicKey:
+    """Return the public key of a certificate of an allowed kind.
+
+    Raises:
+        MalformedCertificateError: the key is of another kind, or its point is not on the curve.
+    """
+    try:
+        key = certificate.parsed.public_key()
+    except (ValueError, UnsupportedAlgorithm) as problem:
+        raise MalformedCertificateError(f"a public key can't be read: {problem}") from None
+    if isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey):
+        return key
+    raise MalformedCertificateError("a public key is of a kind that ISO 15118 does not use")
+
+
+def signed_by(certificate: Certificate, issuer_key: PublicKey, issuer_kind: KeyKind) -> bool:
+    """Whether `issuer_key` signed the certificate with the one scheme of its kind."""
+    return verify_signature(
+        key=issuer_key,
+        kind=issuer_kind,
+        scheme=certificate.scheme,
+        signature=certificate.parsed.signature,
+        data=certificate.parsed.tbs_certificate_bytes,
+    )
+
+
+def verify_signature(
+    *, key: PublicKey, kind: KeyKind, scheme: SignatureScheme, signature: bytes, data: bytes
+) -> bool:
+    """Whether `signature` over `data` is good, under the one scheme that belongs to the key's kind."""
+    if scheme is SignatureScheme.OTHER or SCHEME_OF_KEY.get(kind) is not scheme:
+        return False
+    try:
+        if isinstance(key, ed448.Ed448PublicKey):
+            key.verify(signature, data)
+        else:
+            key.verify(signature, data, _ECDSA_SHA256 if kind is KeyKind.P256 else _ECDSA_SHA512)
+    except InvalidSignature:
+        return False
+    return True
+
+
+def scheme_of(algorithm: x509.ObjectIdentifier) -> SignatureScheme:
+    """The scheme that an algorithm identifier names, for OCSP responses and CRLs."""
+    return _SCHEME_OF_OID.get(algorithm.dotted_string, SignatureScheme.OTHER)
+
+
+def key_bits(key_info: bytes) -> bytes:
+    """The subjectPublicKey bits of a SubjectPublicKeyInfo, without the unused-bits octet.
+
+    Raises:
+        MalformedCertificateError: not a SubjectPublicKeyInfo.
+    """
+    start, _ = _enter(key_info, 0, 0x30)
+    algorithm_end = _skip(key_info, start)
+    bits_start, bits_end = _enter(key_info, algorithm_end, 0x03)
+    return key_info[bits_start + 1 : bits_end]
+
+
+_SCHEME_OF_OID: Final = {
+    "1.2.840.10045.4.3.2": SignatureScheme.ECDSA_SHA256,
+    "1.2.840.10045.4.3.4": SignatureScheme.ECDSA_SHA512,
+    "1.3.101.113": SignatureScheme.ED448,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Slices:
+    serial: bytes
+    algorithm: bytes
+    issuer: bytes
+    subject: bytes
+    key_info: bytes
+
+
+def _slices(der: bytes) -> _Slices:
+    """Cut the fields of TBSCertificate (RFC 5280 section 4.1) out of the DER."""
+    whole, whole_end = _enter(der, 0, 0x30)
+    at, tbs_end = _enter(der, whole, 0x30)
+    if whole_end != len(der):
+        raise MalformedCertificateError("a certificate is followed by other bytes")
+    if der[at] == 0xA0:  # noqa: PLR2004 - the [0] tag of the version
+        at = _skip(der, at)
+    serial, at = _enter(der, at, 0x02)
+    serial_bytes = der[serial:at]
+    if (
+        not serial_bytes
+        or serial_bytes[0] & _SIGN_BIT
+        or len(serial_bytes) > _MAX_SERIAL_BYTES
+        or not any(serial_bytes)
+    ):
+        raise MalformedCertificateError("a serial number is not positive and of at most 20 octets")
+    algorithm_end = _skip(der, at)
+    issuer_end = _skip(der, algorithm_end)
+    validity_end = _skip(der, issuer_end)
+    subject_end = _skip(der, validity_end)
+    key_end = _skip(der, subject_end)
+    algorithm = der[at:algorithm_end]
+    if der[tbs_end : tbs_end + len(algorithm)] != algorithm:
+        raise MalformedCertificateError("the inner and outer signature algorithms of a certificate differ")
+    return _Slices(
+        serial=serial_bytes,
+        algorithm=algorithm,
+        issuer=der[algorithm_end:issuer_end],
+        subject=der[validity_end:subject_end],
+        key_info=der[subject_end:key_end],
+    )
+
+
+def _enter(der: bytes, at: int, tag: int) -> tuple[int, int]:
+    """Return where the content of the element at `at` starts and ends. Definite, minimal lengths only."""
+    try:
+        if der[at] != tag:
+            raise MalformedCertificateError(f"DER: tag {tag:#x} expected at byte {at}, found {der[at]:#x}")
+        start = at + 2
+        length = der[at + 1]
+        if length > 0x7F:  # noqa: PLR2004 - long form
+            size = length & 0x7F
+            length = int.from_bytes(der[start : start + size], "big")
+            start += size
+            if not 1 <= size <= 3 or length >> (8 * (size - 1)) == 0 or length < 0x80:  # noqa: PLR2004 - minimal
+                raise MalformedCertificateError(f"DER: a length at byte {at} is not minimal")
+    except IndexError:
+        raise MalformedCertificateError(f"DER: ends inside the element at byte {at}") from None
+    if start + length > len(der):
+        raise MalformedCertificateError(f"DER: the element at byte {at} is longer than its container")
+    return start, start + length
+
+
+def _skip(der: bytes, at: int) -> int:
+    """Return where the element at `at`, whatever its tag, ends."""
+    if at >= len(der):
+        raise MalformedCertificateError(f"DER: ends at byte {at}, where another element is due")
+    return _enter(der, at, der[at])[1]
+
+
+def _key_kind(key_info: bytes) -> KeyKind:
+    for prefix, length, kind in _KEY_PREFIXES:
+        if len(key_info) == length and key_info.startswith(prefix):
+            return kind
+    return KeyKind.OTHER
+
+
+def _text(value: str | bytes) -> str:
+    """An attribute's text; bytes (a bit string) are no text any rule accepts."""
+    return value if isinstance(value, str) else f"\N{REPLACEMENT CHARACTER}{value.hex()}"
+
+
+_OCSP_NO_CHECK: Final = "1.3.6.1.5.5.7.48.1.5"
+# Constraints that a path must honor (RFC 5280 section 6.1) and that ISO 15118 does not use: present is
+# refused.
+_CONSTRAINING: Final = frozenset({"2.5.29.30", "2.5.29.33", "2.5.29.36", "2.5.29.54"})
+_HARMLESS_CRITICAL: Final = frozenset({"2.5.29.32"})  # certificatePolicies: any policy is acceptable here
+
+
+def _read_extensions(parsed: x509.Certificate) -> Extensions:
+    facts: dict[str, Any] = {}
+    unhandled: list[str] = []
+    for extension in parsed.extensions:
+        oid = extension.oid
+        value = extension.value
+        if isinstance(value, x509.BasicConstraints):
+            facts["is_authority"] = value.ca
+            facts["path_length"] = value.path_length
+            facts["has_basic_constraints"] = True
+            facts["basic_constraints_critical"] = extension.critical
+        elif isinstance(value, x509.KeyUsage):
+            facts["key_usage"] = value
+            facts["key_usage_critical"] = extension.critical
+        elif isinstance(value, x509.ExtendedKeyUsage):
+            facts["extended_usages"] = frozenset(usage.dotted_string for usage in value)
+        elif isinstance(value, x509.SubjectKeyIdentifier):
+            facts["subject_key_id"] = value.digest
+            _note_if_critical(extension, unhandled)
+        elif isinstance(value, x509.AuthorityKeyIdentifier):
+            facts["authority_key_id"] = value.key_identifier
+            facts["authority_serial"] = value.authority_cert_serial_number
+            _note_if_critical(extension, unhandled)
+        elif isinstance(value, x509.AuthorityInformationAccess):
+            facts["ocsp_urls"] = _ocsp_urls(value)
+            _note_if_critical(extension, unhandled)
+        elif oid == ExtensionOID.CRL_DISTRIBUTION_POINTS and isinstance(value, x509.CRLDistributionPoints):
+            facts["crl_urls"] = _crl_urls(value)
+            _note_if_critical(extension, unhandled)
+        elif oid.dotted_string in _CONSTRAINING or (
+            extension.critical and oid.dotted_string not in _HARMLESS_CRITICAL
+        ):
+            unhandled.append(oid.dotted_string)
+        elif oid.dotted_string == _OCSP_NO_CHECK:
+            facts["no_check"] = True
+    return Extensions(**facts, unhandled=tuple(unhandled))
+
+
+def _note_if_critical(extension: x509.Extension[x509.ExtensionType], unhandled: list[str]) -> None:
+    """RFC 5280 makes these extensions non-critical; a critical one asks for something we do not do."""
+    if extension.critical:
+        unhandled.append(extension.oid.dotted_string)
+
+
+def _ocsp_urls(access: x509.AuthorityInformationAccess) -> tuple[str, ...]:
+    return tuple(
+        description.access_location.value
+        for description in access
+        if description.access_method == AuthorityInformationAccessOID.OCSP
+        and isinstance(description.access_location, x509.UniformResourceIdentifier)
+    )
+
+
+def _crl_urls(points: x509.CRLDistributionPoints) -> tuple[str, ...]:
+    return tuple(
+        name.value
+        for point in points
+        for name in point.full_name or ()
+        if isinstance(name, x509.UniformResourceIdentifier)
+    )

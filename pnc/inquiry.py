@@ -1,0 +1,322 @@
+"""Inquiry: finding out whether the certificates of a verified chain are revoked.
+
+Owns the order of sources (memory, database, responses that came along, OCSP, CRL), the allow-list, the
+sharing of requests under way, and the refresh before expiry. Must not know HTTP or decisions; every
+statement it keeps was verified by pnc.revocation. Nothing here runs inside a database transaction.
+"""
+
+import asyncio
+import hashlib
+from collections import OrderedDict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final, TypeVar
+from urllib.parse import urlsplit
+
+from pnc import store
+from pnc.certificate import Certificate
+from pnc.chain import ValidChain
+from pnc.findings import Finding, Refusal
+from pnc.ports import Executor, FetchError, RevocationFetcher
+from pnc.revocation import (
+    Standing,
+    Status,
+    VerifiedCrl,
+    look_up,
+    ocsp_request,
+    read_ocsp,
+    verify_crl,
+)
+from pnc.store import Endpoints
+
+Key = TypeVar("Key")
+Value = TypeVar("Value")
+_MEMORY: Final = 100_000
+_CRL_MEMORY: Final = 256
+_MAX_URLS: Final = 3
+_PORTS: Final = {"http": 80, "https": 443}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InquirySettings:
+    """Bounds of an inquiry.
+
+    `patience` bounds one whole look-up of one certificate; after a failure the same source is left alone for
+    `rest`; a statement is refreshed once less than `lead` of it is left.
+    """
+
+    patience: timedelta = timedelta(seconds=3)
+    rest: timedelta = timedelta(seconds=30)
+    lead: timedelta = timedelta(hours=1)
+    at_once: int = 32
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Question:
+    """One certificate to ask about, and where asking is allowed."""
+
+    certificate: Certificate
+    issuer: Certificate
+    key: tuple[bytes, int]
+    ocsp_urls: tuple[str, ...]
+    crl_urls: tuple[str, ...]
+
+
+@dataclass(slots=True)
+class _Failure:
+    refusal: Refusal
+    until: datetime
+
+
+@dataclass(slots=True)
+class Inquiry:
+    """Answers what is known about each certificate of a chain, asking outside only when it must."""
+
+    fetcher: RevocationFetcher
+    settings: InquirySettings = field(default_factory=InquirySettings)
+    _known: OrderedDict[tuple[bytes, int], Status] = field(default_factory=OrderedDict)
+    _failed: OrderedDict[tuple[bytes, int], _Failure] = field(default_factory=OrderedDict)
+    _crls: OrderedDict[bytes, VerifiedCrl] = field(default_factory=OrderedDict)
+    _under_way: dict[tuple[bytes, int], asyncio.Future[Status | Refusal | None]] = field(default_factory=dict)
+    _slots: asyncio.Semaphore = field(init=False)
+
+    def __post_init__(self) -> None:
+        self._slots = asyncio.Semaphore(self.settings.at_once)
+
+    async def statuses(
+        self, executor: Executor, chain: ValidChain, *, endpoints: Endpoints, now: datetime,
+        stapled: Sequence[bytes] = (), extra_urls: Sequence[str] = (),
+    ) -> list[Status | Refusal | None]:  # fmt: skip
+        """Return, for each certificate of the path in order, its statement, why there is none, or None.
+
+        None means that the certificate names no source and none may be asked. `stapled` are OCSP responses
+        that came with the request; `extra_urls` are responders the station named: both count only once
+        verified, or allow-listed.
+        """
+        questions = [
+            _question(chain, place, endpoints=endpoints, extra_urls=extra_urls)
+            for place in range(len(chain.path))
+        ]
+        await self._recall(executor, questions, now)
+        for question in questions:
+            await self._accept_stapled(executor, question, stapled, now)
+        async with asyncio.TaskGroup() as group:
+            tasks = [group.create_task(self._answer(executor, question, now)) for question in questions]
+        return [task.result() for task in tasks]
+
+    async def refresh(
+        self, executor: Executor, chain: ValidChain, *, endpoints: Endpoints, now: datetime
+    ) -> list[Status | Refusal | None]:
+        """Ask again for every certificate of the chain whose statement ends within the lead time."""
+        found: list[Status | Refusal | None] = []
+        for place in range(len(chain.path)):
+            question = _question(chain, place, endpoints=endpoints, extra_urls=())
+            await self._recall(executor, [question], now)
+            known = self._known.get(question.key)
+            fresh = known is not None and known.usable_until > now + self.settings.lead
+            found.append(known if fresh else await self._ask_shared(executor, question, now))
+        return found
+
+    async def keep_crl(
+        self, executor: Executor, der: bytes, *, issuer: Certificate, now: datetime
+    ) -> Refusal | None:
+        """Verify a CRL of `issuer` handed in (by an administrator, or fetched) and keep it."""
+        crl = verify_crl(der, issuer=issuer, now=now)
+        if isinstance(crl, Refusal):
+            return crl
+        authority = authority_id(issuer)
+        await store.save_crl(
+            executor, authority=authority, der=der, this_update=crl.this_update,
+            usable_until=crl.usable_until, now=now,
+        )  # fmt: skip
+        known = self._crls.get(authority)
+        if known is None or known.this_update <= crl.this_update:
+            _remember(self._crls, authority, crl, _CRL_MEMORY)
+        return None
+
+    async def _recall(self, executor: Executor, questions: Sequence[_Question], now: datetime) -> None:
+        """Read from the database what memory does not have, in one statement."""
+        missing = [item.key for item in questions if not _usable(self._known.get(item.key), now)]
+        if not missing:
+            return
+        for key, status in (await store.load_statuses(executor, missing)).items():
+            self._note(key, status)
+
+    async def _accept_stapled(
+        self, executor: Executor, question: _Question, stapled: Sequence[bytes], now: datetime
+    ) -> None:
+        for response in stapled:
+            found = read_ocsp(response, certificate=question.certificate, issuer=question.issuer, now=now)
+            if isinstance(found, Status) and self._note(question.key, found):
+                await store.save_status(
+                    executor, authority=question.key[0], serial=question.key[1], status=found, now=now
+                )
+
+    async def _answer(
+        self, executor: Executor, question: _Question, now: datetime
+    ) -> Status | Refusal | None:
+        known = self._known.get(question.key)
+        crl = self._crls.get(question.key[0])
+        if crl is not None and isinstance(
+            listed := look_up(crl, certificate=question.certificate, now=now), Status
+        ):
+            if listed.standing is Standing.REVOKED:
+                return listed
+            known = known if _usable(known, now) else listed
+        if known is not None and _usable(known, now):
+            return known
+        failure = self._failed.get(question.key)
+        if failure is not None and now < failure.until:
+            return failure.refusal
+        return await self._ask_shared(executor, question, now)
+
+    async def _ask_shared(
+        self, executor: Executor, question: _Question, now: datetime
+    ) -> Status | Refusal | None:
+        """Ask outside, once for all who want to know the same at the same time."""
+        under_way = self._under_way.get(question.key)
+        if under_way is not None:
+            return await asyncio.shield(under_way)
+        future: asyncio.Future[Status | Refusal | None] = asyncio.get_running_loop().create_future()
+        self._under_way[question.key] = future
+        found: Status | Refusal | None = Refusal(
+            finding=Finding.REVOCATION_UNREACHABLE, detail="asking about a certificate was abandoned"
+        )
+        try:
+            found = await self._ask(executor, question, now)
+        finally:
+            del self._under_way[question.key]
+            future.set_result(found)
+        if isinstance(found, Status):
+            self._failed.pop(question.key, None)
+        elif found is not None:
+            failure = _Failure(refusal=found, until=now + self.settings.rest)
+            _remember(self._failed, question.key, failure, _MEMORY)
+        return found
+
+    async def _ask(self, executor: Executor, question: _Question, now: datetime) -> Status | Refusal | None:
+        """OCSP first, then the issuer's CRL: stored, else fetched."""
+        refusal: Refusal | None = None
+        try:
+            async with asyncio.timeout(self.settings.patience.total_seconds()), self._slots:
+                for url in question.ocsp_urls:
+                    found = await self._ask_responder(question, url, now)
+                    if isinstance(found, Status):
+                        await self._keep(executor, question, found, now)
+                        return found
+                    refusal = refusal or found
+                from_list = await self._ask_list(executor, question, now)
+        except TimeoutError:
+            detail = "no revocation source answered in time"
+            return refusal or Refusal(finding=Finding.REVOCATION_UNREACHABLE, detail=detail)
+        return from_list if isinstance(from_list, Status) else (refusal or from_list)
+
+    async def _ask_responder(self, question: _Question, url: str, now: datetime) -> Status | Refusal:
+        request = ocsp_request(question.certificate, question.issuer)
+        try:
+            response = await self.fetcher.fetch_ocsp(url, request)
+        except FetchError as problem:
+            return Refusal(finding=Finding.REVOCATION_UNREACHABLE, detail=str(problem))
+        return read_ocsp(response, certificate=question.certificate, issuer=question.issuer, now=now)
+
+    async def _ask_list(
+        self, executor: Executor, question: _Question, now: datetime
+    ) -> Status | Refusal | None:
+        stored = await store.load_crl(executor, authority=question.key[0])
+        refusal: Refusal | None = None
+        if stored is not None:
+            refusal = await self.keep_crl(executor, stored, issuer=question.issuer, now=now)
+            found = self._listed(question, now)
+            if isinstance(found, Status):
+                return found
+            refusal = refusal or found
+        for url in question.crl_urls:
+            try:
+                der = await self.fetcher.fetch_crl(url)
+            except FetchError as problem:
+                refusal = refusal or Refusal(finding=Finding.REVOCATION_UNREACHABLE, detail=str(problem))
+                continue
+            problem_found = await self.keep_crl(executor, der, issuer=question.issuer, now=now)
+            found = self._listed(question, now)
+            if isinstance(found, Status):
+                return found
+            refusal = refusal or problem_found or found
+        return refusal
+
+    def _listed(self, question: _Question, now: datetime) -> Status | Refusal | None:
+        crl = self._crls.get(question.key[0])
+        return None if crl is None else look_up(crl, certificate=question.certificate, now=now)
+
+    async def _keep(self, executor: Executor, question: _Question, status: Status, now: datetime) -> None:
+        self._note(question.key, status)
+        await store.save_status(
+            executor, authority=question.key[0], serial=question.key[1], status=status, now=now
+        )
+
+    def _note(self, key: tuple[bytes, int], status: Status) -> bool:
+        """Remember a statement unless a newer one is known; returns whether it was new."""
+        known = self._known.get(key)
+        if known is not None and known.this_update >= status.this_update:
+            return False
+        _remember(self._known, key, status, _MEMORY)
+        return True
+
+
+def authority_id(authority: Certificate) -> bytes:
+    """Name an authority by its name and key: the same whichever certificate vouches for it."""
+    return hashlib.sha256(authority.subject + authority.key_info).digest()
+
+
+def origin_of(url: str) -> str | None:
+    """Return `scheme://host[:port]` of an address in lower case, or None when it may never be asked.
+
+    Only http and https, with a host, without user information; a scheme's own port is left out.
+    """
+    if not url.isascii() or any(character.isspace() or character == "\\" for character in url):
+        return None
+    try:
+        parts = urlsplit(url)
+        port = parts.port
+    except ValueError:
+        return None
+    if parts.scheme not in _PORTS or not parts.hostname or "@" in parts.netloc:
+        return None
+    host = f"[{parts.hostname}]" if ":" in parts.hostname else parts.hostname
+    shown = "" if port is None or port == _PORTS[parts.scheme] else f":{port}"
+    return f"{parts.scheme}://{host}{shown}"
+
+
+def _question(chain: ValidChain, place: int, *, endpoints: Endpoints, extra_urls: Sequence[str]) -> _Question:
+    certificate, issuer = chain.path[place], chain.issuer_of(place)
+    issuer_name = authority_id(issuer)
+    authorities = (issuer_name, authority_id(chain.anchor.certificate))
+
+    def allowed(kind: str, urls: Sequence[str]) -> tuple[str, ...]:
+        found = []
+        for url in urls:
+            origin = origin_of(url)
+            if origin is not None and endpoints.allows(authorities=authorities, kind=kind, origin=origin):
+                found.append(url)
+        return tuple(dict.fromkeys(found))[:_MAX_URLS]
+
+    facts = certificate.extensions
+    return _Question(
+        certificate=certificate,
+        issuer=issuer,
+        key=(issuer_name, certificate.serial),
+        ocsp_urls=allowed("ocsp", (*facts.ocsp_urls, *extra_urls)),
+        crl_urls=allowed("crl", facts.crl_urls),
+    )
+
+
+def _usable(status: Status | None, now: datetime) -> bool:
+    """A revocation is always usable; any other statement until it ends."""
+    return status is not None and (status.standing is Standing.REVOKED or now <= status.usable_until)
+
+
+def _remember(memory: OrderedDict[Key, Value], key: Key, value: Value, size: int) -> None:
+    memory[key] = value
+    memory.move_to_end(key)
+    while len(memory) > size:
+        memory.popitem(last=False)

@@ -1,0 +1,151 @@
+"""OCPP messages of Plug & Charge: validated on the way in and on the way out.
+
+Owns AuthorizeRequest, AuthorizeResponse, and for OCPP 2.1 the transaction limit and NotifySettlement,
+against the JSON schemas that the `ocpp` package ships. Must not know how a decision was made.
+Source: OCPP 2.0.1 and 2.1 part 2 (messages), part 4 section 4.3 (error codes of OCPP-J).
+"""
+
+import json
+from collections.abc import Mapping
+from datetime import datetime
+from decimal import Decimal
+from enum import StrEnum
+from functools import cache
+from importlib.resources import files
+from typing import Any, Final
+
+from jsonschema import Draft6Validator, ValidationError
+
+from pnc.authorization import CertificateStatus, IdTokenStatus
+from pnc.errors import CallError, InvariantViolation
+
+MAX_DETAIL_CHARACTERS: Final = 255  # errorDescription of a CALLERROR
+
+
+class OcppVersion(StrEnum):
+    """The versions of OCPP that carry contract certificates."""
+
+    V2_0_1 = "2.0.1"
+    V2_1 = "2.1"
+
+
+_PACKAGE: Final = {OcppVersion.V2_0_1: "v201", OcppVersion.V2_1: "v21"}
+_CODE_OF_KEYWORD: Final = {
+    "required": "OccurrenceConstraintViolation",
+    "minItems": "OccurrenceConstraintViolation",
+    "maxItems": "OccurrenceConstraintViolation",
+    "type": "TypeConstraintViolation",
+    "enum": "PropertyConstraintViolation",
+    "maxLength": "PropertyConstraintViolation",
+    "minimum": "PropertyConstraintViolation",
+    "maximum": "PropertyConstraintViolation",
+    "additionalProperties": "FormatViolation",
+}
+
+
+def validate_authorize_request(version: OcppVersion, payload: object) -> dict[str, Any]:
+    """Return the payload as an object when it fits the AuthorizeRequest schema of `version`.
+
+    Raises:
+        CallError: it does not; carries OCPP-J's error code, a description and the JSON path.
+    """
+    _check(version, "AuthorizeRequest", payload)
+    if not isinstance(payload, dict):
+        raise CallError(code="FormatViolation", description="expected a JSON object", path="$")
+    return payload
+
+
+def authorize_response(
+    version: OcppVersion, *, certificate_status: CertificateStatus, id_token_status: IdTokenStatus,
+    now: datetime, tariff: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return a valid AuthorizeResponse.
+
+    An accepted token expires from the station's cache at `now`: the next session must be secured anew, never
+    started from the cache. `tariff` is a TariffType of OCPP 2.1 and left out in 2.0.1, which has no such
+    field.
+
+    Raises:
+        InvariantViolation: the response does not fit its schema, which only a wrong tariff can cause.
+    """
+    info: dict[str, Any] = {"status": id_token_status.value}
+    if id_token_status is IdTokenStatus.ACCEPTED:
+        info["cacheExpiryDateTime"] = _timestamp(now)
+    response: dict[str, Any] = {"idTokenInfo": info, "certificateStatus": certificate_status.value}
+    if tariff is not None and version is OcppVersion.V2_1:
+        response["tariff"] = dict(tariff)
+    return _outgoing(version, "AuthorizeResponse", response)
+
+
+def transaction_limit(*, max_cost: Decimal) -> dict[str, Any]:
+    """Return the TransactionLimitType of OCPP 2.1 for a cost limit in major units of the tariff's currency.
+
+    Amounts stay Decimal: write the message with an encoder that puts Decimal out as a JSON number, exactly.
+    """
+    return {"maxCost": max_cost}
+
+
+def notify_settlement(
+    *, transaction_id: str, psp_ref: str, settled: bool, amount: Decimal, settled_at: datetime,
+    receipt_id: str | None = None, receipt_url: str | None = None,
+) -> dict[str, Any]:  # fmt: skip
+    """Return a valid NotifySettlementRequest of OCPP 2.1, handed to the station's operator after capture.
+
+    `amount` is in major units and stays a Decimal. `psp_ref` is a public reference of the authorization,
+    never the contract's means of payment.
+
+    Raises:
+        InvariantViolation: a text is longer than its field.
+    """
+    message: dict[str, Any] = {
+        "transactionId": transaction_id,
+        "pspRef": psp_ref,
+        "status": "Settled" if settled else "Failed",
+        "settlementAmount": amount,
+        "settlementTime": _timestamp(settled_at),
+    }
+    if receipt_id is not None:
+        message["receiptId"] = receipt_id
+    if receipt_url is not None:
+        message["receiptUrl"] = receipt_url
+    return _outgoing(OcppVersion.V2_1, "NotifySettlementRequest", message)
+
+
+def _outgoing(version: OcppVersion, name: str, message: dict[str, Any]) -> dict[str, Any]:
+    try:
+        _check(version, name, message)
+    except CallError as problem:
+        raise InvariantViolation(f"an outgoing {name} breaks its schema: {problem}") from problem
+    return message
+
+
+def _check(version: OcppVersion, name: str, payload: object) -> None:
+    failure: ValidationError | None = next(iter(_validator(version, name).iter_errors(payload)), None)
+    if failure is None:
+        return
+    code = _CODE_OF_KEYWORD.get(str(failure.validator), "FormatViolation")
+    raise CallError(code=code, description=_describe(failure), path=failure.json_path)
+
+
+def _describe(failure: ValidationError) -> str:
+    """Say what the schema wants, without repeating the payload, which may hold a whole certificate."""
+    match failure.validator:
+        case "required" | "additionalProperties":
+            text = failure.message
+        case "enum":
+            text = f"expected one of {failure.validator_value}"
+        case keyword:
+            text = f"breaks {keyword} {failure.validator_value}"
+    return text[:MAX_DETAIL_CHARACTERS]
+
+
+@cache
+def _validator(version: OcppVersion, name: str) -> Draft6Validator:
+    text = files("ocpp").joinpath(_PACKAGE[version], "schemas", f"{name}.json").read_text("utf-8-sig")
+    return Draft6Validator(json.loads(text))
+
+
+def _timestamp(moment: datetime) -> str:
+    if moment.tzinfo is None:
+        raise InvariantViolation("a time without an offset can't be put on the wire")
+    return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,0 +1,49 @@
+"""Ports: what Plug & Charge asks of the world outside.
+
+Owns the Protocols and their one failure. Must not know HTTP: an adapter does, and it alone guards against
+addresses that must not be asked.
+"""
+
+from typing import TYPE_CHECKING, Protocol
+
+import asyncpg
+
+if TYPE_CHECKING:
+    from asyncpg.pool import PoolConnectionProxy
+
+    Connection = asyncpg.Connection[asyncpg.Record] | PoolConnectionProxy[asyncpg.Record]
+    Executor = Connection | asyncpg.Pool[asyncpg.Record]
+else:  # Generic for the type checker only.
+    Connection = asyncpg.Connection
+    Executor = asyncpg.Connection | asyncpg.Pool
+
+
+class FetchError(Exception):
+    """A responder or CRL could not be had: refused address, timeout, another status, too large, no answer."""
+
+
+class RevocationFetcher(Protocol):
+    """Gets bytes from an address that this room has found on the allow-list.
+
+    An implementation must refuse addresses that are not public, follow no redirect, and bound time and size.
+    """
+
+    async def fetch_ocsp(self, url: str, request: bytes) -> bytes:
+        """POST an OCSP request (application/ocsp-request) and return the response. Raises FetchError."""
+        ...
+
+    async def fetch_crl(self, url: str) -> bytes:
+        """GET a CRL. Raises FetchError."""
+        ...
+
+
+class NoFetcher:
+    """Fetches nothing: for environments that may not call out, and for tests of what is cached."""
+
+    async def fetch_ocsp(self, url: str, request: bytes) -> bytes:
+        """Refuse."""
+        raise FetchError(f"{url} is not asked: this system asks nobody ({len(request)} bytes)")
+
+    async def fetch_crl(self, url: str) -> bytes:
+        """Refuse."""
+        raise FetchError(f"{url} is not asked: this system asks nobody")

@@ -1,0 +1,152 @@
+"""The certificate profile: what ISO 15118-2 and -20 demand of each certificate of a contract's chain.
+
+Owns the rules for one certificate in its role, in one function for every algorithm. Must not know paths,
+dates or trust. The path validators of general libraries accept, in silence, CA leaves, server certificates,
+other curves and other roles' certificates; that is why each rule stands here.
+Sources: ISO 15118-2 annex F, ISO 15118-20 annex B, RFC 5280 section 4.2.
+"""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Final
+
+from pnc.certificate import SCHEME_OF_KEY, Certificate, KeyKind, SignatureScheme, load_public_key
+from pnc.emaid import Emaid, parse_emaid
+from pnc.errors import MalformedCertificateError, MalformedEmaidError
+from pnc.findings import Finding, Refusal
+
+
+class Edition(StrEnum):
+    """The edition of ISO 15118 whose cryptography a chain uses. One chain uses one."""
+
+    ISO_15118_2 = "15118-2"
+    ISO_15118_20 = "15118-20"
+
+
+EDITION_OF_KEY: Final = {
+    KeyKind.P256: Edition.ISO_15118_2,
+    KeyKind.P521: Edition.ISO_15118_20,
+    KeyKind.ED448: Edition.ISO_15118_20,
+}
+_CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
+_ROLE: Final = "MO"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProfileRules:
+    """What may be relaxed. Production uses the defaults; path-validation conformance tests relax the rest.
+
+    `contract_rules` off leaves out what is ISO 15118's own (names, roles, usages); RFC 5280's rules always
+    hold.
+    """
+
+    contract_rules: bool = True
+    require_path_length: bool = True
+    max_authorities: int = 2
+    strict_check_digit: bool = False
+
+
+def leaf_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal | None:
+    """Return what keeps `certificate` from being a contract certificate, or None.
+
+    CA false; a key and signature of the editions; no critical extension unknown to us; digitalSignature and
+    neither keyCertSign nor cRLSign; no extended usage but clientAuth; domainComponent absent or MO; one CN
+    that is an eMAID.
+    """
+    facts = certificate.extensions
+    if facts.is_authority:
+        return _refuse(Finding.NOT_A_LEAF, "the first certificate is an authority (CA true)")
+    if (refusal := _shared_refusal(certificate)) is not None:
+        return refusal
+    if facts.path_length is not None:
+        return _refuse(Finding.NOT_A_LEAF, "the leaf carries a path length")
+    if not rules.contract_rules:
+        return None
+    usage = facts.key_usage
+    if usage is None or not usage.digital_signature or usage.key_cert_sign or usage.crl_sign:
+        return _refuse(Finding.WRONG_KEY_USAGE, "the leaf's key usage is not that of a contract certificate")
+    if facts.extended_usages is not None and facts.extended_usages - {_CLIENT_AUTH}:
+        return _refuse(Finding.WRONG_EXTENDED_KEY_USAGE, "the leaf has an extended key usage of another role")
+    if (refusal := _role_refusal(certificate, "leaf")) is not None:
+        return refusal
+    names = certificate.common_names
+    if len(names) != 1:
+        return _refuse(Finding.WRONG_COMMON_NAME, f"the leaf has {len(names)} common names; expected one")
+    try:
+        parse_emaid(names[0], strict=rules.strict_check_digit)
+    except MalformedEmaidError as problem:
+        return _refuse(Finding.WRONG_COMMON_NAME, f"the leaf's common name: {problem}")
+    return None
+
+
+def authority_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal | None:
+    """Return what keeps `certificate` from being a sub-authority or cross certificate, or None.
+
+    CA true in a critical basicConstraints with a path length; keyCertSign; a key and signature of the
+    editions; no critical extension unknown to us; domainComponent absent or MO (sub-authorities of CPO, CPS
+    and OEM hang under the same V2G root and may not issue contracts).
+    """
+    facts = certificate.extensions
+    if not facts.is_authority:
+        return _refuse(Finding.NOT_AN_AUTHORITY, "an issuer in the chain is not an authority (CA false)")
+    if not facts.basic_constraints_critical:
+        return _refuse(Finding.NOT_AN_AUTHORITY, "an authority's basic constraints are not critical")
+    if rules.require_path_length and facts.path_length is None:
+        return _refuse(Finding.NOT_AN_AUTHORITY, "an authority carries no path length")
+    if facts.key_usage is None or not facts.key_usage.key_cert_sign:
+        return _refuse(Finding.WRONG_KEY_USAGE, "an issuer in the chain may not sign certificates")
+    if (refusal := _shared_refusal(certificate)) is not None:
+        return refusal
+    if not rules.contract_rules:
+        return None
+    if facts.extended_usages is not None:
+        return _refuse(Finding.WRONG_EXTENDED_KEY_USAGE, "an authority is limited to an extended key usage")
+    return _role_refusal(certificate, "authority")
+
+
+def anchor_refusal(certificate: Certificate) -> Refusal | None:
+    """Return what keeps `certificate` from being a trust anchor, or None: self-issued, and an authority."""
+    facts = certificate.extensions
+    if not facts.is_authority or not certificate.self_issued:
+        return _refuse(Finding.NOT_AN_AUTHORITY, "not a self-issued authority")
+    if facts.key_usage is not None and not facts.key_usage.key_cert_sign:
+        return _refuse(Finding.WRONG_KEY_USAGE, "may not sign certificates")
+    return _shared_refusal(certificate)
+
+
+def contract_emaid(certificate: Certificate) -> Emaid:
+    """Return the eMAID of a leaf that passed `leaf_refusal` under contract rules."""
+    return parse_emaid(certificate.common_names[0])
+
+
+def _shared_refusal(certificate: Certificate) -> Refusal | None:
+    """Rules of every role: allowed key and algorithm, a readable key, no unknown critical extension."""
+    if certificate.key is KeyKind.OTHER:
+        return _refuse(Finding.WRONG_KEY, "a key that is not P-256, P-521 or Ed448")
+    if certificate.scheme is SignatureScheme.OTHER or certificate.scheme not in SCHEME_OF_KEY.values():
+        return _refuse(
+            Finding.WRONG_SIGNATURE_ALGORITHM, "a signature that is not ECDSA or Ed448 of the editions"
+        )
+    if certificate.extensions.unhandled:
+        listed = ", ".join(certificate.extensions.unhandled)
+        return _refuse(
+            Finding.UNSUPPORTED_EXTENSION, f"extensions that must be honored and are not known: {listed}"
+        )
+    try:
+        load_public_key(certificate)
+    except MalformedCertificateError as problem:
+        return _refuse(Finding.WRONG_KEY, str(problem))
+    return None
+
+
+def _role_refusal(certificate: Certificate, place: str) -> Refusal | None:
+    roles = certificate.domain_components
+    if roles and roles != (_ROLE,):
+        return _refuse(
+            Finding.WRONG_DOMAIN_COMPONENT, f"the {place}'s domain component is {list(roles)}, not MO"
+        )
+    return None
+
+
+def _refuse(finding: Finding, detail: str) -> Refusal:
+    return Refusal(finding=finding, detail=detail)

@@ -1,0 +1,40 @@
+-- What is known about revocation.
+
+-- name: load_statuses
+SELECT s.authority_sha256, s.serial, s.standing, s.source, s.this_update, s.usable_until, s.revoked_at
+FROM pnc.revocation_status AS s
+JOIN unnest(:authorities::bytea[], :serials::bytea[]) AS wanted (authority_sha256, serial)
+  USING (authority_sha256, serial);
+
+-- name: save_status!
+-- The newer statement stands; an older answer played again changes nothing.
+INSERT INTO pnc.revocation_status AS known
+    (authority_sha256, serial, standing, source, this_update, usable_until, revoked_at, checked_at)
+VALUES (:authority_sha256, :serial, :standing, :source, :this_update, :usable_until, :revoked_at, :checked_at)
+ON CONFLICT (authority_sha256, serial) DO UPDATE
+SET standing = excluded.standing, source = excluded.source, this_update = excluded.this_update,
+    usable_until = excluded.usable_until, revoked_at = excluded.revoked_at, checked_at = excluded.checked_at
+WHERE excluded.this_update > known.this_update
+   OR (excluded.this_update = known.this_update AND known.standing <> 'revoked');
+
+-- name: load_crl^
+SELECT der, this_update, usable_until FROM pnc.revocation_list WHERE authority_sha256 = :authority_sha256;
+
+-- name: save_crl!
+INSERT INTO pnc.revocation_list AS known (authority_sha256, der, this_update, usable_until, fetched_at)
+VALUES (:authority_sha256, :der, :this_update, :usable_until, :fetched_at)
+ON CONFLICT (authority_sha256) DO UPDATE
+SET der = excluded.der, this_update = excluded.this_update, usable_until = excluded.usable_until,
+    fetched_at = excluded.fetched_at
+WHERE excluded.this_update >= known.this_update;
+
+-- name: due_bundles
+-- Registered certificates whose status ends soon or is not known, oldest first.
+SELECT r.environment, r.bundle, r.authority_sha256, r.serial
+FROM pnc.contract_certificate AS r
+LEFT JOIN pnc.revocation_status AS s USING (authority_sha256, serial)
+WHERE r.environment = :environment AND r.withdrawn_at IS NULL AND r.not_after > :now
+  AND coalesce(s.standing, 'good') = 'good'
+  AND coalesce(s.usable_until, '-infinity'::timestamptz) < :before
+ORDER BY s.usable_until NULLS FIRST, r.authority_sha256, r.serial
+LIMIT :batch;
