@@ -13,6 +13,8 @@ from urllib.parse import urlencode
 import aiohttp
 import msgspec
 
+from gateway.errors import GatewayError
+
 _FIRST_PAUSE_S: Final = 0.05
 _LONGEST_PAUSE_S: Final = 1.0
 _CALL_TIMEOUT_S: Final = 30.0
@@ -25,7 +27,7 @@ _SHOWN_BYTES: Final = 600
 _encoder = msgspec.json.Encoder(decimal_format="number")
 
 
-class MarketError(Exception):
+class MarketError(GatewayError):
     """The market can't go on: an answer that no party expects, or none within its patience."""
 
 

@@ -98,7 +98,7 @@ class Stage:
 
 
 async def set_clock(stage: Stage, at: datetime) -> None:
-    """Set business time at the PSP and at the gateway, where it then stands still, and let all processes see it.
+    """Set business time at PSP and gateway, where it then stands still, and let all processes see it.
 
     Time that has passed already stays: a resumed run sets the hour it was stopped in once more.
     """

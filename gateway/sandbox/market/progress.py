@@ -1,0 +1,69 @@
+"""Progress of a run on the terminal: one line per chapter, with a bar where the terminal can show one.
+
+Owns: rich's progress display. Must not know what is being done.
+"""
+
+import time
+from types import TracebackType
+from typing import Final, Self
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
+
+_WIDTH: Final = 30
+_NOTES: Final = ("ended", "again")  # what the supervisor says of a death and a restart
+
+
+class TerminalAudience:
+    """Shows chapters and their steps; what happens to a process is printed on a line of its own."""
+
+    def __init__(self, console: Console) -> None:
+        self._console = console
+        self._progress = Progress(
+            SpinnerColumn(finished_text="[green]✓[/green]"),
+            TextColumn("{task.description}"),
+            BarColumn(bar_width=_WIDTH),
+            MofNCompleteColumn(),
+            TextColumn("[dim]{task.fields[note]}[/dim]"),
+            console=console,
+            disable=not console.is_terminal,
+        )
+        self._task: TaskID | None = None
+        self._title = ""
+        self._started = time.monotonic()
+
+    def __enter__(self) -> Self:
+        self._progress.start()
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        if kind is None:
+            self._end_chapter()
+        self._progress.stop()
+
+    def chapter(self, title: str, *, steps: int) -> None:
+        """A part of the run begins; the one before it is over."""
+        self._end_chapter()
+        self._title = title
+        self._task = self._progress.add_task(title, total=max(steps, 1), note="")
+        if not self._console.is_terminal:
+            self._console.print(f"{time.monotonic() - self._started:6.1f} s  {title}")
+
+    def advance(self, note: str = "") -> None:
+        """One step is done, or a process died or was started again."""
+        if any(word in note for word in _NOTES):
+            self._console.print(f"[yellow]{note}[/yellow]")
+        elif self._task is not None:
+            self._progress.update(self._task, advance=1, note=note)
+
+    def _end_chapter(self) -> None:
+        if self._task is None:
+            return
+        for task in self._progress.tasks:
+            if task.id == self._task:
+                self._progress.update(
+                    self._task, total=task.completed or 1, completed=task.completed or 1, note=""
+                )
+        self._task = None

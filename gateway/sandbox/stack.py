@@ -1,0 +1,235 @@
+"""The whole house on one machine: embedded PostgreSQL, sandbox PSP, gateway and workers as real processes.
+
+Owns: what is started with which settings, in which order, the restart of what dies, and the stack's own ports
+and secrets, which stay the same when a state directory is used again. Must not know what it is used for.
+Everything listens on loopback and ends with the process that holds the block.
+"""
+
+import asyncio
+import hashlib
+import json
+import os
+import secrets
+import shutil
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable
+from contextlib import asynccontextmanager
+from dataclasses import asdict, dataclass, field
+from pathlib import Path
+from typing import Final
+
+from gateway.errors import EmbeddedPostgresError
+from gateway.migrations import migrate
+from gateway.sandbox.embedded_postgres import EmbeddedPostgres
+from gateway.sandbox.server_files import blocking_ancestor, server_user
+from gateway.sandbox.supervisor import AliveReady, ChildSpec, HttpReady, LineReady, Supervisor
+
+_HOST: Final = "127.0.0.1"
+_PSP_API_KEY: Final = "sk_test_sandbox"  # the sandbox PSP's documented key, not a secret
+_PLAN_FILE: Final = "stack.json"
+_OWNER_ONLY: Final = 0o600
+_WATCH_SECONDS: Final = 0.2
+_POSTGRES_RESTARTS: Final = 10
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StackPlan:
+    """What a state directory keeps for the stack: ports, secrets, and where PostgreSQL's data lies."""
+
+    gateway_port: int
+    psp_port: int
+    receiver_port: int
+    admin_api_key: str = field(repr=False)
+    psp_webhook_secret: str = field(repr=False)
+    postgres_dir: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Stack:
+    """A running stack."""
+
+    plan: StackPlan
+    postgres: EmbeddedPostgres
+    supervisor: Supervisor
+    log_dir: Path
+
+    @property
+    def gateway_url(self) -> str:
+        """The capture API, OCPI and the Plug & Charge hook."""
+        return f"http://{_HOST}:{self.plan.gateway_port}"
+
+    @property
+    def psp_url(self) -> str:
+        """The sandbox PSP."""
+        return f"http://{_HOST}:{self.plan.psp_port}"
+
+    @property
+    def psp_api_key(self) -> str:
+        """The platform's key at the sandbox PSP."""
+        return _PSP_API_KEY
+
+    @property
+    def pids(self) -> dict[str, int]:
+        """Process ids by name: postgres, sandbox-psp, gateway, worker-1, ..."""
+        postgres = {} if self.postgres.pid is None else {"postgres": self.postgres.pid}
+        return postgres | self.supervisor.pids
+
+
+@asynccontextmanager
+async def running_stack(
+    state_dir: Path,
+    *,
+    workers: int = 2,
+    gateway_port: int | None = None,
+    tell: Callable[[str], None] = lambda _line: None,
+) -> AsyncIterator[Stack]:
+    """Hold the stack for the length of the block. `tell` hears one line per step, death and restart.
+
+    Raises EmbeddedPostgresError, MigrationError, SupervisorError, each saying what failed and why.
+    """
+    plan = _plan(state_dir, gateway_port=gateway_port)
+    log_dir = state_dir / "logs"
+    postgres = EmbeddedPostgres(Path(plan.postgres_dir), progress=tell)
+    try:
+        async with (
+            postgres,
+            Supervisor(log_dir=log_dir, on_event=tell) as supervisor,
+            asyncio.TaskGroup() as group,
+        ):
+            await migrate(postgres.dsn)
+            watch = group.create_task(_keep_running(postgres, tell), name="watch postgres")
+            stack = Stack(plan=plan, postgres=postgres, supervisor=supervisor, log_dir=log_dir)
+            try:
+                await _start_children(stack, state_dir, workers=workers, tell=tell)
+                yield stack
+            finally:
+                watch.cancel()
+    except BaseExceptionGroup as errors:
+        raise _only(errors) from None
+
+
+def remove_state(state_dir: Path) -> None:
+    """Delete a state directory and PostgreSQL's data, wherever it lies. Nothing may run on it."""
+    stored = state_dir / _PLAN_FILE
+    if stored.exists():
+        postgres_dir = Path(json.loads(stored.read_text(encoding="utf-8"))["postgres_dir"])
+        shutil.rmtree(postgres_dir, ignore_errors=True)
+    shutil.rmtree(state_dir, ignore_errors=True)
+
+
+async def _start_children(
+    stack: Stack, state_dir: Path, *, workers: int, tell: Callable[[str], None]
+) -> None:
+    tell("sandbox PSP")
+    await stack.supervisor.start(_psp_spec(stack, state_dir))
+    tell("gateway")
+    environment = _environment(stack)
+    await stack.supervisor.start(
+        ChildSpec(
+            name="gateway",
+            arguments=("serve",),
+            environment=environment,
+            readiness=HttpReady(url=f"{stack.gateway_url}/readyz"),
+        )
+    )
+    for number in range(1, workers + 1):
+        tell(f"worker {number}")
+        spec = ChildSpec(
+            name=f"worker-{number}", arguments=("work",), environment=environment, readiness=AliveReady()
+        )
+        await stack.supervisor.start(spec)
+
+
+def _psp_spec(stack: Stack, state_dir: Path) -> ChildSpec:
+    secret_file = state_dir / "psp_webhook_secret"
+    _write_private(secret_file, stack.plan.psp_webhook_secret)
+    arguments = (
+        "sandbox-psp",
+        "--host", _HOST,
+        "--port", str(stack.plan.psp_port),
+        "--state", str(state_dir / "psp.sqlite"),
+        "--api-key", _PSP_API_KEY,
+        "--webhook-url", f"{stack.gateway_url}/v1/psp/webhooks",
+        "--webhook-secret-file", str(secret_file),
+    )  # fmt: skip
+    return ChildSpec(name="sandbox-psp", arguments=arguments, readiness=LineReady())
+
+
+def _environment(stack: Stack) -> dict[str, str]:
+    return {
+        "NETWORKCORE_DATABASE_URL": stack.postgres.dsn,
+        "NETWORKCORE_PSP_BASE_URL": stack.psp_url,
+        "NETWORKCORE_PSP_API_KEY": _PSP_API_KEY,
+        "NETWORKCORE_PSP_WEBHOOK_SECRET": stack.plan.psp_webhook_secret,
+        "NETWORKCORE_ADMIN_API_KEY": stack.plan.admin_api_key,
+        "NETWORKCORE_ENVIRONMENT": "sandbox",
+        "NETWORKCORE_CLOCK": "market",
+        "NETWORKCORE_HOST": _HOST,
+        "NETWORKCORE_PORT": str(stack.plan.gateway_port),
+        "NETWORKCORE_WORKER_POLL_MS": "50",
+    }
+
+
+async def _keep_running(postgres: EmbeddedPostgres, tell: Callable[[str], None]) -> None:
+    """Start PostgreSQL again when it dies. Raises EmbeddedPostgresError when it keeps dying."""
+    for _ in range(_POSTGRES_RESTARTS):
+        while postgres.running:  # noqa: ASYNC110 - a process has no event to wait for
+            await asyncio.sleep(_WATCH_SECONDS)
+        tell("postgres ended, starting it again")
+        await asyncio.to_thread(postgres.start)
+    raise EmbeddedPostgresError(f"PostgreSQL died {_POSTGRES_RESTARTS} times; see {postgres.log_path}")
+
+
+def _plan(state_dir: Path, *, gateway_port: int | None) -> StackPlan:
+    """The state directory's own plan; made and written the first time."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    path = state_dir / _PLAN_FILE
+    if path.exists():
+        return StackPlan(**json.loads(path.read_text(encoding="utf-8")))
+    gateway, psp, receiver = _free_ports(3)
+    plan = StackPlan(
+        gateway_port=gateway_port or gateway,
+        psp_port=psp,
+        receiver_port=receiver,
+        admin_api_key=f"nck_{secrets.token_hex(6)}_{secrets.token_urlsafe(32)}",
+        psp_webhook_secret=f"whsec_{secrets.token_hex(24)}",
+        postgres_dir=str(_postgres_dir(state_dir)),
+    )
+    _write_private(path, json.dumps(asdict(plan)))
+    return plan
+
+
+def _postgres_dir(state_dir: Path) -> Path:
+    """Below the state directory, unless the server's user can't get there (root's closed home)."""
+    inside = (state_dir / "postgres").resolve()
+    if blocking_ancestor(inside, user=server_user()) is None:
+        return inside
+    digest = hashlib.sha256(os.fsencode(inside)).hexdigest()[:12]
+    return Path(tempfile.gettempdir()) / f"networkcore-data-{digest}"
+
+
+def _free_ports(count: int) -> list[int]:
+    """Loopback ports that nobody listens on at this moment, all different."""
+    held = [socket.create_server((_HOST, 0)) for _ in range(count)]
+    ports = [int(server.getsockname()[1]) for server in held]
+    for server in held:
+        server.close()
+    return ports
+
+
+def _write_private(path: Path, text: str) -> None:
+    """Write a file that only its owner reads, whole or not at all."""
+    temporary = path.with_suffix(".new")
+    descriptor = os.open(temporary, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, _OWNER_ONLY)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    temporary.replace(path)
+
+
+def _only(errors: BaseExceptionGroup[BaseException]) -> BaseException:
+    """The one error that a group stands for: the first that is no cancellation."""
+    found: BaseException = errors
+    while isinstance(found, BaseExceptionGroup):
+        found = found.exceptions[0]
+    return found
