@@ -14,7 +14,7 @@ from clearing.exact import EXACT
 from clearing.money import Rounding, exponent, quantize
 from clearing.ocpi import OcpiVersion
 from clearing.priced import Line, PricedSession, Reason
-from clearing.restrictions import DAY_SECONDS, Phase, Restrictions
+from clearing.restrictions import DAY_SECONDS, Moment, Phase, Restrictions
 from clearing.tariff import Dimension, PriceComponent, PriceLimit, Tariff, TaxMode
 from clearing.words import Words, number_text, words_for
 
@@ -95,7 +95,7 @@ def _component_text(
 
 
 def _adds_tax(tariff: Tariff) -> bool:
-    """Whether a price without a rate has tax still to come; in 2.2.1 an unstated rate means that none applies."""
+    """Whether a price without a rate has tax still to come; in 2.2.1 an unstated rate is none."""
     return tariff.tax_mode is TaxMode.EXCLUDED and tariff.version is not OcpiVersion.V2_2_1
 
 
@@ -243,3 +243,18 @@ def _volume(volume: Decimal, unit: str, words: Words) -> str:
     whole = quantize(volume, digits=0, rounding=Rounding.HALF_AWAY)
     minutes, seconds = divmod(int(whole), 60)
     return f"{minutes} min" if not seconds else f"{minutes} min {seconds} s"
+
+
+def describe_moment(moment: Moment, *, by_date: bool) -> str:
+    """A moment of a session in a few English words, for a person who mends a tariff."""
+    words = words_for("en")
+    day = _day(moment.day) if by_date else words.day_names[moment.weekday]
+    parts = [f"{day} {_clock(moment.second)}"]
+    if moment.kwh:
+        parts.append(f"after {number_text(moment.kwh, words)} kWh")
+    if moment.elapsed_us:
+        parts.append(f"after {moment.elapsed_us // 60_000_000} min")
+    for value, unit in ((moment.min_power, "kW"), (moment.min_current, "A")):
+        if value:
+            parts.append(f"at {number_text(value, words)} {unit}")
+    return ", ".join(parts)

@@ -1,0 +1,48 @@
+"""Documents named on the command line: reading them, and saying in which file a fault lies.
+
+Owns the bound on a file's size and the one-line form of its errors. Must not know what the documents mean.
+"""
+
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+import click
+
+from clearing.document import MAX_DOCUMENT_BYTES
+from clearing.errors import ClearingError, MalformedDocumentError
+
+
+def read_document(name: str) -> bytes:
+    """The bytes of a file, or of standard input for "-".
+
+    Raises:
+        ClickException: the file can't be read, or is larger than any document.
+    """
+    try:
+        if name == "-":
+            content = sys.stdin.buffer.read(MAX_DOCUMENT_BYTES + 1)
+        else:
+            with Path(name).open("rb") as file:
+                content = file.read(MAX_DOCUMENT_BYTES + 1)
+    except OSError as error:
+        raise click.ClickException(f"{name}: {error.strerror or error}") from None
+    if len(content) > MAX_DOCUMENT_BYTES:
+        raise click.ClickException(
+            f"{name}: is larger than {MAX_DOCUMENT_BYTES} bytes, the most that is read"
+        )
+    return content
+
+
+@contextmanager
+def in_file(name: str) -> Iterator[None]:
+    """Put the file's name before whatever goes wrong with its content, in one line."""
+    try:
+        yield
+    except MalformedDocumentError as error:
+        raise click.ClickException(
+            f"{name}: {error.path}: {error.problem} (in the {error.document})"
+        ) from None
+    except ClearingError as error:
+        raise click.ClickException(f"{name}: {error}") from None

@@ -1,0 +1,146 @@
+"""Pricing JSON lines in constant memory: one result or one error a line, in the order of the input.
+
+Owns the form of a line, the cache of compiled tariffs and the progress shown. Must not know how a price is
+computed.
+"""
+
+import sys
+from collections import OrderedDict
+from collections.abc import Iterator
+from typing import Any, BinaryIO, Final
+
+import msgspec
+from rich.console import Console
+from rich.progress import Progress, TextColumn, TimeElapsedColumn
+
+from clearing.cdr import parse_cdr, recognize_cdr
+from clearing.compare import compare
+from clearing.document import MAX_DOCUMENT_BYTES, decode
+from clearing.embedded import compile_raw, embedded_programs
+from clearing.errors import ClearingError, MalformedDocumentError
+from clearing.ocpi import OcpiVersion
+from clearing.pricing import PricingProgram, price
+from clearing.tariff import recognize_tariff
+
+CACHED_TARIFFS: Final = 256
+CACHED_TARIFF_BYTES: Final = 64 * 2**10  # a longer tariff is compiled anew each time
+MAX_LINE_BYTES: Final = 2 * MAX_DOCUMENT_BYTES
+SHOW_EVERY: Final = 1000
+
+
+class _Line(msgspec.Struct):
+    cdr: msgspec.Raw
+    id: str | int | None = None
+    tariff: msgspec.Raw = msgspec.Raw()
+    time_zone: str | None = None
+    ocpi: OcpiVersion | None = None
+
+
+class _Named(msgspec.Struct):
+    id: str | int | None = None
+
+
+_DECODER: Final = msgspec.json.Decoder(_Line)
+_NAME_DECODER: Final = msgspec.json.Decoder(_Named)
+_ENCODER: Final = msgspec.json.Encoder()
+
+
+class BatchPricer:
+    """Prices lines one by one; keeps the compiled tariffs that were used last."""
+
+    __slots__ = ("_programs", "_time_zone", "_version")
+
+    def __init__(self, *, time_zone: str | None, version: OcpiVersion | None) -> None:
+        self._time_zone = time_zone
+        self._version = version
+        self._programs: OrderedDict[tuple[bytes, str], PricingProgram] = OrderedDict()
+
+    def run(self, reader: BinaryIO, writer: BinaryIO) -> tuple[int, int]:
+        """Price every line; returns how many there were and how many were refused."""
+        count = refused = 0
+        for count, result in enumerate(_shown(map(self.price_line, read_lines(reader))), start=1):  # noqa: B007
+            refused += "error" in result
+            writer.write(_ENCODER.encode(result))
+            writer.write(b"\n")
+        writer.flush()
+        return count, refused
+
+    def price_line(self, line: bytes | None) -> dict[str, Any]:
+        """The result of one line, or its error; None stands for a line beyond the bound."""
+        if line is None:
+            return _error(None, MalformedDocumentError(document="line", path="$", problem="is too long"))
+        try:
+            asked = decode(_DECODER, line, document="line")
+        except ClearingError as error:
+            return _error(_name(line), error)
+        try:
+            return {"id": asked.id} | self._price(asked)
+        except ClearingError as error:
+            return _error(asked.id, error)
+
+    def _price(self, asked: _Line) -> dict[str, Any]:
+        raw = bytes(asked.cdr)
+        version = asked.ocpi or self._version
+        zone = asked.time_zone or self._time_zone
+        cdr = parse_cdr(raw, version=version or recognize_cdr(raw))
+        content = bytes(asked.tariff)
+        if content in {b"", b"null"}:
+            embedded = embedded_programs(cdr, compiler=self._compile)
+            priced = price(embedded.main, cdr, time_zone=zone, others=embedded.others)
+        else:
+            program = self._compile(content, version or recognize_tariff(content))
+            priced = price(program, cdr, time_zone=zone)
+        return priced.to_dict() | {"cpo_total": compare(priced, cdr).to_dict()}
+
+    def _compile(self, raw: bytes, version: OcpiVersion) -> PricingProgram:
+        key = (raw, version.value)
+        program = self._programs.get(key)
+        if program is not None:
+            self._programs.move_to_end(key)
+            return program
+        program = compile_raw(raw, version)
+        if len(raw) <= CACHED_TARIFF_BYTES:
+            self._programs[key] = program
+            if len(self._programs) > CACHED_TARIFFS:
+                self._programs.popitem(last=False)
+        return program
+
+
+def read_lines(reader: BinaryIO) -> Iterator[bytes | None]:
+    """Lines without their end; None for one beyond MAX_LINE_BYTES, which is skipped without being kept."""
+    while line := reader.readline(MAX_LINE_BYTES + 1):
+        if len(line) <= MAX_LINE_BYTES or line.endswith(b"\n"):
+            yield line.rstrip(b"\r\n")
+            continue
+        while (rest := reader.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
+            pass
+        yield None
+
+
+def _name(line: bytes) -> str | int | None:
+    """The id of a line that is otherwise wrong, if it has one."""
+    try:
+        return decode(_NAME_DECODER, line, document="line").id
+    except ClearingError:
+        return None
+
+
+def _error(name: str | int | None, error: ClearingError) -> dict[str, Any]:
+    detail = {"type": type(error).__name__, "message": str(error)}
+    if isinstance(error, MalformedDocumentError):
+        detail |= {"document": error.document, "path": error.path, "problem": error.problem}
+    return {"id": name, "error": detail}
+
+
+def _shown(results: Iterator[dict[str, Any]]) -> Iterator[dict[str, Any]]:
+    """Pass the results through; count them on standard error where a person watches."""
+    if not sys.stderr.isatty():
+        yield from results
+        return
+    columns = (TextColumn("{task.completed:,} lines"), TimeElapsedColumn())
+    with Progress(*columns, console=Console(stderr=True), transient=True) as progress:
+        task = progress.add_task("", total=None)
+        for place, result in enumerate(results, start=1):
+            if place % SHOW_EVERY == 0:
+                progress.update(task, completed=place)
+            yield result

@@ -1,0 +1,139 @@
+"""`networkcore tariff`: checks tariffs, shows their prices in words, quotes a session.
+
+Owns the arguments and the form of the output. Must not know how a tariff is read or priced.
+"""
+
+import json
+from datetime import UTC, datetime
+from decimal import Decimal, InvalidOperation
+
+import click
+
+from clearing.explain import display_prices, receipt
+from clearing.notes import Severity
+from clearing.ocpi import OcpiVersion
+from clearing.pricing import compile_tariff
+from clearing.quote import QuoteRequest
+from clearing.quote import quote as quote_session
+from clearing.tariff import Tariff, parse_tariff, recognize_tariff
+from clearing.tariff_lint import lint as lint_tariff
+from gateway.commands.documents import in_file, read_document
+
+_STATUS_FOUND = 1
+_VERSION = click.Choice([version.value for version in OcpiVersion])
+
+
+@click.group(name="tariff")
+def command() -> None:
+    """Read public tariffs: what they charge and when, and what is wrong in them."""
+
+
+@command.command(name="lint")
+@click.argument("files", nargs=-1, required=True, metavar="FILE...")
+@click.option("--power", metavar="KW", help="Power of the charge points it is used at, for the AFIR rules.")
+@click.option("--ocpi", type=_VERSION, help="OCPI version; recognized if not given.")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a file.")
+def lint(*, files: tuple[str, ...], power: str | None, ocpi: str | None, as_json: bool) -> int:
+    """Check tariffs: elements never reached, gaps, odd prices, missing tax, AFIR. Exit 1 on a warning."""
+    power_kw = None if power is None else _number(power, "--power")
+    worst = 0
+    for name in files:
+        findings = lint_tariff(_read(name, ocpi), power_kw=power_kw)
+        if any(finding.severity is not Severity.INFO for finding in findings):
+            worst = _STATUS_FOUND
+        if as_json:
+            answer = {"file": name, "findings": [finding.to_dict() for finding in findings]}
+            click.echo(json.dumps(answer, ensure_ascii=False))
+            continue
+        for finding in findings:
+            click.echo(f"{name}: {finding.path}: {finding.severity} {finding.code}: {finding.text}")
+        if not findings:
+            click.echo(f"{name}: nothing to say")
+    return worst
+
+
+@command.command(name="show")
+@click.argument("file", metavar="FILE")
+@click.option("--locale", default="en", show_default=True, help="en, de, fr, it, or one such as de-CH.")
+@click.option("--ocpi", type=_VERSION, help="OCPI version; recognized if not given.")
+def show(*, file: str, locale: str, ocpi: str | None) -> None:
+    """Show the price components in the order that AFIR art. 5 asks for: per kWh first."""
+    for text in display_prices(_read(file, ocpi), locale=locale):
+        click.echo(text)
+
+
+@command.command(name="quote")
+@click.argument("file", metavar="FILE")
+@click.option("--energy", required=True, metavar="KWH", help="Energy expected.")
+@click.option("--minutes", required=True, type=click.IntRange(1, 44_640), help="Charging time.")
+@click.option("--parking", default=0, type=click.IntRange(0, 44_640), help="Minutes parked after charging.")
+@click.option("--start", metavar="TIME", help="ISO 8601 with an offset or Z; now if not given.")
+@click.option("--time-zone", default="UTC", show_default=True, help="IANA time zone of the location.")
+@click.option("--power", metavar="KW", help="The most that the connector gives.")
+@click.option("--locale", default="en", show_default=True, help="Language of the lines.")
+@click.option("--json", "as_json", is_flag=True, help="The whole breakdown as JSON.")
+@click.option("--ocpi", type=_VERSION, help="OCPI version; recognized if not given.")
+def quote(
+    *,
+    file: str,
+    energy: str,
+    minutes: int,
+    parking: int,
+    start: str | None,
+    time_zone: str,
+    power: str | None,
+    locale: str,
+    as_json: bool,
+    ocpi: str | None,
+) -> None:
+    """Estimate a session before it starts, and the hold that it needs."""
+    program = compile_tariff(_read(file, ocpi))
+    with in_file(file):
+        request = QuoteRequest(
+            energy_wh=int(_number(energy, "--energy") * 1000),
+            duration_s=minutes * 60,
+            parking_s=parking * 60,
+            start=_start(start),
+            time_zone=time_zone,
+            max_power_w=None if power is None else int(_number(power, "--power") * 1000),
+        )
+        estimate = quote_session(program, request)
+    if as_json:
+        answer = estimate.priced.to_dict() | {"hold_minor": estimate.hold_minor}
+        click.echo(json.dumps(answer, indent=2, ensure_ascii=False))
+        return
+    for text in receipt(estimate.priced, locale=locale):
+        click.echo(text)
+    click.echo(f"Hold: {estimate.hold_minor} minor units of {estimate.currency}")
+
+
+def _read(name: str, ocpi: str | None) -> Tariff:
+    raw = read_document(name)
+    with in_file(name):
+        version = recognize_tariff(raw) if ocpi is None else OcpiVersion(ocpi)
+        return parse_tariff(raw, version=version)
+
+
+def _number(text: str, option: str) -> Decimal:
+    try:
+        value = Decimal(text)
+    except InvalidOperation:
+        value = Decimal(-1)
+    if not (value.is_finite() and 0 <= value < 1_000_000):  # noqa: PLR2004 - a million kW or kWh
+        raise click.UsageError(f"{option}: expected a number of 0 or more, got {text!r}")
+    return value
+
+
+def _start(text: str | None) -> datetime:
+    if text is None:
+        return datetime.now(UTC)
+    try:
+        moment = datetime.fromisoformat(text)
+    except ValueError:
+        moment = datetime.min  # noqa: DTZ901 - refused below
+    if moment.tzinfo is None:
+        raise click.UsageError(f"--start: expected a time such as 2026-11-22T08:00:00Z, got {text!r}")
+    return moment
+
+
+tariff = command
