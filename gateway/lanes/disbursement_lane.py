@@ -14,7 +14,7 @@ from clearing.service import ClearingService
 from gateway import objects
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
-from gateway.ids import format_id, lane_of, new_id
+from gateway.ids import format_id, lane_of
 from gateway.notify import events
 from gateway.notify.events import EventType, NewEvent
 from gateway.payments.psp import Declined, OutcomeUnknown, Psp, TransferOrder, Transferred
@@ -105,9 +105,7 @@ class DisbursementLane:
         outcome = await (self.rail.find(begun) if again else self.rail.pay(begun))
         async with transaction(self.pool) as connection:
             now = self.clock.now()
-            after = await self.clearing.record_outcome(
-                connection, begun.id, outcome, now=now, batch_id=new_id()
-            )
+            after = await self.clearing.record_outcome(connection, begun.id, outcome, now=now)
             told = {
                 rail.DisbursementState.PAID: EventType.DISBURSEMENT_PAID,
                 rail.DisbursementState.FAILED: EventType.DISBURSEMENT_FAILED,

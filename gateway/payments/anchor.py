@@ -10,12 +10,11 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from clearing.explain import display_prices
-from clearing.quote import Quote, QuoteRequest, quote
-
 from clearing.cdr import Cdr, parse_cdr
+from clearing.explain import display_prices
 from clearing.ocpi import OcpiVersion
 from clearing.pricing import PricedSession, PricingProgram, compile_tariff, price
+from clearing.quote import Quote, QuoteRequest, quote
 from clearing.tariff import TariffSnapshot, freeze, parse_tariff
 
 _CACHED_TARIFFS: Final = 2_000

@@ -12,7 +12,8 @@ PaymentError                        a request that can't be carried out; the tex
 ├── VersionConflictError            the object changed since the caller read it
 ├── StateConflictError              the object's state does not allow that
 ├── CdrRefusedError                 the CDR can't be read or does not belong to this session
-└── InvalidOrderError               a field of the order is outside its bounds
+├── InvalidOrderError               a field of the order is outside its bounds
+└── PspUnavailableError             the PSP gave no answer; the same request again is safe
 """
 
 from collections.abc import Mapping, Sequence
@@ -68,6 +69,10 @@ class CdrRefusedError(PaymentError):
 
 class InvalidOrderError(PaymentError):
     """A field of the order is outside its bounds."""
+
+
+class PspUnavailableError(PaymentError):
+    """The PSP gave no answer; the same request again is safe."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

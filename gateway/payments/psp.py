@@ -6,7 +6,7 @@ demand for authentication and a lost answer are outcomes. `OutcomeUnknown` means
 not have taken place; the caller asks again under the same idempotency key and never under a new one.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Protocol
@@ -154,11 +154,12 @@ class PspRecord:
     """What the PSP itself says of one currency, in minor units, for the daily proof."""
 
     currency: str
-    captured_minor: int
-    fee_minor: int
-    transferred_minor: int
-    topped_up_minor: int
-    balance_minor: int
+    captured_minor: int = 0
+    refunded_minor: int = 0
+    fee_minor: int = 0
+    transferred_minor: int = 0
+    topped_up_minor: int = 0
+    other_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -212,6 +213,10 @@ class Psp(Protocol):
 
     async def find_transfer(self, *, end_to_end_id: str) -> Transferred | OutcomeUnknown | None:
         """Look a transfer up by our metadata; None: it never existed."""
+        ...
+
+    async def records(self) -> Sequence[PspRecord] | OutcomeUnknown:
+        """The PSP's own balance movements, summed per currency, since the account was opened."""
         ...
 
     def read_event(self, *, body: bytes, signature: str, tolerance_s: int) -> PspEvent:

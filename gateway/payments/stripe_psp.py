@@ -8,7 +8,8 @@ Every object carries metadata `session` and `authorization` and the transfer gro
 state of this house can be rebuilt from Stripe alone.
 """
 
-from collections.abc import Awaitable, Mapping
+from collections import defaultdict
+from collections.abc import Awaitable, Mapping, Sequence
 from datetime import UTC, datetime
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
@@ -31,6 +32,7 @@ from gateway.payments.psp import (
     IncrementOutcome,
     OutcomeUnknown,
     PspEvent,
+    PspRecord,
     RequiresAction,
     ToppedUp,
     TopUpOrder,
@@ -64,6 +66,16 @@ _RETRYABLE_DECLINES: Final = frozenset(
         "try_again_later",
     }
 )
+
+# Balance transaction types as fields of a PspRecord, with the sign that makes them positive there.
+_RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
+    "charge": ("captured_minor", 1),
+    "payment": ("captured_minor", 1),
+    "refund": ("refunded_minor", -1),
+    "payment_refund": ("refunded_minor", -1),
+    "transfer": ("transferred_minor", -1),
+    "topup": ("topped_up_minor", 1),
+}
 
 _Result = TypeVar("_Result")
 
@@ -281,6 +293,23 @@ class StripePsp:
             if (transfer.to_dict().get("metadata") or {}).get("end_to_end_id") == end_to_end_id:
                 return Transferred(psp_transfer=transfer.id)
         return None
+
+    async def records(self) -> Sequence[PspRecord] | OutcomeUnknown:
+        """Sum every balance transaction (docs.stripe.com/reports/balance-transaction-types)."""
+        sums: dict[str, dict[str, int]] = {}
+        page = await self._ask(self._client.v1.balance_transactions.list_async({"limit": 100}))
+        if isinstance(page, Declined | OutcomeUnknown):
+            return OutcomeUnknown(reason="the PSP's balance transactions did not answer")
+        try:
+            async for transaction in page.auto_paging_iter():
+                currency = transaction.currency.upper()
+                figures = sums.setdefault(currency, defaultdict(int))
+                name, sign = _RECORD_FIELDS.get(transaction.type, ("other_minor", 1))
+                figures[name] += sign * from_stripe_amount(transaction.amount, currency)
+                figures["fee_minor"] += from_stripe_amount(transaction.fee, currency)
+        except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
+            return OutcomeUnknown(reason=type(error).__name__)
+        return [PspRecord(currency=currency, **figures) for currency, figures in sorted(sums.items())]
 
     def read_event(self, *, body: bytes, signature: str, tolerance_s: int) -> PspEvent:
         """Verify `Stripe-Signature` over the raw body, then read what the event is about."""

@@ -17,6 +17,7 @@ from gateway.payments.psp import (
     IncrementOutcome,
     OutcomeUnknown,
     PspEvent,
+    PspRecord,
     RequiresAction,
     ToppedUp,
     TopUpOrder,
@@ -99,6 +100,13 @@ class FakePsp:
         if end_to_end_id in self.transfers:
             return Transferred(psp_transfer=f"tr_{end_to_end_id}")
         return None
+
+    async def records(self) -> list[PspRecord] | OutcomeUnknown:
+        sums: dict[str, int] = {}
+        for payment in self.payments.values():
+            currency = payment.order.currency
+            sums[currency] = sums.get(currency, 0) + payment.captured_minor
+        return [PspRecord(currency=currency, captured_minor=minor) for currency, minor in sums.items()]
 
     def read_event(self, *, body: bytes, signature: str, tolerance_s: int) -> PspEvent:
         if signature != "good":

@@ -1,0 +1,105 @@
+"""Money brought in ahead of captures: partners' funded accounts and the platform's own float at the PSP.
+
+Owns: the order of top-up, balance and booking. Must not know: HTTP, who may ask. A repeat under the
+same id or reference tops up once and books once: the id gives the PSP's idempotency key.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from clearing.service import ClearingService
+from gateway.clock import Clock
+from gateway.database import Pool, transaction
+from gateway.ids import format_id
+from gateway.payments import store
+from gateway.payments.orders import InvalidOrderError, NotFoundError, PspUnavailableError
+from gateway.payments.psp import Declined, OutcomeUnknown, Psp, ToppedUp, TopUpOrder
+from gateway.payments.records import AccountRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Funding:
+    """Top-ups and credit limits."""
+
+    pool: Pool
+    clock: Clock
+    psp: Psp
+    clearing: ClearingService
+
+    async def fund_partner(
+        self, *, funding_id: UUID, party_id: str, currency: str, amount_minor: int, reference: str
+    ) -> AccountRecord:
+        """Top up at the PSP, raise the account, book it. Raises InvalidOrderError, PspUnavailableError."""
+        topup = await self._top_up(funding_id, currency, amount_minor, reference)
+        now = self.clock.now()
+        async with transaction(self.pool) as connection:
+            raised = await store.fund_account(
+                connection,
+                id=funding_id,
+                party_id=party_id,
+                currency=currency,
+                amount_minor=amount_minor,
+                reference=reference,
+                psp_object=topup,
+                now=now,
+            )
+            if raised:
+                await self.clearing.record_partner_funding(
+                    connection,
+                    partner_id=party_id,
+                    currency=currency,
+                    minor=amount_minor,
+                    reference=reference,
+                    now=now,
+                )
+        return await self.get_account(party_id=party_id, currency=currency)
+
+    async def set_credit_limit(
+        self, *, party_id: str, currency: str, credit_limit_minor: int
+    ) -> AccountRecord:
+        """Set how far an account may go below zero; opens the account where there is none."""
+        async with self.pool.acquire() as connection:
+            await store.set_credit_limit(
+                connection, party_id=party_id, currency=currency, credit_limit_minor=credit_limit_minor
+            )
+        return await self.get_account(party_id=party_id, currency=currency)
+
+    async def get_account(self, *, party_id: str, currency: str) -> AccountRecord:
+        """One funded account. Raises NotFoundError."""
+        async with self.pool.acquire() as connection:
+            found = await store.account(connection, party_id=party_id, currency=currency)
+        if found is None:
+            raise NotFoundError(f"{party_id} has no funded account in {currency}")
+        return found
+
+    async def top_up_treasury(
+        self, *, topup_id: UUID, currency: str, amount_minor: int, reference: str
+    ) -> None:
+        """Bring the platform's own money to its PSP balance and book it."""
+        await self._top_up(topup_id, currency, amount_minor, reference)
+        async with transaction(self.pool) as connection:
+            await self.clearing.record_treasury(
+                connection,
+                kind="topup",
+                currency=currency,
+                minor=amount_minor,
+                reference=reference,
+                now=self.clock.now(),
+            )
+
+    async def _top_up(self, identifier: UUID, currency: str, amount_minor: int, reference: str) -> str:
+        outcome = await self.psp.top_up(
+            TopUpOrder(
+                idempotency_key=f"nc_{format_id('fund', identifier)}",
+                amount_minor=amount_minor,
+                currency=currency,
+                reference=reference,
+            )
+        )
+        match outcome:
+            case ToppedUp(psp_topup=topup):
+                return topup
+            case Declined(code=code):
+                raise InvalidOrderError(f"the PSP refused the top-up: {code}")
+            case OutcomeUnknown(reason=reason):
+                raise PspUnavailableError(f"the PSP did not answer ({reason}); ask again with the same key")

@@ -1,0 +1,71 @@
+-- Questions whose answer must be nothing: each row is something that is off.
+
+-- name: capture_above_price
+SELECT c.lane, c.session_id, c.amount_minor, s.price_minor
+FROM gateway.capture AS c
+JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
+WHERE c.state = 'succeeded' AND c.amount_minor + c.receivable_minor <> s.price_minor;
+
+-- name: capture_without_authorization
+SELECT c.lane, c.session_id, a.state
+FROM gateway.capture AS c
+JOIN gateway.payment_authorization AS a ON a.lane = c.lane AND a.id = c.authorization_id
+WHERE (c.state = 'succeeded') <> (a.state = 'captured');
+
+-- name: captured_without_capture
+SELECT a.lane, a.session_id
+FROM gateway.payment_authorization AS a
+LEFT JOIN gateway.capture AS c ON c.lane = a.lane AND c.session_id = a.session_id AND c.state = 'succeeded'
+WHERE a.state = 'captured' AND c.session_id IS NULL;
+
+-- name: capture_forgotten
+-- Captured, neither cleared nor parked, and no errand left to clear it.
+SELECT c.lane, c.session_id
+FROM gateway.capture AS c
+JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
+LEFT JOIN gateway.task AS t ON t.lane = c.lane AND t.session_id = c.session_id AND t.kind = 'clear'
+WHERE c.state = 'succeeded' AND s.state = 'completed' AND t.id IS NULL;
+
+-- name: account_off
+-- A funded account whose figures are not those of its fundings, captures and standing holds.
+SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
+       f.funded - k.captured AS balance_due, h.held AS held_due
+FROM gateway.partner_account AS p
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(amount_minor), 0)::bigint AS funded FROM gateway.partner_funding
+    WHERE party_id = p.party_id AND currency = p.currency
+) AS f
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(c.amount_minor), 0)::bigint AS captured
+    FROM gateway.capture AS c
+    JOIN gateway.payment_authorization AS a ON a.lane = c.lane AND a.id = c.authorization_id
+    WHERE a.account_party_id = p.party_id AND a.currency = p.currency AND c.state = 'succeeded'
+) AS k
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(a.hold_minor), 0)::bigint AS held FROM gateway.payment_authorization AS a
+    WHERE a.account_party_id = p.party_id AND a.currency = p.currency AND a.state = 'authorized'
+) AS h
+WHERE p.balance_minor <> f.funded - k.captured OR p.held_minor <> h.held;
+
+-- name: cleared_totals
+-- Captured and cleared, per currency, as the gateway has it.
+SELECT c.currency, sum(c.amount_minor)::bigint AS minor, count(*) AS sessions
+FROM gateway.capture AS c
+JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
+WHERE c.state = 'succeeded' AND s.state = 'cleared'
+GROUP BY c.currency;
+
+-- name: psp_totals
+-- Captured at the PSP, per currency, as the gateway has it.
+SELECT c.currency, sum(c.amount_minor)::bigint AS minor
+FROM gateway.capture AS c
+JOIN gateway.payment_authorization AS a ON a.lane = c.lane AND a.id = c.authorization_id
+WHERE c.state = 'succeeded' AND a.funding = 'psp'
+GROUP BY c.currency;
+
+-- name: unfinished
+-- Work that is still under way: calls in the air, errands left, what waits for a person.
+SELECT (SELECT count(*) FROM gateway.psp_call WHERE state IN ('intended', 'unknown')) AS open_calls,
+       (SELECT count(*) FROM gateway.task WHERE parked_at IS NULL) AS open_tasks,
+       (SELECT count(*) FROM gateway.task WHERE parked_at IS NOT NULL) AS parked_tasks,
+       (SELECT count(*) FROM gateway.session WHERE state = 'parked') AS parked_sessions;
