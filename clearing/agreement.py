@@ -1,27 +1,30 @@
 """Agreements: who gets which part of a session's net, by which legal model, and who bears which cost.
 
-Owns: the shape of terms, their validation, and reading them from JSON. Must not know: sessions, VAT, the store.
+Owns: the shape of terms, their validation, and reading them from JSON. Must not know: sessions, VAT, the
+store.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from types import MappingProxyType
-from typing import Any, Final
+from typing import Final
 
 from clearing.errors import InvalidAgreementError
 from clearing.money import exponent
 
 BASIS_POINTS: Final = 10_000
 MAX_SHARES: Final = 8
+MAX_MARKUP_BPS: Final = 1000
 
 
 class LegalModel(StrEnum):
     """Who sells to the driver."""
 
-    RESELLER = "reseller"  # CPO sells to the platform, the platform sells to the driver, both in their own name
+    RESELLER = (
+        "reseller"  # CPO sells to the platform, the platform sells to the driver, both in their own name
+    )
     DISCLOSED_AGENT = "disclosed_agent"  # the CPO sells to the driver; the platform's fee is its only revenue
 
 
@@ -54,7 +57,8 @@ class Tier:
 class Share:
     """One role's part: basis points of net + fixed per session + per kWh, then bounded by floor and cap.
 
-    `fixed_minor`, `floor_minor` and `cap_minor` are minor units of the terms' currency; `per_kwh` is major units.
+    `fixed_minor`, `floor_minor` and `cap_minor` are minor units of the terms' currency; `per_kwh` is major
+    units.
     """
 
     role: Role
@@ -66,20 +70,58 @@ class Share:
     tiers: Sequence[Tier] = ()
 
 
+class VatSource(StrEnum):
+    """Which rate splits the driver's gross where the tariff's and the territory's disagree.
+
+    The case is flagged.
+    """
+
+    TERRITORY = "territory"
+    TARIFF = "tariff"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
-    """The money side of an agreement. Shares are deducted in their order; amounts are in `currency`."""
+    """The money side of an agreement. Shares are deducted in their order; fixed amounts are in `currency`.
+
+    A bearer that plays no role in a session is replaced by the platform. `refund_bearer` and `dispute_bearer`
+    None mean that each party gives its own part back. Raises InvalidAgreementError with the field's path.
+    """
 
     legal_model: LegalModel
     currency: str
     shares: Sequence[Share]
     deficit: Deficit = Deficit.CAP
     psp_cost_bearer: Role = Role.PLATFORM
-    refund_bearer: Role | None = None  # None: each party gives its share back
+    refund_bearer: Role | None = None
     dispute_bearer: Role | None = None
-    self_billing: bool = True
-    vat_source: str = "territory"  # which rate splits the gross: the territory's, or the tariff's own
+    vat_source: VatSource = VatSource.TERRITORY
     fx_markup_bps: int = 0
+
+    def __post_init__(self) -> None:
+        exponent(self.currency)
+        if not 0 <= self.fx_markup_bps <= MAX_MARKUP_BPS:
+            raise InvalidAgreementError(
+                "$.terms.fx_markup_bps", f"{self.fx_markup_bps} is not within 0 to {MAX_MARKUP_BPS}"
+            )
+        if len(self.shares) > MAX_SHARES:
+            raise InvalidAgreementError(
+                "$.terms.shares", f"{len(self.shares)} shares; at most {MAX_SHARES} can be kept apart"
+            )
+        seen: set[Role] = set()
+        for place, share in enumerate(self.shares):
+            path = f"$.terms.shares[{place}]"
+            _check_share(share, path)
+            if share.role in seen:
+                raise InvalidAgreementError(
+                    f"{path}.role", f"{share.role} has two shares; add them up in one"
+                )
+            seen.add(share.role)
+        if total_basis_points(self.shares) > BASIS_POINTS:
+            raise InvalidAgreementError(
+                "$.terms.shares",
+                f"{total_basis_points(self.shares)} basis points are more than the whole of 10000",
+            )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,6 +129,7 @@ class Agreement:
     """A version of an agreement: valid from `valid_from` to before `valid_until` (both aware, at the sale).
 
     `demand_partner_id` None stands for every demand partner without an agreement of its own with this CPO.
+    Raises InvalidAgreementError with the field's path.
     """
 
     id: str
@@ -96,13 +139,76 @@ class Agreement:
     valid_from: datetime
     valid_until: datetime | None = None
     terms: Terms
-    extra: Mapping[str, Any] = field(default_factory=lambda: MappingProxyType({}))
 
     def __post_init__(self) -> None:
+        if not self.id:
+            raise InvalidAgreementError("$.id", "is empty")
         if self.version < 1:
             raise InvalidAgreementError("$.version", f"{self.version} is not 1 or more")
-        if self.valid_from.tzinfo is None or (self.valid_until is not None and self.valid_until.tzinfo is None):
-            raise InvalidAgreementError("$.valid_from", "needs a time zone, for example 2026-01-01T00:00:00+01:00")
+        for name, value in (("valid_from", self.valid_from), ("valid_until", self.valid_until)):
+            if value is not None and value.tzinfo is None:
+                raise InvalidAgreementError(
+                    f"$.{name}", "needs a time zone, for example 2026-01-01T00:00:00+01:00"
+                )
         if self.valid_until is not None and self.valid_until <= self.valid_from:
             raise InvalidAgreementError("$.valid_until", "is not after valid_from")
-        exponent(self.terms.currency)
+
+    def covers(self, at: datetime) -> bool:
+        """Whether it is in force for a sale at `at`."""
+        return self.valid_from <= at and (self.valid_until is None or at < self.valid_until)
+
+
+def choose(agreements: Sequence[Agreement], *, demand_partner_id: str, at: datetime) -> Agreement | None:
+    """The agreement of one CPO that binds a sale.
+
+    The partner's own before the general one, then the latest version.
+
+    Of two agreements with different ids the one that began later binds.
+    """
+    in_force = [
+        agreement
+        for agreement in agreements
+        if agreement.covers(at) and agreement.demand_partner_id in (demand_partner_id, None)
+    ]
+    if not in_force:
+        return None
+    return max(
+        in_force,
+        key=lambda agreement: (
+            agreement.demand_partner_id is not None, agreement.valid_from, agreement.version, agreement.id,
+        ),
+    )  # fmt: skip
+
+
+def total_basis_points(shares: Sequence[Share]) -> int:
+    """The most that percentages can take of one session, every tier at its highest."""
+    return sum(max([share.basis_points, *(tier.basis_points for tier in share.tiers)]) for share in shares)
+
+
+def _check_share(share: Share, path: str) -> None:
+    if share.role is Role.CPO:
+        raise InvalidAgreementError(
+            f"{path}.role", "the CPO gets what the other shares leave; it has no share of its own"
+        )
+    for name, points in (
+        ("basis_points", share.basis_points),
+        *((f"tiers[{place}]", tier.basis_points) for place, tier in enumerate(share.tiers)),
+    ):
+        if not 0 <= points <= BASIS_POINTS:
+            raise InvalidAgreementError(f"{path}.{name}", f"{points} is not within 0 to {BASIS_POINTS}")
+    for name, minor in (
+        ("fixed_minor", share.fixed_minor),
+        ("floor_minor", share.floor_minor),
+        ("cap_minor", share.cap_minor),
+    ):
+        if minor is not None and minor < 0:
+            raise InvalidAgreementError(f"{path}.{name}", f"{minor} is negative")
+    if not share.per_kwh.is_finite() or share.per_kwh < 0:
+        raise InvalidAgreementError(f"{path}.per_kwh", f"{share.per_kwh} is not a price of 0 or more")
+    if share.floor_minor is not None and share.cap_minor is not None and share.floor_minor > share.cap_minor:
+        raise InvalidAgreementError(
+            f"{path}.floor_minor", f"the floor {share.floor_minor} is above the cap {share.cap_minor}"
+        )
+    starts = [tier.from_sessions for tier in share.tiers]
+    if starts != sorted(set(starts)) or any(start < 1 for start in starts):
+        raise InvalidAgreementError(f"{path}.tiers", "from_sessions must rise from tier to tier, from 1 on")

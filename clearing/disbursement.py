@@ -1,6 +1,7 @@
 """Paying out: the states of a disbursement, the outcomes of a rail, and the netting of what is due.
 
-Owns: which step may follow which, what is netted, when nothing is paid and why. Must not know: the rail, the store.
+Owns: which step may follow which, what is netted, when nothing is paid and why. Must not know: the rail, the
+store.
 """
 
 from collections.abc import Sequence
@@ -87,7 +88,10 @@ RailOutcome = Paid | Rejected | OutcomeUnknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Disbursement:
-    """One payment to one party: `amount_minor` > 0 of `currency` to `destination`, known to the rail by `end_to_end_id`."""
+    """One payment to one party.
+
+    `amount_minor` > 0 of `currency` to `destination`, known to the rail by `end_to_end_id`.
+    """
 
     id: UUID
     party_id: str
@@ -105,7 +109,10 @@ class Disbursement:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueSum:
-    """What is due to one party in one currency on its local day `period`: the signed sum of `count` open payables."""
+    """What is due to one party in one currency on its local day `period`.
+
+    The signed sum of `count` open payables.
+    """
 
     party_id: str
     currency: str
@@ -124,7 +131,10 @@ class HoldReason(StrEnum):
 
 
 def hold_reason(due: DueSum, party: Party) -> HoldReason | None:
-    """Why `due` waits, or None if it is to be paid: debts first, then holds, then the party's minimum payout."""
+    """Why `due` waits, or None if it is to be paid.
+
+    Debts first, then holds, then the party's minimum payout.
+    """
     if due.amount_minor <= 0:
         return HoldReason.DEBT
     if party.payout_hold is not None:
@@ -147,5 +157,8 @@ def net(amounts: Sequence[tuple[int, str]]) -> tuple[int, str]:
 
 
 def end_to_end_id(disbursement_id: UUID) -> str:
-    """The id that travels with the money to the party's bank line: 32 hex digits after `NC` (ISO 20022 Max35Text)."""
+    """The id that travels with the money to the party's bank line.
+
+    32 hex digits after `NC` (ISO 20022 Max35Text).
+    """
     return f"NC{disbursement_id.hex}"

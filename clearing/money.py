@@ -6,13 +6,20 @@ Must not know: who pays, what is bought, where a rate comes from. No float enter
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
+from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from typing import Final
 
-from clearing.errors import CurrencyMismatchError, InvalidAmountError, UnknownCurrencyError
+from typing_extensions import override
 
-# ISO 4217 minor-unit exponents of the active currencies, with the leva that euro conversion ended on 2025-12-31.
+from clearing.errors import (
+    CurrencyMismatchError,
+    InvalidAmountError,
+    InvariantViolation,
+    UnknownCurrencyError,
+)
+
+# ISO 4217 minor-unit exponents of the active currencies, and of the leva, which ended on 2025-12-31.
 EXPONENTS: Final[dict[str, int]] = {
     "AED": 2, "AFN": 2, "ALL": 2, "AMD": 2, "ANG": 2, "AOA": 2, "ARS": 2, "AUD": 2, "AWG": 2, "AZN": 2,
     "BAM": 2, "BBD": 2, "BDT": 2, "BGN": 2, "BHD": 3, "BIF": 0, "BMD": 2, "BND": 2, "BOB": 2, "BRL": 2,
@@ -85,6 +92,7 @@ class Money:
     def __neg__(self) -> "Money":
         return Money(minor=-self.minor, currency=self.currency)
 
+    @override
     def __str__(self) -> str:
         return f"{self.decimal()} {self.currency}"
 
@@ -138,6 +146,33 @@ def allocate(total_minor: int, weights: Sequence[int]) -> tuple[int, ...]:
     by_remainder = sorted(range(len(weights)), key=lambda place: (-shares[place][1], place))
     lifted = set(by_remainder[:left])
     return tuple(sign * (quotient + (place in lifted)) for place, (quotient, _) in enumerate(shares))
+
+
+def distribute(total_minor: int, exact: Sequence[Decimal]) -> tuple[int, ...]:
+    """Round exact parts that sum to a whole so that the rounded parts do too (largest remainder).
+
+    Each part is floored; the units then missing go to the largest remainders, ties to the earlier part, so
+    every part is within one unit of its exact value. Raises InvariantViolation when the exact parts don't sum
+    to `total_minor`.
+    """
+    floors = [int(value.to_integral_value(rounding=ROUND_FLOOR)) for value in exact]
+    missing = total_minor - sum(floors)
+    if missing == 0:
+        return tuple(floors)
+    if not 0 < missing < len(exact):
+        raise InvariantViolation(f"exact parts {list(exact)} don't sum to {total_minor}")
+    shortfall = [EXACT.subtract(Decimal(floor), value) for floor, value in zip(floors, exact, strict=True)]
+    for place in sorted(range(len(exact)), key=lambda place: (shortfall[place], place))[:missing]:
+        floors[place] += 1
+    return tuple(floors)
+
+
+def vat_on(net_minor: int, rate_percent: Decimal) -> int:
+    """VAT added to a net amount, half away from zero (Directive 2006/112/EC art. 78; Swiss MWSTG art. 24)."""
+    if rate_percent < 0:
+        raise InvalidAmountError(f"a VAT rate of {rate_percent} % is negative")
+    exact = EXACT.multiply(Decimal(net_minor), rate_percent).scaleb(-2, context=EXACT)
+    return round_units(exact, rounding=Rounding.HALF_AWAY)
 
 
 def net_and_vat(gross_minor: int, rate_percent: Decimal) -> tuple[int, int]:

@@ -45,7 +45,9 @@ class VatEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
-    """A party as registered. `territory` is the tax territory of its seat; `cut_off_minute` counts from local midnight.
+    """A party as registered.
+
+    `territory` is the tax territory of its seat; `cut_off_minute` counts from local midnight.
 
     Raises InvalidPartyError when a field is missing or contradicts another, naming it.
     """
@@ -75,9 +77,13 @@ class Party:
         if not self.name.strip():
             raise InvalidPartyError(self.id, "name: is empty")
         if not _COUNTRY.fullmatch(self.country):
-            raise InvalidPartyError(self.id, f"country: {self.country!r} is not an ISO 3166-1 code such as NL")
+            raise InvalidPartyError(
+                self.id, f"country: {self.country!r} is not an ISO 3166-1 code such as NL"
+            )
         if not 0 <= self.terms_days <= MAX_TERMS_DAYS:
-            raise InvalidPartyError(self.id, f"terms_days: {self.terms_days} is not within 0 to {MAX_TERMS_DAYS}")
+            raise InvalidPartyError(
+                self.id, f"terms_days: {self.terms_days} is not within 0 to {MAX_TERMS_DAYS}"
+            )
         if not 1 <= self.cut_off_minute <= END_OF_DAY_MINUTE:
             raise InvalidPartyError(self.id, f"cut_off_minute: {self.cut_off_minute} is not within 1 to 1440")
         if self.minimum_payout_minor < 0:

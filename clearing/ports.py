@@ -17,7 +17,10 @@ class DisbursementRail(Protocol):
     """Moves money to a party. Implemented by the gateway over the PSP; a fake in tests."""
 
     async def pay(self, disbursement: Disbursement) -> RailOutcome:
-        """Pay once, keyed by `end_to_end_id`: asked twice, it must answer the same and pay once. Never raises on refusal."""
+        """Pay once, keyed by `end_to_end_id`: asked twice, it must answer the same and pay once.
+
+        Never raises on refusal.
+        """
         ...
 
     async def find(self, disbursement: Disbursement) -> RailOutcome:

@@ -14,7 +14,10 @@ from clearing.disbursement import HoldReason
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwedShare:
-    """What one session owes one party: signed minor units of the party's settlement currency, due on a bank day."""
+    """What one session owes one party.
+
+    Signed minor units of the party's settlement currency, due on a bank day.
+    """
 
     party_id: str
     role: str
@@ -25,7 +28,11 @@ class OwedShare:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClearedSession:
-    """A session in the journal. `vat_minor` is the driver's VAT within `gross_minor`; flags are stable codes."""
+    """A session in the journal.
+
+    `vat_minor` is the driver's VAT within `gross_minor`, of territory `vat_of`, owed to the tax office by
+    `vat_collected_by`; flags are stable codes.
+    """
 
     session_id: UUID
     cpo_id: str
@@ -33,6 +40,8 @@ class ClearedSession:
     gross_minor: int
     net_minor: int
     vat_minor: int
+    vat_of: str
+    vat_collected_by: str
     platform_fee_minor: int
     currency: str
     shares: Sequence[OwedShare]
@@ -76,7 +85,10 @@ class Balance:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CalendarDay:
-    """What a party is to get on a day: `planned_minor` is to be paid then, unless `hold` says why it waits."""
+    """What a party is to get on a day.
+
+    `planned_minor` is to be paid then, unless `hold` says why it waits.
+    """
 
     party_id: str
     due_date: date
@@ -89,7 +101,10 @@ class CalendarDay:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class FxTotal:
-    """What went through one position account: sold of the captured currency, bought of the settlement currency."""
+    """What went through one position account.
+
+    Sold of the captured currency, bought of the settlement currency.
+    """
 
     base: str
     quote: str
@@ -117,7 +132,8 @@ class Summary:
 class ProofLine:
     """The proof of one currency, in minor units: `difference_minor` must be 0.
 
-    captured + fx_bought + input_vat = vat + platform + paid + open + fx_sold (refunds and reversals are within each).
+    captured + fx_bought + input_vat = vat + platform + paid + open + fx_sold (refunds and reversals are
+    within each).
     """
 
     currency: str
@@ -144,11 +160,15 @@ class Finding:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuditReport:
-    """The proof recomputed from the stored rows. `ok` only if there is no finding and every difference is 0."""
+    """The proof recomputed from the stored rows.
+
+    `ok` only if there is no finding and every difference is 0.
+    """
 
     proof: Sequence[ProofLine]
     findings: Sequence[Finding]
     checks: Mapping[str, int]
+    batches: int
     audited_at: datetime
 
     @property

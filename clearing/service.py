@@ -1,92 +1,286 @@
-"""The service of clearing: batches in, journal out; parties, agreements, payouts and questions about the books.
+"""The service of clearing: batches in, journal out.
 
-Owns: the order of steps inside one transaction, which the caller opens. Must not know: HTTP, the PSP, who calls.
-Every method takes the connection: no method commits, and none but the rail's caller talks to the outside.
+Parties, agreements, payouts and questions about the books.
+
+Owns: the order of steps inside one transaction, which the caller opens. Must not know: HTTP, the PSP, who
+calls. Every method takes the connection; none commits, and none talks to the outside.
 """
 
+import secrets
 from collections.abc import Sequence
-from datetime import date, datetime
-from uuid import UUID
+from datetime import datetime
+from typing import Final
+from uuid import UUID, uuid5
 
-import asyncpg
-
+from clearing import audit as proof
+from clearing import payouts, reference
 from clearing.agreement import Agreement
+from clearing.batch import BatchWorker, Books, cleared
+from clearing.connection import Connection
 from clearing.disbursement import Disbursement, RailOutcome
-from clearing.fx import ReferenceRate
+from clearing.errors import InvalidAmountError
+from clearing.fx import RateTable, ReferenceRate
+from clearing.ledger import PSP_RECEIVABLE, TREASURY_FLOAT, EntryKind, JournalEntry, Transfer, funds_account
 from clearing.party import Party
+from clearing.ports import Repricer
+from clearing.reprice import TariffRepricer
 from clearing.results import AuditReport, Balance, CalendarDay, ClearingBatch, Summary
-from clearing.session import CapturedSession
+from clearing.session import CapturedSession, lane_of
+from clearing.settlement import References
+from clearing.store import books, journal, references
+from clearing.store import payouts as payout_store
+
+_NAMESPACE: Final = UUID("0f7a7d0e-9a5e-5a0c-8f63-3f3f3a0d8c55")
+_BLINDING_KEY_BYTES: Final = 32
 
 
 class ClearingService:
-    """What the gateway calls. Stateless but for bounded caches of parsed tariffs; one instance serves all workers."""
+    """What the gateway calls.
 
-    async def load_reference_data(self, connection: asyncpg.Connection, *, now: datetime) -> int:
-        """Load the bundled ECB reference rates into `fx_rate` (repeatable; returns rows added)."""
-        raise NotImplementedError
+    Stateless but for bounded caches; one instance serves all workers of a process.
+    """
 
-    async def import_rates(self, connection: asyncpg.Connection, rates: Sequence[ReferenceRate], *, now: datetime) -> int:
-        """Add published rates; a published rate is a fact and is never overwritten."""
-        raise NotImplementedError
+    def __init__(self, *, repricer: Repricer | None = None) -> None:
+        """`repricer` is a test's seam; by default sessions are priced from their stored tariff and CDR."""
+        self._repricer = repricer or TariffRepricer()
+        self._worker: BatchWorker | None = None
+        self._epochs: dict[str, UUID] = {}
+        self._rates = RateTable(())
 
-    async def register_party(self, connection: asyncpg.Connection, party: Party, *, now: datetime) -> None:
-        """Add a party or renew its data (id, kind and settlement currency's history stay)."""
-        raise NotImplementedError
+    # Reference data
 
-    async def put_agreement(self, connection: asyncpg.Connection, agreement: Agreement, *, now: datetime) -> None:
-        """Store a new version. The same version again is a no-op if equal, StateConflictError if not."""
-        raise NotImplementedError
+    async def load_reference_data(self, connection: Connection, *, now: datetime) -> int:
+        """Load the bundled ECB reference rates into `fx_rate`; repeatable. Returns how many rows were new."""
+        return await references.add_rates(connection, reference.ecb_reference_rates(), now=now)
+
+    async def import_rates(
+        self, connection: Connection, rates: Sequence[ReferenceRate], *, now: datetime
+    ) -> int:
+        """Add published rates; one that is known is a fact and stays. Returns how many were new."""
+        return await references.add_rates(connection, rates, now=now)
+
+    async def register_party(self, connection: Connection, party: Party, *, now: datetime) -> None:
+        """Add a party or renew its data. Raises InvalidPartyError when its id is known as another kind."""
+        reference.vat_rates().territory(party.territory)
+        await references.put_party(connection, party, now=now)
+
+    async def party(self, connection: Connection, party_id: str) -> Party | None:
+        """A registered party with its VAT evidence."""
+        return (await self._books(connection)).parties.get(party_id)
+
+    async def put_agreement(self, connection: Connection, agreement: Agreement, *, now: datetime) -> None:
+        """Store a new version.
+
+        The same again is a no-op; other terms under its number a StateConflictError.
+        """
+        await references.put_agreement(connection, agreement, now=now)
+
+    # The lane
 
     async def clear_batch(
-        self, connection: asyncpg.Connection, sessions: Sequence[CapturedSession], *, now: datetime, batch_id: UUID, chain: int = 0
+        self,
+        connection: Connection,
+        sessions: Sequence[CapturedSession],
+        *,
+        now: datetime,
+        batch_id: UUID,
+        chain: int = 0,
     ) -> ClearingBatch:
-        """Clear captured sessions in the caller's transaction; poison is parked, a repeat posts nothing."""
-        raise NotImplementedError
+        """Clear captured sessions in the caller's transaction.
+
+        Each is priced again from its stored originals and proved; poison is parked with its reason and the
+        batch goes on; a session that is in the journal already posts nothing. Writers side by side use a
+        `chain` each.
+        Raises ClosedPeriodError when `now` lies in a closed period.
+        """
+        await journal.hold_open(connection, now=now)
+        unique = {session.session_id: session for session in sessions}
+        ordered = sorted(unique.values(), key=lambda session: (session.lane, session.session_id))
+        done = await journal.known(
+            connection, [(session.lane, session.session_id, EntryKind.CAPTURE, "") for session in ordered]
+        )
+        known = {subject for subject, _, _ in done}
+        worker = await self._batch_worker(connection)
+        worked = worker.work([session for session in ordered if session.session_id not in known], counts={})
+        await journal.put_rulings(
+            connection, {name: text for plan in worked.plans.values() for name, text in plan.rulings.items()}
+        )
+        posted = await journal.post(connection, worked.entries, seal=_seal(batch_id, chain, now))
+        fresh = {subject for subject, _, _ in posted.keys}
+        await journal.park(
+            connection,
+            [
+                (session.lane, session.session_id, parked.reason, parked.detail)
+                for session, parked in worked.parked
+            ],
+            now=now,
+        )
+        await journal.resolve_parked(
+            connection, [(lane_of(subject), subject) for subject in sorted(fresh)], now=now
+        )
+        return ClearingBatch(
+            batch_id=batch_id,
+            cleared=[
+                cleared(entry, worked.plans[entry.subject_id])
+                for entry in worked.entries
+                if entry.subject_id in fresh
+            ],
+            parked=[parked for _, parked in worked.parked],
+            already=sorted(known | {entry.subject_id for entry in worked.entries} - fresh),
+            hash=posted.hash,
+        )
+
+    # Treasury
 
     async def record_treasury(
-        self, connection: asyncpg.Connection, *, kind: str, currency: str, minor: int, reference: str, now: datetime
+        self, connection: Connection, *, kind: str, currency: str, minor: int, reference: str, now: datetime
     ) -> bool:
-        """Book a top-up of the platform's balance at the PSP (`kind="topup"`); False if that reference is booked."""
-        raise NotImplementedError
+        """Book a top-up of the platform's balance at the PSP (`kind` "topup").
+
+        False if `reference` is booked already.
+        """
+        if kind != EntryKind.TOPUP:
+            raise InvalidAmountError(f"{kind!r} is not a treasury movement; expected 'topup'")
+        transfer = Transfer(PSP_RECEIVABLE, TREASURY_FLOAT, minor, currency)
+        return await self._record(connection, EntryKind.TOPUP, transfer, reference=reference, now=now)
 
     async def record_partner_funding(
-        self, connection: asyncpg.Connection, *, partner_id: str, currency: str, minor: int, reference: str, now: datetime
+        self,
+        connection: Connection,
+        *,
+        partner_id: str,
+        currency: str,
+        minor: int,
+        reference: str,
+        now: datetime,
     ) -> bool:
-        """Book money that a partner put on its funded account; False if that reference is booked."""
-        raise NotImplementedError
+        """Book money that a partner put on its funded account; False if `reference` is booked already."""
+        transfer = Transfer(PSP_RECEIVABLE, funds_account(partner_id), minor, currency)
+        return await self._record(
+            connection, EntryKind.PARTNER_FUNDING, transfer, reference=reference, now=now
+        )
 
-    async def plan_disbursements(self, connection: asyncpg.Connection, *, now: datetime) -> Sequence[Disbursement]:
+    async def _record(
+        self, connection: Connection, kind: EntryKind, transfer: Transfer, *, reference: str, now: datetime
+    ) -> bool:
+        if transfer.amount_minor <= 0:
+            raise InvalidAmountError(
+                f"{kind} of {transfer.amount_minor} {transfer.currency}: expected more than 0"
+            )
+        subject = uuid5(_NAMESPACE, f"{kind}/{reference}")
+        entry = JournalEntry(
+            lane=lane_of(subject),
+            subject_id=subject,
+            kind=kind,
+            reference=reference,
+            currency=transfer.currency,
+            gross_minor=transfer.amount_minor,
+            transfers=(transfer,),
+        )
+        return await self._post_one(connection, entry, now=now)
+
+    async def _post_one(self, connection: Connection, entry: JournalEntry, *, now: datetime) -> bool:
+        await journal.hold_open(connection, now=now)
+        batch_id = uuid5(entry.subject_id, f"{entry.kind}/{entry.reference}")
+        posted = await journal.post(connection, [entry], seal=_seal(batch_id, 0, now))
+        return posted.hash is not None
+
+    # Paying out
+
+    async def plan_disbursements(self, connection: Connection, *, now: datetime) -> Sequence[Disbursement]:
         """Net what is due per party and currency on the party's local day and plan one payment each."""
-        raise NotImplementedError
+        return await payouts.plan(connection, parties=(await self._books(connection)).parties, now=now)
 
-    async def disbursements_to_execute(self, connection: asyncpg.Connection, *, now: datetime, limit: int = 100) -> Sequence[Disbursement]:
-        """Planned payments, and those whose outcome is unknown and whose next question is due."""
-        raise NotImplementedError
+    async def disbursements_to_execute(
+        self, connection: Connection, *, now: datetime, limit: int = 100
+    ) -> Sequence[Disbursement]:
+        """Planned payments, and requested ones whose answer is missing and whose next question is due."""
+        return await payout_store.to_execute(connection, now=now, limit=limit)
 
-    async def begin_disbursement(self, connection: asyncpg.Connection, disbursement_id: UUID, *, now: datetime) -> Disbursement | None:
-        """Commit the intent before the rail is called; None if another worker holds or has ended it."""
-        raise NotImplementedError
+    async def begin_disbursement(
+        self, connection: Connection, disbursement_id: UUID, *, now: datetime
+    ) -> Disbursement | None:
+        """The intent, committed before the rail is called; None if it is another worker's turn or it is over.
+
+        With `attempts` above 1 an earlier call may have taken effect: the rail is asked under the same
+        end_to_end_id.
+        """
+        return await payouts.begin(connection, disbursement_id, now=now)
 
     async def record_outcome(
-        self, connection: asyncpg.Connection, disbursement_id: UUID, outcome: RailOutcome, *, now: datetime, batch_id: UUID
+        self, connection: Connection, disbursement_id: UUID, outcome: RailOutcome, *, now: datetime
     ) -> Disbursement:
-        """Commit the rail's answer: paid is journaled, rejected opens the payables again, unknown is asked later."""
-        raise NotImplementedError
+        """The rail's answer.
+
+        Paid is journaled, rejected opens the payables again, unknown is asked for later.
+
+        Raises StateConflictError when the payment does not wait for an answer.
+        """
+        disbursement, paid = await payouts.answer(connection, disbursement_id, outcome, now=now)
+        if paid:
+            party = (await self._books(connection)).parties[disbursement.party_id]
+            await self._post_one(connection, payouts.payment_entry(disbursement, party), now=now)
+        return disbursement
+
+    async def disbursements_of(
+        self, connection: Connection, party_id: str, *, limit: int = 100
+    ) -> Sequence[Disbursement]:
+        """A party's payments, the latest first."""
+        return await payout_store.of_party(connection, party_id, limit=limit)
 
     async def forecast(
-        self, connection: asyncpg.Connection, *, now: datetime, days: int = 14, party_id: str | None = None
+        self, connection: Connection, *, now: datetime, days: int = 14, party_id: str | None = None
     ) -> Sequence[CalendarDay]:
-        """The disbursement calendar: amounts by party and due date, from overdue to `days` ahead."""
-        raise NotImplementedError
+        """The disbursement calendar: unpaid amounts by party and due date, from overdue to `days` ahead."""
+        parties = (await self._books(connection)).parties
+        return await payouts.forecast(connection, parties=parties, now=now, days=days, party_id=party_id)
 
-    async def balances(self, connection: asyncpg.Connection, *, at: datetime | None = None, prefix: str = "") -> Sequence[Balance]:
-        """Every account's balance at an instant (default: now), optionally of the accounts below a path."""
-        raise NotImplementedError
+    # Questions
 
-    async def summary(self, connection: asyncpg.Connection, *, since: date | None = None) -> Summary:
+    async def balances(
+        self, connection: Connection, *, at: datetime | None = None, prefix: str = ""
+    ) -> Sequence[Balance]:
+        """Every account's balance at an instant (default.
+
+        All that is booked), optionally only below a path.
+        """
+        return await books.balances(connection, at=at, prefix=prefix)
+
+    async def summary(self, connection: Connection) -> Summary:
         """The books in a few figures."""
-        raise NotImplementedError
+        return await books.summary(connection)
 
-    async def audit(self, connection: asyncpg.Connection, *, now: datetime) -> AuditReport:
-        """Recompute the proof from the stored rows."""
-        raise NotImplementedError
+    async def audit(self, connection: Connection, *, now: datetime) -> AuditReport:
+        """Recompute the proof from the stored rows; on one snapshot if the transaction is repeatable read."""
+        return await proof.audit(connection, now=now)
+
+    # Caches
+
+    async def _books(self, connection: Connection) -> Books:
+        return (await self._batch_worker(connection)).books
+
+    async def _batch_worker(self, connection: Connection) -> BatchWorker:
+        """The worker with the present reference data; read again only when an epoch changed."""
+        epochs = await references.epochs(connection)
+        if self._worker is not None and epochs == self._epochs:
+            return self._worker
+        if epochs["fx_rate"] != self._epochs.get("fx_rate"):
+            self._rates = await references.rate_table(connection)
+        worker = BatchWorker(
+            repricer=self._repricer,
+            books=Books(
+                parties=await references.parties(connection),
+                agreements=await references.agreements(connection),
+                references=References(
+                    vat=reference.vat_rates(), fx=self._rates, calendars=reference.calendars()
+                ),
+            ),
+        )
+        self._worker, self._epochs = worker, epochs
+        return worker
+
+
+def _seal(batch_id: UUID, chain: int, now: datetime) -> journal.Seal:
+    return journal.Seal(
+        batch_id=batch_id, chain=chain, now=now, blinding_key=secrets.token_bytes(_BLINDING_KEY_BYTES)
+    )

@@ -39,8 +39,10 @@ class CapturedSession:
 
     `sale_at` is the chargeable event (the end of the session); amounts are minor units. `tariff_json` are the
     snapshot's canonical bytes, whose SHA-256 is `tariff_sha256`; `cdr_json` the CDR as received. Versions are
-    OCPI's ("2.1.1", "2.2.1", "2.3.0"). `shortfall` says why less than the tariff's price was captured, where it was.
-    Raises InvalidSessionError on a naive time, a lane that is not the id's, or an amount that is not positive.
+    OCPI's ("2.1.1", "2.2.1", "2.3.0"). `shortfall` says why less than the tariff's price was captured, where
+    it was.
+    Raises InvalidSessionError on a naive time, a lane that is not the id's, or an amount that is not
+    positive.
     """
 
     lane: int
@@ -70,11 +72,15 @@ class CapturedSession:
 
     def __post_init__(self) -> None:
         if self.lane != lane_of(self.session_id):
-            raise InvalidSessionError(self.session_id, f"lane {self.lane} is not the id's lane {lane_of(self.session_id)}")
+            raise InvalidSessionError(
+                self.session_id, f"lane {self.lane} is not the id's lane {lane_of(self.session_id)}"
+            )
         if self.sale_at.tzinfo is None or self.captured_at.tzinfo is None:
             raise InvalidSessionError(self.session_id, "sale_at and captured_at need a time zone")
         if self.captured_minor <= 0:
-            raise InvalidSessionError(self.session_id, f"captured {self.captured_minor} minor units; expected more than 0")
+            raise InvalidSessionError(
+                self.session_id, f"captured {self.captured_minor} minor units; expected more than 0"
+            )
         if (self.psp_fee_minor is None) != (self.psp_fee_currency is None):
             raise InvalidSessionError(self.session_id, "a PSP fee needs both an amount and a currency")
         if self.psp_fee_minor is not None and self.psp_fee_minor < 0:

@@ -72,6 +72,13 @@ CREATE TABLE clearing.fx_rate (
     PRIMARY KEY (base, quote, rate_date, source)
 );
 
+-- One row per kind of reference data, renewed with every change to it, so that a worker knows when to read it again.
+CREATE TABLE clearing.reference_epoch (
+    name  text PRIMARY KEY CHECK (name IN ('party', 'agreement', 'fx_rate')),
+    epoch uuid NOT NULL DEFAULT gen_random_uuid()
+);
+INSERT INTO clearing.reference_epoch (name) VALUES ('party'), ('agreement'), ('fx_rate');
+
 -- ---------------------------------------------------------------------------------------------------------------------
 -- The journal.
 -- ---------------------------------------------------------------------------------------------------------------------
@@ -143,8 +150,9 @@ CREATE TABLE clearing.entry (
     cdr_id            text,
     psp_object_id     text,
     priced_minor      bigint,                             -- what the tariff gives; more than gross only with a shortfall reason
-    energy_wh         numeric,
-    legs              jsonb       NOT NULL DEFAULT '[]',   -- the supplies: supplier, customer, net, VAT, category, rule
+    energy_kwh        numeric,
+    legs              text        NOT NULL DEFAULT '[]' CHECK (legs IS JSON ARRAY), -- the supplies: supplier, customer, net, VAT,
+                                                          -- ruling; text, because its very bytes are hashed
     flags             text[]      NOT NULL DEFAULT '{}',
     hash              bytea       NOT NULL CHECK (length(hash) = 32),
     PRIMARY KEY (lane, subject_id, kind, reference),
@@ -155,6 +163,12 @@ CREATE TABLE clearing.entry (
                                  AND length(tariff_sha256) = 64 AND cdr_id IS NOT NULL AND priced_minor >= gross_minor))
 );
 CREATE INDEX entry_of_batch ON clearing.entry (batch_id);
+
+-- A decided VAT treatment, stored once and named by its content: which rule, whose rate, who pays, what an invoice says.
+CREATE TABLE clearing.vat_ruling (
+    id      text PRIMARY KEY CHECK (length(id) = 16),     -- the first 16 hex digits of the content's SHA-256
+    content text NOT NULL CHECK (content IS JSON OBJECT)
+);
 
 -- A transfer moves a positive amount of one currency from the debited to the credited account.
 CREATE TABLE clearing.transfer (

@@ -1,0 +1,232 @@
+"""The proof: everything that must hold about the books, recomputed from the stored rows.
+
+Owns: the list of checks, the proof per currency, the recomputation of every hash. Must not know: how it came
+to be wrong. It reads only, and streams: memory doesn't grow with the journal.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import datetime
+from typing import Any, Final
+
+from clearing import chain as hashing
+from clearing.connection import Connection, named_queries, rows
+from clearing.fx import FxLock, convert
+from clearing.ledger import Transfer
+from clearing.results import AuditReport, Balance, Finding, ProofLine
+from clearing.store import books
+
+_sql = named_queries("audit")
+_books_sql = named_queries("books")
+_SQL_CHECKS: Final = (
+    "transit_left",
+    "orphan_transfers",
+    "orphan_payables",
+    "captures_unposted",
+    "supplies_unequal",
+    "deltas_unequal",
+    "snapshots_unequal",
+    "payables_unequal",
+    "open_unequal",
+    "disbursements_unequal",
+    "payments_unposted",
+    "strays",
+)
+_BATCH_PAGE: Final = 100
+# Kinds that give money back to the driver, each with its sign in "captured".
+_CAPTURED_SIGN: Final = {"capture": 1, "reversal": -1, "refund": -1, "dispute": -1, "dispute_won": 1}
+
+
+async def audit(connection: Connection, *, now: datetime) -> AuditReport:
+    """Every check, on one snapshot if the caller's transaction is repeatable read."""
+    findings: list[Finding] = []
+    checks: dict[str, int] = {}
+    for name in _SQL_CHECKS:
+        found = await rows(getattr(_sql, name)(connection))
+        findings.extend(Finding(check=name, subject=row["subject"], detail=row["detail"]) for row in found)
+        checks[name] = len(found)
+    batches = 0
+    hash_findings: list[Finding] = []
+    async for finding in _chains(connection):
+        if finding is None:
+            batches += 1
+        else:
+            hash_findings.append(finding)
+    checks["hash_chain"] = len(hash_findings)
+    proof = await prove(connection)
+    return AuditReport(
+        proof=proof, findings=[*findings, *hash_findings], checks=checks, batches=batches, audited_at=now
+    )
+
+
+async def prove(connection: Connection) -> list[ProofLine]:
+    """Each currency's equation, its terms taken from separate tables.
+
+    captured + input VAT + bought = output VAT + platform + paid + open + sold + other.
+    """
+    captured: dict[str, int] = {}
+    for row in await rows(_books_sql.captured(connection)):
+        captured[row["currency"]] = (
+            captured.get(row["currency"], 0) + _CAPTURED_SIGN[row["kind"]] * row["gross_minor"]
+        )
+    unpaid: dict[str, int] = {}
+    for row in await rows(_books_sql.payable_sums(connection)):
+        if row["state"] != "paid":
+            unpaid[row["currency"]] = unpaid.get(row["currency"], 0) + row["amount_minor"]
+    paid = {row["currency"]: row["amount_minor"] for row in await rows(_books_sql.disbursed(connection))}
+    accounts = await books.balances(connection)
+    currencies = sorted({*captured, *unpaid, *paid, *(balance.currency for balance in accounts)})
+    return [
+        _proof_line(
+            currency, captured.get(currency, 0), unpaid.get(currency, 0), paid.get(currency, 0),
+            [balance for balance in accounts if balance.currency == currency],
+        )
+        for currency in currencies
+    ]  # fmt: skip
+
+
+def _proof_line(currency: str, captured: int, unpaid: int, paid: int, accounts: list[Balance]) -> ProofLine:
+    output_vat = input_vat = platform = sold = bought = other = 0
+    for balance in accounts:
+        kind, rest = balance.account.split(":", 1)
+        if kind == "vat":
+            if rest.endswith(":input"):
+                input_vat -= balance.minor
+            else:
+                output_vat += balance.minor
+        elif balance.account == "platform:fee:revenue":
+            platform += balance.minor
+        elif kind == "fx" and rest.endswith(":position"):
+            if rest.startswith(currency):
+                sold += balance.minor
+            else:
+                bought -= balance.minor
+        elif balance.account == "platform:psp:expense":
+            other += balance.credit_minor  # what another party bore of the PSP's fee
+        elif kind in ("reserve", "driver", "suspense") or balance.account == "platform:dispute:expense":
+            other += balance.minor
+    difference = (captured + input_vat + bought) - (output_vat + platform + paid + unpaid + sold + other)
+    return ProofLine(
+        currency=currency,
+        captured_minor=captured,
+        input_vat_minor=input_vat,
+        output_vat_minor=output_vat,
+        platform_minor=platform,
+        paid_minor=paid,
+        open_minor=unpaid,
+        fx_sold_minor=sold,
+        fx_bought_minor=bought,
+        other_minor=other,
+        difference_minor=difference,
+    )
+
+
+async def _chains(connection: Connection) -> AsyncIterator[Finding | None]:
+    """None for every batch that was read, a finding for everything that is wrong with it."""
+    for chain in [row["chain"] for row in await rows(_sql.chains(connection))]:
+        position, previous = 0, hashing.GENESIS
+        while True:
+            page = await rows(_sql.batches(connection, chain=chain, after=position, limit=_BATCH_PAGE))
+            for batch in page:
+                for finding in await _check_batch(connection, batch, position=position, previous=previous):
+                    yield finding
+                position, previous = batch["position"], batch["hash"]
+                yield None
+            if len(page) < _BATCH_PAGE:
+                break
+
+
+async def _check_batch(
+    connection: Connection, batch: Any, *, position: int, previous: bytes
+) -> list[Finding]:
+    subject = f"batch {batch['id']}"
+    findings: list[Finding] = []
+    if batch["position"] != position + 1:
+        findings.append(
+            Finding(check="hash_chain", subject=subject, detail=f"position {position + 1} is missing")
+        )
+    if batch["previous_hash"] != previous:
+        findings.append(
+            Finding(check="hash_chain", subject=subject, detail="does not follow the batch before it")
+        )
+    entries = await rows(_sql.batch_entries(connection, batch_id=batch["id"]))
+    transfers = await _transfers_by_entry(connection, batch["id"])
+    leaves: list[bytes] = []
+    for entry in entries:
+        lines = transfers.get((entry["subject_id"], entry["kind"], entry["reference"]), [])
+        leaf = _recompute(entry, lines, batch["blinding_key"])
+        if leaf != entry["hash"]:
+            who = f"{entry['subject_id']} {entry['kind']}"
+            findings.append(
+                Finding(check="hash_chain", subject=who, detail="was changed after it was booked")
+            )
+        leaves.append(entry["hash"])
+    root = hashing.merkle_root(leaves)
+    expected = hashing.batch_hash(
+        previous=batch["previous_hash"], root=root, chain=batch["chain"],
+        position=batch["position"], booked_at=batch["booked_at"],
+    )  # fmt: skip
+    if root != batch["merkle_root"] or expected != batch["hash"]:
+        findings.append(
+            Finding(check="hash_chain", subject=subject, detail="entries were added, removed or re-sealed")
+        )
+    findings.extend(await _check_fx(connection, batch["id"]))
+    return findings
+
+
+async def _transfers_by_entry(
+    connection: Connection, batch_id: Any
+) -> dict[tuple[Any, str, str], list[Transfer]]:
+    found: dict[tuple[Any, str, str], list[Transfer]] = {}
+    for row in await rows(_sql.batch_transfers(connection, batch_id=batch_id)):
+        line = Transfer(row["debit_account"], row["credit_account"], row["amount_minor"], row["currency"])
+        found.setdefault((row["subject_id"], row["kind"], row["reference"]), []).append(line)
+    return found
+
+
+def _recompute(entry: Any, lines: list[Transfer], blinding_key: bytes) -> bytes:
+    header = hashing.entry_header(
+        subject_id=entry["subject_id"],
+        kind=entry["kind"],
+        reference=entry["reference"],
+        tariff_sha256=entry["tariff_sha256"],
+        cdr_id=entry["cdr_id"],
+        legs=entry["legs"].encode(),
+    )
+    blinds = hashing.blinds(
+        blinding_key,
+        subject_id=entry["subject_id"],
+        kind=entry["kind"],
+        reference=entry["reference"],
+        count=len(lines),
+    )
+    return hashing.hash_entry(header, lines, blinds)
+
+
+async def _check_fx(connection: Connection, batch_id: Any) -> list[Finding]:
+    """Each conversion is its lock's: the amount given is the amount taken, converted and rounded once."""
+    findings: list[Finding] = []
+    open_leg: tuple[Any, int] | None = None
+    for row in await rows(_sql.fx_legs(connection, batch_id=batch_id)):
+        position = f"fx:{row['base']}-{row['quote']}:position"
+        if row["currency"] == row["base"]:
+            sign = 1 if row["credit_account"] == position else -1
+            open_leg = (row, sign * row["amount_minor"])
+            continue
+        lock = FxLock(
+            base=row["base"], quote=row["quote"], rate=row["rate"], source=row["source"],
+            rate_date=row["rate_date"], markup_bps=row["markup_bps"],
+        )  # fmt: skip
+        given = row["amount_minor"] if row["debit_account"] == position else -row["amount_minor"]
+        if (
+            open_leg is None
+            or open_leg[0]["subject_id"] != row["subject_id"]
+            or convert(open_leg[1], lock) != given
+        ):
+            who = f"{row['subject_id']} {row['kind']}"
+            findings.append(
+                Finding(
+                    check="hash_chain", subject=who, detail=f"{given} {row['quote']} is not its lock's amount"
+                )
+            )
+        open_leg = None
+    return findings

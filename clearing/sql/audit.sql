@@ -1,0 +1,144 @@
+-- The proof, check by check: each query returns only what is wrong, at most 100 rows of it.
+
+-- name: transit_left
+-- Every entry's transit is zero per currency.
+SELECT subject_id::text || ' ' || kind || ' ' || currency AS subject,
+       'transit is left with ' || sum(CASE WHEN credit_account = 'session:transit' THEN amount_minor ELSE -amount_minor END) AS detail
+FROM clearing.transfer WHERE 'session:transit' IN (debit_account, credit_account)
+GROUP BY lane, subject_id, kind, reference, currency
+HAVING sum(CASE WHEN credit_account = 'session:transit' THEN amount_minor ELSE -amount_minor END) <> 0
+LIMIT 100;
+
+-- name: orphan_transfers
+SELECT t.subject_id::text || ' ' || t.kind AS subject, 'a transfer without its entry' AS detail
+FROM clearing.transfer AS t LEFT JOIN clearing.entry AS e USING (lane, subject_id, kind, reference)
+WHERE e.subject_id IS NULL LIMIT 100;
+
+-- name: orphan_payables
+SELECT p.subject_id::text || ' ' || p.party_id AS subject, 'a payable without its entry' AS detail
+FROM clearing.payable AS p LEFT JOIN clearing.entry AS e USING (lane, subject_id, kind, reference)
+WHERE e.subject_id IS NULL LIMIT 100;
+
+-- name: captures_unposted
+-- Every captured minor unit is posted: the first transfer of a capture is its amount.
+SELECT e.subject_id::text AS subject,
+       'captured ' || e.gross_minor || ' ' || e.currency || ', posted ' || coalesce(t.amount_minor::text, 'nothing') AS detail
+FROM clearing.entry AS e
+LEFT JOIN clearing.transfer AS t ON (t.lane, t.subject_id, t.kind, t.reference) = (e.lane, e.subject_id, e.kind, e.reference)
+    AND t.ordinal = 0 AND t.currency = e.currency
+WHERE e.kind = 'capture' AND t.amount_minor IS DISTINCT FROM e.gross_minor LIMIT 100;
+
+-- name: supplies_unequal
+-- The driver's net and VAT are the capture.
+SELECT e.subject_id::text AS subject,
+       'driver leg of ' || (leg ->> 'net') || ' + ' || (leg ->> 'vat') || ' is not the capture of ' || e.gross_minor AS detail
+FROM clearing.entry AS e CROSS JOIN LATERAL jsonb_array_elements(e.legs::jsonb) AS leg
+WHERE e.kind = 'capture' AND leg ->> 'leg' = 'to_driver'
+  AND (leg ->> 'net')::bigint + (leg ->> 'vat')::bigint <> e.gross_minor LIMIT 100;
+
+-- name: deltas_unequal
+-- The deltas of every batch are the sums of its transfers.
+WITH moved AS (
+    SELECT e.batch_id, side.account, t.currency, sum(side.debit) AS debit_minor, sum(side.credit) AS credit_minor
+    FROM clearing.transfer AS t JOIN clearing.entry AS e USING (lane, subject_id, kind, reference)
+    CROSS JOIN LATERAL (VALUES (t.debit_account, t.amount_minor, 0::bigint), (t.credit_account, 0::bigint, t.amount_minor))
+        AS side (account, debit, credit)
+    GROUP BY e.batch_id, side.account, t.currency
+)
+SELECT coalesce(m.account, d.account) || ' ' || coalesce(m.currency, d.currency) || ' batch ' || coalesce(m.batch_id, d.batch_id) AS subject,
+       'transfers ' || coalesce(m.debit_minor, 0) || '/' || coalesce(m.credit_minor, 0)
+       || ', deltas ' || coalesce(d.debit_minor, 0) || '/' || coalesce(d.credit_minor, 0) AS detail
+FROM moved AS m FULL JOIN clearing.account_delta AS d USING (batch_id, account, currency)
+WHERE m.debit_minor IS DISTINCT FROM d.debit_minor OR m.credit_minor IS DISTINCT FROM d.credit_minor LIMIT 100;
+
+-- name: snapshots_unequal
+SELECT s.account || ' ' || s.currency || ' at ' || s.as_of AS subject,
+       'snapshot ' || s.debit_minor || '/' || s.credit_minor || ', deltas ' || d.debit_minor || '/' || d.credit_minor AS detail
+FROM clearing.account_snapshot AS s
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(debit_minor), 0) AS debit_minor, coalesce(sum(credit_minor), 0) AS credit_minor
+    FROM clearing.account_delta AS d
+    WHERE d.account = s.account AND d.currency = s.currency AND d.booked_at < s.as_of
+) AS d
+WHERE (s.debit_minor, s.credit_minor) <> (d.debit_minor, d.credit_minor) LIMIT 100;
+
+-- name: payables_unequal
+-- What an entry owes a party is what it moved on the party's payable account.
+WITH posted AS (
+    SELECT t.lane, t.subject_id, t.kind, t.reference, split_part(side.account, ':', 2) AS party_id, t.currency,
+           sum(side.minor) AS minor
+    FROM clearing.transfer AS t
+    CROSS JOIN LATERAL (VALUES (t.debit_account, -t.amount_minor), (t.credit_account, t.amount_minor)) AS side (account, minor)
+    WHERE side.account LIKE '%:payable' AND t.kind NOT IN ('disbursement', 'disbursement_return')
+    GROUP BY t.lane, t.subject_id, t.kind, t.reference, party_id, t.currency
+    HAVING sum(side.minor) <> 0
+)
+SELECT coalesce(p.subject_id, o.subject_id)::text || ' ' || coalesce(p.party_id, o.party_id) AS subject,
+       'posted ' || coalesce(o.minor, 0) || ', payable ' || coalesce(p.amount_minor, 0) AS detail
+FROM posted AS o FULL JOIN clearing.payable AS p
+    ON (p.lane, p.subject_id, p.kind, p.reference, p.party_id, p.currency)
+     = (o.lane, o.subject_id, o.kind, o.reference, o.party_id, o.currency)
+WHERE o.minor IS DISTINCT FROM p.amount_minor LIMIT 100;
+
+-- name: open_unequal
+-- A party's account stands at what is open and scheduled, not what was paid.
+WITH owed AS (
+    SELECT party_id, currency, sum(amount_minor) AS minor FROM clearing.payable WHERE state <> 'paid' GROUP BY party_id, currency
+), stood AS (
+    SELECT split_part(account, ':', 2) AS party_id, currency, sum(credit_minor - debit_minor) AS minor
+    FROM clearing.account_delta WHERE account LIKE '%:payable' GROUP BY party_id, currency
+)
+SELECT coalesce(o.party_id, s.party_id) || ' ' || coalesce(o.currency, s.currency) AS subject,
+       'the account stands at ' || coalesce(s.minor, 0) || ', payables sum to ' || coalesce(o.minor, 0) AS detail
+FROM owed AS o FULL JOIN stood AS s USING (party_id, currency)
+WHERE coalesce(o.minor, 0) <> coalesce(s.minor, 0) LIMIT 100;
+
+-- name: disbursements_unequal
+-- A payment is the sum of the payables that point to it, all in its own party and currency.
+SELECT d.id::text AS subject, 'pays ' || d.amount_minor || ', its payables sum to ' || coalesce(p.minor::text, 'nothing') AS detail
+FROM clearing.disbursement AS d
+LEFT JOIN (
+    SELECT disbursement_id, sum(amount_minor) AS minor, min(party_id) AS first_party, max(party_id) AS last_party,
+           min(currency) AS first_currency, max(currency) AS last_currency
+    FROM clearing.payable WHERE disbursement_id IS NOT NULL GROUP BY disbursement_id
+) AS p ON p.disbursement_id = d.id
+WHERE d.state <> 'failed' AND (p.minor IS DISTINCT FROM d.amount_minor
+    OR (p.first_party, p.last_party, p.first_currency, p.last_currency) <> (d.party_id, d.party_id, d.currency, d.currency))
+LIMIT 100;
+
+-- name: payments_unposted
+SELECT d.id::text AS subject, 'paid, but not in the journal with that amount' AS detail
+FROM clearing.disbursement AS d
+LEFT JOIN clearing.entry AS e ON e.subject_id = d.id AND e.kind = 'disbursement'
+WHERE d.state = 'paid' AND (e.gross_minor IS DISTINCT FROM d.amount_minor OR e.currency IS DISTINCT FROM d.currency) LIMIT 100;
+
+-- name: batches
+SELECT id, chain, position, booked_at, entry_count, transfer_count, blinding_key, merkle_root, previous_hash, hash
+FROM clearing.batch WHERE chain = :chain AND position > :after ORDER BY position LIMIT :limit;
+
+-- name: chains
+SELECT DISTINCT chain FROM clearing.batch ORDER BY chain;
+
+-- name: batch_entries
+SELECT lane, subject_id, kind, reference, currency, coalesce(tariff_sha256, '') AS tariff_sha256, coalesce(cdr_id, '') AS cdr_id,
+       legs, hash
+FROM clearing.entry WHERE batch_id = :batch_id ORDER BY lane, subject_id, kind, reference;
+
+-- name: batch_transfers
+SELECT t.subject_id, t.kind, t.reference, t.ordinal, t.debit_account, t.credit_account, t.amount_minor, t.currency
+FROM clearing.entry AS e JOIN clearing.transfer AS t USING (lane, subject_id, kind, reference)
+WHERE e.batch_id = :batch_id ORDER BY lane, subject_id, kind, reference, ordinal;
+
+-- name: strays
+-- Entries whose batch is not there.
+SELECT e.subject_id::text || ' ' || e.kind AS subject, 'its batch ' || e.batch_id || ' is missing' AS detail
+FROM clearing.entry AS e LEFT JOIN clearing.batch AS b ON b.id = e.batch_id WHERE b.id IS NULL LIMIT 100;
+
+-- name: fx_legs
+-- What each session moved through a position, beside its lock.
+SELECT t.subject_id, l.base, l.quote, l.rate, l.source, l.rate_date, l.markup_bps, t.kind, t.reference,
+       t.debit_account, t.credit_account, t.amount_minor, t.currency
+FROM clearing.entry AS e JOIN clearing.transfer AS t USING (lane, subject_id, kind, reference)
+JOIN clearing.fx_lock AS l ON l.lane = t.lane AND l.session_id = t.subject_id
+    AND 'fx:' || l.base || '-' || l.quote || ':position' IN (t.debit_account, t.credit_account)
+WHERE e.batch_id = :batch_id ORDER BY t.subject_id, t.kind, t.reference, t.ordinal;

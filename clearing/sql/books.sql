@@ -1,0 +1,41 @@
+-- Questions about the books.
+
+-- name: balances
+-- The last snapshot at or before the instant, and every delta booked from then on up to it.
+WITH instant AS (SELECT coalesce(:at::timestamptz, 'infinity'::timestamptz) AS at),
+base AS (
+    SELECT DISTINCT ON (s.account, s.currency) s.account, s.currency, s.as_of, s.debit_minor, s.credit_minor
+    FROM clearing.account_snapshot AS s, instant
+    WHERE s.as_of <= instant.at AND starts_with(s.account, :prefix::text)
+    ORDER BY s.account, s.currency, s.as_of DESC
+)
+SELECT account, currency, sum(debit_minor)::bigint AS debit_minor, sum(credit_minor)::bigint AS credit_minor
+FROM (
+    SELECT account, currency, debit_minor, credit_minor FROM base
+    UNION ALL
+    SELECT d.account, d.currency, d.debit_minor, d.credit_minor
+    FROM instant, clearing.account_delta AS d LEFT JOIN base USING (account, currency)
+    WHERE starts_with(d.account, :prefix::text) AND d.booked_at <= instant.at
+      AND (base.as_of IS NULL OR d.booked_at >= base.as_of)
+) AS moved
+GROUP BY account, currency ORDER BY account, currency;
+
+-- name: captured
+SELECT currency, kind, sum(gross_minor)::bigint AS gross_minor, count(*) AS entries
+FROM clearing.entry WHERE kind IN ('capture', 'reversal', 'refund', 'dispute', 'dispute_won')
+GROUP BY currency, kind ORDER BY currency, kind;
+
+-- name: payable_sums
+SELECT currency, state, sum(amount_minor)::bigint AS amount_minor FROM clearing.payable
+GROUP BY currency, state ORDER BY currency, state;
+
+-- name: share_sums
+SELECT party_id, currency, sum(amount_minor)::bigint AS amount_minor FROM clearing.payable
+GROUP BY party_id, currency ORDER BY party_id, currency;
+
+-- name: disbursed
+SELECT currency, sum(amount_minor)::bigint AS amount_minor FROM clearing.disbursement
+WHERE state = 'paid' GROUP BY currency ORDER BY currency;
+
+-- name: parked_count$
+SELECT count(*) FROM clearing.parked WHERE resolved_at IS NULL;

@@ -1,0 +1,67 @@
+-- Parties, agreements and exchange rates.
+
+-- name: epochs
+SELECT name, epoch FROM clearing.reference_epoch;
+
+-- name: renew_epoch!
+UPDATE clearing.reference_epoch SET epoch = gen_random_uuid() WHERE name = :name;
+
+-- name: put_party^
+-- Renews what may change; a party's id and kind never do. No row: the id is registered as another kind.
+INSERT INTO clearing.party AS known (id, kind, name, country, territory, vat_id, taxable_dealer, small_business,
+    self_billing_since, settlement_currency, terms_days, time_zone, cut_off_minute, minimum_payout_minor,
+    connected_account, payout_hold, created_at, updated_at)
+VALUES (:id, :kind, :name, :country, :territory, :vat_id, :taxable_dealer, :small_business, :self_billing_since,
+    :settlement_currency, :terms_days, :time_zone, :cut_off_minute, :minimum_payout_minor, :connected_account,
+    :payout_hold, :now, :now)
+ON CONFLICT (id) DO UPDATE SET name = excluded.name, country = excluded.country, territory = excluded.territory,
+    vat_id = excluded.vat_id, taxable_dealer = excluded.taxable_dealer, small_business = excluded.small_business,
+    self_billing_since = excluded.self_billing_since, settlement_currency = excluded.settlement_currency,
+    terms_days = excluded.terms_days, time_zone = excluded.time_zone, cut_off_minute = excluded.cut_off_minute,
+    minimum_payout_minor = excluded.minimum_payout_minor, connected_account = excluded.connected_account,
+    payout_hold = excluded.payout_hold, updated_at = excluded.updated_at
+WHERE known.kind = excluded.kind
+RETURNING id;
+
+-- name: put_vat_evidence!
+INSERT INTO clearing.party_vat_evidence (party_id, effective_from, vat_id, valid, source, reference, checked_at)
+VALUES (:party_id, :effective_from, :vat_id, :valid, :source, :reference, :checked_at)
+ON CONFLICT (party_id, effective_from) DO UPDATE SET vat_id = excluded.vat_id, valid = excluded.valid,
+    source = excluded.source, reference = excluded.reference, checked_at = excluded.checked_at;
+
+-- name: parties
+SELECT id, kind, name, country, territory, vat_id, taxable_dealer, small_business, self_billing_since,
+       settlement_currency, terms_days, time_zone, cut_off_minute, minimum_payout_minor, connected_account, payout_hold
+FROM clearing.party ORDER BY id;
+
+-- name: vat_evidence
+SELECT party_id, effective_from, vat_id, valid, source, reference, checked_at
+FROM clearing.party_vat_evidence ORDER BY party_id, effective_from;
+
+-- name: insert_agreement^
+INSERT INTO clearing.agreement (id, version, cpo_id, demand_partner_id, valid_from, valid_until, terms, terms_sha256, created_at)
+VALUES (:id, :version, :cpo_id, :demand_partner_id, :valid_from, :valid_until, (:terms)::text::jsonb, :terms_sha256, :now)
+ON CONFLICT (id, version) DO NOTHING
+RETURNING id;
+
+-- name: agreement_version^
+SELECT cpo_id, demand_partner_id, valid_from, valid_until, terms_sha256
+FROM clearing.agreement WHERE id = :id AND version = :version;
+
+-- name: agreements
+SELECT id, version, cpo_id, demand_partner_id, valid_from, valid_until, terms::text AS terms
+FROM clearing.agreement ORDER BY id, version;
+
+-- name: insert_rates$
+WITH added AS (
+    INSERT INTO clearing.fx_rate (base, quote, rate_date, rate, source, imported_at)
+    SELECT base, quote, rate_date, rate, source, :now::timestamptz
+    FROM unnest(:bases::text[], :quotes::text[], :days::date[], :rates::numeric[], :sources::text[])
+        AS published (base, quote, rate_date, rate, source)
+    ON CONFLICT DO NOTHING
+    RETURNING 1
+)
+SELECT count(*) FROM added;
+
+-- name: rates
+SELECT base, quote, rate_date, rate, source FROM clearing.fx_rate ORDER BY quote, rate_date, source;

@@ -1,0 +1,1 @@
+"""The store of clearing: asyncpg over named SQL. Takes a connection, never opens or ends a transaction."""

@@ -1,0 +1,148 @@
+"""Parties, agreements and exchange rates in PostgreSQL.
+
+Owns: rows to values and back. Must not know: what is cleared with them.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from clearing.agreement import Agreement
+from clearing.connection import Connection, named_queries, rows
+from clearing.errors import InvalidPartyError, StateConflictError
+from clearing.fx import RateTable, ReferenceRate
+from clearing.party import Party, PartyKind, VatEvidence
+from clearing.terms_json import encode_terms, parse_terms, terms_sha256
+
+_sql = named_queries("reference")
+
+
+async def epochs(connection: Connection) -> dict[str, UUID]:
+    """The present epoch of each kind of reference data: unchanged means that what was read still holds."""
+    return {row["name"]: row["epoch"] for row in await rows(_sql.epochs(connection))}
+
+
+async def put_party(connection: Connection, party: Party, *, now: datetime) -> None:
+    """Add or renew a party with its VAT evidence.
+
+    Raises InvalidPartyError when the id is known as another kind.
+    """
+    row = await _sql.put_party(
+        connection,
+        id=party.id,
+        kind=party.kind,
+        name=party.name,
+        country=party.country,
+        territory=party.territory,
+        vat_id=party.vat_id,
+        taxable_dealer=party.taxable_dealer,
+        small_business=party.small_business,
+        self_billing_since=party.self_billing_since,
+        settlement_currency=party.settlement_currency,
+        terms_days=party.terms_days,
+        time_zone=party.time_zone,
+        cut_off_minute=party.cut_off_minute,
+        minimum_payout_minor=party.minimum_payout_minor,
+        connected_account=party.connected_account,
+        payout_hold=party.payout_hold,
+        now=now,
+    )
+    if row is None:
+        raise InvalidPartyError(party.id, f"kind: it is registered as another kind than {party.kind}")
+    for evidence in party.vat_evidence:
+        await _sql.put_vat_evidence(
+            connection,
+            party_id=party.id,
+            effective_from=evidence.effective_from,
+            vat_id=evidence.vat_id,
+            valid=evidence.valid,
+            source=evidence.source,
+            reference=evidence.reference,
+            checked_at=evidence.checked_at,
+        )
+    await _sql.renew_epoch(connection, name="party")
+
+
+async def parties(connection: Connection) -> dict[str, Party]:
+    """Every party with its evidence, by id."""
+    evidence: dict[str, list[VatEvidence]] = {}
+    for row in await rows(_sql.vat_evidence(connection)):
+        evidence.setdefault(row["party_id"], []).append(
+            VatEvidence(**{name: row[name] for name in VatEvidence.__dataclass_fields__})
+        )
+    return {
+        row["id"]: _party(row, tuple(evidence.get(row["id"], ())))
+        for row in await rows(_sql.parties(connection))
+    }
+
+
+def _party(row: Any, evidence: Sequence[VatEvidence]) -> Party:
+    fields = dict(row.items())
+    return Party(**{**fields, "kind": PartyKind(fields["kind"]), "vat_evidence": evidence})
+
+
+async def put_agreement(connection: Connection, agreement: Agreement, *, now: datetime) -> None:
+    """Store a version once.
+
+    The same again is a no-op; another text under that version is a StateConflictError.
+    """
+    digest = terms_sha256(agreement.terms)
+    row = await _sql.insert_agreement(
+        connection,
+        id=agreement.id,
+        version=agreement.version,
+        cpo_id=agreement.cpo_id,
+        demand_partner_id=agreement.demand_partner_id,
+        valid_from=agreement.valid_from,
+        valid_until=agreement.valid_until,
+        terms=encode_terms(agreement.terms).decode(),
+        terms_sha256=digest,
+        now=now,
+    )
+    if row is not None:
+        await _sql.renew_epoch(connection, name="agreement")
+        return
+    known = await _sql.agreement_version(connection, id=agreement.id, version=agreement.version)
+    same = (
+        agreement.cpo_id,
+        agreement.demand_partner_id,
+        agreement.valid_from,
+        agreement.valid_until,
+        digest,
+    )
+    if tuple(known.values()) != same:
+        raise StateConflictError(
+            f"agreement {agreement.id!r} version {agreement.version} exists with other terms; add a new version instead"
+        )
+
+
+async def agreements(connection: Connection) -> dict[str, list[Agreement]]:
+    """Every version of every agreement, by CPO."""
+    found: dict[str, list[Agreement]] = {}
+    for row in await rows(_sql.agreements(connection)):
+        fields = dict(row.items())
+        agreement = Agreement(**{**fields, "terms": parse_terms(fields["terms"].encode())})
+        found.setdefault(agreement.cpo_id, []).append(agreement)
+    return found
+
+
+async def add_rates(connection: Connection, rates: Sequence[ReferenceRate], *, now: datetime) -> int:
+    """Add published rates; a known one is left as it is. Returns how many were new."""
+    added: int = await _sql.insert_rates(
+        connection,
+        now=now,
+        bases=[rate.base for rate in rates],
+        quotes=[rate.quote for rate in rates],
+        days=[rate.rate_date for rate in rates],
+        rates=[rate.rate for rate in rates],
+        sources=[rate.source for rate in rates],
+    )
+    if added:
+        await _sql.renew_epoch(connection, name="fx_rate")
+    return added
+
+
+async def rate_table(connection: Connection) -> RateTable:
+    """Every stored rate as a table."""
+    return RateTable([ReferenceRate(**dict(row.items())) for row in await rows(_sql.rates(connection))])
