@@ -29,8 +29,8 @@ _PSP_URL: Final = "NETWORKCORE_PSP_BASE_URL"
 def command(*, as_json: bool, without_psp: bool) -> None:
     """Recompute the proof from DATABASE_URL; exit status 1 and the offending ids if anything is off.
 
-    With NETWORKCORE_PSP_API_KEY set (and NETWORKCORE_PSP_BASE_URL for a sandbox) the PSP's own balance movements
-    are compared too.
+    With NETWORKCORE_PSP_API_KEY set (and NETWORKCORE_PSP_BASE_URL for a sandbox) the PSP's own balance
+    movements are compared too.
     """
     dsn = load_database_url(os.environ)
     result = asyncio.run(_run(dsn, None if without_psp else os.environ.get(_PSP_KEY)))
