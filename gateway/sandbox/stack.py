@@ -6,6 +6,7 @@ Everything listens on loopback and ends with the process that holds the block.
 """
 
 import asyncio
+import fcntl
 import hashlib
 import json
 import os
@@ -13,13 +14,13 @@ import secrets
 import shutil
 import socket
 import tempfile
-from collections.abc import AsyncIterator, Callable
-from contextlib import asynccontextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Final
 
-from gateway.errors import EmbeddedPostgresError
+from gateway.errors import EmbeddedPostgresError, SupervisorError
 from gateway.migrations import migrate
 from gateway.sandbox.embedded_postgres import EmbeddedPostgres
 from gateway.sandbox.server_files import blocking_ancestor, server_user
@@ -28,6 +29,7 @@ from gateway.sandbox.supervisor import AliveReady, ChildSpec, HttpReady, LineRea
 _HOST: Final = "127.0.0.1"
 _PSP_API_KEY: Final = "sk_test_sandbox"  # the sandbox PSP's documented key, not a secret
 _PLAN_FILE: Final = "stack.json"
+_LOCK_FILE: Final = "stack.lock"
 _OWNER_ONLY: Final = 0o600
 _WATCH_SECONDS: Final = 0.2
 _POSTGRES_RESTARTS: Final = 10
@@ -88,6 +90,15 @@ async def running_stack(
 
     Raises EmbeddedPostgresError, MigrationError, SupervisorError, each saying what failed and why.
     """
+    with _owned(state_dir):
+        async with _running(state_dir, workers=workers, gateway_port=gateway_port, tell=tell) as stack:
+            yield stack
+
+
+@asynccontextmanager
+async def _running(
+    state_dir: Path, *, workers: int, gateway_port: int | None, tell: Callable[[str], None]
+) -> AsyncIterator[Stack]:
     plan = _plan(state_dir, gateway_port=gateway_port)
     log_dir = state_dir / "logs"
     postgres = EmbeddedPostgres(Path(plan.postgres_dir), progress=tell)
@@ -110,12 +121,30 @@ async def running_stack(
 
 
 def remove_state(state_dir: Path) -> None:
-    """Delete a state directory and PostgreSQL's data, wherever it lies. Nothing may run on it."""
+    """Delete a state directory and PostgreSQL's data, wherever it lies.
+
+    Raises SupervisorError when a stack runs on it.
+    """
     stored = state_dir / _PLAN_FILE
     if stored.exists():
-        postgres_dir = Path(json.loads(stored.read_text(encoding="utf-8"))["postgres_dir"])
-        shutil.rmtree(postgres_dir, ignore_errors=True)
-    shutil.rmtree(state_dir, ignore_errors=True)
+        with _owned(state_dir):
+            postgres_dir = Path(json.loads(stored.read_text(encoding="utf-8"))["postgres_dir"])
+            shutil.rmtree(postgres_dir, ignore_errors=True)
+            shutil.rmtree(state_dir, ignore_errors=True)
+
+
+@contextmanager
+def _owned(state_dir: Path) -> Iterator[None]:
+    """Hold the state directory against every other process, for the length of the block."""
+    state_dir.mkdir(parents=True, exist_ok=True)
+    with (state_dir / _LOCK_FILE).open("wb") as lock:
+        try:
+            fcntl.flock(lock, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError:
+            raise SupervisorError(
+                f"another process runs a stack on {state_dir}; stop it, or choose another --state-dir"
+            ) from None
+        yield
 
 
 async def _start_children(
@@ -183,7 +212,6 @@ async def _keep_running(postgres: EmbeddedPostgres, tell: Callable[[str], None])
 
 def _plan(state_dir: Path, *, gateway_port: int | None) -> StackPlan:
     """The state directory's own plan; made and written the first time."""
-    state_dir.mkdir(parents=True, exist_ok=True)
     path = state_dir / _PLAN_FILE
     if path.exists():
         return StackPlan(**json.loads(path.read_text(encoding="utf-8")))

@@ -67,3 +67,21 @@ class TerminalAudience:
                     self._task, total=task.completed or 1, completed=task.completed or 1, note=""
                 )
         self._task = None
+
+
+class Silence:
+    """Shows nothing: for programs that read only the result."""
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        return None
+
+    def chapter(self, title: str, *, steps: int) -> None:
+        """A part of the run begins."""
+
+    def advance(self, note: str = "") -> None:
+        """One step is done."""

@@ -1,0 +1,72 @@
+"""`networkcore dev`: the whole stack with an opened market, up until it is told to stop."""
+
+import asyncio
+import json
+import signal
+from contextlib import AsyncExitStack
+from pathlib import Path
+
+import click
+
+_DEFAULT_STATE = Path(".networkcore")
+
+
+@click.command(name="dev")
+@click.option("--port", type=click.IntRange(1, 65_535), help="The gateway's port; a free one unless given.")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON line once ready, and nothing else.")
+@click.option("--workers", default=1, show_default=True, type=click.IntRange(1, 16), help="Worker processes.")
+@click.option(
+    "--state-dir",
+    default=_DEFAULT_STATE,
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Where the database and logs are kept while it runs.",
+)
+def command(*, port: int | None, as_json: bool, workers: int, state_dir: Path) -> None:
+    """Start the whole stack with a market to try things on, and stay up until Ctrl-C.
+
+    Operators in five countries have published locations and tariffs, a super app has money on its account,
+    vehicles have contracts. All is made anew at each start, money is play money, nothing leaves this machine.
+    """
+    from gateway.commands.process import run_async  # noqa: PLC0415 - loaded by this command only
+
+    run_async(_run(state_dir / "dev", port=port, as_json=as_json, workers=workers))
+
+
+async def _run(state_dir: Path, *, port: int | None, as_json: bool, workers: int) -> None:
+    from rich.console import Console  # noqa: PLC0415 - loaded by this command only
+
+    from gateway.sandbox.market.dev_market import open_dev_market  # noqa: PLC0415
+    from gateway.sandbox.market.progress import Silence, TerminalAudience  # noqa: PLC0415
+
+    console = Console()
+    audience = Silence() if as_json else TerminalAudience(console)
+    told_to_stop = _cancel_on_signals()
+    try:
+        async with AsyncExitStack() as stack:
+            with audience:
+                card = await stack.enter_async_context(
+                    open_dev_market(state_dir, workers=workers, gateway_port=port, audience=audience)
+                )
+            if as_json:
+                click.echo(json.dumps(card.to_json()))
+            else:
+                card.show(console)
+            await asyncio.Event().wait()  # until a signal cancels it
+    except asyncio.CancelledError:
+        if not told_to_stop.is_set():
+            raise
+
+
+def _cancel_on_signals() -> asyncio.Event:
+    """Have SIGINT and SIGTERM cancel the calling task once, and say in the event that they did."""
+    told, task, loop = asyncio.Event(), asyncio.current_task(), asyncio.get_running_loop()
+
+    def on_signal() -> None:
+        if task is not None and not told.is_set():
+            told.set()
+            task.cancel()
+
+    for number in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(number, on_signal)
+    return told

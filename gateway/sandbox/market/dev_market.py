@@ -1,0 +1,132 @@
+"""A market to develop against: opened, its clock running, and a card that says how to reach everything.
+
+Owns: what a developer needs to know of a running stack. Must not know what the developer does with it.
+"""
+
+import shlex
+from collections.abc import AsyncIterator, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import timedelta
+from pathlib import Path
+from typing import Any, Final
+
+from rich.console import Console
+from rich.table import Table
+
+from gateway.sandbox.market.cast import BUSINESSES, CPO_BY_ID, CPOS, PARKING_APP, SITES, evse_id
+from gateway.sandbox.market.charging import instant
+from gateway.sandbox.market.client import encode_json
+from gateway.sandbox.market.day import staged
+from gateway.sandbox.market.opening import open_market
+from gateway.sandbox.market.plan import DAY_START, plan_day
+from gateway.sandbox.market.stage import Audience, Stage
+from gateway.sandbox.stack import remove_state
+
+OPENS_AT: Final = DAY_START + timedelta(hours=8)
+_SEED: Final = 1
+_SESSIONS: Final = 24  # sizes the stalls, the vehicles and the money
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DevCard:
+    """How to reach a running stack. Every key is of this run and of play money."""
+
+    base_url: str
+    psp_url: str
+    psp_api_key: str
+    admin_api_key: str
+    api_keys: Mapping[str, str] = field(repr=False)
+    ocpi_tokens: Mapping[str, str] = field(repr=False)
+    evses: Mapping[str, str]  # an EVSE id by what its tariff is
+    pids: Mapping[str, int]
+    log_dir: str
+
+    def to_json(self) -> dict[str, Any]:
+        """One object for programs."""
+        return {
+            "ready": True,
+            "base_url": self.base_url,
+            "docs_url": f"{self.base_url}/docs",
+            "openapi_url": f"{self.base_url}/openapi.json",
+            "ocpi_versions_url": f"{self.base_url}/ocpi/versions",
+            "sandbox_psp_url": self.psp_url,
+            "sandbox_psp_api_key": self.psp_api_key,
+            "admin_api_key": self.admin_api_key,
+            "api_keys": dict(self.api_keys),
+            "ocpi_tokens": dict(self.ocpi_tokens),
+            "evses": dict(self.evses),
+            "business_time": instant(OPENS_AT),
+            "pids": dict(self.pids),
+            "logs": self.log_dir,
+        }
+
+    def show(self, console: Console) -> None:
+        """Print it for a person, with a first call to copy."""
+        console.print(f"\n[bold]Gateway[/bold]      {self.base_url}", highlight=False)
+        console.print(f"[bold]Docs[/bold]         {self.base_url}/docs", highlight=False)
+        console.print(f"[bold]Sandbox PSP[/bold]  {self.psp_url}  key {self.psp_api_key}", highlight=False)
+        console.print(f"[bold]Logs[/bold]         {self.log_dir}", highlight=False)
+        table = Table(box=None, pad_edge=False, header_style="bold")
+        for column in ("Party", "what it is", "API key"):
+            table.add_column(column, no_wrap=True, overflow="fold")
+        table.add_row("platform", "admin", self.admin_api_key)
+        for party_id, key in self.api_keys.items():
+            table.add_row(party_id, _kind_of(party_id), key)
+        console.print()
+        console.print(table)
+        console.print("\n[bold]Try[/bold] (Ctrl-C stops everything)\n")
+        console.print(self.first_call(), highlight=False, soft_wrap=True)
+
+    def first_call(self) -> str:
+        """A curl command that authorizes a card at a charger."""
+        body = {
+            "evse_id": self.evses["DE-RHN start-fee"],
+            "rail": "card",
+            "payment": {"type": "psp_payment_method", "payment_method": "pm_card_visa"},
+            "estimate": {"energy_wh": 30_000, "duration_s": 3_600},
+        }
+        return (
+            f"curl -s {self.base_url}/v1/authorizations"
+            f" -H 'Authorization: Bearer {self.api_keys[PARKING_APP.party_id]}'"
+            " -H 'Idempotency-Key: first-1' -H 'Content-Type: application/json'"
+            f" -d {shlex.quote(encode_json(body).decode())}"
+        )
+
+
+@asynccontextmanager
+async def open_dev_market(
+    state_dir: Path, *, workers: int, gateway_port: int | None, audience: Audience
+) -> AsyncIterator[DevCard]:
+    """Hold a stack with an opened market, always made anew; business time runs from Thursday 08:00 UTC."""
+    remove_state(state_dir)
+    day = plan_day(sessions=_SESSIONS, seed=_SEED)
+    async with staged(state_dir, day=day, workers=workers, audience=audience, gateway_port=gateway_port) as (
+        stage,
+        stack,
+    ):
+        await open_market(stage)
+        await _run_clock(stage)
+        yield DevCard(
+            base_url=stack.gateway_url,
+            psp_url=stack.psp_url,
+            psp_api_key=stack.psp_api_key,
+            admin_api_key=stack.plan.admin_api_key,
+            api_keys=dict(stage.keys),
+            ocpi_tokens={cpo.party_id: stage.journal[f"ocpi/{cpo.party_id}"]["token"] for cpo in CPOS},
+            evses={f"{site.cpo_id} {site.tariff_id}": evse_id(site, stall=1) for site in SITES},
+            pids=stack.pids,
+            log_dir=str(stack.log_dir),
+        )
+
+
+async def _run_clock(stage: Stage) -> None:
+    """Let business time run from the opening on, at the pace of the wall."""
+    await stage.psp.post_form("/_sandbox/clock", {"now": int(OPENS_AT.timestamp())})
+    await stage.admin.put("/v1/market-clock", {"business_at": instant(OPENS_AT), "rate": 1})
+
+
+def _kind_of(party_id: str) -> str:
+    if party_id in CPO_BY_ID:
+        return f"operator, {CPO_BY_ID[party_id].country}"
+    return next(party.kind.replace("_", " ") for party in BUSINESSES if party.party_id == party_id)
