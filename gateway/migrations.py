@@ -148,7 +148,7 @@ async def _records(connection: BareConnection, wanted: Sequence[Migration]) -> d
     for package in dict.fromkeys(migration.package for migration in wanted):
         if await connection.fetchval("SELECT to_regclass($1)", f"{package}.migration") is None:
             continue
-        rows = await connection.fetch(f"SELECT version, name, sha256 FROM {package}.migration")  # noqa: S608
+        rows = await connection.fetch(f"SELECT version, name, sha256 FROM {package}.migration")  # noqa: S608 - our own names
         found |= {(package, row["version"]): row for row in rows}
     return found
 
@@ -182,7 +182,7 @@ async def _apply(connection: BareConnection, migration: Migration) -> None:
         async with connection.transaction():
             await connection.execute(migration.sql)
             await connection.execute(
-                f"INSERT INTO {migration.package}.migration (version, name, sha256) VALUES ($1, $2, $3)",  # noqa: S608
+                f"INSERT INTO {migration.package}.migration (version, name, sha256) VALUES ($1, $2, $3)",  # noqa: S608 - our own names
                 migration.version,
                 migration.name,
                 migration.sha256,

@@ -1,0 +1,21 @@
+#!/bin/sh
+# Makes the secrets that docker-compose.yml hands to the containers as files; run it once, beside that file.
+# An existing secret is never overwritten.
+set -eu
+cd "$(dirname "$0")/.."
+
+mkdir -p secrets
+# The directory is closed; the files are readable, because each container reads its own as another user.
+chmod 700 secrets
+umask 022
+
+random() { od -An -N"$1" -tx1 /dev/urandom | tr -d ' \n'; }
+keep() { [ -e "secrets/$1" ] || printf '%s' "$2" > "secrets/$1"; }
+
+keep postgres_password "$(random 24)"
+keep database_url "postgresql://networkcore:$(cat secrets/postgres_password)@postgres:5432/networkcore"
+# The sandbox's test key; a live key goes here, and NETWORKCORE_PSP_BASE_URL away, for real money.
+keep psp_api_key "sk_test_sandbox"
+keep psp_webhook_secret "whsec_$(random 24)"
+keep admin_api_key "nck_$(random 6)_$(random 22 | cut -c1-43)"
+echo "secrets/ is ready; the platform's first API key is in secrets/admin_api_key"
