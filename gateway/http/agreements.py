@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from clearing.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms, Tier
+from clearing.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms, Tier, VatSource
 from gateway import objects
 from gateway.database import transaction
 from gateway.http import problems
@@ -53,6 +53,7 @@ class TermsIn(WireModel):
     psp_cost_bearer: Role = Role.PLATFORM
     refund_bearer: Role | None = None
     dispute_bearer: Role | None = None
+    vat_source: VatSource = VatSource.TERRITORY
     fx_markup_bps: int = Field(0, ge=0, le=1000)
 
 
@@ -109,6 +110,7 @@ def _agreement(body: AgreementIn) -> Agreement:
             psp_cost_bearer=terms.psp_cost_bearer,
             refund_bearer=terms.refund_bearer,
             dispute_bearer=terms.dispute_bearer,
+            vat_source=terms.vat_source,
             fx_markup_bps=terms.fx_markup_bps,
         ),
     )

@@ -52,7 +52,7 @@ class Dispatcher:
 
     async def _answer(self, endpoint: Endpoint, request: web.Request) -> Work:
         caller = await self._caller(endpoint, request)
-        structlog.contextvars.bind_contextvars(party_id=caller.party_id, api_key=caller.key)
+        structlog.contextvars.bind_contextvars(party_id=caller.party_id, key_prefix=caller.key)
         if endpoint.scope is not None and not caller.may(endpoint.scope):
             raise ProblemError(problems.MISSING_SCOPE, f"This path needs the scope {endpoint.scope.value}.")
         request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))

@@ -6,7 +6,8 @@ Decimals go out as text: what a reader shows is what was computed.
 
 from decimal import Decimal
 
-from clearing.pricing import Line
+from clearing.explain import receipt
+from clearing.priced import Line
 from gateway import objects
 from gateway.ids import format_id
 from gateway.payments.orders import PriceView
@@ -29,7 +30,7 @@ def price_object(view: PriceView) -> objects.Price:
         ],
         notes=[f"{note.code.value}: {note.text}" for note in priced.notes],
         policy=priced.policy,
-        explained=[_sentence(line, currency=priced.currency) for line in priced.lines],
+        explained=list(receipt(priced)),
     )
 
 
@@ -47,16 +48,6 @@ def _line(line: Line) -> objects.PriceLine:
         incl_vat=str(line.incl_vat),
         vat_rate=_text(line.tax_percent),
         why=line.reason.value,
-    )
-
-
-def _sentence(line: Line, *, currency: str) -> str:
-    what = line.dimension.value if line.dimension is not None else line.reason.value
-    if line.price is None:
-        return f"{what}: {line.incl_vat} {currency} incl. VAT"
-    return (
-        f"{what}: {_text(line.billed_volume)} {line.unit} at {_text(line.price)} {currency} = "
-        f"{line.excl_vat} {currency} excl. VAT, {line.incl_vat} {currency} incl. VAT ({line.reason.value})"
     )
 
 

@@ -27,6 +27,7 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     orders.StateConflictError: problems.STATE_CONFLICT,
     orders.CdrRefusedError: problems.CDR_INVALID,
     orders.InvalidOrderError: problems.INVALID_PARAMETERS,
+    orders.PspUnavailableError: problems.UNAVAILABLE,
     WebhookRefusedError: problems.SIGNATURE_INVALID,
     MalformedIdError: problems.INVALID_PARAMETERS,
     StateConflictError: problems.STATE_CONFLICT,

@@ -8,10 +8,13 @@ from gateway.http import (
     api_keys,
     authorizations,
     captures,
+    events,
     funding,
     market_clock,
     parties,
     sessions,
+    webhook_deliveries,
+    webhook_endpoints,
 )
 from gateway.http.endpoint import Endpoint
 from gateway.http.services import ApiServices
@@ -23,6 +26,9 @@ def endpoints(services: ApiServices) -> list[Endpoint]:
         *authorizations.ENDPOINTS,
         *sessions.ENDPOINTS,
         *captures.ENDPOINTS,
+        *events.ENDPOINTS,
+        *webhook_endpoints.ENDPOINTS,
+        *webhook_deliveries.ENDPOINTS,
         *parties.ENDPOINTS,
         *api_keys.ENDPOINTS,
         *agreements.ENDPOINTS,
