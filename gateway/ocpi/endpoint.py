@@ -11,6 +11,7 @@ import binascii
 import time
 from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
+from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
@@ -21,7 +22,7 @@ from aiohttp import web
 from clearing.ocpi import OcpiVersion
 from gateway.database import transaction
 from gateway.errors import DatabaseUnreachableError
-from gateway.ocpi.bodies import Body, check_identifier, read_object
+from gateway.ocpi.bodies import Body, Tree, check_identifier, moment, optional_moment, read_object
 from gateway.ocpi.envelope import Answer, message_headers, refuse, respond
 from gateway.ocpi.errors import OcpiError, Refusal, StatusCode
 from gateway.ocpi.services import OcpiServices
@@ -67,6 +68,12 @@ class Call:
     def segment(self, name: str, *, limit: int = 36) -> str:
         """A CiString out of the URL. Raises Refusal."""
         return check_identifier(self.request.match_info[name], at=f"URL segment {name}", limit=limit)
+
+    def changed_at(self, tree: Tree) -> datetime:
+        """The object's last_updated; before 2.2 a push need not carry one, then it is now. Raises Refusal."""
+        if self.version is OcpiVersion.V2_1_1:
+            return optional_moment(tree, "last_updated") or self.services.clock.now()
+        return moment(tree, "last_updated")
 
     def party(self) -> str:
         """The slug of the party in the URL, when it is the caller's.

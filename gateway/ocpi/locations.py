@@ -13,7 +13,7 @@ import msgspec
 
 from clearing.ocpi import OcpiVersion
 from gateway.database import transaction
-from gateway.ocpi.bodies import Tree, check_identifier, encode, moment, objects, read_object, same_identifier
+from gateway.ocpi.bodies import Tree, check_identifier, encode, objects, read_object, same_identifier
 from gateway.ocpi.connectors import read_connectors
 from gateway.ocpi.endpoint import Call
 from gateway.ocpi.envelope import Answer, timestamp
@@ -46,7 +46,7 @@ async def put_location(call: Call) -> Answer:
     """PUT a location, or an EVSE or connector into a known location; 201 when it is new."""
     party, path, pushed = call.party(), _path(call), call.body(_NAME).tree
     same_identifier(pushed, ("id", "uid", "id")[len(path) - 1], path[-1])
-    changed_at = moment(pushed, "last_updated")
+    changed_at = call.changed_at(pushed)
     if len(path) == 1:
         _check_owner(pushed, party=party, version=call.version)
         created = await _save(call, party=party, location_id=path[0], tree=pushed, changed_at=changed_at)
@@ -58,14 +58,14 @@ async def put_location(call: Call) -> Answer:
         tree = _mutable(stored)
         created = _place(tree, path[1:], pushed, merge=False)
         _touch(tree, path[1:-1], changed_at=changed_at)
-        await _write(connection, call, party=party, location_id=path[0], tree=tree)
+        await _write(connection, call, party=party, location_id=path[0], tree=tree, changed_at=changed_at)
     return Answer(http_status=201 if created else 200)
 
 
 async def patch_location(call: Call) -> Answer:
     """PATCH fields of a location, EVSE or connector that is known."""
     party, path, changes = call.party(), _path(call), call.body(_NAME).tree
-    changed_at = moment(changes, "last_updated")
+    changed_at = call.changed_at(changes)
     name = ("id", "uid", "id")[len(path) - 1]
     if name in changes:
         same_identifier(changes, name, path[-1])
@@ -80,7 +80,7 @@ async def patch_location(call: Call) -> Answer:
         else:
             _place(tree, path[1:], changes, merge=True)
             _touch(tree, path[1:-1], changed_at=changed_at)
-        await _write(connection, call, party=party, location_id=path[0], tree=tree)
+        await _write(connection, call, party=party, location_id=path[0], tree=tree, changed_at=changed_at)
     return Answer()
 
 
@@ -121,14 +121,14 @@ async def _save(call: Call, *, party: str, location_id: str, tree: Tree, changed
         )
 
 
-async def _write(connection: Any, call: Call, *, party: str, location_id: str, tree: Tree) -> None:
+async def _write(
+    connection: Any, call: Call, *, party: str, location_id: str, tree: Tree, changed_at: datetime
+) -> None:
     await ocpi_objects.save_location(
         connection,
         party_id=party,
         location_id=location_id,
-        stored=StoredObject(
-            body=encode(tree, name=_NAME), version=call.version, last_updated=moment(tree, "last_updated")
-        ),
+        stored=StoredObject(body=encode(tree, name=_NAME), version=call.version, last_updated=changed_at),
         connectors=read_connectors(tree, party_id=party),
         now=call.services.clock.now(),
     )

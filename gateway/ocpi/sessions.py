@@ -18,7 +18,6 @@ from gateway.ocpi.bodies import (
     Tree,
     encode,
     identifier,
-    moment,
     number,
     objects,
     optional_text,
@@ -53,7 +52,7 @@ async def put_session(call: Call) -> Answer:
     party, session_ref, tree = call.party(), call.segment("object_id"), call.body(_NAME).tree
     same_identifier(tree, "id", session_ref)
     check_owner(tree, party=party, required=call.version is not OcpiVersion.V2_1_1)
-    update = _read(tree, party=party, version=call.version)
+    update = _read(call, tree, party=party)
     async with transaction(call.services.pool) as connection:
         created = await ocpi_objects.save_session(connection, update, now=call.services.clock.now())
     return Answer(http_status=201 if created else 200)
@@ -62,7 +61,7 @@ async def put_session(call: Call) -> Answer:
 async def patch_session(call: Call) -> Answer:
     """PATCH fields of a session that is known, appending its charging periods."""
     party, session_ref, changes = call.party(), call.segment("object_id"), call.body(_NAME).tree
-    moment(changes, "last_updated")
+    call.changed_at(changes)
     if "id" in changes:
         same_identifier(changes, "id", session_ref)
     check_owner(changes, party=party, required=False)
@@ -73,7 +72,7 @@ async def patch_session(call: Call) -> Answer:
         if stored is None:
             raise _unknown(session_ref)
         tree = _merged(read_object(stored.body, name=_NAME).tree, changes)
-        update = _read(tree, party=party, version=call.version)
+        update = _read(call, tree, party=party)
         await ocpi_objects.save_session(connection, update, now=call.services.clock.now())
     return Answer()
 
@@ -90,7 +89,7 @@ def _merged(standing: Tree, changes: Tree) -> dict[str, Any]:
     return {**standing, **changes, "charging_periods": periods}
 
 
-def _read(tree: Tree, *, party: str, version: OcpiVersion) -> SessionUpdate:
+def _read(call: Call, tree: Tree, *, party: str) -> SessionUpdate:
     energy_kwh = number(tree, "kwh")
     if abs(energy_kwh) > _MAX_ENERGY_KWH:
         raise Refusal("$.kwh: expected at most a billion kWh")
@@ -98,13 +97,13 @@ def _read(tree: Tree, *, party: str, version: OcpiVersion) -> SessionUpdate:
     return SessionUpdate(
         party_id=party,
         session_ref=identifier(tree, "id"),
-        version=version,
+        version=call.version,
         body=encode(tree, name=_NAME),
         status=text(tree, "status", limit=40),
         currency=text(tree, "currency", limit=3).upper(),
         energy_wh=round_units(energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
         authorization_reference=authorization_reference(tree),
-        last_updated=moment(tree, "last_updated"),
+        last_updated=call.changed_at(tree),
     )
 
 

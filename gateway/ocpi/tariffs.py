@@ -15,7 +15,7 @@ from gateway.database import transaction
 from gateway.ocpi.bodies import (
     Body,
     encode,
-    moment,
+    objects,
     optional_moment,
     optional_text,
     read_object,
@@ -44,7 +44,7 @@ async def get_tariff(call: Call) -> Answer:
 async def put_tariff(call: Call) -> Answer:
     """PUT a new or changed tariff; 201 when none stood under that id."""
     party, tariff_id, body = call.party(), call.segment("object_id"), call.body(_NAME)
-    tariff = _read(body, raw=call.raw, party=party, tariff_id=tariff_id, version=call.version)
+    tariff = _read(call, body, raw=call.raw, party=party, tariff_id=tariff_id)
     async with transaction(call.services.pool) as connection:
         created = await ocpi_objects.save_tariff(connection, tariff, now=call.services.clock.now())
     return Answer(http_status=201 if created else 200)
@@ -53,15 +53,14 @@ async def put_tariff(call: Call) -> Answer:
 async def patch_tariff(call: Call) -> Answer:
     """PATCH fields of a tariff that stands (2.1.1 only); the result is a new version in the history."""
     party, tariff_id, changes = call.party(), call.segment("object_id"), call.body(_NAME).tree
-    moment(changes, "last_updated")
     async with transaction(call.services.pool) as connection:
         stored = await ocpi_objects.current_tariff(connection, party_id=party, tariff_id=tariff_id)
         if stored is None:
             raise _unknown(tariff_id)
-        raw = encode({**read_object(stored.body, name=_NAME).tree, **changes}, name=_NAME)
-        tariff = _read(
-            read_object(raw, name=_NAME), raw=raw, party=party, tariff_id=tariff_id, version=call.version
+        raw = encode(
+            {**read_object(stored.body, name=_NAME).tree, "last_updated": None, **changes}, name=_NAME
         )
+        tariff = _read(call, read_object(raw, name=_NAME), raw=raw, party=party, tariff_id=tariff_id)
         await ocpi_objects.save_tariff(connection, tariff, now=call.services.clock.now())
     return Answer()
 
@@ -78,10 +77,11 @@ async def delete_tariff(call: Call) -> Answer:
     return Answer()
 
 
-def _read(body: Body, *, raw: bytes, party: str, tariff_id: str, version: OcpiVersion) -> NewTariff:
-    tree = body.tree
+def _read(call: Call, body: Body, *, raw: bytes, party: str, tariff_id: str) -> NewTariff:
+    tree, version = body.tree, call.version
     same_identifier(tree, "id", tariff_id)
     check_owner(tree, party=party, required=version is not OcpiVersion.V2_1_1)
+    objects(tree, "elements", required=True)
     try:
         parse_tariff(raw, version=version)
     except ClearingError as error:
@@ -94,7 +94,8 @@ def _read(body: Body, *, raw: bytes, party: str, tariff_id: str, version: OcpiVe
         type=optional_text(tree, "type", limit=40),
         valid_from=optional_moment(tree, "start_date_time"),
         valid_until=optional_moment(tree, "end_date_time"),
-        last_updated=moment(tree, "last_updated"),
+        # Required, yet missing in an example of the specification itself: then the push is the update.
+        last_updated=optional_moment(tree, "last_updated") or call.services.clock.now(),
     )
 
 

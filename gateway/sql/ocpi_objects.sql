@@ -49,6 +49,10 @@ SELECT id, raw, version, received_at FROM gateway.ocpi_tariff
 WHERE party_id = :party_id AND tariff_key = :tariff_key AND superseded_at IS NULL
 FOR UPDATE;
 
+-- name: claim_tariff^
+-- One writer a tariff until the transaction ends, also when no row stands yet.
+SELECT pg_advisory_xact_lock(hashtextextended(:party_id::text || ' ' || :tariff_key::text, 2471));
+
 -- name: supersede_tariff$
 -- Never before it was received, should business time have been set back.
 UPDATE gateway.ocpi_tariff SET superseded_at = greatest(:now::timestamptz, received_at)

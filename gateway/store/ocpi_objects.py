@@ -180,6 +180,7 @@ async def save_tariff(connection: Connection, tariff: NewTariff, *, now: datetim
     The same bytes again change nothing, so that a repeated push leaves no mark in the history.
     """
     key = tariff.tariff_id.lower()
+    await _sql.claim_tariff(connection, party_id=tariff.party_id, tariff_key=key)
     standing = await _sql.lock_current_tariff(connection, party_id=tariff.party_id, tariff_key=key)
     if standing is not None and (standing["raw"], standing["version"]) == (tariff.raw, tariff.version.value):
         return False

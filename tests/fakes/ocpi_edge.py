@@ -95,7 +95,7 @@ class Edge:
         token: str | None,
         body: Any = None,
         *,
-        raw: bytes | None = None,
+        raw: Any = None,
         headers: dict[str, str] | None = None,
         bare: bool = False,
     ) -> tuple[Any, int]:
@@ -109,7 +109,7 @@ class Edge:
         token: str | None,
         body: Any = None,
         *,
-        raw: bytes | None = None,
+        raw: Any = None,
         headers: dict[str, str] | None = None,
         bare: bool = False,
     ) -> tuple[aiohttp.ClientResponse, Any]:
