@@ -130,7 +130,8 @@ class BatchWorker:
         if agreement is None:
             raise UnclearableError(
                 "no_agreement",
-                f"no agreement of {session.cpo_id!r} covers {session.demand_partner_id!r} at {session.sale_at.isoformat()}",
+                f"no agreement of {session.cpo_id!r} covers {session.demand_partner_id!r} "
+                f"at {session.sale_at.isoformat()}",
             )
         return agreement
 

@@ -24,7 +24,7 @@ FALLBACK_CALENDAR: Final = "target"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ClosingDays:
-    """The closing days of one payment system besides Saturday and Sunday, complete for `first_year` to `last_year`."""
+    """The closing days of one payment system besides Saturday and Sunday, whole for its years."""
 
     name: str
     days: frozenset[date]
@@ -38,7 +38,8 @@ class ClosingDays:
         """
         if not self.first_year <= day.year <= self.last_year:
             raise CalendarExhaustedError(
-                f"calendar {self.name!r} covers {self.first_year} to {self.last_year}, not {day}; add the year's closing days"
+                f"calendar {self.name!r} covers {self.first_year} to {self.last_year}, not {day}; "
+                "add the year's closing days"
             )
         return day.weekday() < SATURDAY and day not in self.days
 

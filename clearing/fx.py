@@ -85,7 +85,10 @@ def publication_day(at: datetime) -> date:
 
 
 def require_currency(currency: str, day: date) -> None:
-    """Raises RateUnavailableError when `currency` had ceased to exist on `day`, UnknownCurrencyError when unknown."""
+    """Refuse a currency that had ceased to exist on `day`.
+
+    Raises RateUnavailableError, or UnknownCurrencyError for a code that never existed.
+    """
     exponent(currency)
     last = LAST_DAY.get(currency)
     if last is not None and day > last:
@@ -131,8 +134,8 @@ class RateTable:
             raise RateUnavailableError(f"no {base}-{quote} reference rate was published on or before {day}")
         if (day - published).days > max_age_days:
             raise RateUnavailableError(
-                f"the last {base}-{quote} reference rate before {day} is of {published}, older than {max_age_days} days; "
-                "import newer rates"
+                f"the last {base}-{quote} reference rate before {day} is of {published}, "
+                f"older than {max_age_days} days; import newer rates"
             )
         divisor, dividend = self._against_pivot(base, published), self._against_pivot(quote, published)
         cross = EXACT.divide(dividend, divisor)

@@ -33,7 +33,7 @@ class PartyKind(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VatEvidence:
-    """From `effective_from` on, `vat_id` was found valid or not, by `source` (VIES, UID register, HMRC, declared)."""
+    """From `effective_from` on, `vat_id` was found valid or not, by `source`, for example VIES or HMRC."""
 
     effective_from: date
     vat_id: str

@@ -38,7 +38,7 @@ DAILY: Final = timedelta(days=1)
 
 
 async def plan(connection: Connection, *, parties: Mapping[str, Party], now: datetime) -> list[Disbursement]:
-    """One planned payment per party and currency of what is due on the party's local day, debts netted first."""
+    """One planned payment per party and currency of what is due on the party's local day, debts netted."""
     await store.hold_planning(connection)
     planned: list[Disbursement] = []
     for due in await store.due_sums(connection, now=now):

@@ -51,12 +51,13 @@ def prove_capture(session: CapturedSession, repriced: Repriced) -> None:
     if session.captured_minor > repriced.incl_vat_minor:
         raise UnclearableError(
             "captured_above_price",
-            f"captured {session.captured_minor}, but the tariff gives {repriced.incl_vat_minor}: refund the difference",
+            f"captured {session.captured_minor}, but the tariff gives {repriced.incl_vat_minor}; "
+            "refund the difference",
         )
     if session.captured_minor < repriced.incl_vat_minor and session.shortfall is None:
         raise UnclearableError(
             "captured_below_price",
-            f"captured {session.captured_minor} of {repriced.incl_vat_minor} with no reason for the shortfall",
+            f"captured {session.captured_minor} of {repriced.incl_vat_minor}, no reason for the shortfall",
         )
 
 
@@ -121,7 +122,7 @@ class _Posting:
         )
 
     def _net_and_vat(self) -> tuple[int, int]:
-        """The driver's VAT within the capture, by the territory's rate or, where agreed, by the tariff's own."""
+        """Net and VAT of the capture, by the territory's rate or, where agreed, by the tariff's own."""
         gross, decision = self._session.captured_minor, self._plan.driver.decision
         if decision.category is not Category.STANDARD:
             return gross, 0

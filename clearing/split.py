@@ -47,7 +47,8 @@ def split(
     if currency != terms.currency and any(_has_amounts(share) for share in shares):
         raise UnclearableError(
             "agreement_currency",
-            f"the agreement's fixed amounts are in {terms.currency}, the session is in {currency}; agree on {currency} amounts",
+            f"the agreement's fixed amounts are in {terms.currency}, the session is in {currency}; "
+            f"agree on {currency} amounts",
         )
     exact = _deduct(
         net_minor,

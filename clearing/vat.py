@@ -236,7 +236,7 @@ def _only_by_the_registered(decision: VatDecision, supplier: Trader) -> VatDecis
     if supplier.vat_id is None:
         return replace(
             decision, rule=f"{decision.rule}/unregistered", category=Category.OUTSIDE, rate=NO_RATE,
-            payer=Payer.NOBODY, reason="The supplier has proven no VAT registration: no VAT may be shown (art. 203)",
+            payer=Payer.NOBODY, reason="The supplier has proven no VAT id: no VAT may be shown (art. 203)",
             exemption_code="VATEX-EU-O", flags=(*decision.flags, "supplier_without_vat_id"),
         )  # fmt: skip
     return decision
@@ -267,8 +267,8 @@ def _outside(
 
 def _reverse_charge(rule: str, *, vat_of: str, reason: str) -> VatDecision:
     return VatDecision(
-        rule=rule, category=Category.REVERSE_CHARGE, rate=NO_RATE, vat_of=vat_of, payer=Payer.CUSTOMER, reason=reason,
-        exemption_code="VATEX-EU-AE",
+        rule=rule, category=Category.REVERSE_CHARGE, rate=NO_RATE, vat_of=vat_of, payer=Payer.CUSTOMER,
+        reason=reason, exemption_code="VATEX-EU-AE",
     )  # fmt: skip
 
 
@@ -306,7 +306,8 @@ def _to_driver(
     if place.regime is Regime.CH:
         if customer.territory.regime is not Regime.CH:
             return _outside(
-                "driver/ch_foreign_business", reason="Electricity to a business seated abroad is supplied abroad (MWSTG art. 7(2))",
+                "driver/ch_foreign_business",
+                reason="Electricity to a business seated abroad is supplied abroad (MWSTG art. 7(2))",
                 flags=("possible_double_non_taxation",),
             )  # fmt: skip
         return _local("driver/ch_business", place, day, rates, reason="Swiss supply (MWSTG art. 7(2))")
@@ -334,7 +335,8 @@ def _to_driver(
 def _to_dealer(supplier: Trader, dealer: Trader, place: Territory, day: date, rates: VatRates) -> VatDecision:
     if not dealer.taxable_dealer or dealer.vat_id is None:
         return _local(
-            "dealer/unproven", place, day, rates, reason="Not proven to be a taxable dealer: taxed at the charge point (art. 39)",
+            "dealer/unproven", place, day, rates,
+            reason="Not proven to be a taxable dealer: taxed at the charge point (art. 39)",
             flags=("dealer_not_proven",),
         )  # fmt: skip
     seat, origin = dealer.territory, supplier.territory
@@ -352,9 +354,11 @@ def _to_dealer(supplier: Trader, dealer: Trader, place: Territory, day: date, ra
         )
     outside = _outside(
         f"dealer/seat_{seat.regime}", payer=Payer.CUSTOMER,
-        reason="Electricity to a taxable dealer is supplied at its seat, outside the supplier's VAT (art. 38)",
+        reason="Electricity to a taxable dealer is supplied at its seat, outside VAT here (art. 38)",
     )  # fmt: skip
-    return _with_acquisition(outside, seat, SupplyKind.ELECTRICITY, day, rates, "MWSTG art. 45(1)(d)")
+    return _with_acquisition(
+        outside, seat, SupplyKind.ELECTRICITY, day=day, rates=rates, source="MWSTG art. 45(1)(d)"
+    )
 
 
 def _domestic_dealer(supplier: Trader, dealer: Trader, day: date, rates: VatRates) -> VatDecision:
@@ -393,7 +397,9 @@ def _service(supplier: Trader, customer: Trader, day: date, rates: VatRates) -> 
         f"service/to_{seat.regime}", payer=Payer.CUSTOMER, flags=flags,
         reason="Service to a business abroad, taxed at its seat (art. 44; MWSTG art. 8(1))",
     )  # fmt: skip
-    return _with_acquisition(outside, seat, SupplyKind.SERVICE, day, rates, "MWSTG art. 45(1)(a)")
+    return _with_acquisition(
+        outside, seat, SupplyKind.SERVICE, day=day, rates=rates, source="MWSTG art. 45(1)(a)"
+    )
 
 
 def _site(place: Territory, day: date, rates: VatRates) -> VatDecision:
@@ -410,7 +416,7 @@ def _same_vat_area(left: Territory, right: Territory) -> bool:
 
 
 def _with_acquisition(
-    decision: VatDecision, seat: Territory, supply: SupplyKind, day: date, rates: VatRates, source: str
+    decision: VatDecision, seat: Territory, supply: SupplyKind, *, day: date, rates: VatRates, source: str
 ) -> VatDecision:
     """A Swiss customer declares the tax itself (Bezugsteuer); it shows on no invoice."""
     if seat.regime is not Regime.CH:

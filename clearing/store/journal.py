@@ -22,7 +22,8 @@ from clearing.ledger import Deltas, JournalEntry
 _sql = named_queries("journal")
 _SCHEMA = "clearing"
 _TRANSFER_COLUMNS = (
-    "lane", "subject_id", "kind", "reference", "ordinal", "debit_account", "credit_account", "amount_minor", "currency",
+    "lane", "subject_id", "kind", "reference", "ordinal",
+    "debit_account", "credit_account", "amount_minor", "currency",
 )  # fmt: skip
 _PAYABLE_COLUMNS = (
     "lane", "subject_id", "kind", "reference", "party_id", "amount_minor", "currency", "due_date",

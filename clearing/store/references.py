@@ -113,7 +113,8 @@ async def put_agreement(connection: Connection, agreement: Agreement, *, now: da
     )
     if tuple(known.values()) != same:
         raise StateConflictError(
-            f"agreement {agreement.id!r} version {agreement.version} exists with other terms; add a new version instead"
+            f"agreement {agreement.id!r} version {agreement.version} exists with other terms; "
+            "add a new version instead"
         )
 
 

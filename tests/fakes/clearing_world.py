@@ -106,7 +106,9 @@ def cdr_json(session_id: UUID, cpo: Party, *, kwh: str = "10", ended_at: datetim
         "id": f"CDR-{session_id.hex[-12:]}",
         "start_date_time": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
         "end_date_time": ended_at.strftime("%Y-%m-%dT%H:%M:%SZ"),
-        "cdr_token": {"country_code": country, "party_id": "EMP", "uid": "T1", "type": "APP_USER", "contract_id": "C1"},
+        "cdr_token": {
+            "country_code": country, "party_id": "EMP", "uid": "T1", "type": "APP_USER", "contract_id": "C1",
+        },
         "auth_method": "COMMAND",
         "cdr_location": {
             "id": "LOC1", "address": "Kade 1", "city": "Utrecht", "country": "NLD",
@@ -116,7 +118,10 @@ def cdr_json(session_id: UUID, cpo: Party, *, kwh: str = "10", ended_at: datetim
         },
         "currency": cpo.settlement_currency,
         "charging_periods": [
-            {"start_date_time": started.strftime("%Y-%m-%dT%H:%M:%SZ"), "dimensions": [{"type": "ENERGY", "volume": Decimal(kwh)}]}
+            {
+                "start_date_time": started.strftime("%Y-%m-%dT%H:%M:%SZ"),
+                "dimensions": [{"type": "ENERGY", "volume": Decimal(kwh)}],
+            }
         ],
         "total_cost": {"excl_vat": 5.00},
         "total_energy": Decimal(kwh),

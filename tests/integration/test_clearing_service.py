@@ -158,7 +158,7 @@ async def test_a_market_of_currencies_rails_and_models_is_proved(
                 site_host_id="hotel" if number % 5 == 0 else None,
                 rail=list(Rail)[number % 3],
                 funding=Funding.PARTNER_ACCOUNT if number % 10 == 4 else Funding.PSP,
-            )  # fmt: skip
+            )
         )
     batch = await clear(pool, service, *sessions)
     assert not batch.parked, batch.parked
@@ -250,28 +250,31 @@ async def test_what_waits_says_why(pool: Pool, service: ClearingService) -> None
 
 
 @pytest.mark.parametrize(
-    ("statement", "check"),
+    ("change", "check"),
     [
-        ("UPDATE clearing.transfer SET amount_minor = amount_minor + 1 WHERE ordinal = 2", "transit_left"),
-        ("DELETE FROM clearing.entry WHERE lane = 1", "orphan_transfers"),
-        ("UPDATE clearing.payable SET amount_minor = amount_minor + 1 WHERE party_id = 'superapp'", "payables_unequal"),
-        ("UPDATE clearing.account_delta SET credit_minor = credit_minor + 1 WHERE account = 'vat:NL:output'", "deltas_unequal"),
-        ("UPDATE clearing.transfer SET credit_account = 'cpo:DE-XYZ:payable' WHERE credit_account LIKE 'cpo:%'", "hash_chain"),
-        ("UPDATE clearing.entry SET cdr_id = 'other'", "hash_chain"),
-        ("UPDATE clearing.batch SET previous_hash = hash", "hash_chain"),
-        ("UPDATE clearing.fx_lock SET rate = rate * 2", "hash_chain"),
-        ("UPDATE clearing.disbursement SET amount_minor = amount_minor + 1", "disbursements_unequal"),
+        ("transfer SET amount_minor = amount_minor + 1 WHERE ordinal = 2", "transit_left"),
+        ("entry SET batch_id = gen_random_uuid() WHERE lane = 1", "strays"),
+        ("entry SET reference = 'x' WHERE lane = 1", "orphan_transfers"),
+        ("payable SET amount_minor = amount_minor + 1 WHERE party_id = 'superapp'", "payables_unequal"),
+        ("account_delta SET credit_minor = credit_minor + 1", "deltas_unequal"),
+        ("transfer SET credit_account = 'suspense' WHERE credit_account LIKE 'vat:%'", "hash_chain"),
+        ("entry SET cdr_id = 'other'", "hash_chain"),
+        ("batch SET previous_hash = hash", "hash_chain"),
+        ("fx_lock SET rate = rate * 2", "hash_chain"),
+        ("disbursement SET amount_minor = amount_minor + 1", "disbursements_unequal"),
     ],
 )  # fmt: skip
 async def test_the_audit_notices_tampering(
-    pool: Pool, service: ClearingService, statement: str, check: str
+    pool: Pool, service: ClearingService, change: str, check: str
 ) -> None:
     await clear(pool, service, world.session(1, demand_partner_id="parking"), world.session(2))
     async with transaction(pool) as connection:
         await service.plan_disbursements(connection, now=THURSDAY)
     assert (await audit(pool, service)).ok
     async with transaction(pool) as connection:
-        await connection.execute(statement)
+        await connection.execute(
+            f"ALTER TABLE clearing.entry DROP CONSTRAINT entry_check1; UPDATE clearing.{change}"
+        )
     report = await audit(pool, service)
     assert not report.ok
     assert check in {finding.check for finding in report.findings}

@@ -1,0 +1,85 @@
+"""Bank days: cut-offs, joint calendars, and due dates."""
+
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+
+import holidays
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearing import reference
+from clearing.calendar import due_date, sales_day
+from clearing.errors import CalendarExhaustedError
+from tests.fakes import clearing_world as world
+
+CALENDARS = reference.calendars()
+
+
+def test_ascension_day_2026_is_open_in_target_and_closed_in_switzerland() -> None:
+    ascension = date(2026, 5, 14)
+    assert CALENDARS.is_clearing_day(ascension, currency="EUR", country="NL")
+    assert not CALENDARS.is_clearing_day(ascension, currency="CHF", country="CH")
+    assert not CALENDARS.is_clearing_day(ascension, currency="EUR", country="CH")  # joint: the bank is closed
+
+
+def test_a_sale_before_easter_is_due_after_it() -> None:
+    # Thursday 2026-04-02 + 2: Good Friday, the weekend and Easter Monday are closed: Tuesday, Wednesday.
+    thursday = datetime(2026, 4, 2, 12, 0, tzinfo=UTC)
+    assert due_date(thursday, world.NL_CPO, CALENDARS) == date(2026, 4, 8)
+
+
+def test_a_saturday_sale_is_due_on_tuesday() -> None:
+    assert due_date(datetime(2026, 10, 10, 12, 0, tzinfo=UTC), world.NL_CPO, CALENDARS) == date(2026, 10, 13)
+
+
+def test_the_sales_day_is_the_partys_local_day() -> None:
+    late = datetime(
+        2026, 10, 13, 22, 30, tzinfo=UTC
+    )  # half past midnight in Amsterdam, half past eleven in London
+    assert sales_day(late, world.NL_CPO) == date(2026, 10, 14)
+    assert sales_day(late, world.GB_CPO) == date(2026, 10, 13)
+
+
+def test_from_the_cut_off_on_a_sale_belongs_to_the_next_day() -> None:
+    party = replace(world.NL_CPO, cut_off_minute=17 * 60)
+    assert sales_day(datetime(2026, 10, 13, 14, 59, tzinfo=UTC), party) == date(2026, 10, 13)
+    assert sales_day(datetime(2026, 10, 13, 15, 0, tzinfo=UTC), party) == date(2026, 10, 14)
+
+
+def test_no_terms_means_the_same_day_if_it_is_open() -> None:
+    party = replace(world.NL_CPO, terms_days=0)
+    assert due_date(datetime(2026, 10, 13, 12, 0, tzinfo=UTC), party, CALENDARS) == date(2026, 10, 13)
+    assert due_date(datetime(2026, 10, 10, 12, 0, tzinfo=UTC), party, CALENDARS) == date(2026, 10, 12)
+
+
+def test_a_year_beyond_the_file_is_refused() -> None:
+    with pytest.raises(CalendarExhaustedError, match="2025 to 2028"):
+        due_date(datetime(2028, 12, 31, 12, 0, tzinfo=UTC), world.NL_CPO, CALENDARS)
+
+
+def test_target_days_agree_with_an_independent_calendar() -> None:
+    independent = holidays.financial_holidays("XECB", years=range(2025, 2029))
+    for offset in range((date(2028, 12, 31) - date(2025, 1, 1)).days):
+        day = date(2025, 1, 1) + timedelta(days=offset)
+        expected = day.weekday() < 5 and day not in independent
+        assert CALENDARS.is_clearing_day(day, currency="EUR", country="NL") == expected, day
+
+
+@given(
+    offset=st.integers(0, 1000), terms=st.integers(0, 10), party=st.sampled_from(list(world.PARTIES.values()))
+)
+def test_a_due_date_is_an_open_day_after_the_promised_number_of_open_days(
+    offset: int, terms: int, party: object
+) -> None:
+    agreed = replace(party, terms_days=terms)  # type: ignore[type-var]
+    at = datetime(2025, 1, 1, 12, 0, tzinfo=UTC) + timedelta(days=offset)
+    start, due = sales_day(at, agreed), due_date(at, agreed, CALENDARS)
+
+    def is_open(day: date) -> bool:
+        return CALENDARS.is_clearing_day(day, currency=agreed.settlement_currency, country=agreed.country)
+
+    assert is_open(due)
+    days = [start + timedelta(days=step) for step in range(1, (due - start).days + 1)]
+    if terms:
+        assert sum(is_open(day) for day in days) == terms

@@ -1,0 +1,77 @@
+"""Payments to parties: allowed steps, holds, netting."""
+
+from dataclasses import replace
+from datetime import date
+from pathlib import Path
+from uuid import UUID
+
+import pytest
+
+import clearing
+from clearing.disbursement import (
+    TRANSITIONS,
+    DisbursementEvent,
+    DisbursementState,
+    DueSum,
+    HoldReason,
+    advance,
+    end_to_end_id,
+    hold_reason,
+)  # fmt: skip
+from clearing.errors import StateConflictError
+from clearing.payouts import ask_again_after
+from tests.fakes import clearing_world as world
+
+
+@pytest.mark.parametrize("state", DisbursementState)
+@pytest.mark.parametrize("event", DisbursementEvent)
+def test_only_listed_steps_are_allowed(state: DisbursementState, event: DisbursementEvent) -> None:
+    if (state, event) in TRANSITIONS:
+        assert advance(state, event) is TRANSITIONS[state, event]
+    else:
+        with pytest.raises(StateConflictError):
+            advance(state, event)
+
+
+def test_what_is_paid_or_failed_stays_so() -> None:
+    assert not [
+        state for state, _ in TRANSITIONS if state in (DisbursementState.PAID, DisbursementState.FAILED)
+    ]
+
+
+def test_the_schema_knows_the_same_states() -> None:
+    schema = (Path(clearing.__file__).parent / "sql/migrations/0001_schema.sql").read_text()
+    listed = schema.split("CREATE TABLE clearing.disbursement")[1].split("state IN (", 1)[1].split(")", 1)[0]
+    assert {name.strip(" '") for name in listed.split(",")} == set(DisbursementState)
+
+
+def due(minor: int, currency: str = "EUR") -> DueSum:
+    return DueSum(
+        party_id="NL-ABC", currency=currency, period=date(2026, 10, 15), amount_minor=minor, count=1
+    )
+
+
+def test_debts_come_first_then_holds_then_the_minimum() -> None:
+    party = replace(world.NL_CPO, minimum_payout_minor=1000)
+    assert hold_reason(due(0), party) is HoldReason.DEBT
+    assert hold_reason(due(-5), replace(party, payout_hold="x")) is HoldReason.DEBT
+    assert hold_reason(due(5000), replace(party, payout_hold="IBAN changed 2026-10-01")) is HoldReason.ON_HOLD
+    assert hold_reason(due(5000), replace(party, connected_account=None)) is HoldReason.NO_DESTINATION
+    assert hold_reason(due(999), party) is HoldReason.BELOW_MINIMUM
+    assert hold_reason(due(1000), party) is None
+    assert hold_reason(due(1, "CHF"), party) is None  # the minimum is agreed in euros
+
+
+def test_the_end_to_end_id_fits_iso_20022_max_35_text() -> None:
+    assert len(end_to_end_id(UUID(int=2**128 - 1))) == 34
+
+
+def test_unknown_outcomes_are_asked_for_at_5_s_1_min_5_min_1_h_then_daily() -> None:
+    assert [ask_again_after(attempt).total_seconds() for attempt in (1, 2, 3, 4, 5, 50)] == [
+        5,
+        60,
+        300,
+        3600,
+        86400,
+        86400,
+    ]
