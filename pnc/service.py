@@ -231,7 +231,7 @@ class PlugAndChargeService:
         if isinstance(chain, Refusal):
             return _Verdict(refusal=chain)
         leaf = chain.leaf.sha256
-        if (refusal := _match_refusal(chain, presented)) is not None:
+        if (refusal := match_refusal(chain, presented)) is not None:
             return _Verdict(refusal=refusal, leaf_sha256=leaf)
         if leaf in context.withdrawn:
             detail = "the certificate was withdrawn here"
@@ -329,8 +329,8 @@ class PlugAndChargeService:
             )
 
 
-def _match_refusal(chain: ValidChain, presented: Presented) -> Refusal | None:
-    """Whether the certificate is of the eMAID, and the hash data of the certificate."""
+def match_refusal(chain: ValidChain, presented: Presented) -> Refusal | None:
+    """Return the refusal when the certificate is not the eMAID's, or the hash data not the certificate's."""
     if contract_emaid(chain.leaf).body != presented.emaid.body:
         return Refusal(finding=Finding.EMAID_MISMATCH, detail="the certificate is of another eMAID")
     issuers = tuple(chain.issuer_of(place) for place in range(len(chain.path)))
