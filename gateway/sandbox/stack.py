@@ -24,7 +24,7 @@ from gateway.errors import EmbeddedPostgresError, SupervisorError
 from gateway.migrations import migrate
 from gateway.sandbox.embedded_postgres import EmbeddedPostgres
 from gateway.sandbox.server_files import blocking_ancestor, server_user
-from gateway.sandbox.supervisor import AliveReady, ChildSpec, HttpReady, LineReady, Supervisor
+from gateway.sandbox.supervisor import ChildSpec, HttpReady, LineReady, Supervisor
 
 _HOST: Final = "127.0.0.1"
 _PSP_API_KEY: Final = "sk_test_sandbox"  # the sandbox PSP's documented key, not a secret
@@ -150,24 +150,26 @@ def _owned(state_dir: Path) -> Iterator[None]:
 async def _start_children(
     stack: Stack, state_dir: Path, *, workers: int, tell: Callable[[str], None]
 ) -> None:
-    tell("sandbox PSP")
-    await stack.supervisor.start(_psp_spec(stack, state_dir))
-    tell("gateway")
+    """Start all at once: each waits for what it needs, and a machine has more than one core."""
     environment = _environment(stack)
-    await stack.supervisor.start(
-        ChildSpec(
-            name="gateway",
-            arguments=("serve",),
-            environment=environment,
-            readiness=HttpReady(url=f"{stack.gateway_url}/readyz"),
-        )
+    gateway = ChildSpec(
+        name="gateway",
+        arguments=("serve",),
+        environment=environment,
+        readiness=HttpReady(url=f"{stack.gateway_url}/readyz"),
     )
-    for number in range(1, workers + 1):
-        tell(f"worker {number}")
-        spec = ChildSpec(
-            name=f"worker-{number}", arguments=("work",), environment=environment, readiness=AliveReady()
-        )
+    working = [
+        ChildSpec(name=f"worker-{number}", arguments=("work",), environment=environment)
+        for number in range(1, workers + 1)
+    ]
+
+    async def start(spec: ChildSpec) -> None:
         await stack.supervisor.start(spec)
+        tell(f"{spec.name} is ready")
+
+    async with asyncio.TaskGroup() as group:
+        for spec in (_psp_spec(stack, state_dir), gateway, *working):
+            group.create_task(start(spec))
 
 
 def _psp_spec(stack: Stack, state_dir: Path) -> ChildSpec:

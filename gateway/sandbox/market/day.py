@@ -23,7 +23,7 @@ from gateway.sandbox.market.stage import Addresses, Audience, Stage
 from gateway.sandbox.stack import Stack, remove_state, running_stack
 
 _FINISHED: Final = "finished"
-_STARTING_STEPS: Final = 4
+_STARTING_STEPS: Final = 2
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
