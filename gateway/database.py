@@ -41,6 +41,8 @@ _UNREACHABLE: Final = (
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.TooManyConnectionsError,
@@ -168,7 +170,7 @@ def market_anchor_reader(pool: Pool) -> AnchorReader:
         try:
             async with pool.acquire(timeout=2.0) as connection:
                 row = await sql.market_anchor(connection)
-        except (*_UNREACHABLE, asyncpg.InterfaceError) as error:
+        except (*_UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise DatabaseUnreachableError(str(error)) from error
         if row is None:
             return None

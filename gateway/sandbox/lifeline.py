@@ -55,9 +55,12 @@ def main(arguments: Sequence[str]) -> NoReturn:
     parent, death_signal, uid, gid = (int(text) for text in arguments[1:_ARGUMENTS])
     command = list(arguments[_ARGUMENTS:])
     if uid >= 0:
-        os.setgroups([])
-        os.setgid(gid)
-        os.setuid(uid)
+        try:
+            os.setgroups([])
+            os.setgid(gid)
+            os.setuid(uid)
+        except OSError as error:
+            sys.exit(f"can't become user {uid}: {error.strerror}")
         os.chdir("/")
     if mode == "watch":
         _watch(command, parent=parent, death_signal=death_signal)
