@@ -5,20 +5,17 @@
 -- newest), the contract, and the certificates registered for it.
 SELECT
     coalesce((SELECT version FROM pnc.environment WHERE environment = :environment), 0) AS trust_version,
-    d AS decision,
-    c AS contract,
+    (SELECT d FROM pnc.decision AS d
+      WHERE d.lane = :lane AND d.environment = :environment AND d.operator_id = :operator_id
+        AND d.session_ref = :session_ref
+      ORDER BY (d.state IN ('awaiting_payment', 'accepted')) DESC, (d.state = 'closed') DESC, d.decided_at DESC,
+               d.id DESC
+      LIMIT 1) AS decision,
+    (SELECT c FROM pnc.contract AS c WHERE c.environment = :environment AND c.emaid = :emaid) AS contract,
     (SELECT array_agg(encode(r.leaf_sha256, 'hex')) FROM pnc.contract_certificate AS r
       WHERE r.environment = :environment AND r.emaid = :emaid) AS registered,
     (SELECT array_agg(encode(r.leaf_sha256, 'hex')) FROM pnc.contract_certificate AS r
-      WHERE r.environment = :environment AND r.emaid = :emaid AND r.withdrawn_at IS NOT NULL) AS withdrawn
-FROM (SELECT 1) AS always
-LEFT JOIN LATERAL (
-    SELECT * FROM pnc.decision
-    WHERE lane = :lane AND environment = :environment AND operator_id = :operator_id AND session_ref = :session_ref
-    ORDER BY (state IN ('awaiting_payment', 'accepted')) DESC, (state = 'closed') DESC, decided_at DESC, id DESC
-    LIMIT 1
-) AS d ON true
-LEFT JOIN pnc.contract AS c ON c.environment = :environment AND c.emaid = :emaid;
+      WHERE r.environment = :environment AND r.emaid = :emaid AND r.withdrawn_at IS NOT NULL) AS withdrawn;
 
 -- name: insert_decision^
 -- Nothing comes back when the session has an open decision already.
