@@ -7,6 +7,7 @@ from pathlib import Path
 
 import click
 
+from gateway.commands.process import run_async
 from gateway.sandbox.psp.server import start_psp
 from gateway.sandbox.psp.settings import DEFAULT_API_KEY, PspSettings, SettingsError
 
@@ -53,10 +54,9 @@ def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
             settlement_days=settlement_days,
             payout_days=payout_days,
         )
+        run_async(_serve(settings, host=host, port=port))
     except SettingsError as error:
-        raise click.ClickException(str(error)) from None
-    try:
-        asyncio.run(_serve(settings, host=host, port=port))
+        raise click.UsageError(str(error)) from None
     except OSError as error:
         raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None
 

@@ -8,7 +8,7 @@ from typing import Final
 from gateway.sandbox.psp.charges import take
 from gateway.sandbox.psp.disputing import dispute_if_asked
 from gateway.sandbox.psp.problems import CardProblem, Json, PspProblem, unexpected_state
-from gateway.sandbox.psp.world import World
+from gateway.sandbox.psp.world import World, timer_id
 
 MAX_INCREMENTS: Final = 10
 CANCELABLE: Final = (
@@ -66,7 +66,7 @@ def _settle(world: World, intent: Json, charge: Json, account: str, *, final: bo
     if final or left == 0:
         charge |= {"amount_refunded": left, "_released": left}
         intent |= {"status": "succeeded", "amount_capturable": 0}
-        world.records.remove(f"timer:expire_hold:{intent['id']}")
+        world.records.remove(timer_id("expire_hold", intent["id"]))
     else:
         intent |= {"amount_capturable": left}
     intent["amount_received"] = received
@@ -87,7 +87,7 @@ def cancel(world: World, intent: Json, reason: str | None, account: str) -> Json
         raise unexpected_state("canceled", intent, ", ".join(CANCELABLE))
     if intent["status"] == "requires_capture":
         _release(world, intent, account, expired=reason == "automatic")
-        world.records.remove(f"timer:expire_hold:{intent['id']}")
+        world.records.remove(timer_id("expire_hold", intent["id"]))
     status = "succeeded" if intent["amount_received"] else "canceled"
     intent |= {
         "status": status,

@@ -81,6 +81,8 @@ def set_clock(call: Call) -> Json:
     call.world.clock.set_to(now, frozen=frozen)
     if frozen:
         call.world.put("sandbox", {"id": CLOCK_RECORD, "now": now, "frozen": True})
+    else:
+        call.world.records.remove(CLOCK_RECORD)
     return show_clock(call)
 
 

@@ -4,17 +4,14 @@ Owns: the order of these, and that a request takes effect whole or not at all. R
 a simulator can drive it in its own process. Must not know: sockets, tasks, sleeping.
 """
 
-import base64
-import binascii
-import re
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass, field
-from typing import Any, Final
+from dataclasses import dataclass
+from typing import Final
 
 import msgspec
 
 from gateway.sandbox.psp import idempotency, webhook_endpoints
+from gateway.sandbox.psp.access import CONTROL_PREFIX, PspRequest, acting_account, parameters_of
 from gateway.sandbox.psp.call import Call
 from gateway.sandbox.psp.capturing import expire_hold
 from gateway.sandbox.psp.cards import Decline
@@ -25,12 +22,10 @@ from gateway.sandbox.psp.payouts import pay
 from gateway.sandbox.psp.problems import Json, ParameterProblem, PspProblem
 from gateway.sandbox.psp.refunds import refund_fails, refund_succeeds
 from gateway.sandbox.psp.routes import Handler, RouteTable
-from gateway.sandbox.psp.settings import PLATFORM_ACCOUNT, PspSettings
+from gateway.sandbox.psp.settings import PspSettings
 from gateway.sandbox.psp.webhooks import SignedWebhook, sign
 from gateway.sandbox.psp.world import Origin, Timer, World
 
-CONTROL_PREFIX: Final = "/_sandbox/"
-_VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.[a-z_.]+)?\Z")
 _INJECTED: Final = {
     409: ("lock_timeout", "invalid_request_error", "Another request is currently accessing this object."),
     429: ("rate_limit", "invalid_request_error", "Request rate limit exceeded."),
@@ -41,17 +36,6 @@ TIMERS: Final = {
     "refund_pending": refund_succeeds,
     "refund_failed": refund_fails,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class PspRequest:
-    """A request as it came: header names in lower case, `query` without the question mark."""
-
-    method: str
-    path: str
-    query: str = ""
-    headers: Mapping[str, str] = field(default_factory=dict)
-    body: bytes = b""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -211,12 +195,11 @@ class PspEngine:
             raise admission.refusal
         request = admission.request
         handler, ids, exists = self._routes.find(request.method, request.path)
-        control = request.path.startswith(CONTROL_PREFIX)
-        account = self._authenticate(request, control=control)
+        account = acting_account(self.world, request)
         if handler is None:
             problem = "Unrecognized request URL" if not exists else "Method not allowed for this URL"
             raise PspProblem(f"{problem} ({request.method}: {request.path}).", status=405 if exists else 404)
-        params = Params(self._parameters(request))
+        params = Params(parameters_of(request))
         call = Call(world=self.world, params=params, ids=ids, account=account, path=request.path)
         if key is None:
             return 200, self._run(handler, call), {}
@@ -254,58 +237,6 @@ class PspEngine:
                 self.world.rollback()
             return problem.status, {"error": error}
 
-    def _parameters(self, request: PspRequest) -> Json:
-        try:
-            text = request.body.decode() if request.method == "POST" else request.query
-        except UnicodeDecodeError:
-            raise ParameterProblem("Invalid request body: not UTF-8") from None
-        if (
-            request.headers.get("content-type", "").startswith("application/json")
-            and request.method == "POST"
-        ):
-            if not request.path.startswith(CONTROL_PREFIX):
-                raise ParameterProblem("Invalid request: send application/x-www-form-urlencoded, not JSON")
-            return _from_json(request.body)
-        return parse_form(text)
-
-    def _authenticate(self, request: PspRequest, *, control: bool) -> str:
-        """The account that the request acts for. Raises PspProblem (401, 403, 400)."""
-        account = request.headers.get("stripe-account") or PLATFORM_ACCOUNT
-        if not control:
-            self._check_key(request.headers.get("authorization", ""))
-            version = request.headers.get("stripe-version")
-            if version is not None and not _VERSION.match(version):
-                raise PspProblem(f"Invalid Stripe API version: {version[:40]}")
-        if account != PLATFORM_ACCOUNT:
-            record = self.world.peek("account", account)
-            if record is None or "deleted" in record:
-                raise PspProblem(
-                    f"The provided key does not have access to account '{account[:40]}' (or "
-                    "that account does not "
-                    "exist). Application access may have been revoked.",
-                    status=403,
-                    code="account_invalid",
-                )
-        return account
-
-    def _check_key(self, authorization: str) -> None:
-        scheme, _, credentials = authorization.partition(" ")
-        key = credentials.strip()
-        if scheme.lower() == "basic":
-            try:
-                key = base64.b64decode(key, validate=True).decode().partition(":")[0]
-            except (binascii.Error, UnicodeDecodeError):
-                key = ""
-        if not key:
-            raise PspProblem(
-                "You did not provide an API key. You need to provide your API key in the "
-                "Authorization header, using "
-                "Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
-                status=401,
-            )
-        if key not in self.settings.api_keys:
-            raise PspProblem(f"Invalid API Key provided: {key[:8]}****", status=401)
-
     def run_timers(self) -> int:
         """Do what has fallen due by the business clock, each in its own transaction; how much that was."""
         count = 0
@@ -317,7 +248,12 @@ class PspEngine:
         return count
 
     def _ring(self, timer: Timer) -> None:
-        TIMERS[timer.verb](self.world, timer.object_id, timer.account)
+        """Do one due thing; what has become impossible since it was set is dropped."""
+        try:
+            TIMERS[timer.verb](self.world, timer.object_id, timer.account)
+        except PspProblem:
+            self.world.rollback()
+            self.world.records.remove(timer.record_id)
 
     def signed(self, delivery: Json, *, timestamp: int) -> SignedWebhook | None:
         """A queued delivery, signed at a wall-clock second; None if its event or endpoint is gone."""
@@ -389,28 +325,3 @@ def _injected(effect: Json) -> Json:
     if code is not None:
         error["code"] = code
     return {"error": error}
-
-
-def _from_json(body: bytes) -> Json:
-    """A JSON object as nested text parameters, so that both encodings are read alike."""
-    try:
-        tree = _as_text(msgspec.json.decode(body or b"{}"))
-    except msgspec.DecodeError as error:
-        raise ParameterProblem(f"Invalid JSON: {error}") from None
-    if not isinstance(tree, dict):
-        raise ParameterProblem("Invalid JSON: an object is expected")
-    return tree
-
-
-def _as_text(value: Any) -> Any:
-    match value:
-        case dict():
-            return {key: _as_text(item) for key, item in value.items()}
-        case list():
-            return {str(at): _as_text(item) for at, item in enumerate(value)}
-        case None:
-            return ""
-        case bool():
-            return "true" if value else "false"
-        case _:
-            return str(value)

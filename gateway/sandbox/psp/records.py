@@ -15,6 +15,7 @@ from typing import Final
 import msgspec
 
 from gateway.sandbox.psp.problems import Json
+from gateway.sandbox.psp.settings import SettingsError
 
 SCHEMA: Final = """
 CREATE TABLE IF NOT EXISTS objects (
@@ -36,6 +37,28 @@ class Record:
     body: Json
 
 
+def _opened(path: Path | None) -> sqlite3.Connection:
+    """The database, ours alone while the process lives. Raises SettingsError if it cannot be used."""
+    try:
+        database = sqlite3.connect(
+            path or ":memory:", timeout=2, isolation_level=None, check_same_thread=False
+        )
+        # The operating system's page cache outlives the process; a power cut is not this room's concern.
+        for pragma in (
+            "locking_mode=EXCLUSIVE",
+            "journal_mode=WAL",
+            "synchronous=OFF",
+            "wal_autocheckpoint=8000",
+        ):
+            database.execute(f"PRAGMA {pragma}").fetchall()
+        database.execute(SCHEMA)
+    except sqlite3.Error as error:
+        raise SettingsError(
+            f"state_path: cannot use {path}: {error}; name a writable file that nobody else uses"
+        ) from None
+    return database
+
+
 class Records:
     """All objects of the sandbox. `lookups` names, per kind, the fields that can be found by value."""
 
@@ -49,11 +72,7 @@ class Records:
         self._index: dict[tuple[str, ...], list[int]] = {}
         self._staged: dict[str, Record | None] = {}
         self._next_seq = 1
-        self._db = sqlite3.connect(path or ":memory:", isolation_level=None, check_same_thread=False)
-        # The page cache of the operating system outlives the process; a power cut is not this room's concern.
-        for pragma in ("journal_mode=WAL", "synchronous=OFF", "locking_mode=EXCLUSIVE"):
-            self._db.execute(f"PRAGMA {pragma}").fetchall()
-        self._db.execute(SCHEMA)
+        self._db = _opened(path)
         self._load()
 
     def _load(self) -> None:

@@ -11,8 +11,9 @@ from typing import Final
 
 from aiohttp import web
 
+from gateway.sandbox.psp.access import PspRequest
 from gateway.sandbox.psp.delivery import Courier
-from gateway.sandbox.psp.engine import PspEngine, PspReply, PspRequest
+from gateway.sandbox.psp.engine import PspEngine, PspReply
 from gateway.sandbox.psp.settings import PspSettings
 
 ENGINE: Final = web.AppKey("engine", PspEngine)

@@ -10,7 +10,7 @@ from gateway.sandbox.psp.cards import Authentication, Decline
 from gateway.sandbox.psp.expansion import visible
 from gateway.sandbox.psp.listing import PAGING, page
 from gateway.sandbox.psp.ownership import living_customer
-from gateway.sandbox.psp.payment_methods import card_of, usable_method
+from gateway.sandbox.psp.payment_methods import card_of, card_summary, usable_method
 from gateway.sandbox.psp.problems import CardProblem, Json, ParameterProblem, PspProblem, unexpected_state
 from gateway.sandbox.psp.world import World
 
@@ -149,11 +149,13 @@ def _grant(world: World, method: Json, account: str) -> str:
 
 
 def _record_attempt(world: World, intent: Json, method: Json, account: str, *, error: Json | None) -> str:
+    summary = card_summary(method)
+    card = {**summary, "moto": None, "network": summary["brand"], "three_d_secure": None}
     attempt: Json = {
         "id": world.new_id("setatt_1"), "object": "setup_attempt", "application": None, "created": world.now,
         "customer": intent["customer"], "customer_account": None, "flow_directions": None, "livemode": False,
         "on_behalf_of": None, "payment_method": method["id"],
-        "payment_method_details": {"card": {"three_d_secure": None}, "type": "card"}, "setup_error": error,
+        "payment_method_details": {"card": card, "type": "card"}, "setup_error": error,
         "setup_intent": intent["id"], "status": "failed" if error else "succeeded", "usage": intent["usage"],
     }  # fmt: skip
     return str(world.put("setup_attempt", attempt, account)["id"])

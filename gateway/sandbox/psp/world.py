@@ -7,6 +7,7 @@ import heapq
 import random
 import secrets
 import time
+from binascii import b2a_base64
 from dataclasses import dataclass, field
 from typing import Final
 
@@ -31,7 +32,7 @@ LOOKUPS: Final = {
     "setup_intent": ("customer",),
     "customer": ("email",),
 }
-_ALPHABET: Final = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz"
+_LETTERS: Final = bytes.maketrans(b"+/=", b"xyz")  # ids are letters and digits
 _ID_LENGTH: Final = 24
 CLOCK_RECORD: Final = "sandbox_clock"
 
@@ -52,6 +53,16 @@ class Timer:
     verb: str
     object_id: str
     account: str = field(compare=False)
+
+    @property
+    def record_id(self) -> str:
+        """Under which id the timer is stored."""
+        return timer_id(self.verb, self.object_id)
+
+
+def timer_id(verb: str, object_id: str) -> str:
+    """The id of the stored timer that does `verb` to the object; removing it cancels the timer."""
+    return f"timer:{verb}:{object_id}"
 
 
 class World:
@@ -114,7 +125,8 @@ class World:
 
     def new_id(self, prefix: str, length: int = _ID_LENGTH) -> str:
         """A fresh id such as `pi_...`."""
-        return prefix + "".join(self._random.choices(_ALPHABET, k=length))
+        letters = b2a_base64(self._random.randbytes(length), newline=False).translate(_LETTERS)
+        return prefix + letters[:length].decode()
 
     def new_secret(self, prefix: str) -> str:
         """A fresh secret: unguessable, except where a seed asks for repeatable runs."""
@@ -143,7 +155,7 @@ class World:
     def at(self, due: int, verb: str, object_id: str, account: str = PLATFORM_ACCOUNT) -> None:
         """Stage a timer: `verb` is done to the object once the business clock has reached `due`."""
         timer = {
-            "id": f"timer:{verb}:{object_id}",
+            "id": timer_id(verb, object_id),
             "due": due,
             "verb": verb,
             "object_id": object_id,
@@ -156,7 +168,7 @@ class World:
         """Take the next timer that is due; None when there is none."""
         while self.timers and self.timers[0].due <= self.now:
             timer = heapq.heappop(self.timers)
-            key = f"timer:{timer.verb}:{timer.object_id}"
+            key = timer.record_id
             stored = self.records.find(key)
             if stored is None or stored.body["due"] != timer.due:
                 continue  # cancelled, rolled back or moved

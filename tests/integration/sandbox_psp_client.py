@@ -1,0 +1,70 @@
+"""The sandbox PSP served in the test's process, and the provider's real client speaking to it."""
+
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import aiohttp
+import stripe
+
+from gateway.sandbox.psp.engine import PspEngine
+from gateway.sandbox.psp.server import RunningPsp, start_psp
+from gateway.sandbox.psp.settings import PspSettings
+
+KEY = "sk_test_sandbox"
+START = 1_770_000_000
+
+
+@dataclass(frozen=True)
+class Sandbox:
+    psp: RunningPsp
+    client: stripe.StripeClient
+    http: aiohttp.ClientSession
+
+    @property
+    def v1(self) -> Any:
+        return self.client.v1
+
+    @property
+    def engine(self) -> PspEngine:
+        return self.psp.engine
+
+    async def control(self, method: str, path: str, body: dict[str, Any] | None = None) -> Any:
+        """Call the control API; the answer's JSON, with any status."""
+        async with self.http.request(method, f"{self.psp.url}/_sandbox/{path}", json=body) as response:
+            return await response.json()
+
+    async def advance(self, seconds: int) -> None:
+        now = (await self.control("GET", "clock"))["now"]
+        await self.control("POST", "clock", {"now": now + seconds, "frozen": True})
+
+    async def fault(self, fault: dict[str, Any], **match: Any) -> Any:
+        return await self.control("POST", "faults", {"match": match, "fault": fault})
+
+    async def hold(self, amount: int = 5000, **more: Any) -> Any:
+        """A card hold of `amount` euro cents."""
+        return await self.hold_with({}, amount=amount, **more)
+
+    async def hold_with(self, options: dict[str, Any], **more: Any) -> Any:
+        """A card hold, with the client's request options."""
+        params = {
+            "amount": 5000,
+            "currency": "eur",
+            "capture_method": "manual",
+            "payment_method": "pm_card_visa",
+            "confirm": True,
+        }
+        return await self.v1.payment_intents.create_async(params | more, options)
+
+
+@asynccontextmanager
+async def sandbox(settings: PspSettings | None = None, *, timeout_s: float = 10) -> AsyncIterator[Sandbox]:
+    chosen = settings or PspSettings(seed=1, start_at=START, pull_webhooks=True)
+    async with start_psp(chosen) as psp, aiohttp.ClientSession() as http:
+        timeout = aiohttp.ClientTimeout(total=timeout_s)
+        transport = stripe.AIOHTTPClient(timeout=timeout, session=http)
+        client = stripe.StripeClient(
+            KEY, http_client=transport, base_addresses={"api": psp.url}, max_network_retries=0
+        )
+        yield Sandbox(psp, client, http)
