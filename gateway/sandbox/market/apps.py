@@ -125,5 +125,5 @@ async def _plug(stage: Stage, session: PlannedSession) -> dict[str, Any]:
         "state": "authorized" if accepted else "failed",
         "authorization": answer.body.get("authorization_id"),
         "session": answer.body.get("session_id"),
-        "decline_code": None if accepted else decided.get("certificateStatus", "refused"),
+        "decline_code": None if accepted else answer.body["decision"]["finding"],
     }

@@ -192,6 +192,7 @@ def _evidence(stage: Stage, found: _Collected) -> Evidence:
     return Evidence(
         expected=_sums((bill["currency"], bill["incl_vat"]) for bill in paying),
         captured=_sums((item["currency"], item["amount"]) for item in captures),
+        owed=_sums((item["currency"], item["receivable"]) for item in captures),
         captured_at_psp=_sums((item["currency"], item["amount"]) for item in by_card),
         expected_sessions=len(paying),
         captured_sessions=len(captures),

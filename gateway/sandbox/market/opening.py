@@ -169,6 +169,10 @@ async def _issue_contracts(stage: Stage) -> None:
         "kind": "mo_root",
         "pem": stage.garage.root_pem,
         "policy": "require",
+        "revocation_sources": [
+            {"kind": "ocsp", "url": f"{stage.receiver.url}/ocsp"},
+            {"kind": "crl", "url": f"{stage.receiver.url}/crl/contracts"},
+        ],
     }
     await stage.journal.once(
         "trust-anchor", lambda: _post(stage, "/v1/plug-and-charge/trust-anchors", anchor, "trust-anchor")
@@ -214,7 +218,6 @@ async def _mandate(stage: Stage, emaid: str) -> dict[str, Any]:
         "type": "psp_payment_method",
         "payment_method": method["id"],
         "customer": customer["id"],
-        "off_session": True,
     }
 
 

@@ -59,6 +59,7 @@ class Evidence:
 
     expected: Amounts  # the public tariffs' prices of all sessions that charged
     captured: Amounts  # the gateway's captures
+    owed: Amounts  # priced above what was held: the driver's to pay
     captured_at_psp: Amounts  # of them, those by card or mandate
     expected_sessions: int
     captured_sessions: int
@@ -84,7 +85,11 @@ def prove(evidence: Evidence) -> Proof:
             "One capture per session that charged", evidence.expected_sessions, evidence.captured_sessions
         ),
         _none("Sessions captured twice", evidence.captures_twice),
-        _same("Captured = the public tariff's price", evidence.expected, evidence.captured),
+        _same(
+            "Captured + owed by drivers = the public tariff's price",
+            evidence.expected,
+            _plus(evidence.captured, evidence.owed),
+        ),
         _same("Captured by card = the PSP's record", evidence.captured_at_psp, evidence.psp_captured),
         _same("PSP fees = the PSP's record", evidence.fees, evidence.psp_fees),
         _same(
@@ -123,6 +128,10 @@ def text_of(amounts: Amounts) -> str:
         f"{currency} {to_major(minor, currency):,}" for currency, minor in sorted(_nonzero(amounts).items())
     ]
     return ", ".join(shown) or "nothing"
+
+
+def _plus(left: Amounts, right: Amounts) -> dict[str, int]:
+    return {currency: left.get(currency, 0) + right.get(currency, 0) for currency in {*left, *right}}
 
 
 def _nonzero(amounts: Amounts) -> dict[str, int]:

@@ -38,6 +38,7 @@ def book_line(currency: str, *, captured: int, vat: int, platform: int, paid: in
 GOOD = Evidence(
     expected={"EUR": 1000, "CHF": 500},
     captured={"EUR": 1000, "CHF": 500},
+    owed={},
     captured_at_psp={"EUR": 600},
     expected_sessions=3,
     captured_sessions=3,
@@ -68,6 +69,7 @@ def test_figures_that_agree_are_a_proof() -> None:
     "wrong",
     [
         {"captured": {"EUR": 1001, "CHF": 500}},
+        {"owed": {"EUR": 1}},
         {"captured_sessions": 2},
         {"captures_twice": 1},
         {"psp_captured": {"EUR": 599}},

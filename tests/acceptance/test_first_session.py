@@ -1,0 +1,107 @@
+"""The walk of docs/guides/first-session.md, command by command, on `networkcore dev`."""
+
+import json
+import os
+import re
+import shutil
+import signal
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "first-session.md"
+pytestmark = [
+    pytest.mark.slow,
+    pytest.mark.postgres,
+    pytest.mark.timeout(180),
+    pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="needs curl and bash"),
+]
+
+
+@pytest.fixture(scope="module")
+def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
+    state_dir = tmp_path_factory.mktemp("dev")
+    command = [sys.executable, "-m", "gateway", "dev", "--json", "--state-dir", str(state_dir)]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        line = process.stdout.readline()
+        assert line, process.stderr.read()
+        yield json.loads(line)
+        process.send_signal(signal.SIGTERM)
+        rest, errors = process.communicate(timeout=60)
+        assert (process.returncode, rest) == (0, ""), errors
+
+
+@pytest.fixture(scope="module")
+def walked(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("walk")
+    commands = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    assert len(commands) >= 6
+    run = subprocess.run(
+        ["bash", "-euo", "pipefail", "-c", "\n".join(commands)],
+        cwd=folder,
+        env=os.environ | {
+            "BASE": dev["base_url"],
+            "KEY": dev["api_keys"]["parkingapp"],
+            "ADMIN": dev["admin_api_key"],
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder
+
+
+def read(folder: Path, name: str) -> Any:
+    return json.loads((folder / name).read_text(encoding="utf-8"))
+
+
+def test_dev_prints_one_line_with_all_a_program_needs(dev: dict[str, Any]) -> None:
+    assert dev["ready"] is True
+    assert {"base_url", "docs_url", "openapi_url", "sandbox_psp_url", "admin_api_key", "api_keys"} <= set(dev)
+    assert {"superapp", "parkingapp", "mobility", "DE-RHN", "GB-THM"} <= set(dev["api_keys"])
+
+
+def test_the_walk_authorizes_and_shows_the_tariff_first(walked: Path) -> None:
+    authorization = read(walked, "authorization.json")
+    assert authorization["state"] == "authorized"
+    assert authorization["currency"] == "EUR"
+    assert "kWh" in authorization["tariff"]["display"][0]
+
+
+def test_the_walk_ends_captured_once_and_cleared_at_the_price_that_the_guide_names(walked: Path) -> None:
+    session = read(walked, "session.json")
+    assert session["state"] == "cleared"
+    assert session["capture"]["state"] == "succeeded"
+    assert session["capture"]["amount"] == session["price"]["incl_vat"] == 918
+    price = read(walked, "price.json")
+    assert (price["excl_vat"], price["incl_vat"]) == (772, 918)
+    assert price["explained"]
+
+
+def test_the_walk_sees_its_share_coming(walked: Path) -> None:
+    lines = read(walked, "forecast.json")["data"]
+    assert lines
+    assert {line["party"] for line in lines} == {"parkingapp"}
+    assert {line["currency"] for line in lines} == {"CHF"}
+
+
+def test_the_declined_card_says_why(walked: Path) -> None:
+    body, _, status = (walked / "declined.json").read_text(encoding="utf-8").strip().rpartition("\n")
+    if not body:
+        body, status = status[:-3], status[-3:]
+    assert status == "402"
+    assert json.loads(body)["decline_code"] == "generic_decline"
+
+
+def test_the_books_prove_themselves(walked: Path) -> None:
+    audit = read(walked, "summary.json")["audit"]
+    assert audit["findings"] == []
+    assert all(line["difference"] == 0 for line in audit["proof"])

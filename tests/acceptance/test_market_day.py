@@ -1,0 +1,54 @@
+"""A whole market day as a newcomer runs it: real processes, real HTTP, the proof at the end."""
+
+import os
+import re
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(300)]
+
+
+def demo(state_dir: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", "demo", "--state-dir", str(state_dir), *arguments],
+        capture_output=True,
+        text=True,
+        timeout=280,
+        check=False,
+        env=os.environ | {"COLUMNS": "120"},
+    )
+
+
+def digest(output: str) -> str:
+    found = re.search(r"Figures ([0-9a-f]{16})", output)
+    assert found, output
+    return found.group(1)
+
+
+def test_a_small_day_ends_with_a_proof_that_holds(tmp_path: Path) -> None:
+    run = demo(tmp_path, "--sessions", "24", "--seed", "5")
+    assert run.returncode == 0, run.stdout + run.stderr
+    assert "The proof holds" in run.stdout
+    for table in ("Sessions", "Captured, once each", "VAT", "Exchange", "Shares", "Disbursement calendar",
+                  "One price explained", "Webhooks", "Proof"):  # fmt: skip
+        assert table in run.stdout, table
+    assert "FAILS" not in run.stdout
+
+
+def test_the_same_day_gives_the_same_figures_and_another_seed_others(tmp_path: Path) -> None:
+    first = demo(tmp_path / "a", "--sessions", "14", "--seed", "2")
+    again = demo(tmp_path / "b", "--sessions", "14", "--seed", "2", "--workers", "1")
+    other = demo(tmp_path / "a", "--sessions", "14", "--seed", "3")
+    assert [run.returncode for run in (first, again, other)] == [0, 0, 0], first.stdout + other.stdout
+    assert digest(first.stdout) == digest(again.stdout) != digest(other.stdout)
+
+
+@pytest.mark.parametrize("sessions", ["11", "none", "-1"])
+def test_a_day_that_can_not_be_planned_is_refused_in_words(tmp_path: Path, sessions: str) -> None:
+    run = demo(tmp_path, "--sessions", sessions)
+    assert run.returncode == 2
+    assert "--sessions" in run.stderr
+    assert "Traceback" not in run.stderr
