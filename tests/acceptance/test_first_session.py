@@ -14,11 +14,12 @@ from typing import Any
 import pytest
 
 GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "first-session.md"
+BASH = shutil.which("bash")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.postgres,
     pytest.mark.timeout(180),
-    pytest.mark.skipif(not (shutil.which("curl") and shutil.which("bash")), reason="needs curl and bash"),
+    pytest.mark.skipif(not (shutil.which("curl") and BASH), reason="needs curl and bash"),
 ]
 
 
@@ -43,7 +44,7 @@ def walked(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pat
     commands = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
     assert len(commands) >= 6
     run = subprocess.run(
-        ["bash", "-euo", "pipefail", "-c", "\n".join(commands)],
+        [str(BASH), "-euo", "pipefail", "-c", "\n".join(commands)],
         cwd=folder,
         env=os.environ | {
             "BASE": dev["base_url"],
