@@ -117,7 +117,7 @@ class Dispatcher:
             if refusal is None:
                 raise
             return self.refuse(refusal, request)
-        return _work_of(answer, keep=endpoint.key_rule is not KeyRule.NONE)
+        return _work_of(answer, keep=answer.keep and endpoint.key_rule is not KeyRule.NONE)
 
     def refuse(self, refusal: Refusal, request: web.Request) -> Work:
         """The bytes of a refusal."""

@@ -47,6 +47,7 @@ class Answer:
     version: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
     secrets: Sequence[str] = ()
+    keep: bool = True  # False: not final yet, so a repeat of the request runs again
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

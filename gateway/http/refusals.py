@@ -15,6 +15,13 @@ from gateway.http import problems
 from gateway.http.problems import ProblemError, ProblemKind, Refusal
 from gateway.payments import orders
 from gateway.payments.psp import WebhookRefusedError
+from pnc.errors import (
+    ConflictingRecordError,
+    UnfitAuthorityError,
+    UnfitCallError,
+    UnfitContractError,
+    UnknownRecordError,
+)
 
 _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     orders.NotFoundError: problems.NOT_FOUND,
@@ -30,6 +37,11 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     orders.PspUnavailableError: problems.UNAVAILABLE,
     WebhookRefusedError: problems.SIGNATURE_INVALID,
     MalformedIdError: problems.INVALID_PARAMETERS,
+    UnknownRecordError: problems.NOT_FOUND,
+    ConflictingRecordError: problems.STATE_CONFLICT,
+    UnfitAuthorityError: problems.INVALID_PARAMETERS,
+    UnfitCallError: problems.INVALID_PARAMETERS,
+    UnfitContractError: problems.INVALID_PARAMETERS,
     StateConflictError: problems.STATE_CONFLICT,
     ClearingError: problems.INVALID_PARAMETERS,
 }

@@ -8,11 +8,16 @@ from gateway.http import (
     api_keys,
     authorizations,
     captures,
+    contracts,
     events,
     funding,
     market_clock,
+    ocpi_registrations,
     parties,
+    plug_and_charge,
     sessions,
+    settlement,
+    summary,
     webhook_deliveries,
     webhook_endpoints,
 )
@@ -26,6 +31,8 @@ def endpoints(services: ApiServices) -> list[Endpoint]:
         *authorizations.ENDPOINTS,
         *sessions.ENDPOINTS,
         *captures.ENDPOINTS,
+        *plug_and_charge.ENDPOINTS,
+        *settlement.ENDPOINTS,
         *events.ENDPOINTS,
         *webhook_endpoints.ENDPOINTS,
         *webhook_deliveries.ENDPOINTS,
@@ -33,6 +40,9 @@ def endpoints(services: ApiServices) -> list[Endpoint]:
         *api_keys.ENDPOINTS,
         *agreements.ENDPOINTS,
         *funding.ENDPOINTS,
+        *ocpi_registrations.ENDPOINTS,
+        *contracts.ENDPOINTS,
+        *summary.ENDPOINTS,
     ]
     if services.options.sandbox:
         listed += market_clock.ENDPOINTS

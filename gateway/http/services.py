@@ -17,6 +17,7 @@ from gateway.http.auth import KeyRing
 from gateway.http.rate_limit import RateRule
 from gateway.payments.orders import AuthorizationView, AuthorizeOrder, PriceView, SessionView
 from gateway.payments.records import AccountRecord, CaptureRecord
+from pnc.service import PlugAndChargeService
 
 
 class PaymentService(Protocol):
@@ -143,6 +144,11 @@ class ApiOptions:
     key_rate: RateRule = field(default_factory=lambda: RateRule(name="key", per_second=500, burst=1000))
     address_rate: RateRule = field(default_factory=lambda: RateRule(name="address", per_second=50, burst=200))
 
+    @property
+    def environment(self) -> str:
+        """Which trust and which contracts count."""
+        return "sandbox" if self.sandbox else "production"
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ApiServices:
@@ -157,6 +163,7 @@ class ApiServices:
     funding: FundingService | None = None
     disbursements: DisbursementRunner | None = None
     ocpi: OcpiRegistrar | None = None
+    plug_and_charge: PlugAndChargeService | None = None
 
     def now(self) -> datetime:
         """Business time."""

@@ -1,0 +1,33 @@
+-- What a party may read of its settlement; clearing owns the tables and alone writes them.
+
+-- Newest first: planned_at, then id, since the ids of payments carry no time.
+-- name: list_disbursements
+SELECT d.id, d.party_id, d.currency, d.period, d.amount_minor, d.end_to_end_id, d.state, d.planned_at,
+       d.finished_at, d.failure,
+       (SELECT count(*) FROM clearing.payable p WHERE p.disbursement_id = d.id) AS payables
+FROM clearing.disbursement d
+WHERE (:party_id::text IS NULL OR d.party_id = :party_id)
+  AND (:state::text IS NULL OR d.state = :state)
+  AND (:before::uuid IS NULL
+       OR (d.planned_at, d.id) < (SELECT b.planned_at, b.id FROM clearing.disbursement b WHERE b.id = :before))
+ORDER BY d.planned_at DESC, d.id DESC LIMIT :limit;
+
+-- name: select_disbursement^
+SELECT d.id, d.party_id, d.currency, d.period, d.amount_minor, d.end_to_end_id, d.state, d.planned_at,
+       d.finished_at, d.failure,
+       (SELECT count(*) FROM clearing.payable p WHERE p.disbursement_id = d.id) AS payables
+FROM clearing.disbursement d
+WHERE d.id = :id AND (:party_id::text IS NULL OR d.party_id = :party_id);
+
+-- name: payables_of_session
+SELECT lane, subject_id, kind, reference, party_id, amount_minor, currency, due_date, state, disbursement_id
+FROM clearing.payable
+WHERE lane = :lane AND subject_id = :session_id AND (:party_id::text IS NULL OR party_id = :party_id)
+ORDER BY party_id, kind, reference;
+
+-- name: payables_of_disbursement
+SELECT lane, subject_id, kind, reference, party_id, amount_minor, currency, due_date, state, disbursement_id
+FROM clearing.payable
+WHERE disbursement_id = :disbursement_id AND (:party_id::text IS NULL OR party_id = :party_id)
+  AND (:after::uuid IS NULL OR subject_id > :after)
+ORDER BY subject_id, kind, reference LIMIT :limit;
