@@ -95,6 +95,13 @@ class Errands:
             case Ended.UNSECURED:
                 return "no authorization stands that could pay for this session"
 
+    async def collect(self, task: Task) -> str | None:
+        """A captured session of which a part is still owed."""
+        if task.session_id is None:
+            return None
+        done = await self.payments.collect(lane=task.lane, session_id=task.session_id)
+        return None if done else "the off-session charge is not answered yet"
+
     async def psp_event(self, task: Task) -> str | None:
         """The PSP said that something happened to a payment."""
         payment = task.payload.get("psp_payment")
@@ -122,7 +129,7 @@ class Errands:
     async def _settle(self, cdr: StoredCdr, session_id: UUID) -> None:
         try:
             view = await self.payments.get_session(party_id=cdr.cpo_id, session_id=session_id)
-            await self.payments.captures.complete(
+            await self.payments.completions.complete(
                 view.session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
             )
         except PaymentError as error:
@@ -157,6 +164,7 @@ def errand_lanes(
     kinds: dict[str, Callable[[Task], Awaitable[str | None]]] = {
         "complete": errands.complete,
         "capture": errands.capture,
+        "collect": errands.collect,
         "psp_event": errands.psp_event,
     }
     return [

@@ -234,6 +234,8 @@ class Authorizations:
             off_session=method.off_session if method else False,
             psp_payment=None,
             capture_before=None,
+            incrementable=on_account,
+            max_capture_minor=None,
             next_action=None,
             decline_code=None,
             metadata=order.metadata,

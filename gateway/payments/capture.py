@@ -1,39 +1,32 @@
-"""End a session: fix its CDR and price, then capture once or release, in atomic phases.
+"""End a payment: capture once or release, in atomic phases.
 
-Owns: the order of the phases and the amount that is captured. Must not know: HTTP, OCPI's messages, how a PSP
-is called. Intent is committed before the PSP is asked, the PSP is asked with no transaction open, its answer
-is committed with the work it leaves; a stop between any two is resumed by the worker or the resolver.
+Owns: the order of the phases. Must not know: HTTP, OCPI's messages, how a PSP is called, how a price comes
+about. Intent is committed before the PSP is asked, the PSP is asked with no transaction open, its answer is
+committed with the work it leaves; a stop between any two is resumed by the worker or the resolver.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
+from typing import Final, assert_never
 from uuid import UUID
 
-from clearing.cdr import Cdr
-from clearing.errors import ClearingError
-from clearing.money import Rounding, round_units
-from clearing.pricing import PricedSession
+import asyncpg
+
 from gateway.clock import Clock
-from gateway.database import Connection, Pool
+from gateway.database import Pool
 from gateway.ids import format_id, lane_of, new_id
-from gateway.notify.events import EventType
 from gateway.payments import public, store
-from gateway.payments.anchor import TariffAnchor
 from gateway.payments.authorize import call_key
-from gateway.payments.orders import (
-    CdrRefusedError,
-    NotFoundError,
-    SessionAlreadyCompletedError,
-    SessionView,
-    StateConflictError,
-    VersionConflictError,
-)
+from gateway.payments.orders import NotFoundError, StateConflictError, VersionConflictError
 from gateway.payments.outcomes import Asked, Outcomes
 from gateway.payments.payment import PaymentState
 from gateway.payments.policy import PaymentPolicy
-from gateway.payments.psp import CaptureOrder, Psp, VoidOrder
+from gateway.payments.psp import CaptureOrder, Held, IncrementOrder, OutcomeUnknown, Psp, VoidOrder
 from gateway.payments.records import AuthorizationRecord, CallRecord, CaptureRecord, SessionRecord
+from gateway.payments.steps import Increment, Release, Step, Take, next_step
+
+_MAX_STEPS: Final = 4  # increment, capture, and a look after each
 
 
 class Ended(StrEnum):
@@ -45,47 +38,46 @@ class Ended(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _End:
-    """What the payment of a completed session comes to: 0 releases the hold."""
+class _Standing:
+    """A completed session on a hold that stands, and the step that is next."""
 
-    amount_minor: int
-    receivable_minor: int
+    session: SessionRecord
+    authorization: AuthorizationRecord
+    step: Step
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Captures:
-    """The complete, capture and release services."""
+    """The capture, release and increment services."""
 
     pool: Pool
     psp: Psp
-    anchor: TariffAnchor
     clock: Clock
     outcomes: Outcomes
     policy: PaymentPolicy
 
-    async def complete(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> None:
-        """Fix the session's CDR and its price from the frozen tariff; the capture is due from then on.
-
-        The same CDR again does nothing. Raises CdrRefusedError, SessionAlreadyCompletedError.
-        """
-        try:
-            cdr = self.anchor.read_cdr(cdr_raw, version=cdr_version)
-        except ClearingError as error:
-            raise CdrRefusedError(f"the CDR can't be read: {error}") from error
-        if session.cdr_id is not None:
-            refuse_another_cdr(session, cdr)
-            return
-        async with self.pool.acquire() as connection:
-            priced = await self._price(connection, session, cdr)
-            if not await self._fix(
-                connection, session, cdr=cdr, cdr_raw=cdr_raw, cdr_version=cdr_version, priced=priced
-            ):
-                now = await store.session(connection, lane=session.lane, session_id=session.id)
-                if now is not None:
-                    refuse_another_cdr(now, cdr)
-
     async def capture(self, *, lane: int, session_id: UUID) -> Ended:
         """Take what a completed session costs, once; safe to call at any time and as often as one likes."""
+        refused: frozenset[str] = frozenset()
+        for _ in range(_MAX_STEPS):
+            standing = await self._standing(lane, session_id, refused)
+            if isinstance(standing, Ended):
+                return standing
+            match standing.step:
+                case Increment(amount_minor=amount):
+                    raised = await self.increment(standing.authorization, amount_minor=amount)
+                    if raised is None:
+                        return Ended.WAITING
+                    refused = refused if raised else frozenset({"increment"})
+                case Release():
+                    return await self._end(standing.session, standing.authorization, None)
+                case Take() as take:
+                    return await self._end(standing.session, standing.authorization, take)
+                case _:
+                    assert_never(standing.step)
+        return Ended.WAITING
+
+    async def _standing(self, lane: int, session_id: UUID, refused: frozenset[str]) -> _Standing | Ended:
         async with self.pool.acquire() as connection:
             session = await store.session(connection, lane=lane, session_id=session_id)
             if session is None or session.price_minor is None:
@@ -93,17 +85,38 @@ class Captures:
             authorization = await store.current_authorization(connection, lane=lane, session_id=session_id)
             if authorization is None:
                 return Ended.UNSECURED
-            match authorization.state:
-                case PaymentState.CAPTURED:
-                    return Ended.DONE
-                case PaymentState.FAILED | PaymentState.VOIDED:
-                    return Ended.DONE if session.price_minor == 0 else Ended.UNSECURED
-                case PaymentState.AUTHORIZED:
-                    end = _end_of(session.price_minor, authorization)
-                case _:
-                    return Ended.WAITING
-        await self._end(session, authorization, end)
-        return Ended.DONE
+            if authorization.state is PaymentState.CAPTURED:
+                return Ended.DONE
+            if authorization.state in {PaymentState.FAILED, PaymentState.VOIDED}:
+                return Ended.DONE if session.price_minor == 0 else Ended.UNSECURED
+            if authorization.state is not PaymentState.AUTHORIZED:
+                return Ended.WAITING
+            if session.price_minor > authorization.hold_minor:
+                refused |= await store.refused_kinds(connection, lane=lane, authorization_id=authorization.id)
+        step = next_step(price_minor=session.price_minor, authorization=authorization, refused=refused)
+        return _Standing(session=session, authorization=authorization, step=step)
+
+    async def increment(self, authorization: AuthorizationRecord, *, amount_minor: int) -> bool | None:
+        """Raise a hold to `amount_minor` in all: True raised, False refused, None not known yet."""
+        if authorization.funding == "partner_account":
+            return await self._raise_on_account(authorization, amount_minor)
+        call = self._call(authorization, "increment", amount_minor)
+        try:
+            async with self.pool.acquire() as connection:
+                mine = await store.request_increment(
+                    connection,
+                    lane=call.lane,
+                    call_id=call.id,
+                    authorization_id=authorization.id,
+                    amount_minor=amount_minor,
+                    next_ask_at=call.created_at + self.policy.call_grace,
+                    wall_now=call.created_at,
+                )
+        except asyncpg.UniqueViolationError:  # a call is in the air already
+            return None
+        if not mine:
+            return None
+        return await ask_increment(self.pool, self.psp, self.outcomes, authorization, call)
 
     async def release(self, *, authorization_id: UUID, expected_version: int | None) -> None:
         """Release a hold whole. Raises NotFoundError, VersionConflictError, StateConflictError."""
@@ -127,160 +140,142 @@ class Captures:
             raise StateConflictError("the session is completed; what it costs is captured, the rest released")
         if authorization.state not in {PaymentState.AUTHORIZED, PaymentState.REQUIRES_ACTION}:
             raise StateConflictError(f"an authorization that is {authorization.state} can't be released")
-        await self._end(session, authorization, _End(amount_minor=0, receivable_minor=0))
+        await self._end(session, authorization, None)
 
-    async def _price(self, connection: Connection, session: SessionRecord, cdr: Cdr) -> PricedSession:
-        snapshot = await store.snapshot(connection, sha256=session.tariff_sha256)
-        if snapshot is None:
-            raise NotFoundError(f"tariff snapshot {session.tariff_sha256} is gone")
-        if cdr.currency != session.currency:
-            raise CdrRefusedError(f"the CDR is in {cdr.currency}, the session's tariff in {session.currency}")
-        try:
-            return self.anchor.price(
-                sha256=snapshot.sha256,
-                canonical=snapshot.canonical,
-                version=snapshot.version,
-                cdr=cdr,
-                time_zone=session.time_zone,
-            )
-        except ClearingError as error:
-            raise CdrRefusedError(f"the CDR can't be priced: {error}") from error
-
-    async def _fix(
-        self,
-        connection: Connection,
-        session: SessionRecord,
-        *,
-        cdr: Cdr,
-        cdr_raw: bytes,
-        cdr_version: str,
-        priced: PricedSession,
-    ) -> bool:
-        """The statement that ends the session. The errand is the worker's, if nobody captures at once."""
-        now = self.clock.now()
-        ended = replace(
-            session,
-            state="completed",
-            cdr_id=cdr.id,
-            cdr_version=cdr_version,
-            cdr=cdr_raw,
-            price_minor=payable_minor(priced),
-            price_net_minor=priced.excl_vat_minor,
-            energy_wh=round_units(priced.energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
-            ended_at=cdr.end,
-            flags=flags_of(priced),
-            updated_at=now,
-        )
-        view = SessionView(session=ended, authorization=None, capture=None)
-        return await store.complete_session(
-            connection,
-            lane=ended.lane,
-            session_id=ended.id,
-            cdr_id=ended.cdr_id,
-            cdr_version=ended.cdr_version,
-            cdr=ended.cdr,
-            price_minor=ended.price_minor,
-            price_net_minor=ended.price_net_minor,
-            energy_wh=ended.energy_wh,
-            ended_at=ended.ended_at,
-            flags=list(ended.flags),
-            task_id=new_id(lane=ended.lane),
-            run_at=self.clock.wall_now() + self.policy.call_grace,
-            events=public.event_rows(public.session_events(EventType.SESSION_COMPLETED, view)),
-            now=now,
-        )
-
-    async def _end(self, session: SessionRecord, authorization: AuthorizationRecord, end: _End) -> None:
-        """Capture or release by the authorization's funding: in our books, or at the PSP in phases."""
+    async def _end(
+        self, session: SessionRecord, authorization: AuthorizationRecord, take: Take | None
+    ) -> Ended:
+        """Capture or release (`take` None) by the funding: in our books, or at the PSP in phases."""
+        capture = self._new_capture(session, authorization, take) if take else None
         if authorization.funding == "partner_account":
-            await self._end_on_account(session, authorization, end)
-        else:
-            await self._end_at_psp(session, authorization, end)
+            return await self._end_on_account(session, authorization, capture)
+        return await self._end_at_psp(session, authorization, capture)
 
     async def _end_on_account(
-        self, session: SessionRecord, authorization: AuthorizationRecord, end: _End
-    ) -> None:
+        self, session: SessionRecord, authorization: AuthorizationRecord, capture: CaptureRecord | None
+    ) -> Ended:
         now = self.clock.now()
-        taken = self._new_capture(session, authorization, end, state="succeeded")
-        state = PaymentState.CAPTURED if taken else PaymentState.VOIDED
-        after = _ended(authorization, state, now)
+        after = _moved(authorization, PaymentState.CAPTURED if capture else PaymentState.VOIDED, now)
         events = public.authorization_events(after, session)
-        if taken is not None:
+        if capture is not None:
+            taken = replace(capture, state="succeeded", captured_at=now)
             events += public.capture_events(taken, session)
         async with self.pool.acquire() as connection:
-            await store.end_on_account(
+            done = await store.end_on_account(
                 connection,
                 lane=session.lane,
                 authorization_id=authorization.id,
-                expected_version=None,
-                amount_minor=end.amount_minor,
-                receivable_minor=end.receivable_minor,
-                capture_id=taken.id if taken else None,
+                expected_version=authorization.version,
+                amount_minor=capture.amount_minor if capture else 0,
+                receivable_minor=capture.receivable_minor if capture else 0,
+                capture_id=capture.id if capture else None,
                 task_id=new_id(lane=session.lane),
                 events=public.event_rows(events),
                 now=now,
                 wall_now=self.clock.wall_now(),
             )
+        return Ended.DONE if done else Ended.WAITING
 
     async def _end_at_psp(
-        self, session: SessionRecord, authorization: AuthorizationRecord, end: _End
-    ) -> None:
+        self, session: SessionRecord, authorization: AuthorizationRecord, capture: CaptureRecord | None
+    ) -> Ended:
         """Phase 1 commits the intent; phase 2 asks; phase 3 commits the answer."""
-        taken = self._new_capture(session, authorization, end, state="requested")
-        call = CallRecord(
-            lane=session.lane,
-            id=new_id(lane=session.lane),
-            session_id=session.id,
+        amount = capture.amount_minor if capture else 0
+        call = self._call(authorization, "capture" if capture else "void", amount)
+        now = self.clock.now()
+        try:
+            async with self.pool.acquire() as connection:
+                mine = await store.request_end(
+                    connection,
+                    lane=session.lane,
+                    authorization_id=authorization.id,
+                    from_states=[PaymentState.AUTHORIZED.value, PaymentState.REQUIRES_ACTION.value],
+                    expected_version=authorization.version,
+                    capture_id=capture.id if capture else None,
+                    amount_minor=amount,
+                    receivable_minor=capture.receivable_minor if capture else 0,
+                    call_id=call.id,
+                    next_ask_at=call.created_at + self.policy.call_grace,
+                    now=now,
+                    wall_now=call.created_at,
+                )
+        except asyncpg.UniqueViolationError:  # a call is in the air already: its answer comes first
+            return Ended.WAITING
+        if not mine:  # somebody else has requested the end in the meantime, and makes the call
+            return Ended.WAITING
+        requested = _moved(authorization, PaymentState.CAPTURE_REQUESTED, now)
+        asked = Asked(call=call, authorization=requested, session=session)
+        await ask_end(self.pool, self.psp, self.outcomes, asked, capture)
+        return Ended.DONE
+
+    async def _raise_on_account(self, authorization: AuthorizationRecord, amount_minor: int) -> bool | None:
+        try:
+            async with self.pool.acquire() as connection:
+                raised = await store.raise_on_account(
+                    connection,
+                    lane=authorization.lane,
+                    authorization_id=authorization.id,
+                    hold_minor=authorization.hold_minor,
+                    amount_minor=amount_minor,
+                    now=self.clock.now(),
+                )
+        except asyncpg.CheckViolationError:  # the account can't bear more
+            return False
+        return True if raised else None
+
+    def _call(self, authorization: AuthorizationRecord, kind: str, amount_minor: int) -> CallRecord:
+        return CallRecord(
+            lane=authorization.lane,
+            id=new_id(lane=authorization.lane),
+            session_id=authorization.session_id,
             authorization_id=authorization.id,
-            kind="capture" if taken else "void",
+            kind=kind,
             state="intended",
-            amount_minor=end.amount_minor,
+            amount_minor=amount_minor,
             attempts=0,
             created_at=self.clock.wall_now(),
         )
-        now = self.clock.now()
-        async with self.pool.acquire() as connection:
-            mine = await store.request_end(
-                connection,
-                lane=session.lane,
-                authorization_id=authorization.id,
-                from_states=[PaymentState.AUTHORIZED.value, PaymentState.REQUIRES_ACTION.value],
-                expected_version=None,
-                capture_id=taken.id if taken else None,
-                amount_minor=end.amount_minor,
-                receivable_minor=end.receivable_minor,
-                call_id=call.id,
-                next_ask_at=call.created_at + self.policy.call_grace,
-                now=now,
-                wall_now=call.created_at,
-            )
-        if not mine:  # somebody else has requested the end in the meantime, and makes the call
-            return
-        requested = _ended(authorization, PaymentState.CAPTURE_REQUESTED, now)
-        asked = Asked(call=call, authorization=requested, session=session)
-        await ask_end(self.pool, self.psp, self.outcomes, asked, taken)
 
     def _new_capture(
-        self, session: SessionRecord, authorization: AuthorizationRecord, end: _End, *, state: str
-    ) -> CaptureRecord | None:
-        if end.amount_minor == 0:
-            return None
-        now = self.clock.now()
+        self, session: SessionRecord, authorization: AuthorizationRecord, take: Take
+    ) -> CaptureRecord:
         return CaptureRecord(
             lane=session.lane,
             session_id=session.id,
             id=new_id(lane=session.lane),
             authorization_id=authorization.id,
-            state=state,
-            amount_minor=end.amount_minor,
-            receivable_minor=end.receivable_minor,
+            state="requested",
+            amount_minor=take.amount_minor,
+            receivable_minor=take.receivable_minor,
             currency=session.currency,
             psp_charge=None,
             fee_minor=None,
             fee_currency=None,
-            captured_at=now if state == "succeeded" else None,
-            created_at=now,
+            collected_minor=0,
+            refunded_minor=0,
+            disputed_minor=0,
+            captured_at=None,
+            created_at=self.clock.now(),
         )
+
+
+async def ask_increment(
+    pool: Pool, psp: Psp, outcomes: Outcomes, authorization: AuthorizationRecord, call: CallRecord
+) -> bool | None:
+    """Phases 2 and 3 of an increment, under the call's own key: True raised, False refused, None unknown."""
+    if authorization.psp_payment is None:
+        raise StateConflictError(f"authorization {format_id('auth', authorization.id)} has no PSP payment")
+    outcome = await psp.increment(
+        IncrementOrder(
+            idempotency_key=call_key(call.id),
+            psp_payment=authorization.psp_payment,
+            amount_minor=call.amount_minor,
+            currency=authorization.currency,
+        )
+    )
+    async with pool.acquire() as connection:
+        await outcomes.record_increment(connection, call, outcome)
+    return None if isinstance(outcome, OutcomeUnknown) else isinstance(outcome, Held)
 
 
 async def ask_end(
@@ -310,35 +305,7 @@ async def ask_end(
         return await outcomes.record_end(connection, asked, voided, capture=None)
 
 
-def _ended(authorization: AuthorizationRecord, state: PaymentState, now: datetime) -> AuthorizationRecord:
+def _moved(authorization: AuthorizationRecord, state: PaymentState, now: datetime) -> AuthorizationRecord:
     return replace(
         authorization, state=state, version=authorization.version + 1, next_action=None, updated_at=now
     )
-
-
-def _end_of(price_minor: int, authorization: AuthorizationRecord) -> _End:
-    """Never more than the price, never more than the hold; what is left is owed by the driver."""
-    amount = min(price_minor, authorization.hold_minor)
-    return _End(amount_minor=amount, receivable_minor=price_minor - amount)
-
-
-def payable_minor(priced: PricedSession) -> int:
-    """What the driver pays: the price with VAT, and never less than nothing."""
-    return max(priced.incl_vat_minor, 0)
-
-
-def flags_of(priced: PricedSession) -> list[str]:
-    """What is odd about a priced session, as stable codes, each once."""
-    return sorted({str(note.code) for note in priced.notes})
-
-
-def refuse_another_cdr(session: SessionRecord, cdr: Cdr) -> None:
-    """The CDR that ended a session may come again; another one may not.
-
-    Raises SessionAlreadyCompletedError.
-    """
-    if session.cdr_id != cdr.id:
-        raise SessionAlreadyCompletedError(
-            f"session {format_id('ses', session.id)} was completed by CDR {session.cdr_id}; "
-            "a correction is a credit CDR followed by a new CDR"
-        )

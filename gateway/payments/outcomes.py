@@ -18,15 +18,18 @@ from gateway.payments.policy import ask_again_after
 from gateway.payments.psp import (
     Captured,
     CaptureOutcome,
+    ChargeOutcome,
     Declined,
     Held,
     HoldOutcome,
+    IncrementOutcome,
     OutcomeUnknown,
     RequiresAction,
     Voided,
     VoidOutcome,
 )
 from gateway.payments.records import AuthorizationRecord, CallRecord, CaptureRecord, SessionRecord
+from gateway.payments.steps import may_collect
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +62,8 @@ class Outcomes:
                     now,
                     psp_payment=outcome.psp_payment,
                     capture_before=outcome.capture_before,
+                    incrementable=outcome.incrementable,
+                    max_capture_minor=outcome.max_capture_minor,
                 )
                 answer: Mapping[str, Any] = {"held": outcome.psp_payment}
             case RequiresAction():
@@ -94,6 +99,8 @@ class Outcomes:
             state=after.state.value,
             psp_payment=after.psp_payment,
             capture_before=after.capture_before,
+            incrementable=after.incrementable,
+            max_capture_minor=after.max_capture_minor,
             next_action=dict(after.next_action) if after.next_action else None,
             decline_code=after.decline_code,
             events=public.event_rows(public.authorization_events(after, asked.session)),
@@ -146,11 +153,83 @@ class Outcomes:
             fee_minor=taken.fee_minor if taken else None,
             fee_currency=taken.fee_currency if taken else None,
             task_id=new_id(lane=asked.call.lane),
+            errand="collect" if taken and may_collect(asked.authorization, taken) else "clear",
             events=public.event_rows(events),
             now=now,
             wall_now=self.clock.wall_now(),
         )
         return after
+
+    async def record_increment(
+        self, connection: Connection, call: CallRecord, outcome: IncrementOutcome
+    ) -> None:
+        """Commit the answer to an increment: a raised hold, a recorded no, or a question for later."""
+        wall = self.clock.wall_now()
+        match outcome:
+            case OutcomeUnknown(reason=reason):
+                await store.postpone_plain_call(
+                    connection,
+                    lane=call.lane,
+                    call_id=call.id,
+                    next_ask_at=wall + ask_again_after(call.attempts + 1),
+                    reason=reason,
+                )
+                return
+            case Held():
+                state = "succeeded"
+                answer: Mapping[str, Any] = {"held_minor": outcome.amount_minor}
+                hold, before, most = outcome.amount_minor, outcome.capture_before, outcome.max_capture_minor
+            case Declined():
+                state, answer = "declined", {"declined": outcome.code}
+                hold, before, most = 0, None, None
+            case _:
+                assert_never(outcome)
+        await store.conclude_increment(
+            connection,
+            lane=call.lane,
+            call_id=call.id,
+            call_state=state,
+            answer=answer,
+            hold_minor=hold,
+            capture_before=before,
+            max_capture_minor=most,
+            now=self.clock.now(),
+            wall_now=wall,
+        )
+
+    async def record_collect(self, connection: Connection, call: CallRecord, outcome: ChargeOutcome) -> None:
+        """Commit the answer to an off-session charge: what came in counts to the one capture."""
+        wall = self.clock.wall_now()
+        match outcome:
+            case OutcomeUnknown(reason=reason):
+                await store.postpone_plain_call(
+                    connection,
+                    lane=call.lane,
+                    call_id=call.id,
+                    next_ask_at=wall + ask_again_after(call.attempts + 1),
+                    reason=reason,
+                )
+                return
+            case Captured():
+                state = "succeeded"
+                answer: Mapping[str, Any] = {"captured": outcome.psp_charge}
+                collected, fee = outcome.amount_minor, outcome.fee_minor or 0
+            case Declined():
+                state, answer = "declined", {"declined": outcome.code}
+                collected, fee = 0, 0
+            case _:
+                assert_never(outcome)
+        await store.conclude_collect(
+            connection,
+            lane=call.lane,
+            call_id=call.id,
+            call_state=state,
+            answer=answer,
+            collected_minor=collected,
+            fee_minor=fee,
+            task_id=new_id(lane=call.lane),
+            wall_now=wall,
+        )
 
     async def record_action(
         self,

@@ -58,6 +58,31 @@ class IncrementOrder:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ChargeOrder:
+    """Charge what a hold did not cover, at once, merchant-initiated under the stored mandate."""
+
+    idempotency_key: str
+    session_id: UUID
+    authorization_id: UUID
+    amount_minor: int
+    currency: str
+    payment_method: str
+    customer: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundOrder:
+    """Give back `amount_minor` of a captured payment."""
+
+    idempotency_key: str
+    psp_charge: str
+    amount_minor: int
+    currency: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TransferOrder:
     """Pay a connected account from the platform's balance."""
 
@@ -86,6 +111,8 @@ class Held:
     psp_payment: str
     amount_minor: int
     capture_before: datetime | None
+    incrementable: bool = False  # the PSP offers to raise it
+    max_capture_minor: int | None = None  # the PSP offers to capture up to this
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -141,10 +168,19 @@ class ToppedUp:
     psp_topup: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refunded:
+    """The money is on its way back."""
+
+    psp_refund: str
+
+
 HoldOutcome = Held | RequiresAction | Declined | OutcomeUnknown
 CaptureOutcome = Captured | Declined | OutcomeUnknown
 VoidOutcome = Voided | Captured | Declined | OutcomeUnknown
 IncrementOutcome = Held | Declined | OutcomeUnknown
+ChargeOutcome = Captured | Declined | OutcomeUnknown
+RefundOutcome = Refunded | Declined | OutcomeUnknown
 TransferOutcome = Transferred | Declined | OutcomeUnknown
 TopUpOutcome = ToppedUp | Declined | OutcomeUnknown
 
@@ -163,6 +199,18 @@ class PspRecord:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeNews:
+    """What the PSP says of a dispute."""
+
+    psp_dispute: str
+    state: str  # opened, won, lost
+    amount_minor: int
+    fee_minor: int
+    currency: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PspEvent:
     """One authenticated event of the PSP: its id, type and the payment it speaks of, if any."""
 
@@ -170,6 +218,7 @@ class PspEvent:
     type: str
     psp_payment: str | None
     session_id: UUID | None
+    dispute: DisputeNews | None = None
 
 
 class WebhookRefusedError(Exception):
@@ -193,6 +242,14 @@ class Psp(Protocol):
 
     async def increment(self, order: IncrementOrder) -> IncrementOutcome:
         """Raise a hold, where the payment method allows it."""
+        ...
+
+    async def charge(self, order: ChargeOrder) -> ChargeOutcome:
+        """Charge at once under a stored mandate."""
+        ...
+
+    async def refund(self, order: RefundOrder) -> RefundOutcome:
+        """Give captured money back, bounded by what was captured."""
         ...
 
     async def transfer(self, order: TransferOrder) -> TransferOutcome:
@@ -221,6 +278,14 @@ class Psp(Protocol):
 
     def read_event(self, *, body: bytes, signature: str, tolerance_s: int) -> PspEvent:
         """Authenticate a webhook over its raw body. Raises WebhookRefusedError."""
+        ...
+
+    def parse_event(self, body: bytes) -> PspEvent:
+        """Read an event that was authenticated before and kept."""
+        ...
+
+    async def events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | OutcomeUnknown:
+        """The PSP's own list of events, oldest first, to find those whose webhook was lost."""
         ...
 
     async def close(self) -> None:

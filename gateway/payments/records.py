@@ -70,6 +70,8 @@ class AuthorizationRecord(_FromRow):
     off_session: bool
     psp_payment: str | None
     capture_before: datetime | None
+    incrementable: bool
+    max_capture_minor: int | None
     next_action: Mapping[str, Any] | None
     decline_code: str | None
     metadata: Mapping[str, str]
@@ -95,6 +97,9 @@ class CaptureRecord(_FromRow):
     psp_charge: str | None
     fee_minor: int | None
     fee_currency: str | None
+    collected_minor: int
+    refunded_minor: int
+    disputed_minor: int
     captured_at: datetime | None
     created_at: datetime
 
@@ -112,6 +117,8 @@ class CallRecord(_FromRow):
     amount_minor: int
     attempts: int
     created_at: datetime
+    subject_id: UUID | None = None
+    psp_payment: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,8 @@ from gateway.database import Pool
 from gateway.ids import format_id
 from gateway.payments import store
 from gateway.payments.authorize import hold_order
-from gateway.payments.capture import ask_end
+from gateway.payments.capture import ask_end, ask_increment
+from gateway.payments.collect import ask_collect
 from gateway.payments.outcomes import Asked, Outcomes
 from gateway.payments.payment import PaymentState
 from gateway.payments.policy import DAY_S, KEY_LIFETIME, PaymentPolicy
@@ -79,7 +80,15 @@ class Resolver:
             )
             session = await store.session(connection, lane=call.lane, session_id=call.session_id)
             capture = await store.capture(connection, lane=call.lane, session_id=call.session_id)
-        if authorization is None or session is None or authorization.state not in _ASKABLE:
+        if authorization is None or session is None:
+            return
+        if call.kind == "increment":
+            await ask_increment(self.pool, self.psp, self.outcomes, authorization, call)
+            return
+        if call.kind == "collect":
+            await ask_collect(self.pool, self.psp, self.outcomes, authorization, call)
+            return
+        if authorization.state not in _ASKABLE:
             return
         asked = Asked(call=call, authorization=authorization, session=session)
         age = self.clock.wall_now() - call.created_at

@@ -16,6 +16,8 @@ from gateway.payments import store
 from gateway.payments.anchor import TariffAnchor
 from gateway.payments.authorize import Authorizations
 from gateway.payments.capture import Captures, Ended
+from gateway.payments.collect import Collections
+from gateway.payments.complete import Completions
 from gateway.payments.orders import (
     AuthorizationView,
     AuthorizeOrder,
@@ -43,7 +45,9 @@ class PaymentService:
     clock: Clock
     anchor: TariffAnchor
     authorizations: Authorizations
+    completions: Completions
     captures: Captures
+    collections: Collections
     resolver: Resolver
     psp: Psp
     outcomes: Outcomes
@@ -88,13 +92,17 @@ class PaymentService:
             raise VersionConflictError(
                 f"the authorization is at version {view.authorization.version}; read it again"
             )
-        await self.captures.complete(view.session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+        await self.completions.complete(view.session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         await self.captures.capture(lane=view.session.lane, session_id=session_id)
         return await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
 
     async def capture(self, *, lane: int, session_id: UUID) -> Ended:
         """The worker's errand: capture what a completed session costs."""
         return await self.captures.capture(lane=lane, session_id=session_id)
+
+    async def collect(self, *, lane: int, session_id: UUID) -> bool:
+        """The worker's errand: charge off-session what the hold did not cover. False: look again later."""
+        return await self.collections.collect(lane=lane, session_id=session_id)
 
     async def get_authorization(
         self, *, party_id: str, authorization_id: UUID, admin: bool = False
@@ -278,7 +286,9 @@ def build_payments(
         authorizations=Authorizations(
             pool=pool, psp=psp, tariffs=tariffs, anchor=anchor, clock=clock, outcomes=outcomes, policy=policy
         ),
-        captures=Captures(pool=pool, psp=psp, anchor=anchor, clock=clock, outcomes=outcomes, policy=policy),
+        completions=Completions(pool=pool, anchor=anchor, clock=clock, policy=policy),
+        captures=Captures(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
+        collections=Collections(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
         resolver=Resolver(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
         psp=psp,
         outcomes=outcomes,

@@ -136,6 +136,37 @@ async def conclude_end(connection: Connection, **fields: Any) -> bool:
     return bool(await _payments.conclude_end(connection, **fields))
 
 
+async def refused_kinds(connection: Connection, *, lane: int, authorization_id: UUID) -> frozenset[str]:
+    """Kinds of calls that the PSP has declined for an authorization."""
+    rows = await _fetch(_payments.refused_kinds(connection, lane=lane, authorization_id=authorization_id))
+    return frozenset(row["kind"] for row in rows)
+
+
+async def request_increment(connection: Connection, **fields: Any) -> bool:
+    """Phase 1 of an increment; False when the hold does not stand or is high enough."""
+    return bool(await _payments.request_increment(connection, **fields))
+
+
+async def conclude_increment(connection: Connection, **fields: Any) -> bool:
+    """Phase 3 of an increment; False when somebody else has recorded the answer."""
+    return bool(await _payments.conclude_increment(connection, **fields))
+
+
+async def raise_on_account(connection: Connection, **fields: Any) -> bool:
+    """Raise a hold on a funded account; raises CheckViolationError where the account can't bear it."""
+    return bool(await _payments.raise_on_account(connection, **fields))
+
+
+async def request_collect(connection: Connection, **fields: Any) -> bool:
+    """Phase 1 of an off-session charge; False when nothing is owed or it was tried before."""
+    return bool(await _payments.request_collect(connection, **fields))
+
+
+async def conclude_collect(connection: Connection, **fields: Any) -> bool:
+    """Phase 3 of an off-session charge; False when somebody else has recorded the answer."""
+    return bool(await _payments.conclude_collect(connection, **fields))
+
+
 async def end_on_account(connection: Connection, **fields: Any) -> bool:
     """Capture or release on a funded account, whole; False when the authorization is in no state for it."""
     return bool(await _payments.end_on_account(connection, **fields))
@@ -166,6 +197,15 @@ async def postpone_call(
     """No answer: keep the call open and the authorization `outcome_unknown`."""
     await _payments.postpone_call(
         connection, lane=lane, call_id=call_id, next_ask_at=next_ask_at, reason=reason, now=now
+    )
+
+
+async def postpone_plain_call(
+    connection: Connection, *, lane: int, call_id: UUID, next_ask_at: datetime, reason: str
+) -> None:
+    """No answer to a call that leaves the authorization as it is: ask again later."""
+    await _payments.postpone_plain_call(
+        connection, lane=lane, call_id=call_id, next_ask_at=next_ask_at, reason=reason
     )
 
 

@@ -10,7 +10,7 @@ state of this house can be rebuilt from Stripe alone.
 
 from collections import defaultdict
 from collections.abc import Awaitable, Mapping, Sequence
-from datetime import UTC, datetime
+from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
 
@@ -18,12 +18,13 @@ import aiohttp
 import msgspec
 import stripe
 
-from clearing.money import exponent
-from gateway.ids import format_id, parse_id
+from gateway.ids import format_id
 from gateway.payments.psp import (
     Captured,
     CaptureOrder,
     CaptureOutcome,
+    ChargeOrder,
+    ChargeOutcome,
     Declined,
     Held,
     HoldOrder,
@@ -33,7 +34,9 @@ from gateway.payments.psp import (
     OutcomeUnknown,
     PspEvent,
     PspRecord,
-    RequiresAction,
+    Refunded,
+    RefundOrder,
+    RefundOutcome,
     ToppedUp,
     TopUpOrder,
     TopUpOutcome,
@@ -45,27 +48,18 @@ from gateway.payments.psp import (
     VoidOutcome,
     WebhookRefusedError,
 )
+from gateway.payments.stripe_objects import (
+    AmountNotRepresentableError,
+    captured,
+    decline_of,
+    from_stripe_amount,
+    hold_outcome,
+    parse_event,
+    state_of,
+    to_stripe_amount,
+)
 
 API_VERSION: Final = "2026-10-28.endive"
-
-# Where Stripe's smallest unit is not ISO 4217's (docs.stripe.com/currencies#special-cases): ISK and UGX are
-# sent with two decimals that must be zero.
-_STRIPE_EXPONENTS: Final[Mapping[str, int]] = {"ISK": 2, "UGX": 2}
-_THREE_DECIMALS: Final = 3  # Stripe rounds these to ten: the last digit must be 0
-
-# Decline codes after which another try with the same card may succeed (docs.stripe.com/declines/codes).
-_RETRYABLE_DECLINES: Final = frozenset(
-    {
-        "approve_with_id",
-        "authentication_required",
-        "card_velocity_exceeded",
-        "insufficient_funds",
-        "issuer_not_available",
-        "processing_error",
-        "reenter_transaction",
-        "try_again_later",
-    }
-)
 
 # Balance transaction types as fields of a PspRecord, with the sign that makes them positive there.
 _RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
@@ -78,40 +72,6 @@ _RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
 }
 
 _Result = TypeVar("_Result")
-
-
-class _EventData(msgspec.Struct):
-    object: dict[str, Any] = {}
-
-
-class _EventEnvelope(msgspec.Struct):
-    id: str
-    type: str
-    data: _EventData
-
-
-class AmountNotRepresentableError(Exception):
-    """Stripe has no such amount in this currency (three-decimal currencies end in 0)."""
-
-
-def to_stripe_amount(minor: int, currency: str) -> int:
-    """ISO minor units to Stripe's unit. Raises AmountNotRepresentableError."""
-    iso = exponent(currency)
-    if iso == _THREE_DECIMALS and minor % 10:
-        raise AmountNotRepresentableError(
-            f"{minor} {currency}: a three-decimal amount must end in 0 at Stripe"
-        )
-    return int(minor * 10 ** (_STRIPE_EXPONENTS.get(currency, iso) - iso))
-
-
-def from_stripe_amount(amount: int, currency: str) -> int:
-    """Stripe's unit to ISO minor units. Raises AmountNotRepresentableError when a remainder is left."""
-    iso = exponent(currency)
-    factor = 10 ** (_STRIPE_EXPONENTS.get(currency, iso) - iso)
-    minor, rest = divmod(amount, factor)
-    if rest:
-        raise AmountNotRepresentableError(f"{amount} of {currency} at Stripe is not a whole ISO minor unit")
-    return int(minor)
 
 
 class StripePsp:
@@ -137,8 +97,11 @@ class StripePsp:
 
     async def hold(self, order: HoldOrder) -> HoldOutcome:
         """Create and confirm a PaymentIntent with manual capture."""
+        amount = _amount(order.amount_minor, order.currency)
+        if isinstance(amount, Declined):
+            return amount
         params: dict[str, Any] = {
-            "amount": to_stripe_amount(order.amount_minor, order.currency),
+            "amount": amount,
             "currency": order.currency.lower(),
             "capture_method": "manual",
             "confirm": True,
@@ -169,17 +132,20 @@ class StripePsp:
         )
         if isinstance(intent, Declined | OutcomeUnknown):
             return intent
-        return _hold_outcome(_held_state(intent))
+        return hold_outcome(intent)
 
     async def capture(self, order: CaptureOrder) -> CaptureOutcome:
         """Capture up to the hold; what is not captured is released by Stripe."""
+        amount = _amount(order.amount_minor, order.currency)
+        if isinstance(amount, Declined):
+            return amount
         charge = await self._ask(
             self._client.v1.payment_intents.capture_async(
                 order.psp_payment,
                 cast(
                     "Any",
                     {
-                        "amount_to_capture": to_stripe_amount(order.amount_minor, order.currency),
+                        "amount_to_capture": amount,
                         "metadata": dict(order.metadata),
                         "expand": ["latest_charge.balance_transaction"],
                     },
@@ -189,7 +155,7 @@ class StripePsp:
         )
         if isinstance(charge, Declined):
             return await self._after_refusal(order.psp_payment, charge)
-        return charge if isinstance(charge, OutcomeUnknown) else _captured(charge)
+        return charge if isinstance(charge, OutcomeUnknown) else captured(charge)
 
     async def void(self, order: VoidOrder) -> VoidOutcome:
         """Cancel the PaymentIntent; one that is canceled already counts as canceled."""
@@ -205,13 +171,16 @@ class StripePsp:
 
     async def increment(self, order: IncrementOrder) -> IncrementOutcome:
         """Raise the hold (docs.stripe.com/payments/incremental-authorization)."""
+        amount = _amount(order.amount_minor, order.currency)
+        if isinstance(amount, Declined):
+            return amount
         intent = await self._ask(
             self._client.v1.payment_intents.increment_authorization_async(
                 order.psp_payment,
                 cast(
                     "Any",
                     {
-                        "amount": to_stripe_amount(order.amount_minor, order.currency),
+                        "amount": amount,
                         "expand": ["latest_charge"],
                     },
                 ),
@@ -220,17 +189,80 @@ class StripePsp:
         )
         if isinstance(intent, Declined | OutcomeUnknown):
             return intent
-        state = _held_state(intent)
+        state = state_of(intent)
         return (
             state
             if isinstance(state, Held | Declined)
             else OutcomeUnknown(reason=f"increment left {intent.status}")
         )
 
+    async def charge(self, order: ChargeOrder) -> ChargeOutcome:
+        """Create, confirm and capture at once, off-session (docs.stripe.com/payments/save-and-reuse)."""
+        amount = _amount(order.amount_minor, order.currency)
+        if isinstance(amount, Declined):
+            return amount
+        intent = await self._ask(
+            self._client.v1.payment_intents.create_async(
+                cast(
+                    "Any",
+                    {
+                        "amount": amount,
+                        "currency": order.currency.lower(),
+                        "confirm": True,
+                        "off_session": True,
+                        "customer": order.customer,
+                        "payment_method": order.payment_method,
+                        "payment_method_types": ["card"],
+                        "transfer_group": format_id("ses", order.session_id),
+                        "metadata": {
+                            **order.metadata,
+                            "session": format_id("ses", order.session_id),
+                            "collects_for": format_id("auth", order.authorization_id),
+                        },
+                        "expand": ["latest_charge.balance_transaction"],
+                    },
+                ),
+                {"idempotency_key": order.idempotency_key},
+            )
+        )
+        if isinstance(intent, Declined | OutcomeUnknown):
+            return intent
+        state = state_of(intent)
+        if isinstance(state, Captured | Declined):
+            return state
+        return Declined(code="authentication_required", retryable=False, psp_payment=intent.id)
+
+    async def refund(self, order: RefundOrder) -> RefundOutcome:
+        """Refund a charge, in part or whole (docs.stripe.com/refunds)."""
+        amount = _amount(order.amount_minor, order.currency)
+        if isinstance(amount, Declined):
+            return amount
+        refund = await self._ask(
+            self._client.v1.refunds.create_async(
+                cast(
+                    "Any",
+                    {
+                        "charge": order.psp_charge,
+                        "amount": amount,
+                        "metadata": dict(order.metadata),
+                    },
+                ),
+                {"idempotency_key": order.idempotency_key},
+            )
+        )
+        if isinstance(refund, Declined | OutcomeUnknown):
+            return refund
+        if refund.status in {"failed", "canceled"}:
+            return Declined(code=refund.failure_reason or "refund_failed", retryable=True)
+        return Refunded(psp_refund=refund.id)
+
     async def transfer(self, order: TransferOrder) -> TransferOutcome:
         """Credit a connected account (separate charges and transfers)."""
+        amount = _amount(order.amount_minor, order.currency)
+        if isinstance(amount, Declined):
+            return amount
         params: dict[str, Any] = {
-            "amount": to_stripe_amount(order.amount_minor, order.currency),
+            "amount": amount,
             "currency": order.currency.lower(),
             "destination": order.connected_account,
             "metadata": {"end_to_end_id": order.end_to_end_id},
@@ -248,12 +280,15 @@ class StripePsp:
 
     async def top_up(self, order: TopUpOrder) -> TopUpOutcome:
         """Bring money from the platform's bank account into its Stripe balance."""
+        amount = _amount(order.amount_minor, order.currency)
+        if isinstance(amount, Declined):
+            return amount
         topup = await self._ask(
             self._client.v1.topups.create_async(
                 cast(
                     "Any",
                     {
-                        "amount": to_stripe_amount(order.amount_minor, order.currency),
+                        "amount": amount,
                         "currency": order.currency.lower(),
                         "metadata": {"reference": order.reference},
                     },
@@ -273,7 +308,7 @@ class StripePsp:
         )
         if isinstance(found, Declined | OutcomeUnknown):
             return OutcomeUnknown(reason="the PSP's search did not answer")
-        return _state_of(found.data[0]) if found.data else None
+        return state_of(found.data[0]) if found.data else None
 
     async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
         """Retrieve a PaymentIntent and say what became of it."""
@@ -282,7 +317,7 @@ class StripePsp:
                 psp_payment, {"expand": ["latest_charge.balance_transaction"]}
             )
         )
-        return intent if isinstance(intent, Declined | OutcomeUnknown) else _state_of(intent)
+        return intent if isinstance(intent, Declined | OutcomeUnknown) else state_of(intent)
 
     async def find_transfer(self, *, end_to_end_id: str) -> Transferred | OutcomeUnknown | None:
         """Walk the latest transfers for ours; Stripe offers no search on transfers."""
@@ -315,19 +350,32 @@ class StripePsp:
         """Verify `Stripe-Signature` over the raw body, then read what the event is about."""
         try:
             stripe.WebhookSignature.verify_header(body, signature, self._webhook_secret, tolerance_s)
-            event = msgspec.json.decode(body, type=_EventEnvelope)
+            return parse_event(body)
         except (ValueError, stripe.SignatureVerificationError) as error:
             raise WebhookRefusedError(str(error)) from error
-        subject = event.data.object
-        kind = subject.get("object")
-        payment = subject.get("id") if kind == "payment_intent" else subject.get("payment_intent")
-        session = (subject.get("metadata") or {}).get("session")
-        return PspEvent(
-            id=event.id,
-            type=event.type,
-            psp_payment=payment if isinstance(payment, str) else None,
-            session_id=parse_id("ses", session) if isinstance(session, str) else None,
+
+    def parse_event(self, body: bytes) -> PspEvent:
+        """Read an event that was authenticated before and kept."""
+        return parse_event(body)
+
+    async def events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | OutcomeUnknown:
+        """List events created since, oldest first (docs.stripe.com/api/events/list; Stripe keeps 30 days)."""
+        page = await self._ask(
+            self._client.v1.events.list_async(
+                cast("Any", {"created": {"gte": int(since.timestamp())}, "limit": min(limit, 100)})
+            )
         )
+        if isinstance(page, Declined | OutcomeUnknown):
+            return OutcomeUnknown(reason="the PSP's events did not answer")
+        found: list[bytes] = []
+        try:
+            async for event in page.auto_paging_iter():
+                found.append(msgspec.json.encode(event.to_dict()))
+                if len(found) == limit:
+                    break
+        except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
+            return OutcomeUnknown(reason=type(error).__name__)
+        return found[::-1]
 
     async def close(self) -> None:
         """Close the SDK's HTTP session."""
@@ -338,7 +386,8 @@ class StripePsp:
         try:
             return await call
         except stripe.CardError as error:
-            return _card_declined(error)
+            body = error.json_body or {}
+            return decline_of(body.get("error", {}) if isinstance(body, dict) else {}, code=error.code)
         except stripe.InvalidRequestError as error:
             return Declined(code=error.code or "invalid_request", retryable=False)
         except stripe.StripeError as error:
@@ -353,64 +402,8 @@ class StripePsp:
         return state if isinstance(state, Captured | OutcomeUnknown) else refusal
 
 
-def _card_declined(error: stripe.CardError) -> Declined:
-    body = error.json_body or {}
-    detail = body.get("error", {}) if isinstance(body, dict) else {}
-    code = detail.get("decline_code") or error.code or "card_declined"
-    payment = (detail.get("payment_intent") or {}).get("id")
-    return Declined(code=str(code), retryable=code in _RETRYABLE_DECLINES, psp_payment=payment)
-
-
-def _held_state(intent: Any) -> Held | RequiresAction | Declined | Captured | Voided:
-    return _state_of(intent)
-
-
-def _hold_outcome(state: Held | RequiresAction | Declined | Captured | Voided) -> HoldOutcome:
-    if isinstance(state, Captured | Voided):  # a hold answered from an old key: its story went on
-        return OutcomeUnknown(reason="the payment has moved on since this hold was answered")
-    return state
-
-
-def _state_of(intent: Any) -> Held | RequiresAction | Declined | Captured | Voided:
-    """A PaymentIntent's status as an outcome (docs.stripe.com/payments/paymentintents/lifecycle)."""
-    status = intent.status
-    if status == "requires_capture":
-        return Held(
-            psp_payment=intent.id,
-            amount_minor=from_stripe_amount(intent.amount, intent.currency.upper()),
-            capture_before=_capture_before(intent),
-        )
-    if status in {"requires_action", "requires_confirmation"}:
-        action = intent.next_action.to_dict() if intent.next_action else {"type": "authenticate"}
-        return RequiresAction(
-            psp_payment=intent.id, next_action={**action, "client_secret": intent.client_secret}
-        )
-    if status == "succeeded":
-        return _captured(intent)
-    if status == "canceled":
-        return Voided()
-    failure = intent.last_payment_error
-    code = (failure.decline_code or failure.code) if failure else "payment_method_required"
-    return Declined(
-        code=code or "card_declined", retryable=code in _RETRYABLE_DECLINES, psp_payment=intent.id
-    )
-
-
-def _capture_before(intent: Any) -> datetime | None:
-    charge = intent.latest_charge
-    details = getattr(charge, "payment_method_details", None)
-    card = getattr(details, "card", None) or getattr(details, "card_present", None)
-    seconds = getattr(card, "capture_before", None)
-    return datetime.fromtimestamp(seconds, tz=UTC) if seconds else None
-
-
-def _captured(intent: Any) -> Captured:
-    charge = intent.latest_charge
-    transaction: Any = getattr(charge, "balance_transaction", None)
-    fee_currency: str | None = getattr(transaction, "currency", None)
-    return Captured(
-        psp_charge=charge if isinstance(charge, str) else charge.id,
-        amount_minor=from_stripe_amount(intent.amount_received, intent.currency.upper()),
-        fee_minor=from_stripe_amount(transaction.fee, fee_currency.upper()) if fee_currency else None,
-        fee_currency=fee_currency.upper() if fee_currency else None,
-    )
+def _amount(minor: int, currency: str) -> int | Declined:
+    try:
+        return to_stripe_amount(minor, currency)
+    except AmountNotRepresentableError:
+        return Declined(code="amount_not_representable", retryable=False)

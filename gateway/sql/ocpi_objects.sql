@@ -119,3 +119,10 @@ LIMIT :row_limit::int;
 DELETE FROM gateway.ocpi_refusal
 WHERE party_id = :party_id AND id < (
     SELECT id FROM gateway.ocpi_refusal WHERE party_id = :party_id ORDER BY id DESC OFFSET :keep::int LIMIT 1);
+
+-- name: evses_of
+-- The EVSEs of one location that are not removed, in the location's order.
+SELECT evse_uid FROM gateway.ocpi_connector
+WHERE party_id = :party_id AND location_key = :location_key
+GROUP BY evse_uid
+ORDER BY min(position);

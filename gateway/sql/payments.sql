@@ -88,11 +88,11 @@ WITH funds AS (
 ), opened AS (
     INSERT INTO gateway.payment_authorization (
         lane, id, session_id, party_id, rail, funding, account_party_id, state, hold_minor, currency,
-        payment_method, customer, off_session, metadata, created_at, updated_at)
+        payment_method, customer, off_session, incrementable, metadata, created_at, updated_at)
     SELECT :lane::smallint, :authorization_id::uuid, :session_id::uuid, :party_id::text, :rail::text,
            :funding::text, :account_party_id::text, :state::text, :hold_minor::bigint, :currency::char(3),
-           :payment_method::text, :customer::text, :off_session::boolean, :metadata::jsonb,
-           :now::timestamptz, :now::timestamptz
+           :payment_method::text, :customer::text, :off_session::boolean,
+           :funding::text = 'partner_account', :metadata::jsonb, :now::timestamptz, :now::timestamptz
     FROM allowed
     RETURNING 1 AS done
 ), call AS (
@@ -121,7 +121,8 @@ WITH answered AS (
 ), moved AS (
     UPDATE gateway.payment_authorization AS a
     SET state = :state::text, version = version + 1, psp_payment = coalesce(:psp_payment::text, psp_payment),
-        capture_before = :capture_before::timestamptz, next_action = :next_action::jsonb,
+        capture_before = :capture_before::timestamptz, incrementable = :incrementable::boolean,
+        max_capture_minor = :max_capture_minor::bigint, next_action = :next_action::jsonb,
         decline_code = :decline_code::text, updated_at = :now::timestamptz
     FROM answered
     WHERE a.lane = answered.lane AND a.id = answered.authorization_id
@@ -155,8 +156,8 @@ WHERE a.lane = asked.lane AND a.id = asked.authorization_id
   AND a.state IN ('requires_authorization', 'capture_requested', 'outcome_unknown')
 RETURNING true;
 
--- name: postpone_increment!
--- An increment that was not answered leaves the authorization as it is; the call is asked again.
+-- name: postpone_plain_call!
+-- A call other than hold, capture and void that was not answered leaves the authorization as it is; the call is asked again.
 UPDATE gateway.psp_call
 SET state = 'unknown', attempts = attempts + 1, next_ask_at = :next_ask_at::timestamptz,
     answer = jsonb_build_object('unknown', :reason::text)
@@ -242,7 +243,8 @@ WITH answered AS (
     WHERE t.lane = moved.lane AND t.session_id = moved.session_id AND t.kind = 'capture'
 ), errand AS (
     INSERT INTO gateway.task (lane, id, kind, session_id, run_at)
-    SELECT lane, :task_id::uuid, 'clear', session_id, :wall_now::timestamptz FROM taken WHERE state = 'succeeded'
+    SELECT lane, :task_id::uuid, :errand::text, session_id, :wall_now::timestamptz FROM taken
+    WHERE state = 'succeeded'
     ON CONFLICT DO NOTHING
 ), told AS (
     INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
@@ -287,6 +289,96 @@ WITH moved AS (
         AS e (id uuid, party_id text, type text, object_id text, data jsonb)
 )
 SELECT true FROM moved;
+
+-- name: refused_kinds
+-- Kinds of calls that the PSP has declined for an authorization: the steps that were tried.
+SELECT DISTINCT kind FROM gateway.psp_call
+WHERE lane = :lane AND authorization_id = :authorization_id AND state = 'declined';
+
+-- name: request_increment$
+-- Phase 1 of an increment: the authorization stays as it is until the PSP has answered.
+INSERT INTO gateway.psp_call (
+    lane, id, session_id, authorization_id, kind, state, amount_minor, next_ask_at, created_at)
+SELECT lane, :call_id::uuid, session_id, id, 'increment', 'intended', :amount_minor::bigint,
+       :next_ask_at::timestamptz, :wall_now::timestamptz
+FROM gateway.payment_authorization
+WHERE lane = :lane::smallint AND id = :authorization_id::uuid AND state = 'authorized'
+  AND hold_minor < :amount_minor::bigint
+RETURNING true;
+
+-- name: conclude_increment$
+-- Phase 3 of an increment: the hold is raised, or the no is recorded and the next step may follow.
+WITH answered AS (
+    UPDATE gateway.psp_call
+    SET state = :call_state::text, answer = :answer::jsonb, attempts = attempts + 1,
+        next_ask_at = NULL, finished_at = :wall_now::timestamptz
+    WHERE lane = :lane::smallint AND id = :call_id::uuid AND state IN ('intended', 'unknown')
+    RETURNING lane, authorization_id
+), raised AS (
+    UPDATE gateway.payment_authorization AS a
+    SET hold_minor = greatest(a.hold_minor, :hold_minor::bigint), version = version + 1,
+        capture_before = coalesce(:capture_before::timestamptz, capture_before),
+        max_capture_minor = :max_capture_minor::bigint, updated_at = :now::timestamptz
+    FROM answered
+    WHERE a.lane = answered.lane AND a.id = answered.authorization_id AND a.state = 'authorized'
+      AND :call_state::text = 'succeeded'
+)
+SELECT true FROM answered;
+
+-- name: raise_on_account$
+-- A hold on a funded account, raised in our own books where the account can bear it.
+WITH raised AS (
+    UPDATE gateway.payment_authorization
+    SET hold_minor = :amount_minor::bigint, version = version + 1, updated_at = :now::timestamptz
+    WHERE lane = :lane::smallint AND id = :authorization_id::uuid AND state = 'authorized'
+      AND hold_minor = :hold_minor::bigint AND hold_minor < :amount_minor::bigint
+    RETURNING account_party_id, currency
+)
+UPDATE gateway.partner_account AS p
+SET held_minor = p.held_minor + :amount_minor::bigint - :hold_minor::bigint
+FROM raised
+WHERE p.party_id = raised.account_party_id AND p.currency = raised.currency
+RETURNING true;
+
+-- name: request_collect$
+-- Phase 1 of charging off-session what the hold did not cover: once per session, for ever.
+INSERT INTO gateway.psp_call (
+    lane, id, session_id, authorization_id, kind, state, amount_minor, next_ask_at, created_at)
+SELECT c.lane, :call_id::uuid, c.session_id, c.authorization_id, 'collect', 'intended', c.receivable_minor,
+       :next_ask_at::timestamptz, :wall_now::timestamptz
+FROM gateway.capture AS c
+WHERE c.lane = :lane::smallint AND c.session_id = :session_id::uuid AND c.state = 'succeeded'
+  AND c.receivable_minor > 0
+  AND NOT EXISTS (
+      SELECT 1 FROM gateway.psp_call AS k
+      WHERE k.lane = c.lane AND k.authorization_id = c.authorization_id AND k.kind = 'collect')
+RETURNING true;
+
+-- name: conclude_collect$
+-- Phase 3: what was charged counts to the one capture; what was declined stays owed. Then clearing may have it.
+WITH answered AS (
+    UPDATE gateway.psp_call
+    SET state = :call_state::text, answer = :answer::jsonb, attempts = attempts + 1,
+        next_ask_at = NULL, finished_at = :wall_now::timestamptz
+    WHERE lane = :lane::smallint AND id = :call_id::uuid AND state IN ('intended', 'unknown')
+    RETURNING lane, session_id
+), taken AS (
+    UPDATE gateway.capture AS c
+    SET amount_minor = amount_minor + :collected_minor::bigint,
+        collected_minor = collected_minor + :collected_minor::bigint,
+        receivable_minor = receivable_minor - :collected_minor::bigint,
+        fee_minor = fee_minor + :fee_minor::bigint
+    FROM answered
+    WHERE c.lane = answered.lane AND c.session_id = answered.session_id
+), done AS (
+    DELETE FROM gateway.task AS t USING answered
+    WHERE t.lane = answered.lane AND t.session_id = answered.session_id AND t.kind = 'collect'
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, session_id, run_at)
+    SELECT lane, :task_id::uuid, 'clear', session_id, :wall_now::timestamptz FROM answered
+    ON CONFLICT DO NOTHING
+)
+SELECT true FROM answered;
 
 -- name: expire_authorization$
 -- The PSP says that a hold is gone (expired or canceled there).

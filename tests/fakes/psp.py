@@ -9,6 +9,8 @@ from gateway.payments.psp import (
     Captured,
     CaptureOrder,
     CaptureOutcome,
+    ChargeOrder,
+    ChargeOutcome,
     Declined,
     Held,
     HoldOrder,
@@ -18,13 +20,16 @@ from gateway.payments.psp import (
     OutcomeUnknown,
     PspEvent,
     PspRecord,
+    Refunded,
+    RefundOrder,
+    RefundOutcome,
     RequiresAction,
     ToppedUp,
     TopUpOrder,
     TopUpOutcome,
-    Transferred,
     TransferOrder,
     TransferOutcome,
+    Transferred,
     Voided,
     VoidOrder,
     VoidOutcome,
@@ -40,6 +45,7 @@ class Payment:
         self.order = order
         self.status = "held"
         self.captured_minor = 0
+        self.held_minor = order.amount_minor
 
 
 class FakePsp:
@@ -52,6 +58,8 @@ class FakePsp:
         self.faults: deque[str | None] = deque()
         self.calls: list[tuple[str, str]] = []
         self.capture_effects = 0
+        self.charged_minor = 0
+        self.refunded_minor = 0
         self.capture_before: datetime | None = None
         self._numbers = itertools.count(1)
 
@@ -77,7 +85,19 @@ class FakePsp:
         return answer
 
     async def increment(self, order: IncrementOrder) -> IncrementOutcome:
-        return Declined(code="increment_not_supported", retryable=False)
+        answer = self._answer("increment", order.idempotency_key, lambda: self._increment(order))
+        assert isinstance(answer, Held | Declined | OutcomeUnknown)
+        return answer
+
+    async def charge(self, order: ChargeOrder) -> ChargeOutcome:
+        answer = self._answer("charge", order.idempotency_key, lambda: self._charge(order))
+        assert isinstance(answer, Captured | Declined | OutcomeUnknown)
+        return answer
+
+    async def refund(self, order: RefundOrder) -> RefundOutcome:
+        answer = self._answer("refund", order.idempotency_key, lambda: self._refund(order))
+        assert isinstance(answer, Refunded | Declined | OutcomeUnknown)
+        return answer
 
     async def transfer(self, order: TransferOrder) -> TransferOutcome:
         answer = self._answer("transfer", order.idempotency_key, lambda: self._transfer(order))
@@ -112,6 +132,12 @@ class FakePsp:
         if signature != "good":
             raise WebhookRefusedError("wrong signature")
         return PspEvent(id=body.decode(), type="payment_intent.succeeded", psp_payment=None, session_id=None)
+
+    def parse_event(self, body: bytes) -> PspEvent:
+        return PspEvent(id=body.decode(), type="payment_intent.succeeded", psp_payment=None, session_id=None)
+
+    async def events_since(self, *, since: datetime, limit: int) -> list[bytes] | OutcomeUnknown:
+        return []
 
     async def close(self) -> None:
         return None
@@ -148,6 +174,28 @@ class FakePsp:
             payment.status, payment.captured_minor = "captured", order.amount_minor
         return self._state(payment)  # type: ignore[return-value]
 
+    def _increment(self, order: IncrementOrder) -> IncrementOutcome:
+        payment = self.payments[order.psp_payment]
+        if payment.order.payment_method == "pm_no_increment":
+            return Declined(code="insufficient_funds", retryable=True)
+        payment.held_minor = order.amount_minor
+        return self._state(payment)  # type: ignore[return-value]
+
+    def _charge(self, order: ChargeOrder) -> ChargeOutcome:
+        if order.payment_method == "pm_over_then_declined":
+            return Declined(code="card_declined", retryable=False)
+        self.charged_minor += order.amount_minor
+        return Captured(
+            psp_charge=f"ch_extra_{next(self._numbers)}",
+            amount_minor=order.amount_minor,
+            fee_minor=25,
+            fee_currency=order.currency,
+        )
+
+    def _refund(self, order: RefundOrder) -> RefundOutcome:
+        self.refunded_minor += order.amount_minor
+        return Refunded(psp_refund=f"re_{next(self._numbers)}")
+
     def _void(self, order: VoidOrder) -> VoidOutcome:
         payment = self.payments[order.psp_payment]
         if payment.status in {"held", "challenge"}:
@@ -163,8 +211,12 @@ class FakePsp:
             case "held":
                 return Held(
                     psp_payment=payment.id,
-                    amount_minor=payment.order.amount_minor,
+                    amount_minor=payment.held_minor,
                     capture_before=self.capture_before,
+                    incrementable=payment.order.payment_method in {"pm_increment", "pm_no_increment"},
+                    max_capture_minor=payment.held_minor * 115 // 100
+                    if payment.order.payment_method.startswith("pm_over")
+                    else None,
                 )
             case "challenge":
                 return RequiresAction(psp_payment=payment.id, next_action={"type": "redirect_to_url"})

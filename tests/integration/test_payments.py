@@ -1,4 +1,4 @@
-"""The single capture on a real PostgreSQL: phases, faults between them, and everything that must happen once."""
+"""The single capture on a real PostgreSQL: phases, faults between them, what must happen once."""
 
 import asyncio
 import json
@@ -11,6 +11,7 @@ import pytest
 
 from gateway.database import Pool
 from gateway.ids import new_id
+from gateway.payments.capture import Ended
 from gateway.payments.orders import (
     AccountLimitExceededError,
     AuthorizationView,
@@ -316,6 +317,94 @@ async def test_fifty_parallel_completes_of_one_session_capture_once(house: House
     await asyncio.gather(*[house.complete(view) for _ in range(50)])
     assert house.psp.capture_effects == 1
     assert len(await house.rows("capture")) == 1
+
+
+SMALL = Estimate(energy_wh=10_000, duration_s=3600)  # a hold of 5.95 for a session that costs 11.90
+
+
+async def test_a_hold_is_raised_before_the_capture_where_the_psp_offers_it(house: House) -> None:
+    view = await house.authorize(estimate=SMALL, payment=PspMethod(payment_method="pm_increment"))
+    done = await house.complete(view)
+    assert (done.capture.amount_minor, done.capture.receivable_minor) == (1190, 0)
+    assert [kind for kind, _ in house.psp.calls] == ["hold", "increment", "capture"]
+
+
+async def test_a_refused_increment_is_recorded_and_the_hold_captured(house: House) -> None:
+    view = await house.authorize(estimate=SMALL, payment=PspMethod(payment_method="pm_no_increment"))
+    done = await house.complete(view)
+    assert (done.capture.amount_minor, done.capture.receivable_minor) == (595, 595)
+    calls = {call["kind"]: call["state"] for call in await house.rows("psp_call")}
+    assert calls == {"hold": "succeeded", "increment": "declined", "capture": "succeeded"}
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+async def test_an_increment_whose_answer_is_lost_is_asked_again_then_captured(
+    house: House, fault: str
+) -> None:
+    view = await house.authorize(estimate=SMALL, payment=PspMethod(payment_method="pm_increment"))
+    house.psp.faults.append(fault)
+    done = await house.complete(view)
+    assert done.authorization.state is PaymentState.AUTHORIZED
+    house.clock.at += timedelta(seconds=6)
+    await house.resolve()
+    assert await house.payments.capture(lane=view.session.lane, session_id=view.session.id) is Ended.DONE
+    after = await house.payments.get_session(party_id="parking", session_id=view.session.id)
+    assert after.capture is not None
+    assert after.capture.amount_minor == 1190
+
+
+async def test_over_capture_then_a_charge_under_the_mandate_pay_the_whole_price(house: House) -> None:
+    method = PspMethod(payment_method="pm_over", customer="cus_1")
+    view = await house.authorize(estimate=SMALL, payment=method)
+    done = await house.complete(view)
+    assert (done.capture.amount_minor, done.capture.receivable_minor) == (684, 506)
+    assert [task["kind"] for task in await house.rows("task")] == ["collect"]
+    for _ in range(2):
+        await house.payments.collect(lane=view.session.lane, session_id=view.session.id)
+    after = await house.payments.get_session(party_id="parking", session_id=view.session.id)
+    assert after.capture is not None
+    assert (after.capture.amount_minor, after.capture.receivable_minor) == (1190, 0)
+    assert house.psp.charged_minor == 506
+    assert [task["kind"] for task in await house.rows("task")] == ["clear"]
+
+
+async def test_a_declined_charge_under_the_mandate_leaves_a_receivable(house: House) -> None:
+    method = PspMethod(payment_method="pm_over_then_declined", customer="cus_1")
+    view = await house.authorize(estimate=SMALL, payment=method)
+    await house.complete(view)
+    await house.payments.collect(lane=view.session.lane, session_id=view.session.id)
+    after = await house.payments.get_session(party_id="parking", session_id=view.session.id)
+    assert after.capture is not None
+    assert after.capture.receivable_minor == 506
+    assert [task["kind"] for task in await house.rows("task")] == ["clear"]
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+async def test_a_charge_under_the_mandate_whose_answer_is_lost_is_made_once(house: House, fault: str) -> None:
+    method = PspMethod(payment_method="pm_over", customer="cus_1")
+    view = await house.authorize(estimate=SMALL, payment=method)
+    await house.complete(view)
+    house.psp.faults.append(fault)
+    await house.payments.collect(lane=view.session.lane, session_id=view.session.id)
+    assert [task["kind"] for task in await house.rows("task")] == ["collect"]
+    house.clock.at += timedelta(seconds=6)
+    await house.resolve()
+    assert house.psp.charged_minor == 506
+    assert [task["kind"] for task in await house.rows("task")] == ["clear"]
+
+
+async def test_a_hold_on_an_account_is_raised_as_far_as_the_account_bears_it(house: House) -> None:
+    view = await house.authorize(party_id="superapp", rail="app", payment=PartnerAccount(), estimate=SMALL)
+    done = await house.complete(view)
+    assert (done.capture.amount_minor, done.capture.receivable_minor) == (1190, 0)
+    account = (await house.rows("partner_account"))[0]
+    assert (account["balance_minor"], account["held_minor"]) == (5000 - 1190, 0)
+
+
+async def test_an_account_that_cannot_bear_the_rest_pays_its_hold_and_owes_it(house: House) -> None:
+    view = await house.authorize(party_id="superapp", rail="app", payment=PartnerAccount(), estimate=SMALL)
+    done = await house.complete(view, kwh="200")
+    assert (done.capture.amount_minor, done.capture.receivable_minor) == (595, 11_900 - 595)
 
 
 async def test_what_exceeds_the_hold_is_owed_and_never_captured(house: House) -> None:

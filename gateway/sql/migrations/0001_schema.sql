@@ -145,7 +145,9 @@ CREATE TABLE gateway.payment_authorization (
     customer          text,
     off_session       boolean NOT NULL DEFAULT false,       -- merchant-initiated under a stored mandate
     psp_payment       text,                                 -- the PSP's object, once it has one
-    capture_before    timestamptz,
+    capture_before    timestamptz,                          -- the hold ends then
+    incrementable     boolean NOT NULL DEFAULT false,       -- the PSP offers to raise this hold
+    max_capture_minor bigint,                               -- the PSP offers to capture up to this (over-capture)
     next_action       jsonb,
     decline_code      text,
     metadata          jsonb NOT NULL DEFAULT '{}',
@@ -179,15 +181,61 @@ CREATE TABLE gateway.capture (
     psp_charge        text,
     fee_minor         bigint,
     fee_currency      char(3),
+    collected_minor   bigint NOT NULL DEFAULT 0 CHECK (collected_minor >= 0),   -- of the amount, charged off-session
+    refunded_minor    bigint NOT NULL DEFAULT 0,
+    disputed_minor    bigint NOT NULL DEFAULT 0 CHECK (disputed_minor >= 0),    -- lost to chargebacks
     captured_at       timestamptz,
     created_at        timestamptz NOT NULL,
     PRIMARY KEY (lane, session_id),                         -- at most one capture per session, for ever
+    CHECK (refunded_minor BETWEEN 0 AND amount_minor),      -- refunds are bounded by what was captured
     UNIQUE (lane, id),
     FOREIGN KEY (lane, session_id) REFERENCES gateway.session (lane, id),
     FOREIGN KEY (lane, authorization_id) REFERENCES gateway.payment_authorization (lane, id),
     CHECK ((state = 'succeeded') = (captured_at IS NOT NULL)),
     CHECK ((fee_minor IS NULL) = (fee_currency IS NULL))
 );
+
+-- Money given back: full or partial, several, never more than was captured.
+CREATE TABLE gateway.refund (
+    lane          smallint NOT NULL CHECK (lane BETWEEN 0 AND 63),
+    id            uuid NOT NULL CHECK (lane = get_byte(uuid_send(id), 15) & 63),
+    session_id    uuid NOT NULL,
+    state         text NOT NULL CHECK (state IN ('requested', 'succeeded', 'failed')),
+    amount_minor  bigint NOT NULL CHECK (amount_minor > 0),
+    currency      char(3) NOT NULL,
+    reason        text NOT NULL CHECK (reason IN (
+        'requested_by_driver', 'duplicate', 'fraudulent', 'cdr_corrected')),
+    psp_refund    text,
+    failure_code  text,
+    metadata      jsonb NOT NULL DEFAULT '{}',
+    created_at    timestamptz NOT NULL,
+    finished_at   timestamptz,
+    PRIMARY KEY (lane, id),
+    FOREIGN KEY (lane, session_id) REFERENCES gateway.capture (lane, session_id),
+    CHECK ((state = 'requested') = (finished_at IS NULL)),
+    CHECK ((state = 'failed') = (failure_code IS NOT NULL))
+);
+CREATE INDEX refund_session ON gateway.refund (lane, session_id);
+
+-- A cardholder's bank takes money back; the PSP's word decides how it ends.
+CREATE TABLE gateway.dispute (
+    lane          smallint NOT NULL CHECK (lane BETWEEN 0 AND 63),
+    id            uuid NOT NULL CHECK (lane = get_byte(uuid_send(id), 15) & 63),
+    session_id    uuid NOT NULL,
+    psp_dispute   text NOT NULL,
+    state         text NOT NULL CHECK (state IN ('opened', 'won', 'lost')),
+    amount_minor  bigint NOT NULL CHECK (amount_minor > 0),
+    fee_minor     bigint NOT NULL DEFAULT 0,
+    currency      char(3) NOT NULL,
+    reason        text NOT NULL,
+    opened_at     timestamptz NOT NULL,
+    closed_at     timestamptz,
+    PRIMARY KEY (lane, id),
+    UNIQUE (lane, psp_dispute),
+    FOREIGN KEY (lane, session_id) REFERENCES gateway.capture (lane, session_id),
+    CHECK ((state = 'opened') = (closed_at IS NULL))
+);
+CREATE INDEX dispute_session ON gateway.dispute (lane, session_id);
 
 -- The journal of calls to the PSP: intent first, then the call, then its outcome. `id` gives the
 -- idempotency key and never changes on retry; only the PSP's answer ends a call.
@@ -196,7 +244,10 @@ CREATE TABLE gateway.psp_call (
     id                uuid NOT NULL CHECK (lane = get_byte(uuid_send(id), 15) & 63),
     session_id        uuid NOT NULL,
     authorization_id  uuid NOT NULL,
-    kind              text NOT NULL CHECK (kind IN ('hold', 'increment', 'capture', 'void')),
+    kind              text NOT NULL CHECK (kind IN (
+        'hold', 'increment', 'capture', 'void', 'collect', 'refund', 'rehold', 'drop')),
+    subject_id        uuid,                                 -- the refund that a call is about
+    psp_payment       text,                                 -- the payment that a call drops
     state             text NOT NULL CHECK (state IN ('intended', 'unknown', 'succeeded', 'declined')),
     amount_minor      bigint NOT NULL CHECK (amount_minor >= 0),
     answer            jsonb,                                -- code and ids the PSP gave, no personal data
@@ -219,7 +270,8 @@ CREATE INDEX psp_call_due ON gateway.psp_call (lane, next_ask_at) WHERE state IN
 CREATE TABLE gateway.task (
     lane         smallint NOT NULL CHECK (lane BETWEEN 0 AND 63),
     id           uuid NOT NULL,
-    kind         text NOT NULL CHECK (kind IN ('complete', 'capture', 'clear', 'psp_event')),
+    kind         text NOT NULL CHECK (kind IN (
+        'complete', 'capture', 'collect', 'clear', 'correct', 'psp_event')),
     session_id   uuid,
     payload      jsonb NOT NULL DEFAULT '{}',
     run_at       timestamptz NOT NULL,                      -- wall time
@@ -231,7 +283,7 @@ CREATE TABLE gateway.task (
 );
 CREATE INDEX task_due ON gateway.task (lane, kind, run_at) WHERE parked_at IS NULL;
 -- One clearing and one capture errand per session.
-CREATE UNIQUE INDEX task_once ON gateway.task (lane, kind, session_id) WHERE kind IN ('capture', 'clear');
+CREATE UNIQUE INDEX task_once ON gateway.task (lane, kind, session_id) WHERE kind IN ('capture', 'collect', 'clear');
 
 -- What happened, written in the transaction in which it happened; partners pull it or get it by webhook.
 CREATE TABLE gateway.event (

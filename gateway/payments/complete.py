@@ -1,0 +1,139 @@
+"""Complete a session: its CDR and its price by the frozen tariff are fixed together, once.
+
+Owns: what a CDR must be to end a session, and what is flagged about it. Must not know: how money is taken.
+"""
+
+from dataclasses import dataclass, replace
+
+from clearing.cdr import Cdr
+from clearing.errors import ClearingError
+from clearing.money import Rounding, round_units
+from clearing.pricing import PricedSession
+from gateway.clock import Clock
+from gateway.database import Connection, Pool
+from gateway.ids import format_id, new_id
+from gateway.notify.events import EventType
+from gateway.payments import public, store
+from gateway.payments.anchor import TariffAnchor
+from gateway.payments.orders import (
+    CdrRefusedError,
+    NotFoundError,
+    SessionAlreadyCompletedError,
+    SessionView,
+)
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.records import SessionRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Completions:
+    """The complete service."""
+
+    pool: Pool
+    anchor: TariffAnchor
+    clock: Clock
+    policy: PaymentPolicy
+
+    async def complete(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> None:
+        """Fix the session's CDR and its price from the frozen tariff; the capture is due from then on.
+
+        The same CDR again does nothing. Raises CdrRefusedError, SessionAlreadyCompletedError.
+        """
+        try:
+            cdr = self.anchor.read_cdr(cdr_raw, version=cdr_version)
+        except ClearingError as error:
+            raise CdrRefusedError(f"the CDR can't be read: {error}") from error
+        if session.cdr_id is not None:
+            refuse_another_cdr(session, cdr)
+            return
+        async with self.pool.acquire() as connection:
+            priced = await self._price(connection, session, cdr)
+            if not await self._fix(
+                connection, session, cdr=cdr, cdr_raw=cdr_raw, cdr_version=cdr_version, priced=priced
+            ):
+                now = await store.session(connection, lane=session.lane, session_id=session.id)
+                if now is not None:
+                    refuse_another_cdr(now, cdr)
+
+    async def _price(self, connection: Connection, session: SessionRecord, cdr: Cdr) -> PricedSession:
+        snapshot = await store.snapshot(connection, sha256=session.tariff_sha256)
+        if snapshot is None:
+            raise NotFoundError(f"tariff snapshot {session.tariff_sha256} is gone")
+        if cdr.currency != session.currency:
+            raise CdrRefusedError(f"the CDR is in {cdr.currency}, the session's tariff in {session.currency}")
+        try:
+            return self.anchor.price(
+                sha256=snapshot.sha256,
+                canonical=snapshot.canonical,
+                version=snapshot.version,
+                cdr=cdr,
+                time_zone=session.time_zone,
+            )
+        except ClearingError as error:
+            raise CdrRefusedError(f"the CDR can't be priced: {error}") from error
+
+    async def _fix(
+        self,
+        connection: Connection,
+        session: SessionRecord,
+        *,
+        cdr: Cdr,
+        cdr_raw: bytes,
+        cdr_version: str,
+        priced: PricedSession,
+    ) -> bool:
+        """The statement that ends the session. The errand is the worker's, if nobody captures at once."""
+        now = self.clock.now()
+        ended = replace(
+            session,
+            state="completed",
+            cdr_id=cdr.id,
+            cdr_version=cdr_version,
+            cdr=cdr_raw,
+            price_minor=payable_minor(priced),
+            price_net_minor=priced.excl_vat_minor,
+            energy_wh=round_units(priced.energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
+            ended_at=cdr.end,
+            flags=flags_of(priced),
+            updated_at=now,
+        )
+        view = SessionView(session=ended, authorization=None, capture=None)
+        return await store.complete_session(
+            connection,
+            lane=ended.lane,
+            session_id=ended.id,
+            cdr_id=ended.cdr_id,
+            cdr_version=ended.cdr_version,
+            cdr=ended.cdr,
+            price_minor=ended.price_minor,
+            price_net_minor=ended.price_net_minor,
+            energy_wh=ended.energy_wh,
+            ended_at=ended.ended_at,
+            flags=list(ended.flags),
+            task_id=new_id(lane=ended.lane),
+            run_at=self.clock.wall_now() + self.policy.call_grace,
+            events=public.event_rows(public.session_events(EventType.SESSION_COMPLETED, view)),
+            now=now,
+        )
+
+
+def payable_minor(priced: PricedSession) -> int:
+    """What the driver pays: the price with VAT, and never less than nothing."""
+    return max(priced.incl_vat_minor, 0)
+
+
+def flags_of(priced: PricedSession) -> list[str]:
+    """What is odd about a priced session, as stable codes, each once."""
+    return sorted({str(note.code) for note in priced.notes})
+
+
+def refuse_another_cdr(session: SessionRecord, cdr: Cdr) -> None:
+    """The CDR that ended a session may come again; another one may not.
+
+    Raises SessionAlreadyCompletedError.
+    """
+    if session.cdr_id != cdr.id:
+        raise SessionAlreadyCompletedError(
+            f"session {format_id('ses', session.id)} was completed by CDR {session.cdr_id}; "
+            "a correction is a credit CDR followed by a new CDR"
+        )

@@ -1,0 +1,193 @@
+"""Stripe's objects as this house's values: amounts, payment states, declines, events.
+
+Owns: Stripe's currency exponents and what each of its statuses means to us. Must not know: how Stripe is
+called; it reads attributes of what the SDK returned and imports nothing of it.
+"""
+
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from clearing.money import exponent
+from gateway.errors import MalformedIdError
+from gateway.ids import parse_id
+from gateway.payments.psp import (
+    Captured,
+    Declined,
+    DisputeNews,
+    Held,
+    HoldOutcome,
+    OutcomeUnknown,
+    PspEvent,
+    RequiresAction,
+    Voided,
+)
+
+# Where Stripe's smallest unit is not ISO 4217's (docs.stripe.com/currencies#special-cases): ISK and UGX are
+# sent with two decimals that must be zero.
+_STRIPE_EXPONENTS: Final[Mapping[str, int]] = {"ISK": 2, "UGX": 2}
+_THREE_DECIMALS: Final = 3  # Stripe rounds these to ten: the last digit must be 0
+
+# Decline codes after which another try with the same card may succeed (docs.stripe.com/declines/codes).
+_RETRYABLE_DECLINES: Final = frozenset(
+    {
+        "approve_with_id",
+        "authentication_required",
+        "card_velocity_exceeded",
+        "insufficient_funds",
+        "issuer_not_available",
+        "processing_error",
+        "reenter_transaction",
+        "try_again_later",
+    }
+)
+
+
+_DISPUTE_STATES: Final = {"won": "won", "lost": "lost", "warning_closed": "won"}
+
+
+class _EventData(msgspec.Struct):
+    object: dict[str, Any] = {}
+
+
+class _EventEnvelope(msgspec.Struct):
+    id: str
+    type: str
+    data: _EventData
+
+
+class AmountNotRepresentableError(Exception):
+    """Stripe has no such amount in this currency (three-decimal currencies end in 0)."""
+
+
+def to_stripe_amount(minor: int, currency: str) -> int:
+    """ISO minor units to Stripe's unit. Raises AmountNotRepresentableError."""
+    iso = exponent(currency)
+    if iso == _THREE_DECIMALS and minor % 10:
+        raise AmountNotRepresentableError(
+            f"{minor} {currency}: a three-decimal amount must end in 0 at Stripe"
+        )
+    return int(minor * 10 ** (_STRIPE_EXPONENTS.get(currency, iso) - iso))
+
+
+def from_stripe_amount(amount: int, currency: str) -> int:
+    """Stripe's unit to ISO minor units. Raises AmountNotRepresentableError when a remainder is left."""
+    iso = exponent(currency)
+    factor = 10 ** (_STRIPE_EXPONENTS.get(currency, iso) - iso)
+    minor, rest = divmod(amount, factor)
+    if rest:
+        raise AmountNotRepresentableError(f"{amount} of {currency} at Stripe is not a whole ISO minor unit")
+    return int(minor)
+
+
+def decline_of(detail: Mapping[str, Any], *, code: str | None) -> Declined:
+    """A card error's body as a decline; the issuer's decline_code says more than the error's code."""
+    said = str(detail.get("decline_code") or code or "card_declined")
+    payment = (detail.get("payment_intent") or {}).get("id")
+    return Declined(code=said, retryable=said in _RETRYABLE_DECLINES, psp_payment=payment)
+
+
+def hold_outcome(intent: Any) -> HoldOutcome:
+    """What a just created or confirmed PaymentIntent means for a hold."""
+    state = state_of(intent)
+    if isinstance(state, Captured | Voided):  # a hold answered from an old key: its story went on
+        return OutcomeUnknown(reason="the payment has moved on since this hold was answered")
+    return state
+
+
+def state_of(intent: Any) -> Held | RequiresAction | Declined | Captured | Voided:
+    """A PaymentIntent's status as an outcome (docs.stripe.com/payments/paymentintents/lifecycle)."""
+    status = intent.status
+    if status == "requires_capture":
+        return _held(intent)
+    if status in {"requires_action", "requires_confirmation"}:
+        action = intent.next_action.to_dict() if intent.next_action else {"type": "authenticate"}
+        return RequiresAction(
+            psp_payment=intent.id, next_action={**action, "client_secret": intent.client_secret}
+        )
+    if status == "succeeded":
+        return captured(intent)
+    if status == "canceled":
+        return Voided()
+    failure = intent.last_payment_error
+    code = (failure.decline_code or failure.code) if failure else "payment_method_required"
+    return Declined(
+        code=code or "card_declined", retryable=code in _RETRYABLE_DECLINES, psp_payment=intent.id
+    )
+
+
+def captured(intent: Any) -> Captured:
+    """A succeeded PaymentIntent as money taken, with what Stripe kept of it."""
+    charge = intent.latest_charge
+    transaction: Any = getattr(charge, "balance_transaction", None)
+    fee_currency: str | None = getattr(transaction, "currency", None)
+    return Captured(
+        psp_charge=charge if isinstance(charge, str) else charge.id,
+        amount_minor=from_stripe_amount(intent.amount_received, intent.currency.upper()),
+        fee_minor=from_stripe_amount(transaction.fee, fee_currency.upper()) if fee_currency else None,
+        fee_currency=fee_currency.upper() if fee_currency else None,
+    )
+
+
+def parse_event(body: bytes) -> PspEvent:
+    """An event's body: which payment and which session it speaks of, and a dispute's figures.
+
+    Raises ValueError (msgspec's) when it is not an event.
+    """
+    event = msgspec.json.decode(body, type=_EventEnvelope)
+    subject = event.data.object
+    kind = subject.get("object")
+    payment = subject.get("id") if kind == "payment_intent" else subject.get("payment_intent")
+    return PspEvent(
+        id=event.id,
+        type=event.type,
+        psp_payment=payment if isinstance(payment, str) else None,
+        session_id=_session_id(subject.get("metadata")),
+        dispute=_dispute(subject) if kind == "dispute" else None,
+    )
+
+
+def _held(intent: Any) -> Held:
+    currency = intent.currency.upper()
+    details = getattr(intent.latest_charge, "payment_method_details", None)
+    card = getattr(details, "card", None) or getattr(details, "card_present", None)
+    seconds = getattr(card, "capture_before", None)
+    over = getattr(card, "overcapture", None)
+    most = getattr(over, "maximum_amount_capturable", None)
+    increment = getattr(card, "incremental_authorization", None)
+    return Held(
+        psp_payment=intent.id,
+        amount_minor=from_stripe_amount(intent.amount, currency),
+        capture_before=datetime.fromtimestamp(seconds, tz=UTC) if seconds else None,
+        incrementable=getattr(increment, "status", None) == "available"
+        or bool(getattr(card, "incremental_authorization_supported", False)),
+        max_capture_minor=from_stripe_amount(most, currency) if most else None,
+    )
+
+
+def _session_id(metadata: object) -> UUID | None:
+    text = metadata.get("session") if isinstance(metadata, dict) else None
+    try:
+        return parse_id("ses", text) if isinstance(text, str) else None
+    except MalformedIdError:
+        return None
+
+
+def _dispute(subject: Mapping[str, Any]) -> DisputeNews:
+    """A dispute as Stripe tells it (docs.stripe.com/api/disputes/object), with the fee its movements name."""
+    currency = str(subject["currency"]).upper()
+    movements = subject.get("balance_transactions") or []
+    fee = sum(movement.get("fee", 0) for movement in movements if isinstance(movement, dict))
+    return DisputeNews(
+        psp_dispute=str(subject["id"]),
+        state={"won": "won", "lost": "lost", "warning_closed": "won"}.get(
+            str(subject.get("status")), "opened"
+        ),
+        amount_minor=from_stripe_amount(int(subject["amount"]), currency),
+        fee_minor=from_stripe_amount(int(fee), currency),
+        currency=currency,
+        reason=str(subject.get("reason") or "general"),
+    )

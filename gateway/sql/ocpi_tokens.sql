@@ -1,0 +1,53 @@
+-- Drivers' tokens and the questions that CPOs ask about them.
+
+-- name: save_token$
+INSERT INTO gateway.ocpi_token
+    (uid_key, type, uid, country_code, party_code, contract_id, visual_number, issuer, group_id, valid, whitelist,
+     language, demand_partner_id, payment, last_updated)
+VALUES (:uid_key, :type, :uid, :country_code, :party_code, :contract_id, :visual_number, :issuer, :group_id, :valid,
+        :whitelist, :language, :demand_partner_id, :payment, :last_updated)
+ON CONFLICT (uid_key, type) DO UPDATE
+SET uid = EXCLUDED.uid, country_code = EXCLUDED.country_code, party_code = EXCLUDED.party_code,
+    contract_id = EXCLUDED.contract_id, visual_number = EXCLUDED.visual_number, issuer = EXCLUDED.issuer,
+    group_id = EXCLUDED.group_id, valid = EXCLUDED.valid, whitelist = EXCLUDED.whitelist,
+    language = EXCLUDED.language, payment = EXCLUDED.payment, last_updated = EXCLUDED.last_updated
+WHERE ocpi_token.demand_partner_id = EXCLUDED.demand_partner_id
+RETURNING uid_key;
+
+-- name: load_token^
+SELECT uid, type, country_code, party_code, contract_id, visual_number, issuer, group_id, valid, whitelist, language,
+       demand_partner_id, payment, last_updated
+FROM gateway.ocpi_token
+WHERE uid_key = :uid_key AND type = :type;
+
+-- name: list_tokens
+SELECT uid, type, country_code, party_code, contract_id, visual_number, issuer, group_id, valid, whitelist, language,
+       demand_partner_id, payment, last_updated
+FROM gateway.ocpi_token
+WHERE (:date_from::timestamptz IS NULL OR last_updated >= :date_from::timestamptz)
+  AND (:date_to::timestamptz IS NULL OR last_updated < :date_to::timestamptz)
+  AND type <> 'EMAID'
+ORDER BY last_updated, uid_key, type
+LIMIT :row_limit::int OFFSET :row_offset::bigint;
+
+-- name: count_tokens$
+SELECT count(*) FROM gateway.ocpi_token
+WHERE (:date_from::timestamptz IS NULL OR last_updated >= :date_from::timestamptz)
+  AND (:date_to::timestamptz IS NULL OR last_updated < :date_to::timestamptz)
+  AND type <> 'EMAID';
+
+-- name: claim_question^
+-- One question at a time about one token at one EVSE, until the transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended(
+    :cpo_id::text || ' ' || :uid_key::text || ' ' || :type::text || ' ' || :evse_uid_key::text, 4801));
+
+-- name: recent_question$
+SELECT authorization_id FROM gateway.ocpi_token_authorization
+WHERE cpo_id = :cpo_id AND uid_key = :uid_key AND type = :type AND evse_uid_key = :evse_uid_key
+  AND asked_at > :since
+ORDER BY asked_at DESC
+LIMIT 1;
+
+-- name: add_question!
+INSERT INTO gateway.ocpi_token_authorization (authorization_id, cpo_id, uid_key, type, evse_uid_key, asked_at)
+VALUES (:authorization_id, :cpo_id, :uid_key, :type, :evse_uid_key, :now);
