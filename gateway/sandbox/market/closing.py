@@ -24,6 +24,8 @@ from gateway.sandbox.market.stage import Stage, set_clock
 HORIZON: Final = timedelta(days=7)  # parties with longer terms stay open payables
 PAYDAY_HOUR: Final = time(10, tzinfo=UTC)
 _PAUSE_S: Final = 0.25
+_EVENTS_SETTLE_S: Final = 1.2  # an event is listed within about a second
+_FORECAST: Final = "/v1/forecast?days=60"
 _PATIENCE_S: Final = 120.0
 
 
@@ -73,32 +75,39 @@ async def close_market(stage: Stage) -> DayResult:
 
 async def _pay(stage: Stage) -> None:
     """Set the clock to each due date and let the payouts of that date be made."""
-    stage.audience.chapter("Disbursing", steps=1)
+    promised = await stage.journal.once("forecast", lambda: _forecast(stage))
     last = MARKET_DATE + HORIZON
-    paid_until = (
-        date.fromisoformat(stage.journal["paid-until"]) if "paid-until" in stage.journal else MARKET_DATE
-    )
-    while True:
-        due = [line.due for line in await _calendar(stage) if line.state != "paid" and line.due <= last]
-        ahead = sorted({day for day in due if day > paid_until})
-        if not ahead:
-            break
-        await set_clock(stage, datetime.combine(ahead[0], PAYDAY_HOUR))
-        await stage.admin.post("/v1/disbursement-runs", {}, key=f"run-{ahead[0]}")
-        await _until(partial(_nothing_due, stage, ahead[0]), what=f"payouts due {ahead[0]}")
-        paid_until = ahead[0]
-        stage.journal.record("paid-until", paid_until.isoformat())
-        stage.audience.advance(f"{paid_until:%a %d %b}")
-    stage.audience.advance()
+    days = sorted({due for _, _, due, _ in promised if date.fromisoformat(due) <= last})
+    stage.audience.chapter("Disbursing", steps=len(days))
+    for due in days:
+        day = date.fromisoformat(due)
+        if f"paid/{due}" not in stage.journal:
+            await set_clock(stage, datetime.combine(day, PAYDAY_HOUR))
+            await stage.admin.post("/v1/disbursement-runs", {}, key=f"run-{due}")
+            await _until(partial(_nothing_due, stage, day), what=f"payouts due {due}")
+            stage.journal.record(f"paid/{due}", None)
+        stage.audience.advance(f"{day:%a %d %b}")
 
 
 async def _nothing_due(stage: Stage, day: date) -> bool:
-    return not [line for line in await _calendar(stage) if line.due <= day and line.state != "paid"]
+    lines = (await stage.admin.get(_FORECAST))["data"]
+    return not [line for line in lines if _overdue(line, day)]
+
+
+def _overdue(line: Mapping[str, Any], day: date) -> bool:
+    return date.fromisoformat(line["due_date"]) <= day and line["hold"] is None
+
+
+async def _forecast(stage: Stage) -> list[tuple[str, str, str, int]]:
+    """What is promised: (party, currency, due date, amount)."""
+    lines = (await stage.admin.get(_FORECAST))["data"]
+    return [(line["party"], line["currency"], line["due_date"], line["amount"]) for line in lines]
 
 
 async def _webhooks(stage: Stage) -> dict[str, tuple[int, int]]:
     """Wait until each listener got each of its events; then (events, received) by party."""
     stage.audience.chapter("Waiting for the last webhooks", steps=1)
+    await asyncio.sleep(_EVENTS_SETTLE_S)
     counts: dict[str, tuple[int, int]] = {}
 
     async def complete() -> bool:
@@ -121,18 +130,31 @@ async def _until(done: Callable[[], Awaitable[bool]], *, what: str) -> None:
         await asyncio.sleep(_PAUSE_S)
 
 
-async def _calendar(stage: Stage) -> list[Payday]:
-    forecast = await stage.admin.get("/v1/forecast?days=60")
-    return [
+def _calendar(
+    forecast: Sequence[Mapping[str, Any]], disbursements: Sequence[Mapping[str, Any]]
+) -> list[Payday]:
+    """What was paid and what is still to come."""
+    paid = [
+        Payday(
+            due=date.fromisoformat(item["due_date"]),
+            party=item["party"],
+            currency=item["currency"],
+            amount=item["amount"],
+            sessions=item["payables"],
+            state=item["state"],
+        )
+        for item in disbursements
+    ]
+    return paid + [
         Payday(
             due=date.fromisoformat(line["due_date"]),
             party=line["party"],
             currency=line["currency"],
             amount=line["amount"],
             sessions=line["sessions"],
-            state=line["state"],
+            state=line["hold"] or line["state"],
         )
-        for line in forecast["data"]
+        for line in forecast
     ]
 
 
@@ -145,7 +167,7 @@ class _Collected:
     disbursements: Sequence[Mapping[str, Any]]
     summary: Mapping[str, Any]
     psp: Mapping[str, Any]  # by currency
-    calendar: Sequence[Payday]
+    forecast: Sequence[Mapping[str, Any]]
     events: Mapping[str, tuple[int, int]]
 
 
@@ -157,7 +179,7 @@ async def _collect(stage: Stage, events: Mapping[str, tuple[int, int]]) -> DayRe
         disbursements=[item async for item in pages(get, "/v1/disbursements")],
         summary=await get("/v1/summary"),
         psp=(await stage.psp.get("/_sandbox/summary"))["currencies"],
-        calendar=await _calendar(stage),
+        forecast=(await get(_FORECAST))["data"],
         events=events,
     )
     title, explained = await _explained(stage, found.sessions)
@@ -173,7 +195,7 @@ async def _collect(stage: Stage, events: Mapping[str, tuple[int, int]]) -> DayRe
             Exchange(base=line["base"], quote=line["quote"], sold=line["sold"], bought=line["bought"])
             for line in summary["fx"]
         ],
-        calendar=found.calendar,
+        calendar=_calendar(found.forecast, found.disbursements),
         explained_title=title,
         explained=explained,
         evidence=_evidence(stage, found),
@@ -183,10 +205,11 @@ async def _collect(stage: Stage, events: Mapping[str, tuple[int, int]]) -> DayRe
 def _evidence(stage: Stage, found: _Collected) -> Evidence:
     bills = [_bill(stage, session) for session in stage.day.sessions if session.course in CHARGING]
     paying = [bill for bill in bills if bill["incl_vat"]]
-    captures, calendar, audit = found.captures, found.calendar, found.summary["audit"]
+    captures, audit = found.captures, found.summary["audit"]
     by_card = [item for item in captures if item["fee"] is not None]
     repeated = Counter(item["session"] for item in captures)
-    today = max((line.due for line in calendar if line.state == "paid"), default=MARKET_DATE)
+    promised = [line for line in stage.journal["forecast"] if f"paid/{line[2]}" in stage.journal]
+    today = max((date.fromisoformat(line[2]) for line in promised), default=MARKET_DATE)
     psp = {currency.upper(): line for currency, line in found.psp.items()}
     paid = [item for item in found.disbursements if item["state"] == "paid"]
     return Evidence(
@@ -201,7 +224,11 @@ def _evidence(stage: Stage, found: _Collected) -> Evidence:
         books=[_book_line(line) for line in audit["proof"]],
         findings=[f"{item['check']} {item['subject']}: {item['detail']}" for item in audit["findings"]],
         paid=_sums((item["currency"], item["amount"]) for item in paid),
-        overdue=sum(line.due <= today and line.state != "paid" for line in calendar),
+        promised=_sums((f"{party} {due} {currency}", amount) for party, currency, due, amount in promised),
+        kept=_sums(
+            (f"{item['party']} {item['due_date']} {item['currency']}", item["amount"]) for item in paid
+        ),
+        overdue=sum(_overdue(line, today) for line in found.forecast),
         psp_captured={currency: line["captured"] for currency, line in psp.items()},
         psp_fees={currency: line["fees"] for currency, line in psp.items()},
         fees=_sums((item["fee_currency"] or item["currency"], item["fee"]) for item in by_card),

@@ -68,6 +68,8 @@ class Evidence:
     books: Sequence[BookLine]
     findings: Sequence[str]  # what the audit found wrong
     paid: Amounts  # the gateway's disbursements
+    promised: Mapping[str, int]  # the forecast at the day's end, by party, due date and currency
+    kept: Mapping[str, int]  # what was paid, by the same
     overdue: int  # payables due and neither paid nor held for a dated reason
     psp_captured: Amounts
     psp_fees: Amounts
@@ -101,6 +103,7 @@ def prove(evidence: Evidence) -> Proof:
         _listed("Books: zero per entry and currency, splits whole, chain intact", evidence.findings),
         _same("Paid out = postings", evidence.paid, {line.currency: line.paid for line in evidence.books}),
         _same("Paid out = the PSP's record", evidence.paid, evidence.psp_transferred),
+        _promise(evidence),
         _none("Payables due but not paid", evidence.overdue),
         _listed("Every session ended as planned", evidence.outcomes_wrong),
         _webhooks(evidence),
@@ -165,6 +168,15 @@ def _books(lines: Sequence[BookLine]) -> Check:
     return Check(
         name=name, ok=bool(lines) and not off, detail=f"off by {text_of(off)}" if off else "to the minor unit"
     )
+
+
+def _promise(evidence: Evidence) -> Check:
+    """Each party got on each due date what the forecast had said, to the minor unit."""
+    keys = {*evidence.promised, *evidence.kept}
+    off = sorted(key for key in keys if evidence.promised.get(key, 0) != evidence.kept.get(key, 0))
+    detail = "; ".join(f"{key}: {evidence.promised.get(key, 0)} promised, {evidence.kept.get(key, 0)} paid"
+                       for key in off[:3])  # fmt: skip
+    return Check(name="Paid = the forecast", ok=not off, detail=detail or f"{len(keys)} payments")
 
 
 def _webhooks(evidence: Evidence) -> Check:
