@@ -296,3 +296,42 @@ async def test_automatic_intent_is_captured_when_confirmed(psp: Sandbox) -> None
     assert intent.status == "requires_confirmation"
     intent = await psp.v1.payment_intents.confirm_async(intent.id)
     assert (intent.status, intent.amount_received) == ("succeeded", 700)
+
+
+async def test_a_card_at_the_terminal_is_held_two_days_and_its_hold_can_grow(psp: Sandbox) -> None:
+    intent = await psp.v1.payment_intents.create_async(
+        {
+            "amount": 3000,
+            "currency": "eur",
+            "capture_method": "manual",
+            "payment_method_types": ["card_present"],
+            "payment_method_options": {"card_present": {"request_incremental_authorization_support": True}},
+        }
+    )
+    with pytest.raises(stripe.InvalidRequestError, match="terminal"):
+        await psp.v1.payment_intents.confirm_async(intent.id, {"payment_method": "pm_card_visa"})
+    await psp.control(
+        "POST", f"payment_intents/{intent.id}/present", {"payment_method": "pm_card_mastercard"}
+    )
+    raised = await psp.v1.payment_intents.increment_authorization_async(
+        intent.id, {"amount": 6000, "expand": ["latest_charge"]}
+    )
+    details = raised.latest_charge.payment_method_details
+    assert (details.type, details.card_present.brand) == ("card_present", "mastercard")
+    assert details.card_present.incremental_authorization_supported
+    assert details.card_present.capture_before == START + 2 * DAY
+    done = await psp.v1.payment_intents.capture_async(intent.id, {"amount_to_capture": 5500})
+    assert (done.status, done.amount_received) == ("succeeded", 5500)
+
+
+async def test_a_card_declined_at_the_terminal_can_be_followed_by_another(psp: Sandbox) -> None:
+    intent = await psp.v1.payment_intents.create_async({
+        "amount": 3000, "currency": "eur", "capture_method": "manual",
+        "payment_method_types": ["card_present"],
+    })  # fmt: skip
+    refused = await psp.control(
+        "POST", f"payment_intents/{intent.id}/present", {"payment_method": "pm_card_visa_chargeDeclined"}
+    )
+    assert refused["error"]["decline_code"] == "generic_decline"
+    held = await psp.control("POST", f"payment_intents/{intent.id}/present")
+    assert held["status"] == "requires_capture"

@@ -6,6 +6,7 @@ Owns: what each test card does, the failed attempt's record. Must not know: para
 from typing import Final
 
 from gateway.sandbox.psp.capturing import capture_now
+from gateway.sandbox.psp.card_details import details_of
 from gateway.sandbox.psp.cards import (
     AUTHENTICATION_REQUIRED,
     MANDATE_REVOKED,
@@ -54,8 +55,8 @@ def _mandate_revoked(world: World, intent: Json) -> bool:
 
 
 def _must_authenticate(card: TestCard, method: Json, intent: Json) -> bool:
-    if intent.get("_authenticated"):
-        return False
+    if intent.get("_authenticated") or intent.get("_present"):
+        return False  # at a terminal the card itself answers
     match card.authentication:
         case Authentication.NEVER:
             return False
@@ -103,7 +104,7 @@ def _approve(world: World, intent: Json, method: Json, account: str) -> Json:
     intent |= {"status": "requires_capture", "amount_capturable": intent["amount"]}
     world.put("charge", charge, account)
     world.put("payment_intent", intent, account)
-    world.at(charge["payment_method_details"]["card"]["capture_before"], "expire_hold", intent["id"], account)
+    world.at(details_of(charge)["capture_before"], "expire_hold", intent["id"], account)
     world.emit("charge.succeeded", charge, account)
     world.emit("payment_intent.amount_capturable_updated", intent, account)
     return intent
@@ -124,7 +125,7 @@ def _keep_method(world: World, intent: Json, method: Json, account: str) -> None
 def _decline(world: World, intent: Json, method: Json, account: str, decline: Decline) -> Json:
     """Record the failed attempt. Raises CardProblem always."""
     charge = refuse(build_charge(world, intent, method), decline)
-    charge["payment_method_details"]["card"].pop("capture_before", None)
+    details_of(charge).pop("capture_before", None)
     world.put("charge", charge, account)
     world.emit("charge.failed", charge, account)
     return fail(world, intent | {"latest_charge": charge["id"]}, method, account, decline)

@@ -5,6 +5,7 @@ Owns: the bounds of each. Must not know: parameters, HTTP.
 
 from typing import Final
 
+from gateway.sandbox.psp.card_details import most_capturable, raised
 from gateway.sandbox.psp.charges import take
 from gateway.sandbox.psp.disputing import dispute_if_asked
 from gateway.sandbox.psp.problems import CardProblem, Json, PspProblem, unexpected_state
@@ -40,16 +41,15 @@ def capture(world: World, intent: Json, amount: int | None, account: str, *, fin
     if intent["status"] != "requires_capture":
         raise unexpected_state("captured", intent, "requires_capture")
     charge = world.get("charge", intent["latest_charge"], account)
-    card = charge["payment_method_details"]["card"]
     if world.forced_decline is not None:
         decline = world.forced_decline
         raise CardProblem(decline.message, code=decline.code, decline_code=decline.decline_code)
-    if not final and card["multicapture"]["status"] != "available":
+    if not final and not charge["_grants"]["multicapture"]:
         raise PspProblem(
             "final_capture=false needs multicapture, which is not available for this PaymentIntent.",
             param="final_capture",
         )
-    most = card["overcapture"]["maximum_amount_capturable"] - charge["amount_captured"]
+    most = charge["_grants"]["most"] - charge["amount_captured"]
     wanted = intent["amount_capturable"] if amount is None else amount
     if wanted > most:
         raise PspProblem(
@@ -117,8 +117,7 @@ def increment(world: World, intent: Json, amount: int, account: str) -> Json:
     if intent["status"] != "requires_capture":
         raise unexpected_state("incremented", intent, "requires_capture")
     charge = world.get("charge", intent["latest_charge"], account)
-    card = charge["payment_method_details"]["card"]
-    if card["incremental_authorization"]["status"] != "available":
+    if not charge["_grants"]["incremental"]:
         raise PspProblem(
             "This PaymentIntent is not eligible for incremental authorization. Request it at "
             "confirmation with "
@@ -137,18 +136,8 @@ def increment(world: World, intent: Json, amount: int, account: str) -> Json:
     if world.forced_decline is not None:
         decline = world.forced_decline
         raise CardProblem(decline.message, code=decline.code, decline_code=decline.decline_code)
-    granted = card["overcapture"]["status"] == "available"
-    most = amount * (100 + world.settings.overcapture_percent) // 100 if granted else amount
-    card = {
-        **card,
-        "amount_authorized": amount,
-        "overcapture": {**card["overcapture"], "maximum_amount_capturable": most},
-    }
-    charge |= {
-        "amount": amount,
-        "payment_method_details": {**charge["payment_method_details"], "card": card},
-        "_increments": used + 1,
-    }
+    most = most_capturable(world, amount, granted=charge["_grants"]["overcapture"])
+    charge = raised(charge, amount, most) | {"_increments": used + 1}
     intent |= {"amount": amount, "amount_capturable": amount - charge["amount_captured"]}
     world.put("charge", charge, account)
     world.put("payment_intent", intent, account)

@@ -1,23 +1,19 @@
 """Charges: one attempt to take money from a card, its hold, what was captured and given back.
 
-Owns: the charge object and how long a hold lasts. Must not know: idempotency, HTTP.
-Hold validity: Visa customer-initiated 7 days, merchant-initiated 4 days 18 hours, other schemes 7 days
-(docs.stripe.com/payments/place-a-hold-on-a-payment-method).
+Owns: the charge object. Must not know: idempotency, HTTP.
 """
 
 from typing import Final
 
 from gateway.sandbox.psp.call import Call
+from gateway.sandbox.psp.card_details import describe, grants_for
 from gateway.sandbox.psp.cards import Decline
 from gateway.sandbox.psp.currencies import from_cents, share_of
-from gateway.sandbox.psp.ledger import DAY_S
 from gateway.sandbox.psp.listing import PAGING, list_of, page
-from gateway.sandbox.psp.payment_methods import card_of, card_summary
+from gateway.sandbox.psp.payment_methods import card_of
 from gateway.sandbox.psp.problems import Json
 from gateway.sandbox.psp.world import World
 
-HOLD_S: Final = 7 * DAY_S
-VISA_MERCHANT_HOLD_S: Final = 4 * DAY_S + 18 * 3600
 _APPROVED: Final[Json] = {
     "advice_code": None, "network_advice_code": None, "network_decline_code": None,
     "network_status": "approved_by_network", "reason": None, "risk_level": "normal",
@@ -41,6 +37,7 @@ _TEMPLATE: Final[Json] = {
 def build_charge(world: World, intent: Json, method: Json) -> Json:
     """A new uncaptured charge of the intent's amount on the method; not yet staged."""
     charge_id = world.new_id("ch_3")
+    grants = grants_for(world, intent)
     return {
         **_TEMPLATE,
         "id": charge_id,
@@ -54,60 +51,13 @@ def build_charge(world: World, intent: Json, method: Json) -> Json:
         "on_behalf_of": intent["on_behalf_of"],
         "payment_intent": intent["id"],
         "payment_method": method["id"],
-        "payment_method_details": {"type": "card", "card": card_details(world, intent, method)},
+        "payment_method_details": describe(world, intent, method, grants),
         "receipt_email": intent["receipt_email"],
         "refunds": list_of([], url=f"/v1/charges/{charge_id}/refunds"),
         "statement_descriptor_suffix": intent["statement_descriptor_suffix"],
         "transfer_group": intent["transfer_group"],
+        "_grants": grants,
     }
-
-
-def card_details(world: World, intent: Json, method: Json) -> Json:
-    """What the charge says of the card.
-
-    The hold's end, and which of the asked-for options the scheme grants.
-    """
-    options = intent["payment_method_options"].get("card", {})
-    card = card_of(method)
-    manual = intent["capture_method"] == "manual"
-    asked = {name: options.get(f"request_{name}") == "if_available" and manual for name in (
-        "incremental_authorization", "multicapture", "overcapture", "extended_authorization")}  # fmt: skip
-    most = intent["amount"] * (100 + world.settings.overcapture_percent) // 100
-    merchant_initiated = intent.get("_off_session", False)
-    hold_s = VISA_MERCHANT_HOLD_S if merchant_initiated and card.brand == "visa" else HOLD_S
-    details: Json = {
-        **card_summary(method),
-        "amount_authorized": intent["amount"],
-        "authorization_code": world.new_id("", 6).upper(),
-        "extended_authorization": {"status": "disabled"},
-        "incremental_authorization": {
-            "status": "available" if asked["incremental_authorization"] else "unavailable"
-        },
-        "installments": None,
-        "mandate": intent.get("_mandate"),
-        "multicapture": {"status": "available" if asked["multicapture"] else "unavailable"},
-        "network": card.brand,
-        "network_token": {"used": False},
-        "network_transaction_id": world.new_id("", 15),
-        "overcapture": {
-            "maximum_amount_capturable": most if asked["overcapture"] else intent["amount"],
-            "status": "available" if asked["overcapture"] else "unavailable",
-        },
-        "three_d_secure": _authenticated(world) if intent.get("_authenticated") else None,
-        "transaction_link_id": None,
-    }
-    if manual:
-        details["capture_before"] = world.now + hold_s
-    return details
-
-
-def _authenticated(world: World) -> Json:
-    return {
-        "authentication_flow": "challenge", "electronic_commerce_indicator": "05",
-        "exemption_indicator": None,
-        "result": "authenticated", "result_reason": None, "transaction_id": world.new_id("", 36),
-        "version": "2.2.0",
-    }  # fmt: skip
 
 
 def refuse(charge: Json, decline: Decline) -> Json:

@@ -4,10 +4,11 @@ What a test or an operator may ask of the sandbox beyond the provider's API.
 """
 
 from gateway.sandbox.psp import payouts, refunds, setup_intents
-from gateway.sandbox.psp.authorizing import answer_challenge
+from gateway.sandbox.psp.authorizing import answer_challenge, authorize
 from gateway.sandbox.psp.call import Call
 from gateway.sandbox.psp.disputing import close_dispute, open_dispute
 from gateway.sandbox.psp.ledger import Total
+from gateway.sandbox.psp.payment_methods import find_method
 from gateway.sandbox.psp.problems import Json, unexpected_state
 from gateway.sandbox.psp.world import CLOCK_RECORD
 
@@ -102,6 +103,17 @@ def authenticate_payment(call: Call) -> Json:
     if intent["status"] != "requires_action":
         raise unexpected_state("authenticated", intent, "requires_action")
     return answer_challenge(call.world, intent, call.account, passed=passed)
+
+
+def present_card(call: Call) -> Json:
+    """POST /_sandbox/payment_intents/{id}/present {payment_method}: a card is held to the terminal."""
+    method_id = call.params.only("payment_method").text("payment_method") or "pm_card_visa"
+    intent = call.world.get("payment_intent", call.ids[0], call.account, param="intent")
+    if intent["status"] != "requires_payment_method" or "card_present" not in intent["payment_method_types"]:
+        raise unexpected_state("presented", intent, "requires_payment_method (of type card_present)")
+    intent["_present"] = True
+    method = find_method(call.world, method_id, call.account)
+    return authorize(call.world, intent, method, call.account, never_ask=True)
 
 
 def authenticate_setup(call: Call) -> Json:

@@ -6,6 +6,7 @@ The dispute fee is charged when funds are withdrawn and is not given back.
 
 from typing import Final
 
+from gateway.sandbox.psp.card_details import details_of
 from gateway.sandbox.psp.currencies import from_cents
 from gateway.sandbox.psp.ledger import DAY_S
 from gateway.sandbox.psp.payment_methods import card_of
@@ -65,9 +66,9 @@ def open_dispute(world: World, charge: Json, reason: str, account: str, *, inqui
         "payment_intent": charge["payment_intent"],
         "payment_method_details": {
             "card": {
-                "brand": charge["payment_method_details"]["card"]["brand"],
+                "brand": details_of(charge)["brand"],
                 "case_type": "inquiry" if inquiry else "chargeback",
-                "network": charge["payment_method_details"]["card"]["brand"],
+                "network": details_of(charge)["brand"],
                 "network_reason_code": "10.4",
             },
             "type": "card",

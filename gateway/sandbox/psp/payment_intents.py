@@ -85,6 +85,9 @@ def create(call: Call) -> Json:
     }
     _describe(params, intent)
     method = _take_confirming(call, intent)
+    kinds = params.texts("payment_method_types")
+    if kinds:
+        intent["payment_method_types"] = kinds
     if "automatic_payment_methods" in params:
         intent["automatic_payment_methods"] = {
             "enabled": params.section("automatic_payment_methods").boolean("enabled")
@@ -149,6 +152,12 @@ def confirm(call: Call) -> Json:
 
 def _confirm(call: Call, intent: Json, method: Json | None) -> Json:
     params, world = call.params, call.world
+    if "card" not in intent["payment_method_types"] and not intent.get("_present"):
+        taken = ", ".join(intent["payment_method_types"])
+        raise ParameterProblem(
+            f"This PaymentIntent takes {taken} only: a terminal presents the card.",
+            param="payment_method",
+        )
     if method is None:
         raise PspProblem(
             "You cannot confirm this PaymentIntent because it's missing a payment method. "
