@@ -249,5 +249,6 @@ class Event(PublicObject):
     type: str = Field(examples=["capture.succeeded"])
     api_version: str
     created: Instant
+    timestamp: Instant | None = Field(None, description="in a webhook: the same as created")
     object_id: str
     data: dict[str, Any] = Field(description="the object as it was then")

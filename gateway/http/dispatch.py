@@ -103,7 +103,7 @@ class Dispatcher:
         options = self._services.options
         if endpoint.method in {"GET", "DELETE"}:
             return b""
-        if endpoint.body is not None:
+        if endpoint.body is not None and request.can_read_body:
             bodies.check_media_type(request)
         limit = options.max_body_bytes if endpoint.large_body else options.small_body_bytes
         return await bodies.read_body(request, limit=limit, timeout_seconds=options.body_timeout_seconds)

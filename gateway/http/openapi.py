@@ -12,11 +12,12 @@ from pydantic import BaseModel
 from pydantic.json_schema import models_json_schema
 
 import gateway
+from gateway import objects
 from gateway.http import idempotency, problems
 from gateway.http.endpoint import Endpoint
 from gateway.http.idempotency import KeyRule
 from gateway.http.problems import ProblemKind
-from gateway.notify.events import API_VERSION
+from gateway.notify.events import API_VERSION, DATA_MODELS, EventType
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _PATH_PATTERN: Final = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
@@ -73,6 +74,7 @@ def openapi_document(described: Sequence[Endpoint], *, base_url: str) -> dict[st
         "security": [{"apiKey": []}],
         "tags": [{"name": tag} for tag in dict.fromkeys(endpoint.tag for endpoint in described)],
         "paths": paths,
+        "webhooks": _webhooks(),
         "components": {
             "securitySchemes": {
                 "apiKey": {"type": "http", "scheme": "bearer", "description": "an API key, nck_..."}
@@ -92,9 +94,39 @@ def _schemas(
         for model in endpoint.answers.values():
             if model is not None:
                 wanted[model, "serialization"] = None
+    for shown in (*DATA_MODELS.values(), objects.Event):
+        wanted[shown, "serialization"] = None
     found, definitions = models_json_schema(list(wanted), ref_template=_REFERENCE)
     references = {cast("type[BaseModel]", model): schema for (model, _), schema in found.items()}
     return references, definitions.get("$defs", {})
+
+
+def _webhooks() -> dict[str, Any]:
+    """One entry for each event type: an Event whose `data` is the object that the type names."""
+    return {kind.value: {"post": _webhook(kind)} for kind in EventType}
+
+
+def _webhook(kind: EventType) -> dict[str, Any]:
+    model = DATA_MODELS[kind.value.partition(".")[0]]
+    narrowed = {
+        "type": {"const": kind.value},
+        "data": {"$ref": f"#/components/schemas/{model.__name__}"},
+    }
+    schema = {"allOf": [{"$ref": "#/components/schemas/Event"}, {"properties": narrowed}]}
+    headers = ("webhook-id", "webhook-timestamp", "webhook-signature")
+    return {
+        "operationId": "on" + "".join(part.title() for part in re.split(r"[._]", kind.value)),
+        "summary": kind.value,
+        "tags": ["Events"],
+        "parameters": [
+            {"name": name, "in": "header", "required": True, "schema": {"type": "string"}} for name in headers
+        ],
+        "requestBody": {"content": {"application/json": {"schema": schema}}},
+        "responses": {
+            "2XX": {"description": "taken"},
+            "410": {"description": "send nothing more: the endpoint is disabled"},
+        },
+    }
 
 
 def _operation(endpoint: Endpoint, references: Mapping[type[BaseModel], Mapping[str, Any]]) -> dict[str, Any]:
