@@ -29,7 +29,7 @@ class Quantity(msgspec.Struct, frozen=True, gc=False):
     volume: Decimal
 
 
-class Period(msgspec.Struct, frozen=True, kw_only=True):
+class Period(msgspec.Struct, frozen=True, kw_only=True, gc=False, rename={"start": "start_date_time"}):
     """A ChargingPeriod: it ends where the next one starts, the last one where the session ends."""
 
     start: datetime
@@ -44,7 +44,7 @@ class Cost(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     incl_vat: Decimal | None = None
 
 
-class Cdr(msgspec.Struct, frozen=True, kw_only=True):
+class Cdr(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A charge detail record in canonical form; all times aware UTC, volumes in kWh and hours.
 
     `auth_id` is the token's uid, or the auth_id of 2.1.1; `tariffs_raw` the embedded tariffs, unread. Totals
@@ -82,12 +82,6 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True):
     last_updated: datetime | None
 
 
-class _WirePeriod(msgspec.Struct):
-    start_date_time: datetime
-    dimensions: list[Quantity]
-    tariff_id: str | None = None
-
-
 class _WireToken(msgspec.Struct, gc=False):
     uid: str
     type: str | None = None
@@ -98,13 +92,13 @@ class _WireConnector(msgspec.Struct, gc=False):
     id: str | None = None
 
 
-class _WireEvse(msgspec.Struct):
+class _WireEvse(msgspec.Struct, gc=False):
     uid: str | None = None
     evse_id: str | None = None
     connectors: list[_WireConnector] | None = None
 
 
-class _WireLocation(msgspec.Struct):
+class _WireLocation(msgspec.Struct, gc=False):
     """CdrLocation of 2.2.1 and 2.3.0, and what is used of the Location that 2.1.1 embeds."""
 
     id: str | None = None
@@ -120,18 +114,18 @@ class _WireTax(msgspec.Struct, gc=False):
     amount: Decimal
 
 
-class _WireCost(msgspec.Struct):
+class _WireCost(msgspec.Struct, gc=False):
     excl_vat: Decimal | None = None
     incl_vat: Decimal | None = None
     before_taxes: Decimal | None = None
     taxes: list[_WireTax] | None = None
 
 
-class _WireCdr(msgspec.Struct):
+class _WireCdr(msgspec.Struct, gc=False):
     id: str
     start_date_time: datetime
     currency: str
-    charging_periods: list[_WirePeriod]
+    charging_periods: tuple[Period, ...]
     total_cost: Decimal | _WireCost | None = None
     total_energy: Decimal | None = None
     total_time: Decimal | None = None
@@ -254,25 +248,22 @@ def _number(value: Decimal | None, path: str) -> Decimal | None:
     return document.check_number(value, document=DOCUMENT, path=path)
 
 
-def _periods(wire: list[_WirePeriod]) -> tuple[Period, ...]:
+def _periods(wire: tuple[Period, ...]) -> tuple[Period, ...]:
     if not wire:
         raise MalformedDocumentError(
             document=DOCUMENT, path="$.charging_periods", problem="expected at least one charging period"
         )
+    in_utc = True
     for place, period in enumerate(wire):
+        in_utc = in_utc and period.start.tzinfo is UTC
         for spot, quantity in enumerate(period.dimensions):
             if not document.is_plain(quantity.volume):
-                document.check_number(
-                    quantity.volume,
-                    document=DOCUMENT,
-                    path=f"$.charging_periods[{place}].dimensions[{spot}].volume",
-                )
+                path = f"$.charging_periods[{place}].dimensions[{spot}].volume"
+                document.check_number(quantity.volume, document=DOCUMENT, path=path)
+    if in_utc:
+        return wire
     return tuple(
-        Period(
-            start=as_utc(period.start_date_time),
-            dimensions=tuple(period.dimensions),
-            tariff_id=period.tariff_id,
-        )
+        Period(start=as_utc(period.start), dimensions=period.dimensions, tariff_id=period.tariff_id)
         for period in wire
     )
 

@@ -4,7 +4,6 @@ Owns: how a net and a gross total meet their limits. Must not know: volumes, per
 Source: OCPI mod_tariffs, notes on min_price and max_price: each holds on the net and on the gross total.
 """
 
-from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final, NamedTuple
 
@@ -37,8 +36,7 @@ class LimitStep(NamedTuple):
     incl_vat: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Limited:
+class Limited(NamedTuple):
     """Totals within their limits. A total that met its maximum is rounded down, so as never to pass it."""
 
     totals: Totals
@@ -56,6 +54,9 @@ def apply_limits(program: PricingProgram, totals: Totals, *, minimum: bool, note
     Net and gross are limited independently. Where a limit states only one of them and it bites, the other is
     scaled along, so that the tax stays in proportion. A maximum below the minimum wins.
     """
+    free = program.min_price is None and program.max_price is None
+    if free and totals.excl_vat >= ZERO and totals.incl_vat >= ZERO:
+        return Limited(totals, (), Rounding.HALF_AWAY, Rounding.HALF_AWAY)
     rounding = _UNLIMITED
     steps: list[LimitStep] = []
     now = totals
@@ -133,7 +134,7 @@ def _rates(program: PricingProgram | None) -> set[Decimal]:
     return {
         candidate.vat or ZERO
         for lane in program.lanes.values()
-        for candidates in lane.values()
+        for _, candidates in lane.by_dimension()
         for candidate in candidates
     }
 

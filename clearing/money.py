@@ -69,6 +69,9 @@ def exponent(currency: str) -> int:
         raise UnknownCurrencyError(currency) from None
 
 
+_QUANTA: Final = tuple(Decimal(1).scaleb(-digits) for digits in range(31))  # 1, 0.1, 0.01, ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Money:
     """A signed whole number of minor units of one currency, within a bigint."""
@@ -112,7 +115,12 @@ def to_major(minor: int, currency: str) -> Decimal:
 
 def round_units(value: Decimal, *, rounding: Rounding) -> int:
     """`value` to a whole number in the named mode."""
-    return int(value.quantize(Decimal(1), rounding=_DECIMAL_MODE[rounding], context=EXACT))
+    return int(value.quantize(_QUANTA[0], _DECIMAL_MODE[rounding], EXACT))
+
+
+def round_ratio(numerator: int, denominator: int, *, rounding: Rounding) -> int:
+    """A quotient of whole numbers to a whole number in the named mode."""
+    return round_units(EXACT.divide(Decimal(numerator), Decimal(denominator)), rounding=rounding)
 
 
 def to_minor(amount: Decimal, currency: str, *, rounding: Rounding) -> int:
@@ -124,7 +132,12 @@ def to_minor(amount: Decimal, currency: str, *, rounding: Rounding) -> int:
 
 def quantize(value: Decimal, *, digits: int, rounding: Rounding) -> Decimal:
     """`value` with `digits` decimals in the named mode."""
-    return value.quantize(Decimal(1).scaleb(-digits), rounding=_DECIMAL_MODE[rounding], context=EXACT)
+    return value.quantize(_QUANTA[digits], _DECIMAL_MODE[rounding], EXACT)
+
+
+def four_decimals(value: Decimal) -> Decimal:
+    """`value` with four decimals, half away from zero: OCPI's number, and the digits of a price component."""
+    return value.quantize(_QUANTA[4], ROUND_HALF_UP, EXACT)
 
 
 def allocate(total_minor: int, weights: Sequence[int]) -> tuple[int, ...]:
@@ -165,6 +178,24 @@ def distribute(total_minor: int, exact: Sequence[Decimal]) -> tuple[int, ...]:
     for place in sorted(range(len(exact)), key=lambda place: (shortfall[place], place))[:missing]:
         floors[place] += 1
     return tuple(floors)
+
+
+def proportion(total_minor: int, parts: Sequence[int]) -> tuple[int, ...]:
+    """Scale signed parts so that they sum to `total_minor` exactly, each within one unit of its exact share.
+
+    The parts' own sum must not be zero unless the total is. For the parts' own sum they come back unchanged.
+    """
+    whole = sum(parts)
+    if total_minor == 0:
+        return tuple(0 for _ in parts)
+    if whole == 0:
+        raise InvalidAmountError(f"{total_minor} minor units can't be spread over parts that sum to zero")
+    shares = [divmod(part * total_minor, whole) for part in parts]
+    left = total_minor - sum(quotient for quotient, _ in shares)
+    # divmod gives the remainder the sign of the whole: its size tells how much a part has lost.
+    by_remainder = sorted(range(len(parts)), key=lambda place: (-abs(shares[place][1]), place))
+    lifted = set(by_remainder[:left])
+    return tuple(quotient + (place in lifted) for place, (quotient, _) in enumerate(shares))
 
 
 def vat_on(net_minor: int, rate_percent: Decimal) -> int:

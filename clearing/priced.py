@@ -11,12 +11,13 @@ import msgspec
 
 from clearing.document import plain_number
 from clearing.exact import EXACT
+from clearing.limits import Totals
 from clearing.money import to_major
 from clearing.notes import Note
 from clearing.ocpi import OcpiVersion
 from clearing.restrictions import Phase
 from clearing.tariff import Dimension
-from clearing.taxes import TaxShare
+from clearing.taxes import TaxShare, share_taxes
 
 WH_PER_KWH: Final = Decimal(1000)
 
@@ -37,7 +38,7 @@ class Reason(StrEnum):
     FLOOR = "floor"  # a negative total is nothing to pay
 
 
-class Line(msgspec.Struct, frozen=True, kw_only=True):
+class Line(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One line of a price, its amounts in major units with four decimals.
 
     `period`, `element` and `component` are places in the CDR and the tariff, None where a limit made it.
@@ -81,11 +82,12 @@ class Line(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-class PricedSession(msgspec.Struct, frozen=True, kw_only=True):
+class PricedSession(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a session costs, and why. Minor units are final; `lines` sum to `excl_vat` and `incl_vat`.
 
-    `energy_kwh` is what was charged; `time_zone` is the one local time was read in, None where none was.
-    `tax_known` is False where the tariff leaves the tax to others: then both totals are its stated prices.
+    `rates` are the totals by tax rate before any limit; `energy_kwh` is what was charged; `time_zone` is the
+    one local time was read in, None where none was. `tax_known` is False where the tariff leaves the tax to
+    others: then both totals are its stated prices.
     """
 
     currency: str
@@ -94,7 +96,7 @@ class PricedSession(msgspec.Struct, frozen=True, kw_only=True):
     excl_vat: Decimal
     incl_vat: Decimal
     lines: tuple[Line, ...]
-    taxes: tuple[TaxShare, ...]
+    rates: tuple[tuple[Decimal | None, Totals], ...]
     notes: tuple[Note, ...]
     energy_kwh: Decimal
     tax_known: bool
@@ -102,6 +104,11 @@ class PricedSession(msgspec.Struct, frozen=True, kw_only=True):
     tariff_id: str
     version: OcpiVersion
     time_zone: str | None
+
+    @property
+    def taxes(self) -> tuple[TaxShare, ...]:
+        """The tax by rate, in minor units that add up to gross less net."""
+        return share_taxes(self.rates, net_minor=self.excl_vat_minor, gross_minor=self.incl_vat_minor)
 
     @property
     def energy_wh(self) -> Decimal:

@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 from clearing.cdr import Cdr
 from clearing.exact import EXACT
 from clearing.limits import Totals, apply_limits
-from clearing.money import Rounding, quantize, to_minor
+from clearing.money import four_decimals, to_minor
 from clearing.notes import Note, NoteCode, Severity
 from clearing.priced import Line, PricedSession, Reason
 from clearing.program import PricingProgram, compile_tariff
@@ -21,28 +21,14 @@ from clearing.restrictions import Phase
 from clearing.selection import is_expired, select_charges
 from clearing.steps import Charge, apply_steps
 from clearing.tariff import Dimension, TaxMode
-from clearing.taxes import share_taxes
 from clearing.time_zones import choose_zone
 from clearing.timeline import ZERO, Stretch, lay_out, note
 
 __all__ = ["POLICY", "Line", "PricedSession", "PricingProgram", "Reason", "compile_tariff", "price"]
 
 POLICY: Final = "ocpi-4dp-half-away-v1"
-COMPONENT_DIGITS: Final = 4
-HUNDRED: Final = Decimal(100)
 HOUR_S: Final = Decimal(3600)
 ONE: Final = Decimal(1)
-
-
-class _Group:
-    """The charges of one price component, summed before they are rounded."""
-
-    __slots__ = ("candidate", "charges", "program")
-
-    def __init__(self, program: PricingProgram, charge: Charge) -> None:
-        self.program = program
-        self.candidate = charge.candidate
-        self.charges = [charge]
 
 
 def price(
@@ -60,9 +46,11 @@ def price(
     Raises UnknownTimeZoneError and InvalidAmountError (a total beyond 64 bits).
     """
     notes: list[Note] = list(program.notes)
-    zone = _zone(program, cdr, time_zone, others, notes)
-    needs_power = program.needs_power or any(other.needs_power for other in (others or {}).values())
-    stretches = lay_out(cdr, zone=zone, needs_power=needs_power, notes=notes)
+    demand = program.demand
+    for other in (others or {}).values():
+        demand |= other.demand
+    zone = choose_zone(time_zone, cdr, needed=demand.local_time, notes=notes)
+    stretches = lay_out(cdr, zone=zone, demand=demand, notes=notes)
     _check_tariff(program, cdr, stretches, notes, others)
     expired = is_expired(stretches)
     if expired:
@@ -71,17 +59,6 @@ def price(
     charges = select_charges(program, stretches, expired=expired, others=others, notes=notes)
     apply_steps(charges)
     return _total(program, cdr, stretches, charges, notes, expired=expired, zone=zone)
-
-
-def _zone(
-    program: PricingProgram,
-    cdr: Cdr,
-    time_zone: str | None,
-    others: Mapping[str, PricingProgram] | None,
-    notes: list[Note],
-) -> ZoneInfo | None:
-    needed = program.needs_local_time or any(other.needs_local_time for other in (others or {}).values())
-    return choose_zone(time_zone, cdr, needed=needed, notes=notes)
 
 
 def _check_tariff(
@@ -101,10 +78,15 @@ def _check_tariff(
         text = "the session started outside the time in which the tariff is valid"
         note(notes, NoteCode.TARIFF_NOT_IN_FORCE, "$.start_date_time", text, Severity.DISPUTE)
     _check_owner(program, cdr, notes)
-    mine = program.tariff_id.lower()
+    mine = program.tariff_id
     for stretch in stretches:
         named = stretch.tariff_id
-        if named is None or named.lower() == mine or (others and named.lower() in others):
+        if (
+            named is None
+            or named == mine
+            or named.lower() == mine.lower()
+            or (others and named.lower() in others)
+        ):
             continue
         text = (
             f"it names tariff {named!r}, but is priced by {program.tariff_id!r}, which the session started on"
@@ -114,13 +96,13 @@ def _check_tariff(
 
 
 def _check_owner(program: PricingProgram, cdr: Cdr, notes: list[Note]) -> None:
-    for field, ours, theirs in (
-        ("country_code", program.country_code, cdr.country_code),
-        ("party_id", program.party_id, cdr.party_id),
-    ):
-        if ours is not None and theirs is not None and ours.lower() != theirs.lower():
-            text = f"the CDR is of {theirs}, its tariff of {ours}"
-            note(notes, NoteCode.TARIFF_OWNER_DIFFERS, f"$.{field}", text)
+    owner, billed = (program.country_code, program.party_id), (cdr.country_code, cdr.party_id)
+    if owner == billed or None in owner or None in billed:
+        return
+    ours, theirs = ("-".join(part or "" for part in pair) for pair in (owner, billed))
+    if ours.lower() != theirs.lower():
+        text = f"the CDR is of {theirs}, its tariff of {ours}"
+        note(notes, NoteCode.TARIFF_OWNER_DIFFERS, "$.party_id", text)
 
 
 def _total(
@@ -139,8 +121,8 @@ def _total(
     for group in _groups(charges):
         totals = _price_group(group, lines)
         net, gross = EXACT.add(net, totals.excl_vat), EXACT.add(gross, totals.incl_vat)
-        before = by_rate.get(group.candidate.vat)
-        by_rate[group.candidate.vat] = totals if before is None else before.plus(totals)
+        vat = group[0].candidate.vat
+        by_rate[vat] = by_rate[vat].plus(totals) if vat in by_rate else totals
     if not charges:
         text = "the tariff prices nothing of what was measured"
         note(notes, NoteCode.NOTHING_PRICED, "$.elements", text)
@@ -160,7 +142,7 @@ def _total(
         excl_vat=limited.totals.excl_vat,
         incl_vat=limited.totals.incl_vat,
         lines=tuple(lines),
-        taxes=share_taxes(by_rate, net_minor=net_minor, gross_minor=gross_minor),
+        rates=tuple(by_rate.items()),
         notes=tuple(notes),
         energy_kwh=_energy(cdr, stretches),
         tax_known=tax_known,
@@ -181,59 +163,51 @@ def _energy(cdr: Cdr, stretches: list[Stretch]) -> Decimal:
 
 def _check_unmeasured(program: PricingProgram, cdr: Cdr, stretches: list[Stretch], notes: list[Note]) -> None:
     """Name a dimension that the tariff prices and the CDR totals, but that no period measures."""
-    lane = program.lanes[Phase.SESSION]
-    if Dimension.ENERGY in lane and cdr.total_energy_kwh and not any(s.energy_kwh for s in stretches):
+    lane = program.session
+    if lane.energy and cdr.total_energy_kwh and not any(s.energy_kwh for s in stretches):
         text = f"total_energy is {cdr.total_energy_kwh} kWh, but no period states ENERGY: it is not priced"
         note(notes, NoteCode.DIMENSION_UNMEASURED, "$.total_energy", text, Severity.DISPUTE)
-    timed = any(s.time_s or s.parking_s or s.reservation_s or s.expired_s for s in stretches)
-    if Dimension.TIME in lane and cdr.total_time_h and not timed:
+    if not (lane.time and cdr.total_time_h):
+        return
+    if not any(s.time_s or s.parking_s or s.reservation_s or s.expired_s for s in stretches):
         text = f"total_time is {cdr.total_time_h} h, but no period states TIME: it is not priced"
         note(notes, NoteCode.DIMENSION_UNMEASURED, "$.total_time", text, Severity.DISPUTE)
 
 
-def _groups(charges: list[Charge]) -> list[_Group]:
-    groups: dict[tuple[int, int], _Group] = {}
+def _groups(charges: list[Charge]) -> list[list[Charge]]:
+    """The charges of each price component, which are summed before they are rounded."""
+    groups: dict[int, list[Charge]] = {}
     for charge in charges:
-        key = (id(charge.program), charge.candidate.slot)
-        group = groups.get(key)
-        if group is None:
-            groups[key] = _Group(charge.program, charge)
-        else:
-            group.charges.append(charge)
+        groups.setdefault(id(charge.candidate), []).append(charge)
     return list(groups.values())
 
 
-def _price_group(group: _Group, lines: list[Line]) -> Totals:
+def _price_group(group: list[Charge], lines: list[Line]) -> Totals:
     """Round one component once, four decimals half away from zero, over all of its periods.
 
     Its lines are differences of the rounded running sum: they add up to the rounded whole, and a period that
     is split where nothing changes costs the same.
     """
-    candidate, mode = group.candidate, group.program.tax_mode
+    first = group[0]
+    candidate, included = first.candidate, first.program.tax_mode is TaxMode.INCLUDED
     volume = net = gross = ZERO
-    for charge in group.charges:
-        volume = EXACT.add(volume, charge.billed) if volume else charge.billed
+    for charge in group:
+        volume = charge.billed if charge is first else EXACT.add(volume, charge.billed)
         amount = EXACT.multiply(candidate.price, volume)
-        if charge.hourly:
-            amount = EXACT.divide(amount, HOUR_S)
-        net_now, gross_now = _rounded(amount, candidate.vat, mode)
-        lines.append(_line(charge, EXACT.subtract(net_now, net), EXACT.subtract(gross_now, gross)))
+        taxed = amount
+        if candidate.vat:
+            taxed = (EXACT.divide if included else EXACT.multiply)(amount, candidate.factor)
+        if candidate.hourly:  # divided last: until here every product is exact
+            amount, taxed = EXACT.divide(amount, HOUR_S), EXACT.divide(taxed, HOUR_S)
+        net_now, gross_now = four_decimals(amount), four_decimals(taxed)
+        if included:
+            net_now, gross_now = gross_now, net_now
+        if charge is first:
+            lines.append(_line(charge, net_now, gross_now))
+        else:
+            lines.append(_line(charge, EXACT.subtract(net_now, net), EXACT.subtract(gross_now, gross)))
         net, gross = net_now, gross_now
     return Totals(net, gross)
-
-
-def _rounded(amount: Decimal, vat: Decimal | None, mode: TaxMode) -> tuple[Decimal, Decimal]:
-    stated = _four(amount)
-    if not vat:
-        return stated, stated
-    factor = EXACT.add(HUNDRED, vat)
-    if mode is TaxMode.INCLUDED:
-        return _four(EXACT.divide(EXACT.multiply(amount, HUNDRED), factor)), stated
-    return stated, _four(EXACT.divide(EXACT.multiply(amount, factor), HUNDRED))
-
-
-def _four(amount: Decimal) -> Decimal:
-    return quantize(amount, digits=COMPONENT_DIGITS, rounding=Rounding.HALF_AWAY)
 
 
 _UNIT: Final = {

@@ -8,15 +8,15 @@ component for it and whose restrictions match is used.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from decimal import Decimal
-from typing import Final
 
 import msgspec
 
+from clearing.exact import EXACT
 from clearing.notes import Note, NoteCode, Severity
 from clearing.ocpi import OcpiVersion
-from clearing.restrictions import Check, Moment, Phase, Restrictions, checks
+from clearing.restrictions import DAY_SECONDS, Check, Moment, Phase, Restrictions, checks
 from clearing.tariff import Dimension, PriceComponent, PriceLimit, Tariff, TaxMode
 
 
@@ -31,24 +31,68 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
     vat: Decimal | None
     step_size: int
     checks: tuple[Check, ...]
+    hourly: bool  # priced per hour, measured in seconds; otherwise per kWh or once
+    step: Decimal  # step_size in the unit of the volume: seconds or kWh
+    factor: Decimal  # what a net price is multiplied by to become gross: 1.10 for 10 percent
 
 
 Candidates = tuple[Candidate, ...]
-NONE: Final[Candidates] = ()
+
+
+class Lane(msgspec.Struct, frozen=True, kw_only=True):
+    """The candidates of one phase by dimension, in the order of the tariff."""
+
+    energy: Candidates = ()
+    time: Candidates = ()
+    parking: Candidates = ()
+    flat: Candidates = ()
+
+    def __bool__(self) -> bool:
+        return bool(self.energy or self.time or self.parking or self.flat)
+
+    def by_dimension(self) -> tuple[tuple[Dimension, Candidates], ...]:
+        """The dimensions that have candidates."""
+        every = (
+            (Dimension.ENERGY, self.energy),
+            (Dimension.TIME, self.time),
+            (Dimension.PARKING_TIME, self.parking),
+            (Dimension.FLAT, self.flat),
+        )
+        return tuple(entry for entry in every if entry[1])
+
+
+class Demand(msgspec.Struct, frozen=True, kw_only=True):
+    """What the restrictions of a program look at; the rest of a timeline need not be worked out."""
+
+    local_time: bool = False
+    current: bool = False
+    power: bool = False
+    kwh: bool = False
+    duration: bool = False
+
+    def __or__(self, other: "Demand") -> "Demand":
+        return Demand(
+            local_time=self.local_time or other.local_time,
+            current=self.current or other.current,
+            power=self.power or other.power,
+            kwh=self.kwh or other.kwh,
+            duration=self.duration or other.duration,
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Bounds:
-    """Where a restriction changes its mind: seconds of the local day, kWh, microseconds of the session."""
+    """Where a restriction changes its mind: seconds of the local day, kWh, microseconds of the session.
 
-    seconds: tuple[int, ...]
-    days: tuple[date, ...]
-    midnight: bool
+    Midnight is among the seconds where dates or weekdays matter.
+    """
+
+    clock: tuple[int, ...]
     kwh: tuple[Decimal, ...]
     elapsed_us: tuple[int, ...]
 
     def __bool__(self) -> bool:
-        return bool(self.seconds or self.days or self.midnight or self.kwh or self.elapsed_us)
+        return bool(self.clock or self.kwh or self.elapsed_us)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,10 +110,10 @@ class PricingProgram:
     preauthorize_amount: Decimal | None
     start: datetime | None
     end: datetime | None
-    lanes: Mapping[Phase, Mapping[Dimension, Candidates]]
+    session: Lane
+    lanes: Mapping[Phase, Lane]
     bounds: Bounds
-    needs_local_time: bool
-    needs_power: bool
+    demand: Demand
     tax_known: bool
     notes: tuple[Note, ...]
 
@@ -91,10 +135,10 @@ def compile_tariff(tariff: Tariff) -> PricingProgram:
         preauthorize_amount=tariff.preauthorize_amount,
         start=tariff.start,
         end=tariff.end,
+        session=lanes[Phase.SESSION],
         lanes=lanes,
         bounds=_bounds(rules),
-        needs_local_time=any(rule.needs_local_time for rule in rules),
-        needs_power=any(rule.needs_power for rule in rules),
+        demand=_demand(rules),
         tax_known=_tax_known(tariff),
         notes=tuple(notes),
     )
@@ -111,7 +155,7 @@ def pick(candidates: Candidates, moment: Moment) -> Candidate | None:
     return None
 
 
-def _lanes(tariff: Tariff, notes: list[Note]) -> Mapping[Phase, Mapping[Dimension, Candidates]]:
+def _lanes(tariff: Tariff, notes: list[Note]) -> Mapping[Phase, Lane]:
     found: dict[Phase, dict[Dimension, list[Candidate]]] = {phase: {} for phase in Phase}
     slot = 0
     for place, element in enumerate(tariff.elements):
@@ -121,16 +165,8 @@ def _lanes(tariff: Tariff, notes: list[Note]) -> Mapping[Phase, Mapping[Dimensio
         for spot, component in enumerate(element.components):
             if component.dimension is None:
                 continue
-            candidate = Candidate(
-                slot=slot,
-                element=place,
-                component=spot,
-                dimension=component.dimension,
-                price=component.price,
-                vat=_vat(tariff.tax_mode, component, f"{path}.price_components[{spot}].vat", notes),
-                step_size=component.step_size,
-                checks=() if rules is None else checks(rules),
-            )
+            vat = _vat(tariff.tax_mode, component, f"{path}.price_components[{spot}].vat", notes)
+            candidate = _candidate(component, component.dimension, vat, rules, (slot, place, spot))
             lane.setdefault(component.dimension, []).append(candidate)
             slot += 1
     # An expired reservation is still a reservation: where nothing prices its expiry, its own price stands.
@@ -138,9 +174,47 @@ def _lanes(tariff: Tariff, notes: list[Note]) -> Mapping[Phase, Mapping[Dimensio
     for dimension, candidates in reserved.items():
         expires[dimension] = expires.get(dimension, []) + candidates
     return {
-        phase: {dimension: tuple(candidates) for dimension, candidates in lane.items()}
+        phase: Lane(
+            energy=tuple(lane.get(Dimension.ENERGY, ())),
+            time=tuple(lane.get(Dimension.TIME, ())),
+            parking=tuple(lane.get(Dimension.PARKING_TIME, ())),
+            flat=tuple(lane.get(Dimension.FLAT, ())),
+        )
         for phase, lane in found.items()
     }
+
+
+def _candidate(
+    component: PriceComponent,
+    dimension: Dimension,
+    vat: Decimal | None,
+    rules: Restrictions | None,
+    place: tuple[int, int, int],
+) -> Candidate:
+    step = Decimal(component.step_size)
+    return Candidate(
+        slot=place[0],
+        element=place[1],
+        component=place[2],
+        dimension=dimension,
+        price=component.price,
+        vat=vat,
+        step_size=component.step_size,
+        checks=() if rules is None else checks(rules),
+        hourly=dimension in {Dimension.TIME, Dimension.PARKING_TIME},
+        step=step.scaleb(-3, context=EXACT) if dimension is Dimension.ENERGY else step,
+        factor=EXACT.add(Decimal(1), (vat or Decimal(0)).scaleb(-2, context=EXACT)),
+    )
+
+
+def _demand(rules: list[Restrictions]) -> Demand:
+    return Demand(
+        local_time=any(rule.needs_local_time for rule in rules),
+        current=any(rule.min_current is not None or rule.max_current is not None for rule in rules),
+        power=any(rule.min_power is not None or rule.max_power is not None for rule in rules),
+        kwh=any(rule.min_kwh is not None or rule.max_kwh is not None for rule in rules),
+        duration=any(rule.min_duration is not None or rule.max_duration is not None for rule in rules),
+    )
 
 
 def _vat(mode: TaxMode, component: PriceComponent, path: str, notes: list[Note]) -> Decimal | None:
@@ -167,19 +241,14 @@ def _tax_known(tariff: Tariff) -> bool:
 
 
 def _bounds(rules: list[Restrictions]) -> Bounds:
-    seconds, days, kwh, elapsed = set[int](), set[date](), set[Decimal](), set[int]()
+    clock, kwh, elapsed = set[int](), set[Decimal](), set[int]()
     for rule in rules:
         if rule.start_second is not None and rule.end_second is not None:
-            seconds |= {rule.start_second, rule.end_second}
-        days |= {day for day in (rule.start_date, rule.end_date) if day is not None}
+            clock |= {rule.start_second, rule.end_second % DAY_SECONDS}
+        if rule.start_date is not None or rule.end_date is not None or rule.weekdays is not None:
+            clock.add(0)
         kwh |= {bound for bound in (rule.min_kwh, rule.max_kwh) if bound is not None}
         elapsed |= {
             int(bound * 1_000_000) for bound in (rule.min_duration, rule.max_duration) if bound is not None
         }
-    return Bounds(
-        seconds=tuple(sorted(seconds)),
-        days=tuple(sorted(days)),
-        midnight=any(rule.weekdays is not None for rule in rules),
-        kwh=tuple(sorted(kwh)),
-        elapsed_us=tuple(sorted(elapsed)),
-    )
+    return Bounds(clock=tuple(sorted(clock)), kwh=tuple(sorted(kwh)), elapsed_us=tuple(sorted(elapsed)))

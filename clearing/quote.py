@@ -73,7 +73,7 @@ def quote(program: PricingProgram, request: QuoteRequest) -> Quote:
     """
     expected = price(program, _session(program, request, _average_kw(request)), time_zone=request.time_zone)
     hold = expected.incl_vat_minor
-    if program.needs_power and request.max_power_w is not None:
+    if (program.demand.power or program.demand.current) and request.max_power_w is not None:
         full = Decimal(request.max_power_w) * KWH_PER_WH
         fast = price(program, _session(program, request, full), time_zone=request.time_zone)
         hold = max(hold, fast.incl_vat_minor)
@@ -163,7 +163,7 @@ def _changes(program: PricingProgram, request: QuoteRequest) -> Iterator[int]:
     for kwh in bounds.kwh:
         if 0 < kwh * 1000 < request.energy_wh:
             yield int(-(-kwh * 1000 * request.duration_s // request.energy_wh))
-    if bounds.seconds or bounds.days or bounds.midnight:
+    if bounds.clock:
         yield from _local_changes(program, request, end_s)
 
 
@@ -173,7 +173,7 @@ def _local_changes(program: PricingProgram, request: QuoteRequest, end_s: int) -
     midnight = start.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
     days = 2 + end_s // DAY_SECONDS
     for day in range(days):
-        for second in {0, *(second % DAY_SECONDS for second in program.bounds.seconds)}:
+        for second in program.bounds.clock:
             local = (midnight + timedelta(days=day, seconds=second)).replace(tzinfo=zone)
             after = _whole_seconds(as_utc(local) - start)
             if 0 < after < end_s:

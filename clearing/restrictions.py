@@ -102,14 +102,6 @@ class Restrictions:
             value is not None for value in (self.start_second, self.start_date, self.end_date, self.weekdays)
         )
 
-    @property
-    def needs_power(self) -> bool:
-        """Whether a measured power or current decides."""
-        return any(
-            value is not None
-            for value in (self.min_current, self.max_current, self.min_power, self.max_power)
-        )
-
 
 class Moment(msgspec.Struct, gc=False):
     """What is known of one moment of a session, at which restrictions are asked.

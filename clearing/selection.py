@@ -8,20 +8,81 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
+from clearing.exact import EXACT
 from clearing.notes import Note, NoteCode
-from clearing.program import NONE, PricingProgram, pick
+from clearing.program import Candidates, PricingProgram, pick
 from clearing.restrictions import Phase
 from clearing.spans import note_spans
 from clearing.steps import Charge
-from clearing.tariff import Dimension
 from clearing.timeline import Stretch, note
 
 ONE: Final = Decimal(1)
+_SESSION: Final = Phase.SESSION
 
 
-def is_expired(stretches: list[Stretch]) -> bool:
-    """Whether this is a reservation that no charging followed (mod_tariffs, RESERVATION_EXPIRES)."""
-    return all(stretch.reserved_only for stretch in stretches)
+class Selector:
+    """Collects the charges of one session, in the order of time."""
+
+    __slots__ = ("charges", "expired", "flats", "notes")
+
+    def __init__(self, *, expired: bool, notes: list[Note]) -> None:
+        self.charges: list[Charge] = []
+        self.flats: dict[Phase, Charge] = {}
+        self.expired = expired
+        self.notes = notes
+
+    def take(self, program: PricingProgram, stretch: Stretch) -> None:
+        """Charge what one period measured. What no component prices is free and left out."""
+        if stretch.reservation_s or stretch.expired_s or stretch.overtime_s:
+            self._take_around(program, stretch)
+            if stretch.reserved_only:
+                return
+        lane = program.session
+        if stretch.energy_kwh and lane.energy:
+            self._charge(lane.energy, program, stretch, _SESSION, stretch.energy_kwh)
+        if stretch.time_s and lane.time:
+            self._charge(lane.time, program, stretch, _SESSION, stretch.time_s)
+        if stretch.parking_s and lane.parking:
+            self._charge(lane.parking, program, stretch, _SESSION, stretch.parking_s)
+        if lane.flat:
+            self._bill_flat(lane.flat, program, stretch, _SESSION)
+
+    def _charge(
+        self, candidates: Candidates, program: PricingProgram, stretch: Stretch, phase: Phase, volume: Decimal
+    ) -> None:
+        found = pick(candidates, stretch.moment)
+        if found is not None:
+            self.charges.append(Charge(found, program, stretch, phase, volume, volume))
+
+    def _take_around(self, program: PricingProgram, stretch: Stretch) -> None:
+        """What surrounds a session: its reservation, used or expired, and the time beyond a booking."""
+        reserved = EXACT.add(stretch.reservation_s, stretch.expired_s)
+        if reserved:
+            expires = self.expired or bool(stretch.expired_s)
+            phase = Phase.RESERVATION_EXPIRES if expires else Phase.RESERVATION
+            self._charge(program.lanes[phase].time, program, stretch, phase, reserved)
+            self._bill_flat(program.lanes[phase].flat, program, stretch, phase)
+        if stretch.overtime_s:
+            phase = Phase.OVERTIME
+            self._charge(program.lanes[phase].time, program, stretch, phase, stretch.overtime_s)
+            self._bill_flat(program.lanes[phase].flat, program, stretch, phase)
+
+    def _bill_flat(
+        self, candidates: Candidates, program: PricingProgram, stretch: Stretch, phase: Phase
+    ) -> None:
+        """A flat fee is billed once for each phase: the first that applies."""
+        billed = self.flats.get(phase)
+        if billed is not None and len(candidates) == 1:
+            return
+        found = pick(candidates, stretch.moment)
+        if found is None:
+            return
+        if billed is None:
+            self.flats[phase] = charge = Charge(found, program, stretch, phase, ONE, ONE)
+            self.charges.append(charge)
+        elif billed.candidate is not found:
+            text = "another flat fee applies from this period on; a flat fee is billed once, the first stands"
+            note(self.notes, NoteCode.FLAT_CHANGED, f"$.charging_periods[{stretch.place}]", text)
 
 
 def select_charges(
@@ -34,64 +95,20 @@ def select_charges(
 ) -> list[Charge]:
     """Each measured volume with the component that prices it, in the order of time; appends notes.
 
-    What no component prices is free (mod_tariffs, Tariff object) and is left out.
+    A period is priced by the tariff it names where that is among `others`, else by `program`. What no
+    component prices is free (mod_tariffs, Tariff object) and is left out.
     """
-    charges: list[Charge] = []
-    flats: dict[Phase, Charge] = {}
+    selector = Selector(expired=expired, notes=notes)
     for stretch in stretches:
         ruling = program
         if others and stretch.tariff_id is not None:
             ruling = others.get(stretch.tariff_id.lower(), program)
-        for phase, measured in _measured(stretch, expired=expired):
-            lane = ruling.lanes[phase]
-            if not lane:
-                continue
-            for dimension, volume in measured:
-                found = pick(lane.get(dimension, NONE), stretch.moment)
-                if found is not None:
-                    charges.append(Charge(found, ruling, stretch, phase, volume))
-            if Dimension.FLAT in lane:
-                found = pick(lane[Dimension.FLAT], stretch.moment)
-                if found is not None:
-                    charge = Charge(found, ruling, stretch, phase, ONE)
-                    _bill_flat(charge, charges=charges, flats=flats, notes=notes)
+        selector.take(ruling, stretch)
         if ruling.bounds:
             note_spans(ruling, stretch, expired=expired, notes=notes)
-    return charges
+    return selector.charges
 
 
-Measured = list[tuple[Dimension, Decimal]]
-
-
-def _measured(stretch: Stretch, *, expired: bool) -> list[tuple[Phase, Measured]]:
-    """The volumes of a period by the phase that prices them."""
-    found: list[tuple[Phase, Measured]] = []
-    reserved = stretch.reservation_s + stretch.expired_s if stretch.expired_s else stretch.reservation_s
-    if reserved:
-        phase = Phase.RESERVATION_EXPIRES if expired or stretch.expired_s else Phase.RESERVATION
-        found.append((phase, [(Dimension.TIME, reserved)]))
-        if stretch.reserved_only:
-            return found
-    volumes: Measured = []
-    if stretch.energy_kwh:
-        volumes.append((Dimension.ENERGY, stretch.energy_kwh))
-    if stretch.time_s:
-        volumes.append((Dimension.TIME, stretch.time_s))
-    if stretch.parking_s:
-        volumes.append((Dimension.PARKING_TIME, stretch.parking_s))
-    found.append((Phase.SESSION, volumes))
-    if stretch.overtime_s:
-        found.append((Phase.OVERTIME, [(Dimension.TIME, stretch.overtime_s)]))
-    return found
-
-
-def _bill_flat(
-    charge: Charge, *, charges: list[Charge], flats: dict[Phase, Charge], notes: list[Note]
-) -> None:
-    """A flat fee is billed once for each phase: the first that applies."""
-    billed = flats.setdefault(charge.phase, charge)
-    if billed is charge:
-        charges.append(charge)
-    elif billed.candidate is not charge.candidate:
-        text = "another flat fee applies from this period on; a flat fee is billed once, the first stands"
-        note(notes, NoteCode.FLAT_CHANGED, f"$.charging_periods[{charge.stretch.place}]", text)
+def is_expired(stretches: list[Stretch]) -> bool:
+    """Whether this is a reservation that no charging followed (mod_tariffs, RESERVATION_EXPIRES)."""
+    return stretches[0].reserved_only and all(stretch.reserved_only for stretch in stretches)

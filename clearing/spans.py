@@ -4,12 +4,13 @@ Owns: finding the bounds that lie inside a period, so that the note can say whic
 Source: OCPI mod_cdrs, ChargingPeriod: a CPO shall start a new period when another price component applies.
 """
 
+from bisect import bisect_right
 from datetime import date, timedelta
 from decimal import Decimal
 
 from clearing.exact import EXACT
 from clearing.notes import Note, NoteCode
-from clearing.program import PricingProgram, pick
+from clearing.program import Bounds, PricingProgram, pick
 from clearing.restrictions import DAY_SECONDS, Moment, Phase
 from clearing.tariff import Dimension
 from clearing.timeline import Stretch, note
@@ -17,17 +18,38 @@ from clearing.timeline import Stretch, note
 
 def note_spans(program: PricingProgram, stretch: Stretch, *, expired: bool, notes: list[Note]) -> None:
     """Note a period inside which another price component would apply. It is priced as it starts."""
+    if not _meets_a_bound(program.bounds, stretch):
+        return
     before = stretch.moment
     for moment, where in _changes(program, stretch):
         for phase in _phases(stretch, expired=expired):
-            for dimension, candidates in program.lanes[phase].items():
-                if dimension is not Dimension.FLAT and pick(candidates, before) is not pick(
-                    candidates, moment
-                ):
-                    text = f"another price applies from {where} on; the period is priced as it starts"
-                    path = f"$.charging_periods[{stretch.place}]"
-                    note(notes, NoteCode.PERIOD_SPANS_PRICE_CHANGE, path, text)
-                    return
+            for dimension, candidates in program.lanes[phase].by_dimension():
+                if dimension is Dimension.FLAT or pick(candidates, before) is pick(candidates, moment):
+                    continue
+                text = f"another price applies from {where} on; the period is priced as it starts"
+                path = f"$.charging_periods[{stretch.place}]"
+                note(notes, NoteCode.PERIOD_SPANS_PRICE_CHANGE, path, text)
+                return
+
+
+def _meets_a_bound(bounds: Bounds, stretch: Stretch) -> bool:
+    """A quick first look, which most periods fail: whether any bound lies inside the period."""
+    moment = stretch.moment
+    if bounds.clock:
+        ends = moment.second + stretch.duration_us // 1_000_000
+        after = bisect_right(bounds.clock, moment.second)
+        if (bounds.clock[after] if after < len(bounds.clock) else DAY_SECONDS + bounds.clock[0]) < ends:
+            return True
+    if bounds.kwh and stretch.energy_kwh > 0:
+        after = bisect_right(bounds.kwh, moment.kwh)
+        if after < len(bounds.kwh) and bounds.kwh[after] < moment.kwh + stretch.energy_kwh:
+            return True
+    if bounds.elapsed_us:
+        after = bisect_right(bounds.elapsed_us, moment.elapsed_us)
+        return after < len(bounds.elapsed_us) and (
+            bounds.elapsed_us[after] < moment.elapsed_us + stretch.duration_us
+        )
+    return False
 
 
 def _phases(stretch: Stretch, *, expired: bool) -> tuple[Phase, ...]:
@@ -51,20 +73,17 @@ def _changes(program: PricingProgram, stretch: Stretch) -> list[tuple[Moment, st
         for bound in bounds.elapsed_us
         if start.elapsed_us < bound < ends_us
     ]
-    if bounds.seconds or bounds.days or bounds.midnight:
+    if bounds.clock:
         found += _local_changes(program, stretch)
     return found
 
 
 def _local_changes(program: PricingProgram, stretch: Stretch) -> list[tuple[Moment, str]]:
-    bounds, start = program.bounds, stretch.moment
+    start = stretch.moment
     ends = start.second + stretch.duration_us // 1_000_000
-    seconds = {second % DAY_SECONDS for second in bounds.seconds}
-    if bounds.days or bounds.midnight:
-        seconds.add(0)
     found: list[tuple[Moment, str]] = []
     for days in range(min(ends // DAY_SECONDS, 8) + 1):
-        for second in sorted(seconds):
+        for second in program.bounds.clock:
             if start.second < days * DAY_SECONDS + second < ends:
                 day = start.day + timedelta(days=days)
                 moment = _moved(start, second=second, day=day)

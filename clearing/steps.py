@@ -6,62 +6,52 @@ PARKING_TIME combined, with the step_size of the last price component used, on t
 """
 
 from decimal import Decimal
-from typing import Final
+
+import msgspec
 
 from clearing.exact import EXACT
 from clearing.program import Candidate, PricingProgram
 from clearing.restrictions import Phase
 from clearing.tariff import Dimension
-from clearing.timeline import Stretch
-
-WH_PER_KWH: Final = Decimal(1000)
+from clearing.timeline import ZERO, Stretch
 
 
-class Charge:
+class Charge(msgspec.Struct, gc=False):
     """A volume of one period with the price component that prices it; `billed` is the volume after steps."""
 
-    __slots__ = ("billed", "candidate", "hourly", "phase", "program", "stretch", "volume")
-
-    def __init__(
-        self, candidate: Candidate, program: PricingProgram, stretch: Stretch, phase: Phase, volume: Decimal
-    ) -> None:
-        self.candidate = candidate
-        self.program = program
-        self.stretch = stretch
-        self.phase = phase
-        self.volume = volume
-        self.billed = volume
-        self.hourly = candidate.dimension in _HOURLY
-
-
-_HOURLY: Final = frozenset({Dimension.TIME, Dimension.PARKING_TIME})
+    candidate: Candidate
+    program: PricingProgram
+    stretch: Stretch
+    phase: Phase
+    volume: Decimal
+    billed: Decimal
 
 
 def apply_steps(charges: list[Charge]) -> None:
     """Raise the last priced period of energy, and the last of time, to whole steps of the dimension's total.
 
-    Time of a reservation and of a booking's overtime is stepped by itself: it is priced apart. A step_size of
-    0 or 1 second or watt-hour on a whole volume changes nothing; nothing is added to a total of zero or less.
+    Time of a reservation and of a booking's overtime is stepped by itself: it is priced apart. Nothing is
+    added where step_size is 0, or to a total of zero or less.
     """
     last: dict[tuple[Phase, bool], Charge] = {}
     for charge in charges:
-        if charge.candidate.dimension is not Dimension.FLAT:
-            last[charge.phase, charge.hourly] = charge
-    for (phase, _), charge in last.items():
-        step = charge.candidate.step_size
-        if step > 0:
-            _step_up(charge, step, [other for other in charges if other.phase is phase])
+        candidate = charge.candidate
+        if candidate.dimension is not _FLAT:
+            last[charge.phase, candidate.hourly] = charge
+    for charge in last.values():
+        if charge.candidate.step_size > 0:
+            _step_up(charge, charges)
 
 
-def _step_up(last: Charge, step: int, charges: list[Charge]) -> None:
-    dimension = last.candidate.dimension
-    total = Decimal(0)
+def _step_up(last: Charge, charges: list[Charge]) -> None:
+    dimension, phase, total = last.candidate.dimension, last.phase, ZERO
     for charge in charges:
-        if charge.candidate.dimension is dimension:
+        if charge.candidate.dimension is dimension and charge.phase is phase:
             total = EXACT.add(total, charge.volume)
-    if total <= 0:
-        return
-    block = Decimal(step) if last.hourly else EXACT.divide(Decimal(step), WH_PER_KWH)
+    block = last.candidate.step
     remainder = EXACT.remainder(total, block)
-    if remainder:
+    if remainder > 0:
         last.billed = EXACT.add(last.volume, EXACT.subtract(block, remainder))
+
+
+_FLAT = Dimension.FLAT

@@ -127,7 +127,7 @@ def _reach_and_gaps(tariff: Tariff, program: PricingProgram) -> Iterator[Finding
     for phase, lane in program.lanes.items():
         if phase in {Phase.UNKNOWN, Phase.CANCELLATION}:
             continue
-        for dimension, candidates in lane.items():
+        for dimension, candidates in lane.by_dimension():
             own = [found for found in candidates if _phase_of(tariff, found) is phase]
             reached, true, gap = _survey(candidates, cells)
             yield from _unreached(own, reached, true)

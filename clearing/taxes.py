@@ -3,7 +3,7 @@
 Owns: sharing the difference of gross and net over the rates. Must not know: where a rate comes from.
 """
 
-from collections.abc import Mapping
+from collections.abc import Sequence
 from decimal import Decimal
 
 import msgspec
@@ -33,7 +33,7 @@ class TaxShare(msgspec.Struct, frozen=True, kw_only=True):
 
 
 def share_taxes(
-    by_rate: Mapping[Decimal | None, Totals], *, net_minor: int, gross_minor: int
+    by_rate: Sequence[tuple[Decimal | None, Totals]], *, net_minor: int, gross_minor: int
 ) -> tuple[TaxShare, ...]:
     """The totals by rate, scaled to the final amounts: nets sum to `net_minor`, taxes to gross less net.
 
@@ -46,13 +46,13 @@ def share_taxes(
             if net_minor or tax
             else ()
         )
-    nets = [totals.excl_vat for totals in by_rate.values()]
-    taxes = [EXACT.subtract(totals.incl_vat, totals.excl_vat) for totals in by_rate.values()]
+    nets = [totals.excl_vat for _, totals in by_rate]
+    taxes = [EXACT.subtract(totals.incl_vat, totals.excl_vat) for _, totals in by_rate]
     net_parts = _fit(nets, net_minor)
     tax_parts = _fit(taxes, gross_minor - net_minor)
     return tuple(
         TaxShare(name="VAT", percent=percent, net_minor=net, tax_minor=tax)
-        for percent, net, tax in zip(by_rate, net_parts, tax_parts, strict=True)
+        for (percent, _), net, tax in zip(by_rate, net_parts, tax_parts, strict=True)
     )
 
 

@@ -17,7 +17,8 @@ from clearing.cdr import UNIX_EPOCH, Cdr, Period, Quantity
 from clearing.errors import UnknownTimeZoneError
 from clearing.exact import EXACT
 from clearing.notes import Note, NoteCode, Severity
-from clearing.restrictions import Moment
+from clearing.program import Demand
+from clearing.restrictions import DAY_SECONDS, Moment
 
 ZERO: Final = Decimal(0)
 HOUR_S: Final = Decimal(3600)
@@ -29,26 +30,24 @@ THREE_DECIMALS_S: Final = Decimal("3.6")
 TOTAL_TOLERANCE: Final = Decimal("0.01")
 
 
-class Stretch(msgspec.Struct):
-    """One charging period placed in time. `place` is its index in the CDR; volumes in kWh and seconds."""
+class Stretch(msgspec.Struct, gc=False):
+    """One charging period placed in time. `place` is its index in the CDR; volumes in kWh and seconds.
+
+    `levels` are the currents and powers it states, by dimension, where the tariff asks for them.
+    """
 
     place: int
     start: datetime
     duration_us: int
     moment: Moment
     tariff_id: str | None
-    energy_kwh: Decimal = ZERO
-    time_s: Decimal = ZERO
-    parking_s: Decimal = ZERO
+    energy_kwh: Decimal
+    time_s: Decimal
+    parking_s: Decimal
     reservation_s: Decimal = ZERO
     expired_s: Decimal = ZERO
     overtime_s: Decimal = ZERO
-    min_current: Decimal | None = None
-    max_current: Decimal | None = None
-    current: Decimal | None = None
-    min_power: Decimal | None = None
-    max_power: Decimal | None = None
-    power: Decimal | None = None
+    levels: dict[str, Decimal] | None = None
 
     @property
     def reserved_only(self) -> bool:
@@ -58,25 +57,12 @@ class Stretch(msgspec.Struct):
         )
 
 
-# CdrDimensionType (2.2.1, 2.3.0, bookings) and where its volume goes; 2.1.1 has a subset and FLAT.
-_VOLUMES: Final = {
-    "ENERGY": "energy_kwh",
-    "TIME": "time_s",
-    "PARKING_TIME": "parking_s",
-    "RESERVATION_TIME": "reservation_s",
-    "RESERVATION_EXPIRES": "expired_s",
-    "RESERVATION_OVERTIME": "overtime_s",
-}
-_LEVELS: Final = {
-    "MIN_CURRENT": "min_current",
-    "MAX_CURRENT": "max_current",
-    "CURRENT": "current",
-    "MIN_POWER": "min_power",
-    "MAX_POWER": "max_power",
-    "POWER": "power",
-}
+# CdrDimensionType (2.2.1, 2.3.0, bookings): levels are asked by restrictions, the others priced by nobody.
+_LEVELS: Final = frozenset({"MIN_CURRENT", "MAX_CURRENT", "CURRENT", "MIN_POWER", "MAX_POWER", "POWER"})
 _UNPRICED: Final = frozenset({"FLAT", "ENERGY_EXPORT", "ENERGY_IMPORT", "STATE_OF_CHARGE"})
+_MICROSECONDS: Final = 1_000_000
 _MICROSECOND: Final = timedelta(microseconds=1)
+_DAY: Final = timedelta(days=1)
 
 
 @lru_cache(maxsize=1024)
@@ -88,26 +74,30 @@ def resolve_zone(name: str) -> ZoneInfo:
         raise UnknownTimeZoneError(name) from None
 
 
-def lay_out(cdr: Cdr, *, zone: ZoneInfo | None, needs_power: bool, notes: list[Note]) -> list[Stretch]:
+def lay_out(cdr: Cdr, *, zone: ZoneInfo | None, demand: Demand, notes: list[Note]) -> list[Stretch]:
     """The CDR's periods in order of time, each knowing what the restrictions ask; appends what is odd.
 
-    `zone` is None where no restriction looks at local time.
+    Only what `demand` names is worked out; `zone` is None where no restriction looks at local time.
     """
-    order = _in_order(cdr.periods, notes)
-    stretches: list[Stretch] = []
-    last = len(order) - 1
-    for rank, place in enumerate(order):
-        period = cdr.periods[place]
-        end = cdr.end if rank == last else cdr.periods[order[rank + 1]].start
-        stretches.append(_stretch(period, place, end, notes))
+    periods = cdr.periods
+    order = _in_order(periods, notes)
+    ends = [periods[place].start for place in order[1:]]
+    ends.append(cdr.end)
+    levels = demand.power or demand.current
+    stretches = [
+        _stretch(periods[place], place, end, levels, notes) for place, end in zip(order, ends, strict=True)
+    ]
     _check_session(cdr, stretches, notes)
-    _run(stretches)
+    if demand.duration:
+        _run_duration(stretches)
+    total_kwh = _run_energy(stretches)
     if zone is not None:
         _localize(stretches, zone)
-    if needs_power:
+    if levels:
         for stretch in stretches:
-            _levels(stretch, notes)
-    _check_totals(cdr, stretches, notes)
+            if stretch.energy_kwh or stretch.time_s:
+                _set_levels(stretch, demand, notes)
+    _check_totals(cdr, stretches, total_kwh, notes)
     return stretches
 
 
@@ -120,7 +110,12 @@ def note(
 
 def _in_order(periods: tuple[Period, ...], notes: list[Note]) -> list[int]:
     places = list(range(len(periods)))
-    if all(periods[place].start < periods[place + 1].start for place in places[:-1]):
+    before: datetime | None = None
+    for period in periods:
+        if before is not None and period.start <= before:
+            break
+        before = period.start
+    else:
         return places
     places.sort(key=lambda place: (periods[place].start, _content(periods[place])))
     if any(periods[place].start > periods[place + 1].start for place in range(len(periods) - 1)):
@@ -134,56 +129,73 @@ def _content(period: Period) -> tuple[tuple[str, Decimal], ...]:
     return tuple(sorted((quantity.type, quantity.volume) for quantity in period.dimensions))
 
 
-def _stretch(period: Period, place: int, end: datetime, notes: list[Note]) -> Stretch:
+def _stretch(period: Period, place: int, end: datetime, levels: bool, notes: list[Note]) -> Stretch:  # noqa: FBT001 - hot and private
     lasted = end - period.start
-    duration_us = (lasted.days * 86_400 + lasted.seconds) * 1_000_000 + lasted.microseconds
-    stretch = Stretch(
-        place=place,
-        start=period.start,
-        duration_us=max(duration_us, 0),
-        moment=Moment(elapsed_us=0, kwh=ZERO),
-        tariff_id=period.tariff_id,
-    )
+    duration_us = (lasted.days * DAY_SECONDS + lasted.seconds) * _MICROSECONDS + lasted.microseconds
+    duration_us = max(duration_us, 0)
+    exact = Decimal(duration_us // _MICROSECONDS)
+    if duration_us % _MICROSECONDS:
+        exact = EXACT.scaleb(Decimal(duration_us), -6)
+    energy = time = parking = ZERO
+    rare: list[tuple[int, Quantity]] | None = None
     for spot, quantity in enumerate(period.dimensions):
         kind = quantity.type
-        if kind == "ENERGY":
-            stretch.energy_kwh = _added(stretch.energy_kwh, quantity, place, spot, notes)
-        elif kind in _VOLUMES:
-            name = _VOLUMES[kind]
-            seconds = _seconds(quantity.volume, stretch.duration_us)
-            setattr(stretch, name, EXACT.add(getattr(stretch, name), seconds))
-            if quantity.volume < 0:
-                _note_negative(quantity, place, spot, notes)
-        elif kind in _LEVELS:
-            _set_level(stretch, quantity)
-        elif kind not in _UNPRICED:
-            text = f"dimension {kind[:40]!r} is unknown; it is kept and not priced"
-            note(
-                notes,
-                NoteCode.UNKNOWN_DIMENSION,
-                f"$.charging_periods[{place}].dimensions[{spot}].type",
-                text,
-            )
-    _check_duration(stretch, notes)
+        if kind == "ENERGY" and not energy:
+            energy = quantity.volume
+        elif kind == "TIME" and not time:
+            time = _seconds(quantity.volume, exact)
+        elif kind == "PARKING_TIME" and not parking:
+            parking = _seconds(quantity.volume, exact)
+        elif levels or kind not in _LEVELS:
+            rare = [(spot, quantity)] if rare is None else [*rare, (spot, quantity)]
+    stretch = Stretch(
+        place, period.start, duration_us, Moment(0, ZERO), period.tariff_id, energy, time, parking
+    )
+    if rare is not None:
+        for spot, quantity in rare:
+            _add_rare(stretch, quantity, exact, spot, notes)
+    if energy < ZERO or time < ZERO or parking < ZERO or stretch.reservation_s < ZERO:
+        _note_negative(period, place, notes)
+    if not duration_us or (time and time is not exact) or (parking and (time or parking is not exact)):
+        _check_duration(stretch, exact, notes)
     return stretch
 
 
-def _added(before: Decimal, quantity: Quantity, place: int, spot: int, notes: list[Note]) -> Decimal:
-    if quantity.volume < 0:
-        _note_negative(quantity, place, spot, notes)
-    return EXACT.add(before, quantity.volume) if before else quantity.volume
+_RARE_TIMES: Final = {
+    "TIME": "time_s",
+    "PARKING_TIME": "parking_s",
+    "RESERVATION_TIME": "reservation_s",
+    "RESERVATION_EXPIRES": "expired_s",
+    "RESERVATION_OVERTIME": "overtime_s",
+}
 
 
-def _note_negative(quantity: Quantity, place: int, spot: int, notes: list[Note]) -> None:
-    text = f"the {quantity.type} volume {quantity.volume} is negative"
-    path = f"$.charging_periods[{place}].dimensions[{spot}].volume"
-    note(notes, NoteCode.NEGATIVE_VOLUME, path, text, Severity.DISPUTE)
+def _add_rare(stretch: Stretch, quantity: Quantity, exact: Decimal, spot: int, notes: list[Note]) -> None:
+    """What most periods lack: reservation and overtime, levels, a dimension stated twice, an unknown one."""
+    kind, volume = quantity.type, quantity.volume
+    path = f"$.charging_periods[{stretch.place}].dimensions[{spot}]"
+    if kind in _LEVELS:
+        levels = stretch.levels = stretch.levels or {}
+        lowest = kind.startswith("MIN_")
+        levels[kind] = (min if lowest else max)(volume, levels.get(kind, volume))
+    elif kind == "ENERGY":
+        stretch.energy_kwh = EXACT.add(stretch.energy_kwh, volume)
+        note(notes, NoteCode.DIMENSION_REPEATED, path, "ENERGY is stated twice; the volumes are added")
+    elif kind in _RARE_TIMES:
+        name = _RARE_TIMES[kind]
+        before: Decimal = getattr(stretch, name)
+        seconds = EXACT.multiply(volume, HOUR_S) if before else _seconds(volume, exact)
+        setattr(stretch, name, EXACT.add(before, seconds))
+        if before:
+            note(notes, NoteCode.DIMENSION_REPEATED, path, f"{kind} is stated twice; the volumes are added")
+    elif kind not in _UNPRICED:
+        text = f"dimension {kind[:40]!r} is unknown; it is kept and not priced"
+        note(notes, NoteCode.UNKNOWN_DIMENSION, f"{path}.type", text)
 
 
-def _seconds(hours: Decimal, duration_us: int) -> Decimal:
-    """Hours as seconds; where they are the period's own duration as far as written, the exact one."""
+def _seconds(hours: Decimal, exact: Decimal) -> Decimal:
+    """Hours as seconds; where they are the period's own duration as far as written, that `exact` one."""
     seconds = EXACT.multiply(hours, HOUR_S)
-    exact = Decimal(duration_us).scaleb(-6) if duration_us % 1_000_000 else Decimal(duration_us // 1_000_000)
     if seconds == exact:
         return exact
     exponent = hours.as_tuple().exponent
@@ -193,24 +205,24 @@ def _seconds(hours: Decimal, duration_us: int) -> Decimal:
     return exact if abs(EXACT.subtract(seconds, exact)) < tolerance else seconds
 
 
-def _set_level(stretch: Stretch, quantity: Quantity) -> None:
-    name = _LEVELS[quantity.type]
-    before = getattr(stretch, name)
-    if before is None:
-        setattr(stretch, name, quantity.volume)
-    else:
-        setattr(stretch, name, (min if name.startswith("min") else max)(before, quantity.volume))
+def _note_negative(period: Period, place: int, notes: list[Note]) -> None:
+    for spot, quantity in enumerate(period.dimensions):
+        if quantity.volume < ZERO and quantity.type not in _LEVELS:
+            text = f"the {quantity.type} volume {quantity.volume} is negative"
+            path = f"$.charging_periods[{place}].dimensions[{spot}].volume"
+            note(notes, NoteCode.NEGATIVE_VOLUME, path, text, Severity.DISPUTE)
 
 
-def _check_duration(stretch: Stretch, notes: list[Note]) -> None:
+def _check_duration(stretch: Stretch, lasted: Decimal, notes: list[Note]) -> None:
+    """Name times that add up to more than the period, and volumes in a period of no length."""
     path = f"$.charging_periods[{stretch.place}]"
-    timed = stretch.time_s + stretch.parking_s + stretch.reservation_s + stretch.expired_s
-    lasted = Decimal(stretch.duration_us).scaleb(-6)
-    if timed > lasted + THREE_DECIMALS_S:
+    timed = stretch.time_s + stretch.parking_s + stretch.reservation_s
+    if not stretch.duration_us:
+        if timed or stretch.energy_kwh:
+            note(notes, NoteCode.PERIOD_ZERO_LENGTH, path, "it ends where it starts, yet it has volumes")
+    elif timed > lasted + THREE_DECIMALS_S:
         text = f"its times add up to {timed} s, but it lasts {lasted} s; the times are billed as stated"
         note(notes, NoteCode.TIME_EXCEEDS_PERIOD, path, text, Severity.DISPUTE)
-    elif not stretch.duration_us and (timed or stretch.energy_kwh):
-        note(notes, NoteCode.PERIOD_ZERO_LENGTH, path, "it ends where it starts, yet it has volumes")
 
 
 def _check_session(cdr: Cdr, stretches: list[Stretch], notes: list[Note]) -> None:
@@ -229,65 +241,93 @@ def _check_session(cdr: Cdr, stretches: list[Stretch], notes: list[Note]) -> Non
             note(notes, NoteCode.PERIOD_OUTSIDE_SESSION, path, text, Severity.DISPUTE)
 
 
-def _run(stretches: list[Stretch]) -> None:
-    """Energy and duration before each period. A session's duration starts when its reservation ended."""
+def _run_duration(stretches: list[Stretch]) -> None:
+    """The duration before each period. A session's starts where its reservation ended."""
     origin = stretches[0].start
     session = next((stretch.start for stretch in stretches if not stretch.reserved_only), origin)
-    kwh = ZERO
     for stretch in stretches:
         since = origin if stretch.reserved_only else session
-        moment = stretch.moment
-        moment.elapsed_us = (stretch.start - since) // _MICROSECOND
-        moment.kwh = kwh
+        stretch.moment.elapsed_us = (stretch.start - since) // _MICROSECOND
+
+
+def _run_energy(stretches: list[Stretch]) -> Decimal:
+    """The energy before each period; returns the whole."""
+    kwh = ZERO
+    for stretch in stretches:
+        stretch.moment.kwh = kwh
         if stretch.energy_kwh:
             kwh = EXACT.add(kwh, stretch.energy_kwh)
+    return kwh
 
 
 def _localize(stretches: list[Stretch], zone: ZoneInfo) -> None:
+    """Local time of each start, counted on from the first where no clock is changed in between."""
+    origin = stretches[0].start
+    first = origin.astimezone(zone)
+    span = stretches[-1].start - origin
+    # Two local times of one zone differ by the clock on the wall: by the span only where no clock is changed.
+    steady = not span or (span < _DAY and stretches[-1].start.astimezone(zone) - first == span)
+    second, weekday, day = first.hour * 3600 + first.minute * 60 + first.second, first.weekday(), first.date()
     for stretch in stretches:
-        local = stretch.start.astimezone(zone)
         moment = stretch.moment
+        local = first
+        if not steady:
+            local = stretch.start.astimezone(zone)
+        elif (now := second + (stretch.start - origin).seconds) < DAY_SECONDS:
+            moment.second, moment.weekday, moment.day = now, weekday, day
+            continue
+        else:
+            local = first + (stretch.start - origin)
         moment.second = local.hour * 3600 + local.minute * 60 + local.second
         moment.weekday = local.weekday()
         moment.day = local.date()
 
 
-def _levels(stretch: Stretch, notes: list[Note]) -> None:
+def _set_levels(stretch: Stretch, demand: Demand, notes: list[Note]) -> None:
     """What a period shows of its current and power, the nearest measure first.
 
     A CPO starts a new period whenever a price changes (mod_cdrs, ChargingPeriod), so within one period every
-    measure lies on the same side of a bound and may stand in for a missing one; that is noted.
+    measure lies on the same side of a bound and may stand in for a missing one; an average is noted.
     """
-    if not (stretch.energy_kwh or stretch.time_s):
+    moment, stated = stretch.moment, stretch.levels or _NO_LEVELS
+    if demand.current and stated:
+        moment.min_current = _first(stated, "MIN_CURRENT", "CURRENT", "MAX_CURRENT")
+        moment.max_current = _first(stated, "MAX_CURRENT", "CURRENT", "MIN_CURRENT")
+    if not demand.power:
         return
-    moment = stretch.moment
-    moment.min_current = _first(stretch.min_current, stretch.current, stretch.max_current)
-    moment.max_current = _first(stretch.max_current, stretch.current, stretch.min_current)
-    moment.min_power = _first(stretch.min_power, stretch.power, stretch.max_power)
-    moment.max_power = _first(stretch.max_power, stretch.power, stretch.min_power)
+    moment.min_power = _first(stated, "MIN_POWER", "POWER", "MAX_POWER")
+    moment.max_power = _first(stated, "MAX_POWER", "POWER", "MIN_POWER")
     if moment.min_power is None and stretch.energy_kwh > 0:
-        seconds = stretch.time_s or Decimal(stretch.duration_us).scaleb(-6)
-        if seconds > 0:
-            average = EXACT.divide(EXACT.multiply(stretch.energy_kwh, HOUR_S), seconds)
-            moment.min_power = moment.max_power = average
-            text = f"no power was measured; {average.normalize():.3f} kW on average stands in for it"
-            path = f"$.charging_periods[{stretch.place}]"
-            note(notes, NoteCode.POWER_INFERRED, path, text, Severity.INFO)
+        _infer_power(stretch, notes)
 
 
-def _first(*values: Decimal | None) -> Decimal | None:
-    return next((value for value in values if value is not None), None)
+_NO_LEVELS: Final[dict[str, Decimal]] = {}
 
 
-def _check_totals(cdr: Cdr, stretches: list[Stretch], notes: list[Note]) -> None:
-    tolerance = TOTAL_TOLERANCE
-    if cdr.total_energy_kwh is not None:
-        measured = sum((stretch.energy_kwh for stretch in stretches), ZERO)
-        if measured and abs(measured - cdr.total_energy_kwh) > tolerance:
-            text = f"total_energy is {cdr.total_energy_kwh} kWh, its periods add up to {measured} kWh"
-            note(notes, NoteCode.TOTAL_ENERGY_DIFFERS, "$.total_energy", text, Severity.DISPUTE)
+def _infer_power(stretch: Stretch, notes: list[Note]) -> None:
+    seconds = stretch.time_s or Decimal(stretch.duration_us).scaleb(-6)
+    if seconds <= 0:
+        return
+    average = EXACT.divide(EXACT.multiply(stretch.energy_kwh, HOUR_S), seconds)
+    stretch.moment.min_power = stretch.moment.max_power = average
+    text = f"no power was measured; {average:.3f} kW on average stands in for it"
+    note(notes, NoteCode.POWER_INFERRED, f"$.charging_periods[{stretch.place}]", text, Severity.INFO)
+
+
+def _first(stated: dict[str, Decimal], *kinds: str) -> Decimal | None:
+    for kind in kinds:
+        if kind in stated:
+            return stated[kind]
+    return None
+
+
+def _check_totals(cdr: Cdr, stretches: list[Stretch], measured: Decimal, notes: list[Note]) -> None:
+    total = cdr.total_energy_kwh
+    if total is not None and measured and measured != total and abs(measured - total) > TOTAL_TOLERANCE:
+        text = f"total_energy is {total} kWh, its periods add up to {measured} kWh"
+        note(notes, NoteCode.TOTAL_ENERGY_DIFFERS, "$.total_energy", text, Severity.DISPUTE)
     if cdr.total_parking_time_h is not None:
         parked = sum((stretch.parking_s for stretch in stretches), ZERO)
-        if abs(parked - cdr.total_parking_time_h * HOUR_S) > tolerance * HOUR_S:
+        if abs(parked - cdr.total_parking_time_h * HOUR_S) > TOTAL_TOLERANCE * HOUR_S:
             text = f"total_parking_time is {cdr.total_parking_time_h} h, its periods add up to {parked} s"
             note(notes, NoteCode.TOTAL_TIME_DIFFERS, "$.total_parking_time", text, Severity.DISPUTE)
