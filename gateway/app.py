@@ -25,11 +25,13 @@ from gateway.http.auth import KeyRing
 from gateway.http.server import build_api
 from gateway.http.services import ApiOptions, ApiServices
 from gateway.ids import new_id
+from gateway.lanes.certificate_status import CertificateStatusLane
 from gateway.lanes.clearing_lane import ClearingLane
 from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
 from gateway.lanes.errands import Errands, errand_lanes
 from gateway.lanes.resolving import ResolvingLane
 from gateway.migrations import migrate
+from gateway.notify.delivery import DeliveryLane
 from gateway.ocpi.registry import OcpiRegistry
 from gateway.ocpi.routes import routes as ocpi_routes
 from gateway.ocpi.services import OcpiServices
@@ -38,9 +40,12 @@ from gateway.payments.funding import Funding
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import PaymentService, build_payments
 from gateway.payments.stripe_psp import StripePsp
+from gateway.revocation import HttpRevocationFetcher
 from gateway.store import parties
 from gateway.store.ocpi_cdrs import OcpiStore
 from gateway.worker import Lane, run_lanes
+from pnc.inquiry import Inquiry
+from pnc.service import PlugAndChargeService
 
 _log = structlog.get_logger(__name__)
 _CHAINS: Final = 16  # each worker process writes to one hash chain of these; two on one chain only take turns
@@ -55,8 +60,10 @@ class House:
     clock: Clock
     psp: StripePsp
     outbound: aiohttp.ClientSession
+    revocation: HttpRevocationFetcher
     clearing: ClearingService
     payments: PaymentService
+    plug_and_charge: PlugAndChargeService
 
     @property
     def sandbox(self) -> bool:
@@ -91,7 +98,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         _log.info("gateway_ready", url=settings.base_url)
         try:
             if settings.workers_in_process:
-                await run_lanes(lanes(house), stop=stop, poll_s=settings.worker_poll_ms / 1000)
+                await work(house, stop)
             await stop.wait()
         finally:
             await runner.cleanup()
@@ -102,7 +109,16 @@ async def run_workers(settings: Settings, stop: asyncio.Event) -> None:
     async with open_house(settings, application="worker") as house:
         await prepare(house)
         _log.info("worker_ready")
-        await run_lanes(lanes(house), stop=stop, poll_s=settings.worker_poll_ms / 1000)
+        await work(house, stop)
+
+
+async def work(house: House, stop: asyncio.Event) -> None:
+    """Run every lane and the delivery of webhooks until `stop`."""
+    poll_s = house.settings.worker_poll_ms / 1000
+    delivery = DeliveryLane(pool=house.pool, client=house.outbound, clock=house.clock)
+    async with asyncio.TaskGroup() as group:
+        group.create_task(run_lanes(lanes(house), stop=stop, poll_s=poll_s), name="lanes")
+        group.create_task(delivery.run(stop=stop, poll_s=poll_s), name="delivery")
 
 
 @asynccontextmanager
@@ -122,6 +138,12 @@ async def open_house(settings: Settings, *, application: str) -> AsyncIterator[H
         stack.push_async_callback(psp.close)
         client = outbound.session(settings.environment is Environment.SANDBOX)
         stack.push_async_callback(client.close)
+        revocation = await stack.enter_async_context(
+            HttpRevocationFetcher(allow_private=settings.environment is Environment.SANDBOX)
+        )
+        fetcher = await stack.enter_async_context(
+            HttpRevocationFetcher(allow_private=settings.environment is Environment.SANDBOX)
+        )
         policy = PaymentPolicy(call_grace=timedelta(seconds=settings.psp_timeout_seconds + 10))
         yield House(
             settings=settings,
@@ -129,10 +151,12 @@ async def open_house(settings: Settings, *, application: str) -> AsyncIterator[H
             clock=clock,
             psp=psp,
             outbound=client,
+            revocation=revocation,
             clearing=ClearingService(),
             payments=build_payments(
                 pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=clock, policy=policy
             ),
+            plug_and_charge=PlugAndChargeService(inquiry=Inquiry(fetcher=fetcher)),
         )
 
 
@@ -183,6 +207,8 @@ def build_web(house: House) -> web.Application:
         funding=Funding(pool=house.pool, clock=house.clock, psp=house.psp, clearing=house.clearing),
         disbursements=_disbursements(house),
         ocpi=_Registrar(house=house),
+        plug_and_charge=house.plug_and_charge,
+        plug_and_charge=PlugAndChargeService(inquiry=Inquiry(fetcher=house.revocation)),
     )
     app = build_api(services)
     app.add_routes(
@@ -221,6 +247,12 @@ def lanes(house: House) -> Sequence[Lane]:
             chain=new_id().int % _CHAINS,
         ),
         _disbursements(house),
+        CertificateStatusLane(
+            pool=house.pool,
+            clock=house.clock,
+            plug_and_charge=house.plug_and_charge,
+            environment=settings.environment.value,
+        ),
     ]
 
 

@@ -153,7 +153,8 @@ async def house(pool: Pool) -> House:
             [("DE-ABC", "cpo"), ("parking", "demand_partner"), ("superapp", "demand_partner")],
         )
         await connection.execute(
-            "INSERT INTO gateway.partner_account (party_id, currency, balance_minor) VALUES ('superapp', 'EUR', 5000)"
+            "INSERT INTO gateway.partner_account (party_id, currency, balance_minor) "
+            "VALUES ('superapp', 'EUR', 5000)"
         )
     psp, clock = FakePsp(), Hands()
     payments = build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy())
