@@ -202,6 +202,18 @@ async def test_webhooks_that_were_not_acknowledged_are_sent_again_after_a_restar
     third.close()
 
 
+@pytest.mark.parametrize("frozen", [True, False])
+def test_a_clock_that_was_set_is_kept_over_a_restart(tmp_path: Path, *, frozen: bool) -> None:
+    settings = PspSettings(state_path=tmp_path / "psp.sqlite")
+    engine = PspEngine(settings)
+    ask(engine, "POST", "/_sandbox/clock", f"now={START}&frozen={str(frozen).lower()}")
+    engine.close()
+    again = PspEngine(settings)
+    assert again.world.clock.frozen is frozen
+    assert START <= again.world.now <= START + 60
+    again.close()
+
+
 async def test_the_clock_may_run_stand_still_or_follow_the_wall() -> None:
     async with sandbox(PspSettings()) as psp:
         assert (await psp.control("POST", "clock", {"now": START, "frozen": True})) == {

@@ -1,6 +1,7 @@
 """The wire: keys, idempotency, errors, lists, expansion, search; and no card number ever."""
 
 import asyncio
+import io
 from collections.abc import AsyncIterator
 from typing import Any
 
@@ -17,7 +18,7 @@ async def psp() -> AsyncIterator[Sandbox]:
         yield running
 
 
-async def raw(psp: Sandbox, method: str, path: str, data: str = "", **headers: str) -> tuple[int, Any, Any]:
+async def raw(psp: Sandbox, method: str, path: str, data: Any = "", **headers: str) -> tuple[int, Any, Any]:
     sent = {"Authorization": f"Bearer {KEY}", "Content-Type": "application/x-www-form-urlencoded"} | headers
     async with psp.http.request(method, psp.psp.url + path, data=data, headers=sent) as response:
         return response.status, await response.json(), response.headers
@@ -278,3 +279,10 @@ async def test_a_deleted_customer_is_a_stub_and_its_methods_are_detached(psp: Sa
     assert (await psp.v1.payment_methods.retrieve_async(method.id)).customer is None
     with pytest.raises(stripe.InvalidRequestError):
         await psp.hold(customer=customer.id)
+
+
+async def test_other_methods_and_oversized_bodies_are_refused_in_the_envelope(psp: Sandbox) -> None:
+    status, body, _ = await raw(psp, "PUT", "/v1/customers", "name=x")
+    assert (status, body["error"]["type"]) == (405, "invalid_request_error")
+    status, body, _ = await raw(psp, "POST", "/v1/customers", io.BytesIO(b"name=" + b"x" * 2_000_000))
+    assert (status, body["error"]["type"]) == (413, "invalid_request_error")

@@ -19,6 +19,16 @@ class BusinessClock:
         """Whether the clock stands still until it is set again."""
         return self._frozen_at is not None
 
+    def saved(self) -> dict[str, int | bool]:
+        """What brings the clock back after a restart: a frozen second, or its distance from the wall."""
+        frozen_at = self._frozen_at
+        return {"frozen": self.frozen, "value": self._offset_s if frozen_at is None else frozen_at}
+
+    def restore(self, *, value: int, frozen: bool) -> None:
+        """Go on from what `saved` gave."""
+        self._frozen_at = value if frozen else None
+        self._offset_s = 0 if frozen else value
+
     def set_to(self, now: int, *, frozen: bool) -> None:
         """Set the clock; it stands still if `frozen`, else runs on from there."""
         self._frozen_at = now if frozen else None

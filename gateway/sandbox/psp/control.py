@@ -80,10 +80,7 @@ def set_clock(call: Call) -> Json:
     now = params.required_integer("now", least=0)
     frozen = params.boolean("frozen", default=call.world.clock.frozen)
     call.world.clock.set_to(now, frozen=frozen)
-    if frozen:
-        call.world.put("sandbox", {"id": CLOCK_RECORD, "now": now, "frozen": True})
-    else:
-        call.world.records.remove(CLOCK_RECORD)
+    call.world.put("sandbox", {"id": CLOCK_RECORD, **call.world.clock.saved()})
     return show_clock(call)
 
 

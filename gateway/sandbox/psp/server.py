@@ -20,7 +20,6 @@ ENGINE: Final = web.AppKey("engine", PspEngine)
 COURIER: Final = web.AppKey("courier", Courier)
 MAX_BODY: Final = 1024 * 1024
 MS: Final = 1000
-_METHODS: Final = frozenset({"GET", "POST", "DELETE"})
 
 
 def create_app(settings: PspSettings) -> web.Application:
@@ -50,13 +49,18 @@ async def _running_courier(app: web.Application) -> AsyncIterator[None]:
 
 async def _serve(request: web.Request) -> web.StreamResponse:
     engine = request.app[ENGINE]
+    try:
+        body = await request.read()
+    except web.HTTPRequestEntityTooLarge:
+        error = {"type": "invalid_request_error", "message": f"The body is larger than {MAX_BODY} bytes."}
+        return web.json_response({"error": error}, status=413)
     admission = engine.admit(
         PspRequest(
-            method=request.method if request.method in _METHODS else "GET",
+            method=request.method,
             path=request.path,
             query=request.rel_url.raw_query_string,
             headers={name.lower(): value for name, value in request.headers.items()},
-            body=await request.read(),
+            body=body,
         )
     )
     if admission.delay_ms:

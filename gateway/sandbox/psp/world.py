@@ -94,7 +94,7 @@ class World:
         """Rebuild from the stored objects what is derived from them."""
         saved = self.records.find(CLOCK_RECORD)
         if saved is not None:
-            self.clock.set_to(saved.body["now"], frozen=saved.body["frozen"])
+            self.clock.restore(value=saved.body["value"], frozen=saved.body["frozen"])
         for record in self.records.everything():
             body = record.body
             match record.kind:
