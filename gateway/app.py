@@ -60,7 +60,6 @@ class House:
     clock: Clock
     psp: StripePsp
     outbound: aiohttp.ClientSession
-    revocation: HttpRevocationFetcher
     clearing: ClearingService
     payments: PaymentService
     plug_and_charge: PlugAndChargeService
@@ -138,9 +137,6 @@ async def open_house(settings: Settings, *, application: str) -> AsyncIterator[H
         stack.push_async_callback(psp.close)
         client = outbound.session(settings.environment is Environment.SANDBOX)
         stack.push_async_callback(client.close)
-        revocation = await stack.enter_async_context(
-            HttpRevocationFetcher(allow_private=settings.environment is Environment.SANDBOX)
-        )
         fetcher = await stack.enter_async_context(
             HttpRevocationFetcher(allow_private=settings.environment is Environment.SANDBOX)
         )
@@ -151,7 +147,6 @@ async def open_house(settings: Settings, *, application: str) -> AsyncIterator[H
             clock=clock,
             psp=psp,
             outbound=client,
-            revocation=revocation,
             clearing=ClearingService(),
             payments=build_payments(
                 pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=clock, policy=policy
@@ -208,7 +203,6 @@ def build_web(house: House) -> web.Application:
         disbursements=_disbursements(house),
         ocpi=_Registrar(house=house),
         plug_and_charge=house.plug_and_charge,
-        plug_and_charge=PlugAndChargeService(inquiry=Inquiry(fetcher=house.revocation)),
     )
     app = build_api(services)
     app.add_routes(
