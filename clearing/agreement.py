@@ -108,6 +108,11 @@ class Terms:
             raise InvalidAgreementError(
                 "$.terms.shares", f"{len(self.shares)} shares; at most {MAX_SHARES} can be kept apart"
             )
+        for name, bearer in (("refund_bearer", self.refund_bearer), ("dispute_bearer", self.dispute_bearer)):
+            if bearer not in (None, Role.PLATFORM):
+                raise InvalidAgreementError(
+                    f"$.terms.{name}", f"{bearer} can't bear it alone; leave it out, or name the platform"
+                )
         seen: set[Role] = set()
         for place, share in enumerate(self.shares):
             path = f"$.terms.shares[{place}]"

@@ -5,6 +5,7 @@ to be wrong. It reads only, and streams: memory doesn't grow with the journal.
 """
 
 from collections.abc import AsyncIterator
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -51,7 +52,8 @@ async def audit(connection: Connection, *, now: datetime) -> AuditReport:
             batches += 1
         else:
             hash_findings.append(finding)
-    checks["hash_chain"] = len(hash_findings)
+    for name in ("hash_chain", "fx_lock"):
+        checks[name] = sum(finding.check == name for finding in hash_findings)
     proof = await prove(connection)
     return AuditReport(
         proof=proof, findings=[*findings, *hash_findings], checks=checks, batches=batches, audited_at=now
@@ -203,30 +205,37 @@ def _recompute(entry: Any, lines: list[Transfer], blinding_key: bytes) -> bytes:
 
 
 async def _check_fx(connection: Connection, batch_id: Any) -> list[Finding]:
-    """Each conversion is its lock's: the amount given is the amount taken, converted and rounded once."""
-    findings: list[Finding] = []
-    open_leg: tuple[Any, int] | None = None
+    """Each entry's conversions are its lock's: what was given is what was taken, converted and rounded per party."""
+    moved: dict[tuple[Any, str, str, str], _Conversion] = {}
     for row in await rows(_sql.fx_legs(connection, batch_id=batch_id)):
+        key = (row["subject_id"], row["kind"], row["reference"], row["quote"])
+        conversion = moved.setdefault(key, _Conversion(lock=_lock(row)))
         position = f"fx:{row['base']}-{row['quote']}:position"
+        minor = row["amount_minor"] if row["credit_account"] == position else -row["amount_minor"]
         if row["currency"] == row["base"]:
-            sign = 1 if row["credit_account"] == position else -1
-            open_leg = (row, sign * row["amount_minor"])
-            continue
-        lock = FxLock(
-            base=row["base"], quote=row["quote"], rate=row["rate"], source=row["source"],
-            rate_date=row["rate_date"], markup_bps=row["markup_bps"],
-        )  # fmt: skip
-        given = row["amount_minor"] if row["debit_account"] == position else -row["amount_minor"]
-        if (
-            open_leg is None
-            or open_leg[0]["subject_id"] != row["subject_id"]
-            or convert(open_leg[1], lock) != given
-        ):
-            who = f"{row['subject_id']} {row['kind']}"
-            findings.append(
-                Finding(
-                    check="hash_chain", subject=who, detail=f"{given} {row['quote']} is not its lock's amount"
-                )
-            )
-        open_leg = None
+            conversion.taken += minor
+        else:
+            conversion.given -= minor
+            conversion.parties += 1
+    findings: list[Finding] = []
+    for (subject, kind, _, quote), conversion in moved.items():
+        # Each party's amount is rounded once; a correction is the difference of two such amounts.
+        slack = conversion.parties - (1 if kind == "capture" else 0)
+        if abs(convert(conversion.taken, conversion.lock) - conversion.given) > slack:
+            detail = f"{conversion.given} {quote} is not its lock's amount"
+            findings.append(Finding(check="fx_lock", subject=f"{subject} {kind}", detail=detail))
     return findings
+
+
+@dataclass(slots=True, kw_only=True)
+class _Conversion:
+    """What one entry moved through one position: taken in the base, given in the quote, to how many parties."""
+
+    lock: FxLock
+    taken: int = 0
+    given: int = 0
+    parties: int = 0
+
+
+def _lock(row: Any) -> FxLock:
+    return FxLock(**{name: row[name] for name in FxLock.__dataclass_fields__})

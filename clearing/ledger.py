@@ -48,9 +48,12 @@ _PAYABLE_PREFIX: Final = MappingProxyType(
 
 def payable_account(party: Party) -> str:
     """Where what is owed to a party stands: one account per party, whichever roles it plays in a session."""
-    if party.kind is PartyKind.PLATFORM:
-        return PLATFORM_FEE
-    return f"{_PAYABLE_PREFIX[party.kind]}:{party.id}:payable"
+    return payable_path(party.kind, party.id)
+
+
+def payable_path(kind: PartyKind, party_id: str) -> str:
+    """The payable account of a party of that kind; the platform's own is its fee."""
+    return PLATFORM_FEE if kind is PartyKind.PLATFORM else f"{_PAYABLE_PREFIX[kind]}:{party_id}:payable"
 
 
 def funds_account(partner_id: str) -> str:

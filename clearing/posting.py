@@ -5,9 +5,11 @@ Must not know: the store, rates, calendars: all of that is in the plan. Every am
 which ends at zero.
 """
 
-from typing import Final
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from typing import Final, NamedTuple
 
-from clearing.agreement import LegalModel, VatSource
+from clearing.agreement import LegalModel, Role, VatSource
 from clearing.errors import UnclearableError
 from clearing.fx import FxLock, convert
 from clearing.ledger import (
@@ -64,193 +66,226 @@ def prove_capture(session: CapturedSession, repriced: Repriced) -> None:
 def post_capture(
     session: CapturedSession, repriced: Repriced, plan: SettlementPlan, *, sessions_before: int = 0
 ) -> JournalEntry:
-    """The entry of one capture.
-
-    Transfers that balance, payables with their due dates, the supplies and their VAT.
+    """The entry of one capture: transfers that balance, payables with due dates, the supplies and their VAT.
 
     `sessions_before` are the month's earlier sessions under the agreement, for its tiers.
     Raises UnclearableError when the capture isn't proved or the agreement can't split it.
     """
     prove_capture(session, repriced)
-    return _Posting(session, repriced, plan).entry(sessions_before)
+    flags = list(plan.flags)
+    net, vat = _net_and_vat(session, repriced, plan, flags)
+    parts = split(
+        net,
+        energy_kwh=repriced.energy_kwh,
+        terms=plan.agreement.terms,
+        currency=plan.currency,
+        present=plan.party_of_role.keys(),
+        sessions_before=sessions_before,
+    )
+    psp_funded = session.funding is Funding.PSP
+    source = PSP_RECEIVABLE if psp_funded else funds_account(session.demand_partner_id)
+    posting = compose(plan, Amounts(net=net, vat=vat, parts=parts), source=source)
+    _bear_psp_cost(session, plan, posting, flags)
+    payables, locks = posting.settle()
+    if session.shortfall is not None:
+        flags.append("captured_below_price")
+    check(posting.transfers)
+    return JournalEntry(
+        lane=session.lane,
+        subject_id=session.session_id,
+        kind=EntryKind.CAPTURE,
+        currency=session.currency,
+        gross_minor=session.captured_minor,
+        transfers=posting.transfers,
+        payables=payables,
+        locks=locks,
+        links=_links(session, repriced, plan),
+        legs=legs_json(posting.legs),
+        flags=flags,
+    )
 
 
-class _Posting:
-    """One session's working: transfers and what each party is owed, in the session's currency."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Amounts:
+    """What is posted.
 
-    __slots__ = ("_acquired", "_flags", "_legs", "_owed", "_plan", "_repriced", "_session", "_transfers")
+    Net and VAT of the gross, and each role's part of the net, all in the session's currency.
+    """
 
-    def __init__(self, session: CapturedSession, repriced: Repriced, plan: SettlementPlan) -> None:
-        self._session = session
-        self._repriced = repriced
+    net: int
+    vat: int
+    parts: Mapping[Role, int]
+
+
+class LegAmount(NamedTuple):
+    """One supply's amounts."""
+
+    leg: PlannedLeg
+    net: int
+    vat: int
+
+
+def legs_json(legs: Iterable[LegAmount]) -> str:
+    """The supplies as the JSON array that is stored and hashed."""
+    written = [f'{leg.opening}{net},"vat":{vat}{leg.ending}' for leg, net, vat in legs]
+    return f"[{','.join(written)}]"
+
+
+def compose(plan: SettlementPlan, amounts: Amounts, *, source: str) -> "Posting":
+    """Everything of a session's posting but what parties are owed, which `settle` ends."""
+    posting = Posting(plan)
+    posting.receive(source, amounts)
+    posting.share(amounts.parts)
+    return posting
+
+
+class Posting:
+    """One session's working: transfers, supplies, and what each party is owed in the session's currency."""
+
+    __slots__ = ("_acquired", "_plan", "_reseller", "legs", "owed", "transfers")
+
+    def __init__(self, plan: SettlementPlan) -> None:
         self._plan = plan
-        self._transfers: list[Transfer] = []
-        self._owed = dict.fromkeys(plan.payees, 0)
+        self._reseller = plan.agreement.terms.legal_model is LegalModel.RESELLER
         self._acquired: dict[str, int] = {}
-        self._legs: list[str] = []
-        self._flags = list(plan.flags)
+        self.transfers: list[Transfer] = []
+        self.owed = dict.fromkeys(plan.payees, 0)
+        self.legs: list[LegAmount] = []
 
-    def entry(self, sessions_before: int) -> JournalEntry:
-        session, plan = self._session, self._plan
-        psp_funded = session.funding is Funding.PSP
-        source = PSP_RECEIVABLE if psp_funded else funds_account(session.demand_partner_id)
-        self._transfers.append(Transfer(source, SESSION_TRANSIT, session.captured_minor, session.currency))
-        net, vat = self._net_and_vat()
-        self._record(plan.driver, net, vat)
-        if plan.agreement.terms.legal_model is LegalModel.RESELLER:
-            self._from_transit(output_vat_account(plan.driver.decision.vat_of), vat)
+    def receive(self, source: str, amounts: Amounts) -> None:
+        """The gross comes from `source`; its VAT goes to the tax office, or to the CPO that owes it."""
+        self._move(source, SESSION_TRANSIT, amounts.net + amounts.vat)
+        driver = self._plan.driver
+        self.legs.append(LegAmount(driver, amounts.net, amounts.vat))
+        if self._reseller:
+            self.from_transit(output_vat_account(driver.decision.vat_of), amounts.vat)
         else:
-            self._owed[session.cpo_id] += vat  # the CPO sells to the driver, so it pays this VAT
-        self._share(net, sessions_before)
-        self._bear_psp_cost()
-        payables, locks = self._settle()
-        if session.shortfall is not None:
-            self._flags.append("captured_below_price")
-        check(self._transfers)
-        return JournalEntry(
-            lane=session.lane,
-            subject_id=session.session_id,
-            kind=EntryKind.CAPTURE,
-            currency=session.currency,
-            gross_minor=session.captured_minor,
-            transfers=self._transfers,
-            payables=payables,
-            locks=locks,
-            links=self._links(),
-            legs=f"[{','.join(self._legs)}]",
-            flags=self._flags,
-        )
+            self.owed[self._plan.party_of_role[Role.CPO]] += amounts.vat
 
-    def _net_and_vat(self) -> tuple[int, int]:
-        """Net and VAT of the capture, by the territory's rate or, where agreed, by the tariff's own."""
-        gross, decision = self._session.captured_minor, self._plan.driver.decision
-        if decision.category is not Category.STANDARD:
-            return gross, 0
-        net, vat = net_and_vat(gross, decision.rate)
-        price = self._repriced
-        if not price.tax_known:
-            return net, vat
-        tariff_net, tariff_vat = allocate(gross, (price.incl_vat_minor - price.vat_minor, price.vat_minor))
-        if abs(tariff_vat - vat) > VAT_TOLERANCE_MINOR:
-            self._flags.append("tariff_vat_differs")
-            if self._plan.agreement.terms.vat_source is VatSource.TARIFF:
-                return tariff_net, tariff_vat
-        return net, vat
-
-    def _share(self, net: int, sessions_before: int) -> None:
+    def share(self, parts: Mapping[Role, int]) -> None:
+        """Each part to its party, with the VAT that belongs on top of it."""
         plan = self._plan
-        parts = split(
-            net,
-            energy_kwh=self._repriced.energy_kwh,
-            terms=plan.agreement.terms,
-            currency=plan.currency,
-            present=plan.party_of_role.keys(),
-            sessions_before=sessions_before,
-        )
         for role, part in parts.items():
             party_id = plan.party_of_role[role]
             if party_id == PLATFORM_ID:
-                self._from_transit(PLATFORM_FEE, part)
+                self.from_transit(PLATFORM_FEE, part)
             else:
-                self._owed[party_id] += part
-        reseller = plan.agreement.terms.legal_model is LegalModel.RESELLER
+                self.owed[party_id] += part
         for leg in plan.legs:
-            self._tax(leg, parts.get(leg.role, 0), reseller=reseller)
+            part = parts.get(leg.role, 0)
+            if part:
+                self._tax(leg, part)
         for territory, minor in self._acquired.items():
             self._move(input_vat_account(territory), acquisition_vat_account(territory), minor)
 
-    def _tax(self, leg: PlannedLeg, part: int, *, reseller: bool) -> None:
+    def _tax(self, leg: PlannedLeg, part: int) -> None:
         """VAT on top of a part.
 
-        Reclaimed by the platform as reseller, borne by the CPO where the platform is its agent.
+        Reclaimed by the platform as reseller, borne by the CPO where it is the buyer.
         """
-        if part == 0:
-            return
         decision = leg.decision
         vat = vat_on(part, decision.rate) if decision.category is Category.STANDARD else 0
-        self._record(leg, part, vat)
+        self.legs.append(LegAmount(leg, part, vat))
         if decision.acquisition_of is not None and leg.customer_id == PLATFORM_ID:
             due = vat_on(part, decision.acquisition_rate)
             self._acquired[decision.acquisition_of] = self._acquired.get(decision.acquisition_of, 0) + due
         if vat == 0:
             return
         if leg.supplier_id == PLATFORM_ID:
-            self._owed[leg.customer_id] -= vat
-            self._from_transit(output_vat_account(decision.vat_of), vat)
-        elif reseller:
-            self._owed[leg.supplier_id] += vat
+            self.owed[leg.customer_id] -= vat
+            self.from_transit(output_vat_account(decision.vat_of), vat)
+        elif self._reseller:
+            self.owed[leg.supplier_id] += vat
             self._move(input_vat_account(decision.vat_of), SESSION_TRANSIT, vat)
         else:
-            self._owed[leg.supplier_id] += vat
-            self._owed[leg.customer_id] -= vat
+            self.owed[leg.supplier_id] += vat
+            self.owed[leg.customer_id] -= vat
 
-    def _bear_psp_cost(self) -> None:
-        """The PSP's fee is the platform's expense.
-
-        Where another bears it, its part is lessened by the same amount.
-        """
-        fee, currency = self._session.psp_fee_minor, self._session.psp_fee_currency
-        if not fee or currency is None:
-            return
-        self._transfers.append(Transfer(PSP_EXPENSE, PSP_RECEIVABLE, fee, currency))
-        bearer = self._plan.agreement.terms.psp_cost_bearer
-        bearer_id = self._plan.party_of_role.get(bearer)
-        if bearer_id is None or bearer_id == PLATFORM_ID:
-            return
-        if currency != self._session.currency:
-            self._flags.append("psp_fee_in_other_currency")
-            return
-        self._owed[bearer_id] -= fee
-        self._from_transit(PSP_EXPENSE, fee)
-
-    def _settle(self) -> tuple[list[Payable], list[FxLock]]:
+    def settle(self) -> tuple[list[Payable], list[FxLock]]:
         """What each party is owed leaves transit, exchanged at the lock where its currency is another."""
         payables: list[Payable] = []
         locks: dict[str, FxLock] = {}
-        for party_id, minor in self._owed.items():
+        for party_id, minor in self.owed.items():
             if minor == 0:
                 continue
             payee = self._plan.payees[party_id]
             owed = minor
             if payee.lock is None:
-                self._from_transit(payee.account, minor)
+                self.from_transit(payee.account, minor)
             else:
                 locks[payee.currency] = payee.lock
                 position = position_account(payee.lock.base, payee.lock.quote)
-                self._from_transit(position, minor)
+                self.from_transit(position, minor)
                 owed = convert(minor, payee.lock)
                 self._move(position, payee.account, owed, currency=payee.currency)
             if owed:
                 payables.append(Payable(party_id, payee.role, owed, payee.currency, payee.due))
         return payables, list(locks.values())
 
-    def _links(self) -> EntryLinks:
-        session, plan = self._session, self._plan
-        return EntryLinks(
-            cpo_id=session.cpo_id,
-            demand_partner_id=session.demand_partner_id,
-            rail=session.rail,
-            territory=session.territory,
-            sale_at=session.sale_at,
-            agreement_id=plan.agreement.id,
-            agreement_version=plan.agreement.version,
-            tariff_sha256=session.tariff_sha256,
-            cdr_id=session.cdr_id,
-            psp_object_id=session.psp_object_id,
-            priced_minor=self._repriced.incl_vat_minor,
-            energy_kwh=self._repriced.energy_kwh,
-        )
-
-    def _record(self, leg: PlannedLeg, net: int, vat: int) -> None:
-        self._legs.append(f'{leg.opening}{net},"vat":{vat}{leg.ending}')
-
-    def _from_transit(self, account: str, minor: int) -> None:
+    def from_transit(self, account: str, minor: int) -> None:
+        """A signed amount of the session's currency out of transit."""
         self._move(SESSION_TRANSIT, account, minor)
 
     def _move(self, source: str, target: str, minor: int, *, currency: str | None = None) -> None:
         """A signed amount: negative goes the other way, zero goes nowhere."""
-        unit = currency or self._session.currency
+        unit = currency or self._plan.currency
         if minor > 0:
-            self._transfers.append(Transfer(source, target, minor, unit))
+            self.transfers.append(Transfer(source, target, minor, unit))
         elif minor < 0:
-            self._transfers.append(Transfer(target, source, -minor, unit))
+            self.transfers.append(Transfer(target, source, -minor, unit))
+
+
+def _net_and_vat(
+    session: CapturedSession, price: Repriced, plan: SettlementPlan, flags: list[str]
+) -> tuple[int, int]:
+    """Net and VAT of the capture, by the territory's rate or, where agreed, by the tariff's own."""
+    gross, decision = session.captured_minor, plan.driver.decision
+    if decision.category is not Category.STANDARD:
+        return gross, 0
+    net, vat = net_and_vat(gross, decision.rate)
+    if not price.tax_known:
+        return net, vat
+    tariff_net, tariff_vat = allocate(gross, (price.incl_vat_minor - price.vat_minor, price.vat_minor))
+    if abs(tariff_vat - vat) > VAT_TOLERANCE_MINOR:
+        flags.append("tariff_vat_differs")
+        if plan.agreement.terms.vat_source is VatSource.TARIFF:
+            return tariff_net, tariff_vat
+    return net, vat
+
+
+def _bear_psp_cost(
+    session: CapturedSession, plan: SettlementPlan, posting: Posting, flags: list[str]
+) -> None:
+    """The PSP's fee is the platform's expense.
+
+    Where another bears it, its part is lessened by the same amount.
+    """
+    fee, currency = session.psp_fee_minor, session.psp_fee_currency
+    if not fee or currency is None:
+        return
+    posting.transfers.append(Transfer(PSP_EXPENSE, PSP_RECEIVABLE, fee, currency))
+    bearer_id = plan.party_of_role.get(plan.agreement.terms.psp_cost_bearer, PLATFORM_ID)
+    if bearer_id == PLATFORM_ID:
+        return
+    if currency != session.currency:
+        flags.append("psp_fee_in_other_currency")
+        return
+    posting.owed[bearer_id] -= fee
+    posting.from_transit(PSP_EXPENSE, fee)
+
+
+def _links(session: CapturedSession, repriced: Repriced, plan: SettlementPlan) -> EntryLinks:
+    return EntryLinks(
+        cpo_id=session.cpo_id,
+        demand_partner_id=session.demand_partner_id,
+        rail=session.rail,
+        territory=session.territory,
+        sale_at=session.sale_at,
+        agreement_id=plan.agreement.id,
+        agreement_version=plan.agreement.version,
+        tariff_sha256=session.tariff_sha256,
+        cdr_id=session.cdr_id,
+        psp_object_id=session.psp_object_id,
+        priced_minor=repriced.incl_vat_minor,
+        energy_kwh=repriced.energy_kwh,
+    )

@@ -69,6 +69,24 @@ class ClearingBatch:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Correction:
+    """A refund, reversal, dispute or dispute won.
+
+    `minor` of the capture, and what each party's balance changed by.
+
+    `posted` is False when the same reference had been posted before and nothing was done.
+    """
+
+    session_id: UUID
+    kind: str
+    reference: str
+    minor: int
+    currency: str
+    shares: Sequence[OwedShare]
+    posted: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Balance:
     """An account's balance: `minor` is credits minus debits, so what is owed to a party is positive."""
 

@@ -13,7 +13,7 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from clearing import audit as proof
-from clearing import payouts, reference
+from clearing import corrections, payouts, reference
 from clearing.agreement import Agreement
 from clearing.batch import BatchWorker, Books, cleared
 from clearing.connection import Connection
@@ -24,7 +24,7 @@ from clearing.ledger import PSP_RECEIVABLE, TREASURY_FLOAT, EntryKind, JournalEn
 from clearing.party import Party
 from clearing.ports import Repricer
 from clearing.reprice import TariffRepricer
-from clearing.results import AuditReport, Balance, CalendarDay, ClearingBatch, Summary
+from clearing.results import AuditReport, Balance, CalendarDay, ClearingBatch, Correction, Summary
 from clearing.session import CapturedSession, lane_of
 from clearing.settlement import References
 from clearing.store import books, journal, references
@@ -129,6 +129,72 @@ class ClearingService:
             already=sorted(known | {entry.subject_id for entry in worked.entries} - fresh),
             hash=posted.hash,
         )
+
+    # Corrections
+
+    async def refund_session(
+        self, connection: Connection, session_id: UUID, *, minor: int, reference: str, now: datetime
+    ) -> Correction:
+        """Unwind `minor` of a capture proportionally at its stored rulings and locks.
+
+        The same reference is a no-op.
+
+        Payables turn negative and are netted against later sales, also after a payout. Raises
+        StateConflictError when the session isn't cleared or less is left, InvalidAmountError,
+        ClosedPeriodError.
+        """
+        order = corrections.Order(
+            kind=EntryKind.REFUND, session_id=session_id, reference=reference, minor=minor
+        )
+        return await self._correct(connection, order, now=now)
+
+    async def reverse_session(
+        self, connection: Connection, session_id: UUID, *, reference: str, now: datetime
+    ) -> Correction:
+        """Undo all that is left of a capture, for a credit CDR (its id is the reference).
+
+        Errors as `refund_session`.
+        """
+        order = corrections.Order(kind=EntryKind.REVERSAL, session_id=session_id, reference=reference)
+        return await self._correct(connection, order, now=now)
+
+    async def open_dispute(
+        self,
+        connection: Connection,
+        session_id: UUID,
+        *,
+        minor: int,
+        fee_minor: int,
+        reference: str,
+        now: datetime,
+    ) -> Correction:
+        """Book money that the PSP took back for a dispute: claimed from its bearers at once.
+
+        The driver's VAT stays due.
+        """
+        order = corrections.Order(
+            kind=EntryKind.DISPUTE,
+            session_id=session_id,
+            reference=reference,
+            minor=minor,
+            fee_minor=fee_minor,
+        )
+        return await self._correct(connection, order, now=now)
+
+    async def win_dispute(
+        self, connection: Connection, session_id: UUID, *, reference: str, now: datetime
+    ) -> Correction:
+        """Give every party back what the dispute of that reference took."""
+        parties = (await self._books(connection)).parties
+        seal = _seal(corrections.batch_id_of(session_id, EntryKind.DISPUTE_WON, reference), 0, now)
+        return await corrections.win_dispute(connection, session_id, reference, parties=parties, seal=seal)
+
+    async def _correct(
+        self, connection: Connection, order: corrections.Order, *, now: datetime
+    ) -> Correction:
+        parties = (await self._books(connection)).parties
+        seal = _seal(corrections.batch_id_of(order.session_id, order.kind, order.reference), 0, now)
+        return await corrections.correct(connection, order, parties=parties, seal=seal)
 
     # Treasury
 

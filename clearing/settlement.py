@@ -178,7 +178,7 @@ class _LegBuilder:
             Leg.TO_DRIVER, supplier=supplier, customer=None, customer_kind=CustomerKind.CONSUMER,
             place=self._place, day=self._day, rates=self._rates,
         )  # fmt: skip
-        return _planned(seller, Leg.TO_DRIVER, supplier.party_id, DRIVER, decision)
+        return planned_leg(seller, Leg.TO_DRIVER, supplier.party_id, DRIVER, decision)
 
     def legs(self) -> tuple[PlannedLeg, ...]:
         buyer = Role.PLATFORM if self._model is LegalModel.RESELLER else Role.CPO
@@ -205,7 +205,7 @@ class _LegBuilder:
         decision = decide(
             leg, supplier=supplier, customer=customer, place=self._place, day=self._day, rates=self._rates
         )
-        return _planned(role, leg, supplier.party_id, customer.party_id, decision)
+        return planned_leg(role, leg, supplier.party_id, customer.party_id, decision)
 
     def _trader(self, party: Party) -> Trader:
         return Trader(
@@ -217,15 +217,17 @@ class _LegBuilder:
         )
 
 
-def _planned(role: Role, leg: Leg, supplier_id: str, customer_id: str, decision: VatDecision) -> PlannedLeg:
-    # Party ids and legs are slugs, so they need no JSON escapes: the constant parts are written once.
+def planned_leg(
+    role: Role, leg: Leg, supplier_id: str, customer_id: str, decision: VatDecision
+) -> PlannedLeg:
+    """A leg with the constant parts of its JSON; party ids and legs are slugs and need no escapes."""
     return PlannedLeg(
         role=role,
         leg=leg,
         supplier_id=supplier_id,
         customer_id=customer_id,
         decision=decision,
-        opening=f'{{"leg":"{leg}","supplier":"{supplier_id}","customer":"{customer_id}","net":',
+        opening=f'{{"leg":"{leg}","role":"{role}","supplier":"{supplier_id}","customer":"{customer_id}","net":',
         ending=f',"ruling":"{ruling_id(decision)}"}}',
     )
 

@@ -260,7 +260,7 @@ async def test_what_waits_says_why(pool: Pool, service: ClearingService) -> None
         ("transfer SET credit_account = 'suspense' WHERE credit_account LIKE 'vat:%'", "hash_chain"),
         ("entry SET cdr_id = 'other'", "hash_chain"),
         ("batch SET previous_hash = hash", "hash_chain"),
-        ("fx_lock SET rate = rate * 2", "hash_chain"),
+        ("fx_lock SET rate = rate * 2", "fx_lock"),
         ("disbursement SET amount_minor = amount_minor + 1", "disbursements_unequal"),
     ],
 )  # fmt: skip

@@ -1,0 +1,44 @@
+-- Stored captures, for refunds, disputes and credits.
+
+-- name: lock_capture^
+SELECT e.lane, e.subject_id, e.currency, e.gross_minor, e.legs, e.cpo_id, e.demand_partner_id, e.rail, e.territory, e.sale_at,
+       e.agreement_id, e.agreement_version, e.tariff_sha256, e.cdr_id, e.psp_object_id, e.priced_minor, e.energy_kwh,
+       a.terms::text AS terms
+FROM clearing.entry AS e
+JOIN clearing.agreement AS a ON a.id = e.agreement_id AND a.version = e.agreement_version
+WHERE e.lane = :lane AND e.subject_id = :session_id AND e.kind = 'capture' AND e.reference = ''
+FOR UPDATE OF e;
+
+-- name: entry_of^
+SELECT currency, gross_minor, legs, cpo_id, demand_partner_id, rail, territory, sale_at, agreement_id, agreement_version,
+       tariff_sha256, cdr_id, psp_object_id, priced_minor, energy_kwh
+FROM clearing.entry
+WHERE lane = :lane AND subject_id = :session_id AND kind = :kind AND reference = :reference;
+
+-- name: transfers_of
+SELECT debit_account, credit_account, amount_minor, currency FROM clearing.transfer
+WHERE lane = :lane AND subject_id = :session_id AND kind = :kind AND reference = :reference ORDER BY ordinal;
+
+-- name: payables_of
+SELECT party_id, amount_minor, currency, due_date FROM clearing.payable
+WHERE lane = :lane AND subject_id = :session_id AND kind = :kind AND reference = :reference ORDER BY party_id;
+
+-- name: locks
+SELECT base, quote, rate, source, rate_date, markup_bps FROM clearing.fx_lock
+WHERE lane = :lane AND session_id = :session_id;
+
+-- name: rulings
+SELECT id, content FROM clearing.vat_ruling WHERE id = ANY(:ids::text[]);
+
+-- name: taken_back$
+SELECT coalesce(sum(CASE kind WHEN 'dispute_won' THEN -gross_minor ELSE gross_minor END), 0)::bigint
+FROM clearing.entry
+WHERE lane = :lane AND subject_id = :session_id AND kind IN ('reversal', 'refund', 'dispute', 'dispute_won');
+
+-- name: known_reference$
+SELECT EXISTS (
+    SELECT 1 FROM clearing.entry
+    WHERE lane = :lane AND subject_id = :session_id AND kind = :kind AND reference = :reference);
+
+-- name: kinds_of
+SELECT id, kind FROM clearing.party WHERE id = ANY(:ids::text[]);

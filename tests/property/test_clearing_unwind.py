@@ -1,0 +1,177 @@
+"""Properties of posting and taking back, over agreements, currencies, models and amounts."""
+
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearing import reference
+from clearing.agreement import Deficit, LegalModel, Role, Share
+from clearing.errors import StateConflictError
+from clearing.fx import RateTable
+from clearing.ledger import PSP_EXPENSE, Deltas, EntryKind, JournalEntry, check
+from clearing.money import net_and_vat
+from clearing.posting import Amounts, compose, post_capture
+from clearing.session import CapturedSession
+from clearing.settlement import References, SettlementPlan, plan_settlement
+from clearing.split import split
+from clearing.unwind import StoredCapture, TakeBack, amounts_at, give_again, take_back
+from tests.fakes import clearing_world as world
+
+REFERENCES = References(
+    vat=reference.vat_rates(), fx=RateTable(reference.ecb_reference_rates()), calendars=reference.calendars()
+)
+CPOS = st.sampled_from([world.NL_CPO, world.DE_CPO, world.CH_CPO, world.GB_CPO])
+SHARES = st.lists(
+    st.builds(
+        Share,
+        role=st.sampled_from([Role.PLATFORM, Role.DEMAND_PARTNER, Role.SITE_HOST, Role.EMSP]),
+        basis_points=st.integers(0, 2500),
+        fixed_minor=st.integers(0, 60),
+        per_kwh=st.decimals("0", "0.05", places=3),
+    ),
+    max_size=4,
+    unique_by=lambda share: share.role,
+)
+
+
+@st.composite
+def captures(draw: st.DrawFn) -> tuple[CapturedSession, SettlementPlan]:
+    cpo = draw(CPOS)
+    session = world.session(
+        draw(st.integers(1, 2**40)),
+        cpo=cpo,
+        captured_minor=draw(st.integers(1, 500_000)),
+        demand_partner_id=draw(st.sampled_from(["superapp", "parking", "platform"])),
+        site_host_id=draw(st.sampled_from([None, "hotel"])),
+        emsp_id=draw(st.sampled_from([None, "NL-EMP"])),
+        psp_fee_minor=draw(st.integers(0, 50)),
+    )
+    agreement = world.agreement(
+        cpo,
+        shares=tuple(draw(SHARES)),
+        legal_model=draw(st.sampled_from(LegalModel)),
+        deficit=draw(st.sampled_from(Deficit)),
+        psp_cost_bearer=draw(st.sampled_from([Role.PLATFORM, Role.CPO])),
+        fx_markup_bps=draw(st.sampled_from([0, 25])),
+    )
+    plan = plan_settlement(session, agreement=agreement, parties=world.PARTIES, references=REFERENCES)
+    return session, plan
+
+
+def posted(session: CapturedSession, plan: SettlementPlan) -> JournalEntry:
+    return post_capture(session, world.repriced(session), plan)
+
+
+def stored(session: CapturedSession, plan: SettlementPlan, entry: JournalEntry) -> StoredCapture:
+    net, vat = net_and_vat(session.captured_minor, plan.driver.decision.rate)
+    parts = split(
+        net, energy_kwh=Decimal(10), terms=plan.agreement.terms, currency=session.currency,
+        present=plan.party_of_role.keys(),
+    )  # fmt: skip
+    assert entry.links is not None
+    return StoredCapture(
+        lane=session.lane,
+        session_id=session.session_id,
+        gross_minor=session.captured_minor,
+        amounts=Amounts(net=net, vat=vat, parts=parts),
+        source=entry.transfers[0].debit_account,
+        plan=plan,
+        links=entry.links,
+    )
+
+
+def step(minor: int, before: int, kind: EntryKind = EntryKind.REFUND, bearer: Role | None = None) -> TakeBack:
+    due = dict.fromkeys(world.PARTIES, date(2026, 10, 20))
+    return TakeBack(
+        kind=kind, reference=str(before), minor=minor, before_minor=before, bearer=bearer, due=due
+    )
+
+
+def effect(*entries: JournalEntry) -> dict[tuple[str, str], int]:
+    deltas = Deltas()
+    for entry in entries:
+        deltas.add(entry.transfers)
+    return {key: credit - debit for key, (debit, credit) in deltas.sums.items() if credit != debit}
+
+
+@given(made=captures())
+def test_every_minor_unit_of_a_capture_reaches_an_account(
+    made: tuple[CapturedSession, SettlementPlan],
+) -> None:
+    session, plan = made
+    entry = posted(session, plan)
+    check(entry.transfers)
+    assert entry.transfers[0].amount_minor == session.captured_minor
+    owed: dict[tuple[str, str], int] = {}
+    for (account, currency), minor in effect(entry).items():
+        if account.endswith(":payable"):
+            owed[account.split(":")[1], currency] = minor
+    assert owed == {(payable.party_id, payable.currency): payable.amount_minor for payable in entry.payables}
+
+
+@given(made=captures(), cuts=st.lists(st.integers(1, 10**6), max_size=5))
+def test_any_series_of_refunds_ends_where_one_of_the_whole_does(
+    made: tuple[CapturedSession, SettlementPlan], cuts: list[int]
+) -> None:
+    session, plan = made
+    entry = posted(session, plan)
+    capture = stored(session, plan, entry)
+    points = [*sorted({cut % session.captured_minor for cut in cuts} - {0}), session.captured_minor]
+    entries, before = [], 0
+    for point in points:
+        entries.append(take_back(capture, step(point - before, before)))
+        before = point
+    whole = take_back(capture, step(session.captured_minor, 0))
+    assert effect(*entries) == effect(whole)
+    assert sum(taken.gross_minor for taken in entries) == session.captured_minor
+    with pytest.raises(StateConflictError):
+        take_back(capture, step(1, session.captured_minor))
+
+
+@given(made=captures())
+def test_a_whole_refund_mirrors_the_capture_but_for_the_psp_fee(
+    made: tuple[CapturedSession, SettlementPlan],
+) -> None:
+    session, plan = made
+    unburdened = replace(session, psp_fee_minor=None, psp_fee_currency=None)
+    entry = posted(unburdened, plan)
+    taken = take_back(stored(unburdened, plan, entry), step(session.captured_minor, 0))
+    assert effect(entry, taken) == {}
+    assert {(p.party_id, p.amount_minor) for p in taken.payables} == {
+        (p.party_id, -p.amount_minor) for p in entry.payables
+    }
+
+
+@given(made=captures(), minor=st.integers(1, 500_000))
+def test_the_parts_of_a_partial_refund_are_proportional_to_the_unit(
+    made: tuple[CapturedSession, SettlementPlan], minor: int
+) -> None:
+    session, plan = made
+    capture = stored(session, plan, posted(session, plan))
+    taken = amounts_at(capture, min(minor, session.captured_minor))
+    assert taken.net + taken.vat == min(minor, session.captured_minor)
+    assert sum(taken.parts.values()) == taken.net
+    whole = amounts_at(capture, session.captured_minor)
+    assert (whole.net, whole.vat, whole.parts) == (
+        capture.amounts.net,
+        capture.amounts.vat,
+        capture.amounts.parts,
+    )
+    assert compose(plan, whole, source=capture.source).transfers[0].amount_minor == session.captured_minor
+
+
+@given(made=captures(), minor=st.integers(1, 500_000), bearer=st.sampled_from([None, Role.PLATFORM]))
+def test_a_dispute_that_is_won_leaves_no_trace_in_any_balance(
+    made: tuple[CapturedSession, SettlementPlan], minor: int, bearer: Role | None
+) -> None:
+    session, plan = made
+    capture = stored(session, plan, posted(session, plan))
+    order = replace(step(min(minor, session.captured_minor), 0, EntryKind.DISPUTE, bearer), fee_minor=2000)
+    lost = take_back(capture, order)
+    won = give_again(lost, kind=EntryKind.DISPUTE_WON, due=order.due)
+    left = effect(lost, won)
+    assert left == {(PSP_EXPENSE, session.currency): -2000, ("psp:stripe:receivable", session.currency): 2000}
