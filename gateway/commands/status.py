@@ -1,0 +1,154 @@
+"""`networkcore status`: what is queued, due and stuck, at a glance or for a monitor."""
+
+import asyncio
+import json
+import os
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from gateway.config import load_database_url
+from gateway.database import connect, named_queries
+from gateway.ids import format_id
+from gateway.migrations import pending
+
+_STATUS_STUCK: Final = 1
+_SHOWN: Final = 10
+# An outcome still unknown after a day is an alarm; an errand this late means that no worker runs.
+_UNKNOWN_ALARM: Final = timedelta(hours=24)
+_LATE: Final = timedelta(minutes=5)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """One look at the queues. `alarms` are sentences; none means that nothing needs a person."""
+
+    pending_migrations: tuple[str, ...]
+    errands: tuple[dict[str, Any], ...]
+    open_calls: tuple[dict[str, Any], ...]
+    deliveries: dict[str, Any]
+    parked: tuple[dict[str, Any], ...]
+    alarms: tuple[str, ...]
+
+
+@click.command(name="status")
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+def command(*, as_json: bool) -> None:
+    """Show what is queued, due and stuck in DATABASE_URL; exit status 1 if something needs a person."""
+    dsn = load_database_url(os.environ)
+    status = asyncio.run(read_status(dsn, wall_now=datetime.now(UTC)))
+    if as_json:
+        click.echo(json.dumps(status_json(status)))
+    else:
+        show(status, Console())
+    if status.alarms:
+        sys.exit(_STATUS_STUCK)
+
+
+async def read_status(dsn: str, *, wall_now: datetime) -> Status:
+    """Return the state of the queues at `wall_now`.
+
+    Raises:
+        DatabaseUnreachableError: no PostgreSQL answers at `dsn`.
+        MigrationError: the database's history is not the files' history.
+    """
+    missing = tuple(str(migration) for migration in await pending(dsn))
+    if missing:
+        alarms = (f"{len(missing)} migrations are pending: run networkcore migrate",)
+        return Status(
+            pending_migrations=missing, errands=(), open_calls=(), deliveries={}, parked=(), alarms=alarms
+        )
+    sql = named_queries("gateway", "status.sql")
+    async with connect(dsn, application="networkcore status") as connection:
+        errands = tuple([dict(row) async for row in sql.errands(connection, wall_now=wall_now)])
+        calls = tuple([dict(row) async for row in sql.open_calls(connection)])
+        deliveries = dict(await sql.deliveries(connection, wall_now=wall_now))
+        parked = tuple([_parked(row) async for row in sql.parked_errands(connection, shown=_SHOWN)])
+    return Status(
+        pending_migrations=(),
+        errands=errands,
+        open_calls=calls,
+        deliveries=deliveries,
+        parked=parked,
+        alarms=tuple(_alarms(errands=errands, calls=calls, deliveries=deliveries, wall_now=wall_now)),
+    )
+
+
+def status_json(status: Status) -> dict[str, Any]:
+    """The status as JSON-ready values; times in ISO 8601, UTC."""
+    return {
+        "ok": not status.alarms,
+        "alarms": list(status.alarms),
+        "pending_migrations": list(status.pending_migrations),
+        "errands": [_plain(row) for row in status.errands],
+        "open_calls": [_plain(row) for row in status.open_calls],
+        "deliveries": status.deliveries,
+        "parked": [_plain(row) for row in status.parked],
+    }
+
+
+def show(status: Status, console: Console) -> None:
+    """The status as tables, the alarms last."""
+    errands = Table("errand", "waiting", "due", "oldest due", "parked", title="Errands")
+    for row in status.errands:
+        errands.add_row(
+            *(str(_plain(row)[key] or "-") for key in ("kind", "waiting", "due", "oldest_due_at", "parked"))
+        )
+    calls = Table("call", "open", "oldest", title="PSP calls without an answer")
+    for row in status.open_calls:
+        calls.add_row(*(str(value) for value in _plain(row).values()))
+    for table in (errands, calls):
+        if table.row_count:
+            console.print(table)
+    if status.deliveries:
+        told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in status.deliveries.items())
+        console.print(f"webhooks: {told}")
+    for row in status.parked:
+        console.print(f"parked {row['kind']} {row['session'] or row['id']}: {row['error']}", markup=False)
+    for alarm in status.alarms:
+        console.print(alarm, style="red", markup=False)
+    if not status.alarms:
+        console.print("nothing needs a person", style="green")
+
+
+def _parked(row: Any) -> dict[str, Any]:
+    return {
+        "kind": row["kind"],
+        "id": str(row["id"]),
+        "session": format_id("ses", row["session_id"]) if row["session_id"] is not None else None,
+        "attempts": row["attempts"],
+        "error": row["last_error"],
+        "parked_at": row["parked_at"],
+    }
+
+
+def _alarms(
+    *,
+    errands: tuple[dict[str, Any], ...],
+    calls: tuple[dict[str, Any], ...],
+    deliveries: dict[str, Any],
+    wall_now: datetime,
+) -> list[str]:
+    found = [f"{row['parked']} {row['kind']} errands gave up" for row in errands if row["parked"]]
+    found += [
+        f"{row['kind']} errands are due since {row['oldest_due_at']:%Y-%m-%d %H:%M} UTC: does a worker run?"
+        for row in errands
+        if row["oldest_due_at"] is not None and row["oldest_due_at"] < wall_now - _LATE
+    ]
+    found += [
+        f"the outcome of a {row['kind']} is unknown for more than 24 h: ask the PSP"
+        for row in calls
+        if row["oldest_at"] < wall_now - _UNKNOWN_ALARM
+    ]
+    if deliveries["failing_endpoints"]:
+        found.append(f"{deliveries['failing_endpoints']} webhook endpoints keep failing")
+    return found
+
+
+def _plain(row: dict[str, Any]) -> dict[str, Any]:
+    return {key: value.isoformat() if isinstance(value, datetime) else value for key, value in row.items()}
