@@ -14,8 +14,9 @@ from urllib.parse import quote
 import msgspec
 
 from clearing.ocpi import OcpiVersion
-from gateway.database import transaction
+from gateway.database import Connection, transaction
 from gateway.ocpi.bodies import (
+    Body,
     Tree,
     check_identifier,
     flag,
@@ -33,7 +34,7 @@ from gateway.ocpi.errors import Refusal, StatusCode
 from gateway.ocpi.services import OcpiServices
 from gateway.ocpi.sessions import authorization_reference
 from gateway.ocpi.versions import module_url
-from gateway.store.ocpi_cdrs import NewCdr
+from gateway.store.ocpi_cdrs import NewCdr, OcpiStore
 
 _NAME: Final = "CDR"
 _ID_LIMIT: Final = 39  # 36, and room for what marks a credit CDR
@@ -46,26 +47,36 @@ async def post_cdr(call: Call) -> Answer:
     """
     body = call.body(_NAME)
     party = _owner(call, body.tree)
-    cdr = _read(
-        body.tree,
-        raw=call.raw,
-        fingerprint=hashlib.sha256(body.canonical).digest(),
-        party=party,
-        version=call.version,
-    )
+    cdr = read_cdr(body, raw=call.raw, party=party, version=call.version)
     services = call.services
     async with transaction(services.pool) as connection:
-        added = await services.cdrs.add_cdr(
-            connection, cdr, now=services.clock.now(), wall_now=services.clock.wall_now()
+        await keep_cdr(
+            connection,
+            services.cdrs,
+            cdr,
+            now=services.clock.now(),
+            wall_now=services.clock.wall_now(),
         )
-        stored = None if added else await services.cdrs.load_cdr(connection, party, cdr.cdr_id)
+    location = _location(services, version=call.version, party=party, cdr_id=cdr.cdr_id)
+    return Answer(http_status=201, headers={"Location": location})
+
+
+async def keep_cdr(
+    connection: Connection, store: OcpiStore, cdr: NewCdr, *, now: datetime, wall_now: datetime
+) -> bool:
+    """Keep a CDR, pushed or pulled, with its errand; False when it was kept before. In a transaction.
+
+    Raises Refusal when another CDR was received under its id.
+    """
+    if await store.add_cdr(connection, cdr, now=now, wall_now=wall_now):
+        return True
+    stored = await store.load_cdr(connection, cdr.cpo_id, cdr.cdr_id)
     if stored is not None and stored.fingerprint != cdr.fingerprint:
         raise Refusal(
             f"CDR {cdr.cdr_id} was received before with other content;"
             " a CDR can't be changed, send a credit CDR"
         )
-    location = _location(services, version=call.version, party=party, cdr_id=cdr.cdr_id)
-    return Answer(http_status=201, headers={"Location": location})
+    return False
 
 
 async def get_cdr(call: Call) -> Answer:
@@ -93,8 +104,9 @@ def _owner(call: Call, tree: Tree) -> str:
     return call.own_party(country, party)
 
 
-def _read(tree: Tree, *, raw: bytes, fingerprint: bytes, party: str, version: OcpiVersion) -> NewCdr:
+def read_cdr(body: Body, *, raw: bytes, party: str, version: OcpiVersion) -> NewCdr:
     """Check what a CDR must have whatever its price, and pick what it is found by. Raises Refusal."""
+    tree = body.tree
     started_at, ended_at = moment(tree, "start_date_time"), moment(tree, _end_name(version))
     _check_span(started_at, ended_at, name=_end_name(version))
     credit, credit_reference = (
@@ -110,7 +122,7 @@ def _read(tree: Tree, *, raw: bytes, fingerprint: bytes, party: str, version: Oc
         cdr_id=check_identifier(identifier(tree, "id", limit=_ID_LIMIT), at="$.id", limit=_ID_LIMIT),
         version=version,
         raw=raw,
-        fingerprint=fingerprint,
+        fingerprint=hashlib.sha256(body.canonical).digest(),
         session_ref=session_ref,
         authorization_reference=authorization_reference(tree),
         currency=text(tree, "currency", limit=3),

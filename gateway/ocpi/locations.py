@@ -12,8 +12,16 @@ from typing import Any
 import msgspec
 
 from clearing.ocpi import OcpiVersion
-from gateway.database import transaction
-from gateway.ocpi.bodies import Tree, check_identifier, encode, objects, read_object, same_identifier
+from gateway.database import Connection, transaction
+from gateway.ocpi.bodies import (
+    Tree,
+    check_identifier,
+    encode,
+    identifier,
+    objects,
+    read_object,
+    same_identifier,
+)
 from gateway.ocpi.connectors import read_connectors
 from gateway.ocpi.endpoint import Call
 from gateway.ocpi.envelope import Answer, timestamp
@@ -48,8 +56,15 @@ async def put_location(call: Call) -> Answer:
     same_identifier(pushed, ("id", "uid", "id")[len(path) - 1], path[-1])
     changed_at = call.changed_at(pushed)
     if len(path) == 1:
-        _check_owner(pushed, party=party, version=call.version)
-        created = await _save(call, party=party, location_id=path[0], tree=pushed, changed_at=changed_at)
+        async with transaction(call.services.pool) as connection:
+            created = await keep_location(
+                connection,
+                pushed,
+                party=party,
+                version=call.version,
+                changed_at=changed_at,
+                now=call.services.clock.now(),
+            )
         return Answer(http_status=201 if created else 200)
     async with transaction(call.services.pool) as connection:
         stored = await ocpi_objects.load_location(connection, party_id=party, location_id=path[0], lock=True)
@@ -58,7 +73,14 @@ async def put_location(call: Call) -> Answer:
         tree = _mutable(stored)
         created = _place(tree, path[1:], pushed, merge=False)
         _touch(tree, path[1:-1], changed_at=changed_at)
-        await _write(connection, call, party=party, location_id=path[0], tree=tree, changed_at=changed_at)
+        await keep_location(
+            connection,
+            tree,
+            party=party,
+            version=call.version,
+            changed_at=changed_at,
+            now=call.services.clock.now(),
+        )
     return Answer(http_status=201 if created else 200)
 
 
@@ -80,7 +102,14 @@ async def patch_location(call: Call) -> Answer:
         else:
             _place(tree, path[1:], changes, merge=True)
             _touch(tree, path[1:-1], changed_at=changed_at)
-        await _write(connection, call, party=party, location_id=path[0], tree=tree, changed_at=changed_at)
+        await keep_location(
+            connection,
+            tree,
+            party=party,
+            version=call.version,
+            changed_at=changed_at,
+            now=call.services.clock.now(),
+        )
     return Answer()
 
 
@@ -107,30 +136,27 @@ def check_owner(tree: Tree, *, party: str, required: bool) -> None:
             raise Refusal(f"$.{name}: expected {expected} as in the URL")
 
 
-async def _save(call: Call, *, party: str, location_id: str, tree: Tree, changed_at: datetime) -> bool:
-    stored = StoredObject(body=encode(tree, name=_NAME), version=call.version, last_updated=changed_at)
-    connectors = read_connectors(tree, party_id=party)
-    async with transaction(call.services.pool) as connection:
-        return await ocpi_objects.save_location(
-            connection,
-            party_id=party,
-            location_id=location_id,
-            stored=stored,
-            connectors=connectors,
-            now=call.services.clock.now(),
-        )
+async def keep_location(
+    connection: Connection,
+    tree: Tree,
+    *,
+    party: str,
+    version: OcpiVersion,
+    changed_at: datetime,
+    now: datetime,
+) -> bool:
+    """Keep a whole location of `party`, pushed or pulled; True when it is new.
 
-
-async def _write(
-    connection: Any, call: Call, *, party: str, location_id: str, tree: Tree, changed_at: datetime
-) -> None:
-    await ocpi_objects.save_location(
+    Raises Refusal. In a transaction.
+    """
+    _check_owner(tree, party=party, version=version)
+    return await ocpi_objects.save_location(
         connection,
         party_id=party,
-        location_id=location_id,
-        stored=StoredObject(body=encode(tree, name=_NAME), version=call.version, last_updated=changed_at),
+        location_id=identifier(tree, "id", limit=39),
+        stored=StoredObject(body=encode(tree, name=_NAME), version=version, last_updated=changed_at),
         connectors=read_connectors(tree, party_id=party),
-        now=call.services.clock.now(),
+        now=now,
     )
 
 

@@ -6,6 +6,7 @@ and
 appends the periods it holds.
 """
 
+from datetime import datetime
 from decimal import Decimal
 from typing import Any, Final
 
@@ -51,8 +52,7 @@ async def put_session(call: Call) -> Answer:
     """PUT a new session, or replace one; 201 when it is new."""
     party, session_ref, tree = call.party(), call.segment("object_id"), call.body(_NAME).tree
     same_identifier(tree, "id", session_ref)
-    check_owner(tree, party=party, required=call.version is not OcpiVersion.V2_1_1)
-    update = _read(call, tree, party=party)
+    update = read_session(tree, party=party, version=call.version, changed_at=call.changed_at(tree))
     async with transaction(call.services.pool) as connection:
         created = await ocpi_objects.save_session(connection, update, now=call.services.clock.now())
     return Answer(http_status=201 if created else 200)
@@ -72,7 +72,7 @@ async def patch_session(call: Call) -> Answer:
         if stored is None:
             raise _unknown(session_ref)
         tree = _merged(read_object(stored.body, name=_NAME).tree, changes)
-        update = _read(call, tree, party=party)
+        update = read_session(tree, party=party, version=call.version, changed_at=call.changed_at(tree))
         await ocpi_objects.save_session(connection, update, now=call.services.clock.now())
     return Answer()
 
@@ -89,7 +89,9 @@ def _merged(standing: Tree, changes: Tree) -> dict[str, Any]:
     return {**standing, **changes, "charging_periods": periods}
 
 
-def _read(call: Call, tree: Tree, *, party: str) -> SessionUpdate:
+def read_session(tree: Tree, *, party: str, version: OcpiVersion, changed_at: datetime) -> SessionUpdate:
+    """A running session of `party` to keep, pushed or pulled. Raises Refusal when it can't be one."""
+    check_owner(tree, party=party, required=version is not OcpiVersion.V2_1_1)
     energy_kwh = number(tree, "kwh")
     if abs(energy_kwh) > _MAX_ENERGY_KWH:
         raise Refusal("$.kwh: expected at most a billion kWh")
@@ -97,13 +99,13 @@ def _read(call: Call, tree: Tree, *, party: str) -> SessionUpdate:
     return SessionUpdate(
         party_id=party,
         session_ref=identifier(tree, "id"),
-        version=call.version,
+        version=version,
         body=encode(tree, name=_NAME),
         status=text(tree, "status", limit=40),
         currency=text(tree, "currency", limit=3).upper(),
         energy_wh=round_units(energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
         authorization_reference=authorization_reference(tree),
-        last_updated=call.changed_at(tree),
+        last_updated=changed_at,
     )
 
 

@@ -6,6 +6,8 @@ Source: OCPI mod_tariffs, Receiver Interface. A replaced or deleted tariff stays
 is priced by the tariff that stood when it was authorized.
 """
 
+from datetime import datetime
+
 import msgspec
 
 from clearing.errors import ClearingError
@@ -15,6 +17,7 @@ from gateway.database import transaction
 from gateway.ocpi.bodies import (
     Body,
     encode,
+    identifier,
     objects,
     optional_moment,
     optional_text,
@@ -22,7 +25,7 @@ from gateway.ocpi.bodies import (
     same_identifier,
 )
 from gateway.ocpi.endpoint import Call
-from gateway.ocpi.envelope import Answer
+from gateway.ocpi.envelope import Answer, timestamp
 from gateway.ocpi.errors import Refusal, StatusCode
 from gateway.ocpi.locations import check_owner
 from gateway.store import ocpi_objects
@@ -44,7 +47,8 @@ async def get_tariff(call: Call) -> Answer:
 async def put_tariff(call: Call) -> Answer:
     """PUT a new or changed tariff; 201 when none stood under that id."""
     party, tariff_id, body = call.party(), call.segment("object_id"), call.body(_NAME)
-    tariff = _read(call, body, raw=call.raw, party=party, tariff_id=tariff_id)
+    same_identifier(body.tree, "id", tariff_id)
+    tariff = read_tariff(body, raw=call.raw, party=party, version=call.version, now=call.services.clock.now())
     async with transaction(call.services.pool) as connection:
         created = await ocpi_objects.save_tariff(connection, tariff, now=call.services.clock.now())
     return Answer(http_status=201 if created else 200)
@@ -53,15 +57,17 @@ async def put_tariff(call: Call) -> Answer:
 async def patch_tariff(call: Call) -> Answer:
     """PATCH fields of a tariff that stands (2.1.1 only); the result is a new version in the history."""
     party, tariff_id, changes = call.party(), call.segment("object_id"), call.body(_NAME).tree
+    now = call.services.clock.now()
     async with transaction(call.services.pool) as connection:
         stored = await ocpi_objects.current_tariff(connection, party_id=party, tariff_id=tariff_id)
         if stored is None:
             raise _unknown(tariff_id)
-        raw = encode(
-            {**read_object(stored.body, name=_NAME).tree, "last_updated": None, **changes}, name=_NAME
-        )
-        tariff = _read(call, read_object(raw, name=_NAME), raw=raw, party=party, tariff_id=tariff_id)
-        await ocpi_objects.save_tariff(connection, tariff, now=call.services.clock.now())
+        standing = read_object(stored.body, name=_NAME).tree
+        raw = encode({**standing, "last_updated": timestamp(now), **changes}, name=_NAME)
+        body = read_object(raw, name=_NAME)
+        same_identifier(body.tree, "id", tariff_id)
+        tariff = read_tariff(body, raw=raw, party=party, version=call.version, now=now)
+        await ocpi_objects.save_tariff(connection, tariff, now=now)
     return Answer()
 
 
@@ -77,9 +83,9 @@ async def delete_tariff(call: Call) -> Answer:
     return Answer()
 
 
-def _read(call: Call, body: Body, *, raw: bytes, party: str, tariff_id: str) -> NewTariff:
-    tree, version = body.tree, call.version
-    same_identifier(tree, "id", tariff_id)
+def read_tariff(body: Body, *, raw: bytes, party: str, version: OcpiVersion, now: datetime) -> NewTariff:
+    """A tariff of `party` to keep, pushed or pulled at `now`. Raises Refusal when it can't be one."""
+    tree = body.tree
     check_owner(tree, party=party, required=version is not OcpiVersion.V2_1_1)
     objects(tree, "elements", required=True)
     try:
@@ -88,14 +94,14 @@ def _read(call: Call, body: Body, *, raw: bytes, party: str, tariff_id: str) -> 
         raise Refusal(str(error)) from None
     return NewTariff(
         party_id=party,
-        tariff_id=tariff_id,
+        tariff_id=identifier(tree, "id"),
         version=version,
         raw=raw,
         type=optional_text(tree, "type", limit=40),
         valid_from=optional_moment(tree, "start_date_time"),
         valid_until=optional_moment(tree, "end_date_time"),
         # Required, yet missing in an example of the specification itself: then the push is the update.
-        last_updated=optional_moment(tree, "last_updated") or call.services.clock.now(),
+        last_updated=optional_moment(tree, "last_updated") or now,
     )
 
 

@@ -13,6 +13,7 @@ from gateway.ocpi.services import OcpiServices
 
 SPOKEN: Final = (OcpiVersion.V2_1_1, OcpiVersion.V2_2_1, OcpiVersion.V2_3_0)
 RECEIVED: Final = ("cdrs", "locations", "sessions", "tariffs")  # as eMSP: CPOs push these to us
+SENT: Final = ("tokens",)  # as eMSP: CPOs read these from us
 
 
 async def list_versions(call: Call) -> Answer:
@@ -36,6 +37,10 @@ def endpoints(services: OcpiServices, *, version: OcpiVersion) -> list[dict[str,
     listed.extend(
         _endpoint(module, "RECEIVER", module_url(services, version=version, module=module), version)
         for module in RECEIVED
+    )
+    listed.extend(
+        _endpoint(module, "SENDER", module_url(services, version=version, module=module), version)
+        for module in SENT
     )
     return listed
 

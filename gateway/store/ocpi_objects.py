@@ -4,11 +4,12 @@ Owns: rows of what was pushed, the history of tariffs, the projection of connect
 Must not know: the OCPI shapes of a version, HTTP. Keys are lower case, for OCPI ids ignore case.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
+from clearing import document
 from clearing.ocpi import OcpiVersion
 from gateway.database import Connection, named_queries
 from gateway.ids import new_id
@@ -164,6 +165,12 @@ async def find_connectors(
     ]
 
 
+async def evses_of(connection: Connection, *, party_id: str, location_id: str) -> list[str]:
+    """The uids of a location's EVSEs that are not removed, in the location's order."""
+    rows = _sql.evses_of(connection, party_id=party_id, location_key=location_id.lower())
+    return [row["evse_uid"] async for row in rows]
+
+
 async def current_tariff(connection: Connection, *, party_id: str, tariff_id: str) -> StoredObject | None:
     """The tariff as last pushed, or None when never pushed or deleted."""
     row = await _sql.current_tariff(connection, party_id=party_id, tariff_key=tariff_id.lower())
@@ -177,12 +184,13 @@ async def current_tariff(connection: Connection, *, party_id: str, tariff_id: st
 async def save_tariff(connection: Connection, tariff: NewTariff, *, now: datetime) -> bool:
     """Keep a tariff as the current version; True when none was current. Call it in a transaction.
 
-    The same bytes again change nothing, so that a repeated push leaves no mark in the history.
+    The same content again changes nothing, so that a repeated push, or a pull of what was pushed, leaves no
+    mark in the history.
     """
     key = tariff.tariff_id.lower()
     await _sql.claim_tariff(connection, party_id=tariff.party_id, tariff_key=key)
     standing = await _sql.lock_current_tariff(connection, party_id=tariff.party_id, tariff_key=key)
-    if standing is not None and (standing["raw"], standing["version"]) == (tariff.raw, tariff.version.value):
+    if standing is not None and _same_tariff(standing, tariff):
         return False
     if standing is not None:
         await _sql.supersede_tariff(connection, party_id=tariff.party_id, tariff_key=key, now=now)
@@ -201,6 +209,16 @@ async def save_tariff(connection: Connection, tariff: NewTariff, *, now: datetim
         now=now,
     )
     return standing is None
+
+
+def _same_tariff(standing: Mapping[str, Any], tariff: NewTariff) -> bool:
+    if standing["version"] != tariff.version.value:
+        return False
+    return standing["raw"] == tariff.raw or _content(standing["raw"]) == _content(tariff.raw)
+
+
+def _content(raw: bytes) -> bytes:
+    return document.canonical(document.load(raw, document="tariff"), document="tariff")
 
 
 async def delete_tariff(connection: Connection, *, party_id: str, tariff_id: str, now: datetime) -> bool:

@@ -137,7 +137,7 @@ async def test_the_oldest_version_is_accepted_as_printed(edge: Edge) -> None:
         url = f"/emsp/2.1.1/tariffs/BE/BEC/{tree.get('id', '12')}"
         answer, _ = await edge.call("PUT" if "id" in tree else "PATCH", url, token, raw=path.read_bytes())
         assert answer["status_code"] == 1000, (path.name, answer)
-    for path in sorted(base.glob("mod_sessions_*.json")):
+    for path in sorted(base.glob("mod_sessions_*.json"), key=lambda path: "id" not in read(path)):
         tree = read(path)
         url = f"/emsp/2.1.1/sessions/BE/BEC/{tree.get('id', '101')}"
         method = "PUT" if "id" in tree else "PATCH"
