@@ -8,6 +8,7 @@ bytes again.
 
 import binascii
 import hashlib
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -17,7 +18,7 @@ from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
-from cryptography.x509.oid import AuthorityInformationAccessOID, ExtensionOID, NameOID
+from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from pnc.errors import MalformedCertificateError
 
@@ -54,6 +55,20 @@ _KEY_PREFIXES: Final = (
     (bytes.fromhex("30819b301006072a8648ce3d020106052b810400230381860004"), 158, KeyKind.P521),
     (bytes.fromhex("3043300506032b6571033a00"), 69, KeyKind.ED448),
 )
+# Coordinate size in bytes, prime and constant b of the curves (FIPS 186-4 appendix D.1.2).
+_CURVES: Final = {
+    KeyKind.P256: (
+        32, 2**256 - 2**224 + 2**192 + 2**96 - 1,
+        0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
+    ),
+    KeyKind.P521: (
+        66, 2**521 - 1,
+        int(
+            "0051953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e156193951ec7e937b1652c0bd3bb1"
+            "bf073573df883d2c34f1ef451fd46b503f00", 16,
+        ),
+    ),
+}  # fmt: skip
 _SCHEMES: Final = {
     bytes.fromhex("300a06082a8648ce3d040302"): SignatureScheme.ECDSA_SHA256,
     bytes.fromhex("300a06082a8648ce3d040304"): SignatureScheme.ECDSA_SHA512,
@@ -116,20 +131,22 @@ class Certificate:
         """The content of the subjectPublicKey BIT STRING, without tag, length and unused-bits octet."""
         return key_bits(self.key_info)
 
-    def names(self, oid: x509.ObjectIdentifier) -> tuple[str, ...]:
-        """The values of one attribute type in the subject, in order."""
-        found = self.parsed.subject.get_attributes_for_oid(oid)
-        return tuple(_text(attribute.value) for attribute in found)
+    def subject_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
+        """Every CN and every domainComponent of the subject; ISO 15118 names the role in the latter."""
+        common: list[str] = []
+        components: list[str] = []
+        for part in self.parsed.subject.rdns:
+            for attribute in part:
+                if attribute.oid == NameOID.COMMON_NAME:
+                    common.append(_text(attribute.value))
+                elif attribute.oid == NameOID.DOMAIN_COMPONENT:
+                    components.append(_text(attribute.value))
+        return tuple(common), tuple(components)
 
     @property
     def common_names(self) -> tuple[str, ...]:
         """Every CN of the subject."""
-        return self.names(NameOID.COMMON_NAME)
-
-    @property
-    def domain_components(self) -> tuple[str, ...]:
-        """Every domainComponent of the subject: ISO 15118 names the role there (MO, V2G, CPO, CPS, OEM)."""
-        return self.names(NameOID.DOMAIN_COMPONENT)
+        return self.subject_names()[0]
 
 
 def split_bundle(text: str) -> tuple[bytes, ...]:
@@ -202,6 +219,25 @@ def parse_certificate(der: bytes) -> Certificate:
         not_after=not_after,
         extensions=extensions,
     )
+
+
+def key_is_sound(certificate: Certificate) -> bool:
+    """Whether the public key is a point of its curve (SEC 1 section 3.2.2.1: y^2 = x^3 - 3x + b mod p).
+
+    Infinity has no uncompressed form, and the curves' cofactor is 1, so nothing else can be wrong. Ed448
+    keys are left to `cryptography`.
+    """
+    curve = _CURVES.get(certificate.key)
+    if curve is None:
+        try:
+            certificate.parsed.public_key()
+        except (ValueError, UnsupportedAlgorithm):
+            return False
+        return certificate.key is not KeyKind.OTHER
+    size, prime, constant = curve
+    point = certificate.key_info[-2 * size :]
+    x, y = int.from_bytes(point[:size], "big"), int.from_bytes(point[size:], "big")
+    return x < prime and y < prime and (y * y - (x * x - 3) * x - constant) % prime == 0
 
 
 def load_public_key(certificate: Certificate) -> PublicKey:
@@ -335,8 +371,14 @@ def _enter(der: bytes, at: int, tag: int) -> tuple[int, int]:
 
 def _skip(der: bytes, at: int) -> int:
     """Return where the element at `at`, whatever its tag, ends."""
-    if at >= len(der):
+    if at + 1 >= len(der):
         raise MalformedCertificateError(f"DER: ends at byte {at}, where another element is due")
+    length = der[at + 1]
+    if length < 0x80:  # noqa: PLR2004 - short form, the common case
+        end = at + 2 + length
+        if end > len(der):
+            raise MalformedCertificateError(f"DER: the element at byte {at} is longer than its container")
+        return end
     return _enter(der, at, der[at])[1]
 
 
@@ -352,7 +394,6 @@ def _text(value: str | bytes) -> str:
     return value if isinstance(value, str) else f"\N{REPLACEMENT CHARACTER}{value.hex()}"
 
 
-_OCSP_NO_CHECK: Final = "1.3.6.1.5.5.7.48.1.5"
 # Constraints that a path must honor (RFC 5280 section 6.1) and that ISO 15118 does not use: present is
 # refused.
 _CONSTRAINING: Final = frozenset({"2.5.29.30", "2.5.29.33", "2.5.29.36", "2.5.29.54"})
@@ -360,47 +401,75 @@ _HARMLESS_CRITICAL: Final = frozenset({"2.5.29.32"})  # certificatePolicies: any
 
 
 def _read_extensions(parsed: x509.Certificate) -> Extensions:
-    facts: dict[str, Any] = {}
+    facts: Facts = {}
     unhandled: list[str] = []
     for extension in parsed.extensions:
-        oid = extension.oid
         value = extension.value
-        if isinstance(value, x509.BasicConstraints):
-            facts["is_authority"] = value.ca
-            facts["path_length"] = value.path_length
-            facts["has_basic_constraints"] = True
-            facts["basic_constraints_critical"] = extension.critical
-        elif isinstance(value, x509.KeyUsage):
-            facts["key_usage"] = value
-            facts["key_usage_critical"] = extension.critical
-        elif isinstance(value, x509.ExtendedKeyUsage):
-            facts["extended_usages"] = frozenset(usage.dotted_string for usage in value)
-        elif isinstance(value, x509.SubjectKeyIdentifier):
-            facts["subject_key_id"] = value.digest
-            _note_if_critical(extension, unhandled)
-        elif isinstance(value, x509.AuthorityKeyIdentifier):
-            facts["authority_key_id"] = value.key_identifier
-            facts["authority_serial"] = value.authority_cert_serial_number
-            _note_if_critical(extension, unhandled)
-        elif isinstance(value, x509.AuthorityInformationAccess):
-            facts["ocsp_urls"] = _ocsp_urls(value)
-            _note_if_critical(extension, unhandled)
-        elif oid == ExtensionOID.CRL_DISTRIBUTION_POINTS and isinstance(value, x509.CRLDistributionPoints):
-            facts["crl_urls"] = _crl_urls(value)
-            _note_if_critical(extension, unhandled)
-        elif oid.dotted_string in _CONSTRAINING or (
-            extension.critical and oid.dotted_string not in _HARMLESS_CRITICAL
-        ):
-            unhandled.append(oid.dotted_string)
-        elif oid.dotted_string == _OCSP_NO_CHECK:
-            facts["no_check"] = True
+        reader = _READERS.get(type(value))
+        if reader is not None:
+            reader(extension, facts)
+            # RFC 5280 makes these non-critical; a critical one asks for something we do not do.
+            if extension.critical and type(value) not in _MAY_BE_CRITICAL:
+                unhandled.append(extension.oid.dotted_string)
+            continue
+        oid = extension.oid.dotted_string
+        if oid in _CONSTRAINING or (extension.critical and oid not in _HARMLESS_CRITICAL):
+            unhandled.append(oid)
     return Extensions(**facts, unhandled=tuple(unhandled))
 
 
-def _note_if_critical(extension: x509.Extension[x509.ExtensionType], unhandled: list[str]) -> None:
-    """RFC 5280 makes these extensions non-critical; a critical one asks for something we do not do."""
-    if extension.critical:
-        unhandled.append(extension.oid.dotted_string)
+Facts = dict[str, Any]
+Found = x509.Extension[Any]
+
+
+def _basic_constraints(found: Found, facts: Facts) -> None:
+    facts["is_authority"] = found.value.ca
+    facts["path_length"] = found.value.path_length
+    facts["has_basic_constraints"] = True
+    facts["basic_constraints_critical"] = found.critical
+
+
+def _key_usage(found: Found, facts: Facts) -> None:
+    facts["key_usage"] = found.value
+    facts["key_usage_critical"] = found.critical
+
+
+def _extended_usages(found: Found, facts: Facts) -> None:
+    facts["extended_usages"] = frozenset(usage.dotted_string for usage in found.value)
+
+
+def _subject_key_id(found: Found, facts: Facts) -> None:
+    facts["subject_key_id"] = found.value.digest
+
+
+def _authority_key_id(found: Found, facts: Facts) -> None:
+    facts["authority_key_id"] = found.value.key_identifier
+    facts["authority_serial"] = found.value.authority_cert_serial_number
+
+
+def _access(found: Found, facts: Facts) -> None:
+    facts["ocsp_urls"] = _ocsp_urls(found.value)
+
+
+def _distribution(found: Found, facts: Facts) -> None:
+    facts["crl_urls"] = _crl_urls(found.value)
+
+
+def _no_check(_found: Found, facts: Facts) -> None:
+    facts["no_check"] = True
+
+
+_READERS: Final[Mapping[type, Callable[[Found, Facts], None]]] = {
+    x509.BasicConstraints: _basic_constraints,
+    x509.KeyUsage: _key_usage,
+    x509.ExtendedKeyUsage: _extended_usages,
+    x509.SubjectKeyIdentifier: _subject_key_id,
+    x509.AuthorityKeyIdentifier: _authority_key_id,
+    x509.AuthorityInformationAccess: _access,
+    x509.CRLDistributionPoints: _distribution,
+    x509.OCSPNoCheck: _no_check,
+}
+_MAY_BE_CRITICAL: Final = frozenset({x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage})
 
 
 def _ocsp_urls(access: x509.AuthorityInformationAccess) -> tuple[str, ...]:

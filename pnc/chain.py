@@ -31,6 +31,7 @@ from pnc.trust import Trust, TrustAnchor
 
 MAX_SIGNATURE_CHECKS: Final = 12
 _MEMO_SIZE: Final = 1_024
+_WAYS_PER_TAIL: Final = 8
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -86,7 +87,7 @@ class ChainVerifier:
 
     trust: Trust
     rules: ProfileRules = field(default_factory=ProfileRules)
-    _memo: OrderedDict[tuple[str, bytes, bytes | None], _Upper] = field(default_factory=OrderedDict)
+    _memo: OrderedDict[str, dict[tuple[bytes, bytes | None], _Upper]] = field(default_factory=OrderedDict)
 
     def verify(self, bundle: str, *, now: datetime) -> ValidChain | Refusal:
         """Verify a PEM bundle, leaf first, at `now` (aware).
@@ -185,11 +186,14 @@ class ChainVerifier:
         begin, marker, body = head.partition("-----BEGIN CERTIFICATE-----")
         if not marker or begin.strip() or len(bundle) > MAX_BUNDLE_CHARACTERS:
             return None
+        known = self._memo.get(tail)
+        if known is None:
+            return None
         try:
             leaf = parse_certificate(decode_block(body))
         except MalformedCertificateError:
             return None
-        upper = self._memo.get((tail, leaf.issuer, leaf.extensions.authority_key_id))
+        upper = known.get((leaf.issuer, leaf.extensions.authority_key_id))
         if upper is None or not upper.not_before <= now <= upper.not_after:
             return None
         if _date_refusal(leaf, now, "leaf") or leaf_refusal(leaf, self.rules) is not None:
@@ -203,8 +207,11 @@ class ChainVerifier:
         _, _, tail = bundle.partition("-----END CERTIFICATE-----")
         above = chain.path[1:]
         valid = (*above, chain.anchor.certificate)
-        key = (tail, chain.leaf.issuer, chain.leaf.extensions.authority_key_id)
-        self._memo[key] = _Upper(
+        key = (chain.leaf.issuer, chain.leaf.extensions.authority_key_id)
+        known = self._memo.setdefault(tail, {})
+        if len(known) >= _WAYS_PER_TAIL:
+            known.clear()
+        known[key] = _Upper(
             path=above,
             anchor=chain.anchor,
             key=load_public_key(above[0]) if above else chain.anchor.key,

@@ -10,9 +10,9 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pnc.certificate import SCHEME_OF_KEY, Certificate, KeyKind, SignatureScheme, load_public_key
+from pnc.certificate import SCHEME_OF_KEY, Certificate, KeyKind, SignatureScheme, key_is_sound
 from pnc.emaid import Emaid, parse_emaid
-from pnc.errors import MalformedCertificateError, MalformedEmaidError
+from pnc.errors import MalformedEmaidError
 from pnc.findings import Finding, Refusal
 
 
@@ -67,9 +67,9 @@ def leaf_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal | Non
         return _refuse(Finding.WRONG_KEY_USAGE, "the leaf's key usage is not that of a contract certificate")
     if facts.extended_usages is not None and facts.extended_usages - {_CLIENT_AUTH}:
         return _refuse(Finding.WRONG_EXTENDED_KEY_USAGE, "the leaf has an extended key usage of another role")
-    if (refusal := _role_refusal(certificate, "leaf")) is not None:
+    names, roles = certificate.subject_names()
+    if (refusal := _role_refusal(roles, "leaf")) is not None:
         return refusal
-    names = certificate.common_names
     if len(names) != 1:
         return _refuse(Finding.WRONG_COMMON_NAME, f"the leaf has {len(names)} common names; expected one")
     try:
@@ -101,7 +101,7 @@ def authority_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal 
         return None
     if facts.extended_usages is not None:
         return _refuse(Finding.WRONG_EXTENDED_KEY_USAGE, "an authority is limited to an extended key usage")
-    return _role_refusal(certificate, "authority")
+    return _role_refusal(certificate.subject_names()[1], "authority")
 
 
 def anchor_refusal(certificate: Certificate) -> Refusal | None:
@@ -132,15 +132,12 @@ def _shared_refusal(certificate: Certificate) -> Refusal | None:
         return _refuse(
             Finding.UNSUPPORTED_EXTENSION, f"extensions that must be honored and are not known: {listed}"
         )
-    try:
-        load_public_key(certificate)
-    except MalformedCertificateError as problem:
-        return _refuse(Finding.WRONG_KEY, str(problem))
+    if not key_is_sound(certificate):
+        return _refuse(Finding.WRONG_KEY, "a public key that is not on its curve")
     return None
 
 
-def _role_refusal(certificate: Certificate, place: str) -> Refusal | None:
-    roles = certificate.domain_components
+def _role_refusal(roles: tuple[str, ...], place: str) -> Refusal | None:
     if roles and roles != (_ROLE,):
         return _refuse(
             Finding.WRONG_DOMAIN_COMPONENT, f"the {place}'s domain component is {list(roles)}, not MO"
