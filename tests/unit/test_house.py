@@ -18,6 +18,15 @@ EMPTY_NAMES = {"utils", "util", "helpers", "helper", "manager", "managers", "com
 SKIPPED_PARTS = {".git", ".venv", ".networkcore", "build", "dist", "secrets", "__pycache__"}
 SKIPPED_SUFFIXES = {".pyc", ".so", ".png", ".der", ".gz", ".zip", ".sqlite"}
 
+READS_OF_THE_TIME = {
+    ("now", "datetime"),
+    ("utcnow", "datetime"),
+    ("today", "datetime"),
+    ("today", "date"),
+    ("time", "time"),
+    ("time_ns", "time"),
+}
+
 MACHINE_PATH = re.compile(r"(?<![\w./:~-])/(?:work|root|home/[a-z_][\w-]*|Users/\w+)/[\w.-]")
 REGISTRY = re.compile(
     r"--(?:extra-)?index-url|--find-links|--trusted-host|pypi\.org/simple|files\.pythonhosted\.org|artifactory"
@@ -122,6 +131,21 @@ def test_no_float_touches_money() -> None:
         or (isinstance(node, ast.Name) and node.id == "float")
         # Telling a float in order to refuse it is the one good use.
         if "isinstance" not in path.read_text(encoding="utf-8").splitlines()[node.lineno - 1]
+    ]
+    assert found == []
+
+
+def test_only_the_clock_reads_the_time() -> None:
+    # Commands start a process; the sandbox and its lifelines watch processes, not sessions.
+    exempt = ("gateway/clock.py", "gateway/commands/", "gateway/sandbox/", "benchmarks/")
+    found = [
+        f"{name(path)}:{node.lineno}"
+        for path, tree in trees()
+        if not name(path).startswith(exempt)
+        for node in ast.walk(tree)
+        if isinstance(node, ast.Call)
+        and isinstance(node.func, ast.Attribute)
+        and (node.func.attr, getattr(node.func.value, "id", "")) in READS_OF_THE_TIME
     ]
     assert found == []
 
