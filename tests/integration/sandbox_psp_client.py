@@ -1,7 +1,10 @@
-"""The sandbox PSP served in the test's process, and the provider's real client speaking to it."""
+"""The sandbox PSP, in the test's process or its own, and the provider's real client speaking to it."""
 
-from collections.abc import AsyncIterator
-from contextlib import asynccontextmanager
+import json
+import subprocess
+import sys
+from collections.abc import AsyncIterator, Iterator
+from contextlib import asynccontextmanager, contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -68,3 +71,19 @@ async def sandbox(settings: PspSettings | None = None, *, timeout_s: float = 10)
             KEY, http_client=transport, base_addresses={"api": psp.url}, max_network_retries=0
         )
         yield Sandbox(psp, client, http)
+
+
+@contextmanager
+def process(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
+    """The command in its own process, ready: its URL and the process."""
+    code = "from gateway.commands.sandbox_psp import sandbox_psp; sandbox_psp()"
+    with subprocess.Popen(
+        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    ) as child:
+        try:
+            assert child.stdout is not None
+            line = child.stdout.readline()
+            assert line, child.stderr.read() if child.stderr else ""
+            yield json.loads(line)["url"], child
+        finally:
+            child.kill()

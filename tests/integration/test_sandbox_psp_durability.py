@@ -5,8 +5,6 @@ import random
 import signal
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -17,25 +15,9 @@ import stripe
 from gateway.sandbox.psp.access import PspRequest
 from gateway.sandbox.psp.engine import PspEngine, PspReply
 from gateway.sandbox.psp.settings import PspSettings, SettingsError
-from tests.integration.sandbox_psp_client import KEY, START, sandbox
+from tests.integration.sandbox_psp_client import KEY, START, process, sandbox
 
 HOLD = "amount=5000&currency=eur&capture_method=manual&payment_method=pm_card_visa&confirm=true"
-
-
-@contextmanager
-def process(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
-    """The command in its own process, ready: its URL and the process."""
-    code = "from gateway.commands.sandbox_psp import sandbox_psp; sandbox_psp()"
-    with subprocess.Popen(
-        [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
-    ) as child:
-        try:
-            assert child.stdout is not None
-            line = child.stdout.readline()
-            assert line, child.stderr.read() if child.stderr else ""
-            yield json.loads(line)["url"], child
-        finally:
-            child.kill()
 
 
 async def test_a_capture_that_was_answered_survives_kill_nine(tmp_path: Path) -> None:
