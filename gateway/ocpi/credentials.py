@@ -42,7 +42,7 @@ def new_token() -> str:
 async def get_credentials(call: Call) -> Answer:
     """GET: our credentials as the peer has them; its own token, since we keep no token in the clear."""
     token = _token_of(call)
-    return Answer(data=_own_credentials(call.services, version=call.version, token=token))
+    return Answer(data=own_credentials(call.services, version=call.version, token=token))
 
 
 async def post_credentials(call: Call) -> Answer:
@@ -75,8 +75,7 @@ async def _agree(call: Call) -> Answer:
     if _TOKEN.fullmatch(token) is None:
         raise Refusal("$.token: expected 1 to 64 printable ASCII characters without spaces")
     url = _checked_url(text(credentials, "url", limit=255), services=call.services)
-    roles = _roles(credentials, version=call.version)
-    _check_roles(roles, peer=call.peer)
+    roles = agreed_roles(credentials, version=call.version, peer=call.peer)
     remote, raw_token = await _call_back(call, token=token, url=url)
     registration = Registration(
         version=call.version,
@@ -98,7 +97,7 @@ async def _agree(call: Call) -> Answer:
     if not done:
         raise _not_allowed("another handshake of this peer finished first")
     _log.info("ocpi_peer_registered", party_id=call.peer.party_id, version=call.version.value)
-    return Answer(data=_own_credentials(call.services, version=call.version, token=fresh))
+    return Answer(data=own_credentials(call.services, version=call.version, token=fresh))
 
 
 def _checked_url(url: str, *, services: OcpiServices) -> str:
@@ -146,6 +145,13 @@ async def _call_back(call: Call, *, token: str, url: str) -> tuple[PeerVersion, 
     return remote, caller.raw_token
 
 
+def agreed_roles(credentials: Tree, *, version: OcpiVersion, peer: Peer) -> tuple[PeerRole, ...]:
+    """The roles that a peer's credentials name, none of them another's. Raises Refusal."""
+    roles = _roles(credentials, version=version)
+    _check_roles(roles, peer=peer)
+    return roles
+
+
 def _roles(credentials: Tree, *, version: OcpiVersion) -> tuple[PeerRole, ...]:
     """The roles that credentials name; 2.1.1 names one party without a role, and here that is a CPO."""
     if version is OcpiVersion.V2_1_1:
@@ -187,7 +193,8 @@ def _check_roles(roles: tuple[PeerRole, ...], *, peer: Peer) -> None:
             )
 
 
-def _own_credentials(services: OcpiServices, *, version: OcpiVersion, token: str) -> dict[str, Any]:
+def own_credentials(services: OcpiServices, *, version: OcpiVersion, token: str) -> dict[str, Any]:
+    """Our credentials object as the version writes it; 2.1.1 has room for our first role only."""
     own = {"token": token, "url": services.versions_url}
     roles = services.roles
     if version is OcpiVersion.V2_1_1:

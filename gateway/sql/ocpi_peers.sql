@@ -46,6 +46,11 @@ SET state = 'registered', token_hash = :token_hash, outbound_token = :outbound_t
 WHERE id = :id AND state = :expected_state AND token_hash = :expected_hash
 RETURNING id;
 
+-- name: expect_token$
+UPDATE gateway.ocpi_peer SET token_hash = :token_hash
+WHERE id = :id AND token_hash = :expected_hash AND state <> 'ended'
+RETURNING id;
+
 -- name: end_peer$
 UPDATE gateway.ocpi_peer
 SET state = 'ended', token_hash = NULL, outbound_token = NULL, ended_at = :now

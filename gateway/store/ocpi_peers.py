@@ -165,6 +165,14 @@ async def register(
     return True
 
 
+async def expect_token(connection: Connection, *, peer: Peer, token_hash: bytes) -> bool:
+    """Change the token that a peer will send us; False when it changed since `peer` was read."""
+    done = await _sql.expect_token(
+        connection, id=peer.id, expected_hash=peer.token_hash, token_hash=token_hash
+    )
+    return done is not None
+
+
 async def end(connection: Connection, *, peer_id: UUID, now: datetime) -> bool:
     """Unregister a peer; its tokens are forgotten. False when it had ended before."""
     return await _sql.end_peer(connection, id=peer_id, now=now) is not None
