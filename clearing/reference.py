@@ -26,12 +26,9 @@ def _rows(package: str, name: str) -> Iterator[dict[str, str]]:
 
 
 @cache
-def vat_rates() -> VatRates:
-    """The bundled VAT rates and territories (`rates/vat.csv`, `rates/territories.csv`).
-
-    Unconfirmed rows are left out.
-    """
-    rows = [
+def vat_rate_rows() -> Sequence[RateRow]:
+    """The confirmed rows of `rates/vat.csv`."""
+    return tuple(
         RateRow(
             territory=row["territory"],
             supply=SupplyKind(row["supply"]),
@@ -42,14 +39,19 @@ def vat_rates() -> VatRates:
         )
         for row in _rows("clearing.rates", "vat.csv")
         if row["status"] == CONFIRMED
-    ]
+    )
+
+
+@cache
+def vat_rates() -> VatRates:
+    """The bundled VAT rates and territories; rows that are not confirmed are left out."""
     territories = [
         Territory(
             code=row["territory"], country=row["country"], regime=Regime(row["regime"]), vat_of=row["vat_of"]
         )
         for row in _rows("clearing.rates", "territories.csv")
     ]
-    return VatRates(rows=rows, territories=territories)
+    return VatRates(rows=vat_rate_rows(), territories=territories)
 
 
 @cache

@@ -1,0 +1,273 @@
+"""The VAT decision table, one row a case, and the dated rates beside two independent sources."""
+
+from datetime import date
+from decimal import Decimal
+
+import duty27_eu_vat
+import eu_vat_rates_data
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearing import reference
+from clearing.errors import RateUnavailableError, UnclearableError
+from clearing.vat import (
+    Category,
+    CustomerKind,
+    Leg,
+    Payer,
+    SupplyKind,
+    Trader,
+    VatDecision,
+    decide,
+)
+
+RATES = reference.vat_rates()
+DAY = date(2026, 10, 13)
+
+
+def trader(code: str, *, vat_id: bool = True, dealer: bool = False, small: bool = False) -> Trader:
+    return Trader(
+        party_id=code,
+        territory=RATES.territory(code),
+        vat_id=f"{code}1" if vat_id else None,
+        taxable_dealer=dealer,
+        small_business=small,
+    )
+
+
+def between(
+    leg: Leg, supplier: Trader, customer: Trader, *, place: str | None = None, day: date = DAY
+) -> VatDecision:
+    at = RATES.territory(place or supplier.territory.code)
+    return decide(leg, supplier=supplier, customer=customer, place=at, day=day, rates=RATES)
+
+
+def to_driver(
+    place: str, *, business: Trader | None = None, supplier: str = "CH", day: date = DAY, small: bool = False
+) -> VatDecision:
+    return decide(
+        Leg.TO_DRIVER,
+        supplier=trader(supplier, small=small),
+        customer=business,
+        customer_kind=CustomerKind.CONSUMER if business is None else CustomerKind.BUSINESS,
+        place=RATES.territory(place),
+        day=day,
+        rates=RATES,
+    )
+
+
+CH_DEALER = trader("CH", dealer=True)
+DE_DEALER = trader("DE", dealer=True)
+FR_DEALER = trader("FR", dealer=True)
+UNPROVEN_DEALER = trader("DE", dealer=True, vat_id=False)
+
+# (supplier, dealer) -> (category, rate, payer, acquisition territory, rule)
+TO_DEALER = [
+    # Directive 2006/112/EC art. 38, 195: a dealer in another member state.
+    ("NL", DE_DEALER, Category.REVERSE_CHARGE, "0", Payer.CUSTOMER, None, "dealer/union"),
+    ("XI", DE_DEALER, Category.REVERSE_CHARGE, "0", Payer.CUSTOMER, None, "dealer/union"),
+    # Both in one state, which has no reverse charge of its own for electricity.
+    ("NL", trader("NL", dealer=True), Category.STANDARD, "21", Payer.SUPPLIER, None, "dealer/domestic"),
+    ("EE", trader("EE", dealer=True), Category.STANDARD, "24", Payer.SUPPLIER, None, "dealer/domestic"),
+    # UStG § 13b(2) no. 5(b) needs a supplier that is a dealer too; CGI art. 283(2 quinquies) does not.
+    ("DE", DE_DEALER, Category.STANDARD, "19", Payer.SUPPLIER, None, "dealer/domestic"),
+    ("FR", FR_DEALER, Category.REVERSE_CHARGE, "0", Payer.CUSTOMER, None, "dealer/domestic_reverse_charge"),
+    # A dealer seated outside the EU: no EU VAT; the Swiss one declares acquisition tax, MWSTG art. 45(1)(d).
+    ("NL", CH_DEALER, Category.OUTSIDE, "0", Payer.CUSTOMER, "CH", "dealer/seat_ch"),
+    ("GB", CH_DEALER, Category.OUTSIDE, "0", Payer.CUSTOMER, "CH", "dealer/seat_ch"),
+    ("NL", trader("NO", dealer=True), Category.OUTSIDE, "0", Payer.CUSTOMER, None, "dealer/seat_no"),
+    ("CH", trader("GB", dealer=True), Category.OUTSIDE, "0", Payer.CUSTOMER, None, "dealer/seat_uk"),
+    # MWSTG art. 7(2): a Swiss CPO to a dealer abroad whose seat is proven.
+    ("CH", DE_DEALER, Category.OUTSIDE, "0", Payer.CUSTOMER, None, "dealer/ch_to_abroad"),
+    # Within the Swiss VAT area, the enclave of Büsingen included.
+    ("CH", CH_DEALER, Category.STANDARD, "8.1", Payer.SUPPLIER, None, "dealer/domestic"),
+    ("DE-BUSINGEN", CH_DEALER, Category.STANDARD, "8.1", Payer.SUPPLIER, None, "dealer/domestic"),
+    # Missing or invalid evidence is never a reverse charge: taxed where it is charged.
+    ("NL", UNPROVEN_DEALER, Category.STANDARD, "21", Payer.SUPPLIER, None, "dealer/unproven"),
+    ("NL", trader("DE", dealer=False), Category.STANDARD, "21", Payer.SUPPLIER, None, "dealer/unproven"),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("case", TO_DEALER, ids=lambda case: f"{case[0]}-{case[1].party_id}-{case[6]}")
+def test_the_leg_to_a_dealer(case: tuple[str, Trader, Category, str, Payer, str | None, str]) -> None:
+    supplier, dealer, category, rate, payer, acquisition, rule = case
+    found = between(Leg.TO_DEALER, trader(supplier), dealer)
+    assert (found.category, found.rate, found.payer) == (category, Decimal(rate), payer)
+    assert (found.acquisition_of, found.rule) == (acquisition, rule)
+    assert found.acquisition_rate == (Decimal("8.1") if acquisition else 0)
+    assert found.reason
+
+
+def test_a_german_dealer_who_buys_from_a_dealer_owes_the_tax_itself() -> None:
+    found = between(Leg.TO_DEALER, trader("DE", dealer=True), DE_DEALER)
+    assert (found.category, found.exemption_code) == (Category.REVERSE_CHARGE, "VATEX-EU-AE")
+
+
+# (charge point, business customer) -> (category, rate, VAT of, flags)
+TO_DRIVER = [
+    ("NL", None, Category.STANDARD, "21", "NL", ()),
+    ("IE", None, Category.STANDARD, "9", "IE", ()),
+    ("GB", None, Category.STANDARD, "20", "GB", ()),
+    ("XI", None, Category.STANDARD, "20", "XI", ()),
+    ("NO", None, Category.STANDARD, "25", "NO", ()),
+    ("LI", None, Category.STANDARD, "8.1", "LI", ()),
+    ("MC", None, Category.STANDARD, "20", "MC", ()),
+    ("DE-BUSINGEN", None, Category.STANDARD, "8.1", "CH", ()),
+    ("IT-LIVIGNO", None, Category.OUTSIDE, "0", "", ()),
+    ("SJ", None, Category.OUTSIDE, "0", "", ()),
+    ("GR", None, Category.STANDARD, "24", "GR", ()),
+    # A German business at a Swiss charge point: abroad by MWSTG art. 7(2), perhaps taxed nowhere.
+    ("CH", trader("DE"), Category.OUTSIDE, "0", "", ("possible_double_non_taxation",)),
+    ("CH", trader("CH"), Category.STANDARD, "8.1", "CH", ()),
+    # A Swiss business at a German charge point: local VAT by art. 39, perhaps taxed twice.
+    ("DE", trader("CH"), Category.STANDARD, "19", "DE", ("possible_double_taxation",)),
+    # A business identified where it charges, from a supplier not established there: art. 195.
+    ("DE", trader("DE"), Category.REVERSE_CHARGE, "0", "DE", ()),
+    ("DE", trader("DE", vat_id=False), Category.STANDARD, "19", "DE", ()),
+    ("DE", trader("NL"), Category.STANDARD, "19", "DE", ()),
+    ("GB", trader("DE"), Category.STANDARD, "20", "GB", ()),
+]  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    "case", TO_DRIVER, ids=lambda case: f"{case[0]}-{case[1].party_id if case[1] else 'consumer'}"
+)
+def test_the_leg_to_the_driver(case: tuple[str, Trader | None, Category, str, str, tuple[str, ...]]) -> None:
+    place, business, category, rate, vat_of, flags = case
+    found = to_driver(place, business=business)
+    assert (found.category, found.rate, found.vat_of, found.flags) == (category, Decimal(rate), vat_of, flags)
+
+
+def test_an_established_supplier_charges_an_identified_business() -> None:
+    found = to_driver("DE", business=trader("DE"), supplier="DE")
+    assert (found.category, found.rate) == (Category.STANDARD, 19)
+
+
+def test_a_small_business_shows_no_vat() -> None:
+    found = to_driver("NL", supplier="NL", small=True)
+    assert (found.category, found.exemption_code) == (Category.EXEMPT, "VATEX-EU-F")
+
+
+# (supplier, customer) -> (category, rate, acquisition, flags)
+SERVICES = [
+    ("CH", trader("CH"), Category.STANDARD, "8.1", None, ()),
+    ("NL", trader("NL"), Category.STANDARD, "21", None, ()),
+    ("DE", trader("NL"), Category.REVERSE_CHARGE, "0", None, ()),  # art. 44, 196
+    ("DE", trader("NL", vat_id=False), Category.STANDARD, "19", None, ("customer_without_vat_id",)),
+    ("DE", CH_DEALER, Category.OUTSIDE, "0", "CH", ()),  # MWSTG art. 45(1)(a)
+    ("CH", trader("NL"), Category.OUTSIDE, "0", None, ()),  # MWSTG art. 8(1)
+    ("CH", trader("NL", vat_id=False), Category.OUTSIDE, "0", None, ("customer_without_vat_id",)),
+    ("NL", trader("GB"), Category.OUTSIDE, "0", None, ()),
+    (
+        "XI",
+        trader("NL"),
+        Category.OUTSIDE,
+        "0",
+        None,
+        (),
+    ),  # services of Northern Ireland follow the United Kingdom
+]
+
+
+@pytest.mark.parametrize("case", SERVICES, ids=lambda case: f"{case[0]}-{case[1].party_id}-{case[2]}")
+def test_fees_and_commissions(case: tuple[str, Trader, Category, str, str | None, tuple[str, ...]]) -> None:
+    supplier, customer, category, rate, acquisition, flags = case
+    found = between(Leg.COMMISSION, trader(supplier), customer)
+    assert (found.category, found.rate) == (category, Decimal(rate))
+    assert (found.acquisition_of, found.flags) == (acquisition, flags)
+    assert between(Leg.FEE, trader(supplier), customer) == found
+
+
+def test_the_use_of_ground_is_taxed_where_it_lies() -> None:
+    found = between(Leg.SITE, trader("DE"), CH_DEALER, place="NL")
+    assert (found.category, found.rate, found.vat_of) == (Category.STANDARD, 21, "NL")
+    assert between(Leg.SITE, trader("IT"), CH_DEALER, place="IT-LIVIGNO").category is Category.OUTSIDE
+
+
+@pytest.mark.parametrize("leg", [Leg.TO_DEALER, Leg.COMMISSION, Leg.SITE])
+def test_vat_is_not_shown_by_one_who_may_not(leg: Leg) -> None:
+    # Directive 2006/112/EC art. 203: VAT on an invoice is owed, so a self-billed invoice must not invent it.
+    unproven = between(leg, trader("CH", vat_id=False), CH_DEALER)
+    assert (unproven.category, unproven.rate) == (Category.OUTSIDE, 0)
+    assert "supplier_without_vat_id" in unproven.flags
+    small = between(leg, trader("CH", small=True), CH_DEALER)
+    assert (small.category, small.rate, small.exemption_code) == (Category.EXEMPT, 0, "VATEX-EU-F")
+
+
+@pytest.mark.parametrize(
+    ("territory", "day", "rate"),
+    [
+        ("CH", date(2023, 12, 31), "7.7"), ("CH", date(2024, 1, 1), "8.1"),
+        ("DE", date(2020, 6, 30), "19"), ("DE", date(2020, 7, 1), "16"), ("DE", date(2020, 12, 31), "16"),
+        ("DE", date(2021, 1, 1), "19"), ("EE", date(2025, 6, 30), "22"), ("EE", date(2025, 7, 1), "24"),
+        ("SK", date(2024, 12, 31), "20"), ("SK", date(2025, 1, 1), "23"), ("FI", date(2024, 8, 31), "24"),
+        ("FI", date(2024, 9, 1), "25.5"), ("RO", date(2025, 7, 31), "19"), ("RO", date(2025, 8, 1), "21"),
+    ],
+)  # fmt: skip
+def test_a_rate_changes_at_its_local_date(territory: str, day: date, rate: str) -> None:
+    assert RATES.rate(territory, SupplyKind.ELECTRICITY, day) == Decimal(rate)
+
+
+def test_irish_parking_alone_is_not_electricity() -> None:
+    assert RATES.rate("IE", SupplyKind.ELECTRICITY, DAY) == 9
+    assert RATES.rate("IE", SupplyKind.PARKING, DAY) == 23
+
+
+def test_an_unconfirmed_reduced_rate_is_not_used() -> None:
+    assert RATES.rate("LU", SupplyKind.ELECTRICITY, DAY) == 17
+    assert RATES.rate("MT", SupplyKind.ELECTRICITY, DAY) == 18
+
+
+def test_what_no_row_covers_is_refused() -> None:
+    with pytest.raises(RateUnavailableError, match="add a dated row"):
+        to_driver("ES-CN")  # the Canary tax is not Spain's VAT
+    with pytest.raises(RateUnavailableError):
+        RATES.rate("CH", SupplyKind.ELECTRICITY, date(2010, 1, 1))
+    with pytest.raises(UnclearableError, match="not known"):
+        RATES.territory("QQ")
+
+
+@pytest.mark.parametrize("code", sorted({row.territory for row in reference.vat_rate_rows()}))
+def test_todays_standard_rates_agree_with_an_independent_list(code: str) -> None:
+    expected = Decimal(str(eu_vat_rates_data.get_standard_rate(code)))
+    assert RATES.rate(code, SupplyKind.SERVICE, date(2026, 9, 29)) == expected
+
+
+@pytest.mark.parametrize("country", duty27_eu_vat.list_countries(), ids=lambda country: country.code)
+def test_dated_standard_rates_agree_with_an_independent_history(country: duty27_eu_vat.Country) -> None:
+    code = "GR" if country.code == "EL" else country.code
+    for window in duty27_eu_vat.get_rate_history(country.code):
+        first = max(window.effective_from, date(2017, 1, 1))
+        if duty27_eu_vat.get_standard_rate(country.code, first) == window.rate:
+            assert RATES.rate(code, SupplyKind.SERVICE, first) == window.rate, (code, first)
+
+
+EVERYONE = st.builds(
+    trader,
+    st.sampled_from(["CH", "LI", "DE", "NL", "FR", "GB", "NO", "XI", "DE-BUSINGEN"]),
+    vat_id=st.booleans(),
+    dealer=st.booleans(),
+    small=st.booleans(),
+)
+
+
+@given(
+    leg=st.sampled_from([Leg.TO_DEALER, Leg.COMMISSION, Leg.FEE, Leg.SITE]),
+    supplier=EVERYONE,
+    customer=EVERYONE,
+    place=st.sampled_from(["CH", "DE", "NL", "FR", "GB", "NO", "SJ"]),
+)
+def test_the_table_answers_every_case_and_keeps_its_promises(
+    leg: Leg, supplier: Trader, customer: Trader, place: str
+) -> None:
+    found = between(leg, supplier, customer, place=place)
+    assert (found.rate > 0) == (found.category is Category.STANDARD)
+    if found.category is Category.REVERSE_CHARGE:
+        assert customer.vat_id is not None  # never by absence
+    if found.category is Category.STANDARD:
+        assert supplier.vat_id is not None
+        assert found.payer is Payer.SUPPLIER
+        assert found.exemption_code is None
+    else:
+        assert found.exemption_code is not None
