@@ -46,6 +46,14 @@ async def test_injected_status_before_the_effect_changes_nothing(
     assert (await psp.v1.payment_intents.capture_async(held.id, options=options)).status == "succeeded"
 
 
+async def test_an_injected_status_carries_the_code_it_was_given(psp: Sandbox) -> None:
+    await psp.fault({"kind": "status", "status": 429, "code": "lock_timeout"})
+    with pytest.raises(stripe.RateLimitError) as failed:
+        await psp.hold()
+    assert failed.value.error is not None
+    assert failed.value.error.code == "lock_timeout"
+
+
 async def test_injected_status_after_the_effect_is_healed_by_the_same_key(psp: Sandbox) -> None:
     held = await psp.hold()
     await psp.fault({"kind": "status", "status": 500, "after": True}, path_regex="/capture$")

@@ -63,8 +63,7 @@ def acting_account(world: World, request: PspRequest) -> str:
         found = world.peek("account", account)
         if found is None or "deleted" in found:
             raise PspProblem(
-                f"The provided key does not have access to account '{account[:40]}' (or that account does "
-                "not exist). Application access may have been revoked.",
+                f"There is no account '{account[:40]}' that this key may act for (Stripe-Account).",
                 status=403,
                 code="account_invalid",
             )
@@ -81,8 +80,7 @@ def _check_key(known: tuple[str, ...], authorization: str) -> None:
             key = ""
     if not key:
         raise PspProblem(
-            "You did not provide an API key. You need to provide your API key in the Authorization header, "
-            "using Bearer auth (e.g. 'Authorization: Bearer YOUR_SECRET_KEY').",
+            "No API key was sent: put it in the Authorization header, 'Authorization: Bearer sk_test_...'.",
             status=401,
         )
     if key not in known:

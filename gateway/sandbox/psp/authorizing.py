@@ -23,9 +23,7 @@ from gateway.sandbox.psp.world import World
 NOT_AUTHENTICATED: Final = Decline(
     code="payment_intent_authentication_failure",
     decline_code=None,
-    message="The provided PaymentMethod has failed authentication. You can provide "
-    "payment_method_data or a new "
-    "PaymentMethod to attempt to fulfill this PaymentIntent again.",
+    message="The cardholder failed authentication; confirm again with this or another PaymentMethod.",
 )
 
 

@@ -119,9 +119,8 @@ def increment(world: World, intent: Json, amount: int, account: str) -> Json:
     charge = world.get("charge", intent["latest_charge"], account)
     if not charge["_grants"]["incremental"]:
         raise PspProblem(
-            "This PaymentIntent is not eligible for incremental authorization. Request it at "
-            "confirmation with "
-            "payment_method_options[card][request_incremental_authorization].",
+            "This hold cannot be incremented: ask for it at confirmation with "
+            "payment_method_options[card][request_incremental_authorization]=if_available.",
             code="payment_intent_invalid_parameter",
         )
     if amount <= intent["amount"]:

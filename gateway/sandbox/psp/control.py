@@ -1,6 +1,6 @@
-"""The control API under /_sandbox.
+"""The control API under /_sandbox: what a test or an operator may ask beyond the provider's API.
 
-What a test or an operator may ask of the sandbox beyond the provider's API.
+Owns no rule: each handler calls the room that does. Must not know: HTTP.
 """
 
 from gateway.sandbox.psp import payouts, refunds, setup_intents

@@ -27,7 +27,7 @@ from gateway.sandbox.psp.webhooks import SignedWebhook, sign
 from gateway.sandbox.psp.world import Origin, Timer, World
 
 _INJECTED: Final = {
-    409: ("lock_timeout", "invalid_request_error", "Another request is currently accessing this object."),
+    409: ("idempotency_key_in_use", "idempotency_error", "Another request under this key is in progress."),
     429: ("rate_limit", "invalid_request_error", "Request rate limit exceeded."),
 }  # fmt: skip
 TIMERS: Final = {
@@ -322,6 +322,7 @@ def _injected(effect: Json) -> Json:
     status = effect["status"]
     code, kind, message = _INJECTED.get(status, (None, "api_error", "An unknown error occurred"))
     error: Json = {"message": effect.get("message") or message, "type": kind}
+    code = effect["code"] or code
     if code is not None:
         error["code"] = code
     return {"error": error}

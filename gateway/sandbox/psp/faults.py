@@ -190,6 +190,7 @@ def _effect(fault: Params) -> Json:
         case FaultKind.STATUS:
             effect["status"] = fault.required_integer("status")
             effect["after"] = fault.boolean("after")
+            effect["code"] = fault.text("code")
             effect["message"] = fault.text("message")
             if effect["status"] not in STATUSES:
                 raise ParameterProblem(f"fault[status] must be one of {STATUSES}", param="fault[status]")

@@ -46,8 +46,7 @@ def _refuse_card_data(key: str, value: str) -> None:
         return
     if _CARD_FIELD.search(key) or _LONG_DIGITS.match(value):
         raise ParameterProblem(
-            "Sending credit card numbers directly to the API is refused. Use a test "
-            "PaymentMethod such as pm_card_visa.",
+            "A credit card number or code is refused here. Send a test PaymentMethod such as pm_card_visa.",
             param=key,
         )
 

@@ -45,15 +45,13 @@ def recall(world: World, account: str, key: str, mark: str, path: str) -> Json |
         return kept
     if kept["path"] != path:
         raise PspProblem(
-            f"Keys for idempotent requests can only be used for the same endpoint they were first used for "
-            f"('{kept['path']}'). Try using a key other than '{key}' if you meant to execute "
-            "a different request.",
+            f"Idempotency key '{key}' belongs to a request to {kept['path']}. A key serves the same endpoint "
+            "only; send another request under another key.",
             kind="idempotency_error",
         )
     raise PspProblem(
-        "Keys for idempotent requests can only be used with the same parameters they were "
-        "first used with. Try using "
-        f"a key other than '{key}' if you meant to execute a different request.",
+        f"Idempotency key '{key}' was first used with other parameters. A key serves the same parameters "
+        "only; send another request under another key.",
         kind="idempotency_error",
     )
 
@@ -71,8 +69,7 @@ def keep(
 def in_use(key: str) -> PspProblem:
     """The answer while the first request under the key is still at work."""
     return PspProblem(
-        f"There is currently another in-progress request using this Idempotency Key ({key}). "
-        "Try again in a bit.",
+        f"Another request under idempotency key '{key}' is still in progress; repeat this one later.",
         status=409,
         kind="idempotency_error",
         code="idempotency_key_in_use",

@@ -1,6 +1,6 @@
-"""Lists: cursors, limits, the `created` filter. Newest first, as the provider does. Must not know.
+"""Lists: cursors, limits, the `created` filter. Newest first, as the provider does.
 
-Any resource.
+Must not know: any resource.
 """
 
 from collections.abc import Callable, Iterator

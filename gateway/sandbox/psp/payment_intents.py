@@ -160,11 +160,8 @@ def _confirm(call: Call, intent: Json, method: Json | None) -> Json:
         )
     if method is None:
         raise PspProblem(
-            "You cannot confirm this PaymentIntent because it's missing a payment method. "
-            "You can either update the "
-            "PaymentIntent with a payment method and then confirm it again, or confirm it "
-            "again directly with a "
-            "payment method or ConfirmationToken.",
+            "This PaymentIntent cannot be confirmed: it is missing a payment method. Send one with the "
+            "confirmation, or update the PaymentIntent first.",
             code="payment_intent_unexpected_state",
             extra={"payment_intent": intent},
         )

@@ -85,15 +85,13 @@ def usable_method(world: World, method_id: str, customer_id: str | None, account
     owner = method["customer"]
     if owner is not None and owner != customer_id:
         raise PspProblem(
-            f"The provided PaymentMethod ({method['id']}) belongs to another Customer. "
-            "Please include that Customer in the `customer` parameter.",
+            f"PaymentMethod {method['id']} belongs to a Customer; name that Customer in `customer`.",
             param="payment_method",
         )
     if owner is None and method.get("_spent"):
         raise PspProblem(
-            "The provided PaymentMethod was previously used without being attached to a "
-            "Customer or was detached from "
-            "a Customer, and may not be used again. Attach it to a Customer first to use it several times.",
+            "This PaymentMethod has paid without a Customer, or was detached from one, and may not be used "
+            "again. To use one several times, attach it to a Customer first.",
             param="payment_method",
         )
     return method
@@ -143,12 +141,11 @@ def attach_to(world: World, method_id: str, customer_id: str, account: str) -> J
     method = find_method(world, method_id, account)
     card = card_of(method)
     if method["customer"] not in {None, customer_id}:
-        raise PspProblem("The payment method you provided has already been attached to a customer.")
+        raise PspProblem("This PaymentMethod is attached to another Customer already.")
     if method.get("_spent") and method["customer"] is None:
         raise PspProblem(
-            "This PaymentMethod was previously used without being attached to a Customer or "
-            "was detached from a "
-            "Customer, and may not be used again."
+            "This PaymentMethod has paid without a Customer, or was detached from one, and may not be used "
+            "again."
         )
     if not card.attachable and card.decline is not None:
         raise CardProblem(
@@ -172,9 +169,7 @@ def detach(call: Call) -> Json:
     call.params.only()
     method = call.world.get("payment_method", call.ids[0], call.account)
     if method["customer"] is None:
-        raise PspProblem(
-            "The payment method you provided is not attached to a customer so detachment is impossible."
-        )
+        raise PspProblem("This PaymentMethod is attached to no Customer.")
     method["customer"], method["_spent"] = None, True
     call.world.put("payment_method", method, call.account)
     call.world.emit("payment_method.detached", method, call.account)

@@ -78,7 +78,7 @@ def _bank_of(call: Call, currency: str) -> str:
         if bank["currency"] == currency and wanted in {None, bank["id"]}:
             return str(bank["id"])
     raise ParameterProblem(
-        f"Sorry, you don't have any external accounts in that currency ({currency}).", param="currency"
+        f"This account has no external accounts in that currency ({currency}).", param="currency"
     )
 
 

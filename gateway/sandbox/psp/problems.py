@@ -75,8 +75,7 @@ def unexpected_state(verb: str, intent: Json, allowed: str, *, noun: str = "Paym
     """The answer for a verb that the intent's status does not allow; the intent is embedded."""
     key = "payment_intent" if noun == "PaymentIntent" else "setup_intent"
     return PspProblem(
-        f"This {noun} could not be {verb} because it has a status of {intent['status']}. "
-        f"Only a {noun} with one of the following statuses may be {verb}: {allowed}.",
+        f"This {noun} cannot be {verb}: its status is {intent['status']}; it may be {verb} in {allowed}.",
         code=f"{key}_unexpected_state",
         extra={key: intent},
     )

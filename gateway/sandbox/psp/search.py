@@ -81,9 +81,7 @@ def parse_query(query: str) -> tuple[list[Clause], bool]:
             at = joiner.end()
         joiners.add(joiner[1].upper() if joiner is not None else "AND")
     if len(joiners) > 1:
-        raise ParameterProblem(
-            "We were unable to parse your search query: AND and OR cannot be mixed.", param="query"
-        )
+        raise ParameterProblem("The search query mixes AND and OR; use one of them.", param="query")
     if len(clauses) > MAX_CLAUSES:
         raise ParameterProblem(f"A search query can have at most {MAX_CLAUSES} clauses.", param="query")
     return clauses, "OR" not in joiners
@@ -91,7 +89,7 @@ def parse_query(query: str) -> tuple[list[Clause], bool]:
 
 def _unreadable(query: str, at: int) -> ParameterProblem:
     return ParameterProblem(
-        f"We were unable to parse your search query near position {at}: {query[at:][:40]!r}. "
+        f"The search query cannot be read from position {at} on: {query[at:][:40]!r}. "
         "Write for example metadata['key']:'value' AND status:'succeeded'.",
         param="query",
     )

@@ -1,7 +1,7 @@
 """What an operator may choose about the sandbox PSP. Must not know: where the choices were read from."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
@@ -28,11 +28,11 @@ class PspSettings:
     the background.
     """
 
-    api_keys: tuple[str, ...] = (DEFAULT_API_KEY,)
+    api_keys: tuple[str, ...] = field(default=(DEFAULT_API_KEY,), repr=False)
     api_version: str = DEFAULT_API_VERSION
     state_path: Path | None = None
     webhook_url: str | None = None
-    webhook_secret: str | None = None
+    webhook_secret: str | None = field(default=None, repr=False)
     fee_basis_points: int = 150
     fee_fixed_cents: int = 25
     dispute_fee_cents: int = 2000

@@ -1,6 +1,6 @@
-"""Top-ups.
+"""Top-ups: money put into the platform's balance, available at once.
 
-Money put into the platform's balance, available at once, so that transfers can be funded beforehand.
+Transfers can be funded with it before captured money has settled. Must not know: transfers.
 """
 
 from gateway.sandbox.psp.call import Call

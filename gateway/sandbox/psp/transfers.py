@@ -14,9 +14,8 @@ from gateway.sandbox.psp.world import World
 def insufficient(available: int, currency: str) -> PspProblem:
     """The refusal of a movement that the available balance does not cover."""
     return PspProblem(
-        f"You have insufficient available funds in your Stripe account: {max(available, 0)} "
-        f"{currency} available. Try "
-        "adding funds directly to your available balance by creating a top-up.",
+        f"The available balance is insufficient: {available} {currency} in its smallest unit. Top it up, or "
+        "wait until pending funds have settled.",
         code="balance_insufficient",
     )
 
@@ -110,8 +109,7 @@ def _check_destination(world: World, destination: str) -> None:
         raise missing("destination", destination, param="destination", status=400)
     if account["capabilities"].get("transfers") != "active":
         raise PspProblem(
-            "Your destination account needs to have at least one of the following "
-            "capabilities enabled: transfers",
+            "The destination account lacks the capability `transfers`.",
             code="insufficient_capabilities_for_transfer",
         )
 
@@ -140,8 +138,8 @@ def _check_source(call: Call, source: Json, amount: int) -> int:
     )
     if source["balance_transaction"] is None or sent + amount > source["amount_captured"]:
         raise PspProblem(
-            f"Transfers using this transaction as a source must not exceed the source amount of "
-            f"{source['amount_captured']}. (There are already transfers of {sent}.)",
+            f"Transfers from this charge must not exceed what it captured: {source['amount_captured']}, of "
+            f"which {sent} were sent already.",
             param="amount",
         )
     posted = call.world.peek("balance_transaction", source["balance_transaction"])
