@@ -22,6 +22,7 @@ from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
 from pnc.errors import MalformedCertificateError
 
+EMPTY_NAME: Final = b"\x30\x00"
 MAX_BUNDLE_CHARACTERS: Final = 10_000  # AuthorizeRequest.certificate of OCPP 2.1; 5500 in 2.0.1
 MAX_BUNDLE_CERTIFICATES: Final = 6
 MAX_CERTIFICATE_BYTES: Final = 4_096

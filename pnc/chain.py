@@ -15,6 +15,7 @@ from datetime import datetime
 from typing import Final
 
 from pnc.certificate import (
+    EMPTY_NAME,
     MAX_BUNDLE_CHARACTERS,
     Certificate,
     PublicKey,
@@ -222,13 +223,10 @@ class ChainVerifier:
             self._memo.popitem(last=False)
 
 
-_EMPTY_NAME: Final = b"\x30\x00"
-
-
 def _link_refusal(path: tuple[Certificate, ...], issuer: Certificate) -> Refusal | None:
     """Rules between the tip of a path and its issuer, short of the signature."""
     tip = path[-1]
-    if tip.issuer == _EMPTY_NAME:
+    if tip.issuer == EMPTY_NAME:
         return Refusal(finding=Finding.UNTRUSTED_ROOT, detail="a certificate names no issuer")
     if EDITION_OF_KEY.get(tip.key) is not EDITION_OF_KEY.get(issuer.key):
         return Refusal(finding=Finding.MIXED_EDITIONS, detail="the chain mixes keys of ISO 15118-2 and -20")

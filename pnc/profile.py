@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pnc.certificate import SCHEME_OF_KEY, Certificate, KeyKind, SignatureScheme, key_is_sound
+from pnc.certificate import EMPTY_NAME, SCHEME_OF_KEY, Certificate, KeyKind, SignatureScheme, key_is_sound
 from pnc.emaid import Emaid, parse_emaid
 from pnc.errors import MalformedEmaidError
 from pnc.findings import Finding, Refusal
@@ -60,10 +60,12 @@ def leaf_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal | Non
         return refusal
     if facts.path_length is not None:
         return _refuse(Finding.NOT_A_LEAF, "the leaf carries a path length")
+    usage = facts.key_usage
+    if usage is not None and usage.key_cert_sign:
+        return _refuse(Finding.WRONG_KEY_USAGE, "the leaf may sign certificates")
     if not rules.contract_rules:
         return None
-    usage = facts.key_usage
-    if usage is None or not usage.digital_signature or usage.key_cert_sign or usage.crl_sign:
+    if usage is None or not usage.digital_signature or usage.crl_sign:
         return _refuse(Finding.WRONG_KEY_USAGE, "the leaf's key usage is not that of a contract certificate")
     if facts.extended_usages is not None and facts.extended_usages - {_CLIENT_AUTH}:
         return _refuse(Finding.WRONG_EXTENDED_KEY_USAGE, "the leaf has an extended key usage of another role")
@@ -107,8 +109,14 @@ def authority_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal 
 def anchor_refusal(certificate: Certificate) -> Refusal | None:
     """Return what keeps `certificate` from being a trust anchor, or None: self-issued, and an authority."""
     facts = certificate.extensions
-    if not facts.is_authority or not certificate.self_issued:
-        return _refuse(Finding.NOT_AN_AUTHORITY, "not a self-issued authority")
+    if not facts.is_authority or not facts.basic_constraints_critical or not certificate.self_issued:
+        return _refuse(
+            Finding.NOT_AN_AUTHORITY, "not a self-issued authority with critical basic constraints"
+        )
+    if facts.authority_key_id is not None and facts.authority_key_id != facts.subject_key_id:
+        return _refuse(Finding.KEY_IDENTIFIER_MISMATCH, "names another key as its own issuer's")
+    if certificate.subject == EMPTY_NAME:
+        return _refuse(Finding.NOT_AN_AUTHORITY, "has no name")
     if facts.key_usage is not None and not facts.key_usage.key_cert_sign:
         return _refuse(Finding.WRONG_KEY_USAGE, "may not sign certificates")
     return _shared_refusal(certificate)

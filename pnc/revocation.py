@@ -210,9 +210,7 @@ def verify_crl(crl: bytes, *, issuer: Certificate, now: datetime) -> VerifiedCrl
     ) as problem:
         return _unverified(f"a CRL can't be read: {problem}")
     if scope is None:
-        return _unverified(
-            "a CRL is partial: delta, indirect, or limited in a way this system does not follow"
-        )
+        return _unverified("a CRL is partial, unnumbered, or limited in a way this system does not follow")
     if this_update > now + CLOCK_SKEW:
         return _unverified("a CRL is dated in the future")
     return VerifiedCrl(
@@ -307,13 +305,11 @@ def _statement(single: ocsp.OCSPSingleResponse, now: datetime) -> Status | Refus
     )
 
 
-_KNOWN_CRL_EXTENSIONS: Final = frozenset({x509.AuthorityKeyIdentifier, x509.CRLNumber})
-
-
 def _crl_scope(parsed: x509.CertificateRevocationList) -> _Scope | None:
     """Return what the CRL covers, or None for a partial one or an unknown critical extension."""
     for_leaves = for_authorities = True
     points: frozenset[str] | None = None
+    numbered = False
     for extension in parsed.extensions:
         value = extension.value
         if isinstance(value, x509.IssuingDistributionPoint):
@@ -326,10 +322,11 @@ def _crl_scope(parsed: x509.CertificateRevocationList) -> _Scope | None:
                 points = frozenset(name.value for name in names)
             for_leaves = not value.only_contains_ca_certs
             for_authorities = not value.only_contains_user_certs
-        elif isinstance(value, x509.DeltaCRLIndicator) or (
-            extension.critical and type(value) not in _KNOWN_CRL_EXTENSIONS
-        ):
+        elif isinstance(value, x509.DeltaCRLIndicator) or extension.critical:
             return None
+        numbered = numbered or isinstance(value, x509.CRLNumber)
+    if not numbered:  # RFC 5280 section 5.2.3: every conforming CRL is
+        return None
     return _Scope(for_leaves=for_leaves, for_authorities=for_authorities, points=points)
 
 
