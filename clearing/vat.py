@@ -173,6 +173,10 @@ DOMESTIC_REVERSE_CHARGE: Final[Mapping[str, tuple[date, bool, str]]] = {
     "GB": (date(2014, 7, 1), False, "VATA 1994 s. 55A"),
     "IT": (date(2015, 1, 1), False, "DPR 633/1972 art. 17(6)(d-quater)"),
 }
+# Territories with a VAT of their own name whose supplies to the other are domestic ones: Liechtenstein by
+# the agreement of 28 October 1994, Monaco by the convention of 18 May 1963, Northern Ireland as part of
+# the United Kingdom.
+VAT_AREAS: Final[Mapping[str, str]] = {"LI": "CH", "MC": "FR", "XI": "GB"}
 _UNION: Final = frozenset({Regime.EU, Regime.EU_GOODS})
 
 
@@ -341,7 +345,7 @@ def _to_dealer(supplier: Trader, dealer: Trader, place: Territory, day: date, ra
         )  # fmt: skip
     seat, origin = dealer.territory, supplier.territory
     if _same_vat_area(seat, origin):
-        return _domestic_dealer(supplier, dealer, day, rates)
+        return _domestic_dealer(supplier, dealer, day=day, rates=rates)
     if seat.regime in _UNION:
         if origin.regime is Regime.CH:
             return _outside(
@@ -361,9 +365,9 @@ def _to_dealer(supplier: Trader, dealer: Trader, place: Territory, day: date, ra
     )
 
 
-def _domestic_dealer(supplier: Trader, dealer: Trader, day: date, rates: VatRates) -> VatDecision:
-    seat = dealer.territory
-    domestic = DOMESTIC_REVERSE_CHARGE.get(seat.country)
+def _domestic_dealer(supplier: Trader, dealer: Trader, *, day: date, rates: VatRates) -> VatDecision:
+    seat, origin = dealer.territory, supplier.territory
+    domestic = DOMESTIC_REVERSE_CHARGE.get(_area(seat))
     if domestic is not None:
         first_day, supplier_must_deal, source = domestic
         if day >= first_day and (supplier.taxable_dealer or not supplier_must_deal):
@@ -371,7 +375,11 @@ def _domestic_dealer(supplier: Trader, dealer: Trader, day: date, rates: VatRate
                 "dealer/domestic_reverse_charge", vat_of=seat.vat_of, reason=f"Reverse charge ({source})"
             )
     return _local(
-        "dealer/domestic", seat, day, rates, reason=f"Domestic supply to a dealer in {seat.vat_of} (art. 38)"
+        "dealer/domestic",
+        origin,
+        day,
+        rates,
+        reason=f"Domestic supply to a dealer in {seat.vat_of} (art. 38)",
     )
 
 
@@ -412,7 +420,12 @@ def _site(place: Territory, day: date, rates: VatRates) -> VatDecision:
 
 
 def _same_vat_area(left: Territory, right: Territory) -> bool:
-    return left.vat_of == right.vat_of != ""
+    """Whether a supply between them is domestic; a territory without VAT is in no area, not even its own."""
+    return bool(left.vat_of and right.vat_of) and _area(left) == _area(right)
+
+
+def _area(territory: Territory) -> str:
+    return VAT_AREAS.get(territory.vat_of, territory.vat_of)
 
 
 def _with_acquisition(

@@ -60,6 +60,7 @@ def to_driver(
 CH_DEALER = trader("CH", dealer=True)
 DE_DEALER = trader("DE", dealer=True)
 FR_DEALER = trader("FR", dealer=True)
+GB_DEALER = trader("GB", dealer=True)
 UNPROVEN_DEALER = trader("DE", dealer=True, vat_id=False)
 
 # (supplier, dealer) -> (category, rate, payer, acquisition territory, rule)
@@ -83,6 +84,10 @@ TO_DEALER = [
     # Within the Swiss VAT area, the enclave of Büsingen included.
     ("CH", CH_DEALER, Category.STANDARD, "8.1", Payer.SUPPLIER, None, "dealer/domestic"),
     ("DE-BUSINGEN", CH_DEALER, Category.STANDARD, "8.1", Payer.SUPPLIER, None, "dealer/domestic"),
+    ("LI", CH_DEALER, Category.STANDARD, "8.1", Payer.SUPPLIER, None, "dealer/domestic"),
+    # Monaco and Northern Ireland are domestic to France and the United Kingdom.
+    ("MC", FR_DEALER, Category.REVERSE_CHARGE, "0", Payer.CUSTOMER, None, "dealer/domestic_reverse_charge"),
+    ("XI", GB_DEALER, Category.REVERSE_CHARGE, "0", Payer.CUSTOMER, None, "dealer/domestic_reverse_charge"),
     # Missing or invalid evidence is never a reverse charge: taxed where it is charged.
     ("NL", UNPROVEN_DEALER, Category.STANDARD, "21", Payer.SUPPLIER, None, "dealer/unproven"),
     ("NL", trader("DE", dealer=False), Category.STANDARD, "21", Payer.SUPPLIER, None, "dealer/unproven"),
