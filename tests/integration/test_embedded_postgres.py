@@ -6,7 +6,6 @@ import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import tempfile
 import textwrap
 import time
@@ -88,7 +87,7 @@ def start_parent(
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
-        env={"PATH": os.defpath, "PYTHONPATH": f"{ROOT}:{sysconfig.get_path('purelib')}"},
+        env={"PATH": os.defpath, "PYTHONPATH": f"{ROOT}:{Path(asyncpg.__file__).parents[1]}"},
     )
     assert parent.stdout is not None
     assert parent.stderr is not None
