@@ -198,7 +198,6 @@ def _environment(stack: Stack) -> dict[str, str]:
         "NETWORKCORE_CLOCK": "market",
         "NETWORKCORE_HOST": _HOST,
         "NETWORKCORE_PORT": str(stack.plan.gateway_port),
-        "NETWORKCORE_WORKER_POLL_MS": "50",
     }
 
 

@@ -1,19 +1,20 @@
 """Who shares in what a session brings: one agreement per operator and kind of demand.
 
-Pure data. The operator sells to the platform, which sells to the driver (reseller), except in Great Britain,
-where the operator sells to the driver itself (disclosed agent). Shares are basis points of the net price.
+Pure data. The operator sells to the platform, which sells to the driver (reseller), except to the mobility
+provider's drivers in the Netherlands: to them the operator sells itself (disclosed agent). Shares are basis
+points of the net price, and a few minor units per session for the platform.
 Must not know how a split is computed.
 """
 
 from typing import Any, Final
 
-from gateway.sandbox.market.cast import CPOS, DEMAND_PARTNERS, Cpo
+from gateway.sandbox.market.cast import CPOS, DEMAND_PARTNERS, MOBILITY, Cpo
 
 VALID_FROM: Final = "2026-10-01T00:00:00Z"
 _PLATFORM_POINTS: Final = 400
 _PARTNER_POINTS: Final = 800
-_HOST_POINTS: Final = 500
-_AGENT_COUNTRY: Final = "GB"
+_PLATFORM_FIXED_MINOR: Final = 5
+_AGENCY: Final = ("NL-POL", MOBILITY.party_id)
 
 
 def agreements() -> tuple[dict[str, Any], ...]:
@@ -29,12 +30,11 @@ def _agreement(cpo: Cpo, partner_id: str) -> dict[str, Any]:
         "demand_partner": partner_id,
         "valid_from": VALID_FROM,
         "terms": {
-            "legal_model": "disclosed_agent" if cpo.country == _AGENT_COUNTRY else "reseller",
+            "legal_model": "disclosed_agent" if (cpo.party_id, partner_id) == _AGENCY else "reseller",
             "currency": cpo.currency,
             "shares": [
-                {"role": "platform", "basis_points": _PLATFORM_POINTS, "fixed": 5},
+                {"role": "platform", "basis_points": _PLATFORM_POINTS, "fixed": _PLATFORM_FIXED_MINOR},
                 {"role": "demand_partner", "basis_points": _PARTNER_POINTS},
-                {"role": "site_host", "basis_points": _HOST_POINTS},
             ],
             "deficit": "cap",
             "psp_cost_bearer": "platform",

@@ -1,4 +1,4 @@
-"""Who takes part in the market day: operators and their sites, demand partners, the site host, the platform.
+"""Who takes part in the market day: operators and their sites, demand partners, the platform.
 
 Pure data. All names, addresses and numbers are invented. Must not know tariffs' contents, sessions or HTTP.
 """
@@ -49,7 +49,6 @@ class Site:
     latitude: str
     longitude: str
     power_w: int
-    hosted: bool = False  # the ground belongs to the site host, who takes a share
 
     @property
     def direct_current(self) -> bool:
@@ -98,25 +97,20 @@ PARKING_APP: Final = Business(
     party_id="parkingapp", kind="demand_partner", name="Parkhelvet parking app", country="CH", currency="CHF",
     time_zone="Europe/Zurich", vat_id="CHE-100.002.324 MWST", terms_days=2,
 )  # fmt: skip
+# Paid after ten clearing days: what it earned on the day is still an open payable at the end.
 MOBILITY: Final = Business(
     party_id="mobility", kind="emsp", name="Volta mobility provider", country="NL", currency="EUR",
-    time_zone="Europe/Amsterdam", vat_id="NL100000010B01", terms_days=2,
+    time_zone="Europe/Amsterdam", vat_id="NL100000010B01", terms_days=10,
 )  # fmt: skip
-# Paid monthly, in CHF, also for charging in EUR and GBP: what it earned on the day stays an open payable.
-SITE_HOST: Final = Business(
-    party_id="seehof", kind="site_host", name="Seehof hotels", country="CH", currency="CHF",
-    time_zone="Europe/Zurich", vat_id="CHE-100.003.430 MWST", terms_days=20,
-)  # fmt: skip
-
 DEMAND_PARTNERS: Final = (SUPER_APP, PARKING_APP, MOBILITY)
-BUSINESSES: Final = (PLATFORM, *DEMAND_PARTNERS, SITE_HOST)
+BUSINESSES: Final = (PLATFORM, *DEMAND_PARTNERS)
 
 SITES: Final = (
     Site(site_id="ALP-1", cpo_id="CH-ALP", tariff_id="energy", name="Bahnhof Chur", address="Gleisweg 1",
          city="Chur", postal_code="7000", latitude="46.853", longitude="9.529", power_w=22_000),
     Site(site_id="ALP-2", cpo_id="CH-ALP", tariff_id="energy-and-parking", name="Seehof Luzern",
          address="Uferallee 4", city="Luzern", postal_code="6003", latitude="47.052", longitude="8.308",
-         power_w=22_000, hosted=True),
+         power_w=22_000),
     Site(site_id="ALP-3", cpo_id="CH-ALP", tariff_id="peak-and-weekend", name="Raststatt Gotthard",
          address="Passstrasse 9", city="Erstfeld", postal_code="6472", latitude="46.819", longitude="8.651",
          power_w=150_000),
@@ -128,7 +122,7 @@ SITES: Final = (
          city="Mainz", postal_code="55116", latitude="49.999", longitude="8.273", power_w=11_000),
     Site(site_id="RHN-3", cpo_id="DE-RHN", tariff_id="quarter-hours", name="Seehof Konstanz",
          address="Hafenweg 7", city="Konstanz", postal_code="78462", latitude="47.660", longitude="9.175",
-         power_w=22_000, hosted=True),
+         power_w=22_000),
     Site(site_id="RHN-4", cpo_id="DE-RHN", tariff_id="power-bands", name="Autohof", address="Zubringer 1",
          city="Koblenz", postal_code="56070", latitude="50.380", longitude="7.570", power_w=300_000),
     Site(site_id="LUM-1", cpo_id="FR-LUM", tariff_id="energy", name="Quai Nord", address="3 quai du Nord",
@@ -153,7 +147,7 @@ SITES: Final = (
          city="London", postal_code="SE8 3GG", latitude="51.480", longitude="-0.024", power_w=50_000),
     Site(site_id="THM-2", cpo_id="GB-THM", tariff_id="idle-fee", name="Seehof London",
          address="2 Garden Row", city="London", postal_code="SE1 6HG", latitude="51.496",
-         longitude="-0.104", power_w=22_000, hosted=True),
+         longitude="-0.104", power_w=22_000),
     Site(site_id="THM-3", cpo_id="GB-THM", tariff_id="tiers", name="Downs Services", address="A2 Junction 4",
          city="Canterbury", postal_code="CT4 5LN", latitude="51.270", longitude="1.080", power_w=150_000),
     Site(site_id="THM-4", cpo_id="GB-THM", tariff_id="evening-peak", name="Market Car Park",

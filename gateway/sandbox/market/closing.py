@@ -13,7 +13,7 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Any, Final
 
-from gateway.sandbox.market.cast import CPO_BY_ID
+from gateway.sandbox.market.cast import CPO_BY_ID, PLATFORM
 from gateway.sandbox.market.client import MarketError
 from gateway.sandbox.market.opening import LISTENERS
 from gateway.sandbox.market.plan import CHARGING, MARKET_DATE, Course, PlannedSession, Rail
@@ -152,7 +152,7 @@ def _calendar(
             currency=line["currency"],
             amount=line["amount"],
             sessions=line["sessions"],
-            state=line["hold"] or line["state"],
+            state=line["hold"] or f"due, {line['state']}",
         )
         for line in forecast
     ]
@@ -190,7 +190,8 @@ async def _collect(stage: Stage, events: Mapping[str, tuple[int, int]]) -> DayRe
         ),
         captures=_by_currency(found.captures),
         vat={(line["territory"], line["currency"]): line["amount"] for line in summary["vat"]},
-        shares={(line["party"], line["currency"]): line["amount"] for line in summary["shares"]},
+        shares={(line["party"], line["currency"]): line["amount"] for line in summary["shares"]}
+        | {(PLATFORM.party_id, line["currency"]): line["amount"] for line in summary["platform_fees"]},
         exchanges=[
             Exchange(base=line["base"], quote=line["quote"], sold=line["sold"], bought=line["bought"])
             for line in summary["fx"]

@@ -16,7 +16,6 @@ from gateway.sandbox.market.cast import (
     MOBILITY,
     PARKING_APP,
     PLATFORM,
-    SITE_HOST,
     SUPER_APP,
     Business,
     Cpo,
@@ -119,8 +118,6 @@ def _party(party: Business | Cpo, *, account: str) -> dict[str, Any]:
 def _scopes(party: Business | Cpo) -> list[str]:
     if isinstance(party, Cpo):
         return ["plug_and_charge", "settlement:read", "webhooks"]
-    if party is SITE_HOST:
-        return ["settlement:read"]
     return ["capture", "settlement:read", "webhooks"]
 
 

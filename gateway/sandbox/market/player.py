@@ -1,7 +1,8 @@
 """Plays the day: hour by hour, each hour's events at once but bounded, every one journaled.
 
-Owns: when what is sent. An hour ends when every call in it was answered; a date ends when every captured
-session is cleared, so that a day's figures don't depend on how fast it was played or how often it was killed.
+Owns: when what is sent. An hour ends when every call in it was answered. Before exchange rates change, every
+session sent so far must be captured, so that a day's figures don't depend on how fast it was played or how
+often it was killed.
 Must not know: how messages look (operators.py, apps.py) or what the books say (closing.py).
 """
 
@@ -12,6 +13,7 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 from urllib.parse import quote
 
+from clearing.fx import publication_day
 from gateway.sandbox.market import apps, operators
 from gateway.sandbox.market.client import MarketError
 from gateway.sandbox.market.plan import COMPLETING, Course, PlannedSession, Rail
@@ -21,7 +23,7 @@ _SETTLED: Final = frozenset({"cleared", "parked"})
 _PAUSE_S: Final = 0.25
 _PATIENCE_S: Final = 240.0
 _PAGE: Final = 100
-_ANSWER_HELD_MS: Final = 2_000
+_ANSWER_HELD_MS: Final = 500
 _HANDED_IN_EVERY: Final = 10  # of the app's sessions, every tenth CDR comes through the capture API
 
 
@@ -36,23 +38,25 @@ class Event:
 
 
 async def play(stage: Stage) -> None:
-    """Play every hour of the day, and wait at the end of each date until what was captured is cleared."""
+    """Play every hour of the day, and wait for clearing before rates change and at the end."""
     events = _events(stage)
     stage.audience.chapter("Playing the day", steps=len(events))
     hours = stage.day.hours()
     for place, hour in enumerate(hours):
-        await _play_hour(stage, hour, [event for event in events if event.hour == hour])
-        if place + 1 == len(hours) or hours[place + 1].date() != hour.date():
+        new_rates = place > 0 and publication_day(hours[place - 1]) != publication_day(hour)
+        if new_rates:
             await settle(stage)
+        await _play_hour(stage, hour, [event for event in events if event.hour == hour], new_rates=new_rates)
+    await settle(stage)
 
 
-async def _play_hour(stage: Stage, hour: datetime, events: Sequence[Event]) -> None:
+async def _play_hour(stage: Stage, hour: datetime, events: Sequence[Event], *, new_rates: bool) -> None:
     todo = [event for event in events if event.name not in stage.journal]
     for _ in range(len(events) - len(todo)):
         stage.audience.advance()
     if not todo:
         return
-    await set_clock(stage, hour)
+    await set_clock(stage, hour, new_rates=new_rates)
     chains: dict[int, list[Event]] = {}
     for event in todo:
         chains.setdefault(event.number, []).append(event)

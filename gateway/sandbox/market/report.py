@@ -44,16 +44,17 @@ def money(minor: int, currency: str) -> str:
 
 
 def _table(title: str, *columns: str) -> Table:
-    """A table whose first column is text and whose others are figures."""
+    """A table; columns whose name starts with '>' are figures."""
     table = Table(title=title, box=box.SIMPLE_HEAD, title_justify="left", title_style="bold", pad_edge=False)
-    for place, column in enumerate(columns):
-        table.add_column(column, justify="left" if place == 0 else "right", no_wrap=True)
+    for column in columns:
+        figures = column.startswith(">")
+        table.add_column(column.removeprefix(">"), justify="right" if figures else "left", no_wrap=True)
     return table
 
 
 def _outcomes(result: DayResult) -> Table:
     seen = [name for name in _OUTCOMES if any(found == name for _, found in result.outcomes)]
-    table = _table("Sessions", "Rail", *seen, "all")
+    table = _table("Sessions", "Rail", *(f">{name}" for name in seen), ">all")
     for rail in Rail:
         counts = [result.outcomes.get((rail.value, name), 0) for name in seen]
         table.add_row(rail.value.replace("_", " "), *(str(count or "") for count in counts), str(sum(counts)))
@@ -64,21 +65,21 @@ def _outcomes(result: DayResult) -> Table:
 
 
 def _captures(result: DayResult) -> Table:
-    table = _table("Captured, once each", "", "captures", "amount", "PSP fee")
+    table = _table("Captured, once each", "", ">captures", ">amount", ">PSP fee")
     for currency, (count, amount, fee) in sorted(result.captures.items()):
         table.add_row(currency, str(count), money(amount, currency), money(fee, currency))
     return table
 
 
 def _amounts(title: str, first: str, amounts: Mapping[tuple[str, str], int]) -> Table:
-    table = _table(title, first, "", "amount")
+    table = _table(title, first, "", ">amount")
     for (name, currency), minor in sorted(amounts.items()):
         table.add_row(name, currency, money(minor, currency))
     return table
 
 
 def _exchanges(result: DayResult) -> Table:
-    table = _table("Exchange, locked per session at the ECB's reference rate", "Pair", "sold", "bought")
+    table = _table("Exchange, locked per session at the ECB's reference rate", "Pair", ">sold", ">bought")
     for line in result.exchanges:
         table.add_row(
             f"{line.base} to {line.quote}",
@@ -89,14 +90,14 @@ def _exchanges(result: DayResult) -> Table:
 
 
 def _shares(result: DayResult) -> Table:
-    table = _table("Shares", "Party", "", "", "amount")
+    table = _table("Shares", "Party", "", "", ">amount")
     for (party_id, currency), minor in sorted(result.shares.items()):
         table.add_row(party_id, _NAMES.get(party_id, ""), currency, money(minor, currency))
     return table
 
 
 def _calendar(lines: Sequence[Payday]) -> Table:
-    table = _table("Disbursement calendar", "Due", "party", "", "amount", "sessions", "state")
+    table = _table("Disbursement calendar", "Due", "party", "", ">amount", ">sessions", "state")
     for due, group in groupby(sorted(lines, key=lambda line: (line.due, line.party)), lambda line: line.due):
         for place, line in enumerate(group):
             table.add_row(
@@ -118,7 +119,7 @@ def _explained(result: DayResult) -> Panel:
 
 
 def _webhooks(result: DayResult) -> Table:
-    table = _table("Webhooks, signed and in order per object", "Party", "events", "received")
+    table = _table("Webhooks, signed and in order per object", "Party", ">events", ">received")
     for party_id, (events, received) in sorted(result.evidence.events.items()):
         table.add_row(party_id, str(events), str(received))
     return table

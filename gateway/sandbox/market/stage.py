@@ -20,6 +20,7 @@ from gateway.sandbox.market.vehicles import Garage
 
 MAX_OPEN_CALLS: Final = 16
 CLOCK_SPREADS_S: Final = 0.25  # every process reads the clock ten times a second
+RATES_SPREAD_S: Final = 2.0
 _PASSED_ALREADY: Final = 409
 
 
@@ -97,13 +98,14 @@ class Stage:
         return found
 
 
-async def set_clock(stage: Stage, at: datetime) -> None:
+async def set_clock(stage: Stage, at: datetime, *, new_rates: bool = False) -> None:
     """Set business time at PSP and gateway, where it then stands still, and let all processes see it.
 
-    Time that has passed already stays: a resumed run sets the hour it was stopped in once more.
+    Time that has passed already stays: a resumed run sets the hour it was stopped in once more. Where rates
+    of exchange are new from then on, every process gets ample time to see it, however busy the machine is.
     """
     await stage.psp.post_form("/_sandbox/clock", {"now": int(at.timestamp()), "frozen": True})
     await stage.admin.put(
         "/v1/market-clock", {"business_at": instant(at), "rate": 0}, accept=(_PASSED_ALREADY,)
     )
-    await asyncio.sleep(CLOCK_SPREADS_S)
+    await asyncio.sleep(RATES_SPREAD_S if new_rates else CLOCK_SPREADS_S)
