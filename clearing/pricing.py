@@ -11,9 +11,10 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from clearing.cdr import Cdr
+from clearing.errors import InvalidAmountError
 from clearing.exact import EXACT
 from clearing.limits import Totals, apply_limits
-from clearing.money import four_decimals, to_minor
+from clearing.money import MAX_MINOR, four_decimals, to_minor
 from clearing.notes import Note, NoteCode, Severity
 from clearing.priced import Line, PricedSession, Reason
 from clearing.program import PricingProgram, compile_tariff
@@ -135,6 +136,8 @@ def _total(
     lines += [_limit_line(step.excl_vat, step.incl_vat, Reason(step.reason)) for step in limited.steps]
     net_minor = to_minor(limited.totals.excl_vat, program.currency, rounding=limited.net_rounding)
     gross_minor = to_minor(limited.totals.incl_vat, program.currency, rounding=limited.gross_rounding)
+    if max(abs(net_minor), abs(gross_minor)) > MAX_MINOR:
+        raise InvalidAmountError(f"the price of {gross_minor} minor units does not fit a 64-bit amount")
     return PricedSession(
         currency=program.currency,
         excl_vat_minor=net_minor,

@@ -12,7 +12,7 @@ from typing import Final
 from clearing.cdr import Cdr, Period, Quantity
 from clearing.errors import InvalidAmountError
 from clearing.exact import EXACT
-from clearing.money import Rounding, to_minor
+from clearing.money import Rounding, round_units, to_minor
 from clearing.ocpi import as_utc
 from clearing.priced import PricedSession
 from clearing.pricing import price
@@ -26,6 +26,8 @@ KWH_PER_WH: Final = Decimal("0.001")
 WATTS_PER_KW: Final = Decimal(1000)
 VOLTS: Final = Decimal(230)  # of one phase: OCPI's currents are sums over the phases
 HOUR_S: Final = Decimal(3600)
+MICROSECONDS: Final = 1_000_000
+HOUR_US: Final = HOUR_S * MICROSECONDS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,11 +95,12 @@ def _average_kw(request: QuoteRequest) -> Decimal | None:
 
 
 def _session(program: PricingProgram, request: QuoteRequest, power_kw: Decimal | None) -> Cdr:
-    edges = sorted({0, request.duration_s, *_changes(program, request)})
-    end_s = request.duration_s + request.parking_s
+    charged_us = request.duration_s * MICROSECONDS
+    end_us = charged_us + request.parking_s * MICROSECONDS
+    edges = sorted({0, charged_us, *_changes(program, request, end_us)})
     periods = [
         _period(request, since, until, power_kw)
-        for since, until in zip(edges, [*edges[1:], end_s], strict=True)
+        for since, until in zip(edges, [*edges[1:], end_us], strict=True)
         if until > since or since == 0
     ]
     return Cdr(
@@ -113,7 +116,7 @@ def _session(program: PricingProgram, request: QuoteRequest, power_kw: Decimal |
         token_type=None,
         currency=program.currency,
         start=as_utc(request.start),
-        end=as_utc(request.start) + timedelta(seconds=end_s),
+        end=as_utc(request.start) + timedelta(microseconds=end_us),
         periods=tuple(periods),
         location_id=None,
         evse_uid=None,
@@ -132,12 +135,12 @@ def _session(program: PricingProgram, request: QuoteRequest, power_kw: Decimal |
     )
 
 
-def _period(request: QuoteRequest, since: int, until: int, power_kw: Decimal | None) -> Period:
-    hours = EXACT.divide(Decimal(until - since), HOUR_S)
-    start = as_utc(request.start) + timedelta(seconds=since)
-    if since >= request.duration_s and until > since:
+def _period(request: QuoteRequest, since_us: int, until_us: int, power_kw: Decimal | None) -> Period:
+    hours = EXACT.divide(Decimal(until_us - since_us), HOUR_US)
+    start = as_utc(request.start) + timedelta(microseconds=since_us)
+    if since_us >= request.duration_s * MICROSECONDS and until_us > since_us:
         return Period(start=start, dimensions=(Quantity("PARKING_TIME", hours),))
-    energy = _energy_kwh(request, until) - _energy_kwh(request, since)
+    energy = _energy_kwh(request, until_us) - _energy_kwh(request, since_us)
     found = [Quantity("ENERGY", energy), Quantity("TIME", hours)]
     if power_kw is not None:
         current_a = EXACT.divide(power_kw * WATTS_PER_KW, VOLTS)
@@ -146,39 +149,35 @@ def _period(request: QuoteRequest, since: int, until: int, power_kw: Decimal | N
     return Period(start=start, dimensions=tuple(found))
 
 
-def _energy_kwh(request: QuoteRequest, second: int) -> Decimal:
-    """The energy charged after `second` seconds, in whole watt-hours, so that parts sum to the whole."""
-    if not request.duration_s:
+def _energy_kwh(request: QuoteRequest, after_us: int) -> Decimal:
+    """The energy charged so long after the start, in whole watt-hours, so that parts sum to the whole."""
+    charged_us = request.duration_s * MICROSECONDS
+    if not charged_us:
         return Decimal(0)
-    return Decimal(request.energy_wh * min(second, request.duration_s) // request.duration_s) * KWH_PER_WH
+    return Decimal(request.energy_wh * min(after_us, charged_us) // charged_us) * KWH_PER_WH
 
 
-def _changes(program: PricingProgram, request: QuoteRequest) -> Iterator[int]:
-    """Seconds after the start at which a bound of the tariff is met while the car is there."""
+def _changes(program: PricingProgram, request: QuoteRequest, end_us: int) -> Iterator[int]:
+    """Microseconds after the start at which a bound of the tariff is met while the car is there."""
     bounds = program.bounds
-    end_s = request.duration_s + request.parking_s
-    for bound_us in bounds.elapsed_us:
-        if 0 < bound_us // 1_000_000 < end_s:
-            yield bound_us // 1_000_000
+    yield from (bound_us for bound_us in bounds.elapsed_us if 0 < bound_us < end_us)
     for kwh in bounds.kwh:
         if 0 < kwh * 1000 < request.energy_wh:
-            yield int(-(-kwh * 1000 * request.duration_s // request.energy_wh))
+            reached = kwh * 1000 * request.duration_s * MICROSECONDS / request.energy_wh
+            yield round_units(reached, rounding=Rounding.CEILING)
     if bounds.clock:
-        yield from _local_changes(program, request, end_s)
+        yield from _clock_changes(program, request, end_us)
 
 
-def _local_changes(program: PricingProgram, request: QuoteRequest, end_s: int) -> Iterator[int]:
+def _clock_changes(program: PricingProgram, request: QuoteRequest, end_us: int) -> Iterator[int]:
     zone = resolve_zone(request.time_zone)
     start = as_utc(request.start)
     midnight = start.astimezone(zone).replace(hour=0, minute=0, second=0, microsecond=0, tzinfo=None)
-    days = 2 + end_s // DAY_SECONDS
-    for day in range(days):
+    for day in range(2 + end_us // (DAY_SECONDS * MICROSECONDS)):
         for second in program.bounds.clock:
-            local = (midnight + timedelta(days=day, seconds=second)).replace(tzinfo=zone)
-            after = _whole_seconds(as_utc(local) - start)
-            if 0 < after < end_s:
-                yield after
-
-
-def _whole_seconds(span: timedelta) -> int:
-    return span.days * DAY_SECONDS + span.seconds
+            wall = midnight + timedelta(days=day, seconds=second)
+            for fold in (0, 1):  # the double hour of autumn passes a time of day twice
+                moment = as_utc(wall.replace(tzinfo=zone, fold=fold))
+                after_us = (moment - start) // timedelta(microseconds=1)
+                if 0 < after_us < end_us:
+                    yield after_us

@@ -36,7 +36,7 @@ def _meets_a_bound(bounds: Bounds, stretch: Stretch) -> bool:
     """A quick first look, which most periods fail: whether any bound lies inside the period."""
     moment = stretch.moment
     if bounds.clock:
-        ends = moment.second + stretch.duration_us // 1_000_000
+        ends = moment.second + stretch.wall_s
         after = bisect_right(bounds.clock, moment.second)
         if (bounds.clock[after] if after < len(bounds.clock) else DAY_SECONDS + bounds.clock[0]) < ends:
             return True
@@ -80,7 +80,7 @@ def _changes(program: PricingProgram, stretch: Stretch) -> list[tuple[Moment, st
 
 def _local_changes(program: PricingProgram, stretch: Stretch) -> list[tuple[Moment, str]]:
     start = stretch.moment
-    ends = start.second + stretch.duration_us // 1_000_000
+    ends = start.second + stretch.wall_s
     found: list[tuple[Moment, str]] = []
     for days in range(min(ends // DAY_SECONDS, 8) + 1):
         for second in program.bounds.clock:

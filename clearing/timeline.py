@@ -33,7 +33,8 @@ TOTAL_TOLERANCE: Final = Decimal("0.01")
 class Stretch(msgspec.Struct, gc=False):
     """One charging period placed in time. `place` is its index in the CDR; volumes in kWh and seconds.
 
-    `levels` are the currents and powers it states, by dimension, where the tariff asks for them.
+    `wall_s` is how far the clock on the wall went on, where local time matters; `levels` are the currents and
+    powers it states, by dimension, where the tariff asks for them.
     """
 
     place: int
@@ -47,6 +48,7 @@ class Stretch(msgspec.Struct, gc=False):
     reservation_s: Decimal = ZERO
     expired_s: Decimal = ZERO
     overtime_s: Decimal = ZERO
+    wall_s: int = 0
     levels: dict[str, Decimal] | None = None
 
     @property
@@ -62,6 +64,7 @@ _LEVELS: Final = frozenset({"MIN_CURRENT", "MAX_CURRENT", "CURRENT", "MIN_POWER"
 _UNPRICED: Final = frozenset({"FLAT", "ENERGY_EXPORT", "ENERGY_IMPORT", "STATE_OF_CHARGE"})
 _MICROSECONDS: Final = 1_000_000
 _MICROSECOND: Final = timedelta(microseconds=1)
+_SECOND: Final = timedelta(seconds=1)
 _DAY: Final = timedelta(days=1)
 
 
@@ -264,15 +267,18 @@ def _localize(stretches: list[Stretch], zone: ZoneInfo) -> None:
     """Local time of each start, counted on from the first where no clock is changed in between."""
     origin = stretches[0].start
     first = origin.astimezone(zone)
-    span = stretches[-1].start - origin
+    span = stretches[-1].start + stretches[-1].duration_us * _MICROSECOND - origin
     # Two local times of one zone differ by the clock on the wall: by the span only where no clock is changed.
-    steady = not span or (span < _DAY and stretches[-1].start.astimezone(zone) - first == span)
+    steady = span < _DAY and (origin + span).astimezone(zone) - first == span
     second, weekday, day = first.hour * 3600 + first.minute * 60 + first.second, first.weekday(), first.date()
     for stretch in stretches:
         moment = stretch.moment
+        stretch.wall_s = stretch.duration_us // _MICROSECONDS
         local = first
         if not steady:
             local = stretch.start.astimezone(zone)
+            end = (stretch.start + stretch.duration_us * _MICROSECOND).astimezone(zone)
+            stretch.wall_s = (end - local) // _SECOND
         elif (now := second + (stretch.start - origin).seconds) < DAY_SECONDS:
             moment.second, moment.weekday, moment.day = now, weekday, day
             continue
