@@ -107,7 +107,11 @@ class Extensions:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
-    """One certificate: its bytes and the facts read from them. `issuer` and `subject` are DER names."""
+    """One certificate: its bytes and the facts read from them. `issuer` and `subject` are DER names.
+
+    `common_names` and `domain_components` are the subject's; ISO 15118 names the role in the latter (MO, V2G,
+    CPO, CPS, OEM). Nothing is read later: what can't be read is refused when the certificate is parsed.
+    """
 
     der: bytes
     sha256: bytes
@@ -120,6 +124,8 @@ class Certificate:
     scheme: SignatureScheme
     not_before: datetime
     not_after: datetime
+    common_names: tuple[str, ...]
+    domain_components: tuple[str, ...]
     extensions: Extensions
 
     @property
@@ -131,23 +137,6 @@ class Certificate:
     def key_bits(self) -> bytes:
         """The content of the subjectPublicKey BIT STRING, without tag, length and unused-bits octet."""
         return key_bits(self.key_info)
-
-    def subject_names(self) -> tuple[tuple[str, ...], tuple[str, ...]]:
-        """Every CN and every domainComponent of the subject; ISO 15118 names the role in the latter."""
-        common: list[str] = []
-        components: list[str] = []
-        for part in self.parsed.subject.rdns:
-            for attribute in part:
-                if attribute.oid == NameOID.COMMON_NAME:
-                    common.append(_text(attribute.value))
-                elif attribute.oid == NameOID.DOMAIN_COMPONENT:
-                    components.append(_text(attribute.value))
-        return tuple(common), tuple(components)
-
-    @property
-    def common_names(self) -> tuple[str, ...]:
-        """Every CN of the subject."""
-        return self.subject_names()[0]
 
 
 def split_bundle(text: str) -> tuple[bytes, ...]:
@@ -201,6 +190,7 @@ def parse_certificate(der: bytes) -> Certificate:
         parsed = x509.load_der_x509_certificate(der)
         extensions = _read_extensions(parsed)
         not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
+        common_names, domain_components = _subject_names(parsed)
     except (ValueError, TypeError, OverflowError, x509.InvalidVersion, x509.DuplicateExtension,
             UnsupportedAlgorithm, x509.UnsupportedGeneralNameType) as problem:  # fmt: skip
         raise MalformedCertificateError(f"a certificate can't be read: {problem}") from None
@@ -218,6 +208,8 @@ def parse_certificate(der: bytes) -> Certificate:
         scheme=_SCHEMES.get(fields.algorithm, SignatureScheme.OTHER),
         not_before=not_before,
         not_after=not_after,
+        common_names=common_names,
+        domain_components=domain_components,
         extensions=extensions,
     )
 
@@ -388,6 +380,18 @@ def _key_kind(key_info: bytes) -> KeyKind:
         if len(key_info) == length and key_info.startswith(prefix):
             return kind
     return KeyKind.OTHER
+
+
+def _subject_names(parsed: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    common: list[str] = []
+    components: list[str] = []
+    for part in parsed.subject.rdns:
+        for attribute in part:
+            if attribute.oid == NameOID.COMMON_NAME:
+                common.append(_text(attribute.value))
+            elif attribute.oid == NameOID.DOMAIN_COMPONENT:
+                components.append(_text(attribute.value))
+    return tuple(common), tuple(components)
 
 
 def _text(value: str | bytes) -> str:

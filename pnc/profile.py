@@ -69,9 +69,9 @@ def leaf_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal | Non
         return _refuse(Finding.WRONG_KEY_USAGE, "the leaf's key usage is not that of a contract certificate")
     if facts.extended_usages is not None and facts.extended_usages - {_CLIENT_AUTH}:
         return _refuse(Finding.WRONG_EXTENDED_KEY_USAGE, "the leaf has an extended key usage of another role")
-    names, roles = certificate.subject_names()
-    if (refusal := _role_refusal(roles, "leaf")) is not None:
+    if (refusal := _role_refusal(certificate.domain_components, "leaf")) is not None:
         return refusal
+    names = certificate.common_names
     if len(names) != 1:
         return _refuse(Finding.WRONG_COMMON_NAME, f"the leaf has {len(names)} common names; expected one")
     try:
@@ -103,16 +103,14 @@ def authority_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal 
         return None
     if facts.extended_usages is not None:
         return _refuse(Finding.WRONG_EXTENDED_KEY_USAGE, "an authority is limited to an extended key usage")
-    return _role_refusal(certificate.subject_names()[1], "authority")
+    return _role_refusal(certificate.domain_components, "authority")
 
 
 def anchor_refusal(certificate: Certificate) -> Refusal | None:
     """Return what keeps `certificate` from being a trust anchor, or None: self-issued, and an authority."""
     facts = certificate.extensions
     if not facts.is_authority or not facts.basic_constraints_critical or not certificate.self_issued:
-        return _refuse(
-            Finding.NOT_AN_AUTHORITY, "not a self-issued authority with critical basic constraints"
-        )
+        return _refuse(Finding.NOT_AN_AUTHORITY, "not a self-issued authority (CA true, critical)")
     if facts.authority_key_id is not None and facts.authority_key_id != facts.subject_key_id:
         return _refuse(Finding.KEY_IDENTIFIER_MISMATCH, "names another key as its own issuer's")
     if certificate.subject == EMPTY_NAME:

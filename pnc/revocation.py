@@ -40,7 +40,7 @@ CLOCK_SKEW: Final = timedelta(minutes=5)
 MAX_AGE_WITHOUT_NEXT_UPDATE: Final = timedelta(hours=24)
 _UNREADABLE: Final = (
     ValueError, TypeError, OverflowError, MalformedCertificateError, UnsupportedAlgorithm,
-    x509.DuplicateExtension,
+    x509.DuplicateExtension, x509.InvalidVersion, x509.UnsupportedGeneralNameType,
 )  # fmt: skip
 _OCSP_SIGNING: Final = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string
 _ALGORITHMS: Final = {"sha256": HashAlgorithm.SHA256, "sha384": HashAlgorithm.SHA384,
@@ -145,6 +145,8 @@ def read_ocsp(
         OverflowError,
         MalformedCertificateError,
         x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
     ) as problem:
         return _unverified(f"an OCSP response can't be read: {problem}")
     return _unverified("an OCSP response is about another certificate")
@@ -207,6 +209,8 @@ def verify_crl(crl: bytes, *, issuer: Certificate, now: datetime) -> VerifiedCrl
         OverflowError,
         MalformedCertificateError,
         x509.DuplicateExtension,
+        x509.InvalidVersion,
+        x509.UnsupportedGeneralNameType,
     ) as problem:
         return _unverified(f"a CRL can't be read: {problem}")
     if scope is None:

@@ -264,11 +264,15 @@ def read_one(text: str) -> Certificate:
     """Read exactly one certificate from PEM or base64 DER. Raises UnfitAuthorityError."""
     try:
         blocks = split_bundle(text) if "-----" in text else (decode_block(text),)
-        if len(blocks) != 1:
-            raise UnfitAuthorityError(f"certificate: {len(blocks)} certificates; expected one")
-        return parse_certificate(blocks[0])
-    except MalformedCertificateError as problem:
+        certificate = parse_certificate(blocks[0])
+        # Names are shown to people: both must be readable.
+        certificate.parsed.issuer.rfc4514_string()
+        certificate.parsed.subject.rfc4514_string()
+    except (MalformedCertificateError, ValueError) as problem:
         raise UnfitAuthorityError(str(problem)) from None
+    if len(blocks) != 1:
+        raise UnfitAuthorityError(f"certificate: {len(blocks)} certificates; expected one")
+    return certificate
 
 
 def _self_signed(root: Certificate) -> bool:

@@ -1,0 +1,224 @@
+"""Whatever arrives, Plug & Charge answers: no text, bytes or JSON makes it raise, hang or believe."""
+
+import random
+import time
+from dataclasses import replace
+from datetime import timedelta
+from typing import Any
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from gateway.sandbox.pki import Suite, build_pki, ocsp_answer, revocation_list
+from pnc.authorization import Presented, read_request
+from pnc.certificate import MAX_BUNDLE_CHARACTERS, parse_certificate
+from pnc.chain import ChainVerifier, ValidChain
+from pnc.emaid import parse_emaid
+from pnc.errors import CallError, MalformedCertificateError, MalformedEmaidError
+from pnc.findings import Finding, Refusal
+from pnc.hash_data import MAX_ENTRIES
+from pnc.inquiry import origin_of
+from pnc.messages import OcppVersion, validate_authorize_request
+from pnc.profile import ProfileRules
+from pnc.revocation import Status, read_crl, read_ocsp
+from pnc.trust import AnchorPurpose, TrustAnchor, trust_of
+from tests import pki as broken
+from tests.fakes.pnc_market import EMAID, NOW, OCSP_URL
+
+PKI = build_pki(suite=Suite.P256, now=NOW, ocsp_url=OCSP_URL)
+LEAF = PKI.issue(EMAID)
+ISSUER = parse_certificate(PKI.second.der)
+CERTIFICATE = parse_certificate(LEAF.der)
+ANCHOR = TrustAnchor(certificate=parse_certificate(PKI.root.der), purpose=AnchorPurpose.MO_ROOT)
+ANSWER = ocsp_answer(LEAF.certificate, issuer=PKI.second.certificate, responder=PKI.second, now=NOW)
+LIST = revocation_list(PKI.second, now=NOW, serials=[7])
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats(allow_nan=False) | st.text(max_size=40),
+    lambda inner: st.lists(inner, max_size=6) | st.dictionaries(st.text(max_size=20), inner, max_size=6),
+    max_leaves=20,
+)
+BENT = st.builds(
+    lambda place, mask: (place, mask), st.integers(min_value=0, max_value=10_000), st.integers(1, 255)
+)
+many = settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.too_slow])
+
+
+def bend(data: bytes, place: int, mask: int) -> bytes:
+    at = place % len(data)
+    return data[:at] + bytes([data[at] ^ mask]) + data[at + 1 :]
+
+
+def verifier() -> ChainVerifier:
+    return ChainVerifier(trust=trust_of(version=1, anchors=[ANCHOR]))
+
+
+@many
+@given(st.text(max_size=2_000))
+def test_no_text_makes_the_chain_verifier_raise(text: str) -> None:
+    assert isinstance(verifier().verify(text, now=NOW), Refusal)
+
+
+@many
+@given(st.binary(max_size=800))
+def test_no_bytes_in_a_pem_make_the_chain_verifier_raise(data: bytes) -> None:
+    bundle = broken.raw_pem(data) + PKI.second.pem + PKI.first.pem
+    assert isinstance(verifier().verify(bundle, now=NOW), Refusal)
+
+
+@many
+@given(BENT)
+def test_no_bent_leaf_is_believed(bent: tuple[int, int]) -> None:
+    remembering = verifier()
+    assert isinstance(remembering.verify(PKI.bundle(LEAF), now=NOW), ValidChain)
+    above = PKI.second.pem + PKI.first.pem
+    bundle = broken.raw_pem(bend(LEAF.der, *bent)) + above
+    for judge in (remembering, verifier()):
+        assert isinstance(judge.verify(bundle, now=NOW), Refusal)
+
+
+@many
+@given(st.lists(BENT, min_size=1, max_size=4))
+def test_no_bent_certificate_makes_the_parser_raise_anything_else(bents: list[tuple[int, int]]) -> None:
+    data = LEAF.der
+    for bent in bents:
+        data = bend(data, *bent)
+    try:
+        parse_certificate(data)
+    except MalformedCertificateError:
+        return
+
+
+@many
+@given(BENT)
+def test_no_bent_ocsp_answer_is_believed(bent: tuple[int, int]) -> None:
+    found = read_ocsp(bend(ANSWER, *bent), certificate=CERTIFICATE, issuer=ISSUER, now=NOW)
+    # The outer status and the enclosed certificates are not signed; bending the former only refuses.
+    assert isinstance(found, Refusal)
+
+
+@many
+@given(st.binary(max_size=600))
+def test_no_bytes_make_the_ocsp_or_crl_reader_raise_or_believe(data: bytes) -> None:
+    assert isinstance(read_ocsp(data, certificate=CERTIFICATE, issuer=ISSUER, now=NOW), Refusal)
+    assert isinstance(read_crl(data, certificate=CERTIFICATE, issuer=ISSUER, now=NOW), Refusal)
+
+
+@many
+@given(BENT)
+def test_no_bent_crl_is_believed(bent: tuple[int, int]) -> None:
+    assert isinstance(read_crl(LIST, certificate=CERTIFICATE, issuer=ISSUER, now=NOW), Status)
+    assert isinstance(read_crl(bend(LIST, *bent), certificate=CERTIFICATE, issuer=ISSUER, now=NOW), Refusal)
+
+
+@many
+@given(JSON, st.sampled_from(OcppVersion))
+def test_no_json_makes_the_request_reader_raise_anything_but_a_call_error(
+    payload: Any, version: OcppVersion
+) -> None:
+    found: Presented | Refusal | CallError
+    try:
+        found = read_request(validate_authorize_request(version, payload))
+    except CallError as problem:
+        found = problem
+    if isinstance(found, CallError):
+        assert found.path.startswith("$")
+        assert len(found.description) <= 255
+    else:
+        assert isinstance(found, Presented | Refusal)
+
+
+ENTRY = st.fixed_dictionaries(
+    {
+        "hashAlgorithm": st.sampled_from(["SHA256", "SHA384", "SHA512"]),
+        "issuerNameHash": st.text(max_size=128),
+        "issuerKeyHash": st.text("0123456789abcdefABCDEF", max_size=128),
+        "serialNumber": st.text(max_size=40),
+        "responderURL": st.text(max_size=512),
+    }
+)
+
+
+@many
+@given(
+    st.text(max_size=36), st.text(max_size=300), st.lists(ENTRY, min_size=1, max_size=MAX_ENTRIES),
+)  # fmt: skip
+def test_every_request_that_fits_the_schema_is_read_or_refused(
+    token: str, certificate: str, entries: list[dict[str, str]]
+) -> None:
+    request = {
+        "idToken": {"idToken": token, "type": "eMAID"},
+        "certificate": certificate,
+        "iso15118CertificateHashData": entries,
+    }
+    validated = validate_authorize_request(OcppVersion.V2_0_1, request)
+    assert isinstance(read_request(validated), Presented | Refusal)
+
+
+@many
+@given(st.text(max_size=80))
+def test_no_address_makes_the_origin_reader_raise_or_name_another_host(url: str) -> None:
+    origin = origin_of(url)
+    assert origin is None or (origin.startswith(("http://", "https://")) and "@" not in origin)
+
+
+@many
+@given(st.text(max_size=40))
+def test_no_text_makes_the_emaid_reader_raise_anything_else(text: str) -> None:
+    try:
+        emaid = parse_emaid(text)
+    except MalformedEmaidError:
+        return
+    assert emaid.body.isascii()
+    assert len(emaid.body) == 14
+
+
+def test_a_bundle_at_the_limit_of_its_field_costs_milliseconds_not_seconds() -> None:
+    dice = random.Random(1)
+    small = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"
+    hostile = [
+        "A" * MAX_BUNDLE_CHARACTERS,
+        "-----BEGIN CERTIFICATE-----" * 300,
+        small * (MAX_BUNDLE_CHARACTERS // len(small)),
+        "-----BEGIN CERTIFICATE-----" + "=" * 9_000 + "-----END CERTIFICATE-----",
+        broken.raw_pem(b"\x30\x84\xff\xff\xff\xff" + dice.randbytes(4_000)),
+        broken.raw_pem(b"\x30\x80" * 2_000),
+    ]
+    started = time.process_time()
+    for bundle in hostile:
+        assert isinstance(verifier().verify(bundle, now=NOW), Refusal)
+    assert time.process_time() - started < 0.5
+
+
+def test_a_bundle_over_the_limit_is_refused_before_it_is_decoded() -> None:
+    found = verifier().verify(PKI.bundle(LEAF) + "\n" * MAX_BUNDLE_CHARACTERS, now=NOW)
+    assert isinstance(found, Refusal)
+    assert found.finding is Finding.MALFORMED_BUNDLE
+
+
+def test_many_same_named_authorities_cost_a_bounded_number_of_signature_checks() -> None:
+    crowd = [
+        parse_certificate(broken.sub_authority(PKI, issuer=PKI.first, name="Sandbox MO Sub 2").der)
+        for _ in range(60)
+    ]
+    lenient = ChainVerifier(
+        trust=trust_of(version=1, anchors=[ANCHOR]), rules=ProfileRules(max_authorities=100)
+    )
+    orphan = broken.sub_authority(PKI, issuer=PKI.first, name="Sandbox MO Sub 2")
+    leaf = parse_certificate(broken.leaf_under(PKI, orphan, EMAID).der)
+    nameless = replace(leaf, extensions=replace(leaf.extensions, authority_key_id=None))
+    started = time.process_time()
+    found = lenient.verify_certificates(nameless, crowd, now=NOW)
+    assert isinstance(found, Refusal)
+    assert time.process_time() - started < 0.25
+
+
+@pytest.mark.parametrize("days", [-1, 0, 1])
+def test_remembered_issuers_do_not_outlive_their_validity(days: int) -> None:
+    short = broken.sub_authority(PKI, issuer=PKI.first, not_after=NOW + timedelta(days=2))
+    leaf = broken.leaf_under(PKI, short, EMAID, not_after=NOW + timedelta(days=90))
+    bundle = broken.pem(leaf, short, PKI.first)
+    judge = verifier()
+    assert isinstance(judge.verify(bundle, now=NOW), ValidChain)
+    found = judge.verify(bundle, now=NOW + timedelta(days=2 + days, seconds=1))
+    assert isinstance(found, ValidChain if days < 0 else Refusal)
