@@ -8,12 +8,13 @@ JSON numbers with a fraction become Decimal, and Decimal is written as a number:
 column.
 """
 
-from collections.abc import AsyncIterator
+import asyncio
+from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import cache
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Any, Final, Literal
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
 from urllib.parse import urlsplit
 
 import aiosql
@@ -47,6 +48,17 @@ _UNREACHABLE: Final = (
     asyncpg.InvalidCatalogNameError,
     asyncpg.TooManyConnectionsError,
 )
+# Of these, what passes by itself when a server starts, recovers or changes over; FileNotFound: its socket.
+_NOT_YET: Final = (
+    ConnectionError,
+    FileNotFoundError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+)
+_RETRY_SECONDS: Final = 0.1
+_T = TypeVar("_T")
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
 
@@ -59,14 +71,18 @@ async def create_pool(
     application: str = "networkcore",
     connect_timeout_seconds: float = 10.0,
     statement_timeout_ms: int = 30_000,
+    wait_seconds: float = 0.0,
 ) -> Pool:
     """Return an open pool; the caller closes it.
+
+    A server that is starting, recovering or not up yet is tried again for `wait_seconds`.
 
     Raises:
         DatabaseUnreachableError: no PostgreSQL answers at `dsn` or it refuses us; the password is never
             repeated.
     """
-    try:
+
+    async def open_pool() -> Pool:
         return await asyncpg.create_pool(
             dsn,
             min_size=min_size,
@@ -78,12 +94,12 @@ async def create_pool(
                 application=application, statement_timeout_ms=statement_timeout_ms
             ),
         )
-    except _UNREACHABLE as error:
-        raise _unreachable(dsn, error) from error
+
+    return await _patiently(open_pool, dsn=dsn, wait_seconds=wait_seconds)
 
 
 async def create_pool_from(settings: Settings, *, application: str) -> Pool:
-    """Return an open pool as the settings describe; errors as `create_pool`."""
+    """Return an open pool as the settings describe, waiting for a server that starts; errors as above."""
     return await create_pool(
         settings.database_url.get_secret_value(),
         min_size=settings.database_pool_min,
@@ -91,28 +107,36 @@ async def create_pool_from(settings: Settings, *, application: str) -> Pool:
         application=application,
         connect_timeout_seconds=settings.database_connect_timeout_seconds,
         statement_timeout_ms=settings.database_statement_timeout_ms,
+        wait_seconds=settings.database_connect_timeout_seconds,
     )
 
 
 @asynccontextmanager
 async def connect(
-    dsn: str, *, application: str = "networkcore", statement_timeout_ms: int = 30_000
+    dsn: str,
+    *,
+    application: str = "networkcore",
+    statement_timeout_ms: int = 30_000,
+    wait_seconds: float = 0.0,
 ) -> AsyncIterator[BareConnection]:
     """Give one connection for a command's length; `statement_timeout_ms` 0 means none.
+
+    A server that is starting, recovering or not up yet is tried again for `wait_seconds`.
 
     Raises:
         DatabaseUnreachableError: no PostgreSQL answers at `dsn` or it refuses us.
     """
-    try:
-        connection = await asyncpg.connect(
+
+    async def open_connection() -> BareConnection:
+        return await asyncpg.connect(
             dsn,
             timeout=10.0,
             server_settings=_server_settings(
                 application=application, statement_timeout_ms=statement_timeout_ms
             ),
         )
-    except _UNREACHABLE as error:
-        raise _unreachable(dsn, error) from error
+
+    connection = await _patiently(open_connection, dsn=dsn, wait_seconds=wait_seconds)
     try:
         await register_json(connection)
         yield connection
@@ -188,6 +212,19 @@ def _server_settings(*, application: str, statement_timeout_ms: int) -> dict[str
         "idle_in_transaction_session_timeout": str(_IDLE_TRANSACTION_TIMEOUT_MS),
         "search_path": "pg_catalog",
     }
+
+
+async def _patiently(open_it: Callable[[], Awaitable[_T]], *, dsn: str, wait_seconds: float) -> _T:
+    """Return what `open_it` opens; try again while the server is only not there yet."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + wait_seconds
+    while True:
+        try:
+            return await open_it()
+        except _UNREACHABLE as error:
+            if not isinstance(error, _NOT_YET) or loop.time() >= deadline:
+                raise _unreachable(dsn, error) from error
+        await asyncio.sleep(_RETRY_SECONDS)
 
 
 def _unreachable(dsn: str, error: Exception) -> DatabaseUnreachableError:

@@ -89,8 +89,12 @@ def read_migrations(package: str, folder: Traversable) -> list[Migration]:
     return [found[version] for version in sorted(found)]
 
 
-async def migrate(dsn: str, *, migrations: Sequence[Migration] | None = None) -> list[Migration]:
+async def migrate(
+    dsn: str, *, migrations: Sequence[Migration] | None = None, wait_seconds: float = 10.0
+) -> list[Migration]:
     """Apply what is missing and return it, in the order applied; an empty list when nothing was.
+
+    A server that is starting, recovering or not up yet is tried again for `wait_seconds`.
 
     Raises:
         MigrationError: the files and the database disagree, a file failed (nothing of it remains), or another
@@ -98,7 +102,9 @@ async def migrate(dsn: str, *, migrations: Sequence[Migration] | None = None) ->
         DatabaseUnreachableError: no PostgreSQL answers at `dsn`.
     """
     wanted = load_migrations() if migrations is None else list(migrations)
-    async with connect(dsn, application="networkcore migrate", statement_timeout_ms=0) as connection:
+    async with connect(
+        dsn, application="networkcore migrate", statement_timeout_ms=0, wait_seconds=wait_seconds
+    ) as connection:
         await _lock(connection)
         applied = []
         # The lock ends with the connection, also when this process is killed.

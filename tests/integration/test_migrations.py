@@ -167,7 +167,7 @@ async def test_an_unreachable_database_is_named_without_its_password() -> None:
     with pytest.raises(
         DatabaseUnreachableError, match=r"no PostgreSQL for us at 127\.0\.0\.1/money"
     ) as refusal:
-        await migrate("postgresql://app:hunter2@127.0.0.1:1/money")
+        await migrate("postgresql://app:hunter2@127.0.0.1:1/money", wait_seconds=0)
     assert "hunter2" not in str(refusal.value)
     with pytest.raises(DatabaseUnreachableError) as refusal:
         await create_pool("postgresql://app:hunter2@127.0.0.1:1/money", min_size=1)

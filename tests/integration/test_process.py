@@ -16,6 +16,7 @@ import pytest
 
 from gateway.clock import MarketClock
 from gateway.database import Pool, create_pool, market_anchor_reader
+from gateway.errors import DatabaseUnreachableError
 from gateway.migrations import migrate
 from gateway.sandbox.embedded_postgres import EmbeddedPostgres
 
@@ -128,3 +129,27 @@ async def test_the_market_clock_follows_its_row_and_outlives_the_database(place:
         pool.terminate()
     finally:
         await asyncio.to_thread(server.stop)
+
+
+async def test_a_process_that_starts_before_its_database_waits_for_it(place: Path) -> None:
+    server = EmbeddedPostgres(place / "data", durable=False)
+    opening = asyncio.create_task(create_pool(server.dsn, min_size=1, max_size=1, wait_seconds=30))
+    await asyncio.sleep(0.3)
+    assert not opening.done()
+    try:
+        await asyncio.to_thread(server.start)
+        pool = await opening
+        assert await pool.fetchval("SELECT 1") == 1
+        await pool.close()
+    finally:
+        await asyncio.to_thread(server.stop)
+
+
+async def test_patience_ends_and_is_not_spent_on_a_refusal(place: Path) -> None:
+    async with EmbeddedPostgres(place / "data", durable=False) as server:
+        began = asyncio.get_running_loop().time()
+        with pytest.raises(DatabaseUnreachableError, match='database "elsewhere" does not exist'):
+            await create_pool(server.dsn.replace("/networkcore?", "/elsewhere?"), wait_seconds=30)
+        assert asyncio.get_running_loop().time() - began < 10
+    with pytest.raises(DatabaseUnreachableError, match="no PostgreSQL for us at the local socket"):
+        await create_pool(server.dsn, wait_seconds=0.3)
