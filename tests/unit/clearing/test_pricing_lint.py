@@ -1,0 +1,144 @@
+"""Tariff lint: each finding on the smallest tariff that has it, and silence on a good one."""
+
+from decimal import Decimal
+from typing import Any
+
+import pytest
+
+from clearing.tariff_lint import Finding, lint
+from tests.unit.clearing.pricing_builders import V230, Number, component, element, tariff_of
+
+ENERGY = component("ENERGY", "0.50", vat="20")
+GOOD = element(ENERGY, component("PARKING_TIME", "3", vat="20", step=60))
+
+
+def found(*elements: dict[str, Any], power: str | None = None, **fields: Any) -> list[tuple[str, str]]:
+    findings = lint(tariff_of(*elements, **fields), power_kw=None if power is None else Decimal(power))
+    return [(finding.code.value, finding.path) for finding in findings]
+
+
+def test_a_good_tariff_has_no_findings() -> None:
+    assert found(GOOD) == []
+    assert found(GOOD, power="150") == []
+
+
+def test_an_element_behind_one_without_restrictions_is_never_reached() -> None:
+    assert found(element(ENERGY), element(ENERGY, max_kwh=5)) == [
+        ("T101", "$.elements[1].price_components[0]")
+    ]
+
+
+def test_an_element_behind_several_that_cover_everything_is_never_reached() -> None:
+    day, night = (
+        element(ENERGY, start_time="08:00", end_time="20:00"),
+        element(ENERGY, start_time="20:00", end_time="08:00"),
+    )
+    assert found(day, night, element(ENERGY)) == [("T101", "$.elements[2].price_components[0]")]
+
+
+def test_restrictions_that_exclude_each_other_are_told() -> None:
+    never = element(ENERGY, min_kwh=20, max_kwh=10)
+    assert found(never, element(ENERGY)) == [("T102", "$.elements[0].price_components[0]")]
+    assert ("T102", "$.elements[0].price_components[0]") in found(
+        element(ENERGY, start_time="08:00", end_time="08:00"), element(ENERGY)
+    )
+
+
+def test_a_restriction_that_can_t_be_evaluated_is_told() -> None:
+    assert ("T103", "$.elements[0].restrictions.holiday") in found(
+        element(ENERGY, holiday=True), element(ENERGY)
+    )
+
+
+@pytest.mark.parametrize(
+    ("restriction", "example"),
+    [
+        ({"start_time": "08:00", "end_time": "20:00"}, "Mon 00:00"),
+        ({"start_time": "20:00", "end_time": "08:00"}, "Mon 08:00"),
+        ({"day_of_week": ["MONDAY", "TUESDAY"]}, "Wed 00:00"),
+        ({"max_kwh": 10}, "Mon 00:00, after 10 kWh"),
+        ({"min_duration": 1800}, "Mon 00:00"),
+        ({"max_power": 22}, "Mon 00:00, at 22 kW"),
+        ({"end_date": "2026-07-01"}, "2026-07-01 00:00"),
+    ],
+)
+def test_a_gap_in_which_a_dimension_is_free_is_told(restriction: dict[str, Any], example: str) -> None:
+    findings = lint(tariff_of(element(ENERGY, **restriction)))
+    assert [(finding.code.value, finding.text.rpartition("example ")[2]) for finding in findings] == [
+        ("T201", example)
+    ]
+
+
+def test_overlapping_dates_are_told() -> None:
+    summer = element(ENERGY, start_date="2026-06-01", end_date="2026-09-01")
+    august = element(ENERGY, start_date="2026-08-01", end_date="2026-10-01")
+    assert found(summer, august, element(ENERGY)) == [("T202", "$.elements[1].restrictions")]
+
+
+def test_seasons_that_meet_and_hours_within_one_season_do_not_overlap() -> None:
+    season = {"start_date": "2026-06-01", "end_date": "2026-09-01"}
+    day = element(ENERGY, **season, start_time="08:00", end_time="20:00")
+    night = element(ENERGY, **season, start_time="20:00", end_time="08:00")
+    autumn = element(ENERGY, start_date="2026-09-01")
+    assert found(day, night, autumn, element(ENERGY)) == []
+
+
+@pytest.mark.parametrize(
+    ("price", "code"),
+    [("-0.01", ["T301"]), ("30", ["T302"]), ("3", [])],
+)
+def test_negative_and_absurd_prices_are_told(price: str, code: list[str]) -> None:
+    assert [name for name, _ in found(element(component("ENERGY", price, vat="20")))] == code
+
+
+def test_absurd_is_measured_in_the_tariff_s_own_money() -> None:
+    assert found(element(component("ENERGY", "200", vat="27")), currency="HUF") == []
+
+
+def test_a_long_step_is_told() -> None:
+    assert found(element(component("ENERGY", "0.5", vat="20", step=5000))) == [
+        ("T303", "$.elements[0].price_components[0].step_size")
+    ]
+
+
+def test_limits_that_cross_are_told() -> None:
+    crossed = {"min_price": {"excl_vat": Number("5")}, "max_price": {"excl_vat": Number("3")}}
+    assert found(GOOD, **crossed) == [("T304", "$.min_price")]
+    assert found(GOOD, max_price={"excl_vat": 5, "incl_vat": 4}) == [("T304", "$.max_price")]
+
+
+def test_a_tariff_that_prices_nothing_is_told() -> None:
+    assert ("T305", "$.elements") in found(element(component("SOLAR", "1")))
+
+
+def test_missing_and_mixed_tax_are_told() -> None:
+    assert found(element(component("ENERGY", "0.5"))) == [("T401", "$.elements[0].price_components[0]")]
+    assert ("T402", "$.elements") in found(element(ENERGY, component("PARKING_TIME", "1")))
+    assert found(element(component("ENERGY", "0.5")), version=V230, tax_included="N/A") == []
+
+
+def test_a_fast_charger_s_ad_hoc_price_is_per_kwh() -> None:
+    by_time = element(component("TIME", "10", vat="20"), component("FLAT", "1", vat="20"))
+    assert [code for code, _ in found(by_time, power="50")] == ["T501", "T502", "T502"]
+    assert found(by_time, power="49.9") == []
+    assert found(by_time) == [("T502", "$.elements")]
+    coarse = element(ENERGY, component("PARKING_TIME", "3", vat="20", step=900))
+    assert found(coarse, power="150") == [("T503", "$.elements[0].price_components[1].step_size")]
+
+
+def test_more_cells_than_can_be_checked_are_said_and_not_guessed() -> None:
+    fine = [
+        element(ENERGY, min_kwh=n, min_power=n, min_current=n, min_duration=n * 60, start_time=f"{n:02}:00")
+        for n in range(1, 20)
+    ]
+    assert ("T203", "$.elements") in found(*fine)
+
+
+def test_a_finding_has_plain_values() -> None:
+    finding: Finding = lint(tariff_of(element(component("ENERGY", "-1", vat="20"))))[0]
+    assert finding.to_dict() == {
+        "code": "T301",
+        "severity": "warning",
+        "path": "$.elements[0].price_components[0].price",
+        "text": "the price -1 is negative: it pays the driver",
+    }
