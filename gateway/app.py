@@ -27,6 +27,7 @@ from gateway.http.services import ApiOptions, ApiServices
 from gateway.ids import new_id
 from gateway.lanes.certificate_status import CertificateStatusLane
 from gateway.lanes.clearing_lane import ClearingLane
+from gateway.lanes.correction_lane import CorrectionLane
 from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
 from gateway.lanes.errands import Errands, errand_lanes
 from gateway.lanes.resolving import ResolvingLane
@@ -240,6 +241,7 @@ def lanes(house: House) -> Sequence[Lane]:
             batch_size=settings.worker_batch_size,
             chain=new_id().int % _CHAINS,
         ),
+        CorrectionLane(pool=house.pool, clock=house.clock, clearing=house.clearing),
         _disbursements(house),
         CertificateStatusLane(
             pool=house.pool,

@@ -130,7 +130,7 @@ async def _against_psp(
     if not unfinished.quiet:
         return []
     theirs = {record.currency: record for record in records}
-    ours = {row["currency"]: row["minor"] async for row in _audit.psp_totals(connection)}
+    ours = {row["currency"]: (row["minor"], row["refunded"]) async for row in _audit.psp_totals(connection)}
     balances = {
         balance.currency: -balance.minor
         for balance in await clearing.balances(connection, prefix=_RECEIVABLE)
@@ -138,11 +138,13 @@ async def _against_psp(
     found = []
     for currency in sorted({*theirs, *ours, *balances}):
         record = theirs.get(currency, PspRecord(currency=currency))
-        if record.captured_minor != ours.get(currency, 0):
-            detail = (
-                f"the PSP captured {record.captured_minor}, we captured {ours.get(currency, 0)} minor units"
-            )
+        captured, refunded = ours.get(currency, (0, 0))
+        if record.captured_minor != captured:
+            detail = f"the PSP captured {record.captured_minor}, we captured {captured} minor units"
             found.append(Finding(check="psp_captured", subject=currency, detail=detail))
+        if record.refunded_minor != refunded:
+            detail = f"the PSP refunded {record.refunded_minor}, we refunded {refunded} minor units"
+            found.append(Finding(check="psp_refunded", subject=currency, detail=detail))
         balance = psp_balance_minor(record)
         if balance != balances.get(currency, 0):
             detail = f"the PSP holds {balance}, our ledger says {balances.get(currency, 0)} minor units"

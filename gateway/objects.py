@@ -137,10 +137,42 @@ class Capture(PublicObject):
     state: CaptureState
     amount: Minor
     receivable: Minor = Field(description="priced but not collected, minor units")
+    refunded: Minor = Field(0, description="given back, minor units")
+    disputed: Minor = Field(0, description="taken back by the cardholder's bank, minor units")
     currency: Currency
     fee: Minor | None = Field(description="what the PSP kept, minor units of fee_currency")
     fee_currency: Currency | None = None
     captured_at: Instant | None
+
+
+class Refund(PublicObject):
+    """Money given back from a capture."""
+
+    id: str = Field(examples=["ref_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["refund"] = "refund"
+    session: str
+    state: Literal["requested", "succeeded", "failed"]
+    amount: Minor
+    currency: Currency
+    reason: str
+    failure_code: str | None
+    metadata: dict[str, str]
+    created: Instant
+
+
+class Dispute(PublicObject):
+    """Money that a cardholder's bank takes back; won gives it back to you, lost ends it."""
+
+    id: str = Field(examples=["dsp_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["dispute"] = "dispute"
+    session: str
+    state: Literal["opened", "won", "lost"]
+    amount: Minor
+    fee: Minor = Field(description="what the PSP charged for it, minor units of currency")
+    currency: Currency
+    reason: str
+    opened_at: Instant
+    closed_at: Instant | None
 
 
 class PriceLine(PublicObject):

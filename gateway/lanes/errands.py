@@ -104,9 +104,7 @@ class Errands:
 
     async def psp_event(self, task: Task) -> str | None:
         """The PSP said that something happened to a payment."""
-        payment = task.payload.get("psp_payment")
-        if isinstance(payment, str):
-            await self.payments.heard_from_psp(psp_payment=payment)
+        await self.payments.heard_event(str(task.payload["event"]))
         return None
 
     async def complete(self, task: Task) -> str | None:

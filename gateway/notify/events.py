@@ -33,6 +33,11 @@ class EventType(StrEnum):
     SESSION_PARKED = "session.parked"
     CAPTURE_SUCCEEDED = "capture.succeeded"
     CAPTURE_FAILED = "capture.failed"
+    REFUND_SUCCEEDED = "refund.succeeded"
+    REFUND_FAILED = "refund.failed"
+    DISPUTE_OPENED = "dispute.opened"
+    DISPUTE_WON = "dispute.won"
+    DISPUTE_LOST = "dispute.lost"
     DISBURSEMENT_PLANNED = "disbursement.planned"
     DISBURSEMENT_PAID = "disbursement.paid"
     DISBURSEMENT_FAILED = "disbursement.failed"
@@ -45,6 +50,8 @@ DATA_MODELS: Final[Mapping[str, type[objects.PublicObject]]] = {
     "authorization": objects.Authorization,
     "session": objects.Session,
     "capture": objects.Capture,
+    "refund": objects.Refund,
+    "dispute": objects.Dispute,
     "disbursement": objects.Disbursement,
     "webhook_endpoint": objects.WebhookEndpoint,
 }

@@ -12,6 +12,7 @@ PaymentError                        a request that can't be carried out; the tex
 ├── VersionConflictError            the object changed since the caller read it
 ├── StateConflictError              the object's state does not allow that
 ├── CdrRefusedError                 the CDR can't be read or does not belong to this session
+├── RefundBoundError                a refund of more than is left of the capture
 ├── InvalidOrderError               a field of the order is outside its bounds
 └── PspUnavailableError             the PSP gave no answer; the same request again is safe
 """
@@ -65,6 +66,10 @@ class StateConflictError(PaymentError):
 
 class CdrRefusedError(PaymentError):
     """The CDR can't be read or does not belong to this session."""
+
+
+class RefundBoundError(PaymentError):
+    """A refund of more than is left of the capture."""
 
 
 class InvalidOrderError(PaymentError):

@@ -268,6 +268,14 @@ class Psp(Protocol):
         """What became of a payment."""
         ...
 
+    async def find_charge(self, *, authorization_id: UUID) -> Captured | OutcomeUnknown | None:
+        """Look an off-session charge up by our metadata; None: it never existed."""
+        ...
+
+    async def find_refund(self, *, psp_charge: str, refund_id: UUID) -> Refunded | OutcomeUnknown | None:
+        """Look a refund up by our metadata; None: it never existed."""
+        ...
+
     async def find_transfer(self, *, end_to_end_id: str) -> Transferred | OutcomeUnknown | None:
         """Look a transfer up by our metadata; None: it never existed."""
         ...

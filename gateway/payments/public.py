@@ -11,7 +11,13 @@ from gateway.ids import format_id, new_id
 from gateway.notify.events import EventType, NewEvent
 from gateway.payments.orders import SessionView
 from gateway.payments.payment import PaymentState
-from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
+from gateway.payments.records import (
+    AuthorizationRecord,
+    CaptureRecord,
+    DisputeRecord,
+    RefundRecord,
+    SessionRecord,
+)
 
 _AUTHORIZATION_EVENTS = {
     PaymentState.AUTHORIZED: EventType.AUTHORIZATION_AUTHORIZED,
@@ -64,7 +70,39 @@ def capture_object(capture: CaptureRecord) -> objects.Capture:
         currency=capture.currency,
         fee=capture.fee_minor,
         fee_currency=capture.fee_currency,
+        refunded=capture.refunded_minor,
+        disputed=capture.disputed_minor,
         captured_at=capture.captured_at,
+    )
+
+
+def refund_object(refund: RefundRecord) -> objects.Refund:
+    """The public refund."""
+    return objects.Refund(
+        id=format_id("ref", refund.id),
+        session=format_id("ses", refund.session_id),
+        state=refund.state,
+        amount=refund.amount_minor,
+        currency=refund.currency,
+        reason=refund.reason,
+        failure_code=refund.failure_code,
+        metadata=dict(refund.metadata),
+        created=refund.created_at,
+    )
+
+
+def dispute_object(dispute: DisputeRecord) -> objects.Dispute:
+    """The public dispute."""
+    return objects.Dispute(
+        id=format_id("dsp", dispute.id),
+        session=format_id("ses", dispute.session_id),
+        state=dispute.state,
+        amount=dispute.amount_minor,
+        fee=dispute.fee_minor,
+        currency=dispute.currency,
+        reason=dispute.reason,
+        opened_at=dispute.opened_at,
+        closed_at=dispute.closed_at,
     )
 
 
@@ -117,6 +155,26 @@ def capture_events(capture: CaptureRecord, session: SessionRecord) -> list[NewEv
     """Who hears of a capture's end: the demand partner and the CPO."""
     kind = EventType.CAPTURE_SUCCEEDED if capture.state == "succeeded" else EventType.CAPTURE_FAILED
     shown = capture_object(capture)
+    return [
+        NewEvent(type=kind, party_id=party, object_id=shown.id, data=shown.as_json(), lane=session.lane)
+        for party in (session.demand_partner_id, session.cpo_id)
+    ]
+
+
+def refund_events(refund: RefundRecord, session: SessionRecord) -> list[NewEvent]:
+    """Who hears of a refund's end: the demand partner and the CPO."""
+    kind = EventType.REFUND_SUCCEEDED if refund.state == "succeeded" else EventType.REFUND_FAILED
+    shown = refund_object(refund)
+    return [
+        NewEvent(type=kind, party_id=party, object_id=shown.id, data=shown.as_json(), lane=session.lane)
+        for party in (session.demand_partner_id, session.cpo_id)
+    ]
+
+
+def dispute_events(dispute: DisputeRecord, session: SessionRecord) -> list[NewEvent]:
+    """Who hears of a dispute's news: the demand partner and the CPO."""
+    shown = dispute_object(dispute)
+    kind = EventType(f"dispute.{dispute.state}")
     return [
         NewEvent(type=kind, party_id=party, object_id=shown.id, data=shown.as_json(), lane=session.lane)
         for party in (session.demand_partner_id, session.cpo_id)

@@ -6,7 +6,7 @@ Owns: the shapes that the phases read. Must not know: SQL, the public API's name
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Self
+from typing import Any, Literal, Self
 from uuid import UUID
 
 from gateway.payments.payment import PaymentState
@@ -102,6 +102,39 @@ class CaptureRecord(_FromRow):
     disputed_minor: int
     captured_at: datetime | None
     created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundRecord(_FromRow):
+    """Money given back from a capture."""
+
+    lane: int
+    id: UUID
+    session_id: UUID
+    state: Literal["requested", "succeeded", "failed"]
+    amount_minor: int
+    currency: str
+    reason: str
+    failure_code: str | None
+    metadata: Mapping[str, str]
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeRecord(_FromRow):
+    """Money that a cardholder's bank takes back."""
+
+    lane: int
+    id: UUID
+    session_id: UUID
+    psp_dispute: str
+    state: Literal["opened", "won", "lost"]
+    amount_minor: int
+    fee_minor: int
+    currency: str
+    reason: str
+    opened_at: datetime
+    closed_at: datetime | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -32,11 +32,13 @@ from gateway.payments.psp import (
     Voided,
     VoidOutcome,
 )
-from gateway.payments.records import CallRecord, CaptureRecord
+from gateway.payments.records import AuthorizationRecord, CallRecord, CaptureRecord
+from gateway.payments.refund import Refunds
 
 _log = structlog.get_logger(__name__)
 _BATCH: Final = 20
 
+_PLAIN: Final = frozenset({"increment", "collect", "refund"})
 _ASKABLE: Final = frozenset(
     {PaymentState.REQUIRES_AUTHORIZATION, PaymentState.CAPTURE_REQUESTED, PaymentState.OUTCOME_UNKNOWN}
 )
@@ -50,6 +52,7 @@ class Resolver:
     psp: Psp
     clock: Clock
     outcomes: Outcomes
+    refunds: Refunds
     policy: PaymentPolicy
 
     async def lanes(self) -> list[int]:
@@ -82,11 +85,8 @@ class Resolver:
             capture = await store.capture(connection, lane=call.lane, session_id=call.session_id)
         if authorization is None or session is None:
             return
-        if call.kind == "increment":
-            await ask_increment(self.pool, self.psp, self.outcomes, authorization, call)
-            return
-        if call.kind == "collect":
-            await ask_collect(self.pool, self.psp, self.outcomes, authorization, call)
+        if call.kind in _PLAIN:
+            await self._ask_plain(call, authorization)
             return
         if authorization.state not in _ASKABLE:
             return
@@ -105,6 +105,23 @@ class Resolver:
             await ask_end(self.pool, self.psp, self.outcomes, asked, capture)
         else:
             await self._look_up_end(asked, capture)
+
+    async def _ask_plain(self, call: CallRecord, authorization: AuthorizationRecord) -> None:
+        """Calls that leave the authorization's state alone."""
+        replay = self.clock.wall_now() - call.created_at < KEY_LIFETIME
+        match call.kind:
+            case "increment":
+                # Raising a hold to the same amount again changes nothing, whatever became of the key.
+                await ask_increment(self.pool, self.psp, self.outcomes, authorization, call)
+            case "collect" if replay:
+                await ask_collect(self.pool, self.psp, self.outcomes, authorization, call)
+            case "collect":
+                found = await self.psp.find_charge(authorization_id=authorization.id)
+                charged = found or Declined(code="never_reached_psp", retryable=True)
+                async with self.pool.acquire() as connection:
+                    await self.outcomes.record_collect(connection, call, charged)
+            case _:
+                await self.refunds.ask_again(call, replay=replay)
 
     async def _ask_hold(self, asked: Asked, *, replay: bool) -> None:
         outcome: Held | RequiresAction | Declined | OutcomeUnknown | Captured | Voided

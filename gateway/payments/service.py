@@ -18,6 +18,7 @@ from gateway.payments.authorize import Authorizations
 from gateway.payments.capture import Captures, Ended
 from gateway.payments.collect import Collections
 from gateway.payments.complete import Completions
+from gateway.payments.dispute import Disputes
 from gateway.payments.orders import (
     AuthorizationView,
     AuthorizeOrder,
@@ -32,6 +33,7 @@ from gateway.payments.payment import PaymentState
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp import Captured, Psp, Voided
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
+from gateway.payments.refund import Refunds
 from gateway.payments.resolver import Resolver
 
 WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
@@ -49,6 +51,8 @@ class PaymentService:
     captures: Captures
     collections: Collections
     resolver: Resolver
+    refunds: Refunds
+    disputes: Disputes
     psp: Psp
     outcomes: Outcomes
 
@@ -210,6 +214,21 @@ class PaymentService:
                 psp_payment=event.psp_payment,
             )
 
+    async def heard_event(self, event_id: str) -> None:
+        """The worker's errand: what an event of the PSP, kept before, says about a payment of ours."""
+        async with self.pool.acquire() as connection:
+            body = await store.psp_event_body(connection, event_id=event_id)
+        event = self.psp.parse_event(body) if body is not None else None
+        if event is None or event.psp_payment is None:
+            return
+        if event.dispute is None:
+            await self.heard_from_psp(psp_payment=event.psp_payment)
+            return
+        async with self.pool.acquire() as connection:
+            found = await store.find_session(connection, kind="psp_payment", foreign_id=event.psp_payment)
+        if found is not None:
+            await self.disputes.heard(event.dispute, lane=found[0], session_id=found[1])
+
     async def heard_from_psp(self, *, psp_payment: str) -> bool:
         """The PSP says that something happened to a payment: read it there, and catch up. False: not ours."""
         async with self.pool.acquire() as connection:
@@ -279,6 +298,7 @@ def build_payments(
     """Wire the room: one anchor cache, one recorder of outcomes, the services over them."""
     anchor = TariffAnchor()
     outcomes = Outcomes(clock=clock)
+    refunds = Refunds(pool=pool, psp=psp, clock=clock, policy=policy)
     return PaymentService(
         pool=pool,
         clock=clock,
@@ -289,7 +309,9 @@ def build_payments(
         completions=Completions(pool=pool, anchor=anchor, clock=clock, policy=policy),
         captures=Captures(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
         collections=Collections(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
-        resolver=Resolver(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
+        resolver=Resolver(pool=pool, psp=psp, clock=clock, outcomes=outcomes, refunds=refunds, policy=policy),
+        refunds=refunds,
+        disputes=Disputes(pool=pool, clock=clock),
         psp=psp,
         outcomes=outcomes,
     )

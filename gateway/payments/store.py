@@ -233,6 +233,12 @@ async def lease_calls(
     return [CallRecord.from_row(row) for row in rows]
 
 
+async def psp_event_body(connection: Connection, *, event_id: str) -> bytes | None:
+    """The body of an event of the PSP, as it was kept."""
+    row = await _payments.load_psp_event(connection, id=event_id)
+    return None if row is None else row["body"]
+
+
 async def keep_psp_event(connection: Connection, **fields: Any) -> bool:
     """Keep an event of the PSP and leave an errand for it; False when it was kept before."""
     return bool(await _payments.keep_psp_event(connection, **fields))

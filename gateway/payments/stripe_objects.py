@@ -13,12 +13,14 @@ import msgspec
 
 from clearing.money import exponent
 from gateway.errors import MalformedIdError
-from gateway.ids import parse_id
+from gateway.ids import format_id, parse_id
 from gateway.payments.psp import (
     Captured,
+    ChargeOrder,
     Declined,
     DisputeNews,
     Held,
+    HoldOrder,
     HoldOutcome,
     OutcomeUnknown,
     PspEvent,
@@ -81,6 +83,56 @@ def from_stripe_amount(amount: int, currency: str) -> int:
     if rest:
         raise AmountNotRepresentableError(f"{amount} of {currency} at Stripe is not a whole ISO minor unit")
     return int(minor)
+
+
+def hold_params(order: HoldOrder, amount: int) -> dict[str, Any]:
+    """The parameters of a PaymentIntent with manual capture, `amount` in Stripe's unit."""
+    params: dict[str, Any] = {
+        "amount": amount,
+        "currency": order.currency.lower(),
+        "capture_method": "manual",
+        "confirm": True,
+        "payment_method": order.payment_method,
+        "payment_method_types": ["card"],
+        "payment_method_options": {
+            "card": {
+                "request_incremental_authorization": "if_available",
+                "request_overcapture": "if_available",
+            }
+        },
+        "transfer_group": format_id("ses", order.session_id),
+        "metadata": {
+            **order.metadata,
+            "session": format_id("ses", order.session_id),
+            "authorization": format_id("auth", order.authorization_id),
+        },
+        "expand": ["latest_charge"],
+    }
+    if order.customer is not None:
+        params["customer"] = order.customer
+    if order.off_session:
+        params["off_session"] = True
+    return params
+
+
+def charge_params(order: ChargeOrder, amount: int) -> dict[str, Any]:
+    """The parameters of an off-session PaymentIntent that is captured at once."""
+    return {
+        "amount": amount,
+        "currency": order.currency.lower(),
+        "confirm": True,
+        "off_session": True,
+        "customer": order.customer,
+        "payment_method": order.payment_method,
+        "payment_method_types": ["card"],
+        "transfer_group": format_id("ses", order.session_id),
+        "metadata": {
+            **order.metadata,
+            "session": format_id("ses", order.session_id),
+            "collects_for": format_id("auth", order.authorization_id),
+        },
+        "expand": ["latest_charge.balance_transaction"],
+    }
 
 
 def decline_of(detail: Mapping[str, Any], *, code: str | None) -> Declined:

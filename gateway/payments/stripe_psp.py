@@ -51,9 +51,11 @@ from gateway.payments.psp import (
 from gateway.payments.stripe_objects import (
     AmountNotRepresentableError,
     captured,
+    charge_params,
     decline_of,
     from_stripe_amount,
     hold_outcome,
+    hold_params,
     parse_event,
     state_of,
     to_stripe_amount,
@@ -100,34 +102,9 @@ class StripePsp:
         amount = _amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
-        params: dict[str, Any] = {
-            "amount": amount,
-            "currency": order.currency.lower(),
-            "capture_method": "manual",
-            "confirm": True,
-            "payment_method": order.payment_method,
-            "payment_method_types": ["card"],
-            "payment_method_options": {
-                "card": {
-                    "request_incremental_authorization": "if_available",
-                    "request_overcapture": "if_available",
-                }
-            },
-            "transfer_group": format_id("ses", order.session_id),
-            "metadata": {
-                **order.metadata,
-                "session": format_id("ses", order.session_id),
-                "authorization": format_id("auth", order.authorization_id),
-            },
-            "expand": ["latest_charge"],
-        }
-        if order.customer is not None:
-            params["customer"] = order.customer
-        if order.off_session:
-            params["off_session"] = True
         intent = await self._ask(
             self._client.v1.payment_intents.create_async(
-                cast("Any", params), {"idempotency_key": order.idempotency_key}
+                cast("Any", hold_params(order, amount)), {"idempotency_key": order.idempotency_key}
             )
         )
         if isinstance(intent, Declined | OutcomeUnknown):
@@ -203,25 +180,7 @@ class StripePsp:
             return amount
         intent = await self._ask(
             self._client.v1.payment_intents.create_async(
-                cast(
-                    "Any",
-                    {
-                        "amount": amount,
-                        "currency": order.currency.lower(),
-                        "confirm": True,
-                        "off_session": True,
-                        "customer": order.customer,
-                        "payment_method": order.payment_method,
-                        "payment_method_types": ["card"],
-                        "transfer_group": format_id("ses", order.session_id),
-                        "metadata": {
-                            **order.metadata,
-                            "session": format_id("ses", order.session_id),
-                            "collects_for": format_id("auth", order.authorization_id),
-                        },
-                        "expand": ["latest_charge.balance_transaction"],
-                    },
-                ),
+                cast("Any", charge_params(order, amount)),
                 {"idempotency_key": order.idempotency_key},
             )
         )
@@ -318,6 +277,30 @@ class StripePsp:
             )
         )
         return intent if isinstance(intent, Declined | OutcomeUnknown) else state_of(intent)
+
+    async def find_charge(self, *, authorization_id: UUID) -> Captured | OutcomeUnknown | None:
+        """Search the off-session charge by our metadata; one that failed took nothing and counts as none."""
+        query = f"metadata['collects_for']:'{format_id('auth', authorization_id)}'"
+        found = await self._ask(
+            self._client.v1.payment_intents.search_async(
+                {"query": query, "expand": ["data.latest_charge.balance_transaction"]}
+            )
+        )
+        if isinstance(found, Declined | OutcomeUnknown):
+            return OutcomeUnknown(reason="the PSP's search did not answer")
+        states = [state_of(intent) for intent in found.data]
+        return next((state for state in states if isinstance(state, Captured)), None)
+
+    async def find_refund(self, *, psp_charge: str, refund_id: UUID) -> Refunded | OutcomeUnknown | None:
+        """Walk the charge's refunds for ours."""
+        page = await self._ask(self._client.v1.refunds.list_async({"charge": psp_charge, "limit": 100}))
+        if isinstance(page, Declined | OutcomeUnknown):
+            return OutcomeUnknown(reason="the PSP's refunds did not answer")
+        ours = format_id("ref", refund_id)
+        for refund in page.data:
+            if (refund.to_dict().get("metadata") or {}).get("refund") == ours:
+                return Refunded(psp_refund=refund.id)
+        return None
 
     async def find_transfer(self, *, end_to_end_id: str) -> Transferred | OutcomeUnknown | None:
         """Walk the latest transfers for ours; Stripe offers no search on transfers."""

@@ -36,7 +36,7 @@ CROSS JOIN LATERAL (
     WHERE party_id = p.party_id AND currency = p.currency
 ) AS f
 CROSS JOIN LATERAL (
-    SELECT coalesce(sum(c.amount_minor), 0)::bigint AS captured
+    SELECT coalesce(sum(c.amount_minor - c.refunded_minor), 0)::bigint AS captured
     FROM gateway.capture AS c
     JOIN gateway.payment_authorization AS a ON a.lane = c.lane AND a.id = c.authorization_id
     WHERE a.account_party_id = p.party_id AND a.currency = p.currency AND c.state = 'succeeded'
@@ -48,16 +48,38 @@ CROSS JOIN LATERAL (
 WHERE p.balance_minor <> f.funded - k.captured OR p.held_minor <> h.held;
 
 -- name: cleared_totals
--- Captured and cleared, per currency, as the gateway has it.
-SELECT c.currency, sum(c.amount_minor)::bigint AS minor, count(*) AS sessions
-FROM gateway.capture AS c
-JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
-WHERE c.state = 'succeeded' AND s.state = 'cleared'
-GROUP BY c.currency;
+-- Captured and cleared, less what was given or taken back and posted as such, per currency, as the gateway has it.
+-- A correction whose errand is still open is in neither figure.
+WITH open_correction AS (
+    SELECT lane, payload ->> 'kind' AS kind, payload ->> 'id' AS id FROM gateway.task WHERE kind = 'correct'
+), movement AS (
+    SELECT c.currency, c.amount_minor AS minor
+    FROM gateway.capture AS c
+    JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
+    WHERE c.state = 'succeeded' AND s.state = 'cleared'
+    UNION ALL
+    SELECT r.currency, -r.amount_minor
+    FROM gateway.refund AS r
+    WHERE r.state = 'succeeded' AND NOT EXISTS (
+        SELECT 1 FROM open_correction AS o WHERE o.lane = r.lane AND o.id = r.id::text)
+    UNION ALL
+    SELECT d.currency, -d.amount_minor
+    FROM gateway.dispute AS d
+    WHERE NOT EXISTS (
+        SELECT 1 FROM open_correction AS o
+        WHERE o.lane = d.lane AND o.id = d.id::text AND o.kind = 'dispute_opened')
+    UNION ALL
+    SELECT d.currency, d.amount_minor
+    FROM gateway.dispute AS d
+    WHERE d.state = 'won' AND NOT EXISTS (
+        SELECT 1 FROM open_correction AS o
+        WHERE o.lane = d.lane AND o.id = d.id::text AND o.kind = 'dispute_won')
+)
+SELECT currency, sum(minor)::bigint AS minor, count(*) AS movements FROM movement GROUP BY currency;
 
 -- name: psp_totals
 -- Captured at the PSP, per currency, as the gateway has it.
-SELECT c.currency, sum(c.amount_minor)::bigint AS minor
+SELECT c.currency, sum(c.amount_minor)::bigint AS minor, sum(c.refunded_minor)::bigint AS refunded
 FROM gateway.capture AS c
 JOIN gateway.payment_authorization AS a ON a.lane = c.lane AND a.id = c.authorization_id
 WHERE c.state = 'succeeded' AND a.funding = 'psp'

@@ -465,3 +465,9 @@ ON CONFLICT (party_id, currency) DO UPDATE SET credit_limit_minor = excluded.cre
 
 -- name: load_account^
 SELECT * FROM gateway.partner_account WHERE party_id = :party_id AND currency = :currency;
+
+-- name: load_psp_event^
+SELECT id, type, body, received_at FROM gateway.psp_event WHERE id = :id;
+
+-- name: latest_psp_event$
+SELECT max(received_at) FROM gateway.psp_event;

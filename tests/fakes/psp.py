@@ -59,6 +59,7 @@ class FakePsp:
         self.calls: list[tuple[str, str]] = []
         self.capture_effects = 0
         self.charged_minor = 0
+        self.extra: dict[UUID, Captured] = {}
         self.refunded_minor = 0
         self.capture_before: datetime | None = None
         self._numbers = itertools.count(1)
@@ -115,6 +116,12 @@ class FakePsp:
     async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
         self.calls.append(("inspect", psp_payment))
         return self._state(self.payments[psp_payment])
+
+    async def find_charge(self, *, authorization_id: UUID) -> Captured | OutcomeUnknown | None:
+        return self.extra.get(authorization_id)
+
+    async def find_refund(self, *, psp_charge: str, refund_id: UUID) -> Refunded | OutcomeUnknown | None:
+        return None
 
     async def find_transfer(self, *, end_to_end_id: str) -> Transferred | OutcomeUnknown | None:
         if end_to_end_id in self.transfers:
@@ -185,12 +192,14 @@ class FakePsp:
         if order.payment_method == "pm_over_then_declined":
             return Declined(code="card_declined", retryable=False)
         self.charged_minor += order.amount_minor
-        return Captured(
+        charged = Captured(
             psp_charge=f"ch_extra_{next(self._numbers)}",
             amount_minor=order.amount_minor,
             fee_minor=25,
             fee_currency=order.currency,
         )
+        self.extra[order.authorization_id] = charged
+        return charged
 
     def _refund(self, order: RefundOrder) -> RefundOutcome:
         self.refunded_minor += order.amount_minor

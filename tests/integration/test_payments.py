@@ -24,6 +24,7 @@ from gateway.payments.orders import (
     NotFoundError,
     PartnerAccount,
     PspMethod,
+    RefundBoundError,
     SessionAlreadyAuthorizedError,
     SessionAlreadyCompletedError,
     StateConflictError,
@@ -32,6 +33,8 @@ from gateway.payments.orders import (
 )
 from gateway.payments.payment import PaymentState
 from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp import DisputeNews
+from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.payments.service import PaymentService, build_payments
 from tests.fakes.psp import FakePsp
 
@@ -488,6 +491,112 @@ async def test_the_price_is_explained_from_the_stored_originals(house: House) ->
     price = await house.payments.price_breakdown(party_id="parking", session_id=view.session.id)
     assert price.priced.incl_vat_minor == 1190
     assert price.priced.lines
+
+
+async def refund(house: House, view: AuthorizationView, amount: int | None, **changes: Any) -> Any:
+    fields: dict[str, Any] = {
+        "refund_id": new_id(),
+        "session_id": view.session.id,
+        "amount_minor": amount,
+        "reason": RefundReason.REQUESTED_BY_DRIVER,
+    }
+    return await house.payments.refunds.refund(RefundRequest(**(fields | changes)), party_id="parking")
+
+
+async def test_refunds_are_several_partial_and_bounded_by_the_capture(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    assert (await refund(house, view, 400)).state == "succeeded"
+    assert (await refund(house, view, None)).amount_minor == 790
+    with pytest.raises(RefundBoundError):
+        await refund(house, view, 1)
+    assert house.psp.refunded_minor == 1190
+    kinds = [task["kind"] for task in await house.rows("task")]
+    assert sorted(kinds) == ["clear", "correct", "correct"]
+
+
+async def test_the_same_refund_again_is_the_same_refund(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    identifier = new_id()
+    for _ in range(3):
+        await refund(house, view, 100, refund_id=identifier)
+    assert house.psp.refunded_minor == 100
+
+
+async def test_parallel_refunds_never_exceed_the_capture(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    await asyncio.gather(*[refund(house, view, 1000) for _ in range(10)], return_exceptions=True)
+    assert house.psp.refunded_minor == 1000
+
+
+@pytest.mark.parametrize("fault", ["before", "after"])
+async def test_a_refund_whose_answer_is_lost_takes_effect_once(house: House, fault: str) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    house.psp.faults.append(fault)
+    assert (await refund(house, view, 500)).state == "requested"
+    house.clock.at += timedelta(seconds=6)
+    await house.resolve()
+    assert house.psp.refunded_minor == 500
+    assert [row["state"] for row in await house.rows("refund")] == ["succeeded"]
+
+
+async def test_a_refund_to_a_funded_account_is_back_at_once(house: House) -> None:
+    view = await house.authorize(party_id="superapp", rail="app", payment=PartnerAccount())
+    await house.complete(view)
+    request = RefundRequest(
+        refund_id=new_id(),
+        session_id=view.session.id,
+        amount_minor=190,
+        reason=RefundReason.REQUESTED_BY_DRIVER,
+    )
+    done = await house.payments.refunds.refund(request, party_id="superapp")
+    assert done.state == "succeeded"
+    assert (await house.rows("partner_account"))[0]["balance_minor"] == 5000 - 1190 + 190
+
+
+async def test_only_the_drivers_partner_may_refund(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    request = RefundRequest(
+        refund_id=new_id(), session_id=view.session.id, amount_minor=1, reason=RefundReason.DUPLICATE
+    )
+    for stranger in ("superapp", "DE-ABC"):
+        with pytest.raises(NotFoundError):
+            await house.payments.refunds.refund(request, party_id=stranger)
+
+
+def news(state: str, identifier: str = "du_1") -> DisputeNews:
+    return DisputeNews(
+        psp_dispute=identifier,
+        state=state,
+        amount_minor=1190,
+        fee_minor=1500,
+        currency="EUR",
+        reason="fraudulent",
+    )
+
+
+@pytest.mark.parametrize("order", [["opened", "won"], ["won", "opened"], ["opened", "opened", "won", "won"]])
+async def test_a_dispute_is_opened_and_closed_once_in_any_order(house: House, order: list[str]) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    for state in order:
+        await house.payments.disputes.heard(news(state), lane=view.session.lane, session_id=view.session.id)
+    assert [row["state"] for row in await house.rows("dispute")] == ["won"]
+    assert (await house.rows("capture"))[0]["disputed_minor"] == 0
+    told = [row["type"] for row in await house.rows("event") if row["type"].startswith("dispute")]
+    assert sorted(told) == ["dispute.opened"] * 2 + ["dispute.won"] * 2
+
+
+async def test_disputed_money_cannot_be_refunded(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    await house.payments.disputes.heard(news("lost"), lane=view.session.lane, session_id=view.session.id)
+    with pytest.raises(RefundBoundError):
+        await refund(house, view, 1)
 
 
 async def test_an_event_of_the_psp_is_kept_once(house: House) -> None:

@@ -1,0 +1,156 @@
+-- What can happen to money that was captured: given back, or taken back by the cardholder's bank.
+
+-- name: request_refund$
+-- Phase 1 of a refund: bounded by what was captured and is not disputed. On a funded account the money is back in
+-- the same statement; at the PSP a call is intended. No row: the bound does not allow it.
+WITH bounded AS (
+    UPDATE gateway.capture
+    SET refunded_minor = refunded_minor + :amount_minor::bigint
+    WHERE lane = :lane::smallint AND session_id = :session_id::uuid AND state = 'succeeded'
+      AND refunded_minor + disputed_minor + :amount_minor::bigint <= amount_minor
+      AND (:funding::text <> 'psp' OR refunded_minor + :amount_minor::bigint <= amount_minor - collected_minor)
+    RETURNING lane, session_id, authorization_id, currency
+), made AS (
+    INSERT INTO gateway.refund (
+        lane, id, session_id, state, amount_minor, currency, reason, metadata, created_at, finished_at)
+    SELECT lane, :refund_id::uuid, session_id,
+           CASE WHEN :funding::text = 'psp' THEN 'requested' ELSE 'succeeded' END, :amount_minor::bigint, currency,
+           :reason::text, :metadata::jsonb, :now::timestamptz,
+           CASE WHEN :funding::text <> 'psp' THEN :now::timestamptz END
+    FROM bounded
+), call AS (
+    INSERT INTO gateway.psp_call (
+        lane, id, session_id, authorization_id, kind, subject_id, state, amount_minor, next_ask_at, created_at)
+    SELECT lane, :call_id::uuid, session_id, authorization_id, 'refund', :refund_id::uuid, 'intended',
+           :amount_minor::bigint, :next_ask_at::timestamptz, :wall_now::timestamptz
+    FROM bounded
+    WHERE :funding::text = 'psp'
+), account AS (
+    UPDATE gateway.partner_account AS p
+    SET balance_minor = p.balance_minor + :amount_minor::bigint
+    FROM bounded
+    WHERE :funding::text <> 'psp' AND p.party_id = :account_party_id::text AND p.currency = bounded.currency
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, session_id, payload, run_at)
+    SELECT lane, :task_id::uuid, 'correct', session_id,
+           jsonb_build_object('kind', 'refund', 'id', :refund_id::text), :wall_now::timestamptz
+    FROM bounded
+    WHERE :funding::text <> 'psp'
+), told AS (
+    INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
+    SELECT bounded.lane, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    FROM bounded, jsonb_to_recordset(:events::jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+    WHERE :funding::text <> 'psp'
+)
+SELECT true FROM bounded;
+
+-- name: conclude_refund$
+-- Phase 3 of a refund: money is on its way back and clearing unwinds it, or the bound is given free again.
+WITH answered AS (
+    UPDATE gateway.psp_call
+    SET state = :call_state::text, answer = :answer::jsonb, attempts = attempts + 1,
+        next_ask_at = NULL, finished_at = :wall_now::timestamptz
+    WHERE lane = :lane::smallint AND id = :call_id::uuid AND state IN ('intended', 'unknown')
+    RETURNING lane, session_id, subject_id, amount_minor
+), ended AS (
+    UPDATE gateway.refund AS r
+    SET state = CASE WHEN :call_state::text = 'succeeded' THEN 'succeeded' ELSE 'failed' END,
+        psp_refund = :psp_refund::text, failure_code = :failure_code::text, finished_at = :now::timestamptz
+    FROM answered
+    WHERE r.lane = answered.lane AND r.id = answered.subject_id AND r.state = 'requested'
+    RETURNING r.lane, r.id, r.session_id, r.amount_minor, r.state
+), freed AS (
+    UPDATE gateway.capture AS c
+    SET refunded_minor = c.refunded_minor - ended.amount_minor
+    FROM ended
+    WHERE ended.state = 'failed' AND c.lane = ended.lane AND c.session_id = ended.session_id
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, session_id, payload, run_at)
+    SELECT lane, :task_id::uuid, 'correct', session_id, jsonb_build_object('kind', 'refund', 'id', id::text),
+           :wall_now::timestamptz
+    FROM ended
+    WHERE state = 'succeeded'
+), told AS (
+    INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
+    SELECT ended.lane, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    FROM ended, jsonb_to_recordset(:events::jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+)
+SELECT true FROM ended;
+
+-- name: open_dispute$
+-- The cardholder's bank takes money back: once per dispute of the PSP.
+WITH opened AS (
+    INSERT INTO gateway.dispute (
+        lane, id, session_id, psp_dispute, state, amount_minor, fee_minor, currency, reason, opened_at)
+    SELECT c.lane, :dispute_id::uuid, c.session_id, :psp_dispute::text, 'opened',
+           least(:amount_minor::bigint, c.amount_minor), :fee_minor::bigint, c.currency, :reason::text,
+           :now::timestamptz
+    FROM gateway.capture AS c
+    WHERE c.lane = :lane::smallint AND c.session_id = :session_id::uuid AND c.state = 'succeeded'
+    ON CONFLICT (lane, psp_dispute) DO NOTHING
+    RETURNING lane, id, session_id, amount_minor
+), reserved AS (
+    UPDATE gateway.capture AS c
+    SET disputed_minor = c.disputed_minor + opened.amount_minor
+    FROM opened
+    WHERE c.lane = opened.lane AND c.session_id = opened.session_id
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, session_id, payload, run_at)
+    SELECT lane, :task_id::uuid, 'correct', session_id,
+           jsonb_build_object('kind', 'dispute_opened', 'id', id::text), :wall_now::timestamptz
+    FROM opened
+)
+SELECT true FROM opened;
+
+-- name: note_dispute_fee!
+-- The PSP names its fee when funds are withdrawn, which may be after the dispute was told.
+UPDATE gateway.dispute SET fee_minor = :fee_minor
+WHERE lane = :lane AND psp_dispute = :psp_dispute AND fee_minor = 0 AND state = 'opened';
+
+-- name: close_dispute$
+-- Won: the money stays ours; lost: it is gone. Once.
+WITH closed AS (
+    UPDATE gateway.dispute
+    SET state = :state::text, closed_at = :now::timestamptz
+    WHERE lane = :lane::smallint AND psp_dispute = :psp_dispute::text AND state = 'opened'
+    RETURNING lane, id, session_id, amount_minor, state
+), freed AS (
+    UPDATE gateway.capture AS c
+    SET disputed_minor = c.disputed_minor - closed.amount_minor
+    FROM closed
+    WHERE closed.state = 'won' AND c.lane = closed.lane AND c.session_id = closed.session_id
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, session_id, payload, run_at)
+    SELECT lane, :task_id::uuid, 'correct', session_id,
+           jsonb_build_object('kind', 'dispute_' || state, 'id', id::text), :wall_now::timestamptz
+    FROM closed
+)
+SELECT true FROM closed;
+
+-- name: load_refund^
+SELECT * FROM gateway.refund WHERE lane = :lane AND id = :id;
+
+-- name: load_dispute^
+SELECT * FROM gateway.dispute WHERE lane = :lane AND id = :id;
+
+-- name: dispute_by_psp_id^
+SELECT * FROM gateway.dispute WHERE lane = :lane AND psp_dispute = :psp_dispute;
+
+-- name: list_refunds
+SELECT r.* FROM gateway.refund AS r
+JOIN gateway.session AS s ON s.lane = r.lane AND s.id = r.session_id
+WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo_id = :party_id::text)
+  AND (:session_id::uuid IS NULL OR r.session_id = :session_id::uuid)
+  AND (:before::uuid IS NULL OR r.id < :before::uuid)
+ORDER BY r.id DESC
+LIMIT :row_limit::int;
+
+-- name: list_disputes
+SELECT d.* FROM gateway.dispute AS d
+JOIN gateway.session AS s ON s.lane = d.lane AND s.id = d.session_id
+WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo_id = :party_id::text)
+  AND (:before::uuid IS NULL OR d.id < :before::uuid)
+ORDER BY d.id DESC
+LIMIT :row_limit::int;
