@@ -33,8 +33,9 @@ def list_transactions(call: Call) -> Json:
     params = call.params.only(*PAGING, "type", "currency", "source", "payout", "created")
     kind, currency, payout = params.text("type"), params.text("currency"), params.text("payout")
     source = params.text("source") or payout
+    lookup, value = ("source", source) if source is not None else ("type", kind)
     return page(
-        call, "balance_transaction", lookup="source", value=source,
+        call, "balance_transaction", lookup=lookup, value=value,
         keep=lambda body: (kind is None or body["type"] == kind)
         and (currency is None or body["currency"] == currency.lower()),
     )  # fmt: skip

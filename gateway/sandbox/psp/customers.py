@@ -91,7 +91,7 @@ def delete(call: Call) -> Json:
     customer = living_customer(call, call.ids[0], param="id", status=404)
     stub: Json = {"id": customer["id"], "object": "customer", "deleted": True, "created": customer["created"]}
     for method in call.world.records.scan(
-        "payment_method", call.account, field="customer", value=customer["id"]
+        "payment_method", call.account, field="customer", values=(customer["id"],)
     ):
         if method["customer"] == customer["id"]:
             call.world.put("payment_method", {**method, "customer": None, "_spent": True}, call.account)

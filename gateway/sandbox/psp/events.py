@@ -20,8 +20,9 @@ def list_all(call: Call) -> Json:
         raise ParameterProblem("You may only specify one of these parameters: type, types.", param="types")
     wanted = [one] if one is not None else several
     delivered = params.boolean("delivery_success") if "delivery_success" in params else None
+    exact = None if any("*" in pattern for pattern in wanted) else wanted
     return page(
-        call, "event",
+        call, "event", lookup="type", value=exact,
         keep=lambda body: (not wanted or any(fnmatchcase(body["type"], pattern) for pattern in wanted))
         and (delivered is None or (body["pending_webhooks"] == 0) is delivered),
     )  # fmt: skip

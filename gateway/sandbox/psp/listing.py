@@ -3,13 +3,14 @@
 Must not know: any resource.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from itertools import islice
 from typing import Final
 
 from gateway.sandbox.psp.call import Call
 from gateway.sandbox.psp.forms import Params
 from gateway.sandbox.psp.problems import Json, ParameterProblem, missing
+from gateway.sandbox.psp.records import ANY_TIME
 
 PAGE_DEFAULT: Final = 10
 PAGE_LIMIT: Final = 100
@@ -26,7 +27,7 @@ def page(
     kind: str,
     *,
     lookup: str | None = None,
-    value: str | None = None,
+    value: str | Sequence[str] | None = None,
     keep: Callable[[Json], bool] | None = None,
 ) -> Json:
     """One page of the account's objects of `kind`.
@@ -42,16 +43,14 @@ def page(
     for name, cursor in (("starting_after", older_than), ("ending_before", newer_than)):
         if cursor is not None and call.world.records.find(cursor) is None:
             raise missing(kind, cursor, param=name, status=400)
-    created = created_filter(params)
+    chosen = () if value is None else (value,) if isinstance(value, str) else tuple(value)
     found: Iterator[Json] = (
         body
         for body in call.world.records.scan(
-            kind, call.account, field=lookup, value=value, before=older_than, after=newer_than,
-            oldest_first=newer_than is not None,
+            kind, call.account, field=lookup, values=chosen, before=older_than, after=newer_than,
+            created=created_range(params), oldest_first=newer_than is not None,
         )
-        if (lookup is None or value is None or body.get(lookup) == value)
-        and created(body)
-        and (keep is None or keep(body))
+        if (lookup is None or not chosen or body.get(lookup) in chosen) and (keep is None or keep(body))
     )  # fmt: skip
     taken = list(islice(found, limit + 1))
     data = taken[:limit]
@@ -60,28 +59,20 @@ def page(
     return list_of(data, url=call.path, has_more=len(taken) > limit)
 
 
-def created_filter(params: Params) -> Callable[[Json], bool]:
-    """The test that `created` asks for: an exact second, or gt, gte, lt, lte."""
+def created_range(params: Params) -> tuple[int, int]:
+    """The inclusive range of seconds that `created` asks for: an exact one, or gt, gte, lt, lte."""
+    earliest, latest = ANY_TIME
     value = params.raw().get("created")
     if value is None or value == "":
-        return _everything
+        return earliest, latest
     if isinstance(value, str):
-        exact = params.integer("created", least=0)
-        return lambda body: bool(body["created"] == exact)
+        exact = params.required_integer("created", least=0)
+        return exact, exact
     bounds = params.section("created").only("gt", "gte", "lt", "lte")
-    above = max(bounds.integer("gte", least=0) or 0, (bounds.integer("gt", least=0) or -1) + 1)
-    uppers = [
-        value
-        for value in (bounds.integer("lte", least=0), _less_one(bounds.integer("lt", least=0)))
-        if value is not None
-    ]
-    below = min(uppers) if uppers else None
-    return lambda body: body["created"] >= above and (below is None or body["created"] <= below)
-
-
-def _less_one(value: int | None) -> int | None:
-    return None if value is None else value - 1
-
-
-def _everything(_: Json) -> bool:
-    return True
+    for name, beyond in (("gte", 0), ("gt", 1)):
+        bound = bounds.integer(name, least=0)
+        earliest = earliest if bound is None else max(earliest, bound + beyond)
+    for name, beyond in (("lte", 0), ("lt", 1)):
+        bound = bounds.integer(name, least=0)
+        latest = latest if bound is None else min(latest, bound - beyond)
+    return earliest, latest

@@ -5,9 +5,10 @@ stored body is never changed in place: edit a copy and put it. Must not know: wh
 """
 
 import sqlite3
+from array import array
 from bisect import bisect_left
 from collections import OrderedDict
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
@@ -22,6 +23,18 @@ CREATE TABLE IF NOT EXISTS objects (
     seq INTEGER PRIMARY KEY, kind TEXT NOT NULL, account TEXT NOT NULL, id TEXT NOT NULL, body BLOB NOT NULL
 )
 """
+ANY_TIME: Final = (-(2**62), 2**62)
+BULKY: Final = frozenset({"event", "idempotency"})  # most of the file; at the start only a glance is taken
+
+
+class Glance(msgspec.Struct):
+    """What the lookups need of a bulky object."""
+
+    created: int = 0
+    type: str | None = None
+
+
+_glance = msgspec.json.Decoder(Glance).decode
 _encode = msgspec.json.Encoder().encode
 _decode = msgspec.json.Decoder().decode
 
@@ -70,16 +83,20 @@ class Records:
         self._cache: OrderedDict[int, Record] = OrderedDict()
         self._seq_of: dict[str, int] = {}
         self._index: dict[tuple[str, ...], list[int]] = {}
+        self._times: dict[tuple[str, str], array[int]] = {}
         self._staged: dict[str, Record | None] = {}
         self._next_seq = 1
         self._db = _opened(path)
-        self._load()
 
-    def _load(self) -> None:
+    def load(self, visit: Callable[[Record], None]) -> None:
+        """Take up what the file holds, in creation order, showing each object to `visit`."""
         for row in self._db.execute("SELECT seq, kind, account, id, body FROM objects ORDER BY seq"):
-            record = Record(row[0], row[1], row[2], row[3], _decode(row[4]))
-            self._admit(record, None)
+            bulky = row[1] in BULKY
+            body = msgspec.structs.asdict(_glance(row[4])) if bulky else _decode(row[4])
+            record = Record(row[0], row[1], row[2], row[3], body)
+            self._admit(record, None, remember=not bulky)
             self._next_seq = record.seq + 1
+            visit(record)
 
     @property
     def next_seq(self) -> int:
@@ -157,12 +174,15 @@ class Records:
     def _read_cached(self, seq: int | None) -> Record | None:
         return None if seq is None else self._cache.get(seq)
 
-    def _admit(self, record: Record, before: Record | None) -> None:
+    def _admit(self, record: Record, before: Record | None, *, remember: bool = True) -> None:
         new = record.id not in self._seq_of
         if new:
             self._seq_of[record.id] = record.seq
-            self._index.setdefault((record.kind, record.account), []).append(record.seq)
-        self._remember(record)
+            key = (record.kind, record.account)
+            self._index.setdefault(key, []).append(record.seq)
+            self._times.setdefault(key, array("q")).append(record.body.get("created", 0))
+        if remember:
+            self._remember(record)
         for field in self._lookups.get(record.kind, ()):
             value = record.body.get(field)
             if before is not None and before.body.get(field) == value:
@@ -190,32 +210,36 @@ class Records:
         account: str,
         *,
         field: str | None = None,
-        value: str | None = None,
+        values: Sequence[str] = (),
         before: str | None = None,
         after: str | None = None,
+        created: tuple[int, int] = ANY_TIME,
         oldest_first: bool = False,
     ) -> Iterator[Json]:
         """Committed bodies of one kind and account, newest first.
 
-        `field` and `value` narrow by a lookup (a value that was since changed may still come: check it).
-        `before` starts below that object (older), `after` above it (newer).
+        `field` and `values` narrow by a lookup (a value that was since changed may still come: check it).
+        `before` starts below that object (older), `after` above it (newer); `created` is an inclusive range.
         """
-        key = (kind, account) if field is None or value is None else (kind, account, field, value)
-        places = self._index.get(key, [])
+        places, times = self._places(kind, account, field, values)
         low = 0 if after is None else bisect_left(places, self._seq_of[after] + 1)
         high = len(places) if before is None else bisect_left(places, self._seq_of[before])
-        chosen = places[low:high] if oldest_first else places[low:high][::-1]
-        for seq in chosen:
-            record = self._read(seq)
-            if record is not None and record.id in self._seq_of:
+        earliest, latest = created
+        for at in range(low, high) if oldest_first else range(high - 1, low - 1, -1):
+            if times is not None and not earliest <= times[at] <= latest:
+                continue  # passed over without reading it
+            record = self._read(places[at])
+            if record is not None and earliest <= record.body.get("created", 0) <= latest:
                 yield record.body
 
-    def everything(self) -> Iterator[Record]:
-        """All records in creation order, to rebuild what is derived from them."""
-        for (seq,) in self._db.execute("SELECT seq FROM objects ORDER BY seq").fetchall():
-            record = self._read(seq)
-            if record is not None:
-                yield record
+    def _places(
+        self, kind: str, account: str, field: str | None, values: Sequence[str]
+    ) -> tuple[Sequence[int], Sequence[int] | None]:
+        """Where to look, oldest first, and when each was created where that is known without reading."""
+        if field is None or not values:
+            return self._index.get((kind, account), []), self._times.get((kind, account), array("q"))
+        lists = [self._index.get((kind, account, field, value), []) for value in values]
+        return (lists[0] if len(lists) == 1 else sorted(set().union(*lists))), None
 
     def close(self) -> None:
         """Close the file; what was committed is in it."""

@@ -77,7 +77,7 @@ def _charge_of(call: Call) -> Json:
 def _only_inquired(world: World, charge: Json, account: str) -> bool:
     return all(
         dispute["is_charge_refundable"] or dispute["status"] == "won"
-        for dispute in world.records.scan("dispute", account, field="charge", value=charge["id"])
+        for dispute in world.records.scan("dispute", account, field="charge", values=(charge["id"],))
     )
 
 

@@ -129,7 +129,9 @@ def search(call: Call) -> Json:
     fits = all if together else any
     found = [
         body
-        for body in call.world.records.scan(kind, call.account, field=lookup, value=value)
+        for body in call.world.records.scan(
+            kind, call.account, field=lookup, values=() if value is None else (value,)
+        )
         if body["created"] <= seen_until
         and "deleted" not in body
         and fits(clause.holds(body) for clause in clauses)

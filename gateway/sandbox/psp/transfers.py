@@ -133,7 +133,7 @@ def _check_source(call: Call, source: Json, amount: int) -> int:
     sent = sum(
         transfer["amount"] - transfer["amount_reversed"]
         for transfer in call.world.records.scan(
-            "transfer", call.account, field="source_transaction", value=source["id"]
+            "transfer", call.account, field="source_transaction", values=(source["id"],)
         )
     )
     if source["balance_transaction"] is None or sent + amount > source["amount_captured"]:

@@ -16,7 +16,7 @@ from gateway.sandbox.psp.cards import Decline
 from gateway.sandbox.psp.faults import FaultBook
 from gateway.sandbox.psp.ledger import DAY_S, Ledger, balance_transaction
 from gateway.sandbox.psp.problems import Json, missing
-from gateway.sandbox.psp.records import Records
+from gateway.sandbox.psp.records import Record, Records
 from gateway.sandbox.psp.settings import PLATFORM_ACCOUNT, PspSettings
 from gateway.sandbox.psp.webhooks import WebhookQueue
 
@@ -27,7 +27,8 @@ LOOKUPS: Final = {
     "dispute": ("charge", "payment_intent"),
     "transfer": ("transfer_group", "destination", "source_transaction"),
     "transfer_reversal": ("transfer",),
-    "balance_transaction": ("source",),
+    "balance_transaction": ("source", "type"),
+    "event": ("type",),
     "payment_method": ("customer",),
     "setup_intent": ("customer",),
     "customer": ("email",),
@@ -81,8 +82,8 @@ class World:
         self.origin = Origin()
         self.forced_decline: Decline | None = None
         self.timers: list[Timer] = []
+        self.records.load(self._restore)
         self._random = random.Random(self._seed())  # noqa: S311 - ids of a sandbox; secrets have their own source
-        self._restore()
 
     def _seed(self) -> str:
         """Ids repeat for a seed, and never collide with those of an earlier run over the same file."""
@@ -90,26 +91,23 @@ class World:
             return secrets.token_hex(16)
         return f"{self.settings.seed}:{self.records.next_seq}"
 
-    def _restore(self) -> None:
-        """Rebuild from the stored objects what is derived from them."""
-        saved = self.records.find(CLOCK_RECORD)
-        if saved is not None:
-            self.clock.restore(value=saved.body["value"], frozen=saved.body["frozen"])
-        for record in self.records.everything():
-            body = record.body
-            match record.kind:
-                case "balance_transaction":
-                    self.ledger.count(record.account, body, self.now)
-                case "webhook_endpoint":
-                    self.webhooks.enlist(body)
-                case "delivery":
-                    self.webhooks.restore(body)
-                case "timer":
-                    heapq.heappush(
-                        self.timers, Timer(body["due"], body["verb"], body["object_id"], body["account"])
-                    )
-                case _:
-                    pass
+    def _restore(self, record: Record) -> None:
+        """Rebuild from a stored object what is derived from it."""
+        body = record.body
+        match record.kind:
+            case "sandbox":
+                self.clock.restore(value=body["value"], frozen=body["frozen"])
+            case "balance_transaction":
+                self.ledger.count(record.account, body, now=0)  # matures when it is next looked at
+            case "webhook_endpoint":
+                self.webhooks.enlist(body)
+            case "delivery":
+                self.webhooks.restore(body)
+            case "timer":
+                timer = Timer(body["due"], body["verb"], body["object_id"], body["account"])
+                heapq.heappush(self.timers, timer)
+            case _:
+                pass
 
     @property
     def now(self) -> int:
