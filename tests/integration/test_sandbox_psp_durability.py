@@ -191,6 +191,10 @@ async def test_webhooks_that_were_not_acknowledged_are_sent_again_after_a_restar
     third = PspEngine(seeded(state_path=state))
     assert third.take_webhooks() == []
     third.close()
+    without = PspEngine(PspSettings(state_path=state, pull_webhooks=True))
+    ask(without, "POST", "/v1/topups", "amount=1&currency=eur")
+    assert without.take_webhooks() == []
+    without.close()
 
 
 @pytest.mark.parametrize("frozen", [True, False])

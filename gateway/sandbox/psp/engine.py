@@ -92,7 +92,8 @@ class PspEngine:
         if request.path.startswith(CONTROL_PREFIX):
             return Admission(request=request, request_id=request_id)
         key = request.headers.get("idempotency-key") if request.method == "POST" else None
-        if key is not None and key in self._in_flight:
+        working = None if key is None else f"{request.headers.get('stripe-account', '')}:{key}"
+        if key is not None and working in self._in_flight:
             return Admission(request=request, request_id=request_id, refusal=idempotency.in_use(key))
         effects = tuple(
             self.world.faults.request_effects(
@@ -103,7 +104,7 @@ class PspEngine:
             )
         )
         delay_ms = sum(effect["delay_ms"] for effect in effects if effect["kind"] == FaultKind.DELAY)
-        reserved = key if delay_ms else None
+        reserved = working if delay_ms else None
         if reserved is not None:
             self._in_flight.add(reserved)
         return Admission(

@@ -23,9 +23,11 @@ def build(
 
 
 def configure(world: World) -> None:
-    """Put the endpoint of the settings in place, if there is one."""
+    """Put the endpoint of the settings in place; one of an earlier run goes if there is none now."""
     url, secret = world.settings.webhook_url, world.settings.webhook_secret
     if url is None or secret is None:
+        world.webhooks.delist(CONFIGURED)
+        world.records.remove(CONFIGURED)
         return
     endpoint = build(world, CONFIGURED, url=url, events=[EVERYTHING], secret=secret, connect=None)
     world.webhooks.enlist(world.put("webhook_endpoint", endpoint))
