@@ -58,11 +58,9 @@ class Dispatcher:
         request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))
         raw = await self._read(endpoint, request)
         key = read_key(request.headers.get(HEADER), rule=endpoint.key_rule)
-        body = None
-        if endpoint.body is not None and not endpoint.raw_body and (raw or endpoint.body_required):
-            body = bodies.parse_body(endpoint.body, raw)
+        body = _understood(endpoint, raw)
         query = bodies.parse_query(endpoint.query, request.query) if endpoint.query is not None else None
-        if query is None and request.query and not endpoint.raw_body:
+        if query is None and request.query:
             raise bodies.invalid(
                 [{"loc": (name,), "type": "extra_forbidden", "msg": ""} for name in request.query],
                 given=dict(request.query),
@@ -130,6 +128,15 @@ class Dispatcher:
             body=encode(shown),
             keep=not refusal.kind.transient and refusal.kind.status < _SERVER_ERROR,
         )
+
+
+def _understood(endpoint: Endpoint, raw: bytes) -> Any:
+    """The body as what it means; None where there is none and none is needed."""
+    if endpoint.parse is not None:
+        return endpoint.parse(raw)
+    if endpoint.body is None or not (raw or endpoint.body_required):
+        return None
+    return bodies.parse_body(endpoint.body, raw)
 
 
 def _work_of(answer: Answer, *, keep: bool) -> Work:

@@ -107,7 +107,7 @@ class Endpoint:
     public: bool = False
     description: str = ""
     body: type[BaseModel] | None = None
-    raw_body: bool = False  # the handler reads the bytes itself; `body` then only documents
+    parse: Callable[[bytes], Any] | None = None  # reads the bytes; `body` then only documents
     body_required: bool = True
     large_body: bool = False
     query: type[QueryModel] | None = None

@@ -94,8 +94,8 @@ def _schemas(
         for model in endpoint.answers.values():
             if model is not None:
                 wanted[model, "serialization"] = None
-    for shown in (*DATA_MODELS.values(), objects.Event):
-        wanted[shown, "serialization"] = None
+    told: list[type[BaseModel]] = [*DATA_MODELS.values(), objects.Event]
+    wanted |= dict.fromkeys((model, "serialization") for model in told)
     found, definitions = models_json_schema(list(wanted), ref_template=_REFERENCE)
     references = {cast("type[BaseModel]", model): schema for (model, _), schema in found.items()}
     return references, definitions.get("$defs", {})

@@ -106,18 +106,22 @@ async def authorize(call: Call) -> Answer:
 
 async def authorize_bare(call: Call) -> Answer:
     """The same with the bare OCPP message in and out."""
-    request = decoded(call.raw)
-    if request is None:
-        raise malformed("The body is not a JSON object")
     shown, known = await _hook(
         call,
         version=OcppVersion(call.path["version"]),
         evse_id=call.query.evse_id,
         session_ref=call.query.session_ref,
-        request=request,
+        request=call.body,
         root="",
     )
     return Answer(body=shown.authorize_response, keep=known)
+
+
+def _message(raw: bytes) -> object:
+    found = decoded(raw)
+    if found is None:
+        raise malformed("The body is not JSON")
+    return found
 
 
 async def _hook(
@@ -320,7 +324,7 @@ ENDPOINTS: Final = (
         handler=authorize_bare,
         query=BareQuery,
         body=OcppMessage,
-        raw_body=True,
+        parse=_message,
         answers={200: OcppMessage},
         problems=_PROBLEMS,
     ),

@@ -66,7 +66,7 @@ class ExpandQuery(QueryModel):
 async def complete(call: Call) -> Answer:
     """End the session: price it from the frozen tariff and capture once."""
     session_id = call.path_id("id", "ses")
-    cdr, rest = _split(call.raw)
+    cdr, rest = call.body
     version = rest.cdr_version
     if rest.usage is not None:
         view = await _get(call, session_id)
@@ -167,7 +167,7 @@ ENDPOINTS: Final = (
         scope=Scope.CAPTURE,
         handler=complete,
         body=CompleteIn,
-        raw_body=True,
+        parse=_split,
         large_body=True,
         answers={200: objects.Session},
         key_rule=KeyRule.REQUIRED,

@@ -60,6 +60,7 @@ class DeliveryLane:
     name: str = "deliver"
     _busy: Counter[UUID] = field(default_factory=Counter)
     _failing: set[UUID] = field(default_factory=set)
+    _unrecorded: Counter[UUID] = field(default_factory=Counter)  # failures not yet written
     _results: list[tuple[ClaimedDelivery, SendOutcome, int]] = field(default_factory=list)
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -107,12 +108,14 @@ class DeliveryLane:
                 one.cancel()
 
     def _full(self) -> list[UUID]:
-        """Endpoints that get nothing more for now: at their limit, or failing and being tried."""
-        return [
+        """Endpoints that get nothing more for now: at their limit, being tried, or failing as we speak."""
+        held = {
             endpoint
             for endpoint, count in self._busy.items()
             if count >= self.limits.per_endpoint or endpoint in self._failing
-        ]
+        }
+        failing = {one for one, count in self._unrecorded.items() if count >= PAUSE_AFTER_FAILURES}
+        return list(held | failing)
 
     async def _start(self, group: asyncio.TaskGroup) -> int:
         started = 0
@@ -154,6 +157,11 @@ class DeliveryLane:
                 timeout_seconds=self.limits.timeout_seconds,
             )
             self._results.append((delivery, outcome, duration_ms))
+            if isinstance(outcome, Refused):
+                probe = delivery.failures_in_a_row >= PAUSE_AFTER_FAILURES
+                self._unrecorded[delivery.endpoint_id] += PAUSE_AFTER_FAILURES if probe else 1
+            else:
+                self._unrecorded.pop(delivery.endpoint_id, None)
         except Exception:  # noqa: BLE001 - the process boundary of one delivery: the others go on
             _log.exception("delivery_failed", event_id=format_id("evt", delivery.event_id))
             self._results.append((delivery, Refused(status=None, reason="an error on our side"), 0))
@@ -175,6 +183,8 @@ class DeliveryLane:
             await webhooks.record_attempts(connection, attempts)
             await self._note_health(connection, results, now=now)
         del self._results[: len(results)]
+        for delivery, _, _ in results:
+            self._unrecorded.pop(delivery.endpoint_id, None)
 
     def _attempt(
         self, delivery: ClaimedDelivery, outcome: SendOutcome, duration_ms: int, now: datetime
@@ -232,10 +242,14 @@ class DeliveryLane:
             elif endpoint_id in well:
                 await webhooks.endpoints_recovered(connection, [endpoint_id])
             else:
-                await self._note_failure(connection, endpoint_id, now=now)
+                await self._note_failures(connection, endpoint_id, failures=failed[endpoint_id], now=now)
 
-    async def _note_failure(self, connection: Connection, endpoint_id: UUID, *, now: datetime) -> None:
-        failure = await webhooks.endpoint_failed(connection, endpoint_id=endpoint_id, wall_now=now)
+    async def _note_failures(
+        self, connection: Connection, endpoint_id: UUID, *, failures: int, now: datetime
+    ) -> None:
+        failure = await webhooks.endpoint_failed(
+            connection, endpoint_id=endpoint_id, failures=failures, wall_now=now
+        )
         if failure is None:
             return
         if gives_up(failing_since=failure.failing_since, now=now):

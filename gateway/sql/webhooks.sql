@@ -139,7 +139,7 @@ WHERE id = ANY (:ids::uuid[]) AND failures_in_a_row > 0;
 
 -- name: endpoint_failed^
 UPDATE gateway.webhook_endpoint
-SET failures_in_a_row = failures_in_a_row + 1, failing_since = coalesce(failing_since, :wall_now)
+SET failures_in_a_row = failures_in_a_row + :failures, failing_since = coalesce(failing_since, :wall_now)
 WHERE id = :id AND state = 'enabled'
 RETURNING failing_since, failures_in_a_row, party_id;
 

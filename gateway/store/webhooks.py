@@ -253,9 +253,11 @@ async def endpoints_recovered(connection: Connection, ids: Sequence[UUID]) -> No
     await _QUERIES.endpoints_recovered(connection, ids=list(ids))
 
 
-async def endpoint_failed(connection: Connection, *, endpoint_id: UUID, wall_now: datetime) -> Failure | None:
-    """Note a failure; None when the endpoint is enabled no more."""
-    row = await _QUERIES.endpoint_failed(connection, id=endpoint_id, wall_now=wall_now)
+async def endpoint_failed(
+    connection: Connection, *, endpoint_id: UUID, failures: int, wall_now: datetime
+) -> Failure | None:
+    """Note failures; None when the endpoint is enabled no more."""
+    row = await _QUERIES.endpoint_failed(connection, id=endpoint_id, failures=failures, wall_now=wall_now)
     if row is None:
         return None
     return Failure(

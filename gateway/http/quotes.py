@@ -1,0 +1,67 @@
+"""Quotes: what an expected session would cost, before anything is held.
+
+Owns: the wire form. Must not know how a session is priced.
+"""
+
+from typing import Final
+
+from clearing.explain import receipt
+from gateway import objects
+from gateway.http import problems
+from gateway.http.auth import Scope
+from gateway.http.authorizations import EstimateIn
+from gateway.http.endpoint import Answer, Call, Endpoint, WireModel
+from gateway.http.idempotency import KeyRule
+from gateway.http.models import EvseId
+from gateway.payments.orders import Estimate
+
+
+class QuoteIn(WireModel):
+    """Where, and what the driver is expected to take."""
+
+    evse_id: EvseId
+    estimate: EstimateIn
+
+
+async def create(call: Call) -> Answer:
+    """Price an expected session by the tariff in force; nothing is stored."""
+    wanted = call.body.estimate
+    view = await call.services.payments.quote(
+        evse_id=call.body.evse_id,
+        estimate=Estimate(energy_wh=wanted.energy_wh, duration_s=wanted.duration_s),
+    )
+    priced = view.quote.priced
+    return Answer(
+        body=objects.Quote(
+            evse_id=view.point.evse_id,
+            cpo=view.point.cpo_id,
+            currency=view.quote.currency,
+            incl_vat=priced.incl_vat_minor,
+            excl_vat=priced.excl_vat_minor,
+            hold=view.quote.hold_minor,
+            tariff=objects.TariffReference(
+                sha256=view.tariff_sha256,
+                version=view.point.tariff_version,
+                display=list(view.tariff_display),
+            ),
+            explained=list(receipt(priced)),
+        )
+    )
+
+
+ENDPOINTS: Final = (
+    Endpoint(
+        method="POST",
+        path="/v1/quotes",
+        operation="createQuote",
+        summary="Quote a session",
+        description="The price components to show before the start, the expected price and the hold it implies.",
+        tag="Quotes",
+        scope=Scope.CAPTURE,
+        handler=create,
+        body=QuoteIn,
+        answers={200: objects.Quote},
+        key_rule=KeyRule.NONE,
+        problems=(problems.EVSE_NOT_FOUND, problems.TARIFF_MISSING),
+    ),
+)

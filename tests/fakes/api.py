@@ -1,0 +1,181 @@
+"""The capture API on a real PostgreSQL, with a PSP, a tariff and a clock of the test's."""
+
+import json
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from aiohttp import ClientResponse
+from aiohttp.test_utils import TestClient, TestServer
+from multidict import CIMultiDictProxy
+
+from clearing.service import ClearingService
+from gateway.database import Pool, transaction
+from gateway.http.auth import KeyRing, Scope, create_key
+from gateway.http.server import build_api
+from gateway.http.services import ApiOptions, ApiServices
+from gateway.ids import new_id
+from gateway.payments.funding import Funding
+from gateway.payments.orders import ChargePoint, EvseUnknown, TariffMissing
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.service import build_payments
+from gateway.store import parties
+from gateway.store.parties import PartyRow
+from tests.fakes.psp import FakePsp
+
+START = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
+ADMIN = "an-admin-key-of-the-test-0123456789"
+EVSE = "DE*ABC*E1"
+TARIFF = {
+    "country_code": "DE",
+    "party_id": "ABC",
+    "id": "T1",
+    "currency": "EUR",
+    "elements": [{"price_components": [{"type": "ENERGY", "price": 0.50, "vat": 19.0, "step_size": 1}]}],
+    "last_updated": "2026-10-01T00:00:00Z",
+}
+
+
+@dataclass
+class Hands:
+    """A clock whose hands the test moves: business time, and wall time apart from it."""
+
+    at: datetime = START
+    wall: datetime = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+
+    def now(self) -> datetime:
+        return self.at
+
+    def wall_now(self) -> datetime:
+        return self.wall
+
+    def pass_wall(self, seconds: float) -> None:
+        self.wall += timedelta(seconds=seconds)
+
+
+class OneTariff:
+    """A tariff source with one EVSE that prices, and one that has no tariff."""
+
+    async def tariff_for(
+        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None
+    ) -> ChargePoint | EvseUnknown | TariffMissing:
+        if cpo_id not in {None, "DE-ABC"} or evse_id not in {EVSE, "DE*ABC*E2"}:
+            return EvseUnknown()
+        if evse_id != EVSE:
+            return TariffMissing(cpo_id="DE-ABC")
+        return ChargePoint(
+            cpo_id="DE-ABC",
+            location_id="L1",
+            evse_id=evse_id,
+            time_zone="Europe/Berlin",
+            country="DE",
+            territory="DE",
+            max_power_w=150_000,
+            tariff_raw=json.dumps(TARIFF).encode(),
+            tariff_version="2.2.1",
+        )
+
+
+@dataclass
+class Answer:
+    """A response, read."""
+
+    status: int
+    headers: CIMultiDictProxy[str]
+    text: str
+
+    @property
+    def json(self) -> Any:
+        return json.loads(self.text)
+
+
+@dataclass
+class Api:
+    """A client of the API that can speak for each party."""
+
+    client: TestClient[Any, Any]
+    services: ApiServices
+    psp: FakePsp
+    clock: Hands
+    keys: dict[str, str] = field(default_factory=dict)
+
+    async def call(
+        self,
+        method: str,
+        path: str,
+        body: Any = None,
+        *,
+        party: str | None = "parking",
+        key: str | None = None,
+        headers: dict[str, str] | None = None,
+    ) -> Answer:
+        sent = dict(headers or {})
+        if party is not None:
+            sent["Authorization"] = f"Bearer {ADMIN if party == 'admin' else self.keys[party]}"
+        if key is not None:
+            sent["Idempotency-Key"] = key
+        raw = body if isinstance(body, bytes | None) else json.dumps(body).encode()
+        if raw is not None:
+            sent.setdefault("Content-Type", "application/json")
+        response: ClientResponse = await self.client.request(method, path, data=raw, headers=sent)
+        return Answer(status=response.status, headers=response.headers, text=(await response.read()).decode())
+
+    async def authorize(self, *, key: str, party: str = "parking", **changes: Any) -> Answer:
+        return await self.call("POST", "/v1/authorizations", order(**changes), party=party, key=key)
+
+
+def order(**changes: Any) -> dict[str, Any]:
+    """The body of an authorization on the test's EVSE."""
+    body: dict[str, Any] = {
+        "evse_id": EVSE,
+        "rail": "card",
+        "payment": {"type": "psp_payment_method", "payment_method": "pm_good"},
+        "estimate": {"energy_wh": 40_000, "duration_s": 3600},
+    }
+    return body | changes
+
+
+def cdr(*, kwh: str = "20", cdr_id: str = "C1") -> bytes:
+    """A CDR of an hour at the test's EVSE; its numbers are written as given."""
+    start, end = "2026-10-29T08:00:00Z", "2026-10-29T09:00:00Z"
+    return (
+        f'{{"country_code":"DE","party_id":"ABC","id":"{cdr_id}","start_date_time":"{start}",'
+        f'"end_date_time":"{end}","currency":"EUR","charging_periods":[{{"start_date_time":"{start}",'
+        f'"dimensions":[{{"type":"ENERGY","volume":{kwh}}}]}}],"total_energy":{kwh},"total_time":1,'
+        f'"last_updated":"{end}"}}'
+    ).encode()
+
+
+@asynccontextmanager
+async def open_api(pool: Pool, **options: Any) -> AsyncIterator[Api]:
+    """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key."""
+    clock, psp = Hands(), FakePsp()
+    clearing = ClearingService()
+    base = ApiOptions(base_url="http://api.test", sandbox=True, allow_private_receivers=True)
+    services = ApiServices(
+        pool=pool,
+        clock=clock,
+        keys=KeyRing(pool=pool, clock=clock, admin_api_key=ADMIN),
+        options=replace(base, **options),
+        payments=build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy()),
+        clearing=clearing,
+        funding=Funding(pool=pool, clock=clock, psp=psp, clearing=clearing),
+    )
+    scopes = {
+        "parking": ("demand_partner", [Scope.CAPTURE, Scope.SETTLEMENT_READ, Scope.WEBHOOKS]),
+        "superapp": ("demand_partner", [Scope.CAPTURE, Scope.SETTLEMENT_READ, Scope.WEBHOOKS]),
+        "DE-ABC": ("cpo", [Scope.PLUG_AND_CHARGE, Scope.SETTLEMENT_READ]),
+    }
+    keys = {}
+    async with transaction(pool) as connection:
+        await parties.ensure_platform(connection, now=START)
+        for name, (kind, granted) in scopes.items():
+            await parties.add_party(connection, PartyRow(id=name, kind=kind, name=name, created_at=START))
+            minted = await create_key(
+                connection, key_id=new_id(), party_id=name, scopes=granted, now=clock.wall_now()
+            )
+            keys[name] = minted.token
+    async with TestClient(TestServer(build_api(services))) as client:
+        yield Api(client=client, services=services, psp=psp, clock=clock, keys=keys)

@@ -1,0 +1,206 @@
+"""API keys over HTTP: who may what, rotation with an overlap, revocation, limits, and the edge's manners."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+from html import escape
+
+import pytest
+from openapi_spec_validator import validate
+
+from gateway.database import Pool
+from gateway.http.problems import CATALOG
+from gateway.http.rate_limit import RateRule
+from gateway.http.routes import endpoints
+from tests.fakes.api import ADMIN, Api, open_api, order
+
+
+@pytest.fixture
+async def api(pool: Pool) -> AsyncIterator[Api]:
+    async with open_api(pool) as opened:
+        yield opened
+
+
+async def test_every_way_of_a_wrong_key_is_the_same_401(api: Api) -> None:
+    good = api.keys["parking"]
+    wrong = [
+        None,
+        "",
+        "Basic abc",
+        "Bearer ",
+        "Bearer nck_",
+        f"Bearer {good[:-1]}{'A' if good[-1] != 'A' else 'B'}",
+        f"Bearer nck_{'a' * 12}_{'b' * 43}",
+        f"Bearer {ADMIN}x",
+        f"Bearer x{good}",
+    ]
+    for header in wrong:
+        headers = {} if header is None else {"Authorization": header}
+        answer = await api.call("GET", "/v1/sessions", party=None, headers=headers)
+        assert (answer.status, answer.json["code"]) == (401, "unauthenticated"), header
+        assert answer.headers["WWW-Authenticate"].startswith("Bearer")
+        assert good[17:] not in answer.text
+
+
+async def test_a_key_does_only_what_its_scopes_allow(api: Api) -> None:
+    for path, party, scope in (
+        ("/v1/parties", "parking", "admin"),
+        ("/v1/sessions", "DE-ABC", "capture"),
+        ("/v1/webhook-endpoints", "DE-ABC", "webhooks"),
+        ("/v1/summary", "superapp", "admin"),
+    ):
+        answer = await api.call("GET", path, party=party)
+        assert (answer.status, answer.json["code"]) == (403, "missing_scope"), path
+        assert scope in answer.json["detail"]
+
+
+async def test_every_endpoint_but_the_public_ones_needs_a_key(api: Api) -> None:
+    for endpoint in endpoints(api.services):
+        path = endpoint.path.replace("{currency:[A-Z]{3}}", "EUR")
+        for name, value in (
+            ("{version:2\\.0\\.1|2\\.1}", "2.1"),
+            ("{verb:block|unblock|cancel}", "block"),
+        ):
+            path = path.replace(name, value)
+        for name in ("id", "key_id", "event_id", "party_id", "emaid"):
+            path = path.replace(f"{{{name}}}", "x")
+        answer = await api.call(endpoint.method, path, {}, party=None)
+        assert answer.status == 401, (endpoint.method, path)
+
+
+async def test_a_rotated_key_works_until_the_overlap_ends_and_a_revoked_one_stops_at_once(api: Api) -> None:
+    path = "/v1/parties/parking/api-keys"
+    listed = (await api.call("GET", path, party="admin")).json["data"]
+    assert len(listed) == 1
+    assert listed[0]["api_key"] is None
+    old = api.keys["parking"]
+    assert (await api.call("GET", "/v1/sessions")).status == 200
+    rotated = await api.call("POST", f"{path}/{listed[0]['id']}/rotate", {"overlap_s": 60}, party="admin")
+    assert rotated.status == 201
+    assert rotated.json["scopes"] == listed[0]["scopes"]
+    assert (await api.call("GET", "/v1/sessions")).status == 200
+    api.keys["parking"] = rotated.json["api_key"]
+    assert (await api.call("GET", "/v1/sessions")).status == 200
+    api.clock.pass_wall(61)
+    assert (await api.call("GET", "/v1/sessions")).status == 200
+    api.keys["parking"] = old
+    assert (await api.call("GET", "/v1/sessions")).status == 401
+
+    api.keys["parking"] = rotated.json["api_key"]
+    gone = await api.call("DELETE", f"{path}/{rotated.json['id']}", party="admin")
+    assert gone.status == 204
+    assert (await api.call("GET", "/v1/sessions")).status == 401
+    foreign = await api.call("DELETE", f"/v1/parties/superapp/api-keys/{rotated.json['id']}", party="admin")
+    assert foreign.status == 404
+
+
+async def test_a_party_that_is_none_gets_no_key(api: Api) -> None:
+    answer = await api.call("POST", "/v1/parties/nobody/api-keys", {"scopes": ["capture"]}, party="admin")
+    assert (answer.status, answer.json["code"]) == (404, "not_found")
+
+
+async def test_a_key_that_asks_too_much_is_told_when_to_come_again(pool: Pool) -> None:
+    rule = RateRule(name="key", per_second=1, burst=3)
+    async with open_api(pool, key_rate=rule) as api:
+        answers = [await api.call("GET", "/v1/sessions") for _ in range(5)]
+        limited = [answer for answer in answers if answer.status == 429]
+        assert limited
+        assert limited[0].json["code"] == "rate_limited"
+        assert int(limited[0].headers["Retry-After"]) >= 1
+        assert answers[0].headers["RateLimit-Policy"] == '"key";q=3;w=3'
+        assert answers[0].headers["RateLimit"].startswith('"key";r=2;t=')
+        assert (await api.call("GET", "/v1/sessions", party="superapp")).status == 200
+
+
+async def test_a_body_above_the_limit_or_slower_than_patience_is_cut_off(pool: Pool) -> None:
+    async with open_api(pool, small_body_bytes=1024, body_timeout_seconds=0.2) as api:
+        large = await api.call("POST", "/v1/authorizations", order(session_ref="x" * 2000), key="k")
+        assert (large.status, large.json["code"]) == (413, "body_too_large")
+
+        host, port = api.client.server.host, api.client.server.port
+        reader, writer = await asyncio.open_connection(host, port)
+        head = (
+            f"POST /v1/authorizations HTTP/1.1\r\nHost: {host}\r\n"
+            f"Authorization: Bearer {api.keys['parking']}\r\n"
+            "Idempotency-Key: k\r\nContent-Type: application/json\r\nContent-Length: 500\r\n\r\n{"
+        )
+        writer.write(head.encode())
+        await writer.drain()
+        status = await asyncio.wait_for(reader.readline(), 5)
+        assert b" 408 " in status
+        writer.close()
+        await writer.wait_closed()
+
+
+async def test_the_edge_has_manners(api: Api) -> None:
+    """Paths that are not there, methods not taken, media types, request ids, health, no version of ours."""
+    missing = await api.call("GET", "/v1/nothing")
+    assert (missing.status, missing.json["code"]) == (404, "not_found")
+    method = await api.call("DELETE", "/v1/sessions")
+    assert (method.status, method.json["code"]) == (405, "method_not_allowed")
+    assert "GET" in method.headers["Allow"]
+    form = await api.call(
+        "POST",
+        "/v1/authorizations",
+        b"a=b",
+        key="k",
+        headers={"Content-Type": "application/x-www-form-urlencoded"},
+    )
+    assert (form.status, form.json["code"]) == (415, "unsupported_media_type")
+    named = await api.call("GET", "/v1/nothing", headers={"X-Request-Id": "mine-1"})
+    assert named.headers["X-Request-Id"] == named.json["instance"] == "mine-1"
+    forged = await api.call("GET", "/v1/nothing", headers={"X-Request-Id": "a b"})
+    assert forged.json["instance"].startswith("req_")
+    assert missing.headers["Server"] == "networkcore"
+    unknown = await api.call("GET", "/v1/sessions?limt=3")
+    assert unknown.json["errors"] == [
+        {"pointer": "/limt", "expected": "no field of this name; did you mean limit?"}
+    ]
+    for path in ("/healthz", "/readyz"):
+        assert (await api.call("GET", path, party=None)).status == 200
+    clock = await api.call("PUT", "/v1/market-clock", {"business_at": "2026-10-29T08:00:00"}, party="admin")
+    assert clock.json["errors"][0]["pointer"] == "/business_at"
+
+
+async def test_the_documents_describe_what_is_routed(api: Api) -> None:
+    document = (await api.call("GET", "/openapi.json", party=None)).json
+    validate(document)
+    routed = {
+        (route.method, route.resource.canonical)
+        for route in api.client.app.router.routes()
+        if route.resource is not None and route.resource.canonical.startswith("/v1/")
+    }
+    described = {(method.upper(), path) for path, methods in document["paths"].items() for method in methods}
+    assert routed - {("POST", "/v1/psp/webhooks")} == described
+    operations = [operation for methods in document["paths"].values() for operation in methods.values()]
+    names = [operation["operationId"] for operation in operations]
+    assert len(names) == len(set(names))
+    assert all("401" in operation["responses"] for operation in operations)
+    page = await api.call("GET", "/docs", party=None)
+    assert page.status == 200
+    assert all(escape(operation["summary"]) in page.text for operation in operations)
+    assert "<script" not in page.text
+    for code in CATALOG:
+        shown = await api.call("GET", f"/problems/{code}", party=None)
+        assert shown.status == 200
+        assert code in shown.text
+    assert (await api.call("GET", "/problems/none", party=None)).status == 404
+
+
+async def test_an_unauthentic_webhook_of_the_psp_is_refused_and_a_good_one_kept_once(api: Api) -> None:
+    for signature, status in (("bad", 400), ("good", 200), ("good", 200)):
+        answer = await api.call(
+            "POST", "/v1/psp/webhooks", b"evt_1", party=None, headers={"Stripe-Signature": signature}
+        )
+        assert answer.status == status
+    async with api.services.pool.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM gateway.psp_event") == 1
+
+
+async def test_the_cache_forgets_a_key_within_seconds(api: Api) -> None:
+    """A key revoked by another process stops here once the cache's few seconds are over."""
+    assert (await api.call("GET", "/v1/sessions")).status == 200
+    async with api.services.pool.acquire() as connection:
+        await connection.execute("UPDATE gateway.api_key SET revoked_at = now() WHERE party_id = 'parking'")
+    api.clock.wall += timedelta(seconds=6)
+    assert (await api.call("GET", "/v1/sessions")).status == 401

@@ -1,0 +1,154 @@
+"""The Idempotency-Key over HTTP: the same request, the same answer, the work at most once."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from datetime import timedelta
+
+import pytest
+
+from gateway.database import Pool
+from gateway.http.idempotency import Ask, IdempotencyGate, Work
+from gateway.store import idempotency as store
+from tests.fakes.api import Api, open_api, order
+
+
+@pytest.fixture
+async def api(pool: Pool) -> AsyncIterator[Api]:
+    async with open_api(pool) as opened:
+        yield opened
+
+
+async def test_a_repeat_gets_the_stored_answer_and_does_no_work(api: Api) -> None:
+    first = await api.authorize(key="k1")
+    calls = list(api.psp.calls)
+    again = await api.authorize(key="k1")
+    assert again.status == first.status == 201
+    assert again.text == first.text
+    assert again.headers["Idempotent-Replayed"] == "true"
+    assert "Idempotent-Replayed" not in first.headers
+    assert again.headers["ETag"] == first.headers["ETag"]
+    assert again.headers["Location"] == first.headers["Location"]
+    assert api.psp.calls == calls
+
+    quoted = await api.call("POST", "/v1/authorizations", order(), key='"k1"')
+    assert quoted.text == first.text  # the draft's structured form names the same key
+
+
+async def test_a_key_is_bound_to_method_path_and_body_and_to_its_party(api: Api) -> None:
+    first = (await api.authorize(key="k1")).json
+    other_body = await api.authorize(key="k1", session_ref="other")
+    assert (other_body.status, other_body.json["code"]) == (422, "idempotency_key_reused")
+    other_path = await api.call("POST", f"/v1/authorizations/{first['id']}/release", order(), key="k1")
+    assert other_path.status in {400, 422}
+    other_party = await api.authorize(key="k1", party="superapp")
+    assert other_party.status == 201
+    assert other_party.json["id"] != first["id"]
+
+
+async def test_a_missing_or_unusable_key_is_refused_before_any_work(api: Api) -> None:
+    missing = await api.call("POST", "/v1/authorizations", order())
+    assert (missing.status, missing.json["code"]) == (400, "idempotency_key_missing")
+    for key in (" ", "a b", "k" * 256, "käse"):
+        unusable = await api.call("POST", "/v1/authorizations", order(), key=key)
+        assert (unusable.status, unusable.json["code"]) == (400, "idempotency_key_invalid"), key
+    assert api.psp.calls == []
+
+
+async def test_a_declined_card_is_declined_again_without_asking_again(api: Api) -> None:
+    payment = {"type": "psp_payment_method", "payment_method": "pm_declined"}
+    first = await api.authorize(key="k1", payment=payment)
+    calls = len(api.psp.calls)
+    again = await api.authorize(key="k1", payment=payment)
+    assert again.status == 402
+    assert again.text == first.text
+    assert len(api.psp.calls) == calls
+
+
+async def test_a_request_that_was_not_understood_leaves_its_key_free(api: Api) -> None:
+    wrong = await api.call("POST", "/v1/authorizations", order(rail="cash"), key="k1")
+    assert wrong.status == 400
+    assert (await api.authorize(key="k1")).status == 201
+
+
+async def test_a_request_in_flight_keeps_its_twin_out_until_it_is_answered(api: Api) -> None:
+    answers = await asyncio.gather(*(api.authorize(key="k1") for _ in range(12)))
+    made = {answer.json["id"] for answer in answers if answer.status == 201}
+    waiting = [answer for answer in answers if answer.status != 201]
+    assert len(made) == 1
+    for answer in waiting:
+        assert (answer.status, answer.json["code"]) == (409, "idempotency_in_flight")
+        assert int(answer.headers["Retry-After"]) >= 1
+    assert len([kind for kind, _ in api.psp.calls if kind == "hold"]) == 1
+    assert (await api.authorize(key="k1")).json["id"] in made
+
+
+async def test_a_key_of_a_dead_process_is_taken_over_with_the_same_resource(api: Api) -> None:
+    """A crash after the hold: the retry runs again under the same id and finds what stands."""
+    first = (await api.authorize(key="k1")).json
+    async with api.services.pool.acquire() as connection:
+        await connection.execute(
+            "UPDATE gateway.idempotency_key SET status = NULL, headers = NULL, body = NULL, "
+            "locked_until = $1 WHERE key = 'k1'",
+            api.clock.wall_now() + timedelta(seconds=45),
+        )
+    early = await api.authorize(key="k1")
+    assert (early.status, early.json["code"]) == (409, "idempotency_in_flight")
+    api.clock.pass_wall(46)
+    taken = await api.authorize(key="k1")
+    assert taken.status == 201
+    assert taken.json["id"] == first["id"]
+    assert len(api.psp.payments) == 1
+
+
+async def test_what_time_may_mend_is_not_kept(pool: Pool) -> None:
+    async with open_api(pool) as api:
+        gate = IdempotencyGate(pool=pool, clock=api.clock)
+        ask = Ask(party_id="parking", key="k", request_hash=bytes(32))
+        ids = []
+
+        async def fail(resource_id: object) -> Work:
+            ids.append(resource_id)
+            return Work(status=503, headers={}, body=b"later")
+
+        async def crash(resource_id: object) -> Work:
+            ids.append(resource_id)
+            raise RuntimeError
+
+        async def transient(resource_id: object) -> Work:
+            ids.append(resource_id)
+            return Work(status=409, headers={}, body=b"busy", keep=False)
+
+        async def succeed(resource_id: object) -> Work:
+            ids.append(resource_id)
+            return Work(status=200, headers={"A": "b"}, body=b"shown", kept_body=b"kept")
+
+        await gate.run(ask, fail)
+        with pytest.raises(RuntimeError):
+            await gate.run(ask, crash)
+        await gate.run(ask, transient)
+        assert (await gate.run(ask, succeed)).body == b"shown"
+        replayed = await gate.run(ask, fail)
+        assert (replayed.status, replayed.body, replayed.headers["A"]) == (200, b"kept", "b")
+        assert len(ids) == 4
+        assert len(set(ids)) == 1
+
+        async with pool.acquire() as connection:
+            gone = await store.sweep(
+                connection, older_than=api.clock.wall_now() + timedelta(seconds=1), limit=10
+            )
+        assert gone == 1
+
+
+async def test_a_secret_is_shown_once_and_not_stored(api: Api) -> None:
+    path = "/v1/parties/parking/api-keys"
+    made = await api.call("POST", path, {"scopes": ["capture"]}, party="admin", key="k1")
+    again = await api.call("POST", path, {"scopes": ["capture"]}, party="admin", key="k1")
+    token = made.json["api_key"]
+    assert token.startswith("nck_")
+    assert again.json == {**made.json, "api_key": None}
+    async with api.services.pool.acquire() as connection:
+        stored = await connection.fetchval("SELECT body FROM gateway.idempotency_key WHERE key = 'k1'")
+        hashes = await connection.fetch("SELECT secret_hash FROM gateway.api_key")
+    secret = token.rpartition("_")[2] if token.count("_") == 2 else token[17:]
+    assert secret.encode() not in stored
+    assert all(secret.encode() not in row["secret_hash"] for row in hashes)
