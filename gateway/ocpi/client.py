@@ -6,7 +6,7 @@ Sources: OCPI transport_and_format, credentials, status_codes.
 """
 
 import base64
-from collections.abc import AsyncIterator, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import quote, urljoin, urlsplit
@@ -28,7 +28,6 @@ from gateway.outbound import (
 )
 from gateway.store.ocpi_peers import PeerEndpoint, PeerRole
 
-_MAX_PAGES: Final = 10_000
 _SUCCESS: Final = range(1000, 2000)
 _FIRST_HTTP_ERROR: Final = 400
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
@@ -102,27 +101,19 @@ class PeerCaller:
             raise PeerRefusedError(f"{method} {_place(url)}: {error}", http_status=0, code=None) from error
         return _read_answer(content, response=response, what=f"{method} {_place(url)}")
 
-    async def pages(self, url: str, *, routed: bool = True) -> AsyncIterator[tuple[list[Any], str | None]]:
-        """Give each page of a list with the URL of the next, following Link headers on the same host only.
+    async def page(self, url: str) -> tuple[list[Any], str | None]:
+        """Read one page of a list; returns its objects and the URL of the next page, None after the last.
 
-        Raises as `call`; PeerRefusedError as well when a page is no list, a link leads elsewhere, or pages
-        don't end.
+        Raises as `call`; PeerRefusedError as well when it is no list or the next page's link leads to
+        another host.
         """
-        following: str | None = url
-        seen: set[str] = set()
-        while following is not None:
-            if following in seen or len(seen) >= _MAX_PAGES:
-                raise PeerRefusedError(
-                    f"GET {_place(url)}: its pages run in a circle", http_status=200, code=None
-                )
-            seen.add(following)
-            answer = await self.call("GET", following, routed=routed)
-            if not isinstance(answer.data, list):
-                raise PeerRefusedError(
-                    f"GET {_place(url)}: expected a list", http_status=answer.http_status, code=None
-                )
-            following = _next_link(answer.headers.get("Link"), page=following)
-            yield answer.data, following
+        answer = await self.call("GET", url, routed=True)
+        if not isinstance(answer.data, list):
+            raise PeerRefusedError(
+                f"GET {_place(url)}: expected a list", http_status=answer.http_status, code=None
+            )
+        following = next((value for name, value in answer.headers.items() if name.lower() == "link"), None)
+        return answer.data, _next_link(following, page=url)
 
 
 def _read_answer(content: bytes, *, response: aiohttp.ClientResponse, what: str) -> PeerAnswer:

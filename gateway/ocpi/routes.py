@@ -4,17 +4,76 @@ Owns: which handler answers which path and method in which version. Must not kno
 `/ocpi/versions` is what a CPO is told; everything else is found from there.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+from typing import Final
 
 from aiohttp import web
 
 from clearing.ocpi import OcpiVersion
-from gateway.ocpi import cdrs, credentials, locations, sessions, tariffs, versions
+from gateway.ocpi import (
+    cdrs,
+    commands,
+    credentials,
+    invoices,
+    locations,
+    sessions,
+    tariffs,
+    terminals,
+    tokens,
+    versions,
+)
 from gateway.ocpi.endpoint import Access, Endpoint, Handler, catch_all, method_not_allowed
+from gateway.ocpi.owned_lists import list_of
 from gateway.ocpi.services import OcpiServices
+from gateway.store.ocpi_lists import Listed
 
-_OWNED = "/{country_code}/{party_id}/{object_id}"
-_Methods = dict[str, Handler]
+_OWNED: Final = "/{country_code}/{party_id}/{object_id}"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Resource:
+    """A path below /ocpi with its methods; `{version}` stands for the version."""
+
+    path: str
+    module: str
+    methods: Mapping[str, Handler]
+    access: Access = Access.REGISTERED
+    routed: bool = True
+
+
+_LOCATION: Final[Mapping[str, Handler]] = {
+    "GET": locations.get_location,
+    "PUT": locations.put_location,
+    "PATCH": locations.patch_location,
+}
+_SESSION: Final[Mapping[str, Handler]] = {
+    "GET": sessions.get_session,
+    "PUT": sessions.put_session,
+    "PATCH": sessions.patch_session,
+}
+_TARIFF: Final[Mapping[str, Handler]] = {
+    "GET": tariffs.get_tariff,
+    "PUT": tariffs.put_tariff,
+    "DELETE": tariffs.delete_tariff,
+}
+_TERMINAL: Final[Mapping[str, Handler]] = {
+    "GET": terminals.get_terminal,
+    "PUT": terminals.put_terminal,
+    "PATCH": terminals.put_terminal,
+}
+_CREDENTIALS: Final[Mapping[str, Handler]] = {
+    "GET": credentials.get_credentials,
+    "POST": credentials.post_credentials,
+    "PUT": credentials.put_credentials,
+    "DELETE": credentials.delete_credentials,
+}
+_INVOICE: Final[Mapping[str, Handler]] = {
+    "GET": invoices.get_invoice,
+    "PUT": invoices.put_invoice,
+    "DELETE": invoices.delete_invoice,
+}
+_PAYMENTS: Final = "/ptp/{version}/payments"
 
 
 def routes(services: OcpiServices) -> list[web.RouteDef]:
@@ -22,97 +81,99 @@ def routes(services: OcpiServices) -> list[web.RouteDef]:
 
     Add them to the application's router as they are.
     """
-    defined: list[web.RouteDef] = []
-    for path in ("/ocpi/versions", "/ocpi/versions/"):
-        defined.extend(
-            _resource(
-                services,
-                path,
-                {"GET": versions.list_versions},
-                module="versions",
-                version=OcpiVersion.V2_2_1,
-                access=Access.INVITED,
-                routed=False,
-            )
-        )
+    listing = _Resource(
+        path="/versions",
+        module="versions",
+        methods={"GET": versions.list_versions},
+        access=Access.INVITED,
+        routed=False,
+    )
+    defined = list(_define(services, listing, OcpiVersion.V2_2_1))
     for version in versions.SPOKEN:
-        defined.extend(_configuration(services, version))
-        defined.extend(_received(services, version))
+        for resource in _resources(services, version):
+            defined.extend(_define(services, resource, version))
     defined.append(web.route("*", "/ocpi{tail:(/.*)?}", catch_all()))
     return defined
 
 
-def _configuration(services: OcpiServices, version: OcpiVersion) -> Iterator[web.RouteDef]:
-    base = f"/ocpi/{version}"
-    yield from _resource(
-        services,
-        base,
-        {"GET": versions.version_details},
+def _resources(services: OcpiServices, version: OcpiVersion) -> Iterator[_Resource]:
+    yield _Resource(
+        path="/{version}",
         module="versions",
-        version=version,
+        methods={"GET": versions.version_details},
         access=Access.INVITED,
         routed=False,
     )
-    yield from _resource(
-        services,
-        f"{base}/credentials",
-        {
-            "GET": credentials.get_credentials,
-            "POST": credentials.post_credentials,
-            "PUT": credentials.put_credentials,
-            "DELETE": credentials.delete_credentials,
-        },
+    yield _Resource(
+        path="/{version}/credentials",
         module="credentials",
-        version=version,
+        methods=_CREDENTIALS,
         access=Access.INVITED,
         routed=False,
     )
+    yield from _emsp(version)
+    if any(role.role == "CPO" for role in services.roles):
+        for listed in (Listed.LOCATIONS, Listed.TARIFFS, Listed.SESSIONS, Listed.CDRS):
+            path = f"/cpo/{{version}}/{listed.value}"
+            yield _Resource(path=path, module=listed.value, methods={"GET": list_of(listed, path=path[1:])})
+    if version is OcpiVersion.V2_3_0:
+        yield from _of_2_3()
 
 
-def _received(services: OcpiServices, version: OcpiVersion) -> Iterator[web.RouteDef]:
-    base = f"/ocpi/emsp/{version}"
-    location: _Methods = {
-        "GET": locations.get_location,
-        "PUT": locations.put_location,
-        "PATCH": locations.patch_location,
-    }
+def _emsp(version: OcpiVersion) -> Iterator[_Resource]:
+    base = "/emsp/{version}"
     for deeper in ("", "/{evse_uid}", "/{evse_uid}/{connector_id}"):
-        path = f"{base}/locations{_OWNED}{deeper}"
-        yield from _resource(services, path, location, module="locations", version=version)
-    tariff: _Methods = {
-        "GET": tariffs.get_tariff,
-        "PUT": tariffs.put_tariff,
-        "DELETE": tariffs.delete_tariff,
-    }
-    if version is OcpiVersion.V2_1_1:
-        tariff["PATCH"] = tariffs.patch_tariff
-    yield from _resource(services, f"{base}/tariffs{_OWNED}", tariff, module="tariffs", version=version)
-    session: _Methods = {
-        "GET": sessions.get_session,
-        "PUT": sessions.put_session,
-        "PATCH": sessions.patch_session,
-    }
-    yield from _resource(services, f"{base}/sessions{_OWNED}", session, module="sessions", version=version)
-    for path in (f"{base}/cdrs", f"{base}/cdrs/"):
-        yield from _resource(services, path, {"POST": cdrs.post_cdr}, module="cdrs", version=version)
-    yield from _resource(
-        services, f"{base}/cdrs{_OWNED}", {"GET": cdrs.get_cdr}, module="cdrs", version=version
+        yield _Resource(path=f"{base}/locations{_OWNED}{deeper}", module="locations", methods=_LOCATION)
+    patched = {"PATCH": tariffs.patch_tariff} if version is OcpiVersion.V2_1_1 else {}
+    yield _Resource(path=f"{base}/tariffs{_OWNED}", module="tariffs", methods={**_TARIFF, **patched})
+    yield _Resource(path=f"{base}/sessions{_OWNED}", module="sessions", methods=_SESSION)
+    yield _Resource(path=f"{base}/cdrs", module="cdrs", methods={"POST": cdrs.post_cdr})
+    yield _Resource(path=f"{base}/cdrs{_OWNED}", module="cdrs", methods={"GET": cdrs.get_cdr})
+    yield _Resource(path=f"{base}/tokens", module="tokens", methods={"GET": tokens.list_tokens})
+    yield _Resource(
+        path=f"{base}/tokens/{{token_uid}}/authorize", module="tokens", methods={"POST": tokens.authorize}
+    )
+    yield _Resource(
+        path=f"{base}/commands/{{command}}/{{command_id}}",
+        module="commands",
+        methods={"POST": commands.receive_result},
     )
 
 
-def _resource(
-    services: OcpiServices,
-    path: str,
-    methods: _Methods,
-    *,
-    module: str,
-    version: OcpiVersion,
-    access: Access = Access.REGISTERED,
-    routed: bool = True,
-) -> Iterator[web.RouteDef]:
-    for method, handler in methods.items():
-        endpoint = Endpoint(
-            services=services, handler=handler, module=module, version=version, access=access, routed=routed
-        )
-        yield web.route(method, path, endpoint.handle)
-    yield web.route("*", path, method_not_allowed(", ".join(methods)))
+def _of_2_3() -> Iterator[_Resource]:
+    terminal = f"{_PAYMENTS}/terminals"
+    yield _Resource(
+        path=terminal, module="payments", methods={"GET": list_of(Listed.TERMINALS, path=terminal[1:])}
+    )
+    yield _Resource(
+        path=f"{terminal}/activate", module="payments", methods={"POST": terminals.activate_terminal}
+    )
+    yield _Resource(path=f"{terminal}/{{object_id}}", module="payments", methods=_TERMINAL)
+    yield _Resource(
+        path=f"{terminal}/{{object_id}}/deactivate",
+        module="payments",
+        methods={"POST": terminals.deactivate_terminal},
+    )
+    advice = f"{_PAYMENTS}/financial-advice-confirmations"
+    yield _Resource(path=advice, module="payments", methods={"GET": list_of(Listed.ADVICES, path=advice[1:])})
+    yield _Resource(path=f"{advice}/{{object_id}}", module="payments", methods={"GET": terminals.get_advice})
+    invoice = "/emsp/{version}/invoicereconciliation"
+    yield _Resource(path=invoice, module="invoicereconciliation", methods={"POST": invoices.post_invoice})
+    yield _Resource(path=f"{invoice}{_OWNED}", module="invoicereconciliation", methods=_INVOICE)
+
+
+def _define(services: OcpiServices, resource: _Resource, version: OcpiVersion) -> Iterator[web.RouteDef]:
+    """The routes of a resource, with and without a slash at the end, and 405 for every other method."""
+    path = f"/ocpi{resource.path.replace('{version}', version.value)}"
+    for spelling in (path, f"{path}/"):
+        for method, handler in resource.methods.items():
+            endpoint = Endpoint(
+                services=services,
+                handler=handler,
+                module=resource.module,
+                version=version,
+                access=resource.access,
+                routed=resource.routed,
+            )
+            yield web.route(method, spelling, endpoint.handle)
+        yield web.route("*", spelling, method_not_allowed(", ".join(resource.methods)))

@@ -1,9 +1,11 @@
 """Versions and version details: which versions this edge speaks, and where each of its modules answers.
 
 Owns: the list of modules by version and role. Must not know: what a module does.
-Source: OCPI version_information_endpoint; 2.1.1 has neither roles nor the modules added later.
+Source: OCPI version_information_endpoint; 2.1.1 has no roles, payments and invoice reconciliation came with
+2.3.0.
 """
 
+from collections.abc import Iterator
 from typing import Any, Final
 
 from clearing.ocpi import OcpiVersion
@@ -12,8 +14,12 @@ from gateway.ocpi.envelope import Answer
 from gateway.ocpi.services import OcpiServices
 
 SPOKEN: Final = (OcpiVersion.V2_1_1, OcpiVersion.V2_2_1, OcpiVersion.V2_3_0)
-RECEIVED: Final = ("cdrs", "locations", "sessions", "tariffs")  # as eMSP: CPOs push these to us
-SENT: Final = ("tokens",)  # as eMSP: CPOs read these from us
+OWNED_BY_CPO: Final = (
+    "cdrs",
+    "locations",
+    "sessions",
+    "tariffs",
+)  # pushed to us as eMSP, read from us as CPO
 
 
 async def list_versions(call: Call) -> Answer:
@@ -25,29 +31,40 @@ async def list_versions(call: Call) -> Answer:
 async def version_details(call: Call) -> Answer:
     """GET /ocpi/{version}."""
     return Answer(
-        data={"version": call.version.value, "endpoints": endpoints(call.services, version=call.version)}
+        data={
+            "version": call.version.value,
+            "endpoints": list(endpoints(call.services, version=call.version)),
+        }
     )
 
 
-def endpoints(services: OcpiServices, *, version: OcpiVersion) -> list[dict[str, Any]]:
-    """Our modules in `version`, as version details list them."""
-    listed = [
-        _endpoint("credentials", "SENDER", f"{services.public_url}/ocpi/{version}/credentials", version)
-    ]
-    listed.extend(
-        _endpoint(module, "RECEIVER", module_url(services, version=version, module=module), version)
-        for module in RECEIVED
-    )
-    listed.extend(
-        _endpoint(module, "SENDER", module_url(services, version=version, module=module), version)
-        for module in SENT
-    )
-    return listed
+def endpoints(services: OcpiServices, *, version: OcpiVersion) -> Iterator[dict[str, Any]]:
+    """Our modules in `version`, as version details list them. What a CPO offers is there when we are one."""
+    yield _endpoint("credentials", "SENDER", f"{services.public_url}/ocpi/{version}/credentials", version)
+    as_cpo = any(role.role == "CPO" for role in services.roles)
+    if not (as_cpo and version is OcpiVersion.V2_1_1):  # without roles a module can be listed once only
+        for module in OWNED_BY_CPO:
+            yield _functional(services, version, module, role="RECEIVER")
+    yield _functional(services, version, "tokens", role="SENDER")
+    yield _functional(services, version, "commands", role="SENDER")
+    if as_cpo:
+        for module in OWNED_BY_CPO:
+            yield _functional(services, version, module, role="SENDER", side="cpo")
+    if version is OcpiVersion.V2_3_0:
+        yield _functional(services, version, "payments", role="SENDER", side="ptp")
+        yield _functional(services, version, "invoicereconciliation", role="RECEIVER")
 
 
 def module_url(services: OcpiServices, *, version: OcpiVersion, module: str, side: str = "emsp") -> str:
     """Where a functional module of ours answers."""
     return f"{services.public_url}/ocpi/{side}/{version}/{module}"
+
+
+def _functional(
+    services: OcpiServices, version: OcpiVersion, module: str, *, role: str, side: str = "emsp"
+) -> dict[str, Any]:
+    url = module_url(services, version=version, module=module, side=side)
+    return _endpoint(module, role, url, version)
 
 
 def _endpoint(module: str, role: str, url: str, version: OcpiVersion) -> dict[str, Any]:

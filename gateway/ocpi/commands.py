@@ -1,0 +1,255 @@
+"""The commands module as sender: start and stop a session at a CPO's station, and hear what came of it.
+
+Owns: the intent committed first, the request, the answer, the callback. Must not know: why a session starts.
+Source: OCPI mod_commands (StartSession, StopSession, CommandResponse, CommandResult); in 2.1.1 the callback
+carries
+a CommandResponse, and the session finds its authorization by the token's auth_id.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import timedelta
+from decimal import Decimal
+from typing import Any, Final
+from uuid import UUID
+
+import msgspec
+
+from clearing.ocpi import OcpiVersion
+from gateway.database import transaction
+from gateway.errors import MalformedIdError
+from gateway.ids import format_id, new_id, parse_id
+from gateway.ocpi.bodies import optional_text, text
+from gateway.ocpi.client import PeerAnswer
+from gateway.ocpi.command_state import CommandEvent, CommandState, advance, states_before
+from gateway.ocpi.connecting import caller_of
+from gateway.ocpi.endpoint import Call
+from gateway.ocpi.envelope import Answer
+from gateway.ocpi.errors import PeerRefusedError, PeerUnreachableError, Refusal, StatusCode
+from gateway.ocpi.services import OcpiServices
+from gateway.ocpi.tokens import token_object
+from gateway.ocpi.versions import module_url
+from gateway.store import ocpi_commands, ocpi_peers
+from gateway.store.ocpi_commands import StoredCommand
+from gateway.store.ocpi_peers import Peer
+from gateway.store.ocpi_tokens import StoredToken
+
+_FIRST_DEADLINE: Final = timedelta(minutes=5)
+_LONGEST_TIMEOUT_SECONDS: Final = 3600
+_FINAL: Final = frozenset(
+    {CommandState.REFUSED, CommandState.SUCCEEDED, CommandState.FAILED, CommandState.TIMED_OUT}
+)
+_encoder: Final = msgspec.json.Encoder()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StartOrder:
+    """Start a session whose payment is secured.
+
+    Ids as the CPO published them; `connector_id` needs `evse_uid`.
+    """
+
+    cpo_id: str
+    location_id: str
+    evse_uid: str | None
+    connector_id: str | None
+    authorization_id: UUID
+    token: StoredToken | None = None  # the driver's; None makes one for this session alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CommandSender:
+    """Sends commands to registered CPOs. Holds no transaction while a peer is asked."""
+
+    services: OcpiServices
+
+    async def start_session(self, order: StartOrder) -> StoredCommand:
+        """Ask the CPO to start a session. The result is in the command returned, now or by a later look.
+
+        Raises PeerRefusedError when no registered platform speaks for the CPO or it takes no commands.
+        """
+        reference = format_id("auth", order.authorization_id)
+        peer, url = await self._peer(order.cpo_id)
+        version = peer.version or OcpiVersion.V2_2_1
+        token = order.token or self._session_token(reference)
+        body: dict[str, Any] = {
+            "token": token_object(token, version=version),
+            "location_id": order.location_id,
+        }
+        if order.evse_uid is not None:
+            body["evse_uid"] = order.evse_uid
+        if version is not OcpiVersion.V2_1_1:
+            body["authorization_reference"] = reference
+            if order.connector_id is not None and order.evse_uid is not None:
+                body["connector_id"] = order.connector_id
+        return await self._send(order.cpo_id, peer, url, "START_SESSION", body, reference=reference)
+
+    async def stop_session(self, *, cpo_id: str, session_ref: str) -> StoredCommand:
+        """Ask the CPO to stop its session `session_ref` (Session.id). Raises as `start_session`."""
+        peer, url = await self._peer(cpo_id)
+        return await self._send(
+            cpo_id, peer, url, "STOP_SESSION", {"session_id": session_ref}, reference=None
+        )
+
+    async def look(self, command_id: UUID) -> StoredCommand | None:
+        """A command as it stands."""
+        async with self.services.pool.acquire() as connection:
+            return await ocpi_commands.load_command(connection, command_id=command_id)
+
+    def _session_token(self, reference: str) -> StoredToken:
+        """A token that stands for one session: its uid is our authorization reference.
+
+        So that every version's
+        session and CDR lead back to it.
+        """
+        own = self.services.roles[0]
+        return StoredToken(
+            uid=reference,
+            type="AD_HOC_USER",
+            country_code=own.country_code,
+            party_code=own.party_code,
+            contract_id=reference,
+            visual_number=None,
+            issuer=own.name,
+            group_id=None,
+            valid=True,
+            whitelist="NEVER",
+            language=None,
+            demand_partner_id="",
+            payment={},
+            last_updated=self.services.clock.now(),
+        )
+
+    async def _peer(self, cpo_id: str) -> tuple[Peer, str]:
+        async with self.services.pool.acquire() as connection:
+            peer = await ocpi_peers.peer_of_party(connection, party_id=cpo_id)
+            url = None
+            if peer is not None:
+                for role in ("RECEIVER", "SENDER"):
+                    url = url or await ocpi_peers.endpoint_url(
+                        connection, peer_id=peer.id, module="commands", role=role
+                    )
+        if peer is None or peer.outbound_token is None:
+            raise PeerRefusedError(f"no registered platform speaks for {cpo_id}", http_status=0, code=None)
+        if url is None:
+            raise PeerRefusedError(f"the platform of {cpo_id} takes no commands", http_status=0, code=None)
+        return peer, url
+
+    async def _send(
+        self,
+        cpo_id: str,
+        peer: Peer,
+        url: str,
+        command: str,
+        body: Mapping[str, Any],
+        *,
+        reference: str | None,
+    ) -> StoredCommand:
+        services, command_id = self.services, new_id()
+        version = peer.version or OcpiVersion.V2_2_1
+        wall_now = services.clock.wall_now()
+        here = module_url(services, version=version, module="commands")
+        callback = f"{here}/{command}/{format_id('cmd', command_id)}"
+        async with transaction(services.pool) as connection:
+            await ocpi_commands.add_command(
+                connection,
+                command_id=command_id,
+                cpo_id=cpo_id,
+                command=command,
+                authorization_reference=reference,
+                wall_now=wall_now,
+                deadline=wall_now + _FIRST_DEADLINE,
+            )
+        caller = caller_of(services, peer, token=peer.outbound_token or "", party_id=cpo_id)
+        try:
+            answer = await caller.call(
+                "POST",
+                f"{url.rstrip('/')}/{command}",
+                body=_encoder.encode({"response_url": callback, **body}),
+                routed=True,
+            )
+            event, said, timeout = _read_response(answer)
+            await self._move(command_id, event, response=said, timeout_seconds=timeout)
+        except PeerUnreachableError as error:
+            await self._move(command_id, CommandEvent.ANSWER_LOST, reason=str(error))
+        except PeerRefusedError as error:
+            await self._move(command_id, CommandEvent.REFUSED, reason=str(error))
+        found = await self.look(command_id)
+        if found is None:
+            raise PeerRefusedError("the command vanished", http_status=0, code=None)
+        return found
+
+    async def _move(
+        self,
+        command_id: UUID,
+        event: CommandEvent,
+        *,
+        response: str | None = None,
+        reason: str | None = None,
+        timeout_seconds: int | None = None,
+    ) -> None:
+        wall_now = self.services.clock.wall_now()
+        state = advance(CommandState.REQUESTED, event)
+        if state is None:
+            return
+        async with transaction(self.services.pool) as connection:
+            await ocpi_commands.move_command(
+                connection,
+                command_id=command_id,
+                expected=[CommandState.REQUESTED.value],
+                state=state.value,
+                final=state in _FINAL,
+                wall_now=wall_now,
+                response=response,
+                reason=None if reason is None else reason[:500],
+                deadline=None if timeout_seconds is None else wall_now + timedelta(seconds=timeout_seconds),
+            )
+
+
+def _read_response(answer: PeerAnswer) -> tuple[CommandEvent, str, int | None]:
+    """What a CommandResponse says: accepted or not, the word itself, the seconds to wait for the result."""
+    data = answer.data if isinstance(answer.data, dict) else {}
+    said = str(data.get("result", ""))[:40]
+    stated = data.get("timeout")
+    timeout = None
+    if isinstance(stated, Decimal) and 1 <= stated <= _LONGEST_TIMEOUT_SECONDS:
+        timeout = int(stated)
+    return (CommandEvent.ACCEPTED if said == "ACCEPTED" else CommandEvent.REFUSED), said, timeout
+
+
+async def receive_result(call: Call) -> Answer:
+    """POST at the response_url: what the charge point made of a command. Again and again changes nothing."""
+    try:
+        command_id = parse_id("cmd", call.request.match_info["command_id"])
+    except MalformedIdError:
+        raise _unknown() from None
+    tree = call.body("command result").tree
+    said = text(tree, "result", limit=40)
+    event = CommandEvent.SUCCEEDED if said == "ACCEPTED" else CommandEvent.FAILED
+    state = CommandState.SUCCEEDED if event is CommandEvent.SUCCEEDED else CommandState.FAILED
+    async with transaction(call.services.pool) as connection:
+        known = await ocpi_commands.load_command(connection, command_id=command_id)
+        if known is None or known.cpo_id not in call.peer.parties:
+            raise _unknown()
+        await ocpi_commands.move_command(
+            connection,
+            command_id=command_id,
+            expected=[before.value for before in states_before(event)],
+            state=state.value,
+            final=True,
+            wall_now=call.services.clock.wall_now(),
+            result=said,
+            reason=_message(tree),
+        )
+    return Answer()
+
+
+def _message(tree: Mapping[str, Any]) -> str | None:
+    """The first of the messages that a result may carry."""
+    messages = tree.get("message")
+    first = messages[0] if isinstance(messages, list) and messages else messages
+    return optional_text(first, "text", limit=512) if isinstance(first, dict) else None
+
+
+def _unknown() -> Refusal:
+    return Refusal("no such command of yours", code=StatusCode.INVALID_PARAMETERS, http_status=404)

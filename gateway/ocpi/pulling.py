@@ -1,0 +1,258 @@
+"""Pulling the lists of peers: what was missed while a connection was down arrives all the same.
+
+Owns: the run of a pull, page by page, and resuming it. Must not know: what is done with what was kept.
+A page's objects and the place of the next page are committed together, so a crash repeats at most one page,
+and
+a repetition has no second effect. One unfit object never holds up the others: it is kept as refused.
+Source: OCPI transport_and_format, Pull and Push, Pagination (date_from inclusive, date_to exclusive).
+"""
+
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import urlencode
+
+import structlog
+
+from clearing.ocpi import OcpiVersion
+from gateway.database import Connection, transaction
+from gateway.ocpi.bodies import Body, encode, moment, optional_moment, read_object
+from gateway.ocpi.cdrs import keep_cdr, read_cdr
+from gateway.ocpi.client import PeerCaller
+from gateway.ocpi.connecting import caller_of
+from gateway.ocpi.errors import OcpiError, PeerRefusedError, Refusal
+from gateway.ocpi.locations import keep_location
+from gateway.ocpi.services import OcpiServices
+from gateway.ocpi.sessions import read_session
+from gateway.ocpi.tariffs import read_tariff
+from gateway.store import ocpi_objects, ocpi_peers, ocpi_pulls
+from gateway.store.ocpi_peers import Peer
+from gateway.store.ocpi_pulls import Pull
+
+_log = structlog.get_logger(__name__)
+MODULES: Final = (
+    "locations",
+    "tariffs",
+    "sessions",
+    "cdrs",
+)  # in this order: a CDR's tariff is there before it
+EVERY: Final = timedelta(hours=1)  # the specification advises hours, not minutes
+OVERLAP: Final = timedelta(minutes=5)  # clocks differ; what is read twice has no second effect
+_LEASE: Final = timedelta(minutes=5)
+_PAGES_AT_ONCE: Final = 100
+_FIRST_RETRY: Final = timedelta(seconds=30)
+_LONGEST_RETRY: Final = timedelta(hours=6)
+_MAX_DOUBLINGS: Final = 12
+_GONE: Final = range(400, 500)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Puller:
+    """A lane of work: pulls what is due, one list at a time."""
+
+    services: OcpiServices
+    name: str = "ocpi_pull"
+    every: timedelta = EVERY
+
+    async def plan(self, connection: Connection, peer: Peer) -> None:
+        """Have every list of a registered peer pulled, now for the first time."""
+        clock = self.services.clock
+        for module in MODULES:
+            url = await ocpi_peers.endpoint_url(connection, peer_id=peer.id, module=module, role="SENDER")
+            if url is not None:
+                await ocpi_pulls.plan(
+                    connection, peer_id=peer.id, module=module, now=clock.now(), wall_now=clock.wall_now()
+                )
+
+    async def run_once(self) -> int:
+        """Pull the longest due list, up to a hundred pages of it.
+
+        Returns the objects read, at least 1 if one was due.
+        """
+        wall_now = self.services.clock.wall_now()
+        async with self.services.pool.acquire() as connection:
+            pull = await ocpi_pulls.claim(connection, wall_now=wall_now, leased_until=wall_now + _LEASE)
+            peer = None if pull is None else await ocpi_peers.load_peer(connection, peer_id=pull.peer_id)
+            url = (
+                None
+                if pull is None
+                else await ocpi_peers.endpoint_url(
+                    connection, peer_id=pull.peer_id, module=pull.module, role="SENDER"
+                )
+            )
+        if pull is None or peer is None or peer.outbound_token is None:
+            return 0
+        try:
+            if url is None:
+                raise PeerRefusedError(
+                    f"the peer offers no {pull.module} to read", http_status=404, code=None
+                )
+            return await self._run(pull, peer, url, token=peer.outbound_token)
+        except OcpiError as error:
+            await self._failed(pull, error)
+            return 1
+
+    async def _run(self, pull: Pull, peer: Peer, url: str, *, token: str) -> int:
+        clock = self.services.clock
+        run = pull if pull.next_url is not None else self._begin(pull, url)
+        before = run.seen
+        caller = caller_of(self.services, peer, token=token)
+        reader = _Reader(services=self.services, peer=peer, module=run.module)
+        for _ in range(_PAGES_AT_ONCE):
+            run = await self._page(run, caller, reader)
+            if run.next_url is None:
+                break
+        else:
+            async with transaction(self.services.pool) as connection:
+                await ocpi_pulls.advance(connection, run, due_at=clock.wall_now(), now=clock.now())
+        _log.info(
+            "ocpi_pulled", party_id=peer.party_id, module=run.module, seen=run.seen, refused=run.refused
+        )
+        return max(1, run.seen - before)
+
+    def _begin(self, pull: Pull, url: str) -> Pull:
+        """A run reads what changed in [since, now); sessions require date_from.
+
+        So the first run names 1970.
+        """
+        until = self.services.clock.now()
+        since = pull.since.strftime("%Y-%m-%dT%H:%M:%SZ") if pull.since else "1970-01-01T00:00:00Z"
+        query = {"date_from": since, "date_to": until.strftime("%Y-%m-%dT%H:%M:%SZ"), "limit": 100}
+        return replace(pull, run_until=until, next_url=f"{url}?{urlencode(query)}", seen=0, refused=0)
+
+    async def _page(self, run: Pull, caller: PeerCaller, reader: "_Reader") -> Pull:
+        """Read one page and keep it, together with the place of the next."""
+        clock = self.services.clock
+        if run.next_url is None or run.run_until is None:
+            return run
+        objects, following = await caller.page(run.next_url)
+        if following == run.next_url:
+            raise PeerRefusedError("the next page is the same page", http_status=200, code=None)
+        async with transaction(self.services.pool) as connection:
+            refused = await reader.keep(connection, objects)
+            read = replace(
+                run, next_url=following, seen=run.seen + len(objects), refused=run.refused + refused
+            )
+            if following is None:
+                await ocpi_pulls.finish(
+                    connection,
+                    read,
+                    since=run.run_until.replace(microsecond=0) - OVERLAP,
+                    due_at=clock.wall_now() + self.every,
+                    now=clock.now(),
+                )
+            else:
+                await ocpi_pulls.advance(connection, read, due_at=clock.wall_now() + _LEASE, now=clock.now())
+        return read
+
+    async def _failed(self, pull: Pull, error: OcpiError) -> None:
+        """Resume later, ever more rarely; a page that the peer no longer knows is not asked for again."""
+        clock = self.services.clock
+        pause = min(_FIRST_RETRY * 2 ** min(pull.failures, _MAX_DOUBLINGS), _LONGEST_RETRY)
+        gone = isinstance(error, PeerRefusedError) and (
+            error.http_status in _GONE or error.http_status == 200  # noqa: PLR2004 - answered, with a no
+        )
+        _log.warning(
+            "ocpi_pull_failed", module=pull.module, error=str(error), again_in_s=pause.total_seconds()
+        )
+        async with transaction(self.services.pool) as connection:
+            await ocpi_pulls.fail(
+                connection,
+                pull,
+                reason=str(error)[:500],
+                from_start=gone,
+                due_at=clock.wall_now() + pause,
+                now=clock.now(),
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Reader:
+    """Keeps the objects of a page as if they had been pushed."""
+
+    services: OcpiServices
+    peer: Peer
+    module: str
+
+    async def keep(self, connection: Connection, objects: list[Any]) -> int:
+        """Keep what can be kept; returns how many were refused, each of which is kept as refused."""
+        refused = 0
+        for tree in objects:
+            raw = b""
+            try:
+                raw = encode(tree, name=self.module)
+                async with connection.transaction():
+                    await self._keep_one(connection, read_object(raw, name=self.module), raw)
+            except Refusal as refusal:
+                refused += 1
+                await self._refuse(connection, raw, refusal)
+        return refused
+
+    async def _keep_one(self, connection: Connection, body: Body, raw: bytes) -> None:
+        party, version = self._owner(body), self.peer.version or OcpiVersion.V2_2_1
+        keepers: dict[str, Callable[..., Awaitable[None]]] = {
+            "locations": self._location,
+            "tariffs": self._tariff,
+            "sessions": self._session,
+            "cdrs": self._cdr,
+        }
+        await keepers[self.module](connection, body, raw, party=party, version=version)
+
+    async def _location(
+        self, connection: Connection, body: Body, _raw: bytes, *, party: str, version: OcpiVersion
+    ) -> None:
+        now = self.services.clock.now()
+        changed_at = self._changed_at(body, version, now)
+        await keep_location(
+            connection, body.tree, party=party, version=version, changed_at=changed_at, now=now
+        )
+
+    async def _tariff(
+        self, connection: Connection, body: Body, raw: bytes, *, party: str, version: OcpiVersion
+    ) -> None:
+        now = self.services.clock.now()
+        tariff = read_tariff(body, raw=raw, party=party, version=version, now=now)
+        await ocpi_objects.save_tariff(connection, tariff, now=now)
+
+    async def _session(
+        self, connection: Connection, body: Body, _raw: bytes, *, party: str, version: OcpiVersion
+    ) -> None:
+        now = self.services.clock.now()
+        changed_at = self._changed_at(body, version, now)
+        update = read_session(body.tree, party=party, version=version, changed_at=changed_at)
+        await ocpi_objects.save_session(connection, update, now=now)
+
+    async def _cdr(
+        self, connection: Connection, body: Body, raw: bytes, *, party: str, version: OcpiVersion
+    ) -> None:
+        cdr = read_cdr(body, raw=raw, party=party, version=version)
+        clock = self.services.clock
+        await keep_cdr(connection, self.services.cdrs, cdr, now=clock.now(), wall_now=clock.wall_now())
+
+    def _changed_at(self, body: Body, version: OcpiVersion, now: datetime) -> datetime:
+        if version is OcpiVersion.V2_1_1:
+            return optional_moment(body.tree, "last_updated") or now
+        return moment(body.tree, "last_updated")
+
+    def _owner(self, body: Body) -> str:
+        """The object's party; an object of a party that the peer doesn't speak for is refused."""
+        if self.peer.version is OcpiVersion.V2_1_1:
+            return self.peer.parties[0]
+        slug = f"{body.tree.get('country_code')}-{body.tree.get('party_id')}".upper()
+        if slug not in self.peer.parties:
+            raise Refusal(f"{slug[:10]} is not a party of this connection")
+        return slug
+
+    async def _refuse(self, connection: Connection, raw: bytes, refusal: Refusal) -> None:
+        await ocpi_objects.add_refusal(
+            connection,
+            party_id=self.peer.party_id,
+            module=self.module,
+            object_id=None,
+            version=self.peer.version or OcpiVersion.V2_2_1,
+            status_code=int(refusal.code),
+            reason=refusal.text.replace("\x00", "")[:2000],
+            raw=raw[:262_144],
+            now=self.services.clock.now(),
+        )

@@ -1,0 +1,48 @@
+-- Pulls: which list of which peer is read up to where.
+
+-- name: plan_pull!
+INSERT INTO gateway.ocpi_pull (peer_id, module, due_at, updated_at)
+VALUES (:peer_id, :module, :wall_now, :now)
+ON CONFLICT (peer_id, module) DO NOTHING;
+
+-- name: hasten_pull$
+UPDATE gateway.ocpi_pull SET due_at = :wall_now WHERE peer_id = :peer_id AND module = :module RETURNING module;
+
+-- name: claim_pull^
+-- The longest due one, kept from others until :leased_until; no lock is held while the peer is asked.
+UPDATE gateway.ocpi_pull AS p
+SET due_at = :leased_until::timestamptz
+FROM (
+    SELECT l.peer_id, l.module FROM gateway.ocpi_pull AS l
+    JOIN gateway.ocpi_peer AS e ON e.id = l.peer_id AND e.state = 'registered'
+    WHERE l.due_at <= :wall_now::timestamptz
+    ORDER BY l.due_at
+    LIMIT 1
+    FOR UPDATE OF l SKIP LOCKED
+) AS due
+WHERE p.peer_id = due.peer_id AND p.module = due.module
+RETURNING p.peer_id, p.module, p.since, p.run_until, p.next_url, p.seen, p.refused, p.failures;
+
+-- name: load_pull^
+SELECT peer_id, module, since, run_until, next_url, seen, refused, failures, due_at, last_error
+FROM gateway.ocpi_pull WHERE peer_id = :peer_id AND module = :module;
+
+-- name: advance_pull!
+-- In the transaction that keeps the page's objects.
+UPDATE gateway.ocpi_pull
+SET run_until = :run_until, next_url = :next_url, seen = :seen, refused = :refused, failures = 0, last_error = NULL,
+    due_at = :due_at, updated_at = :now
+WHERE peer_id = :peer_id AND module = :module;
+
+-- name: finish_pull!
+UPDATE gateway.ocpi_pull
+SET since = :since, run_until = NULL, next_url = NULL, seen = :seen, refused = :refused, failures = 0,
+    last_error = NULL, due_at = :due_at, updated_at = :now
+WHERE peer_id = :peer_id AND module = :module;
+
+-- name: fail_pull!
+UPDATE gateway.ocpi_pull
+SET failures = failures + 1, last_error = :reason, due_at = :due_at, updated_at = :now,
+    next_url = CASE WHEN :from_start::boolean THEN NULL ELSE next_url END,
+    run_until = CASE WHEN :from_start::boolean THEN NULL ELSE run_until END
+WHERE peer_id = :peer_id AND module = :module;

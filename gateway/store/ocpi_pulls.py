@@ -1,0 +1,113 @@
+"""Where the pulls of peers' lists stand, in PostgreSQL.
+
+Owns: translation between rows and values. Must not know: HTTP, or what a list holds.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.database import Connection, named_queries
+
+_sql = named_queries("gateway", "ocpi_pulls.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Pull:
+    """One list of one peer.
+
+    `since` bounds the next run from below; a run under way has `run_until` and `next_url`.
+    """
+
+    peer_id: UUID
+    module: str
+    since: datetime | None
+    run_until: datetime | None
+    next_url: str | None
+    seen: int
+    refused: int
+    failures: int
+
+
+async def plan(
+    connection: Connection, *, peer_id: UUID, module: str, now: datetime, wall_now: datetime
+) -> None:
+    """Have a list pulled from now on; again and again changes nothing."""
+    await _sql.plan_pull(connection, peer_id=peer_id, module=module, now=now, wall_now=wall_now)
+
+
+async def hasten(connection: Connection, *, peer_id: UUID, module: str, wall_now: datetime) -> bool:
+    """Make a planned pull due now; False when none is planned."""
+    return await _sql.hasten_pull(connection, peer_id=peer_id, module=module, wall_now=wall_now) is not None
+
+
+async def claim(connection: Connection, *, wall_now: datetime, leased_until: datetime) -> Pull | None:
+    """The longest due pull of a registered peer, kept from others until `leased_until`."""
+    return _pull(await _sql.claim_pull(connection, wall_now=wall_now, leased_until=leased_until))
+
+
+async def load(connection: Connection, *, peer_id: UUID, module: str) -> Pull | None:
+    """One pull as it stands."""
+    return _pull(await _sql.load_pull(connection, peer_id=peer_id, module=module))
+
+
+async def advance(connection: Connection, pull: Pull, *, due_at: datetime, now: datetime) -> None:
+    """Record that a page was read; in the transaction that keeps its objects."""
+    await _sql.advance_pull(
+        connection,
+        peer_id=pull.peer_id,
+        module=pull.module,
+        run_until=pull.run_until,
+        next_url=pull.next_url,
+        seen=pull.seen,
+        refused=pull.refused,
+        due_at=due_at,
+        now=now,
+    )
+
+
+async def finish(
+    connection: Connection, pull: Pull, *, since: datetime, due_at: datetime, now: datetime
+) -> None:
+    """Record that the last page was read; the next run begins at `since`."""
+    await _sql.finish_pull(
+        connection,
+        peer_id=pull.peer_id,
+        module=pull.module,
+        since=since,
+        seen=pull.seen,
+        refused=pull.refused,
+        due_at=due_at,
+        now=now,
+    )
+
+
+async def fail(
+    connection: Connection, pull: Pull, *, reason: str, from_start: bool, due_at: datetime, now: datetime
+) -> None:
+    """Record a failure; the run resumes at its page, or from its start when that page is gone."""
+    await _sql.fail_pull(
+        connection,
+        peer_id=pull.peer_id,
+        module=pull.module,
+        reason=reason,
+        from_start=from_start,
+        due_at=due_at,
+        now=now,
+    )
+
+
+def _pull(row: Any) -> Pull | None:
+    if row is None:
+        return None
+    return Pull(
+        peer_id=row["peer_id"],
+        module=row["module"],
+        since=row["since"],
+        run_until=row["run_until"],
+        next_url=row["next_url"],
+        seen=row["seen"],
+        refused=row["refused"],
+        failures=row["failures"],
+    )
