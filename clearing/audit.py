@@ -7,6 +7,7 @@ to be wrong. It reads only, and streams: memory doesn't grow with the journal.
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Any, Final
 
 from clearing import chain as hashing
@@ -192,7 +193,7 @@ def _recompute(entry: Any, lines: list[Transfer], blinding_key: bytes) -> bytes:
         reference=entry["reference"],
         tariff_sha256=entry["tariff_sha256"],
         cdr_id=entry["cdr_id"],
-        legs=entry["legs"].encode(),
+        legs_sha256=sha256(entry["legs"].encode()).hexdigest(),
     )
     blinds = hashing.blinds(
         blinding_key,
@@ -205,7 +206,7 @@ def _recompute(entry: Any, lines: list[Transfer], blinding_key: bytes) -> bytes:
 
 
 async def _check_fx(connection: Connection, batch_id: Any) -> list[Finding]:
-    """Each entry's conversions are its lock's: what was given is what was taken, converted and rounded per party."""
+    """Each entry's conversions are its lock's: given is what was taken, converted and rounded per party."""
     moved: dict[tuple[Any, str, str, str], _Conversion] = {}
     for row in await rows(_sql.fx_legs(connection, batch_id=batch_id)):
         key = (row["subject_id"], row["kind"], row["reference"], row["quote"])
@@ -229,7 +230,7 @@ async def _check_fx(connection: Connection, batch_id: Any) -> list[Finding]:
 
 @dataclass(slots=True, kw_only=True)
 class _Conversion:
-    """What one entry moved through one position: taken in the base, given in the quote, to how many parties."""
+    """What one entry moved through one position: taken in base, given in quote, to how many parties."""
 
     lock: FxLock
     taken: int = 0

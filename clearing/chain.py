@@ -43,14 +43,10 @@ def transfer_hash(transfer: Transfer, *, blind: bytes) -> bytes:
 
 
 def entry_header(
-    *, subject_id: UUID, kind: str, reference: str, tariff_sha256: str, cdr_id: str, legs: bytes
+    *, subject_id: UUID, kind: str, reference: str, tariff_sha256: str, cdr_id: str, legs_sha256: str
 ) -> bytes:
-    """What an entry is about and linked to.
-
-    `legs` is the JSON of its supplies as stored, hashed into the header.
-    """
-    evidence = sha256(legs).hexdigest()
-    return _SEPARATOR.join((subject_id.hex, kind, reference, tariff_sha256, cdr_id, evidence)).encode()
+    """What an entry is about and linked to; `legs_sha256` is of the JSON of its supplies, as stored."""
+    return _SEPARATOR.join((subject_id.hex, kind, reference, tariff_sha256, cdr_id, legs_sha256)).encode()
 
 
 def hash_entry(header: bytes, transfers: Sequence[Transfer], blinded_by: Sequence[bytes]) -> bytes:

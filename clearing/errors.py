@@ -14,6 +14,8 @@ ClearingError                     a rule of this domain was broken by the input;
 ├── CalendarExhaustedError        the dated calendar file doesn't reach that day
 ├── ClosedPeriodError             a booking before the instant up to which the books are closed
 ├── StateConflictError            a record was not in the state that the step needs
+├── SimulationError               a made-up session that is none, with the path of the field
+├── StatementError                a statement that doesn't prove what it says, with the line
 ├── InvalidDocumentError          an invoice that may not be issued
 └── InvariantViolation            a bug: what must always hold does not
 """
@@ -30,7 +32,9 @@ class UnknownCurrencyError(ClearingError):
     """A currency code with no known exponent."""
 
     def __init__(self, currency: str) -> None:
-        super().__init__(f"{currency!r} is not a currency this system settles; expected an ISO 4217 code such as EUR")
+        super().__init__(
+            f"{currency!r} is not a currency this system settles; expected an ISO 4217 code such as EUR"
+        )
         self.currency = currency
 
 
@@ -94,6 +98,22 @@ class ClosedPeriodError(ClearingError):
 
 class StateConflictError(ClearingError):
     """A record was not in the state that the step needs."""
+
+
+class SimulationError(ClearingError):
+    """A made-up session that is none; `path` is the JSON path of the field to mend."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        super().__init__(f"session {path}: {detail}")
+        self.path = path
+
+
+class StatementError(ClearingError):
+    """A statement that doesn't prove what it says; `line` counts from 1."""
+
+    def __init__(self, line: int, detail: str) -> None:
+        super().__init__(f"line {line} {detail}")
+        self.line = line
 
 
 class InvalidDocumentError(ClearingError):

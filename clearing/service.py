@@ -7,18 +7,19 @@ calls. Every method takes the connection; none commits, and none talks to the ou
 """
 
 import secrets
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from datetime import datetime
 from typing import Final
 from uuid import UUID, uuid5
 
 from clearing import audit as proof
 from clearing import corrections, payouts, reference
+from clearing import statement as statement_format
 from clearing.agreement import Agreement
 from clearing.batch import BatchWorker, Books, cleared
 from clearing.connection import Connection
 from clearing.disbursement import Disbursement, RailOutcome
-from clearing.errors import InvalidAmountError
+from clearing.errors import InvalidAmountError, StateConflictError
 from clearing.fx import RateTable, ReferenceRate
 from clearing.ledger import PSP_RECEIVABLE, TREASURY_FLOAT, EntryKind, JournalEntry, Transfer, funds_account
 from clearing.party import Party
@@ -27,7 +28,7 @@ from clearing.reprice import TariffRepricer
 from clearing.results import AuditReport, Balance, CalendarDay, ClearingBatch, Correction, Summary
 from clearing.session import CapturedSession, lane_of
 from clearing.settlement import References
-from clearing.store import books, journal, references
+from clearing.store import books, journal, references, statements
 from clearing.store import payouts as payout_store
 
 _NAMESPACE: Final = UUID("0f7a7d0e-9a5e-5a0c-8f63-3f3f3a0d8c55")
@@ -300,6 +301,46 @@ class ClearingService:
         """The disbursement calendar: unpaid amounts by party and due date, from overdue to `days` ahead."""
         parties = (await self._books(connection)).parties
         return await payouts.forecast(connection, parties=parties, now=now, days=days, party_id=party_id)
+
+    # Closing and statements
+
+    async def close_period(self, connection: Connection, *, until: datetime, by: str, now: datetime) -> None:
+        """Shut the books up to `until` and keep every balance of that instant.
+
+        Nothing is booked before it again.
+
+        Waits for batches under way. Closing the same instant again is a no-op; StateConflictError for one
+        before the last closing or still to come.
+        """
+        if until > now:
+            raise StateConflictError(
+                f"{until.isoformat()} is still to come; close a period when it has ended"
+            )
+        previous = await statements.close(connection, until=until, by=by, now=now)
+        if previous is not None and previous > until:
+            raise StateConflictError(f"the books are closed up to {previous.isoformat()} already")
+
+    async def statement(
+        self, connection: Connection, *, account: str, currency: str, since: datetime, until: datetime
+    ) -> AsyncIterator[str]:
+        """An account's statement, line by line, in constant memory.
+
+        `clearing.statement` describes and verifies it.
+
+        Needs one snapshot (repeatable read) to be complete while others write.
+        """
+        balance = await statements.opening(connection, account=account, currency=currency, since=since)
+        yield statement_format.header(
+            account=account, currency=currency, since=since, until=until, opening_minor=balance
+        )
+        count = 0
+        span = statements.batches(connection, account=account, currency=currency, since=since, until=until)
+        async for batch in span:
+            line, moved, shown = statement_format.batch_line(batch, account=account, currency=currency)
+            balance += moved
+            count += shown
+            yield line
+        yield statement_format.footer(closing_minor=balance, lines=count)
 
     # Questions
 

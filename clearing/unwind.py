@@ -86,7 +86,7 @@ def take_back(stored: StoredCapture, step: TakeBack) -> JournalEntry:
     if after > stored.gross_minor:
         left = stored.gross_minor - step.before_minor
         raise StateConflictError(
-            f"a {step.kind} of {step.minor} {stored.plan.currency} is more than the {left} left of the capture"
+            f"a {step.kind} of {step.minor} {stored.plan.currency} is more than the {left} left of it"
         )
     if step.bearer is Role.PLATFORM:
         transfers, payables, legs = _borne_by_platform(stored, step, after)

@@ -12,6 +12,7 @@ updated.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from uuid import UUID
 
 from clearing import chain as hashing
@@ -111,7 +112,7 @@ def entry_hash(entry: JournalEntry, blinding_key: bytes) -> bytes:
         reference=entry.reference,
         tariff_sha256=links.tariff_sha256 if links else "",
         cdr_id=links.cdr_id if links else "",
-        legs=entry.legs.encode(),
+        legs_sha256=sha256(entry.legs.encode()).hexdigest(),
     )
     return hashing.hash_entry(
         header,

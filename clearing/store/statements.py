@@ -1,0 +1,103 @@
+"""Statements and the closing of periods, from PostgreSQL.
+
+Owns: reading an account's batches page by page, in constant memory. Must not know: the statement's format.
+"""
+
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime
+from hashlib import sha256
+from typing import Any, Final
+
+from clearing import chain
+from clearing.connection import Connection, named_queries, rows
+from clearing.ledger import Transfer
+from clearing.statement import StatementBatch, StatementEntry
+
+_sql = named_queries("statement")
+_journal_sql = named_queries("journal")
+_PAGE: Final = 50
+_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+async def opening(connection: Connection, *, account: str, currency: str, since: datetime) -> int:
+    """The balance of an account just before `since`, in minor units."""
+    minor: int = await _sql.opening(connection, account=account, currency=currency, since=since)
+    return minor
+
+
+async def batches(
+    connection: Connection, *, account: str, currency: str, since: datetime, until: datetime
+) -> AsyncIterator[StatementBatch]:
+    """The batches that moved an account from `since` to before `until`, in the order of booking."""
+    at, number, position = _START, 0, 0
+    while True:
+        page = await rows(
+            _sql.statement_batches(
+                connection, account=account, currency=currency, since=since, until=until,
+                after_at=at, after_chain=number, after_position=position, limit=_PAGE,
+            )
+        )  # fmt: skip
+        for batch in page:
+            yield await _batch(connection, batch, account=account, currency=currency)
+            at, number, position = batch["booked_at"], batch["chain"], batch["position"]
+        if len(page) < _PAGE:
+            return
+
+
+async def _batch(connection: Connection, batch: Any, *, account: str, currency: str) -> StatementBatch:
+    entries = await rows(_sql.statement_entries(connection, batch_id=batch["id"]))
+    leaves = [entry["hash"] for entry in entries]
+    transfers: dict[tuple[Any, str, str], list[Transfer]] = {}
+    for row in await rows(
+        _sql.statement_transfers(connection, batch_id=batch["id"], account=account, currency=currency)
+    ):
+        line = Transfer(row["debit_account"], row["credit_account"], row["amount_minor"], row["currency"])
+        transfers.setdefault((row["subject_id"], row["kind"], row["reference"]), []).append(line)
+    shown = []
+    for place, entry in enumerate(entries):
+        lines = transfers.get((entry["subject_id"], entry["kind"], entry["reference"]))
+        if lines is not None:
+            shown.append(_entry(entry, lines, batch["blinding_key"], chain.merkle_path(leaves, place)))
+    return StatementBatch(
+        batch=batch["id"],
+        chain=batch["chain"],
+        position=batch["position"],
+        booked_at=batch["booked_at"],
+        previous_hash=batch["previous_hash"],
+        hash=batch["hash"],
+        entries=tuple(shown),
+    )
+
+
+def _entry(entry: Any, lines: list[Transfer], key: bytes, path: list[tuple[str, bytes]]) -> StatementEntry:
+    blinds = chain.blinds(
+        key,
+        subject_id=entry["subject_id"],
+        kind=entry["kind"],
+        reference=entry["reference"],
+        count=len(lines),
+    )
+    return StatementEntry(
+        subject_id=entry["subject_id"],
+        kind=entry["kind"],
+        reference=entry["reference"],
+        tariff_sha256=entry["tariff_sha256"],
+        cdr_id=entry["cdr_id"],
+        legs_sha256=sha256(entry["legs"].encode()).hexdigest(),
+        transfers=tuple(zip(lines, blinds, strict=True)),
+        path=tuple(path),
+    )
+
+
+async def close(connection: Connection, *, until: datetime, by: str, now: datetime) -> datetime | None:
+    """Shut the books up to `until`, with a snapshot of every account. Returns the closing before, if any.
+
+    Waits for every writer that holds the books open; the caller checks the order of closings by what is
+    returned.
+    """
+    await _journal_sql.hold_books_shut(connection)
+    previous: datetime | None = await _journal_sql.closed_until(connection)
+    if previous is None or previous < until:
+        await _sql.insert_closed_period(connection, until=until, now=now, by=by)
+        await _sql.insert_snapshots(connection, until=until, previous=previous)
+    return previous

@@ -1,0 +1,180 @@
+"""`networkcore clearing`: try an agreement before it is signed, write a statement, close a period."""
+
+import asyncio
+import json
+import os
+import sys
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from clearing import reference
+from clearing.fx import RateTable
+from clearing.money import to_major
+from clearing.service import ClearingService
+from clearing.settlement import References
+from clearing.simulate import Simulation, simulate
+from clearing.terms_json import parse_agreement
+from gateway.clock import SystemClock
+from gateway.config import load_database_url
+from gateway.database import create_pool, transaction
+
+_FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
+
+
+@click.group(name="clearing")
+def command() -> None:
+    """Simulate agreements, write statements, close periods."""
+
+
+@command.command(name="simulate")
+@click.argument("agreement", type=_FILE)
+@click.argument("session", type=_FILE)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of tables.")
+def simulate_command(*, agreement: Path, session: Path, as_json: bool) -> None:
+    """Show who would get what of SESSION under AGREEMENT: supplies with their VAT, parts, due dates, journal.
+
+    Nothing is stored. Rates are the bundled ones; a vat_id in SESSION counts as proven.
+    """
+    references = References(
+        vat=reference.vat_rates(),
+        fx=RateTable(reference.ecb_reference_rates()),
+        calendars=reference.calendars(),
+    )
+    found = simulate(parse_agreement(agreement.read_bytes()), session.read_bytes(), references=references)
+    if as_json:
+        click.echo(json.dumps(simulation_json(found), ensure_ascii=False))
+    else:
+        _show(found, Console())
+
+
+def simulation_json(found: Simulation) -> dict[str, Any]:
+    """A simulation as JSON-ready values; amounts are minor units."""
+    rulings = {name: json.loads(content) for name, content in found.plan.rulings.items()}
+    return {
+        "currency": found.entry.currency,
+        "gross_minor": found.entry.gross_minor,
+        "supplies": [{**leg, "ruling": rulings[leg["ruling"]]} for leg in json.loads(found.entry.legs)],
+        "payables": [
+            {
+                "party_id": payable.party_id,
+                "role": payable.role,
+                "amount_minor": payable.amount_minor,
+                "currency": payable.currency,
+                "due_date": payable.due_date.isoformat(),
+            }
+            for payable in found.entry.payables
+        ],
+        "fx": [
+            {
+                "base": lock.base,
+                "quote": lock.quote,
+                "rate": str(lock.rate),
+                "rate_date": lock.rate_date.isoformat(),
+                "source": lock.source,
+                "markup_bps": lock.markup_bps,
+            }
+            for lock in found.entry.locks
+        ],
+        "journal": [transfer._asdict() for transfer in found.entry.transfers],
+        "flags": list(found.entry.flags),
+    }
+
+
+def _show(found: Simulation, console: Console) -> None:
+    result = simulation_json(found)
+    unit = result["currency"]
+    supplies = Table("supply", "from", "to", "net", "VAT", "rate", "category", "why", title="Supplies")
+    for leg in result["supplies"]:
+        ruling = leg["ruling"]
+        supplies.add_row(
+            leg["leg"],
+            leg["supplier"],
+            leg["customer"],
+            str(to_major(leg["net"], unit)),
+            str(to_major(leg["vat"], unit)),
+            f"{ruling['rate']} %",
+            ruling["category"],
+            ruling["reason"],
+        )
+    console.print(supplies)
+    gross = to_major(result["gross_minor"], unit)
+    payables = Table("party", "role", "amount", "due", title=f"Owed, of {gross} {unit}")
+    for line in result["payables"]:
+        amount = f"{to_major(line['amount_minor'], line['currency'])} {line['currency']}"
+        payables.add_row(line["party_id"], line["role"], amount, line["due_date"])
+    console.print(payables)
+    journal = Table("debit", "credit", "amount", title="Journal")
+    for line in result["journal"]:
+        amount = f"{to_major(line['amount_minor'], line['currency'])} {line['currency']}"
+        journal.add_row(line["debit_account"], line["credit_account"], amount)
+    console.print(journal)
+    for flag in result["flags"]:
+        console.print(f"flag: {flag}")
+
+
+@command.command(name="statement")
+@click.argument("account")
+@click.option("--currency", required=True, help="ISO 4217 code.")
+@click.option("--since", required=True, help="First instant, such as 2026-10-01T00:00:00+02:00.")
+@click.option("--until", required=True, help="End, exclusive.")
+@click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
+def statement_command(*, account: str, currency: str, since: str, until: str, output: Path | None) -> None:
+    """Write the statement of ACCOUNT, such as cpo:NL-ABC:payable; `networkcore verify` proves it offline."""
+    span = (_instant(since, "--since"), _instant(until, "--until"))
+    asyncio.run(_statement(load_database_url(os.environ), account, currency, span=span, output=output))
+
+
+async def _statement(
+    dsn: str, account: str, currency: str, *, span: tuple[datetime, datetime], output: Path | None
+) -> None:
+    pool = await create_pool(
+        dsn, min_size=1, max_size=1, application="statement", statement_timeout_ms=600_000
+    )
+    target = sys.stdout if output is None else output.open("w", encoding="utf-8")
+    try:
+        async with transaction(pool, isolation="repeatable_read") as connection:
+            lines = ClearingService().statement(
+                connection, account=account, currency=currency, since=span[0], until=span[1]
+            )
+            async for line in lines:
+                target.write(f"{line}\n")
+    finally:
+        if output is not None:
+            target.close()
+        await pool.close()
+
+
+@command.command(name="close")
+@click.argument("until")
+@click.option("--by", required=True, help="Who closes: a name for the record.")
+def close_command(*, until: str, by: str) -> None:
+    """Close the books up to UNTIL (exclusive): nothing is booked before it again, every balance is kept."""
+    instant = _instant(until, "UNTIL")
+    asyncio.run(_close(load_database_url(os.environ), instant, by))
+    click.echo(f"closed up to {instant.isoformat()}")
+
+
+async def _close(dsn: str, until: datetime, by: str) -> None:
+    pool = await create_pool(dsn, min_size=1, max_size=1, application="close", statement_timeout_ms=600_000)
+    try:
+        async with transaction(pool) as connection:
+            await ClearingService().close_period(connection, until=until, by=by, now=SystemClock().now())
+    finally:
+        await pool.close()
+
+
+def _instant(text: str, name: str) -> datetime:
+    try:
+        instant = datetime.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(
+            f"{name}: {text!r} is not an instant such as 2026-10-01T00:00:00+02:00"
+        ) from error
+    if instant.tzinfo is None:
+        raise click.UsageError(f"{name}: {text!r} needs a time zone, such as +02:00 or Z")
+    return instant
