@@ -145,6 +145,20 @@ class Capture(PublicObject):
     captured_at: Instant | None
 
 
+class Quote(PublicObject):
+    """What an expected session would cost by the public tariff in force, before it starts."""
+
+    object: Literal["quote"] = "quote"
+    evse_id: str
+    cpo: str
+    currency: Currency
+    incl_vat: Minor
+    excl_vat: Minor
+    hold: Minor = Field(description="what an authorization would hold")
+    tariff: TariffReference
+    explained: list[str] = Field(description="the price line by line")
+
+
 class Refund(PublicObject):
     """Money given back from a capture."""
 

@@ -66,6 +66,12 @@ class AuthorizationIn(WireModel):
     metadata: MetadataIn = Field(default_factory=dict)
 
 
+class IncrementIn(WireModel):
+    """How high the hold shall be, in all."""
+
+    amount: PositiveMinor
+
+
 class ReleaseIn(WireModel):
     """Nothing to say."""
 
@@ -113,6 +119,19 @@ async def list_all(call: Call) -> Answer:
         before=before(call.query, "auth"),
     )
     return Answer(body=page([_shown(view) for view in views], limit=call.query.limit))
+
+
+async def increment(call: Call) -> Answer:
+    """Raise the hold, where the PSP and the issuer allow it."""
+    view = await call.services.payments.increment(
+        party_id=call.caller.party_id,
+        authorization_id=call.path_id("id", "auth"),
+        amount_minor=call.body.amount,
+        expected_version=call.expected_version,
+        admin=call.caller.admin,
+    )
+    shown = _shown(view)
+    return Answer(body=shown, version=shown.version)
 
 
 async def release(call: Call) -> Answer:
@@ -212,6 +231,21 @@ ENDPOINTS: Final = (
         handler=get,
         answers={200: objects.Authorization},
         problems=(problems.NOT_FOUND,),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/authorizations/{id}/increment",
+        operation="incrementAuthorization",
+        summary="Increment an authorization",
+        description="Raises the hold to `amount` in all, as the running cost nears it. "
+        "A hold that is as high already stays as it is. 409 `state_conflict` when the issuer refuses: stop the session at `cost_limit`.",
+        tag="Authorizations",
+        scope=Scope.CAPTURE,
+        handler=increment,
+        body=IncrementIn,
+        answers={200: objects.Authorization},
+        key_rule=KeyRule.REQUIRED,
+        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT, problems.VERSION_CONFLICT),
     ),
     Endpoint(
         method="POST",

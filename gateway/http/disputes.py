@@ -16,9 +16,7 @@ from gateway.payments.public import dispute_object
 async def get(call: Call) -> Answer:
     """One dispute."""
     party = None if call.caller.admin else call.caller.party_id
-    dispute = await call.services.payments.disputes.get(
-        party_id=party, dispute_id=call.path_id("id", "dsp")
-    )
+    dispute = await call.services.payments.disputes.get(party_id=party, dispute_id=call.path_id("id", "dsp"))
     return Answer(body=dispute_object(dispute))
 
 

@@ -174,6 +174,12 @@ SESSION_ALREADY_AUTHORIZED: Final = _kind(
     "The session has an authorization",
     "Two rails can't both hold one session: release the authorization named here first.",
 )
+REFUND_EXCEEDS_CAPTURE: Final = _kind(
+    "refund_exceeds_capture",
+    422,
+    "Less is left of the capture than the refund asks for",
+    "Read the capture: its amount less what was refunded and disputed is what may be given back.",
+)
 STATE_CONFLICT: Final = _kind(
     "state_conflict",
     409,

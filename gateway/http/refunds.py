@@ -82,8 +82,8 @@ ENDPOINTS: Final = (
         path="/v1/refunds",
         operation="createRefund",
         summary="Refund a session",
-        description="Full or partial, as often as you like, never more than was captured. `requested` means that "
-        "the PSP has not answered yet: wait for a webhook or poll.",
+        description="Full or partial, as often as you like, never more than was captured. "
+        "`requested` means that the PSP has not answered yet: wait for a webhook or poll.",
         tag="Refunds",
         scope=Scope.CAPTURE,
         handler=create,

@@ -32,6 +32,7 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     orders.AccountLimitExceededError: problems.ACCOUNT_LIMIT_EXCEEDED,
     orders.VersionConflictError: problems.VERSION_CONFLICT,
     orders.StateConflictError: problems.STATE_CONFLICT,
+    orders.RefundBoundError: problems.REFUND_EXCEEDS_CAPTURE,
     orders.CdrRefusedError: problems.CDR_INVALID,
     orders.InvalidOrderError: problems.INVALID_PARAMETERS,
     orders.PspUnavailableError: problems.UNAVAILABLE,

@@ -9,12 +9,15 @@ from gateway.http import (
     authorizations,
     captures,
     contracts,
+    disputes,
     events,
     funding,
     market_clock,
     ocpi_registrations,
     parties,
     plug_and_charge,
+    quotes,
+    refunds,
     sessions,
     settlement,
     summary,
@@ -28,9 +31,12 @@ from gateway.http.services import ApiServices
 def endpoints(services: ApiServices) -> list[Endpoint]:
     """The endpoints of this installation: those of the sandbox only in one."""
     listed = [
+        *quotes.ENDPOINTS,
         *authorizations.ENDPOINTS,
         *sessions.ENDPOINTS,
         *captures.ENDPOINTS,
+        *refunds.ENDPOINTS,
+        *disputes.ENDPOINTS,
         *plug_and_charge.ENDPOINTS,
         *settlement.ENDPOINTS,
         *events.ENDPOINTS,

@@ -15,13 +15,48 @@ from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.http.auth import KeyRing
 from gateway.http.rate_limit import RateRule
-from gateway.payments.orders import AuthorizationView, AuthorizeOrder, PriceView, SessionView
+from gateway.payments.dispute import Disputes
+from gateway.payments.orders import (
+    AuthorizationView,
+    AuthorizeOrder,
+    Estimate,
+    PriceView,
+    QuoteView,
+    SessionView,
+)
 from gateway.payments.records import AccountRecord, CaptureRecord
+from gateway.payments.refund import Refunds
 from pnc.service import PlugAndChargeService
 
 
 class PaymentService(Protocol):
     """The single capture. Raises `payments.orders.PaymentError`; `admin` sees every party's objects."""
+
+    @property
+    def refunds(self) -> Refunds:
+        """What gives captured money back."""
+        ...
+
+    @property
+    def disputes(self) -> Disputes:
+        """What cardholders' banks take back."""
+        ...
+
+    async def quote(self, *, evse_id: str, estimate: Estimate) -> QuoteView:
+        """What an expected session would cost; nothing is stored."""
+        ...
+
+    async def increment(
+        self,
+        *,
+        party_id: str,
+        authorization_id: UUID,
+        amount_minor: int,
+        expected_version: int | None,
+        admin: bool = False,
+    ) -> AuthorizationView:
+        """Raise a hold."""
+        ...
 
     async def authorize(self, order: AuthorizeOrder) -> AuthorizationView:
         """Secure the payment of a session; a decline is a failed authorization, not an error."""

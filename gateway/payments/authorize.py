@@ -26,21 +26,18 @@ from gateway.payments.orders import (
     AuthorizationView,
     AuthorizeOrder,
     ChargePoint,
-    EvseNotFoundError,
-    EvseUnknown,
     InvalidOrderError,
     NotFoundError,
     PartnerAccount,
     PspMethod,
     SessionAlreadyAuthorizedError,
-    TariffMissing,
     TariffMissingError,
-    TariffSource,
 )
 from gateway.payments.outcomes import Asked, Outcomes
 from gateway.payments.payment import FINAL_STATES, PaymentState
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp import HoldOrder, Psp
+from gateway.payments.quotes import Quotes
 from gateway.payments.records import AuthorizationRecord, CallRecord, SessionRecord
 
 MAX_HOLD_MINOR: Final = 99_999_999  # the PSP's own limit (docs.stripe.com/currencies#minimum-and-maximum)
@@ -63,7 +60,7 @@ class Authorizations:
 
     pool: Pool
     psp: Psp
-    tariffs: TariffSource
+    quotes: Quotes
     anchor: TariffAnchor
     clock: Clock
     outcomes: Outcomes
@@ -100,14 +97,9 @@ class Authorizations:
     async def _anchor(self, connection: Connection, order: AuthorizeOrder) -> _Hold:
         """Freeze the tariff in force and derive the hold from it."""
         now = self.clock.now()
-        point = await self.tariffs.tariff_for(connection, evse_id=order.evse_id, at=now, cpo_id=order.cpo_id)
-        match point:
-            case EvseUnknown():
-                raise EvseNotFoundError(f"no CPO has published EVSE {order.evse_id}; check evse_id")
-            case TariffMissing(cpo_id=cpo_id):
-                raise TariffMissingError(f"{cpo_id} has no tariff in force for EVSE {order.evse_id}")
-            case ChargePoint():
-                pass
+        point = await self.quotes.charge_point(
+            connection, evse_id=order.evse_id, cpo_id=order.cpo_id, now=now
+        )
         try:
             snapshot = self.anchor.freeze(point.tariff_raw, version=point.tariff_version)
             amount = self._amount(order, point, snapshot, now)

@@ -24,6 +24,7 @@ from typing import Protocol
 from uuid import UUID
 
 from clearing.pricing import PricedSession
+from clearing.quote import Quote
 from gateway.database import Connection
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 
@@ -165,6 +166,16 @@ class ChargePoint:
     max_power_w: int | None
     tariff_raw: bytes
     tariff_version: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteView:
+    """An estimate before the start, by the tariff that an authorization would freeze now."""
+
+    point: ChargePoint
+    tariff_sha256: str
+    tariff_display: Sequence[str]
+    quote: Quote
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,9 +22,12 @@ from gateway.payments.dispute import Disputes
 from gateway.payments.orders import (
     AuthorizationView,
     AuthorizeOrder,
+    Estimate,
     NotFoundError,
     PriceView,
+    QuoteView,
     SessionView,
+    StateConflictError,
     TariffSource,
     VersionConflictError,
 )
@@ -32,6 +35,7 @@ from gateway.payments.outcomes import Outcomes
 from gateway.payments.payment import PaymentState
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp import Captured, Psp, Voided
+from gateway.payments.quotes import Quotes
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 from gateway.payments.refund import Refunds
 from gateway.payments.resolver import Resolver
@@ -46,6 +50,7 @@ class PaymentService:
     pool: Pool
     clock: Clock
     anchor: TariffAnchor
+    quotes: Quotes
     authorizations: Authorizations
     completions: Completions
     captures: Captures
@@ -71,6 +76,37 @@ class PaymentService:
         """Release a hold whole. Raises NotFoundError, VersionConflictError, StateConflictError."""
         await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
         await self.captures.release(authorization_id=authorization_id, expected_version=expected_version)
+        return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
+
+    async def quote(self, *, evse_id: str, estimate: Estimate) -> QuoteView:
+        """What an expected session would cost now. Raises EvseNotFoundError, TariffMissingError."""
+        return await self.quotes.quote(evse_id=evse_id, estimate=estimate)
+
+    async def increment(
+        self,
+        *,
+        party_id: str,
+        authorization_id: UUID,
+        amount_minor: int,
+        expected_version: int | None,
+        admin: bool = False,
+    ) -> AuthorizationView:
+        """Raise a hold to `amount_minor` in all; a hold that is as high already is left as it is.
+
+        Raises NotFoundError, VersionConflictError, StateConflictError (not held, refused, or not known yet).
+        """
+        view = await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
+        standing = view.authorization
+        if expected_version is not None and expected_version != standing.version:
+            raise VersionConflictError(f"the authorization is at version {standing.version}; read it again")
+        if standing.state is not PaymentState.AUTHORIZED:
+            raise StateConflictError(f"an authorization that is {standing.state} can't be raised")
+        if standing.hold_minor < amount_minor:
+            raised = await self.captures.increment(standing, amount_minor=amount_minor)
+            if raised is False:
+                raise StateConflictError("the issuer or the account refused to raise the hold")
+            if raised is None:
+                raise StateConflictError("the PSP has not answered yet; read the authorization again")
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
 
     async def complete(
@@ -298,13 +334,15 @@ def build_payments(
     """Wire the room: one anchor cache, one recorder of outcomes, the services over them."""
     anchor = TariffAnchor()
     outcomes = Outcomes(clock=clock)
+    quotes = Quotes(pool=pool, tariffs=tariffs, anchor=anchor, clock=clock)
     refunds = Refunds(pool=pool, psp=psp, clock=clock, policy=policy)
     return PaymentService(
         pool=pool,
         clock=clock,
         anchor=anchor,
+        quotes=quotes,
         authorizations=Authorizations(
-            pool=pool, psp=psp, tariffs=tariffs, anchor=anchor, clock=clock, outcomes=outcomes, policy=policy
+            pool=pool, psp=psp, quotes=quotes, anchor=anchor, clock=clock, outcomes=outcomes, policy=policy
         ),
         completions=Completions(pool=pool, anchor=anchor, clock=clock, policy=policy),
         captures=Captures(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),

@@ -1,0 +1,74 @@
+"""The charge point with its tariff in force, and what an expected session would cost there.
+
+Owns: turning the tariff source's answers into this room's errors, and quotes. Must not know: holds, SQL.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import assert_never
+
+from clearing.errors import ClearingError
+from gateway.clock import Clock
+from gateway.database import Connection, Pool
+from gateway.payments.anchor import TariffAnchor
+from gateway.payments.orders import (
+    ChargePoint,
+    Estimate,
+    EvseNotFoundError,
+    EvseUnknown,
+    QuoteView,
+    TariffMissing,
+    TariffMissingError,
+    TariffSource,
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Quotes:
+    """The quote service."""
+
+    pool: Pool
+    tariffs: TariffSource
+    anchor: TariffAnchor
+    clock: Clock
+
+    async def quote(self, *, evse_id: str, estimate: Estimate) -> QuoteView:
+        """What an expected session would cost by the tariff in force. Holds nothing, stores nothing."""
+        now = self.clock.now()
+        async with self.pool.acquire() as connection:
+            point = await self.charge_point(connection, evse_id=evse_id, cpo_id=None, now=now)
+        try:
+            snapshot = self.anchor.freeze(point.tariff_raw, version=point.tariff_version)
+            quoted = self.anchor.quote(
+                snapshot,
+                energy_wh=estimate.energy_wh,
+                duration_s=estimate.duration_s,
+                start=now,
+                time_zone=point.time_zone,
+                max_power_w=point.max_power_w,
+            )
+        except ClearingError as error:
+            raise TariffMissingError(
+                f"the tariff of EVSE {evse_id} can't price a session: {error}"
+            ) from error
+        return QuoteView(
+            point=point,
+            tariff_sha256=snapshot.sha256,
+            tariff_display=self.anchor.display(snapshot.canonical, version=snapshot.version.value),
+            quote=quoted,
+        )
+
+    async def charge_point(
+        self, connection: Connection, *, evse_id: str, cpo_id: str | None, now: datetime
+    ) -> ChargePoint:
+        """The EVSE with its tariff in force. Raises EvseNotFoundError, TariffMissingError."""
+        point = await self.tariffs.tariff_for(connection, evse_id=evse_id, at=now, cpo_id=cpo_id)
+        match point:
+            case EvseUnknown():
+                raise EvseNotFoundError(f"no CPO has published EVSE {evse_id}; check evse_id")
+            case TariffMissing(cpo_id=owner):
+                raise TariffMissingError(f"{owner} has no tariff in force for EVSE {evse_id}")
+            case ChargePoint():
+                return point
+            case _:
+                assert_never(point)
