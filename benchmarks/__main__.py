@@ -1,0 +1,29 @@
+"""`python -m benchmarks [--quick] [NAME...]`: runs the benchmarks and prints one table."""
+
+import argparse
+from importlib import import_module
+
+from benchmarks.table import Row, render
+
+# Every benchmark module, in the order of the table. Each has `run(*, quick: bool) -> list[Row]`.
+NAMES = ("pricing",)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(prog="python -m benchmarks", description=__doc__)
+    parser.add_argument(
+        "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all if none is given"
+    )
+    parser.add_argument("--quick", action="store_true", help="a smoke run: seconds, rough figures")
+    asked = parser.parse_args()
+    unknown = sorted(set(asked.names) - set(NAMES))
+    if unknown:
+        parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    rows: list[Row] = []
+    for name in asked.names or NAMES:
+        rows += import_module(f"benchmarks.{name}").run(quick=asked.quick)
+    render(rows)
+
+
+if __name__ == "__main__":
+    main()
