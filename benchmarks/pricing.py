@@ -77,9 +77,10 @@ def _cdr(periods: int) -> dict[str, Any]:
         },
         "cdr_location": {
             "id": "LOC1", "name": "Market square", "address": "Market square 1", "city": "Utrecht",
-            "postal_code": "3511", "country": "NLD",
-            "coordinates": {"latitude": "52.09", "longitude": "5.12"}, "evse_uid": "E1", "evse_id": "NL*ABC*E1", "connector_id": "1",
-            "connector_standard": "IEC_62196_T2", "connector_format": "SOCKET", "connector_power_type": "AC_3_PHASE",
+            "postal_code": "3511", "country": "NLD", "evse_uid": "E1", "evse_id": "NL*ABC*E1",
+            "coordinates": {"latitude": "52.09", "longitude": "5.12"}, "connector_id": "1",
+            "connector_standard": "IEC_62196_T2", "connector_format": "SOCKET",
+            "connector_power_type": "AC_3_PHASE",
         },
         "currency": "EUR",
         "charging_periods": [

@@ -106,14 +106,15 @@ class BatchPricer:
         return program
 
 
-def read_lines(reader: BinaryIO) -> Iterator[bytes | None]:
-    """Lines without their end; None for one beyond MAX_LINE_BYTES, which is skipped without being kept."""
-    while line := reader.readline(MAX_LINE_BYTES + 1):
-        if len(line) <= MAX_LINE_BYTES or line.endswith(b"\n"):
-            yield line.rstrip(b"\r\n")
+def read_lines(reader: BinaryIO, *, limit: int = MAX_LINE_BYTES) -> Iterator[bytes | None]:
+    """Lines without their end; None for one beyond `limit` bytes, which is skipped without being kept."""
+    while line := reader.readline(limit + 2):
+        text = line.rstrip(b"\r\n")
+        if len(text) <= limit:
+            yield text
             continue
-        while (rest := reader.readline(MAX_LINE_BYTES)) and not rest.endswith(b"\n"):
-            pass
+        while line and not line.endswith(b"\n"):
+            line = reader.readline(limit)
         yield None
 
 
