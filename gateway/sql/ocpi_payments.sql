@@ -105,8 +105,8 @@ DELETE FROM gateway.ocpi_outbox WHERE id = :id;
 
 -- name: postpone_message!
 UPDATE gateway.ocpi_outbox
-SET leased_until = NULL, run_at = :run_at, last_error = :reason,
-    parked_at = CASE WHEN :park::boolean THEN :run_at END
+SET leased_until = NULL, run_at = :run_at::timestamptz, last_error = :reason,
+    parked_at = CASE WHEN :park::boolean THEN :run_at::timestamptz END
 WHERE id = :id;
 
 -- name: waiting_messages
@@ -118,7 +118,7 @@ LIMIT :row_limit::int;
 
 -- name: revive_messages$
 WITH revived AS (
-    UPDATE gateway.ocpi_outbox SET parked_at = NULL, attempts = 0, run_at = :wall_now
+    UPDATE gateway.ocpi_outbox SET parked_at = NULL, attempts = 0, run_at = :wall_now::timestamptz
     WHERE parked_at IS NOT NULL AND (:party_id::text IS NULL OR party_id = :party_id::text)
     RETURNING id
 )

@@ -1,0 +1,604 @@
+"""Two platforms of our own, one as eMSP and one as CPO, over real HTTP: handshakes, pulls, commands.
+
+Payments.
+"""
+
+import asyncio
+import json
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from clearing.ocpi import OcpiVersion
+from gateway.database import Pool, create_pool, transaction
+from gateway.ids import format_id, new_id, parse_id
+from gateway.migrations import migrate
+from gateway.ocpi import connecting
+from gateway.ocpi.advice import AdviceLane, first_id_at
+from gateway.ocpi.bodies import read_object
+from gateway.ocpi.cdrs import keep_cdr, read_cdr
+from gateway.ocpi.client import CpoClient, PeerCaller, discover
+from gateway.ocpi.commands import CommandSender, StartOrder
+from gateway.ocpi.errors import PeerRefusedError
+from gateway.ocpi.invoices import reconcile
+from gateway.ocpi.locations import keep_location
+from gateway.ocpi.outbox import PAUSES, OutboxLane
+from gateway.ocpi.pulling import OVERLAP, Puller, _Reader
+from gateway.ocpi.tariffs import read_tariff
+from gateway.store import ocpi_objects, ocpi_payments, ocpi_peers, ocpi_pulls
+from gateway.store.ocpi_peers import Peer, PeerRole
+from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
+from tests.fakes.ocpi_objects import cdr, location, tariff
+
+CPO_ROLE = PeerRole(role="CPO", country_code="NL", party_code="ABC", name="Operator")
+
+
+@pytest.fixture
+async def edge(pool: Pool) -> AsyncIterator[Edge]:
+    """The eMSP."""
+    started = await start_edge(pool)
+    yield started
+    await stop_edge(started)
+
+
+@pytest.fixture
+async def other_pool(empty_database_url: str) -> AsyncIterator[Pool]:
+    """The second instance's own database."""
+    await migrate(empty_database_url)
+    opened = await create_pool(empty_database_url, min_size=1, max_size=4, application="test")
+    yield opened
+    await asyncio.wait_for(opened.close(), timeout=10)
+
+
+@pytest.fixture
+async def operator(other_pool: Pool) -> AsyncIterator[Edge]:
+    """A second instance of ourselves, as CPO."""
+    started = await start_edge(other_pool, roles=(CPO_ROLE,), page_limit=2)
+    yield started
+    await stop_edge(started)
+
+
+async def connected(edge: Edge, operator: Edge, version: OcpiVersion = OcpiVersion.V2_2_1) -> Peer:
+    """The eMSP registers at the CPO with the CPO's token A."""
+    await edge.party("NL-ABC")
+    await operator.party("NL-ABC")
+    token_a = await operator.invite("CH-NWC")
+    peer_id = await connecting.connect(
+        edge.services,
+        party_id="NL-ABC",
+        versions_url=f"{operator.base}/versions",
+        token_a=token_a,
+        version=version,
+    )
+    async with edge.pool.acquire() as connection:
+        peer = await ocpi_peers.load_peer(connection, peer_id=peer_id)
+    assert peer is not None
+    return peer
+
+
+async def push_own(operator: Edge, count: int) -> None:
+    """The CPO's own objects, as its own system would keep them."""
+    version = OcpiVersion.V2_2_1
+    async with transaction(operator.pool) as connection:
+        for number in range(count):
+            raw = json.dumps(location(id=f"LOC{number}")).encode()
+            await keep_location(
+                connection,
+                read_object(raw, name="location").tree,
+                party="NL-ABC",
+                version=version,
+                changed_at=NOW,
+                now=NOW,
+            )
+            raw = json.dumps(tariff(id=f"T{number}")).encode()
+            kept = read_tariff(
+                read_object(raw, name="tariff"), raw=raw, party="NL-ABC", version=version, now=NOW
+            )
+            await ocpi_objects.save_tariff(connection, kept, now=NOW)
+            raw = json.dumps(cdr(id=f"C{number}")).encode()
+            record = read_cdr(read_object(raw, name="CDR"), raw=raw, party="NL-ABC", version=version)
+            await keep_cdr(connection, operator.services.cdrs, record, now=NOW, wall_now=NOW)
+
+
+@pytest.mark.parametrize("version", list(OcpiVersion))
+async def test_one_platform_registers_at_the_other_in_every_version(
+    edge: Edge, operator: Edge, version: OcpiVersion
+) -> None:
+    peer = await connected(edge, operator, version)
+    assert (peer.state, peer.version) == ("registered", version)
+    async with operator.pool.acquire() as connection:
+        seen = await ocpi_peers.peer_of_party(connection, party_id="CH-NWC")
+    assert seen is not None
+    # What each sends is what the other expects.
+    assert ocpi_peers.hash_token(peer.outbound_token or "") == seen.token_hash
+    assert ocpi_peers.hash_token(seen.outbound_token or "") == peer.token_hash
+
+
+async def test_renewing_exchanges_both_tokens_and_leaving_ends_both_sides(edge: Edge, operator: Edge) -> None:
+    before = await connected(edge, operator)
+    await connecting.renew(edge.services, peer_id=before.id, version=OcpiVersion.V2_3_0)
+    async with edge.pool.acquire() as connection:
+        after = await ocpi_peers.load_peer(connection, peer_id=before.id)
+    assert after is not None
+    assert after.version is OcpiVersion.V2_3_0
+    assert after.outbound_token != before.outbound_token
+    assert after.token_hash != before.token_hash
+    await connecting.leave(edge.services, peer_id=before.id)
+    for side, party in ((edge, "NL-ABC"), (operator, "CH-NWC")):
+        async with side.pool.acquire() as connection:
+            assert await ocpi_peers.peer_of_party(connection, party_id=party) is None
+
+
+async def test_a_failed_handshake_leaves_nothing_registered(edge: Edge, operator: Edge) -> None:
+    await edge.party("NL-ABC")
+    with pytest.raises(PeerRefusedError, match="HTTP 401"):
+        await connecting.connect(
+            edge.services,
+            party_id="NL-ABC",
+            versions_url=f"{operator.base}/versions",
+            token_a="wrong",
+            version=OcpiVersion.V2_2_1,
+        )
+    token_a = await operator.invite("CH-NWC")
+    await edge.party("DE-XYZ")
+    with pytest.raises(PeerRefusedError, match="isn't agreed"):
+        await connecting.connect(
+            edge.services,
+            party_id="DE-XYZ",
+            versions_url=f"{operator.base}/versions",
+            token_a=token_a,
+            version=OcpiVersion.V2_2_1,
+        )
+    assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_peer WHERE state <> 'ended'") == 0
+
+
+async def pull_all(edge: Edge) -> None:
+    puller = Puller(services=edge.services)
+    for _ in range(20):
+        if not await puller.run_once():
+            return
+
+
+async def test_a_pull_reads_every_page_of_every_list_once(edge: Edge, operator: Edge) -> None:
+    await push_own_after_party(operator)
+    peer = await connected(edge, operator)
+    edge.clock.at = NOW + timedelta(hours=1)
+    async with transaction(edge.pool) as connection:
+        await Puller(services=edge.services).plan(connection, peer)
+    await pull_all(edge)
+    counts = await edge.pool.fetchrow(
+        "SELECT (SELECT count(*) FROM gateway.ocpi_location), (SELECT count(*) FROM gateway.ocpi_tariff),"
+        " (SELECT count(*) FROM gateway.ocpi_cdr), (SELECT count(*) FROM gateway.task)"
+    )
+    assert counts is not None
+    assert tuple(counts) == (5, 5, 5, 5)
+    async with edge.pool.acquire() as connection:
+        pull = await ocpi_pulls.load(connection, peer_id=peer.id, module="cdrs")
+    assert pull is not None
+    assert (pull.seen, pull.next_url, pull.since) == (5, None, NOW + timedelta(hours=1) - OVERLAP)
+
+
+async def push_own_after_party(operator: Edge, count: int = 5) -> None:
+    await operator.party("NL-ABC")
+    await push_own(operator, count)
+
+
+async def test_what_was_pushed_and_is_pulled_again_has_no_second_effect(edge: Edge, operator: Edge) -> None:
+    await push_own_after_party(operator)
+    peer = await connected(edge, operator)
+    for hours in (1, 2):
+        edge.clock.at = NOW + timedelta(hours=hours)
+        async with transaction(edge.pool) as connection:
+            await Puller(services=edge.services).plan(connection, peer)
+            for module in ("locations", "tariffs", "sessions", "cdrs"):
+                await ocpi_pulls.hasten(connection, peer_id=peer.id, module=module, wall_now=NOW)
+            await connection.execute("UPDATE gateway.ocpi_pull SET since = NULL")
+        await pull_all(edge)
+    assert await edge.pool.fetchval("SELECT count(*) FROM gateway.task") == 5
+    assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_tariff") == 5
+    assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_refusal") == 0
+
+
+async def test_an_interrupted_pull_resumes_at_its_page(edge: Edge, operator: Edge) -> None:
+    await push_own_after_party(operator)
+    peer = await connected(edge, operator)
+    edge.clock.at = NOW + timedelta(hours=1)
+    puller = Puller(services=edge.services)
+    async with transaction(edge.pool) as connection:
+        await ocpi_pulls.plan(connection, peer_id=peer.id, module="cdrs", now=NOW, wall_now=NOW)
+    async with edge.pool.acquire() as connection:
+        pull = await ocpi_pulls.claim(connection, wall_now=edge.clock.at, leased_until=edge.clock.at)
+    assert pull is not None
+    # One page is read and committed, then the process is gone.
+    caller = connecting.caller_of(edge.services, peer, token=peer.outbound_token or "")
+    reader = _Reader(services=edge.services, peer=peer, module="cdrs")
+    run = puller._begin(pull, f"{operator.base}/cpo/2.2.1/cdrs")
+    await puller._page(run, caller, reader)
+    stored = await edge.pool.fetchrow("SELECT next_url, seen FROM gateway.ocpi_pull")
+    assert stored is not None
+    assert "offset=2" in stored["next_url"]
+    assert stored["seen"] == 2
+    edge.clock.at += timedelta(hours=1)
+    assert await puller.run_once() == 3
+    assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_cdr") == 5
+
+
+async def test_one_unfit_object_does_not_hold_up_the_others(edge: Edge, operator: Edge) -> None:
+    await push_own_after_party(operator)
+    await operator.pool.execute(
+        "UPDATE gateway.ocpi_cdr SET raw = "
+        "convert_to(replace(convert_from(raw, 'UTF8'), '\"currency\"', '\"cur\"'), 'UTF8')"
+        " WHERE cdr_id = 'C1'"
+    )
+    peer = await connected(edge, operator)
+    edge.clock.at = NOW + timedelta(hours=1)
+    async with transaction(edge.pool) as connection:
+        await ocpi_pulls.plan(connection, peer_id=peer.id, module="cdrs", now=NOW, wall_now=NOW)
+    await pull_all(edge)
+    assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_cdr") == 4
+    assert await edge.pool.fetchval("SELECT reason FROM gateway.ocpi_refusal") == (
+        "$.currency: missing; expected a string of 1 to 3 characters"
+    )
+
+
+async def test_a_peer_that_is_away_is_asked_again_later(edge: Edge, operator: Edge) -> None:
+    peer = await connected(edge, operator)
+    async with transaction(edge.pool) as connection:
+        await ocpi_pulls.plan(connection, peer_id=peer.id, module="cdrs", now=NOW, wall_now=NOW)
+        await connection.execute("UPDATE gateway.ocpi_peer_endpoint SET url = 'http://127.0.0.1:1/cdrs'")
+    puller = Puller(services=edge.services)
+    for _ in range(3):
+        assert await puller.run_once() == 1
+        edge.clock.at += timedelta(minutes=10)
+    row = await edge.pool.fetchrow("SELECT failures, due_at, last_error FROM gateway.ocpi_pull")
+    assert row is not None
+    assert row["failures"] == 3
+    assert row["due_at"] > NOW
+    assert "127.0.0.1:1/cdrs" in row["last_error"]
+
+
+async def test_sessions_and_cdrs_of_other_drivers_are_not_listed(edge: Edge, operator: Edge) -> None:
+    await push_own_after_party(operator)
+    await operator.pool.execute(
+        "UPDATE gateway.ocpi_cdr SET raw = "
+        "convert_to(replace(convert_from(raw, 'UTF8'), 'NWC', 'OTH'), 'UTF8')"
+        " WHERE cdr_id <> 'C1'"
+    )
+    peer = await connected(edge, operator)
+    caller = connecting.caller_of(edge.services, peer, token=peer.outbound_token or "")
+    found, following = await caller.page(f"{operator.base}/cpo/2.2.1/cdrs")
+    assert [row["id"] for row in found] == ["C1"]
+    assert following is None
+
+
+async def test_lists_are_paged_with_totals_and_links_that_keep_their_filters(
+    edge: Edge, operator: Edge
+) -> None:
+    await push_own_after_party(operator)
+    peer = await connected(edge, operator)
+    token = peer.outbound_token
+    url = f"{operator.base}/cpo/2.2.1/locations?date_from=2026-10-29T07:00:00Z&limit=50"
+    response, answer = await operator.send("GET", url, token)
+    assert (response.headers["X-Total-Count"], response.headers["X-Limit"]) == ("5", "2")
+    assert 'rel="next"' in response.headers["Link"]
+    assert "date_from=2026-10-29T07%3A00%3A00Z" in response.headers["Link"]
+    assert "offset=2" in response.headers["Link"]
+    assert [row["id"] for row in answer["data"]] == ["LOC0", "LOC1"]
+    response, answer = await operator.send("GET", f"{operator.base}/cpo/2.2.1/locations?offset=4", token)
+    assert "Link" not in response.headers
+    assert [row["id"] for row in answer["data"]] == ["LOC4"]
+    response, answer = await operator.send("GET", f"{operator.base}/cpo/2.2.1/locations?offset=9", token)
+    assert (answer["data"], response.headers["X-Total-Count"]) == ([], "5")
+    _, answer = await operator.send(
+        "GET", f"{operator.base}/cpo/2.2.1/locations?date_to=2026-10-29T07:00:00Z", token
+    )
+    assert answer["data"] == []
+    for query in ("limit=-1", "offset=x", "date_from=soon"):
+        _, answer = await operator.send("GET", f"{operator.base}/cpo/2.2.1/locations?{query}", token)
+        assert answer["status_code"] == 2001
+
+
+async def test_a_cpo_client_pushes_what_the_receiver_keeps(edge: Edge) -> None:
+    token_c = await edge.register("NL-ABC")
+    caller = PeerCaller(http=edge.services.outbound, token=token_c, allow_private=True)
+    remote = await discover(caller, versions_url=f"{edge.base}/versions", version=OcpiVersion.V2_2_1)
+    assert remote is not None
+    client = CpoClient(caller=caller, remote=remote, role=CPO_ROLE)
+    await client.put("locations", "LOC1", body=json.dumps(location()).encode())
+    await client.put("tariffs", "T1", body=json.dumps(tariff()).encode())
+    await client.patch(
+        "locations", "LOC1", "E1", changes={"status": "CHARGING", "last_updated": "2026-10-29T09:00:00Z"}
+    )
+    found = await client.get("locations", "LOC1", "E1")
+    assert found.data["status"] == "CHARGING"
+    place = await client.post_cdr(json.dumps(cdr()).encode())
+    assert place.endswith("/emsp/2.2.1/cdrs/NL/ABC/CDR1")
+    await client.delete("tariffs", "T1")
+    with pytest.raises(PeerRefusedError, match="tariff T1 is unknown"):
+        await client.get("tariffs", "T1")
+
+
+class Station:
+    """A CPO's receiver of commands, payments and advices."""
+
+    def __init__(self) -> None:
+        self.received: list[tuple[str, Any]] = []
+        self.answer: dict[str, Any] = {"result": "ACCEPTED", "timeout": 30}
+        self.status = 200
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.received.append((request.path, json.loads(await request.read())))
+        envelope = {"data": self.answer, "status_code": 1000, "timestamp": "2026-10-29T08:00:00Z"}
+        return web.json_response(envelope, status=self.status)
+
+
+@pytest.fixture
+async def station() -> AsyncIterator[tuple[Station, str]]:
+    station, application = Station(), web.Application()
+    application.router.add_route("*", "/{tail:.*}", station.handle)
+    server = TestServer(application)
+    await server.start_server()
+    yield station, f"http://127.0.0.1:{server.port}"
+    await server.close()
+
+
+async def registered_with(edge: Edge, base: str, *, version: str = "2.3.0") -> str:
+    edge.cpo.endpoints = [
+        {"identifier": name, "role": "RECEIVER", "url": f"{base}/{name}"} for name in ("commands", "payments")
+    ]
+    return await edge.register("NL-ABC", version=version)
+
+
+def start_order() -> StartOrder:
+    return StartOrder(
+        cpo_id="NL-ABC", location_id="LOC1", evse_uid="E1", connector_id="1", authorization_id=new_id()
+    )
+
+
+@pytest.mark.parametrize("version", ["2.1.1", "2.2.1", "2.3.0"])
+async def test_a_start_command_carries_the_reference_and_its_result_comes_back(
+    edge: Edge, station: tuple[Station, str], version: str
+) -> None:
+    server, base = station
+    token_c = await registered_with(edge, base, version=version)
+    order = start_order()
+    sent = await CommandSender(services=edge.services).start_session(order)
+    assert (sent.state, sent.response) == ("accepted", "ACCEPTED")
+    assert sent.deadline == NOW + timedelta(seconds=30)
+    path, body = server.received[0]
+    assert path == "/commands/START_SESSION"
+    reference = format_id("auth", order.authorization_id)
+    if version == "2.1.1":
+        assert body["token"]["auth_id"] == reference
+        assert "authorization_reference" not in body
+    else:
+        assert body["authorization_reference"] == reference
+        assert body["connector_id"] == "1"
+    for _ in range(2):
+        answer, _ = await edge.call("POST", body["response_url"], token_c, {"result": "ACCEPTED"})
+        assert answer["status_code"] == 1000
+    done = await CommandSender(services=edge.services).look(sent.id)
+    assert done is not None
+    assert (done.state, done.result, done.finished_at) == ("succeeded", "ACCEPTED", NOW)
+
+
+async def test_a_refused_command_and_an_unanswered_one_are_told_apart(
+    edge: Edge, station: tuple[Station, str]
+) -> None:
+    server, base = station
+    await registered_with(edge, base)
+    sender = CommandSender(services=edge.services)
+    server.answer = {"result": "REJECTED", "timeout": 0}
+    assert (await sender.start_session(start_order())).state == "refused"
+    await edge.pool.execute("UPDATE gateway.ocpi_peer_endpoint SET url = 'http://127.0.0.1:1/commands'")
+    lost = await sender.stop_session(cpo_id="NL-ABC", session_ref="S1")
+    assert lost.state == "unanswered"
+    edge.clock.at += timedelta(minutes=6)
+    await OutboxLane(services=edge.services).run_once()
+    found = await sender.look(lost.id)
+    assert found is not None
+    assert found.state == "timed_out"
+
+
+async def test_a_result_of_another_partys_command_is_not_found(
+    edge: Edge, station: tuple[Station, str]
+) -> None:
+    _, base = station
+    await registered_with(edge, base)
+    sent = await CommandSender(services=edge.services).start_session(start_order())
+    other = await edge.register("DE-XYZ")
+    path = f"/emsp/2.2.1/commands/START_SESSION/{format_id('cmd', sent.id)}"
+    for target in (path, "/emsp/2.2.1/commands/START_SESSION/nonsense"):
+        assert (await edge.call("POST", target, other, {"result": "ACCEPTED"}))[1] == 404
+    with pytest.raises(PeerRefusedError, match="no registered platform"):
+        await CommandSender(services=edge.services).start_session(replace(start_order(), cpo_id="FR-NOP"))
+
+
+async def test_a_terminal_is_activated_assigned_and_deactivated(
+    edge: Edge, station: tuple[Station, str]
+) -> None:
+    server, base = station
+    token_c = await registered_with(edge, base)
+    where = "/ptp/2.3.0/payments/terminals"
+    answer, _ = await edge.call("POST", f"{where}/activate", token_c, {"reference": "SN-1", "city": "Wien"})
+    assert answer["status_code"] == 1000
+    assert await OutboxLane(services=edge.services).run_once() == 1
+    path, created = server.received[0]
+    assert path == "/payments/terminals"
+    terminal = f"{where}/{created['terminal_id']}"
+    answer, _ = await edge.call(
+        "PATCH",
+        terminal,
+        token_c,
+        {"location_ids": ["LOC1"], "reference": "other", "last_updated": "2026-10-29T07:00:00Z"},
+    )
+    found, _ = await edge.call("GET", terminal, token_c)
+    assert found["data"]["location_ids"] == ["LOC1"]
+    assert found["data"]["reference"] == "SN-1"
+    listed, _ = await edge.call("GET", where, token_c)
+    assert [row["terminal_id"] for row in listed["data"]] == [created["terminal_id"]]
+    other = await edge.register("DE-XYZ", version="2.3.0")
+    assert (await edge.call("GET", terminal, other))[1] == 404
+    assert (await edge.call("POST", f"{terminal}/deactivate", token_c, {}))[0]["status_code"] == 1000
+    assert await edge.pool.fetchval("SELECT state FROM gateway.ocpi_terminal") == "deactivated"
+
+
+async def captured(edge: Edge, *, amount: int, receivable: int = 0, state: str = "succeeded") -> None:
+    """A capture in the rows that payments writes."""
+    session, authorization, capture = new_id(lane=5), new_id(lane=5), new_id(lane=5)
+    await edge.party("app", "demand_partner")
+    async with transaction(edge.pool) as connection:
+        await connection.execute(
+            "INSERT INTO gateway.tariff_snapshot VALUES ($1, '2.2.1', 'x', 'EUR', $2) ON CONFLICT DO NOTHING",
+            "0" * 64,
+            NOW,
+        )
+        await connection.execute(
+            "INSERT INTO gateway.session (lane, id, demand_partner_id, cpo_id, evse_id, location_id,"
+            " territory,"
+            " time_zone, currency, tariff_sha256, state, cdr_id, cdr, price_minor, price_net_minor, ended_at,"
+            " created_at, updated_at)"
+            " VALUES (5, $1, 'app', 'NL-ABC', 'E1', 'LOC1', 'NL', 'Europe/Amsterdam', 'EUR',"
+            " $2, 'completed', 'CDR1', 'x', 1210, 1000, $3, $3, $3)",
+            session,
+            "0" * 64,
+            NOW,
+        )
+        await connection.execute(
+            "INSERT INTO gateway.payment_authorization (lane, id, session_id, party_id, rail, funding, state,"
+            " hold_minor, currency, psp_payment, created_at, updated_at) VALUES"
+            " (5, $1, $2, 'app', 'card', 'psp', 'captured', 2000, 'EUR', 'pi_1', $3, $3)",
+            authorization,
+            session,
+            NOW,
+        )
+        await connection.execute(
+            "INSERT INTO gateway.capture (lane, session_id, id, authorization_id, state, amount_minor,"
+            " receivable_minor, currency, captured_at, created_at)"
+            " VALUES (5, $1, $2, $3, $4, $5, $6, 'EUR', $7, $8)",
+            session,
+            capture,
+            authorization,
+            state,
+            amount,
+            receivable,
+            NOW if state == "succeeded" else None,
+            NOW,
+        )
+
+
+@pytest.mark.parametrize(
+    ("capture", "status", "net", "tax"),
+    [
+        ({"amount": 1210}, "SUCCESS", 10, 2.1),
+        ({"amount": 605, "receivable": 605}, "PARTIAL_SUCCESS", 5, 1.05),
+        ({"amount": 1210, "state": "failed"}, "FAILED", 0, 0),
+    ],
+)
+async def test_each_capture_is_told_once_to_a_cpo_with_a_payments_module(
+    edge: Edge, station: tuple[Station, str], capture: dict[str, Any], *, status: str, net: float, tax: float
+) -> None:
+    server, base = station
+    token_c = await registered_with(edge, base)
+    edge.clock.at = edge.clock.at.replace(
+        year=2020
+    )  # the ids of these rows are made now, later than any floor
+    await captured(edge, **capture)
+    lane = AdviceLane(services=edge.services)
+    assert await lane.run_once() == 1
+    assert await lane.run_once() == 0
+    assert await OutboxLane(services=edge.services).run_once() == 1
+    assert await OutboxLane(services=edge.services).run_once() == 0
+    assert len(server.received) == 1
+    path, body = server.received[0]
+    assert path == "/payments/financial-advice-confirmations"
+    assert body["capture_status_code"] == status
+    assert body["total_costs"] == {"before_taxes": net, "taxes": [{"name": "VAT", "amount": tax}]}
+    assert parse_id("auth", body["authorization_reference"])
+    url = f"/ptp/2.3.0/payments/financial-advice-confirmations/{body['id']}"
+    assert (await edge.call("GET", url, token_c))[0]["data"] == body
+
+
+async def test_a_message_that_is_not_taken_is_retried_in_order_then_parked_then_revived(
+    edge: Edge, station: tuple[Station, str]
+) -> None:
+    server, base = station
+    await registered_with(edge, base)
+    async with transaction(edge.pool) as connection:
+        for body in (b'{"n":1}', b'{"n":2}'):
+            await ocpi_payments.add_message(
+                connection,
+                party_id="NL-ABC",
+                module="payments",
+                method="POST",
+                path="/x",
+                object_id="o1",
+                body=body,
+                now=NOW,
+                wall_now=NOW,
+            )
+    server.status = 500
+    lane = OutboxLane(services=edge.services)
+    for _ in range(len(PAUSES) + 1):
+        assert await lane.run_once() == 1
+        assert await lane.run_once() == 0
+        edge.clock.at += timedelta(days=2)
+    assert {body["n"] for _, body in server.received} == {1}
+    async with transaction(edge.pool) as connection:
+        waiting = await ocpi_payments.waiting_messages(connection, party_id="NL-ABC")
+        assert waiting[0]["parked_at"] is not None
+        assert "HTTP 500" in waiting[0]["last_error"]
+        server.status = 200
+        assert await ocpi_payments.revive_messages(connection, wall_now=edge.clock.at) == 1
+    server.received.clear()
+    assert await lane.run_once() == 1
+    assert await lane.run_once() == 1
+    assert [body["n"] for _, body in server.received] == [1, 2]
+
+
+async def test_an_invoice_record_is_compared_with_the_cdrs_we_have(edge: Edge) -> None:
+    token = await edge.register("NL-ABC", version="2.3.0")
+    for name in ("A", "B"):
+        answer, _ = await edge.call("POST", "/emsp/2.3.0/cdrs", token, cdr(id=name))
+        assert answer["status_code"] == 1000
+    await edge.pool.execute(
+        "UPDATE gateway.ocpi_cdr SET status = 'settled', session_id = $1 WHERE cdr_id = 'A'", new_id()
+    )
+    record = {
+        "country_code": "NL",
+        "party_id": "ABC",
+        "id": "R1",
+        "invoice_id": "INV-1",
+        "cdrs": ["A"],
+        "last_updated": "2026-10-31T00:00:00Z",
+    }
+    where = "/emsp/2.3.0/invoicereconciliation"
+    assert (await edge.call("POST", where, token, record))[1] == 201
+    async with edge.pool.acquire() as connection:
+        found = await reconcile(connection, party_id="NL-ABC", record_id="R1")
+        assert found is not None
+        assert found.agrees
+    changed = {**record, "cdrs": ["a", "B", "Z"]}
+    assert (await edge.call("PUT", f"{where}/NL/ABC/R1", token, changed))[1] == 200
+    assert (await edge.call("POST", where, token, {**record, "id": "R2"}))[1] == 201
+    async with edge.pool.acquire() as connection:
+        found = await reconcile(connection, party_id="NL-ABC", record_id="r1")
+    assert found is not None
+    assert (found.settled, found.waiting, found.unknown, found.invoiced_twice) == (["a"], ["b"], ["z"], ["a"])
+    assert not found.agrees
+    assert (await edge.call("DELETE", f"{where}/NL/ABC/R1", token))[1] == 200
+    assert (await edge.call("GET", f"{where}/NL/ABC/R1", token))[1] == 404
+
+
+def test_ids_made_from_an_instant_on_are_above_its_first_id() -> None:
+    made = new_id()
+    assert (
+        first_id_at(datetime.now(UTC) - timedelta(seconds=5))
+        < made
+        < first_id_at(datetime.now(UTC) + timedelta(seconds=5))
+    )
