@@ -136,11 +136,11 @@ class EmbeddedPostgres:
         user = server_user()
         self._claim(user)
         try:
+            private_directory(self._files.socket_dir, user=user)
             programs = binaries(self._files, user=user)
             self._end_orphans()
             if not self._files.cluster.exists():
                 self._create_cluster(programs, user=user)
-            private_directory(self._files.socket_dir, user=user)
             self._launch(programs, user=user)
         except BaseException:
             self._release()

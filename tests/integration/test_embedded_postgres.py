@@ -30,7 +30,7 @@ PARENT = """
     import sys, time
     from pathlib import Path
     from gateway.sandbox.embedded_postgres import EmbeddedPostgres
-    with EmbeddedPostgres(Path(sys.argv[1])) as server:
+    with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as server:
         print(server.pid, flush=True)
         time.sleep(60)
 """
@@ -119,7 +119,7 @@ async def test_first_start_makes_a_durable_cluster_and_the_second_finds_its_data
 
 
 async def test_server_listens_on_a_private_socket_and_on_no_address(place: Path) -> None:
-    async with EmbeddedPostgres(place / "data") as server:
+    async with EmbeddedPostgres(place / "data", durable=False) as server:
         assert await ask(server, "SHOW listen_addresses") == ""
         socket_dir = server_files(place / "data").socket_dir
         assert socket_dir.stat().st_mode & 0o777 == 0o700
@@ -140,7 +140,7 @@ async def test_server_listens_on_a_private_socket_and_on_no_address(place: Path)
 
 @as_root
 async def test_root_steps_down_to_nobody(place: Path) -> None:
-    async with EmbeddedPostgres(place / "data") as server:
+    async with EmbeddedPostgres(place / "data", durable=False) as server:
         status = Path(f"/proc/{server.pid}/status").read_text(encoding="ascii")
         ids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
         assert set(ids) == {str(place.joinpath("data").stat().st_uid)}
@@ -190,7 +190,7 @@ async def test_programs_that_the_user_cannot_reach_are_copied(
     if libraries.exists():
         shutil.copytree(libraries, home / libraries.name)
     monkeypatch.syspath_prepend(str(home))
-    async with EmbeddedPostgres(place / "data") as server:
+    async with EmbeddedPostgres(place / "data", durable=False) as server:
         assert str(Path(f"/proc/{server.pid}/exe").readlink()).startswith(str(place / "data" / "programs-"))
         assert await ask(server, "SELECT 1") == 1
 
@@ -199,7 +199,7 @@ def test_a_second_start_on_the_same_data_is_refused_and_names_the_owner(place: P
     parent, pid = start_parent(place / "data")
     try:
         with pytest.raises(EmbeddedPostgresError, match=f"in use by process {parent.pid}; stop it"):
-            EmbeddedPostgres(place / "data").start()
+            EmbeddedPostgres(place / "data", durable=False).start()
         assert alive(pid)
     finally:
         reap(parent)
@@ -208,7 +208,7 @@ def test_a_second_start_on_the_same_data_is_refused_and_names_the_owner(place: P
 async def test_server_is_gone_when_its_parent_is_killed_and_its_data_is_usable_again(place: Path) -> None:
     parent, pid = start_parent(place / "data")
     reap(parent)
-    async with EmbeddedPostgres(place / "data") as server:
+    async with EmbeddedPostgres(place / "data", durable=False) as server:
         assert not alive(pid)
         assert await ask(server, "SELECT 1") == 1
 
@@ -230,7 +230,7 @@ async def test_committed_work_survives_kill_9_of_the_server(place: Path) -> None
 
 
 async def test_orphaned_backends_of_a_killed_server_are_ended_before_a_new_start(place: Path) -> None:
-    server = EmbeddedPostgres(place / "data")
+    server = EmbeddedPostgres(place / "data", durable=False)
     await asyncio.to_thread(server.start)
     try:
         connection = await asyncpg.connect(server.dsn)
@@ -255,16 +255,16 @@ async def test_orphaned_backends_of_a_killed_server_are_ended_before_a_new_start
 
 
 async def test_a_stale_pid_file_that_names_another_program_is_no_obstacle(place: Path) -> None:
-    async with EmbeddedPostgres(place / "data"):
+    async with EmbeddedPostgres(place / "data", durable=False):
         pass
     pid_file = server_files(place / "data").pid_file
     pid_file.write_text(f"{os.getpid()}\n{pid_file.parent}\n0\n5432\n\n\n0 0\nready   \n", encoding="ascii")
-    async with EmbeddedPostgres(place / "data") as server:
+    async with EmbeddedPostgres(place / "data", durable=False) as server:
         assert await ask(server, "SELECT 1") == 1
 
 
 async def test_an_interrupted_creation_is_begun_again(place: Path) -> None:
-    server = EmbeddedPostgres(place / "data")
+    server = EmbeddedPostgres(place / "data", durable=False)
     async with server:
         pass
     files = server_files(place / "data")
@@ -275,7 +275,7 @@ async def test_an_interrupted_creation_is_begun_again(place: Path) -> None:
 
 async def test_a_deep_data_directory_gets_a_short_private_socket(place: Path) -> None:
     deep = place / ("d" * 60) / ("e" * 60)
-    async with EmbeddedPostgres(deep) as server:
+    async with EmbeddedPostgres(deep, durable=False) as server:
         socket_dir = server_files(deep).socket_dir
         assert len(str(socket_dir)) < 60
         assert socket_dir.stat().st_mode & 0o777 == 0o700
@@ -291,18 +291,18 @@ def test_a_short_socket_directory_prepared_by_another_user_is_refused(place: Pat
     os.chown(socket_dir, 12345, 12345)
     try:
         with pytest.raises(EmbeddedPostgresError, match="belongs to user id 12345"):
-            EmbeddedPostgres(deep).start()
+            EmbeddedPostgres(deep, durable=False).start()
     finally:
         socket_dir.rmdir()
 
 
 async def test_a_server_that_cannot_start_says_why_in_one_line(place: Path) -> None:
-    server = EmbeddedPostgres(place / "data", settings={"shared_buffers": "nonsense"})
+    server = EmbeddedPostgres(place / "data", durable=False, settings={"shared_buffers": "nonsense"})
     with pytest.raises(EmbeddedPostgresError, match="shared_buffers") as refusal:
         await asyncio.to_thread(server.start)
     assert "\n" not in str(refusal.value)
     # A failed start leaves nothing held.
-    async with EmbeddedPostgres(place / "data") as mended:
+    async with EmbeddedPostgres(place / "data", durable=False) as mended:
         assert await ask(mended, "SELECT 1") == 1
 
 
