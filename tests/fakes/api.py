@@ -23,6 +23,7 @@ from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import build_payments
 from gateway.store import parties
 from gateway.store.parties import PartyRow
+from pnc.service import PlugAndChargeService
 from tests.fakes.psp import FakePsp
 
 START = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
@@ -149,7 +150,9 @@ def cdr(*, kwh: str = "20", cdr_id: str = "C1") -> bytes:
 
 
 @asynccontextmanager
-async def open_api(pool: Pool, **options: Any) -> AsyncIterator[Api]:
+async def open_api(
+    pool: Pool, *, plug_and_charge: PlugAndChargeService | None = None, **options: Any
+) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key."""
     clock, psp = Hands(), FakePsp()
     clearing = ClearingService()
@@ -161,6 +164,7 @@ async def open_api(pool: Pool, **options: Any) -> AsyncIterator[Api]:
         options=replace(base, **options),
         payments=build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy()),
         clearing=clearing,
+        plug_and_charge=plug_and_charge,
         funding=Funding(pool=pool, clock=clock, psp=psp, clearing=clearing),
     )
     scopes = {
