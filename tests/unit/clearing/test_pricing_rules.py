@@ -100,6 +100,21 @@ def test_a_bound_where_nothing_changes_is_not_noted() -> None:
 # step_size
 
 
+def test_a_large_step_raises_the_last_period_of_the_dimension_s_total() -> None:
+    slow = element(component("ENERGY", "2", step=10_000), max_current=20)
+    fast = element(component("ENERGY", "5", step=10_000), min_current=20)
+    found = priced_by(
+        program_of(slow, fast),
+        (0, {"ENERGY": "3", "MAX_CURRENT": "10"}),
+        (20, {"ENERGY": "3", "MIN_CURRENT": "40"}),
+        (40, {"ENERGY": "3", "MAX_CURRENT": "10"}),
+    )
+    assert (found.excl_vat_minor, [str(line.billed_volume) for line in found.lines]) == (
+        2900,
+        ["3", "4", "3"],
+    )
+
+
 def test_a_step_of_zero_rounds_nothing() -> None:
     program = program_of(element(component("ENERGY", "1", step=0)))
     assert priced_by(program, (0, {"ENERGY": "0.12345"})).excl_vat == Decimal("0.1235")
