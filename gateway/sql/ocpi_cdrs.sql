@@ -79,6 +79,18 @@ WHERE l.kind = 'session_ref' AND l.foreign_id = ANY(:foreign_ids::text[]) AND s.
 ORDER BY l.foreign_id
 LIMIT 1;
 
+-- name: session_of_token^
+-- The latest authorization given for this token at this EVSE before the session's end, still to be completed.
+SELECT s.id FROM gateway.ocpi_token_authorization AS q
+JOIN gateway.ocpi_token AS t ON t.uid_key = q.uid_key AND t.type = q.type
+JOIN gateway.payment_authorization AS a
+  ON a.lane = get_byte(uuid_send(q.authorization_id), 15) & 63 AND a.id = q.authorization_id
+JOIN gateway.session AS s ON s.lane = a.lane AND s.id = a.session_id
+WHERE q.cpo_id = :cpo_id AND q.evse_uid_key = :evse_uid_key AND lower(t.contract_id) = :contract_key
+  AND q.asked_at <= :ended_at AND s.cpo_id = q.cpo_id AND s.state = 'active'
+ORDER BY q.asked_at DESC
+LIMIT 1;
+
 -- name: reference_of_session$
 SELECT authorization_reference FROM gateway.ocpi_session
 WHERE party_id = :party_id AND session_key = :session_key;

@@ -11,6 +11,7 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
+from clearing import document
 from clearing.ocpi import OcpiVersion
 from gateway.database import Connection, named_queries
 from gateway.errors import MalformedIdError
@@ -152,8 +153,11 @@ class OcpiStore:
     async def resolve_session(self, connection: Connection, cdr: StoredCdr) -> UUID | None:
         """The session of ours that a CDR belongs to, always one at this CPO's charge points, or None.
 
-        In this order: the CDR's authorization reference, that of the OCPI session it names, and the CPO's
-        session id given when the session was authorized.
+        In this order: the CDR's authorization reference; that of the OCPI session it names; the CPO's
+        session id
+        given when the session was authorized; the driver's token, by the latest authorization given for it
+        at that
+        EVSE (2.1.1 carries no reference).
         """
         references = [cdr.authorization_reference]
         if cdr.session_ref is not None:
@@ -166,11 +170,20 @@ class OcpiStore:
             found = await self._session_of_reference(connection, reference, cpo_id=cdr.cpo_id)
             if found is not None:
                 return found
-        if cdr.session_ref is None:
-            return None
-        row = await _sql.session_by_name(
-            connection, foreign_ids=[f"{cdr.cpo_id}:{cdr.session_ref}"], cpo_id=cdr.cpo_id
-        )
+        row = None
+        if cdr.session_ref is not None:
+            row = await _sql.session_by_name(
+                connection, foreign_ids=[f"{cdr.cpo_id}:{cdr.session_ref}"], cpo_id=cdr.cpo_id
+            )
+        token = _token_and_evse(cdr)
+        if row is None and token is not None:
+            row = await _sql.session_of_token(
+                connection,
+                cpo_id=cdr.cpo_id,
+                contract_key=token[0].lower(),
+                evse_uid_key=token[1].lower(),
+                ended_at=cdr.ended_at,
+            )
         return None if row is None else row["id"]
 
     async def _session_of_reference(
@@ -248,6 +261,24 @@ class OcpiStore:
         """Ids of the credit CDRs that reverse `cdr_id`."""
         found = _sql.credits_of(connection, party_id=cpo_id, cdr_key=cdr_id.lower())
         return [row["cdr_id"] async for row in found]
+
+
+def _token_and_evse(cdr: StoredCdr) -> tuple[str, str] | None:
+    """The contract of the driver's token and the EVSE's uid that a CDR names, in the words of its version."""
+    tree = document.load(cdr.raw, document="CDR")
+    if cdr.version is OcpiVersion.V2_1_1:
+        location = tree.get("location")
+        evses = location.get("evses") if isinstance(location, dict) else None
+        evse = evses[0] if isinstance(evses, list) and evses else None
+        found = tree.get("auth_id"), evse.get("uid") if isinstance(evse, dict) else None
+    else:
+        token, place = tree.get("cdr_token"), tree.get("cdr_location")
+        found = (
+            token.get("contract_id") if isinstance(token, dict) else None,
+            place.get("evse_uid") if isinstance(place, dict) else None,
+        )
+    contract, evse_uid = found
+    return (contract, evse_uid) if isinstance(contract, str) and isinstance(evse_uid, str) else None
 
 
 def session_or_authorization(reference: str | None) -> tuple[str, UUID] | None:

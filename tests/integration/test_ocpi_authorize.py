@@ -1,0 +1,246 @@
+"""From a CPO's question about a token to the captured payment, over real HTTP on a real PostgreSQL."""
+
+import asyncio
+from collections.abc import AsyncIterator
+from dataclasses import dataclass, replace
+from typing import Any
+
+import pytest
+
+from gateway.database import Pool, transaction
+from gateway.ids import format_id, new_id
+from gateway.lanes.errands import Errands
+from gateway.lanes.tasks import Task
+from gateway.ocpi.tariff_source import OcpiTariffSource
+from gateway.ocpi.token_payments import SAME_QUESTION, TokenPayments
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.service import PaymentService, build_payments
+from gateway.store import ocpi_tokens
+from gateway.store.ocpi_cdrs import CdrStatus
+from gateway.store.ocpi_tokens import StoredToken
+from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
+from tests.fakes.ocpi_objects import cdr, location, tariff
+from tests.fakes.psp import FakePsp
+
+TOKEN = StoredToken(
+    uid="04A2B3C4",
+    type="RFID",
+    country_code="CH",
+    party_code="NWC",
+    contract_id="CH-NWC-C12345678-X",
+    visual_number="0001",
+    issuer="Super App",
+    group_id=None,
+    valid=True,
+    whitelist="NEVER",
+    language="de",
+    demand_partner_id="app",
+    payment={"type": "psp_payment_method", "payment_method": "pm_good"},
+    last_updated=NOW,
+)
+PLACE = {"location_id": "LOC1", "evse_uids": ["E1"]}
+
+
+@dataclass
+class House:
+    """The edge with a payment service behind it and one operator with one charge point."""
+
+    edge: Edge
+    psp: FakePsp
+    payments: PaymentService
+    token: str = ""
+
+    async def keep(self, token: StoredToken = TOKEN, **changes: Any) -> None:
+        async with transaction(self.edge.pool) as connection:
+            assert await ocpi_tokens.save_token(connection, replace(token, **changes))
+
+    async def ask(
+        self, body: Any = PLACE, *, uid: str = "04a2b3c4", kind: str = "RFID", version: str = "2.2.1"
+    ) -> tuple[Any, int]:
+        return await self.edge.call(
+            "POST", f"/emsp/{version}/tokens/{uid}/authorize?type={kind}", self.token, body
+        )
+
+    async def settle(self) -> None:
+        """The worker's errands, one after the other."""
+        errands = Errands(
+            pool=self.edge.pool, clock=self.edge.clock, payments=self.payments, cdrs=self.edge.services.cdrs
+        )
+        rows = await self.edge.pool.fetch("DELETE FROM gateway.task WHERE kind = 'complete' RETURNING *")
+        for row in rows:
+            await errands.complete(
+                Task(**{name: row[name] for name in Task.__dataclass_fields__ if name in row})
+            )
+
+
+@pytest.fixture
+async def house(pool: Pool) -> AsyncIterator[House]:
+    edge, psp = await start_edge(pool), FakePsp()
+    payments = build_payments(
+        pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=edge.clock, policy=PaymentPolicy()
+    )
+    authorizer = TokenPayments(pool=pool, clock=edge.clock, payments=payments)
+    object.__setattr__(edge.services, "authorizer", authorizer)
+    await edge.party("app", "demand_partner")
+    started = House(edge=edge, psp=psp, payments=payments, token=await edge.register("NL-ABC"))
+    await edge.call("PUT", "/emsp/2.2.1/locations/NL/ABC/LOC1", started.token, location())
+    await edge.call("PUT", "/emsp/2.2.1/tariffs/NL/ABC/T1", started.token, tariff())
+    yield started
+    await stop_edge(edge)
+
+
+async def test_allowed_means_the_payment_is_held_and_the_reference_leads_to_one_capture(house: House) -> None:
+    await house.keep()
+    answer, status = await house.ask()
+    assert (status, answer["status_code"]) == (200, 1000)
+    info = answer["data"]
+    assert info["allowed"] == "ALLOWED"
+    assert info["location"] == PLACE
+    assert info["token"]["contract_id"] == TOKEN.contract_id
+    reference = info["authorization_reference"]
+    assert len(reference) <= 36
+    assert len(house.psp.payments) == 1
+    record = cdr(authorization_reference=reference, session_id=None)
+    for _ in range(2):
+        await house.edge.call("POST", "/emsp/2.2.1/cdrs", house.token, record)
+    await house.settle()
+    async with house.edge.pool.acquire() as connection:
+        kept = await house.edge.services.cdrs.load_cdr(connection, "NL-ABC", "CDR1")
+    assert kept is not None
+    assert kept.status is CdrStatus.SETTLED
+    assert house.psp.capture_effects == 1
+    amount = await house.edge.pool.fetchval("SELECT amount_minor FROM gateway.capture")
+    assert (
+        amount == 1216
+    )  # 20.5 kWh at 0.49 is 10.045; with 21 % VAT 12.15445, never above the tariff's own cents
+
+
+async def test_the_same_question_again_is_the_same_hold(house: House) -> None:
+    await house.keep()
+    answers = await asyncio.gather(*(house.ask() for _ in range(5)))
+    references = {answer["data"].get("authorization_reference") for answer, _ in answers}
+    assert len(references - {None}) == 1
+    assert len(house.psp.payments) == 1
+    house.edge.clock.at = NOW + SAME_QUESTION * 2
+    answer, _ = await house.ask()
+    assert answer["data"]["authorization_reference"] not in references
+
+
+async def test_a_spent_authorization_is_not_given_again(house: House) -> None:
+    await house.keep()
+    first, _ = await house.ask()
+    reference = first["data"]["authorization_reference"]
+    await house.edge.call("POST", "/emsp/2.2.1/cdrs", house.token, cdr(authorization_reference=reference))
+    await house.settle()
+    second, _ = await house.ask()
+    assert second["data"]["allowed"] == "ALLOWED"
+    assert second["data"]["authorization_reference"] != reference
+
+
+async def test_a_token_we_do_not_know_is_not_found(house: House) -> None:
+    for uid, kind in (("04A2B3C4", "RFID"), ("x", "APP_USER")):
+        answer, status = await house.ask(uid=uid, kind=kind)
+        assert (status, answer["status_code"]) == (404, 2004)
+        assert "data" not in answer
+    await house.keep()
+    assert (await house.ask(kind="APP_USER"))[1] == 404
+
+
+async def test_without_a_location_there_is_too_little_information(house: House) -> None:
+    await house.keep()
+    for body in (None, {}):
+        answer, _ = await house.ask(body)
+        assert answer["status_code"] == 2002
+
+
+@pytest.mark.parametrize(
+    ("changes", "place", "allowed"),
+    [
+        ({"valid": False}, PLACE, "BLOCKED"),
+        ({"payment": {"type": "psp_payment_method", "payment_method": "pm_declined"}}, PLACE, "NO_CREDIT"),
+        ({"payment": {"type": "partner_account"}}, PLACE, "NO_CREDIT"),
+        ({}, {"location_id": "LOC1", "evse_uids": ["E9"]}, "NOT_ALLOWED"),
+        ({}, {"location_id": "LOC9"}, "NOT_ALLOWED"),
+    ],
+)
+async def test_a_no_says_why_and_gives_no_reference(
+    house: House, changes: dict[str, Any], place: dict[str, Any], allowed: str
+) -> None:
+    await house.keep(**changes)
+    answer, _ = await house.ask(place)
+    assert answer["data"]["allowed"] == allowed
+    assert "authorization_reference" not in answer["data"]
+    assert "location" not in answer["data"]
+
+
+async def test_an_emaid_is_authorized_as_plug_and_charge_and_never_listed(house: House) -> None:
+    await house.keep(uid="CHNWCC12345678", type="EMAID")
+    answer, _ = await house.ask(uid="chnwcc12345678", kind="EMAID", version="2.3.0")
+    assert answer["data"]["allowed"] == "ALLOWED"
+    assert (
+        await house.edge.pool.fetchval("SELECT rail FROM gateway.payment_authorization") == "plug_and_charge"
+    )
+    listed, _ = await house.edge.call("GET", "/emsp/2.3.0/tokens", house.token)
+    assert listed["data"] == []
+
+
+async def test_the_oldest_version_finds_the_session_by_the_drivers_token(house: House) -> None:
+    await house.keep()
+    answer, _ = await house.ask(version="2.1.1")
+    assert answer["data"] == {"allowed": "ALLOWED", "location": PLACE}
+    old = {
+        "id": "OLD1",
+        "start_date_time": "2026-10-29T08:00:00Z",
+        "stop_date_time": "2026-10-29T09:00:00Z",
+        "auth_id": TOKEN.contract_id,
+        "auth_method": "AUTH_REQUEST",
+        "location": {"id": "LOC1", "evses": [{"uid": "E1", "connectors": []}]},
+        "currency": "EUR",
+        "charging_periods": cdr()["charging_periods"],
+        "total_cost": 10.05,
+        "total_energy": 20.5,
+        "total_time": 1,
+        "last_updated": "2026-10-29T09:00:00Z",
+    }
+    answer, _ = await house.edge.call("POST", "/emsp/2.1.1/cdrs", house.token, old)
+    assert answer["status_code"] == 1000
+    await house.settle()
+    row = await house.edge.pool.fetchrow("SELECT status, reason FROM gateway.ocpi_cdr")
+    assert row is not None
+    assert tuple(row) == ("settled", None)
+
+
+async def test_a_cdr_that_names_another_operators_session_stays_unmatched(house: House) -> None:
+    await house.keep()
+    answer, _ = await house.ask()
+    other = await house.edge.register("DE-XYZ")
+    stolen = cdr(
+        country_code="DE", party_id="XYZ", authorization_reference=answer["data"]["authorization_reference"]
+    )
+    await house.edge.call("POST", "/emsp/2.2.1/cdrs", other, stolen)
+    nowhere = cdr(id="CDR2", authorization_reference=format_id("auth", new_id()))
+    await house.edge.call("POST", "/emsp/2.2.1/cdrs", house.token, nowhere)
+    await house.settle()
+    rows = await house.edge.pool.fetch("SELECT status FROM gateway.ocpi_cdr")
+    assert [row["status"] for row in rows] == ["unmatched", "unmatched"]
+    assert house.psp.capture_effects == 0
+
+
+async def test_tokens_are_listed_by_last_updated_in_the_words_of_each_version(house: House) -> None:
+    await house.keep()
+    await house.keep(uid="APP1", type="APP_USER", visual_number=None, language=None)
+    listed, _ = await house.edge.call("GET", "/emsp/2.2.1/tokens", house.token)
+    assert [row["uid"] for row in listed["data"]] == ["04A2B3C4", "APP1"]
+    assert "payment" not in listed["data"][0]
+    assert "visual_number" not in listed["data"][1]
+    old, _ = await house.edge.call("GET", "/emsp/2.1.1/tokens", house.token)
+    assert (old["data"][0]["auth_id"], old["data"][1]["type"]) == (TOKEN.contract_id, "OTHER")
+    later, _ = await house.edge.call("GET", "/emsp/2.2.1/tokens?date_from=2026-10-29T08:00:01Z", house.token)
+    assert later["data"] == []
+
+
+async def test_one_partner_cannot_overwrite_anothers_token(house: House) -> None:
+    await house.keep()
+    await house.edge.party("rival", "demand_partner")
+    async with transaction(house.edge.pool) as connection:
+        assert not await ocpi_tokens.save_token(connection, replace(TOKEN, demand_partner_id="rival"))
