@@ -30,6 +30,8 @@ from gateway.lanes.clearing_lane import ClearingLane
 from gateway.lanes.correction_lane import CorrectionLane
 from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
 from gateway.lanes.errands import Errands, errand_lanes
+from gateway.lanes.hold_watch import HoldWatchLane
+from gateway.lanes.psp_sweep import PspSweepLane
 from gateway.lanes.resolving import ResolvingLane
 from gateway.migrations import migrate
 from gateway.notify.delivery import DeliveryLane
@@ -196,6 +198,8 @@ def build_web(house: House) -> web.Application:
             sandbox=house.sandbox,
             max_body_bytes=settings.max_body_bytes,
             request_timeout_seconds=settings.request_timeout_seconds,
+            # A request that outlives its time is gone: its key may be taken over soon after.
+            idempotency_lock=timedelta(seconds=settings.request_timeout_seconds + 5),
             allow_private_receivers=house.sandbox,
         ),
         payments=house.payments,
@@ -241,6 +245,8 @@ def lanes(house: House) -> Sequence[Lane]:
             batch_size=settings.worker_batch_size,
             chain=new_id().int % _CHAINS,
         ),
+        HoldWatchLane(clock=house.clock, payments=house.payments),
+        PspSweepLane(clock=house.clock, payments=house.payments),
         CorrectionLane(pool=house.pool, clock=house.clock, clearing=house.clearing),
         _disbursements(house),
         CertificateStatusLane(

@@ -198,6 +198,10 @@ def _environment(stack: Stack) -> dict[str, str]:
         "NETWORKCORE_CLOCK": "market",
         "NETWORKCORE_HOST": _HOST,
         "NETWORKCORE_PORT": str(stack.plan.gateway_port),
+        # Everything is a neighbor here: what takes longer was killed, and what it held may be taken over.
+        "NETWORKCORE_PSP_TIMEOUT_SECONDS": "5",
+        "NETWORKCORE_REQUEST_TIMEOUT_SECONDS": "10",
+        "NETWORKCORE_WORKER_LEASE_SECONDS": "15",
     }
 
 

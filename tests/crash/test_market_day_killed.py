@@ -56,7 +56,8 @@ def steps(state_dir: Path, name: str) -> int:
 def wait_for(state_dir: Path, name: str, count: int, *, process: subprocess.Popen[str]) -> None:
     deadline = time.monotonic() + PATIENCE_S
     while steps(state_dir, name) < count:
-        assert process.poll() is None, "the demo ended before its time"
+        if process.poll() is not None:
+            pytest.fail(f"the demo ended before its time: {process.communicate()[0]}")
         assert time.monotonic() < deadline, f"only {steps(state_dir, name)} of {count} {name}"
         time.sleep(0.02)
 
