@@ -109,10 +109,7 @@ def test_a_large_step_raises_the_last_period_of_the_dimension_s_total() -> None:
         (20, {"ENERGY": "3", "MIN_CURRENT": "40"}),
         (40, {"ENERGY": "3", "MAX_CURRENT": "10"}),
     )
-    assert (found.excl_vat_minor, [str(line.billed_volume) for line in found.lines]) == (
-        2900,
-        ["3", "4", "3"],
-    )
+    assert (found.excl_vat_minor, [line.billed_volume for line in found.lines]) == (2900, [3, 4, 3])
 
 
 def test_a_step_of_zero_rounds_nothing() -> None:
