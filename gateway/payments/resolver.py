@@ -18,6 +18,7 @@ from gateway.payments import store
 from gateway.payments.authorize import hold_order
 from gateway.payments.capture import ask_end, ask_increment
 from gateway.payments.collect import ask_collect
+from gateway.payments.holds import Holds
 from gateway.payments.outcomes import Asked, Outcomes
 from gateway.payments.payment import PaymentState
 from gateway.payments.policy import DAY_S, KEY_LIFETIME, PaymentPolicy
@@ -38,7 +39,7 @@ from gateway.payments.refund import Refunds
 _log = structlog.get_logger(__name__)
 _BATCH: Final = 20
 
-_PLAIN: Final = frozenset({"increment", "collect", "refund"})
+_PLAIN: Final = frozenset({"increment", "collect", "refund", "rehold", "drop"})
 _ASKABLE: Final = frozenset(
     {PaymentState.REQUIRES_AUTHORIZATION, PaymentState.CAPTURE_REQUESTED, PaymentState.OUTCOME_UNKNOWN}
 )
@@ -53,6 +54,7 @@ class Resolver:
     clock: Clock
     outcomes: Outcomes
     refunds: Refunds
+    holds: Holds
     policy: PaymentPolicy
 
     async def lanes(self) -> list[int]:
@@ -120,6 +122,10 @@ class Resolver:
                 charged = found or Declined(code="never_reached_psp", retryable=True)
                 async with self.pool.acquire() as connection:
                     await self.outcomes.record_collect(connection, call, charged)
+            case "rehold":
+                await self.holds.ask_rehold(authorization, call)
+            case "drop":
+                await self.holds.ask_drop(call)
             case _:
                 await self.refunds.ask_again(call, replay=replay)
 

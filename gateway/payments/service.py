@@ -4,7 +4,9 @@ Owns: whose object is whose (another party's object is not found), and reads. Mu
 """
 
 from collections.abc import Sequence
+from contextlib import suppress
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Final
 from uuid import UUID
 
@@ -19,6 +21,7 @@ from gateway.payments.capture import Captures, Ended
 from gateway.payments.collect import Collections
 from gateway.payments.complete import Completions
 from gateway.payments.dispute import Disputes
+from gateway.payments.holds import Holds
 from gateway.payments.orders import (
     AuthorizationView,
     AuthorizeOrder,
@@ -34,7 +37,7 @@ from gateway.payments.orders import (
 from gateway.payments.outcomes import Outcomes
 from gateway.payments.payment import PaymentState
 from gateway.payments.policy import PaymentPolicy
-from gateway.payments.psp import Captured, Psp, Voided
+from gateway.payments.psp import Captured, Psp, PspEvent, Voided
 from gateway.payments.quotes import Quotes
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 from gateway.payments.refund import Refunds
@@ -58,6 +61,7 @@ class PaymentService:
     resolver: Resolver
     refunds: Refunds
     disputes: Disputes
+    holds: Holds
     psp: Psp
     outcomes: Outcomes
 
@@ -237,9 +241,13 @@ class PaymentService:
         Raises WebhookRefusedError.
         """
         event = self.psp.read_event(body=body, signature=signature, tolerance_s=WEBHOOK_TOLERANCE_S)
+        await self.keep_event(event, body)
+
+    async def keep_event(self, event: PspEvent, body: bytes) -> bool:
+        """Keep an authentic event once, with an errand for the worker. False: it was kept before."""
         errand = new_id()
         async with self.pool.acquire() as connection:
-            await store.keep_psp_event(
+            return await store.keep_psp_event(
                 connection,
                 id=event.id,
                 type=event.type,
@@ -294,6 +302,22 @@ class PaymentService:
         async with self.pool.acquire() as connection:
             await self.outcomes.record_action(connection, authorization, session, state)
 
+    async def after_action(self, *, lane: int, authorization_id: UUID, give_up_before: datetime) -> None:
+        """Read at the PSP what became of a challenge; one older than `give_up_before` is released."""
+        async with self.pool.acquire() as connection:
+            waiting = await store.authorization(connection, lane=lane, authorization_id=authorization_id)
+            if waiting is None or waiting.state is not PaymentState.REQUIRES_ACTION:
+                return
+            session = await store.session(connection, lane=lane, session_id=waiting.session_id)
+        if session is None:
+            return
+        await self._after_action(waiting, session)
+        if waiting.updated_at <= give_up_before:
+            with suppress(StateConflictError):  # the cardholder was faster
+                await self.captures.release(
+                    authorization_id=authorization_id, expected_version=waiting.version
+                )
+
     async def _maybe_expired(self, authorization: AuthorizationRecord) -> None:
         state = await self.psp.inspect(psp_payment=authorization.psp_payment or "")
         if isinstance(state, Voided):
@@ -335,6 +359,7 @@ def build_payments(
     anchor = TariffAnchor()
     outcomes = Outcomes(clock=clock)
     quotes = Quotes(pool=pool, tariffs=tariffs, anchor=anchor, clock=clock)
+    holds = Holds(pool=pool, psp=psp, clock=clock, policy=policy)
     refunds = Refunds(pool=pool, psp=psp, clock=clock, policy=policy)
     return PaymentService(
         pool=pool,
@@ -347,9 +372,12 @@ def build_payments(
         completions=Completions(pool=pool, anchor=anchor, clock=clock, policy=policy),
         captures=Captures(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
         collections=Collections(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
-        resolver=Resolver(pool=pool, psp=psp, clock=clock, outcomes=outcomes, refunds=refunds, policy=policy),
+        resolver=Resolver(
+            pool=pool, psp=psp, clock=clock, outcomes=outcomes, refunds=refunds, holds=holds, policy=policy
+        ),
         refunds=refunds,
         disputes=Disputes(pool=pool, clock=clock),
+        holds=holds,
         psp=psp,
         outcomes=outcomes,
     )

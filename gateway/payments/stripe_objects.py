@@ -4,6 +4,7 @@ Owns: Stripe's currency exponents and what each of its statuses means to us. Mus
 called; it reads attributes of what the SDK returned and imports nothing of it.
 """
 
+from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final
@@ -47,6 +48,16 @@ _RETRYABLE_DECLINES: Final = frozenset(
     }
 )
 
+
+# Balance transaction types as fields of a PspRecord, with the sign that makes them positive there.
+_RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
+    "charge": ("captured_minor", 1),
+    "payment": ("captured_minor", 1),
+    "refund": ("refunded_minor", -1),
+    "payment_refund": ("refunded_minor", -1),
+    "transfer": ("transferred_minor", -1),
+    "topup": ("topped_up_minor", 1),
+}
 
 _DISPUTE_STATES: Final = {"won": "won", "lost": "lost", "warning_closed": "won"}
 
@@ -182,6 +193,15 @@ def captured(intent: Any) -> Captured:
         fee_minor=from_stripe_amount(transaction.fee, fee_currency.upper()) if fee_currency else None,
         fee_currency=fee_currency.upper() if fee_currency else None,
     )
+
+
+def add_movement(sums: dict[str, dict[str, int]], movement: Any) -> None:
+    """Add a balance transaction to the sums of its currency, in the fields of a PspRecord."""
+    currency = movement.currency.upper()
+    figures = sums.setdefault(currency, defaultdict(int))
+    name, sign = _RECORD_FIELDS.get(movement.type, ("other_minor", 1))
+    figures[name] += sign * from_stripe_amount(movement.amount, currency)
+    figures["fee_minor"] += from_stripe_amount(movement.fee, currency)
 
 
 def parse_event(body: bytes) -> PspEvent:

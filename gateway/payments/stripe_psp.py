@@ -8,8 +8,8 @@ Every object carries metadata `session` and `authorization` and the transfer gro
 state of this house can be rebuilt from Stripe alone.
 """
 
-from collections import defaultdict
-from collections.abc import Awaitable, Mapping, Sequence
+import time
+from collections.abc import Coroutine, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
@@ -19,6 +19,7 @@ import msgspec
 import stripe
 
 from gateway.ids import format_id
+from gateway.payments.circuit import CircuitBreaker
 from gateway.payments.psp import (
     Captured,
     CaptureOrder,
@@ -50,10 +51,10 @@ from gateway.payments.psp import (
 )
 from gateway.payments.stripe_objects import (
     AmountNotRepresentableError,
+    add_movement,
     captured,
     charge_params,
     decline_of,
-    from_stripe_amount,
     hold_outcome,
     hold_params,
     parse_event,
@@ -62,16 +63,6 @@ from gateway.payments.stripe_objects import (
 )
 
 API_VERSION: Final = "2026-10-28.endive"
-
-# Balance transaction types as fields of a PspRecord, with the sign that makes them positive there.
-_RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
-    "charge": ("captured_minor", 1),
-    "payment": ("captured_minor", 1),
-    "refund": ("refunded_minor", -1),
-    "payment_refund": ("refunded_minor", -1),
-    "transfer": ("transferred_minor", -1),
-    "topup": ("topped_up_minor", 1),
-}
 
 _Result = TypeVar("_Result")
 
@@ -96,6 +87,7 @@ class StripePsp:
             base_addresses=cast("Any", {"api": base_url} if base_url else {}),
         )
         self._webhook_secret = webhook_secret
+        self._circuit = CircuitBreaker()
 
     async def hold(self, order: HoldOrder) -> HoldOutcome:
         """Create and confirm a PaymentIntent with manual capture."""
@@ -320,11 +312,7 @@ class StripePsp:
             return OutcomeUnknown(reason="the PSP's balance transactions did not answer")
         try:
             async for transaction in page.auto_paging_iter():
-                currency = transaction.currency.upper()
-                figures = sums.setdefault(currency, defaultdict(int))
-                name, sign = _RECORD_FIELDS.get(transaction.type, ("other_minor", 1))
-                figures[name] += sign * from_stripe_amount(transaction.amount, currency)
-                figures["fee_minor"] += from_stripe_amount(transaction.fee, currency)
+                add_movement(sums, transaction)
         except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
             return OutcomeUnknown(reason=type(error).__name__)
         return [PspRecord(currency=currency, **figures) for currency, figures in sorted(sums.items())]
@@ -364,8 +352,19 @@ class StripePsp:
         """Close the SDK's HTTP session."""
         await cast("Any", self._http).close_async()
 
-    async def _ask(self, call: Awaitable[_Result]) -> _Result | Declined | OutcomeUnknown:
+    async def _ask(self, call: Coroutine[Any, Any, _Result]) -> _Result | Declined | OutcomeUnknown:
         """Run one SDK call and turn what it raises into an outcome."""
+        if not self._circuit.allows(time.monotonic()):
+            call.close()
+            return OutcomeUnknown(reason="the PSP is left alone for a few seconds")
+        outcome = await self._outcome(call)
+        if isinstance(outcome, OutcomeUnknown):
+            self._circuit.silent(time.monotonic())
+        else:
+            self._circuit.answered()
+        return outcome
+
+    async def _outcome(self, call: Coroutine[Any, Any, _Result]) -> _Result | Declined | OutcomeUnknown:
         try:
             return await call
         except stripe.CardError as error:

@@ -1,0 +1,81 @@
+"""Holds looked after, once a minute: about to end, waiting for the cardholder, or without a CDR for too long.
+
+Owns: the round and its deadlines. Must not know how a hold is renewed or released.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+
+import structlog
+
+from gateway.clock import Clock
+from gateway.ids import format_id
+from gateway.payments.orders import PaymentError
+from gateway.payments.service import PaymentService
+
+_EVERY: Final = timedelta(minutes=1)
+_BATCH: Final = 100
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldDeadlines:
+    """When a hold is looked after, in business time.
+
+    `renew_ahead` before its end; `action_patience` after a challenge was handed out; `cdr_patience` after the
+    session was authorized, when no CDR came: nothing is owed that anyone can prove, and the hold goes back.
+    """
+
+    renew_ahead: timedelta = timedelta(hours=12)
+    action_poll: timedelta = timedelta(minutes=5)
+    action_patience: timedelta = timedelta(hours=1)
+    cdr_patience: timedelta = timedelta(days=30)
+
+
+@dataclass(slots=True, kw_only=True)
+class HoldWatchLane:
+    """One round a minute, bounded."""
+
+    clock: Clock
+    payments: PaymentService
+    deadlines: HoldDeadlines = field(default_factory=HoldDeadlines)
+    name: str = "hold_watch"
+    _next: datetime | None = field(default=None)
+
+    async def run_once(self) -> int:
+        """One round. Returns 0: a round is never followed at once by another."""
+        wall = self.clock.wall_now()
+        if self._next is not None and wall < self._next:
+            return 0
+        self._next = wall + _EVERY
+        await self._ending()
+        await self._actions()
+        await self._forgotten()
+        return 0
+
+    async def _ending(self) -> None:
+        before = self.clock.now() + self.deadlines.renew_ahead
+        for lane, authorization_id in await self.payments.holds.ending(before=before, batch=_BATCH):
+            await self.payments.holds.look_after(lane=lane, authorization_id=authorization_id)
+
+    async def _actions(self) -> None:
+        """A challenge whose webhook was lost is read at the PSP; one that nobody answers is given up."""
+        now = self.clock.now()
+        waiting = await self.payments.holds.actions_waiting(
+            since=now - self.deadlines.action_poll, batch=_BATCH
+        )
+        for lane, authorization_id in waiting:
+            given_up = now - self.deadlines.action_patience
+            await self.payments.after_action(
+                lane=lane, authorization_id=authorization_id, give_up_before=given_up
+            )
+
+    async def _forgotten(self) -> None:
+        since = self.clock.now() - self.deadlines.cdr_patience
+        for _, authorization_id in await self.payments.holds.forgotten(since=since, batch=_BATCH):
+            _log.warning("session_without_cdr", authorization=format_id("auth", authorization_id))
+            try:
+                await self.payments.captures.release(authorization_id=authorization_id, expected_version=None)
+            except PaymentError as error:
+                _log.info("release_not_possible", reason=str(error))
