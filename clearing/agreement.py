@@ -98,6 +98,11 @@ class Terms:
     vat_source: VatSource = VatSource.TERRITORY
     fx_markup_bps: int = 0
 
+    @property
+    def tiered(self) -> bool:
+        """Whether the month's volume matters."""
+        return any(share.tiers for share in self.shares)
+
     def __post_init__(self) -> None:
         exponent(self.currency)
         if not 0 <= self.fx_markup_bps <= MAX_MARKUP_BPS:

@@ -71,7 +71,7 @@ class BatchWorker:
 
         For each other one the reason, and the batch goes on.
 
-        `counts` are the sessions posted before, by agreement id and first day of the month, for tiers.
+        `counts` are the sessions posted before, by tiered agreement and first day of the CPO's month.
         """
         entries: list[JournalEntry] = []
         plans: dict[UUID, SettlementPlan] = {}
@@ -80,10 +80,14 @@ class BatchWorker:
         for session in sessions:
             try:
                 plan = self._plan(session)
-                month = month_of(session, plan)
-                before = running.get(month, 0)
-                entries.append(post_capture(session, self.repricer(session), plan, sessions_before=before))
-                running[month] = before + 1
+                if plan.agreement.terms.tiered:
+                    month = self._month(session.sale_at, plan)
+                    before = running.get(month, 0)
+                    entry = post_capture(session, self.repricer(session), plan, sessions_before=before)
+                    running[month] = before + 1
+                else:
+                    entry = post_capture(session, self.repricer(session), plan)
+                entries.append(entry)
                 plans[session.session_id] = plan
             except ClearingError as error:
                 parked.append((session, _parked(session, error)))
@@ -135,15 +139,38 @@ class BatchWorker:
             )
         return agreement
 
+    def tiered_agreements(self, sessions: Sequence[CapturedSession]) -> list[str]:
+        """The agreements with tiers of the CPOs in a batch: their volumes are needed to work it."""
+        cpos = {session.cpo_id for session in sessions}
+        return sorted(
+            {
+                agreement.id
+                for cpo_id in cpos
+                for agreement in self.books.agreements.get(cpo_id, ())
+                if agreement.terms.tiered
+            }
+        )
+
+    def volumes(
+        self, entries: Sequence[JournalEntry], plans: Mapping[UUID, SettlementPlan]
+    ) -> dict[tuple[str, date], int]:
+        """How many of these entries count in each tiered agreement's month."""
+        added: dict[tuple[str, date], int] = {}
+        for entry in entries:
+            plan = plans[entry.subject_id]
+            if plan.agreement.terms.tiered and entry.links is not None:
+                month = self._month(entry.links.sale_at, plan)
+                added[month] = added.get(month, 0) + 1
+        return added
+
+    def _month(self, sale_at: datetime, plan: SettlementPlan) -> tuple[str, date]:
+        """The agreement and the month that a sale counts in, by the CPO's clock."""
+        zone = _zone(self.books.parties[plan.agreement.cpo_id].time_zone)
+        return plan.agreement.id, sale_at.astimezone(zone).date().replace(day=1)
+
     def _sales_day(self, party_id: str, at: datetime) -> date | None:
         party = self.books.parties.get(party_id)
         return None if party is None else sales_day(at, party)
-
-
-def month_of(session: CapturedSession, plan: SettlementPlan) -> tuple[str, date]:
-    """The agreement and the local month that a session counts in for tiers."""
-    local = session.sale_at.astimezone(_zone(session.time_zone))
-    return plan.agreement.id, local.date().replace(day=1)
 
 
 def cleared(entry: JournalEntry, plan: SettlementPlan) -> ClearedSession:

@@ -66,21 +66,26 @@ def merkle_root(leaves: Sequence[bytes]) -> bytes:
     """The root over entry hashes; an odd node is carried up unchanged (RFC 6962 gives the same tree)."""
     if not leaves:
         return GENESIS
-    level = list(leaves)
-    while len(level) > 1:
-        level = _parents(level)
-    return level[0]
+    return merkle_levels(leaves)[-1][0]
 
 
-def merkle_path(leaves: Sequence[bytes], place: int) -> list[tuple[str, bytes]]:
+def merkle_levels(leaves: Sequence[bytes]) -> list[list[bytes]]:
+    """The tree from its leaves up to its root."""
+    levels = [list(leaves)]
+    while len(levels[-1]) > 1:
+        levels.append(_parents(levels[-1]))
+    return levels
+
+
+def merkle_path(levels: Sequence[Sequence[bytes]], place: int) -> list[tuple[str, bytes]]:
     """The siblings from leaf `place` up to the root, each with the side it stands on ("left" or "right")."""
     path: list[tuple[str, bytes]] = []
-    level, here = list(leaves), place
-    while len(level) > 1:
+    here = place
+    for level in levels[:-1]:
         sibling = here ^ 1
         if sibling < len(level):
             path.append(("left" if sibling < here else "right", level[sibling]))
-        level, here = _parents(level), here // 2
+        here //= 2
     return path
 
 

@@ -118,11 +118,6 @@ def round_units(value: Decimal, *, rounding: Rounding) -> int:
     return int(value.quantize(_QUANTA[0], _DECIMAL_MODE[rounding], EXACT))
 
 
-def round_ratio(numerator: int, denominator: int, *, rounding: Rounding) -> int:
-    """A quotient of whole numbers to a whole number in the named mode."""
-    return round_units(EXACT.divide(Decimal(numerator), Decimal(denominator)), rounding=rounding)
-
-
 def to_minor(amount: Decimal, currency: str, *, rounding: Rounding) -> int:
     """A Decimal of major units to minor units in the named mode: 12.345 EUR half away is 1235."""
     if not amount.is_finite():
@@ -198,12 +193,24 @@ def proportion(total_minor: int, parts: Sequence[int]) -> tuple[int, ...]:
     return tuple(quotient + (place in lifted) for place, (quotient, _) in enumerate(shares))
 
 
+def half_away(numerator: int, denominator: int) -> int:
+    """A quotient of whole numbers, half away from zero, in integers alone: exact at any size.
+
+    The divisor is positive.
+    """
+    if denominator <= 0:
+        raise InvalidAmountError(f"can't divide {numerator} by {denominator}")
+    if numerator < 0:
+        return -((-2 * numerator + denominator) // (2 * denominator))
+    return (2 * numerator + denominator) // (2 * denominator)
+
+
 def vat_on(net_minor: int, rate_percent: Decimal) -> int:
     """VAT added to a net amount, half away from zero (Directive 2006/112/EC art. 78; Swiss MWSTG art. 24)."""
     if rate_percent < 0:
         raise InvalidAmountError(f"a VAT rate of {rate_percent} % is negative")
-    exact = EXACT.multiply(Decimal(net_minor), rate_percent).scaleb(-2, context=EXACT)
-    return round_units(exact, rounding=Rounding.HALF_AWAY)
+    per, of = rate_percent.as_integer_ratio()
+    return half_away(net_minor * per, 100 * of)
 
 
 def net_and_vat(gross_minor: int, rate_percent: Decimal) -> tuple[int, int]:
@@ -214,7 +221,6 @@ def net_and_vat(gross_minor: int, rate_percent: Decimal) -> tuple[int, int]:
     """
     if rate_percent < 0:
         raise InvalidAmountError(f"a VAT rate of {rate_percent} % is negative")
-    net = round_units(
-        EXACT.divide(Decimal(gross_minor) * 100, Decimal(100) + rate_percent), rounding=Rounding.HALF_AWAY
-    )
+    per, of = rate_percent.as_integer_ratio()
+    net = half_away(gross_minor * 100 * of, 100 * of + per)
     return net, gross_minor - net

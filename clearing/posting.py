@@ -29,7 +29,7 @@ from clearing.ledger import (
     output_vat_account,
     position_account,
 )
-from clearing.money import allocate, net_and_vat, vat_on
+from clearing.money import half_away, net_and_vat, vat_on
 from clearing.party import PLATFORM_ID
 from clearing.reprice import Repriced
 from clearing.session import CapturedSession, Funding
@@ -245,11 +245,14 @@ def _net_and_vat(
     net, vat = net_and_vat(gross, decision.rate)
     if not price.tax_known:
         return net, vat
-    tariff_net, tariff_vat = allocate(gross, (price.incl_vat_minor - price.vat_minor, price.vat_minor))
+    # Of a capture below the price the tariff's VAT is the same part.
+    tariff_vat = price.vat_minor
+    if gross != price.incl_vat_minor:
+        tariff_vat = half_away(price.vat_minor * gross, price.incl_vat_minor)
     if abs(tariff_vat - vat) > VAT_TOLERANCE_MINOR:
         flags.append("tariff_vat_differs")
         if plan.agreement.terms.vat_source is VatSource.TARIFF:
-            return tariff_net, tariff_vat
+            return gross - tariff_vat, tariff_vat
     return net, vat
 
 

@@ -102,12 +102,16 @@ class ClearingService:
         )
         known = {subject for subject, _, _ in done}
         worker = await self._batch_worker(connection)
-        worked = worker.work([session for session in ordered if session.session_id not in known], counts={})
+        fresh_sessions = [session for session in ordered if session.session_id not in known]
+        counts = await journal.volumes(connection, worker.tiered_agreements(fresh_sessions))
+        worked = worker.work(fresh_sessions, counts=counts)
         await journal.put_rulings(
             connection, {name: text for plan in worked.plans.values() for name, text in plan.rulings.items()}
         )
         posted = await journal.post(connection, worked.entries, seal=_seal(batch_id, chain, now))
         fresh = {subject for subject, _, _ in posted.keys}
+        added = worker.volumes([entry for entry in worked.entries if entry.subject_id in fresh], worked.plans)
+        await journal.add_volumes(connection, added, batch_id=batch_id)
         await journal.park(
             connection,
             [

@@ -9,9 +9,9 @@ from collections.abc import Collection, Sequence
 from decimal import Decimal
 from typing import Final
 
-from clearing.agreement import Deficit, Role, Share, Terms
+from clearing.agreement import BASIS_POINTS, Deficit, Role, Share, Terms
 from clearing.errors import UnclearableError
-from clearing.money import EXACT, distribute, exponent
+from clearing.money import EXACT, allocate, distribute, exponent
 
 _ZERO: Final = Decimal(0)
 
@@ -50,6 +50,10 @@ def split(
             f"the agreement's fixed amounts are in {terms.currency}, the session is in {currency}; "
             f"agree on {currency} amounts",
         )
+    if all(_is_percentage(share) for share in shares):
+        weights = [share.basis_points for share in shares]
+        parts = allocate(net_minor, [BASIS_POINTS - sum(weights), *weights])
+        return dict(zip([Role.CPO, *(share.role for share in shares)], parts, strict=True))
     exact = _deduct(
         net_minor,
         shares,
@@ -60,6 +64,11 @@ def split(
     )
     parts = distribute(net_minor, [value for _, value in exact])
     return {role: part for (role, _), part in zip(exact, parts, strict=True)}
+
+
+def _is_percentage(share: Share) -> bool:
+    """Whether integers alone can split it: by far the most agreements."""
+    return not (share.tiers or share.cap_minor is not None or _has_amounts(share))
 
 
 def _has_amounts(share: Share) -> bool:

@@ -31,7 +31,7 @@ from clearing.ledger import (
     check,
     output_vat_account,
 )
-from clearing.money import Rounding, proportion, round_ratio
+from clearing.money import half_away, proportion
 from clearing.posting import Amounts, LegAmount, Posting, compose, legs_json
 from clearing.settlement import SettlementPlan
 from clearing.vat import Leg
@@ -143,7 +143,7 @@ def give_again(taken: JournalEntry, *, kind: EntryKind, due: Mapping[str, date])
 def amounts_at(stored: StoredCapture, minor: int) -> Amounts:
     """Net, VAT and parts of `minor` of the gross; for the whole gross they are the stored ones."""
     amounts = stored.amounts
-    vat = round_ratio(amounts.vat * minor, stored.gross_minor, rounding=Rounding.HALF_AWAY)
+    vat = half_away(amounts.vat * minor, stored.gross_minor)
     net = minor - vat
     roles = list(amounts.parts)
     if amounts.net == 0:

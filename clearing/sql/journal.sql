@@ -64,3 +64,17 @@ WHERE p.lane = done.lane AND p.session_id = done.session_id AND p.resolved_at IS
 -- name: parked
 SELECT session_id, reason, detail, attempts, parked_at FROM clearing.parked
 WHERE resolved_at IS NULL ORDER BY parked_at, session_id LIMIT :limit;
+
+-- name: hold_volumes!
+-- One writer at a time counts a tiered agreement, taken in the order of names.
+SELECT pg_advisory_xact_lock(hashtextextended('clearing.volume ' || id, 0))
+FROM (SELECT unnest(:ids::text[]) AS id ORDER BY 1) AS tiered;
+
+-- name: volumes
+SELECT agreement_id, month, sum(sessions)::bigint AS sessions FROM clearing.agreement_volume
+WHERE agreement_id = ANY(:ids::text[]) GROUP BY agreement_id, month;
+
+-- name: insert_volumes!
+INSERT INTO clearing.agreement_volume (agreement_id, month, batch_id, sessions)
+SELECT agreement_id, month, :batch_id::uuid, sessions
+FROM unnest(:ids::text[], :months::date[], :counts::integer[]) AS fresh (agreement_id, month, sessions);

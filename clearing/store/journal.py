@@ -9,9 +9,9 @@ lock, so that writers side by side wait for each other no longer than a commit t
 updated.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from hashlib import sha256
 from uuid import UUID
 
@@ -235,6 +235,26 @@ async def _seal(
         "account_delta", schema_name=_SCHEMA, columns=_DELTA_COLUMNS, records=lines
     )
     return digest
+
+
+async def volumes(connection: Connection, agreement_ids: Sequence[str]) -> dict[tuple[str, date], int]:
+    """Sessions posted so far by agreement and month, held for this writer until its transaction ends."""
+    if not agreement_ids:
+        return {}
+    await _sql.hold_volumes(connection, ids=agreement_ids)
+    found = await rows(_sql.volumes(connection, ids=agreement_ids))
+    return {(row["agreement_id"], row["month"]): row["sessions"] for row in found}
+
+
+async def add_volumes(
+    connection: Connection, added: Mapping[tuple[str, date], int], *, batch_id: UUID
+) -> None:
+    """Add what a batch posted to its agreements' months."""
+    if added:
+        ids, months = zip(*added, strict=True)
+        await _sql.insert_volumes(
+            connection, batch_id=batch_id, ids=ids, months=months, counts=list(added.values())
+        )
 
 
 async def put_rulings(connection: Connection, rulings: dict[str, str]) -> None:

@@ -53,11 +53,12 @@ async def _batch(connection: Connection, batch: Any, *, account: str, currency: 
     ):
         line = Transfer(row["debit_account"], row["credit_account"], row["amount_minor"], row["currency"])
         transfers.setdefault((row["subject_id"], row["kind"], row["reference"]), []).append(line)
+    levels = chain.merkle_levels(leaves)
     shown = []
     for place, entry in enumerate(entries):
         lines = transfers.get((entry["subject_id"], entry["kind"], entry["reference"]))
         if lines is not None:
-            shown.append(_entry(entry, lines, batch["blinding_key"], chain.merkle_path(leaves, place)))
+            shown.append(_entry(entry, lines, batch["blinding_key"], chain.merkle_path(levels, place)))
     return StatementBatch(
         batch=batch["id"],
         chain=batch["chain"],

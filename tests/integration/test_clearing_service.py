@@ -7,6 +7,7 @@ from uuid import UUID, uuid4
 
 import pytest
 
+from clearing.agreement import Tier
 from clearing.disbursement import DisbursementState, HoldReason, OutcomeUnknown, Paid, Rejected
 from clearing.errors import ClosedPeriodError, InvalidPartyError, StateConflictError
 from clearing.party import PartyKind
@@ -312,3 +313,24 @@ async def test_a_change_of_terms_binds_later_batches_only(pool: Pool, service: C
     second = await clear(pool, service, world.session(2))
     assert first.cleared[0].platform_fee_minor == 60
     assert second.cleared[0].platform_fee_minor == 250
+
+
+async def test_tiers_count_the_month_across_batches_and_workers(pool: Pool, service: ClearingService) -> None:
+    tiers = (Tier(from_sessions=11, basis_points=1000), Tier(from_sessions=31, basis_points=500))
+    share = world.Share(role=world.Role.PLATFORM, basis_points=2000, tiers=tiers)
+    async with transaction(pool) as connection:
+        await service.put_agreement(
+            connection, world.agreement(world.NL_CPO, version=2, shares=(share,)), now=NOW
+        )
+
+    async def work(first: int) -> ClearingBatch:
+        async with transaction(pool) as connection:
+            sessions = [world.session(number) for number in range(first, first + 10)]
+            return await service.clear_batch(connection, sessions, now=NOW, batch_id=uuid4(), chain=first)
+
+    batches = await asyncio.gather(*(work(first) for first in (100, 110, 120, 130)))
+    fees = sorted(cleared.platform_fee_minor for batch in batches for cleared in batch.cleared)
+    # Of a net of 5.00 each: 10 at 20 %, 20 at 10 %, 10 at 5 %.
+    assert fees == [25] * 10 + [50] * 20 + [100] * 10
+    next_month = world.session(999, sale_at=datetime(2026, 11, 1, 12, 0, tzinfo=UTC))
+    assert (await clear(pool, service, next_month)).cleared[0].platform_fee_minor == 100

@@ -217,6 +217,15 @@ CREATE TABLE clearing.payable (
 CREATE INDEX payable_open ON clearing.payable (party_id, currency, due_date) WHERE state = 'open';
 CREATE INDEX payable_of_disbursement ON clearing.payable (disbursement_id) WHERE disbursement_id IS NOT NULL;
 
+-- How many sessions each batch added to an agreement's month, for agreements with tiers only. Appended, never updated.
+CREATE TABLE clearing.agreement_volume (
+    agreement_id text    NOT NULL,
+    month        date    NOT NULL CHECK (extract(day FROM month) = 1), -- in the CPO's time zone
+    batch_id     uuid    NOT NULL,
+    sessions     integer NOT NULL CHECK (sessions > 0),
+    PRIMARY KEY (agreement_id, month, batch_id)
+);
+
 -- A session that could not be cleared, and why. It holds nobody else up; clearing it later marks it resolved.
 CREATE TABLE clearing.parked (
     lane        smallint    NOT NULL CHECK (lane BETWEEN 0 AND 63),

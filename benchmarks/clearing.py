@@ -1,0 +1,160 @@
+"""The clearing lane: captured sessions to committed journal, on a durable PostgreSQL of its own.
+
+Baseline is the raw ceiling of the same run: one writer that copies the very same rows with no logic. Balances
+and a statement are measured on the journal that the lane wrote.
+"""
+
+import asyncio
+import shutil
+import tempfile
+import time
+from collections.abc import Sequence
+from datetime import timedelta
+from pathlib import Path
+from uuid import uuid4
+
+import asyncpg
+
+from benchmarks.clearing_market import NOW, captured_sessions, open_books
+from benchmarks.table import Row
+from clearing.connection import Connection
+from clearing.service import ClearingService
+from clearing.session import CapturedSession
+from gateway.migrations import migrate
+from gateway.sandbox.embedded_postgres import EmbeddedPostgres
+
+BATCH = 1000
+GOAL_SESSIONS_PER_SECOND = 8000.0
+GOAL_BALANCE_MS = 5.0
+TABLES = ("entry", "transfer", "payable", "fx_lock", "account_delta")
+HOTTEST = ("vat:NL:output", "EUR")
+
+
+def run(*, quick: bool) -> list[Row]:
+    """Sessions a second with every step, beside the raw ceiling; the hottest balance.
+
+    A streamed statement.
+    """
+    directory = Path(tempfile.mkdtemp(prefix="networkcore-bench-", dir="/tmp"))
+    directory.chmod(0o755)
+    try:
+        with EmbeddedPostgres(directory / "postgres") as server:
+            return asyncio.run(_measure(server.dsn, batches=4 if quick else 24))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _measure(dsn: str, *, batches: int) -> list[Row]:
+    await migrate(dsn)
+    connection = await asyncpg.connect(dsn)
+    try:
+        service = ClearingService()
+        async with connection.transaction():
+            await open_books(service, connection)
+        sessions = captured_sessions(BATCH * (batches + 1))
+        await _clear(connection, service, sessions[:BATCH])
+        began = time.perf_counter()
+        for start in range(BATCH, len(sessions), BATCH):
+            await _clear(connection, service, sessions[start : start + BATCH])
+        lane = BATCH * batches / (time.perf_counter() - began)
+        ceiling = await _ceiling(connection, sessions=len(sessions))
+        return [
+            Row(
+                name=f"clearing lane, 1 process, batches of {BATCH}",
+                value=lane,
+                unit="sessions/s",
+                baseline_name="the same rows copied with no logic",
+                baseline_value=ceiling,
+                ratio=lane / ceiling,
+                goal=GOAL_SESSIONS_PER_SECOND,
+            ),
+            await _balance(connection, service),
+            await _statement(connection, service),
+        ]
+    finally:
+        await connection.close()
+
+
+async def _clear(
+    connection: Connection,
+    service: ClearingService,
+    sessions: Sequence[CapturedSession],
+) -> None:
+    async with connection.transaction():
+        batch = await service.clear_batch(connection, sessions, now=NOW, batch_id=uuid4())
+    if len(batch.cleared) != len(sessions):
+        raise RuntimeError(f"{len(batch.parked)} of {len(sessions)} sessions were parked: {batch.parked[:1]}")
+
+
+async def _ceiling(connection: Connection, *, sessions: int) -> float:
+    """Sessions a second when their rows are only copied.
+
+    Same tables, keys and indexes, one commit a batch.
+    """
+    rows: dict[str, list[tuple[object, ...]]] = {}
+    columns: dict[str, list[str]] = {}
+    for table in TABLES:
+        found = await connection.fetch(f"SELECT * FROM clearing.{table}")  # noqa: S608 - names of this file
+        columns[table] = list(found[0].keys())
+        rows[table] = [tuple(row.values()) for row in found]
+        await connection.execute(f"CREATE TABLE raw_{table} (LIKE clearing.{table} INCLUDING ALL)")
+    batches = sessions // BATCH
+    began = time.perf_counter()
+    for number in range(batches):
+        async with connection.transaction():
+            for table in TABLES:
+                size = -(-len(rows[table]) // batches)
+                part = rows[table][number * size : (number + 1) * size]
+                await connection.copy_records_to_table(f"raw_{table}", columns=columns[table], records=part)
+    return sessions / (time.perf_counter() - began)
+
+
+async def _balance(connection: Connection, service: ClearingService) -> Row:
+    """The slowest of a hundred but five: the balance of the hottest account beside summing its transfers."""
+    account, currency = HOTTEST
+    samples = []
+    for _ in range(100):
+        began = time.perf_counter()
+        await service.balances(connection, prefix=account)
+        samples.append(1000 * (time.perf_counter() - began))
+    began = time.perf_counter()
+    await connection.fetchval(
+        "SELECT sum(amount_minor) FROM clearing.transfer WHERE credit_account = $1 AND currency = $2",
+        account,
+        currency,
+    )
+    summed = 1000 * (time.perf_counter() - began)
+    p95 = sorted(samples)[94]
+    return Row(
+        name="balance of the hottest account, p95",
+        value=p95,
+        unit="ms",
+        baseline_name="summing its transfers",
+        baseline_value=summed,
+        ratio=p95 / summed,
+        goal=GOAL_BALANCE_MS,
+    )
+
+
+async def _statement(connection: Connection, service: ClearingService) -> Row:
+    """Lines a second of a statement with its proofs, beside reading the same lines bare."""
+    account, currency = "cpo:NL-ABC:payable", "EUR"
+    count = 0
+    began = time.perf_counter()
+    async with connection.transaction(isolation="repeatable_read"):
+        until = NOW + timedelta(days=1)
+        lines = service.statement(connection, account=account, currency=currency, since=NOW, until=until)
+        async for line in lines:
+            count += line.count('"blind"')
+    rate = count / (time.perf_counter() - began)
+    began = time.perf_counter()
+    bare = await connection.fetch("SELECT * FROM clearing.transfer WHERE credit_account = $1", account)
+    reading = len(bare) / (time.perf_counter() - began)
+    return Row(
+        name="statement with proofs, streamed",
+        value=rate,
+        unit="lines/s",
+        baseline_name="the bare lines, all at once",
+        baseline_value=reading,
+        ratio=rate / reading,
+    )

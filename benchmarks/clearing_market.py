@@ -1,0 +1,141 @@
+"""Parties, agreements and captured sessions for the clearing benchmark.
+
+Five countries, two partners, ten tariffs.
+"""
+
+import json
+from datetime import UTC, datetime, timedelta
+from hashlib import sha256
+from uuid import UUID
+
+from clearing.agreement import Agreement, LegalModel, Role, Share, Terms
+from clearing.connection import Connection
+from clearing.party import Party, PartyKind, VatEvidence
+from clearing.service import ClearingService
+from clearing.session import CapturedSession, Funding, Rail, lane_of
+
+SALE_AT = datetime(2026, 10, 13, 12, 0, tzinfo=UTC)
+NOW = SALE_AT + timedelta(hours=1)
+LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+# Country: currency, time zone, VAT in the tariff, price of 10 kWh at 0.50 with VAT in minor units.
+COUNTRIES = {
+    "NL": ("EUR", "Europe/Amsterdam", "21.0", 605),
+    "DE": ("EUR", "Europe/Berlin", "19.0", 595),
+    "CH": ("CHF", "Europe/Zurich", "8.1", 541),
+    "GB": ("GBP", "Europe/London", "20.0", 600),
+    "FR": ("EUR", "Europe/Paris", "20.0", 600),
+}
+PARTNERS = (("superapp", "DE", "EUR"), ("parking", "CH", "CHF"))
+
+
+async def open_books(service: ClearingService, connection: Connection) -> None:
+    """Register everyone and load the rates."""
+    await service.load_reference_data(connection, now=NOW)
+    parties = [_party("platform", PartyKind.PLATFORM, "CH", "CHF")]
+    parties += [_party(name, PartyKind.DEMAND_PARTNER, country, unit) for name, country, unit in PARTNERS]
+    parties += [
+        _party(f"{country}-ABC", PartyKind.CPO, country, unit) for country, (unit, *_) in COUNTRIES.items()
+    ]
+    for party in parties:
+        await service.register_party(connection, party, now=NOW)
+    for country, (unit, *_) in COUNTRIES.items():
+        await service.put_agreement(connection, _agreement(country, unit), now=NOW)
+
+
+def captured_sessions(count: int) -> list[CapturedSession]:
+    """Sessions with a tariff and a CDR each, as the gateway hands them over; ids spread over all lanes."""
+    tariffs = {country: _tariff(country, unit, vat) for country, (unit, _, vat, _) in COUNTRIES.items()}
+    names = list(COUNTRIES)
+    return [_session(number, names[number % len(names)], tariffs) for number in range(count)]
+
+
+def _session(number: int, country: str, tariffs: dict[str, bytes]) -> CapturedSession:
+    unit, zone, _, gross = COUNTRIES[country]
+    identifier = UUID(int=(0x0192F000_0000_7000_8000_000000000000 | number))
+    tariff = tariffs[country]
+    return CapturedSession(
+        lane=lane_of(identifier),
+        session_id=identifier,
+        cpo_id=f"{country}-ABC",
+        demand_partner_id=PARTNERS[number % 2][0],
+        rail=Rail.CARD,
+        funding=Funding.PSP,
+        territory=country,
+        time_zone=zone,
+        sale_at=SALE_AT,
+        captured_at=SALE_AT,
+        captured_minor=gross,
+        currency=unit,
+        tariff_sha256=sha256(tariff).hexdigest(),
+        tariff_json=tariff,
+        tariff_version="2.2.1",
+        cdr_id=f"CDR-{number}",
+        cdr_json=_cdr(number, country, unit),
+        cdr_version="2.2.1",
+        psp_object_id=f"ch_{number}",
+        psp_fee_minor=34,
+        psp_fee_currency=unit,
+    )
+
+
+def _party(party_id: str, kind: PartyKind, country: str, unit: str) -> Party:
+    proof = VatEvidence(
+        effective_from=LONG_AGO.date(),
+        vat_id=f"{country}1",
+        valid=True,
+        source="declared",
+        checked_at=LONG_AGO,
+    )
+    return Party(
+        id=party_id,
+        kind=kind,
+        name=party_id,
+        country=country,
+        territory=country,
+        vat_id=f"{country}1",
+        vat_evidence=(proof,),
+        taxable_dealer=kind is PartyKind.PLATFORM,
+        settlement_currency=unit,
+        time_zone=COUNTRIES[country][1],
+        connected_account=f"acct_{party_id}",
+    )
+
+
+def _agreement(country: str, unit: str) -> Agreement:
+    shares = (
+        Share(role=Role.DEMAND_PARTNER, basis_points=800),
+        Share(role=Role.PLATFORM, basis_points=1200),
+    )
+    return Agreement(
+        id=f"agr-{country}",
+        version=1,
+        cpo_id=f"{country}-ABC",
+        valid_from=LONG_AGO,
+        terms=Terms(legal_model=LegalModel.RESELLER, currency=unit, shares=shares),
+    )
+
+
+def _tariff(country: str, unit: str, vat: str) -> bytes:
+    return (
+        f'{{"country_code":"{country}","party_id":"ABC","id":"T1","currency":"{unit}",'
+        f'"elements":[{{"price_components":[{{"type":"ENERGY","price":0.50,"vat":{vat},"step_size":1}}]}}],"last_updated":"2026-01-01T00:00:00Z"}}'
+    ).encode()
+
+
+def _cdr(number: int, country: str, unit: str) -> bytes:
+    start, end = "2026-10-13T11:00:00Z", "2026-10-13T12:00:00Z"
+    location = {
+        "id": "LOC1", "address": "Quay 1", "city": "Town", "country": "NLD",
+        "coordinates": {"latitude": "52.09", "longitude": "5.12"},
+        "evse_uid": "E1", "evse_id": f"{country}*ABC*E1", "connector_id": "1",
+        "connector_standard": "IEC_62196_T2", "connector_format": "CABLE", "connector_power_type": "AC_3_PHASE",
+    }  # fmt: skip
+    token = {"country_code": country, "party_id": "EMP", "uid": "T1", "type": "APP_USER", "contract_id": "C1"}
+    cdr = {
+        "country_code": country, "party_id": "ABC", "id": f"CDR-{number}",
+        "start_date_time": start, "end_date_time": end,
+        "cdr_token": token, "auth_method": "COMMAND", "cdr_location": location, "currency": unit,
+        "charging_periods": [{"start_date_time": start, "dimensions": [{"type": "ENERGY", "volume": 10}]}],
+        "total_cost": {"excl_vat": 5}, "total_energy": 10, "total_time": 1, "last_updated": end,
+    }  # fmt: skip
+    return json.dumps(cdr).encode()
