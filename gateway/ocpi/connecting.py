@@ -200,5 +200,7 @@ async def _keep(
         done = await ocpi_peers.register(
             connection, peer=peer, registration=registration, token_hash=token_hash, now=services.clock.now()
         )
+        if done:
+            await services.plan_pulls(connection, peer_id=peer.id)
     if not done:
         raise PeerRefusedError("another handshake of this peer finished first", http_status=0, code=None)

@@ -94,6 +94,8 @@ async def _agree(call: Call) -> Answer:
             token_hash=ocpi_peers.hash_token(fresh),
             now=call.services.clock.now(),
         )
+        if done:
+            await call.services.plan_pulls(connection, peer_id=call.peer.id)
     if not done:
         raise _not_allowed("another handshake of this peer finished first")
     _log.info("ocpi_peer_registered", party_id=call.peer.party_id, version=call.version.value)

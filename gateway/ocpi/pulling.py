@@ -55,16 +55,6 @@ class Puller:
     name: str = "ocpi_pull"
     every: timedelta = EVERY
 
-    async def plan(self, connection: Connection, peer: Peer) -> None:
-        """Have every list of a registered peer pulled, now for the first time."""
-        clock = self.services.clock
-        for module in MODULES:
-            url = await ocpi_peers.endpoint_url(connection, peer_id=peer.id, module=module, role="SENDER")
-            if url is not None:
-                await ocpi_pulls.plan(
-                    connection, peer_id=peer.id, module=module, now=clock.now(), wall_now=clock.wall_now()
-                )
-
     async def run_once(self) -> int:
         """Pull the longest due list, up to a hundred pages of it.
 

@@ -1,19 +1,24 @@
 """What the OCPI edge works with, built once by the composition root."""
 
 from dataclasses import dataclass, field
-from typing import TYPE_CHECKING
+from datetime import timedelta
+from typing import TYPE_CHECKING, Final
+from uuid import UUID
 
 import aiohttp
 
 from gateway.clock import Clock
-from gateway.database import Pool
+from gateway.database import Connection, Pool
+from gateway.store import ocpi_pulls
 from gateway.store.ocpi_cdrs import OcpiStore
 from gateway.store.ocpi_peers import PeerRole
 
 if TYPE_CHECKING:
     from gateway.ocpi.authorizing import TokenAuthorizer
 
-PLATFORM_ROLE = PeerRole(role="EMSP", country_code="CH", party_code="NWC", name="networkcore")
+PULLED: Final = ("locations", "tariffs", "sessions", "cdrs")
+FIRST_PULL_AFTER: Final = timedelta(minutes=10)
+PLATFORM_ROLE: Final = PeerRole(role="EMSP", country_code="CH", party_code="NWC", name="networkcore")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,6 +44,16 @@ class OcpiServices:
     page_limit: int = 100
     authorizer: "TokenAuthorizer | None" = None
     cdrs: OcpiStore = field(default_factory=OcpiStore)
+
+    async def plan_pulls(self, connection: Connection, *, peer_id: UUID) -> None:
+        """Have a newly registered peer's lists read, a little later: most peers push theirs first."""
+        await ocpi_pulls.plan_peer(
+            connection,
+            peer_id=peer_id,
+            modules=PULLED,
+            now=self.clock.now(),
+            due_at=self.clock.wall_now() + FIRST_PULL_AFTER,
+        )
 
     @property
     def versions_url(self) -> str:

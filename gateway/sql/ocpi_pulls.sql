@@ -1,5 +1,13 @@
 -- Pulls: which list of which peer is read up to where.
 
+-- name: plan_peer!
+-- Every list that the peer offers; what is planned already stays as it is.
+INSERT INTO gateway.ocpi_pull (peer_id, module, due_at, updated_at)
+SELECT e.peer_id, e.module, :due_at::timestamptz, :now::timestamptz
+FROM gateway.ocpi_peer_endpoint AS e
+WHERE e.peer_id = :peer_id AND e.role = 'SENDER' AND e.module = ANY(:modules::text[])
+ON CONFLICT (peer_id, module) DO NOTHING;
+
 -- name: plan_pull!
 INSERT INTO gateway.ocpi_pull (peer_id, module, due_at, updated_at)
 VALUES (:peer_id, :module, :wall_now, :now)

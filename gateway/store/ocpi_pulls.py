@@ -3,6 +3,7 @@
 Owns: translation between rows and values. Must not know: HTTP, or what a list holds.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
@@ -35,6 +36,16 @@ async def plan(
 ) -> None:
     """Have a list pulled from now on; again and again changes nothing."""
     await _sql.plan_pull(connection, peer_id=peer_id, module=module, now=now, wall_now=wall_now)
+
+
+async def plan_peer(
+    connection: Connection, *, peer_id: UUID, modules: Sequence[str], now: datetime, due_at: datetime
+) -> None:
+    """Have those of `modules` that a peer offers pulled from `due_at` (wall time) on.
+
+    Planned ones stay as they are.
+    """
+    await _sql.plan_peer(connection, peer_id=peer_id, modules=list(modules), now=now, due_at=due_at)
 
 
 async def hasten(connection: Connection, *, peer_id: UUID, module: str, wall_now: datetime) -> bool:

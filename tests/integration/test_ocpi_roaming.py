@@ -168,8 +168,6 @@ async def test_a_pull_reads_every_page_of_every_list_once(edge: Edge, operator: 
     await push_own_after_party(operator)
     peer = await connected(edge, operator)
     edge.clock.at = NOW + timedelta(hours=1)
-    async with transaction(edge.pool) as connection:
-        await Puller(services=edge.services).plan(connection, peer)
     await pull_all(edge)
     counts = await edge.pool.fetchrow(
         "SELECT (SELECT count(*) FROM gateway.ocpi_location), (SELECT count(*) FROM gateway.ocpi_tariff),"
@@ -194,7 +192,6 @@ async def test_what_was_pushed_and_is_pulled_again_has_no_second_effect(edge: Ed
     for hours in (1, 2):
         edge.clock.at = NOW + timedelta(hours=hours)
         async with transaction(edge.pool) as connection:
-            await Puller(services=edge.services).plan(connection, peer)
             for module in ("locations", "tariffs", "sessions", "cdrs"):
                 await ocpi_pulls.hasten(connection, peer_id=peer.id, module=module, wall_now=NOW)
             await connection.execute("UPDATE gateway.ocpi_pull SET since = NULL")
@@ -210,7 +207,8 @@ async def test_an_interrupted_pull_resumes_at_its_page(edge: Edge, operator: Edg
     edge.clock.at = NOW + timedelta(hours=1)
     puller = Puller(services=edge.services)
     async with transaction(edge.pool) as connection:
-        await ocpi_pulls.plan(connection, peer_id=peer.id, module="cdrs", now=NOW, wall_now=NOW)
+        await connection.execute("DELETE FROM gateway.ocpi_pull WHERE module <> 'cdrs'")
+        await ocpi_pulls.hasten(connection, peer_id=peer.id, module="cdrs", wall_now=NOW)
     async with edge.pool.acquire() as connection:
         pull = await ocpi_pulls.claim(connection, wall_now=edge.clock.at, leased_until=edge.clock.at)
     assert pull is not None
@@ -238,7 +236,8 @@ async def test_one_unfit_object_does_not_hold_up_the_others(edge: Edge, operator
     peer = await connected(edge, operator)
     edge.clock.at = NOW + timedelta(hours=1)
     async with transaction(edge.pool) as connection:
-        await ocpi_pulls.plan(connection, peer_id=peer.id, module="cdrs", now=NOW, wall_now=NOW)
+        await connection.execute("DELETE FROM gateway.ocpi_pull WHERE module <> 'cdrs'")
+        await ocpi_pulls.hasten(connection, peer_id=peer.id, module="cdrs", wall_now=NOW)
     await pull_all(edge)
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_cdr") == 4
     assert await edge.pool.fetchval("SELECT reason FROM gateway.ocpi_refusal") == (
@@ -249,7 +248,8 @@ async def test_one_unfit_object_does_not_hold_up_the_others(edge: Edge, operator
 async def test_a_peer_that_is_away_is_asked_again_later(edge: Edge, operator: Edge) -> None:
     peer = await connected(edge, operator)
     async with transaction(edge.pool) as connection:
-        await ocpi_pulls.plan(connection, peer_id=peer.id, module="cdrs", now=NOW, wall_now=NOW)
+        await connection.execute("DELETE FROM gateway.ocpi_pull WHERE module <> 'cdrs'")
+        await ocpi_pulls.hasten(connection, peer_id=peer.id, module="cdrs", wall_now=NOW)
         await connection.execute("UPDATE gateway.ocpi_peer_endpoint SET url = 'http://127.0.0.1:1/cdrs'")
     puller = Puller(services=edge.services)
     for _ in range(3):
