@@ -15,7 +15,7 @@ import msgspec
 
 from clearing import document
 from clearing.errors import MalformedDocumentError
-from clearing.ocpi import OcpiVersion, as_utc
+from clearing.ocpi import FIRST_YEAR, LAST_YEAR, OcpiVersion, as_utc, read_time
 
 DOCUMENT: Final = "CDR"
 UNKNOWN_DATE: Final = b'"1970-1-1T'  # the literal that OCPI 2.2.1 gives for an unknown start or end
@@ -193,8 +193,8 @@ def parse_cdr(raw: bytes, *, version: OcpiVersion) -> Cdr:
         contract_id=token.contract_id if token is not None else None,
         token_type=token.type if token is not None else None,
         currency=wire.currency,
-        start=as_utc(wire.start_date_time),
-        end=as_utc(end),
+        start=read_time(wire.start_date_time, document=DOCUMENT, path="$.start_date_time"),
+        end=read_time(end, document=DOCUMENT, path="$.stop_date_time" if older else "$.end_date_time"),
         periods=_periods(wire.charging_periods),
         location_id=location.id,
         evse_uid=location.evse_uid or evse.uid,
@@ -209,7 +209,7 @@ def parse_cdr(raw: bytes, *, version: OcpiVersion) -> Cdr:
         credit=bool(wire.credit),
         credit_reference_id=wire.credit_reference_id,
         tariffs_raw=tuple(bytes(tariff) for tariff in wire.tariffs or ()),
-        last_updated=as_utc(wire.last_updated),
+        last_updated=read_time(wire.last_updated, document=DOCUMENT, path="$.last_updated"),
     )
 
 
@@ -256,6 +256,9 @@ def _periods(wire: tuple[Period, ...]) -> tuple[Period, ...]:
     in_utc = True
     for place, period in enumerate(wire):
         in_utc = in_utc and period.start.tzinfo is UTC
+        if not FIRST_YEAR < period.start.year < LAST_YEAR:
+            path = f"$.charging_periods[{place}].start_date_time"
+            read_time(period.start, document=DOCUMENT, path=path)
         for spot, quantity in enumerate(period.dimensions):
             if not document.is_plain(quantity.volume):
                 path = f"$.charging_periods[{place}].dimensions[{spot}].volume"

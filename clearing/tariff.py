@@ -18,7 +18,7 @@ from clearing import document
 from clearing.errors import MalformedDocumentError
 from clearing.money import exponent
 from clearing.notes import Note, NoteCode, Severity
-from clearing.ocpi import OcpiVersion, as_utc
+from clearing.ocpi import OcpiVersion, read_time
 from clearing.restrictions import FIELDS as RESTRICTION_FIELDS
 from clearing.restrictions import Restrictions, WireRestrictions, read_restrictions
 
@@ -232,8 +232,8 @@ def parse_tariff(raw: bytes, *, version: OcpiVersion) -> Tariff:
         preauthorize_amount=_optional_number(wire.preauthorize_amount, "$.preauthorize_amount"),
         tax_mode=_tax_mode(wire, version, notes),
         elements=elements,
-        start=as_utc(wire.start_date_time),
-        end=as_utc(wire.end_date_time),
+        start=read_time(wire.start_date_time, document=DOCUMENT, path="$.start_date_time"),
+        end=read_time(wire.end_date_time, document=DOCUMENT, path="$.end_date_time"),
         notes=tuple(notes),
     )
 

@@ -225,6 +225,28 @@ def test_every_way_to_write_a_time_is_utc(text: str) -> None:
         assert (moment, moment.utcoffset()) == (datetime(2026, 3, 2, 12, tzinfo=UTC), timedelta(0))
 
 
+@pytest.mark.parametrize(
+    "text",
+    [
+        "9999-12-31T23:59:59-14:00",
+        "0001-01-01T00:00:00+14:00",
+        "2199-01-01T00:00:00Z",
+        "1969-12-31T23:59:59Z",
+    ],
+)
+@pytest.mark.parametrize("field", ["start_date_time", "end_date_time", "last_updated"])
+def test_a_time_beyond_all_calendars_is_refused_with_its_path(text: str, field: str) -> None:
+    assert refused_cdr(encode(cdr_tree((0, {"ENERGY": "1"}), **{field: text}))).path == f"$.{field}"
+    if field != "last_updated":
+        assert refused_tariff(encode(tariff_tree(element(ENERGY), **{field: text}))).path == f"$.{field}"
+
+
+def test_a_period_beyond_all_calendars_is_refused_with_its_path() -> None:
+    tree = cdr_tree((0, {"ENERGY": "1"}))
+    tree["charging_periods"][0]["start_date_time"] = "9999-12-31T23:59:59Z"
+    assert refused_cdr(encode(tree)).path == "$.charging_periods[0].start_date_time"
+
+
 # Versions
 
 
