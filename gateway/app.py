@@ -22,7 +22,7 @@ from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.config import ClockSource, Environment, Settings
 from gateway.database import Pool, create_pool_from, market_anchor_reader, transaction
 from gateway.http.auth import KeyRing
-from gateway.http.server import build_api
+from gateway.http.server import KEEPALIVE_SECONDS, LINGERING_SECONDS, build_api
 from gateway.http.services import ApiOptions, ApiServices
 from gateway.ids import new_id
 from gateway.lanes.certificate_status import CertificateStatusLane
@@ -94,6 +94,8 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             access_log=None,
             handle_signals=False,
             shutdown_timeout=settings.shutdown_grace_seconds,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            lingering_time=LINGERING_SECONDS,
         )
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port).start()

@@ -27,6 +27,10 @@ from gateway.ids import format_id, new_id
 
 SERVICES: Final = web.AppKey("services", ApiServices)
 REQUEST_ID_HEADER: Final = "X-Request-Id"
+# A connection that is silent, or slow with its headers, is closed after the first; after an answer the unread
+# rest of a body is waited for as long as the second.
+KEEPALIVE_SECONDS: Final = 75.0
+LINGERING_SECONDS: Final = 2.0
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _SERVER_ERROR: Final = 500
 _QUIET: Final = frozenset({"/healthz", "/readyz"})

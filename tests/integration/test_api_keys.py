@@ -6,12 +6,14 @@ from datetime import timedelta
 from html import escape
 
 import pytest
+from aiohttp import web
 from openapi_spec_validator import validate
 
 from gateway.database import Pool
 from gateway.http.problems import CATALOG
 from gateway.http.rate_limit import RateRule
 from gateway.http.routes import endpoints
+from gateway.http.server import build_api
 from tests.fakes.api import ADMIN, Api, open_api, order
 
 
@@ -130,6 +132,18 @@ async def test_a_body_above_the_limit_or_slower_than_patience_is_cut_off(pool: P
         assert b" 408 " in status
         writer.close()
         await writer.wait_closed()
+
+
+async def test_a_connection_that_is_slow_with_its_headers_is_closed(api: Api) -> None:
+    runner = web.AppRunner(build_api(api.services), keepalive_timeout=0.3, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    reader, writer = await asyncio.open_connection(*runner.addresses[0])
+    writer.write(b"GET /healthz HTTP/1.1\r\nHost: x\r\nX-Slow: ")
+    await writer.drain()
+    assert await asyncio.wait_for(reader.read(), 5) == b""
+    writer.close()
+    await runner.cleanup()
 
 
 async def test_the_edge_has_manners(api: Api) -> None:
