@@ -5,6 +5,7 @@ address at the moment of connecting (so a name that resolves anew changes nothin
 bounded bodies. Must not know what is sent or to whom.
 """
 
+import errno
 import ipaddress
 import socket
 from types import SimpleNamespace
@@ -14,6 +15,7 @@ from urllib.parse import urlsplit
 import aiohttp
 from aiohttp.abc import AbstractResolver
 from aiohttp.connector import AddrInfoType
+from typing_extensions import override
 
 from gateway.errors import GatewayError
 
@@ -34,6 +36,13 @@ class ForbiddenAddressError(GatewayError, OSError):
 
     Or no plain web address.
     """
+
+    def __init__(self, text: str) -> None:
+        super().__init__(errno.EACCES, text)  # what aiohttp shows of a connection that was refused
+
+    @override
+    def __str__(self) -> str:
+        return str(self.strerror)
 
 
 class RedirectRefusedError(GatewayError):

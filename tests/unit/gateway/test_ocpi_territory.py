@@ -1,0 +1,87 @@
+"""Where other tax rules hold than the country's."""
+
+import csv
+from importlib.resources import files
+
+import pytest
+
+from gateway.ocpi.countries import ALPHA_2, alpha_2, only_time_zone
+from gateway.ocpi.territory import territory_of
+
+
+@pytest.mark.parametrize(
+    ("country", "postal_code", "territory"),
+    [
+        ("DE", "10115", "DE"),
+        ("DE", "78266", "DE-BUSINGEN"),
+        ("DE", "D-78266", "DE-BUSINGEN"),
+        ("DE", "27498", "DE-HELGOLAND"),
+        ("CH", "8001", "CH"),
+        ("CH", "CH-7562", "CH-SAMNAUN"),
+        ("CH", "9490", "LI"),
+        ("LI", "9490", "LI"),
+        ("IT", "20121", "IT"),
+        ("IT", "23041", "IT-LIVIGNO"),
+        ("IT", "22061", "IT-CAMPIONE"),
+        ("ES", "28001", "ES"),
+        ("ES", "35001", "ES-CN"),
+        ("ES", "38 760", "ES-CN"),
+        ("ES", "51001", "ES-CE"),
+        ("ES", "52001", "ES-ML"),
+        ("GB", "SW1A 1AA", "GB"),
+        ("GB", "BT1 5GS", "XI"),
+        ("GB", "bt15gs", "XI"),
+        ("GB", "B1 1BT", "GB"),
+        ("GB", "IM1 1AA", "IM"),
+        ("FI", "00100", "FI"),
+        ("FI", "22100", "FI-AX"),
+        ("AX", "22100", "FI-AX"),
+        ("FR", "75001", "FR"),
+        ("FR", "97400", "FR-OUTRE-MER"),
+        ("FR", "98000", "MC"),
+        ("NO", "0150", "NO"),
+        ("NO", "9170", "SJ"),
+        ("PT", "1000-001", "PT"),
+        ("PT", "9000-001", "PT-30"),
+        ("PT", "9500", "PT-20"),
+        ("AT", "6991", "AT-JU"),
+        ("AT", "6900", "AT"),
+        ("NL", "", "NL"),
+        ("NL", "not a code", "NL"),
+    ],
+)
+def test_the_postal_code_decides_the_tax_territory(country: str, postal_code: str, territory: str) -> None:
+    assert territory_of(country, postal_code) == territory
+
+
+def test_special_territories_have_the_names_that_clearing_has_rates_for() -> None:
+    text = files("clearing.rates").joinpath("territories.csv").read_text("utf-8")
+    known = {row["territory"] for row in csv.DictReader(text.splitlines())}
+    places = (
+        "DE 78266, DE 27498, ES 35001, ES 51001, ES 52001, FI 22100, GB BT11AA, GB IM11AA, IT 23041, CH 9490"
+    )
+    for place in places.split(", "):
+        country, postal_code = place.split()
+        assert territory_of(country, postal_code) in known
+
+
+def test_every_country_code_is_two_capital_letters_and_unambiguous() -> None:
+    assert len(ALPHA_2) == 250
+    assert len(set(ALPHA_2.values())) == 250
+    lengths = {(len(long), len(short), (long + short).isupper()) for long, short in ALPHA_2.items()}
+    assert lengths == {(3, 2, True)}
+
+
+@pytest.mark.parametrize(
+    ("named", "code"), [("CHE", "CH"), ("deu", "DE"), ("GBR", "GB"), ("BE", "BE"), ("ZZZ", None), ("", None)]
+)
+def test_countries_are_read_in_both_spellings(named: str, code: str | None) -> None:
+    assert alpha_2(named) == code
+
+
+def test_a_country_of_several_zones_gives_none_away() -> None:
+    assert only_time_zone("CH", "CH") == "Europe/Zurich"
+    assert only_time_zone("ES", "ES") is None
+    assert only_time_zone("ES", "ES-CN") == "Atlantic/Canary"
+    assert only_time_zone("FR", "FR-OUTRE-MER") is None
+    assert only_time_zone("US", "US") is None
