@@ -333,8 +333,10 @@ def match_refusal(chain: ValidChain, presented: Presented) -> Refusal | None:
     """Return the refusal when the certificate is not the eMAID's, or the hash data not the certificate's."""
     if contract_emaid(chain.leaf).body != presented.emaid.body:
         return Refusal(finding=Finding.EMAID_MISMATCH, detail="the certificate is of another eMAID")
+    root = chain.anchor.certificate
     issuers = tuple(chain.issuer_of(place) for place in range(len(chain.path)))
-    if presented.entries and not agrees(presented.entries, chain.path, issuers):
+    # Stations that hold the root name it too, as its own issuer.
+    if presented.entries and not agrees(presented.entries, (*chain.path, root), (*issuers, root)):
         return Refusal(finding=Finding.HASH_DATA_MISMATCH, detail="the hash data is not the certificate's")
     return None
 

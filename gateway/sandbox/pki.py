@@ -267,6 +267,30 @@ def revocation_list(
     return builder.sign(issuer.key, _hash(issuer.key, None)).public_bytes(serialization.Encoding.DER)
 
 
+def broken_bundles(pki: ContractPki, emaid: str) -> dict[str, str]:
+    """Bundles for `emaid` that must be refused, by what is wrong with each; to try a hook against."""
+    stranger = build_pki(suite=pki.suite, now=pki.now, name="Sandbox Stranger")
+    twin = build_pki(suite=pki.suite, now=pki.now)
+    day = timedelta(days=1)
+    expired = pki.issue(emaid, not_before=pki.now - 9 * day, not_after=pki.now - day)
+    early = pki.issue(emaid, not_before=pki.now + day)
+    authority = pki.issue(emaid, is_authority=True, key_cert_sign=True)
+    server = pki.issue(emaid, domain_component="CPO", extended_usages=(ExtendedKeyUsageOID.SERVER_AUTH,))
+    other_curve = ec.generate_private_key(ec.SECP384R1())
+    return {
+        "untrusted-root": stranger.bundle(stranger.issue(emaid)),
+        "same-name-root": twin.bundle(twin.issue(emaid)),
+        "missing-sub-authority": pki.issue(emaid).pem + pki.first.pem,
+        "expired": pki.bundle(expired),
+        "not-yet-valid": pki.bundle(early),
+        "authority-as-leaf": pki.bundle(authority),
+        "charging-station": pki.bundle(server),
+        "provisioning": pki.bundle(pki.issue(emaid, domain_component="CPS")),
+        "other-curve": pki.bundle(issue(pki.leaf_template(emaid), issuer=pki.second, key=other_curve)),
+        "two-names": pki.bundle(pki.issue(emaid, common_names=(emaid, emaid))),
+    }
+
+
 def sandbox_now() -> datetime:
     """The moment a developer's sandbox PKI is issued: now, without fractions."""
     return datetime.now(UTC).replace(microsecond=0)

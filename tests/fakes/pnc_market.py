@@ -113,12 +113,12 @@ class Market:
 async def open_market(
     pool: Pool, *, suite: Suite = Suite.P256, policy: RevocationPolicy = RevocationPolicy.REQUIRE,
     ocsp_url: str | None = OCSP_URL, crl_url: str | None = None,
-    settings: PlugAndChargeSettings | None = None,
+    settings: PlugAndChargeSettings | None = None, pki: ContractPki | None = None, now: datetime = NOW,
 ) -> Market:  # fmt: skip
     """A market with one trusted root and one active contract whose certificate is good by OCSP."""
-    pki = build_pki(suite=suite, now=NOW, ocsp_url=ocsp_url, crl_url=crl_url)
+    pki = pki or build_pki(suite=suite, now=now, ocsp_url=ocsp_url, crl_url=crl_url)
     leaf = pki.issue(EMAID)
-    fetcher = ScriptedFetcher()
+    fetcher = ScriptedFetcher(now=now)
     fetcher.know(pki.root, pki.first)
     fetcher.know(pki.first, pki.second)
     fetcher.know(pki.second, leaf)
