@@ -9,7 +9,9 @@ import shutil
 import tempfile
 import time
 from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
 from datetime import timedelta
+from multiprocessing import get_context
 from pathlib import Path
 from uuid import uuid4
 
@@ -39,9 +41,61 @@ def run(*, quick: bool) -> list[Row]:
     directory.chmod(0o755)
     try:
         with EmbeddedPostgres(directory / "postgres") as server:
-            return asyncio.run(_measure(server.dsn, batches=4 if quick else 24))
+            batches = 4 if quick else 24
+            rows = asyncio.run(_measure(server.dsn, batches=batches))
+            alone = rows[0].value
+            for count in (2, 4):
+                together = _side_by_side(server.dsn, count=count, batches=batches)
+                rows.append(
+                    Row(
+                        name=f"clearing lane, {count} processes, a chain each",
+                        value=together,
+                        unit="sessions/s",
+                        baseline_name="1 process",
+                        baseline_value=alone,
+                        ratio=together / alone,
+                        goal=GOAL_SESSIONS_PER_SECOND,
+                    )
+                )
+            return rows
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+def _side_by_side(dsn: str, *, count: int, batches: int) -> float:
+    """Sessions a second of `count` processes that start together, from the first start to the last end."""
+    start_at = time.time() + 3.0 + 0.002 * BATCH * batches / 10
+    with ProcessPoolExecutor(count, mp_context=get_context("spawn")) as processes:
+        first = 1_000_000 * count
+        spans = list(
+            processes.map(
+                _work,
+                [dsn] * count,
+                range(first, first + 100_000 * count, 100_000),
+                [batches] * count,
+                [start_at] * count,
+            )
+        )
+    return BATCH * batches * count / (max(end for _, end in spans) - min(began for began, _ in spans))
+
+
+def _work(dsn: str, first: int, batches: int, start_at: float) -> tuple[float, float]:
+    return asyncio.run(_work_alone(dsn, first, batches, start_at))
+
+
+async def _work_alone(dsn: str, first: int, batches: int, start_at: float) -> tuple[float, float]:
+    connection = await asyncpg.connect(dsn)
+    try:
+        service, chain = ClearingService(), 1 + first // 100_000 % 100
+        sessions = captured_sessions(BATCH * (batches + 1), first=first)
+        await _clear(connection, service, sessions[:BATCH], chain=chain)
+        await asyncio.sleep(max(0.0, start_at - time.time()))
+        began = time.time()
+        for start in range(BATCH, len(sessions), BATCH):
+            await _clear(connection, service, sessions[start : start + BATCH], chain=chain)
+        return began, time.time()
+    finally:
+        await connection.close()
 
 
 async def _measure(dsn: str, *, batches: int) -> list[Row]:
@@ -76,12 +130,10 @@ async def _measure(dsn: str, *, batches: int) -> list[Row]:
 
 
 async def _clear(
-    connection: Connection,
-    service: ClearingService,
-    sessions: Sequence[CapturedSession],
+    connection: Connection, service: ClearingService, sessions: Sequence[CapturedSession], *, chain: int = 0
 ) -> None:
     async with connection.transaction():
-        batch = await service.clear_batch(connection, sessions, now=NOW, batch_id=uuid4())
+        batch = await service.clear_batch(connection, sessions, now=NOW, batch_id=uuid4(), chain=chain)
     if len(batch.cleared) != len(sessions):
         raise RuntimeError(f"{len(batch.parked)} of {len(sessions)} sessions were parked: {batch.parked[:1]}")
 

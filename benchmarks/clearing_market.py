@@ -42,11 +42,11 @@ async def open_books(service: ClearingService, connection: Connection) -> None:
         await service.put_agreement(connection, _agreement(country, unit), now=NOW)
 
 
-def captured_sessions(count: int) -> list[CapturedSession]:
-    """Sessions with a tariff and a CDR each, as the gateway hands them over; ids spread over all lanes."""
+def captured_sessions(count: int, *, first: int = 0) -> list[CapturedSession]:
+    """Sessions from number `first` on, with a tariff and a CDR each, as the gateway hands them over."""
     tariffs = {country: _tariff(country, unit, vat) for country, (unit, _, vat, _) in COUNTRIES.items()}
     names = list(COUNTRIES)
-    return [_session(number, names[number % len(names)], tariffs) for number in range(count)]
+    return [_session(number, names[number % len(names)], tariffs) for number in range(first, first + count)]
 
 
 def _session(number: int, country: str, tariffs: dict[str, bytes]) -> CapturedSession:
@@ -128,7 +128,8 @@ def _cdr(number: int, country: str, unit: str) -> bytes:
         "id": "LOC1", "address": "Quay 1", "city": "Town", "country": "NLD",
         "coordinates": {"latitude": "52.09", "longitude": "5.12"},
         "evse_uid": "E1", "evse_id": f"{country}*ABC*E1", "connector_id": "1",
-        "connector_standard": "IEC_62196_T2", "connector_format": "CABLE", "connector_power_type": "AC_3_PHASE",
+        "connector_standard": "IEC_62196_T2", "connector_format": "CABLE",
+        "connector_power_type": "AC_3_PHASE",
     }  # fmt: skip
     token = {"country_code": country, "party_id": "EMP", "uid": "T1", "type": "APP_USER", "contract_id": "C1"}
     cdr = {
