@@ -12,12 +12,13 @@ from uuid import UUID
 import structlog
 
 from gateway.clock import Clock
-from gateway.database import Connection, Pool
+from gateway.database import Connection, Pool, transaction
 from gateway.ids import lane_of
 from gateway.lanes import tasks
 from gateway.lanes.tasks import Task
 from gateway.payments.capture import Ended
 from gateway.payments.orders import PaymentError
+from gateway.payments.records import SessionRecord
 from gateway.payments.service import PaymentService
 from gateway.store.ocpi_cdrs import CdrStatus, OcpiStore, StoredCdr
 
@@ -93,7 +94,8 @@ class Errands:
             case Ended.WAITING:
                 return "a call to the PSP is not answered yet, or the cardholder must act"
             case Ended.UNSECURED:
-                return "no authorization stands that could pay for this session"
+                again = await self.payments.late.secure_again(lane=task.lane, session_id=task.session_id)
+                return "the session is being secured again" if again else None
 
     async def collect(self, task: Task) -> str | None:
         """A captured session of which a part is still owed."""
@@ -115,26 +117,41 @@ class Errands:
             if cdr is None or cdr.status is CdrStatus.SETTLED:
                 return None
             session_id = await self.cdrs.resolve_session(connection, cdr)
-        if cdr.credit:
-            await self._mark(cdr, CdrStatus.CREDIT, "a credit CDR waits for its correction", session_id)
+        if cdr.credit:  # what waited for it may go on: the CDR that takes the reversed one's place
+            async with transaction(self.pool) as connection:
+                await self.cdrs.replay_waiting(
+                    connection, now=self.clock.now(), wall_now=self.clock.wall_now(), cpo_id=cpo_id
+                )
             return None
         if session_id is None:
             await self._mark(cdr, CdrStatus.UNMATCHED, "no session of this CPO carries its reference", None)
             return None
-        await self._settle(cdr, session_id)
-        return None
+        return await self._settle(cdr, session_id)
 
-    async def _settle(self, cdr: StoredCdr, session_id: UUID) -> None:
+    async def _settle(self, cdr: StoredCdr, session_id: UUID) -> str | None:
         try:
             view = await self.payments.get_session(party_id=cdr.cpo_id, session_id=session_id)
-            await self.payments.completions.complete(
-                view.session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
-            )
+            waits = await self._fix(view.session, cdr)
         except PaymentError as error:
             await self._mark(cdr, CdrStatus.UNPRICEABLE, str(error), session_id)
-            return
+            return None
+        if waits is not None:
+            return waits
         await self._mark(cdr, CdrStatus.SETTLED, None, session_id)
         await self.payments.capture(lane=lane_of(session_id), session_id=session_id)
+        return None
+
+    async def _fix(self, session: SessionRecord, cdr: StoredCdr) -> str | None:
+        """Let the CDR end its session, or correct one that a reversed CDR ended. None: done."""
+        if session.cdr_id is not None and session.cdr_id != cdr.cdr_id:
+            async with self.pool.acquire() as connection:
+                reversed_by = await self.cdrs.credits_of(connection, cdr.cpo_id, session.cdr_id)
+            if reversed_by:
+                return await self.payments.late.correct(
+                    session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
+                )
+        await self.payments.completions.complete(session, cdr_raw=cdr.raw, cdr_version=cdr.version.value)
+        return None
 
     async def _mark(
         self, cdr: StoredCdr, status: CdrStatus, reason: str | None, session_id: UUID | None

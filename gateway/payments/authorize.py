@@ -7,7 +7,7 @@ A rail differs in one place, `_funding`: a PSP token is held at the PSP, a funde
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 from uuid import UUID
@@ -38,7 +38,7 @@ from gateway.payments.payment import FINAL_STATES, PaymentState
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp import HoldOrder, Psp
 from gateway.payments.quotes import Quotes
-from gateway.payments.records import AuthorizationRecord, CallRecord, SessionRecord
+from gateway.payments.records import AuthorizationRecord, CallRecord, SessionRecord, SnapshotRecord
 
 MAX_HOLD_MINOR: Final = 99_999_999  # the PSP's own limit (docs.stripe.com/currencies#minimum-and-maximum)
 
@@ -80,6 +80,38 @@ class Authorizations:
         if call is not None:
             authorization = await self._ask(authorization, session, call)
         return await self.view(authorization, session)
+
+    async def authorize_again(
+        self,
+        session: SessionRecord,
+        last: AuthorizationRecord,
+        *,
+        authorization_id: UUID,
+        amount_minor: int,
+    ) -> AuthorizationRecord:
+        """Hold anew, merchant-initiated under the last mandate, for a session that is over."""
+        now = self.clock.now()
+        async with self.pool.acquire() as connection:
+            snapshot = await store.snapshot(connection, sha256=session.tariff_sha256)
+            if snapshot is None:
+                raise NotFoundError(f"tariff snapshot {session.tariff_sha256} is gone")
+            fresh = replace(
+                last,
+                id=authorization_id,
+                state=PaymentState.REQUIRES_AUTHORIZATION,
+                version=1,
+                hold_minor=max(amount_minor, self.policy.minimum_psp_hold_minor),
+                off_session=True,
+                psp_payment=None,
+                capture_before=None,
+                incrementable=False,
+                max_capture_minor=None,
+                created_at=now,
+                updated_at=now,
+            )
+            call = self._new_call(fresh)
+            await self._write(connection, snapshot, session, fresh, call, new_session=False)
+        return await self._ask(fresh, session, call)
 
     async def view(self, authorization: AuthorizationRecord, session: SessionRecord) -> AuthorizationView:
         """An authorization with the tariff the driver is shown."""
@@ -149,7 +181,7 @@ class Authorizations:
         call = self._new_call(authorization) if authorization.funding == "psp" else None
         try:
             done = await self._write(
-                connection, hold, session, authorization, call, new_session=named is None
+                connection, hold.snapshot, session, authorization, call, new_session=named is None
             )
         except asyncpg.UniqueViolationError as error:
             raise SessionAlreadyAuthorizedError(
@@ -251,7 +283,7 @@ class Authorizations:
     async def _write(
         self,
         connection: Connection,
-        hold: _Hold,
+        snapshot: TariffSnapshot | SnapshotRecord,
         session: SessionRecord,
         authorization: AuthorizationRecord,
         call: CallRecord | None,
@@ -274,9 +306,9 @@ class Authorizations:
             territory=session.territory,
             time_zone=session.time_zone,
             currency=session.currency,
-            tariff_sha256=hold.snapshot.sha256,
-            tariff_version=hold.snapshot.version.value,
-            tariff_canonical=hold.snapshot.canonical,
+            tariff_sha256=snapshot.sha256,
+            tariff_version=str(snapshot.version),
+            tariff_canonical=snapshot.canonical,
             metadata=dict(authorization.metadata),
             rail=authorization.rail,
             funding=authorization.funding,
@@ -289,7 +321,7 @@ class Authorizations:
             call_id=call.id if call else None,
             next_ask_at=self.clock.wall_now() + self.policy.call_grace,
             events=public.event_rows(told),
-            now=hold.now,
+            now=authorization.created_at,
             wall_now=self.clock.wall_now(),
         )
 

@@ -3,7 +3,9 @@
 Owns: what a CDR must be to end a session, and what is flagged about it. Must not know: how money is taken.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 
 from clearing.cdr import Cdr
 from clearing.errors import ClearingError
@@ -26,6 +28,20 @@ from gateway.payments.records import SessionRecord
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Fixed:
+    """A CDR with what it comes to by the frozen tariff: minor units, watt-hours, codes of what is odd."""
+
+    cdr_id: str
+    cdr_version: str
+    cdr_raw: bytes
+    price_minor: int
+    price_net_minor: int
+    energy_wh: int
+    ended_at: datetime
+    flags: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Completions:
     """The complete service."""
 
@@ -39,21 +55,37 @@ class Completions:
 
         The same CDR again does nothing. Raises CdrRefusedError, SessionAlreadyCompletedError.
         """
-        try:
-            cdr = self.anchor.read_cdr(cdr_raw, version=cdr_version)
-        except ClearingError as error:
-            raise CdrRefusedError(f"the CDR can't be read: {error}") from error
         if session.cdr_id is not None:
-            refuse_another_cdr(session, cdr)
+            refuse_another_cdr(session, self._read(cdr_raw, cdr_version).id)
             return
+        fixed = await self.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         async with self.pool.acquire() as connection:
-            priced = await self._price(connection, session, cdr)
-            if not await self._fix(
-                connection, session, cdr=cdr, cdr_raw=cdr_raw, cdr_version=cdr_version, priced=priced
-            ):
+            if not await self._fix(connection, session, fixed):
                 now = await store.session(connection, lane=session.lane, session_id=session.id)
                 if now is not None:
-                    refuse_another_cdr(now, cdr)
+                    refuse_another_cdr(now, fixed.cdr_id)
+
+    async def priced(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> Fixed:
+        """What a CDR comes to by the session's frozen tariff; nothing is stored. Raises CdrRefusedError."""
+        cdr = self._read(cdr_raw, cdr_version)
+        async with self.pool.acquire() as connection:
+            priced = await self._price(connection, session, cdr)
+        return Fixed(
+            cdr_id=cdr.id,
+            cdr_version=cdr_version,
+            cdr_raw=cdr_raw,
+            price_minor=payable_minor(priced),
+            price_net_minor=priced.excl_vat_minor,
+            energy_wh=round_units(priced.energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
+            ended_at=cdr.end,
+            flags=flags_of(priced),
+        )
+
+    def _read(self, cdr_raw: bytes, cdr_version: str) -> Cdr:
+        try:
+            return self.anchor.read_cdr(cdr_raw, version=cdr_version)
+        except ClearingError as error:
+            raise CdrRefusedError(f"the CDR can't be read: {error}") from error
 
     async def _price(self, connection: Connection, session: SessionRecord, cdr: Cdr) -> PricedSession:
         snapshot = await store.snapshot(connection, sha256=session.tariff_sha256)
@@ -72,29 +104,20 @@ class Completions:
         except ClearingError as error:
             raise CdrRefusedError(f"the CDR can't be priced: {error}") from error
 
-    async def _fix(
-        self,
-        connection: Connection,
-        session: SessionRecord,
-        *,
-        cdr: Cdr,
-        cdr_raw: bytes,
-        cdr_version: str,
-        priced: PricedSession,
-    ) -> bool:
+    async def _fix(self, connection: Connection, session: SessionRecord, fixed: Fixed) -> bool:
         """The statement that ends the session. The errand is the worker's, if nobody captures at once."""
         now = self.clock.now()
         ended = replace(
             session,
             state="completed",
-            cdr_id=cdr.id,
-            cdr_version=cdr_version,
-            cdr=cdr_raw,
-            price_minor=payable_minor(priced),
-            price_net_minor=priced.excl_vat_minor,
-            energy_wh=round_units(priced.energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
-            ended_at=cdr.end,
-            flags=flags_of(priced),
+            cdr_id=fixed.cdr_id,
+            cdr_version=fixed.cdr_version,
+            cdr=fixed.cdr_raw,
+            price_minor=fixed.price_minor,
+            price_net_minor=fixed.price_net_minor,
+            energy_wh=fixed.energy_wh,
+            ended_at=fixed.ended_at,
+            flags=fixed.flags,
             updated_at=now,
         )
         view = SessionView(session=ended, authorization=None, capture=None)
@@ -127,12 +150,12 @@ def flags_of(priced: PricedSession) -> list[str]:
     return sorted({str(note.code) for note in priced.notes})
 
 
-def refuse_another_cdr(session: SessionRecord, cdr: Cdr) -> None:
+def refuse_another_cdr(session: SessionRecord, cdr_id: str) -> None:
     """The CDR that ended a session may come again; another one may not.
 
     Raises SessionAlreadyCompletedError.
     """
-    if session.cdr_id != cdr.id:
+    if session.cdr_id != cdr_id:
         raise SessionAlreadyCompletedError(
             f"session {format_id('ses', session.id)} was completed by CDR {session.cdr_id}; "
             "a correction is a credit CDR followed by a new CDR"

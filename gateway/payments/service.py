@@ -22,6 +22,7 @@ from gateway.payments.collect import Collections
 from gateway.payments.complete import Completions
 from gateway.payments.dispute import Disputes
 from gateway.payments.holds import Holds
+from gateway.payments.late import LateTruth
 from gateway.payments.orders import (
     AuthorizationView,
     AuthorizeOrder,
@@ -62,6 +63,7 @@ class PaymentService:
     refunds: Refunds
     disputes: Disputes
     holds: Holds
+    late: LateTruth
     psp: Psp
     outcomes: Outcomes
 
@@ -361,15 +363,17 @@ def build_payments(
     quotes = Quotes(pool=pool, tariffs=tariffs, anchor=anchor, clock=clock)
     holds = Holds(pool=pool, psp=psp, clock=clock, policy=policy)
     refunds = Refunds(pool=pool, psp=psp, clock=clock, policy=policy)
+    completions = Completions(pool=pool, anchor=anchor, clock=clock, policy=policy)
+    authorizations = Authorizations(
+        pool=pool, psp=psp, quotes=quotes, anchor=anchor, clock=clock, outcomes=outcomes, policy=policy
+    )
     return PaymentService(
         pool=pool,
         clock=clock,
         anchor=anchor,
         quotes=quotes,
-        authorizations=Authorizations(
-            pool=pool, psp=psp, quotes=quotes, anchor=anchor, clock=clock, outcomes=outcomes, policy=policy
-        ),
-        completions=Completions(pool=pool, anchor=anchor, clock=clock, policy=policy),
+        authorizations=authorizations,
+        completions=completions,
         captures=Captures(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
         collections=Collections(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
         resolver=Resolver(
@@ -378,6 +382,9 @@ def build_payments(
         refunds=refunds,
         disputes=Disputes(pool=pool, clock=clock),
         holds=holds,
+        late=LateTruth(
+            pool=pool, clock=clock, completions=completions, authorizations=authorizations, refunds=refunds
+        ),
         psp=psp,
         outcomes=outcomes,
     )

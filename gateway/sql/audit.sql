@@ -4,7 +4,10 @@
 SELECT c.lane, c.session_id, c.amount_minor, s.price_minor
 FROM gateway.capture AS c
 JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
-WHERE c.state = 'succeeded' AND c.amount_minor + c.receivable_minor <> s.price_minor;
+WHERE c.state = 'succeeded'
+  AND CASE WHEN 'corrected' = ANY (s.flags)
+      THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
+      ELSE c.amount_minor + c.receivable_minor <> s.price_minor END;
 
 -- name: capture_without_authorization
 SELECT c.lane, c.session_id, a.state

@@ -96,3 +96,10 @@ SET cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
     flags = array_append(flags, 'corrected'), updated_at = :now::timestamptz
 WHERE lane = :lane::smallint AND id = :session_id::uuid AND cdr_id = :replaces::text
 RETURNING true;
+
+-- name: was_released$
+-- Whether the partner or we gave the hold back on purpose, as against the PSP ending it.
+SELECT EXISTS (
+    SELECT 1 FROM gateway.psp_call
+    WHERE lane = :lane AND authorization_id = :authorization_id AND kind = 'void'
+);

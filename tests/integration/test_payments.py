@@ -493,6 +493,81 @@ async def test_the_price_is_explained_from_the_stored_originals(house: House) ->
     assert price.priced.lines
 
 
+async def test_a_session_that_lost_its_hold_is_secured_again_under_the_mandate(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
+    house.psp.payments[view.authorization.psp_payment or ""].status = "canceled"  # the scheme ended it
+    await house.payments.holds.look_after(lane=view.session.lane, authorization_id=view.authorization.id)
+    done = await house.complete(view)
+    assert done.capture is None
+    late = house.payments.late
+    assert await late.secure_again(lane=view.session.lane, session_id=view.session.id)
+    assert await house.payments.capture(lane=view.session.lane, session_id=view.session.id) is Ended.DONE
+    after = await house.payments.get_session(party_id="parking", session_id=view.session.id)
+    assert after.capture is not None
+    assert (after.capture.amount_minor, house.psp.capture_effects) == (1190, 1)
+
+
+async def test_a_session_nobody_can_pay_waits_for_a_person(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_declined"))
+    await house.complete(view)
+    assert not await house.payments.late.secure_again(lane=view.session.lane, session_id=view.session.id)
+    after = await house.payments.get_session(party_id="parking", session_id=view.session.id)
+    assert (after.session.state, list(after.session.flags)[-1]) == ("parked", "unpaid")
+
+
+async def test_a_released_hold_is_never_charged_behind_the_drivers_back(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
+    await house.payments.release(party_id="parking", authorization_id=view.authorization.id)
+    await house.complete(view)
+    assert not await house.payments.late.secure_again(lane=view.session.lane, session_id=view.session.id)
+    assert house.psp.capture_effects == 0
+
+
+async def test_a_hold_about_to_end_is_renewed_and_the_old_one_dropped(house: House) -> None:
+    house.psp.capture_before = START + timedelta(days=1)
+    view = await house.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
+    house.psp.capture_before = START + timedelta(days=8)
+    await house.payments.holds.look_after(lane=view.session.lane, authorization_id=view.authorization.id)
+    house.clock.at += timedelta(seconds=1)
+    await house.resolve()
+    after = await house.payments.get_authorization(party_id="parking", authorization_id=view.authorization.id)
+    assert after.authorization.psp_payment != view.authorization.psp_payment
+    assert after.authorization.capture_before == START + timedelta(days=8)
+    assert [payment.status for payment in house.psp.payments.values()] == ["canceled", "held"]
+    assert (await house.complete(view)).capture.amount_minor == 1190
+
+
+async def test_a_correction_before_the_capture_changes_what_is_captured(house: House) -> None:
+    house.psp.faults.append("before")
+    view = await house.authorize()  # the hold is not known yet, so nothing can be captured
+    done = await house.complete(view)
+    assert done.capture is None
+    late = house.payments.late
+    assert await late.correct(done.session, cdr_raw=cdr(kwh="10", cdr_id="C2"), cdr_version="2.2.1") is None
+    house.clock.at += timedelta(seconds=6)
+    await house.resolve()
+    await house.payments.capture(lane=view.session.lane, session_id=view.session.id)
+    after = await house.payments.get_session(party_id="parking", session_id=view.session.id)
+    assert after.capture is not None
+    assert (after.capture.amount_minor, after.session.cdr_id) == (595, "C2")
+
+
+async def test_a_correction_after_clearing_refunds_the_difference_once(house: House) -> None:
+    view = await house.authorize()
+    done = await house.complete(view)
+    late = house.payments.late
+    new = cdr(kwh="10", cdr_id="C2")
+    waits = await late.correct(done.session, cdr_raw=new, cdr_version="2.2.1")
+    assert waits is not None
+    assert "ledger" in waits
+    async with house.pool.acquire() as connection:
+        await connection.execute("UPDATE gateway.session SET state = 'cleared'")
+    cleared = await house.payments.get_session(party_id="parking", session_id=view.session.id)
+    for _ in range(2):
+        assert await late.correct(cleared.session, cdr_raw=new, cdr_version="2.2.1") is None
+    assert house.psp.refunded_minor == 595
+
+
 async def refund(house: House, view: AuthorizationView, amount: int | None, **changes: Any) -> Any:
     fields: dict[str, Any] = {
         "refund_id": new_id(),

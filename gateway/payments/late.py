@@ -1,0 +1,133 @@
+"""Late truth: a CDR that corrects another, and a CDR for which no hold stands any more.
+
+Owns: what is still possible then. Must not know: how CDRs arrive, how clearing unwinds a refund. The rule
+stays: one capture per session, never more than the tariff's result.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID, uuid5
+
+from gateway.clock import Clock
+from gateway.database import Connection, Pool, named_queries
+from gateway.ids import at_lane, new_id
+from gateway.notify.events import EventType
+from gateway.payments import public, store
+from gateway.payments.authorize import Authorizations
+from gateway.payments.complete import Completions, Fixed
+from gateway.payments.orders import SessionView
+from gateway.payments.payment import PaymentState
+from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
+from gateway.payments.refund import RefundReason, RefundRequest, Refunds
+
+_sql = named_queries("gateway", "holds.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class LateTruth:
+    """Corrections and sessions that lost their hold."""
+
+    pool: Pool
+    clock: Clock
+    completions: Completions
+    authorizations: Authorizations
+    refunds: Refunds
+
+    async def correct(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> str | None:
+        """A credit CDR and this new CDR correct a session. None: done; else what it waits for.
+
+        Before the capture, the capture follows the new price; after it, what was captured above the new
+        price is refunded. A higher new price takes nothing more. Raises CdrRefusedError.
+        """
+        fixed = await self.completions.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+        async with self.pool.acquire() as connection:
+            capture = await store.capture(connection, lane=session.lane, session_id=session.id)
+        if capture is not None:
+            if capture.state == "requested" or session.state == "completed":
+                return "the session's capture is still on its way to the ledger"
+            await self._refund_above(session, fixed, capture)
+        async with self.pool.acquire() as connection:
+            await self._replace(connection, session, fixed)
+        return None
+
+    async def secure_again(self, *, lane: int, session_id: UUID) -> bool:
+        """A completed session whose hold ended by itself: hold anew, off-session, what it costs.
+
+        True: a hold was asked for, capture may follow. False: nobody can pay; the session waits for a person.
+        """
+        async with self.pool.acquire() as connection:
+            session = await store.session(connection, lane=lane, session_id=session_id)
+            if session is None or session.price_minor is None or session.state != "completed":
+                return True
+            last = await store.current_authorization(connection, lane=lane, session_id=session_id)
+            if last is not None and await self._may_charge(connection, last):
+                again = at_lane(uuid5(last.id, "secured again"), lane)
+                known = await store.authorization(connection, lane=lane, authorization_id=again)
+            else:
+                again, known = None, None
+        if again is not None and known is None and last is not None:
+            view = await self.authorizations.authorize_again(
+                session, last, authorization_id=again, amount_minor=session.price_minor
+            )
+            if view.state is not PaymentState.FAILED:
+                return True
+        await self._park(session, last)
+        return False
+
+    async def _may_charge(self, connection: Connection, last: AuthorizationRecord) -> bool:
+        if last.state is not PaymentState.VOIDED or last.funding != "psp" or last.customer is None:
+            return False
+        released = await _sql.was_released(connection, lane=last.lane, authorization_id=last.id)
+        return not released
+
+    async def _refund_above(self, session: SessionRecord, fixed: Fixed, capture: CaptureRecord) -> None:
+        kept = capture.amount_minor - capture.refunded_minor - capture.disputed_minor
+        if kept <= fixed.price_minor:
+            return
+        await self.refunds.refund(
+            RefundRequest(
+                refund_id=uuid5(session.id, f"corrected by {fixed.cdr_id}"),
+                session_id=session.id,
+                amount_minor=kept - fixed.price_minor,
+                reason=RefundReason.CDR_CORRECTED,
+                metadata={"cdr": fixed.cdr_id},
+            ),
+            party_id=None,
+        )
+
+    async def _replace(self, connection: Connection, session: SessionRecord, fixed: Fixed) -> None:
+        replaced = await _sql.replace_cdr(
+            connection,
+            lane=session.lane,
+            session_id=session.id,
+            replaces=session.cdr_id,
+            cdr_id=fixed.cdr_id,
+            cdr_version=fixed.cdr_version,
+            cdr=fixed.cdr_raw,
+            price_minor=fixed.price_minor,
+            price_net_minor=fixed.price_net_minor,
+            energy_wh=fixed.energy_wh,
+            ended_at=fixed.ended_at,
+            now=self.clock.now(),
+        )
+        if replaced:
+            await store.add_task(
+                connection,
+                lane=session.lane,
+                id=new_id(lane=session.lane),
+                kind="capture",
+                session_id=session.id,
+                payload={},
+                run_at=self.clock.wall_now(),
+            )
+
+    async def _park(self, session: SessionRecord, last: AuthorizationRecord | None) -> None:
+        view = SessionView(session=session, authorization=last, capture=None)
+        async with self.pool.acquire() as connection:
+            await _sql.park_unpaid(
+                connection,
+                lane=session.lane,
+                session_id=session.id,
+                flag="unpaid",
+                events=public.event_rows(public.session_events(EventType.SESSION_PARKED, view)),
+                now=self.clock.now(),
+            )
