@@ -238,7 +238,8 @@ ENDPOINTS: Final = (
         operation="incrementAuthorization",
         summary="Increment an authorization",
         description="Raises the hold to `amount` in all, as the running cost nears it. "
-        "A hold that is as high already stays as it is. 409 `state_conflict` when the issuer refuses: stop the session at `cost_limit`.",
+        "A hold that is as high already stays as it is. "
+        "409 `state_conflict` when the issuer refuses: stop the session at `cost_limit`.",
         tag="Authorizations",
         scope=Scope.CAPTURE,
         handler=increment,
