@@ -122,7 +122,8 @@ def to_minor(amount: Decimal, currency: str, *, rounding: Rounding) -> int:
     """A Decimal of major units to minor units in the named mode: 12.345 EUR half away is 1235."""
     if not amount.is_finite():
         raise InvalidAmountError(f"{amount} {currency} is not a finite amount")
-    return round_units(amount.scaleb(exponent(currency), context=EXACT), rounding=rounding)
+    units = amount.scaleb(exponent(currency), EXACT)
+    return int(units.quantize(_QUANTA[0], _DECIMAL_MODE[rounding], EXACT))
 
 
 def quantize(value: Decimal, *, digits: int, rounding: Rounding) -> Decimal:

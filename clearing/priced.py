@@ -11,13 +11,12 @@ import msgspec
 
 from clearing.document import plain_number
 from clearing.exact import EXACT
-from clearing.limits import Totals
 from clearing.money import to_major
 from clearing.notes import Note
 from clearing.ocpi import OcpiVersion
 from clearing.restrictions import Phase
 from clearing.tariff import Dimension
-from clearing.taxes import TaxShare, share_taxes
+from clearing.taxes import RateTotals, TaxShare, share_taxes
 
 WH_PER_KWH: Final = Decimal(1000)
 
@@ -85,9 +84,9 @@ class Line(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 class PricedSession(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What a session costs, and why. Minor units are final; `lines` sum to `excl_vat` and `incl_vat`.
 
-    `rates` are the totals by tax rate before any limit; `energy_kwh` is what was charged; `time_zone` is the
-    one local time was read in, None where none was. `tax_known` is False where the tariff leaves the tax to
-    others: then both totals are its stated prices.
+    `rates` are each component's tax rate and totals, before any limit; `energy_kwh` is what was charged;
+    `time_zone` is the one local time was read in, None where none was. `tax_known` is False where the tariff
+    leaves the tax to others: then both totals are its stated prices.
     """
 
     currency: str
@@ -96,7 +95,7 @@ class PricedSession(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     excl_vat: Decimal
     incl_vat: Decimal
     lines: tuple[Line, ...]
-    rates: tuple[tuple[Decimal | None, Totals], ...]
+    rates: tuple[RateTotals, ...]
     notes: tuple[Note, ...]
     energy_kwh: Decimal
     tax_known: bool

@@ -22,6 +22,7 @@ from clearing.restrictions import Phase
 from clearing.selection import is_expired, select_charges
 from clearing.steps import Charge, apply_steps
 from clearing.tariff import Dimension, TaxMode
+from clearing.taxes import RateTotals
 from clearing.time_zones import choose_zone
 from clearing.timeline import ZERO, Stretch, lay_out, note
 
@@ -117,18 +118,17 @@ def _total(
     zone: ZoneInfo | None,
 ) -> PricedSession:
     lines: list[Line] = []
-    by_rate: dict[Decimal | None, Totals] = {}
+    rates: list[RateTotals] = []
     net = gross = ZERO
     for group in _groups(charges):
         totals = _price_group(group, lines)
-        net, gross = EXACT.add(net, totals.excl_vat), EXACT.add(gross, totals.incl_vat)
-        vat = group[0].candidate.vat
-        by_rate[vat] = by_rate[vat].plus(totals) if vat in by_rate else totals
+        rates.append((group[0].candidate.vat, totals))
+        net, gross = EXACT.add(net, totals[0]), EXACT.add(gross, totals[1])
     if not charges:
         text = "the tariff prices nothing of what was measured"
         note(notes, NoteCode.NOTHING_PRICED, "$.elements", text)
     _check_unmeasured(program, cdr, stretches, notes)
-    tax_known = program.tax_known or None not in by_rate
+    tax_known = program.tax_known or all(vat is not None for vat, _ in rates)
     if not tax_known:
         text = "the tariff does not state the tax: both totals are its stated prices"
         note(notes, NoteCode.TAX_UNKNOWN, "$.elements", text, Severity.INFO)
@@ -145,9 +145,9 @@ def _total(
         excl_vat=limited.totals.excl_vat,
         incl_vat=limited.totals.incl_vat,
         lines=tuple(lines),
-        rates=tuple(by_rate.items()),
+        rates=tuple(rates),
         notes=tuple(notes),
-        energy_kwh=_energy(cdr, stretches),
+        energy_kwh=_energy(cdr, stretches[-1]),
         tax_known=tax_known,
         policy=POLICY,
         tariff_id=program.tariff_id,
@@ -156,12 +156,9 @@ def _total(
     )
 
 
-def _energy(cdr: Cdr, stretches: list[Stretch]) -> Decimal:
-    """The energy of the periods; where none states any, the CDR's own total."""
-    total = ZERO
-    for stretch in stretches:
-        total = EXACT.add(total, stretch.energy_kwh)
-    return total or cdr.total_energy_kwh or ZERO
+def _energy(cdr: Cdr, last: Stretch) -> Decimal:
+    """The energy of all periods; where none states any, the CDR's own total."""
+    return EXACT.add(last.moment.kwh, last.energy_kwh) or cdr.total_energy_kwh or ZERO
 
 
 def _check_unmeasured(program: PricingProgram, cdr: Cdr, stretches: list[Stretch], notes: list[Note]) -> None:

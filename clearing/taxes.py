@@ -32,13 +32,18 @@ class TaxShare(msgspec.Struct, frozen=True, kw_only=True):
         }
 
 
-def share_taxes(
-    by_rate: Sequence[tuple[Decimal | None, Totals]], *, net_minor: int, gross_minor: int
-) -> tuple[TaxShare, ...]:
+RateTotals = tuple[Decimal | None, Totals]  # a rate in percent, None if unstated, with its totals
+
+
+def share_taxes(rates: Sequence[RateTotals], *, net_minor: int, gross_minor: int) -> tuple[TaxShare, ...]:
     """The totals by rate, scaled to the final amounts: nets sum to `net_minor`, taxes to gross less net.
 
     Parts are rounded by largest remainder, ties to the rate that was billed first.
     """
+    by_rate: dict[Decimal | None, Totals] = {}
+    for percent, totals in rates:
+        before = by_rate.get(percent)
+        by_rate[percent] = totals if before is None else before.plus(totals)
     if not by_rate:
         tax = gross_minor - net_minor
         return (
@@ -46,13 +51,13 @@ def share_taxes(
             if net_minor or tax
             else ()
         )
-    nets = [totals.excl_vat for _, totals in by_rate]
-    taxes = [EXACT.subtract(totals.incl_vat, totals.excl_vat) for _, totals in by_rate]
+    nets = [totals.excl_vat for totals in by_rate.values()]
+    taxes = [EXACT.subtract(totals.incl_vat, totals.excl_vat) for totals in by_rate.values()]
     net_parts = _fit(nets, net_minor)
     tax_parts = _fit(taxes, gross_minor - net_minor)
     return tuple(
         TaxShare(name="VAT", percent=percent, net_minor=net, tax_minor=tax)
-        for (percent, _), net, tax in zip(by_rate, net_parts, tax_parts, strict=True)
+        for percent, net, tax in zip(by_rate, net_parts, tax_parts, strict=True)
     )
 
 
