@@ -12,8 +12,10 @@ from pathlib import Path
 from typing import Any, BinaryIO
 
 import click
+import msgspec
 
 from clearing.cdr import parse_cdr, recognize_cdr
+from clearing.cdr_fields import unknown_cdr_fields
 from clearing.compare import DEFAULT_TOLERANCE, Comparison, compare
 from clearing.embedded import compile_raw, embedded_programs
 from clearing.explain import receipt
@@ -87,6 +89,7 @@ def _price_one(
     raw = read_document(documents[-1])
     with in_file(documents[-1]):
         cdr = parse_cdr(raw, version=version or recognize_cdr(raw))
+        unknown = unknown_cdr_fields(raw, version=cdr.version)
     if len(documents) == 1:
         with in_file(documents[-1]):
             embedded = embedded_programs(cdr)
@@ -97,7 +100,8 @@ def _price_one(
             program = compile_raw(content, version or recognize_tariff(content))
         with in_file(documents[-1]):
             priced = price_session(program, cdr, time_zone=time_zone)
-    return priced, compare(priced, cdr, tolerance=tolerance)
+    noted = msgspec.structs.replace(priced, notes=priced.notes + unknown)
+    return noted, compare(priced, cdr, tolerance=tolerance)
 
 
 def _remarks(priced: PricedSession, comparison: Comparison) -> Iterator[str]:

@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from clearing.cdr import parse_cdr, recognize_cdr
+from clearing.cdr_fields import unknown_cdr_fields
 from clearing.document import MAX_DOCUMENT_BYTES
 from clearing.errors import MalformedDocumentError, UnknownCurrencyError
 from clearing.ocpi import OcpiVersion
@@ -172,6 +173,21 @@ def test_unknown_fields_are_kept_in_the_snapshot_and_noted() -> None:
     tariff = parse_tariff(encode(tree), version=V221)
     assert {note.path for note in tariff.notes} == {"$.x_vendor", "$.elements[0].price_components[0].x_green"}
     assert b'"x_vendor":{"a":1}' in freeze(encode(tree), version=V221).canonical
+
+
+def test_unknown_fields_of_a_cdr_are_named_with_their_path() -> None:
+    tree = cdr_tree((0, {"ENERGY": "1"}), x_vendor=1, cdr_location={"id": "L1", "floor": "2"})
+    tree["charging_periods"][0]["dimensions"][0]["x_meter"] = "7"
+    paths = {note.path for note in unknown_cdr_fields(encode(tree), version=V221)}
+    assert paths == {"$.x_vendor", "$.cdr_location.floor", "$.charging_periods[0].dimensions[0].x_meter"}
+
+
+@pytest.mark.skipif(not EXAMPLES, reason="OCPI_EXAMPLES_DIR is not set")
+def test_no_field_of_the_specification_s_own_cdrs_is_unknown() -> None:
+    for path in examples("cdr"):
+        raw = path.read_bytes()
+        if "charging_periods" in json.loads(raw):
+            assert unknown_cdr_fields(raw, version=version_of(path)) == ()
 
 
 def test_a_tariff_without_components_is_noted() -> None:
