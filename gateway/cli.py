@@ -44,6 +44,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "work": ("gateway.commands.work", "Run the workers: capture, clearing, disbursement, delivery."),
         "migrate": ("gateway.commands.migrate", "Bring the database's schemas forward."),
         "status": ("gateway.commands.status", "Show what is queued, due and stuck."),
+        "ocpi": ("gateway.commands.ocpi", "Connect CPOs; list and replay CDRs that wait."),
     },
     "Check the money": {
         "audit": (
