@@ -44,13 +44,15 @@ def price(
 
     `time_zone` is the location's IANA name; where it is None and a restriction asks for local time, the CDR's
     own, then that of its country, then UTC is taken, with a note. `others` are further tariffs by id (lower
-    case), used for periods that name them; every other period is priced by `program`.
+    case), used for periods that name them; every other period is priced by `program`, whose limits hold.
     Raises UnknownTimeZoneError and InvalidAmountError (a total beyond 64 bits).
     """
     notes: list[Note] = list(program.notes)
     demand = program.demand
-    for other in (others or {}).values():
-        demand |= other.demand
+    if others:
+        others = _of_one_currency(program, others, notes)
+        for other in others.values():
+            demand |= other.demand
     zone = choose_zone(time_zone, cdr, needed=demand.local_time, notes=notes)
     stretches = lay_out(cdr, zone=zone, demand=demand, notes=notes)
     _check_tariff(program, cdr, stretches, notes, others)
@@ -61,6 +63,23 @@ def price(
     charges = select_charges(program, stretches, expired=expired, others=others, notes=notes)
     apply_steps(charges)
     return _total(program, cdr, stretches, charges, notes, expired=expired, zone=zone)
+
+
+def _of_one_currency(
+    program: PricingProgram, others: Mapping[str, PricingProgram], notes: list[Note]
+) -> dict[str, PricingProgram]:
+    """The further tariffs in the currency of the first: two currencies are never added up."""
+    found: dict[str, PricingProgram] = {}
+    for name, other in others.items():
+        if other.currency == program.currency:
+            found[name] = other
+            notes.extend(other.notes)
+        else:
+            text = (
+                f"tariff {other.tariff_id!r} is in {other.currency}, not {program.currency}; it is not used"
+            )
+            note(notes, NoteCode.CURRENCY_DIFFERS, "$.tariffs", text, Severity.DISPUTE)
+    return found
 
 
 def _check_tariff(
@@ -128,7 +147,7 @@ def _total(
         text = "the tariff prices nothing of what was measured"
         note(notes, NoteCode.NOTHING_PRICED, "$.elements", text)
     _check_unmeasured(program, cdr, stretches, notes)
-    tax_known = program.tax_known or all(vat is not None for vat, _ in rates)
+    tax_known = all(charge.program.tax_known or charge.candidate.vat is not None for charge in charges)
     if not tax_known:
         text = "the tariff does not state the tax: both totals are its stated prices"
         note(notes, NoteCode.TAX_UNKNOWN, "$.elements", text, Severity.INFO)
