@@ -9,7 +9,7 @@ state of this house can be rebuilt from Stripe alone.
 """
 
 import time
-from collections.abc import Coroutine, Sequence
+from collections.abc import Callable, Coroutine, Sequence
 from datetime import datetime
 from typing import Any, Final, TypeVar, cast
 from uuid import UUID
@@ -68,17 +68,23 @@ _Result = TypeVar("_Result")
 
 
 class StripePsp:
-    """The Stripe adapter. `base_url` None is Stripe itself; a sandbox is named by its URL."""
+    """The Stripe adapter. `base_url` None is Stripe itself; a sandbox is named by its URL.
+
+    `http_client` takes the place of the SDK's client over sockets, `monotonic` that of the process's clock.
+    """
 
     def __init__(
-        self, *, api_key: str, webhook_secret: str, base_url: str | None = None, timeout_s: float = 20.0
+        self,
+        *,
+        api_key: str,
+        webhook_secret: str,
+        base_url: str | None = None,
+        timeout_s: float = 20.0,
+        http_client: stripe.HTTPClient | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        connector = (
-            None if base_url is None or base_url.startswith("https") else aiohttp.TCPConnector(limit=100)
-        )
-        self._http = stripe.AIOHTTPClient(
-            timeout=cast("Any", aiohttp.ClientTimeout(total=timeout_s, connect=5)), connector=connector
-        )
+        self._http = http_client or _over_sockets(base_url, timeout_s)
+        self._monotonic = monotonic
         self._client = stripe.StripeClient(
             api_key,
             stripe_version=API_VERSION,
@@ -146,13 +152,7 @@ class StripePsp:
         intent = await self._ask(
             self._client.v1.payment_intents.increment_authorization_async(
                 order.psp_payment,
-                cast(
-                    "Any",
-                    {
-                        "amount": amount,
-                        "expand": ["latest_charge"],
-                    },
-                ),
+                cast("Any", {"amount": amount, "expand": ["latest_charge"]}),
                 {"idempotency_key": order.idempotency_key},
             )
         )
@@ -190,14 +190,7 @@ class StripePsp:
             return amount
         refund = await self._ask(
             self._client.v1.refunds.create_async(
-                cast(
-                    "Any",
-                    {
-                        "charge": order.psp_charge,
-                        "amount": amount,
-                        "metadata": dict(order.metadata),
-                    },
-                ),
+                cast("Any", {"charge": order.psp_charge, "amount": amount, "metadata": dict(order.metadata)}),
                 {"idempotency_key": order.idempotency_key},
             )
         )
@@ -354,12 +347,12 @@ class StripePsp:
 
     async def _ask(self, call: Coroutine[Any, Any, _Result]) -> _Result | Declined | OutcomeUnknown:
         """Run one SDK call and turn what it raises into an outcome."""
-        if not self._circuit.allows(time.monotonic()):
+        if not self._circuit.allows(self._monotonic()):
             call.close()
             return OutcomeUnknown(reason="the PSP is left alone for a few seconds")
         outcome = await self._outcome(call)
         if isinstance(outcome, OutcomeUnknown):
-            self._circuit.silent(time.monotonic())
+            self._circuit.silent(self._monotonic())
         else:
             self._circuit.answered()
         return outcome
@@ -382,6 +375,13 @@ class StripePsp:
         """A refused capture may be one that took place before: the PSP's record decides."""
         state = await self.inspect(psp_payment=psp_payment)
         return state if isinstance(state, Captured | OutcomeUnknown) else refusal
+
+
+def _over_sockets(base_url: str | None, timeout_s: float) -> stripe.HTTPClient:
+    connector = None if base_url is None or base_url.startswith("https") else aiohttp.TCPConnector(limit=100)
+    return stripe.AIOHTTPClient(
+        timeout=cast("Any", aiohttp.ClientTimeout(total=timeout_s, connect=5)), connector=connector
+    )
 
 
 def _amount(minor: int, currency: str) -> int | Declined:
