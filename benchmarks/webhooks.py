@@ -1,0 +1,237 @@
+"""Outbound webhooks: signed deliveries a second to a local receiver, and what a dead one costs the others.
+
+The receiver is a process of its own; PostgreSQL is durable, as in production. The baseline posts the same
+bytes with the same client and the same concurrency, without signing, order or a database.
+"""
+
+import asyncio
+import multiprocessing
+import shutil
+import tempfile
+import time
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from multiprocessing.connection import Connection as Pipe
+from pathlib import Path
+
+import aiohttp
+from aiohttp import web
+
+from benchmarks.table import Row
+from gateway import outbound
+from gateway.clock import SystemClock
+from gateway.database import Pool, create_pool
+from gateway.ids import format_id, new_id
+from gateway.migrations import migrate
+from gateway.notify import events
+from gateway.notify.delivery import DeliveryLane, fan_out
+from gateway.notify.events import EventType, NewEvent
+from gateway.notify.signing import new_secret
+from gateway.sandbox.embedded_postgres import EmbeddedPostgres
+from gateway.store import parties, webhooks
+from gateway.store.parties import PartyRow
+
+GOAL_PER_SECOND = 1500.0
+GOAL_DELAY_RATIO = 1.2
+CONCURRENCY = 64
+BODY = {
+    "object": "session",
+    "state": "completed",
+    "price": {"incl_vat": 1190, "excl_vat": 1000},
+    "note": "x" * 400,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Bench:
+    """A database, a receiver's address and a client."""
+
+    pool: Pool
+    client: aiohttp.ClientSession
+    url: str
+
+
+def run(*, quick: bool) -> list[Row]:
+    return asyncio.run(_run(quick=quick))
+
+
+async def _run(*, quick: bool) -> list[Row]:
+    count, endpoints = (1_000, 20) if quick else (10_000, 100)
+    async with _open() as bench:
+        bare = await _bare(bench, count)
+        delivered = await _deliver(bench, count=count, endpoints=endpoints)
+    async with _open() as bench:
+        alone = await _delays(bench, endpoints=endpoints, dead=0, seconds=2 if quick else 10)
+    async with _open() as bench:
+        beside = await _delays(
+            bench, endpoints=endpoints, dead=max(1, endpoints // 100), seconds=2 if quick else 10
+        )
+    return [
+        Row(
+            name="signed deliveries",
+            value=delivered,
+            unit="/s",
+            baseline_name="bare client loop",
+            baseline_value=bare,
+            ratio=delivered / bare,
+            goal=GOAL_PER_SECOND,
+        ),
+        Row(
+            name="p99 delay of the others, 1 % of receivers dead",
+            value=beside,
+            unit="ms",
+            baseline_name="none dead",
+            baseline_value=alone,
+            ratio=beside / alone,
+            goal=alone * GOAL_DELAY_RATIO,
+        ),
+    ]
+
+
+async def _bare(bench: Bench, count: int) -> float:
+    """The client alone: the same bytes, nothing else."""
+    body = b'{"id":"evt_0","data":' + repr(BODY).replace("'", '"').encode() + b"}"
+    slots = asyncio.Semaphore(CONCURRENCY)
+
+    async def post() -> None:
+        async with slots, bench.client.post(bench.url, data=body) as response:
+            await response.read()
+
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        for _ in range(count):
+            group.create_task(post())
+    return count / (time.perf_counter() - began)
+
+
+async def _deliver(bench: Bench, *, count: int, endpoints: int) -> float:
+    """A backlog, worked off by the lane."""
+    await _listen(bench, [bench.url] * endpoints)
+    await _happen(bench.pool, count=count, endpoints=endpoints)
+    while await fan_out(bench.pool, wall_now=datetime.now(UTC)):
+        pass
+    lane = DeliveryLane(pool=bench.pool, client=bench.client, clock=SystemClock())
+    stop = asyncio.Event()
+    began = time.perf_counter()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(lane.run(stop=stop, poll_s=0.02))
+        while await _pending(bench.pool):  # noqa: ASYNC110 - the database is what is watched
+            await asyncio.sleep(0.1)
+        took = time.perf_counter() - began
+        stop.set()
+    return count / took
+
+
+async def _delays(bench: Bench, *, endpoints: int, dead: int, seconds: int) -> float:
+    """99th percentile from event to acknowledgment at a steady rate, at living receivers, in ms."""
+    nobody = "http://127.0.0.1:9/dead"
+    await _listen(bench, [bench.url] * (endpoints - dead) + [nobody] * dead)
+    lane = DeliveryLane(pool=bench.pool, client=bench.client, clock=SystemClock())
+    stop = asyncio.Event()
+    async with asyncio.TaskGroup() as group:
+        group.create_task(lane.run(stop=stop, poll_s=0.02))
+        for _ in range(seconds * 10):
+            await _happen(bench.pool, count=20, endpoints=endpoints)
+            await asyncio.sleep(0.1)
+        while await _pending(bench.pool, living=True):  # noqa: ASYNC110 - likewise
+            await asyncio.sleep(0.05)
+        stop.set()
+    async with bench.pool.acquire() as connection:
+        delay = await connection.fetchval(
+            "SELECT percentile_cont(0.99) WITHIN GROUP "
+            "(ORDER BY extract(epoch FROM d.delivered_at - e.created_at)) "
+            "FROM gateway.delivery d JOIN gateway.event e ON e.lane = d.lane AND e.id = d.event_id "
+            "WHERE d.state = 'delivered'"
+        )
+    return float(delay) * 1000
+
+
+async def _listen(bench: Bench, urls: list[str]) -> None:
+    """One party and one endpoint for each address."""
+    now = datetime.now(UTC)
+    async with bench.pool.acquire() as connection:
+        for number, url in enumerate(urls):
+            party = PartyRow(id=f"party-{number}", kind="demand_partner", name="p", created_at=now)
+            await parties.add_party(connection, party)
+            await webhooks.add_endpoint(
+                connection,
+                endpoint_id=new_id(),
+                party_id=party.id,
+                url=url,
+                event_types=["*"],
+                secret=new_secret(),
+                now=now,
+            )
+
+
+async def _happen(pool: Pool, *, count: int, endpoints: int) -> None:
+    told = []
+    for number in range(count):
+        identifier = new_id()
+        told.append(
+            NewEvent(
+                type=EventType.SESSION_COMPLETED,
+                party_id=f"party-{number % endpoints}",
+                object_id=format_id("ses", identifier),
+                data=BODY,
+                lane=identifier.int % 64,
+            )
+        )
+    async with pool.acquire() as connection:
+        await events.record(connection, told, now=datetime.now(UTC))
+
+
+async def _pending(pool: Pool, *, living: bool = False) -> bool:
+    """Whether something is on its way; `living` leaves failing endpoints out."""
+    async with pool.acquire() as connection:
+        found = await connection.fetchval(
+            "SELECT EXISTS (SELECT FROM gateway.delivery d "
+            "JOIN gateway.webhook_endpoint w ON w.id = d.endpoint_id "
+            "WHERE d.state = 'pending' AND NOT ($1 AND w.failures_in_a_row > 0)) "
+            "OR EXISTS (SELECT FROM gateway.event WHERE NOT fanned_out)",
+            living,
+        )
+    return bool(found)
+
+
+@asynccontextmanager
+async def _open() -> AsyncIterator[Bench]:
+    folder = Path(tempfile.mkdtemp(prefix="networkcore-bench-", dir="/tmp"))
+    folder.chmod(0o755)  # noqa: ASYNC240 - before anything runs
+    ours, theirs = multiprocessing.Pipe()
+    receiver = multiprocessing.get_context("spawn").Process(target=_receive, args=(theirs,), daemon=True)
+    receiver.start()
+    try:
+        with EmbeddedPostgres(folder / "postgres") as server:
+            await migrate(server.dsn)
+            pool = await create_pool(server.dsn, min_size=2, max_size=8, application="benchmark")
+            client = outbound.session(allow_private=True)
+            url = await asyncio.to_thread(ours.recv)
+            yield Bench(pool=pool, client=client, url=url)
+            await client.close()
+            await pool.close()
+    finally:
+        receiver.terminate()
+        receiver.join()
+        shutil.rmtree(folder, ignore_errors=True)
+
+
+def _receive(pipe: Pipe) -> None:
+    """The receiver's process: takes everything."""
+
+    async def serve() -> None:
+        async def take(request: web.Request) -> web.Response:
+            await request.read()
+            return web.Response(status=204)
+
+        app = web.Application()
+        app.router.add_post("/", take)
+        runner = web.AppRunner(app, access_log=None)
+        await runner.setup()
+        await web.TCPSite(runner, "127.0.0.1", 0).start()
+        pipe.send(f"http://127.0.0.1:{runner.addresses[0][1]}/")
+        await asyncio.Event().wait()
+
+    asyncio.run(serve())
