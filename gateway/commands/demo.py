@@ -33,10 +33,10 @@ def command(*, sessions: int, seed: int, workers: int, fresh: bool, state_dir: P
     """
     from rich.console import Console  # noqa: PLC0415 - loaded by this command only
 
-    from gateway.commands.process import run_async  # noqa: PLC0415
-    from gateway.sandbox.market.day import play_day  # noqa: PLC0415
-    from gateway.sandbox.market.progress import TerminalAudience  # noqa: PLC0415
-    from gateway.sandbox.market.report import show  # noqa: PLC0415
+    from gateway.commands.process import run_async  # noqa: PLC0415 - likewise
+    from gateway.sandbox.market.day import play_day  # noqa: PLC0415 - likewise
+    from gateway.sandbox.market.progress import TerminalAudience  # noqa: PLC0415 - likewise
+    from gateway.sandbox.market.report import show  # noqa: PLC0415 - likewise
 
     console = Console()
     with TerminalAudience(console) as audience:

@@ -36,8 +36,8 @@ def command(*, port: int | None, as_json: bool, workers: int, state_dir: Path) -
 async def _run(state_dir: Path, *, port: int | None, as_json: bool, workers: int) -> None:
     from rich.console import Console  # noqa: PLC0415 - loaded by this command only
 
-    from gateway.sandbox.market.dev_market import open_dev_market  # noqa: PLC0415
-    from gateway.sandbox.market.progress import Silence, TerminalAudience  # noqa: PLC0415
+    from gateway.sandbox.market.dev_market import open_dev_market  # noqa: PLC0415 - likewise
+    from gateway.sandbox.market.progress import Silence, TerminalAudience  # noqa: PLC0415 - likewise
 
     console = Console()
     audience = Silence() if as_json else TerminalAudience(console)

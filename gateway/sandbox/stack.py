@@ -84,20 +84,30 @@ async def running_stack(
     *,
     workers: int = 2,
     gateway_port: int | None = None,
+    on_ready: Callable[[str], None] = lambda _name: None,
     tell: Callable[[str], None] = lambda _line: None,
 ) -> AsyncIterator[Stack]:
-    """Hold the stack for the length of the block. `tell` hears one line per step, death and restart.
+    """Hold the stack for the length of the block.
+
+    `on_ready` hears the name of each process that is up; `tell` a line on what takes time, dies or restarts.
 
     Raises EmbeddedPostgresError, MigrationError, SupervisorError, each saying what failed and why.
     """
     with _owned(state_dir):
-        async with _running(state_dir, workers=workers, gateway_port=gateway_port, tell=tell) as stack:
+        async with _running(
+            state_dir, workers=workers, gateway_port=gateway_port, on_ready=on_ready, tell=tell
+        ) as stack:
             yield stack
 
 
 @asynccontextmanager
 async def _running(
-    state_dir: Path, *, workers: int, gateway_port: int | None, tell: Callable[[str], None]
+    state_dir: Path,
+    *,
+    workers: int,
+    gateway_port: int | None,
+    on_ready: Callable[[str], None],
+    tell: Callable[[str], None],
 ) -> AsyncIterator[Stack]:
     plan = _plan(state_dir, gateway_port=gateway_port)
     log_dir = state_dir / "logs"
@@ -109,10 +119,11 @@ async def _running(
             asyncio.TaskGroup() as group,
         ):
             await migrate(postgres.dsn)
+            on_ready("postgres")
             watch = group.create_task(_keep_running(postgres, tell), name="watch postgres")
             stack = Stack(plan=plan, postgres=postgres, supervisor=supervisor, log_dir=log_dir)
             try:
-                await _start_children(stack, state_dir, workers=workers, tell=tell)
+                await _start_children(stack, state_dir, workers=workers, on_ready=on_ready)
                 yield stack
             finally:
                 watch.cancel()
@@ -148,7 +159,7 @@ def _owned(state_dir: Path) -> Iterator[None]:
 
 
 async def _start_children(
-    stack: Stack, state_dir: Path, *, workers: int, tell: Callable[[str], None]
+    stack: Stack, state_dir: Path, *, workers: int, on_ready: Callable[[str], None]
 ) -> None:
     """Start all at once: each waits for what it needs, and a machine has more than one core."""
     environment = _environment(stack)
@@ -165,7 +176,7 @@ async def _start_children(
 
     async def start(spec: ChildSpec) -> None:
         await stack.supervisor.start(spec)
-        tell(f"{spec.name} is ready")
+        on_ready(spec.name)
 
     async with asyncio.TaskGroup() as group:
         for spec in (_psp_spec(stack, state_dir), gateway, *working):

@@ -36,14 +36,9 @@ def test_a_small_day_ends_with_a_proof_that_holds(tmp_path: Path) -> None:
                   "One price explained", "Webhooks", "Proof"):  # fmt: skip
         assert table in run.stdout, table
     assert "FAILS" not in run.stdout
-
-
-def test_the_same_day_gives_the_same_figures_and_another_seed_others(tmp_path: Path) -> None:
-    first = demo(tmp_path / "a", "--sessions", "14", "--seed", "2")
-    again = demo(tmp_path / "b", "--sessions", "14", "--seed", "2", "--workers", "1")
-    other = demo(tmp_path / "a", "--sessions", "14", "--seed", "3")
-    assert [run.returncode for run in (first, again, other)] == [0, 0, 0], first.stdout + other.stdout
-    assert digest(first.stdout) == digest(again.stdout) != digest(other.stdout)
+    other = demo(tmp_path, "--sessions", "14", "--seed", "6", "--workers", "1")
+    assert other.returncode == 0, other.stdout + other.stderr
+    assert digest(other.stdout) != digest(run.stdout)
 
 
 @pytest.mark.parametrize("sessions", ["11", "none", "-1"])

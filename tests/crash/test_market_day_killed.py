@@ -90,18 +90,21 @@ def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
         return finished(process)
 
 
-@pytest.mark.parametrize("named", ["gateway serve", "gateway work", "cluster"])
-def test_a_child_killed_midway_changes_nothing(tmp_path: Path, undisturbed: str, named: str) -> None:
+def test_children_killed_midway_change_nothing(tmp_path: Path, undisturbed: str) -> None:
     with demo(tmp_path) as process:
-        wait_for(tmp_path, "completed", 6, process=process)
-        kill_child(process, named)
-        wait_for(tmp_path, "completed", 12, process=process)
-        kill_child(process, named)
+        for completed, named in (
+            (4, "gateway serve"),
+            (8, "gateway work"),
+            (12, "cluster"),
+            (15, "sandbox-psp"),
+        ):
+            wait_for(tmp_path, "completed", completed, process=process)
+            kill_child(process, named)
         assert finished(process) == undisturbed
 
 
 def test_a_demo_killed_midway_goes_on_and_changes_nothing(tmp_path: Path, undisturbed: str) -> None:
-    for progress in (5, 14):
+    for progress in (4, 12):
         with demo(tmp_path) as process:
             wait_for(tmp_path, "completed", progress, process=process)
             mine = children(process.pid)

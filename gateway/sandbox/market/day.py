@@ -23,7 +23,7 @@ from gateway.sandbox.market.stage import Addresses, Audience, Stage
 from gateway.sandbox.stack import Stack, remove_state, running_stack
 
 _FINISHED: Final = "finished"
-_STARTING_STEPS: Final = 2
+_STARTING_STEPS: Final = 3  # PostgreSQL, the PSP, the gateway
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +63,11 @@ async def staged(
     """Hold the stack, the parties' server and the parties' clients over a state directory."""
     audience.chapter("Starting the stack", steps=_STARTING_STEPS + workers)
     async with running_stack(
-        state_dir, workers=workers, gateway_port=gateway_port, tell=audience.advance
+        state_dir,
+        workers=workers,
+        gateway_port=gateway_port,
+        on_ready=audience.advance,
+        tell=audience.tell,
     ) as stack:
         receiver = Receiver(state_dir / "webhooks.jsonl")
         await receiver.start(port=stack.plan.receiver_port)

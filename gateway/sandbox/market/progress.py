@@ -11,11 +11,10 @@ from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn
 
 _WIDTH: Final = 30
-_NOTES: Final = ("ended", "again")  # what the supervisor says of a death and a restart
 
 
 class TerminalAudience:
-    """Shows chapters and their steps; what happens to a process is printed on a line of its own."""
+    """Shows chapters and their steps; what happens beside them is printed on a line of its own."""
 
     def __init__(self, console: Console) -> None:
         self._console = console
@@ -52,11 +51,13 @@ class TerminalAudience:
             self._console.print(f"{time.monotonic() - self._started:6.1f} s  {title}")
 
     def advance(self, note: str = "") -> None:
-        """One step is done, or a process died or was started again."""
-        if any(word in note for word in _NOTES):
-            self._console.print(f"[yellow]{note}[/yellow]")
-        elif self._task is not None:
+        """One step is done."""
+        if self._task is not None:
             self._progress.update(self._task, advance=1, note=note)
+
+    def tell(self, line: str) -> None:
+        """Something happened beside the steps."""
+        self._console.print(f"          [yellow]{line}[/yellow]")
 
     def _end_chapter(self) -> None:
         if self._task is None:
@@ -85,3 +86,6 @@ class Silence:
 
     def advance(self, note: str = "") -> None:
         """One step is done."""
+
+    def tell(self, line: str) -> None:
+        """Something happened beside the steps."""

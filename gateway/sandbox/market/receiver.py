@@ -5,7 +5,6 @@ endpoints that a credentials handshake reads; the mobility operator's OCSP respo
 the gateway's tables; the day's plan.
 """
 
-import asyncio
 import base64
 import hashlib
 import hmac
@@ -19,6 +18,7 @@ from aiohttp import web
 
 from gateway.sandbox.market.cast import CPO_BY_ID
 from gateway.sandbox.market.charging import instant
+from gateway.sandbox.market.client import MarketError
 from gateway.sandbox.market.journal import Journal
 from gateway.sandbox.market.plan import DAY_START
 from gateway.sandbox.market.vehicles import Garage, status_answer
@@ -55,7 +55,7 @@ class Receiver:
         self.url = ""
 
     async def start(self, *, port: int) -> None:
-        """Listen on 127.0.0.1. Raises OSError when the port is taken."""
+        """Listen on 127.0.0.1. Raises MarketError when the port is taken."""
         app = web.Application()
         app.router.add_post("/webhooks/{party}", self._take_webhook)
         app.router.add_post("/ocsp", self._ocsp)
@@ -64,7 +64,13 @@ class Receiver:
         app.router.add_get("/ocpi/{party}/2.2.1", self._version_details)
         self._runner = web.AppRunner(app, access_log=None)
         await self._runner.setup()
-        await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        try:
+            await web.TCPSite(self._runner, "127.0.0.1", port).start()
+        except OSError as error:
+            raise MarketError(
+                f"the parties' server can't listen on port {port} any more ({error.strerror}); "
+                "end what uses it, or start anew with --fresh"
+            ) from None
         self.url = f"http://127.0.0.1:{self._runner.addresses[0][1]}"
 
     async def stop(self) -> None:
@@ -142,12 +148,3 @@ class Receiver:
 def _envelope(data: Any) -> web.Response:
     body = {"data": data, "status_code": 1000, "status_message": "Success", "timestamp": instant(DAY_START)}
     return web.json_response(body)
-
-
-async def free_port() -> int:
-    """A loopback port that nobody listens on at this moment."""
-    server = await asyncio.start_server(lambda _reader, writer: writer.close(), "127.0.0.1", 0)
-    port: int = server.sockets[0].getsockname()[1]
-    server.close()
-    await server.wait_closed()
-    return port

@@ -119,7 +119,7 @@ def _explained(result: DayResult) -> Panel:
 
 
 def _webhooks(result: DayResult) -> Table:
-    table = _table("Webhooks, signed and in order per object", "Party", ">events", ">received")
+    table = _table("Webhooks", "Party", ">events", ">received")
     for party_id, (events, received) in sorted(result.evidence.events.items()):
         table.add_row(party_id, str(events), str(received))
     return table

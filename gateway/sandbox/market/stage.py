@@ -35,6 +35,10 @@ class Audience(Protocol):
         """One step is done."""
         ...
 
+    def tell(self, line: str) -> None:
+        """Something happened beside the steps: a process died, or was started again."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Addresses:
