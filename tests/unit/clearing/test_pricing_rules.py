@@ -427,6 +427,15 @@ def test_a_profile_changed_during_the_session_prices_its_periods_by_its_own_tari
     assert (found.incl_vat_minor, codes(found)) == (2000, set())
 
 
+def test_tariffs_in_two_currencies_are_never_added_up() -> None:
+    tree = cdr_tree((0, {"ENERGY": "2"}), (30, {"ENERGY": "2"}))
+    tree["charging_periods"][1]["tariff_id"] = "dear"
+    anchor = program_of(element(ENERGY))
+    dear = program_of(element(component("ENERGY", "9")), currency="CHF", id="dear")
+    found = price(anchor, parse_cdr(encode(tree), version=V221), others={"dear": dear})
+    assert (found.incl_vat_minor, codes(found)) == (200, {"currency_differs", "tariff_id_differs"})
+
+
 def test_a_cdr_without_a_tariff_says_what_is_missing() -> None:
     with pytest.raises(MalformedDocumentError, match="carries no tariff"):
         embedded_programs(cdr_of((0, {"ENERGY": "2"})))
