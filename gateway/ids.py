@@ -9,6 +9,9 @@ Sources: RFC 9562 section 5.7 (UUIDv7); Crockford, "Base 32".
 """
 
 import re
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+from contextvars import ContextVar
 from typing import Final
 from uuid import UUID
 
@@ -24,6 +27,17 @@ _BITS_PER_CHARACTER: Final = 5
 _BODY_LENGTH: Final = 26
 _MAX_UUID: Final = (1 << 128) - 1
 _PREFIX: Final = re.compile(r"[a-z][a-z0-9]{1,15}")
+_source: ContextVar[Callable[[], UUID] | None] = ContextVar("id_source", default=None)
+
+
+@contextmanager
+def ids_from(source: Callable[[], UUID]) -> Iterator[None]:
+    """Take new ids from `source` in the block and in tasks that it starts: a simulation repeats itself."""
+    token = _source.set(source)
+    try:
+        yield
+    finally:
+        _source.reset(token)
 
 
 def new_id(*, lane: int | None = None) -> UUID:
@@ -35,7 +49,8 @@ def new_id(*, lane: int | None = None) -> UUID:
     Raises:
         ValueError: `lane` is outside 0 to 63.
     """
-    fresh = UUID(int=uuid7().int)
+    source = _source.get()
+    fresh = UUID(int=uuid7().int) if source is None else source()
     return fresh if lane is None else at_lane(fresh, lane)
 
 
