@@ -35,10 +35,12 @@ from gateway.lanes.psp_sweep import PspSweepLane
 from gateway.lanes.resolving import ResolvingLane
 from gateway.migrations import migrate
 from gateway.notify.delivery import DeliveryLane
+from gateway.ocpi.lanes import ocpi_lanes
 from gateway.ocpi.registry import OcpiRegistry
 from gateway.ocpi.routes import routes as ocpi_routes
 from gateway.ocpi.services import OcpiServices
 from gateway.ocpi.tariff_source import OcpiTariffSource
+from gateway.ocpi.token_payments import TokenPayments
 from gateway.payments.funding import Funding
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import PaymentService, build_payments
@@ -212,19 +214,20 @@ def build_web(house: House) -> web.Application:
         plug_and_charge=house.plug_and_charge,
     )
     app = build_api(services)
-    app.add_routes(
-        ocpi_routes(
-            OcpiServices(
-                pool=house.pool,
-                clock=house.clock,
-                public_url=settings.base_url,
-                outbound=house.outbound,
-                allow_private_peers=house.sandbox,
-                max_body_bytes=settings.max_body_bytes,
-            )
-        )
-    )
+    app.add_routes(ocpi_routes(_ocpi(house)))
     return app
+
+
+def _ocpi(house: House) -> OcpiServices:
+    return OcpiServices(
+        pool=house.pool,
+        clock=house.clock,
+        public_url=house.settings.base_url,
+        outbound=house.outbound,
+        allow_private_peers=house.sandbox,
+        max_body_bytes=house.settings.max_body_bytes,
+        authorizer=TokenPayments(pool=house.pool, clock=house.clock, payments=house.payments),
+    )
 
 
 def lanes(house: House) -> Sequence[Lane]:
@@ -257,6 +260,7 @@ def lanes(house: House) -> Sequence[Lane]:
             plug_and_charge=house.plug_and_charge,
             environment=settings.environment.value,
         ),
+        *ocpi_lanes(_ocpi(house)),
     ]
 
 
