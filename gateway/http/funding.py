@@ -7,6 +7,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
+from clearing.money import exponent
 from gateway import objects
 from gateway.http import problems
 from gateway.http.auth import Scope
@@ -17,6 +18,7 @@ from gateway.http.problems import ProblemError
 from gateway.http.services import FundingService
 from gateway.ids import format_id
 from gateway.payments.records import AccountRecord
+from gateway.store import parties
 
 _CREATED: Final = 201
 
@@ -81,8 +83,17 @@ def _service(call: Call) -> FundingService:
     return call.services.funding
 
 
+async def _check(call: Call) -> None:
+    """The party and the currency exist; asked before any money moves."""
+    exponent(call.path["currency"])
+    async with call.services.pool.acquire() as connection:
+        if await parties.find_party(connection, call.path["party_id"]) is None:
+            raise ProblemError(problems.NOT_FOUND, f"There is no party {call.path['party_id']}.")
+
+
 async def fund(call: Call) -> Answer:
     """Raise a partner's account by what it paid."""
+    await _check(call)
     account = await _service(call).fund_partner(
         funding_id=call.resource_id,
         party_id=call.path["party_id"],
@@ -95,6 +106,7 @@ async def fund(call: Call) -> Answer:
 
 async def set_limit(call: Call) -> Answer:
     """Set the credit limit; opens the account where there is none."""
+    await _check(call)
     account = await _service(call).set_credit_limit(
         party_id=call.path["party_id"],
         currency=call.path["currency"],
@@ -114,6 +126,7 @@ async def get(call: Call) -> Answer:
 
 async def top_up(call: Call) -> Answer:
     """Bring the platform's own money to its balance at the PSP."""
+    exponent(call.body.currency)
     await _service(call).top_up_treasury(
         topup_id=call.resource_id,
         currency=call.body.currency,

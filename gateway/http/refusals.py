@@ -47,6 +47,7 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     ClearingError: problems.INVALID_PARAMETERS,
 }
 _RETRY_SOON: Final = {"Retry-After": "1"}
+_UNSTORABLE: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 _AWAY: Final = (
     DatabaseUnreachableError,
     ConnectionError,
@@ -74,6 +75,8 @@ def refusal_of(error: BaseException) -> Refusal | None:
         found = _TABLE.get(kind)
         if found is not None:
             return Refusal(kind=found, detail=_sentence(error))
+    if isinstance(error, _UNSTORABLE):
+        return Refusal(kind=problems.INVALID_PARAMETERS, detail="A text holds U+0000, which can't be stored.")
     if isinstance(error, _AWAY):
         return Refusal(
             kind=problems.UNAVAILABLE, detail="A part we depend on does not answer.", headers=_RETRY_SOON
