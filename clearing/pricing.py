@@ -12,7 +12,7 @@ from zoneinfo import ZoneInfo
 
 from clearing.cdr import Cdr
 from clearing.errors import InvalidAmountError
-from clearing.exact import EXACT
+from clearing.exact import exactly
 from clearing.limits import Totals, apply_limits
 from clearing.money import MAX_MINOR, four_decimals, to_minor
 from clearing.notes import Note, NoteCode, Severity
@@ -33,6 +33,7 @@ HOUR_S: Final = Decimal(3600)
 ONE: Final = Decimal(1)
 
 
+@exactly
 def price(
     program: PricingProgram,
     cdr: Cdr,
@@ -142,7 +143,7 @@ def _total(
     for group in _groups(charges):
         totals = _price_group(group, lines)
         rates.append((group[0].candidate.vat, totals))
-        net, gross = EXACT.add(net, totals[0]), EXACT.add(gross, totals[1])
+        net, gross = net + totals[0], gross + totals[1]
     if not charges:
         text = "the tariff prices nothing of what was measured"
         note(notes, NoteCode.NOTHING_PRICED, "$.elements", text)
@@ -177,7 +178,7 @@ def _total(
 
 def _energy(cdr: Cdr, last: Stretch) -> Decimal:
     """The energy of all periods; where none states any, the CDR's own total."""
-    return EXACT.add(last.moment.kwh, last.energy_kwh) or cdr.total_energy_kwh or ZERO
+    return (last.moment.kwh + last.energy_kwh) or cdr.total_energy_kwh or ZERO
 
 
 def _check_unmeasured(program: PricingProgram, cdr: Cdr, stretches: list[Stretch], notes: list[Note]) -> None:
@@ -211,20 +212,20 @@ def _price_group(group: list[Charge], lines: list[Line]) -> Totals:
     candidate, included = first.candidate, first.program.tax_mode is TaxMode.INCLUDED
     volume = net = gross = ZERO
     for charge in group:
-        volume = charge.billed if charge is first else EXACT.add(volume, charge.billed)
-        amount = EXACT.multiply(candidate.price, volume)
+        volume += charge.billed
+        amount = candidate.price * volume
         taxed = amount
         if candidate.vat:
-            taxed = (EXACT.divide if included else EXACT.multiply)(amount, candidate.factor)
+            taxed = amount / candidate.factor if included else amount * candidate.factor
         if candidate.hourly:  # divided last: until here every product is exact
-            amount, taxed = EXACT.divide(amount, HOUR_S), EXACT.divide(taxed, HOUR_S)
+            amount, taxed = amount / HOUR_S, taxed / HOUR_S
         net_now, gross_now = four_decimals(amount), four_decimals(taxed)
         if included:
             net_now, gross_now = gross_now, net_now
         if charge is first:
             lines.append(_line(charge, net_now, gross_now))
         else:
-            lines.append(_line(charge, EXACT.subtract(net_now, net), EXACT.subtract(gross_now, gross)))
+            lines.append(_line(charge, net_now - net, gross_now - gross))
         net, gross = net_now, gross_now
     return Totals(net, gross)
 

@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from decimal import Decimal
 from typing import Final
 
-from clearing.exact import EXACT
 from clearing.notes import Note, NoteCode
 from clearing.program import Candidates, PricingProgram, pick
 from clearing.restrictions import Phase
@@ -56,7 +55,7 @@ class Selector:
 
     def _take_around(self, program: PricingProgram, stretch: Stretch) -> None:
         """What surrounds a session: its reservation, used or expired, and the time beyond a booking."""
-        reserved = EXACT.add(stretch.reservation_s, stretch.expired_s)
+        reserved = stretch.reservation_s + stretch.expired_s
         if reserved:
             expires = self.expired or bool(stretch.expired_s)
             phase = Phase.RESERVATION_EXPIRES if expires else Phase.RESERVATION

@@ -8,7 +8,6 @@ from bisect import bisect_right
 from datetime import date, timedelta
 from decimal import Decimal
 
-from clearing.exact import EXACT
 from clearing.notes import Note, NoteCode
 from clearing.program import Bounds, PricingProgram, pick
 from clearing.restrictions import DAY_SECONDS, Moment, Phase
@@ -63,7 +62,7 @@ def _changes(program: PricingProgram, stretch: Stretch) -> list[tuple[Moment, st
     bounds, start = program.bounds, stretch.moment
     found: list[tuple[Moment, str]] = []
     if bounds.kwh and stretch.energy_kwh > 0:
-        until = EXACT.add(start.kwh, stretch.energy_kwh)
+        until = start.kwh + stretch.energy_kwh
         found += [
             (_moved(start, kwh=bound), f"{bound} kWh") for bound in bounds.kwh if start.kwh < bound < until
         ]

@@ -1,6 +1,7 @@
 """step_size: what is billed of what was measured.
 
 Owns: the one rounding up per session of energy and the one of time. Must not know: prices, money.
+Computes with operators: its caller has exact arithmetic in force (clearing.exact).
 Source: OCPI mod_cdrs, step_size: taken into account once per session for ENERGY and once for TIME and
 PARKING_TIME combined, with the step_size of the last price component used, on that dimension's total.
 """
@@ -9,7 +10,6 @@ from decimal import Decimal
 
 import msgspec
 
-from clearing.exact import EXACT
 from clearing.program import Candidate, PricingProgram
 from clearing.restrictions import Phase
 from clearing.tariff import Dimension
@@ -47,11 +47,11 @@ def _step_up(last: Charge, charges: list[Charge]) -> None:
     dimension, phase, total = last.candidate.dimension, last.phase, ZERO
     for charge in charges:
         if charge.candidate.dimension is dimension and charge.phase is phase:
-            total = EXACT.add(total, charge.volume)
+            total += charge.volume
     block = last.candidate.step
-    remainder = EXACT.remainder(total, block)
+    remainder = total % block
     if remainder > 0:
-        last.billed = EXACT.add(last.volume, EXACT.subtract(block, remainder))
+        last.billed = last.volume + (block - remainder)
 
 
 _FLAT = Dimension.FLAT

@@ -2,6 +2,7 @@
 
 Owns: ordering periods, exact seconds, the running energy and duration, local time, what power a period shows,
 and naming what is odd in all that. Must not know: prices or tariffs.
+Computes with operators: its caller has exact arithmetic in force (clearing.exact).
 Source: OCPI mod_cdrs, ChargingPeriod ("a period ends when the next period starts") and CdrDimensionType.
 """
 
@@ -15,7 +16,6 @@ import msgspec
 
 from clearing.cdr import UNIX_EPOCH, Cdr, Period, Quantity
 from clearing.errors import UnknownTimeZoneError
-from clearing.exact import EXACT
 from clearing.notes import Note, NoteCode, Severity
 from clearing.program import Demand
 from clearing.restrictions import DAY_SECONDS, Moment
@@ -138,7 +138,7 @@ def _stretch(period: Period, place: int, end: datetime, levels: bool, notes: lis
     duration_us = max(duration_us, 0)
     exact = Decimal(duration_us // _MICROSECONDS)
     if duration_us % _MICROSECONDS:
-        exact = EXACT.scaleb(Decimal(duration_us), -6)
+        exact = Decimal(duration_us).scaleb(-6)
     energy = time = parking = ZERO
     rare: list[tuple[int, Quantity]] | None = None
     for spot, quantity in enumerate(period.dimensions):
@@ -182,13 +182,13 @@ def _add_rare(stretch: Stretch, quantity: Quantity, exact: Decimal, spot: int, n
         lowest = kind.startswith("MIN_")
         levels[kind] = (min if lowest else max)(volume, levels.get(kind, volume))
     elif kind == "ENERGY":
-        stretch.energy_kwh = EXACT.add(stretch.energy_kwh, volume)
+        stretch.energy_kwh += volume
         note(notes, NoteCode.DIMENSION_REPEATED, path, "ENERGY is stated twice; the volumes are added")
     elif kind in _RARE_TIMES:
         name = _RARE_TIMES[kind]
         before: Decimal = getattr(stretch, name)
-        seconds = EXACT.multiply(volume, HOUR_S) if before else _seconds(volume, exact)
-        setattr(stretch, name, EXACT.add(before, seconds))
+        seconds = volume * HOUR_S if before else _seconds(volume, exact)
+        setattr(stretch, name, before + seconds)
         if before:
             note(notes, NoteCode.DIMENSION_REPEATED, path, f"{kind} is stated twice; the volumes are added")
     elif kind not in _UNPRICED:
@@ -198,14 +198,14 @@ def _add_rare(stretch: Stretch, quantity: Quantity, exact: Decimal, spot: int, n
 
 def _seconds(hours: Decimal, exact: Decimal) -> Decimal:
     """Hours as seconds; where they are the period's own duration as far as written, that `exact` one."""
-    seconds = EXACT.multiply(hours, HOUR_S)
+    seconds = hours * HOUR_S
     if seconds == exact:
         return exact
     exponent = hours.as_tuple().exponent
     tolerance = (
         FOUR_DECIMALS_S if isinstance(exponent, int) and exponent <= HOUR_DECIMALS else THREE_DECIMALS_S
     )
-    return exact if abs(EXACT.subtract(seconds, exact)) < tolerance else seconds
+    return exact if abs(seconds - exact) < tolerance else seconds
 
 
 def _note_negative(period: Period, place: int, notes: list[Note]) -> None:
@@ -259,7 +259,7 @@ def _run_energy(stretches: list[Stretch]) -> Decimal:
     for stretch in stretches:
         stretch.moment.kwh = kwh
         if stretch.energy_kwh:
-            kwh = EXACT.add(kwh, stretch.energy_kwh)
+            kwh += stretch.energy_kwh
     return kwh
 
 
@@ -314,7 +314,7 @@ def _infer_power(stretch: Stretch, notes: list[Note]) -> None:
     seconds = stretch.time_s or Decimal(stretch.duration_us).scaleb(-6)
     if seconds <= 0:
         return
-    average = EXACT.divide(EXACT.multiply(stretch.energy_kwh, HOUR_S), seconds)
+    average = stretch.energy_kwh * HOUR_S / seconds
     stretch.moment.min_power = stretch.moment.max_power = average
     text = f"no power was measured; {average:.3f} kW on average stands in for it"
     note(notes, NoteCode.POWER_INFERRED, f"$.charging_periods[{stretch.place}]", text, Severity.INFO)
