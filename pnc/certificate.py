@@ -1,33 +1,31 @@
 """Certificates as this room sees them: exact bytes, and the few facts the rules ask for.
 
-Owns PEM bundles, the DER slices that hashes and name chaining need (names are compared by their bytes, as
-RFC 5280 section 7.1 permits), and which key and signature kinds exist at all. Must not know which of them is
-allowed where: that is pnc.profile. `cryptography` parses everything first; the slicing here only finds the
-bytes again.
+Owns PEM bundles, and which key and signature kinds exist at all. Must not know which of them is allowed
+where: that is pnc.profile. Names are compared by their bytes, as RFC 5280 section 7.1 permits.
 """
 
 import binascii
 import hashlib
-from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final
+from typing import Final
 
 from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
-from cryptography.x509.oid import AuthorityInformationAccessOID, NameOID
 
+from pnc.der import attributes, certificate_slices, key_bits
 from pnc.errors import MalformedCertificateError
+from pnc.extensions import Extensions, read_extensions
 
 EMPTY_NAME: Final = b"\x30\x00"
 MAX_BUNDLE_CHARACTERS: Final = 10_000  # AuthorizeRequest.certificate of OCPP 2.1; 5500 in 2.0.1
 MAX_BUNDLE_CERTIFICATES: Final = 6
 MAX_CERTIFICATE_BYTES: Final = 4_096
-_SIGN_BIT: Final = 0x80
-_MAX_SERIAL_BYTES: Final = 20  # RFC 5280 section 4.1.2.2
+_COMMON_NAME: Final = bytes.fromhex("550403")
+_DOMAIN_COMPONENT: Final = bytes.fromhex("0992268993f22c640119")
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _END: Final = "-----END CERTIFICATE-----"
 
@@ -86,26 +84,6 @@ _ECDSA_SHA512: Final = ec.ECDSA(hashes.SHA512())
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Extensions:
-    """The extensions that the rules read. `unhandled` names critical ones, and name or policy constraints."""
-
-    is_authority: bool = False
-    has_basic_constraints: bool = False
-    basic_constraints_critical: bool = False
-    path_length: int | None = None
-    key_usage: x509.KeyUsage | None = None
-    key_usage_critical: bool = False
-    extended_usages: frozenset[str] | None = None
-    subject_key_id: bytes | None = None
-    authority_key_id: bytes | None = None
-    authority_serial: int | None = None
-    ocsp_urls: tuple[str, ...] = ()
-    crl_urls: tuple[str, ...] = ()
-    no_check: bool = False
-    unhandled: tuple[str, ...] = ()
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
 class Certificate:
     """One certificate: its bytes and the facts read from them. `issuer` and `subject` are DER names.
 
@@ -122,6 +100,8 @@ class Certificate:
     key: KeyKind
     key_info: bytes
     scheme: SignatureScheme
+    tbs: bytes
+    signature: bytes
     not_before: datetime
     not_after: datetime
     common_names: tuple[str, ...]
@@ -185,15 +165,15 @@ def parse_certificate(der: bytes) -> Certificate:
     """
     if len(der) > MAX_CERTIFICATE_BYTES:
         raise MalformedCertificateError(f"a certificate of {len(der)} bytes; at most {MAX_CERTIFICATE_BYTES}")
-    fields = _slices(der)
+    fields = certificate_slices(der)
     try:
         parsed = x509.load_der_x509_certificate(der)
-        extensions = _read_extensions(parsed)
+        extensions = read_extensions(parsed)
         not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
-        common_names, domain_components = _subject_names(parsed)
     except (ValueError, TypeError, OverflowError, x509.InvalidVersion, x509.DuplicateExtension,
             UnsupportedAlgorithm, x509.UnsupportedGeneralNameType) as problem:  # fmt: skip
         raise MalformedCertificateError(f"a certificate can't be read: {problem}") from None
+    common_names, domain_components = _subject_names(fields.subject)
     if parsed.version is not x509.Version.v3:
         raise MalformedCertificateError("a certificate is not X.509 version 3")
     return Certificate(
@@ -206,6 +186,8 @@ def parse_certificate(der: bytes) -> Certificate:
         key=_key_kind(fields.key_info),
         key_info=fields.key_info,
         scheme=_SCHEMES.get(fields.algorithm, SignatureScheme.OTHER),
+        tbs=fields.tbs,
+        signature=fields.signature,
         not_before=not_before,
         not_after=not_after,
         common_names=common_names,
@@ -254,8 +236,8 @@ def signed_by(certificate: Certificate, issuer_key: PublicKey, issuer_kind: KeyK
         key=issuer_key,
         kind=issuer_kind,
         scheme=certificate.scheme,
-        signature=certificate.parsed.signature,
-        data=certificate.parsed.tbs_certificate_bytes,
+        signature=certificate.signature,
+        data=certificate.tbs,
     )
 
 
@@ -280,99 +262,11 @@ def scheme_of(algorithm: x509.ObjectIdentifier) -> SignatureScheme:
     return _SCHEME_OF_OID.get(algorithm.dotted_string, SignatureScheme.OTHER)
 
 
-def key_bits(key_info: bytes) -> bytes:
-    """The subjectPublicKey bits of a SubjectPublicKeyInfo, without the unused-bits octet.
-
-    Raises:
-        MalformedCertificateError: not a SubjectPublicKeyInfo.
-    """
-    start, _ = _enter(key_info, 0, 0x30)
-    algorithm_end = _skip(key_info, start)
-    bits_start, bits_end = _enter(key_info, algorithm_end, 0x03)
-    return key_info[bits_start + 1 : bits_end]
-
-
 _SCHEME_OF_OID: Final = {
     "1.2.840.10045.4.3.2": SignatureScheme.ECDSA_SHA256,
     "1.2.840.10045.4.3.4": SignatureScheme.ECDSA_SHA512,
     "1.3.101.113": SignatureScheme.ED448,
 }
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Slices:
-    serial: bytes
-    algorithm: bytes
-    issuer: bytes
-    subject: bytes
-    key_info: bytes
-
-
-def _slices(der: bytes) -> _Slices:
-    """Cut the fields of TBSCertificate (RFC 5280 section 4.1) out of the DER."""
-    whole, whole_end = _enter(der, 0, 0x30)
-    at, tbs_end = _enter(der, whole, 0x30)
-    if whole_end != len(der):
-        raise MalformedCertificateError("a certificate is followed by other bytes")
-    if der[at] == 0xA0:  # noqa: PLR2004 - the [0] tag of the version
-        at = _skip(der, at)
-    serial, at = _enter(der, at, 0x02)
-    serial_bytes = der[serial:at]
-    if (
-        not serial_bytes
-        or serial_bytes[0] & _SIGN_BIT
-        or len(serial_bytes) > _MAX_SERIAL_BYTES
-        or not any(serial_bytes)
-    ):
-        raise MalformedCertificateError("a serial number is not positive and of at most 20 octets")
-    algorithm_end = _skip(der, at)
-    issuer_end = _skip(der, algorithm_end)
-    validity_end = _skip(der, issuer_end)
-    subject_end = _skip(der, validity_end)
-    key_end = _skip(der, subject_end)
-    algorithm = der[at:algorithm_end]
-    if der[tbs_end : tbs_end + len(algorithm)] != algorithm:
-        raise MalformedCertificateError("the inner and outer signature algorithms of a certificate differ")
-    return _Slices(
-        serial=serial_bytes,
-        algorithm=algorithm,
-        issuer=der[algorithm_end:issuer_end],
-        subject=der[validity_end:subject_end],
-        key_info=der[subject_end:key_end],
-    )
-
-
-def _enter(der: bytes, at: int, tag: int) -> tuple[int, int]:
-    """Return where the content of the element at `at` starts and ends. Definite, minimal lengths only."""
-    try:
-        if der[at] != tag:
-            raise MalformedCertificateError(f"DER: tag {tag:#x} expected at byte {at}, found {der[at]:#x}")
-        start = at + 2
-        length = der[at + 1]
-        if length > 0x7F:  # noqa: PLR2004 - long form
-            size = length & 0x7F
-            length = int.from_bytes(der[start : start + size], "big")
-            start += size
-            if not 1 <= size <= 3 or length >> (8 * (size - 1)) == 0 or length < 0x80:  # noqa: PLR2004 - minimal
-                raise MalformedCertificateError(f"DER: a length at byte {at} is not minimal")
-    except IndexError:
-        raise MalformedCertificateError(f"DER: ends inside the element at byte {at}") from None
-    if start + length > len(der):
-        raise MalformedCertificateError(f"DER: the element at byte {at} is longer than its container")
-    return start, start + length
-
-
-def _skip(der: bytes, at: int) -> int:
-    """Return where the element at `at`, whatever its tag, ends."""
-    if at + 1 >= len(der):
-        raise MalformedCertificateError(f"DER: ends at byte {at}, where another element is due")
-    length = der[at + 1]
-    if length < 0x80:  # noqa: PLR2004 - short form, the common case
-        end = at + 2 + length
-        if end > len(der):
-            raise MalformedCertificateError(f"DER: the element at byte {at} is longer than its container")
-        return end
-    return _enter(der, at, der[at])[1]
 
 
 def _key_kind(key_info: bytes) -> KeyKind:
@@ -382,114 +276,7 @@ def _key_kind(key_info: bytes) -> KeyKind:
     return KeyKind.OTHER
 
 
-def _subject_names(parsed: x509.Certificate) -> tuple[tuple[str, ...], tuple[str, ...]]:
-    common: list[str] = []
-    components: list[str] = []
-    for part in parsed.subject.rdns:
-        for attribute in part:
-            if attribute.oid == NameOID.COMMON_NAME:
-                common.append(_text(attribute.value))
-            elif attribute.oid == NameOID.DOMAIN_COMPONENT:
-                components.append(_text(attribute.value))
-    return tuple(common), tuple(components)
-
-
-def _text(value: str | bytes) -> str:
-    """An attribute's text; bytes (a bit string) are no text any rule accepts."""
-    return value if isinstance(value, str) else f"\N{REPLACEMENT CHARACTER}{value.hex()}"
-
-
-# Constraints that a path must honor (RFC 5280 section 6.1) and that ISO 15118 does not use: present is
-# refused.
-_CONSTRAINING: Final = frozenset({"2.5.29.30", "2.5.29.33", "2.5.29.36", "2.5.29.54"})
-_HARMLESS_CRITICAL: Final = frozenset({"2.5.29.32"})  # certificatePolicies: any policy is acceptable here
-
-
-def _read_extensions(parsed: x509.Certificate) -> Extensions:
-    facts: Facts = {}
-    unhandled: list[str] = []
-    for extension in parsed.extensions:
-        value = extension.value
-        reader = _READERS.get(type(value))
-        if reader is not None:
-            reader(extension, facts)
-            # RFC 5280 makes these non-critical; a critical one asks for something we do not do.
-            if extension.critical and type(value) not in _MAY_BE_CRITICAL:
-                unhandled.append(extension.oid.dotted_string)
-            continue
-        oid = extension.oid.dotted_string
-        if oid in _CONSTRAINING or (extension.critical and oid not in _HARMLESS_CRITICAL):
-            unhandled.append(oid)
-    return Extensions(**facts, unhandled=tuple(unhandled))
-
-
-Facts = dict[str, Any]
-Found = x509.Extension[Any]
-
-
-def _basic_constraints(found: Found, facts: Facts) -> None:
-    facts["is_authority"] = found.value.ca
-    facts["path_length"] = found.value.path_length
-    facts["has_basic_constraints"] = True
-    facts["basic_constraints_critical"] = found.critical
-
-
-def _key_usage(found: Found, facts: Facts) -> None:
-    facts["key_usage"] = found.value
-    facts["key_usage_critical"] = found.critical
-
-
-def _extended_usages(found: Found, facts: Facts) -> None:
-    facts["extended_usages"] = frozenset(usage.dotted_string for usage in found.value)
-
-
-def _subject_key_id(found: Found, facts: Facts) -> None:
-    facts["subject_key_id"] = found.value.digest
-
-
-def _authority_key_id(found: Found, facts: Facts) -> None:
-    facts["authority_key_id"] = found.value.key_identifier
-    facts["authority_serial"] = found.value.authority_cert_serial_number
-
-
-def _access(found: Found, facts: Facts) -> None:
-    facts["ocsp_urls"] = _ocsp_urls(found.value)
-
-
-def _distribution(found: Found, facts: Facts) -> None:
-    facts["crl_urls"] = _crl_urls(found.value)
-
-
-def _no_check(_found: Found, facts: Facts) -> None:
-    facts["no_check"] = True
-
-
-_READERS: Final[Mapping[type, Callable[[Found, Facts], None]]] = {
-    x509.BasicConstraints: _basic_constraints,
-    x509.KeyUsage: _key_usage,
-    x509.ExtendedKeyUsage: _extended_usages,
-    x509.SubjectKeyIdentifier: _subject_key_id,
-    x509.AuthorityKeyIdentifier: _authority_key_id,
-    x509.AuthorityInformationAccess: _access,
-    x509.CRLDistributionPoints: _distribution,
-    x509.OCSPNoCheck: _no_check,
-}
-_MAY_BE_CRITICAL: Final = frozenset({x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage})
-
-
-def _ocsp_urls(access: x509.AuthorityInformationAccess) -> tuple[str, ...]:
-    return tuple(
-        description.access_location.value
-        for description in access
-        if description.access_method == AuthorityInformationAccessOID.OCSP
-        and isinstance(description.access_location, x509.UniformResourceIdentifier)
-    )
-
-
-def _crl_urls(points: x509.CRLDistributionPoints) -> tuple[str, ...]:
-    return tuple(
-        name.value
-        for point in points
-        for name in point.full_name or ()
-        if isinstance(name, x509.UniformResourceIdentifier)
-    )
+def _subject_names(subject: bytes) -> tuple[tuple[str, ...], tuple[str, ...]]:
+    found = attributes(subject)
+    common = tuple(text for oid, text in found if oid == _COMMON_NAME)
+    return common, tuple(text for oid, text in found if oid == _DOMAIN_COMPONENT)
