@@ -10,6 +10,7 @@ taken back after this step, and the one for what had been before. So the steps n
 end where one of the whole would, and the whole is the exact reversal.
 """
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
@@ -137,6 +138,7 @@ def give_again(taken: JournalEntry, *, kind: EntryKind, due: Mapping[str, date])
             for payable in taken.payables
         ],
         links=taken.links,
+        legs=_mirrored(taken.legs),
     )
 
 
@@ -150,6 +152,11 @@ def amounts_at(stored: StoredCapture, minor: int) -> Amounts:
         return Amounts(net=net, vat=vat, parts=dict.fromkeys(roles, 0))
     parts = proportion(net, [amounts.parts[role] for role in roles])
     return Amounts(net=net, vat=vat, parts=dict(zip(roles, parts, strict=True)))
+
+
+def _mirrored(legs: str) -> str:
+    turned = [{**leg, "net": -leg["net"], "vat": -leg["vat"]} for leg in json.loads(legs)]
+    return json.dumps(turned, separators=(",", ":"), ensure_ascii=False)
 
 
 def _each_its_own(

