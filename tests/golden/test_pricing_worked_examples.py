@@ -5,9 +5,11 @@ figure is the one its own rates give. Each case runs as 2.2.1 and as 2.3.0; the 
 """
 
 import json
+import os
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -250,7 +252,8 @@ CASES = [
              (0, {"TIME": hours(12)}), (12, {"PARKING_TIME": hours(8)}), (20, {"PARKING_TIME": hours(12)})
          ]),
     # mod_tariffs, TariffRestrictions
-    Case(name="power decides the price", elements=MAX_POWER, minutes=120, net="20.30", gross="24.36", periods=[
+    Case(name="power decides the price", elements=MAX_POWER, minutes=120, net="20.30", gross="24.36",
+         periods=[
         (0, {"ENERGY": "1", "MIN_POWER": "6", "MAX_POWER": "6"}),
         (10, {"ENERGY": "40", "MIN_POWER": "48", "MAX_POWER": "48"}),
         (60, {"ENERGY": "0.5", "MIN_POWER": "4", "MAX_POWER": "4"}),
@@ -333,7 +336,8 @@ OLD_COMPLEX = [
 ]  # fmt: skip
 OLD_CASES = [
     Case(name="two euros per hour", minutes=118 + 23 / 60,
-         elements=[element(component("TIME", "2.00", step=300))], periods=[(0, {"TIME": "1.973"})], net="4.00", gross="4.00"),
+         elements=[element(component("TIME", "2.00", step=300))], periods=[(0, {"TIME": "1.973"})],
+         net="4.00", gross="4.00"),
     Case(name="free of charge", elements=[element(component("FLAT", "0.00", step=0))], minutes=60,
          periods=energy("10"), net="0", gross="0"),
     Case(name="complex, slow on a Monday", elements=OLD_COMPLEX, start=f"{MONDAY}T09:30:00", minutes=207,
@@ -350,3 +354,55 @@ def test_worked_example_of_2_1_1(case: Case) -> None:
     result = priced(case, OcpiVersion.V2_1_1)
     assert (result.excl_vat, result.incl_vat) == (Decimal(case.net), Decimal(case.gross))
     assert not (result.tax_known and result.excl_vat)
+
+
+# The specification's own tariffs, unaltered, must give the same figures as our fixtures of their facts.
+EXAMPLES = os.environ.get("OCPI_EXAMPLES_DIR", "")
+BY_FILE = {
+    "tariff_1_simple_2hour": ["two euros per hour", "two euros per hour leaves parking free"],
+    "tariff_2_alt_text": ["ad hoc tariff in several languages"],
+    "tariff_3_alt_url": ["billed by a tenth of a kWh"],
+    "tariff_4_complex": ["complex tariff on a Monday", "complex tariff on a Saturday"],
+    "tariff_5_free_of_charge": ["free of charge"],
+    "tariff_6_025kwh_start_max_price": ["maximum price reached", "maximum price not reached"],
+    "tariff_8_simple_025kwh": ["quarter euro per kWh"],
+    "tariff_9_025kwh_start": ["with a start fee"],
+    "tariff_10_025kwh_parking_start": ["parking by the quarter of an hour"],
+    "tariff_12_025kwh_min_price": ["minimum price not needed", "minimum price reached"],
+    "tariff_13_simple_3hour_5parking": ["three euros charging, five parking"],
+    "tariff_14_step_size": [
+        "switching element, then parking",
+        "switching element, then leaving",
+        "switching to free parking",
+    ],
+    "tariff_15_reservation_5_euro_per_hour": ["reservation by the minute"],
+    "tariff_16_reservation_2_euro_fee_5_euro_per_hour": ["reservation fee and time"],
+    "tariff_17_reservation_with_expire_fee": [
+        "reservation with an expiry fee, used",
+        "reservation with an expiry fee, expired",
+    ],
+    "tariff_18_reservation_with_expire_time": [
+        "reservation with an expiry price, used",
+        "reservation with an expiry price, expired",
+    ],
+    "tariffrestriction_example_max_power": ["power decides the price"],
+    "tariffrestriction_example_max_duration": ["duration decides the price"],
+}
+
+
+@pytest.mark.skipif(not EXAMPLES, reason="OCPI_EXAMPLES_DIR is not set")
+@pytest.mark.parametrize("folder", ["2.2.1", "2.3.0-core", "2.3.0-payments"])
+@pytest.mark.parametrize("name", BY_FILE)
+def test_the_specification_s_own_tariff_gives_its_figures(name: str, folder: str) -> None:
+    path = Path(EXAMPLES) / folder / f"{name}.json"
+    if not path.exists():
+        pytest.skip(f"{path.name} is not part of {folder}")
+    version = OcpiVersion(folder.partition("-")[0])
+    raw = path.read_bytes()
+    if "id" not in json.loads(raw):
+        raw = json.dumps({"id": "fragment", "currency": "EUR"} | json.loads(raw)).encode()
+    program = compile_tariff(parse_tariff(raw, version=version))
+    for case in CASES:
+        if case.name in BY_FILE[name]:
+            found = price(program, cdr_of(case.start, case.minutes, case.periods, version), time_zone="UTC")
+            assert (found.excl_vat, found.incl_vat) == (Decimal(case.net), Decimal(case.gross))
