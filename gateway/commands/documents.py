@@ -3,6 +3,7 @@
 Owns the bound on a file's size and the one-line form of its errors. Must not know what the documents mean.
 """
 
+import codecs
 import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -32,7 +33,7 @@ def read_document(name: str) -> bytes:
         raise click.ClickException(
             f"{name}: is larger than {MAX_DOCUMENT_BYTES} bytes, the most that is read"
         )
-    return content
+    return content.removeprefix(codecs.BOM_UTF8)  # some editors begin a file with it; JSON has none
 
 
 @contextmanager

@@ -56,6 +56,12 @@ def test_a_cdr_is_priced_by_the_tariff_inside_it_as_json(files: dict[str, str]) 
     assert answer["cpo_total"]["verdict"] == "agrees"
 
 
+def test_a_byte_order_mark_is_no_fault(files: dict[str, str]) -> None:
+    path = Path(files["whole"])
+    path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())
+    assert run("price", str(path))[0] == 0
+
+
 def test_standard_input_is_a_dash(files: dict[str, str]) -> None:
     status, out, _ = run("price", files["tariff"], "-", "--json", stdin=encode(CDR))
     assert (status, json.loads(out)["incl_vat"]) == (0, "7.20")
