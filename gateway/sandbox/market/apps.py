@@ -5,6 +5,7 @@ ask for vehicles (Plug & Charge). Must not know how an authorization is decided.
 """
 
 import asyncio
+from collections.abc import Mapping
 from typing import Any, Final
 
 from gateway.sandbox.market.client import Answer, MarketError
@@ -108,22 +109,32 @@ async def _until_known(stage: Stage, session: PlannedSession, authorization: str
 
 
 async def _plug(stage: Stage, session: PlannedSession) -> dict[str, Any]:
+    """The station asks until there is a decision: while the PSP has not answered, there is none."""
     if stage.garage is None or session.vehicle is None:
         raise MarketError(f"{session.ref}: no vehicle was made for it")
-    request = authorize_request(stage.garage.vehicles[session.vehicle])
     body = {
         "ocpp_version": "2.0.1",
         "station": {"evse_id": session.evse_id},
         "session_ref": session.ref,
-        "authorize_request": request,
+        "authorize_request": authorize_request(stage.garage.vehicles[session.vehicle]),
     }
     station = stage.party(session.site.cpo_id)
-    answer = await station.post("/v1/plug-and-charge/authorizations", body, key=f"plug-{session.ref}")
-    decided = answer.body["authorize_response"]
-    accepted = decided["idTokenInfo"]["status"] == "Accepted"
+    for _ in range(_QUESTIONS):
+        answer = await station.post("/v1/plug-and-charge/authorizations", body, key=f"plug-{session.ref}")
+        found = _verdict(answer.body)
+        if found["state"] != "undecided":
+            return found
+        await asyncio.sleep(_ASK_AGAIN_S)
+    raise MarketError(f"{session.ref}: the hook comes to no decision")
+
+
+def _verdict(body: Mapping[str, Any]) -> dict[str, Any]:
+    accepted = body["authorize_response"]["idTokenInfo"]["status"] == "Accepted"
+    finding = body["decision"]["finding"]
+    refused = "failed" if finding is not None else "undecided"
     return {
-        "state": "authorized" if accepted else "failed",
-        "authorization": answer.body.get("authorization_id"),
-        "session": answer.body.get("session_id"),
-        "decline_code": None if accepted else answer.body["decision"]["finding"],
+        "state": "authorized" if accepted else refused,
+        "authorization": body["authorization_id"],
+        "session": body["session_id"],
+        "decline_code": None if accepted else finding,
     }
