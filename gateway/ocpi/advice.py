@@ -6,7 +6,7 @@ FAILED);
 Price of 2.3.0: before_taxes and taxes.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
@@ -18,6 +18,7 @@ from clearing.money import Rounding, round_units, to_major
 from gateway.database import transaction
 from gateway.ids import LANES, format_id
 from gateway.ocpi.envelope import timestamp
+from gateway.ocpi.pace import Pace
 from gateway.ocpi.services import OcpiServices
 from gateway.ocpi.terminals import MODULE
 from gateway.store import ocpi_payments
@@ -34,10 +35,13 @@ class AdviceLane:
     """A lane of work: finds captures that their CPO has not been told of and has each told by the outbox."""
 
     services: OcpiServices
+    pace: Pace = field(default_factory=Pace)
     name: str = "ocpi_advice"
 
     async def run_once(self) -> int:
-        """Look through every lane once. Returns how many advices were written."""
+        """Look through every lane once, where it is time. Returns how many advices were written."""
+        if not self.pace.is_time():
+            return 0
         async with self.services.pool.acquire() as connection:
             parties = await ocpi_payments.parties_taking_advice(connection)
         if not parties:

@@ -24,7 +24,7 @@ from gateway.ocpi.connecting import caller_of
 from gateway.ocpi.errors import OcpiError, PeerRefusedError, Refusal
 from gateway.ocpi.locations import keep_location
 from gateway.ocpi.services import OcpiServices
-from gateway.ocpi.sessions import read_session
+from gateway.ocpi.sessions import keep_session, read_session
 from gateway.ocpi.tariffs import read_tariff
 from gateway.store import ocpi_objects, ocpi_peers, ocpi_pulls
 from gateway.store.ocpi_peers import Peer
@@ -211,7 +211,7 @@ class _Reader:
         now = self.services.clock.now()
         changed_at = self._changed_at(body, version, now)
         update = read_session(body.tree, party=party, version=version, changed_at=changed_at)
-        await ocpi_objects.save_session(connection, update, now=now)
+        await keep_session(connection, update, clock=self.services.clock)
 
     async def _cdr(
         self, connection: Connection, body: Body, raw: bytes, *, party: str, version: OcpiVersion

@@ -14,7 +14,8 @@ import msgspec
 
 from clearing.money import Rounding, round_units
 from clearing.ocpi import OcpiVersion
-from gateway.database import transaction
+from gateway.clock import Clock
+from gateway.database import Connection, transaction
 from gateway.ocpi.bodies import (
     Tree,
     encode,
@@ -54,7 +55,7 @@ async def put_session(call: Call) -> Answer:
     same_identifier(tree, "id", session_ref)
     update = read_session(tree, party=party, version=call.version, changed_at=call.changed_at(tree))
     async with transaction(call.services.pool) as connection:
-        created = await ocpi_objects.save_session(connection, update, now=call.services.clock.now())
+        created = await keep_session(connection, update, clock=call.services.clock)
     return Answer(http_status=201 if created else 200)
 
 
@@ -73,8 +74,21 @@ async def patch_session(call: Call) -> Answer:
             raise _unknown(session_ref)
         tree = _merged(read_object(stored.body, name=_NAME).tree, changes)
         update = read_session(tree, party=party, version=call.version, changed_at=call.changed_at(tree))
-        await ocpi_objects.save_session(connection, update, now=call.services.clock.now())
+        await keep_session(connection, update, clock=call.services.clock)
     return Answer()
+
+
+async def keep_session(connection: Connection, update: SessionUpdate, *, clock: Clock) -> bool:
+    """Keep a running session, pushed or pulled; True when it is new. In a transaction.
+
+    One that runs on our authorization has its cost compared with what is held.
+    """
+    created = await ocpi_objects.save_session(connection, update, now=clock.now())
+    if update.status == "ACTIVE" and session_or_authorization(update.authorization_reference) is not None:
+        await ocpi_objects.session_is_due(
+            connection, party_id=update.party_id, session_ref=update.session_ref, wall_now=clock.wall_now()
+        )
+    return created
 
 
 def _merged(standing: Tree, changes: Tree) -> dict[str, Any]:

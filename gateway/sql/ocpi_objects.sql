@@ -126,3 +126,29 @@ SELECT evse_uid FROM gateway.ocpi_connector
 WHERE party_id = :party_id AND location_key = :location_key
 GROUP BY evse_uid
 ORDER BY min(position);
+
+-- name: session_is_due!
+INSERT INTO gateway.ocpi_session_due (party_id, session_key, due_at)
+VALUES (:party_id, :session_key, :wall_now)
+ON CONFLICT (party_id, session_key) DO UPDATE SET due_at = EXCLUDED.due_at, attempts = 0;
+
+-- name: take_due_session^
+-- Kept from others until :leased_until.
+UPDATE gateway.ocpi_session_due AS d
+SET due_at = :leased_until::timestamptz, attempts = d.attempts + 1
+FROM (
+    SELECT party_id, session_key FROM gateway.ocpi_session_due
+    WHERE due_at <= :wall_now::timestamptz
+    ORDER BY due_at
+    LIMIT 1
+    FOR UPDATE SKIP LOCKED
+) AS next, gateway.ocpi_session AS s
+WHERE d.party_id = next.party_id AND d.session_key = next.session_key
+  AND s.party_id = d.party_id AND s.session_key = d.session_key
+RETURNING d.party_id, d.session_key, d.attempts, d.due_at, s.session_ref, s.version, s.body, s.energy_wh,
+          s.authorization_reference, s.last_updated;
+
+-- name: session_done!
+-- Unless an update has made it due again meanwhile.
+DELETE FROM gateway.ocpi_session_due
+WHERE party_id = :party_id AND session_key = :session_key AND due_at = :due_at;

@@ -271,6 +271,44 @@ async def save_session(connection: Connection, update: SessionUpdate, *, now: da
     return created
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DueSession:
+    """A running session whose cost is to be looked at; `due_at` is the lease, `attempts` counts this one."""
+
+    party_id: str
+    session_key: str
+    attempts: int
+    due_at: datetime
+    session_ref: str
+    version: OcpiVersion
+    body: bytes
+    energy_wh: int
+    authorization_reference: str | None
+    last_updated: datetime
+
+
+async def session_is_due(
+    connection: Connection, *, party_id: str, session_ref: str, wall_now: datetime
+) -> None:
+    """Have a running session's cost looked at; in the transaction that keeps its update."""
+    await _sql.session_is_due(
+        connection, party_id=party_id, session_key=session_ref.lower(), wall_now=wall_now
+    )
+
+
+async def take_due_session(
+    connection: Connection, *, wall_now: datetime, leased_until: datetime
+) -> DueSession | None:
+    """The longest due session, kept from others until `leased_until`."""
+    row = await _sql.take_due_session(connection, wall_now=wall_now, leased_until=leased_until)
+    return None if row is None else DueSession(**{**dict(row), "version": OcpiVersion(row["version"])})
+
+
+async def session_done(connection: Connection, due: DueSession) -> None:
+    """The session was looked at; an update that came meanwhile keeps it due."""
+    await _sql.session_done(connection, party_id=due.party_id, session_key=due.session_key, due_at=due.due_at)
+
+
 async def add_refusal(
     connection: Connection,
     *,

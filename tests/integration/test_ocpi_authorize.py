@@ -3,6 +3,7 @@
 import asyncio
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -11,6 +12,7 @@ from gateway.database import Pool, transaction
 from gateway.ids import format_id, new_id
 from gateway.lanes.errands import Errands
 from gateway.lanes.tasks import Task
+from gateway.ocpi.running_cost import RunningCostLane
 from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.ocpi.token_payments import SAME_QUESTION, TokenPayments
 from gateway.payments.policy import PaymentPolicy
@@ -37,6 +39,10 @@ TOKEN = StoredToken(
     demand_partner_id="app",
     payment={"type": "psp_payment_method", "payment_method": "pm_good"},
     last_updated=NOW,
+)
+FUNDED = (
+    "INSERT INTO gateway.partner_account (party_id, currency, balance_minor)"
+    " VALUES ('app', 'EUR', $1::bigint)"
 )
 PLACE = {"location_id": "LOC1", "evse_uids": ["E1"]}
 
@@ -110,9 +116,8 @@ async def test_allowed_means_the_payment_is_held_and_the_reference_leads_to_one_
     assert kept.status is CdrStatus.SETTLED
     assert house.psp.capture_effects == 1
     amount = await house.edge.pool.fetchval("SELECT amount_minor FROM gateway.capture")
-    assert (
-        amount == 1216
-    )  # 20.5 kWh at 0.49 is 10.045; with 21 % VAT 12.15445, never above the tariff's own cents
+    # 20.5 kWh at 0.49 is 10.045 net; 21 % VAT on it makes 12.15445.
+    assert amount == 1215
 
 
 async def test_the_same_question_again_is_the_same_hold(house: House) -> None:
@@ -244,3 +249,89 @@ async def test_one_partner_cannot_overwrite_anothers_token(house: House) -> None
     await house.edge.party("rival", "demand_partner")
     async with transaction(house.edge.pool) as connection:
         assert not await ocpi_tokens.save_token(connection, replace(TOKEN, demand_partner_id="rival"))
+
+
+def running(**changes: Any) -> dict[str, Any]:
+    return {
+        "country_code": "NL",
+        "party_id": "ABC",
+        "id": "S1",
+        "start_date_time": "2026-10-29T08:00:00Z",
+        "kwh": 10,
+        "cdr_token": {"uid": "u", "type": "RFID", "contract_id": "c"},
+        "auth_method": "AUTH_REQUEST",
+        "location_id": "LOC1",
+        "evse_uid": "E1",
+        "connector_id": "1",
+        "currency": "EUR",
+        "status": "ACTIVE",
+        "last_updated": "2026-10-29T08:30:00Z",
+        **changes,
+    }
+
+
+async def hold_of(house: House) -> int:
+    return int(await house.edge.pool.fetchval("SELECT hold_minor FROM gateway.payment_authorization"))
+
+
+async def look(house: House) -> None:
+    lane = RunningCostLane(services=house.edge.services, holds=house.payments)
+    while await lane.run_once():
+        pass
+
+
+async def test_a_session_that_outgrows_its_hold_raises_it_once_with_headroom(house: House) -> None:
+    await house.keep(payment={"type": "partner_account"})
+    await house.edge.pool.execute(FUNDED, 100_000)
+    reference = (await house.ask())[0]["data"]["authorization_reference"]
+    held = await hold_of(house)
+    where = "/emsp/2.2.1/sessions/NL/ABC/S1"
+    await house.edge.call("PUT", where, house.token, running(authorization_reference=reference))
+    await look(house)
+    assert await hold_of(house) == held
+    grown = {"kwh": 100, "last_updated": "2026-10-29T09:30:00Z"}
+    for _ in range(2):
+        await house.edge.call("PATCH", where, house.token, grown)
+        await look(house)
+    assert (
+        await hold_of(house) == 7412
+    )  # 100 kWh at 0.49 and 21 % VAT is 59.29; and a quarter more, rounded up
+    assert await house.edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_session_due") == 0
+
+
+async def test_periods_in_another_unit_than_the_meter_do_not_raise_the_hold(house: House) -> None:
+    await house.keep(payment={"type": "partner_account"})
+    await house.edge.pool.execute(FUNDED, 9_000_000)
+    reference = (await house.ask())[0]["data"]["authorization_reference"]
+    held = await hold_of(house)
+    wrong = [{"start_date_time": "2026-10-29T08:00:00Z", "dimensions": [{"type": "ENERGY", "volume": 10000}]}]
+    session = running(authorization_reference=reference, charging_periods=wrong)
+    await house.edge.call("PUT", "/emsp/2.2.1/sessions/NL/ABC/S1", house.token, session)
+    await look(house)
+    assert await hold_of(house) == held
+
+
+async def test_a_hold_that_can_not_be_raised_is_left_to_the_cdr(house: House) -> None:
+    await house.keep(payment={"type": "partner_account"})
+    await house.edge.pool.execute(FUNDED, 4_000)
+    reference = (await house.ask())[0]["data"]["authorization_reference"]
+    held = await hold_of(house)
+    session = running(authorization_reference=reference, kwh=100)
+    await house.edge.call("PUT", "/emsp/2.2.1/sessions/NL/ABC/S1", house.token, session)
+    for _ in range(6):
+        await look(house)
+        house.edge.clock.at += timedelta(minutes=2)
+    assert await hold_of(house) == held
+    assert await house.edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_session_due") == 0
+
+
+async def test_a_session_of_another_operators_authorization_touches_no_hold(house: House) -> None:
+    await house.keep(payment={"type": "partner_account"})
+    await house.edge.pool.execute(FUNDED, 100_000)
+    reference = (await house.ask())[0]["data"]["authorization_reference"]
+    held = await hold_of(house)
+    other = await house.edge.register("DE-XYZ")
+    session = running(authorization_reference=reference, kwh=100, country_code="DE", party_id="XYZ")
+    await house.edge.call("PUT", "/emsp/2.2.1/sessions/DE/XYZ/S1", other, session)
+    await look(house)
+    assert await hold_of(house) == held
