@@ -120,21 +120,22 @@ class DeliveryLane:
     async def _start(self, group: asyncio.TaskGroup) -> int:
         started = 0
         async with self.pool.acquire() as connection:
-            lanes = await webhooks.lanes_to_deliver(
-                connection, wall_now=self.clock.wall_now(), busy=self._full()
-            )
-            self.chance.shuffle(lanes)
-            for lane in lanes:
+            due = await webhooks.due(connection, wall_now=self.clock.wall_now(), busy=self._full())
+            self.chance.shuffle(due)
+            for lane, endpoints in due:
                 if self._busy.total() >= self.limits.in_flight:
                     break
-                started += await self._start_lane(connection, lane, group)
+                started += await self._start_lane(connection, lane, endpoints, group)
         return started
 
-    async def _start_lane(self, connection: Connection, lane: int, group: asyncio.TaskGroup) -> int:
+    async def _start_lane(
+        self, connection: Connection, lane: int, endpoints: Sequence[UUID], group: asyncio.TaskGroup
+    ) -> int:
         now = self.clock.wall_now()
         claimed = await webhooks.claim(
             connection,
             lane=lane,
+            endpoints=endpoints,
             wall_now=now,
             leased_until=now + LEASE,
             per_endpoint=self.limits.per_endpoint,

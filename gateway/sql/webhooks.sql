@@ -74,21 +74,35 @@ WITH batch AS (
 )
 SELECT count(*) FROM batch;
 
--- Lanes in which some endpoint that may be called has something due.
--- name: lanes_to_deliver
-SELECT n::smallint AS lane FROM generate_series(0, 63) AS n
-WHERE EXISTS (
-    SELECT FROM gateway.webhook_endpoint w
-    WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
-      AND w.id <> ALL (:busy::uuid[])
-      AND EXISTS (
-          SELECT FROM gateway.delivery d
-          WHERE d.lane = n AND d.endpoint_id = w.id AND d.state = 'pending'
-            AND d.next_attempt_at <= :wall_now AND (d.leased_until IS NULL OR d.leased_until < :wall_now)
-      )
-);
+-- Lanes, and in each the endpoints that may be called and have something due. The recursion jumps from one pair of
+-- lane and endpoint to the next along the index, so its cost is the number of pairs and not of deliveries; the
+-- scalar subquery with its ORDER BY holds the planner to the index, where EXISTS would scan.
+-- name: due
+WITH RECURSIVE pairs AS (
+    (SELECT d.lane, d.endpoint_id FROM gateway.delivery d WHERE d.state = 'pending'
+     ORDER BY d.lane, d.endpoint_id LIMIT 1)
+    UNION ALL
+    SELECT later.lane, later.endpoint_id
+    FROM pairs
+    CROSS JOIN LATERAL (
+        SELECT d.lane, d.endpoint_id FROM gateway.delivery d
+        WHERE d.state = 'pending' AND (d.lane, d.endpoint_id) > (pairs.lane, pairs.endpoint_id)
+        ORDER BY d.lane, d.endpoint_id LIMIT 1
+    ) later
+)
+SELECT pairs.lane, array_agg(pairs.endpoint_id) AS endpoints
+FROM pairs JOIN gateway.webhook_endpoint w ON w.id = pairs.endpoint_id
+WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
+  AND w.id <> ALL (:busy::uuid[])
+  AND (
+      SELECT true FROM gateway.delivery d
+      WHERE d.lane = pairs.lane AND d.endpoint_id = pairs.endpoint_id AND d.state = 'pending'
+        AND d.next_attempt_at <= :wall_now AND (d.leased_until IS NULL OR d.leased_until < :wall_now)
+      ORDER BY d.event_id LIMIT 1
+  )
+GROUP BY pairs.lane;
 
--- Per endpoint the oldest due deliveries with nothing of the same object before them; one only while it fails.
+-- Per endpoint the oldest due deliveries that are first of their object; one only while the endpoint fails.
 -- name: claim
 WITH due AS (
     SELECT d.event_id, w.id AS endpoint_id
@@ -97,17 +111,18 @@ WITH due AS (
         SELECT p.event_id FROM gateway.delivery p
         WHERE p.lane = :lane AND p.endpoint_id = w.id AND p.state = 'pending'
           AND p.next_attempt_at <= :wall_now AND (p.leased_until IS NULL OR p.leased_until < :wall_now)
-          AND NOT EXISTS (
-              SELECT FROM gateway.delivery q
+          AND p.event_id = (
+              SELECT q.event_id FROM gateway.delivery q
               WHERE q.lane = :lane AND q.endpoint_id = w.id AND q.object_id = p.object_id
-                AND q.state = 'pending' AND q.event_id < p.event_id
+                AND q.state = 'pending'
+              ORDER BY q.event_id LIMIT 1
           )
         ORDER BY p.event_id
         LIMIT CASE WHEN w.failures_in_a_row >= :pause_after::integer THEN 1 ELSE :per_endpoint::integer END
         FOR UPDATE OF p SKIP LOCKED
     ) d
-    WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
-      AND w.id <> ALL (:busy::uuid[])
+    WHERE w.id = ANY (:endpoints::uuid[]) AND w.id <> ALL (:busy::uuid[])
+      AND w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
 ), leased AS (
     UPDATE gateway.delivery x SET leased_until = :leased_until, attempts = x.attempts + 1
     FROM due

@@ -203,16 +203,19 @@ async def fan_out(connection: Connection, *, lane: int, batch: int, wall_now: da
     return taken
 
 
-async def lanes_to_deliver(connection: Connection, *, wall_now: datetime, busy: Sequence[UUID]) -> list[int]:
-    """Lanes with something due for an endpoint that may be called and is not busy."""
-    found = _QUERIES.lanes_to_deliver(connection, wall_now=wall_now, busy=list(busy))
-    return [row["lane"] async for row in found]
+async def due(
+    connection: Connection, *, wall_now: datetime, busy: Sequence[UUID]
+) -> list[tuple[int, list[UUID]]]:
+    """Lanes, and in each the endpoints that have something due, may be called and are not busy."""
+    found = _QUERIES.due(connection, wall_now=wall_now, busy=list(busy))
+    return [(row["lane"], list(row["endpoints"])) async for row in found]
 
 
 async def claim(
     connection: Connection,
     *,
     lane: int,
+    endpoints: Sequence[UUID],
     wall_now: datetime,
     leased_until: datetime,
     per_endpoint: int,
@@ -223,6 +226,7 @@ async def claim(
     found = _QUERIES.claim(
         connection,
         lane=lane,
+        endpoints=list(endpoints),
         wall_now=wall_now,
         leased_until=leased_until,
         per_endpoint=per_endpoint,

@@ -18,10 +18,11 @@ from standardwebhooks import Webhook
 
 from gateway import outbound
 from gateway.database import Pool
-from gateway.ids import format_id, lane_of, new_id
+from gateway.ids import format_id, lane_of, new_id, parse_id
 from gateway.notify import events
-from gateway.notify.delivery import DeliveryLane, DeliveryLimits
+from gateway.notify.delivery import LEASE, DeliveryLane, DeliveryLimits, fan_out
 from gateway.notify.events import EventType, NewEvent
+from gateway.store import webhooks
 from tests.fakes.api import Api, cdr, open_api
 
 
@@ -395,3 +396,60 @@ async def test_a_reader_of_events_misses_none_and_is_never_early(stage: Stage) -
     one = await stage.api.call("GET", f"/v1/events/{seen[0]}")
     assert one.json["id"] == seen[0]
     assert (await stage.api.call("GET", f"/v1/events/{seen[0]}", party="superapp")).status == 404
+
+
+async def test_a_deep_backlog_behind_a_dead_endpoint_costs_the_others_nothing(stage: Stage) -> None:
+    """50,000 events wait for one receiver: finding what is due elsewhere stays a matter of milliseconds."""
+    dead = parse_id("whe", (await stage.listen("/dead"))["id"])
+    await stage.listen("/well", party="superapp")
+    now = stage.api.clock.wall_now()
+    ids = [new_id() for _ in range(50_000)]
+    async with stage.api.services.pool.acquire() as connection:
+        await connection.execute(
+            "INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at, fanned_out) "
+            "SELECT lane, id, 'parking', 'session.completed', 'ses_' || n % 20000, '{}', $3, true "
+            "FROM unnest($1::smallint[], $2::uuid[]) WITH ORDINALITY AS new (lane, id, n)",
+            [lane_of(one) for one in ids],
+            ids,
+            now,
+        )
+        await connection.execute(
+            "INSERT INTO gateway.delivery "
+            "(lane, endpoint_id, event_id, object_id, state, next_attempt_at, created_at) "
+            "SELECT lane, $1, id, object_id, 'pending', $2, $2 FROM gateway.event",
+            dead,
+            now,
+        )
+        await connection.execute("ANALYZE gateway.delivery")
+    stage.receiver.answers["/dead"] = [web.Response(status=503) for _ in range(1000)]
+    await stage.settle(rounds=2)
+    await stage.happen(party="superapp")
+    began = asyncio.get_running_loop().time()
+    await stage.settle(rounds=3)
+    assert asyncio.get_running_loop().time() - began < 2
+    assert len(stage.receiver.got["/well"]) == 1
+
+
+async def test_a_delivery_that_a_crash_interrupted_is_sent_again_under_the_same_id(stage: Stage) -> None:
+    made = await stage.listen("/in")
+    await stage.happen()
+    await fan_out(stage.api.services.pool, wall_now=stage.api.clock.wall_now())
+    async with stage.api.services.pool.acquire() as connection:
+        now = stage.api.clock.wall_now()
+        ((lane, endpoints),) = await webhooks.due(connection, wall_now=now, busy=[])
+        (claimed,) = await webhooks.claim(
+            connection,
+            lane=lane,
+            endpoints=endpoints,
+            wall_now=now,
+            leased_until=now + LEASE,
+            per_endpoint=16,
+            pause_after=3,
+            busy=[],
+        )
+    await stage.settle()
+    assert stage.receiver.got["/in"] == []  # leased by the process that died
+    stage.api.clock.pass_wall(LEASE.total_seconds() + 1)
+    await stage.settle()
+    assert stage.receiver.ids("/in") == [format_id("evt", claimed.event_id)]
+    assert (await stage.log(made))[0]["attempts"] == 2
