@@ -1,0 +1,181 @@
+"""What must hold after every step, and what must hold when all is quiet.
+
+Owns: the questions. Must not know: what was played. Each finding is a sentence with the ids that it is about.
+Prices are checked against the market's own arithmetic, the PSP's record is read from the PSP's own objects.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from gateway.audit import audit_house
+from gateway.ids import format_id
+from gateway.payments.payment import FINAL_STATES, TRANSITIONS, PaymentState
+from tests.simulation.house import Simulated
+
+_OPEN: Final = {"requires_capture", "requires_action", "requires_confirmation"}
+_TAKEN: Final = "succeeded"
+
+
+class BrokenRuleError(AssertionError):
+    """Something that must never be."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Books:
+    """Our rows and the PSP's objects at one moment."""
+
+    sessions: Mapping[UUID, Mapping[str, Any]]
+    authorizations: Mapping[UUID, Mapping[str, Any]]
+    captures: Mapping[UUID, Mapping[str, Any]]
+    open_calls: Mapping[UUID, Sequence[str]]
+    intents: Sequence[Mapping[str, Any]]
+
+
+@dataclass(slots=True, kw_only=True)
+class Checks:
+    """Remembers what it saw, so that a way back out of a final state is noticed. `most_minor` is the highest
+    price that a session's CDRs have by the shown tariff."""
+
+    most_minor: dict[UUID, int] = field(default_factory=dict)
+    _states: dict[UUID, PaymentState] = field(default_factory=dict)
+
+    async def read(self, house: Simulated) -> Books:
+        async with house.pool.acquire() as connection:
+            sessions = await connection.fetch(
+                "SELECT id, lane, state, price_minor, cdr_id, session_ref, evse_id, demand_partner_id, flags "
+                "FROM gateway.session ORDER BY id"
+            )
+            authorizations = await connection.fetch("SELECT * FROM gateway.payment_authorization ORDER BY id")
+            captures = await connection.fetch("SELECT * FROM gateway.capture ORDER BY id")
+            calls = await connection.fetch(
+                "SELECT session_id, kind FROM gateway.psp_call WHERE state IN ('intended', 'unknown') ORDER BY id"
+            )
+        open_calls: dict[UUID, list[str]] = defaultdict(list)
+        for call in calls:
+            open_calls[call["session_id"]].append(call["kind"])
+        return Books(
+            sessions={row["id"]: row for row in sessions},
+            authorizations={row["id"]: row for row in authorizations},
+            captures={row["session_id"]: row for row in captures},
+            open_calls=open_calls,
+            intents=house.objects("payment_intent"),
+        )
+
+    def step(self, books: Books) -> None:
+        """After every step. Raises BrokenRuleError."""
+        found = [*self._transitions(books), *self._once(books), *self._ours_and_theirs(books)]
+        if found:
+            raise BrokenRuleError("\n".join(found))
+
+    async def end(self, house: Simulated, books: Books) -> None:
+        """When nothing is left to do. Raises BrokenRuleError."""
+        found = [*self._stuck(books), *_leaked_holds(books)]
+        audit = await audit_house(house.pool, clearing=house.clearing, clock=house.hands, psp=house.psp)
+        found += [f"audit {one.check} {one.subject}: {one.detail}" for one in audit.all_findings]
+        unfinished = audit.unfinished
+        if not unfinished.quiet or unfinished.parked_tasks:
+            async with house.pool.acquire() as connection:
+                tasks = await connection.fetch("SELECT kind, session_id, last_error, parked_at FROM gateway.task")
+            found.append(f"not quiet: {unfinished} {[dict(task) for task in tasks]}")
+        if found:
+            raise BrokenRuleError("\n".join(found))
+
+    def _transitions(self, books: Books) -> list[str]:
+        found = []
+        for identifier, row in books.authorizations.items():
+            state = PaymentState(row["state"])
+            before = self._states.get(identifier)
+            if before is not None and state not in _reachable(before):
+                found.append(f"{format_id('auth', identifier)} went from {before} to {state}: no such way")
+            self._states[identifier] = state
+        return found
+
+    def _once(self, books: Books) -> list[str]:
+        """At most one capture and one charge beside it per session, at the PSP; never above the tariff."""
+        taken: dict[str, dict[str, int]] = defaultdict(dict)
+        found = []
+        for intent in books.intents:
+            if intent["status"] != _TAKEN:
+                continue
+            metadata = intent["metadata"]
+            kind = "collect" if "collects_for" in metadata else "capture"
+            if kind in taken[metadata["session"]]:
+                found.append(f"a second {kind} of {metadata['session']} at the PSP: {intent['id']}")
+            taken[metadata["session"]][kind] = intent["amount_received"]
+        for session_id in books.sessions:
+            name = format_id("ses", session_id)
+            total = sum(taken.get(name, {}).values())
+            most = self.most_minor.get(session_id, 0)
+            if total > most:
+                found.append(f"the PSP took {total} for {name}, whose tariff comes to {most}")
+            capture = books.captures.get(session_id)
+            if capture is not None and capture["state"] == _TAKEN and capture["amount_minor"] > most:
+                found.append(f"captured {capture['amount_minor']} of {name}, whose tariff comes to {most}")
+        return found
+
+    def _ours_and_theirs(self, books: Books) -> list[str]:
+        """What the PSP took we have, or an open call of ours is about to learn it; and nothing else."""
+        found = []
+        theirs: dict[str, int] = defaultdict(int)
+        for intent in books.intents:
+            if intent["status"] == _TAKEN:
+                theirs[intent["metadata"]["session"]] += intent["amount_received"]
+        for session_id in books.sessions:
+            if books.open_calls.get(session_id):
+                continue
+            capture = books.captures.get(session_id)
+            on_account = capture is not None and (
+                books.authorizations[capture["authorization_id"]]["funding"] == "partner_account"
+            )
+            ours = capture["amount_minor"] if capture is not None and capture["state"] == _TAKEN else 0
+            name = format_id("ses", session_id)
+            if theirs[name] != (0 if on_account else ours):
+                found.append(f"{name}: the PSP took {theirs[name]}, we have {ours}, and no call is open")
+        return found
+
+    def _stuck(self, books: Books) -> list[str]:
+        found = []
+        for session_id, calls in books.open_calls.items():
+            found.append(f"{format_id('ses', session_id)}: calls still open: {calls}")
+        for identifier, row in books.authorizations.items():
+            if PaymentState(row["state"]) not in FINAL_STATES:
+                found.append(f"{format_id('auth', identifier)} is still {row['state']}")
+        for session_id, session in books.sessions.items():
+            capture = books.captures.get(session_id)
+            taken = capture is not None and capture["state"] == _TAKEN
+            owed = session["state"] == "completed" and session["price_minor"] > 0
+            if owed or (taken and session["state"] != "cleared"):
+                found.append(
+                    f"{format_id('ses', session_id)} is {session['state']} at {session['price_minor']}, "
+                    f"captured: {taken}, flags {session['flags']}"
+                )
+        return found
+
+
+def _leaked_holds(books: Books) -> list[str]:
+    """Money of a cardholder that the PSP still holds though nobody here waits for it."""
+    return [
+        f"{intent['id']} of {intent['metadata'].get('session')} is still {intent['status']} at the PSP"
+        for intent in books.intents
+        if intent["status"] in _OPEN
+    ]
+
+
+def _reachable(state: PaymentState) -> frozenset[PaymentState]:
+    """The state itself and all that the diagram leads to from it."""
+    seen = {state}
+    frontier = [state]
+    while frontier:
+        here = frontier.pop()
+        for (origin, _), target in TRANSITIONS.items():
+            if origin is here and target not in seen:
+                seen.add(target)
+                frontier.append(target)
+    return frozenset(seen)
+
+
+QUIET_AFTER: Final = timedelta(days=45)  # past every deadline: holds, challenges, CDRs, questions, payouts

@@ -1,0 +1,213 @@
+"""The real services over an in-process PSP: what gateway/app.py wires, with the simulation's clock and wire.
+
+Owns: opening and resetting. Must not know: what is played.
+"""
+
+import random
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, cast
+from urllib.parse import urlencode
+
+import msgspec
+
+from clearing.service import ClearingService
+from gateway import app
+from gateway.config import load_settings
+from gateway.database import Pool, transaction
+from gateway.ids import ids_from, new_id
+from gateway.payments.funding import Funding
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.service import PaymentService, build_payments
+from gateway.payments.stripe_psp import StripePsp
+from gateway.sandbox.psp.access import PspRequest
+from gateway.sandbox.psp.engine import PspEngine
+from gateway.sandbox.psp.settings import PspSettings
+from gateway.store import parties as party_rows
+from gateway.store.parties import PartyRow
+from gateway.worker import Lane
+from pnc.inquiry import Inquiry
+from pnc.service import PlugAndChargeService
+from tests.simulation.in_process import API_KEY, WEBHOOK_SECRET, Wire, stripe_over
+from tests.simulation.market import LONG_AGO, PARKING, PLACES, SUPERAPP, Tariffs, agreements, parties
+from tests.simulation.seeded import START, Hands, Ids
+
+_KEPT: Final = (
+    "clearing.party", "clearing.party_vat_evidence", "clearing.agreement", "clearing.fx_rate",
+    "clearing.reference_epoch", "gateway.party",
+)  # fmt: skip
+_PLAYED: Final = (
+    "complete", "capture", "collect", "psp_event", "resolve", "clear", "hold_watch", "psp_sweep", "correct", "disburse",
+)  # fmt: skip
+FUNDED_MINOR: Final = 20_000
+_FLOAT_MINOR: Final = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Simulated:
+    """One house for one seed."""
+
+    pool: Pool
+    hands: Hands
+    dice: random.Random
+    engine: PspEngine
+    wire: Wire
+    psp: StripePsp
+    payments: PaymentService
+    clearing: ClearingService
+    lanes: Mapping[str, Lane]
+    customers: Mapping[str, tuple[str, str]]
+
+    def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Ask the PSP's control API."""
+        return _json(self.engine, method, f"/_sandbox/{path}", body)
+
+    def set_psp_clock(self) -> None:
+        """The PSP's business clock follows the simulation's."""
+        self.control("POST", "clock", {"now": int(self.hands.at.timestamp()), "frozen": True})
+
+    def objects(self, kind: str) -> list[dict[str, Any]]:
+        """The PSP's own committed objects, oldest first."""
+        return list(self.engine.world.records.scan(kind, "acct_platform", oldest_first=True))
+
+
+class Ground:
+    """A migrated database made ready once, and swept before each seed."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.clearing = ClearingService()
+        self._sweep = ""
+        self._accounts: dict[str, str] = {}
+
+    async def prepare(self) -> None:
+        """Reference data, parties and agreements; statistics stand still, so that plans repeat."""
+        async with transaction(self.pool) as connection:
+            rows = await connection.fetch(
+                "SELECT schemaname || '.' || tablename AS name FROM pg_tables "
+                "WHERE schemaname IN ('gateway', 'clearing', 'pnc') ORDER BY 1"
+            )
+            names = [row["name"] for row in rows if "migration" not in row["name"]]
+            for name in names:
+                await connection.execute(f"ALTER TABLE {name} SET (autovacuum_enabled = false)")
+            self._sweep = "TRUNCATE " + ", ".join(name for name in names if name not in _KEPT)
+            self._accounts = _accounts(_engine())
+            await self.clearing.load_reference_data(connection, now=START)
+            await party_rows.ensure_platform(connection, now=START)
+            for party in parties(self._accounts):
+                await self.clearing.register_party(connection, party, now=START)
+                if party.id != "platform":
+                    row = PartyRow(id=party.id, kind=party.kind.value, name=party.id, created_at=LONG_AGO)
+                    await party_rows.add_party(connection, row)
+            for agreement in agreements():
+                await self.clearing.put_agreement(connection, agreement, now=START)
+
+    @contextmanager
+    def seeded(self, seed: int) -> Any:
+        """Ids and dice of one seed."""
+        dice, hands = random.Random(seed), Hands()
+        with ids_from(Ids(hands, dice)):
+            yield dice, hands
+
+    async def open(self, dice: random.Random, hands: Hands) -> Simulated:
+        """A swept house with funded accounts, a float at the PSP, and two stored mandates."""
+        async with self.pool.acquire() as connection:
+            await connection.execute(self._sweep)
+        engine = _engine()
+        _accounts(engine)
+        customers = {name: _customer(engine, name) for name in ("ann", "ben")}
+        wire = Wire(engine=engine)
+        psp = stripe_over(wire, monotonic=hands.monotonic)
+        settings = load_settings(
+            {
+                "NETWORKCORE_DATABASE_URL": "postgresql://simulated@localhost/simulated",
+                "NETWORKCORE_PSP_API_KEY": API_KEY,
+                "NETWORKCORE_PSP_WEBHOOK_SECRET": WEBHOOK_SECRET,
+                "NETWORKCORE_WORKER_LANES": "1",  # one at a time: the dice decide what runs together
+            }
+        )
+        payments = build_payments(
+            pool=self.pool, psp=psp, tariffs=Tariffs(), clock=hands, policy=PaymentPolicy()
+        )
+        house = app.House(
+            settings=settings,
+            pool=self.pool,
+            clock=hands,
+            psp=psp,
+            outbound=cast("Any", None),
+            clearing=self.clearing,
+            payments=payments,
+            plug_and_charge=PlugAndChargeService(inquiry=Inquiry(fetcher=cast("Any", None))),
+        )
+        await self._fund(Funding(pool=self.pool, clock=hands, psp=psp, clearing=self.clearing))
+        return Simulated(
+            pool=self.pool,
+            hands=hands,
+            dice=dice,
+            engine=engine,
+            wire=wire,
+            psp=psp,
+            payments=payments,
+            clearing=self.clearing,
+            lanes={lane.name: lane for lane in app.lanes(house) if lane.name in _PLAYED},
+            customers=customers,
+        )
+
+    async def _fund(self, funding: Funding) -> None:
+        for place in PLACES.values():
+            await funding.top_up_treasury(
+                topup_id=new_id(), currency=place.currency, amount_minor=_FLOAT_MINOR, reference=place.currency
+            )
+            await funding.fund_partner(
+                funding_id=new_id(),
+                party_id=SUPERAPP,
+                currency=place.currency,
+                amount_minor=FUNDED_MINOR,
+                reference=f"first {place.currency}",
+            )
+
+
+def _engine() -> PspEngine:
+    return PspEngine(
+        PspSettings(
+            seed=1,  # the same for all: its ids repeat anyway, and the accounts' ids stay
+            start_at=int(START.timestamp()),
+            pull_webhooks=True,
+            webhook_url="http://house.in-process/v1/psp/webhooks",
+            webhook_secret=WEBHOOK_SECRET,
+        )
+    )
+
+
+def _accounts(engine: PspEngine) -> dict[str, str]:
+    made = {}
+    for name, country in (("DE-ABC", "DE"), ("CH-ALP", "CH"), (SUPERAPP, "DE"), (PARKING, "CH")):
+        account = _form(engine, "/v1/accounts", {"type": "custom", "country": country})
+        made[name] = str(account["id"])
+    return made
+
+
+def _customer(engine: PspEngine, name: str) -> tuple[str, str]:
+    """A customer with a stored card: (customer, payment method)."""
+    customer = _form(engine, "/v1/customers", {"name": name})
+    path = "/v1/payment_methods/pm_card_visa/attach"
+    return str(customer["id"]), str(_form(engine, path, {"customer": customer["id"]})["id"])
+
+
+def _form(engine: PspEngine, path: str, fields: Mapping[str, str]) -> Any:
+    request = PspRequest(
+        method="POST", path=path, headers={"authorization": f"Bearer {API_KEY}"}, body=urlencode(fields).encode()
+    )
+    return _read(engine.handle(request))
+
+
+def _json(engine: PspEngine, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    headers = {"content-type": "application/json"}
+    raw = b"" if body is None else msgspec.json.encode(body)
+    return _read(engine.handle(PspRequest(method=method, path=path, headers=headers, body=raw)))
+
+
+def _read(reply: Any) -> Any:
+    assert reply.status == 200, reply.body
+    return msgspec.json.decode(reply.body)

@@ -1,0 +1,518 @@
+"""One seed: partners, operators, cardholders, banks, a faulty PSP and dying processes, interleaved by dice.
+
+Owns: what may happen and how often, the calm afterwards, and the history that proves a replay. Must not know:
+what must hold; the checks are asked after each step.
+"""
+
+import asyncio
+import hashlib
+import json
+import random
+from collections.abc import Callable, Coroutine
+from contextlib import suppress
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from clearing.ocpi import OcpiVersion
+from gateway.database import transaction
+from gateway.ids import format_id, new_id
+from gateway.payments.orders import AuthorizeOrder, Estimate, PartnerAccount, PaymentError, PspMethod
+from gateway.payments.refund import RefundReason, RefundRequest
+from gateway.sandbox.psp.webhooks import SignedWebhook
+from gateway.store.ocpi_cdrs import NewCdr, OcpiStore
+from tests.simulation.checks import QUIET_AFTER, Books, BrokenRuleError, Checks
+from tests.simulation.house import Ground, Simulated
+from tests.simulation.in_process import Verdict
+from tests.simulation.market import PARKING, PLACES, SUPERAPP, Place, cdr_tree
+from tests.simulation.turns import Operation, Turns
+
+STEPS: Final = 70
+_MOST_UNDER_WAY: Final = 5
+_MOST_ROUNDS: Final = 500
+_CARDS: Final = (
+    "pm_card_visa", "pm_card_visa", "pm_card_mastercard", "pm_card_visa_chargeDeclined",
+    "pm_card_authenticationRequired", "pm_card_createDispute", "pm_card_createDisputeInquiry",
+    "pm_card_pendingRefund", "pm_card_refundFail",
+)  # fmt: skip
+_FOUL: Final = (
+    Verdict.LOST_BEFORE, Verdict.LOST_AFTER, Verdict.LOST_AFTER, Verdict.ERROR_BEFORE, Verdict.ERROR_AFTER,
+    Verdict.RATE_LIMITED,
+)  # fmt: skip
+_JUMPS: Final = (
+    timedelta(seconds=6), timedelta(seconds=6), timedelta(seconds=31), timedelta(minutes=2), timedelta(minutes=6),
+    timedelta(hours=1, minutes=1), timedelta(hours=6), timedelta(days=1, hours=1), timedelta(days=4),
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Played:
+    """What came of a seed. `digest` is equal exactly when everything went the same way."""
+
+    seed: int
+    steps: int
+    digest: str
+    counts: dict[str, int]
+    broken: str | None
+    history: tuple[str, ...]
+
+
+@dataclass(slots=True, kw_only=True)
+class Game:
+    """The state of one seed's play."""
+
+    house: Simulated
+    seed: int
+    turns: Turns = field(default_factory=Turns)
+    checks: Checks = field(default_factory=Checks)
+    orders: list[AuthorizeOrder] = field(default_factory=list)
+    mail: list[SignedWebhook] = field(default_factory=list)
+    cdrs: dict[UUID, list[dict[str, Any]]] = field(default_factory=dict)
+    history: list[str] = field(default_factory=list)
+    counts: dict[str, int] = field(default_factory=dict)
+    psp_down_until: datetime | None = None
+    foulness: float = 0.15
+    store: OcpiStore = field(default_factory=OcpiStore)
+
+    @property
+    def dice(self) -> random.Random:
+        return self.house.dice
+
+    def note(self, what: str) -> None:
+        self.history.append(f"{self.house.hands.at:%m-%dT%H:%M:%S} {what}")
+        name = what.split(" ")[0]
+        self.counts[name] = self.counts.get(name, 0) + 1
+
+    # What may happen
+
+    async def step(self, books: Books) -> None:
+        waiting = self.turns.waiting
+        if waiting and (len(waiting) >= _MOST_UNDER_WAY or self.dice.random() < 0.55):
+            await self.let_one_go_on(self.dice.choice(waiting))
+            return
+        actions: list[tuple[int, Callable[[Books], Coroutine[Any, Any, None]]]] = [
+            (14, self.authorize), (4, self.authorize_again), (3, self.second_rail), (14, self.cdr_by_api),
+            (8, self.cdr_by_ocpi), (3, self.another_cdr), (3, self.correction), (3, self.release),
+            (3, self.increment), (7, self.refund), (5, self.cardholder_acts), (4, self.dispute),
+            (3, self.close_dispute), (2, self.fail_refund), (10, self.post), (22, self.lane), (9, self.time_passes),
+            (1, self.psp_goes_down),
+        ]  # fmt: skip
+        weights = [weight for weight, _ in actions]
+        await self.dice.choices([action for _, action in actions], weights)[0](books)
+
+    async def let_one_go_on(self, operation: Operation) -> None:
+        assert operation.waits_with is not None
+        asked = f"{operation.waits_with.method} {_shape(operation.waits_with.path)}"
+        draw = self.dice.random()
+        if draw < 0.06:
+            after = self.dice.random() < 0.6
+            self.note(f"killed {operation.name} at {asked} {'after' if after else 'before'} its effect")
+            await self.turns.kill(operation, after_effect=after)
+            return
+        verdict = Verdict.DELIVER
+        if self.down:
+            verdict = Verdict.LOST_BEFORE
+        elif draw < 0.06 + self.foulness:
+            verdict = self.dice.choice(_FOUL)
+        self.note(f"{verdict} {operation.name} {asked}")
+        await self.turns.go_on(operation, verdict)
+
+    @property
+    def down(self) -> bool:
+        return self.psp_down_until is not None and self.house.hands.at < self.psp_down_until
+
+    async def do(self, name: str, work: Coroutine[Any, Any, Any]) -> None:
+        self.note(name)
+        await self.turns.start(name, work)
+
+    async def authorize(self, _books: Books) -> None:
+        if len(self.orders) >= 14:
+            return
+        place = PLACES[self.dice.choice(sorted(PLACES))]
+        order = self.order(place, ref=f"S{len(self.orders)}")
+        self.orders.append(order)
+        await self.do(f"authorize {order.session_ref} {_paid_by(order)}", self.house.payments.authorize(order))
+
+    def order(self, place: Place, *, ref: str) -> AuthorizeOrder:
+        kind = self.dice.random()
+        estimate = Estimate(energy_wh=self.dice.choice((10_000, 20_000, 40_000)), duration_s=3600)
+        payment: PspMethod | PartnerAccount
+        party, rail = PARKING, "card"
+        if kind < 0.45:
+            payment = PspMethod(payment_method=self.dice.choice(_CARDS))
+        elif kind < 0.75:
+            party, rail = SUPERAPP, "app"
+            customer, method = self.house.customers[self.dice.choice(("ann", "ben"))]
+            payment = PspMethod(
+                payment_method=method, customer=customer, off_session=self.dice.random() < 0.5
+            )
+        else:
+            party, rail = SUPERAPP, self.dice.choice(("app", "plug_and_charge"))
+            payment = PartnerAccount()
+        return AuthorizeOrder(
+            authorization_id=new_id(),
+            party_id=party,
+            evse_id=place.evse_id,
+            rail=rail,
+            payment=payment,
+            session_ref=ref,
+            estimate=estimate,
+            cpo_id=place.cpo_id,
+        )
+
+    async def authorize_again(self, _books: Books) -> None:
+        """A partner that repeats itself."""
+        if self.orders:
+            order = self.dice.choice(self.orders)
+            await self.do(f"repeat {order.session_ref}", self.house.payments.authorize(order))
+
+    async def second_rail(self, _books: Books) -> None:
+        if self.orders:
+            first = self.dice.choice(self.orders)
+            order = self.order(PLACES[first.evse_id], ref=first.session_ref or "")
+            await self.do(f"second_rail {first.session_ref} {_paid_by(order)}", self.house.payments.authorize(order))
+
+    async def cdr_by_api(self, books: Books) -> None:
+        session = self.pick(books, lambda row: row["state"] == "active")
+        if session is None:
+            return
+        tree = self.new_cdr(session)
+        await self.do(f"complete {session['session_ref']} {tree['total_energy']}kWh", self.complete(session, tree))
+
+    async def cdr_by_ocpi(self, books: Books) -> None:
+        session = self.pick(books, lambda row: row["state"] == "active")
+        if session is not None:
+            tree = self.new_cdr(session)
+            await self.do(f"push {session['session_ref']} {tree['total_energy']}kWh", self.push(session, tree))
+
+    async def another_cdr(self, books: Books) -> None:
+        """The same CDR again, or another one for a session that has ended."""
+        session = self.pick(books, lambda row: row["id"] in self.cdrs)
+        if session is None:
+            return
+        again = self.dice.random() < 0.6
+        tree = self.dice.choice(self.cdrs[session["id"]]) if again else self.new_cdr(session)
+        if tree.get("credit"):
+            return
+        send = self.complete if self.dice.random() < 0.5 else self.push
+        await self.do(f"another_cdr {session['session_ref']} {tree['total_energy']}kWh", send(session, tree))
+
+    async def correction(self, books: Books) -> None:
+        """The CPO takes its CDR back and sends another."""
+        session = self.pick(books, lambda row: row["cdr_id"] is not None)
+        if session is None:
+            return
+        place = PLACES[session["evse_id"]]
+        known = [tree for tree in self.cdrs[session["id"]] if tree["id"] == session["cdr_id"]]
+        if not known:
+            return
+        credit = cdr_tree(
+            place,
+            cdr_id=f"{session['cdr_id']}-CR",
+            session_ref=session["session_ref"],
+            kwh=known[0]["total_energy"],
+            ended_at=self.house.hands.at,
+            credit_of=session["cdr_id"],
+        )
+        fresh = self.new_cdr(session)
+
+        async def both() -> None:
+            await self.push(session, known[0])
+            await self.push(session, credit)
+            await self.push(session, fresh)
+
+        await self.do(f"correct {session['session_ref']} to {fresh['total_energy']}kWh", both())
+
+    async def release(self, books: Books) -> None:
+        row = self.pick_authorization(books, {"authorized", "requires_action"})
+        if row is not None:
+            await self.do(
+                f"release {row['session_id'].hex[-6:]}",
+                self.house.payments.release(party_id=row["party_id"], authorization_id=row["id"]),
+            )
+
+    async def increment(self, books: Books) -> None:
+        row = self.pick_authorization(books, {"authorized"})
+        if row is not None:
+            await self.do(
+                f"increment {row['session_id'].hex[-6:]}",
+                self.house.payments.increment(
+                    party_id=row["party_id"],
+                    authorization_id=row["id"],
+                    amount_minor=row["hold_minor"] + 500,
+                    expected_version=None,
+                ),
+            )
+
+    async def refund(self, books: Books) -> None:
+        taken = [row for row in books.captures.values() if row["state"] == "succeeded"]
+        if not taken:
+            return
+        capture = self.dice.choice(taken)
+        amount = None if self.dice.random() < 0.3 else max(1, capture["amount_minor"] // self.dice.choice((2, 3, 10)))
+        request = RefundRequest(
+            refund_id=new_id(),
+            session_id=capture["session_id"],
+            amount_minor=amount,
+            reason=RefundReason.REQUESTED_BY_DRIVER,
+        )
+        await self.do(
+            f"refund {capture['session_id'].hex[-6:]} {amount}",
+            self.house.payments.refunds.refund(request, party_id=None),
+        )
+
+    async def cardholder_acts(self, books: Books) -> None:
+        asked = [intent for intent in books.intents if intent["status"] == "requires_action"]
+        if asked:
+            intent = self.dice.choice(asked)
+            outcome = self.dice.choice(("succeed", "succeed", "fail"))
+            self.note(f"cardholder {outcome}s {intent['id'][-6:]}")
+            self.house.control("POST", f"payment_intents/{intent['id']}/authenticate", {"outcome": outcome})
+
+    async def dispute(self, books: Books) -> None:
+        taken = [
+            intent for intent in books.intents if intent["status"] == "succeeded" and intent["latest_charge"]
+        ]
+        charges = {charge["id"]: charge for charge in self.house.objects("charge")}
+        open_to = [
+            intent["latest_charge"]
+            for intent in taken
+            if not charges[intent["latest_charge"]]["disputed"]
+            and not charges[intent["latest_charge"]]["amount_refunded"]
+        ]
+        if open_to:
+            charge = self.dice.choice(open_to)
+            self.note(f"dispute {charge[-6:]}")
+            self.house.control("POST", f"charges/{charge}/dispute", {"reason": "fraudulent"})
+
+    async def close_dispute(self, _books: Books) -> None:
+        standing = [one for one in self.house.objects("dispute") if one["status"].endswith("needs_response")]
+        if standing:
+            outcome = self.dice.choice(("won", "lost"))
+            one = self.dice.choice(standing)
+            self.note(f"dispute_closed {outcome} {one['id'][-6:]}")
+            self.house.control("POST", f"disputes/{one['id']}/close", {"outcome": outcome})
+
+    async def fail_refund(self, _books: Books) -> None:
+        made = [one for one in self.house.objects("refund") if one["status"] == "succeeded"]
+        if made:
+            one = self.dice.choice(made)
+            self.note(f"refund_fails {one['id'][-6:]}")
+            self.house.control("POST", f"refunds/{one['id']}/fail")
+
+    async def post(self, _books: Books) -> None:
+        """Some webhooks arrive: in any order, twice, never."""
+        self.mail += self.house.engine.take_webhooks()
+        for _ in range(min(len(self.mail), self.dice.randrange(1, 6))):
+            letter = self.mail.pop(self.dice.randrange(len(self.mail)))
+            fate = self.dice.random()
+            if fate < 0.15:
+                self.note(f"webhook_lost {letter.event_id[-6:]}")
+                continue
+            for _ in range(2 if fate < 0.3 else 1):
+                await self.deliver(letter)
+
+    async def deliver(self, letter: SignedWebhook) -> None:
+        self.note(f"webhook {letter.event_id[-6:]}")
+        await self.house.payments.psp_webhook(
+            body=letter.body, signature=letter.headers["Stripe-Signature"]
+        )
+
+    async def lane(self, _books: Books) -> None:
+        name = self.dice.choice(sorted(self.house.lanes))
+        await self.do(f"lane {name}", self.house.lanes[name].run_once())
+
+    async def time_passes(self, _books: Books) -> None:
+        by = self.dice.choice(_JUMPS)
+        if by > timedelta(seconds=10):
+            await self.time_out()
+        self.note(f"time {by}")
+        self.house.hands.advance(by)
+        self.house.set_psp_clock()
+
+    async def psp_goes_down(self, _books: Books) -> None:
+        self.note("psp_down for an hour")
+        self.psp_down_until = self.house.hands.at + timedelta(hours=1)
+
+    # What it takes
+
+    async def time_out(self) -> None:
+        """No request outlives its timeout: each is lost, before or after its effect."""
+        while self.turns.waiting:
+            operation = self.turns.waiting[0]
+            verdict = Verdict.LOST_BEFORE if self.down else self.dice.choice((Verdict.LOST_BEFORE, Verdict.LOST_AFTER))
+            self.note(f"timed_out {operation.name}")
+            await self.turns.go_on(operation, verdict)
+
+    def pick(self, books: Books, wanted: Callable[[Any], bool]) -> Any:
+        fitting = [row for row in books.sessions.values() if wanted(row)]
+        return self.dice.choice(fitting) if fitting else None
+
+    def pick_authorization(self, books: Books, states: set[str]) -> Any:
+        fitting = [row for row in books.authorizations.values() if row["state"] in states]
+        return self.dice.choice(fitting) if fitting else None
+
+    def new_cdr(self, session: Any) -> dict[str, Any]:
+        place = PLACES[session["evse_id"]]
+        kwh = self.dice.choice((0, 5, 10, 15, 20, 23, 41, 60))
+        known = self.cdrs.setdefault(session["id"], [])
+        tree = cdr_tree(
+            place,
+            cdr_id=f"C-{session['session_ref']}-{len(known)}",
+            session_ref=session["session_ref"],
+            kwh=kwh,
+            ended_at=self.house.hands.at,
+        )
+        known.append(tree)
+        most = self.checks.most_minor
+        most[session["id"]] = max(most.get(session["id"], 0), place.price_minor(kwh))
+        return tree
+
+    async def complete(self, session: Any, tree: dict[str, Any]) -> None:
+        await self.house.payments.complete(
+            party_id=session["demand_partner_id"],
+            session_id=session["id"],
+            cdr_raw=json.dumps(tree).encode(),
+            cdr_version="2.2.1",
+        )
+
+    async def push(self, session: Any, tree: dict[str, Any]) -> None:
+        raw = json.dumps(tree).encode()
+        cdr = NewCdr(
+            cpo_id=PLACES[session["evse_id"]].cpo_id,
+            cdr_id=tree["id"],
+            version=OcpiVersion.V2_2_1,
+            raw=raw,
+            fingerprint=hashlib.sha256(raw).digest(),
+            session_ref=tree["session_id"],
+            authorization_reference=format_id("ses", session["id"]),
+            currency=tree["currency"],
+            ended_at=datetime.fromisoformat(tree["end_date_time"]),
+            credit=bool(tree.get("credit")),
+            credit_reference_id=tree.get("credit_reference_id"),
+            last_updated=datetime.fromisoformat(tree["last_updated"]),
+        )
+        hands = self.house.hands
+        async with transaction(self.house.pool) as connection:
+            await self.store.add_cdr(connection, cdr, now=hands.now(), wall_now=hands.wall_now())
+
+    def reap(self) -> None:
+        """What ended: a refusal is an answer, the death of a process is played, anything else is a bug."""
+        for operation in self.turns.reap():
+            assert operation.task is not None
+            if operation.task.cancelled():
+                continue
+            error = operation.task.exception()
+            if isinstance(error, BaseExceptionGroup):
+                error = error.exceptions[0]
+            if isinstance(error, PaymentError):
+                self.note(f"refused {operation.name}: {type(error).__name__}")
+            elif error is not None:
+                raise BrokenRuleError(f"{operation.name} failed: {error!r}") from error
+
+    # The calm afterwards
+
+    async def calm(self) -> None:
+        """No more faults: what is under way ends, and every deadline passes."""
+        await self.time_out()
+        self.psp_down_until = None
+        self.turns.stop = False
+        self.note("calm")
+        until = self.house.hands.at + QUIET_AFTER
+        for _ in range(_MOST_ROUNDS):
+            await self.work()
+            due = await self.next_due()
+            if due is None or due > until:
+                break
+            self.house.hands.at = max(due, self.house.hands.at + timedelta(seconds=1))
+            self.house.set_psp_clock()
+        await self.work()
+
+    async def work(self) -> None:
+        """Every webhook that was not lost, every lane, until nothing is left to do now."""
+        for _ in range(20):
+            self.mail += self.house.engine.take_webhooks()
+            for letter in self.mail:
+                await self.deliver(letter)
+            self.mail.clear()
+            done = 0
+            for name, lane in self.house.lanes.items():
+                self.note(f"calm_lane {name}")
+                with suppress(PaymentError):
+                    done += await lane.run_once()
+            if not done and not self.mail:
+                return
+
+    async def next_due(self) -> datetime | None:
+        """When something falls due next, by what is stored here and at the PSP."""
+        now = self.house.hands.at
+        async with self.house.pool.acquire() as connection:
+            moments = await connection.fetch(_NEXT_DUE, now)
+        waiting = [row["at"] for row in moments if row["at"] is not None]
+        late = [max(at, now + timedelta(seconds=1)) for at in waiting]
+        return min(late) if late else None
+
+
+_NEXT_DUE: Final = """
+SELECT min(next_ask_at) AS at FROM gateway.psp_call WHERE state IN ('intended', 'unknown')
+UNION ALL SELECT min(greatest(run_at, leased_until)) FROM gateway.task WHERE parked_at IS NULL
+UNION ALL SELECT min(least(a.capture_before, s.created_at + interval '30 days')) + interval '1 second'
+    FROM gateway.payment_authorization AS a
+    JOIN gateway.session AS s ON s.lane = a.lane AND s.id = a.session_id
+    WHERE a.state IN ('authorized') AND least(a.capture_before, s.created_at + interval '30 days') > $1::timestamptz
+UNION ALL SELECT min(updated_at) + interval '61 minutes' FROM gateway.payment_authorization
+    WHERE state = 'requires_action' AND updated_at + interval '61 minutes' > $1::timestamptz
+UNION ALL SELECT min($1::timestamptz + interval '1 day') FROM clearing.payable
+    WHERE state <> 'paid' AND due_date >= ($1::timestamptz - interval '1 day')::date
+"""
+
+
+async def play(ground: Ground, seed: int, *, steps: int = STEPS) -> Played:
+    """Play one seed; a broken rule is part of the answer, not an error."""
+    with ground.seeded(seed) as (dice, hands):
+        house = await ground.open(dice, hands)
+        game = Game(house=house, seed=seed, foulness=dice.choice((0.0, 0.1, 0.25, 0.5)))
+        house.wire.verdict, house.wire.answered = game.turns.verdict, game.turns.answered
+        broken = None
+        taken = 0
+        try:
+            for _ in range(steps):
+                taken += 1
+                books = await game.checks.read(house)
+                game.checks.step(books)
+                await game.step(books)
+                game.reap()
+            await game.calm()
+            game.reap()
+            books = await game.checks.read(house)
+            game.checks.step(books)
+            await game.checks.end(house, books)
+        except BrokenRuleError as error:
+            broken = str(error)
+        finally:
+            for operation in game.turns.under_way:
+                if operation.task is not None:
+                    operation.task.cancel()
+            await asyncio.gather(
+                *[operation.task for operation in game.turns.under_way if operation.task], return_exceptions=True
+            )
+            house.engine.close()
+        return Played(
+            seed=seed,
+            steps=taken,
+            digest=hashlib.sha256("\n".join(game.history).encode()).hexdigest()[:16],
+            counts=game.counts,
+            broken=broken,
+            history=tuple(game.history),
+        )
+
+
+def _shape(path: str) -> str:
+    return "/".join(part if len(part) < 16 else part[:3] for part in path.split("/")[2:])
+
+
+def _paid_by(order: AuthorizeOrder) -> str:
+    if isinstance(order.payment, PartnerAccount):
+        return f"{order.rail} account"
+    return f"{order.rail} {'mandate' if order.payment.customer else order.payment.payment_method}"
