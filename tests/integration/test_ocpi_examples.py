@@ -13,7 +13,9 @@ from typing import Any
 import pytest
 
 from gateway.database import Pool
-from tests.fakes.ocpi_edge import Edge, start_edge, stop_edge
+from gateway.ocpi.tariff_source import OcpiTariffSource
+from gateway.payments.orders import ChargePoint
+from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 
 _FOUND = os.environ.get("OCPI_EXAMPLES_DIR", "")
 EXAMPLES = Path(_FOUND) if _FOUND else Path("/nonexistent")
@@ -146,3 +148,52 @@ async def test_the_oldest_version_is_accepted_as_printed(edge: Edge) -> None:
     raw = (base / "mod_cdrs_00.json").read_bytes()
     response, answer = await edge.send("POST", "/emsp/2.1.1/cdrs", token, raw=raw)
     assert (response.status, answer["status_code"]) == (201, 1000), answer
+
+
+async def test_every_payments_example_is_accepted_as_printed(edge: Edge) -> None:
+    token = await edge.register("NL-ALF", version="2.3.0")
+    base, where = EXAMPLES / "2.3.0-payments", "/ptp/2.3.0/payments/terminals"
+    raw = (base / "payment_terminal_activate.json").read_bytes()
+    answer, _ = await edge.call("POST", f"{where}/activate", token, raw=raw)
+    assert answer["status_code"] == 1000, answer
+    terminal = f"{where}/{read(base / 'payment_terminal_activate.json')['terminal_id']}"
+    for method, name in (
+        ("PATCH", "payment_terminal_location_assignment.json"),
+        ("PUT", "payment_terminal_put_update.json"),
+        ("PUT", "payment_terminal_example_assigned_locations_assigned_evses.json"),
+    ):
+        answer, _ = await edge.call(method, terminal, token, raw=(base / name).read_bytes())
+        assert answer["status_code"] == 1000, (name, answer)
+    found = (await edge.call("GET", terminal, token))[0]["data"]
+    assert found["customer_reference"] == "BP"
+    assert found["terminal_id"] == read(base / "payment_terminal_activate.json")["terminal_id"]
+    assert len(found["evse_uids"]) == 1
+    assert (await edge.call("POST", f"{terminal}/deactivate", token))[0]["status_code"] == 1000
+
+
+@pytest.mark.parametrize(("folder", "version"), CURRENT)
+async def test_an_evse_of_the_examples_can_be_authorized_at_its_tariff(
+    edge: Edge, folder: str, version: str
+) -> None:
+    """The location's connectors name tariffs by id.
+
+    The tariff pushed under that id prices a session there.
+    """
+    token = await edge.register("BE-BEC", version=version)
+    base = EXAMPLES / folder
+    raw = (base / "location_example.json").read_bytes()
+    await edge.call("PUT", f"/emsp/{version}/locations/BE/BEC/LOC1", token, raw=raw)
+    connector = json.loads(raw)["evses"][0]["connectors"][0]
+    tariff = {
+        **json.loads((base / "tariff_4_complex.json").read_bytes()),
+        "country_code": "BE",
+        "party_id": "BEC",
+    }
+    tariff["id"] = connector["tariff_ids"][0]
+    answer, _ = await edge.call("PUT", f"/emsp/{version}/tariffs/BE/BEC/{tariff['id']}", token, tariff)
+    assert answer["status_code"] == 1000, answer
+    async with edge.pool.acquire() as connection:
+        evse_id = json.loads(raw)["evses"][0]["evse_id"]
+        found = await OcpiTariffSource().tariff_for(connection, evse_id=evse_id, at=NOW)
+    assert isinstance(found, ChargePoint)
+    assert (found.cpo_id, found.territory, found.time_zone) == ("BE-BEC", "BE", "Europe/Brussels")
