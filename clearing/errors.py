@@ -8,6 +8,7 @@ ClearingError                     a rule of this domain was broken by the input;
 ├── UnknownTimeZoneError          not an IANA time zone name
 ├── InvalidSessionError           a captured session contradicts itself
 ├── InvalidPartyError             a party's data is missing or contradicts itself
+├── InvalidVatIdError             a VAT id of the wrong form or with a wrong check digit
 ├── InvalidAgreementError         an agreement that can't clear, with the path of the field
 ├── UnclearableError              one session can't be cleared; it is parked with this reason
 ├── RateUnavailableError          no exchange or VAT rate for that day, or only one that is too old
@@ -63,6 +64,13 @@ class InvalidPartyError(ClearingError):
     def __init__(self, party_id: str, detail: str) -> None:
         super().__init__(f"party {party_id!r}: {detail}")
         self.party_id = party_id
+
+
+class InvalidVatIdError(ClearingError):
+    """A VAT id of the wrong form or with a wrong check digit."""
+
+    def __init__(self, text: str, territory: str, detail: str) -> None:
+        super().__init__(f"{text!r} is not a VAT id of {territory}: {detail}")
 
 
 class InvalidAgreementError(ClearingError):

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from clearing.disbursement import Disbursement, RailOutcome
 from clearing.fx import ReferenceRate
+from clearing.party import VatEvidence
 from clearing.reprice import Repriced
 from clearing.session import CapturedSession
 
@@ -33,6 +34,17 @@ class FxSource(Protocol):
 
     async def rates(self, *, since: date) -> Sequence[ReferenceRate]:
         """Every published rate from `since` on."""
+        ...
+
+
+class VatIdRegister(Protocol):
+    """A public register of VAT ids: VIES, the Swiss UID register, HMRC.
+
+    Asked apart from clearing, answered as evidence.
+    """
+
+    async def check(self, vat_id: str) -> VatEvidence:
+        """What the register says today, with its consultation number; the caller stores it."""
         ...
 
 

@@ -1,0 +1,74 @@
+"""VAT ids: one written form for each, and whether its check digits are right.
+
+Owns: prefixes, compact form, the algorithms (python-stdnum). Must not know: whether an id is registered; that
+is evidence with a date, from VIES, the Swiss UID register or HMRC (`ports.VatIdRegister`), never looked up
+while clearing.
+"""
+
+from collections.abc import Callable
+from types import MappingProxyType
+from typing import Any, Final
+
+import stdnum.ch.vat
+import stdnum.eu.vat
+import stdnum.gb.vat
+import stdnum.li.peid
+import stdnum.no.mva
+from stdnum.exceptions import ValidationError
+
+from clearing.errors import InvalidVatIdError
+
+# EN 16931 BR-CO-9 wants the country's ISO prefix, but EL for Greece; Northern Ireland has XI.
+PREFIX: Final = MappingProxyType({"GR": "EL", "MC": "FR"})
+_GREEK: Final = ("EL", "GR")
+_MIN_DIGITS: Final = 2
+
+
+def normalize(text: str, *, territory: str) -> str:
+    """The id of `territory` in its one written form: `EL094259216`, `CHE107787577MWST`, `NO995525828MVA`.
+
+    Separators, case and a missing prefix are mended; a wrong length or check digit is not. Raises
+    InvalidVatIdError.
+    """
+    prefix = PREFIX.get(territory, territory)
+    check = _CHECKS.get(prefix, _european)
+    try:
+        return check(text, prefix)
+    except ValidationError as error:
+        raise InvalidVatIdError(text, territory, str(error)) from error
+
+
+def _european(text: str, prefix: str) -> str:
+    bare = "".join(sign for sign in text.upper() if sign.isalnum())
+    if prefix == "EL" and bare[:_MIN_DIGITS] in _GREEK:
+        bare = bare[_MIN_DIGITS:]
+    bare = bare if bare.startswith(prefix) else f"{prefix}{bare}"
+    return _text(stdnum.eu.vat.validate(bare))
+
+
+def _swiss(text: str, _: str) -> str:
+    return _text(stdnum.ch.vat.validate(text))
+
+
+def _british(text: str, _: str) -> str:
+    return f"GB{_text(stdnum.gb.vat.validate(text))}"
+
+
+def _norwegian(text: str, _: str) -> str:
+    return f"NO{_text(stdnum.no.mva.validate(text))}"
+
+
+def _liechtenstein(text: str, _: str) -> str:
+    return f"LI{_text(stdnum.li.peid.validate(text))}"
+
+
+def _text(value: Any) -> str:
+    return str(value)
+
+
+_CHECKS: Final[dict[str, Callable[[str, str], str]]] = {
+    "CH": _swiss,
+    "GB": _british,
+    "LI": _liechtenstein,
+    "NO": _norwegian,
+}
