@@ -12,9 +12,8 @@ from pathlib import Path
 from typing import Any, Final
 
 from rich.console import Console
-from rich.table import Table
 
-from gateway.sandbox.market.cast import BUSINESSES, CPO_BY_ID, CPOS, PARKING_APP, SITES, evse_id
+from gateway.sandbox.market.cast import BUSINESSES, CPO_BY_ID, CPOS, PARKING_APP, PLATFORM, SITES, evse_id
 from gateway.sandbox.market.charging import instant
 from gateway.sandbox.market.client import encode_json
 from gateway.sandbox.market.day import staged
@@ -67,14 +66,9 @@ class DevCard:
         console.print(f"[bold]Docs[/bold]         {self.base_url}/docs", highlight=False)
         console.print(f"[bold]Sandbox PSP[/bold]  {self.psp_url}  key {self.psp_api_key}", highlight=False)
         console.print(f"[bold]Logs[/bold]         {self.log_dir}", highlight=False)
-        table = Table(box=None, pad_edge=False, header_style="bold")
-        for column in ("Party", "what it is", "API key"):
-            table.add_column(column, no_wrap=True, overflow="fold")
-        table.add_row("platform", "admin", self.admin_api_key)
-        for party_id, key in self.api_keys.items():
-            table.add_row(party_id, _kind_of(party_id), key)
-        console.print()
-        console.print(table)
+        console.print(f"\n[bold]{'Party':12}{'what it is':16}API key[/bold]")
+        for party_id, key in {"platform": self.admin_api_key, **self.api_keys}.items():
+            console.print(f"{party_id:12}{_kind_of(party_id):16}{key}", highlight=False, soft_wrap=True)
         console.print("\n[bold]Try[/bold] (Ctrl-C stops everything)\n")
         console.print(self.first_call(), highlight=False, soft_wrap=True)
 
@@ -127,6 +121,8 @@ async def _run_clock(stage: Stage) -> None:
 
 
 def _kind_of(party_id: str) -> str:
+    if party_id == PLATFORM.party_id:
+        return "admin"
     if party_id in CPO_BY_ID:
         return f"operator, {CPO_BY_ID[party_id].country}"
     return next(party.kind.replace("_", " ") for party in BUSINESSES if party.party_id == party_id)
