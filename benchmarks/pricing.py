@@ -127,6 +127,10 @@ def _pricing(raw: bytes, program: PricingProgram) -> Callable[[], object]:
     return lambda: price(program, parse_cdr(raw, version=VERSION), time_zone=ZONE)
 
 
+def _explaining(raw: bytes, program: PricingProgram) -> Callable[[], object]:
+    return lambda: price(program, parse_cdr(raw, version=VERSION), time_zone=ZONE).lines
+
+
 def _rows(*, quick: bool) -> Iterator[Row]:
     complex_tariff, simple = (
         compile_raw(json.dumps(tariff).encode(), VERSION) for tariff in (COMPLEX, SIMPLE)
@@ -150,6 +154,18 @@ def _rows(*, quick: bool) -> Iterator[Row]:
             ratio=priced / decoded,
             goal=goal,
         )
+
+    raw = json.dumps(_cdr(3)).encode()
+    explained = rate(_explaining(raw, complex_tariff), quick=quick)
+    decoded = rate(lambda: _DECODER.decode(raw), quick=quick)
+    yield Row(
+        name="parse + price + lines, complex tariff, 3 periods",
+        value=explained,
+        unit="CDR/s",
+        baseline_name="msgspec decode alone",
+        baseline_value=decoded,
+        ratio=explained / decoded,
+    )
 
 
 def _batch_memory(*, quick: bool) -> Row:

@@ -27,9 +27,10 @@ class Row:
 
 
 def rate(work: Callable[[], object], *, quick: bool) -> float:
-    """Calls a second of `work` on one core: the best of several rounds, as other load only ever slows one."""
-    work()
-    calls, rounds = (200, 3) if quick else (2000, 9)
+    """Calls a second of `work` on one core: the best of many short rounds, as other load only slows one."""
+    for _ in range(100):
+        work()
+    calls, rounds = (50, 20) if quick else (200, 100)
     best = float("inf")
     for _ in range(rounds):
         began = time.perf_counter()

@@ -14,14 +14,13 @@ from clearing.cdr import Cdr
 from clearing.errors import InvalidAmountError
 from clearing.exact import exactly
 from clearing.limits import Totals, apply_limits
-from clearing.money import MAX_MINOR, four_decimals, to_minor
+from clearing.lines import Group, Line, Reason, component_totals
+from clearing.money import MAX_MINOR, to_minor
 from clearing.notes import Note, NoteCode, Severity
-from clearing.priced import Line, PricedSession, Reason
+from clearing.priced import PricedSession
 from clearing.program import PricingProgram, compile_tariff
-from clearing.restrictions import Phase
 from clearing.selection import is_expired, select_charges
 from clearing.steps import Charge, apply_steps
-from clearing.tariff import Dimension, TaxMode
 from clearing.taxes import RateTotals
 from clearing.time_zones import choose_zone
 from clearing.timeline import ZERO, Stretch, lay_out, note
@@ -29,8 +28,6 @@ from clearing.timeline import ZERO, Stretch, lay_out, note
 __all__ = ["POLICY", "Line", "PricedSession", "PricingProgram", "Reason", "compile_tariff", "price"]
 
 POLICY: Final = "ocpi-4dp-half-away-v1"
-HOUR_S: Final = Decimal(3600)
-ONE: Final = Decimal(1)
 
 
 @exactly
@@ -137,11 +134,11 @@ def _total(
     expired: bool,
     zone: ZoneInfo | None,
 ) -> PricedSession:
-    lines: list[Line] = []
+    groups = _groups(charges)
     rates: list[RateTotals] = []
     net = gross = ZERO
-    for group in _groups(charges):
-        totals = _price_group(group, lines)
+    for group in groups:
+        totals = component_totals(group)
         rates.append((group[0].candidate.vat, totals))
         net, gross = net + totals[0], gross + totals[1]
     if not charges:
@@ -153,7 +150,6 @@ def _total(
         text = "the tariff does not state the tax: both totals are its stated prices"
         note(notes, NoteCode.TAX_UNKNOWN, "$.elements", text, Severity.INFO)
     limited = apply_limits(program, Totals(net, gross), minimum=not expired, notes=notes)
-    lines += [_limit_line(step.excl_vat, step.incl_vat, Reason(step.reason)) for step in limited.steps]
     net_minor = to_minor(limited.totals.excl_vat, program.currency, rounding=limited.net_rounding)
     gross_minor = to_minor(limited.totals.incl_vat, program.currency, rounding=limited.gross_rounding)
     if max(abs(net_minor), abs(gross_minor)) > MAX_MINOR:
@@ -164,7 +160,8 @@ def _total(
         incl_vat_minor=gross_minor,
         excl_vat=limited.totals.excl_vat,
         incl_vat=limited.totals.incl_vat,
-        lines=tuple(lines),
+        groups=groups,
+        limits=limited.steps,
         rates=tuple(rates),
         notes=tuple(notes),
         energy_kwh=_energy(cdr, stretches[-1]),
@@ -194,90 +191,9 @@ def _check_unmeasured(program: PricingProgram, cdr: Cdr, stretches: list[Stretch
         note(notes, NoteCode.DIMENSION_UNMEASURED, "$.total_time", text, Severity.DISPUTE)
 
 
-def _groups(charges: list[Charge]) -> list[list[Charge]]:
-    """The charges of each price component, which are summed before they are rounded."""
+def _groups(charges: list[Charge]) -> tuple[Group, ...]:
+    """The charges of each price component, in the order in which the first of them came."""
     groups: dict[int, list[Charge]] = {}
     for charge in charges:
         groups.setdefault(id(charge.candidate), []).append(charge)
-    return list(groups.values())
-
-
-def _price_group(group: list[Charge], lines: list[Line]) -> Totals:
-    """Round one component once, four decimals half away from zero, over all of its periods.
-
-    Its lines are differences of the rounded running sum: they add up to the rounded whole, and a period that
-    is split where nothing changes costs the same.
-    """
-    first = group[0]
-    candidate, included = first.candidate, first.program.tax_mode is TaxMode.INCLUDED
-    volume = net = gross = ZERO
-    for charge in group:
-        volume += charge.billed
-        amount = candidate.price * volume
-        taxed = amount
-        if candidate.vat:
-            taxed = amount / candidate.factor if included else amount * candidate.factor
-        if candidate.hourly:  # divided last: until here every product is exact
-            amount, taxed = amount / HOUR_S, taxed / HOUR_S
-        net_now, gross_now = four_decimals(amount), four_decimals(taxed)
-        if included:
-            net_now, gross_now = gross_now, net_now
-        if charge is first:
-            lines.append(_line(charge, net_now, gross_now))
-        else:
-            lines.append(_line(charge, net_now - net, gross_now - gross))
-        net, gross = net_now, gross_now
-    return Totals(net, gross)
-
-
-_UNIT: Final = {
-    Dimension.ENERGY: "kWh",
-    Dimension.TIME: "s",
-    Dimension.PARKING_TIME: "s",
-    Dimension.FLAT: "session",
-}
-
-
-def _line(charge: Charge, net: Decimal, gross: Decimal) -> Line:
-    candidate = charge.candidate
-    if candidate.dimension is Dimension.FLAT:
-        reason = Reason.FLAT
-    else:
-        reason = Reason.MEASURED if charge.billed == charge.volume else Reason.STEPPED
-    return Line(
-        period=charge.stretch.place,
-        tariff_id=charge.program.tariff_id,
-        element=candidate.element,
-        component=candidate.component,
-        phase=charge.phase,
-        dimension=candidate.dimension,
-        volume=charge.volume,
-        billed_volume=charge.billed,
-        unit=_UNIT[candidate.dimension],
-        price=candidate.price,
-        tax_percent=candidate.vat,
-        excl_vat=net,
-        incl_vat=gross,
-        reason=reason,
-        step_size=candidate.step_size,
-    )
-
-
-def _limit_line(net: Decimal, gross: Decimal, reason: Reason) -> Line:
-    return Line(
-        period=None,
-        tariff_id=None,
-        element=None,
-        component=None,
-        phase=Phase.SESSION,
-        dimension=None,
-        volume=ONE,
-        billed_volume=ONE,
-        unit="session",
-        price=None,
-        tax_percent=None,
-        excl_vat=net,
-        incl_vat=gross,
-        reason=reason,
-        step_size=0,
-    )
+    return tuple(groups.values())

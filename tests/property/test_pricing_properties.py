@@ -120,8 +120,8 @@ def test_the_order_of_equal_input_is_irrelevant(
 @given(tariff=TARIFFS, tree=sessions())
 def test_replay_is_identical_to_the_bit(tariff: list[dict[str, Any]], tree: dict[str, Any]) -> None:
     first, again = run(compiled(tariff), tree), run(compiled(tariff), tree)
-    assert first == again
     assert repr(first.to_dict()) == repr(again.to_dict())
+    assert (repr(first.rates), repr(first.lines)) == (repr(again.rates), repr(again.lines))
 
 
 @given(
