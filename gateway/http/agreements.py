@@ -16,6 +16,7 @@ from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, WireModel
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import CurrencyCode, NonNegativeMinor, Slug, Token
+from gateway.http.problems import FieldError, ProblemError
 
 _CREATED: Final = 201
 DecimalText = Annotated[
@@ -83,6 +84,12 @@ async def create(call: Call) -> Answer:
     """Store a version; the same again changes nothing, another under its number is refused."""
     agreement = _agreement(call.body)
     async with transaction(call.services.pool) as connection:
+        for pointer, party_id in (
+            ("/cpo", agreement.cpo_id),
+            ("/demand_partner", agreement.demand_partner_id),
+        ):
+            if party_id is not None and await call.services.clearing.party(connection, party_id) is None:
+                raise _unknown(pointer, party_id)
         await call.services.clearing.put_agreement(connection, agreement, now=call.services.now())
     shown = AgreementOut(
         id=agreement.id,
@@ -91,6 +98,14 @@ async def create(call: Call) -> Answer:
         demand_partner=agreement.demand_partner_id,
     )
     return Answer(body=shown, status=_CREATED)
+
+
+def _unknown(pointer: str, party_id: str) -> ProblemError:
+    return ProblemError(
+        problems.INVALID_PARAMETERS,
+        f"{pointer}: there is no party {party_id}.",
+        errors=[FieldError(pointer=pointer, expected="a party that was taken on")],
+    )
 
 
 def _agreement(body: AgreementIn) -> Agreement:
