@@ -19,7 +19,8 @@ from clearing.fx import FxLock, RateTable, publication_day, require_currency
 from clearing.ledger import payable_account
 from clearing.party import PLATFORM_ID, Party, PartyKind
 from clearing.session import CapturedSession
-from clearing.vat import CustomerKind, Leg, Trader, VatDecision, VatRates, decide
+from clearing.vat import CustomerKind, Leg, Trader, VatDecision, decide
+from clearing.vat_rates import VatRates
 
 RULING_DIGITS: Final = 16
 DRIVER: Final = "driver"

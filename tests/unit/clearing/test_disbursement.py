@@ -45,6 +45,13 @@ def test_the_schema_knows_the_same_states() -> None:
     assert {name.strip(" '") for name in listed.split(",")} == set(DisbursementState)
 
 
+def test_the_diagram_shows_the_same_steps() -> None:
+    page = (Path(clearing.__file__).parents[1] / "docs/state_machines.md").read_text()
+    drawn = page.split("## Disbursement", 1)[1].split("```mermaid", 1)[1].split("```", 1)[0]
+    steps = {line.strip() for line in drawn.splitlines() if "-->" in line and "[*]" not in line}
+    assert steps == {f"{state} --> {after}: {event}" for (state, event), after in TRANSITIONS.items()}
+
+
 def due(minor: int, currency: str = "EUR") -> DueSum:
     return DueSum(
         party_id="NL-ABC", currency=currency, period=date(2026, 10, 15), amount_minor=minor, count=1

@@ -11,16 +11,8 @@ from hypothesis import strategies as st
 
 from clearing import reference
 from clearing.errors import RateUnavailableError, UnclearableError
-from clearing.vat import (
-    Category,
-    CustomerKind,
-    Leg,
-    Payer,
-    SupplyKind,
-    Trader,
-    VatDecision,
-    decide,
-)
+from clearing.vat import Category, CustomerKind, Leg, Payer, Trader, VatDecision, decide
+from clearing.vat_rates import SupplyKind
 
 RATES = reference.vat_rates()
 DAY = date(2026, 10, 13)
