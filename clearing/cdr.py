@@ -208,7 +208,7 @@ def parse_cdr(raw: bytes, *, version: OcpiVersion) -> Cdr:
         total_parking_time_h=_number(wire.total_parking_time, "$.total_parking_time"),
         credit=bool(wire.credit),
         credit_reference_id=wire.credit_reference_id,
-        tariffs_raw=tuple(bytes(tariff) for tariff in wire.tariffs or ()),
+        tariffs_raw=tuple(bytes(tariff) for tariff in wire.tariffs) if wire.tariffs else (),
         last_updated=read_time(wire.last_updated, document=DOCUMENT, path="$.last_updated"),
     )
 

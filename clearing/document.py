@@ -22,6 +22,7 @@ MAX_DEPTH: Final = 64  # the deepest OCPI object nests nine levels
 MAX_DIGITS: Final = 40
 MAX_MAGNITUDE: Final = 20  # the highest power of ten a number may reach
 MAX_DECIMALS: Final = 30
+MAX_PLAIN: Final = 20  # characters of a number that needs no counting of its digits
 
 _AT_PATH: Final = re.compile(r"^(?P<problem>.*?) - at `(?P<path>\$[^`]*)`$", re.DOTALL)
 
@@ -52,11 +53,9 @@ def _fail(error: msgspec.ValidationError, document: str) -> NoReturn:
 
 def is_plain(value: Decimal) -> bool:
     """Whether `value` is so short that it needs no further check: a quick first look for hot paths."""
-    return (
-        value.is_finite()
-        and len(str(value)) <= MAX_DECIMALS
-        and -MAX_DECIMALS < value.adjusted() <= MAX_MAGNITUDE
-    )
+    if len(str(value)) > MAX_PLAIN or not value.is_finite():
+        return False
+    return -MAX_DECIMALS < value.adjusted() < MAX_MAGNITUDE
 
 
 def check_number(value: Decimal, *, document: str, path: str) -> Decimal:

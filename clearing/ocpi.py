@@ -41,8 +41,8 @@ def read_time(moment: datetime, *, document: str, path: str) -> datetime: ...
 def read_time(moment: None, *, document: str, path: str) -> None: ...
 def read_time(moment: datetime | None, *, document: str, path: str) -> datetime | None:
     """An OCPI DateTime as aware UTC, of the years 1970 to 2199. Raises MalformedDocumentError at `path`."""
-    if moment is None:
-        return None
+    if moment is None or (moment.tzinfo is UTC and FIRST_YEAR < moment.year < LAST_YEAR):
+        return moment
     if FIRST_YEAR < moment.year < LAST_YEAR or (moment.year == FIRST_YEAR and moment.tzinfo in {None, UTC}):
         return as_utc(moment)
     raise MalformedDocumentError(

@@ -295,19 +295,16 @@ def _set_levels(stretch: Stretch, demand: Demand, notes: list[Note]) -> None:
     A CPO starts a new period whenever a price changes (mod_cdrs, ChargingPeriod), so within one period every
     measure lies on the same side of a bound and may stand in for a missing one; an average is noted.
     """
-    moment, stated = stretch.moment, stretch.levels or _NO_LEVELS
-    if demand.current and stated:
-        moment.min_current = _first(stated, "MIN_CURRENT", "CURRENT", "MAX_CURRENT")
-        moment.max_current = _first(stated, "MAX_CURRENT", "CURRENT", "MIN_CURRENT")
-    if not demand.power:
-        return
-    moment.min_power = _first(stated, "MIN_POWER", "POWER", "MAX_POWER")
-    moment.max_power = _first(stated, "MAX_POWER", "POWER", "MIN_POWER")
-    if moment.min_power is None and stretch.energy_kwh > 0:
+    moment, stated = stretch.moment, stretch.levels
+    if stated:
+        if demand.current:
+            moment.min_current = _first(stated, "MIN_CURRENT", "CURRENT", "MAX_CURRENT")
+            moment.max_current = _first(stated, "MAX_CURRENT", "CURRENT", "MIN_CURRENT")
+        if demand.power:
+            moment.min_power = _first(stated, "MIN_POWER", "POWER", "MAX_POWER")
+            moment.max_power = _first(stated, "MAX_POWER", "POWER", "MIN_POWER")
+    if demand.power and moment.min_power is None and stretch.energy_kwh > ZERO:
         _infer_power(stretch, notes)
-
-
-_NO_LEVELS: Final[dict[str, Decimal]] = {}
 
 
 def _infer_power(stretch: Stretch, notes: list[Note]) -> None:
@@ -320,11 +317,8 @@ def _infer_power(stretch: Stretch, notes: list[Note]) -> None:
     note(notes, NoteCode.POWER_INFERRED, f"$.charging_periods[{stretch.place}]", text, Severity.INFO)
 
 
-def _first(stated: dict[str, Decimal], *kinds: str) -> Decimal | None:
-    for kind in kinds:
-        if kind in stated:
-            return stated[kind]
-    return None
+def _first(stated: dict[str, Decimal], nearest: str, average: str, other: str) -> Decimal | None:
+    return stated[nearest] if nearest in stated else stated.get(average, stated.get(other))
 
 
 def _check_totals(cdr: Cdr, stretches: list[Stretch], measured: Decimal, notes: list[Note]) -> None:
