@@ -14,7 +14,7 @@ from urllib.parse import quote
 import msgspec
 
 from clearing.ocpi import OcpiVersion
-from gateway.database import Connection, transaction
+from gateway.database import Connection
 from gateway.ocpi.bodies import (
     Body,
     Tree,
@@ -49,7 +49,7 @@ async def post_cdr(call: Call) -> Answer:
     party = _owner(call, body.tree)
     cdr = read_cdr(body, raw=call.raw, party=party, version=call.version)
     services = call.services
-    async with transaction(services.pool) as connection:
+    async with services.pool.acquire() as connection:  # one statement keeps all
         await keep_cdr(
             connection,
             services.cdrs,
@@ -64,7 +64,7 @@ async def post_cdr(call: Call) -> Answer:
 async def keep_cdr(
     connection: Connection, store: OcpiStore, cdr: NewCdr, *, now: datetime, wall_now: datetime
 ) -> bool:
-    """Keep a CDR, pushed or pulled, with its errand; False when it was kept before. In a transaction.
+    """Keep a CDR, pushed or pulled, with its errand, in one statement; False when it was kept before.
 
     Raises Refusal when another CDR was received under its id.
     """

@@ -122,6 +122,7 @@ async def leave(services: OcpiServices, *, peer_id: UUID) -> None:
     finally:
         async with transaction(services.pool) as connection:
             await ocpi_peers.end(connection, peer_id=peer_id, now=services.clock.now())
+        services.peers.forget()
 
 
 async def _registered(services: OcpiServices, peer_id: UUID) -> tuple[Peer, PeerCaller, str]:
@@ -202,5 +203,6 @@ async def _keep(
         )
         if done:
             await services.plan_pulls(connection, peer_id=peer.id)
+    services.peers.forget()
     if not done:
         raise PeerRefusedError("another handshake of this peer finished first", http_status=0, code=None)

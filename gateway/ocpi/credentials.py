@@ -65,6 +65,7 @@ async def delete_credentials(call: Call) -> Answer:
         raise _not_allowed("this peer is not registered")
     async with transaction(call.services.pool) as connection:
         await ocpi_peers.end(connection, peer_id=call.peer.id, now=call.services.clock.now())
+    call.services.peers.forget()
     _log.info("ocpi_peer_ended", party_id=call.peer.party_id)
     return Answer()
 
@@ -96,6 +97,7 @@ async def _agree(call: Call) -> Answer:
         )
         if done:
             await call.services.plan_pulls(connection, peer_id=call.peer.id)
+    call.services.peers.forget()
     if not done:
         raise _not_allowed("another handshake of this peer finished first")
     _log.info("ocpi_peer_registered", party_id=call.peer.party_id, version=call.version.value)

@@ -183,8 +183,12 @@ class Endpoint:
             raise _unauthorized("expected the header 'Authorization: Token <credentials token>'")
         bare, decoded = hash_token(credential), _decoded(credential)
         hashes = [bare] if decoded is None else [hash_token(decoded), bare]
-        async with self.services.pool.acquire() as connection:
-            peer = await find_peer(connection, token_hashes=hashes)
+        peer = self.services.peers.find(hashes)
+        if peer is None:
+            async with self.services.pool.acquire() as connection:
+                peer = await find_peer(connection, token_hashes=hashes)
+            if peer is not None and peer.state is PeerState.REGISTERED:
+                self.services.peers.remember(peer)
         if peer is None or (peer.state is not PeerState.REGISTERED and self.access is Access.REGISTERED):
             raise _unauthorized("this credentials token is unknown, or registration is not finished")
         return peer, peer.token_hash == bare

@@ -9,6 +9,7 @@ import aiohttp
 
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
+from gateway.ocpi.peer_cache import PeerCache
 from gateway.store import ocpi_pulls
 from gateway.store.ocpi_cdrs import OcpiStore
 from gateway.store.ocpi_peers import PeerRole
@@ -44,6 +45,7 @@ class OcpiServices:
     page_limit: int = 100
     authorizer: "TokenAuthorizer | None" = None
     cdrs: OcpiStore = field(default_factory=OcpiStore)
+    peers: PeerCache = field(default_factory=PeerCache)
 
     async def plan_pulls(self, connection: Connection, *, peer_id: UUID) -> None:
         """Have a newly registered peer's lists read, a little later: most peers push theirs first."""

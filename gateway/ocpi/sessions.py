@@ -54,7 +54,7 @@ async def put_session(call: Call) -> Answer:
     party, session_ref, tree = call.party(), call.segment("object_id"), call.body(_NAME).tree
     same_identifier(tree, "id", session_ref)
     update = read_session(tree, party=party, version=call.version, changed_at=call.changed_at(tree))
-    async with transaction(call.services.pool) as connection:
+    async with call.services.pool.acquire() as connection:
         created = await keep_session(connection, update, clock=call.services.clock)
     return Answer(http_status=201 if created else 200)
 
@@ -79,16 +79,16 @@ async def patch_session(call: Call) -> Answer:
 
 
 async def keep_session(connection: Connection, update: SessionUpdate, *, clock: Clock) -> bool:
-    """Keep a running session, pushed or pulled; True when it is new. In a transaction.
+    """Keep a running session, pushed or pulled, in one statement; True when it is new.
 
     One that runs on our authorization has its cost compared with what is held.
     """
-    created = await ocpi_objects.save_session(connection, update, now=clock.now())
-    if update.status == "ACTIVE" and session_or_authorization(update.authorization_reference) is not None:
-        await ocpi_objects.session_is_due(
-            connection, party_id=update.party_id, session_ref=update.session_ref, wall_now=clock.wall_now()
-        )
-    return created
+    watched = (
+        update.status == "ACTIVE" and session_or_authorization(update.authorization_reference) is not None
+    )
+    return await ocpi_objects.save_session(
+        connection, update, watched=watched, now=clock.now(), wall_now=clock.wall_now()
+    )
 
 
 def _merged(standing: Tree, changes: Tree) -> dict[str, Any]:

@@ -91,17 +91,26 @@ FROM gateway.ocpi_session
 WHERE party_id = :party_id AND session_key = :session_key;
 
 -- name: save_session$
-INSERT INTO gateway.ocpi_session
-    (party_id, session_key, session_ref, version, body, status, currency, energy_wh, authorization_reference,
-     last_updated, received_at, updated_at)
-VALUES (:party_id, :session_key, :session_ref, :version, :body, :status, :currency, :energy_wh,
-        :authorization_reference, :last_updated, :now, :now)
-ON CONFLICT (party_id, session_key) DO UPDATE
-SET session_ref = EXCLUDED.session_ref, version = EXCLUDED.version, body = EXCLUDED.body, status = EXCLUDED.status,
-    currency = EXCLUDED.currency, energy_wh = EXCLUDED.energy_wh,
-    authorization_reference = EXCLUDED.authorization_reference, last_updated = EXCLUDED.last_updated,
-    updated_at = EXCLUDED.updated_at
-RETURNING (xmax = 0) AS created;
+-- And, where :watched, have its cost looked at: both or neither.
+WITH saved AS (
+    INSERT INTO gateway.ocpi_session
+        (party_id, session_key, session_ref, version, body, status, currency, energy_wh, authorization_reference,
+         last_updated, received_at, updated_at)
+    VALUES (:party_id, :session_key, :session_ref, :version, :body, :status, :currency, :energy_wh,
+            :authorization_reference, :last_updated, :now::timestamptz, :now::timestamptz)
+    ON CONFLICT (party_id, session_key) DO UPDATE
+    SET session_ref = EXCLUDED.session_ref, version = EXCLUDED.version, body = EXCLUDED.body,
+        status = EXCLUDED.status, currency = EXCLUDED.currency, energy_wh = EXCLUDED.energy_wh,
+        authorization_reference = EXCLUDED.authorization_reference, last_updated = EXCLUDED.last_updated,
+        updated_at = EXCLUDED.updated_at
+    RETURNING party_id, session_key, (xmax = 0) AS created
+), watched AS (
+    INSERT INTO gateway.ocpi_session_due (party_id, session_key, due_at)
+    SELECT saved.party_id, saved.session_key, :wall_now::timestamptz FROM saved WHERE :watched::boolean
+    ON CONFLICT (party_id, session_key) DO UPDATE SET due_at = EXCLUDED.due_at, attempts = 0
+    RETURNING session_key
+)
+SELECT created FROM saved;
 
 -- name: add_refusal!
 INSERT INTO gateway.ocpi_refusal (id, party_id, module, object_id, version, status_code, reason, raw, received_at)
@@ -126,11 +135,6 @@ SELECT evse_uid FROM gateway.ocpi_connector
 WHERE party_id = :party_id AND location_key = :location_key
 GROUP BY evse_uid
 ORDER BY min(position);
-
--- name: session_is_due!
-INSERT INTO gateway.ocpi_session_due (party_id, session_key, due_at)
-VALUES (:party_id, :session_key, :wall_now)
-ON CONFLICT (party_id, session_key) DO UPDATE SET due_at = EXCLUDED.due_at, attempts = 0;
 
 -- name: take_due_session^
 -- Kept from others until :leased_until.

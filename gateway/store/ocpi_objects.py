@@ -252,8 +252,10 @@ async def load_session(
     return _object(await query(connection, party_id=party_id, session_key=session_ref.lower()))
 
 
-async def save_session(connection: Connection, update: SessionUpdate, *, now: datetime) -> bool:
-    """Keep a running session; True when it is new."""
+async def save_session(
+    connection: Connection, update: SessionUpdate, *, watched: bool, now: datetime, wall_now: datetime
+) -> bool:
+    """Keep a running session; True when it is new. `watched` has its cost compared with what is held."""
     created: bool = await _sql.save_session(
         connection,
         party_id=update.party_id,
@@ -267,6 +269,8 @@ async def save_session(connection: Connection, update: SessionUpdate, *, now: da
         authorization_reference=update.authorization_reference,
         last_updated=update.last_updated,
         now=now,
+        wall_now=wall_now,
+        watched=watched,
     )
     return created
 
@@ -285,15 +289,6 @@ class DueSession:
     energy_wh: int
     authorization_reference: str | None
     last_updated: datetime
-
-
-async def session_is_due(
-    connection: Connection, *, party_id: str, session_ref: str, wall_now: datetime
-) -> None:
-    """Have a running session's cost looked at; in the transaction that keeps its update."""
-    await _sql.session_is_due(
-        connection, party_id=party_id, session_key=session_ref.lower(), wall_now=wall_now
-    )
 
 
 async def take_due_session(
