@@ -101,9 +101,14 @@ class Inquiry:
         await self._recall(executor, questions, now)
         for question in questions:
             await self._accept_stapled(executor, question, stapled, now)
-        async with asyncio.TaskGroup() as group:
-            tasks = [group.create_task(self._answer(executor, question, now)) for question in questions]
-        return [task.result() for task in tasks]
+        found = {question.key: self._settled(question, now) for question in questions}
+        open_ones = [question for question in questions if found[question.key] is None]
+        if open_ones:
+            async with asyncio.TaskGroup() as group:
+                asking = [group.create_task(self._ask_shared(executor, item, now)) for item in open_ones]
+            for question, task in zip(open_ones, asking, strict=True):
+                found[question.key] = task.result()
+        return [found[question.key] for question in questions]
 
     async def refresh(
         self, executor: Executor, chain: ValidChain, *, endpoints: Endpoints, now: datetime
@@ -148,28 +153,24 @@ class Inquiry:
     ) -> None:
         for response in stapled:
             found = read_ocsp(response, certificate=question.certificate, issuer=question.issuer, now=now)
-            if isinstance(found, Status) and self._note(question.key, found):
+            known = isinstance(found, Status) and found.standing is not Standing.UNKNOWN
+            if isinstance(found, Status) and known and self._note(question.key, found):
                 await store.save_status(
                     executor, authority=question.key[0], serial=question.key[1], status=found, now=now
                 )
 
-    async def _answer(
-        self, executor: Executor, question: _Question, now: datetime
-    ) -> Status | Refusal | None:
+    def _settled(self, question: _Question, now: datetime) -> Status | Refusal | None:
+        """What memory says: a statement in force, or a failure too fresh to ask again; else None."""
         known = self._known.get(question.key)
-        crl = self._crls.get(question.key[0])
-        if crl is not None and isinstance(
-            listed := look_up(crl, certificate=question.certificate, now=now), Status
-        ):
+        listed = self._listed(question, now)
+        if isinstance(listed, Status):
             if listed.standing is Standing.REVOKED:
                 return listed
             known = known if _usable(known, now) else listed
         if known is not None and _usable(known, now):
             return known
         failure = self._failed.get(question.key)
-        if failure is not None and now < failure.until:
-            return failure.refusal
-        return await self._ask_shared(executor, question, now)
+        return failure.refusal if failure is not None and now < failure.until else None
 
     async def _ask_shared(
         self, executor: Executor, question: _Question, now: datetime
@@ -205,6 +206,8 @@ class Inquiry:
                     if isinstance(found, Status):
                         await self._keep(executor, question, found, now)
                         return found
+                    if found.finding is Finding.REVOCATION_UNKNOWN:
+                        return found  # whoever issued it does not know it: no list makes that good
                     refusal = refusal or found
                 from_list = await self._ask_list(executor, question, now)
         except TimeoutError:
@@ -218,7 +221,12 @@ class Inquiry:
             response = await self.fetcher.fetch_ocsp(url, request)
         except FetchError as problem:
             return Refusal(finding=Finding.REVOCATION_UNREACHABLE, detail=str(problem))
-        return read_ocsp(response, certificate=question.certificate, issuer=question.issuer, now=now)
+        found = read_ocsp(response, certificate=question.certificate, issuer=question.issuer, now=now)
+        if isinstance(found, Status) and found.standing is Standing.UNKNOWN:
+            # Not kept like a statement: a new contract's responder may know it a minute later.
+            detail = "the responder does not know the certificate"
+            return Refusal(finding=Finding.REVOCATION_UNKNOWN, detail=detail)
+        return found
 
     async def _ask_list(
         self, executor: Executor, question: _Question, now: datetime

@@ -166,6 +166,19 @@ async def test_a_retry_after_a_refusal_is_judged_anew(pool: Pool) -> None:
     assert (await market.ask(market.pem_request(), now=later)).decision.payment_needed
 
 
+async def test_an_unknown_answer_is_not_kept_like_a_statement(pool: Pool) -> None:
+    market = await open_market(pool)
+    serial = market.leaf.certificate.serial_number
+    about = {"issuer": market.pki.second.certificate, "responder": market.pki.second}
+    market.fetcher.script[serial] = ocsp_answer(
+        market.leaf.certificate, now=NOW, status=ocsp.OCSPCertStatus.UNKNOWN, **about
+    )
+    assert (await market.ask(market.pem_request())).decision.finding is Finding.REVOCATION_UNKNOWN
+    del market.fetcher.script[serial]
+    later = NOW + timedelta(minutes=1)
+    assert (await market.ask(market.pem_request(), now=later)).decision.payment_needed
+
+
 async def test_an_unreachable_responder_is_left_alone_for_a_while(pool: Pool) -> None:
     market = await open_market(pool)
     market.fetcher.script[market.leaf.certificate.serial_number] = FetchError("down")
