@@ -21,6 +21,7 @@ from gateway.http.services import ApiServices
 from gateway.ids import parse_id
 from gateway.objects import PublicObject
 
+_MAX_VERSION_DIGITS: Final = 9
 _encoder: Final = msgspec.json.Encoder(
     decimal_format="string", enc_hook=lambda value: value.model_dump(mode="json")
 )
@@ -81,7 +82,12 @@ class Call:
         if text in {"", "*"}:
             return None
         digits = text.strip('"')
-        if text != f'"{digits}"' or not digits.isascii() or not digits.isdigit() or len(digits) > 9:  # noqa: PLR2004
+        if (
+            text != f'"{digits}"'
+            or not digits.isascii()
+            or not digits.isdigit()
+            or len(digits) > _MAX_VERSION_DIGITS
+        ):
             raise ProblemError(
                 problems.INVALID_PARAMETERS,
                 "If-Match is not an ETag of ours.",

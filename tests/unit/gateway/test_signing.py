@@ -70,6 +70,6 @@ def test_secrets_are_fresh_and_of_the_length_that_the_specification_asks_for() -
 
 def test_a_naive_time_or_no_secret_is_refused() -> None:
     with pytest.raises(ValueError, match="aware"):
-        signed_headers(message_id="x", at=datetime(2026, 1, 1), body=b"", signing=[b"s" * 32])  # noqa: DTZ001
+        signed_headers(message_id="x", at=datetime(2026, 1, 1), body=b"", signing=[b"s" * 32])  # noqa: DTZ001 - refused
     with pytest.raises(ValueError, match="secret"):
         signed_headers(message_id="x", at=datetime.now(UTC), body=b"", signing=[])
