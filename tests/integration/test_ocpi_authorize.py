@@ -335,3 +335,34 @@ async def test_a_session_of_another_operators_authorization_touches_no_hold(hous
     await house.edge.call("PUT", "/emsp/2.2.1/sessions/DE/XYZ/S1", other, session)
     await look(house)
     assert await hold_of(house) == held
+
+
+async def test_a_booking_that_nobody_used_costs_its_no_show_fee(house: House) -> None:
+    """The fee is in the tariff: a FLAT that applies when the reservation expires (2.3.0 bookings.
+
+    Noshow_fee).
+    """
+    fee = {
+        "price_components": [{"type": "FLAT", "price": 4.0, "vat": 21.0, "step_size": 1}],
+        "restrictions": {"reservation": "RESERVATION_EXPIRES"},
+    }
+    elements = [fee, *tariff()["elements"]]
+    await house.edge.call("PUT", "/emsp/2.2.1/tariffs/NL/ABC/T1", house.token, tariff(elements=elements))
+    await house.keep()
+    reference = (await house.ask())[0]["data"]["authorization_reference"]
+    unused = cdr(
+        authorization_reference=reference,
+        session_id=None,
+        cdr_location={"id": "LOC1", "evse_uid": "#NA", "evse_id": "#NA", "connector_id": "#NA"},
+        charging_periods=[
+            {
+                "start_date_time": "2026-10-29T08:00:00Z",
+                "dimensions": [{"type": "RESERVATION_TIME", "volume": 1.0}],
+            }
+        ],
+        total_energy=0,
+        total_cost={"excl_vat": 4.0, "incl_vat": 4.84},
+    )
+    await house.edge.call("POST", "/emsp/2.2.1/cdrs", house.token, unused)
+    await house.settle()
+    assert await house.edge.pool.fetchval("SELECT amount_minor FROM gateway.capture") == 484

@@ -22,8 +22,9 @@ from gateway.ocpi import connecting
 from gateway.ocpi.advice import AdviceLane, first_id_at
 from gateway.ocpi.bodies import read_object
 from gateway.ocpi.cdrs import keep_cdr, read_cdr
-from gateway.ocpi.client import CpoClient, PeerCaller, discover
+from gateway.ocpi.client import CpoClient, PeerCaller, discover, register_as_cpo
 from gateway.ocpi.commands import CommandSender, StartOrder
+from gateway.ocpi.credentials import own_credentials
 from gateway.ocpi.errors import PeerRefusedError
 from gateway.ocpi.invoices import reconcile
 from gateway.ocpi.locations import keep_location
@@ -321,6 +322,37 @@ async def test_a_cpo_client_pushes_what_the_receiver_keeps(edge: Edge) -> None:
     await client.delete("tariffs", "T1")
     with pytest.raises(PeerRefusedError, match="tariff T1 is unknown"):
         await client.get("tariffs", "T1")
+
+
+async def test_an_operator_registers_through_the_client_and_pushes(edge: Edge, operator: Edge) -> None:
+    """The second instance as sender of the handshake: our versions endpoint answers its peer's call back."""
+    token_a = await edge.invite("NL-ABC")
+    token_b = "token-b-of-the-second-instance"
+    await operator.party("CH-NWC")
+    async with transaction(operator.pool) as connection:
+        await ocpi_peers.invite(
+            connection,
+            peer_id=new_id(),
+            party_id="CH-NWC",
+            parties=(),
+            token_hash=ocpi_peers.hash_token(token_b),
+            now=NOW,
+        )
+    client = await register_as_cpo(
+        PeerCaller(http=operator.services.outbound, token=token_a, allow_private=True),
+        versions_url=f"{edge.base}/versions",
+        version=OcpiVersion.V2_3_0,
+        own_credentials=own_credentials(operator.services, version=OcpiVersion.V2_3_0, token=token_b),
+        role=CPO_ROLE,
+    )
+    assert (await client.put("locations", "LOC1", body=json.dumps(location()).encode())).http_status == 201
+    async with edge.pool.acquire() as connection:
+        peer = await ocpi_peers.peer_of_party(connection, party_id="NL-ABC")
+        assert peer is not None
+        assert (
+            await ocpi_peers.endpoint_url(connection, peer_id=peer.id, module="cdrs", role="SENDER")
+            == f"{operator.base}/cpo/2.3.0/cdrs"
+        )
 
 
 class Station:

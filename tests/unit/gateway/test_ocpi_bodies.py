@@ -1,9 +1,11 @@
 """What peers send is read exactly, within bounds, and refused with the place of the fault."""
 
 import json
+import re
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib.resources import files
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -18,6 +20,7 @@ from gateway.ocpi.tariff_source import choose
 from gateway.store.ocpi_cdrs import session_or_authorization
 from gateway.store.ocpi_objects import StoredTariff
 
+ROOT = Path(__file__).parents[3]
 AT = datetime(2026, 10, 29, 8, tzinfo=UTC)
 
 
@@ -198,8 +201,18 @@ def test_final_command_states_are_moved_by_nothing_but_a_late_result() -> None:
     assert CommandState.REQUESTED in states_before(CommandEvent.SUCCEEDED)
 
 
-def test_command_states_are_those_of_the_table() -> None:
-
+def test_command_states_are_those_of_the_table_and_of_the_diagram() -> None:
     sql = files("gateway").joinpath("sql/migrations/0004_ocpi_roaming.sql").read_text("utf-8")
-    for state in CommandState:
-        assert f"'{state.value}'" in sql
+    check = re.search(
+        r"state +text NOT NULL CHECK \(state IN \(([^)]*)\)\),\n    authorization_reference", sql
+    )
+    assert check is not None
+    assert set(re.findall(r"'([a-z_]+)'", check[1])) == {state.value for state in CommandState}
+    page = (
+        (ROOT / "docs/state_machines.md")
+        .read_text("utf-8")
+        .split("## OCPI command", 1)[1]
+        .split("\n## ", 1)[0]
+    )
+    drawn = set(re.findall(r"^    (\w+) --> (\w+): (\w+)$", page, re.MULTILINE))
+    assert drawn == {(state.value, after.value, event.value) for (state, event), after in TRANSITIONS.items()}
