@@ -30,14 +30,14 @@ SHOW_EVERY: Final = 1000
 
 class _Line(msgspec.Struct):
     cdr: msgspec.Raw
-    id: str | int | None = None
+    id: Any = None  # given back as it came
     tariff: msgspec.Raw = msgspec.Raw()
     time_zone: str | None = None
     ocpi: OcpiVersion | None = None
 
 
 class _Named(msgspec.Struct):
-    id: str | int | None = None
+    id: Any = None
 
 
 _DECODER: Final = msgspec.json.Decoder(_Line)
@@ -118,7 +118,7 @@ def read_lines(reader: BinaryIO, *, limit: int = MAX_LINE_BYTES) -> Iterator[byt
         yield None
 
 
-def _name(line: bytes) -> str | int | None:
+def _name(line: bytes) -> Any:
     """The id of a line that is otherwise wrong, if it has one."""
     try:
         return decode(_NAME_DECODER, line, document="line").id
@@ -126,7 +126,7 @@ def _name(line: bytes) -> str | int | None:
         return None
 
 
-def _error(name: str | int | None, error: ClearingError) -> dict[str, Any]:
+def _error(name: Any, error: ClearingError) -> dict[str, Any]:
     detail = {"type": type(error).__name__, "message": str(error)}
     if isinstance(error, MalformedDocumentError):
         detail |= {"document": error.document, "path": error.path, "problem": error.problem}
