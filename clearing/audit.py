@@ -5,7 +5,7 @@ to be wrong. It reads only, and streams: memory doesn't grow with the journal.
 """
 
 from collections.abc import AsyncIterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -76,7 +76,14 @@ async def prove(connection: Connection) -> list[ProofLine]:
         if row["state"] != "paid":
             unpaid[row["currency"]] = unpaid.get(row["currency"], 0) + row["amount_minor"]
     paid = {row["currency"]: row["amount_minor"] for row in await rows(_books_sql.disbursed(connection))}
-    accounts = await books.balances(connection)
+    executed = await books.executed(connection)
+    # A position that was closed by an execution still stood against its captures.
+    accounts = [
+        replace(
+            balance, credit_minor=balance.credit_minor - executed.get((balance.account, balance.currency), 0)
+        )
+        for balance in await books.balances(connection)
+    ]
     currencies = sorted({*captured, *unpaid, *paid, *(balance.currency for balance in accounts)})
     return [
         _proof_line(

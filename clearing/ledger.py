@@ -84,6 +84,11 @@ def position_account(base: str, quote: str) -> str:
     return f"fx:{base}-{quote}:position"
 
 
+def result_account(base: str, quote: str) -> str:
+    """Gain (positive) and loss of executed exchanges against the locks of a pair."""
+    return f"fx:{base}-{quote}:result"
+
+
 def is_account(path: str) -> bool:
     """Whether `path` is an account of this chart."""
     return _ACCOUNT.fullmatch(path) is not None

@@ -13,22 +13,21 @@ from typing import Final
 from uuid import UUID, uuid5
 
 from clearing import audit as proof
-from clearing import corrections, payouts, reference
-from clearing import statement as statement_format
+from clearing import closing, corrections, payouts, reference, treasury
 from clearing.agreement import Agreement
 from clearing.batch import BatchWorker, Books, cleared
 from clearing.connection import Connection
 from clearing.disbursement import Disbursement, RailOutcome
-from clearing.errors import InvalidAmountError, StateConflictError
+from clearing.errors import InvalidAmountError
 from clearing.fx import RateTable, ReferenceRate
-from clearing.ledger import PSP_RECEIVABLE, TREASURY_FLOAT, EntryKind, JournalEntry, Transfer, funds_account
+from clearing.ledger import EntryKind, JournalEntry
 from clearing.party import Party
 from clearing.ports import Repricer
 from clearing.reprice import TariffRepricer
 from clearing.results import AuditReport, Balance, CalendarDay, ClearingBatch, Correction, Summary
 from clearing.session import CapturedSession, lane_of
 from clearing.settlement import References
-from clearing.store import books, journal, references, statements
+from clearing.store import books, journal, references
 from clearing.store import payouts as payout_store
 
 _NAMESPACE: Final = UUID("0f7a7d0e-9a5e-5a0c-8f63-3f3f3a0d8c55")
@@ -208,12 +207,12 @@ class ClearingService:
     ) -> bool:
         """Book a top-up of the platform's balance at the PSP (`kind` "topup").
 
-        False if `reference` is booked already.
+        False if `reference` is booked already. Raises InvalidAmountError.
         """
         if kind != EntryKind.TOPUP:
             raise InvalidAmountError(f"{kind!r} is not a treasury movement; expected 'topup'")
-        transfer = Transfer(PSP_RECEIVABLE, TREASURY_FLOAT, minor, currency)
-        return await self._record(connection, EntryKind.TOPUP, transfer, reference=reference, now=now)
+        entry = treasury.topup(currency=currency, minor=minor, reference=reference)
+        return await self._post_one(connection, entry, now=now)
 
     async def record_partner_funding(
         self,
@@ -226,27 +225,38 @@ class ClearingService:
         now: datetime,
     ) -> bool:
         """Book money that a partner put on its funded account; False if `reference` is booked already."""
-        transfer = Transfer(PSP_RECEIVABLE, funds_account(partner_id), minor, currency)
-        return await self._record(
-            connection, EntryKind.PARTNER_FUNDING, transfer, reference=reference, now=now
+        entry = treasury.partner_funding(
+            partner_id=partner_id, currency=currency, minor=minor, reference=reference
         )
+        return await self._post_one(connection, entry, now=now)
 
-    async def _record(
-        self, connection: Connection, kind: EntryKind, transfer: Transfer, *, reference: str, now: datetime
+    async def record_fx_execution(
+        self,
+        connection: Connection,
+        *,
+        base: str,
+        quote: str,
+        sold_minor: int,
+        bought_minor: int,
+        reference: str,
+        now: datetime,
     ) -> bool:
-        if transfer.amount_minor <= 0:
-            raise InvalidAmountError(
-                f"{kind} of {transfer.amount_minor} {transfer.currency}: expected more than 0"
-            )
-        subject = uuid5(_NAMESPACE, f"{kind}/{reference}")
-        entry = JournalEntry(
-            lane=lane_of(subject),
-            subject_id=subject,
-            kind=kind,
+        """Close a part of a position at the rate it was executed at.
+
+        The difference to the locks is gain or loss.
+
+        False if `reference` is booked already. Raises StateConflictError for more than the position holds.
+        """
+        await books.hold_position(connection, base, quote)
+        taken, given = await books.position(connection, base, quote)
+        entry = treasury.execution(
+            base=base,
+            quote=quote,
+            sold_minor=sold_minor,
+            bought_minor=bought_minor,
+            taken_minor=taken,
+            given_minor=given,
             reference=reference,
-            currency=transfer.currency,
-            gross_minor=transfer.amount_minor,
-            transfers=(transfer,),
         )
         return await self._post_one(connection, entry, now=now)
 
@@ -316,35 +326,18 @@ class ClearingService:
         Waits for batches under way. Closing the same instant again is a no-op; StateConflictError for one
         before the last closing or still to come.
         """
-        if until > now:
-            raise StateConflictError(
-                f"{until.isoformat()} is still to come; close a period when it has ended"
-            )
-        previous = await statements.close(connection, until=until, by=by, now=now)
-        if previous is not None and previous > until:
-            raise StateConflictError(f"the books are closed up to {previous.isoformat()} already")
+        await closing.close(connection, until=until, by=by, now=now)
 
-    async def statement(
+    def statement(
         self, connection: Connection, *, account: str, currency: str, since: datetime, until: datetime
     ) -> AsyncIterator[str]:
-        """An account's statement, line by line, in constant memory.
-
-        `clearing.statement` describes and verifies it.
+        """An account's statement, line by line, in constant memory; `clearing.statement` verifies it.
 
         Needs one snapshot (repeatable read) to be complete while others write.
         """
-        balance = await statements.opening(connection, account=account, currency=currency, since=since)
-        yield statement_format.header(
-            account=account, currency=currency, since=since, until=until, opening_minor=balance
+        return closing.statement_lines(
+            connection, account=account, currency=currency, since=since, until=until
         )
-        count = 0
-        span = statements.batches(connection, account=account, currency=currency, since=since, until=until)
-        async for batch in span:
-            line, moved, shown = statement_format.batch_line(batch, account=account, currency=currency)
-            balance += moved
-            count += shown
-            yield line
-        yield statement_format.footer(closing_minor=balance, lines=count)
 
     # Questions
 

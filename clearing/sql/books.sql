@@ -39,3 +39,14 @@ WHERE state = 'paid' GROUP BY currency ORDER BY currency;
 
 -- name: parked_count$
 SELECT count(*) FROM clearing.parked WHERE resolved_at IS NULL;
+
+-- name: hold_position!
+SELECT pg_advisory_xact_lock(hashtextextended('clearing.position ' || (:pair)::text, 0));
+
+-- name: executed
+-- What executed exchanges took out of each position: the proof adds it back.
+SELECT side.account, t.currency, sum(side.minor)::bigint AS minor
+FROM clearing.transfer AS t
+CROSS JOIN LATERAL (VALUES (t.debit_account, -t.amount_minor), (t.credit_account, t.amount_minor)) AS side (account, minor)
+WHERE t.kind = 'fx_result' AND side.account LIKE 'fx:%:position'
+GROUP BY side.account, t.currency;

@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from clearing.connection import Connection, named_queries, rows
+from clearing.ledger import position_account
 from clearing.results import Balance, FxTotal, Summary
 
 _sql = named_queries("books")
@@ -17,6 +18,23 @@ async def balances(connection: Connection, *, at: datetime | None = None, prefix
     return [
         Balance(**dict(row.items())) for row in await rows(_sql.balances(connection, at=at, prefix=prefix))
     ]
+
+
+async def hold_position(connection: Connection, base: str, quote: str) -> None:
+    """One execution of a pair at a time, until the transaction ends."""
+    await _sql.hold_position(connection, pair=f"{base}-{quote}")
+
+
+async def position(connection: Connection, base: str, quote: str) -> tuple[int, int]:
+    """What a position holds: taken in `base`, and given for it in `quote`."""
+    account = position_account(base, quote)
+    found = {balance.currency: balance.minor for balance in await balances(connection, prefix=account)}
+    return found.get(base, 0), -found.get(quote, 0)
+
+
+async def executed(connection: Connection) -> dict[tuple[str, str], int]:
+    """What executed exchanges moved on each position (credits minus debits), by account and currency."""
+    return {(row["account"], row["currency"]): row["minor"] for row in await rows(_sql.executed(connection))}
 
 
 async def summary(connection: Connection) -> Summary:

@@ -334,3 +334,41 @@ async def test_tiers_count_the_month_across_batches_and_workers(pool: Pool, serv
     assert fees == [25] * 10 + [50] * 20 + [100] * 10
     next_month = world.session(999, sale_at=datetime(2026, 11, 1, 12, 0, tzinfo=UTC))
     assert (await clear(pool, service, next_month)).cleared[0].platform_fee_minor == 100
+
+
+async def test_an_executed_exchange_closes_the_position_and_books_gain_or_loss(
+    pool: Pool, service: ClearingService
+) -> None:
+    await clear(pool, service, *(world.session(number, demand_partner_id="parking") for number in range(10)))
+
+    async def execute(sold: int, bought: int, reference: str) -> bool:
+        async with transaction(pool) as connection:
+            return await service.record_fx_execution(
+                connection,
+                base="EUR",
+                quote="CHF",
+                sold_minor=sold,
+                bought_minor=bought,
+                reference=reference,
+                now=NOW,
+            )
+
+    async def position() -> dict[str, int]:
+        async with transaction(pool) as connection:
+            return {
+                f"{found.account.split(':')[2]} {found.currency}": found.minor
+                for found in await service.balances(connection, prefix="fx:")
+            }
+
+    # Ten commissions of 0.40 + 8.1 % Swiss VAT: 4.30 EUR taken, 0.43 at 0.9236 is 0.40 CHF each: 4.00 given.
+    before = await position()
+    assert before == {"position EUR": 430, "position CHF": -400}
+    assert await execute(215, 205, "x1")  # half of it cost 2.00: a gain of 0.05
+    assert not await execute(215, 205, "x1")
+    assert await position() == {"position EUR": 215, "position CHF": -200, "result CHF": 5}
+    assert await execute(215, 190, "x2")  # a loss of 0.10
+    assert await position() == {"position EUR": 0, "position CHF": 0, "result CHF": -5}
+    with pytest.raises(StateConflictError, match="holds 0"):
+        await execute(1, 1, "x3")
+    report = await audit(pool, service)
+    assert report.ok, (report.findings, report.proof)
