@@ -63,7 +63,11 @@ class ErrandLane:
 
     async def _run(self, task: Task) -> None:
         with structlog.contextvars.bound_contextvars(session_id=str(task.session_id)):
-            reason = await self.do(task)
+            try:
+                reason = await self.do(task)
+            except Exception as error:  # noqa: BLE001 - the boundary of one errand: the others must go on
+                _log.exception("errand_failed", kind=self.name, attempts=task.attempts)
+                reason = f"{type(error).__name__}: {error}"
         async with self.pool.acquire() as connection:
             await self._end(connection, task, reason)
 
@@ -106,8 +110,7 @@ class Errands:
 
     async def psp_event(self, task: Task) -> str | None:
         """The PSP said that something happened to a payment."""
-        await self.payments.heard_event(str(task.payload["event"]))
-        return None
+        return await self.payments.heard_event(str(task.payload["event"]))
 
     async def complete(self, task: Task) -> str | None:
         """A CDR arrived by OCPI: find its session, price it, capture. What can't be matched is kept."""

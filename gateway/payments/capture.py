@@ -120,6 +120,21 @@ class Captures:
 
     async def release(self, *, authorization_id: UUID, expected_version: int | None) -> None:
         """Release a hold whole. Raises NotFoundError, VersionConflictError, StateConflictError."""
+        standing = await self._releasable(authorization_id, expected_version)
+        if standing is None:
+            return
+        if standing.session.cdr_id is not None:
+            raise StateConflictError("the session is completed; what it costs is captured, the rest released")
+        await self._give_back(standing)
+
+    async def give_up(self, *, authorization_id: UUID, expected_version: int) -> None:
+        """End a challenge that nobody answered, also where its session is over. Errors as `release`."""
+        standing = await self._releasable(authorization_id, expected_version)
+        if standing is not None and standing.authorization.state is PaymentState.REQUIRES_ACTION:
+            await self._give_back(standing)
+
+    async def _releasable(self, authorization_id: UUID, expected_version: int | None) -> _Standing | None:
+        """What may be released; None when it was before."""
         lane = lane_of(authorization_id)
         async with self.pool.acquire() as connection:
             authorization = await store.authorization(
@@ -131,16 +146,18 @@ class Captures:
         if session is None:
             raise NotFoundError(f"no session {format_id('ses', authorization.session_id)}")
         if authorization.state is PaymentState.VOIDED:
-            return
+            return None
         if expected_version is not None and expected_version != authorization.version:
             raise VersionConflictError(
                 f"the authorization is at version {authorization.version}; read it again"
             )
-        if session.cdr_id is not None:
-            raise StateConflictError("the session is completed; what it costs is captured, the rest released")
         if authorization.state not in {PaymentState.AUTHORIZED, PaymentState.REQUIRES_ACTION}:
             raise StateConflictError(f"an authorization that is {authorization.state} can't be released")
-        await self._end(session, authorization, None)
+        return _Standing(session=session, authorization=authorization, step=Release())
+
+    async def _give_back(self, standing: _Standing) -> None:
+        if await self._end(standing.session, standing.authorization, None) is Ended.WAITING:
+            raise StateConflictError("the session or its authorization has changed; read them again")
 
     async def _end(
         self, session: SessionRecord, authorization: AuthorizationRecord, take: Take | None
@@ -166,6 +183,8 @@ class Captures:
                 lane=session.lane,
                 authorization_id=authorization.id,
                 expected_version=authorization.version,
+                session_id=session.id,
+                price_minor=session.price_minor,
                 amount_minor=capture.amount_minor if capture else 0,
                 receivable_minor=capture.receivable_minor if capture else 0,
                 capture_id=capture.id if capture else None,
@@ -191,6 +210,8 @@ class Captures:
                     authorization_id=authorization.id,
                     from_states=[PaymentState.AUTHORIZED.value, PaymentState.REQUIRES_ACTION.value],
                     expected_version=authorization.version,
+                    session_id=session.id,
+                    price_minor=session.price_minor,
                     capture_id=capture.id if capture else None,
                     amount_minor=amount,
                     receivable_minor=capture.receivable_minor if capture else 0,

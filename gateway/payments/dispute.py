@@ -28,8 +28,11 @@ class Disputes:
     pool: Pool
     clock: Clock
 
-    async def heard(self, news: DisputeNews, *, lane: int, session_id: UUID) -> None:
-        """Record what the PSP says. A close that arrives first opens and closes; a repeat does nothing."""
+    async def heard(self, news: DisputeNews, *, lane: int, session_id: UUID) -> bool:
+        """Record what the PSP says. A close that arrives first opens and closes; a repeat does nothing.
+
+        False: the capture that it disputes is not recorded yet.
+        """
         now, wall = self.clock.now(), self.clock.wall_now()
         async with transaction(self.pool) as connection:
             opened = await _sql.open_dispute(
@@ -47,12 +50,14 @@ class Disputes:
             )
             if opened:
                 await self._tell(connection, lane, news.psp_dispute)
+            elif not await _sql.dispute_by_psp_id(connection, lane=lane, psp_dispute=news.psp_dispute):
+                return False
             elif news.fee_minor:
                 await _sql.note_dispute_fee(
                     connection, lane=lane, psp_dispute=news.psp_dispute, fee_minor=news.fee_minor
                 )
             if news.state == _OPENED:
-                return
+                return True
             closed = await _sql.close_dispute(
                 connection,
                 lane=lane,
@@ -64,6 +69,7 @@ class Disputes:
             )
             if closed:
                 await self._tell(connection, lane, news.psp_dispute)
+        return True
 
     async def get(self, *, party_id: str | None, dispute_id: UUID) -> DisputeRecord:
         """One dispute. Raises NotFoundError when there is none or it is another party's."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from uuid import UUID, uuid5
 
 from gateway.clock import Clock
-from gateway.database import Connection, Pool, named_queries
+from gateway.database import Connection, Pool, named_queries, transaction
 from gateway.ids import at_lane, new_id
 from gateway.notify.events import EventType
 from gateway.payments import public, store
@@ -45,7 +45,11 @@ class LateTruth:
             if capture.state == "requested" or session.state == "completed":
                 return "the session's capture is still on its way to the ledger"
             await self._refund_above(session, fixed, capture)
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
+            await _sql.hold_session(connection, lane=session.lane, session_id=session.id)
+            since = await store.capture(connection, lane=session.lane, session_id=session.id)
+            if capture is None and since is not None:
+                return "the session's capture has begun; what is too much is refunded after it"
             await self._replace(connection, session, fixed)
         return None
 

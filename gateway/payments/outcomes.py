@@ -213,10 +213,10 @@ class Outcomes:
             case Captured():
                 state = "succeeded"
                 answer: Mapping[str, Any] = {"captured": outcome.psp_charge}
-                collected, fee = outcome.amount_minor, outcome.fee_minor or 0
+                collected, fee, payment = outcome.amount_minor, outcome.fee_minor or 0, outcome.psp_payment
             case Declined():
                 state, answer = "declined", {"declined": outcome.code}
-                collected, fee = 0, 0
+                collected, fee, payment = 0, 0, None
             case _:
                 assert_never(outcome)
         await store.conclude_collect(
@@ -227,6 +227,7 @@ class Outcomes:
             answer=answer,
             collected_minor=collected,
             fee_minor=fee,
+            psp_payment=payment,
             task_id=new_id(lane=call.lane),
             wall_now=wall,
         )

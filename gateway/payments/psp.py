@@ -131,6 +131,7 @@ class Captured:
     amount_minor: int
     fee_minor: int | None
     fee_currency: str | None
+    psp_payment: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

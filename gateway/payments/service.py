@@ -260,20 +260,26 @@ class PaymentService:
                 psp_payment=event.psp_payment,
             )
 
-    async def heard_event(self, event_id: str) -> None:
-        """The worker's errand: what an event of the PSP, kept before, says about a payment of ours."""
+    async def heard_event(self, event_id: str) -> str | None:
+        """The worker's errand: what an event of the PSP, kept before, says about a payment of ours.
+
+        None: done; else what it waits for: money that was taken back must not be forgotten because its
+        payment is not recorded here yet.
+        """
         async with self.pool.acquire() as connection:
             body = await store.psp_event_body(connection, event_id=event_id)
         event = self.psp.parse_event(body) if body is not None else None
         if event is None or event.psp_payment is None:
-            return
+            return None
         if event.dispute is None:
             await self.heard_from_psp(psp_payment=event.psp_payment)
-            return
+            return None
         async with self.pool.acquire() as connection:
             found = await store.find_session(connection, kind="psp_payment", foreign_id=event.psp_payment)
-        if found is not None:
-            await self.disputes.heard(event.dispute, lane=found[0], session_id=found[1])
+        if found is None:
+            return "a dispute of a payment that no session here has"
+        known = await self.disputes.heard(event.dispute, lane=found[0], session_id=found[1])
+        return None if known else "a dispute of a payment whose capture is not recorded yet"
 
     async def heard_from_psp(self, *, psp_payment: str) -> bool:
         """The PSP says that something happened to a payment: read it there, and catch up. False: not ours."""
@@ -315,8 +321,8 @@ class PaymentService:
             return
         await self._after_action(waiting, session)
         if waiting.updated_at <= give_up_before:
-            with suppress(StateConflictError):  # the cardholder was faster
-                await self.captures.release(
+            with suppress(VersionConflictError, StateConflictError):  # the cardholder was faster
+                await self.captures.give_up(
                     authorization_id=authorization_id, expected_version=waiting.version
                 )
 

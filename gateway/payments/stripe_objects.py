@@ -176,10 +176,10 @@ def state_of(intent: Any) -> Held | RequiresAction | Declined | Captured | Voide
     if status == "canceled":
         return Voided()
     failure = intent.last_payment_error
-    code = (failure.decline_code or failure.code) if failure else "payment_method_required"
-    return Declined(
-        code=code or "card_declined", retryable=code in _RETRYABLE_DECLINES, psp_payment=intent.id
-    )
+    # The SDK has no attribute for a field that the answer left out: a failed challenge names no decline_code.
+    said = getattr(failure, "decline_code", None) or getattr(failure, "code", None)
+    code = said or "payment_method_required"
+    return Declined(code=code, retryable=code in _RETRYABLE_DECLINES, psp_payment=intent.id)
 
 
 def captured(intent: Any) -> Captured:
@@ -188,6 +188,7 @@ def captured(intent: Any) -> Captured:
     transaction: Any = getattr(charge, "balance_transaction", None)
     fee_currency: str | None = getattr(transaction, "currency", None)
     return Captured(
+        psp_payment=intent.id,
         psp_charge=charge if isinstance(charge, str) else charge.id,
         amount_minor=from_stripe_amount(intent.amount_received, intent.currency.upper()),
         fee_minor=from_stripe_amount(transaction.fee, fee_currency.upper()) if fee_currency else None,
@@ -218,7 +219,7 @@ def parse_event(body: bytes) -> PspEvent:
         type=event.type,
         psp_payment=payment if isinstance(payment, str) else None,
         session_id=_session_id(subject.get("metadata")),
-        dispute=_dispute(subject) if kind == "dispute" else None,
+        dispute=_dispute(subject) if kind == "dispute" and subject.get("balance_transactions") else None,
     )
 
 
@@ -249,7 +250,10 @@ def _session_id(metadata: object) -> UUID | None:
 
 
 def _dispute(subject: Mapping[str, Any]) -> DisputeNews:
-    """A dispute as Stripe tells it (docs.stripe.com/api/disputes/object), with the fee its movements name."""
+    """A dispute as Stripe tells it, with the fee its movements name (docs.stripe.com/api/disputes/object).
+
+    Only one that has moved money: an inquiry, and a dispute whose funds are not withdrawn yet, took nothing.
+    """
     currency = str(subject["currency"]).upper()
     movements = subject.get("balance_transactions") or []
     fee = sum(movement.get("fee", 0) for movement in movements if isinstance(movement, dict))

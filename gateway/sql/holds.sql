@@ -86,6 +86,10 @@ FROM parked, jsonb_to_recordset(:events::jsonb)
     AS e (id uuid, party_id text, type text, object_id text, data jsonb)
 RETURNING true;
 
+-- name: hold_session!
+-- Nobody ends or corrects this session until the caller's transaction does.
+SELECT 1 FROM gateway.session WHERE lane = :lane AND id = :session_id FOR UPDATE;
+
 -- name: replace_cdr$
 -- A credit CDR and a new CDR correct a session: the new one's price counts from now on. Before the capture the
 -- capture follows it; after clearing the difference is refunded. Both CDRs are kept by the OCPI side.

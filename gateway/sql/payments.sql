@@ -191,11 +191,17 @@ SELECT true FROM ended;
 
 -- name: request_end$
 -- Phase 1 of capture or void: the intent. The capture row's key makes a second capture impossible.
-WITH moved AS (
+WITH priced AS (
+    -- The price that the caller has read still stands, and stands until this commits: a correction waits.
+    SELECT 1 FROM gateway.session
+    WHERE lane = :lane::smallint AND id = :session_id::uuid AND price_minor IS NOT DISTINCT FROM :price_minor::bigint
+    FOR SHARE
+), moved AS (
     UPDATE gateway.payment_authorization
     SET state = 'capture_requested', version = version + 1, updated_at = :now::timestamptz, next_action = NULL
     WHERE lane = :lane::smallint AND id = :authorization_id::uuid AND state = ANY (:from_states::text[])
       AND (:expected_version::int IS NULL OR version = :expected_version::int)
+      AND EXISTS (SELECT 1 FROM priced)
     RETURNING lane, id, session_id, currency
 ), taken AS (
     INSERT INTO gateway.capture (
@@ -239,8 +245,10 @@ WITH answered AS (
       AND c.state = 'requested'
     RETURNING c.lane, c.session_id, c.state
 ), done AS (
+    -- Only a capture ends the errand: after a release or a decline it looks whether the session is paid for.
     DELETE FROM gateway.task AS t USING moved
     WHERE t.lane = moved.lane AND t.session_id = moved.session_id AND t.kind = 'capture'
+      AND :state::text = 'captured'
 ), errand AS (
     INSERT INTO gateway.task (lane, id, kind, session_id, run_at)
     SELECT lane, :task_id::uuid, :errand::text, session_id, :wall_now::timestamptz FROM taken
@@ -256,12 +264,18 @@ SELECT true FROM moved;
 
 -- name: end_on_account$
 -- Capture or release on a partner's funded account: no call outside, so intent and result are one statement.
-WITH moved AS (
+WITH priced AS (
+    -- The price that the caller has read still stands, and stands until this commits: a correction waits.
+    SELECT 1 FROM gateway.session
+    WHERE lane = :lane::smallint AND id = :session_id::uuid AND price_minor IS NOT DISTINCT FROM :price_minor::bigint
+    FOR SHARE
+), moved AS (
     UPDATE gateway.payment_authorization
     SET state = CASE WHEN :amount_minor::bigint > 0 THEN 'captured' ELSE 'voided' END,
         version = version + 1, updated_at = :now::timestamptz
     WHERE lane = :lane::smallint AND id = :authorization_id::uuid AND state = 'authorized'
       AND (:expected_version::int IS NULL OR version = :expected_version::int)
+      AND EXISTS (SELECT 1 FROM priced)
     RETURNING lane, id, session_id, currency, hold_minor, account_party_id
 ), account AS (
     UPDATE gateway.partner_account AS p
@@ -278,6 +292,7 @@ WITH moved AS (
 ), done AS (
     DELETE FROM gateway.task AS t USING moved
     WHERE t.lane = moved.lane AND t.session_id = moved.session_id AND t.kind = 'capture'
+      AND :amount_minor::bigint > 0
 ), errand AS (
     INSERT INTO gateway.task (lane, id, kind, session_id, run_at)
     SELECT lane, :task_id::uuid, 'clear', session_id, :wall_now::timestamptz FROM moved WHERE :amount_minor::bigint > 0
@@ -370,6 +385,10 @@ WITH answered AS (
         fee_minor = fee_minor + :fee_minor::bigint
     FROM answered
     WHERE c.lane = answered.lane AND c.session_id = answered.session_id
+), lookup AS (
+    INSERT INTO gateway.session_lookup (kind, foreign_id, lane, session_id)
+    SELECT 'psp_payment', :psp_payment::text, lane, session_id FROM answered WHERE :psp_payment::text IS NOT NULL
+    ON CONFLICT DO NOTHING
 ), done AS (
     DELETE FROM gateway.task AS t USING answered
     WHERE t.lane = answered.lane AND t.session_id = answered.session_id AND t.kind = 'collect'
