@@ -1,7 +1,7 @@
 """`python -m tests.simulation 0:500`: play seeds on an embedded PostgreSQL; a failing one is told and replays.
 
-    python -m tests.simulation 0:500            seeds 0 to 499
-    python -m tests.simulation 17 --history     one seed, step by step
+python -m tests.simulation 0:500            seeds 0 to 499
+python -m tests.simulation 17 --history     one seed, step by step
 """
 
 import argparse
@@ -37,7 +37,9 @@ def main() -> int:
     directory = Path(tempfile.mkdtemp(prefix="networkcore-simulate-", dir="/tmp"))
     directory.chmod(0o755)
     try:
-        with EmbeddedPostgres(directory / "postgres", durable=False, settings={"autovacuum": "off"}) as server:
+        with EmbeddedPostgres(
+            directory / "postgres", durable=False, settings={"autovacuum": "off"}
+        ) as server:
             return asyncio.run(_run(server.dsn, seeds, chosen))
     finally:
         shutil.rmtree(directory, ignore_errors=True)

@@ -79,7 +79,9 @@ class Checks:
         unfinished = audit.unfinished
         if not unfinished.quiet or unfinished.parked_tasks:
             async with house.pool.acquire() as connection:
-                tasks = await connection.fetch("SELECT kind, session_id, last_error, parked_at FROM gateway.task")
+                tasks = await connection.fetch(
+                    "SELECT kind, session_id, last_error, parked_at FROM gateway.task"
+                )
             found.append(f"not quiet: {unfinished} {[dict(task) for task in tasks]}")
         if found:
             raise BrokenRuleError("\n".join(found))
@@ -143,7 +145,11 @@ class Checks:
             found.append(f"{format_id('ses', session_id)}: calls still open: {calls}")
         for identifier, row in books.authorizations.items():
             if PaymentState(row["state"]) not in FINAL_STATES:
-                found.append(f"{format_id('auth', identifier)} is still {row['state']}")
+                session = books.sessions[row["session_id"]]
+                found.append(
+                    f"{format_id('auth', identifier)} of {session['session_ref']} is still {row['state']} "
+                    f"({row['funding']}, until {row['capture_before']}, session {session['state']})"
+                )
         for session_id, session in books.sessions.items():
             capture = books.captures.get(session_id)
             taken = capture is not None and capture["state"] == _TAKEN

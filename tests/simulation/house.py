@@ -157,7 +157,10 @@ class Ground:
     async def _fund(self, funding: Funding) -> None:
         for place in PLACES.values():
             await funding.top_up_treasury(
-                topup_id=new_id(), currency=place.currency, amount_minor=_FLOAT_MINOR, reference=place.currency
+                topup_id=new_id(),
+                currency=place.currency,
+                amount_minor=_FLOAT_MINOR,
+                reference=place.currency,
             )
             await funding.fund_partner(
                 funding_id=new_id(),
@@ -197,7 +200,10 @@ def _customer(engine: PspEngine, name: str) -> tuple[str, str]:
 
 def _form(engine: PspEngine, path: str, fields: Mapping[str, str]) -> Any:
     request = PspRequest(
-        method="POST", path=path, headers={"authorization": f"Bearer {API_KEY}"}, body=urlencode(fields).encode()
+        method="POST",
+        path=path,
+        headers={"authorization": f"Bearer {API_KEY}"},
+        body=urlencode(fields).encode(),
     )
     return _read(engine.handle(request))
 

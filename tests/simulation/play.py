@@ -9,7 +9,6 @@ import hashlib
 import json
 import random
 from collections.abc import Callable, Coroutine
-from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Any, Final
@@ -132,7 +131,9 @@ class Game:
         place = PLACES[self.dice.choice(sorted(PLACES))]
         order = self.order(place, ref=f"S{len(self.orders)}")
         self.orders.append(order)
-        await self.do(f"authorize {order.session_ref} {_paid_by(order)}", self.house.payments.authorize(order))
+        await self.do(
+            f"authorize {order.session_ref} {_paid_by(order)}", self.house.payments.authorize(order)
+        )
 
     def order(self, place: Place, *, ref: str) -> AuthorizeOrder:
         kind = self.dice.random()
@@ -171,20 +172,26 @@ class Game:
         if self.orders:
             first = self.dice.choice(self.orders)
             order = self.order(PLACES[first.evse_id], ref=first.session_ref or "")
-            await self.do(f"second_rail {first.session_ref} {_paid_by(order)}", self.house.payments.authorize(order))
+            await self.do(
+                f"second_rail {first.session_ref} {_paid_by(order)}", self.house.payments.authorize(order)
+            )
 
     async def cdr_by_api(self, books: Books) -> None:
         session = self.pick(books, lambda row: row["state"] == "active")
         if session is None:
             return
         tree = self.new_cdr(session)
-        await self.do(f"complete {session['session_ref']} {tree['total_energy']}kWh", self.complete(session, tree))
+        await self.do(
+            f"complete {session['session_ref']} {tree['total_energy']}kWh", self.complete(session, tree)
+        )
 
     async def cdr_by_ocpi(self, books: Books) -> None:
         session = self.pick(books, lambda row: row["state"] == "active")
         if session is not None:
             tree = self.new_cdr(session)
-            await self.do(f"push {session['session_ref']} {tree['total_energy']}kWh", self.push(session, tree))
+            await self.do(
+                f"push {session['session_ref']} {tree['total_energy']}kWh", self.push(session, tree)
+            )
 
     async def another_cdr(self, books: Books) -> None:
         """The same CDR again, or another one for a session that has ended."""
@@ -250,7 +257,11 @@ class Game:
         if not taken:
             return
         capture = self.dice.choice(taken)
-        amount = None if self.dice.random() < 0.3 else max(1, capture["amount_minor"] // self.dice.choice((2, 3, 10)))
+        amount = (
+            None
+            if self.dice.random() < 0.3
+            else max(1, capture["amount_minor"] // self.dice.choice((2, 3, 10)))
+        )
         request = RefundRequest(
             refund_id=new_id(),
             session_id=capture["session_id"],
@@ -315,9 +326,7 @@ class Game:
 
     async def deliver(self, letter: SignedWebhook) -> None:
         self.note(f"webhook {letter.event_id[-6:]}")
-        await self.house.payments.psp_webhook(
-            body=letter.body, signature=letter.headers["Stripe-Signature"]
-        )
+        await self.house.payments.psp_webhook(body=letter.body, signature=letter.headers["Stripe-Signature"])
 
     async def lane(self, _books: Books) -> None:
         name = self.dice.choice(sorted(self.house.lanes))
@@ -341,7 +350,11 @@ class Game:
         """No request outlives its timeout: each is lost, before or after its effect."""
         while self.turns.waiting:
             operation = self.turns.waiting[0]
-            verdict = Verdict.LOST_BEFORE if self.down else self.dice.choice((Verdict.LOST_BEFORE, Verdict.LOST_AFTER))
+            verdict = (
+                Verdict.LOST_BEFORE
+                if self.down
+                else self.dice.choice((Verdict.LOST_BEFORE, Verdict.LOST_AFTER))
+            )
             self.note(f"timed_out {operation.name}")
             await self.turns.go_on(operation, verdict)
 
@@ -439,8 +452,10 @@ class Game:
             done = 0
             for name, lane in self.house.lanes.items():
                 self.note(f"calm_lane {name}")
-                with suppress(PaymentError):
+                try:
                     done += await lane.run_once()
+                except Exception as error:
+                    raise BrokenRuleError(f"lane {name} failed: {error!r}") from error
             if not done and not self.mail:
                 return
 
@@ -457,10 +472,10 @@ class Game:
 _NEXT_DUE: Final = """
 SELECT min(next_ask_at) AS at FROM gateway.psp_call WHERE state IN ('intended', 'unknown')
 UNION ALL SELECT min(greatest(run_at, leased_until)) FROM gateway.task WHERE parked_at IS NULL
-UNION ALL SELECT min(least(a.capture_before, s.created_at + interval '30 days')) + interval '1 second'
+UNION ALL SELECT min(least(a.capture_before, s.created_at + interval '30 days')) + interval '2 minutes'
     FROM gateway.payment_authorization AS a
     JOIN gateway.session AS s ON s.lane = a.lane AND s.id = a.session_id
-    WHERE a.state IN ('authorized') AND least(a.capture_before, s.created_at + interval '30 days') > $1::timestamptz
+    WHERE a.state IN ('authorized') AND least(a.capture_before, s.created_at + interval '30 days') + interval '2 minutes' > $1::timestamptz
 UNION ALL SELECT min(updated_at) + interval '61 minutes' FROM gateway.payment_authorization
     WHERE state = 'requires_action' AND updated_at + interval '61 minutes' > $1::timestamptz
 UNION ALL SELECT min($1::timestamptz + interval '1 day') FROM clearing.payable
@@ -495,7 +510,8 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS) -> Played:
                 if operation.task is not None:
                     operation.task.cancel()
             await asyncio.gather(
-                *[operation.task for operation in game.turns.under_way if operation.task], return_exceptions=True
+                *[operation.task for operation in game.turns.under_way if operation.task],
+                return_exceptions=True,
             )
             house.engine.close()
         return Played(
