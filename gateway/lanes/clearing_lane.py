@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from clearing.results import ClearingBatch
@@ -25,6 +26,15 @@ from gateway.payments import public, store
 from gateway.payments.orders import SessionView
 
 KIND: Final = "clear"
+# The database's own trouble, in which no session is at fault: the worker waits and tries again.
+_DATABASE_AWAY: Final = (
+    asyncpg.PostgresConnectionError,
+    asyncpg.InterfaceError,
+    asyncpg.exceptions.OperatorInterventionError,
+    asyncpg.exceptions.TransactionRollbackError,
+    asyncpg.exceptions.InsufficientResourcesError,
+    OSError,
+)
 _clearing = named_queries("gateway", "clearing.sql")
 _log = structlog.get_logger(__name__)
 
@@ -49,16 +59,48 @@ class ClearingLane:
             return 0
         self._start += 1
         turn = self._start % len(lanes)
+        try:
+            return await self._batch(lanes[turn:] + lanes[:turn], size=self.batch_size)
+        except _DATABASE_AWAY:
+            raise
+        except Exception:  # noqa: BLE001 - a session that clearing does not survive must not stop the others
+            _log.exception("clearing_batch_failed")
+        return await self._one_by_one(lanes)
+
+    async def _batch(self, lanes: Sequence[int], *, size: int) -> int:
         async with transaction(self.pool) as connection:
-            taken = await self._gather(connection, lanes[turn:] + lanes[:turn])
+            taken = await self._gather(connection, lanes, size=size)
             if taken:
                 await self._clear(connection, taken)
         return len(taken)
 
-    async def _gather(self, connection: Connection, lanes: Sequence[int]) -> list[Task]:
+    async def _one_by_one(self, lanes: Sequence[int]) -> int:
+        """After a batch that failed whole: each session by itself, the faulty one parked with its reason."""
+        async with transaction(self.pool) as connection:
+            suspects = await self._gather(connection, lanes, size=self.batch_size)
+        done = 0
+        for task in suspects:
+            try:
+                async with transaction(self.pool) as connection:
+                    await self._clear(connection, [task])
+                done += 1
+            except _DATABASE_AWAY:
+                raise
+            except Exception as error:  # noqa: BLE001 - the boundary of one session
+                _log.exception("session_not_cleared", session_id=str(task.session_id))
+                async with self.pool.acquire() as connection:
+                    await tasks.park(
+                        connection,
+                        task,
+                        reason=f"{type(error).__name__}: {error}",
+                        wall_now=self.clock.wall_now(),
+                    )
+        return done
+
+    async def _gather(self, connection: Connection, lanes: Sequence[int], *, size: int) -> list[Task]:
         taken: list[Task] = []
         for lane in lanes:
-            left = self.batch_size - len(taken)
+            left = size - len(taken)
             if left == 0:
                 break
             taken += await tasks.lock(

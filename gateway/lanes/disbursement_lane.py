@@ -3,7 +3,8 @@
 Owns: the order of these steps and the PSP as a disbursement rail. Must not know how clearing nets or posts.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Final
 
 import structlog
@@ -60,17 +61,27 @@ class PspRail:
                 return await self.pay(disbursement)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class DisbursementLane:
-    """Plans and pays what is due at business time."""
+    """Plans and pays what is due at business time, at most once every `every` of wall time on its own."""
 
     pool: Pool
     clock: Clock
     clearing: ClearingService
     rail: PspRail
     name: str = "disburse"
+    every: timedelta = timedelta(seconds=1)
+    _next: datetime | None = field(default=None)
 
     async def run_once(self) -> int:
+        """A round, unless the last one was a moment ago. Returns how many payments were asked for."""
+        wall = self.clock.wall_now()
+        if self._next is not None and wall < self._next:
+            return 0
+        self._next = wall + self.every
+        return await self._round()
+
+    async def _round(self) -> int:
         """Plan, then pay what was planned and ask after what is unknown. Returns how many."""
         async with transaction(self.pool) as connection:
             planned = await self.clearing.plan_disbursements(connection, now=self.clock.now())
@@ -89,7 +100,7 @@ class DisbursementLane:
         """Until nothing is left to pay now; how many payments were asked for."""
         asked = 0
         for _ in range(BATCH):
-            done = await self.run_once()
+            done = await self._round()
             asked += done
             if done < BATCH:
                 break
