@@ -156,12 +156,21 @@ def recognize_cdr(raw: bytes) -> OcpiVersion:
     2.1.1 has stop_date_time and a bare total_cost; 2.3.0 states costs before_taxes. Raises
     MalformedDocumentError.
     """
-    wire = _decode(raw)
+    return _version(_decode(raw))
+
+
+def _version(wire: _WireCdr) -> OcpiVersion:
     if wire.stop_date_time is not None or isinstance(wire.total_cost, Decimal):
         return OcpiVersion.V2_1_1
     if wire.total_cost is not None and wire.total_cost.before_taxes is not None:
         return OcpiVersion.V2_3_0
     return OcpiVersion.V2_2_1
+
+
+def parse_any_cdr(raw: bytes) -> Cdr:
+    """Read a CDR of whichever version it is written in. Raises MalformedDocumentError."""
+    wire = _decode(raw)
+    return _build(wire, _version(wire))
 
 
 def parse_cdr(raw: bytes, *, version: OcpiVersion) -> Cdr:
@@ -171,7 +180,10 @@ def parse_cdr(raw: bytes, *, version: OcpiVersion) -> Cdr:
     MalformedDocumentError (what, JSON path, what is expected).
     Source: OCPI mod_cdrs, CDR object; 2.1.1 has stop_date_time, auth_id and location in their place.
     """
-    wire = _decode(raw)
+    return _build(_decode(raw), version)
+
+
+def _build(wire: _WireCdr, version: OcpiVersion) -> Cdr:
     older = version is OcpiVersion.V2_1_1
     end = (
         (wire.stop_date_time or wire.end_date_time) if older else (wire.end_date_time or wire.stop_date_time)

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import msgspec
 
-from clearing.document import plain_number
 from clearing.exact import exactly
 from clearing.limits import LimitStep, Totals
 from clearing.money import four_decimals
@@ -28,7 +27,10 @@ Group = Sequence[Charge]
 
 def decimal_text(value: Decimal) -> str:
     """A decimal as text without exponent and idle zeros."""
-    return str(plain_number(value))
+    text = format(value, "f")
+    if "." in text:
+        text = text.rstrip("0").rstrip(".")
+    return "0" if text in {"-0", ""} else text
 
 
 class Reason(StrEnum):

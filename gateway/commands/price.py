@@ -14,7 +14,7 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
-from clearing.cdr import parse_cdr, recognize_cdr
+from clearing.cdr import parse_any_cdr, parse_cdr
 from clearing.cdr_fields import unknown_cdr_fields
 from clearing.compare import DEFAULT_TOLERANCE, Comparison, compare
 from clearing.embedded import compile_raw, embedded_programs
@@ -88,7 +88,7 @@ def _price_one(
 ) -> tuple[PricedSession, Comparison]:
     raw = read_document(documents[-1])
     with in_file(documents[-1]):
-        cdr = parse_cdr(raw, version=version or recognize_cdr(raw))
+        cdr = parse_any_cdr(raw) if version is None else parse_cdr(raw, version=version)
         unknown = unknown_cdr_fields(raw, version=cdr.version)
     if len(documents) == 1:
         with in_file(documents[-1]):

@@ -13,7 +13,7 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from clearing.cdr import parse_cdr, recognize_cdr
+from clearing.cdr import parse_any_cdr, parse_cdr
 from clearing.compare import compare
 from clearing.document import MAX_DOCUMENT_BYTES, decode
 from clearing.embedded import compile_raw, embedded_programs
@@ -53,7 +53,7 @@ class BatchPricer:
     def __init__(self, *, time_zone: str | None, version: OcpiVersion | None) -> None:
         self._time_zone = time_zone
         self._version = version
-        self._programs: OrderedDict[tuple[bytes, str], PricingProgram] = OrderedDict()
+        self._programs: OrderedDict[tuple[bytes, OcpiVersion | None], PricingProgram] = OrderedDict()
 
     def run(self, reader: BinaryIO, writer: BinaryIO) -> tuple[int, int]:
         """Price every line; returns how many there were and how many were refused."""
@@ -82,23 +82,23 @@ class BatchPricer:
         raw = bytes(asked.cdr)
         version = asked.ocpi or self._version
         zone = asked.time_zone or self._time_zone
-        cdr = parse_cdr(raw, version=version or recognize_cdr(raw))
+        cdr = parse_any_cdr(raw) if version is None else parse_cdr(raw, version=version)
         content = bytes(asked.tariff)
         if content in {b"", b"null"}:
             embedded = embedded_programs(cdr, compiler=self._compile)
             priced = price(embedded.main, cdr, time_zone=zone, others=embedded.others)
         else:
-            program = self._compile(content, version or recognize_tariff(content))
+            program = self._compile(content, version)
             priced = price(program, cdr, time_zone=zone)
         return priced.to_dict() | {"cpo_total": compare(priced, cdr).to_dict()}
 
-    def _compile(self, raw: bytes, version: OcpiVersion) -> PricingProgram:
-        key = (raw, version.value)
+    def _compile(self, raw: bytes, version: OcpiVersion | None) -> PricingProgram:
+        key = (raw, version)
         program = self._programs.get(key)
         if program is not None:
             self._programs.move_to_end(key)
             return program
-        program = compile_raw(raw, version)
+        program = compile_raw(raw, version or recognize_tariff(raw))
         if len(raw) <= CACHED_TARIFF_BYTES:
             self._programs[key] = program
             if len(self._programs) > CACHED_TARIFFS:
