@@ -167,6 +167,7 @@ class _Collected:
     disbursements: Sequence[Mapping[str, Any]]
     summary: Mapping[str, Any]
     psp: Mapping[str, Any]  # by currency
+    faults: Sequence[Mapping[str, Any]]  # the PSP's rules that disturb calls, with how often they did
     forecast: Sequence[Mapping[str, Any]]
     events: Mapping[str, tuple[int, int]]
 
@@ -179,6 +180,7 @@ async def _collect(stage: Stage, events: Mapping[str, tuple[int, int]]) -> DayRe
         disbursements=[item async for item in pages(get, "/v1/disbursements")],
         summary=await get("/v1/summary"),
         psp=(await stage.psp.get("/_sandbox/summary"))["currencies"],
+        faults=(await stage.psp.get("/_sandbox/faults"))["data"],
         forecast=(await get(_FORECAST))["data"],
         events=events,
     )
@@ -221,7 +223,7 @@ def _evidence(stage: Stage, found: _Collected) -> Evidence:
         expected_sessions=len(paying),
         captured_sessions=len(captures),
         captures_twice=sum(count > 1 for count in repeated.values()),
-        outcomes_wrong=_wrong(stage, found.sessions),
+        outcomes_wrong=[*_wrong(stage, found.sessions), *_not_disturbed(found.faults)],
         books=[_book_line(line) for line in audit["proof"]],
         findings=[f"{item['check']} {item['subject']}: {item['detail']}" for item in audit["findings"]],
         paid=_sums((item["currency"], item["amount"]) for item in paid),
@@ -305,6 +307,11 @@ def _wrong(stage: Stage, sessions: Mapping[str, Any]) -> list[str]:
         if found not in planned:
             wrong.append(f"{session.ref} {found}, planned {planned[0]}")
     return wrong
+
+
+def _not_disturbed(faults: Sequence[Mapping[str, Any]]) -> list[str]:
+    """A lost answer that was never lost proves nothing."""
+    return [f"{fault['match']['path_regex']} was not disturbed" for fault in faults if not fault["fired"]]
 
 
 async def _explained(stage: Stage, sessions: Mapping[str, Any]) -> tuple[str, list[str]]:
