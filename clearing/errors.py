@@ -18,6 +18,8 @@ ClearingError                     a rule of this domain was broken by the input;
 ├── SimulationError               a made-up session that is none, with the path of the field
 ├── StatementError                a statement that doesn't prove what it says, with the line
 ├── InvalidDocumentError          an invoice that may not be issued
+├── InvalidPaymentError           a bank payment or bank details that no bank would take, with the field
+├── UnreadableMessageError        a bank's message that can't be read, with the element
 └── InvariantViolation            a bug: what must always hold does not
 """
 
@@ -126,6 +128,22 @@ class StatementError(ClearingError):
 
 class InvalidDocumentError(ClearingError):
     """An invoice that may not be issued."""
+
+
+class InvalidPaymentError(ClearingError):
+    """A bank payment or bank details that no bank would take; `field` names what to mend."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field = field
+
+
+class UnreadableMessageError(ClearingError):
+    """A bank's message that can't be read; `path` is the element."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        super().__init__(f"bank message {path} {detail}")
+        self.path = path
 
 
 class MalformedDocumentError(ClearingError):

@@ -1,0 +1,171 @@
+"""Bank accounts: IBAN and BIC checked, holder and address as a payment needs them, and what a change does.
+
+Owns: the validity of bank details and when they may be paid to. Must not know: where they are stored.
+Sources: ISO 13616 (IBAN), ISO 9362 (BIC), by the registry in python-stdnum; EPC217-08 and the Swiss Payment
+Standards for structured addresses (town and country at least; no address lines alone from November 2026).
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+from stdnum import bic as bic_numbers
+from stdnum import iban as iban_numbers
+from stdnum.exceptions import ValidationError
+
+from clearing.errors import InvalidPaymentError, StateConflictError
+
+_LIMITS: Final = MappingProxyType(
+    {"street": 70, "building": 16, "post_code": 16, "town": 35, "country": 2, "name": 140}
+)
+# Countries and territories within the geographical scope of the SEPA schemes (EPC409-09).
+SEPA_COUNTRIES: Final = frozenset(
+    {
+        "AD", "AL", "AT", "BE", "BG", "CH", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR",
+        "GB", "GI", "GR", "HR", "HU", "IE", "IS", "IT", "LI", "LT", "LU", "LV", "MC", "MD",
+        "ME", "MK", "MT", "NL", "NO", "PL", "PT", "RO", "RS", "SE", "SI", "SK", "SM", "VA",
+    }
+)  # fmt: skip
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PostalAddress:
+    """A structured address; `town` and `country` (ISO 3166-1) are the least that banks take.
+
+    Raises InvalidPaymentError, naming the field.
+    """
+
+    street: str = ""
+    building: str = ""
+    post_code: str = ""
+    town: str
+    country: str
+
+    def __post_init__(self) -> None:
+        for field in ("street", "building", "post_code", "town", "country"):
+            if len(getattr(self, field)) > _LIMITS[field]:
+                raise InvalidPaymentError(f"address.{field}", f"is longer than {_LIMITS[field]} characters")
+        if not self.town.strip():
+            raise InvalidPaymentError("address.town", "is empty; banks refuse an address without a town")
+        if not (len(self.country) == 2 and self.country.isascii() and self.country.isupper()):  # noqa: PLR2004 - ISO 3166-1 alpha-2
+            raise InvalidPaymentError(
+                "address.country", f"{self.country!r} is not an ISO 3166-1 code such as NL"
+            )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BankDetails:
+    """Where money is paid: holder, IBAN without spaces, BIC where it is known, structured address.
+
+    Raises InvalidPaymentError, naming the field and what is wrong with it.
+    """
+
+    name: str
+    iban: str
+    bic: str | None = None
+    address: PostalAddress
+
+    def __post_init__(self) -> None:
+        if not self.name.strip() or len(self.name) > _LIMITS["name"]:
+            raise InvalidPaymentError("name", "expected 1 to 140 characters, the holder of the account")
+        check_iban(self.iban)
+        if self.bic is not None:
+            check_bic(self.bic, iban=self.iban)
+
+    @property
+    def country(self) -> str:
+        """The country of the account, which decides its bank's clearing days."""
+        return self.iban[:2]
+
+    @property
+    def masked(self) -> str:
+        """The IBAN with its middle hidden, for logs and screens."""
+        return f"{self.iban[:4]}...{self.iban[-4:]}"
+
+
+def check_iban(iban: str) -> None:
+    """Length, national structure and check digits. Raises InvalidPaymentError."""
+    if iban != iban_numbers.compact(iban):
+        raise InvalidPaymentError("iban", "expected upper case without spaces, such as NL91ABNA0417164300")
+    try:
+        iban_numbers.validate(iban)
+    except ValidationError as error:
+        raise InvalidPaymentError("iban", f"{iban!r} is not an IBAN: {error}") from None
+
+
+def check_bic(bic: str, *, iban: str) -> None:
+    """Structure, and a country that can hold the account. Raises InvalidPaymentError."""
+    try:
+        bic_numbers.validate(bic)
+    except ValidationError as error:
+        raise InvalidPaymentError("bic", f"{bic!r} is not a BIC: {error}") from None
+    if bic != bic.upper() or len(bic) not in (8, 11):
+        raise InvalidPaymentError("bic", f"{bic!r} is not a BIC of 8 or 11 upper-case characters")
+    if bic[4:6] != iban[:2] and (bic[4:6], iban[:2]) not in _SHARED:
+        raise InvalidPaymentError("bic", f"{bic!r} is a bank in {bic[4:6]}, the account one in {iban[:2]}")
+
+
+# A country's IBANs that banks seated elsewhere issue: dependencies, and Liechtenstein's Swiss banks.
+_SHARED: Final = frozenset(
+    [(bank, "FR") for bank in ("GF", "GP", "MQ", "RE", "YT", "PM", "BL", "MF", "NC", "PF", "WF")]
+    + [(bank, "GB") for bank in ("GG", "JE", "IM")]
+    + [("FR", "MC"), ("MC", "FR"), ("IT", "SM"), ("CH", "LI"), ("LI", "CH"), ("IT", "VA")]
+)
+
+
+class DetailsState(StrEnum):
+    """Whether bank details may be paid to."""
+
+    PENDING = "pending"
+    CONFIRMED = "confirmed"
+    REFUSED = "refused"
+    RETIRED = "retired"
+
+
+class DetailsEvent(StrEnum):
+    """What can happen to bank details."""
+
+    CONFIRM = "confirm"
+    REFUSE = "refuse"
+    RETIRE = "retire"
+
+
+_STATE = DetailsState
+_EVENT = DetailsEvent
+TRANSITIONS: Final = MappingProxyType(
+    {
+        (_STATE.PENDING, _EVENT.CONFIRM): _STATE.CONFIRMED,
+        (_STATE.PENDING, _EVENT.REFUSE): _STATE.REFUSED,
+        (_STATE.CONFIRMED, _EVENT.RETIRE): _STATE.RETIRED,
+    }
+)
+
+
+def advance(state: DetailsState, event: DetailsEvent) -> DetailsState:
+    """The state after `event`. Raises StateConflictError where the event is not allowed."""
+    following = TRANSITIONS.get((state, event))
+    if following is None:
+        raise StateConflictError(f"bank details that are {state} can't {event}")
+    return following
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SubmittedDetails:
+    """Bank details as submitted: by whom, when, and who confirmed them over another channel."""
+
+    party_id: str
+    version: int
+    details: BankDetails
+    state: DetailsState
+    submitted_by: str
+    submitted_at: datetime
+    decided_by: str | None = None
+    decided_at: datetime | None = None
+
+
+def check_second_person(submitted_by: str, decided_by: str) -> None:
+    """Four eyes: who submitted or asked does not decide. Raises StateConflictError."""
+    if submitted_by.casefold() == decided_by.casefold():
+        raise StateConflictError(f"{decided_by!r} submitted this; another person must decide")

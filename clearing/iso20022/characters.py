@@ -1,0 +1,77 @@
+"""The characters that banks take, and how any other text is brought into them.
+
+Owns: the two repertoires and the transliteration. Must not know: messages.
+Sources: EPC217-08 (SEPA requirements for an extended character set, with its conversion table); Swiss Payment
+Standards, Implementation Guidelines Customer-Bank Messages, section on permitted characters.
+"""
+
+import re
+import unicodedata
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+
+MAX_IDENTIFIER: Final = 35  # Max35Text
+# What banks must take everywhere: the repertoire of SWIFT's character set X without line breaks.
+_BASIC: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-?:().,'+ ")
+_IDENTIFIER: Final = re.compile(r"(?!/)(?!.*//)[A-Za-z0-9/?:().,'+ -]{1,35}(?<!/)")
+# Letters that canonical decomposition leaves whole, and the signs that names bear.
+_SPELLED: Final = MappingProxyType(
+    {
+        "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "đ": "d",
+        "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "TH", "ł": "l", "Ł": "L", "ħ": "h", "Ħ": "H",
+        "\u0131": "i", "ŋ": "n", "Ŋ": "N", "ĸ": "k", "ŧ": "t", "Ŧ": "T", "&": "+", "@": "(at)", "€": "EUR",
+        "_": "-", "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2018": "'",
+        "\u2019": "'", "\u201c": "'", "\u201d": "'", '"': "'", "`": "'", ";": ",", "[": "(", "]": ")",
+        "{": "(", "}": ")", "\u2026": "...",
+    }
+)  # fmt: skip
+_SWISS_EXTRA: Final = frozenset("\u0218\u0219\u021a\u021b\u20ac")
+
+
+class CharacterSet(StrEnum):
+    """Which repertoire a rail takes."""
+
+    SEPA = "sepa"
+    SWISS = "swiss"
+
+
+def is_permitted(character: str, characters: CharacterSet) -> bool:
+    """Whether one character may stand in a name, address or remittance text of that rail."""
+    if characters is CharacterSet.SEPA:
+        return character in _BASIC
+    point = ord(character)
+    return 0x20 <= point <= 0x7E or 0xA0 <= point <= 0x17F or character in _SWISS_EXTRA  # noqa: PLR2004 - Unicode blocks
+
+
+def fold(text: str, *, characters: CharacterSet, limit: int) -> str:
+    """`text` in the rail's characters, one line, at most `limit` of them; never longer words made up.
+
+    What is permitted stays. A letter loses its accent or is spelled out (EPC217-08); anything else becomes a
+    full stop, so that a reader sees that a character stood there. Lines, tabs and runs of spaces become one
+    space. The result may be empty for an empty text only.
+    """
+    composed = unicodedata.normalize("NFC", text)
+    folded = "".join(_fold_one(character, characters) for character in composed)
+    return " ".join(folded.split())[:limit].rstrip()
+
+
+def _fold_one(character: str, characters: CharacterSet) -> str:
+    if character.isspace():
+        return " "
+    if is_permitted(character, characters):
+        return character
+    if character in _SPELLED:
+        return _SPELLED[character]
+    bare = "".join(part for part in unicodedata.normalize("NFKD", character) if part in _BASIC)
+    if bare:
+        return bare
+    return "" if unicodedata.category(character) in {"Mn", "Cf"} else "."
+
+
+def is_identifier(text: str) -> bool:
+    """Whether `text` may identify a message or payment.
+
+    1 to 35 basic characters that neither start nor end with a slash nor have two in a row (EPC132-08, 1.4).
+    """
+    return _IDENTIFIER.fullmatch(text) is not None

@@ -1,0 +1,251 @@
+"""The payment file: pain.001.001.09 for SEPA credit transfers, SEPA Instant and Swiss domestic payments.
+
+Owns: what such a file says and in which order, checked before it is written. Must not know: who is paid why,
+where the file goes. The same values give the same bytes, so that a file written twice is the same file.
+Sources: ISO 20022 CustomerCreditTransferInitiationV09; EPC132-08 (SEPA C2PSP implementation guidelines);
+EPC121-16 (instant); Swiss Payment Standards, Implementation Guidelines for credit transfers.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from enum import StrEnum
+from hashlib import sha256
+from typing import Final
+from xml.etree import ElementTree as ET  # only written here, never read
+
+from clearing.bank_details import SEPA_COUNTRIES, BankDetails, PostalAddress
+from clearing.errors import CurrencyMismatchError, InvalidPaymentError
+from clearing.iso20022.characters import CharacterSet, fold, is_identifier
+from clearing.iso20022.references import CreditorReference, check_pairing
+from clearing.money import to_major
+
+NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
+MAX_PAYMENTS: Final = 100_000
+_REMITTANCE: Final = 140
+_TOWN: Final = 35
+_EURO_MAX_MINOR: Final = 99_999_999_999  # SEPA: 999,999,999.99
+_SWISS: Final = frozenset({"CHF", "EUR"})
+
+
+class Service(StrEnum):
+    """Which payment service carries a payment."""
+
+    SEPA = "sepa"
+    SEPA_INSTANT = "sepa_instant"
+    SWISS = "swiss"
+
+
+_CHARACTERS: Final = {
+    Service.SEPA: CharacterSet.SEPA,
+    Service.SEPA_INSTANT: CharacterSet.SEPA,
+    Service.SWISS: CharacterSet.SWISS,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Payment:
+    """One credit transfer: `amount_minor` > 0 of `currency`, known everywhere by `end_to_end_id`."""
+
+    end_to_end_id: str
+    amount_minor: int
+    currency: str
+    creditor: BankDetails
+    remittance: str = ""
+    reference: CreditorReference | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentBatch:
+    """Payments of one service and currency to be executed on one day from one account."""
+
+    id: str
+    service: Service
+    currency: str
+    execution_date: date
+    payments: Sequence[Payment]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentFile:
+    """A whole file. `message_id` is ours and never used twice; the bank refuses a second file under it."""
+
+    message_id: str
+    created_at: datetime
+    debtor: BankDetails
+    batches: Sequence[PaymentBatch]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class WrittenFile:
+    """The bytes, their SHA-256 in hex, and the control figures that a person compares before release."""
+
+    content: bytes
+    sha256: str
+    count: int
+    control_sum: Decimal
+
+
+def write(file: PaymentFile) -> WrittenFile:
+    """The file as UTF-8 XML. Raises InvalidPaymentError, CurrencyMismatchError, naming the payment."""
+    check(file)
+    payments = [payment for batch in file.batches for payment in batch.payments]
+    total = _sum(payments)
+    root = ET.Element("Document", {"xmlns": NAMESPACE})
+    message = ET.SubElement(root, "CstmrCdtTrfInitn")
+    header = ET.SubElement(message, "GrpHdr")
+    _text(header, "MsgId", file.message_id)
+    _text(header, "CreDtTm", file.created_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
+    _text(header, "NbOfTxs", str(len(payments)))
+    _text(header, "CtrlSum", f"{total:f}")
+    _text(ET.SubElement(header, "InitgPty"), "Nm", _name(file.debtor.name, CharacterSet.SEPA))
+    for batch in file.batches:
+        _batch(message, batch, file.debtor)
+    content = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
+    return WrittenFile(
+        content=content, sha256=sha256(content).hexdigest(), count=len(payments), control_sum=total
+    )
+
+
+def check(file: PaymentFile) -> None:
+    """Everything that a bank would refuse. Raises InvalidPaymentError, CurrencyMismatchError."""
+    if file.created_at.tzinfo is None:
+        raise InvalidPaymentError("created_at", "has no time zone")
+    if not is_identifier(file.message_id):
+        raise InvalidPaymentError("message_id", f"{file.message_id!r} is no identifier that banks take")
+    seen: set[str] = set()
+    batch_ids: set[str] = set()
+    for batch in file.batches:
+        if not is_identifier(batch.id) or batch.id in batch_ids:
+            raise InvalidPaymentError("batch.id", f"{batch.id!r} is no identifier, or is used twice")
+        batch_ids.add(batch.id)
+        if not batch.payments:
+            raise InvalidPaymentError(f"batch {batch.id}", "has no payment")
+        for payment in batch.payments:
+            _check_payment(payment, batch)
+            if payment.end_to_end_id in seen:
+                raise InvalidPaymentError(payment.end_to_end_id, "is in the file twice")
+            seen.add(payment.end_to_end_id)
+    if not 1 <= len(seen) <= MAX_PAYMENTS:
+        raise InvalidPaymentError("payments", f"{len(seen)} of them; a file has 1 to {MAX_PAYMENTS}")
+
+
+def _check_payment(payment: Payment, batch: PaymentBatch) -> None:
+    where = payment.end_to_end_id
+    characters = _CHARACTERS[batch.service]
+    if not _name(payment.creditor.name, characters) or not fold(
+        payment.creditor.address.town, characters=characters, limit=_TOWN
+    ):
+        raise InvalidPaymentError(where, "the payee's name or town has no character that banks take")
+    if not is_identifier(where):
+        raise InvalidPaymentError("end_to_end_id", f"{where!r} is no identifier that banks take")
+    if payment.currency != batch.currency:
+        raise CurrencyMismatchError(payment.currency, batch.currency)
+    if payment.amount_minor <= 0:
+        raise InvalidPaymentError(
+            where, f"amount of {payment.amount_minor} minor units; expected more than 0"
+        )
+    if batch.service is Service.SWISS:
+        if payment.currency not in _SWISS or payment.creditor.country not in {"CH", "LI"}:
+            raise InvalidPaymentError(where, "a Swiss payment is in CHF or EUR to an account in CH or LI")
+        check_pairing(payment.creditor.iban, payment.reference)
+        return
+    if payment.currency != "EUR" or payment.amount_minor > _EURO_MAX_MINOR:
+        raise InvalidPaymentError(where, "a SEPA payment is in EUR, at most 999999999.99")
+    if payment.creditor.country not in SEPA_COUNTRIES:
+        raise InvalidPaymentError(where, f"accounts in {payment.creditor.country} are outside SEPA")
+
+
+def _batch(message: ET.Element, batch: PaymentBatch, debtor: BankDetails) -> None:
+    characters = _CHARACTERS[batch.service]
+    block = ET.SubElement(message, "PmtInf")
+    _text(block, "PmtInfId", batch.id)
+    _text(block, "PmtMtd", "TRF")
+    _text(block, "BtchBookg", "false")  # one bank line per payment: what reconciliation matches
+    _text(block, "NbOfTxs", str(len(batch.payments)))
+    _text(block, "CtrlSum", f"{_sum(batch.payments):f}")
+    if batch.service is not Service.SWISS:
+        kind = ET.SubElement(block, "PmtTpInf")
+        _text(ET.SubElement(kind, "SvcLvl"), "Cd", "SEPA")
+        if batch.service is Service.SEPA_INSTANT:
+            _text(ET.SubElement(kind, "LclInstrm"), "Cd", "INST")
+    _text(ET.SubElement(block, "ReqdExctnDt"), "Dt", batch.execution_date.isoformat())
+    _party(block, "Dbtr", debtor.name, debtor.address, characters)
+    _account(block, "DbtrAcct", debtor.iban)
+    _agent(block, "DbtrAgt", debtor.bic)
+    if batch.service is not Service.SWISS:
+        _text(block, "ChrgBr", "SLEV")
+    for payment in batch.payments:
+        _payment(block, payment, characters)
+
+
+def _payment(block: ET.Element, payment: Payment, characters: CharacterSet) -> None:
+    transfer = ET.SubElement(block, "CdtTrfTxInf")
+    identification = ET.SubElement(transfer, "PmtId")
+    _text(identification, "InstrId", payment.end_to_end_id)
+    _text(identification, "EndToEndId", payment.end_to_end_id)
+    amount = ET.SubElement(ET.SubElement(transfer, "Amt"), "InstdAmt", {"Ccy": payment.currency})
+    amount.text = f"{to_major(payment.amount_minor, payment.currency):f}"
+    if payment.creditor.bic is not None:
+        _agent(transfer, "CdtrAgt", payment.creditor.bic)
+    _party(transfer, "Cdtr", payment.creditor.name, payment.creditor.address, characters)
+    _account(transfer, "CdtrAcct", payment.creditor.iban)
+    _remittance(transfer, payment, characters)
+
+
+def _remittance(transfer: ET.Element, payment: Payment, characters: CharacterSet) -> None:
+    """Structured where the payee has a reference, else free text; never both (EPC132-08)."""
+    if payment.reference is not None:
+        block = ET.SubElement(ET.SubElement(transfer, "RmtInf"), "Strd")
+        information = ET.SubElement(block, "CdtrRefInf")
+        kind = ET.SubElement(ET.SubElement(information, "Tp"), "CdOrPrtry")
+        name = payment.reference.kind.value
+        _text(kind, "Prtry" if name == "QRR" else "Cd", name)
+        _text(information, "Ref", payment.reference.text)
+        return
+    told = fold(payment.remittance, characters=characters, limit=_REMITTANCE)
+    if told:
+        _text(ET.SubElement(transfer, "RmtInf"), "Ustrd", told)
+
+
+def _party(parent: ET.Element, tag: str, name: str, address: PostalAddress, characters: CharacterSet) -> None:
+    party = ET.SubElement(parent, tag)
+    _text(party, "Nm", _name(name, characters))
+    block = ET.SubElement(party, "PstlAdr")
+    for element, value, limit in (
+        ("StrtNm", address.street, 70),
+        ("BldgNb", address.building, 16),
+        ("PstCd", address.post_code, 16),
+        ("TwnNm", address.town, _TOWN),
+        ("Ctry", address.country, 2),
+    ):
+        told = fold(value, characters=characters, limit=limit)
+        if told:
+            _text(block, element, told)
+
+
+def _name(name: str, characters: CharacterSet) -> str:
+    """At most 70 characters, the most that both schemes carry to the payee."""
+    return fold(name, characters=characters, limit=70)
+
+
+def _account(parent: ET.Element, tag: str, iban: str) -> None:
+    _text(ET.SubElement(ET.SubElement(parent, tag), "Id"), "IBAN", iban)
+
+
+def _agent(parent: ET.Element, tag: str, bic: str | None) -> None:
+    institution = ET.SubElement(ET.SubElement(parent, tag), "FinInstnId")
+    if bic is not None:
+        _text(institution, "BICFI", bic)
+    else:
+        _text(ET.SubElement(institution, "Othr"), "Id", "NOTPROVIDED")
+
+
+def _text(parent: ET.Element, tag: str, text: str) -> None:
+    ET.SubElement(parent, tag).text = text
+
+
+def _sum(payments: Sequence[Payment]) -> Decimal:
+    """The control sum: amounts added whatever their currency, as ISO 20022 defines it."""
+    return sum((to_major(payment.amount_minor, payment.currency) for payment in payments), Decimal(0))

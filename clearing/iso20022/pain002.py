@@ -1,0 +1,162 @@
+"""The bank's answer to a payment file: pain.002, in any of its versions.
+
+Owns: which status ends a payment, and reading it. Must not know: our rows. A status of the whole file or
+batch holds for the payments that are not named on their own.
+Source: ISO 20022 CustomerPaymentStatusReport; external code sets ExternalPaymentTransactionStatus1Code and
+ExternalStatusReason1Code.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from enum import StrEnum
+from types import MappingProxyType
+from typing import IO, Final
+from xml.etree.ElementTree import Element
+
+from clearing.errors import UnreadableMessageError
+from clearing.iso20022.reading import children, subtrees, text
+
+_MAX_BYTES: Final = 64 * 1024 * 1024
+_MAX_REASON: Final = 200
+
+
+class Verdict(StrEnum):
+    """What a status means for money: nothing yet, gone, or never to go."""
+
+    PENDING = "pending"
+    SETTLED = "settled"
+    REJECTED = "rejected"
+
+
+# ACSC: settled on the debtor's account; ACCC: credited to the payee. Everything accepted before that may
+# still be refused, so that it ends nothing.
+_VERDICTS: Final = MappingProxyType(
+    {"ACSC": Verdict.SETTLED, "ACCC": Verdict.SETTLED, "RJCT": Verdict.REJECTED, "CANC": Verdict.REJECTED}
+)
+_PENDING: Final = frozenset("ACTC ACCP ACSP ACWC ACWP ACFC PDNG RCVD PART PATC PRES".split())  # noqa: SIM905 - codes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PaymentStatus:
+    """One payment's status. `reason` is the bank's code and text."""
+
+    end_to_end_id: str
+    batch_id: str
+    status: str
+    verdict: Verdict
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchStatus:
+    """A batch's status; None where the bank says something of single payments only."""
+
+    batch_id: str
+    status: str | None
+    verdict: Verdict | None
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StatusReport:
+    """One pain.002: about which file of ours, and what it says of the file, its batches and payments."""
+
+    message_id: str
+    original_message_id: str
+    status: str | None
+    verdict: Verdict | None
+    reason: str
+    batches: Sequence[BatchStatus]
+    payments: Sequence[PaymentStatus]
+
+    def verdict_of(self, *, end_to_end_id: str, batch_id: str) -> tuple[Verdict, str] | None:
+        """What the report says of one payment: its own word first, then its batch's, then the file's."""
+        for payment in self.payments:
+            if payment.end_to_end_id == end_to_end_id:
+                return payment.verdict, payment.reason
+        for batch in self.batches:
+            if batch.batch_id == batch_id and batch.verdict is not None:
+                return batch.verdict, batch.reason
+        return None if self.verdict is None else (self.verdict, self.reason)
+
+
+def read(stream: IO[bytes]) -> StatusReport:
+    """Read a report. Raises UnreadableMessageError, naming the element."""
+    message_id = ""
+    group: tuple[str | None, str | None, str] | None = None
+    batches: list[BatchStatus] = []
+    payments: list[PaymentStatus] = []
+    for _, element in subtrees(
+        stream, names=("GrpHdr", "OrgnlGrpInfAndSts", "OrgnlPmtInfAndSts"), max_bytes=_MAX_BYTES
+    ):
+        match element.tag.rpartition("}")[2]:
+            case "GrpHdr":
+                message_id = text(element, "MsgId") or ""
+            case "OrgnlGrpInfAndSts":
+                group = text(element, "OrgnlMsgId"), text(element, "GrpSts"), _reason(element)
+            case _:
+                batch = _batch(element)
+                batches.append(batch)
+                payments += [_payment(one, batch.batch_id) for one in children(element, "TxInfAndSts")]
+    if group is None:
+        raise UnreadableMessageError(
+            "/Document/CstmrPmtStsRpt", "has no OrgnlGrpInfAndSts: is it a pain.002?"
+        )
+    original, status, reason = group
+    if original is None:
+        raise UnreadableMessageError("OrgnlGrpInfAndSts/OrgnlMsgId", "is missing")
+    return StatusReport(
+        message_id=message_id,
+        original_message_id=original,
+        status=status,
+        verdict=None if status is None else verdict(status),
+        reason=reason,
+        batches=batches,
+        payments=payments,
+    )
+
+
+def verdict(status: str) -> Verdict:
+    """What a status code means for money. A code that nobody knows ends nothing."""
+    return _VERDICTS.get(status, Verdict.PENDING)
+
+
+def is_known(status: str) -> bool:
+    """Whether the code is one of ISO's."""
+    return status in _VERDICTS or status in _PENDING
+
+
+def _batch(element: Element) -> BatchStatus:
+    batch_id = text(element, "OrgnlPmtInfId")
+    if batch_id is None:
+        raise UnreadableMessageError("OrgnlPmtInfAndSts/OrgnlPmtInfId", "is missing")
+    status = text(element, "PmtInfSts")
+    return BatchStatus(
+        batch_id=batch_id,
+        status=status,
+        verdict=None if status is None else verdict(status),
+        reason=_reason(element),
+    )
+
+
+def _payment(element: Element, batch_id: str) -> PaymentStatus:
+    end_to_end_id = text(element, "OrgnlEndToEndId") or text(element, "OrgnlInstrId")
+    status = text(element, "TxSts")
+    if end_to_end_id is None or status is None:
+        raise UnreadableMessageError("TxInfAndSts", "has no OrgnlEndToEndId or no TxSts")
+    return PaymentStatus(
+        end_to_end_id=end_to_end_id,
+        batch_id=batch_id,
+        status=status,
+        verdict=verdict(status),
+        reason=_reason(element),
+    )
+
+
+def _reason(element: Element) -> str:
+    told = []
+    for information in children(element, "StsRsnInf"):
+        code = text(information, "Rsn/Cd") or text(information, "Rsn/Prtry") or ""
+        words = " ".join(one.text.strip() for one in children(information, "AddtlInf") if one.text)
+        told.append(f"{code} {words}".strip())
+    return "; ".join(one for one in told if one)[:_MAX_REASON]
