@@ -20,6 +20,7 @@ from pnc.chain import ValidChain
 from pnc.findings import Finding, Refusal
 from pnc.ports import Executor, FetchError, RevocationFetcher
 from pnc.revocation import (
+    Source,
     Standing,
     Status,
     VerifiedCrl,
@@ -63,6 +64,13 @@ class _Question:
     crl_urls: tuple[str, ...]
 
 
+class _Abandoned:
+    """What is left for the others when the one who asked was cancelled."""
+
+
+_Found = Status | Refusal | None
+
+
 @dataclass(slots=True)
 class _Failure:
     refusal: Refusal
@@ -78,7 +86,7 @@ class Inquiry:
     _known: OrderedDict[tuple[bytes, int], Status] = field(default_factory=OrderedDict)
     _failed: OrderedDict[tuple[bytes, int], _Failure] = field(default_factory=OrderedDict)
     _crls: OrderedDict[bytes, VerifiedCrl] = field(default_factory=OrderedDict)
-    _under_way: dict[tuple[bytes, int], asyncio.Future[Status | Refusal | None]] = field(default_factory=dict)
+    _under_way: dict[tuple[bytes, int], "asyncio.Future[_Found | _Abandoned]"] = field(default_factory=dict)
     _slots: asyncio.Semaphore = field(init=False)
 
     def __post_init__(self) -> None:
@@ -98,7 +106,7 @@ class Inquiry:
             _question(chain, place, endpoints=endpoints, extra_urls=extra_urls)
             for place in range(len(chain.path))
         ]
-        await self._recall(executor, questions, now)
+        await self._recall(executor, questions)
         for question in questions:
             await self._accept_stapled(executor, question, stapled, now)
         found = {question.key: self._settled(question, now) for question in questions}
@@ -117,7 +125,7 @@ class Inquiry:
         found: list[Status | Refusal | None] = []
         for place in range(len(chain.path)):
             question = _question(chain, place, endpoints=endpoints, extra_urls=())
-            await self._recall(executor, [question], now)
+            await self._recall(executor, [question])
             known = self._known.get(question.key)
             fresh = known is not None and known.usable_until > now + self.settings.lead
             found.append(known if fresh else await self._ask_shared(executor, question, now))
@@ -126,8 +134,11 @@ class Inquiry:
     async def keep_crl(
         self, executor: Executor, der: bytes, *, issuer: Certificate, now: datetime
     ) -> Refusal | None:
-        """Verify a CRL of `issuer` handed in (by an administrator, or fetched) and keep it."""
-        crl = verify_crl(der, issuer=issuer, now=now)
+        """Verify a CRL of `issuer`, handed in by an administrator or fetched, and keep it for every process.
+
+        Reading it is left to a thread: a long one must not hold up other decisions.
+        """
+        crl = await asyncio.to_thread(verify_crl, der, issuer=issuer, now=now)
         if isinstance(crl, Refusal):
             return crl
         authority = authority_id(issuer)
@@ -135,17 +146,25 @@ class Inquiry:
             executor, authority=authority, der=der, this_update=crl.this_update,
             usable_until=crl.usable_until, now=now,
         )  # fmt: skip
+        serials = await asyncio.to_thread(lambda: [entry.serial_number for entry in crl.parsed])
+        await store.revoke_listed(
+            executor, authority=authority, serials=serials, this_update=crl.this_update, now=now
+        )
+        self._remember_crl(authority, crl)
+        return None
+
+    def _remember_crl(self, authority: bytes, crl: VerifiedCrl) -> None:
         known = self._crls.get(authority)
         if known is None or known.this_update <= crl.this_update:
             _remember(self._crls, authority, crl, _CRL_MEMORY)
-        return None
 
-    async def _recall(self, executor: Executor, questions: Sequence[_Question], now: datetime) -> None:
-        """Read from the database what memory does not have, in one statement."""
-        missing = [item.key for item in questions if not _usable(self._known.get(item.key), now)]
-        if not missing:
-            return
-        for key, status in (await store.load_statuses(executor, missing)).items():
+    async def _recall(self, executor: Executor, questions: Sequence[_Question]) -> None:
+        """Read what the database says of all, in one statement.
+
+        A revocation that another process learned of stops the certificate here with the next decision.
+        """
+        keys = [item.key for item in questions]
+        for key, status in (await store.load_statuses(executor, keys)).items():
             self._note(key, status)
 
     async def _accept_stapled(
@@ -163,10 +182,8 @@ class Inquiry:
         """What memory says: a statement in force, or a failure too fresh to ask again; else None."""
         known = self._known.get(question.key)
         listed = self._listed(question, now)
-        if isinstance(listed, Status):
-            if listed.standing is Standing.REVOKED:
-                return listed
-            known = known if _usable(known, now) else listed
+        if isinstance(listed, Status) and listed.standing is Standing.REVOKED:
+            return listed
         if known is not None and _usable(known, now):
             return known
         failure = self._failed.get(question.key)
@@ -176,19 +193,19 @@ class Inquiry:
         self, executor: Executor, question: _Question, now: datetime
     ) -> Status | Refusal | None:
         """Ask outside, once for all who want to know the same at the same time."""
-        under_way = self._under_way.get(question.key)
-        if under_way is not None:
-            return await asyncio.shield(under_way)
-        future: asyncio.Future[Status | Refusal | None] = asyncio.get_running_loop().create_future()
+        while (under_way := self._under_way.get(question.key)) is not None:
+            shared = await asyncio.shield(under_way)
+            if not isinstance(shared, _Abandoned):
+                return shared
+        future: asyncio.Future[_Found | _Abandoned] = asyncio.get_running_loop().create_future()
         self._under_way[question.key] = future
-        found: Status | Refusal | None = Refusal(
-            finding=Finding.REVOCATION_UNREACHABLE, detail="asking about a certificate was abandoned"
-        )
+        outcome: _Found | _Abandoned = _Abandoned()
         try:
-            found = await self._ask(executor, question, now)
+            outcome = found = await self._ask(executor, question, now)
         finally:
+            # Who asked may have been cancelled: then the next in line asks.
             del self._under_way[question.key]
-            future.set_result(found)
+            future.set_result(outcome)
         if isinstance(found, Status):
             self._failed.pop(question.key, None)
         elif found is not None:
@@ -213,7 +230,10 @@ class Inquiry:
         except TimeoutError:
             detail = "no revocation source answered in time"
             return refusal or Refusal(finding=Finding.REVOCATION_UNREACHABLE, detail=detail)
-        return from_list if isinstance(from_list, Status) else (refusal or from_list)
+        if isinstance(from_list, Status):
+            await self._keep(executor, question, from_list, now)
+            return from_list
+        return refusal or from_list
 
     async def _ask_responder(self, question: _Question, url: str, now: datetime) -> Status | Refusal:
         request = ocsp_request(question.certificate, question.issuer)
@@ -231,14 +251,11 @@ class Inquiry:
     async def _ask_list(
         self, executor: Executor, question: _Question, now: datetime
     ) -> Status | Refusal | None:
-        stored = await store.load_crl(executor, authority=question.key[0])
-        refusal: Refusal | None = None
-        if stored is not None:
-            refusal = await self.keep_crl(executor, stored, issuer=question.issuer, now=now)
-            found = self._listed(question, now)
-            if isinstance(found, Status):
-                return found
-            refusal = refusal or found
+        refusal = await self._recall_crl(executor, question, now)
+        found = self._listed(question, now)
+        if isinstance(found, Status):
+            return found
+        refusal = refusal or found
         for url in question.crl_urls:
             try:
                 der = await self.fetcher.fetch_crl(url)
@@ -252,6 +269,18 @@ class Inquiry:
             refusal = refusal or problem_found or found
         return refusal
 
+    async def _recall_crl(self, executor: Executor, question: _Question, now: datetime) -> Refusal | None:
+        """Take over a stored CRL that is newer than the one in memory."""
+        stored = await store.load_crl(executor, authority=question.key[0])
+        known = self._crls.get(question.key[0])
+        if stored is None or (known is not None and known.this_update >= stored.this_update):
+            return None
+        crl = await asyncio.to_thread(verify_crl, stored.der, issuer=question.issuer, now=now)
+        if isinstance(crl, Refusal):
+            return crl
+        self._remember_crl(question.key[0], crl)
+        return None
+
     def _listed(self, question: _Question, now: datetime) -> Status | Refusal | None:
         crl = self._crls.get(question.key[0])
         return None if crl is None else look_up(crl, certificate=question.certificate, now=now)
@@ -263,9 +292,17 @@ class Inquiry:
         )
 
     def _note(self, key: tuple[bytes, int], status: Status) -> bool:
-        """Remember a statement unless a newer one is known; returns whether it was new."""
+        """Remember a statement unless a newer one is known; returns whether it was new.
+
+        A revocation by CRL counts whatever its date: two sources that disagree are not a reason to charge.
+        """
         known = self._known.get(key)
-        if known is not None and known.this_update >= status.this_update:
+        listed = status.standing is Standing.REVOKED and status.source is Source.CRL
+        if (
+            known is not None
+            and known.this_update >= status.this_update
+            and not (listed and known.standing is not Standing.REVOKED)
+        ):
             return False
         _remember(self._known, key, status, _MEMORY)
         return True

@@ -72,6 +72,14 @@ class Endpoints:
         return any((authority, kind, origin) in self.allowed for authority in authorities)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredCrl:
+    """A CRL as stored, in DER, with the moment it was issued."""
+
+    der: bytes
+    this_update: datetime
+
+
 def serial_bytes(serial: int) -> bytes:
     """A serial number as stored: big-endian, no leading zero."""
     return serial.to_bytes((serial.bit_length() + 7) // 8, "big")
@@ -223,10 +231,10 @@ async def save_status(
     )
 
 
-async def load_crl(executor: Executor, *, authority: bytes) -> bytes | None:
-    """The newest stored CRL of an authority, in DER; verify it again before use."""
+async def load_crl(executor: Executor, *, authority: bytes) -> StoredCrl | None:
+    """The newest stored CRL of an authority; verify it again before use."""
     row = await _REVOCATION.load_crl(executor, authority_sha256=authority)
-    return None if row is None else bytes(row["der"])
+    return None if row is None else StoredCrl(der=bytes(row["der"]), this_update=row["this_update"])
 
 
 async def save_crl(
@@ -237,6 +245,16 @@ async def save_crl(
     await _REVOCATION.save_crl(
         executor, authority_sha256=authority, der=der, this_update=this_update, usable_until=usable_until,
         fetched_at=now,
+    )  # fmt: skip
+
+
+async def revoke_listed(
+    executor: Executor, *, authority: bytes, serials: Sequence[int], this_update: datetime, now: datetime
+) -> None:
+    """Mark the stored statements of an authority's certificates as revoked where its CRL lists them."""
+    await _REVOCATION.revoke_listed(
+        executor, authority_sha256=authority, serials=[serial_bytes(serial) for serial in serials],
+        this_update=this_update, now=now,
     )  # fmt: skip
 
 

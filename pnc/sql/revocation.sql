@@ -15,7 +15,13 @@ ON CONFLICT (authority_sha256, serial) DO UPDATE
 SET standing = excluded.standing, source = excluded.source, this_update = excluded.this_update,
     usable_until = excluded.usable_until, revoked_at = excluded.revoked_at, checked_at = excluded.checked_at
 WHERE excluded.this_update > known.this_update
-   OR (excluded.this_update = known.this_update AND known.standing <> 'revoked');
+   OR (excluded.this_update = known.this_update AND known.standing <> 'revoked')
+   OR (excluded.standing = 'revoked' AND excluded.source = 'crl' AND known.standing <> 'revoked');
+
+-- name: revoke_listed!
+UPDATE pnc.revocation_status
+SET standing = 'revoked', source = 'crl', this_update = :this_update, revoked_at = :this_update, checked_at = :now
+WHERE authority_sha256 = :authority_sha256 AND serial = ANY(:serials::bytea[]) AND standing <> 'revoked';
 
 -- name: load_crl^
 SELECT der, this_update, usable_until FROM pnc.revocation_list WHERE authority_sha256 = :authority_sha256;

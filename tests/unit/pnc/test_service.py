@@ -17,7 +17,8 @@ from pnc.contract_desk import set_state
 from pnc.errors import ConflictingRecordError, InvariantViolation, UnfitCallError, UnknownRecordError
 from pnc.findings import Finding
 from pnc.hash_data import HashAlgorithm
-from pnc.ports import FetchError
+from pnc.inquiry import Inquiry
+from pnc.ports import FetchError, NoFetcher
 from pnc.service import Answer
 from pnc.trust import AnchorPurpose, RevocationPolicy
 from tests.fakes.pnc_market import (
@@ -28,6 +29,7 @@ from tests.fakes.pnc_market import (
     NOW,
     OCSP_URL,
     Market,
+    ScriptedFetcher,
     contract,
     open_market,
 )
@@ -286,6 +288,46 @@ async def test_a_crl_answers_when_no_responder_does(pool: Pool) -> None:
     answer = await market.ask(market.pem_request())
     assert answer.decision.payment_needed, answer.decision.detail
     assert market.fetcher.asked == [CRL_URL]
+
+
+async def test_a_crl_handed_to_one_process_stops_the_certificate_in_every_other(pool: Pool) -> None:
+    market = await open_market(pool)
+    await accept(market)
+    other = Inquiry(fetcher=NoFetcher())
+    listed = revocation_list(
+        market.pki.second, now=NOW - timedelta(hours=1), serials=[market.leaf.certificate.serial_number]
+    )
+    issuer = parse_certificate(market.pki.second.der)
+    assert await other.keep_crl(pool, listed, issuer=issuer, now=NOW) is None
+    answer = await market.ask(market.pem_request(), session_ref="tx-2")
+    assert answer.decision.finding is Finding.REVOKED
+    foreign = revocation_list(market.pki.first, now=NOW, serials=[1])
+    refused = await other.keep_crl(pool, foreign, issuer=issuer, now=NOW)
+    assert refused is not None
+    assert refused.finding is Finding.REVOCATION_UNVERIFIED
+
+
+async def test_a_caller_that_gives_up_does_not_take_the_others_with_it(pool: Pool) -> None:
+    market = await open_market(pool)
+    hold = asyncio.Event()
+    plain = market.fetcher.fetch_ocsp
+
+    class Slow(ScriptedFetcher):
+        async def fetch_ocsp(self, url: str, request: bytes) -> bytes:
+            self.asked.append(url)
+            await hold.wait()
+            return await plain(url, request)
+
+    slow = Slow()
+    market.service.inquiry.fetcher = slow
+    first = asyncio.create_task(market.ask(market.pem_request()))
+    while not slow.asked:
+        await asyncio.sleep(0.01)
+    second = asyncio.create_task(market.ask(market.pem_request()))
+    await asyncio.sleep(0.2)
+    first.cancel()
+    hold.set()
+    assert (await second).decision.payment_needed
 
 
 async def test_a_soft_policy_lets_an_unreachable_source_pass_and_records_why(pool: Pool) -> None:
