@@ -18,6 +18,7 @@ from gateway.http.dispatch import RATE_HEADERS, REQUEST_ID, Dispatcher
 from gateway.http.documentation import documentation_routes
 from gateway.http.endpoint import Endpoint
 from gateway.http.health import health_routes
+from gateway.http.metrics import EdgeMetrics, metrics_routes
 from gateway.http.problems import Refusal
 from gateway.http.psp_webhooks import psp_webhook_routes
 from gateway.http.refusals import refusal_of
@@ -33,7 +34,7 @@ KEEPALIVE_SECONDS: Final = 75.0
 LINGERING_SECONDS: Final = 2.0
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _SERVER_ERROR: Final = 500
-_QUIET: Final = frozenset({"/healthz", "/readyz"})
+_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
 _log = structlog.get_logger(__name__)
 _Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
 
@@ -44,14 +45,16 @@ def build_api(services: ApiServices) -> web.Application:
     The caller may add sub-applications (OCPI) before it is started; they get request ids and the boundary.
     """
     dispatcher = Dispatcher(services)
+    metrics = EdgeMetrics()
     app = web.Application(
-        middlewares=[_boundary(dispatcher)], client_max_size=services.options.max_body_bytes
+        middlewares=[_boundary(dispatcher, metrics)], client_max_size=services.options.max_body_bytes
     )
     app[SERVICES] = services
     described = endpoints(services)
     add_endpoints(app, dispatcher, described)
     app.add_routes(psp_webhook_routes(services))
     app.add_routes(health_routes(services))
+    app.add_routes(metrics_routes(services, metrics))
     app.add_routes(documentation_routes(described, base_url=services.options.base_url))
     return app
 
@@ -62,7 +65,7 @@ def add_endpoints(app: web.Application, dispatcher: Dispatcher, described: Seque
         app.router.add_route(endpoint.method, endpoint.path, dispatcher.handler(endpoint))
 
 
-def _boundary(dispatcher: Dispatcher) -> Middleware:
+def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
     @web.middleware
     async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
         given = request.headers.get(REQUEST_ID_HEADER, "")
@@ -81,13 +84,15 @@ def _boundary(dispatcher: Dispatcher) -> Middleware:
         response.headers["Server"] = "networkcore"
         for name, value in request.get(RATE_HEADERS, {}).items():
             response.headers[name] = value
+        seconds = time.perf_counter() - started
+        metrics.observe(request, status=response.status, seconds=seconds)
         if request.path not in _QUIET:
             _log.info(
                 "request",
                 method=request.method,
                 path=request.path,
                 status=response.status,
-                duration_ms=round((time.perf_counter() - started) * 1000),
+                duration_ms=round(seconds * 1000),
             )
         return response
 

@@ -136,6 +136,9 @@ JOIN gateway.event e ON e.lane = l.lane AND e.id = l.event_id
 JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id
 ORDER BY l.event_id;
 
+-- name: oldest_pending$
+SELECT min(created_at) FROM gateway.delivery WHERE state = 'pending';
+
 -- name: record_attempts!
 UPDATE gateway.delivery d
 SET state = r.state, next_attempt_at = r.next_attempt_at, leased_until = NULL, last_status = r.status,

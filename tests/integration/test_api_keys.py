@@ -218,3 +218,21 @@ async def test_the_cache_forgets_a_key_within_seconds(api: Api) -> None:
         await connection.execute("UPDATE gateway.api_key SET revoked_at = now() WHERE party_id = 'parking'")
     api.clock.wall += timedelta(seconds=6)
     assert (await api.call("GET", "/v1/sessions")).status == 401
+
+
+async def test_metrics_count_by_route_and_show_what_waits_to_the_platform_only(api: Api) -> None:
+    assert (await api.call("GET", "/metrics", party=None)).status == 401
+    assert (await api.call("GET", "/metrics")).status == 403
+    await api.authorize(key="k1")
+    for _ in range(3):
+        await api.call("GET", "/v1/sessions/nonsense")
+    await api.call("GET", "/secret/path")
+    shown = await api.call("GET", "/metrics", party="admin")
+    assert shown.status == 200
+    assert shown.headers["Content-Type"].startswith("text/plain")
+    lines = shown.text.splitlines()
+    counted = 'networkcore_http_requests_total{method="GET",path="/v1/sessions/{id}",status="404"} 3.0'
+    assert counted in lines
+    assert 'networkcore_http_requests_total{method="ANY",path="none",status="404"} 1.0' in lines
+    assert any(line.startswith("networkcore_events_to_fan_out ") for line in lines)
+    assert "secret" not in shown.text
