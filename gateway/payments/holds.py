@@ -17,7 +17,7 @@ from gateway.ids import new_id
 from gateway.payments import store
 from gateway.payments.authorize import call_key, hold_order
 from gateway.payments.payment import PaymentState
-from gateway.payments.policy import KEY_LIFETIME, PaymentPolicy, ask_again_after
+from gateway.payments.policy import KEY_LIFETIME, PaymentPolicy
 from gateway.payments.psp import (
     Captured,
     Declined,
@@ -124,13 +124,7 @@ class Holds:
         async with self.pool.acquire() as connection:
             match outcome:
                 case OutcomeUnknown(reason=reason):
-                    await store.postpone_plain_call(
-                        connection,
-                        lane=call.lane,
-                        call_id=call.id,
-                        next_ask_at=self.clock.wall_now() + ask_again_after(call.attempts + 1),
-                        reason=reason,
-                    )
+                    await store.ask_later(connection, call, reason=reason, wall_now=self.clock.wall_now())
                 case Held():
                     await self._conclude(connection, call, outcome, {"held": outcome.psp_payment})
                 case Declined(code=code):
@@ -150,13 +144,7 @@ class Holds:
         async with self.pool.acquire() as connection:
             match outcome:
                 case OutcomeUnknown(reason=reason):
-                    await store.postpone_plain_call(
-                        connection,
-                        lane=call.lane,
-                        call_id=call.id,
-                        next_ask_at=self.clock.wall_now() + ask_again_after(call.attempts + 1),
-                        reason=reason,
-                    )
+                    await store.ask_later(connection, call, reason=reason, wall_now=self.clock.wall_now())
                 case Voided() | Captured() | Declined():
                     await _sql.conclude_drop(
                         connection,

@@ -167,13 +167,7 @@ class Outcomes:
         wall = self.clock.wall_now()
         match outcome:
             case OutcomeUnknown(reason=reason):
-                await store.postpone_plain_call(
-                    connection,
-                    lane=call.lane,
-                    call_id=call.id,
-                    next_ask_at=wall + ask_again_after(call.attempts + 1),
-                    reason=reason,
-                )
+                await store.ask_later(connection, call, reason=reason, wall_now=self.clock.wall_now())
                 return
             case Held():
                 state = "succeeded"
@@ -202,13 +196,7 @@ class Outcomes:
         wall = self.clock.wall_now()
         match outcome:
             case OutcomeUnknown(reason=reason):
-                await store.postpone_plain_call(
-                    connection,
-                    lane=call.lane,
-                    call_id=call.id,
-                    next_ask_at=wall + ask_again_after(call.attempts + 1),
-                    reason=reason,
-                )
+                await store.ask_later(connection, call, reason=reason, wall_now=self.clock.wall_now())
                 return
             case Captured():
                 state = "succeeded"

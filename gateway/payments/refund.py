@@ -17,7 +17,7 @@ from gateway.ids import at_lane, format_id, lane_of, new_id
 from gateway.payments import public, store
 from gateway.payments.authorize import call_key
 from gateway.payments.orders import NotFoundError, RefundBoundError, StateConflictError
-from gateway.payments.policy import PaymentPolicy, ask_again_after
+from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp import Declined, OutcomeUnknown, Psp, Refunded, RefundOrder, RefundOutcome
 from gateway.payments.records import (
     AuthorizationRecord,
@@ -243,13 +243,7 @@ class Refunds:
         psp_refund: str | None = None
         match outcome:
             case OutcomeUnknown(reason=reason):
-                await store.postpone_plain_call(
-                    connection,
-                    lane=call.lane,
-                    call_id=call.id,
-                    next_ask_at=wall + ask_again_after(call.attempts + 1),
-                    reason=reason,
-                )
+                await store.ask_later(connection, call, reason=reason, wall_now=self.clock.wall_now())
                 return
             case Refunded():
                 psp_refund = outcome.psp_refund

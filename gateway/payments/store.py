@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.database import Connection, named_queries
+from gateway.payments.policy import ask_again_after
 from gateway.payments.records import (
     AccountRecord,
     AuthorizationRecord,
@@ -201,12 +202,14 @@ async def postpone_call(
     )
 
 
-async def postpone_plain_call(
-    connection: Connection, *, lane: int, call_id: UUID, next_ask_at: datetime, reason: str
-) -> None:
-    """No answer to a call that leaves the authorization as it is: ask again later."""
+async def ask_later(connection: Connection, call: CallRecord, *, reason: str, wall_now: datetime) -> None:
+    """No answer to a call that leaves the authorization as it is: ask again, after a growing wait."""
     await _payments.postpone_plain_call(
-        connection, lane=lane, call_id=call_id, next_ask_at=next_ask_at, reason=reason
+        connection,
+        lane=call.lane,
+        call_id=call.id,
+        next_ask_at=wall_now + ask_again_after(call.attempts + 1),
+        reason=reason,
     )
 
 
