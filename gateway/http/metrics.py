@@ -1,8 +1,8 @@
 """/metrics: what the edge answered, and what waits behind it, in the text format that Prometheus reads.
 
-Owns: the names and labels of metrics, which docs/guides/monitoring.md explains and alerts build on. Must not know
-how anything is done. No money: a metric is a float. Labels are paths as routed, never ids, so their number is
-bounded. The path needs a key with the scope admin.
+Owns: the names and labels of metrics, which docs/guides/monitoring.md explains and alerts build on. Must
+not know how anything is done. No money: a metric is a float. Labels are paths as routed, never ids, so
+their number is bounded. The path needs a key with the scope admin.
 """
 
 from collections.abc import Mapping
