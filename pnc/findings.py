@@ -59,7 +59,12 @@ class Finding(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Refusal:
-    """A finding and a sentence on what exactly was seen; the sentence holds no payment data."""
+    """A finding and a sentence on what exactly was seen, which is told to the station's operator.
+
+    `cause` is for this system's own operator and stays inside: why a source gave no answer can tell of
+    addresses and networks.
+    """
 
     finding: Finding
     detail: str
+    cause: str = ""

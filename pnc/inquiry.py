@@ -240,7 +240,7 @@ class Inquiry:
         try:
             response = await self.fetcher.fetch_ocsp(url, request)
         except FetchError as problem:
-            return Refusal(finding=Finding.REVOCATION_UNREACHABLE, detail=str(problem))
+            return _unreachable("OCSP responder", url, problem)
         found = read_ocsp(response, certificate=question.certificate, issuer=question.issuer, now=now)
         if isinstance(found, Status) and found.standing is Standing.UNKNOWN:
             # Not kept like a statement: a new contract's responder may know it a minute later.
@@ -260,7 +260,7 @@ class Inquiry:
             try:
                 der = await self.fetcher.fetch_crl(url)
             except FetchError as problem:
-                refusal = refusal or Refusal(finding=Finding.REVOCATION_UNREACHABLE, detail=str(problem))
+                refusal = refusal or _unreachable("CRL", url, problem)
                 continue
             problem_found = await self.keep_crl(executor, der, issuer=question.issuer, now=now)
             found = self._listed(question, now)
@@ -353,6 +353,11 @@ def _question(chain: ValidChain, place: int, *, endpoints: Endpoints, extra_urls
         ocsp_urls=allowed("ocsp", (*facts.ocsp_urls, *extra_urls)),
         crl_urls=allowed("crl", facts.crl_urls),
     )
+
+
+def _unreachable(what: str, url: str, problem: FetchError) -> Refusal:
+    detail = f"the {what} at {origin_of(url)} could not be had"
+    return Refusal(finding=Finding.REVOCATION_UNREACHABLE, detail=detail, cause=str(problem))
 
 
 def _usable(status: Status | None, now: datetime) -> bool:

@@ -102,7 +102,7 @@ def assess(
         status = Refusal(finding=Finding.REVOCATION_UNREACHABLE, detail=detail)
     if status.finding in _NEVER_SOFT or policy is RevocationPolicy.REQUIRE:
         return Assessment(refusal=status)
-    return Assessment(refusal=None, note=f"{status.finding.value}: {status.detail}")
+    return Assessment(refusal=None, note=f"{status.finding.value}: {status.cause or status.detail}")
 
 
 _NEVER_SOFT: Final = frozenset({Finding.REVOKED, Finding.REVOCATION_UNKNOWN})

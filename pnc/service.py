@@ -358,7 +358,7 @@ def _decision(call: _Call, presented: Presented | None, context: Context, verdic
         state=DecisionState.AWAITING_PAYMENT if refusal is None else DecisionState.REFUSED,
         finding=None if refusal is None else refusal.finding,
         detail="" if refusal is None else _storable(refusal.detail),
-        notes=_storable(verdict.notes),
+        notes=_storable("; ".join(filter(None, (verdict.notes, "" if refusal is None else refusal.cause)))),
         trust_version=context.trust_version,
         authorization_id=None,
         decided_at=call.now,

@@ -339,6 +339,14 @@ async def test_a_soft_policy_lets_an_unreachable_source_pass_and_records_why(poo
     assert "revocation_unreachable" in answer.decision.notes
 
 
+async def test_why_a_source_gave_no_answer_stays_inside(pool: Pool) -> None:
+    market = await open_market(pool)
+    market.fetcher.script[market.leaf.certificate.serial_number] = FetchError("10.0.0.7 is not public")
+    decision = (await market.ask(market.pem_request())).decision
+    assert "10.0.0.7" not in decision.detail
+    assert "10.0.0.7" in decision.notes
+
+
 async def test_a_certificate_without_any_source_is_refused_where_revocation_is_required(pool: Pool) -> None:
     market = await open_market(pool, ocsp_url=None)
     answer = await market.ask(market.pem_request())
