@@ -31,6 +31,7 @@ from gateway.store.ocpi_peers import Peer, PeerState, find_peer, hash_token
 
 _log = structlog.get_logger(__name__)
 _MAX_TOKEN_LENGTH: Final = 1024
+_MAX_LOGGED: Final = 300
 _MAX_REFUSED_BYTES: Final = 262_144
 _WRITES: Final = frozenset({"POST", "PUT", "PATCH"})
 _RETRIED: Final = (
@@ -82,16 +83,16 @@ class Call:
             Push, Errors).
         """
         country, party = self.request.match_info["country_code"], self.request.match_info["party_id"]
-        return self.own_party(country, party)
+        return self.own_party(country, party, http_status=web.HTTPNotFound.status_code)
 
-    def own_party(self, country: str, party: str) -> str:
-        """The slug of `country` and `party` when the caller speaks for it. Raises Refusal with HTTP 404."""
+    def own_party(self, country: str, party: str, *, http_status: int = 200) -> str:
+        """The slug of `country` and `party` when the caller speaks for it. Raises Refusal."""
         slug = f"{country}-{party}".upper()
         if slug not in self.peer.parties:
             raise Refusal(
                 f"{country[:2]}/{party[:3]} is not a party of this connection;"
                 " push under your own country and party",
-                http_status=404,
+                http_status=http_status,
             )
         return slug
 
@@ -118,45 +119,26 @@ class Endpoint:
         headers = message_headers(request, routed=self.routed and self.version is not OcpiVersion.V2_1_1)
         began = time.monotonic()
         try:
-            response = respond(await self._answer(request), headers=headers)
-        except Refusal as refusal:
-            response = refuse(refusal, headers=headers)
-        except OcpiError as error:
-            _log.warning("ocpi_call_failed", module=self.module, error=str(error))
-            response = refuse(Refusal("the request failed", code=StatusCode.SERVER_ERROR), headers=headers)
-        except (
-            asyncpg.PostgresError,
-            asyncpg.InterfaceError,
-            DatabaseUnreachableError,
-            TimeoutError,
-            OSError,
-        ):
-            _log.exception("ocpi_database_failed", module=self.module)
-            response = refuse(
-                Refusal(
-                    "temporarily unable to keep this; send it again",
-                    code=StatusCode.SERVER_ERROR,
-                    http_status=503,
-                ),
-                headers=headers,
-            )
-        except Exception:  # noqa: BLE001 - the boundary: a bug answers as one, and is logged
-            _log.exception("ocpi_handler_failed", module=self.module)
-            response = refuse(
-                Refusal("an internal error; it is logged", code=StatusCode.SERVER_ERROR, http_status=500),
-                headers=headers,
-            )
+            return respond(await self._answer(request), headers=headers)
+        except Refusal as caught:
+            refusal = caught
+        except Exception as error:  # noqa: BLE001 - the boundary: a bug answers as one, and is logged
+            refusal = _failure(error)
+            _log.exception("ocpi_request_failed", module=self.module)
         _log.info(
-            "ocpi_request",
+            "ocpi_request_refused",
             module=self.module,
             method=request.method,
-            http_status=response.status,
+            http_status=refusal.http_status,
+            ocpi_status=int(refusal.code),
+            reason=refusal.text[:_MAX_LOGGED],
             elapsed_ms=round((time.monotonic() - began) * 1000, 1),
         )
-        return response
+        return refuse(refusal, headers=headers)
 
     async def _answer(self, request: web.Request) -> Answer:
         peer, sent_raw = await self._authenticate(request)
+        structlog.contextvars.bind_contextvars(party_id=peer.party_id)
         raw = await _read_body(request, services=self.services) if request.method in _WRITES else b""
         call = Call(
             services=self.services,
@@ -215,6 +197,25 @@ class Endpoint:
                 )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
             _log.exception("ocpi_refusal_not_kept", module=self.module)
+
+
+def _failure(error: Exception) -> Refusal:
+    """The answer to what went wrong on our side.
+
+    A value that the database can't hold is the sender's; a database that is away is worth another try;
+    anything else
+    is a bug.
+    """
+    if isinstance(error, asyncpg.DataError):
+        return Refusal("a value is outside what can be kept")
+    away = (asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseUnreachableError, TimeoutError, OSError)
+    if isinstance(error, away) and not isinstance(error, asyncpg.IntegrityConstraintViolationError):
+        return Refusal(
+            "temporarily unable to keep this; send it again", code=StatusCode.SERVER_ERROR, http_status=503
+        )
+    if isinstance(error, OcpiError):
+        return Refusal("the request failed", code=StatusCode.SERVER_ERROR)
+    return Refusal("an internal error; it is logged", code=StatusCode.SERVER_ERROR, http_status=500)
 
 
 def _unauthorized(text: str) -> Refusal:

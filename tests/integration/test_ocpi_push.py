@@ -93,8 +93,7 @@ async def test_another_partys_objects_are_not_there(edge: Edge) -> None:
     for method, body in (("GET", None), ("PUT", location()), ("PATCH", {"city": "X", "last_updated": AT})):
         answer, status = await edge.call(method, "/emsp/2.2.1/locations/NL/ABC/LOC1", other, body)
         assert (status, answer["status_code"]) == (404, 2001)
-    answer, status = await edge.call("POST", "/emsp/2.2.1/cdrs", other, cdr())
-    assert status == 404
+    assert "not a party of this connection" in await refused(edge, "POST", "/cdrs", other, cdr())
     said = await refused(edge, "PUT", "/locations/DE/XYZ/LOC1", other, location())
     assert said.startswith("$.country_code: expected DE")
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_location") == 1
@@ -438,3 +437,36 @@ async def test_two_first_pushes_of_one_tariff_at_once_both_succeed(edge: Edge) -
     assert datetime.now(UTC) > NOW
     current = await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_tariff WHERE superseded_at IS NULL")
     assert current == 1
+
+
+async def test_two_patches_of_one_location_at_once_both_count(edge: Edge) -> None:
+    token = await edge.register("NL-ABC")
+    await accepted(edge, "PUT", "/locations/NL/ABC/LOC1", token, location())
+    fields = [f"field_{number}" for number in range(8)]
+    await asyncio.gather(
+        *(
+            accepted(edge, "PATCH", "/locations/NL/ABC/LOC1/E1", token, {name: name, "last_updated": AT})
+            for name in fields
+        )
+    )
+    answer, _ = await edge.call("GET", "/emsp/2.2.1/locations/NL/ABC/LOC1/E1", token)
+    assert {name: answer["data"][name] for name in fields} == {name: name for name in fields}
+
+
+async def test_a_database_that_is_away_asks_for_another_try(edge: Edge) -> None:
+    token = await edge.register("NL-ABC")
+    edge.services.peers.forget()
+    await edge.pool.close()
+    answer, status = await edge.call("POST", "/emsp/2.2.1/cdrs", token, cdr())
+    assert (status, answer["status_code"]) == (503, 3000)
+
+
+async def test_text_with_a_nul_is_refused_not_crashed_on(edge: Edge) -> None:
+    token = await edge.register("NL-ABC")
+    for changes in ({"address": "a\x00b"}, {"postal_code": "1\x00"}, {"extra": {"x": ["\x00"]}}):
+        answer, status = await edge.call(
+            "PUT", "/emsp/2.2.1/locations/NL/ABC/LOC1", token, location(**changes)
+        )
+        assert status in {200, 201}, answer
+        assert answer["status_code"] in {1000, 2001}
+    assert "$.currency" in await refused(edge, "POST", "/cdrs", token, cdr(currency="E\x00R"))
