@@ -11,6 +11,7 @@ from clearing.cdr import Cdr
 from clearing.errors import ClearingError
 from clearing.money import Rounding, round_units
 from clearing.pricing import PricedSession
+from clearing.restrictions import Phase
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import format_id, new_id
@@ -70,15 +71,16 @@ class Completions:
         cdr = self._read(cdr_raw, cdr_version)
         async with self.pool.acquire() as connection:
             priced = await self._price(connection, session, cdr)
+        delivered = delivered_something(cdr, priced)
         return Fixed(
             cdr_id=cdr.id,
             cdr_version=cdr_version,
             cdr_raw=cdr_raw,
-            price_minor=payable_minor(priced),
-            price_net_minor=priced.excl_vat_minor,
+            price_minor=payable_minor(priced) if delivered else 0,
+            price_net_minor=priced.excl_vat_minor if delivered else 0,
             energy_wh=round_units(priced.energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
             ended_at=cdr.end,
-            flags=flags_of(priced),
+            flags=flags_of(priced) if delivered else [*flags_of(priced), "nothing_delivered"],
         )
 
     def _read(self, cdr_raw: bytes, cdr_version: str) -> Cdr:
@@ -143,6 +145,16 @@ class Completions:
 def payable_minor(priced: PricedSession) -> int:
     """What the driver pays: the price with VAT, and never less than nothing."""
     return max(priced.incl_vat_minor, 0)
+
+
+def delivered_something(cdr: Cdr, priced: PricedSession) -> bool:
+    """Whether there is anything to pay for: energy, or a reservation that kept the place free.
+
+    A session without either releases its hold whole, whatever start fee or minimum price the tariff names.
+    """
+    if priced.energy_kwh > 0 or (cdr.total_energy_kwh or 0) > 0:
+        return True
+    return any(line.phase is not Phase.SESSION for line in priced.lines if line.excl_vat > 0)
 
 
 def flags_of(priced: PricedSession) -> list[str]:

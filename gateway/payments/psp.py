@@ -220,6 +220,7 @@ class PspEvent:
     psp_payment: str | None
     session_id: UUID | None
     dispute: DisputeNews | None = None
+    failed_refund: str | None = None  # a refund of the PSP's that did not reach its card after all
 
 
 class WebhookRefusedError(Exception):

@@ -12,7 +12,7 @@ from uuid import UUID
 import asyncpg
 
 from gateway.clock import Clock
-from gateway.database import Connection, Pool, named_queries
+from gateway.database import Connection, Pool, named_queries, transaction
 from gateway.ids import at_lane, format_id, lane_of, new_id
 from gateway.payments import public, store
 from gateway.payments.authorize import call_key
@@ -121,6 +121,33 @@ class Refunds:
         )
         async with self.pool.acquire() as connection:
             await self._record(connection, call, refund, session, outcome=outcome)
+
+    async def heard_failed(self, psp_refund: str, *, psp_payment: str) -> str | None:
+        """The card's bank sent a refund back: it is undone. None: done; else what it waits for."""
+        async with transaction(self.pool) as connection:
+            found = await store.find_session(connection, kind="psp_payment", foreign_id=psp_payment)
+            if found is None:
+                return None
+            lane, session_id = found
+            row = await _sql.refund_by_psp_id(
+                connection, lane=lane, session_id=session_id, psp_refund=psp_refund
+            )
+            session = await store.session(connection, lane=lane, session_id=session_id)
+            if row is None or session is None:
+                waiting = await _sql.refund_waits(connection, lane=lane, session_id=session_id)
+                return "a refund whose answer is not recorded yet" if waiting else None
+            after = replace(RefundRecord.from_row(row), state="failed", failure_code="sent_back")
+            await _sql.fail_refund(
+                connection,
+                lane=lane,
+                refund_id=after.id,
+                failure_code=after.failure_code,
+                task_id=new_id(lane=lane),
+                events=public.event_rows(public.refund_events(after, session)),
+                now=self.clock.now(),
+                wall_now=self.clock.wall_now(),
+            )
+        return None
 
     async def get(self, *, party_id: str | None, refund_id: UUID) -> RefundRecord:
         """One refund. Raises NotFoundError when there is none or it is another party's."""

@@ -271,6 +271,8 @@ class PaymentService:
         event = self.psp.parse_event(body) if body is not None else None
         if event is None or event.psp_payment is None:
             return None
+        if event.failed_refund is not None:
+            return await self.refunds.heard_failed(event.failed_refund, psp_payment=event.psp_payment)
         if event.dispute is None:
             await self.heard_from_psp(psp_payment=event.psp_payment)
             return None

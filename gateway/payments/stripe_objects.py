@@ -55,6 +55,8 @@ _RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
     "payment": ("captured_minor", 1),
     "refund": ("refunded_minor", -1),
     "payment_refund": ("refunded_minor", -1),
+    "refund_failure": ("refunded_minor", -1),
+    "payment_refund_failure": ("refunded_minor", -1),
     "transfer": ("transferred_minor", -1),
     "topup": ("topped_up_minor", 1),
 }
@@ -220,6 +222,9 @@ def parse_event(body: bytes) -> PspEvent:
         psp_payment=payment if isinstance(payment, str) else None,
         session_id=_session_id(subject.get("metadata")),
         dispute=_dispute(subject) if kind == "dispute" and subject.get("balance_transactions") else None,
+        failed_refund=str(subject["id"])
+        if kind == "refund" and subject.get("status") in {"failed", "canceled"}
+        else None,
     )
 
 

@@ -283,7 +283,9 @@ class StripePsp:
             return OutcomeUnknown(reason="the PSP's refunds did not answer")
         ours = format_id("ref", refund_id)
         for refund in page.data:
-            if (refund.to_dict().get("metadata") or {}).get("refund") == ours:
+            found = refund.to_dict()
+            lives = found.get("status") not in {"failed", "canceled"}
+            if lives and (found.get("metadata") or {}).get("refund") == ours:
                 return Refunded(psp_refund=refund.id)
         return None
 
