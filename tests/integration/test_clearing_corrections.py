@@ -90,7 +90,7 @@ async def test_the_same_refund_twice_is_posted_once(pool: Pool, service: Clearin
 async def test_more_than_was_captured_is_never_taken_back(pool: Pool, service: ClearingService) -> None:
     await clear(pool, service, world.session(1))
     await refund(pool, service, 600)
-    with pytest.raises(StateConflictError, match="more than the 5 left"):
+    with pytest.raises(StateConflictError, match="more than the 5 left of it"):
         await refund(pool, service, 6, "re_2")
     with pytest.raises(StateConflictError, match="has not been cleared"):
         async with transaction(pool) as connection:
