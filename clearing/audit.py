@@ -35,7 +35,9 @@ _SQL_CHECKS: Final = (
 )
 _BATCH_PAGE: Final = 100
 # Kinds that give money back to the driver, each with its sign in "captured".
-_CAPTURED_SIGN: Final = {"capture": 1, "reversal": -1, "refund": -1, "dispute": -1, "dispute_won": 1}
+_CAPTURED_SIGN: Final = {
+    "capture": 1, "reversal": -1, "refund": -1, "refund_failed": 1, "dispute": -1, "dispute_won": 1,
+}  # fmt: skip
 
 
 async def audit(connection: Connection, *, now: datetime) -> AuditReport:

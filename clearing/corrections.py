@@ -8,6 +8,7 @@ Owns: the order of steps inside the caller's transaction. Must not know: the PSP
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from typing import Final
 from uuid import UUID, uuid5
 from zoneinfo import ZoneInfo
 
@@ -19,6 +20,8 @@ from clearing.party import Party
 from clearing.results import Correction, OwedShare
 from clearing.store import captures, journal
 from clearing.unwind import StoredCapture, TakeBack, give_again, take_back
+
+_UNDOES: Final = {EntryKind.DISPUTE_WON: EntryKind.DISPUTE, EntryKind.REFUND_FAILED: EntryKind.REFUND}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,24 +66,29 @@ async def correct(
     return _correction(entry, posted=True)
 
 
-async def win_dispute(
+async def undo(
     connection: Connection,
     session_id: UUID,
     reference: str,
     *,
+    kind: EntryKind,
     parties: Mapping[str, Party],
     seal: journal.Seal,
 ) -> Correction:
-    """Give back what a dispute took. Raises StateConflictError when there is no such dispute."""
+    """Give back what a dispute took that was won, or a refund that never reached its card.
+
+    Raises StateConflictError when there is no such dispute or refund.
+    """
+    origin = _UNDOES[kind]
     await journal.hold_open(connection, now=seal.now)
     await captures.lock_capture(connection, session_id)
-    known = await captures.stored_entry(connection, session_id, EntryKind.DISPUTE_WON, reference)
+    known = await captures.stored_entry(connection, session_id, kind, reference)
     if known is not None:
         return _correction(known, posted=False)
-    taken = await captures.stored_entry(connection, session_id, EntryKind.DISPUTE, reference)
+    taken = await captures.stored_entry(connection, session_id, origin, reference)
     if taken is None:
-        raise StateConflictError(f"session {session_id} has no dispute {reference!r}")
-    entry = give_again(taken, kind=EntryKind.DISPUTE_WON, due=_due_today(parties, seal.now))
+        raise StateConflictError(f"session {session_id} has no {origin} {reference!r}")
+    entry = give_again(taken, kind=kind, due=_due_today(parties, seal.now))
     await journal.post(connection, [entry], seal=seal)
     return _correction(entry, posted=True)
 

@@ -29,12 +29,13 @@ TREASURY_FLOAT: Final = "platform:treasury:float"
 DISPUTE_EXPENSE: Final = "platform:dispute:expense"
 DRIVER_RECEIVABLE: Final = "driver:receivable"
 SUSPENSE: Final = "suspense"
+BANK_SETTLEMENT: Final = "bank:settlement"
 
 _ACCOUNT: Final = re.compile(
     r"psp:[a-z]+:receivable|session:transit|platform:(fee:revenue|psp:expense|treasury:float|dispute:expense)"
     r"|(cpo|partner|emsp|site):[A-Za-z0-9][A-Za-z0-9._-]{0,62}:payable|partner:[A-Za-z0-9][A-Za-z0-9._-]{0,62}:funds"
     r"|vat:[A-Z0-9-]+:(output|input|acquisition)|fx:[A-Z]{3}-[A-Z]{3}:(position|result)"
-    r"|reserve:[A-Za-z0-9][A-Za-z0-9._:-]{0,80}|driver:receivable|suspense"
+    r"|reserve:[A-Za-z0-9][A-Za-z0-9._:-]{0,80}|driver:receivable|suspense|bank:settlement"
 )
 _PAYABLE_PREFIX: Final = MappingProxyType(
     {
@@ -59,6 +60,11 @@ def payable_path(kind: PartyKind, party_id: str) -> str:
 def funds_account(partner_id: str) -> str:
     """A demand partner's prefunded money, held for it."""
     return f"partner:{partner_id}:funds"
+
+
+def reserve_account(party_id: str) -> str:
+    """What is withheld of a party's payments until its day of release."""
+    return f"reserve:{party_id}"
 
 
 def output_vat_account(territory: str) -> str:
@@ -100,6 +106,7 @@ class EntryKind(StrEnum):
     CAPTURE = "capture"
     REVERSAL = "reversal"
     REFUND = "refund"
+    REFUND_FAILED = "refund_failed"
     DISPUTE = "dispute"
     DISPUTE_WON = "dispute_won"
     TOPUP = "topup"
@@ -107,6 +114,9 @@ class EntryKind(StrEnum):
     DISBURSEMENT = "disbursement"
     DISBURSEMENT_RETURN = "disbursement_return"
     FX_RESULT = "fx_result"
+    RESERVE_HOLD = "reserve_hold"
+    RESERVE_RELEASE = "reserve_release"
+    PSP_PAYOUT = "psp_payout"
 
 
 class Transfer(NamedTuple):

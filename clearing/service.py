@@ -189,9 +189,20 @@ class ClearingService:
         self, connection: Connection, session_id: UUID, *, reference: str, now: datetime
     ) -> Correction:
         """Give every party back what the dispute of that reference took."""
-        parties = (await self._books(connection)).parties
-        seal = _seal(corrections.batch_id_of(session_id, EntryKind.DISPUTE_WON, reference), 0, now)
-        return await corrections.win_dispute(connection, session_id, reference, parties=parties, seal=seal)
+        return await self._undo(connection, session_id, EntryKind.DISPUTE_WON, reference, now=now)
+
+    async def fail_refund(
+        self, connection: Connection, session_id: UUID, *, reference: str, now: datetime
+    ) -> Correction:
+        """Take back the refund of that reference, which never arrived. StateConflictError: there is none."""
+        return await self._undo(connection, session_id, EntryKind.REFUND_FAILED, reference, now=now)
+
+    async def _undo(
+        self, connection: Connection, session_id: UUID, kind: EntryKind, reference: str, *, now: datetime
+    ) -> Correction:
+        seal = _seal(corrections.batch_id_of(session_id, kind, reference), 0, now)
+        known = (await self._books(connection)).parties
+        return await corrections.undo(connection, session_id, reference, kind=kind, parties=known, seal=seal)
 
     async def _correct(
         self, connection: Connection, order: corrections.Order, *, now: datetime

@@ -22,7 +22,7 @@ GROUP BY account, currency ORDER BY account, currency;
 
 -- name: captured
 SELECT currency, kind, sum(gross_minor)::bigint AS gross_minor, count(*) AS entries
-FROM clearing.entry WHERE kind IN ('capture', 'reversal', 'refund', 'dispute', 'dispute_won')
+FROM clearing.entry WHERE kind IN ('capture', 'reversal', 'refund', 'refund_failed', 'dispute', 'dispute_won')
 GROUP BY currency, kind ORDER BY currency, kind;
 
 -- name: payable_sums

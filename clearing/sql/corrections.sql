@@ -31,9 +31,9 @@ WHERE lane = :lane AND session_id = :session_id;
 SELECT id, content FROM clearing.vat_ruling WHERE id = ANY(:ids::text[]);
 
 -- name: taken_back$
-SELECT coalesce(sum(CASE kind WHEN 'dispute_won' THEN -gross_minor ELSE gross_minor END), 0)::bigint
+SELECT coalesce(sum(CASE WHEN kind IN ('dispute_won', 'refund_failed') THEN -gross_minor ELSE gross_minor END), 0)::bigint
 FROM clearing.entry
-WHERE lane = :lane AND subject_id = :session_id AND kind IN ('reversal', 'refund', 'dispute', 'dispute_won');
+WHERE lane = :lane AND subject_id = :session_id AND kind IN ('reversal', 'refund', 'refund_failed', 'dispute', 'dispute_won');
 
 -- name: known_reference$
 SELECT EXISTS (

@@ -17,6 +17,7 @@ from gateway.lanes import tasks
 from gateway.lanes.tasks import Task
 from gateway.payments import store
 from gateway.payments.dispute import load_dispute
+from gateway.payments.records import DisputeRecord
 from gateway.payments.refund import load_refund
 
 KIND: Final = "correct"
@@ -68,6 +69,10 @@ class CorrectionLane:
         subject = UUID(str(task.payload["id"]))
         if task.payload["kind"] == "refund":
             await self._refund(connection, task.lane, subject)
+        elif task.payload["kind"] == "refund_failed":
+            await self.clearing.fail_refund(
+                connection, task.session_id, reference=str(subject), now=self.clock.now()
+            )
         else:
             await self._dispute(connection, task.lane, subject, str(task.payload["kind"]))
         return True
@@ -92,7 +97,7 @@ class CorrectionLane:
             await self.clearing.open_dispute(
                 connection,
                 dispute.session_id,
-                minor=dispute.amount_minor,
+                minor=await _disputed_minor(connection, dispute),
                 fee_minor=dispute.fee_minor,
                 reference=dispute.psp_dispute,
                 now=now,
@@ -101,3 +106,15 @@ class CorrectionLane:
             await self.clearing.win_dispute(
                 connection, dispute.session_id, reference=dispute.psp_dispute, now=now
             )
+
+
+async def _disputed_minor(connection: Connection, dispute: DisputeRecord) -> int:
+    """What a dispute takes from the books: what the PSP took.
+
+    One that was won before we heard of it, and of a capture that was refunded since, takes no more than is
+    left: both movements are booked, and together they are nothing.
+    """
+    capture = await store.capture(connection, lane=dispute.lane, session_id=dispute.session_id)
+    if dispute.state != "won" or capture is None:
+        return dispute.amount_minor
+    return min(dispute.amount_minor, capture.amount_minor - capture.refunded_minor)

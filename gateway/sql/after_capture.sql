@@ -79,6 +79,40 @@ WITH answered AS (
 )
 SELECT true FROM ended;
 
+-- name: refund_by_psp_id^
+SELECT * FROM gateway.refund
+WHERE lane = :lane AND session_id = :session_id AND psp_refund = :psp_refund;
+
+-- name: refund_waits$
+-- A refund of this session that was asked for and not answered.
+SELECT EXISTS (
+    SELECT 1 FROM gateway.refund WHERE lane = :lane AND session_id = :session_id AND state = 'requested');
+
+-- name: fail_refund$
+-- The money came back from the card's bank: the capture may be refunded again, clearing undoes the refund. Once.
+WITH ended AS (
+    UPDATE gateway.refund
+    SET state = 'failed', failure_code = :failure_code::text, finished_at = :now::timestamptz
+    WHERE lane = :lane::smallint AND id = :refund_id::uuid AND state = 'succeeded'
+    RETURNING lane, id, session_id, amount_minor
+), freed AS (
+    UPDATE gateway.capture AS c
+    SET refunded_minor = c.refunded_minor - ended.amount_minor
+    FROM ended
+    WHERE c.lane = ended.lane AND c.session_id = ended.session_id
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, session_id, payload, run_at)
+    SELECT lane, :task_id::uuid, 'correct', session_id, jsonb_build_object('kind', 'refund_failed', 'id', id::text),
+           :wall_now::timestamptz
+    FROM ended
+), told AS (
+    INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
+    SELECT ended.lane, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+    FROM ended, jsonb_to_recordset(:events::jsonb)
+        AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+)
+SELECT true FROM ended;
+
 -- name: open_dispute$
 -- The cardholder's bank takes money back: once per dispute of the PSP.
 WITH opened AS (

@@ -63,8 +63,13 @@ WITH open_correction AS (
     UNION ALL
     SELECT r.currency, -r.amount_minor
     FROM gateway.refund AS r
-    WHERE r.state = 'succeeded' AND NOT EXISTS (
-        SELECT 1 FROM open_correction AS o WHERE o.lane = r.lane AND o.id = r.id::text)
+    WHERE r.state <> 'requested' AND (r.psp_refund IS NOT NULL OR r.state = 'succeeded') AND NOT EXISTS (
+        SELECT 1 FROM open_correction AS o WHERE o.lane = r.lane AND o.id = r.id::text AND o.kind = 'refund')
+    UNION ALL  -- sent back by the card's bank
+    SELECT r.currency, r.amount_minor
+    FROM gateway.refund AS r
+    WHERE r.state = 'failed' AND r.psp_refund IS NOT NULL AND NOT EXISTS (
+        SELECT 1 FROM open_correction AS o WHERE o.lane = r.lane AND o.id = r.id::text AND o.kind = 'refund_failed')
     UNION ALL
     SELECT d.currency, -d.amount_minor
     FROM gateway.dispute AS d
