@@ -31,6 +31,7 @@ from gateway.lanes.correction_lane import CorrectionLane
 from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
 from gateway.lanes.errands import Errands, errand_lanes
 from gateway.lanes.hold_watch import HoldWatchLane
+from gateway.lanes.key_sweep import KeySweepLane
 from gateway.lanes.psp_sweep import PspSweepLane
 from gateway.lanes.resolving import ResolvingLane
 from gateway.migrations import migrate
@@ -252,6 +253,7 @@ def lanes(house: House) -> Sequence[Lane]:
         ),
         HoldWatchLane(clock=house.clock, payments=house.payments),
         PspSweepLane(clock=house.clock, payments=house.payments),
+        KeySweepLane(pool=house.pool, clock=house.clock),
         CorrectionLane(pool=house.pool, clock=house.clock, clearing=house.clearing),
         _disbursements(house),
         CertificateStatusLane(

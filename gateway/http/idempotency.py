@@ -25,7 +25,6 @@ from gateway.store import idempotency as store
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
-LIFETIME: Final = timedelta(hours=72)
 LOCK: Final = timedelta(seconds=45)
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _FIRST_SERVER_ERROR: Final = 500

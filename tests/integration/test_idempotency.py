@@ -8,6 +8,7 @@ import pytest
 
 from gateway.database import Pool
 from gateway.http.idempotency import Ask, IdempotencyGate, Work
+from gateway.lanes.key_sweep import KeySweepLane
 from gateway.store import idempotency as store
 from tests.fakes.api import Api, open_api, order
 
@@ -152,3 +153,15 @@ async def test_a_secret_is_shown_once_and_not_stored(api: Api) -> None:
     secret = token.rpartition("_")[2] if token.count("_") == 2 else token[17:]
     assert secret.encode() not in stored
     assert all(secret.encode() not in row["secret_hash"] for row in hashes)
+
+
+async def test_keys_are_kept_for_72_hours_and_then_swept(api: Api) -> None:
+    lane = KeySweepLane(pool=api.services.pool, clock=api.clock)
+    await api.authorize(key="k1")
+    assert await lane.run_once() == 0
+    api.clock.pass_wall(72 * 3600 - 60)
+    assert (await api.authorize(key="k1")).headers["Idempotent-Replayed"] == "true"
+    assert await lane.run_once() == 0
+    api.clock.pass_wall(660)
+    assert await lane.run_once() == 1
+    assert await lane.run_once() == 0
