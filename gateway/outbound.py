@@ -32,9 +32,9 @@ _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
 
 
 class ForbiddenAddressError(GatewayError, OSError):
-    """The address given to us is not one we call: a private network, this machine.
+    """The address given to us is not one we call.
 
-    Or no plain web address.
+    A private network, this machine, or no plain web address.
     """
 
     def __init__(self, text: str) -> None:

@@ -43,9 +43,9 @@ class PeerAnswer:
 
 
 def authorization(token: str, *, raw: bool) -> str:
-    """The Authorization header: Base64 of the token (2.2-d2 and later).
+    """The Authorization header.
 
-    Or bare as older implementations want it.
+    Base64 of the token, as 2.2-d2 and later have it, or bare, as older implementations want it.
     """
     return f"Token {token if raw else base64.b64encode(token.encode()).decode()}"
 
@@ -238,10 +238,7 @@ class CpoClient:
         return await self.caller.call("DELETE", self._url(module, *segments), routed=True)
 
     async def post_cdr(self, body: bytes) -> str:
-        """POST a CDR; returns the Location that the receiver gave it.
-
-        Or an empty string when it gave none.
-        """
+        """POST a CDR; returns the Location that the receiver gave it, empty when it gave none."""
         answer = await self.caller.call("POST", self._endpoint("cdrs"), body=body, routed=True)
         return next((value for name, value in answer.headers.items() if name.lower() == "location"), "")
 

@@ -1,12 +1,9 @@
-"""A command sent to a CPO as a pure state machine: asked, answered by the CPO.
-
-Done or not by the charge point.
+"""A command sent to a CPO as a pure state machine: asked, answered, done or not.
 
 Owns: the states and the only mapping between them. Must not know: SQL, HTTP, the clock.
 Source: OCPI mod_commands: CommandResponse comes from the CPO at once, CommandResult from the charge point
-later,
-and may overtake the response. After the timeout the result may never come, yet one that comes late still
-counts.
+later, and may overtake the response. After the timeout the result may never come, yet one that comes late
+still counts.
 """
 
 from collections.abc import Mapping

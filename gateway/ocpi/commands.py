@@ -1,9 +1,9 @@
 """The commands module as sender: start and stop a session at a CPO's station, and hear what came of it.
 
-Owns: the intent committed first, the request, the answer, the callback. Must not know: why a session starts.
+Owns: the intent committed first, the request, the answer, the callback. Must not know: why a session
+starts.
 Source: OCPI mod_commands (StartSession, StopSession, CommandResponse, CommandResult); in 2.1.1 the callback
-carries
-a CommandResponse, and the session finds its authorization by the token's auth_id.
+carries a CommandResponse, and the session finds its authorization by the token's auth_id.
 """
 
 from collections.abc import Mapping
@@ -99,8 +99,7 @@ class CommandSender:
     def _session_token(self, reference: str) -> StoredToken:
         """A token that stands for one session: its uid is our authorization reference.
 
-        So that every version's
-        session and CDR lead back to it.
+        Every version's session and CDR carry it back to us.
         """
         own = self.services.roles[0]
         return StoredToken(

@@ -1,8 +1,7 @@
 """The credentials handshake as its sender: connecting to a peer that invited us, renewing, and leaving.
 
 Owns: the order of steps. Token B is committed before the peer is called, since it calls us back with it
-while it
-answers; the result is committed after. Must not know: what the connection is for.
+while it answers; the result is committed after. Must not know: what the connection is for.
 Source: OCPI credentials, Registration; the sequence of the sender.
 """
 

@@ -97,7 +97,7 @@ def _time_zone(location: Tree, *, country: str, territory: str) -> str:
 def _max_power_w(connector: Tree, *, at: str) -> int:
     """Watts: as stated, else voltage times amperage, the voltage being per phase for AC_3_PHASE.
 
-    0 when unknown.
+    It is 0 when unknown.
     """
     stated = integer(connector, "max_electric_power", at=at, highest=10**9)
     if stated:

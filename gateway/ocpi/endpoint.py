@@ -203,8 +203,7 @@ def _failure(error: Exception) -> Refusal:
     """The answer to what went wrong on our side.
 
     A value that the database can't hold is the sender's; a database that is away is worth another try;
-    anything else
-    is a bug.
+    anything else is a bug.
     """
     if isinstance(error, asyncpg.DataError):
         return Refusal("a value is outside what can be kept")

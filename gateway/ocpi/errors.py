@@ -54,7 +54,7 @@ class PeerUnreachableError(OcpiError):
 class PeerRefusedError(OcpiError):
     """The peer's answer is an error or can't be read; `http_status` and `code` are as given.
 
-    `code` None without envelope.
+    `code` is None where the answer has no envelope.
     """
 
     def __init__(self, text: str, *, http_status: int, code: int | None) -> None:

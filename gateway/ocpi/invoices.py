@@ -33,9 +33,9 @@ _MAX_CDRS: Final = 100_000
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reconciliation:
-    """How an invoice's CDRs compare with ours; each list holds CDR ids in lower case.
+    """How an invoice's CDRs compare with ours.
 
-    In the record's order.
+    Each list holds CDR ids in lower case, in the record's order.
     """
 
     settled: Sequence[str]

@@ -21,8 +21,7 @@ def ocpi_lanes(
 ) -> list[Puller | OutboxLane | AdviceLane | RunningCostLane]:
     """Pulls, messages to peers, financial advices; and the running cost of sessions.
 
-    Where the payment service
-    stands behind the authorizer. Each is safe in any number of processes.
+    The last where the payment service stands behind the authorizer. Each is safe in any number of processes.
     """
     holds: Holds | None = (
         services.authorizer.payments if isinstance(services.authorizer, TokenPayments) else None

@@ -1,8 +1,7 @@
 """Messages that must reach a peer: sent in order per object, retried with growing pauses, parked in sight.
 
 Owns: when a message is tried again. Must not know: what it says. OCPI itself does not queue; what is told
-here is
-a record that a CPO can read at any time as well, so a repetition does no harm and a loss would.
+here is a record that a CPO can read at any time as well, so a repetition does no harm and a loss would.
 """
 
 import asyncio

@@ -1,8 +1,7 @@
 """The sender interfaces: lists of what we own, for peers that pull.
 
 Owns: who may read which list. As CPO we show our locations and tariffs to every peer, sessions and CDRs to
-the
-owner of the token; as payment terminal provider a CPO's terminals and advices to that CPO.
+the owner of the token; as payment terminal provider a CPO's terminals and advices to that CPO.
 Source: OCPI mod_locations, mod_tariffs, mod_sessions, mod_cdrs, mod_payments, Sender Interface.
 """
 

@@ -1,8 +1,7 @@
 """Who calls, remembered for a moment: most requests of a peer follow each other closely.
 
 Owns: how long a peer is remembered. Must not know: tokens in the clear. A handshake in this process forgets
-all at once;
-in other processes an ended token lives on for at most the lifetime here.
+all at once; in other processes an ended token lives on for at most the lifetime here.
 """
 
 import time

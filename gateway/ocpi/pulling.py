@@ -1,9 +1,8 @@
 """Pulling the lists of peers: what was missed while a connection was down arrives all the same.
 
-Owns: the run of a pull, page by page, and resuming it. Must not know: what is done with what was kept.
-A page's objects and the place of the next page are committed together, so a crash repeats at most one page,
-and
-a repetition has no second effect. One unfit object never holds up the others: it is kept as refused.
+Owns: the run of a pull, page by page, and resuming it. Must not know: what is done with what was kept. A
+page's objects and the place of the next page are committed together, so a crash repeats at most one page,
+and a repetition has no second effect. One unfit object never holds up the others: it is kept as refused.
 Source: OCPI transport_and_format, Pull and Push, Pagination (date_from inclusive, date_to exclusive).
 """
 
@@ -102,9 +101,9 @@ class Puller:
         return max(1, run.seen - before)
 
     def _begin(self, pull: Pull, url: str) -> Pull:
-        """A run reads what changed in [since, now); sessions require date_from.
+        """A run reads what changed in [since, now).
 
-        So the first run names 1970.
+        Sessions require date_from, so the first run names 1970.
         """
         until = self.services.clock.now()
         since = pull.since.strftime("%Y-%m-%dT%H:%M:%SZ") if pull.since else "1970-01-01T00:00:00Z"

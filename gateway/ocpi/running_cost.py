@@ -136,8 +136,7 @@ def as_if_ended(due: DueSession) -> bytes:
     """A CDR, in the words of 2.2.1, of a session that ended at its last update.
 
     The periods are the CPO's where their energy is that of the meter; else one period with what the meter
-    says,
-    for a period in watt-hours, as some send it, would raise the hold a thousandfold.
+    says, for a period in watt-hours, as some send it, would raise the hold a thousandfold.
     """
     session = read_object(due.body, name="session").tree
     started = session.get("start_datetime" if due.version is OcpiVersion.V2_1_1 else "start_date_time")

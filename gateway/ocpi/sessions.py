@@ -2,8 +2,7 @@
 
 Owns: merging updates, charging periods above all. Must not know: payments; a session's figures never bill.
 Source: OCPI mod_sessions, Receiver Interface: PUT replaces, also the periods; PATCH must carry last_updated
-and
-appends the periods it holds.
+and appends the periods it holds.
 """
 
 from datetime import datetime
@@ -94,7 +93,7 @@ async def keep_session(connection: Connection, update: SessionUpdate, *, clock: 
 def _merged(standing: Tree, changes: Tree) -> dict[str, Any]:
     """`standing` with the changes; periods are appended.
 
-    And a period that is there already is not added twice.
+    A period that is there already is not added twice.
 
     A retried PATCH would otherwise double its periods: OCPI gives the receiver no other sign of a repetition.
     """

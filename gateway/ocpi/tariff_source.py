@@ -2,8 +2,7 @@
 
 Owns: finding the EVSE, choosing among its tariffs. Must not know: prices, payments' phases.
 Sources: OCPI mod_locations (Connector.tariff_ids: one of each type active at a time), mod_tariffs
-(TariffType,
-start_date_time inclusive, end_date_time exclusive).
+(TariffType, start_date_time inclusive, end_date_time exclusive).
 """
 
 from collections.abc import Iterable

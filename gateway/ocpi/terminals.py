@@ -2,8 +2,8 @@
 
 Owns: what a CPO may read and change of its terminals. Must not know: how a payment is captured.
 Source: OCPI 2.3.0 mod_payments, Sender Interface (PTP): PUT and PATCH by the CPO change its data and the
-assigned
-locations; activate answers by creating the terminal at the CPO; deactivate takes it out of service.
+assigned locations; activate answers by creating the terminal at the CPO; deactivate takes it out of
+service.
 """
 
 from typing import Any, Final

@@ -2,8 +2,7 @@
 
 Owns: the table of exceptions. Must not know: rates or regimes (clearing/rates/territories.csv has those).
 Sources: Directive 2006/112/EC art. 6 and 7; Windsor Framework art. 8; MWSTG art. 4; Merverdiavgiftsloven §
-1-2;
-postal codes of the national operators.
+1-2; postal codes of the national operators.
 """
 
 import re

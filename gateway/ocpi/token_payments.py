@@ -87,7 +87,7 @@ class TokenPayments:
     async def _identity(self, asked: Question, question: TokenQuestion) -> UUID:
         """The authorization of the same question asked before, unless it is spent; else a new one.
 
-        Committed.
+        Either is committed before it is used.
         """
         fresh = new_id()
         async with transaction(self.pool) as connection:
@@ -135,9 +135,9 @@ def _payment(stored: Mapping[str, Any]) -> PspMethod | PartnerAccount:
 
 
 def _verdict(view: AuthorizationView, *, evse_uid: str) -> TokenVerdict:
-    """A hold that is not certain is not yet a yes; the driver may try again.
+    """A hold that is not certain is not yet a yes.
 
-    And the same hold is found then.
+    The driver may try again, and the same hold is found then.
     """
     state = view.authorization.state
     if state is PaymentState.AUTHORIZED:

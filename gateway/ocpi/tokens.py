@@ -2,8 +2,8 @@
 
 Owns: the wire shapes of tokens and verdicts in each version. Must not know: how a payment is secured.
 Source: OCPI mod_tokens, Sender Interface: an unknown token is HTTP 404 and 2004, a question without a
-location
-is 2002; 2.1.1 has auth_id in place of contract_id and no authorization reference; eMAIDs came with 2.3.0.
+location is 2002; 2.1.1 has auth_id in place of contract_id and no authorization reference; eMAIDs came with
+2.3.0.
 """
 
 from typing import Any, Final

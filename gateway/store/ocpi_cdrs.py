@@ -154,10 +154,8 @@ class OcpiStore:
         """The session of ours that a CDR belongs to, always one at this CPO's charge points, or None.
 
         In this order: the CDR's authorization reference; that of the OCPI session it names; the CPO's
-        session id
-        given when the session was authorized; the driver's token, by the latest authorization given for it
-        at that
-        EVSE (2.1.1 carries no reference).
+        session id given when the session was authorized; the driver's token, by the latest authorization
+        given for it at that EVSE (2.1.1 carries no reference).
         """
         references = [cdr.authorization_reference]
         if cdr.session_ref is not None:

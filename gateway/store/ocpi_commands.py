@@ -17,7 +17,7 @@ _sql = named_queries("gateway", "ocpi_commands.sql")
 class StoredCommand:
     """A command; `state` is one of gateway.ocpi.command_state, `response` the CPO's word.
 
-    `result` the station's.
+    `result` is the station's.
     """
 
     id: UUID

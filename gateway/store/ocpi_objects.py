@@ -22,7 +22,7 @@ _REFUSALS_KEPT: Final = 1000
 class StoredObject:
     """A location or session as it stands: canonical JSON, the OCPI version it is written in.
 
-    Its last_updated.
+    `last_updated` is the CPO's own.
     """
 
     body: bytes
@@ -232,7 +232,7 @@ async def tariffs_known_at(
 ) -> list[StoredTariff]:
     """Of each named tariff the version that stood at `at`, or the first one when `at` is before all.
 
-    Deleted ones not.
+    Deleted ones are left out.
     """
     rows = _sql.tariffs_known_at(connection, party_id=party_id, tariff_keys=list(tariff_keys), at=at)
     return [_tariff(row) async for row in rows]

@@ -19,7 +19,7 @@ _sql = named_queries("gateway", "ocpi_payments.sql")
 class Terminal:
     """A payment terminal of ours at a CPO's locations; `state` is active or deactivated.
 
-    `body` canonical JSON.
+    `body` is canonical JSON.
     """
 
     terminal_id: str

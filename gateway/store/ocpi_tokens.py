@@ -122,7 +122,7 @@ async def same_question(
 async def ask_anew(connection: Connection, question: Question, *, fresh_id: UUID, now: datetime) -> UUID:
     """Keep `fresh_id` as the newest answer to a question whose last answer is spent.
 
-    In a transaction of its own.
+    Call it in a transaction of its own.
     """
     await _sql.add_question(
         connection,
