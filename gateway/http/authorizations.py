@@ -96,6 +96,7 @@ async def create(call: Call) -> Answer:
         status=status,
         version=shown.version,
         headers={"Location": f"/v1/authorizations/{shown.id}"},
+        keep=status == _CREATED,  # undecided is no answer yet: the same request again looks once more
     )
 
 

@@ -165,3 +165,15 @@ async def test_keys_are_kept_for_72_hours_and_then_swept(api: Api) -> None:
     api.clock.pass_wall(660)
     assert await lane.run_once() == 1
     assert await lane.run_once() == 0
+
+
+async def test_an_undecided_answer_is_looked_up_again_and_never_asked_anew(api: Api) -> None:
+    """The PSP held and its answer was lost: the same request finds that hold."""
+    api.psp.faults.append("after")
+    first = await api.authorize(key="k1")
+    assert first.status == 202
+    again = await api.authorize(key="k1")
+    assert (again.status, again.json["state"]) == (201, "authorized")
+    assert again.json["id"] == first.json["id"]
+    assert len(api.psp.payments) == 1
+    assert (await api.authorize(key="k1")).headers["Idempotent-Replayed"] == "true"
