@@ -80,7 +80,7 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
             response = _routing_problem(dispatcher, request, error)
         except Exception as error:  # noqa: BLE001 - the process boundary: no caller sees a traceback
             response = _problem(dispatcher, request, error)
-        response.headers[REQUEST_ID_HEADER] = request_id
+        response.headers.setdefault(REQUEST_ID_HEADER, request_id)  # OCPI gives back what it was sent
         response.headers["Server"] = "networkcore"
         for name, value in request.get(RATE_HEADERS, {}).items():
             response.headers[name] = value
