@@ -82,6 +82,16 @@ def certificate_slices(der: bytes) -> CertificateSlices:
     )
 
 
+def crl_issuer(der: bytes) -> bytes:
+    """The issuer's Name of a CRL as it stands in its bytes (RFC 5280 section 5.1). Raises as above."""
+    whole, _ = enter(der, 0, SEQUENCE)
+    at, _ = enter(der, whole, SEQUENCE)
+    if der[at : at + 1] == bytes((INTEGER,)):
+        at = skip(der, at)
+    start = skip(der, at)
+    return der[start : skip(der, start)]
+
+
 def key_bits(key_info: bytes) -> bytes:
     """The subjectPublicKey bits of a SubjectPublicKeyInfo, without the unused-bits octet.
 

