@@ -178,11 +178,12 @@ def cleared(entry: JournalEntry, plan: SettlementPlan) -> ClearedSession:
     links = entry.links
     if links is None:
         raise InvariantViolation(f"the capture of {entry.subject_id} has no links")
-    fee = sum(
-        minor if credit == PLATFORM_FEE else -minor
-        for debit, credit, minor, _ in entry.transfers
-        if PLATFORM_FEE in (debit, credit)
-    )
+    fee = 0
+    for debit, credit, minor, _ in entry.transfers:
+        if credit == PLATFORM_FEE:
+            fee += minor
+        elif debit == PLATFORM_FEE:
+            fee -= minor
     reseller = plan.agreement.terms.legal_model is LegalModel.RESELLER
     vat = driver_vat(entry)
     return ClearedSession(
