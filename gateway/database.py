@@ -21,6 +21,7 @@ import aiosql
 import asyncpg
 import msgspec
 from asyncpg.pool import PoolConnectionProxy
+from typing_extensions import override
 
 from gateway.clock import AnchorReader, MarketAnchor
 from gateway.config import Settings
@@ -58,6 +59,20 @@ _NOT_YET: Final = (
     asyncpg.CrashShutdownError,
 )
 _RETRY_SECONDS: Final = 0.1
+
+
+class _PlainConnection(asyncpg.Connection):
+    """A pooled connection that is handed on without a round trip.
+
+    The rooms keep nothing in a session: no setting outside a transaction, no session lock, no cursor, no
+    LISTEN. An open transaction is rolled back all the same.
+    """
+
+    @override
+    def get_reset_query(self) -> str:
+        return ""
+
+
 _T = TypeVar("_T")
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
@@ -88,6 +103,7 @@ async def create_pool(
             min_size=min_size,
             max_size=max_size,
             timeout=connect_timeout_seconds,
+            connection_class=_PlainConnection,
             command_timeout=statement_timeout_ms / 1000 + 5,
             init=register_json,
             server_settings=_server_settings(
