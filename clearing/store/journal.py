@@ -9,6 +9,7 @@ lock, so that writers side by side wait for each other no longer than a commit t
 updated.
 """
 
+import secrets
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
@@ -22,6 +23,7 @@ from clearing.ledger import Deltas, JournalEntry
 
 _sql = named_queries("journal")
 _SCHEMA = "clearing"
+BLINDING_KEY_BYTES = 32
 _TRANSFER_COLUMNS = (
     "lane", "subject_id", "kind", "reference", "ordinal",
     "debit_account", "credit_account", "amount_minor", "currency",
@@ -46,6 +48,11 @@ class Seal:
     chain: int
     now: datetime
     blinding_key: bytes
+
+
+def new_seal(batch_id: UUID, chain: int, now: datetime) -> Seal:
+    """A seal with a fresh blinding key."""
+    return Seal(batch_id=batch_id, chain=chain, now=now, blinding_key=secrets.token_bytes(BLINDING_KEY_BYTES))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
