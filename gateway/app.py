@@ -38,6 +38,7 @@ from gateway.migrations import migrate
 from gateway.notify.delivery import DeliveryLane
 from gateway.ocpi.lanes import ocpi_lanes
 from gateway.ocpi.registry import OcpiRegistry
+from gateway.ocpi.remote import RemoteControl
 from gateway.ocpi.routes import routes as ocpi_routes
 from gateway.ocpi.services import OcpiServices
 from gateway.ocpi.tariff_source import OcpiTariffSource
@@ -212,6 +213,7 @@ def build_web(house: House) -> web.Application:
         funding=Funding(pool=house.pool, clock=house.clock, psp=house.psp, clearing=house.clearing),
         disbursements=_disbursements(house),
         ocpi=_Registrar(house=house),
+        remote=RemoteControl(services=_ocpi(house), payments=house.payments),
         plug_and_charge=house.plug_and_charge,
     )
     app = build_api(services)

@@ -189,6 +189,20 @@ class Dispute(PublicObject):
     closed_at: Instant | None
 
 
+class Command(PublicObject):
+    """A command to a CPO: its answer at once, the station's result later."""
+
+    id: str = Field(examples=["cmd_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["command"] = "command"
+    session: str
+    command: str = Field(examples=["START_SESSION"])
+    state: str
+    response: str | None = Field(description="the CPO's word (OCPI CommandResponseType)")
+    result: str | None = Field(description="the station's (OCPI CommandResultType)")
+    reason: str | None
+    created: Instant
+
+
 class PriceLine(PublicObject):
     """One line of a price: which period, which component, how much of it, and why. Decimals are text."""
 

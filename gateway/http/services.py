@@ -11,6 +11,7 @@ from typing import Protocol
 from uuid import UUID
 
 from clearing.service import ClearingService
+from gateway import objects
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.http.auth import KeyRing
@@ -156,6 +157,18 @@ class DisbursementRunner(Protocol):
         ...
 
 
+class RemoteControl(Protocol):
+    """Starts and stops sessions at their CPO."""
+
+    async def start(self, *, party_id: str, session_id: UUID, admin: bool = False) -> objects.Command:
+        """Ask the CPO to start a session whose payment is secured."""
+        ...
+
+    async def stop(self, *, party_id: str, session_id: UUID, admin: bool = False) -> objects.Command:
+        """Ask the CPO to stop a running session."""
+        ...
+
+
 class OcpiRegistrar(Protocol):
     """Opens an OCPI registration for a party."""
 
@@ -198,6 +211,7 @@ class ApiServices:
     funding: FundingService | None = None
     disbursements: DisbursementRunner | None = None
     ocpi: OcpiRegistrar | None = None
+    remote: RemoteControl | None = None
     plug_and_charge: PlugAndChargeService | None = None
 
     def now(self) -> datetime:

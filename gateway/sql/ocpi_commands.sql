@@ -24,3 +24,10 @@ WITH passed AS (
     RETURNING id
 )
 SELECT count(*) FROM passed;
+
+-- name: session_of_reference$
+-- The CPO's id of the session that carries one of our references.
+SELECT session_ref FROM gateway.ocpi_session
+WHERE party_id = :party_id AND authorization_reference = ANY (:references::text[])
+ORDER BY received_at DESC
+LIMIT 1;

@@ -1,0 +1,116 @@
+"""Remote start and stop by the capture API's names, as the CPO's platform hears them."""
+
+import json
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.test_utils import TestServer
+
+from gateway.database import Pool
+from gateway.ids import format_id, new_id
+from gateway.ocpi.remote import RemoteControl
+from gateway.ocpi.tariff_source import OcpiTariffSource
+from gateway.payments.orders import (
+    AuthorizationView,
+    AuthorizeOrder,
+    NotFoundError,
+    PspMethod,
+    StateConflictError,
+)
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.service import build_payments
+from tests.fakes.ocpi_edge import Edge, start_edge, stop_edge
+from tests.fakes.ocpi_objects import location, tariff
+from tests.fakes.psp import FakePsp
+
+
+class Platform:
+    """The CPO's receiver of commands, an edge with one charge point, and remote control over both."""
+
+    def __init__(self, edge: Edge) -> None:
+        self.edge = edge
+        self.received: list[tuple[str, Any]] = []
+        self.payments = build_payments(
+            pool=edge.pool,
+            psp=FakePsp(),
+            tariffs=OcpiTariffSource(),
+            clock=edge.clock,
+            policy=PaymentPolicy(),
+        )
+        self.remote = RemoteControl(services=edge.services, payments=self.payments)
+
+    async def handle(self, request: web.Request) -> web.Response:
+        self.received.append((request.path, json.loads(await request.read())))
+        answer = {"result": "ACCEPTED", "timeout": 30}
+        return web.json_response({"data": answer, "status_code": 1000, "timestamp": "2026-10-29T08:00:00Z"})
+
+    async def authorize(self, method: str = "pm_good") -> AuthorizationView:
+        return await self.payments.authorize(
+            AuthorizeOrder(
+                authorization_id=new_id(),
+                party_id="app",
+                evse_id="NL*ABC*E0001",
+                rail="card",
+                payment=PspMethod(payment_method=method),
+            )
+        )
+
+
+@pytest.fixture
+async def platform(pool: Pool) -> AsyncIterator[Platform]:
+    edge = await start_edge(pool)
+    there = Platform(edge)
+    application = web.Application()
+    application.router.add_route("*", "/{tail:.*}", there.handle)
+    server = TestServer(application)
+    await server.start_server()
+    url = f"http://127.0.0.1:{server.port}/commands"
+    edge.cpo.endpoints = [{"identifier": "commands", "role": "RECEIVER", "url": url}]
+    await edge.party("app", "demand_partner")
+    token = await edge.register("NL-ABC")
+    await edge.call("PUT", "/emsp/2.2.1/locations/NL/ABC/LOC1", token, location())
+    await edge.call("PUT", "/emsp/2.2.1/tariffs/NL/ABC/T1", token, tariff())
+    yield there
+    await server.close()
+    await stop_edge(edge)
+
+
+async def test_a_start_names_the_operators_place_and_carries_our_reference(platform: Platform) -> None:
+    view = await platform.authorize()
+    command = await platform.remote.start(party_id="app", session_id=view.session.id)
+    assert (command.command, command.state, command.response) == ("START_SESSION", "accepted", "ACCEPTED")
+    path, body = platform.received[0]
+    assert path == "/commands/START_SESSION"
+    assert (body["location_id"], body["evse_uid"]) == ("LOC1", "E1")
+    assert body["authorization_reference"] == format_id("auth", view.authorization.id)
+
+
+async def test_nothing_is_started_that_nobody_pays_for(platform: Platform) -> None:
+    view = await platform.authorize("pm_declined")
+    with pytest.raises(StateConflictError, match="authorize it first"):
+        await platform.remote.start(party_id="app", session_id=view.session.id)
+    assert platform.received == []
+
+
+async def test_a_stop_names_the_session_as_its_operator_does(platform: Platform) -> None:
+    view = await platform.authorize()
+    with pytest.raises(StateConflictError, match="not told"):
+        await platform.remote.stop(party_id="app", session_id=view.session.id)
+    await platform.edge.pool.execute(
+        "INSERT INTO gateway.ocpi_session (party_id, session_key, session_ref, version, body, status, "
+        "currency, energy_wh, authorization_reference, last_updated, received_at, updated_at) "
+        "VALUES ('NL-ABC', 's9', 'S9', '2.2.1', '{}', 'ACTIVE', 'EUR', 0, $1, now(), now(), now())",
+        format_id("auth", view.authorization.id),
+    )
+    command = await platform.remote.stop(party_id="app", session_id=view.session.id)
+    assert command.command == "STOP_SESSION"
+    assert platform.received[-1][1]["session_id"] == "S9"
+
+
+async def test_another_partys_session_is_not_found(platform: Platform) -> None:
+    view = await platform.authorize()
+    for act in (platform.remote.start, platform.remote.stop):
+        with pytest.raises(NotFoundError):
+            await act(party_id="parking", session_id=view.session.id)
