@@ -6,8 +6,10 @@ Owns: what a CDR must be to end a session, and what is flagged about it. Must no
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 
 from clearing.cdr import Cdr
+from clearing.compare import compare
 from clearing.errors import ClearingError
 from clearing.money import Rounding, round_units
 from clearing.pricing import PricedSession
@@ -26,6 +28,8 @@ from gateway.payments.orders import (
 )
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.records import SessionRecord
+
+CPO_TOTAL_DIFFERS: Final = "cpo_total_differs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +84,7 @@ class Completions:
             price_net_minor=priced.excl_vat_minor if delivered else 0,
             energy_wh=round_units(priced.energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
             ended_at=cdr.end,
-            flags=flags_of(priced) if delivered else [*flags_of(priced), "nothing_delivered"],
+            flags=flags_of(priced, cdr) if delivered else [*flags_of(priced, cdr), "nothing_delivered"],
         )
 
     def _read(self, cdr_raw: bytes, cdr_version: str) -> Cdr:
@@ -157,9 +161,15 @@ def delivered_something(cdr: Cdr, priced: PricedSession) -> bool:
     return any(line.phase is not Phase.SESSION for line in priced.lines if line.excl_vat > 0)
 
 
-def flags_of(priced: PricedSession) -> list[str]:
-    """What is odd about a priced session, as stable codes, each once."""
-    return sorted({str(note.code) for note in priced.notes})
+def flags_of(priced: PricedSession, cdr: Cdr) -> list[str]:
+    """What is odd about a priced session, as stable codes, each once.
+
+    `cpo_total_differs`: the CPO's own total is beyond the tolerance; the tariff's price is captured anyway.
+    """
+    codes = {str(note.code) for note in priced.notes}
+    if compare(priced, cdr).flagged:
+        codes.add(CPO_TOTAL_DIFFERS)
+    return sorted(codes)
 
 
 def refuse_another_cdr(session: SessionRecord, cdr_id: str) -> None:

@@ -306,6 +306,10 @@ def _wrong(stage: Stage, sessions: Mapping[str, Any]) -> list[str]:
         found = _outcome(stage, session, sessions)
         if found not in planned:
             wrong.append(f"{session.ref} {found}, planned {planned[0]}")
+        elif session.course is Course.OVERBILLED:
+            shown = sessions[stage.authorization(session.number)["session"]]
+            if "cpo_total_differs" not in shown["flags"]:
+                wrong.append(f"{session.ref} was billed above its tariff and not flagged")
     return wrong
 
 
