@@ -1,4 +1,4 @@
-"""`python -m tests.simulation 0:500`: play seeds on an embedded PostgreSQL; a failing one is told and replays.
+"""Play seeds on an embedded PostgreSQL; a failing one is told and replays exactly.
 
 python -m tests.simulation 0:500            seeds 0 to 499
 python -m tests.simulation 17 --history     one seed, step by step

@@ -52,7 +52,8 @@ class Checks:
             authorizations = await connection.fetch("SELECT * FROM gateway.payment_authorization ORDER BY id")
             captures = await connection.fetch("SELECT * FROM gateway.capture ORDER BY id")
             calls = await connection.fetch(
-                "SELECT session_id, kind FROM gateway.psp_call WHERE state IN ('intended', 'unknown') ORDER BY id"
+                "SELECT session_id, kind FROM gateway.psp_call "
+                "WHERE state IN ('intended', 'unknown') ORDER BY id"
             )
         open_calls: dict[UUID, list[str]] = defaultdict(list)
         for call in calls:

@@ -38,7 +38,8 @@ _KEPT: Final = (
     "clearing.reference_epoch", "gateway.party",
 )  # fmt: skip
 _PLAYED: Final = (
-    "complete", "capture", "collect", "psp_event", "resolve", "clear", "hold_watch", "psp_sweep", "correct", "disburse",
+    "complete", "capture", "collect", "psp_event", "resolve", "clear", "hold_watch", "psp_sweep", "correct",
+    "disburse",
 )  # fmt: skip
 FUNDED_MINOR: Final = 20_000
 _FLOAT_MINOR: Final = 1_000_000
@@ -78,7 +79,7 @@ class Ground:
     def __init__(self, pool: Pool) -> None:
         self.pool = pool
         self.clearing = ClearingService()
-        self._sweep = ""
+        self._swept: list[str] = []
         self._accounts: dict[str, str] = {}
 
     async def prepare(self) -> None:
@@ -91,7 +92,7 @@ class Ground:
             names = [row["name"] for row in rows if "migration" not in row["name"]]
             for name in names:
                 await connection.execute(f"ALTER TABLE {name} SET (autovacuum_enabled = false)")
-            self._sweep = "TRUNCATE " + ", ".join(name for name in names if name not in _KEPT)
+            self._swept = [name for name in names if name not in _KEPT]
             self._accounts = _accounts(_engine())
             await self.clearing.load_reference_data(connection, now=START)
             await party_rows.ensure_platform(connection, now=START)
@@ -112,8 +113,7 @@ class Ground:
 
     async def open(self, dice: random.Random, hands: Hands) -> Simulated:
         """A swept house with funded accounts, a float at the PSP, and two stored mandates."""
-        async with self.pool.acquire() as connection:
-            await connection.execute(self._sweep)
+        await self._sweep()
         engine = _engine()
         _accounts(engine)
         customers = {name: _customer(engine, name) for name in ("ann", "ben")}
@@ -153,6 +153,18 @@ class Ground:
             lanes={lane.name: lane for lane in app.lanes(house) if lane.name in _PLAYED},
             customers=customers,
         )
+
+    async def _sweep(self) -> None:
+        """Empty every table that has rows; those that refer to them go along."""
+        question = ", ".join(
+            f"EXISTS (SELECT 1 FROM {name}) AS t{at}"  # noqa: S608 - names from the catalog
+            for at, name in enumerate(self._swept)
+        )
+        async with self.pool.acquire() as connection:
+            row = await connection.fetchrow(f"SELECT {question}")
+            full = [name for at, name in enumerate(self._swept) if row[f"t{at}"]]
+            if full:
+                await connection.execute(f"TRUNCATE {', '.join(full)} CASCADE")
 
     async def _fund(self, funding: Funding) -> None:
         for place in PLACES.values():

@@ -1,7 +1,7 @@
-"""The simulated market's people and prices: two CPOs, two demand partners, tariffs that a child can multiply.
+"""The simulated market's people and prices: two CPOs, two demand partners, tariffs easy to multiply.
 
-Owns: parties, agreements, the tariff source, CDRs, and the price of a CDR by a rule of its own. Must not know:
-how the product prices.
+Owns: parties, agreements, the tariff source, CDRs, and the price of a CDR by a rule of its own. Must not
+know: how the product prices.
 """
 
 import json
@@ -43,7 +43,8 @@ class Place:
             {
                 "country_code": country, "party_id": party, "id": "T1", "currency": self.currency,
                 "elements": [{"price_components": [
-                    {"type": "ENERGY", "price": float(self.per_kwh), "vat": float(self.vat_percent), "step_size": 1}
+                    {"type": "ENERGY", "price": float(self.per_kwh), "vat": float(self.vat_percent),
+                     "step_size": 1}
                 ]}],
                 "last_updated": "2026-01-01T00:00:00Z",
             }
@@ -96,11 +97,14 @@ def cdr_tree(
         "country_code": country, "party_id": party, "id": cdr_id,
         "start_date_time": began, "end_date_time": _text(ended_at),
         "session_id": session_ref,
-        "cdr_token": {"country_code": country, "party_id": party, "uid": "u", "type": "APP_USER", "contract_id": "c"},
+        "cdr_token": {
+            "country_code": country, "party_id": party, "uid": "u", "type": "APP_USER", "contract_id": "c",
+        },
         "auth_method": "AUTH_REQUEST",
         "cdr_location": {
             "id": "L1", "address": "Kai 1", "city": "Ort", "country": "DEU" if country == "DE" else "CHE",
-            "coordinates": {"latitude": "52.09", "longitude": "5.12"}, "evse_uid": "E1", "evse_id": place.evse_id,
+            "coordinates": {"latitude": "52.09", "longitude": "5.12"}, "evse_uid": "E1",
+            "evse_id": place.evse_id,
             "connector_id": "1", "connector_standard": "IEC_62196_T2", "connector_format": "CABLE",
             "connector_power_type": "DC",
         },
@@ -115,11 +119,11 @@ def cdr_tree(
 def parties(accounts: Mapping[str, str]) -> list[Party]:
     """Everybody, with the connected accounts they are paid on."""
     return [
-        _party(PLATFORM, PartyKind.PLATFORM, "CH", "CHF", "Europe/Zurich", None),
-        _party("DE-ABC", PartyKind.CPO, "DE", "EUR", "Europe/Berlin", accounts["DE-ABC"]),
-        _party("CH-ALP", PartyKind.CPO, "CH", "CHF", "Europe/Zurich", accounts["CH-ALP"]),
-        _party(SUPERAPP, PartyKind.DEMAND_PARTNER, "DE", "EUR", "Europe/Berlin", accounts[SUPERAPP]),
-        _party(PARKING, PartyKind.DEMAND_PARTNER, "CH", "CHF", "Europe/Zurich", accounts[PARKING]),
+        _party(PLATFORM, PartyKind.PLATFORM, "CH", None),
+        _party("DE-ABC", PartyKind.CPO, "DE", accounts["DE-ABC"]),
+        _party("CH-ALP", PartyKind.CPO, "CH", accounts["CH-ALP"]),
+        _party(SUPERAPP, PartyKind.DEMAND_PARTNER, "DE", accounts[SUPERAPP]),
+        _party(PARKING, PartyKind.DEMAND_PARTNER, "CH", accounts[PARKING]),
     ]
 
 
@@ -146,9 +150,8 @@ def agreements() -> list[Agreement]:
     ]
 
 
-def _party(
-    party_id: str, kind: PartyKind, country: str, currency: str, time_zone: str, account: str | None
-) -> Party:
+def _party(party_id: str, kind: PartyKind, country: str, account: str | None) -> Party:
+    currency, time_zone = {"CH": ("CHF", "Europe/Zurich"), "DE": ("EUR", "Europe/Berlin")}[country]
     vat_id = f"{country}123"
     proof = VatEvidence(
         effective_from=date(2015, 1, 1), vat_id=vat_id, valid=True, source="declared", checked_at=LONG_AGO
