@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo
 
 from clearing.errors import CalendarExhaustedError
 from clearing.party import Party
+from clearing.schedule import period_end
 
 SATURDAY: Final = 5
 # Which payment system settles a currency; currencies without one of their own here settle through TARGET's
@@ -87,7 +88,11 @@ def sales_day(sale_at: datetime, party: Party) -> date:
 
 
 def due_date(sale_at: datetime, party: Party, calendars: Calendars) -> date:
-    """The promise: sales day + the party's terms, counted in clearing days of its currency and bank."""
+    """The promise: the end of the sale's payout period + the party's terms.
+
+    Counted in clearing days of its currency and bank.
+    """
+    closed = period_end(sales_day(sale_at, party), party.payout_terms)
     return calendars.add_clearing_days(
-        sales_day(sale_at, party), party.terms_days, currency=party.settlement_currency, country=party.country
+        closed, party.terms_days, currency=party.settlement_currency, country=party.country
     )

@@ -24,6 +24,7 @@ class DisbursementState(StrEnum):
     OUTCOME_UNKNOWN = "outcome_unknown"
     PAID = "paid"
     FAILED = "failed"
+    RETURNED = "returned"
 
 
 class DisbursementEvent(StrEnum):
@@ -33,6 +34,7 @@ class DisbursementEvent(StrEnum):
     CONFIRM = "confirm"
     REJECT = "reject"
     LOSE_TRACK = "lose_track"
+    RETURN = "return"
 
 
 _STATE = DisbursementState
@@ -49,6 +51,8 @@ TRANSITIONS: Final = MappingProxyType(
         (_STATE.OUTCOME_UNKNOWN, _EVENT.LOSE_TRACK): _STATE.OUTCOME_UNKNOWN,
         (_STATE.OUTCOME_UNKNOWN, _EVENT.CONFIRM): _STATE.PAID,
         (_STATE.OUTCOME_UNKNOWN, _EVENT.REJECT): _STATE.FAILED,
+        # Days after it was paid, the payee's bank sends it back.
+        (_STATE.PAID, _EVENT.RETURN): _STATE.RETURNED,
     }
 )
 
@@ -105,13 +109,16 @@ class Disbursement:
     attempts: int = 0
     rail_reference: str | None = None
     failure: str | None = None
+    rail: str = "psp"
+    approvals_needed: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DueSum:
     """What is due to one party in one currency on its local day `period`.
 
-    The signed sum of `count` open payables.
+    The signed sum of `count` open payables; `sales_minor` of it without reserves, `held_minor` withheld by an
+    attempt that failed, after so many `attempts` that day.
     """
 
     party_id: str
@@ -119,6 +126,9 @@ class DueSum:
     period: date
     amount_minor: int
     count: int
+    sales_minor: int = 0
+    held_minor: int = 0
+    attempts: int = 0
 
 
 class HoldReason(StrEnum):
@@ -128,6 +138,7 @@ class HoldReason(StrEnum):
     BELOW_MINIMUM = "below_minimum_payout"
     NO_DESTINATION = "no_connected_account"
     ON_HOLD = "payout_hold"
+    BANK_DETAILS = "bank_details_to_be_confirmed"
 
 
 def hold_reason(due: DueSum, party: Party) -> HoldReason | None:
@@ -137,14 +148,30 @@ def hold_reason(due: DueSum, party: Party) -> HoldReason | None:
     """
     if due.amount_minor <= 0:
         return HoldReason.DEBT
-    if party.payout_hold is not None:
+    terms = party.payout_terms
+    if party.payout_hold is not None or terms.held_on(due.period) is not None:
         return HoldReason.ON_HOLD
-    if party.connected_account is None:
+    if terms.bank_pending:
+        return HoldReason.BANK_DETAILS
+    if destination(party) is None:
         return HoldReason.NO_DESTINATION
+    if terms.deregistered(due.period):
+        return None
     # The minimum is agreed in the settlement currency; an older payable in another currency has none.
     if due.currency == party.settlement_currency and due.amount_minor < party.minimum_payout_minor:
         return HoldReason.BELOW_MINIMUM
     return None
+
+
+def destination(party: Party) -> tuple[str, str] | None:
+    """Where a party is paid: the rail ("bank" or "psp") and its IBAN or connected account.
+
+    A confirmed bank account comes first.
+    """
+    bank = party.payout_terms.bank
+    if bank is not None:
+        return "bank", bank.iban
+    return None if party.connected_account is None else ("psp", party.connected_account)
 
 
 def net(amounts: Sequence[tuple[int, str]]) -> tuple[int, str]:

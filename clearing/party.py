@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from clearing.errors import InvalidPartyError
 from clearing.money import exponent
+from clearing.schedule import DAILY_TERMS, PayoutTerms
 
 PLATFORM_ID: Final = "platform"
 END_OF_DAY_MINUTE: Final = 1440
@@ -69,6 +70,7 @@ class Party:
     minimum_payout_minor: int = 0
     connected_account: str | None = None
     payout_hold: str | None = None
+    payout_terms: PayoutTerms = DAILY_TERMS
 
     def __post_init__(self) -> None:
         exponent(self.settlement_currency)

@@ -3,7 +3,8 @@
 Owns: the order of steps of a payment and its journal entry. Must not know: the rail, transactions' ends.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 from uuid import UUID, uuid5
@@ -14,17 +15,27 @@ from clearing.disbursement import (
     DisbursementEvent,
     DisbursementState,
     DueSum,
-    HoldReason,
     OutcomeUnknown,
     Paid,
     RailOutcome,
     Rejected,
     advance,
+    destination,
+    end_to_end_id,
     hold_reason,
 )
 from clearing.errors import StateConflictError
-from clearing.ledger import PSP_RECEIVABLE, EntryKind, JournalEntry, Transfer, payable_account
+from clearing.forecast import calendar_ahead
+from clearing.ledger import (
+    BANK_SETTLEMENT,
+    PSP_RECEIVABLE,
+    EntryKind,
+    JournalEntry,
+    Transfer,
+    payable_account,
+)
 from clearing.party import Party
+from clearing.reserve import hold_entry, plan_reserve, release_entry, withheld
 from clearing.results import CalendarDay
 from clearing.session import lane_of
 from clearing.store import payouts as store
@@ -35,42 +46,101 @@ LEASE: Final = timedelta(minutes=2)
 # An unknown outcome is asked for again after these, then daily.
 ASK_AFTER: Final = (timedelta(seconds=5), timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1))
 DAILY: Final = timedelta(days=1)
+FOUR_EYES: Final = 2
+_RESERVES: Final = 100_000  # released at once; the rest at the next planning
 
 
-async def plan(connection: Connection, *, parties: Mapping[str, Party], now: datetime) -> list[Disbursement]:
-    """One planned payment per party and currency of what is due on the party's local day, debts netted."""
+Poster = Callable[[Sequence[JournalEntry]], Awaitable[object]]
+
+
+async def plan(
+    connection: Connection, *, parties: Mapping[str, Party], post: Poster, now: datetime
+) -> list[Disbursement]:
+    """One planned payment per party and currency of what is due on the party's local day, debts netted.
+
+    Reserves whose day has come are owed again first; then each payment's own reserve is withheld. `post`
+    books entries in the caller's transaction.
+    """
     await store.hold_planning(connection)
+    await _release_reserves(connection, parties, post, now=now)
+    dues = {
+        uuid5(_NAMESPACE, f"{due.party_id}/{due.currency}/{due.period}/{due.attempts}"): due
+        for due in await store.due_sums(connection, now=now)
+        if hold_reason(_after_reserve(due, parties[due.party_id]), parties[due.party_id]) is None
+    }
+    if not dues:
+        return []
+    await _withhold(connection, dues, parties, post)
     planned: list[Disbursement] = []
-    for due in await store.due_sums(connection, now=now):
-        party = parties[due.party_id]
-        if hold_reason(due, party) is None:
-            disbursement = await _plan_one(connection, due, party, now=now)
-            if disbursement is not None:
-                planned.append(disbursement)
+    tied = await store.schedule(connection, dues)
+    for identifier, due in dues.items():
+        minor, count = tied.get(identifier, (0, 0))
+        disbursement = _planned(identifier, replace(due, amount_minor=minor, count=count), parties, now=now)
+        # A batch that committed since the sums were read may have brought a debt.
+        if disbursement is None:
+            await store.unschedule(connection, identifier)
+        else:
+            planned.append(disbursement)
+    await store.insert(connection, planned, now=now)
     return planned
 
 
-async def _plan_one(
-    connection: Connection, due: DueSum, party: Party, *, now: datetime
+def _planned(
+    identifier: UUID, due: DueSum, parties: Mapping[str, Party], *, now: datetime
 ) -> Disbursement | None:
-    attempt = await store.attempts_of_period(connection, due)
-    identifier = uuid5(_NAMESPACE, f"{due.party_id}/{due.currency}/{due.period}/{attempt}")
-    minor, count = await store.schedule(connection, due, disbursement_id=identifier)
-    tied = DueSum(
-        party_id=due.party_id, currency=due.currency, period=due.period, amount_minor=minor, count=count
-    )
-    # A batch that committed since the sums were read may have brought a debt.
-    if hold_reason(tied, party) is not None or party.connected_account is None:
-        await store.unschedule(connection, identifier)
+    party = parties[due.party_id]
+    paid_to = destination(party)
+    if paid_to is None or hold_reason(due, party) is not None:
         return None
-    return await store.insert(
-        connection,
-        due,
-        disbursement_id=identifier,
-        amount_minor=minor,
-        destination=party.connected_account,
-        now=now,
+    limit = party.payout_terms.release_above_minor
+    return Disbursement(
+        id=identifier,
+        party_id=due.party_id,
+        currency=due.currency,
+        period=due.period,
+        amount_minor=due.amount_minor,
+        destination=paid_to[1],
+        end_to_end_id=end_to_end_id(identifier),
+        state=DisbursementState.PLANNED,
+        planned_at=now,
+        rail=paid_to[0],
+        approvals_needed=FOUR_EYES if limit is not None and due.amount_minor > limit else 0,
     )
+
+
+async def _release_reserves(
+    connection: Connection, parties: Mapping[str, Party], post: Poster, *, now: datetime
+) -> None:
+    released = await store.reserves_due(connection, now=now, limit=_RESERVES)
+    if released:
+        await post([release_entry(reserve, parties[reserve.party_id]) for reserve in released])
+        await store.mark_released(connection, released, now=now)
+
+
+async def _withhold(
+    connection: Connection, dues: Mapping[UUID, DueSum], parties: Mapping[str, Party], post: Poster
+) -> None:
+    reserves = [
+        plan_reserve(
+            parties[due.party_id], disbursement_id=identifier, currency=due.currency, period=due.period,
+            amount_minor=minor,
+        )
+        for identifier, due in dues.items()
+        if (minor := _to_withhold(due, parties[due.party_id]))
+    ]  # fmt: skip
+    if reserves:
+        await post([hold_entry(reserve, parties[reserve.party_id]) for reserve in reserves])
+        await store.insert_reserves(connection, reserves)
+
+
+def _to_withhold(due: DueSum, party: Party) -> int:
+    return withheld(
+        sales_minor=due.sales_minor, held_minor=due.held_minor, reserve_bps=party.payout_terms.reserve_bps
+    )
+
+
+def _after_reserve(due: DueSum, party: Party) -> DueSum:
+    return replace(due, amount_minor=due.amount_minor - _to_withhold(due, party))
 
 
 async def begin(connection: Connection, disbursement_id: UUID, *, now: datetime) -> Disbursement | None:
@@ -136,14 +206,30 @@ def ask_again_after(attempts: int) -> timedelta:
 
 
 def payment_entry(disbursement: Disbursement, party: Party) -> JournalEntry:
-    """The journal of a paid disbursement: out of the PSP's balance, off the party's account."""
+    """The journal of a paid disbursement: out of the rail's balance, off the party's account."""
     transfer = Transfer(
-        payable_account(party), PSP_RECEIVABLE, disbursement.amount_minor, disbursement.currency
+        payable_account(party), _source(disbursement), disbursement.amount_minor, disbursement.currency
     )
+    return _payment_entry(disbursement, EntryKind.DISBURSEMENT, transfer)
+
+
+def return_entry(disbursement: Disbursement, party: Party) -> JournalEntry:
+    """The journal of a payment that came back: the money is the rail's again, and owed to the party again."""
+    transfer = Transfer(
+        _source(disbursement), payable_account(party), disbursement.amount_minor, disbursement.currency
+    )
+    return _payment_entry(disbursement, EntryKind.DISBURSEMENT_RETURN, transfer)
+
+
+def _source(disbursement: Disbursement) -> str:
+    return BANK_SETTLEMENT if disbursement.rail == "bank" else PSP_RECEIVABLE
+
+
+def _payment_entry(disbursement: Disbursement, kind: EntryKind, transfer: Transfer) -> JournalEntry:
     return JournalEntry(
         lane=lane_of(disbursement.id),
         subject_id=disbursement.id,
-        kind=EntryKind.DISBURSEMENT,
+        kind=kind,
         currency=disbursement.currency,
         gross_minor=disbursement.amount_minor,
         transfers=(transfer,),
@@ -154,31 +240,11 @@ async def forecast(
     connection: Connection, *, parties: Mapping[str, Party], now: datetime, days: int, party_id: str | None
 ) -> Sequence[CalendarDay]:
     """Amounts by party and due date from overdue to `days` ahead, with the reason where a sum will wait."""
-    rows = await store.forecast(connection, until=now.date() + timedelta(days=days), party_id=party_id)
-    calendar: list[CalendarDay] = []
-    running: dict[tuple[str, str], int] = {}
-    for row in rows:
-        scheduled = row["state"] == "scheduled"
-        hold: HoldReason | None = None
-        if not scheduled:
-            key = (row["party_id"], row["currency"])
-            running[key] = running.get(key, 0) + row["amount_minor"]
-            due = DueSum(
-                party_id=row["party_id"], currency=row["currency"], period=row["due_date"],
-                amount_minor=running[key], count=row["sessions"],
-            )  # fmt: skip
-            hold = hold_reason(due, parties[row["party_id"]])
-            if hold is None:
-                running[key] = 0  # paid on that day; what waits is carried to the next
-        calendar.append(
-            CalendarDay(
-                party_id=row["party_id"],
-                due_date=row["due_date"],
-                currency=row["currency"],
-                amount_minor=row["amount_minor"],
-                sessions=row["sessions"],
-                state=row["state"],
-                hold=hold,
-            )
-        )
-    return calendar
+    until = now.date() + timedelta(days=days)
+    return calendar_ahead(
+        await store.forecast(connection, until=until, party_id=party_id),
+        await store.reserves_ahead(connection, until=until, party_id=party_id),
+        parties=parties,
+        today=now.date(),
+        until=until,
+    )

@@ -6,10 +6,9 @@ Owns: the order of steps inside one transaction, which the caller opens. Must no
 calls. Every method takes the connection; none commits, and none talks to the outside.
 """
 
-import secrets
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from datetime import datetime
-from typing import Final
+from functools import partial
 from uuid import UUID, uuid5
 
 from clearing import audit as proof
@@ -29,9 +28,6 @@ from clearing.session import CapturedSession, lane_of
 from clearing.settlement import References
 from clearing.store import books, journal, references
 from clearing.store import payouts as payout_store
-
-_NAMESPACE: Final = UUID("0f7a7d0e-9a5e-5a0c-8f63-3f3f3a0d8c55")
-_BLINDING_KEY_BYTES: Final = 32
 
 
 class ClearingService:
@@ -66,13 +62,14 @@ class ClearingService:
 
     async def party(self, connection: Connection, party_id: str) -> Party | None:
         """A registered party with its VAT evidence."""
-        return (await self._books(connection)).parties.get(party_id)
+        return (await self.parties(connection)).get(party_id)
+
+    async def parties(self, connection: Connection) -> Mapping[str, Party]:
+        """Every registered party by id."""
+        return (await self._books(connection)).parties
 
     async def put_agreement(self, connection: Connection, agreement: Agreement, *, now: datetime) -> None:
-        """Store a new version.
-
-        The same again is a no-op; other terms under its number a StateConflictError.
-        """
+        """Store a version, once; other terms under its number are a StateConflictError."""
         await references.put_agreement(connection, agreement, now=now)
 
     # The lane
@@ -107,7 +104,7 @@ class ClearingService:
         await journal.put_rulings(
             connection, {name: text for plan in worked.plans.values() for name, text in plan.rulings.items()}
         )
-        posted = await journal.post(connection, worked.entries, seal=_seal(batch_id, chain, now))
+        posted = await journal.post(connection, worked.entries, seal=journal.new_seal(batch_id, chain, now))
         fresh = {subject for subject, _, _ in posted.keys}
         added = worker.volumes([entry for entry in worked.entries if entry.subject_id in fresh], worked.plans)
         await journal.add_volumes(connection, added, batch_id=batch_id)
@@ -139,9 +136,7 @@ class ClearingService:
     async def refund_session(
         self, connection: Connection, session_id: UUID, *, minor: int, reference: str, now: datetime
     ) -> Correction:
-        """Unwind `minor` of a capture proportionally at its stored rulings and locks.
-
-        The same reference is a no-op.
+        """Unwind `minor` of a capture at its stored rulings and locks; the same reference is a no-op.
 
         Payables turn negative and are netted against later sales, also after a payout. Raises
         StateConflictError when the session isn't cleared or less is left, InvalidAmountError,
@@ -200,7 +195,7 @@ class ClearingService:
     async def _undo(
         self, connection: Connection, session_id: UUID, kind: EntryKind, reference: str, *, now: datetime
     ) -> Correction:
-        seal = _seal(corrections.batch_id_of(session_id, kind, reference), 0, now)
+        seal = journal.new_seal(corrections.batch_id_of(session_id, kind, reference), 0, now)
         known = (await self._books(connection)).parties
         return await corrections.undo(connection, session_id, reference, kind=kind, parties=known, seal=seal)
 
@@ -208,7 +203,9 @@ class ClearingService:
         self, connection: Connection, order: corrections.Order, *, now: datetime
     ) -> Correction:
         parties = (await self._books(connection)).parties
-        seal = _seal(corrections.batch_id_of(order.session_id, order.kind, order.reference), 0, now)
+        seal = journal.new_seal(
+            corrections.batch_id_of(order.session_id, order.kind, order.reference), 0, now
+        )
         return await corrections.correct(connection, order, parties=parties, seal=seal)
 
     # Treasury
@@ -252,9 +249,7 @@ class ClearingService:
         reference: str,
         now: datetime,
     ) -> bool:
-        """Close a part of a position at the rate it was executed at.
-
-        The difference to the locks is gain or loss.
+        """Close a part of a position at the rate executed; the difference to the locks is gain or loss.
 
         False if `reference` is booked already. Raises StateConflictError for more than the position holds.
         """
@@ -272,16 +267,25 @@ class ClearingService:
         return await self._post_one(connection, entry, now=now)
 
     async def _post_one(self, connection: Connection, entry: JournalEntry, *, now: datetime) -> bool:
+        return await self.post_entries(connection, [entry], now=now)
+
+    async def post_entries(
+        self, connection: Connection, entries: Sequence[JournalEntry], *, now: datetime
+    ) -> bool:
+        """Book entries in one batch; False if all of them are booked already. Raises ClosedPeriodError."""
         await journal.hold_open(connection, now=now)
-        batch_id = uuid5(entry.subject_id, f"{entry.kind}/{entry.reference}")
-        posted = await journal.post(connection, [entry], seal=_seal(batch_id, 0, now))
+        first = min(entries, key=journal.key_of)
+        batch_id = uuid5(first.subject_id, f"{first.kind}/{first.reference}")
+        posted = await journal.post(connection, entries, seal=journal.new_seal(batch_id, 0, now))
         return posted.hash is not None
 
     # Paying out
 
     async def plan_disbursements(self, connection: Connection, *, now: datetime) -> Sequence[Disbursement]:
         """Net what is due per party and currency on the party's local day and plan one payment each."""
-        return await payouts.plan(connection, parties=(await self._books(connection)).parties, now=now)
+        parties = (await self._books(connection)).parties
+        post = partial(self.post_entries, connection, now=now)
+        return await payouts.plan(connection, parties=parties, post=post, now=now)
 
     async def disbursements_to_execute(
         self, connection: Connection, *, now: datetime, limit: int = 100
@@ -302,9 +306,7 @@ class ClearingService:
     async def record_outcome(
         self, connection: Connection, disbursement_id: UUID, outcome: RailOutcome, *, now: datetime
     ) -> Disbursement:
-        """The rail's answer.
-
-        Paid is journaled, rejected opens the payables again, unknown is asked for later.
+        """The rail's answer: paid is journaled, rejected opens the payables again, unknown is asked later.
 
         Raises StateConflictError when the payment does not wait for an answer.
         """
@@ -355,10 +357,7 @@ class ClearingService:
     async def balances(
         self, connection: Connection, *, at: datetime | None = None, prefix: str = ""
     ) -> Sequence[Balance]:
-        """Every account's balance at an instant (default.
-
-        All that is booked), optionally only below a path.
-        """
+        """Every account's balance at an instant (by default all that is booked), or of those below a path."""
         return await books.balances(connection, at=at, prefix=prefix)
 
     async def summary(self, connection: Connection) -> Summary:
@@ -393,9 +392,3 @@ class ClearingService:
         )
         self._worker, self._epochs = worker, epochs
         return worker
-
-
-def _seal(batch_id: UUID, chain: int, now: datetime) -> journal.Seal:
-    return journal.Seal(
-        batch_id=batch_id, chain=chain, now=now, blinding_key=secrets.token_bytes(_BLINDING_KEY_BYTES)
-    )

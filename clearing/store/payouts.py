@@ -3,13 +3,15 @@
 Owns: rows to values and back. Must not know: the rail, when to pay.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from clearing.connection import Connection, named_queries, rows
-from clearing.disbursement import Disbursement, DisbursementState, DueSum, end_to_end_id
+from clearing.disbursement import Disbursement, DisbursementState, DueSum
+from clearing.forecast import DueRow
+from clearing.reserve import Reserve
 
 _sql = named_queries("disbursement")
 
@@ -24,20 +26,18 @@ async def due_sums(connection: Connection, *, now: datetime) -> list[DueSum]:
     return [DueSum(**dict(row.items())) for row in await rows(_sql.due_sums(connection, now=now))]
 
 
-async def attempts_of_period(connection: Connection, due: DueSum) -> int:
-    """How many payments of that party, currency and day there were."""
-    count: int = await _sql.attempts_of_period(
-        connection, party_id=due.party_id, currency=due.currency, period=due.period
+async def schedule(connection: Connection, dues: Mapping[UUID, DueSum]) -> dict[UUID, tuple[int, int]]:
+    """Tie what is due to its payments; the signed sum and the count of what was tied to each."""
+    found = await rows(
+        _sql.schedule(
+            connection,
+            ids=list(dues),
+            parties=[due.party_id for due in dues.values()],
+            currencies=[due.currency for due in dues.values()],
+            periods=[due.period for due in dues.values()],
+        )
     )
-    return count
-
-
-async def schedule(connection: Connection, due: DueSum, *, disbursement_id: UUID) -> tuple[int, int]:
-    """Tie what is due to a payment; returns the signed sum and the count of what was tied."""
-    row = await _sql.schedule(
-        connection, id=disbursement_id, party_id=due.party_id, currency=due.currency, period=due.period
-    )
-    return row["amount_minor"], row["count"]
+    return {row["id"]: (row["amount_minor"], row["count"]) for row in found}
 
 
 async def unschedule(connection: Connection, disbursement_id: UUID) -> None:
@@ -45,28 +45,81 @@ async def unschedule(connection: Connection, disbursement_id: UUID) -> None:
     await _sql.unschedule(connection, id=disbursement_id)
 
 
-async def insert(
-    connection: Connection,
-    due: DueSum,
-    *,
-    disbursement_id: UUID,
-    amount_minor: int,
-    destination: str,
-    now: datetime,
-) -> Disbursement:
-    """Write a planned payment."""
-    row = await _sql.insert_disbursement(
+async def insert(connection: Connection, planned: Sequence[Disbursement], *, now: datetime) -> None:
+    """Write planned payments."""
+    await _sql.insert_disbursements(
         connection,
-        id=disbursement_id,
-        party_id=due.party_id,
-        currency=due.currency,
-        period=due.period,
-        amount_minor=amount_minor,
-        destination=destination,
-        end_to_end_id=end_to_end_id(disbursement_id),
         now=now,
+        ids=[one.id for one in planned],
+        parties=[one.party_id for one in planned],
+        currencies=[one.currency for one in planned],
+        periods=[one.period for one in planned],
+        amounts=[one.amount_minor for one in planned],
+        destinations=[one.destination for one in planned],
+        end_to_end_ids=[one.end_to_end_id for one in planned],
+        rails=[one.rail for one in planned],
+        approvals=[one.approvals_needed for one in planned],
     )
+
+
+async def reserves_due(connection: Connection, *, now: datetime, limit: int) -> list[Reserve]:
+    """Reserves to be released, held for this transaction."""
+    return [
+        Reserve(**dict(row.items()))
+        for row in await rows(_sql.reserves_due(connection, now=now, limit=limit))
+    ]
+
+
+async def reserves_ahead(connection: Connection, *, until: date, party_id: str | None) -> list[Reserve]:
+    """Reserves that will be released up to a day."""
+    found = await rows(_sql.reserves_ahead(connection, until=until, party_id=party_id))
+    return [Reserve(**dict(row.items())) for row in found]
+
+
+async def insert_reserves(connection: Connection, reserves: Sequence[Reserve]) -> None:
+    """Remember what was withheld."""
+    await _sql.insert_reserves(
+        connection,
+        ids=[one.disbursement_id for one in reserves],
+        parties=[one.party_id for one in reserves],
+        currencies=[one.currency for one in reserves],
+        amounts=[one.amount_minor for one in reserves],
+        held=[one.held_on for one in reserves],
+        releases=[one.release_on for one in reserves],
+    )
+
+
+async def mark_released(connection: Connection, reserves: Sequence[Reserve], *, now: datetime) -> None:
+    """These reserves are owed again."""
+    await _sql.mark_released(connection, ids=[one.disbursement_id for one in reserves], now=now)
+
+
+async def approve(connection: Connection, disbursement_id: UUID, *, approver: str, now: datetime) -> int:
+    """Record one person's release; how many people have released the payment by now."""
+    await _sql.approve(connection, id=disbursement_id, approver=approver, now=now)
+    count: int = await _sql.approvals(connection, id=disbursement_id)
+    return count
+
+
+async def awaiting_release(connection: Connection, *, limit: int) -> list[Disbursement]:
+    """Planned payments that lack a person's release."""
+    return [_disbursement(row) for row in await rows(_sql.awaiting_release(connection, limit=limit))]
+
+
+async def mark_returned(
+    connection: Connection, disbursement_id: UUID, *, failure: str, now: datetime
+) -> Disbursement | None:
+    """A paid payment came back: its payables are open again; None if it was not paid."""
+    row = await _sql.mark_returned(connection, id=disbursement_id, failure=failure, now=now)
+    if row is None:
+        return None
+    await _sql.reopen_paid(connection, id=disbursement_id)
     return _disbursement(row)
+
+
+async def debts(connection: Connection) -> Sequence[Any]:
+    """Parties whose open payables sum to less than zero, the oldest first."""
+    return await rows(_sql.debts(connection))
 
 
 async def to_execute(connection: Connection, *, now: datetime, limit: int) -> list[Disbursement]:
@@ -123,9 +176,10 @@ async def mark_paid(connection: Connection, disbursement_id: UUID) -> None:
     await _sql.mark_paid(connection, id=disbursement_id)
 
 
-async def forecast(connection: Connection, *, until: date, party_id: str | None) -> Sequence[Any]:
+async def forecast(connection: Connection, *, until: date, party_id: str | None) -> list[DueRow]:
     """Unpaid payables by party, currency, due date and state, up to a day."""
-    return await rows(_sql.forecast(connection, until=until, party_id=party_id))
+    found = await rows(_sql.forecast(connection, until=until, party_id=party_id))
+    return [DueRow(**dict(row.items())) for row in found]
 
 
 def _disbursement(row: Any) -> Disbursement:

@@ -13,6 +13,8 @@ from clearing.connection import Connection, named_queries, rows
 from clearing.errors import InvalidPartyError, StateConflictError
 from clearing.fx import RateTable, ReferenceRate
 from clearing.party import Party, PartyKind, VatEvidence
+from clearing.schedule import DAILY_TERMS, PayoutTerms
+from clearing.store import payout_terms
 from clearing.terms_json import encode_terms, parse_terms, terms_sha256
 
 _sql = named_queries("reference")
@@ -71,15 +73,16 @@ async def parties(connection: Connection) -> dict[str, Party]:
         evidence.setdefault(row["party_id"], []).append(
             VatEvidence(**{name: row[name] for name in VatEvidence.__dataclass_fields__})
         )
+    terms = await payout_terms.all_terms(connection)
     return {
-        row["id"]: _party(row, tuple(evidence.get(row["id"], ())))
+        row["id"]: _party(row, tuple(evidence.get(row["id"], ())), terms.get(row["id"], DAILY_TERMS))
         for row in await rows(_sql.parties(connection))
     }
 
 
-def _party(row: Any, evidence: Sequence[VatEvidence]) -> Party:
-    fields = dict(row.items())
-    return Party(**{**fields, "kind": PartyKind(fields["kind"]), "vat_evidence": evidence})
+def _party(row: Any, evidence: Sequence[VatEvidence], terms: PayoutTerms) -> Party:
+    fields = {**dict(row.items()), "vat_evidence": evidence, "payout_terms": terms}
+    return Party(**{**fields, "kind": PartyKind(fields["kind"])})
 
 
 async def put_agreement(connection: Connection, agreement: Agreement, *, now: datetime) -> None:

@@ -33,15 +33,21 @@ def test_only_listed_steps_are_allowed(state: DisbursementState, event: Disburse
             advance(state, event)
 
 
-def test_what_is_paid_or_failed_stays_so() -> None:
-    assert not [
-        state for state, _ in TRANSITIONS if state in (DisbursementState.PAID, DisbursementState.FAILED)
+def test_only_a_return_by_the_bank_follows_a_payment_that_ended() -> None:
+    ended = (DisbursementState.PAID, DisbursementState.FAILED, DisbursementState.RETURNED)
+    assert [step for step in TRANSITIONS if step[0] in ended] == [
+        (DisbursementState.PAID, DisbursementEvent.RETURN)
     ]
 
 
 def test_the_schema_knows_the_same_states() -> None:
-    schema = (Path(clearing.__file__).parent / "sql/migrations/0001_schema.sql").read_text()
-    listed = schema.split("CREATE TABLE clearing.disbursement")[1].split("state IN (", 1)[1].split(")", 1)[0]
+    migrations = Path(clearing.__file__).parent / "sql/migrations"
+    told = (
+        (migrations / "0010_settlement.sql")
+        .read_text()
+        .split("ADD CONSTRAINT disbursement_state_check", 1)[1]
+    )
+    listed = told.split("state IN (", 1)[1].split(")", 1)[0]
     assert {name.strip(" '") for name in listed.split(",")} == set(DisbursementState)
 
 

@@ -1,0 +1,54 @@
+-- Payout terms, dated holds and bank details.
+
+-- name: terms
+SELECT party_id, cadence, cadence_day, reserve_bps, reserve_days, release_above_minor, deregistered_on
+FROM clearing.payout_terms;
+
+-- name: open_holds
+SELECT party_id, reason, since, until FROM clearing.payout_hold WHERE lifted_at IS NULL ORDER BY since, id;
+
+-- name: live_details
+SELECT party_id, version, name, iban, bic, street, building, post_code, town, country, state
+FROM clearing.bank_details WHERE state IN ('pending', 'confirmed');
+
+-- name: put_terms!
+INSERT INTO clearing.payout_terms (party_id, cadence, cadence_day, reserve_bps, reserve_days, release_above_minor,
+    deregistered_on, updated_at, updated_by)
+VALUES (:party_id, :cadence, :cadence_day, :reserve_bps, :reserve_days, :release_above_minor, :deregistered_on, :now, :by)
+ON CONFLICT (party_id) DO UPDATE SET cadence = excluded.cadence, cadence_day = excluded.cadence_day,
+    reserve_bps = excluded.reserve_bps, reserve_days = excluded.reserve_days,
+    release_above_minor = excluded.release_above_minor, deregistered_on = excluded.deregistered_on,
+    updated_at = excluded.updated_at, updated_by = excluded.updated_by;
+
+-- name: place_hold!
+INSERT INTO clearing.payout_hold (id, party_id, reason, since, until, placed_by)
+VALUES (:id, :party_id, :reason, :since, :until, :by) ON CONFLICT DO NOTHING;
+
+-- name: lift_hold$
+UPDATE clearing.payout_hold SET lifted_at = :now, lifted_by = :by WHERE id = :id AND lifted_at IS NULL RETURNING party_id;
+
+-- name: submit_details$
+-- A newer submission takes the place of one that nobody confirmed.
+WITH refused AS (
+    UPDATE clearing.bank_details SET state = 'refused', decided_by = 'replaced by a newer submission', decided_at = :now
+    WHERE party_id = :party_id AND state = 'pending' RETURNING 1
+)
+SELECT coalesce(max(version), 0) + 1 + 0 * (SELECT count(*) FROM refused) FROM clearing.bank_details WHERE party_id = :party_id;
+
+-- name: insert_details!
+INSERT INTO clearing.bank_details (party_id, version, name, iban, bic, street, building, post_code, town, country, state,
+    submitted_by, submitted_at)
+VALUES (:party_id, :version, :name, :iban, :bic, :street, :building, :post_code, :town, :country, 'pending', :by, :now);
+
+-- name: pending_details^
+SELECT version, submitted_by, state FROM clearing.bank_details WHERE party_id = :party_id AND version = :version FOR UPDATE;
+
+-- name: retire_details!
+UPDATE clearing.bank_details SET state = 'retired' WHERE party_id = :party_id AND state = 'confirmed';
+
+-- name: decide_details!
+UPDATE clearing.bank_details SET state = :state, decided_by = :by, decided_at = :now
+WHERE party_id = :party_id AND version = :version;
+
+-- name: renew_epoch!
+UPDATE clearing.reference_epoch SET epoch = gen_random_uuid() WHERE name = 'party';

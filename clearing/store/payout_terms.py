@@ -1,0 +1,123 @@
+"""Payout terms, holds and bank details in PostgreSQL.
+
+Owns: rows to values and back; every change renews the parties' epoch, so that each worker reads it again.
+Must not know: when to pay.
+"""
+
+from collections import defaultdict
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from clearing.bank_details import BankDetails, DetailsState, PostalAddress
+from clearing.connection import Connection, named_queries, rows
+from clearing.schedule import Cadence, PayoutHold, PayoutTerms
+
+_sql = named_queries("payout_terms")
+_ADDRESS = ("street", "building", "post_code", "town", "country")
+
+
+async def all_terms(connection: Connection) -> dict[str, PayoutTerms]:
+    """The terms of each party that has any, with its holds and bank details."""
+    found: defaultdict[str, dict[str, Any]] = defaultdict(dict)
+    for row in await rows(_sql.terms(connection)):
+        fields = dict(row.items())
+        party_id = fields.pop("party_id")
+        found[party_id].update(fields, cadence=Cadence(fields["cadence"]))
+    for row in await rows(_sql.open_holds(connection)):
+        hold = PayoutHold(reason=row["reason"], since=row["since"], until=row["until"])
+        held: tuple[PayoutHold, ...] = found[row["party_id"]].get("holds", ())
+        found[row["party_id"]]["holds"] = (*held, hold)
+    for row in await rows(_sql.live_details(connection)):
+        if row["state"] == DetailsState.PENDING:
+            found[row["party_id"]]["bank_pending"] = True
+        else:
+            found[row["party_id"]]["bank"] = _details(row)
+    return {party_id: PayoutTerms(**fields) for party_id, fields in found.items()}
+
+
+def _details(row: Any) -> BankDetails:
+    return BankDetails(
+        name=row["name"],
+        iban=row["iban"],
+        bic=row["bic"],
+        address=PostalAddress(**{field: row[field] for field in _ADDRESS}),
+    )
+
+
+async def put_terms(
+    connection: Connection, party_id: str, terms: PayoutTerms, *, by: str, now: datetime
+) -> None:
+    """Store a party's cadence, reserve, release limit and leaving; holds and bank details are apart."""
+    await _sql.put_terms(
+        connection,
+        party_id=party_id,
+        cadence=terms.cadence,
+        cadence_day=terms.cadence_day,
+        reserve_bps=terms.reserve_bps,
+        reserve_days=terms.reserve_days,
+        release_above_minor=terms.release_above_minor,
+        deregistered_on=terms.deregistered_on,
+        by=by,
+        now=now,
+    )
+    await _sql.renew_epoch(connection)
+
+
+async def place_hold(
+    connection: Connection, party_id: str, hold: PayoutHold, *, hold_id: UUID, by: str
+) -> None:
+    """Hold a party's payouts; the same id again changes nothing."""
+    await _sql.place_hold(
+        connection,
+        id=hold_id,
+        party_id=party_id,
+        reason=hold.reason,
+        since=hold.since,
+        until=hold.until,
+        by=by,
+    )
+    await _sql.renew_epoch(connection)
+
+
+async def lift_hold(connection: Connection, hold_id: UUID, *, by: str, now: datetime) -> str | None:
+    """End a hold; the party it held, or None if there is no such open hold."""
+    party_id: str | None = await _sql.lift_hold(connection, id=hold_id, by=by, now=now)
+    await _sql.renew_epoch(connection)
+    return party_id
+
+
+async def submit_details(
+    connection: Connection, party_id: str, details: BankDetails, *, by: str, now: datetime
+) -> int:
+    """Keep new bank details as pending; their version."""
+    version: int = await _sql.submit_details(connection, party_id=party_id, now=now)
+    await _sql.insert_details(
+        connection,
+        party_id=party_id,
+        version=version,
+        name=details.name,
+        iban=details.iban,
+        bic=details.bic,
+        by=by,
+        now=now,
+        **{field: getattr(details.address, field) for field in _ADDRESS},
+    )
+    await _sql.renew_epoch(connection)
+    return version
+
+
+async def pending(connection: Connection, party_id: str, version: int) -> tuple[DetailsState, str] | None:
+    """State and submitter of one version, held for this transaction."""
+    row = await _sql.pending_details(connection, party_id=party_id, version=version)
+    return None if row is None else (DetailsState(row["state"]), row["submitted_by"])
+
+
+async def decide(
+    connection: Connection, party_id: str, version: int, *, state: DetailsState, by: str, now: datetime
+) -> None:
+    """Record the decision; what was confirmed before is retired by a confirmation."""
+    if state is DetailsState.CONFIRMED:
+        await _sql.retire_details(connection, party_id=party_id)
+    await _sql.decide_details(connection, party_id=party_id, version=version, state=state, by=by, now=now)
+    await _sql.renew_epoch(connection)
