@@ -120,7 +120,7 @@ class PayoutDesk:
     async def returned(
         self, connection: Connection, disbursement_id: UUID, *, reason: str, now: datetime
     ) -> bool:
-        """A paid payment came back, days later: its payables open again, further payouts held.
+        """A paid payment came back, days later: payables open again, further payouts held.
 
         False if it had come back before. Raises StateConflictError when it was never paid.
         """

@@ -1,0 +1,291 @@
+"""Bad days of settlement on a real PostgreSQL: each ends with the proof, and the forecast came true."""
+
+import asyncio
+from collections import defaultdict
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from clearing import reference
+from clearing.bank_details import BankDetails, PostalAddress
+from clearing.calendar import Calendars, ClosingDays
+from clearing.disbursement import Disbursement, DisbursementState, HoldReason, OutcomeUnknown, Paid, Rejected
+from clearing.errors import StateConflictError
+from clearing.party import Party
+from clearing.payout_desk import PayoutDesk
+from clearing.schedule import Cadence, PayoutTerms
+from clearing.service import ClearingService
+from gateway.database import Pool, transaction
+from tests.fakes import clearing_world as world
+
+NOW = world.SALE_AT + timedelta(hours=1)
+THURSDAY = datetime(2026, 10, 15, 8, 0, tzinfo=UTC)
+FRIDAY = THURSDAY + timedelta(days=1)
+BANK = BankDetails(
+    name="NL-ABC B.V.", iban="NL91ABNA0417164300", bic="ABNANL2A",
+    address=PostalAddress(town="Amsterdam", country="NL"),
+)  # fmt: skip
+
+
+class House:
+    """Clearing with its desk on one database, step by step."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.service = ClearingService()
+        self.desk = PayoutDesk(self.service)
+
+    async def open(self) -> None:
+        async with transaction(self.pool) as connection:
+            await self.service.load_reference_data(connection, now=NOW)
+            for party in world.PARTIES.values():
+                await self.service.register_party(connection, party, now=NOW)
+            await self.service.put_agreement(connection, world.agreement(world.NL_CPO), now=NOW)
+
+    async def clear(self, *numbers: int, now: datetime = NOW, **changes: object) -> None:
+        async with transaction(self.pool) as connection:
+            sessions = [world.session(number, **changes) for number in numbers]
+            batch = await self.service.clear_batch(connection, sessions, now=now, batch_id=uuid4())
+        assert len(batch.cleared) == len(numbers), batch.parked
+
+    async def terms(self, party: Party, **changes: object) -> None:
+        async with transaction(self.pool) as connection:
+            await self.desk.put_terms(connection, party.id, PayoutTerms(**changes), by="anna", now=NOW)  # type: ignore[arg-type]
+
+    async def plan(self, now: datetime) -> list[Disbursement]:
+        async with transaction(self.pool) as connection:
+            return list(await self.service.plan_disbursements(connection, now=now))
+
+    async def begin(self, payment: Disbursement, now: datetime) -> Disbursement | None:
+        async with transaction(self.pool) as connection:
+            return await self.service.begin_disbursement(connection, payment.id, now=now)
+
+    async def answer(
+        self, payment: Disbursement, outcome: Paid | Rejected | OutcomeUnknown, now: datetime
+    ) -> Disbursement:
+        async with transaction(self.pool) as connection:
+            return await self.service.record_outcome(connection, payment.id, outcome, now=now)
+
+    async def pay(self, payment: Disbursement, now: datetime) -> Disbursement:
+        assert await self.begin(payment, now) is not None
+        return await self.answer(payment, Paid(rail_reference=f"tr_{payment.id.hex}"), now)
+
+    async def refund(self, number: int, minor: int, now: datetime) -> None:
+        async with transaction(self.pool) as connection:
+            await self.service.refund_session(
+                connection, world.session_id(number), minor=minor, reference=f"re_{number}", now=now
+            )
+
+    async def forecast(self, now: datetime, days: int = 60) -> dict[tuple[str, date], int]:
+        """What the calendar says will be paid by party and day: held sums are carried to the next."""
+        async with self.pool.acquire() as connection:
+            lines = await self.service.forecast(connection, now=now, days=days)
+        paid: defaultdict[tuple[str, date], int] = defaultdict(int)
+        carried: defaultdict[str, int] = defaultdict(int)
+        for line in lines:
+            if line.hold is not None:
+                carried[line.party_id] += line.amount_minor
+            else:
+                paid[line.party_id, line.due_date] += line.amount_minor + carried.pop(line.party_id, 0)
+        return dict(paid)
+
+    async def proved(self) -> None:
+        async with transaction(self.pool, isolation="repeatable_read") as connection:
+            report = await self.service.audit(connection, now=NOW)
+        assert report.ok, (report.findings, report.proof)
+
+
+@pytest.fixture
+async def house(pool: Pool) -> House:
+    opened = House(pool)
+    await opened.open()
+    return opened
+
+
+def of(planned: list[Disbursement], party: Party) -> Disbursement:
+    (found,) = [one for one in planned if one.party_id == party.id]
+    return found
+
+
+async def test_a_transfer_that_fails_for_insufficient_balance_is_planned_again_and_paid_once(
+    house: House,
+) -> None:
+    await house.terms(world.NL_CPO, reserve_bps=1000, reserve_days=30)
+    await house.clear(1)
+    first = of(await house.plan(THURSDAY), world.NL_CPO)
+    assert first.amount_minor == 360  # 4.00 less the reserve of 10 %
+    await house.begin(first, THURSDAY)
+    failed = await house.answer(first, Rejected(code="balance_insufficient", detail="no funds"), THURSDAY)
+    assert failed.state is DisbursementState.FAILED
+    await house.proved()
+    assert [
+        one for one in await house.plan(THURSDAY) if one.party_id == "NL-ABC"
+    ] == []  # not within the hour
+    again = of(await house.plan(THURSDAY + timedelta(hours=2)), world.NL_CPO)
+    assert (again.amount_minor, again.end_to_end_id != first.end_to_end_id) == (360, True)  # withheld once
+    await house.pay(again, THURSDAY + timedelta(hours=2))
+    await house.proved()
+
+
+async def test_an_answer_that_was_lost_after_taking_effect_pays_nobody_twice(house: House) -> None:
+    await house.clear(1)
+    payment = of(await house.plan(THURSDAY), world.NL_CPO)
+    await house.begin(payment, THURSDAY)
+    lost = await house.answer(payment, OutcomeUnknown(detail="timeout"), THURSDAY)
+    assert lost.state is DisbursementState.OUTCOME_UNKNOWN
+    assert await house.begin(payment, THURSDAY) is None  # not before its time
+    assert [
+        one for one in await house.plan(FRIDAY) if one.party_id == "NL-ABC"
+    ] == []  # its payables stay tied
+    asked = await house.begin(payment, FRIDAY)
+    assert asked is not None
+    assert (asked.attempts, asked.end_to_end_id) == (2, payment.end_to_end_id)  # the same key
+    paid = await house.answer(asked, Paid(rail_reference="tr_1"), FRIDAY)
+    assert paid.state is DisbursementState.PAID
+    await house.proved()
+
+
+async def test_a_payout_returned_five_days_later_is_owed_again_and_held(house: House) -> None:
+    await house.clear(1)
+    payment = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    later = THURSDAY + timedelta(days=5)
+    async with transaction(house.pool) as connection:
+        assert await house.desk.returned(connection, payment.id, reason="AC04 closed account", now=later)
+    async with transaction(house.pool) as connection:
+        assert not await house.desk.returned(connection, payment.id, reason="again", now=later)
+    await house.proved()
+    assert [one for one in await house.plan(later) if one.party_id == "NL-ABC"] == []
+    async with house.pool.acquire() as connection:
+        lines = await house.service.forecast(connection, now=later, party_id="NL-ABC")
+        held = await connection.fetchrow("SELECT id, reason FROM clearing.payout_hold")
+    assert [(line.amount_minor, line.hold) for line in lines] == [(400, HoldReason.ON_HOLD)]
+    assert "AC04" in held["reason"]
+    async with transaction(house.pool) as connection:
+        await house.desk.lift_hold(connection, held["id"], by="anna", now=later)
+    again = of(await house.plan(later + timedelta(hours=2)), world.NL_CPO)
+    assert (again.amount_minor, again.end_to_end_id != payment.end_to_end_id) == (400, True)
+    await house.proved()
+
+
+async def test_changed_bank_details_hold_the_payout_until_a_second_person_confirms(house: House) -> None:
+    await house.clear(1)
+    async with transaction(house.pool) as connection:
+        version = await house.desk.submit_bank_details(connection, "NL-ABC", BANK, by="Anna", now=NOW)
+    assert [one for one in await house.plan(THURSDAY) if one.party_id == "NL-ABC"] == []
+    async with house.pool.acquire() as connection:
+        lines = await house.service.forecast(connection, now=THURSDAY, party_id="NL-ABC")
+    assert {line.hold for line in lines} == {HoldReason.BANK_DETAILS}
+    with pytest.raises(StateConflictError):
+        async with transaction(house.pool) as connection:
+            await house.desk.decide_bank_details(
+                connection, "NL-ABC", version, confirm=True, by="anna", now=NOW
+            )
+    async with transaction(house.pool) as connection:
+        await house.desk.decide_bank_details(connection, "NL-ABC", version, confirm=True, by="Ben", now=NOW)
+    payment = of(await house.plan(THURSDAY), world.NL_CPO)
+    assert (payment.rail, payment.destination) == ("bank", BANK.iban)
+    async with house.pool.acquire() as connection:  # the PSP's lane never sees a bank payment
+        to_psp = await house.service.disbursements_to_execute(connection, now=THURSDAY)
+    assert payment.id not in {one.id for one in to_psp}
+
+
+async def test_a_large_payment_waits_for_two_people(house: House) -> None:
+    await house.terms(world.NL_CPO, release_above_minor=300)
+    await house.clear(1)
+    payment = of(await house.plan(THURSDAY), world.NL_CPO)
+    assert await house.begin(payment, THURSDAY) is None
+    for person, count in (("anna", 1), ("Anna", 1), ("ben", 2)):
+        async with transaction(house.pool) as connection:
+            assert await house.desk.approve(connection, payment.id, by=person, now=THURSDAY) == (count, 2)
+    async with house.pool.acquire() as connection:
+        assert payment.id not in {one.id for one in await house.desk.awaiting_release(connection)}
+    assert (await house.pay(payment, THURSDAY)).state is DisbursementState.PAID
+
+
+async def test_a_deregistered_party_is_paid_out_below_its_minimum_and_its_debt_ages(house: House) -> None:
+    async with transaction(house.pool) as connection:
+        minimum = replace(world.NL_CPO, minimum_payout_minor=10_000)
+        await house.service.register_party(connection, minimum, now=NOW)
+    await house.clear(1, 2)
+    assert [one for one in await house.plan(THURSDAY) if one.party_id == "NL-ABC"] == []
+    await house.terms(world.NL_CPO, deregistered_on=date(2026, 10, 16))
+    payment = of(await house.plan(FRIDAY), world.NL_CPO)
+    assert payment.amount_minor == 800
+    await house.pay(payment, FRIDAY)
+    # A dispute after payout, with the party gone: the claim stands, ages, and is nobody else's.
+    async with transaction(house.pool) as connection:
+        await house.service.open_dispute(
+            connection, world.session_id(1), minor=605, fee_minor=0, reference="dp_1", now=FRIDAY
+        )
+    later = FRIDAY + timedelta(days=40)
+    assert [one for one in await house.plan(later) if one.party_id == "NL-ABC"] == []
+    async with house.pool.acquire() as connection:
+        debts = await house.desk.debts(connection, now=later)
+    (debt,) = [one for one in debts if one.party_id == "NL-ABC"]
+    assert debt.amount_minor < 0
+    assert debt.age_days >= 39
+    await house.proved()
+
+
+async def test_a_calendar_changed_after_scheduling_moves_open_days_with_the_reason(house: House) -> None:
+    await house.clear(1, 2)
+    await house.refund(2, 100, NOW)
+    bundled = reference.calendars()
+    closed = [
+        ClosingDays(
+            name=calendar.name, days=calendar.days | {date(2026, 10, 15)},
+            first_year=calendar.first_year, last_year=calendar.last_year,
+        )
+        for name in reference.CALENDAR_NAMES
+        for calendar in [bundled._by_name[name]]
+    ]  # fmt: skip
+    desk = PayoutDesk(house.service, calendars=Calendars(closed))
+    async with transaction(house.pool) as connection:
+        moved = await desk.replan(connection, reason="day of mourning, TARGET notice 7/2026", now=NOW)
+    async with transaction(house.pool) as connection:
+        assert await desk.replan(connection, reason="again", now=NOW) == 0
+        changes = await connection.fetch("SELECT * FROM clearing.due_date_change WHERE kind = 'capture'")
+    assert moved >= 4
+    assert {(row["old_date"], row["new_date"]) for row in changes} == {
+        (date(2026, 10, 15), date(2026, 10, 16))
+    }
+    assert {row["reason"] for row in changes} == {"day of mourning, TARGET notice 7/2026"}
+    await house.proved()
+
+
+async def test_a_reserve_stays_behind_and_comes_back_on_its_day_as_forecast(house: House) -> None:
+    await house.terms(world.NL_CPO, reserve_bps=1050, reserve_days=10)
+    await house.clear(1, 2, 3)
+    await house.clear(4, sale_at=world.SALE_AT + timedelta(days=1))
+    seen = await house.forecast(NOW)
+    paid: dict[tuple[str, date], int] = {}
+    for day in range(20):
+        now = THURSDAY + timedelta(days=day)
+        for payment in await house.plan(now):
+            await house.pay(payment, now)
+            paid[payment.party_id, payment.period] = payment.amount_minor
+    assert paid == seen
+    # 12.00 + 4.00: 10.5 % of each is 1.26 and 0.42, back ten days after each.
+    assert [minor for (party, _), minor in sorted(paid.items()) if party == "NL-ABC"] == [1074, 358, 126, 42]
+    await house.proved()
+    async with house.pool.acquire() as connection:
+        (reserve,) = await house.service.balances(connection, prefix="reserve:")
+    assert reserve.minor == 0
+
+
+async def test_weekly_terms_close_on_their_weekday(house: House) -> None:
+    await house.terms(world.NL_CPO, cadence=Cadence.WEEKLY, cadence_day=7)
+    await house.clear(1)
+    async with house.pool.acquire() as connection:
+        lines = await house.service.forecast(connection, now=NOW, party_id="NL-ABC")
+    # Sales of Tuesday 13 October close on Sunday 18; two clearing days after that is Tuesday 20.
+    assert [line.due_date for line in lines] == [date(2026, 10, 20)]
+
+
+async def test_two_planners_at_once_plan_each_payment_once(house: House) -> None:
+    await house.clear(*range(20))
+    planned = await asyncio.gather(*(house.plan(THURSDAY) for _ in range(4)))
+    assert sorted(len(one) for one in planned) == [0, 0, 0, 2]
+    await house.proved()
