@@ -189,6 +189,15 @@ class Dispute(PublicObject):
     closed_at: Instant | None
 
 
+class SiteHost(PublicObject):
+    """Who hosts a location."""
+
+    object: Literal["site_host"] = "site_host"
+    cpo: str
+    location_id: str
+    party: str
+
+
 class Command(PublicObject):
     """A command to a CPO: its answer at once, the station's result later."""
 

@@ -35,7 +35,7 @@ from gateway.payments.orders import (
 )
 from gateway.payments.outcomes import Asked, Outcomes
 from gateway.payments.payment import FINAL_STATES, PaymentState
-from gateway.payments.policy import PaymentPolicy
+from gateway.payments.policy import KEY_LIFETIME, PaymentPolicy
 from gateway.payments.psp import HoldOrder, Psp
 from gateway.payments.quotes import Quotes
 from gateway.payments.records import AuthorizationRecord, CallRecord, SessionRecord, SnapshotRecord
@@ -149,11 +149,11 @@ class Authorizations:
         if order.amount_minor is not None:
             amount = order.amount_minor
         else:
-            estimate = order.estimate
+            estimate = order.estimate or self.policy.default_estimate(max_power_w=point.max_power_w)
             amount = self.anchor.quote(
                 snapshot,
-                energy_wh=estimate.energy_wh if estimate else self.policy.default_energy_wh,
-                duration_s=estimate.duration_s if estimate else self.policy.default_duration_s,
+                energy_wh=estimate.energy_wh,
+                duration_s=estimate.duration_s,
                 start=now,
                 time_zone=point.time_zone,
                 max_power_w=point.max_power_w,
@@ -340,8 +340,13 @@ class Authorizations:
         call = None
         if existing.state in {PaymentState.REQUIRES_AUTHORIZATION, PaymentState.OUTCOME_UNKNOWN}:
             open_call = await store.open_call(connection, lane=existing.lane, authorization_id=existing.id)
-            call = open_call if open_call is not None and open_call.kind == "hold" else None
+            # Past the key's lifetime the PSP would hold a second time: only a look-up may answer.
+            if open_call is not None and open_call.kind == "hold" and self._replayable(open_call):
+                call = open_call
         return existing, session, call
+
+    def _replayable(self, call: CallRecord) -> bool:
+        return self.clock.wall_now() - call.created_at < KEY_LIFETIME
 
     async def _ask(
         self, authorization: AuthorizationRecord, session: SessionRecord, call: CallRecord

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from gateway.payments.orders import Estimate
+
 # When an unanswered call is asked again, by attempts made so far; daily past the last.
 ASK_AGAIN: Final = (
     timedelta(seconds=5),
@@ -29,6 +31,13 @@ class PaymentPolicy:
     default_duration_s: int = 3_600
     # A card hold below the PSP's least charge is refused (docs.stripe.com/currencies#minimum-and-maximum).
     minimum_psp_hold_minor: int = 100
+
+    def default_estimate(self, *, max_power_w: int | None) -> Estimate:
+        """What to expect where the caller does not say: a full charge, at the pace of a slow connector."""
+        duration_s = self.default_duration_s
+        if max_power_w:
+            duration_s = max(duration_s, -(-self.default_energy_wh * 3600 // max_power_w))
+        return Estimate(energy_wh=self.default_energy_wh, duration_s=duration_s)
 
 
 def ask_again_after(attempts: int) -> timedelta:

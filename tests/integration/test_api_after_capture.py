@@ -1,0 +1,125 @@
+"""Quotes before a session, increments during it, refunds and disputes after it, over HTTP."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.database import Pool
+from gateway.ids import parse_id
+from gateway.payments.psp import DisputeNews
+from tests.fakes.api import EVSE, Api, cdr, open_api
+
+
+@pytest.fixture
+async def api(pool: Pool) -> AsyncIterator[Api]:
+    async with open_api(pool) as opened:
+        yield opened
+
+
+async def captured(api: Api, **changes: Any) -> dict[str, Any]:
+    """A session that was authorized, completed at 11.90 and captured."""
+    shown = (await api.authorize(key="a", **changes)).json
+    body = b'{"cdr": ' + cdr() + b"}"
+    ended = await api.call("POST", f"/v1/sessions/{shown['session']}/complete", body, key="c")
+    session: dict[str, Any] = ended.json
+    return session
+
+
+async def test_a_quote_shows_the_price_components_and_holds_nothing(api: Api) -> None:
+    body = {"evse_id": EVSE, "estimate": {"energy_wh": 40_000, "duration_s": 3600}}
+    answer = await api.call("POST", "/v1/quotes", body)
+    assert answer.status == 200
+    quote = answer.json
+    assert (quote["incl_vat"], quote["excl_vat"], quote["hold"], quote["currency"]) == (
+        2380,
+        2000,
+        2380,
+        "EUR",
+    )
+    assert quote["tariff"]["display"]
+    assert quote["explained"]
+    assert api.psp.calls == []
+
+
+async def test_a_quote_at_an_unknown_evse_names_it(api: Api) -> None:
+    body = {"evse_id": "DE*ABC*NOPE", "estimate": {"energy_wh": 1, "duration_s": 1}}
+    answer = await api.call("POST", "/v1/quotes", body)
+    assert (answer.status, answer.json["code"]) == (404, "evse_not_found")
+
+
+async def test_a_hold_is_raised_and_a_refused_raise_says_so(api: Api) -> None:
+    method = {"type": "psp_payment_method", "payment_method": "pm_increment"}
+    shown = (await api.authorize(key="a", payment=method)).json
+    path = f"/v1/authorizations/{shown['id']}/increment"
+    raised = await api.call("POST", path, {"amount": 5000}, key="i1")
+    assert (raised.status, raised.json["amount"]) == (200, 5000)
+    again = await api.call("POST", path, {"amount": 4000}, key="i2")
+    assert again.json["amount"] == 5000
+    refusing = {"type": "psp_payment_method", "payment_method": "pm_no_increment"}
+    other = (await api.authorize(key="b", payment=refusing)).json
+    answer = await api.call("POST", f"/v1/authorizations/{other['id']}/increment", {"amount": 9000}, key="i3")
+    assert (answer.status, answer.json["code"]) == (409, "state_conflict")
+
+
+async def test_refunds_are_made_read_listed_and_bounded(api: Api) -> None:
+    session = await captured(api)
+    part = await api.call("POST", "/v1/refunds", {"session": session["id"], "amount": 190}, key="r1")
+    assert (part.status, part.json["state"], part.json["amount"]) == (201, "succeeded", 190)
+    again = await api.call("POST", "/v1/refunds", {"session": session["id"], "amount": 190}, key="r1")
+    assert again.json == part.json
+    rest = await api.call("POST", "/v1/refunds", {"session": session["id"]}, key="r2")
+    assert rest.json["amount"] == 1000
+    more = await api.call("POST", "/v1/refunds", {"session": session["id"], "amount": 1}, key="r3")
+    assert (more.status, more.json["code"]) == (422, "refund_exceeds_capture")
+    listed = (await api.call("GET", f"/v1/refunds?session={session['id']}")).json
+    assert [refund["amount"] for refund in listed["data"]] == [1000, 190]
+    assert (await api.call("GET", f"/v1/refunds/{part.json['id']}")).json == part.json
+    assert (await api.call("GET", f"/v1/captures/{session['capture']['id']}")).json["refunded"] == 1190
+
+
+async def test_another_partys_refunds_look_like_none(api: Api) -> None:
+    session = await captured(api)
+    made = (await api.call("POST", "/v1/refunds", {"session": session["id"]}, key="r")).json
+    assert (await api.call("GET", f"/v1/refunds/{made['id']}", party="superapp")).status == 404
+    stolen = await api.call("POST", "/v1/refunds", {"session": session["id"]}, key="r", party="superapp")
+    assert stolen.status == 404
+
+
+@pytest.mark.parametrize("session", ["ses_nonsense", "", "auth_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+async def test_a_refund_of_no_session_is_refused_in_words(api: Api, session: str) -> None:
+    answer = await api.call("POST", "/v1/refunds", {"session": session}, key="r")
+    assert (answer.status, answer.json["code"]) == (400, "invalid_parameters")
+    assert "session" in answer.text or "ses_" in answer.text
+
+
+async def test_a_dispute_is_read_as_it_stands(api: Api) -> None:
+    session = await captured(api)
+    identifier = parse_id("ses", session["id"])
+    news = DisputeNews(
+        psp_dispute="du_1",
+        state="opened",
+        amount_minor=1190,
+        fee_minor=1500,
+        currency="EUR",
+        reason="fraudulent",
+    )
+    await api.services.payments.disputes.heard(news, lane=identifier.int & 63, session_id=identifier)
+    (shown,) = (await api.call("GET", "/v1/disputes")).json["data"]
+    assert (shown["state"], shown["amount"], shown["fee"]) == ("opened", 1190, 1500)
+    assert (await api.call("GET", f"/v1/disputes/{shown['id']}")).json == shown
+    assert (await api.call("GET", f"/v1/disputes/{shown['id']}", party="superapp")).status == 404
+    refused = await api.call("POST", "/v1/refunds", {"session": session["id"]}, key="r")
+    assert refused.json["code"] == "refund_exceeds_capture"
+
+
+async def test_a_location_has_one_site_host_named_by_the_platform(api: Api, pool: Pool) -> None:
+    path = "/v1/locations/DE-ABC/L1/site-host"
+    for party in ("parking", "superapp"):
+        answer = await api.call("PUT", path, {"party": party}, party="admin")
+        assert (answer.status, answer.json["party"]) == (200, party)
+    async with pool.acquire() as connection:
+        hosts = await connection.fetch("SELECT party_id FROM gateway.site_host")
+    assert [host["party_id"] for host in hosts] == ["superapp"]
+    assert (await api.call("PUT", path, {"party": "nobody"}, party="admin")).status == 404
+    assert (await api.call("PUT", path, {"party": "parking"})).status == 403
