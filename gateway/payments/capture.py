@@ -222,8 +222,10 @@ class Captures:
                 )
         except asyncpg.UniqueViolationError:  # a call is in the air already: its answer comes first
             return Ended.WAITING
-        if not mine:  # somebody else has requested the end in the meantime, and makes the call
+        if mine is None:  # somebody else has requested the end in the meantime, and makes the call
             return Ended.WAITING
+        if capture is not None:
+            capture = replace(capture, id=mine)
         requested = _moved(authorization, PaymentState.CAPTURE_REQUESTED, now)
         asked = Asked(call=call, authorization=requested, session=session)
         await ask_end(self.pool, self.psp, self.outcomes, asked, capture)

@@ -61,7 +61,7 @@ class LateTruth:
         async with self.pool.acquire() as connection:
             session = await store.session(connection, lane=lane, session_id=session_id)
             if session is None or session.price_minor is None or session.state != "completed":
-                return True
+                return False
             last = await store.current_authorization(connection, lane=lane, session_id=session_id)
             if last is not None and await self._may_charge(connection, last):
                 again = at_lane(uuid5(last.id, "secured again"), lane)

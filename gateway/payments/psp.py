@@ -177,7 +177,7 @@ class Refunded:
 
 
 HoldOutcome = Held | RequiresAction | Declined | OutcomeUnknown
-CaptureOutcome = Captured | Declined | OutcomeUnknown
+CaptureOutcome = Captured | Voided | Declined | OutcomeUnknown
 VoidOutcome = Voided | Captured | Declined | OutcomeUnknown
 IncrementOutcome = Held | Declined | OutcomeUnknown
 ChargeOutcome = Captured | Declined | OutcomeUnknown

@@ -128,9 +128,10 @@ async def complete_session(connection: Connection, **fields: Any) -> bool:
     return bool(await _payments.complete_session(connection, **fields))
 
 
-async def request_end(connection: Connection, **fields: Any) -> bool:
-    """Phase 1 of capture or void; False when the authorization is in no state for it."""
-    return bool(await _payments.request_end(connection, **fields))
+async def request_end(connection: Connection, **fields: Any) -> UUID | None:
+    """Phase 1 of capture or void: the capture's id; None when the authorization is in no state for it."""
+    found: UUID | None = await _payments.request_end(connection, **fields)
+    return found
 
 
 async def conclude_end(connection: Connection, **fields: Any) -> bool:

@@ -61,6 +61,9 @@ _RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
     "topup": ("topped_up_minor", 1),
 }
 
+# A capture that is refused with one of these was too late: there is no hold to capture from.
+HOLD_IS_GONE: Final = frozenset({"payment_intent_unexpected_state", "charge_expired_for_capture"})
+
 _DISPUTE_STATES: Final = {"won": "won", "lost": "lost", "warning_closed": "won"}
 
 

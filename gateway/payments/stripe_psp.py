@@ -50,6 +50,7 @@ from gateway.payments.psp import (
     WebhookRefusedError,
 )
 from gateway.payments.stripe_objects import (
+    HOLD_IS_GONE,
     AmountNotRepresentableError,
     add_movement,
     captured,
@@ -374,8 +375,10 @@ class StripePsp:
             return OutcomeUnknown(reason=type(error).__name__)
 
     async def _after_refusal(self, psp_payment: str, refusal: Declined) -> CaptureOutcome:
-        """A refused capture may be one that took place before: the PSP's record decides."""
+        """A refused capture may have taken place before, or its hold have ended: the record decides."""
         state = await self.inspect(psp_payment=psp_payment)
+        if isinstance(state, Voided) and refusal.code in HOLD_IS_GONE:
+            return state
         return state if isinstance(state, Captured | OutcomeUnknown) else refusal
 
 

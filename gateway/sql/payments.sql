@@ -190,7 +190,8 @@ WITH ended AS (
 SELECT true FROM ended;
 
 -- name: request_end$
--- Phase 1 of capture or void: the intent. The capture row's key makes a second capture impossible.
+-- Phase 1 of capture or void: the intent. The capture row's key makes a second capture impossible. Returns the
+-- capture's id, which an earlier try that took nothing may have given it.
 WITH priced AS (
     -- The price that the caller has read still stands, and stands until this commits: a correction waits.
     SELECT 1 FROM gateway.session
@@ -202,6 +203,9 @@ WITH priced AS (
     WHERE lane = :lane::smallint AND id = :authorization_id::uuid AND state = ANY (:from_states::text[])
       AND (:expected_version::int IS NULL OR version = :expected_version::int)
       AND EXISTS (SELECT 1 FROM priced)
+      AND NOT EXISTS (
+          SELECT 1 FROM gateway.capture AS c
+          WHERE c.lane = :lane::smallint AND c.session_id = :session_id::uuid AND c.state <> 'failed')
     RETURNING lane, id, session_id, currency
 ), taken AS (
     INSERT INTO gateway.capture (
@@ -210,14 +214,22 @@ WITH priced AS (
            currency, :now::timestamptz
     FROM moved
     WHERE :amount_minor::bigint > 0
+    -- One that took nothing gives its place, and its id, to another try.
+    ON CONFLICT (lane, session_id) DO UPDATE
+    SET authorization_id = excluded.authorization_id, state = excluded.state, amount_minor = excluded.amount_minor,
+        receivable_minor = excluded.receivable_minor, created_at = excluded.created_at
+    WHERE capture.state = 'failed'
+    RETURNING id
 ), call AS (
     INSERT INTO gateway.psp_call (
         lane, id, session_id, authorization_id, kind, state, amount_minor, next_ask_at, created_at)
     SELECT lane, :call_id::uuid, session_id, id, CASE WHEN :amount_minor::bigint > 0 THEN 'capture' ELSE 'void' END,
            'intended', :amount_minor::bigint, :next_ask_at::timestamptz, :wall_now::timestamptz
     FROM moved
+    WHERE :amount_minor::bigint = 0 OR EXISTS (SELECT 1 FROM taken)
+    RETURNING id
 )
-SELECT true FROM moved;
+SELECT coalesce((SELECT id FROM taken), call.id) FROM call;
 
 -- name: conclude_end$
 -- Phase 3 of capture or void: the PSP's answer. A capture leaves the session for clearing.
@@ -276,6 +288,9 @@ WITH priced AS (
     WHERE lane = :lane::smallint AND id = :authorization_id::uuid AND state = 'authorized'
       AND (:expected_version::int IS NULL OR version = :expected_version::int)
       AND EXISTS (SELECT 1 FROM priced)
+      AND NOT EXISTS (
+          SELECT 1 FROM gateway.capture AS c
+          WHERE c.lane = :lane::smallint AND c.session_id = :session_id::uuid AND c.state <> 'failed')
     RETURNING lane, id, session_id, currency, hold_minor, account_party_id
 ), account AS (
     UPDATE gateway.partner_account AS p
@@ -289,6 +304,11 @@ WITH priced AS (
            currency, :now::timestamptz, :now::timestamptz
     FROM moved
     WHERE :amount_minor::bigint > 0
+    ON CONFLICT (lane, session_id) DO UPDATE
+    SET id = excluded.id, authorization_id = excluded.authorization_id, state = excluded.state,
+        amount_minor = excluded.amount_minor, receivable_minor = excluded.receivable_minor,
+        captured_at = excluded.captured_at, created_at = excluded.created_at
+    WHERE capture.state = 'failed'
 ), done AS (
     DELETE FROM gateway.task AS t USING moved
     WHERE t.lane = moved.lane AND t.session_id = moved.session_id AND t.kind = 'capture'
