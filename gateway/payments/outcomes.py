@@ -29,6 +29,7 @@ from gateway.payments.psp import (
     VoidOutcome,
 )
 from gateway.payments.records import AuthorizationRecord, CallRecord, CaptureRecord, SessionRecord
+from gateway.payments.schemes import hold_ends
 from gateway.payments.steps import may_collect
 
 
@@ -61,7 +62,12 @@ class Outcomes:
                     PaymentEvent.HELD,
                     now,
                     psp_payment=outcome.psp_payment,
-                    capture_before=outcome.capture_before,
+                    capture_before=outcome.capture_before
+                    or hold_ends(
+                        scheme=outcome.scheme,
+                        merchant_initiated=asked.authorization.off_session,
+                        held_at=now,
+                    ),
                     incrementable=outcome.incrementable,
                     max_capture_minor=outcome.max_capture_minor,
                 )

@@ -113,6 +113,7 @@ class Held:
     capture_before: datetime | None
     incrementable: bool = False  # the PSP offers to raise it
     max_capture_minor: int | None = None  # the PSP offers to capture up to this
+    scheme: str | None = None  # the card's, as the PSP calls it
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -246,6 +246,7 @@ def _held(intent: Any) -> Held:
         incrementable=getattr(increment, "status", None) == "available"
         or bool(getattr(card, "incremental_authorization_supported", False)),
         max_capture_minor=from_stripe_amount(most, currency) if most else None,
+        scheme=getattr(card, "brand", None),
     )
 
 
