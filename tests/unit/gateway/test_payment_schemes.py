@@ -21,9 +21,7 @@ AT = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
     ],
 )
 def test_a_hold_lasts_as_its_scheme_says(
-    scheme: str | None,
-    merchant_initiated: bool,
-    lasts: timedelta,
+    *, scheme: str | None, merchant_initiated: bool, lasts: timedelta
 ) -> None:
     ends = hold_ends(scheme=scheme, merchant_initiated=merchant_initiated, held_at=AT)
     assert ends - AT == lasts
