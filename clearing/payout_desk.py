@@ -148,7 +148,7 @@ class PayoutDesk:
     # Debts and moved days
 
     async def debts(self, connection: Connection, *, now: datetime) -> list[Debt]:
-        """Parties whose balance is negative, the oldest first: carried forward, and to be collected by age."""
+        """Parties whose balance is negative, the oldest first: carried forward, collected by age."""
         return [
             Debt(**dict(row.items()), age_days=max(0, (now.date() - row["since"]).days))
             for row in await store.debts(connection)

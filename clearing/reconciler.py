@@ -1,0 +1,252 @@
+"""Reconciliation over the store: each side's lines in, matches, differences that stay until they are gone.
+
+Owns: the order of a run and the shapes of lines. Must not know: how lines are fetched, who reads the report.
+Memory holds one page, however many lines there are. Every method takes the connection; none commits.
+"""
+
+import csv
+from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from functools import cache
+from importlib.resources import files
+from itertools import groupby, islice
+from typing import Any, Final
+from uuid import UUID
+
+from clearing.connection import Connection, named_queries, rows
+from clearing.iso20022.camt import BankLine, BankLineState
+from clearing.reconciliation.comparing import (
+    UNKNOWN,
+    Difference,
+    Leg,
+    OpenGroup,
+    OpenItem,
+    Tolerance,
+    WithinTolerance,
+    compare,
+    merged,
+    tolerances,
+)
+from clearing.reconciliation.report import ItemCount, OpenDifference
+
+_sql = named_queries("reconciliation")
+_PAGE: Final = 5_000
+_UNKNOWN_LINES: Final = 1_000
+_CANDIDATES: Final = 100
+# Writers commit out of order: what they booked a day back is looked at again, and kept once.
+_OVERLAP: Final = timedelta(days=1)
+_START: Final = datetime(2000, 1, 1, tzinfo=UTC)
+_PAYOUT: Final = "payout"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspLine:
+    """One balance transaction: signed minor units; `reference` is the charge, transfer, dispute or payout."""
+
+    id: str
+    kind: str
+    reference: str
+    amount_minor: int
+    currency: str
+    occurred_on: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RunResult:
+    """What a run did: items read from our books, matched, and differences open and resolved."""
+
+    read: int
+    matched: int
+    differences: int
+    resolved: int
+
+
+@cache
+def bundled_tolerances() -> Mapping[tuple[str, str], Tolerance]:
+    """The rules of `reconciliation/tolerances.csv`."""
+    text = (files("clearing.reconciliation") / "tolerances.csv").read_text(encoding="utf-8")
+    return tolerances(csv.DictReader(text.splitlines()))
+
+
+class Reconciler:
+    """Compares three sides, a pair at a time."""
+
+    def __init__(self, *, rules: Mapping[tuple[str, str], Tolerance] | None = None) -> None:
+        """`rules`: by default the bundled tolerances."""
+        self._rules = rules or bundled_tolerances()
+
+    async def record_psp_lines(
+        self, connection: Connection, lines: Iterable[PspLine], *, now: datetime
+    ) -> int:
+        """Keep the PSP's word; a line told again is kept once. Returns how many were new."""
+        return await self._record(connection, (item for line in lines for item in _psp_items(line)), now=now)
+
+    async def record_bank_lines(
+        self, connection: Connection, lines: Iterable[BankLine], *, now: datetime
+    ) -> int:
+        """Keep the bank's word on what it booked; kept once however often told. Returns how many are new."""
+        booked = (line for line in lines if line.state is BankLineState.BOOKED)
+        return await self._record(connection, (_bank_item(line) for line in booked), now=now)
+
+    async def _record(
+        self, connection: Connection, items: Iterable[tuple[Any, ...]], *, now: datetime
+    ) -> int:
+        added = 0
+        for page in _pages(items):
+            legs, sides, sources, refs, kinds, amounts, currencies, days, details = zip(*page, strict=True)
+            added += await _sql.add_items(
+                connection, now=now, legs=legs, sides=sides, sources=sources, refs=refs, kinds=kinds,
+                amounts=amounts, currencies=currencies, days=days, details=details,
+            )  # fmt: skip
+        return added
+
+    async def run(self, connection: Connection, *, now: datetime) -> RunResult:
+        """Read our books since the last run, match, and renew the list of differences. One run at a time."""
+        await _sql.hold_run(connection)
+        run: UUID = await _sql.new_run(connection)
+        since = (await _sql.read_to(connection, name="books") or _START + _OVERLAP) - _OVERLAP
+        read = await _sql.read_captures(connection, since=since, now=now)
+        read += await _sql.read_payments(connection, since=since, now=now)
+        matched = await _sql.match_exact(connection, now=now)
+        matched += await self._match_merged(connection, now=now)
+        differences = 0
+        async for found in self._compare(connection, today=now.date()):
+            within = [one for one in found if isinstance(one, WithinTolerance)]
+            if within:
+                await self._match(connection, within, now=now)
+                matched += len(within)
+            differing = [one for one in found if isinstance(one, Difference)]
+            await self._put(connection, differing, run=run, now=now)
+            differences += len(differing)
+        resolved = await _sql.resolve_differences(connection, run=run, now=now)
+        await _sql.mark_run(connection, name="books", read_to=now, ran_at=now)
+        return RunResult(read=read, matched=matched, differences=differences, resolved=resolved)
+
+    async def _match_merged(self, connection: Connection, *, now: datetime) -> int:
+        """Lines that pay several items at once, each named in the line's text."""
+        matched = 0
+        for line in await rows(_sql.unknown_lines(connection, limit=_UNKNOWN_LINES)):
+            if not line["detail"]:
+                continue
+            candidates = await self._candidates(connection, line)
+            together = merged(line["amount_minor"], line["detail"], candidates)
+            if together is not None:
+                lefts = [item.source_id for item in together]
+                await _sql.match_items(
+                    connection, leg=line["leg"], lefts=lefts, right_id=line["source_id"], now=now
+                )
+                matched += len(lefts) + 1
+        return matched
+
+    async def _candidates(self, connection: Connection, line: Any) -> list[OpenItem]:
+        found = await rows(
+            _sql.candidates(
+                connection, leg=line["leg"], currency=line["currency"], amount_minor=line["amount_minor"],
+                text=line["detail"], limit=_CANDIDATES,
+            )
+        )  # fmt: skip
+        return [OpenItem(**dict(row.items())) for row in found]
+
+    async def _compare(
+        self, connection: Connection, *, today: date
+    ) -> AsyncIterator[list[Difference | WithinTolerance]]:
+        leg, reference = "", ""
+        while True:
+            page = await rows(_sql.open_groups(connection, leg=leg, reference=reference, limit=_PAGE))
+            if not page:
+                return
+            leg, reference = page[-1]["leg"], page[-1]["reference"]
+            groups = [OpenGroup(**dict(row.items())) for row in page]
+            yield [
+                told
+                for _, alike in groupby(groups, key=lambda group: (group.leg, group.reference))
+                for told in compare(list(alike), self._rules, today=today)
+            ]
+
+    async def _match(
+        self, connection: Connection, within: Sequence[WithinTolerance], *, now: datetime
+    ) -> None:
+        await _sql.match_groups(
+            connection,
+            how="tolerance",
+            now=now,
+            legs=[one.leg for one in within],
+            refs=[one.reference for one in within],
+            currencies=[one.currency for one in within],
+        )
+
+    async def _put(
+        self, connection: Connection, differing: Sequence[Difference], *, run: UUID, now: datetime
+    ) -> None:
+        await _sql.put_differences(
+            connection,
+            run=run,
+            now=now,
+            legs=[one.leg for one in differing],
+            refs=[one.reference for one in differing],
+            currencies=[one.currency for one in differing],
+            types=[one.type for one in differing],
+            amounts=[one.amount_minor for one in differing],
+            sinces=[one.since for one in differing],
+            owners=[one.owner for one in differing],
+            proposals=[one.proposal for one in differing],
+            details=[one.detail for one in differing],
+        )
+
+    # What is open
+
+    async def differences(self, connection: Connection, *, today: date) -> AsyncIterator[OpenDifference]:
+        """Every open difference, a page at a time."""
+        after = {"leg": "", "reference": "", "currency": ""}
+        while True:
+            page = await rows(_sql.differences(connection, limit=_PAGE, **after))
+            for row in page:
+                yield OpenDifference(**dict(row.items()), age_days=max(0, (today - row["since"]).days))
+            if len(page) < _PAGE:
+                return
+            after = {name: page[-1][name] for name in after}
+
+    async def counts(self, connection: Connection) -> list[ItemCount]:
+        """Items by leg and side, how many are open, and the oldest of these."""
+        return [ItemCount(**dict(row.items())) for row in await rows(_sql.item_counts(connection))]
+
+
+def _psp_items(line: PspLine) -> Iterator[tuple[Any, ...]]:
+    """A payout is the PSP's word to the bank; everything else its word to our books."""
+    leg, side = (Leg.PSP_BANK, "left") if line.kind == _PAYOUT else (Leg.BOOK_PSP, "right")
+    # A payout leaves the PSP and arrives at the bank: the same money, with the sign of the bank.
+    amount = -line.amount_minor if line.kind == _PAYOUT else line.amount_minor
+    reference = line.reference or f"{UNKNOWN}{line.id}"
+    yield (leg, side, line.id, reference, line.kind, amount, line.currency, line.occurred_on, "")
+
+
+def _bank_item(line: BankLine) -> tuple[Any, ...]:
+    """A line with our end-to-end id is a payment of ours; one that names a payout of the PSP is that."""
+    text = f"{line.counterparty} {line.remittance} {line.bank_reference}".strip()
+    payout = next((word for word in text.replace(",", " ").split() if word.startswith("po_")), None)
+    kind = "return" if line.return_reason is not None else "bank_line"
+    if line.end_to_end_id is not None and line.end_to_end_id.startswith("NC"):
+        leg, reference = Leg.BOOK_BANK, line.end_to_end_id
+    elif payout is not None:
+        leg, reference = Leg.PSP_BANK, payout
+    else:
+        leg = Leg.PSP_BANK if line.amount_minor > 0 else Leg.BOOK_BANK
+        reference = f"{UNKNOWN}{line.line_id}"
+    return (
+        leg,
+        "right",
+        line.line_id,
+        reference,
+        kind,
+        line.amount_minor,
+        line.currency,
+        line.booked_on,
+        text,
+    )
+
+
+def _pages(items: Iterable[tuple[Any, ...]]) -> Iterator[list[tuple[Any, ...]]]:
+    iterator = iter(items)
+    while page := list(islice(iterator, _PAGE)):
+        yield page

@@ -1,0 +1,139 @@
+"""The reconciliation report: as a page to read, CSV and JSON lines, written row by row.
+
+Owns: its forms. Must not know: the store. Amounts are shown in major units with the currency's digits; JSON
+has minor units. Cells can't become formulas in a spreadsheet.
+"""
+
+import csv
+import io
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from html import escape
+from typing import Final
+
+from clearing.money import to_major
+
+_HEADINGS: Final = (
+    "leg", "reference", "type", "amount", "currency", "since", "age_days", "owner", "proposal", "detail",
+)  # fmt: skip
+_FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenDifference:
+    """A difference that stands: `amount_minor` is left minus right, its age counts from `since`."""
+
+    leg: str
+    reference: str
+    currency: str
+    type: str
+    amount_minor: int
+    since: date
+    owner: str
+    proposal: str
+    detail: str
+    first_seen_at: datetime
+    age_days: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ItemCount:
+    """Items of one side of a leg."""
+
+    leg: str
+    side: str
+    items: int
+    open: int
+    oldest_open: date | None
+
+
+def json_line(difference: OpenDifference) -> str:
+    """One difference as a JSON object on one line."""
+    return json.dumps(
+        {
+            "leg": difference.leg,
+            "reference": difference.reference,
+            "type": difference.type,
+            "amount_minor": difference.amount_minor,
+            "currency": difference.currency,
+            "since": difference.since.isoformat(),
+            "age_days": difference.age_days,
+            "owner": difference.owner,
+            "proposal": json.loads(difference.proposal),
+            "detail": difference.detail,
+        },
+        ensure_ascii=False,
+    )
+
+
+def csv_header() -> str:
+    """The names of the columns."""
+    return _csv(_HEADINGS)
+
+
+def csv_row(difference: OpenDifference) -> str:
+    """One difference as a CSV row (RFC 4180), without its line's end."""
+    return _csv([_harmless(cell) for cell in _cells(difference)])
+
+
+def _cells(difference: OpenDifference) -> Sequence[str]:
+    return (
+        difference.leg,
+        difference.reference,
+        difference.type,
+        f"{to_major(difference.amount_minor, difference.currency):f}",
+        difference.currency,
+        difference.since.isoformat(),
+        str(difference.age_days),
+        difference.owner,
+        difference.proposal,
+        difference.detail,
+    )
+
+
+def _harmless(cell: str) -> str:
+    """Text that a spreadsheet would run as a formula gets a quote before it; numbers stay numbers."""
+    if not cell.startswith(_FORMULA) or cell.lstrip("-").replace(".", "", 1).isdigit():
+        return cell
+    return f"'{cell}"
+
+
+def _csv(cells: Sequence[str]) -> str:
+    buffer = io.StringIO()
+    csv.writer(buffer, lineterminator="").writerow(cells)
+    return buffer.getvalue()
+
+
+def page_head(counts: Sequence[ItemCount], *, at: datetime) -> str:
+    """The page up to its table of differences: when, and how much each side told."""
+    rows = "".join(
+        f"<tr><td>{escape(one.leg)}<td>{escape(one.side)}<td class=n>{one.items}<td class=n>{one.open}"
+        f"<td>{one.oldest_open or ''}"
+        for one in counts
+    )
+    return (
+        "<!doctype html><html lang=en><meta charset=utf-8>"
+        "<title>Reconciliation</title>"
+        "<style>body{font:15px system-ui;margin:2rem;max-width:80rem}"
+        "table{border-collapse:collapse;margin:1rem 0}"
+        "td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left}"
+        ".n{text-align:right}</style>"
+        f"<h1>Reconciliation</h1><p>As of {escape(at.isoformat(timespec='minutes'))}. "
+        "Nothing here moves money: "
+        "each proposal is for a person to book or to refuse.</p>"
+        f"<table><tr><th>leg<th>side<th>items<th>open<th>oldest open{rows}</table>"
+        f"<table><tr>{''.join(f'<th>{name}' for name in _HEADINGS)}"
+    )
+
+
+def page_row(difference: OpenDifference) -> str:
+    """One difference as a row of the page."""
+    return "<tr>" + "".join(f"<td>{escape(cell)}" for cell in _cells(difference))
+
+
+def page_foot(count: int) -> str:
+    """The end of the page."""
+    told = "No difference is open." if count == 0 else f"{count} differences are open."
+    return f"</table><p>{told}</p></html>"

@@ -1,0 +1,152 @@
+"""Differences by type, tolerance and patience as data, merged lines, reports that hide nothing."""
+
+import csv
+import io
+import json
+from datetime import UTC, date, datetime
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearing.ledger import is_account
+from clearing.reconciler import bundled_tolerances
+from clearing.reconciliation import report
+from clearing.reconciliation.comparing import (
+    Difference,
+    DifferenceType,
+    Leg,
+    OpenGroup,
+    OpenItem,
+    Tolerance,
+    WithinTolerance,
+    compare,
+    likely,
+    merged,
+)
+
+TODAY = date(2026, 10, 20)
+RIGHT = {"left_count": 0, "left_minor": 0, "right_count": 1, "right_minor": 605}
+
+
+def group(**changes: Any) -> OpenGroup:
+    fields: dict[str, Any] = {
+        "leg": "book_psp", "reference": "ch_1", "currency": "EUR", "left_minor": 605, "left_count": 1,
+        "right_minor": 0, "right_count": 0, "since": date(2026, 10, 1), "kinds": ["capture"], "detail": "",
+        "matched": 0,
+    }  # fmt: skip
+    return OpenGroup(**{**fields, **changes})
+
+
+def told(*groups: OpenGroup) -> list[Difference | WithinTolerance]:
+    return compare(groups, bundled_tolerances(), today=TODAY)
+
+
+@pytest.mark.parametrize(
+    ("changes", "expected", "owner"),
+    [
+        ({}, DifferenceType.MISSING_RIGHT, "payments"),
+        ({**RIGHT, "right_minor": 5}, DifferenceType.MISSING_LEFT, "payments"),
+        ({"right_minor": 604, "right_count": 1}, DifferenceType.AMOUNT, "finance"),
+        ({**RIGHT, "matched": 2}, DifferenceType.DUPLICATE, "finance"),
+        (
+            {**RIGHT, "leg": "book_bank", "matched": 2, "kinds": ["return"]},
+            DifferenceType.RETURNED,
+            "partner_support",
+        ),
+        ({**RIGHT, "reference": "line:x", "since": TODAY}, DifferenceType.UNKNOWN_LINE, "finance"),
+        ({"leg": "psp_bank"}, DifferenceType.MISSING_RIGHT, "psp"),
+    ],
+)
+def test_each_way_to_disagree_has_its_type_and_owner(
+    changes: dict[str, Any], expected: DifferenceType, owner: str
+) -> None:
+    (found,) = told(group(**changes))
+    assert isinstance(found, Difference)
+    assert (found.type, found.owner) == (expected, owner)
+
+
+def test_what_may_still_come_is_no_difference_until_patience_ends() -> None:
+    assert told(group(since=date(2026, 10, 18))) == []
+    assert len(told(group(since=date(2026, 10, 17)))) == 1
+
+
+def test_one_reference_in_two_currencies_is_a_difference_of_currency() -> None:
+    left = group()
+    right = group(currency="CHF", left_minor=0, left_count=0, right_minor=605, right_count=1)
+    assert [one.type for one in told(left, right) if isinstance(one, Difference)] == ["currency", "currency"]
+
+
+def test_tolerance_is_data_per_leg_and_currency() -> None:
+    forint = group(leg="psp_bank", currency="HUF", left_minor=10050, right_minor=10000, right_count=1)
+    assert isinstance(told(forint)[0], WithinTolerance)
+    rules = {("psp_bank", "*"): Tolerance(leg="psp_bank", currency="*", patience_days=5, tolerance_minor=0)}
+    assert isinstance(compare([forint], rules, today=TODAY)[0], Difference)
+
+
+@given(
+    leg=st.sampled_from(Leg), left=st.integers(-(10**9), 10**9), right=st.integers(-(10**9), 10**9),
+    counts=st.sampled_from([(1, 0), (0, 1), (1, 1), (2, 1)]), matched=st.integers(0, 2),
+)  # fmt: skip
+def test_no_difference_is_silent_and_each_proposal_balances(
+    leg: Leg, left: int, right: int, counts: tuple[int, int], matched: int
+) -> None:
+    one = group(
+        leg=leg.value, left_minor=left if counts[0] else 0, right_minor=right if counts[1] else 0,
+        left_count=counts[0], right_count=counts[1], matched=matched,
+    )  # fmt: skip
+    (found,) = told(one)
+    if isinstance(found, WithinTolerance):
+        assert one.left_minor == one.right_minor
+        return
+    assert found.owner
+    assert found.amount_minor == one.left_minor - one.right_minor
+    proposal = json.loads(found.proposal)
+    if "debit" in proposal:
+        assert proposal["amount_minor"] == abs(found.amount_minor) > 0
+        assert is_account(proposal["debit"])
+        assert is_account(proposal["credit"])
+        assert "revenue" not in found.proposal
+
+
+def item(reference: str, minor: int) -> OpenItem:
+    return OpenItem(source_id=reference, reference=reference, amount_minor=minor)
+
+
+def test_two_payments_merged_into_one_line_are_matched_only_when_named_and_equal() -> None:
+    both = [item("NC1", -100), item("NC2", -250)]
+    assert merged(-350, "salary run NC1 NC2", both) == both
+    assert merged(-350, "salary run NC1", both) is None
+    assert merged(-351, "NC1 NC2", both) is None
+    assert merged(-100, "NC1", both) is None
+
+
+def test_a_likely_set_is_proposed_only_when_it_is_the_only_one() -> None:
+    items = [item("a", 100), item("b", 250), item("c", 400)]
+    assert likely(650, items) == (items[1], items[2])
+    assert likely(999, items) is None
+    assert likely(100, [item("a", 100), item("b", 100)]) is None
+
+
+DIFFERENCE = report.OpenDifference(
+    leg="psp_bank", reference="=cmd()", currency="JPY", type="amount", amount_minor=-1234,
+    since=date(2026, 10, 1), owner="finance", proposal='{"do": "look"}', detail="<b>Zürich</b>",
+    first_seen_at=datetime(2026, 10, 2, tzinfo=UTC), age_days=19,
+)  # fmt: skip
+
+
+def test_the_report_shows_the_same_in_each_form_and_runs_nothing() -> None:
+    row = next(csv.reader(io.StringIO(report.csv_row(DIFFERENCE))))
+    named = dict(zip(next(csv.reader(io.StringIO(report.csv_header()))), row, strict=True))
+    assert (named["amount"], named["reference"], named["age_days"]) == ("-1234", "'=cmd()", "19")
+    assert json.loads(report.json_line(DIFFERENCE))["proposal"] == {"do": "look"}
+    page = report.page_row(DIFFERENCE)
+    assert "<b>" not in page
+    assert "&lt;b&gt;Zürich" in page
+    head = report.page_head(
+        [report.ItemCount(leg="psp_bank", side="left", items=3, open=1, oldest_open=None)],
+        at=datetime.now(UTC),
+    )
+    assert "psp_bank" in head
+    assert "No difference" in report.page_foot(0)
