@@ -95,7 +95,7 @@ class Errands:
         match ended:
             case Ended.DONE:
                 return None
-            case Ended.WAITING:
+            case Ended.WAITING | Ended.ASKED:
                 return "a call to the PSP is not answered yet, or the cardholder must act"
             case Ended.UNSECURED:
                 again = await self.payments.late.secure_again(lane=task.lane, session_id=task.session_id)

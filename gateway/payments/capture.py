@@ -32,8 +32,9 @@ _MAX_STEPS: Final = 4  # increment, capture, and a look after each
 class Ended(StrEnum):
     """What an attempt to end a payment came to."""
 
-    DONE = "done"  # captured, voided or failed: nothing is left to do
-    WAITING = "waiting"  # a call is in the air, or the cardholder must act first
+    DONE = "done"  # captured, or released with nothing owed: nothing is left to do
+    ASKED = "asked"  # the PSP was asked and has not answered
+    WAITING = "waiting"  # somebody else's call is in the air, or the cardholder must act first
     UNSECURED = "unsecured"  # priced, but no authorization stands that could pay
 
 
@@ -228,8 +229,8 @@ class Captures:
             capture = replace(capture, id=mine)
         requested = _moved(authorization, PaymentState.CAPTURE_REQUESTED, now)
         asked = Asked(call=call, authorization=requested, session=session)
-        await ask_end(self.pool, self.psp, self.outcomes, asked, capture)
-        return Ended.DONE
+        after = await ask_end(self.pool, self.psp, self.outcomes, asked, capture)
+        return _came_to(after.state, owed=capture is not None)
 
     async def _raise_on_account(self, authorization: AuthorizationRecord, amount_minor: int) -> bool | None:
         try:
@@ -326,6 +327,15 @@ async def ask_end(
     voided = await psp.void(VoidOrder(idempotency_key=key, psp_payment=payment))
     async with pool.acquire() as connection:
         return await outcomes.record_end(connection, asked, voided, capture=None)
+
+
+def _came_to(state: PaymentState, *, owed: bool) -> Ended:
+    """What an answered end means: money that is owed and was not taken still has to be secured."""
+    if state is PaymentState.OUTCOME_UNKNOWN:
+        return Ended.ASKED
+    if owed and state is not PaymentState.CAPTURED:
+        return Ended.UNSECURED
+    return Ended.DONE
 
 
 def _moved(authorization: AuthorizationRecord, state: PaymentState, now: datetime) -> AuthorizationRecord:

@@ -114,13 +114,11 @@ class LateTruth:
             now=self.clock.now(),
         )
         if replaced:
-            await store.add_task(
+            await _sql.renew_capture_errand(
                 connection,
                 lane=session.lane,
                 id=new_id(lane=session.lane),
-                kind="capture",
                 session_id=session.id,
-                payload={},
                 run_at=self.clock.wall_now(),
             )
 

@@ -21,7 +21,6 @@ from gateway.payments.records import (
 )
 
 _payments = named_queries("gateway", "payments.sql")
-_tasks = named_queries("gateway", "tasks.sql")
 Events = Sequence[Mapping[str, Any]]
 
 
@@ -236,11 +235,6 @@ async def lease_calls(
         )
     )
     return [CallRecord.from_row(row) for row in rows]
-
-
-async def add_task(connection: Connection, **fields: Any) -> None:
-    """Leave an errand for the worker, unless the same one is there."""
-    await _tasks.add_task(connection, **fields)
 
 
 async def psp_event_body(connection: Connection, *, event_id: str) -> bytes | None:

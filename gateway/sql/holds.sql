@@ -101,6 +101,13 @@ SET cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
 WHERE lane = :lane::smallint AND id = :session_id::uuid AND cdr_id = :replaces::text
 RETURNING true;
 
+-- name: renew_capture_errand!
+-- A new id: whoever runs the errand for the price before can't finish the one for the price now.
+INSERT INTO gateway.task (lane, id, kind, session_id, run_at)
+VALUES (:lane, :id, 'capture', :session_id, :run_at)
+ON CONFLICT (lane, kind, session_id) WHERE kind IN ('capture', 'collect', 'clear') DO UPDATE
+SET id = excluded.id, run_at = excluded.run_at, leased_until = NULL, parked_at = NULL, attempts = 0;
+
 -- name: was_released$
 -- Whether the partner or we gave the hold back on purpose, as against the PSP ending it.
 SELECT EXISTS (
