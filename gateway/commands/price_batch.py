@@ -58,7 +58,8 @@ class BatchPricer:
     def run(self, reader: BinaryIO, writer: BinaryIO) -> tuple[int, int]:
         """Price every line; returns how many there were and how many were refused."""
         count = refused = 0
-        for count, result in enumerate(_shown(map(self.price_line, read_lines(reader))), start=1):  # noqa: B007
+        for result in _shown(map(self.price_line, read_lines(reader))):
+            count += 1
             refused += "error" in result
             writer.write(_ENCODER.encode(result))
             writer.write(b"\n")
