@@ -8,6 +8,8 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
 
+import asyncpg
+
 from clearing.cdr import Cdr
 from clearing.compare import compare
 from clearing.errors import ClearingError
@@ -65,7 +67,13 @@ class Completions:
             return
         fixed = await self.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         async with self.pool.acquire() as connection:
-            if not await self._fix(connection, session, fixed):
+            try:
+                done = await self._fix(connection, session, fixed)
+            except asyncpg.UniqueViolationError as error:
+                raise CdrRefusedError(
+                    f"CDR {fixed.cdr_id} of {session.cpo_id} has ended another session"
+                ) from error
+            if not done:
                 now = await store.session(connection, lane=session.lane, session_id=session.id)
                 if now is not None:
                     refuse_another_cdr(now, fixed.cdr_id)

@@ -160,6 +160,7 @@ class Outcomes:
             fee_currency=taken.fee_currency if taken else None,
             task_id=new_id(lane=asked.call.lane),
             errand="collect" if taken and may_collect(asked.authorization, taken) else "clear",
+            drop_id=new_id(lane=asked.call.lane),
             events=public.event_rows(events),
             now=now,
             wall_now=self.clock.wall_now(),
@@ -262,8 +263,10 @@ class Outcomes:
             state=state.value,
             capture_before=before,
             decline_code=code,
+            drop_id=new_id(lane=authorization.lane),
             events=public.event_rows(public.authorization_events(after, session)),
             now=now,
+            wall_now=self.clock.wall_now(),
         )
 
     async def _unknown(self, connection: Connection, asked: Asked, reason: str) -> AuthorizationRecord:

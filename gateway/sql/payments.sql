@@ -164,7 +164,8 @@ SET state = 'unknown', attempts = attempts + 1, next_ask_at = :next_ask_at::time
 WHERE lane = :lane AND id = :call_id AND state IN ('intended', 'unknown');
 
 -- name: complete_session$
--- The CDR ends the session: its bytes and its price are fixed, and the capture is now due.
+-- The CDR ends the session: its bytes and its price are fixed, and the capture is now due. A CDR that ended another
+-- session is a unique violation: one delivery is never paid for twice.
 WITH ended AS (
     UPDATE gateway.session
     SET state = 'completed', cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
@@ -176,7 +177,6 @@ WITH ended AS (
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, lane, session_id)
     SELECT 'cdr', cpo_id || ':' || :cdr_id::text, lane, id FROM ended
-    ON CONFLICT DO NOTHING
 ), errand AS (
     INSERT INTO gateway.task (lane, id, kind, session_id, run_at)
     SELECT lane, :task_id::uuid, 'capture', id, :run_at::timestamptz FROM ended
@@ -232,20 +232,21 @@ WITH priced AS (
 SELECT coalesce((SELECT id FROM taken), call.id) FROM call;
 
 -- name: conclude_end$
--- Phase 3 of capture or void: the PSP's answer. A capture leaves the session for clearing.
+-- Phase 3 of capture or void: the PSP's answer. A capture leaves the session for clearing; a refused one may leave
+-- the hold standing, which is given back by the next call.
 WITH answered AS (
     UPDATE gateway.psp_call
     SET state = :call_state::text, answer = :answer::jsonb, attempts = attempts + 1,
         next_ask_at = NULL, finished_at = :wall_now::timestamptz
     WHERE lane = :lane::smallint AND id = :call_id::uuid AND state IN ('intended', 'unknown')
-    RETURNING lane, authorization_id
+    RETURNING lane, authorization_id, kind
 ), moved AS (
     UPDATE gateway.payment_authorization AS a
     SET state = :state::text, version = version + 1, decline_code = :decline_code::text, updated_at = :now::timestamptz
     FROM answered
     WHERE a.lane = answered.lane AND a.id = answered.authorization_id
       AND a.state IN ('capture_requested', 'outcome_unknown')
-    RETURNING a.lane, a.id, a.session_id
+    RETURNING a.lane, a.id, a.session_id, a.psp_payment, answered.kind
 ), taken AS (
     UPDATE gateway.capture AS c
     SET state = CASE WHEN :state::text = 'captured' THEN 'succeeded' ELSE 'failed' END,
@@ -266,6 +267,13 @@ WITH answered AS (
     SELECT lane, :task_id::uuid, :errand::text, session_id, :wall_now::timestamptz FROM taken
     WHERE state = 'succeeded'
     ON CONFLICT DO NOTHING
+), drop AS (
+    INSERT INTO gateway.psp_call (
+        lane, id, session_id, authorization_id, kind, psp_payment, state, amount_minor, next_ask_at, created_at)
+    SELECT lane, :drop_id::uuid, session_id, id, 'drop', psp_payment, 'intended', 0, :wall_now::timestamptz,
+           :wall_now::timestamptz
+    FROM moved
+    WHERE kind = 'capture' AND :state::text = 'failed'
 ), told AS (
     INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
     SELECT moved.lane, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
@@ -427,13 +435,21 @@ WHERE lane = :lane AND id = :id AND state IN ('authorized', 'requires_action')
 RETURNING true;
 
 -- name: hold_after_action$
--- The cardholder has authenticated (or failed to): what the PSP says of the payment now counts.
+-- The cardholder has authenticated (or failed to): what the PSP says of the payment now counts. After a no the
+-- payment is given up at the PSP too: the app could try it once more, and hold money for nobody.
 WITH moved AS (
     UPDATE gateway.payment_authorization
     SET state = :state::text, version = version + 1, capture_before = :capture_before::timestamptz,
         next_action = NULL, decline_code = :decline_code::text, updated_at = :now::timestamptz
     WHERE lane = :lane::smallint AND id = :id::uuid AND state = 'requires_action'
-    RETURNING lane
+    RETURNING lane, id, session_id, psp_payment
+), drop AS (
+    INSERT INTO gateway.psp_call (
+        lane, id, session_id, authorization_id, kind, psp_payment, state, amount_minor, next_ask_at, created_at)
+    SELECT lane, :drop_id::uuid, session_id, id, 'drop', psp_payment, 'intended', 0, :wall_now::timestamptz,
+           :wall_now::timestamptz
+    FROM moved
+    WHERE :state::text = 'failed'
 ), told AS (
     INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at)
     SELECT moved.lane, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
