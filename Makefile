@@ -7,12 +7,15 @@ ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 SEEDS ?= 0:200
 
-.PHONY: demo test lint types contracts pytest format bench lock clean
+.PHONY: demo test simulate lint types contracts pytest format bench lock clean
 
 demo: $(VENV)/.runtime  ## play one market day on embedded PostgreSQL and the sandbox PSP
 	@$(BIN)/networkcore demo $(ARGS)
 
 test: lint types contracts pytest  ## everything that must hold before a change lands
+
+simulate: $(VENV)/.dev  ## play payments with every fault: make simulate SEEDS=0:2000, or one seed: SEEDS=17 ARGS=--history
+	$(BIN)/python -m tests.simulation $(SEEDS) $(ARGS)
 
 lint: $(VENV)/.dev
 	$(BIN)/ruff format --check .

@@ -8,6 +8,7 @@ from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
+from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
@@ -33,6 +34,14 @@ class Books:
     captures: Mapping[UUID, Mapping[str, Any]]
     open_calls: Mapping[UUID, Sequence[str]]
     intents: Sequence[Mapping[str, Any]]
+
+    def digest(self) -> str:
+        """All of it in sixteen characters, for a replay to be compared by."""
+        whole = [
+            [sorted((str(key), str(dict(row))) for key, row in rows.items())]
+            for rows in (self.sessions, self.authorizations, self.captures)
+        ]
+        return sha256(f"{whole}{self.intents}".encode()).hexdigest()[:16]
 
 
 @dataclass(slots=True, kw_only=True)

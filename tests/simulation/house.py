@@ -68,6 +68,13 @@ class Simulated:
         """The PSP's business clock follows the simulation's."""
         self.control("POST", "clock", {"now": int(self.hands.at.timestamp()), "frozen": True})
 
+    def charge_again(self, intent: Mapping[str, Any]) -> None:
+        """A second payment of the same session at the PSP, past all that we record."""
+        fields = {f"metadata[{name}]": value for name, value in intent["metadata"].items()}
+        fields |= {"amount": str(intent["amount_received"]), "currency": intent["currency"]}
+        fields |= {"confirm": "true", "payment_method": "pm_card_visa"}
+        _form(self.engine, "/v1/payment_intents", fields)
+
     def objects(self, kind: str) -> list[dict[str, Any]]:
         """The PSP's own committed objects, oldest first."""
         return list(self.engine.world.records.scan(kind, "acct_platform", oldest_first=True))
@@ -169,7 +176,6 @@ class Ground:
     async def _fund(self, funding: Funding) -> None:
         for place in PLACES.values():
             await funding.top_up_treasury(
-                topup_id=new_id(),
                 currency=place.currency,
                 amount_minor=_FLOAT_MINOR,
                 reference=place.currency,

