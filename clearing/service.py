@@ -266,6 +266,10 @@ class ClearingService:
         )
         return await self._post_one(connection, entry, now=now)
 
+    async def is_booked(self, connection: Connection, entry: JournalEntry) -> bool:
+        """Whether an entry of that subject, kind and reference is in the journal."""
+        return bool(await journal.known(connection, [(entry.lane, *journal.key_of(entry))]))
+
     async def _post_one(self, connection: Connection, entry: JournalEntry, *, now: datetime) -> bool:
         return await self.post_entries(connection, [entry], now=now)
 

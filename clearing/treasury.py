@@ -33,9 +33,9 @@ def topup(*, currency: str, minor: int, reference: str) -> JournalEntry:
 
 
 def partner_funding(*, partner_id: str, currency: str, minor: int, reference: str) -> JournalEntry:
-    """Money that a partner put on its funded account."""
+    """Money that a partner put on its funded account; a reference is that partner's own."""
     line = Transfer(PSP_RECEIVABLE, funds_account(partner_id), minor, currency)
-    return _entry(EntryKind.PARTNER_FUNDING, reference, [line])
+    return _entry(EntryKind.PARTNER_FUNDING, reference, [line], named=f"{partner_id}/{reference}")
 
 
 def execution(
@@ -80,12 +80,14 @@ def execution(
     return _entry(EntryKind.FX_RESULT, reference, lines)
 
 
-def _entry(kind: EntryKind, reference: str, lines: list[Transfer]) -> JournalEntry:
+def _entry(
+    kind: EntryKind, reference: str, lines: list[Transfer], *, named: str | None = None
+) -> JournalEntry:
     first = lines[0]
     if first.amount_minor <= 0:
         raise InvalidAmountError(f"{kind} of {first.amount_minor} {first.currency}: expected more than 0")
     check(lines)
-    subject = uuid5(_NAMESPACE, f"{kind}/{reference}")
+    subject = uuid5(_NAMESPACE, f"{kind}/{named or reference}")
     return JournalEntry(
         lane=lane_of(subject),
         subject_id=subject,

@@ -128,7 +128,6 @@ async def top_up(call: Call) -> Answer:
     """Bring the platform's own money to its balance at the PSP."""
     exponent(call.body.currency)
     await _service(call).top_up_treasury(
-        topup_id=call.resource_id,
         currency=call.body.currency,
         amount_minor=call.body.amount,
         reference=call.body.reference,

@@ -142,9 +142,7 @@ class FundingService(Protocol):
         """One funded account. Raises NotFoundError."""
         ...
 
-    async def top_up_treasury(
-        self, *, topup_id: UUID, currency: str, amount_minor: int, reference: str
-    ) -> None:
+    async def top_up_treasury(self, *, currency: str, amount_minor: int, reference: str) -> None:
         """Bring the platform's own money to its PSP balance and book it."""
         ...
 

@@ -1,12 +1,15 @@
 """Money brought in ahead of captures: partners' funded accounts and the platform's own float at the PSP.
 
 Owns: the order of top-up, balance and booking. Must not know: HTTP, who may ask. A repeat under the
-same id or reference tops up once and books once: the id gives the PSP's idempotency key.
+same reference tops up once and books once: the reference gives the PSP's idempotency key, and one that is
+booked does not reach the PSP again.
 """
 
 from dataclasses import dataclass
-from uuid import UUID
+from typing import Final
+from uuid import UUID, uuid5
 
+from clearing import treasury
 from clearing.service import ClearingService
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
@@ -15,6 +18,9 @@ from gateway.payments import store
 from gateway.payments.orders import InvalidOrderError, NotFoundError, PspUnavailableError
 from gateway.payments.psp import Declined, OutcomeUnknown, Psp, ToppedUp, TopUpOrder
 from gateway.payments.records import AccountRecord
+
+# Keys of top-ups are derived from what they are for, so that no second request can make a second one.
+_NAMESPACE: Final = UUID("c1b7a0d4-52b5-5a3e-9a3f-0f6b7d8e2c11")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -29,8 +35,17 @@ class Funding:
     async def fund_partner(
         self, *, funding_id: UUID, party_id: str, currency: str, amount_minor: int, reference: str
     ) -> AccountRecord:
-        """Top up at the PSP, raise the account, book it. Raises InvalidOrderError, PspUnavailableError."""
-        topup = await self._top_up(funding_id, currency, amount_minor, reference)
+        """Top up at the PSP, raise the account, book it. Raises InvalidOrderError, PspUnavailableError.
+
+        A reference that is booked changes nothing; with other figures it is an InvalidOrderError.
+        """
+        async with self.pool.acquire() as connection:
+            known = await store.funding(connection, party_id=party_id, reference=reference)
+        if known is not None:
+            if known != (currency, amount_minor):
+                raise InvalidOrderError(f"{reference} is booked as {known[1]} {known[0]}; name it otherwise")
+            return await self.get_account(party_id=party_id, currency=currency)
+        topup = await self._top_up(f"partner/{party_id}/{reference}", currency, amount_minor, reference)
         now = self.clock.now()
         async with transaction(self.pool) as connection:
             raised = await store.fund_account(
@@ -72,11 +87,13 @@ class Funding:
             raise NotFoundError(f"{party_id} has no funded account in {currency}")
         return found
 
-    async def top_up_treasury(
-        self, *, topup_id: UUID, currency: str, amount_minor: int, reference: str
-    ) -> None:
-        """Bring the platform's own money to its PSP balance and book it."""
-        await self._top_up(topup_id, currency, amount_minor, reference)
+    async def top_up_treasury(self, *, currency: str, amount_minor: int, reference: str) -> None:
+        """Bring the platform's own money to its PSP balance and book it. Errors as `fund_partner`."""
+        entry = treasury.topup(currency=currency, minor=amount_minor, reference=reference)
+        async with self.pool.acquire() as connection:
+            if await self.clearing.is_booked(connection, entry):
+                return
+        await self._top_up(f"platform/{reference}", currency, amount_minor, reference)
         async with transaction(self.pool) as connection:
             await self.clearing.record_treasury(
                 connection,
@@ -87,10 +104,10 @@ class Funding:
                 now=self.clock.now(),
             )
 
-    async def _top_up(self, identifier: UUID, currency: str, amount_minor: int, reference: str) -> str:
+    async def _top_up(self, subject: str, currency: str, amount_minor: int, reference: str) -> str:
         outcome = await self.psp.top_up(
             TopUpOrder(
-                idempotency_key=f"nc_{format_id('fund', identifier)}",
+                idempotency_key=f"nc_{format_id('fund', uuid5(_NAMESPACE, subject))}",
                 amount_minor=amount_minor,
                 currency=currency,
                 reference=reference,
@@ -102,4 +119,6 @@ class Funding:
             case Declined(code=code):
                 raise InvalidOrderError(f"the PSP refused the top-up: {code}")
             case OutcomeUnknown(reason=reason):
-                raise PspUnavailableError(f"the PSP did not answer ({reason}); ask again with the same key")
+                raise PspUnavailableError(
+                    f"the PSP did not answer ({reason}); ask again with the same reference"
+                )

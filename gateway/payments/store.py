@@ -253,6 +253,12 @@ async def fund_account(connection: Connection, **fields: Any) -> bool:
     return bool(await _payments.fund_account(connection, **fields))
 
 
+async def funding(connection: Connection, *, party_id: str, reference: str) -> tuple[str, int] | None:
+    """Currency and amount of the funding that a party's reference stands for."""
+    row = await _payments.load_funding(connection, party_id=party_id, reference=reference)
+    return None if row is None else (row["currency"], row["amount_minor"])
+
+
 async def set_credit_limit(
     connection: Connection, *, party_id: str, currency: str, credit_limit_minor: int
 ) -> None:

@@ -513,6 +513,10 @@ ON CONFLICT (party_id, currency) DO UPDATE
 SET balance_minor = partner_account.balance_minor + excluded.balance_minor
 RETURNING true;
 
+-- name: load_funding^
+-- What a reference of a party's funding stands for.
+SELECT currency, amount_minor FROM gateway.partner_funding WHERE party_id = :party_id AND reference = :reference;
+
 -- name: set_credit_limit!
 INSERT INTO gateway.partner_account (party_id, currency, credit_limit_minor)
 VALUES (:party_id, :currency, :credit_limit_minor)
