@@ -78,6 +78,10 @@ class Refunds:
             existing = await load_refund(connection, lane=lane, refund_id=refund_id)
             if existing is not None:
                 return existing
+            if await _sql.rest_is_due(connection, lane=lane, session_id=request.session_id):
+                raise StateConflictError(
+                    "a rest of the price is being charged off-session; refund once that is answered"
+                )
             refund = self._new_refund(request, refund_id, captured)
             call = self._new_call(refund, captured)
             await self._request(connection, refund, captured, call)

@@ -83,6 +83,12 @@ SELECT true FROM ended;
 SELECT * FROM gateway.refund
 WHERE lane = :lane AND session_id = :session_id AND psp_refund = :psp_refund;
 
+-- name: rest_is_due$
+-- Whether a part of the price is still to be charged off-session: once this is false it stays so.
+SELECT EXISTS (
+    SELECT 1 FROM gateway.task
+    WHERE lane = :lane AND session_id = :session_id AND kind = 'collect' AND parked_at IS NULL);
+
 -- name: refund_waits$
 -- A refund of this session that was asked for and not answered.
 SELECT EXISTS (
