@@ -21,6 +21,7 @@ from gateway.payments.orders import (
     PartnerAccount,
     PspMethod,
 )
+from gateway.payments.psp import CARD_PRESENT
 from gateway.payments.public import authorization_object
 
 _CREATED: Final = 201
@@ -37,6 +38,12 @@ class PspPaymentMethodIn(WireModel):
     payment_method: Token = Field(examples=["pm_card_visa"])
     customer: Token | None = Field(None, examples=["cus_123"])
     off_session: bool = Field(default=False, description="merchant-initiated under a stored mandate")
+
+
+class CardPresentIn(WireModel):
+    """A card that is about to be presented to a payment terminal."""
+
+    type: Literal["card_present"]
 
 
 class PartnerAccountIn(WireModel):
@@ -57,7 +64,7 @@ class AuthorizationIn(WireModel):
 
     evse_id: EvseId
     rail: Literal["card", "app"]
-    payment: Annotated[PspPaymentMethodIn | PartnerAccountIn, Field(discriminator="type")]
+    payment: Annotated[PspPaymentMethodIn | CardPresentIn | PartnerAccountIn, Field(discriminator="type")]
     session_ref: Line | None = Field(None, description="your or the CPO's name for the session")
     estimate: EstimateIn | None = None
     amount: PositiveMinor | None = Field(
@@ -162,6 +169,8 @@ def _payment(body: AuthorizationIn) -> PspMethod | PartnerAccount:
         return PspMethod(
             payment_method=given.payment_method, customer=given.customer, off_session=given.off_session
         )
+    if isinstance(given, CardPresentIn):
+        return PspMethod(payment_method=CARD_PRESENT)
     if body.rail == "card":
         raise ProblemError(
             problems.INVALID_PARAMETERS,

@@ -9,13 +9,18 @@ not have taken place; the caller asks again under the same idempotency key and n
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
+
+CARD_PRESENT: Final = "card_present"  # stands for a payment method: the card is presented to a terminal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HoldOrder:
-    """Reserve `amount_minor` (ISO minor units) on a tokenized payment method; capture later."""
+    """Reserve `amount_minor` (ISO minor units) on a tokenized payment method; capture later.
+
+    With `payment_method` CARD_PRESENT the card comes later, at a terminal: the answer is RequiresAction.
+    """
 
     idempotency_key: str
     session_id: UUID
@@ -185,6 +190,18 @@ ChargeOutcome = Captured | Declined | OutcomeUnknown
 RefundOutcome = Refunded | Declined | OutcomeUnknown
 TransferOutcome = Transferred | Declined | OutcomeUnknown
 TopUpOutcome = ToppedUp | Declined | OutcomeUnknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspMovement:
+    """One line of the PSP's balance, gross: money in positive; `source` is the charge, transfer, payout."""
+
+    id: str
+    kind: str
+    source: str
+    amount_minor: int
+    currency: str
+    created_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,6 +16,7 @@ from clearing.money import exponent
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, parse_id
 from gateway.payments.psp import (
+    CARD_PRESENT,
     Captured,
     ChargeOrder,
     Declined,
@@ -25,6 +26,7 @@ from gateway.payments.psp import (
     HoldOutcome,
     OutcomeUnknown,
     PspEvent,
+    PspMovement,
     RequiresAction,
     Voided,
 )
@@ -64,6 +66,10 @@ _RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
 # A capture that is refused with one of these was too late: there is no hold to capture from.
 HOLD_IS_GONE: Final = frozenset({"payment_intent_unexpected_state", "charge_expired_for_capture"})
 
+_AT_TERMINAL: Final[Mapping[str, Any]] = {
+    "payment_method_types": [CARD_PRESENT],
+    "payment_method_options": {CARD_PRESENT: {"request_incremental_authorization_support": True}},
+}
 _DISPUTE_STATES: Final = {"won": "won", "lost": "lost", "warning_closed": "won"}
 
 
@@ -102,20 +108,15 @@ def from_stripe_amount(amount: int, currency: str) -> int:
 
 
 def hold_params(order: HoldOrder, amount: int) -> dict[str, Any]:
-    """The parameters of a PaymentIntent with manual capture, `amount` in Stripe's unit."""
+    """The parameters of a PaymentIntent with manual capture, `amount` in Stripe's unit.
+
+    A presented card is confirmed by the terminal (docs.stripe.com/terminal/payments/collect-card-payment).
+    """
     params: dict[str, Any] = {
         "amount": amount,
         "currency": order.currency.lower(),
         "capture_method": "manual",
-        "confirm": True,
-        "payment_method": order.payment_method,
-        "payment_method_types": ["card"],
-        "payment_method_options": {
-            "card": {
-                "request_incremental_authorization": "if_available",
-                "request_overcapture": "if_available",
-            }
-        },
+        **(_AT_TERMINAL if order.payment_method == CARD_PRESENT else _online(order.payment_method)),
         "transfer_group": format_id("ses", order.session_id),
         "metadata": {
             **order.metadata,
@@ -129,6 +130,20 @@ def hold_params(order: HoldOrder, amount: int) -> dict[str, Any]:
     if order.off_session:
         params["off_session"] = True
     return params
+
+
+def _online(payment_method: str) -> dict[str, Any]:
+    return {
+        "confirm": True,
+        "payment_method": payment_method,
+        "payment_method_types": ["card"],
+        "payment_method_options": {
+            "card": {
+                "request_incremental_authorization": "if_available",
+                "request_overcapture": "if_available",
+            }
+        },
+    }
 
 
 def charge_params(order: ChargeOrder, amount: int) -> dict[str, Any]:
@@ -181,6 +196,9 @@ def state_of(intent: Any) -> Held | RequiresAction | Declined | Captured | Voide
     if status == "canceled":
         return Voided()
     failure = intent.last_payment_error
+    if failure is None and CARD_PRESENT in intent.payment_method_types:
+        action = {"type": "present_card", "payment_intent": intent.id, "client_secret": intent.client_secret}
+        return RequiresAction(psp_payment=intent.id, next_action=action)
     # The SDK has no attribute for a field that the answer left out: a failed challenge names no decline_code.
     said = getattr(failure, "decline_code", None) or getattr(failure, "code", None)
     code = said or "payment_method_required"
@@ -208,6 +226,33 @@ def add_movement(sums: dict[str, dict[str, int]], movement: Any) -> None:
     name, sign = _RECORD_FIELDS.get(movement.type, ("other_minor", 1))
     figures[name] += sign * from_stripe_amount(movement.amount, currency)
     figures["fee_minor"] += from_stripe_amount(movement.fee, currency)
+
+
+def movement_of(transaction: Any) -> PspMovement:
+    """A balance transaction (docs.stripe.com/api/balance_transactions/object)."""
+    currency = transaction.currency.upper()
+    source = transaction.source
+    return PspMovement(
+        id=transaction.id,
+        kind=transaction.type,
+        source=source if isinstance(source, str) else getattr(source, "id", ""),
+        amount_minor=from_stripe_amount(transaction.amount, currency),
+        currency=currency,
+        created_at=datetime.fromtimestamp(transaction.created, tz=UTC),
+    )
+
+
+def since_filter(since: datetime, limit: int) -> Any:
+    """The parameters of a list of what was created since."""
+    return {"created": {"gte": int(since.timestamp())}, "limit": min(limit, 100)}
+
+
+def order_amount(minor: int, currency: str) -> int | Declined:
+    """An amount as Stripe counts it, or the refusal it would meet."""
+    try:
+        return to_stripe_amount(minor, currency)
+    except AmountNotRepresentableError:
+        return Declined(code="amount_not_representable", retryable=False)
 
 
 def parse_event(body: bytes) -> PspEvent:

@@ -167,7 +167,7 @@ class FakePsp:
             return Declined(code="insufficient_funds", retryable=True)
         payment = Payment(order, f"pi_{next(self._numbers)}")
         self.payments[payment.id] = payment
-        if order.payment_method == "pm_challenge":
+        if order.payment_method in {"pm_challenge", "card_present"}:
             payment.status = "challenge"
         return self._state(payment)  # type: ignore[return-value]
 
