@@ -22,6 +22,7 @@ from gateway.payments.psp import (
     Captured,
     Declined,
     Held,
+    HoldOutcome,
     OutcomeUnknown,
     Psp,
     RequiresAction,
@@ -113,12 +114,11 @@ class Holds:
     async def ask_rehold(self, standing: AuthorizationRecord, call: CallRecord) -> None:
         """Ask for the second hold, under the call's own key, first time or again.
 
-        Past the key's lifetime a renewal is given up: the first hold stands or has ended; either is noticed.
+        Past the key's lifetime the PSP's latest payment is looked up: if it is still the first hold, the
+        renewal never reached the PSP.
         """
         if self.clock.wall_now() - call.created_at >= KEY_LIFETIME:
-            outcome: Held | RequiresAction | Declined | OutcomeUnknown = Declined(
-                code="renewal_not_answered", retryable=True
-            )
+            outcome = await self._look_up(standing)
         else:
             outcome = await self.psp.hold(hold_order(standing, call))
         async with self.pool.acquire() as connection:
@@ -133,6 +133,16 @@ class Holds:
                     await self._conclude(connection, call, None, {"requires_action": payment})
                 case _:
                     assert_never(outcome)
+
+    async def _look_up(self, standing: AuthorizationRecord) -> HoldOutcome:
+        found = await self.psp.find_hold(authorization_id=standing.id)
+        match found:
+            case OutcomeUnknown():
+                return found
+            case Held(psp_payment=payment) if payment != standing.psp_payment:
+                return found
+            case _:
+                return Declined(code="renewal_not_answered", retryable=True)
 
     async def ask_drop(self, call: CallRecord) -> None:
         """Void the hold that another has replaced; one that is gone already is gone."""

@@ -34,7 +34,8 @@ WHERE lane = :lane::smallint AND id = :authorization_id::uuid AND state = 'autho
 RETURNING true;
 
 -- name: conclude_rehold$
--- Phase 3: the new hold takes the old one's place, and dropping the old one is the next call.
+-- Phase 3: the new hold takes the old one's place, and dropping the old one is the next call. Where the
+-- authorization has ended meanwhile, it is the new hold that is dropped.
 WITH answered AS (
     UPDATE gateway.psp_call
     SET state = :call_state::text, answer = :answer::jsonb, attempts = attempts + 1,
@@ -52,6 +53,7 @@ WITH answered AS (
         version = version + 1, updated_at = :now::timestamptz
     FROM old
     WHERE a.lane = old.lane AND a.id = old.id AND a.state = 'authorized'
+    RETURNING a.id
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, lane, session_id)
     SELECT 'psp_payment', :psp_payment::text, lane, session_id FROM old
@@ -59,8 +61,9 @@ WITH answered AS (
 ), drop AS (
     INSERT INTO gateway.psp_call (
         lane, id, session_id, authorization_id, kind, psp_payment, state, amount_minor, next_ask_at, created_at)
-    SELECT lane, :drop_id::uuid, session_id, id, 'drop', psp_payment, 'intended', 0, :wall_now::timestamptz,
-           :wall_now::timestamptz
+    SELECT lane, :drop_id::uuid, session_id, id, 'drop',
+           CASE WHEN EXISTS (SELECT 1 FROM renewed) THEN psp_payment ELSE :psp_payment::text END, 'intended', 0,
+           :wall_now::timestamptz, :wall_now::timestamptz
     FROM old
 )
 SELECT true FROM answered;
