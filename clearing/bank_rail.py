@@ -52,8 +52,10 @@ class BankAnswer:
 class BankRail:
     """Bank payments from planned to booked."""
 
-    def __init__(self, clearing: ClearingService, desk: PayoutDesk, *, debtor: BankDetails) -> None:
-        """`debtor`: the account that pays."""
+    def __init__(
+        self, clearing: ClearingService, desk: PayoutDesk, *, debtor: BankDetails | None = None
+    ) -> None:
+        """`debtor`: the account that pays; without it no file is drawn."""
         self._clearing = clearing
         self._desk = desk
         self._debtor = debtor
@@ -65,13 +67,16 @@ class BankRail:
 
         Raises InvalidPaymentError, naming the payment that no bank would take: nothing is drawn then.
         """
+        debtor = self._debtor
+        if debtor is None:
+            raise StateConflictError("no paying account is set")
         found = await rows(_sql.to_draw(connection, limit=MAX_PAYMENTS))
         if not found:
             return None
         parties = await self._clearing.parties(connection)
         message_id = f"NC{uuid5(_NAMESPACE, str(found[0]['id'])).hex}"
         batches: list[PaymentBatch] = []
-        keyed = [(self._service(row, instant=instant), row["currency"], row) for row in found]
+        keyed = [(_service(debtor, row, instant=instant), row["currency"], row) for row in found]
         for (service, currency), group in groupby(sorted(keyed, key=_batch_key), key=_batch_key):
             payments = [_payment(row, parties[row["party_id"]].payout_terms.bank) for _, _, row in group]
             batches.append(
@@ -80,14 +85,8 @@ class BankRail:
                     execution_date=execution_date, payments=payments,
                 )
             )  # fmt: skip
-        file = PaymentFile(message_id=message_id, created_at=now, debtor=self._debtor, batches=batches)
+        file = PaymentFile(message_id=message_id, created_at=now, debtor=debtor, batches=batches)
         return await self._record(connection, file, pain001.write(file), found, now=now)
-
-    def _service(self, row: Any, *, instant: bool) -> str:
-        swiss = {self._debtor.country, row["destination"][:2]} <= {"CH", "LI"}
-        if swiss or row["currency"] != "EUR" or is_qr_iban(row["destination"]):
-            return Service.SWISS.value
-        return (Service.SEPA_INSTANT if instant else Service.SEPA).value
 
     async def _record(
         self,
@@ -181,6 +180,13 @@ class BankRail:
                 reason = line.return_reason or "credited back"
                 returned += await self._desk.returned(connection, row["id"], reason=reason, now=now)
         return BankAnswer(settled=settled, returned=returned)
+
+
+def _service(debtor: BankDetails, row: Any, *, instant: bool) -> str:
+    swiss = {debtor.country, row["destination"][:2]} <= {"CH", "LI"}
+    if swiss or row["currency"] != "EUR" or is_qr_iban(row["destination"]):
+        return Service.SWISS.value
+    return (Service.SEPA_INSTANT if instant else Service.SEPA).value
 
 
 def _batch_key(item: tuple[str, str, Any]) -> tuple[str, str]:

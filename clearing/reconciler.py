@@ -82,6 +82,17 @@ class Reconciler:
         """Keep the PSP's word; a line told again is kept once. Returns how many were new."""
         return await self._record(connection, (item for line in lines for item in _psp_items(line)), now=now)
 
+    async def record_book_lines(
+        self, connection: Connection, lines: Iterable[PspLine], *, now: datetime
+    ) -> int:
+        """Our own word on movements at the PSP that clearing's journal names otherwise, such as refunds."""
+        items = (
+            (Leg.BOOK_PSP, "left", line.id, line.reference, line.kind, line.amount_minor, line.currency,
+             line.occurred_on, "")
+            for line in lines
+        )  # fmt: skip
+        return await self._record(connection, items, now=now)
+
     async def record_bank_lines(
         self, connection: Connection, lines: Iterable[BankLine], *, now: datetime
     ) -> int:

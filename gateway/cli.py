@@ -54,6 +54,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "verify": ("gateway.commands.verify", "Verify the journal's hash chain."),
         "price": ("gateway.commands.price", "Price a CDR from its tariff and explain every line."),
         "tariff": ("gateway.commands.tariff", "Read a tariff and say what it charges and when."),
+        "reconcile": (
+            "gateway.commands.reconcile",
+            "Compare books, PSP and bank; the bank's files in and out.",
+        ),
         "clearing": ("gateway.commands.clearing", "Simulate agreements, splits and disbursements."),
     },
 }

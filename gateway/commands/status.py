@@ -5,7 +5,7 @@ import json
 import os
 import sys
 from dataclasses import dataclass
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
 
 import click
@@ -16,12 +16,15 @@ from gateway.config import load_database_url
 from gateway.database import connect, named_queries
 from gateway.ids import format_id
 from gateway.migrations import pending
+from gateway.store.promise import Promise, read_promise
 
 _STATUS_STUCK: Final = 1
 _SHOWN: Final = 10
 # An outcome still unknown after a day is an alarm; an errand this late means that no worker runs.
 _UNKNOWN_ALARM: Final = timedelta(hours=24)
 _LATE: Final = timedelta(minutes=5)
+# A difference older than this is no longer a matter of waiting.
+_DIFFERENCE_ALARM: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -34,6 +37,7 @@ class Status:
     deliveries: dict[str, Any]
     parked: tuple[dict[str, Any], ...]
     alarms: tuple[str, ...]
+    promise: dict[str, Any]
 
 
 @click.command(name="status")
@@ -61,7 +65,13 @@ async def read_status(dsn: str, *, wall_now: datetime) -> Status:
     if missing:
         alarms = (f"{len(missing)} migrations are pending: run networkcore migrate",)
         return Status(
-            pending_migrations=missing, errands=(), open_calls=(), deliveries={}, parked=(), alarms=alarms
+            pending_migrations=missing,
+            errands=(),
+            open_calls=(),
+            deliveries={},
+            parked=(),
+            alarms=alarms,
+            promise={},
         )
     sql = named_queries("gateway", "status.sql")
     async with connect(dsn, application="networkcore status") as connection:
@@ -69,13 +79,18 @@ async def read_status(dsn: str, *, wall_now: datetime) -> Status:
         calls = tuple([dict(row) async for row in sql.open_calls(connection)])
         deliveries = dict(await sql.deliveries(connection, wall_now=wall_now))
         parked = tuple([_parked(row) async for row in sql.parked_errands(connection, shown=_SHOWN)])
+        promise = await read_promise(connection, now=wall_now)
     return Status(
         pending_migrations=(),
         errands=errands,
         open_calls=calls,
         deliveries=deliveries,
         parked=parked,
-        alarms=tuple(_alarms(errands=errands, calls=calls, deliveries=deliveries, wall_now=wall_now)),
+        alarms=(
+            *_alarms(errands=errands, calls=calls, deliveries=deliveries, wall_now=wall_now),
+            *promise_alarms(promise, today=wall_now.date()),
+        ),
+        promise=promise_json(promise),
     )
 
 
@@ -89,6 +104,10 @@ def status_json(status: Status) -> dict[str, Any]:
         "open_calls": [_plain(row) for row in status.open_calls],
         "deliveries": status.deliveries,
         "parked": [_plain(row) for row in status.parked],
+        "promise": {
+            name: value.isoformat() if isinstance(value, date) else value
+            for name, value in status.promise.items()
+        },
     }
 
 
@@ -108,6 +127,8 @@ def show(status: Status, console: Console) -> None:
     if status.deliveries:
         told = ", ".join(f"{count} {name.replace('_', ' ')}" for name, count in status.deliveries.items())
         console.print(f"webhooks: {told}")
+    for line in promise_lines(status.promise):
+        console.print(line)
     for row in status.parked:
         console.print(f"parked {row['kind']} {row['session'] or row['id']}: {row['error']}", markup=False)
     for alarm in status.alarms:
@@ -148,6 +169,58 @@ def _alarms(
     if deliveries["failing_endpoints"]:
         found.append(f"{deliveries['failing_endpoints']} webhook endpoints keep failing")
     return found
+
+
+def promise_alarms(promise: Promise, *, today: date) -> list[str]:
+    """What of the promise needs a person, one sentence each."""
+    found = [
+        (
+            f"{row['differences']} {row['type']} differences of {row['leg']} stand since {row['oldest']}: "
+            f"{row['owner']}"
+        )
+        for row in promise.differences
+        if row["oldest"] < today - _DIFFERENCE_ALARM
+    ]
+    found += [
+        f"{row['payments']} payments over the {row['rail']} have no known outcome for more than 24 h"
+        for row in promise.payments
+        if row["state"] == "outcome_unknown" and row["oldest"].date() < today - _UNKNOWN_ALARM
+    ]
+    if promise.unsent_files:
+        found.append(f"{promise.unsent_files} payment files are not sent: networkcore reconcile payment-file")
+    if promise.awaiting_release:
+        found.append(f"{promise.awaiting_release} payments wait for two people")
+    return found
+
+
+def promise_json(promise: Promise) -> dict[str, Any]:
+    """The promise as JSON-ready values; money in minor units."""
+    return {
+        "paid_by_due_date": f"{promise.ten_thousandths_on_time / 100:.2f} %",
+        "on_time": promise.on_time,
+        "late": promise.late,
+        "overdue": promise.overdue,
+        "overdue_minor": dict(promise.overdue_minor),
+        "differences": sum(row["differences"] for row in promise.differences),
+        "oldest_difference": min((row["oldest"] for row in promise.differences), default=None),
+        "reconciled_at": promise.reconciled_at,
+        "oldest_undelivered_event": promise.oldest_event_at,
+        "awaiting_release": promise.awaiting_release,
+        "unsent_files": promise.unsent_files,
+    }
+
+
+def promise_lines(promise: dict[str, Any]) -> list[str]:
+    """The promise in a line or two; none where nothing was ever due."""
+    if not promise or not (promise["on_time"] + promise["late"] + promise["overdue"]):
+        return []
+    return [
+        (
+            f"paid by the due date in 30 days: {promise['paid_by_due_date']} "
+            f"({promise['on_time']} on time, {promise['late']} late, {promise['overdue']} open)"
+        ),
+        f"differences that stand: {promise['differences']}",
+    ]
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

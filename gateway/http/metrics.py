@@ -1,8 +1,9 @@
 """/metrics: what the edge answered, and what waits behind it, in the text format that Prometheus reads.
 
 Owns: the names and labels of metrics, which docs/guides/monitoring.md explains and alerts build on. Must
-not know how anything is done. No money: a metric is a float. Labels are paths as routed, never ids, so
-their number is bounded. The path needs a key with the scope admin.
+not know how anything is done. No money here: a metric is a float (`gateway.http.promise` tells sums, for
+alerts). Labels are paths as routed, never ids, so their number is bounded. The path needs a key with the
+scope admin.
 """
 
 from collections.abc import Mapping
@@ -16,6 +17,7 @@ from prometheus_client.exposition import CONTENT_TYPE_LATEST
 from gateway.database import named_queries
 from gateway.http import problems
 from gateway.http.problems import ProblemError
+from gateway.http.promise import PromiseMetrics
 from gateway.http.services import ApiServices
 
 _STATUS: Final[Any] = named_queries("gateway", "status.sql")
@@ -53,12 +55,14 @@ class EdgeMetrics:
 
 def metrics_routes(services: ApiServices, edge: EdgeMetrics) -> list[web.RouteDef]:
     """GET /metrics."""
+    promise = PromiseMetrics()
 
     async def scrape(request: web.Request) -> web.Response:
         caller = await services.keys.authenticate(request.headers.get("Authorization"))
         if not caller.admin:
             raise ProblemError(problems.MISSING_SCOPE, "This path needs the scope admin.")
-        body = generate_latest(edge.registry) + generate_latest(await _queues(services))
+        queues = generate_latest(await _queues(services))
+        body = generate_latest(edge.registry) + queues + await promise.read(services)
         return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
 
     return [web.get("/metrics", scrape)]

@@ -230,6 +230,15 @@ class DisputeNews:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ReversalNews:
+    """The PSP gave money back without our asking."""
+
+    psp_refund: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PspEvent:
     """One authenticated event of the PSP: its id, type and the payment it speaks of, if any."""
 
@@ -238,6 +247,7 @@ class PspEvent:
     psp_payment: str | None
     session_id: UUID | None
     dispute: DisputeNews | None = None
+    reversal: ReversalNews | None = None
     failed_refund: str | None = None  # a refund of the PSP's that did not reach its card after all
 
 

@@ -28,6 +28,7 @@ from gateway.payments.psp import (
     PspEvent,
     PspMovement,
     RequiresAction,
+    ReversalNews,
     Voided,
 )
 
@@ -270,6 +271,7 @@ def parse_event(body: bytes) -> PspEvent:
         psp_payment=payment if isinstance(payment, str) else None,
         session_id=_session_id(subject.get("metadata")),
         dispute=_dispute(subject) if kind == "dispute" and subject.get("balance_transactions") else None,
+        reversal=_reversal(subject) if kind == "refund" else None,
         failed_refund=str(subject["id"])
         if kind == "refund" and subject.get("status") in {"failed", "canceled"}
         else None,
@@ -301,6 +303,18 @@ def _session_id(metadata: object) -> UUID | None:
         return parse_id("ses", text) if isinstance(text, str) else None
     except MalformedIdError:
         return None
+
+
+def _reversal(subject: Mapping[str, Any]) -> ReversalNews | None:
+    """A refund that succeeded and does not carry our mark (docs.stripe.com/api/refunds/object)."""
+    if subject.get("status") != "succeeded" or "refund" in (subject.get("metadata") or {}):
+        return None
+    currency = str(subject["currency"]).upper()
+    return ReversalNews(
+        psp_refund=str(subject["id"]),
+        amount_minor=from_stripe_amount(int(subject["amount"]), currency),
+        currency=currency,
+    )
 
 
 def _dispute(subject: Mapping[str, Any]) -> DisputeNews:

@@ -34,6 +34,7 @@ from gateway.payments.psp import (
     IncrementOutcome,
     OutcomeUnknown,
     PspEvent,
+    PspMovement,
     PspRecord,
     Refunded,
     RefundOrder,
@@ -51,16 +52,17 @@ from gateway.payments.psp import (
 )
 from gateway.payments.stripe_objects import (
     HOLD_IS_GONE,
-    AmountNotRepresentableError,
     add_movement,
     captured,
     charge_params,
     decline_of,
     hold_outcome,
     hold_params,
+    movement_of,
+    order_amount,
     parse_event,
+    since_filter,
     state_of,
-    to_stripe_amount,
 )
 
 API_VERSION: Final = "2026-10-28.endive"
@@ -98,7 +100,7 @@ class StripePsp:
 
     async def hold(self, order: HoldOrder) -> HoldOutcome:
         """Create and confirm a PaymentIntent with manual capture."""
-        amount = _amount(order.amount_minor, order.currency)
+        amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
         intent = await self._ask(
@@ -112,7 +114,7 @@ class StripePsp:
 
     async def capture(self, order: CaptureOrder) -> CaptureOutcome:
         """Capture up to the hold; what is not captured is released by Stripe."""
-        amount = _amount(order.amount_minor, order.currency)
+        amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
         charge = await self._ask(
@@ -147,7 +149,7 @@ class StripePsp:
 
     async def increment(self, order: IncrementOrder) -> IncrementOutcome:
         """Raise the hold (docs.stripe.com/payments/incremental-authorization)."""
-        amount = _amount(order.amount_minor, order.currency)
+        amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
         intent = await self._ask(
@@ -168,7 +170,7 @@ class StripePsp:
 
     async def charge(self, order: ChargeOrder) -> ChargeOutcome:
         """Create, confirm and capture at once, off-session (docs.stripe.com/payments/save-and-reuse)."""
-        amount = _amount(order.amount_minor, order.currency)
+        amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
         intent = await self._ask(
@@ -186,7 +188,7 @@ class StripePsp:
 
     async def refund(self, order: RefundOrder) -> RefundOutcome:
         """Refund a charge, in part or whole (docs.stripe.com/refunds)."""
-        amount = _amount(order.amount_minor, order.currency)
+        amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
         refund = await self._ask(
@@ -203,7 +205,7 @@ class StripePsp:
 
     async def transfer(self, order: TransferOrder) -> TransferOutcome:
         """Credit a connected account (separate charges and transfers)."""
-        amount = _amount(order.amount_minor, order.currency)
+        amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
         params: dict[str, Any] = {
@@ -225,7 +227,7 @@ class StripePsp:
 
     async def top_up(self, order: TopUpOrder) -> TopUpOutcome:
         """Bring money from the platform's bank account into its Stripe balance."""
-        amount = _amount(order.amount_minor, order.currency)
+        amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
         topup = await self._ask(
@@ -304,13 +306,9 @@ class StripePsp:
         """Sum every balance transaction (docs.stripe.com/reports/balance-transaction-types)."""
         sums: dict[str, dict[str, int]] = {}
         page = await self._ask(self._client.v1.balance_transactions.list_async({"limit": 100}))
-        if isinstance(page, Declined | OutcomeUnknown):
-            return OutcomeUnknown(reason="the PSP's balance transactions did not answer")
-        try:
-            async for transaction in page.auto_paging_iter():
-                add_movement(sums, transaction)
-        except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
-            return OutcomeUnknown(reason=type(error).__name__)
+        unread = await _each(page, lambda transaction: add_movement(sums, transaction))
+        if unread is not None:
+            return unread
         return [PspRecord(currency=currency, **figures) for currency, figures in sorted(sums.items())]
 
     def read_event(self, *, body: bytes, signature: str, tolerance_s: int) -> PspEvent:
@@ -327,22 +325,19 @@ class StripePsp:
 
     async def events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | OutcomeUnknown:
         """List events created since, oldest first (docs.stripe.com/api/events/list; Stripe keeps 30 days)."""
-        page = await self._ask(
-            self._client.v1.events.list_async(
-                cast("Any", {"created": {"gte": int(since.timestamp())}, "limit": min(limit, 100)})
-            )
-        )
-        if isinstance(page, Declined | OutcomeUnknown):
-            return OutcomeUnknown(reason="the PSP's events did not answer")
         found: list[bytes] = []
-        try:
-            async for event in page.auto_paging_iter():
-                found.append(msgspec.json.encode(event.to_dict()))
-                if len(found) == limit:
-                    break
-        except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
-            return OutcomeUnknown(reason=type(error).__name__)
-        return found[::-1]
+        page = await self._ask(self._client.v1.events.list_async(since_filter(since, limit)))
+        unread = await _each(
+            page, lambda event: found.append(msgspec.json.encode(event.to_dict())), limit=limit
+        )
+        return unread or found[::-1]
+
+    async def movements_since(self, *, since: datetime, limit: int) -> Sequence[PspMovement] | OutcomeUnknown:
+        """List balance transactions since, newest first (docs.stripe.com/api/balance_transactions/list)."""
+        found: list[PspMovement] = []
+        page = await self._ask(self._client.v1.balance_transactions.list_async(since_filter(since, limit)))
+        unread = await _each(page, lambda one: found.append(movement_of(one)), limit=limit)
+        return unread or found
 
     async def close(self) -> None:
         """Close the SDK's HTTP session."""
@@ -382,15 +377,24 @@ class StripePsp:
         return state if isinstance(state, Captured | OutcomeUnknown) else refusal
 
 
+async def _each(page: Any, do: Callable[[Any], None], *, limit: int | None = None) -> OutcomeUnknown | None:
+    """Do it for every item of a list and of its next pages, up to a limit. None: the list answered."""
+    if isinstance(page, Declined | OutcomeUnknown):
+        return OutcomeUnknown(reason="the PSP's list did not answer")
+    try:
+        count = 0
+        async for item in page.auto_paging_iter():
+            do(item)
+            count += 1
+            if count == limit:
+                break
+    except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
+        return OutcomeUnknown(reason=type(error).__name__)
+    return None
+
+
 def _over_sockets(base_url: str | None, timeout_s: float) -> stripe.HTTPClient:
     connector = None if base_url is None or base_url.startswith("https") else aiohttp.TCPConnector(limit=100)
     return stripe.AIOHTTPClient(
         timeout=cast("Any", aiohttp.ClientTimeout(total=timeout_s, connect=5)), connector=connector
     )
-
-
-def _amount(minor: int, currency: str) -> int | Declined:
-    try:
-        return to_stripe_amount(minor, currency)
-    except AmountNotRepresentableError:
-        return Declined(code="amount_not_representable", retryable=False)

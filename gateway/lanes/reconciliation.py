@@ -1,0 +1,105 @@
+"""The books, the PSP and the bank compared, now and then: new lines in, differences out.
+
+Owns: the round and what is fetched for it. Must not know how lines are matched.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Any, Final, Protocol
+
+import structlog
+
+from clearing.reconciler import PspLine, Reconciler, RunResult
+from gateway.clock import Clock
+from gateway.database import Connection, Pool, named_queries, transaction
+from gateway.payments.psp import OutcomeUnknown, PspMovement
+
+_QUERIES: Final[Any] = named_queries("gateway", "reconciliation.sql")
+_EVERY: Final = timedelta(hours=1)
+# Looked at again each time: what the PSP or a slow writer brought late is kept once.
+_OVERLAP: Final = timedelta(days=3)
+_FIRST: Final = timedelta(days=400)
+_LIMIT: Final = 100_000
+# What both sides name: other movements (fees, top-ups, adjustments) are summed in the daily audit.
+_KINDS: Final = frozenset({"charge", "payment", "transfer", "payout", "refund", "payment_refund"})
+_log = structlog.get_logger(__name__)
+
+
+class MovementSource(Protocol):
+    """Lists the lines of the PSP's balance."""
+
+    async def movements_since(self, *, since: datetime, limit: int) -> Sequence[PspMovement] | OutcomeUnknown:
+        """Lines created since, in any order."""
+        ...
+
+
+@dataclass(slots=True, kw_only=True)
+class ReconciliationLane:
+    """One comparison an hour."""
+
+    pool: Pool
+    clock: Clock
+    source: MovementSource
+    reconciler: Reconciler = field(default_factory=Reconciler)
+    every: timedelta = _EVERY
+    name: str = "reconcile"
+    _next: datetime | None = field(default=None)
+    _since: datetime | None = field(default=None)
+
+    async def run_once(self) -> int:
+        """One round where it is time. Returns 0: a round is never followed at once by another."""
+        wall = self.clock.wall_now()
+        if self._next is not None and wall < self._next:
+            return 0
+        self._next = wall + self.every
+        await self.reconcile()
+        return 0
+
+    async def reconcile(self) -> RunResult:
+        """Fetch, then compare; without the PSP's answer what is known is compared all the same."""
+        started = self.clock.now()
+        since = (started - _FIRST) if self._since is None else (self._since - _OVERLAP)
+        found = await self.source.movements_since(since=since, limit=_LIMIT)
+        answered = not isinstance(found, OutcomeUnknown)
+        if isinstance(found, OutcomeUnknown):
+            _log.warning("psp_movements_unanswered", reason=found.reason)
+        elif len(found) == _LIMIT:
+            _log.warning("psp_movements_cut", limit=_LIMIT)
+        async with transaction(self.pool) as connection:
+            if not isinstance(found, OutcomeUnknown):
+                lines = [_line(one) for one in found if one.kind in _KINDS]
+                await self.reconciler.record_psp_lines(connection, lines, now=started)
+            refunds = await _refunds(connection, since=since)
+            await self.reconciler.record_book_lines(connection, refunds, now=started)
+            result = await self.reconciler.run(connection, now=started)
+        if answered:
+            self._since = started
+        level = _log.warning if result.differences else _log.info
+        level("reconciled", matched=result.matched, differences=result.differences, resolved=result.resolved)
+        return result
+
+
+def _line(movement: PspMovement) -> PspLine:
+    return PspLine(
+        id=movement.id,
+        kind=movement.kind,
+        reference=movement.source,
+        amount_minor=movement.amount_minor,
+        currency=movement.currency,
+        occurred_on=movement.created_at.date(),
+    )
+
+
+async def _refunds(connection: Connection, *, since: datetime) -> list[PspLine]:
+    return [
+        PspLine(
+            id=f"refund:{row['id']}",
+            kind="refund",
+            reference=row["psp_refund"],
+            amount_minor=-row["amount_minor"],
+            currency=row["currency"],
+            occurred_on=row["finished_at"].date(),
+        )
+        async for row in _QUERIES.refunds_since(connection, since=since, limit=_LIMIT)
+    ]

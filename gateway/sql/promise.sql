@@ -1,0 +1,51 @@
+-- The promise in sight: what was paid by its day, what is late, what does not agree, what is not told.
+
+-- name: punctuality^
+-- Sums due to parties since a day: paid by their due date, paid later, and due but not paid yet.
+SELECT count(*) FILTER (WHERE paid_on <= due_date) AS on_time,
+       count(*) FILTER (WHERE paid_on > due_date) AS late,
+       count(*) FILTER (WHERE paid_on IS NULL) AS overdue
+FROM (
+    SELECT p.due_date, (d.finished_at AT TIME ZONE party.time_zone)::date AS paid_on
+    FROM clearing.disbursement AS d JOIN clearing.payable AS p ON p.disbursement_id = d.id
+    JOIN clearing.party AS party ON party.id = d.party_id
+    WHERE d.state = 'paid' AND d.finished_at >= :since AND p.amount_minor > 0
+    UNION ALL
+    SELECT p.due_date, NULL FROM clearing.payable AS p JOIN clearing.party AS party ON party.id = p.party_id
+    WHERE p.state = 'open' AND p.amount_minor > 0 AND p.due_date < (:now::timestamptz AT TIME ZONE party.time_zone)::date
+) AS promised;
+
+-- name: overdue_sums
+-- What is due before today and neither paid nor on its way, by currency: held for a reason, or late.
+SELECT p.currency, sum(p.amount_minor)::bigint AS minor FROM clearing.payable AS p JOIN clearing.party AS party ON party.id = p.party_id
+WHERE p.state = 'open' AND p.due_date < (:now::timestamptz AT TIME ZONE party.time_zone)::date
+GROUP BY p.currency ORDER BY p.currency;
+
+-- name: payments
+SELECT state, rail, count(*) AS payments, min(planned_at) AS oldest FROM clearing.disbursement
+WHERE state IN ('planned', 'requested', 'outcome_unknown') GROUP BY state, rail ORDER BY state, rail;
+
+-- name: differences
+SELECT leg, type, owner, count(*) AS differences, min(since) AS oldest FROM clearing.reconciliation_difference
+WHERE resolved_at IS NULL GROUP BY leg, type, owner ORDER BY leg, type, owner;
+
+-- name: reconciled_at$
+SELECT ran_at FROM clearing.reconciliation_run WHERE name = 'books';
+
+-- name: oldest_event$
+-- The oldest event that some endpoint has not acknowledged yet.
+SELECT least((SELECT min(created_at) FROM gateway.event WHERE NOT fanned_out),
+             (SELECT min(e.created_at) FROM gateway.delivery AS d JOIN gateway.event AS e ON e.id = d.event_id AND e.lane = d.lane
+              WHERE d.state = 'pending'));
+
+-- name: account_classes
+-- Balances by the first part of the account's path: credits minus debits.
+SELECT split_part(account, ':', 1) AS class, currency, sum(credit_minor - debit_minor)::bigint AS minor
+FROM clearing.account_delta GROUP BY class, currency ORDER BY class, currency;
+
+-- name: unsent_files$
+SELECT count(*) FROM clearing.payment_file WHERE sent_at IS NULL;
+
+-- name: awaiting_release$
+SELECT count(*) FROM clearing.disbursement AS d WHERE d.state = 'planned' AND d.approvals_needed > (
+    SELECT count(*) FROM clearing.disbursement_approval AS a WHERE a.disbursement_id = d.id);

@@ -1,0 +1,126 @@
+"""The promise in sight: figures for scrapers and people, and the commands that take the bank's files."""
+
+import json
+import os
+import subprocess
+import sys
+from datetime import date, datetime, timedelta
+from pathlib import Path
+
+from gateway.commands.status import promise_alarms
+from gateway.database import Pool, transaction
+from gateway.http.promise import render
+from gateway.lanes.reconciliation import ReconciliationLane
+from gateway.payments.psp import OutcomeUnknown, PspMovement
+from gateway.store.promise import read_promise
+from tests.fakes import bank
+from tests.fakes import clearing_world as world
+from tests.fakes.api import Hands
+from tests.integration.test_settlement import BANK, FRIDAY, NOW, THURSDAY, House, of
+
+ROOT = Path(__file__).parents[2]
+
+
+def run(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", "reconcile", *arguments],
+        cwd=ROOT, env={"PATH": os.defpath, "DATABASE_URL": database_url},
+        capture_output=True, text=True, check=False,
+    )  # fmt: skip
+
+
+async def test_the_share_paid_by_the_due_date_counts_late_and_overdue(pool: Pool) -> None:
+    house = House(pool)
+    await house.open()
+    await house.clear(1, 2)
+    planned = await house.plan(THURSDAY)
+    await house.pay(of(planned, world.NL_CPO), THURSDAY)
+    await house.pay(of(planned, world.SUPERAPP), FRIDAY)  # two sums, a day late
+    await house.clear(3)
+    async with pool.acquire() as connection:
+        promise = await read_promise(connection, now=FRIDAY + timedelta(days=1))
+    assert (promise.on_time, promise.late, promise.overdue) == (2, 2, 2)
+    assert promise.ten_thousandths_on_time == 3333
+    assert promise.overdue_minor == {"EUR": 440}
+    text = render(promise, now=FRIDAY).decode()
+    assert "networkcore_paid_by_due_date_ratio 0.3333" in text
+    assert 'networkcore_overdue_minor_units{currency="EUR"} 440.0' in text
+    assert 'networkcore_account_minor_units{class="cpo",currency="EUR"} 400.0' in text
+    assert promise_alarms(promise, today=date(2026, 10, 17)) == []
+
+
+class Movements:
+    """A PSP that lists one charge, or does not answer."""
+
+    def __init__(self) -> None:
+        self.answers = True
+
+    async def movements_since(self, *, since: datetime, limit: int) -> list[PspMovement] | OutcomeUnknown:
+        if not self.answers:
+            return OutcomeUnknown(reason="silent")
+        charge = PspMovement(
+            id="txn_1", kind="charge", source="pi_1", amount_minor=605, currency="EUR", created_at=NOW
+        )
+        return [charge]
+
+
+async def test_the_lane_compares_once_an_hour_and_also_when_the_psp_is_silent(pool: Pool) -> None:
+    house = House(pool)
+    await house.open()
+    await house.clear(1, 2)
+    hands = Hands(at=NOW + timedelta(days=5))
+    source = Movements()
+    lane = ReconciliationLane(pool=pool, clock=hands, source=source)
+    await lane.run_once()
+    await lane.run_once()
+    source.answers = False
+    result = await lane.reconcile()
+    assert (result.differences, result.matched) == (1, 0)  # the second capture is unknown to the PSP
+    async with pool.acquire() as connection:
+        promise = await read_promise(connection, now=hands.now())
+    assert [row["type"] for row in promise.differences] == ["missing_right"]
+    assert promise_alarms(promise, today=date(2026, 11, 1))
+    assert promise.reconciled_at == hands.now()
+
+
+async def test_the_banks_files_go_in_and_out_by_command(
+    pool: Pool, database_url: str, tmp_path: Path
+) -> None:
+    house = House(pool)
+    await house.open()
+    async with transaction(pool) as connection:
+        version = await house.desk.submit_bank_details(connection, "NL-ABC", BANK, by="anna", now=NOW)
+        await house.desk.decide_bank_details(connection, "NL-ABC", version, confirm=True, by="ben", now=NOW)
+    await house.clear(1)
+    payment = of(await house.plan(THURSDAY), world.NL_CPO)
+    debtor = tmp_path / "debtor.json"
+    debtor.write_text(
+        json.dumps({"name": "P", "iban": bank.IBAN, "address": {"town": "Bern", "country": "CH"}})
+    )
+    out = tmp_path / "out"
+    draw = ["payment-file", "--debtor", str(debtor), "--on", "2026-10-15", "--output", str(out)]
+    drawn = run(database_url, *draw)
+    assert drawn.returncode == 0, drawn.stderr
+    (file,) = out.iterdir()
+    assert payment.end_to_end_id in file.read_text()
+    assert run(database_url, *draw).stdout == ""
+    statement = tmp_path / "camt.xml"
+    statement.write_bytes(
+        bank.statement(
+            bank.entry("4.00", bank.detail(payment.end_to_end_id, "4.00")), bank.entry("1.00", info="=fee")
+        )
+    )
+    told = run(database_url, "statement", str(statement))
+    assert told.stdout.strip() == "2 new lines, 1 payments settled, 0 returned", told.stderr
+    assert run(database_url, "statement", str(statement)).stdout.startswith("0 new lines, 0 payments")
+    assert run(database_url, "run").returncode == 1
+    listed = run(database_url, "report", "--format", "json")
+    assert "unknown_line" in {json.loads(line)["type"] for line in listed.stdout.splitlines()}
+    assert run(database_url, "report", "--format", "page").stdout.endswith("</html>")
+    assert "unknown_line" in run(database_url, "report").stdout
+    broken = tmp_path / "broken.xml"
+    broken.write_bytes(b"<!DOCTYPE x><x/>")
+    refused = run(database_url, "statement", str(broken))
+    assert refused.returncode == 2
+    assert "document type" in refused.stderr
+    assert len(refused.stderr.splitlines()) == 1
