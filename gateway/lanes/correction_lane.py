@@ -55,6 +55,9 @@ class CorrectionLane:
             except ClearingError as error:
                 reason = str(error)
                 _log.warning("correction_waits", session_id=str(task.session_id), reason=reason)
+            except Exception as error:  # noqa: BLE001 - the boundary of one errand: the others must go on
+                reason = f"{type(error).__name__}: {error}"
+                _log.exception("correction_failed", session_id=str(task.session_id))
             async with self.pool.acquire() as connection:
                 await tasks.postpone(connection, task, reason=reason, wall_now=self.clock.wall_now())
         return len(leased)
