@@ -14,7 +14,7 @@ from gateway.notify.events import EventType
 from gateway.payments import public, store
 from gateway.payments.authorize import Authorizations
 from gateway.payments.complete import Completions, Fixed
-from gateway.payments.orders import SessionView
+from gateway.payments.orders import CdrRefusedError, SessionView, StateConflictError
 from gateway.payments.payment import PaymentState
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 from gateway.payments.refund import RefundReason, RefundRequest, Refunds
@@ -40,14 +40,22 @@ class LateTruth:
         """
         fixed = await self.completions.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         async with self.pool.acquire() as connection:
-            capture = await store.capture(connection, lane=session.lane, session_id=session.id)
+            capture = await _capture_that_counts(connection, session)
+            ended = await store.find_session(
+                connection, kind="cdr", foreign_id=f"{session.cpo_id}:{fixed.cdr_id}"
+            )
+        if ended is not None and ended[1] != session.id:
+            raise CdrRefusedError(f"CDR {fixed.cdr_id} of {session.cpo_id} has ended another session")
         if capture is not None:
             if capture.state == "requested" or session.state == "completed":
                 return "the session's capture is still on its way to the ledger"
-            await self._refund_above(session, fixed, capture)
+            try:
+                await self._refund_above(session, fixed, capture)
+            except StateConflictError as error:  # the PSP is being asked something: its answer comes first
+                return str(error)
         async with transaction(self.pool) as connection:
             await _sql.hold_session(connection, lane=session.lane, session_id=session.id)
-            since = await store.capture(connection, lane=session.lane, session_id=session.id)
+            since = await _capture_that_counts(connection, session)
             if capture is None and since is not None:
                 return "the session's capture has begun; what is too much is refunded after it"
             await self._replace(connection, session, fixed)
@@ -133,3 +141,9 @@ class LateTruth:
                 events=public.event_rows(public.session_events(EventType.SESSION_PARKED, view)),
                 now=self.clock.now(),
             )
+
+
+async def _capture_that_counts(connection: Connection, session: SessionRecord) -> CaptureRecord | None:
+    """The session's capture, unless the PSP refused it: then nothing was taken."""
+    found = await store.capture(connection, lane=session.lane, session_id=session.id)
+    return None if found is None or found.state == "failed" else found

@@ -96,13 +96,20 @@ SELECT 1 FROM gateway.session WHERE lane = :lane AND id = :session_id FOR UPDATE
 -- name: replace_cdr$
 -- A credit CDR and a new CDR correct a session: the new one's price counts from now on. Before the capture the
 -- capture follows it; after clearing the difference is refunded. Both CDRs are kept by the OCPI side.
-UPDATE gateway.session
-SET cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
-    price_minor = :price_minor::bigint, price_net_minor = :price_net_minor::bigint,
-    energy_wh = :energy_wh::bigint, ended_at = :ended_at::timestamptz,
-    flags = array_append(flags, 'corrected'), updated_at = :now::timestamptz
-WHERE lane = :lane::smallint AND id = :session_id::uuid AND cdr_id = :replaces::text
-RETURNING true;
+WITH replaced AS (
+    UPDATE gateway.session
+    SET cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
+        price_minor = :price_minor::bigint, price_net_minor = :price_net_minor::bigint,
+        energy_wh = :energy_wh::bigint, ended_at = :ended_at::timestamptz,
+        flags = array_append(flags, 'corrected'), updated_at = :now::timestamptz
+    WHERE lane = :lane::smallint AND id = :session_id::uuid AND cdr_id = :replaces::text
+    RETURNING lane, id, cpo_id
+), lookup AS (
+    INSERT INTO gateway.session_lookup (kind, foreign_id, lane, session_id)
+    SELECT 'cdr', cpo_id || ':' || :cdr_id::text, lane, id FROM replaced
+    ON CONFLICT DO NOTHING
+)
+SELECT true FROM replaced;
 
 -- name: renew_capture_errand!
 -- A new id: whoever runs the errand for the price before can't finish the one for the price now.
