@@ -1,0 +1,308 @@
+"""Where money could be lost, taken twice or forgotten: rare orders of events on a real PostgreSQL."""
+
+from datetime import timedelta
+from typing import Any, cast
+from uuid import UUID
+
+import pytest
+from typing_extensions import override
+
+from clearing.service import ClearingService
+from gateway.database import Pool
+from gateway.ids import new_id
+from gateway.lanes.correction_lane import CorrectionLane
+from gateway.lanes.errands import ErrandLane, Errands
+from gateway.payments.funding import Funding
+from gateway.payments.orders import (
+    CdrRefusedError,
+    InvalidOrderError,
+    PspMethod,
+    PspUnavailableError,
+    StateConflictError,
+)
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp import (
+    CaptureOrder,
+    CaptureOutcome,
+    Declined,
+    OutcomeUnknown,
+    RefundOrder,
+    RefundOutcome,
+    ToppedUp,
+    TopUpOrder,
+    TopUpOutcome,
+)
+from gateway.payments.refund import RefundReason, RefundRequest
+from gateway.payments.service import build_payments
+from tests.fakes.psp import FakePsp, Payment
+from tests.integration.test_payments import START, Hands, House, OneTariff, cdr
+
+_LEAST_CHARGE_MINOR = 50
+
+
+class StrictPsp(FakePsp):
+    """A PSP that refuses captures below its least charge, and remembers top-ups by key."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.topups: dict[str, TopUpOrder] = {}
+        self.given_back: dict[str, int] = {}
+
+    @override
+    def _capture(self, order: CaptureOrder) -> CaptureOutcome:
+        if order.amount_minor < _LEAST_CHARGE_MINOR:
+            return Declined(code="amount_too_small", retryable=False)
+        return super()._capture(order)
+
+    @override
+    def by_authorization(self, authorization_id: UUID) -> Payment | None:
+        found = [one for one in self.payments.values() if one.order.authorization_id == authorization_id]
+        return found[-1] if found else None
+
+    @override
+    def _refund(self, order: RefundOrder) -> RefundOutcome:
+        taken = {f"ch_{one.id}": one.captured_minor for one in self.payments.values()}
+        taken |= {one.psp_charge: one.amount_minor for one in self.extra.values()}
+        back = self.given_back.get(order.psp_charge, 0) + order.amount_minor
+        if back > taken[order.psp_charge]:
+            return Declined(code="charge_already_refunded", retryable=False)
+        self.given_back[order.psp_charge] = back
+        return super()._refund(order)
+
+    @override
+    async def top_up(self, order: TopUpOrder) -> TopUpOutcome:
+        fault = self.faults.popleft() if self.faults else None
+        if fault == "before":
+            return OutcomeUnknown(reason="timeout")
+        self.topups.setdefault(order.idempotency_key, order)
+        return OutcomeUnknown(reason="timeout") if fault else ToppedUp(psp_topup=order.idempotency_key)
+
+
+@pytest.fixture
+async def house(pool: Pool) -> House:
+    async with pool.acquire() as connection:
+        await connection.executemany(
+            "INSERT INTO gateway.party (id, kind, name, created_at) VALUES ($1, $2, $1, now())",
+            [("DE-ABC", "cpo"), ("parking", "demand_partner")],
+        )
+    psp, clock = StrictPsp(), Hands()
+    payments = build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy())
+    return House(pool=pool, psp=psp, clock=clock, payments=payments)
+
+
+async def run_errands(house: House, *, rounds: int = 8) -> None:
+    """The worker's rounds: what is unknown is asked again, errands of capture and collection are done."""
+    errands = Errands(pool=house.pool, clock=house.clock, payments=house.payments, cdrs=cast("Any", None))
+    for _ in range(rounds):
+        await house.resolve()
+        for kind, do in (("capture", errands.capture), ("collect", errands.collect)):
+            lane = ErrandLane(name=kind, pool=house.pool, clock=house.clock, lease_s=60, at_once=4, do=do)
+            await lane.run_once()
+        house.clock.at += timedelta(hours=1)
+
+
+async def session_of(house: House, view: Any) -> Any:
+    return await house.payments.get_session(party_id="parking", session_id=view.session.id)
+
+
+def standing(house: House) -> list[str]:
+    return [one.id for one in house.psp.payments.values() if one.status == "held"]
+
+
+async def refund(house: House, view: Any, amount: int | None) -> Any:
+    return await house.payments.refunds.refund(
+        RefundRequest(
+            refund_id=new_id(),
+            session_id=view.session.id,
+            amount_minor=amount,
+            reason=RefundReason.REQUESTED_BY_DRIVER,
+        ),
+        party_id="parking",
+    )
+
+
+async def test_a_capture_refused_to_the_errand_parks_its_session(house: House) -> None:
+    house.psp.faults.append("before")
+    view = await house.authorize(payment=PspMethod(payment_method="pm_late_decline"))
+    await house.complete(view)  # the hold is not known yet: the errand captures, and hears no
+    await run_errands(house)
+    after = await session_of(house, view)
+    assert (after.session.state, list(after.session.flags)[-1:]) == ("parked", ["unpaid"])
+    assert not await house.rows("task")
+
+
+async def test_an_errand_whose_capture_was_not_answered_outlives_a_late_no(house: House) -> None:
+    house.psp.faults.extend(["before", None, "after"])
+    view = await house.authorize(payment=PspMethod(payment_method="pm_late_decline"))
+    await house.complete(view)
+    await run_errands(house)
+    after = await session_of(house, view)
+    assert (after.session.state, list(after.session.flags)[-1:]) == ("parked", ["unpaid"])
+
+
+async def test_a_refused_capture_leaves_no_hold_standing(house: House) -> None:
+    view = await house.authorize()
+    done = await house.complete(view, kwh="0.2")
+    assert done.session.price_minor < _LEAST_CHARGE_MINOR
+    await run_errands(house)
+    after = await session_of(house, view)
+    assert (after.session.state, standing(house)) == ("parked", [])
+
+
+async def test_a_renewal_answered_after_the_hold_ended_leaves_no_hold_standing(house: House) -> None:
+    house.psp.capture_before = START + timedelta(hours=6)
+    view = await house.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
+    house.psp.faults.append("after")
+    lane, authorization_id = view.session.lane, view.authorization.id
+    await house.payments.holds.look_after(lane=lane, authorization_id=authorization_id)
+    house.psp.payments[view.authorization.psp_payment or ""].status = "canceled"  # the scheme ended it
+    await house.payments.holds.look_after(lane=lane, authorization_id=authorization_id)
+    house.clock.at += timedelta(seconds=40)
+    await run_errands(house, rounds=2)
+    state = (await session_of(house, view)).authorization.state
+    assert (state, standing(house)) == ("voided", [])
+
+
+async def test_a_renewal_that_was_never_answered_is_looked_up_and_not_forgotten(house: House) -> None:
+    house.psp.capture_before = START + timedelta(hours=6)
+    view = await house.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
+    house.psp.faults.append("after")
+    await house.payments.holds.look_after(lane=view.session.lane, authorization_id=view.authorization.id)
+    house.clock.at += timedelta(hours=24)
+    await run_errands(house, rounds=2)
+    renewed = (await session_of(house, view)).authorization
+    assert renewed.psp_payment != view.authorization.psp_payment
+    assert standing(house) == [renewed.psp_payment]
+
+
+async def test_one_cdr_never_ends_two_sessions(house: House) -> None:
+    first, second = await house.authorize(), await house.authorize()
+    await house.complete(first, cdr_id="SAME")
+    with pytest.raises(CdrRefusedError, match="SAME"):
+        await house.complete(second, cdr_id="SAME")
+    assert (await session_of(house, second)).session.state == "active"
+    assert house.psp.capture_effects == 1
+
+
+async def test_nothing_is_refunded_while_a_rest_is_still_to_be_collected(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
+    await house.complete(view, kwh="60")
+    with pytest.raises(StateConflictError, match="off-session"):
+        await refund(house, view, None)
+    await run_errands(house, rounds=2)
+    assert house.psp.charged_minor == 3570 - 2380
+    assert (await refund(house, view, 2380)).state == "succeeded"
+
+
+async def test_a_funding_under_a_known_reference_moves_no_money_again(house: House) -> None:
+    psp = cast("StrictPsp", house.psp)
+    funding = Funding(pool=house.pool, clock=house.clock, psp=psp, clearing=ClearingService())
+
+    async def fund(*, amount: int = 700) -> int:
+        account = await funding.fund_partner(
+            funding_id=new_id(), party_id="parking", currency="EUR", amount_minor=amount, reference="INV-1"
+        )
+        return account.balance_minor
+
+    assert [await fund(), await fund()] == [700, 700]
+    assert len(psp.topups) == 1
+    with pytest.raises(InvalidOrderError, match="INV-1"):
+        await fund(amount=701)
+    assert len(psp.topups) == 1
+
+
+async def test_two_partners_may_use_the_same_reference(house: House) -> None:
+    clearing = ClearingService()
+    funding = Funding(pool=house.pool, clock=house.clock, psp=house.psp, clearing=clearing)
+    async with house.pool.acquire() as connection:
+        await connection.execute(
+            "INSERT INTO gateway.party (id, kind, name, created_at) "
+            "VALUES ('superapp', 'demand_partner', 's', now())"
+        )
+    for party, amount in (("parking", 700), ("superapp", 300)):
+        await funding.fund_partner(
+            funding_id=new_id(), party_id=party, currency="EUR", amount_minor=amount, reference="INV-1"
+        )
+    async with house.pool.acquire() as connection:
+        booked = {one.account: one.minor for one in await clearing.balances(connection, prefix="psp:")}
+    assert list(booked.values()) == [-1000]
+
+
+async def test_the_platforms_own_money_is_brought_in_once_a_reference(house: House) -> None:
+    psp = cast("StrictPsp", house.psp)
+    funding = Funding(pool=house.pool, clock=house.clock, psp=psp, clearing=ClearingService())
+    psp.faults.append("after")
+    with pytest.raises(PspUnavailableError):
+        await funding.top_up_treasury(currency="EUR", amount_minor=900, reference="FLOAT-1")
+    for _ in range(2):
+        await funding.top_up_treasury(currency="EUR", amount_minor=900, reference="FLOAT-1")
+    assert [order.amount_minor for order in psp.topups.values()] == [900]
+    house.clock.at += timedelta(days=3)  # the PSP has forgotten its keys
+    psp.topups.clear()
+    await funding.top_up_treasury(currency="EUR", amount_minor=900, reference="FLOAT-1")
+    assert not psp.topups
+
+
+async def test_a_correction_waits_while_the_psp_is_being_asked_something(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    house.psp.faults.append("after")
+    assert (await refund(house, view, 100)).state == "requested"
+    async with house.pool.acquire() as connection:
+        await connection.execute("UPDATE gateway.session SET state = 'cleared'")
+    session = (await session_of(house, view)).session
+    new = cdr(kwh="10", cdr_id="C2")
+    waits = await house.payments.late.correct(session, cdr_raw=new, cdr_version="2.2.1")
+    assert waits is not None
+    assert "under way" in waits
+    await run_errands(house, rounds=2)
+    assert await house.payments.late.correct(session, cdr_raw=new, cdr_version="2.2.1") is None
+    assert house.psp.refunded_minor == 1190 - 595
+
+
+async def test_a_session_whose_capture_was_refused_can_be_corrected(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_late_decline"))
+    await house.complete(view)
+    await run_errands(house)
+    session = (await session_of(house, view)).session
+    new = cdr(kwh="10", cdr_id="C2")
+    assert await house.payments.late.correct(session, cdr_raw=new, cdr_version="2.2.1") is None
+    after = (await session_of(house, view)).session
+    assert (after.price_minor, after.state) == (595, "parked")
+
+
+async def test_a_correcting_cdr_never_ends_or_corrects_a_second_session(house: House) -> None:
+    house.psp.faults.append("before")
+    first = await house.authorize()
+    await house.complete(first, cdr_id="C1")
+    second = await house.authorize()
+    session = (await session_of(house, first)).session
+    await house.payments.late.correct(session, cdr_raw=cdr(kwh="10", cdr_id="C2"), cdr_version="2.2.1")
+    with pytest.raises(CdrRefusedError, match="C2"):
+        await house.complete(second, cdr_id="C2")
+    await house.complete(second, cdr_id="C3")
+    session = (await session_of(house, first)).session
+    with pytest.raises(CdrRefusedError, match="C3"):
+        await house.payments.late.correct(session, cdr_raw=cdr(kwh="9", cdr_id="C3"), cdr_version="2.2.1")
+
+
+async def test_a_correction_that_clearing_does_not_survive_holds_up_no_other(house: House) -> None:
+    views = [await house.authorize() for _ in range(2)]
+    for at, view in enumerate(views):
+        await house.complete(view, cdr_id=f"C{at}")
+        await refund(house, view, 100 + at)
+    async with house.pool.acquire() as connection:
+        await connection.execute("UPDATE gateway.session SET state = 'cleared'")
+    posted: list[int] = []
+
+    class Books:
+        async def refund_session(self, *_: Any, minor: int, **__: Any) -> None:
+            if minor == 100:
+                raise ZeroDivisionError("a refund nobody foresaw")
+            posted.append(minor)
+
+    lane = CorrectionLane(pool=house.pool, clock=house.clock, clearing=cast("Any", Books()))
+    await lane.run_once()
+    left = [task for task in await house.rows("task") if task["kind"] == "correct"]
+    assert posted == [101]
+    assert [task["last_error"] for task in left] == ["ZeroDivisionError: a refund nobody foresaw"]
