@@ -32,6 +32,7 @@ from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
 from gateway.lanes.errands import Errands, errand_lanes
 from gateway.lanes.hold_watch import HoldWatchLane
 from gateway.lanes.key_sweep import KeySweepLane
+from gateway.lanes.pnc_settlement import PncSettlementLane
 from gateway.lanes.psp_sweep import PspSweepLane
 from gateway.lanes.resolving import ResolvingLane
 from gateway.migrations import migrate
@@ -262,6 +263,12 @@ def lanes(house: House) -> Sequence[Lane]:
             pool=house.pool,
             clock=house.clock,
             plug_and_charge=house.plug_and_charge,
+            environment=settings.environment.value,
+        ),
+        PncSettlementLane(
+            pool=house.pool,
+            clock=house.clock,
+            payments=house.payments,
             environment=settings.environment.value,
         ),
         *ocpi_lanes(_ocpi(house)),

@@ -296,6 +296,21 @@ class Disbursement(PublicObject):
     failure_reason: str | None = None
 
 
+class PlugAndChargeSettlement(PublicObject):
+    """How a Plug & Charge session was settled, for the operator of the station: nothing about who paid."""
+
+    id: str = Field(description="the authorization it settles", examples=["auth_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["plug_and_charge_settlement"] = "plug_and_charge_settlement"
+    session: str = Field(examples=["ses_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    session_ref: str | None = Field(description="the operator's own name for the session")
+    evse_id: str
+    status: Literal["Settled", "Canceled", "Failed"] = Field(description="PaymentStatusEnumType of OCPP 2.1")
+    amount: Minor = Field(description="what was captured; 0 unless settled")
+    currency: Currency
+    receipt: str | None = Field(description="the capture")
+    settled_at: Instant
+
+
 class WebhookEndpoint(PublicObject):
     """Where a party's events are sent."""
 

@@ -20,6 +20,7 @@ from pnc.authorization import CertificateStatus, IdTokenStatus
 from pnc.errors import CallError, InvariantViolation
 
 MAX_DETAIL_CHARACTERS: Final = 255  # errorDescription of a CALLERROR
+_MAX_TRANSACTION_ID: Final = 36
 
 
 class OcppVersion(StrEnum):
@@ -27,6 +28,14 @@ class OcppVersion(StrEnum):
 
     V2_0_1 = "2.0.1"
     V2_1 = "2.1"
+
+
+class SettlementStatus(StrEnum):
+    """PaymentStatusEnumType, as far as this system tells it."""
+
+    SETTLED = "Settled"
+    CANCELED = "Canceled"
+    FAILED = "Failed"
 
 
 _PACKAGE: Final = {OcppVersion.V2_0_1: "v201", OcppVersion.V2_1: "v21"}
@@ -86,24 +95,26 @@ def transaction_limit(*, max_cost: Decimal) -> dict[str, Any]:
 
 
 def notify_settlement(
-    *, transaction_id: str, psp_ref: str, settled: bool, amount: Decimal, settled_at: datetime,
-    receipt_id: str | None = None, receipt_url: str | None = None,
+    *, transaction_id: str | None, psp_ref: str, status: SettlementStatus, amount: Decimal,
+    settled_at: datetime, receipt_id: str | None = None, receipt_url: str | None = None,
 ) -> dict[str, Any]:  # fmt: skip
     """Return a valid NotifySettlementRequest of OCPP 2.1, handed to the station's operator after capture.
 
     `amount` is in major units and stays a Decimal. `psp_ref` is a public reference of the authorization,
-    never the contract's means of payment.
+    never the contract's means of payment. A `transaction_id` longer than the 36 characters of its field is
+    none of OCPP's and is left out.
 
     Raises:
         InvariantViolation: a text is longer than its field.
     """
     message: dict[str, Any] = {
-        "transactionId": transaction_id,
         "pspRef": psp_ref,
-        "status": "Settled" if settled else "Failed",
+        "status": status.value,
         "settlementAmount": amount,
         "settlementTime": _timestamp(settled_at),
     }
+    if transaction_id is not None and len(transaction_id) <= _MAX_TRANSACTION_ID:
+        message["transactionId"] = transaction_id
     if receipt_id is not None:
         message["receiptId"] = receipt_id
     if receipt_url is not None:

@@ -252,6 +252,15 @@ async def cross_certificates(
     return [_shown(row) async for row in rows]
 
 
+async def endpoints(executor: Executor, *, environment: str) -> list[dict[str, Any]]:
+    """The allow-list of an environment: authority (hash in hex), kind, origin."""
+    rows = _SQL.load_endpoints(executor, environment=environment)
+    return [
+        {"authority": row["authority_sha256"].hex(), "kind": row["kind"], "origin": row["origin"]}
+        async for row in rows
+    ]
+
+
 async def history(
     executor: Executor, *, environment: str, after: int = 0, limit: int = 100
 ) -> list[dict[str, Any]]:

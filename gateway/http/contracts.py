@@ -1,4 +1,4 @@
-"""Plug & Charge administration: trusted roots, and contracts with what pays for them.
+"""Contracts of Plug & Charge, each with what pays for it.
 
 Owns: the wire form. Must not know certificates. An eMAID's certificate may be registered with its
 contract; the means of payment goes in and never comes out.
@@ -17,12 +17,10 @@ from gateway.http.idempotency import KeyRule
 from gateway.http.models import MAX_PAGE, CurrencyCode, PositiveMinor, Slug, Token
 from gateway.http.plug_and_charge import payment_reference
 from gateway.http.problems import ProblemError
-from pnc import contract_desk, trust_desk
+from pnc import contract_desk
 from pnc.authorization import Contract, ContractState, PaymentKind
 from pnc.contract_desk import NewContract
 from pnc.service import PlugAndChargeService
-from pnc.trust import AnchorPurpose, RevocationPolicy
-from pnc.trust_desk import Change
 
 _CREATED: Final = 201
 _STATES: Final = {
@@ -34,25 +32,6 @@ Pem = Annotated[str, Field(min_length=64, max_length=32_768)]
 EmaidText = Annotated[str, Field(min_length=14, max_length=20, examples=["NL-NCO-C12345678-X"])]
 Environment = Annotated[str, Field(pattern=r"^[a-z][a-z0-9_-]{0,31}$")]
 Reason = Annotated[str, Field(max_length=500, pattern=r"^[^\x00]*$")]
-
-
-class SourceIn(WireModel):
-    """Where the status of certificates below the root may be asked for."""
-
-    kind: Literal["ocsp", "crl"]
-    url: Annotated[str, Field(min_length=8, max_length=2048)]
-
-
-class TrustAnchorIn(WireModel):
-    """A root that contract certificates may chain to."""
-
-    environment: Environment
-    kind: AnchorPurpose
-    pem: Pem
-    policy: RevocationPolicy = Field(description="require, or soft with a reason, when a status can't be had")
-    policy_reason: Reason = ""
-    revocation_sources: list[SourceIn] = Field(default_factory=list, max_length=32)
-    reason: Reason = "added by the platform"
 
 
 class MandateIn(WireModel):
@@ -99,16 +78,6 @@ class ContractsQuery(QueryModel):
     party: Slug | None = None
 
 
-class TrustAnchorOut(objects.PublicObject):
-    """A root, trusted from now on."""
-
-    object: Literal["trust_anchor"] = "trust_anchor"
-    sha256: str
-    environment: str
-    kind: str
-    policy: str
-
-
 class ContractOut(objects.PublicObject):
     """A contract without its means of payment."""
 
@@ -127,69 +96,12 @@ class ContractOut(objects.PublicObject):
     warning: str | None = None
 
 
-async def add_anchor(call: Call) -> Answer:
-    """Trust a root, and allow the sources of its certificates' status."""
-    body: TrustAnchorIn = call.body
-    change = Change(actor=call.caller.party_id, reason=body.reason, now=call.services.now())
-    async with transaction(call.services.pool) as connection:
-        for source in body.revocation_sources:
-            await trust_desk.allow_endpoint(
-                connection,
-                environment=body.environment,
-                authority=body.pem,
-                kind=source.kind,
-                url=source.url,
-                change=change,
-            )
-        sha256 = await trust_desk.add_anchor(
-            connection,
-            environment=body.environment,
-            certificate=body.pem,
-            purpose=body.kind,
-            policy=body.policy,
-            policy_reason=body.policy_reason,
-            change=change,
-        )
-    shown = TrustAnchorOut(
-        sha256=sha256, environment=body.environment, kind=body.kind.value, policy=body.policy.value
-    )
-    return Answer(body=shown, status=_CREATED)
-
-
-async def list_anchors(call: Call) -> Answer:
-    """The trusted roots of this environment."""
-    environment = call.services.options.environment
-    async with call.services.pool.acquire() as connection:
-        found = await trust_desk.anchors(connection, environment=environment)
-    shown = [
-        TrustAnchorOut(
-            sha256=row["sha256"], environment=environment, kind=row["purpose"], policy=row["policy"]
-        )
-        for row in found
-    ]
-    return Answer(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
-
-
 async def put_contract(call: Call) -> Answer:
     """Store a contract or bring it up to date; the same content again changes nothing."""
     body: ContractIn = call.body
     environment = body.environment or call.services.options.environment
-    currency = body.currency
-    if body.limit is not None and currency is None:
-        currency = await _settlement_currency(call, body.party)
-    kind, reference = _payment(body)
-    new = NewContract(
-        emaid=body.emaid,
-        party=body.party,
-        payment_kind=kind,
-        payment_reference=reference,
-        valid_from=body.valid_from,
-        valid_until=body.valid_to,
-        limit_minor=body.limit,
-        currency=currency,
-        bundle=body.certificate_chain,
-    )
-    verifier, _ = await _service(call).trust_of(call.services.pool, environment=environment)
+    new = await new_contract(call, body)
+    verifier, _ = await service_of(call).trust_of(call.services.pool, environment=environment)
     async with transaction(call.services.pool) as connection:
         stored = await contract_desk.put_contract(
             connection,
@@ -200,6 +112,25 @@ async def put_contract(call: Call) -> Answer:
             now=call.services.now(),
         )
     return Answer(body=_shown(stored.contract, warning=stored.warning or None), status=_CREATED)
+
+
+async def new_contract(call: Call, body: ContractIn) -> NewContract:
+    """A body as a contract to be stored; a limit without a currency is in the party's own."""
+    currency = body.currency
+    if body.limit is not None and currency is None:
+        currency = await _settlement_currency(call, body.party)
+    kind, reference = _payment(body)
+    return NewContract(
+        emaid=body.emaid,
+        party=body.party,
+        payment_kind=kind,
+        payment_reference=reference,
+        valid_from=body.valid_from,
+        valid_until=body.valid_to,
+        limit_minor=body.limit,
+        currency=currency,
+        bundle=body.certificate_chain,
+    )
 
 
 async def list_contracts(call: Call) -> Answer:
@@ -250,7 +181,8 @@ async def _settlement_currency(call: Call, party_id: str) -> str:
     return party.settlement_currency
 
 
-def _service(call: Call) -> PlugAndChargeService:
+def service_of(call: Call) -> PlugAndChargeService:
+    """The service, where this process has it. Raises ProblemError `unavailable`."""
     if call.services.plug_and_charge is None:
         raise ProblemError(problems.UNAVAILABLE, "Plug & Charge is not wired in this process.")
     return call.services.plug_and_charge
@@ -274,7 +206,8 @@ def _shown(contract: Contract, *, warning: str | None = None) -> ContractOut:
     )
 
 
-def _endpoint(method: str, tail: str, operation: str, summary: str, **rest: Any) -> Endpoint:
+def endpoint(method: str, tail: str, operation: str, summary: str, **rest: Any) -> Endpoint:
+    """An endpoint of the administrators' part of Plug & Charge."""
     return Endpoint(
         method=method,
         path=f"/v1/plug-and-charge/{tail}",
@@ -287,27 +220,7 @@ def _endpoint(method: str, tail: str, operation: str, summary: str, **rest: Any)
 
 
 ENDPOINTS: Final = (
-    _endpoint(
-        "POST",
-        "trust-anchors",
-        "addTrustAnchor",
-        "Trust a root",
-        handler=add_anchor,
-        body=TrustAnchorIn,
-        answers={201: TrustAnchorOut},
-        key_rule=KeyRule.OPTIONAL,
-        problems=(problems.STATE_CONFLICT,),
-    ),
-    _endpoint(
-        "GET",
-        "trust-anchors",
-        "listTrustAnchors",
-        "List trusted roots",
-        handler=list_anchors,
-        answers={200: TrustAnchorOut},
-        listed=True,
-    ),
-    _endpoint(
+    endpoint(
         "POST",
         "contracts",
         "putContract",
@@ -318,7 +231,7 @@ ENDPOINTS: Final = (
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.STATE_CONFLICT, problems.NOT_FOUND),
     ),
-    _endpoint(
+    endpoint(
         "GET",
         "contracts",
         "listContracts",
@@ -328,7 +241,7 @@ ENDPOINTS: Final = (
         answers={200: ContractOut},
         listed=True,
     ),
-    _endpoint(
+    endpoint(
         "POST",
         "contracts/{emaid}/{verb:block|unblock|cancel}",
         "setContractState",

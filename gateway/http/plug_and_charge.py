@@ -9,13 +9,15 @@ from typing import Any, Final, Literal
 
 from pydantic import Field, RootModel
 
+from clearing.money import to_major
 from gateway import objects
-from gateway.http import problems
+from gateway.http import plug_and_charge_settlement, problems
 from gateway.http.auth import Scope
 from gateway.http.bodies import decoded, malformed
 from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel, WireModel
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import EvseId, Line
+from gateway.http.ocpp_numbers import ExactNumber, exact
 from gateway.http.problems import FieldError, ProblemError
 from gateway.ids import format_id, parse_id
 from gateway.payments.orders import (
@@ -29,10 +31,13 @@ from gateway.payments.orders import (
     StateConflictError,
 )
 from gateway.payments.payment import PaymentState
+from gateway.payments.pnc_settlement import may_still_charge
 from gateway.payments.public import authorization_object
+from pnc import settlement
 from pnc.authorization import Contract, Decision, PaymentKind
 from pnc.errors import CallError, ConflictingRecordError
-from pnc.messages import OcppVersion, authorize_response, validate_authorize_request
+from pnc.findings import Finding
+from pnc.messages import OcppVersion, authorize_response, transaction_limit, validate_authorize_request
 from pnc.service import Answer as Verdict
 from pnc.service import PlugAndChargeService
 
@@ -77,6 +82,12 @@ class HookDecision(objects.PublicObject):
     repeated: bool
 
 
+class TransactionLimit(objects.PublicObject):
+    """TransactionLimitType of OCPP 2.1."""
+
+    maxCost: ExactNumber = Field(description="the cost limit in major units of the tariff's currency")  # noqa: N815 - OCPP's name
+
+
 class HookOut(objects.PublicObject):
     """The answer to the station, and ours beside it."""
 
@@ -87,6 +98,9 @@ class HookOut(objects.PublicObject):
     cost_limit: objects.Minor | None = Field(description="stop before the running cost passes this")
     currency: objects.Currency | None
     tariff: objects.TariffReference | None
+    transaction_limit: TransactionLimit | None = Field(
+        None, description="for OCPP 2.1: the TransactionLimitType for your TransactionEventResponse"
+    )
     decision: HookDecision
 
 
@@ -101,7 +115,7 @@ async def authorize(call: Call) -> Answer:
         request=body.authorize_request,
         root="/authorize_request",
     )
-    return Answer(body=shown, keep=known)
+    return Answer(body=exact(shown), keep=known)
 
 
 async def authorize_bare(call: Call) -> Answer:
@@ -147,6 +161,9 @@ async def _hook(
         )
 
     verdict = await decide()
+    if verdict.repeated and await _outlived(call, verdict.decision):
+        await settlement.close(call.services.pool, verdict.decision, now=call.services.now())
+        verdict = await decide()
     view: AuthorizationView | None = None
     if verdict.decision.payment_needed and verdict.contract is not None:
         order = _order(call, verdict.decision, verdict.contract, evse_id=evse_id, session_ref=session_ref)
@@ -166,6 +183,17 @@ async def _hook(
     return _shown(call, version, decision, view, repeated=verdict.repeated), not decision.payment_needed
 
 
+async def _outlived(call: Call, decision: Decision) -> bool:
+    """Whether an acceptance given earlier is no longer true: its session ended or its hold is gone."""
+    if decision.authorization_id is None:
+        return False
+    payments, party_id = call.services.payments, call.caller.party_id
+    authorization_id = parse_id("auth", decision.authorization_id)
+    held = await payments.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=True)
+    view = await payments.get_session(party_id=party_id, session_id=held.session.id, admin=True)
+    return not may_still_charge(view)
+
+
 async def _secure(
     call: Call, service: PlugAndChargeService, decision: Decision, order: AuthorizeOrder
 ) -> tuple[Decision, AuthorizationView | None]:
@@ -180,9 +208,9 @@ async def _secure(
     ) as error:
         return await _conclude(call, service, decision, None, detail=str(error)), None
     state = view.authorization.state
-    if state in _HELD:
+    if state in _HELD and view.session.state == "active":
         return await _conclude(call, service, decision, view, detail=""), view
-    if state not in _REFUSED:
+    if state not in _REFUSED | _HELD:
         return decision, None
     if state is PaymentState.REQUIRES_ACTION:
         # Nobody is there to authenticate: the hold that waits for it is given back.
@@ -192,7 +220,7 @@ async def _secure(
             expected_version=None,
             admin=True,
         )
-    detail = view.authorization.decline_code or state.value
+    detail = view.authorization.decline_code or f"{state.value}, session {view.session.state}"
     return await _conclude(call, service, decision, None, detail=detail), None
 
 
@@ -273,13 +301,27 @@ def _shown(
         cost_limit=shown.cost_limit if shown else None,
         currency=shown.currency if shown else None,
         tariff=shown.tariff if shown else None,
+        transaction_limit=_limit(version, shown) if shown else None,
         decision=HookDecision(
             id=format_id("dec", decision.id),
             finding=decision.finding.value if decision.finding else None,
-            detail=decision.detail,
+            detail=_told(decision),
             repeated=repeated,
         ),
     )
+
+
+def _limit(version: OcppVersion, shown: objects.Authorization) -> TransactionLimit | None:
+    if version is not OcppVersion.V2_1:
+        return None
+    return TransactionLimit(**transaction_limit(max_cost=to_major(shown.cost_limit, shown.currency)))
+
+
+def _told(decision: Decision) -> str:
+    """What the operator hears. Why a payment failed is between the contract's party and us."""
+    if decision.finding is Finding.PAYMENT_NOT_SECURED:
+        return "the contract's payment could not be secured"
+    return decision.detail
 
 
 def _service(call: Call) -> PlugAndChargeService:
@@ -328,4 +370,5 @@ ENDPOINTS: Final = (
         answers={200: OcppMessage},
         problems=_PROBLEMS,
     ),
+    *plug_and_charge_settlement.ENDPOINTS,
 )

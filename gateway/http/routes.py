@@ -8,6 +8,7 @@ from gateway.http import (
     api_keys,
     authorizations,
     captures,
+    contract_records,
     contracts,
     disputes,
     events,
@@ -19,10 +20,12 @@ from gateway.http import (
     quotes,
     refunds,
     remote_control,
+    revocation_sources,
     sessions,
     settlement,
     site_hosts,
     summary,
+    trust,
     webhook_deliveries,
     webhook_endpoints,
 )
@@ -51,7 +54,10 @@ def endpoints(services: ApiServices) -> list[Endpoint]:
         *agreements.ENDPOINTS,
         *funding.ENDPOINTS,
         *ocpi_registrations.ENDPOINTS,
+        *trust.ENDPOINTS,
+        *revocation_sources.ENDPOINTS,
         *contracts.ENDPOINTS,
+        *contract_records.ENDPOINTS,
         *summary.ENDPOINTS,
     ]
     if services.options.sandbox:

@@ -38,6 +38,7 @@ class EventType(StrEnum):
     DISPUTE_OPENED = "dispute.opened"
     DISPUTE_WON = "dispute.won"
     DISPUTE_LOST = "dispute.lost"
+    PLUG_AND_CHARGE_SETTLED = "plug_and_charge.settled"
     DISBURSEMENT_PLANNED = "disbursement.planned"
     DISBURSEMENT_PAID = "disbursement.paid"
     DISBURSEMENT_FAILED = "disbursement.failed"
@@ -52,6 +53,7 @@ DATA_MODELS: Final[Mapping[str, type[objects.PublicObject]]] = {
     "capture": objects.Capture,
     "refund": objects.Refund,
     "dispute": objects.Dispute,
+    "plug_and_charge": objects.PlugAndChargeSettlement,
     "disbursement": objects.Disbursement,
     "webhook_endpoint": objects.WebhookEndpoint,
 }

@@ -51,3 +51,44 @@ RETURNING *;
 SELECT * FROM pnc.decision
 WHERE lane = :lane AND environment = :environment AND operator_id = :operator_id AND session_ref = :session_ref
 ORDER BY decided_at, id;
+
+-- name: unsettled_decisions
+-- Decisions whose payment was secured and whose settlement nobody was told yet, in the order of their keys.
+SELECT * FROM pnc.decision
+WHERE environment = :environment AND authorization_id IS NOT NULL AND (settlement IS NULL OR settlement = 'Failed')
+  AND (lane, id) > (:after_lane::smallint, :after_id::uuid)
+ORDER BY lane, id
+LIMIT :limit;
+
+-- name: close_decision^
+UPDATE pnc.decision SET state = 'closed', closed_at = :now
+WHERE lane = :lane AND id = :id AND state IN ('awaiting_payment', 'accepted')
+RETURNING *;
+
+-- name: settle_decision^
+-- Nothing comes back when the same was told already, or when money was told of: that is the end.
+UPDATE pnc.decision
+SET state = 'closed', closed_at = coalesce(closed_at, :now), settlement = :settlement, settled_at = :now
+WHERE lane = :lane AND id = :id AND state IN ('accepted', 'closed') AND authorization_id IS NOT NULL
+  AND (settlement IS NULL OR (settlement = 'Failed' AND :settlement::text = 'Settled'))
+RETURNING *;
+
+-- name: close_forgotten!
+-- A payment that nobody concluded: no station was told that it may charge.
+UPDATE pnc.decision SET state = 'closed', closed_at = :now
+WHERE lane = :lane AND environment = :environment AND state = 'awaiting_payment' AND decided_at < :before;
+
+-- name: sweep_decisions$
+-- A running session's decision is never old; a settlement that failed is kept as long as one that did not.
+WITH old AS (
+    SELECT id FROM pnc.decision
+    WHERE lane = :lane AND environment = :environment
+      AND ((state IN ('refused', 'payment_refused') AND decided_at < :refused_before)
+        OR (state = 'closed' AND (authorization_id IS NULL OR settlement IS NOT NULL)
+            AND decided_at < :closed_before AND closed_at < :closed_before))
+    ORDER BY decided_at
+    LIMIT :limit
+), gone AS (
+    DELETE FROM pnc.decision WHERE lane = :lane AND id IN (SELECT id FROM old) RETURNING 1
+)
+SELECT count(*) FROM gone;

@@ -10,6 +10,7 @@ from pnc.authorization import CertificateStatus, IdTokenStatus
 from pnc.errors import CallError, InvariantViolation
 from pnc.messages import (
     OcppVersion,
+    SettlementStatus,
     authorize_response,
     notify_settlement,
     transaction_limit,
@@ -100,14 +101,35 @@ def test_a_tariff_goes_out_in_2_1_only_and_must_fit() -> None:
 def test_amounts_stay_exact() -> None:
     assert transaction_limit(max_cost=Decimal("49.95")) == {"maxCost": Decimal("49.95")}
     message = notify_settlement(
-        transaction_id="tx-1", psp_ref="aut_1", settled=True, amount=Decimal("12.34"), settled_at=NOW
+        transaction_id="tx-1",
+        psp_ref="aut_1",
+        status=SettlementStatus.SETTLED,
+        amount=Decimal("12.34"),
+        settled_at=NOW,
     )
     assert message["settlementAmount"] == Decimal("12.34")
     assert message["status"] == "Settled"
 
 
+def test_a_name_that_is_no_transaction_id_is_left_out_of_a_settlement() -> None:
+    for name in ("x" * 37, None):
+        message = notify_settlement(
+            transaction_id=name,
+            psp_ref="a",
+            status=SettlementStatus.CANCELED,
+            amount=Decimal(0),
+            settled_at=NOW,
+        )
+        assert "transactionId" not in message
+        assert message["status"] == "Canceled"
+
+
 def test_a_settlement_that_does_not_fit_is_a_bug_not_a_message() -> None:
-    with pytest.raises(InvariantViolation, match="transactionId"):
+    with pytest.raises(InvariantViolation, match="pspRef"):
         notify_settlement(
-            transaction_id="x" * 37, psp_ref="aut_1", settled=True, amount=Decimal(1), settled_at=NOW
+            transaction_id="tx-1",
+            psp_ref="x" * 256,
+            status=SettlementStatus.SETTLED,
+            amount=Decimal(1),
+            settled_at=NOW,
         )
