@@ -1,0 +1,260 @@
+"""The Stripe adapter through the provider's own SDK, against the sandbox engine in this process."""
+
+import json
+from collections.abc import Iterator
+from datetime import UTC, datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from gateway.ids import format_id, new_id
+from gateway.payments.psp import (
+    Captured,
+    CaptureOrder,
+    Declined,
+    Held,
+    HoldOrder,
+    IncrementOrder,
+    OutcomeUnknown,
+    PspEvent,
+    Refunded,
+    RefundOrder,
+    RequiresAction,
+    Voided,
+    VoidOrder,
+    WebhookRefusedError,
+)
+from gateway.payments.stripe_psp import StripePsp
+from gateway.sandbox.psp.engine import PspEngine
+from gateway.sandbox.psp.settings import PspSettings
+from tests.simulation.house import _json
+from tests.simulation.in_process import WEBHOOK_SECRET, Asked, Verdict, Wire, stripe_over
+
+START = 1_790_000_000
+
+
+class Bench:
+    """The adapter over an engine, and what a test does to them."""
+
+    def __init__(self) -> None:
+        self.engine = PspEngine(
+            PspSettings(
+                seed=1,
+                start_at=START,
+                pull_webhooks=True,
+                webhook_url="http://house.test/hook",
+                webhook_secret=WEBHOOK_SECRET,
+            )
+        )
+        self.wire = Wire(engine=self.engine)
+        self.seconds = 0.0
+        self.psp: StripePsp = stripe_over(self.wire, monotonic=lambda: self.seconds)
+
+    def control(self, path: str, body: dict[str, Any]) -> Any:
+        return _json(self.engine, "POST", f"/_sandbox/{path}", body)
+
+    def pass_days(self, days: float) -> None:
+        self.control("clock", {"now": START + int(days * 86_400), "frozen": True})
+
+    def say(self, verdict: Verdict) -> None:
+        async def verdict_of(_asked: Asked) -> Verdict:
+            return verdict
+
+        self.wire.verdict = verdict_of
+
+    def events(self) -> list[PspEvent]:
+        return [self.psp.parse_event(letter.body) for letter in self.engine.take_webhooks()]
+
+
+@pytest.fixture
+def bench() -> Iterator[Bench]:
+    opened = Bench()
+    yield opened
+    opened.engine.close()
+
+
+def order(
+    method: str = "pm_card_visa", *, minor: int = 2000, currency: str = "EUR", key: str = "k"
+) -> HoldOrder:
+    return HoldOrder(
+        idempotency_key=key,
+        session_id=new_id(),
+        authorization_id=UUID(int=7),
+        amount_minor=minor,
+        currency=currency,
+        payment_method=method,
+    )
+
+
+async def held(bench: Bench, method: str = "pm_card_visa", **changes: Any) -> Held:
+    outcome = await bench.psp.hold(order(method, **changes))
+    assert isinstance(outcome, Held)
+    return outcome
+
+
+async def take(bench: Bench, hold: Held, minor: int = 1500, key: str = "c") -> Any:
+    return await bench.psp.capture(
+        CaptureOrder(idempotency_key=key, psp_payment=hold.psp_payment, amount_minor=minor, currency="EUR")
+    )
+
+
+async def test_a_hold_says_how_long_it_lasts_and_how_far_it_may_be_raised(bench: Bench) -> None:
+    hold = await held(bench)
+    assert hold.amount_minor == 2000
+    assert hold.capture_before == datetime.fromtimestamp(START, tz=UTC) + timedelta(days=7)
+    assert (hold.incrementable, hold.max_capture_minor) == (True, 2300)
+
+
+async def test_a_capture_names_the_charge_and_what_the_psp_kept(bench: Bench) -> None:
+    taken = await take(bench, await held(bench))
+    assert isinstance(taken, Captured)
+    assert (taken.amount_minor, taken.fee_minor, taken.fee_currency) == (1500, 48, "EUR")
+
+
+@pytest.mark.parametrize("currency", ["ISK", "JPY", "KWD"])
+async def test_amounts_keep_their_iso_minor_units_whatever_the_psp_counts_in(
+    bench: Bench, currency: str
+) -> None:
+    assert (await held(bench, minor=5000, currency=currency)).amount_minor == 5000
+
+
+async def test_an_amount_that_the_psp_cannot_express_is_refused_and_not_rounded(bench: Bench) -> None:
+    outcome = await bench.psp.hold(order(minor=5001, currency="KWD"))
+    assert outcome == Declined(code="amount_not_representable", retryable=False)
+
+
+@pytest.mark.parametrize(
+    ("method", "code", "retryable"),
+    [
+        ("pm_card_visa_chargeDeclined", "generic_decline", False),
+        ("pm_card_visa_chargeDeclinedInsufficientFunds", "insufficient_funds", True),
+    ],
+)
+async def test_a_decline_carries_the_issuers_code(
+    bench: Bench, method: str, code: str, *, retryable: bool
+) -> None:
+    outcome = await bench.psp.hold(order(method))
+    assert isinstance(outcome, Declined)
+    assert (outcome.code, outcome.retryable) == (code, retryable)
+
+
+@pytest.mark.parametrize(
+    "verdict",
+    [
+        Verdict.LOST_BEFORE,
+        Verdict.LOST_AFTER,
+        Verdict.ERROR_BEFORE,
+        Verdict.ERROR_AFTER,
+        Verdict.RATE_LIMITED,
+    ],
+)
+async def test_no_answer_is_never_a_no_and_the_same_key_finds_the_one_effect(
+    bench: Bench, verdict: Verdict
+) -> None:
+    wanted = order()
+    bench.say(verdict)
+    assert isinstance(await bench.psp.hold(wanted), OutcomeUnknown)
+    bench.say(Verdict.DELIVER)
+    assert isinstance(await bench.psp.hold(wanted), Held)
+    assert len(list(bench.engine.world.records.scan("payment_intent", "acct_platform"))) == 1
+
+
+async def test_a_capture_repeated_past_the_keys_lifetime_reads_what_was_taken(bench: Bench) -> None:
+    hold = await held(bench)
+    first = await take(bench, hold)
+    bench.pass_days(2)
+    assert await take(bench, hold) == first
+
+
+async def test_a_capture_of_a_hold_that_has_ended_is_a_void(bench: Bench) -> None:
+    hold = await held(bench)
+    bench.pass_days(8)
+    assert await take(bench, hold) == Voided()
+
+
+async def test_a_void_of_what_was_captured_says_so(bench: Bench) -> None:
+    hold = await held(bench)
+    await take(bench, hold)
+    outcome = await bench.psp.void(VoidOrder(idempotency_key="v", psp_payment=hold.psp_payment))
+    assert isinstance(outcome, Captured)
+
+
+async def test_a_declined_increment_leaves_the_hold(bench: Bench) -> None:
+    hold = await held(bench)
+    fault = {"kind": "decline", "code": "card_declined", "decline_code": "generic_decline"}
+    bench.control("faults", {"match": {"path_regex": "increment"}, "fault": fault})
+    raising = IncrementOrder(
+        idempotency_key="i", psp_payment=hold.psp_payment, amount_minor=3000, currency="EUR"
+    )
+    assert isinstance(await bench.psp.increment(raising), Declined)
+    standing = await bench.psp.inspect(psp_payment=hold.psp_payment)
+    assert isinstance(standing, Held)
+    assert standing.amount_minor == 2000
+
+
+@pytest.mark.parametrize(("outcome", "kind"), [("succeed", Held), ("fail", Declined)])
+async def test_a_challenge_ends_as_the_cardholder_ends_it(bench: Bench, outcome: str, kind: type) -> None:
+    asked = await bench.psp.hold(order("pm_card_authenticationRequired"))
+    assert isinstance(asked, RequiresAction)
+    bench.control(f"payment_intents/{asked.psp_payment}/authenticate", {"outcome": outcome})
+    assert isinstance(await bench.psp.inspect(psp_payment=asked.psp_payment), kind)
+
+
+async def test_a_hold_is_found_by_our_metadata(bench: Bench) -> None:
+    hold = await held(bench)
+    found = await bench.psp.find_hold(authorization_id=UUID(int=7))
+    assert isinstance(found, Held)
+    assert found.psp_payment == hold.psp_payment
+    assert await bench.psp.find_hold(authorization_id=UUID(int=8)) is None
+
+
+async def test_a_refund_that_was_sent_back_is_not_found_as_done_and_is_told(bench: Bench) -> None:
+    taken = await take(bench, await held(bench))
+    refund_id = new_id()
+    done = await bench.psp.refund(
+        RefundOrder(
+            idempotency_key="r",
+            psp_charge=taken.psp_charge,
+            amount_minor=500,
+            currency="EUR",
+            metadata={"refund": format_id("ref", refund_id)},
+        )
+    )
+    assert isinstance(done, Refunded)
+    assert await bench.psp.find_refund(psp_charge=taken.psp_charge, refund_id=refund_id) == done
+    bench.control(f"refunds/{done.psp_refund}/fail", {})
+    assert await bench.psp.find_refund(psp_charge=taken.psp_charge, refund_id=refund_id) is None
+    assert done.psp_refund in {event.failed_refund for event in bench.events()}
+    records = await bench.psp.records()
+    assert not isinstance(records, OutcomeUnknown)
+    assert [(record.captured_minor, record.refunded_minor) for record in records] == [(1500, 0)]
+
+
+async def test_an_inquiry_is_no_loss_and_a_dispute_is_one_once_money_moved(bench: Bench) -> None:
+    for method, key in (("pm_card_createDisputeInquiry", "1"), ("pm_card_createDispute", "2")):
+        await take(bench, await held(bench, method, key=f"h{key}"), key=f"c{key}")
+    disputes = [event.dispute for event in bench.events() if event.dispute is not None]
+    assert {(news.state, news.amount_minor, news.fee_minor) for news in disputes} == {("opened", 1500, 2000)}
+
+
+async def test_a_webhook_is_read_only_with_its_signature(bench: Bench) -> None:
+    await held(bench)
+    letter = bench.engine.take_webhooks()[0]
+    signature = letter.headers["Stripe-Signature"]
+    event = bench.psp.read_event(body=letter.body, signature=signature, tolerance_s=300)
+    assert event.id == json.loads(letter.body)["id"]
+    with pytest.raises(WebhookRefusedError):
+        bench.psp.read_event(body=letter.body + b" ", signature=signature, tolerance_s=300)
+
+
+async def test_a_silent_psp_is_left_alone_and_tried_again(bench: Bench) -> None:
+    bench.say(Verdict.LOST_BEFORE)
+    for number in range(20):
+        await bench.psp.hold(order(key=f"k{number}"))
+    bench.say(Verdict.DELIVER)
+    shed = await bench.psp.hold(order())
+    assert isinstance(shed, OutcomeUnknown)
+    assert "left alone" in shed.reason
+    bench.seconds += 6
+    assert isinstance(await bench.psp.hold(order()), Held)
