@@ -110,7 +110,7 @@ class Errands:
 
     async def psp_event(self, task: Task) -> str | None:
         """The PSP said that something happened to a payment."""
-        return await self.payments.heard_event(str(task.payload["event"]))
+        return await self.payments.hearing.heard_event(str(task.payload["event"]))
 
     async def complete(self, task: Task) -> str | None:
         """A CDR arrived by OCPI: find its session, price it, capture. What can't be matched is kept."""

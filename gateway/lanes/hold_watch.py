@@ -67,7 +67,7 @@ class HoldWatchLane:
         )
         for lane, authorization_id in waiting:
             given_up = now - self.deadlines.action_patience
-            await self.payments.after_action(
+            await self.payments.hearing.after_action(
                 lane=lane, authorization_id=authorization_id, give_up_before=given_up
             )
 

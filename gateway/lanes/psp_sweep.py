@@ -43,7 +43,7 @@ class PspSweepLane:
             return 0
         kept = 0
         for body in found:
-            kept += await self.payments.keep_event(self.payments.psp.parse_event(body), body)
+            kept += await self.payments.hearing.keep_event(self.payments.psp.parse_event(body), body)
         if kept:
             _log.warning("psp_webhooks_were_lost", events=kept)
         self._since = started

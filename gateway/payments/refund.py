@@ -14,11 +14,20 @@ import asyncpg
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, named_queries, transaction
 from gateway.ids import at_lane, format_id, lane_of, new_id
+from gateway.notify import events
 from gateway.payments import public, store
 from gateway.payments.authorize import call_key
 from gateway.payments.orders import NotFoundError, RefundBoundError, StateConflictError
 from gateway.payments.policy import PaymentPolicy
-from gateway.payments.psp import Declined, OutcomeUnknown, Psp, Refunded, RefundOrder, RefundOutcome
+from gateway.payments.psp import (
+    Declined,
+    OutcomeUnknown,
+    Psp,
+    Refunded,
+    RefundOrder,
+    RefundOutcome,
+    ReversalNews,
+)
 from gateway.payments.records import (
     AuthorizationRecord,
     CallRecord,
@@ -37,6 +46,7 @@ class RefundReason(StrEnum):
     DUPLICATE = "duplicate"
     FRAUDULENT = "fraudulent"
     CDR_CORRECTED = "cdr_corrected"
+    REVERSED_BY_PSP = "reversed_by_psp"  # the PSP gave it back without our asking
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -152,6 +162,27 @@ class Refunds:
                 wall_now=self.clock.wall_now(),
             )
         return None
+
+    async def reversed_by_psp(self, news: ReversalNews, *, lane: int, session_id: UUID) -> None:
+        """Record money that the PSP gave back without our asking; a repeat does nothing."""
+        now, wall = self.clock.now(), self.clock.wall_now()
+        refund_id = new_id(lane=lane)
+        async with transaction(self.pool) as connection:
+            made = await _sql.record_reversal(
+                connection,
+                lane=lane,
+                session_id=session_id,
+                refund_id=refund_id,
+                amount_minor=news.amount_minor,
+                psp_refund=news.psp_refund,
+                task_id=new_id(lane=lane),
+                now=now,
+                wall_now=wall,
+            )
+            refund = await load_refund(connection, lane=lane, refund_id=refund_id) if made else None
+            session = await store.session(connection, lane=lane, session_id=session_id)
+            if refund is not None and session is not None:
+                await events.record(connection, public.refund_events(refund, session), now=now)
 
     async def get(self, *, party_id: str | None, refund_id: UUID) -> RefundRecord:
         """One refund. Raises NotFoundError when there is none or it is another party's."""

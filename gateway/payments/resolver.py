@@ -27,6 +27,7 @@ from gateway.payments.psp import (
     CaptureOutcome,
     Declined,
     Held,
+    IncrementOutcome,
     OutcomeUnknown,
     Psp,
     RequiresAction,
@@ -74,7 +75,10 @@ class Resolver:
                 batch=_BATCH,
             )
         for call in calls:
-            await self.ask(call)
+            try:
+                await self.ask(call)
+            except Exception:  # noqa: BLE001 - the boundary of one call: the others must be asked
+                _log.exception("psp_call_not_asked", call=format_id("call", call.id), kind=call.kind)
         return len(calls)
 
     async def ask(self, call: CallRecord) -> None:
@@ -112,9 +116,10 @@ class Resolver:
         """Calls that leave the authorization's state alone."""
         replay = self.clock.wall_now() - call.created_at < KEY_LIFETIME
         match call.kind:
-            case "increment":
-                # Raising a hold to the same amount again changes nothing, whatever became of the key.
+            case "increment" if replay:
                 await ask_increment(self.pool, self.psp, self.outcomes, authorization, call)
+            case "increment":
+                await self._look_up_increment(call, authorization)
             case "collect" if replay:
                 await ask_collect(self.pool, self.psp, self.outcomes, authorization, call)
             case "collect":
@@ -128,6 +133,23 @@ class Resolver:
                 await self.holds.ask_drop(call)
             case _:
                 await self.refunds.ask_again(call, replay=replay)
+
+    async def _look_up_increment(self, call: CallRecord, authorization: AuthorizationRecord) -> None:
+        """Past the key's lifetime the hold is read; only one that is still too low is raised anew.
+
+        A hold that stands as high already would be refused as no increment, and what it covers not captured.
+        """
+        state = await self.psp.inspect(psp_payment=authorization.psp_payment or "")
+        match state:
+            case Held(amount_minor=held) if held < call.amount_minor:
+                await ask_increment(self.pool, self.psp, self.outcomes, authorization, call)
+                return
+            case Held() | OutcomeUnknown():
+                outcome: IncrementOutcome = state
+            case _:
+                outcome = Declined(code="hold_ended", retryable=False)
+        async with self.pool.acquire() as connection:
+            await self.outcomes.record_increment(connection, call, outcome)
 
     async def _ask_hold(self, asked: Asked, *, replay: bool) -> None:
         outcome: Held | RequiresAction | Declined | OutcomeUnknown | Captured | Voided

@@ -119,6 +119,31 @@ WITH ended AS (
 )
 SELECT true FROM ended;
 
+-- name: record_reversal$
+-- The PSP gave money back without our asking (a refund from its dashboard, a reversed capture): once per refund.
+WITH made AS (
+    INSERT INTO gateway.refund (
+        lane, id, session_id, state, amount_minor, currency, reason, psp_refund, created_at, finished_at)
+    SELECT c.lane, :refund_id::uuid, c.session_id, 'succeeded', :amount_minor::bigint, c.currency,
+           'reversed_by_psp', :psp_refund::text, :now::timestamptz, :now::timestamptz
+    FROM gateway.capture AS c
+    WHERE c.lane = :lane::smallint AND c.session_id = :session_id::uuid AND c.state = 'succeeded'
+      AND c.refunded_minor + :amount_minor::bigint <= c.amount_minor
+    ON CONFLICT (lane, psp_refund) WHERE psp_refund IS NOT NULL DO NOTHING
+    RETURNING lane, id, session_id, amount_minor
+), counted AS (
+    UPDATE gateway.capture AS c
+    SET refunded_minor = c.refunded_minor + made.amount_minor
+    FROM made
+    WHERE c.lane = made.lane AND c.session_id = made.session_id
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, session_id, payload, run_at)
+    SELECT lane, :task_id::uuid, 'correct', session_id, jsonb_build_object('kind', 'refund', 'id', id::text),
+           :wall_now::timestamptz
+    FROM made
+)
+SELECT true FROM made;
+
 -- name: open_dispute$
 -- The cardholder's bank takes money back: once per dispute of the PSP.
 WITH opened AS (

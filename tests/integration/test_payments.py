@@ -33,7 +33,7 @@ from gateway.payments.orders import (
 )
 from gateway.payments.payment import PaymentState
 from gateway.payments.policy import PaymentPolicy
-from gateway.payments.psp import DisputeNews
+from gateway.payments.psp import DisputeNews, ReversalNews
 from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.payments.service import PaymentService, build_payments
 from tests.fakes.psp import FakePsp
@@ -424,7 +424,7 @@ async def test_a_challenge_is_handed_to_the_app_and_resumed_by_the_psps_word(hou
     payment = view.authorization.psp_payment
     assert payment is not None
     house.psp.authenticate(payment)
-    assert await house.payments.heard_from_psp(psp_payment=payment)
+    assert await house.payments.hearing.heard_from_psp(psp_payment=payment)
     after = await house.payments.get_authorization(party_id="parking", authorization_id=view.authorization.id)
     assert after.authorization.state is PaymentState.AUTHORIZED
 
@@ -672,6 +672,22 @@ async def test_disputed_money_cannot_be_refunded(house: House) -> None:
     await house.payments.disputes.heard(news("lost"), lane=view.session.lane, session_id=view.session.id)
     with pytest.raises(RefundBoundError):
         await refund(house, view, 1)
+
+
+async def test_money_that_the_psp_gave_back_by_itself_is_recorded_once(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    given_back = ReversalNews(psp_refund="re_outside", amount_minor=190, currency="EUR")
+    for _ in range(2):
+        await house.payments.refunds.reversed_by_psp(
+            given_back, lane=view.session.lane, session_id=view.session.id
+        )
+    (recorded,) = await house.rows("refund")
+    assert (recorded["reason"], recorded["amount_minor"]) == ("reversed_by_psp", 190)
+    assert (await house.rows("capture"))[0]["refunded_minor"] == 190
+    assert sorted(task["kind"] for task in await house.rows("task")) == ["clear", "correct"]
+    with pytest.raises(RefundBoundError):
+        await refund(house, view, 1001)
 
 
 async def test_an_event_of_the_psp_is_kept_once(house: House) -> None:

@@ -204,7 +204,7 @@ CREATE TABLE gateway.refund (
     amount_minor  bigint NOT NULL CHECK (amount_minor > 0),
     currency      char(3) NOT NULL,
     reason        text NOT NULL CHECK (reason IN (
-        'requested_by_driver', 'duplicate', 'fraudulent', 'cdr_corrected')),
+        'requested_by_driver', 'duplicate', 'fraudulent', 'cdr_corrected', 'reversed_by_psp')),
     psp_refund    text,
     failure_code  text,
     metadata      jsonb NOT NULL DEFAULT '{}',
@@ -216,6 +216,7 @@ CREATE TABLE gateway.refund (
     CHECK ((state = 'failed') = (failure_code IS NOT NULL))
 );
 CREATE INDEX refund_session ON gateway.refund (lane, session_id);
+CREATE UNIQUE INDEX refund_at_psp ON gateway.refund (lane, psp_refund) WHERE psp_refund IS NOT NULL;
 
 -- A cardholder's bank takes money back; the PSP's word decides how it ends.
 CREATE TABLE gateway.dispute (
