@@ -99,8 +99,10 @@ DOMESTIC_REVERSE_CHARGE: Final[Mapping[str, tuple[date, bool, str]]] = {
 }
 # Territories with a VAT of their own name whose supplies to the other are domestic ones: Liechtenstein by
 # the agreement of 28 October 1994, Monaco by the convention of 18 May 1963, Northern Ireland as part of
-# the United Kingdom.
-VAT_AREAS: Final[Mapping[str, str]] = {"LI": "CH", "MC": "FR", "XI": "GB"}
+# the United Kingdom; parts of a member state with rates of their own are that state's.
+VAT_AREAS: Final[Mapping[str, str]] = {
+    "AT-JU": "AT", "LI": "CH", "MC": "FR", "PT-20": "PT", "PT-30": "PT", "XI": "GB",
+}  # fmt: skip
 _UNION: Final = frozenset({Regime.EU, Regime.EU_GOODS})
 
 

@@ -225,7 +225,10 @@ def test_what_no_row_covers_is_refused() -> None:
         RATES.territory("QQ")
 
 
-@pytest.mark.parametrize("code", sorted({row.territory for row in reference.vat_rate_rows()}))
+# The list has whole states only; the parts with rates of their own are held to their law elsewhere.
+@pytest.mark.parametrize(
+    "code", sorted({row.territory for row in reference.vat_rate_rows() if "-" not in row.territory})
+)
 def test_todays_standard_rates_agree_with_an_independent_list(code: str) -> None:
     expected = Decimal(str(eu_vat_rates_data.get_standard_rate(code)))
     assert RATES.rate(code, SupplyKind.SERVICE, date(2026, 9, 29)) == expected

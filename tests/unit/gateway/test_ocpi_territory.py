@@ -1,12 +1,17 @@
 """Where other tax rules hold than the country's."""
 
 import csv
+from datetime import date
+from decimal import Decimal
 from importlib.resources import files
 
 import pytest
 
+from clearing import reference
+from clearing.errors import RateUnavailableError
+from clearing.vat_rates import SupplyKind
 from gateway.ocpi.countries import ALPHA_2, alpha_2, only_time_zone
-from gateway.ocpi.territory import territory_of
+from gateway.ocpi.territory import _COUNTRY_IS, _EXCEPTIONS, territory_of
 
 
 @pytest.mark.parametrize(
@@ -85,3 +90,27 @@ def test_a_country_of_several_zones_gives_none_away() -> None:
     assert only_time_zone("ES", "ES-CN") == "Atlantic/Canary"
     assert only_time_zone("FR", "FR-OUTRE-MER") is None
     assert only_time_zone("US", "US") is None
+
+
+def test_clearing_knows_every_territory_that_a_place_can_have() -> None:
+    rates = reference.vat_rates()
+    named = {territory for _, _, territory in _EXCEPTIONS} | set(_COUNTRY_IS.values())
+    assert {rates.territory(code).code for code in named} == named
+
+
+@pytest.mark.parametrize("code", ["AT-JU", "CH-SAMNAUN", "FR-OUTRE-MER", "IT-CAMPIONE", "JE", "ES-CN"])
+def test_a_territory_whose_tax_is_not_confirmed_has_no_rate_to_guess_with(code: str) -> None:
+    with pytest.raises(RateUnavailableError, match=f"no electricity VAT rate of {code} covers 2026-10-13"):
+        reference.vat_rates().rate(code, SupplyKind.ELECTRICITY, date(2026, 10, 13))
+
+
+@pytest.mark.parametrize(
+    ("code", "day", "rate"),
+    [
+        ("PT-20", date(2021, 6, 30), "18"),  # Lei 63-A/2015
+        ("PT-20", date(2021, 7, 1), "16"),  # Decreto Legislativo Regional 15-A/2021/A
+        ("PT-30", date(2026, 10, 13), "22"),  # Lei 14-A/2012
+    ],
+)
+def test_the_islands_of_portugal_have_their_own_rates(code: str, day: date, rate: str) -> None:
+    assert reference.vat_rates().rate(code, SupplyKind.ELECTRICITY, day) == Decimal(rate)
