@@ -8,9 +8,8 @@ from datetime import date
 from typing import Final
 from xml.etree import ElementTree as ET  # only written here, never read: no foreign XML is parsed
 
-from clearing.invoice import DocumentType, Invoice, InvoiceLine, VatGroup
+from clearing.invoice import DocumentType, Invoice, InvoiceLine, Side, VatGroup
 from clearing.money import to_major
-from clearing.party import Party
 from clearing.vat import Category
 
 PROFILE: Final = "urn:cen.eu:en16931:2017"
@@ -52,11 +51,7 @@ def ubl(invoice: Invoice, *, number: str, issued_on: date) -> bytes:
         invoice.customer,
         None if invoice.outside_vat else invoice.customer_vat_id,
     )
-    _cbc(
-        _cac(root, "PaymentTerms"),
-        "Note",
-        "Paid out by the platform as scheduled in the disbursement calendar.",
-    )
+    _cbc(_cac(root, "PaymentTerms"), "Note", invoice.terms)
     total = _cac(root, "TaxTotal")
     _ubl_amount(total, "TaxAmount", invoice.vat_minor, invoice)
     for group in invoice.groups:
@@ -67,7 +62,7 @@ def ubl(invoice: Invoice, *, number: str, issued_on: date) -> bytes:
     return _text(root, {"cbc": _CBC, "cac": _CAC, "": f"{_UBL}{name}-2"})
 
 
-def _ubl_party(root: ET.Element, role: str, party: Party, vat_id: str | None) -> None:
+def _ubl_party(root: ET.Element, role: str, party: Side, vat_id: str | None) -> None:
     node = _cac(_cac(root, role), "Party")
     address = _cac(node, "PostalAddress")
     _cbc(_cac(address, "Country"), "IdentificationCode", party.country)
@@ -101,15 +96,17 @@ def _ubl_totals(root: ET.Element, invoice: Invoice) -> None:
     _ubl_amount(totals, "LineExtensionAmount", invoice.net_minor, invoice)
     _ubl_amount(totals, "TaxExclusiveAmount", invoice.net_minor, invoice)
     _ubl_amount(totals, "TaxInclusiveAmount", invoice.gross_minor, invoice)
+    if invoice.paid_minor:
+        _ubl_amount(totals, "PrepaidAmount", invoice.paid_minor, invoice)
     if invoice.rounding_minor:
         _ubl_amount(totals, "PayableRoundingAmount", invoice.rounding_minor, invoice)
-    _ubl_amount(totals, "PayableAmount", invoice.due_minor, invoice)
+    _ubl_amount(totals, "PayableAmount", invoice.due_minor - invoice.paid_minor, invoice)
 
 
 def _ubl_line(root: ET.Element, place: int, line: InvoiceLine, invoice: Invoice, *, credit: bool) -> None:
     node = _cac(root, "CreditNoteLine" if credit else "InvoiceLine")
     _cbc(node, "ID", str(place))
-    _cbc(node, "Note", f"{line.sessions} charging sessions")
+    _cbc(node, "Note", line.remark)
     _cbc(node, "CreditedQuantity" if credit else "InvoicedQuantity", "1", unitCode=UNIT)
     _ubl_amount(node, "LineExtensionAmount", line.net_minor, invoice)
     item = _cac(node, "Item")
@@ -157,7 +154,7 @@ def _cii_line(trade: ET.Element, place: int, line: InvoiceLine, invoice: Invoice
     node = _ram(trade, "IncludedSupplyChainTradeLineItem")
     document = _ram(node, "AssociatedDocumentLineDocument")
     _ram(document, "LineID", str(place))
-    _ram(_ram(document, "IncludedNote"), "Content", f"{line.sessions} charging sessions")
+    _ram(_ram(document, "IncludedNote"), "Content", line.remark)
     _ram(_ram(node, "SpecifiedTradeProduct"), "Name", line.description)
     price = _ram(_ram(node, "SpecifiedLineTradeAgreement"), "NetPriceProductTradePrice")
     _ram(price, "ChargeAmount", _major(line.net_minor, invoice))
@@ -172,7 +169,7 @@ def _cii_line(trade: ET.Element, place: int, line: InvoiceLine, invoice: Invoice
     _ram(total, "LineTotalAmount", _major(line.net_minor, invoice))
 
 
-def _cii_party(agreement: ET.Element, role: str, party: Party, vat_id: str | None) -> None:
+def _cii_party(agreement: ET.Element, role: str, party: Side, vat_id: str | None) -> None:
     node = _ram(agreement, role)
     _ram(node, "Name", party.name)
     _ram(_ram(node, "SpecifiedLegalOrganization"), "ID", party.id)
@@ -200,7 +197,7 @@ def _cii_settlement(trade: ET.Element, invoice: Invoice) -> None:
     _cii_date(_ram(period, "StartDateTime"), invoice.period_start)
     _cii_date(_ram(period, "EndDateTime"), invoice.period_end)
     terms = _ram(settlement, "SpecifiedTradePaymentTerms")
-    _ram(terms, "Description", "Paid out by the platform as scheduled in the disbursement calendar.")
+    _ram(terms, "Description", invoice.terms)
     total = _ram(settlement, "SpecifiedTradeSettlementHeaderMonetarySummation")
     _ram(total, "LineTotalAmount", _major(invoice.net_minor, invoice))
     _ram(total, "TaxBasisTotalAmount", _major(invoice.net_minor, invoice))
@@ -208,7 +205,9 @@ def _cii_settlement(trade: ET.Element, invoice: Invoice) -> None:
     if invoice.rounding_minor:
         _ram(total, "RoundingAmount", _major(invoice.rounding_minor, invoice))
     _ram(total, "GrandTotalAmount", _major(invoice.gross_minor, invoice))
-    _ram(total, "DuePayableAmount", _major(invoice.due_minor, invoice))
+    if invoice.paid_minor:
+        _ram(total, "TotalPrepaidAmount", _major(invoice.paid_minor, invoice))
+    _ram(total, "DuePayableAmount", _major(invoice.due_minor - invoice.paid_minor, invoice))
     if invoice.preceding is not None:
         _ram(_ram(settlement, "InvoiceReferencedDocument"), "IssuerAssignedID", invoice.preceding)
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import IntEnum
-from typing import Final
+from typing import Final, Protocol
 
 from clearing.errors import InvalidDocumentError, InvariantViolation
 from clearing.money import vat_on
@@ -29,12 +29,33 @@ class DocumentType(IntEnum):
     SELF_BILLED = 389
 
 
+PAID_OUT: Final = "Paid out by the platform as scheduled in the disbursement calendar."
 DESCRIPTIONS: Final = {
+    Leg.TO_DRIVER: "Electricity for charging an electric vehicle",
     Leg.TO_DEALER: "Electricity for charging electric vehicles",
     Leg.COMMISSION: "Commission for brought charging sessions",
     Leg.FEE: "Fee for payment and settlement of charging sessions",
     Leg.SITE: "Use of ground by charge points",
 }
+
+
+class Side(Protocol):
+    """Whoever a document names: a registered party, its snapshot, or a driver who is not registered."""
+
+    @property
+    def id(self) -> str:
+        """What the issuer calls it."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """As the document prints it."""
+        ...
+
+    @property
+    def country(self) -> str:
+        """ISO 3166-1 alpha-2."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -53,13 +74,19 @@ class SuppliedSum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceLine:
-    """One line: a supply of one ruling over the whole period."""
+    """One line: a supply of one ruling over the whole period. `note` stands where sessions aren't counted."""
 
     description: str
     sessions: int
     net_minor: int
     category: Category
     rate: Decimal
+    note: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What the line says beside its description (BT-127)."""
+        return self.note or f"{self.sessions} charging sessions"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,11 +103,14 @@ class VatGroup:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Invoice:
-    """A document ready to be numbered and written. Amounts of a credit note are positive."""
+    """A document ready to be numbered and written. Amounts of a credit note are positive.
+
+    `paid_minor` is what was paid before the document was written (BT-113).
+    """
 
     type: DocumentType
-    supplier: Party
-    customer: Party
+    supplier: Side
+    customer: Side
     supplier_vat_id: str | None
     customer_vat_id: str | None
     currency: str
@@ -92,6 +122,8 @@ class Invoice:
     vat_minor: int
     due_minor: int
     preceding: str | None = None
+    paid_minor: int = 0
+    terms: str = PAID_OUT
 
     @property
     def gross_minor(self) -> int:
