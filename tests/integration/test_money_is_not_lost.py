@@ -25,6 +25,10 @@ from gateway.payments.psp import (
     CaptureOrder,
     CaptureOutcome,
     Declined,
+    HoldOrder,
+    HoldOutcome,
+    IncrementOrder,
+    IncrementOutcome,
     OutcomeUnknown,
     RefundOrder,
     RefundOutcome,
@@ -47,12 +51,25 @@ class StrictPsp(FakePsp):
         super().__init__()
         self.topups: dict[str, TopUpOrder] = {}
         self.given_back: dict[str, int] = {}
+        self.poison: UUID | None = None
 
     @override
     def _capture(self, order: CaptureOrder) -> CaptureOutcome:
         if order.amount_minor < _LEAST_CHARGE_MINOR:
             return Declined(code="amount_too_small", retryable=False)
         return super()._capture(order)
+
+    @override
+    async def hold(self, order: HoldOrder) -> HoldOutcome:
+        if order.authorization_id == self.poison:
+            raise RuntimeError("an answer nobody foresaw")
+        return await super().hold(order)
+
+    @override
+    def _increment(self, order: IncrementOrder) -> IncrementOutcome:
+        if order.amount_minor <= self.payments[order.psp_payment].held_minor:
+            return Declined(code="amount_too_small", retryable=False)  # no increment
+        return super()._increment(order)
 
     @override
     def by_authorization(self, authorization_id: UUID) -> Payment | None:
@@ -306,3 +323,25 @@ async def test_a_correction_that_clearing_does_not_survive_holds_up_no_other(hou
     left = [task for task in await house.rows("task") if task["kind"] == "correct"]
     assert posted == [101]
     assert [task["last_error"] for task in left] == ["ZeroDivisionError: a refund nobody foresaw"]
+
+
+async def test_a_raised_hold_whose_answer_came_too_late_is_captured_whole(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_increment"))
+    house.psp.faults.append("after")
+    await house.complete(view, kwh="60")
+    house.clock.at += timedelta(hours=24)
+    await run_errands(house, rounds=2)
+    capture = (await session_of(house, view)).capture
+    assert (capture.amount_minor, capture.receivable_minor) == (3570, 0)
+
+
+async def test_a_call_that_cannot_be_asked_holds_up_no_other(house: House) -> None:
+    psp = cast("StrictPsp", house.psp)
+    psp.faults.extend(["before", "before", "before"])
+    views = [await house.authorize(authorization_id=new_id(lane=7)) for _ in range(3)]
+    psp.poison = views[0].authorization.id
+    house.clock.at += timedelta(minutes=1)
+    for _ in range(2):
+        await house.resolve()
+    states = [(await session_of(house, view)).authorization.state.value for view in views]
+    assert states == ["outcome_unknown", "authorized", "authorized"]
