@@ -17,6 +17,7 @@ from gateway.http.idempotency import KeyRule
 from gateway.http.models import MAX_PAGE, CurrencyCode, PositiveMinor, Slug, Token
 from gateway.http.plug_and_charge import payment_reference
 from gateway.http.problems import ProblemError
+from gateway.store import parties
 from pnc import contract_desk
 from pnc.authorization import Contract, ContractState, PaymentKind
 from pnc.contract_desk import NewContract
@@ -115,7 +116,13 @@ async def put_contract(call: Call) -> Answer:
 
 
 async def new_contract(call: Call, body: ContractIn) -> NewContract:
-    """A body as a contract to be stored; a limit without a currency is in the party's own."""
+    """A body as a contract to be stored; a limit without a currency is in the party's own.
+
+    Raises ProblemError `not_found` where there is no such party.
+    """
+    async with call.services.pool.acquire() as connection:
+        if await parties.find_party(connection, body.party) is None:
+            raise ProblemError(problems.NOT_FOUND, f"There is no party {body.party}.")
     currency = body.currency
     if body.limit is not None and currency is None:
         currency = await _settlement_currency(call, body.party)

@@ -3,6 +3,7 @@
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
+from datetime import datetime
 from typing import Any
 
 from gateway.database import Pool
@@ -50,15 +51,17 @@ class Hook:
 
 
 @asynccontextmanager
-async def open_hook(pool: Pool) -> AsyncIterator[Hook]:
-    pki = build_pki(suite=Suite.P256, now=START, ocsp_url=OCSP_URL)
+async def open_hook(pool: Pool, *, now: datetime = START) -> AsyncIterator[Hook]:
+    """The API at `now`, with a trusted root and the contract of one vehicle."""
+    pki = build_pki(suite=Suite.P256, now=now, ocsp_url=OCSP_URL)
     leaf = pki.issue(EMAID)
-    fetcher = ScriptedFetcher(now=START)
+    fetcher = ScriptedFetcher(now=now)
     fetcher.know(pki.root, pki.first)
     fetcher.know(pki.first, pki.second)
     fetcher.know(pki.second, leaf)
     service = PlugAndChargeService(inquiry=Inquiry(fetcher=fetcher))
     async with open_api(pool, plug_and_charge=service) as api:
+        api.clock.at = now
         trusted = await api.call(
             "POST",
             f"{ROOT}/trust-anchors",
