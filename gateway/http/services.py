@@ -23,6 +23,7 @@ from gateway.payments.orders import (
     Estimate,
     PriceView,
     QuoteView,
+    SessionFilter,
     SessionView,
 )
 from gateway.payments.records import AccountRecord, CaptureRecord
@@ -99,7 +100,7 @@ class PaymentService(Protocol):
         ...
 
     async def list_sessions(
-        self, *, party_id: str, admin: bool = False, state: str | None, limit: int, before: UUID | None
+        self, *, party_id: str, admin: bool = False, wanted: SessionFilter, limit: int, before: UUID | None
     ) -> Sequence[SessionView]:
         """Sessions, newest first, those older than `before`."""
         ...

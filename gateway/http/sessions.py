@@ -16,11 +16,11 @@ from gateway.http.auth import Scope
 from gateway.http.bodies import malformed, parse_body
 from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel, WireModel, page
 from gateway.http.idempotency import KeyRule
-from gateway.http.models import ListQuery, before
+from gateway.http.models import EvseId, Line, ListQuery, before
 from gateway.http.prices import price_object
 from gateway.http.problems import FieldError, ProblemError
 from gateway.http.usage import Usage, cdr_of_usage
-from gateway.payments.orders import SessionView
+from gateway.payments.orders import SessionFilter, SessionView
 from gateway.payments.public import session_object
 
 CDR_VERSION: Final = "2.2.1"
@@ -52,9 +52,16 @@ class _Rest(WireModel):
 
 
 class SessionsQuery(ListQuery):
-    """A page of sessions."""
+    """A page of sessions; every filter that is given must fit."""
 
     state: objects.SessionState | None = None
+    session_ref: Line | None = None
+    evse_id: EvseId | None = None
+    created_from: objects.Instant | None = Field(None, description="inclusive, RFC 3339")
+    created_before: objects.Instant | None = Field(None, description="exclusive, RFC 3339")
+    metadata: Line | None = Field(
+        None, pattern=r"^[^:]{1,40}:", description="one of your own pairs", examples=["order:7"]
+    )
 
 
 class ExpandQuery(QueryModel):
@@ -100,12 +107,24 @@ async def get(call: Call) -> Answer:
     return Answer(body=shown)
 
 
+def _wanted(query: SessionsQuery) -> SessionFilter:
+    name, _, value = (query.metadata or "").partition(":")
+    return SessionFilter(
+        state=query.state.value if query.state else None,
+        session_ref=query.session_ref,
+        evse_id=query.evse_id,
+        created_from=query.created_from,
+        created_before=query.created_before,
+        metadata={name: value} if query.metadata else {},
+    )
+
+
 async def list_all(call: Call) -> Answer:
     """The caller's sessions, newest first."""
     views = await call.services.payments.list_sessions(
         party_id=call.caller.party_id,
         admin=call.caller.admin,
-        state=call.query.state.value if call.query.state else None,
+        wanted=_wanted(call.query),
         limit=call.query.limit + 1,
         before=before(call.query, "ses"),
     )

@@ -146,6 +146,18 @@ class SessionView:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class SessionFilter:
+    """Which sessions are wanted; None leaves a field open. `metadata` pairs must all be there."""
+
+    state: str | None = None
+    session_ref: str | None = None
+    evse_id: str | None = None
+    created_from: datetime | None = None  # inclusive, aware
+    created_before: datetime | None = None  # exclusive, aware
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PriceView:
     """A completed session's price, computed again from the stored originals."""
 

@@ -28,6 +28,7 @@ from gateway.payments.orders import (
     NotFoundError,
     PriceView,
     QuoteView,
+    SessionFilter,
     SessionView,
     StateConflictError,
     TariffSource,
@@ -204,12 +205,12 @@ class PaymentService:
         return [await self.authorizations.view(authorization, session) for authorization, session in pairs]
 
     async def list_sessions(
-        self, *, party_id: str, admin: bool = False, state: str | None, limit: int, before: UUID | None
+        self, *, party_id: str, admin: bool = False, wanted: SessionFilter, limit: int, before: UUID | None
     ) -> Sequence[SessionView]:
         """A page of sessions, newest first, those older than `before`."""
         async with self.pool.acquire() as connection:
             found = await store.sessions(
-                connection, party_id=None if admin else party_id, state=state, before=before, limit=limit
+                connection, party_id=None if admin else party_id, wanted=wanted, before=before, limit=limit
             )
             return [await self._view(connection, session) for session in found]
 

@@ -10,6 +10,7 @@ from typing import Any
 from uuid import UUID
 
 from gateway.database import Connection, named_queries
+from gateway.payments.orders import SessionFilter
 from gateway.payments.policy import ask_again_after
 from gateway.payments.records import (
     AccountRecord,
@@ -74,13 +75,24 @@ async def sessions(
     connection: Connection,
     *,
     party_id: str | None,
-    state: str | None,
+    wanted: SessionFilter,
     before: UUID | None,
     limit: int,
 ) -> list[SessionRecord]:
     """Sessions of a party (None: all), newest first."""
     rows = await _fetch(
-        _payments.list_sessions(connection, party_id=party_id, state=state, before=before, row_limit=limit)
+        _payments.list_sessions(
+            connection,
+            party_id=party_id,
+            state=wanted.state,
+            session_ref=wanted.session_ref,
+            evse_id=wanted.evse_id,
+            created_from=wanted.created_from,
+            created_before=wanted.created_before,
+            metadata=dict(wanted.metadata),
+            before=before,
+            row_limit=limit,
+        )
     )
     return [SessionRecord.from_row(row) for row in rows]
 

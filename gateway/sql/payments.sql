@@ -31,6 +31,11 @@ LIMIT 1;
 SELECT s.* FROM gateway.session AS s
 WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo_id = :party_id::text)
   AND (:state::text IS NULL OR s.state = :state::text)
+  AND (:session_ref::text IS NULL OR s.session_ref = :session_ref::text)
+  AND (:evse_id::text IS NULL OR upper(s.evse_id) = upper(:evse_id::text))
+  AND (:created_from::timestamptz IS NULL OR s.created_at >= :created_from::timestamptz)
+  AND (:created_before::timestamptz IS NULL OR s.created_at < :created_before::timestamptz)
+  AND s.metadata @> :metadata::jsonb
   AND (:before::uuid IS NULL OR s.id < :before::uuid)
 ORDER BY s.id DESC
 LIMIT :row_limit::int;

@@ -113,6 +113,34 @@ async def test_a_dispute_is_read_as_it_stands(api: Api) -> None:
     assert refused.json["code"] == "refund_exceeds_capture"
 
 
+@pytest.mark.parametrize(
+    ("query", "found"),
+    [
+        ("state=completed", 1),
+        ("state=active", 1),
+        ("session_ref=R2", 1),
+        ("session_ref=R9", 0),
+        ("evse_id=de*abc*e1", 2),
+        ("metadata=order:7", 1),
+        ("metadata=order:8", 0),
+        ("created_from=2026-10-29T08:00:00Z", 2),
+        ("created_before=2026-10-29T08:00:00Z", 0),
+        ("state=active&session_ref=R2&metadata=order:7", 0),
+    ],
+)
+async def test_sessions_are_found_by_what_a_partner_knows(api: Api, query: str, found: int) -> None:
+    await captured(api, session_ref="R1", metadata={"order": "7"})
+    await api.authorize(key="b", session_ref="R2")
+    answer = await api.call("GET", f"/v1/sessions?{query}")
+    assert (answer.status, len(answer.json["data"])) == (200, found)
+
+
+async def test_a_filter_that_can_not_be_read_is_named(api: Api) -> None:
+    for query in ("created_from=yesterday", "metadata=order", "color=red"):
+        answer = await api.call("GET", f"/v1/sessions?{query}")
+        assert (answer.status, answer.json["errors"][0]["pointer"]) == (400, f"/{query.split('=')[0]}")
+
+
 async def test_a_location_has_one_site_host_named_by_the_platform(api: Api, pool: Pool) -> None:
     path = "/v1/locations/DE-ABC/L1/site-host"
     for party in ("parking", "superapp"):
