@@ -222,7 +222,10 @@ async def _keep_running(postgres: EmbeddedPostgres, tell: Callable[[str], None])
         while postgres.running:  # noqa: ASYNC110 - a process has no event to wait for
             await asyncio.sleep(_WATCH_SECONDS)
         tell("postgres ended, starting it again")
-        await asyncio.to_thread(postgres.start)
+        try:
+            await asyncio.to_thread(postgres.start)
+        except EmbeddedPostgresError as error:  # killed while it recovered: the next round starts it again
+            tell(f"postgres did not come up: {error}")
     raise EmbeddedPostgresError(f"PostgreSQL died {_POSTGRES_RESTARTS} times; see {postgres.log_path}")
 
 
