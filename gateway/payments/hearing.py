@@ -81,7 +81,7 @@ class PspHearing:
         if found is None:
             return "money taken back from a payment that no session here has"
         if event.reversal is not None:
-            await self.refunds.reversed_by_psp(event.reversal, lane=found[0], session_id=found[1])
+            return await self.refunds.reversed_by_psp(event.reversal, lane=found[0], session_id=found[1])
         if event.dispute is None:
             return None
         known = await self.disputes.heard(event.dispute, lane=found[0], session_id=found[1])

@@ -5,6 +5,7 @@ stays: one capture per session, never more than the tariff's result.
 """
 
 from dataclasses import dataclass
+from typing import Final
 from uuid import UUID, uuid5
 
 from gateway.clock import Clock
@@ -20,6 +21,7 @@ from gateway.payments.records import AuthorizationRecord, CaptureRecord, Session
 from gateway.payments.refund import RefundReason, RefundRequest, Refunds
 
 _sql = named_queries("gateway", "holds.sql")
+_CHARGES: Final = 2  # at most: the capture of the hold, and what was charged off-session
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,19 +94,25 @@ class LateTruth:
         return not released
 
     async def _refund_above(self, session: SessionRecord, fixed: Fixed, capture: CaptureRecord) -> None:
-        kept = capture.amount_minor - capture.refunded_minor - capture.disputed_minor
-        if kept <= fixed.price_minor:
-            return
-        await self.refunds.refund(
-            RefundRequest(
-                refund_id=uuid5(session.id, f"corrected by {fixed.cdr_id}"),
-                session_id=session.id,
-                amount_minor=kept - fixed.price_minor,
-                reason=RefundReason.CDR_CORRECTED,
-                metadata={"cdr": fixed.cdr_id},
-            ),
-            party_id=None,
-        )
+        """Give back what is kept above the price, of each charge it was taken by."""
+        for part in range(_CHARGES):
+            kept = capture.amount_minor - capture.refunded_minor - capture.disputed_minor
+            if kept <= fixed.price_minor:
+                return
+            name = f"corrected by {fixed.cdr_id}" + (f", part {part + 1}" if part else "")
+            await self.refunds.refund(
+                RefundRequest(
+                    refund_id=uuid5(session.id, name),
+                    session_id=session.id,
+                    amount_minor=kept - fixed.price_minor,
+                    reason=RefundReason.CDR_CORRECTED,
+                    metadata={"cdr": fixed.cdr_id},
+                    up_to=True,
+                ),
+                party_id=None,
+            )
+            async with self.pool.acquire() as connection:
+                capture = await store.capture(connection, lane=session.lane, session_id=session.id) or capture
 
     async def _replace(self, connection: Connection, session: SessionRecord, fixed: Fixed) -> None:
         replaced = await _sql.replace_cdr(

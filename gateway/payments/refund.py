@@ -53,7 +53,9 @@ class RefundReason(StrEnum):
 class RefundRequest:
     """Give back `amount_minor` (None: all that is left) of a session's capture.
 
-    `refund_id` is the caller's promise of idempotency: the same id is the same refund.
+    `refund_id` is the caller's promise of idempotency: the same id is the same refund. What was charged
+    off-session above the hold is a charge of its own, given back by a refund of its own; `up_to` takes less
+    where one charge does not bear the whole.
     """
 
     refund_id: UUID
@@ -61,13 +63,27 @@ class RefundRequest:
     amount_minor: int | None
     reason: RefundReason
     metadata: Mapping[str, str] = field(default_factory=dict)
+    up_to: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Captured:
+    """A capture and, where a rest was charged off-session, that charge and what is back of it."""
+
     session: SessionRecord
     authorization: AuthorizationRecord
     capture: CaptureRecord
+    rest_charge: str | None
+    rest_refunded_minor: int
+
+    def left(self) -> tuple[int, int]:
+        """What may still be given back of the capture at the hold, and of the rest."""
+        one = self.capture
+        left = one.amount_minor - one.refunded_minor - one.disputed_minor
+        if self.rest_charge is None:
+            return left, 0
+        held = one.amount_minor - one.collected_minor - (one.refunded_minor - self.rest_refunded_minor)
+        return min(left, held), min(left, one.collected_minor - self.rest_refunded_minor)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,8 +108,8 @@ class Refunds:
                 raise StateConflictError(
                     "a rest of the price is being charged off-session; refund once that is answered"
                 )
-            refund = self._new_refund(request, refund_id, captured)
-            call = self._new_call(refund, captured)
+            refund, charge = self._new_refund(request, refund_id, captured)
+            call = self._new_call(refund, captured, charge)
             await self._request(connection, refund, captured, call)
         if captured.authorization.funding == "psp":
             await self.ask(call, captured.capture, refund, captured.session)
@@ -113,7 +129,9 @@ class Refunds:
         if replay:
             await self.ask(call, capture, refund, session)
             return
-        found = await self.psp.find_refund(psp_charge=capture.psp_charge or "", refund_id=refund.id)
+        found = await self.psp.find_refund(
+            psp_charge=call.psp_payment or capture.psp_charge or "", refund_id=refund.id
+        )
         outcome = found or Declined(code="never_reached_psp", retryable=True)
         async with self.pool.acquire() as connection:
             await self._record(connection, call, refund, session, outcome=outcome)
@@ -122,12 +140,13 @@ class Refunds:
         self, call: CallRecord, capture: CaptureRecord, refund: RefundRecord, session: SessionRecord
     ) -> None:
         """Phases 2 and 3: the PSP is asked with no transaction open, then its answer is committed."""
-        if capture.psp_charge is None:
+        charge = call.psp_payment or capture.psp_charge
+        if charge is None:
             raise StateConflictError(f"capture {format_id('cap', capture.id)} has no charge at the PSP")
         outcome = await self.psp.refund(
             RefundOrder(
                 idempotency_key=call_key(call.id),
-                psp_charge=capture.psp_charge,
+                psp_charge=charge,
                 amount_minor=call.amount_minor,
                 currency=capture.currency,
                 metadata={"refund": format_id("ref", refund.id), "session": format_id("ses", session.id)},
@@ -163,8 +182,11 @@ class Refunds:
             )
         return None
 
-    async def reversed_by_psp(self, news: ReversalNews, *, lane: int, session_id: UUID) -> None:
-        """Record money that the PSP gave back without our asking; a repeat does nothing."""
+    async def reversed_by_psp(self, news: ReversalNews, *, lane: int, session_id: UUID) -> str | None:
+        """Record money that the PSP gave back without our asking; a repeat does nothing.
+
+        None: done; else what it waits for: a capture or a refund of ours that the PSP has not answered yet.
+        """
         now, wall = self.clock.now(), self.clock.wall_now()
         refund_id = new_id(lane=lane)
         async with transaction(self.pool) as connection:
@@ -183,6 +205,10 @@ class Refunds:
             session = await store.session(connection, lane=lane, session_id=session_id)
             if refund is not None and session is not None:
                 await events.record(connection, public.refund_events(refund, session), now=now)
+            known = made or await _sql.refund_by_psp_id(
+                connection, lane=lane, session_id=session_id, psp_refund=news.psp_refund
+            )
+        return None if known else "money given back of which no more is captured here than is refunded"
 
     async def get(self, *, party_id: str | None, refund_id: UUID) -> RefundRecord:
         """One refund. Raises NotFoundError when there is none or it is another party's."""
@@ -225,19 +251,33 @@ class Refunds:
         )
         if authorization is None:
             raise NotFoundError(f"no authorization {format_id('auth', capture.authorization_id)}")
-        return _Captured(session=session, authorization=authorization, capture=capture)
+        rest = None
+        if capture.collected_minor > 0:
+            rest = await _sql.charged_off_session(connection, lane=lane, session_id=session_id)
+        return _Captured(
+            session=session,
+            authorization=authorization,
+            capture=capture,
+            rest_charge=rest["psp_charge"] if rest else None,
+            rest_refunded_minor=rest["refunded_minor"] if rest else 0,
+        )
 
-    def _new_refund(self, request: RefundRequest, refund_id: UUID, captured: _Captured) -> RefundRecord:
+    def _new_refund(
+        self, request: RefundRequest, refund_id: UUID, captured: _Captured
+    ) -> tuple[RefundRecord, str | None]:
+        """The refund, and the charge it is taken from: None the capture's own, else the off-session one."""
         capture = captured.capture
-        left = capture.amount_minor - capture.refunded_minor - capture.disputed_minor
-        if captured.authorization.funding == "psp":
-            left = min(left, capture.amount_minor - capture.collected_minor - capture.refunded_minor)
-        amount = left if request.amount_minor is None else request.amount_minor
-        if not 0 < amount <= left:
+        of_hold, of_rest = captured.left()
+        most = max(of_hold, of_rest)
+        amount = (of_hold or of_rest) if request.amount_minor is None else request.amount_minor
+        if request.up_to:
+            amount = min(amount, most)
+        if not 0 < amount <= most:
+            parts = f"; {of_hold} and {of_rest} of its two charges" if captured.rest_charge else ""
             raise RefundBoundError(
-                f"a refund of {amount} minor units is outside 1 to {left}, what is left of the capture"
+                f"a refund of {amount} minor units is outside 1 to {most}, what is left of the capture{parts}"
             )
-        return RefundRecord(
+        refund = RefundRecord(
             lane=capture.lane,
             id=refund_id,
             session_id=capture.session_id,
@@ -249,8 +289,9 @@ class Refunds:
             metadata=request.metadata,
             created_at=self.clock.now(),
         )
+        return refund, captured.rest_charge if amount > of_hold else None
 
-    def _new_call(self, refund: RefundRecord, captured: _Captured) -> CallRecord:
+    def _new_call(self, refund: RefundRecord, captured: _Captured, charge: str | None) -> CallRecord:
         return CallRecord(
             lane=refund.lane,
             id=new_id(lane=refund.lane),
@@ -262,6 +303,7 @@ class Refunds:
             attempts=0,
             created_at=self.clock.wall_now(),
             subject_id=refund.id,
+            psp_payment=charge,
         )
 
     async def _request(
@@ -278,6 +320,8 @@ class Refunds:
                 account_party_id=captured.authorization.account_party_id,
                 reason=refund.reason,
                 metadata=dict(refund.metadata),
+                rest_charge=call.psp_payment,
+                rest_refunded_minor=captured.rest_refunded_minor,
                 call_id=call.id,
                 task_id=new_id(lane=refund.lane),
                 next_ask_at=call.created_at + self.policy.call_grace,

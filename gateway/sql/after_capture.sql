@@ -1,14 +1,18 @@
 -- What can happen to money that was captured: given back, or taken back by the cardholder's bank.
 
 -- name: request_refund$
--- Phase 1 of a refund: bounded by what was captured and is not disputed. On a funded account the money is back in
--- the same statement; at the PSP a call is intended. No row: the bound does not allow it.
+-- Phase 1 of a refund: bounded by what was captured and is not disputed, at the PSP also by the one charge it is taken
+-- from: `rest_charge` names the off-session one, of which `rest_refunded_minor` is back already. On a funded account the
+-- money is back in the same statement; at the PSP a call is intended. No row: the bound does not allow it.
 WITH bounded AS (
     UPDATE gateway.capture
     SET refunded_minor = refunded_minor + :amount_minor::bigint
     WHERE lane = :lane::smallint AND session_id = :session_id::uuid AND state = 'succeeded'
       AND refunded_minor + disputed_minor + :amount_minor::bigint <= amount_minor
-      AND (:funding::text <> 'psp' OR refunded_minor + :amount_minor::bigint <= amount_minor - collected_minor)
+      AND CASE WHEN :funding::text <> 'psp' THEN true
+          WHEN :rest_charge::text IS NULL
+              THEN refunded_minor - :rest_refunded_minor::bigint + :amount_minor::bigint <= amount_minor - collected_minor
+          ELSE :rest_refunded_minor::bigint + :amount_minor::bigint <= collected_minor END
     RETURNING lane, session_id, authorization_id, currency
 ), made AS (
     INSERT INTO gateway.refund (
@@ -20,8 +24,9 @@ WITH bounded AS (
     FROM bounded
 ), call AS (
     INSERT INTO gateway.psp_call (
-        lane, id, session_id, authorization_id, kind, subject_id, state, amount_minor, next_ask_at, created_at)
-    SELECT lane, :call_id::uuid, session_id, authorization_id, 'refund', :refund_id::uuid, 'intended',
+        lane, id, session_id, authorization_id, kind, subject_id, psp_payment, state, amount_minor, next_ask_at,
+        created_at)
+    SELECT lane, :call_id::uuid, session_id, authorization_id, 'refund', :refund_id::uuid, :rest_charge::text, 'intended',
            :amount_minor::bigint, :next_ask_at::timestamptz, :wall_now::timestamptz
     FROM bounded
     WHERE :funding::text = 'psp'
@@ -88,6 +93,17 @@ WHERE lane = :lane AND session_id = :session_id AND psp_refund = :psp_refund;
 SELECT EXISTS (
     SELECT 1 FROM gateway.task
     WHERE lane = :lane AND session_id = :session_id AND kind = 'collect' AND parked_at IS NULL);
+
+-- name: charged_off_session^
+-- The charge under the mandate, and how much of it was given back.
+SELECT k.answer ->> 'captured' AS psp_charge, (
+    SELECT coalesce(sum(r.amount_minor), 0)::bigint
+    FROM gateway.refund AS r
+    JOIN gateway.psp_call AS c ON c.lane = r.lane AND c.subject_id = r.id AND c.kind = 'refund'
+    WHERE r.lane = k.lane AND r.session_id = k.session_id AND r.state <> 'failed'
+      AND c.psp_payment = k.answer ->> 'captured') AS refunded_minor
+FROM gateway.psp_call AS k
+WHERE k.lane = :lane AND k.session_id = :session_id AND k.kind = 'collect' AND k.state = 'succeeded';
 
 -- name: refund_waits$
 -- A refund of this session that was asked for and not answered.

@@ -18,6 +18,7 @@ from gateway.payments.orders import (
     InvalidOrderError,
     PspMethod,
     PspUnavailableError,
+    RefundBoundError,
     StateConflictError,
 )
 from gateway.payments.policy import PaymentPolicy
@@ -32,6 +33,7 @@ from gateway.payments.psp import (
     OutcomeUnknown,
     RefundOrder,
     RefundOutcome,
+    ReversalNews,
     ToppedUp,
     TopUpOrder,
     TopUpOutcome,
@@ -345,3 +347,49 @@ async def test_a_call_that_cannot_be_asked_holds_up_no_other(house: House) -> No
         await house.resolve()
     states = [(await session_of(house, view)).authorization.state.value for view in views]
     assert states == ["outcome_unknown", "authorized", "authorized"]
+
+
+async def test_a_correction_gives_back_what_was_charged_off_session_too(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
+    await house.complete(view, kwh="60")
+    await run_errands(house, rounds=2)
+    async with house.pool.acquire() as connection:
+        await connection.execute("UPDATE gateway.session SET state = 'cleared'")
+    session = (await session_of(house, view)).session
+    new = cdr(kwh="10", cdr_id="C2")
+    for _ in range(3):
+        await house.payments.late.correct(session, cdr_raw=new, cdr_version="2.2.1")
+    assert house.psp.refunded_minor == 3570 - 595
+    assert {row["state"] for row in await house.rows("refund")} == {"succeeded"}
+    assert (await session_of(house, view)).session.price_minor == 595
+
+
+async def test_both_charges_of_a_session_can_be_refunded_and_neither_twice(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
+    await house.complete(view, kwh="60")
+    await run_errands(house, rounds=2)
+    with pytest.raises(RefundBoundError, match="two charges"):
+        await refund(house, view, 3570)
+    assert [(await refund(house, view, None)).amount_minor for _ in range(2)] == [2380, 1190]
+    with pytest.raises(RefundBoundError):
+        await refund(house, view, 1)
+    assert (house.psp.refunded_minor, {row["state"] for row in await house.rows("refund")}) == (
+        3570,
+        {"succeeded"},
+    )
+
+
+async def test_a_reversal_at_the_psp_waits_for_the_refund_it_collides_with(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    house.psp.faults.append("before")
+    ours = await refund(house, view, None)
+    news = ReversalNews(psp_refund="re_dashboard", amount_minor=1190, currency="EUR")
+    lane, session_id = view.session.lane, view.session.id
+    assert await house.payments.refunds.reversed_by_psp(news, lane=lane, session_id=session_id)
+    cast("StrictPsp", house.psp).given_back[f"ch_{view.authorization.psp_payment}"] = 1190
+    await run_errands(house, rounds=2)
+    assert (await house.payments.refunds.get(party_id=None, refund_id=ours.id)).state == "failed"
+    for _ in range(2):
+        assert await house.payments.refunds.reversed_by_psp(news, lane=lane, session_id=session_id) is None
+    assert (await session_of(house, view)).capture.refunded_minor == 1190
