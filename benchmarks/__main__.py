@@ -6,7 +6,7 @@ from importlib import import_module
 from benchmarks.table import Row, render
 
 # Every benchmark module, in the order of the table. Each has `run(*, quick: bool) -> list[Row]`.
-NAMES = ("pricing", "clearing", "webhooks", "pnc", "capture")
+NAMES = ("pricing", "clearing", "webhooks", "pnc", "capture", "settlement")
 
 
 def main() -> None:

@@ -119,7 +119,9 @@ class Reconciler:
         since = (await _sql.read_to(connection, name="books") or _START + _OVERLAP) - _OVERLAP
         read = await _sql.read_captures(connection, since=since, now=now)
         read += await _sql.read_payments(connection, since=since, now=now)
+        await _sql.count_rows(connection)
         matched = await _sql.match_exact(connection, now=now)
+        await _sql.count_rows(connection)
         matched += await self._match_merged(connection, now=now)
         differences = 0
         async for found in self._compare(connection, today=now.date()):

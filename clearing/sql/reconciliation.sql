@@ -60,6 +60,10 @@ WITH told AS (
 )
 SELECT count(*) FROM added;
 
+-- name: count_rows!
+-- After a large load the planner must know how much there is, or it joins row by row.
+ANALYZE clearing.reconciliation_item;
+
 -- name: match_exact$
 -- Both sides of a reference and currency sum to the same: one to one, and one payment that came in parts.
 WITH agreed AS (
