@@ -264,3 +264,76 @@ async def test_a_death_at_any_seam_leaves_one_effect_and_books_that_agree(
         assert view.capture is not None
         assert view.capture.state == "succeeded"
         assert view.capture.amount_minor + view.capture.receivable_minor == PLACE.price_minor(stage.kwh)
+
+
+def fault(house: Simulated, path: str, kind: str, *, times: int = 1) -> None:
+    """The next requests to that path are disturbed at the PSP."""
+    house.control(
+        "POST",
+        "faults",
+        {"match": {"path_regex": path, "times": times}, "fault": {"kind": kind, "hold_ms": 0}},
+    )
+
+
+async def test_an_order_repeated_past_the_keys_lifetime_does_not_hold_twice(stage: Stage) -> None:
+    house = stage.house
+    fault(house, "/payment_intents$", "timeout_after")
+    await stage.authorize()
+    house.hands.advance(timedelta(hours=25))
+    house.set_psp_clock()
+    await stage.authorize()
+    assert happened(house)["authorize"] == 1
+    await stage.lanes()
+    view = await stage.session()
+    assert view.authorization is not None
+    assert view.authorization.state.value == "authorized"
+
+
+async def test_a_capture_that_came_after_the_holds_end_is_taken_under_the_mandate(stage: Stage) -> None:
+    house = stage.house
+    await stage.authorize()
+    house.hands.advance(timedelta(days=8))
+    house.set_psp_clock()
+    await stage.complete()
+    await stage.lanes()
+    view = await stage.session()
+    assert view.capture is not None
+    assert (view.capture.state, view.capture.amount_minor) == ("succeeded", PLACE.price_minor(stage.kwh))
+    assert happened(house)["capture"] == 1
+
+
+async def test_a_dispute_heard_before_its_capture_is_recorded_is_not_forgotten(stage: Stage) -> None:
+    house = stage.house
+    await stage.authorize()
+    fault(house, "/capture$", "timeout_after")
+    await stage.complete()
+    fault(house, "/capture$", "reset_before")  # the first question after it is lost too
+    charge = house.objects("charge")[0]["id"]
+    house.control("POST", f"charges/{charge}/dispute", {"reason": "fraudulent"})
+    for letter in house.engine.take_webhooks():
+        await house.payments.psp_webhook(body=letter.body, signature=letter.headers["Stripe-Signature"])
+    await house.lanes["psp_event"].run_once()
+    assert await count(house, "dispute") == 0
+    await stage.lanes()
+    assert await count(house, "dispute") == 1
+    audit = await audit_house(house.pool, clearing=house.clearing, clock=house.hands, psp=house.psp)
+    assert [str(finding) for finding in audit.all_findings] == []
+
+
+async def test_a_dispute_of_the_charge_beside_the_capture_finds_its_session(stage: Stage) -> None:
+    house = stage.house
+    stage.kwh = 41
+    decline_increments(house)
+    await stage.authorize()
+    await stage.complete()
+    await stage.collect()
+    beside = next(one for one in house.objects("payment_intent") if "collects_for" in one["metadata"])
+    house.control("POST", f"charges/{beside['latest_charge']}/dispute", {"reason": "fraudulent"})
+    await stage.lanes()
+    assert await count(house, "dispute") == 1
+
+
+async def count(house: Simulated, table: str) -> int:
+    async with house.pool.acquire() as connection:
+        found: int = await connection.fetchval(f"SELECT count(*) FROM gateway.{table}")  # noqa: S608 - a name of ours
+        return found
