@@ -24,16 +24,19 @@ from gateway.database import Pool, create_pool_from, market_anchor_reader, trans
 from gateway.http.auth import KeyRing
 from gateway.http.server import KEEPALIVE_SECONDS, LINGERING_SECONDS, build_api
 from gateway.http.services import ApiOptions, ApiServices
+from gateway.http.tls import server_context
 from gateway.ids import new_id
 from gateway.lanes.certificate_status import CertificateStatusLane
 from gateway.lanes.clearing_lane import ClearingLane
 from gateway.lanes.correction_lane import CorrectionLane
 from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
+from gateway.lanes.document_lane import DriverDocumentLane, PartyDocumentLane
 from gateway.lanes.errands import Errands, errand_lanes
 from gateway.lanes.hold_watch import HoldWatchLane
 from gateway.lanes.key_sweep import KeySweepLane
 from gateway.lanes.pnc_settlement import PncSettlementLane
 from gateway.lanes.psp_sweep import PspSweepLane
+from gateway.lanes.reconciliation import ReconciliationLane
 from gateway.lanes.resolving import ResolvingLane
 from gateway.migrations import migrate
 from gateway.notify.delivery import DeliveryLane
@@ -92,6 +95,7 @@ class _Registrar:
 
 async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     """Serve HTTP until `stop`; with `workers_in_process` the lanes run here too."""
+    tls = server_context(settings)
     async with open_house(settings, application="gateway") as house:
         await prepare(house)
         runner = web.AppRunner(
@@ -103,7 +107,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
             lingering_time=LINGERING_SECONDS,
         )
         await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port).start()
+        await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
         _log.info("gateway_ready", url=settings.base_url)
         try:
             if settings.workers_in_process:
@@ -256,9 +260,12 @@ def lanes(house: House) -> Sequence[Lane]:
         ),
         HoldWatchLane(clock=house.clock, payments=house.payments),
         PspSweepLane(clock=house.clock, payments=house.payments),
+        ReconciliationLane(pool=house.pool, clock=house.clock, source=house.psp),
         KeySweepLane(pool=house.pool, clock=house.clock),
         CorrectionLane(pool=house.pool, clock=house.clock, clearing=house.clearing),
         _disbursements(house),
+        DriverDocumentLane(pool=house.pool, clock=house.clock),
+        PartyDocumentLane(pool=house.pool, clock=house.clock, clearing=house.clearing),
         CertificateStatusLane(
             pool=house.pool,
             clock=house.clock,

@@ -108,6 +108,11 @@ class Settings(BaseSettings):
     host: str = Field("127.0.0.1", min_length=1, description="address that serve listens on")
     port: int = Field(8080, ge=0, le=65_535, description="port that serve listens on; 0 takes a free one")
     public_url: HttpUrl | None = Field(None, description="how others reach us; unset means http://host:port")
+    tls_certificate_path: str | None = Field(None, description="PEM chain; with it serve speaks TLS")
+    tls_key_path: str | None = Field(None, description="PEM key of the certificate")
+    tls_client_ca_path: str | None = Field(
+        None, description="PEM authorities of client certificates, for mutual TLS"
+    )
     request_timeout_seconds: float = Field(30.0, gt=0, le=300)
     max_body_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)
     shutdown_grace_seconds: float = Field(
@@ -150,6 +155,10 @@ class Settings(BaseSettings):
     def _consistent(self) -> Self:
         if self.database_pool_min > self.database_pool_max:
             raise ValueError("NETWORKCORE_DATABASE_POOL_MIN is above NETWORKCORE_DATABASE_POOL_MAX")
+        if (self.tls_certificate_path is None) != (self.tls_key_path is None):
+            raise ValueError("NETWORKCORE_TLS_CERTIFICATE_PATH and NETWORKCORE_TLS_KEY_PATH go together")
+        if self.tls_client_ca_path is not None and self.tls_certificate_path is None:
+            raise ValueError("NETWORKCORE_TLS_CLIENT_CA_PATH needs NETWORKCORE_TLS_CERTIFICATE_PATH")
         if self.environment is Environment.PRODUCTION:
             if self.clock is not ClockSource.SYSTEM:
                 raise ValueError("NETWORKCORE_CLOCK must be system in production")
@@ -161,8 +170,9 @@ class Settings(BaseSettings):
 
     @property
     def base_url(self) -> str:
-        """How others reach this gateway: `public_url`, else http://host:port."""
-        return self.public_url or f"http://{self.host}:{self.port}"
+        """How others reach this gateway: `public_url`, else host and port."""
+        scheme = "http" if self.tls_certificate_path is None else "https"
+        return self.public_url or f"{scheme}://{self.host}:{self.port}"
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:

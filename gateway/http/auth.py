@@ -98,8 +98,11 @@ class KeyRing:
         self._admin_hash = None if admin_api_key is None else _digest(admin_api_key)
         self._cache: OrderedDict[str, tuple[datetime, parties.KeyCheck]] = OrderedDict()
 
-    async def authenticate(self, header: str | None) -> Caller:
+    async def authenticate(self, header: str | None, *, certificate: bytes | None = None) -> Caller:
         """The caller that an Authorization header proves.
+
+        `certificate` is the SHA-256 of the client certificate that the connection has proved: a party that
+        has bound certificates is known only with one of them.
 
         Raises:
             ProblemError: `unauthenticated`, for every reason alike.
@@ -114,9 +117,9 @@ class KeyRing:
         parts = _TOKEN.fullmatch(token)
         if parts is None:
             raise unauthenticated("The API key is not valid.")
-        return await self._check(prefix=parts[1], secret=parts[2])
+        return await self._check(prefix=parts[1], secret=parts[2], certificate=certificate)
 
-    async def _check(self, *, prefix: str, secret: str) -> Caller:
+    async def _check(self, *, prefix: str, secret: str, certificate: bytes | None) -> Caller:
         now = self._clock.wall_now()
         known = await self._lookup(prefix, now=now)
         expected = known.secret_hash if known is not None else bytes(_SECRET_BYTES)
@@ -125,6 +128,8 @@ class KeyRing:
             raise unauthenticated("The API key is not valid.")
         if known.expires_at is not None and known.expires_at <= now:
             raise unauthenticated("The API key has expired.")
+        if known.certificates and certificate not in known.certificates:
+            raise unauthenticated("This key works only over TLS with its party's client certificate.")
         return Caller(party_id=known.party_id, key=prefix, scopes=known.scopes)
 
     async def _lookup(self, prefix: str, *, now: datetime) -> parties.KeyCheck | None:

@@ -23,6 +23,7 @@ from gateway.http.problems import CONTENT_TYPE, ProblemError, Refusal, document
 from gateway.http.rate_limit import RateLimiter
 from gateway.http.refusals import refusal_of
 from gateway.http.services import ApiServices
+from gateway.http.tls import peer_fingerprint
 from gateway.ids import new_id
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
@@ -97,7 +98,9 @@ class Dispatcher:
         if endpoint.public:
             return Caller(party_id="", key="public", scopes=frozenset())
         try:
-            return await self._services.keys.authenticate(request.headers.get("Authorization"))
+            return await self._services.keys.authenticate(
+                request.headers.get("Authorization"), certificate=peer_fingerprint(request)
+            )
         except ProblemError:
             # Guessing is slowed by address; a caller with a good key never comes here.
             self._by_address.take(request.remote or "", at=time.monotonic())

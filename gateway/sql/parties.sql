@@ -15,7 +15,9 @@ INSERT INTO gateway.api_key (id, party_id, prefix, secret_hash, scopes, created_
 VALUES (:id, :party_id, :prefix, :secret_hash, :scopes, :created_at, :expires_at);
 
 -- name: select_api_key_by_prefix^
-SELECT k.id, k.party_id, k.secret_hash, k.scopes, k.expires_at, k.revoked_at
+SELECT k.id, k.party_id, k.secret_hash, k.scopes, k.expires_at, k.revoked_at,
+       (SELECT array_agg(c.sha256) FROM gateway.client_certificate c
+         WHERE c.party_id = k.party_id AND c.retired_at IS NULL) AS certificates
 FROM gateway.api_key k WHERE k.prefix = :prefix;
 
 -- name: select_api_key^

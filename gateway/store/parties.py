@@ -41,7 +41,7 @@ class ApiKeyRow:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class KeyCheck:
-    """What a presented key is checked against."""
+    """What a presented key is checked against; `certificates` are fingerprints, one of which it needs."""
 
     id: UUID
     party_id: str
@@ -49,6 +49,7 @@ class KeyCheck:
     scopes: frozenset[str]
     expires_at: datetime | None
     revoked_at: datetime | None
+    certificates: frozenset[bytes] = frozenset()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -133,6 +134,7 @@ async def key_by_prefix(connection: Connection, prefix: str) -> KeyCheck | None:
         scopes=frozenset(row["scopes"]),
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
+        certificates=frozenset(row["certificates"] or ()),
     )
 
 
