@@ -6,7 +6,7 @@ Owns: the order of steps inside the caller's transaction. Must not know: what ma
 
 import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from datetime import date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any, Final
@@ -16,11 +16,14 @@ from clearing.connection import Connection, named_queries, rows
 from clearing.einvoice import cii, ubl
 from clearing.errors import InvalidDocumentError
 from clearing.invoice import DocumentType, Invoice, SuppliedSum, invoices_of
+from clearing.labels import Language
 from clearing.party import PLATFORM_ID
+from clearing.printing import Page, invoice_page, page_of
 from clearing.store import captures, journal, references
 from clearing.vat import Leg, VatDecision
 
 _sql = named_queries("documents")
+_MAX_DIGITS: Final = 18  # of a bigint
 _PREFIX: Final = {
     DocumentType.INVOICE: "IN",
     DocumentType.SELF_BILLED: "SB",
@@ -53,6 +56,33 @@ class RefusedDocument:
     reason: str
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class IssuedDocument:
+    """What a list of documents shows; days are the platform's."""
+
+    number: str
+    type: DocumentType
+    supplier_id: str
+    customer_id: str
+    period_start: date
+    period_end: date
+    currency: str
+    net_minor: int
+    vat_minor: int
+    gross_minor: int
+    issued_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredDocument:
+    """A document with its content as issued. `pages` are the same in each language that it is printed in."""
+
+    summary: IssuedDocument
+    ubl: bytes
+    cii: bytes
+    pages: Mapping[Language, Page]
+
+
 async def issue(
     connection: Connection, *, start: date, end: date, now: datetime
 ) -> tuple[Sequence[Document], Sequence[RefusedDocument]]:
@@ -62,6 +92,8 @@ async def issue(
     Issuing again adds only what was refused before. Raises InvalidDocumentError while the period is not
     closed, since a later booking would be missing.
     """
+    await _sql.take_time(connection)
+    await _sql.hold_issuing(connection)
     parties = await references.parties(connection)
     zone = ZoneInfo(parties[PLATFORM_ID].time_zone)
     since = datetime.combine(start, time(), zone)
@@ -108,6 +140,55 @@ async def issued(connection: Connection, *, start: date, end: date) -> Sequence[
     ]
 
 
+async def listed(
+    connection: Connection, *, party_id: str | None, before: str | None, limit: int
+) -> Sequence[IssuedDocument]:
+    """Documents that a party issued or received, the latest first; `party_id` None: everybody's.
+
+    `before` is the number of the last one seen; one that is not the party's own ends the list.
+    """
+    series, number = (None, None) if before is None else _split(before)
+    found = await rows(
+        _sql.listed(connection, party_id=party_id, before_series=series, before_number=number, limit=limit)
+    )
+    return [_summary(row) for row in found]
+
+
+async def find(connection: Connection, *, name: str, party_id: str | None) -> StoredDocument | None:
+    """A party's document by its number; None where it has none of that number."""
+    series, number = _split(name)
+    row = await _sql.one(connection, series=series, number=number, party_id=party_id)
+    if row is None:
+        return None
+    content = json.loads(row["content"])
+    return StoredDocument(
+        summary=_summary(row),
+        ubl=content["ubl"].encode(),
+        cii=content["cii"].encode(),
+        pages={Language(name): page_of(page) for name, page in content.get("pages", {}).items()},
+    )
+
+
+async def booked_within(connection: Connection, *, since: datetime, until: datetime) -> bool:
+    """Whether anything was booked from `since` to `until`, exclusive."""
+    booked: bool = await _sql.booked_within(connection, since=since, until=until)
+    return booked
+
+
+def _split(name: str) -> tuple[str, int]:
+    """The series and number in a document's name; a name that is none has a number that none has."""
+    series, _, digits = name.rpartition("-")
+    known = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
+    return (series, int(digits)) if known and name == _number(series, int(digits)) else ("", 0)
+
+
+def _summary(row: Any) -> IssuedDocument:
+    same = {name: row[name] for name in IssuedDocument.__dataclass_fields__ if name not in ("number", "type")}
+    return IssuedDocument(
+        number=_number(row["series"], row["number"]), type=DocumentType(row["type_code"]), **same
+    )
+
+
 def _document_key(row: Any) -> tuple[str, str, str, bool]:
     return row["supplier_id"], row["customer_id"], row["currency"], row["correction"]
 
@@ -142,6 +223,10 @@ async def _store(connection: Connection, invoice: Invoice, *, issued_on: date, n
     content = {
         "ubl": ubl(invoice, number=name, issued_on=issued_on).decode(),
         "cii": cii(invoice, number=name, issued_on=issued_on).decode(),
+        "pages": {
+            language: asdict(invoice_page(invoice, number=name, issued_on=issued_on, language=language))
+            for language in Language
+        },
     }
     await _sql.insert_document(
         connection,

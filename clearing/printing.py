@@ -14,7 +14,7 @@ from datetime import date
 from decimal import Decimal
 from functools import cache
 from importlib.resources import files
-from typing import Final
+from typing import Any, Final
 
 from clearing.driver_document import DriverDocument
 from clearing.invoice import DocumentType, Invoice, Side
@@ -56,6 +56,11 @@ class Page:
     def data(self) -> str:
         """The page as the JSON that the template reads."""
         return json.dumps(_printable(asdict(self)), ensure_ascii=False)
+
+
+def page_of(fields: Mapping[str, Any]) -> Page:
+    """A page from the fields that it was stored by."""
+    return Page(**fields)
 
 
 @cache

@@ -1,5 +1,16 @@
 -- Documents: what was supplied in a period, series without gaps, what was issued.
 
+-- name: hold_issuing!
+-- One issuer at a time, until its transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended('clearing.documents', 0));
+
+-- name: take_time!
+-- A whole month is summed: more than a request of the hot path may take.
+SET LOCAL statement_timeout = '10min';
+
+-- name: booked_within$
+SELECT EXISTS (SELECT 1 FROM clearing.batch WHERE booked_at >= :since AND booked_at < :until);
+
 -- name: supplied
 -- Sums by supplier, customer, currency, supply and ruling; corrections apart from captures, as they become credit notes.
 SELECT leg ->> 'supplier' AS supplier_id, leg ->> 'customer' AS customer_id, e.currency, leg ->> 'leg' AS leg,
@@ -33,3 +44,22 @@ SELECT series, number, type_code, supplier_id, customer_id, currency, net_minor,
        content ->> 'ubl' AS ubl, content ->> 'cii' AS cii
 FROM clearing.document WHERE period_start = :period_start AND period_end = :period_end
 ORDER BY issuer_id, series, number;
+
+-- name: listed
+-- A party's documents, as supplier or customer, the latest first; party_id null: everybody's.
+SELECT series, number, type_code, supplier_id, customer_id, period_start, period_end, currency, net_minor, vat_minor,
+       gross_minor, issued_at
+FROM clearing.document AS d
+WHERE (:party_id::text IS NULL OR supplier_id = :party_id OR customer_id = :party_id)
+  AND (:before_series::text IS NULL OR (issued_at, series, number) < (
+      SELECT b.issued_at, b.series, b.number FROM clearing.document AS b
+      WHERE b.series = :before_series AND b.number = :before_number::bigint
+        AND (:party_id::text IS NULL OR b.supplier_id = :party_id OR b.customer_id = :party_id)))
+ORDER BY issued_at DESC, series DESC, number DESC LIMIT :limit;
+
+-- name: one^
+SELECT series, number, type_code, supplier_id, customer_id, period_start, period_end, currency, net_minor, vat_minor,
+       gross_minor, issued_at, content::text AS content
+FROM clearing.document
+WHERE series = :series AND number = :number
+  AND (:party_id::text IS NULL OR supplier_id = :party_id OR customer_id = :party_id);

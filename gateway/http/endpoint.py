@@ -43,7 +43,9 @@ class QueryModel(BaseModel):
 class Answer:
     """What a handler answers. `version` becomes the ETag; `secrets` are members no replay shows."""
 
-    body: PublicObject | Mapping[str, Any] | None
+    body: (
+        PublicObject | Mapping[str, Any] | bytes | None
+    )  # bytes: as they are, with a Content-Type of their own
     status: int = 200
     version: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)
@@ -123,10 +125,12 @@ class Endpoint:
     problems: Sequence[ProblemKind] = ()
 
 
-def encode(body: PublicObject | Mapping[str, Any] | None) -> bytes:
+def encode(body: PublicObject | Mapping[str, Any] | bytes | None) -> bytes:
     """An answer's bytes; Decimal becomes text, so that no reader makes it a float."""
     if body is None:
         return b""
+    if isinstance(body, bytes):
+        return body
     if isinstance(body, PublicObject):
         return body.__pydantic_serializer__.to_json(body)
     return _encoder.encode(body)

@@ -1,0 +1,237 @@
+"""Drivers' documents: one for each supply and correction, numbered without gaps, whoever issues them."""
+
+import asyncio
+from collections import Counter
+from collections.abc import Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from uuid import uuid4
+
+import pytest
+
+from clearing import driver_documents
+from clearing.agreement import LegalModel
+from clearing.driver_documents import ReadDocument
+from clearing.errors import StateConflictError
+from clearing.invoice import DocumentType
+from clearing.service import ClearingService
+from clearing.session import CapturedSession
+from clearing.store import driver_documents as store
+from gateway.clock import Clock
+from gateway.database import Pool, transaction
+from gateway.lanes.document_lane import DriverDocumentLane, PartyDocumentLane, last_month
+from tests.fakes import clearing_world as world
+
+NOW = world.SALE_AT + timedelta(hours=1)
+NL_SELLER = replace(world.NL_CPO, vat_id="NL004495445B01", vat_evidence=(world.evidence("NL004495445B01"),))
+
+
+class FixedClock(Clock):
+    """A clock that stands where it is put."""
+
+    def __init__(self, at: datetime) -> None:
+        self.at = at
+
+    def now(self) -> datetime:
+        return self.at
+
+    def wall_now(self) -> datetime:
+        return self.at
+
+
+@pytest.fixture
+async def service(pool: Pool) -> ClearingService:
+    opened = ClearingService()
+    async with transaction(pool) as connection:
+        await opened.load_reference_data(connection, now=NOW)
+        for party in (*world.PARTIES.values(), NL_SELLER):
+            await opened.register_party(connection, party, now=NOW)
+        agent = world.agreement(world.NL_CPO, legal_model=LegalModel.DISCLOSED_AGENT)
+        await opened.put_agreement(connection, agent, now=NOW)
+        await opened.put_agreement(connection, world.agreement(world.CH_CPO), now=NOW)
+    return opened
+
+
+def at_alps(number: int) -> CapturedSession:
+    """8.37 and 8.1 % VAT: 9.05 sold by the platform in its own name."""
+    return world.session(
+        number, cpo=world.CH_CPO, captured_minor=905, kwh="16.74",
+        tariff_json=world.tariff_json(world.CH_CPO, vat="8.1"),
+    )  # fmt: skip
+
+
+async def clear(
+    pool: Pool, service: ClearingService, sessions: Sequence[CapturedSession], chain: int = 0
+) -> None:
+    async with transaction(pool) as connection:
+        batch = await service.clear_batch(connection, sessions, now=NOW, batch_id=uuid4(), chain=chain)
+        assert not batch.parked, batch.parked
+
+
+async def issue(pool: Pool) -> int:
+    lane = DriverDocumentLane(pool=pool, clock=FixedClock(NOW))
+    rounds = [await lane.run_once()]
+    while rounds[-1]:
+        rounds.append(await lane.run_once())
+    return sum(rounds)
+
+
+async def of_session(pool: Pool, number: int) -> list[ReadDocument]:
+    async with pool.acquire() as connection:
+        return await driver_documents.of_session(connection, world.session_id(number))
+
+
+async def names(pool: Pool, number: int) -> list[str]:
+    return [one.document.name for one in await of_session(pool, number)]
+
+
+async def test_each_session_gets_one_document_of_whoever_sold(pool: Pool, service: ClearingService) -> None:
+    await clear(pool, service, [world.session(1), world.session(2), at_alps(10)])
+    assert await issue(pool) == 1
+    # The CPO sells through its agent and has a Dutch VAT id; the platform's id of the fixture is Swiss too.
+    assert await names(pool, 1) == ["DI-NL-ABC-000000001"]
+    assert await names(pool, 2) == ["DI-NL-ABC-000000002"]
+    assert await names(pool, 10) == ["DI-platform-000000001"]
+    (one,) = await of_session(pool, 1)
+    assert (one.document.supply.net_minor, one.document.supply.vat_minor) == (500, 105)
+    assert one.ubl is not None
+    assert b"NL004495445B01" in one.ubl
+    assert await issue(pool) == 0
+
+
+async def test_a_session_that_is_not_cleared_has_no_document(pool: Pool, service: ClearingService) -> None:
+    with pytest.raises(StateConflictError, match="issued once the session is cleared"):
+        await of_session(pool, 1)
+
+
+async def test_a_seller_without_a_vat_id_of_the_place_gives_receipts(
+    pool: Pool, service: ClearingService
+) -> None:
+    async with transaction(pool) as connection:
+        await service.register_party(
+            connection, replace(world.CH_CPO, id="CH-OLD", vat_id=None, vat_evidence=()), now=NOW
+        )
+        await service.put_agreement(
+            connection,
+            replace(
+                world.agreement(world.CH_CPO, legal_model=LegalModel.DISCLOSED_AGENT),
+                id="agr-old", cpo_id="CH-OLD",
+            ),
+            now=NOW,
+        )  # fmt: skip
+    await clear(pool, service, [replace(at_alps(11), cpo_id="CH-OLD")])
+    await issue(pool)
+    (one,) = await of_session(pool, 11)
+    assert one.document.name == "DR-CH-OLD-000000001"
+    assert one.document.no_invoice_because == "CH-ALP Ltd has proven no VAT id of CH on 2026-10-13"
+    assert (one.ubl, one.cii) == (None, None)
+
+
+async def test_a_refund_is_credited_and_names_what_it_corrects(pool: Pool, service: ClearingService) -> None:
+    await clear(pool, service, [world.session(1)])
+    async with transaction(pool) as connection:
+        for reference in ("re_1", "re_2"):
+            await service.refund_session(
+                connection, world.session_id(1), minor=200, reference=reference, now=NOW
+            )
+        await service.fail_refund(connection, world.session_id(1), reference="re_2", now=NOW)
+    await issue(pool)
+    found = {one.document.name: one.document for one in await of_session(pool, 1)}
+    assert {name: (one.type, one.preceding) for name, one in found.items()} == {
+        "DI-NL-ABC-000000001": (DocumentType.INVOICE, None),
+        "DC-NL-ABC-000000001": (DocumentType.CREDIT_NOTE, "DI-NL-ABC-000000001"),
+        "DC-NL-ABC-000000002": (DocumentType.CREDIT_NOTE, "DI-NL-ABC-000000001"),
+        "DI-NL-ABC-000000002": (DocumentType.INVOICE, "DC-NL-ABC-000000002"),
+    }
+    back = sum(one.supply.net_minor + one.supply.vat_minor for one in found.values())
+    assert back == 605 - 200
+
+
+async def test_a_credit_note_waits_for_the_document_of_another_chain(
+    pool: Pool, service: ClearingService
+) -> None:
+    await clear(pool, service, [world.session(1)], chain=7)
+    async with transaction(pool) as connection:  # corrections go to chain 0, which is read first
+        await service.refund_session(connection, world.session_id(1), minor=605, reference="re_1", now=NOW)
+    async with transaction(pool) as connection:
+        assert await driver_documents.issue_next(connection, chain=0, now=NOW) is None
+    assert await issue(pool) == 2
+    assert await names(pool, 1) == ["DC-NL-ABC-000000001", "DI-NL-ABC-000000001"]
+
+
+async def test_a_renamed_seller_stays_as_printed(pool: Pool, service: ClearingService) -> None:
+    await clear(pool, service, [world.session(1)])
+    await issue(pool)
+    before = await of_session(pool, 1)
+    async with transaction(pool) as connection:
+        await service.register_party(connection, replace(NL_SELLER, name="Renamed NV"), now=NOW)
+    assert await of_session(pool, 1) == before
+
+
+async def test_a_transaction_that_fails_takes_no_number(pool: Pool, service: ClearingService) -> None:
+    await clear(pool, service, [world.session(1)])
+    async with pool.acquire() as connection:
+        undone = connection.transaction()
+        await undone.start()
+        assert await driver_documents.issue_next(connection, chain=0, now=NOW) == 1
+        await undone.rollback()
+    await issue(pool)
+    assert await names(pool, 1) == ["DI-NL-ABC-000000001"]
+
+
+async def test_workers_side_by_side_number_without_gaps(pool: Pool, service: ClearingService) -> None:
+    for chain in range(4):
+        for batch in range(3):
+            first = 100 * chain + 10 * batch
+            sessions = [world.session(number) for number in range(first, first + 5)]
+            await clear(pool, service, [*sessions, at_alps(first + 9)], chain=chain)
+    lanes = [DriverDocumentLane(pool=pool, clock=FixedClock(NOW)) for _ in range(3)]
+    for _ in range(12):
+        await asyncio.gather(*(lane.run_once() for lane in lanes))
+    async with pool.acquire() as connection:
+        assert await store.gaps(connection) == []
+        assert await store.chains(connection) == []
+        rows = await connection.fetch("SELECT series, number FROM clearing.driver_document")
+    assert Counter(row["series"] for row in rows) == {"DI-NL-ABC": 60, "DI-platform": 12}
+    assert sorted(row["number"] for row in rows if row["series"] == "DI-NL-ABC") == list(range(1, 61))
+
+
+async def test_a_missing_number_is_found_by_the_audit(pool: Pool, service: ClearingService) -> None:
+    await clear(pool, service, [world.session(1), world.session(2)])
+    await issue(pool)
+    async with pool.acquire() as connection:
+        await connection.execute("DELETE FROM clearing.driver_document WHERE number = 1")
+        assert await store.gaps(connection) == ["DI-NL-ABC"]
+
+
+async def test_a_month_is_closed_and_invoiced_once_hours_after_its_end(
+    pool: Pool, service: ClearingService
+) -> None:
+    await clear(pool, service, [world.session(1), at_alps(10)])
+    clock = FixedClock(datetime(2026, 11, 1, 4, 59, tzinfo=UTC))  # 5:59 in Zurich
+    lane = PartyDocumentLane(pool=pool, clock=clock, clearing=service)
+    await lane.run_once()
+    counted = "SELECT count(*) FROM clearing.document"
+    async with pool.acquire() as connection:
+        assert await connection.fetchval(counted) == 0
+    clock.at += timedelta(minutes=2)
+    others = [PartyDocumentLane(pool=pool, clock=clock, clearing=service) for _ in range(2)]
+    await asyncio.gather(*(one.run_once() for one in (lane, *others)))
+    async with pool.acquire() as connection:
+        issued = await connection.fetch("SELECT series, number FROM clearing.document ORDER BY series")
+        closed = await connection.fetchval("SELECT max(closed_until) FROM clearing.closed_period")
+    # The platform's fee as the Dutch CPO's agent; no supplier has agreed to self-billing.
+    assert [tuple(row) for row in issued] == [("IN-platform-O", 1)]
+    assert closed == datetime(2026, 10, 31, 23, 0, tzinfo=UTC)
+
+
+async def test_a_month_without_bookings_is_not_closed(pool: Pool, service: ClearingService) -> None:
+    clock = FixedClock(datetime(2026, 11, 5, 12, 0, tzinfo=UTC))
+    await PartyDocumentLane(pool=pool, clock=clock, clearing=service).run_once()
+    async with pool.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM clearing.closed_period") == 0
+
+
+def test_the_month_before_a_day() -> None:
+    leap = datetime(2028, 3, 31, tzinfo=UTC).date()
+    assert [day.isoformat() for day in last_month(leap)] == ["2028-02-01", "2028-02-29"]
