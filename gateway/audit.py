@@ -91,6 +91,7 @@ async def _across_rooms(connection: Connection, report: AuditReport) -> list[Fin
             "captured, but no capture is recorded",
         ),
         "capture_not_forgotten": (_audit.capture_forgotten, "captured, but never sent to clearing"),
+        "price_not_forgotten": (_audit.price_forgotten, "completed at a price that nothing left will take"),
     }
     for check, (question, detail) in questions.items():
         rows = [row async for row in question(connection)]

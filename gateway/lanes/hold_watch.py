@@ -3,9 +3,12 @@
 Owns: the round and its deadlines. Must not know how a hold is renewed or released.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
+from uuid import UUID
 
 import structlog
 
@@ -57,7 +60,8 @@ class HoldWatchLane:
     async def _ending(self) -> None:
         before = self.clock.now() + self.deadlines.renew_ahead
         for lane, authorization_id in await self.payments.holds.ending(before=before, batch=_BATCH):
-            await self.payments.holds.look_after(lane=lane, authorization_id=authorization_id)
+            with _alone(authorization_id):
+                await self.payments.holds.look_after(lane=lane, authorization_id=authorization_id)
 
     async def _actions(self) -> None:
         """A challenge whose webhook was lost is read at the PSP; one that nobody answers is given up."""
@@ -67,15 +71,25 @@ class HoldWatchLane:
         )
         for lane, authorization_id in waiting:
             given_up = now - self.deadlines.action_patience
-            await self.payments.hearing.after_action(
-                lane=lane, authorization_id=authorization_id, give_up_before=given_up
-            )
+            with _alone(authorization_id):
+                await self.payments.hearing.after_action(
+                    lane=lane, authorization_id=authorization_id, give_up_before=given_up
+                )
 
     async def _forgotten(self) -> None:
         since = self.clock.now() - self.deadlines.cdr_patience
         for _, authorization_id in await self.payments.holds.forgotten(since=since, batch=_BATCH):
             _log.warning("session_without_cdr", authorization=format_id("auth", authorization_id))
-            try:
+            with _alone(authorization_id):
                 await self.payments.captures.release(authorization_id=authorization_id, expected_version=None)
-            except PaymentError as error:
-                _log.info("release_not_possible", reason=str(error))
+
+
+@contextmanager
+def _alone(authorization_id: UUID) -> Iterator[None]:
+    """The boundary of one hold: what goes wrong with it is told and holds up no other."""
+    try:
+        yield
+    except PaymentError as error:
+        _log.info("hold_left_as_it_is", authorization=format_id("auth", authorization_id), reason=str(error))
+    except Exception:  # noqa: BLE001 - see above
+        _log.exception("hold_not_looked_after", authorization=format_id("auth", authorization_id))

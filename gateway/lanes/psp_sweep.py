@@ -43,7 +43,12 @@ class PspSweepLane:
             return 0
         kept = 0
         for body in found:
-            kept += await self.payments.hearing.keep_event(self.payments.psp.parse_event(body), body)
+            try:
+                event = self.payments.psp.parse_event(body)
+            except Exception:  # noqa: BLE001 - the boundary of one event: the others must be kept
+                _log.exception("psp_event_unreadable", body=body[:200])
+                continue
+            kept += await self.payments.hearing.keep_event(event, body)
         if kept:
             _log.warning("psp_webhooks_were_lost", events=kept)
         self._since = started

@@ -29,6 +29,19 @@ JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
 LEFT JOIN gateway.task AS t ON t.lane = c.lane AND t.session_id = c.session_id AND t.kind = 'clear'
 WHERE c.state = 'succeeded' AND s.state = 'completed' AND t.id IS NULL;
 
+-- name: price_forgotten
+-- Completed at a price, nothing taken, not parked, and nothing left that would take it or ask about it.
+SELECT s.lane, s.id AS session_id
+FROM gateway.session AS s
+WHERE s.state = 'completed' AND s.price_minor > 0
+  AND NOT EXISTS (
+      SELECT 1 FROM gateway.capture AS c WHERE c.lane = s.lane AND c.session_id = s.id AND c.state = 'succeeded')
+  AND NOT EXISTS (
+      SELECT 1 FROM gateway.task AS t WHERE t.lane = s.lane AND t.session_id = s.id AND t.kind = 'capture')
+  AND NOT EXISTS (
+      SELECT 1 FROM gateway.psp_call AS k
+      WHERE k.lane = s.lane AND k.session_id = s.id AND k.state IN ('intended', 'unknown'));
+
 -- name: account_off
 -- A funded account whose figures are not those of its fundings, captures and standing holds.
 SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,

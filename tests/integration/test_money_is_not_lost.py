@@ -1,6 +1,6 @@
 """Where money could be lost, taken twice or forgotten: rare orders of events on a real PostgreSQL."""
 
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
 
@@ -8,10 +8,13 @@ import pytest
 from typing_extensions import override
 
 from clearing.service import ClearingService
+from gateway.audit import audit_house
 from gateway.database import Pool
-from gateway.ids import new_id
+from gateway.ids import format_id, new_id
 from gateway.lanes.correction_lane import CorrectionLane
 from gateway.lanes.errands import ErrandLane, Errands
+from gateway.lanes.hold_watch import HoldWatchLane
+from gateway.lanes.psp_sweep import PspSweepLane
 from gateway.payments.funding import Funding
 from gateway.payments.orders import (
     CdrRefusedError,
@@ -31,6 +34,7 @@ from gateway.payments.psp import (
     IncrementOrder,
     IncrementOutcome,
     OutcomeUnknown,
+    PspEvent,
     RefundOrder,
     RefundOutcome,
     ReversalNews,
@@ -393,3 +397,54 @@ async def test_a_reversal_at_the_psp_waits_for_the_refund_it_collides_with(house
     for _ in range(2):
         assert await house.payments.refunds.reversed_by_psp(news, lane=lane, session_id=session_id) is None
     assert (await session_of(house, view)).capture.refunded_minor == 1190
+
+
+async def test_the_audit_names_a_price_that_nothing_will_take(house: House) -> None:
+    house.psp.faults.append("before")
+    view = await house.authorize(payment=PspMethod(payment_method="pm_late_decline"))
+    await house.complete(view)
+
+    async def named() -> list[str]:
+        found = await audit_house(house.pool, clearing=ClearingService(), clock=house.clock, psp=None)
+        return [one.subject for one in found.findings if one.check == "price_not_forgotten"]
+
+    assert await named() == []
+    async with house.pool.acquire() as connection:
+        await connection.execute(
+            "UPDATE gateway.psp_call SET state = 'declined', finished_at = now(), next_ask_at = NULL"
+        )
+        assert await named() == []
+        await connection.execute("DELETE FROM gateway.task")
+    assert await named() == [format_id("ses", view.session.id)]
+
+
+async def test_a_hold_that_cannot_be_looked_after_holds_up_no_other(house: House) -> None:
+    house.psp.capture_before = START + timedelta(hours=6)
+    views = [
+        await house.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1")) for _ in range(2)
+    ]
+    cast("StrictPsp", house.psp).poison = views[0].authorization.id
+    house.psp.capture_before = START + timedelta(days=7)
+    await HoldWatchLane(clock=house.clock, payments=house.payments).run_once()
+    await run_errands(house, rounds=1)
+    ends = [(await session_of(house, view)).authorization.capture_before for view in views]
+    assert ends == [START + timedelta(hours=6), START + timedelta(days=7)]
+
+
+async def test_an_event_that_cannot_be_read_holds_up_no_other(house: House) -> None:
+    class Telling(StrictPsp):
+        @override
+        async def events_since(self, *, since: datetime, limit: int) -> list[bytes] | OutcomeUnknown:
+            return [b"bent", b"evt_2"]
+
+        @override
+        def parse_event(self, body: bytes) -> PspEvent:
+            if body == b"bent":
+                raise ValueError("an amount nobody foresaw")
+            return super().parse_event(body)
+
+    payments = build_payments(
+        pool=house.pool, psp=Telling(), tariffs=OneTariff(), clock=house.clock, policy=PaymentPolicy()
+    )
+    assert await PspSweepLane(clock=house.clock, payments=payments).run_once() == 1
+    assert [row["id"] for row in await house.rows("psp_event")] == ["evt_2"]
