@@ -58,8 +58,10 @@ WHERE released_at IS NULL AND release_on <= :until AND (:party_id::text IS NULL 
 ORDER BY party_id, currency, release_on;
 
 -- name: insert_reserves!
+-- A plan that a debt undid left its reserve behind; the next of that day and name has it already, and adds nothing.
 INSERT INTO clearing.reserve (disbursement_id, party_id, currency, amount_minor, held_on, release_on)
-SELECT * FROM unnest(:ids::uuid[], :parties::text[], :currencies::text[], :amounts::bigint[], :held::date[], :releases::date[]);
+SELECT * FROM unnest(:ids::uuid[], :parties::text[], :currencies::text[], :amounts::bigint[], :held::date[], :releases::date[])
+ON CONFLICT DO NOTHING;
 
 -- name: mark_released!
 UPDATE clearing.reserve SET released_at = :now WHERE disbursement_id = ANY(:ids::uuid[]) AND released_at IS NULL;
