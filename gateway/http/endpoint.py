@@ -41,11 +41,12 @@ class QueryModel(BaseModel):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Answer:
-    """What a handler answers. `version` becomes the ETag; `secrets` are members no replay shows."""
+    """What a handler answers. `version` becomes the ETag; `secrets` are members no replay shows.
 
-    body: (
-        PublicObject | Mapping[str, Any] | bytes | None
-    )  # bytes: as they are, with a Content-Type of their own
+    A body of bytes goes out as it is, under the Content-Type in `headers`.
+    """
+
+    body: PublicObject | Mapping[str, Any] | bytes | None
     status: int = 200
     version: int | None = None
     headers: Mapping[str, str] = field(default_factory=dict)

@@ -85,7 +85,11 @@ class Answer:
 
     status: int
     headers: CIMultiDictProxy[str]
-    text: str
+    content: bytes
+
+    @property
+    def text(self) -> str:
+        return self.content.decode()
 
     @property
     def json(self) -> Any:
@@ -121,7 +125,7 @@ class Api:
         if raw is not None:
             sent.setdefault("Content-Type", "application/json")
         response: ClientResponse = await self.client.request(method, path, data=raw, headers=sent)
-        return Answer(status=response.status, headers=response.headers, text=(await response.read()).decode())
+        return Answer(status=response.status, headers=response.headers, content=await response.read())
 
     async def authorize(self, *, key: str, party: str = "parking", **changes: Any) -> Answer:
         return await self.call("POST", "/v1/authorizations", order(**changes), party=party, key=key)
