@@ -24,6 +24,7 @@ from gateway.payments.records import AuthorizationRecord, SessionRecord
 from gateway.payments.refund import Refunds
 from gateway.payments.resolver import Resolver
 
+ASKED_BY_EVENTS: Final = 3  # questions about a call before its own schedule alone asks on
 WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
 
 
@@ -100,8 +101,9 @@ class PspHearing:
                 return True
             call = await store.open_call(connection, lane=lane, authorization_id=authorization.id)
         if call is not None:
-            # An intended call has a caller who is about to hear; asking beside it would only collide.
-            if call.state == "unknown":
+            # An intended call has a caller who is about to hear; asking beside it would only collide. Nor may
+            # many events make a call look as if it had been asked about for days.
+            if call.state == "unknown" and call.attempts < ASKED_BY_EVENTS:
                 await self.resolver.ask(call)
         elif authorization.state is PaymentState.REQUIRES_ACTION:
             await self._after_action(authorization, session)
