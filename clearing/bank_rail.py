@@ -18,7 +18,7 @@ from uuid import UUID, uuid5
 from clearing.bank_details import BankDetails
 from clearing.connection import Connection, named_queries, rows
 from clearing.disbursement import Paid, Rejected
-from clearing.errors import StateConflictError
+from clearing.errors import InvalidPaymentError, StateConflictError
 from clearing.iso20022 import pain001, pain002
 from clearing.iso20022.camt import BankLine, BankLineState
 from clearing.iso20022.pain001 import Payment, PaymentBatch, PaymentFile, Service, WrittenFile
@@ -49,6 +49,15 @@ class BankAnswer:
     returned: int = 0
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drawn:
+    """A payment that goes into a file."""
+
+    disbursement_id: UUID
+    service: Service
+    payment: Payment
+
+
 class BankRail:
     """Bank payments from planned to booked."""
 
@@ -65,35 +74,63 @@ class BankRail:
     ) -> RecordedFile | None:
         """Put every released bank payment into one recorded file; None if there is none.
 
-        Raises InvalidPaymentError, naming the payment that no bank would take: nothing is drawn then.
+        Raises StateConflictError without a paying account.
         """
         debtor = self._debtor
         if debtor is None:
             raise StateConflictError("no paying account is set")
-        found = await rows(_sql.to_draw(connection, limit=MAX_PAYMENTS))
-        if not found:
+        drawn = await self._drawable(connection, debtor, now=now, instant=instant)
+        if not drawn:
             return None
-        parties = await self._clearing.parties(connection)
-        message_id = f"NC{uuid5(_NAMESPACE, str(found[0]['id'])).hex}"
-        batches: list[PaymentBatch] = []
-        keyed = [(_service(debtor, row, instant=instant), row["currency"], row) for row in found]
-        for (service, currency), group in groupby(sorted(keyed, key=_batch_key), key=_batch_key):
-            payments = [_payment(row, parties[row["party_id"]].payout_terms.bank) for _, _, row in group]
-            batches.append(
-                PaymentBatch(
-                    id=f"{message_id[:28]}-{len(batches) + 1}", service=Service(service), currency=currency,
-                    execution_date=execution_date, payments=payments,
-                )
-            )  # fmt: skip
+        message_id = f"NC{uuid5(_NAMESPACE, str(drawn[0].disbursement_id)).hex}"
+        batches = [
+            PaymentBatch(
+                id=f"{message_id[:28]}-{number}",
+                service=service,
+                currency=currency,
+                execution_date=execution_date,
+                payments=[one.payment for one in group],
+            )
+            for number, ((service, currency), group) in enumerate(
+                groupby(sorted(drawn, key=_batch_key), key=_batch_key), start=1
+            )
+        ]
         file = PaymentFile(message_id=message_id, created_at=now, debtor=debtor, batches=batches)
-        return await self._record(connection, file, pain001.write(file), found, now=now)
+        return await self._record(connection, file, pain001.write(file), drawn, now=now)
+
+    async def _drawable(
+        self, connection: Connection, debtor: BankDetails, *, now: datetime, instant: bool
+    ) -> list[_Drawn]:
+        """Released payments that a bank would take.
+
+        Those of a party that is held by now wait; one that no bank would take, or whose account has changed
+        since it was planned, fails with the reason and is planned again: it keeps nobody else waiting.
+        """
+        parties = await self._clearing.parties(connection)
+        drawn: list[_Drawn] = []
+        for row in await rows(_sql.to_draw(connection, limit=MAX_PAYMENTS)):
+            party = parties[row["party_id"]]
+            terms = party.payout_terms
+            if party.payout_hold is not None or terms.bank_pending or terms.held_on(now.date()) is not None:
+                continue
+            try:
+                service = _service(debtor, row, instant=instant)
+                payment = _payment(row, terms.bank)
+                pain001.check_payment(payment, service=service)
+            except (InvalidPaymentError, StateConflictError) as error:
+                await self._clearing.begin_disbursement(connection, row["id"], now=now)
+                refused = Rejected(code="not_payable", detail=str(error))
+                await self._clearing.record_outcome(connection, row["id"], refused, now=now)
+                continue
+            drawn.append(_Drawn(disbursement_id=row["id"], service=service, payment=payment))
+        return drawn
 
     async def _record(
         self,
         connection: Connection,
         file: PaymentFile,
         written: WrittenFile,
-        found: Sequence[Any],
+        drawn: Sequence[_Drawn],
         *,
         now: datetime,
     ) -> RecordedFile:
@@ -107,12 +144,12 @@ class BankRail:
             control_sum=written.control_sum,
         )
         batch_of = {one.end_to_end_id: batch.id for batch in file.batches for one in batch.payments}
-        ids = [row["id"] for row in found]
+        ids = [one.disbursement_id for one in drawn]
         await _sql.insert_file_items(
             connection,
             message_id=file.message_id,
             ids=ids,
-            batches=[batch_of[row["end_to_end_id"]] for row in found],
+            batches=[batch_of[one.payment.end_to_end_id] for one in drawn],
         )
         await _sql.request_drawn(connection, ids=ids, now=now)
         return RecordedFile(message_id=file.message_id, content=written.content, sha256=written.sha256)
@@ -182,22 +219,21 @@ class BankRail:
         return BankAnswer(settled=settled, returned=returned)
 
 
-def _service(debtor: BankDetails, row: Any, *, instant: bool) -> str:
+def _service(debtor: BankDetails, row: Any, *, instant: bool) -> Service:
     swiss = {debtor.country, row["destination"][:2]} <= {"CH", "LI"}
     if swiss or row["currency"] != "EUR" or is_qr_iban(row["destination"]):
-        return Service.SWISS.value
-    return (Service.SEPA_INSTANT if instant else Service.SEPA).value
+        return Service.SWISS
+    return Service.SEPA_INSTANT if instant else Service.SEPA
 
 
-def _batch_key(item: tuple[str, str, Any]) -> tuple[str, str]:
-    return item[0], item[1]
+def _batch_key(one: _Drawn) -> tuple[Service, str]:
+    return one.service, one.payment.currency
 
 
 def _payment(row: Any, bank: BankDetails | None) -> Payment:
     if bank is None or bank.iban != row["destination"]:
         raise StateConflictError(
-            f"{row['party_id']}: its bank account changed after payment {row['end_to_end_id']} was planned; "
-            "fail the payment, so that it is planned again"
+            f"{row['party_id']}: its bank account changed after payment {row['end_to_end_id']} was planned"
         )
     return Payment(
         end_to_end_id=row["end_to_end_id"],

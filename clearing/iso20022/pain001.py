@@ -123,7 +123,9 @@ def check(file: PaymentFile) -> None:
         if not batch.payments:
             raise InvalidPaymentError(f"batch {batch.id}", "has no payment")
         for payment in batch.payments:
-            _check_payment(payment, batch)
+            if payment.currency != batch.currency:
+                raise CurrencyMismatchError(payment.currency, batch.currency)
+            check_payment(payment, service=batch.service)
             if payment.end_to_end_id in seen:
                 raise InvalidPaymentError(payment.end_to_end_id, "is in the file twice")
             seen.add(payment.end_to_end_id)
@@ -131,22 +133,21 @@ def check(file: PaymentFile) -> None:
         raise InvalidPaymentError("payments", f"{len(seen)} of them; a file has 1 to {MAX_PAYMENTS}")
 
 
-def _check_payment(payment: Payment, batch: PaymentBatch) -> None:
+def check_payment(payment: Payment, *, service: Service) -> None:
+    """One payment by the rules of its service. Raises InvalidPaymentError, naming it and what to mend."""
     where = payment.end_to_end_id
-    characters = _CHARACTERS[batch.service]
+    characters = _CHARACTERS[service]
     if not _name(payment.creditor.name, characters) or not fold(
         payment.creditor.address.town, characters=characters, limit=_TOWN
     ):
         raise InvalidPaymentError(where, "the payee's name or town has no character that banks take")
     if not is_identifier(where):
         raise InvalidPaymentError("end_to_end_id", f"{where!r} is no identifier that banks take")
-    if payment.currency != batch.currency:
-        raise CurrencyMismatchError(payment.currency, batch.currency)
     if payment.amount_minor <= 0:
         raise InvalidPaymentError(
             where, f"amount of {payment.amount_minor} minor units; expected more than 0"
         )
-    if batch.service is Service.SWISS:
+    if service is Service.SWISS:
         if payment.currency not in _SWISS or payment.creditor.country not in {"CH", "LI"}:
             raise InvalidPaymentError(where, "a Swiss payment is in CHF or EUR to an account in CH or LI")
         check_pairing(payment.creditor.iban, payment.reference)

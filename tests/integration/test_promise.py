@@ -10,12 +10,13 @@ from pathlib import Path
 from gateway.commands.status import promise_alarms
 from gateway.database import Pool, transaction
 from gateway.http.promise import render
+from gateway.ids import format_id
 from gateway.lanes.reconciliation import ReconciliationLane
 from gateway.payments.psp import OutcomeUnknown, PspMovement
 from gateway.store.promise import read_promise
 from tests.fakes import bank
 from tests.fakes import clearing_world as world
-from tests.fakes.api import Hands
+from tests.fakes.api import Hands, open_api
 from tests.integration.test_settlement import BANK, FRIDAY, NOW, THURSDAY, House, of
 
 ROOT = Path(__file__).parents[2]
@@ -124,3 +125,38 @@ async def test_the_banks_files_go_in_and_out_by_command(
     assert refused.returncode == 2
     assert "document type" in refused.stderr
     assert len(refused.stderr.splitlines()) == 1
+
+
+async def test_differences_and_releases_are_the_platforms_alone(pool: Pool) -> None:
+    house = House(pool)
+    await house.open()
+    await house.terms(world.NL_CPO, release_above_minor=1)
+    await house.clear(1)
+    payment = of(await house.plan(THURSDAY), world.NL_CPO)
+    lane = ReconciliationLane(pool=pool, clock=Hands(at=NOW + timedelta(days=9)), source=Silent())
+    await lane.reconcile()
+    path = f"/v1/disbursements/{format_id('dis', payment.id)}/approvals"
+    async with open_api(pool) as edge:
+        for person, count in (("anna", 1), ("Anna ", 1), ("ben", 2)):
+            answer = await edge.call("POST", path, {"approver": person}, party="admin")
+            assert (answer.status, answer.json["approvals"]) == (200, count), answer.text
+        listed = await edge.call("GET", "/v1/reconciliation/differences", party="admin")
+        (difference,) = listed.json["data"]
+        assert (difference["type"], difference["amount"], difference["owner"]) == (
+            "missing_right",
+            605,
+            "payments",
+        )
+        for method, where in (("GET", "/v1/reconciliation/differences"), ("POST", path)):
+            refused = await edge.call(method, where, {"approver": "eve"} if method == "POST" else None)
+            assert refused.status == 403
+        scraped = await edge.call("GET", "/metrics", party="admin")
+        assert "networkcore_reconciliation_differences" in scraped.text
+        assert "networkcore_payments_awaiting_release 0.0" in scraped.text
+
+
+class Silent:
+    """A PSP that does not answer."""
+
+    async def movements_since(self, *, since: datetime, limit: int) -> list[PspMovement] | OutcomeUnknown:
+        return OutcomeUnknown(reason="silent")

@@ -1,7 +1,7 @@
 """The bank's and the PSP's word against our books: twice, out of order, merged, split, unknown."""
 
 import io
-from datetime import date, timedelta
+from datetime import date, datetime, timedelta
 
 import pytest
 
@@ -83,6 +83,26 @@ async def test_a_worker_killed_between_file_written_and_recorded_sends_the_same_
     async with transaction(house.pool) as connection:
         await rail.mark_sent(connection, message_id, now=THURSDAY)
         assert await rail.files_to_send(connection) == []
+
+
+async def test_a_payment_that_no_bank_takes_fails_alone_and_holds_nobody_else_up(house: House) -> None:
+    await house.clear(1)
+    planned = await house.plan(THURSDAY)
+    async with transaction(house.pool) as connection:  # a new account, confirmed after the plan
+        other = BankDetails(name="X", iban="DE89370400440532013000", address=BANK.address)
+        version = await house.desk.submit_bank_details(connection, "NL-ABC", other, by="anna", now=NOW)
+        await house.desk.decide_bank_details(connection, "NL-ABC", version, confirm=True, by="ben", now=NOW)
+    rail = BankRail(house.service, house.desk, debtor=DEBTOR)
+    async with transaction(house.pool) as connection:
+        file = await rail.draw_file(connection, execution_date=date(2026, 10, 15), now=THURSDAY)
+        states = dict(await connection.fetch("SELECT party_id, state FROM clearing.disbursement"))
+    assert file is not None
+    assert of(planned, world.SUPERAPP).end_to_end_id.encode() in file.content
+    assert of(planned, world.NL_CPO).end_to_end_id.encode() not in file.content
+    assert states == {"NL-ABC": "failed", "superapp": "requested"}
+    again = of(await house.plan(THURSDAY + timedelta(hours=2)), world.NL_CPO)
+    assert again.destination == other.iban
+    await house.proved()
 
 
 async def test_a_rejection_opens_the_payables_again_and_a_second_report_changes_nothing(house: House) -> None:
