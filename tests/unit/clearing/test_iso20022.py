@@ -5,13 +5,16 @@ from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
 from importlib.resources import as_file, files
+from pathlib import Path
 
 import pytest
 import xmlschema
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+import clearing
 from clearing.bank_details import (
+    TRANSITIONS,
     BankDetails,
     DetailsEvent,
     DetailsState,
@@ -246,6 +249,17 @@ def test_whoever_submits_bank_details_does_not_confirm_them() -> None:
     assert advance(DetailsState.PENDING, DetailsEvent.CONFIRM) is DetailsState.CONFIRMED
     with pytest.raises(StateConflictError):
         advance(DetailsState.REFUSED, DetailsEvent.CONFIRM)
+
+
+def test_bank_details_have_one_set_of_states_in_code_schema_and_diagram() -> None:
+    home = Path(clearing.__file__).parent
+    schema = (home / "sql/migrations/0010_settlement.sql").read_text()
+    table = schema.split("CREATE TABLE clearing.bank_details")[1].split("state IN (", 1)[1].split(")", 1)[0]
+    assert {name.strip(" '") for name in table.split(",")} == set(DetailsState)
+    page = (home.parent / "docs/state_machines.md").read_text()
+    drawn = page.split("## Bank details", 1)[1].split("```mermaid", 1)[1].split("```", 1)[0]
+    steps = {line.strip() for line in drawn.splitlines() if "-->" in line and "[*]" not in line}
+    assert steps == {f"{state} --> {after}: {event}" for (state, event), after in TRANSITIONS.items()}
 
 
 # What we read
