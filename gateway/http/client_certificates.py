@@ -17,6 +17,7 @@ from gateway.http import problems
 from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, WireModel
 from gateway.http.idempotency import KeyRule
+from gateway.http.models import fingerprint
 from gateway.http.problems import FieldError, ProblemError
 from gateway.store import client_certificates
 from gateway.store.client_certificates import ClientCertificate
@@ -80,7 +81,7 @@ async def retire(call: Call) -> Answer:
         done = await client_certificates.retire(
             connection,
             party_id=call.path["id"],
-            sha256=bytes.fromhex(call.path["sha256"]),
+            sha256=fingerprint(call.path["sha256"]),
             now=call.services.clock.wall_now(),
         )
     if not done:
@@ -151,7 +152,7 @@ ENDPOINTS: Final = (
     ),
     Endpoint(
         method="DELETE",
-        path=_PATH + "/{sha256:[0-9a-f]{64}}",
+        path=_PATH + "/{sha256}",
         operation="retireClientCertificate",
         summary="End the binding of a client certificate",
         tag="Parties",

@@ -17,7 +17,7 @@ from gateway.http.bodies import invalid
 from gateway.http.contracts import ContractIn, Environment, Reason, endpoint, new_contract, service_of
 from gateway.http.endpoint import Answer, Call, QueryModel, WireModel
 from gateway.http.idempotency import KeyRule
-from gateway.http.models import MAX_PAGE, Slug
+from gateway.http.models import MAX_PAGE, Slug, fingerprint
 from gateway.http.problems import FieldError, ProblemError
 from pnc import contract_desk, registry
 from pnc.contract_desk import Cursor, NewContract
@@ -211,7 +211,7 @@ async def withdraw(call: Call) -> Answer:
         call.services.pool,
         environment=call.services.options.environment,
         emaid=_emaid(call),
-        leaf_sha256=bytes.fromhex(call.path["sha256"]),
+        leaf_sha256=fingerprint(call.path["sha256"]),
         reason=call.body.reason,
         now=call.services.now(),
     )
@@ -240,7 +240,7 @@ def _list(shown: list[Any]) -> Answer:
     return Answer(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
 
 
-_EMAID: Final = "{emaid:[^/]{1,64}}"
+_EMAID: Final = "{emaid}"
 ENDPOINTS: Final = (
     endpoint(
         "POST",
@@ -285,7 +285,7 @@ ENDPOINTS: Final = (
     ),
     endpoint(
         "POST",
-        f"contracts/{_EMAID}/certificates/{{sha256:[0-9a-f]{{64}}}}/withdraw",
+        f"contracts/{_EMAID}/certificates/{{sha256}}/withdraw",
         "withdrawCertificate",
         "Refuse a certificate from now on",
         handler=withdraw,

@@ -4,6 +4,7 @@ Owns: bounds that hold for every resource. Must not know any resource. Text neve
 column can hold; amounts fit the ledger's 64 bits with room for sums.
 """
 
+import re
 from typing import Annotated, Any, Final
 from uuid import UUID
 
@@ -17,6 +18,7 @@ from gateway.ids import parse_id
 
 MAX_PAGE: Final = 100
 MAX_AMOUNT_MINOR: Final = 10**15
+_SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _NO_CONTROL: Final = r"^[^\x00-\x1f\x7f]*$"
 
 Slug = Annotated[
@@ -54,6 +56,13 @@ class ListQuery(QueryModel):
     cursor: Annotated[str, Field(max_length=64)] | None = Field(
         None, description="next_cursor of the page before"
     )
+
+
+def fingerprint(text: str) -> bytes:
+    """A SHA-256 in a path. Raises ProblemError `not_found` for any other text: there is no such thing."""
+    if _SHA256.fullmatch(text) is None:
+        raise ProblemError(problems.NOT_FOUND, "A certificate is named by its SHA-256 in hexadecimal.")
+    return bytes.fromhex(text)
 
 
 def before(query: Any, prefix: str) -> UUID | None:

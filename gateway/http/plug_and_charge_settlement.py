@@ -30,7 +30,7 @@ class SettlementOut(objects.PlugAndChargeSettlement):
 async def get(call: Call) -> Answer:
     """The settlement of a session at one of the caller's stations, once it is known."""
     view = await call.services.payments.get_session(
-        party_id=call.caller.party_id, session_id=call.path_id("session", "ses"), admin=call.caller.admin
+        party_id=call.caller.party_id, session_id=call.path_id("id", "ses"), admin=call.caller.admin
     )
     ours = call.caller.admin or view.session.cpo_id == call.caller.party_id
     if not ours or view.authorization is None or view.authorization.rail != RAIL:
@@ -55,7 +55,7 @@ async def get(call: Call) -> Answer:
 ENDPOINTS: Final = (
     Endpoint(
         method="GET",
-        path="/v1/plug-and-charge/sessions/{session}/settlement",
+        path="/v1/plug-and-charge/sessions/{id}/settlement",
         operation="getPlugAndChargeSettlement",
         summary="Get the settlement of a session, and OCPP's message about it",
         tag="Plug & Charge",

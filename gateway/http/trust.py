@@ -265,7 +265,7 @@ def listed(shown: Iterable[objects.PublicObject]) -> Answer:
     return Answer(body={"object": "list", "data": list(shown), "has_more": False, "next_cursor": None})
 
 
-_SHA256: Final = "{sha256:[0-9a-f]{64}}"
+_SHA256: Final = "{sha256}"
 _CHANGED: Final[dict[str, Any]] = {"key_rule": KeyRule.OPTIONAL}
 _REFUSED: Final = (problems.NOT_FOUND, problems.STATE_CONFLICT)
 ENDPOINTS: Final = (
