@@ -32,6 +32,8 @@ _SQL_CHECKS: Final = (
     "disbursements_unequal",
     "payments_unposted",
     "strays",
+    "documents_gapped",
+    "documents_unequal",
 )
 _BATCH_PAGE: Final = 100
 # Kinds that give money back to the driver, each with its sign in "captured".

@@ -142,3 +142,27 @@ FROM clearing.entry AS e JOIN clearing.transfer AS t USING (lane, subject_id, ki
 JOIN clearing.fx_lock AS l ON l.lane = t.lane AND l.session_id = t.subject_id
     AND 'fx:' || l.base || '-' || l.quote || ':position' IN (t.debit_account, t.credit_account)
 WHERE e.batch_id = :batch_id ORDER BY t.subject_id, t.kind, t.reference, t.ordinal;
+
+-- name: documents_gapped
+-- A series of drivers' documents holds every number from 1 to the last that was taken, and no other.
+SELECT s.series AS subject,
+       format('%s numbers taken, %s stored, the highest is %s', s.next_number - 1, count(d.number), coalesce(max(d.number), 0)) AS detail
+FROM clearing.document_series AS s LEFT JOIN clearing.driver_document AS d ON d.series = s.series
+WHERE s.series ~ '^(DI|DC|DR|DB)-'
+GROUP BY s.series, s.next_number
+HAVING count(d.number) <> s.next_number - 1 OR coalesce(max(d.number), 0) <> s.next_number - 1
+    OR count(DISTINCT d.number) <> count(d.number);
+
+-- name: documents_unequal
+-- What a driver's document says is what the journal holds, and no documented batch lacks a document.
+SELECT e.subject_id::text AS subject,
+       format('%s %s: journaled %s net and %s VAT, documented %s and %s', e.kind, e.reference, leg ->> 'net', leg ->> 'vat',
+              coalesce(d.net_minor::text, 'nothing'), coalesce(d.vat_minor::text, 'nothing')) AS detail
+FROM clearing.document_cursor AS c
+JOIN clearing.batch AS b ON b.chain = c.chain AND b.position <= c.position
+JOIN clearing.entry AS e ON e.batch_id = b.id AND e.legs <> '[]'
+CROSS JOIN LATERAL jsonb_array_elements(e.legs::jsonb) AS leg
+LEFT JOIN clearing.driver_document AS d
+    ON (d.lane, d.session_id, d.kind, d.reference) = (e.lane, e.subject_id, e.kind, e.reference)
+WHERE leg ->> 'leg' = 'to_driver' AND (leg ->> 'net')::bigint + (leg ->> 'vat')::bigint <> 0
+  AND (d.net_minor, d.vat_minor, d.ruling_id) IS DISTINCT FROM ((leg ->> 'net')::bigint, (leg ->> 'vat')::bigint, leg ->> 'ruling');

@@ -51,11 +51,3 @@ FROM unnest(:lanes::smallint[], :sessions::uuid[]) AS asked (lane, session_id)
 JOIN clearing.driver_document AS d USING (lane, session_id)
 JOIN clearing.document_seller AS s ON s.id = d.seller_id
 ORDER BY d.issued_at, d.series, d.number;
-
--- name: gaps
--- Series of drivers' documents whose numbers don't run from 1 to the next number: none, ever.
-SELECT s.series, s.next_number - 1 AS taken, count(d.number) AS stored, coalesce(max(d.number), 0) AS highest
-FROM clearing.document_series AS s LEFT JOIN clearing.driver_document AS d ON d.series = s.series
-WHERE s.series ~ '^(DI|DC|DR|DB)-'
-GROUP BY s.series, s.next_number
-HAVING count(d.number) <> s.next_number - 1 OR coalesce(max(d.number), 0) <> s.next_number - 1;

@@ -171,8 +171,3 @@ def _document(row: Any) -> DriverDocument:
         preceding=row["preceding"],
         no_invoice_because=row["no_invoice_because"],
     )
-
-
-async def gaps(connection: Connection) -> list[str]:
-    """Series with a number missing or beyond the count, for the audit; always empty."""
-    return [row["series"] for row in await rows(_sql.gaps(connection))]

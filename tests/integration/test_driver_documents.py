@@ -189,19 +189,32 @@ async def test_workers_side_by_side_number_without_gaps(pool: Pool, service: Cle
     for _ in range(12):
         await asyncio.gather(*(lane.run_once() for lane in lanes))
     async with pool.acquire() as connection:
-        assert await store.gaps(connection) == []
+        report = await service.audit(connection, now=NOW)
+        assert (report.checks["documents_gapped"], report.checks["documents_unequal"]) == (0, 0)
         assert await store.chains(connection) == []
         rows = await connection.fetch("SELECT series, number FROM clearing.driver_document")
     assert Counter(row["series"] for row in rows) == {"DI-NL-ABC": 60, "DI-platform": 12}
     assert sorted(row["number"] for row in rows if row["series"] == "DI-NL-ABC") == list(range(1, 61))
 
 
-async def test_a_missing_number_is_found_by_the_audit(pool: Pool, service: ClearingService) -> None:
+@pytest.mark.parametrize(
+    ("harm", "found"),
+    [
+        ("DELETE FROM clearing.driver_document WHERE number = 1", (1, 1)),
+        ("UPDATE clearing.driver_document SET net_minor = net_minor + 1 WHERE number = 2", (0, 1)),
+        ("UPDATE clearing.driver_document SET number = 9 WHERE number = 2", (1, 0)),
+        ("UPDATE clearing.document_series SET next_number = 9 WHERE series = 'DI-NL-ABC'", (1, 0)),
+    ],
+)
+async def test_the_audit_finds_a_gap_and_a_changed_document(
+    pool: Pool, service: ClearingService, harm: str, found: tuple[int, int]
+) -> None:
     await clear(pool, service, [world.session(1), world.session(2)])
     await issue(pool)
     async with pool.acquire() as connection:
-        await connection.execute("DELETE FROM clearing.driver_document WHERE number = 1")
-        assert await store.gaps(connection) == ["DI-NL-ABC"]
+        await connection.execute(harm)
+        report = await service.audit(connection, now=NOW)
+    assert (report.checks["documents_gapped"], report.checks["documents_unequal"]) == found
 
 
 async def test_a_month_is_closed_and_invoiced_once_hours_after_its_end(
