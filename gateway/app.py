@@ -5,6 +5,7 @@ not know what any of them does.
 """
 
 import asyncio
+import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -59,6 +60,7 @@ from pnc.inquiry import Inquiry
 from pnc.service import PlugAndChargeService
 
 _log = structlog.get_logger(__name__)
+_COLLECTOR_THRESHOLDS: Final = (200_000, 50, 100)
 _CHAINS: Final = 16  # each worker process writes to one hash chain of these; two on one chain only take turns
 
 
@@ -127,11 +129,19 @@ async def run_workers(settings: Settings, stop: asyncio.Event) -> None:
 
 async def work(house: House, stop: asyncio.Event) -> None:
     """Run every lane and the delivery of webhooks until `stop`."""
+    _rest_the_collector()
     poll_s = house.settings.worker_poll_ms / 1000
     delivery = DeliveryLane(pool=house.pool, client=house.outbound, clock=house.clock)
     async with asyncio.TaskGroup() as group:
         group.create_task(run_lanes(lanes(house), stop=stop, poll_s=poll_s), name="lanes")
         group.create_task(delivery.run(stop=stop, poll_s=poll_s), name="delivery")
+
+
+def _rest_the_collector() -> None:
+    """Look for cycles less often: batches make many short-lived values, and what is loaded stays anyway."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
 
 
 @asynccontextmanager
