@@ -76,7 +76,8 @@ class Simulated:
         _form(self.engine, "/v1/payment_intents", fields)
 
     def objects(self, kind: str) -> list[dict[str, Any]]:
-        """The PSP's own committed objects, oldest first."""
+        """The PSP's own committed objects, oldest first, with all that has fallen due there done."""
+        self.engine.run_timers()
         return list(self.engine.world.records.scan(kind, "acct_platform", oldest_first=True))
 
 
