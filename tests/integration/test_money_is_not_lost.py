@@ -26,6 +26,7 @@ from gateway.payments.orders import (
 )
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp import (
+    Captured,
     CaptureOrder,
     CaptureOutcome,
     Declined,
@@ -41,6 +42,9 @@ from gateway.payments.psp import (
     ToppedUp,
     TopUpOrder,
     TopUpOutcome,
+    Voided,
+    VoidOrder,
+    VoidOutcome,
 )
 from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.payments.service import build_payments
@@ -70,6 +74,19 @@ class StrictPsp(FakePsp):
         if order.authorization_id == self.poison:
             raise RuntimeError("an answer nobody foresaw")
         return await super().hold(order)
+
+    @override
+    async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
+        if self.payments[psp_payment].status == "refused":
+            return Declined(code="authentication_failed", retryable=True)
+        return await super().inspect(psp_payment=psp_payment)
+
+    @override
+    def _void(self, order: VoidOrder) -> VoidOutcome:
+        payment = self.payments[order.psp_payment]
+        if payment.status == "refused":
+            payment.status = "held"  # it is open at the PSP, and may be given up
+        return super()._void(order)
 
     @override
     def _increment(self, order: IncrementOrder) -> IncrementOutcome:
@@ -170,6 +187,16 @@ async def test_a_refused_capture_leaves_no_hold_standing(house: House) -> None:
     await run_errands(house)
     after = await session_of(house, view)
     assert (after.session.state, standing(house)) == ("parked", [])
+
+
+async def test_a_challenge_that_failed_cannot_be_passed_later_for_nobody(house: House) -> None:
+    view = await house.authorize(payment=PspMethod(payment_method="pm_challenge"))
+    payment = house.psp.payments[view.authorization.psp_payment or ""]
+    payment.status = "refused"
+    await house.payments.hearing.heard_from_psp(psp_payment=payment.id)
+    await run_errands(house, rounds=1)
+    assert (await session_of(house, view)).authorization.state == "failed"
+    assert payment.status == "canceled"
 
 
 async def test_a_renewal_answered_after_the_hold_ended_leaves_no_hold_standing(house: House) -> None:
