@@ -13,6 +13,7 @@ from itertools import cycle
 from typing import Final
 
 from benchmarks.pnc_hook import run_hook
+from benchmarks.pnc_http import run_over_http
 from benchmarks.table import Row
 from gateway.sandbox.pki import ContractPki, Suite, build_pki
 from pnc.certificate import Certificate, load_public_key, parse_certificate, verify_signature
@@ -42,7 +43,7 @@ def run(*, quick: bool) -> list[Row]:
     rows: list[Row] = []
     for suite in Suite:
         rows += _rows(suite, _bench(suite), quick=quick)
-    return rows + run_hook(quick=quick)
+    return rows + run_hook(quick=quick) + run_over_http(quick=quick)
 
 
 def _bench(suite: Suite) -> _Bench:
