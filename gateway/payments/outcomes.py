@@ -208,10 +208,11 @@ class Outcomes:
             case Captured():
                 state = "succeeded"
                 answer: Mapping[str, Any] = {"captured": outcome.psp_charge}
-                collected, fee, payment = outcome.amount_minor, outcome.fee_minor or 0, outcome.psp_payment
+                collected, payment = outcome.amount_minor, outcome.psp_payment
+                fee, fee_currency = outcome.fee_minor or 0, outcome.fee_currency
             case Declined():
                 state, answer = "declined", {"declined": outcome.code}
-                collected, fee, payment = 0, 0, None
+                collected, payment, fee, fee_currency = 0, None, 0, None
             case _:
                 assert_never(outcome)
         await store.conclude_collect(
@@ -222,6 +223,7 @@ class Outcomes:
             answer=answer,
             collected_minor=collected,
             fee_minor=fee,
+            fee_currency=fee_currency,
             psp_payment=payment,
             task_id=new_id(lane=call.lane),
             wall_now=wall,

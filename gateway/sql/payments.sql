@@ -415,7 +415,10 @@ WITH answered AS (
     SET amount_minor = amount_minor + :collected_minor::bigint,
         collected_minor = collected_minor + :collected_minor::bigint,
         receivable_minor = receivable_minor - :collected_minor::bigint,
-        fee_minor = fee_minor + :fee_minor::bigint
+        -- The PSP's fee on both charges; the capture's own may not have been told.
+        fee_minor = CASE WHEN coalesce(fee_currency, :fee_currency::char(3)) = :fee_currency::char(3)
+            THEN coalesce(fee_minor, 0) + :fee_minor::bigint ELSE fee_minor END,
+        fee_currency = coalesce(fee_currency, :fee_currency::char(3))
     FROM answered
     WHERE c.lane = answered.lane AND c.session_id = answered.session_id
 ), lookup AS (

@@ -1,5 +1,6 @@
 """Where money could be lost, taken twice or forgotten: rare orders of events on a real PostgreSQL."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any, cast
 from uuid import UUID
@@ -475,3 +476,24 @@ async def test_an_event_that_cannot_be_read_holds_up_no_other(house: House) -> N
     )
     assert await PspSweepLane(clock=house.clock, payments=payments).run_once() == 1
     assert [row["id"] for row in await house.rows("psp_event")] == ["evt_2"]
+
+
+async def test_the_fee_of_a_charge_off_session_is_kept_without_the_captures_own(
+    house: House,
+) -> None:
+    class Silent(StrictPsp):
+        @override
+        def _capture(self, order: CaptureOrder) -> CaptureOutcome:
+            taken = super()._capture(order)
+            assert isinstance(taken, Captured)
+            return replace(taken, fee_minor=None, fee_currency=None)
+
+    payments = build_payments(
+        pool=house.pool, psp=Silent(), tariffs=OneTariff(), clock=house.clock, policy=PaymentPolicy()
+    )
+    own = replace(house, payments=payments)
+    view = await own.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
+    await own.complete(view, kwh="60")
+    await run_errands(own, rounds=1)
+    (capture,) = await own.rows("capture")
+    assert (capture["collected_minor"], capture["fee_minor"], capture["fee_currency"]) == (1190, 25, "EUR")
