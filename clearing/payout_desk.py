@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any, Final
 from uuid import UUID, uuid5
+from zoneinfo import ZoneInfo
 
 from clearing import payouts, reference
 from clearing.bank_details import BankDetails, DetailsEvent, DetailsState, advance, check_second_person
@@ -139,7 +140,7 @@ class PayoutDesk:
             connection,
             party.id,
             reason=f"payment {after.end_to_end_id} was returned by the bank: {reason}; confirm the account",
-            since=now.date(),
+            since=now.astimezone(ZoneInfo(party.time_zone)).date(),
             until=None,
             by="bank",
         )
