@@ -55,7 +55,7 @@ async def test_the_operator_is_told_once_of_what_was_captured_and_gets_ocpps_mes
 
     await complete(hook, shown["session_id"])
     for _ in range(3):
-        hook.api.clock.pass_wall(2)
+        hook.api.clock.pass_wall(3)
         await walker.run_once()
     assert await lane(hook).run_once() == 0  # another worker finds nothing left
     (event,) = await told(hook, "DE-ABC", "plug_and_charge.settled")
