@@ -34,7 +34,7 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class PncSettlementLane:
-    """Walks the unsettled decisions page by page, a bounded part each two seconds, and starts again at the end.
+    """Walks the unsettled decisions page by page, a bounded part at a time, and starts again at the end.
 
     Several workers may walk at once: each decision is closed, told and swept once, whoever comes first.
     """
