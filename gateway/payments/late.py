@@ -49,7 +49,7 @@ class LateTruth:
         if ended is not None and ended[1] != session.id:
             raise CdrRefusedError(f"CDR {fixed.cdr_id} of {session.cpo_id} has ended another session")
         if capture is not None:
-            if capture.state == "requested" or session.state == "completed":
+            if session.state != "cleared":  # clearing proves what was captured by the CDR it was captured for
                 return "the session's capture is still on its way to the ledger"
             try:
                 await self._refund_above(session, fixed, capture)

@@ -497,3 +497,18 @@ async def test_the_fee_of_a_charge_off_session_is_kept_without_the_captures_own(
     await run_errands(own, rounds=1)
     (capture,) = await own.rows("capture")
     assert (capture["collected_minor"], capture["fee_minor"], capture["fee_currency"]) == (1190, 25, "EUR")
+
+
+async def test_a_session_that_clearing_has_set_aside_is_corrected_only_once_it_is_cleared(
+    house: House,
+) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    for state, refunded in (("parked", 0), ("cleared", 595)):
+        async with house.pool.acquire() as connection:
+            await connection.execute("UPDATE gateway.session SET state = $1", state)
+        session = (await session_of(house, view)).session
+        waits = await house.payments.late.correct(
+            session, cdr_raw=cdr(kwh="10", cdr_id="C2"), cdr_version="2.2.1"
+        )
+        assert (waits is None, house.psp.refunded_minor) == (state == "cleared", refunded)
