@@ -15,6 +15,7 @@ from gateway.payments.service import PaymentService
 
 _EVERY: Final = timedelta(minutes=10)
 _OVERLAP: Final = timedelta(hours=1)
+_FIRST_LOOK: Final = timedelta(days=7)  # a process that starts can't know for how long nobody listened
 _LIMIT: Final = 10_000
 _log = structlog.get_logger(__name__)
 
@@ -37,7 +38,9 @@ class PspSweepLane:
             return 0
         self._next = wall + self.every
         started = self.clock.now()
-        found = await self.payments.psp.events_since(since=(self._since or started) - _OVERLAP, limit=_LIMIT)
+        found = await self.payments.psp.events_since(
+            since=(self._since or started - _FIRST_LOOK) - _OVERLAP, limit=_LIMIT
+        )
         if isinstance(found, OutcomeUnknown):
             _log.warning("psp_sweep_unanswered", reason=found.reason)
             return 0
