@@ -67,7 +67,7 @@ def _dev(directory: Path) -> Iterator[dict[str, Any]]:
 
 
 async def _measure(stack: dict[str, Any], *, seconds: int) -> tuple[float, float]:
-    now = datetime.fromisoformat(stack["business_time"]) - timedelta(hours=1)
+    now = datetime.fromisoformat(stack["business_time"]) - timedelta(days=3)
     pki = build_pki(suite=Suite.P256, now=now)
     evse = stack["evses"][f"{_OPERATOR} start-fee"]
     async with aiohttp.ClientSession(stack["base_url"]) as client:
