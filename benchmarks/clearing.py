@@ -18,6 +18,7 @@ from uuid import uuid4
 
 import asyncpg
 
+from benchmarks import pgledger
 from benchmarks.clearing_market import NOW, captured_sessions, open_books
 from benchmarks.table import Row
 from clearing.connection import Connection
@@ -72,11 +73,27 @@ def run(*, quick: bool) -> list[Row]:
                         goal=GOAL_SESSIONS_PER_SECOND,
                     )
                 )
+            transfers = asyncio.run(_transfers_a_session(server.dsn))
+            rows += asyncio.run(
+                pgledger.beside(server.dsn, lane_transfers_per_second=alone * transfers, quick=quick)
+            )
             preload = 200_000 if quick else 10_000_000
             rows += asyncio.run(_measure_full(server.dsn, batches=batches, preload=preload, empty=alone))
             return rows
     finally:
         shutil.rmtree(directory, ignore_errors=True)
+
+
+async def _transfers_a_session(dsn: str) -> float:
+    connection = await asyncpg.connect(dsn)
+    try:
+        found: float = await connection.fetchval(
+            """SELECT (SELECT count(*) FROM clearing.transfer)::float8
+                / (SELECT count(*) FROM clearing.entry WHERE kind = 'capture')"""
+        )
+        return found
+    finally:
+        await connection.close()
 
 
 def _side_by_side(dsn: str, *, count: int, batches: int) -> float:
