@@ -19,6 +19,7 @@ from gateway.http import problems
 from gateway.http.problems import ProblemError
 from gateway.http.promise import PromiseMetrics
 from gateway.http.services import ApiServices
+from gateway.http.tls import peer_fingerprint
 
 _STATUS: Final[Any] = named_queries("gateway", "status.sql")
 _WEBHOOKS: Final[Any] = named_queries("gateway", "webhooks.sql")
@@ -58,7 +59,9 @@ def metrics_routes(services: ApiServices, edge: EdgeMetrics) -> list[web.RouteDe
     promise = PromiseMetrics()
 
     async def scrape(request: web.Request) -> web.Response:
-        caller = await services.keys.authenticate(request.headers.get("Authorization"))
+        caller = await services.keys.authenticate(
+            request.headers.get("Authorization"), certificate=peer_fingerprint(request)
+        )
         if not caller.admin:
             raise ProblemError(problems.MISSING_SCOPE, "This path needs the scope admin.")
         queues = generate_latest(await _queues(services))
