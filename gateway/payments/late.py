@@ -51,6 +51,8 @@ class LateTruth:
         if capture is not None:
             if session.state != "cleared":  # clearing proves what was captured by the CDR it was captured for
                 return "the session's capture is still on its way to the ledger"
+            if await self.refunds.waits(lane=session.lane, session_id=session.id):
+                return "a refund of the session is not answered yet: what is kept is not known until then"
             try:
                 await self._refund_above(session, fixed, capture)
             except StateConflictError as error:  # the PSP is being asked something: its answer comes first

@@ -155,6 +155,11 @@ class Refunds:
         async with self.pool.acquire() as connection:
             await self._record(connection, call, refund, session, outcome=outcome)
 
+    async def waits(self, *, lane: int, session_id: UUID) -> bool:
+        """Whether a refund of the session is not answered yet: what is kept is not known until then."""
+        async with self.pool.acquire() as connection:
+            return bool(await _sql.refund_waits(connection, lane=lane, session_id=session_id))
+
     async def heard_failed(self, psp_refund: str, *, psp_payment: str) -> str | None:
         """The card's bank sent a refund back: it is undone. None: done; else what it waits for."""
         async with transaction(self.pool) as connection:

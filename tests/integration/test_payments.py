@@ -568,6 +568,25 @@ async def test_a_correction_after_clearing_refunds_the_difference_once(house: Ho
     assert house.psp.refunded_minor == 595
 
 
+async def test_a_correction_waits_for_a_refund_that_is_not_answered(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    house.psp.faults.append("before")
+    assert (await refund(house, view, None)).state == "requested"
+    async with house.pool.acquire() as connection:
+        await connection.execute("UPDATE gateway.session SET state = 'cleared'")
+    cleared = await house.payments.get_session(party_id="parking", session_id=view.session.id)
+    new = cdr(kwh="10", cdr_id="C2")
+    waits = await house.payments.late.correct(cleared.session, cdr_raw=new, cdr_version="2.2.1")
+    assert waits is not None
+    assert "refund" in waits
+    house.clock.at += timedelta(days=2)  # past the key's lifetime: the refund never reached the PSP
+    await house.resolve()
+    assert [row["state"] for row in await house.rows("refund")] == ["failed"]
+    assert await house.payments.late.correct(cleared.session, cdr_raw=new, cdr_version="2.2.1") is None
+    assert house.psp.refunded_minor == 595
+
+
 async def refund(house: House, view: AuthorizationView, amount: int | None, **changes: Any) -> Any:
     fields: dict[str, Any] = {
         "refund_id": new_id(),

@@ -102,7 +102,7 @@ async def reached(clock: MarketClock, business_at: datetime) -> None:
 
 
 async def test_the_market_clock_follows_its_row_and_outlives_the_database(place: Path) -> None:
-    server = EmbeddedPostgres(place / "data", durable=False)
+    server = EmbeddedPostgres(place / "data")
     await asyncio.to_thread(server.start)
     day = datetime(2026, 10, 29, 6, 0, tzinfo=UTC)
     try:
@@ -132,7 +132,7 @@ async def test_the_market_clock_follows_its_row_and_outlives_the_database(place:
 
 
 async def test_a_process_that_starts_before_its_database_waits_for_it(place: Path) -> None:
-    server = EmbeddedPostgres(place / "data", durable=False)
+    server = EmbeddedPostgres(place / "data")
     opening = asyncio.create_task(create_pool(server.dsn, min_size=1, max_size=1, wait_seconds=30))
     await asyncio.sleep(0.3)
     assert not opening.done()
