@@ -14,12 +14,13 @@ from contextlib import asynccontextmanager
 from decimal import Decimal
 from functools import cache
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar
+from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
 from urllib.parse import urlsplit
 
 import aiosql
 import asyncpg
 import msgspec
+from aiosql.adapters.asyncpg import AsyncPGAdapter
 from asyncpg.pool import PoolConnectionProxy
 from typing_extensions import override
 
@@ -183,6 +184,36 @@ def decode_json(text: str) -> Any:
     return _decoder.decode(text)
 
 
+class _DirectAdapter(AsyncPGAdapter):
+    """aiosql's adapter that does not ask at every call whether it got a pool: asyncpg answers for both."""
+
+    def _ordered(self, query: str, parameters: Any) -> list[Any]:
+        ordered: list[Any] = self.maybe_order_params(query, parameters)  # type: ignore[no-untyped-call]
+        return ordered
+
+    @override
+    async def select(
+        self, conn: Any, query_name: str, sql: str, parameters: Any, record_class: Any = None
+    ) -> AsyncIterator[Any]:
+        for record in await conn.fetch(sql, *self._ordered(query_name, parameters)):
+            yield record if record_class is None else record_class(**record)
+
+    @override
+    async def select_one(
+        self, conn: Any, query_name: str, sql: str, parameters: Any, record_class: Any = None
+    ) -> Any:
+        record = await conn.fetchrow(sql, *self._ordered(query_name, parameters))
+        return record if record is None or record_class is None else record_class(**record)
+
+    @override
+    async def select_value(self, conn: Any, query_name: str, sql: str, parameters: Any) -> Any:
+        return await conn.fetchval(sql, *self._ordered(query_name, parameters))
+
+    @override
+    async def insert_update_delete(self, conn: Any, query_name: str, sql: str, parameters: Any) -> Any:
+        return await conn.execute(sql, *self._ordered(query_name, parameters))
+
+
 @cache
 def named_queries(package: str, file: str) -> Any:
     """Return the queries of `<package>/sql/<file>` as asynchronous methods named as in the file (aiosql).
@@ -196,7 +227,9 @@ def named_queries(package: str, file: str) -> Any:
     with as_file(files(package) / "sql" / file) as path:
         if not path.is_file():
             raise FileNotFoundError(f"{package} has no queries in {path}")
-        return aiosql.from_path(path, "asyncpg", mandatory_parameters=False, encoding="utf-8")
+        return aiosql.from_path(
+            path, cast("Any", _DirectAdapter), mandatory_parameters=False, encoding="utf-8"
+        )
 
 
 def market_anchor_reader(pool: Pool) -> AnchorReader:
