@@ -25,7 +25,7 @@ def quiet() -> Iterator[None]:
     structlog.reset_defaults()
 
 
-@pytest.mark.parametrize("first", range(0, 4 * SEEDS_PER_TEST, SEEDS_PER_TEST))
+@pytest.mark.parametrize("first", range(0, 8 * SEEDS_PER_TEST, SEEDS_PER_TEST))
 async def test_no_interleaving_of_faults_captures_twice_or_loses_money(pool: Pool, first: int) -> None:
     ground = Ground(pool)
     await ground.prepare()
