@@ -77,9 +77,14 @@ def _watch(command: list[str], *, parent: int, death_signal: int) -> NoReturn:
     """Run the command, pass signals on, and end it when the parent is gone."""
     if os.getppid() != parent:
         sys.exit(_EXIT_ORPHANED)
-    child = subprocess.Popen(command)  # noqa: S603 - the caller's own command, no shell
+    early: list[int] = []  # what came before there was a child to pass it on to
+    pass_on = early.append
     for number in (signal.SIGINT, signal.SIGTERM, signal.SIGQUIT):
-        signal.signal(number, lambda received, _frame: child.send_signal(received))
+        signal.signal(number, lambda received, _frame: pass_on(received))
+    child = subprocess.Popen(command)  # noqa: S603 - the caller's own command, no shell
+    pass_on = child.send_signal
+    for received in early:
+        child.send_signal(received)
     while child.poll() is None:
         if os.getppid() != parent:
             child.send_signal(death_signal)

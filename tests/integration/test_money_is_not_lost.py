@@ -305,7 +305,7 @@ async def test_a_correction_waits_while_the_psp_is_being_asked_something(house: 
     new = cdr(kwh="10", cdr_id="C2")
     waits = await house.payments.late.correct(session, cdr_raw=new, cdr_version="2.2.1")
     assert waits is not None
-    assert "under way" in waits
+    assert "not answered yet" in waits
     await run_errands(house, rounds=2)
     assert await house.payments.late.correct(session, cdr_raw=new, cdr_version="2.2.1") is None
     assert house.psp.refunded_minor == 1190 - 595
