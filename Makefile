@@ -40,11 +40,11 @@ bench: $(VENV)/.dev  ## every benchmark, one table
 lock: $(VENV)/.dev  ## renew the hash-pinned requirement files after editing pyproject.toml
 	$(PIP) install uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements-dev.txt
+		--generate-hashes --no-header --quiet --output-file requirements-dev.txt
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements-dev.txt \
-		--generate-hashes --no-emit-index-url --no-header --quiet --output-file requirements.txt
+		--generate-hashes --no-header --quiet --output-file requirements.txt
 	echo 'setuptools>=80' | $(BIN)/uv pip compile - --universal --python-version 3.11 \
-		--generate-hashes --no-emit-index-url --no-header --no-annotate --quiet --output-file requirements-build.txt
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-build.txt
 
 clean:
 	rm -rf $(VENV) .networkcore build *.egg-info

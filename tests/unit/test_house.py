@@ -29,7 +29,7 @@ READS_OF_THE_TIME = {
 
 MACHINE_PATH = re.compile(r"(?<![\w./:~-])/(?:work|root|home/[a-z_][\w-]*|Users/\w+)/[\w.-]")
 REGISTRY = re.compile(
-    r"--(?:extra-)?index-url|--find-links|--trusted-host|https?://\S*/(?:simple|packages)/|/simple/",
+    r"--(?:extra-)?index[-]url|--find[-]links|--trusted-host|https?://\S*/(?:simple|packages)/|/simple/",
     re.IGNORECASE,
 )
 BRITISH = re.compile(
