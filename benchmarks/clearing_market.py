@@ -8,9 +8,9 @@ from datetime import UTC, datetime, timedelta
 from hashlib import sha256
 from uuid import UUID
 
-from clearing.agreement import Agreement, LegalModel, Role, Share, Terms
 from clearing.connection import Connection
-from clearing.party import Party, PartyKind, VatEvidence
+from clearing.parties.agreement import Agreement, LegalModel, Role, Share, Terms
+from clearing.parties.party import Party, PartyKind, VatEvidence
 from clearing.service import ClearingService
 from clearing.session import CapturedSession, Funding, Rail, lane_of
 

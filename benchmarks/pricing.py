@@ -15,10 +15,10 @@ from typing import Any
 import msgspec
 
 from benchmarks.table import Row, rate
-from clearing.cdr import parse_cdr
-from clearing.embedded import compile_raw
-from clearing.ocpi import OcpiVersion
-from clearing.pricing import PricingProgram, price
+from clearing.pricing.cdr import parse_cdr
+from clearing.pricing.embedded import compile_raw
+from clearing.pricing.engine import PricingProgram, price
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.commands.price_batch import BatchPricer
 
 VERSION = OcpiVersion.V2_2_1

@@ -16,8 +16,8 @@ from pathlib import Path
 from asyncpg.pool import Pool
 
 from benchmarks.table import Row
-from clearing.disbursement import Disbursement, Paid
-from clearing.reconciler import PspLine, Reconciler
+from clearing.desks.reconciler import PspLine, Reconciler
+from clearing.payouts.disbursement import Disbursement, Paid
 from clearing.service import ClearingService
 from gateway.database import create_pool, transaction
 from gateway.migrations import migrate

@@ -12,8 +12,8 @@ from typing import Final
 from zoneinfo import ZoneInfo
 
 from clearing.errors import CalendarExhaustedError
-from clearing.party import Party
-from clearing.schedule import period_end
+from clearing.parties.party import Party
+from clearing.parties.schedule import period_end
 
 SATURDAY: Final = 5
 # Which payment system settles a currency; currencies without one of their own here settle through TARGET's

@@ -14,9 +14,9 @@ from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
-from clearing.agreement import BASIS_POINTS, MAX_MARKUP_BPS
 from clearing.errors import CurrencyMismatchError, InvalidAmountError, RateUnavailableError
 from clearing.money import EXACT, Rounding, exponent, quantize, round_units
+from clearing.parties.agreement import BASIS_POINTS, MAX_MARKUP_BPS
 
 PIVOT: Final = "EUR"
 # The ECB concludes its reference rates at 14:15 and publishes them at about 16:00 Frankfurt time (ECB press

@@ -7,11 +7,11 @@ from collections.abc import Sequence
 from datetime import date
 from typing import Protocol
 
-from clearing.disbursement import Disbursement, RailOutcome
 from clearing.fx import ReferenceRate
-from clearing.party import VatEvidence
-from clearing.reprice import Repriced
+from clearing.parties.party import VatEvidence
+from clearing.payouts.disbursement import Disbursement, RailOutcome
 from clearing.session import CapturedSession
+from clearing.sessions.reprice import Repriced
 
 
 class DisbursementRail(Protocol):

@@ -13,7 +13,7 @@ from typing import Final
 
 from clearing.calendar import Calendars, ClosingDays
 from clearing.fx import ReferenceRate
-from clearing.vat_rates import RateRow, Regime, SupplyKind, Territory, VatRates
+from clearing.tax.vat_rates import RateRow, Regime, SupplyKind, Territory, VatRates
 
 CALENDAR_NAMES: Final = ("swiss", "target", "united_kingdom")
 # A row whose fact is not confirmed is kept with its source, and not used.

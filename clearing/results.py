@@ -9,8 +9,6 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
-from clearing.disbursement import HoldReason
-
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OwedShare:
@@ -99,22 +97,6 @@ class Balance:
     def minor(self) -> int:
         """Credits minus debits."""
         return self.credit_minor - self.debit_minor
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CalendarDay:
-    """What a party is to get on a day.
-
-    `planned_minor` is to be paid then, unless `hold` says why it waits.
-    """
-
-    party_id: str
-    due_date: date
-    currency: str
-    amount_minor: int
-    sessions: int
-    state: str
-    hold: HoldReason | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -11,23 +11,26 @@ from datetime import datetime
 from functools import partial
 from uuid import UUID, uuid5
 
-from clearing import audit as proof
-from clearing import closing, corrections, payouts, reference, treasury
-from clearing.agreement import Agreement
-from clearing.batch import BatchWorker, Books, cleared
+from clearing import reference
 from clearing.connection import Connection
-from clearing.disbursement import Disbursement, RailOutcome
 from clearing.errors import InvalidAmountError
 from clearing.fx import RateTable, ReferenceRate
-from clearing.ledger import EntryKind, JournalEntry
-from clearing.party import Party
+from clearing.journal import treasury
+from clearing.journal.ledger import EntryKind, JournalEntry
+from clearing.parties.agreement import Agreement
+from clearing.parties.party import Party
+from clearing.payouts.disbursement import Disbursement, RailOutcome
+from clearing.payouts.forecast import CalendarDay
 from clearing.ports import Repricer
-from clearing.reprice import TariffRepricer
-from clearing.results import AuditReport, Balance, CalendarDay, ClearingBatch, Correction, Summary
+from clearing.results import AuditReport, Balance, ClearingBatch, Correction, Summary
 from clearing.session import CapturedSession, lane_of
-from clearing.settlement import References
+from clearing.sessions.reprice import TariffRepricer
+from clearing.sessions.settlement import References
 from clearing.store import books, journal, references
 from clearing.store import payouts as payout_store
+from clearing.work import audit as proof
+from clearing.work import closing, corrections, payouts
+from clearing.work.batch import BatchWorker, Books, cleared
 
 
 class ClearingService:
@@ -348,7 +351,7 @@ class ClearingService:
     def statement(
         self, connection: Connection, *, account: str, currency: str, since: datetime, until: datetime
     ) -> AsyncIterator[str]:
-        """An account's statement, line by line, in constant memory; `clearing.statement` verifies it.
+        """An account's statement, line by line, in constant memory; `clearing.journal.statement` verifies it.
 
         Needs one snapshot (repeatable read) to be complete while others write.
         """

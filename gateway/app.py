@@ -16,7 +16,7 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from clearing.party import PLATFORM_ID, Party, PartyKind
+from clearing.parties.party import PLATFORM_ID, Party, PartyKind
 from clearing.service import ClearingService
 from gateway import outbound
 from gateway.clock import Clock, MarketClock, SystemClock

@@ -11,8 +11,8 @@ from typing import Final
 
 import typst
 
-from clearing.facturx import declare
-from clearing.printing import Page, template
+from clearing.documents.facturx import declare
+from clearing.documents.printing import Page, template
 from gateway.errors import GatewayError
 
 _STANDARD: Final = "a-3b"

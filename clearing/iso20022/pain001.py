@@ -15,11 +15,11 @@ from hashlib import sha256
 from typing import Final
 from xml.etree import ElementTree as ET  # only written here, never read
 
-from clearing.bank_details import SEPA_COUNTRIES, BankDetails, PostalAddress
 from clearing.errors import CurrencyMismatchError, InvalidPaymentError
 from clearing.iso20022.characters import CharacterSet, fold, is_identifier
 from clearing.iso20022.references import CreditorReference, check_pairing
 from clearing.money import to_major
+from clearing.parties.bank_details import SEPA_COUNTRIES, BankDetails, PostalAddress
 
 NAMESPACE: Final = "urn:iso:std:iso:20022:tech:xsd:pain.001.001.09"
 MAX_PAYMENTS: Final = 100_000

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from datetime import datetime
 
 from clearing.connection import Connection, named_queries, rows
-from clearing.ledger import position_account
+from clearing.journal.ledger import position_account
 from clearing.results import Balance, FxTotal, Summary
 
 _sql = named_queries("books")

@@ -11,11 +11,10 @@ from uuid import UUID
 
 import msgspec
 
-from clearing.agreement import Agreement, LegalModel, Role
 from clearing.connection import Connection, named_queries, rows
 from clearing.errors import InvariantViolation, StateConflictError
 from clearing.fx import FxLock
-from clearing.ledger import (
+from clearing.journal.ledger import (
     PLATFORM_FEE,
     SESSION_TRANSIT,
     EntryKind,
@@ -25,13 +24,14 @@ from clearing.ledger import (
     Transfer,
     payable_path,
 )
-from clearing.party import PLATFORM_ID, PartyKind
-from clearing.posting import Amounts
+from clearing.parties.agreement import Agreement, LegalModel, Role
+from clearing.parties.party import PLATFORM_ID, PartyKind
+from clearing.parties.terms_json import parse_terms
 from clearing.session import lane_of
-from clearing.settlement import Payee, PlannedLeg, SettlementPlan, planned_leg
-from clearing.terms_json import parse_terms
-from clearing.unwind import StoredCapture
-from clearing.vat import Category, Leg, Payer, VatDecision
+from clearing.sessions.posting import Amounts
+from clearing.sessions.settlement import Payee, PlannedLeg, SettlementPlan, planned_leg
+from clearing.sessions.unwind import StoredCapture
+from clearing.tax.vat import Category, Leg, Payer, VatDecision
 
 _sql = named_queries("corrections")
 _NO_DAY = date.min

@@ -13,10 +13,10 @@ from uuid import UUID
 import msgspec
 
 from clearing.connection import Connection, named_queries, rows
-from clearing.driver_document import DriverDocument, DriverSupply, Seller
+from clearing.documents.driver_document import DriverDocument, DriverSupply, Seller
 from clearing.errors import InvariantViolation
 from clearing.session import lane_of
-from clearing.vat import Leg
+from clearing.tax.vat import Leg
 
 _sql = named_queries("driver_documents")
 _COLUMNS: Final = (

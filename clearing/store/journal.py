@@ -16,10 +16,10 @@ from datetime import date, datetime
 from hashlib import sha256
 from uuid import UUID
 
-from clearing import chain as hashing
 from clearing.connection import Connection, UniqueViolationError, named_queries, rows
 from clearing.errors import ClosedPeriodError
-from clearing.ledger import Deltas, JournalEntry
+from clearing.journal import chain as hashing
+from clearing.journal.ledger import Deltas, JournalEntry
 
 _sql = named_queries("journal")
 _SCHEMA = "clearing"
@@ -124,7 +124,7 @@ async def post(connection: Connection, entries: Sequence[JournalEntry], *, seal:
 
 
 def entry_hash(entry: JournalEntry, blinding_key: bytes) -> bytes:
-    """The hash of an entry as `clearing.chain` defines it."""
+    """The hash of an entry as `clearing.journal.chain` defines it."""
     links = entry.links
     header = hashing.entry_header(
         subject_id=entry.subject_id,

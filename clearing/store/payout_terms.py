@@ -9,9 +9,9 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from clearing.bank_details import BankDetails, DetailsState, PostalAddress
 from clearing.connection import Connection, named_queries, rows
-from clearing.schedule import Cadence, PayoutHold, PayoutTerms
+from clearing.parties.bank_details import BankDetails, DetailsState, PostalAddress
+from clearing.parties.schedule import Cadence, PayoutHold, PayoutTerms
 
 _sql = named_queries("payout_terms")
 _ADDRESS = ("street", "building", "post_code", "town", "country")

@@ -9,9 +9,9 @@ from typing import Any
 from uuid import UUID
 
 from clearing.connection import Connection, named_queries, rows
-from clearing.disbursement import Disbursement, DisbursementState, DueSum
-from clearing.forecast import DueRow
-from clearing.reserve import Reserve
+from clearing.payouts.disbursement import Disbursement, DisbursementState, DueSum
+from clearing.payouts.forecast import DueRow
+from clearing.payouts.reserve import Reserve
 
 _sql = named_queries("disbursement")
 

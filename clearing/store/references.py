@@ -8,14 +8,14 @@ from datetime import datetime
 from typing import Any
 from uuid import UUID
 
-from clearing.agreement import Agreement
 from clearing.connection import Connection, named_queries, rows
 from clearing.errors import InvalidPartyError, StateConflictError
 from clearing.fx import RateTable, ReferenceRate
-from clearing.party import Party, PartyKind, VatEvidence
-from clearing.schedule import DAILY_TERMS, PayoutTerms
+from clearing.parties.agreement import Agreement
+from clearing.parties.party import Party, PartyKind, VatEvidence
+from clearing.parties.schedule import DAILY_TERMS, PayoutTerms
+from clearing.parties.terms_json import encode_terms, parse_terms, terms_sha256
 from clearing.store import payout_terms
-from clearing.terms_json import encode_terms, parse_terms, terms_sha256
 
 _sql = named_queries("reference")
 

@@ -8,10 +8,10 @@ from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
 
-from clearing import chain
 from clearing.connection import Connection, named_queries, rows
-from clearing.ledger import Transfer
-from clearing.statement import StatementBatch, StatementEntry
+from clearing.journal import chain
+from clearing.journal.ledger import Transfer
+from clearing.journal.statement import StatementBatch, StatementEntry
 
 _sql = named_queries("statement")
 _journal_sql = named_queries("journal")

@@ -13,13 +13,14 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from clearing import documents, reference
+from clearing import reference
 from clearing.fx import RateTable
 from clearing.money import to_major
+from clearing.parties.terms_json import parse_agreement
 from clearing.service import ClearingService
-from clearing.settlement import References
-from clearing.simulate import Simulation, simulate
-from clearing.terms_json import parse_agreement
+from clearing.sessions.settlement import References
+from clearing.sessions.simulate import Simulation, simulate
+from clearing.work import documents
 from gateway.clock import SystemClock
 from gateway.config import load_database_url
 from gateway.database import create_pool, transaction

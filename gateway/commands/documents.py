@@ -11,8 +11,8 @@ from pathlib import Path
 
 import click
 
-from clearing.document import MAX_DOCUMENT_BYTES
 from clearing.errors import ClearingError, MalformedDocumentError
+from clearing.pricing.json_document import MAX_DOCUMENT_BYTES
 
 
 def read_document(name: str) -> bytes:

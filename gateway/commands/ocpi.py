@@ -14,7 +14,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway import outbound
 from gateway.clock import SystemClock
 from gateway.config import Environment, load_database_url, load_settings

@@ -14,15 +14,15 @@ from typing import Any, BinaryIO
 import click
 import msgspec
 
-from clearing.cdr import parse_any_cdr, parse_cdr
-from clearing.cdr_fields import unknown_cdr_fields
-from clearing.compare import DEFAULT_TOLERANCE, Comparison, compare
-from clearing.embedded import compile_raw, embedded_programs
-from clearing.explain import receipt
-from clearing.ocpi import OcpiVersion
-from clearing.priced import PricedSession
-from clearing.pricing import price as price_session
-from clearing.tariff import recognize_tariff
+from clearing.pricing.cdr import parse_any_cdr, parse_cdr
+from clearing.pricing.cdr_fields import unknown_cdr_fields
+from clearing.pricing.compare import DEFAULT_TOLERANCE, Comparison, compare
+from clearing.pricing.embedded import compile_raw, embedded_programs
+from clearing.pricing.engine import price as price_session
+from clearing.pricing.explain import receipt
+from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.priced import PricedSession
+from clearing.pricing.tariff import recognize_tariff
 from gateway.commands.documents import in_file, read_document
 from gateway.commands.price_batch import BatchPricer
 

@@ -13,14 +13,14 @@ import msgspec
 from rich.console import Console
 from rich.progress import Progress, TextColumn, TimeElapsedColumn
 
-from clearing.cdr import parse_any_cdr, parse_cdr
-from clearing.compare import compare
-from clearing.document import MAX_DOCUMENT_BYTES, decode
-from clearing.embedded import compile_raw, embedded_programs
 from clearing.errors import ClearingError, MalformedDocumentError
-from clearing.ocpi import OcpiVersion
-from clearing.pricing import PricingProgram, price
-from clearing.tariff import recognize_tariff
+from clearing.pricing.cdr import parse_any_cdr, parse_cdr
+from clearing.pricing.compare import compare
+from clearing.pricing.embedded import compile_raw, embedded_programs
+from clearing.pricing.engine import PricingProgram, price
+from clearing.pricing.json_document import MAX_DOCUMENT_BYTES, decode
+from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.tariff import recognize_tariff
 
 CACHED_TARIFFS: Final = 256
 CACHED_TARIFF_BYTES: Final = 64 * 2**10  # a longer tariff is compiled anew each time

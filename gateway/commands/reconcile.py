@@ -12,13 +12,13 @@ from typing import IO, Any, Final, TypeVar
 
 import click
 
-from clearing.bank_details import BankDetails, PostalAddress
-from clearing.bank_rail import BankAnswer, BankRail, RecordedFile
+from clearing.desks.bank_rail import BankAnswer, BankRail, RecordedFile
+from clearing.desks.payout_desk import PayoutDesk
+from clearing.desks.reconciler import Reconciler, RunResult
 from clearing.errors import InvalidPaymentError
 from clearing.iso20022 import camt
 from clearing.iso20022.camt import BankLine
-from clearing.payout_desk import PayoutDesk
-from clearing.reconciler import Reconciler, RunResult
+from clearing.parties.bank_details import BankDetails, PostalAddress
 from clearing.reconciliation import report
 from clearing.service import ClearingService
 from gateway.clock import SystemClock

@@ -9,14 +9,14 @@ from decimal import Decimal, InvalidOperation
 
 import click
 
-from clearing.explain import display_prices, receipt
-from clearing.notes import Severity
-from clearing.ocpi import OcpiVersion
-from clearing.pricing import compile_tariff
-from clearing.quote import QuoteRequest
-from clearing.quote import quote as quote_session
-from clearing.tariff import Tariff, parse_tariff, recognize_tariff
-from clearing.tariff_lint import lint as lint_tariff
+from clearing.pricing.engine import compile_tariff
+from clearing.pricing.explain import display_prices, receipt
+from clearing.pricing.lint import lint as lint_tariff
+from clearing.pricing.notes import Severity
+from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.quote import QuoteRequest
+from clearing.pricing.quote import quote as quote_session
+from clearing.pricing.tariff import Tariff, parse_tariff, recognize_tariff
 from gateway.commands.documents import in_file, read_document
 
 _STATUS_FOUND = 1

@@ -8,8 +8,8 @@ from typing import Final
 import click
 
 from clearing.errors import StatementError
+from clearing.journal.statement import verify
 from clearing.money import to_major
-from clearing.statement import verify
 
 _FAILED: Final = 1
 

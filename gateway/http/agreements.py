@@ -8,7 +8,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from clearing.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms, Tier, VatSource
+from clearing.parties.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms, Tier, VatSource
 from gateway import objects
 from gateway.database import transaction
 from gateway.http import problems

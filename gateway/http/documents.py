@@ -11,12 +11,12 @@ from uuid import UUID
 
 from pydantic import Field
 
-from clearing import documents, driver_documents
-from clearing.documents import IssuedDocument
-from clearing.driver_documents import ReadDocument
-from clearing.invoice import DocumentType
-from clearing.labels import Language
-from clearing.printing import driver_page
+from clearing.documents.invoice import DocumentType
+from clearing.documents.labels import Language
+from clearing.documents.printing import driver_page
+from clearing.work import documents, driver_documents
+from clearing.work.documents import IssuedDocument
+from clearing.work.driver_documents import ReadDocument
 from gateway import objects
 from gateway.documents_pdf import render
 from gateway.http import problems

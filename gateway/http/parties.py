@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from clearing.party import Party, PartyKind, VatEvidence
+from clearing.parties.party import Party, PartyKind, VatEvidence
 from gateway import objects
 from gateway.database import transaction
 from gateway.http import problems

@@ -6,8 +6,8 @@ Decimals go out as text: what a reader shows is what was computed.
 
 from decimal import Decimal
 
-from clearing.explain import receipt
-from clearing.priced import Line
+from clearing.pricing.explain import receipt
+from clearing.pricing.priced import Line
 from gateway import objects
 from gateway.ids import format_id
 from gateway.payments.orders import PriceView

@@ -5,7 +5,7 @@ Owns: the wire form. Must not know how a session is priced.
 
 from typing import Final
 
-from clearing.explain import receipt
+from clearing.pricing.explain import receipt
 from gateway import objects
 from gateway.http import problems
 from gateway.http.auth import Scope

@@ -9,9 +9,9 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from pydantic import Field
 
+from clearing.desks.payout_desk import PayoutDesk
+from clearing.desks.reconciler import Reconciler
 from clearing.errors import StateConflictError
-from clearing.payout_desk import PayoutDesk
-from clearing.reconciler import Reconciler
 from clearing.reconciliation.report import OpenDifference
 from gateway import objects
 from gateway.database import transaction

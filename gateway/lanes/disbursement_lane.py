@@ -9,8 +9,8 @@ from typing import Final
 
 import structlog
 
-from clearing import disbursement as rail
-from clearing.disbursement import Disbursement
+from clearing.payouts import disbursement as rail
+from clearing.payouts.disbursement import Disbursement
 from clearing.service import ClearingService
 from gateway import objects
 from gateway.clock import Clock

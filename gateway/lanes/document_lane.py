@@ -11,11 +11,11 @@ from zoneinfo import ZoneInfo
 
 import structlog
 
-from clearing import documents, driver_documents
-from clearing.party import PLATFORM_ID
+from clearing.parties.party import PLATFORM_ID
 from clearing.service import ClearingService
 from clearing.store import driver_documents as driver_store
 from clearing.store import journal
+from clearing.work import documents, driver_documents
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 

@@ -10,7 +10,7 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from clearing.reconciler import PspLine, Reconciler, RunResult
+from clearing.desks.reconciler import PspLine, Reconciler, RunResult
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, named_queries, transaction
 from gateway.payments.psp import OutcomeUnknown, PspMovement

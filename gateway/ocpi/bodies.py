@@ -13,9 +13,9 @@ from typing import Any, Final
 
 import msgspec
 
-from clearing import document
 from clearing.errors import MalformedDocumentError
-from clearing.ocpi import as_utc
+from clearing.pricing import json_document as document
+from clearing.pricing.ocpi import as_utc
 from gateway.ocpi.errors import Refusal
 
 Tree = Mapping[str, Any]

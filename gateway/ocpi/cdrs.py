@@ -13,7 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import Connection
 from gateway.ocpi.bodies import (
     Body,

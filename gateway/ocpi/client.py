@@ -15,9 +15,9 @@ from uuid import uuid4
 import aiohttp
 import msgspec
 
-from clearing import document
 from clearing.errors import MalformedDocumentError
-from clearing.ocpi import OcpiVersion
+from clearing.pricing import json_document as document
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.ocpi.errors import PeerRefusedError, PeerUnreachableError
 from gateway.outbound import (
     AnswerTooLargeError,

@@ -15,7 +15,7 @@ from uuid import UUID
 
 import msgspec
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import transaction
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, new_id, parse_id

@@ -13,7 +13,7 @@ from uuid import UUID
 import msgspec
 import structlog
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import transaction
 from gateway.errors import GatewayError
 from gateway.ids import new_id

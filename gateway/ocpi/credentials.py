@@ -12,7 +12,7 @@ from typing import Any, Final
 
 import structlog
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import transaction
 from gateway.errors import GatewayError
 from gateway.ocpi.bodies import Tree, objects, text

@@ -19,7 +19,7 @@ import asyncpg
 import structlog
 from aiohttp import web
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import transaction
 from gateway.errors import DatabaseUnreachableError
 from gateway.ocpi.bodies import Body, Tree, check_identifier, moment, optional_moment, read_object

@@ -11,7 +11,7 @@ from typing import Any
 
 import msgspec
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import Connection, transaction
 from gateway.ocpi.bodies import (
     Tree,

@@ -14,7 +14,7 @@ from urllib.parse import urlencode
 
 import structlog
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import Connection, transaction
 from gateway.ocpi.bodies import Body, encode, moment, optional_moment, read_object
 from gateway.ocpi.cdrs import keep_cdr, read_cdr

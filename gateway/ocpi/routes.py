@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.ocpi import (
     cdrs,
     commands,

@@ -12,12 +12,12 @@ from uuid import UUID
 
 import structlog
 
-from clearing.cdr import parse_cdr
 from clearing.errors import ClearingError
 from clearing.money import Rounding, round_units
-from clearing.ocpi import OcpiVersion
-from clearing.pricing import compile_tariff, price
-from clearing.tariff import parse_tariff
+from clearing.pricing.cdr import parse_cdr
+from clearing.pricing.engine import compile_tariff, price
+from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.tariff import parse_tariff
 from gateway.ocpi.bodies import Tree, encode, objects, read_moment, read_object
 from gateway.ocpi.envelope import timestamp
 from gateway.ocpi.errors import Refusal

@@ -12,7 +12,7 @@ from typing import Any, Final
 import msgspec
 
 from clearing.money import Rounding, round_units
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.clock import Clock
 from gateway.database import Connection, transaction
 from gateway.ocpi.bodies import (

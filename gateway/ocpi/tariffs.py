@@ -11,8 +11,8 @@ from datetime import datetime
 import msgspec
 
 from clearing.errors import ClearingError
-from clearing.ocpi import OcpiVersion
-from clearing.tariff import parse_tariff
+from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.tariff import parse_tariff
 from gateway.database import transaction
 from gateway.ocpi.bodies import (
     Body,

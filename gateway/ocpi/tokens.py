@@ -8,7 +8,7 @@ location is 2002; 2.1.1 has auth_id in place of contract_id and no authorization
 
 from typing import Any, Final
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.ocpi.authorizing import Allowed, TokenQuestion, TokenVerdict
 from gateway.ocpi.bodies import Tree, identifier, shown
 from gateway.ocpi.endpoint import Call

@@ -8,7 +8,7 @@ Source: OCPI version_information_endpoint; 2.1.1 has no roles, payments and invo
 from collections.abc import Iterator
 from typing import Any, Final
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.ocpi.endpoint import Call
 from gateway.ocpi.envelope import Answer
 from gateway.ocpi.services import OcpiServices

@@ -10,12 +10,12 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Final
 
-from clearing.cdr import Cdr, parse_cdr
-from clearing.explain import display_prices
-from clearing.ocpi import OcpiVersion
-from clearing.pricing import PricedSession, PricingProgram, compile_tariff, price
-from clearing.quote import Quote, QuoteRequest, quote
-from clearing.tariff import TariffSnapshot, freeze, parse_tariff
+from clearing.pricing.cdr import Cdr, parse_cdr
+from clearing.pricing.engine import PricedSession, PricingProgram, compile_tariff, price
+from clearing.pricing.explain import display_prices
+from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.quote import Quote, QuoteRequest, quote
+from clearing.pricing.tariff import TariffSnapshot, freeze, parse_tariff
 
 _CACHED_TARIFFS: Final = 2_000
 

@@ -15,7 +15,7 @@ from uuid import UUID
 import asyncpg
 
 from clearing.errors import ClearingError
-from clearing.tariff import TariffSnapshot
+from clearing.pricing.tariff import TariffSnapshot
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import at_lane, format_id, lane_of, new_id

@@ -10,12 +10,12 @@ from typing import Final
 
 import asyncpg
 
-from clearing.cdr import Cdr
-from clearing.compare import compare
 from clearing.errors import ClearingError
 from clearing.money import Rounding, round_units
-from clearing.pricing import PricedSession
-from clearing.restrictions import Phase
+from clearing.pricing.cdr import Cdr
+from clearing.pricing.compare import compare
+from clearing.pricing.engine import PricedSession
+from clearing.pricing.restrictions import Phase
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import format_id, new_id

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from typing import Final
 from uuid import UUID, uuid5
 
-from clearing import treasury
+from clearing.journal import treasury
 from clearing.service import ClearingService
 from gateway.clock import Clock
 from gateway.database import Pool, transaction

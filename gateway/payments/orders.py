@@ -23,8 +23,8 @@ from datetime import datetime
 from typing import Protocol
 from uuid import UUID
 
-from clearing.pricing import PricedSession
-from clearing.quote import Quote
+from clearing.pricing.engine import PricedSession
+from clearing.pricing.quote import Quote
 from gateway.database import Connection
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
-from clearing.pricing import PricedSession
+from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import format_id, lane_of

@@ -11,8 +11,8 @@ from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
 
-from clearing import document
-from clearing.ocpi import OcpiVersion
+from clearing.pricing import json_document as document
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import Connection, named_queries
 from gateway.errors import MalformedIdError
 from gateway.ids import lane_of, new_id, parse_id

@@ -9,8 +9,8 @@ from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any, Final
 
-from clearing import document
-from clearing.ocpi import OcpiVersion
+from clearing.pricing import json_document as document
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import Connection, named_queries
 from gateway.ids import new_id
 

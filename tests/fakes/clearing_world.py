@@ -8,10 +8,10 @@ from hashlib import sha256
 from typing import Any
 from uuid import UUID
 
-from clearing.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms
-from clearing.party import Party, PartyKind, VatEvidence
-from clearing.reprice import Repriced
+from clearing.parties.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms
+from clearing.parties.party import Party, PartyKind, VatEvidence
 from clearing.session import CapturedSession, Funding, Rail, lane_of
+from clearing.sessions.reprice import Repriced
 
 # A Tuesday inside the bundled exchange rates; sales of that day are due on Thursday.
 SALE_AT = datetime(2026, 10, 13, 12, 0, tzinfo=UTC)

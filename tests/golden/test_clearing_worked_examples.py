@@ -11,13 +11,13 @@ from typing import Any
 import pytest
 
 from clearing import reference
-from clearing.agreement import Deficit, LegalModel, Role, Share, VatSource
 from clearing.errors import InvalidSessionError, RateUnavailableError, UnclearableError
 from clearing.fx import RateTable
-from clearing.ledger import JournalEntry
-from clearing.party import Party, PartyKind
-from clearing.posting import post_capture
-from clearing.settlement import References, plan_settlement
+from clearing.journal.ledger import JournalEntry
+from clearing.parties.agreement import Deficit, LegalModel, Role, Share, VatSource
+from clearing.parties.party import Party, PartyKind
+from clearing.sessions.posting import post_capture
+from clearing.sessions.settlement import References, plan_settlement
 from tests.fakes import clearing_world as world
 
 REFERENCES = References(

@@ -14,9 +14,9 @@ from typing import Any
 
 import pytest
 
-from clearing.cdr import Cdr, parse_cdr
-from clearing.pricing import PricedSession, compile_tariff, price
-from clearing.tariff import OcpiVersion, parse_tariff
+from clearing.pricing.cdr import Cdr, parse_cdr
+from clearing.pricing.engine import PricedSession, compile_tariff, price
+from clearing.pricing.tariff import OcpiVersion, parse_tariff
 
 MONDAY = "2026-03-02"
 SATURDAY = "2026-03-07"

@@ -7,8 +7,8 @@ from io import BytesIO
 import pytest
 from pypdf import PdfReader
 
-from clearing import documents
-from clearing.party import VatEvidence
+from clearing.parties.party import VatEvidence
+from clearing.work import documents
 from gateway.database import transaction
 from gateway.lanes.document_lane import DriverDocumentLane
 from tests.fakes.api import Api

@@ -9,9 +9,9 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from clearing.agreement import Deficit, LegalModel, Role, Share, Tier
-from clearing.disbursement import Disbursement, OutcomeUnknown, Paid, RailOutcome, Rejected
 from clearing.errors import StateConflictError
+from clearing.parties.agreement import Deficit, LegalModel, Role, Share, Tier
+from clearing.payouts.disbursement import Disbursement, OutcomeUnknown, Paid, RailOutcome, Rejected
 from clearing.service import ClearingService
 from clearing.session import Funding, Rail
 from gateway.database import Connection, Pool, transaction

@@ -7,10 +7,10 @@ from uuid import uuid4
 
 import pytest
 
-from clearing.agreement import LegalModel, Role
-from clearing.disbursement import Paid
 from clearing.errors import StateConflictError
 from clearing.fx import ReferenceRate
+from clearing.parties.agreement import LegalModel, Role
+from clearing.payouts.disbursement import Paid
 from clearing.results import Correction
 from clearing.service import ClearingService
 from gateway.database import Pool, transaction

@@ -6,10 +6,10 @@ from uuid import uuid4
 
 import pytest
 
-from clearing import documents
+from clearing.documents.invoice import DocumentType
 from clearing.errors import InvalidDocumentError
-from clearing.invoice import DocumentType
 from clearing.service import ClearingService
+from clearing.work import documents
 from gateway.database import Pool, transaction
 from tests.fakes import clearing_world as world
 

@@ -7,10 +7,10 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from clearing.agreement import Tier
-from clearing.disbursement import DisbursementState, HoldReason, OutcomeUnknown, Paid, Rejected
 from clearing.errors import ClosedPeriodError, InvalidPartyError, StateConflictError
-from clearing.party import PartyKind
+from clearing.parties.agreement import Tier
+from clearing.parties.party import PartyKind
+from clearing.payouts.disbursement import DisbursementState, HoldReason, OutcomeUnknown, Paid, Rejected
 from clearing.results import AuditReport, ClearingBatch
 from clearing.service import ClearingService
 from clearing.session import Funding, Rail

@@ -10,8 +10,8 @@ import pytest
 from click.testing import CliRunner
 
 from clearing.errors import ClosedPeriodError, StateConflictError, StatementError
+from clearing.journal.statement import verify
 from clearing.service import ClearingService
-from clearing.statement import verify
 from gateway.commands.verify import command
 from gateway.database import Pool, transaction
 from tests.fakes import clearing_world as world

@@ -9,14 +9,14 @@ from uuid import uuid4
 
 import pytest
 
-from clearing import driver_documents
-from clearing.agreement import LegalModel
-from clearing.driver_documents import ReadDocument
+from clearing.documents.invoice import DocumentType
 from clearing.errors import StateConflictError
-from clearing.invoice import DocumentType
+from clearing.parties.agreement import LegalModel
 from clearing.service import ClearingService
 from clearing.session import CapturedSession
 from clearing.store import driver_documents as store
+from clearing.work import driver_documents
+from clearing.work.driver_documents import ReadDocument
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.lanes.document_lane import DriverDocumentLane, PartyDocumentLane, last_month

@@ -14,7 +14,7 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import Pool, create_pool, transaction
 from gateway.ids import format_id, new_id, parse_id
 from gateway.migrations import migrate

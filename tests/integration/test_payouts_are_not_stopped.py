@@ -7,7 +7,7 @@ from uuid import UUID
 
 import pytest
 
-from clearing.disbursement import DueSum
+from clearing.payouts.disbursement import DueSum
 from clearing.store import payouts as store
 from gateway.database import Pool
 from tests.fakes import clearing_world as world

@@ -5,13 +5,13 @@ from datetime import date, datetime, timedelta
 
 import pytest
 
-from clearing.bank_details import BankDetails, PostalAddress
-from clearing.bank_rail import BankRail
-from clearing.disbursement import Disbursement
+from clearing.desks.bank_rail import BankRail
+from clearing.desks.reconciler import PspLine, Reconciler
 from clearing.errors import StateConflictError
 from clearing.iso20022 import camt
 from clearing.iso20022.camt import BankLine
-from clearing.reconciler import PspLine, Reconciler
+from clearing.parties.bank_details import BankDetails, PostalAddress
+from clearing.payouts.disbursement import Disbursement
 from clearing.reconciliation.report import OpenDifference
 from gateway.database import Pool, transaction
 from tests.fakes import bank

@@ -9,13 +9,20 @@ from uuid import uuid4
 import pytest
 
 from clearing import reference
-from clearing.bank_details import BankDetails, PostalAddress
 from clearing.calendar import Calendars, ClosingDays
-from clearing.disbursement import Disbursement, DisbursementState, HoldReason, OutcomeUnknown, Paid, Rejected
+from clearing.desks.payout_desk import PayoutDesk
 from clearing.errors import StateConflictError
-from clearing.party import Party
-from clearing.payout_desk import PayoutDesk
-from clearing.schedule import Cadence, PayoutTerms
+from clearing.parties.bank_details import BankDetails, PostalAddress
+from clearing.parties.party import Party
+from clearing.parties.schedule import Cadence, PayoutTerms
+from clearing.payouts.disbursement import (
+    Disbursement,
+    DisbursementState,
+    HoldReason,
+    OutcomeUnknown,
+    Paid,
+    Rejected,
+)
 from clearing.service import ClearingService
 from gateway.database import Pool, transaction
 from tests.fakes import clearing_world as world

@@ -9,16 +9,16 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing import reference
-from clearing.agreement import Deficit, LegalModel, Role, Share
 from clearing.errors import StateConflictError
 from clearing.fx import RateTable
-from clearing.ledger import PSP_EXPENSE, Deltas, EntryKind, JournalEntry, check
+from clearing.journal.ledger import PSP_EXPENSE, Deltas, EntryKind, JournalEntry, check
 from clearing.money import net_and_vat
-from clearing.posting import Amounts, compose, post_capture
+from clearing.parties.agreement import Deficit, LegalModel, Role, Share
 from clearing.session import CapturedSession
-from clearing.settlement import References, SettlementPlan, plan_settlement
-from clearing.split import split
-from clearing.unwind import StoredCapture, TakeBack, amounts_at, give_again, take_back
+from clearing.sessions.posting import Amounts, compose, post_capture
+from clearing.sessions.settlement import References, SettlementPlan, plan_settlement
+from clearing.sessions.split import split
+from clearing.sessions.unwind import StoredCapture, TakeBack, amounts_at, give_again, take_back
 from tests.fakes import clearing_world as world
 
 REFERENCES = References(

@@ -8,12 +8,12 @@ from typing import Any
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from clearing.cdr import parse_cdr
 from clearing.money import EXPONENTS
-from clearing.pricing import PricedSession, PricingProgram, compile_tariff, price
-from clearing.quote import QuoteRequest, quote
-from clearing.tariff import parse_tariff
-from clearing.tariff_lint import lint
+from clearing.pricing.cdr import parse_cdr
+from clearing.pricing.engine import PricedSession, PricingProgram, compile_tariff, price
+from clearing.pricing.lint import lint
+from clearing.pricing.quote import QuoteRequest, quote
+from clearing.pricing.tariff import parse_tariff
 from tests.unit.clearing.pricing_builders import (
     V221,
     Number,

@@ -12,8 +12,8 @@ from decimal import ROUND_HALF_UP, Decimal
 from types import MappingProxyType
 from typing import Any, Final
 
-from clearing.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms
-from clearing.party import Party, PartyKind, VatEvidence
+from clearing.parties.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms
+from clearing.parties.party import Party, PartyKind, VatEvidence
 from gateway.payments.orders import ChargePoint, EvseUnknown, TariffMissing
 
 LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)

@@ -14,7 +14,7 @@ from datetime import date, datetime, timedelta
 from typing import Any, Final
 from uuid import UUID
 
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import transaction
 from gateway.ids import format_id, new_id
 from gateway.payments.orders import AuthorizeOrder, Estimate, PartnerAccount, PaymentError, PspMethod

@@ -7,10 +7,10 @@ day, a total above its own tariff. Must not know what the gateway makes of it.
 from decimal import Decimal
 from typing import Any, Final
 
-from clearing.cdr import parse_cdr
 from clearing.money import to_major
-from clearing.pricing import compile_tariff, price
-from clearing.tariff import OcpiVersion, parse_tariff
+from clearing.pricing.cdr import parse_cdr
+from clearing.pricing.engine import compile_tariff, price
+from clearing.pricing.tariff import OcpiVersion, parse_tariff
 from gateway.sandbox.market.cast import CPO_BY_ID
 from gateway.sandbox.market.client import encode_json
 from gateway.sandbox.market.plan import Course, PlannedSession

@@ -5,10 +5,10 @@ from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any
 
-from clearing.cdr import Cdr, parse_cdr
-from clearing.ocpi import OcpiVersion
-from clearing.pricing import PricedSession, PricingProgram, compile_tariff, price
-from clearing.tariff import Tariff, parse_tariff
+from clearing.pricing.cdr import Cdr, parse_cdr
+from clearing.pricing.engine import PricedSession, PricingProgram, compile_tariff, price
+from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.tariff import Tariff, parse_tariff
 
 V221 = OcpiVersion.V2_2_1
 V230 = OcpiVersion.V2_3_0

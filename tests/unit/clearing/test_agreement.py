@@ -9,9 +9,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing.agreement import Share, Terms, choose
 from clearing.errors import InvalidAgreementError
-from clearing.terms_json import encode_terms, parse_agreement, parse_terms, terms_sha256
+from clearing.parties.agreement import Share, Terms, choose
+from clearing.parties.terms_json import encode_terms, parse_agreement, parse_terms, terms_sha256
 from tests.fakes import clearing_world as world
 
 VALID: dict[str, Any] = {

@@ -7,8 +7,8 @@ from uuid import UUID
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing import chain
-from clearing.ledger import Transfer
+from clearing.journal import chain
+from clearing.journal.ledger import Transfer
 
 LINE = Transfer("session:transit", "cpo:NL-ABC:payable", 400, "EUR")
 SUBJECT = UUID(int=7)

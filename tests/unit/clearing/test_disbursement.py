@@ -8,7 +8,8 @@ from uuid import UUID
 import pytest
 
 import clearing
-from clearing.disbursement import (
+from clearing.errors import StateConflictError
+from clearing.payouts.disbursement import (
     TRANSITIONS,
     DisbursementEvent,
     DisbursementState,
@@ -18,8 +19,7 @@ from clearing.disbursement import (
     end_to_end_id,
     hold_reason,
 )  # fmt: skip
-from clearing.errors import StateConflictError
-from clearing.payouts import ask_again_after
+from clearing.work.payouts import ask_again_after
 from tests.fakes import clearing_world as world
 
 

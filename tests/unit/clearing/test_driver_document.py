@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing import reference
-from clearing.driver_document import (
+from clearing.documents.driver_document import (
     DriverDocument,
     DriverSupply,
     invoice_of,
@@ -18,13 +18,13 @@ from clearing.driver_document import (
     series_of,
     why_no_invoice,
 )
-from clearing.einvoice import cii, ubl
+from clearing.documents.einvoice import cii, ubl
+from clearing.documents.invoice import DocumentType
 from clearing.errors import InvalidDocumentError
-from clearing.invoice import DocumentType
 from clearing.money import net_and_vat
-from clearing.party import Party
+from clearing.parties.party import Party
 from clearing.session import lane_of
-from clearing.vat import Category, CustomerKind, Leg, Trader, VatDecision, decide
+from clearing.tax.vat import Category, CustomerKind, Leg, Trader, VatDecision, decide
 from tests.fakes import clearing_world as world
 from tests.fakes.en16931 import failed_rules, schema
 

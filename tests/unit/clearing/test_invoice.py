@@ -10,12 +10,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing import reference
-from clearing.einvoice import cii, ubl
+from clearing.documents.einvoice import cii, ubl
+from clearing.documents.invoice import DocumentType, Invoice, SuppliedSum, invoices_of
 from clearing.errors import InvalidDocumentError
-from clearing.invoice import DocumentType, Invoice, SuppliedSum, invoices_of
 from clearing.money import vat_on
-from clearing.party import Party, PartyKind
-from clearing.vat import Category, Leg, Trader, VatDecision, decide
+from clearing.parties.party import Party, PartyKind
+from clearing.tax.vat import Category, Leg, Trader, VatDecision, decide
 from tests.fakes import clearing_world as world
 from tests.fakes.en16931 import failed_rules, schema
 

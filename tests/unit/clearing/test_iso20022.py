@@ -13,15 +13,6 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 import clearing
-from clearing.bank_details import (
-    TRANSITIONS,
-    BankDetails,
-    DetailsEvent,
-    DetailsState,
-    PostalAddress,
-    advance,
-    check_second_person,
-)
 from clearing.errors import (
     CurrencyMismatchError,
     InvalidPaymentError,
@@ -39,6 +30,15 @@ from clearing.iso20022.references import (
     is_qr_iban,
     qr_reference,
     qrr_check_digit,
+)
+from clearing.parties.bank_details import (
+    TRANSITIONS,
+    BankDetails,
+    DetailsEvent,
+    DetailsState,
+    PostalAddress,
+    advance,
+    check_second_person,
 )
 from tests.fakes import bank
 

@@ -4,9 +4,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing import ledger
 from clearing.errors import InvariantViolation
-from clearing.ledger import SESSION_TRANSIT, Deltas, Transfer
+from clearing.journal import ledger
+from clearing.journal.ledger import SESSION_TRANSIT, Deltas, Transfer
 from tests.fakes import clearing_world as world
 
 amounts = st.integers(1, 10**12)

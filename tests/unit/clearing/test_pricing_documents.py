@@ -9,12 +9,12 @@ from typing import Any
 
 import pytest
 
-from clearing.cdr import parse_cdr, recognize_cdr
-from clearing.cdr_fields import unknown_cdr_fields
-from clearing.document import MAX_DOCUMENT_BYTES
 from clearing.errors import MalformedDocumentError, UnknownCurrencyError
-from clearing.ocpi import OcpiVersion
-from clearing.tariff import freeze, parse_tariff, recognize_tariff
+from clearing.pricing.cdr import parse_cdr, recognize_cdr
+from clearing.pricing.cdr_fields import unknown_cdr_fields
+from clearing.pricing.json_document import MAX_DOCUMENT_BYTES
+from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.tariff import freeze, parse_tariff, recognize_tariff
 from tests.unit.clearing.pricing_builders import (
     V221,
     V230,

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clearing.tariff_lint import Finding, lint
+from clearing.pricing.lint import Finding, lint
 from tests.unit.clearing.pricing_builders import V230, Number, component, element, tariff_of
 
 ENERGY = component("ENERGY", "0.50", vat="20")

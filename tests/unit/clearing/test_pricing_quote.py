@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 
 from clearing.errors import InvalidAmountError
-from clearing.quote import Quote, QuoteRequest, quote
+from clearing.pricing.quote import Quote, QuoteRequest, quote
 from tests.unit.clearing.pricing_builders import V230, Number, codes, component, element, program_of
 
 NOON = datetime(2026, 3, 2, 12, tzinfo=UTC)

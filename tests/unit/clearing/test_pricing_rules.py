@@ -5,11 +5,11 @@ from typing import Any
 
 import pytest
 
-from clearing.cdr import parse_cdr
-from clearing.compare import Verdict, compare
-from clearing.embedded import embedded_programs
 from clearing.errors import InvalidAmountError, MalformedDocumentError, UnknownTimeZoneError
-from clearing.pricing import price
+from clearing.pricing.cdr import parse_cdr
+from clearing.pricing.compare import Verdict, compare
+from clearing.pricing.embedded import embedded_programs
+from clearing.pricing.engine import price
 from tests.unit.clearing.pricing_builders import (
     V221,
     V230,

@@ -2,9 +2,9 @@
 
 import pytest
 
-from clearing.explain import display_prices, receipt
-from clearing.ocpi import OcpiVersion
-from clearing.words import LANGUAGES, Words, number_text, words_for
+from clearing.pricing.explain import display_prices, receipt
+from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.words import LANGUAGES, Words, number_text, words_for
 from tests.unit.clearing.pricing_builders import (
     V230,
     Number,

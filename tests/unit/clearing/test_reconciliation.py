@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing.ledger import is_account
-from clearing.reconciler import bundled_tolerances
+from clearing.desks.reconciler import bundled_tolerances
+from clearing.journal.ledger import is_account
 from clearing.reconciliation import report
 from clearing.reconciliation.comparing import (
     Difference,

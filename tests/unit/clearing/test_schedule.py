@@ -10,9 +10,9 @@ from hypothesis import strategies as st
 from clearing import reference
 from clearing.calendar import due_date, sales_day
 from clearing.errors import InvalidAmountError
-from clearing.forecast import DueRow, calendar_ahead
-from clearing.reserve import withheld
-from clearing.schedule import Cadence, PayoutHold, PayoutTerms, period_end
+from clearing.parties.schedule import Cadence, PayoutHold, PayoutTerms, period_end
+from clearing.payouts.forecast import DueRow, calendar_ahead
+from clearing.payouts.reserve import withheld
 from tests.fakes import clearing_world as world
 
 WEEKLY = PayoutTerms(cadence=Cadence.WEEKLY, cadence_day=5)

@@ -6,9 +6,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing.agreement import Deficit, LegalModel, Role, Share, Terms, Tier
 from clearing.errors import UnclearableError
-from clearing.split import split
+from clearing.parties.agreement import Deficit, LegalModel, Role, Share, Terms, Tier
+from clearing.sessions.split import split
 
 ALL = frozenset(Role)
 

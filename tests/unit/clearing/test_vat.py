@@ -11,8 +11,8 @@ from hypothesis import strategies as st
 
 from clearing import reference
 from clearing.errors import RateUnavailableError, UnclearableError
-from clearing.vat import Category, CustomerKind, Leg, Payer, Trader, VatDecision, decide
-from clearing.vat_rates import SupplyKind
+from clearing.tax.vat import Category, CustomerKind, Leg, Payer, Trader, VatDecision, decide
+from clearing.tax.vat_rates import SupplyKind
 
 RATES = reference.vat_rates()
 DAY = date(2026, 10, 13)

@@ -3,7 +3,7 @@
 import pytest
 
 from clearing.errors import InvalidVatIdError
-from clearing.vat_id import normalize
+from clearing.tax.vat_id import normalize
 
 
 @pytest.mark.parametrize(

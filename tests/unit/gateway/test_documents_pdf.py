@@ -8,12 +8,12 @@ import pytest
 from facturx import get_facturx_xml_from_pdf
 from pypdf import PdfReader
 
-from clearing.driver_document import invoice_of
-from clearing.einvoice import cii
+from clearing.documents.driver_document import invoice_of
+from clearing.documents.einvoice import cii
+from clearing.documents.facturx import declare
+from clearing.documents.labels import Language, labels
+from clearing.documents.printing import driver_page, invoice_page
 from clearing.errors import InvariantViolation
-from clearing.facturx import declare
-from clearing.labels import Language, labels
-from clearing.printing import driver_page, invoice_page
 from gateway.documents_pdf import render, render_now
 from tests.unit.clearing import test_driver_document as drivers
 from tests.unit.clearing import test_invoice as invoices

@@ -10,8 +10,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing.cdr import parse_cdr
-from clearing.ocpi import OcpiVersion
+from clearing.pricing.cdr import parse_cdr
+from clearing.pricing.ocpi import OcpiVersion
 from gateway.http.problems import ProblemError
 from gateway.http.usage import Usage, cdr_of_usage
 from gateway.ids import format_id

@@ -1,8 +1,8 @@
 """The operator's bill beside the tariff's price: agreed, or flagged."""
 
-from clearing.cdr import parse_cdr
-from clearing.pricing import compile_tariff, price
-from clearing.tariff import OcpiVersion, parse_tariff
+from clearing.pricing.cdr import parse_cdr
+from clearing.pricing.engine import compile_tariff, price
+from clearing.pricing.tariff import OcpiVersion, parse_tariff
 from gateway.payments.complete import CPO_TOTAL_DIFFERS, flags_of
 from gateway.sandbox.market.billing import OVERBILLED_BY, bill
 from gateway.sandbox.market.cast import CPO_BY_ID

@@ -9,7 +9,7 @@ import pytest
 
 from clearing import reference
 from clearing.errors import RateUnavailableError
-from clearing.vat_rates import SupplyKind
+from clearing.tax.vat_rates import SupplyKind
 from gateway.ocpi.countries import ALPHA_2, alpha_2, only_time_zone
 from gateway.ocpi.territory import _COUNTRY_IS, _EXCEPTIONS, territory_of
 

@@ -2,10 +2,10 @@
 
 import json
 
-from clearing.cdr import parse_cdr
-from clearing.ocpi import OcpiVersion
-from clearing.pricing import compile_tariff, price
-from clearing.tariff import parse_tariff
+from clearing.pricing.cdr import parse_cdr
+from clearing.pricing.engine import compile_tariff, price
+from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.tariff import parse_tariff
 from gateway.payments.complete import delivered_something, payable_minor
 
 TARIFF = {

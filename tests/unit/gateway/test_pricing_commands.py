@@ -9,7 +9,7 @@ from typing import Any
 
 import pytest
 
-from clearing.document import MAX_DOCUMENT_BYTES
+from clearing.pricing.json_document import MAX_DOCUMENT_BYTES
 from gateway.commands.price_batch import BatchPricer, read_lines
 from tests.unit.clearing.pricing_builders import Number, cdr_tree, component, element, encode, tariff_tree
 

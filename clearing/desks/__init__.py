@@ -1,0 +1,1 @@
+"""What people and banks do: payout decisions, payment files and bank answers, reconciliation."""

@@ -1,0 +1,1 @@
+"""Invoices and receipts as values, XML and pages. Knows no store."""

@@ -1,0 +1,271 @@
+"""Invoices: which document a supply gets, who may issue it, and its totals.
+
+Owns: EN 16931 type codes, categories, VAT breakdown, totals by document, the rules that forbid a document.
+Must not know: XML, numbering, the store.
+
+VAT is computed on a document's sums, not on its sessions (EN 16931 BR-CO-17). The journal has it by session,
+so the two may differ by a few units: the document shows the difference as its rounding amount (BT-114), and
+what is due is what the journal says.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date
+from decimal import Decimal
+from enum import IntEnum
+from typing import Final, Protocol
+
+from clearing.errors import InvalidDocumentError, InvariantViolation
+from clearing.money import vat_on
+from clearing.parties.party import Party
+from clearing.tax.vat import Category, Leg, VatDecision
+
+
+class DocumentType(IntEnum):
+    """UNTDID 1001."""
+
+    INVOICE = 380
+    CREDIT_NOTE = 381
+    SELF_BILLED = 389
+
+
+PAID_OUT: Final = "Paid out by the platform as scheduled in the disbursement calendar."
+DESCRIPTIONS: Final = {
+    Leg.TO_DRIVER: "Electricity for charging an electric vehicle",
+    Leg.TO_DEALER: "Electricity for charging electric vehicles",
+    Leg.COMMISSION: "Commission for brought charging sessions",
+    Leg.FEE: "Fee for payment and settlement of charging sessions",
+    Leg.SITE: "Use of ground by charge points",
+}
+
+
+class Side(Protocol):
+    """Whoever a document names: a registered party, its snapshot, or a driver who is not registered."""
+
+    @property
+    def id(self) -> str:
+        """What the issuer calls it."""
+        ...
+
+    @property
+    def name(self) -> str:
+        """As the document prints it."""
+        ...
+
+    @property
+    def country(self) -> str:
+        """ISO 3166-1 alpha-2."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SuppliedSum:
+    """What was supplied in a period under one ruling.
+
+    Sums over `sessions` sessions, minor units, as journaled.
+    """
+
+    leg: Leg
+    ruling: VatDecision
+    net_minor: int
+    vat_minor: int
+    sessions: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class InvoiceLine:
+    """One line: a supply of one ruling over the whole period. `note` stands where sessions aren't counted."""
+
+    description: str
+    sessions: int
+    net_minor: int
+    category: Category
+    rate: Decimal
+    note: str = ""
+
+    @property
+    def remark(self) -> str:
+        """What the line says beside its description (BT-127)."""
+        return self.note or f"{self.sessions} charging sessions"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VatGroup:
+    """A row of the VAT breakdown (BG-23)."""
+
+    category: Category
+    rate: Decimal
+    net_minor: int
+    vat_minor: int
+    reason: str
+    exemption_code: str | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Invoice:
+    """A document ready to be numbered and written. Amounts of a credit note are positive.
+
+    `paid_minor` is what was paid before the document was written (BT-113).
+    """
+
+    type: DocumentType
+    supplier: Side
+    customer: Side
+    supplier_vat_id: str | None
+    customer_vat_id: str | None
+    currency: str
+    period_start: date
+    period_end: date
+    lines: Sequence[InvoiceLine]
+    groups: Sequence[VatGroup]
+    net_minor: int
+    vat_minor: int
+    due_minor: int
+    preceding: str | None = None
+    paid_minor: int = 0
+    terms: str = PAID_OUT
+
+    @property
+    def gross_minor(self) -> int:
+        """Net and VAT of the document (BT-112)."""
+        return self.net_minor + self.vat_minor
+
+    @property
+    def rounding_minor(self) -> int:
+        """What sessions rounded one by one differ by from the document's sums (BT-114)."""
+        return self.due_minor - self.gross_minor
+
+    @property
+    def outside_vat(self) -> bool:
+        """Whether it is wholly outside VAT: then no VAT id is shown (BR-O-02 to BR-O-04)."""
+        return all(group.category is Category.OUTSIDE for group in self.groups)
+
+
+def invoices_of(
+    sums: Sequence[SuppliedSum],
+    *,
+    supplier: Party,
+    customer: Party,
+    currency: str,
+    period: tuple[date, date],
+    self_billed: bool,
+    preceding: str | None = None,
+) -> list[Invoice]:
+    """The documents of one supplier, customer, currency and period (both days inclusive).
+
+    What lies outside VAT gets a document of its own, as it may not stand beside another category (BR-O-11 to
+    14). Negative sums become credit notes. Raises InvalidDocumentError where a document may not be issued.
+    """
+    if self_billed and (supplier.self_billing_since is None or supplier.self_billing_since > period[0]):
+        raise InvalidDocumentError(
+            f"{supplier.id!r} has not agreed to self-billing from {period[0]} on; "
+            "ask for its own invoice, or agree first"
+        )
+    found: list[Invoice] = []
+    for outside in (False, True):
+        for sign in (1, -1):
+            part = [
+                one
+                for one in sums
+                if (one.ruling.category is Category.OUTSIDE) is outside
+                and (one.net_minor > 0) is (sign > 0)
+                and one.net_minor
+            ]
+            if part:
+                kind = DocumentType.SELF_BILLED if self_billed else DocumentType.INVOICE
+                invoice = _invoice(
+                    part, sign, DocumentType.CREDIT_NOTE if sign < 0 else kind,
+                    supplier=supplier, customer=customer, currency=currency, period=period,
+                    preceding=preceding,
+                )  # fmt: skip
+                check(invoice)
+                found.append(invoice)
+    return found
+
+
+def _invoice(
+    sums: Sequence[SuppliedSum],
+    sign: int,
+    kind: DocumentType,
+    *,
+    supplier: Party,
+    customer: Party,
+    currency: str,
+    period: tuple[date, date],
+    preceding: str | None,
+) -> Invoice:
+    groups = _groups(sums, sign)
+    return Invoice(
+        type=kind,
+        supplier=supplier,
+        customer=customer,
+        supplier_vat_id=supplier.vat_id_on(period[1]),
+        customer_vat_id=customer.vat_id_on(period[1]),
+        currency=currency,
+        period_start=period[0],
+        period_end=period[1],
+        lines=[
+            InvoiceLine(
+                description=DESCRIPTIONS[one.leg],
+                sessions=one.sessions,
+                net_minor=sign * one.net_minor,
+                category=one.ruling.category,
+                rate=one.ruling.rate,
+            )
+            for one in sums
+        ],
+        groups=groups,
+        net_minor=sum(group.net_minor for group in groups),
+        vat_minor=sum(group.vat_minor for group in groups),
+        due_minor=sign * sum(one.net_minor + one.vat_minor for one in sums),
+        preceding=preceding,
+    )
+
+
+def _groups(sums: Sequence[SuppliedSum], sign: int) -> list[VatGroup]:
+    nets: dict[tuple[Category, Decimal], int] = {}
+    rulings: dict[tuple[Category, Decimal], VatDecision] = {}
+    for one in sums:
+        key = (one.ruling.category, one.ruling.rate)
+        nets[key] = nets.get(key, 0) + sign * one.net_minor
+        rulings.setdefault(key, one.ruling)
+    return [
+        VatGroup(
+            category=category,
+            rate=rate,
+            net_minor=net,
+            vat_minor=vat_on(net, rate),
+            reason=rulings[category, rate].reason,
+            exemption_code=rulings[category, rate].exemption_code,
+        )
+        for (category, rate), net in nets.items()
+    ]
+
+
+def check(invoice: Invoice) -> None:
+    """Refuse a document that would be wrong even where a rule set lets it pass.
+
+    Raises InvalidDocumentError: reverse charge without both VAT ids (Directive 2006/112/EC art. 226(4)); VAT
+    shown by a supplier with no proven VAT id (art. 203). InvariantViolation where totals don't add up.
+    """
+    categories = {group.category for group in invoice.groups}
+    if Category.REVERSE_CHARGE in categories:
+        for party, vat_id in (
+            (invoice.supplier, invoice.supplier_vat_id),
+            (invoice.customer, invoice.customer_vat_id),
+        ):
+            if vat_id is None:
+                raise InvalidDocumentError(
+                    f"reverse charge needs a proven VAT id of {party.id!r} on {invoice.period_end}"
+                )
+    if Category.STANDARD in categories and invoice.supplier_vat_id is None:
+        raise InvalidDocumentError(
+            f"{invoice.supplier.id!r} may show no VAT: no VAT id proven on {invoice.period_end}"
+        )
+    if sum(line.net_minor for line in invoice.lines) != invoice.net_minor:
+        raise InvariantViolation(f"the lines of {invoice.supplier.id!r}'s document don't sum to its net")
+    sessions = sum(line.sessions for line in invoice.lines)
+    if abs(invoice.rounding_minor) > sessions:
+        raise InvariantViolation(
+            f"{invoice.rounding_minor} minor units of rounding over {sessions} sessions is not rounding"
+        )

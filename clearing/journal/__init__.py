@@ -1,0 +1,1 @@
+"""The ledger's grammar: accounts, transfers, entries, the hash chain and statements that prove themselves."""

@@ -1,0 +1,1 @@
+"""Who takes part and on what terms: seats, agreements, payout terms, bank accounts."""

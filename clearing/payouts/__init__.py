@@ -1,0 +1,1 @@
+"""Paying out as values: states, netting, reserves, the calendar ahead."""

@@ -1,0 +1,334 @@
+"""Tariff lint: what is wrong or unwise in a tariff, found before it bills anybody.
+
+Owns: the findings, their codes, and the exact cells of a tariff's restrictions. Must not know: CDRs, files.
+
+Every restriction is a half-open interval on one axis (time of day, date, weekday, energy, duration, current,
+power), so the bounds of a tariff cut each axis into cells inside which nothing changes. Asking every cell
+which component applies proves what is never reached and where a dimension is free; nothing is sampled.
+"""
+
+from collections.abc import Iterable, Iterator
+from datetime import date, timedelta
+from decimal import Decimal
+from enum import StrEnum
+from itertools import product
+from math import prod
+from typing import Any, Final
+
+import msgspec
+
+from clearing.pricing.explain import describe_moment
+from clearing.pricing.notes import NoteCode, Severity
+from clearing.pricing.program import Candidate, PricingProgram, compile_tariff
+from clearing.pricing.restrictions import Moment, Phase, Restrictions
+from clearing.pricing.tariff import Dimension, PriceComponent, Tariff, TaxMode
+
+MAX_CELLS: Final = 100_000
+MONDAY: Final = date(2024, 1, 1)  # any Monday: the weekday axis of tariffs without dates
+WEEK: Final = 7
+AFIR_POWER_KW: Final = Decimal(50)
+
+# Above these a price is more likely a slip of the decimal point; in euros, scaled by a rough rate elsewhere.
+_ABSURD: Final = {
+    Dimension.ENERGY: Decimal(3),
+    Dimension.TIME: Decimal(120),
+    Dimension.PARKING_TIME: Decimal(120),
+    Dimension.FLAT: Decimal(50),
+}
+_ROUGH_RATE: Final = {
+    "CZK": 25, "DKK": 8, "HUF": 400, "ISK": 150, "JPY": 160, "NOK": 12, "PLN": 5, "RON": 5, "RSD": 120,
+    "SEK": 12, "TRY": 45, "UAH": 45, "INR": 95, "CNY": 8, "ZAR": 20, "MXN": 20, "THB": 40,
+}  # fmt: skip
+SECONDS_PER_MINUTE: Final = 60
+_MAX_STEP_S: Final = 3600
+_MAX_STEP_WH: Final = 1000
+
+
+class FindingCode(StrEnum):
+    """Stable codes: T1 reach, T2 gaps and overlaps, T3 prices, T4 tax, T5 AFIR, T6 wire form."""
+
+    NEVER_REACHED = "T101"
+    NEVER_TRUE = "T102"
+    NOT_EVALUATED = "T103"
+    FREE_GAP = "T201"
+    DATES_OVERLAP = "T202"
+    TOO_MANY_CELLS = "T203"
+    NEGATIVE_PRICE = "T301"
+    ABSURD_PRICE = "T302"
+    LARGE_STEP = "T303"
+    LIMITS_CROSS = "T304"
+    PRICES_NOTHING = "T305"
+    TAX_UNSTATED = "T401"
+    TAX_MIXED = "T402"
+    AFIR_NO_ENERGY = "T501"
+    AFIR_NOT_KWH_BASED = "T502"
+    AFIR_STEP = "T503"
+    WIRE = "T601"
+
+
+class Finding(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding: where (JSON path) and what, in plain words."""
+
+    code: FindingCode
+    severity: Severity
+    path: str
+    text: str
+
+    def to_dict(self) -> dict[str, Any]:
+        """The finding as JSON-able values."""
+        return {"code": self.code.value, "severity": self.severity, "path": self.path, "text": self.text}
+
+
+def lint(tariff: Tariff, *, power_kw: Decimal | None = None) -> tuple[Finding, ...]:
+    """All findings of a tariff, in the order of its elements.
+
+    `power_kw` is the power of the charge points it is used at: from 50 kW on, a price for ad hoc payment must
+    be per kWh (Regulation (EU) 2023/1804 art. 5(4)). Without it, that rule is only information.
+    """
+    program = compile_tariff(tariff)
+    found: list[Finding] = []
+    found += _wire(program)
+    found += _reach_and_gaps(tariff, program)
+    found += _dates(tariff)
+    found += _prices(tariff)
+    found += _limits(tariff)
+    found += _tax(tariff)
+    found += _afir(tariff, power_kw)
+    return tuple(sorted(found, key=lambda finding: _position(finding.path)))
+
+
+def _position(path: str) -> tuple[int, ...]:
+    return tuple(int(part.partition("]")[0]) for part in path.split("[")[1:])
+
+
+def _warn(code: FindingCode, path: str, text: str, severity: Severity = Severity.WARNING) -> Finding:
+    return Finding(code=code, severity=severity, path=path, text=text)
+
+
+def _wire(program: PricingProgram) -> Iterator[Finding]:
+    """What reading the tariff already noted."""
+    for note in program.notes:
+        code = FindingCode.NOT_EVALUATED if note.code is NoteCode.UNKNOWN_RESTRICTION else FindingCode.WIRE
+        yield _warn(code, note.path, note.text, note.severity)
+
+
+def _at(candidate: Candidate) -> str:
+    return f"$.elements[{candidate.element}].price_components[{candidate.component}]"
+
+
+def _reach_and_gaps(tariff: Tariff, program: PricingProgram) -> Iterator[Finding]:
+    rules = [element.restrictions for element in tariff.elements if element.restrictions is not None]
+    axes = _axes(rules)
+    if prod(len(axis) for axis in axes) > MAX_CELLS:
+        text = "the restrictions are too many to be checked together for gaps and unreachable elements"
+        yield _warn(FindingCode.TOO_MANY_CELLS, "$.elements", text, Severity.INFO)
+        return
+    cells = [_moment(cell) for cell in product(*axes)]
+    for phase, lane in program.lanes.items():
+        if phase in {Phase.UNKNOWN, Phase.CANCELLATION}:
+            continue
+        for dimension, candidates in lane.by_dimension():
+            own = [found for found in candidates if _phase_of(tariff, found) is phase]
+            reached, true, gap = _survey(candidates, cells)
+            yield from _unreached(own, reached, true)
+            if gap is not None and phase is Phase.SESSION and dimension is not Dimension.FLAT:
+                where = describe_moment(gap, by_date=any(rule.start_date or rule.end_date for rule in rules))
+                text = f"{dimension.value} is free where no element applies, for example {where}"
+                yield _warn(FindingCode.FREE_GAP, _at(candidates[-1]), text)
+
+
+def _phase_of(tariff: Tariff, candidate: Candidate) -> Phase:
+    rules = tariff.elements[candidate.element].restrictions
+    return Phase.SESSION if rules is None else rules.phase
+
+
+def _survey(candidates: Iterable[Candidate], cells: list[Moment]) -> tuple[set[int], set[int], Moment | None]:
+    """Which candidates are picked in some cell, which hold in some cell, and a cell in which none does."""
+    reached, true = set[int](), set[int]()
+    gap: Moment | None = None
+    for cell in cells:
+        holding = [found.slot for found in candidates if all(check(cell) for check in found.checks)]
+        true.update(holding)
+        if holding:
+            reached.add(holding[0])
+        elif gap is None:
+            gap = cell
+    return reached, true, gap
+
+
+def _unreached(own: list[Candidate], reached: set[int], true: set[int]) -> Iterator[Finding]:
+    for candidate in own:
+        if candidate.slot not in true:
+            text = "its restrictions can never hold together: it is never charged"
+            yield _warn(FindingCode.NEVER_TRUE, _at(candidate), text)
+        elif candidate.slot not in reached:
+            text = f"an earlier element always prices {candidate.dimension.value} first: it is never charged"
+            yield _warn(FindingCode.NEVER_REACHED, _at(candidate), text)
+
+
+_Axes = tuple[list[int], list[date], list[Decimal], list[int], list[Decimal], list[Decimal]]
+
+
+def _axes(rules: list[Restrictions]) -> _Axes:
+    """One representative of every cell of each axis: zero and each bound."""
+    seconds, kwh, elapsed = {0}, {Decimal(0)}, {0}
+    current, power = {Decimal(0)}, {Decimal(0)}
+    for rule in rules:
+        if rule.start_second is not None and rule.end_second is not None:
+            seconds |= {rule.start_second % 86_400, rule.end_second % 86_400}
+        kwh |= {bound for bound in (rule.min_kwh, rule.max_kwh) if bound is not None}
+        current |= {bound for bound in (rule.min_current, rule.max_current) if bound is not None}
+        power |= {bound for bound in (rule.min_power, rule.max_power) if bound is not None}
+        elapsed |= {
+            int(bound * 10**6) for bound in (rule.min_duration, rule.max_duration) if bound is not None
+        }
+    return sorted(seconds), _day_axis(rules), sorted(kwh), sorted(elapsed), sorted(current), sorted(power)
+
+
+def _day_axis(rules: list[Restrictions]) -> list[date]:
+    bounds = sorted({day for rule in rules for day in (rule.start_date, rule.end_date) if day is not None})
+    by_weekday = any(rule.weekdays is not None for rule in rules)
+    starts = [bounds[0] - timedelta(days=WEEK), *bounds] if bounds else [MONDAY]
+    if not by_weekday:
+        return starts
+    days: set[date] = set()
+    for place, start in enumerate(starts):
+        end = starts[place + 1] if place + 1 < len(starts) else start + timedelta(days=WEEK)
+        days |= {start + timedelta(days=ahead) for ahead in range(min(WEEK, (end - start).days))}
+    return sorted(days)
+
+
+def _moment(cell: tuple[int, date, Decimal, int, Decimal, Decimal]) -> Moment:
+    second, day, kwh, elapsed_us, current, power = cell
+    return Moment(
+        elapsed_us=elapsed_us,
+        kwh=kwh,
+        second=second,
+        weekday=day.weekday(),
+        day=day,
+        min_current=current,
+        max_current=current,
+        min_power=power,
+        max_power=power,
+    )
+
+
+def _dates(tariff: Tariff) -> Iterator[Finding]:
+    """Elements that price one dimension in overlapping seasons: the earlier one wins, in silence."""
+    seasons = [
+        (place, element.restrictions, {component.dimension for component in element.components})
+        for place, element in enumerate(tariff.elements)
+        if element.restrictions is not None
+        and (element.restrictions.start_date or element.restrictions.end_date)
+    ]
+    for rank, (place, rule, dimensions) in enumerate(seasons):
+        for earlier, other, others in seasons[:rank]:
+            if dimensions & others and rule.phase is other.phase and _overlap(rule, other):
+                text = f"its dates overlap those of element {earlier}, which is used where both apply"
+                yield _warn(FindingCode.DATES_OVERLAP, f"$.elements[{place}].restrictions", text)
+
+
+def _overlap(one: Restrictions, other: Restrictions) -> bool:
+    same_span = (one.start_date, one.end_date) == (other.start_date, other.end_date)
+    if same_span and (one.start_second, one.weekdays) != (other.start_second, other.weekdays):
+        return False  # the same season, told apart by time of day or weekday
+    starts = max(one.start_date or date.min, other.start_date or date.min)
+    return starts < min(one.end_date or date.max, other.end_date or date.max)
+
+
+def _prices(tariff: Tariff) -> Iterator[Finding]:
+    rate = Decimal(_ROUGH_RATE.get(tariff.currency, 1))
+    priced = False
+    for place, element in enumerate(tariff.elements):
+        for spot, component in enumerate(element.components):
+            path = f"$.elements[{place}].price_components[{spot}]"
+            priced = priced or component.dimension is not None
+            if component.dimension is None:
+                continue
+            if component.price < 0:
+                text = f"the price {component.price} is negative: it pays the driver"
+                yield _warn(FindingCode.NEGATIVE_PRICE, f"{path}.price", text)
+            elif component.price > _ABSURD[component.dimension] * rate:
+                unit = {Dimension.ENERGY: "kWh", Dimension.FLAT: "session"}.get(component.dimension, "hour")
+                text = f"{component.price} {tariff.currency} per {unit} looks like a slip"
+                yield _warn(FindingCode.ABSURD_PRICE, f"{path}.price", text)
+            largest = _MAX_STEP_WH if component.dimension is Dimension.ENERGY else _MAX_STEP_S
+            if component.dimension is not Dimension.FLAT and component.step_size > largest:
+                unit = "Wh" if component.dimension is Dimension.ENERGY else "s"
+                text = f"up to {component.step_size} {unit} are billed unused"
+                yield _warn(FindingCode.LARGE_STEP, f"{path}.step_size", text)
+    if not priced:
+        yield _warn(FindingCode.PRICES_NOTHING, "$.elements", "no component prices anything")
+
+
+def _limits(tariff: Tariff) -> Iterator[Finding]:
+    low, high = tariff.min_price, tariff.max_price
+    for name, limit in (("min_price", low), ("max_price", high)):
+        if limit is None or limit.excl_vat is None or limit.incl_vat is None:
+            continue
+        if limit.incl_vat < limit.excl_vat:
+            text = f"{name} is lower with tax ({limit.incl_vat}) than without ({limit.excl_vat})"
+            yield _warn(FindingCode.LIMITS_CROSS, f"$.{name}", text)
+    if low is None or high is None:
+        return
+    for lowest, highest in ((low.excl_vat, high.excl_vat), (low.incl_vat, high.incl_vat)):
+        if lowest is not None and highest is not None and lowest > highest:
+            text = f"the minimum {lowest} is above the maximum {highest}; the maximum wins"
+            yield _warn(FindingCode.LIMITS_CROSS, "$.min_price", text)
+
+
+def _tax(tariff: Tariff) -> Iterator[Finding]:
+    if tariff.tax_mode is TaxMode.NOT_APPLICABLE:
+        return
+    paid = [
+        (f"$.elements[{place}].price_components[{spot}]", component)
+        for place, element in enumerate(tariff.elements)
+        for spot, component in enumerate(element.components)
+        if component.dimension is not None and component.price
+    ]
+    unstated = [path for path, component in paid if component.vat is None]
+    for path in unstated:
+        text = "no VAT rate is stated, so the price that the driver pays can't be shown from the tariff alone"
+        yield _warn(FindingCode.TAX_UNSTATED, path, text, Severity.INFO)
+    if unstated and len(unstated) < len(paid):
+        text = "some components state a VAT rate and others none; an unstated rate is billed without VAT"
+        yield _warn(FindingCode.TAX_MIXED, "$.elements", text)
+
+
+def _afir(tariff: Tariff, power_kw: Decimal | None) -> Iterator[Finding]:
+    """Art. 5(4): from 50 kW on, the ad hoc price is per kWh; only a per-minute occupancy fee may be added."""
+    found = [
+        (f"$.elements[{place}].price_components[{spot}]", component)
+        for place, element in enumerate(tariff.elements)
+        if element.restrictions is None or element.restrictions.phase is Phase.SESSION
+        for spot, component in enumerate(element.components)
+    ]
+    if not any(component.price for _, component in found):
+        return
+    if power_kw is None:
+        others = sorted({component.type for _, component in found if _is_other_than_kwh(component)})
+        if others:
+            text = (
+                f"not for ad hoc payment at 50 kW and above: it prices {', '.join(others)} (AFIR art. 5(4))"
+            )
+            yield _warn(FindingCode.AFIR_NOT_KWH_BASED, "$.elements", text, Severity.INFO)
+        return
+    if power_kw >= AFIR_POWER_KW:
+        yield from _afir_fast(found)
+
+
+def _is_other_than_kwh(component: PriceComponent) -> bool:
+    return bool(component.price) and component.dimension in {Dimension.TIME, Dimension.FLAT}
+
+
+def _afir_fast(found: list[tuple[str, PriceComponent]]) -> Iterator[Finding]:
+    if not any(component.dimension is Dimension.ENERGY for _, component in found):
+        text = "at 50 kW and above an ad hoc price is per kWh (AFIR art. 5(4)); this tariff has none"
+        yield _warn(FindingCode.AFIR_NO_ENERGY, "$.elements", text)
+    for path, component in found:
+        if _is_other_than_kwh(component):
+            text = f"at 50 kW and above an ad hoc price has no {component.type} part (AFIR art. 5(4))"
+            yield _warn(FindingCode.AFIR_NOT_KWH_BASED, path, text)
+        if component.dimension is Dimension.PARKING_TIME and component.step_size > SECONDS_PER_MINUTE:
+            text = "an occupancy fee is a price per minute (AFIR art. 5(4)); its step is longer"
+            yield _warn(FindingCode.AFIR_STEP, f"{path}.step_size", text)

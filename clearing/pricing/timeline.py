@@ -1,0 +1,333 @@
+"""The timeline of a CDR: its charging periods in order, their ends, volumes and what holds at their start.
+
+Owns: ordering periods, exact seconds, the running energy and duration, local time, what power a period shows,
+and naming what is odd in all that. Must not know: prices or tariffs.
+Computes with operators: its caller has exact arithmetic in force (clearing.exact).
+Source: OCPI mod_cdrs, ChargingPeriod ("a period ends when the next period starts") and CdrDimensionType.
+"""
+
+from datetime import datetime, timedelta
+from decimal import Decimal
+from functools import lru_cache
+from typing import Final
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
+
+import msgspec
+
+from clearing.errors import UnknownTimeZoneError
+from clearing.pricing.cdr import UNIX_EPOCH, Cdr, Period, Quantity
+from clearing.pricing.notes import Note, NoteCode, Severity
+from clearing.pricing.program import Demand
+from clearing.pricing.restrictions import DAY_SECONDS, Moment
+
+ZERO: Final = Decimal(0)
+HOUR_S: Final = Decimal(3600)
+# Hours carry four decimals (OCPI types, number): 0.0001 h is 0.36 s. The specification's own CDR has three.
+HOUR_DECIMALS: Final = -4
+FOUR_DECIMALS_S: Final = Decimal("0.36")
+THREE_DECIMALS_S: Final = Decimal("3.6")
+# Sums of volumes rounded period by period drift from a total rounded once.
+TOTAL_TOLERANCE: Final = Decimal("0.01")
+
+
+class Stretch(msgspec.Struct, gc=False):
+    """One charging period placed in time. `place` is its index in the CDR; volumes in kWh and seconds.
+
+    `wall_s` is how far the clock on the wall went on, where local time matters; `levels` are the currents and
+    powers it states, by dimension, where the tariff asks for them.
+    """
+
+    place: int
+    start: datetime
+    duration_us: int
+    moment: Moment
+    tariff_id: str | None
+    energy_kwh: Decimal
+    time_s: Decimal
+    parking_s: Decimal
+    reservation_s: Decimal = ZERO
+    expired_s: Decimal = ZERO
+    overtime_s: Decimal = ZERO
+    wall_s: int = 0
+    levels: dict[str, Decimal] | None = None
+
+    @property
+    def reserved_only(self) -> bool:
+        """Whether nothing but a reservation ran in this period."""
+        return bool(self.reservation_s or self.expired_s) and not (
+            self.energy_kwh or self.time_s or self.parking_s or self.overtime_s
+        )
+
+
+# CdrDimensionType (2.2.1, 2.3.0, bookings): levels are asked by restrictions, the others priced by nobody.
+_LEVELS: Final = frozenset({"MIN_CURRENT", "MAX_CURRENT", "CURRENT", "MIN_POWER", "MAX_POWER", "POWER"})
+_UNPRICED: Final = frozenset({"FLAT", "ENERGY_EXPORT", "ENERGY_IMPORT", "STATE_OF_CHARGE"})
+_MICROSECONDS: Final = 1_000_000
+_MICROSECOND: Final = timedelta(microseconds=1)
+_SECOND: Final = timedelta(seconds=1)
+_DAY: Final = timedelta(days=1)
+
+
+@lru_cache(maxsize=1024)
+def resolve_zone(name: str) -> ZoneInfo:
+    """The IANA time zone of that name. Raises UnknownTimeZoneError."""
+    try:
+        return ZoneInfo(name)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise UnknownTimeZoneError(name) from None
+
+
+def lay_out(cdr: Cdr, *, zone: ZoneInfo | None, demand: Demand, notes: list[Note]) -> list[Stretch]:
+    """The CDR's periods in order of time, each knowing what the restrictions ask; appends what is odd.
+
+    Only what `demand` names is worked out; `zone` is None where no restriction looks at local time.
+    """
+    periods = cdr.periods
+    order = _in_order(periods, notes)
+    ends = [periods[place].start for place in order[1:]]
+    ends.append(cdr.end)
+    levels = demand.power or demand.current
+    stretches = [
+        _stretch(periods[place], place, end, levels, notes) for place, end in zip(order, ends, strict=True)
+    ]
+    _check_session(cdr, stretches, notes)
+    if demand.duration:
+        _run_duration(stretches)
+    total_kwh = _run_energy(stretches)
+    if zone is not None:
+        _localize(stretches, zone)
+    if levels:
+        for stretch in stretches:
+            if stretch.energy_kwh or stretch.time_s:
+                _set_levels(stretch, demand, notes)
+    _check_totals(cdr, stretches, total_kwh, notes)
+    return stretches
+
+
+def note(
+    notes: list[Note], code: NoteCode, path: str, text: str, severity: Severity = Severity.WARNING
+) -> None:
+    """Append one note."""
+    notes.append(Note(code=code, severity=severity, path=path, text=text))
+
+
+def _in_order(periods: tuple[Period, ...], notes: list[Note]) -> list[int]:
+    places = list(range(len(periods)))
+    before: datetime | None = None
+    for period in periods:
+        if before is not None and period.start <= before:
+            break
+        before = period.start
+    else:
+        return places
+    places.sort(key=lambda place: (periods[place].start, _content(periods[place])))
+    if any(periods[place].start > periods[place + 1].start for place in range(len(periods) - 1)):
+        text = "the charging periods are not in order of time; they are priced in order of their start"
+        note(notes, NoteCode.PERIODS_OUT_OF_ORDER, "$.charging_periods", text)
+    return places
+
+
+def _content(period: Period) -> tuple[tuple[str, Decimal], ...]:
+    """What orders periods that start together, so that the order they were sent in decides nothing."""
+    return tuple(sorted((quantity.type, quantity.volume) for quantity in period.dimensions))
+
+
+def _stretch(period: Period, place: int, end: datetime, levels: bool, notes: list[Note]) -> Stretch:  # noqa: FBT001 - hot and private
+    lasted = end - period.start
+    duration_us = (lasted.days * DAY_SECONDS + lasted.seconds) * _MICROSECONDS + lasted.microseconds
+    duration_us = max(duration_us, 0)
+    exact = Decimal(duration_us // _MICROSECONDS)
+    if duration_us % _MICROSECONDS:
+        exact = Decimal(duration_us).scaleb(-6)
+    energy = time = parking = ZERO
+    rare: list[tuple[int, Quantity]] | None = None
+    for spot, quantity in enumerate(period.dimensions):
+        kind = quantity.type
+        if kind == "ENERGY" and not energy:
+            energy = quantity.volume
+        elif kind == "TIME" and not time:
+            time = _seconds(quantity.volume, exact)
+        elif kind == "PARKING_TIME" and not parking:
+            parking = _seconds(quantity.volume, exact)
+        elif levels or kind not in _LEVELS:
+            rare = [(spot, quantity)] if rare is None else [*rare, (spot, quantity)]
+    stretch = Stretch(
+        place, period.start, duration_us, Moment(0, ZERO), period.tariff_id, energy, time, parking
+    )
+    if rare is not None:
+        for spot, quantity in rare:
+            _add_rare(stretch, quantity, exact, spot, notes)
+    if energy < ZERO or time < ZERO or parking < ZERO or stretch.reservation_s < ZERO:
+        _note_negative(period, place, notes)
+    if not duration_us or (time and time is not exact) or (parking and (time or parking is not exact)):
+        _check_duration(stretch, exact, notes)
+    return stretch
+
+
+_RARE_TIMES: Final = {
+    "TIME": "time_s",
+    "PARKING_TIME": "parking_s",
+    "RESERVATION_TIME": "reservation_s",
+    "RESERVATION_EXPIRES": "expired_s",
+    "RESERVATION_OVERTIME": "overtime_s",
+}
+
+
+def _add_rare(stretch: Stretch, quantity: Quantity, exact: Decimal, spot: int, notes: list[Note]) -> None:
+    """What most periods lack: reservation and overtime, levels, a dimension stated twice, an unknown one."""
+    kind, volume = quantity.type, quantity.volume
+    path = f"$.charging_periods[{stretch.place}].dimensions[{spot}]"
+    if kind in _LEVELS:
+        levels = stretch.levels = stretch.levels or {}
+        lowest = kind.startswith("MIN_")
+        levels[kind] = (min if lowest else max)(volume, levels.get(kind, volume))
+    elif kind == "ENERGY":
+        stretch.energy_kwh += volume
+        note(notes, NoteCode.DIMENSION_REPEATED, path, "ENERGY is stated twice; the volumes are added")
+    elif kind in _RARE_TIMES:
+        name = _RARE_TIMES[kind]
+        before: Decimal = getattr(stretch, name)
+        seconds = volume * HOUR_S if before else _seconds(volume, exact)
+        setattr(stretch, name, before + seconds)
+        if before:
+            note(notes, NoteCode.DIMENSION_REPEATED, path, f"{kind} is stated twice; the volumes are added")
+    elif kind not in _UNPRICED:
+        text = f"dimension {kind[:40]!r} is unknown; it is kept and not priced"
+        note(notes, NoteCode.UNKNOWN_DIMENSION, f"{path}.type", text)
+
+
+def _seconds(hours: Decimal, exact: Decimal) -> Decimal:
+    """Hours as seconds; where they are the period's own duration as far as written, that `exact` one."""
+    seconds = hours * HOUR_S
+    if seconds == exact:
+        return exact
+    exponent = hours.as_tuple().exponent
+    tolerance = (
+        FOUR_DECIMALS_S if isinstance(exponent, int) and exponent <= HOUR_DECIMALS else THREE_DECIMALS_S
+    )
+    return exact if abs(seconds - exact) < tolerance else seconds
+
+
+def _note_negative(period: Period, place: int, notes: list[Note]) -> None:
+    for spot, quantity in enumerate(period.dimensions):
+        if quantity.volume < ZERO and quantity.type not in _LEVELS:
+            text = f"the {quantity.type} volume {quantity.volume} is negative"
+            path = f"$.charging_periods[{place}].dimensions[{spot}].volume"
+            note(notes, NoteCode.NEGATIVE_VOLUME, path, text, Severity.DISPUTE)
+
+
+def _check_duration(stretch: Stretch, lasted: Decimal, notes: list[Note]) -> None:
+    """Name times that add up to more than the period, and volumes in a period of no length."""
+    path = f"$.charging_periods[{stretch.place}]"
+    timed = stretch.time_s + stretch.parking_s + stretch.reservation_s
+    if not stretch.duration_us:
+        if timed or stretch.energy_kwh:
+            note(notes, NoteCode.PERIOD_ZERO_LENGTH, path, "it ends where it starts, yet it has volumes")
+    elif timed > lasted + THREE_DECIMALS_S:
+        text = f"its times add up to {timed} s, but it lasts {lasted} s; the times are billed as stated"
+        note(notes, NoteCode.TIME_EXCEEDS_PERIOD, path, text, Severity.DISPUTE)
+
+
+def _check_session(cdr: Cdr, stretches: list[Stretch], notes: list[Note]) -> None:
+    if UNIX_EPOCH in (cdr.start, cdr.end):
+        text = "the session's start or end is given as unknown (1970-01-01); periods are priced as stated"
+        note(notes, NoteCode.SESSION_TIMES_UNKNOWN, "$.start_date_time", text)
+        return
+    if cdr.end < cdr.start:
+        text = f"the session ends at {cdr.end.isoformat()}, before its start at {cdr.start.isoformat()}"
+        note(notes, NoteCode.SESSION_ENDS_BEFORE_START, "$.end_date_time", text, Severity.DISPUTE)
+        return
+    for stretch in (stretches[0], stretches[-1]) if len(stretches) > 1 else stretches:
+        if not cdr.start <= stretch.start <= cdr.end:
+            text = f"it starts at {stretch.start.isoformat()}, outside the session"
+            path = f"$.charging_periods[{stretch.place}].start_date_time"
+            note(notes, NoteCode.PERIOD_OUTSIDE_SESSION, path, text, Severity.DISPUTE)
+
+
+def _run_duration(stretches: list[Stretch]) -> None:
+    """The duration before each period. A session's starts where its reservation ended."""
+    origin = stretches[0].start
+    session = next((stretch.start for stretch in stretches if not stretch.reserved_only), origin)
+    for stretch in stretches:
+        since = origin if stretch.reserved_only else session
+        stretch.moment.elapsed_us = (stretch.start - since) // _MICROSECOND
+
+
+def _run_energy(stretches: list[Stretch]) -> Decimal:
+    """The energy before each period; returns the whole."""
+    kwh = ZERO
+    for stretch in stretches:
+        stretch.moment.kwh = kwh
+        if stretch.energy_kwh:
+            kwh += stretch.energy_kwh
+    return kwh
+
+
+def _localize(stretches: list[Stretch], zone: ZoneInfo) -> None:
+    """Local time of each start, counted on from the first where no clock is changed in between."""
+    origin = stretches[0].start
+    first = origin.astimezone(zone)
+    span = stretches[-1].start + stretches[-1].duration_us * _MICROSECOND - origin
+    # Two local times of one zone differ by the clock on the wall: by the span only where no clock is changed.
+    steady = span < _DAY and (origin + span).astimezone(zone) - first == span
+    second, weekday, day = first.hour * 3600 + first.minute * 60 + first.second, first.weekday(), first.date()
+    for stretch in stretches:
+        moment = stretch.moment
+        stretch.wall_s = stretch.duration_us // _MICROSECONDS
+        local = first
+        if not steady:
+            local = stretch.start.astimezone(zone)
+            end = (stretch.start + stretch.duration_us * _MICROSECOND).astimezone(zone)
+            stretch.wall_s = (end - local) // _SECOND
+        elif (now := second + (stretch.start - origin).seconds) < DAY_SECONDS:
+            moment.second, moment.weekday, moment.day = now, weekday, day
+            continue
+        else:
+            local = first + (stretch.start - origin)
+        moment.second = local.hour * 3600 + local.minute * 60 + local.second
+        moment.weekday = local.weekday()
+        moment.day = local.date()
+
+
+def _set_levels(stretch: Stretch, demand: Demand, notes: list[Note]) -> None:
+    """What a period shows of its current and power, the nearest measure first.
+
+    A CPO starts a new period whenever a price changes (mod_cdrs, ChargingPeriod), so within one period every
+    measure lies on the same side of a bound and may stand in for a missing one; an average is noted.
+    """
+    moment, stated = stretch.moment, stretch.levels
+    if stated:
+        if demand.current:
+            moment.min_current = _first(stated, "MIN_CURRENT", "CURRENT", "MAX_CURRENT")
+            moment.max_current = _first(stated, "MAX_CURRENT", "CURRENT", "MIN_CURRENT")
+        if demand.power:
+            moment.min_power = _first(stated, "MIN_POWER", "POWER", "MAX_POWER")
+            moment.max_power = _first(stated, "MAX_POWER", "POWER", "MIN_POWER")
+    if demand.power and moment.min_power is None and stretch.energy_kwh > ZERO:
+        _infer_power(stretch, notes)
+
+
+def _infer_power(stretch: Stretch, notes: list[Note]) -> None:
+    seconds = stretch.time_s or Decimal(stretch.duration_us).scaleb(-6)
+    if seconds <= 0:
+        return
+    average = stretch.energy_kwh * HOUR_S / seconds
+    stretch.moment.min_power = stretch.moment.max_power = average
+    text = f"no power was measured; {average:.3f} kW on average stands in for it"
+    note(notes, NoteCode.POWER_INFERRED, f"$.charging_periods[{stretch.place}]", text, Severity.INFO)
+
+
+def _first(stated: dict[str, Decimal], nearest: str, average: str, other: str) -> Decimal | None:
+    return stated[nearest] if nearest in stated else stated.get(average, stated.get(other))
+
+
+def _check_totals(cdr: Cdr, stretches: list[Stretch], measured: Decimal, notes: list[Note]) -> None:
+    total = cdr.total_energy_kwh
+    if total is not None and measured and measured != total and abs(measured - total) > TOTAL_TOLERANCE:
+        text = f"total_energy is {total} kWh, its periods add up to {measured} kWh"
+        note(notes, NoteCode.TOTAL_ENERGY_DIFFERS, "$.total_energy", text, Severity.DISPUTE)
+    if cdr.total_parking_time_h is not None:
+        parked = sum((stretch.parking_s for stretch in stretches), ZERO)
+        if abs(parked - cdr.total_parking_time_h * HOUR_S) > TOTAL_TOLERANCE * HOUR_S:
+            text = f"total_parking_time is {cdr.total_parking_time_h} h, its periods add up to {parked} s"
+            note(notes, NoteCode.TOTAL_TIME_DIFFERS, "$.total_parking_time", text, Severity.DISPUTE)

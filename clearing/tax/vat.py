@@ -1,0 +1,369 @@
+"""VAT of each leg: which rule, whose rate, who pays it, and what the invoice must say.
+
+Owns: the decision table, first match, on tax territories; dated rates. Must not know: amounts, accounts, the
+store.
+Sources: Directive 2006/112/EC (art. 38, 39, 44, 47, 195, 196, 203, 284), CJEU C-282/22 and C-60/23, Swiss
+MWSTG (art. 7(2), 8(1), 45(1)), UK SI 2004/3148. Charging is one supply of electricity, with whatever belongs
+to it.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from datetime import date
+from decimal import Decimal
+from enum import StrEnum
+from typing import Final, assert_never
+
+from clearing.errors import InvariantViolation, UnclearableError
+from clearing.tax.vat_rates import Regime, SupplyKind, Territory, VatRates
+
+NO_RATE: Final = Decimal(0)
+
+
+class Leg(StrEnum):
+    """Which supply of a session it is."""
+
+    TO_DEALER = "to_dealer"  # CPO -> reseller
+    TO_DRIVER = "to_driver"
+    COMMISSION = "commission"  # demand partner or eMSP -> whoever it brings the driver to
+    FEE = "fee"  # platform -> CPO, as its agent
+    SITE = "site"  # site host -> whoever uses the ground
+
+
+class Category(StrEnum):
+    """EN 16931 VAT category (UNCL 5305)."""
+
+    STANDARD = "S"
+    REVERSE_CHARGE = "AE"
+    EXEMPT = "E"
+    OUTSIDE = "O"
+
+
+class Payer(StrEnum):
+    """Who pays the tax to the state."""
+
+    SUPPLIER = "supplier"
+    CUSTOMER = "customer"
+    NOBODY = "nobody"
+
+
+class CustomerKind(StrEnum):
+    """What the driver's side is."""
+
+    CONSUMER = "consumer"
+    BUSINESS = "business"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Trader:
+    """One side of a supply.
+
+    `vat_id` only if proven valid at the chargeable event; `territory` is that of its seat.
+    """
+
+    party_id: str
+    territory: Territory
+    vat_id: str | None
+    taxable_dealer: bool = False
+    small_business: bool = False
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class VatDecision:
+    """What was decided, and why, in words that an invoice can carry.
+
+    `rate` is percent shown on the invoice; `vat_of` the territory whose VAT it is. `acquisition_of` and
+    `acquisition_rate` are what a Swiss customer declares itself. `exemption_code` is of the VATEX list.
+    """
+
+    rule: str
+    category: Category
+    rate: Decimal
+    vat_of: str
+    payer: Payer
+    reason: str
+    exemption_code: str | None = None
+    acquisition_of: str | None = None
+    acquisition_rate: Decimal = NO_RATE
+    flags: tuple[str, ...] = ()
+
+
+# Domestic reverse charge between dealers of electricity: state -> (first day, must the supplier be a dealer
+# too, source).
+DOMESTIC_REVERSE_CHARGE: Final[Mapping[str, tuple[date, bool, str]]] = {
+    "AT": (date(2014, 1, 1), False, "UStBBKV § 2 Z 3"),
+    "DE": (date(2013, 9, 1), True, "UStG § 13b(2) no. 5(b), (5) sentence 4"),
+    "FR": (date(2012, 4, 1), False, "CGI art. 283(2 quinquies)"),
+    "GB": (date(2014, 7, 1), False, "VATA 1994 s. 55A"),
+    "IT": (date(2015, 1, 1), False, "DPR 633/1972 art. 17(6)(d-quater)"),
+}
+# Territories with a VAT of their own name whose supplies to the other are domestic ones: Liechtenstein by
+# the agreement of 28 October 1994, Monaco by the convention of 18 May 1963, Northern Ireland as part of
+# the United Kingdom; parts of a member state with rates of their own are that state's.
+VAT_AREAS: Final[Mapping[str, str]] = {
+    "AT-JU": "AT", "LI": "CH", "MC": "FR", "PT-20": "PT", "PT-30": "PT", "XI": "GB",
+}  # fmt: skip
+_UNION: Final = frozenset({Regime.EU, Regime.EU_GOODS})
+
+
+def decide(
+    leg: Leg,
+    *,
+    supplier: Trader,
+    customer: Trader | None,
+    customer_kind: CustomerKind = CustomerKind.BUSINESS,
+    place: Territory,
+    day: date,
+    rates: VatRates,
+) -> VatDecision:
+    """The VAT of one supply.
+
+    `place` is the charge point's territory, `day` the local day of the chargeable event.
+
+    `customer` None is a driver without a VAT identity. Raises RateUnavailableError or UnclearableError.
+    """
+    if leg is Leg.TO_DRIVER:
+        return _to_driver(supplier, customer, customer_kind, place=place, day=day, rates=rates)
+    decision = _between_businesses(leg, supplier, customer, place=place, day=day, rates=rates)
+    return _only_by_the_registered(decision, supplier)
+
+
+def _between_businesses(
+    leg: Leg, supplier: Trader, customer: Trader | None, *, place: Territory, day: date, rates: VatRates
+) -> VatDecision:
+    match leg:
+        case Leg.TO_DEALER:
+            return _to_dealer(supplier, _required(customer), place, day, rates)
+        case Leg.COMMISSION | Leg.FEE:
+            return _service(supplier, _required(customer), day, rates)
+        case Leg.SITE:
+            return _site(place, day, rates)
+        case Leg.TO_DRIVER:
+            raise InvariantViolation("the driver's leg is not a supply between businesses")
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def _required(customer: Trader | None) -> Trader:
+    if customer is None:
+        raise UnclearableError("missing_customer", "a supply between businesses needs its customer")
+    return customer
+
+
+def _only_by_the_registered(decision: VatDecision, supplier: Trader) -> VatDecision:
+    """VAT on a self-billed invoice of one who may not show it would be owed all the same (Directive art.
+
+    203).
+    """
+    if decision.category is not Category.STANDARD:
+        return decision
+    if supplier.small_business:
+        return replace(
+            decision, rule=f"{decision.rule}/small_business", category=Category.EXEMPT, rate=NO_RATE,
+            payer=Payer.NOBODY, reason="Small business: no VAT shown (Directive 2006/112/EC art. 284)",
+            exemption_code="VATEX-EU-F",
+        )  # fmt: skip
+    if supplier.vat_id is None:
+        return replace(
+            decision, rule=f"{decision.rule}/unregistered", category=Category.OUTSIDE, rate=NO_RATE,
+            payer=Payer.NOBODY, reason="The supplier has proven no VAT id: no VAT may be shown (art. 203)",
+            exemption_code="VATEX-EU-O", flags=(*decision.flags, "supplier_without_vat_id"),
+        )  # fmt: skip
+    return decision
+
+
+def _standard(
+    rule: str, *, vat_of: str, rate: Decimal, reason: str, flags: tuple[str, ...] = ()
+) -> VatDecision:
+    return VatDecision(
+        rule=rule,
+        category=Category.STANDARD,
+        rate=rate,
+        vat_of=vat_of,
+        payer=Payer.SUPPLIER,
+        reason=reason,
+        flags=flags,
+    )
+
+
+def _outside(
+    rule: str, *, reason: str, payer: Payer = Payer.NOBODY, flags: tuple[str, ...] = ()
+) -> VatDecision:
+    return VatDecision(
+        rule=rule, category=Category.OUTSIDE, rate=NO_RATE, vat_of="", payer=payer, reason=reason,
+        exemption_code="VATEX-EU-O", flags=flags,
+    )  # fmt: skip
+
+
+def _reverse_charge(rule: str, *, vat_of: str, reason: str) -> VatDecision:
+    return VatDecision(
+        rule=rule, category=Category.REVERSE_CHARGE, rate=NO_RATE, vat_of=vat_of, payer=Payer.CUSTOMER,
+        reason=reason, exemption_code="VATEX-EU-AE",
+    )  # fmt: skip
+
+
+def _local(
+    rule: str, place: Territory, day: date, rates: VatRates, *, reason: str, flags: tuple[str, ...] = ()
+) -> VatDecision:
+    """The charge point's own electricity rate, or nothing where its territory knows no VAT."""
+    if place.regime is Regime.NONE:
+        return _outside(
+            f"{rule}/no_vat_territory", reason=f"{place.code} lies outside any VAT territory", flags=flags
+        )
+    rate = rates.rate(place.vat_of, SupplyKind.ELECTRICITY, day)
+    return _standard(rule, vat_of=place.vat_of, rate=rate, reason=reason, flags=flags)
+
+
+def _to_driver(
+    supplier: Trader,
+    customer: Trader | None,
+    kind: CustomerKind,
+    *,
+    place: Territory,
+    day: date,
+    rates: VatRates,
+) -> VatDecision:
+    if supplier.small_business and place.country == supplier.territory.country:
+        return VatDecision(
+            rule="driver/small_business", category=Category.EXEMPT, rate=NO_RATE, vat_of=place.vat_of,
+            payer=Payer.NOBODY, reason="Small business: no VAT shown (Directive 2006/112/EC art. 284)",
+            exemption_code="VATEX-EU-F",
+        )  # fmt: skip
+    if kind is CustomerKind.CONSUMER or customer is None:
+        return _local(
+            "driver/consumer", place, day, rates, reason="Electricity is taxed where it is charged (art. 39)"
+        )
+    if place.regime is Regime.CH:
+        if customer.territory.regime is not Regime.CH:
+            return _outside(
+                "driver/ch_foreign_business",
+                reason="Electricity to a business seated abroad is supplied abroad (MWSTG art. 7(2))",
+                flags=("possible_double_non_taxation",),
+            )  # fmt: skip
+        return _local("driver/ch_business", place, day, rates, reason="Swiss supply (MWSTG art. 7(2))")
+    if place.regime in _UNION:
+        established = supplier.territory.country == place.country
+        identified = customer.vat_id is not None and customer.territory.country == place.country
+        if identified and not established:
+            return _reverse_charge(
+                "driver/identified_business",
+                vat_of=place.vat_of,
+                reason="Reverse charge (Directive 2006/112/EC art. 39, 195)",
+            )
+        flags = ("possible_double_taxation",) if customer.territory.regime is Regime.CH else ()
+        return _local(
+            "driver/business",
+            place,
+            day,
+            rates,
+            reason="Electricity is taxed where it is used (art. 39)",
+            flags=flags,
+        )
+    return _local("driver/business", place, day, rates, reason="Electricity is taxed where it is charged")
+
+
+def _to_dealer(supplier: Trader, dealer: Trader, place: Territory, day: date, rates: VatRates) -> VatDecision:
+    if not dealer.taxable_dealer or dealer.vat_id is None:
+        return _local(
+            "dealer/unproven", place, day, rates,
+            reason="Not proven to be a taxable dealer: taxed at the charge point (art. 39)",
+            flags=("dealer_not_proven",),
+        )  # fmt: skip
+    seat, origin = dealer.territory, supplier.territory
+    if _same_vat_area(seat, origin):
+        return _domestic_dealer(supplier, dealer, day=day, rates=rates)
+    if seat.regime in _UNION:
+        if origin.regime is Regime.CH:
+            return _outside(
+                "dealer/ch_to_abroad",
+                payer=Payer.CUSTOMER,
+                reason="Supply abroad, seat of the dealer proven (MWSTG art. 7(2))",
+            )
+        return _reverse_charge(
+            "dealer/union", vat_of=seat.vat_of, reason="Reverse charge (Directive 2006/112/EC art. 38, 195)"
+        )
+    outside = _outside(
+        f"dealer/seat_{seat.regime}", payer=Payer.CUSTOMER,
+        reason="Electricity to a taxable dealer is supplied at its seat, outside VAT here (art. 38)",
+    )  # fmt: skip
+    return _with_acquisition(
+        outside, seat, SupplyKind.ELECTRICITY, day=day, rates=rates, source="MWSTG art. 45(1)(d)"
+    )
+
+
+def _domestic_dealer(supplier: Trader, dealer: Trader, *, day: date, rates: VatRates) -> VatDecision:
+    seat, origin = dealer.territory, supplier.territory
+    domestic = DOMESTIC_REVERSE_CHARGE.get(_area(seat))
+    if domestic is not None:
+        first_day, supplier_must_deal, source = domestic
+        if day >= first_day and (supplier.taxable_dealer or not supplier_must_deal):
+            return _reverse_charge(
+                "dealer/domestic_reverse_charge", vat_of=seat.vat_of, reason=f"Reverse charge ({source})"
+            )
+    return _local(
+        "dealer/domestic",
+        origin,
+        day,
+        rates,
+        reason=f"Domestic supply to a dealer in {seat.vat_of} (art. 38)",
+    )
+
+
+def _service(supplier: Trader, customer: Trader, day: date, rates: VatRates) -> VatDecision:
+    seat, origin = customer.territory, supplier.territory
+    if _same_vat_area(seat, origin):
+        rate = rates.rate(origin.vat_of, SupplyKind.SERVICE, day)
+        return _standard(
+            "service/domestic", vat_of=origin.vat_of, rate=rate, reason=f"Domestic service in {origin.vat_of}"
+        )
+    if seat.regime is Regime.EU and origin.regime is Regime.EU:
+        if customer.vat_id is None:
+            rate = rates.rate(origin.vat_of, SupplyKind.SERVICE, day)
+            return _standard(
+                "service/unidentified", vat_of=origin.vat_of, rate=rate, flags=("customer_without_vat_id",),
+                reason="The customer has proven no VAT id: no reverse charge",
+            )  # fmt: skip
+        return _reverse_charge(
+            "service/union", vat_of=seat.vat_of, reason="Reverse charge (Directive 2006/112/EC art. 44, 196)"
+        )
+    flags = () if customer.vat_id is not None else ("customer_without_vat_id",)
+    outside = _outside(
+        f"service/to_{seat.regime}", payer=Payer.CUSTOMER, flags=flags,
+        reason="Service to a business abroad, taxed at its seat (art. 44; MWSTG art. 8(1))",
+    )  # fmt: skip
+    return _with_acquisition(
+        outside, seat, SupplyKind.SERVICE, day=day, rates=rates, source="MWSTG art. 45(1)(a)"
+    )
+
+
+def _site(place: Territory, day: date, rates: VatRates) -> VatDecision:
+    if place.regime is Regime.NONE:
+        return _outside("site/no_vat_territory", reason=f"{place.code} lies outside any VAT territory")
+    rate = rates.rate(place.vat_of, SupplyKind.SERVICE, day)
+    return _standard(
+        "site/local", vat_of=place.vat_of, rate=rate, reason="Use of ground is taxed where it lies (art. 47)"
+    )
+
+
+def _same_vat_area(left: Territory, right: Territory) -> bool:
+    """Whether a supply between them is domestic; a territory without VAT is in no area, not even its own."""
+    return bool(left.vat_of and right.vat_of) and _area(left) == _area(right)
+
+
+def _area(territory: Territory) -> str:
+    return VAT_AREAS.get(territory.vat_of, territory.vat_of)
+
+
+def _with_acquisition(
+    decision: VatDecision, seat: Territory, supply: SupplyKind, *, day: date, rates: VatRates, source: str
+) -> VatDecision:
+    """A Swiss customer declares the tax itself (Bezugsteuer); it shows on no invoice."""
+    if seat.regime is not Regime.CH:
+        return decision
+    rate = rates.rate(seat.vat_of, supply, day)
+    return replace(
+        decision,
+        acquisition_of=seat.vat_of,
+        acquisition_rate=rate,
+        reason=f"{decision.reason}; acquisition tax ({source})",
+    )

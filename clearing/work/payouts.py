@@ -1,0 +1,249 @@
+"""Paying parties: planning from what is due, the intent, the answer, and the calendar ahead.
+
+Owns: the order of steps of a payment and its journal entry. Must not know: the rail, transactions' ends.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Final, assert_never
+from uuid import UUID, uuid5
+
+from clearing.connection import Connection
+from clearing.errors import StateConflictError
+from clearing.journal.ledger import (
+    BANK_SETTLEMENT,
+    PSP_RECEIVABLE,
+    EntryKind,
+    JournalEntry,
+    Transfer,
+    payable_account,
+)
+from clearing.parties.party import Party
+from clearing.payouts.disbursement import (
+    Disbursement,
+    DisbursementEvent,
+    DisbursementState,
+    DueSum,
+    OutcomeUnknown,
+    Paid,
+    RailOutcome,
+    Rejected,
+    advance,
+    destination,
+    end_to_end_id,
+    hold_reason,
+)
+from clearing.payouts.forecast import CalendarDay, calendar_ahead
+from clearing.payouts.reserve import hold_entry, plan_reserve, release_entry, withheld
+from clearing.session import lane_of
+from clearing.store import payouts as store
+
+# Ids of payments are derived from what they pay, so that planning twice can't make two.
+_NAMESPACE: Final = UUID("6f1d6c1e-5f0b-5c59-9f6f-0d5a3f8b7c21")
+LEASE: Final = timedelta(minutes=2)
+# An unknown outcome is asked for again after these, then daily.
+ASK_AFTER: Final = (timedelta(seconds=5), timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1))
+DAILY: Final = timedelta(days=1)
+FOUR_EYES: Final = 2
+_RESERVES: Final = 100_000  # released at once; the rest at the next planning
+
+
+Poster = Callable[[Sequence[JournalEntry]], Awaitable[object]]
+
+
+async def plan(
+    connection: Connection, *, parties: Mapping[str, Party], post: Poster, now: datetime
+) -> list[Disbursement]:
+    """One planned payment per party and currency of what is due on the party's local day, debts netted.
+
+    Reserves whose day has come are owed again first; then each payment's own reserve is withheld. `post`
+    books entries in the caller's transaction.
+    """
+    await store.hold_planning(connection)
+    await _release_reserves(connection, parties, post, now=now)
+    dues = {
+        uuid5(_NAMESPACE, f"{due.party_id}/{due.currency}/{due.period}/{due.attempts}"): due
+        for due in await store.due_sums(connection, now=now)
+        if hold_reason(_after_reserve(due, parties[due.party_id]), parties[due.party_id]) is None
+    }
+    if not dues:
+        return []
+    await _withhold(connection, dues, parties, post)
+    planned: list[Disbursement] = []
+    tied = await store.schedule(connection, dues)
+    for identifier, due in dues.items():
+        minor, count = tied.get(identifier, (0, 0))
+        disbursement = _planned(identifier, replace(due, amount_minor=minor, count=count), parties, now=now)
+        # A batch that committed since the sums were read may have brought a debt.
+        if disbursement is None:
+            await store.unschedule(connection, identifier)
+        else:
+            planned.append(disbursement)
+    await store.insert(connection, planned, now=now)
+    return planned
+
+
+def _planned(
+    identifier: UUID, due: DueSum, parties: Mapping[str, Party], *, now: datetime
+) -> Disbursement | None:
+    party = parties[due.party_id]
+    paid_to = destination(party)
+    if paid_to is None or hold_reason(due, party) is not None:
+        return None
+    limit = party.payout_terms.release_above_minor
+    return Disbursement(
+        id=identifier,
+        party_id=due.party_id,
+        currency=due.currency,
+        period=due.period,
+        amount_minor=due.amount_minor,
+        destination=paid_to[1],
+        end_to_end_id=end_to_end_id(identifier),
+        state=DisbursementState.PLANNED,
+        planned_at=now,
+        rail=paid_to[0],
+        approvals_needed=FOUR_EYES if limit is not None and due.amount_minor > limit else 0,
+    )
+
+
+async def _release_reserves(
+    connection: Connection, parties: Mapping[str, Party], post: Poster, *, now: datetime
+) -> None:
+    released = await store.reserves_due(connection, now=now, limit=_RESERVES)
+    if released:
+        await post([release_entry(reserve, parties[reserve.party_id]) for reserve in released])
+        await store.mark_released(connection, released, now=now)
+
+
+async def _withhold(
+    connection: Connection, dues: Mapping[UUID, DueSum], parties: Mapping[str, Party], post: Poster
+) -> None:
+    reserves = [
+        plan_reserve(
+            parties[due.party_id], disbursement_id=identifier, currency=due.currency, period=due.period,
+            amount_minor=minor,
+        )
+        for identifier, due in dues.items()
+        if (minor := _to_withhold(due, parties[due.party_id]))
+    ]  # fmt: skip
+    if reserves:
+        await post([hold_entry(reserve, parties[reserve.party_id]) for reserve in reserves])
+        await store.insert_reserves(connection, reserves)
+
+
+def _to_withhold(due: DueSum, party: Party) -> int:
+    return withheld(
+        sales_minor=due.sales_minor, held_minor=due.held_minor, reserve_bps=party.payout_terms.reserve_bps
+    )
+
+
+def _after_reserve(due: DueSum, party: Party) -> DueSum:
+    return replace(due, amount_minor=due.amount_minor - _to_withhold(due, party))
+
+
+async def begin(connection: Connection, disbursement_id: UUID, *, now: datetime) -> Disbursement | None:
+    """The intent, to be committed before the rail is called.
+
+    None if it is another worker's turn or it is over.
+
+    A payment that comes back `requested` with more than one attempt, or `outcome_unknown`, may have been
+    made: the rail is asked with `find`, or paid again under the same key.
+    """
+    return await store.begin(connection, disbursement_id, now=now, lease_until=now + LEASE)
+
+
+async def answer(
+    connection: Connection, disbursement_id: UUID, outcome: RailOutcome, *, now: datetime
+) -> tuple[Disbursement, bool]:
+    """Record the rail's answer; True when this call ended the payment as paid, and the journal is to follow.
+
+    Raises StateConflictError when the payment was not requested, or ended otherwise before.
+    """
+    known = await store.get(connection, disbursement_id)
+    if known is None:
+        raise StateConflictError(f"there is no disbursement {disbursement_id}")
+    if (
+        isinstance(outcome, Paid)
+        and known.state is DisbursementState.PAID
+        and known.rail_reference == outcome.rail_reference
+    ):
+        return known, False
+    ended = await _finish(connection, known, outcome, now=now)
+    if ended is None:
+        raise StateConflictError(f"disbursement {disbursement_id} was ended by another worker")
+    return ended, isinstance(outcome, Paid)
+
+
+async def _finish(
+    connection: Connection, known: Disbursement, outcome: RailOutcome, *, now: datetime
+) -> Disbursement | None:
+    match outcome:
+        case Paid(rail_reference=rail_reference):
+            state = advance(known.state, DisbursementEvent.CONFIRM)
+            await store.mark_paid(connection, known.id)
+            return await store.finish(
+                connection, known.id, state=state, rail_reference=rail_reference, finished_at=now
+            )
+        case Rejected(code=code, detail=detail):
+            state = advance(known.state, DisbursementEvent.REJECT)
+            await store.unschedule(connection, known.id)
+            return await store.finish(
+                connection, known.id, state=state, failure=f"{code}: {detail}", finished_at=now
+            )
+        case OutcomeUnknown():
+            state = advance(known.state, DisbursementEvent.LOSE_TRACK)
+            again = now + ask_again_after(known.attempts)
+            return await store.finish(connection, known.id, state=state, next_attempt_at=again)
+        case _ as unreachable:
+            assert_never(unreachable)
+
+
+def ask_again_after(attempts: int) -> timedelta:
+    """How long to wait after the `attempts`-th unknown answer."""
+    return ASK_AFTER[attempts - 1] if 1 <= attempts <= len(ASK_AFTER) else DAILY
+
+
+def payment_entry(disbursement: Disbursement, party: Party) -> JournalEntry:
+    """The journal of a paid disbursement: out of the rail's balance, off the party's account."""
+    transfer = Transfer(
+        payable_account(party), _source(disbursement), disbursement.amount_minor, disbursement.currency
+    )
+    return _payment_entry(disbursement, EntryKind.DISBURSEMENT, transfer)
+
+
+def return_entry(disbursement: Disbursement, party: Party) -> JournalEntry:
+    """The journal of a payment that came back: the money is the rail's again, and owed to the party again."""
+    transfer = Transfer(
+        _source(disbursement), payable_account(party), disbursement.amount_minor, disbursement.currency
+    )
+    return _payment_entry(disbursement, EntryKind.DISBURSEMENT_RETURN, transfer)
+
+
+def _source(disbursement: Disbursement) -> str:
+    return BANK_SETTLEMENT if disbursement.rail == "bank" else PSP_RECEIVABLE
+
+
+def _payment_entry(disbursement: Disbursement, kind: EntryKind, transfer: Transfer) -> JournalEntry:
+    return JournalEntry(
+        lane=lane_of(disbursement.id),
+        subject_id=disbursement.id,
+        kind=kind,
+        currency=disbursement.currency,
+        gross_minor=disbursement.amount_minor,
+        transfers=(transfer,),
+    )
+
+
+async def forecast(
+    connection: Connection, *, parties: Mapping[str, Party], now: datetime, days: int, party_id: str | None
+) -> Sequence[CalendarDay]:
+    """Amounts by party and due date from overdue to `days` ahead, with the reason where a sum will wait."""
+    until = now.date() + timedelta(days=days)
+    return calendar_ahead(
+        await store.forecast(connection, until=until, party_id=party_id),
+        await store.reserves_ahead(connection, until=until, party_id=party_id),
+        parties=parties,
+        today=now.date(),
+        until=until,
+    )
