@@ -14,7 +14,7 @@ from uuid import UUID, uuid5
 from clearing import reference
 from clearing.connection import Connection
 from clearing.errors import InvalidAmountError
-from clearing.fx import RateTable, ReferenceRate
+from clearing.fx import ReferenceRate
 from clearing.journal import treasury
 from clearing.journal.ledger import EntryKind, JournalEntry
 from clearing.parties.agreement import Agreement
@@ -23,14 +23,14 @@ from clearing.payouts.disbursement import Disbursement, RailOutcome
 from clearing.payouts.forecast import CalendarDay
 from clearing.ports import Repricer
 from clearing.results import AuditReport, Balance, ClearingBatch, Correction, Summary
-from clearing.session import CapturedSession, lane_of
+from clearing.session import CapturedSession
 from clearing.sessions.reprice import TariffRepricer
-from clearing.sessions.settlement import References
 from clearing.store import books, journal, references
 from clearing.store import payouts as payout_store
 from clearing.work import audit as proof
 from clearing.work import closing, corrections, payouts
-from clearing.work.batch import BatchWorker, Books, cleared
+from clearing.work.batch import Books
+from clearing.work.clearing import Shelf, clear
 
 
 class ClearingService:
@@ -41,10 +41,7 @@ class ClearingService:
 
     def __init__(self, *, repricer: Repricer | None = None) -> None:
         """`repricer` is a test's seam; by default sessions are priced from their stored tariff and CDR."""
-        self._repricer = repricer or TariffRepricer()
-        self._worker: BatchWorker | None = None
-        self._epochs: dict[str, UUID] = {}
-        self._rates = RateTable(())
+        self._shelf = Shelf(repricer=repricer or TariffRepricer())
 
     # Reference data
 
@@ -93,46 +90,7 @@ class ClearingService:
         `chain` each.
         Raises ClosedPeriodError when `now` lies in a closed period.
         """
-        await journal.hold_open(connection, now=now)
-        unique = {session.session_id: session for session in sessions}
-        ordered = sorted(unique.values(), key=lambda session: (session.lane, session.session_id))
-        done = await journal.known(
-            connection, [(session.lane, session.session_id, EntryKind.CAPTURE, "") for session in ordered]
-        )
-        known = {subject for subject, _, _ in done}
-        worker = await self._batch_worker(connection)
-        fresh_sessions = [session for session in ordered if session.session_id not in known]
-        counts = await journal.volumes(connection, worker.tiered_agreements(fresh_sessions))
-        worked = worker.work(fresh_sessions, counts=counts)
-        await journal.put_rulings(
-            connection, {name: text for plan in worked.plans.values() for name, text in plan.rulings.items()}
-        )
-        posted = await journal.post(connection, worked.entries, seal=journal.new_seal(batch_id, chain, now))
-        fresh = {subject for subject, _, _ in posted.keys}
-        added = worker.volumes([entry for entry in worked.entries if entry.subject_id in fresh], worked.plans)
-        await journal.add_volumes(connection, added, batch_id=batch_id)
-        await journal.park(
-            connection,
-            [
-                (session.lane, session.session_id, parked.reason, parked.detail)
-                for session, parked in worked.parked
-            ],
-            now=now,
-        )
-        await journal.resolve_parked(
-            connection, [(lane_of(subject), subject) for subject in sorted(fresh)], now=now
-        )
-        return ClearingBatch(
-            batch_id=batch_id,
-            cleared=[
-                cleared(entry, worked.plans[entry.subject_id])
-                for entry in worked.entries
-                if entry.subject_id in fresh
-            ],
-            parked=[parked for _, parked in worked.parked],
-            already=sorted(known | {entry.subject_id for entry in worked.entries} - fresh),
-            hash=posted.hash,
-        )
+        return await clear(connection, sessions, shelf=self._shelf, now=now, batch_id=batch_id, chain=chain)
 
     # Corrections
 
@@ -375,27 +333,5 @@ class ClearingService:
         """Recompute the proof from the stored rows; on one snapshot if the transaction is repeatable read."""
         return await proof.audit(connection, now=now)
 
-    # Caches
-
     async def _books(self, connection: Connection) -> Books:
-        return (await self._batch_worker(connection)).books
-
-    async def _batch_worker(self, connection: Connection) -> BatchWorker:
-        """The worker with the present reference data; read again only when an epoch changed."""
-        epochs = await references.epochs(connection)
-        if self._worker is not None and epochs == self._epochs:
-            return self._worker
-        if epochs["fx_rate"] != self._epochs.get("fx_rate"):
-            self._rates = await references.rate_table(connection)
-        worker = BatchWorker(
-            repricer=self._repricer,
-            books=Books(
-                parties=await references.parties(connection),
-                agreements=await references.agreements(connection),
-                references=References(
-                    vat=reference.vat_rates(), fx=self._rates, calendars=reference.calendars()
-                ),
-            ),
-        )
-        self._worker, self._epochs = worker, epochs
-        return worker
+        return (await self._shelf.worker(connection)).books

@@ -1,0 +1,106 @@
+"""Clearing a batch of captured sessions in the caller's transaction.
+
+Owns: the order of reads and writes around the batch's computing, and the books kept at hand between batches.
+Must not know: how a session is priced, planned or split.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from uuid import UUID
+
+from clearing import reference
+from clearing.connection import Connection
+from clearing.fx import RateTable
+from clearing.journal.ledger import EntryKind
+from clearing.ports import Repricer
+from clearing.results import ClearingBatch
+from clearing.session import CapturedSession, lane_of
+from clearing.sessions.settlement import References
+from clearing.store import journal, references
+from clearing.work.batch import BatchWorker, Books, cleared
+
+
+@dataclass(slots=True, kw_only=True)
+class Shelf:
+    """The books at hand: read again only when their epoch changed."""
+
+    repricer: Repricer
+    _worker: BatchWorker | None = None
+    _epochs: dict[str, UUID] = field(default_factory=dict)
+    _rates: RateTable = field(default_factory=lambda: RateTable(()))
+
+    async def worker(self, connection: Connection) -> BatchWorker:
+        """The worker with the present reference data."""
+        epochs = await references.epochs(connection)
+        if self._worker is not None and epochs == self._epochs:
+            return self._worker
+        if epochs["fx_rate"] != self._epochs.get("fx_rate"):
+            self._rates = await references.rate_table(connection)
+        worker = BatchWorker(
+            repricer=self.repricer,
+            books=Books(
+                parties=await references.parties(connection),
+                agreements=await references.agreements(connection),
+                references=References(
+                    vat=reference.vat_rates(), fx=self._rates, calendars=reference.calendars()
+                ),
+            ),
+        )
+        self._worker, self._epochs = worker, epochs
+        return worker
+
+
+async def clear(
+    connection: Connection,
+    sessions: Sequence[CapturedSession],
+    *,
+    shelf: Shelf,
+    now: datetime,
+    batch_id: UUID,
+    chain: int,
+) -> ClearingBatch:
+    """Post what can be cleared, park the rest with its reason.
+
+    Raises ClosedPeriodError when `now` lies in a closed period.
+    """
+    await journal.hold_open(connection, now=now)
+    unique = {session.session_id: session for session in sessions}
+    ordered = sorted(unique.values(), key=lambda session: (session.lane, session.session_id))
+    done = await journal.known(
+        connection, [(session.lane, session.session_id, EntryKind.CAPTURE, "") for session in ordered]
+    )
+    known = {subject for subject, _, _ in done}
+    worker = await shelf.worker(connection)
+    fresh_sessions = [session for session in ordered if session.session_id not in known]
+    counts = await journal.volumes(connection, worker.tiered_agreements(fresh_sessions))
+    worked = worker.work(fresh_sessions, counts=counts)
+    await journal.put_rulings(
+        connection, {name: text for plan in worked.plans.values() for name, text in plan.rulings.items()}
+    )
+    posted = await journal.post(connection, worked.entries, seal=journal.new_seal(batch_id, chain, now))
+    fresh = {subject for subject, _, _ in posted.keys}
+    added = worker.volumes([entry for entry in worked.entries if entry.subject_id in fresh], worked.plans)
+    await journal.add_volumes(connection, added, batch_id=batch_id)
+    await journal.park(
+        connection,
+        [
+            (session.lane, session.session_id, parked.reason, parked.detail)
+            for session, parked in worked.parked
+        ],
+        now=now,
+    )
+    await journal.resolve_parked(
+        connection, [(lane_of(subject), subject) for subject in sorted(fresh)], now=now
+    )
+    return ClearingBatch(
+        batch_id=batch_id,
+        cleared=[
+            cleared(entry, worked.plans[entry.subject_id])
+            for entry in worked.entries
+            if entry.subject_id in fresh
+        ],
+        parked=[parked for _, parked in worked.parked],
+        already=sorted(known | {entry.subject_id for entry in worked.entries} - fresh),
+        hash=posted.hash,
+    )
