@@ -20,6 +20,7 @@ class DisbursementState(StrEnum):
     """Where a payment to a party stands."""
 
     PLANNED = "planned"
+    WITHDRAWN = "withdrawn"
     REQUESTED = "requested"
     OUTCOME_UNKNOWN = "outcome_unknown"
     PAID = "paid"
@@ -30,6 +31,7 @@ class DisbursementState(StrEnum):
 class DisbursementEvent(StrEnum):
     """What can happen to it."""
 
+    WITHDRAW = "withdraw"
     REQUEST = "request"
     CONFIRM = "confirm"
     REJECT = "reject"
@@ -42,6 +44,8 @@ _EVENT = DisbursementEvent
 TRANSITIONS: Final = MappingProxyType(
     {
         (_STATE.PLANNED, _EVENT.REQUEST): _STATE.REQUESTED,
+        # A hold, other bank details, a leaving: what may no longer be sent is open again.
+        (_STATE.PLANNED, _EVENT.WITHDRAW): _STATE.WITHDRAWN,
         (_STATE.REQUESTED, _EVENT.CONFIRM): _STATE.PAID,
         (_STATE.REQUESTED, _EVENT.REJECT): _STATE.FAILED,
         (_STATE.REQUESTED, _EVENT.LOSE_TRACK): _STATE.OUTCOME_UNKNOWN,

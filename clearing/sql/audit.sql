@@ -102,7 +102,7 @@ LEFT JOIN (
            min(currency) AS first_currency, max(currency) AS last_currency
     FROM clearing.payable WHERE disbursement_id IS NOT NULL GROUP BY disbursement_id
 ) AS p ON p.disbursement_id = d.id
-WHERE d.state NOT IN ('failed', 'returned') AND (p.minor IS DISTINCT FROM d.amount_minor
+WHERE d.state NOT IN ('withdrawn', 'failed', 'returned') AND (p.minor IS DISTINCT FROM d.amount_minor
     OR (p.first_party, p.last_party, p.first_currency, p.last_currency) <> (d.party_id, d.party_id, d.currency, d.currency))
 LIMIT 100;
 

@@ -38,6 +38,7 @@ from clearing.payouts.forecast import CalendarDay, calendar_ahead
 from clearing.payouts.reserve import hold_entry, plan_reserve, release_entry, withheld
 from clearing.session import lane_of
 from clearing.store import payouts as store
+from clearing.work.stopping import reason_to_stop
 
 # Ids of payments are derived from what they pay, so that planning twice can't make two.
 _NAMESPACE: Final = UUID("6f1d6c1e-5f0b-5c59-9f6f-0d5a3f8b7c21")
@@ -142,14 +143,23 @@ def _after_reserve(due: DueSum, party: Party) -> DueSum:
     return replace(due, amount_minor=due.amount_minor - _to_withhold(due, party))
 
 
-async def begin(connection: Connection, disbursement_id: UUID, *, now: datetime) -> Disbursement | None:
+async def begin(
+    connection: Connection, disbursement_id: UUID, *, parties: Mapping[str, Party], now: datetime
+) -> Disbursement | None:
     """The intent, to be committed before the rail is called.
 
-    None if it is another worker's turn or it is over.
+    None if it is another worker's turn, or over, or a hold or other bank details came since it was planned.
 
     A payment that comes back `requested` with more than one attempt, or `outcome_unknown`, may have been
     made: the rail is asked with `find`, or paid again under the same key.
     """
+    known = await store.get(connection, disbursement_id)
+    if (
+        known is not None
+        and known.state is DisbursementState.PLANNED
+        and reason_to_stop(known, parties[known.party_id], now=now) is not None
+    ):
+        return None
     return await store.begin(connection, disbursement_id, now=now, lease_until=now + LEASE)
 
 

@@ -26,7 +26,7 @@ _ALL: Final = 10_000
 class DisbursementsQuery(ListQuery):
     """A page of payments; only the platform may name a party."""
 
-    state: Literal["planned", "requested", "outcome_unknown", "paid", "failed", "returned"] | None = None
+    state: Literal["planned", "withdrawn", "requested", "outcome_unknown", "paid", "failed", "returned"] | None = None
     party: Slug | None = None
 
 

@@ -34,7 +34,12 @@ def test_only_listed_steps_are_allowed(state: DisbursementState, event: Disburse
 
 
 def test_only_a_return_by_the_bank_follows_a_payment_that_ended() -> None:
-    ended = (DisbursementState.PAID, DisbursementState.FAILED, DisbursementState.RETURNED)
+    ended = (
+        DisbursementState.WITHDRAWN,
+        DisbursementState.PAID,
+        DisbursementState.FAILED,
+        DisbursementState.RETURNED,
+    )
     assert [step for step in TRANSITIONS if step[0] in ended] == [
         (DisbursementState.PAID, DisbursementEvent.RETURN)
     ]
@@ -43,7 +48,7 @@ def test_only_a_return_by_the_bank_follows_a_payment_that_ended() -> None:
 def test_the_schema_knows_the_same_states() -> None:
     migrations = Path(clearing.__file__).parent / "sql/migrations"
     told = (
-        (migrations / "0010_settlement.sql")
+        (migrations / "0033_bank_days.sql")
         .read_text()
         .split("ADD CONSTRAINT disbursement_state_check", 1)[1]
     )
