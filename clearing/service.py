@@ -13,7 +13,7 @@ from uuid import UUID, uuid5
 
 from clearing import reference
 from clearing.connection import Connection
-from clearing.errors import InvalidAmountError
+from clearing.errors import InvalidAmountError, StateConflictError
 from clearing.fx import ReferenceRate
 from clearing.journal import treasury
 from clearing.journal.ledger import EntryKind, JournalEntry
@@ -31,6 +31,7 @@ from clearing.work import audit as proof
 from clearing.work import closing, corrections, payouts
 from clearing.work.batch import Books
 from clearing.work.clearing import Shelf, clear
+from clearing.work.payouts import Answers
 
 
 class ClearingService:
@@ -246,11 +247,21 @@ class ClearingService:
 
     # Paying out
 
-    async def plan_disbursements(self, connection: Connection, *, now: datetime) -> Sequence[Disbursement]:
-        """Net what is due per party and currency on the party's local day and plan one payment each."""
+    async def parties_due(self, connection: Connection, *, now: datetime) -> Sequence[str]:
+        """Parties with something due on their local day: what `plan_disbursements` is to be asked for."""
+        return await payout_store.parties_due(connection, now=now)
+
+    async def plan_disbursements(
+        self, connection: Connection, *, now: datetime, only: Sequence[str] | None = None
+    ) -> Sequence[Disbursement]:
+        """Net what is due per party and currency on the party's local day and plan one payment each.
+
+        `only` names the parties, so that a long run may end its transaction after every few hundred.
+        """
         parties = (await self._books(connection)).parties
+        names = await self.parties_due(connection, now=now) if only is None else only
         post = partial(self.post_entries, connection, now=now)
-        return await payouts.plan(connection, parties=parties, post=post, now=now)
+        return await payouts.plan(connection, names, parties=parties, post=post, now=now)
 
     async def disbursements_to_execute(
         self, connection: Connection, *, now: datetime, limit: int = 100
@@ -266,7 +277,13 @@ class ClearingService:
         With `attempts` above 1 an earlier call may have taken effect: the rail is asked under the same
         end_to_end_id.
         """
-        return await payouts.begin(connection, disbursement_id, now=now)
+        parties = await self.parties(connection)
+        return await payouts.begin(connection, disbursement_id, parties=parties, now=now)
+
+    async def begin_due(self, connection: Connection, *, now: datetime, limit: int) -> Sequence[Disbursement]:
+        """The intents of up to `limit` payments over the PSP whose turn it is; as `begin_disbursement`."""
+        parties = await self.parties(connection)
+        return await payouts.begin_due(connection, parties=parties, now=now, limit=limit)
 
     async def record_outcome(
         self, connection: Connection, disbursement_id: UUID, outcome: RailOutcome, *, now: datetime
@@ -275,11 +292,22 @@ class ClearingService:
 
         Raises StateConflictError when the payment does not wait for an answer.
         """
-        disbursement, paid = await payouts.answer(connection, disbursement_id, outcome, now=now)
-        if paid:
-            party = (await self._books(connection)).parties[disbursement.party_id]
-            await self._post_one(connection, payouts.payment_entry(disbursement, party), now=now)
+        answers = await self.record_outcomes(connection, {disbursement_id: outcome}, now=now)
+        for conflict in answers.conflicts.values():
+            raise StateConflictError(conflict)
+        (disbursement,) = [*answers.ended, *answers.repeated]
         return disbursement
+
+    async def record_outcomes(
+        self, connection: Connection, outcomes: Mapping[UUID, RailOutcome], *, now: datetime
+    ) -> Answers:
+        """Many answers of the rail, what was paid in one batch of the journal.
+
+        A payment that does not wait for its answer is told of in `conflicts`; the others are recorded.
+        """
+        parties = (await self._books(connection)).parties
+        post = partial(self.post_entries, connection, now=now)
+        return await payouts.answer(connection, outcomes, parties=parties, post=post, now=now)
 
     async def disbursements_of(
         self, connection: Connection, party_id: str, *, limit: int = 100

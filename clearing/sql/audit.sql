@@ -83,7 +83,9 @@ WHERE o.minor IS DISTINCT FROM p.amount_minor LIMIT 100;
 -- name: open_unequal
 -- A party's account stands at what is open and scheduled, not what was paid.
 WITH owed AS (
-    SELECT party_id, currency, sum(amount_minor) AS minor FROM clearing.payable WHERE state <> 'paid' GROUP BY party_id, currency
+    SELECT p.party_id, p.currency, sum(p.amount_minor) AS minor
+    FROM clearing.payable AS p LEFT JOIN clearing.disbursement AS d ON d.id = p.disbursement_id
+    WHERE d.state IS DISTINCT FROM 'paid' GROUP BY p.party_id, p.currency
 ), stood AS (
     SELECT split_part(account, ':', 2) AS party_id, currency, sum(credit_minor - debit_minor) AS minor
     FROM clearing.account_delta WHERE account LIKE '%:payable' GROUP BY party_id, currency

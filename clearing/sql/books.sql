@@ -26,8 +26,11 @@ FROM clearing.entry WHERE kind IN ('capture', 'reversal', 'refund', 'refund_fail
 GROUP BY currency, kind ORDER BY currency, kind;
 
 -- name: payable_sums
-SELECT currency, state, sum(amount_minor)::bigint AS amount_minor FROM clearing.payable
-GROUP BY currency, state ORDER BY currency, state;
+-- A payable that is tied to a payment is paid once its payment is.
+SELECT p.currency, CASE WHEN d.state = 'paid' THEN 'paid' WHEN d.id IS NULL THEN 'open' ELSE 'scheduled' END AS state,
+       sum(p.amount_minor)::bigint AS amount_minor
+FROM clearing.payable AS p LEFT JOIN clearing.disbursement AS d ON d.id = p.disbursement_id
+GROUP BY 1, 2 ORDER BY 1, 2;
 
 -- name: share_sums
 SELECT party_id, currency, sum(amount_minor)::bigint AS amount_minor FROM clearing.payable

@@ -1,28 +1,47 @@
 -- Paying out: netting what is due, the states of a payment, the calendar.
+--
+-- A payable is open or tied to a payment. Whether it is paid, its payment says: nothing is written to the payables of a
+-- payment when it is made, which halves the writes of a run.
 
 -- name: hold_planning!
 SELECT pg_advisory_xact_lock(hashtextextended('clearing.planning', 0));
 
+-- name: parties_due
+-- Parties with something due on their own local day, or a reserve whose day has come. Each is one look into the index:
+-- the ORDER BY holds the planner to it, where it would read everything that is open.
+SELECT party.id
+FROM clearing.party CROSS JOIN LATERAL (SELECT (:now::timestamptz AT TIME ZONE party.time_zone)::date AS today) AS local
+WHERE (SELECT true FROM clearing.payable AS p
+       WHERE p.party_id = party.id AND p.state = 'open' AND p.due_date <= local.today
+       ORDER BY p.currency, p.due_date LIMIT 1)
+   OR EXISTS (SELECT FROM clearing.reserve AS r
+              WHERE r.party_id = party.id AND r.released_at IS NULL AND r.release_on <= local.today)
+ORDER BY party.id;
+
 -- name: due_sums
--- What is due on each party's own local day, if no payment of that day lives and none failed within the last hour.
--- `sales_minor` leaves out what reserves took and gave back; `held_minor` was withheld by an attempt that failed.
-SELECT due.*, (SELECT count(*) FROM clearing.disbursement AS d
-               WHERE (d.party_id, d.currency, d.period) = (due.party_id, due.currency, due.period)) AS attempts
+-- What is due to these parties on their own local day, if no payment of that day lives and none failed within the last
+-- hour. `sales_minor` leaves out what reserves took and gave back; `held_minor` was withheld by an attempt that failed.
+SELECT party.id AS party_id, due.currency, party.period, due.amount_minor, due.count, due.sales_minor, due.held_minor,
+       (SELECT count(*) FROM clearing.disbursement AS d
+        WHERE (d.party_id, d.currency, d.period) = (party.id, due.currency, party.period)) AS attempts
 FROM (
-    SELECT p.party_id, p.currency, (:now::timestamptz AT TIME ZONE party.time_zone)::date AS period,
-           sum(p.amount_minor)::bigint AS amount_minor, count(*) AS count,
+    SELECT id, (:now::timestamptz AT TIME ZONE time_zone)::date AS period FROM clearing.party WHERE id = ANY(:parties::text[])
+) AS party
+CROSS JOIN LATERAL (
+    SELECT p.currency, sum(p.amount_minor)::bigint AS amount_minor, count(*) AS count,
            coalesce(sum(p.amount_minor) FILTER (WHERE p.kind NOT IN ('reserve_hold', 'reserve_release')), 0)::bigint
                AS sales_minor,
            coalesce(-sum(p.amount_minor) FILTER (WHERE p.kind = 'reserve_hold'), 0)::bigint AS held_minor
-    FROM clearing.payable AS p JOIN clearing.party AS party ON party.id = p.party_id
-    WHERE p.state = 'open' AND p.due_date <= (:now::timestamptz AT TIME ZONE party.time_zone)::date
-    GROUP BY p.party_id, p.currency, period
+    FROM clearing.payable AS p
+    WHERE p.party_id = party.id AND p.state = 'open' AND p.due_date <= party.period
+    GROUP BY p.currency
 ) AS due
 WHERE NOT EXISTS (
     SELECT 1 FROM clearing.disbursement AS d
-    WHERE (d.party_id, d.currency, d.period) = (due.party_id, due.currency, due.period)
+    WHERE (d.party_id, d.currency, d.period) = (party.id, due.currency, party.period)
+      AND d.state <> 'withdrawn'
       AND (d.state NOT IN ('failed', 'returned') OR d.finished_at > :now::timestamptz - interval '1 hour'))
-ORDER BY due.party_id, due.currency;
+ORDER BY party.id, due.currency;
 
 -- name: schedule
 -- Everything due of each party and currency is tied to its payment, in one statement for all of them.
@@ -35,7 +54,7 @@ WITH taken AS (
 SELECT id, sum(amount_minor)::bigint AS amount_minor, count(*) AS count FROM taken GROUP BY id;
 
 -- name: unschedule!
-UPDATE clearing.payable SET state = 'open', disbursement_id = NULL WHERE disbursement_id = :id AND state = 'scheduled';
+UPDATE clearing.payable SET state = 'open', disbursement_id = NULL WHERE disbursement_id = ANY(:ids::uuid[]);
 
 -- name: insert_disbursements!
 INSERT INTO clearing.disbursement (id, party_id, currency, period, amount_minor, destination, end_to_end_id, state, planned_at,
@@ -46,10 +65,11 @@ FROM unnest(:ids::uuid[], :parties::text[], :currencies::text[], :periods::date[
     AS plan (id, party_id, currency, period, amount_minor, destination, end_to_end_id, rail, approvals);
 
 -- name: reserves_due
--- Reserves whose day of release has come on the party's own calendar.
+-- Reserves of these parties whose day of release has come on the party's own calendar.
 SELECT r.disbursement_id, r.party_id, r.currency, r.amount_minor, r.held_on, r.release_on
 FROM clearing.reserve AS r JOIN clearing.party AS party ON party.id = r.party_id
-WHERE r.released_at IS NULL AND r.release_on <= (:now::timestamptz AT TIME ZONE party.time_zone)::date
+WHERE r.party_id = ANY(:parties::text[])
+  AND r.released_at IS NULL AND r.release_on <= (:now::timestamptz AT TIME ZONE party.time_zone)::date
 ORDER BY r.release_on, r.disbursement_id LIMIT :limit FOR UPDATE OF r;
 
 -- name: reserves_ahead
@@ -75,6 +95,25 @@ WHERE rail = 'psp' AND (state = 'planned' AND (approvals_needed = 0 OR approvals
     OR (state IN ('requested', 'outcome_unknown') AND next_attempt_at <= :now))
 ORDER BY planned_at, id LIMIT :limit;
 
+-- name: hold_due
+-- Payments whose turn it is, as many as the limit, held for this transaction; what another worker holds is left to it.
+SELECT d.id, party_id, currency, period, amount_minor, destination, end_to_end_id, state, planned_at, attempts,
+    rail_reference, failure, rail, approvals_needed
+FROM clearing.disbursement AS d
+WHERE rail = 'psp' AND (state = 'planned' AND (approvals_needed = 0 OR approvals_needed <= (
+          SELECT count(*) FROM clearing.disbursement_approval AS a WHERE a.disbursement_id = d.id))
+    OR (state IN ('requested', 'outcome_unknown') AND next_attempt_at <= :now))
+ORDER BY planned_at, id LIMIT :limit FOR UPDATE OF d SKIP LOCKED;
+
+-- name: request
+-- The intents of payments that this transaction holds.
+UPDATE clearing.disbursement AS d SET
+    state = CASE WHEN state = 'planned' THEN 'requested' ELSE state END,
+    requested_at = coalesce(requested_at, :now), attempts = attempts + 1, next_attempt_at = :lease_until
+WHERE id = ANY(:ids::uuid[]) AND state IN ('planned', 'requested', 'outcome_unknown')
+RETURNING id, party_id, currency, period, amount_minor, destination, end_to_end_id, state, planned_at, attempts,
+    rail_reference, failure, rail, approvals_needed;
+
 -- name: begin^
 -- The intent, before the rail is called; the lease keeps a second worker away until then.
 UPDATE clearing.disbursement AS d SET
@@ -85,12 +124,20 @@ WHERE id = :id AND (state = 'planned' OR (state IN ('requested', 'outcome_unknow
 RETURNING id, party_id, currency, period, amount_minor, destination, end_to_end_id, state, planned_at, attempts,
     rail_reference, failure, rail, approvals_needed;
 
--- name: finish^
-UPDATE clearing.disbursement SET state = :state, rail_reference = :rail_reference, failure = :failure,
-    next_attempt_at = :next_attempt_at, finished_at = :finished_at
-WHERE id = :id AND state IN ('requested', 'outcome_unknown')
-RETURNING id, party_id, currency, period, amount_minor, destination, end_to_end_id, state, planned_at, attempts,
-    rail_reference, failure, rail, approvals_needed;
+-- name: hold
+-- Payments as they stand, held for this transaction in the order of their ids.
+SELECT id, party_id, currency, period, amount_minor, destination, end_to_end_id, state, planned_at, attempts,
+    rail_reference, failure, rail, approvals_needed
+FROM clearing.disbursement WHERE id = ANY(:ids::uuid[]) ORDER BY id FOR UPDATE;
+
+-- name: finish
+UPDATE clearing.disbursement AS d SET state = told.state, rail_reference = told.rail_reference, failure = told.failure,
+    next_attempt_at = told.next_attempt_at, finished_at = told.finished_at
+FROM unnest(:ids::uuid[], :states::text[], :rail_references::text[], :failures::text[], :next_attempts::timestamptz[],
+    :finished::timestamptz[]) AS told (id, state, rail_reference, failure, next_attempt_at, finished_at)
+WHERE d.id = told.id AND d.state IN ('requested', 'outcome_unknown')
+RETURNING d.id, party_id, currency, period, amount_minor, destination, end_to_end_id, d.state, planned_at, attempts,
+    d.rail_reference, d.failure, rail, approvals_needed;
 
 -- name: get^
 SELECT id, party_id, currency, period, amount_minor, destination, end_to_end_id, state, planned_at, attempts,
@@ -102,15 +149,20 @@ SELECT id, party_id, currency, period, amount_minor, destination, end_to_end_id,
     rail_reference, failure, rail, approvals_needed
 FROM clearing.disbursement WHERE party_id = :party_id ORDER BY planned_at DESC, id DESC LIMIT :limit;
 
--- name: mark_paid!
-UPDATE clearing.payable SET state = 'paid' WHERE disbursement_id = :id AND state = 'scheduled';
-
 -- name: forecast
+-- What is open by its day, and what is tied to a payment that is not made yet. What was paid is neither.
 SELECT party_id, currency, due_date, state, sum(amount_minor)::bigint AS amount_minor,
        coalesce(sum(amount_minor) FILTER (WHERE kind NOT IN ('reserve_hold', 'reserve_release')), 0)::bigint AS sales_minor,
        coalesce(-sum(amount_minor) FILTER (WHERE kind = 'reserve_hold'), 0)::bigint AS held_minor, count(*) AS sessions
-FROM clearing.payable
-WHERE state IN ('open', 'scheduled') AND due_date <= :until AND (:party_id::text IS NULL OR party_id = :party_id)
+FROM (
+    SELECT party_id, currency, due_date, state, amount_minor, kind FROM clearing.payable
+    WHERE state = 'open' AND due_date <= :until AND (:party_id::text IS NULL OR party_id = :party_id)
+    UNION ALL
+    SELECT p.party_id, p.currency, p.due_date, 'scheduled', p.amount_minor, p.kind
+    FROM clearing.disbursement AS d JOIN clearing.payable AS p ON p.disbursement_id = d.id
+    WHERE d.state IN ('planned', 'requested', 'outcome_unknown') AND p.due_date <= :until
+      AND (:party_id::text IS NULL OR d.party_id = :party_id)
+) AS unpaid
 GROUP BY party_id, currency, due_date, state
 ORDER BY party_id, currency, due_date, state;
 
@@ -134,9 +186,6 @@ UPDATE clearing.disbursement SET state = 'returned', returned_at = :now, failure
 WHERE id = :id AND state = 'paid'
 RETURNING id, party_id, currency, period, amount_minor, destination, end_to_end_id, state, planned_at, attempts,
     rail_reference, failure, rail, approvals_needed;
-
--- name: reopen_paid!
-UPDATE clearing.payable SET state = 'open', disbursement_id = NULL WHERE disbursement_id = :id AND state = 'paid';
 
 -- name: debts
 -- Parties that owe: the sum of all that is open, and since when anything negative has been due.

@@ -4,6 +4,7 @@ Owns: rows to values and back. Must not know: the rail, when to pay.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import date, datetime
 from typing import Any
 from uuid import UUID
@@ -21,9 +22,15 @@ async def hold_planning(connection: Connection) -> None:
     await _sql.hold_planning(connection)
 
 
-async def due_sums(connection: Connection, *, now: datetime) -> list[DueSum]:
-    """What is due on each party's local day, where no payment of that day lives."""
-    return [DueSum(**dict(row.items())) for row in await rows(_sql.due_sums(connection, now=now))]
+async def parties_due(connection: Connection, *, now: datetime) -> list[str]:
+    """Parties with something due on their local day, or a reserve to be released."""
+    return [row["id"] for row in await rows(_sql.parties_due(connection, now=now))]
+
+
+async def due_sums(connection: Connection, parties: Sequence[str], *, now: datetime) -> list[DueSum]:
+    """What is due to these parties on their local day, where no payment of that day lives."""
+    found = await rows(_sql.due_sums(connection, parties=parties, now=now))
+    return [DueSum(**dict(row.items())) for row in found]
 
 
 async def schedule(connection: Connection, dues: Mapping[UUID, DueSum]) -> dict[UUID, tuple[int, int]]:
@@ -40,9 +47,10 @@ async def schedule(connection: Connection, dues: Mapping[UUID, DueSum]) -> dict[
     return {row["id"]: (row["amount_minor"], row["count"]) for row in found}
 
 
-async def unschedule(connection: Connection, disbursement_id: UUID) -> None:
-    """Open the payables of a payment again."""
-    await _sql.unschedule(connection, id=disbursement_id)
+async def unschedule(connection: Connection, disbursement_ids: Sequence[UUID]) -> None:
+    """Open the payables of payments again."""
+    if disbursement_ids:
+        await _sql.unschedule(connection, ids=disbursement_ids)
 
 
 async def insert(connection: Connection, planned: Sequence[Disbursement], *, now: datetime) -> None:
@@ -62,12 +70,12 @@ async def insert(connection: Connection, planned: Sequence[Disbursement], *, now
     )
 
 
-async def reserves_due(connection: Connection, *, now: datetime, limit: int) -> list[Reserve]:
-    """Reserves to be released, held for this transaction."""
-    return [
-        Reserve(**dict(row.items()))
-        for row in await rows(_sql.reserves_due(connection, now=now, limit=limit))
-    ]
+async def reserves_due(
+    connection: Connection, parties: Sequence[str], *, now: datetime, limit: int
+) -> list[Reserve]:
+    """Reserves of these parties to be released, held for this transaction."""
+    found = await rows(_sql.reserves_due(connection, parties=parties, now=now, limit=limit))
+    return [Reserve(**dict(row.items())) for row in found]
 
 
 async def reserves_ahead(connection: Connection, *, until: date, party_id: str | None) -> list[Reserve]:
@@ -113,7 +121,7 @@ async def mark_returned(
     row = await _sql.mark_returned(connection, id=disbursement_id, failure=failure, now=now)
     if row is None:
         return None
-    await _sql.reopen_paid(connection, id=disbursement_id)
+    await unschedule(connection, [disbursement_id])
     return _disbursement(row)
 
 
@@ -135,27 +143,52 @@ async def begin(
     return None if row is None else _disbursement(row)
 
 
-async def finish(
-    connection: Connection,
-    disbursement_id: UUID,
-    *,
-    state: DisbursementState,
-    rail_reference: str | None = None,
-    failure: str | None = None,
-    next_attempt_at: datetime | None = None,
-    finished_at: datetime | None = None,
-) -> Disbursement | None:
-    """Record the rail's answer; None if the payment no longer waits for one."""
-    row = await _sql.finish(
-        connection,
-        id=disbursement_id,
-        state=state,
-        rail_reference=rail_reference,
-        failure=failure,
-        next_attempt_at=next_attempt_at,
-        finished_at=finished_at,
+async def hold_due(connection: Connection, *, now: datetime, limit: int) -> list[Disbursement]:
+    """Up to `limit` payments over the PSP whose turn it is, nobody else's until the transaction ends."""
+    return [_disbursement(row) for row in await rows(_sql.hold_due(connection, now=now, limit=limit))]
+
+
+async def request(
+    connection: Connection, disbursement_ids: Sequence[UUID], *, now: datetime, lease_until: datetime
+) -> list[Disbursement]:
+    """Record the intents of payments that this transaction holds."""
+    found = await rows(_sql.request(connection, ids=disbursement_ids, now=now, lease_until=lease_until))
+    return [_disbursement(row) for row in found]
+
+
+async def hold(connection: Connection, disbursement_ids: Sequence[UUID]) -> list[Disbursement]:
+    """Payments as they stand, nobody else's until the transaction ends; locked in the order of their ids."""
+    return [_disbursement(row) for row in await rows(_sql.hold(connection, ids=disbursement_ids))]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finish:
+    """What a rail's answer makes of one payment."""
+
+    id: UUID
+    state: DisbursementState
+    rail_reference: str | None = None
+    failure: str | None = None
+    next_attempt_at: datetime | None = None
+    finished_at: datetime | None = None
+
+
+async def finish(connection: Connection, answers: Sequence[Finish]) -> list[Disbursement]:
+    """Record the rail's answers, in one statement; payments that no longer wait for one are left out."""
+    if not answers:
+        return []
+    found = await rows(
+        _sql.finish(
+            connection,
+            ids=[one.id for one in answers],
+            states=[one.state for one in answers],
+            rail_references=[one.rail_reference for one in answers],
+            failures=[one.failure for one in answers],
+            next_attempts=[one.next_attempt_at for one in answers],
+            finished=[one.finished_at for one in answers],
+        )
     )
-    return None if row is None else _disbursement(row)
+    return [_disbursement(row) for row in found]
 
 
 async def get(connection: Connection, disbursement_id: UUID) -> Disbursement | None:
@@ -169,11 +202,6 @@ async def of_party(connection: Connection, party_id: str, *, limit: int) -> list
     return [
         _disbursement(row) for row in await rows(_sql.of_party(connection, party_id=party_id, limit=limit))
     ]
-
-
-async def mark_paid(connection: Connection, disbursement_id: UUID) -> None:
-    """Settle the payables of a payment."""
-    await _sql.mark_paid(connection, id=disbursement_id)
 
 
 async def forecast(connection: Connection, *, until: date, party_id: str | None) -> list[DueRow]:

@@ -3,8 +3,8 @@
 Owns: the order of steps of a payment and its journal entry. Must not know: the rail, transactions' ends.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Final, assert_never
 from uuid import UUID, uuid5
@@ -47,47 +47,80 @@ LEASE: Final = timedelta(minutes=2)
 ASK_AFTER: Final = (timedelta(seconds=5), timedelta(minutes=1), timedelta(minutes=5), timedelta(hours=1))
 DAILY: Final = timedelta(days=1)
 FOUR_EYES: Final = 2
-_RESERVES: Final = 100_000  # released at once; the rest at the next planning
-
+_RESERVES: Final = 10_000  # released in one batch
+_PAYABLES: Final = 100_000  # tied to payments in one statement, more only where one payment has more
 
 Poster = Callable[[Sequence[JournalEntry]], Awaitable[object]]
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Answers:
+    """What answers of the rail did: payments `ended` by them or to be asked again, and told once more.
+
+    `conflicts` says of a payment that did not wait for its answer how it stands: money may have moved.
+    """
+
+    ended: Sequence[Disbursement]
+    repeated: Sequence[Disbursement]
+    conflicts: Mapping[UUID, str]
+
+
 async def plan(
-    connection: Connection, *, parties: Mapping[str, Party], post: Poster, now: datetime
+    connection: Connection,
+    names: Sequence[str],
+    *,
+    parties: Mapping[str, Party],
+    post: Poster,
+    now: datetime,
 ) -> list[Disbursement]:
-    """One planned payment per party and currency of what is due on the party's local day, debts netted.
+    """One planned payment per currency of what is due to each of the parties `names`, debts netted.
 
     Reserves whose day has come are owed again first; then each payment's own reserve is withheld. `post`
     books entries in the caller's transaction.
     """
     await store.hold_planning(connection)
-    await _release_reserves(connection, parties, post, now=now)
+    await _release_reserves(connection, names, parties, post, now=now)
     dues = {
         uuid5(_NAMESPACE, f"{due.party_id}/{due.currency}/{due.period}/{due.attempts}"): due
-        for due in await store.due_sums(connection, now=now)
+        for due in await store.due_sums(connection, names, now=now)
         if hold_reason(_after_reserve(due, parties[due.party_id]), parties[due.party_id]) is None
     }
     if not dues:
         return []
     await _withhold(connection, dues, parties, post)
-    planned: list[Disbursement] = []
-    tied = await store.schedule(connection, dues)
-    for identifier, due in dues.items():
-        minor, count = tied.get(identifier, (0, 0))
-        disbursement = _planned(identifier, replace(due, amount_minor=minor, count=count), parties, now=now)
-        # A batch that committed since the sums were read may have brought a debt.
-        if disbursement is None:
-            await store.unschedule(connection, identifier)
-        else:
-            planned.append(disbursement)
+    tied: dict[UUID, tuple[int, int]] = {}
+    for some in _bounded(dues):
+        tied |= await store.schedule(connection, some)
+    planned = [
+        disbursement
+        for identifier, due in dues.items()
+        if (disbursement := _planned(identifier, due, tied.get(identifier, (0, 0)), parties, now=now))
+    ]
+    # A batch that committed since the sums were read may have brought a debt.
+    await store.unschedule(connection, sorted(dues.keys() - {one.id for one in planned}))
     await store.insert(connection, planned, now=now)
     return planned
 
 
+def _bounded(dues: Mapping[UUID, DueSum]) -> Iterator[dict[UUID, DueSum]]:
+    """Parts of about so many payables, so that no statement takes longer the more parties are due."""
+    part: dict[UUID, DueSum] = {}
+    payables = 0
+    for identifier, due in dues.items():
+        part[identifier] = due
+        payables += due.count
+        if payables >= _PAYABLES:
+            yield part
+            part, payables = {}, 0
+    if part:
+        yield part
+
+
 def _planned(
-    identifier: UUID, due: DueSum, parties: Mapping[str, Party], *, now: datetime
+    identifier: UUID, asked: DueSum, tied: tuple[int, int], parties: Mapping[str, Party], *, now: datetime
 ) -> Disbursement | None:
+    """The payment of what was `tied` to it; None if that is not to be paid."""
+    due = replace(asked, amount_minor=tied[0], count=tied[1])
     party = parties[due.party_id]
     paid_to = destination(party)
     if paid_to is None or hold_reason(due, party) is not None:
@@ -109,10 +142,9 @@ def _planned(
 
 
 async def _release_reserves(
-    connection: Connection, parties: Mapping[str, Party], post: Poster, *, now: datetime
+    connection: Connection, names: Sequence[str], parties: Mapping[str, Party], post: Poster, *, now: datetime
 ) -> None:
-    released = await store.reserves_due(connection, now=now, limit=_RESERVES)
-    if released:
+    while released := await store.reserves_due(connection, names, now=now, limit=_RESERVES):
         await post([release_entry(reserve, parties[reserve.party_id]) for reserve in released])
         await store.mark_released(connection, released, now=now)
 
@@ -163,48 +195,79 @@ async def begin(
     return await store.begin(connection, disbursement_id, now=now, lease_until=now + LEASE)
 
 
-async def answer(
-    connection: Connection, disbursement_id: UUID, outcome: RailOutcome, *, now: datetime
-) -> tuple[Disbursement, bool]:
-    """Record the rail's answer; True when this call ended the payment as paid, and the journal is to follow.
+async def begin_due(
+    connection: Connection, *, parties: Mapping[str, Party], now: datetime, limit: int
+) -> list[Disbursement]:
+    """The intents of up to `limit` payments over the PSP, as `begin` writes one.
 
-    Raises StateConflictError when the payment was not requested, or ended otherwise before.
+    One that may no longer be sent is left as it is: withdraw first, or they fill the limit.
     """
-    known = await store.get(connection, disbursement_id)
-    if known is None:
-        raise StateConflictError(f"there is no disbursement {disbursement_id}")
-    if (
+    due = await store.hold_due(connection, now=now, limit=limit)
+    ids = [
+        one.id
+        for one in due
+        if one.state is not DisbursementState.PLANNED
+        or reason_to_stop(one, parties[one.party_id], now=now) is None
+    ]
+    return await store.request(connection, ids, now=now, lease_until=now + LEASE)
+
+
+async def answer(
+    connection: Connection,
+    outcomes: Mapping[UUID, RailOutcome],
+    *,
+    parties: Mapping[str, Party],
+    post: Poster,
+    now: datetime,
+) -> Answers:
+    """Record the rail's answers; what was paid is booked with them, in one batch.
+
+    A payment that does not wait for its answer is among the conflicts and holds up none of the others.
+    """
+    held = {one.id: one for one in await store.hold(connection, list(outcomes))}
+    repeated: list[Disbursement] = []
+    finishes: list[store.Finish] = []
+    conflicts: dict[UUID, str] = {}
+    for identifier, outcome in outcomes.items():
+        known = held.get(identifier)
+        if known is None:
+            conflicts[identifier] = f"there is no disbursement {identifier}"
+        elif _repeats(known, outcome):
+            repeated.append(known)
+        else:
+            try:
+                finishes.append(_finish(known, outcome, now=now))
+            except StateConflictError as error:
+                conflicts[identifier] = str(error)
+    ended = await store.finish(connection, finishes)
+    await store.unschedule(connection, [one.id for one in ended if one.state is DisbursementState.FAILED])
+    paid = [one for one in ended if one.state is DisbursementState.PAID]
+    if paid:
+        await post([payment_entry(one, parties[one.party_id]) for one in paid])
+    return Answers(ended=ended, repeated=repeated, conflicts=conflicts)
+
+
+def _repeats(known: Disbursement, outcome: RailOutcome) -> bool:
+    return (
         isinstance(outcome, Paid)
         and known.state is DisbursementState.PAID
         and known.rail_reference == outcome.rail_reference
-    ):
-        return known, False
-    ended = await _finish(connection, known, outcome, now=now)
-    if ended is None:
-        raise StateConflictError(f"disbursement {disbursement_id} was ended by another worker")
-    return ended, isinstance(outcome, Paid)
+    )
 
 
-async def _finish(
-    connection: Connection, known: Disbursement, outcome: RailOutcome, *, now: datetime
-) -> Disbursement | None:
+def _finish(known: Disbursement, outcome: RailOutcome, *, now: datetime) -> store.Finish:
+    """What the answer makes of the payment. Raises StateConflictError when it does not wait for one."""
     match outcome:
         case Paid(rail_reference=rail_reference):
             state = advance(known.state, DisbursementEvent.CONFIRM)
-            await store.mark_paid(connection, known.id)
-            return await store.finish(
-                connection, known.id, state=state, rail_reference=rail_reference, finished_at=now
-            )
+            return store.Finish(id=known.id, state=state, rail_reference=rail_reference, finished_at=now)
         case Rejected(code=code, detail=detail):
             state = advance(known.state, DisbursementEvent.REJECT)
-            await store.unschedule(connection, known.id)
-            return await store.finish(
-                connection, known.id, state=state, failure=f"{code}: {detail}", finished_at=now
-            )
+            return store.Finish(id=known.id, state=state, failure=f"{code}: {detail}", finished_at=now)
         case OutcomeUnknown():
             state = advance(known.state, DisbursementEvent.LOSE_TRACK)
             again = now + ask_again_after(known.attempts)
-            return await store.finish(connection, known.id, state=state, next_attempt_at=again)
+            return store.Finish(id=known.id, state=state, next_attempt_at=again)
         case _ as unreachable:
             assert_never(unreachable)
 

@@ -20,14 +20,16 @@ FROM clearing.disbursement d
 WHERE d.id = :id AND (:party_id::text IS NULL OR d.party_id = :party_id);
 
 -- name: payables_of_session
-SELECT lane, subject_id, kind, reference, party_id, amount_minor, currency, due_date, state, disbursement_id
-FROM clearing.payable
-WHERE lane = :lane AND subject_id = :session_id AND (:party_id::text IS NULL OR party_id = :party_id)
-ORDER BY party_id, kind, reference;
+SELECT p.lane, p.subject_id, p.kind, p.reference, p.party_id, p.amount_minor, p.currency, p.due_date, p.disbursement_id,
+       CASE WHEN d.state = 'paid' THEN 'paid' ELSE p.state END AS state
+FROM clearing.payable AS p LEFT JOIN clearing.disbursement AS d ON d.id = p.disbursement_id
+WHERE p.lane = :lane AND p.subject_id = :session_id AND (:party_id::text IS NULL OR p.party_id = :party_id)
+ORDER BY p.party_id, p.kind, p.reference;
 
 -- name: payables_of_disbursement
-SELECT lane, subject_id, kind, reference, party_id, amount_minor, currency, due_date, state, disbursement_id
-FROM clearing.payable
-WHERE disbursement_id = :disbursement_id AND (:party_id::text IS NULL OR party_id = :party_id)
-  AND (:after::uuid IS NULL OR subject_id > :after)
-ORDER BY subject_id, kind, reference LIMIT :limit;
+SELECT p.lane, p.subject_id, p.kind, p.reference, p.party_id, p.amount_minor, p.currency, p.due_date, p.disbursement_id,
+       CASE WHEN d.state = 'paid' THEN 'paid' ELSE p.state END AS state
+FROM clearing.payable AS p JOIN clearing.disbursement AS d ON d.id = p.disbursement_id
+WHERE p.disbursement_id = :disbursement_id AND (:party_id::text IS NULL OR p.party_id = :party_id)
+  AND (:after::uuid IS NULL OR p.subject_id > :after)
+ORDER BY p.subject_id, p.kind, p.reference LIMIT :limit;

@@ -507,8 +507,9 @@ UNION ALL SELECT min(e.at) FROM (
     WHERE a.state = 'authorized') AS e WHERE e.at > $1::timestamptz
 UNION ALL SELECT min(updated_at) + interval '61 minutes' FROM gateway.payment_authorization
     WHERE state = 'requires_action' AND updated_at + interval '61 minutes' > $1::timestamptz
-UNION ALL SELECT min($1::timestamptz + interval '1 day') FROM clearing.payable
-    WHERE state <> 'paid' AND due_date >= ($1::timestamptz - interval '1 day')::date
+UNION ALL SELECT min($1::timestamptz + interval '1 day')
+    FROM clearing.payable AS p LEFT JOIN clearing.disbursement AS d ON d.id = p.disbursement_id
+    WHERE d.state IS DISTINCT FROM 'paid' AND p.due_date >= ($1::timestamptz - interval '1 day')::date
 """
 
 
