@@ -11,20 +11,26 @@ which the bank knows by its message id.
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from functools import partial
 from itertools import groupby
-from typing import IO, Any, Final
+from typing import IO, Final
 from uuid import UUID, uuid5
 
+from clearing import reference
+from clearing.calendar import Calendars
 from clearing.connection import Connection, named_queries, rows
-from clearing.desks.payout_desk import PayoutDesk
+from clearing.desks.payout_desk import PayoutDesk, Returned
 from clearing.errors import InvalidPaymentError, StateConflictError
 from clearing.iso20022 import pain001, pain002
 from clearing.iso20022.camt import BankLine, BankLineState
 from clearing.iso20022.pain001 import Payment, PaymentBatch, PaymentFile, Service, WrittenFile
-from clearing.iso20022.references import is_qr_iban
+from clearing.iso20022.references import is_qr_iban, parse_reference
 from clearing.parties.bank_details import BankDetails
-from clearing.payouts.disbursement import Paid, Rejected
+from clearing.payouts.disbursement import Disbursement, Paid, Rejected
 from clearing.service import ClearingService
+from clearing.store import bank_files as store
+from clearing.store.bank_files import RecordedFile
+from clearing.work.stopping import reason_to_stop
 
 _sql = named_queries("reconciliation")
 _NAMESPACE: Final = UUID("7c2f1c46-2a35-5d0e-8a6e-60a4f8d2b9a7")
@@ -32,21 +38,36 @@ MAX_PAYMENTS: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RecordedFile:
-    """A file as recorded: the same bytes however often it is asked for."""
+class Drawing:
+    """What a drawing did: the file, if there was anything to pay, and payments that were kept out of it."""
 
-    message_id: str
-    content: bytes
-    sha256: str
+    file: RecordedFile | None
+    withdrawn: Sequence[Disbursement] = ()
+    refused: Sequence[Disbursement] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankAnswer:
-    """What a report or statement did: how many payments it settled, rejected and returned."""
+    """What a report or statement did: the payments that it settled, rejected, and sent back."""
 
-    settled: int = 0
-    rejected: int = 0
-    returned: int = 0
+    paid: Sequence[Disbursement] = ()
+    failed: Sequence[Disbursement] = ()
+    came_back: Sequence[Returned] = ()
+
+    @property
+    def settled(self) -> int:
+        """How many payments are paid by the bank's word."""
+        return len(self.paid)
+
+    @property
+    def rejected(self) -> int:
+        """How many the bank refused."""
+        return len(self.failed)
+
+    @property
+    def returned(self) -> int:
+        """How many came back."""
+        return len(self.came_back)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,26 +83,47 @@ class BankRail:
     """Bank payments from planned to booked."""
 
     def __init__(
-        self, clearing: ClearingService, desk: PayoutDesk, *, debtor: BankDetails | None = None
+        self,
+        clearing: ClearingService,
+        desk: PayoutDesk,
+        *,
+        debtor: BankDetails | None = None,
+        calendars: Calendars | None = None,
     ) -> None:
-        """`debtor`: the account that pays; without it no file is drawn."""
+        """`debtor`: the account that pays; without it no file is drawn. `calendars`: the bundled ones."""
         self._clearing = clearing
         self._desk = desk
         self._debtor = debtor
+        self._calendars = calendars or reference.calendars()
 
     async def draw_file(
         self, connection: Connection, *, execution_date: date, now: datetime, instant: bool = False
     ) -> RecordedFile | None:
-        """Put every released bank payment into one recorded file; None if there is none.
+        """As `draw`, of which it gives the file."""
+        drawing = await self.draw(connection, execution_date=execution_date, now=now, instant=instant)
+        return drawing.file
 
-        Raises StateConflictError without a paying account.
+    async def draw(
+        self, connection: Connection, *, execution_date: date, now: datetime, instant: bool = False
+    ) -> Drawing:
+        """Put every released bank payment into one recorded file.
+
+        Those of a currency that does not settle on `execution_date` wait; what may no longer be sent is
+        withdrawn first. `instant`: SEPA Instant also for parties that did not agree to it. Raises
+        StateConflictError without a paying account, CalendarExhaustedError.
         """
         debtor = self._debtor
         if debtor is None:
             raise StateConflictError("no paying account is set")
-        drawn = await self._drawable(connection, debtor, now=now, instant=instant)
+        withdrawn = await self._desk.withdraw_stopped(connection, now=now)
+        currencies = [
+            currency
+            for currency in await store.drawable_currencies(connection)
+            if self._calendars.is_clearing_day(execution_date, currency=currency, country=debtor.country)
+        ]
+        drawn, refused = await self._drawable(connection, debtor, currencies, now=now, instant=instant)
         if not drawn:
-            return None
+            return Drawing(file=None, withdrawn=withdrawn, refused=refused)
         message_id = f"NC{uuid5(_NAMESPACE, str(drawn[0].disbursement_id)).hex}"
         batches = [
             PaymentBatch(
@@ -96,34 +138,43 @@ class BankRail:
             )
         ]
         file = PaymentFile(message_id=message_id, created_at=now, debtor=debtor, batches=batches)
-        return await self._record(connection, file, pain001.write(file), drawn, now=now)
+        recorded = await self._record(connection, file, pain001.write(file), drawn, now=now)
+        return Drawing(file=recorded, withdrawn=withdrawn, refused=refused)
 
     async def _drawable(
-        self, connection: Connection, debtor: BankDetails, *, now: datetime, instant: bool
-    ) -> list[_Drawn]:
-        """Released payments that a bank would take.
+        self,
+        connection: Connection,
+        debtor: BankDetails,
+        currencies: Sequence[str],
+        *,
+        now: datetime,
+        instant: bool,
+    ) -> tuple[list[_Drawn], list[Disbursement]]:
+        """Released payments that a bank would take, and those that none would.
 
-        Those of a party that is held by now wait; one that no bank would take, or whose account has changed
-        since it was planned, fails with the reason and is planned again: it keeps nobody else waiting.
+        These fail with the reason and are planned again: they keep nobody else waiting.
         """
         parties = await self._clearing.parties(connection)
         drawn: list[_Drawn] = []
-        for row in await rows(_sql.to_draw(connection, limit=MAX_PAYMENTS)):
-            party = parties[row["party_id"]]
-            terms = party.payout_terms
-            if party.payout_hold is not None or terms.bank_pending or terms.held_on(now.date()) is not None:
+        refused: list[Disbursement] = []
+        for one in await store.to_draw(connection, currencies=currencies, limit=MAX_PAYMENTS):
+            party = parties[one.party_id]
+            if reason_to_stop(one, party, now=now) is not None:
                 continue
+            terms = party.payout_terms
             try:
-                service = _service(debtor, row, instant=instant)
-                payment = _payment(row, terms.bank)
+                service = _service(
+                    debtor, one, instant=instant or terms.instant(one.amount_minor, one.currency)
+                )
+                payment = _payment(one, terms.bank)
                 pain001.check_payment(payment, service=service)
             except (InvalidPaymentError, StateConflictError) as error:
-                await self._clearing.begin_disbursement(connection, row["id"], now=now)
-                refused = Rejected(code="not_payable", detail=str(error))
-                await self._clearing.record_outcome(connection, row["id"], refused, now=now)
+                outcome = Rejected(code="not_payable", detail=str(error))
+                if await self._clearing.begin_disbursement(connection, one.id, now=now) is not None:
+                    refused.append(await self._clearing.record_outcome(connection, one.id, outcome, now=now))
                 continue
-            drawn.append(_Drawn(disbursement_id=row["id"], service=service, payment=payment))
-        return drawn
+            drawn.append(_Drawn(disbursement_id=one.id, service=service, payment=payment))
+        return drawn, refused
 
     async def _record(
         self,
@@ -175,21 +226,21 @@ class BankRail:
         payments = await rows(_sql.payments_of_file(connection, message_id=report.original_message_id))
         if not payments:
             raise StateConflictError(f"no payment file of ours is called {report.original_message_id!r}")
-        settled = rejected = 0
+        paid: list[Disbursement] = []
+        failed: list[Disbursement] = []
         for row in payments:
             told = report.verdict_of(end_to_end_id=row["end_to_end_id"], batch_id=row["batch_id"])
             if told is None or row["state"] not in {"requested", "outcome_unknown"}:
                 continue
             verdict, reason = told
+            record = partial(self._clearing.record_outcome, connection, row["disbursement_id"], now=now)
             if verdict is pain002.Verdict.REJECTED:
-                outcome = Rejected(code="bank_rejected", detail=reason or "no reason given")
-                await self._clearing.record_outcome(connection, row["disbursement_id"], outcome, now=now)
-                rejected += 1
+                failed.append(
+                    await record(Rejected(code="bank_rejected", detail=reason or "no reason given"))
+                )
             elif verdict is pain002.Verdict.SETTLED:
-                paid = Paid(rail_reference=row["end_to_end_id"])
-                await self._clearing.record_outcome(connection, row["disbursement_id"], paid, now=now)
-                settled += 1
-        return BankAnswer(settled=settled, rejected=rejected)
+                paid.append(await record(Paid(rail_reference=row["end_to_end_id"])))
+        return BankAnswer(paid=paid, failed=failed)
 
     async def statement(
         self, connection: Connection, lines: Iterable[BankLine], *, now: datetime
@@ -198,7 +249,8 @@ class BankRail:
 
         A debit of the whole amount settles, a credit of it returns. Anything else is left to reconciliation.
         """
-        settled = returned = 0
+        paid: list[Disbursement] = []
+        came_back: list[Returned] = []
         for line in lines:
             if line.end_to_end_id is None or line.state is not BankLineState.BOOKED:
                 continue
@@ -210,18 +262,23 @@ class BankRail:
             ):
                 continue
             if line.amount_minor < 0 and row["state"] in {"requested", "outcome_unknown"}:
-                paid = Paid(rail_reference=line.end_to_end_id)
-                await self._clearing.record_outcome(connection, row["id"], paid, now=now)
-                settled += 1
+                outcome = Paid(rail_reference=line.end_to_end_id)
+                paid.append(await self._clearing.record_outcome(connection, row["id"], outcome, now=now))
             elif line.amount_minor > 0 and row["state"] == "paid":
                 reason = line.return_reason or "credited back"
-                returned += await self._desk.returned(connection, row["id"], reason=reason, now=now)
-        return BankAnswer(settled=settled, returned=returned)
+                returned = await self._desk.returned(connection, row["id"], reason=reason, now=now)
+                came_back += [] if returned is None else [returned]
+        return BankAnswer(paid=paid, came_back=came_back)
 
 
-def _service(debtor: BankDetails, row: Any, *, instant: bool) -> Service:
-    swiss = {debtor.country, row["destination"][:2]} <= {"CH", "LI"}
-    if swiss or row["currency"] != "EUR" or is_qr_iban(row["destination"]):
+def _service(debtor: BankDetails, payment: Disbursement, *, instant: bool) -> Service:
+    swiss = {debtor.country, payment.destination[:2]} <= {"CH", "LI"}
+    if swiss or payment.currency != "EUR" or is_qr_iban(payment.destination):
+        if debtor.country not in {"CH", "LI"}:
+            raise InvalidPaymentError(
+                payment.end_to_end_id,
+                f"{payment.currency} to this account needs a paying account in CH or LI",
+            )
         return Service.SWISS
     return Service.SEPA_INSTANT if instant else Service.SEPA
 
@@ -230,15 +287,16 @@ def _batch_key(one: _Drawn) -> tuple[Service, str]:
     return one.service, one.payment.currency
 
 
-def _payment(row: Any, bank: BankDetails | None) -> Payment:
-    if bank is None or bank.iban != row["destination"]:
+def _payment(payment: Disbursement, bank: BankDetails | None) -> Payment:
+    if bank is None or bank.iban != payment.destination:
         raise StateConflictError(
-            f"{row['party_id']}: its bank account changed after payment {row['end_to_end_id']} was planned"
+            f"{payment.party_id}: its bank account changed after {payment.end_to_end_id} was planned"
         )
     return Payment(
-        end_to_end_id=row["end_to_end_id"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
+        end_to_end_id=payment.end_to_end_id,
+        amount_minor=payment.amount_minor,
+        currency=payment.currency,
         creditor=bank,
-        remittance=f"Charging sessions, payment {row['end_to_end_id']}",
+        remittance=f"Charging sessions, payment {payment.end_to_end_id}",
+        reference=None if bank.reference is None else parse_reference(bank.reference),
     )

@@ -15,6 +15,7 @@ from clearing import reference
 from clearing.calendar import Calendars
 from clearing.connection import Connection, named_queries, rows
 from clearing.errors import InvalidPartyError, StateConflictError
+from clearing.iso20022.references import check_pairing, parse_reference
 from clearing.parties.bank_details import (
     BankDetails,
     DetailsEvent,
@@ -24,17 +25,19 @@ from clearing.parties.bank_details import (
 )
 from clearing.parties.party import Party
 from clearing.parties.schedule import PayoutHold, PayoutTerms
-from clearing.payouts.disbursement import Disbursement, DisbursementEvent
+from clearing.payouts.disbursement import Disbursement, DisbursementEvent, DisbursementState
 from clearing.payouts.disbursement import advance as advance_payment
 from clearing.payouts.replan import OpenDue, moves
 from clearing.service import ClearingService
 from clearing.store import payout_terms
 from clearing.store import payouts as store
-from clearing.work import payouts
+from clearing.store.payout_terms import KeptHold
+from clearing.work import payouts, stopping
 
 _sql = named_queries("disbursement")
 _NAMESPACE: Final = UUID("1d0f1c52-6b0c-5f7e-9b35-2f6f0a4f8e11")
 _PAGE: Final = 10_000
+BANK: Final = "bank"
 _NIL: Final = UUID(int=0)
 
 
@@ -47,6 +50,14 @@ class Debt:
     amount_minor: int
     since: date
     age_days: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Returned:
+    """A payment that came back, and the hold that its party is under since."""
+
+    payment: Disbursement
+    hold_id: UUID
 
 
 class PayoutDesk:
@@ -67,27 +78,74 @@ class PayoutDesk:
         await payout_terms.put_terms(connection, party_id, terms, by=by, now=now)
 
     async def hold(
-        self, connection: Connection, party_id: str, *, reason: str, since: date, until: date | None, by: str
+        self,
+        connection: Connection,
+        party_id: str,
+        *,
+        reason: str,
+        since: date,
+        until: date | None,
+        by: str,
+        second_person: bool = False,
     ) -> UUID:
-        """Stop a party's payouts from a day on, with the reason that it is told; repeatable."""
+        """Stop a party's payouts from a day on, with the reason that it is told.
+
+        Told twice it is one hold, unless it was lifted in between. `second_person`: who placed it can't lift
+        it.
+        """
         await self._party(connection, party_id)
+        await payout_terms.hold_party(connection, party_id)
         if not reason.strip() or (until is not None and until <= since):
             raise StateConflictError("a hold needs a reason, and an end after its start")
-        hold_id = uuid5(_NAMESPACE, f"{party_id}/{since}/{until}/{reason}")
-        hold = PayoutHold(reason=reason, since=since, until=until)
-        await payout_terms.place_hold(connection, party_id, hold, hold_id=hold_id, by=by)
+        hold_id, lifted = _hold_id(party_id, since, until, reason, 0), 0
+        while (kept := await payout_terms.hold(connection, hold_id)) is not None:
+            if kept.lifted_at is None:
+                return hold_id
+            lifted += 1
+            hold_id = _hold_id(party_id, since, until, reason, lifted)
+        await payout_terms.place_hold(
+            connection,
+            party_id,
+            PayoutHold(reason=reason, since=since, until=until),
+            hold_id=hold_id,
+            by=by,
+            second_person=second_person,
+        )
         return hold_id
 
-    async def lift_hold(self, connection: Connection, hold_id: UUID, *, by: str, now: datetime) -> None:
-        """End a hold. Raises StateConflictError when it isn't open."""
-        if await payout_terms.lift_hold(connection, hold_id, by=by, now=now) is None:
+    async def lift_hold(self, connection: Connection, hold_id: UUID, *, by: str, now: datetime) -> KeptHold:
+        """End a hold; the hold as it stood.
+
+        Raises StateConflictError when it isn't open, or needs another person.
+        """
+        kept = await payout_terms.hold(connection, hold_id)
+        if kept is None or kept.lifted_at is not None:
             raise StateConflictError(f"there is no open hold {hold_id}")
+        if kept.second_person:
+            check_second_person(kept.placed_by, by)
+        await payout_terms.lift_hold(connection, hold_id, by=by, now=now)
+        return kept
+
+    async def withdraw_stopped(
+        self, connection: Connection, *, now: datetime, party_id: str | None = None
+    ) -> Sequence[Disbursement]:
+        """Withdraw planned payments that may no longer be sent: a hold, other bank details, a leaving.
+
+        Their payables are open again. Returns the payments as they are now, with the reason in `failure`.
+        """
+        parties = await self._clearing.parties(connection)
+        return await stopping.withdraw_stopped(connection, parties=parties, now=now, party_id=party_id)
 
     async def submit_bank_details(
         self, connection: Connection, party_id: str, details: BankDetails, *, by: str, now: datetime
     ) -> int:
-        """New bank details: kept as pending, and nothing is paid to the party until they are decided on."""
+        """New bank details: kept as pending, and nothing is paid to the party until they are decided on.
+
+        Raises InvalidPaymentError for a reference that does not go with the account.
+        """
+        check_pairing(details.iban, None if details.reference is None else parse_reference(details.reference))
         await self._party(connection, party_id)
+        await payout_terms.hold_party(connection, party_id)
         return await payout_terms.submit_details(connection, party_id, details, by=by, now=now)
 
     async def decide_bank_details(
@@ -113,11 +171,16 @@ class PayoutDesk:
     ) -> tuple[int, int]:
         """One person's release of a large payment; how many there are and how many are needed.
 
-        The same person again counts once. Raises StateConflictError when the payment needs no release.
+        The same person again counts once. Raises StateConflictError when the payment needs no release, or
+        none any more.
         """
         known = await store.get(connection, disbursement_id)
         if known is None or known.approvals_needed == 0:
             raise StateConflictError(f"disbursement {disbursement_id} needs no release")
+        if known.state is not DisbursementState.PLANNED:
+            raise StateConflictError(
+                f"disbursement {disbursement_id} is {known.state}: nothing is to be released"
+            )
         given = await store.approve(connection, disbursement_id, approver=by.strip(), now=now)
         return given, known.approvals_needed
 
@@ -126,32 +189,35 @@ class PayoutDesk:
         return await store.awaiting_release(connection, limit=limit)
 
     async def returned(
-        self, connection: Connection, disbursement_id: UUID, *, reason: str, now: datetime
-    ) -> bool:
+        self, connection: Connection, disbursement_id: UUID, *, reason: str, now: datetime, by: str = BANK
+    ) -> Returned | None:
         """A paid payment came back, days later: payables open again, further payouts held.
 
-        False if it had come back before. Raises StateConflictError when it was never paid.
+        Told by a person, the hold is lifted by another one only: a return that never was would be paid twice.
+        None if it had come back before. Raises StateConflictError when it was never paid.
         """
         known = await store.get(connection, disbursement_id)
         if known is None:
             raise StateConflictError(f"there is no disbursement {disbursement_id}")
         if known.state == "returned":
-            return False
+            return None
         advance_payment(known.state, DisbursementEvent.RETURN)
         after = await store.mark_returned(connection, disbursement_id, failure=f"returned: {reason}", now=now)
         if after is None:
             raise StateConflictError(f"disbursement {disbursement_id} was ended by another worker")
         party = await self._party(connection, known.party_id)
         await self._clearing.post_entries(connection, [payouts.return_entry(after, party)], now=now)
-        await self.hold(
+        teller = "the bank" if by == BANK else by
+        hold_id = await self.hold(
             connection,
             party.id,
-            reason=f"payment {after.end_to_end_id} was returned by the bank: {reason}; confirm the account",
+            reason=f"payment {after.end_to_end_id} was returned by {teller}: {reason}; confirm the account",
             since=now.astimezone(ZoneInfo(party.time_zone)).date(),
             until=None,
-            by="bank",
+            by=by,
+            second_person=by != BANK,
         )
-        return True
+        return Returned(payment=after, hold_id=hold_id)
 
     # Debts and moved days
 
@@ -206,3 +272,9 @@ class PayoutDesk:
         if party is None:
             raise InvalidPartyError(party_id, "is not registered")
         return party
+
+
+def _hold_id(party_id: str, since: date, until: date | None, reason: str, lifted: int) -> UUID:
+    """The same facts are the same hold; after it was lifted they are the next one."""
+    facts = f"{party_id}/{since}/{until}/{reason}"
+    return uuid5(_NAMESPACE, facts if lifted == 0 else f"{facts}/{lifted}")

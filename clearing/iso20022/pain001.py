@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET  # only written here, never read
 
 from clearing.errors import CurrencyMismatchError, InvalidPaymentError
 from clearing.iso20022.characters import CharacterSet, fold, is_identifier
-from clearing.iso20022.references import CreditorReference, check_pairing
+from clearing.iso20022.references import CreditorReference, check_pairing, is_qr_iban
 from clearing.money import to_major
 from clearing.parties.bank_details import SEPA_COUNTRIES, BankDetails, PostalAddress
 
@@ -26,6 +26,7 @@ MAX_PAYMENTS: Final = 100_000
 _REMITTANCE: Final = 140
 _TOWN: Final = 35
 _EURO_MAX_MINOR: Final = 99_999_999_999  # SEPA: 999,999,999.99
+_SWISS_MAX_MINOR: Final = 999_999_999_999  # Swiss Payment Standards: 9,999,999,999.99
 _SWISS: Final = frozenset({"CHF", "EUR"})
 
 
@@ -114,6 +115,7 @@ def check(file: PaymentFile) -> None:
         raise InvalidPaymentError("created_at", "has no time zone")
     if not is_identifier(file.message_id):
         raise InvalidPaymentError("message_id", f"{file.message_id!r} is no identifier that banks take")
+    check_debtor(file.debtor)
     seen: set[str] = set()
     batch_ids: set[str] = set()
     for batch in file.batches:
@@ -133,6 +135,14 @@ def check(file: PaymentFile) -> None:
         raise InvalidPaymentError("payments", f"{len(seen)} of them; a file has 1 to {MAX_PAYMENTS}")
 
 
+def check_debtor(debtor: BankDetails) -> None:
+    """The account that pays: a QR-IBAN only takes payments in. Raises InvalidPaymentError."""
+    if is_qr_iban(debtor.iban):
+        raise InvalidPaymentError(
+            "iban", f"{debtor.masked} is a QR-IBAN, which can't pay; name the account's IBAN"
+        )
+
+
 def check_payment(payment: Payment, *, service: Service) -> None:
     """One payment by the rules of its service. Raises InvalidPaymentError, naming it and what to mend."""
     where = payment.end_to_end_id
@@ -150,6 +160,8 @@ def check_payment(payment: Payment, *, service: Service) -> None:
     if service is Service.SWISS:
         if payment.currency not in _SWISS or payment.creditor.country not in {"CH", "LI"}:
             raise InvalidPaymentError(where, "a Swiss payment is in CHF or EUR to an account in CH or LI")
+        if payment.amount_minor > _SWISS_MAX_MINOR:
+            raise InvalidPaymentError(where, "a Swiss payment is of at most 9999999999.99")
         check_pairing(payment.creditor.iban, payment.reference)
         return
     if payment.currency != "EUR" or payment.amount_minor > _EURO_MAX_MINOR:

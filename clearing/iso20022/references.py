@@ -12,6 +12,7 @@ from typing import Final
 from stdnum import iso11649
 
 from clearing.errors import InvalidPaymentError
+from clearing.parties.bank_details import masked
 
 _QRR: Final = re.compile(r"[0-9]{27}")
 # The carry table of the recursive modulo-10 check digit.
@@ -61,6 +62,16 @@ def qr_reference(digits: str) -> CreditorReference:
     return CreditorReference(kind=ReferenceKind.QRR, text=f"{body}{qrr_check_digit(body)}")
 
 
+def parse_reference(text: str) -> CreditorReference:
+    """A payee's reference as it was told, spaces left out: digits are a QR reference, RF... is ISO 11649.
+
+    Raises InvalidPaymentError for anything else, or wrong check digits.
+    """
+    told = "".join(text.split()).upper()
+    kind = ReferenceKind.QRR if told.isdigit() else ReferenceKind.SCOR
+    return CreditorReference(kind=kind, text=told)
+
+
 def is_qr_iban(iban: str) -> bool:
     """Whether the account takes QR references only: a CH or LI IBAN whose bank is 30000 to 31999."""
     return iban[:2] in {"CH", "LI"} and iban[4:9].isdigit() and int(iban[4:9]) in _QR_IID
@@ -70,6 +81,10 @@ def check_pairing(iban: str, reference: CreditorReference | None) -> None:
     """A QR-IBAN needs a QR reference, and a QR reference a QR-IBAN. Raises InvalidPaymentError."""
     has_qrr = reference is not None and reference.kind is ReferenceKind.QRR
     if is_qr_iban(iban) and not has_qrr:
-        raise InvalidPaymentError("reference", f"{iban} is a QR-IBAN and takes a QR reference (QRR) only")
+        raise InvalidPaymentError(
+            "reference", f"{masked(iban)} is a QR-IBAN and takes a QR reference (QRR) only"
+        )
     if has_qrr and not is_qr_iban(iban):
-        raise InvalidPaymentError("reference", f"{iban} is no QR-IBAN; a QR reference can't be paid to it")
+        raise InvalidPaymentError(
+            "reference", f"{masked(iban)} is no QR-IBAN; a QR reference can't be paid to it"
+        )

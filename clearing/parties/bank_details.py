@@ -17,6 +17,7 @@ from stdnum.exceptions import ValidationError
 
 from clearing.errors import InvalidPaymentError, StateConflictError
 
+_SHORTEST_IBAN: Final = 15
 _LIMITS: Final = MappingProxyType(
     {"street": 70, "building": 16, "post_code": 16, "town": 35, "country": 2, "name": 140}
 )
@@ -59,6 +60,8 @@ class PostalAddress:
 class BankDetails:
     """Where money is paid: holder, IBAN without spaces, BIC where it is known, structured address.
 
+    `reference` is what the payee wants on every payment: a QR reference or an ISO 11649 one.
+
     Raises InvalidPaymentError, naming the field and what is wrong with it.
     """
 
@@ -66,6 +69,7 @@ class BankDetails:
     iban: str
     bic: str | None = None
     address: PostalAddress
+    reference: str | None = None
 
     def __post_init__(self) -> None:
         if not self.name.strip() or len(self.name) > _LIMITS["name"]:
@@ -82,7 +86,12 @@ class BankDetails:
     @property
     def masked(self) -> str:
         """The IBAN with its middle hidden, for logs and screens."""
-        return f"{self.iban[:4]}...{self.iban[-4:]}"
+        return masked(self.iban)
+
+
+def masked(iban: str) -> str:
+    """An IBAN with its middle hidden; what is too short to be one is hidden whole."""
+    return f"{iban[:4]}...{iban[-4:]}" if len(iban) >= _SHORTEST_IBAN else "..."
 
 
 def check_iban(iban: str) -> None:
@@ -92,7 +101,7 @@ def check_iban(iban: str) -> None:
     try:
         iban_numbers.validate(iban)
     except ValidationError as error:
-        raise InvalidPaymentError("iban", f"{iban!r} is not an IBAN: {error}") from None
+        raise InvalidPaymentError("iban", f"{masked(iban)} is not an IBAN: {error}") from None
 
 
 def check_bic(bic: str, *, iban: str) -> None:

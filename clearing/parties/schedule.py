@@ -46,7 +46,8 @@ class PayoutTerms:
 
     `cadence_day`: weekly 1 (Monday) to 7, monthly 1 to 31, of which 31 is always the month's last day.
     `reserve_bps` of each payment's sales are withheld for `reserve_days`. A payment above
-    `release_above_minor` waits for two people. Raises InvalidAmountError, naming the field.
+    `release_above_minor` waits for two people; one in euro of at most `instant_up_to_minor` goes as SEPA
+    Instant. Raises InvalidAmountError, naming the field.
     """
 
     cadence: Cadence = Cadence.DAILY
@@ -54,6 +55,7 @@ class PayoutTerms:
     reserve_bps: int = 0
     reserve_days: int = 0
     release_above_minor: int | None = None
+    instant_up_to_minor: int | None = None
     deregistered_on: date | None = None
     holds: Sequence[PayoutHold] = ()
     bank: BankDetails | None = None
@@ -69,6 +71,15 @@ class PayoutTerms:
             raise InvalidAmountError("reserve_days: a reserve needs the days after which it is released")
         if self.release_above_minor is not None and self.release_above_minor < 0:
             raise InvalidAmountError(f"release_above_minor: {self.release_above_minor} is negative")
+        if self.instant_up_to_minor is not None and self.instant_up_to_minor < 1:
+            raise InvalidAmountError(
+                f"instant_up_to_minor: {self.instant_up_to_minor} is not above 0; none: leave it out"
+            )
+
+    def instant(self, minor: int, currency: str) -> bool:
+        """Whether a payment of so much goes as SEPA Instant."""
+        limit = self.instant_up_to_minor
+        return limit is not None and currency == "EUR" and minor <= limit
 
     def deregistered(self, day: date) -> bool:
         """Whether the party has left by that day: the minimum payout no longer holds its money back."""

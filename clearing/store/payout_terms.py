@@ -5,12 +5,13 @@ Must not know: when to pay.
 """
 
 from collections import defaultdict
-from datetime import datetime
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
 from clearing.connection import Connection, named_queries, rows
-from clearing.parties.bank_details import BankDetails, DetailsState, PostalAddress
+from clearing.parties.bank_details import BankDetails, DetailsState, PostalAddress, SubmittedDetails
 from clearing.parties.schedule import Cadence, PayoutHold, PayoutTerms
 
 _sql = named_queries("payout_terms")
@@ -42,7 +43,13 @@ def _details(row: Any) -> BankDetails:
         iban=row["iban"],
         bic=row["bic"],
         address=PostalAddress(**{field: row[field] for field in _ADDRESS}),
+        reference=row["reference"],
     )
+
+
+async def hold_party(connection: Connection, party_id: str) -> None:
+    """Keep other decisions on this party waiting until the transaction ends."""
+    await _sql.hold_party(connection, party_id=party_id)
 
 
 async def put_terms(
@@ -57,6 +64,7 @@ async def put_terms(
         reserve_bps=terms.reserve_bps,
         reserve_days=terms.reserve_days,
         release_above_minor=terms.release_above_minor,
+        instant_up_to_minor=terms.instant_up_to_minor,
         deregistered_on=terms.deregistered_on,
         by=by,
         now=now,
@@ -65,12 +73,16 @@ async def put_terms(
 
 
 async def place_hold(
-    connection: Connection, party_id: str, hold: PayoutHold, *, hold_id: UUID, by: str
+    connection: Connection, party_id: str, hold: PayoutHold, *, hold_id: UUID, by: str, second_person: bool
 ) -> None:
-    """Hold a party's payouts; the same id again changes nothing."""
+    """Hold a party's payouts; the same id again changes nothing.
+
+    `second_person`: who placed it can't lift it.
+    """
     await _sql.place_hold(
         connection,
         id=hold_id,
+        second_person=second_person,
         party_id=party_id,
         reason=hold.reason,
         since=hold.since,
@@ -78,6 +90,49 @@ async def place_hold(
         by=by,
     )
     await _sql.renew_epoch(connection)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptHold:
+    """A hold as kept: who placed it, who lifted it and when."""
+
+    id: UUID
+    party_id: str
+    reason: str
+    since: date
+    until: date | None
+    placed_by: str
+    second_person: bool
+    lifted_at: datetime | None
+    lifted_by: str | None
+
+
+async def hold(connection: Connection, hold_id: UUID) -> KeptHold | None:
+    """One hold, held for this transaction."""
+    row = await _sql.hold(connection, id=hold_id)
+    return None if row is None else KeptHold(**dict(row.items()))
+
+
+async def holds_of(connection: Connection, party_id: str) -> list[KeptHold]:
+    """Every hold of a party, open ones and lifted ones, the latest first; a thousand at most."""
+    return [KeptHold(**dict(row.items())) for row in await rows(_sql.holds_of(connection, party_id=party_id))]
+
+
+async def details_of(connection: Connection, party_id: str) -> list[SubmittedDetails]:
+    """Every version of a party's bank details, the latest first; a thousand at most."""
+    return [
+        SubmittedDetails(
+            party_id=row["party_id"],
+            version=row["version"],
+            details=_details(row),
+            state=DetailsState(row["state"]),
+            submitted_by=row["submitted_by"],
+            submitted_at=row["submitted_at"],
+            decided_by=row["decided_by"],
+            decided_at=row["decided_at"],
+        )
+        for row in await rows(_sql.details_of(connection, party_id=party_id))
+    ]
 
 
 async def lift_hold(connection: Connection, hold_id: UUID, *, by: str, now: datetime) -> str | None:
@@ -99,6 +154,7 @@ async def submit_details(
         name=details.name,
         iban=details.iban,
         bic=details.bic,
+        reference=details.reference,
         by=by,
         now=now,
         **{field: getattr(details.address, field) for field in _ADDRESS},

@@ -99,7 +99,7 @@ async def test_a_payment_that_no_bank_takes_fails_alone_and_holds_nobody_else_up
     assert file is not None
     assert of(planned, world.SUPERAPP).end_to_end_id.encode() in file.content
     assert of(planned, world.NL_CPO).end_to_end_id.encode() not in file.content
-    assert states == {"NL-ABC": "failed", "superapp": "requested"}
+    assert states == {"NL-ABC": "withdrawn", "superapp": "requested"}
     again = of(await house.plan(THURSDAY + timedelta(hours=2)), world.NL_CPO)
     assert again.destination == other.iban
     await house.proved()
