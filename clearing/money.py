@@ -142,19 +142,26 @@ def allocate(total_minor: int, weights: Sequence[int]) -> tuple[int, ...]:
     Ties go to the earlier part; a negative total mirrors the positive one. 15 at 80/8/12 is 12/1/2.
     Raises InvalidAmountError when a weight is negative or all are zero while there is something to split.
     """
-    if any(weight < 0 for weight in weights):
+    if min(weights, default=0) < 0:
         raise InvalidAmountError(f"a weight in {list(weights)} is negative")
     whole = sum(weights)
     if total_minor == 0:
-        return tuple(0 for _ in weights)
+        return (0,) * len(weights)
     if whole == 0:
         raise InvalidAmountError(f"{total_minor} minor units can't be split by weights that sum to zero")
-    sign = 1 if total_minor > 0 else -1
-    shares = [divmod(abs(total_minor) * weight, whole) for weight in weights]
-    left = abs(total_minor) - sum(quotient for quotient, _ in shares)
-    by_remainder = sorted(range(len(weights)), key=lambda place: (-shares[place][1], place))
-    lifted = set(by_remainder[:left])
-    return tuple(sign * (quotient + (place in lifted)) for place, (quotient, _) in enumerate(shares))
+    left = size = abs(total_minor)
+    parts: list[int] = []
+    remainders: list[int] = []
+    for weight in weights:
+        quotient, remainder = divmod(size * weight, whole)
+        parts.append(quotient)
+        remainders.append(remainder)
+        left -= quotient
+    if left:
+        # Sorting keeps the order of equals, also in reverse: a tie goes to the earlier part.
+        for place in sorted(range(len(parts)), key=remainders.__getitem__, reverse=True)[:left]:
+            parts[place] += 1
+    return tuple(parts) if total_minor > 0 else tuple(-part for part in parts)
 
 
 def distribute(total_minor: int, exact: Sequence[Decimal]) -> tuple[int, ...]:

@@ -51,8 +51,14 @@ def entry_header(
 
 def hash_entry(header: bytes, transfers: Sequence[Transfer], blinded_by: Sequence[bytes]) -> bytes:
     """The hash of an entry over its header and its transfers in order, each with its blind."""
+    # As `transfer_hash`, without a call for each line: ten are hashed for every session.
     lines = [
-        transfer_hash(transfer, blind=blind) for transfer, blind in zip(transfers, blinded_by, strict=True)
+        sha256(
+            _TRANSFER
+            + blind
+            + f"{debit}{_SEPARATOR}{credit}{_SEPARATOR}{minor}{_SEPARATOR}{currency}".encode()
+        ).digest()
+        for (debit, credit, minor, currency), blind in zip(transfers, blinded_by, strict=True)
     ]
     return seal_entry(header, lines)
 

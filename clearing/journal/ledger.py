@@ -7,6 +7,7 @@ positive.
 """
 
 import re
+from collections import defaultdict
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -16,12 +17,15 @@ from types import MappingProxyType
 from typing import Final, NamedTuple
 from uuid import UUID
 
+import msgspec
+
 from clearing.errors import InvariantViolation
 from clearing.fx import FxLock
 from clearing.money import MAX_MINOR
 from clearing.parties.party import Party, PartyKind
 
 PSP_RECEIVABLE: Final = "psp:stripe:receivable"
+PSP_TRANSIT: Final = "psp:stripe:transit"
 SESSION_TRANSIT: Final = "session:transit"
 PLATFORM_FEE: Final = "platform:fee:revenue"
 PSP_EXPENSE: Final = "platform:psp:expense"
@@ -30,9 +34,13 @@ DISPUTE_EXPENSE: Final = "platform:dispute:expense"
 DRIVER_RECEIVABLE: Final = "driver:receivable"
 SUSPENSE: Final = "suspense"
 BANK_SETTLEMENT: Final = "bank:settlement"
+BANK_EXPENSE: Final = "platform:bank:expense"
+WRITE_OFF_EXPENSE: Final = "platform:writeoff:expense"
+DEBT_EXPENSE: Final = "platform:debt:expense"
 
 _ACCOUNT: Final = re.compile(
-    r"psp:[a-z]+:receivable|session:transit|platform:(fee:revenue|psp:expense|treasury:float|dispute:expense)"
+    r"psp:[a-z]+:(receivable|transit)|session:transit"
+    r"|platform:(fee:revenue|treasury:float|(psp|dispute|bank|writeoff|debt):expense)"
     r"|(cpo|partner|emsp|site):[A-Za-z0-9][A-Za-z0-9._-]{0,62}:payable|partner:[A-Za-z0-9][A-Za-z0-9._-]{0,62}:funds"
     r"|vat:[A-Z0-9-]+:(output|input|acquisition)|fx:[A-Z]{3}-[A-Z]{3}:(position|result)"
     r"|reserve:[A-Za-z0-9][A-Za-z0-9._:-]{0,80}|driver:receivable|suspense|bank:settlement"
@@ -117,6 +125,15 @@ class EntryKind(StrEnum):
     RESERVE_HOLD = "reserve_hold"
     RESERVE_RELEASE = "reserve_release"
     PSP_PAYOUT = "psp_payout"
+    BANK_RECEIPT = "bank_receipt"
+    SUSPENSE = "suspense"
+    SUSPENSE_CLEARED = "suspense_cleared"
+    FEE = "fee"
+    WRITE_OFF = "write_off"
+    OWN_FUNDS = "own_funds"
+    DEBT_COLLECTION = "debt_collection"
+    DEBT_COMPENSATION = "debt_compensation"
+    DEBT_WRITE_OFF = "debt_write_off"
 
 
 class Transfer(NamedTuple):
@@ -145,9 +162,12 @@ class Payable(NamedTuple):
     due_date: date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class EntryLinks:
-    """What a session's entry is linked to, so that every cent is traced to its evidence."""
+class EntryLinks(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+    """What a session's entry is linked to, so that every cent is traced to its evidence.
+
+    This and the entry are msgspec structs, as a CDR is: they are built for every session, at a tenth of the
+    cost.
+    """
 
     cpo_id: str
     demand_partner_id: str
@@ -163,8 +183,7 @@ class EntryLinks:
     energy_kwh: Decimal
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class JournalEntry:
+class JournalEntry(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What happened to one subject (a session, a top-up, a disbursement).
 
     Transfers, payables and their evidence.
@@ -189,27 +208,27 @@ class JournalEntry:
 
 @dataclass(slots=True)
 class Deltas:
-    """Debits and credits per account and currency, summed over a batch.
+    """What a batch moved between each two accounts, and from it the debits and credits of every account.
 
     The one mutable value here: an accumulator.
     """
 
-    sums: dict[tuple[str, str], list[int]] = field(default_factory=dict)
+    _moved: dict[tuple[str, str, str], int] = field(default_factory=lambda: defaultdict(int))
 
     def add(self, transfers: Iterable[Transfer]) -> None:
-        """Add each transfer's amount to both of its accounts."""
-        sums = self.sums
+        """Add each transfer's amount."""
+        moved = self._moved
         for debit, credit, minor, currency in transfers:
-            debited = sums.get((debit, currency))
-            if debited is None:
-                sums[debit, currency] = [minor, 0]
-            else:
-                debited[0] += minor
-            credited = sums.get((credit, currency))
-            if credited is None:
-                sums[credit, currency] = [0, minor]
-            else:
-                credited[1] += minor
+            moved[debit, credit, currency] += minor
+
+    @property
+    def sums(self) -> dict[tuple[str, str], list[int]]:
+        """Debits and credits by account and currency."""
+        found: dict[tuple[str, str], list[int]] = {}
+        for (debit, credit, currency), minor in self._moved.items():
+            found.setdefault((debit, currency), [0, 0])[0] += minor
+            found.setdefault((credit, currency), [0, 0])[1] += minor
+        return found
 
 
 def check(transfers: Sequence[Transfer]) -> None:

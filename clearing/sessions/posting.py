@@ -34,7 +34,7 @@ from clearing.parties.party import PLATFORM_ID
 from clearing.session import CapturedSession, Funding
 from clearing.sessions.reprice import Repriced
 from clearing.sessions.settlement import PlannedLeg, SettlementPlan
-from clearing.sessions.split import split
+from clearing.sessions.split import percentages, split
 from clearing.tax.vat import Category
 
 # The tariff's own VAT may differ from ours by a unit of rounding; more means that its rate is another.
@@ -63,29 +63,96 @@ def prove_capture(session: CapturedSession, repriced: Repriced) -> None:
         )
 
 
+class Course:
+    """A plan with what posting derives from it, once for every session that shares it.
+
+    Its accounts by name, and the split where integers alone can do it.
+    """
+
+    __slots__ = (
+        "borne_by",
+        "cpo_id",
+        "driver_vat",
+        "percentages",
+        "plan",
+        "positions",
+        "reseller",
+        "supplies",
+        "terms",
+        "tiered",
+    )
+
+    def __init__(self, plan: SettlementPlan) -> None:
+        self.plan = plan
+        self.terms = plan.agreement.terms
+        self.tiered = self.terms.tiered
+        self.reseller = self.terms.legal_model is LegalModel.RESELLER
+        self.cpo_id = plan.party_of_role[Role.CPO]
+        self.driver_vat = output_vat_account(plan.driver.decision.vat_of)
+        self.supplies = tuple(_supply(leg) for leg in plan.legs)
+        self.percentages = percentages(self.terms, present=plan.party_of_role.keys())
+        self.borne_by = plan.party_of_role.get(self.terms.psp_cost_bearer, PLATFORM_ID)
+        self.positions = {
+            party_id: position_account(payee.lock.base, payee.lock.quote)
+            for party_id, payee in plan.payees.items()
+            if payee.lock is not None
+        }
+
+
+class _Supply(NamedTuple):
+    """A leg, whether VAT is added to it, and by whose books."""
+
+    leg: PlannedLeg
+    taxed: bool
+    from_platform: bool
+    acquired_of: str | None
+
+
+def _supply(leg: PlannedLeg) -> _Supply:
+    decision = leg.decision
+    return _Supply(
+        leg=leg,
+        taxed=decision.category is Category.STANDARD,
+        from_platform=leg.supplier_id == PLATFORM_ID,
+        acquired_of=decision.acquisition_of if leg.customer_id == PLATFORM_ID else None,
+    )
+
+
 def post_capture(
-    session: CapturedSession, repriced: Repriced, plan: SettlementPlan, *, sessions_before: int = 0
+    session: CapturedSession,
+    repriced: Repriced,
+    plan: SettlementPlan,
+    *,
+    sessions_before: int = 0,
+    course: Course | None = None,
 ) -> JournalEntry:
     """The entry of one capture: transfers that balance, payables with due dates, the supplies and their VAT.
 
-    `sessions_before` are the month's earlier sessions under the agreement, for its tiers.
+    `sessions_before` are the month's earlier sessions under the agreement, for its tiers; `course` is the
+    plan's own, where it was made before.
     Raises UnclearableError when the capture isn't proved or the agreement can't split it.
     """
     prove_capture(session, repriced)
+    course = course or Course(plan)
     flags = list(plan.flags)
     net, vat = _net_and_vat(session, repriced, plan, flags)
-    parts = split(
-        net,
-        energy_kwh=repriced.energy_kwh,
-        terms=plan.agreement.terms,
-        currency=plan.currency,
-        present=plan.party_of_role.keys(),
-        sessions_before=sessions_before,
-    )
+    if course.percentages is not None and net >= 0:
+        parts = course.percentages.of(net)
+    else:
+        parts = split(
+            net,
+            energy_kwh=repriced.energy_kwh,
+            terms=course.terms,
+            currency=plan.currency,
+            present=plan.party_of_role.keys(),
+            sessions_before=sessions_before,
+        )
     psp_funded = session.funding is Funding.PSP
-    source = PSP_RECEIVABLE if psp_funded else funds_account(session.demand_partner_id)
-    posting = compose(plan, Amounts(net=net, vat=vat, parts=parts), source=source)
-    _bear_psp_cost(session, plan, posting, flags)
+    posting = Posting(course)
+    posting.receive(PSP_RECEIVABLE if psp_funded else funds_account(session.demand_partner_id), net, vat)
+    posting.share(parts)
+    if session.psp_fee_minor:
+        _bear_psp_cost(session, course, posting, flags)
     payables, locks = posting.settle()
     if session.shortfall is not None:
         flags.append("captured_below_price")
@@ -133,8 +200,8 @@ def legs_json(legs: Iterable[LegAmount]) -> str:
 
 def compose(plan: SettlementPlan, amounts: Amounts, *, source: str) -> "Posting":
     """Everything of a session's posting but what parties are owed, which `settle` ends."""
-    posting = Posting(plan)
-    posting.receive(source, amounts)
+    posting = Posting(Course(plan))
+    posting.receive(source, amounts.net, amounts.vat)
     posting.share(amounts.parts)
     return posting
 
@@ -142,61 +209,65 @@ def compose(plan: SettlementPlan, amounts: Amounts, *, source: str) -> "Posting"
 class Posting:
     """One session's working: transfers, supplies, and what each party is owed in the session's currency."""
 
-    __slots__ = ("_acquired", "_plan", "_reseller", "legs", "owed", "transfers")
+    __slots__ = ("_acquired", "_course", "_currency", "legs", "owed", "transfers")
 
-    def __init__(self, plan: SettlementPlan) -> None:
-        self._plan = plan
-        self._reseller = plan.agreement.terms.legal_model is LegalModel.RESELLER
+    def __init__(self, course: Course) -> None:
+        self._course = course
+        self._currency = course.plan.currency
         self._acquired: dict[str, int] = {}
         self.transfers: list[Transfer] = []
-        self.owed = dict.fromkeys(plan.payees, 0)
+        self.owed = dict.fromkeys(course.plan.payees, 0)
         self.legs: list[LegAmount] = []
 
-    def receive(self, source: str, amounts: Amounts) -> None:
+    def receive(self, source: str, net: int, vat: int) -> None:
         """The gross comes from `source`; its VAT goes to the tax office, or to the CPO that owes it."""
-        self._move(source, SESSION_TRANSIT, amounts.net + amounts.vat)
-        driver = self._plan.driver
-        self.legs.append(LegAmount(driver, amounts.net, amounts.vat))
-        if self._reseller:
-            self.from_transit(output_vat_account(driver.decision.vat_of), amounts.vat)
+        course = self._course
+        self._move(source, SESSION_TRANSIT, net + vat, self._currency)
+        self.legs.append(LegAmount(course.plan.driver, net, vat))
+        if course.reseller:
+            self.from_transit(course.driver_vat, vat)
         else:
-            self.owed[self._plan.party_of_role[Role.CPO]] += amounts.vat
+            self.owed[course.cpo_id] += vat
 
     def share(self, parts: Mapping[Role, int]) -> None:
         """Each part to its party, with the VAT that belongs on top of it."""
-        plan = self._plan
+        course, owed = self._course, self.owed
+        party_of_role = course.plan.party_of_role
         for role, part in parts.items():
-            party_id = plan.party_of_role[role]
+            party_id = party_of_role[role]
             if party_id == PLATFORM_ID:
                 self.from_transit(PLATFORM_FEE, part)
             else:
-                self.owed[party_id] += part
-        for leg in plan.legs:
-            part = parts.get(leg.role, 0)
+                owed[party_id] += part
+        for supply in course.supplies:
+            part = parts.get(supply.leg.role, 0)
             if part:
-                self._tax(leg, part)
+                self._tax(supply, part)
         for territory, minor in self._acquired.items():
-            self._move(input_vat_account(territory), acquisition_vat_account(territory), minor)
+            self._move(
+                input_vat_account(territory), acquisition_vat_account(territory), minor, self._currency
+            )
 
-    def _tax(self, leg: PlannedLeg, part: int) -> None:
+    def _tax(self, supply: _Supply, part: int) -> None:
         """VAT on top of a part.
 
         Reclaimed by the platform as reseller, borne by the CPO where it is the buyer.
         """
+        leg, taxed, from_platform, acquired_of = supply
         decision = leg.decision
-        vat = vat_on(part, decision.rate) if decision.category is Category.STANDARD else 0
+        vat = vat_on(part, decision.rate) if taxed else 0
         self.legs.append(LegAmount(leg, part, vat))
-        if decision.acquisition_of is not None and leg.customer_id == PLATFORM_ID:
+        if acquired_of is not None:
             due = vat_on(part, decision.acquisition_rate)
-            self._acquired[decision.acquisition_of] = self._acquired.get(decision.acquisition_of, 0) + due
+            self._acquired[acquired_of] = self._acquired.get(acquired_of, 0) + due
         if vat == 0:
             return
-        if leg.supplier_id == PLATFORM_ID:
+        if from_platform:
             self.owed[leg.customer_id] -= vat
             self.from_transit(output_vat_account(decision.vat_of), vat)
-        elif self._reseller:
+        elif self._course.reseller:
             self.owed[leg.supplier_id] += vat
-            self._move(input_vat_account(decision.vat_of), SESSION_TRANSIT, vat)
+            self._move(input_vat_account(decision.vat_of), SESSION_TRANSIT, vat, self._currency)
         else:
             self.owed[leg.supplier_id] += vat
             self.owed[leg.customer_id] -= vat
@@ -205,34 +276,37 @@ class Posting:
         """What each party is owed leaves transit, exchanged at the lock where its currency is another."""
         payables: list[Payable] = []
         locks: dict[str, FxLock] = {}
+        payees = self._course.plan.payees
         for party_id, minor in self.owed.items():
             if minor == 0:
                 continue
-            payee = self._plan.payees[party_id]
-            owed = minor
-            if payee.lock is None:
+            payee = payees[party_id]
+            owed, lock, currency = minor, payee.lock, payee.currency
+            if lock is None:
                 self.from_transit(payee.account, minor)
             else:
-                locks[payee.currency] = payee.lock
-                position = position_account(payee.lock.base, payee.lock.quote)
+                locks[currency] = lock
+                position = self._course.positions[party_id]
                 self.from_transit(position, minor)
-                owed = convert(minor, payee.lock)
-                self._move(position, payee.account, owed, currency=payee.currency)
+                owed = convert(minor, lock)
+                self._move(position, payee.account, owed, currency)
             if owed:
-                payables.append(Payable(party_id, payee.role, owed, payee.currency, payee.due))
+                payables.append(Payable(party_id, payee.role, owed, currency, payee.due))
         return payables, list(locks.values())
 
     def from_transit(self, account: str, minor: int) -> None:
         """A signed amount of the session's currency out of transit."""
-        self._move(SESSION_TRANSIT, account, minor)
-
-    def _move(self, source: str, target: str, minor: int, *, currency: str | None = None) -> None:
-        """A signed amount: negative goes the other way, zero goes nowhere."""
-        unit = currency or self._plan.currency
         if minor > 0:
-            self.transfers.append(Transfer(source, target, minor, unit))
+            self.transfers.append(Transfer(SESSION_TRANSIT, account, minor, self._currency))
         elif minor < 0:
-            self.transfers.append(Transfer(target, source, -minor, unit))
+            self.transfers.append(Transfer(account, SESSION_TRANSIT, -minor, self._currency))
+
+    def _move(self, source: str, target: str, minor: int, currency: str) -> None:
+        """A signed amount: negative goes the other way, zero goes nowhere."""
+        if minor > 0:
+            self.transfers.append(Transfer(source, target, minor, currency))
+        elif minor < 0:
+            self.transfers.append(Transfer(target, source, -minor, currency))
 
 
 def _net_and_vat(
@@ -256,9 +330,7 @@ def _net_and_vat(
     return net, vat
 
 
-def _bear_psp_cost(
-    session: CapturedSession, plan: SettlementPlan, posting: Posting, flags: list[str]
-) -> None:
+def _bear_psp_cost(session: CapturedSession, course: Course, posting: Posting, flags: list[str]) -> None:
     """The PSP's fee is the platform's expense.
 
     Where another bears it, its part is lessened by the same amount.
@@ -267,13 +339,12 @@ def _bear_psp_cost(
     if not fee or currency is None:
         return
     posting.transfers.append(Transfer(PSP_EXPENSE, PSP_RECEIVABLE, fee, currency))
-    bearer_id = plan.party_of_role.get(plan.agreement.terms.psp_cost_bearer, PLATFORM_ID)
-    if bearer_id == PLATFORM_ID:
+    if course.borne_by == PLATFORM_ID:
         return
     if currency != session.currency:
         flags.append("psp_fee_in_other_currency")
         return
-    posting.owed[bearer_id] -= fee
+    posting.owed[course.borne_by] -= fee
     posting.from_transit(PSP_EXPENSE, fee)
 
 

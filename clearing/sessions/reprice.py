@@ -5,10 +5,11 @@ Must not know: how pricing works, how the session was captured.
 """
 
 from collections import OrderedDict
-from dataclasses import dataclass
 from decimal import Decimal
 from hashlib import sha256
 from typing import Final
+
+import msgspec
 
 from clearing.errors import ClearingError, UnclearableError
 from clearing.pricing.cdr import parse_cdr
@@ -20,8 +21,7 @@ from clearing.session import CapturedSession
 MAX_PROGRAMS: Final = 4096
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Repriced:
+class Repriced(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the tariff gives: `incl_vat_minor` is the most that may be captured.
 
     `vat_minor` is the tariff's own VAT, 0 and not `tax_known` where it leaves the tax to somebody else.

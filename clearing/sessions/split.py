@@ -6,6 +6,7 @@ Must not know: VAT, exchange, who plays a role, where parts are posted.
 """
 
 from collections.abc import Collection, Sequence
+from dataclasses import dataclass
 from decimal import Decimal
 from typing import Final
 
@@ -50,10 +51,9 @@ def split(
             f"the agreement's fixed amounts are in {terms.currency}, the session is in {currency}; "
             f"agree on {currency} amounts",
         )
-    if all(_is_percentage(share) for share in shares):
-        weights = [share.basis_points for share in shares]
-        parts = allocate(net_minor, [BASIS_POINTS - sum(weights), *weights])
-        return dict(zip([Role.CPO, *(share.role for share in shares)], parts, strict=True))
+    whole = _percentages(shares)
+    if whole is not None:
+        return whole.of(net_minor)
     exact = _deduct(
         net_minor,
         shares,
@@ -64,6 +64,35 @@ def split(
     )
     parts = distribute(net_minor, [value for _, value in exact])
     return {role: part for (role, _), part in zip(exact, parts, strict=True)}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Percentages:
+    """A split that integers alone can do, the CPO first with what the shares leave."""
+
+    roles: tuple[Role, ...]
+    weights: tuple[int, ...]
+
+    def of(self, net_minor: int) -> dict[Role, int]:
+        """Minor units of `net_minor` (0 or more) for each role; they sum to it exactly.
+
+        Raises InvalidAmountError when the shares are more than the whole.
+        """
+        return dict(zip(self.roles, allocate(net_minor, self.weights), strict=True))
+
+
+def percentages(terms: Terms, *, present: Collection[Role]) -> Percentages | None:
+    """The split of `terms` among those present, where percentages are all that was agreed; else None."""
+    return _percentages([share for share in terms.shares if share.role in present])
+
+
+def _percentages(shares: Sequence[Share]) -> Percentages | None:
+    if not all(_is_percentage(share) for share in shares):
+        return None
+    weights = [share.basis_points for share in shares]
+    return Percentages(
+        roles=(Role.CPO, *(share.role for share in shares)), weights=(BASIS_POINTS - sum(weights), *weights)
+    )
 
 
 def _is_percentage(share: Share) -> bool:

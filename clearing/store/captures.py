@@ -254,4 +254,4 @@ def _amounts(entry: Any, legs: Sequence[_LegRow], lines: Sequence[Transfer], pla
 
 
 def _links(entry: Any) -> EntryLinks:
-    return EntryLinks(**{name: entry[name] for name in EntryLinks.__dataclass_fields__})
+    return EntryLinks(**{name: entry[name] for name in EntryLinks.__struct_fields__})

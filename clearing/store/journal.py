@@ -112,7 +112,7 @@ async def post(connection: Connection, entries: Sequence[JournalEntry], *, seal:
     The caller holds the books open. Entries are written in the order of their keys, so that two writers can't
     deadlock.
     """
-    ordered = sorted(entries, key=lambda entry: (entry.lane, *key_of(entry)))
+    ordered = sorted(entries, key=_place)
     hashes = {key_of(entry): entry_hash(entry, seal.blinding_key) for entry in ordered}
     fresh = await _insert_entries(connection, ordered, hashes, seal)
     posted = ordered if len(fresh) == len(ordered) else [entry for entry in ordered if key_of(entry) in fresh]
@@ -125,26 +125,28 @@ async def post(connection: Connection, entries: Sequence[JournalEntry], *, seal:
 
 def entry_hash(entry: JournalEntry, blinding_key: bytes) -> bytes:
     """The hash of an entry as `clearing.journal.chain` defines it."""
-    links = entry.links
+    links, kind = entry.links, entry.kind.value
     header = hashing.entry_header(
         subject_id=entry.subject_id,
-        kind=entry.kind,
+        kind=kind,
         reference=entry.reference,
         tariff_sha256=links.tariff_sha256 if links else "",
         cdr_id=links.cdr_id if links else "",
         legs_sha256=sha256(entry.legs.encode()).hexdigest(),
     )
-    return hashing.hash_entry(
-        header,
-        entry.transfers,
-        hashing.blinds(
-            blinding_key,
-            subject_id=entry.subject_id,
-            kind=entry.kind,
-            reference=entry.reference,
-            count=len(entry.transfers),
-        ),
+    blinds = hashing.blinds(
+        blinding_key,
+        subject_id=entry.subject_id,
+        kind=kind,
+        reference=entry.reference,
+        count=len(entry.transfers),
     )
+    return hashing.hash_entry(header, entry.transfers, blinds)
+
+
+def _place(entry: JournalEntry) -> tuple[int, UUID, str, str]:
+    """Where an entry stands in its batch: by lane and key."""
+    return (entry.lane, entry.subject_id, entry.kind, entry.reference)
 
 
 async def _insert_entries(

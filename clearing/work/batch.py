@@ -27,7 +27,7 @@ from clearing.parties.party import PLATFORM_ID, Party
 from clearing.ports import Repricer
 from clearing.results import ClearedSession, OwedShare, ParkedSession
 from clearing.session import CapturedSession
-from clearing.sessions.posting import post_capture
+from clearing.sessions.posting import Course, post_capture
 from clearing.sessions.settlement import References, SettlementPlan, plan_settlement
 
 MAX_PLANS: Final = 20_000
@@ -49,13 +49,26 @@ class Books:
     references: References
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@dataclass(slots=True, kw_only=True)
 class Worked:
-    """What became of the sessions: entries with the plans they were made by, and those set aside."""
+    """What became of a batch's sessions so far: entries with the courses they took, and those set aside.
 
-    entries: Sequence[JournalEntry]
-    plans: Mapping[UUID, SettlementPlan]
-    parked: Sequence[tuple[CapturedSession, ParkedSession]]
+    An accumulator. `counts` are the sessions of each tiered agreement and month, with those of this batch.
+    """
+
+    counts: dict[tuple[str, date], int]
+    entries: list[JournalEntry] = field(default_factory=list)
+    courses: dict[UUID, Course] = field(default_factory=dict)
+    parked: list[tuple[CapturedSession, ParkedSession]] = field(default_factory=list)
+
+    def plan_of(self, entry: JournalEntry) -> SettlementPlan:
+        """The plan that an entry was made by."""
+        return self.courses[entry.subject_id].plan
+
+    def rulings(self) -> dict[str, str]:
+        """Every VAT ruling of the plans in use: its name, its content."""
+        used = {id(course): course.plan.rulings for course in self.courses.values()}
+        return {name: text for rulings in used.values() for name, text in rulings.items()}
 
 
 @dataclass(slots=True, kw_only=True)
@@ -64,68 +77,67 @@ class BatchWorker:
 
     repricer: Repricer
     books: Books
-    _plans: dict[_PlanKey, SettlementPlan] = field(default_factory=dict)
+    _courses: dict[_PlanKey, Course] = field(default_factory=dict)
 
-    def work(self, sessions: Sequence[CapturedSession], *, counts: Mapping[tuple[str, date], int]) -> Worked:
-        """An entry for each session that can be cleared.
+    def work(self, sessions: Sequence[CapturedSession], *, into: Worked) -> None:
+        """Add to `into` an entry for each session that can be cleared.
 
         For each other one the reason, and the batch goes on.
-
-        `counts` are the sessions posted before, by tiered agreement and first day of the CPO's month.
         """
-        entries: list[JournalEntry] = []
-        plans: dict[UUID, SettlementPlan] = {}
-        parked: list[tuple[CapturedSession, ParkedSession]] = []
-        running = dict(counts)
         for session in sessions:
             try:
-                plan = self._plan(session)
-                if plan.agreement.terms.tiered:
-                    month = self._month(session.sale_at, plan)
-                    before = running.get(month, 0)
-                    entry = post_capture(session, self.repricer(session), plan, sessions_before=before)
-                    running[month] = before + 1
-                else:
-                    entry = post_capture(session, self.repricer(session), plan)
-                entries.append(entry)
-                plans[session.session_id] = plan
+                self._work(session, into)
             except ClearingError as error:
-                parked.append((session, _parked(session, error)))
+                into.parked.append((session, _parked(session, error)))
             except Exception as error:  # noqa: BLE001 - one poisoned session must not stop a lane; it is told, not hidden
                 detail = f"{type(error).__name__}: {error}"
-                parked.append(
-                    (
-                        session,
-                        ParkedSession(session_id=session.session_id, reason="unexpected", detail=detail),
-                    )
-                )
-        return Worked(entries=entries, plans=plans, parked=parked)
+                parked = ParkedSession(session_id=session.session_id, reason="unexpected", detail=detail)
+                into.parked.append((session, parked))
 
-    def _plan(self, session: CapturedSession) -> SettlementPlan:
+    def _work(self, session: CapturedSession, into: Worked) -> None:
+        course = self._course(session)
+        plan = course.plan
+        before, month = 0, None
+        if course.tiered:
+            month = self._month(session.sale_at, plan)
+            before = into.counts.get(month, 0)
+        entry = post_capture(session, self.repricer(session), plan, sessions_before=before, course=course)
+        if month is not None:
+            into.counts[month] = before + 1
+        into.entries.append(entry)
+        into.courses[session.session_id] = course
+
+    def _course(self, session: CapturedSession) -> Course:
         """The plan for the session, made once for all that share what it depends on."""
         agreement = self.agreement_of(session)
+        at, cpo_id, partner_id = session.sale_at, session.cpo_id, session.demand_partner_id
+        emsp_id, host_id = session.emsp_id, session.site_host_id
         key = (
             agreement.id,
             agreement.version,
-            session.cpo_id,
-            session.demand_partner_id,
-            session.emsp_id,
-            session.site_host_id,
+            cpo_id,
+            partner_id,
+            emsp_id,
+            host_id,
             session.territory,
             session.currency,
-            session.sale_at.astimezone(_zone(session.time_zone)).date(),
+            at.astimezone(_zone(session.time_zone)).date(),
             publication_day(session.captured_at),
-            *(self._sales_day(party_id, session.sale_at) for party_id in _party_ids(session)),
+            self._sales_day(cpo_id, at),
+            self._sales_day(partner_id, at),
+            None if emsp_id is None else self._sales_day(emsp_id, at),
+            None if host_id is None else self._sales_day(host_id, at),
         )
-        plan = self._plans.get(key)
-        if plan is None:
+        course = self._courses.get(key)
+        if course is None:
             plan = plan_settlement(
                 session, agreement=agreement, parties=self.books.parties, references=self.books.references
             )
-            if len(self._plans) >= MAX_PLANS:
-                self._plans.clear()
-            self._plans[key] = plan
-        return plan
+            course = Course(plan)
+            if len(self._courses) >= MAX_PLANS:
+                self._courses.clear()
+            self._courses[key] = course
+        return course
 
     def agreement_of(self, session: CapturedSession) -> Agreement:
         """The agreement in force at the sale. Raises UnclearableError `no_agreement`."""
@@ -151,15 +163,13 @@ class BatchWorker:
             }
         )
 
-    def volumes(
-        self, entries: Sequence[JournalEntry], plans: Mapping[UUID, SettlementPlan]
-    ) -> dict[tuple[str, date], int]:
+    def volumes(self, entries: Sequence[JournalEntry], worked: Worked) -> dict[tuple[str, date], int]:
         """How many of these entries count in each tiered agreement's month."""
         added: dict[tuple[str, date], int] = {}
         for entry in entries:
-            plan = plans[entry.subject_id]
-            if plan.agreement.terms.tiered and entry.links is not None:
-                month = self._month(entry.links.sale_at, plan)
+            course = worked.courses[entry.subject_id]
+            if course.tiered and entry.links is not None:
+                month = self._month(entry.links.sale_at, course.plan)
                 added[month] = added.get(month, 0) + 1
         return added
 
@@ -210,11 +220,6 @@ def driver_vat(entry: JournalEntry) -> int:
     start = entry.legs.index('"vat":') + len('"vat":')
     end = entry.legs.index(",", start)
     return int(entry.legs[start:end])
-
-
-def _party_ids(session: CapturedSession) -> tuple[str, ...]:
-    ids = (session.cpo_id, session.demand_partner_id, session.emsp_id, session.site_host_id)
-    return tuple(party_id for party_id in ids if party_id is not None)
 
 
 def _zone(name: str) -> ZoneInfo:

@@ -4,9 +4,11 @@ Owns: the order of reads and writes around the batch's computing, and the books 
 Must not know: how a session is priced, planned or split.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 from clearing import reference
@@ -18,14 +20,22 @@ from clearing.results import ClearingBatch
 from clearing.session import CapturedSession, lane_of
 from clearing.sessions.settlement import References
 from clearing.store import journal, references
-from clearing.work.batch import BatchWorker, Books, cleared
+from clearing.work.batch import BatchWorker, Books, Worked, cleared
+
+# Sessions between two looks at the other work of the loop: about a millisecond.
+_AT_ONCE: Final = 20
 
 
 @dataclass(slots=True, kw_only=True)
 class Shelf:
-    """The books at hand: read again only when their epoch changed."""
+    """The books at hand: read again only when their epoch changed.
+
+    `turn` is held by the batch that computes; two that took turns by the session would end, and then write,
+    at the same time.
+    """
 
     repricer: Repricer
+    turn: asyncio.Lock = field(default_factory=asyncio.Lock)
     _worker: BatchWorker | None = None
     _epochs: dict[str, UUID] = field(default_factory=dict)
     _rates: RateTable = field(default_factory=lambda: RateTable(()))
@@ -62,6 +72,7 @@ async def clear(
 ) -> ClearingBatch:
     """Post what can be cleared, park the rest with its reason.
 
+    Batches may be cleared side by side on a connection each: while one computes, PostgreSQL writes the other.
     Raises ClosedPeriodError when `now` lies in a closed period.
     """
     await journal.hold_open(connection, now=now)
@@ -74,13 +85,15 @@ async def clear(
     worker = await shelf.worker(connection)
     fresh_sessions = [session for session in ordered if session.session_id not in known]
     counts = await journal.volumes(connection, worker.tiered_agreements(fresh_sessions))
-    worked = worker.work(fresh_sessions, counts=counts)
-    await journal.put_rulings(
-        connection, {name: text for plan in worked.plans.values() for name, text in plan.rulings.items()}
-    )
+    worked = Worked(counts=counts)
+    async with shelf.turn:
+        for start in range(0, len(fresh_sessions), _AT_ONCE):
+            worker.work(fresh_sessions[start : start + _AT_ONCE], into=worked)
+            await asyncio.sleep(0)
+    await journal.put_rulings(connection, worked.rulings())
     posted = await journal.post(connection, worked.entries, seal=journal.new_seal(batch_id, chain, now))
     fresh = {subject for subject, _, _ in posted.keys}
-    added = worker.volumes([entry for entry in worked.entries if entry.subject_id in fresh], worked.plans)
+    added = worker.volumes([entry for entry in worked.entries if entry.subject_id in fresh], worked)
     await journal.add_volumes(connection, added, batch_id=batch_id)
     await journal.park(
         connection,
@@ -96,9 +109,7 @@ async def clear(
     return ClearingBatch(
         batch_id=batch_id,
         cleared=[
-            cleared(entry, worked.plans[entry.subject_id])
-            for entry in worked.entries
-            if entry.subject_id in fresh
+            cleared(entry, worked.plan_of(entry)) for entry in worked.entries if entry.subject_id in fresh
         ],
         parked=[parked for _, parked in worked.parked],
         already=sorted(known | {entry.subject_id for entry in worked.entries} - fresh),
