@@ -25,13 +25,14 @@ from clearing.ports import Repricer
 from clearing.results import AuditReport, Balance, ClearingBatch, Correction, Summary
 from clearing.session import CapturedSession
 from clearing.sessions.reprice import TariffRepricer
-from clearing.store import books, journal, references
+from clearing.store import books, captures, journal, references
 from clearing.store import payouts as payout_store
 from clearing.work import audit as proof
 from clearing.work import closing, corrections, payouts
 from clearing.work.batch import Books
 from clearing.work.clearing import Shelf, clear
 from clearing.work.payouts import Answers
+from clearing.work.registering import normalized
 
 
 class ClearingService:
@@ -57,9 +58,11 @@ class ClearingService:
         return await references.add_rates(connection, rates, now=now)
 
     async def register_party(self, connection: Connection, party: Party, *, now: datetime) -> None:
-        """Add a party or renew its data. Raises InvalidPartyError when its id is known as another kind."""
-        reference.vat_rates().territory(party.territory)
-        await references.put_party(connection, party, now=now)
+        """Add a party or renew its data, its VAT ids in their one written form.
+
+        Raises InvalidPartyError when its id is known as another kind or a VAT id has a wrong check digit.
+        """
+        await references.put_party(connection, normalized(party, reference.vat_rates()), now=now)
 
     async def party(self, connection: Connection, party_id: str) -> Party | None:
         """A registered party with its VAT evidence."""
@@ -141,6 +144,19 @@ class ClearingService:
             fee_minor=fee_minor,
         )
         return await self._correct(connection, order, now=now)
+
+    async def correct_dispute_fee(
+        self, connection: Connection, session_id: UUID, *, fee_minor: int, reference: str, now: datetime
+    ) -> bool:
+        """Make the PSP's fee of the dispute of that reference `fee_minor` in the books; False if it is.
+
+        Raises StateConflictError while the dispute is not posted, ClosedPeriodError.
+        """
+        named = f"{reference}/{fee_minor}/{now.isoformat()}"
+        seal = journal.new_seal(corrections.batch_id_of(session_id, EntryKind.DISPUTE, named), 0, now)
+        return await corrections.correct_fee(
+            connection, session_id, reference, fee_minor=fee_minor, seal=seal
+        )
 
     async def win_dispute(
         self, connection: Connection, session_id: UUID, *, reference: str, now: datetime
@@ -228,9 +244,9 @@ class ClearingService:
         )
         return await self._post_one(connection, entry, now=now)
 
-    async def is_booked(self, connection: Connection, entry: JournalEntry) -> bool:
-        """Whether an entry of that subject, kind and reference is in the journal."""
-        return bool(await journal.known(connection, [(entry.lane, *journal.key_of(entry))]))
+    async def booked_amount(self, connection: Connection, entry: JournalEntry) -> tuple[str, int] | None:
+        """Currency and minor units of the entry of that subject, kind and reference; None: there is none."""
+        return await captures.gross_of(connection, entry)
 
     async def _post_one(self, connection: Connection, entry: JournalEntry, *, now: datetime) -> bool:
         return await self.post_entries(connection, [entry], now=now)
@@ -273,6 +289,9 @@ class ClearingService:
         self, connection: Connection, disbursement_id: UUID, *, now: datetime
     ) -> Disbursement | None:
         """The intent, committed before the rail is called; None if it is another worker's turn or it is over.
+
+        None as well where a hold, other bank details or a leaving came since it was planned: it is withdrawn
+        by the next planning.
 
         With `attempts` above 1 an earlier call may have taken effect: the rail is asked under the same
         end_to_end_id.

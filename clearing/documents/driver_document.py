@@ -20,8 +20,9 @@ from clearing.documents.invoice import DESCRIPTIONS, DocumentType, Invoice, Invo
 from clearing.errors import InvalidDocumentError
 from clearing.money import vat_on
 from clearing.parties.party import Party
-from clearing.tax.vat import VAT_AREAS, Category, Leg, VatDecision
-from clearing.tax.vat_id import PREFIX
+from clearing.sessions.identities import trader_on
+from clearing.tax.vat import Category, Leg, VatDecision
+from clearing.tax.vat_rates import VatRates
 
 SNAPSHOT_DIGITS: Final = 16
 DRIVER_ID: Final = "driver"
@@ -121,19 +122,22 @@ def document_name(series: str, number: int) -> str:
     return f"{series}-{number:09d}"
 
 
-def seller_of(party: Party, *, sale_day: date) -> Seller:
-    """A party's snapshot for a document about a sale of that day."""
-    return Seller(id=party.id, name=party.name, country=party.country, vat_id=party.vat_id_on(sale_day))
+def seller_of(party: Party, ruling: VatDecision, *, sale_day: date, rates: VatRates) -> Seller:
+    """A party's snapshot for a document about a sale of that day, with its id of the state whose VAT it is.
+
+    Where no VAT is shown it is the seat's id.
+    """
+    trader = trader_on(party, sale_day, rates)
+    shows = ruling.category is Category.STANDARD
+    vat_id = trader.identified_in(ruling.vat_of) if shows else trader.vat_id
+    return Seller(id=party.id, name=party.name, country=party.country, vat_id=vat_id)
 
 
 def why_no_invoice(supply: DriverSupply, ruling: VatDecision, seller: Seller) -> str:
     """Why the supply gets a receipt only; empty where an invoice may be written."""
     if ruling.category is not Category.STANDARD:
         return ""
-    # One area has one registration: a Swiss number serves in Liechtenstein, a French one in Monaco.
-    areas = (ruling.vat_of, VAT_AREAS.get(ruling.vat_of, ruling.vat_of))
-    accepted = tuple(PREFIX.get(area, area) for area in areas)
-    if seller.vat_id is None or not seller.vat_id.startswith(accepted):
+    if seller.vat_id is None:
         return f"{seller.name} has proven no VAT id of {ruling.vat_of} on {supply.sale_day}"
     if abs(vat_on(abs(supply.net_minor), ruling.rate) - abs(supply.vat_minor)) > 1:
         return f"the VAT within the price is the tariff's own, not {ruling.rate} % of {ruling.vat_of}"
@@ -185,7 +189,7 @@ def invoice_of(document: DriverDocument, ruling: VatDecision, *, country: str) -
         net_minor=net,
         vat_minor=group.vat_minor,
         due_minor=due,
-        preceding=document.preceding,
+        preceding=() if document.preceding is None else (document.preceding,),
         paid_minor=due,
         terms=SETTLED,
     )

@@ -36,9 +36,9 @@ def ubl(invoice: Invoice, *, number: str, issued_on: date) -> bytes:
     period = _cac(root, "InvoicePeriod")
     _cbc(period, "StartDate", invoice.period_start.isoformat())
     _cbc(period, "EndDate", invoice.period_end.isoformat())
-    if invoice.preceding is not None:
+    for corrected in invoice.preceding:
         reference = _cac(_cac(root, "BillingReference"), "InvoiceDocumentReference")
-        _cbc(reference, "ID", invoice.preceding)
+        _cbc(reference, "ID", corrected)
     _ubl_party(
         root,
         "AccountingSupplierParty",
@@ -208,8 +208,8 @@ def _cii_settlement(trade: ET.Element, invoice: Invoice) -> None:
     if invoice.paid_minor:
         _ram(total, "TotalPrepaidAmount", _major(invoice.paid_minor, invoice))
     _ram(total, "DuePayableAmount", _major(invoice.due_minor - invoice.paid_minor, invoice))
-    if invoice.preceding is not None:
-        _ram(_ram(settlement, "InvoiceReferencedDocument"), "IssuerAssignedID", invoice.preceding)
+    for corrected in invoice.preceding:
+        _ram(_ram(settlement, "InvoiceReferencedDocument"), "IssuerAssignedID", corrected)
 
 
 def _cii_date(parent: ET.Element, day: date) -> None:

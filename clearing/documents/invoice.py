@@ -18,7 +18,9 @@ from typing import Final, Protocol
 from clearing.errors import InvalidDocumentError, InvariantViolation
 from clearing.money import vat_on
 from clearing.parties.party import Party
-from clearing.tax.vat import Category, Leg, VatDecision
+from clearing.sessions.identities import trader_within
+from clearing.tax.vat import VAT_AREAS, Category, Leg, Trader, VatDecision, vat_area
+from clearing.tax.vat_rates import VatRates
 
 
 class DocumentType(IntEnum):
@@ -105,7 +107,8 @@ class VatGroup:
 class Invoice:
     """A document ready to be numbered and written. Amounts of a credit note are positive.
 
-    `paid_minor` is what was paid before the document was written (BT-113).
+    `paid_minor` is what was paid before the document was written (BT-113). `preceding` names what a credit
+    note corrects (BT-25). `registered_in` is the VAT area whose id the supplier shows, "" for its seat's.
     """
 
     type: DocumentType
@@ -121,7 +124,8 @@ class Invoice:
     net_minor: int
     vat_minor: int
     due_minor: int
-    preceding: str | None = None
+    preceding: Sequence[str] = ()
+    registered_in: str = ""
     paid_minor: int = 0
     terms: str = PAID_OUT
 
@@ -149,38 +153,67 @@ def invoices_of(
     currency: str,
     period: tuple[date, date],
     self_billed: bool,
-    preceding: str | None = None,
+    rates: VatRates,
+    preceding: Sequence[str] = (),
 ) -> list[Invoice]:
     """The documents of one supplier, customer, currency and period (both days inclusive).
 
     What lies outside VAT gets a document of its own, as it may not stand beside another category (BR-O-11 to
-    14). Negative sums become credit notes. Raises InvalidDocumentError where a document may not be issued.
+    14), and so does what is supplied under each of the supplier's VAT registrations. Negative sums become
+    credit notes, which name what they correct. VAT ids are those proven when it was supplied. Raises
+    InvalidDocumentError where a document may not be issued.
     """
     if self_billed and (supplier.self_billing_since is None or supplier.self_billing_since > period[0]):
         raise InvalidDocumentError(
             f"{supplier.id!r} has not agreed to self-billing from {period[0]} on; "
             "ask for its own invoice, or agree first"
         )
+    sides = _Sides(
+        supplier=supplier,
+        customer=customer,
+        seller=trader_within(supplier, period, rates),
+        buyer=trader_within(customer, period, rates),
+    )
     found: list[Invoice] = []
-    for outside in (False, True):
-        for sign in (1, -1):
-            part = [
-                one
-                for one in sums
-                if (one.ruling.category is Category.OUTSIDE) is outside
-                and (one.net_minor > 0) is (sign > 0)
-                and one.net_minor
-            ]
-            if part:
-                kind = DocumentType.SELF_BILLED if self_billed else DocumentType.INVOICE
-                invoice = _invoice(
-                    part, sign, DocumentType.CREDIT_NOTE if sign < 0 else kind,
-                    supplier=supplier, customer=customer, currency=currency, period=period,
-                    preceding=preceding,
-                )  # fmt: skip
-                check(invoice)
-                found.append(invoice)
+    apart = _apart(sums, sides.seller)
+    for outside, area, sign in sorted(apart, key=lambda key: (key[0], key[1], -key[2])):
+        part = apart[outside, area, sign]
+        kind = DocumentType.SELF_BILLED if self_billed else DocumentType.INVOICE
+        invoice = _invoice(
+            part, sign, DocumentType.CREDIT_NOTE if sign < 0 else kind,
+            area=area, sides=sides, currency=currency, period=period,
+            preceding=preceding if sign < 0 else (),
+        )  # fmt: skip
+        check(invoice)
+        found.append(invoice)
     return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Sides:
+    supplier: Party
+    customer: Party
+    seller: Trader
+    buyer: Trader
+
+
+def _apart(sums: Sequence[SuppliedSum], seller: Trader) -> dict[tuple[bool, str, int], list[SuppliedSum]]:
+    """What may stand on one document: by (outside VAT, the supplier's registration, sign as 1 or -1)."""
+    parts: dict[tuple[bool, str, int], list[SuppliedSum]] = {}
+    for one in sums:
+        if one.net_minor:
+            outside = one.ruling.category is Category.OUTSIDE
+            key = (outside, _register(one.ruling, seller), 1 if one.net_minor > 0 else -1)
+            parts.setdefault(key, []).append(one)
+    return parts
+
+
+def _register(ruling: VatDecision, seller: Trader) -> str:
+    """The VAT area under whose id a supply is invoiced; "" is the seat's."""
+    if ruling.category is not Category.STANDARD:
+        return ""
+    area = VAT_AREAS.get(ruling.vat_of, ruling.vat_of)
+    return "" if area == vat_area(seller.territory) else area
 
 
 def _invoice(
@@ -188,19 +221,21 @@ def _invoice(
     sign: int,
     kind: DocumentType,
     *,
-    supplier: Party,
-    customer: Party,
+    area: str,
+    sides: _Sides,
     currency: str,
     period: tuple[date, date],
-    preceding: str | None,
+    preceding: Sequence[str],
 ) -> Invoice:
     groups = _groups(sums, sign)
+    seller, buyer = sides.seller, sides.buyer
     return Invoice(
         type=kind,
-        supplier=supplier,
-        customer=customer,
-        supplier_vat_id=supplier.vat_id_on(period[1]),
-        customer_vat_id=customer.vat_id_on(period[1]),
+        supplier=sides.supplier,
+        customer=sides.customer,
+        supplier_vat_id=seller.identified_in(area) if area else seller.vat_id,
+        customer_vat_id=(buyer.identified_in(area) if area else None) or buyer.vat_id,
+        registered_in=area,
         currency=currency,
         period_start=period[0],
         period_end=period[1],
@@ -256,11 +291,14 @@ def check(invoice: Invoice) -> None:
         ):
             if vat_id is None:
                 raise InvalidDocumentError(
-                    f"reverse charge needs a proven VAT id of {party.id!r} on {invoice.period_end}"
+                    f"reverse charge needs a VAT id of {party.id!r} proven between {invoice.period_start} "
+                    f"and {invoice.period_end}"
                 )
     if Category.STANDARD in categories and invoice.supplier_vat_id is None:
+        where = invoice.registered_in or "its seat"
         raise InvalidDocumentError(
-            f"{invoice.supplier.id!r} may show no VAT: no VAT id proven on {invoice.period_end}"
+            f"{invoice.supplier.id!r} may show no VAT: no VAT id of {where} proven "
+            f"between {invoice.period_start} and {invoice.period_end}"
         )
     if sum(line.net_minor for line in invoice.lines) != invoice.net_minor:
         raise InvariantViolation(f"the lines of {invoice.supplier.id!r}'s document don't sum to its net")

@@ -85,7 +85,12 @@ def invoice_page(
         buyer=_side(invoice.customer, invoice.customer_vat_id, words, show_id=not invoice.outside_vat),
         seller_label=words["seller"],
         buyer_label=words["buyer"],
-        facts=_facts(words, issued_on, (invoice.period_start, invoice.period_end), invoice.preceding),
+        facts=_facts(
+            words,
+            issued_on,
+            (invoice.period_start, invoice.period_end),
+            ", ".join(invoice.preceding) or None,
+        ),
         lines=lines,
         sums=_sums(invoice, words),
         total=(words["due"], _amount(invoice.due_minor - invoice.paid_minor, invoice.currency)),

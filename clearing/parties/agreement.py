@@ -80,12 +80,20 @@ class VatSource(StrEnum):
     TARIFF = "tariff"
 
 
+class UnregisteredSeller(StrEnum):
+    """What happens to a sale whose seller has no VAT id proven where it owes the driver's VAT."""
+
+    FLAG = "flag"  # cleared and flagged: the VAT is set aside, the driver gets a receipt and no invoice
+    PARK = "park"  # waits, with the reason, until the registration is entered
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """The money side of an agreement. Shares are deducted in their order; fixed amounts are in `currency`.
 
     A bearer that plays no role in a session is replaced by the platform. `refund_bearer` and `dispute_bearer`
-    None mean that each party gives its own part back. Raises InvalidAgreementError with the field's path.
+    None mean that each party gives its own part back; with a bearer the others keep theirs, and the VAT stays
+    with the seller, who owes it. Raises InvalidAgreementError with the field's path.
     """
 
     legal_model: LegalModel
@@ -96,6 +104,7 @@ class Terms:
     refund_bearer: Role | None = None
     dispute_bearer: Role | None = None
     vat_source: VatSource = VatSource.TERRITORY
+    unregistered_seller: UnregisteredSeller = UnregisteredSeller.FLAG
     fx_markup_bps: int = 0
 
     @property
@@ -113,11 +122,6 @@ class Terms:
             raise InvalidAgreementError(
                 "$.terms.shares", f"{len(self.shares)} shares; at most {MAX_SHARES} can be kept apart"
             )
-        for name, bearer in (("refund_bearer", self.refund_bearer), ("dispute_bearer", self.dispute_bearer)):
-            if bearer not in (None, Role.PLATFORM):
-                raise InvalidAgreementError(
-                    f"$.terms.{name}", f"{bearer} can't bear it alone; leave it out, or name the platform"
-                )
         seen: set[Role] = set()
         for place, share in enumerate(self.shares):
             path = f"$.terms.shares[{place}]"

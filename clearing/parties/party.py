@@ -1,4 +1,4 @@
-"""Who takes part in clearing: their seat, their terms and the evidence of their VAT id.
+"""Who takes part in clearing: their seat, their terms, their VAT registrations and the evidence of them.
 
 Owns: the shape and the validity of a party's data. Must not know: where it is stored, what the party earns.
 """
@@ -6,7 +6,7 @@ Owns: the shape and the validity of a party's data. Must not know: where it is s
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import date, datetime, timedelta
 from enum import StrEnum
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
@@ -32,6 +32,15 @@ class PartyKind(StrEnum):
     SITE_HOST = "site_host"
 
 
+class DocumentCadence(StrEnum):
+    """How many supplies a document between parties covers; days are the platform's."""
+
+    SESSION = "session"  # one document for each session
+    DAILY = "daily"
+    WEEKLY = "weekly"  # Monday to Sunday
+    MONTHLY = "monthly"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VatEvidence:
     """From `effective_from` on, `vat_id` was found valid or not, by `source`, for example VIES or HMRC."""
@@ -45,10 +54,28 @@ class VatEvidence:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class VatRegistration:
+    """A registration for VAT elsewhere than at the seat; both days inclusive, `valid_to` None is open.
+
+    It counts only on days on which evidence says that its id is valid.
+    """
+
+    territory: str
+    vat_id: str
+    valid_from: date
+    valid_to: date | None = None
+
+    def covers(self, day: date) -> bool:
+        """Whether it is in force on `day`."""
+        return self.valid_from <= day and (self.valid_to is None or day <= self.valid_to)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Party:
     """A party as registered.
 
-    `territory` is the tax territory of its seat; `cut_off_minute` counts from local midnight.
+    `territory` is the tax territory of its seat and `vat_id` its id there; `vat_registrations` are those
+    elsewhere. `vat_evidence` is about all of them. `cut_off_minute` counts from local midnight.
 
     Raises InvalidPartyError when a field is missing or contradicts another, naming it.
     """
@@ -59,6 +86,7 @@ class Party:
     country: str
     territory: str
     vat_id: str | None = None
+    vat_registrations: Sequence[VatRegistration] = ()
     vat_evidence: Sequence[VatEvidence] = ()
     taxable_dealer: bool = False
     small_business: bool = False
@@ -71,6 +99,7 @@ class Party:
     connected_account: str | None = None
     payout_hold: str | None = None
     payout_terms: PayoutTerms = DAILY_TERMS
+    document_cadence: DocumentCadence = DocumentCadence.MONTHLY
 
     def __post_init__(self) -> None:
         exponent(self.settlement_currency)
@@ -90,8 +119,7 @@ class Party:
             raise InvalidPartyError(self.id, f"cut_off_minute: {self.cut_off_minute} is not within 1 to 1440")
         if self.minimum_payout_minor < 0:
             raise InvalidPartyError(self.id, f"minimum_payout_minor: {self.minimum_payout_minor} is negative")
-        if self.vat_evidence and self.vat_id is None:
-            raise InvalidPartyError(self.id, "vat_id: there is evidence of a VAT id, but no VAT id")
+        self._check_vat()
         if (self.kind is PartyKind.PLATFORM) != (self.id == PLATFORM_ID):
             raise InvalidPartyError(self.id, f"kind: the platform, and only it, has the id {PLATFORM_ID!r}")
         try:
@@ -101,14 +129,67 @@ class Party:
                 self.id, f"time_zone: {self.time_zone!r} is not an IANA zone such as Europe/Zurich"
             ) from None
 
+    def _check_vat(self) -> None:
+        if self.vat_evidence and self.vat_id is None and not self.vat_registrations:
+            raise InvalidPartyError(self.id, "vat_id: there is evidence of a VAT id, but no VAT id")
+        for place, one in enumerate(self.vat_registrations):
+            path = f"vat_registrations[{place}]"
+            if one.territory == self.territory:
+                raise InvalidPartyError(
+                    self.id, f"{path}.territory: {one.territory} is the seat's; its id is vat_id"
+                )
+            if one.vat_id == self.vat_id:
+                raise InvalidPartyError(self.id, f"{path}.vat_id: {one.vat_id} is the seat's")
+            if one.valid_to is not None and one.valid_to < one.valid_from:
+                raise InvalidPartyError(self.id, f"{path}.valid_to: lies before valid_from")
+            for other in self.vat_registrations[:place]:
+                if other.territory == one.territory and (
+                    other.covers(one.valid_from) or one.covers(other.valid_from)
+                ):
+                    raise InvalidPartyError(
+                        self.id, f"{path}: two registrations in {one.territory} are in force at once"
+                    )
+
     def vat_id_on(self, day: date) -> str | None:
-        """The VAT id if evidence in force on `day` says it is valid, else None.
+        """The seat's VAT id if evidence in force on `day` says it is valid, else None.
 
         No evidence is never validity: a reverse charge needs proof at the chargeable event
         (Directive 2006/112/EC art. 196, Implementing Regulation 282/2011 art. 18).
         """
-        in_force = [evidence for evidence in self.vat_evidence if evidence.effective_from <= day]
-        if not in_force:
-            return None
-        latest = max(in_force, key=lambda evidence: evidence.effective_from)
-        return latest.vat_id if latest.valid else None
+        elsewhere = {registration.vat_id for registration in self.vat_registrations}
+        return _proven([one for one in self.vat_evidence if one.vat_id not in elsewhere], day)
+
+    def vat_ids_on(self, day: date) -> dict[str, str]:
+        """The ids proven valid on `day` by the tax territory that they are of, the seat's among them."""
+        found: dict[str, str] = {}
+        seat = self.vat_id_on(day)
+        if seat is not None:
+            found[self.territory] = seat
+        for registration in self.vat_registrations:
+            evidence = [one for one in self.vat_evidence if one.vat_id == registration.vat_id]
+            if registration.covers(day) and _proven(evidence, day) is not None:
+                found[registration.territory] = registration.vat_id
+        return found
+
+    def vat_ids_within(self, start: date, end: date) -> dict[str, str]:
+        """The ids proven on any day from `start` to `end` (inclusive) by territory, each as it was last.
+
+        A document of a period shows the id that its supplies were made under, also where it lapsed meanwhile.
+        """
+        eve = timedelta(days=1)
+        turns = [one.effective_from - eve for one in self.vat_evidence]
+        turns += [one.valid_to for one in self.vat_registrations if one.valid_to is not None]
+        found: dict[str, str] = {}
+        for day in sorted({end, *(turn for turn in turns if start <= turn < end)}, reverse=True):
+            for territory, vat_id in self.vat_ids_on(day).items():
+                found.setdefault(territory, vat_id)
+        return found
+
+
+def _proven(evidence: Sequence[VatEvidence], day: date) -> str | None:
+    """The id that the latest finding in force on `day` is about, if it found it valid."""
+    in_force = [one for one in evidence if one.effective_from <= day]
+    if not in_force:
+        return None
+    latest = max(in_force, key=lambda one: (one.effective_from, one.checked_at))
+    return latest.vat_id if latest.valid else None

@@ -14,7 +14,17 @@ from hashlib import sha256
 import msgspec
 
 from clearing.errors import InvalidAgreementError
-from clearing.parties.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms, Tier, VatSource
+from clearing.parties.agreement import (
+    Agreement,
+    Deficit,
+    LegalModel,
+    Role,
+    Share,
+    Terms,
+    Tier,
+    UnregisteredSeller,
+    VatSource,
+)
 
 
 class _TierJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -42,6 +52,8 @@ class _TermsJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     dispute_bearer: Role | None = None
     vat_source: VatSource = VatSource.TERRITORY
     fx_markup_bps: int = 0
+    # Left out where it is the default, so that terms stored before there was a choice keep their hash.
+    unregistered_seller: UnregisteredSeller | msgspec.UnsetType = msgspec.UNSET
 
 
 class _AgreementJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -109,6 +121,11 @@ def encode_terms(terms: Terms) -> bytes:
             dispute_bearer=terms.dispute_bearer,
             vat_source=terms.vat_source,
             fx_markup_bps=terms.fx_markup_bps,
+            unregistered_seller=(
+                msgspec.UNSET
+                if terms.unregistered_seller is UnregisteredSeller.FLAG
+                else terms.unregistered_seller
+            ),
         )
     )
 
@@ -128,6 +145,7 @@ def _terms(read: _TermsJson) -> Terms:
         refund_bearer=read.refund_bearer,
         dispute_bearer=read.dispute_bearer,
         vat_source=read.vat_source,
+        unregistered_seller=read.unregistered_seller or UnregisteredSeller.FLAG,
         fx_markup_bps=read.fx_markup_bps,
     )
 

@@ -16,10 +16,11 @@ from clearing.calendar import Calendars, due_date
 from clearing.errors import UnclearableError
 from clearing.fx import FxLock, RateTable, publication_day, require_currency
 from clearing.journal.ledger import payable_account
-from clearing.parties.agreement import Agreement, LegalModel, Role
+from clearing.parties.agreement import Agreement, LegalModel, Role, Terms, UnregisteredSeller
 from clearing.parties.party import PLATFORM_ID, Party, PartyKind
 from clearing.session import CapturedSession
-from clearing.tax.vat import CustomerKind, Leg, Trader, VatDecision, decide
+from clearing.sessions.identities import trader_on
+from clearing.tax.vat import NOT_REGISTERED, CustomerKind, Leg, Trader, VatDecision, decide
 from clearing.tax.vat_rates import VatRates
 
 RULING_DIGITS: Final = 16
@@ -89,6 +90,7 @@ def plan_settlement(
     roles = _roles(session, parties)
     builder = _LegBuilder(session, roles, sale_day, references.vat, agreement.terms.legal_model)
     driver = builder.driver()
+    _require_registration(driver, agreement.terms, sale_day)
     legs = builder.legs()
     flags = sorted({flag for leg in (driver, *legs) for flag in leg.decision.flags})
     return SettlementPlan(
@@ -101,6 +103,16 @@ def plan_settlement(
         rulings={ruling_id(leg.decision): ruling_content(leg.decision) for leg in (driver, *legs)},
         flags=tuple(flags),
     )
+
+
+def _require_registration(driver: PlannedLeg, terms: Terms, day: date) -> None:
+    """Where agreed, a seller who is not registered where it owes the VAT is waited for."""
+    if NOT_REGISTERED in driver.decision.flags and terms.unregistered_seller is UnregisteredSeller.PARK:
+        raise UnclearableError(
+            NOT_REGISTERED,
+            f"{driver.supplier_id!r} has no VAT id of {driver.decision.vat_of} proven on {day}; "
+            "add it to its vat_registrations with evidence and clear again",
+        )
 
 
 def _roles(session: CapturedSession, parties: Mapping[str, Party]) -> dict[Role, Party]:
@@ -209,13 +221,7 @@ class _LegBuilder:
         return planned_leg(role, leg, supplier.party_id, customer.party_id, decision)
 
     def _trader(self, party: Party) -> Trader:
-        return Trader(
-            party_id=party.id,
-            territory=self._rates.territory(party.territory),
-            vat_id=party.vat_id_on(self._day),
-            taxable_dealer=party.taxable_dealer,
-            small_business=party.small_business,
-        )
+        return trader_on(party, self._day, self._rates)
 
 
 def planned_leg(

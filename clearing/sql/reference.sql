@@ -10,10 +10,10 @@ UPDATE clearing.reference_epoch SET epoch = gen_random_uuid() WHERE name = :name
 -- Renews what may change; a party's id and kind never do. No row: the id is registered as another kind.
 INSERT INTO clearing.party AS known (id, kind, name, country, territory, vat_id, taxable_dealer, small_business,
     self_billing_since, settlement_currency, terms_days, time_zone, cut_off_minute, minimum_payout_minor,
-    connected_account, payout_hold, created_at, updated_at)
+    connected_account, payout_hold, document_cadence, created_at, updated_at)
 VALUES (:id, :kind, :name, :country, :territory, :vat_id, :taxable_dealer, :small_business, :self_billing_since,
     :settlement_currency, :terms_days, :time_zone, :cut_off_minute, :minimum_payout_minor, :connected_account,
-    :payout_hold, :now, :now)
+    :payout_hold, :document_cadence, :now, :now)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, country = excluded.country, territory = excluded.territory,
     vat_id = excluded.vat_id, taxable_dealer = excluded.taxable_dealer, small_business = excluded.small_business,
     self_billing_since = excluded.self_billing_since, settlement_currency = excluded.settlement_currency,
@@ -26,17 +26,55 @@ RETURNING id;
 -- name: put_vat_evidence!
 INSERT INTO clearing.party_vat_evidence (party_id, effective_from, vat_id, valid, source, reference, checked_at)
 VALUES (:party_id, :effective_from, :vat_id, :valid, :source, :reference, :checked_at)
-ON CONFLICT (party_id, effective_from) DO UPDATE SET vat_id = excluded.vat_id, valid = excluded.valid,
-    source = excluded.source, reference = excluded.reference, checked_at = excluded.checked_at;
+ON CONFLICT (party_id, vat_id, effective_from) DO UPDATE SET valid = excluded.valid, source = excluded.source, reference = excluded.reference, checked_at = excluded.checked_at;
 
 -- name: parties
 SELECT id, kind, name, country, territory, vat_id, taxable_dealer, small_business, self_billing_since,
-       settlement_currency, terms_days, time_zone, cut_off_minute, minimum_payout_minor, connected_account, payout_hold
+       settlement_currency, terms_days, time_zone, cut_off_minute, minimum_payout_minor, connected_account, payout_hold,
+       document_cadence
 FROM clearing.party ORDER BY id;
 
 -- name: vat_evidence
 SELECT party_id, effective_from, vat_id, valid, source, reference, checked_at
 FROM clearing.party_vat_evidence ORDER BY party_id, effective_from;
+
+-- name: forget_vat_registrations!
+DELETE FROM clearing.party_vat_registration WHERE party_id = :party_id;
+
+-- name: put_vat_registration!
+INSERT INTO clearing.party_vat_registration (party_id, territory, vat_id, valid_from, valid_to)
+VALUES (:party_id, :territory, :vat_id, :valid_from, :valid_to);
+
+-- name: vat_registrations
+SELECT party_id, territory, vat_id, valid_from, valid_to
+FROM clearing.party_vat_registration ORDER BY party_id, territory, valid_from;
+
+-- name: vat_ids_to_check
+-- Ids in use whose last finding is older than :before, those never asked about first. What a register could not answer
+-- is asked again after :retry_before. An id out of use or known by nobody's evidence is left alone.
+SELECT used.party_id, used.vat_id, found.checked_at
+FROM (
+    SELECT id AS party_id, vat_id FROM clearing.party WHERE vat_id IS NOT NULL
+    UNION
+    SELECT party_id, vat_id FROM clearing.party_vat_registration WHERE valid_to IS NULL OR valid_to >= :today::date
+) AS used
+LEFT JOIN LATERAL (
+    SELECT max(e.checked_at) AS checked_at FROM clearing.party_vat_evidence AS e
+    WHERE e.party_id = used.party_id AND e.vat_id = used.vat_id AND e.source <> 'declared'
+) AS found ON true
+LEFT JOIN clearing.party_vat_attempt AS tried ON tried.party_id = used.party_id AND tried.vat_id = used.vat_id
+WHERE coalesce(found.checked_at, '-infinity') < :before::timestamptz
+  AND coalesce(tried.tried_at, '-infinity') < :retry_before::timestamptz
+  AND substr(used.vat_id, 1, 2) = ANY (:prefixes::text[])
+ORDER BY found.checked_at NULLS FIRST, used.party_id, used.vat_id
+LIMIT :limit;
+
+-- name: put_vat_attempt!
+INSERT INTO clearing.party_vat_attempt (party_id, vat_id, tried_at, problem) VALUES (:party_id, :vat_id, :now, :problem)
+ON CONFLICT (party_id, vat_id) DO UPDATE SET tried_at = excluded.tried_at, problem = excluded.problem;
+
+-- name: forget_vat_attempt!
+DELETE FROM clearing.party_vat_attempt WHERE party_id = :party_id AND vat_id = :vat_id;
 
 -- name: insert_agreement^
 INSERT INTO clearing.agreement (id, version, cpo_id, demand_partner_id, valid_from, valid_until, terms, terms_sha256, created_at)

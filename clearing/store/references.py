@@ -4,7 +4,7 @@ Owns: rows to values and back. Must not know: what is cleared with them.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from typing import Any
 from uuid import UUID
 
@@ -12,8 +12,8 @@ from clearing.connection import Connection, named_queries, rows
 from clearing.errors import InvalidPartyError, StateConflictError
 from clearing.fx import RateTable, ReferenceRate
 from clearing.parties.agreement import Agreement
-from clearing.parties.party import Party, PartyKind, VatEvidence
-from clearing.parties.schedule import DAILY_TERMS, PayoutTerms
+from clearing.parties.party import DocumentCadence, Party, PartyKind, VatEvidence, VatRegistration
+from clearing.parties.schedule import DAILY_TERMS
 from clearing.parties.terms_json import encode_terms, parse_terms, terms_sha256
 from clearing.store import payout_terms
 
@@ -26,7 +26,7 @@ async def epochs(connection: Connection) -> dict[str, UUID]:
 
 
 async def put_party(connection: Connection, party: Party, *, now: datetime) -> None:
-    """Add or renew a party with its VAT evidence.
+    """Add or renew a party with its VAT registrations and evidence.
 
     Raises InvalidPartyError when the id is known as another kind.
     """
@@ -48,22 +48,74 @@ async def put_party(connection: Connection, party: Party, *, now: datetime) -> N
         minimum_payout_minor=party.minimum_payout_minor,
         connected_account=party.connected_account,
         payout_hold=party.payout_hold,
+        document_cadence=party.document_cadence,
         now=now,
     )
     if row is None:
         raise InvalidPartyError(party.id, f"kind: it is registered as another kind than {party.kind}")
-    for evidence in party.vat_evidence:
-        await _sql.put_vat_evidence(
+    await _sql.forget_vat_registrations(connection, party_id=party.id)
+    for one in party.vat_registrations:
+        await _sql.put_vat_registration(
             connection,
             party_id=party.id,
-            effective_from=evidence.effective_from,
-            vat_id=evidence.vat_id,
-            valid=evidence.valid,
-            source=evidence.source,
-            reference=evidence.reference,
-            checked_at=evidence.checked_at,
+            territory=one.territory,
+            vat_id=one.vat_id,
+            valid_from=one.valid_from,
+            valid_to=one.valid_to,
         )
+    for evidence in party.vat_evidence:
+        await _put_evidence(connection, party.id, evidence)
     await _sql.renew_epoch(connection, name="party")
+
+
+async def add_vat_evidence(connection: Connection, party_id: str, evidence: VatEvidence) -> None:
+    """Keep what a register found; it binds supplies from its first day on."""
+    await _put_evidence(connection, party_id, evidence)
+    await _sql.forget_vat_attempt(connection, party_id=party_id, vat_id=evidence.vat_id)
+    await _sql.renew_epoch(connection, name="party")
+
+
+async def note_vat_attempt(
+    connection: Connection, *, party_id: str, vat_id: str, problem: str, now: datetime
+) -> None:
+    """Keep that a register gave no answer: what was found before stays, with its date."""
+    await _sql.put_vat_attempt(connection, party_id=party_id, vat_id=vat_id, problem=problem, now=now)
+
+
+async def vat_ids_to_check(
+    connection: Connection,
+    *,
+    prefixes: Sequence[str],
+    before: datetime,
+    retry_before: datetime,
+    today: date,
+    limit: int,
+) -> list[tuple[str, str]]:
+    """(party, VAT id) in use that no register was asked about since `before`, the oldest first."""
+    found = await rows(
+        _sql.vat_ids_to_check(
+            connection,
+            prefixes=list(prefixes),
+            before=before,
+            retry_before=retry_before,
+            today=today,
+            limit=limit,
+        )
+    )
+    return [(row["party_id"], row["vat_id"]) for row in found]
+
+
+async def _put_evidence(connection: Connection, party_id: str, evidence: VatEvidence) -> None:
+    await _sql.put_vat_evidence(
+        connection,
+        party_id=party_id,
+        effective_from=evidence.effective_from,
+        vat_id=evidence.vat_id,
+        valid=evidence.valid,
+        source=evidence.source,
+        reference=evidence.reference,
+        checked_at=evidence.checked_at,
+    )
 
 
 async def parties(connection: Connection) -> dict[str, Party]:
@@ -73,16 +125,28 @@ async def parties(connection: Connection) -> dict[str, Party]:
         evidence.setdefault(row["party_id"], []).append(
             VatEvidence(**{name: row[name] for name in VatEvidence.__dataclass_fields__})
         )
+    registrations: dict[str, list[VatRegistration]] = {}
+    for row in await rows(_sql.vat_registrations(connection)):
+        registrations.setdefault(row["party_id"], []).append(
+            VatRegistration(**{name: row[name] for name in VatRegistration.__dataclass_fields__})
+        )
     terms = await payout_terms.all_terms(connection)
     return {
-        row["id"]: _party(row, tuple(evidence.get(row["id"], ())), terms.get(row["id"], DAILY_TERMS))
+        row["id"]: _party(
+            row,
+            vat_registrations=tuple(registrations.get(row["id"], ())),
+            vat_evidence=tuple(evidence.get(row["id"], ())),
+            payout_terms=terms.get(row["id"], DAILY_TERMS),
+        )
         for row in await rows(_sql.parties(connection))
     }
 
 
-def _party(row: Any, evidence: Sequence[VatEvidence], terms: PayoutTerms) -> Party:
-    fields = {**dict(row.items()), "vat_evidence": evidence, "payout_terms": terms}
-    return Party(**{**fields, "kind": PartyKind(fields["kind"])})
+def _party(row: Any, **more: Any) -> Party:
+    fields = {**dict(row.items()), **more}
+    fields["kind"] = PartyKind(fields["kind"])
+    fields["document_cadence"] = DocumentCadence(fields["document_cadence"])
+    return Party(**fields)
 
 
 async def put_agreement(connection: Connection, agreement: Agreement, *, now: datetime) -> None:

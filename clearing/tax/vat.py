@@ -8,7 +8,7 @@ to it.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from datetime import date
 from decimal import Decimal
 from enum import StrEnum
@@ -58,14 +58,22 @@ class CustomerKind(StrEnum):
 class Trader:
     """One side of a supply.
 
-    `vat_id` only if proven valid at the chargeable event; `territory` is that of its seat.
+    `vat_id` is the seat's, `vat_ids` those of registrations elsewhere by VAT area, all only if proven valid
+    at the chargeable event; `territory` is that of its seat.
     """
 
     party_id: str
     territory: Territory
     vat_id: str | None
+    vat_ids: Mapping[str, str] = field(default_factory=dict)
     taxable_dealer: bool = False
     small_business: bool = False
+
+    def identified_in(self, vat_of: str) -> str | None:
+        """The id that serves where the VAT of `vat_of` is owed; one VAT area has one registration."""
+        area = VAT_AREAS.get(vat_of, vat_of)
+        seat = self.vat_id if vat_area(self.territory) == area else None
+        return seat or self.vat_ids.get(area)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,6 +112,8 @@ VAT_AREAS: Final[Mapping[str, str]] = {
     "AT-JU": "AT", "LI": "CH", "MC": "FR", "PT-20": "PT", "PT-30": "PT", "XI": "GB",
 }  # fmt: skip
 _UNION: Final = frozenset({Regime.EU, Regime.EU_GOODS})
+# Whoever sells to drivers owes the VAT of the charge point, and must be registered there to pay and show it.
+NOT_REGISTERED: Final = "seller_not_registered"
 
 
 def decide(
@@ -123,7 +133,10 @@ def decide(
     `customer` None is a driver without a VAT identity. Raises RateUnavailableError or UnclearableError.
     """
     if leg is Leg.TO_DRIVER:
-        return _to_driver(supplier, customer, customer_kind, place=place, day=day, rates=rates)
+        found = _to_driver(supplier, customer, customer_kind, place=place, day=day, rates=rates)
+        if found.category is Category.STANDARD and supplier.identified_in(found.vat_of) is None:
+            return replace(found, flags=(*found.flags, NOT_REGISTERED))
+        return found
     decision = _between_businesses(leg, supplier, customer, place=place, day=day, rates=rates)
     return _only_by_the_registered(decision, supplier)
 
@@ -163,10 +176,12 @@ def _only_by_the_registered(decision: VatDecision, supplier: Trader) -> VatDecis
             payer=Payer.NOBODY, reason="Small business: no VAT shown (Directive 2006/112/EC art. 284)",
             exemption_code="VATEX-EU-F",
         )  # fmt: skip
-    if supplier.vat_id is None:
+    if supplier.identified_in(decision.vat_of) is None:
+        where = "" if supplier.vat_id is None else f" of {decision.vat_of}"
         return replace(
             decision, rule=f"{decision.rule}/unregistered", category=Category.OUTSIDE, rate=NO_RATE,
-            payer=Payer.NOBODY, reason="The supplier has proven no VAT id: no VAT may be shown (art. 203)",
+            payer=Payer.NOBODY,
+            reason=f"The supplier has proven no VAT id{where}: no VAT may be shown (art. 203)",
             exemption_code="VATEX-EU-O", flags=(*decision.flags, "supplier_without_vat_id"),
         )  # fmt: skip
     return decision
@@ -243,7 +258,7 @@ def _to_driver(
         return _local("driver/ch_business", place, day, rates, reason="Swiss supply (MWSTG art. 7(2))")
     if place.regime in _UNION:
         established = supplier.territory.country == place.country
-        identified = customer.vat_id is not None and customer.territory.country == place.country
+        identified = customer.identified_in(place.vat_of) is not None
         if identified and not established:
             return _reverse_charge(
                 "driver/identified_business",
@@ -293,7 +308,7 @@ def _to_dealer(supplier: Trader, dealer: Trader, place: Territory, day: date, ra
 
 def _domestic_dealer(supplier: Trader, dealer: Trader, *, day: date, rates: VatRates) -> VatDecision:
     seat, origin = dealer.territory, supplier.territory
-    domestic = DOMESTIC_REVERSE_CHARGE.get(_area(seat))
+    domestic = DOMESTIC_REVERSE_CHARGE.get(vat_area(seat))
     if domestic is not None:
         first_day, supplier_must_deal, source = domestic
         if day >= first_day and (supplier.taxable_dealer or not supplier_must_deal):
@@ -347,11 +362,13 @@ def _site(place: Territory, day: date, rates: VatRates) -> VatDecision:
 
 def _same_vat_area(left: Territory, right: Territory) -> bool:
     """Whether a supply between them is domestic; a territory without VAT is in no area, not even its own."""
-    return bool(left.vat_of and right.vat_of) and _area(left) == _area(right)
+    return bool(left.vat_of and right.vat_of) and vat_area(left) == vat_area(right)
 
 
-def _area(territory: Territory) -> str:
-    return VAT_AREAS.get(territory.vat_of, territory.vat_of)
+def vat_area(territory: Territory) -> str:
+    """The area that one VAT registration serves; of a territory without VAT that of its country."""
+    own = territory.vat_of or territory.country
+    return VAT_AREAS.get(own, own)
 
 
 def _with_acquisition(

@@ -1,22 +1,25 @@
 """VAT ids: one written form for each, and whether its check digits are right.
 
 Owns: prefixes, compact form, the algorithms (python-stdnum). Must not know: whether an id is registered; that
-is evidence with a date, from VIES, the Swiss UID register or HMRC (`ports.VatIdRegister`), never looked up
-while clearing.
+is evidence with a date, from VIES or another register (`ports.VatEvidenceSource`), never looked up while
+clearing.
 """
 
 from collections.abc import Callable
 from types import MappingProxyType
 from typing import Any, Final
 
+import stdnum.ch.uid
 import stdnum.ch.vat
 import stdnum.eu.vat
 import stdnum.gb.vat
+import stdnum.is_.vsk
 import stdnum.li.peid
 import stdnum.no.mva
-from stdnum.exceptions import ValidationError
+from stdnum.exceptions import InvalidFormat, ValidationError
 
 from clearing.errors import InvalidVatIdError
+from clearing.tax.vat_rates import Regime, Territory
 
 # EN 16931 BR-CO-9 wants the country's ISO prefix, but EL for Greece; Northern Ireland has XI.
 PREFIX: Final = MappingProxyType({"GR": "EL", "MC": "FR"})
@@ -34,8 +37,18 @@ def normalize(text: str, *, territory: str) -> str:
     check = _CHECKS.get(prefix, _european)
     try:
         return check(text, prefix)
+    except InvalidFormat as error:
+        detail = error.args[0] if error.args else str(error)
+        raise InvalidVatIdError(text, territory, detail) from error
     except ValidationError as error:
         raise InvalidVatIdError(text, territory, str(error)) from error
+
+
+def authority(territory: Territory) -> str:
+    """Whose ids a party seated in `territory` has: the state's, where the territory has none of its own."""
+    if territory.regime in (Regime.LOCAL_TAX, Regime.NONE):
+        return territory.country
+    return territory.vat_of.partition("-")[0]
 
 
 def _european(text: str, prefix: str) -> str:
@@ -47,6 +60,10 @@ def _european(text: str, prefix: str) -> str:
 
 
 def _swiss(text: str, _: str) -> str:
+    if stdnum.ch.uid.is_valid(text):
+        raise InvalidFormat(
+            "a VAT id ends with MWST, TVA, IVA or TPV; without it, it is only the company's UID"
+        )
     return _text(stdnum.ch.vat.validate(text))
 
 
@@ -56,6 +73,10 @@ def _british(text: str, _: str) -> str:
 
 def _norwegian(text: str, _: str) -> str:
     return f"NO{_text(stdnum.no.mva.validate(text))}"
+
+
+def _icelandic(text: str, prefix: str) -> str:
+    return f"{prefix}{_text(stdnum.is_.vsk.validate(text))}"
 
 
 def _liechtenstein(text: str, _: str) -> str:
@@ -69,6 +90,7 @@ def _text(value: Any) -> str:
 _CHECKS: Final[dict[str, Callable[[str, str], str]]] = {
     "CH": _swiss,
     "GB": _british,
+    "IS": _icelandic,
     "LI": _liechtenstein,
     "NO": _norwegian,
 }

@@ -107,7 +107,7 @@ def _supply(one: JournaledSupply, cpo: Party) -> DriverSupply:
 
 
 def _first(supply: DriverSupply, party: Party, ruling: VatDecision) -> _Draft:
-    seller = seller_of(party, sale_day=supply.sale_day)
+    seller = seller_of(party, ruling, sale_day=supply.sale_day, rates=vat_rates())
     reason = why_no_invoice(supply, ruling, seller)
     return _Draft(
         supply=supply,

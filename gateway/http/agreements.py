@@ -8,7 +8,17 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from clearing.parties.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms, Tier, VatSource
+from clearing.parties.agreement import (
+    Agreement,
+    Deficit,
+    LegalModel,
+    Role,
+    Share,
+    Terms,
+    Tier,
+    UnregisteredSeller,
+    VatSource,
+)
 from gateway import objects
 from gateway.database import transaction
 from gateway.http import problems
@@ -52,9 +62,15 @@ class TermsIn(WireModel):
     shares: list[ShareIn] = Field(max_length=8)
     deficit: Deficit = Deficit.CAP
     psp_cost_bearer: Role = Role.PLATFORM
-    refund_bearer: Role | None = None
-    dispute_bearer: Role | None = None
-    vat_source: VatSource = VatSource.TERRITORY
+    refund_bearer: Role | None = Field(None, description="null: each party gives its own part back")
+    dispute_bearer: Role | None = Field(None, description="null: each party gives its own part back")
+    vat_source: VatSource = Field(
+        VatSource.TERRITORY, description="whose rate splits the gross where the tariff's own VAT differs"
+    )
+    unregistered_seller: UnregisteredSeller = Field(
+        UnregisteredSeller.FLAG,
+        description="what happens while the seller has no VAT id of the charge point's territory",
+    )
     fx_markup_bps: int = Field(0, ge=0, le=1000)
 
 
@@ -126,6 +142,7 @@ def _agreement(body: AgreementIn) -> Agreement:
             refund_bearer=terms.refund_bearer,
             dispute_bearer=terms.dispute_bearer,
             vat_source=terms.vat_source,
+            unregistered_seller=terms.unregistered_seller,
             fx_markup_bps=terms.fx_markup_bps,
         ),
     )

@@ -9,7 +9,7 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from clearing.parties.party import Party, PartyKind, VatEvidence
+from clearing.parties.party import DocumentCadence, Party, PartyKind, VatEvidence, VatRegistration
 from gateway import objects
 from gateway.database import transaction
 from gateway.http import problems
@@ -22,6 +22,8 @@ from gateway.store import parties
 from gateway.store.parties import PartyRow
 
 _CREATED: Final = 201
+TerritoryCode = Annotated[str, Field(pattern=r"^[A-Z0-9-]{2,16}$", examples=["NL"])]
+VatId = Annotated[str, Field(pattern=r"^[A-Za-z0-9. -]{4,24}$", examples=["NL004495445B01"])]
 
 
 class VatEvidenceIn(WireModel):
@@ -33,6 +35,21 @@ class VatEvidenceIn(WireModel):
     reference: Annotated[str, Field(max_length=100)] = ""
 
 
+class VatRegistrationIn(WireModel):
+    """A registration for VAT elsewhere than at the seat; evidence as for the seat's id."""
+
+    territory: TerritoryCode
+    vat_id: VatId
+    valid_from: date
+    valid_to: date | None = Field(None, description="last day; null is open")
+    evidence: list[VatEvidenceIn] = Field(
+        default_factory=list,
+        max_length=50,
+        description="none means: declared by the platform as valid from valid_from, unless there is evidence "
+        "of that id already",
+    )
+
+
 class PartyIn(WireModel):
     """A party to take on, or to renew the terms of."""
 
@@ -40,14 +57,18 @@ class PartyIn(WireModel):
     kind: Literal["cpo", "demand_partner", "emsp", "site_host", "platform"]
     name: Line
     country: Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2", examples=["NL"])]
-    territory: Annotated[str, Field(pattern=r"^[A-Z0-9-]{2,10}$")] | None = Field(
+    territory: TerritoryCode | None = Field(
         None, description="tax territory of its seat; the country unless it differs"
     )
-    vat_id: Annotated[str, Field(pattern=r"^[A-Z0-9. -]{4,20}$")] | None = None
+    vat_id: VatId | None = Field(None, description="the seat's; its check digits are checked")
     vat_evidence: list[VatEvidenceIn] = Field(
         default_factory=list,
         max_length=50,
-        description="none means: declared by the platform as valid from the start",
+        description="of the seat's id; none means: declared by the platform as valid from today, unless "
+        "there is evidence of that id already",
+    )
+    vat_registrations: list[VatRegistrationIn] = Field(
+        default_factory=list, max_length=50, description="where it is registered beside its seat"
     )
     taxable_dealer: bool = Field(default=False, description="resells electricity (VAT directive art. 38)")
     small_business: bool = False
@@ -60,6 +81,9 @@ class PartyIn(WireModel):
     )
     minimum_payout: NonNegativeMinor = 0
     connected_account: Token | None = Field(None, description="the PSP's account that is paid")
+    document_cadence: DocumentCadence = Field(
+        DocumentCadence.MONTHLY, description="how many supplies an invoice between it and others covers"
+    )
 
 
 class PartyOut(objects.PublicObject):
@@ -72,12 +96,42 @@ class PartyOut(objects.PublicObject):
     created: objects.Instant
 
 
+class VatFinding(objects.PublicObject):
+    """Whether a VAT id was good, from which day on, and who said so."""
+
+    effective_from: date
+    valid: bool
+    source: str
+    reference: str = Field(description="the consultation number that a register gave")
+    checked: objects.Instant
+
+
+class VatIdOut(objects.PublicObject):
+    """A VAT id of a party in its one written form, with its evidence, the oldest first."""
+
+    territory: str
+    vat_id: str
+    seat: bool
+    valid_from: date | None
+    valid_to: date | None
+    evidence: list[VatFinding]
+
+
+class PartyVat(objects.PublicObject):
+    """Where a party is registered for VAT."""
+
+    object: Literal["party_vat"] = "party_vat"
+    party: str
+    ids: list[VatIdOut]
+
+
 async def create(call: Call) -> Answer:
     """Take a party on; the same id again renews its terms, but never its kind."""
     body: PartyIn = call.body
     now = call.services.now()
-    known = _clearing_party(body, now=now)
     async with transaction(call.services.pool) as connection:
+        before = await call.services.clearing.party(connection, body.id)
+        known = _clearing_party(body, before=before, now=now)
         stored = await parties.add_party(
             connection, PartyRow(id=body.id, kind=body.kind, name=body.name, created_at=now)
         )
@@ -85,6 +139,38 @@ async def create(call: Call) -> Answer:
             raise ProblemError(problems.ALREADY_EXISTS, f"Party {body.id} is a {stored.kind}.")
         await call.services.clearing.register_party(connection, known, now=now)
     return Answer(body=_shown(stored), status=_CREATED, headers={"Location": f"/v1/parties/{stored.id}"})
+
+
+async def get_vat(call: Call) -> Answer:
+    """A party's VAT ids and what registers said of them."""
+    async with call.services.pool.acquire() as connection:
+        found = await call.services.clearing.party(connection, call.path["id"])
+    if found is None:
+        raise ProblemError(problems.NOT_FOUND, f"There is no party {call.path['id']}.")
+    ids = [] if found.vat_id is None else [_vat_id(found, found.territory, found.vat_id, registration=None)]
+    ids += [_vat_id(found, one.territory, one.vat_id, registration=one) for one in found.vat_registrations]
+    return Answer(body=PartyVat(party=found.id, ids=ids))
+
+
+def _vat_id(party: Party, territory: str, vat_id: str, *, registration: VatRegistration | None) -> VatIdOut:
+    return VatIdOut(
+        territory=territory,
+        vat_id=vat_id,
+        seat=registration is None,
+        valid_from=None if registration is None else registration.valid_from,
+        valid_to=None if registration is None else registration.valid_to,
+        evidence=[
+            VatFinding(
+                effective_from=one.effective_from,
+                valid=one.valid,
+                source=one.source,
+                reference=one.reference,
+                checked=one.checked_at,
+            )
+            for one in sorted(party.vat_evidence, key=lambda one: (one.effective_from, one.checked_at))
+            if one.vat_id == vat_id
+        ],
+    )
 
 
 async def get(call: Call) -> Answer:
@@ -109,7 +195,7 @@ def _shown(party: PartyRow) -> PartyOut:
     return PartyOut(id=party.id, kind=party.kind, name=party.name, created=party.created_at)
 
 
-def _clearing_party(body: PartyIn, *, now: datetime) -> Party:
+def _clearing_party(body: PartyIn, *, before: Party | None, now: datetime) -> Party:
     return Party(
         id=body.id,
         kind=PartyKind(body.kind),
@@ -117,7 +203,13 @@ def _clearing_party(body: PartyIn, *, now: datetime) -> Party:
         country=body.country,
         territory=body.territory or body.country,
         vat_id=body.vat_id,
-        vat_evidence=_evidence(body, now=now),
+        vat_registrations=tuple(
+            VatRegistration(
+                territory=one.territory, vat_id=one.vat_id, valid_from=one.valid_from, valid_to=one.valid_to
+            )
+            for one in body.vat_registrations
+        ),
+        vat_evidence=_evidence(body, before=before, now=now),
         taxable_dealer=body.taxable_dealer,
         small_business=body.small_business,
         self_billing_since=body.self_billing_since,
@@ -127,24 +219,44 @@ def _clearing_party(body: PartyIn, *, now: datetime) -> Party:
         cut_off_minute=body.cut_off_minute,
         minimum_payout_minor=body.minimum_payout,
         connected_account=body.connected_account,
+        document_cadence=body.document_cadence,
     )
 
 
-def _evidence(body: PartyIn, *, now: datetime) -> tuple[VatEvidence, ...]:
-    if body.vat_id is None:
-        return ()
-    given = body.vat_evidence or [VatEvidenceIn(effective_from=now.date(), valid=True)]
-    return tuple(
-        VatEvidence(
-            effective_from=evidence.effective_from,
-            vat_id=body.vat_id,
-            valid=evidence.valid,
-            source=evidence.source,
-            reference=evidence.reference,
-            checked_at=now,
-        )
-        for evidence in given
-    )
+def _evidence(body: PartyIn, *, before: Party | None, now: datetime) -> tuple[VatEvidence, ...]:
+    """What was given, and for an id that nothing is known of that the platform declares it.
+
+    A declaration never takes the place of what is known: renewing a party's terms can't make an id good that
+    a register refused.
+    """
+    known = set() if before is None else {_bare(one.vat_id) for one in before.vat_evidence}
+    given = [] if body.vat_id is None else [(body.vat_id, body.vat_evidence, now.date())]
+    given += [(one.vat_id, one.evidence, one.valid_from) for one in body.vat_registrations]
+    found: list[VatEvidence] = []
+    for vat_id, findings, first_day in given:
+        declared = [] if _is_known(vat_id, known) else [VatEvidenceIn(effective_from=first_day, valid=True)]
+        found += [
+            VatEvidence(
+                effective_from=one.effective_from,
+                vat_id=vat_id,
+                valid=one.valid,
+                source=one.source,
+                reference=one.reference,
+                checked_at=now,
+            )
+            for one in findings or declared
+        ]
+    return tuple(found)
+
+
+def _is_known(vat_id: str, known: set[str]) -> bool:
+    """Whether there is evidence of that id, however it is written: with or without its prefix, EL or GR."""
+    bare = _bare(vat_id)
+    return any(bare in (one, one[2:]) or bare[2:] == one[2:] for one in known)
+
+
+def _bare(vat_id: str) -> str:
+    return "".join(sign for sign in vat_id.upper() if sign.isalnum())
 
 
 ENDPOINTS: Final = (
@@ -183,6 +295,19 @@ ENDPOINTS: Final = (
         scope=Scope.ADMIN,
         handler=get,
         answers={200: PartyOut},
+        problems=(problems.NOT_FOUND,),
+    ),
+    Endpoint(
+        method="GET",
+        path="/v1/parties/{id}/vat",
+        operation="getPartyVat",
+        summary="Get a party's VAT ids",
+        description="Each registration with its evidence: what a register said, when, under which "
+        "consultation number. A finding binds supplies from its first day on.",
+        tag="Parties",
+        scope=Scope.ADMIN,
+        handler=get_vat,
+        answers={200: PartyVat},
         problems=(problems.NOT_FOUND,),
     ),
 )

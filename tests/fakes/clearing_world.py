@@ -9,13 +9,30 @@ from typing import Any
 from uuid import UUID
 
 from clearing.parties.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms
-from clearing.parties.party import Party, PartyKind, VatEvidence
+from clearing.parties.party import Party, PartyKind, VatEvidence, VatRegistration
 from clearing.session import CapturedSession, Funding, Rail, lane_of
 from clearing.sessions.reprice import Repriced
 
 # A Tuesday inside the bundled exchange rates; sales of that day are due on Thursday.
 SALE_AT = datetime(2026, 10, 13, 12, 0, tzinfo=UTC)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
+# Right in form and check digit, and nobody's.
+VAT_IDS = {
+    "AT": "ATU13585627",
+    "CH": "CHE107787577MWST",
+    "DE": "DE136695976",
+    "EE": "EE100000007",
+    "ES": "ESA13585625",
+    "FR": "FR40303265045",
+    "GB": "GB980780684",
+    "GR": "EL094259216",
+    "IE": "IE6433435F",
+    "IT": "IT00100000017",
+    "LI": "LI12345",
+    "NL": "NL004495445B01",
+    "NO": "NO995525828MVA",
+    "RO": "RO100000006",
+}
 
 
 def evidence(vat_id: str, *, since: date = date(2015, 1, 1), valid: bool = True) -> VatEvidence:
@@ -25,7 +42,7 @@ def evidence(vat_id: str, *, since: date = date(2015, 1, 1), valid: bool = True)
 
 
 def party(party_id: str, kind: PartyKind, country: str, currency: str, **changes: Any) -> Party:
-    vat_id = changes.pop("vat_id", f"{country}123")
+    vat_id = changes.pop("vat_id", VAT_IDS[country])
     fields: dict[str, Any] = {
         "id": party_id,
         "kind": kind,
@@ -41,7 +58,25 @@ def party(party_id: str, kind: PartyKind, country: str, currency: str, **changes
     return Party(**{**fields, **changes})
 
 
-PLATFORM = party("platform", PartyKind.PLATFORM, "CH", "CHF", taxable_dealer=True, connected_account=None)
+def registered(known: Party, *countries: str) -> Party:
+    """The party with a proven VAT registration in each country."""
+    more = tuple(
+        VatRegistration(territory=country, vat_id=VAT_IDS[country], valid_from=date(2015, 1, 1))
+        for country in countries
+    )
+    proofs = tuple(evidence(one.vat_id) for one in more)
+    return replace(
+        known,
+        vat_registrations=(*known.vat_registrations, *more),
+        vat_evidence=(*known.vat_evidence, *proofs),
+    )
+
+
+# The platform sells to drivers, so it is registered wherever its CPOs have charge points.
+PLATFORM = registered(
+    party("platform", PartyKind.PLATFORM, "CH", "CHF", taxable_dealer=True, connected_account=None),
+    *(country for country in VAT_IDS if country not in ("CH", "LI")),
+)
 NL_CPO = party("NL-ABC", PartyKind.CPO, "NL", "EUR")
 DE_CPO = party("DE-XYZ", PartyKind.CPO, "DE", "EUR")
 FR_CPO = party("FR-LUM", PartyKind.CPO, "FR", "EUR")
@@ -182,4 +217,4 @@ def repriced(captured: CapturedSession, **changes: Any) -> Repriced:
 
 
 def without_vat_id(known: Party) -> Party:
-    return replace(known, vat_id=None, vat_evidence=())
+    return replace(known, vat_id=None, vat_registrations=(), vat_evidence=())

@@ -278,8 +278,8 @@ EXAMPLES = [
         cpo=replace(
             world.CH_CPO,
             vat_evidence=(
-                world.evidence("CH123"),
-                world.evidence("CH123", since=date(2026, 10, 13), valid=False),
+                world.evidence(world.VAT_IDS["CH"]),
+                world.evidence(world.VAT_IDS["CH"], since=date(2026, 10, 13), valid=False),
             ),
         ),
         session={"captured_minor": 1081},

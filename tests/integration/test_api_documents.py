@@ -7,7 +7,7 @@ from io import BytesIO
 import pytest
 from pypdf import PdfReader
 
-from clearing.parties.party import VatEvidence
+from clearing.parties.party import VatEvidence, VatRegistration
 from clearing.work import documents
 from gateway.database import transaction
 from gateway.lanes.document_lane import DriverDocumentLane
@@ -52,6 +52,7 @@ async def test_a_driver_gets_what_was_captured_as_json_and_pdf(api: Api) -> None
 async def test_a_seller_with_a_vat_id_of_the_place_gives_an_invoice_in_xml(api: Api) -> None:
     known = await api.services.clearing.party(api.services.pool, "platform")
     assert known is not None
+    registration = VatRegistration(territory="DE", vat_id="DE136695976", valid_from=date(2020, 1, 1))
     evidence = VatEvidence(
         effective_from=date(2020, 1, 1),
         vat_id="DE136695976",
@@ -62,7 +63,7 @@ async def test_a_seller_with_a_vat_id_of_the_place_gives_an_invoice_in_xml(api: 
     async with transaction(api.services.pool) as connection:
         await api.services.clearing.register_party(
             connection,
-            replace(known, vat_id="DE136695976", vat_evidence=(evidence,)),
+            replace(known, vat_registrations=(registration,), vat_evidence=(evidence,)),
             now=api.clock.now(),
         )
     session = await documented(api)

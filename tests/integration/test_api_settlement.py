@@ -32,7 +32,7 @@ async def api(pool: Pool) -> AsyncIterator[Api]:
                     "kind": kind,
                     "name": name,
                     "country": country,
-                    "vat_id": None if name == "platform" else f"{country}123456789",
+                    "vat_id": None if name == "platform" else "DE136695976",
                     "taxable_dealer": kind == "platform",
                     "settlement_currency": currency,
                     "time_zone": zone,

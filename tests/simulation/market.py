@@ -152,7 +152,7 @@ def agreements() -> list[Agreement]:
 
 def _party(party_id: str, kind: PartyKind, country: str, account: str | None) -> Party:
     currency, time_zone = {"CH": ("CHF", "Europe/Zurich"), "DE": ("EUR", "Europe/Berlin")}[country]
-    vat_id = f"{country}123"
+    vat_id = {"CH": "CHE107787577MWST", "DE": "DE136695976"}[country]
     proof = VatEvidence(
         effective_from=date(2015, 1, 1), vat_id=vat_id, valid=True, source="declared", checked_at=LONG_AGO
     )

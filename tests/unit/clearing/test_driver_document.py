@@ -24,7 +24,8 @@ from clearing.errors import InvalidDocumentError
 from clearing.money import net_and_vat
 from clearing.parties.party import Party
 from clearing.session import lane_of
-from clearing.tax.vat import Category, CustomerKind, Leg, Trader, VatDecision, decide
+from clearing.sessions.identities import trader_on
+from clearing.tax.vat import Category, CustomerKind, Leg, VatDecision, decide
 from tests.fakes import clearing_world as world
 from tests.fakes.en16931 import failed_rules, schema
 
@@ -32,18 +33,17 @@ RATES = reference.vat_rates()
 DAY = date(2026, 10, 13)
 NL_SELLER = replace(world.NL_CPO, vat_id="NL004495445B01", vat_evidence=(world.evidence("NL004495445B01"),))
 CH_SELLER = replace(
-    world.PLATFORM, vat_id="CHE107787577MWST", vat_evidence=(world.evidence("CHE107787577MWST"),)
+    world.PLATFORM,
+    vat_id="CHE107787577MWST",
+    vat_registrations=(),
+    vat_evidence=(world.evidence("CHE107787577MWST"),),
 )
 
 
 def ruling(party: Party, place: str) -> VatDecision:
-    supplier = Trader(
-        party_id=party.id, territory=RATES.territory(party.territory), vat_id=party.vat_id_on(DAY),
-        small_business=party.small_business,
-    )  # fmt: skip
     return decide(
-        Leg.TO_DRIVER, supplier=supplier, customer=None, customer_kind=CustomerKind.CONSUMER,
-        place=RATES.territory(place), day=DAY, rates=RATES,
+        Leg.TO_DRIVER, supplier=trader_on(party, DAY, RATES), customer=None,
+        customer_kind=CustomerKind.CONSUMER, place=RATES.territory(place), day=DAY, rates=RATES,
     )  # fmt: skip
 
 
@@ -59,7 +59,7 @@ def supply(decision: VatDecision, gross: int = 605, **changes: Any) -> DriverSup
 
 
 def document(party: Party, one: DriverSupply, decision: VatDecision, **changes: Any) -> DriverDocument:
-    seller = seller_of(party, sale_day=DAY)
+    seller = seller_of(party, decision, sale_day=DAY, rates=RATES)
     reason = why_no_invoice(one, decision, seller)
     fields: dict[str, Any] = {
         "supply": one, "seller": seller, "number": 3, "preceding": None, "no_invoice_because": reason,
@@ -72,15 +72,29 @@ def document(party: Party, one: DriverSupply, decision: VatDecision, **changes: 
 def test_vat_is_invoiced_under_the_number_of_the_state_whose_vat_it_is() -> None:
     decision = ruling(CH_SELLER, "NL")
     assert decision.vat_of == "NL"
-    reason = why_no_invoice(supply(decision), decision, seller_of(CH_SELLER, sale_day=DAY))
+    reason = why_no_invoice(
+        supply(decision), decision, seller_of(CH_SELLER, decision, sale_day=DAY, rates=RATES)
+    )
     assert reason == "platform Ltd has proven no VAT id of NL on 2026-10-13"
-    assert not why_no_invoice(supply(decision), decision, seller_of(NL_SELLER, sale_day=DAY))
+    seller = seller_of(NL_SELLER, decision, sale_day=DAY, rates=RATES)
+    assert not why_no_invoice(supply(decision), decision, seller)
+
+
+def test_a_seller_registered_locally_shows_its_local_id() -> None:
+    seller = world.registered(CH_SELLER, "NL")
+    decision = ruling(seller, "NL")
+    shown = seller_of(seller, decision, sale_day=DAY, rates=RATES)
+    assert shown.vat_id == "NL004495445B01"
+    assert not why_no_invoice(supply(decision), decision, shown)
+    assert seller_of(seller, ruling(seller, "CH"), sale_day=DAY, rates=RATES).vat_id == "CHE107787577MWST"
 
 
 def test_one_vat_area_has_one_registration() -> None:
     decision = ruling(CH_SELLER, "LI")
     assert decision.vat_of == "LI"
-    assert not why_no_invoice(supply(decision), decision, seller_of(CH_SELLER, sale_day=DAY))
+    assert not why_no_invoice(
+        supply(decision), decision, seller_of(CH_SELLER, decision, sale_day=DAY, rates=RATES)
+    )
 
 
 def test_a_vat_id_proven_later_or_lapsed_makes_no_invoice() -> None:
@@ -89,13 +103,17 @@ def test_a_vat_id_proven_later_or_lapsed_makes_no_invoice() -> None:
         vat_evidence=(*NL_SELLER.vat_evidence, world.evidence("NL004495445B01", since=DAY, valid=False)),
     )
     decision = ruling(NL_SELLER, "NL")
-    assert "no VAT id of NL" in why_no_invoice(supply(decision), decision, seller_of(lapsed, sale_day=DAY))
+    assert "no VAT id of NL" in why_no_invoice(
+        supply(decision), decision, seller_of(lapsed, decision, sale_day=DAY, rates=RATES)
+    )
 
 
 def test_the_tariffs_own_vat_is_not_shown_as_the_territorys() -> None:
     decision = ruling(NL_SELLER, "NL")
     odd = supply(decision, net_minor=555, vat_minor=50)  # 9 % of the tariff, where 21 % is due
-    assert "the tariff's own" in why_no_invoice(odd, decision, seller_of(NL_SELLER, sale_day=DAY))
+    assert "the tariff's own" in why_no_invoice(
+        odd, decision, seller_of(NL_SELLER, decision, sale_day=DAY, rates=RATES)
+    )
 
 
 def test_a_receipt_has_no_xml() -> None:

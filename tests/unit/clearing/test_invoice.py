@@ -15,7 +15,8 @@ from clearing.documents.invoice import DocumentType, Invoice, SuppliedSum, invoi
 from clearing.errors import InvalidDocumentError
 from clearing.money import vat_on
 from clearing.parties.party import Party, PartyKind
-from clearing.tax.vat import Category, Leg, Trader, VatDecision, decide
+from clearing.sessions.identities import trader_on
+from clearing.tax.vat import Category, Leg, VatDecision, decide
 from tests.fakes import clearing_world as world
 from tests.fakes.en16931 import failed_rules, schema
 
@@ -33,20 +34,16 @@ NL_CPO = replace(
     vat_evidence=(world.evidence("NL004495445B01"),),
     self_billing_since=PERIOD[0],
 )
-PLATFORM = replace(world.PLATFORM, vat_id="CHE987654321", vat_evidence=(world.evidence("CHE987654321"),))
+PLATFORM = replace(world.PLATFORM, self_billing_since=None)
 DE_BUYER = world.party("DE-RSL", PartyKind.EMSP, "DE", "EUR", vat_id="DE136695976", taxable_dealer=True)
 
 
-def ruling(leg: Leg, supplier: Party, customer: Party) -> VatDecision:
-    def trader(party: Party) -> Trader:
-        return Trader(
-            party_id=party.id, territory=RATES.territory(party.territory), vat_id=party.vat_id_on(PERIOD[1]),
-            taxable_dealer=party.taxable_dealer, small_business=party.small_business,
-        )  # fmt: skip
-
+def ruling(
+    leg: Leg, supplier: Party, customer: Party, *, place: str | None = None, day: date = PERIOD[1]
+) -> VatDecision:
     return decide(
-        leg, supplier=trader(supplier), customer=trader(customer), place=RATES.territory(supplier.territory),
-        day=PERIOD[1], rates=RATES,
+        leg, supplier=trader_on(supplier, day, RATES), customer=trader_on(customer, day, RATES),
+        place=RATES.territory(place or supplier.territory), day=day, rates=RATES,
     )  # fmt: skip
 
 
@@ -57,7 +54,13 @@ def supplied(leg: Leg, supplier: Party, customer: Party, nets: list[int]) -> Sup
 
 
 def issue(supplier: Party, customer: Party, *sums: SuppliedSum, **changes: Any) -> list[Invoice]:
-    fields = {"currency": supplier.settlement_currency, "period": PERIOD, "self_billed": True, **changes}
+    fields = {
+        "currency": supplier.settlement_currency,
+        "period": PERIOD,
+        "self_billed": True,
+        "rates": RATES,
+        **changes,
+    }
     return invoices_of(sums, supplier=supplier, customer=customer, **fields)
 
 
@@ -80,15 +83,54 @@ def test_self_billing_needs_an_agreement() -> None:
         issue(later, PLATFORM, supplied(Leg.TO_DEALER, later, PLATFORM, [837]))
 
 
+def lapsed(party: Party, since: date) -> Party:
+    found = [
+        world.evidence(party.vat_id or ""),
+        world.evidence(party.vat_id or "", since=since, valid=False),
+    ]
+    return replace(party, vat_evidence=tuple(found))
+
+
 @pytest.mark.parametrize("side", ["supplier", "customer"])
-def test_reverse_charge_needs_both_vat_ids_at_the_end_of_the_period(side: str) -> None:
-    lapsed = (world.evidence("X1"), world.evidence("X1", since=date(2026, 10, 15), valid=False))
+def test_reverse_charge_needs_both_vat_ids(side: str) -> None:
     one = supplied(Leg.TO_DEALER, NL_CPO, DE_BUYER, [1000])
     assert one.ruling.category is Category.REVERSE_CHARGE
-    supplier = replace(NL_CPO, vat_evidence=lapsed) if side == "supplier" else NL_CPO
-    customer = replace(DE_BUYER, vat_evidence=lapsed) if side == "customer" else DE_BUYER
-    with pytest.raises(InvalidDocumentError, match="needs a proven VAT id"):
+    supplier = lapsed(NL_CPO, PERIOD[0]) if side == "supplier" else NL_CPO
+    customer = lapsed(DE_BUYER, PERIOD[0]) if side == "customer" else DE_BUYER
+    with pytest.raises(InvalidDocumentError, match="needs a VAT id of"):
         issue(supplier, customer, one)
+
+
+def test_what_was_supplied_before_an_id_lapsed_is_invoiced_under_it() -> None:
+    # Validity is that of the chargeable event (Directive 2006/112/EC art. 63), not of the day of issue.
+    buyer = lapsed(DE_BUYER, date(2026, 10, 15))
+    early = ruling(Leg.TO_DEALER, NL_CPO, buyer, day=date(2026, 10, 14))
+    late = ruling(Leg.TO_DEALER, NL_CPO, buyer, day=date(2026, 10, 15))
+    assert (early.category, late.category) == (Category.REVERSE_CHARGE, Category.STANDARD)
+    sums = [
+        SuppliedSum(leg=Leg.TO_DEALER, ruling=early, net_minor=1000, vat_minor=0, sessions=1),
+        SuppliedSum(leg=Leg.TO_DEALER, ruling=late, net_minor=1000, vat_minor=210, sessions=1),
+    ]
+    (invoice,) = issue(NL_CPO, buyer, *sums)
+    assert (invoice.customer_vat_id, invoice.vat_minor) == ("DE136695976", 210)
+
+
+def test_each_registration_has_a_document_of_its_own_with_its_own_id() -> None:
+    # Directive art. 226(3): a German host of ground in Germany and the Netherlands, registered in both.
+    host = replace(
+        world.registered(world.party("host", PartyKind.SITE_HOST, "DE", "EUR"), "NL"),
+        self_billing_since=PERIOD[0],
+    )
+    sums = [
+        SuppliedSum(
+            leg=Leg.SITE, ruling=ruling(Leg.SITE, host, PLATFORM, place=place), net_minor=1000, vat_minor=vat,
+            sessions=1,
+        )
+        for place, vat in (("DE", 190), ("NL", 210))
+    ]  # fmt: skip
+    german, dutch = issue(host, PLATFORM, *sums)
+    assert (german.registered_in, german.supplier_vat_id, german.vat_minor) == ("", "DE136695976", 190)
+    assert (dutch.registered_in, dutch.supplier_vat_id, dutch.vat_minor) == ("NL", "NL004495445B01", 210)
 
 
 def test_vat_is_not_invoiced_by_one_who_may_not_show_it() -> None:
@@ -100,7 +142,7 @@ def test_vat_is_not_invoiced_by_one_who_may_not_show_it() -> None:
 def test_what_lies_outside_vat_stands_alone_and_shows_no_vat_id() -> None:
     outside = supplied(Leg.TO_DEALER, NL_CPO, PLATFORM, [1000])
     taxed = replace(outside, ruling=ruling(Leg.TO_DEALER, CH_CPO, PLATFORM), vat_minor=81)
-    found = issue(NL_CPO, PLATFORM, outside, taxed)
+    found = issue(replace(NL_CPO, territory="CH", country="CH"), PLATFORM, outside, taxed)
     assert [{group.category for group in invoice.groups} for invoice in found] == [
         {Category.STANDARD},
         {Category.OUTSIDE},
@@ -113,10 +155,16 @@ def test_what_lies_outside_vat_stands_alone_and_shows_no_vat_id() -> None:
 def test_negative_sums_become_a_credit_note_with_positive_amounts() -> None:
     sale = supplied(Leg.TO_DEALER, CH_CPO, PLATFORM, [1000])
     back = replace(sale, net_minor=-400, vat_minor=-32, sessions=1)
-    invoice, note = issue(CH_CPO, PLATFORM, sale, back, preceding="SB-7")
+    invoice, note = issue(CH_CPO, PLATFORM, sale, back, preceding=["SB-7", "SB-8"])
     assert (invoice.type, note.type) == (DocumentType.SELF_BILLED, DocumentType.CREDIT_NOTE)
     assert (note.net_minor, note.vat_minor, note.due_minor) == (400, 32, 432)
-    assert b"SB-7" in ubl(note, number="CN-1", issued_on=PERIOD[1])
+    for text in (
+        ubl(note, number="CN-1", issued_on=PERIOD[1]),
+        cii(note, number="CN-1", issued_on=PERIOD[1]),
+    ):
+        assert b"SB-7<" in text
+        assert b"SB-8<" in text
+    assert invoice.preceding == ()
 
 
 @given(nets=st.lists(st.integers(1, 10**6), min_size=1, max_size=200))
@@ -136,7 +184,7 @@ def cases() -> dict[str, Invoice]:
         "exempt": issue(small, PLATFORM, supplied(Leg.SITE, small, PLATFORM, [50]))[0],
         "fee": issue(PLATFORM, CH_CPO, supplied(Leg.FEE, PLATFORM, CH_CPO, [100]), self_billed=False)[0],
         "credit_note": issue(
-            CH_CPO, PLATFORM, replace(sale, net_minor=-837, vat_minor=-68), preceding="SB-1"
+            CH_CPO, PLATFORM, replace(sale, net_minor=-837, vat_minor=-68), preceding=["SB-1", "SB-2"]
         )[0],
     }
 

@@ -1,5 +1,6 @@
 """The VAT decision table, one row a case, and the dated rates beside two independent sources."""
 
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 
@@ -11,18 +12,32 @@ from hypothesis import strategies as st
 
 from clearing import reference
 from clearing.errors import RateUnavailableError, UnclearableError
-from clearing.tax.vat import Category, CustomerKind, Leg, Payer, Trader, VatDecision, decide
+from clearing.tax.vat import (
+    NOT_REGISTERED,
+    Category,
+    CustomerKind,
+    Leg,
+    Payer,
+    Trader,
+    VatDecision,
+    decide,
+)
 from clearing.tax.vat_rates import SupplyKind
 
 RATES = reference.vat_rates()
 DAY = date(2026, 10, 13)
+# Where the seller to drivers is registered beside its seat, by VAT area.
+REGISTERED = ("DE", "FR", "GB", "GR", "IE", "NL", "NO")
 
 
-def trader(code: str, *, vat_id: bool = True, dealer: bool = False, small: bool = False) -> Trader:
+def trader(
+    code: str, *, vat_id: bool = True, dealer: bool = False, small: bool = False, also: Sequence[str] = ()
+) -> Trader:
     return Trader(
         party_id=code,
         territory=RATES.territory(code),
         vat_id=f"{code}1" if vat_id else None,
+        vat_ids={area: f"{area}2" for area in also},
         taxable_dealer=dealer,
         small_business=small,
     )
@@ -40,7 +55,7 @@ def to_driver(
 ) -> VatDecision:
     return decide(
         Leg.TO_DRIVER,
-        supplier=trader(supplier, small=small),
+        supplier=trader(supplier, small=small, also=REGISTERED),
         customer=business,
         customer_kind=CustomerKind.CONSUMER if business is None else CustomerKind.BUSINESS,
         place=RATES.territory(place),
@@ -136,6 +151,29 @@ def test_the_leg_to_the_driver(case: tuple[str, Trader | None, Category, str, st
     assert (found.category, found.rate, found.vat_of, found.flags) == (category, Decimal(rate), vat_of, flags)
 
 
+@pytest.mark.parametrize(("place", "registered", "flagged"), [
+    ("NL", (), True), ("NL", ("NL",), False), ("NL", ("DE",), True),
+    ("XI", ("GB",), False), ("MC", ("FR",), False),  # one area, one registration
+    ("CH", (), False), ("LI", (), False), ("DE-BUSINGEN", (), False),  # the seat's own area
+    ("SJ", (), False), ("IT-LIVIGNO", (), False),  # no VAT, no registration
+])  # fmt: skip
+def test_who_sells_to_drivers_must_be_registered_where_it_owes_the_vat(
+    place: str, registered: tuple[str, ...], *, flagged: bool
+) -> None:
+    found = decide(
+        Leg.TO_DRIVER, supplier=trader("CH", also=registered), customer=None,
+        customer_kind=CustomerKind.CONSUMER, place=RATES.territory(place), day=DAY, rates=RATES,
+    )  # fmt: skip
+    assert (found.flags == (NOT_REGISTERED,)) is flagged
+    if flagged:  # the VAT is owed all the same, so it is set aside
+        assert (found.category, found.payer) == (Category.STANDARD, Payer.SUPPLIER)
+
+
+def test_a_business_registered_where_it_charges_is_identified_there() -> None:
+    found = to_driver("DE", business=trader("CH", also=("DE",)))
+    assert (found.category, found.payer) == (Category.REVERSE_CHARGE, Payer.CUSTOMER)
+
+
 def test_an_established_supplier_charges_an_identified_business() -> None:
     found = to_driver("DE", business=trader("DE"), supplier="DE")
     assert (found.category, found.rate) == (Category.STANDARD, 19)
@@ -177,8 +215,13 @@ def test_fees_and_commissions(case: tuple[str, Trader, Category, str, str | None
 
 
 def test_the_use_of_ground_is_taxed_where_it_lies() -> None:
-    found = between(Leg.SITE, trader("DE"), CH_DEALER, place="NL")
+    found = between(Leg.SITE, trader("DE", also=("NL",)), CH_DEALER, place="NL")
     assert (found.category, found.rate, found.vat_of) == (Category.STANDARD, 21, "NL")
+    # Directive art. 226(3): the id under which that very supply was made, not any id.
+    foreign = between(Leg.SITE, trader("DE"), CH_DEALER, place="NL")
+    assert (foreign.category, foreign.rate) == (Category.OUTSIDE, 0)
+    assert foreign.flags == ("supplier_without_vat_id",)
+    assert "no VAT id of NL" in foreign.reason
     assert between(Leg.SITE, trader("IT"), CH_DEALER, place="IT-LIVIGNO").category is Category.OUTSIDE
 
 
@@ -266,7 +309,7 @@ def test_the_table_answers_every_case_and_keeps_its_promises(
     if found.category is Category.REVERSE_CHARGE:
         assert customer.vat_id is not None  # never by absence
     if found.category is Category.STANDARD:
-        assert supplier.vat_id is not None
+        assert supplier.identified_in(found.vat_of) is not None
         assert found.payer is Payer.SUPPLIER
         assert found.exemption_code is None
     else:

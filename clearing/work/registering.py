@@ -1,0 +1,48 @@
+"""Taking a party on: its VAT ids in their one written form, or refused.
+
+Owns: which state's form each id must have. Must not know: whether a register knows it; that is evidence.
+"""
+
+from dataclasses import replace
+
+from clearing.errors import InvalidPartyError, InvalidVatIdError
+from clearing.parties.party import Party
+from clearing.tax.vat_id import authority, normalize
+from clearing.tax.vat_rates import VatRates
+
+
+def normalized(party: Party, rates: VatRates) -> Party:
+    """The party with every VAT id as it is written where it was given.
+
+    Raises InvalidPartyError with the field where an id has a wrong form or check digit, UnclearableError for
+    a territory that is not known.
+    """
+    seat = authority(rates.territory(party.territory))
+    written: dict[str, str] = {}
+    if party.vat_id is not None:
+        written[party.vat_id] = _written(party, "vat_id", party.vat_id, seat)
+    registrations = []
+    for place, one in enumerate(party.vat_registrations):
+        of = authority(rates.territory(one.territory))
+        vat_id = _written(party, f"vat_registrations[{place}].vat_id", one.vat_id, of)
+        written[one.vat_id] = vat_id
+        registrations.append(replace(one, vat_id=vat_id))
+    evidence = []
+    for place, found in enumerate(party.vat_evidence):
+        known = written.get(found.vat_id)
+        if known is None:  # of an id that the seat had before
+            known = _written(party, f"vat_evidence[{place}].vat_id", found.vat_id, seat)
+        evidence.append(replace(found, vat_id=known))
+    return replace(
+        party,
+        vat_id=None if party.vat_id is None else written[party.vat_id],
+        vat_registrations=tuple(registrations),
+        vat_evidence=tuple(evidence),
+    )
+
+
+def _written(party: Party, path: str, text: str, of: str) -> str:
+    try:
+        return normalize(text, territory=of)
+    except InvalidVatIdError as error:
+        raise InvalidPartyError(party.id, f"{path}: {error}") from error
