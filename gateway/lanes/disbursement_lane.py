@@ -3,14 +3,18 @@
 Owns: the order of these steps and the PSP as a disbursement rail. Must not know how clearing nets or posts.
 """
 
+import asyncio
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
+from types import MappingProxyType
 from typing import Final
+from uuid import UUID
 
 import structlog
 
 from clearing.payouts import disbursement as rail
-from clearing.payouts.disbursement import Disbursement
+from clearing.payouts.disbursement import Disbursement, DisbursementState, RailOutcome
 from clearing.service import ClearingService
 from gateway import objects
 from gateway.clock import Clock
@@ -21,7 +25,17 @@ from gateway.notify.events import EventType, NewEvent
 from gateway.payments.psp import Declined, OutcomeUnknown, Psp, TransferOrder, Transferred
 
 _log = structlog.get_logger(__name__)
-BATCH: Final = 50
+BATCH: Final = 200  # payments begun in one transaction, and recorded in one
+AT_ONCE: Final = 16  # calls in the air
+_PARTIES: Final = 500  # planned in one transaction
+_ROUNDS: Final = 1000
+_CALL_SECONDS: Final = 40.0  # no call starts later after its intent: well within the intent's lease
+_TOLD: Final = MappingProxyType(
+    {
+        DisbursementState.PAID: EventType.DISBURSEMENT_PAID,
+        DisbursementState.FAILED: EventType.DISBURSEMENT_FAILED,
+    }
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,7 +77,11 @@ class PspRail:
 
 @dataclass(slots=True, kw_only=True)
 class DisbursementLane:
-    """Plans and pays what is due at business time, at most once every `every` of wall time on its own."""
+    """Plans and pays what is due at business time, at most once every `every` of wall time on its own.
+
+    Planning ends its transaction after every few hundred parties. Payments go in batches: their intents in
+    one transaction, then so many calls `at_once` with none open, then their answers in one transaction.
+    """
 
     pool: Pool
     clock: Clock
@@ -71,6 +89,8 @@ class DisbursementLane:
     rail: PspRail
     name: str = "disburse"
     every: timedelta = timedelta(seconds=1)
+    batch: int = BATCH
+    at_once: int = AT_ONCE
     _next: datetime | None = field(default=None)
 
     async def run_once(self) -> int:
@@ -78,52 +98,80 @@ class DisbursementLane:
         wall = self.clock.wall_now()
         if self._next is not None and wall < self._next:
             return 0
-        self._next = wall + self.every
-        return await self._round()
-
-    async def _round(self) -> int:
-        """Plan, then pay what was planned and ask after what is unknown. Returns how many."""
-        async with transaction(self.pool) as connection:
-            planned = await self.clearing.plan_disbursements(connection, now=self.clock.now())
-            await events.record(
-                connection,
-                [_news(EventType.DISBURSEMENT_PLANNED, disbursement) for disbursement in planned],
-                now=self.clock.now(),
-            )
-        async with self.pool.acquire() as connection:
-            due = await self.clearing.disbursements_to_execute(connection, now=self.clock.now(), limit=BATCH)
-        for disbursement in due:
-            await self.execute(disbursement)
-        return len(due)
+        await self.plan()
+        asked = await self.pay()
+        # A full batch is followed by the next one at once.
+        self._next = None if asked == self.batch else wall + self.every
+        return asked
 
     async def run(self) -> int:
         """Until nothing is left to pay now; how many payments were asked for."""
+        await self.plan()
         asked = 0
-        for _ in range(BATCH):
-            done = await self._round()
+        for _ in range(_ROUNDS):
+            done = await self.pay()
             asked += done
-            if done < BATCH:
+            if not done:
                 break
         return asked
 
-    async def execute(self, disbursement: Disbursement) -> None:
-        """Commit the intent, call the rail with no transaction open, commit the result."""
+    async def plan(self) -> None:
+        """Plan what is due, a transaction for every few hundred parties."""
+        now = self.clock.now()
+        async with self.pool.acquire() as connection:
+            due = await self.clearing.parties_due(connection, now=now)
+        for start in range(0, len(due), _PARTIES):
+            names = due[start : start + _PARTIES]
+            async with transaction(self.pool) as connection:
+                planned = await self.clearing.plan_disbursements(connection, now=now, only=names)
+                news = [_news(EventType.DISBURSEMENT_PLANNED, disbursement) for disbursement in planned]
+                await events.record(connection, news, now=now)
+
+    async def pay(self) -> int:
+        """Commit a batch of intents, call the rail, commit the answers. Returns how many were begun."""
         async with transaction(self.pool) as connection:
-            begun = await self.clearing.begin_disbursement(connection, disbursement.id, now=self.clock.now())
-        if begun is None:
-            return
-        again = begun.attempts > 1
-        outcome = await (self.rail.find(begun) if again else self.rail.pay(begun))
+            begun = await self.clearing.begin_due(connection, now=self.clock.now(), limit=self.batch)
+        if begun:
+            await self._record(await self._ask(begun))
+        return len(begun)
+
+    async def _ask(self, begun: Sequence[Disbursement]) -> dict[UUID, RailOutcome]:
+        """The rail's answers. What is not called while its intent is fresh is left to a later round."""
+        waiting = iter(begun)
+        outcomes: dict[UUID, RailOutcome] = {}
+        loop = asyncio.get_running_loop()
+        stop_at = loop.time() + _CALL_SECONDS
+
+        async def call() -> None:
+            for disbursement in waiting:
+                if loop.time() >= stop_at:
+                    return
+                outcomes[disbursement.id] = await self._call(disbursement)
+
+        async with asyncio.TaskGroup() as group:
+            for _ in range(min(self.at_once, len(begun))):
+                group.create_task(call())
+        return outcomes
+
+    async def _call(self, disbursement: Disbursement) -> RailOutcome:
+        try:
+            again = disbursement.attempts > 1
+            return await (self.rail.find(disbursement) if again else self.rail.pay(disbursement))
+        except Exception as error:  # noqa: BLE001 - the process boundary of one payment: the others go on
+            _log.exception("disbursement_call_failed", disbursement=format_id("dis", disbursement.id))
+            return rail.OutcomeUnknown(detail=f"an error on our side: {type(error).__name__}")
+
+    async def _record(self, outcomes: Mapping[UUID, RailOutcome]) -> None:
         async with transaction(self.pool) as connection:
             now = self.clock.now()
-            after = await self.clearing.record_outcome(connection, begun.id, outcome, now=now)
-            told = {
-                rail.DisbursementState.PAID: EventType.DISBURSEMENT_PAID,
-                rail.DisbursementState.FAILED: EventType.DISBURSEMENT_FAILED,
-            }.get(after.state)
-            if told is not None:
-                await events.record(connection, [_news(told, after)], now=now)
-        _log.info("disbursed", disbursement=format_id("dis", after.id), state=after.state.value)
+            answers = await self.clearing.record_outcomes(connection, outcomes, now=now)
+            news = [_news(_TOLD[one.state], one) for one in answers.ended if one.state in _TOLD]
+            await events.record(connection, news, now=now)
+        for one in answers.ended:
+            _log.info("disbursed", disbursement=format_id("dis", one.id), state=one.state.value)
+        for identifier, detail in answers.conflicts.items():
+            # Money may have moved that the books hold as not moved: reconciliation will show it too.
+            _log.error("disbursement_conflict", disbursement=format_id("dis", identifier), detail=detail)
 
 
 def disbursement_object(disbursement: Disbursement) -> objects.Disbursement:
