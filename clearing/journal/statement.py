@@ -87,6 +87,12 @@ def header(*, account: str, currency: str, since: datetime, until: datetime, ope
 
 def batch_line(batch: StatementBatch, *, account: str, currency: str) -> tuple[str, int, int]:
     """A batch's line, the signed sum that it moved the account by, and how many transfers it shows."""
+    record, moved, shown = batch_record(batch, account=account, currency=currency)
+    return _line(record), moved, shown
+
+
+def batch_record(batch: StatementBatch, *, account: str, currency: str) -> tuple[dict[str, Any], int, int]:
+    """A batch as JSON-ready values that prove it, with what `batch_line` gives beside them."""
     moved = shown = 0
     entries = []
     for entry in batch.entries:
@@ -115,7 +121,7 @@ def batch_line(batch: StatementBatch, *, account: str, currency: str) -> tuple[s
                 "path": [[side, sibling.hex()] for side, sibling in entry.path],
             }
         )
-    line = {
+    record = {
         "batch": str(batch.batch),
         "chain": batch.chain,
         "position": batch.position,
@@ -124,7 +130,7 @@ def batch_line(batch: StatementBatch, *, account: str, currency: str) -> tuple[s
         "hash": batch.hash.hex(),
         "entries": entries,
     }
-    return _line(line), moved, shown
+    return record, moved, shown
 
 
 def footer(*, closing_minor: int, lines: int) -> str:
@@ -143,7 +149,7 @@ def verify(lines: Iterable[str]) -> Verified:
         raise StatementError(1, f"is not a statement: expected format {FORMAT!r}")
     account, currency = _field(number, head, "account", str), _field(number, head, "currency", str)
     opening = _field(number, head, "opening_minor", int)
-    proof = _Proof(account=account, currency=currency, balance=opening)
+    proof = AccountProof(account=account, currency=currency, balance=opening)
     for number, line in numbered:
         if "closing_minor" in line:
             if line["closing_minor"] != proof.balance or line.get("lines") != proof.lines:
@@ -169,7 +175,9 @@ def verify(lines: Iterable[str]) -> Verified:
 
 
 @dataclass(slots=True, kw_only=True)
-class _Proof:
+class AccountProof:
+    """One account's batches, proved one after the other: what they moved it by, and each chain's head."""
+
     account: str
     currency: str
     balance: int
@@ -178,6 +186,7 @@ class _Proof:
     heads: dict[int, tuple[int, str]] = field(default_factory=dict)
 
     def add(self, number: int, line: Mapping[str, Any]) -> None:
+        """Prove a batch. Raises StatementError, or KeyError, TypeError, ValueError for what is none."""
         root: bytes | None = None
         seen: set[tuple[str, str, str]] = set()
         for entry in line["entries"]:

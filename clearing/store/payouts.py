@@ -15,6 +15,7 @@ from clearing.payouts.forecast import DueRow
 from clearing.payouts.reserve import Reserve
 
 _sql = named_queries("disbursement")
+_statement_sql = named_queries("payment_statement")
 
 
 async def hold_planning(connection: Connection) -> None:
@@ -117,10 +118,14 @@ async def awaiting_release(connection: Connection, *, limit: int) -> list[Disbur
 async def mark_returned(
     connection: Connection, disbursement_id: UUID, *, failure: str, now: datetime
 ) -> Disbursement | None:
-    """A paid payment came back: its payables are open again; None if it was not paid."""
+    """A paid payment came back: its payables are open again; None if it was not paid.
+
+    What it had netted is kept for its statement.
+    """
     row = await _sql.mark_returned(connection, id=disbursement_id, failure=failure, now=now)
     if row is None:
         return None
+    await _statement_sql.keep_returned(connection, id=disbursement_id)
     await unschedule(connection, [disbursement_id])
     return _disbursement(row)
 

@@ -3,10 +3,11 @@
 Owns: reading an account's batches page by page, in constant memory. Must not know: the statement's format.
 """
 
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Collection
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
+from uuid import UUID
 
 from clearing.connection import Connection, named_queries, rows
 from clearing.journal import chain
@@ -16,6 +17,7 @@ from clearing.journal.statement import StatementBatch, StatementEntry
 _sql = named_queries("statement")
 _journal_sql = named_queries("journal")
 _PAGE: Final = 50
+EntryKey = tuple[UUID, str, str]
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -38,13 +40,21 @@ async def batches(
             )
         )  # fmt: skip
         for batch in page:
-            yield await _batch(connection, batch, account=account, currency=currency)
+            yield await sealed_batch(connection, batch, account=account, currency=currency)
             at, number, position = batch["booked_at"], batch["chain"], batch["position"]
         if len(page) < _PAGE:
             return
 
 
-async def _batch(connection: Connection, batch: Any, *, account: str, currency: str) -> StatementBatch:
+async def sealed_batch(
+    connection: Connection,
+    batch: Any,
+    *,
+    account: str,
+    currency: str,
+    only: Collection[EntryKey] | None = None,
+) -> StatementBatch:
+    """A batch (a row of its table) with its entries that touch the account, or `only` some of them."""
     entries = await rows(_sql.statement_entries(connection, batch_id=batch["id"]))
     leaves = [entry["hash"] for entry in entries]
     transfers: dict[tuple[Any, str, str], list[Transfer]] = {}
@@ -57,7 +67,9 @@ async def _batch(connection: Connection, batch: Any, *, account: str, currency: 
     shown = []
     for place, entry in enumerate(entries):
         lines = transfers.get((entry["subject_id"], entry["kind"], entry["reference"]))
-        if lines is not None:
+        if lines is not None and (
+            only is None or (entry["subject_id"], entry["kind"], entry["reference"]) in only
+        ):
             shown.append(_entry(entry, lines, batch["blinding_key"], chain.merkle_path(levels, place)))
     return StatementBatch(
         batch=batch["id"],
