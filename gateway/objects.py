@@ -296,6 +296,56 @@ class Disbursement(PublicObject):
     failure_reason: str | None = None
 
 
+class PayoutHold(PublicObject):
+    """Why a party's payouts wait, from a day on, until its last day (exclusive) or until it is lifted."""
+
+    id: str = Field(examples=["hld_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["payout_hold"] = "payout_hold"
+    party: str
+    reason: str
+    since: date
+    until: date | None
+    placed_by: str = Field(description="the API key's principal, or bank")
+    lifted: Instant | None = None
+    lifted_by: str | None = None
+
+
+class BankDetails(PublicObject):
+    """A version of where a party is paid by bank. The IBAN is shown masked."""
+
+    id: str = Field(examples=["NL-ABC/2"])
+    object: Literal["bank_details"] = "bank_details"
+    party: str
+    version: int
+    state: Literal["pending", "confirmed", "refused", "retired"]
+    name: str
+    iban: str = Field(examples=["NL91...4300"])
+    country: str = Field(description="of the account")
+    bic: str | None
+    reference: str | None
+    submitted: Instant
+    submitted_by: str
+    decided: Instant | None = None
+    decided_by: str | None = None
+
+
+class BankMessage(PublicObject):
+    """A status report or statement of the bank, and what it did."""
+
+    id: str = Field(description="the SHA-256 of its bytes")
+    object: Literal["bank_message"] = "bank_message"
+    name: str
+    kind: str = Field(examples=["camt.053"])
+    state: Literal["taken", "refused"]
+    reason: str | None = Field(description="why it was refused")
+    settled: int
+    rejected: int
+    returned: int
+    new_lines: int
+    received: Instant
+    repeated: bool = Field(default=False, description="it was taken before and did nothing now")
+
+
 class PlugAndChargeSettlement(PublicObject):
     """How a Plug & Charge session was settled, for the operator of the station: nothing about who paid."""
 

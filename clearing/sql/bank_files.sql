@@ -28,6 +28,10 @@ ORDER BY created_at DESC, message_id DESC LIMIT :limit;
 -- name: file^
 SELECT message_id, content, sha256 FROM clearing.payment_file WHERE message_id = :message_id;
 
+-- name: hold_intake!
+-- The bank's messages are worked in one after the other.
+SELECT pg_advisory_xact_lock(hashtextextended('clearing.bank_intake', 0));
+
 -- name: claim_message$
 -- A message that was taken is never taken again; one that was refused may come again, when it can be read by then.
 INSERT INTO clearing.bank_message AS known (sha256, name, kind, state, size_bytes, received_at, told_by)

@@ -88,7 +88,11 @@ async def file(connection: Connection, message_id: str) -> RecordedFile | None:
 async def claim_message(
     connection: Connection, *, sha256: str, name: str, size_bytes: int, told_by: str, now: datetime
 ) -> bool:
-    """Whether this transaction is the one to work the message in; False: it was taken before."""
+    """Whether this transaction is the one to work the message in; False: it was taken before.
+
+    Other messages wait until it ends.
+    """
+    await _sql.hold_intake(connection)
     claimed = await _sql.claim_message(
         connection, sha256=sha256, name=name, size_bytes=size_bytes, told_by=told_by, now=now
     )

@@ -42,6 +42,15 @@ class EventType(StrEnum):
     DISBURSEMENT_PLANNED = "disbursement.planned"
     DISBURSEMENT_PAID = "disbursement.paid"
     DISBURSEMENT_FAILED = "disbursement.failed"
+    DISBURSEMENT_WITHDRAWN = "disbursement.withdrawn"
+    DISBURSEMENT_RELEASED = "disbursement.released"
+    DISBURSEMENT_RETURNED = "disbursement.returned"
+    PAYOUT_HELD = "payout.held"
+    PAYOUT_RELEASED = "payout.released"
+    BANK_DETAILS_SUBMITTED = "bank_details.submitted"
+    BANK_DETAILS_CONFIRMED = "bank_details.confirmed"
+    BANK_DETAILS_REFUSED = "bank_details.refused"
+    BANK_MESSAGE_REFUSED = "bank_message.refused"
     WEBHOOK_ENDPOINT_TEST = "webhook_endpoint.test"
     WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
 
@@ -55,6 +64,9 @@ DATA_MODELS: Final[Mapping[str, type[objects.PublicObject]]] = {
     "dispute": objects.Dispute,
     "plug_and_charge": objects.PlugAndChargeSettlement,
     "disbursement": objects.Disbursement,
+    "payout": objects.PayoutHold,
+    "bank_details": objects.BankDetails,
+    "bank_message": objects.BankMessage,
     "webhook_endpoint": objects.WebhookEndpoint,
 }
 
