@@ -13,6 +13,7 @@ from uuid import UUID
 
 import structlog
 
+from clearing.desks.payout_desk import PayoutDesk
 from clearing.payouts import disbursement as rail
 from clearing.payouts.disbursement import Disbursement, DisbursementState, RailOutcome
 from clearing.service import ClearingService
@@ -116,8 +117,12 @@ class DisbursementLane:
         return asked
 
     async def plan(self) -> None:
-        """Plan what is due, a transaction for every few hundred parties."""
+        """Withdraw what may no longer be sent, then plan what is due, so many parties in a transaction."""
         now = self.clock.now()
+        async with transaction(self.pool) as connection:
+            withdrawn = await PayoutDesk(self.clearing).withdraw_stopped(connection, now=now)
+            news = [_news(EventType.DISBURSEMENT_WITHDRAWN, disbursement) for disbursement in withdrawn]
+            await events.record(connection, news, now=now)
         async with self.pool.acquire() as connection:
             due = await self.clearing.parties_due(connection, now=now)
         for start in range(0, len(due), _PARTIES):
