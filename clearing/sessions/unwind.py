@@ -33,7 +33,8 @@ from clearing.journal.ledger import (
 )
 from clearing.money import half_away, proportion
 from clearing.parties.agreement import LegalModel, Role
-from clearing.sessions.posting import Amounts, LegAmount, Posting, compose, legs_json
+from clearing.parties.party import PLATFORM_ID
+from clearing.sessions.posting import Amounts, Course, LegAmount, Posting, compose, legs_json
 from clearing.sessions.settlement import SettlementPlan
 from clearing.tax.vat import Leg
 
@@ -58,9 +59,10 @@ class StoredCapture:
 class TakeBack:
     """How much is taken back, why, and on which day each party's debt counts.
 
-    `before_minor` was taken back by earlier steps. `bearer` PLATFORM means that the platform bears it alone;
-    None that each party gives its own part back. `fee_minor` is what the PSP charges for it, the platform's
-    expense.
+    `before_minor` was taken back by earlier steps. `bearer` bears the net alone, the platform where nobody
+    plays that role; None means that each party gives its own part back. `fee_minor` is what the PSP charges
+    for it, the platform's expense. `excess_minor` was taken beyond what is left of the capture: nobody's
+    part, so the platform's expense too.
     """
 
     kind: EntryKind
@@ -70,6 +72,7 @@ class TakeBack:
     bearer: Role | None
     due: Mapping[str, date]
     fee_minor: int = 0
+    excess_minor: int = 0
 
 
 def take_back(stored: StoredCapture, step: TakeBack) -> JournalEntry:
@@ -80,19 +83,18 @@ def take_back(stored: StoredCapture, step: TakeBack) -> JournalEntry:
     Raises InvalidAmountError for an amount that is not positive, StateConflictError for more than is left.
     """
     after = step.before_minor + step.minor
-    if step.minor <= 0:
+    if step.minor < 0 or step.excess_minor < 0 or step.minor + step.excess_minor == 0:
         raise InvalidAmountError(
             f"a {step.kind} of {step.minor} {stored.plan.currency}: expected more than 0"
         )
+    if step.minor == 0:
+        return _entry(stored, step, [], [], [])
     if after > stored.gross_minor:
         left = stored.gross_minor - step.before_minor
         raise StateConflictError(
             f"a {step.kind} of {step.minor} {stored.plan.currency} is more than the {left} left of it"
         )
-    if step.bearer is Role.PLATFORM:
-        transfers, payables, legs = _borne_by_platform(stored, step, after)
-    else:
-        transfers, payables, legs = _each_its_own(stored, step, after)
+    transfers, payables, legs = _given_back(stored, step, after)
     if step.kind is EntryKind.DISPUTE and stored.plan.agreement.terms.legal_model is LegalModel.RESELLER:
         # The supply to the driver stands, so its VAT stays due until relief for a bad debt is granted.
         vat_account = output_vat_account(stored.plan.driver.decision.vat_of)
@@ -103,20 +105,58 @@ def take_back(stored: StoredCapture, step: TakeBack) -> JournalEntry:
             for line in transfers
         ]
         legs = [leg for leg in legs if leg.leg.leg is not Leg.TO_DRIVER]
+    return _entry(stored, step, transfers, payables, legs)
+
+
+def _entry(
+    stored: StoredCapture,
+    step: TakeBack,
+    parts: Sequence[Transfer],
+    payables: Sequence[Payable],
+    legs: Sequence[LegAmount],
+) -> JournalEntry:
+    """The parts given back, with what the platform bears beside them."""
+    currency = stored.plan.currency
+    transfers = list(parts)
+    if step.excess_minor:
+        transfers.append(Transfer(DISPUTE_EXPENSE, stored.source, step.excess_minor, currency))
     if step.fee_minor:
-        transfers.append(Transfer(PSP_EXPENSE, PSP_RECEIVABLE, step.fee_minor, stored.plan.currency))
+        transfers.append(Transfer(PSP_EXPENSE, PSP_RECEIVABLE, step.fee_minor, currency))
     check(transfers)
     return JournalEntry(
         lane=stored.lane,
         subject_id=stored.session_id,
         kind=step.kind,
         reference=step.reference,
-        currency=stored.plan.currency,
-        gross_minor=step.minor,
+        currency=currency,
+        gross_minor=step.minor + step.excess_minor,
         transfers=transfers,
         payables=payables,
         links=stored.links,
         legs=legs_json(legs),
+    )
+
+
+def fee_correction(
+    taken: JournalEntry, *, reference: str, booked_minor: int, fee_minor: int
+) -> JournalEntry | None:
+    """What makes the PSP's fee of a dispute `fee_minor` in the books, of which `booked_minor` are there.
+
+    None where they agree. No money of the capture moves, so the entry is about an amount of 0.
+    """
+    more = fee_minor - booked_minor
+    if more == 0:
+        return None
+    line = Transfer(PSP_EXPENSE, PSP_RECEIVABLE, abs(more), taken.currency)
+    return JournalEntry(
+        lane=taken.lane,
+        subject_id=taken.subject_id,
+        kind=taken.kind,
+        reference=reference,
+        currency=taken.currency,
+        gross_minor=0,
+        transfers=[line if more > 0 else line.reversed()],
+        links=taken.links,
     )
 
 
@@ -159,10 +199,11 @@ def _mirrored(legs: str) -> str:
     return json.dumps(turned, separators=(",", ":"), ensure_ascii=False)
 
 
-def _each_its_own(
+def _given_back(
     stored: StoredCapture, step: TakeBack, after: int
 ) -> tuple[list[Transfer], list[Payable], list[LegAmount]]:
-    earlier, later = _posting(stored, step.before_minor), _posting(stored, after)
+    """The difference of the postings of what is taken back after this step and before it."""
+    earlier, later = (_posting(stored, minor, step.bearer) for minor in (step.before_minor, after))
     earlier_payables, later_payables = _settled(earlier), _settled(later)
     transfers = _difference(earlier.transfers, later.transfers)
     payables = []
@@ -174,27 +215,24 @@ def _each_its_own(
     return transfers, payables, _leg_difference(earlier.legs, later.legs)
 
 
-def _borne_by_platform(
-    stored: StoredCapture, step: TakeBack, after: int
-) -> tuple[list[Transfer], list[Payable], list[LegAmount]]:
-    """Only the driver's supply is taken back; the platform pays the net out of its own fee."""
-    earlier, later = amounts_at(stored, step.before_minor), amounts_at(stored, after)
-    vat, net = later.vat - earlier.vat, later.net - earlier.net
-    currency = stored.plan.currency
-    reseller = stored.plan.agreement.terms.legal_model is LegalModel.RESELLER
-    vat_account = output_vat_account(stored.plan.driver.decision.vat_of)
-    from_vat, from_fee = (vat, net) if reseller else (0, net + vat)
-    lines = [
-        (vat_account, SESSION_TRANSIT, from_vat),
-        (PLATFORM_FEE, SESSION_TRANSIT, from_fee),
-        (SESSION_TRANSIT, stored.source, step.minor),
-    ]
-    transfers = [Transfer(debit, credit, minor, currency) for debit, credit, minor in lines if minor]
-    return transfers, [], [LegAmount(stored.plan.driver, -net, -vat)]
+def _posting(stored: StoredCapture, minor: int, bearer: Role | None) -> Posting:
+    """The posting of `minor` of the gross, as it is undone: each part its party's, or the whole net one's.
 
-
-def _posting(stored: StoredCapture, minor: int) -> Posting:
-    return compose(stored.plan, amounts_at(stored, minor), source=stored.source)
+    With a bearer only the driver's supply is taken back: the others keep their parts, and what the bearer
+    gives is compensation, no supply, so it bears no VAT. The driver's VAT stays with the seller, whose debt
+    to the state it lessens.
+    """
+    amounts = amounts_at(stored, minor)
+    if bearer is None:
+        return compose(stored.plan, amounts, source=stored.source)
+    posting = Posting(Course(stored.plan))
+    posting.receive(stored.source, amounts.net, amounts.vat)
+    bearer_id = stored.plan.party_of_role.get(bearer, PLATFORM_ID)
+    if bearer_id == PLATFORM_ID:
+        posting.from_transit(PLATFORM_FEE, amounts.net)
+    else:
+        posting.owed[bearer_id] += amounts.net
+    return posting
 
 
 def _settled(posting: Posting) -> dict[str, int]:

@@ -35,6 +35,7 @@ from clearing.tax.vat import Category, Leg, Payer, VatDecision
 
 _sql = named_queries("corrections")
 _NO_DAY = date.min
+FEE_MARK = "/fee/"  # between a dispute's reference and the number of a correction of its fee
 
 
 class _LegRow(msgspec.Struct, frozen=True):
@@ -110,6 +111,26 @@ async def known_reference(connection: Connection, session_id: UUID, kind: EntryK
     return found
 
 
+async def dispute_fees(connection: Connection, session_id: UUID, reference: str) -> tuple[int, int]:
+    """How often the fee of a dispute was corrected, and the minor units booked for it in all."""
+    row = await _sql.dispute_fees(
+        connection, lane=lane_of(session_id), session_id=session_id, reference=reference, mark=FEE_MARK
+    )
+    return row["corrections"], row["minor"]
+
+
+async def gross_of(connection: Connection, entry: JournalEntry) -> tuple[str, int] | None:
+    """Currency and minor units of the posted entry of that subject, kind and reference."""
+    row = await _sql.entry_of(
+        connection,
+        lane=entry.lane,
+        session_id=entry.subject_id,
+        kind=entry.kind,
+        reference=entry.reference,
+    )
+    return None if row is None else (row["currency"], row["gross_minor"])
+
+
 async def stored_entry(
     connection: Connection, session_id: UUID, kind: EntryKind, reference: str
 ) -> JournalEntry | None:
@@ -182,7 +203,9 @@ async def _payees(
 
     A part that came to nothing stays in the session's.
     """
-    roles = {entry["cpo_id"]: Role.CPO, **{leg.supplier: leg.role for leg in legs[1:]}}
+    # Whoever brought the driver may have to bear a refund also where it had no part in the sale.
+    roles = {entry["demand_partner_id"]: Role.DEMAND_PARTNER, entry["cpo_id"]: Role.CPO}
+    roles |= {leg.supplier: leg.role for leg in legs[1:]}
     roles.pop(PLATFORM_ID, None)
     payees = {}
     for row in await rows(_sql.kinds_of(connection, ids=sorted(roles))):
@@ -225,7 +248,10 @@ def _plan(
 
 
 def _roles(entry: Any, legs: Sequence[PlannedLeg], model: LegalModel) -> dict[Role, str]:
-    roles = {Role.CPO: entry["cpo_id"], Role.PLATFORM: PLATFORM_ID}
+    roles = {
+        Role.CPO: entry["cpo_id"], Role.PLATFORM: PLATFORM_ID,
+        Role.DEMAND_PARTNER: entry["demand_partner_id"],
+    }  # fmt: skip
     roles |= {leg.role: leg.supplier_id for leg in legs[1:]}
     if legs[0].leg is not Leg.TO_DRIVER or (model is LegalModel.RESELLER) != (
         legs[0].supplier_id == PLATFORM_ID

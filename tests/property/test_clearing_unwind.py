@@ -62,6 +62,9 @@ def captures(draw: st.DrawFn) -> tuple[CapturedSession, SettlementPlan]:
     return session, plan
 
 
+BEARERS = st.sampled_from([None, *Role])
+
+
 def posted(session: CapturedSession, plan: SettlementPlan) -> JournalEntry:
     return post_capture(session, world.repriced(session), plan)
 
@@ -113,9 +116,9 @@ def test_every_minor_unit_of_a_capture_reaches_an_account(
     assert owed == {(payable.party_id, payable.currency): payable.amount_minor for payable in entry.payables}
 
 
-@given(made=captures(), cuts=st.lists(st.integers(1, 10**6), max_size=5))
+@given(made=captures(), cuts=st.lists(st.integers(1, 10**6), max_size=5), bearer=BEARERS)
 def test_any_series_of_refunds_ends_where_one_of_the_whole_does(
-    made: tuple[CapturedSession, SettlementPlan], cuts: list[int]
+    made: tuple[CapturedSession, SettlementPlan], cuts: list[int], bearer: Role | None
 ) -> None:
     session, plan = made
     entry = posted(session, plan)
@@ -123,9 +126,9 @@ def test_any_series_of_refunds_ends_where_one_of_the_whole_does(
     points = [*sorted({cut % session.captured_minor for cut in cuts} - {0}), session.captured_minor]
     entries, before = [], 0
     for point in points:
-        entries.append(take_back(capture, step(point - before, before)))
+        entries.append(take_back(capture, step(point - before, before, bearer=bearer)))
         before = point
-    whole = take_back(capture, step(session.captured_minor, 0))
+    whole = take_back(capture, step(session.captured_minor, 0, bearer=bearer))
     assert effect(*entries) == effect(whole)
     assert sum(taken.gross_minor for taken in entries) == session.captured_minor
     with pytest.raises(StateConflictError):
@@ -146,6 +149,29 @@ def test_a_whole_refund_mirrors_the_capture_but_for_the_psp_fee(
     }
 
 
+@given(made=captures(), minor=st.integers(1, 500_000), bearer=st.sampled_from(list(Role)))
+def test_with_a_bearer_only_it_and_the_seller_give_anything(
+    made: tuple[CapturedSession, SettlementPlan], minor: int, bearer: Role
+) -> None:
+    session, plan = made
+    capture = stored(session, plan, posted(session, plan))
+    minor = min(minor, session.captured_minor)
+    taken = take_back(capture, step(minor, 0, bearer=bearer))
+    back = amounts_at(capture, minor)
+    borne_by = plan.party_of_role.get(bearer, "platform")
+    seller = "platform" if plan.agreement.terms.legal_model is LegalModel.RESELLER else session.cpo_id
+    assert {payable.party_id for payable in taken.payables} <= {borne_by, seller} - {"platform"}
+    gross = {
+        line.debit_account: line.amount_minor
+        for line in taken.transfers
+        if line.credit_account == capture.source
+    }
+    assert sum(gross.values()) == back.net + back.vat == minor
+    if borne_by != "platform" and back.net and plan.payees[borne_by].lock is None:
+        own = back.net + (back.vat if borne_by == seller else 0)
+        assert {p.party_id: p.amount_minor for p in taken.payables}[borne_by] == -own
+
+
 @given(made=captures(), minor=st.integers(1, 500_000))
 def test_the_parts_of_a_partial_refund_are_proportional_to_the_unit(
     made: tuple[CapturedSession, SettlementPlan], minor: int
@@ -164,7 +190,7 @@ def test_the_parts_of_a_partial_refund_are_proportional_to_the_unit(
     assert compose(plan, whole, source=capture.source).transfers[0].amount_minor == session.captured_minor
 
 
-@given(made=captures(), minor=st.integers(1, 500_000), bearer=st.sampled_from([None, Role.PLATFORM]))
+@given(made=captures(), minor=st.integers(1, 500_000), bearer=BEARERS)
 def test_a_dispute_that_is_won_leaves_no_trace_in_any_balance(
     made: tuple[CapturedSession, SettlementPlan], minor: int, bearer: Role | None
 ) -> None:

@@ -1,0 +1,179 @@
+"""Who bears a refund or a dispute, each with the whole journal that it must give.
+
+A capture of 12.10 at 21 %: net 10.00, VAT 2.10; the demand partner's 8 % and the platform's 12 % are shares
+of the net. A refund of 6.05 takes back 5.00 net and 1.05 VAT. Source: the agreement's `refund_bearer` and
+`dispute_bearer`; Directive 2006/112/EC art. 90 for the VAT of what is given back, art. 73 for compensation,
+which is no consideration and bears none.
+"""
+
+from dataclasses import dataclass, field
+from datetime import date
+from typing import Any
+
+import pytest
+
+from clearing import reference
+from clearing.fx import RateTable
+from clearing.journal.ledger import EntryKind, JournalEntry
+from clearing.money import net_and_vat
+from clearing.parties.agreement import LegalModel, Role
+from clearing.sessions.posting import Amounts, post_capture
+from clearing.sessions.settlement import References, plan_settlement
+from clearing.sessions.split import split
+from clearing.sessions.unwind import StoredCapture, TakeBack, take_back
+from tests.fakes import clearing_world as world
+
+REFERENCES = References(
+    vat=reference.vat_rates(), fx=RateTable(reference.ecb_reference_rates()), calendars=reference.calendars()
+)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Example:
+    name: str
+    bearer: Role | None
+    kind: EntryKind = EntryKind.REFUND
+    minor: int = 605
+    session: dict[str, Any] = field(default_factory=dict)
+    terms: dict[str, Any] = field(default_factory=dict)
+    payables: dict[str, int]
+    journal: str
+
+
+AGENT = {"legal_model": LegalModel.DISCLOSED_AGENT}
+EXAMPLES = [
+    Example(
+        name="each_its_own_part",
+        bearer=None,
+        payables={"NL-ABC": -400, "superapp": -40},
+        journal="""
+            session:transit -> psp:stripe:receivable 605 EUR
+            vat:NL:output -> session:transit 105 EUR
+            platform:fee:revenue -> session:transit 60 EUR
+            vat:CH:acquisition -> vat:CH:input 35 EUR
+            cpo:NL-ABC:payable -> session:transit 400 EUR
+            partner:superapp:payable -> session:transit 40 EUR
+        """,
+    ),
+    Example(
+        name="a_refund_borne_by_the_platform",
+        bearer=Role.PLATFORM,
+        payables={},
+        journal="""
+            session:transit -> psp:stripe:receivable 605 EUR
+            vat:NL:output -> session:transit 105 EUR
+            platform:fee:revenue -> session:transit 500 EUR
+        """,
+    ),
+    Example(
+        name="a_refund_borne_by_the_cpo",
+        bearer=Role.CPO,
+        payables={"NL-ABC": -500},
+        journal="""
+            session:transit -> psp:stripe:receivable 605 EUR
+            vat:NL:output -> session:transit 105 EUR
+            cpo:NL-ABC:payable -> session:transit 500 EUR
+        """,
+    ),
+    Example(
+        name="a_refund_borne_by_a_partner_in_its_own_currency_at_the_captures_lock",
+        bearer=Role.DEMAND_PARTNER,
+        session={"demand_partner_id": "parking"},
+        payables={"parking": -466},  # 5.00 EUR at the lock of the capture
+        journal="""
+            session:transit -> psp:stripe:receivable 605 EUR
+            vat:NL:output -> session:transit 105 EUR
+            fx:EUR-CHF:position -> session:transit 500 EUR
+            partner:parking:payable -> fx:EUR-CHF:position 466 CHF
+        """,
+    ),
+    Example(
+        name="a_bearer_that_plays_no_role_is_the_platform",
+        bearer=Role.SITE_HOST,
+        payables={},
+        journal="""
+            session:transit -> psp:stripe:receivable 605 EUR
+            vat:NL:output -> session:transit 105 EUR
+            platform:fee:revenue -> session:transit 500 EUR
+        """,
+    ),
+    Example(
+        name="as_agent_the_vat_comes_back_from_the_cpo_who_sold",
+        bearer=Role.PLATFORM,
+        terms=AGENT,
+        payables={"NL-ABC": -105},
+        journal="""
+            session:transit -> psp:stripe:receivable 605 EUR
+            platform:fee:revenue -> session:transit 500 EUR
+            cpo:NL-ABC:payable -> session:transit 105 EUR
+        """,
+    ),
+    Example(
+        name="as_agent_the_partner_bears_the_net",
+        bearer=Role.DEMAND_PARTNER,
+        terms=AGENT,
+        payables={"NL-ABC": -105, "superapp": -500},
+        journal="""
+            session:transit -> psp:stripe:receivable 605 EUR
+            cpo:NL-ABC:payable -> session:transit 105 EUR
+            partner:superapp:payable -> session:transit 500 EUR
+        """,
+    ),
+    Example(
+        name="a_dispute_borne_by_the_cpo_leaves_the_vat_due",
+        bearer=Role.CPO,
+        kind=EntryKind.DISPUTE,
+        minor=1210,
+        payables={"NL-ABC": -1000},
+        journal="""
+            session:transit -> psp:stripe:receivable 1210 EUR
+            platform:dispute:expense -> session:transit 210 EUR
+            cpo:NL-ABC:payable -> session:transit 1000 EUR
+        """,
+    ),
+    Example(
+        name="a_dispute_borne_by_the_partner_who_brought_the_driver",
+        bearer=Role.DEMAND_PARTNER,
+        kind=EntryKind.DISPUTE,
+        minor=1210,
+        payables={"superapp": -1000},
+        journal="""
+            session:transit -> psp:stripe:receivable 1210 EUR
+            platform:dispute:expense -> session:transit 210 EUR
+            partner:superapp:payable -> session:transit 1000 EUR
+        """,
+    ),
+]
+
+
+def taken(example: Example) -> JournalEntry:
+    session = world.session(
+        1, captured_minor=1210, psp_fee_minor=None, psp_fee_currency=None, **example.session
+    )
+    agreement = world.agreement(world.NL_CPO, **example.terms)
+    plan = plan_settlement(session, agreement=agreement, parties=world.PARTIES, references=REFERENCES)
+    entry = post_capture(session, world.repriced(session), plan)
+    assert entry.links is not None
+    net, vat = net_and_vat(1210, plan.driver.decision.rate)
+    parts = split(
+        net, energy_kwh=world.repriced(session).energy_kwh, terms=agreement.terms, currency="EUR",
+        present=plan.party_of_role.keys(),
+    )  # fmt: skip
+    stored = StoredCapture(
+        lane=session.lane, session_id=session.session_id, gross_minor=1210,
+        amounts=Amounts(net=net, vat=vat, parts=parts), source=entry.transfers[0].debit_account, plan=plan,
+        links=entry.links,
+    )  # fmt: skip
+    due = dict.fromkeys(world.PARTIES, date(2026, 10, 20))
+    step = TakeBack(
+        kind=example.kind, reference="r", minor=example.minor, before_minor=0, bearer=example.bearer, due=due
+    )
+    return take_back(stored, step)
+
+
+@pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
+def test_who_bears_what_is_taken_back(example: Example) -> None:
+    entry = taken(example)
+    expected = sorted(line.strip() for line in example.journal.strip().splitlines())
+    assert sorted(f"{line[0]} -> {line[1]} {line[2]} {line[3]}" for line in entry.transfers) == expected
+    assert {payable.party_id: payable.amount_minor for payable in entry.payables} == example.payables
