@@ -28,7 +28,7 @@ from gateway.payments.psp import Declined, OutcomeUnknown, Psp, TransferOrder, T
 _log = structlog.get_logger(__name__)
 BATCH: Final = 200  # payments begun in one transaction, and recorded in one
 AT_ONCE: Final = 16  # calls in the air
-_PARTIES: Final = 500  # planned in one transaction
+PAGE: Final = 500  # planned in one transaction
 _ROUNDS: Final = 1000
 _CALL_SECONDS: Final = 40.0  # no call starts later after its intent: well within the intent's lease
 _TOLD: Final = MappingProxyType(
@@ -92,6 +92,7 @@ class DisbursementLane:
     every: timedelta = timedelta(seconds=1)
     batch: int = BATCH
     at_once: int = AT_ONCE
+    page: int = PAGE
     _next: datetime | None = field(default=None)
 
     async def run_once(self) -> int:
@@ -125,8 +126,8 @@ class DisbursementLane:
             await events.record(connection, news, now=now)
         async with self.pool.acquire() as connection:
             due = await self.clearing.parties_due(connection, now=now)
-        for start in range(0, len(due), _PARTIES):
-            names = due[start : start + _PARTIES]
+        for start in range(0, len(due), self.page):
+            names = due[start : start + self.page]
             async with transaction(self.pool) as connection:
                 planned = await self.clearing.plan_disbursements(connection, now=now, only=names)
                 news = [_news(EventType.DISBURSEMENT_PLANNED, disbursement) for disbursement in planned]
