@@ -1,0 +1,210 @@
+"""Proving a payment's statement offline: the seal, each line's arithmetic, the journal behind it, the sums.
+
+Owns: what a reader of the file can check with nothing but the file. Must not know: the store, networks. The
+memory that it takes is that of one batch's lines.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+from clearing.errors import StatementError
+from clearing.journal.statement import AccountProof
+from clearing.payouts.payment_statement import FORMAT, Tally, canonical, seal
+from clearing.payouts.statement_lines import check_record
+
+_Key = tuple[str, str, str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ProvedStatement:
+    """What a statement says, proved: `sha256` is the seal to compare with the printed or published one."""
+
+    disbursement: str
+    party_id: str
+    account: str
+    currency: str
+    number: int
+    opening_minor: int
+    payout_minor: int
+    closing_minor: int
+    lines: int
+    batches: int
+    sha256: str
+    heads: Mapping[int, tuple[int, str]]
+
+
+def verify_payment(lines: Iterable[str]) -> ProvedStatement:
+    """Prove a statement, record by record.
+
+    Raises StatementError naming the first line of the file that was altered, is missing or doesn't add up.
+    """
+    records = _records(lines)
+    number, head = next(records, (1, {}))
+    if head.get("type") != "statement" or head.get("format") != FORMAT:
+        raise StatementError(1, f"is not a payment's statement: expected format {FORMAT!r}")
+    try:
+        reading = _Reading(
+            head=head,
+            account=AccountProof(account=head["account"], currency=head["currency"], balance=0),
+        )
+    except KeyError as error:
+        raise StatementError(1, f"has no {error}") from error
+    for number, record in records:
+        try:
+            ended = reading.take(number, record)
+        except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
+            raise StatementError(number, f"is not a record of this format: {error!r}") from error
+        if ended is not None:
+            following = next(records, None)
+            if following is not None:
+                raise StatementError(following[0], "follows the closing record")
+            return ended
+    raise StatementError(number, "is the last: the closing record is missing, the statement is cut off")
+
+
+def _records(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Each record whose seal fits the one before it."""
+    before = ""
+    for number, raw in enumerate(lines, start=1):
+        text = raw.rstrip("\r\n")
+        if not text:
+            continue
+        try:
+            record = json.loads(text)
+        except ValueError as error:
+            raise StatementError(number, f"is not JSON: {error}") from error
+        if not isinstance(record, dict):
+            raise StatementError(number, "is not a JSON object")
+        if canonical(record) != text:
+            raise StatementError(number, "was altered: it is not in the form that it was written in")
+        told = record.pop("sha256", None)
+        if told != seal(before, record):
+            raise StatementError(
+                number, "was altered: its seal does not fit what it says and the line before"
+            )
+        before = told
+        yield number, {**record, "sha256": told}
+
+
+@dataclass(slots=True, kw_only=True)
+class _Reading:
+    """How far the statement has been read: what waits for its batch, and the sums."""
+
+    head: Mapping[str, Any]
+    account: AccountProof
+    tally: Tally = field(default_factory=Tally)
+    waiting: dict[_Key, tuple[int, int]] = field(default_factory=dict)
+    proved: dict[_Key, int] = field(default_factory=dict)
+    payout_minor: int | None = None
+
+    def take(self, number: int, record: Mapping[str, Any]) -> ProvedStatement | None:
+        """One record; the end's verdict with the last."""
+        match record["type"]:
+            case "line":
+                self._line(number, record)
+            case "batch":
+                self._batch(number, record)
+            case "payment":
+                self._payment(number, record)
+            case "closing":
+                return self._closing(number, record)
+            case other:
+                raise StatementError(number, f"is of unknown type {other!r}")
+        return None
+
+    def _line(self, number: int, record: Mapping[str, Any]) -> None:
+        if self.payout_minor is not None:
+            raise StatementError(number, "is a line after the payment")
+        if record["line"] != self.tally.lines + 1:
+            raise StatementError(number, f"is line {record['line']}, expected {self.tally.lines + 1}")
+        wrong = check_record(record)
+        if wrong is not None:
+            raise StatementError(number, wrong)
+        self.proved = {}
+        key = (record["subject_id"], record["kind"], record["reference"])
+        if key in self.waiting:
+            raise StatementError(number, f"shows entry {key[0]} {key[1]} twice")
+        self.waiting[key] = (number, record["amount_minor"])
+        self.tally.add(origin=record["origin"], kind=record["kind"], amount_minor=record["amount_minor"])
+
+    def _batch(self, number: int, record: Mapping[str, Any]) -> None:
+        """The journal's word: every waiting line is an entry of this batch, with that very amount."""
+        found = {_key(entry): self._moved(entry) for entry in record["entries"]}
+        for key, (line, amount) in self.waiting.items():
+            if key not in found:
+                raise StatementError(line, f"is not in batch {record['batch']} of the journal")
+            if found[key] != amount:
+                raise StatementError(line, f"nets {amount}, but the journal has {found[key]}")
+        extra = [key for key in found if key not in self.waiting]
+        if extra and self.waiting:
+            raise StatementError(number, f"proves entry {extra[0][0]} {extra[0][1]}, which has no line")
+        self.account.add(number, record)
+        self.proved = {} if self.waiting else found
+        self.waiting = {}
+
+    def _moved(self, entry: Mapping[str, Any]) -> int:
+        """What an entry moved the party's account by."""
+        shown = [transfer for transfer in entry["transfers"] if not isinstance(transfer, str)]
+        return sum(
+            transfer["minor"] if transfer["credit"] == self.account.account else -transfer["minor"]
+            for transfer in shown
+        )
+
+    def _payment(self, number: int, record: Mapping[str, Any]) -> None:
+        if self.payout_minor is not None:
+            raise StatementError(number, "is a second payment")
+        if self.waiting:
+            raise StatementError(number, f"comes before the proof of {len(self.waiting)} lines")
+        amount: int = record["amount_minor"]
+        posted = self.proved.get((self.head["disbursement_id"], "disbursement", ""))
+        if posted != -amount:
+            raise StatementError(number, f"pays {amount}, but the journal has {posted}")
+        self.payout_minor = amount
+
+    def _closing(self, number: int, record: Mapping[str, Any]) -> ProvedStatement:
+        proof, tally, payout = record["proof"], self.tally, self.payout_minor
+        if payout is None:
+            raise StatementError(number, "comes before the payment")
+        self._compare(number, record)
+        opening, closing = proof["opening_minor"], proof["closing_minor"]
+        if tally.total_minor != payout:
+            raise StatementError(number, f"the lines sum to {tally.total_minor}, the payment is {payout}")
+        if opening + tally.since_minor + proof["later_minor"] != payout + closing:
+            raise StatementError(number, "opening, lines and later are not payout and closing")
+        return ProvedStatement(
+            disbursement=self.head["disbursement"],
+            party_id=self.head["party"]["id"],
+            account=self.account.account,
+            currency=self.account.currency,
+            number=self.head["number"],
+            opening_minor=opening,
+            payout_minor=payout,
+            closing_minor=closing,
+            lines=tally.lines,
+            batches=self.account.batches,
+            sha256=record["sha256"],
+            heads=self.account.heads,
+        )
+
+    def _compare(self, number: int, record: Mapping[str, Any]) -> None:
+        """What the closing record repeats is what the records before it say."""
+        proof, tally = record["proof"], self.tally
+        told = {
+            "lines": (record["lines"], tally.lines),
+            "sums": (
+                {kind: [sums["count"], sums["amount_minor"]] for kind, sums in record["sums"].items()},
+                tally.by_kind,
+            ),
+            "opening": (proof["opening_minor"], self.head["opening_minor"]),
+            "payout": (proof["payout_minor"], self.payout_minor),
+            **{origin.value: (proof[f"{origin}_minor"], minor) for origin, minor in tally.by_origin.items()},
+        }
+        for name, (said, counted) in told.items():
+            if said != counted:
+                raise StatementError(number, f"says {name} {said}, but the records before it give {counted}")
+
+
+def _key(entry: Mapping[str, Any]) -> _Key:
+    return entry["subject_id"], entry["kind"], entry["reference"]

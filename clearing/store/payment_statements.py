@@ -1,0 +1,197 @@
+"""Statements of payments in PostgreSQL: the frozen heads, the cuts of the journal, the lines as rows.
+
+Owns: rows to values and back. Must not know: the records' form, when a statement is written.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import UTC, date, datetime, timedelta
+from typing import Any, Final
+from uuid import UUID
+
+from clearing.connection import Connection, named_queries, rows
+from clearing.payouts.payment_statement import Hold, IssuedDocument
+from clearing.session import lane_of
+
+_sql = named_queries("payment_statement")
+_START: Final = datetime(1970, 1, 1, tzinfo=UTC)
+# A batch is committed within moments of its booking: none is a month late.
+_LATE: Final = timedelta(days=31)
+Cut = Mapping[int, int]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StoredStatement:
+    """A statement's frozen facts. `cut` is how far each chain is within it; `sha256` None: never read yet."""
+
+    disbursement_id: UUID
+    party_id: str
+    currency: str
+    number: int
+    booked_at: datetime
+    cut: Cut
+    balance_minor: int
+    opening_minor: int
+    closing_minor: int
+    head: str
+    line_count: int | None
+    sha256: str | None
+    issued_at: datetime
+
+
+async def payment(connection: Connection, disbursement_id: UUID, *, party_id: str | None = None) -> Any:
+    """A payment with its party, its file and its journal batch; None where the party has no such payment."""
+    return await _sql.payment(
+        connection, id=disbursement_id, lane=lane_of(disbursement_id), party_id=party_id
+    )
+
+
+async def hold(connection: Connection, *, party_id: str, currency: str) -> None:
+    """One writer of a party's statements at a time, until the transaction ends."""
+    await _sql.hold(connection, party_id=party_id, currency=currency)
+
+
+async def unwritten(connection: Connection, *, party_id: str, currency: str) -> list[Any]:
+    """Payments that were made and have no statement yet, in the order of booking."""
+    return await rows(_sql.unwritten(connection, party_id=party_id, currency=currency))
+
+
+async def stored(connection: Connection, disbursement_id: UUID) -> StoredStatement | None:
+    """A statement that was written before."""
+    return _stored(await _sql.stored(connection, id=disbursement_id))
+
+
+async def of_number(
+    connection: Connection, *, party_id: str, currency: str, number: int
+) -> StoredStatement | None:
+    """A party's statement by its number."""
+    row = await _sql.of_number(connection, party_id=party_id, currency=currency, number=number)
+    return _stored(row)
+
+
+async def last(connection: Connection, *, party_id: str, currency: str) -> StoredStatement | None:
+    """The party's latest statement."""
+    number = await _sql.last_number(connection, party_id=party_id, currency=currency)
+    return await of_number(connection, party_id=party_id, currency=currency, number=number)
+
+
+async def cut_at(connection: Connection, at: datetime) -> dict[int, int]:
+    """How far each chain of the journal had come at an instant."""
+    return {row["chain"]: row["position"] for row in await rows(_sql.cut(connection, at=at))}
+
+
+async def moved(
+    connection: Connection, *, account: str, currency: str, after: StoredStatement | None, cut: Cut
+) -> int:
+    """What moved on an account after a statement's cut and up to another, in minor units."""
+    before: Cut = {} if after is None else after.cut
+    minor: int = await _sql.moved(
+        connection,
+        account=account,
+        currency=currency,
+        chains=list(cut),
+        after=[before.get(chain, 0) for chain in cut],
+        until=list(cut.values()),
+        since=_START if after is None else after.booked_at - _LATE,
+    )
+    return minor
+
+
+async def insert(connection: Connection, statement: StoredStatement) -> None:
+    """Freeze a statement's facts."""
+    await _sql.insert(
+        connection,
+        id=statement.disbursement_id,
+        party_id=statement.party_id,
+        currency=statement.currency,
+        number=statement.number,
+        booked_at=statement.booked_at,
+        chains=list(statement.cut),
+        positions=list(statement.cut.values()),
+        balance_minor=statement.balance_minor,
+        opening_minor=statement.opening_minor,
+        closing_minor=statement.closing_minor,
+        head=statement.head,
+        now=statement.issued_at,
+    )
+
+
+async def put_seal(connection: Connection, disbursement_id: UUID, *, lines: int, sha256: str) -> None:
+    """Keep what the statement's records came to when they were first written; it stands from then on."""
+    await _sql.seal(connection, id=disbursement_id, line_count=lines, sha256=sha256)
+
+
+async def holds(
+    connection: Connection, *, party_id: str, first_day: date, last_day: date, after: datetime
+) -> list[Hold]:
+    """Holds that were in force on a day from the first to the last, and not lifted before `after`."""
+    found = await rows(
+        _sql.holds(connection, party_id=party_id, first_day=first_day, last_day=last_day, after=after)
+    )
+    return [Hold(**dict(row.items())) for row in found]
+
+
+async def documents(
+    connection: Connection, *, party_id: str, after: datetime, until: datetime
+) -> list[IssuedDocument]:
+    """Documents that the party issued or received after one instant and up to another."""
+    found = await rows(_sql.documents(connection, party_id=party_id, after=after, until=until))
+    return [
+        IssuedDocument(
+            number=f"{row['series']}-{row['number']:06d}",
+            type_code=row["type_code"],
+            gross_minor=row["gross_minor"],
+            currency=row["currency"],
+            issued_at=row["issued_at"],
+        )
+        for row in found
+    ]
+
+
+async def bank_line(connection: Connection, end_to_end_id: str) -> Any:
+    """The bank's line of a payment, once it was matched; None before."""
+    return await _sql.bank_line(connection, end_to_end_id=end_to_end_id)
+
+
+async def paid_between(
+    connection: Connection, *, since: datetime, until: datetime, party_id: str | None
+) -> list[UUID]:
+    """Payments that were made from one instant to another."""
+    found = await rows(_sql.paid_between(connection, since=since, until=until, party_id=party_id))
+    return [row["id"] for row in found]
+
+
+async def lines(
+    connection: Connection,
+    statement: StoredStatement,
+    *,
+    previous: StoredStatement | None,
+    planned_at: datetime,
+) -> AsyncIterator[Sequence[Any]]:
+    """What the payment netted, the rows of one batch of the journal after the other, through a cursor."""
+    before: Cut = {} if previous is None else previous.cut
+    async with _sql.lines_cursor(
+        connection,
+        id=statement.disbursement_id,
+        currency=statement.currency,
+        planned_at=planned_at,
+        chains=list(statement.cut),
+        after=[before.get(chain, 0) for chain in statement.cut],
+        until=list(statement.cut.values()),
+    ) as cursor:
+        batch: list[Any] = []
+        async for row in cursor:
+            if batch and batch[0]["batch_id"] != row["batch_id"]:
+                yield batch
+                batch = []
+            batch.append(row)
+        if batch:
+            yield batch
+
+
+def _stored(row: Any) -> StoredStatement | None:
+    if row is None:
+        return None
+    fields = dict(row.items())
+    cut = dict(zip(fields.pop("chains"), fields.pop("positions"), strict=True))
+    return StoredStatement(cut=cut, **fields)
