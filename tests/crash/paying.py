@@ -1,0 +1,76 @@
+"""A worker that pays what is due until it is killed: `python -m tests.crash.paying DSN DIRECTORY`.
+
+The PSP is a directory: a transfer takes effect when its file appears, once per key, before it is answered.
+"""
+
+import asyncio
+import os
+import random
+import sys
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import cast
+
+from clearing.service import ClearingService
+from gateway.database import create_pool
+from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
+from gateway.payments.psp import Psp, TransferOrder, Transferred
+from tests.integration.test_settlement import THURSDAY
+
+
+class Hurried:
+    """Business time runs a thousand times as fast as the wall's, so that leases end soon."""
+
+    def __init__(self) -> None:
+        self._began = datetime.now(UTC)
+
+    def now(self) -> datetime:
+        return THURSDAY + (self.wall_now() - _EPOCH) * 1000
+
+    def wall_now(self) -> datetime:
+        return datetime.now(UTC)
+
+
+_EPOCH = datetime.fromtimestamp(float(os.environ.get("PAYING_SINCE", "0")), UTC)
+
+
+@dataclass(frozen=True)
+class DirectoryPsp:
+    """Transfers as files named by their key."""
+
+    folder: Path
+
+    async def transfer(self, order: TransferOrder) -> Transferred:
+        await asyncio.sleep(random.random() * 0.02)
+        file = self.folder / order.idempotency_key
+        if not file.exists():
+            file.write_text(f"{order.connected_account} {order.amount_minor}")
+        await asyncio.sleep(random.random() * 0.02)
+        return Transferred(psp_transfer=f"tr_{order.end_to_end_id}")
+
+    async def find_transfer(self, *, end_to_end_id: str) -> Transferred | None:
+        await asyncio.sleep(0.001)
+        found = (self.folder / end_to_end_id).exists()
+        return Transferred(psp_transfer=f"tr_{end_to_end_id}") if found else None
+
+
+async def pay(dsn: str, folder: Path) -> None:
+    pool = await create_pool(dsn, min_size=1, max_size=2)
+    lane = DisbursementLane(
+        pool=pool,
+        clock=Hurried(),
+        clearing=ClearingService(),
+        rail=PspRail(psp=cast("Psp", DirectoryPsp(folder))),
+        batch=10,
+        at_once=4,
+        page=7,
+    )
+    while True:
+        await lane.plan()
+        await lane.pay()
+        await asyncio.sleep(0.01)
+
+
+if __name__ == "__main__":
+    asyncio.run(pay(sys.argv[1], Path(sys.argv[2])))
