@@ -39,7 +39,8 @@ class CapturedSession:
 
     `sale_at` is the chargeable event (the end of the session); amounts are minor units. `tariff_json` are the
     snapshot's canonical bytes, whose SHA-256 is `tariff_sha256`; `cdr_json` the CDR as received. Versions are
-    OCPI's ("2.1.1", "2.2.1", "2.3.0"). `shortfall` says why less than the tariff's price was captured, where
+    OCPI's ("2.1.1", "2.2.1", "2.3.0"). `account_party_id` is whose funded account was debited, by default the
+    demand partner's. `shortfall` says why less than the tariff's price was captured, where
     it was.
     Raises InvalidSessionError on a naive time, a lane that is not the id's, or an amount that is not
     positive.
@@ -53,6 +54,7 @@ class CapturedSession:
     emsp_id: str | None = None
     rail: Rail
     funding: Funding
+    account_party_id: str | None = None
     territory: str
     time_zone: str
     sale_at: datetime

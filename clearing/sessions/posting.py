@@ -147,9 +147,8 @@ def post_capture(
             present=plan.party_of_role.keys(),
             sessions_before=sessions_before,
         )
-    psp_funded = session.funding is Funding.PSP
     posting = Posting(course)
-    posting.receive(PSP_RECEIVABLE if psp_funded else funds_account(session.demand_partner_id), net, vat)
+    posting.receive(_source(session), net, vat)
     posting.share(parts)
     if session.psp_fee_minor:
         _bear_psp_cost(session, course, posting, flags)
@@ -170,6 +169,13 @@ def post_capture(
         legs=legs_json(posting.legs),
         flags=flags,
     )
+
+
+def _source(session: CapturedSession) -> str:
+    """Where the money lies: at the PSP, or on the funded account that the authorization named."""
+    if session.funding is Funding.PSP:
+        return PSP_RECEIVABLE
+    return funds_account(session.account_party_id or session.demand_partner_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -482,6 +482,33 @@ EXAMPLES = [
         """,
     ),
     Example(
+        name="funds_of_the_emsp_under_the_app",
+        source="The account that was held pays, whoever brought the driver; both have their part",
+        session={
+            "captured_minor": 1210,
+            "funding": world.Funding.PARTNER_ACCOUNT,
+            "rail": world.Rail.PLUG_AND_CHARGE,
+            "emsp_id": "NL-EMP",
+            "account_party_id": "NL-EMP",
+        },
+        terms={
+            "shares": (
+                Share(role=Role.DEMAND_PARTNER, basis_points=500),
+                Share(role=Role.EMSP, basis_points=300),
+                *PLATFORM_ONLY,
+            )
+        },
+        journal="""
+            partner:NL-EMP:funds -> session:transit 1210 EUR
+            session:transit -> vat:NL:output 210 EUR
+            session:transit -> platform:fee:revenue 100 EUR
+            vat:CH:input -> vat:CH:acquisition 72 EUR
+            session:transit -> cpo:NL-ABC:payable 820 EUR
+            session:transit -> partner:superapp:payable 50 EUR
+            session:transit -> emsp:NL-EMP:payable 30 EUR
+        """,
+    ),
+    Example(
         name="tariff_rate_differs_from_the_territory",
         source="The territory's 21 % splits the gross; the tariff said 19 %",
         session={"captured_minor": 1210},
