@@ -42,3 +42,12 @@ SELECT EXISTS (
 
 -- name: kinds_of
 SELECT id, kind FROM clearing.party WHERE id = ANY(:ids::text[]);
+
+-- name: dispute_fees^
+-- What is booked as the PSP's fee of a dispute, and by how many corrections.
+SELECT count(DISTINCT reference) FILTER (WHERE reference <> :reference::text) AS corrections,
+       coalesce(sum(CASE WHEN debit_account = 'platform:psp:expense' THEN amount_minor ELSE -amount_minor END)
+                FILTER (WHERE 'platform:psp:expense' IN (debit_account, credit_account)), 0)::bigint AS minor
+FROM clearing.transfer
+WHERE lane = :lane::smallint AND subject_id = :session_id::uuid AND kind = 'dispute'
+  AND (reference = :reference::text OR starts_with(reference, :reference::text || :mark::text));

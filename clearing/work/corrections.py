@@ -18,7 +18,7 @@ from clearing.journal.ledger import EntryKind, JournalEntry
 from clearing.parties.agreement import Role
 from clearing.parties.party import Party
 from clearing.results import Correction, OwedShare
-from clearing.sessions.unwind import StoredCapture, TakeBack, give_again, take_back
+from clearing.sessions.unwind import StoredCapture, TakeBack, fee_correction, give_again, take_back
 from clearing.store import captures, journal
 
 _UNDOES: Final = {EntryKind.DISPUTE_WON: EntryKind.DISPUTE, EntryKind.REFUND_FAILED: EntryKind.REFUND}
@@ -49,9 +49,13 @@ async def correct(
     if known is not None:
         return _correction(known, posted=False)
     before = await captures.taken_back(connection, order.session_id)
-    minor = stored.gross_minor - before if order.minor is None else order.minor
+    left = max(stored.gross_minor - before, 0)
+    minor = left if order.minor is None else order.minor
     if order.minor is None and minor == 0:
         raise StateConflictError(f"nothing is left of the capture of session {order.session_id}")
+    excess = 0
+    if order.kind is EntryKind.DISPUTE and minor > left:  # the PSP took it, whatever is left here
+        minor, excess = left, minor - left
     step = TakeBack(
         kind=order.kind,
         reference=order.reference,
@@ -60,6 +64,7 @@ async def correct(
         bearer=_bearer(stored, order.kind),
         due=_due_today(parties, seal.now),
         fee_minor=order.fee_minor,
+        excess_minor=excess,
     )
     entry = take_back(stored, step)
     await journal.post(connection, [entry], seal=seal)
@@ -91,6 +96,31 @@ async def undo(
     entry = give_again(taken, kind=kind, due=_due_today(parties, seal.now))
     await journal.post(connection, [entry], seal=seal)
     return _correction(entry, posted=True)
+
+
+async def correct_fee(
+    connection: Connection, session_id: UUID, reference: str, *, fee_minor: int, seal: journal.Seal
+) -> bool:
+    """Book what the PSP charges for a dispute, told after the dispute was posted: the difference, once.
+
+    False where it is booked already. Raises StateConflictError when there is no such dispute.
+    """
+    await journal.hold_open(connection, now=seal.now)
+    await captures.lock_capture(connection, session_id)
+    taken = await captures.stored_entry(connection, session_id, EntryKind.DISPUTE, reference)
+    if taken is None:
+        raise StateConflictError(f"session {session_id} has no dispute {reference!r}")
+    times, booked = await captures.dispute_fees(connection, session_id, reference)
+    entry = fee_correction(
+        taken,
+        reference=f"{reference}{captures.FEE_MARK}{times + 1}",
+        booked_minor=booked,
+        fee_minor=fee_minor,
+    )
+    if entry is None:
+        return False
+    await journal.post(connection, [entry], seal=seal)
+    return True
 
 
 def batch_id_of(session_id: UUID, kind: EntryKind, reference: str) -> UUID:

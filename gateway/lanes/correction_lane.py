@@ -17,7 +17,6 @@ from gateway.lanes import tasks
 from gateway.lanes.tasks import Task
 from gateway.payments import store
 from gateway.payments.dispute import load_dispute
-from gateway.payments.records import DisputeRecord
 from gateway.payments.refund import load_refund
 
 KIND: Final = "correct"
@@ -100,7 +99,15 @@ class CorrectionLane:
             await self.clearing.open_dispute(
                 connection,
                 dispute.session_id,
-                minor=await _disputed_minor(connection, dispute),
+                minor=dispute.amount_minor,
+                fee_minor=dispute.fee_minor,
+                reference=dispute.psp_dispute,
+                now=now,
+            )
+        elif kind == "dispute_fee":
+            await self.clearing.correct_dispute_fee(
+                connection,
+                dispute.session_id,
                 fee_minor=dispute.fee_minor,
                 reference=dispute.psp_dispute,
                 now=now,
@@ -109,15 +116,3 @@ class CorrectionLane:
             await self.clearing.win_dispute(
                 connection, dispute.session_id, reference=dispute.psp_dispute, now=now
             )
-
-
-async def _disputed_minor(connection: Connection, dispute: DisputeRecord) -> int:
-    """What a dispute takes from the books: what the PSP took.
-
-    One that was won before we heard of it, and of a capture that was refunded since, takes no more than is
-    left: both movements are booked, and together they are nothing.
-    """
-    capture = await store.capture(connection, lane=dispute.lane, session_id=dispute.session_id)
-    if dispute.state != "won" or capture is None:
-        return dispute.amount_minor
-    return min(dispute.amount_minor, capture.amount_minor - capture.refunded_minor)

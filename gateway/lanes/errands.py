@@ -149,7 +149,7 @@ class Errands:
         if session.cdr_id is not None and session.cdr_id != cdr.cdr_id:
             async with self.pool.acquire() as connection:
                 reversed_by = await self.cdrs.credits_of(connection, cdr.cpo_id, session.cdr_id)
-            if reversed_by:
+            if reversed_by or session.awaits_cdr:
                 return await self.payments.late.correct(
                     session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
                 )

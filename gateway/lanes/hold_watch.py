@@ -27,13 +27,15 @@ class HoldDeadlines:
     """When a hold is looked after, in business time.
 
     `renew_ahead` before its end; `action_patience` after a challenge was handed out; `cdr_patience` after the
-    session was authorized, when no CDR came: nothing is owed that anyone can prove, and the hold goes back.
+    session was authorized, when no CDR came and the CPO has no policy of its own. A hold that was looked at
+    has its next turn after `look_again`: those that nothing can be done about keep no other waiting.
     """
 
     renew_ahead: timedelta = timedelta(hours=12)
     action_poll: timedelta = timedelta(minutes=5)
     action_patience: timedelta = timedelta(hours=1)
     cdr_patience: timedelta = timedelta(days=30)
+    look_again: timedelta = timedelta(hours=1)
 
 
 @dataclass(slots=True, kw_only=True)
@@ -52,16 +54,17 @@ class HoldWatchLane:
         if self._next is not None and wall < self._next:
             return 0
         self._next = wall + _EVERY
+        await self._forgotten()  # first: what is captured needs no renewal
         await self._ending()
         await self._actions()
-        await self._forgotten()
         return 0
 
     async def _ending(self) -> None:
         before = self.clock.now() + self.deadlines.renew_ahead
         for lane, authorization_id in await self.payments.holds.ending(before=before, batch=_BATCH):
             with _alone(authorization_id):
-                await self.payments.holds.look_after(lane=lane, authorization_id=authorization_id)
+                if await self._turn(lane, authorization_id, self.deadlines.look_again):
+                    await self.payments.holds.look_after(lane=lane, authorization_id=authorization_id)
 
     async def _actions(self) -> None:
         """A challenge whose webhook was lost is read at the PSP; one that nobody answers is given up."""
@@ -72,16 +75,27 @@ class HoldWatchLane:
         for lane, authorization_id in waiting:
             given_up = now - self.deadlines.action_patience
             with _alone(authorization_id):
-                await self.payments.hearing.after_action(
-                    lane=lane, authorization_id=authorization_id, give_up_before=given_up
-                )
+                if await self._turn(lane, authorization_id, _EVERY):
+                    await self.payments.hearing.after_action(
+                        lane=lane, authorization_id=authorization_id, give_up_before=given_up
+                    )
 
     async def _forgotten(self) -> None:
-        since = self.clock.now() - self.deadlines.cdr_patience
-        for _, authorization_id in await self.payments.holds.forgotten(since=since, batch=_BATCH):
-            _log.warning("session_without_cdr", authorization=format_id("auth", authorization_id))
-            with _alone(authorization_id):
-                await self.payments.captures.release(authorization_id=authorization_id, expected_version=None)
+        """What no CDR ended: released, or captured at the last known cost where the CPO's policy says so."""
+        found = await self.payments.holds.forgotten(
+            patience=self.deadlines.cdr_patience, lost_within=2 * self.deadlines.look_again, batch=_BATCH
+        )
+        for one in found:
+            shown = format_id("auth", one.authorization_id)
+            _log.warning("session_without_cdr", authorization=shown, action=one.action.value)
+            with _alone(one.authorization_id):
+                if await self._turn(one.lane, one.authorization_id, self.deadlines.look_again):
+                    await self.payments.missing.end(
+                        lane=one.lane, authorization_id=one.authorization_id, action=one.action
+                    )
+
+    async def _turn(self, lane: int, authorization_id: UUID, rest: timedelta) -> bool:
+        return await self.payments.holds.take_turn(lane=lane, authorization_id=authorization_id, rest=rest)
 
 
 @contextmanager

@@ -100,7 +100,7 @@ class Authorizations:
                 id=authorization_id,
                 state=PaymentState.REQUIRES_AUTHORIZATION,
                 version=1,
-                hold_minor=max(amount_minor, self.policy.minimum_psp_hold_minor),
+                hold_minor=self.policy.amounts.hold(amount_minor, session.currency),
                 off_session=True,
                 psp_payment=None,
                 capture_before=None,
@@ -158,10 +158,10 @@ class Authorizations:
                 time_zone=point.time_zone,
                 max_power_w=point.max_power_w,
             ).hold_minor
-        if order.max_amount_minor is not None:
-            amount = min(amount, order.max_amount_minor)
-        on_account = isinstance(order.payment, PartnerAccount)
-        return amount if on_account else max(amount, self.policy.minimum_psp_hold_minor)
+        most = order.max_amount_minor
+        if isinstance(order.payment, PartnerAccount):
+            return amount if most is None else min(amount, most)
+        return self.policy.amounts.hold(amount, snapshot.currency, most_minor=most)
 
     async def _open(
         self, connection: Connection, hold: _Hold

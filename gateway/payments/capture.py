@@ -94,13 +94,20 @@ class Captures:
                 return Ended.WAITING
             if session.price_minor > authorization.hold_minor:
                 refused |= await store.refused_kinds(connection, lane=lane, authorization_id=authorization.id)
-        step = next_step(price_minor=session.price_minor, authorization=authorization, refused=refused)
+        step = next_step(
+            price_minor=session.price_minor,
+            authorization=authorization,
+            refused=refused,
+            amounts=self.policy.amounts,
+            within_hold=session.awaits_cdr,
+        )
         return _Standing(session=session, authorization=authorization, step=step)
 
     async def increment(self, authorization: AuthorizationRecord, *, amount_minor: int) -> bool | None:
         """Raise a hold to `amount_minor` in all: True raised, False refused, None not known yet."""
         if authorization.funding == "partner_account":
             return await self._raise_on_account(authorization, amount_minor)
+        amount_minor = self.policy.amounts.up(amount_minor, authorization.currency)
         call = self._call(authorization, "increment", amount_minor)
         try:
             async with self.pool.acquire() as connection:

@@ -34,7 +34,10 @@ class Collections:
         """Charge what is owed for a session. False: a call is in the air, look again later."""
         async with self.pool.acquire() as connection:
             capture = await store.capture(connection, lane=lane, session_id=session_id)
-            if capture is None or capture.receivable_minor == 0:
+            if capture is None:
+                return True
+            amount = self.policy.amounts.down(capture.receivable_minor, capture.currency)
+            if amount == 0:
                 return True
             authorization = await store.authorization(
                 connection, lane=lane, authorization_id=capture.authorization_id
@@ -48,7 +51,7 @@ class Collections:
                 authorization_id=authorization.id,
                 kind="collect",
                 state="intended",
-                amount_minor=capture.receivable_minor,
+                amount_minor=amount,
                 attempts=0,
                 created_at=self.clock.wall_now(),
             )
@@ -58,6 +61,7 @@ class Collections:
                     lane=lane,
                     session_id=session_id,
                     call_id=call.id,
+                    amount_minor=amount,
                     next_ask_at=call.created_at + self.policy.call_grace,
                     wall_now=call.created_at,
                 )

@@ -57,15 +57,19 @@ class Completions:
     clock: Clock
     policy: PaymentPolicy
 
-    async def complete(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> None:
+    async def complete(
+        self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str, flags: Sequence[str] = ()
+    ) -> None:
         """Fix the session's CDR and its price from the frozen tariff; the capture is due from then on.
 
-        The same CDR again does nothing. Raises CdrRefusedError, SessionAlreadyCompletedError.
+        `flags` are added to what is odd about it. The same CDR again does nothing. Raises CdrRefusedError,
+        SessionAlreadyCompletedError.
         """
         if session.cdr_id is not None:
             refuse_another_cdr(session, self._read(cdr_raw, cdr_version).id)
             return
         fixed = await self.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+        fixed = replace(fixed, flags=[*fixed.flags, *flags])
         async with self.pool.acquire() as connection:
             try:
                 done = await self._fix(connection, session, fixed)

@@ -52,9 +52,15 @@ class Disputes:
                 await self._tell(connection, lane, news.psp_dispute)
             elif not await _sql.dispute_by_psp_id(connection, lane=lane, psp_dispute=news.psp_dispute):
                 return False
-            elif news.fee_minor:
+            else:
                 await _sql.note_dispute_fee(
-                    connection, lane=lane, psp_dispute=news.psp_dispute, fee_minor=news.fee_minor
+                    connection,
+                    lane=lane,
+                    psp_dispute=news.psp_dispute,
+                    fee_minor=news.fee_minor,
+                    closed=news.state != _OPENED,
+                    task_id=new_id(lane=lane),
+                    wall_now=wall,
                 )
             if news.state == _OPENED:
                 return True

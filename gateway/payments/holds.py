@@ -5,7 +5,8 @@ Owns: the phases of a renewal. Must not know: when the round is made, what a ses
 
 from collections.abc import Sequence
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import datetime, timedelta
+from enum import StrEnum
 from typing import assert_never
 from uuid import UUID
 
@@ -34,6 +35,22 @@ from gateway.payments.records import AuthorizationRecord, CallRecord
 _sql = named_queries("gateway", "holds.sql")
 
 
+class MissingCdrAction(StrEnum):
+    """What becomes of a session whose CDR never comes."""
+
+    RELEASE = "release"  # nothing is owed that anyone can prove: the hold goes back
+    LAST_KNOWN_COST = "last_known_cost"  # the last update priced by the frozen tariff, within the hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Forgotten:
+    """A hold of a session for which no CDR came, and what is to become of it."""
+
+    lane: int
+    authorization_id: UUID
+    action: MissingCdrAction
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Holds:
     """The service that keeps holds alive."""
@@ -44,28 +61,44 @@ class Holds:
     policy: PaymentPolicy
 
     async def ending(self, *, before: datetime, batch: int) -> Sequence[tuple[int, UUID]]:
-        """Holds that end before `before`: lane and authorization id."""
+        """Holds that end before `before`: lane and authorization id, those longest not looked at first."""
         async with self.pool.acquire() as connection:
-            return [
-                (row["lane"], row["id"])
-                async for row in _sql.holds_ending(connection, before=before, batch=batch)
-            ]
+            rows = _sql.holds_ending(connection, before=before, now=self.clock.now(), batch=batch)
+            return [(row["lane"], row["id"]) async for row in rows]
 
     async def actions_waiting(self, *, since: datetime, batch: int) -> Sequence[tuple[int, UUID]]:
         """Authorizations that wait for the cardholder since `since`."""
         async with self.pool.acquire() as connection:
+            rows = _sql.actions_waiting(connection, since=since, now=self.clock.now(), batch=batch)
+            return [(row["lane"], row["id"]) async for row in rows]
+
+    async def forgotten(
+        self, *, patience: timedelta, lost_within: timedelta, batch: int
+    ) -> Sequence[Forgotten]:
+        """Holds of sessions that no CDR has ended in the time of their CPO's policy, else in `patience`.
+
+        Also those that are to be captured and would be lost within `lost_within`.
+        """
+        now = self.clock.now()
+        async with self.pool.acquire() as connection:
+            rows = _sql.sessions_forgotten(
+                connection, now=now, patience=patience, lost_by=now + lost_within, batch=batch
+            )
             return [
-                (row["lane"], row["id"])
-                async for row in _sql.actions_waiting(connection, since=since, batch=batch)
+                Forgotten(
+                    lane=row["lane"], authorization_id=row["id"], action=MissingCdrAction(row["action"])
+                )
+                async for row in rows
             ]
 
-    async def forgotten(self, *, since: datetime, batch: int) -> Sequence[tuple[int, UUID]]:
-        """Holds of sessions opened before `since` that no CDR has ended."""
+    async def take_turn(self, *, lane: int, authorization_id: UUID, rest: timedelta) -> bool:
+        """Take this authorization's turn; the next comes after `rest`. False: somebody else has it."""
+        now = self.clock.now()
         async with self.pool.acquire() as connection:
-            return [
-                (row["lane"], row["id"])
-                async for row in _sql.sessions_forgotten(connection, since=since, batch=batch)
-            ]
+            row = await _sql.take_turn(
+                connection, lane=lane, id=authorization_id, now=now, again_at=now + rest
+            )
+        return row is not None
 
     async def look_after(self, *, lane: int, authorization_id: UUID) -> None:
         """A hold about to end: gone at the PSP, it is voided here; under a mandate, it is renewed."""

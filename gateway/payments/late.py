@@ -38,7 +38,8 @@ class LateTruth:
         """A credit CDR and this new CDR correct a session. None: done; else what it waits for.
 
         Before the capture, the capture follows the new price; after it, what was captured above the new
-        price is refunded. A higher new price takes nothing more. Raises CdrRefusedError.
+        price is refunded. A higher new price takes nothing more; where the session was captured at its last
+        known cost, and this is its first CDR, the rest is owed. Raises CdrRefusedError.
         """
         fixed = await self.completions.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         async with self.pool.acquire() as connection:
@@ -63,6 +64,8 @@ class LateTruth:
             if capture is None and since is not None:
                 return "the session's capture has begun; what is too much is refunded after it"
             await self._replace(connection, session, fixed)
+            if session.awaits_cdr:
+                await _sql.owe_rest(connection, lane=session.lane, session_id=session.id)
         return None
 
     async def secure_again(self, *, lane: int, session_id: UUID) -> bool:

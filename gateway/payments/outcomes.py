@@ -14,7 +14,7 @@ from gateway.database import Connection
 from gateway.ids import new_id
 from gateway.payments import public, store
 from gateway.payments.payment import PaymentEvent, PaymentState, advance
-from gateway.payments.policy import ask_again_after
+from gateway.payments.policy import PaymentPolicy, ask_again_after
 from gateway.payments.psp import (
     Captured,
     CaptureOutcome,
@@ -47,6 +47,7 @@ class Outcomes:
     """Records answers. `clock` dates what partners see (business time) and the call's own end (wall time)."""
 
     clock: Clock
+    policy: PaymentPolicy
 
     async def record_hold(
         self, connection: Connection, asked: Asked, outcome: HoldOutcome | Captured | Voided
@@ -159,7 +160,7 @@ class Outcomes:
             fee_minor=taken.fee_minor if taken else None,
             fee_currency=taken.fee_currency if taken else None,
             task_id=new_id(lane=asked.call.lane),
-            errand="collect" if taken and may_collect(asked.authorization, taken) else "clear",
+            errand="collect" if taken is not None and self._may_collect(asked, taken) else "clear",
             drop_id=new_id(lane=asked.call.lane),
             events=public.event_rows(events),
             now=now,
@@ -270,6 +271,10 @@ class Outcomes:
             now=now,
             wall_now=self.clock.wall_now(),
         )
+
+    def _may_collect(self, asked: Asked, taken: CaptureRecord) -> bool:
+        confirmed = not asked.session.awaits_cdr  # what no CDR has confirmed is not charged beyond the hold
+        return confirmed and may_collect(asked.authorization, taken, amounts=self.policy.amounts)
 
     async def _unknown(self, connection: Connection, asked: Asked, reason: str) -> AuthorizationRecord:
         now = self.clock.now()

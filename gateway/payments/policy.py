@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from datetime import timedelta
 from typing import Final
 
+from gateway.payments.amounts import STRIPE_AMOUNTS, AmountRules
 from gateway.payments.orders import Estimate
 
 # When an unanswered call is asked again, by attempts made so far; daily past the last.
@@ -29,8 +30,7 @@ class PaymentPolicy:
     call_grace: timedelta = timedelta(seconds=30)  # until an intended call is taken for lost
     default_energy_wh: int = 60_000  # a full charge of a common car, where the caller estimates nothing
     default_duration_s: int = 3_600
-    # A card hold below the PSP's least charge is refused (docs.stripe.com/currencies#minimum-and-maximum).
-    minimum_psp_hold_minor: int = 100
+    amounts: AmountRules = STRIPE_AMOUNTS  # what the PSP can charge of each currency
 
     def default_estimate(self, *, max_power_w: int | None) -> Estimate:
         """What to expect where the caller does not say: a full charge, at the pace of a slow connector."""

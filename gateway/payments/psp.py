@@ -96,14 +96,14 @@ class TransferOrder:
     currency: str
     connected_account: str
     end_to_end_id: str
-    transfer_group: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopUpOrder:
-    """Bring money from the platform's bank into its PSP balance."""
+    """Bring money from the platform's bank into its PSP balance; `top_up_id` is kept with it at the PSP."""
 
     idempotency_key: str
+    top_up_id: UUID
     amount_minor: int
     currency: str
     reference: str
@@ -308,6 +308,12 @@ class Psp(Protocol):
 
     async def find_transfer(self, *, end_to_end_id: str) -> Transferred | OutcomeUnknown | None:
         """Look a transfer up by our metadata; None: it never existed."""
+        ...
+
+    async def find_top_up(
+        self, *, top_up_id: UUID, asked_at: datetime
+    ) -> ToppedUp | Declined | OutcomeUnknown | None:
+        """Look a top-up up that was asked for at `asked_at`; None: it never existed."""
         ...
 
     async def records(self) -> Sequence[PspRecord] | OutcomeUnknown:

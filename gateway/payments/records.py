@@ -9,7 +9,13 @@ from datetime import datetime
 from typing import Any, Literal, Self
 from uuid import UUID
 
+from gateway.ids import format_id
 from gateway.payments.payment import PaymentState
+
+
+def last_known_cdr_id(session_id: UUID) -> str:
+    """The id of the CDR that stands for a session's last update: nobody else's, for it names our session."""
+    return f"last-known-{format_id('ses', session_id)}"
 
 
 class _FromRow:
@@ -48,6 +54,11 @@ class SessionRecord(_FromRow):
     metadata: Mapping[str, str]
     created_at: datetime
     updated_at: datetime
+
+    @property
+    def awaits_cdr(self) -> bool:
+        """Whether it was ended at its last known cost: the CDR, should it come, takes that one's place."""
+        return self.cdr_id == last_known_cdr_id(self.id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -173,3 +184,14 @@ class AccountRecord(_FromRow):
     balance_minor: int
     held_minor: int
     credit_limit_minor: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TopUpRecord(_FromRow):
+    """Money on its way into the PSP balance; `asked_at` (wall time) is when the PSP's key counts from."""
+
+    id: UUID
+    currency: str
+    amount_minor: int
+    asked_at: datetime
+    psp_object: str | None

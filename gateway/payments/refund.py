@@ -17,7 +17,7 @@ from gateway.ids import at_lane, format_id, lane_of, new_id
 from gateway.notify import events
 from gateway.payments import public, store
 from gateway.payments.authorize import call_key
-from gateway.payments.orders import NotFoundError, RefundBoundError, StateConflictError
+from gateway.payments.orders import InvalidOrderError, NotFoundError, RefundBoundError, StateConflictError
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp import (
     Declined,
@@ -96,7 +96,7 @@ class Refunds:
     policy: PaymentPolicy
 
     async def refund(self, request: RefundRequest, *, party_id: str | None) -> RefundRecord:
-        """Give money back. Raises NotFoundError, RefundBoundError, StateConflictError."""
+        """Give money back. Raises NotFoundError, RefundBoundError, InvalidOrderError, StateConflictError."""
         lane = lane_of(request.session_id)
         refund_id = at_lane(request.refund_id, lane)
         async with self.pool.acquire() as connection:
@@ -275,8 +275,13 @@ class Refunds:
         of_hold, of_rest = captured.left()
         most = max(of_hold, of_rest)
         amount = (of_hold or of_rest) if request.amount_minor is None else request.amount_minor
-        if request.up_to:
-            amount = min(amount, most)
+        step = self.policy.amounts.step(capture.currency) if captured.authorization.funding == "psp" else 1
+        if request.up_to:  # at least so much that no more than the price is kept
+            amount = min(amount + -amount % step, most)
+        if amount % step:
+            raise InvalidOrderError(
+                f"a refund of {amount} minor units of {capture.currency}: the PSP takes multiples of {step}"
+            )
         if not 0 < amount <= most:
             parts = f"; {of_hold} and {of_rest} of its two charges" if captured.rest_charge else ""
             raise RefundBoundError(

@@ -21,6 +21,7 @@ from gateway.payments.dispute import Disputes
 from gateway.payments.hearing import PspHearing
 from gateway.payments.holds import Holds
 from gateway.payments.late import LateTruth
+from gateway.payments.missing import LastUpdates, MissingCdrs
 from gateway.payments.orders import (
     AuthorizationView,
     AuthorizeOrder,
@@ -62,6 +63,7 @@ class PaymentService:
     holds: Holds
     hearing: PspHearing
     late: LateTruth
+    missing: MissingCdrs
     psp: Psp
     outcomes: Outcomes
 
@@ -136,7 +138,14 @@ class PaymentService:
             raise VersionConflictError(
                 f"the authorization is at version {view.authorization.version}; read it again"
             )
-        await self.completions.complete(view.session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+        if view.session.awaits_cdr:
+            waits = await self.late.correct(view.session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+            if waits is not None:
+                raise StateConflictError(
+                    f"the session was captured at its last known cost; {waits}; ask again"
+                )
+        else:
+            await self.completions.complete(view.session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         await self.captures.capture(lane=view.session.lane, session_id=session_id)
         return await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
 
@@ -263,11 +272,17 @@ class PaymentService:
 
 
 def build_payments(
-    *, pool: Pool, psp: Psp, tariffs: TariffSource, clock: Clock, policy: PaymentPolicy
+    *,
+    pool: Pool,
+    psp: Psp,
+    tariffs: TariffSource,
+    clock: Clock,
+    policy: PaymentPolicy,
+    updates: LastUpdates | None = None,
 ) -> PaymentService:
     """Wire the room: one anchor cache, one recorder of outcomes, the services over them."""
     anchor = TariffAnchor()
-    outcomes = Outcomes(clock=clock)
+    outcomes = Outcomes(clock=clock, policy=policy)
     quotes = Quotes(pool=pool, tariffs=tariffs, anchor=anchor, clock=clock)
     holds = Holds(pool=pool, psp=psp, clock=clock, policy=policy)
     refunds = Refunds(pool=pool, psp=psp, clock=clock, policy=policy)
@@ -306,6 +321,7 @@ def build_payments(
         late=LateTruth(
             pool=pool, clock=clock, completions=completions, authorizations=authorizations, refunds=refunds
         ),
+        missing=MissingCdrs(pool=pool, completions=completions, captures=captures, updates=updates),
         psp=psp,
         outcomes=outcomes,
     )

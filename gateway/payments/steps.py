@@ -8,6 +8,7 @@ what is recorded, after any stop.
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from gateway.payments.amounts import AmountRules
 from gateway.payments.records import AuthorizationRecord, CaptureRecord
 
 
@@ -25,7 +26,10 @@ class Increment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Take:
-    """Capture `amount_minor`; `receivable_minor` is priced and not covered by the hold."""
+    """Capture `amount_minor`; `receivable_minor` is priced and not captured.
+
+    Of the receivable, what is below the currency's step at the PSP is never asked for.
+    """
 
     amount_minor: int
     receivable_minor: int
@@ -34,27 +38,42 @@ class Take:
 Step = Release | Increment | Take
 
 
-def next_step(*, price_minor: int, authorization: AuthorizationRecord, refused: AbstractSet[str]) -> Step:
+def next_step(
+    *,
+    price_minor: int,
+    authorization: AuthorizationRecord,
+    refused: AbstractSet[str],
+    amounts: AmountRules,
+    within_hold: bool = False,
+) -> Step:
     """The next step for a session that costs `price_minor`, on a hold that stands.
 
     `refused` are the kinds of calls that the PSP has declined for this authorization. Never more than the
-    price is taken, and never more than the PSP lets us take.
+    price is taken, and never more than the PSP lets us take. `within_hold`: a price that no CDR has confirmed
+    takes what is held and no more.
     """
-    if price_minor == 0:
+    at_psp = authorization.funding == "psp"
+    due = amounts.down(price_minor, authorization.currency) if at_psp else price_minor
+    if due == 0:
         return Release()
-    if price_minor <= authorization.hold_minor:
-        return Take(amount_minor=price_minor, receivable_minor=0)
-    if authorization.incrementable and "increment" not in refused:
-        return Increment(amount_minor=price_minor)
-    most = max(authorization.hold_minor, authorization.max_capture_minor or 0)
-    amount = min(price_minor, most)
+    if due > authorization.hold_minor and not within_hold:
+        if authorization.incrementable and "increment" not in refused:
+            return Increment(amount_minor=due)
+        most = max(authorization.hold_minor, authorization.max_capture_minor or 0)
+    else:
+        most = authorization.hold_minor
+    amount = min(due, amounts.down(most, authorization.currency) if at_psp else most)
     return Take(amount_minor=amount, receivable_minor=price_minor - amount)
 
 
-def may_collect(authorization: AuthorizationRecord, capture: CaptureRecord) -> bool:
-    """Whether what the hold did not cover may be charged off-session: only under a stored mandate."""
+def may_collect(authorization: AuthorizationRecord, capture: CaptureRecord, *, amounts: AmountRules) -> bool:
+    """Whether what the hold did not cover may be charged off-session.
+
+    Only under a stored mandate, and only what the PSP would charge: not below its least charge.
+    """
+    rest = amounts.down(capture.receivable_minor, capture.currency)
     return (
-        capture.receivable_minor > 0
+        rest >= amounts.least(capture.currency)
         and authorization.customer is not None
         and authorization.payment_method is not None
         and authorization.funding == "psp"

@@ -19,6 +19,7 @@ from gateway.payments.records import (
     CaptureRecord,
     SessionRecord,
     SnapshotRecord,
+    TopUpRecord,
 )
 
 _payments = named_queries("gateway", "payments.sql")
@@ -269,6 +270,24 @@ async def funding(connection: Connection, *, party_id: str, reference: str) -> t
     """Currency and amount of the funding that a party's reference stands for."""
     row = await _payments.load_funding(connection, party_id=party_id, reference=reference)
     return None if row is None else (row["currency"], row["amount_minor"])
+
+
+async def intend_top_up(connection: Connection, **fields: Any) -> TopUpRecord:
+    """Commit what is about to be topped up under a subject; the first request's row, if there was one."""
+    row = await _payments.intend_top_up(connection, **fields)
+    if row is None:  # another request's row, committed after this statement began: now it is seen
+        row = await _payments.intend_top_up(connection, **fields)
+    return TopUpRecord.from_row(row)
+
+
+async def ask_top_up_again(connection: Connection, **fields: Any) -> None:
+    """A top-up that the PSP never had is asked for anew: its key counts from now."""
+    await _payments.ask_top_up_again(connection, **fields)
+
+
+async def conclude_top_up(connection: Connection, *, subject: str, psp_object: str) -> None:
+    """The PSP has answered."""
+    await _payments.conclude_top_up(connection, subject=subject, psp_object=psp_object)
 
 
 async def set_credit_limit(

@@ -1,7 +1,7 @@
 """Stripe's objects as this house's values: amounts, payment states, declines, events.
 
 Owns: Stripe's currency exponents and what each of its statuses means to us. Must not know: how Stripe is
-called; it reads attributes of what the SDK returned and imports nothing of it.
+called.
 """
 
 from collections import defaultdict
@@ -15,6 +15,7 @@ import msgspec
 from clearing.money import exponent
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, parse_id
+from gateway.payments.amounts import STRIPE_AMOUNTS
 from gateway.payments.psp import (
     CARD_PRESENT,
     Captured,
@@ -29,13 +30,14 @@ from gateway.payments.psp import (
     PspMovement,
     RequiresAction,
     ReversalNews,
+    ToppedUp,
     Voided,
 )
+from gateway.payments.stripe_answers import Card, Charge, Intent, TopUp, Transaction
 
 # Where Stripe's smallest unit is not ISO 4217's (docs.stripe.com/currencies#special-cases): ISK and UGX are
-# sent with two decimals that must be zero.
-_STRIPE_EXPONENTS: Final[Mapping[str, int]] = {"ISK": 2, "UGX": 2}
-_THREE_DECIMALS: Final = 3  # Stripe rounds these to ten: the last digit must be 0
+# sent with two decimals that must be zero, MGA without the two that ISO gives it.
+_STRIPE_EXPONENTS: Final[Mapping[str, int]] = {"ISK": 2, "UGX": 2, "MGA": 0}
 
 # Decline codes after which another try with the same card may succeed (docs.stripe.com/declines/codes).
 _RETRYABLE_DECLINES: Final = frozenset(
@@ -74,6 +76,9 @@ _AT_TERMINAL: Final[Mapping[str, Any]] = {
 _DISPUTE_STATES: Final = {"won": "won", "lost": "lost", "warning_closed": "won"}
 
 
+_TEN: Final = 10
+
+
 class _EventData(msgspec.Struct):
     object: dict[str, Any] = {}
 
@@ -85,27 +90,41 @@ class _EventEnvelope(msgspec.Struct):
 
 
 class AmountNotRepresentableError(Exception):
-    """Stripe has no such amount in this currency (three-decimal currencies end in 0)."""
+    """Stripe has no such amount in this currency (three-decimal currencies end in 0, MGA is whole)."""
 
 
 def to_stripe_amount(minor: int, currency: str) -> int:
     """ISO minor units to Stripe's unit. Raises AmountNotRepresentableError."""
-    iso = exponent(currency)
-    if iso == _THREE_DECIMALS and minor % 10:
-        raise AmountNotRepresentableError(
-            f"{minor} {currency}: a three-decimal amount must end in 0 at Stripe"
-        )
-    return int(minor * 10 ** (_STRIPE_EXPONENTS.get(currency, iso) - iso))
+    step = STRIPE_AMOUNTS.step(currency)
+    if minor % step:
+        raise AmountNotRepresentableError(f"{minor} {currency}: Stripe takes multiples of {step} only")
+    shift = _shift(currency)
+    return int(minor * _TEN**shift if shift >= 0 else minor // _TEN**-shift)
 
 
 def from_stripe_amount(amount: int, currency: str) -> int:
     """Stripe's unit to ISO minor units. Raises AmountNotRepresentableError when a remainder is left."""
-    iso = exponent(currency)
-    factor = 10 ** (_STRIPE_EXPONENTS.get(currency, iso) - iso)
-    minor, rest = divmod(amount, factor)
+    shift = _shift(currency)
+    if shift < 0:
+        return amount * int(_TEN**-shift)
+    minor, rest = divmod(amount, _TEN**shift)
     if rest:
         raise AmountNotRepresentableError(f"{amount} of {currency} at Stripe is not a whole ISO minor unit")
     return int(minor)
+
+
+def fee_minor(amount: int, currency: str) -> int:
+    """A fee of Stripe's in ISO minor units, a fraction of one rounded up: unlike a charge it may have one."""
+    shift = _shift(currency)
+    if shift < 0:
+        return amount * int(_TEN**-shift)
+    return int(-(-amount // _TEN**shift))
+
+
+def _shift(currency: str) -> int:
+    """How many more decimals Stripe writes than ISO 4217."""
+    iso = exponent(currency)
+    return _STRIPE_EXPONENTS.get(currency, iso) - iso
 
 
 def hold_params(order: HoldOrder, amount: int) -> dict[str, Any]:
@@ -174,7 +193,7 @@ def decline_of(detail: Mapping[str, Any], *, code: str | None) -> Declined:
     return Declined(code=said, retryable=said in _RETRYABLE_DECLINES, psp_payment=payment)
 
 
-def hold_outcome(intent: Any) -> HoldOutcome:
+def hold_outcome(intent: Intent) -> HoldOutcome:
     """What a just created or confirmed PaymentIntent means for a hold."""
     state = state_of(intent)
     if isinstance(state, Captured | Voided):  # a hold answered from an old key: its story went on
@@ -182,13 +201,13 @@ def hold_outcome(intent: Any) -> HoldOutcome:
     return state
 
 
-def state_of(intent: Any) -> Held | RequiresAction | Declined | Captured | Voided:
+def state_of(intent: Intent) -> Held | RequiresAction | Declined | Captured | Voided:
     """A PaymentIntent's status as an outcome (docs.stripe.com/payments/paymentintents/lifecycle)."""
     status = intent.status
     if status == "requires_capture":
         return _held(intent)
     if status in {"requires_action", "requires_confirmation"}:
-        action = intent.next_action.to_dict() if intent.next_action else {"type": "authenticate"}
+        action = intent.next_action or {"type": "authenticate"}
         return RequiresAction(
             psp_payment=intent.id, next_action={**action, "client_secret": intent.client_secret}
         )
@@ -200,52 +219,60 @@ def state_of(intent: Any) -> Held | RequiresAction | Declined | Captured | Voide
     if failure is None and CARD_PRESENT in intent.payment_method_types:
         action = {"type": "present_card", "payment_intent": intent.id, "client_secret": intent.client_secret}
         return RequiresAction(psp_payment=intent.id, next_action=action)
-    # The SDK has no attribute for a field that the answer left out: a failed challenge names no decline_code.
-    said = getattr(failure, "decline_code", None) or getattr(failure, "code", None)
+    said = None if failure is None else failure.decline_code or failure.code
     code = said or "payment_method_required"
     return Declined(code=code, retryable=code in _RETRYABLE_DECLINES, psp_payment=intent.id)
 
 
-def captured(intent: Any) -> Captured:
+def captured(intent: Intent) -> Captured:
     """A succeeded PaymentIntent as money taken, with what Stripe kept of it."""
     charge = intent.latest_charge
-    transaction: Any = getattr(charge, "balance_transaction", None)
-    fee_currency: str | None = getattr(transaction, "currency", None)
+    if charge is None:  # Stripe gives every succeeded one its charge
+        raise msgspec.ValidationError(f"{intent.id} succeeded without a charge")
+    kept = charge.balance_transaction if isinstance(charge, Charge) else None
+    currency = kept.currency.upper() if isinstance(kept, Transaction) else None
     return Captured(
         psp_payment=intent.id,
-        psp_charge=charge if isinstance(charge, str) else charge.id,
+        psp_charge=charge.id if isinstance(charge, Charge) else charge,
         amount_minor=from_stripe_amount(intent.amount_received, intent.currency.upper()),
-        fee_minor=from_stripe_amount(transaction.fee, fee_currency.upper()) if fee_currency else None,
-        fee_currency=fee_currency.upper() if fee_currency else None,
+        fee_minor=fee_minor(kept.fee, currency) if isinstance(kept, Transaction) and currency else None,
+        fee_currency=currency,
     )
 
 
-def add_movement(sums: dict[str, dict[str, int]], movement: Any) -> None:
+def topped_up(topup: TopUp) -> ToppedUp | Declined:
+    """A top-up (docs.stripe.com/api/topups/object): one that failed or was taken back brought nothing."""
+    if topup.status in {"failed", "canceled", "reversed"}:
+        return Declined(code=topup.failure_code or f"topup_{topup.status}", retryable=True)
+    return ToppedUp(psp_topup=topup.id)
+
+
+def add_movement(sums: dict[str, dict[str, int]], movement: Transaction) -> None:
     """Add a balance transaction to the sums of its currency, in the fields of a PspRecord."""
     currency = movement.currency.upper()
     figures = sums.setdefault(currency, defaultdict(int))
     name, sign = _RECORD_FIELDS.get(movement.type, ("other_minor", 1))
     figures[name] += sign * from_stripe_amount(movement.amount, currency)
-    figures["fee_minor"] += from_stripe_amount(movement.fee, currency)
+    figures["fee_minor"] += fee_minor(movement.fee, currency)
 
 
-def movement_of(transaction: Any) -> PspMovement:
+def movement_of(transaction: Transaction) -> PspMovement:
     """A balance transaction (docs.stripe.com/api/balance_transactions/object)."""
     currency = transaction.currency.upper()
     source = transaction.source
     return PspMovement(
         id=transaction.id,
         kind=transaction.type,
-        source=source if isinstance(source, str) else getattr(source, "id", ""),
+        source=str(source.get("id", "")) if isinstance(source, dict) else source or "",
         amount_minor=from_stripe_amount(transaction.amount, currency),
         currency=currency,
         created_at=datetime.fromtimestamp(transaction.created, tz=UTC),
     )
 
 
-def since_filter(since: datetime, limit: int) -> Any:
+def since_filter(since: datetime) -> dict[str, Any]:
     """The parameters of a list of what was created since."""
-    return {"created": {"gte": int(since.timestamp())}, "limit": min(limit, 100)}
+    return {"created": {"gte": int(since.timestamp())}}
 
 
 def order_amount(minor: int, currency: str) -> int | Declined:
@@ -278,22 +305,20 @@ def parse_event(body: bytes) -> PspEvent:
     )
 
 
-def _held(intent: Any) -> Held:
+def _held(intent: Intent) -> Held:
     currency = intent.currency.upper()
-    details = getattr(intent.latest_charge, "payment_method_details", None)
-    card = getattr(details, "card", None) or getattr(details, "card_present", None)
-    seconds = getattr(card, "capture_before", None)
-    over = getattr(card, "overcapture", None)
-    most = getattr(over, "maximum_amount_capturable", None)
-    increment = getattr(card, "incremental_authorization", None)
+    charge = intent.latest_charge
+    details = charge.payment_method_details if isinstance(charge, Charge) else None
+    card = (details.card or details.card_present if details else None) or Card()
+    most = card.overcapture.maximum_amount_capturable if card.overcapture else None
+    offered = card.incremental_authorization.status if card.incremental_authorization else None
     return Held(
         psp_payment=intent.id,
         amount_minor=from_stripe_amount(intent.amount, currency),
-        capture_before=datetime.fromtimestamp(seconds, tz=UTC) if seconds else None,
-        incrementable=getattr(increment, "status", None) == "available"
-        or bool(getattr(card, "incremental_authorization_supported", False)),
+        capture_before=datetime.fromtimestamp(card.capture_before, tz=UTC) if card.capture_before else None,
+        incrementable=offered == "available" or bool(card.incremental_authorization_supported),
         max_capture_minor=from_stripe_amount(most, currency) if most else None,
-        scheme=getattr(card, "brand", None),
+        scheme=card.brand,
     )
 
 
@@ -331,7 +356,7 @@ def _dispute(subject: Mapping[str, Any]) -> DisputeNews:
             str(subject.get("status")), "opened"
         ),
         amount_minor=from_stripe_amount(int(subject["amount"]), currency),
-        fee_minor=from_stripe_amount(int(fee), currency),
+        fee_minor=fee_minor(int(fee), currency),
         currency=currency,
         reason=str(subject.get("reason") or "general"),
     )

@@ -1,25 +1,21 @@
-"""Stripe behind the PSP port: the only file that imports `stripe`.
+"""Stripe behind the PSP port: which request each order is, and what its answer means.
 
-Owns: parameters, the pinned API version, Stripe's own currency exponents, the mapping of its errors to
-outcomes. Must not know: our database, our state machine. SDK retries are off: a repeat is the caller's
-decision, under the same idempotency key (docs.stripe.com/api/idempotent_requests).
+Owns: paths and parameters. Must not know: our database, our state machine, how a request is made.
 
 Every object carries metadata `session` and `authorization` and the transfer group of the session, so that the
 state of this house can be rebuilt from Stripe alone.
 """
 
 import time
-from collections.abc import Callable, Coroutine, Sequence
-from datetime import datetime
-from typing import Any, Final, TypeVar, cast
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote
 from uuid import UUID
 
-import aiohttp
 import msgspec
-import stripe
 
 from gateway.ids import format_id
-from gateway.payments.circuit import CircuitBreaker
 from gateway.payments.psp import (
     Captured,
     CaptureOrder,
@@ -50,12 +46,12 @@ from gateway.payments.psp import (
     VoidOutcome,
     WebhookRefusedError,
 )
+from gateway.payments.stripe_answers import Intent, Page, Refund, TopUp, Transaction, Transfer
 from gateway.payments.stripe_objects import (
     HOLD_IS_GONE,
     add_movement,
     captured,
     charge_params,
-    decline_of,
     hold_outcome,
     hold_params,
     movement_of,
@@ -63,11 +59,13 @@ from gateway.payments.stripe_objects import (
     parse_event,
     since_filter,
     state_of,
+    topped_up,
 )
+from gateway.payments.stripe_wire import HttpClient, StripeWire, verify_signature
 
-API_VERSION: Final = "2026-10-28.endive"
-
-_Result = TypeVar("_Result")
+_INTENTS: Final = "/v1/payment_intents"
+_FULL: Final = ["latest_charge.balance_transaction"]
+_CLOCKS_DIFFER: Final = timedelta(hours=1)
 
 
 class StripePsp:
@@ -83,64 +81,45 @@ class StripePsp:
         webhook_secret: str,
         base_url: str | None = None,
         timeout_s: float = 20.0,
-        http_client: stripe.HTTPClient | None = None,
+        http_client: HttpClient | None = None,
         monotonic: Callable[[], float] = time.monotonic,
     ) -> None:
-        self._http = http_client or _over_sockets(base_url, timeout_s)
-        self._monotonic = monotonic
-        self._client = stripe.StripeClient(
-            api_key,
-            stripe_version=API_VERSION,
-            http_client=self._http,
-            max_network_retries=0,
-            base_addresses=cast("Any", {"api": base_url} if base_url else {}),
+        self._wire = StripeWire(
+            api_key=api_key,
+            base_url=base_url,
+            timeout_s=timeout_s,
+            http_client=http_client,
+            monotonic=monotonic,
         )
         self._webhook_secret = webhook_secret
-        self._circuit = CircuitBreaker()
 
     async def hold(self, order: HoldOrder) -> HoldOutcome:
         """Create and confirm a PaymentIntent with manual capture."""
         amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
-        intent = await self._ask(
-            self._client.v1.payment_intents.create_async(
-                cast("Any", hold_params(order, amount)), {"idempotency_key": order.idempotency_key}
-            )
+        intent = await self._wire.post(
+            _INTENTS, Intent, hold_params(order, amount), key=order.idempotency_key
         )
-        if isinstance(intent, Declined | OutcomeUnknown):
-            return intent
-        return hold_outcome(intent)
+        return intent if isinstance(intent, Declined | OutcomeUnknown) else hold_outcome(intent)
 
     async def capture(self, order: CaptureOrder) -> CaptureOutcome:
         """Capture up to the hold; what is not captured is released by Stripe."""
         amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
-        charge = await self._ask(
-            self._client.v1.payment_intents.capture_async(
-                order.psp_payment,
-                cast(
-                    "Any",
-                    {
-                        "amount_to_capture": amount,
-                        "metadata": dict(order.metadata),
-                        "expand": ["latest_charge.balance_transaction"],
-                    },
-                ),
-                {"idempotency_key": order.idempotency_key},
-            )
+        params = {"amount_to_capture": amount, "metadata": dict(order.metadata), "expand": _FULL}
+        intent = await self._wire.post(
+            _of(order.psp_payment, "/capture"), Intent, params, key=order.idempotency_key
         )
-        if isinstance(charge, Declined):
-            return await self._after_refusal(order.psp_payment, charge)
-        return charge if isinstance(charge, OutcomeUnknown) else captured(charge)
+        if isinstance(intent, Declined):
+            return await self._after_refusal(order.psp_payment, intent)
+        return intent if isinstance(intent, OutcomeUnknown) else captured(intent)
 
     async def void(self, order: VoidOrder) -> VoidOutcome:
         """Cancel the PaymentIntent; one that is canceled already counts as canceled."""
-        intent = await self._ask(
-            self._client.v1.payment_intents.cancel_async(
-                order.psp_payment, options={"idempotency_key": order.idempotency_key}
-            )
+        intent = await self._wire.post(
+            _of(order.psp_payment, "/cancel"), Intent, {}, key=order.idempotency_key
         )
         if isinstance(intent, Declined):
             state = await self.inspect(psp_payment=order.psp_payment)
@@ -152,32 +131,26 @@ class StripePsp:
         amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
-        intent = await self._ask(
-            self._client.v1.payment_intents.increment_authorization_async(
-                order.psp_payment,
-                cast("Any", {"amount": amount, "expand": ["latest_charge"]}),
-                {"idempotency_key": order.idempotency_key},
-            )
+        intent = await self._wire.post(
+            _of(order.psp_payment, "/increment_authorization"),
+            Intent,
+            {"amount": amount, "expand": ["latest_charge"]},
+            key=order.idempotency_key,
         )
         if isinstance(intent, Declined | OutcomeUnknown):
             return intent
         state = state_of(intent)
-        return (
-            state
-            if isinstance(state, Held | Declined)
-            else OutcomeUnknown(reason=f"increment left {intent.status}")
-        )
+        if isinstance(state, Held | Declined):
+            return state
+        return OutcomeUnknown(reason=f"increment left {intent.status}")
 
     async def charge(self, order: ChargeOrder) -> ChargeOutcome:
         """Create, confirm and capture at once, off-session (docs.stripe.com/payments/save-and-reuse)."""
         amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
-        intent = await self._ask(
-            self._client.v1.payment_intents.create_async(
-                cast("Any", charge_params(order, amount)),
-                {"idempotency_key": order.idempotency_key},
-            )
+        intent = await self._wire.post(
+            _INTENTS, Intent, charge_params(order, amount), key=order.idempotency_key
         )
         if isinstance(intent, Declined | OutcomeUnknown):
             return intent
@@ -191,12 +164,8 @@ class StripePsp:
         amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
-        refund = await self._ask(
-            self._client.v1.refunds.create_async(
-                cast("Any", {"charge": order.psp_charge, "amount": amount, "metadata": dict(order.metadata)}),
-                {"idempotency_key": order.idempotency_key},
-            )
-        )
+        params = {"charge": order.psp_charge, "amount": amount, "metadata": dict(order.metadata)}
+        refund = await self._wire.post("/v1/refunds", Refund, params, key=order.idempotency_key)
         if isinstance(refund, Declined | OutcomeUnknown):
             return refund
         if refund.status in {"failed", "canceled"}:
@@ -208,19 +177,14 @@ class StripePsp:
         amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
-        params: dict[str, Any] = {
+        params = {
             "amount": amount,
             "currency": order.currency.lower(),
             "destination": order.connected_account,
             "metadata": {"end_to_end_id": order.end_to_end_id},
+            "transfer_group": order.end_to_end_id,  # what it is found by: transfers can't be searched
         }
-        if order.transfer_group is not None:
-            params["transfer_group"] = order.transfer_group
-        transfer = await self._ask(
-            self._client.v1.transfers.create_async(
-                cast("Any", params), {"idempotency_key": order.idempotency_key}
-            )
-        )
+        transfer = await self._wire.post("/v1/transfers", Transfer, params, key=order.idempotency_key)
         if isinstance(transfer, Declined | OutcomeUnknown):
             return transfer
         return Transferred(psp_transfer=transfer.id)
@@ -230,93 +194,82 @@ class StripePsp:
         amount = order_amount(order.amount_minor, order.currency)
         if isinstance(amount, Declined):
             return amount
-        topup = await self._ask(
-            self._client.v1.topups.create_async(
-                cast(
-                    "Any",
-                    {
-                        "amount": amount,
-                        "currency": order.currency.lower(),
-                        "metadata": {"reference": order.reference},
-                    },
-                ),
-                {"idempotency_key": order.idempotency_key},
-            )
-        )
-        return topup if isinstance(topup, Declined | OutcomeUnknown) else ToppedUp(psp_topup=topup.id)
+        named = {"reference": order.reference, "top_up": format_id("fund", order.top_up_id)}
+        params = {"amount": amount, "currency": order.currency.lower(), "metadata": named}
+        topup = await self._wire.post("/v1/topups", TopUp, params, key=order.idempotency_key)
+        return topup if isinstance(topup, Declined | OutcomeUnknown) else topped_up(topup)
 
     async def find_hold(self, *, authorization_id: UUID) -> HoldOutcome | Captured | Voided | None:
         """Search PaymentIntents by our metadata (docs.stripe.com/search); None: there is none."""
-        query = f"metadata['authorization']:'{format_id('auth', authorization_id)}'"
-        found = await self._ask(
-            self._client.v1.payment_intents.search_async(
-                {"query": query, "expand": ["data.latest_charge.balance_transaction"]}
-            )
-        )
-        if isinstance(found, Declined | OutcomeUnknown):
-            return OutcomeUnknown(reason="the PSP's search did not answer")
-        return state_of(found.data[0]) if found.data else None
+        found = await self._search("authorization", authorization_id)
+        if isinstance(found, OutcomeUnknown):
+            return found
+        return state_of(found[0]) if found else None
 
     async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
         """Retrieve a PaymentIntent and say what became of it."""
-        intent = await self._ask(
-            self._client.v1.payment_intents.retrieve_async(
-                psp_payment, {"expand": ["latest_charge.balance_transaction"]}
-            )
-        )
+        intent = await self._wire.get(_of(psp_payment), Intent, {"expand": _FULL})
         return intent if isinstance(intent, Declined | OutcomeUnknown) else state_of(intent)
 
     async def find_charge(self, *, authorization_id: UUID) -> Captured | OutcomeUnknown | None:
         """Search the off-session charge by our metadata; one that failed took nothing and counts as none."""
-        query = f"metadata['collects_for']:'{format_id('auth', authorization_id)}'"
-        found = await self._ask(
-            self._client.v1.payment_intents.search_async(
-                {"query": query, "expand": ["data.latest_charge.balance_transaction"]}
-            )
-        )
-        if isinstance(found, Declined | OutcomeUnknown):
-            return OutcomeUnknown(reason="the PSP's search did not answer")
-        states = [state_of(intent) for intent in found.data]
+        found = await self._search("collects_for", authorization_id)
+        if isinstance(found, OutcomeUnknown):
+            return found
+        states = [state_of(intent) for intent in found]
         return next((state for state in states if isinstance(state, Captured)), None)
 
     async def find_refund(self, *, psp_charge: str, refund_id: UUID) -> Refunded | OutcomeUnknown | None:
         """Walk the charge's refunds for ours."""
-        page = await self._ask(self._client.v1.refunds.list_async({"charge": psp_charge, "limit": 100}))
-        if isinstance(page, Declined | OutcomeUnknown):
-            return OutcomeUnknown(reason="the PSP's refunds did not answer")
+        found: list[Refund] = []
+        unread = await self._wire.each("/v1/refunds", Refund, found.append, params={"charge": psp_charge})
+        if unread is not None:
+            return unread
         ours = format_id("ref", refund_id)
-        for refund in page.data:
-            found = refund.to_dict()
-            lives = found.get("status") not in {"failed", "canceled"}
-            if lives and (found.get("metadata") or {}).get("refund") == ours:
+        for refund in found:
+            lives = refund.status not in {"failed", "canceled"}
+            if lives and (refund.metadata or {}).get("refund") == ours:
                 return Refunded(psp_refund=refund.id)
         return None
 
     async def find_transfer(self, *, end_to_end_id: str) -> Transferred | OutcomeUnknown | None:
-        """Walk the latest transfers for ours; Stripe offers no search on transfers."""
-        page = await self._ask(self._client.v1.transfers.list_async({"limit": 100}))
+        """List the one transfer of our group; Stripe offers no search on transfers."""
+        asked = {"transfer_group": end_to_end_id, "limit": 1}
+        page = await self._wire.get("/v1/transfers", Page[Transfer], asked)
         if isinstance(page, Declined | OutcomeUnknown):
             return OutcomeUnknown(reason="the PSP's list did not answer")
-        async for transfer in page.auto_paging_iter():
-            if (transfer.to_dict().get("metadata") or {}).get("end_to_end_id") == end_to_end_id:
-                return Transferred(psp_transfer=transfer.id)
-        return None
+        return Transferred(psp_transfer=page.data[0].id) if page.data else None
+
+    async def find_top_up(
+        self, *, top_up_id: UUID, asked_at: datetime
+    ) -> ToppedUp | Declined | OutcomeUnknown | None:
+        """Walk the top-ups since an hour before ours was asked for; Stripe offers no search on top-ups."""
+        found: list[TopUp] = []
+        unread = await self._wire.each(
+            "/v1/topups", TopUp, found.append, params=since_filter(asked_at - _CLOCKS_DIFFER)
+        )
+        if unread is not None:
+            return unread
+        ours = format_id("fund", top_up_id)
+        mine = [topped_up(one) for one in found if (one.metadata or {}).get("top_up") == ours]
+        return next((one for one in mine if isinstance(one, ToppedUp)), mine[0] if mine else None)
 
     async def records(self) -> Sequence[PspRecord] | OutcomeUnknown:
         """Sum every balance transaction (docs.stripe.com/reports/balance-transaction-types)."""
         sums: dict[str, dict[str, int]] = {}
-        page = await self._ask(self._client.v1.balance_transactions.list_async({"limit": 100}))
-        unread = await _each(page, lambda transaction: add_movement(sums, transaction))
+        unread = await self._wire.each(
+            "/v1/balance_transactions", Transaction, lambda one: add_movement(sums, one)
+        )
         if unread is not None:
             return unread
         return [PspRecord(currency=currency, **figures) for currency, figures in sorted(sums.items())]
 
     def read_event(self, *, body: bytes, signature: str, tolerance_s: int) -> PspEvent:
         """Verify `Stripe-Signature` over the raw body, then read what the event is about."""
+        verify_signature(body, signature, secret=self._webhook_secret, tolerance_s=tolerance_s)
         try:
-            stripe.WebhookSignature.verify_header(body, signature, self._webhook_secret, tolerance_s)
             return parse_event(body)
-        except (ValueError, stripe.SignatureVerificationError) as error:
+        except ValueError as error:
             raise WebhookRefusedError(str(error)) from error
 
     def parse_event(self, body: bytes) -> PspEvent:
@@ -326,48 +279,38 @@ class StripePsp:
     async def events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | OutcomeUnknown:
         """List events created since, oldest first (docs.stripe.com/api/events/list; Stripe keeps 30 days)."""
         found: list[bytes] = []
-        page = await self._ask(self._client.v1.events.list_async(since_filter(since, limit)))
-        unread = await _each(
-            page, lambda event: found.append(msgspec.json.encode(event.to_dict())), limit=limit
+        unread = await self._wire.each(
+            "/v1/events",
+            msgspec.Raw,
+            lambda raw: found.append(bytes(raw)),
+            params=since_filter(since),
+            limit=limit,
         )
         return unread or found[::-1]
 
     async def movements_since(self, *, since: datetime, limit: int) -> Sequence[PspMovement] | OutcomeUnknown:
         """List balance transactions since, newest first (docs.stripe.com/api/balance_transactions/list)."""
         found: list[PspMovement] = []
-        page = await self._ask(self._client.v1.balance_transactions.list_async(since_filter(since, limit)))
-        unread = await _each(page, lambda one: found.append(movement_of(one)), limit=limit)
+        unread = await self._wire.each(
+            "/v1/balance_transactions",
+            Transaction,
+            lambda one: found.append(movement_of(one)),
+            params=since_filter(since),
+            limit=limit,
+        )
         return unread or found
 
     async def close(self) -> None:
         """Close the SDK's HTTP session."""
-        await cast("Any", self._http).close_async()
+        await self._wire.close()
 
-    async def _ask(self, call: Coroutine[Any, Any, _Result]) -> _Result | Declined | OutcomeUnknown:
-        """Run one SDK call and turn what it raises into an outcome."""
-        if not self._circuit.allows(self._monotonic()):
-            call.close()
-            return OutcomeUnknown(reason="the PSP is left alone for a few seconds")
-        outcome = await self._outcome(call)
-        if isinstance(outcome, OutcomeUnknown):
-            self._circuit.silent(self._monotonic())
-        else:
-            self._circuit.answered()
-        return outcome
-
-    async def _outcome(self, call: Coroutine[Any, Any, _Result]) -> _Result | Declined | OutcomeUnknown:
-        try:
-            return await call
-        except stripe.CardError as error:
-            body = error.json_body or {}
-            return decline_of(body.get("error", {}) if isinstance(body, dict) else {}, code=error.code)
-        except stripe.InvalidRequestError as error:
-            return Declined(code=error.code or "invalid_request", retryable=False)
-        except stripe.StripeError as error:
-            # Connection errors, 5xx, 429, 409 in flight, a wrong key: none of them says what happened.
-            return OutcomeUnknown(reason=f"{type(error).__name__} {error.http_status or ''}".strip())
-        except (aiohttp.ClientError, TimeoutError) as error:
-            return OutcomeUnknown(reason=type(error).__name__)
+    async def _search(self, name: str, authorization_id: UUID) -> Sequence[Intent] | OutcomeUnknown:
+        query = f"metadata['{name}']:'{format_id('auth', authorization_id)}'"
+        asked: Mapping[str, Any] = {"query": query, "expand": [f"data.{_FULL[0]}"]}
+        page = await self._wire.get(f"{_INTENTS}/search", Page[Intent], asked)
+        if isinstance(page, Declined | OutcomeUnknown):
+            return OutcomeUnknown(reason="the PSP's search did not answer")
+        return page.data
 
     async def _after_refusal(self, psp_payment: str, refusal: Declined) -> CaptureOutcome:
         """A refused capture may have taken place before, or its hold have ended: the record decides."""
@@ -377,24 +320,5 @@ class StripePsp:
         return state if isinstance(state, Captured | OutcomeUnknown) else refusal
 
 
-async def _each(page: Any, do: Callable[[Any], None], *, limit: int | None = None) -> OutcomeUnknown | None:
-    """Do it for every item of a list and of its next pages, up to a limit. None: the list answered."""
-    if isinstance(page, Declined | OutcomeUnknown):
-        return OutcomeUnknown(reason="the PSP's list did not answer")
-    try:
-        count = 0
-        async for item in page.auto_paging_iter():
-            do(item)
-            count += 1
-            if count == limit:
-                break
-    except (stripe.StripeError, aiohttp.ClientError, TimeoutError) as error:
-        return OutcomeUnknown(reason=type(error).__name__)
-    return None
-
-
-def _over_sockets(base_url: str | None, timeout_s: float) -> stripe.HTTPClient:
-    connector = None if base_url is None or base_url.startswith("https") else aiohttp.TCPConnector(limit=100)
-    return stripe.AIOHTTPClient(
-        timeout=cast("Any", aiohttp.ClientTimeout(total=timeout_s, connect=5)), connector=connector
-    )
+def _of(psp_payment: str, verb: str = "") -> str:
+    return f"{_INTENTS}/{quote(psp_payment, safe='')}{verb}"

@@ -161,12 +161,12 @@ WITH made AS (
 SELECT true FROM made;
 
 -- name: open_dispute$
--- The cardholder's bank takes money back: once per dispute of the PSP.
+-- The cardholder's bank takes money back: once per dispute of the PSP, all that it takes, refunded before or not.
 WITH opened AS (
     INSERT INTO gateway.dispute (
         lane, id, session_id, psp_dispute, state, amount_minor, fee_minor, currency, reason, opened_at)
     SELECT c.lane, :dispute_id::uuid, c.session_id, :psp_dispute::text, 'opened',
-           least(:amount_minor::bigint, c.amount_minor), :fee_minor::bigint, c.currency, :reason::text,
+           :amount_minor::bigint, :fee_minor::bigint, c.currency, :reason::text,
            :now::timestamptz
     FROM gateway.capture AS c
     WHERE c.lane = :lane::smallint AND c.session_id = :session_id::uuid AND c.state = 'succeeded'
@@ -185,10 +185,21 @@ WITH opened AS (
 )
 SELECT true FROM opened;
 
--- name: note_dispute_fee!
--- The PSP names its fee when funds are withdrawn, which may be after the dispute was told.
-UPDATE gateway.dispute SET fee_minor = :fee_minor
-WHERE lane = :lane AND psp_dispute = :psp_dispute AND fee_minor = 0 AND state = 'opened';
+-- name: note_dispute_fee$
+-- The PSP names its fee when funds are withdrawn, which may be after the dispute was told and posted: clearing books
+-- the difference. Only what ended the dispute may lower it, for events come in any order.
+WITH noted AS (
+    UPDATE gateway.dispute SET fee_minor = :fee_minor::bigint
+    WHERE lane = :lane::smallint AND psp_dispute = :psp_dispute::text
+      AND CASE WHEN :closed::boolean THEN fee_minor <> :fee_minor::bigint
+          ELSE state = 'opened' AND fee_minor < :fee_minor::bigint END
+    RETURNING lane, id, session_id
+)
+INSERT INTO gateway.task (lane, id, kind, session_id, payload, run_at)
+SELECT lane, :task_id::uuid, 'correct', session_id, jsonb_build_object('kind', 'dispute_fee', 'id', id::text),
+       :wall_now::timestamptz
+FROM noted
+RETURNING true;
 
 -- name: close_dispute$
 -- Won: the money stays ours; lost: it is gone. Once.

@@ -1,26 +1,61 @@
 -- Holds that need looking after: about to end, waiting for the cardholder, or never completed.
 
+-- Each list leaves out what had its turn a while ago: what nothing can be done about never keeps the others waiting.
+
 -- name: holds_ending
 -- Card holds of running sessions that end soon.
 SELECT lane, id FROM gateway.payment_authorization
 WHERE state = 'authorized' AND capture_before IS NOT NULL AND capture_before <= :before
-ORDER BY capture_before
+  AND (next_look_at IS NULL OR next_look_at <= :now)
+ORDER BY next_look_at NULLS FIRST, capture_before
 LIMIT :batch;
 
 -- name: actions_waiting
 -- Authorizations that wait for the cardholder since before `since`.
 SELECT lane, id FROM gateway.payment_authorization
-WHERE state = 'requires_action' AND updated_at <= :since
-ORDER BY updated_at
+WHERE state = 'requires_action' AND updated_at <= :since AND (next_look_at IS NULL OR next_look_at <= :now)
+ORDER BY next_look_at NULLS FIRST, updated_at
 LIMIT :batch;
 
 -- name: sessions_forgotten
--- Holds of sessions for which no CDR came by the deadline.
-SELECT a.lane, a.id FROM gateway.payment_authorization AS a
+-- Holds of sessions for which no CDR came by the deadline of the CPO's policy, else the platform's, else `patience`,
+-- with what the policy says to do. What is to be captured is due before a hold is lost that can't be renewed.
+SELECT a.lane, a.id, coalesce(p.action, h.action, 'release') AS action
+FROM gateway.payment_authorization AS a
 JOIN gateway.session AS s ON s.lane = a.lane AND s.id = a.session_id
-WHERE a.state = 'authorized' AND s.state = 'active' AND s.created_at <= :since
-ORDER BY s.created_at
-LIMIT :batch;
+LEFT JOIN gateway.missing_cdr_policy AS p ON p.party_id = s.cpo_id
+LEFT JOIN gateway.missing_cdr_policy AS h ON p.party_id IS NULL AND h.party_id = 'platform'
+WHERE a.state = 'authorized' AND s.state = 'active'
+  AND (s.created_at <= :now::timestamptz
+           - coalesce(make_interval(days => coalesce(p.after_days, h.after_days)), :patience::interval)
+       OR (coalesce(p.action, h.action) = 'last_known_cost' AND a.customer IS NULL
+           AND a.capture_before <= :lost_by::timestamptz))
+  AND (a.next_look_at IS NULL OR a.next_look_at <= :now::timestamptz)
+ORDER BY a.next_look_at NULLS FIRST, s.created_at
+LIMIT :batch::int;
+
+-- name: take_turn$
+-- One authorization's turn; the next comes at `again_at`, for a hold not past its end. No row: somebody else has it.
+UPDATE gateway.payment_authorization
+SET next_look_at = CASE WHEN capture_before > :now::timestamptz
+    THEN least(:again_at::timestamptz, capture_before) ELSE :again_at::timestamptz END
+WHERE lane = :lane::smallint AND id = :id::uuid AND (next_look_at IS NULL OR next_look_at <= :now::timestamptz)
+RETURNING true;
+
+-- name: missing_cdr_policy^
+-- A party's own row.
+SELECT action, after_days FROM gateway.missing_cdr_policy WHERE party_id = :party_id;
+
+-- name: set_missing_cdr_policy!
+INSERT INTO gateway.missing_cdr_policy (party_id, action, after_days) VALUES (:party_id, :action, :after_days)
+ON CONFLICT (party_id) DO UPDATE SET action = excluded.action, after_days = excluded.after_days;
+
+-- name: last_update^
+-- The last update that the CPO sent of a running session, by the name or the reference it goes by.
+SELECT version, body, energy_wh, last_updated, session_ref FROM gateway.ocpi_session
+WHERE party_id = :cpo_id AND (authorization_reference = ANY (:references::text[]) OR session_key = :session_key)
+ORDER BY last_updated DESC
+LIMIT 1;
 
 -- name: request_rehold$
 -- Phase 1 of renewing a hold: a second hold is intended; the first stands until the second does.
@@ -124,3 +159,11 @@ SELECT EXISTS (
     SELECT 1 FROM gateway.psp_call
     WHERE lane = :lane AND authorization_id = :authorization_id AND kind = 'void'
 );
+
+-- name: owe_rest!
+-- The first CDR of a session that was captured at its last known cost: what it costs above that is owed.
+UPDATE gateway.capture AS c
+SET receivable_minor = greatest(s.price_minor - c.amount_minor, 0)
+FROM gateway.session AS s
+WHERE c.lane = :lane AND c.session_id = :session_id AND c.state = 'succeeded'
+  AND s.lane = c.lane AND s.id = c.session_id;

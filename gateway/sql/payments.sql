@@ -392,11 +392,11 @@ RETURNING true;
 -- Phase 1 of charging off-session what the hold did not cover: once per session, for ever.
 INSERT INTO gateway.psp_call (
     lane, id, session_id, authorization_id, kind, state, amount_minor, next_ask_at, created_at)
-SELECT c.lane, :call_id::uuid, c.session_id, c.authorization_id, 'collect', 'intended', c.receivable_minor,
+SELECT c.lane, :call_id::uuid, c.session_id, c.authorization_id, 'collect', 'intended', :amount_minor::bigint,
        :next_ask_at::timestamptz, :wall_now::timestamptz
 FROM gateway.capture AS c
 WHERE c.lane = :lane::smallint AND c.session_id = :session_id::uuid AND c.state = 'succeeded'
-  AND c.receivable_minor > 0
+  AND c.receivable_minor >= :amount_minor::bigint
   AND NOT EXISTS (
       SELECT 1 FROM gateway.psp_call AS k
       WHERE k.lane = c.lane AND k.authorization_id = c.authorization_id AND k.kind = 'collect')
@@ -520,6 +520,26 @@ SELECT party_id, currency, amount_minor FROM recorded
 ON CONFLICT (party_id, currency) DO UPDATE
 SET balance_minor = partner_account.balance_minor + excluded.balance_minor
 RETURNING true;
+
+-- name: intend_top_up^
+-- What a reference stands for, committed before the PSP is asked: the first request's figures, whoever comes later.
+WITH first AS (
+    INSERT INTO gateway.top_up (subject, id, currency, amount_minor, asked_at)
+    VALUES (:subject::text, :id::uuid, :currency::char(3), :amount_minor::bigint, :wall_now::timestamptz)
+    ON CONFLICT (subject) DO NOTHING
+    RETURNING id, currency, amount_minor, asked_at, psp_object
+)
+SELECT * FROM first
+UNION ALL
+SELECT id, currency, amount_minor, asked_at, psp_object FROM gateway.top_up
+WHERE subject = :subject::text AND NOT EXISTS (SELECT 1 FROM first);
+
+-- name: ask_top_up_again!
+-- The PSP has no such top-up: it is asked for anew, and its key counts from now.
+UPDATE gateway.top_up SET asked_at = :wall_now WHERE subject = :subject AND psp_object IS NULL AND asked_at = :asked_at;
+
+-- name: conclude_top_up!
+UPDATE gateway.top_up SET psp_object = :psp_object WHERE subject = :subject AND psp_object IS NULL;
 
 -- name: load_funding^
 -- What a reference of a party's funding stands for.

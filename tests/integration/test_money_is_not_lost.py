@@ -257,7 +257,7 @@ async def test_a_funding_under_a_known_reference_moves_no_money_again(house: Hou
 
     assert [await fund(), await fund()] == [700, 700]
     assert len(psp.topups) == 1
-    with pytest.raises(InvalidOrderError, match="INV-1"):
+    with pytest.raises(StateConflictError, match="INV-1"):
         await fund(amount=701)
     assert len(psp.topups) == 1
 

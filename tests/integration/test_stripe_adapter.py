@@ -222,7 +222,9 @@ async def test_transfers_need_funds_and_are_found_by_their_end_to_end_id(stripe:
     assert isinstance(poor, Declined)
     assert await stripe.psp.find_transfer(end_to_end_id="NC1") is None
     topped = await stripe.psp.top_up(
-        TopUpOrder(idempotency_key="t", amount_minor=1000, currency="EUR", reference="float")
+        TopUpOrder(
+            idempotency_key="t", top_up_id=new_id(), amount_minor=1000, currency="EUR", reference="float"
+        )
     )
     assert isinstance(topped, ToppedUp)
     paid = await stripe.psp.transfer(

@@ -1,0 +1,120 @@
+"""Stripe's answers as typed values: only the fields that are read, decoded straight from the bytes.
+
+Owns: the shapes. Must not know: what a field means to us. Unknown fields are left alone; one that is read and
+is missing or of another type is a decoding error, which says nothing about what happened at Stripe.
+Source: docs.stripe.com/api, the objects of the same names.
+"""
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+_T = TypeVar("_T")
+
+
+class Transaction(msgspec.Struct):
+    """A balance transaction; `source` is an id or, expanded, the object."""
+
+    id: str
+    amount: int
+    fee: int
+    currency: str
+    type: str = ""
+    source: str | dict[str, Any] | None = None
+    created: int = 0
+
+
+class Increment(msgspec.Struct):
+    """Whether a hold may be raised."""
+
+    status: str | None = None
+
+
+class Overcapture(msgspec.Struct):
+    """How far above its hold a payment may be captured."""
+
+    maximum_amount_capturable: int | None = None
+
+
+class Card(msgspec.Struct):
+    """What a charge says of the card it was made on."""
+
+    brand: str | None = None
+    capture_before: int | None = None
+    overcapture: Overcapture | None = None
+    incremental_authorization: Increment | None = None
+    incremental_authorization_supported: bool | None = None
+
+
+class MethodDetails(msgspec.Struct):
+    """The card, online or at a terminal."""
+
+    card: Card | None = None
+    card_present: Card | None = None
+
+
+class Charge(msgspec.Struct):
+    """An attempt of a PaymentIntent to move money."""
+
+    id: str
+    payment_method_details: MethodDetails | None = None
+    balance_transaction: str | Transaction | None = None
+
+
+class Failure(msgspec.Struct):
+    """Why a PaymentIntent's last attempt failed."""
+
+    code: str | None = None
+    decline_code: str | None = None
+
+
+class Intent(msgspec.Struct):
+    """A PaymentIntent."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    amount_received: int = 0
+    latest_charge: str | Charge | None = None
+    next_action: dict[str, Any] | None = None
+    client_secret: str | None = None
+    last_payment_error: Failure | None = None
+    payment_method_types: list[str] = []
+
+
+class Refund(msgspec.Struct):
+    """A refund of a charge."""
+
+    id: str
+    status: str | None = None
+    failure_reason: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class Transfer(msgspec.Struct):
+    """A transfer to a connected account."""
+
+    id: str
+
+
+class TopUp(msgspec.Struct):
+    """Money brought into the balance."""
+
+    id: str
+    status: str | None = None
+    failure_code: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class Named(msgspec.Struct):
+    """Any object's id, which is where the next page of a list starts."""
+
+    id: str
+
+
+class Page(msgspec.Struct, Generic[_T]):
+    """One page of a list or a search."""
+
+    data: list[_T]
+    has_more: bool = False
