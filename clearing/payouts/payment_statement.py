@@ -11,9 +11,11 @@ texts), each with `sha256` over the one of the record before it and its own text
     {"type": "batch", "batch", "chain", "position", ..., "entries"}       proves the lines before it
     {"type": "payment", ...}                                              proved by the batch before it
     {"type": "closing", ...}                                              the sums and the proof
+    {"type": "status", "as_of", ...}                                      what became of it; may be left out
 
-The seal of the last record is the statement's. A batch is shown as in `clearing.journal.statement`: the
-party's own transfers with their blinds, bare hashes of the rest, the way to the root.
+The seal of the closing record is the statement's: the same whenever it is written. A batch is shown as in
+`clearing.journal.statement`: the party's own transfers with their blinds, bare hashes of the rest, the way to
+the root.
 
     opening + new + returned + later = payout + closing
     new + returned + carried forward = payout
@@ -91,6 +93,18 @@ class Statement:
     issued_at: datetime
     holds: Sequence[Hold] = ()
     documents: Sequence[IssuedDocument] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Status:
+    """What became of a payment: the bank's line of it, once matched; when and why it came back."""
+
+    as_of: datetime
+    state: str
+    returned_at: datetime | None = None
+    reason: str | None = None
+    bank_line: str | None = None
+    bank_day: date | None = None
 
 
 @dataclass(slots=True, kw_only=True)
@@ -220,6 +234,19 @@ class StatementWriter:
                 },
             }
         )
+
+    def status(self, status: Status) -> str:
+        """What became of the payment since: a record after the statement, sealed but no part of it."""
+        record = {
+            "type": "status",
+            "as_of": status.as_of.isoformat(),
+            "state": status.state,
+            "returned_at": None if status.returned_at is None else status.returned_at.isoformat(),
+            "reason": status.reason,
+            "bank_line": status.bank_line,
+            "bank_day": None if status.bank_day is None else status.bank_day.isoformat(),
+        }
+        return canonical({**record, "sha256": seal(self.seal, record)})
 
     def _sealed(self, record: Mapping[str, Any]) -> str:
         self.seal = seal(self.seal, record)

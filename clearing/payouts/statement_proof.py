@@ -57,9 +57,9 @@ def verify_payment(lines: Iterable[str]) -> ProvedStatement:
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise StatementError(number, f"is not a record of this format: {error!r}") from error
         if ended is not None:
-            following = next(records, None)
-            if following is not None:
-                raise StatementError(following[0], "follows the closing record")
+            for following, after in records:
+                if after.get("type") != "status" or after.get("as_of") is None:
+                    raise StatementError(following, "follows the closing record")
             return ended
     raise StatementError(number, "is the last: the closing record is missing, the statement is cut off")
 
@@ -199,7 +199,7 @@ class _Reading:
             ),
             "opening": (proof["opening_minor"], self.head["opening_minor"]),
             "payout": (proof["payout_minor"], self.payout_minor),
-            **{origin.value: (proof[f"{origin}_minor"], minor) for origin, minor in tally.by_origin.items()},
+            **{str(origin): (proof[f"{origin}_minor"], minor) for origin, minor in tally.by_origin.items()},
         }
         for name, (said, counted) in told.items():
             if said != counted:

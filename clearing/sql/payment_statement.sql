@@ -10,7 +10,8 @@ ON CONFLICT DO NOTHING;
 -- name: payment^
 SELECT d.id, d.party_id, d.currency, d.period, d.amount_minor, d.destination, d.end_to_end_id, d.state, d.rail,
        d.rail_reference, d.planned_at, d.requested_at, d.finished_at, d.returned_at, d.failure, p.kind AS party_kind, p.name,
-       p.country, p.time_zone, f.message_id, e.batch_id, e.booked_at, b.chain, b.position
+       p.country, p.time_zone, f.message_id, e.batch_id, b.booked_at, b.chain, b.position, b.blinding_key,
+       b.previous_hash, b.hash
 FROM clearing.disbursement AS d
 JOIN clearing.party AS p ON p.id = d.party_id
 LEFT JOIN clearing.payment_file_item AS f ON f.disbursement_id = d.id
@@ -112,7 +113,7 @@ WITH netted AS (
     SELECT lane, subject_id, kind, reference, party_id, amount_minor, due_date FROM clearing.returned_payable
     WHERE disbursement_id = :id
 )
-SELECT n.lane, n.subject_id, n.kind, n.reference, n.amount_minor, n.due_date, e.booked_at, e.currency AS session_currency,
+SELECT n.lane, n.subject_id, n.kind, n.reference, n.amount_minor, n.due_date, b.booked_at, e.currency AS session_currency,
        e.gross_minor, e.sale_at, e.rail, e.territory, e.cdr_id, e.energy_kwh, e.cpo_id, e.demand_partner_id, e.legs, e.flags,
        a.terms ->> 'psp_cost_bearer' AS psp_cost_bearer,
        l.base, l.quote, l.rate, l.source, l.rate_date, l.markup_bps,
