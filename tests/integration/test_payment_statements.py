@@ -1,0 +1,304 @@
+"""Statements of payments on a real PostgreSQL: every line, both balances, and nothing that can be altered."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID, uuid4
+
+import pytest
+
+from clearing.errors import InvariantViolation, StateConflictError, StatementError
+from clearing.parties.agreement import LegalModel, Role
+from clearing.payouts.disbursement import Disbursement, Rejected
+from clearing.payouts.payment_statement import canonical, seal
+from clearing.payouts.statement_proof import ProvedStatement, verify_payment
+from clearing.work import payment_statements
+from gateway.database import Pool, transaction
+from gateway.ids import format_id
+from tests.fakes import clearing_world as world
+from tests.integration.test_settlement import FRIDAY, NOW, THURSDAY, House, of
+
+SATURDAY = FRIDAY + timedelta(days=1)
+
+
+@pytest.fixture
+async def house(pool: Pool) -> House:
+    opened = House(pool)
+    await opened.open()
+    return opened
+
+
+async def write(
+    house: House, payment: Disbursement | UUID, *, party_id: str | None = None, now: datetime = SATURDAY
+) -> list[str]:
+    """Issue and write a statement, as the API does."""
+    identifier = payment if isinstance(payment, UUID) else payment.id
+    async with transaction(house.pool) as connection:
+        assert await payment_statements.issue(connection, identifier, party_id=party_id, now=now)
+    async with transaction(house.pool, isolation="repeatable_read") as connection:
+        run = await payment_statements.open_run(connection, identifier, now=now, names=format_id)
+        texts = [record.text async for record in run.records(connection)]
+    async with transaction(house.pool) as connection:
+        await run.keep(connection)
+    return texts
+
+
+def lines_of(texts: list[str]) -> list[dict[str, Any]]:
+    return [record for record in map(json.loads, texts) if record["type"] == "line"]
+
+
+def closing_of(texts: list[str]) -> dict[str, Any]:
+    (found,) = [record for record in map(json.loads, texts) if record["type"] == "closing"]
+    return dict(found)
+
+
+async def test_a_payment_is_stated_to_the_unit_and_proved(house: House) -> None:
+    await house.clear(1, 2, 3)
+    payment = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    texts = await write(house, payment)
+    proved = verify_payment(texts)
+    assert (proved.payout_minor, proved.lines, proved.opening_minor, proved.closing_minor) == (1200, 3, 0, 0)
+    first = lines_of(texts)[0]
+    # 6.05 by card: 5.00 and 21 % Dutch VAT; the CPO has 80 % of 5.00, a supply to the platform.
+    assert first["price"] == {
+        "gross_minor": 605, "net_minor": 500, "vat_minor": 105, "vat_rate": "21", "vat_of": "NL",
+    }  # fmt: skip
+    assert (first["part_minor"], first["deducted_minor"], first["owed_minor"]) == (400, 100, 400)
+    assert (first["amount_minor"], first["due_date"], first["origin"]) == (400, "2026-10-15", "new")
+    assert first["sale_at"] == "2026-10-13T14:00:00+02:00"
+    assert [supply["leg"] for supply in first["supplies"]] == ["to_dealer"]
+    assert await write(house, payment) == texts  # the same, whenever it is asked for
+
+
+async def test_closing_is_the_next_opening_and_what_is_due_later_is_told(house: House) -> None:
+    await house.clear(1, 2)
+    first = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    later = NOW + timedelta(days=1)  # Wednesday's sales are due on Friday, Thursday's on Monday
+    await house.clear(3, sale_at=world.SALE_AT + timedelta(days=1), now=THURSDAY + timedelta(hours=1))
+    await house.clear(4, 5, sale_at=world.SALE_AT + timedelta(days=2), now=THURSDAY + timedelta(hours=9))
+    second = await house.pay(of(await house.plan(FRIDAY), world.NL_CPO), FRIDAY)
+    assert later < THURSDAY
+    # Asked for in the other order, the earlier one is frozen first all the same.
+    two = verify_payment(await write(house, second))
+    one = verify_payment(await write(house, first))
+    assert (one.number, one.opening_minor, one.payout_minor, one.closing_minor) == (1, 0, 800, 0)
+    assert (two.number, two.opening_minor, two.payout_minor, two.closing_minor) == (2, 0, 400, 800)
+    proof = closing_of(await write(house, second))["proof"]
+    assert (proof["new_minor"], proof["later_minor"]) == (400, 800)
+
+
+async def test_a_debt_that_was_carried_forward_is_within_the_opening(house: House) -> None:
+    await house.clear(1)
+    await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    await house.clear(2, sale_at=world.SALE_AT + timedelta(days=1), now=THURSDAY - timedelta(hours=1))
+    await house.refund(1, 605, THURSDAY + timedelta(hours=3))  # after the payment: owed back, 4.00
+    assert [one for one in await house.plan(FRIDAY) if one.party_id == "NL-ABC"] == []  # nets to nothing
+    monday = FRIDAY + timedelta(days=3)
+    await house.clear(3, sale_at=world.SALE_AT + timedelta(days=2), now=FRIDAY)
+    payment = await house.pay(of(await house.plan(monday), world.NL_CPO), monday)
+    texts = await write(house, payment)
+    proved = verify_payment(texts)
+    # Session 2 was booked before the first payment and stood in its closing.
+    assert (proved.opening_minor, proved.payout_minor, proved.closing_minor) == (400, 400, 0)
+    by_kind = {(line["kind"], line["origin"]): line["amount_minor"] for line in lines_of(texts)}
+    assert by_kind == {("capture", "carried_forward"): 400, ("refund", "new"): -400, ("capture", "new"): 400}
+    (refund,) = [line for line in lines_of(texts) if line["kind"] == "refund"]
+    assert (refund["session"], refund["price"]["gross_minor"]) == (
+        format_id("ses", world.session_id(1)),
+        -605,
+    )
+    await house.proved()
+
+
+async def test_an_exchanged_part_shows_its_lock_and_gives_the_amount(house: House) -> None:
+    async with transaction(house.pool) as connection:
+        await house.service.put_agreement(connection, world.agreement(world.CH_CPO), now=NOW)
+    await house.clear(
+        1, 2, cpo=world.CH_CPO, captured_minor=541, tariff_json=world.tariff_json(world.CH_CPO, vat="8.1")
+    )
+    async with transaction(house.pool) as connection:
+        await house.service.refund_session(
+            connection, world.session_id(2), minor=117, reference="re_2", now=NOW
+        )
+    payment = await house.pay(of(await house.plan(THURSDAY), world.SUPERAPP), THURSDAY)
+    texts = await write(house, payment)
+    assert verify_payment(texts).payout_minor == payment.amount_minor
+    captured = [line for line in lines_of(texts) if line["kind"] == "capture"]
+    assert len(captured) == 2
+    for line in captured:
+        assert (line["currency"], line["fx"]["base"], line["fx"]["quote"]) == ("CHF", "CHF", "EUR")
+        assert (line["fx"]["source"], line["deducted_minor"]) == ("ECB", None)
+        assert line["owed_minor"] == line["part_minor"] + line["part_vat_minor"]
+    assert sum(line["amount_minor"] for line in lines_of(texts)) == payment.amount_minor
+
+
+async def test_a_seller_in_its_own_name_sees_each_fee_that_it_pays(house: House) -> None:
+    async with transaction(house.pool) as connection:
+        agreed = world.agreement(
+            world.NL_CPO, version=2, legal_model=LegalModel.DISCLOSED_AGENT, psp_cost_bearer=Role.CPO
+        )
+        await house.service.put_agreement(connection, agreed, now=NOW)
+    await house.clear(1)
+    payment = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    (line,) = lines_of(await write(house, payment))
+    assert {supply["leg"]: supply["side"] for supply in line["supplies"]} == {
+        "to_driver": "made", "fee": "received", "commission": "received",
+    }  # fmt: skip
+    assert (line["psp_fee_minor"], line["other_minor"]) == (34, 0)
+    assert line["owed_minor"] == line["amount_minor"] == payment.amount_minor
+
+
+async def test_a_reserve_is_withheld_on_one_statement_and_back_on_another(house: House) -> None:
+    await house.terms(world.NL_CPO, reserve_bps=1000, reserve_days=5)
+    await house.clear(1, 2)
+    first = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    back = THURSDAY + timedelta(days=5)
+    second = await house.pay(of(await house.plan(back), world.NL_CPO), back)
+    held = lines_of(await write(house, first))
+    assert [line["amount_minor"] for line in held if line["kind"] == "reserve_hold"] == [-80]
+    (released,) = lines_of(await write(house, second))
+    assert (released["kind"], released["amount_minor"]) == ("reserve_release", 80)
+    assert (released["session"], released["about"]) == (None, format_id("dis", first.id))
+    assert verify_payment(await write(house, second)).closing_minor == 0
+
+
+async def test_a_returned_payment_keeps_its_statement_and_is_told_in_the_next(house: House) -> None:
+    await house.clear(1, 2)
+    first = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    before = await write(house, first)
+    async with transaction(house.pool) as connection:
+        await house.desk.returned(connection, first.id, reason="AC04 closed account", now=FRIDAY)
+        held = await connection.fetchval("SELECT id FROM clearing.payout_hold")
+        await house.desk.lift_hold(connection, held, by="anna", now=FRIDAY)
+    later = FRIDAY + timedelta(hours=2)
+    await house.clear(3, sale_at=world.SALE_AT + timedelta(days=1), now=FRIDAY)
+    second = await house.pay(of(await house.plan(later), world.NL_CPO), later)
+    after = await write(house, first)
+    assert after[:-1] == before[:-1]  # all but what became of it
+    assert json.loads(after[-1])["state"] == "returned"
+    texts = await write(house, second)
+    proof = closing_of(texts)["proof"]
+    assert proof == {
+        "opening_minor": 0, "new_minor": 400, "returned_minor": 800, "carried_forward_minor": 0,
+        "later_minor": 0, "payout_minor": 1200, "closing_minor": 0,
+    }  # fmt: skip
+    assert "AC04" in json.loads(texts[0])["holds"][0]["reason"]
+    assert verify_payment(texts).payout_minor == second.amount_minor
+    await house.proved()
+
+
+async def test_a_payment_that_was_not_made_has_no_statement(house: House) -> None:
+    await house.clear(1)
+    payment = of(await house.plan(THURSDAY), world.NL_CPO)
+    with pytest.raises(StateConflictError, match="planned"):
+        await write(house, payment)
+    await house.begin(payment, THURSDAY)
+    await house.answer(payment, Rejected(code="x", detail="y"), THURSDAY)
+    with pytest.raises(StateConflictError, match="failed"):
+        await write(house, payment)
+    async with transaction(house.pool) as connection:
+        assert not await payment_statements.issue(connection, payment.id, party_id="superapp", now=NOW)
+        assert not await payment_statements.issue(connection, uuid4(), party_id=None, now=NOW)
+
+
+async def test_what_is_committed_late_falls_into_the_next_statement(house: House) -> None:
+    await house.clear(1)
+    first = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    assert verify_payment(await write(house, first)).closing_minor == 0
+    # Booked before the payment by its own clock, but committed after the statement was written.
+    await house.clear(2, now=THURSDAY - timedelta(minutes=1))
+    second = await house.pay(of(await house.plan(FRIDAY), world.NL_CPO), FRIDAY)
+    texts = await write(house, second)
+    assert [line["origin"] for line in lines_of(texts)] == ["new"]
+    proved = verify_payment(texts)
+    assert (proved.opening_minor, proved.payout_minor, proved.closing_minor) == (0, 400, 0)
+
+
+async def test_stored_rows_that_were_changed_are_never_stated_again(house: House) -> None:
+    await house.clear(1)
+    payment = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    await write(house, payment)
+    async with house.pool.acquire() as connection:
+        await connection.execute("UPDATE clearing.entry SET energy_kwh = 11 WHERE kind = 'capture'")
+    with pytest.raises(InvariantViolation, match="was issued as"):
+        await write(house, payment)
+
+
+async def proved_texts(house: House) -> AsyncIterator[list[str]]:
+    await house.clear(*range(1, 6))
+    payment = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    yield await write(house, payment)
+
+
+async def test_no_figure_can_be_altered_and_the_line_is_named(house: House) -> None:
+    async for texts in proved_texts(house):
+        assert isinstance(verify_payment(texts), ProvedStatement)
+        for place, text in enumerate(texts):
+            for old, new in alterations(text):
+                changed = [*texts]
+                changed[place] = text.replace(old, new, 1)
+                with pytest.raises(StatementError) as refused:
+                    verify_payment(changed)
+                assert refused.value.line == place + 1, (old, new)
+
+
+def alterations(text: str) -> list[tuple[str, str]]:
+    """Each figure of a record, once, with another digit; its seal; a space."""
+    record = json.loads(text)
+    found = [
+        (f'"{name}":{value}', f'"{name}":{value + 1}')
+        for name, value in record.items()
+        if isinstance(value, int)
+    ]
+    for name in ("price", "proof"):
+        found += [
+            (f'"{key}":{value}', f'"{key}":{value - 1}')
+            for key, value in (record.get(name) or {}).items()
+            if isinstance(value, int)
+        ]
+    return [*found, ('{"', '{ "'), (record["sha256"], "0" * 64)]
+
+
+async def test_a_forger_who_seals_again_is_betrayed_by_the_journal(house: House) -> None:
+    async for texts in proved_texts(house):
+        forged = resealed(
+            texts,
+            lambda record: (
+                record | {"amount_minor": 500, "owed_minor": 500, "other_minor": 100}
+                if record.get("line") == 2
+                else record
+            ),
+        )
+        with pytest.raises(StatementError, match="nets 500, but the journal has 400") as refused:
+            verify_payment(forged)
+        assert refused.value.line == 3
+        fewer = [text for text in texts if json.loads(text).get("line") != 5]
+        with pytest.raises(StatementError):
+            verify_payment(resealed(fewer, lambda record: record))
+        with pytest.raises(StatementError, match="cut off"):
+            verify_payment(texts[:-2])
+
+
+def resealed(texts: list[str], change: Any) -> list[str]:
+    """The statement as one would forge it: every seal made again."""
+    before, found = "", []
+    for text in texts:
+        record = change(json.loads(text))
+        record.pop("sha256")
+        before = seal(before, record)
+        found.append(canonical({**record, "sha256": before}))
+    return found
+
+
+async def test_a_statement_of_one_party_names_no_other(house: House) -> None:
+    await house.clear(1, 2)
+    planned = await house.plan(THURSDAY)
+    payment = await house.pay(of(planned, world.NL_CPO), THURSDAY)
+    text = "\n".join(await write(house, payment))
+    assert "superapp" not in text
+    assert "platform:fee" not in text
+    partner = await house.pay(of(planned, world.SUPERAPP), THURSDAY)
+    shown = lines_of(await write(house, partner))
+    assert {supply["leg"] for line in shown for supply in line["supplies"]} == {"commission"}
+    assert {line["deducted_minor"] for line in shown} == {None}
