@@ -9,12 +9,14 @@ one line that names it; values of secrets never appear.
 """
 
 import difflib
+import re
 import tomllib
 from collections.abc import Mapping
 from enum import StrEnum
 from pathlib import Path
 from typing import Annotated, Any, Final, Self
 from urllib.parse import urlsplit
+from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
@@ -27,6 +29,7 @@ _CONFIG: Final = f"{PREFIX}CONFIG"
 _FILE_SUFFIX: Final = "_FILE"
 _MAX_SECRET_FILE_BYTES: Final = 65_536
 _MIN_SECRET_LENGTH: Final = 16
+_CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Environment(StrEnum):
@@ -73,6 +76,20 @@ def _database_url(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _clock_time(text: str) -> str:
+    if _CLOCK_TIME.fullmatch(text) is None:
+        raise ValueError("expected a time of day such as 11:00")
+    return text
+
+
+def _zone(text: str) -> str:
+    try:
+        ZoneInfo(text)
+    except (ZoneInfoNotFoundError, ValueError, OSError):
+        raise ValueError("expected an IANA zone such as Europe/Zurich") from None
+    return text
+
+
 def _long_secret(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value()) < _MIN_SECRET_LENGTH:
         raise ValueError(f"expected at least {_MIN_SECRET_LENGTH} characters")
@@ -82,6 +99,8 @@ def _long_secret(secret: SecretStr) -> SecretStr:
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
+ClockTime = Annotated[str, AfterValidator(_clock_time)]
+ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
 class Settings(BaseSettings):
@@ -130,6 +149,14 @@ class Settings(BaseSettings):
     worker_poll_ms: int = Field(200, ge=10, le=60_000, description="pause of an idle lane")
     worker_lease_seconds: int = Field(60, ge=5, le=3600, description="after it another worker may take over")
 
+    bank_account_path: str | None = Field(
+        None, description="JSON of the account that pays by bank: name, iban, bic, address"
+    )
+    bank_outbox_path: str | None = Field(None, description="directory that payment files are put into")
+    bank_inbox_path: str | None = Field(None, description="directory that the bank's messages are read from")
+    bank_cut_off: ClockTime = Field("11:00", description="no payment file is drawn from then on, HH:MM")
+    bank_time_zone: ZoneName = Field("Europe/Zurich", description="where the bank's clock stands")
+
     database_pool_min: int = Field(2, ge=0, le=500)
     database_pool_max: int = Field(10, ge=1, le=500)
     database_connect_timeout_seconds: float = Field(10.0, gt=0, le=120)
@@ -159,6 +186,10 @@ class Settings(BaseSettings):
             raise ValueError("NETWORKCORE_TLS_CERTIFICATE_PATH and NETWORKCORE_TLS_KEY_PATH go together")
         if self.tls_client_ca_path is not None and self.tls_certificate_path is None:
             raise ValueError("NETWORKCORE_TLS_CLIENT_CA_PATH needs NETWORKCORE_TLS_CERTIFICATE_PATH")
+        if (self.bank_account_path is None) != (self.bank_outbox_path is None):
+            raise ValueError("NETWORKCORE_BANK_ACCOUNT_PATH and NETWORKCORE_BANK_OUTBOX_PATH go together")
+        if self.bank_inbox_path is not None and self.bank_inbox_path == self.bank_outbox_path:
+            raise ValueError("NETWORKCORE_BANK_INBOX_PATH and NETWORKCORE_BANK_OUTBOX_PATH are one directory")
         if self.environment is Environment.PRODUCTION:
             if self.clock is not ClockSource.SYSTEM:
                 raise ValueError("NETWORKCORE_CLOCK must be system in production")
@@ -186,6 +217,16 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         return Settings(**values)
     except ValidationError as error:
         raise ConfigurationError(_one_line(error)) from None
+
+
+def load_inbox_path(environ: Mapping[str, str]) -> str | None:
+    """The directory that the bank's messages are read from, alone; None where there is none.
+
+    Raises:
+        ConfigurationError: a named file can't be read.
+    """
+    value = (_from_file(environ) | _from_environment(environ)).get("bank_inbox_path")
+    return str(value) if value else None
 
 
 def load_database_url(environ: Mapping[str, str]) -> str:

@@ -12,7 +12,7 @@ from typing import IO, Final
 
 from clearing.connection import Connection
 from clearing.desks.bank_rail import BankAnswer, BankRail
-from clearing.desks.payout_desk import PayoutDesk
+from clearing.desks.payout_desk import PayoutDesk, Returned
 from clearing.desks.reconciler import Reconciler
 from clearing.errors import StateConflictError, UnreadableMessageError
 from clearing.iso20022 import camt
@@ -44,7 +44,8 @@ class BankIntake:
 
     def __init__(self, clearing: ClearingService, *, reconciler: Reconciler | None = None) -> None:
         """`reconciler` keeps the lines of statements for the comparison."""
-        self._rail = BankRail(clearing, PayoutDesk(clearing))
+        self._desk = PayoutDesk(clearing)
+        self._rail = BankRail(clearing, self._desk)
         self._reconciler = reconciler or Reconciler()
 
     async def take(
@@ -88,7 +89,8 @@ class BankIntake:
                 answer = await self._rail.statement(connection, _lines(stream), now=now)
         if kind != _REPORT:
             with source() as stream:
-                new = await self._reconciler.record_bank_lines(connection, _lines(stream), now=now)
+                new = await self._reconciler.record_bank_lines(connection, camt.read(stream), now=now)
+        answer = await self._with_early_returns(connection, answer, now=now)
         counted = replace(
             told,
             kind=kind,
@@ -98,6 +100,22 @@ class BankIntake:
             new_lines=new,
         )
         return counted, answer
+
+    async def _with_early_returns(
+        self, connection: Connection, answer: BankAnswer, *, now: datetime
+    ) -> BankAnswer:
+        """Payments settled now whose money is known to have come back: the later statement was read first."""
+        back = {one.payment.id for one in answer.came_back}
+        settled = {one.end_to_end_id: one for one in answer.paid if one.id not in back}
+        early: list[Returned] = []
+        for end_to_end_id, minor, detail in await store.credits_of(connection, list(settled)):
+            payment = settled[end_to_end_id]
+            if minor == payment.amount_minor:
+                returned = await self._desk.returned(
+                    connection, payment.id, reason=detail or "credited back", now=now
+                )
+                early += [] if returned is None else [returned]
+        return replace(answer, came_back=(*answer.came_back, *early))
 
 
 def _lines(stream: IO[bytes]) -> Iterator[BankLine]:

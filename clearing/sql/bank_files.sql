@@ -59,5 +59,11 @@ WHERE (:state::text IS NULL OR state = :state)
        OR (received_at, sha256) < (SELECT b.received_at, b.sha256 FROM clearing.bank_message AS b WHERE b.sha256 = :before))
 ORDER BY received_at DESC, sha256 DESC LIMIT :limit;
 
+-- name: credits_of
+-- Money that came in under the ids of payments of ours, as statements told it.
+SELECT reference, amount_minor, detail FROM clearing.reconciliation_item
+WHERE leg = 'book_bank' AND side = 'right' AND amount_minor > 0 AND reference = ANY(:references::text[])
+ORDER BY reference, occurred_on, source_id;
+
 -- name: refused_messages^
 SELECT count(*) AS refused, min(received_at) AS oldest FROM clearing.bank_message WHERE state = 'refused';

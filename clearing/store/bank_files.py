@@ -114,6 +114,12 @@ async def finish_message(connection: Connection, message: BankMessage) -> None:
     )
 
 
+async def credits_of(connection: Connection, end_to_end_ids: Sequence[str]) -> list[tuple[str, int, str]]:
+    """Booked credits under these ids: the id, minor units and what the bank said."""
+    found = await rows(_sql.credits_of(connection, references=list(end_to_end_ids)))
+    return [(row["reference"], row["amount_minor"], row["detail"]) for row in found]
+
+
 async def message(connection: Connection, sha256: str) -> BankMessage | None:
     """One message."""
     row = await _sql.message(connection, sha256=sha256)

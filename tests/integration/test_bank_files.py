@@ -1,0 +1,457 @@
+"""The bank's files: drawn on bank days, handed over once whatever dies, read whole or not at all."""
+
+import asyncio
+import os
+import signal
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, time, timedelta
+from hashlib import sha256
+from pathlib import Path
+from zoneinfo import ZoneInfo
+
+import pytest
+
+from clearing.desks.payout_desk import PayoutDesk
+from clearing.parties.bank_details import BankDetails, PostalAddress
+from clearing.parties.party import Party
+from clearing.payouts.disbursement import Disbursement
+from gateway.database import Pool, transaction
+from gateway.lanes.bank_inbox import BankInboxLane, Inbox, unread
+from gateway.lanes.bank_outbox import BankOutboxLane, Outbox
+from gateway.store import parties
+from gateway.store.parties import PartyRow
+from tests.fakes import bank
+from tests.fakes import clearing_world as world
+from tests.fakes.api import Hands
+from tests.integration.test_settlement import FRIDAY, NOW, THURSDAY, House, of
+
+ACCOUNT = BankDetails(
+    name="Platform AG", iban="CH9300762011623852957", bic="POFICHBEXXX",
+    address=PostalAddress(street="Quai", building="1", post_code="8001", town="Zurich", country="CH"),
+)  # fmt: skip
+DUTCH = BankDetails(
+    name="NL-ABC B.V.", iban="NL91ABNA0417164300", bic="ABNANL2A",
+    address=PostalAddress(town="Amsterdam", country="NL"),
+)  # fmt: skip
+
+
+@pytest.fixture
+async def house(pool: Pool) -> House:
+    """Clearing with one session of NL-ABC, which is paid by bank."""
+    opened = House(pool)
+    await opened.open()
+    async with transaction(pool) as connection:
+        for known in world.PARTIES.values():
+            row = PartyRow(id=known.id, kind=known.kind.value, name=known.name, created_at=NOW)
+            await parties.add_party(connection, row)
+    await confirm(opened, DUTCH)
+    await opened.clear(1)
+    return opened
+
+
+async def confirm(house: House, details: BankDetails, party: str = "NL-ABC") -> None:
+    async with transaction(house.pool) as connection:
+        version = await house.desk.submit_bank_details(connection, party, details, by="anna", now=NOW)
+        await house.desk.decide_bank_details(connection, party, version, confirm=True, by="ben", now=NOW)
+
+
+def outbox_lane(
+    house: House, directory: Path, *, at: datetime, outbox: Outbox | None = None
+) -> BankOutboxLane:
+    directory.mkdir(exist_ok=True)
+    return BankOutboxLane(
+        pool=house.pool, clock=Hands(at=at), clearing=house.service, account=ACCOUNT,
+        outbox=outbox or Outbox(directory), cut_off=time(11, 0), zone=ZoneInfo("Europe/Zurich"),
+    )  # fmt: skip
+
+
+def inbox_lane(house: House, directory: Path, *, at: datetime = FRIDAY) -> tuple[BankInboxLane, Hands]:
+    directory.mkdir(exist_ok=True)
+    clock = Hands(at=at)
+    inbox = Inbox(directory)
+    inbox.open()
+    return BankInboxLane(pool=house.pool, clock=clock, clearing=house.service, inbox=inbox), clock
+
+
+async def look_twice(lane: BankInboxLane, clock: Hands) -> int:
+    """A file is taken when two looks find it the same."""
+    done = 0
+    for _ in range(2):
+        done += await lane.run_once()
+        clock.pass_wall(60)
+    return done
+
+
+async def events(house: House) -> list[tuple[str, str]]:
+    async with house.pool.acquire() as connection:
+        found = await connection.fetch("SELECT party_id, type FROM gateway.event ORDER BY created_at, id")
+    return [(row["party_id"], row["type"]) for row in found]
+
+
+async def states(house: House) -> dict[str, str]:
+    async with house.pool.acquire() as connection:
+        return dict(await connection.fetch("SELECT party_id, state FROM clearing.disbursement"))
+
+
+def shown(directory: Path) -> list[str]:
+    return sorted(
+        path.name for path in directory.iterdir() if not path.name.startswith(".") and path.is_file()
+    )
+
+
+# Out
+
+
+async def test_what_is_released_is_drawn_on_its_bank_day_and_handed_over_once(
+    house: House, tmp_path: Path
+) -> None:
+    payment = of(await house.plan(THURSDAY), world.NL_CPO)
+    lane = outbox_lane(house, tmp_path, at=THURSDAY)
+    await lane.run_once()
+    (name,) = shown(tmp_path)
+    content = (tmp_path / name).read_bytes()
+    assert payment.end_to_end_id.encode() in content
+    assert b"<Dt>2026-10-15</Dt>" in content
+    assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
+    assert (await states(house))["NL-ABC"] == "requested"
+    (tmp_path / name).unlink()  # the bank's connection took it
+    assert await lane.send() == 0
+    assert await lane.draw() is None
+    assert shown(tmp_path) == []
+    async with house.pool.acquire() as connection:
+        kept = await connection.fetchrow("SELECT sha256, sent_at FROM clearing.payment_file")
+    assert (kept["sha256"], kept["sent_at"]) == (sha256(content).hexdigest(), THURSDAY)
+
+
+@pytest.mark.parametrize(
+    ("at", "why"),
+    [
+        (datetime(2026, 10, 15, 9, 0, tzinfo=UTC), "eleven in Zurich: the cut-off"),
+        (datetime(2026, 10, 17, 6, 0, tzinfo=UTC), "a Saturday"),
+        (datetime(2026, 12, 25, 6, 0, tzinfo=UTC), "Christmas"),
+    ],
+)
+async def test_nothing_is_drawn_after_the_cut_off_or_on_a_closed_day(
+    house: House, tmp_path: Path, at: datetime, why: str
+) -> None:
+    await house.plan(THURSDAY)
+    lane = outbox_lane(house, tmp_path, at=at)
+    assert await lane.draw() is None, why
+    assert (await states(house))["NL-ABC"] == "planned"
+
+
+async def test_euro_is_not_paid_from_a_bank_that_is_closed(house: House, tmp_path: Path) -> None:
+    """Ascension Day 2026: TARGET is open, the banks of Switzerland are closed."""
+    await house.plan(THURSDAY)
+    lane = outbox_lane(house, tmp_path, at=datetime(2026, 5, 14, 6, 0, tzinfo=UTC))
+    assert await lane.draw() is None
+    lane.account = replace(ACCOUNT, iban="DE89370400440532013000", bic=None)
+    assert await lane.draw() is not None
+
+
+_CHILD = """
+import asyncio, os, signal, sys
+from datetime import datetime, time
+from pathlib import Path
+from zoneinfo import ZoneInfo
+from clearing.service import ClearingService
+from gateway.database import create_pool
+from gateway.lanes.bank_outbox import BankOutboxLane, Outbox
+from tests.fakes.api import Hands
+from tests.integration.test_bank_files import ACCOUNT
+
+dsn, directory, step, at = sys.argv[1:]
+
+def die():
+    os.kill(os.getpid(), signal.SIGKILL)
+
+class Dying(Outbox):
+    def put(self, name, content):
+        if step == "recorded":
+            die()
+        super().put(name, content)
+        if step == "shown":
+            die()
+    def _write(self, half, content):
+        if step == "half":
+            half.write_bytes(content[:100])
+            die()
+        super()._write(half, content)
+        if step == "written":
+            die()
+
+async def main():
+    pool = await create_pool(dsn, min_size=1, max_size=2, application="child")
+    lane = BankOutboxLane(pool=pool, clock=Hands(at=datetime.fromisoformat(at)), clearing=ClearingService(),
+        account=ACCOUNT, outbox=Dying(Path(directory)), cut_off=time(11, 0), zone=ZoneInfo("Europe/Zurich"))
+    await lane.run_once()
+    die()
+
+asyncio.run(main())
+"""
+
+
+@pytest.mark.parametrize("step", ["recorded", "half", "written", "shown", "sent"])
+async def test_a_worker_killed_at_any_point_leaves_one_file_of_the_recorded_bytes(
+    house: House, tmp_path: Path, database_url: str, step: str
+) -> None:
+    payment = of(await house.plan(THURSDAY), world.NL_CPO)
+    killed = await asyncio.to_thread(
+        subprocess.run,
+        [sys.executable, "-c", _CHILD, database_url, str(tmp_path), step, THURSDAY.isoformat()],
+        check=False, cwd=Path(__file__).parents[2], capture_output=True, timeout=60,
+    )  # fmt: skip
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    before = {name: (tmp_path / name).read_bytes() for name in shown(tmp_path)}
+    assert len(before) == (step in {"shown", "sent"})
+    lane = outbox_lane(house, tmp_path, at=THURSDAY)
+    assert await lane.draw() is None  # the payment is in its file for ever
+    assert await lane.send() == (step != "sent")
+    (name,) = shown(tmp_path)
+    content = (tmp_path / name).read_bytes()
+    assert before in ({}, {name: content})
+    async with house.pool.acquire() as connection:
+        (kept,) = await connection.fetch("SELECT message_id, content, sent_at FROM clearing.payment_file")
+    assert (f"{kept['message_id']}.xml", kept["content"]) == (name, content)
+    assert kept["sent_at"] is not None
+    assert content.count(payment.end_to_end_id.encode() + b"</EndToEndId>") == 1
+    await house.proved()
+
+
+async def test_bytes_that_are_not_those_recorded_are_never_handed_over(house: House, tmp_path: Path) -> None:
+    await house.plan(THURSDAY)
+    lane = outbox_lane(house, tmp_path, at=THURSDAY)
+    assert await lane.draw() is not None
+    async with house.pool.acquire() as connection:
+        await connection.execute("UPDATE clearing.payment_file SET content = content || 'x'::bytea")
+    assert await lane.send() == 0
+    assert shown(tmp_path) == []
+
+
+async def test_a_strange_file_of_that_name_is_not_overwritten_and_ours_stays_unsent(
+    house: House, tmp_path: Path
+) -> None:
+    await house.plan(THURSDAY)
+    lane = outbox_lane(house, tmp_path, at=THURSDAY)
+    file = await lane.draw()
+    assert file is not None
+    strange = tmp_path / f"{file.message_id}.xml"
+    strange.write_text("not ours")
+    assert await lane.send() == 0
+    assert strange.read_text() == "not ours"
+    strange.unlink()
+    assert await lane.send() == 1
+
+
+# A payment that may no longer be sent
+
+
+async def _stop(house: House, how: str, *, now: datetime) -> None:
+    desk: PayoutDesk = house.desk
+    async with transaction(house.pool) as connection:
+        if how == "hold":
+            await desk.hold(connection, "NL-ABC", reason="doubt", since=now.date(), until=None, by="anna")
+        elif how == "details":
+            other = replace(DUTCH, iban="NL20INGB0001234567", bic=None)
+            await desk.submit_bank_details(connection, "NL-ABC", other, by="anna", now=now)
+    if how == "left":
+        await house.terms(world.NL_CPO, deregistered_on=now.date())
+
+
+@pytest.mark.parametrize("how", ["hold", "details", "left"])
+@pytest.mark.parametrize("rail", ["bank", "psp"])
+async def test_what_comes_after_planning_stops_the_payment_on_either_rail(
+    house: House, tmp_path: Path, how: str, rail: str
+) -> None:
+    party: Party = world.NL_CPO
+    if rail == "psp":
+        async with house.pool.acquire() as connection:
+            await connection.execute("UPDATE clearing.bank_details SET state = 'retired'")
+            await connection.execute("UPDATE clearing.reference_epoch SET epoch = gen_random_uuid()")
+    payment = of(await house.plan(THURSDAY), party)
+    assert payment.rail == rail
+    await _stop(house, how, now=FRIDAY)
+    # Neither rail takes it, even before anything withdrew it.
+    assert await house.begin(payment, FRIDAY) is None
+    async with transaction(house.pool) as connection:
+        begun = await house.service.begin_due(connection, now=FRIDAY, limit=10)
+    assert payment.id not in {one.id for one in begun}
+    await outbox_lane(house, tmp_path, at=FRIDAY).run_once()
+    assert shown(tmp_path) == []
+    assert (await states(house))["NL-ABC"] == "withdrawn"
+    await house.proved()
+    again = [one for one in await house.plan(FRIDAY) if one.party_id == party.id]
+    if how == "left":  # paid anew under the terms of leaving
+        assert [one.amount_minor for one in again] == [payment.amount_minor]
+        assert again[0].end_to_end_id != payment.end_to_end_id
+    else:
+        assert again == []
+        async with house.pool.acquire() as connection:
+            lines = await house.service.forecast(connection, now=FRIDAY, party_id=party.id)
+        assert all(line.hold is not None for line in lines)
+
+
+async def test_a_hold_lifted_the_same_day_lets_the_payment_be_planned_again_at_once(house: House) -> None:
+    payment = of(await house.plan(THURSDAY), world.NL_CPO)
+    await _stop(house, "hold", now=THURSDAY)
+    async with transaction(house.pool) as connection:
+        await house.desk.withdraw_stopped(connection, now=THURSDAY)
+        (hold,) = await connection.fetch("SELECT id FROM clearing.payout_hold")
+        await house.desk.lift_hold(connection, hold["id"], by="anna", now=THURSDAY)
+    again = of(await house.plan(THURSDAY), world.NL_CPO)
+    assert again.id != payment.id
+    assert again.amount_minor == payment.amount_minor
+
+
+async def test_a_hold_that_was_lifted_can_be_placed_again_with_the_same_words(house: House) -> None:
+    for _ in range(3):
+        await _stop(house, "hold", now=THURSDAY)
+        await _stop(house, "hold", now=THURSDAY)  # told twice: one
+        async with transaction(house.pool) as connection:
+            (hold,) = await connection.fetch("SELECT id FROM clearing.payout_hold WHERE lifted_at IS NULL")
+            await house.desk.lift_hold(connection, hold["id"], by="ben", now=THURSDAY)
+
+
+# In
+
+
+async def sent(house: House, tmp_path: Path) -> tuple[Disbursement, str]:
+    """A payment in the bank's hands, and the id of its file."""
+    payment = of(await house.plan(THURSDAY), world.NL_CPO)
+    lane = outbox_lane(house, tmp_path / "out", at=THURSDAY)
+    file = await lane.draw()
+    assert file is not None
+    assert await lane.send() == 1
+    return payment, file.message_id
+
+
+def booked(payment: Disbursement, *, direction: str = "DBIT", reason: str | None = None) -> bytes:
+    told = bank.detail(payment.end_to_end_id, "4.00", direction=direction, reason=reason)
+    return bank.statement(bank.entry("4.00", told, direction=direction, reference=f"E-{direction}"))
+
+
+async def test_statements_settle_and_return_and_the_same_file_twice_changes_nothing(
+    house: House, tmp_path: Path
+) -> None:
+    payment, _ = await sent(house, tmp_path)
+    inbox = tmp_path / "in"
+    lane, clock = inbox_lane(house, inbox)
+    (inbox / "a.xml").write_bytes(booked(payment))
+    (inbox / "b.xml").write_bytes(booked(payment))  # the same bytes under another name
+    assert await look_twice(lane, clock) == 2
+    assert (await states(house))["NL-ABC"] == "paid"
+    (inbox / "a.xml").write_bytes(booked(payment, direction="CRDT", reason="AC04"))
+    assert await look_twice(lane, clock) == 1
+    assert (await states(house))["NL-ABC"] == "returned"
+    assert shown(inbox / "done") == ["a.xml", "a.xml.1", "b.xml"]
+    assert shown(inbox / "working") == []
+    told = [kind for party, kind in await events(house) if party == "NL-ABC"]
+    assert told == ["disbursement.paid", "disbursement.returned", "payout.held"]
+    await house.proved()
+
+
+async def test_a_return_told_before_its_payment_counts_once_the_payment_is_told(
+    house: House, tmp_path: Path
+) -> None:
+    payment, _ = await sent(house, tmp_path)
+    inbox = tmp_path / "in"
+    lane, clock = inbox_lane(house, inbox)
+    (inbox / "tuesday.xml").write_bytes(booked(payment, direction="CRDT", reason="AC04"))
+    assert await look_twice(lane, clock) == 1
+    assert (await states(house))["NL-ABC"] == "requested"
+    (inbox / "monday.xml").write_bytes(booked(payment))
+    assert await look_twice(lane, clock) == 1
+    assert (await states(house))["NL-ABC"] == "returned"
+    told = [kind for party, kind in await events(house) if party == "NL-ABC"]
+    assert told == ["disbursement.paid", "disbursement.returned", "payout.held"]
+    await house.proved()
+
+
+async def test_a_file_that_still_grows_or_is_under_way_is_left_alone(house: House, tmp_path: Path) -> None:
+    payment, _ = await sent(house, tmp_path)
+    inbox = tmp_path / "in"
+    lane, clock = inbox_lane(house, inbox)
+    whole = booked(payment)
+    (inbox / "a.xml").write_bytes(whole[:200])
+    await lane.run_once()
+    clock.pass_wall(60)
+    (inbox / "a.xml").write_bytes(whole[:400])  # it grew between the looks
+    for name in (".hidden.xml", "b.xml.part", "c.xml.filepart", "d.tmp"):
+        (inbox / name).write_bytes(whole)
+    (inbox / "link.xml").symlink_to(inbox / ".hidden.xml")
+    await lane.run_once()
+    clock.pass_wall(60)
+    assert shown(inbox / "done") == shown(inbox / "failed") == []
+    (inbox / "a.xml").write_bytes(whole)
+    assert await look_twice(lane, clock) == 1
+    assert shown(inbox / "done") == ["a.xml"]
+    assert (await states(house))["NL-ABC"] == "paid"
+
+
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (b"", "not well-formed"),
+        (b"%PDF-1.7", "not well-formed"),
+        (b"<!DOCTYPE a [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><a>&e;</a>", "document type"),
+        (b"<Document xmlns='urn:iso:std:iso:20022:tech:xsd:pain.001.001.09'/>", "expected pain.002"),
+        (bank.status_report("OTHER", group="ACSC"), "no payment file of ours"),
+        (bank.statement(bank.entry("1.00")).replace(b"</Stmt>", b""), "not well-formed"),
+        (bank.statement(bank.entry("1.001")), "more decimals"),
+    ],
+)  # fmt: skip
+async def test_what_cannot_be_read_is_put_aside_with_its_reason_and_told(
+    house: House, tmp_path: Path, content: bytes, reason: str
+) -> None:
+    inbox = tmp_path / "in"
+    lane, clock = inbox_lane(house, inbox)
+    (inbox / "bad.xml").write_bytes(content)
+    (inbox / "good.xml").write_bytes(bank.statement(bank.entry("1.00")))
+    assert await look_twice(lane, clock) == 2
+    assert shown(inbox / "failed") == ["bad.xml", "bad.xml.reason"]
+    assert reason in (inbox / "failed" / "bad.xml.reason").read_text()
+    assert shown(inbox / "done") == ["good.xml"]
+    assert await events(house) == [("platform", "bank_message.refused")]
+    async with house.pool.acquire() as connection:
+        kept = await connection.fetchrow("SELECT state, reason FROM clearing.bank_message WHERE reason <> ''")
+    assert kept["state"] == "refused"
+
+
+async def test_a_worker_that_died_over_a_message_leaves_it_to_the_next(house: House, tmp_path: Path) -> None:
+    payment, _ = await sent(house, tmp_path)
+    inbox = tmp_path / "in"
+    lane, clock = inbox_lane(house, inbox)
+    (inbox / "a.xml").write_bytes(booked(payment))
+    assert await look_twice(lane, clock) == 1
+    # It died after the commit and before it put the file away: there it lies again.
+    (inbox / "done" / "a.xml").rename(inbox / "working" / "a.xml")
+    other, clock = inbox_lane(house, inbox)
+    assert await other.run_once() == 1
+    assert shown(inbox / "done") == ["a.xml"]
+    assert len([1 for _, kind in await events(house) if kind == "disbursement.paid"]) == 1
+    await house.proved()
+
+
+async def test_a_status_report_rejects_and_the_party_hears_of_it(house: House, tmp_path: Path) -> None:
+    payment, message_id = await sent(house, tmp_path)
+    inbox = tmp_path / "in"
+    lane, clock = inbox_lane(house, inbox)
+    report = bank.status_report(
+        message_id, group="PART", batches=[("B", None, [(payment.end_to_end_id, "RJCT", "AC04")])]
+    )
+    (inbox / "pain002.xml").write_bytes(report)
+    assert await look_twice(lane, clock) == 1
+    assert (await states(house))["NL-ABC"] == "failed"
+    assert ("NL-ABC", "disbursement.failed") in await events(house)
+    await house.proved()
+
+
+def test_what_lies_in_an_inbox_for_long_is_named(tmp_path: Path) -> None:
+    now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+    for name, minutes in (("old.xml", 30), ("new.xml", 1), (".hidden", 60)):
+        (tmp_path / name).write_text("x")
+        told = (now - timedelta(minutes=minutes)).timestamp()
+        os.utime(tmp_path / name, (told, told))
+    assert unread(tmp_path, wall_now=now) == ["old.xml"]
