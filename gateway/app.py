@@ -27,6 +27,7 @@ from gateway.http.server import KEEPALIVE_SECONDS, LINGERING_SECONDS, build_api
 from gateway.http.services import ApiOptions, ApiServices
 from gateway.http.tls import server_context
 from gateway.ids import new_id
+from gateway.lanes.bank_files import bank_lanes
 from gateway.lanes.certificate_status import CertificateStatusLane
 from gateway.lanes.clearing_lane import ClearingLane
 from gateway.lanes.correction_lane import CorrectionLane
@@ -274,6 +275,7 @@ def lanes(house: House) -> Sequence[Lane]:
         KeySweepLane(pool=house.pool, clock=house.clock),
         CorrectionLane(pool=house.pool, clock=house.clock, clearing=house.clearing),
         _disbursements(house),
+        *bank_lanes(settings, pool=house.pool, clock=house.clock, clearing=house.clearing),
         DriverDocumentLane(pool=house.pool, clock=house.clock),
         PartyDocumentLane(pool=house.pool, clock=house.clock, clearing=house.clearing),
         CertificateStatusLane(
