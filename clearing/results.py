@@ -9,9 +9,10 @@ from datetime import date, datetime
 from decimal import Decimal
 from uuid import UUID
 
+import msgspec
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class OwedShare:
+
+class OwedShare(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What one session owes one party.
 
     Signed minor units of the party's settlement currency, due on a bank day.
@@ -24,8 +25,7 @@ class OwedShare:
     due_date: date
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ClearedSession:
+class ClearedSession(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """A session in the journal.
 
     `vat_minor` is the driver's VAT within `gross_minor`, of territory `vat_of`, owed to the tax office by

@@ -42,6 +42,7 @@ _LOCK_COLUMNS = ("lane", "session_id", "base", "quote", "rate", "source", "rate_
 _DELTA_COLUMNS = ("account", "currency", "batch_id", "booked_at", "debit_minor", "credit_minor")
 
 EntryKey = tuple[UUID, str, str]
+_Sealed = tuple[JournalEntry, bytes]  # an entry with its hash
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -113,14 +114,16 @@ async def post(connection: Connection, entries: Sequence[JournalEntry], *, seal:
     deadlock.
     """
     ordered = sorted(entries, key=_place)
-    hashes = {key_of(entry): entry_hash(entry, seal.blinding_key) for entry in ordered}
-    fresh = await _insert_entries(connection, ordered, hashes, seal)
-    posted = ordered if len(fresh) == len(ordered) else [entry for entry in ordered if key_of(entry) in fresh]
-    if not posted:
+    sealed = [(entry, entry_hash(entry, seal.blinding_key)) for entry in ordered]
+    fresh = await _insert_entries(connection, sealed, seal)
+    if len(fresh) < len(sealed):
+        sealed = [(entry, digest) for entry, digest in sealed if key_of(entry) in fresh]
+    if not sealed:
         return Posted(keys=frozenset(), hash=None)
+    posted = [entry for entry, _ in sealed]
     count = await _copy_rows(connection, posted)
-    digest = await _seal(connection, posted, [hashes[key_of(entry)] for entry in posted], count, seal)
-    return Posted(keys=frozenset(fresh), hash=digest)
+    digest = await _seal(connection, posted, [digest for _, digest in sealed], count, seal)
+    return Posted(keys=fresh, hash=digest)
 
 
 def entry_hash(entry: JournalEntry, blinding_key: bytes) -> bytes:
@@ -150,26 +153,26 @@ def _place(entry: JournalEntry) -> tuple[int, UUID, str, str]:
 
 
 async def _insert_entries(
-    connection: Connection, entries: Sequence[JournalEntry], hashes: dict[EntryKey, bytes], seal: Seal
-) -> set[EntryKey]:
+    connection: Connection, sealed: Sequence[_Sealed], seal: Seal
+) -> frozenset[EntryKey]:
     """Insert the entries that nobody posted; their keys.
 
     What was posted before is known by now, so a batch is copied, which is the fastest way in. Where another
     writer posts one of them meanwhile, the copy waits for it, fails whole, and the others go in one by one.
     """
-    if len(entries) >= _COPY_FROM:
+    if len(sealed) >= _COPY_FROM:
         try:
             async with connection.transaction():
                 await connection.copy_records_to_table(
                     "entry",
                     schema_name=_SCHEMA,
                     columns=_ENTRY_COLUMNS,
-                    records=[_entry_record(entry, hashes[key_of(entry)], seal) for entry in entries],
+                    records=[_entry_record(entry, digest, seal) for entry, digest in sealed],
                 )
         except UniqueViolationError:
-            return await _insert_missing(connection, entries, hashes, seal)
-        return {key_of(entry) for entry in entries}
-    return await _insert_missing(connection, entries, hashes, seal)
+            return await _insert_missing(connection, sealed, seal)
+        return frozenset(key_of(entry) for entry, _ in sealed)
+    return await _insert_missing(connection, sealed, seal)
 
 
 def _entry_record(entry: JournalEntry, digest: bytes, seal: Seal) -> tuple[object, ...]:
@@ -188,8 +191,9 @@ def _entry_record(entry: JournalEntry, digest: bytes, seal: Seal) -> tuple[objec
 
 
 async def _insert_missing(
-    connection: Connection, entries: Sequence[JournalEntry], hashes: dict[EntryKey, bytes], seal: Seal
-) -> set[EntryKey]:
+    connection: Connection, sealed: Sequence[_Sealed], seal: Seal
+) -> frozenset[EntryKey]:
+    entries = [entry for entry, _ in sealed]
     links = [entry.links for entry in entries]
     found = await rows(
         _sql.insert_entries(
@@ -216,10 +220,10 @@ async def _insert_missing(
             energies=[link and link.energy_kwh for link in links],
             legs=[entry.legs for entry in entries],
             flags=[",".join(entry.flags) for entry in entries],
-            hashes=[hashes[key_of(entry)] for entry in entries],
+            hashes=[digest for _, digest in sealed],
         )
     )
-    return {(row["subject_id"], row["kind"], row["reference"]) for row in found}
+    return frozenset((row["subject_id"], row["kind"], row["reference"]) for row in found)
 
 
 async def _copy_rows(connection: Connection, entries: Sequence[JournalEntry]) -> int:

@@ -4,10 +4,11 @@ Owns: choosing the agreement, reusing plans, keeping one session's trouble from 
 Must not know: transactions, SQL. Prices, plans and entries come from the pure rooms.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
-from typing import Final
+from functools import partial
+from typing import Any, Final, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -28,9 +29,11 @@ from clearing.ports import Repricer
 from clearing.results import ClearedSession, OwedShare, ParkedSession
 from clearing.session import CapturedSession
 from clearing.sessions.posting import Course, post_capture
+from clearing.sessions.reprice import Repriced
 from clearing.sessions.settlement import References, SettlementPlan, plan_settlement
 
 MAX_PLANS: Final = 20_000
+_Result = TypeVar("_Result")
 _PlanKey = tuple[object, ...]
 _REASONS: Final[tuple[tuple[type[ClearingError], str], ...]] = (
     (RateUnavailableError, "rate_unavailable"),
@@ -82,28 +85,27 @@ class BatchWorker:
     def work(self, sessions: Sequence[CapturedSession], *, into: Worked) -> None:
         """Add to `into` an entry for each session that can be cleared.
 
-        For each other one the reason, and the batch goes on.
+        For each other one the reason, and the batch goes on. Each step is taken for all of `sessions` before
+        the next, so that its code stays in the processor's cache; a few dozen at a time are enough.
         """
-        for session in sessions:
-            try:
-                self._work(session, into)
-            except ClearingError as error:
-                into.parked.append((session, _parked(session, error)))
-            except Exception as error:  # noqa: BLE001 - one poisoned session must not stop a lane; it is told, not hidden
-                detail = f"{type(error).__name__}: {error}"
-                parked = ParkedSession(session_id=session.session_id, reason="unexpected", detail=detail)
-                into.parked.append((session, parked))
+        planned = _each([(session,) for session in sessions], self._planned, into)
+        priced = _each(planned, self._priced, into)
+        _each(priced, partial(self._post, into), into)
 
-    def _work(self, session: CapturedSession, into: Worked) -> None:
-        course = self._course(session)
-        plan = course.plan
-        before, month = 0, None
+    def _planned(self, session: CapturedSession) -> tuple[CapturedSession, Course]:
+        return session, self._course(session)
+
+    def _priced(self, session: CapturedSession, course: Course) -> tuple[CapturedSession, Course, Repriced]:
+        return session, course, self.repricer(session)
+
+    def _post(self, into: Worked, session: CapturedSession, course: Course, price: Repriced) -> None:
         if course.tiered:
-            month = self._month(session.sale_at, plan)
+            month = self._month(session.sale_at, course.plan)
             before = into.counts.get(month, 0)
-        entry = post_capture(session, self.repricer(session), plan, sessions_before=before, course=course)
-        if month is not None:
+            entry = post_capture(session, price, course.plan, sessions_before=before, course=course)
             into.counts[month] = before + 1
+        else:
+            entry = post_capture(session, price, course.plan, course=course)
         into.entries.append(entry)
         into.courses[session.session_id] = course
 
@@ -183,6 +185,18 @@ class BatchWorker:
         return None if party is None else sales_day(at, party)
 
 
+def _each(items: Iterable[tuple[Any, ...]], step: Callable[..., _Result], into: Worked) -> list[_Result]:
+    """`step` of each item, whose first part is its session; those that fail are set aside."""
+    done: list[_Result] = []
+    for item in items:
+        try:
+            done.append(step(*item))
+        except Exception as error:  # noqa: BLE001 - one poisoned session must not stop a lane; it is told, not hidden
+            session: CapturedSession = item[0]
+            into.parked.append((session, _parked(session, error)))
+    return done
+
+
 def cleared(entry: JournalEntry, plan: SettlementPlan) -> ClearedSession:
     """What is told about a posted session."""
     links = entry.links
@@ -231,8 +245,12 @@ def _zone(name: str) -> ZoneInfo:
         ) from None
 
 
-def _parked(session: CapturedSession, error: ClearingError) -> ParkedSession:
+def _parked(session: CapturedSession, error: Exception) -> ParkedSession:
+    detail = str(error)
     if isinstance(error, UnclearableError):
-        return ParkedSession(session_id=session.session_id, reason=error.reason, detail=str(error))
-    reason = next((code for kind, code in _REASONS if isinstance(error, kind)), "invalid_input")
-    return ParkedSession(session_id=session.session_id, reason=reason, detail=str(error))
+        reason = error.reason
+    elif isinstance(error, ClearingError):
+        reason = next((code for kind, code in _REASONS if isinstance(error, kind)), "invalid_input")
+    else:
+        reason, detail = "unexpected", f"{type(error).__name__}: {error}"
+    return ParkedSession(session_id=session.session_id, reason=reason, detail=detail)

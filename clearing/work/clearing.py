@@ -22,8 +22,8 @@ from clearing.sessions.settlement import References
 from clearing.store import journal, references
 from clearing.work.batch import BatchWorker, Books, Worked, cleared
 
-# Sessions between two looks at the other work of the loop: about a millisecond.
-_AT_ONCE: Final = 20
+# Sessions between two looks at the other work of the loop: about two milliseconds.
+_AT_ONCE: Final = 32
 
 
 @dataclass(slots=True, kw_only=True)
