@@ -1,12 +1,14 @@
 """Parties, agreements and captured sessions for the clearing benchmark.
 
-Five countries, two partners, ten tariffs.
+Five countries, two partners, ten tariffs; sessions of 6 to 55 kWh that end over a working day.
 """
 
 import json
 from datetime import UTC, datetime, timedelta
+from decimal import ROUND_HALF_UP, Decimal
 from hashlib import sha256
-from uuid import UUID
+
+from asyncpg.pgproto.pgproto import UUID  # what the store's rows carry
 
 from clearing.connection import Connection
 from clearing.parties.agreement import Agreement, LegalModel, Role, Share, Terms
@@ -15,15 +17,15 @@ from clearing.service import ClearingService
 from clearing.session import CapturedSession, Funding, Rail, lane_of
 
 SALE_AT = datetime(2026, 10, 13, 12, 0, tzinfo=UTC)
-NOW = SALE_AT + timedelta(hours=1)
+NOW = SALE_AT + timedelta(days=1)
 LONG_AGO = datetime(2020, 1, 1, tzinfo=UTC)
-# Country: currency, time zone, VAT in the tariff, price of 10 kWh at 0.50 with VAT in minor units.
+# Country: currency, time zone, VAT in the tariff, a VAT id with a right check digit.
 COUNTRIES = {
-    "NL": ("EUR", "Europe/Amsterdam", "21.0", 605),
-    "DE": ("EUR", "Europe/Berlin", "19.0", 595),
-    "CH": ("CHF", "Europe/Zurich", "8.1", 541),
-    "GB": ("GBP", "Europe/London", "20.0", 600),
-    "FR": ("EUR", "Europe/Paris", "20.0", 600),
+    "NL": ("EUR", "Europe/Amsterdam", "21.0", "NL100000009B01"),
+    "DE": ("EUR", "Europe/Berlin", "19.0", "DE100000008"),
+    "CH": ("CHF", "Europe/Zurich", "8.1", "CHE100000006MWST"),
+    "GB": ("GBP", "Europe/London", "20.0", "GB100000034"),
+    "FR": ("EUR", "Europe/Paris", "20.0", "FR88100000009"),
 }
 PARTNERS = (("superapp", "DE", "EUR"), ("parking", "CH", "CHF"))
 
@@ -50,9 +52,12 @@ def captured_sessions(count: int, *, first: int = 0) -> list[CapturedSession]:
 
 
 def _session(number: int, country: str, tariffs: dict[str, bytes]) -> CapturedSession:
-    unit, zone, _, gross = COUNTRIES[country]
-    identifier = UUID(int=(0x0192F000_0000_7000_8000_000000000000 | number))
+    unit, zone, vat, _ = COUNTRIES[country]
+    identifier = UUID(f"0192f000-0000-7000-8000-{number:012x}")
     tariff = tariffs[country]
+    energy_kwh, end = 6 + number % 50, SALE_AT + timedelta(minutes=number % 480)
+    # 0.50 a kWh, VAT on top.
+    gross = ((100 + Decimal(vat)) * energy_kwh / 2).quantize(Decimal(1), ROUND_HALF_UP)
     return CapturedSession(
         lane=lane_of(identifier),
         session_id=identifier,
@@ -62,15 +67,15 @@ def _session(number: int, country: str, tariffs: dict[str, bytes]) -> CapturedSe
         funding=Funding.PSP,
         territory=country,
         time_zone=zone,
-        sale_at=SALE_AT,
-        captured_at=SALE_AT,
-        captured_minor=gross,
+        sale_at=end,
+        captured_at=end,
+        captured_minor=int(gross),
         currency=unit,
         tariff_sha256=sha256(tariff).hexdigest(),
         tariff_json=tariff,
         tariff_version="2.2.1",
         cdr_id=f"CDR-{number}",
-        cdr_json=_cdr(number, country, unit),
+        cdr_json=_cdr(number, country, unit, end=end, energy_kwh=energy_kwh),
         cdr_version="2.2.1",
         psp_object_id=f"ch_{number}",
         psp_fee_minor=34,
@@ -81,7 +86,7 @@ def _session(number: int, country: str, tariffs: dict[str, bytes]) -> CapturedSe
 def _party(party_id: str, kind: PartyKind, country: str, unit: str) -> Party:
     proof = VatEvidence(
         effective_from=LONG_AGO.date(),
-        vat_id=f"{country}1",
+        vat_id=COUNTRIES[country][3],
         valid=True,
         source="declared",
         checked_at=LONG_AGO,
@@ -92,7 +97,7 @@ def _party(party_id: str, kind: PartyKind, country: str, unit: str) -> Party:
         name=party_id,
         country=country,
         territory=country,
-        vat_id=f"{country}1",
+        vat_id=COUNTRIES[country][3],
         vat_evidence=(proof,),
         taxable_dealer=kind is PartyKind.PLATFORM,
         settlement_currency=unit,
@@ -122,8 +127,8 @@ def _tariff(country: str, unit: str, vat: str) -> bytes:
     ).encode()
 
 
-def _cdr(number: int, country: str, unit: str) -> bytes:
-    start, end = "2026-10-13T11:00:00Z", "2026-10-13T12:00:00Z"
+def _cdr(number: int, country: str, unit: str, *, end: datetime, energy_kwh: int) -> bytes:
+    start, ended = _time(end - timedelta(hours=1)), _time(end)
     location = {
         "id": "LOC1", "address": "Quay 1", "city": "Town", "country": "NLD",
         "coordinates": {"latitude": "52.09", "longitude": "5.12"},
@@ -131,12 +136,18 @@ def _cdr(number: int, country: str, unit: str) -> bytes:
         "connector_standard": "IEC_62196_T2", "connector_format": "CABLE",
         "connector_power_type": "AC_3_PHASE",
     }  # fmt: skip
+    energy = {"type": "ENERGY", "volume": energy_kwh}
     token = {"country_code": country, "party_id": "EMP", "uid": "T1", "type": "APP_USER", "contract_id": "C1"}
     cdr = {
         "country_code": country, "party_id": "ABC", "id": f"CDR-{number}",
-        "start_date_time": start, "end_date_time": end,
+        "start_date_time": start, "end_date_time": ended,
         "cdr_token": token, "auth_method": "COMMAND", "cdr_location": location, "currency": unit,
-        "charging_periods": [{"start_date_time": start, "dimensions": [{"type": "ENERGY", "volume": 10}]}],
-        "total_cost": {"excl_vat": 5}, "total_energy": 10, "total_time": 1, "last_updated": end,
+        "charging_periods": [{"start_date_time": start, "dimensions": [energy]}],
+        "total_cost": {"excl_vat": energy_kwh / 2}, "total_energy": energy_kwh, "total_time": 1,
+        "last_updated": ended,
     }  # fmt: skip
     return json.dumps(cdr).encode()
+
+
+def _time(instant: datetime) -> str:
+    return instant.strftime("%Y-%m-%dT%H:%M:%SZ")
