@@ -132,12 +132,13 @@ class Summary:
 class ProofLine:
     """The proof of one currency, in minor units: `difference_minor` must be 0.
 
-    captured + fx_bought + input_vat = vat + platform + paid + open + fx_sold (refunds and reversals are
-    within each).
+    captured + received + fx_bought + input_vat = vat + platform + paid + open + fx_sold + other (refunds and
+    reversals are within each; received is what came in outside of captures).
     """
 
     currency: str
     captured_minor: int
+    received_minor: int = 0
     input_vat_minor: int
     output_vat_minor: int
     platform_minor: int

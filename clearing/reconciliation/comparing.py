@@ -6,7 +6,7 @@ know: the store, how lines are fetched.
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date, timedelta
 from enum import StrEnum
 from itertools import combinations
@@ -20,6 +20,7 @@ class Leg(StrEnum):
     BOOK_PSP = "book_psp"
     BOOK_BANK = "book_bank"
     PSP_BANK = "psp_bank"
+    BANK_BALANCE = "bank_balance"
 
 
 class DifferenceType(StrEnum):
@@ -28,10 +29,13 @@ class DifferenceType(StrEnum):
     MISSING_RIGHT = "missing_right"
     MISSING_LEFT = "missing_left"
     AMOUNT = "amount"
+    FEE = "fee"
     CURRENCY = "currency"
     DUPLICATE = "duplicate"
     RETURNED = "returned"
     UNKNOWN_LINE = "unknown_line"
+    BALANCE = "balance"
+    STATEMENT_GAP = "statement_gap"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,11 +63,17 @@ class OpenGroup:
     kinds: Sequence[str]
     detail: str
     matched: int
+    left_fee_minor: int = 0
+    right_fee_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Difference:
-    """What does not agree: `amount_minor` is left minus right; `proposal` an entry that would settle it."""
+    """What does not agree: `amount_minor` is left minus right; `proposal` an entry that would settle it.
+
+    Where only the PSP's fee differs, it is what our balance has more than the PSP says. `likely` names items
+    that together make an unknown line.
+    """
 
     leg: str
     reference: str
@@ -74,15 +84,17 @@ class Difference:
     owner: str
     proposal: str
     detail: str
+    likely: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class WithinTolerance:
-    """The sides agree but for what the rules allow."""
+    """The sides agree but for what the rules allow; or one side took back what it had said itself."""
 
     leg: str
     reference: str
     currency: str
+    canceled: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -97,6 +109,11 @@ class OpenItem:
 UNKNOWN: Final = "line:"  # prefix of a reference that a line got from its own id
 MAX_CANDIDATES: Final = 12
 _LARGEST_SET: Final = 4
+# Balance transactions that are the PSP's own charges (docs.stripe.com/reports/balance-transaction-types).
+PSP_CHARGES: Final = frozenset(
+    {"stripe_fee", "stripe_fx_fee", "tax_fee", "network_cost", "payout_fee", "payout_failure_fee",
+     "payout_cancel_fee"}
+)  # fmt: skip
 # Who looks into a difference of a leg and type.
 _OWNERS: Final = MappingProxyType(
     {
@@ -105,14 +122,19 @@ _OWNERS: Final = MappingProxyType(
         (Leg.BOOK_BANK, DifferenceType.MISSING_RIGHT): "treasury",
         (Leg.BOOK_BANK, DifferenceType.RETURNED): "partner_support",
         (Leg.PSP_BANK, DifferenceType.MISSING_RIGHT): "psp",
+        (Leg.BOOK_PSP, DifferenceType.FEE): "payments",
+        (Leg.BANK_BALANCE, DifferenceType.STATEMENT_GAP): "treasury",
+        (Leg.BANK_BALANCE, DifferenceType.BALANCE): "treasury",
     }
 )
 _FALLBACK_OWNER: Final = "finance"
+_FEE_ACCOUNT: Final = "platform:psp:expense"
 _ACCOUNTS: Final = MappingProxyType(
     {
         Leg.BOOK_PSP: "psp:stripe:receivable",
         Leg.BOOK_BANK: "bank:settlement",
         Leg.PSP_BANK: "bank:settlement",
+        Leg.BANK_BALANCE: "bank:settlement",
     }
 )
 
@@ -142,25 +164,44 @@ def rule_for(tolerances: Mapping[tuple[str, str], Tolerance], leg: str, currency
 
 
 def _compare_one(group: OpenGroup, rule: Tolerance, *, today: date) -> Difference | WithinTolerance | None:
+    same = WithinTolerance(leg=group.leg, reference=group.reference, currency=group.currency)
+    patient = today <= group.since + timedelta(days=rule.patience_days)
     if group.left_count and group.right_count:
-        if abs(group.left_minor - group.right_minor) <= rule.tolerance_minor:
-            return WithinTolerance(leg=group.leg, reference=group.reference, currency=group.currency)
-        return _difference(group, DifferenceType.AMOUNT)
+        if abs(group.left_minor - group.right_minor) > rule.tolerance_minor:
+            return _difference(group, DifferenceType.AMOUNT)
+        return same if _fee(group) == 0 else _difference(group, DifferenceType.FEE)
+    if not patient and group.left_count + group.right_count > 1 and _says_nothing(group):
+        return replace(same, canceled=True)
     if group.matched:
         returned = group.right_count and "return" in group.kinds
         return _difference(group, DifferenceType.RETURNED if returned else DifferenceType.DUPLICATE)
+    charged = set(group.kinds) <= PSP_CHARGES or (group.right_minor == 0 and group.right_fee_minor)
+    if group.left_count == 0 and charged:
+        return _difference(group, DifferenceType.FEE)
     if group.reference.startswith(UNKNOWN):
         return _difference(group, DifferenceType.UNKNOWN_LINE)
-    if today <= group.since + timedelta(days=rule.patience_days):
+    if patient:
         return None
     return _difference(
         group, DifferenceType.MISSING_RIGHT if group.left_count else DifferenceType.MISSING_LEFT
     )
 
 
+def _says_nothing(group: OpenGroup) -> bool:
+    """One side alone took back all that it had said: a payout that failed, a refund that never left."""
+    return group.left_minor == group.right_minor == 0 and _fee(group) == 0
+
+
+def _fee(group: OpenGroup) -> int:
+    """What the PSP kept more than our books know."""
+    return group.right_fee_minor - group.left_fee_minor
+
+
 def _difference(group: OpenGroup, kind: DifferenceType) -> Difference:
     leg = Leg(group.leg)
-    amount = group.left_minor - group.right_minor
+    fee = _fee(group)
+    amount = group.left_minor - group.right_minor + (fee if kind is DifferenceType.FEE else 0)
+    told = "" if fee == 0 else f"fee {group.left_fee_minor} by our books, {group.right_fee_minor} by the PSP"
     return Difference(
         leg=group.leg,
         reference=group.reference,
@@ -170,26 +211,45 @@ def _difference(group: OpenGroup, kind: DifferenceType) -> Difference:
         since=group.since,
         owner=_OWNERS.get((leg, kind), _FALLBACK_OWNER),
         proposal=_proposal(leg, kind, amount, group.currency),
-        detail=f"{'/'.join(group.kinds)}: {group.detail}".rstrip(": "),
+        detail="; ".join(
+            part for part in (f"{'/'.join(group.kinds)}: {group.detail}".rstrip(": "), told) if part
+        ),
     )
 
 
 def _proposal(leg: Leg, kind: DifferenceType, amount: int, currency: str) -> str:
     """An entry that would make our books agree with the other side, for a person to book or to refuse.
 
-    Money that one side knows and our books don't goes to suspense, never to revenue.
+    Money that one side knows and our books don't goes to suspense, never to revenue; a fee is one at once.
     """
     if kind is DifferenceType.RETURNED:
         return json.dumps({"do": "record the return of the payment; its payables open again"})
     if kind is DifferenceType.MISSING_RIGHT:
         return json.dumps({"do": f"ask the {leg.value.split('_')[1]} for the movement; book nothing before"})
+    if kind is DifferenceType.STATEMENT_GAP:
+        return json.dumps({"do": "ask the bank for the statement that is missing; book nothing before"})
     if amount == 0:
         return json.dumps({"do": "compare the documents of both sides"})
-    account = _ACCOUNTS[leg]
-    debit, credit = ("suspense", account) if amount > 0 else (account, "suspense")
+    account, target = _ACCOUNTS[leg], _FEE_ACCOUNT if kind is DifferenceType.FEE else "suspense"
+    debit, credit = (target, account) if amount > 0 else (account, target)
     return json.dumps(
-        {"debit": debit, "credit": credit, "amount_minor": abs(amount), "currency": currency}, sort_keys=True
-    )
+        {
+            "as": "fee" if kind is DifferenceType.FEE else "suspense",
+            "debit": debit, "credit": credit, "amount_minor": abs(amount), "currency": currency,
+        },
+        sort_keys=True,
+    )  # fmt: skip
+
+
+def balance_difference(
+    *, reference: str, currency: str, kind: DifferenceType, amount_minor: int, since: date, detail: str
+) -> Difference:
+    """What the bank's stated balance and ours (`amount_minor`: ours more) do not agree on."""
+    return Difference(
+        leg=Leg.BANK_BALANCE, reference=reference, currency=currency, type=kind, amount_minor=amount_minor,
+        since=since, owner=_OWNERS[Leg.BANK_BALANCE, kind],
+        proposal=_proposal(Leg.BANK_BALANCE, kind, amount_minor, currency), detail=detail,
+    )  # fmt: skip
 
 
 def merged(line_minor: int, text: str, candidates: Sequence[OpenItem]) -> Sequence[OpenItem] | None:

@@ -12,12 +12,15 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from html import escape
 from typing import Final
+from uuid import UUID
 
 from clearing.money import to_major
 
 _HEADINGS: Final = (
     "leg", "reference", "type", "amount", "currency", "since", "age_days", "owner", "proposal", "detail",
+    "likely", "id",
 )  # fmt: skip
+_NOWHERE: Final = UUID(int=0)
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
@@ -36,6 +39,8 @@ class OpenDifference:
     detail: str
     first_seen_at: datetime
     age_days: int
+    id: UUID = _NOWHERE
+    likely: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +68,8 @@ def json_line(difference: OpenDifference) -> str:
             "owner": difference.owner,
             "proposal": json.loads(difference.proposal),
             "detail": difference.detail,
+            "likely": list(difference.likely),
+            "id": str(difference.id),
         },
         ensure_ascii=False,
     )
@@ -90,6 +97,8 @@ def _cells(difference: OpenDifference) -> Sequence[str]:
         difference.owner,
         difference.proposal,
         difference.detail,
+        " ".join(difference.likely),
+        str(difference.id),
     )
 
 
@@ -121,8 +130,8 @@ def page_head(counts: Sequence[ItemCount], *, at: datetime) -> str:
         "td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left}"
         ".n{text-align:right}</style>"
         f"<h1>Reconciliation</h1><p>As of {escape(at.isoformat(timespec='minutes'))}. "
-        "Nothing here moves money: "
-        "each proposal is for a person to book or to refuse.</p>"
+        "Nothing here moves money: each proposal is for a person to book or to refuse, "
+        "and what looks alike is for a person to judge.</p>"
         f"<table><tr><th>leg<th>side<th>items<th>open<th>oldest open{rows}</table>"
         f"<table><tr>{''.join(f'<th>{name}' for name in _HEADINGS)}"
     )

@@ -168,3 +168,42 @@ LEFT JOIN clearing.driver_document AS d
     ON (d.lane, d.session_id, d.kind, d.reference) = (e.lane, e.subject_id, e.kind, e.reference)
 WHERE leg ->> 'leg' = 'to_driver' AND (leg ->> 'net')::bigint + (leg ->> 'vat')::bigint <> 0
   AND (d.net_minor, d.vat_minor, d.ruling_id) IS DISTINCT FROM ((leg ->> 'net')::bigint, (leg ->> 'vat')::bigint, leg ->> 'ruling');
+
+-- name: received
+-- What came in for a party or into suspense by decisions of people, less what went out of it, by currency.
+SELECT t.currency, sum(CASE WHEN credit.counted AND NOT debit.counted THEN t.amount_minor
+                            WHEN debit.counted AND NOT credit.counted THEN -t.amount_minor ELSE 0 END)::bigint AS minor
+FROM clearing.transfer AS t
+CROSS JOIN LATERAL (SELECT t.debit_account = 'suspense' OR t.debit_account LIKE '%:payable' AS counted) AS debit
+CROSS JOIN LATERAL (SELECT t.credit_account = 'suspense' OR t.credit_account LIKE '%:payable' AS counted) AS credit
+WHERE t.kind IN ('suspense', 'suspense_cleared', 'debt_collection') GROUP BY t.currency;
+
+-- name: fees_back
+-- What the PSP gave back of its fees, by decisions of people.
+SELECT currency, sum(amount_minor)::bigint AS minor FROM clearing.transfer
+WHERE credit_account = 'platform:psp:expense'
+  AND kind IN ('fee', 'suspense', 'suspense_cleared', 'write_off', 'own_funds', 'psp_payout', 'debt_collection')
+GROUP BY currency;
+
+-- name: suspense_unequal
+-- What stands in suspense is what its items say that has no home.
+WITH item AS (
+    SELECT currency, sum(left_minor) AS minor FROM clearing.suspense_item GROUP BY currency
+), stood AS (
+    SELECT currency, sum(credit_minor - debit_minor) AS minor FROM clearing.account_delta WHERE account = 'suspense' GROUP BY currency
+)
+SELECT coalesce(i.currency, s.currency) AS subject,
+       'the account stands at ' || coalesce(s.minor, 0) || ', its items at ' || coalesce(i.minor, 0) AS detail
+FROM item AS i FULL JOIN stood AS s USING (currency) WHERE coalesce(i.minor, 0) <> coalesce(s.minor, 0);
+
+-- name: decisions_unposted
+-- Every entry of a booked decision is in the journal, and none of one that is not booked.
+SELECT d.id::text AS subject, 'is ' || d.state || ', but of its ' || made.told || ' entries ' || made.posted || ' are posted' AS detail
+FROM clearing.booking_decision AS d CROSS JOIN LATERAL (
+    SELECT count(*) AS told, count(e.subject_id) AS posted
+    FROM jsonb_array_elements(d.entries::jsonb) AS one
+    CROSS JOIN LATERAL (SELECT (one ->> 'subject')::uuid AS id) AS subject
+    LEFT JOIN clearing.entry AS e ON (e.lane, e.subject_id, e.kind, e.reference)
+        = ((get_byte(uuid_send(subject.id), 15) & 63)::smallint, subject.id, one ->> 'kind', one ->> 'reference')
+) AS made
+WHERE made.posted <> CASE d.state WHEN 'booked' THEN made.told ELSE 0 END LIMIT 100;

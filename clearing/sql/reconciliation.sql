@@ -4,11 +4,12 @@
 -- A line that is told again, by another statement or in another order, is kept once.
 WITH added AS (
     INSERT INTO clearing.reconciliation_item (leg, side, source_id, reference, kind, amount_minor, currency, occurred_on, detail,
-        recorded_at)
-    SELECT leg, side, source_id, reference, kind, amount_minor, currency, occurred_on, detail, :now::timestamptz
+        fee_minor, account, recorded_at)
+    SELECT leg, side, source_id, reference, kind, amount_minor, currency, occurred_on, detail, fee_minor, account,
+        :now::timestamptz
     FROM unnest(:legs::text[], :sides::text[], :sources::text[], :refs::text[], :kinds::text[], :amounts::bigint[],
-        :currencies::text[], :days::date[], :details::text[])
-        AS told (leg, side, source_id, reference, kind, amount_minor, currency, occurred_on, detail)
+        :currencies::text[], :days::date[], :details::text[], :fees::bigint[], :accounts::text[])
+        AS told (leg, side, source_id, reference, kind, amount_minor, currency, occurred_on, detail, fee_minor, account)
     ON CONFLICT DO NOTHING RETURNING 1
 )
 SELECT count(*) FROM added;
@@ -27,18 +28,30 @@ SELECT pg_advisory_xact_lock(hashtextextended('clearing.reconciliation', 0));
 SELECT gen_random_uuid();
 
 -- name: read_captures$
--- Our word on the PSP's balance: captures, disputes and transfers booked since, each by the PSP's own id.
+-- Our word on the PSP's balance: captures, disputes and top-ups booked since, each by the PSP's own id, with the PSP's fee
+-- as it was posted. A partner's top-up and the platform's own are known by the reference that travels with them.
 WITH told AS (
-    SELECT 'book_psp' AS leg, e.kind || ':' || e.subject_id || ':' || e.reference AS source_id,
-           CASE WHEN e.kind = 'capture' THEN e.psp_object_id ELSE e.reference END AS reference, e.kind,
-           CASE WHEN e.kind IN ('capture', 'dispute_won') THEN e.gross_minor ELSE -e.gross_minor END AS amount_minor,
-           e.currency, e.booked_at
+    SELECT e.lane, e.subject_id, e.kind, e.reference AS named, e.currency, e.booked_at,
+           CASE e.kind WHEN 'capture' THEN e.psp_object_id WHEN 'topup' THEN 'topup:' || e.reference
+               WHEN 'partner_funding' THEN 'topup:' || e.reference ELSE e.reference END AS reference,
+           CASE e.kind WHEN 'dispute' THEN -e.gross_minor ELSE e.gross_minor END AS amount_minor
     FROM clearing.entry AS e
-    WHERE e.booked_at >= :since AND ((e.kind = 'capture' AND e.psp_object_id IS NOT NULL) OR e.kind = 'dispute')
+    WHERE e.booked_at >= :since AND ((e.kind = 'capture' AND e.psp_object_id IS NOT NULL)
+        OR e.kind IN ('dispute', 'dispute_won', 'topup', 'partner_funding'))
+), fee AS (
+    SELECT t.lane, t.subject_id, t.kind, t.reference, t.currency, sum(t.amount_minor)::bigint AS minor
+    FROM told JOIN clearing.transfer AS t
+      ON (t.lane, t.subject_id, t.kind, t.reference) = (told.lane, told.subject_id, told.kind, told.named)
+    WHERE t.debit_account = 'platform:psp:expense' AND t.kind IN ('capture', 'dispute')
+    GROUP BY t.lane, t.subject_id, t.kind, t.reference, t.currency
 ), added AS (
-    INSERT INTO clearing.reconciliation_item (leg, side, source_id, reference, kind, amount_minor, currency, occurred_on, recorded_at)
-    SELECT leg, 'left', source_id, reference, kind, amount_minor, currency, (booked_at AT TIME ZONE 'UTC')::date, :now::timestamptz
-    FROM told ON CONFLICT DO NOTHING RETURNING 1
+    INSERT INTO clearing.reconciliation_item (leg, side, source_id, reference, kind, amount_minor, currency, occurred_on, fee_minor,
+        recorded_at)
+    SELECT 'book_psp', 'left', told.kind || ':' || told.subject_id || ':' || told.named, told.reference, told.kind,
+        told.amount_minor, told.currency, (told.booked_at AT TIME ZONE 'UTC')::date, coalesce(fee.minor, 0), :now::timestamptz
+    FROM told LEFT JOIN fee ON (fee.lane, fee.subject_id, fee.kind, fee.reference, fee.currency)
+        = (told.lane, told.subject_id, told.kind, told.named, told.currency)
+    ON CONFLICT DO NOTHING RETURNING 1
 )
 SELECT count(*) FROM added;
 
@@ -71,6 +84,7 @@ WITH agreed AS (
     GROUP BY leg, reference, currency
     HAVING count(*) FILTER (WHERE side = 'left') > 0 AND count(*) FILTER (WHERE side = 'right') > 0
        AND sum(CASE side WHEN 'left' THEN amount_minor ELSE -amount_minor END) = 0
+       AND sum(CASE side WHEN 'left' THEN fee_minor ELSE -fee_minor END) = 0
 ), matched AS (
     UPDATE clearing.reconciliation_item AS i SET matched_at = :now::timestamptz, match = 'exact'
     FROM agreed AS a
@@ -86,6 +100,8 @@ SELECT leg, reference, currency,
        count(*) FILTER (WHERE side = 'left') AS left_count,
        coalesce(sum(amount_minor) FILTER (WHERE side = 'right'), 0)::bigint AS right_minor,
        count(*) FILTER (WHERE side = 'right') AS right_count,
+       coalesce(sum(fee_minor) FILTER (WHERE side = 'left'), 0)::bigint AS left_fee_minor,
+       coalesce(sum(fee_minor) FILTER (WHERE side = 'right'), 0)::bigint AS right_fee_minor,
        min(occurred_on) AS since, array_agg(DISTINCT kind ORDER BY kind) AS kinds, left(min(detail), 200) AS detail,
        (SELECT count(*) FROM clearing.reconciliation_item AS m
         WHERE m.leg = i.leg AND m.reference = i.reference AND m.matched_at IS NOT NULL) AS matched
@@ -108,10 +124,12 @@ WHERE matched_at IS NULL AND side = 'right' AND starts_with(reference, 'line:')
 ORDER BY occurred_on, source_id LIMIT :limit;
 
 -- name: candidates
+-- What a line may pay: open on our side, of its sign, named in its text; without a text, anything no larger than it.
 SELECT source_id, reference, amount_minor FROM clearing.reconciliation_item
 WHERE matched_at IS NULL AND side = 'left' AND leg = :leg AND currency = :currency AND sign(amount_minor) = sign(:amount_minor::bigint)
-  AND (:text::text = '' OR position(reference IN :text::text) > 0)
-ORDER BY occurred_on, source_id LIMIT :limit;
+  AND (CASE WHEN :text::text = '' THEN abs(amount_minor) <= abs(:amount_minor::bigint)
+       ELSE position(reference IN :text::text) > 0 END)
+ORDER BY occurred_on DESC, source_id LIMIT :limit;
 
 -- name: match_items!
 UPDATE clearing.reconciliation_item SET matched_at = :now::timestamptz, match = 'merged'
@@ -120,15 +138,15 @@ WHERE leg = :leg AND matched_at IS NULL
 
 -- name: put_differences!
 INSERT INTO clearing.reconciliation_difference AS known (leg, reference, currency, type, amount_minor, since, owner, proposal,
-    detail, first_seen_at, last_seen_at, run)
-SELECT leg, reference, currency, type, amount_minor, since, owner, proposal, detail, :now::timestamptz, :now::timestamptz,
-    :run::uuid
+    detail, likely, first_seen_at, last_seen_at, run)
+SELECT leg, reference, currency, type, amount_minor, since, owner, proposal, detail, string_to_array(likely, chr(31)),
+    :now::timestamptz, :now::timestamptz, :run::uuid
 FROM unnest(:legs::text[], :refs::text[], :currencies::text[], :types::text[], :amounts::bigint[], :sinces::date[],
-    :owners::text[], :proposals::text[], :details::text[])
-    AS seen (leg, reference, currency, type, amount_minor, since, owner, proposal, detail)
+    :owners::text[], :proposals::text[], :details::text[], :likely::text[])
+    AS seen (leg, reference, currency, type, amount_minor, since, owner, proposal, detail, likely)
 ON CONFLICT (leg, reference, currency) DO UPDATE SET type = excluded.type, amount_minor = excluded.amount_minor,
     since = excluded.since, owner = excluded.owner, proposal = excluded.proposal, detail = excluded.detail,
-    last_seen_at = excluded.last_seen_at, run = excluded.run, resolved_at = NULL;
+    likely = excluded.likely, last_seen_at = excluded.last_seen_at, run = excluded.run, resolved_at = NULL;
 
 -- name: resolve_differences$
 WITH resolved AS (
@@ -139,7 +157,7 @@ SELECT count(*) FROM resolved;
 
 -- name: differences
 -- Open differences in the order of their key, a page at a time.
-SELECT leg, reference, currency, type, amount_minor, since, owner, proposal, detail, first_seen_at
+SELECT id, leg, reference, currency, type, amount_minor, since, owner, proposal, detail, first_seen_at, likely
 FROM clearing.reconciliation_difference
 WHERE resolved_at IS NULL AND (leg, reference, currency) > (:leg, :reference, :currency)
 ORDER BY leg, reference, currency LIMIT :limit;
@@ -153,6 +171,68 @@ GROUP BY leg, type, owner, currency ORDER BY leg, type, owner, currency;
 SELECT leg, side, count(*) AS items, count(*) FILTER (WHERE matched_at IS NULL) AS open,
        min(occurred_on) FILTER (WHERE matched_at IS NULL) AS oldest_open
 FROM clearing.reconciliation_item GROUP BY leg, side ORDER BY leg, side;
+
+-- name: unbooked
+-- Payouts of the PSP that the journal doesn't have yet, and bank lines that settled one: a page.
+SELECT i.side, i.source_id, i.reference, i.currency, i.amount_minor, i.match,
+       CASE WHEN i.match = 'tolerance' THEN (
+           SELECT sum(CASE o.side WHEN 'left' THEN o.amount_minor ELSE -o.amount_minor END)
+           FROM clearing.reconciliation_item AS o
+           WHERE (o.leg, o.reference, o.currency, o.matched_at) = (i.leg, i.reference, i.currency, i.matched_at)
+             AND o.match = 'tolerance')::bigint ELSE 0 END AS missing_minor,
+       i.source_id = (SELECT min(o.source_id) FROM clearing.reconciliation_item AS o
+           WHERE (o.leg, o.reference, o.currency, o.matched_at) = (i.leg, i.reference, i.currency, i.matched_at)
+             AND o.side = 'right') AS bears_missing
+FROM clearing.reconciliation_item AS i
+WHERE i.leg = 'psp_bank' AND i.booked_at IS NULL AND (i.side = 'left' OR i.matched_at IS NOT NULL)
+ORDER BY i.side, i.source_id LIMIT :limit;
+
+-- name: mark_booked!
+UPDATE clearing.reconciliation_item AS i SET booked_at = :now::timestamptz
+FROM unnest(:sides::text[], :sources::text[]) AS booked (side, source_id)
+WHERE i.leg = 'psp_bank' AND (i.side, i.source_id) = (booked.side, booked.source_id) AND i.booked_at IS NULL;
+
+-- name: put_balances$
+WITH added AS (
+    INSERT INTO clearing.bank_balance (iban, currency, on_day, code, statement_id, sequence, amount_minor, recorded_at)
+    SELECT iban, currency, on_day, code, statement_id, sequence, amount_minor, :now::timestamptz
+    FROM unnest(:ibans::text[], :currencies::text[], :days::date[], :codes::text[], :statements::text[], :sequences::bigint[],
+        :amounts::bigint[]) AS told (iban, currency, on_day, code, statement_id, sequence, amount_minor)
+    ON CONFLICT DO NOTHING RETURNING 1
+)
+SELECT count(*) FROM added;
+
+-- name: closings
+-- Each account's last closing balance, the one of the day before it that is known, and what was booked since each.
+WITH closing AS (
+    SELECT DISTINCT ON (iban, currency, on_day) iban, currency, on_day, amount_minor
+    FROM clearing.bank_balance WHERE code = 'CLBD' ORDER BY iban, currency, on_day, sequence DESC NULLS LAST, recorded_at DESC
+), ranked AS (
+    SELECT *, row_number() OVER (PARTITION BY iban, currency ORDER BY on_day DESC) AS place,
+           lead(on_day) OVER latest AS before_on, lead(amount_minor) OVER latest AS before_minor
+    FROM closing WINDOW latest AS (PARTITION BY iban, currency ORDER BY on_day DESC)
+)
+SELECT r.iban, r.currency, r.on_day, r.amount_minor, r.before_on, r.before_minor,
+       coalesce(sum(i.amount_minor) FILTER (WHERE i.occurred_on > r.on_day), 0)::bigint AS after_minor,
+       coalesce(sum(i.amount_minor) FILTER (WHERE i.occurred_on > r.before_on AND i.occurred_on <= r.on_day), 0)::bigint
+           AS between_minor
+FROM ranked AS r LEFT JOIN clearing.reconciliation_item AS i
+    ON i.side = 'right' AND i.leg IN ('book_bank', 'psp_bank') AND i.account = r.iban AND i.currency = r.currency
+    AND i.occurred_on > coalesce(r.before_on, r.on_day)
+WHERE r.place = 1
+GROUP BY r.iban, r.currency, r.on_day, r.amount_minor, r.before_on, r.before_minor ORDER BY r.iban, r.currency;
+
+-- name: bank_in_flight
+-- What our books have and the bank does not yet, and what the bank has and our books do not, by currency.
+SELECT currency, coalesce(sum(amount_minor) FILTER (WHERE side = 'left' AND leg = 'book_bank'), 0)::bigint AS ours_minor,
+       coalesce(sum(amount_minor) FILTER (WHERE side = 'right'), 0)::bigint AS theirs_minor
+FROM clearing.reconciliation_item
+WHERE leg IN ('book_bank', 'psp_bank') AND (matched_at IS NULL OR (leg = 'psp_bank' AND side = 'right' AND booked_at IS NULL))
+GROUP BY currency;
+
+-- name: bank_books
+SELECT currency, sum(debit_minor - credit_minor)::bigint AS minor FROM clearing.account_delta
+WHERE account = 'bank:settlement' GROUP BY currency;
 
 -- name: payment_of^
 -- The bank payment of ours that a line speaks of.

@@ -34,7 +34,11 @@ _SQL_CHECKS: Final = (
     "strays",
     "documents_gapped",
     "documents_unequal",
+    "suspense_unequal",
+    "decisions_unposted",
 )
+_OTHER_KINDS: Final = ("reserve", "driver", "suspense")
+_OTHER_ACCOUNTS: Final = ("platform:dispute:expense", "platform:debt:expense")
 _BATCH_PAGE: Final = 100
 # Kinds that give money back to the driver, each with its sign in "captured".
 _CAPTURED_SIGN: Final = {
@@ -68,7 +72,8 @@ async def audit(connection: Connection, *, now: datetime) -> AuditReport:
 async def prove(connection: Connection) -> list[ProofLine]:
     """Each currency's equation, its terms taken from separate tables.
 
-    captured + input VAT + bought = output VAT + platform + paid + open + sold + other.
+    captured + received + input VAT + bought = output VAT + platform + paid + open + sold + other, where
+    `received` is what was booked as come in for a party or into suspense, less what went out of it.
     """
     captured: dict[str, int] = {}
     for row in await rows(_books_sql.captured(connection)):
@@ -80,28 +85,35 @@ async def prove(connection: Connection) -> list[ProofLine]:
         if row["state"] != "paid":
             unpaid[row["currency"]] = unpaid.get(row["currency"], 0) + row["amount_minor"]
     paid = {row["currency"]: row["amount_minor"] for row in await rows(_books_sql.disbursed(connection))}
-    executed = await books.executed(connection)
-    # A position that was closed by an execution still stood against its captures.
+    received = {row["currency"]: row["minor"] for row in await rows(_sql.received(connection))}
+    # A position that was closed by an execution still stood against its captures; a fee that the PSP gave
+    # back was borne by nobody else.
+    aside = dict(await books.executed(connection))
+    for row in await rows(_sql.fees_back(connection)):
+        aside["platform:psp:expense", row["currency"]] = row["minor"]
     accounts = [
         replace(
-            balance, credit_minor=balance.credit_minor - executed.get((balance.account, balance.currency), 0)
+            balance, credit_minor=balance.credit_minor - aside.get((balance.account, balance.currency), 0)
         )
         for balance in await books.balances(connection)
     ]
     currencies = sorted({*captured, *unpaid, *paid, *(balance.currency for balance in accounts)})
     return [
         _proof_line(
-            currency, captured.get(currency, 0), unpaid.get(currency, 0), paid.get(currency, 0),
-            [balance for balance in accounts if balance.currency == currency],
+            currency, [balance for balance in accounts if balance.currency == currency],
+            captured=captured.get(currency, 0), unpaid=unpaid.get(currency, 0), paid=paid.get(currency, 0),
+            received=received.get(currency, 0),
         )
         for currency in currencies
     ]  # fmt: skip
 
 
-def _proof_line(currency: str, captured: int, unpaid: int, paid: int, accounts: list[Balance]) -> ProofLine:
+def _proof_line(
+    currency: str, accounts: list[Balance], *, captured: int, unpaid: int, paid: int, received: int
+) -> ProofLine:
     output_vat = input_vat = platform = sold = bought = other = 0
     for balance in accounts:
-        kind, rest = balance.account.split(":", 1)
+        kind, _, rest = balance.account.partition(":")
         if kind == "vat":
             if rest.endswith(":input"):
                 input_vat -= balance.minor
@@ -116,12 +128,15 @@ def _proof_line(currency: str, captured: int, unpaid: int, paid: int, accounts: 
                 bought -= balance.minor
         elif balance.account == "platform:psp:expense":
             other += balance.credit_minor  # what another party bore of the PSP's fee
-        elif kind in ("reserve", "driver", "suspense") or balance.account == "platform:dispute:expense":
+        elif kind in _OTHER_KINDS or balance.account in _OTHER_ACCOUNTS:
             other += balance.minor
-    difference = (captured + input_vat + bought) - (output_vat + platform + paid + unpaid + sold + other)
+    difference = (captured + received + input_vat + bought) - (
+        output_vat + platform + paid + unpaid + sold + other
+    )
     return ProofLine(
         currency=currency,
         captured_minor=captured,
+        received_minor=received,
         input_vat_minor=input_vat,
         output_vat_minor=output_vat,
         platform_minor=platform,
@@ -220,7 +235,9 @@ async def _check_fx(connection: Connection, batch_id: Any) -> list[Finding]:
     """Each entry's conversions are its lock's: given is what was taken, converted and rounded per party."""
     moved: dict[tuple[Any, str, str, str], _Conversion] = {}
     for row in await rows(_sql.fx_legs(connection, batch_id=batch_id)):
-        key = (row["subject_id"], row["kind"], row["reference"], row["quote"])
+        # A compensation is two entries of one subject, one for each currency.
+        named = "" if row["kind"] == "debt_compensation" else row["reference"]
+        key = (row["subject_id"], row["kind"], named, row["quote"])
         conversion = moved.setdefault(key, _Conversion(lock=_lock(row)))
         position = f"fx:{row['base']}-{row['quote']}:position"
         minor = row["amount_minor"] if row["credit_account"] == position else -row["amount_minor"]

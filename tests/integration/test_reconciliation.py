@@ -197,8 +197,9 @@ async def test_the_three_sides_agree_or_say_which_does_not(house: House) -> None
 
     def psp(name: str, kind: str, reference: str, minor: int) -> PspLine:
         return PspLine(
-            id=name, kind=kind, reference=reference, amount_minor=minor, currency="EUR", occurred_on=day
-        )
+            id=name, kind=kind, reference=reference, amount_minor=minor, currency="EUR", occurred_on=day,
+            fee_minor=34 if kind == "charge" else 0,
+        )  # fmt: skip
 
     told = [
         psp("txn_1", "charge", "pi_1", 605), psp("txn_2", "charge", "pi_2", 600),
