@@ -72,7 +72,7 @@ class DebtDesk:
         by: str,
         now: datetime,
     ) -> Decision:
-                "evidence, by: say where the consent is kept and who recorded it"
+        """Pay a debt in `currency` out of what is owed in `from_currency`, at the day's locked rate.
 
         As much as both allow. Raises StateConflictError without the party's consent, a debt or a claim;
         RateUnavailableError.
