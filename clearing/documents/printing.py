@@ -55,7 +55,7 @@ class Page:
 
     def data(self) -> str:
         """The page as the JSON that the template reads."""
-        return json.dumps(_printable(asdict(self)), ensure_ascii=False)
+        return json.dumps(printable(asdict(self)), ensure_ascii=False)
 
 
 def page_of(fields: Mapping[str, Any]) -> Page:
@@ -182,14 +182,14 @@ def _percent(rate: Decimal) -> str:
     return f"{rate.normalize():f} %"
 
 
-def _printable(value: object) -> object:
+def printable(value: object) -> object:
     """What the page's type can set; a character outside it becomes "?", while the XML keeps it."""
     if isinstance(value, str):
         return "".join(sign if _settable(sign) else "?" for sign in unicodedata.normalize("NFC", value))
     if isinstance(value, dict):
-        return {name: _printable(member) for name, member in value.items()}
+        return {name: printable(member) for name, member in value.items()}
     if isinstance(value, list | tuple):
-        return [_printable(member) for member in value]
+        return [printable(member) for member in value]
     return value
 
 
