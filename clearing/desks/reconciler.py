@@ -144,7 +144,7 @@ class Reconciler:
         await _sql.hold_run(connection)
         run: UUID = await _sql.new_run(connection)
         room = _UNKNOWN_LINES
-        since = (await _sql.read_to(connection, name="books") or _START + _OVERLAP) - _OVERLAP
+        since = (await self.read_to(connection, name="books") or _START + _OVERLAP) - _OVERLAP
         read = await _sql.read_captures(connection, since=since, now=now)
         read += await _sql.read_payments(connection, since=since, now=now)
         await _sql.count_rows(connection)
@@ -171,6 +171,15 @@ class Reconciler:
         return RunResult(
             read=read, matched=matched, differences=differences, resolved=resolved, booked=booked
         )
+
+    async def read_to(self, connection: Connection, *, name: str) -> datetime | None:
+        """How far a source was read; None: never."""
+        known: datetime | None = await _sql.read_to(connection, name=name)
+        return known
+
+    async def mark_read(self, connection: Connection, *, name: str, to: datetime, now: datetime) -> None:
+        """A source was read up to an instant; never back."""
+        await _sql.mark_run(connection, name=name, read_to=to, ran_at=now)
 
     async def _match_merged(self, connection: Connection, *, now: datetime) -> int:
         """Lines that pay several items at once, each named in the line's text."""

@@ -4,7 +4,7 @@ Owns: the round and what is fetched for it. Must not know how lines are matched.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
 
@@ -21,8 +21,7 @@ _EVERY: Final = timedelta(hours=1)
 _OVERLAP: Final = timedelta(days=3)
 _FIRST: Final = timedelta(days=400)
 _LIMIT: Final = 100_000
-# What both sides name: other movements (fees, top-ups, adjustments) are summed in the daily audit.
-_KINDS: Final = frozenset({"charge", "payment", "transfer", "payout", "refund", "payment_refund"})
+_PSP: Final = "psp"
 _log = structlog.get_logger(__name__)
 
 
@@ -45,7 +44,6 @@ class ReconciliationLane:
     every: timedelta = _EVERY
     name: str = "reconcile"
     _next: datetime | None = field(default=None)
-    _since: datetime | None = field(default=None)
 
     async def run_once(self) -> int:
         """One round where it is time. Returns 0: a round is never followed at once by another."""
@@ -59,32 +57,39 @@ class ReconciliationLane:
     async def reconcile(self) -> RunResult:
         """Fetch, then compare; without the PSP's answer what is known is compared all the same."""
         started = self.clock.now()
-        since = (started - _FIRST) if self._since is None else (self._since - _OVERLAP)
+        since = await self._since(started)
         found = await self.source.movements_since(since=since, limit=_LIMIT)
-        answered = not isinstance(found, OutcomeUnknown)
         if isinstance(found, OutcomeUnknown):
             _log.warning("psp_movements_unanswered", reason=found.reason)
         elif len(found) == _LIMIT:
             _log.warning("psp_movements_cut", limit=_LIMIT)
         async with transaction(self.pool) as connection:
             if not isinstance(found, OutcomeUnknown):
-                lines = [_line(one) for one in found if one.kind in _KINDS]
-                await self.reconciler.record_psp_lines(connection, lines, now=started)
+                await self.reconciler.record_psp_lines(connection, (_line(one) for one in found), now=started)
             refunds = await _refunds(connection, since=since)
             await self.reconciler.record_book_lines(connection, refunds, now=started)
             result = await self.reconciler.run(connection, now=started)
-        if answered:
-            self._since = started
+            if not isinstance(found, OutcomeUnknown) and len(found) < _LIMIT:
+                await self.reconciler.mark_read(connection, name=_PSP, to=started, now=started)
         level = _log.warning if result.differences else _log.info
         level("reconciled", matched=result.matched, differences=result.differences, resolved=result.resolved)
         return result
 
+    async def _since(self, now: datetime) -> datetime:
+        """From where on the PSP is asked; kept in the database, so that a new worker goes on."""
+        async with self.pool.acquire() as connection:
+            read_to = await self.reconciler.read_to(connection, name=_PSP)
+        return (now - _FIRST) if read_to is None else min(read_to, now) - _OVERLAP
+
 
 def _line(movement: PspMovement) -> PspLine:
+    """A top-up is known to both sides by the reference that was given with it; the rest by the PSP's id."""
+    topup = movement.kind == "topup" and movement.description
     return PspLine(
         id=movement.id,
         kind=movement.kind,
-        reference=movement.source,
+        reference=f"topup:{movement.description}" if topup else movement.source,
+        fee_minor=movement.fee_minor,
         amount_minor=movement.amount_minor,
         currency=movement.currency,
         occurred_on=movement.created_at.date(),
@@ -92,8 +97,9 @@ def _line(movement: PspMovement) -> PspLine:
 
 
 async def _refunds(connection: Connection, *, since: datetime) -> list[PspLine]:
-    return [
-        PspLine(
+    lines: list[PspLine] = []
+    async for row in _QUERIES.refunds_since(connection, since=since, limit=_LIMIT):
+        sent = PspLine(
             id=f"refund:{row['id']}",
             kind="refund",
             reference=row["psp_refund"],
@@ -101,5 +107,13 @@ async def _refunds(connection: Connection, *, since: datetime) -> list[PspLine]:
             currency=row["currency"],
             occurred_on=row["finished_at"].date(),
         )
-        async for row in _QUERIES.refunds_since(connection, since=since, limit=_LIMIT)
-    ]
+        lines.append(sent)
+        if row["state"] == "failed":
+            back = replace(
+                sent,
+                id=f"refund_failed:{row['id']}",
+                kind="refund_failed",
+                amount_minor=row["amount_minor"],
+            )
+            lines.append(back)
+    return lines

@@ -194,7 +194,10 @@ TopUpOutcome = ToppedUp | Declined | OutcomeUnknown
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PspMovement:
-    """One line of the PSP's balance, gross: money in positive; `source` is the charge, transfer, payout."""
+    """One line of the PSP's balance, gross: money in positive; `source` is the charge, transfer, payout.
+
+    `fee_minor` is what the PSP kept beside it, `description` what was said when it was made.
+    """
 
     id: str
     kind: str
@@ -202,6 +205,8 @@ class PspMovement:
     amount_minor: int
     currency: str
     created_at: datetime
+    fee_minor: int = 0
+    description: str = ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -22,6 +22,7 @@ class Transaction(msgspec.Struct):
     type: str = ""
     source: str | dict[str, Any] | None = None
     created: int = 0
+    description: str | None = None
 
 
 class Increment(msgspec.Struct):

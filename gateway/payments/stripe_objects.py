@@ -267,6 +267,8 @@ def movement_of(transaction: Transaction) -> PspMovement:
         amount_minor=from_stripe_amount(transaction.amount, currency),
         currency=currency,
         created_at=datetime.fromtimestamp(transaction.created, tz=UTC),
+        fee_minor=fee_minor(transaction.fee, currency),
+        description=transaction.description or "",
     )
 
 

@@ -195,7 +195,12 @@ class StripePsp:
         if isinstance(amount, Declined):
             return amount
         named = {"reference": order.reference, "top_up": format_id("fund", order.top_up_id)}
-        params = {"amount": amount, "currency": order.currency.lower(), "metadata": named}
+        params = {
+            "amount": amount,
+            "currency": order.currency.lower(),
+            "description": order.reference,
+            "metadata": named,
+        }
         topup = await self._wire.post("/v1/topups", TopUp, params, key=order.idempotency_key)
         return topup if isinstance(topup, Declined | OutcomeUnknown) else topped_up(topup)
 

@@ -60,8 +60,9 @@ class Movements:
         if not self.answers:
             return OutcomeUnknown(reason="silent")
         charge = PspMovement(
-            id="txn_1", kind="charge", source="pi_1", amount_minor=605, currency="EUR", created_at=NOW
-        )
+            id="txn_1", kind="charge", source="pi_1", amount_minor=605, currency="EUR", created_at=NOW,
+            fee_minor=34,
+        )  # fmt: skip
         return [charge]
 
 
