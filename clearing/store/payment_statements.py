@@ -3,7 +3,7 @@
 Owns: rows to values and back. Must not know: the records' form, when a statement is written.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncGenerator, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -167,7 +167,7 @@ async def lines(
     *,
     previous: StoredStatement | None,
     planned_at: datetime,
-) -> AsyncIterator[Sequence[Any]]:
+) -> AsyncGenerator[Sequence[Any], None]:
     """What the payment netted, the rows of one batch of the journal after the other, through a cursor."""
     before: Cut = {} if previous is None else previous.cut
     async with _sql.lines_cursor(

@@ -5,7 +5,7 @@ the form of records, files, how a partner calls an id (the caller's `names` does
 """
 
 import json
-from collections.abc import AsyncIterator, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
@@ -161,7 +161,7 @@ class StatementRun:
         self._payment = payment
         self._names = names
 
-    async def records(self, connection: Connection) -> AsyncIterator[Record]:
+    async def records(self, connection: Connection) -> AsyncGenerator[Record, None]:
         """Every record, in order; on one snapshot if the transaction is repeatable read.
 
         Raises InvariantViolation where the lines are not the payment, or are not what they were when the
@@ -180,7 +180,7 @@ class StatementRun:
         found = store.lines(
             connection, self._stored, previous=self._previous, planned_at=self._payment["planned_at"]
         )
-        async with aclosing(found) as batches:  # type: ignore[type-var]
+        async with aclosing(found) as batches:
             async for rows in batches:
                 sealed = await _sealed(
                     connection, rows[0], account, currency, only={_key(row) for row in rows}
