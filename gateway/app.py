@@ -32,7 +32,7 @@ from gateway.lanes.certificate_status import CertificateStatusLane
 from gateway.lanes.clearing_lane import ClearingLane
 from gateway.lanes.correction_lane import CorrectionLane
 from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
-from gateway.lanes.document_lane import DriverDocumentLane, PartyDocumentLane
+from gateway.lanes.document_lane import ClosingLane, DriverDocumentLane, PartyDocumentLane
 from gateway.lanes.errands import Errands, errand_lanes
 from gateway.lanes.hold_watch import HoldWatchLane
 from gateway.lanes.key_sweep import KeySweepLane
@@ -43,6 +43,7 @@ from gateway.lanes.resolving import ResolvingLane
 from gateway.migrations import migrate
 from gateway.notify.delivery import DeliveryLane
 from gateway.ocpi.lanes import ocpi_lanes
+from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.ocpi.registry import OcpiRegistry
 from gateway.ocpi.remote import RemoteControl
 from gateway.ocpi.routes import routes as ocpi_routes
@@ -174,7 +175,12 @@ async def open_house(settings: Settings, *, application: str) -> AsyncIterator[H
             outbound=client,
             clearing=ClearingService(),
             payments=build_payments(
-                pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=clock, policy=policy
+                pool=pool,
+                psp=psp,
+                tariffs=OcpiTariffSource(),
+                clock=clock,
+                policy=policy,
+                updates=OcpiLastUpdates(),
             ),
             plug_and_charge=PlugAndChargeService(inquiry=Inquiry(fetcher=fetcher)),
         )
@@ -278,6 +284,12 @@ def lanes(house: House) -> Sequence[Lane]:
         *bank_lanes(settings, pool=house.pool, clock=house.clock, clearing=house.clearing),
         DriverDocumentLane(pool=house.pool, clock=house.clock),
         PartyDocumentLane(pool=house.pool, clock=house.clock, clearing=house.clearing),
+        ClosingLane(
+            pool=house.pool,
+            clock=house.clock,
+            clearing=house.clearing,
+            after=_grace(settings.close_books_after_days),
+        ),
         CertificateStatusLane(
             pool=house.pool,
             clock=house.clock,
@@ -292,6 +304,10 @@ def lanes(house: House) -> Sequence[Lane]:
         ),
         *ocpi_lanes(_ocpi(house)),
     ]
+
+
+def _grace(days: int | None) -> timedelta | None:
+    return None if days is None else timedelta(days=days)
 
 
 def _disbursements(house: House) -> DisbursementLane:

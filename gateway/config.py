@@ -157,6 +157,10 @@ class Settings(BaseSettings):
     bank_cut_off: ClockTime = Field("11:00", description="no payment file is drawn from then on, HH:MM")
     bank_time_zone: ZoneName = Field("Europe/Zurich", description="where the bank's clock stands")
 
+    close_books_after_days: int | None = Field(
+        None, ge=1, le=366, description="days after a month's end that close it; unset: a person closes it"
+    )
+
     database_pool_min: int = Field(2, ge=0, le=500)
     database_pool_max: int = Field(10, ge=1, le=500)
     database_connect_timeout_seconds: float = Field(10.0, gt=0, le=120)

@@ -19,14 +19,15 @@ ON CONFLICT (id) DO UPDATE SET name = excluded.name, country = excluded.country,
     self_billing_since = excluded.self_billing_since, settlement_currency = excluded.settlement_currency,
     terms_days = excluded.terms_days, time_zone = excluded.time_zone, cut_off_minute = excluded.cut_off_minute,
     minimum_payout_minor = excluded.minimum_payout_minor, connected_account = excluded.connected_account,
-    payout_hold = excluded.payout_hold, updated_at = excluded.updated_at
+    payout_hold = excluded.payout_hold, document_cadence = excluded.document_cadence, updated_at = excluded.updated_at
 WHERE known.kind = excluded.kind
 RETURNING id;
 
 -- name: put_vat_evidence!
 INSERT INTO clearing.party_vat_evidence (party_id, effective_from, vat_id, valid, source, reference, checked_at)
 VALUES (:party_id, :effective_from, :vat_id, :valid, :source, :reference, :checked_at)
-ON CONFLICT (party_id, vat_id, effective_from) DO UPDATE SET valid = excluded.valid, source = excluded.source, reference = excluded.reference, checked_at = excluded.checked_at;
+ON CONFLICT (party_id, vat_id, effective_from) DO UPDATE SET valid = excluded.valid, source = excluded.source,
+    reference = excluded.reference, checked_at = excluded.checked_at;
 
 -- name: parties
 SELECT id, kind, name, country, territory, vat_id, taxable_dealer, small_business, self_billing_since,

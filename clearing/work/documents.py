@@ -1,59 +1,24 @@
-"""Issuing the documents of a closed period: which, under which number, once.
+"""Documents between parties as they were issued: lists, contents, files, and the proof that none changed.
 
-Owns: the order of steps inside the caller's transaction. Must not know: what makes a document right
-(`invoice`), its XML (`einvoice`), where it is sent.
+Owns: reading them and keeping the files that were handed out. Must not know: what makes a document right
+(`invoice`), how it is issued (`issuing`), how a page is set.
 """
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import date, datetime, time, timedelta
-from itertools import groupby
-from typing import Any, Final
-from zoneinfo import ZoneInfo
+from datetime import date, datetime
+from hashlib import sha256
+from typing import Any, Final, Literal
 
 from clearing.connection import Connection, named_queries, rows
-from clearing.documents.einvoice import cii, ubl
-from clearing.documents.invoice import DocumentType, Invoice, SuppliedSum, invoices_of
+from clearing.documents.invoice import DocumentType
 from clearing.documents.labels import Language
-from clearing.documents.printing import Page, invoice_page, page_of
-from clearing.errors import InvalidDocumentError
-from clearing.parties.party import PLATFORM_ID
-from clearing.store import captures, journal, references
-from clearing.tax.vat import Leg, VatDecision
+from clearing.documents.printing import Page, page_of
+from clearing.errors import InvariantViolation
 
 _sql = named_queries("documents")
 _MAX_DIGITS: Final = 18  # of a bigint
-_PREFIX: Final = {
-    DocumentType.INVOICE: "IN",
-    DocumentType.SELF_BILLED: "SB",
-    DocumentType.CREDIT_NOTE: "CN",
-}
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Document:
-    """A document as issued; `number` is unique per issuer and its series has no gap."""
-
-    number: str
-    type: DocumentType
-    supplier_id: str
-    customer_id: str
-    currency: str
-    net_minor: int
-    vat_minor: int
-    gross_minor: int
-    ubl: str
-    cii: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RefusedDocument:
-    """A document that may not be issued yet, and what to do about it."""
-
-    supplier_id: str
-    customer_id: str
-    reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -74,6 +39,15 @@ class IssuedDocument:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentFile:
+    """A file made of a document, by its number."""
+
+    name: str
+    format: Literal["pdf", "xml"]
+    language: Language = Language.ENGLISH
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class StoredDocument:
     """A document with its content as issued. `pages` are the same in each language that it is printed in."""
 
@@ -83,61 +57,10 @@ class StoredDocument:
     pages: Mapping[Language, Page]
 
 
-async def issue(
-    connection: Connection, *, start: date, end: date, now: datetime
-) -> tuple[Sequence[Document], Sequence[RefusedDocument]]:
-    """Issue the documents that are missing for `start` to `end` (inclusive, the platform's days).
-
-    What the platform may write: its own invoices, and its suppliers' where they agreed to self-billing.
-    Issuing again adds only what was refused before. Raises InvalidDocumentError while the period is not
-    closed, since a later booking would be missing.
-    """
-    await _sql.take_time(connection)
-    await _sql.hold_issuing(connection)
-    parties = await references.parties(connection)
-    zone = ZoneInfo(parties[PLATFORM_ID].time_zone)
-    since = datetime.combine(start, time(), zone)
-    until = datetime.combine(end + timedelta(days=1), time(), zone)
-    closed_until = await journal.closed_until(connection)
-    if closed_until is None or closed_until < until:
-        raise InvalidDocumentError(
-            f"{start} to {end} is still open; close the books up to {until.isoformat()} first"
-        )
-    supplied = await rows(_sql.supplied(connection, since=since, until=until))
-    rulings = await captures.rulings_of(connection, [row["ruling"] for row in supplied])
-    refused: list[RefusedDocument] = []
-    for (supplier_id, customer_id, currency, _), found in groupby(supplied, key=_document_key):
-        sums = list(_sums(found, rulings))
-        try:
-            invoices = invoices_of(
-                sums,
-                supplier=parties[supplier_id],
-                customer=parties[customer_id],
-                currency=currency,
-                period=(start, end),
-                self_billed=supplier_id != PLATFORM_ID,
-            )
-        except InvalidDocumentError as error:
-            refused.append(
-                RefusedDocument(supplier_id=supplier_id, customer_id=customer_id, reason=str(error))
-            )
-            continue
-        for invoice in invoices:
-            await _store(connection, invoice, issued_on=now.astimezone(zone).date(), now=now)
-    return await issued(connection, start=start, end=end), refused
-
-
-async def issued(connection: Connection, *, start: date, end: date) -> Sequence[Document]:
-    """The documents of a period."""
+async def issued(connection: Connection, *, start: date, end: date) -> Sequence[IssuedDocument]:
+    """The documents whose period lies within `start` to `end`, inclusive."""
     found = await rows(_sql.documents(connection, period_start=start, period_end=end))
-    return [
-        Document(
-            number=_number(row["series"], row["number"]),
-            type=DocumentType(row["type_code"]),
-            **{name: row[name] for name in Document.__dataclass_fields__ if name not in ("number", "type")},
-        )
-        for row in found
-    ]
+    return [_summary(row) for row in found]
 
 
 async def listed(
@@ -155,12 +78,17 @@ async def listed(
 
 
 async def find(connection: Connection, *, name: str, party_id: str | None) -> StoredDocument | None:
-    """A party's document by its number; None where it has none of that number."""
+    """A party's document by its number; None where it has none of that number.
+
+    Raises InvariantViolation where its content is not what was issued.
+    """
     series, number = _split(name)
     row = await _sql.one(connection, series=series, number=number, party_id=party_id)
     if row is None:
         return None
     content = json.loads(row["content"])
+    if row["content_sha256"] not in (None, content_sha256(content)):
+        raise InvariantViolation(f"document {name} is not what was issued")
     return StoredDocument(
         summary=_summary(row),
         ubl=content["ubl"].encode(),
@@ -169,77 +97,64 @@ async def find(connection: Connection, *, name: str, party_id: str | None) -> St
     )
 
 
-async def booked_within(connection: Connection, *, since: datetime, until: datetime) -> bool:
-    """Whether anything was booked from `since` to `until`, exclusive."""
-    booked: bool = await _sql.booked_within(connection, since=since, until=until)
-    return booked
+async def keep_file(
+    connection: Connection, file: DocumentFile, make: Callable[[], Awaitable[bytes]], *, now: datetime
+) -> bytes:
+    """The file as it was first handed out, made by `make` if it never was: the same bytes for ever.
+
+    Raises InvariantViolation where the stored bytes are not those that were stored.
+    """
+    stored = await _file(connection, file)
+    if stored is None:
+        content = await make()
+        await _sql.keep_file(
+            connection, **asdict(file), sha256=sha256(content).hexdigest(), content=content, now=now
+        )
+        stored = await _file(connection, file)
+    if stored is None:
+        raise InvariantViolation(f"{file.name} was not kept")
+    return stored
+
+
+async def _file(connection: Connection, file: DocumentFile) -> bytes | None:
+    row = await _sql.file(connection, **asdict(file))
+    if row is None:
+        return None
+    content = bytes(row["content"])
+    if sha256(content).hexdigest() != row["sha256"]:
+        raise InvariantViolation(f"{file.name} as {file.format} is not what was handed out")
+    return content
+
+
+async def altered(connection: Connection) -> list[str]:
+    """The numbers of documents whose content is no longer what was issued."""
+    return [
+        document_name(row["series"], row["number"])
+        for row in await rows(_sql.contents(connection))
+        if content_sha256(json.loads(row["content"])) != row["content_sha256"]
+    ]
+
+
+def content_sha256(content: Mapping[str, Any]) -> str:
+    """The hash of a document's content, whatever the order and spacing of its JSON."""
+    text = json.dumps(content, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return sha256(text.encode()).hexdigest()
 
 
 def _split(name: str) -> tuple[str, int]:
     """The series and number in a document's name; a name that is none has a number that none has."""
     series, _, digits = name.rpartition("-")
     known = digits.isascii() and digits.isdigit() and len(digits) <= _MAX_DIGITS
-    return (series, int(digits)) if known and name == _number(series, int(digits)) else ("", 0)
+    return (series, int(digits)) if known and name == document_name(series, int(digits)) else ("", 0)
 
 
 def _summary(row: Any) -> IssuedDocument:
     same = {name: row[name] for name in IssuedDocument.__dataclass_fields__ if name not in ("number", "type")}
     return IssuedDocument(
-        number=_number(row["series"], row["number"]), type=DocumentType(row["type_code"]), **same
+        number=document_name(row["series"], row["number"]), type=DocumentType(row["type_code"]), **same
     )
 
 
-def _document_key(row: Any) -> tuple[str, str, str, bool]:
-    return row["supplier_id"], row["customer_id"], row["currency"], row["correction"]
-
-
-def _sums(found: Iterator[Any], rulings: Mapping[str, VatDecision]) -> Iterator[SuppliedSum]:
-    for row in found:
-        yield SuppliedSum(
-            leg=Leg(row["leg"]),
-            ruling=rulings[row["ruling"]],
-            net_minor=row["net_minor"],
-            vat_minor=row["vat_minor"],
-            sessions=row["sessions"],
-        )
-
-
-async def _store(connection: Connection, invoice: Invoice, *, issued_on: date, now: datetime) -> None:
-    # Self-billed documents are numbered apart for each supplier, whose documents they are.
-    series = "-".join((_PREFIX[invoice.type], invoice.supplier.id, "O" if invoice.outside_vat else "V"))
-    about = {
-        "type_code": int(invoice.type),
-        "supplier_id": invoice.supplier.id,
-        "customer_id": invoice.customer.id,
-        "currency": invoice.currency,
-        "period_start": invoice.period_start,
-        "period_end": invoice.period_end,
-        "series": series,
-    }
-    if await _sql.issued(connection, **about) is not None:
-        return
-    number = await _sql.next_number(connection, issuer_id=PLATFORM_ID, series=series)
-    name = _number(series, number)
-    content = {
-        "ubl": ubl(invoice, number=name, issued_on=issued_on).decode(),
-        "cii": cii(invoice, number=name, issued_on=issued_on).decode(),
-        "pages": {
-            language: asdict(invoice_page(invoice, number=name, issued_on=issued_on, language=language))
-            for language in Language
-        },
-    }
-    await _sql.insert_document(
-        connection,
-        **about,
-        issuer_id=PLATFORM_ID,
-        number=number,
-        net_minor=invoice.net_minor,
-        vat_minor=invoice.vat_minor,
-        gross_minor=invoice.gross_minor,
-        content=json.dumps(content),
-        now=now,
-    )
-
-
-def _number(series: str, number: int) -> str:
+def document_name(series: str, number: int) -> str:
+    """`SB-NL-ABC-V-000001`."""
     return f"{series}-{number:06d}"

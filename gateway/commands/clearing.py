@@ -6,6 +6,7 @@ import os
 import sys
 from collections.abc import Sequence
 from datetime import date, datetime
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -14,16 +15,18 @@ from rich.console import Console
 from rich.table import Table
 
 from clearing import reference
+from clearing.documents.labels import Language
 from clearing.fx import RateTable
 from clearing.money import to_major
 from clearing.parties.terms_json import parse_agreement
 from clearing.service import ClearingService
 from clearing.sessions.settlement import References
 from clearing.sessions.simulate import Simulation, simulate
-from clearing.work import documents
+from clearing.work import documents, issuing
 from gateway.clock import SystemClock
 from gateway.config import load_database_url
-from gateway.database import create_pool, transaction
+from gateway.database import Connection, create_pool, transaction
+from gateway.documents_pdf import render
 
 _FAILED = 1
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
@@ -156,21 +159,23 @@ async def _statement(
 @click.argument("start")
 @click.argument("end")
 @click.option(
-    "--output", required=True, type=click.Path(file_okay=False, path_type=Path), help="Directory for the XML."
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory for the files.",
 )
-def invoices_command(*, start: str, end: str, output: Path) -> None:
-    """Issue the documents of a closed period, START to END inclusive, as EN 16931 UBL and CII files.
+@click.option(
+    "--language", type=click.Choice([*Language]), default=Language.ENGLISH.value, help="Of the PDF files."
+)
+def invoices_command(*, start: str, end: str, output: Path, language: str) -> None:
+    """Issue the documents of START to END (inclusive, over) and write them as PDF, UBL and CII.
 
-    Exit status 1 if a document was refused; each is named with what to do about it.
+    The PDF is Factur-X: PDF/A-3b with the CII attached. Exit status 1 if a document was refused; each is
+    named with what to do about it.
     """
     period = (_day(start, "START"), _day(end, "END"))
     output.mkdir(parents=True, exist_ok=True)
-    issued, refused = asyncio.run(_invoices(load_database_url(os.environ), period))
-    for document in issued:
-        (output / f"{document.number}.ubl.xml").write_text(document.ubl, encoding="utf-8")
-        (output / f"{document.number}.cii.xml").write_text(document.cii, encoding="utf-8")
-        amount = f"{to_major(document.gross_minor, document.currency)} {document.currency}"
-        click.echo(f"{document.number}  {document.supplier_id} -> {document.customer_id}  {amount}")
+    refused = asyncio.run(_invoices(load_database_url(os.environ), period, output, Language(language)))
     for one in refused:
         click.echo(f"refused: {one.reason}", err=True)
     if refused:
@@ -178,16 +183,45 @@ def invoices_command(*, start: str, end: str, output: Path) -> None:
 
 
 async def _invoices(
-    dsn: str, period: tuple[date, date]
-) -> tuple[Sequence[documents.Document], Sequence[documents.RefusedDocument]]:
+    dsn: str, period: tuple[date, date], output: Path, language: Language
+) -> Sequence[issuing.RefusedDocument]:
     pool = await create_pool(
         dsn, min_size=1, max_size=1, application="invoices", statement_timeout_ms=600_000
     )
+    now = SystemClock().now()
     try:
         async with transaction(pool) as connection:
-            return await documents.issue(connection, start=period[0], end=period[1], now=SystemClock().now())
+            await issuing.wait_for_writers(connection)
+        async with transaction(pool) as connection:
+            issued, refused = await issuing.issue(connection, start=period[0], end=period[1], now=now)
+        for one in issued:
+            async with transaction(pool) as connection:
+                await _write_files(connection, one, output, language=language, now=now)
+            amount = f"{to_major(one.gross_minor, one.currency)} {one.currency}"
+            click.echo(f"{one.number}  {one.supplier_id} -> {one.customer_id}  {amount}")
     finally:
         await pool.close()
+    return refused
+
+
+async def _write_files(
+    connection: Connection,
+    one: documents.IssuedDocument,
+    output: Path,
+    *,
+    language: Language,
+    now: datetime,
+) -> None:
+    stored = await documents.find(connection, name=one.number, party_id=None)
+    if stored is None:
+        raise click.ClickException(f"{one.number} is not in the archive")
+    (output / f"{one.number}.ubl.xml").write_bytes(stored.ubl)
+    (output / f"{one.number}.cii.xml").write_bytes(stored.cii)
+    page = stored.pages.get(language)
+    if page is not None:  # none was kept of what was issued before pages were
+        file = documents.DocumentFile(name=one.number, format="pdf", language=language)
+        make = partial(render, page, cii=stored.cii, issued_at=one.issued_at)
+        (output / f"{one.number}.pdf").write_bytes(await documents.keep_file(connection, file, make, now=now))
 
 
 @command.command(name="close")

@@ -3,9 +3,10 @@
 Owns: the wire form and whose documents are whose. Must not know what makes a document right.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import date
 from decimal import Decimal
+from functools import partial
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
@@ -15,7 +16,7 @@ from clearing.documents.invoice import DocumentType
 from clearing.documents.labels import Language
 from clearing.documents.printing import driver_page
 from clearing.work import documents, driver_documents
-from clearing.work.documents import IssuedDocument
+from clearing.work.documents import DocumentFile, IssuedDocument
 from clearing.work.driver_documents import ReadDocument
 from gateway import objects
 from gateway.documents_pdf import render
@@ -120,10 +121,11 @@ async def receipt(call: Call) -> Answer:
                 problems.STATE_CONFLICT,
                 f"{name} is proof of payment and has no XML: {one.document.no_invoice_because}.",
             )
-        return _file(one.ubl, name=name, kind="xml")
+        return _file(await _kept(call, DocumentFile(name=name, format="xml"), _given(one.ubl)), "xml", name)
     shown = driver_page(one.document, one.ruling, language=query.language)
-    pdf = await render(shown, cii=one.cii, issued_at=one.document.issued_at)
-    return _file(pdf, name=name, kind="pdf")
+    make = partial(render, shown, cii=one.cii, issued_at=one.document.issued_at)
+    file = DocumentFile(name=name, format="pdf", language=query.language)
+    return _file(await _kept(call, file, make), "pdf", name)
 
 
 async def list_all(call: Call) -> Answer:
@@ -147,14 +149,15 @@ async def get(call: Call) -> Answer:
     if query.format == "json":
         return Answer(body=_party_document(found.summary))
     if query.format == "xml":
-        return _file(found.ubl, name=name, kind="xml")
+        return _file(found.ubl, "xml", name)
     shown = found.pages.get(query.language)
     if shown is None:
         raise ProblemError(
             problems.STATE_CONFLICT, f"{name} was issued before documents were printed; ask for its XML."
         )
-    pdf = await render(shown, cii=found.cii, issued_at=found.summary.issued_at)
-    return _file(pdf, name=name, kind="pdf")
+    make = partial(render, shown, cii=found.cii, issued_at=found.summary.issued_at)
+    file = DocumentFile(name=name, format="pdf", language=query.language)
+    return _file(await _kept(call, file, make), "pdf", name)
 
 
 def _whose(call: Call) -> str | None:
@@ -168,7 +171,20 @@ def _chosen(found: Sequence[ReadDocument], name: str | None) -> ReadDocument:
     raise ProblemError(problems.NOT_FOUND, "The session has no document of that number.")
 
 
-def _file(content: bytes, *, name: str, kind: Literal["pdf", "xml"]) -> Answer:
+async def _kept(call: Call, file: DocumentFile, make: Callable[[], Awaitable[bytes]]) -> bytes:
+    """The bytes that were handed out first, and from then on."""
+    async with call.services.pool.acquire() as connection:
+        return await documents.keep_file(connection, file, make, now=call.services.now())
+
+
+def _given(content: bytes) -> Callable[[], Awaitable[bytes]]:
+    async def make() -> bytes:
+        return content
+
+    return make
+
+
+def _file(content: bytes, kind: Literal["pdf", "xml"], name: str) -> Answer:
     return Answer(
         body=content,
         headers={
@@ -254,7 +270,7 @@ ENDPOINTS: Final = (
         path="/v1/documents",
         operation="listDocuments",
         summary="List invoices and credit notes",
-        description="Those that the caller issued or received, month by month.",
+        description="Those that the caller issued or received, by its document cadence.",
         tag="Documents",
         scope=Scope.SETTLEMENT_READ,
         handler=list_all,

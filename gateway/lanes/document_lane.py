@@ -1,11 +1,11 @@
-"""Documents in the background: each driver's as its session is cleared, those between parties by the month.
+"""Documents in the background: drivers' as sessions are cleared, those between parties by their cadence.
 
-Owns: when. Must not know: what makes a document right, its number, its content. Both are safe to repeat and
-to run side by side: what is issued stays as it is, and a transaction that fails takes no number.
+Owns: when. Must not know: what makes a document right, its number, its content. All are safe to repeat and to
+run side by side: what is issued stays as it is, and a transaction that fails takes no number.
 """
 
 from dataclasses import dataclass, field
-from datetime import date, datetime, time, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
@@ -15,15 +15,17 @@ from clearing.parties.party import PLATFORM_ID
 from clearing.service import ClearingService
 from clearing.store import driver_documents as driver_store
 from clearing.store import journal
-from clearing.work import documents, driver_documents
+from clearing.work import driver_documents, issuing
+from clearing.work.issuing import DuePeriod
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 
-# A month is closed some hours after its end, so that no worker's clock still lies within it.
+# A period is documented some hours after its end, so that no worker's clock still lies within it.
 GRACE: Final = timedelta(hours=6)
-# What was refused, such as a supplier that has not agreed to self-billing yet, is tried again.
 AGAIN: Final = timedelta(hours=24)
-CLOSED_BY: Final = "monthly documents"
+MAX_PERIODS: Final = 100
+MAX_ROUNDS: Final = 100
+CLOSED_BY: Final = "close_books_after_days"
 _log = structlog.get_logger(__name__)
 
 
@@ -49,7 +51,7 @@ class DriverDocumentLane:
 
 @dataclass(slots=True, kw_only=True)
 class PartyDocumentLane:
-    """Closes a month when it is over, and issues what the platform may write for it."""
+    """Issues what the platform may write for each party's period when it is over; the books stay open."""
 
     pool: Pool
     clock: Clock
@@ -58,7 +60,7 @@ class PartyDocumentLane:
     _next_at: datetime | None = field(default=None)
 
     async def run_once(self) -> int:
-        """Issue the last month's documents. Always 0: there is nothing to hurry for."""
+        """Issue what is due, once a day. Always 0: there is nothing to hurry for."""
         now = self.clock.now()
         if self._next_at is not None and now < self._next_at:
             return 0
@@ -66,42 +68,72 @@ class PartyDocumentLane:
             platform = await self.clearing.party(connection, PLATFORM_ID)
         if platform is not None:
             zone = ZoneInfo(platform.time_zone)
-            month = last_month((now - GRACE).astimezone(zone).date())
-            if await self._closed(month, zone, now=now):
-                await self._issue(month, now=now)
-            next_end = datetime.combine(_first_after_next(month[1]), time(), zone) + GRACE
-            self._next_at = min(next_end, now + AGAIN)
+            today = (now - GRACE).astimezone(zone).date()
+            if await self._issue(today, now=now):
+                midnight = datetime.combine(today + timedelta(days=1), time(), zone)
+                self._next_at = midnight.astimezone(UTC) + GRACE
         return 0
 
-    async def _closed(self, month: tuple[date, date], zone: ZoneInfo, *, now: datetime) -> bool:
-        """Close the month, by itself, since every writer waits meanwhile. False: nothing was booked in it."""
-        since = datetime.combine(month[0], time(), zone)
-        until = datetime.combine(month[1] + timedelta(days=1), time(), zone)
+    async def _issue(self, today: date, *, now: datetime) -> bool:
+        """What was refused first, then period after period. False: more is due than one round takes."""
         async with transaction(self.pool) as connection:
-            if not await documents.booked_within(connection, since=since, until=until):
-                return False
-            closed_until = await journal.closed_until(connection)
-            if closed_until is None or closed_until < until:
-                await self.clearing.close_period(connection, until=until, by=CLOSED_BY, now=now)
-        return True
+            await issuing.wait_for_writers(connection)
+        async with self.pool.acquire() as connection:
+            periods = await issuing.refused(connection)
+        for _ in range(MAX_ROUNDS):
+            for period in periods:
+                await self._issue_period(period, now=now)
+            async with self.pool.acquire() as connection:
+                periods = await issuing.due(connection, today=today, limit=MAX_PERIODS)
+            if not periods:
+                return True
+        return False
 
-    async def _issue(self, month: tuple[date, date], *, now: datetime) -> None:
+    async def _issue_period(self, period: DuePeriod, *, now: datetime) -> None:
         async with transaction(self.pool) as connection:
-            issued, refused = await documents.issue(connection, start=month[0], end=month[1], now=now)
+            issued, refused = await issuing.issue(
+                connection, start=period.start, end=period.end, now=now, parties=period.parties
+            )
         for one in refused:
             _log.warning(
                 "document_refused", supplier=one.supplier_id, customer=one.customer_id, reason=one.reason
             )
-        _log.info("documents_issued", start=month[0].isoformat(), issued=len(issued), refused=len(refused))
+        if issued or refused:
+            _log.info(
+                "documents_issued",
+                start=period.start.isoformat(),
+                end=period.end.isoformat(),
+                issued=len(issued),
+                refused=len(refused),
+            )
 
 
-def last_month(day: date) -> tuple[date, date]:
-    """The first and last day of the month before the one of `day`."""
-    end = day.replace(day=1) - timedelta(days=1)
-    return end.replace(day=1), end
+@dataclass(slots=True, kw_only=True)
+class ClosingLane:
+    """Closes each month `after` so many days, where an operator set it; else closing is a person's act."""
 
+    pool: Pool
+    clock: Clock
+    clearing: ClearingService
+    after: timedelta | None
+    name: str = "closing"
+    _next_at: datetime | None = field(default=None)
 
-def _first_after_next(end: date) -> date:
-    """The first day after the month that follows the one ending on `end`."""
-    following = end + timedelta(days=1)
-    return (following + timedelta(days=31)).replace(day=1)
+    async def run_once(self) -> int:
+        """Close the last month whose days of grace are over. Always 0."""
+        now = self.clock.now()
+        if self.after is None or (self._next_at is not None and now < self._next_at):
+            return 0
+        async with self.pool.acquire() as connection:
+            platform = await self.clearing.party(connection, PLATFORM_ID)
+        if platform is not None:
+            zone = ZoneInfo(platform.time_zone)
+            first = (now - self.after).astimezone(zone).date().replace(day=1)
+            until = datetime.combine(first, time(), zone)
+            async with transaction(self.pool) as connection:
+                closed = await journal.closed_until(connection)
+                is_open = closed is None or closed < until
+                if is_open and await issuing.booked_before(connection, until=until):
+                    await self.clearing.close_period(connection, until=until, by=CLOSED_BY, now=now)
+            self._next_at = now + AGAIN
+        return 0

@@ -8,7 +8,7 @@ import pytest
 from pypdf import PdfReader
 
 from clearing.parties.party import VatEvidence, VatRegistration
-from clearing.work import documents
+from clearing.work import issuing
 from gateway.database import transaction
 from gateway.lanes.document_lane import DriverDocumentLane
 from tests.fakes.api import Api
@@ -100,7 +100,7 @@ async def test_a_party_sees_its_own_documents_and_nobody_elses(api: Api) -> None
         await api.services.clearing.close_period(
             connection, until=now - timedelta(hours=6), by="test", now=now
         )
-        issued, refused = await documents.issue(connection, start=start, end=end, now=now)
+        issued, refused = await issuing.issue(connection, start=start, end=end, now=now)
     assert not refused
     everything = (await api.call("GET", "/v1/documents", party="admin")).json["data"]
     assert {one["id"] for one in everything} == {one.number for one in issued}

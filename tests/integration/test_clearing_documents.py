@@ -1,22 +1,38 @@
-"""Documents of a closed period: numbered without gaps, issued once, refused with what to do."""
+"""Documents of a period: numbered without gaps, by each party's cadence, once, refused with what to do."""
 
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from uuid import uuid4
 
 import pytest
 
 from clearing.documents.invoice import DocumentType
-from clearing.errors import InvalidDocumentError
+from clearing.errors import InvalidDocumentError, InvariantViolation
+from clearing.parties.party import DocumentCadence
 from clearing.service import ClearingService
-from clearing.work import documents
+from clearing.work import documents, issuing
 from gateway.database import Pool, transaction
+from gateway.lanes.document_lane import ClosingLane, PartyDocumentLane
 from tests.fakes import clearing_world as world
+from tests.fakes.en16931 import failed_rules
 
 NOW = world.SALE_AT + timedelta(hours=1)
 START, END = date(2026, 10, 1), date(2026, 10, 31)
 AFTER = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 MONTH_END = datetime(2026, 10, 31, 23, 0, tzinfo=UTC)  # midnight in Zurich, an hour after summer time ended
+
+
+@dataclass
+class FixedClock:
+    """A clock that stands still."""
+
+    at: datetime
+
+    def now(self) -> datetime:
+        return self.at
+
+    def wall_now(self) -> datetime:
+        return self.at
 
 
 @pytest.fixture
@@ -43,22 +59,29 @@ async def service(pool: Pool) -> ClearingService:
     return opened
 
 
-async def issue(pool: Pool) -> tuple[list[documents.Document], list[str]]:
+async def issue(pool: Pool) -> tuple[list[documents.IssuedDocument], list[str]]:
     async with transaction(pool) as connection:
-        issued, refused = await documents.issue(connection, start=START, end=END, now=AFTER)
+        issued, refused = await issuing.issue(connection, start=START, end=END, now=AFTER)
     return list(issued), [one.supplier_id for one in refused]
 
 
-async def test_an_open_period_has_no_documents(pool: Pool, service: ClearingService) -> None:
-    with pytest.raises(InvalidDocumentError, match="close the books up to 2026-11-01T00:00:00\\+01:00"):
-        await issue(pool)
+async def test_a_period_that_lasts_has_no_documents(pool: Pool, service: ClearingService) -> None:
+    early = MONTH_END - timedelta(seconds=1)
+    with pytest.raises(InvalidDocumentError, match="lasts until 2026-11-01T00:00:00\\+01:00"):
+        async with transaction(pool) as connection:
+            await issuing.issue(connection, start=START, end=END, now=early)
+
+
+async def test_the_books_need_not_be_closed(pool: Pool, service: ClearingService) -> None:
+    issued, _ = await issue(pool)
+    assert issued
+    async with pool.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM clearing.closed_period") == 0
 
 
 async def test_documents_are_numbered_once_and_refused_ones_follow(
     pool: Pool, service: ClearingService
 ) -> None:
-    async with transaction(pool) as connection:
-        await service.close_period(connection, until=MONTH_END, by="test", now=AFTER)
     issued, refused = await issue(pool)
     # 3 x (9.05 - 0.68) = 3 x 8.37, of which 80 % is 6.70: 20.10 at 8.1 % is 1.63, but 3 x 0.54 by session.
     found = {document.number: (document.net_minor, document.vat_minor) for document in issued}
@@ -81,12 +104,210 @@ async def test_documents_are_numbered_once_and_refused_ones_follow(
 
 
 async def test_a_document_that_is_not_stored_takes_no_number(pool: Pool, service: ClearingService) -> None:
-    async with transaction(pool) as connection:
-        await service.close_period(connection, until=MONTH_END, by="test", now=AFTER)
     async with pool.acquire() as connection:
         undone = connection.transaction()
         await undone.start()
-        await documents.issue(connection, start=START, end=END, now=AFTER)
+        await issuing.issue(connection, start=START, end=END, now=AFTER)
         await undone.rollback()
     issued, _ = await issue(pool)
     assert {document.number[-6:] for document in issued} == {"000001"}
+
+
+async def xml(pool: Pool, number: str) -> str:
+    async with pool.acquire() as connection:
+        found = await documents.find(connection, name=number, party_id=None)
+    assert found is not None
+    return found.ubl.decode()
+
+
+async def test_a_credit_note_names_the_invoice_that_it_corrects(pool: Pool, service: ClearingService) -> None:
+    # Directive 2006/112/EC art. 219; EN 16931 BT-25. Both are of October.
+    await issue(pool)
+    text = await xml(pool, "CN-CH-ALP-V-000001")
+    assert "<cac:InvoiceDocumentReference><cbc:ID>SB-CH-ALP-V-000001</cbc:ID>" in text
+    assert failed_rules("ubl", text) == []
+
+
+async def test_a_credit_note_of_a_later_month_names_the_invoice_of_the_earlier(
+    pool: Pool, service: ClearingService
+) -> None:
+    await issue(pool)
+    later = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
+    async with transaction(pool) as connection:
+        await service.refund_session(connection, world.session_id(1), minor=605, reference="re_9", now=later)
+        issued, _ = await issuing.issue(
+            connection, start=date(2026, 11, 1), end=date(2026, 11, 30), now=datetime(2026, 12, 2, tzinfo=UTC)
+        )
+    assert [one.number for one in issued] == ["CN-NL-ABC-O-000001"]
+    assert "<cbc:ID>SB-NL-ABC-O-000001</cbc:ID>" in await xml(pool, "CN-NL-ABC-O-000001")
+
+
+async def test_the_same_days_are_never_invoiced_twice(pool: Pool, service: ClearingService) -> None:
+    half = date(2026, 10, 15)
+    async with transaction(pool) as connection:
+        first, _ = await issuing.issue(connection, start=START, end=half, now=AFTER)
+    assert [one.number for one in first][:1] == ["CN-CH-ALP-V-000001"]
+    whole, refused = await issue(pool)  # the month overlaps the half that is documented
+    assert [one.number for one in whole] == [one.number for one in first]
+    assert {"NL-ABC", "CH-ALP"} <= set(refused)
+    async with transaction(pool) as connection:
+        rest, refused_later = await issuing.issue(
+            connection, start=half + timedelta(days=1), end=END, now=AFTER
+        )
+        assert (rest, refused_later) == ([], [])
+        skipped, gap = await issuing.issue(
+            connection, start=date(2026, 12, 1), end=date(2026, 12, 31), now=datetime(2027, 2, 1, tzinfo=UTC)
+        )
+    assert not skipped
+    assert "issue from the next day on" in gap[0].reason  # November would be forgotten
+
+
+@pytest.mark.parametrize(
+    ("cadence", "periods"),
+    [
+        (
+            DocumentCadence.DAILY,
+            [(date(2026, 10, 13), date(2026, 10, 13)), (date(2026, 10, 14), date(2026, 10, 14))],
+        ),
+        (DocumentCadence.WEEKLY, [(date(2026, 10, 12), date(2026, 10, 18))]),
+        (DocumentCadence.MONTHLY, [(date(2026, 10, 1), date(2026, 10, 31))]),
+    ],
+)
+async def test_each_party_is_invoiced_by_its_cadence_and_every_session_once(
+    pool: Pool, service: ClearingService, cadence: DocumentCadence, periods: list[tuple[date, date]]
+) -> None:
+    async with transaction(pool) as connection:
+        party = replace(world.NL_CPO, self_billing_since=START, document_cadence=cadence)
+        await service.register_party(connection, party, now=NOW)
+        day = timedelta(days=1)
+        session = world.session(50, sale_at=world.SALE_AT + day)
+        await service.clear_batch(connection, [session], now=NOW + day, batch_id=uuid4())
+    lane = PartyDocumentLane(pool=pool, clock=FixedClock(AFTER), clearing=service)
+    await lane.run_once()
+    async with pool.acquire() as connection:
+        rows = await connection.fetch(
+            "SELECT period_start, period_end, net_minor FROM clearing.document WHERE supplier_id = 'NL-ABC' "
+            "ORDER BY period_start"
+        )
+    assert [(row["period_start"], row["period_end"]) for row in rows] == periods
+    assert sum(row["net_minor"] for row in rows) == 4 * 400
+
+
+async def test_a_document_for_each_session_names_its_own_original(
+    pool: Pool, service: ClearingService
+) -> None:
+    async with transaction(pool) as connection:
+        party = replace(world.CH_CPO, self_billing_since=START, document_cadence=DocumentCadence.SESSION)
+        await service.register_party(connection, party, now=NOW)
+    clock = FixedClock(AFTER)
+    await PartyDocumentLane(pool=pool, clock=clock, clearing=service).run_once()
+    async with pool.acquire() as connection:
+        rows = await connection.fetch(
+            "SELECT subject, series, number FROM clearing.document WHERE supplier_id = 'CH-ALP' "
+            "ORDER BY series, number"
+        )
+    invoices = {row["subject"]: row["number"] for row in rows if row["series"].startswith("SB")}
+    notes = {row["subject"]: row["number"] for row in rows if row["series"].startswith("CN")}
+    assert len(invoices) == 3
+    assert notes == {str(world.session_id(10)): 1}
+    text = await xml(pool, "CN-CH-ALP-V-000001")
+    own = invoices[str(world.session_id(10))]
+    assert f"<cac:InvoiceDocumentReference><cbc:ID>SB-CH-ALP-V-{own:06d}</cbc:ID>" in text
+    assert text.count("InvoiceDocumentReference") == 2
+
+
+async def test_a_cadence_that_changes_leaves_no_day_out_and_none_twice(
+    pool: Pool, service: ClearingService
+) -> None:
+    weekly = replace(world.NL_CPO, self_billing_since=START, document_cadence=DocumentCadence.WEEKLY)
+    async with transaction(pool) as connection:
+        await service.register_party(connection, weekly, now=NOW)
+        for day in range(1, 25, 5):
+            at = world.SALE_AT + timedelta(days=day)
+            await service.clear_batch(
+                connection,
+                [world.session(60 + day, sale_at=at)],
+                now=at + timedelta(hours=1),
+                batch_id=uuid4(),
+            )
+    clock = FixedClock(datetime(2026, 10, 20, 12, 0, tzinfo=UTC))
+    await PartyDocumentLane(pool=pool, clock=clock, clearing=service).run_once()
+    async with transaction(pool) as connection:
+        monthly = replace(weekly, document_cadence=DocumentCadence.MONTHLY)
+        await service.register_party(connection, monthly, now=NOW)
+    clock.at = datetime(2026, 12, 2, 12, 0, tzinfo=UTC)
+    await PartyDocumentLane(pool=pool, clock=clock, clearing=service).run_once()
+    async with pool.acquire() as connection:
+        rows = await connection.fetch(
+            "SELECT period_start, period_end, net_minor FROM clearing.document WHERE supplier_id = 'NL-ABC' "
+            "ORDER BY period_start"
+        )
+    assert [(row["period_start"].day, row["period_end"].day) for row in rows] == [(12, 18), (19, 31), (1, 30)]
+    assert sum(row["net_minor"] for row in rows) == (3 + 5) * 400
+
+
+async def test_a_refusal_is_kept_and_tried_again_until_it_is_issued(
+    pool: Pool, service: ClearingService
+) -> None:
+    clock = FixedClock(AFTER)
+    lane = PartyDocumentLane(pool=pool, clock=clock, clearing=service)
+    await lane.run_once()
+    kept = "SELECT DISTINCT supplier_id, reason FROM clearing.document_refusal"
+    async with pool.acquire() as connection:
+        (row,) = await connection.fetch(kept)
+    assert row["supplier_id"] == "superapp"
+    assert "has not agreed to self-billing" in row["reason"]
+    async with transaction(pool) as connection:
+        agreed = replace(world.SUPERAPP, self_billing_since=START)
+        await service.register_party(connection, agreed, now=AFTER)
+    clock.at += timedelta(days=1)
+    await lane.run_once()
+    async with pool.acquire() as connection:
+        assert await connection.fetch(kept) == []
+        assert (
+            await connection.fetchval("SELECT count(*) FROM clearing.document WHERE supplier_id = 'superapp'")
+            == 3
+        )
+
+
+async def test_an_altered_document_is_noticed(pool: Pool, service: ClearingService) -> None:
+    await issue(pool)
+    async with pool.acquire() as connection:
+        assert await documents.altered(connection) == []
+        await connection.execute(
+            "UPDATE clearing.document SET content = jsonb_set(content, '{ubl}', '\"<Invoice/>\"') "
+            "WHERE series = 'SB-NL-ABC-O'"
+        )
+        assert await documents.altered(connection) == ["SB-NL-ABC-O-000001"]
+        with pytest.raises(InvariantViolation, match="is not what was issued"):
+            await documents.find(connection, name="SB-NL-ABC-O-000001", party_id=None)
+
+
+async def test_a_file_is_the_same_for_ever_whatever_makes_it_later(
+    pool: Pool, service: ClearingService
+) -> None:
+    file = documents.DocumentFile(name="SB-NL-ABC-O-000001", format="pdf")
+
+    async def old() -> bytes:
+        return b"as it was set in 2026"
+
+    async def new() -> bytes:
+        return b"as a later typesetter would"
+
+    async with pool.acquire() as connection:
+        first = await documents.keep_file(connection, file, old, now=NOW)
+        assert await documents.keep_file(connection, file, new, now=AFTER) == first
+        await connection.execute("UPDATE clearing.document_file SET content = 'x'")
+        with pytest.raises(InvariantViolation, match="is not what was handed out"):
+            await documents.keep_file(connection, file, new, now=AFTER)
+
+
+async def test_books_are_closed_by_themselves_only_where_that_is_set(
+    pool: Pool, service: ClearingService
+) -> None:
+    clock = FixedClock(datetime(2026, 11, 10, 12, 0, tzinfo=UTC))
+    closed = "SELECT max(closed_until) FROM clearing.closed_period"
+    for after, expected in ((None, None), (timedelta(days=15), None), (timedelta(days=9), MONTH_END)):
+        await ClosingLane(pool=pool, clock=clock, clearing=service, after=after).run_once()
+        async with pool.acquire() as connection:
+            assert await connection.fetchval(closed) == expected
