@@ -19,8 +19,8 @@ from gateway.http.idempotency import KeyRule
 from gateway.http.models import ListQuery, before
 from gateway.http.problems import FieldError, ProblemError
 from gateway.ids import format_id, lane_of, new_id, parse_id
-from gateway.notify.delivery import endpoint_object
 from gateway.notify.events import EventType
+from gateway.notify.recording import endpoint_object
 from gateway.notify.signing import new_secret, secret_text
 from gateway.store import webhooks
 from gateway.store.webhooks import EndpointRow, EventRow

@@ -1,7 +1,7 @@
 """The delivery lane: events become deliveries, deliveries become signed requests, until acknowledged.
 
-Owns: who is sent to now, how many at once, and what an answer leads to. Must not know what an event
-means, or the HTTP of a request. Order is kept per endpoint and object: a later event waits for an earlier
+Owns: who is sent to now, and which lanes are looked at. Must not know what an event means, the HTTP of a
+request, or what an answer leads to. Order is kept per endpoint and object: a later event waits for an earlier
 one. A receiver that fails is left alone for growing pauses and tried with one event at a time, so that it
 delays nobody and loses no attempt of what waits behind. At least once: what a crash interrupts is leased
 again.
@@ -9,40 +9,33 @@ again.
 
 import asyncio
 import random
-from collections import Counter
+from collections import Counter, defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
-from typing import Final, assert_never
+from typing import Final
 from uuid import UUID
 
 import aiohttp
 import structlog
 
-from gateway import objects
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
-from gateway.ids import format_id, lane_of
-from gateway.notify import events
-from gateway.notify.events import EventType, NewEvent
-from gateway.notify.schedule import PAUSE_AFTER_FAILURES, gives_up, next_attempt, pause_until
-from gateway.notify.sender import Gone, Refused, SendOutcome, Taken, send
-from gateway.store import webhooks
-from gateway.store.webhooks import Attempt, ClaimedDelivery, EndpointRow
+from gateway.ids import format_id
+from gateway.notify.back_pressure import BackPressure, Limits
+from gateway.notify.recording import Result, record
+from gateway.notify.schedule import PAUSE_AFTER_FAILURES
+from gateway.notify.sender import TIMEOUT_SECONDS, Refused, Taken, send
+from gateway.store import delivery_queue
+from gateway.store.delivery_queue import ClaimedDelivery
 
 FAN_OUT_BATCH: Final = 500
 LEASE: Final = timedelta(seconds=60)
+_ENDPOINTS: Final = 500  # looked at in one visit to a lane
+_SWEEP_SECONDS: Final = 1.0
 _FAILURE_PAUSE_SECONDS: Final = 1.0
+_FIRST: Final = UUID(int=0)
 _log = structlog.get_logger(__name__)
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryLimits:
-    """How much is in the air at once: in all, and for one endpoint."""
-
-    in_flight: int = 200
-    per_endpoint: int = 16
-    timeout_seconds: float = 15.0
 
 
 @dataclass(slots=True, kw_only=True)
@@ -55,18 +48,28 @@ class DeliveryLane:
     pool: Pool
     client: aiohttp.ClientSession
     clock: Clock
-    limits: DeliveryLimits = field(default_factory=DeliveryLimits)
+    limits: Limits = field(default_factory=Limits)
+    timeout_seconds: float = TIMEOUT_SECONDS
     chance: random.Random = field(default_factory=random.SystemRandom)
     name: str = "deliver"
-    _busy: Counter[UUID] = field(default_factory=Counter)
-    _failing: set[UUID] = field(default_factory=set)
+    _pressure: BackPressure = field(init=False)
     _unrecorded: Counter[UUID] = field(default_factory=Counter)  # failures not yet written
-    _results: list[tuple[ClaimedDelivery, SendOutcome, int]] = field(default_factory=list)
+    _results: list[Result] = field(default_factory=list)
     _answered: asyncio.Event = field(default_factory=asyncio.Event)
+    _hot: set[int] = field(default_factory=set)  # lanes to look at
+    _cut: set[int] = field(default_factory=set)  # lanes where there was less room than work
+    _owed: defaultdict[UUID, set[int]] = field(default_factory=lambda: defaultdict(set))  # by endpoint
+    _after: dict[int, UUID] = field(default_factory=dict)  # where the next visit to a lane begins
+    _sweep_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Start with nothing in the air."""
+        self._pressure = BackPressure(limits=self.limits)
 
     async def run_once(self) -> int:
         """Fan out, send what is due, wait for the answers, record them. Returns how much was done."""
-        made = await fan_out(self.pool, wall_now=self.clock.wall_now())
+        made = await self._fan_out()
+        self._sweep_at = 0.0
         async with asyncio.TaskGroup() as group:
             started = await self._start(group)
         await self._record()
@@ -81,7 +84,8 @@ class DeliveryLane:
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
                 try:
-                    done = await self._round(group)
+                    await self._record()
+                    done = await self._fan_out() + await self._start(group)
                 except Exception:  # noqa: BLE001 - the process boundary of a lane: it must go on
                     _log.exception("lane_failed")
                     await _rest(stop, _FAILURE_PAUSE_SECONDS)
@@ -89,11 +93,6 @@ class DeliveryLane:
                 if not done:
                     await self._wait(stop, poll_s)
         await self._record()
-
-    async def _round(self, group: asyncio.TaskGroup) -> int:
-        await self._record()
-        made = await fan_out(self.pool, wall_now=self.clock.wall_now())
-        return made + await self._start(group)
 
     async def _wait(self, stop: asyncio.Event, poll_s: float) -> None:
         """Until an answer came, or the pause is over."""
@@ -107,199 +106,139 @@ class DeliveryLane:
             for one in waiting:
                 one.cancel()
 
-    def _full(self) -> list[UUID]:
-        """Endpoints that get nothing more for now: at their limit, being tried, or failing as we speak."""
-        held = {
-            endpoint
-            for endpoint, count in self._busy.items()
-            if count >= self.limits.per_endpoint or endpoint in self._failing
-        }
-        failing = {one for one, count in self._unrecorded.items() if count >= PAUSE_AFTER_FAILURES}
-        return list(held | failing)
+    async def _fan_out(self) -> int:
+        made = await fan_out(self.pool, wall_now=self.clock.wall_now())
+        self._hot |= made.keys()
+        return sum(made.values())
 
     async def _start(self, group: asyncio.TaskGroup) -> int:
-        started = 0
+        """Visit the lanes where something may be due, in no order; once a second all that hold anything."""
+        started, at = 0, asyncio.get_running_loop().time()
         async with self.pool.acquire() as connection:
-            due = await webhooks.due(connection, wall_now=self.clock.wall_now(), busy=self._full())
-            self.chance.shuffle(due)
-            for lane, endpoints in due:
-                if self._busy.total() >= self.limits.in_flight:
+            if at >= self._sweep_at:
+                self._hot |= await delivery_queue.lanes_pending(connection)
+                self._sweep_at = at + _SWEEP_SECONDS
+            visits = sorted(self._hot)
+            self.chance.shuffle(visits)
+            for lane in visits:
+                if self._pressure.room(at=asyncio.get_running_loop().time()) < self.limits.worth_a_visit:
                     break
-                started += await self._start_lane(connection, lane, endpoints, group)
+                started += await self._visit(connection, lane, group)
         return started
 
-    async def _start_lane(
-        self, connection: Connection, lane: int, endpoints: Sequence[UUID], group: asyncio.TaskGroup
-    ) -> int:
+    async def _visit(self, connection: Connection, lane: int, group: asyncio.TaskGroup) -> int:
+        """Start what is due in a lane at the next few hundred endpoints, as far as there is room."""
         now = self.clock.wall_now()
-        claimed = await webhooks.claim(
+        waiting = await delivery_queue.endpoints_waiting(
+            connection, lane=lane, after=self._after.pop(lane, _FIRST), limit=_ENDPOINTS, wall_now=now
+        )
+        more = len(waiting) == _ENDPOINTS
+        if more:
+            self._after[lane] = waiting[-1].endpoint_id
+        rooms: dict[UUID, int] = {}
+        for one in waiting:
+            room = self._room_of(one.endpoint_id) if one.callable else -1
+            if room > 0:
+                rooms[one.endpoint_id] = room
+            elif room == 0:
+                self._owed[one.endpoint_id].add(lane)
+        room = self._pressure.room(at=asyncio.get_running_loop().time())
+        asked = list(rooms)
+        self.chance.shuffle(asked)
+        claimed = await delivery_queue.claim(
             connection,
             lane=lane,
-            endpoints=endpoints,
+            rooms={endpoint: rooms[endpoint] for endpoint in asked},
+            limit=room,
             wall_now=now,
             leased_until=now + LEASE,
-            per_endpoint=self.limits.per_endpoint,
             pause_after=PAUSE_AFTER_FAILURES,
-            busy=self._full(),
         )
-        for delivery in claimed:
-            self._busy[delivery.endpoint_id] += 1
-            if delivery.failures_in_a_row >= PAUSE_AFTER_FAILURES:
-                self._failing.add(delivery.endpoint_id)
-            group.create_task(self._send(delivery))
+        self._dispatch(claimed, group)
+        for endpoint, count in Counter(delivery.endpoint_id for delivery in claimed).items():
+            if count >= rooms[endpoint]:
+                self._owed[endpoint].add(lane)
+        if len(claimed) >= room:
+            self._cut.add(lane)
+        if not more and lane not in self._cut:
+            self._hot.discard(lane)
+        elif not more:
+            self._cut.discard(lane)
         return len(claimed)
 
-    async def _send(self, delivery: ClaimedDelivery) -> None:
+    def _room_of(self, endpoint: UUID) -> int:
+        """None for one that fails as we speak: its pause is about to be written."""
+        if self._unrecorded[endpoint] >= PAUSE_AFTER_FAILURES:
+            return 0
+        return self._pressure.room_of(endpoint)
+
+    def _dispatch(self, claimed: Sequence[ClaimedDelivery], group: asyncio.TaskGroup) -> None:
+        at = asyncio.get_running_loop().time()
+        for delivery in claimed:
+            probe = delivery.failures_in_a_row >= PAUSE_AFTER_FAILURES
+            call = self._pressure.start(delivery.endpoint_id, at=at, probe=probe)
+            group.create_task(self._send(delivery, call))
+
+    async def _send(self, delivery: ClaimedDelivery, call: int) -> None:
+        loop = asyncio.get_running_loop()
+        began, taken = loop.time(), False
         try:
             outcome, duration_ms = await send(
                 self.client,
                 delivery,
                 wall_now=self.clock.wall_now(),
-                timeout_seconds=self.limits.timeout_seconds,
+                timeout_seconds=self.timeout_seconds,
             )
-            self._results.append((delivery, outcome, duration_ms))
-            if isinstance(outcome, Refused):
-                probe = delivery.failures_in_a_row >= PAUSE_AFTER_FAILURES
-                self._unrecorded[delivery.endpoint_id] += PAUSE_AFTER_FAILURES if probe else 1
-            else:
-                self._unrecorded.pop(delivery.endpoint_id, None)
+            taken = isinstance(outcome, Taken)
+            self._note(Result(delivery=delivery, outcome=outcome, duration_ms=duration_ms))
         except Exception:  # noqa: BLE001 - the process boundary of one delivery: the others go on
             _log.exception("delivery_failed", event_id=format_id("evt", delivery.event_id))
-            self._results.append((delivery, Refused(status=None, reason="an error on our side"), 0))
+            failed = Refused(status=None, reason="an error on our side")
+            self._note(Result(delivery=delivery, outcome=failed, duration_ms=0))
         finally:
-            self._busy[delivery.endpoint_id] -= 1
-            if self._busy[delivery.endpoint_id] <= 0:
-                del self._busy[delivery.endpoint_id]
-                self._failing.discard(delivery.endpoint_id)
+            self._pressure.end(delivery.endpoint_id, call, taken=taken, seconds=loop.time() - began)
+            owed = self._owed.get(delivery.endpoint_id)
+            if owed:
+                self._hot.add(owed.pop())
+            if not owed:
+                self._owed.pop(delivery.endpoint_id, None)
             self._answered.set()
+
+    def _note(self, result: Result) -> None:
+        endpoint = result.delivery.endpoint_id
+        if isinstance(result.outcome, Refused):
+            probe = result.delivery.failures_in_a_row >= PAUSE_AFTER_FAILURES
+            self._unrecorded[endpoint] += PAUSE_AFTER_FAILURES if probe else 1
+        else:
+            self._unrecorded.pop(endpoint, None)
+        self._results.append(result)
 
     async def _record(self) -> None:
         """Write the answers that came; what can't be written now is kept for the next round."""
         results = list(self._results)
         if not results:
             return
-        now = self.clock.wall_now()
-        attempts = [self._attempt(one, outcome, took, now) for one, outcome, took in results]
         async with transaction(self.pool) as connection:
-            await webhooks.record_attempts(connection, attempts)
-            await self._note_health(connection, results, now=now)
+            freed = await record(
+                connection,
+                results,
+                wall_now=self.clock.wall_now(),
+                business_now=self.clock.now(),
+                chance=self.chance,
+            )
         del self._results[: len(results)]
-        for delivery, _, _ in results:
-            self._unrecorded.pop(delivery.endpoint_id, None)
-
-    def _attempt(
-        self, delivery: ClaimedDelivery, outcome: SendOutcome, duration_ms: int, now: datetime
-    ) -> Attempt:
-        state, again, status, error = "delivered", None, outcome.status, None
-        match outcome:
-            case Taken():
-                pass
-            case Gone():
-                state, error = "abandoned", "the receiver is gone (410)"
-            case Refused(reason=reason, retry_after=asked):
-                again = next_attempt(
-                    attempts=delivery.attempts,
-                    now=now,
-                    spread=self.chance.randrange(100),
-                    retry_after=asked,
-                )
-                state, error = ("failed" if again is None else "pending"), reason
-            case never:
-                assert_never(never)
-        return Attempt(
-            lane=delivery.lane,
-            endpoint_id=delivery.endpoint_id,
-            event_id=delivery.event_id,
-            state=state,
-            next_attempt_at=again,
-            status=status,
-            error=error,
-            at=now,
-            duration_ms=duration_ms,
-        )
-
-    async def _note_health(
-        self,
-        connection: Connection,
-        results: Sequence[tuple[ClaimedDelivery, SendOutcome, int]],
-        *,
-        now: datetime,
-    ) -> None:
-        """Per endpoint: well again, failing, gone. Rows are touched in the order of their ids."""
-        well, gone, failed = set(), set(), Counter[UUID]()
-        for delivery, outcome, _ in results:
-            match outcome:
-                case Taken():
-                    well.add(delivery.endpoint_id)
-                case Gone():
-                    gone.add(delivery.endpoint_id)
-                case Refused():
-                    failed[delivery.endpoint_id] += 1
-                case never:
-                    assert_never(never)
-        for endpoint_id in sorted(well | gone | set(failed)):
-            if endpoint_id in gone:
-                await self._disable(connection, endpoint_id, reason="the receiver answered 410 Gone")
-            elif endpoint_id in well:
-                await webhooks.endpoints_recovered(connection, [endpoint_id])
-            else:
-                await self._note_failures(connection, endpoint_id, failures=failed[endpoint_id], now=now)
-
-    async def _note_failures(
-        self, connection: Connection, endpoint_id: UUID, *, failures: int, now: datetime
-    ) -> None:
-        failure = await webhooks.endpoint_failed(
-            connection, endpoint_id=endpoint_id, failures=failures, wall_now=now
-        )
-        if failure is None:
-            return
-        if gives_up(failing_since=failure.failing_since, now=now):
-            await self._disable(connection, endpoint_id, reason="no delivery succeeded for five days")
-            return
-        pause = pause_until(failures_in_a_row=failure.failures_in_a_row, now=now)
-        if pause is not None:
-            await webhooks.pause_endpoint(connection, endpoint_id=endpoint_id, resume_at=pause)
-
-    async def _disable(self, connection: Connection, endpoint_id: UUID, *, reason: str) -> None:
-        """Stop sending, and tell the party by an event, which it can pull or hear of elsewhere."""
-        if not await webhooks.disable_endpoint(connection, endpoint_id=endpoint_id, reason=reason):
-            return
-        stored = await webhooks.find_endpoint(connection, endpoint_id=endpoint_id, party_id=None)
-        if stored is None:
-            return
-        _log.warning("webhook_endpoint_disabled", endpoint=format_id("whe", endpoint_id), reason=reason)
-        shown = endpoint_object(stored)
-        told = NewEvent(
-            type=EventType.WEBHOOK_ENDPOINT_DISABLED,
-            party_id=stored.party_id,
-            object_id=shown.id,
-            data=shown.as_json(),
-            lane=lane_of(endpoint_id),
-        )
-        await events.record(connection, [told], now=self.clock.now())
+        self._hot |= freed
+        for one in results:
+            self._unrecorded.pop(one.delivery.endpoint_id, None)
 
 
-async def fan_out(pool: Pool, *, wall_now: datetime, batch: int = FAN_OUT_BATCH) -> int:
-    """Make deliveries of new events, a bounded batch for each lane; how many events were taken."""
-    taken = 0
+async def fan_out(pool: Pool, *, wall_now: datetime, batch: int = FAN_OUT_BATCH) -> dict[int, int]:
+    """Make deliveries of new events, a bounded batch for each lane; how many events were taken of which."""
+    taken: dict[int, int] = {}
     async with pool.acquire() as connection:
-        for lane in await webhooks.lanes_to_fan_out(connection):
-            taken += await webhooks.fan_out(connection, lane=lane, batch=batch, wall_now=wall_now)
+        for lane in await delivery_queue.lanes_to_fan_out(connection):
+            taken[lane] = await delivery_queue.fan_out(connection, lane=lane, batch=batch, wall_now=wall_now)
     return taken
-
-
-def endpoint_object(row: EndpointRow, *, secret: str | None = None) -> objects.WebhookEndpoint:
-    """The public endpoint; its secret only where it was just made."""
-    return objects.WebhookEndpoint(
-        id=format_id("whe", row.id),
-        url=row.url,
-        events=list(row.event_types),
-        state="enabled" if row.state == "enabled" else "disabled",
-        disabled_reason=row.disabled_reason,
-        failing_since=row.failing_since,
-        created=row.created_at,
-        secret=secret,
-    )
 
 
 async def _rest(stop: asyncio.Event, pause_s: float) -> None:

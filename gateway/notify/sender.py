@@ -19,7 +19,7 @@ from gateway.notify.events import API_VERSION
 from gateway.notify.schedule import read_retry_after
 from gateway.notify.signing import signed_headers
 from gateway.outbound import AnswerTooLargeError, read_bounded
-from gateway.store.webhooks import ClaimedDelivery
+from gateway.store.delivery_queue import ClaimedDelivery
 
 TIMEOUT_SECONDS: Final = 15.0
 _ANSWER_BYTES: Final = 65_536

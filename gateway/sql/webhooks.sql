@@ -74,39 +74,40 @@ WITH batch AS (
 )
 SELECT count(*) FROM batch;
 
--- Lanes, and in each the endpoints that may be called and have something due. The recursion jumps from one pair of
--- lane and endpoint to the next along the index, so its cost is the number of pairs and not of deliveries; the
--- scalar subquery with its ORDER BY holds the planner to the index, where EXISTS would scan.
--- name: due
-WITH RECURSIVE pairs AS (
-    (SELECT d.lane, d.endpoint_id FROM gateway.delivery d WHERE d.state = 'pending'
-     ORDER BY d.lane, d.endpoint_id LIMIT 1)
+-- Lanes that hold anything pending: one look into the index for each.
+-- name: lanes_pending
+SELECT n::smallint AS lane FROM generate_series(0, 63) AS n
+WHERE (SELECT true FROM gateway.delivery d WHERE d.lane = n AND d.state = 'pending' ORDER BY d.endpoint_id LIMIT 1);
+
+-- The next endpoints of a lane that something is pending for, and whether each may be called. The recursion jumps from
+-- one endpoint to the next along the index, so its cost is the number of endpoints and not of deliveries; the
+-- subqueries with their ORDER BY hold the planner to the index, where EXISTS would scan.
+-- name: endpoints_waiting
+WITH RECURSIVE waiting AS (
+    (SELECT d.endpoint_id FROM gateway.delivery d
+     WHERE d.lane = :lane AND d.state = 'pending' AND d.endpoint_id > :after ORDER BY d.endpoint_id LIMIT 1)
     UNION ALL
-    SELECT later.lane, later.endpoint_id
-    FROM pairs
+    SELECT later.endpoint_id
+    FROM waiting
     CROSS JOIN LATERAL (
-        SELECT d.lane, d.endpoint_id FROM gateway.delivery d
-        WHERE d.state = 'pending' AND (d.lane, d.endpoint_id) > (pairs.lane, pairs.endpoint_id)
-        ORDER BY d.lane, d.endpoint_id LIMIT 1
+        SELECT d.endpoint_id FROM gateway.delivery d
+        WHERE d.lane = :lane AND d.state = 'pending' AND d.endpoint_id > waiting.endpoint_id
+        ORDER BY d.endpoint_id LIMIT 1
     ) later
 )
-SELECT pairs.lane, array_agg(pairs.endpoint_id) AS endpoints
-FROM pairs JOIN gateway.webhook_endpoint w ON w.id = pairs.endpoint_id
-WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
-  AND w.id <> ALL (:busy::uuid[])
-  AND (
-      SELECT true FROM gateway.delivery d
-      WHERE d.lane = pairs.lane AND d.endpoint_id = pairs.endpoint_id AND d.state = 'pending'
-        AND d.next_attempt_at <= :wall_now AND (d.leased_until IS NULL OR d.leased_until < :wall_now)
-      ORDER BY d.event_id LIMIT 1
-  )
-GROUP BY pairs.lane;
+SELECT page.endpoint_id,
+       w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now) AS callable
+FROM (SELECT endpoint_id FROM waiting LIMIT :limit) AS page
+JOIN gateway.webhook_endpoint w ON w.id = page.endpoint_id
+ORDER BY page.endpoint_id;
 
--- Per endpoint the oldest due deliveries that are first of their object; one only while the endpoint fails.
+-- Per endpoint the oldest due deliveries that are first of their object, as many as it has room for; one only while the
+-- endpoint fails.
 -- name: claim
 WITH due AS (
     SELECT d.event_id, w.id AS endpoint_id
-    FROM gateway.webhook_endpoint w
+    FROM unnest(:endpoints::uuid[], :rooms::integer[]) AS asked (id, room)
+    JOIN gateway.webhook_endpoint w ON w.id = asked.id
     CROSS JOIN LATERAL (
         SELECT p.event_id FROM gateway.delivery p
         WHERE p.lane = :lane AND p.endpoint_id = w.id AND p.state = 'pending'
@@ -118,11 +119,11 @@ WITH due AS (
               ORDER BY q.event_id LIMIT 1
           )
         ORDER BY p.event_id
-        LIMIT CASE WHEN w.failures_in_a_row >= :pause_after::integer THEN 1 ELSE :per_endpoint::integer END
+        LIMIT CASE WHEN w.failures_in_a_row >= :pause_after::integer THEN 1 ELSE asked.room END
         FOR UPDATE OF p SKIP LOCKED
     ) d
-    WHERE w.id = ANY (:endpoints::uuid[]) AND w.id <> ALL (:busy::uuid[])
-      AND w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
+    WHERE w.state = 'enabled' AND (w.resume_at IS NULL OR w.resume_at <= :wall_now)
+    LIMIT :limit
 ), leased AS (
     UPDATE gateway.delivery x SET leased_until = :leased_until, attempts = x.attempts + 1
     FROM due
@@ -139,7 +140,8 @@ ORDER BY l.event_id;
 -- name: oldest_pending$
 SELECT min(created_at) FROM gateway.delivery WHERE state = 'pending';
 
--- name: record_attempts!
+-- Answers every delivery with its lane and whether a later event of the same object waits behind it.
+-- name: record_attempts
 UPDATE gateway.delivery d
 SET state = r.state, next_attempt_at = r.next_attempt_at, leased_until = NULL, last_status = r.status,
     last_error = r.error, last_attempt_at = r.at, duration_ms = r.duration_ms,
@@ -148,22 +150,33 @@ FROM unnest(
     :lanes::smallint[], :endpoints::uuid[], :events::uuid[], :states::text[], :next_attempts::timestamptz[],
     :statuses::smallint[], :errors::text[], :ats::timestamptz[], :durations::integer[]
 ) AS r (lane, endpoint_id, event_id, state, next_attempt_at, status, error, at, duration_ms)
-WHERE d.lane = r.lane AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.state = 'pending';
+WHERE d.lane = r.lane AND d.endpoint_id = r.endpoint_id AND d.event_id = r.event_id AND d.state = 'pending'
+RETURNING d.lane, (
+    SELECT true FROM gateway.delivery q
+    WHERE q.lane = d.lane AND q.endpoint_id = d.endpoint_id AND q.object_id = d.object_id AND q.state = 'pending'
+      AND q.event_id > d.event_id
+    ORDER BY q.event_id LIMIT 1) AS waits;
+
+-- Rows are held in the order of their ids before any of them is written: two workers can't wait for each other.
+-- name: hold_endpoints
+SELECT id FROM gateway.webhook_endpoint WHERE id = ANY (:ids::uuid[]) ORDER BY id FOR UPDATE;
 
 -- Only an endpoint that was failing is written: a healthy one is no hot row.
 -- name: endpoints_recovered!
 UPDATE gateway.webhook_endpoint SET failures_in_a_row = 0, failing_since = NULL, resume_at = NULL
 WHERE id = ANY (:ids::uuid[]) AND failures_in_a_row > 0;
 
--- name: endpoint_failed^
-UPDATE gateway.webhook_endpoint
-SET failures_in_a_row = failures_in_a_row + :failures, failing_since = coalesce(failing_since, :wall_now)
-WHERE id = :id AND state = 'enabled'
-RETURNING failing_since, failures_in_a_row, party_id;
+-- name: endpoints_failed
+UPDATE gateway.webhook_endpoint w
+SET failures_in_a_row = w.failures_in_a_row + f.failures, failing_since = coalesce(w.failing_since, :wall_now)
+FROM unnest(:ids::uuid[], :failures::integer[]) AS f (id, failures)
+WHERE w.id = f.id AND w.state = 'enabled'
+RETURNING w.id, w.failing_since, w.failures_in_a_row;
 
--- name: pause_endpoint!
-UPDATE gateway.webhook_endpoint SET resume_at = greatest(resume_at, :resume_at::timestamptz)
-WHERE id = :id AND state = 'enabled';
+-- name: pause_endpoints!
+UPDATE gateway.webhook_endpoint w SET resume_at = greatest(w.resume_at, p.resume_at)
+FROM unnest(:ids::uuid[], :resumes::timestamptz[]) AS p (id, resume_at)
+WHERE w.id = p.id AND w.state = 'enabled';
 
 -- name: disable_endpoint^
 UPDATE gateway.webhook_endpoint SET state = 'disabled', disabled_reason = :reason

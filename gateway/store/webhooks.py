@@ -1,7 +1,7 @@
-"""Webhook endpoints, deliveries and events as rows.
+"""Webhook endpoints, the log of deliveries, and events as rows.
 
-Owns: reads and writes of gateway.webhook_endpoint and gateway.delivery, reads of gateway.event. Must not know
-HTTP, signatures, or when to try again.
+Owns: reads and writes of gateway.webhook_endpoint, the log of gateway.delivery, reads of gateway.event. Must
+not know HTTP, signatures, or when to try again.
 """
 
 from collections.abc import Mapping, Sequence
@@ -16,7 +16,7 @@ _QUERIES: Final[Any] = named_queries("gateway", "webhooks.sql")
 _FIRST: Final = UUID(int=0)
 
 
-class _FromRow:
+class FromRow:
     """A value whose fields are a row's columns."""
 
     __slots__ = ()
@@ -28,7 +28,7 @@ class _FromRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EndpointRow(_FromRow):
+class EndpointRow(FromRow):
     """Where a party's events are sent, and how it has been going. Times are wall time."""
 
     id: UUID
@@ -47,42 +47,7 @@ class EndpointRow(_FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ClaimedDelivery(_FromRow):
-    """One event to send now, with all that is needed to send it; `data` is JSON text."""
-
-    lane: int
-    endpoint_id: UUID
-    event_id: UUID
-    attempts: int
-    party_id: str
-    type: str
-    object_id: str
-    data: str
-    created_at: datetime
-    url: str
-    secret: bytes = field(repr=False)
-    previous_secret: bytes | None = field(repr=False)
-    previous_secret_until: datetime | None
-    failures_in_a_row: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Attempt:
-    """What became of one sending. `status` None: no answer; `next_attempt_at` only while pending."""
-
-    lane: int
-    endpoint_id: UUID
-    event_id: UUID
-    state: str
-    next_attempt_at: datetime | None
-    status: int | None
-    error: str | None
-    at: datetime
-    duration_ms: int
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DeliveryRow(_FromRow):
+class DeliveryRow(FromRow):
     """A line of the delivery log."""
 
     event_id: UUID
@@ -99,7 +64,7 @@ class DeliveryRow(_FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class EventRow(_FromRow):
+class EventRow(FromRow):
     """An event as stored."""
 
     id: UUID
@@ -108,15 +73,6 @@ class EventRow(_FromRow):
     object_id: str
     data: Mapping[str, Any]
     created_at: datetime
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Failure:
-    """How an endpoint stands after a failure."""
-
-    party_id: str
-    failing_since: datetime
-    failures_in_a_row: int
 
 
 async def add_endpoint(
@@ -190,95 +146,6 @@ async def rotate_secret(connection: Connection, *, endpoint_id: UUID, secret: by
 async def delete_endpoint(connection: Connection, *, endpoint_id: UUID) -> bool:
     """Forget an endpoint; what was on its way to it is abandoned."""
     return (await _QUERIES.delete_endpoint(connection, id=endpoint_id)) is not None
-
-
-async def lanes_to_fan_out(connection: Connection) -> list[int]:
-    """Lanes with new events."""
-    return [row["lane"] async for row in _QUERIES.lanes_to_fan_out(connection)]
-
-
-async def fan_out(connection: Connection, *, lane: int, batch: int, wall_now: datetime) -> int:
-    """Make deliveries of a lane's new events; how many events were taken."""
-    taken: int = await _QUERIES.fan_out(connection, lane=lane, batch=batch, wall_now=wall_now)
-    return taken
-
-
-async def due(
-    connection: Connection, *, wall_now: datetime, busy: Sequence[UUID]
-) -> list[tuple[int, list[UUID]]]:
-    """Lanes, and in each the endpoints that have something due, may be called and are not busy."""
-    found = _QUERIES.due(connection, wall_now=wall_now, busy=list(busy))
-    return [(row["lane"], list(row["endpoints"])) async for row in found]
-
-
-async def claim(
-    connection: Connection,
-    *,
-    lane: int,
-    endpoints: Sequence[UUID],
-    wall_now: datetime,
-    leased_until: datetime,
-    per_endpoint: int,
-    pause_after: int,
-    busy: Sequence[UUID],
-) -> list[ClaimedDelivery]:
-    """Lease a lane's due deliveries, at most `per_endpoint` of each endpoint, in order per object."""
-    found = _QUERIES.claim(
-        connection,
-        lane=lane,
-        endpoints=list(endpoints),
-        wall_now=wall_now,
-        leased_until=leased_until,
-        per_endpoint=per_endpoint,
-        pause_after=pause_after,
-        busy=list(busy),
-    )
-    return [ClaimedDelivery.from_row(row) async for row in found]
-
-
-async def record_attempts(connection: Connection, attempts: Sequence[Attempt]) -> None:
-    """Write what became of sendings, in one statement."""
-    await _QUERIES.record_attempts(
-        connection,
-        lanes=[one.lane for one in attempts],
-        endpoints=[one.endpoint_id for one in attempts],
-        events=[one.event_id for one in attempts],
-        states=[one.state for one in attempts],
-        next_attempts=[one.next_attempt_at for one in attempts],
-        statuses=[one.status for one in attempts],
-        errors=[one.error for one in attempts],
-        ats=[one.at for one in attempts],
-        durations=[one.duration_ms for one in attempts],
-    )
-
-
-async def endpoints_recovered(connection: Connection, ids: Sequence[UUID]) -> None:
-    """Note that endpoints answered well."""
-    await _QUERIES.endpoints_recovered(connection, ids=list(ids))
-
-
-async def endpoint_failed(
-    connection: Connection, *, endpoint_id: UUID, failures: int, wall_now: datetime
-) -> Failure | None:
-    """Note failures; None when the endpoint is enabled no more."""
-    row = await _QUERIES.endpoint_failed(connection, id=endpoint_id, failures=failures, wall_now=wall_now)
-    if row is None:
-        return None
-    return Failure(
-        party_id=row["party_id"],
-        failing_since=row["failing_since"],
-        failures_in_a_row=row["failures_in_a_row"],
-    )
-
-
-async def pause_endpoint(connection: Connection, *, endpoint_id: UUID, resume_at: datetime) -> None:
-    """Leave a failing endpoint alone until then."""
-    await _QUERIES.pause_endpoint(connection, id=endpoint_id, resume_at=resume_at)
-
-
-async def disable_endpoint(connection: Connection, *, endpoint_id: UUID, reason: str) -> bool:
-    """Stop sending to an endpoint; False when it was not enabled."""
-    return (await _QUERIES.disable_endpoint(connection, id=endpoint_id, reason=reason)) is not None
 
 
 async def list_deliveries(

@@ -20,9 +20,10 @@ from gateway import outbound
 from gateway.database import Pool
 from gateway.ids import format_id, lane_of, new_id, parse_id
 from gateway.notify import events
-from gateway.notify.delivery import LEASE, DeliveryLane, DeliveryLimits, fan_out
+from gateway.notify.back_pressure import Limits
+from gateway.notify.delivery import LEASE, DeliveryLane, fan_out
 from gateway.notify.events import EventType, NewEvent
-from gateway.store import webhooks
+from gateway.store import delivery_queue
 from tests.fakes.api import Api, cdr, open_api
 
 
@@ -99,7 +100,7 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(pool: Pool, **limits: Any) -> AsyncIterator[Stage]:
+async def open_stage(pool: Pool, *, timeout_seconds: float = 0.4, **limits: Any) -> AsyncIterator[Stage]:
     app = web.Application()
     async with TestServer(app) as server, open_api(pool) as api:
         receiver = Receiver(server=server)
@@ -110,7 +111,8 @@ async def open_stage(pool: Pool, **limits: Any) -> AsyncIterator[Stage]:
             pool=pool,
             client=client,
             clock=api.clock,
-            limits=DeliveryLimits(**({"timeout_seconds": 0.4} | limits)),
+            timeout_seconds=timeout_seconds,
+            limits=Limits(**limits),
             chance=random.Random(7),
         )
         yield Stage(api=api, lane=lane, receiver=receiver)
@@ -436,16 +438,15 @@ async def test_a_delivery_that_a_crash_interrupted_is_sent_again_under_the_same_
     await fan_out(stage.api.services.pool, wall_now=stage.api.clock.wall_now())
     async with stage.api.services.pool.acquire() as connection:
         now = stage.api.clock.wall_now()
-        ((lane, endpoints),) = await webhooks.due(connection, wall_now=now, busy=[])
-        (claimed,) = await webhooks.claim(
+        (lane,) = await delivery_queue.lanes_pending(connection)
+        (claimed,) = await delivery_queue.claim(
             connection,
             lane=lane,
-            endpoints=endpoints,
+            rooms={parse_id("whe", made["id"]): 16},
+            limit=200,
             wall_now=now,
             leased_until=now + LEASE,
-            per_endpoint=16,
             pause_after=3,
-            busy=[],
         )
     await stage.settle()
     assert stage.receiver.got["/in"] == []  # leased by the process that died
