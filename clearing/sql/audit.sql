@@ -179,10 +179,10 @@ CROSS JOIN LATERAL (SELECT t.credit_account = 'suspense' OR t.credit_account LIK
 WHERE t.kind IN ('suspense', 'suspense_cleared', 'debt_collection') GROUP BY t.currency;
 
 -- name: fees_back
--- What the PSP gave back of its fees, by decisions of people.
+-- What the PSP gave back of its fees: of a dispute's as it told, else by decisions of people.
 SELECT currency, sum(amount_minor)::bigint AS minor FROM clearing.transfer
 WHERE credit_account = 'platform:psp:expense'
-  AND kind IN ('fee', 'suspense', 'suspense_cleared', 'write_off', 'own_funds', 'psp_payout', 'debt_collection')
+  AND kind IN ('dispute', 'fee', 'suspense', 'suspense_cleared', 'write_off', 'own_funds', 'psp_payout', 'debt_collection')
 GROUP BY currency;
 
 -- name: suspense_unequal

@@ -17,6 +17,7 @@ from gateway.database import Pool
 from gateway.http.auth import KeyRing
 from gateway.http.rate_limit import RateRule
 from gateway.payments.dispute import Disputes
+from gateway.payments.missing import MissingCdrs
 from gateway.payments.orders import (
     AuthorizationView,
     AuthorizeOrder,
@@ -42,6 +43,11 @@ class PaymentService(Protocol):
     @property
     def disputes(self) -> Disputes:
         """What cardholders' banks take back."""
+        ...
+
+    @property
+    def missing(self) -> MissingCdrs:
+        """What becomes of sessions whose CDR never comes."""
         ...
 
     async def quote(self, *, evse_id: str, estimate: Estimate) -> QuoteView:

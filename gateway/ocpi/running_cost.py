@@ -132,8 +132,8 @@ def running_cost_minor(due: DueSession, *, tariff: bytes, tariff_version: str, t
     return price(program, cdr, time_zone=time_zone).incl_vat_minor
 
 
-def as_if_ended(due: DueSession) -> bytes:
-    """A CDR, in the words of 2.2.1, of a session that ended at its last update.
+def as_if_ended(due: DueSession, *, cdr_id: str | None = None) -> bytes:
+    """A CDR, in the words of 2.2.1, of a session that ended at its last update; its id is `cdr_id` if given.
 
     The periods are the CPO's where their energy is that of the meter; else one period with what the meter
     says, for a period in watt-hours, as some send it, would raise the hold a thousandfold.
@@ -154,13 +154,13 @@ def as_if_ended(due: DueSession) -> bytes:
     record: dict[str, Any] = {
         "country_code": due.party_id[:2],
         "party_id": due.party_id[3:],
-        "id": due.session_ref,
+        "id": cdr_id or due.session_ref,
+        "session_id": due.session_ref,
         "start_date_time": started,
         "end_date_time": until,
         "currency": session.get("currency"),
         "cdr_location": {"id": session.get("location_id")},
         "charging_periods": periods if periods and _agrees(periods, energy_kwh) else metered,
-        "total_cost": {"excl_vat": Decimal(0)},
         "total_energy": energy_kwh,
         "total_time": hours,
         "last_updated": until,
