@@ -9,7 +9,7 @@ from datetime import UTC, date, datetime
 from enum import StrEnum
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, PlainSerializer, computed_field
 
 
 def _aware(value: datetime) -> datetime:
@@ -294,6 +294,12 @@ class Disbursement(PublicObject):
     created: Instant | None = None
     paid_at: Instant | None = None
     failure_reason: str | None = None
+
+    @computed_field(description="where its statement is, once it is paid")  # type: ignore[prop-decorator]
+    @property
+    def statement(self) -> str | None:
+        """The path of the statement."""
+        return f"/v1/disbursements/{self.id}/statement" if self.state in {"paid", "returned"} else None
 
 
 class PayoutHold(PublicObject):

@@ -113,19 +113,19 @@ _TABLE: Final = {
     ),
     "how": (
         (
-            "Check it without us: `networkcore verify` with the JSON recomputes every line, the journal's "
+            "Check it without us: networkcore verify with the JSON recomputes every line, the journal's "
             "hashes and these sums, and ends with the same SHA-256."
         ),
         (
-            "Ohne uns nachprüfbar: `networkcore verify` rechnet mit der JSON-Datei jede Zeile, die Hashes "
+            "Ohne uns nachprüfbar: networkcore verify rechnet mit der JSON-Datei jede Zeile, die Hashes "
             "des Journals und diese Summen nach und endet mit demselben SHA-256."
         ),
         (
-            "À vérifier sans nous : `networkcore verify` recalcule avec le fichier JSON chaque ligne, les "
+            "À vérifier sans nous : networkcore verify recalcule avec le fichier JSON chaque ligne, les "
             "empreintes du journal et ces sommes, et aboutit au même SHA-256."
         ),
         (
-            "Da verificare senza di noi: `networkcore verify` ricalcola con il file JSON ogni riga, le "
+            "Da verificare senza di noi: networkcore verify ricalcola con il file JSON ogni riga, le "
             "impronte del giornale e queste somme, e termina con lo stesso SHA-256."
         ),
     ),

@@ -83,6 +83,7 @@ class StatementPage:
     notice: str
     balance_title: str
     balance: Sequence[tuple[str, str, bool]]
+    proof_label: str
     proof: Sequence[str]
     contents_title: str
     contents_head: Sequence[str]
@@ -141,6 +142,7 @@ def statement_page(
         notice=_notice(status, words),
         balance_title=words["balance"],
         balance=_balance(statement, tally, words),
+        proof_label=words["proof"],
         proof=_proof(statement, tally, words),
         contents_title=words["contents"],
         contents_head=["", words["count"], f"{words['amount']} {currency}"],
@@ -151,7 +153,7 @@ def statement_page(
         contents_total=[words["total"], str(tally.lines), _amount(tally.total_minor, currency)],
         days_title=words["days"],
         days_head=[
-            words["day"], words["session"], "kWh", words["gross"], words["vat"], words["part"],
+            words["day"], words["kind_capture"], "kWh", words["gross"], words["vat"], words["part"],
             f"{words['amount']} {currency}",
         ],
         days=_days(digest, currency, words),

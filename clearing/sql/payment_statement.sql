@@ -78,10 +78,10 @@ UPDATE clearing.payment_statement SET line_count = :line_count, sha256 = :sha256
 WHERE disbursement_id = :id AND sha256 IS NULL;
 
 -- name: holds
--- Holds that were in force at any time from one day to another.
+-- Holds that were in force between one payment and the planning of the next.
 SELECT reason, since, until, lifted_at FROM clearing.payout_hold
-WHERE party_id = :party_id AND since <= :last_day AND (until IS NULL OR until > :first_day)
-  AND (lifted_at IS NULL OR lifted_at > :after)
+WHERE party_id = :party_id AND (since < :last_day OR (since = :last_day AND lifted_at <= :planned_at))
+  AND (until IS NULL OR until > :first_day) AND (lifted_at IS NULL OR lifted_at > :after)
 ORDER BY since, id LIMIT 100;
 
 -- name: documents

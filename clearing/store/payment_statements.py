@@ -122,11 +122,18 @@ async def put_seal(connection: Connection, disbursement_id: UUID, *, lines: int,
 
 
 async def holds(
-    connection: Connection, *, party_id: str, first_day: date, last_day: date, after: datetime
+    connection: Connection, *, party_id: str, after: datetime, planned_at: datetime, period: date
 ) -> list[Hold]:
-    """Holds that were in force on a day from the first to the last, and not lifted before `after`."""
+    """Holds that were in force after the payment before and until this one was planned for its period."""
     found = await rows(
-        _sql.holds(connection, party_id=party_id, first_day=first_day, last_day=last_day, after=after)
+        _sql.holds(
+            connection,
+            party_id=party_id,
+            first_day=after.date(),
+            last_day=period,
+            planned_at=planned_at,
+            after=after,
+        )
     )
     return [Hold(**dict(row.items())) for row in found]
 

@@ -102,9 +102,12 @@ async def _freeze(connection: Connection, waiting: Sequence[Any], *, account: st
 async def _head(connection: Connection, payment: Any, previous: StoredStatement | None) -> str:
     """The party as registered, its holds and its documents since the payment before, as kept for ever."""
     after = _START if previous is None else previous.booked_at
-    first_day = date.min if previous is None else previous.booked_at.date()
     holds = await store.holds(
-        connection, party_id=payment["party_id"], first_day=first_day, last_day=payment["period"], after=after
+        connection,
+        party_id=payment["party_id"],
+        after=after,
+        planned_at=payment["planned_at"],
+        period=payment["period"],
     )
     documents = await store.documents(
         connection, party_id=payment["party_id"], after=after, until=payment["booked_at"]
@@ -236,7 +239,7 @@ async def open_run(
             as_of=now,
             state=payment["state"],
             returned_at=payment["returned_at"],
-            reason=payment["failure"],
+            reason=None if payment["failure"] is None else payment["failure"].removeprefix("returned: "),
             bank_line=None if line is None else line["source_id"],
             bank_day=None if line is None else line["occurred_on"],
         ),

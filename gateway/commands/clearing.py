@@ -24,6 +24,7 @@ from clearing.sessions.settlement import References
 from clearing.sessions.simulate import Simulation, simulate
 from clearing.work import documents, issuing
 from gateway.clock import SystemClock
+from gateway.commands.payment_statements import disbursement_command
 from gateway.config import load_database_url
 from gateway.database import Connection, create_pool, transaction
 from gateway.documents_pdf import render
@@ -35,6 +36,9 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 @click.group(name="clearing")
 def command() -> None:
     """Simulate agreements, write statements, close periods."""
+
+
+command.add_command(disbursement_command)
 
 
 @command.command(name="simulate")

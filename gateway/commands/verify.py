@@ -2,14 +2,18 @@
 
 import json
 import sys
+from collections.abc import Iterable, Iterator, Mapping
+from itertools import chain
 from pathlib import Path
-from typing import Final
+from typing import Any, Final
 
 import click
 
 from clearing.errors import StatementError
-from clearing.journal.statement import verify
+from clearing.journal.statement import Verified, verify
 from clearing.money import to_major
+from clearing.payouts.payment_statement import FORMAT
+from clearing.payouts.statement_proof import ProvedStatement, verify_payment
 
 _FAILED: Final = 1
 
@@ -18,40 +22,81 @@ _FAILED: Final = 1
 @click.argument("statement", type=click.Path(exists=True, dir_okay=False, path_type=Path))
 @click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
 def command(*, statement: Path, as_json: bool) -> None:
-    """Prove STATEMENT: every line hashes into its batch, and the balance runs from opening to closing.
+    """Prove STATEMENT, of an account or of a payment: every line, its place in the journal, and the sums.
 
-    The printed heads are what to compare with the platform's published ones, or with your last statement's.
+    The printed heads are what to compare with the platform's published ones, or with your last statement's;
+    the sha256 of a payment's statement is the one on its page.
     """
     try:
-        with statement.open(encoding="utf-8") as lines:
-            found = verify(lines)
+        with statement.open(encoding="utf-8", newline="\n") as lines:
+            found = _verify(lines)
     except StatementError as error:
         click.echo(json.dumps({"ok": False, "error": str(error)}) if as_json else f"NOT PROVED: {error}")
         sys.exit(_FAILED)
     except UnicodeDecodeError as error:
         raise click.UsageError(f"{statement} is not a text file: {error.reason}") from error
     if as_json:
-        heads = {
-            str(chain): {"position": position, "hash": digest}
-            for chain, (position, digest) in found.heads.items()
-        }
-        click.echo(
-            json.dumps(
-                {
-                    "ok": True,
-                    "account": found.account,
-                    "currency": found.currency,
-                    "opening_minor": found.opening_minor,
-                    "closing_minor": found.closing_minor,
-                    "lines": found.lines,
-                    "batches": found.batches,
-                    "heads": heads,
-                }
-            )
-        )
+        facts = _account_facts(found) if isinstance(found, Verified) else _payment_facts(found)
+        click.echo(json.dumps({"ok": True, **facts, "heads": _heads(found.heads)}))
         return
-    click.echo(f"proved   {found.account} {found.currency}: {found.lines} lines in {found.batches} batches")
-    click.echo(f"opening  {to_major(found.opening_minor, found.currency)}")
-    click.echo(f"closing  {to_major(found.closing_minor, found.currency)}")
-    for chain, (position, digest) in sorted(found.heads.items()):
-        click.echo(f"head     chain {chain} position {position} {digest}")
+    for line in _shown(found):
+        click.echo(line)
+    for number, (position, digest) in sorted(found.heads.items()):
+        click.echo(f"head     chain {number} position {position} {digest}")
+
+
+def _verify(lines: Iterator[str]) -> Verified | ProvedStatement:
+    """By the format that the first line names."""
+    first = next(lines, "")
+    whole: Iterable[str] = chain([first], lines)
+    try:
+        head = json.loads(first)
+    except ValueError:
+        head = None
+    if isinstance(head, dict) and head.get("format") == FORMAT:
+        return verify_payment(whole)
+    return verify(whole)
+
+
+def _account_facts(found: Verified) -> Mapping[str, Any]:
+    return {
+        "account": found.account,
+        "currency": found.currency,
+        "opening_minor": found.opening_minor,
+        "closing_minor": found.closing_minor,
+        "lines": found.lines,
+        "batches": found.batches,
+    }
+
+
+def _payment_facts(found: ProvedStatement) -> Mapping[str, Any]:
+    return {
+        "disbursement": found.disbursement,
+        "party": found.party_id,
+        "account": found.account,
+        "currency": found.currency,
+        "number": found.number,
+        "opening_minor": found.opening_minor,
+        "payout_minor": found.payout_minor,
+        "closing_minor": found.closing_minor,
+        "lines": found.lines,
+        "batches": found.batches,
+        "sha256": found.sha256,
+    }
+
+
+def _heads(heads: Mapping[int, tuple[int, str]]) -> Mapping[str, Any]:
+    return {
+        str(number): {"position": position, "hash": digest} for number, (position, digest) in heads.items()
+    }
+
+
+def _shown(found: Verified | ProvedStatement) -> Iterator[str]:
+    yield f"proved   {found.account} {found.currency}: {found.lines} lines in {found.batches} batches"
+    yield f"opening  {to_major(found.opening_minor, found.currency)}"
+    if isinstance(found, ProvedStatement):
+        paid = to_major(found.payout_minor, found.currency)
+        yield f"payment  {paid}  {found.disbursement}, no. {found.number}"
+    yield f"closing  {to_major(found.closing_minor, found.currency)}"
+    if isinstance(found, ProvedStatement):
+        yield f"sha256   {found.sha256}"

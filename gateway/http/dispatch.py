@@ -53,7 +53,8 @@ class Dispatcher:
 
         async def handle(request: web.Request) -> web.StreamResponse:
             work = await self._answer(endpoint, request)
-            return web.Response(status=work.status, headers=work.headers, body=work.body)
+            body = work.body if work.stream is None else work.stream
+            return web.Response(status=work.status, headers=work.headers, body=body)
 
         return handle
 
@@ -152,6 +153,8 @@ def _work_of(answer: Answer, *, keep: bool) -> Work:
     headers: dict[str, str] = dict(answer.headers)
     if answer.version is not None:
         headers["ETag"] = f'"{answer.version}"'
+    if answer.stream is not None:
+        return Work(status=answer.status, headers=headers, body=b"", stream=answer.stream, keep=False)
     if answer.body is None:
         return Work(status=answer.status, headers=headers, body=b"", keep=keep)
     headers.setdefault("Content-Type", _JSON)

@@ -6,7 +6,7 @@ is read by the dispatcher and by the OpenAPI generator, so that the two can't di
 
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Final
+from typing import Any, BinaryIO, Final
 from uuid import UUID
 
 import msgspec
@@ -43,7 +43,8 @@ class QueryModel(BaseModel):
 class Answer:
     """What a handler answers. `version` becomes the ETag; `secrets` are members no replay shows.
 
-    A body of bytes goes out as it is, under the Content-Type in `headers`.
+    A body of bytes goes out as it is, under the Content-Type in `headers`; so does `stream`, an open file
+    that is read while it is sent and then closed.
     """
 
     body: PublicObject | Mapping[str, Any] | bytes | None
@@ -52,6 +53,7 @@ class Answer:
     headers: Mapping[str, str] = field(default_factory=dict)
     secrets: Sequence[str] = ()
     keep: bool = True  # False: not final yet, so a repeat of the request runs again
+    stream: BinaryIO | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -122,6 +124,7 @@ class Endpoint:
     query: type[QueryModel] | None = None
     answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
     listed: bool = False  # the answer is a list of that object
+    also_gives: Sequence[str] = ()  # media types of a 200, by what the query asks for
     key_rule: KeyRule = KeyRule.NONE
     problems: Sequence[ProblemKind] = ()
 

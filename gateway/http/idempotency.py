@@ -13,7 +13,7 @@ from collections.abc import Awaitable, Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
-from typing import Final, assert_never
+from typing import BinaryIO, Final, assert_never
 from uuid import UUID
 
 from gateway.clock import Clock
@@ -42,7 +42,8 @@ class KeyRule(StrEnum):
 class Work:
     """An answer about to be sent. `keep`: whether a repeat of the request gets this very answer.
 
-    `kept_body` differs from `body` where the answer shows a secret once.
+    `kept_body` differs from `body` where the answer shows a secret once. `stream` is sent instead of `body`
+    and never kept.
     """
 
     status: int
@@ -50,6 +51,7 @@ class Work:
     body: bytes
     keep: bool = True
     kept_body: bytes | None = None
+    stream: BinaryIO | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

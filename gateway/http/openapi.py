@@ -21,6 +21,7 @@ from gateway.notify.events import API_VERSION, DATA_MODELS, EventType
 
 _REFERENCE: Final = "#/components/schemas/{model}"
 _PATH_PATTERN: Final = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
+_OK: Final = 200
 _ALWAYS: Final = (problems.RATE_LIMITED, problems.INTERNAL_ERROR, problems.UNAVAILABLE)
 _WITH_BODY: Final = (problems.MALFORMED_JSON, problems.INVALID_PARAMETERS, problems.BODY_TOO_LARGE)
 _WITH_KEY: Final = (problems.IDEMPOTENCY_IN_FLIGHT, problems.IDEMPOTENCY_KEY_REUSED)
@@ -200,6 +201,8 @@ def _responses(endpoint: Endpoint, references: Mapping[type[BaseModel], Mapping[
             answer["content"] = {
                 "application/json": {"schema": _list_of(schema) if endpoint.listed else schema}
             }
+        if status == _OK and endpoint.also_gives:
+            answer.setdefault("content", {}).update({media: {} for media in endpoint.also_gives})
         found[str(status)] = answer
     by_status: dict[int, list[ProblemKind]] = {}
     for kind in _problems(endpoint):

@@ -4,6 +4,7 @@ Owns: the Protocols that handlers call and the one object that carries their imp
 how any of them works. The composition root fills it in; a service that is not wired leaves its paths out.
 """
 
+import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
@@ -16,6 +17,7 @@ from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.http.auth import KeyRing
 from gateway.http.rate_limit import RateRule
+from gateway.notify.secret_box import SecretBox
 from gateway.payments.dispute import Disputes
 from gateway.payments.missing import MissingCdrs
 from gateway.payments.orders import (
@@ -213,11 +215,14 @@ class ApiServices:
     options: ApiOptions
     payments: PaymentService
     clearing: ClearingService
+    webhook_secrets: SecretBox = field(default_factory=SecretBox)
     funding: FundingService | None = None
     disbursements: DisbursementRunner | None = None
     ocpi: OcpiRegistrar | None = None
     remote: RemoteControl | None = None
     plug_and_charge: PlugAndChargeService | None = None
+    # Statements are long to write: so many at a time, and the others wait.
+    statement_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 
     def now(self) -> datetime:
         """Business time."""

@@ -1,0 +1,142 @@
+"""`networkcore clearing disbursement`: statements of payments, one or many, into a directory."""
+
+import asyncio
+import os
+import sys
+import tempfile
+from collections.abc import Sequence
+from datetime import date
+from pathlib import Path
+from typing import Final
+from uuid import UUID
+
+import click
+from rich.console import Console
+from rich.progress import Progress
+
+from clearing.documents.labels import Language
+from clearing.work.payment_statements import paid_between
+from gateway.clock import SystemClock
+from gateway.config import load_database_url
+from gateway.database import Pool, create_pool
+from gateway.errors import MalformedIdError
+from gateway.ids import format_id, parse_id
+from gateway.statement_files import StatementForm, write_statement
+
+_FAILED: Final = 1
+_TIMEOUT_MS: Final = 3_600_000
+
+
+@click.command(name="disbursement")
+@click.argument("ids", nargs=-1)
+@click.option("--since", help="Instead of IDS: payments made from this day on (UTC), such as 2026-10-01.")
+@click.option("--until", help="Last day, inclusive.")
+@click.option("--party", help="Only of this party.")
+@click.option(
+    "--format", "form", type=click.Choice([form.value for form in StatementForm]), default="json",
+    show_default=True,
+)  # fmt: skip
+@click.option(
+    "--language",
+    type=click.Choice([language.value for language in Language]),
+    default="en",
+    show_default=True,
+)
+@click.option(
+    "--output",
+    required=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory of the files.",
+)
+def disbursement_command(
+    *,
+    ids: Sequence[str],
+    since: str | None,
+    until: str | None,
+    party: str | None,
+    form: str,
+    language: str,
+    output: Path,
+) -> None:
+    """Write the statements of disbursements, by IDS such as dis_01jd... or by days.
+
+    `networkcore verify` proves the JSON offline. Exit status 1 if a payment has no statement.
+    """
+    if bool(ids) == (since is not None):
+        raise click.UsageError("name disbursements, or --since and --until")
+    span = None if since is None else (_day(since, "--since"), _day(until or since, "--until"))
+    output.mkdir(parents=True, exist_ok=True)
+    wanted = [_id(text) for text in ids]
+    missing = asyncio.run(
+        _write_all(
+            wanted, span, party=party, form=StatementForm(form), language=Language(language), output=output
+        )
+    )
+    for name in missing:
+        click.echo(f"{name}: there is no such disbursement", err=True)
+    if missing:
+        sys.exit(_FAILED)
+
+
+async def _write_all(
+    wanted: Sequence[UUID],
+    span: tuple[date, date] | None,
+    *,
+    party: str | None,
+    form: StatementForm,
+    language: Language,
+    output: Path,
+) -> list[str]:
+    """The names of those that were not found."""
+    pool = await create_pool(
+        load_database_url(os.environ), min_size=1, max_size=1, application="statements",
+        statement_timeout_ms=_TIMEOUT_MS,
+    )  # fmt: skip
+    missing = []
+    try:
+        if span is not None:
+            async with pool.acquire() as connection:
+                wanted = await paid_between(connection, since=span[0], until=span[1], party_id=party)
+        with Progress(console=Console(stderr=True), disable=len(wanted) < 2) as progress:  # noqa: PLR2004 - one needs no bar
+            for identifier in progress.track(wanted, description="statements"):
+                name = format_id("dis", identifier)
+                line = await _write(
+                    pool, identifier, party=party, form=form, language=language, output=output
+                )
+                if line is None:
+                    missing.append(name)
+                else:
+                    click.echo(line)
+    finally:
+        await pool.close()
+    return missing
+
+
+async def _write(
+    pool: Pool, identifier: UUID, *, party: str | None, form: StatementForm, language: Language, output: Path
+) -> str | None:
+    """A reader of the directory sees the whole file or none."""
+    with tempfile.TemporaryDirectory(prefix=".statement-", dir=output) as directory:
+        written = await write_statement(
+            pool, identifier, party_id=party, form=form, language=language, now=SystemClock().now(),
+            directory=Path(directory),
+        )  # fmt: skip
+        if written is None:
+            return None
+        target = output / written.path.name
+        written.path.replace(target)
+    return f"{target}  no. {written.number}  {written.lines} lines  sha256 {written.sha256}"
+
+
+def _id(text: str) -> UUID:
+    try:
+        return parse_id("dis", text)
+    except MalformedIdError as error:
+        raise click.UsageError(f"{text!r} is no disbursement: {error}") from None
+
+
+def _day(text: str, name: str) -> date:
+    try:
+        return date.fromisoformat(text)
+    except ValueError as error:
+        raise click.UsageError(f"{name}: {text!r} is not a day such as 2026-10-01") from error
