@@ -4,7 +4,8 @@ Owns: the Protocols. Must not know: who implements them.
 """
 
 from collections.abc import Sequence
-from datetime import date
+from dataclasses import dataclass
+from datetime import date, datetime
 from typing import Protocol
 
 from clearing.fx import ReferenceRate
@@ -37,14 +38,27 @@ class FxSource(Protocol):
         ...
 
 
-class VatIdRegister(Protocol):
-    """A public register of VAT ids: VIES, the Swiss UID register, HMRC.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NoFinding:
+    """A register that could not say: unavailable, overloaded, or an answer that makes no sense."""
 
-    Asked apart from clearing, answered as evidence.
-    """
+    problem: str
 
-    async def check(self, vat_id: str) -> VatEvidence:
-        """What the register says today, with its consultation number; the caller stores it."""
+
+class VatEvidenceSource(Protocol):
+    """A public register of VAT ids, such as VIES. Asked apart from clearing, answered as evidence."""
+
+    @property
+    def prefixes(self) -> Sequence[str]:
+        """The first two signs of the ids that it knows about."""
+        ...
+
+    async def check(self, vat_id: str, *, requester: str | None, now: datetime) -> VatEvidence | NoFinding:
+        """What the register says today, with its consultation number; the caller stores it.
+
+        `requester` is an id of the platform that the register knows, without which it may give no number.
+        Never raises where the register fails: what is not known changes nothing.
+        """
         ...
 
 

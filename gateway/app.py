@@ -40,6 +40,7 @@ from gateway.lanes.pnc_settlement import PncSettlementLane
 from gateway.lanes.psp_sweep import PspSweepLane
 from gateway.lanes.reconciliation import ReconciliationLane
 from gateway.lanes.resolving import ResolvingLane
+from gateway.lanes.vat_evidence import VatEvidenceLane
 from gateway.migrations import migrate
 from gateway.notify.delivery import DeliveryLane
 from gateway.ocpi.lanes import ocpi_lanes
@@ -57,6 +58,7 @@ from gateway.payments.stripe_psp import StripePsp
 from gateway.revocation import HttpRevocationFetcher
 from gateway.store import parties
 from gateway.store.ocpi_cdrs import OcpiStore
+from gateway.vies import Vies
 from gateway.worker import Lane, run_lanes
 from pnc.inquiry import Inquiry
 from pnc.service import PlugAndChargeService
@@ -284,6 +286,7 @@ def lanes(house: House) -> Sequence[Lane]:
         *bank_lanes(settings, pool=house.pool, clock=house.clock, clearing=house.clearing),
         DriverDocumentLane(pool=house.pool, clock=house.clock),
         PartyDocumentLane(pool=house.pool, clock=house.clock, clearing=house.clearing),
+        *_vat_evidence(house),
         ClosingLane(
             pool=house.pool,
             clock=house.clock,
@@ -303,6 +306,21 @@ def lanes(house: House) -> Sequence[Lane]:
             environment=settings.environment.value,
         ),
         *ocpi_lanes(_ocpi(house)),
+    ]
+
+
+def _vat_evidence(house: House) -> list[VatEvidenceLane]:
+    address = house.settings.vies_url
+    if address is None:
+        return []
+    return [
+        VatEvidenceLane(
+            pool=house.pool,
+            clock=house.clock,
+            clearing=house.clearing,
+            source=Vies(client=house.outbound, address=address),
+            after=timedelta(days=house.settings.vat_recheck_days),
+        )
     ]
 
 

@@ -8,6 +8,7 @@ read as well, below NETWORKCORE_DATABASE_URL. A missing, wrong or unknown settin
 one line that names it; values of secrets never appear.
 """
 
+import base64
 import difflib
 import re
 import tomllib
@@ -29,6 +30,8 @@ _CONFIG: Final = f"{PREFIX}CONFIG"
 _FILE_SUFFIX: Final = "_FILE"
 _MAX_SECRET_FILE_BYTES: Final = 65_536
 _MIN_SECRET_LENGTH: Final = 16
+_SECRET_KEY_BYTES: Final = 32
+_KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -96,9 +99,32 @@ def _long_secret(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _read_webhook_keys(text: str) -> list[tuple[str, bytes]]:
+    """Names and keys of 32 bytes. Raises ValueError, which never repeats a key."""
+    keys: list[tuple[str, bytes]] = []
+    for part in text.split(","):
+        name, colon, encoded = part.strip().partition(":")
+        try:
+            key = base64.b64decode(encoded, validate=True)
+        except ValueError:
+            key = b""
+        if not colon or not _KEY_NAME.fullmatch(name) or len(key) != _SECRET_KEY_BYTES:
+            raise ValueError("expected NAME:BASE64 of 32 bytes, as `openssl rand -base64 32` makes them")
+        if name in {other for other, _ in keys}:
+            raise ValueError(f"the name {name} stands there twice")
+        keys.append((name, key))
+    return keys
+
+
+def _webhook_keys(secret: SecretStr) -> SecretStr:
+    _read_webhook_keys(secret.get_secret_value())
+    return secret
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
+WebhookKeys = Annotated[SecretStr, AfterValidator(_webhook_keys)]
 ClockTime = Annotated[str, AfterValidator(_clock_time)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
@@ -139,6 +165,11 @@ class Settings(BaseSettings):
     )
     admin_api_key: LongSecret | None = Field(None, description="becomes the platform's first API key")
 
+    webhook_secret_keys: WebhookKeys | None = Field(
+        None,
+        description="keys that seal webhook secrets, NAME:BASE64[,NAME:BASE64...], the sealing one first",
+    )
+
     workers_in_process: bool = Field(
         default=False, description="serve runs the workers too, for small installations"
     )
@@ -157,6 +188,10 @@ class Settings(BaseSettings):
     bank_cut_off: ClockTime = Field("11:00", description="no payment file is drawn from then on, HH:MM")
     bank_time_zone: ZoneName = Field("Europe/Zurich", description="where the bank's clock stands")
 
+    vies_url: HttpUrl | None = Field(
+        None, description="VIES's REST address; with it VAT ids are checked again, unset: never"
+    )
+    vat_recheck_days: int = Field(30, ge=1, le=366, description="age at which a VAT id's evidence is renewed")
     close_books_after_days: int | None = Field(
         None, ge=1, le=366, description="days after a month's end that close it; unset: a person closes it"
     )
@@ -201,7 +236,15 @@ class Settings(BaseSettings):
                 raise ValueError("NETWORKCORE_PSP_BASE_URL must be https in production")
             if self.public_url is None or not self.public_url.startswith("https://"):
                 raise ValueError("NETWORKCORE_PUBLIC_URL must be set and https in production")
+            if self.webhook_secret_keys is None:
+                raise ValueError("NETWORKCORE_WEBHOOK_SECRET_KEYS must be set in production")
         return self
+
+    @property
+    def webhook_keys(self) -> list[tuple[str, bytes]]:
+        """The keys that seal webhook secrets, the sealing one first; none: they are stored in the clear."""
+        keys = self.webhook_secret_keys
+        return [] if keys is None else _read_webhook_keys(keys.get_secret_value())
 
     @property
     def base_url(self) -> str:
