@@ -37,6 +37,9 @@ from clearing.sessions.settlement import PlannedLeg, SettlementPlan
 from clearing.sessions.split import percentages, split
 from clearing.tax.vat import Category
 
+_new: Final = (
+    tuple.__new__
+)  # a named tuple without a call of its own constructor: half the cost, ten a session
 # The tariff's own VAT may differ from ours by a unit of rounding; more means that its rate is another.
 VAT_TOLERANCE_MINOR: Final = 1
 
@@ -303,16 +306,16 @@ class Posting:
     def from_transit(self, account: str, minor: int) -> None:
         """A signed amount of the session's currency out of transit."""
         if minor > 0:
-            self.transfers.append(Transfer(SESSION_TRANSIT, account, minor, self._currency))
+            self.transfers.append(_new(Transfer, (SESSION_TRANSIT, account, minor, self._currency)))
         elif minor < 0:
-            self.transfers.append(Transfer(account, SESSION_TRANSIT, -minor, self._currency))
+            self.transfers.append(_new(Transfer, (account, SESSION_TRANSIT, -minor, self._currency)))
 
     def _move(self, source: str, target: str, minor: int, currency: str) -> None:
         """A signed amount: negative goes the other way, zero goes nowhere."""
         if minor > 0:
-            self.transfers.append(Transfer(source, target, minor, currency))
+            self.transfers.append(_new(Transfer, (source, target, minor, currency)))
         elif minor < 0:
-            self.transfers.append(Transfer(target, source, -minor, currency))
+            self.transfers.append(_new(Transfer, (target, source, -minor, currency)))
 
 
 def _net_and_vat(

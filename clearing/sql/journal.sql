@@ -2,7 +2,8 @@
 
 -- name: hold_books_open!
 -- Shared by every writer until its transaction ends; closing a period takes the same lock alone.
-SELECT pg_advisory_xact_lock_shared(hashtextextended('clearing.books', 0));
+-- A batch is planned anew: a plan that was kept from when the journal was small would read all of it for each batch.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('clearing.books', 0)), set_config('plan_cache_mode', 'force_custom_plan', true);
 
 -- name: hold_books_shut!
 SELECT pg_advisory_xact_lock(hashtextextended('clearing.books', 0));

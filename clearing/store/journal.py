@@ -14,12 +14,14 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from hashlib import sha256
+from operator import attrgetter
 from uuid import UUID
 
 from clearing.connection import Connection, UniqueViolationError, named_queries, rows
 from clearing.errors import ClosedPeriodError
 from clearing.journal import chain as hashing
-from clearing.journal.ledger import Deltas, JournalEntry
+from clearing.journal.ledger import Deltas, EntryKind, JournalEntry
+from clearing.session import CapturedSession
 
 _sql = named_queries("journal")
 _SCHEMA = "clearing"
@@ -107,13 +109,20 @@ async def known(connection: Connection, keys: Sequence[tuple[int, UUID, str, str
     return {(row["subject_id"], row["kind"], row["reference"]) for row in found}
 
 
+async def captured(connection: Connection, sessions: Sequence[CapturedSession]) -> set[UUID]:
+    """Which of these sessions have been cleared already."""
+    capture = EntryKind.CAPTURE.value
+    found = await known(connection, [(session.lane, session.session_id, capture, "") for session in sessions])
+    return {subject for subject, _, _ in found}
+
+
 async def post(connection: Connection, entries: Sequence[JournalEntry], *, seal: Seal) -> Posted:
     """Write entries in one batch; those that another writer posted meanwhile are left out, whole.
 
     The caller holds the books open. Entries are written in the order of their keys, so that two writers can't
     deadlock.
     """
-    ordered = sorted(entries, key=_place)
+    ordered = sorted(entries, key=attrgetter("lane", "subject_id", "kind", "reference"))
     sealed = [(entry, entry_hash(entry, seal.blinding_key)) for entry in ordered]
     fresh = await _insert_entries(connection, sealed, seal)
     if len(fresh) < len(sealed):
@@ -145,11 +154,6 @@ def entry_hash(entry: JournalEntry, blinding_key: bytes) -> bytes:
         count=len(entry.transfers),
     )
     return hashing.hash_entry(header, entry.transfers, blinds)
-
-
-def _place(entry: JournalEntry) -> tuple[int, UUID, str, str]:
-    """Where an entry stands in its batch: by lane and key."""
-    return (entry.lane, entry.subject_id, entry.kind, entry.reference)
 
 
 async def _insert_entries(
@@ -337,9 +341,13 @@ async def park(
 
 
 async def resolve_parked(
-    connection: Connection, sessions: Sequence[tuple[int, UUID]], *, now: datetime
+    connection: Connection, sessions: Sequence[CapturedSession], *, now: datetime
 ) -> None:
-    """Mark sessions (lane, id) that were parked once as cleared."""
+    """Mark those of these sessions that were parked once as cleared."""
     if sessions:
-        lanes, ids = zip(*sessions, strict=True)
-        await _sql.resolve_parked(connection, now=now, lanes=lanes, sessions=ids)
+        await _sql.resolve_parked(
+            connection,
+            now=now,
+            lanes=[session.lane for session in sessions],
+            sessions=[session.session_id for session in sessions],
+        )

@@ -8,16 +8,16 @@ import asyncio
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from operator import attrgetter
 from typing import Final
 from uuid import UUID
 
 from clearing import reference
 from clearing.connection import Connection
 from clearing.fx import RateTable
-from clearing.journal.ledger import EntryKind
 from clearing.ports import Repricer
 from clearing.results import ClearingBatch
-from clearing.session import CapturedSession, lane_of
+from clearing.session import CapturedSession
 from clearing.sessions.settlement import References
 from clearing.store import journal, references
 from clearing.work.batch import BatchWorker, Books, Worked, cleared
@@ -77,11 +77,8 @@ async def clear(
     """
     await journal.hold_open(connection, now=now)
     unique = {session.session_id: session for session in sessions}
-    ordered = sorted(unique.values(), key=lambda session: (session.lane, session.session_id))
-    done = await journal.known(
-        connection, [(session.lane, session.session_id, EntryKind.CAPTURE, "") for session in ordered]
-    )
-    known = {subject for subject, _, _ in done}
+    ordered = sorted(unique.values(), key=attrgetter("lane", "session_id"))
+    known = await journal.captured(connection, ordered)
     worker = await shelf.worker(connection)
     fresh_sessions = [session for session in ordered if session.session_id not in known]
     counts = await journal.volumes(connection, worker.tiered_agreements(fresh_sessions))
@@ -104,7 +101,7 @@ async def clear(
         now=now,
     )
     await journal.resolve_parked(
-        connection, [(lane_of(subject), subject) for subject in sorted(fresh)], now=now
+        connection, [session for session in fresh_sessions if session.session_id in fresh], now=now
     )
     return ClearingBatch(
         batch_id=batch_id,
