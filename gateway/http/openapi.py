@@ -22,6 +22,7 @@ from gateway.notify.events import API_VERSION, DATA_MODELS, EventType
 _REFERENCE: Final = "#/components/schemas/{model}"
 _PATH_PATTERN: Final = re.compile(r"\{(\w+)(?::((?:[^{}]|\{[^{}]*\})+))?\}")
 _OK: Final = 200
+_BYTES: Final = {"type": "string", "format": "binary"}
 _ALWAYS: Final = (problems.RATE_LIMITED, problems.INTERNAL_ERROR, problems.UNAVAILABLE)
 _WITH_BODY: Final = (problems.MALFORMED_JSON, problems.INVALID_PARAMETERS, problems.BODY_TOO_LARGE)
 _WITH_KEY: Final = (problems.IDEMPOTENCY_IN_FLIGHT, problems.IDEMPOTENCY_KEY_REUSED)
@@ -202,7 +203,7 @@ def _responses(endpoint: Endpoint, references: Mapping[type[BaseModel], Mapping[
                 "application/json": {"schema": _list_of(schema) if endpoint.listed else schema}
             }
         if status == _OK and endpoint.also_gives:
-            answer.setdefault("content", {}).update({media: {} for media in endpoint.also_gives})
+            answer.setdefault("content", {}).update(dict.fromkeys(endpoint.also_gives, {"schema": _BYTES}))
         found[str(status)] = answer
     by_status: dict[int, list[ProblemKind]] = {}
     for kind in _problems(endpoint):
