@@ -1,0 +1,173 @@
+"""A disbursement's statement over HTTP and by command: three forms, one set of figures, and whose it is."""
+
+import asyncio
+import csv
+import io
+import json
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+from pypdf import PdfReader
+
+from clearing.money import to_major
+from clearing.payouts.statement_proof import verify_payment
+from gateway.commands.clearing import command as clearing_command
+from gateway.commands.verify import command as verify_command
+from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
+from tests.fakes.api import Api
+from tests.integration import test_api_settlement as settlement
+
+api = settlement.api  # the fixture: parties, an agreement, a server
+
+
+async def paid(api: Api, *, party: str = "DE-ABC") -> dict[str, Any]:
+    await settlement.settle(api)
+    api.clock.at += timedelta(days=7)
+    lane = DisbursementLane(
+        pool=api.services.pool,
+        clock=api.clock,
+        clearing=api.services.clearing,
+        rail=PspRail(psp=api.psp),
+    )
+    await lane.run()
+    (one,) = (await api.call("GET", "/v1/disbursements", party=party)).json["data"]
+    return dict(one)
+
+
+async def test_json_csv_and_pdf_say_the_same(api: Api) -> None:
+    payment = await paid(api)
+    path = payment["statement"]
+    assert path == f"/v1/disbursements/{payment['id']}/statement"
+    shown = await api.call("GET", path, party="DE-ABC")
+    assert (shown.status, shown.headers["Content-Type"]) == (200, "application/x-ndjson")
+    assert f'filename="{payment["id"]}.json"' in shown.headers["Content-Disposition"]
+    proved = verify_payment(shown.text.splitlines())
+    assert (proved.payout_minor, proved.sha256) == (
+        payment["amount"],
+        shown.headers["X-Statement-SHA256"],
+    )
+    table = await api.call("GET", f"{path}?format=csv", party="DE-ABC")
+    assert table.text.count("\r\n") == len(table.text.splitlines())  # RFC 4180
+    rows = list(csv.DictReader(io.StringIO(table.text)))
+    lines = [row for row in rows if row["type"] == "line"]
+    assert sum(int(row["amount_minor"]) for row in lines) == payment["amount"]
+    balances = {row["type"]: row["amount"] for row in rows if row["type"] != "line"}
+    assert balances["payout"] == f"-{to_major(payment['amount'], 'EUR')}"
+    page = await api.call("GET", f"{path}?format=pdf&language=de", party="DE-ABC")
+    assert page.headers["Content-Type"] == "application/pdf"
+    assert {answer.headers["X-Statement-SHA256"] for answer in (table, page)} == {proved.sha256}
+    reader = PdfReader(io.BytesIO(page.content), strict=True)
+    text = "\n".join(sheet.extract_text() for sheet in reader.pages)
+    assert "Abrechnung" in text
+    assert f"{to_major(payment['amount'], 'EUR')} EUR" in text
+    assert proved.sha256 in text
+    carried = {name: content[0] for name, content in reader.attachments.items()}
+    assert carried[f"{payment['id']}.csv"] == table.content
+    said, kept = carried[f"{payment['id']}.json"].splitlines(), shown.content.splitlines()
+    assert said[:-1] == kept[:-1]  # the last says when it was asked
+    xmp = reader.trailer["/Root"]["/Metadata"].get_data().decode()
+    assert "<pdfaid:part>3</pdfaid:part>" in xmp
+
+
+async def test_only_its_party_and_the_platform_read_a_statement(api: Api) -> None:
+    payment = await paid(api)
+    for form in ("json", "csv", "pdf"):
+        foreign = await api.call("GET", f"{payment['statement']}?format={form}", party="parking")
+        assert (foreign.status, foreign.json["code"]) == (404, "not_found")
+    platform = await api.call("GET", payment["statement"], party="admin")
+    own = await api.call("GET", payment["statement"], party="DE-ABC")
+    assert platform.text.splitlines()[:-1] == own.text.splitlines()[:-1]
+    # The demand partner that brought the session has no name on the CPO's statement.
+    assert "parking" not in own.text
+
+
+@pytest.mark.parametrize(
+    ("query", "pointer"), [("format=xml", "/format"), ("language=nl", "/language"), ("form=csv", "/form")]
+)
+async def test_a_form_or_language_that_there_is_none_of_is_named(api: Api, query: str, pointer: str) -> None:
+    payment = await paid(api)
+    refused = await api.call("GET", f"{payment['statement']}?{query}", party="DE-ABC")
+    assert (refused.status, refused.json["code"]) == (400, "invalid_parameters")
+    assert refused.headers["Content-Type"] == "application/problem+json"
+    assert refused.json["errors"][0]["pointer"] == pointer
+
+
+async def test_what_is_not_paid_yet_or_is_no_payment_has_none(api: Api) -> None:
+    payment = await paid(api)
+    async with api.services.pool.acquire() as connection:
+        await connection.execute(
+            "UPDATE clearing.disbursement SET state = 'requested', finished_at = NULL, rail_reference = NULL"
+        )
+    early = await api.call("GET", payment["statement"], party="DE-ABC")
+    assert (early.status, early.json["code"]) == (409, "state_conflict")
+    assert "requested" in early.json["detail"]
+    (one,) = (await api.call("GET", "/v1/disbursements", party="DE-ABC")).json["data"]
+    assert one["statement"] is None
+    for name in ("dis_0000000000000000000000000", "nothing", "dis_01jd2w3x4y5z6a7b8c9d0e1f2g"):
+        missing = await api.call("GET", f"/v1/disbursements/{name}/statement", party="DE-ABC")
+        assert missing.status == 404
+
+
+async def test_the_event_of_a_payment_says_where_its_statement_is(api: Api) -> None:
+    payment = await paid(api)
+    api.clock.wall = datetime.now(UTC) + timedelta(seconds=2)
+    heard = (await api.call("GET", "/v1/events?limit=100", party="DE-ABC")).json["data"]
+    told = {event["type"]: event["data"]["statement"] for event in heard if "disbursement" in event["type"]}
+    assert told["disbursement.paid"] == payment["statement"]
+    assert told["disbursement.planned"] is None
+
+
+async def test_the_documentation_lists_every_form(api: Api) -> None:
+    described = (await api.call("GET", "/openapi.json", party=None)).json
+    operation = described["paths"]["/v1/disbursements/{id}/statement"]["get"]
+    assert set(operation["responses"]["200"]["content"]) == {
+        "application/x-ndjson",
+        "text/csv",
+        "application/pdf",
+    }
+    assert "statement" in described["components"]["schemas"]["Disbursement"]["properties"]
+
+
+async def test_statements_are_written_and_proved_by_command(
+    api: Api, database_url: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    payment = await paid(api)
+    monkeypatch.setenv("DATABASE_URL", database_url)
+    output = str(tmp_path)
+    day = payment["paid_at"][:10]
+    runs = [
+        [payment["id"], "--output", output],
+        ["--since", day, "--party", "DE-ABC", "--output", output, "--format", "pdf", "--language", "it"],
+        ["--since", day, "--output", output, "--format", "csv"],
+    ]
+    for arguments in runs:
+        ran = await run_apart(["disbursement", *arguments])
+        assert ran.exit_code == 0, ran.output
+    written = sorted(path.name for path in tmp_path.iterdir())
+    assert f"{payment['id']}.json" in written
+    assert [name for name in written if name.endswith(".pdf")] == [f"{payment['id']}.pdf"]
+    assert len([name for name in written if name.endswith(".csv")]) == 2
+    file = tmp_path / f"{payment['id']}.json"
+    proved = CliRunner().invoke(verify_command, [str(file), "--json"])
+    assert proved.exit_code == 0, proved.output
+    assert json.loads(proved.output)["payout_minor"] == payment["amount"]
+    assert "sha256 " in CliRunner().invoke(verify_command, [str(file)]).output
+    file.write_text(file.read_text().replace('"kind":"capture"', '"kind":"refunds"', 1))
+    refused = CliRunner().invoke(verify_command, [str(file)])
+    assert (refused.exit_code, "NOT PROVED: line 2 was altered" in refused.output) == (1, True)
+    missing = await run_apart(["disbursement", "dis_01jd2w3x4y5z6a7b8c9d0e1f2g", "--output", output])
+    assert (missing.exit_code, "there is no such disbursement" in missing.output) == (1, True)
+    for wrong in (
+        ["--output", output],
+        ["nothing", "--output", output],
+        ["--since", "x", "--output", output],
+    ):
+        assert (await run_apart(["disbursement", *wrong])).exit_code == 2
+
+
+async def run_apart(arguments: list[str]) -> Any:
+    """The command in a thread: it has a loop of its own."""
+    return await asyncio.to_thread(CliRunner().invoke, clearing_command, arguments)
