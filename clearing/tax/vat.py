@@ -109,9 +109,12 @@ DOMESTIC_REVERSE_CHARGE: Final[Mapping[str, tuple[date, bool, str]]] = {
 # the agreement of 28 October 1994, Monaco by the convention of 18 May 1963, Northern Ireland as part of
 # the United Kingdom; parts of a member state with rates of their own are that state's.
 VAT_AREAS: Final[Mapping[str, str]] = {
-    "AT-JU": "AT", "LI": "CH", "MC": "FR", "PT-20": "PT", "PT-30": "PT", "XI": "GB",
+    "AT-JU": "AT", "GR-AEGEAN": "GR", "LI": "CH", "MC": "FR", "PT-20": "PT", "PT-30": "PT", "XI": "GB",
 }  # fmt: skip
 _UNION: Final = frozenset({Regime.EU, Regime.EU_GOODS})
+_SWISS: Final = frozenset({Regime.CH, Regime.CH_SERVICES})
+# Where electricity, as a good, bears no VAT.
+_NO_VAT_ON_GOODS: Final = frozenset({Regime.NONE, Regime.CH_SERVICES})
 # Whoever sells to drivers owes the VAT of the charge point, and must be registered there to pay and show it.
 NOT_REGISTERED: Final = "seller_not_registered"
 
@@ -221,9 +224,9 @@ def _local(
     rule: str, place: Territory, day: date, rates: VatRates, *, reason: str, flags: tuple[str, ...] = ()
 ) -> VatDecision:
     """The charge point's own electricity rate, or nothing where its territory knows no VAT."""
-    if place.regime is Regime.NONE:
+    if place.regime in _NO_VAT_ON_GOODS:
         return _outside(
-            f"{rule}/no_vat_territory", reason=f"{place.code} lies outside any VAT territory", flags=flags
+            f"{rule}/no_vat_territory", reason=f"Electricity bears no VAT in {place.code}", flags=flags
         )
     rate = rates.rate(place.vat_of, SupplyKind.ELECTRICITY, day)
     return _standard(rule, vat_of=place.vat_of, rate=rate, reason=reason, flags=flags)
@@ -249,7 +252,7 @@ def _to_driver(
             "driver/consumer", place, day, rates, reason="Electricity is taxed where it is charged (art. 39)"
         )
     if place.regime is Regime.CH:
-        if customer.territory.regime is not Regime.CH:
+        if customer.territory.regime not in _SWISS:
             return _outside(
                 "driver/ch_foreign_business",
                 reason="Electricity to a business seated abroad is supplied abroad (MWSTG art. 7(2))",
@@ -265,7 +268,7 @@ def _to_driver(
                 vat_of=place.vat_of,
                 reason="Reverse charge (Directive 2006/112/EC art. 39, 195)",
             )
-        flags = ("possible_double_taxation",) if customer.territory.regime is Regime.CH else ()
+        flags = ("possible_double_taxation",) if customer.territory.regime in _SWISS else ()
         return _local(
             "driver/business",
             place,
@@ -288,7 +291,7 @@ def _to_dealer(supplier: Trader, dealer: Trader, place: Territory, day: date, ra
     if _same_vat_area(seat, origin):
         return _domestic_dealer(supplier, dealer, day=day, rates=rates)
     if seat.regime in _UNION:
-        if origin.regime is Regime.CH:
+        if origin.regime in _SWISS:
             return _outside(
                 "dealer/ch_to_abroad",
                 payer=Payer.CUSTOMER,
@@ -315,9 +318,12 @@ def _domestic_dealer(supplier: Trader, dealer: Trader, *, day: date, rates: VatR
             return _reverse_charge(
                 "dealer/domestic_reverse_charge", vat_of=seat.vat_of, reason=f"Reverse charge ({source})"
             )
+    # Electricity to a dealer is supplied at the dealer's seat (art. 38; MWSTG art. 7(2)): where either lies
+    # outside VAT on goods, that seat decides.
+    apart = Regime.CH_SERVICES in (origin.regime, seat.regime)
     return _local(
         "dealer/domestic",
-        origin,
+        seat if apart else origin,
         day,
         rates,
         reason=f"Domestic supply to a dealer in {seat.vat_of} (art. 38)",
@@ -375,7 +381,7 @@ def _with_acquisition(
     decision: VatDecision, seat: Territory, supply: SupplyKind, *, day: date, rates: VatRates, source: str
 ) -> VatDecision:
     """A Swiss customer declares the tax itself (Bezugsteuer); it shows on no invoice."""
-    if seat.regime is not Regime.CH:
+    if seat.regime not in (_SWISS if supply is SupplyKind.SERVICE else {Regime.CH}):
         return decision
     rate = rates.rate(seat.vat_of, supply, day)
     return replace(

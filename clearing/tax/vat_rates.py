@@ -28,6 +28,7 @@ class Regime(StrEnum):
     EU_GOODS = "eu_goods"  # Northern Ireland: goods by Union rules, services by those of the United Kingdom
     UK = "uk"
     CH = "ch"  # Switzerland, Liechtenstein and the enclaves within the Swiss VAT area
+    CH_SERVICES = "ch_services"  # Samnaun: services by Swiss rules, goods and so electricity outside VAT
     NO = "no"
     OTHER = "other"
     LOCAL_TAX = "local_tax"  # outside Union VAT with a tax of its own (Canaries, Ceuta, Melilla)

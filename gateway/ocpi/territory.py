@@ -28,6 +28,7 @@ _EXCEPTIONS: Final = tuple(
         ("GB", r"JE\d.*", "JE"),
         ("GB", r"GY\d.*", "GG"),
         ("GR", r"6308[67]", "GR-69"),  # Mount Athos
+        ("GR", r"8[1-3]\d{3}|85[2-9]\d{2}|68002", "GR-AEGEAN"),  # islands with lower rates of their own
         ("IT", r"23041", "IT-LIVIGNO"),
         ("IT", r"22061", "IT-CAMPIONE"),
         ("NO", r"917[0-9]|8099", "SJ"),  # Svalbard and Jan Mayen

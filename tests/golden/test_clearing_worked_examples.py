@@ -193,12 +193,12 @@ EXAMPLES = [
     ),
     Example(
         name="greece",
-        source="VAT Code art. 21: 24 %; the VAT id begins with EL",
+        source="AADE E.2060/2023: charging is electricity, 6 %; the VAT id begins with EL",
         cpo=cpo("GR", vat_id="EL094259216"),
-        session={"captured_minor": 1240},
+        session={"captured_minor": 1060},
         journal="""
-            psp:stripe:receivable -> session:transit 1240 EUR
-            session:transit -> vat:GR:output 240 EUR
+            psp:stripe:receivable -> session:transit 1060 EUR
+            session:transit -> vat:GR:output 60 EUR
             session:transit -> platform:fee:revenue 100 EUR
             vat:CH:input -> vat:CH:acquisition 73 EUR
             session:transit -> cpo:GR-CPO:payable 900 EUR

@@ -27,7 +27,7 @@ from clearing.tax.vat_rates import SupplyKind
 RATES = reference.vat_rates()
 DAY = date(2026, 10, 13)
 # Where the seller to drivers is registered beside its seat, by VAT area.
-REGISTERED = ("DE", "FR", "GB", "GR", "IE", "NL", "NO")
+REGISTERED = ("DE", "FR", "GB", "GR", "HR", "IE", "NL", "NO")
 
 
 def trader(
@@ -128,7 +128,9 @@ TO_DRIVER = [
     ("DE-BUSINGEN", None, Category.STANDARD, "8.1", "CH", ()),
     ("IT-LIVIGNO", None, Category.OUTSIDE, "0", "", ()),
     ("SJ", None, Category.OUTSIDE, "0", "", ()),
-    ("GR", None, Category.STANDARD, "24", "GR", ()),
+    ("GR", None, Category.STANDARD, "6", "GR", ()),  # AADE E.2060/2023
+    ("HR", None, Category.STANDARD, "13", "HR", ()),  # opinion 410-19/23-02/262
+    ("CH-SAMNAUN", None, Category.OUTSIDE, "0", "", ()),  # MWSTG art. 3(b), 4(1): electricity is a good
     # A German business at a Swiss charge point: abroad by MWSTG art. 7(2), perhaps taxed nowhere.
     ("CH", trader("DE"), Category.OUTSIDE, "0", "", ("possible_double_non_taxation",)),
     ("CH", trader("CH"), Category.STANDARD, "8.1", "CH", ()),
@@ -242,7 +244,9 @@ def test_vat_is_not_shown_by_one_who_may_not(leg: Leg) -> None:
         ("DE", date(2020, 6, 30), "19"), ("DE", date(2020, 7, 1), "16"), ("DE", date(2020, 12, 31), "16"),
         ("DE", date(2021, 1, 1), "19"), ("EE", date(2025, 6, 30), "22"), ("EE", date(2025, 7, 1), "24"),
         ("SK", date(2024, 12, 31), "20"), ("SK", date(2025, 1, 1), "23"), ("FI", date(2024, 8, 31), "24"),
-        ("FI", date(2024, 9, 1), "25.5"), ("RO", date(2025, 7, 31), "19"), ("RO", date(2025, 8, 1), "21"),
+        ("FI", date(2024, 9, 1), "25.5"), ("GR", date(2023, 10, 11), "24"), ("GR", date(2023, 10, 12), "6"),
+        ("HR", date(2024, 3, 24), "25"), ("HR", date(2024, 3, 25), "13"),
+        ("RO", date(2025, 7, 31), "19"), ("RO", date(2025, 8, 1), "21"),
     ],
 )  # fmt: skip
 def test_a_rate_changes_at_its_local_date(territory: str, day: date, rate: str) -> None:
@@ -259,9 +263,27 @@ def test_an_unconfirmed_reduced_rate_is_not_used() -> None:
     assert RATES.rate("MT", SupplyKind.ELECTRICITY, DAY) == 18
 
 
+@pytest.mark.parametrize(
+    "code",
+    ["AT-JU", "ES-CE", "ES-CN", "ES-ML", "FR-OUTRE-MER", "GR-AEGEAN", "IT-CAMPIONE", "JE"],
+)
+def test_a_territory_with_a_tax_that_is_not_confirmed_parks(code: str) -> None:
+    with pytest.raises(RateUnavailableError, match=f"of {code} covers .*add a dated row"):
+        to_driver(code)
+
+
+def test_samnaun_is_swiss_for_services_and_outside_for_electricity() -> None:
+    # MWSTG art. 4(1); art. 7(2): electricity to a dealer is supplied at the dealer's seat.
+    there = trader("CH-SAMNAUN", dealer=True)
+    assert between(Leg.COMMISSION, there, CH_DEALER).rate == Decimal("8.1")
+    assert between(Leg.SITE, trader("CH"), CH_DEALER, place="CH-SAMNAUN").rate == Decimal("8.1")
+    assert between(Leg.COMMISSION, trader("NL"), there).acquisition_of == "CH"
+    assert between(Leg.TO_DEALER, there, CH_DEALER).rate == Decimal("8.1")
+    assert between(Leg.TO_DEALER, trader("CH"), there).category is Category.OUTSIDE
+    assert between(Leg.TO_DEALER, trader("NL"), there).acquisition_of is None
+
+
 def test_what_no_row_covers_is_refused() -> None:
-    with pytest.raises(RateUnavailableError, match="add a dated row"):
-        to_driver("ES-CN")  # the Canary tax is not Spain's VAT
     with pytest.raises(RateUnavailableError):
         RATES.rate("CH", SupplyKind.ELECTRICITY, date(2010, 1, 1))
     with pytest.raises(UnclearableError, match="not known"):

@@ -22,6 +22,8 @@ from gateway.ocpi.territory import _COUNTRY_IS, _EXCEPTIONS, territory_of
         ("DE", "D-78266", "DE-BUSINGEN"),
         ("DE", "27498", "DE-HELGOLAND"),
         ("CH", "8001", "CH"),
+        ("GR", "853 00", "GR-AEGEAN"),
+        ("GR", "85100", "GR"),
         ("CH", "CH-7562", "CH-SAMNAUN"),
         ("CH", "9490", "LI"),
         ("LI", "9490", "LI"),
@@ -98,7 +100,7 @@ def test_clearing_knows_every_territory_that_a_place_can_have() -> None:
     assert {rates.territory(code).code for code in named} == named
 
 
-@pytest.mark.parametrize("code", ["AT-JU", "CH-SAMNAUN", "FR-OUTRE-MER", "IT-CAMPIONE", "JE", "ES-CN"])
+@pytest.mark.parametrize("code", ["AT-JU", "GR-AEGEAN", "FR-OUTRE-MER", "IT-CAMPIONE", "JE", "ES-CN"])
 def test_a_territory_whose_tax_is_not_confirmed_has_no_rate_to_guess_with(code: str) -> None:
     with pytest.raises(RateUnavailableError, match=f"no electricity VAT rate of {code} covers 2026-10-13"):
         reference.vat_rates().rate(code, SupplyKind.ELECTRICITY, date(2026, 10, 13))
