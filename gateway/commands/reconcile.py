@@ -1,14 +1,12 @@
 """`networkcore reconcile`: the bank's files in and out, a comparison, what does not agree."""
 
-import asyncio
 import json
 import os
 import sys
-from collections.abc import Awaitable, Callable
 from datetime import date
 from functools import partial
 from pathlib import Path
-from typing import IO, Any, Final, TypeVar
+from typing import IO, Any, Final
 
 import click
 
@@ -22,13 +20,12 @@ from clearing.parties.bank_details import BankDetails, PostalAddress
 from clearing.reconciliation import report
 from clearing.service import ClearingService
 from gateway.clock import SystemClock
-from gateway.config import load_database_url
-from gateway.database import Connection, Pool, create_pool, transaction
+from gateway.commands import resolving
+from gateway.commands.in_transaction import in_transaction
+from gateway.database import Connection
 
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _DIFFERENCES: Final = 1
-_TIMEOUT_MS: Final = 3_600_000
-_Result = TypeVar("_Result")
 
 
 @click.group(name="reconcile")
@@ -43,7 +40,7 @@ def run_command() -> None:
     async def work(connection: Connection) -> RunResult:
         return await Reconciler().run(connection, now=SystemClock().now())
 
-    result = _in_transaction(work)
+    result = in_transaction(work)
     click.echo(f"{result.matched} matched, {result.differences} differences, {result.resolved} resolved")
     if result.differences:
         sys.exit(_DIFFERENCES)
@@ -62,9 +59,9 @@ def statement_command(*, file: Path) -> None:
         with file.open("rb") as stream:
             answer = await _rail().statement(connection, _lines(stream), now=now)
         with file.open("rb") as stream:
-            return answer, await Reconciler().record_bank_lines(connection, _lines(stream), now=now)
+            return answer, await Reconciler().record_bank_lines(connection, camt.read(stream), now=now)
 
-    answer, new = _in_transaction(work)
+    answer, new = in_transaction(work)
     click.echo(f"{new} new lines, {answer.settled} payments settled, {answer.returned} returned")
 
 
@@ -77,7 +74,7 @@ def status_report_command(*, file: Path) -> None:
         with file.open("rb") as stream:
             return await _rail().status_report(connection, stream, now=SystemClock().now())
 
-    answer = _in_transaction(work)
+    answer = in_transaction(work)
     click.echo(f"{answer.settled} payments settled, {answer.rejected} rejected")
 
 
@@ -103,10 +100,10 @@ def payment_file_command(*, debtor: Path, day: str, output: Path, instant: bool)
     async def unsent(connection: Connection) -> list[RecordedFile]:
         return await _rail().files_to_send(connection)
 
-    _in_transaction(draw)
-    for file in _in_transaction(unsent):
+    in_transaction(draw)
+    for file in in_transaction(unsent):
         _write_whole(output / f"{file.message_id}.xml", file.content)
-        _in_transaction(partial(_mark_sent, file=file))
+        in_transaction(partial(_mark_sent, file=file))
         click.echo(f"{output / file.message_id}.xml  sha256 {file.sha256}")
 
 
@@ -133,7 +130,7 @@ def report_command(*, form: str, output: Path | None) -> None:
     """Write every difference that stands, with its age, owner and proposal."""
     target = sys.stdout if output is None else output.open("w", encoding="utf-8", newline="")
     try:
-        _in_transaction(lambda connection: _report(connection, form, target), isolation="repeatable_read")
+        in_transaction(lambda connection: _report(connection, form, target), isolation="repeatable_read")
     finally:
         if output is not None:
             target.close()
@@ -188,18 +185,5 @@ def _day(text: str) -> date:
         raise click.ClickException(f"--on {text!r}: expected a day such as 2026-11-24") from None
 
 
-def _in_transaction(
-    work: Callable[[Connection], Awaitable[_Result]], *, isolation: Any = "read_committed"
-) -> _Result:
-    async def go() -> _Result:
-        pool: Pool = await create_pool(
-            load_database_url(os.environ), min_size=1, max_size=1, application="reconcile",
-            statement_timeout_ms=_TIMEOUT_MS,
-        )  # fmt: skip
-        try:
-            async with transaction(pool, isolation=isolation) as connection:
-                return await work(connection)
-        finally:
-            await pool.close()
-
-    return asyncio.run(go())
+for _command in resolving.COMMANDS:
+    command.add_command(_command)

@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
 from typing import Any, Final
@@ -12,6 +13,7 @@ import click
 from rich.console import Console
 from rich.table import Table
 
+from clearing.payouts.ageing import GIVEN_UP_AFTER_DAYS
 from gateway.config import load_database_url
 from gateway.database import connect, named_queries
 from gateway.ids import format_id
@@ -188,6 +190,24 @@ def promise_alarms(promise: Promise, *, today: date) -> list[str]:
     ]
     if promise.unsent_files:
         found.append(f"{promise.unsent_files} payment files are not sent: networkcore reconcile payment-file")
+    found += [
+        f"{row['minor']} {row['currency']} stand in suspense since {row['oldest']}: {row['owner']}"
+        for row in promise.suspense
+        if row["oldest"] < today - _DIFFERENCE_ALARM
+    ]
+    found += [
+        f"{one.party_id} owes {one.debt_minor} {one.currency}, {one.age_days} days old: "
+        "networkcore reconcile debts"
+        for one in promise.debts
+        if one.age_days > GIVEN_UP_AFTER_DAYS
+    ]
+    found += [
+        f"payments were off by {one.error_minor} {one.currency} from the forecast of the day before"
+        for one in promise.forecast_errors
+        if one.ahead == "day" and one.error_minor
+    ]
+    if promise.decisions_waiting:
+        found.append(f"{promise.decisions_waiting} bookings wait for a second person")
     if promise.awaiting_release:
         found.append(f"{promise.awaiting_release} payments wait for two people")
     return found
@@ -207,6 +227,13 @@ def promise_json(promise: Promise) -> dict[str, Any]:
         "oldest_undelivered_event": promise.oldest_event_at,
         "awaiting_release": promise.awaiting_release,
         "unsent_files": promise.unsent_files,
+        "forecast_error_minor": {
+            f"{one.currency} {one.ahead}": one.error_minor for one in promise.forecast_errors
+        },
+        "debt_minor": _sums((one.currency, one.debt_minor) for one in promise.debts),
+        "suspense_minor": _sums((row["currency"], row["minor"]) for row in promise.suspense),
+        "bank_unexplained_minor": {one.currency: one.unexplained_minor for one in promise.bank},
+        "decisions_waiting": promise.decisions_waiting,
     }
 
 
@@ -220,7 +247,24 @@ def promise_lines(promise: dict[str, Any]) -> list[str]:
             f"({promise['on_time']} on time, {promise['late']} late, {promise['overdue']} open)"
         ),
         f"differences that stand: {promise['differences']}",
+        f"off the forecast of the day before: {_told(promise['forecast_error_minor'], ' day')}",
+        f"owed by parties: {_told(promise['debt_minor'])}; in suspense: {_told(promise['suspense_minor'])}",
     ]
+
+
+def _sums(figures: Iterable[tuple[str, int]]) -> dict[str, int]:
+    sums: dict[str, int] = {}
+    for currency, minor in figures:
+        sums[currency] = sums.get(currency, 0) + minor
+    return sums
+
+
+def _told(figures: dict[str, int], ending: str = "") -> str:
+    """Minor units by currency in words."""
+    told = [
+        f"{minor} {name.removesuffix(ending)}" for name, minor in figures.items() if name.endswith(ending)
+    ]
+    return ", ".join(told) or "nothing"
 
 
 def _plain(row: dict[str, Any]) -> dict[str, Any]:

@@ -78,7 +78,50 @@ def render(promise: Promise, *, now: datetime) -> bytes:
         registry, "account_minor_units", "Balance by class of account, credits minus debits.",
         ["class", "currency"], accounts,
     )  # fmt: skip
+    _decided(registry, promise, now=now)
     return generate_latest(registry)
+
+
+def _decided(registry: CollectorRegistry, promise: Promise, *, now: datetime) -> None:
+    """What people look after: forecasts that were off, debts by age, suspense, the bank's balance."""
+    _labeled(
+        registry, "forecast_error_minor_units",
+        "Over 30 days, how far payments were from their forecast: a day ahead, and the party's terms ahead.",
+        ["currency", "ahead"],
+        {(one.currency, one.ahead): one.error_minor for one in promise.forecast_errors},
+    )  # fmt: skip
+    _labeled(
+        registry, "forecast_error_ratio", "The same as a share of what was paid.", ["currency", "ahead"],
+        {
+            (one.currency, one.ahead): one.error_minor / max(1, one.paid_minor)
+            for one in promise.forecast_errors
+        },
+    )  # fmt: skip
+    owed: dict[tuple[str, ...], float] = {}
+    for debt in promise.debts:
+        for bucket, minor in debt.buckets:
+            owed[debt.currency, bucket] = owed.get((debt.currency, bucket), 0) + minor
+    _labeled(
+        registry, "debt_minor_units", "What parties owe, by age in days.", ["currency", "age_days"], owed
+    )
+    _labeled(
+        registry, "suspense_minor_units", "Money without a home, by owner.",
+        ["owner", "currency", "direction"],
+        {(row["owner"], row["currency"], row["direction"]): row["minor"] for row in promise.suspense},
+    )  # fmt: skip
+    _labeled(
+        registry, "suspense_oldest_days", "Age of the oldest sum without a home.",
+        ["owner", "currency", "direction"],
+        {
+            (row["owner"], row["currency"], row["direction"]): max(0, (now.date() - row["oldest"]).days)
+            for row in promise.suspense
+        },
+    )  # fmt: skip
+    _one(registry, "decisions_waiting", "Bookings that wait for a second person.", promise.decisions_waiting)
+    _labeled(
+        registry, "bank_unexplained_minor_units", "What our books have more than the bank's balance shows.",
+        ["currency"], {(one.currency,): one.unexplained_minor for one in promise.bank},
+    )  # fmt: skip
 
 
 def _age(since: datetime | None, now: datetime, *, none: int) -> float:

@@ -1,6 +1,6 @@
-"""Reconciliation over HTTP: the differences that stand, and release of large payments by two people.
+"""Reconciliation over HTTP: the differences that stand.
 
-Owns: the wire form. Must not know how anything is compared or paid. Only the platform sees any of it.
+Owns: the wire form. Must not know how anything is compared. Only the platform sees any of it.
 """
 
 from datetime import date
@@ -9,16 +9,13 @@ from typing import Annotated, Any, Final, Literal
 import msgspec
 from pydantic import Field
 
-from clearing.desks.payout_desk import PayoutDesk
 from clearing.desks.reconciler import Reconciler
-from clearing.errors import StateConflictError
 from clearing.reconciliation.report import OpenDifference
 from gateway import objects
 from gateway.database import transaction
-from gateway.http import problems
 from gateway.http.auth import Scope
-from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel, WireModel
-from gateway.http.problems import ProblemError
+from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel
+from gateway.http.resolutions import DIFFERENCE
 from gateway.ids import format_id
 
 _MOST: Final = 1000
@@ -31,15 +28,10 @@ class DifferencesQuery(QueryModel):
     owner: Annotated[str, Field(max_length=40)] | None = None
 
 
-class ApprovalIn(WireModel):
-    """Who releases the payment: a person's name, for the record."""
-
-    approver: Annotated[str, Field(min_length=1, max_length=100)]
-
-
 class DifferenceOut(objects.PublicObject):
-    """What two sides don't agree on: `amount` is left minus right."""
+    """What two sides don't agree on: `amount` is left minus right; `likely` what a line may be."""
 
+    id: str
     object: Literal["reconciliation_difference"] = "reconciliation_difference"
     leg: str
     reference: str
@@ -51,15 +43,7 @@ class DifferenceOut(objects.PublicObject):
     owner: str
     proposal: dict[str, Any]
     detail: str
-
-
-class ApprovalOut(objects.PublicObject):
-    """How many people have released a payment, and how many it needs."""
-
-    object: Literal["disbursement_approval"] = "disbursement_approval"
-    disbursement: str
-    approvals: int
-    needed: int
+    likely: list[str]
 
 
 async def list_differences(call: Call) -> Answer:
@@ -82,24 +66,9 @@ async def list_differences(call: Call) -> Answer:
     )
 
 
-async def approve(call: Call) -> Answer:
-    """One person's release; the same person again counts once."""
-    disbursement_id = call.path_id("id", "dis")
-    desk = PayoutDesk(call.services.clearing)
-    try:
-        async with transaction(call.services.pool) as connection:
-            given, needed = await desk.approve(
-                connection, disbursement_id, by=call.body.approver, now=call.services.now()
-            )
-    except StateConflictError as error:
-        raise ProblemError(problems.NOT_FOUND, f"{error}.") from None
-    return Answer(
-        body=ApprovalOut(disbursement=format_id("dis", disbursement_id), approvals=given, needed=needed)
-    )
-
-
 def _difference(one: OpenDifference) -> DifferenceOut:
     return DifferenceOut(
+        id=format_id(DIFFERENCE, one.id),
         leg=one.leg,
         reference=one.reference,
         type=one.type,
@@ -110,6 +79,7 @@ def _difference(one: OpenDifference) -> DifferenceOut:
         owner=one.owner,
         proposal=msgspec.json.decode(one.proposal),
         detail=one.detail,
+        likely=list(one.likely),
     )
 
 
@@ -126,18 +96,5 @@ ENDPOINTS: Final = (
         query=DifferencesQuery,
         answers={200: DifferenceOut},
         listed=True,
-    ),
-    Endpoint(
-        method="POST",
-        path="/v1/disbursements/{id}/approvals",
-        operation="approveDisbursement",
-        summary="Release a large disbursement",
-        description="A disbursement above the release limit is paid once two people have released it.",
-        tag="Settlement",
-        scope=Scope.ADMIN,
-        handler=approve,
-        body=ApprovalIn,
-        answers={200: ApprovalOut},
-        problems=(problems.NOT_FOUND,),
     ),
 )

@@ -10,7 +10,9 @@ from typing import Any, Final, Protocol
 
 import structlog
 
+from clearing.desks.forecast_desk import take_snapshot
 from clearing.desks.reconciler import PspLine, Reconciler, RunResult
+from clearing.service import ClearingService
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, named_queries, transaction
 from gateway.payments.psp import OutcomeUnknown, PspMovement
@@ -41,6 +43,7 @@ class ReconciliationLane:
     clock: Clock
     source: MovementSource
     reconciler: Reconciler = field(default_factory=Reconciler)
+    clearing: ClearingService = field(default_factory=ClearingService)
     every: timedelta = _EVERY
     name: str = "reconcile"
     _next: datetime | None = field(default=None)
@@ -68,6 +71,7 @@ class ReconciliationLane:
                 await self.reconciler.record_psp_lines(connection, (_line(one) for one in found), now=started)
             refunds = await _refunds(connection, since=since)
             await self.reconciler.record_book_lines(connection, refunds, now=started)
+            await take_snapshot(connection, self.clearing, now=started)
             result = await self.reconciler.run(connection, now=started)
             if not isinstance(found, OutcomeUnknown) and len(found) < _LIMIT:
                 await self.reconciler.mark_read(connection, name=_PSP, to=started, now=started)

@@ -49,3 +49,12 @@ SELECT count(*) FROM clearing.payment_file WHERE sent_at IS NULL;
 -- name: awaiting_release$
 SELECT count(*) FROM clearing.disbursement AS d WHERE d.state = 'planned' AND d.approvals_needed > (
     SELECT count(*) FROM clearing.disbursement_approval AS a WHERE a.disbursement_id = d.id);
+
+-- name: suspense
+-- What has no home, by owner: money that came in, money that went out, and since when the oldest of it stands there.
+SELECT owner, currency, CASE WHEN left_minor > 0 THEN 'in' ELSE 'out' END AS direction, count(*) AS items,
+       sum(abs(left_minor))::bigint AS minor, min(since) AS oldest
+FROM clearing.suspense_item WHERE left_minor <> 0 GROUP BY owner, currency, direction ORDER BY owner, currency, direction;
+
+-- name: decisions_waiting$
+SELECT count(*) FROM clearing.booking_decision WHERE state = 'proposed';

@@ -8,6 +8,12 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any, Final
 
+from clearing.desks import bank_position, forecast_desk
+from clearing.desks.bank_position import BankPosition
+from clearing.desks.debt_desk import DebtDesk
+from clearing.desks.forecast_desk import ForecastError
+from clearing.payouts.ageing import AgedDebt
+from clearing.service import ClearingService
 from gateway.database import Connection, named_queries
 
 _QUERIES: Final[Any] = named_queries("gateway", "promise.sql")
@@ -29,6 +35,11 @@ class Promise:
     account_minor: Mapping[tuple[str, str], int]
     unsent_files: int
     awaiting_release: int
+    forecast_errors: Sequence[ForecastError] = ()
+    debts: Sequence[AgedDebt] = ()
+    suspense: Sequence[Mapping[str, Any]] = ()
+    decisions_waiting: int = 0
+    bank: Sequence[BankPosition] = ()
 
     @property
     def ten_thousandths_on_time(self) -> int:
@@ -55,4 +66,9 @@ async def read_promise(connection: Connection, *, now: datetime) -> Promise:
         },
         unsent_files=await _QUERIES.unsent_files(connection),
         awaiting_release=await _QUERIES.awaiting_release(connection),
+        forecast_errors=await forecast_desk.errors(connection, now=now),
+        debts=await DebtDesk(ClearingService()).debts(connection, now=now),
+        suspense=[dict(row.items()) async for row in _QUERIES.suspense(connection)],
+        decisions_waiting=await _QUERIES.decisions_waiting(connection),
+        bank=await bank_position.positions(connection),
     )
