@@ -11,14 +11,14 @@ import asyncpg
 from pydantic import Field
 
 from gateway import objects
-from gateway.database import transaction
+from gateway.database import Connection, transaction
 from gateway.http import problems
-from gateway.http.auth import Scope, create_key
+from gateway.http.auth import FIRST_KEY, Scope, create_key
 from gateway.http.endpoint import Answer, Call, Endpoint, WireModel, page
 from gateway.http.idempotency import KeyRule
 from gateway.http.problems import ProblemError
 from gateway.ids import format_id
-from gateway.store import parties
+from gateway.store import parties, principals
 from gateway.store.parties import ApiKeyRow
 
 _CREATED: Final = 201
@@ -57,14 +57,17 @@ async def create(call: Call) -> Answer:
     """A new key for a party."""
     scopes = sorted({scope.value for scope in call.body.scopes})
     async with transaction(call.services.pool) as connection:
-        return await _create(call, connection, scopes=scopes, now=call.services.clock.wall_now())
+        return await _create(call, connection, scopes=scopes, now=call.services.clock.wall_now(), of=None)
 
 
-async def _create(call: Call, connection: object, *, scopes: list[str], now: datetime) -> Answer:
+async def _create(
+    call: Call, connection: Connection, *, scopes: list[str], now: datetime, of: str | None
+) -> Answer:
+    """Make the key; `of` is the prefix of the one that it takes the place of."""
     party_id = call.path["id"]
     try:
         minted = await create_key(
-            connection,  # type: ignore[arg-type]
+            connection,
             key_id=call.resource_id,
             party_id=party_id,
             scopes=scopes,
@@ -77,6 +80,7 @@ async def _create(call: Call, connection: object, *, scopes: list[str], now: dat
         raise ProblemError(
             problems.ALREADY_EXISTS, "This request made a key before; ask for another one with a new key."
         ) from None
+    await _stand_for(call, connection, minted.prefix, of=of)
     shown = ApiKeyOut(
         id=format_id(_PREFIX, call.resource_id),
         party=party_id,
@@ -90,21 +94,36 @@ async def _create(call: Call, connection: object, *, scopes: list[str], now: dat
     return Answer(body=shown, status=_CREATED, secrets=("api_key",))
 
 
+async def _stand_for(call: Call, connection: Connection, prefix: str, *, of: str | None) -> None:
+    """Whose the key is where two have to agree: whoever made it has seen it, so it is theirs.
+
+    The installation's first key gives keys to others: they stand for themselves, also after a rotation.
+    """
+    if call.caller.key != FIRST_KEY:
+        maker = await principals.principal_of(connection, call.caller.key)
+        await principals.stand_for(connection, prefix, principal=maker)
+    elif of is not None:
+        holder = await principals.principal_of(connection, of)
+        await principals.stand_for(connection, prefix, principal=holder)
+
+
 async def rotate(call: Call) -> Answer:
     """A new key with the old one's scopes; the old one ends after the overlap."""
     now = call.services.clock.wall_now()
     party_id, key_id = call.path["id"], call.path_id("key_id", _PREFIX)
+    overlap_s = (call.body or RotateIn()).overlap_s
     async with transaction(call.services.pool) as connection:
         scopes = await parties.expire_api_key(
             connection,
             party_id=party_id,
             key_id=key_id,
-            expires_at=now + timedelta(seconds=call.body.overlap_s),
+            expires_at=now + timedelta(seconds=overlap_s),
         )
         if scopes is None:
             raise ProblemError(problems.NOT_FOUND, "The party has no such live key.")
-        answer = await _create(call, connection, scopes=list(scopes), now=now)
         old = await parties.find_api_key(connection, party_id=party_id, key_id=key_id)
+        of = None if old is None else old.prefix
+        answer = await _create(call, connection, scopes=list(scopes), now=now, of=of)
     if old is not None:
         call.services.keys.forget(old.prefix)
     return answer

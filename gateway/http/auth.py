@@ -29,6 +29,7 @@ _SECRET_BYTES: Final = 32
 _TOKEN: Final = re.compile(r"(nck_[a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 _CACHE_SECONDS: Final = 5.0
 _CACHE_ENTRIES: Final = 10_000
+FIRST_KEY: Final = "admin"  # what the installation's own key is called
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="networkcore"'}
 
 
@@ -38,6 +39,7 @@ class Scope(StrEnum):
     CAPTURE = "capture"
     PLUG_AND_CHARGE = "plug_and_charge"
     SETTLEMENT_READ = "settlement:read"
+    SETTLEMENT_WRITE = "settlement:write"
     WEBHOOKS = "webhooks"
     ADMIN = "admin"
 
@@ -113,7 +115,7 @@ class KeyRing:
         if scheme.lower() != "bearer" or not token:
             raise unauthenticated("The Authorization header is not `Bearer nck_...`.")
         if self._admin_hash is not None and hmac.compare_digest(_digest(token), self._admin_hash):
-            return Caller(party_id=parties.PLATFORM_ID, key="admin", scopes=frozenset({Scope.ADMIN}))
+            return Caller(party_id=parties.PLATFORM_ID, key=FIRST_KEY, scopes=frozenset({Scope.ADMIN}))
         parts = _TOKEN.fullmatch(token)
         if parts is None:
             raise unauthenticated("The API key is not valid.")

@@ -55,11 +55,11 @@ def _too_large(limit: int) -> ProblemError:
     )
 
 
-def check_media_type(request: web.Request) -> None:
-    """Raise `unsupported_media_type` unless the body is called JSON; no Content-Type at all is let pass."""
-    if "Content-Type" in request.headers and request.content_type != "application/json":
+def check_media_type(request: web.Request, *, wanted: str = "application/json") -> None:
+    """Raise `unsupported_media_type` unless the body is called so; no Content-Type at all is let pass."""
+    if "Content-Type" in request.headers and request.content_type != wanted:
         raise ProblemError(
-            problems.UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {request.content_type}, not application/json."
+            problems.UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {request.content_type}, not {wanted}."
         )
 
 

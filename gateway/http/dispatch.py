@@ -113,6 +113,8 @@ class Dispatcher:
             return b""
         if endpoint.body is not None and request.can_read_body:
             bodies.check_media_type(request)
+        elif endpoint.media_type is not None and request.can_read_body:
+            bodies.check_media_type(request, wanted=endpoint.media_type)
         limit = options.max_body_bytes if endpoint.large_body else options.small_body_bytes
         return await bodies.read_body(request, limit=limit, timeout_seconds=options.body_timeout_seconds)
 

@@ -121,6 +121,7 @@ class Endpoint:
     parse: Callable[[bytes], Any] | None = None  # reads the bytes; `body` then only documents
     body_required: bool = True
     large_body: bool = False
+    media_type: str | None = None  # of a body that is no JSON: the handler reads `call.raw`
     query: type[QueryModel] | None = None
     answers: Mapping[int, type[BaseModel] | None] = field(default_factory=dict)
     listed: bool = False  # the answer is a list of that object

@@ -151,6 +151,11 @@ def _operation(endpoint: Endpoint, references: Mapping[type[BaseModel], Mapping[
             "required": endpoint.body_required,
             "content": {"application/json": {"schema": references[endpoint.body]}},
         }
+    elif endpoint.media_type is not None:
+        operation["requestBody"] = {
+            "required": True,
+            "content": {endpoint.media_type: {"schema": _BYTES}},
+        }
     return operation
 
 
@@ -222,6 +227,8 @@ def _problems(endpoint: Endpoint) -> list[ProblemKind]:
         kinds.append(problems.MISSING_SCOPE)
     if endpoint.body is not None:
         kinds += [*_WITH_BODY, problems.UNSUPPORTED_MEDIA_TYPE, problems.REQUEST_TIMEOUT]
+    elif endpoint.media_type is not None:
+        kinds += [problems.BODY_TOO_LARGE, problems.UNSUPPORTED_MEDIA_TYPE, problems.REQUEST_TIMEOUT]
     elif endpoint.query is not None:
         kinds.append(problems.INVALID_PARAMETERS)
     if endpoint.key_rule is KeyRule.REQUIRED:

@@ -212,7 +212,7 @@ UNSUPPORTED_MEDIA_TYPE: Final = _kind(
     "unsupported_media_type",
     415,
     "The body's media type is not taken",
-    "Send Content-Type: application/json.",
+    "Send Content-Type: application/json, or what the path's description names.",
 )
 IDEMPOTENCY_KEY_REUSED: Final = _kind(
     "idempotency_key_reused",
@@ -225,6 +225,12 @@ CDR_INVALID: Final = _kind(
     422,
     "The CDR can't be used for this session",
     "`detail` names the place and what is expected there.",
+)
+BANK_MESSAGE_REFUSED: Final = _kind(
+    "bank_message_refused",
+    422,
+    "The bank's message can't be worked in",
+    "`detail` names the element; nothing was worked in. Mend and resend it, or ask the bank for it again.",
 )
 RATE_LIMITED: Final = _kind(
     "rate_limited",

@@ -21,12 +21,15 @@ from gateway.store import settlement
 from gateway.store.settlement import DisbursementRow, PayableRow
 
 _ALL: Final = 10_000
+DisbursementState = Literal[
+    "planned", "withdrawn", "requested", "outcome_unknown", "paid", "failed", "returned"
+]
 
 
 class DisbursementsQuery(ListQuery):
     """A page of payments; only the platform may name a party."""
 
-    state: Literal["planned", "withdrawn", "requested", "outcome_unknown", "paid", "failed", "returned"] | None = None
+    state: DisbursementState | None = None
     party: Slug | None = None
 
 

@@ -33,3 +33,7 @@ FROM clearing.payable AS p JOIN clearing.disbursement AS d ON d.id = p.disbursem
 WHERE p.disbursement_id = :disbursement_id AND (:party_id::text IS NULL OR p.party_id = :party_id)
   AND (:after::uuid IS NULL OR p.subject_id > :after)
 ORDER BY p.subject_id, p.kind, p.reference LIMIT :limit;
+
+-- name: approvers
+SELECT disbursement_id, approver FROM clearing.disbursement_approval WHERE disbursement_id = ANY(:ids::uuid[])
+ORDER BY disbursement_id, approved_at, approver;

@@ -3,7 +3,7 @@
 Owns: the questions that a party may ask of its settlement. Must not write: clearing owns these tables.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import date, datetime
 from typing import Any, Final, Self
@@ -92,3 +92,11 @@ async def payables_of_disbursement(
         connection, disbursement_id=disbursement_id, party_id=party_id, after=after, limit=limit
     )
     return [PayableRow.from_row(row) async for row in found]
+
+
+async def approvers(connection: Connection, disbursement_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
+    """Who has released each of these payments, in the order of their release."""
+    found: dict[UUID, list[str]] = {}
+    async for row in _QUERIES.approvers(connection, ids=list(disbursement_ids)):
+        found.setdefault(row["disbursement_id"], []).append(row["approver"])
+    return found

@@ -1,0 +1,455 @@
+"""Payouts over HTTP: terms, holds, bank details, releases by two, files and the bank's messages."""
+
+from collections.abc import AsyncIterator
+from dataclasses import replace
+from typing import Any
+
+import pytest
+
+from clearing.desks.bank_rail import BankRail
+from clearing.payouts.disbursement import Disbursement
+from gateway.database import Pool, transaction
+from gateway.ids import format_id
+from gateway.store import parties
+from gateway.store.parties import PartyRow
+from tests.fakes import bank
+from tests.fakes import clearing_world as world
+from tests.fakes.api import Api, open_api
+from tests.integration.test_bank_files import ACCOUNT, states
+from tests.integration.test_settlement import NOW, THURSDAY, House, of
+
+IBAN = "NL91ABNA0417164300"
+DETAILS: dict[str, Any] = {
+    "name": "NL-ABC B.V.",
+    "iban": "NL91 ABNA 0417 1643 00",
+    "bic": "ABNANL2A",
+    "address": {"street": "Kade", "building": "1", "town": "Amsterdam", "country": "NL"},
+}
+QR_IBAN = "CH4431999123000889012"
+PARTY = "/v1/parties/NL-ABC"
+
+
+class Desk:
+    """The API on a database with one cleared session, and a key for each person and party."""
+
+    def __init__(self, house: House, api: Api) -> None:
+        self.house, self.api, self.call = house, api, api.call
+
+    async def key(self, name: str, *, party: str, scopes: list[str], by: str = "admin") -> str:
+        made = await self.call("POST", f"/v1/parties/{party}/api-keys", {"scopes": scopes}, party=by)
+        assert made.status == 201, made.text
+        self.api.keys[name] = made.json["api_key"]
+        return str(made.json["id"])
+
+    async def planned(self) -> Disbursement:
+        self.api.clock.at = THURSDAY
+        return of(await self.house.plan(THURSDAY), world.NL_CPO)
+
+    async def confirmed(self, **changes: Any) -> None:
+        made = await self.call("POST", f"{PARTY}/bank-details", {**DETAILS, **changes}, party="anna")
+        assert made.status == 201, made.text
+        where = f"{PARTY}/bank-details/{made.json['version']}/confirmation"
+        done = await self.call("POST", where, party="ben")
+        assert done.status == 200, done.text
+
+    async def heard(self, party: str = "NL-ABC") -> list[str]:
+        async with self.house.pool.acquire() as connection:
+            found = await connection.fetch(
+                "SELECT type FROM gateway.event WHERE party_id = $1 ORDER BY created_at, id", party
+            )
+        return [row["type"] for row in found]
+
+    async def sent(self) -> tuple[Disbursement, str]:
+        """A payment that is in a file."""
+        await self.confirmed()
+        payment = await self.planned()
+        rail = BankRail(self.house.service, self.house.desk, debtor=ACCOUNT)
+        async with transaction(self.house.pool) as connection:
+            file = await rail.draw_file(connection, execution_date=THURSDAY.date(), now=THURSDAY)
+        assert file is not None
+        return payment, file.message_id
+
+
+@pytest.fixture
+async def desk(pool: Pool) -> AsyncIterator[Desk]:
+    house = House(pool)
+    await house.open()
+    async with transaction(pool) as connection:
+        for known in world.PARTIES.values():
+            row = PartyRow(id=known.id, kind=known.kind.value, name=known.name, created_at=NOW)
+            await parties.add_party(connection, row)
+    await house.clear(1)
+    async with open_api(pool) as api:
+        api.clock.at = NOW
+        opened = Desk(house, api)
+        for person in ("anna", "ben"):
+            await opened.key(person, party="platform", scopes=["admin"])
+        await opened.key("cpo", party="NL-ABC", scopes=["settlement:read", "settlement:write"])
+        await opened.key("reader", party="NL-ABC", scopes=["settlement:read"])
+        await opened.key("other", party="superapp", scopes=["settlement:read", "settlement:write"])
+        yield opened
+
+
+# Terms
+
+
+async def test_terms_are_agreed_by_the_platform_and_read_by_their_party(desk: Desk) -> None:
+    told = {
+        "cadence": "weekly", "cadence_day": 5, "reserve_basis_points": 500, "reserve_days": 30,
+        "release_above": 300, "instant_up_to": 100_000,
+    }  # fmt: skip
+    put = await desk.call("PUT", f"{PARTY}/payout-terms", told, party="anna", key="k1")
+    assert put.status == 200, put.text
+    read = await desk.call("GET", f"{PARTY}/payout-terms", party="reader")
+    assert read.json == put.json
+    assert {name: read.json[name] for name in told} == told
+    assert (read.json["paid_by"], read.json["held"]) == ("psp", False)
+    again = await desk.call("PUT", f"{PARTY}/payout-terms", told, party="anna", key="k1")
+    assert again.headers["Idempotent-Replayed"] == "true"
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({"cadence": "hourly"}, "/cadence"),
+        ({"cadence_day": 0}, "/cadence_day"),
+        ({"reserve_basis_points": 10_001}, "/reserve_basis_points"),
+        ({"reserve_days": 367}, "/reserve_days"),
+        ({"release_above": -1}, "/release_above"),
+        ({"instant_up_to": 0}, "/instant_up_to"),
+        ({"release_above": 1.5}, "/release_above"),
+        ({"relase_above": 1}, "/relase_above"),
+        ({"deregistered_on": "soon"}, "/deregistered_on"),
+        ({"cadence": "weekly", "cadence_day": 8}, None),
+        ({"reserve_basis_points": 5}, None),
+    ],
+)
+async def test_terms_that_make_no_sense_are_named(desk: Desk, body: Any, pointer: str | None) -> None:
+    answer = await desk.call("PUT", f"{PARTY}/payout-terms", body, party="anna")
+    assert (answer.status, answer.json["code"]) == (400, "invalid_parameters"), answer.text
+    if pointer is not None:
+        assert [error["pointer"] for error in answer.json["errors"]] == [pointer]
+
+
+@pytest.mark.parametrize("path", ["payout-terms", "payout-holds", "bank-details"])
+async def test_another_partys_payout_data_is_not_found(desk: Desk, path: str) -> None:
+    for party in ("other", "parking"):
+        if party == "other":
+            assert (await desk.call("GET", f"{PARTY}/{path}", party=party)).status == 404
+    assert (await desk.call("GET", f"/v1/parties/nobody/{path}", party="anna")).status == 404
+    assert (await desk.call("GET", f"{PARTY}/{path}", party=None)).status == 401
+
+
+async def test_a_party_changes_nothing_but_its_own_bank_details(desk: Desk) -> None:
+    for method, path, body in (
+        ("PUT", f"{PARTY}/payout-terms", {}),
+        ("POST", f"{PARTY}/payout-holds", {"reason": "x"}),
+        ("POST", f"{PARTY}/bank-details/1/confirmation", None),
+        ("POST", f"{PARTY}/bank-details/1/refusal", None),
+        ("GET", "/v1/payment-releases", None),
+        ("GET", "/v1/payment-files", None),
+        ("GET", "/v1/bank-messages", None),
+        ("POST", "/v1/calendar-replans", {"reason": "x"}),
+    ):
+        answer = await desk.call(method, path, body, party="cpo")
+        assert (answer.status, answer.json["code"]) == (403, "missing_scope"), path
+    assert (await desk.call("POST", f"{PARTY}/bank-details", DETAILS, party="reader")).status == 403
+    assert (await desk.call("POST", f"{PARTY}/bank-details", DETAILS, party="other")).status == 404
+
+
+# Holds
+
+
+async def test_a_hold_stops_what_was_planned_and_lifting_it_lets_it_be_planned_again(desk: Desk) -> None:
+    payment = await desk.planned()
+    held = await desk.call("POST", f"{PARTY}/payout-holds", {"reason": "court order 12/26"}, party="anna")
+    assert (held.status, held.json["since"], held.json["until"]) == (201, "2026-10-15", None)
+    assert held.json["placed_by"].startswith("nck_")
+    assert (await states(desk.house))["NL-ABC"] == "withdrawn"
+    shown = await desk.call("GET", f"/v1/disbursements/{format_id('dis', payment.id)}", party="cpo")
+    assert shown.json["state"] == "withdrawn"
+    assert "court order" in shown.json["failure_reason"]
+    again = await desk.call("POST", f"{PARTY}/payout-holds", {"reason": "court order 12/26"}, party="ben")
+    assert again.json["id"] == held.json["id"]
+    listed = (await desk.call("GET", f"{PARTY}/payout-holds", party="reader")).json["data"]
+    assert [one["id"] for one in listed] == [held.json["id"]]
+    lifted = await desk.call("DELETE", f"{PARTY}/payout-holds/{held.json['id']}", party="anna")
+    assert (lifted.status, lifted.json["lifted"] is not None) == (200, True)
+    twice = await desk.call("DELETE", f"{PARTY}/payout-holds/{held.json['id']}", party="anna")
+    assert (twice.status, twice.json["code"]) == (409, "state_conflict")
+    assert await desk.heard() == ["payout.held", "disbursement.withdrawn", "payout.released"]
+    assert (await desk.planned()).amount_minor == payment.amount_minor
+    await desk.house.proved()
+
+
+@pytest.mark.parametrize(
+    ("body", "pointer"),
+    [
+        ({}, "/reason"),
+        ({"reason": ""}, "/reason"),
+        ({"reason": "  "}, "/reason"),
+        ({"reason": "a\u0000b"}, "/reason"),
+        ({"reason": "x", "since": "2026-10-15", "until": "2026-10-15"}, "/until"),
+        ({"reason": "x", "since": "2026-13-01"}, "/since"),
+        ({"reason": "x", "by": "anna"}, "/by"),
+    ],
+)
+async def test_a_hold_without_sense_is_named(desk: Desk, body: Any, pointer: str) -> None:
+    answer = await desk.call("POST", f"{PARTY}/payout-holds", body, party="anna")
+    assert (answer.status, answer.json["errors"][0]["pointer"]) == (400, pointer), answer.text
+
+
+async def test_a_hold_of_another_party_is_not_lifted_under_this_one(desk: Desk) -> None:
+    held = await desk.call("POST", f"{PARTY}/payout-holds", {"reason": "x"}, party="anna")
+    for path in (
+        f"/v1/parties/superapp/payout-holds/{held.json['id']}",
+        f"{PARTY}/payout-holds/hld_nonsense",
+    ):
+        assert (await desk.call("DELETE", path, party="anna")).status == 404
+
+
+# Bank details
+
+
+async def test_bank_details_wait_for_a_second_principal_and_are_shown_masked(desk: Desk) -> None:
+    await desk.planned()
+    made = await desk.call("POST", f"{PARTY}/bank-details", DETAILS, party="cpo", key="b1")
+    assert (made.status, made.json["state"], made.json["iban"]) == (201, "pending", "NL91...4300")
+    assert (await states(desk.house))["NL-ABC"] == "withdrawn"
+    where = f"{PARTY}/bank-details/1"
+    done = await desk.call("POST", f"{where}/confirmation", party="anna")
+    assert (done.status, done.json["state"]) == (200, "confirmed")
+    twice = await desk.call("POST", f"{where}/confirmation", party="ben")
+    assert (twice.status, twice.json["code"]) == (409, "state_conflict")
+    read = await desk.call("GET", f"{PARTY}/bank-details", party="reader")
+    assert [one["state"] for one in read.json["data"]] == ["confirmed"]
+    assert (await desk.call("GET", f"{PARTY}/payout-terms", party="cpo")).json["paid_by"] == "bank"
+    assert (await desk.planned()).destination == IBAN
+    assert await desk.heard() == [
+        "bank_details.submitted", "disbursement.withdrawn", "bank_details.confirmed",
+    ]  # fmt: skip
+    async with desk.house.pool.acquire() as connection:
+        for table in ("gateway.event", "gateway.idempotency_key"):
+            rows = await connection.fetch(f"SELECT t::text AS row FROM {table} AS t")  # noqa: S608 - fixed names
+            assert IBAN not in "".join(row["row"] for row in rows)
+
+
+async def test_who_submitted_does_not_confirm_under_any_key_of_theirs(desk: Desk) -> None:
+    made = await desk.call("POST", f"{PARTY}/bank-details", DETAILS, party="anna")
+    where = f"{PARTY}/bank-details/{made.json['version']}/confirmation"
+    key_id = await desk.key("annas-second", party="platform", scopes=["admin"], by="anna")
+    rotated = await desk.call("POST", f"/v1/parties/platform/api-keys/{key_id}/rotate", party="annas-second")
+    desk.api.keys["rotated"] = rotated.json["api_key"]
+    bens = (await desk.call("GET", "/v1/parties/platform/api-keys", party="admin")).json["data"][1]
+    seized = await desk.call("POST", f"/v1/parties/platform/api-keys/{bens['id']}/rotate", party="anna")
+    desk.api.keys["seized"] = seized.json["api_key"]
+    for mine in ("anna", "annas-second", "rotated", "seized"):
+        refused = await desk.call("POST", where, party=mine)
+        assert (refused.status, refused.json["code"]) == (409, "state_conflict"), mine
+    assert (await desk.call("POST", where, party="ben")).status == 200
+
+
+async def test_refused_details_leave_the_account_as_it_was(desk: Desk) -> None:
+    await desk.confirmed()
+    other = await desk.call(
+        "POST", f"{PARTY}/bank-details", {**DETAILS, "iban": "NL20INGB0001234567", "bic": None}, party="cpo"
+    )
+    refused = await desk.call("POST", f"{PARTY}/bank-details/{other.json['version']}/refusal", party="anna")
+    assert refused.json["state"] == "refused"
+    assert (await desk.planned()).destination == IBAN
+    assert (await desk.call("POST", f"{PARTY}/bank-details/9/refusal", party="anna")).status == 404
+    assert (await desk.call("POST", f"{PARTY}/bank-details/x/refusal", party="anna")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("changes", "pointer"),
+    [
+        ({"iban": "NL91ABNA0417164301"}, "/iban"),
+        ({"iban": "NL91"}, "/iban"),
+        ({"bic": "DEUTDEFF"}, "/bic"),
+        ({"bic": "ABNA"}, "/bic"),
+        ({"name": ""}, "/name"),
+        ({"name": " "}, "/name"),
+        ({"address": {"town": " ", "country": "NL"}}, "/address/town"),
+        ({"address": {"town": "A", "country": "Netherlands"}}, "/address/country"),
+        ({"address": {"country": "NL"}}, "/address/town"),
+        ({"reference": "RF00539007547034"}, "/reference"),
+        ({"reference": "123"}, "/reference"),
+        ({"iban": QR_IBAN, "bic": None}, "/reference"),
+        ({"reference": "210000000003139471430009017"}, "/reference"),
+    ],
+)
+async def test_wrong_bank_details_are_named_and_never_repeated_whole(
+    desk: Desk, changes: dict[str, Any], pointer: str
+) -> None:
+    answer = await desk.call("POST", f"{PARTY}/bank-details", {**DETAILS, **changes}, party="cpo")
+    assert (answer.status, answer.json["errors"][0]["pointer"]) == (400, pointer), answer.text
+    assert str(changes.get("iban", IBAN)) not in answer.text or len(str(changes.get("iban", IBAN))) < 5
+
+
+async def test_a_qr_iban_is_paid_with_its_reference(desk: Desk) -> None:
+    swiss = replace(world.NL_CPO, country="CH", territory="NL")
+    assert swiss.country == "CH"
+    await desk.confirmed(
+        iban=QR_IBAN, bic=None, reference="21 00000 00003 13947 14300 09017",
+        address={"town": "Zug", "country": "CH"},
+    )  # fmt: skip
+    await desk.planned()
+    rail = BankRail(desk.house.service, desk.house.desk, debtor=ACCOUNT)
+    async with transaction(desk.house.pool) as connection:
+        file = await rail.draw_file(connection, execution_date=THURSDAY.date(), now=THURSDAY)
+    assert file is not None
+    assert b"<Prtry>QRR</Prtry></CdOrPrtry></Tp><Ref>210000000003139471430009017</Ref>" in file.content
+
+
+@pytest.mark.parametrize(("limit", "instant"), [(None, False), (399, False), (400, True)])
+async def test_a_payment_up_to_the_agreed_amount_goes_as_sepa_instant(
+    desk: Desk, limit: int | None, *, instant: bool
+) -> None:
+    put = await desk.call("PUT", f"{PARTY}/payout-terms", {"instant_up_to": limit}, party="anna")
+    assert put.status == 200
+    await desk.sent()
+    (file,) = (await desk.call("GET", "/v1/payment-files", party="anna")).json["data"]
+    content = (await desk.call("GET", f"/v1/payment-files/{file['id']}", party="anna")).content
+    assert (b"<Cd>INST</Cd>" in content) is instant
+
+
+# Release by two
+
+
+async def test_a_large_payment_is_released_by_two_principals(desk: Desk) -> None:
+    await desk.call("PUT", f"{PARTY}/payout-terms", {"release_above": 300}, party="anna")
+    payment = await desk.planned()
+    path = f"/v1/disbursements/{format_id('dis', payment.id)}/approvals"
+    (waiting,) = (await desk.call("GET", "/v1/payment-releases", party="ben")).json["data"]
+    assert (waiting["disbursement"], waiting["amount"], waiting["needed"], waiting["by"]) == (
+        format_id("dis", payment.id), 400, 2, [],
+    )  # fmt: skip
+    await desk.key("annas-second", party="platform", scopes=["admin"], by="anna")
+    for who, count in (("anna", 1), ("anna", 1), ("annas-second", 1), ("ben", 2), ("ben", 2)):
+        answer = await desk.call("POST", path, party=who)
+        assert (answer.status, answer.json["approvals"]) == (200, count), (who, answer.text)
+    assert await desk.house.begin(payment, THURSDAY) is not None
+    assert (await desk.call("GET", "/v1/payment-releases", party="ben")).json["data"] == []
+    assert await desk.heard() == ["disbursement.released"]
+    late = await desk.call("POST", path, party="admin")
+    assert (late.status, late.json["code"]) == (409, "state_conflict")
+
+
+async def test_what_needs_no_release_or_is_unknown_is_refused(desk: Desk) -> None:
+    payment = await desk.planned()
+    known = f"/v1/disbursements/{format_id('dis', payment.id)}/approvals"
+    unknown = "/v1/disbursements/dis_00000000000000000000000000/approvals"
+    assert (await desk.call("POST", known, party="anna")).status == 409
+    assert (await desk.call("POST", unknown, party="anna")).status == 404
+    named = await desk.call("POST", known, {"approver": "ben"}, party="anna")
+    assert (named.status, named.json["errors"][0]["pointer"]) == (400, "/approver")  # never a typed name
+
+
+# Returns by hand, days counted again
+
+
+async def test_a_return_by_hand_is_owed_again_once_another_lifts_its_hold(desk: Desk) -> None:
+    payment = await desk.house.pay(await desk.planned(), THURSDAY)
+    path = f"/v1/disbursements/{format_id('dis', payment.id)}/return"
+    for _ in range(2):
+        answer = await desk.call("POST", path, {"reason": "letter of the bank"}, party="anna")
+        assert (answer.status, answer.json["state"]) == (200, "returned"), answer.text
+    (hold,) = (await desk.call("GET", f"{PARTY}/payout-holds", party="anna")).json["data"]
+    where = f"{PARTY}/payout-holds/{hold['id']}"
+    assert (await desk.call("DELETE", where, party="anna")).json["code"] == "state_conflict"
+    assert (await desk.call("DELETE", where, party="ben")).status == 200
+    assert await desk.heard() == ["disbursement.returned", "payout.held", "payout.released"]
+    await desk.house.proved()
+
+
+async def test_what_was_never_paid_does_not_come_back(desk: Desk) -> None:
+    payment = await desk.planned()
+    path = f"/v1/disbursements/{format_id('dis', payment.id)}/return"
+    assert (await desk.call("POST", path, {"reason": "x"}, party="anna")).status == 409
+    assert (await desk.call("POST", path, {}, party="anna")).status == 400
+
+
+async def test_days_are_counted_again_with_a_reason(desk: Desk) -> None:
+    put = await desk.call(
+        "PUT", f"{PARTY}/payout-terms", {"cadence": "weekly", "cadence_day": 7}, party="anna"
+    )
+    assert put.status == 200
+    moved = await desk.call("POST", "/v1/calendar-replans", {"reason": "weekly from now on"}, party="anna")
+    assert (moved.status, moved.json["moved"]) == (200, 1), moved.text
+    (line,) = (await desk.call("GET", "/v1/forecast?days=30", party="cpo")).json["data"]
+    assert line["due_date"] == "2026-10-20"
+    assert (await desk.call("POST", "/v1/calendar-replans", {"reason": ""}, party="anna")).status == 400
+
+
+# Files and messages
+
+
+async def test_a_file_is_downloaded_marked_and_answered_over_http(desk: Desk) -> None:
+    payment, message_id = await desk.sent()
+    (file,) = (await desk.call("GET", "/v1/payment-files", party="anna")).json["data"]
+    assert (file["id"], file["payments"], file["control_sum"], file["sent"]) == (message_id, 1, "4.00", None)
+    got = await desk.call("GET", f"/v1/payment-files/{message_id}", party="anna")
+    assert (got.headers["Content-Type"], got.headers["X-Content-SHA256"]) == (
+        "application/xml",
+        file["sha256"],
+    )
+    assert payment.end_to_end_id in got.text
+    for _ in range(2):
+        assert (await desk.call("POST", f"/v1/payment-files/{message_id}/sent", party="anna")).status == 204
+    (file,) = (await desk.call("GET", "/v1/payment-files", party="anna")).json["data"]
+    assert file["sent"] is not None
+    for path in ("/v1/payment-files/NONE", "/v1/payment-files/NONE/sent"):
+        method = "POST" if path.endswith("sent") else "GET"
+        assert (await desk.call(method, path, party="anna")).status == 404
+
+    xml = {"Content-Type": "application/xml"}
+    told = bank.entry("4.00", bank.detail(payment.end_to_end_id, "4.00"))
+    for repeated in (False, True):
+        answer = await desk.call("POST", "/v1/bank-messages", bank.statement(told), party="anna", headers=xml)
+        assert (answer.status, answer.json["repeated"]) == (202, repeated), answer.text
+        assert (answer.json["kind"], answer.json["settled"], answer.json["new_lines"]) == ("camt.053", 1, 1)
+    assert (await states(desk.house))["NL-ABC"] == "paid"
+    assert (await desk.heard())[-1] == "disbursement.paid"
+    listed = (await desk.call("GET", "/v1/bank-messages?state=taken", party="ben")).json["data"]
+    assert [one["id"] for one in listed] == [answer.json["id"]]
+    await desk.house.proved()
+
+
+@pytest.mark.parametrize(
+    ("content", "told"),
+    [
+        (b"", "not well-formed"),
+        (b"<!DOCTYPE a [<!ENTITY e SYSTEM 'file:///etc/passwd'>]><a>&e;</a>", "document type"),
+        (b"<Document xmlns='urn:iso:std:iso:20022:tech:xsd:pacs.008.001.08'/>", "expected pain.002"),
+        (bank.status_report("NCOTHER", group="ACSC"), "no payment file of ours"),
+        (bank.statement(bank.entry("1.00", currency="XXQ")), "XXQ"),
+    ],
+)
+async def test_a_message_that_cannot_be_worked_in_is_refused_and_kept(
+    desk: Desk, content: bytes, told: str
+) -> None:
+    answer = await desk.call(
+        "POST", "/v1/bank-messages", content, party="anna", headers={"Content-Type": "application/xml"}
+    )
+    assert (answer.status, answer.json["code"]) == (422, "bank_message_refused"), answer.text
+    assert told in answer.json["detail"]
+    (kept,) = (await desk.call("GET", "/v1/bank-messages?state=refused", party="anna")).json["data"]
+    assert told in kept["reason"]
+    assert await desk.heard("platform") == ["bank_message.refused"]
+
+
+@pytest.mark.filterwarnings("ignore:Sending a large body:ResourceWarning")
+async def test_a_message_is_xml_and_of_bounded_size(desk: Desk) -> None:
+    wrong = await desk.call("POST", "/v1/bank-messages", {"a": 1}, party="anna")
+    assert (wrong.status, wrong.json["code"]) == (415, "unsupported_media_type")
+    xml = {"Content-Type": "application/xml"}
+    big = await desk.call("POST", "/v1/bank-messages", b"<a>" * 400_000, party="anna", headers=xml)
+    assert (big.status, big.json["code"]) == (413, "body_too_large")
+
+
+async def test_the_document_describes_the_bodies_that_are_no_json(desk: Desk) -> None:
+    paths = (await desk.call("GET", "/openapi.json", party=None)).json["paths"]
+    taken = paths["/v1/bank-messages"]["post"]["requestBody"]["content"]
+    given = paths["/v1/payment-files/{id}"]["get"]["responses"]["200"]["content"]
+    assert list(taken) == list(given) == ["application/xml"]
