@@ -208,7 +208,8 @@ def _responses(endpoint: Endpoint, references: Mapping[type[BaseModel], Mapping[
                 "application/json": {"schema": _list_of(schema) if endpoint.listed else schema}
             }
         if status == _OK and endpoint.also_gives:
-            answer.setdefault("content", {}).update({media: {"schema": _BYTES} for media in endpoint.also_gives})
+            files = {media: {"schema": _BYTES} for media in endpoint.also_gives}
+            answer["content"] = {**answer.get("content", {}), **files}
         found[str(status)] = answer
     by_status: dict[int, list[ProblemKind]] = {}
     for kind in _problems(endpoint):
