@@ -1,0 +1,334 @@
+"""A payment's statement: its sums, its seal, its lines' arithmetic, its CSV and its page, without a store."""
+
+import csv
+import io
+import json
+from dataclasses import replace
+from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
+from typing import Any
+from uuid import UUID
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearing.documents.labels import Language
+from clearing.documents.statement_csv import closing_rows, harmless, header_row, line_row, opening_row
+from clearing.documents.statement_page import PRINTED_LINES, Digest, StatementPage, statement_page
+from clearing.errors import InvariantViolation, StatementError
+from clearing.fx import FxLock, convert
+from clearing.journal import chain
+from clearing.journal.ledger import Transfer
+from clearing.journal.statement import StatementBatch, StatementEntry, batch_record
+from clearing.payouts.payment_statement import Payout, Statement, StatementWriter, Status, later_minor
+from clearing.payouts.statement_lines import (
+    DriverPrice,
+    Origin,
+    OwnSupply,
+    PaymentLine,
+    own_part,
+)
+from clearing.payouts.statement_proof import verify_payment
+
+AT = datetime(2026, 10, 15, 8, 0, tzinfo=UTC)
+ACCOUNT = "cpo:NL-ABC:payable"
+PAYMENT = UUID(int=7)
+KEY = bytes(32)
+
+
+def line(number: int, minor: int, origin: Origin = Origin.NEW, **changes: Any) -> PaymentLine:
+    """A session whose part of its net is `minor`."""
+    supply = OwnSupply(
+        leg="to_dealer", made=True, counterparty="platform", net_minor=minor, vat_minor=0,
+        vat_rate=Decimal(0), category="AE",
+    )  # fmt: skip
+    fields: dict[str, Any] = {
+        "subject_id": UUID(int=number << 64 | number),
+        "kind": "capture",
+        "reference": "",
+        "session": f"ses_{number}",
+        "about": None,
+        "booked_at": AT - timedelta(days=2),
+        "currency": "EUR",
+        "event_minor": abs(minor) + 21,
+        "price": DriverPrice(
+            currency="EUR", net_minor=minor, vat_minor=21, vat_rate=Decimal(21), vat_of="NL"
+        ),
+        "part": own_part(
+            [supply],
+            psp_fee_minor=0,
+            kind="capture",
+            amount_minor=minor,
+            lock=None,
+            exchanged_minor=None,
+        ),
+        "deducted_minor": 0,
+        "lock": None,
+        "amount_minor": minor,
+        "due_date": AT.date(),
+        "origin": origin,
+        "sale_at": AT - timedelta(days=2, minutes=number),
+        "cdr_id": f"C{number}",
+        "rail": "card",
+        "territory": "NL",
+        "energy_kwh": Decimal("10.50"),
+    }
+    return PaymentLine(**{**fields, **changes})
+
+
+def statement(payout: int, *, opening: int = 0, closing: int = 0, **changes: Any) -> Statement:
+    fields: dict[str, Any] = {
+        "number": 3,
+        "disbursement": "dis_1",
+        "disbursement_id": PAYMENT,
+        "party_id": "NL-ABC",
+        "party_name": "NL-ABC B.V.",
+        "country": "NL",
+        "time_zone": "Europe/Amsterdam",
+        "account": ACCOUNT,
+        "currency": "EUR",
+        "period": AT.date(),
+        "opening_minor": opening,
+        "closing_minor": closing,
+        "payout": Payout(
+            rail="psp", amount_minor=payout, end_to_end_id="NC1", rail_reference="tr_1", destination="…6819",
+            file=None, planned_at=AT, paid_at=AT,
+        ),
+        "issued_at": AT,
+    }  # fmt: skip
+    return Statement(**{**fields, **changes})
+
+
+def sealed(position: int, entries: list[tuple[UUID, str, int]], *, previous: bytes) -> StatementBatch:
+    """A batch of the journal with one transfer an entry, each on the party's account."""
+    shown, leaves = [], []
+    for subject, kind, minor in entries:
+        out = (ACCOUNT, "session:transit")
+        debit, credit = out if minor < 0 else (out[1], out[0])
+        transfer = Transfer(debit, credit, abs(minor), "EUR")
+        (blind,) = chain.blinds(KEY, subject_id=subject, kind=kind, reference="", count=1)
+        about = chain.entry_header(
+            subject_id=subject, kind=kind, reference="", tariff_sha256="", cdr_id="", legs_sha256=""
+        )
+        leaves.append(chain.hash_entry(about, [transfer], [blind]))
+        shown.append((subject, kind, transfer, blind))
+    levels = chain.merkle_levels(leaves)
+    digest = chain.batch_hash(
+        previous=previous, root=chain.merkle_root(leaves), chain=0, position=position, booked_at=AT
+    )
+    return StatementBatch(
+        batch=UUID(int=position), chain=0, position=position, booked_at=AT, previous_hash=previous,
+        hash=digest,
+        entries=tuple(
+            StatementEntry(
+                subject_id=subject, kind=kind, reference="", tariff_sha256="", cdr_id="", legs_sha256="",
+                transfers=((transfer, blind),), path=tuple(chain.merkle_path(levels, place)),
+            )
+            for place, (subject, kind, transfer, blind) in enumerate(shown)
+        ),
+    )  # fmt: skip
+
+
+def written(told: Statement, lines: list[PaymentLine]) -> list[str]:
+    """A whole statement, all of whose lines are of one batch."""
+    writer = StatementWriter(told)
+    texts = [writer.opening(), *(writer.line(one) for one in lines)]
+    first = sealed(1, [(one.subject_id, one.kind, one.amount_minor) for one in lines], previous=chain.GENESIS)
+    second = sealed(2, [(PAYMENT, "disbursement", -told.payout.amount_minor)], previous=first.hash)
+    for batch in (first, second):
+        record, _, _ = batch_record(batch, account=ACCOUNT, currency="EUR")
+        texts.append(writer.batch(record))
+    return [*texts, writer.payment(), writer.closing()]
+
+
+MINOR = st.integers(-1_000_000, 1_000_000).filter(bool)
+LINES = st.lists(st.tuples(MINOR, st.sampled_from(list(Origin))), min_size=1, max_size=12)
+
+
+@given(told=LINES, opening=MINOR, closing=MINOR)
+def test_what_is_proved_is_what_was_written_for_any_lines(
+    told: list[tuple[int, Origin]], opening: int, closing: int
+) -> None:
+    lines = [line(number, minor, origin) for number, (minor, origin) in enumerate(told, start=1)]
+    payout = sum(minor for minor, _ in told)
+    texts = written(statement(payout or 1, opening=opening, closing=closing), lines) if payout else []
+    if not texts:
+        return
+    proved = verify_payment(texts)
+    assert (proved.opening_minor, proved.payout_minor, proved.closing_minor) == (opening, payout, closing)
+    assert proved.lines == len(told)
+    proof = json.loads(texts[-1])["proof"]
+    since = sum(minor for minor, origin in told if origin is not Origin.CARRIED_FORWARD)
+    assert opening + since + proof["later_minor"] == payout + closing
+
+
+@given(told=LINES, by=MINOR)
+def test_lines_that_are_not_the_payment_are_never_stated(told: list[tuple[int, Origin]], by: int) -> None:
+    payout = sum(minor for minor, _ in told)
+    lines = [line(number, minor, origin) for number, (minor, origin) in enumerate(told, start=1)]
+    with pytest.raises(InvariantViolation, match="lines sum to"):
+        written(statement(payout + by), lines)
+
+
+@given(told=LINES, place=st.integers(0, 30), data=st.data())
+def test_any_character_that_is_changed_is_found_in_its_line(
+    told: list[tuple[int, Origin]], place: int, data: st.DataObject
+) -> None:
+    payout = sum(minor for minor, _ in told)
+    if payout == 0:
+        return
+    texts = written(statement(payout), [line(number, *one) for number, one in enumerate(told, start=1)])
+    place %= len(texts)
+    digits = [at for at, sign in enumerate(texts[place]) if sign.isdigit()]
+    at = data.draw(st.sampled_from(digits))
+    other = str((int(texts[place][at]) + 1) % 10)
+    texts[place] = f"{texts[place][:at]}{other}{texts[place][at + 1 :]}"
+    with pytest.raises(StatementError) as refused:
+        verify_payment(texts)
+    assert refused.value.line == place + 1
+
+
+def test_a_session_worked_by_hand() -> None:
+    # 6.05 captured in the Netherlands, 21 % VAT: 5.00 net; 80 % to the CPO, which bears the fee of 0.34.
+    supply = OwnSupply(
+        leg="to_dealer", made=True, counterparty="platform", net_minor=400, vat_minor=0, vat_rate=Decimal(0),
+        category="AE",
+    )  # fmt: skip
+    part = own_part(
+        [supply], psp_fee_minor=34, kind="capture", amount_minor=366, lock=None, exchanged_minor=None
+    )
+    assert (part.net_minor, part.owed_minor, part.other_minor) == (400, 366, 0)
+
+
+def test_an_exchange_that_is_not_its_locks_is_a_bug() -> None:
+    lock = FxLock(
+        base="CHF",
+        quote="EUR",
+        rate=Decimal("1.0642"),
+        source="ECB",
+        rate_date=date(2026, 10, 13),
+        markup_bps=50,
+    )
+    supply = OwnSupply(
+        leg="commission", made=True, counterparty="platform", net_minor=40, vat_minor=3,
+        vat_rate=Decimal("8.1"), category="S",
+    )  # fmt: skip
+    right = convert(43, lock)
+    part = own_part(
+        [supply], psp_fee_minor=0, kind="capture", amount_minor=right, lock=lock, exchanged_minor=43
+    )
+    assert part.owed_minor == 43
+    with pytest.raises(InvariantViolation, match="is not the"):
+        own_part(
+            [supply], psp_fee_minor=0, kind="capture", amount_minor=right + 1, lock=lock, exchanged_minor=43
+        )
+    # What is taken back is the difference of two exchanges, each rounded: a unit beside it is right.
+    back = own_part(
+        [supply], psp_fee_minor=0, kind="refund", amount_minor=right + 1, lock=lock, exchanged_minor=None
+    )
+    assert back.owed_minor == 43
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("=1+1", "'=1+1"),
+        ("+49", "'+49"),
+        ("-1", "'-1"),
+        ("@SUM(A1)", "'@SUM(A1)"),
+        ("\tx", "'\tx"),
+        (" =x", "' =x"),
+        ("|cmd", "'|cmd"),
+        ("\uff1dx", "'\uff1dx"),
+        ("C-1", "C-1"),
+        ("", ""),
+    ],
+)
+def test_no_text_is_run_as_a_formula(text: str, shown: str) -> None:
+    assert harmless(text) == shown
+
+
+def test_a_row_keeps_commas_quotes_and_breaks_and_figures_stay_figures() -> None:
+    odd = line(1, -400, cdr_id='=HYPERLINK("x"),\r\n"y"', reference="@a")
+    text = "\r\n".join([header_row(), line_row(odd, number=1, currency="EUR")])
+    (row,) = csv.DictReader(io.StringIO(text, newline=""))
+    assert (row["cdr_id"], row["reference"]) == ('\'=HYPERLINK("x"),\r\n"y"', "'@a")
+    assert (row["amount"], row["amount_minor"], row["energy_kwh"]) == ("-4.00", "-400", "10.50")
+
+
+@given(told=LINES, opening=MINOR, closing=MINOR)
+def test_the_rows_of_a_table_sum_to_the_payment(
+    told: list[tuple[int, Origin]], opening: int, closing: int
+) -> None:
+    lines = [line(number, *one) for number, one in enumerate(told, start=1)]
+    payout = sum(minor for minor, _ in told)
+    facts = statement(payout, opening=opening, closing=closing)
+    writer = StatementWriter(facts)
+    for one in lines:
+        writer.line(one)
+    text = "\r\n".join(
+        [header_row(), opening_row(facts)]
+        + [line_row(one, number=number, currency="EUR") for number, one in enumerate(lines, start=1)]
+        + list(closing_rows(facts, writer.tally))
+    )
+    rows = list(csv.DictReader(io.StringIO(text, newline="")))
+    by_type = {row["type"]: int(row["amount_minor"]) for row in rows if row["type"] != "line"}
+    in_payment = sum(int(row["amount_minor"]) for row in rows if row["type"] == "line")
+    since = sum(
+        int(row["amount_minor"])
+        for row in rows
+        if row["type"] == "line" and row["origin"] != "carried_forward"
+    )
+    assert in_payment == payout == -by_type["payout"]
+    assert by_type["opening"] + since + by_type["later"] + by_type["payout"] == by_type["closing"]
+    assert all(Decimal(row["amount"]) * 100 == int(row["amount_minor"]) for row in rows)
+
+
+def page_of(lines: list[PaymentLine], **changes: Any) -> StatementPage:
+    facts = statement(sum(one.amount_minor for one in lines))
+    writer, digest = StatementWriter(facts), Digest()
+    for one in lines:
+        writer.line(one)
+        digest.add(one)
+    assert later_minor(facts, writer.tally) == 0
+    return statement_page(
+        facts,
+        **{
+            "status": Status(as_of=AT, state="paid"),
+            "tally": writer.tally,
+            "digest": digest,
+            "seal": "0" * 64,
+            "attached": True,
+            **changes,
+        },
+    )
+
+
+@pytest.mark.parametrize("language", list(Language))
+def test_a_page_has_every_sum_and_only_the_first_lines(language: Language) -> None:
+    page = page_of([line(number, 400) for number in range(1, 302)], language=language)
+    assert len(page.lines) == PRINTED_LINES
+    assert str(301 - PRINTED_LINES) in page.more
+    assert page.payout[1] == "1204.00 EUR"
+    assert list(page.contents_total)[1:] == ["301", "1204.00"]
+    assert page.proof[0] == "0.00 + 1204.00 + 0.00 = 1204.00 + 0.00 EUR"
+    assert "?" not in page.data()
+
+
+def test_the_days_of_a_page_are_bounded_and_lose_nothing() -> None:
+    lines = [line(number, 100, sale_at=AT - timedelta(days=number)) for number in range(1, 401)]
+    page = page_of(lines)
+    assert len(page.days) <= 70
+    assert sum(Decimal(row[-1]) for row in page.days) == Decimal(400)
+
+
+def test_a_payment_that_came_back_says_so_on_its_page() -> None:
+    status = Status(as_of=AT, state="returned", returned_at=AT, reason="AC04 closed account")
+    assert (
+        page_of([line(1, 400)], status=status).notice
+        == "This payment came back on 2026-10-15: AC04 closed account"
+    )
+    assert page_of([line(1, 400)]).notice == ""
+    named = replace(line(1, 400), kind="something_new", session=None)
+    assert page_of([named]).contents[0][0] == "Other bookings (something_new)"
