@@ -32,6 +32,7 @@ from gateway.notify.signing import new_secret
 from gateway.sandbox.embedded_postgres import EmbeddedPostgres
 from gateway.store import parties, webhooks
 from gateway.store.parties import PartyRow
+from gateway.store.webhooks import StoredSecret
 
 GOAL_PER_SECOND = 1500.0
 GOAL_DELAY_RATIO = 1.2
@@ -161,7 +162,7 @@ async def _listen(bench: Bench, urls: list[str]) -> None:
                 party_id=party.id,
                 url=url,
                 event_types=["*"],
-                secret=new_secret(),
+                secret=StoredSecret(key=None, content=new_secret()),
                 now=now,
             )
 

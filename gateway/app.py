@@ -42,7 +42,10 @@ from gateway.lanes.reconciliation import ReconciliationLane
 from gateway.lanes.resolving import ResolvingLane
 from gateway.lanes.vat_evidence import VatEvidenceLane
 from gateway.migrations import migrate
+from gateway.notify.back_pressure import Limits
 from gateway.notify.delivery import DeliveryLane
+from gateway.notify.resealing import reseal
+from gateway.notify.secret_box import SecretBox
 from gateway.ocpi.lanes import ocpi_lanes
 from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.ocpi.registry import OcpiRegistry
@@ -64,6 +67,7 @@ from pnc.inquiry import Inquiry
 from pnc.service import PlugAndChargeService
 
 _log = structlog.get_logger(__name__)
+_DELIVERIES: Final = Limits()
 _COLLECTOR_THRESHOLDS: Final = (200_000, 50, 100)
 _CHAINS: Final = 16  # each worker process writes to one hash chain of these; two on one chain only take turns
 
@@ -135,8 +139,18 @@ async def work(house: House, stop: asyncio.Event) -> None:
     """Run every lane and the delivery of webhooks until `stop`."""
     _rest_the_collector()
     poll_s = house.settings.worker_poll_ms / 1000
-    delivery = DeliveryLane(pool=house.pool, client=house.outbound, clock=house.clock)
-    async with asyncio.TaskGroup() as group:
+    # Connections of their own: receivers that have died keep none from the OCPI peers.
+    client = outbound.session(
+        house.sandbox, connections=_DELIVERIES.all, connections_per_host=_DELIVERIES.per_endpoint
+    )
+    delivery = DeliveryLane(
+        pool=house.pool,
+        client=client,
+        clock=house.clock,
+        secrets=secret_box(house.settings),
+        limits=_DELIVERIES,
+    )
+    async with client, asyncio.TaskGroup() as group:
         group.create_task(run_lanes(lanes(house), stop=stop, poll_s=poll_s), name="lanes")
         group.create_task(delivery.run(stop=stop, poll_s=poll_s), name="delivery")
 
@@ -189,13 +203,22 @@ async def open_house(settings: Settings, *, application: str) -> AsyncIterator[H
 
 
 async def prepare(house: House) -> None:
-    """What must be there before the first call: the platform as a party, and the published rates."""
+    """What must be there before the first call: the platform as a party, rates, secrets that open.
+
+    Raises ConfigurationError where webhook secrets are sealed with a key that the settings lack.
+    """
+    await reseal(house.pool, secret_box(house.settings))
     async with transaction(house.pool) as connection:
         now = house.clock.now()
         await parties.ensure_platform(connection, now=now)
         if await house.clearing.party(connection, PLATFORM_ID) is None:
             await house.clearing.register_party(connection, platform_party(), now=now)
         await house.clearing.load_reference_data(connection, now=now)
+
+
+def secret_box(settings: Settings) -> SecretBox:
+    """What seals and opens webhook secrets."""
+    return SecretBox(settings.webhook_keys)
 
 
 def platform_party() -> Party:
@@ -234,6 +257,7 @@ def build_web(house: House) -> web.Application:
         ),
         payments=house.payments,
         clearing=house.clearing,
+        webhook_secrets=secret_box(settings),
         funding=Funding(pool=house.pool, clock=house.clock, psp=house.psp, clearing=house.clearing),
         disbursements=_disbursements(house),
         ocpi=_Registrar(house=house),

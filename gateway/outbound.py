@@ -118,6 +118,8 @@ def session(
     *,
     total_seconds: float = _TOTAL_SECONDS,
     resolver: AbstractResolver | None = None,
+    connections: int = _CONNECTIONS,
+    connections_per_host: int = _CONNECTIONS_PER_HOST,
 ) -> aiohttp.ClientSession:
     """Return a client session that connects to public addresses only; close it when done.
 
@@ -128,8 +130,8 @@ def session(
     Proxy settings of the environment and cookies are not used.
     """
     connector = aiohttp.TCPConnector(
-        limit=_CONNECTIONS,
-        limit_per_host=_CONNECTIONS_PER_HOST,
+        limit=connections,
+        limit_per_host=connections_per_host,
         resolver=resolver,
         socket_factory=None if allow_private else _open_public,
     )

@@ -23,7 +23,7 @@ from gateway.notify.events import EventType
 from gateway.notify.recording import endpoint_object
 from gateway.notify.signing import new_secret, secret_text
 from gateway.store import webhooks
-from gateway.store.webhooks import EndpointRow, EventRow
+from gateway.store.webhooks import EndpointRow, EventRow, StoredSecret
 
 _CREATED: Final = 201
 _ACCEPTED: Final = 202
@@ -68,7 +68,7 @@ async def create(call: Call) -> Answer:
     """Add an endpoint for the caller's events."""
     body: EndpointIn = call.body
     _check(call, body.url, body.events)
-    secret = new_secret()
+    box = call.services.webhook_secrets
     async with transaction(call.services.pool) as connection:
         if await webhooks.count_endpoints(connection, party_id=call.caller.party_id) >= _MAX_ENDPOINTS:
             raise ProblemError(
@@ -80,11 +80,13 @@ async def create(call: Call) -> Answer:
             party_id=call.caller.party_id,
             url=body.url,
             event_types=body.events,
-            secret=secret,
+            secret=box.seal(call.resource_id, new_secret()),
             now=call.services.clock.wall_now(),
         )
         stored = await find_own(call, connection, endpoint_id=format_id("whe", call.resource_id))
-    shown = endpoint_object(stored, secret=secret_text(stored.secret))
+    # A call that is repeated under its key finds the secret of the first.
+    kept = box.open(stored.id, StoredSecret(key=stored.secret_key, content=stored.secret))
+    shown = endpoint_object(stored, secret=secret_text(kept))
     return Answer(
         body=shown,
         status=_CREATED,
@@ -140,7 +142,7 @@ async def rotate(call: Call) -> Answer:
         await webhooks.rotate_secret(
             connection,
             endpoint_id=stored.id,
-            secret=secret,
+            secret=call.services.webhook_secrets.seal(stored.id, secret),
             until=now + timedelta(seconds=call.body.overlap_s),
         )
     return Answer(body=endpoint_object(stored, secret=secret_text(secret)), secrets=("secret",))

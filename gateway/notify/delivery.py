@@ -25,6 +25,7 @@ from gateway.ids import format_id
 from gateway.notify.back_pressure import BackPressure, Limits
 from gateway.notify.recording import Result, record
 from gateway.notify.schedule import PAUSE_AFTER_FAILURES
+from gateway.notify.secret_box import SecretBox
 from gateway.notify.sender import TIMEOUT_SECONDS, Refused, Taken, send
 from gateway.store import delivery_queue
 from gateway.store.delivery_queue import ClaimedDelivery
@@ -42,12 +43,14 @@ _log = structlog.get_logger(__name__)
 class DeliveryLane:
     """Sends what is due. `run_once` is one round that waits for its answers; `run` never waits for one.
 
-    `client` comes from gateway.outbound, which guards every connection. `chance` spreads retries.
+    `client` comes from gateway.outbound, which guards every connection; `secrets` opens what signs. `chance`
+    spreads retries.
     """
 
     pool: Pool
     client: aiohttp.ClientSession
     clock: Clock
+    secrets: SecretBox = field(default_factory=SecretBox)
     limits: Limits = field(default_factory=Limits)
     timeout_seconds: float = TIMEOUT_SECONDS
     chance: random.Random = field(default_factory=random.SystemRandom)
@@ -183,10 +186,13 @@ class DeliveryLane:
         loop = asyncio.get_running_loop()
         began, taken = loop.time(), False
         try:
+            wall_now = self.clock.wall_now()
+            in_force = delivery.secrets_in_force(wall_now=wall_now)
             outcome, duration_ms = await send(
                 self.client,
                 delivery,
-                wall_now=self.clock.wall_now(),
+                signing=[self.secrets.open(delivery.endpoint_id, one) for one in in_force],
+                wall_now=wall_now,
                 timeout_seconds=self.timeout_seconds,
             )
             taken = isinstance(outcome, Taken)

@@ -7,6 +7,7 @@ followed, the body of an answer is not kept.
 
 import asyncio
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Final
@@ -68,18 +69,15 @@ async def send(
     client: aiohttp.ClientSession,
     delivery: ClaimedDelivery,
     *,
+    signing: Sequence[bytes],
     wall_now: datetime,
     timeout_seconds: float = TIMEOUT_SECONDS,
 ) -> tuple[SendOutcome, int]:
-    """Send one event; the outcome and the milliseconds it took. Never raises for what a receiver may do."""
+    """Send one event, signed with each secret of `signing`; the outcome and the milliseconds it took.
+
+    Never raises for what a receiver may do.
+    """
     body = message_body(delivery)
-    signing = [delivery.secret]
-    if (
-        delivery.previous_secret is not None
-        and delivery.previous_secret_until is not None
-        and delivery.previous_secret_until > wall_now
-    ):
-        signing.append(delivery.previous_secret)
     headers = signed_headers(
         message_id=format_id("evt", delivery.event_id), at=wall_now, body=body, signing=signing
     )

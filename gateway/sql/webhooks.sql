@@ -1,20 +1,20 @@
 -- name: insert_endpoint!
-INSERT INTO gateway.webhook_endpoint (id, party_id, url, event_types, secret, created_at)
-VALUES (:id, :party_id, :url, :event_types, :secret, :created_at)
+INSERT INTO gateway.webhook_endpoint (id, party_id, url, event_types, secret, secret_key, created_at)
+VALUES (:id, :party_id, :url, :event_types, :secret, :secret_key, :created_at)
 ON CONFLICT (id) DO NOTHING;
 
 -- name: count_endpoints$
 SELECT count(*) FROM gateway.webhook_endpoint WHERE party_id = :party_id AND state <> 'deleted';
 
 -- name: select_endpoint^
-SELECT id, party_id, url, event_types, secret, previous_secret, previous_secret_until, state, disabled_reason,
-       failing_since, failures_in_a_row, resume_at, created_at
+SELECT id, party_id, url, event_types, secret, secret_key, previous_secret, previous_secret_key,
+       previous_secret_until, state, disabled_reason, failing_since, failures_in_a_row, resume_at, created_at
 FROM gateway.webhook_endpoint
 WHERE id = :id AND state <> 'deleted' AND (:party_id::text IS NULL OR party_id = :party_id);
 
 -- name: list_endpoints
-SELECT id, party_id, url, event_types, secret, previous_secret, previous_secret_until, state, disabled_reason,
-       failing_since, failures_in_a_row, resume_at, created_at
+SELECT id, party_id, url, event_types, secret, secret_key, previous_secret, previous_secret_key,
+       previous_secret_until, state, disabled_reason, failing_since, failures_in_a_row, resume_at, created_at
 FROM gateway.webhook_endpoint
 WHERE state <> 'deleted' AND (:party_id::text IS NULL OR party_id = :party_id)
   AND (:before::uuid IS NULL OR id < :before)
@@ -36,13 +36,39 @@ RETURNING id;
 -- The old secret signs beside the new one until the overlap ends; an earlier one ends now.
 -- name: rotate_secret^
 UPDATE gateway.webhook_endpoint
-SET previous_secret = secret, previous_secret_until = :until, secret = :secret
+SET previous_secret = secret, previous_secret_key = secret_key, previous_secret_until = :until,
+    secret = :secret, secret_key = :secret_key
 WHERE id = :id AND state <> 'deleted' AND secret <> :secret
 RETURNING id;
 
+-- One endpoint for each key that sealed anything: whether this process can open them all.
+-- name: one_of_each_key
+(SELECT DISTINCT ON (secret_key) id, secret, secret_key, previous_secret, previous_secret_key
+ FROM gateway.webhook_endpoint WHERE secret_key IS NOT NULL AND state <> 'deleted' ORDER BY secret_key, id)
+UNION ALL
+(SELECT DISTINCT ON (previous_secret_key) id, secret, secret_key, previous_secret, previous_secret_key
+ FROM gateway.webhook_endpoint WHERE previous_secret_key IS NOT NULL AND state <> 'deleted'
+ ORDER BY previous_secret_key, id);
+
+-- Endpoints with a secret that is in the clear or sealed with another key, held for this transaction.
+-- name: sealed_otherwise
+SELECT id, secret, secret_key, previous_secret, previous_secret_key FROM gateway.webhook_endpoint
+WHERE state <> 'deleted' AND (secret_key IS DISTINCT FROM :key
+    OR (previous_secret IS NOT NULL AND previous_secret_key IS DISTINCT FROM :key))
+ORDER BY id LIMIT :limit FOR UPDATE;
+
+-- name: put_secrets!
+UPDATE gateway.webhook_endpoint
+SET secret = :secret, secret_key = :secret_key, previous_secret = :previous_secret,
+    previous_secret_key = :previous_secret_key
+WHERE id = :id;
+
+-- A deleted endpoint signs nothing any more: its secrets go.
 -- name: delete_endpoint^
 WITH gone AS (
-    UPDATE gateway.webhook_endpoint SET state = 'deleted', disabled_reason = NULL
+    UPDATE gateway.webhook_endpoint
+    SET state = 'deleted', disabled_reason = NULL, secret = decode(repeat('00', 32), 'hex'), secret_key = NULL,
+        previous_secret = NULL, previous_secret_key = NULL, previous_secret_until = NULL
     WHERE id = :id AND state <> 'deleted' RETURNING id
 ), abandoned AS (
     UPDATE gateway.delivery SET state = 'abandoned', next_attempt_at = NULL, leased_until = NULL
@@ -131,7 +157,8 @@ WITH due AS (
     RETURNING x.lane, x.endpoint_id, x.event_id, x.attempts
 )
 SELECT l.lane, l.endpoint_id, l.event_id, l.attempts, e.party_id, e.type, e.object_id, e.data::text AS data,
-       e.created_at, w.url, w.secret, w.previous_secret, w.previous_secret_until, w.failures_in_a_row
+       e.created_at, w.url, w.secret, w.secret_key, w.previous_secret, w.previous_secret_key, w.previous_secret_until,
+       w.failures_in_a_row
 FROM leased l
 JOIN gateway.event e ON e.lane = l.lane AND e.id = l.event_id
 JOIN gateway.webhook_endpoint w ON w.id = l.endpoint_id

@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from gateway.database import Connection, named_queries
-from gateway.store.webhooks import FromRow
+from gateway.store.webhooks import FromRow, StoredSecret
 
 _QUERIES: Final[Any] = named_queries("gateway", "webhooks.sql")
 
@@ -31,9 +31,19 @@ class ClaimedDelivery(FromRow):
     created_at: datetime
     url: str
     secret: bytes = field(repr=False)
+    secret_key: str | None
     previous_secret: bytes | None = field(repr=False)
+    previous_secret_key: str | None
     previous_secret_until: datetime | None
     failures_in_a_row: int
+
+    def secrets_in_force(self, *, wall_now: datetime) -> list[StoredSecret]:
+        """What signs now: the present secret, and the one before it until its overlap ends."""
+        found = [StoredSecret(key=self.secret_key, content=self.secret)]
+        until = self.previous_secret_until
+        if self.previous_secret is not None and until is not None and until > wall_now:
+            found.append(StoredSecret(key=self.previous_secret_key, content=self.previous_secret))
+        return found
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -28,6 +28,22 @@ class FromRow:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class StoredSecret:
+    """A signing secret as stored: sealed with the key of that name; None: in the clear."""
+
+    key: str | None
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SecretsRow:
+    """An endpoint's secrets: the present one, and the one before it while it still signs."""
+
+    id: UUID
+    secrets: Sequence[StoredSecret]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class EndpointRow(FromRow):
     """Where a party's events are sent, and how it has been going. Times are wall time."""
 
@@ -36,7 +52,9 @@ class EndpointRow(FromRow):
     url: str
     event_types: Sequence[str]
     secret: bytes = field(repr=False)
+    secret_key: str | None
     previous_secret: bytes | None = field(repr=False)
+    previous_secret_key: str | None
     previous_secret_until: datetime | None
     state: str
     disabled_reason: str | None
@@ -82,7 +100,7 @@ async def add_endpoint(
     party_id: str,
     url: str,
     event_types: Sequence[str],
-    secret: bytes,
+    secret: StoredSecret,
     now: datetime,
 ) -> None:
     """Store an endpoint; the same id again changes nothing."""
@@ -92,7 +110,8 @@ async def add_endpoint(
         party_id=party_id,
         url=url,
         event_types=list(event_types),
-        secret=secret,
+        secret=secret.content,
+        secret_key=secret.key,
         created_at=now,
     )
 
@@ -138,9 +157,44 @@ async def update_endpoint(
     return row is not None
 
 
-async def rotate_secret(connection: Connection, *, endpoint_id: UUID, secret: bytes, until: datetime) -> bool:
+async def rotate_secret(
+    connection: Connection, *, endpoint_id: UUID, secret: StoredSecret, until: datetime
+) -> bool:
     """Sign with a new secret, and with the old one as well until `until`."""
-    return (await _QUERIES.rotate_secret(connection, id=endpoint_id, secret=secret, until=until)) is not None
+    row = await _QUERIES.rotate_secret(
+        connection, id=endpoint_id, secret=secret.content, secret_key=secret.key, until=until
+    )
+    return row is not None
+
+
+async def one_of_each_key(connection: Connection) -> list[SecretsRow]:
+    """One endpoint's secrets for each key that sealed any."""
+    return [_secrets(row) async for row in _QUERIES.one_of_each_key(connection)]
+
+
+async def sealed_otherwise(connection: Connection, *, key: str, limit: int) -> list[SecretsRow]:
+    """Endpoints with a secret that this key has not sealed, held for this transaction."""
+    return [_secrets(row) async for row in _QUERIES.sealed_otherwise(connection, key=key, limit=limit)]
+
+
+async def put_secrets(connection: Connection, *, endpoint_id: UUID, secrets: Sequence[StoredSecret]) -> None:
+    """Write an endpoint's secrets in another form: the present one, then the one before it."""
+    previous = secrets[1] if len(secrets) > 1 else None
+    await _QUERIES.put_secrets(
+        connection,
+        id=endpoint_id,
+        secret=secrets[0].content,
+        secret_key=secrets[0].key,
+        previous_secret=previous and previous.content,
+        previous_secret_key=previous and previous.key,
+    )
+
+
+def _secrets(row: Mapping[str, Any]) -> SecretsRow:
+    found = [StoredSecret(key=row["secret_key"], content=row["secret"])]
+    if row["previous_secret"] is not None:
+        found.append(StoredSecret(key=row["previous_secret_key"], content=row["previous_secret"]))
+    return SecretsRow(id=row["id"], secrets=found)
 
 
 async def delete_endpoint(connection: Connection, *, endpoint_id: UUID) -> bool:

@@ -10,6 +10,7 @@ from gateway.config import ClockSource, Environment, LogFormat, load_database_ur
 from gateway.errors import ConfigurationError
 
 PASSWORD = "hunter2-hunter2"
+WEBHOOK_KEY = "A" * 43 + "="
 MINIMUM = {
     "DATABASE_URL": f"postgresql://app:{PASSWORD}@db/networkcore",
     "NETWORKCORE_PSP_API_KEY": "sk_test_a-secret-key",
@@ -93,6 +94,10 @@ def test_all_wrong_settings_are_named_at_once() -> None:
         ({}, "NETWORKCORE_PUBLIC_URL must be set and https in production"),
         ({"NETWORKCORE_PUBLIC_URL": "http://a.example"}, "NETWORKCORE_PUBLIC_URL must be set and https"),
         ({"NETWORKCORE_CLOCK": "market"}, "NETWORKCORE_CLOCK must be system in production"),
+        (
+            {"NETWORKCORE_PUBLIC_URL": "https://a.example"},
+            "NETWORKCORE_WEBHOOK_SECRET_KEYS must be set in production",
+        ),
         ({"NETWORKCORE_PSP_BASE_URL": "http://127.0.0.1:9"}, "NETWORKCORE_PSP_BASE_URL must be https"),
     ],
 )
@@ -100,8 +105,29 @@ def test_production_refuses_what_only_play_money_allows(extra: dict[str, str], s
     assert said in refusal(MINIMUM | {"NETWORKCORE_ENVIRONMENT": "production"} | extra)
 
 
+@pytest.mark.parametrize(
+    "value",
+    ["2026-11", f":{WEBHOOK_KEY}", "2026-11:c2hvcnQ=", f"a:{WEBHOOK_KEY},a:{WEBHOOK_KEY}", "a:not base64"],
+)
+def test_a_wrong_webhook_key_is_refused_and_never_repeated(value: str) -> None:
+    text = refusal(MINIMUM | {"NETWORKCORE_WEBHOOK_SECRET_KEYS": value})
+    assert "NETWORKCORE_WEBHOOK_SECRET_KEYS is wrong" in text
+    assert WEBHOOK_KEY not in text
+
+
+def test_webhook_keys_keep_their_order_the_sealing_one_first() -> None:
+    value = f"2026-11:{WEBHOOK_KEY}, 2025-01:{'B' * 43}="
+    settings = load_settings(MINIMUM | {"NETWORKCORE_WEBHOOK_SECRET_KEYS": value})
+    assert [name for name, _ in settings.webhook_keys] == ["2026-11", "2025-01"]
+    assert load_settings(MINIMUM).webhook_keys == []
+
+
 def test_production_starts_when_all_is_right() -> None:
-    extra = {"NETWORKCORE_ENVIRONMENT": "production", "NETWORKCORE_PUBLIC_URL": "https://pay.example/"}
+    extra = {
+        "NETWORKCORE_ENVIRONMENT": "production",
+        "NETWORKCORE_PUBLIC_URL": "https://pay.example/",
+        "NETWORKCORE_WEBHOOK_SECRET_KEYS": f"2026-11:{WEBHOOK_KEY}",
+    }
     assert load_settings(MINIMUM | extra).base_url == "https://pay.example"
 
 
