@@ -1,4 +1,4 @@
-"""VAT ids asked about at a register on loopback: an answer is kept with its number, a fault changes nothing."""
+"""VAT ids asked about at a register on loopback: an answer is kept with its number, a fault is not."""
 
 from collections.abc import AsyncIterator, Callable
 from dataclasses import dataclass, field, replace
