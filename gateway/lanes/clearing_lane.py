@@ -4,8 +4,9 @@ Owns: gathering a batch over many lanes, the hand-over to clearing, and what ses
 Must not know how clearing prices, taxes, converts or splits.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+import asyncio
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final
 from uuid import UUID
 
@@ -21,11 +22,14 @@ from gateway.ids import format_id, lane_of, new_id
 from gateway.lanes import tasks
 from gateway.lanes.tasks import Task
 from gateway.notify import events
-from gateway.notify.events import EventType, NewEvent
-from gateway.payments import public, store
+from gateway.notify.events import EventType
+from gateway.payments import public
 from gateway.payments.orders import SessionView
+from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 
 KIND: Final = "clear"
+IN_FLIGHT: Final = 3  # batches at once: one computes while PostgreSQL writes the others
+_ROUNDS: Final = 8  # batches one after another before the lane looks up
 # The database's own trouble, in which no session is at fault: the worker waits and tries again.
 _DATABASE_AWAY: Final = (
     asyncpg.PostgresConnectionError,
@@ -41,7 +45,11 @@ _log = structlog.get_logger(__name__)
 
 @dataclass(slots=True, kw_only=True)
 class ClearingLane:
-    """Clears what was captured. Several run side by side: rows locked by one are skipped by the others."""
+    """Clears what was captured. Several run side by side: rows locked by one are skipped by the others.
+
+    With much to do, batches are in flight together, each in a transaction of its own: while one computes,
+    PostgreSQL writes the others.
+    """
 
     pool: Pool
     clock: Clock
@@ -49,27 +57,54 @@ class ClearingLane:
     batch_size: int
     chain: int
     name: str = KIND
-    _start: int = field(default=0)
 
     async def run_once(self) -> int:
-        """Clear one batch. Returns how many sessions it took."""
-        async with self.pool.acquire() as connection:
-            lanes = await tasks.lanes_with_work(connection, kind=KIND, wall_now=self.clock.wall_now())
+        """Clear what is due, some tens of batches at most. Returns how many sessions it took."""
+        lanes = await self._lanes_due()
         if not lanes:
             return 0
-        self._start += 1
-        turn = self._start % len(lanes)
         try:
-            return await self._batch(lanes[turn:] + lanes[:turn], size=self.batch_size)
+            return await self._in_flight(lanes)
         except _DATABASE_AWAY:
             raise
         except Exception:  # noqa: BLE001 - a session that clearing does not survive must not stop the others
             _log.exception("clearing_batch_failed")
         return await self._one_by_one(lanes)
 
-    async def _batch(self, lanes: Sequence[int], *, size: int) -> int:
+    async def _lanes_due(self) -> list[int]:
+        async with self.pool.acquire() as connection:
+            rows = _clearing.lanes_due(connection, wall_now=self.clock.wall_now())
+            return [row["lane"] async for row in rows]
+
+    async def _in_flight(self, lanes: Sequence[int]) -> int:
+        """Batches until less than half of one is found; another beside each that is not, up to the bound."""
+        taken: list[int] = []
+
+        async def work() -> None:
+            for _ in range(_ROUNDS):
+                count = await self._batch(lanes, more=more)
+                taken.append(count)
+                if 2 * count < self.batch_size:
+                    return
+
+        def more() -> None:
+            if len(workers) < IN_FLIGHT:
+                workers.append(group.create_task(work()))
+
+        workers: list[asyncio.Task[None]] = []
+        try:
+            async with asyncio.TaskGroup() as group:
+                more()
+        except ExceptionGroup as failed:
+            away = (error for error in failed.exceptions if isinstance(error, _DATABASE_AWAY))
+            raise next(away, failed.exceptions[0]) from None
+        return sum(taken)
+
+    async def _batch(self, lanes: Sequence[int], *, more: Callable[[], None]) -> int:
         async with transaction(self.pool) as connection:
-            taken = await self._gather(connection, lanes, size=size)
+            taken = await self._take(connection, lanes)
+            if 2 * len(taken) >= self.batch_size:
+                more()
             if taken:
                 await self._clear(connection, taken)
         return len(taken)
@@ -77,7 +112,7 @@ class ClearingLane:
     async def _one_by_one(self, lanes: Sequence[int]) -> int:
         """After a batch that failed whole: each session by itself, the faulty one parked with its reason."""
         async with transaction(self.pool) as connection:
-            suspects = await self._gather(connection, lanes, size=self.batch_size)
+            suspects = await self._take(connection, lanes)
         done = 0
         for task in suspects:
             try:
@@ -97,34 +132,34 @@ class ClearingLane:
                     )
         return done
 
-    async def _gather(self, connection: Connection, lanes: Sequence[int], *, size: int) -> list[Task]:
-        taken: list[Task] = []
-        for lane in lanes:
-            left = size - len(taken)
-            if left == 0:
-                break
-            taken += await tasks.lock(
-                connection, lane=lane, kind=KIND, wall_now=self.clock.wall_now(), batch=left
-            )
-        return taken
+    async def _take(self, connection: Connection, lanes: Sequence[int]) -> list[Task]:
+        """Errands of every lane, each with its share of the batch, until the caller's transaction ends."""
+        rows = _clearing.take_due(
+            connection,
+            lanes=lanes,
+            wall_now=self.clock.wall_now(),
+            share=-(-self.batch_size // len(lanes)),
+        )
+        return [Task(**dict(row.items())) async for row in rows]
 
     async def _clear(self, connection: Connection, taken: Sequence[Task]) -> None:
-        now = self.clock.now()
-        due = [task for task in taken if task.session_id is not None]
-        rows = [
-            row
-            async for row in _clearing.captured_sessions(
-                connection, lanes=[task.lane for task in due], ids=[task.session_id for task in due]
-            )
-        ]
-        sessions = [captured_session(row) for row in rows]
+        sessions = await self._captured(connection, [task for task in taken if task.session_id is not None])
         batch = await self.clearing.clear_batch(
-            connection, sessions, now=now, batch_id=new_id(), chain=self.chain
+            connection, sessions, now=self.clock.now(), batch_id=new_id(), chain=self.chain
         )
         await self._mark(connection, batch)
         await self._tell(connection, batch)
         await tasks.finish(connection, taken)
         _log.info("cleared", sessions=len(batch.cleared), parked=len(batch.parked), again=len(batch.already))
+
+    async def _captured(self, connection: Connection, due: Sequence[Task]) -> list[CapturedSession]:
+        found = _clearing.captured_sessions(
+            connection, lanes=[task.lane for task in due], ids=[task.session_id for task in due]
+        )
+        rows = [row async for row in found]
+        named = _clearing.tariffs(connection, hashes=list({row["tariff_sha256"] for row in rows}))
+        tariffs = {row["sha256"]: row async for row in named}
+        return [captured_session(row, tariffs[row["tariff_sha256"]]) for row in rows]
 
     async def _mark(self, connection: Connection, batch: ClearingBatch) -> None:
         marks = [(session.session_id, "cleared", "") for session in batch.cleared]
@@ -140,29 +175,46 @@ class ClearingLane:
         )
 
     async def _tell(self, connection: Connection, batch: ClearingBatch) -> None:
-        told: list[NewEvent] = []
-        for cleared in batch.cleared:
-            told += await self._news(connection, cleared.session_id, EventType.SESSION_CLEARED)
+        """Partners hear of each session: three reads and one write for all of them."""
+        news = {cleared.session_id: EventType.SESSION_CLEARED for cleared in batch.cleared}
         for parked in batch.parked:
             _log.error("session_parked", session=format_id("ses", parked.session_id), reason=parked.reason)
-            told += await self._news(connection, parked.session_id, EventType.SESSION_PARKED)
+            news[parked.session_id] = EventType.SESSION_PARKED
+        if not news:
+            return
+        views = await _views(connection, list(news))
+        told = [
+            event
+            for session_id, kind in news.items()
+            if session_id in views
+            for event in public.session_events(kind, views[session_id])
+        ]
         await events.record(connection, told, now=self.clock.now())
 
-    async def _news(self, connection: Connection, session_id: UUID, kind: EventType) -> list[NewEvent]:
-        lane = lane_of(session_id)
-        session = await store.session(connection, lane=lane, session_id=session_id)
-        if session is None:
-            return []
-        view = SessionView(
-            session=session,
-            authorization=await store.current_authorization(connection, lane=lane, session_id=session_id),
-            capture=await store.capture(connection, lane=lane, session_id=session_id),
+
+async def _views(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, SessionView]:
+    """The sessions as partners see them, each with its authorization and its capture."""
+    named = {"lanes": [lane_of(session_id) for session_id in ids], "ids": ids}
+    authorizations = {
+        row["session_id"]: AuthorizationRecord.from_row(row)
+        async for row in _clearing.told_authorizations(connection, **named)
+    }
+    captures = {
+        row["session_id"]: CaptureRecord.from_row(row)
+        async for row in _clearing.told_captures(connection, **named)
+    }
+    return {
+        row["id"]: SessionView(
+            session=SessionRecord.from_row(row),
+            authorization=authorizations.get(row["id"]),
+            capture=captures.get(row["id"]),
         )
-        return public.session_events(kind, view)
+        async for row in _clearing.told_sessions(connection, **named)
+    }
 
 
-def captured_session(row: Mapping[str, Any]) -> CapturedSession:
-    """A row of the hand-over as clearing's value."""
+def captured_session(row: Mapping[str, Any], tariff: Mapping[str, Any]) -> CapturedSession:
+    """A row of the hand-over, with that of its tariff, as clearing's value."""
     shortfall = None if row["receivable_minor"] == 0 else "hold_below_price"
     on_account = row["funding"] == "partner_account"
     return CapturedSession(
@@ -182,8 +234,8 @@ def captured_session(row: Mapping[str, Any]) -> CapturedSession:
         captured_minor=row["amount_minor"],
         currency=row["currency"],
         tariff_sha256=row["tariff_sha256"],
-        tariff_json=row["canonical"],
-        tariff_version=row["version"],
+        tariff_json=tariff["canonical"],
+        tariff_version=tariff["version"],
         cdr_id=row["cdr_id"],
         cdr_json=row["cdr"],
         cdr_version=row["cdr_version"],
