@@ -17,6 +17,7 @@ from gateway.http.auth import KeyRing, Scope, create_key
 from gateway.http.server import build_api
 from gateway.http.services import ApiOptions, ApiServices
 from gateway.ids import new_id
+from gateway.notify.secret_box import SecretBox
 from gateway.payments.funding import Funding
 from gateway.payments.orders import ChargePoint, EvseUnknown, TariffMissing
 from gateway.payments.policy import PaymentPolicy
@@ -155,7 +156,11 @@ def cdr(*, kwh: str = "20", cdr_id: str = "C1") -> bytes:
 
 @asynccontextmanager
 async def open_api(
-    pool: Pool, *, plug_and_charge: PlugAndChargeService | None = None, **options: Any
+    pool: Pool,
+    *,
+    plug_and_charge: PlugAndChargeService | None = None,
+    webhook_secrets: SecretBox | None = None,
+    **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key."""
     clock, psp = Hands(), FakePsp()
@@ -169,6 +174,7 @@ async def open_api(
         payments=build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy()),
         clearing=clearing,
         plug_and_charge=plug_and_charge,
+        webhook_secrets=webhook_secrets or SecretBox(),
         funding=Funding(pool=pool, clock=clock, psp=psp, clearing=clearing),
     )
     scopes = {

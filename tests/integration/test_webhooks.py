@@ -100,9 +100,14 @@ class Stage:
 
 
 @asynccontextmanager
-async def open_stage(pool: Pool, *, timeout_seconds: float = 0.4, **limits: Any) -> AsyncIterator[Stage]:
+async def open_stage(
+    pool: Pool, *, timeout_seconds: float = 0.4, allow_private_receivers: bool = True, **limits: Any
+) -> AsyncIterator[Stage]:
     app = web.Application()
-    async with TestServer(app) as server, open_api(pool) as api:
+    async with (
+        TestServer(app) as server,
+        open_api(pool, allow_private_receivers=allow_private_receivers) as api,
+    ):
         receiver = Receiver(server=server)
         app.router._frozen = False
         app.router.add_post("/{name}", receiver.take)

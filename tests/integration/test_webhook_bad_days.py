@@ -1,0 +1,339 @@
+"""Receivers on their bad days, each in its line of the log and nobody else delayed; secrets at rest."""
+
+import asyncio
+import base64
+import json
+import socket
+import tracemalloc
+from collections.abc import AsyncIterator, Awaitable, Callable
+from contextlib import asynccontextmanager
+from datetime import UTC, datetime, timedelta
+from email.utils import format_datetime
+from typing import Any
+
+import pytest
+from aiohttp import web
+from aiohttp.abc import AbstractResolver
+from standardwebhooks import Webhook
+from standardwebhooks.webhooks import WebhookVerificationError
+
+from gateway import outbound
+from gateway.database import Pool
+from gateway.errors import ConfigurationError
+from gateway.ids import lane_of, new_id, parse_id
+from gateway.notify.resealing import reseal
+from gateway.notify.secret_box import SecretBox
+from gateway.store.webhooks import StoredSecret
+from tests.fakes.api import open_api
+from tests.integration.test_webhooks import Stage, open_stage
+
+OLD, NEW = ("2025-01", b"o" * 32), ("2026-11", b"n" * 32)
+
+
+@pytest.fixture
+async def stage(pool: Pool) -> AsyncIterator[Stage]:
+    async with open_stage(pool) as opened:
+        yield opened
+
+
+@asynccontextmanager
+async def raw_server(
+    answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
+) -> AsyncIterator[str]:
+    """A server that speaks as told, which need not be HTTP."""
+    writers: list[asyncio.StreamWriter] = []
+
+    async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        writers.append(writer)
+        await answer(reader, writer)
+
+    server = await asyncio.start_server(take, "127.0.0.1", 0)
+    try:
+        yield f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/"
+    finally:
+        server.close()
+        for writer in writers:
+            writer.close()
+
+
+async def never(_reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+    """Take the connection and say nothing."""
+
+
+async def noise(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Answer with what is no HTTP."""
+    writer.write(b"\x00\xff" * 1000 + b"\r\n\r\n")
+    await writer.drain()
+    writer.close()
+
+
+async def slam(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    """Hang up in the middle of an answer."""
+    writer.write(b"HTTP/1.1 200 OK\r\nContent-Length: 100\r\n\r\nhalf")
+    await writer.drain()
+    writer.close()
+
+
+async def listen_at(stage: Stage, url: str, *, party: str = "parking") -> Any:
+    made = await stage.api.call("POST", "/v1/webhook-endpoints", {"url": url}, party=party)
+    assert made.status == 201, made.text
+    return made.json
+
+
+async def test_a_receiver_that_never_answers_or_answers_noise_is_tried_again_and_told_in_the_log(
+    stage: Stage,
+) -> None:
+    async with raw_server(never) as mute, raw_server(noise) as noisy, raw_server(slam) as broken:
+        made = {name: await listen_at(stage, url) for name, url in
+                {"mute": mute, "noisy": noisy, "broken": broken}.items()}  # fmt: skip
+        await stage.happen()
+        await stage.settle(rounds=1)
+        logs = {name: (await stage.log(endpoint))[0] for name, endpoint in made.items()}
+    assert (logs["mute"]["state"], logs["mute"]["last_status"]) == ("pending", None)
+    assert "no answer within" in logs["mute"]["last_error"]
+    assert (logs["noisy"]["state"], logs["noisy"]["last_status"]) == ("pending", None)
+    # The status came: that the body broke off afterwards takes nothing back.
+    assert (logs["broken"]["state"], logs["broken"]["last_status"]) == ("delivered", 200)
+
+
+class Rebinding(AbstractResolver):
+    """Says a public address when asked first, this machine's ever after."""
+
+    def __init__(self, port: int) -> None:
+        self.asked, self.port = 0, port
+
+    async def resolve(self, host: str, port: int = 0, family: Any = socket.AF_INET) -> list[Any]:
+        self.asked += 1
+        address = "93.184.215.14" if self.asked == 1 else "127.0.0.1"
+        return [
+            {"hostname": host, "host": address, "port": self.port, "family": family, "proto": 0, "flags": 0}
+        ]
+
+    async def close(self) -> None:
+        """Nothing to close."""
+
+
+async def test_a_name_that_resolves_anew_to_this_machine_is_not_connected_to(pool: Pool) -> None:
+    """The name was good when the endpoint was made; what counts is the address of each connection."""
+    reached: list[bytes] = []
+
+    async def note(reader: asyncio.StreamReader, _writer: asyncio.StreamWriter) -> None:
+        reached.append(await reader.read(1))
+
+    async with raw_server(note) as inside, open_stage(pool, allow_private_receivers=False) as stage:
+        resolver = Rebinding(int(inside.rsplit(":", 1)[1].rstrip("/")))
+        await resolver.resolve("partner.example")
+        made = await listen_at(stage, "https://partner.example/hook")
+        async with outbound.session(allow_private=False, resolver=resolver) as client:
+            stage.lane.client = client
+            await stage.happen()
+            await stage.settle(rounds=1)
+        line = (await stage.log(made))[0]
+    assert resolver.asked == 2
+    assert reached == []
+    assert (line["state"], line["last_status"]) == ("pending", None)
+    assert "127.0.0.1 is not a public address" in line["last_error"]
+
+
+@pytest.mark.parametrize("form", ["seconds", "HTTP-date"])
+async def test_a_429_is_heeded_in_either_form_of_retry_after(stage: Stage, form: str) -> None:
+    until = stage.api.clock.wall_now() + timedelta(minutes=10)
+    told = format_datetime(until.astimezone(UTC), usegmt=True) if form == "HTTP-date" else "600"
+    made = await stage.listen("/busy")
+    stage.receiver.answers["/busy"] = [web.Response(status=429, headers={"Retry-After": told})]
+    await stage.happen()
+    await stage.settle(rounds=1)
+    line = (await stage.log(made))[0]
+    assert (line["state"], line["last_status"]) == ("pending", 429)
+    assert datetime.fromisoformat(line["next_attempt_at"]) >= until.replace(microsecond=0)
+    stage.api.clock.pass_wall(590)
+    await stage.settle()
+    assert len(stage.receiver.got["/busy"]) == 1
+    stage.api.clock.pass_wall(20)
+    await stage.settle()
+    assert len(stage.receiver.got["/busy"]) == 2
+
+
+async def test_a_secret_that_is_rotated_while_a_message_is_in_the_air_still_verifies(pool: Pool) -> None:
+    async with open_stage(pool, timeout_seconds=3.0) as stage:
+        stage.api.clock.wall = datetime.now(UTC)
+        made = await stage.listen("/in")
+        stage.receiver.answers["/in"] = [0.4, web.Response(status=500)]
+        await stage.happen()
+        sending = asyncio.create_task(stage.settle(rounds=1))
+        while not stage.receiver.got["/in"]:
+            await asyncio.sleep(0.01)
+        path = f"/v1/webhook-endpoints/{made['id']}/rotate-secret"
+        renewed = (await stage.api.call("POST", path, {"overlap_s": 0})).json["secret"]
+        await sending
+        await stage.happen()
+        await stage.settle(rounds=1)  # refused once; the repeat is signed anew
+        stage.api.clock.pass_wall(7)
+        await stage.settle(rounds=1)
+        (flying, body), *later = stage.receiver.got["/in"]
+        Webhook(made["secret"]).verify(body, flying)
+        assert len(later) == 2
+        for headers, signed in later:
+            Webhook(renewed).verify(signed, headers)
+            with pytest.raises(WebhookVerificationError):
+                Webhook(made["secret"]).verify(signed, headers)
+        assert {line["state"] for line in await stage.log(made)} == {"delivered"}
+
+
+async def test_a_disabled_endpoint_is_told_of_to_the_partys_other_endpoint(stage: Stage) -> None:
+    dead = await stage.listen("/dead", kinds=["session.completed"])
+    await stage.listen("/well", kinds=["webhook_endpoint.disabled"])
+    stage.receiver.answers["/dead"] = [web.Response(status=500) for _ in range(50)]
+    await stage.happen()
+    for _ in range(12):
+        stage.api.clock.pass_wall(12 * 3600)
+        await stage.happen()
+        await stage.settle(rounds=2)
+    (notice,) = [json.loads(body) for _, body in stage.receiver.got["/well"]]
+    assert (notice["type"], notice["object_id"]) == ("webhook_endpoint.disabled", dead["id"])
+    assert "five days" in notice["data"]["disabled_reason"]
+
+
+async def test_order_is_kept_per_object_through_retries_while_the_lane_runs(pool: Pool) -> None:
+    async with open_stage(pool) as stage:
+        await stage.listen("/in")
+        stage.receiver.answers["/in"] = [web.Response(status=500) if n % 3 == 0 else 0.001 for n in range(9)]
+        names = [await stage.happen(count=4) for _ in range(5)]
+        stop = asyncio.Event()
+        running = asyncio.create_task(stage.lane.run(stop=stop, poll_s=0.02))
+        for _ in range(400):
+            stage.api.clock.pass_wall(60)
+            await asyncio.sleep(0.02)
+            if len(set(stage.receiver.ids("/in"))) == 20:
+                break
+        stop.set()
+        await asyncio.wait_for(running, 10)
+        for name in names:
+            seen = [m["data"]["number"] for _, body in stage.receiver.got["/in"]
+                    if (m := json.loads(body))["object_id"] == name]  # fmt: skip
+            assert sorted(set(seen)) == [0, 1, 2, 3]
+            assert seen == sorted(seen)  # a repeat comes before what follows it, never after
+
+
+@pytest.mark.slow
+async def test_100_000_events_behind_a_receiver_that_never_answers_cost_the_others_neither_time_nor_memory(
+    pool: Pool,
+) -> None:
+    async with raw_server(never) as mute, open_stage(pool, timeout_seconds=1.5) as stage:
+        dead = parse_id("whe", (await listen_at(stage, mute))["id"])
+        await stage.listen("/well", party="superapp")
+        await _leave_behind(stage, dead, count=100_000)
+        stop = asyncio.Event()
+        tracemalloc.start()
+        running = asyncio.create_task(stage.lane.run(stop=stop, poll_s=0.02))
+        loop, delays = asyncio.get_running_loop(), []
+        for number in range(40):
+            began = loop.time()
+            await stage.happen(party="superapp")
+            while len(stage.receiver.got["/well"]) <= number:
+                await asyncio.sleep(0.005)
+                assert loop.time() - began < 5
+            delays.append(loop.time() - began)
+        peak = tracemalloc.get_traced_memory()[1]
+        tracemalloc.stop()
+        stop.set()
+        await asyncio.wait_for(running, 20)
+        async with pool.acquire() as connection:
+            tried = await connection.fetchval("SELECT count(*) FROM gateway.delivery WHERE attempts > 0")
+    assert sorted(delays)[35] < 1.0, sorted(delays)
+    assert peak < 30 * 2**20
+    assert tried < 100 + 40
+
+
+async def _leave_behind(stage: Stage, endpoint: Any, *, count: int) -> None:
+    """Events that wait for one endpoint, as fan-out leaves them."""
+    now = stage.api.clock.wall_now()
+    ids = [new_id() for _ in range(count)]
+    async with stage.api.services.pool.acquire() as connection:
+        await connection.execute(
+            "INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at, fanned_out) "
+            "SELECT lane, id, 'parking', 'session.completed', 'ses_' || n % 40000, '{}', $3, true "
+            "FROM unnest($1::smallint[], $2::uuid[]) WITH ORDINALITY AS new (lane, id, n)",
+            [lane_of(one) for one in ids],
+            ids,
+            now,
+        )
+        await connection.execute(
+            "INSERT INTO gateway.delivery "
+            "(lane, endpoint_id, event_id, object_id, state, next_attempt_at, created_at) "
+            "SELECT lane, $1, id, object_id, 'pending', $2, $2 FROM gateway.event",
+            endpoint,
+            now,
+        )
+
+
+# Secrets at rest
+
+
+async def stored(pool: Pool) -> list[Any]:
+    async with pool.acquire() as connection:
+        return list(
+            await connection.fetch(
+                "SELECT secret, secret_key, previous_secret, previous_secret_key "
+                "FROM gateway.webhook_endpoint"
+            )
+        )
+
+
+async def test_secrets_of_before_are_sealed_at_the_start_and_still_sign(stage: Stage, pool: Pool) -> None:
+    stage.api.clock.wall = datetime.now(UTC)
+    made = await stage.listen("/in")
+    rotated = await stage.api.call(
+        "POST", f"/v1/webhook-endpoints/{made['id']}/rotate-secret", {"overlap_s": 3600}
+    )
+    assert {row["secret_key"] for row in await stored(pool)} == {None}
+    assert await reseal(pool, SecretBox()) == 0  # without a key nothing changes
+    assert await reseal(pool, SecretBox((OLD,))) == 1
+    assert await reseal(pool, SecretBox((OLD,))) == 0
+    assert await reseal(pool, SecretBox((NEW, OLD))) == 1
+    (row,) = await stored(pool)
+    assert (row["secret_key"], row["previous_secret_key"]) == ("2026-11", "2026-11")
+    clear = [
+        base64.b64decode(text.removeprefix("whsec_")) for text in (made["secret"], rotated.json["secret"])
+    ]
+    assert all(one not in row["secret"] + row["previous_secret"] for one in clear)
+    stage.lane.secrets = SecretBox((NEW,))
+    await stage.happen()
+    await stage.settle()
+    headers, body = stage.receiver.got["/in"][0]
+    Webhook(made["secret"]).verify(body, headers)
+    Webhook(rotated.json["secret"]).verify(body, headers)
+
+
+@pytest.mark.parametrize("box", [SecretBox(), SecretBox((NEW,)), SecretBox((("2025-01", b"x" * 32),))])
+async def test_a_process_whose_keys_open_nothing_does_not_start(
+    stage: Stage, pool: Pool, box: SecretBox
+) -> None:
+    await stage.listen("/in")
+    await reseal(pool, SecretBox((OLD,)))
+    with pytest.raises(ConfigurationError, match="2025-01"):
+        await reseal(pool, box)
+    assert {row["secret_key"] for row in await stored(pool)} == {"2025-01"}
+
+
+async def test_an_endpoint_made_with_a_key_is_sealed_and_its_secret_is_shown_once(pool: Pool) -> None:
+    box = SecretBox((NEW,))
+    async with open_api(pool, webhook_secrets=box) as api:
+        url = "https://partner.example/hook"
+        made = await api.call("POST", "/v1/webhook-endpoints", {"url": url})
+        path = f"/v1/webhook-endpoints/{made.json['id']}"
+        renewed = await api.call("POST", f"{path}/rotate-secret", {"overlap_s": 60})
+        shown = await api.call("GET", path)
+    (row,) = await stored(pool)
+    endpoint = parse_id("whe", made.json["id"])
+    assert shown.json["secret"] is None
+    for column, text in (("secret", renewed.json["secret"]), ("previous_secret", made.json["secret"])):
+        kept = box.open(endpoint, StoredSecret(key=row[f"{column}_key"], content=row[column]))
+        assert base64.b64encode(kept).decode() == text.removeprefix("whsec_")
+
+
+async def test_a_deleted_endpoint_leaves_no_secret_behind(stage: Stage, pool: Pool) -> None:
+    made = await stage.listen("/in")
+    await stage.api.call("DELETE", f"/v1/webhook-endpoints/{made['id']}")
+    (row,) = await stored(pool)
+    assert (row["secret"], row["previous_secret"]) == (bytes(32), None)
