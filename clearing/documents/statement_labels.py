@@ -157,6 +157,18 @@ _TABLE: Final = {
         "Réserve libérée",
         "Riserva liberata",
     ),
+    "kind_remainder_hold": (
+        "Carried to the next day",
+        "Auf den Folgetag übertragen",
+        "Reporté au lendemain",
+        "Riportato al giorno successivo",
+    ),
+    "kind_remainder_release": (
+        "Carried from the day before",
+        "Vom Vortag übertragen",
+        "Reporté de la veille",
+        "Riportato dal giorno precedente",
+    ),
     "kind_debt_collection": (
         "Debt paid in",
         "Eingezahlte Schuld",

@@ -124,6 +124,8 @@ class EntryKind(StrEnum):
     FX_RESULT = "fx_result"
     RESERVE_HOLD = "reserve_hold"
     RESERVE_RELEASE = "reserve_release"
+    REMAINDER_HOLD = "remainder_hold"
+    REMAINDER_RELEASE = "remainder_release"
     PSP_PAYOUT = "psp_payout"
     BANK_RECEIPT = "bank_receipt"
     SUSPENSE = "suspense"

@@ -14,6 +14,7 @@ from uuid import UUID
 
 from clearing.errors import CurrencyMismatchError, StateConflictError
 from clearing.parties.party import Party
+from clearing.payouts.steps import step_minor
 
 
 class DisbursementState(StrEnum):
@@ -140,6 +141,7 @@ class HoldReason(StrEnum):
 
     DEBT = "negative_balance_carried_forward"
     BELOW_MINIMUM = "below_minimum_payout"
+    BELOW_STEP = "below_smallest_payment"
     NO_DESTINATION = "no_connected_account"
     ON_HOLD = "payout_hold"
     BANK_DETAILS = "bank_details_to_be_confirmed"
@@ -157,8 +159,11 @@ def hold_reason(due: DueSum, party: Party) -> HoldReason | None:
         return HoldReason.ON_HOLD
     if terms.bank_pending:
         return HoldReason.BANK_DETAILS
-    if destination(party) is None:
+    paid_to = destination(party)
+    if paid_to is None:
         return HoldReason.NO_DESTINATION
+    if due.amount_minor < step_minor(paid_to[0], due.currency):
+        return HoldReason.BELOW_STEP
     if terms.deregistered(due.period):
         return None
     # The minimum is agreed in the settlement currency; an older payable in another currency has none.

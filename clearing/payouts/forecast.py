@@ -10,8 +10,9 @@ from dataclasses import dataclass, field
 from datetime import date, timedelta
 
 from clearing.parties.party import Party
-from clearing.payouts.disbursement import DueSum, HoldReason, hold_reason
+from clearing.payouts.disbursement import DueSum, HoldReason, destination, hold_reason
 from clearing.payouts.reserve import Reserve, withheld
+from clearing.payouts.steps import comes_back_on, remainder
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -107,19 +108,28 @@ class _Ahead:
         )
 
     def _pay(self, day: date, reserve: int, until: date) -> None:
-        """All that waits goes; a reserve stays behind and comes back within the view or after it."""
+        """All that waits goes; what stays behind comes back within the view or after it."""
+        minor = self.purse.amount_minor - reserve
         self.purse = _Purse()
-        if not reserve:
-            return
-        self.lines.append(self._line(day, "reserve", -reserve, 0, None))
-        release = max(day, self.today) + timedelta(days=self.party.payout_terms.reserve_days)
-        if release <= until:
-            self.add(self.release(release, reserve))
+        paid_on = max(day, self.today)
+        if reserve:
+            self.lines.append(self._line(day, "reserve", -reserve, 0, None))
+            release = paid_on + timedelta(days=self.party.payout_terms.reserve_days)
+            self._comes_back(release, reserve, "reserve_release", until)
+        paid_to = destination(self.party)
+        left = 0 if paid_to is None else remainder(minor, rail=paid_to[0], currency=self.currency)
+        if left:
+            self.lines.append(self._line(day, "remainder", -left, 0, None))
+            self._comes_back(comes_back_on(paid_on), left, "remainder_release", until)
 
-    def release(self, on: date, minor: int) -> DueRow:
-        """A reserve that is owed again on a day."""
+    def _comes_back(self, on: date, minor: int, state: str, until: date) -> None:
+        if on <= until:
+            self.add(self.release(on, minor, state=state))
+
+    def release(self, on: date, minor: int, *, state: str = "reserve_release") -> DueRow:
+        """What stayed behind, owed again on a day."""
         return DueRow(
-            party_id=self.party.id, currency=self.currency, due_date=on, state="reserve_release",
+            party_id=self.party.id, currency=self.currency, due_date=on, state=state,
             amount_minor=minor, sales_minor=0, held_minor=0, sessions=0,
         )  # fmt: skip
 
@@ -145,7 +155,8 @@ def calendar_ahead(
 ) -> list[CalendarDay]:
     """Amounts by party, currency and due date from overdue up to `until`, each with why it waits if it does.
 
-    Lines of state `reserve` are what stays behind of that day's payment, `reserve_release` what comes back:
+    Lines of state `reserve` are what stays behind of that day's payment, `reserve_release` what comes back;
+    `remainder` and `remainder_release` likewise, of what the rail can't move:
     a day's payment is the sum of all its lines and of those held before it.
     """
     purses: dict[tuple[str, str], _Ahead] = {}

@@ -29,7 +29,7 @@ FROM (
 ) AS party
 CROSS JOIN LATERAL (
     SELECT p.currency, sum(p.amount_minor)::bigint AS amount_minor, count(*) AS count,
-           coalesce(sum(p.amount_minor) FILTER (WHERE p.kind NOT IN ('reserve_hold', 'reserve_release')), 0)::bigint
+           coalesce(sum(p.amount_minor) FILTER (WHERE p.kind NOT LIKE 'reserve\_%' AND p.kind NOT LIKE 'remainder\_%'), 0)::bigint
                AS sales_minor,
            coalesce(-sum(p.amount_minor) FILTER (WHERE p.kind = 'reserve_hold'), 0)::bigint AS held_minor
     FROM clearing.payable AS p
@@ -152,7 +152,7 @@ FROM clearing.disbursement WHERE party_id = :party_id ORDER BY planned_at DESC, 
 -- name: forecast
 -- What is open by its day, and what is tied to a payment that is not made yet. What was paid is neither.
 SELECT party_id, currency, due_date, state, sum(amount_minor)::bigint AS amount_minor,
-       coalesce(sum(amount_minor) FILTER (WHERE kind NOT IN ('reserve_hold', 'reserve_release')), 0)::bigint AS sales_minor,
+       coalesce(sum(amount_minor) FILTER (WHERE kind NOT LIKE 'reserve\_%' AND kind NOT LIKE 'remainder\_%'), 0)::bigint AS sales_minor,
        coalesce(-sum(amount_minor) FILTER (WHERE kind = 'reserve_hold'), 0)::bigint AS held_minor, count(*) AS sessions
 FROM (
     SELECT party_id, currency, due_date, state, amount_minor, kind FROM clearing.payable

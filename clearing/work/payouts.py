@@ -36,6 +36,7 @@ from clearing.payouts.disbursement import (
 )
 from clearing.payouts.forecast import CalendarDay, calendar_ahead
 from clearing.payouts.reserve import hold_entry, plan_reserve, release_entry, withheld
+from clearing.payouts.steps import remainder, remainder_entries
 from clearing.session import lane_of
 from clearing.store import payouts as store
 from clearing.work.stopping import reason_to_stop
@@ -88,6 +89,7 @@ async def plan(
     if not dues:
         return []
     await _withhold(connection, dues, parties, post)
+    await _keep_remainders(dues, parties, post)
     tied: dict[UUID, tuple[int, int]] = {}
     for some in _bounded(dues):
         tied |= await store.schedule(connection, some)
@@ -125,6 +127,8 @@ def _planned(
     paid_to = destination(party)
     if paid_to is None or hold_reason(due, party) is not None:
         return None
+    if _remainder(due.amount_minor, party, due.currency):
+        return None  # a batch that committed meanwhile brought a remainder of its own: the next plan keeps it
     limit = party.payout_terms.release_above_minor
     return Disbursement(
         id=identifier,
@@ -163,6 +167,31 @@ async def _withhold(
     if reserves:
         await post([hold_entry(reserve, parties[reserve.party_id]) for reserve in reserves])
         await store.insert_reserves(connection, reserves)
+
+
+async def _keep_remainders(dues: Mapping[UUID, DueSum], parties: Mapping[str, Party], post: Poster) -> None:
+    """What the rail can't move of each payment stays behind until the next day."""
+    entries: list[JournalEntry] = []
+    for identifier, due in dues.items():
+        party = parties[due.party_id]
+        minor = _after_reserve(due, party).amount_minor
+        left = _remainder(minor, party, due.currency)
+        if left:
+            entries += remainder_entries(
+                party,
+                disbursement_id=identifier,
+                currency=due.currency,
+                paid_on=due.period,
+                due_minor=minor,
+                minor=left,
+            )
+    if entries:
+        await post(entries)
+
+
+def _remainder(minor: int, party: Party, currency: str) -> int:
+    paid_to = destination(party)
+    return 0 if paid_to is None else remainder(minor, rail=paid_to[0], currency=currency)
 
 
 def _to_withhold(due: DueSum, party: Party) -> int:

@@ -31,7 +31,7 @@ from clearing.store.captures import rulings_of
 from clearing.tax.vat import Leg, VatDecision
 
 _OF_SESSIONS: Final = frozenset({"capture", "reversal", "refund", "refund_failed", "dispute", "dispute_won"})
-_OF_PAYMENTS: Final = frozenset({"reserve_hold", "reserve_release"})
+_OF_PAYMENTS: Final = frozenset({"reserve_hold", "reserve_release", "remainder_hold", "remainder_release"})
 # What a flag of the entry tells everybody; others come with the VAT ruling of a leg.
 _COMMON_FLAGS: Final = frozenset({"captured_below_price", "tariff_vat_differs"})
 _MOST_RULINGS: Final = 4096

@@ -45,3 +45,11 @@ CREATE TABLE clearing.bank_message (
     CHECK ((state = 'refused') = (reason IS NOT NULL))
 );
 CREATE INDEX bank_message_received ON clearing.bank_message (received_at DESC, sha256);
+
+-- What a rail can't move of a payment stays behind and is owed again the next day.
+ALTER TABLE clearing.entry DROP CONSTRAINT entry_kind_check;
+ALTER TABLE clearing.entry ADD CONSTRAINT entry_kind_check CHECK (kind IN (
+    'capture', 'reversal', 'refund', 'refund_failed', 'dispute', 'dispute_won', 'topup', 'partner_funding', 'disbursement',
+    'disbursement_return', 'fx_result', 'reserve_hold', 'reserve_release', 'psp_payout', 'bank_receipt', 'suspense',
+    'suspense_cleared', 'fee', 'write_off', 'own_funds', 'debt_collection', 'debt_compensation', 'debt_write_off',
+    'remainder_hold', 'remainder_release'));
