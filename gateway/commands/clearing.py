@@ -1,10 +1,11 @@
-"""`networkcore clearing`: try an agreement before it is signed, write a statement, close a period."""
+"""`networkcore clearing`: try an agreement before it is signed, write documents and statements, close."""
 
 import asyncio
 import json
 import os
 import sys
 from collections.abc import Sequence
+from dataclasses import replace
 from datetime import date, datetime
 from functools import partial
 from pathlib import Path
@@ -18,12 +19,16 @@ from clearing import reference
 from clearing.documents.labels import Language
 from clearing.fx import RateTable
 from clearing.money import to_major
+from clearing.parties.agreement import Agreement
 from clearing.parties.terms_json import parse_agreement
 from clearing.service import ClearingService
+from clearing.sessions.agreement_check import AgreementFinding, Severity, check_agreement
 from clearing.sessions.settlement import References
 from clearing.sessions.simulate import Simulation, simulate
+from clearing.store import references as stored
 from clearing.work import documents, issuing
 from gateway.clock import SystemClock
+from gateway.commands.documents import in_file, read_document
 from gateway.commands.payment_statements import disbursement_command
 from gateway.config import load_database_url
 from gateway.database import Connection, create_pool, transaction
@@ -50,16 +55,62 @@ def simulate_command(*, agreement: Path, session: Path, as_json: bool) -> None:
 
     Nothing is stored. Rates are the bundled ones; a vat_id in SESSION counts as proven.
     """
-    references = References(
-        vat=reference.vat_rates(),
-        fx=RateTable(reference.ecb_reference_rates()),
-        calendars=reference.calendars(),
-    )
-    found = simulate(parse_agreement(agreement.read_bytes()), session.read_bytes(), references=references)
+    found = simulate(parse_agreement(agreement.read_bytes()), session.read_bytes(), references=_bundled())
     if as_json:
         click.echo(json.dumps(simulation_json(found), ensure_ascii=False))
     else:
         _show(found, Console())
+
+
+@command.command(name="check")
+@click.argument("agreement", type=_FILE)
+@click.option("--at", "at", help="A sale at this instant; default: now, or when it begins.")
+@click.option(
+    "--alone", is_flag=True, help="Only what the terms say; else with the parties and rates of DATABASE_URL."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
+def check_command(*, agreement: Path, at: str | None, alone: bool, as_json: bool) -> None:
+    """Say why AGREEMENT can't clear, and what it would surprise its parties with. Nothing is stored.
+
+    Exit status 1 if sessions would wait.
+    """
+    with in_file(str(agreement)):
+        read = parse_agreement(read_document(str(agreement)))
+    instant = max(SystemClock().now(), read.valid_from) if at is None else _instant(at, "--at")
+    dsn = None if alone else load_database_url(os.environ)
+    found = asyncio.run(_check(dsn, read, instant))
+    if as_json:
+        shown = [{"severity": one.severity, "path": one.path, "text": one.text} for one in found]
+        click.echo(json.dumps({"agreement": read.id, "version": read.version, "findings": shown}))
+    else:
+        for one in found:
+            click.echo(f"{one.severity}: {one.path}: {one.text}")
+        if not found:
+            click.echo(f"{read.id} version {read.version}: nothing to say against it")
+    if any(one.severity is Severity.ERROR for one in found):
+        sys.exit(_FAILED)
+
+
+async def _check(dsn: str | None, agreement: Agreement, at: datetime) -> Sequence[AgreementFinding]:
+    if dsn is None:
+        return check_agreement(agreement, parties=None, references=_bundled(), at=at)
+    pool = await create_pool(dsn, min_size=1, max_size=1, application="check", statement_timeout_ms=60_000)
+    try:
+        async with pool.acquire() as connection:
+            parties = await stored.parties(connection)
+            others = (await stored.agreements(connection)).get(agreement.cpo_id, [])
+            references = replace(_bundled(), fx=await stored.rate_table(connection))
+    finally:
+        await pool.close()
+    return check_agreement(agreement, parties=parties, others=others, references=references, at=at)
+
+
+def _bundled() -> References:
+    return References(
+        vat=reference.vat_rates(),
+        fx=RateTable(reference.ecb_reference_rates()),
+        calendars=reference.calendars(),
+    )
 
 
 def simulation_json(found: Simulation) -> dict[str, Any]:

@@ -85,6 +85,11 @@ CPOS: Final = (
         time_zone="Europe/London", vat_id="GB999999973", vat_percent=Decimal(20)),
 )  # fmt: skip
 
+# The platform sells to drivers, so it is registered where its CPOs have charge points.
+PLATFORM_REGISTRATIONS: Final = {
+    "DE": "DE100000032", "FR": "FR15100000017", "GB": "GB999999918", "NL": "NL100000022B01",
+}  # fmt: skip
+
 PLATFORM: Final = Business(
     party_id="platform", kind="platform", name="Platform operator", country="CH", currency="CHF",
     time_zone="Europe/Zurich", vat_id="CHE-100.001.218 MWST", terms_days=2,

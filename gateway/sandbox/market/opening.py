@@ -16,6 +16,7 @@ from gateway.sandbox.market.cast import (
     MOBILITY,
     PARKING_APP,
     PLATFORM,
+    PLATFORM_REGISTRATIONS,
     SUPER_APP,
     Business,
     Cpo,
@@ -29,6 +30,7 @@ CURRENCIES: Final = ("CHF", "EUR", "GBP")
 LISTENERS: Final = (SUPER_APP.party_id, PARKING_APP.party_id, "NL-POL")  # who takes webhooks
 STEPS: Final = 8
 SELF_BILLING_SINCE: Final = "2026-01-01"
+REGISTERED_SINCE: Final = "2026-01-01"
 _PER_SESSION_MINOR: Final = 10_000  # 100.00: more than any session costs
 _FLOAT_MINOR: Final = 1_000_000
 _CONTRACT_END: Final = "2027-10-28T00:00:00Z"
@@ -107,12 +109,22 @@ def _party(party: Business | Cpo, *, account: str) -> dict[str, Any]:
         "country": party.country,
         "territory": party.country,
         "vat_id": party.vat_id,
+        "vat_registrations": _registrations(party),
         "settlement_currency": party.currency,
         "terms_days": party.terms_days,
         "time_zone": party.time_zone,
         "connected_account": None if party is PLATFORM else account,
         "minimum_payout": 0,
     }
+
+
+def _registrations(party: Business | Cpo) -> list[dict[str, Any]]:
+    if party is not PLATFORM:
+        return []
+    return [
+        {"territory": territory, "vat_id": vat_id, "valid_from": REGISTERED_SINCE}
+        for territory, vat_id in PLATFORM_REGISTRATIONS.items()
+    ]
 
 
 def _scopes(party: Business | Cpo) -> list[str]:
