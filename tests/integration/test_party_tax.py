@@ -1,0 +1,163 @@
+"""VAT ids over the API, and sessions paid from an eMSP's account: what clearing makes of them."""
+
+from collections.abc import AsyncIterator
+from typing import Any
+
+import pytest
+
+from gateway.database import Pool
+from gateway.ids import new_id
+from gateway.lanes.clearing_lane import ClearingLane
+from gateway.payments.orders import AuthorizeOrder, PartnerAccount
+from gateway.payments.quotes import Estimate
+from tests.fakes.api import EVSE, Api, cdr, open_api
+
+PARTIES: dict[str, dict[str, Any]] = {
+    "platform": {"kind": "platform", "country": "CH", "currency": "CHF", "vat_id": "CHE-107.787.577 MWST"},
+    "DE-ABC": {"kind": "cpo", "country": "DE", "currency": "EUR", "vat_id": "DE 136 695 976"},
+    "parking": {"kind": "demand_partner", "country": "DE", "currency": "EUR", "vat_id": None},
+    "volta": {"kind": "emsp", "country": "NL", "currency": "EUR", "vat_id": "004495445B01"},
+}
+
+
+def party(name: str, **changes: Any) -> dict[str, Any]:
+    known = PARTIES[name]
+    return {
+        "id": name, "kind": known["kind"], "name": name, "country": known["country"],
+        "vat_id": known["vat_id"], "taxable_dealer": name == "platform",
+        "settlement_currency": known["currency"], "time_zone": "Europe/Zurich", **changes,
+    }  # fmt: skip
+
+
+@pytest.fixture
+async def api(pool: Pool) -> AsyncIterator[Api]:
+    async with open_api(pool) as opened:
+        await opened.services.clearing.load_reference_data(pool, now=opened.clock.now())
+        for name in PARTIES:
+            made = await opened.call("POST", "/v1/parties", party(name), party="admin")
+            assert made.status == 201, made.text
+        yield opened
+
+
+async def vat(api: Api, name: str) -> list[dict[str, Any]]:
+    found = (await api.call("GET", f"/v1/parties/{name}/vat", party="admin")).json
+    ids: list[dict[str, Any]] = found["ids"]
+    return ids
+
+
+async def test_an_id_is_kept_in_its_one_written_form(api: Api) -> None:
+    assert [(one["territory"], one["vat_id"], one["seat"]) for one in await vat(api, "platform")] == [
+        ("CH", "CHE107787577MWST", True)
+    ]
+    (dutch,) = await vat(api, "volta")
+    assert dutch["vat_id"] == "NL004495445B01"
+    assert [(one["valid"], one["source"]) for one in dutch["evidence"]] == [(True, "declared")]
+
+
+@pytest.mark.parametrize(
+    ("changes", "told"),
+    [
+        ({"vat_id": "DE136695977"}, "vat_id: 'DE136695977' is not a VAT id of DE"),
+        ({"vat_id": "NL004495445B01"}, "vat_id: 'NL004495445B01' is not a VAT id of DE"),
+        (
+            {"vat_registrations": [{"territory": "NL", "vat_id": "NL123", "valid_from": "2026-01-01"}]},
+            "vat_registrations[0].vat_id: 'NL123' is not a VAT id of NL",
+        ),
+        (
+            {"vat_registrations": [{"territory": "QQ", "vat_id": "QQ123", "valid_from": "2026-01-01"}]},
+            "tax territory 'QQ' is not known",
+        ),
+        (
+            {"vat_registrations": [{"territory": "DE", "vat_id": "DE136695976", "valid_from": "2026-01-01"}]},
+            "vat_registrations[0].territory: DE is the seat's",
+        ),
+    ],
+)
+async def test_a_wrong_id_is_refused_with_its_field(api: Api, changes: dict[str, Any], told: str) -> None:
+    refused = await api.call("POST", "/v1/parties", party("DE-ABC", **changes), party="admin")
+    assert (refused.status, refused.json["code"]) == (400, "invalid_parameters")
+    assert told in refused.json["detail"]
+
+
+async def test_renewing_terms_does_not_declare_an_id_good_that_a_register_refused(api: Api) -> None:
+    refused = {"vat_evidence": [{"effective_from": "2026-10-01", "valid": False, "source": "VIES"}]}
+    await api.call("POST", "/v1/parties", party("volta", **refused), party="admin")
+    await api.call("POST", "/v1/parties", party("volta", terms_days=5), party="admin")
+    (dutch,) = await vat(api, "volta")
+    assert dutch["evidence"][0]["source"] == "VIES"
+    known = await api.services.clearing.party(api.services.pool, "volta")
+    assert known is not None
+    assert known.terms_days == 5
+    assert [one.source for one in known.vat_evidence].count("declared") == 1  # that of the beginning
+
+
+async def test_registrations_are_shown_with_their_evidence(api: Api) -> None:
+    german = {
+        "territory": "DE",
+        "vat_id": "de136695976",
+        "valid_from": "2026-01-01",
+        "valid_to": "2026-12-31",
+    }
+    made = await api.call("POST", "/v1/parties", party("platform", vat_registrations=[german]), party="admin")
+    assert made.status == 201, made.text
+    seat, elsewhere = await vat(api, "platform")
+    assert (seat["seat"], elsewhere["seat"]) == (True, False)
+    assert (elsewhere["vat_id"], elsewhere["valid_to"]) == ("DE136695976", "2026-12-31")
+    assert elsewhere["evidence"][0]["effective_from"] == "2026-01-01"
+
+
+async def test_an_app_on_top_of_an_emsp_is_cleared_from_the_emsps_account(api: Api, pool: Pool) -> None:
+    shares = [
+        {"role": "platform", "basis_points": 400},
+        {"role": "demand_partner", "basis_points": 800},
+        {"role": "emsp", "basis_points": 300},
+    ]
+    agreed = await api.call(
+        "POST",
+        "/v1/agreements",
+        {
+            "id": "a1",
+            "cpo": "DE-ABC",
+            "valid_from": "2026-01-01T00:00:00Z",
+            "terms": {"legal_model": "reseller", "currency": "EUR", "shares": shares},
+        },
+        party="admin",
+    )
+    assert agreed.status == 201, agreed.text
+    funded = await api.call(
+        "POST",
+        "/v1/partner-accounts/volta/EUR/fundings",
+        {"amount": 5000, "reference": "bank-1"},
+        party="admin",
+        key="f1",
+    )
+    assert funded.status in {200, 201}, funded.text
+    # What a contract of the app names: the app brings the driver, the eMSP's account pays.
+    view = await api.services.payments.authorize(
+        AuthorizeOrder(
+            authorization_id=new_id(),
+            party_id="parking",
+            evse_id=EVSE,
+            rail="plug_and_charge",
+            payment=PartnerAccount(party_id="volta"),
+            estimate=Estimate(energy_wh=40_000, duration_s=3600),
+        )
+    )
+    await api.services.payments.complete(
+        party_id="parking", session_id=view.session.id, cdr_raw=cdr(), cdr_version="2.2.1"
+    )
+    api.clock.pass_wall(5)
+    lane = ClearingLane(pool=pool, clock=api.clock, clearing=api.services.clearing, batch_size=10, chain=0)
+    assert await lane.run_once() == 1
+    async with pool.acquire() as connection:
+        moved = await connection.fetch(
+            "SELECT account, credit_minor - debit_minor AS minor FROM clearing.account_delta "
+            "WHERE account LIKE 'partner:%' OR account LIKE 'emsp:%'"
+        )
+    balances: dict[str, int] = {}
+    for row in moved:
+        balances[row["account"]] = balances.get(row["account"], 0) + row["minor"]
+    # 20 kWh at 0.50 and 19 %: 11.90, of whose net of 10.00 the app has 8 % and the eMSP 3 %.
+    assert balances == {
+        "partner:volta:funds": 5000 - 1190, "partner:parking:payable": 80, "emsp:volta:payable": 30,
+    }  # fmt: skip
