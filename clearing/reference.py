@@ -70,8 +70,8 @@ def ecb_reference_rates() -> Sequence[ReferenceRate]:
 
 
 @cache
-def calendars() -> Calendars:
-    """The bundled closing days.
+def closing_days() -> tuple[ClosingDays, ...]:
+    """The bundled closing days of each system.
 
     A day marked `check` counts as closed: a promise is never made for a doubtful day.
     """
@@ -80,4 +80,10 @@ def calendars() -> Calendars:
         days = frozenset(date.fromisoformat(row["day"]) for row in _rows("clearing.calendars", f"{name}.csv"))
         years = [day.year for day in days]
         loaded.append(ClosingDays(name=name, days=days, first_year=min(years), last_year=max(years)))
-    return Calendars(loaded)
+    return tuple(loaded)
+
+
+@cache
+def calendars() -> Calendars:
+    """The bundled calendars, joint."""
+    return Calendars(closing_days())

@@ -58,6 +58,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.commands.reconcile",
             "Compare books, PSP and bank; the bank's files in and out.",
         ),
+        "payouts": ("gateway.commands.payouts", "Calendars of closing days; count due days again."),
         "clearing": ("gateway.commands.clearing", "Simulate agreements, splits and disbursements."),
     },
 }
