@@ -61,6 +61,12 @@ MAKE_PAST = f"""
     SELECT gen_random_uuid(), 'NL-' || n, ({CURRENCIES})[n % 5 + 1], '2026-09-01'::date + day, 1000,
         'acct_' || n, 'PAST' || day || '-' || n, 'paid', '2026-09-01', '2026-09-01', '2026-09-01', 1, 'tr'
     FROM generate_series(0, $1::integer - 1) AS n, generate_series(0, 29) AS day"""  # noqa: S608 - likewise
+MAKE_FEES = """
+    INSERT INTO clearing.transfer (lane, subject_id, kind, reference, ordinal, debit_account,
+        credit_account, amount_minor, currency)
+    SELECT n & 63, lpad(to_hex(n), 32, '0')::uuid, 'capture', '', 1, 'platform:psp:expense',
+        'psp:stripe:receivable', 30, 'EUR'
+    FROM generate_series(0, $1::integer - 1) AS n"""
 AGGREGATE = """
     SELECT count(*) FROM (SELECT party_id, currency, sum(amount_minor) FROM clearing.payable
     WHERE state = 'open' AND due_date <= '2026-10-15' GROUP BY party_id, currency) AS netted"""
@@ -147,6 +153,8 @@ async def _reconcile(pool: Pool, *, lines: int) -> list[Row]:
     reconciler = Reconciler()
     async with pool.acquire() as connection:
         await connection.execute(MAKE_CAPTURES, lines, NOW)
+        await connection.execute(MAKE_FEES, lines)
+        await connection.execute("ANALYZE clearing.entry, clearing.transfer")
     began = time.perf_counter()
     async with transaction(pool) as connection:
         await reconciler.record_psp_lines(connection, _told(lines), now=NOW)
@@ -171,7 +179,7 @@ def _told(lines: int) -> Iterator[PspLine]:
         yield PspLine(
             id=f"txn_{number}", kind="charge", reference=f"ch_{number}",
             amount_minor=400 + number % 100 + (number % 1000 == 2), currency="EUR",
-            occurred_on=date(2026, 10, 1),
+            occurred_on=date(2026, 10, 1), fee_minor=30,
         )  # fmt: skip
 
 

@@ -142,13 +142,15 @@ class Reconciler:
     async def run(self, connection: Connection, *, now: datetime) -> RunResult:
         """Read our books since the last run, match, and renew the list of differences. One run at a time."""
         await _sql.hold_run(connection)
+        await _sql.take_room(connection)
         run: UUID = await _sql.new_run(connection)
         room = _UNKNOWN_LINES
         since = (await self.read_to(connection, name="books") or _START + _OVERLAP) - _OVERLAP
-        read = await _sql.read_captures(connection, since=since, now=now)
-        read += await _sql.read_payments(connection, since=since, now=now)
         await _sql.count_rows(connection)
-        matched = await _sql.match_exact(connection, now=now)
+        captures = await _sql.read_captures(connection, since=since, now=now)
+        read = captures["read"] + await _sql.read_payments(connection, since=since, now=now)
+        await _sql.count_rows(connection)
+        matched = captures["matched"] + await _sql.match_exact(connection, now=now)
         await _sql.count_rows(connection)
         matched += await self._match_merged(connection, now=now)
         differences = 0

@@ -24,12 +24,17 @@ ON CONFLICT (name) DO UPDATE SET read_to = greatest(reconciliation_run.read_to, 
 -- name: hold_run!
 SELECT pg_advisory_xact_lock(hashtextextended('clearing.reconciliation', 0));
 
+-- name: take_room!
+-- Sides are hashed and sorted in memory, not on disk; until the transaction ends.
+SET LOCAL work_mem = '64MB';
+
 -- name: new_run$
 SELECT gen_random_uuid();
 
--- name: read_captures$
+-- name: read_captures^
 -- Our word on the PSP's balance: captures, disputes and top-ups booked since, each by the PSP's own id, with the PSP's fee
 -- as it was posted. A partner's top-up and the platform's own are known by the reference that travels with them.
+-- What the PSP has told before, to the same amount and fee, is matched as it comes in: one row less to touch again.
 WITH told AS (
     SELECT e.lane, e.subject_id, e.kind, e.reference AS named, e.currency, e.booked_at,
            CASE e.kind WHEN 'capture' THEN e.psp_object_id WHEN 'topup' THEN 'topup:' || e.reference
@@ -44,16 +49,31 @@ WITH told AS (
       ON (t.lane, t.subject_id, t.kind, t.reference) = (told.lane, told.subject_id, told.kind, told.named)
     WHERE t.debit_account = 'platform:psp:expense' AND t.kind IN ('capture', 'dispute')
     GROUP BY t.lane, t.subject_id, t.kind, t.reference, t.currency
-), added AS (
-    INSERT INTO clearing.reconciliation_item (leg, side, source_id, reference, kind, amount_minor, currency, occurred_on, fee_minor,
-        recorded_at)
-    SELECT 'book_psp', 'left', told.kind || ':' || told.subject_id || ':' || told.named, told.reference, told.kind,
-        told.amount_minor, told.currency, (told.booked_at AT TIME ZONE 'UTC')::date, coalesce(fee.minor, 0), :now::timestamptz
+), word AS (
+    SELECT told.*, coalesce(fee.minor, 0) AS fee_minor, count(*) OVER (PARTITION BY told.reference, told.currency) AS alike
     FROM told LEFT JOIN fee ON (fee.lane, fee.subject_id, fee.kind, fee.reference, fee.currency)
         = (told.lane, told.subject_id, told.kind, told.named, told.currency)
-    ON CONFLICT DO NOTHING RETURNING 1
+), open AS (
+    SELECT reference, currency, sum(amount_minor) FILTER (WHERE side = 'right') AS amount_minor,
+           sum(fee_minor) FILTER (WHERE side = 'right') AS fee_minor, bool_or(side = 'left') AS ours
+    FROM clearing.reconciliation_item WHERE leg = 'book_psp' AND matched_at IS NULL GROUP BY reference, currency
+), added AS (
+    INSERT INTO clearing.reconciliation_item (leg, side, source_id, reference, kind, amount_minor, currency, occurred_on, fee_minor,
+        recorded_at, matched_at, match)
+    SELECT 'book_psp', 'left', word.kind || ':' || word.subject_id || ':' || word.named, word.reference, word.kind,
+        word.amount_minor, word.currency, (word.booked_at AT TIME ZONE 'UTC')::date, word.fee_minor, :now::timestamptz,
+        CASE WHEN open.reference IS NOT NULL THEN :now::timestamptz END, CASE WHEN open.reference IS NOT NULL THEN 'exact' END
+    FROM word LEFT JOIN open ON (open.reference, open.currency, open.amount_minor, open.fee_minor)
+        = (word.reference, word.currency, word.amount_minor, word.fee_minor) AND word.alike = 1 AND NOT open.ours
+    ON CONFLICT DO NOTHING RETURNING reference, currency, matched_at
+), agreed AS (
+    UPDATE clearing.reconciliation_item AS i SET matched_at = :now::timestamptz, match = 'exact'
+    FROM added WHERE added.matched_at IS NOT NULL AND i.leg = 'book_psp' AND i.side = 'right' AND i.matched_at IS NULL
+      AND (i.reference, i.currency) = (added.reference, added.currency)
+    RETURNING 1
 )
-SELECT count(*) FROM added;
+SELECT (SELECT count(*) FROM added) AS read, (SELECT count(*) FROM added WHERE matched_at IS NOT NULL)
+    + (SELECT count(*) FROM agreed) AS matched;
 
 -- name: read_payments$
 -- Our word on payments: over the PSP by its transfer, over the bank by our end-to-end id; a return is one more movement.
