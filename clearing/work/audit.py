@@ -16,6 +16,7 @@ from clearing.journal import chain as hashing
 from clearing.journal.ledger import Transfer
 from clearing.results import AuditReport, Balance, Finding, ProofLine
 from clearing.store import books
+from clearing.work import documents
 
 _sql = named_queries("audit")
 _books_sql = named_queries("books")
@@ -40,6 +41,7 @@ _SQL_CHECKS: Final = (
 _OTHER_KINDS: Final = ("reserve", "driver", "suspense")
 _OTHER_ACCOUNTS: Final = ("platform:dispute:expense", "platform:debt:expense")
 _BATCH_PAGE: Final = 100
+_ALTERED: Final = "the content is not what was issued"
 # Kinds that give money back to the driver, each with its sign in "captured".
 _CAPTURED_SIGN: Final = {
     "capture": 1, "reversal": -1, "refund": -1, "refund_failed": 1, "dispute": -1, "dispute_won": 1,
@@ -63,6 +65,9 @@ async def audit(connection: Connection, *, now: datetime) -> AuditReport:
             hash_findings.append(finding)
     for name in ("hash_chain", "fx_lock"):
         checks[name] = sum(finding.check == name for finding in hash_findings)
+    altered = await documents.altered(connection)
+    findings += [Finding(check="documents_altered", subject=name, detail=_ALTERED) for name in altered]
+    checks["documents_altered"] = len(altered)
     proof = await prove(connection)
     return AuditReport(
         proof=proof, findings=[*findings, *hash_findings], checks=checks, batches=batches, audited_at=now

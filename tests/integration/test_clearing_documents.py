@@ -2,15 +2,20 @@
 
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
+from io import BytesIO
+from pathlib import Path
 from uuid import uuid4
 
 import pytest
+from facturx import get_facturx_xml_from_pdf
 
 from clearing.documents.invoice import DocumentType
+from clearing.documents.labels import Language
 from clearing.errors import InvalidDocumentError, InvariantViolation
 from clearing.parties.party import DocumentCadence
 from clearing.service import ClearingService
 from clearing.work import documents, issuing
+from gateway.commands.clearing import _invoices as invoices_command
 from gateway.database import Pool, transaction
 from gateway.lanes.document_lane import ClosingLane, PartyDocumentLane
 from tests.fakes import clearing_world as world
@@ -279,6 +284,8 @@ async def test_an_altered_document_is_noticed(pool: Pool, service: ClearingServi
             "WHERE series = 'SB-NL-ABC-O'"
         )
         assert await documents.altered(connection) == ["SB-NL-ABC-O-000001"]
+        report = await service.audit(connection, now=AFTER)
+        assert report.checks["documents_altered"] == 1
         with pytest.raises(InvariantViolation, match="is not what was issued"):
             await documents.find(connection, name="SB-NL-ABC-O-000001", party_id=None)
 
@@ -311,3 +318,21 @@ async def test_books_are_closed_by_themselves_only_where_that_is_set(
         await ClosingLane(pool=pool, clock=clock, clearing=service, after=after).run_once()
         async with pool.acquire() as connection:
             assert await connection.fetchval(closed) == expected
+
+
+async def test_the_command_writes_factur_x_beside_the_xml(
+    pool: Pool, service: ClearingService, database_url: str, tmp_path: Path
+) -> None:
+    period = (START, END)
+    refused = await invoices_command(database_url, period, tmp_path, Language.GERMAN)
+    assert {one.supplier_id for one in refused} == {"superapp"}
+    names = {path.name for path in tmp_path.iterdir()}
+    assert {f"SB-CH-ALP-V-000001{end}" for end in (".pdf", ".ubl.xml", ".cii.xml")} <= names
+    pdf = (tmp_path / "SB-CH-ALP-V-000001.pdf").read_bytes()
+    name, carried = get_facturx_xml_from_pdf(BytesIO(pdf), check_xsd=True)
+    assert name == "factur-x.xml"
+    assert carried == (tmp_path / "SB-CH-ALP-V-000001.cii.xml").read_bytes()
+    again = tmp_path / "again"
+    again.mkdir()
+    await invoices_command(database_url, period, again, Language.GERMAN)
+    assert (again / "SB-CH-ALP-V-000001.pdf").read_bytes() == pdf
