@@ -5,7 +5,7 @@ how any of them works. The composition root fills it in; a service that is not w
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -29,7 +29,7 @@ from gateway.payments.orders import (
     SessionFilter,
     SessionView,
 )
-from gateway.payments.records import AccountRecord, CaptureRecord
+from gateway.payments.records import AccountRecord, CaptureRecord, SessionRecord
 from gateway.payments.refund import Refunds
 from pnc.service import PlugAndChargeService
 
@@ -83,7 +83,7 @@ class PaymentService(Protocol):
         *,
         party_id: str,
         session_id: UUID,
-        cdr_raw: bytes,
+        cdr_raw: bytes | Callable[[SessionRecord], bytes],
         cdr_version: str,
         expected_version: int | None,
         admin: bool = False,

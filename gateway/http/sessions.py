@@ -4,6 +4,7 @@ Owns: the wire form of an end. Must not know how a session is priced or captured
 on as they came: its numbers are never read as floats on the way.
 """
 
+from functools import partial
 from typing import Any, Final, Literal
 from uuid import UUID
 
@@ -76,14 +77,7 @@ async def complete(call: Call) -> Answer:
     cdr, rest = call.body
     version = rest.cdr_version
     if rest.usage is not None:
-        view = await _get(call, session_id)
-        usage = Usage(
-            started_at=rest.usage.started_at,
-            ended_at=rest.usage.ended_at,
-            energy_wh=rest.usage.energy_wh,
-            parking_s=rest.usage.parking_s,
-        )
-        cdr, version = cdr_of_usage(view.session, usage), CDR_VERSION
+        cdr, version = partial(cdr_of_usage, usage=_usage(rest.usage)), CDR_VERSION
     view = await call.services.payments.complete(
         party_id=call.caller.party_id,
         session_id=session_id,
@@ -142,6 +136,15 @@ async def price(call: Call) -> Answer:
 async def _get(call: Call, session_id: UUID) -> SessionView:
     return await call.services.payments.get_session(
         party_id=call.caller.party_id, session_id=session_id, admin=call.caller.admin
+    )
+
+
+def _usage(given: UsageIn) -> Usage:
+    return Usage(
+        started_at=given.started_at,
+        ended_at=given.ended_at,
+        energy_wh=given.energy_wh,
+        parking_s=given.parking_s,
     )
 
 

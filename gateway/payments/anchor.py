@@ -8,7 +8,7 @@ from collections import OrderedDict
 from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, TypeVar
 
 from clearing.pricing.cdr import Cdr, parse_cdr
 from clearing.pricing.engine import PricedSession, PricingProgram, compile_tariff, price
@@ -17,7 +17,11 @@ from clearing.pricing.ocpi import OcpiVersion
 from clearing.pricing.quote import Quote, QuoteRequest, quote
 from clearing.pricing.tariff import TariffSnapshot, freeze, parse_tariff
 
+_Key = TypeVar("_Key")
+_Value = TypeVar("_Value")
 _CACHED_TARIFFS: Final = 2_000
+_CACHED_TEXTS: Final = 500  # raw tariffs and what is shown of them
+_LARGEST_BYTES: Final = 65_536
 
 
 @dataclass(slots=True)
@@ -25,10 +29,16 @@ class TariffAnchor:
     """Compiled tariffs by hash, the least recently used forgotten first."""
 
     _programs: OrderedDict[str, PricingProgram] = field(default_factory=OrderedDict)
+    _frozen: OrderedDict[tuple[bytes, str], TariffSnapshot] = field(default_factory=OrderedDict)
+    _shown: OrderedDict[tuple[bytes, str, str], Sequence[str]] = field(default_factory=OrderedDict)
 
     def freeze(self, raw: bytes, *, version: str) -> TariffSnapshot:
         """Canonical JSON and hash of a CPO's tariff. Raises the tariff's own errors when it can't be read."""
-        return freeze(raw, version=OcpiVersion(version))
+        known = self._frozen.get((raw, version))
+        if known is None:
+            known = freeze(raw, version=OcpiVersion(version))
+            _remember(self._frozen, (raw, version), known, size=len(raw))
+        return known
 
     def program(self, *, sha256: str, canonical: bytes, version: str) -> PricingProgram:
         """The compiled tariff of a snapshot."""
@@ -75,8 +85,24 @@ class TariffAnchor:
 
     def display(self, canonical: bytes, *, version: str, locale: str = "en") -> Sequence[str]:
         """Price components to show before the start, per kWh first (Regulation (EU) 2023/1804 art. 5)."""
-        return display_prices(parse_tariff(canonical, version=OcpiVersion(version)), locale=locale)
+        key = (canonical, version, locale)
+        known = self._shown.get(key)
+        if known is None:
+            known = tuple(
+                display_prices(parse_tariff(canonical, version=OcpiVersion(version)), locale=locale)
+            )
+            _remember(self._shown, key, known, size=len(canonical))
+        return known
 
     def read_cdr(self, raw: bytes, *, version: str) -> Cdr:
         """A CDR's bytes as a value. Raises the CDR's own errors when it can't be read."""
         return parse_cdr(raw, version=OcpiVersion(version))
+
+
+def _remember(cache: OrderedDict[_Key, _Value], key: _Key, value: _Value, *, size: int) -> None:
+    """Keep a value by the bytes that it follows from, the oldest forgotten first; large ones are not kept."""
+    if size > _LARGEST_BYTES:
+        return
+    cache[key] = value
+    if len(cache) > _CACHED_TEXTS:
+        cache.popitem(last=False)

@@ -6,7 +6,6 @@ commit the answer) and the hold's amount. Must not know: HTTP, OCPI's messages, 
 A rail differs in one place, `_funding`: a PSP token is held at the PSP, a funded account in our own books.
 """
 
-from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -18,17 +17,18 @@ from clearing.errors import ClearingError
 from clearing.pricing.tariff import TariffSnapshot
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
-from gateway.ids import at_lane, format_id, lane_of, new_id
+from gateway.ids import at_lane, lane_of, new_id
 from gateway.payments import public, store
 from gateway.payments.anchor import TariffAnchor
+from gateway.payments.calls import hold_order, session_name
 from gateway.payments.orders import (
     AccountLimitExceededError,
     AuthorizationView,
     AuthorizeOrder,
     ChargePoint,
     InvalidOrderError,
-    NotFoundError,
     PartnerAccount,
+    PaymentError,
     PspMethod,
     SessionAlreadyAuthorizedError,
     TariffMissingError,
@@ -36,9 +36,10 @@ from gateway.payments.orders import (
 from gateway.payments.outcomes import Asked, Outcomes
 from gateway.payments.payment import FINAL_STATES, PaymentState
 from gateway.payments.policy import KEY_LIFETIME, PaymentPolicy
-from gateway.payments.psp import HoldOrder, Psp
+from gateway.payments.psp import Psp
 from gateway.payments.quotes import Quotes
 from gateway.payments.records import AuthorizationRecord, CallRecord, SessionRecord, SnapshotRecord
+from gateway.payments.snapshots import Snapshots
 
 MAX_HOLD_MINOR: Final = 99_999_999  # the PSP's own limit (docs.stripe.com/currencies#minimum-and-maximum)
 
@@ -62,6 +63,7 @@ class Authorizations:
     psp: Psp
     quotes: Quotes
     anchor: TariffAnchor
+    snapshots: Snapshots
     clock: Clock
     outcomes: Outcomes
     policy: PaymentPolicy
@@ -74,12 +76,28 @@ class Authorizations:
         authorization, not errors.
         """
         async with self.pool.acquire() as connection:
-            existing = await self._existing(connection, order.authorization_id)
-            opened = existing or await self._open(connection, await self._anchor(connection, order))
+            opened = await self._opened(connection, order)
         authorization, session, call = opened
         if call is not None:
             authorization = await self._ask(authorization, session, call)
         return await self.view(authorization, session)
+
+    async def _opened(
+        self, connection: Connection, order: AuthorizeOrder
+    ) -> tuple[AuthorizationRecord, SessionRecord, CallRecord | None]:
+        """Phase 1, as if the order came for the first time; what it collides with is looked at after that."""
+        try:
+            hold = await self._anchor(connection, order)
+        except PaymentError:
+            existing = await self._existing(connection, order.authorization_id)
+            if existing is None:
+                raise
+            return existing  # the tariff went since: the order was carried out before
+        try:
+            return await self._write_new(connection, hold, None)
+        except (asyncpg.UniqueViolationError, AccountLimitExceededError):
+            existing = await self._existing(connection, order.authorization_id)
+            return existing or await self._open(connection, hold)
 
     async def authorize_again(
         self,
@@ -91,10 +109,8 @@ class Authorizations:
     ) -> AuthorizationRecord:
         """Hold anew, merchant-initiated under the last mandate, for a session that is over."""
         now = self.clock.now()
+        snapshot = await self.snapshots.get(session.tariff_sha256)
         async with self.pool.acquire() as connection:
-            snapshot = await store.snapshot(connection, sha256=session.tariff_sha256)
-            if snapshot is None:
-                raise NotFoundError(f"tariff snapshot {session.tariff_sha256} is gone")
             fresh = replace(
                 last,
                 id=authorization_id,
@@ -115,15 +131,12 @@ class Authorizations:
 
     async def view(self, authorization: AuthorizationRecord, session: SessionRecord) -> AuthorizationView:
         """An authorization with the tariff the driver is shown."""
-        async with self.pool.acquire() as connection:
-            snapshot = await store.snapshot(connection, sha256=session.tariff_sha256)
-        shown: Sequence[str] = ()
-        version = ""
-        if snapshot is not None:
-            version = snapshot.version
-            shown = self.anchor.display(snapshot.canonical, version=version)
+        snapshot = await self.snapshots.get(session.tariff_sha256)
         return AuthorizationView(
-            authorization=authorization, session=session, tariff_version=version, tariff_display=shown
+            authorization=authorization,
+            session=session,
+            tariff_version=snapshot.version,
+            tariff_display=self.anchor.display(snapshot.canonical, version=snapshot.version),
         )
 
     async def _anchor(self, connection: Connection, order: AuthorizeOrder) -> _Hold:
@@ -176,22 +189,37 @@ class Authorizations:
                 return existing
             current = await store.current_authorization(connection, lane=lane, session_id=named.id)
             refuse_if_taken(named, current, hold.order)
-        session = named or self._new_session(hold, lane)
-        authorization = self._new_authorization(hold, session, authorization_id)
-        call = self._new_call(authorization) if authorization.funding == "psp" else None
         try:
-            done = await self._write(
-                connection, hold.snapshot, session, authorization, call, new_session=named is None
-            )
+            return await self._write_new(connection, hold, named)
         except asyncpg.UniqueViolationError as error:
             raise SessionAlreadyAuthorizedError(
                 f"session {hold.order.session_ref} is authorized already"
             ) from error
+
+    async def _write_new(
+        self, connection: Connection, hold: _Hold, named: SessionRecord | None
+    ) -> tuple[AuthorizationRecord, SessionRecord, CallRecord | None]:
+        """Commit the intent. Raises UniqueViolationError where session or authorization are there already."""
+        lane = named.lane if named else lane_of(hold.order.authorization_id)
+        session = named or self._new_session(hold, lane)
+        authorization = self._new_authorization(hold, session, at_lane(hold.order.authorization_id, lane))
+        call = self._new_call(authorization) if authorization.funding == "psp" else None
+        done = await self._write(
+            connection, hold.snapshot, session, authorization, call, new_session=named is None
+        )
         if not done:
             raise AccountLimitExceededError(
                 f"the funded account of {authorization.account_party_id} in {authorization.currency} "
                 f"can't bear a hold of {authorization.hold_minor} minor units; fund it or raise its limit"
             )
+        self.snapshots.keep(
+            SnapshotRecord(
+                sha256=hold.snapshot.sha256,
+                version=str(hold.snapshot.version),
+                canonical=hold.snapshot.canonical,
+                currency=hold.snapshot.currency,
+            )
+        )
         return authorization, session, call
 
     async def _named_session(self, connection: Connection, hold: _Hold) -> SessionRecord | None:
@@ -329,14 +357,12 @@ class Authorizations:
         self, connection: Connection, authorization_id: UUID
     ) -> tuple[AuthorizationRecord, SessionRecord, CallRecord | None] | None:
         """The same order again: a hold whose answer was lost is asked under its own key."""
-        existing = await store.authorization(
+        found = await store.authorized(
             connection, lane=lane_of(authorization_id), authorization_id=authorization_id
         )
-        if existing is None:
+        if found is None:
             return None
-        session = await store.session(connection, lane=existing.lane, session_id=existing.session_id)
-        if session is None:
-            raise NotFoundError(f"session {format_id('ses', existing.session_id)} is gone")
+        existing, session = found
         call = None
         if existing.state in {PaymentState.REQUIRES_AUTHORIZATION, PaymentState.OUTCOME_UNKNOWN}:
             open_call = await store.open_call(connection, lane=existing.lane, authorization_id=existing.id)
@@ -358,11 +384,6 @@ class Authorizations:
             return await self.outcomes.record_hold(connection, asked, outcome)
 
 
-def session_name(cpo_id: str, session_ref: str) -> str:
-    """The name under which a session of a CPO is found."""
-    return f"{cpo_id}:{session_ref}"
-
-
 def refuse_if_taken(
     session: SessionRecord, current: AuthorizationRecord | None, order: AuthorizeOrder
 ) -> None:
@@ -375,25 +396,3 @@ def refuse_if_taken(
     )
     if active or session.state != "active" or session.demand_partner_id != order.party_id:
         raise SessionAlreadyAuthorizedError(f"session {order.session_ref} is authorized or ended already")
-
-
-def call_key(call_id: UUID) -> str:
-    """The idempotency key of a call: from its row's id, so it never changes on retry."""
-    return f"nc_{format_id('call', call_id)}"
-
-
-def hold_order(authorization: AuthorizationRecord, call: CallRecord) -> HoldOrder:
-    """The order of a hold as it was intended: the same fields at every try."""
-    if authorization.payment_method is None:
-        raise InvalidOrderError(f"authorization {format_id('auth', authorization.id)} has no payment method")
-    return HoldOrder(
-        idempotency_key=call_key(call.id),
-        session_id=authorization.session_id,
-        authorization_id=authorization.id,
-        amount_minor=call.amount_minor,
-        currency=authorization.currency,
-        payment_method=authorization.payment_method,
-        customer=authorization.customer,
-        off_session=authorization.off_session,
-        metadata={"party": authorization.party_id, "rail": authorization.rail},
-    )

@@ -17,9 +17,14 @@ from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, lane_of, new_id
 from gateway.payments import public, store
-from gateway.payments.authorize import call_key
-from gateway.payments.orders import NotFoundError, StateConflictError, VersionConflictError
-from gateway.payments.outcomes import Asked, Outcomes
+from gateway.payments.calls import call_key
+from gateway.payments.orders import (
+    NotFoundError,
+    SessionView,
+    StateConflictError,
+    VersionConflictError,
+)
+from gateway.payments.outcomes import Asked, Outcomes, Recorded
 from gateway.payments.payment import PaymentState
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp import CaptureOrder, Held, IncrementOrder, OutcomeUnknown, Psp, VoidOrder
@@ -36,6 +41,14 @@ class Ended(StrEnum):
     ASKED = "asked"  # the PSP was asked and has not answered
     WAITING = "waiting"  # somebody else's call is in the air, or the cardholder must act first
     UNSECURED = "unsecured"  # priced, but no authorization stands that could pay
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Finished:
+    """What an attempt came to; `view` is the session as it was written, None where it must be read."""
+
+    ended: Ended
+    view: SessionView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -57,18 +70,27 @@ class Captures:
     outcomes: Outcomes
     policy: PaymentPolicy
 
-    async def capture(self, *, lane: int, session_id: UUID) -> Ended:
+    async def capture(self, *, lane: int, session_id: UUID, seen: SessionView | None = None) -> Ended:
         """Take what a completed session costs, once; safe to call at any time and as often as one likes."""
+        return (await self.finish(lane=lane, session_id=session_id, seen=seen)).ended
+
+    async def finish(self, *, lane: int, session_id: UUID, seen: SessionView | None = None) -> Finished:
+        """As `capture`, with the session as this left it.
+
+        `seen` is what the caller has just read or written; what it has missed ends nothing: every phase is
+        guarded by the state, version and price that it names.
+        """
         refused: frozenset[str] = frozenset()
         for _ in range(_MAX_STEPS):
-            standing = await self._standing(lane, session_id, refused)
+            standing = await self._standing(lane, session_id, refused, seen)
+            seen = None
             if isinstance(standing, Ended):
-                return standing
+                return Finished(ended=standing)
             match standing.step:
                 case Increment(amount_minor=amount):
                     raised = await self.increment(standing.authorization, amount_minor=amount)
                     if raised is None:
-                        return Ended.WAITING
+                        return Finished(ended=Ended.WAITING)
                     refused = refused if raised else frozenset({"increment"})
                 case Release():
                     return await self._end(standing.session, standing.authorization, None)
@@ -76,23 +98,31 @@ class Captures:
                     return await self._end(standing.session, standing.authorization, take)
                 case _:
                     assert_never(standing.step)
-        return Ended.WAITING
+        return Finished(ended=Ended.WAITING)
 
-    async def _standing(self, lane: int, session_id: UUID, refused: frozenset[str]) -> _Standing | Ended:
-        async with self.pool.acquire() as connection:
-            session = await store.session(connection, lane=lane, session_id=session_id)
-            if session is None or session.price_minor is None:
+    async def _standing(
+        self, lane: int, session_id: UUID, refused: frozenset[str], seen: SessionView | None
+    ) -> _Standing | Ended:
+        if seen is None:
+            async with self.pool.acquire() as connection:
+                found = await store.standing(connection, lane=lane, session_id=session_id)
+            if found is None:
                 return Ended.WAITING
-            authorization = await store.current_authorization(connection, lane=lane, session_id=session_id)
-            if authorization is None:
-                return Ended.UNSECURED
-            if authorization.state is PaymentState.CAPTURED:
-                return Ended.DONE
-            if authorization.state in {PaymentState.FAILED, PaymentState.VOIDED}:
-                return Ended.DONE if session.price_minor == 0 else Ended.UNSECURED
-            if authorization.state is not PaymentState.AUTHORIZED:
-                return Ended.WAITING
-            if session.price_minor > authorization.hold_minor:
+            session, authorization, _ = found
+        else:
+            session, authorization = seen.session, seen.authorization
+        if session.price_minor is None:
+            return Ended.WAITING
+        if authorization is None:
+            return Ended.UNSECURED
+        if authorization.state is PaymentState.CAPTURED:
+            return Ended.DONE
+        if authorization.state in {PaymentState.FAILED, PaymentState.VOIDED}:
+            return Ended.DONE if session.price_minor == 0 else Ended.UNSECURED
+        if authorization.state is not PaymentState.AUTHORIZED:
+            return Ended.WAITING
+        if session.price_minor > authorization.hold_minor:
+            async with self.pool.acquire() as connection:
                 refused |= await store.refused_kinds(connection, lane=lane, authorization_id=authorization.id)
         step = next_step(
             price_minor=session.price_minor,
@@ -145,14 +175,10 @@ class Captures:
         """What may be released; None when it was before."""
         lane = lane_of(authorization_id)
         async with self.pool.acquire() as connection:
-            authorization = await store.authorization(
-                connection, lane=lane, authorization_id=authorization_id
-            )
-            if authorization is None:
-                raise NotFoundError(f"no authorization {format_id('auth', authorization_id)}")
-            session = await store.session(connection, lane=lane, session_id=authorization.session_id)
-        if session is None:
-            raise NotFoundError(f"no session {format_id('ses', authorization.session_id)}")
+            found = await store.authorized(connection, lane=lane, authorization_id=authorization_id)
+        if found is None:
+            raise NotFoundError(f"no authorization {format_id('auth', authorization_id)}")
+        authorization, session = found
         if authorization.state is PaymentState.VOIDED:
             return None
         if expected_version is not None and expected_version != authorization.version:
@@ -164,12 +190,13 @@ class Captures:
         return _Standing(session=session, authorization=authorization, step=Release())
 
     async def _give_back(self, standing: _Standing) -> None:
-        if await self._end(standing.session, standing.authorization, None) is Ended.WAITING:
+        done = await self._end(standing.session, standing.authorization, None)
+        if done.ended is Ended.WAITING:
             raise StateConflictError("the session or its authorization has changed; read them again")
 
     async def _end(
         self, session: SessionRecord, authorization: AuthorizationRecord, take: Take | None
-    ) -> Ended:
+    ) -> Finished:
         """Capture or release (`take` None) by the funding: in our books, or at the PSP in phases."""
         capture = self._new_capture(session, authorization, take) if take else None
         if authorization.funding == "partner_account":
@@ -178,10 +205,11 @@ class Captures:
 
     async def _end_on_account(
         self, session: SessionRecord, authorization: AuthorizationRecord, capture: CaptureRecord | None
-    ) -> Ended:
+    ) -> Finished:
         now = self.clock.now()
         after = _moved(authorization, PaymentState.CAPTURED if capture else PaymentState.VOIDED, now)
         events = public.authorization_events(after, session)
+        taken = None
         if capture is not None:
             taken = replace(capture, state="succeeded", captured_at=now)
             events += public.capture_events(taken, session)
@@ -201,11 +229,14 @@ class Captures:
                 now=now,
                 wall_now=self.clock.wall_now(),
             )
-        return Ended.DONE if done else Ended.WAITING
+        if not done:
+            return Finished(ended=Ended.WAITING)
+        view = SessionView(session=session, authorization=after, capture=taken)
+        return Finished(ended=Ended.DONE, view=view)
 
     async def _end_at_psp(
         self, session: SessionRecord, authorization: AuthorizationRecord, capture: CaptureRecord | None
-    ) -> Ended:
+    ) -> Finished:
         """Phase 1 commits the intent; phase 2 asks; phase 3 commits the answer."""
         amount = capture.amount_minor if capture else 0
         call = self._call(authorization, "capture" if capture else "void", amount)
@@ -229,15 +260,20 @@ class Captures:
                     wall_now=call.created_at,
                 )
         except asyncpg.UniqueViolationError:  # a call is in the air already: its answer comes first
-            return Ended.WAITING
+            return Finished(ended=Ended.WAITING)
         if mine is None:  # somebody else has requested the end in the meantime, and makes the call
-            return Ended.WAITING
+            return Finished(ended=Ended.WAITING)
         if capture is not None:
             capture = replace(capture, id=mine)
         requested = _moved(authorization, PaymentState.CAPTURE_REQUESTED, now)
         asked = Asked(call=call, authorization=requested, session=session)
-        after = await ask_end(self.pool, self.psp, self.outcomes, asked, capture)
-        return _came_to(after.state, owed=capture is not None)
+        recorded = await ask_end(self.pool, self.psp, self.outcomes, asked, capture)
+        view = None
+        if recorded.ours:
+            view = SessionView(
+                session=session, authorization=recorded.authorization, capture=recorded.capture
+            )
+        return Finished(ended=_came_to(recorded.authorization.state, owed=capture is not None), view=view)
 
     async def _raise_on_account(self, authorization: AuthorizationRecord, amount_minor: int) -> bool | None:
         try:
@@ -311,7 +347,7 @@ async def ask_increment(
 
 async def ask_end(
     pool: Pool, psp: Psp, outcomes: Outcomes, asked: Asked, capture: CaptureRecord | None
-) -> AuthorizationRecord:
+) -> Recorded:
     """Phases 2 and 3 of a capture or void, under the call's own key, first time or again."""
     payment = asked.authorization.psp_payment
     if payment is None:

@@ -12,7 +12,7 @@ from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, new_id
 from gateway.payments import store
-from gateway.payments.authorize import call_key
+from gateway.payments.calls import call_key
 from gateway.payments.orders import StateConflictError
 from gateway.payments.outcomes import Outcomes
 from gateway.payments.policy import PaymentPolicy

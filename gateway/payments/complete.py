@@ -30,6 +30,7 @@ from gateway.payments.orders import (
 )
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.records import SessionRecord
+from gateway.payments.snapshots import Snapshots
 
 CPO_TOTAL_DIFFERS: Final = "cpo_total_differs"
 
@@ -54,39 +55,43 @@ class Completions:
 
     pool: Pool
     anchor: TariffAnchor
+    snapshots: Snapshots
     clock: Clock
     policy: PaymentPolicy
 
     async def complete(
         self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str, flags: Sequence[str] = ()
-    ) -> None:
+    ) -> SessionRecord:
         """Fix the session's CDR and its price from the frozen tariff; the capture is due from then on.
 
-        `flags` are added to what is odd about it. The same CDR again does nothing. Raises CdrRefusedError,
-        SessionAlreadyCompletedError.
+        Returns the session as it stands then. `flags` are added to what is odd about it. The same CDR again
+        does nothing. Raises CdrRefusedError, SessionAlreadyCompletedError.
         """
         if session.cdr_id is not None:
             refuse_another_cdr(session, self._read(cdr_raw, cdr_version).id)
-            return
+            return session
         fixed = await self.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         fixed = replace(fixed, flags=[*fixed.flags, *flags])
+        ended = self._ended(session, fixed)
         async with self.pool.acquire() as connection:
             try:
-                done = await self._fix(connection, session, fixed)
+                done = await self._fix(connection, ended, flags=fixed.flags)
             except asyncpg.UniqueViolationError as error:
                 raise CdrRefusedError(
                     f"CDR {fixed.cdr_id} of {session.cpo_id} has ended another session"
                 ) from error
-            if not done:
-                now = await store.session(connection, lane=session.lane, session_id=session.id)
-                if now is not None:
-                    refuse_another_cdr(now, fixed.cdr_id)
+            if done:
+                return ended
+            now = await store.session(connection, lane=session.lane, session_id=session.id)
+        if now is None:
+            raise NotFoundError(f"session {format_id('ses', session.id)} is gone")
+        refuse_another_cdr(now, fixed.cdr_id)
+        return now
 
     async def priced(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> Fixed:
         """What a CDR comes to by the session's frozen tariff; nothing is stored. Raises CdrRefusedError."""
         cdr = self._read(cdr_raw, cdr_version)
-        async with self.pool.acquire() as connection:
-            priced = await self._price(connection, session, cdr)
+        priced = await self._price(session, cdr)
         delivered = delivered_something(cdr, priced)
         return Fixed(
             cdr_id=cdr.id,
@@ -105,10 +110,8 @@ class Completions:
         except ClearingError as error:
             raise CdrRefusedError(f"the CDR can't be read: {error}") from error
 
-    async def _price(self, connection: Connection, session: SessionRecord, cdr: Cdr) -> PricedSession:
-        snapshot = await store.snapshot(connection, sha256=session.tariff_sha256)
-        if snapshot is None:
-            raise NotFoundError(f"tariff snapshot {session.tariff_sha256} is gone")
+    async def _price(self, session: SessionRecord, cdr: Cdr) -> PricedSession:
+        snapshot = await self.snapshots.get(session.tariff_sha256)
         if cdr.currency != session.currency:
             raise CdrRefusedError(f"the CDR is in {cdr.currency}, the session's tariff in {session.currency}")
         try:
@@ -122,10 +125,8 @@ class Completions:
         except ClearingError as error:
             raise CdrRefusedError(f"the CDR can't be priced: {error}") from error
 
-    async def _fix(self, connection: Connection, session: SessionRecord, fixed: Fixed) -> bool:
-        """The statement that ends the session. The errand is the worker's, if nobody captures at once."""
-        now = self.clock.now()
-        ended = replace(
+    def _ended(self, session: SessionRecord, fixed: Fixed) -> SessionRecord:
+        return replace(
             session,
             state="completed",
             cdr_id=fixed.cdr_id,
@@ -135,9 +136,12 @@ class Completions:
             price_net_minor=fixed.price_net_minor,
             energy_wh=fixed.energy_wh,
             ended_at=fixed.ended_at,
-            flags=fixed.flags,
-            updated_at=now,
+            flags=[*session.flags, *fixed.flags],
+            updated_at=self.clock.now(),
         )
+
+    async def _fix(self, connection: Connection, ended: SessionRecord, *, flags: Sequence[str]) -> bool:
+        """The statement that ends the session. The errand is the worker's, if nobody captures at once."""
         view = SessionView(session=ended, authorization=None, capture=None)
         return await store.complete_session(
             connection,
@@ -150,11 +154,11 @@ class Completions:
             price_net_minor=ended.price_net_minor,
             energy_wh=ended.energy_wh,
             ended_at=ended.ended_at,
-            flags=list(ended.flags),
+            flags=list(flags),
             task_id=new_id(lane=ended.lane),
             run_at=self.clock.wall_now() + self.policy.call_grace,
             events=public.event_rows(public.session_events(EventType.SESSION_COMPLETED, view)),
-            now=now,
+            now=ended.updated_at,
         )
 
 

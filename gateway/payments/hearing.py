@@ -28,6 +28,10 @@ ASKED_BY_EVENTS: Final = 3  # questions about a call before its own schedule alo
 WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
 
 
+# A hold that stands is looked at when one of these says that it may not (docs.stripe.com/api/events/types).
+_ENDS: Final = frozenset({"payment_intent.canceled", "charge.expired", "charge.refunded"})
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PspHearing:
     """Takes events in and works them off."""
@@ -59,6 +63,8 @@ class PspHearing:
                 task_id=errand,
                 task_lane=lane_of(errand),
                 psp_payment=event.psp_payment,
+                always=_takes_back(event),
+                ended=event.type in _ENDS,
             )
 
     async def heard_event(self, event_id: str) -> str | None:
@@ -95,9 +101,9 @@ class PspHearing:
             if found is None:
                 return False
             lane, session_id = found
-            authorization = await store.current_authorization(connection, lane=lane, session_id=session_id)
-            session = await store.session(connection, lane=lane, session_id=session_id)
-            if authorization is None or session is None or authorization.psp_payment != psp_payment:
+            standing = await store.standing(connection, lane=lane, session_id=session_id)
+            session, authorization = standing[:2] if standing else (None, None)
+            if session is None or authorization is None or authorization.psp_payment != psp_payment:
                 return True
             call = await store.open_call(connection, lane=lane, authorization_id=authorization.id)
         if call is not None:
@@ -144,3 +150,8 @@ class PspHearing:
                     authorization_id=authorization.id,
                     now=self.clock.now(),
                 )
+
+
+def _takes_back(event: PspEvent) -> bool:
+    """Whether the event speaks of money taken back, which must not be forgotten whatever we know so far."""
+    return event.dispute is not None or event.reversal is not None or event.failed_refund is not None

@@ -16,7 +16,7 @@ from gateway.clock import Clock
 from gateway.database import Connection, Pool, named_queries
 from gateway.ids import new_id
 from gateway.payments import store
-from gateway.payments.authorize import call_key, hold_order
+from gateway.payments.calls import call_key, hold_order
 from gateway.payments.payment import PaymentState
 from gateway.payments.policy import KEY_LIFETIME, PaymentPolicy
 from gateway.payments.psp import (

@@ -43,6 +43,15 @@ class Asked:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Recorded:
+    """What an answer led to; `ours` is False where it is not recorded by this call, and must be read."""
+
+    authorization: AuthorizationRecord
+    capture: CaptureRecord | None
+    ours: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Outcomes:
     """Records answers. `clock` dates what partners see (business time) and the call's own end (wall time)."""
 
@@ -123,12 +132,13 @@ class Outcomes:
         outcome: CaptureOutcome | VoidOutcome,
         *,
         capture: CaptureRecord | None,
-    ) -> AuthorizationRecord:
+    ) -> Recorded:
         """Commit the answer to a capture or a void; a capture leaves the session to clearing."""
         now = self.clock.now()
         match outcome:
             case OutcomeUnknown(reason=reason):
-                return await self._unknown(connection, asked, reason)
+                after = await self._unknown(connection, asked, reason)
+                return Recorded(authorization=after, capture=capture, ours=False)
             case Captured():
                 after = self._moved(asked, PaymentEvent.CAPTURED, now)
                 answer: Mapping[str, Any] = {
@@ -147,7 +157,7 @@ class Outcomes:
         events = public.authorization_events(after, asked.session)
         if taken is not None:
             events += public.capture_events(taken, asked.session)
-        await store.conclude_end(
+        ours = await store.conclude_end(
             connection,
             lane=asked.call.lane,
             call_id=asked.call.id,
@@ -166,7 +176,7 @@ class Outcomes:
             now=now,
             wall_now=self.clock.wall_now(),
         )
-        return after
+        return Recorded(authorization=after, capture=taken, ours=ours)
 
     async def record_increment(
         self, connection: Connection, call: CallRecord, outcome: IncrementOutcome

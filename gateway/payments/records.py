@@ -6,7 +6,7 @@ Owns: the shapes that the phases read. Must not know: SQL, the public API's name
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
-from typing import Any, Literal, Self
+from typing import Any, Final, Literal, Self
 from uuid import UUID
 
 from gateway.ids import format_id
@@ -18,13 +18,19 @@ def last_known_cdr_id(session_id: UUID) -> str:
     return f"last-known-{format_id('ses', session_id)}"
 
 
+_NAMES: Final[dict[type, tuple[str, ...]]] = {}
+
+
 class _FromRow:
     """A value whose fields are a row's columns."""
 
     @classmethod
     def from_row(cls, row: Mapping[str, Any]) -> Self:
         """Build the value from a row that has a column for each field."""
-        return cls(**{field.name: row[field.name] for field in fields(cls)})  # type: ignore[arg-type]
+        names = _NAMES.get(cls)
+        if names is None:
+            names = _NAMES[cls] = tuple(field.name for field in fields(cls))  # type: ignore[arg-type]
+        return cls(**{name: row[name] for name in names})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -16,7 +16,7 @@ from gateway.database import Connection, Pool, named_queries, transaction
 from gateway.ids import at_lane, format_id, lane_of, new_id
 from gateway.notify import events
 from gateway.payments import public, store
-from gateway.payments.authorize import call_key
+from gateway.payments.calls import call_key
 from gateway.payments.orders import InvalidOrderError, NotFoundError, RefundBoundError, StateConflictError
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp import (

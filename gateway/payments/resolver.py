@@ -15,7 +15,7 @@ from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id
 from gateway.payments import store
-from gateway.payments.authorize import hold_order
+from gateway.payments.calls import hold_order
 from gateway.payments.capture import ask_end, ask_increment
 from gateway.payments.collect import ask_collect
 from gateway.payments.holds import Holds

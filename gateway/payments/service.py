@@ -3,8 +3,8 @@
 Owns: whose object is whose (another party's object is not found), and reads. Must not know: HTTP, SQL.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from uuid import UUID
 
 from clearing.pricing.engine import PricedSession
@@ -43,6 +43,7 @@ from gateway.payments.quotes import Quotes
 from gateway.payments.records import CaptureRecord, SessionRecord
 from gateway.payments.refund import Refunds
 from gateway.payments.resolver import Resolver
+from gateway.payments.snapshots import Snapshots
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -52,6 +53,7 @@ class PaymentService:
     pool: Pool
     clock: Clock
     anchor: TariffAnchor
+    snapshots: Snapshots
     quotes: Quotes
     authorizations: Authorizations
     completions: Completions
@@ -120,12 +122,14 @@ class PaymentService:
         *,
         party_id: str,
         session_id: UUID,
-        cdr_raw: bytes,
+        cdr_raw: bytes | Callable[[SessionRecord], bytes],
         cdr_version: str,
         expected_version: int | None = None,
         admin: bool = False,
     ) -> SessionView:
         """End a session by its CDR and capture at once; what can't be captured now is captured by the worker.
+
+        `cdr_raw` may be made of the session, for a partner that has only metered usage.
 
         Raises NotFoundError, CdrRefusedError, SessionAlreadyCompletedError, VersionConflictError.
         """
@@ -138,15 +142,18 @@ class PaymentService:
             raise VersionConflictError(
                 f"the authorization is at version {view.authorization.version}; read it again"
             )
+        raw = cdr_raw if isinstance(cdr_raw, bytes) else cdr_raw(view.session)
+        seen = None
         if view.session.awaits_cdr:
-            waits = await self.late.correct(view.session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+            waits = await self.late.correct(view.session, cdr_raw=raw, cdr_version=cdr_version)
             if waits is not None:
-                raise StateConflictError(
-                    f"the session was captured at its last known cost; {waits}; ask again"
-                )
+                raise StateConflictError(f"captured at its last known cost before; {waits}; ask again")
         else:
-            await self.completions.complete(view.session, cdr_raw=cdr_raw, cdr_version=cdr_version)
-        await self.captures.capture(lane=view.session.lane, session_id=session_id)
+            ended = await self.completions.complete(view.session, cdr_raw=raw, cdr_version=cdr_version)
+            seen = replace(view, session=ended)
+        done = await self.captures.finish(lane=view.session.lane, session_id=session_id, seen=seen)
+        if done.view is not None:
+            return done.view
         return await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
 
     async def capture(self, *, lane: int, session_id: UUID) -> Ended:
@@ -162,24 +169,21 @@ class PaymentService:
     ) -> AuthorizationView:
         """One authorization. Raises NotFoundError when there is none or it is another party's."""
         async with self.pool.acquire() as connection:
-            found = await store.authorization(
+            found = await store.authorized(
                 connection, lane=lane_of(authorization_id), authorization_id=authorization_id
             )
-            session = None
-            if found is not None and (admin or party_id == found.party_id):
-                session = await store.session(connection, lane=found.lane, session_id=found.session_id)
-        if found is None or session is None:
+        if found is None or not (admin or party_id == found[0].party_id):
             raise NotFoundError(f"no authorization {format_id('auth', authorization_id)}")
-        return await self.authorizations.view(found, session)
+        return await self.authorizations.view(*found)
 
     async def get_session(self, *, party_id: str, session_id: UUID, admin: bool = False) -> SessionView:
         """One session with its authorization and capture. Raises NotFoundError."""
         lane = lane_of(session_id)
         async with self.pool.acquire() as connection:
-            found = await store.session(connection, lane=lane, session_id=session_id)
-            if found is None or not (admin or party_id in {found.demand_partner_id, found.cpo_id}):
-                raise NotFoundError(f"no session {format_id('ses', session_id)}")
-            return await self._view(connection, found)
+            found = await store.standing(connection, lane=lane, session_id=session_id)
+        if found is None or not (admin or party_id in {found[0].demand_partner_id, found[0].cpo_id}):
+            raise NotFoundError(f"no session {format_id('ses', session_id)}")
+        return SessionView(session=found[0], authorization=found[1], capture=found[2])
 
     async def get_capture(self, *, party_id: str, capture_id: UUID, admin: bool = False) -> CaptureRecord:
         """One capture. Raises NotFoundError."""
@@ -258,10 +262,7 @@ class PaymentService:
         )
 
     async def _price_again(self, session: SessionRecord, cdr_raw: bytes, cdr_version: str) -> PricedSession:
-        async with self.pool.acquire() as connection:
-            snapshot = await store.snapshot(connection, sha256=session.tariff_sha256)
-        if snapshot is None:
-            raise NotFoundError(f"tariff snapshot {session.tariff_sha256} is gone")
+        snapshot = await self.snapshots.get(session.tariff_sha256)
         return self.anchor.price(
             sha256=snapshot.sha256,
             canonical=snapshot.canonical,
@@ -281,15 +282,22 @@ def build_payments(
     updates: LastUpdates | None = None,
 ) -> PaymentService:
     """Wire the room: one anchor cache, one recorder of outcomes, the services over them."""
-    anchor = TariffAnchor()
+    anchor, snapshots = TariffAnchor(), Snapshots(pool=pool)
     outcomes = Outcomes(clock=clock, policy=policy)
     quotes = Quotes(pool=pool, tariffs=tariffs, anchor=anchor, clock=clock)
     holds = Holds(pool=pool, psp=psp, clock=clock, policy=policy)
     refunds = Refunds(pool=pool, psp=psp, clock=clock, policy=policy)
     disputes = Disputes(pool=pool, clock=clock)
-    completions = Completions(pool=pool, anchor=anchor, clock=clock, policy=policy)
+    completions = Completions(pool=pool, anchor=anchor, snapshots=snapshots, clock=clock, policy=policy)
     authorizations = Authorizations(
-        pool=pool, psp=psp, quotes=quotes, anchor=anchor, clock=clock, outcomes=outcomes, policy=policy
+        pool=pool,
+        psp=psp,
+        quotes=quotes,
+        anchor=anchor,
+        snapshots=snapshots,
+        clock=clock,
+        outcomes=outcomes,
+        policy=policy,
     )
     captures = Captures(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy)
     resolver = Resolver(
@@ -299,6 +307,7 @@ def build_payments(
         pool=pool,
         clock=clock,
         anchor=anchor,
+        snapshots=snapshots,
         quotes=quotes,
         authorizations=authorizations,
         completions=completions,

@@ -54,6 +54,32 @@ async def current_authorization(
     return None if row is None else AuthorizationRecord.from_row(row)
 
 
+async def standing(
+    connection: Connection, *, lane: int, session_id: UUID
+) -> tuple[SessionRecord, AuthorizationRecord | None, CaptureRecord | None] | None:
+    """A session, the authorization that counts for it and its capture: one read of one moment."""
+    row = await _payments.load_standing(connection, lane=lane, id=session_id)
+    if row is None:
+        return None
+    of_session, of_authorization, of_capture = _tables(row)
+    return (
+        SessionRecord.from_row(of_session),
+        AuthorizationRecord.from_row(of_authorization) if of_authorization["id"] else None,
+        CaptureRecord.from_row(of_capture) if of_capture["id"] else None,
+    )
+
+
+async def authorized(
+    connection: Connection, *, lane: int, authorization_id: UUID
+) -> tuple[AuthorizationRecord, SessionRecord] | None:
+    """An authorization and its session: one read of one moment."""
+    row = await _payments.load_authorized(connection, lane=lane, id=authorization_id)
+    if row is None:
+        return None
+    of_authorization, of_session = _tables(row)
+    return AuthorizationRecord.from_row(of_authorization), SessionRecord.from_row(of_session)
+
+
 async def capture(connection: Connection, *, lane: int, session_id: UUID) -> CaptureRecord | None:
     """The capture of a session, if it was requested."""
     row = await _payments.load_capture(connection, lane=lane, session_id=session_id)
@@ -303,6 +329,16 @@ async def account(connection: Connection, *, party_id: str, currency: str) -> Ac
     """A funded account."""
     row = await _payments.load_account(connection, party_id=party_id, currency=currency)
     return None if row is None else AccountRecord.from_row(row)
+
+
+def _tables(row: Any) -> list[dict[str, Any]]:
+    """A row of several tables' columns, table by table: each of ours begins with `lane`."""
+    tables: list[dict[str, Any]] = []
+    for name, value in row.items():
+        if name == "lane":
+            tables.append({})
+        tables[-1][name] = value
+    return tables
 
 
 async def _fetch(rows: Any) -> list[Mapping[str, Any]]:

@@ -27,6 +27,24 @@ WHERE lane = :lane AND session_id = :session_id
 ORDER BY (state NOT IN ('voided', 'failed')) DESC, id DESC
 LIMIT 1;
 
+-- name: load_standing^
+-- A session, the authorization that counts for it and its capture, in one row: the columns of each, one after another.
+SELECT s.*, a.*, c.* FROM gateway.session AS s
+LEFT JOIN LATERAL (
+    SELECT * FROM gateway.payment_authorization AS x
+    WHERE x.lane = s.lane AND x.session_id = s.id
+    ORDER BY (x.state NOT IN ('voided', 'failed')) DESC, x.id DESC
+    LIMIT 1
+) AS a ON true
+LEFT JOIN gateway.capture AS c ON c.lane = s.lane AND c.session_id = s.id
+WHERE s.lane = :lane::smallint AND s.id = :id::uuid;
+
+-- name: load_authorized^
+-- An authorization and its session, in one row: the columns of each, one after another.
+SELECT a.*, s.* FROM gateway.payment_authorization AS a
+JOIN gateway.session AS s ON s.lane = a.lane AND s.id = a.session_id
+WHERE a.lane = :lane::smallint AND a.id = :id::uuid;
+
 -- name: list_sessions
 SELECT s.* FROM gateway.session AS s
 WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo_id = :party_id::text)
@@ -491,7 +509,9 @@ WHERE c.lane = :lane::smallint AND c.id = due.id
 RETURNING c.*;
 
 -- name: keep_psp_event$
--- An event of the PSP, once; what speaks of a payment leaves an errand.
+-- An event of the PSP, once. It leaves an errand where it may change something: money taken back (`always`), a call
+-- that was not answered, a challenge under way, a hold that ended. What we know already leaves none: a call that was made
+-- a moment ago has a caller who is about to hear, and one that was not answered is asked about on its own schedule.
 WITH kept AS (
     INSERT INTO gateway.psp_event (id, type, body, received_at)
     VALUES (:id::text, :type::text, :body::bytea, :received_at::timestamptz)
@@ -502,7 +522,14 @@ WITH kept AS (
     SELECT :task_lane::smallint, :task_id::uuid, 'psp_event',
            jsonb_build_object('event', id, 'psp_payment', :psp_payment::text), :received_at::timestamptz
     FROM kept
-    WHERE :psp_payment::text IS NOT NULL
+    WHERE :psp_payment::text IS NOT NULL AND (:always::boolean OR EXISTS (
+        SELECT 1 FROM gateway.session_lookup AS k
+        JOIN gateway.payment_authorization AS a ON a.lane = k.lane AND a.session_id = k.session_id
+        WHERE k.kind = 'psp_payment' AND k.foreign_id = :psp_payment::text AND a.psp_payment = :psp_payment::text
+          AND (a.state IN ('requires_action', 'outcome_unknown') OR (a.state = 'authorized' AND :ended::boolean)
+               OR EXISTS (
+                   SELECT 1 FROM gateway.psp_call AS c
+                   WHERE c.lane = a.lane AND c.authorization_id = a.id AND c.state = 'unknown'))))
 )
 SELECT true FROM kept;
 

@@ -17,6 +17,7 @@ from gateway import app
 from gateway.config import load_settings
 from gateway.database import Pool, transaction
 from gateway.ids import ids_from, new_id
+from gateway.lanes.disbursement_lane import DisbursementLane
 from gateway.payments.funding import Funding
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import PaymentService, build_payments
@@ -79,6 +80,13 @@ class Simulated:
         """The PSP's own committed objects, oldest first, with all that has fallen due there done."""
         self.engine.run_timers()
         return list(self.engine.world.records.scan(kind, "acct_platform", oldest_first=True))
+
+
+def _stepwise(lane: Lane) -> Lane:
+    """A lane that asks the PSP one thing at a time: an operation stops at one request."""
+    if isinstance(lane, DisbursementLane):
+        lane.at_once = 1
+    return lane
 
 
 class Ground:
@@ -158,7 +166,7 @@ class Ground:
             psp=psp,
             payments=payments,
             clearing=self.clearing,
-            lanes={lane.name: lane for lane in app.lanes(house) if lane.name in _PLAYED},
+            lanes={lane.name: _stepwise(lane) for lane in app.lanes(house) if lane.name in _PLAYED},
             customers=customers,
         )
 
