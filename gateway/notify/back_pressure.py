@@ -65,11 +65,7 @@ class BackPressure:
 
     def end(self, endpoint: UUID, call: int, *, taken: bool, seconds: float) -> None:
         """The call is over after so many seconds: `taken` by the receiver, or not."""
-        self._young.pop(call, None)
-        self._air[endpoint] -= 1
-        if self._air[endpoint] <= 0:
-            del self._air[endpoint]
-            self._probed.discard(endpoint)
+        self.give_up(endpoint, call)
         window = self._windows.get(endpoint, self.limits.per_endpoint)
         if not taken or seconds >= SLOW_SECONDS:
             self._windows[endpoint] = max(1, window // 2)
@@ -79,6 +75,14 @@ class BackPressure:
             self._windows[endpoint] = window + 1
         if len(self._windows) > self.limits.all * 10:  # endpoints that are gone are not remembered for ever
             self._windows.pop(next(iter(self._windows)))
+
+    def give_up(self, endpoint: UUID, call: int) -> None:
+        """The call was never made, or is over."""
+        self._young.pop(call, None)
+        self._air[endpoint] -= 1
+        if self._air[endpoint] <= 0:
+            del self._air[endpoint]
+            self._probed.discard(endpoint)
 
     @property
     def in_the_air(self) -> int:

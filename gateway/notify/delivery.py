@@ -116,21 +116,33 @@ class DeliveryLane:
 
     async def _start(self, group: asyncio.TaskGroup) -> int:
         """Visit the lanes where something may be due, in no order; once a second all that hold anything."""
-        started, at = 0, asyncio.get_running_loop().time()
-        async with self.pool.acquire() as connection:
-            if at >= self._sweep_at:
+        at = asyncio.get_running_loop().time()
+        if at >= self._sweep_at:
+            async with self.pool.acquire() as connection:
                 self._hot |= await delivery_queue.lanes_pending(connection)
-                self._sweep_at = at + _SWEEP_SECONDS
-            visits = sorted(self._hot)
-            self.chance.shuffle(visits)
-            for lane in visits:
-                if self._pressure.room(at=asyncio.get_running_loop().time()) < self.limits.worth_a_visit:
-                    break
-                started += await self._visit(connection, lane, group)
-        return started
+            self._sweep_at = at + _SWEEP_SECONDS
+        if not self._hot or self._pressure.room(at=at) < self.limits.worth_a_visit:
+            return 0
+        visits = sorted(self._hot)
+        self.chance.shuffle(visits)
+        leased: list[tuple[ClaimedDelivery, int]] = []
+        try:
+            async with delivery_queue.light_transaction(self.pool) as connection:
+                for lane in visits:
+                    if self._pressure.room(at=asyncio.get_running_loop().time()) < self.limits.worth_a_visit:
+                        break
+                    leased += self._reserve(await self._visit(connection, lane))
+        except BaseException:
+            for delivery, call in leased:  # nothing was leased, nothing is sent
+                self._pressure.give_up(delivery.endpoint_id, call)
+            self._sweep_at = 0.0
+            raise
+        for delivery, call in leased:
+            group.create_task(self._send(delivery, call))
+        return len(leased)
 
-    async def _visit(self, connection: Connection, lane: int, group: asyncio.TaskGroup) -> int:
-        """Start what is due in a lane at the next few hundred endpoints, as far as there is room."""
+    async def _visit(self, connection: Connection, lane: int) -> list[ClaimedDelivery]:
+        """Lease what is due in a lane at the next few hundred endpoints, as far as there is room."""
         now = self.clock.wall_now()
         waiting = await delivery_queue.endpoints_waiting(
             connection, lane=lane, after=self._after.pop(lane, _FIRST), limit=_ENDPOINTS, wall_now=now
@@ -157,7 +169,6 @@ class DeliveryLane:
             leased_until=now + LEASE,
             pause_after=PAUSE_AFTER_FAILURES,
         )
-        self._dispatch(claimed, group)
         for endpoint, count in Counter(delivery.endpoint_id for delivery in claimed).items():
             if count >= rooms[endpoint]:
                 self._owed[endpoint].add(lane)
@@ -167,20 +178,28 @@ class DeliveryLane:
             self._hot.discard(lane)
         elif not more:
             self._cut.discard(lane)
-        return len(claimed)
+        return claimed
+
+    def _reserve(self, claimed: Sequence[ClaimedDelivery]) -> list[tuple[ClaimedDelivery, int]]:
+        """Room for what was leased, before it is sent."""
+        at = asyncio.get_running_loop().time()
+        return [
+            (
+                delivery,
+                self._pressure.start(
+                    delivery.endpoint_id,
+                    at=at,
+                    probe=delivery.failures_in_a_row >= PAUSE_AFTER_FAILURES,
+                ),
+            )
+            for delivery in claimed
+        ]
 
     def _room_of(self, endpoint: UUID) -> int:
         """None for one that fails as we speak: its pause is about to be written."""
         if self._unrecorded[endpoint] >= PAUSE_AFTER_FAILURES:
             return 0
         return self._pressure.room_of(endpoint)
-
-    def _dispatch(self, claimed: Sequence[ClaimedDelivery], group: asyncio.TaskGroup) -> None:
-        at = asyncio.get_running_loop().time()
-        for delivery in claimed:
-            probe = delivery.failures_in_a_row >= PAUSE_AFTER_FAILURES
-            call = self._pressure.start(delivery.endpoint_id, at=at, probe=probe)
-            group.create_task(self._send(delivery, call))
 
     async def _send(self, delivery: ClaimedDelivery, call: int) -> None:
         loop = asyncio.get_running_loop()
@@ -240,11 +259,15 @@ class DeliveryLane:
 
 async def fan_out(pool: Pool, *, wall_now: datetime, batch: int = FAN_OUT_BATCH) -> dict[int, int]:
     """Make deliveries of new events, a bounded batch for each lane; how many events were taken of which."""
-    taken: dict[int, int] = {}
     async with pool.acquire() as connection:
-        for lane in await delivery_queue.lanes_to_fan_out(connection):
-            taken[lane] = await delivery_queue.fan_out(connection, lane=lane, batch=batch, wall_now=wall_now)
-    return taken
+        lanes = await delivery_queue.lanes_to_fan_out(connection)
+    if not lanes:
+        return {}
+    async with delivery_queue.light_transaction(pool) as connection:
+        return {
+            lane: await delivery_queue.fan_out(connection, lane=lane, batch=batch, wall_now=wall_now)
+            for lane in lanes
+        }
 
 
 async def _rest(stop: asyncio.Event, pause_s: float) -> None:

@@ -4,13 +4,14 @@ Owns: the queue in gateway.delivery, and the health of endpoints that it changes
 signatures, or when to try again.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
 from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from gateway.database import Connection, named_queries
+from gateway.database import Connection, Pool, named_queries, transaction
 from gateway.store.webhooks import FromRow, StoredSecret
 
 _QUERIES: Final[Any] = named_queries("gateway", "webhooks.sql")
@@ -76,6 +77,17 @@ class Failure:
     endpoint_id: UUID
     failing_since: datetime
     failures_in_a_row: int
+
+
+@asynccontextmanager
+async def light_transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """A transaction that does not wait for the disk: for steps that are done again if a crash forgets them.
+
+    Fan-out and leases are such: an event that was leased for nothing is sent again, under its own id.
+    """
+    async with transaction(pool) as connection:
+        await connection.execute("SET LOCAL synchronous_commit TO off")
+        yield connection
 
 
 async def lanes_to_fan_out(connection: Connection) -> list[int]:
