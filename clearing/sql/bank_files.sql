@@ -65,5 +65,5 @@ SELECT reference, amount_minor, detail FROM clearing.reconciliation_item
 WHERE leg = 'book_bank' AND side = 'right' AND amount_minor > 0 AND reference = ANY(:references::text[])
 ORDER BY reference, occurred_on, source_id;
 
--- name: refused_messages^
-SELECT count(*) AS refused, min(received_at) AS oldest FROM clearing.bank_message WHERE state = 'refused';
+-- name: refused_since$
+SELECT count(*) FROM clearing.bank_message WHERE state = 'refused' AND received_at >= :since;

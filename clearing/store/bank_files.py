@@ -132,3 +132,9 @@ async def messages(
     """Messages, the latest first, those older than `before`."""
     found = await rows(_sql.messages(connection, state=state, before=before, limit=limit))
     return [BankMessage(**dict(row.items())) for row in found]
+
+
+async def refused_since(connection: Connection, *, since: datetime) -> int:
+    """How many messages were refused since then."""
+    count: int = await _sql.refused_since(connection, since=since)
+    return count

@@ -7,6 +7,7 @@ import sys
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
 from typing import Any, Final
 
 import click
@@ -14,9 +15,10 @@ from rich.console import Console
 from rich.table import Table
 
 from clearing.payouts.ageing import GIVEN_UP_AFTER_DAYS
-from gateway.config import load_database_url
+from gateway.config import load_database_url, load_inbox_path
 from gateway.database import connect, named_queries
 from gateway.ids import format_id
+from gateway.lanes.bank_watch import bank_alarms
 from gateway.migrations import pending
 from gateway.store.promise import Promise, read_promise
 
@@ -47,7 +49,9 @@ class Status:
 def command(*, as_json: bool) -> None:
     """Show what is queued, due and stuck in DATABASE_URL; exit status 1 if something needs a person."""
     dsn = load_database_url(os.environ)
-    status = asyncio.run(read_status(dsn, wall_now=datetime.now(UTC)))
+    path = load_inbox_path(os.environ)
+    inbox = None if path is None else Path(path)
+    status = asyncio.run(read_status(dsn, wall_now=datetime.now(UTC), inbox=inbox))
     if as_json:
         click.echo(json.dumps(status_json(status)))
     else:
@@ -56,8 +60,8 @@ def command(*, as_json: bool) -> None:
         sys.exit(_STATUS_STUCK)
 
 
-async def read_status(dsn: str, *, wall_now: datetime) -> Status:
-    """Return the state of the queues at `wall_now`.
+async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None) -> Status:
+    """Return the state of the queues at `wall_now`; `inbox` is where the bank's messages come in.
 
     Raises:
         DatabaseUnreachableError: no PostgreSQL answers at `dsn`.
@@ -82,6 +86,7 @@ async def read_status(dsn: str, *, wall_now: datetime) -> Status:
         deliveries = dict(await sql.deliveries(connection, wall_now=wall_now))
         parked = tuple([_parked(row) async for row in sql.parked_errands(connection, shown=_SHOWN)])
         promise = await read_promise(connection, now=wall_now)
+        bank = await bank_alarms(connection, inbox=inbox, wall_now=wall_now)
     return Status(
         pending_migrations=(),
         errands=errands,
@@ -91,6 +96,7 @@ async def read_status(dsn: str, *, wall_now: datetime) -> Status:
         alarms=(
             *_alarms(errands=errands, calls=calls, deliveries=deliveries, wall_now=wall_now),
             *promise_alarms(promise, today=wall_now.date()),
+            *bank,
         ),
         promise=promise_json(promise),
     )

@@ -1,6 +1,7 @@
 """The bank's files: drawn on bank days, handed over once whatever dies, read whole or not at all."""
 
 import asyncio
+import io
 import os
 import signal
 import subprocess
@@ -13,13 +14,17 @@ from zoneinfo import ZoneInfo
 
 import pytest
 
+from clearing import reference
+from clearing.desks.bank_intake import BankIntake
 from clearing.desks.payout_desk import PayoutDesk
 from clearing.parties.bank_details import BankDetails, PostalAddress
 from clearing.parties.party import Party
 from clearing.payouts.disbursement import Disbursement
+from gateway.commands.status import read_status
 from gateway.database import Pool, transaction
 from gateway.lanes.bank_inbox import BankInboxLane, Inbox, unread
 from gateway.lanes.bank_outbox import BankOutboxLane, Outbox
+from gateway.lanes.bank_watch import calendar_alarms
 from gateway.store import parties
 from gateway.store.parties import PartyRow
 from tests.fakes import bank
@@ -158,6 +163,7 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 from clearing.service import ClearingService
 from gateway.database import create_pool
+from gateway.lanes.bank_watch import calendar_alarms
 from gateway.lanes.bank_outbox import BankOutboxLane, Outbox
 from tests.fakes.api import Hands
 from tests.integration.test_bank_files import ACCOUNT
@@ -446,6 +452,33 @@ async def test_a_status_report_rejects_and_the_party_hears_of_it(house: House, t
     assert (await states(house))["NL-ABC"] == "failed"
     assert ("NL-ABC", "disbursement.failed") in await events(house)
     await house.proved()
+
+
+async def test_what_was_refused_or_lies_unread_is_an_alarm(
+    house: House, tmp_path: Path, database_url: str
+) -> None:
+    wall = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+    assert (await read_status(database_url, wall_now=wall, inbox=tmp_path)).alarms == ()
+    async with transaction(house.pool) as connection:
+        await BankIntake(house.service).take(
+            connection, lambda: io.BytesIO(b"no XML"), name="a", told_by="inbox", now=wall
+        )
+    (tmp_path / "old.xml").write_text("x")
+    old = (wall - timedelta(hours=1)).timestamp()
+    os.utime(tmp_path / "old.xml", (old, old))
+    alarms = (await read_status(database_url, wall_now=wall, inbox=tmp_path)).alarms
+    assert [alarm[:30] for alarm in alarms] == [
+        "1 messages of the bank were re",
+        "1 messages of the bank lie unr",
+    ]
+
+
+def test_a_calendar_that_ends_soon_is_an_alarm() -> None:
+    calendars = reference.closing_days()
+    assert calendar_alarms(calendars, today=datetime(2028, 6, 1, tzinfo=UTC).date()) == []
+    late = calendar_alarms(calendars, today=datetime(2028, 8, 1, tzinfo=UTC).date())
+    assert len(late) == len(calendars)
+    assert "2028" in late[0]
 
 
 def test_what_lies_in_an_inbox_for_long_is_named(tmp_path: Path) -> None:
