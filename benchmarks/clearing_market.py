@@ -12,7 +12,7 @@ from asyncpg.pgproto.pgproto import UUID  # what the store's rows carry
 
 from clearing.connection import Connection
 from clearing.parties.agreement import Agreement, LegalModel, Role, Share, Terms
-from clearing.parties.party import Party, PartyKind, VatEvidence
+from clearing.parties.party import Party, PartyKind, VatEvidence, VatRegistration
 from clearing.service import ClearingService
 from clearing.session import CapturedSession, Funding, Rail, lane_of
 
@@ -44,11 +44,15 @@ async def open_books(service: ClearingService, connection: Connection) -> None:
         await service.put_agreement(connection, _agreement(country, unit), now=NOW)
 
 
-def captured_sessions(count: int, *, first: int = 0) -> list[CapturedSession]:
-    """Sessions from number `first` on, with a tariff and a CDR each, as the gateway hands them over."""
+def captured_sessions(count: int, *, first: int = 0, step: int = 1) -> list[CapturedSession]:
+    """Sessions from number `first` on, with a tariff and a CDR each, as the gateway hands them over.
+
+    Five numbers that follow on each other are of five countries; a `step` of five stays in one.
+    """
     tariffs = {country: _tariff(country, unit, vat) for country, (unit, _, vat, _) in COUNTRIES.items()}
     names = list(COUNTRIES)
-    return [_session(number, names[number % len(names)], tariffs) for number in range(first, first + count)]
+    numbers = range(first, first + count * step, step)
+    return [_session(number, names[number % len(names)], tariffs) for number in numbers]
 
 
 def _session(number: int, country: str, tariffs: dict[str, bytes]) -> CapturedSession:
@@ -84,13 +88,9 @@ def _session(number: int, country: str, tariffs: dict[str, bytes]) -> CapturedSe
 
 
 def _party(party_id: str, kind: PartyKind, country: str, unit: str) -> Party:
-    proof = VatEvidence(
-        effective_from=LONG_AGO.date(),
-        vat_id=COUNTRIES[country][3],
-        valid=True,
-        source="declared",
-        checked_at=LONG_AGO,
-    )
+    """A party with the VAT id of its seat; the platform, which sells to drivers, with one of each country."""
+    countries = list(COUNTRIES) if kind is PartyKind.PLATFORM else [country]
+    first_day = LONG_AGO.date()
     return Party(
         id=party_id,
         kind=kind,
@@ -98,7 +98,21 @@ def _party(party_id: str, kind: PartyKind, country: str, unit: str) -> Party:
         country=country,
         territory=country,
         vat_id=COUNTRIES[country][3],
-        vat_evidence=(proof,),
+        vat_registrations=tuple(
+            VatRegistration(territory=other, vat_id=COUNTRIES[other][3], valid_from=first_day)
+            for other in countries
+            if other != country
+        ),
+        vat_evidence=tuple(
+            VatEvidence(
+                effective_from=first_day,
+                vat_id=COUNTRIES[other][3],
+                valid=True,
+                source="declared",
+                checked_at=LONG_AGO,
+            )
+            for other in countries
+        ),
         taxable_dealer=kind is PartyKind.PLATFORM,
         settlement_currency=unit,
         time_zone=COUNTRIES[country][1],
