@@ -1,10 +1,13 @@
 """Bank days: cut-offs, joint calendars, and due dates."""
 
+import csv
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from importlib.resources import files
 
 import holidays
 import pytest
+import QuantLib
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -64,6 +67,43 @@ def test_target_days_agree_with_an_independent_calendar() -> None:
         day = date(2025, 1, 1) + timedelta(days=offset)
         expected = day.weekday() < 5 and day not in independent
         assert CALENDARS.is_clearing_day(day, currency="EUR", country="NL") == expected, day
+
+
+@pytest.mark.parametrize(
+    ("name", "independent"),
+    [
+        ("target", QuantLib.TARGET()),
+        ("swiss", QuantLib.Switzerland()),
+        ("united_kingdom", QuantLib.UnitedKingdom(QuantLib.UnitedKingdom.Settlement)),
+    ],
+)
+def test_each_file_agrees_with_quantlib_on_every_day_that_it_covers(
+    name: str, independent: QuantLib.Calendar
+) -> None:
+    (ours,) = [calendar for calendar in reference.closing_days() if calendar.name == name]
+    day, last = date(ours.first_year, 1, 1), date(ours.last_year, 12, 31)
+    while day <= last:
+        theirs = independent.isBusinessDay(QuantLib.Date(day.day, day.month, day.year))
+        assert ours.is_open(day) == theirs, day
+        day += timedelta(days=1)
+
+
+def test_every_row_of_a_calendar_names_its_source_and_lies_within_whole_years() -> None:
+    for name in reference.CALENDAR_NAMES:
+        text = (files("clearing.calendars") / f"{name}.csv").read_text(encoding="utf-8")
+        rows = list(csv.DictReader(text.splitlines()))
+        assert all(row["source"] and row["status"] in {"confirmed", "check"} for row in rows), name
+        assert len({row["day"] for row in rows}) == len(rows), name
+        years = {int(row["day"][:4]) for row in rows}
+        assert years == set(range(min(years), max(years) + 1)), name
+        # Each year has its Christmas: a year that was begun and not finished would be missing it.
+        assert {f"{year}-12-25" for year in years} <= {row["day"] for row in rows}, name
+
+
+@pytest.mark.parametrize("year", [2024, 2029])
+def test_a_due_day_outside_the_files_is_refused_with_the_way_to_mend_it(year: int) -> None:
+    with pytest.raises(CalendarExhaustedError, match="add the year's closing days"):
+        CALENDARS.is_clearing_day(date(year, 6, 3), currency="EUR", country="NL")
 
 
 @given(
