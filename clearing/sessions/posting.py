@@ -324,10 +324,14 @@ def _net_and_vat(
     """Net and VAT of the capture, by the territory's rate or, where agreed, by the tariff's own."""
     gross, decision = session.captured_minor, plan.driver.decision
     if decision.category is not Category.STANDARD:
+        if price.tax_known and price.vat_minor:
+            flags.append("tariff_vat_differs")  # none is due, so none is taken, whatever was agreed
         return gross, 0
     net, vat = net_and_vat(gross, decision.rate)
     if not price.tax_known:
         return net, vat
+    if any(rate != decision.rate for rate in price.tax_rates):
+        flags.append("tariff_component_vat_differs")
     # Of a capture below the price the tariff's VAT is the same part.
     tariff_vat = price.vat_minor
     if gross != price.incl_vat_minor:

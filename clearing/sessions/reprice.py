@@ -24,7 +24,8 @@ MAX_PROGRAMS: Final = 4096
 class Repriced(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the tariff gives: `incl_vat_minor` is the most that may be captured.
 
-    `vat_minor` is the tariff's own VAT, 0 and not `tax_known` where it leaves the tax to somebody else.
+    `vat_minor` is the tariff's own VAT, 0 and not `tax_known` where it leaves the tax to somebody else;
+    `tax_rates` are the rates, in percent, of the components that came to an amount.
     """
 
     currency: str
@@ -33,6 +34,7 @@ class Repriced(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tax_known: bool
     energy_kwh: Decimal
     policy: str
+    tax_rates: tuple[Decimal, ...] = ()
 
 
 class TariffRepricer:
@@ -73,6 +75,7 @@ class TariffRepricer:
             tax_known=priced.tax_known,
             energy_kwh=priced.energy_kwh,
             policy=priced.policy,
+            tax_rates=tuple(rate for rate, totals in priced.rates if rate is not None and totals.incl_vat),
         )
 
     def _program(self, session: CapturedSession) -> PricingProgram:

@@ -6,6 +6,7 @@ corrections after a change of rates, currencies of three decimals, closing days.
 
 from dataclasses import replace
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from typing import Any
 
 import pytest
@@ -238,3 +239,33 @@ def test_the_german_window_of_16_percent_ends_at_local_midnight(minute: int, gro
         vat:CH:input -> vat:CH:acquisition 69 EUR
         session:transit -> cpo:DE-XYZ:payable 900 EUR
     """)
+
+
+@pytest.mark.parametrize(
+    ("rates", "vat", "flags"),
+    [
+        (("21",), 210, ()),
+        (("21", "9"), 210, ("tariff_component_vat_differs",)),  # two wrongs that make a right in sum
+        (("19",), 193, ("tariff_component_vat_differs", "tariff_vat_differs")),
+    ],
+    ids=["agrees", "one_component", "the_sum"],
+)
+def test_a_component_taxed_at_another_rate_than_the_territorys_is_flagged(
+    rates: tuple[str, ...], vat: int, flags: tuple[str, ...]
+) -> None:
+    # C-282/22: charging is one supply with one rate, whatever its components are called.
+    session, plan = planned(world.NL_CPO, captured_minor=1210)
+    price = world.repriced(
+        session, tax_known=True, vat_minor=vat, tax_rates=tuple(Decimal(rate) for rate in rates)
+    )
+    entry = post_capture(session, price, plan)
+    assert tuple(entry.flags) == flags
+    assert "session:transit -> vat:NL:output 210 EUR" in journal(entry)  # the territory's, by default
+
+
+def test_vat_in_a_tariff_where_none_is_due_is_flagged_and_not_taken() -> None:
+    session, plan = planned(cpo("IT", territory="IT-LIVIGNO"), captured_minor=1220, territory="IT-LIVIGNO")
+    price = world.repriced(session, tax_known=True, vat_minor=220)
+    entry = post_capture(session, price, plan)
+    assert tuple(entry.flags) == ("tariff_vat_differs",)
+    assert not any("vat:IT" in line for line in journal(entry))
