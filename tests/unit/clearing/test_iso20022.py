@@ -1,6 +1,8 @@
 """Bank messages: what we write passes the official schema, what we read is safe, exact and bounded."""
 
+import html
 import io
+import re
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
@@ -22,12 +24,14 @@ from clearing.errors import (
 from clearing.iso20022 import camt, pain002, reading
 from clearing.iso20022.camt import BankBalance, BankLine, BankLineState
 from clearing.iso20022.characters import CharacterSet, fold, is_identifier, is_permitted
+from clearing.iso20022.message_kind import kind_of
 from clearing.iso20022.pain001 import Payment, PaymentBatch, PaymentFile, Service, write
 from clearing.iso20022.pain002 import Verdict
 from clearing.iso20022.references import (
     CreditorReference,
     ReferenceKind,
     is_qr_iban,
+    parse_reference,
     qr_reference,
     qrr_check_digit,
 )
@@ -39,6 +43,7 @@ from clearing.parties.bank_details import (
     PostalAddress,
     advance,
     check_second_person,
+    masked,
 )
 from tests.fakes import bank
 
@@ -171,6 +176,122 @@ def test_a_qr_iban_and_a_qr_reference_go_together_only() -> None:
     ):
         with pytest.raises(InvalidPaymentError, match="QR"):
             write(payment_file(sepa(payment(currency="CHF", **changes), service=Service.SWISS)))
+
+
+@settings(max_examples=40, deadline=None)
+@given(
+    name=st.text(min_size=1, max_size=140).filter(lambda text: text.strip()),
+    words=st.tuples(st.text(max_size=70), st.text(max_size=300)),
+    minor=st.integers(1, 999_999_999_999),
+    currency=st.sampled_from(["CHF", "EUR"]),
+)
+def test_no_text_or_amount_breaks_the_schema_of_a_swiss_file(
+    schema: xmlschema.XMLSchema, name: str, words: tuple[str, str], minor: int, currency: str
+) -> None:
+    creditor = replace(SWISS, name=name, address=replace(HOME, street=words[0]))
+    swiss = payment(creditor=creditor, remittance=words[1], amount_minor=minor, currency=currency)
+    if not fold(name, characters=CharacterSet.SWISS, limit=70):
+        with pytest.raises(InvalidPaymentError, match="name or town"):
+            write(payment_file(sepa(swiss, service=Service.SWISS)))
+        return
+    written = write(payment_file(sepa(swiss, service=Service.SWISS)))
+    schema.validate(io.BytesIO(written.content))
+    for text in re.findall(r">([^<\n]+)<", written.content.decode()):
+        assert all(is_permitted(character, CharacterSet.SWISS) for character in html.unescape(text)), text
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    digits=st.text("0123456789", min_size=1, max_size=26),
+    scor=st.text("0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZ", min_size=1, max_size=21),
+    service=st.sampled_from([Service.SEPA, Service.SEPA_INSTANT]),
+)
+def test_every_reference_passes_the_schema(
+    schema: xmlschema.XMLSchema, digits: str, scor: str, service: Service
+) -> None:
+    rf = CreditorReference(kind=ReferenceKind.SCOR, text=iso11649_of(scor))
+    qr = replace(SWISS, iban=QR_IBAN)
+    file = payment_file(
+        sepa(payment(1, reference=rf), service=service),
+        sepa(
+            payment(2, currency="CHF", creditor=qr, reference=qr_reference(digits)),
+            payment(3, currency="CHF", creditor=SWISS, reference=rf),
+            service=Service.SWISS,
+            batch_id="B2",
+        ),
+    )
+    written = write(file)
+    schema.validate(io.BytesIO(written.content))
+    assert written.content.count(b"<Prtry>QRR</Prtry>") == 1
+    assert written.content.count(b"<Cd>SCOR</Cd>") == 2
+
+
+def iso11649_of(body: str) -> str:
+    """A reference with its check digits by ISO 7064 mod 97-10, worked out apart from the code under test."""
+    digits = "".join(str(int(character, 36)) for character in f"{body}RF00")
+    return f"RF{98 - int(digits) % 97:02d}{body}"
+
+
+@pytest.mark.parametrize(
+    ("changes", "message"),
+    [
+        ({"currency": "USD"}, "CHF or EUR"),
+        ({"currency": "GBP"}, "CHF or EUR"),
+        ({"creditor": DUTCH}, "account in CH or LI"),
+        ({"amount_minor": 1_000_000_000_000}, "at most 9999999999.99"),
+    ],
+)
+def test_what_swiss_banks_refuse_is_never_written(changes: dict[str, object], message: str) -> None:
+    one = payment(**{"currency": "CHF", "creditor": SWISS, **changes})
+    with pytest.raises(InvalidPaymentError, match=message):
+        write(payment_file(sepa(one, service=Service.SWISS)))
+
+
+def test_a_qr_iban_never_pays() -> None:
+    debtor = replace(DEBTOR, iban=QR_IBAN, bic=None)
+    with pytest.raises(InvalidPaymentError, match="QR-IBAN") as refused:
+        write(replace(payment_file(sepa(payment())), debtor=debtor))
+    assert QR_IBAN not in str(refused.value)
+
+
+@pytest.mark.parametrize(
+    ("text", "kind"),
+    [
+        ("21 00000 00003 13947 14300 09017", ReferenceKind.QRR),
+        ("rf18 5390 0754 7034", ReferenceKind.SCOR),
+    ],
+)
+def test_a_reference_is_read_as_it_is_printed(text: str, kind: ReferenceKind) -> None:
+    assert parse_reference(text).kind is kind
+
+
+@pytest.mark.parametrize(
+    "text", ["", "RF", "RF19539007547034", "210000000003139471430009018", "INV-1", "٢" * 27]
+)
+def test_a_reference_that_is_none_is_named(text: str) -> None:
+    with pytest.raises(InvalidPaymentError, match="reference"):
+        parse_reference(text)
+
+
+@pytest.mark.parametrize("kind", ["pain.002.001.10", "camt.052.001.08", "camt.053.001.04", "camt.054.001.08"])
+def test_a_message_is_known_by_its_first_element(kind: str) -> None:
+    content = f"<Document xmlns='urn:iso:std:iso:20022:tech:xsd:{kind}'><a>".encode()
+    assert kind_of(io.BytesIO(content)) == kind[:8]
+
+
+@settings(deadline=None)
+@given(st.binary(max_size=300))
+def test_no_bytes_make_the_look_at_a_message_fall_over(content: bytes) -> None:
+    with pytest.raises(UnreadableMessageError):
+        kind_of(io.BytesIO(content))
+
+
+def test_no_error_repeats_a_whole_iban() -> None:
+    for told in (masked("NL91ABNA0417164300"), masked("X")):
+        assert "ABNA0417" not in told
+    with pytest.raises(InvalidPaymentError) as refused:
+        replace(DUTCH, iban="NL91ABNA0417164301")
+    assert "ABNA0417164301" not in str(refused.value)
 
 
 # Characters and references

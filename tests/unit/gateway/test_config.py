@@ -1,13 +1,26 @@
 """Settings: each source and its precedence, each refusal in one line, and no secret in any text."""
 
+import json
 import pickle
 from pathlib import Path
+from typing import Any
 
 import pytest
 from pydantic import ValidationError
 
-from gateway.config import ClockSource, Environment, LogFormat, load_database_url, load_settings
+from clearing.service import ClearingService
+from gateway.clock import SystemClock
+from gateway.config import (
+    ClockSource,
+    Environment,
+    LogFormat,
+    Settings,
+    load_database_url,
+    load_inbox_path,
+    load_settings,
+)
 from gateway.errors import ConfigurationError
+from gateway.lanes.bank_files import bank_lanes
 
 PASSWORD = "hunter2-hunter2"
 WEBHOOK_KEY = "A" * 43 + "="
@@ -200,3 +213,90 @@ def test_commands_that_need_the_database_alone_ask_for_nothing_else() -> None:
     assert load_database_url({"DATABASE_URL": MINIMUM["DATABASE_URL"]}) == MINIMUM["DATABASE_URL"]
     with pytest.raises(ConfigurationError, match="DATABASE_URL is missing"):
         load_database_url({})
+
+
+@pytest.mark.parametrize(
+    ("changes", "said"),
+    [
+        ({"NETWORKCORE_BANK_ACCOUNT_PATH": "a.json"}, "go together"),
+        ({"NETWORKCORE_BANK_OUTBOX_PATH": "/out"}, "go together"),
+        (
+            {
+                "NETWORKCORE_BANK_ACCOUNT_PATH": "a.json",
+                "NETWORKCORE_BANK_OUTBOX_PATH": "/x",
+                "NETWORKCORE_BANK_INBOX_PATH": "/x",
+            },
+            "one directory",
+        ),
+        ({"NETWORKCORE_BANK_CUT_OFF": "11"}, "NETWORKCORE_BANK_CUT_OFF is wrong: expected a time of day"),
+        ({"NETWORKCORE_BANK_CUT_OFF": "24:00"}, "NETWORKCORE_BANK_CUT_OFF is wrong"),
+        ({"NETWORKCORE_BANK_TIME_ZONE": "Zurich"}, "NETWORKCORE_BANK_TIME_ZONE is wrong: expected an IANA"),
+    ],
+)
+def test_half_a_bank_connection_is_refused(changes: dict[str, str], said: str) -> None:
+    assert said in refusal({**MINIMUM, **changes})
+
+
+def test_the_inbox_alone_is_read_without_the_rest() -> None:
+    assert load_inbox_path({}) is None
+    assert load_inbox_path({"NETWORKCORE_BANK_INBOX_PATH": "/in"}) == "/in"
+
+
+ACCOUNT = {"name": "P", "iban": "CH9300762011623852957", "address": {"town": "Zug", "country": "CH"}}
+
+
+def bank_settings(tmp_path: Path, account: object = ACCOUNT) -> Settings:
+    (tmp_path / "account.json").write_text(json.dumps(account))
+    return load_settings(
+        {
+            **MINIMUM,
+            "NETWORKCORE_BANK_ACCOUNT_PATH": str(tmp_path / "account.json"),
+            "NETWORKCORE_BANK_OUTBOX_PATH": str(tmp_path / "out"),
+            "NETWORKCORE_BANK_INBOX_PATH": str(tmp_path / "in"),
+        }
+    )
+
+
+def lanes_of(settings: Settings) -> list[str]:
+    nothing: Any = None
+    return [
+        lane.name
+        for lane in bank_lanes(settings, pool=nothing, clock=SystemClock(), clearing=ClearingService())
+    ]
+
+
+def test_the_bank_lanes_run_only_where_their_directories_are_set(tmp_path: Path) -> None:
+    assert lanes_of(load_settings(MINIMUM)) == []
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir(mode=0o700)
+    assert lanes_of(bank_settings(tmp_path)) == ["bank outbox", "bank inbox"]
+    assert sorted(path.name for path in (tmp_path / "in").iterdir()) == ["done", "failed", "working"]
+
+
+def test_a_directory_that_is_missing_or_anybodys_is_refused(tmp_path: Path) -> None:
+    with pytest.raises(ConfigurationError, match=r"BANK_OUTBOX_PATH names .*no directory"):
+        lanes_of(bank_settings(tmp_path))
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir()
+    (tmp_path / "out").chmod(0o777)
+    with pytest.raises(ConfigurationError, match="everybody may write to"):
+        lanes_of(bank_settings(tmp_path))
+
+
+@pytest.mark.parametrize(
+    ("account", "said"),
+    [
+        ({}, "expected name, iban"),
+        ([], "expected name, iban"),
+        ({**ACCOUNT, "iban": "CH9300762011623852958"}, "is not an IBAN"),
+        ({**ACCOUNT, "iban": "CH4431999123000889012"}, "QR-IBAN"),
+        ({**ACCOUNT, "address": {"town": "", "country": "CH"}}, "address.town"),
+        ({**ACCOUNT, "owner": "x"}, "expected name, iban"),
+    ],
+)
+def test_a_paying_account_that_is_wrong_is_named(tmp_path: Path, account: object, said: str) -> None:
+    for name in ("in", "out"):
+        (tmp_path / name).mkdir(mode=0o700)
+    with pytest.raises(ConfigurationError, match=said) as refused:
+        lanes_of(bank_settings(tmp_path, account))
+    assert "account.json" in str(refused.value)
