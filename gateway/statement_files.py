@@ -11,6 +11,7 @@ from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from functools import partial
 from pathlib import Path
 from typing import Final
 from uuid import UUID
@@ -19,7 +20,7 @@ from clearing.documents.labels import Language
 from clearing.documents.statement_csv import closing_rows, header_row, line_row, opening_row
 from clearing.documents.statement_page import Digest, statement_page
 from clearing.work import documents, payment_statements
-from clearing.work.documents import StoredDocument
+from clearing.work.documents import DocumentFile, StoredDocument
 from clearing.work.payment_statements import StatementRun
 from gateway.database import Connection, Pool, transaction
 from gateway.documents_pdf import Attachment, render, render_statement
@@ -77,7 +78,7 @@ async def write_statement(
     name = run.statement.disbursement
     path = directory / f"{name}.{form}"
     if form is StatementForm.PDF:
-        files = await _issued(issued, directory, language)
+        files = await _issued(pool, issued, directory=directory, language=language, now=now)
         pdf = await _page(run, digest, files, directory=directory, language=language)
         await asyncio.to_thread(path.write_bytes, pdf)
     return StatementFile(
@@ -119,9 +120,9 @@ async def _mentioned(connection: Connection, run: StatementRun) -> list[StoredDo
 
 
 async def _issued(
-    found: Sequence[StoredDocument], directory: Path, language: Language
+    pool: Pool, found: Sequence[StoredDocument], *, directory: Path, language: Language, now: datetime
 ) -> Sequence[Attachment]:
-    """Each document as its page and its XML."""
+    """Each document as its XML and its page, which is the one that was handed out before, if any was."""
     attachments: list[Attachment] = []
     for one in found:
         xml = directory / f"{one.summary.number}.xml"
@@ -129,8 +130,12 @@ async def _issued(
         attachments.append(_attachment(xml, "application/xml", "EN 16931 (UBL 2.1)"))
         page = one.pages.get(language)
         if page is not None:
+            file = DocumentFile(name=one.summary.number, format="pdf", language=language)
+            make = partial(render, page, cii=one.cii, issued_at=one.summary.issued_at)
+            async with pool.acquire() as connection:
+                content = await documents.keep_file(connection, file, make, now=now)
             pdf = directory / f"{one.summary.number}.pdf"
-            pdf.write_bytes(await render(page, cii=one.cii, issued_at=one.summary.issued_at))
+            pdf.write_bytes(content)
             attachments.append(_attachment(pdf, "application/pdf", "Factur-X"))
     return attachments
 

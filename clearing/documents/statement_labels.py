@@ -48,10 +48,10 @@ _TABLE: Final = {
         "Da un pagamento tornato, in questo pagamento",
     ),
     "later": (
-        "Booked since, due later",
-        "Seither gebucht, später fällig",
-        "Comptabilisé depuis, dû plus tard",
-        "Registrato da allora, dovuto più tardi",
+        "Booked since, not in this payment",
+        "Seither gebucht, nicht in dieser Zahlung",
+        "Comptabilisé depuis, hors de ce paiement",
+        "Registrato da allora, non in questo pagamento",
     ),
     "payout": ("This payment", "Diese Zahlung", "Ce paiement", "Questo pagamento"),
     "closing": (
@@ -104,7 +104,18 @@ _TABLE: Final = {
     ),
     "holds": ("Held before this payment", "Vor dieser Zahlung gesperrt", "Retenu avant", "Trattenuto prima"),
     "documents": ("Documents", "Dokumente", "Documents", "Documenti"),
-    "attached": ("attached", "angehängt", "joint", "allegato"),
+    "more_documents": (
+        "{count} further documents: ask for them one by one.",
+        "{count} weitere Dokumente sind einzeln abzurufen.",
+        "{count} autres documents sont à demander un à un.",
+        "Altri {count} documenti sono da richiedere uno a uno.",
+    ),
+    "moved": (
+        "due date moved from {old}: {reason}",
+        "Fälligkeit verschoben vom {old}: {reason}",
+        "échéance déplacée du {old} : {reason}",
+        "scadenza spostata dal {old}: {reason}",
+    ),
     "seal": (
         "SHA-256 of this statement",
         "SHA-256 dieser Abrechnung",

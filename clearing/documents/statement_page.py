@@ -22,7 +22,7 @@ from clearing.payouts.statement_lines import CAPTURE, Origin, PaymentLine
 
 PRINTED_LINES: Final = 120
 _MOST_DAYS: Final = 62
-_MOST_NOTES: Final = 20
+_MOST_NOTES: Final = 50
 _Rows = Sequence[Sequence[str]]
 
 
@@ -100,6 +100,7 @@ class StatementPage:
     holds: Sequence[str]
     documents_title: str
     documents: _Rows
+    more_documents: str
     seal_label: str
     seal: str
     how: str
@@ -171,6 +172,7 @@ def statement_page(
             [one.number, one.issued_at.date().isoformat(), _money(one.gross_minor, one.currency)]
             for one in statement.documents[:_MOST_NOTES]
         ],
+        more_documents=_more_documents(statement, words),
         seal_label=words["seal"],
         seal=seal,
         how=words["how"],
@@ -199,6 +201,11 @@ def _notice(status: Status, words: Mapping[str, str]) -> str:
     if status.returned_at is None:
         return ""
     return words["returned"].format(day=status.returned_at.date().isoformat(), reason=status.reason or "")
+
+
+def _more_documents(statement: Statement, words: Mapping[str, str]) -> str:
+    more = statement.documents_total - min(len(statement.documents), _MOST_NOTES)
+    return words["more_documents"].format(count=more) if more > 0 else ""
 
 
 def _balance(statement: Statement, tally: Tally, words: Mapping[str, str]) -> Sequence[tuple[str, str, bool]]:
@@ -268,7 +275,9 @@ def _line(line: PaymentLine, currency: str, words: Mapping[str, str]) -> Sequenc
     unit, part = line.currency, line.part
     named = line.session or line.about or line.reference or str(line.subject_id)
     kind = "" if line.kind == CAPTURE else _kind(line.kind, words)
-    below = " · ".join(text for text in (kind, line.cdr_id or "", _rate(line)) if text)
+    moved = [words["moved"].format(old=move.old.isoformat(), reason=move.reason) for move in line.moved]
+    told = (kind, line.cdr_id or "", _rate(line), *moved, *line.flags)
+    below = " · ".join(text for text in told if text)
     return [
         "" if line.sale_at is None else line.sale_at.strftime("%Y-%m-%d %H:%M"),
         named,

@@ -24,7 +24,6 @@ the root.
 forward` stood in the opening balance; `later` is what was booked since and is not in this payment.
 """
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
@@ -32,10 +31,13 @@ from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
+import msgspec
+
 from clearing.errors import InvariantViolation
 from clearing.payouts.statement_lines import Origin, PaymentLine, line_record
 
 FORMAT: Final = "disbursement-statement-1"
+_encoder: Final = msgspec.json.Encoder(order="sorted")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +77,10 @@ class Payout:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Statement:
-    """Everything of a statement but its lines. `number` counts the party's statements in the currency."""
+    """Everything of a statement but its lines. `number` counts the party's statements in the currency.
+
+    Of many documents only the first are named; `documents_total` counts them all.
+    """
 
     number: int
     disbursement: str
@@ -93,6 +98,7 @@ class Statement:
     issued_at: datetime
     holds: Sequence[Hold] = ()
     documents: Sequence[IssuedDocument] = ()
+    documents_total: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,7 +142,7 @@ class Tally:
 
 def canonical(record: Mapping[str, Any]) -> str:
     """The one text of a record (RFC 8785: names in order, no spaces; our numbers are integers)."""
-    return json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    return _encoder.encode(record).decode()
 
 
 def seal(before: str, record: Mapping[str, Any]) -> str:
@@ -177,6 +183,7 @@ class StatementWriter:
                 "issued_at": statement.issued_at.isoformat(),
                 "holds": [_hold(hold) for hold in statement.holds],
                 "documents": [_document(document) for document in statement.documents],
+                "documents_total": statement.documents_total,
             }
         )
 

@@ -12,6 +12,7 @@ from dataclasses import dataclass
 from datetime import date, datetime
 from decimal import Decimal
 from enum import StrEnum
+from types import MappingProxyType
 from typing import Any, Final
 from uuid import UUID
 
@@ -19,6 +20,17 @@ from clearing.errors import InvariantViolation
 from clearing.fx import FxLock, convert
 
 CAPTURE: Final = "capture"
+# Which earlier entry of the same subject a line takes back.
+CORRECTS: Final = MappingProxyType(
+    {
+        "reversal": CAPTURE,
+        "refund": CAPTURE,
+        "refund_failed": "refund",
+        "dispute": CAPTURE,
+        "dispute_won": "dispute",
+        "reserve_release": "reserve_hold",
+    }
+)
 
 
 class Origin(StrEnum):
@@ -173,6 +185,7 @@ def line_record(line: PaymentLine, number: int) -> dict[str, Any]:
         "reference": line.reference,
         "session": line.session,
         "about": line.about,
+        "corrects": CORRECTS.get(line.kind),
         "cdr_id": line.cdr_id,
         "sale_at": None if line.sale_at is None else line.sale_at.isoformat(),
         "booked_at": line.booked_at.isoformat(),

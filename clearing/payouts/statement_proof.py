@@ -6,8 +6,8 @@ memory that it takes is that of one batch's lines.
 
 import json
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
-from typing import Any
+from dataclasses import dataclass, field, replace
+from typing import Any, NoReturn
 
 from clearing.errors import StatementError
 from clearing.journal.statement import AccountProof
@@ -19,7 +19,10 @@ _Key = tuple[str, str, str]
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ProvedStatement:
-    """What a statement says, proved: `sha256` is the seal to compare with the printed or published one."""
+    """What a statement says, proved: `sha256` is the seal to compare with the printed or published one.
+
+    `status` is what had become of the payment when the file was written; it is no part of the statement.
+    """
 
     disbursement: str
     party_id: str
@@ -33,6 +36,7 @@ class ProvedStatement:
     batches: int
     sha256: str
     heads: Mapping[int, tuple[int, str]]
+    status: str | None = None
 
 
 def verify_payment(lines: Iterable[str]) -> ProvedStatement:
@@ -57,11 +61,49 @@ def verify_payment(lines: Iterable[str]) -> ProvedStatement:
         except (KeyError, TypeError, ValueError, AttributeError, ArithmeticError) as error:
             raise StatementError(number, f"is not a record of this format: {error!r}") from error
         if ended is not None:
-            for following, after in records:
-                if after.get("type") != "status" or after.get("as_of") is None:
-                    raise StatementError(following, "follows the closing record")
-            return ended
+            return _with_status(ended, records)
     raise StatementError(number, "is the last: the closing record is missing, the statement is cut off")
+
+
+def _with_status(ended: ProvedStatement, records: Iterator[tuple[int, dict[str, Any]]]) -> ProvedStatement:
+    """After the closing record there may be one on what became of the payment, and nothing else."""
+    number, record = next(records, (0, None))
+    if record is None:
+        return ended
+    following, more = next(records, (number, None))
+    if record.get("type") != "status" or more is not None:
+        raise StatementError(following, "follows the closing record")
+    return replace(ended, status=str(record.get("state")))
+
+
+def check_following(earlier: ProvedStatement, later: ProvedStatement) -> None:
+    """Nothing lies between two statements of one account: the closing of one is the opening of the next.
+
+    Raises StatementError (of the later one's first line) where it is not, or where the journal that both name
+    is not the same.
+    """
+    same = (earlier.account, earlier.currency, earlier.number + 1) == (
+        later.account,
+        later.currency,
+        later.number,
+    )
+    if not same:
+        raise StatementError(
+            1,
+            f"is no. {later.number} of {later.account} {later.currency}; "
+            f"no. {earlier.number + 1} of {earlier.account} {earlier.currency} would follow",
+        )
+    if earlier.closing_minor != later.opening_minor:
+        raise StatementError(
+            1,
+            f"opens with {later.opening_minor}, but no. {earlier.number} closed with {earlier.closing_minor}",
+        )
+    for chain, (position, digest) in earlier.heads.items():
+        known = later.heads.get(chain)
+        if known is not None and known[0] == position and known[1] != digest:
+            raise StatementError(
+                1, f"names another batch {position} of chain {chain} than no. {earlier.number}"
+            )
 
 
 def _records(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -72,12 +114,16 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         if not text:
             continue
         try:
-            record = json.loads(text)
-        except ValueError as error:
+            record = json.loads(text, parse_float=_refused, parse_constant=_refused)
+        except (ValueError, RecursionError) as error:
             raise StatementError(number, f"is not JSON: {error}") from error
         if not isinstance(record, dict):
             raise StatementError(number, "is not a JSON object")
-        if canonical(record) != text:
+        try:
+            written = canonical(record)
+        except (ValueError, OverflowError, RecursionError) as error:
+            raise StatementError(number, f"holds what no statement does: {error}") from error
+        if written != text:
             raise StatementError(number, "was altered: it is not in the form that it was written in")
         told = record.pop("sha256", None)
         if told != seal(before, record):
@@ -204,6 +250,10 @@ class _Reading:
         for name, (said, counted) in told.items():
             if said != counted:
                 raise StatementError(number, f"says {name} {said}, but the records before it give {counted}")
+
+
+def _refused(text: str) -> NoReturn:
+    raise ValueError(f"{text} is a number that no statement holds")
 
 
 def _key(entry: Mapping[str, Any]) -> _Key:

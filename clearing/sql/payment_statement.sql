@@ -86,9 +86,9 @@ ORDER BY since, id LIMIT 100;
 
 -- name: documents
 -- Documents that the party issued or received between two instants.
-SELECT series, number, type_code, currency, gross_minor, issued_at FROM clearing.document
+SELECT series, number, type_code, currency, gross_minor, issued_at, count(*) OVER () AS total FROM clearing.document
 WHERE (supplier_id = :party_id OR customer_id = :party_id) AND issued_at > :after AND issued_at <= :until
-ORDER BY issued_at, series, number LIMIT 100;
+ORDER BY issued_at, series, number LIMIT :limit;
 
 -- name: bank_line^
 -- The bank's own word on a payment, once it was matched.

@@ -139,11 +139,11 @@ async def holds(
 
 
 async def documents(
-    connection: Connection, *, party_id: str, after: datetime, until: datetime
-) -> list[IssuedDocument]:
-    """Documents that the party issued or received after one instant and up to another."""
-    found = await rows(_sql.documents(connection, party_id=party_id, after=after, until=until))
-    return [
+    connection: Connection, *, party_id: str, after: datetime, until: datetime, limit: int
+) -> tuple[list[IssuedDocument], int]:
+    """Documents that the party issued or received after one instant and up to another, and how many."""
+    found = await rows(_sql.documents(connection, party_id=party_id, after=after, until=until, limit=limit))
+    named = [
         IssuedDocument(
             number=f"{row['series']}-{row['number']:06d}",
             type_code=row["type_code"],
@@ -153,6 +153,7 @@ async def documents(
         )
         for row in found
     ]
+    return named, found[0]["total"] if found else 0
 
 
 async def bank_line(connection: Connection, end_to_end_id: str) -> Any:

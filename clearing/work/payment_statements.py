@@ -36,6 +36,7 @@ Names = Callable[[str, UUID], str]
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MADE: Final = frozenset({"paid", "returned"})
 _SHOWN_OF_ACCOUNT: Final = 4
+_NAMED_DOCUMENTS: Final = 50
 
 
 async def issue(
@@ -109,8 +110,12 @@ async def _head(connection: Connection, payment: Any, previous: StoredStatement 
         planned_at=payment["planned_at"],
         period=payment["period"],
     )
-    documents = await store.documents(
-        connection, party_id=payment["party_id"], after=after, until=payment["booked_at"]
+    documents, total = await store.documents(
+        connection,
+        party_id=payment["party_id"],
+        after=after,
+        until=payment["booked_at"],
+        limit=_NAMED_DOCUMENTS,
     )
     return json.dumps(
         {
@@ -130,6 +135,7 @@ async def _head(connection: Connection, payment: Any, previous: StoredStatement 
                 [one.number, one.type_code, one.gross_minor, one.currency, one.issued_at.isoformat()]
                 for one in documents
             ],
+            "documents_total": total,
         },
         ensure_ascii=False,
     )
@@ -287,6 +293,7 @@ def _statement(stored: StoredStatement, payment: Any, names: Names) -> Statement
         issued_at=stored.issued_at,
         holds=[_hold(*told) for told in head["holds"]],
         documents=[_document(*told) for told in head["documents"]],
+        documents_total=head["documents_total"],
     )
 
 

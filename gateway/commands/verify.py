@@ -2,10 +2,10 @@
 
 import json
 import sys
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from itertools import chain
 from pathlib import Path
-from typing import Any, Final
+from typing import Any, Final, NoReturn
 
 import click
 
@@ -13,36 +13,55 @@ from clearing.errors import StatementError
 from clearing.journal.statement import Verified, verify
 from clearing.money import to_major
 from clearing.payouts.payment_statement import FORMAT
-from clearing.payouts.statement_proof import ProvedStatement, verify_payment
+from clearing.payouts.statement_proof import ProvedStatement, check_following, verify_payment
 
 _FAILED: Final = 1
 
 
 @click.command(name="verify")
-@click.argument("statement", type=click.Path(exists=True, dir_okay=False, path_type=Path))
-@click.option("--json", "as_json", is_flag=True, help="One JSON object instead of lines.")
-def command(*, statement: Path, as_json: bool) -> None:
-    """Prove STATEMENT, of an account or of a payment: every line, its place in the journal, and the sums.
+@click.argument(
+    "statements", nargs=-1, required=True, type=click.Path(exists=True, dir_okay=False, path_type=Path)
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON object a file instead of lines.")
+def command(*, statements: Sequence[Path], as_json: bool) -> None:
+    """Prove STATEMENTS, of accounts or of payments: every line, its place in the journal, and the sums.
 
     The printed heads are what to compare with the platform's published ones, or with your last statement's;
-    the sha256 of a payment's statement is the one on its page.
+    the sha256 of a payment's statement is the one on its page. Several statements of payments, in their
+    order, are also proved to follow each other: nothing lies between them.
     """
+    before: ProvedStatement | None = None
+    for path in statements:
+        try:
+            found = _read(path)
+            if isinstance(found, ProvedStatement):
+                if before is not None:
+                    check_following(before, found)
+                before = found
+        except StatementError as error:
+            _refuse(error, path=path if len(statements) > 1 else None, as_json=as_json)
+        if as_json:
+            facts = _account_facts(found) if isinstance(found, Verified) else _payment_facts(found)
+            click.echo(json.dumps({"ok": True, **facts, "heads": _heads(found.heads)}))
+        else:
+            for line in _shown(found):
+                click.echo(line)
+
+
+def _refuse(error: StatementError, *, path: Path | None, as_json: bool) -> NoReturn:
+    told = str(error) if path is None else f"{path}: {error}"
+    click.echo(json.dumps({"ok": False, "error": told}) if as_json else f"NOT PROVED: {told}")
+    sys.exit(_FAILED)
+
+
+def _read(path: Path) -> Verified | ProvedStatement:
     try:
-        with statement.open(encoding="utf-8", newline="\n") as lines:
-            found = _verify(lines)
-    except StatementError as error:
-        click.echo(json.dumps({"ok": False, "error": str(error)}) if as_json else f"NOT PROVED: {error}")
-        sys.exit(_FAILED)
+        with path.open(encoding="utf-8", newline="\n") as lines:
+            return _verify(lines)
     except UnicodeDecodeError as error:
-        raise click.UsageError(f"{statement} is not a text file: {error.reason}") from error
-    if as_json:
-        facts = _account_facts(found) if isinstance(found, Verified) else _payment_facts(found)
-        click.echo(json.dumps({"ok": True, **facts, "heads": _heads(found.heads)}))
-        return
-    for line in _shown(found):
-        click.echo(line)
-    for number, (position, digest) in sorted(found.heads.items()):
-        click.echo(f"head     chain {number} position {position} {digest}")
+        raise click.UsageError(
+            f"{path} is not a text file: {error.reason}; a page carries its JSON as an attachment"
+        ) from error
 
 
 def _verify(lines: Iterator[str]) -> Verified | ProvedStatement:
@@ -82,6 +101,7 @@ def _payment_facts(found: ProvedStatement) -> Mapping[str, Any]:
         "lines": found.lines,
         "batches": found.batches,
         "sha256": found.sha256,
+        "status": found.status,
     }
 
 
@@ -100,3 +120,7 @@ def _shown(found: Verified | ProvedStatement) -> Iterator[str]:
     yield f"closing  {to_major(found.closing_minor, found.currency)}"
     if isinstance(found, ProvedStatement):
         yield f"sha256   {found.sha256}"
+        if found.status is not None:
+            yield f"status   {found.status} when this file was written; no part of the statement"
+    for number, (position, digest) in sorted(found.heads.items()):
+        yield f"head     chain {number} position {position} {digest}"

@@ -4,6 +4,7 @@ import asyncio
 import csv
 import io
 import json
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -12,6 +13,9 @@ import pytest
 from click.testing import CliRunner
 from pypdf import PdfReader
 
+from clearing.documents.einvoice import cii, ubl
+from clearing.documents.labels import Language
+from clearing.documents.printing import invoice_page
 from clearing.money import to_major
 from clearing.payouts.statement_proof import verify_payment
 from gateway.commands.clearing import command as clearing_command
@@ -19,6 +23,7 @@ from gateway.commands.verify import command as verify_command
 from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
 from tests.fakes.api import Api
 from tests.integration import test_api_settlement as settlement
+from tests.unit.clearing import test_invoice as invoices
 
 api = settlement.api  # the fixture: parties, an agreement, a server
 
@@ -70,6 +75,47 @@ async def test_json_csv_and_pdf_say_the_same(api: Api) -> None:
     assert said[:-1] == kept[:-1]  # the last says when it was asked
     xmp = reader.trailer["/Root"]["/Metadata"].get_data().decode()
     assert "<pdfaid:part>3</pdfaid:part>" in xmp
+
+
+async def test_a_page_carries_the_documents_issued_since_the_payment_before(api: Api) -> None:
+    invoice = next(iter(invoices.cases().values()))
+    pages = {
+        language: asdict(
+            invoice_page(
+                invoice, number="SB-DE-ABC-V-000007", issued_on=api.clock.at.date(), language=language
+            )
+        )
+        for language in Language
+    }
+    name = {"number": "SB-DE-ABC-V-000007", "issued_on": api.clock.at.date()}
+    content = {"ubl": ubl(invoice, **name).decode(), "cii": cii(invoice, **name).decode(), "pages": pages}
+    async with api.services.pool.acquire() as connection:
+        await connection.execute(
+            "INSERT INTO clearing.document_series (issuer_id, series) VALUES ('platform', 'SB-DE-ABC-V')"
+        )
+        await connection.execute(
+            "INSERT INTO clearing.document (issuer_id, series, number, type_code, supplier_id, customer_id,"
+            " period_start, period_end, currency, net_minor, vat_minor, gross_minor, content, issued_at)"
+            " VALUES ('platform', 'SB-DE-ABC-V', 7, 389, 'DE-ABC', 'platform', '2026-09-01', '2026-09-30',"
+            " 'EUR', 100, 19, 119, $1, $2)",
+            content,
+            api.clock.at,
+        )
+    payment = await paid(api)
+    page = await api.call("GET", f"{payment['statement']}?format=pdf&language=fr", party="DE-ABC")
+    assert page.status == 200, page.text
+    reader = PdfReader(io.BytesIO(page.content), strict=True)
+    carried = {name: content[0] for name, content in reader.attachments.items()}
+    assert carried["SB-DE-ABC-V-000007.xml"] == content["ubl"].encode()
+    own = await api.call("GET", "/v1/documents/SB-DE-ABC-V-000007?format=pdf&language=fr", party="DE-ABC")
+    assert carried["SB-DE-ABC-V-000007.pdf"] == own.content  # the very file
+    text = "\n".join(sheet.extract_text() for sheet in reader.pages)
+    assert "SB-DE-ABC-V-000007" in text
+    assert "1.19 EUR" in text
+    # It is the CPO's: the demand partner's statement of the same day has none.
+    (other,) = (await api.call("GET", "/v1/disbursements", party="parking")).json["data"]
+    foreign = await api.call("GET", f"{other['statement']}?format=pdf", party="parking")
+    assert not [name for name in PdfReader(io.BytesIO(foreign.content)).attachments if name.startswith("SB-")]
 
 
 async def test_only_its_party_and_the_platform_read_a_statement(api: Api) -> None:

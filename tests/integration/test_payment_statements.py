@@ -12,7 +12,7 @@ from clearing.errors import InvariantViolation, StateConflictError, StatementErr
 from clearing.parties.agreement import LegalModel, Role
 from clearing.payouts.disbursement import Disbursement, Rejected
 from clearing.payouts.payment_statement import canonical, seal
-from clearing.payouts.statement_proof import ProvedStatement, verify_payment
+from clearing.payouts.statement_proof import ProvedStatement, check_following, verify_payment
 from clearing.work import payment_statements
 from gateway.database import Pool, transaction
 from gateway.ids import format_id
@@ -82,6 +82,7 @@ async def test_closing_is_the_next_opening_and_what_is_due_later_is_told(house: 
     # Asked for in the other order, the earlier one is frozen first all the same.
     two = verify_payment(await write(house, second))
     one = verify_payment(await write(house, first))
+    check_following(one, two)
     assert (one.number, one.opening_minor, one.payout_minor, one.closing_minor) == (1, 0, 800, 0)
     assert (two.number, two.opening_minor, two.payout_minor, two.closing_minor) == (2, 0, 400, 800)
     proof = closing_of(await write(house, second))["proof"]

@@ -21,7 +21,16 @@ from clearing.fx import FxLock, convert
 from clearing.journal import chain
 from clearing.journal.ledger import Transfer
 from clearing.journal.statement import StatementBatch, StatementEntry, batch_record
-from clearing.payouts.payment_statement import Payout, Statement, StatementWriter, Status, later_minor
+from clearing.payouts.payment_statement import (
+    IssuedDocument,
+    Payout,
+    Statement,
+    StatementWriter,
+    Status,
+    canonical,
+    later_minor,
+    seal,
+)
 from clearing.payouts.statement_lines import (
     DriverPrice,
     Origin,
@@ -29,7 +38,7 @@ from clearing.payouts.statement_lines import (
     PaymentLine,
     own_part,
 )
-from clearing.payouts.statement_proof import verify_payment
+from clearing.payouts.statement_proof import check_following, verify_payment
 
 AT = datetime(2026, 10, 15, 8, 0, tzinfo=UTC)
 ACCOUNT = "cpo:NL-ABC:payable"
@@ -332,3 +341,142 @@ def test_a_payment_that_came_back_says_so_on_its_page() -> None:
     assert page_of([line(1, 400)]).notice == ""
     named = replace(line(1, 400), kind="something_new", session=None)
     assert page_of([named]).contents[0][0] == "Other bookings (something_new)"
+
+
+def test_the_form_is_the_one_that_others_would_write() -> None:
+    # RFC 8785, for what occurs here: names in order, no spaces, integers, texts as they are.
+    record = {"b": ["\u20ac", '"\\\n\t\x01', None, True], "a": -12, "\u00e4": {}}
+    text = canonical(record)
+    assert text == json.dumps(record, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
+    assert text == '{"a":-12,"b":["\u20ac","\\"\\\\\\n\\t\\u0001",null,true],"\u00e4":{}}'
+
+
+@given(text=st.text(max_size=30))
+def test_any_text_has_one_form(text: str) -> None:
+    record = {"text": text}
+    assert canonical(record) == json.dumps(record, separators=(",", ":"), ensure_ascii=False)
+
+
+@pytest.mark.parametrize(
+    "bad",
+    [
+        "[]",
+        "{",
+        "1",
+        "{}",
+        '{"amount_minor":1.0,"sha256":""}',
+        '{"amount_minor":NaN,"sha256":""}',
+        f'{{"a":{"9" * 30},"sha256":""}}',
+        "[" * 100_000,
+        f'{{"a":{"[" * 5000}{"]" * 5000}}}',
+    ],
+)
+def test_what_is_no_record_is_refused_and_never_a_crash(bad: str) -> None:
+    texts = written(statement(400), [line(1, 400)])
+    with pytest.raises(StatementError) as refused:
+        verify_payment([texts[0], bad, *texts[1:]])
+    assert refused.value.line == 2
+    with pytest.raises(StatementError):
+        verify_payment([bad])
+
+
+def resealed(texts: list[str], change: Any) -> list[str]:
+    """What a forger would write: records changed, every seal made again."""
+    before, found = "", []
+    for text in texts:
+        record = change(json.loads(text))
+        record.pop("sha256")
+        before = seal(before, record)
+        found.append(canonical({**record, "sha256": before}))
+    return found
+
+
+@pytest.mark.parametrize(
+    ("kind", "changes", "told"),
+    [
+        ("line", {"amount_minor": 401, "owed_minor": 401, "other_minor": 1}, "the journal has 400"),
+        ("line", {"price": {"gross_minor": 1, "net_minor": 400, "vat_minor": 21}}, "gross price"),
+        ("line", {"part_minor": 399}, "sum of its supplies"),
+        ("line", {"owed_minor": 399}, "less its costs"),
+        ("line", {"psp_fee_minor": 1, "owed_minor": 399}, "is netted"),
+        ("line", {"line": 2}, "expected 1"),
+        ("line", {"origin": "elsewhere"}, "not a record"),
+        ("line", {"type": "note"}, "unknown type"),
+        ("payment", {"amount_minor": 500}, "the journal has -400"),
+        ("closing", {"lines": 2}, "says lines"),
+        ("statement", {"opening_minor": 5}, "says opening"),
+        ("statement", {"disbursement_id": "x"}, "the journal has None"),
+        ("statement", {"format": "other"}, "expected format"),
+        ("statement", {"account": "cpo:OTHER:payable"}, "journal has"),
+    ],
+)
+def test_a_forger_who_seals_again_is_found(kind: str, changes: dict[str, Any], told: str) -> None:
+    texts = written(statement(400), [line(1, 400)])
+
+    def change(record: dict[str, Any]) -> dict[str, Any]:
+        return {**record, **changes} if record["type"] == kind else record
+
+    assert verify_payment(resealed(texts, lambda record: record)).lines == 1
+    with pytest.raises(StatementError, match=told):
+        verify_payment(resealed(texts, change))
+
+
+def test_proof_terms_that_do_not_add_up_are_found() -> None:
+    texts = written(statement(400, closing=70), [line(1, 400)])
+
+    def change(record: dict[str, Any]) -> dict[str, Any]:
+        if record["type"] == "closing":
+            record["proof"]["later_minor"] = 69
+        return record
+
+    with pytest.raises(StatementError, match="are not payout and closing"):
+        verify_payment(resealed(texts, change))
+
+
+def test_statements_follow_each_other_without_a_gap() -> None:
+    first = verify_payment(written(statement(400, number=1, closing=70), [line(1, 400)]))
+    read = verify_payment(written(statement(500, number=2, opening=70), [line(1, 500)]))
+    second = replace(read, heads={0: (4, "aa")})
+    check_following(first, second)
+    for other, told in (
+        (replace(second, number=3), "would follow"),
+        (replace(second, currency="CHF"), "would follow"),
+        (replace(second, opening_minor=69), "closed with 70"),
+        (replace(second, heads={0: (2, "ff")}), "another batch 2"),
+    ):
+        with pytest.raises(StatementError, match=told):
+            check_following(first, other)
+
+
+def test_what_became_of_the_payment_is_sealed_but_no_part_of_the_statement() -> None:
+    facts = statement(400)
+    texts = written(facts, [line(1, 400)])
+    writer = StatementWriter(facts)
+    writer.seal = json.loads(texts[-1])["sha256"]
+    told = writer.status(Status(as_of=AT, state="returned", returned_at=AT, reason="AC04"))
+    proved = verify_payment([*texts, told])
+    assert (proved.status, proved.sha256) == ("returned", verify_payment(texts).sha256)
+    with pytest.raises(StatementError, match="altered"):
+        verify_payment([*texts, told.replace("AC04", "AC06")])
+    with pytest.raises(StatementError):
+        verify_payment([*texts, told, told])
+
+
+def test_many_documents_are_counted_where_not_all_are_named() -> None:
+    named = [
+        IssuedDocument(number=f"SB-{n}", type_code=389, gross_minor=1, currency="EUR", issued_at=AT)
+        for n in range(50)
+    ]
+    facts = statement(400, documents=named, documents_total=61)
+    digest, writer = Digest(), StatementWriter(facts)
+    writer.line(line(1, 400))
+    page = statement_page(
+        facts,
+        status=Status(as_of=AT, state="paid"),
+        tally=writer.tally,
+        digest=digest,
+        seal="",
+        attached=False,
+    )
+    assert page.more_documents.startswith("11 further documents")
+    assert json.loads(StatementWriter(facts).opening())["documents_total"] == 61
