@@ -18,4 +18,6 @@ keep database_url "postgresql://networkcore:$(cat secrets/postgres_password)@pos
 keep psp_api_key "sk_test_sandbox"
 keep psp_webhook_secret "whsec_$(random 24)"
 keep admin_api_key "nck_$(random 6)_$(random 22 | cut -c1-43)"
+# Seals partners' webhook secrets in the database: lost, none of them can be signed with again.
+keep webhook_secret_keys "first:$(head -c 32 /dev/urandom | base64)"
 echo "secrets/ is ready; the platform's first API key is in secrets/admin_api_key"

@@ -282,6 +282,36 @@ async def test_a_reserve_stays_behind_and_comes_back_on_its_day_as_forecast(hous
     assert reserve.minor == 0
 
 
+@pytest.mark.parametrize(
+    ("sale_at", "begins"),
+    [
+        # Thursday 22 October is due on Monday 26: Amsterdam's clocks went back on the Sunday, so that day
+        # begins an hour later in UTC than a summer's day.
+        (datetime(2026, 10, 22, 12, 0, tzinfo=UTC), datetime(2026, 10, 25, 23, 0, tzinfo=UTC)),
+        # Wednesday 30 December is due on Monday 4 January: Thursday is the first clearing day, Friday none.
+        (datetime(2026, 12, 30, 12, 0, tzinfo=UTC), datetime(2027, 1, 3, 23, 0, tzinfo=UTC)),
+        # The last hour of the year in Amsterdam is the old year's: due on Tuesday 5 January.
+        (datetime(2026, 12, 31, 22, 59, tzinfo=UTC), datetime(2027, 1, 4, 23, 0, tzinfo=UTC)),
+        # Tuesday 23 March 2027 is due on Thursday 25; the clocks go forward on the Sunday after.
+        (datetime(2027, 3, 23, 12, 0, tzinfo=UTC), datetime(2027, 3, 24, 23, 0, tzinfo=UTC)),
+        # Thursday 25 March 2027: Easter lies between, and summer time: Wednesday 31 begins at 22 UTC.
+        (datetime(2027, 3, 25, 12, 0, tzinfo=UTC), datetime(2027, 3, 30, 22, 0, tzinfo=UTC)),
+    ],
+    ids=["clocks go back", "year's end", "the year's last hour", "before summer time", "Easter"],
+)  # fmt: skip
+async def test_around_dst_and_the_years_end_a_party_is_paid_from_its_own_midnight_on(
+    house: House, sale_at: datetime, begins: datetime
+) -> None:
+    await house.clear(1, sale_at=sale_at, now=sale_at + timedelta(minutes=1))
+    forecast = await house.forecast(sale_at + timedelta(minutes=1))
+    assert await house.plan(begins - timedelta(seconds=1)) == []
+    payment = of(await house.plan(begins), world.NL_CPO)
+    assert forecast[payment.party_id, payment.period] == payment.amount_minor
+    assert payment.period == (begins + timedelta(hours=2)).date()
+    await house.pay(payment, begins)
+    await house.proved()
+
+
 async def test_weekly_terms_close_on_their_weekday(house: House) -> None:
     await house.terms(world.NL_CPO, cadence=Cadence.WEEKLY, cadence_day=7)
     await house.clear(1)
