@@ -27,6 +27,7 @@ from clearing.reconciliation.deciding import (
     check_words,
     limits,
     needs_second,
+    same_person,
 )
 from clearing.service import ClearingService
 
@@ -83,10 +84,19 @@ def bundled_limits() -> Mapping[str, int]:
     return limits(csv.DictReader(text.splitlines()))
 
 
-async def known_limits(connection: Connection) -> dict[str, int]:
-    """Limits by currency: those that were set before those that ship with the code."""
-    found = await rows(_sql.limits(connection))
-    return {**bundled_limits(), **{row["currency"]: row["limit_minor"] for row in found}}
+async def known_limits(connection: Connection, *, by: str | None = None) -> dict[str, int]:
+    """Limits by currency: those that were set before those that ship with the code.
+
+    For a decision `by` somebody who raised a limit, that limit is not raised: nobody frees their own hand.
+    """
+    shipped = bundled_limits()
+    known = dict(shipped)
+    for row in await rows(_sql.limits(connection)):
+        limit = row["limit_minor"]
+        if by is not None and same_person(row["set_by"], by):
+            limit = min(limit, shipped.get(row["currency"], shipped["*"]))
+        known[row["currency"]] = limit
+    return known
 
 
 async def set_limit(
@@ -113,7 +123,7 @@ async def propose(connection: Connection, proposal: Proposal, *, now: datetime) 
     check_words(proposal.reason, proposal.by)
     second = needs_second(
         proposal.resolution, amount_minor=proposal.at_stake_minor, currency=proposal.currency,
-        known=await known_limits(connection),
+        known=await known_limits(connection, by=proposal.by),
     )  # fmt: skip
     fields: dict[str, Any] = {
         "id": proposal.id,

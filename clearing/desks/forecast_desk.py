@@ -16,6 +16,7 @@ from clearing.service import ClearingService
 _sql = named_queries("forecast_accuracy")
 DAYS_AHEAD: Final = 14
 WINDOW: Final = timedelta(days=30)
+_COUNTED: Final = timedelta(days=10)
 _KEPT: Final = timedelta(days=60)
 _COLUMNS: Final = ("taken_on", "party_id", "currency", "pay_on", "days_ahead", "amount_minor")
 
@@ -60,8 +61,15 @@ async def take_snapshot(connection: Connection, clearing: ClearingService, *, no
     return True
 
 
+async def measure(connection: Connection, *, now: datetime) -> None:
+    """Count the errors of the last days anew: what the bank has answered since is in."""
+    today = now.date()
+    await _sql.forget_errors(connection, since=today - _COUNTED)
+    await _sql.measure(connection, since=today - _COUNTED, until=today)
+
+
 async def errors(connection: Connection, *, now: datetime) -> list[ForecastError]:
-    """How far forecasts of the last 30 days were from what was paid, days before today."""
+    """How far forecasts of the last 30 days were from what was paid, as it was counted last."""
     today = now.date()
     found = await rows(_sql.errors(connection, since=today - WINDOW, until=today))
     return [ForecastError(**dict(row.items())) for row in found]

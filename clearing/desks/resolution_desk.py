@@ -100,6 +100,8 @@ class ResolutionDesk:
     ) -> Decision:
         """Take `minor` (by default all that is left; the item's sign) out of suspense; its owner is found.
 
+        The whole item meets the limit: parts of a large one are not small.
+
         Raises StateConflictError where less is left or the wish doesn't fit.
         """
         await self._hold(connection)
@@ -115,7 +117,7 @@ class ResolutionDesk:
         proposal = Proposal(
             id=decision_id, resolution=wish.resolution, subject=_SUSPENSE, leg=row["leg"],
             reference=str(suspense_id), party_id=wish.party_id, currency=row["currency"], amount_minor=taken,
-            at_stake_minor=taken, entries=[made], reason=wish.reason, by=wish.by,
+            at_stake_minor=row["amount_minor"], entries=[made], reason=wish.reason, by=wish.by,
         )  # fmt: skip
         return await self._propose(connection, proposal, now=now)
 

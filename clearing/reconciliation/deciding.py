@@ -90,7 +90,7 @@ def needs_second(
 
 def check_second(proposed_by: str, by: str) -> None:
     """Raises StateConflictError when it is the same person; upper and lower case and spaces don't count."""
-    if _person(proposed_by) == _person(by):
+    if same_person(proposed_by, by):
         raise StateConflictError(f"{by} proposed it: somebody else must agree")
 
 
@@ -102,5 +102,6 @@ def check_words(reason: str, by: str) -> None:
         raise StateConflictError("by: expected the name of the person who decides")
 
 
-def _person(name: str) -> str:
-    return " ".join(name.split()).casefold()
+def same_person(one: str, other: str) -> bool:
+    """Whether two names are one person's; upper and lower case and spaces don't count."""
+    return " ".join(one.split()).casefold() == " ".join(other.split()).casefold()

@@ -67,7 +67,7 @@ UPDATE clearing.booking_decision SET state = :state, decided_by = :by, decided_a
 WHERE id = :id AND state = 'proposed' RETURNING id;
 
 -- name: limits
-SELECT currency, limit_minor FROM clearing.booking_limit ORDER BY currency;
+SELECT currency, limit_minor, set_by FROM clearing.booking_limit ORDER BY currency;
 
 -- name: put_limit!
 INSERT INTO clearing.booking_limit (currency, limit_minor, set_by, set_at) VALUES (:currency, :limit_minor, :by, :now)
@@ -90,22 +90,14 @@ UPDATE clearing.suspense_item SET left_minor = left_minor - :minor WHERE id = :i
 SELECT id, currency, amount_minor, left_minor, since, owner, detail FROM clearing.suspense_item
 WHERE left_minor <> 0 ORDER BY since, id LIMIT :limit;
 
--- name: debts
--- Parties that owe, what of it is older than a day each, and since when: the oldest debt is paid first by what came in.
-SELECT p.party_id, p.currency, sum(p.amount_minor)::bigint AS amount_minor,
-       min(p.due_date) FILTER (WHERE p.amount_minor < 0) AS since, t.deregistered_on
-FROM clearing.payable AS p LEFT JOIN clearing.payout_terms AS t ON t.party_id = p.party_id
-WHERE p.state = 'open' AND (:party_id::text IS NULL OR p.party_id = :party_id)
-GROUP BY p.party_id, p.currency, t.deregistered_on HAVING sum(p.amount_minor) < 0 ORDER BY since, p.party_id, p.currency;
-
 -- name: debt_lines
 -- What parties in debt owe and are owed, by day: the shape of each debt.
-SELECT p.party_id, p.currency, p.due_date, sum(p.amount_minor)::bigint AS amount_minor
-FROM clearing.payable AS p
-WHERE p.state = 'open' AND (p.party_id, p.currency) IN (
-    SELECT party_id, currency FROM clearing.payable WHERE state = 'open' GROUP BY party_id, currency
-    HAVING sum(amount_minor) < 0)
-GROUP BY p.party_id, p.currency, p.due_date ORDER BY p.party_id, p.currency, p.due_date;
+SELECT party_id, currency, due_date, amount_minor::bigint FROM (
+    SELECT party_id, currency, due_date, sum(amount_minor) AS amount_minor,
+           sum(sum(amount_minor)) OVER (PARTITION BY party_id, currency) AS whole
+    FROM clearing.payable WHERE state = 'open' GROUP BY party_id, currency, due_date
+) AS owed
+WHERE whole < 0 ORDER BY party_id, currency, due_date;
 
 -- name: open_sum$
 -- What a party is owed and not yet tied to a payment.

@@ -244,10 +244,15 @@ GROUP BY r.iban, r.currency, r.on_day, r.amount_minor, r.before_on, r.before_min
 
 -- name: bank_in_flight
 -- What our books have and the bank does not yet, and what the bank has and our books do not, by currency.
-SELECT currency, coalesce(sum(amount_minor) FILTER (WHERE side = 'left' AND leg = 'book_bank'), 0)::bigint AS ours_minor,
+SELECT currency, coalesce(sum(amount_minor) FILTER (WHERE side = 'left'), 0)::bigint AS ours_minor,
        coalesce(sum(amount_minor) FILTER (WHERE side = 'right'), 0)::bigint AS theirs_minor
-FROM clearing.reconciliation_item
-WHERE leg IN ('book_bank', 'psp_bank') AND (matched_at IS NULL OR (leg = 'psp_bank' AND side = 'right' AND booked_at IS NULL))
+FROM (
+    SELECT side, currency, amount_minor FROM clearing.reconciliation_item
+    WHERE leg IN ('book_bank', 'psp_bank') AND matched_at IS NULL AND NOT (leg = 'psp_bank' AND side = 'left')
+    UNION ALL
+    SELECT side, currency, amount_minor FROM clearing.reconciliation_item
+    WHERE leg = 'psp_bank' AND side = 'right' AND booked_at IS NULL AND matched_at IS NOT NULL
+) AS flying
 GROUP BY currency;
 
 -- name: bank_books

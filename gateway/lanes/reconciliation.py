@@ -10,8 +10,9 @@ from typing import Any, Final, Protocol
 
 import structlog
 
-from clearing.desks.forecast_desk import take_snapshot
+from clearing.desks import forecast_desk
 from clearing.desks.reconciler import PspLine, Reconciler, RunResult
+from clearing.errors import ClearingError
 from clearing.service import ClearingService
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, named_queries, transaction
@@ -60,6 +61,7 @@ class ReconciliationLane:
     async def reconcile(self) -> RunResult:
         """Fetch, then compare; without the PSP's answer what is known is compared all the same."""
         started = self.clock.now()
+        await self._keep_forecast(started)
         since = await self._since(started)
         found = await self.source.movements_since(since=since, limit=_LIMIT)
         if isinstance(found, OutcomeUnknown):
@@ -71,13 +73,21 @@ class ReconciliationLane:
                 await self.reconciler.record_psp_lines(connection, (_line(one) for one in found), now=started)
             refunds = await _refunds(connection, since=since)
             await self.reconciler.record_book_lines(connection, refunds, now=started)
-            await take_snapshot(connection, self.clearing, now=started)
             result = await self.reconciler.run(connection, now=started)
             if not isinstance(found, OutcomeUnknown) and len(found) < _LIMIT:
                 await self.reconciler.mark_read(connection, name=_PSP, to=started, now=started)
         level = _log.warning if result.differences else _log.info
         level("reconciled", matched=result.matched, differences=result.differences, resolved=result.resolved)
         return result
+
+    async def _keep_forecast(self, now: datetime) -> None:
+        """Today's forecast and the errors of those before; what can't be forecast keeps nothing else up."""
+        try:
+            async with transaction(self.pool) as connection:
+                await forecast_desk.take_snapshot(connection, self.clearing, now=now)
+                await forecast_desk.measure(connection, now=now)
+        except ClearingError as error:
+            _log.warning("forecast_not_kept", reason=str(error))
 
     async def _since(self, now: datetime) -> datetime:
         """From where on the PSP is asked; kept in the database, so that a new worker goes on."""

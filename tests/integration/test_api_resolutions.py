@@ -66,7 +66,10 @@ async def test_a_large_difference_is_booked_when_another_principal_agrees(pool: 
         assert (item["left"], item["owner"], item["age_days"]) == (20_000, "payments", 12)
         clear = f"{PATH}/suspense/{item['id']}/clearings"
         part = {"resolution": "collection", "reason": "its debt", "party": "NL-ABC", "amount": 9_000}
-        assert (await api.call("POST", clear, part, party="admin")).json["state"] == "booked"
+        taken = await api.call("POST", clear, part, party="admin")
+        assert taken.json["state"] == "proposed"  # a part of a large sum
+        agree = f"{PATH}/decisions/{taken.json['id']}/agreements"
+        assert (await api.call("POST", agree, {}, party="ben")).json["state"] == "booked"
         assert (await api.call("POST", clear, {**part, "amount": 11_001}, party="admin")).status == 409
         listed = await api.call("GET", f"{PATH}/decisions?state=booked", party="admin")
         assert {one["subject"] for one in listed.json["data"]} == {"difference", "suspense"}
@@ -169,7 +172,9 @@ async def test_people_decide_by_command(pool: Pool, database_url: str) -> None:
     item = run(database_url, "suspense").stdout.split()
     assert item[1:3] == ["20000", "EUR"]
     cleared = run(database_url, "clear-suspense", item[0], "--as", "own_funds", "--amount", "100", *words)
-    assert " booked " in cleared.stdout, cleared.stderr
+    assert "waits for a second person" in cleared.stdout, cleared.stderr
+    dropped = run(database_url, "refuse", cleared.stdout.split()[0], "--by", "anna")
+    assert " refused " in dropped.stdout, dropped.stderr
     gone = run(database_url, "resolve", "book_psp", "fee_1", "--as", "fee", *words)
     assert "is open" in gone.stderr
     assert len(run(database_url, "decisions").stdout.splitlines()) == 3

@@ -30,7 +30,8 @@ async def snapshot(house: House, now: datetime) -> bool:
 
 
 async def errors(house: House, now: datetime) -> dict[str, ForecastError]:
-    async with house.pool.acquire() as connection:
+    async with transaction(house.pool) as connection:
+        await forecast_desk.measure(connection, now=now)
         return {one.ahead: one for one in await forecast_desk.errors(connection, now=now)}
 
 

@@ -177,6 +177,27 @@ async def test_a_limit_that_was_set_counts_and_zero_asks_two_people_for_everythi
     assert (await counter.resolve(one, Resolution.WRITE_OFF)).needs_second
 
 
+async def test_nobody_raises_the_limit_for_themselves(counter: Counter) -> None:
+    async with transaction(counter.pool) as connection:
+        await decisions.set_limit(connection, "EUR", 10**9, by="Anna", now=NOW)
+    await counter.bank(credit("900.00"), credit("800.00"))
+    first, second = (await counter.run()).values()
+    assert (await counter.resolve(first, Resolution.WRITE_OFF, by="anna")).needs_second
+    assert not (await counter.resolve(second, Resolution.WRITE_OFF, by="ben")).needs_second
+    await counter.proved()
+
+
+async def test_parts_of_a_large_sum_in_suspense_are_not_small(counter: Counter) -> None:
+    await counter.bank(credit("900.00"))
+    (one,) = (await counter.run()).values()
+    held = await counter.agree(await counter.resolve(one, Resolution.SUSPENSE), by="ben")
+    wish = Wish(resolution=Resolution.OWN_FUNDS, reason="a little of it", by="anna")
+    async with transaction(counter.pool) as connection:
+        part = await counter.people.clear(connection, held.id, wish, minor=100, now=LATER)
+    assert part.needs_second
+    assert await counter.balance("suspense") == 90_000
+
+
 async def test_what_changed_since_it_was_proposed_is_not_booked(counter: Counter) -> None:
     await counter.psp(line("t1", "adjustment", "adj_1", 20_000))
     (one,) = (await counter.run()).values()

@@ -67,6 +67,8 @@ ALTER TABLE clearing.reconciliation_item ADD CONSTRAINT reconciliation_item_deci
     (match IS NOT DISTINCT FROM 'resolved') = (decision_id IS NOT NULL));
 CREATE INDEX reconciliation_item_unbooked ON clearing.reconciliation_item (side, source_id)
     WHERE leg = 'psp_bank' AND booked_at IS NULL;
+CREATE INDEX reconciliation_item_of_account ON clearing.reconciliation_item (account, currency, occurred_on)
+    INCLUDE (amount_minor) WHERE side = 'right' AND leg IN ('book_bank', 'psp_bank');
 
 ALTER TABLE clearing.reconciliation_difference
     ADD COLUMN likely text[] NOT NULL DEFAULT '{}',        -- references that together make this line; for a person to judge
@@ -106,8 +108,19 @@ CREATE TABLE clearing.forecast_snapshot (
     amount_minor bigint   NOT NULL,
     PRIMARY KEY (taken_on, party_id, currency, pay_on)
 );
-CREATE INDEX forecast_snapshot_of_day ON clearing.forecast_snapshot (pay_on);
+CREATE INDEX forecast_snapshot_of_day ON clearing.forecast_snapshot (pay_on, taken_on);
+CREATE INDEX disbursement_of_day ON clearing.disbursement (period);
 CREATE TABLE clearing.forecast_taken (
     taken_on date        PRIMARY KEY,                       -- a day without sums ahead was looked at, too
     taken_at timestamptz NOT NULL
+);
+-- How far what was paid on a day was from its forecast; counted again for some days, since a bank answers late.
+CREATE TABLE clearing.forecast_error (
+    pay_on      date    NOT NULL,
+    ahead       text    NOT NULL CHECK (ahead IN ('day', 'terms')),
+    currency    char(3) NOT NULL,
+    error_minor bigint  NOT NULL CHECK (error_minor >= 0),
+    paid_minor  bigint  NOT NULL,
+    payments    bigint  NOT NULL,
+    PRIMARY KEY (pay_on, ahead, currency)
 );
