@@ -71,6 +71,8 @@ def test_every_account_that_is_built_is_in_the_chart() -> None:
         ledger.position_account("EUR", "CHF"),
         ledger.PSP_RECEIVABLE, ledger.SESSION_TRANSIT, ledger.PLATFORM_FEE, ledger.PSP_EXPENSE,
         ledger.TREASURY_FLOAT, ledger.DISPUTE_EXPENSE, ledger.DRIVER_RECEIVABLE, ledger.SUSPENSE,
+        ledger.PSP_TRANSIT, ledger.BANK_SETTLEMENT, ledger.BANK_EXPENSE, ledger.WRITE_OFF_EXPENSE,
+        ledger.DEBT_EXPENSE,
     ]  # fmt: skip
     assert [path for path in built if not ledger.is_account(path)] == []
     assert not ledger.is_account("cpo:NL-ABC")

@@ -21,6 +21,7 @@ from clearing.reconciliation.comparing import (
     OpenItem,
     Tolerance,
     WithinTolerance,
+    balance_difference,
     compare,
     likely,
     merged,
@@ -57,6 +58,16 @@ def told(*groups: OpenGroup) -> list[Difference | WithinTolerance]:
         ),
         ({**RIGHT, "reference": "line:x", "since": TODAY}, DifferenceType.UNKNOWN_LINE, "finance"),
         ({"leg": "psp_bank"}, DifferenceType.MISSING_RIGHT, "psp"),
+        (
+            {"right_minor": 605, "right_count": 1, "right_fee_minor": 34, "left_fee_minor": 30},
+            DifferenceType.FEE,
+            "payments",
+        ),
+        (
+            {**RIGHT, "kinds": ["stripe_fee"], "reference": "line:t", "since": TODAY},
+            DifferenceType.FEE,
+            "payments",
+        ),
     ],
 )
 def test_each_way_to_disagree_has_its_type_and_owner(
@@ -76,6 +87,39 @@ def test_one_reference_in_two_currencies_is_a_difference_of_currency() -> None:
     left = group()
     right = group(currency="CHF", left_minor=0, left_count=0, right_minor=605, right_count=1)
     assert [one.type for one in told(left, right) if isinstance(one, Difference)] == ["currency", "currency"]
+
+
+def test_a_fee_is_not_part_of_the_amount_and_its_proposal_moves_what_the_psp_kept_more() -> None:
+    (found,) = told(group(right_minor=605, right_count=1, left_fee_minor=30, right_fee_minor=34))
+    assert isinstance(found, Difference)
+    assert found.amount_minor == 4
+    proposal = json.loads(found.proposal)
+    assert (proposal["debit"], proposal["credit"], proposal["amount_minor"]) == (
+        "platform:psp:expense",
+        "psp:stripe:receivable",
+        4,
+    )
+    assert "fee 30 by our books, 34 by the PSP" in found.detail
+
+
+def test_one_side_that_took_back_what_it_had_said_is_no_difference_after_patience() -> None:
+    both = {"leg": "psp_bank", "left_minor": 0, "left_count": 2}
+    (found,) = told(group(**both))
+    assert isinstance(found, WithinTolerance)
+    assert found.canceled
+    assert told(group(**both, since=TODAY)) == []
+
+
+def test_the_banks_balance_and_a_missing_statement_have_their_own_types() -> None:
+    balance, gap = (
+        balance_difference(
+            reference="balance:EUR", currency="EUR", kind=kind, amount_minor=-5, since=TODAY, detail=""
+        )
+        for kind in (DifferenceType.BALANCE, DifferenceType.STATEMENT_GAP)
+    )
+    assert (balance.owner, gap.owner) == ("treasury", "treasury")
+    assert json.loads(balance.proposal)["debit"] == "bank:settlement"
+    assert "do" in json.loads(gap.proposal)
 
 
 def test_tolerance_is_data_per_leg_and_currency() -> None:
@@ -101,7 +145,8 @@ def test_no_difference_is_silent_and_each_proposal_balances(
         assert one.left_minor == one.right_minor
         return
     assert found.owner
-    assert found.amount_minor == one.left_minor - one.right_minor
+    charge = found.type is DifferenceType.FEE
+    assert found.amount_minor == one.left_minor - one.right_minor or charge
     proposal = json.loads(found.proposal)
     if "debit" in proposal:
         assert proposal["amount_minor"] == abs(found.amount_minor) > 0
@@ -132,7 +177,7 @@ def test_a_likely_set_is_proposed_only_when_it_is_the_only_one() -> None:
 DIFFERENCE = report.OpenDifference(
     leg="psp_bank", reference="=cmd()", currency="JPY", type="amount", amount_minor=-1234,
     since=date(2026, 10, 1), owner="finance", proposal='{"do": "look"}', detail="<b>Zürich</b>",
-    first_seen_at=datetime(2026, 10, 2, tzinfo=UTC), age_days=19,
+    first_seen_at=datetime(2026, 10, 2, tzinfo=UTC), age_days=19, likely=("po_1", "po_2"),
 )  # fmt: skip
 
 
@@ -140,8 +185,11 @@ def test_the_report_shows_the_same_in_each_form_and_runs_nothing() -> None:
     row = next(csv.reader(io.StringIO(report.csv_row(DIFFERENCE))))
     named = dict(zip(next(csv.reader(io.StringIO(report.csv_header()))), row, strict=True))
     assert (named["amount"], named["reference"], named["age_days"]) == ("-1234", "'=cmd()", "19")
-    assert json.loads(report.json_line(DIFFERENCE))["proposal"] == {"do": "look"}
+    assert named["likely"] == "po_1 po_2"
+    told_as_json = json.loads(report.json_line(DIFFERENCE))
+    assert (told_as_json["proposal"], told_as_json["likely"]) == ({"do": "look"}, ["po_1", "po_2"])
     page = report.page_row(DIFFERENCE)
+    assert "po_1 po_2" in page
     assert "<b>" not in page
     assert "&lt;b&gt;Zürich" in page
     head = report.page_head(
