@@ -1,22 +1,20 @@
 -- Questions about the books.
 
 -- name: balances
--- The last snapshot at or before the instant, and every delta booked from then on up to it.
-WITH instant AS (SELECT coalesce(:at::timestamptz, 'infinity'::timestamptz) AS at),
-base AS (
-    SELECT DISTINCT ON (s.account, s.currency) s.account, s.currency, s.as_of, s.debit_minor, s.credit_minor
-    FROM clearing.account_snapshot AS s, instant
-    WHERE s.as_of <= instant.at AND starts_with(s.account, :prefix::text)
-    ORDER BY s.account, s.currency, s.as_of DESC
+-- The last snapshot at or before the instant, which has every account, and every delta booked from then on up to it.
+WITH last AS MATERIALIZED (
+    SELECT coalesce(max(as_of), '-infinity'::timestamptz) AS as_of FROM clearing.account_snapshot
+    WHERE as_of <= coalesce(:at::timestamptz, 'infinity'::timestamptz)
 )
 SELECT account, currency, sum(debit_minor)::bigint AS debit_minor, sum(credit_minor)::bigint AS credit_minor
 FROM (
-    SELECT account, currency, debit_minor, credit_minor FROM base
+    SELECT account, currency, debit_minor, credit_minor FROM clearing.account_snapshot
+    WHERE as_of = (SELECT as_of FROM last) AND starts_with(account, :prefix::text)
     UNION ALL
-    SELECT d.account, d.currency, d.debit_minor, d.credit_minor
-    FROM instant, clearing.account_delta AS d LEFT JOIN base USING (account, currency)
-    WHERE starts_with(d.account, :prefix::text) AND d.booked_at <= instant.at
-      AND (base.as_of IS NULL OR d.booked_at >= base.as_of)
+    SELECT account, currency, sum(debit_minor), sum(credit_minor) FROM clearing.account_delta
+    WHERE starts_with(account, :prefix::text) AND booked_at >= (SELECT as_of FROM last)
+      AND booked_at <= coalesce(:at::timestamptz, 'infinity'::timestamptz)
+    GROUP BY account, currency
 ) AS moved
 GROUP BY account, currency ORDER BY account, currency;
 
