@@ -50,10 +50,12 @@ async def issue(
     payment = await store.payment(connection, disbursement_id, party_id=party_id)
     if payment is None:
         return False
-    if payment["state"] not in _MADE or payment["booked_at"] is None:
+    if payment["state"] not in _MADE:
         raise StateConflictError(
             f"the payment is {payment['state']}; its statement is written once it is paid"
         )
+    if payment["booked_at"] is None:
+        raise InvariantViolation(f"payment {disbursement_id} is {payment['state']}, but not in the journal")
     if await store.stored(connection, disbursement_id) is not None:
         return True
     party, currency = payment["party_id"], payment["currency"]

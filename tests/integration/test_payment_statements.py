@@ -1,24 +1,32 @@
 """Statements of payments on a real PostgreSQL: every line, both balances, and nothing that can be altered."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from datetime import datetime, timedelta
+from itertools import pairwise
 from typing import Any
 from uuid import UUID, uuid4
 
 import pytest
 
+from clearing import reference
+from clearing.calendar import Calendars, ClosingDays
+from clearing.desks.payout_desk import PayoutDesk
 from clearing.errors import InvariantViolation, StateConflictError, StatementError
 from clearing.parties.agreement import LegalModel, Role
-from clearing.payouts.disbursement import Disbursement, Rejected
+from clearing.payouts.disbursement import Disbursement, OutcomeUnknown, Paid, Rejected
 from clearing.payouts.payment_statement import canonical, seal
 from clearing.payouts.statement_proof import ProvedStatement, check_following, verify_payment
 from clearing.work import payment_statements
 from gateway.database import Pool, transaction
 from gateway.ids import format_id
+from tests.fakes import bank
 from tests.fakes import clearing_world as world
+from tests.integration import test_reconciliation as reconciliation
 from tests.integration.test_settlement import FRIDAY, NOW, THURSDAY, House, of
 
+bank_house = reconciliation.house  # parties with confirmed bank accounts
 SATURDAY = FRIDAY + timedelta(days=1)
 
 
@@ -303,3 +311,119 @@ async def test_a_statement_of_one_party_names_no_other(house: House) -> None:
     shown = lines_of(await write(house, partner))
     assert {supply["leg"] for line in shown for supply in line["supplies"]} == {"commission"}
     assert {line["deducted_minor"] for line in shown} == {None}
+
+
+async def test_a_bank_payment_names_its_file_and_the_banks_line_once_matched(bank_house: House) -> None:
+    house = bank_house
+    await house.clear(1, 2)
+    rail, planned, message_id = await reconciliation.draw(house)
+    payment = of(planned, world.NL_CPO)
+    statement = bank.statement(reconciliation.debit(payment, "8.00", reference="LINE-1"))
+    assert (await reconciliation.tell(house, rail, statement))[0] == 1
+    before = await write(house, payment)
+    paid = next(record for record in map(json.loads, before) if record["type"] == "payment")
+    assert (paid["rail"], paid["file"], paid["amount_minor"]) == ("bank", message_id, 800)
+    assert paid["destination"] == f"…{payment.destination[-4:]}"
+    assert payment.destination not in "\n".join(before)  # the account itself stays out
+    assert json.loads(before[-1])["bank_line"] is None
+    await reconciliation.run(house)
+    after = await write(house, payment)
+    status = json.loads(after[-1])
+    assert (status["state"], status["bank_day"]) == ("paid", "2026-10-15")
+    assert status["bank_line"] is not None
+    assert after[:-1] == before[:-1]
+    assert verify_payment(after).payout_minor == 800
+
+
+async def test_two_payments_that_end_at_one_instant_follow_each_other(house: House) -> None:
+    await house.clear(1)
+    one = of(await house.plan(THURSDAY), world.NL_CPO)
+    await house.begin(one, THURSDAY)
+    await house.answer(one, OutcomeUnknown(detail="timeout"), THURSDAY)
+    await house.clear(2, sale_at=world.SALE_AT + timedelta(days=1), now=THURSDAY)
+    two = of(await house.plan(FRIDAY), world.NL_CPO)
+    for payment in (one, two):
+        assert await house.begin(payment, FRIDAY) is not None
+    for payment in (two, one):  # the later one is told first
+        await house.answer(payment, Paid(rail_reference=f"tr_{payment.id.hex}"), FRIDAY)
+    proved = sorted(
+        [verify_payment(await write(house, payment)) for payment in (one, two)],
+        key=lambda found: found.number,
+    )
+    check_following(*proved)
+    assert [found.payout_minor for found in proved] == [400, 400]
+    assert (proved[0].opening_minor, proved[0].closing_minor, proved[1].closing_minor) == (0, 400, 0)
+
+
+async def test_two_who_ask_at_once_get_one_statement(house: House) -> None:
+    await house.clear(*range(1, 9))
+    payment = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    found = await asyncio.gather(*(write(house, payment) for _ in range(4)))
+    assert len({verify_payment(texts).sha256 for texts in found}) == 1
+    async with house.pool.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM clearing.payment_statement") == 1
+
+
+async def test_a_date_that_was_moved_is_told_with_its_reason(house: House) -> None:
+    await house.clear(1)
+    closed = [
+        ClosingDays(
+            name=calendar.name, days=calendar.days | {THURSDAY.date()},
+            first_year=calendar.first_year, last_year=calendar.last_year,
+        )
+        for name in reference.CALENDAR_NAMES
+        for calendar in [reference.calendars()._by_name[name]]
+    ]  # fmt: skip
+    desk = PayoutDesk(house.service, calendars=Calendars(closed))
+    async with transaction(house.pool) as connection:
+        await desk.replan(connection, reason="day of mourning", now=NOW)
+    payment = await house.pay(of(await house.plan(FRIDAY), world.NL_CPO), FRIDAY)
+    (line,) = lines_of(await write(house, payment))
+    assert (line["due_date"], line["moved"]) == (
+        "2026-10-16",
+        [{"from": "2026-10-15", "to": "2026-10-16", "reason": "day of mourning"}],
+    )
+
+
+async def test_every_unit_paid_in_a_busy_fortnight_is_on_one_statement_only(house: House) -> None:
+    """Sales, refunds, a dispute won and lost, reserves, a debt: each statement follows the one before."""
+    await house.terms(world.NL_CPO, reserve_bps=700, reserve_days=4)
+    payments: list[Disbursement] = []
+    for day in range(14):
+        at = THURSDAY + timedelta(days=day)
+        await house.clear(
+            *range(day * 10 + 1, day * 10 + 1 + day % 4 + 1),
+            sale_at=world.SALE_AT + timedelta(days=day),
+            now=at,
+        )
+        if day % 3 == 1:
+            await house.refund(day * 10 + 1, 100 + day, at)
+        if day in {2, 6}:
+            async with transaction(house.pool) as connection:
+                await house.service.open_dispute(
+                    connection,
+                    world.session_id(day * 10 + 1),
+                    minor=605,
+                    fee_minor=15,
+                    reference=f"dp_{day}",
+                    now=at,
+                )
+        if day == 4:
+            async with transaction(house.pool) as connection:
+                await house.service.win_dispute(connection, world.session_id(21), reference="dp_2", now=at)
+        planned = [one for one in await house.plan(at + timedelta(hours=8)) if one.party_id == "NL-ABC"]
+        payments += [await house.pay(one, at + timedelta(hours=8)) for one in planned]
+    assert len(payments) > 5
+    written = [await write(house, payment) for payment in reversed(payments)][::-1]
+    proved = [verify_payment(texts) for texts in written]
+    for earlier, later in pairwise(proved):
+        check_following(earlier, later)
+    assert [found.payout_minor for found in proved] == [payment.amount_minor for payment in payments]
+    keys = [
+        (line["subject_id"], line["kind"], line["reference"]) for texts in written for line in lines_of(texts)
+    ]
+    assert len(keys) == len(set(keys))
+    async with house.pool.acquire() as connection:
+        (account,) = await house.service.balances(connection, prefix="cpo:NL-ABC:payable")
+    assert proved[-1].closing_minor == account.minor
+    await house.proved()
