@@ -5,6 +5,7 @@ Memory holds one page, however many lines there are. Every method takes the conn
 """
 
 import csv
+import re
 from collections.abc import AsyncIterator, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -45,6 +46,7 @@ _OVERLAP: Final = timedelta(days=1)
 _START: Final = datetime(2000, 1, 1, tzinfo=UTC)
 # A payout leaves the PSP; one that fails or is canceled comes back under the payout's own reference.
 _PAYOUTS: Final = frozenset({"payout", "payout_failure", "payout_cancel"})
+_PAYOUT_ID: Final = re.compile(r"\bpo_[A-Za-z0-9_]+")
 _SEPARATOR: Final = "\x1f"
 
 
@@ -324,14 +326,17 @@ def _bank_items(
 
 
 def _bank_item(line: BankLine) -> tuple[Any, ...]:
-    """A line with our end-to-end id is a payment of ours; one that names a payout of the PSP is that."""
+    """A line with our end-to-end id is a payment of ours; one that names a payout of the PSP is that.
+
+    One that names several has no reference of its own: the comparison proves by their sum that it is all.
+    """
     text = f"{line.counterparty} {line.remittance} {line.bank_reference}".strip()
-    payout = next((word for word in text.replace(",", " ").split() if word.startswith("po_")), None)
+    payouts = set(_PAYOUT_ID.findall(text))
     kind = "return" if line.return_reason is not None else "bank_line"
     if line.end_to_end_id is not None and line.end_to_end_id.startswith("NC"):
         leg, reference = Leg.BOOK_BANK, line.end_to_end_id
-    elif payout is not None:
-        leg, reference = Leg.PSP_BANK, payout
+    elif len(payouts) == 1:
+        leg, reference = Leg.PSP_BANK, payouts.pop()
     else:
         leg = Leg.PSP_BANK if line.amount_minor > 0 else Leg.BOOK_BANK
         reference = f"{UNKNOWN}{line.line_id}"

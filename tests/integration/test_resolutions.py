@@ -1,5 +1,6 @@
 """What people decide is booked once, as proposed, above a limit by two; suspense, balances, debts."""
 
+import asyncio
 import io
 from dataclasses import replace
 from datetime import date, datetime, timedelta
@@ -12,7 +13,7 @@ from clearing.desks.bank_rail import BankRail
 from clearing.desks.debt_desk import DebtDesk
 from clearing.desks.decisions import Decision
 from clearing.desks.reconciler import PspLine, Reconciler
-from clearing.desks.resolution_desk import ResolutionDesk, Wish
+from clearing.desks.resolution_desk import ResolutionDesk, SuspenseItem, Wish
 from clearing.errors import StateConflictError
 from clearing.iso20022 import camt
 from clearing.reconciliation.deciding import DecisionState, Resolution
@@ -115,6 +116,69 @@ async def test_a_payout_that_fails_comes_back_to_the_psps_balance(counter: Count
     await counter.proved()
 
 
+async def test_payouts_merged_into_one_line_split_or_told_twice_are_booked_once(counter: Counter) -> None:
+    await counter.psp(*(line(f"t{number}", "payout", f"po_{number}", -1000) for number in (1, 2, 3)))
+    statement = (credit("20.00", "STRIPE po_1 po_2"), credit("6.00", "STRIPE po_3"))
+    await counter.bank(*statement)
+    await counter.bank(credit("4.00", "STRIPE po_3"), statement_id="S2")
+    await counter.bank(*statement)
+    for _ in range(2):
+        assert await counter.run() == {}
+    assert await counter.balance("psp:stripe:transit") == 0
+    assert await counter.balance("bank:settlement") == -3000
+    await counter.proved()
+
+
+async def test_coins_that_the_bank_does_not_pay_out_are_its_expense(counter: Counter) -> None:
+    forint = replace(line("t1", "payout", "po_1", -10_050), currency="HUF")
+    await counter.psp(forint)
+    await counter.bank(bank.entry("100.00", direction="CRDT", info="po_1", currency="HUF"))
+    assert await counter.run() == {}
+    assert await counter.balance("psp:stripe:transit", "HUF") == 0
+    assert await counter.balance("platform:bank:expense", "HUF") == -50
+    await counter.proved()
+
+
+async def test_a_payout_is_known_by_hand_before_the_psp_tells_it(counter: Counter) -> None:
+    await counter.bank(credit("10.00", "acquirer, no reference"))
+    (one,) = (await counter.run()).values()
+    await counter.resolve(one, Resolution.PSP_PAYOUT)
+    assert await counter.balance("psp:stripe:transit") == 1000
+    await counter.psp(line("t1", "payout", "po_1", -1000))
+    (late,) = (await counter.run()).values()
+    assert (late.reference, late.type) == ("po_1", "missing_right")
+    assert await counter.balance("psp:stripe:transit") == 0
+    await counter.resolve(late, Resolution.PSP_PAYOUT)
+    assert await counter.run() == {}
+    assert await counter.balance("psp:stripe:transit") == 0
+    await counter.proved()
+
+
+async def test_two_people_who_agree_at_once_book_once(counter: Counter) -> None:
+    await counter.bank(credit("500.00"))
+    (one,) = (await counter.run()).values()
+    proposed = await counter.resolve(one, Resolution.OWN_FUNDS)
+    both = await asyncio.gather(*(counter.agree(proposed, by=name) for name in ("ben", "carl")))
+    assert {made.state for made in both} == {DecisionState.BOOKED}
+    assert len({made.decided_by for made in both}) == 1
+    assert await counter.balance("bank:settlement") == -50_000
+    await counter.proved()
+
+
+async def test_the_audit_notices_suspense_and_decisions_that_were_tampered_with(counter: Counter) -> None:
+    await counter.bank(credit("50.00"))
+    (one,) = (await counter.run()).values()
+    await counter.resolve(one, Resolution.SUSPENSE)
+    await counter.proved()
+    async with transaction(counter.pool) as connection:
+        await connection.execute("UPDATE clearing.suspense_item SET left_minor = 4999")
+        await connection.execute(
+            "UPDATE clearing.booking_decision SET state = 'refused', decided_by = 'eve', decided_at = now()"
+        )
+        report = await counter.service.audit(connection, now=NOW)
+    assert {finding.check for finding in report.findings} == {"suspense_unequal", "decisions_unposted"}
+
+
 async def test_unknown_money_goes_to_suspense_and_leaves_it_when_its_owner_is_found(counter: Counter) -> None:
     await counter.bank(credit("50.00", "who is this?"), bank.entry("12.00", info="cable repair"))
     found = await counter.run()
@@ -147,7 +211,7 @@ async def test_unknown_money_goes_to_suspense_and_leaves_it_when_its_owner_is_fo
     await counter.proved()
 
 
-def _id(items: list, minor: int) -> UUID:  # type: ignore[type-arg]
+def _id(items: list[SuspenseItem], minor: int) -> UUID:
     return next(one.id for one in items if one.left_minor == minor)
 
 
@@ -326,10 +390,6 @@ async def test_the_banks_closing_balance_is_our_books_or_a_difference_of_its_own
 
 async def test_a_statement_that_is_missing_is_told_and_never_booked(counter: Counter) -> None:
     await counter.bank(closing="100.00")
-    first = await counter.run()
-    await counter.agree(await counter.resolve(first["balance:EUR"], Resolution.OWN_FUNDS), by="ben") if (
-        first["balance:EUR"].amount_minor != -10_000
-    ) else None
     later = bank.statement(statement_id="S2", balances=(("CLBD", "150.00"),))
     told = [
         replace(one, on=date(2026, 10, 17))
