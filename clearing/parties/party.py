@@ -19,6 +19,7 @@ PLATFORM_ID: Final = "platform"
 END_OF_DAY_MINUTE: Final = 1440
 MAX_TERMS_DAYS: Final = 60
 _SLUG: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
+_PREFIX_LENGTH: Final = 2  # of a VAT id: whose it is
 _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 
 
@@ -130,16 +131,16 @@ class Party:
             ) from None
 
     def _check_vat(self) -> None:
-        if self.vat_evidence and self.vat_id is None and not self.vat_registrations:
-            raise InvalidPartyError(self.id, "vat_id: there is evidence of a VAT id, but no VAT id")
         for place, one in enumerate(self.vat_registrations):
             path = f"vat_registrations[{place}]"
             if one.territory == self.territory:
                 raise InvalidPartyError(
                     self.id, f"{path}.territory: {one.territory} is the seat's; its id is vat_id"
                 )
-            if one.vat_id == self.vat_id:
-                raise InvalidPartyError(self.id, f"{path}.vat_id: {one.vat_id} is the seat's")
+            if self.vat_id is not None and one.vat_id.startswith(self.vat_id[:_PREFIX_LENGTH]):
+                raise InvalidPartyError(
+                    self.id, f"{path}.vat_id: {one.vat_id} is of the state of the seat's {self.vat_id}"
+                )
             if one.valid_to is not None and one.valid_to < one.valid_from:
                 raise InvalidPartyError(self.id, f"{path}.valid_to: lies before valid_from")
             for other in self.vat_registrations[:place]:
@@ -154,10 +155,13 @@ class Party:
         """The seat's VAT id if evidence in force on `day` says it is valid, else None.
 
         No evidence is never validity: a reverse charge needs proof at the chargeable event
-        (Directive 2006/112/EC art. 196, Implementing Regulation 282/2011 art. 18).
+        (Directive 2006/112/EC art. 196, Implementing Regulation 282/2011 art. 18). An id that the seat had
+        before counts on its days; one of a registration elsewhere, also of an ended one, never does.
         """
-        elsewhere = {registration.vat_id for registration in self.vat_registrations}
-        return _proven([one for one in self.vat_evidence if one.vat_id not in elsewhere], day)
+        if self.vat_id is None:
+            return None
+        state = self.vat_id[:_PREFIX_LENGTH]
+        return _proven([one for one in self.vat_evidence if one.vat_id.startswith(state)], day)
 
     def vat_ids_on(self, day: date) -> dict[str, str]:
         """The ids proven valid on `day` by the tax territory that they are of, the seat's among them."""

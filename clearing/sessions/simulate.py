@@ -14,12 +14,13 @@ import msgspec
 from clearing.errors import SimulationError, UnclearableError
 from clearing.journal.ledger import JournalEntry
 from clearing.parties.agreement import Agreement, Role
-from clearing.parties.party import PLATFORM_ID, Party, PartyKind, VatEvidence
+from clearing.parties.party import PLATFORM_ID, Party, PartyKind, VatEvidence, VatRegistration
 from clearing.session import CapturedSession, Funding, Rail
 from clearing.sessions.posting import post_capture
 from clearing.sessions.reprice import Repriced
 from clearing.sessions.settlement import References, SettlementPlan, plan_settlement
 
+_LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _SESSION_ID = UUID("00000000-0000-7000-8000-000000000000")
 _KINDS = {
     Role.CPO: PartyKind.CPO,
@@ -36,6 +37,7 @@ class _PartyJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     settlement_currency: str
     territory: str | None = None
     vat_id: str | None = None
+    vat_registrations: Mapping[str, str] = {}
     taxable_dealer: bool = False
     small_business: bool = False
     terms_days: int = 2
@@ -69,7 +71,8 @@ _decoder = msgspec.json.Decoder(_SessionJson)
 def simulate(agreement: Agreement, raw_session: bytes, *, references: References) -> Simulation:
     """Clear one made-up session under `agreement`.
 
-    A vat_id given counts as proven. Raises SimulationError for JSON that is not a session, UnclearableError
+    A vat_id given counts as proven, and so do `vat_registrations`, the ids by tax territory. Raises
+    SimulationError for JSON that is not a session, UnclearableError
     and the other errors of clearing where such a session could not clear.
     """
     try:
@@ -138,18 +141,13 @@ def _session(read: _SessionJson, roles: Mapping[Role, Party]) -> CapturedSession
 
 
 def _party(read: _PartyJson, role: Role) -> Party:
-    evidence: tuple[VatEvidence, ...] = ()
-    if read.vat_id is not None:
-        long_ago = datetime(2000, 1, 1, tzinfo=UTC)
-        evidence = (
-            VatEvidence(
-                effective_from=long_ago.date(),
-                vat_id=read.vat_id,
-                valid=True,
-                source="assumed",
-                checked_at=long_ago,
-            ),
+    ids = [*([] if read.vat_id is None else [read.vat_id]), *read.vat_registrations.values()]
+    evidence = tuple(
+        VatEvidence(
+            effective_from=_LONG_AGO.date(), vat_id=vat_id, valid=True, source="assumed", checked_at=_LONG_AGO
         )
+        for vat_id in ids
+    )
     return Party(
         id=read.id,
         kind=_KINDS[role],
@@ -157,6 +155,10 @@ def _party(read: _PartyJson, role: Role) -> Party:
         country=read.country,
         territory=read.territory or read.country,
         vat_id=read.vat_id,
+        vat_registrations=tuple(
+            VatRegistration(territory=territory, vat_id=vat_id, valid_from=_LONG_AGO.date())
+            for territory, vat_id in read.vat_registrations.items()
+        ),
         vat_evidence=evidence,
         taxable_dealer=read.taxable_dealer,
         small_business=read.small_business,

@@ -26,11 +26,12 @@ FROM (
            leg ->> 'ruling' AS ruling, e.kind <> 'capture' AS correction, (leg ->> 'net')::bigint AS net,
            (leg ->> 'vat')::bigint AS vat,
            CASE WHEN by_whom.document_cadence = 'session' THEN e.subject_id::text ELSE '' END AS subject
-    FROM clearing.entry AS e
+    FROM clearing.batch AS b
+    JOIN clearing.entry AS e ON e.batch_id = b.id
     CROSS JOIN LATERAL jsonb_array_elements(e.legs::jsonb) AS leg
     JOIN clearing.party AS by_whom
         ON by_whom.id = CASE leg ->> 'supplier' WHEN 'platform' THEN leg ->> 'customer' ELSE leg ->> 'supplier' END
-    WHERE e.booked_at >= :since AND e.booked_at < :until AND e.legs <> '[]' AND leg ->> 'leg' <> 'to_driver'
+    WHERE b.booked_at >= :since AND b.booked_at < :until AND e.legs <> '[]' AND leg ->> 'leg' <> 'to_driver'
       AND by_whom.id = ANY (:parties::text[])
 ) AS one
 GROUP BY 1, 2, 3, 4, 5, 6, 7
@@ -40,19 +41,20 @@ ORDER BY one.correction, one.supplier_id, one.customer_id, one.currency, one.sub
 -- The documents that a period's corrections correct: that of the two parties which covers the capture.
 SELECT DISTINCT leg ->> 'supplier' AS supplier_id, leg ->> 'customer' AS customer_id, c.currency, c.subject_id::text AS session,
        d.subject, d.series, d.number
-FROM clearing.entry AS c
+FROM clearing.batch AS b
+JOIN clearing.entry AS c ON c.batch_id = b.id
 CROSS JOIN LATERAL jsonb_array_elements(c.legs::jsonb) AS leg
 JOIN clearing.entry AS origin ON origin.lane = c.lane AND origin.subject_id = c.subject_id AND origin.kind = 'capture'
 JOIN clearing.document AS d ON d.supplier_id = leg ->> 'supplier' AND d.customer_id = leg ->> 'customer'
     AND d.currency = c.currency AND d.type_code <> 381 AND d.subject IN ('', c.subject_id::text)
     AND (origin.booked_at AT TIME ZONE :zone)::date BETWEEN d.period_start AND d.period_end
-WHERE c.booked_at >= :since AND c.booked_at < :until AND c.kind <> 'capture' AND c.legs <> '[]'
+WHERE b.booked_at >= :since AND b.booked_at < :until AND c.kind <> 'capture' AND c.legs <> '[]'
   AND leg ->> 'leg' <> 'to_driver'
 ORDER BY d.series, d.number;
 
 -- name: progress
 -- How far each party's documents reach.
-SELECT p.id, p.document_cadence, g.documented_to
+SELECT p.id, p.document_cadence, p.created_at, g.documented_to
 FROM clearing.party AS p LEFT JOIN clearing.document_progress AS g ON g.party_id = p.id
 WHERE p.kind <> 'platform' ORDER BY p.id;
 

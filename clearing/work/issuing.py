@@ -81,15 +81,14 @@ async def due(connection: Connection, *, today: date, limit: int) -> list[DuePer
 
     At most `limit` periods, the earliest first, each party's one after the other.
     """
-    first = await _first_day(connection)
-    if first is None:
-        return []
     open_periods: dict[tuple[date, date], list[str]] = {}
-    for row in await rows(_sql.progress(connection)):
-        start = first if row["documented_to"] is None else row["documented_to"] + _EVE
-        end = period_end(DocumentCadence(row["document_cadence"]), start)
+    for party_id, reach in (await _reaches(connection)).items():
+        if reach.day is None:
+            continue
+        start = reach.day + _EVE
+        end = period_end(reach.cadence, start)
         if end < today:
-            open_periods.setdefault((start, end), []).append(row["id"])
+            open_periods.setdefault((start, end), []).append(party_id)
     found = [
         DuePeriod(start=start, end=end, parties=parties)
         for (start, end), parties in sorted(open_periods.items())
@@ -144,22 +143,13 @@ async def issue(
     return await issued(connection, start=start, end=end), run.refused
 
 
-async def _first_day(connection: Connection) -> date | None:
-    """The first day of the month in which anything was booked first."""
-    first = await _sql.first_booked(connection)
-    if first is None:
-        return None
-    platform = (await references.parties(connection))[PLATFORM_ID]
-    day: date = first.astimezone(ZoneInfo(platform.time_zone)).date()
-    return day.replace(day=1)
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Reach:
     """Up to which day a party is documented; `begun` False: never, and nothing was booked up to that day."""
 
     day: date | None
     begun: bool
+    cadence: DocumentCadence
 
     def covers(self, end: date) -> bool:
         """Whether the days up to `end` are on documents already."""
@@ -175,12 +165,17 @@ class _Reach:
 
 
 async def _reaches(connection: Connection) -> dict[str, _Reach]:
-    first = await _first_day(connection)
-    eve = None if first is None else first - _EVE
-    return {
-        row["id"]: _Reach(day=row["documented_to"] or eve, begun=row["documented_to"] is not None)
-        for row in await rows(_sql.progress(connection))
-    }
+    """Of each party; one never documented begins with the month in which it, or the books, began."""
+    first: datetime | None = await _sql.first_booked(connection)
+    zone = ZoneInfo((await references.parties(connection))[PLATFORM_ID].time_zone)
+    found = {}
+    for row in await rows(_sql.progress(connection)):
+        day, begun = row["documented_to"], row["documented_to"] is not None
+        if not begun and first is not None:
+            began = max(first, row["created_at"]).astimezone(zone).date()
+            day = began.replace(day=1) - _EVE
+        found[row["id"]] = _Reach(day=day, begun=begun, cadence=DocumentCadence(row["document_cadence"]))
+    return found
 
 
 class _CoveredError(InvalidDocumentError):

@@ -17,6 +17,8 @@ def normalized(party: Party, rates: VatRates) -> Party:
     Raises InvalidPartyError with the field where an id has a wrong form or check digit, UnclearableError for
     a territory that is not known.
     """
+    if party.vat_evidence and party.vat_id is None and not party.vat_registrations:
+        raise InvalidPartyError(party.id, "vat_id: there is evidence of a VAT id, but no VAT id")
     seat = authority(rates.territory(party.territory))
     written: dict[str, str] = {}
     if party.vat_id is not None:
