@@ -55,9 +55,12 @@ def run(*, quick: bool) -> list[Row]:
                 pgledger.beside(server.dsn, lane_transfers_per_second=alone * transfers, quick=quick)
             )
             preload, lines = (200_000, 10_000) if quick else (10_000_000, 100_000)
-            rows += asyncio.run(
-                measure_full(server.dsn, batches=batches, preload=preload, empty=alone, lines=lines)
-            )
+            with EmbeddedPostgres(directory / "empty") as empty:
+                rows += asyncio.run(
+                    measure_full(
+                        server.dsn, empty_dsn=empty.dsn, batches=batches, preload=preload, lines=lines
+                    )
+                )
             return rows
     finally:
         shutil.rmtree(directory, ignore_errors=True)
