@@ -24,6 +24,7 @@ from gateway.ids import format_id
 from tests.fakes import bank
 from tests.fakes import clearing_world as world
 from tests.integration import test_reconciliation as reconciliation
+from tests.integration.test_clearing_anything_goes import Walk
 from tests.integration.test_settlement import FRIDAY, NOW, THURSDAY, House, of
 
 bank_house = reconciliation.house  # parties with confirmed bank accounts
@@ -427,3 +428,40 @@ async def test_every_unit_paid_in_a_busy_fortnight_is_on_one_statement_only(hous
         (account,) = await house.service.balances(connection, prefix="cpo:NL-ABC:payable")
     assert proved[-1].closing_minor == account.minor
     await house.proved()
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize("seed", range(4))
+async def test_whatever_happened_every_payment_is_stated_and_proved(pool: Pool, seed: int) -> None:
+    walk = Walk(seed)
+    async with transaction(pool) as connection:
+        await walk.open(connection)
+    for _ in range(60):
+        async with transaction(pool) as connection:
+            await walk.step(connection)
+    async with pool.acquire() as connection:
+        paid = await connection.fetch(
+            "SELECT id, party_id, currency, amount_minor FROM clearing.disbursement"
+            " WHERE state = 'paid' ORDER BY id"
+        )
+    assert len(paid) > 5
+    house = House(pool)
+    walk.random.shuffle(paid)
+    found: dict[tuple[str, str], list[ProvedStatement]] = {}
+    seen: set[tuple[str, ...]] = set()
+    for row in paid:
+        texts = await write(house, row["id"], now=walk.now)
+        proved = verify_payment(texts)
+        assert proved.payout_minor == row["amount_minor"]
+        found.setdefault((row["party_id"], row["currency"]), []).append(proved)
+        for line in lines_of(texts):
+            key = (row["party_id"], line["subject_id"], line["kind"], line["reference"])
+            assert key not in seen, "on two statements"
+            seen.add(key)
+            if line["supplies"]:
+                assert line["owed_minor"] is not None, line
+    for statements in found.values():
+        statements.sort(key=lambda one: one.number)
+        assert [one.number for one in statements] == list(range(1, len(statements) + 1))
+        for earlier, later in pairwise(statements):
+            check_following(earlier, later)
