@@ -256,8 +256,11 @@ class ClearingService:
     ) -> bool:
         """Book entries in one batch; False if all of them are booked already. Raises ClosedPeriodError."""
         await journal.hold_open(connection, now=now)
-        first = min(entries, key=journal.key_of)
-        batch_id = uuid5(first.subject_id, f"{first.kind}/{first.reference}")
+        # Named by all of them: the same entry, booked before beside others, was another batch.
+        keys = sorted(journal.key_of(entry) for entry in entries)
+        names = [f"{kind}/{reference}" for _, kind, reference in keys[:1]]
+        names += [f"{subject}/{kind}/{reference}" for subject, kind, reference in keys[1:]]
+        batch_id = uuid5(keys[0][0], " ".join(names))
         posted = await journal.post(connection, entries, seal=journal.new_seal(batch_id, 0, now))
         return posted.hash is not None
 
