@@ -512,9 +512,12 @@ RETURNING c.*;
 -- An event of the PSP, once. It leaves an errand where it may change something: money taken back (`always`), a call
 -- that was not answered, a challenge under way, a hold that ended. What we know already leaves none: a call that was made
 -- a moment ago has a caller who is about to hear, and one that was not answered is asked about on its own schedule.
-WITH kept AS (
+-- The flush waits only for money taken back: what a crash takes away of the rest, the sweep of the PSP's list finds.
+WITH relaxed AS MATERIALIZED (
+    SELECT set_config('synchronous_commit', CASE WHEN :always::boolean THEN 'on' ELSE 'off' END, true) AS value
+), kept AS (
     INSERT INTO gateway.psp_event (id, type, body, received_at)
-    VALUES (:id::text, :type::text, :body::bytea, :received_at::timestamptz)
+    SELECT :id::text, :type::text, :body::bytea, :received_at::timestamptz FROM relaxed WHERE relaxed.value <> ''
     ON CONFLICT DO NOTHING
     RETURNING id
 ), errand AS (

@@ -91,6 +91,11 @@ class Checks:
             for one in audit.all_findings
             if not (one.check == "captured_is_price" and one.subject in owed)
         ]
+        found += [
+            f"{name} keeps {over} above its price besides what a bank sent back"
+            for name, over in owed.items()
+            if over
+        ]
         unfinished = audit.unfinished
         if not unfinished.quiet or unfinished.parked_tasks:
             async with house.pool.acquire() as connection:
@@ -186,13 +191,22 @@ def _leaked_holds(books: Books) -> list[str]:
     ]
 
 
-async def _sent_back(house: Simulated) -> set[str]:
-    """Sessions whose driver's bank sent a refund back: the audit names them until somebody refunds again."""
+async def _sent_back(house: Simulated) -> dict[str, int]:
+    """Sessions whose driver's bank sent a refund back: what they keep above their price, had it arrived.
+
+    The audit names them until somebody refunds again, but only for what came back: had the bank taken the
+    money, no more than the price would be kept.
+    """
     async with house.pool.acquire() as connection:
         rows = await connection.fetch(
-            "SELECT session_id FROM gateway.refund WHERE state = 'failed' AND psp_refund IS NOT NULL"
+            "SELECT s.id, greatest(c.amount_minor - c.refunded_minor - c.disputed_minor - r.sent_back"
+            " - s.price_minor, 0)::bigint AS over "
+            "FROM (SELECT lane, session_id, sum(amount_minor) AS sent_back FROM gateway.refund "
+            "      WHERE state = 'failed' AND psp_refund IS NOT NULL GROUP BY lane, session_id) AS r "
+            "JOIN gateway.session AS s ON s.lane = r.lane AND s.id = r.session_id "
+            "JOIN gateway.capture AS c ON c.lane = s.lane AND c.session_id = s.id"
         )
-    return {format_id("ses", row["session_id"]) for row in rows}
+    return {format_id("ses", row["id"]): row["over"] for row in rows}
 
 
 def _reachable(state: PaymentState) -> frozenset[PaymentState]:

@@ -19,6 +19,8 @@ from gateway.database import Pool, transaction
 from gateway.ids import ids_from, new_id
 from gateway.lanes.disbursement_lane import DisbursementLane
 from gateway.payments.funding import Funding
+from gateway.payments.holds import MissingCdrAction
+from gateway.payments.missing import MissingCdrPolicy
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import PaymentService, build_payments
 from gateway.payments.stripe_psp import StripePsp
@@ -31,7 +33,16 @@ from gateway.worker import Lane
 from pnc.inquiry import Inquiry
 from pnc.service import PlugAndChargeService
 from tests.simulation.in_process import API_KEY, WEBHOOK_SECRET, Wire, stripe_over
-from tests.simulation.market import LONG_AGO, PARKING, PLACES, SUPERAPP, Tariffs, agreements, parties
+from tests.simulation.market import (
+    LONG_AGO,
+    PARKING,
+    PLACES,
+    SUPERAPP,
+    Tariffs,
+    Updates,
+    agreements,
+    parties,
+)
 from tests.simulation.seeded import START, Hands, Ids
 
 _KEPT: Final = (
@@ -43,6 +54,7 @@ _PLAYED: Final = (
     "disburse",
 )  # fmt: skip
 FUNDED_MINOR: Final = 20_000
+_CAPTURES_LAST_KNOWN: Final = 0.5  # of the seeds
 _FLOAT_MINOR: Final = 1_000_000
 
 
@@ -60,6 +72,7 @@ class Simulated:
     clearing: ClearingService
     lanes: Mapping[str, Lane]
     customers: Mapping[str, tuple[str, str]]
+    updates: Updates
 
     def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
         """Ask the PSP's control API."""
@@ -143,9 +156,18 @@ class Ground:
                 "NETWORKCORE_WORKER_LANES": "1",  # one at a time: the dice decide what runs together
             }
         )
+        updates = Updates()
         payments = build_payments(
-            pool=self.pool, psp=psp, tariffs=Tariffs(), clock=hands, policy=PaymentPolicy()
+            pool=self.pool,
+            psp=psp,
+            tariffs=Tariffs(),
+            clock=hands,
+            policy=PaymentPolicy(),
+            updates=updates,
         )
+        if dice.random() < _CAPTURES_LAST_KNOWN:
+            last_known = MissingCdrPolicy(action=MissingCdrAction.LAST_KNOWN_COST, after_days=6)
+            await payments.missing.set_policy(last_known, party_id="platform")
         house = app.House(
             settings=settings,
             pool=self.pool,
@@ -168,6 +190,7 @@ class Ground:
             clearing=self.clearing,
             lanes={lane.name: _stepwise(lane) for lane in app.lanes(house) if lane.name in _PLAYED},
             customers=customers,
+            updates=updates,
         )
 
     async def _sweep(self) -> None:

@@ -6,15 +6,18 @@ know: how the product prices.
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, date, datetime, timedelta
 from decimal import ROUND_HALF_UP, Decimal
 from types import MappingProxyType
 from typing import Any, Final
+from uuid import UUID
 
 from clearing.parties.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms
 from clearing.parties.party import Party, PartyKind, VatEvidence
+from gateway.payments.missing import KnownUsage
 from gateway.payments.orders import ChargePoint, EvseUnknown, TariffMissing
+from gateway.payments.records import SessionRecord
 
 LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 SUPERAPP, PARKING, PLATFORM = "superapp", "parking", "platform"
@@ -84,6 +87,30 @@ class Tariffs:
             tariff_raw=place.tariff(),
             tariff_version="2.2.1",
         )
+
+
+@dataclass(slots=True)
+class Updates:
+    """What CPOs told of running sessions: kWh so far and when, by our session's id."""
+
+    told: dict[UUID, tuple[int, datetime]] = field(default_factory=dict)
+
+    async def last_known(
+        self, connection: Any, session: SessionRecord, *, authorization_id: UUID, cdr_id: str
+    ) -> KnownUsage | None:
+        known = self.told.get(session.id)
+        if known is None:
+            return None
+        kwh, at = known
+        tree = cdr_tree(
+            PLACES[session.evse_id],
+            cdr_id=cdr_id,
+            session_ref=session.session_ref or "",
+            kwh=kwh,
+            ended_at=at,
+        )
+        del tree["total_cost"]
+        return KnownUsage(cdr_raw=json.dumps(tree).encode(), cdr_version="2.2.1")
 
 
 def cdr_tree(

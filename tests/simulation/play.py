@@ -18,6 +18,7 @@ from clearing.pricing.ocpi import OcpiVersion
 from gateway.database import transaction
 from gateway.ids import format_id, new_id
 from gateway.payments.orders import AuthorizeOrder, Estimate, PartnerAccount, PaymentError, PspMethod
+from gateway.payments.records import last_known_cdr_id
 from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.sandbox.psp.webhooks import SignedWebhook
 from gateway.store.ocpi_cdrs import NewCdr, OcpiStore
@@ -97,7 +98,7 @@ class Game:
             (8, self.cdr_by_ocpi), (3, self.another_cdr), (3, self.correction), (3, self.release),
             (3, self.increment), (7, self.refund), (5, self.cardholder_acts), (4, self.dispute),
             (3, self.close_dispute), (2, self.fail_refund), (10, self.post), (22, self.lane),
-            (9, self.time_passes), (1, self.psp_goes_down),
+            (9, self.time_passes), (1, self.psp_goes_down), (5, self.update),
         ]  # fmt: skip
         weights = [weight for weight, _ in actions]
         await self.dice.choices([action for _, action in actions], weights)[0](books)
@@ -179,7 +180,7 @@ class Game:
             )
 
     async def cdr_by_api(self, books: Books) -> None:
-        session = self.pick(books, lambda row: row["state"] == "active")
+        session = self.pick(books, _awaits_cdr)
         if session is None:
             return
         tree = self.new_cdr(session)
@@ -188,12 +189,21 @@ class Game:
         )
 
     async def cdr_by_ocpi(self, books: Books) -> None:
-        session = self.pick(books, lambda row: row["state"] == "active")
+        session = self.pick(books, _awaits_cdr)
         if session is not None:
             tree = self.new_cdr(session)
             await self.do(
                 f"push {session['session_ref']} {tree['total_energy']}kWh", self.push(session, tree)
             )
+
+    async def update(self, books: Books) -> None:
+        """A CPO tells how far a running session is."""
+        session = self.pick(books, lambda row: row["state"] == "active")
+        if session is not None:
+            kwh = self.dice.choice((0, 3, 8, 14, 30))
+            self.note(f"update {session['session_ref']} {kwh}kWh")
+            self.house.updates.told[session["id"]] = (kwh, self.house.hands.at)
+            self.may_cost(session, kwh)
 
     async def another_cdr(self, books: Books) -> None:
         """The same CDR again, or another one for a session that has ended."""
@@ -380,9 +390,13 @@ class Game:
             ended_at=self.house.hands.at,
         )
         known.append(tree)
-        most = self.checks.most_minor
-        most[session["id"]] = max(most.get(session["id"], 0), place.price_minor(kwh))
+        self.may_cost(session, kwh)
         return tree
+
+    def may_cost(self, session: Any, kwh: int) -> None:
+        most = self.checks.most_minor
+        price = PLACES[session["evse_id"]].price_minor(kwh)
+        most[session["id"]] = max(most.get(session["id"], 0), price)
 
     async def complete(self, session: Any, tree: dict[str, Any]) -> None:
         await self.house.payments.complete(
@@ -505,6 +519,11 @@ UNION ALL SELECT min(e.at) FROM (
     FROM gateway.payment_authorization AS a
     JOIN gateway.session AS s ON s.lane = a.lane AND s.id = a.session_id
     WHERE a.state = 'authorized') AS e WHERE e.at > $1::timestamptz
+UNION ALL SELECT min(next_look_at) FROM gateway.payment_authorization
+    WHERE state IN ('authorized', 'requires_action') AND next_look_at > $1::timestamptz
+UNION ALL SELECT min(s.created_at + make_interval(days => p.after_days)) + interval '2 minutes'
+    FROM gateway.session AS s JOIN gateway.missing_cdr_policy AS p ON p.party_id = 'platform'
+    WHERE s.state = 'active' AND s.created_at + make_interval(days => p.after_days) > $1::timestamptz
 UNION ALL SELECT min(updated_at) + interval '61 minutes' FROM gateway.payment_authorization
     WHERE state = 'requires_action' AND updated_at + interval '61 minutes' > $1::timestamptz
 UNION ALL SELECT min($1::timestamptz + interval '1 day')
@@ -558,6 +577,11 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
             broken=broken,
             history=tuple(game.history),
         )
+
+
+def _awaits_cdr(row: Any) -> bool:
+    """A session that runs, or was captured at its last known cost: its CDR may come."""
+    return bool(row["state"] == "active" or row["cdr_id"] == last_known_cdr_id(row["id"]))
 
 
 def _shape(path: str) -> str:
