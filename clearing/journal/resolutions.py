@@ -104,7 +104,10 @@ def clear_suspense(leg: Leg, minor: int, choice: Choice, *, named: str, currency
     moves: dict[str, int] = {}
     _add(moves, SUSPENSE, minor)
     _add(moves, _target(leg, choice), -minor)
-    made, _ = _entry(EntryKind.SUSPENSE_CLEARED, moves, choice, -minor, named=named, currency=currency)
+    # On its statement a party reads that its debt was paid, wherever the money had stood.
+    collected = choice.resolution is Resolution.COLLECTION
+    kind = EntryKind.DEBT_COLLECTION if collected else EntryKind.SUSPENSE_CLEARED
+    made, _ = _entry(kind, moves, choice, -minor, named=named, currency=currency)
     if made is None:
         raise StateConflictError("nothing is left of it in suspense")
     return made

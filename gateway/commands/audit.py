@@ -63,6 +63,7 @@ def audit_json(result: HouseAudit) -> dict[str, Any]:
             {
                 "currency": line.currency,
                 "captured": line.captured_minor,
+                "received": line.received_minor,
                 "input_vat": line.input_vat_minor,
                 "fx_bought": line.fx_bought_minor,
                 "output_vat": line.output_vat_minor,
@@ -93,11 +94,13 @@ def audit_json(result: HouseAudit) -> dict[str, Any]:
 def show(result: HouseAudit, console: Console) -> None:
     """The proof as a table, the findings below it."""
     table = Table(
-        title="Proof: captured + input VAT + FX bought = VAT + platform + paid + open + FX sold + other"
+        title="Proof: captured + received + input VAT + FX bought = "
+        "VAT + platform + paid + open + FX sold + other"
     )
     for name in (
         "",
         "captured",
+        "received",
         "input VAT",
         "FX bought",
         "VAT",
@@ -111,9 +114,9 @@ def show(result: HouseAudit, console: Console) -> None:
         table.add_column(name, justify="left" if not name else "right")
     for line in result.clearing.proof:
         figures = (
-            line.captured_minor, line.input_vat_minor, line.fx_bought_minor, line.output_vat_minor,
-            line.platform_minor, line.paid_minor, line.open_minor, line.fx_sold_minor, line.other_minor,
-            line.difference_minor,
+            line.captured_minor, line.received_minor, line.input_vat_minor, line.fx_bought_minor,
+            line.output_vat_minor, line.platform_minor, line.paid_minor, line.open_minor,
+            line.fx_sold_minor, line.other_minor, line.difference_minor,
         )  # fmt: skip
         table.add_row(line.currency, *(str(to_major(figure, line.currency)) for figure in figures))
     console.print(table)

@@ -53,6 +53,7 @@ class ProofLine(objects.PublicObject):
 
     currency: objects.Currency
     captured: objects.Minor
+    received: objects.Minor
     input_vat: objects.Minor
     output_vat: objects.Minor
     platform: objects.Minor
@@ -147,6 +148,7 @@ def _audit(report: AuditReport) -> AuditOut:
             ProofLine(
                 currency=line.currency,
                 captured=line.captured_minor,
+                received=line.received_minor,
                 input_vat=line.input_vat_minor,
                 output_vat=line.output_vat_minor,
                 platform=line.platform_minor,
