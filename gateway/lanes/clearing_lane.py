@@ -22,13 +22,14 @@ from gateway.ids import format_id, lane_of, new_id
 from gateway.lanes import tasks
 from gateway.lanes.tasks import Task
 from gateway.notify import events
-from gateway.notify.events import EventType
+from gateway.notify.events import EventType, NewEvent
 from gateway.payments import public
 from gateway.payments.orders import SessionView
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 
 KIND: Final = "clear"
 IN_FLIGHT: Final = 3  # batches at once: one computes while PostgreSQL writes the others
+_PORTION: Final = 32  # sessions told between two looks at the other work of the process
 _ROUNDS: Final = 8  # batches one after another before the lane looks up
 # The database's own trouble, in which no session is at fault: the worker waits and tries again.
 _DATABASE_AWAY: Final = (
@@ -183,12 +184,12 @@ class ClearingLane:
         if not news:
             return
         views = await _views(connection, list(news))
-        told = [
-            event
-            for session_id, kind in news.items()
-            if session_id in views
-            for event in public.session_events(kind, views[session_id])
-        ]
+        told: list[NewEvent] = []
+        for place, (session_id, kind) in enumerate(news.items()):
+            if session_id in views:
+                told += public.session_events(kind, views[session_id])
+            if place % _PORTION == 0:
+                await asyncio.sleep(0)
         await events.record(connection, told, now=self.clock.now())
 
 
