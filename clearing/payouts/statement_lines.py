@@ -75,7 +75,8 @@ class OwnPart:
     """What the session leaves to the party, in the session's currency.
 
     `owed_minor` = supplies made less supplies received, less the PSP's fee that it bears, plus `other_minor`
-    that no supply of its own explains. `owed_minor` None: only its amount after exchange is known.
+    that no supply of its own explains: negative for a share that the platform keeps without one, positive for
+    what the platform bears of a refund. `owed_minor` None: only its amount after exchange is known.
     """
 
     supplies: Sequence[OwnSupply] = ()
@@ -257,6 +258,9 @@ def check_record(line: Mapping[str, Any]) -> str | None:
     vat = sum(signs[one["side"]] * one["vat_minor"] for one in line["supplies"])
     if (part, vat) != (line["part_minor"], line["part_vat_minor"]):
         return "shows a part that is not the sum of its supplies"
+    deducted = line["deducted_minor"]
+    if deducted is not None and deducted != price["net_minor"] - part - line["other_minor"]:
+        return "deducts what is not the net less its part"
     if owed is None:
         return None
     if owed != part + vat - line["psp_fee_minor"] + line["other_minor"]:

@@ -112,7 +112,9 @@ class LineReader:
             event_minor=row["gross_minor"],
             price=price,
             part=part,
-            deducted_minor=price.net_minor - part.net_minor if is_cpo and price is not None and own else None,
+            deducted_minor=None
+            if price is None or not (own and is_cpo)
+            else price.net_minor - part.net_minor - part.other_minor,
             lock=lock,
             amount_minor=row["amount_minor"],
             due_date=row["due_date"],

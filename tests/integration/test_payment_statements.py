@@ -275,7 +275,7 @@ async def test_a_forger_who_seals_again_is_betrayed_by_the_journal(house: House)
         forged = resealed(
             texts,
             lambda record: (
-                record | {"amount_minor": 500, "owed_minor": 500, "other_minor": 100}
+                record | {"amount_minor": 500, "owed_minor": 500, "other_minor": 100, "deducted_minor": 0}
                 if record.get("line") == 2
                 else record
             ),

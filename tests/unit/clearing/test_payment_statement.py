@@ -394,10 +394,15 @@ def resealed(texts: list[str], change: Any) -> list[str]:
 @pytest.mark.parametrize(
     ("kind", "changes", "told"),
     [
-        ("line", {"amount_minor": 401, "owed_minor": 401, "other_minor": 1}, "the journal has 400"),
+        (
+            "line",
+            {"amount_minor": 401, "owed_minor": 401, "other_minor": 1, "deducted_minor": -1},
+            "the journal has 400",
+        ),
         ("line", {"price": {"gross_minor": 1, "net_minor": 400, "vat_minor": 21}}, "gross price"),
         ("line", {"part_minor": 399}, "sum of its supplies"),
         ("line", {"owed_minor": 399}, "less its costs"),
+        ("line", {"deducted_minor": 1}, "deducts"),
         ("line", {"psp_fee_minor": 1, "owed_minor": 399}, "is netted"),
         ("line", {"line": 2}, "expected 1"),
         ("line", {"origin": "elsewhere"}, "not a record"),
