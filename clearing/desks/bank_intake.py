@@ -108,12 +108,11 @@ class BankIntake:
         back = {one.payment.id for one in answer.came_back}
         settled = {one.end_to_end_id: one for one in answer.paid if one.id not in back}
         early: list[Returned] = []
-        for end_to_end_id, minor, detail in await store.credits_of(connection, list(settled)):
-            payment = settled[end_to_end_id]
-            if minor == payment.amount_minor:
-                returned = await self._desk.returned(
-                    connection, payment.id, reason=detail or "credited back", now=now
-                )
+        for credit in await store.credits_of(connection, list(settled)):
+            payment = settled[credit.end_to_end_id]
+            if (credit.amount_minor, credit.currency) == (payment.amount_minor, payment.currency):
+                reason = credit.detail or "credited back"
+                returned = await self._desk.returned(connection, payment.id, reason=reason, now=now)
                 early += [] if returned is None else [returned]
         return replace(answer, came_back=(*answer.came_back, *early))
 

@@ -26,7 +26,7 @@ from clearing.iso20022.camt import BankLine, BankLineState
 from clearing.iso20022.pain001 import Payment, PaymentBatch, PaymentFile, Service, WrittenFile
 from clearing.iso20022.references import is_qr_iban, parse_reference
 from clearing.parties.bank_details import BankDetails
-from clearing.payouts.disbursement import Disbursement, Paid, Rejected
+from clearing.payouts.disbursement import Disbursement, Paid, Rejected, is_ours
 from clearing.service import ClearingService
 from clearing.store import bank_files as store
 from clearing.store.bank_files import RecordedFile
@@ -252,7 +252,7 @@ class BankRail:
         paid: list[Disbursement] = []
         came_back: list[Returned] = []
         for line in lines:
-            if line.end_to_end_id is None or line.state is not BankLineState.BOOKED:
+            if not is_ours(line.end_to_end_id) or line.state is not BankLineState.BOOKED:
                 continue
             row = await _sql.payment_of(connection, end_to_end_id=line.end_to_end_id)
             if (

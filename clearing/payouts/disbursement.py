@@ -4,12 +4,13 @@ Owns: which step may follow which, what is netted, when nothing is paid and why.
 store.
 """
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
 from enum import StrEnum
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeGuard
 from uuid import UUID
 
 from clearing.errors import CurrencyMismatchError, StateConflictError
@@ -40,6 +41,7 @@ class DisbursementEvent(StrEnum):
     RETURN = "return"
 
 
+_OURS: Final = re.compile(r"NC[0-9a-f]{32}")
 _STATE = DisbursementState
 _EVENT = DisbursementEvent
 TRANSITIONS: Final = MappingProxyType(
@@ -198,3 +200,8 @@ def end_to_end_id(disbursement_id: UUID) -> str:
     32 hex digits after `NC` (ISO 20022 Max35Text).
     """
     return f"NC{disbursement_id.hex}"
+
+
+def is_ours(identifier: str | None) -> TypeGuard[str]:
+    """Whether a bank line's end-to-end id has the form of ours: what has not is never looked up."""
+    return identifier is not None and _OURS.fullmatch(identifier) is not None

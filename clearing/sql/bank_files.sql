@@ -61,7 +61,7 @@ ORDER BY received_at DESC, sha256 DESC LIMIT :limit;
 
 -- name: credits_of
 -- Money that came in under the ids of payments of ours, as statements told it.
-SELECT reference, amount_minor, detail FROM clearing.reconciliation_item
+SELECT reference, amount_minor, currency, detail FROM clearing.reconciliation_item
 WHERE leg = 'book_bank' AND side = 'right' AND amount_minor > 0 AND reference = ANY(:references::text[])
 ORDER BY reference, occurred_on, source_id;
 

@@ -114,10 +114,27 @@ async def finish_message(connection: Connection, message: BankMessage) -> None:
     )
 
 
-async def credits_of(connection: Connection, end_to_end_ids: Sequence[str]) -> list[tuple[str, int, str]]:
-    """Booked credits under these ids: the id, minor units and what the bank said."""
-    found = await rows(_sql.credits_of(connection, references=list(end_to_end_ids)))
-    return [(row["reference"], row["amount_minor"], row["detail"]) for row in found]
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Credit:
+    """Money that came in under an end-to-end id, as a statement told it."""
+
+    end_to_end_id: str
+    amount_minor: int
+    currency: str
+    detail: str
+
+
+async def credits_of(connection: Connection, end_to_end_ids: Sequence[str]) -> list[Credit]:
+    """Booked credits under these ids."""
+    return [
+        Credit(
+            end_to_end_id=row["reference"],
+            amount_minor=row["amount_minor"],
+            currency=row["currency"],
+            detail=row["detail"],
+        )
+        for row in await rows(_sql.credits_of(connection, references=list(end_to_end_ids)))
+    ]
 
 
 async def message(connection: Connection, sha256: str) -> BankMessage | None:

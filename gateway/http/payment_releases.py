@@ -108,8 +108,8 @@ async def approve(call: Call) -> Answer:
     disbursement_id = call.path_id("id", _PREFIX)
     now = call.services.now()
     async with transaction(call.services.pool) as connection:
-        known = await payout_store.get(connection, disbursement_id)
-        if known is None:
+        held = await payout_store.hold(connection, [disbursement_id])  # releases of one payment take turns
+        if not held:
             raise ProblemError(problems.NOT_FOUND, "There is no such disbursement.")
         before = await settlement.approvers(connection, [disbursement_id])
         given, needed = await PayoutDesk(call.services.clearing).approve(
@@ -117,7 +117,7 @@ async def approve(call: Call) -> Answer:
         )
         by = (await settlement.approvers(connection, [disbursement_id])).get(disbursement_id, [])
         if given >= needed > len(before.get(disbursement_id, [])):
-            news = payout_news.payments(EventType.DISBURSEMENT_RELEASED, [known])
+            news = payout_news.payments(EventType.DISBURSEMENT_RELEASED, held)
             await events.record(connection, news, now=now)
     shown = format_id(_PREFIX, disbursement_id)
     return Answer(body=ApprovalOut(disbursement=shown, approvals=given, needed=needed, by=by))

@@ -30,6 +30,7 @@ _WORKING: Final = "working"
 _DONE: Final = "done"
 _FAILED: Final = "failed"
 _UNDER_WAY: Final = (".part", ".tmp", ".temp", ".filepart", ".writing")
+_NAME: Final = 200  # with a suffix it is still a name that any file system takes
 _LOOKED_AT: Final = 1000  # in one round
 _LATE: Final = timedelta(minutes=10)
 _FIRST_WAIT: Final = timedelta(seconds=30)
@@ -84,7 +85,7 @@ class Inbox:
             return
         kept = self._move(path, _FAILED)
         if kept is not None:
-            kept.with_name(f"{kept.name}.reason").write_text(f"{refused}\n", encoding="utf-8")
+            kept.with_name(f"{kept.name[:_NAME]}.reason").write_text(f"{refused}\n", encoding="utf-8")
 
     def _move(self, path: Path, drawer: str) -> Path | None:
         target = self.directory / drawer / path.name
@@ -144,11 +145,11 @@ class BankInboxLane:
             _, waited = self._later.get(path.name, (wall, _FIRST_WAIT / 2))
             wait = min(waited * 2, _LONGEST_WAIT)
             self._later[path.name] = (wall + wait, wait)
-            _log.exception("bank_message_not_taken", file=path.name)
+            _log.exception("bank_message_not_taken", file=_shown(path))
             return False
         self._later.pop(path.name, None)
         if refused is not None:
-            _log.error("bank_message_refused", file=path.name, reason=refused)
+            _log.error("bank_message_refused", file=_shown(path), reason=refused)
         return True
 
     async def _refused(self, path: Path) -> str | None:
@@ -172,6 +173,11 @@ class BankInboxLane:
         return message.reason
 
 
+def _shown(path: Path) -> str:
+    """A file's name as text, whatever bytes the directory holds."""
+    return path.name.encode("utf-8", "replace").decode("utf-8")
+
+
 async def take_message(
     pool: Pool, intake: BankIntake, path: Path, *, told_by: str, now: datetime
 ) -> TakenMessage:
@@ -193,5 +199,5 @@ def unread(directory: Path, *, wall_now: datetime) -> Sequence[str]:
         for path in sorted(place.iterdir()) if place.is_dir() else ():
             if path.is_file() and not path.name.startswith("."):
                 changed = datetime.fromtimestamp(path.stat().st_mtime, tz=UTC)
-                found += [path.name] if changed < wall_now - _LATE else []
+                found += [_shown(path)] if changed < wall_now - _LATE else []
     return found

@@ -1,7 +1,8 @@
 -- The promise in sight: what was paid by its day, what is late, what does not agree, what is not told.
 
 -- name: punctuality^
--- Sums due to parties since a day: paid by their due date, paid later, and due but not paid yet.
+-- Sums due to parties since a day: paid by their due date, paid later, and due but not paid yet. What a rail could not move
+-- of a payment that was in time is no sum of its own.
 SELECT count(*) FILTER (WHERE paid_on <= due_date) AS on_time,
        count(*) FILTER (WHERE paid_on > due_date) AS late,
        count(*) FILTER (WHERE paid_on IS NULL) AS overdue
@@ -9,16 +10,17 @@ FROM (
     SELECT p.due_date, (d.finished_at AT TIME ZONE party.time_zone)::date AS paid_on
     FROM clearing.disbursement AS d JOIN clearing.payable AS p ON p.disbursement_id = d.id
     JOIN clearing.party AS party ON party.id = d.party_id
-    WHERE d.state = 'paid' AND d.finished_at >= :since AND p.amount_minor > 0
+    WHERE d.state = 'paid' AND d.finished_at >= :since AND p.amount_minor > 0 AND p.kind <> 'remainder_release'
     UNION ALL
     SELECT p.due_date, NULL FROM clearing.payable AS p JOIN clearing.party AS party ON party.id = p.party_id
     WHERE p.state = 'open' AND p.amount_minor > 0 AND p.due_date < (:now::timestamptz AT TIME ZONE party.time_zone)::date
+      AND p.kind <> 'remainder_release'
 ) AS promised;
 
 -- name: overdue_sums
 -- What is due before today and neither paid nor on its way, by currency: held for a reason, or late.
 SELECT p.currency, sum(p.amount_minor)::bigint AS minor FROM clearing.payable AS p JOIN clearing.party AS party ON party.id = p.party_id
-WHERE p.state = 'open' AND p.due_date < (:now::timestamptz AT TIME ZONE party.time_zone)::date
+WHERE p.state = 'open' AND p.due_date < (:now::timestamptz AT TIME ZONE party.time_zone)::date AND p.kind <> 'remainder_release'
 GROUP BY p.currency ORDER BY p.currency;
 
 -- name: payments

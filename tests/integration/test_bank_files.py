@@ -425,6 +425,42 @@ async def test_what_cannot_be_read_is_put_aside_with_its_reason_and_told(
     assert kept["state"] == "refused"
 
 
+async def test_a_name_that_is_no_text_or_very_long_is_worked_in_like_any_other(
+    house: House, tmp_path: Path
+) -> None:
+    inbox = tmp_path / "in"
+    lane, clock = inbox_lane(house, inbox)
+    (inbox / os.fsdecode(b"\xff\x1b[31m.xml")).write_bytes(bank.statement(bank.entry("1.00")))
+    (inbox / ("x" * 250 + ".xml")).write_bytes(b"no XML")
+    assert await look_twice(lane, clock) == 2
+    assert len(list((inbox / "done").iterdir())) == 1
+    assert [len(path.name) for path in sorted((inbox / "failed").iterdir())] == [207, 254]
+    async with house.pool.acquire() as connection:
+        names = await connection.fetch("SELECT name FROM clearing.bank_message ORDER BY name")
+    assert names[0]["name"] == "??[31m.xml"
+
+
+async def test_a_message_that_breaks_us_waits_and_keeps_no_other_waiting(
+    house: House, tmp_path: Path
+) -> None:
+    """A bug of ours, or a database that is away for this one: tried again later, less and less often."""
+    payment, _ = await sent(house, tmp_path)
+    inbox = tmp_path / "in"
+    lane, clock = inbox_lane(house, inbox)
+    async with house.pool.acquire() as connection:
+        await connection.execute("ALTER TABLE clearing.bank_message ADD CHECK (name <> 'bad.xml')")
+    (inbox / "bad.xml").write_bytes(bank.statement(bank.entry("1.00")))
+    (inbox / "good.xml").write_bytes(booked(payment))
+    assert await look_twice(lane, clock) == 1
+    assert (await states(house))["NL-ABC"] == "paid"
+    assert shown(inbox / "working") == ["bad.xml"]
+    async with house.pool.acquire() as connection:
+        await connection.execute("ALTER TABLE clearing.bank_message DROP CONSTRAINT bank_message_name_check")
+    clock.pass_wall(120)
+    assert await lane.run_once() == 1
+    assert shown(inbox / "working") == []
+
+
 async def test_a_worker_that_died_over_a_message_leaves_it_to_the_next(house: House, tmp_path: Path) -> None:
     payment, _ = await sent(house, tmp_path)
     inbox = tmp_path / "in"
