@@ -4,8 +4,8 @@ Owns: that bookkeeping, in memory. Must not know the database, HTTP, or what a c
 in seconds of a clock that never goes back.
 
 A call that is not answered soon is not counted against the others: a receiver that has died holds a few calls
-until they time out, and no more than that. Whoever answers late or badly gets fewer calls at once, down to
-one, and gets them back one by one.
+until they time out, and no more than that. An endpoint begins with a few calls at once and gets one more for
+each answer; whoever answers late or badly gets half as many, down to one.
 """
 
 from collections import Counter, OrderedDict
@@ -14,6 +14,8 @@ from typing import Final
 from uuid import UUID
 
 SLOW_SECONDS: Final = 1.0
+_FIRST_CALLS: Final = 4
+_REMEMBERED: Final = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -37,7 +39,7 @@ class BackPressure:
     limits: Limits = field(default_factory=Limits)
     _air: Counter[UUID] = field(default_factory=Counter)
     _young: OrderedDict[int, float] = field(default_factory=OrderedDict)
-    _windows: dict[UUID, int] = field(default_factory=dict)  # of endpoints that have less than the limit
+    _windows: dict[UUID, int] = field(default_factory=dict)  # how many at once, by what was seen of each
     _probed: set[UUID] = field(default_factory=set)
     _calls: int = 0
 
@@ -51,8 +53,10 @@ class BackPressure:
         """How many of them may go to this endpoint."""
         if endpoint in self._probed:
             return 0
-        window = self._windows.get(endpoint, self.limits.per_endpoint)
-        return max(0, window - self._air[endpoint])
+        return max(0, self._window(endpoint) - self._air[endpoint])
+
+    def _window(self, endpoint: UUID) -> int:
+        return self._windows.get(endpoint, min(_FIRST_CALLS, self.limits.per_endpoint))
 
     def start(self, endpoint: UUID, *, at: float, probe: bool) -> int:
         """A call goes out; `probe` if it is the only one until it is answered. Returns the call's number."""
@@ -66,14 +70,10 @@ class BackPressure:
     def end(self, endpoint: UUID, call: int, *, taken: bool, seconds: float) -> None:
         """The call is over after so many seconds: `taken` by the receiver, or not."""
         self.give_up(endpoint, call)
-        window = self._windows.get(endpoint, self.limits.per_endpoint)
-        if not taken or seconds >= SLOW_SECONDS:
-            self._windows[endpoint] = max(1, window // 2)
-        elif window + 1 >= self.limits.per_endpoint:
-            self._windows.pop(endpoint, None)
-        else:
-            self._windows[endpoint] = window + 1
-        if len(self._windows) > self.limits.all * 10:  # endpoints that are gone are not remembered for ever
+        well = taken and seconds < SLOW_SECONDS
+        window = self._window(endpoint)
+        self._windows[endpoint] = min(window + 1, self.limits.per_endpoint) if well else max(1, window // 2)
+        if len(self._windows) > _REMEMBERED:  # the one that has been known for longest begins anew
             self._windows.pop(next(iter(self._windows)))
 
     def give_up(self, endpoint: UUID, call: int) -> None:

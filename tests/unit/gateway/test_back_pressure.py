@@ -41,6 +41,22 @@ def test_an_endpoint_that_fails_or_is_slow_is_left_one_call_and_gets_them_back_o
     assert pressure.room_of(B) == 4
 
 
+def test_an_endpoint_begins_with_a_few_calls_and_earns_the_rest_by_answering() -> None:
+    pressure = BackPressure(limits=Limits(per_endpoint=16))
+    assert pressure.room_of(A) == 4
+    for _ in range(20):
+        pressure.end(A, pressure.start(A, at=0.0, probe=False), taken=True, seconds=0.1)
+    assert pressure.room_of(A) == 16
+
+
+def test_a_hundred_receivers_that_die_at_once_leave_room_for_the_rest() -> None:
+    pressure = BackPressure()
+    for number in range(100):
+        for _ in range(pressure.room_of(UUID(int=number))):
+            pressure.start(UUID(int=number), at=0.0, probe=False)
+    assert pressure.room(at=SLOW_SECONDS) >= pressure.limits.worth_a_visit
+
+
 def test_while_a_probe_is_out_nothing_else_goes_to_its_endpoint() -> None:
     pressure = BackPressure(limits=LIMITS)
     call = pressure.start(A, at=0.0, probe=True)
