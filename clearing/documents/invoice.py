@@ -64,7 +64,8 @@ class Side(Protocol):
 class SuppliedSum:
     """What was supplied in a period under one ruling.
 
-    Sums over `sessions` sessions, minor units, as journaled.
+    Sums over `sessions` sessions, minor units, as journaled. `first_day` is at or before the day of the
+    earliest supply, where that lies before the period: a late record, or a correction.
     """
 
     leg: Leg
@@ -72,6 +73,7 @@ class SuppliedSum:
     net_minor: int
     vat_minor: int
     sessions: int
+    first_day: date | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,11 +170,12 @@ def invoices_of(
             f"{supplier.id!r} has not agreed to self-billing from {period[0]} on; "
             "ask for its own invoice, or agree first"
         )
+    days = (min([period[0], *(one.first_day for one in sums if one.first_day is not None)]), period[1])
     sides = _Sides(
         supplier=supplier,
         customer=customer,
-        seller=trader_within(supplier, period, rates),
-        buyer=trader_within(customer, period, rates),
+        seller=trader_within(supplier, days, rates),
+        buyer=trader_within(customer, days, rates),
     )
     found: list[Invoice] = []
     apart = _apart(sums, sides.seller)

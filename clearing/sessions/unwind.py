@@ -95,8 +95,11 @@ def take_back(stored: StoredCapture, step: TakeBack) -> JournalEntry:
             f"a {step.kind} of {step.minor} {stored.plan.currency} is more than the {left} left of it"
         )
     transfers, payables, legs = _given_back(stored, step, after)
+    if step.kind is EntryKind.DISPUTE:
+        # The supply to the driver stands: nothing is credited, whoever sold.
+        legs = [leg for leg in legs if leg.leg.leg is not Leg.TO_DRIVER]
     if step.kind is EntryKind.DISPUTE and stored.plan.agreement.terms.legal_model is LegalModel.RESELLER:
-        # The supply to the driver stands, so its VAT stays due until relief for a bad debt is granted.
+        # So its VAT stays due until relief for a bad debt is granted.
         vat_account = output_vat_account(stored.plan.driver.decision.vat_of)
         transfers = [
             line._replace(debit_account=DISPUTE_EXPENSE)
@@ -104,7 +107,6 @@ def take_back(stored: StoredCapture, step: TakeBack) -> JournalEntry:
             else line
             for line in transfers
         ]
-        legs = [leg for leg in legs if leg.leg.leg is not Leg.TO_DRIVER]
     return _entry(stored, step, transfers, payables, legs)
 
 

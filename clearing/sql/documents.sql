@@ -20,10 +20,11 @@ SELECT min(booked_at) FROM clearing.batch;
 -- from captures, as they become credit notes. A pair's documents are drawn by the cadence of the one that is not the
 -- platform, of two others by the supplier's.
 SELECT one.supplier_id, one.customer_id, one.currency, one.subject, one.leg, one.ruling, one.correction,
-       sum(one.net)::bigint AS net_minor, sum(one.vat)::bigint AS vat_minor, count(*) AS sessions
+       sum(one.net)::bigint AS net_minor, sum(one.vat)::bigint AS vat_minor, count(*) AS sessions,
+       min(one.sale_at) AS first_sale_at
 FROM (
     SELECT leg ->> 'supplier' AS supplier_id, leg ->> 'customer' AS customer_id, e.currency, leg ->> 'leg' AS leg,
-           leg ->> 'ruling' AS ruling, e.kind <> 'capture' AS correction, (leg ->> 'net')::bigint AS net,
+           leg ->> 'ruling' AS ruling, e.kind <> 'capture' AS correction, e.sale_at, (leg ->> 'net')::bigint AS net,
            (leg ->> 'vat')::bigint AS vat,
            CASE WHEN by_whom.document_cadence = 'session' THEN e.subject_id::text ELSE '' END AS subject
     FROM clearing.batch AS b

@@ -74,6 +74,10 @@ LIMIT :limit;
 INSERT INTO clearing.party_vat_attempt (party_id, vat_id, tried_at, problem) VALUES (:party_id, :vat_id, :now, :problem)
 ON CONFLICT (party_id, vat_id) DO UPDATE SET tried_at = excluded.tried_at, problem = excluded.problem;
 
+-- name: last_finding$
+SELECT valid FROM clearing.party_vat_evidence WHERE party_id = :party_id AND vat_id = :vat_id
+ORDER BY effective_from DESC, checked_at DESC LIMIT 1;
+
 -- name: forget_vat_attempt!
 DELETE FROM clearing.party_vat_attempt WHERE party_id = :party_id AND vat_id = :vat_id;
 

@@ -69,9 +69,20 @@ async def put_party(connection: Connection, party: Party, *, now: datetime) -> N
 
 
 async def add_vat_evidence(connection: Connection, party_id: str, evidence: VatEvidence) -> None:
-    """Keep what a register found; it binds supplies from its first day on."""
+    """Keep what a register found; it binds supplies from its first day on.
+
+    Workers read the parties again only where it changes what holds: `renew_parties` once after a round shows
+    the rest.
+    """
+    before = await _sql.last_finding(connection, party_id=party_id, vat_id=evidence.vat_id)
     await _put_evidence(connection, party_id, evidence)
     await _sql.forget_vat_attempt(connection, party_id=party_id, vat_id=evidence.vat_id)
+    if before is not evidence.valid:
+        await renew_parties(connection)
+
+
+async def renew_parties(connection: Connection) -> None:
+    """Let every worker read the parties again."""
     await _sql.renew_epoch(connection, name="party")
 
 

@@ -360,4 +360,5 @@ def _sums(found: Iterator[Any], rulings: Mapping[str, VatDecision]) -> Iterator[
             net_minor=row["net_minor"],
             vat_minor=row["vat_minor"],
             sessions=row["sessions"],
+            first_day=row["first_sale_at"].date() - _EVE,  # of UTC: the local day is at most one earlier
         )

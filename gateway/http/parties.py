@@ -67,8 +67,8 @@ class PartyIn(WireModel):
         description="of the seat's id; none means: declared by the platform as valid from today, unless "
         "there is evidence of that id already",
     )
-    vat_registrations: list[VatRegistrationIn] = Field(
-        default_factory=list, max_length=50, description="where it is registered beside its seat"
+    vat_registrations: list[VatRegistrationIn] | None = Field(
+        None, max_length=50, description="where it is registered beside its seat; left out: as before"
     )
     taxable_dealer: bool = Field(default=False, description="resells electricity (VAT directive art. 38)")
     small_business: bool = False
@@ -81,8 +81,10 @@ class PartyIn(WireModel):
     )
     minimum_payout: NonNegativeMinor = 0
     connected_account: Token | None = Field(None, description="the PSP's account that is paid")
-    document_cadence: DocumentCadence = Field(
-        DocumentCadence.MONTHLY, description="how many supplies an invoice between it and others covers"
+    document_cadence: DocumentCadence | None = Field(
+        None,
+        description="how many supplies an invoice between it and others covers; left out: as before "
+        "(at first monthly)",
     )
 
 
@@ -203,12 +205,7 @@ def _clearing_party(body: PartyIn, *, before: Party | None, now: datetime) -> Pa
         country=body.country,
         territory=body.territory or body.country,
         vat_id=body.vat_id,
-        vat_registrations=tuple(
-            VatRegistration(
-                territory=one.territory, vat_id=one.vat_id, valid_from=one.valid_from, valid_to=one.valid_to
-            )
-            for one in body.vat_registrations
-        ),
+        vat_registrations=_registrations(body, before),
         vat_evidence=_evidence(body, before=before, now=now),
         taxable_dealer=body.taxable_dealer,
         small_business=body.small_business,
@@ -219,8 +216,23 @@ def _clearing_party(body: PartyIn, *, before: Party | None, now: datetime) -> Pa
         cut_off_minute=body.cut_off_minute,
         minimum_payout_minor=body.minimum_payout,
         connected_account=body.connected_account,
-        document_cadence=body.document_cadence,
+        document_cadence=body.document_cadence or _cadence(before),
     )
+
+
+def _registrations(body: PartyIn, before: Party | None) -> tuple[VatRegistration, ...]:
+    if body.vat_registrations is None:
+        return () if before is None else tuple(before.vat_registrations)
+    return tuple(
+        VatRegistration(
+            territory=one.territory, vat_id=one.vat_id, valid_from=one.valid_from, valid_to=one.valid_to
+        )
+        for one in body.vat_registrations
+    )
+
+
+def _cadence(before: Party | None) -> DocumentCadence:
+    return DocumentCadence.MONTHLY if before is None else before.document_cadence
 
 
 def _evidence(body: PartyIn, *, before: Party | None, now: datetime) -> tuple[VatEvidence, ...]:
@@ -231,7 +243,7 @@ def _evidence(body: PartyIn, *, before: Party | None, now: datetime) -> tuple[Va
     """
     known = set() if before is None else {_bare(one.vat_id) for one in before.vat_evidence}
     given = [] if body.vat_id is None else [(body.vat_id, body.vat_evidence, now.date())]
-    given += [(one.vat_id, one.evidence, one.valid_from) for one in body.vat_registrations]
+    given += [(one.vat_id, one.evidence, one.valid_from) for one in body.vat_registrations or ()]
     found: list[VatEvidence] = []
     for vat_id, findings, first_day in given:
         declared = [] if _is_known(vat_id, known) else [VatEvidenceIn(effective_from=first_day, valid=True)]

@@ -54,6 +54,9 @@ class VatEvidenceLane:
         answered = 0
         for party_id, vat_id in due:
             answered += await self._check(party_id, vat_id, requester=requester)
+        if answered:
+            async with transaction(self.pool) as connection:
+                await references.renew_parties(connection)
         self._next_at = None if len(due) == AT_ONCE and answered else wall + EVERY
         return answered
 

@@ -171,6 +171,15 @@ def taken(example: Example) -> JournalEntry:
     return take_back(stored, step)
 
 
+@pytest.mark.parametrize("terms", [{}, AGENT], ids=["reseller", "agent"])
+def test_a_dispute_credits_the_driver_nothing_whoever_sold(terms: dict[str, Any]) -> None:
+    # The supply stands: no credit note may say that its VAT is no longer due. A refund does credit it.
+    given = {"name": "x", "bearer": None, "terms": terms, "minor": 1210, "payables": {}, "journal": ""}
+    disputed = taken(Example(**given, kind=EntryKind.DISPUTE))
+    assert "to_driver" not in disputed.legs
+    assert "to_driver" in taken(Example(**given)).legs
+
+
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_who_bears_what_is_taken_back(example: Example) -> None:
     entry = taken(example)

@@ -104,6 +104,11 @@ async def test_registrations_are_shown_with_their_evidence(api: Api) -> None:
     assert (seat["seat"], elsewhere["seat"]) == (True, False)
     assert (elsewhere["vat_id"], elsewhere["valid_to"]) == ("DE136695976", "2026-12-31")
     assert elsewhere["evidence"][0]["effective_from"] == "2026-01-01"
+    # Renewing other terms leaves them; an empty list takes them away.
+    await api.call("POST", "/v1/parties", party("platform", terms_days=3), party="admin")
+    assert await vat(api, "platform") == [seat, elsewhere]
+    await api.call("POST", "/v1/parties", party("platform", vat_registrations=[]), party="admin")
+    assert await vat(api, "platform") == [seat]
 
 
 async def test_an_app_on_top_of_an_emsp_is_cleared_from_the_emsps_account(api: Api, pool: Pool) -> None:

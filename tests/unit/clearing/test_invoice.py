@@ -115,6 +115,13 @@ def test_what_was_supplied_before_an_id_lapsed_is_invoiced_under_it() -> None:
     assert (invoice.customer_vat_id, invoice.vat_minor) == ("DE136695976", 210)
 
 
+def test_what_was_supplied_before_the_period_is_invoiced_under_the_id_of_its_day() -> None:
+    # A record that came late, or a correction of an earlier sale; the ids lapsed with the period's first day.
+    one = replace(supplied(Leg.TO_DEALER, NL_CPO, DE_BUYER, [1000]), first_day=date(2026, 9, 29))
+    (invoice,) = issue(lapsed(NL_CPO, PERIOD[0]), lapsed(DE_BUYER, PERIOD[0]), one)
+    assert (invoice.supplier_vat_id, invoice.customer_vat_id) == ("NL004495445B01", "DE136695976")
+
+
 def test_each_registration_has_a_document_of_its_own_with_its_own_id() -> None:
     # Directive art. 226(3): a German host of ground in Germany and the Netherlands, registered in both.
     host = replace(
