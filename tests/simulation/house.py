@@ -166,7 +166,7 @@ class Ground:
             updates=updates,
         )
         if dice.random() < _CAPTURES_LAST_KNOWN:
-            last_known = MissingCdrPolicy(action=MissingCdrAction.LAST_KNOWN_COST, after_days=6)
+            last_known = MissingCdrPolicy(action=MissingCdrAction.LAST_KNOWN_COST, after_days=2)
             await payments.missing.set_policy(last_known, party_id="platform")
         house = app.House(
             settings=settings,

@@ -98,7 +98,7 @@ class Game:
             (8, self.cdr_by_ocpi), (3, self.another_cdr), (3, self.correction), (3, self.release),
             (3, self.increment), (7, self.refund), (5, self.cardholder_acts), (4, self.dispute),
             (3, self.close_dispute), (2, self.fail_refund), (10, self.post), (22, self.lane),
-            (9, self.time_passes), (1, self.psp_goes_down), (5, self.update),
+            (9, self.time_passes), (1, self.psp_goes_down), (12, self.update),
         ]  # fmt: skip
         weights = [weight for weight, _ in actions]
         await self.dice.choices([action for _, action in actions], weights)[0](books)
@@ -464,6 +464,16 @@ class Game:
             self.house.set_psp_clock()
         await self.work()
 
+    async def late_cdrs(self, books: Books) -> None:
+        """After all, CDRs come for sessions that were captured at their last known cost."""
+        late = [row for row in books.sessions.values() if row["cdr_id"] == last_known_cdr_id(row["id"])]
+        for session in late:
+            if self.dice.random() < 0.7:
+                self.note(f"late_cdr {session['session_ref']}")
+                await self.push(session, self.new_cdr(session))
+        if late:
+            await self.calm()
+
     async def work(self) -> None:
         """Every webhook that was not lost, every lane, until nothing is left to do now."""
         for _ in range(20):
@@ -551,6 +561,8 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
                 await game.step(books)
                 game.reap()
             await game.calm()
+            game.reap()
+            await game.late_cdrs(await game.checks.read(house))
             game.reap()
             if sabotage:
                 game.capture_again(await game.checks.read(house))
