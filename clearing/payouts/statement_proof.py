@@ -141,7 +141,7 @@ class _Reading:
     head: Mapping[str, Any]
     account: AccountProof
     tally: Tally = field(default_factory=Tally)
-    waiting: dict[_Key, tuple[int, int]] = field(default_factory=dict)
+    waiting: dict[_Key, tuple[int, Mapping[str, Any]]] = field(default_factory=dict)
     proved: dict[_Key, int] = field(default_factory=dict)
     payout_minor: int | None = None
 
@@ -172,17 +172,23 @@ class _Reading:
         key = (record["subject_id"], record["kind"], record["reference"])
         if key in self.waiting:
             raise StatementError(number, f"shows entry {key[0]} {key[1]} twice")
-        self.waiting[key] = (number, record["amount_minor"])
+        self.waiting[key] = (number, record)
         self.tally.add(origin=record["origin"], kind=record["kind"], amount_minor=record["amount_minor"])
 
     def _batch(self, number: int, record: Mapping[str, Any]) -> None:
         """The journal's word: every waiting line is an entry of this batch, with that very amount."""
         found = {_key(entry): self._moved(entry) for entry in record["entries"]}
-        for key, (line, amount) in self.waiting.items():
+        cdrs = {_key(entry): entry["cdr_id"] for entry in record["entries"]}
+        for key, (number_of_line, line) in self.waiting.items():
+            told = (line["amount_minor"], line["cdr_id"] or "", line["booked_at"])
             if key not in found:
-                raise StatementError(line, f"is not in batch {record['batch']} of the journal")
-            if found[key] != amount:
-                raise StatementError(line, f"nets {amount}, but the journal has {found[key]}")
+                raise StatementError(number_of_line, f"is not in batch {record['batch']} of the journal")
+            if told != (found[key], cdrs[key], record["booked_at"]):
+                raise StatementError(
+                    number_of_line,
+                    f"nets {told[0]} for CDR {told[1]!r} booked {told[2]}, but the journal has "
+                    f"{found[key]} for {cdrs[key]!r} booked {record['booked_at']}",
+                )
         extra = [key for key in found if key not in self.waiting]
         if extra and self.waiting:
             raise StatementError(number, f"proves entry {extra[0][0]} {extra[0][1]}, which has no line")

@@ -207,3 +207,20 @@ FROM clearing.booking_decision AS d CROSS JOIN LATERAL (
         = ((get_byte(uuid_send(subject.id), 15) & 63)::smallint, subject.id, one ->> 'kind', one ->> 'reference')
 ) AS made
 WHERE made.posted <> CASE d.state WHEN 'booked' THEN made.told ELSE 0 END LIMIT 100;
+
+-- name: statements_unequal
+-- The statements of a party and currency follow each other: each opens with what the one before closed with.
+SELECT s.disbursement_id::text AS subject,
+       format('statement %s opens with %s, the one before closed with %s', s.number, s.opening_minor,
+              coalesce(p.closing_minor::text, 'nothing')) AS detail
+FROM clearing.payment_statement AS s
+LEFT JOIN clearing.payment_statement AS p ON (p.party_id, p.currency, p.number) = (s.party_id, s.currency, s.number - 1)
+WHERE s.opening_minor <> coalesce(p.closing_minor, 0) OR (s.number > 1 AND p.number IS NULL) LIMIT 100;
+
+-- name: returned_unequal
+-- What was kept of a returned payment is that payment.
+SELECT d.id::text AS subject, 'returned ' || d.amount_minor || ', what it had netted sums to ' || r.minor AS detail
+FROM clearing.disbursement AS d
+JOIN (SELECT disbursement_id, sum(amount_minor) AS minor FROM clearing.returned_payable GROUP BY disbursement_id) AS r
+    ON r.disbursement_id = d.id
+WHERE d.state <> 'returned' OR r.minor <> d.amount_minor LIMIT 100;

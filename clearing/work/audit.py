@@ -37,6 +37,8 @@ _SQL_CHECKS: Final = (
     "documents_unequal",
     "suspense_unequal",
     "decisions_unposted",
+    "statements_unequal",
+    "returned_unequal",
 )
 _OTHER_KINDS: Final = ("reserve", "driver", "suspense")
 _OTHER_ACCOUNTS: Final = ("platform:dispute:expense", "platform:debt:expense")

@@ -235,6 +235,22 @@ async def test_stored_rows_that_were_changed_are_never_stated_again(house: House
         await write(house, payment)
 
 
+async def test_the_audit_notices_a_statement_that_was_changed(house: House) -> None:
+    await house.clear(1)
+    payment = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
+    await write(house, payment)
+    await house.proved()
+    async with transaction(house.pool) as connection:
+        await house.desk.returned(connection, payment.id, reason="AC04", now=FRIDAY)
+    await house.proved()
+    async with transaction(house.pool) as connection:
+        await connection.execute("UPDATE clearing.payment_statement SET opening_minor = 1")
+        await connection.execute("UPDATE clearing.returned_payable SET amount_minor = 399")
+        report = await house.service.audit(connection, now=NOW)
+    found = {finding.check for finding in report.findings}
+    assert found >= {"statements_unequal", "returned_unequal"}
+
+
 async def proved_texts(house: House) -> AsyncIterator[list[str]]:
     await house.clear(*range(1, 6))
     payment = await house.pay(of(await house.plan(THURSDAY), world.NL_CPO), THURSDAY)
@@ -280,7 +296,7 @@ async def test_a_forger_who_seals_again_is_betrayed_by_the_journal(house: House)
                 else record
             ),
         )
-        with pytest.raises(StatementError, match="nets 500, but the journal has 400") as refused:
+        with pytest.raises(StatementError, match=r"nets 500 for CDR .* but the journal has 400") as refused:
             verify_payment(forged)
         assert refused.value.line == 3
         fewer = [text for text in texts if json.loads(text).get("line") != 5]

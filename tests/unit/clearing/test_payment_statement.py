@@ -58,7 +58,7 @@ def line(number: int, minor: int, origin: Origin = Origin.NEW, **changes: Any) -
         "reference": "",
         "session": f"ses_{number}",
         "about": None,
-        "booked_at": AT - timedelta(days=2),
+        "booked_at": AT,
         "currency": "EUR",
         "event_minor": abs(minor) + 21,
         "price": DriverPrice(
@@ -109,19 +109,19 @@ def statement(payout: int, *, opening: int = 0, closing: int = 0, **changes: Any
     return Statement(**{**fields, **changes})
 
 
-def sealed(position: int, entries: list[tuple[UUID, str, int]], *, previous: bytes) -> StatementBatch:
+def sealed(position: int, entries: list[tuple[UUID, str, int, str]], *, previous: bytes) -> StatementBatch:
     """A batch of the journal with one transfer an entry, each on the party's account."""
     shown, leaves = [], []
-    for subject, kind, minor in entries:
+    for subject, kind, minor, cdr in entries:
         out = (ACCOUNT, "session:transit")
         debit, credit = out if minor < 0 else (out[1], out[0])
         transfer = Transfer(debit, credit, abs(minor), "EUR")
         (blind,) = chain.blinds(KEY, subject_id=subject, kind=kind, reference="", count=1)
         about = chain.entry_header(
-            subject_id=subject, kind=kind, reference="", tariff_sha256="", cdr_id="", legs_sha256=""
+            subject_id=subject, kind=kind, reference="", tariff_sha256="", cdr_id=cdr, legs_sha256=""
         )
         leaves.append(chain.hash_entry(about, [transfer], [blind]))
-        shown.append((subject, kind, transfer, blind))
+        shown.append((subject, kind, transfer, blind, cdr))
     levels = chain.merkle_levels(leaves)
     digest = chain.batch_hash(
         previous=previous, root=chain.merkle_root(leaves), chain=0, position=position, booked_at=AT
@@ -131,10 +131,10 @@ def sealed(position: int, entries: list[tuple[UUID, str, int]], *, previous: byt
         hash=digest,
         entries=tuple(
             StatementEntry(
-                subject_id=subject, kind=kind, reference="", tariff_sha256="", cdr_id="", legs_sha256="",
+                subject_id=subject, kind=kind, reference="", tariff_sha256="", cdr_id=cdr, legs_sha256="",
                 transfers=((transfer, blind),), path=tuple(chain.merkle_path(levels, place)),
             )
-            for place, (subject, kind, transfer, blind) in enumerate(shown)
+            for place, (subject, kind, transfer, blind, cdr) in enumerate(shown)
         ),
     )  # fmt: skip
 
@@ -143,8 +143,12 @@ def written(told: Statement, lines: list[PaymentLine]) -> list[str]:
     """A whole statement, all of whose lines are of one batch."""
     writer = StatementWriter(told)
     texts = [writer.opening(), *(writer.line(one) for one in lines)]
-    first = sealed(1, [(one.subject_id, one.kind, one.amount_minor) for one in lines], previous=chain.GENESIS)
-    second = sealed(2, [(PAYMENT, "disbursement", -told.payout.amount_minor)], previous=first.hash)
+    first = sealed(
+        1,
+        [(one.subject_id, one.kind, one.amount_minor, one.cdr_id or "") for one in lines],
+        previous=chain.GENESIS,
+    )
+    second = sealed(2, [(PAYMENT, "disbursement", -told.payout.amount_minor, "")], previous=first.hash)
     for batch in (first, second):
         record, _, _ = batch_record(batch, account=ACCOUNT, currency="EUR")
         texts.append(writer.batch(record))
@@ -400,6 +404,8 @@ def resealed(texts: list[str], change: Any) -> list[str]:
             "the journal has 400",
         ),
         ("line", {"price": {"gross_minor": 1, "net_minor": 400, "vat_minor": 21}}, "gross price"),
+        ("line", {"cdr_id": "C9"}, "but the journal has 400 for 'C1'"),
+        ("line", {"booked_at": "2026-10-01T00:00:00+00:00"}, "but the journal has 400"),
         ("line", {"part_minor": 399}, "sum of its supplies"),
         ("line", {"owed_minor": 399}, "less its costs"),
         ("line", {"deducted_minor": 1}, "deducts"),
