@@ -83,6 +83,10 @@ WHERE party_id = ANY (:parties::text[]) AND period_start = :period_start AND per
 SELECT period_start, period_end, array_agg(DISTINCT party_id ORDER BY party_id) AS parties
 FROM clearing.document_refusal GROUP BY period_start, period_end ORDER BY period_start, period_end;
 
+-- name: refusals
+SELECT supplier_id, customer_id, currency, period_start, period_end, reason, first_at, last_at
+FROM clearing.document_refusal ORDER BY first_at, supplier_id, customer_id, currency, period_start;
+
 -- name: overlapping^
 -- A document of the same two parties that covers a part of these days in another way: it would be supplied twice.
 SELECT series, number, period_start, period_end FROM clearing.document

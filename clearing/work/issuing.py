@@ -21,7 +21,7 @@ from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import DocumentType, Invoice, SuppliedSum, invoices_of
 from clearing.documents.labels import Language
 from clearing.documents.printing import invoice_page
-from clearing.errors import InvalidDocumentError
+from clearing.errors import InvalidDocumentError, InvariantViolation
 from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party
 from clearing.reference import vat_rates
 from clearing.store import captures, references
@@ -102,6 +102,26 @@ async def refused(connection: Connection) -> list[DuePeriod]:
         DuePeriod(start=row["period_start"], end=row["period_end"], parties=list(row["parties"]))
         for row in await rows(_sql.refused_periods(connection))
     ]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KeptRefusal:
+    """What could not be issued so far; instants are of the first and the last try."""
+
+    supplier_id: str
+    customer_id: str
+    currency: str
+    period_start: date
+    period_end: date
+    reason: str
+    first_at: datetime
+    last_at: datetime
+
+
+async def refusals(connection: Connection) -> list[KeptRefusal]:
+    """Everything that waits to be issued, the oldest first."""
+    found = await rows(_sql.refusals(connection))
+    return [KeptRefusal(**{name: row[name] for name in KeptRefusal.__dataclass_fields__}) for row in found]
 
 
 async def issue(
@@ -233,6 +253,8 @@ class _Run:
                 self.refuse(supplier_id, customer_id, currency, str(error))
         except InvalidDocumentError as error:
             self.refuse(supplier_id, customer_id, currency, str(error))
+        except InvariantViolation as error:  # one pair's fault must not keep the others' documents back
+            self.refuse(supplier_id, customer_id, currency, f"a bug, nothing was issued: {error}")
 
     def refuse(self, supplier_id: str, customer_id: str, currency: str, reason: str) -> None:
         """Note what may not be issued."""

@@ -279,6 +279,28 @@ async def _write_files(
         (output / f"{one.number}.pdf").write_bytes(await documents.keep_file(connection, file, make, now=now))
 
 
+@command.command(name="refusals")
+def refusals_command() -> None:
+    """List the documents that can't be issued yet, since when and why. Exit status 1 if there are any."""
+    found = asyncio.run(_refusals(load_database_url(os.environ)))
+    for one in found:
+        click.echo(
+            f"{one.period_start} to {one.period_end}  {one.supplier_id} -> {one.customer_id}  "
+            f"{one.currency}  since {one.first_at:%Y-%m-%d}: {one.reason}"
+        )
+    if found:
+        sys.exit(_FAILED)
+
+
+async def _refusals(dsn: str) -> Sequence[issuing.KeptRefusal]:
+    pool = await create_pool(dsn, min_size=1, max_size=1, application="refusals", statement_timeout_ms=60_000)
+    try:
+        async with pool.acquire() as connection:
+            return await issuing.refusals(connection)
+    finally:
+        await pool.close()
+
+
 @command.command(name="close")
 @click.argument("until")
 @click.option("--by", required=True, help="Who closes: a name for the record.")

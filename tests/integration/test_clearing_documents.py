@@ -260,6 +260,10 @@ async def test_a_refusal_is_kept_and_tried_again_until_it_is_issued(
     kept = "SELECT DISTINCT supplier_id, reason FROM clearing.document_refusal"
     async with pool.acquire() as connection:
         (row,) = await connection.fetch(kept)
+        waiting = await issuing.refusals(connection)
+    assert {(one.supplier_id, one.period_start, one.first_at) for one in waiting} == {
+        ("superapp", START, AFTER)
+    }
     assert row["supplier_id"] == "superapp"
     assert "has not agreed to self-billing" in row["reason"]
     async with transaction(pool) as connection:
