@@ -13,9 +13,10 @@ from clearing.payouts.disbursement import Disbursement, DisbursementState
 _sql = named_queries("stopping")
 
 
-async def suspects(connection: Connection, *, party_id: str | None, limit: int) -> list[Disbursement]:
-    """Planned payments that something may speak against, held for this transaction."""
-    found = await rows(_sql.suspects(connection, party_id=party_id, limit=limit))
+async def suspects(connection: Connection, *, party_id: str | None) -> list[Disbursement]:
+    """Planned payments that something may speak against, held for this transaction; ten thousand at most."""
+    asked = _sql.suspects(connection) if party_id is None else _sql.suspects_of(connection, party_id=party_id)
+    found = await rows(asked)
     return [Disbursement(**{**dict(row.items()), "state": DisbursementState(row["state"])}) for row in found]
 
 

@@ -6,7 +6,6 @@ Owns: the order of these steps inside the caller's transaction. Must not know: t
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
-from typing import Final
 from zoneinfo import ZoneInfo
 
 from clearing.connection import Connection
@@ -14,8 +13,6 @@ from clearing.parties.party import Party
 from clearing.payouts.disbursement import Disbursement, DisbursementEvent, advance
 from clearing.payouts.stopping import stopped
 from clearing.store import stopping as store
-
-_PAGE: Final = 10_000
 
 
 def reason_to_stop(payment: Disbursement, party: Party, *, now: datetime) -> str | None:
@@ -32,7 +29,7 @@ async def withdraw_stopped(
     Returns them as they are now, with the reason in `failure`.
     """
     withdrawn: list[Disbursement] = []
-    for payment in await store.suspects(connection, party_id=party_id, limit=_PAGE):
+    for payment in await store.suspects(connection, party_id=party_id):
         reason = reason_to_stop(payment, parties[payment.party_id], now=now)
         if reason is not None:
             state = advance(payment.state, DisbursementEvent.WITHDRAW)

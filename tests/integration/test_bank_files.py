@@ -25,11 +25,13 @@ from gateway.database import Pool, transaction
 from gateway.lanes.bank_inbox import BankInboxLane, Inbox, unread
 from gateway.lanes.bank_outbox import BankOutboxLane, Outbox
 from gateway.lanes.bank_watch import calendar_alarms
+from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
 from gateway.store import parties
 from gateway.store.parties import PartyRow
 from tests.fakes import bank
 from tests.fakes import clearing_world as world
 from tests.fakes.api import Hands
+from tests.fakes.psp import FakePsp
 from tests.integration.test_settlement import FRIDAY, NOW, THURSDAY, House, of
 
 ACCOUNT = BankDetails(
@@ -297,6 +299,24 @@ async def test_what_comes_after_planning_stops_the_payment_on_either_rail(
         async with house.pool.acquire() as connection:
             lines = await house.service.forecast(connection, now=FRIDAY, party_id=party.id)
         assert all(line.hold is not None for line in lines)
+
+
+async def test_the_psps_lane_withdraws_what_was_held_since_it_was_planned_and_says_so(house: House) -> None:
+    psp = FakePsp()
+    lane = DisbursementLane(
+        pool=house.pool, clock=Hands(at=THURSDAY), clearing=house.service, rail=PspRail(psp=psp)
+    )
+    await lane.plan()
+    async with transaction(house.pool) as connection:
+        await house.desk.hold(
+            connection, "superapp", reason="doubt", since=THURSDAY.date(), until=None, by="anna"
+        )
+    assert await lane.pay() == 0  # the intent itself looks again
+    assert await lane.run() == 0
+    told = [kind for party, kind in await events(house) if party == "superapp"]
+    assert told == ["disbursement.planned", "disbursement.withdrawn"]
+    assert (await states(house))["superapp"] == "withdrawn"
+    await house.proved()
 
 
 async def test_a_hold_lifted_the_same_day_lets_the_payment_be_planned_again_at_once(house: House) -> None:
