@@ -4,16 +4,18 @@ Owns: the order of these steps and the PSP as a disbursement rail. Must not know
 """
 
 import asyncio
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from types import MappingProxyType
-from typing import Final
+from typing import Final, TypeVar
 from uuid import UUID
 
+import asyncpg
 import structlog
 
 from clearing.desks.payout_desk import PayoutDesk
+from clearing.errors import ClearingError
 from clearing.payouts import disbursement as rail
 from clearing.payouts.disbursement import Disbursement, DisbursementState, RailOutcome
 from clearing.service import ClearingService
@@ -31,6 +33,15 @@ AT_ONCE: Final = 16  # calls in the air
 PAGE: Final = 500  # planned in one transaction
 _ROUNDS: Final = 1000
 _CALL_SECONDS: Final = 40.0  # no call starts later after its intent: well within the intent's lease
+# What the data of one party or payment may cause; trouble with the database itself ends the round instead.
+_OF_ONE: Final = (
+    ClearingError,
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.DataError,
+    LookupError,
+    ValueError,
+)
+_T = TypeVar("_T")
 _TOLD: Final = MappingProxyType(
     {
         DisbursementState.PAID: EventType.DISBURSEMENT_PAID,
@@ -127,18 +138,29 @@ class DisbursementLane:
         async with self.pool.acquire() as connection:
             due = await self.clearing.parties_due(connection, now=now)
         for start in range(0, len(due), self.page):
-            names = due[start : start + self.page]
+            await self._plan_page(due[start : start + self.page], now=now)
+
+    async def _plan_page(self, names: Sequence[str], *, now: datetime) -> None:
+        """Plan these parties; where one of them can't be planned, the others are."""
+        try:
             async with transaction(self.pool) as connection:
                 planned = await self.clearing.plan_disbursements(connection, now=now, only=names)
                 news = [_news(EventType.DISBURSEMENT_PLANNED, disbursement) for disbursement in planned]
                 await events.record(connection, news, now=now)
+        except _OF_ONE:
+            if len(names) == 1:
+                _log.exception("disbursement_not_planned", party=names[0])
+                return
+            for half in _halves(names):
+                await self._plan_page(half, now=now)
 
     async def pay(self) -> int:
         """Commit a batch of intents, call the rail, commit the answers. Returns how many were begun."""
         async with transaction(self.pool) as connection:
             begun = await self.clearing.begin_due(connection, now=self.clock.now(), limit=self.batch)
         if begun:
-            await self._record(await self._ask(begun))
+            outcomes = await self._ask(begun)
+            await self._record(list(outcomes.items()))
         return len(begun)
 
     async def _ask(self, begun: Sequence[Disbursement]) -> dict[UUID, RailOutcome]:
@@ -167,17 +189,31 @@ class DisbursementLane:
             _log.exception("disbursement_call_failed", disbursement=format_id("dis", disbursement.id))
             return rail.OutcomeUnknown(detail=f"an error on our side: {type(error).__name__}")
 
-    async def _record(self, outcomes: Mapping[UUID, RailOutcome]) -> None:
-        async with transaction(self.pool) as connection:
-            now = self.clock.now()
-            answers = await self.clearing.record_outcomes(connection, outcomes, now=now)
-            news = [_news(_TOLD[one.state], one) for one in answers.ended if one.state in _TOLD]
-            await events.record(connection, news, now=now)
+    async def _record(self, outcomes: Sequence[tuple[UUID, RailOutcome]]) -> None:
+        """Commit the answers; one that can't be recorded is asked for again, the others are recorded."""
+        try:
+            async with transaction(self.pool) as connection:
+                now = self.clock.now()
+                answers = await self.clearing.record_outcomes(connection, dict(outcomes), now=now)
+                news = [_news(_TOLD[one.state], one) for one in answers.ended if one.state in _TOLD]
+                await events.record(connection, news, now=now)
+        except _OF_ONE:
+            if len(outcomes) == 1:
+                _log.exception("disbursement_not_recorded", disbursement=format_id("dis", outcomes[0][0]))
+                return
+            for half in _halves(outcomes):
+                await self._record(half)
+            return
         for one in answers.ended:
             _log.info("disbursed", disbursement=format_id("dis", one.id), state=one.state.value)
         for identifier, detail in answers.conflicts.items():
             # Money may have moved that the books hold as not moved: reconciliation will show it too.
             _log.error("disbursement_conflict", disbursement=format_id("dis", identifier), detail=detail)
+
+
+def _halves(many: Sequence[_T]) -> tuple[Sequence[_T], Sequence[_T]]:
+    middle = len(many) // 2
+    return many[:middle], many[middle:]
 
 
 def disbursement_object(disbursement: Disbursement) -> objects.Disbursement:

@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import pytest
 
+from clearing.errors import InvalidPartyError
 from clearing.payouts.disbursement import Paid
 from gateway.database import Pool, transaction
 from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
@@ -232,6 +233,41 @@ async def test_a_payment_that_another_ended_meanwhile_is_a_conflict_and_the_othe
     again = await run.house.answer(other, Paid(rail_reference="tr_told_by_hand"), THURSDAY)
     assert again.rail_reference == "tr_told_by_hand"
     await run.house.proved()
+
+
+async def test_a_party_that_cannot_be_planned_keeps_nobody_elses_payment(run: Run) -> None:
+    plan = run.house.service.plan_disbursements
+
+    async def poisoned(connection: Any, *, now: datetime, only: Any) -> Any:
+        if "NL-004" in only:
+            raise InvalidPartyError("NL-004", "an error in its data")
+        return await plan(connection, now=now, only=only)
+
+    run.house.service.plan_disbursements = poisoned  # type: ignore[method-assign]
+    assert await run.lane().run() == PAYMENTS - 1
+    await run.house.proved()
+    run.house.service.plan_disbursements = plan  # type: ignore[method-assign]
+    await run.lane().run()
+    await run.paid_once()
+
+
+async def test_an_answer_that_cannot_be_recorded_is_asked_for_again_and_the_others_stand(run: Run) -> None:
+    record, poison = run.house.service.record_outcomes, set[Any]()
+
+    async def poisoned(connection: Any, outcomes: Any, *, now: datetime) -> Any:
+        poison.update(list(outcomes)[7:8] if not poison else [])
+        if poison & set(outcomes):
+            raise InvalidPartyError("NL-007", "an error in its data")
+        return await record(connection, outcomes, now=now)
+
+    run.house.service.record_outcomes = poisoned  # type: ignore[method-assign]
+    await run.lane().run()
+    assert await run.states() == {"paid": PAYMENTS - 1, "requested": 1}
+    await run.house.proved()
+    run.house.service.record_outcomes = record  # type: ignore[method-assign]
+    run.hands.at += LATER
+    await run.lane().run()
+    await run.paid_once()
 
 
 async def test_two_workers_share_the_payments_and_pay_each_once(run: Run) -> None:

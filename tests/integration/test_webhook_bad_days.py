@@ -18,6 +18,8 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from gateway import outbound
+from gateway.app import run_workers
+from gateway.config import load_settings
 from gateway.database import Pool
 from gateway.errors import ConfigurationError
 from gateway.ids import lane_of, new_id, parse_id
@@ -215,6 +217,22 @@ async def test_order_is_kept_per_object_through_retries_while_the_lane_runs(pool
             assert seen == sorted(seen)  # a repeat comes before what follows it, never after
 
 
+async def test_a_range_is_sent_again_from_its_first_moment_up_to_before_its_last(stage: Stage) -> None:
+    made = await stage.listen("/in")
+    moments = []
+    for _ in range(4):
+        moments.append(stage.api.clock.at)
+        await stage.happen()
+        stage.api.clock.at += timedelta(hours=1)
+    await stage.settle()
+    ids = stage.receiver.ids("/in")
+    span = {"since": moments[1].isoformat(), "until": moments[3].isoformat()}
+    told = await stage.api.call("POST", f"/v1/webhook-endpoints/{made['id']}/replay", span)
+    assert (told.status, told.json["events"], told.json["has_more"]) == (202, 2, False)
+    await stage.settle()
+    assert sorted(stage.receiver.ids("/in")[4:]) == sorted(ids)[1:3]
+
+
 @pytest.mark.slow
 async def test_100_000_events_behind_a_receiver_that_never_answers_cost_the_others_neither_time_nor_memory(
     pool: Pool,
@@ -314,6 +332,20 @@ async def test_a_process_whose_keys_open_nothing_does_not_start(
     with pytest.raises(ConfigurationError, match="2025-01"):
         await reseal(pool, box)
     assert {row["secret_key"] for row in await stored(pool)} == {"2025-01"}
+
+
+async def test_a_worker_without_the_key_ends_with_one_line_that_names_it(
+    stage: Stage, pool: Pool, database_url: str
+) -> None:
+    await stage.listen("/in")
+    await reseal(pool, SecretBox((OLD,)))
+    environment = {
+        "DATABASE_URL": database_url,
+        "NETWORKCORE_PSP_API_KEY": "sk_test_sandbox",
+        "NETWORKCORE_PSP_WEBHOOK_SECRET": "whsec_a-secret",
+    }
+    with pytest.raises(ConfigurationError, match="sealed with the key '2025-01'"):
+        await run_workers(load_settings(environment), asyncio.Event())
 
 
 async def test_an_endpoint_made_with_a_key_is_sealed_and_its_secret_is_shown_once(pool: Pool) -> None:
