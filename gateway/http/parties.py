@@ -6,18 +6,22 @@ knows who it is, and in clearing, which knows its terms, in one transaction.
 
 from datetime import date, datetime
 from typing import Annotated, Final, Literal
+from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
+from clearing.desks.payout_desk import PayoutDesk
 from clearing.parties.party import DocumentCadence, Party, PartyKind, VatEvidence, VatRegistration
 from gateway import objects
-from gateway.database import transaction
+from gateway.database import Connection, transaction
 from gateway.http import problems
 from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, WireModel, page
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import CurrencyCode, Line, ListQuery, NonNegativeMinor, Slug, Token
+from gateway.http.payout_access import principal
 from gateway.http.problems import ProblemError
+from gateway.lanes import payout_news
 from gateway.store import parties
 from gateway.store.parties import PartyRow
 
@@ -139,7 +143,10 @@ async def create(call: Call) -> Answer:
         )
         if stored.kind != body.kind:
             raise ProblemError(problems.ALREADY_EXISTS, f"Party {body.id} is a {stored.kind}.")
+        before = await call.services.clearing.party(connection, body.id)
         await call.services.clearing.register_party(connection, known, now=now)
+        if before is not None and known.connected_account not in {None, before.connected_account}:
+            await _hold_until_confirmed(call, connection, known, now=now)
     return Answer(body=_shown(stored), status=_CREATED, headers={"Location": f"/v1/parties/{stored.id}"})
 
 
@@ -172,6 +179,23 @@ def _vat_id(party: Party, territory: str, vat_id: str, *, registration: VatRegis
             for one in sorted(party.vat_evidence, key=lambda one: (one.effective_from, one.checked_at))
             if one.vat_id == vat_id
         ],
+    )
+
+
+async def _hold_until_confirmed(call: Call, connection: Connection, party: Party, *, now: datetime) -> None:
+    """Another account at the PSP is like other bank details: nothing is paid until a second person agrees."""
+    desk = PayoutDesk(call.services.clearing)
+    hold_id = await desk.hold(
+        connection,
+        party.id,
+        reason=f"it is to be paid to {party.connected_account} from now on; to be confirmed with the party",
+        since=now.astimezone(ZoneInfo(party.time_zone)).date(),
+        until=None,
+        by=await principal(call, connection),
+        second_person=True,
+    )
+    await payout_news.record_hold(
+        connection, hold_id, await desk.withdraw_stopped(connection, now=now, party_id=party.id), now=now
     )
 
 
@@ -277,7 +301,8 @@ ENDPOINTS: Final = (
         path="/v1/parties",
         operation="createParty",
         summary="Take a party on",
-        description="The same id again renews the party's terms.",
+        description="The same id again renews the party's terms. Another connected account holds its "
+        "payouts until another principal lifts the hold.",
         tag="Parties",
         scope=Scope.ADMIN,
         handler=create,

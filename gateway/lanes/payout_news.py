@@ -104,6 +104,15 @@ async def record_answer(connection: Connection, answer: BankAnswer, *, now: date
     await events.record(connection, news, now=now)
 
 
+async def record_hold(
+    connection: Connection, hold_id: UUID, withdrawn: Sequence[Disbursement], *, now: datetime
+) -> None:
+    """Tell of a hold that was placed, and of the payments that it withdrew."""
+    news = await _held(connection, hold_id)
+    news += payments(EventType.DISBURSEMENT_WITHDRAWN, withdrawn)
+    await events.record(connection, news, now=now)
+
+
 async def record_drawing(connection: Connection, drawing: Drawing, *, now: datetime) -> None:
     """Tell what was kept out of a payment file, in the transaction that drew it."""
     news = [

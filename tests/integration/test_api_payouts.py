@@ -314,6 +314,29 @@ async def test_a_payment_up_to_the_agreed_amount_goes_as_sepa_instant(
     assert (b"<Cd>INST</Cd>" in content) is instant
 
 
+async def test_another_connected_account_is_paid_once_a_second_principal_agrees(desk: Desk) -> None:
+    party = {
+        "id": "NL-ABC", "kind": "cpo", "name": "NL-ABC Ltd", "country": "NL", "settlement_currency": "EUR",
+        "time_zone": "Europe/Amsterdam", "connected_account": "acct_NL-ABC",
+    }  # fmt: skip
+    await desk.planned()
+    assert (await desk.call("POST", "/v1/parties", party, party="anna")).status == 201  # the same account
+    assert (await states(desk.house))["NL-ABC"] == "planned"
+    for account in (None, "acct_other"):  # also by way of none
+        renewed = await desk.call(
+            "POST", "/v1/parties", {**party, "connected_account": account}, party="anna"
+        )
+        assert renewed.status == 201, renewed.text
+    assert (await states(desk.house))["NL-ABC"] == "withdrawn"
+    assert [one for one in await desk.house.plan(THURSDAY) if one.party_id == "NL-ABC"] == []
+    (hold,) = (await desk.call("GET", f"{PARTY}/payout-holds", party="cpo")).json["data"]
+    where = f"{PARTY}/payout-holds/{hold['id']}"
+    assert (await desk.call("DELETE", where, party="anna")).status == 409
+    assert (await desk.call("DELETE", where, party="ben")).status == 200
+    assert (await desk.planned()).destination == "acct_other"
+    assert (await desk.heard())[:2] == ["payout.held", "disbursement.withdrawn"]
+
+
 # Release by two
 
 
