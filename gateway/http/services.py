@@ -47,6 +47,10 @@ class PaymentService(Protocol):
         """What cardholders' banks take back."""
         ...
 
+    async def clear_again(self, *, session_id: UUID) -> SessionView:
+        """Hand a session that was set aside to clearing once more."""
+        ...
+
     @property
     def missing(self) -> MissingCdrs:
         """What becomes of sessions whose CDR never comes."""

@@ -89,6 +89,12 @@ async def complete(call: Call) -> Answer:
     return _answer(view)
 
 
+async def clear_again(call: Call) -> Answer:
+    """Hand a session that clearing set aside to it once more."""
+    view = await call.services.payments.clear_again(session_id=call.path_id("id", "ses"))
+    return _answer(view)
+
+
 async def get(call: Call) -> Answer:
     """One session; with ?expand=price its price line by line."""
     view = await _get(call, call.path_id("id", "ses"))
@@ -199,6 +205,21 @@ ENDPOINTS: Final = (
             problems.STATE_CONFLICT,
             problems.VERSION_CONFLICT,
         ),
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/sessions/{id}/clear-again",
+        operation="clearSessionAgain",
+        summary="Clear a session again",
+        description="For a captured session that is `parked`, once its reason is mended: what was missing is "
+        "registered, or what was captured too much is refunded. What was refunded while it was parked never "
+        "reaches the ledger.",
+        tag="Sessions",
+        scope=Scope.ADMIN,
+        handler=clear_again,
+        answers={200: objects.Session},
+        key_rule=KeyRule.OPTIONAL,
+        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
     Endpoint(
         method="GET",

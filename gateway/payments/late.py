@@ -10,7 +10,7 @@ from uuid import UUID, uuid5
 
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, named_queries, transaction
-from gateway.ids import at_lane, new_id
+from gateway.ids import at_lane, format_id, lane_of, new_id
 from gateway.notify.events import EventType
 from gateway.payments import public, store
 from gateway.payments.authorize import Authorizations
@@ -21,6 +21,7 @@ from gateway.payments.records import AuthorizationRecord, CaptureRecord, Session
 from gateway.payments.refund import RefundReason, RefundRequest, Refunds
 
 _sql = named_queries("gateway", "holds.sql")
+_after = named_queries("gateway", "after_capture.sql")
 _CHARGES: Final = 2  # at most: the capture of the hold, and what was charged off-session
 
 
@@ -67,6 +68,27 @@ class LateTruth:
             if session.awaits_cdr:
                 await _sql.owe_rest(connection, lane=session.lane, session_id=session.id)
         return None
+
+    async def clear_again(self, *, session_id: UUID) -> None:
+        """Hand a captured session that clearing set aside to it once more, less what was given back since.
+
+        Raises StateConflictError where it is not set aside, nothing is left, or a refund is not answered.
+        """
+        lane = lane_of(session_id)
+        async with self.pool.acquire() as connection:
+            again = await _after.clear_again(
+                connection,
+                lane=lane,
+                session_id=session_id,
+                task_id=new_id(lane=lane),
+                now=self.clock.now(),
+                wall_now=self.clock.wall_now(),
+            )
+        if not again:
+            raise StateConflictError(
+                f"session {format_id('ses', session_id)} can't be cleared again: it is not set aside after a "
+                "capture, all of it was given back, or a refund is not answered yet"
+            )
 
     async def secure_again(self, *, lane: int, session_id: UUID) -> bool:
         """A completed session whose hold ended by itself: hold anew, off-session, what it costs.

@@ -156,6 +156,15 @@ class PaymentService:
             return done.view
         return await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
 
+    async def clear_again(self, *, session_id: UUID) -> SessionView:
+        """The platform's: hand a session that was set aside to clearing once more.
+
+        Raises NotFoundError, StateConflictError.
+        """
+        await self.get_session(party_id="", session_id=session_id, admin=True)
+        await self.late.clear_again(session_id=session_id)
+        return await self.get_session(party_id="", session_id=session_id, admin=True)
+
     async def capture(self, *, lane: int, session_id: UUID) -> Ended:
         """The worker's errand: capture what a completed session costs."""
         return await self.captures.capture(lane=lane, session_id=session_id)

@@ -246,3 +246,36 @@ WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo
   AND (:before::uuid IS NULL OR d.id < :before::uuid)
 ORDER BY d.id DESC
 LIMIT :row_limit::int;
+
+-- name: clear_again$
+-- A session that clearing set aside is handed to it once more. What was given back in the meantime is left out of what
+-- is handed over, with its errands: the ledger has never seen it. No row: it is not set aside, a refund is not answered
+-- yet, or nothing is left.
+WITH again AS (
+    UPDATE gateway.session AS s
+    SET state = 'completed', updated_at = :now::timestamptz
+    FROM gateway.capture AS c
+    WHERE s.lane = :lane::smallint AND s.id = :session_id::uuid
+      AND c.lane = s.lane AND c.session_id = s.id AND c.state = 'succeeded' AND c.refunded_minor < c.amount_minor
+      AND (s.state = 'parked' OR (s.state = 'completed' AND EXISTS (
+          SELECT 1 FROM gateway.task AS t
+          WHERE t.lane = s.lane AND t.session_id = s.id AND t.kind = 'clear' AND t.parked_at IS NOT NULL)))
+      AND NOT EXISTS (
+          SELECT 1 FROM gateway.refund AS r
+          WHERE r.lane = s.lane AND r.session_id = s.id AND r.state = 'requested')
+    RETURNING s.lane, s.id
+), left_out AS (
+    UPDATE gateway.capture AS c
+    SET uncleared_minor = c.refunded_minor
+    FROM again
+    WHERE c.lane = again.lane AND c.session_id = again.id
+), unneeded AS (
+    DELETE FROM gateway.task AS t USING again
+    WHERE t.lane = again.lane AND t.session_id = again.id AND t.kind = 'correct' AND t.payload ->> 'kind' = 'refund'
+), errand AS (
+    INSERT INTO gateway.task (lane, id, kind, session_id, run_at)
+    SELECT lane, :task_id::uuid, 'clear', id, :wall_now::timestamptz FROM again
+    ON CONFLICT (lane, kind, session_id) WHERE kind IN ('capture', 'collect', 'clear') DO UPDATE
+    SET run_at = excluded.run_at, leased_until = NULL, parked_at = NULL, attempts = 0, last_error = NULL
+)
+SELECT true FROM again;

@@ -8,6 +8,11 @@ WHERE EXISTS (
     WHERE t.lane = lane::smallint AND t.kind = 'clear' AND t.parked_at IS NULL AND t.run_at <= :wall_now::timestamptz
       AND (t.leased_until IS NULL OR t.leased_until <= :wall_now::timestamptz));
 
+-- name: plan_anew!
+-- For the batch's transaction: plans for the tables' present size, by key. A plan that was kept from when they were
+-- small reads all of a table for each batch.
+SELECT set_config('plan_cache_mode', 'force_custom_plan', true), set_config('random_page_cost', '1.1', true);
+
 -- name: take_due
 -- The first errands of each of these lanes, an equal share of each, held until the transaction ends; what another
 -- worker holds is passed over. A database that is distributed by lane is given one lane.
@@ -24,7 +29,7 @@ CROSS JOIN LATERAL (
 -- name: captured_sessions
 -- Everything clearing needs of the sessions named but their tariffs, which many share.
 SELECT s.lane, s.id, s.cpo_id, s.demand_partner_id, a.rail, a.funding, a.account_party_id, s.territory, s.time_zone,
-       s.ended_at, c.captured_at, c.amount_minor, c.receivable_minor, s.price_minor, c.currency, s.tariff_sha256,
+       s.ended_at, c.captured_at, c.amount_minor - c.uncleared_minor AS amount_minor, c.receivable_minor, s.price_minor, c.currency, s.tariff_sha256,
        s.cdr_id, s.cdr, s.cdr_version, a.psp_payment, c.psp_charge, c.fee_minor, c.fee_currency,
        h.party_id AS site_host_id, e.id AS emsp_id
 FROM unnest(:lanes::smallint[], :ids::uuid[]) AS due (lane, id)

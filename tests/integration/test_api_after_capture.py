@@ -151,3 +151,36 @@ async def test_a_location_has_one_site_host_named_by_the_platform(api: Api, pool
     assert [host["party_id"] for host in hosts] == ["superapp"]
     assert (await api.call("PUT", path, {"party": "nobody"}, party="admin")).status == 404
     assert (await api.call("PUT", path, {"party": "parking"})).status == 403
+
+
+async def test_a_known_treasury_reference_with_another_amount_is_a_conflict(api: Api) -> None:
+    asked = {"currency": "EUR", "amount": 900, "reference": "FLOAT-1"}
+    assert (await api.call("POST", "/v1/treasury/topups", asked, party="admin", key="t1")).status == 201
+    assert (await api.call("POST", "/v1/treasury/topups", asked, party="admin", key="t2")).status == 201
+    other = await api.call("POST", "/v1/treasury/topups", asked | {"amount": 901}, party="admin", key="t3")
+    assert (other.status, other.json["code"]) == (409, "state_conflict")
+    assert "FLOAT-1 is booked as 900 minor units of EUR" in other.json["detail"]
+
+
+async def test_the_policy_for_missing_cdrs_is_the_platforms_to_set_and_the_cpos_to_read(api: Api) -> None:
+    path = "/v1/parties/DE-ABC/missing-cdr-policy"
+    policy = {"action": "last_known_cost", "after_days": 5}
+    assert (await api.call("GET", path, party="admin")).status == 404
+    assert (await api.call("PUT", path, policy, party="parking")).status == 403
+    assert (
+        await api.call("PUT", "/v1/parties/parking/missing-cdr-policy", policy, party="admin")
+    ).status == 404
+    set_now = await api.call("PUT", path, policy, party="admin")
+    assert set_now.json == {"object": "missing_cdr_policy", "party": "DE-ABC"} | policy
+    assert (await api.call("GET", path, party="admin")).json == set_now.json
+    assert (await api.call("GET", path, party="parking")).status == 404
+    bent = await api.call("PUT", path, policy | {"after_days": 0}, party="admin")
+    assert (bent.status, bent.json["errors"][0]["pointer"]) == (400, "/after_days")
+
+
+async def test_only_the_platform_clears_a_session_again_and_only_a_parked_one(api: Api) -> None:
+    shown = (await api.authorize(key="a1")).json
+    path = f"/v1/sessions/{shown['session']}/clear-again"
+    assert (await api.call("POST", path)).status == 403
+    refused = await api.call("POST", path, party="admin")
+    assert (refused.status, refused.json["code"]) == (409, "state_conflict")

@@ -10,11 +10,13 @@ from uuid import UUID
 import pytest
 from typing_extensions import override
 
+from clearing.parties.party import PartyKind
 from clearing.pricing.ocpi import OcpiVersion
 from clearing.service import ClearingService
 from gateway.audit import audit_house
-from gateway.database import Connection, Pool
+from gateway.database import Connection, Pool, transaction
 from gateway.ids import new_id
+from gateway.lanes.clearing_lane import ClearingLane
 from gateway.lanes.correction_lane import CorrectionLane
 from gateway.lanes.errands import Errands
 from gateway.lanes.hold_watch import HoldWatchLane
@@ -48,6 +50,7 @@ from gateway.payments.records import SessionRecord
 from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.payments.service import build_payments
 from gateway.store.ocpi_cdrs import CdrStatus, StoredCdr
+from tests.fakes import clearing_world as world
 from tests.fakes.psp import FakePsp
 from tests.integration.test_payments import START, TARIFF, Hands, House, OneTariff, cdr
 
@@ -554,3 +557,75 @@ async def test_only_what_ends_a_dispute_lowers_its_fee(house: House) -> None:
     assert [row["fee_minor"] for row in await house.rows("dispute")] == [0]
     await hear(house, view, news("opened", fee=1500))  # late and out of order
     assert [row["fee_minor"] for row in await house.rows("dispute")] == [0]
+
+
+# What clearing set aside
+
+
+async def with_ledger(house: House) -> tuple[ClearingService, ClearingLane]:
+    """Clearing with the parties and the agreement of the house's sessions."""
+    service = ClearingService()
+    cpo = world.party("DE-ABC", PartyKind.CPO, "DE", "EUR")
+    partner = world.party("parking", PartyKind.DEMAND_PARTNER, "DE", "EUR", vat_id="DE811907980")
+    async with transaction(house.pool) as connection:
+        await service.load_reference_data(connection, now=START)
+        for party in (world.PLATFORM, cpo, partner):
+            await service.register_party(connection, party, now=START)
+        await service.put_agreement(connection, world.agreement(cpo), now=START)
+    lane = ClearingLane(pool=house.pool, clock=house.clock, clearing=service, batch_size=10, chain=0)
+    return service, lane
+
+
+async def test_a_session_captured_above_its_price_is_cleared_once_the_rest_is_refunded(house: House) -> None:
+    service, clearing = await with_ledger(house)
+    view = await house.authorize()
+    await house.complete(view)
+    async with house.pool.acquire() as connection:  # as a bug would leave it
+        await connection.execute("UPDATE gateway.capture SET amount_minor = 1290")
+    await clearing.run_once()
+    parked = await seen(house, view)
+    assert (parked.session.state, list(parked.session.flags)) == ("parked", ["captured_above_price"])
+    corrections = CorrectionLane(pool=house.pool, clock=house.clock, clearing=service)
+    assert (await refund(house, view, 100)).state == "succeeded"
+    await corrections.run_once()
+    again = await house.payments.clear_again(session_id=view.session.id)
+    assert again.session.state == "completed"
+    await clearing.run_once()
+    await corrections.run_once()
+    assert (await seen(house, view)).session.state == "cleared"
+    async with house.pool.acquire() as connection:
+        booked = {one.account: one.minor for one in await service.balances(connection)}
+    assert booked["psp:stripe:receivable"] == -1190 + 42  # what is kept, less the PSP's fee
+    found = await audit_house(house.pool, clearing=service, clock=house.clock, psp=None)
+    assert {one.check for one in found.all_findings} == {"captured_is_price"}  # the bug stays named
+    assert (await refund(house, view, None)).amount_minor == 1190
+    await corrections.run_once()
+    found = await audit_house(house.pool, clearing=service, clock=house.clock, psp=None)
+    assert {one.check for one in found.all_findings} == {"captured_is_price"}
+
+
+async def test_a_session_without_an_agreement_is_cleared_again_once_there_is_one(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    service = ClearingService()
+    async with transaction(house.pool) as connection:
+        await service.load_reference_data(connection, now=START)
+    lane = ClearingLane(pool=house.pool, clock=house.clock, clearing=service, batch_size=10, chain=0)
+    await lane.run_once()
+    assert (await seen(house, view)).session.state == "parked"
+    _, lane = await with_ledger(house)
+    await house.payments.clear_again(session_id=view.session.id)
+    await lane.run_once()
+    assert (await seen(house, view)).session.state == "cleared"
+    with pytest.raises(StateConflictError, match="not set aside"):
+        await house.payments.clear_again(session_id=view.session.id)
+
+
+async def test_a_session_is_not_cleared_again_while_a_refund_is_unanswered(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    await set_state(house, "parked")
+    house.psp.faults.append("before")
+    assert (await refund(house, view, 100)).state == "requested"
+    with pytest.raises(StateConflictError, match="not answered"):
+        await house.payments.clear_again(session_id=view.session.id)
