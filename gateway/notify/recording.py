@@ -6,7 +6,7 @@ made or what is sent next. A healthy endpoint's row is never written, so it can'
 
 import random
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import assert_never
@@ -49,9 +49,14 @@ async def record(
 
     Returns the lanes in which a later event of the same object waits no more.
     """
+    health = _health(results)
+    await delivery_queue.hold_endpoints(connection, [*health.gone, *health.recovered, *health.failing])
     attempts = [_attempt(one, now=wall_now, chance=chance) for one in results]
     freed = await delivery_queue.record_attempts(connection, attempts)
-    await _note_health(connection, results, wall_now=wall_now, business_now=business_now)
+    for endpoint_id in health.gone:
+        await _disable(connection, endpoint_id, reason="the receiver answered 410 Gone", now=business_now)
+    await delivery_queue.endpoints_recovered(connection, health.recovered)
+    await _note_failures(connection, health.failing, wall_now=wall_now, business_now=business_now)
     return freed
 
 
@@ -83,10 +88,16 @@ def _attempt(result: Result, *, now: datetime, chance: random.Random) -> Attempt
     )
 
 
-async def _note_health(
-    connection: Connection, results: Sequence[Result], *, wall_now: datetime, business_now: datetime
-) -> None:
-    """Per endpoint: well again, failing, gone. Rows are held in the order of their ids."""
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Health:
+    """Endpoints that are to be written: gone, well again, and failing with how many failures."""
+
+    gone: Sequence[UUID]
+    recovered: Sequence[UUID]
+    failing: Mapping[UUID, int]
+
+
+def _health(results: Sequence[Result]) -> _Health:
     well, gone, failed = set(), set(), Counter[UUID]()
     for one in results:
         match one.outcome:
@@ -99,19 +110,15 @@ async def _note_health(
             case never:
                 assert_never(never)
     was_failing = {one.delivery.endpoint_id for one in results if one.delivery.failures_in_a_row}
-    recovered = sorted((well & (was_failing | set(failed))) - gone)
-    failing = {name: count for name, count in sorted(failed.items()) if name not in well | gone}
-    if not (gone or recovered or failing):
-        return
-    await delivery_queue.hold_endpoints(connection, [*gone, *recovered, *failing])
-    for endpoint_id in sorted(gone):
-        await _disable(connection, endpoint_id, reason="the receiver answered 410 Gone", now=business_now)
-    await delivery_queue.endpoints_recovered(connection, recovered)
-    await _note_failures(connection, failing, wall_now=wall_now, business_now=business_now)
+    return _Health(
+        gone=sorted(gone),
+        recovered=sorted((well & (was_failing | set(failed))) - gone),
+        failing={name: count for name, count in sorted(failed.items()) if name not in well | gone},
+    )
 
 
 async def _note_failures(
-    connection: Connection, failing: dict[UUID, int], *, wall_now: datetime, business_now: datetime
+    connection: Connection, failing: Mapping[UUID, int], *, wall_now: datetime, business_now: datetime
 ) -> None:
     pauses: dict[UUID, datetime] = {}
     for failure in await delivery_queue.endpoints_failed(connection, failing, wall_now=wall_now):

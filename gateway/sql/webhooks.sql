@@ -55,7 +55,7 @@ UNION ALL
 SELECT id, secret, secret_key, previous_secret, previous_secret_key FROM gateway.webhook_endpoint
 WHERE state <> 'deleted' AND (secret_key IS DISTINCT FROM :key
     OR (previous_secret IS NOT NULL AND previous_secret_key IS DISTINCT FROM :key))
-ORDER BY id LIMIT :limit FOR UPDATE;
+ORDER BY id LIMIT :limit FOR NO KEY UPDATE;
 
 -- name: put_secrets!
 UPDATE gateway.webhook_endpoint
@@ -184,9 +184,10 @@ RETURNING d.lane, (
       AND q.event_id > d.event_id
     ORDER BY q.event_id LIMIT 1) AS waits;
 
--- Rows are held in the order of their ids before any of them is written: two workers can't wait for each other.
+-- Endpoints are held in the order of their ids, before their deliveries, as deleting one does: nobody waits in a ring.
+-- NO KEY, because fan-out holds their keys while it makes deliveries.
 -- name: hold_endpoints
-SELECT id FROM gateway.webhook_endpoint WHERE id = ANY (:ids::uuid[]) ORDER BY id FOR UPDATE;
+SELECT id FROM gateway.webhook_endpoint WHERE id = ANY (:ids::uuid[]) ORDER BY id FOR NO KEY UPDATE;
 
 -- Only an endpoint that was failing is written: a healthy one is no hot row.
 -- name: endpoints_recovered!
@@ -219,12 +220,13 @@ WHERE d.endpoint_id = :endpoint_id AND (:before::uuid IS NULL OR d.event_id < :b
   AND (:state::text IS NULL OR d.state = :state)
 ORDER BY d.event_id DESC LIMIT :limit;
 
--- Send again: what was delivered or given up since a time, oldest first, as many as the limit.
+-- Send again: what was delivered or given up since a time, oldest first, as many as the limit. An event that fan-out has
+-- not seen is sent anyway.
 -- name: replay
 WITH wanted AS (
     SELECT e.lane, e.id, e.object_id
     FROM gateway.webhook_endpoint w JOIN gateway.event e ON e.party_id = w.party_id
-    WHERE w.id = :endpoint_id AND e.created_at >= :since AND e.created_at < :until
+    WHERE w.id = :endpoint_id AND e.created_at >= :since AND e.created_at < :until AND e.fanned_out
       AND (w.event_types && ARRAY['*', e.type]) AND (:after::uuid IS NULL OR e.id > :after)
     ORDER BY e.id LIMIT :limit
 ), again AS (

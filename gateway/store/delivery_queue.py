@@ -159,8 +159,9 @@ async def record_attempts(connection: Connection, attempts: Sequence[Attempt]) -
 
 async def hold_endpoints(connection: Connection, ids: Sequence[UUID]) -> None:
     """Hold endpoints for this transaction, in the order of their ids."""
-    async for _ in _QUERIES.hold_endpoints(connection, ids=list(ids)):
-        pass
+    if ids:
+        async for _ in _QUERIES.hold_endpoints(connection, ids=list(ids)):
+            pass
 
 
 async def endpoints_recovered(connection: Connection, ids: Sequence[UUID]) -> None:
