@@ -93,7 +93,7 @@ class ReconciliationLane:
         """From where on the PSP is asked; kept in the database, so that a new worker goes on."""
         async with self.pool.acquire() as connection:
             read_to = await self.reconciler.read_to(connection, name=_PSP)
-        return (now - _FIRST) if read_to is None else min(read_to, now) - _OVERLAP
+        return (now - _FIRST) if read_to is None or read_to > now else read_to - _OVERLAP
 
 
 def _line(movement: PspMovement) -> PspLine:

@@ -220,3 +220,10 @@ async def test_the_three_sides_agree_or_say_which_does_not(house: House) -> None
         await RECONCILER.record_psp_lines(connection, [psp("txn_3", "charge", "pi_3", 605)], now=NOW)
         result = await RECONCILER.run(connection, now=LATER)
     assert (result.differences, result.resolved) == (2, 1)
+
+
+async def test_a_clock_that_was_set_back_leaves_nothing_unread(house: House) -> None:
+    assert await run(house, now=LATER + timedelta(days=100)) == []
+    await house.clear(1)
+    (found,) = await run(house, now=LATER)
+    assert (found.reference, found.type) == ("pi_1", "missing_right")
