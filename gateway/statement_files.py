@@ -6,7 +6,7 @@ page of lines is in memory at any time.
 """
 
 import asyncio
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import datetime
@@ -21,7 +21,7 @@ from clearing.documents.statement_csv import closing_rows, header_row, line_row,
 from clearing.documents.statement_page import Digest, statement_page
 from clearing.work import documents, payment_statements
 from clearing.work.documents import DocumentFile, StoredDocument
-from clearing.work.payment_statements import StatementRun
+from clearing.work.payment_statements import Computed, StatementRun
 from gateway.database import Connection, Pool, transaction
 from gateway.documents_pdf import Attachment, render, render_statement
 from gateway.ids import format_id
@@ -70,7 +70,9 @@ async def write_statement(
     if not found:
         return None
     async with transaction(pool, isolation="repeatable_read") as connection:
-        run = await payment_statements.open_run(connection, disbursement_id, now=now, names=format_id)
+        run = await payment_statements.open_run(
+            connection, disbursement_id, now=now, names=format_id, apart=_in_thread
+        )
         digest = await _spool(connection, run, directory, form)
         issued = await _mentioned(connection, run) if form is StatementForm.PDF else []
     async with transaction(pool) as connection:
@@ -84,6 +86,10 @@ async def write_statement(
     return StatementFile(
         path=path, sha256=run.writer.seal, number=run.statement.number, lines=run.writer.tally.lines
     )
+
+
+async def _in_thread(work: Callable[[], Computed]) -> Computed:
+    return await asyncio.to_thread(work)
 
 
 async def _spool(connection: Connection, run: StatementRun, directory: Path, form: StatementForm) -> Digest:

@@ -3,7 +3,8 @@
 Owns: reading an account's batches page by page, in constant memory. Must not know: the statement's format.
 """
 
-from collections.abc import AsyncIterator, Collection
+from collections.abc import AsyncIterator, Collection, Sequence
+from dataclasses import dataclass
 from datetime import UTC, datetime
 from hashlib import sha256
 from typing import Any, Final
@@ -46,30 +47,41 @@ async def batches(
             return
 
 
-async def sealed_batch(
-    connection: Connection,
-    batch: Any,
-    *,
-    account: str,
-    currency: str,
-    only: Collection[EntryKey] | None = None,
-) -> StatementBatch:
-    """A batch (a row of its table) with its entries that touch the account, or `only` some of them."""
-    entries = await rows(_sql.statement_entries(connection, batch_id=batch["id"]))
-    leaves = [entry["hash"] for entry in entries]
-    transfers: dict[tuple[Any, str, str], list[Transfer]] = {}
-    for row in await rows(
-        _sql.statement_transfers(connection, batch_id=batch["id"], account=account, currency=currency)
-    ):
+async def sealed_batch(connection: Connection, batch: Any, *, account: str, currency: str) -> StatementBatch:
+    """A batch (a row of its table) with its entries that touch the account."""
+    return seal(batch, await batch_rows(connection, batch["id"], account=account, currency=currency))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class BatchRows:
+    """All entries of a batch, and all transfers of those that touch an account."""
+
+    entries: Sequence[Any]
+    transfers: Sequence[Any]
+
+
+async def batch_rows(connection: Connection, batch_id: UUID, *, account: str, currency: str) -> BatchRows:
+    """What a batch's proof is computed from."""
+    return BatchRows(
+        entries=await rows(_sql.statement_entries(connection, batch_id=batch_id)),
+        transfers=await rows(
+            _sql.statement_transfers(connection, batch_id=batch_id, account=account, currency=currency)
+        ),
+    )
+
+
+def seal(batch: Any, found: BatchRows, *, only: Collection[EntryKey] | None = None) -> StatementBatch:
+    """A batch with its proof, of the entries that touch the account or of `only` some. Reads nothing more."""
+    transfers: dict[EntryKey, list[Transfer]] = {}
+    for row in found.transfers:
         line = Transfer(row["debit_account"], row["credit_account"], row["amount_minor"], row["currency"])
         transfers.setdefault((row["subject_id"], row["kind"], row["reference"]), []).append(line)
-    levels = chain.merkle_levels(leaves)
+    levels = chain.merkle_levels([entry["hash"] for entry in found.entries])
     shown = []
-    for place, entry in enumerate(entries):
-        lines = transfers.get((entry["subject_id"], entry["kind"], entry["reference"]))
-        if lines is not None and (
-            only is None or (entry["subject_id"], entry["kind"], entry["reference"]) in only
-        ):
+    for place, entry in enumerate(found.entries):
+        key = (entry["subject_id"], entry["kind"], entry["reference"])
+        lines = transfers.get(key)
+        if lines is not None and (only is None or key in only):
             shown.append(_entry(entry, lines, batch["blinding_key"], chain.merkle_path(levels, place)))
     return StatementBatch(
         batch=batch["id"],

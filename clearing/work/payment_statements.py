@@ -9,7 +9,8 @@ from collections.abc import AsyncGenerator, Callable, Mapping, Sequence
 from contextlib import aclosing
 from dataclasses import dataclass
 from datetime import UTC, date, datetime, timedelta
-from typing import Any, Final
+from functools import partial
+from typing import Any, Final, Protocol, TypeVar
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -29,10 +30,21 @@ from clearing.payouts.payment_statement import (
 from clearing.payouts.statement_lines import PaymentLine
 from clearing.store import payment_statements as store
 from clearing.store.payment_statements import StoredStatement
-from clearing.store.statements import sealed_batch
+from clearing.store.statements import EntryKey, batch_rows, seal
 from clearing.work.statement_lines import LineReader
 
 Names = Callable[[str, UUID], str]
+Computed = TypeVar("Computed")
+
+
+class Apart(Protocol):
+    """Runs a computation elsewhere, so that it keeps nobody waiting."""
+
+    async def __call__(self, work: Callable[[], Computed]) -> Computed:
+        """What `work` gives; one at a time for one statement."""
+        ...
+
+
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _MADE: Final = frozenset({"paid", "returned"})
 _SHOWN_OF_ACCOUNT: Final = 4
@@ -163,6 +175,7 @@ class StatementRun:
         previous: StoredStatement | None,
         payment: Any,
         names: Names,
+        apart: Apart,
     ) -> None:
         self.statement = statement
         self.status = status
@@ -171,6 +184,7 @@ class StatementRun:
         self._previous = previous
         self._payment = payment
         self._names = names
+        self._apart = apart
 
     async def records(self, connection: Connection) -> AsyncGenerator[Record, None]:
         """Every record, in order; on one snapshot if the transaction is repeatable read.
@@ -193,21 +207,38 @@ class StatementRun:
         )
         async with aclosing(found) as batches:
             async for rows in batches:
-                sealed = await _sealed(
-                    connection, rows[0], account, currency, only={_key(row) for row in rows}
-                )
-                for line in await reader.lines(connection, rows, sealed):
-                    yield Record(text=self.writer.line(line), line=line)
-                yield self._batch(sealed)
-        only = {(self.statement.disbursement_id, "disbursement", "")}
-        yield self._batch(await _sealed(connection, self._payment, account, currency, only=only))
+                await reader.learn(connection, rows)
+                sealed = await self._sealing(connection, rows[0], {_key(row) for row in rows})
+                for record in await self._apart(partial(self._work, reader, rows, sealed)):
+                    yield record
+        own = {(self.statement.disbursement_id, "disbursement", "")}
+        sealed = await self._sealing(connection, self._payment, own)
+        yield await self._apart(partial(self._proof, sealed))
         yield Record(text=self.writer.payment())
         yield Record(text=self.writer.closing())
         self._check()
         yield Record(text=self.writer.status(self.status))
 
-    def _batch(self, sealed: StatementBatch) -> Record:
-        record, _, _ = batch_record(sealed, account=self.statement.account, currency=self.statement.currency)
+    async def _sealing(
+        self, connection: Connection, row: Any, only: set[EntryKey]
+    ) -> Callable[[], StatementBatch]:
+        """What is to be computed of a batch, with all that it needs read."""
+        account, currency = self.statement.account, self.statement.currency
+        found = await batch_rows(connection, row["batch_id"], account=account, currency=currency)
+        return partial(seal, {**dict(row.items()), "id": row["batch_id"]}, found, only=only)
+
+    def _work(
+        self, reader: LineReader, rows: Sequence[Any], sealing: Callable[[], StatementBatch]
+    ) -> list[Record]:
+        """The lines of one batch and its proof: computing alone."""
+        sealed = sealing()
+        lines = [Record(text=self.writer.line(line), line=line) for line in reader.lines(rows, sealed)]
+        return [*lines, self._proof(lambda: sealed)]
+
+    def _proof(self, sealing: Callable[[], StatementBatch]) -> Record:
+        record, _, _ = batch_record(
+            sealing(), account=self.statement.account, currency=self.statement.currency
+        )
         return Record(text=self.writer.batch(record))
 
     def _check(self) -> None:
@@ -229,10 +260,23 @@ class StatementRun:
             )
 
 
+async def in_turn(work: Callable[[], Computed]) -> Computed:
+    """Compute here and now."""
+    return work()
+
+
 async def open_run(
-    connection: Connection, disbursement_id: UUID, *, now: datetime, names: Names
+    connection: Connection,
+    disbursement_id: UUID,
+    *,
+    now: datetime,
+    names: Names,
+    apart: Apart = in_turn,
 ) -> StatementRun:
-    """A writing of an issued statement. Raises StateConflictError where none was issued."""
+    """A writing of an issued statement; a batch at a time is computed by `apart`, such as in a thread.
+
+    Raises StateConflictError where none was issued.
+    """
     stored = await store.stored(connection, disbursement_id)
     payment = await store.payment(connection, disbursement_id)
     if stored is None or payment is None:
@@ -255,6 +299,7 @@ async def open_run(
         previous=previous,
         payment={**dict(payment.items()), "id": payment["id"]},
         names=names,
+        apart=apart,
     )
 
 
@@ -318,12 +363,5 @@ def _document(number: str, type_code: int, gross_minor: int, currency: str, issu
     )
 
 
-def _key(row: Any) -> tuple[UUID, str, str]:
+def _key(row: Any) -> EntryKey:
     return row["subject_id"], row["kind"], row["reference"]
-
-
-async def _sealed(
-    connection: Connection, row: Any, account: str, currency: str, *, only: set[tuple[UUID, str, str]]
-) -> StatementBatch:
-    batch = {**dict(row.items()), "id": row["batch_id"]}
-    return await sealed_batch(connection, batch, account=account, currency=currency, only=only)

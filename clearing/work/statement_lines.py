@@ -5,6 +5,7 @@ records' form, SQL.
 """
 
 import json
+import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import date
 from itertools import pairwise
@@ -35,6 +36,7 @@ _OF_PAYMENTS: Final = frozenset({"reserve_hold", "reserve_release", "remainder_h
 # What a flag of the entry tells everybody; others come with the VAT ruling of a leg.
 _COMMON_FLAGS: Final = frozenset({"captured_below_price", "tariff_vat_differs"})
 _MOST_RULINGS: Final = 4096
+_RULING: Final = re.compile(r'"ruling":"([0-9a-f]{16})"')
 
 
 class LineReader:
@@ -59,12 +61,21 @@ class LineReader:
         self._names = names
         self._rulings: dict[str, VatDecision] = {}
 
-    async def lines(
-        self, connection: Connection, rows: Sequence[Any], sealed: StatementBatch
-    ) -> list[PaymentLine]:
-        """The lines of one batch. Raises InvariantViolation where an entry isn't in its batch."""
+    async def learn(self, connection: Connection, rows: Sequence[Any]) -> None:
+        """Read the rulings of a batch that are not known yet; they are few, and never change."""
+        named = {name for row in rows for name in _RULING.findall(row["legs"])}
+        if named <= self._rulings.keys():
+            return
+        if len(self._rulings) > _MOST_RULINGS:
+            self._rulings.clear()
+        self._rulings |= await rulings_of(connection, sorted(named - self._rulings.keys()))
+
+    def lines(self, rows: Sequence[Any], sealed: StatementBatch) -> list[PaymentLine]:
+        """The lines of one batch whose rulings were learned; it reads nothing.
+
+        Raises InvariantViolation where an entry isn't in its batch.
+        """
         legs = [json.loads(row["legs"]) for row in rows]
-        await self._learn(connection, legs)
         transfers = {
             (entry.subject_id, entry.kind, entry.reference): [transfer for transfer, _ in entry.transfers]
             for entry in sealed.entries
@@ -76,15 +87,6 @@ class LineReader:
                 raise InvariantViolation(f"payable {key} has no transfer on {self._account}")
             found.append(self._line(row, told, transfers[key]))
         return found
-
-    async def _learn(self, connection: Connection, legs: Sequence[Sequence[Mapping[str, Any]]]) -> None:
-        """Read the rulings that are not known yet; they are few, and never change."""
-        wanted = {leg["ruling"] for told in legs for leg in told} - self._rulings.keys()
-        if wanted:
-            if len(self._rulings) > _MOST_RULINGS:
-                self._rulings.clear()
-                wanted = {leg["ruling"] for told in legs for leg in told}
-            self._rulings |= await rulings_of(connection, sorted(wanted))
 
     def _line(
         self, row: Any, legs: Sequence[Mapping[str, Any]], transfers: Sequence[Transfer]
