@@ -2,8 +2,10 @@
 
 -- name: hold_books_open!
 -- Shared by every writer until its transaction ends; closing a period takes the same lock alone.
--- A batch is planned anew: a plan that was kept from when the journal was small would read all of it for each batch.
-SELECT pg_advisory_xact_lock_shared(hashtextextended('clearing.books', 0)), set_config('plan_cache_mode', 'force_custom_plan', true);
+-- A batch is planned anew, for its rows are looked up by key: a plan that was kept from when the journal was small would
+-- read all of it for each batch, and so would one that takes the pages of an index to lie far apart.
+SELECT pg_advisory_xact_lock_shared(hashtextextended('clearing.books', 0)),
+    set_config('plan_cache_mode', 'force_custom_plan', true), set_config('random_page_cost', '1.1', true);
 
 -- name: hold_books_shut!
 SELECT pg_advisory_xact_lock(hashtextextended('clearing.books', 0));
@@ -56,6 +58,9 @@ FROM unnest(:lanes::smallint[], :sessions::uuid[], :reasons::text[], :details::t
 ORDER BY lane, session_id
 ON CONFLICT (lane, session_id) DO UPDATE SET reason = excluded.reason, detail = excluded.detail,
     attempts = known.attempts + 1, last_at = excluded.last_at, resolved_at = NULL;
+
+-- name: any_parked$
+SELECT EXISTS (SELECT FROM clearing.parked WHERE resolved_at IS NULL);
 
 -- name: resolve_parked!
 UPDATE clearing.parked AS p SET resolved_at = :now::timestamptz

@@ -344,7 +344,7 @@ async def resolve_parked(
     connection: Connection, sessions: Sequence[CapturedSession], *, now: datetime
 ) -> None:
     """Mark those of these sessions that were parked once as cleared."""
-    if sessions:
+    if sessions and await _sql.any_parked(connection):
         await _sql.resolve_parked(
             connection,
             now=now,

@@ -103,6 +103,7 @@ class ClearingLane:
 
     async def _batch(self, lanes: Sequence[int], *, more: Callable[[], None]) -> int:
         async with transaction(self.pool) as connection:
+            await _clearing.plan_anew(connection)
             taken = await self._take(connection, lanes)
             if 2 * len(taken) >= self.batch_size:
                 more()
