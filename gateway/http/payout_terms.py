@@ -98,11 +98,28 @@ async def put(call: Call) -> Answer:
     desk = PayoutDesk(call.services.clearing)
     async with transaction(call.services.pool) as connection:
         party = await the_party(call, connection)
-        await desk.put_terms(connection, party.id, terms, by=await principal(call, connection), now=now)
+        by = await principal(call, connection)
+        await desk.put_terms(connection, party.id, terms, by=by, now=now)
+        if _loosened(party.payout_terms.release_above_minor, body.release_above):
+            hold_id = await desk.hold(
+                connection,
+                party.id,
+                reason="payments that two had to release would need none: to be agreed by another person",
+                since=now.astimezone(ZoneInfo(party.time_zone)).date(),
+                until=None,
+                by=by,
+                second_person=True,
+            )
+            await payout_news.record_hold(connection, hold_id, [], now=now)
         withdrawn = await desk.withdraw_stopped(connection, now=now, party_id=party.id)
         news = payout_news.payments(EventType.DISBURSEMENT_WITHDRAWN, withdrawn)
         await events.record(connection, news, now=now)
         return Answer(body=_shown(await the_party(call, connection), call))
+
+
+def _loosened(before: int | None, after: int | None) -> bool:
+    """Whether a payment that needed two would need nobody: one person must not bring that about alone."""
+    return before is not None and (after is None or after > before)
 
 
 def _shown(party: Party, call: Call) -> PayoutTermsOut:
@@ -143,7 +160,8 @@ ENDPOINTS: Final = (
         path="/v1/parties/{id}/payout-terms",
         operation="putPayoutTerms",
         summary="Agree payout terms",
-        description="They hold for sums that become payable from now on.",
+        description="They hold for sums that become payable from now on. A higher `release_above`, or none "
+        "any more, holds the party's payouts until another principal lifts the hold.",
         tag="Payouts",
         scope=Scope.ADMIN,
         handler=put,

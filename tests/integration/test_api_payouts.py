@@ -359,6 +359,22 @@ async def test_a_large_payment_is_released_by_two_principals(desk: Desk) -> None
     assert (late.status, late.json["code"]) == (409, "state_conflict")
 
 
+@pytest.mark.parametrize(("after", "held"), [(None, True), (400, True), (300, False), (299, False)])
+async def test_nobody_raises_the_limit_of_release_alone(desk: Desk, after: int | None, *, held: bool) -> None:
+    await desk.call("PUT", f"{PARTY}/payout-terms", {"release_above": 300}, party="anna")
+    payment = await desk.planned()
+    put = await desk.call("PUT", f"{PARTY}/payout-terms", {"release_above": after}, party="anna")
+    assert (put.status, put.json["held"]) == (200, held), put.text
+    holds = (await desk.call("GET", f"{PARTY}/payout-holds", party="anna")).json["data"]
+    assert len(holds) == held
+    assert await desk.house.begin(payment, THURSDAY) is None
+    if held:
+        where = f"{PARTY}/payout-holds/{holds[0]['id']}"
+        assert (await desk.call("DELETE", where, party="anna")).status == 409
+        assert (await desk.call("DELETE", where, party="ben")).status == 200
+        assert (await desk.planned()).approvals_needed == 0
+
+
 async def test_what_needs_no_release_or_is_unknown_is_refused(desk: Desk) -> None:
     payment = await desk.planned()
     known = f"/v1/disbursements/{format_id('dis', payment.id)}/approvals"
