@@ -6,28 +6,15 @@ Owns: what explains the distance between the two. Must not know: how a statement
 """
 
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from datetime import datetime
 from typing import Any
 
 from clearing.connection import Connection, named_queries, rows
 from clearing.iso20022.camt import BankBalance
 from clearing.reconciliation.comparing import Difference, DifferenceType, balance_difference
+from clearing.reconciliation.report import BankPosition
 
 _sql = named_queries("reconciliation")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BankPosition:
-    """One currency, in minor units: `unexplained_minor` is what our books have more than can be explained."""
-
-    currency: str
-    books_minor: int
-    bank_minor: int
-    ours_in_flight_minor: int
-    theirs_in_flight_minor: int
-    unexplained_minor: int
-    as_of: date
 
 
 async def record_balances(connection: Connection, balances: Iterable[BankBalance], *, now: datetime) -> int:

@@ -121,6 +121,37 @@ class ResolutionDesk:
         )  # fmt: skip
         return await self._propose(connection, proposal, now=now)
 
+    async def offset(
+        self,
+        connection: Connection,
+        suspense_id: UUID,
+        other_id: UUID,
+        *,
+        reason: str,
+        by: str,
+        now: datetime,
+    ) -> Decision:
+        """Two sums in suspense are one movement, come and gone: the smaller one ends both. Nothing is booked.
+
+        Raises StateConflictError where they are not of one currency and of opposite signs.
+        """
+        await self._hold(connection)
+        first, second = sorted(
+            [await self._suspended(connection, suspense_id), await self._suspended(connection, other_id)],
+            key=lambda row: -int(row["left_minor"]),
+        )
+        minor = min(first["left_minor"], -second["left_minor"])
+        if first["currency"] != second["currency"] or minor <= 0:
+            raise StateConflictError("only what came in and what went out in one currency cancel each other")
+        named = f"{first['id']}/{first['left_minor']}/{second['id']}/{second['left_minor']}"
+        proposal = Proposal(
+            id=uuid5(_NAMESPACE, f"offset/{named}"), resolution=Resolution.MATCH, subject=_SUSPENSE,
+            leg=first["leg"], reference=f"{first['id']}\x1f{second['id']}", party_id=None,
+            currency=first["currency"], amount_minor=minor, at_stake_minor=first["amount_minor"], entries=[],
+            reason=reason, by=by,
+        )  # fmt: skip
+        return await self._propose(connection, proposal, now=now)
+
     async def agree(self, connection: Connection, decision_id: UUID, *, by: str, now: datetime) -> Decision:
         """The second person's word: booked as proposed, if what it is about has not changed meanwhile.
 
@@ -158,9 +189,11 @@ class ResolutionDesk:
         if known.subject == _DEBT:
             await self._debts.check(connection, known, now=now)
         elif known.subject == _SUSPENSE:
-            row = await self._suspended(connection, UUID(known.reference))
-            _check_left(row, known.amount_minor)
-            await _sql.take_from_suspense(connection, id=row["id"], minor=known.amount_minor)
+            # The second, where there are two, stands the other way round.
+            for item, sign in zip(known.reference.split("\x1f"), (1, -1), strict=False):
+                row = await self._suspended(connection, UUID(item))
+                _check_left(row, sign * known.amount_minor)
+                await _sql.take_from_suspense(connection, id=row["id"], minor=sign * known.amount_minor)
         booked = await decisions.agree(connection, known.id, by=by, now=now, clearing=self._clearing)
         if known.subject == _DIFFERENCE:
             await self._end(connection, known, now=now)

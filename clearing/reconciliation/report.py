@@ -44,6 +44,19 @@ class OpenDifference:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class BankPosition:
+    """One currency, in minor units: `unexplained_minor` is what our books have more than can be explained."""
+
+    currency: str
+    books_minor: int
+    bank_minor: int
+    ours_in_flight_minor: int
+    theirs_in_flight_minor: int
+    unexplained_minor: int
+    as_of: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ItemCount:
     """Items of one side of a leg."""
 
@@ -115,8 +128,19 @@ def _csv(cells: Sequence[str]) -> str:
     return buffer.getvalue()
 
 
-def page_head(counts: Sequence[ItemCount], *, at: datetime) -> str:
-    """The page up to its table of differences: when, and how much each side told."""
+def page_head(counts: Sequence[ItemCount], bank: Sequence[BankPosition] = (), *, at: datetime) -> str:
+    """The page up to its table of differences: when, how much each side told, the bank's balance and ours."""
+    stands = "".join(
+        f"<tr><td>{escape(one.currency)}<td>{one.as_of}"
+        + "".join(
+            f"<td class=n>{to_major(minor, one.currency):f}"
+            for minor in (
+                one.books_minor, one.theirs_in_flight_minor, one.ours_in_flight_minor, one.bank_minor,
+                one.unexplained_minor,
+            )
+        )
+        for one in bank
+    )  # fmt: skip
     rows = "".join(
         f"<tr><td>{escape(one.leg)}<td>{escape(one.side)}<td class=n>{one.items}<td class=n>{one.open}"
         f"<td>{one.oldest_open or ''}"
@@ -133,6 +157,8 @@ def page_head(counts: Sequence[ItemCount], *, at: datetime) -> str:
         "Nothing here moves money: each proposal is for a person to book or to refuse, "
         "and what looks alike is for a person to judge.</p>"
         f"<table><tr><th>leg<th>side<th>items<th>open<th>oldest open{rows}</table>"
+        "<table><tr><th>bank account<th>as of<th>our books<th>lines not booked<th>ours on the way"
+        f"<th>the bank<th>unexplained{stands}</table>"
         f"<table><tr>{''.join(f'<th>{name}' for name in _HEADINGS)}"
     )
 
@@ -144,5 +170,5 @@ def page_row(difference: OpenDifference) -> str:
 
 def page_foot(count: int) -> str:
     """The end of the page."""
-    told = "No difference is open." if count == 0 else f"{count} differences are open."
+    told = "No difference is open." if count == 0 else f"{count} lines are open."
     return f"</table><p>{told}</p></html>"

@@ -6,8 +6,11 @@ from typing import IO, Final
 
 import click
 
+from clearing.desks import bank_position
+from clearing.desks.open_report import open_lines
 from clearing.desks.reconciler import Reconciler, RunResult
 from clearing.reconciliation import report
+from clearing.service import ClearingService
 from gateway.clock import SystemClock
 from gateway.commands import bank_files, resolving
 from gateway.commands.in_transaction import in_transaction
@@ -41,7 +44,7 @@ def run_command() -> None:
 )
 @click.option("--output", type=click.Path(dir_okay=False, path_type=Path), help="Default: standard output.")
 def report_command(*, form: str, output: Path | None) -> None:
-    """Write every difference that stands, with its age, owner and proposal."""
+    """Write what is open (differences, suspense, debts), with its age, owner and proposal."""
     target = sys.stdout if output is None else output.open("w", encoding="utf-8", newline="")
     try:
         in_transaction(lambda connection: _report(connection, form, target), isolation="repeatable_read")
@@ -56,15 +59,16 @@ async def _report(connection: Connection, form: str, target: IO[str]) -> None:
     if form == "csv":
         target.write(f"{report.csv_header()}\r\n")
     elif form == "page":
-        target.write(report.page_head(await reconciler.counts(connection), at=now))
+        bank = await bank_position.positions(connection)
+        target.write(report.page_head(await reconciler.counts(connection), bank, at=now))
     row, end = {
         "csv": (report.csv_row, "\r\n"),
         "json": (report.json_line, "\n"),
         "page": (report.page_row, "\n"),
     }[form]
     count = 0
-    async for difference in reconciler.differences(connection, today=now.date()):
-        target.write(f"{row(difference)}{end}")
+    async for line in open_lines(connection, ClearingService(), now=now):
+        target.write(f"{row(line)}{end}")
         count += 1
     if form == "page":
         target.write(report.page_foot(count))

@@ -91,7 +91,7 @@ def decisions_command(*, state: str | None) -> None:
 
 @click.command(name="suspense")
 def suspense_command() -> None:
-    """List what stands in suspense, the oldest first; exit status 0 also where something does."""
+    """List what stands in suspense, the oldest first."""
 
     async def work(connection: Connection) -> list[str]:
         found = await _desk().suspense(connection, now=SystemClock().now())
@@ -119,6 +119,20 @@ def clear_command(
     async def work(connection: Connection) -> Decision:
         wish = Wish(resolution=Resolution(how), reason=reason, by=by, party_id=party)
         return await _desk().clear(connection, item, wish, minor=amount, now=SystemClock().now())
+
+    _tell(in_transaction(work))
+
+
+@click.command(name="offset-suspense")
+@click.argument("item", type=click.UUID)
+@click.argument("other", type=click.UUID)
+@_REASON
+@_BY
+def offset_command(*, item: UUID, other: UUID, reason: str, by: str) -> None:
+    """ITEM and OTHER are one movement, come and gone: neither has to look for a home any more."""
+
+    async def work(connection: Connection) -> Decision:
+        return await _desk().offset(connection, item, other, reason=reason, by=by, now=SystemClock().now())
 
     _tell(in_transaction(work))
 
@@ -204,7 +218,7 @@ def write_off_command(*, party: str, currency: str, reason: str, by: str) -> Non
 
 COMMANDS: tuple[click.Command, ...] = (
     resolve_command, agree_command, refuse_command, decisions_command, suspense_command, clear_command,
-    limit_command, debts_command, consent_command, compensate_command, write_off_command,
+    offset_command, limit_command, debts_command, consent_command, compensate_command, write_off_command,
 )  # fmt: skip
 
 

@@ -15,13 +15,15 @@ from clearing.desks.resolution_desk import ResolutionDesk, Wish
 from clearing.reconciliation.deciding import DecisionState, Resolution
 from gateway import objects
 from gateway.database import transaction
+from gateway.errors import MalformedIdError
 from gateway.http import problems
 from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel, WireModel
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import MAX_AMOUNT_MINOR, NonNegativeMinor, Slug
 from gateway.http.payout_access import principal
-from gateway.ids import format_id
+from gateway.http.problems import ProblemError
+from gateway.ids import format_id, parse_id
 
 DIFFERENCE: Final = "rdf"
 DECISION: Final = "rdc"
@@ -58,6 +60,13 @@ class ClearingIn(WireModel):
     amount: Annotated[int, Field(ge=-MAX_AMOUNT_MINOR, le=MAX_AMOUNT_MINOR)] | None = Field(
         None, description="minor units with the item's sign; all that is left unless it says"
     )
+
+
+class OffsetIn(WireModel):
+    """Which two sums cancel each other."""
+
+    against: Annotated[str, Field(max_length=64, description="id of the sum that stands the other way")]
+    reason: Reason
 
 
 class DecisionIn(WireModel):
@@ -151,6 +160,22 @@ async def clear(call: Call) -> Answer:
         made = await _desk(call).clear(
             connection, suspense_id, wish, minor=body.amount, now=call.services.now()
         )
+    return Answer(body=decision_object(made), status=_CREATED)
+
+
+async def offset(call: Call) -> Answer:
+    """Two sums in suspense are one movement, come and gone."""
+    body: OffsetIn = call.body
+    suspense_id = call.path_id("id", DECISION)
+    try:
+        other_id = parse_id(DECISION, body.against)
+    except MalformedIdError as error:
+        raise ProblemError(problems.NOT_FOUND, f"{error}.") from None
+    async with transaction(call.services.pool) as connection:
+        made = await _desk(call).offset(
+            connection, suspense_id, other_id, reason=body.reason, by=await principal(call, connection),
+            now=call.services.now(),
+        )  # fmt: skip
     return Answer(body=decision_object(made), status=_CREATED)
 
 
@@ -315,6 +340,20 @@ ENDPOINTS: Final = (
         scope=Scope.ADMIN,
         handler=clear,
         body=ClearingIn,
+        answers={201: DecisionOut},
+        key_rule=KeyRule.OPTIONAL,
+        problems=_REFUSALS,
+    ),
+    Endpoint(
+        method="POST",
+        path="/v1/reconciliation/suspense/{id}/offsets",
+        operation="offsetSuspense",
+        summary="Set two sums in suspense against each other",
+        description="What came in and what went out are one movement: nothing is booked, both are ended.",
+        tag="Settlement",
+        scope=Scope.ADMIN,
+        handler=offset,
+        body=OffsetIn,
         answers={201: DecisionOut},
         key_rule=KeyRule.OPTIONAL,
         problems=_REFUSALS,

@@ -9,10 +9,10 @@ from datetime import datetime, timedelta
 from typing import Any, Final
 
 from clearing.desks import bank_position, forecast_desk
-from clearing.desks.bank_position import BankPosition
 from clearing.desks.debt_desk import DebtDesk
 from clearing.desks.forecast_desk import ForecastError
 from clearing.payouts.ageing import AgedDebt
+from clearing.reconciliation.report import BankPosition
 from clearing.service import ClearingService
 from gateway.database import Connection, named_queries
 

@@ -175,6 +175,9 @@ async def test_people_decide_by_command(pool: Pool, database_url: str) -> None:
     assert "waits for a second person" in cleared.stdout, cleared.stderr
     dropped = run(database_url, "refuse", cleared.stdout.split()[0], "--by", "anna")
     assert " refused " in dropped.stdout, dropped.stderr
+    listed = run(database_url, "report")
+    assert f"suspense,{item[0]},suspense,200.00,EUR" in listed.stdout, listed.stderr
+    assert "bank account" in run(database_url, "report", "--format", "page").stdout
     gone = run(database_url, "resolve", "book_psp", "fee_1", "--as", "fee", *words)
     assert "is open" in gone.stderr
     assert len(run(database_url, "decisions").stdout.splitlines()) == 3

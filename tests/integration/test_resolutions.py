@@ -215,6 +215,29 @@ def _id(items: list[SuspenseItem], minor: int) -> UUID:
     return next(one.id for one in items if one.left_minor == minor)
 
 
+async def test_two_sums_in_suspense_that_are_one_movement_end_each_other(counter: Counter) -> None:
+    await counter.clear(1)
+    (missing,) = (await counter.run()).values()  # captured, and unknown to the PSP
+    async with transaction(counter.pool) as connection:
+        await decisions.set_limit(connection, "EUR", 10**6, by="zoe", now=NOW)
+    out = await counter.resolve(missing, Resolution.SUSPENSE)
+    await counter.psp(line("t1", "charge", "pi_1", 605, 34))
+    (late,) = (await counter.run()).values()
+    assert late.type == "duplicate"
+    back = await counter.resolve(late, Resolution.SUSPENSE)
+    assert await counter.balance("suspense") == 0
+    async with transaction(counter.pool) as connection:
+        assert len(await counter.people.suspense(connection, now=LATER)) == 2
+        with pytest.raises(StateConflictError, match="cancel each other"):
+            await counter.people.offset(connection, out.id, out.id, reason="late", by="anna", now=LATER)
+        for first, second in ((out.id, back.id), (back.id, out.id)):
+            if await counter.people.suspense(connection, now=LATER):
+                await counter.people.offset(connection, first, second, reason="late", by="anna", now=LATER)
+        assert await counter.people.suspense(connection, now=LATER) == []
+    assert await counter.balance("psp:stripe:receivable") == -571
+    await counter.proved()
+
+
 async def test_above_the_limit_nothing_is_booked_until_a_second_person_agrees(counter: Counter) -> None:
     await counter.bank(credit("100.01", "too large for one"))
     (one,) = (await counter.run()).values()
