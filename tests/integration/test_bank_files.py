@@ -537,6 +537,38 @@ def test_a_calendar_that_ends_soon_is_an_alarm() -> None:
     assert "2028" in late[0]
 
 
+def command(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", *arguments],
+        cwd=Path(__file__).parents[2], env={"PATH": os.defpath, "DATABASE_URL": database_url},
+        capture_output=True, text=True, check=False, timeout=60,
+    )  # fmt: skip
+
+
+async def test_calendars_are_shown_and_days_counted_again_by_command(house: House, database_url: str) -> None:
+    shown = await asyncio.to_thread(command, database_url, "payouts", "calendars")
+    assert "target 2026: 01-01 04-03 04-06 05-01 12-25 12-26" in shown.stdout.splitlines()
+    # Sales of October are due already today; what is due is paid, not moved.
+    replanned = await asyncio.to_thread(command, database_url, "payouts", "replan", "--reason", "a notice")
+    assert (replanned.returncode, replanned.stdout) == (0, "0 due days moved\n"), replanned.stderr
+    empty = await asyncio.to_thread(command, database_url, "payouts", "replan", "--reason", " ")
+    assert (empty.returncode, len(empty.stderr.splitlines())) == (2, 1)
+
+
+async def test_a_message_refused_by_command_is_one_line_and_kept(
+    house: House, database_url: str, tmp_path: Path
+) -> None:
+    (tmp_path / "bad.xml").write_bytes(b"no XML")
+    refused = await asyncio.to_thread(
+        command, database_url, "reconcile", "status-report", str(tmp_path / "bad.xml")
+    )
+    assert (refused.returncode, len(refused.stderr.splitlines())) == (2, 1)
+    async with house.pool.acquire() as connection:
+        kept = await connection.fetchrow("SELECT state, told_by FROM clearing.bank_message")
+    assert tuple(kept) == ("refused", "command")
+    assert await events(house) == [("platform", "bank_message.refused")]
+
+
 def test_what_lies_in_an_inbox_for_long_is_named(tmp_path: Path) -> None:
     now = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
     for name, minutes in (("old.xml", 30), ("new.xml", 1), (".hidden", 60)):
