@@ -244,6 +244,8 @@ class _Run:
                 rates=vat_rates(),
                 preceding=preceding or (),
             )
+            if subject:
+                invoices = [_about(invoice, subject) for invoice in invoices]
             if preceding is not None:
                 invoices = [_referring(invoice) for invoice in invoices]
             for invoice in invoices:
@@ -341,6 +343,11 @@ class _Run:
         }
         plain: dict[str, Any] = json.loads(json.dumps(content))  # as it is read back: tuples are lists
         return plain
+
+
+def _about(invoice: Invoice, session: str) -> Invoice:
+    """A document of one session, which its lines name."""
+    return replace(invoice, lines=[replace(line, note=f"session {session}") for line in invoice.lines])
 
 
 def _referring(invoice: Invoice) -> Invoice:

@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from datetime import date, timedelta
+from hashlib import sha256
 from io import BytesIO
 
 import pytest
@@ -111,6 +112,13 @@ async def test_a_party_sees_its_own_documents_and_nobody_elses(api: Api) -> None
         number = own[0]["id"]
         pdf = await api.call("GET", f"/v1/documents/{number}?format=pdf&language=de", party=party)
         assert PdfReader(BytesIO(pdf.content)).attachments.keys() == {"factur-x.xml"}
+        again = await api.call("GET", f"/v1/documents/{number}?format=pdf&language=de", party=party)
+        assert again.content == pdf.content
+        async with api.services.pool.acquire() as connection:
+            kept = await connection.fetchval(
+                "SELECT sha256 FROM clearing.document_file WHERE name = $1 AND format = 'pdf'", number
+            )
+        assert kept == sha256(pdf.content).hexdigest()
         xml = await api.call("GET", f"/v1/documents/{number}?format=xml", party=party)
         assert failed_rules("ubl", xml.text) == []
         assert (await api.call("GET", f"/v1/documents/{number}", party=party)).json == own[0]

@@ -217,6 +217,7 @@ async def test_a_document_for_each_session_names_its_own_original(
     assert notes == {str(world.session_id(10)): 1}
     text = await xml(pool, "CN-CH-ALP-V-000001")
     own = invoices[str(world.session_id(10))]
+    assert f"<cbc:Note>session {world.session_id(10)}</cbc:Note>" in text
     assert f"<cac:InvoiceDocumentReference><cbc:ID>SB-CH-ALP-V-{own:06d}</cbc:ID>" in text
     assert text.count("InvoiceDocumentReference") == 2
 
