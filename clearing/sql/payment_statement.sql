@@ -138,3 +138,18 @@ JOIN clearing.batch AS b ON b.id = e.batch_id
 LEFT JOIN clearing.agreement AS a ON a.id = e.agreement_id AND a.version = e.agreement_version
 LEFT JOIN clearing.fx_lock AS l ON l.lane = n.lane AND l.session_id = n.subject_id AND l.base = e.currency AND l.quote = :currency
 ORDER BY b.chain, b.position, n.lane, n.subject_id, n.kind, n.reference;
+
+-- name: leaves
+-- Every entry of a batch by its hash, in the batch's order; what else a proof needs only of some subjects.
+SELECT subject_id, kind, reference, hash,
+       CASE WHEN subject_id = ANY(:subjects::uuid[]) THEN coalesce(tariff_sha256, '') END AS tariff_sha256,
+       CASE WHEN subject_id = ANY(:subjects::uuid[]) THEN coalesce(cdr_id, '') END AS cdr_id,
+       CASE WHEN subject_id = ANY(:subjects::uuid[]) THEN legs END AS legs
+FROM clearing.entry WHERE batch_id = :batch_id ORDER BY lane, subject_id, kind, reference;
+
+-- name: transfers
+-- All transfers of these entries, in their order.
+SELECT t.subject_id, t.kind, t.reference, t.debit_account, t.credit_account, t.amount_minor, t.currency
+FROM unnest(:lanes::smallint[], :subjects::uuid[], :kinds::text[], :refs::text[]) AS own (lane, subject_id, kind, reference)
+JOIN clearing.transfer AS t USING (lane, subject_id, kind, reference)
+ORDER BY t.lane, t.subject_id, t.kind, t.reference, t.ordinal;

@@ -12,6 +12,7 @@ from uuid import UUID
 from clearing.connection import Connection, named_queries, rows
 from clearing.payouts.payment_statement import Hold, IssuedDocument
 from clearing.session import lane_of
+from clearing.store.statements import BatchRows, EntryKey
 
 _sql = named_queries("payment_statement")
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
@@ -195,6 +196,23 @@ async def lines(
             batch.append(row)
         if batch:
             yield batch
+
+
+async def batch_rows(connection: Connection, batch_id: UUID, own: Sequence[EntryKey]) -> BatchRows:
+    """What a batch's proof is computed from, for some of its entries: little is read of the others."""
+    subjects = [subject for subject, _, _ in own]
+    return BatchRows(
+        entries=await rows(_sql.leaves(connection, batch_id=batch_id, subjects=subjects)),
+        transfers=await rows(
+            _sql.transfers(
+                connection,
+                lanes=[lane_of(subject) for subject in subjects],
+                subjects=subjects,
+                kinds=[kind for _, kind, _ in own],
+                refs=[reference for _, _, reference in own],
+            )
+        ),
+    )
 
 
 def _stored(row: Any) -> StoredStatement | None:

@@ -30,7 +30,7 @@ from clearing.payouts.payment_statement import (
 from clearing.payouts.statement_lines import PaymentLine
 from clearing.store import payment_statements as store
 from clearing.store.payment_statements import StoredStatement
-from clearing.store.statements import EntryKey, batch_rows, seal
+from clearing.store.statements import EntryKey, seal
 from clearing.work.statement_lines import LineReader
 
 Names = Callable[[str, UUID], str]
@@ -223,8 +223,7 @@ class StatementRun:
         self, connection: Connection, row: Any, only: set[EntryKey]
     ) -> Callable[[], StatementBatch]:
         """What is to be computed of a batch, with all that it needs read."""
-        account, currency = self.statement.account, self.statement.currency
-        found = await batch_rows(connection, row["batch_id"], account=account, currency=currency)
+        found = await store.batch_rows(connection, row["batch_id"], sorted(only))
         return partial(seal, {**dict(row.items()), "id": row["batch_id"]}, found, only=only)
 
     def _work(
