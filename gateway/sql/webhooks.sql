@@ -220,8 +220,8 @@ WHERE d.endpoint_id = :endpoint_id AND (:before::uuid IS NULL OR d.event_id < :b
   AND (:state::text IS NULL OR d.state = :state)
 ORDER BY d.event_id DESC LIMIT :limit;
 
--- Send again: what was delivered or given up since a time, oldest first, as many as the limit. An event that fan-out has
--- not seen is sent anyway.
+-- Send again: what was delivered or given up since a time, oldest first, as many as the limit. What fan-out has not
+-- seen, and what is being recorded just now, is on its way anyway: it is left alone, so that nobody waits for it.
 -- name: replay
 WITH wanted AS (
     SELECT e.lane, e.id, e.object_id
@@ -229,14 +229,18 @@ WITH wanted AS (
     WHERE w.id = :endpoint_id AND e.created_at >= :since AND e.created_at < :until AND e.fanned_out
       AND (w.event_types && ARRAY['*', e.type]) AND (:after::uuid IS NULL OR e.id > :after)
     ORDER BY e.id LIMIT :limit
+), ended AS (
+    SELECT d.lane, d.event_id FROM gateway.delivery d JOIN wanted ON wanted.lane = d.lane AND wanted.id = d.event_id
+    WHERE d.endpoint_id = :endpoint_id AND d.state <> 'pending' FOR UPDATE OF d SKIP LOCKED
 ), again AS (
-    INSERT INTO gateway.delivery AS d
-        (lane, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
+    UPDATE gateway.delivery d
+    SET state = 'pending', attempts = 0, next_attempt_at = :wall_now, leased_until = NULL, delivered_at = NULL,
+        last_error = NULL
+    FROM ended WHERE d.lane = ended.lane AND d.endpoint_id = :endpoint_id AND d.event_id = ended.event_id
+), fresh AS (
+    INSERT INTO gateway.delivery (lane, endpoint_id, event_id, object_id, state, next_attempt_at, created_at)
     SELECT lane, :endpoint_id, id, object_id, 'pending', :wall_now, :wall_now FROM wanted
-    ON CONFLICT (lane, endpoint_id, event_id) DO UPDATE
-    SET state = 'pending', attempts = 0, next_attempt_at = excluded.next_attempt_at, leased_until = NULL,
-        delivered_at = NULL, last_error = NULL
-    WHERE d.state <> 'pending'
+    ON CONFLICT (lane, endpoint_id, event_id) DO NOTHING
 )
 SELECT id FROM wanted ORDER BY id;
 

@@ -142,6 +142,7 @@ async def claim(
 
 async def record_attempts(connection: Connection, attempts: Sequence[Attempt]) -> set[int]:
     """Write what became of sendings, in one statement; the lanes where something waited behind one."""
+    attempts = sorted(attempts, key=lambda one: (one.endpoint_id, one.event_id))
     found = _QUERIES.record_attempts(
         connection,
         lanes=[one.lane for one in attempts],

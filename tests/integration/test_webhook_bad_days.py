@@ -3,6 +3,7 @@
 import asyncio
 import base64
 import json
+import random
 import socket
 import tracemalloc
 from collections.abc import AsyncIterator, Awaitable, Callable
@@ -23,6 +24,7 @@ from gateway.config import load_settings
 from gateway.database import Pool
 from gateway.errors import ConfigurationError
 from gateway.ids import lane_of, new_id, parse_id
+from gateway.notify.delivery import DeliveryLane
 from gateway.notify.resealing import reseal
 from gateway.notify.secret_box import SecretBox
 from gateway.store.webhooks import StoredSecret
@@ -215,6 +217,51 @@ async def test_order_is_kept_per_object_through_retries_while_the_lane_runs(pool
                     if (m := json.loads(body))["object_id"] == name]  # fmt: skip
             assert sorted(set(seen)) == [0, 1, 2, 3]
             assert seen == sorted(seen)  # a repeat comes before what follows it, never after
+
+
+async def test_two_workers_deliver_everything_in_order_and_wait_for_each_other_in_no_ring(pool: Pool) -> None:
+    """Both fan out, lease and record at once, receivers fail now and then, and a replay runs into it."""
+    async with open_stage(pool) as stage, outbound.session(allow_private=True) as client:
+        made = [await stage.listen(f"/{name}") for name in "abcdef"]
+        for number, name in enumerate("abcdef"):
+            stage.receiver.answers[f"/{name}"] = [
+                web.Response(status=500) if turn % 7 == number else 0.002 for turn in range(40)
+            ]
+        other = DeliveryLane(pool=pool, client=client, clock=stage.api.clock, chance=random.Random(8))
+        stop = asyncio.Event()
+        running = [asyncio.create_task(lane.run(stop=stop, poll_s=0.01)) for lane in (stage.lane, other)]
+        since = (stage.api.clock.at - timedelta(hours=1)).isoformat()
+        objects = []
+        for number in range(20):
+            objects.append(await stage.happen(count=4))
+            stage.api.clock.pass_wall(30)
+            path = f"/v1/webhook-endpoints/{made[number % 6]['id']}/replay"
+            assert (await stage.api.call("POST", path, {"since": since})).status == 202
+        for _ in range(300):
+            stage.api.clock.pass_wall(30)
+            await asyncio.sleep(0.03)
+            async with pool.acquire() as connection:
+                left = await connection.fetchval(
+                    "SELECT count(*) FROM gateway.delivery WHERE state = 'pending'"
+                )
+            if not left:
+                break
+        stop.set()
+        await asyncio.wait_for(asyncio.gather(*running), 20)
+        async with pool.acquire() as connection:
+            deadlocks = await connection.fetchval(
+                "SELECT deadlocks FROM pg_stat_database WHERE datname = current_database()"
+            )
+        assert left == deadlocks == 0
+        for name in "abcdef":
+            assert len(set(stage.receiver.ids(f"/{name}"))) == 80
+            for one in objects:
+                first: list[int] = []
+                for _, body in stage.receiver.got[f"/{name}"]:
+                    message = json.loads(body)
+                    if message["object_id"] == one and message["data"]["number"] not in first:
+                        first.append(message["data"]["number"])
+                assert first == [0, 1, 2, 3]
 
 
 async def test_a_range_is_sent_again_from_its_first_moment_up_to_before_its_last(stage: Stage) -> None:
