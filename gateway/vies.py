@@ -35,6 +35,7 @@ _MAX_BYTES: Final = 65_536
 _TIMEOUT: Final = aiohttp.ClientTimeout(total=15, connect=5)
 _OK: Final = 200
 _PREFIX_LENGTH: Final = 2
+_PLAIN: Final = ("VALID", "INVALID")
 # Worth another try within the same minute; a member state that is away stays away longer.
 _PASSING: Final = frozenset({"GLOBAL_MAX_CONCURRENT_REQ", "MS_MAX_CONCURRENT_REQ", "TIMEOUT", "unreachable"})
 
@@ -103,6 +104,9 @@ def _finding(
         return NoFinding(problem=str(code or "an unnamed fault")[:100])
     if status != _OK:
         return NoFinding(problem=f"status {status}")
+    told = answer.get("userError")  # beside "valid": false it may say that a member state was away
+    if told is not None and told not in _PLAIN:
+        return NoFinding(problem=str(told)[:100])
     valid, identifier = answer.get("valid"), answer.get("requestIdentifier")
     if not isinstance(valid, bool):
         return NoFinding(problem="neither valid nor not valid")

@@ -108,6 +108,7 @@ async def test_an_answer_is_evidence_with_its_consultation_number(vies: Vies, re
         (lambda _: web.json_response([], status=200), "status 200 without an object", 1),
         (lambda _: web.json_response({"valid": True}, status=500), "status 500", 1),
         (found(valid="true"), "neither valid nor not valid", 1),  # type: ignore[arg-type]
+        (found(valid=False, userError="MS_UNAVAILABLE"), "MS_UNAVAILABLE", 1),
         (found(vatNumber="other"), "an answer about another id", 1),
         (lambda _: web.json_response({"x": "y" * 100_000}), "unreachable", 3),  # longer than is read
         (
