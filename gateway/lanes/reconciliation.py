@@ -3,10 +3,11 @@
 Owns: the round and what is fetched for it. Must not know how lines are matched.
 """
 
-from collections.abc import Sequence
+from collections.abc import AsyncIterator, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
+from uuid import UUID
 
 import structlog
 
@@ -25,6 +26,7 @@ _OVERLAP: Final = timedelta(days=3)
 _FIRST: Final = timedelta(days=400)
 _LIMIT: Final = 100_000
 _PSP: Final = "psp"
+_PAGE: Final = 5_000
 _log = structlog.get_logger(__name__)
 
 
@@ -71,8 +73,8 @@ class ReconciliationLane:
         async with transaction(self.pool) as connection:
             if not isinstance(found, OutcomeUnknown):
                 await self.reconciler.record_psp_lines(connection, (_line(one) for one in found), now=started)
-            refunds = await _refunds(connection, since=since)
-            await self.reconciler.record_book_lines(connection, refunds, now=started)
+            async for refunds in _refunds(connection, since=since):
+                await self.reconciler.record_book_lines(connection, refunds, now=started)
             result = await self.reconciler.run(connection, now=started)
             if not isinstance(found, OutcomeUnknown) and len(found) < _LIMIT:
                 await self.reconciler.mark_read(connection, name=_PSP, to=started, now=started)
@@ -110,24 +112,34 @@ def _line(movement: PspMovement) -> PspLine:
     )
 
 
-async def _refunds(connection: Connection, *, since: datetime) -> list[PspLine]:
-    lines: list[PspLine] = []
-    async for row in _QUERIES.refunds_since(connection, since=since, limit=_LIMIT):
-        sent = PspLine(
-            id=f"refund:{row['id']}",
-            kind="refund",
-            reference=row["psp_refund"],
-            amount_minor=-row["amount_minor"],
-            currency=row["currency"],
-            occurred_on=row["finished_at"].date(),
-        )
-        lines.append(sent)
-        if row["state"] == "failed":
-            back = replace(
-                sent,
-                id=f"refund_failed:{row['id']}",
-                kind="refund_failed",
-                amount_minor=row["amount_minor"],
+async def _refunds(connection: Connection, *, since: datetime) -> AsyncIterator[list[PspLine]]:
+    """Refunds that reached the PSP since, a page at a time."""
+    after_at, after_id = since - _OVERLAP, UUID(int=0)
+    while True:
+        page = [
+            row
+            async for row in _QUERIES.refunds_since(
+                connection, since=since, after_at=after_at, after_id=after_id, limit=_PAGE
             )
-            lines.append(back)
-    return lines
+        ]
+        yield [line for row in page for line in _refund_lines(row)]
+        if len(page) < _PAGE:
+            return
+        after_at, after_id = page[-1]["finished_at"], page[-1]["id"]
+
+
+def _refund_lines(row: Any) -> list[PspLine]:
+    sent = PspLine(
+        id=f"refund:{row['id']}",
+        kind="refund",
+        reference=row["psp_refund"],
+        amount_minor=-row["amount_minor"],
+        currency=row["currency"],
+        occurred_on=row["finished_at"].date(),
+    )
+    if row["state"] != "failed":
+        return [sent]
+    back = replace(
+        sent, id=f"refund_failed:{row['id']}", kind="refund_failed", amount_minor=row["amount_minor"]
+    )
+    return [sent, back]
