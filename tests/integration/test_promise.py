@@ -17,6 +17,7 @@ from gateway.store.promise import read_promise
 from tests.fakes import bank
 from tests.fakes import clearing_world as world
 from tests.fakes.api import Hands, open_api
+from tests.integration.test_api_after_capture import captured
 from tests.integration.test_settlement import BANK, FRIDAY, NOW, THURSDAY, House, of
 
 ROOT = Path(__file__).parents[2]
@@ -163,3 +164,45 @@ class Silent:
 
     async def movements_since(self, *, since: datetime, limit: int) -> list[PspMovement] | OutcomeUnknown:
         return OutcomeUnknown(reason="silent")
+
+
+class Lines:
+    """A PSP that lists what it is given."""
+
+    def __init__(self, *movements: PspMovement) -> None:
+        self.movements = movements
+
+    async def movements_since(self, *, since: datetime, limit: int) -> list[PspMovement] | OutcomeUnknown:
+        return [one for one in self.movements if one.created_at >= since]
+
+
+async def test_refunds_are_held_against_the_psps_lines_also_when_they_came_back(pool: Pool) -> None:
+    async with open_api(pool) as api:
+        session = await captured(api)
+        for key, minor in (("r1", 190), ("r2", 200)):
+            made = await api.call("POST", "/v1/refunds", {"session": session["id"], "amount": minor}, key=key)
+            assert made.status == 201, made.text
+        async with transaction(pool) as connection:
+            rows = await connection.fetch("SELECT psp_refund FROM gateway.refund ORDER BY amount_minor")
+            await connection.execute(
+                "UPDATE gateway.refund SET state = 'failed', failure_code = 'x' WHERE amount_minor = 200"
+            )
+        kept, failed = (row["psp_refund"] for row in rows)
+
+        def told(name: str, kind: str, source: str, minor: int) -> PspMovement:
+            return PspMovement(
+                id=name, kind=kind, source=source, amount_minor=minor, currency="EUR",
+                created_at=api.clock.now(),
+            )  # fmt: skip
+
+        source = Lines(
+            told("t1", "refund", kept, -190), told("t2", "refund", failed, -200),
+            told("t3", "refund_failure", failed, 200),
+        )  # fmt: skip
+        lane = ReconciliationLane(
+            pool=pool, clock=Hands(at=api.clock.now() + timedelta(days=5)), source=source
+        )
+        result = await lane.reconcile()
+        assert (result.matched, result.differences) == (6, 0)
+        restarted = ReconciliationLane(pool=pool, clock=later, source=source)
+        assert (await restarted.reconcile()).matched == 0
