@@ -51,3 +51,8 @@ SELECT count(DISTINCT reference) FILTER (WHERE reference <> :reference::text) AS
 FROM clearing.transfer
 WHERE lane = :lane::smallint AND subject_id = :session_id::uuid AND kind = 'dispute'
   AND (reference = :reference::text OR starts_with(reference, :reference::text || :mark::text));
+
+-- name: disputed$
+SELECT coalesce(sum(CASE WHEN kind = 'dispute_won' THEN -gross_minor ELSE gross_minor END), 0)::bigint
+FROM clearing.entry
+WHERE lane = :lane AND subject_id = :session_id AND kind IN ('dispute', 'dispute_won');

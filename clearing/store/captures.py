@@ -111,6 +111,12 @@ async def known_reference(connection: Connection, session_id: UUID, kind: EntryK
     return found
 
 
+async def disputed(connection: Connection, session_id: UUID) -> int:
+    """What disputes have taken of a capture and not given back."""
+    minor: int = await _sql.disputed(connection, lane=lane_of(session_id), session_id=session_id)
+    return minor
+
+
 async def dispute_fees(connection: Connection, session_id: UUID, reference: str) -> tuple[int, int]:
     """How often the fee of a dispute was corrected, and the minor units booked for it in all."""
     row = await _sql.dispute_fees(

@@ -54,7 +54,7 @@ async def correct(
     if order.minor is None and minor == 0:
         raise StateConflictError(f"nothing is left of the capture of session {order.session_id}")
     excess = 0
-    if order.kind is EntryKind.DISPUTE and minor > left:  # the PSP took it, whatever is left here
+    if minor > left and await _was_taken(connection, order, minor - left):
         minor, excess = left, minor - left
     step = TakeBack(
         kind=order.kind,
@@ -126,6 +126,13 @@ async def correct_fee(
 def batch_id_of(session_id: UUID, kind: EntryKind, reference: str) -> UUID:
     """The id of the batch of one correction, derived from what it corrects."""
     return uuid5(session_id, f"{kind}/{reference}")
+
+
+async def _was_taken(connection: Connection, order: Order, excess: int) -> bool:
+    """Whether the PSP took more than is left here: by a dispute, or a refund that met a standing one."""
+    if order.kind is EntryKind.REFUND:
+        return excess <= await captures.disputed(connection, order.session_id)
+    return order.kind is EntryKind.DISPUTE
 
 
 def _bearer(stored: StoredCapture, kind: EntryKind) -> Role | None:

@@ -132,7 +132,7 @@ class Funding:
             return intent.psp_object
         outcome: TopUpOutcome | None = None
         if wall - intent.asked_at >= KEY_LIFETIME:  # the PSP has forgotten the key: it would top up again
-            outcome = await self.psp.find_top_up(top_up_id=identifier, asked_at=intent.asked_at)
+            outcome = await self.psp.find_top_up(top_up_id=identifier)
             if outcome is None:
                 async with self.pool.acquire() as connection:
                     await store.ask_top_up_again(

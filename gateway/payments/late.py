@@ -100,7 +100,8 @@ class LateTruth:
             if session is None or session.price_minor is None or session.state != "completed":
                 return False
             last = await store.current_authorization(connection, lane=lane, session_id=session_id)
-            if last is not None and await self._may_charge(connection, last):
+            # What no CDR has confirmed is taken from the hold it had, and from nothing else.
+            if last is not None and not session.awaits_cdr and await self._may_charge(connection, last):
                 again = at_lane(uuid5(last.id, "secured again"), lane)
                 known = await store.authorization(connection, lane=lane, authorization_id=again)
             else:

@@ -315,10 +315,8 @@ class Psp(Protocol):
         """Look a transfer up by our metadata; None: it never existed."""
         ...
 
-    async def find_top_up(
-        self, *, top_up_id: UUID, asked_at: datetime
-    ) -> ToppedUp | Declined | OutcomeUnknown | None:
-        """Look a top-up up that was asked for at `asked_at`; None: it never existed."""
+    async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | OutcomeUnknown | None:
+        """Look a top-up up by our metadata; None: it never existed."""
         ...
 
     async def records(self) -> Sequence[PspRecord] | OutcomeUnknown:

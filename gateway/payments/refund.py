@@ -79,7 +79,7 @@ class _Captured:
     def left(self) -> tuple[int, int]:
         """What may still be given back of the capture at the hold, and of the rest."""
         one = self.capture
-        left = one.amount_minor - one.refunded_minor - one.disputed_minor
+        left = max(one.amount_minor - one.refunded_minor - one.disputed_minor, 0)
         if self.rest_charge is None:
             return left, 0
         held = one.amount_minor - one.collected_minor - (one.refunded_minor - self.rest_refunded_minor)

@@ -8,7 +8,7 @@ state of this house can be rebuilt from Stripe alone.
 
 import time
 from collections.abc import Callable, Mapping, Sequence
-from datetime import datetime, timedelta
+from datetime import datetime
 from typing import Any, Final
 from urllib.parse import quote
 from uuid import UUID
@@ -65,7 +65,7 @@ from gateway.payments.stripe_wire import HttpClient, StripeWire, verify_signatur
 
 _INTENTS: Final = "/v1/payment_intents"
 _FULL: Final = ["latest_charge.balance_transaction"]
-_CLOCKS_DIFFER: Final = timedelta(hours=1)
+_TOP_UPS: Final = 2_000  # a look-up walks back so far
 
 
 class StripePsp:
@@ -245,18 +245,16 @@ class StripePsp:
             return OutcomeUnknown(reason="the PSP's list did not answer")
         return Transferred(psp_transfer=page.data[0].id) if page.data else None
 
-    async def find_top_up(
-        self, *, top_up_id: UUID, asked_at: datetime
-    ) -> ToppedUp | Declined | OutcomeUnknown | None:
-        """Walk the top-ups since an hour before ours was asked for; Stripe offers no search on top-ups."""
+    async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | OutcomeUnknown | None:
+        """Walk the latest top-ups for ours: they are few, and Stripe offers no search on them."""
         found: list[TopUp] = []
-        unread = await self._wire.each(
-            "/v1/topups", TopUp, found.append, params=since_filter(asked_at - _CLOCKS_DIFFER)
-        )
+        unread = await self._wire.each("/v1/topups", TopUp, found.append, limit=_TOP_UPS)
         if unread is not None:
             return unread
         ours = format_id("fund", top_up_id)
         mine = [topped_up(one) for one in found if (one.metadata or {}).get("top_up") == ours]
+        if not mine and len(found) == _TOP_UPS:
+            return OutcomeUnknown(reason=f"it is not among the latest {_TOP_UPS} top-ups")
         return next((one for one in mine if isinstance(one, ToppedUp)), mine[0] if mine else None)
 
     async def records(self) -> Sequence[PspRecord] | OutcomeUnknown:

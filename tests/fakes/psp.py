@@ -128,9 +128,7 @@ class FakePsp:
             return Transferred(psp_transfer=f"tr_{end_to_end_id}")
         return None
 
-    async def find_top_up(
-        self, *, top_up_id: UUID, asked_at: datetime
-    ) -> ToppedUp | Declined | OutcomeUnknown | None:
+    async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | OutcomeUnknown | None:
         return None
 
     async def records(self) -> list[PspRecord] | OutcomeUnknown:

@@ -76,7 +76,25 @@ async def test_a_refund_sent_back_during_such_a_dispute_keeps_the_books_whole(po
     await prove(pool, service)
     async with transaction(pool) as connection:
         with pytest.raises(StateConflictError, match="more than the 0 left"):
-            await service.refund_session(connection, ONE, minor=1, reference="re_2", now=NOW)
+            await service.refund_session(connection, ONE, minor=GROSS + 1, reference="re_2", now=NOW)
+
+
+async def test_a_refund_that_meets_a_dispute_is_posted_and_its_excess_is_the_platforms(pool: Pool) -> None:
+    service = await cleared(pool)
+    before = await balances(pool, service)
+    async with transaction(pool) as connection:
+        await service.open_dispute(connection, ONE, minor=GROSS, fee_minor=0, reference="du_1", now=NOW)
+        await service.refund_session(connection, ONE, minor=200, reference="re_1", now=NOW)
+        with pytest.raises(StateConflictError, match="left"):
+            await service.refund_session(connection, ONE, minor=GROSS + 1, reference="re_2", now=NOW)
+    during = await balances(pool, service)
+    assert during["psp:stripe:receivable"] - before["psp:stripe:receivable"] == GROSS + 200
+    await prove(pool, service)
+    async with transaction(pool) as connection:
+        await service.win_dispute(connection, ONE, reference="du_1", now=NOW)
+        await service.fail_refund(connection, ONE, reference="re_1", now=NOW)
+    assert await balances(pool, service) == before
+    await prove(pool, service)
 
 
 async def test_a_fee_told_late_is_booked_by_its_difference_and_once(pool: Pool) -> None:

@@ -83,9 +83,7 @@ class Forgetful(FakePsp):
         return OutcomeUnknown(reason="timeout") if fault else ToppedUp(psp_topup=order.idempotency_key)
 
     @override
-    async def find_top_up(
-        self, *, top_up_id: UUID, asked_at: datetime
-    ) -> ToppedUp | Declined | OutcomeUnknown | None:
+    async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | OutcomeUnknown | None:
         for order in self.made:
             if order.top_up_id == top_up_id:
                 return ToppedUp(psp_topup=order.idempotency_key)

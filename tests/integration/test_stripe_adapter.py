@@ -242,6 +242,33 @@ async def test_transfers_need_funds_and_are_found_by_their_end_to_end_id(stripe:
     assert (record.topped_up_minor, record.transferred_minor) == (1000, 700)
 
 
+async def test_a_top_up_is_found_by_our_metadata_alone(stripe: Stripe) -> None:
+    wanted = new_id()
+    asked: dict[str, Any] = {"amount_minor": 1000, "currency": "EUR", "reference": "float"}
+    assert await stripe.psp.find_top_up(top_up_id=wanted) is None
+    made = await stripe.psp.top_up(TopUpOrder(idempotency_key="t1", top_up_id=wanted, **asked))
+    await stripe.psp.top_up(TopUpOrder(idempotency_key="t2", top_up_id=new_id(), **asked))
+    assert await stripe.psp.find_top_up(top_up_id=wanted) == made
+
+
+async def test_a_list_is_read_over_all_its_pages(stripe: Stripe) -> None:
+    for number in range(105):
+        asked = TopUpOrder(
+            idempotency_key=f"t{number}", top_up_id=new_id(), amount_minor=100, currency="EUR", reference="f"
+        )
+        assert isinstance(await stripe.psp.top_up(asked), ToppedUp)
+    (record,) = await stripe.psp.records()  # type: ignore[misc]
+    assert record.topped_up_minor == 10_500
+    since = datetime(2020, 1, 1, tzinfo=UTC)
+    for limit, count in ((3, 3), (101, 101), (1000, 210)):
+        found = await stripe.psp.events_since(since=since, limit=limit)
+        assert not isinstance(found, OutcomeUnknown)
+        assert len({stripe.psp.parse_event(body).id for body in found}) == count
+    moved = await stripe.psp.movements_since(since=since, limit=1000)
+    assert not isinstance(moved, OutcomeUnknown)
+    assert len(moved) == 105
+
+
 @pytest.mark.parametrize("signature", ["", "t=1,v1=00", "nonsense"])
 async def test_an_event_without_a_good_signature_is_refused(stripe: Stripe, signature: str) -> None:
     with pytest.raises(WebhookRefusedError):

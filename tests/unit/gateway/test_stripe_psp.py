@@ -7,6 +7,8 @@ from typing import Any
 from uuid import UUID
 
 import pytest
+import stripe
+from typing_extensions import override
 
 from gateway.ids import format_id, new_id
 from gateway.payments.psp import (
@@ -258,3 +260,24 @@ async def test_a_silent_psp_is_left_alone_and_tried_again(bench: Bench) -> None:
     assert "left alone" in shed.reason
     bench.seconds += 6
     assert isinstance(await bench.psp.hold(order()), Held)
+
+
+@pytest.mark.parametrize(
+    "body", [b"<html>", b"{", b"[]", b'{"id": 7, "status": "succeeded"}', b'{"id": "pi_1"}']
+)
+async def test_an_answer_that_cannot_be_read_is_unknown_and_no_refusal(body: bytes) -> None:
+    class Garbling(stripe.HTTPClient):
+        """Answers 200 with a body of the test's."""
+
+        name = "garbling"
+
+        @override
+        async def request_async(
+            self, method: str, url: str, headers: Any, post_data: Any = None
+        ) -> tuple[bytes, int, dict[str, str]]:
+            return body, 200, {}
+
+    psp = StripePsp(api_key="sk_test", webhook_secret="w", base_url="http://psp", http_client=Garbling())
+    asked = CaptureOrder(idempotency_key="c", psp_payment="pi_1", amount_minor=1190, currency="EUR")
+    assert isinstance(await psp.capture(asked), OutcomeUnknown)
+    assert isinstance(await psp.records(), OutcomeUnknown)
