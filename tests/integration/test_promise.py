@@ -199,9 +199,8 @@ async def test_refunds_are_held_against_the_psps_lines_also_when_they_came_back(
             told("t1", "refund", kept, -190), told("t2", "refund", failed, -200),
             told("t3", "refund_failure", failed, 200),
         )  # fmt: skip
-        lane = ReconciliationLane(
-            pool=pool, clock=Hands(at=api.clock.now() + timedelta(days=5)), source=source
-        )
+        later = Hands(at=api.clock.now() + timedelta(days=5))
+        lane = ReconciliationLane(pool=pool, clock=later, source=source)
         result = await lane.reconcile()
         assert (result.matched, result.differences) == (6, 0)
         restarted = ReconciliationLane(pool=pool, clock=later, source=source)
