@@ -45,7 +45,11 @@ ON CONFLICT DO NOTHING;
 SELECT pg_advisory_xact_lock(hashtextextended('clearing.chain', (:chain)::bigint));
 
 -- name: chain_head^
-SELECT position, hash FROM clearing.batch WHERE chain = :chain ORDER BY position DESC LIMIT 1;
+SELECT position, hash, booked_at FROM clearing.batch WHERE chain = :chain ORDER BY position DESC LIMIT 1;
+
+-- name: book_later!
+-- A batch that was overtaken by a later one of its chain is booked with it: a chain never goes back in time.
+UPDATE clearing.entry SET booked_at = :booked_at WHERE batch_id = :batch_id;
 
 -- name: insert_batch!
 INSERT INTO clearing.batch (id, chain, position, booked_at, entry_count, transfer_count, blinding_key, merkle_root, previous_hash, hash)

@@ -5,8 +5,8 @@ mean.
 
 A writer holds the books open (shared), inserts its entries first (a second writer of the same entry waits
 there and then finds itself too late), copies transfers and payables, and only at the end takes its chain's
-lock, so that writers side by side wait for each other no longer than a commit takes. No balance row is ever
-updated.
+lock, so that writers side by side wait for each other no longer than a commit takes. A batch is booked no
+earlier than the one before it in its chain. No balance row is ever updated.
 """
 
 import secrets
@@ -279,15 +279,19 @@ async def _seal(
     await _sql.hold_chain(connection, chain=seal.chain)
     head = await _sql.chain_head(connection, chain=seal.chain)
     position, previous = (head["position"] + 1, head["hash"]) if head else (1, hashing.GENESIS)
+    booked_at = seal.now
+    if head and head["booked_at"] > booked_at:
+        booked_at = head["booked_at"]
+        await _sql.book_later(connection, batch_id=seal.batch_id, booked_at=booked_at)
     digest = hashing.batch_hash(
-        previous=previous, root=root, chain=seal.chain, position=position, booked_at=seal.now
+        previous=previous, root=root, chain=seal.chain, position=position, booked_at=booked_at
     )
     await _sql.insert_batch(
         connection,
         id=seal.batch_id,
         chain=seal.chain,
         position=position,
-        now=seal.now,
+        now=booked_at,
         entry_count=len(entries),
         transfer_count=count,
         blinding_key=seal.blinding_key,
@@ -296,7 +300,7 @@ async def _seal(
         hash=digest,
     )
     lines = [
-        (account, currency, seal.batch_id, seal.now, debit, credit)
+        (account, currency, seal.batch_id, booked_at, debit, credit)
         for (account, currency), (debit, credit) in sorted(deltas.sums.items())
     ]
     await connection.copy_records_to_table(

@@ -81,6 +81,28 @@ async def test_a_statement_over_several_batches_and_chains_is_proved(
     assert (later.opening_minor, later.closing_minor) == (12 * 400, 19 * 400)
 
 
+async def test_a_batch_that_was_overtaken_is_booked_with_the_one_before_it(
+    pool: Pool, service: ClearingService
+) -> None:
+    await clear(pool, service, range(7), minutes=3)
+    await clear(pool, service, range(7, 12), minutes=1)
+    await clear(pool, service, range(12, 15), minutes=2, chain=1)
+    assert verify(await statement(pool, service)).closing_minor == 15 * 400
+    assert verify(await statement(pool, service, since=3)).opening_minor == 3 * 400
+    async with pool.acquire() as connection:
+        booked = await connection.fetch(
+            "SELECT DISTINCT b.chain, b.position, b.booked_at, e.booked_at AS of_entries, "
+            "d.booked_at AS of_deltas "
+            "FROM clearing.batch AS b JOIN clearing.entry AS e ON e.batch_id = b.id "
+            "JOIN clearing.account_delta AS d ON d.batch_id = b.id ORDER BY 1, 2"
+        )
+        report = await service.audit(connection, now=NOW)
+    minutes = [(row["booked_at"] - NOW) // timedelta(minutes=1) for row in booked]
+    assert minutes == [3, 3, 2]
+    assert all(row["booked_at"] == row["of_entries"] == row["of_deltas"] for row in booked)
+    assert report.ok
+
+
 async def test_a_statement_does_not_show_what_belongs_to_others(pool: Pool, service: ClearingService) -> None:
     await clear(pool, service, range(3), minutes=1)
     text = "\n".join(await statement(pool, service))
