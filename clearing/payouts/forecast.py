@@ -73,11 +73,11 @@ class _Ahead:
         heapq.heappush(self.days, (row.due_date, self.count, row))
 
     def walk(self, until: date) -> None:
-        """Go through the days in order, paying what can be paid."""
+        """Go through the days in order, paying what can be paid; all that is overdue is netted today."""
         while self.days:
-            day = self.days[0][0]
+            day = max(self.days[0][0], self.today)
             rows = []
-            while self.days and self.days[0][0] == day:
+            while self.days and self.days[0][0] <= day:
                 rows.append(heapq.heappop(self.days)[2])
             self._day(day, rows, until)
 
@@ -94,7 +94,9 @@ class _Ahead:
             reserve_bps=self.party.payout_terms.reserve_bps,
         )
         hold = hold_reason(self._due(day, reserve), self.party) if waiting else None
-        self.lines += [self._line(day, row.state, row.amount_minor, row.sessions, hold) for row in rows]
+        self.lines += [
+            self._line(row.due_date, row.state, row.amount_minor, row.sessions, hold) for row in rows
+        ]
         if waiting and hold is None:
             self._pay(day, reserve, until)
 
