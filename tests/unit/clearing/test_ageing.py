@@ -1,6 +1,7 @@
 """Debts by age, and payments ahead as the calendar says them."""
 
 from datetime import date, timedelta
+from decimal import Decimal
 
 import pytest
 from hypothesis import given
@@ -13,7 +14,6 @@ from clearing.payouts.accuracy import clearing_days_between, payments_ahead
 from clearing.payouts.ageing import BUCKETS, DebtLine, aged, bucket, may_be_given_up
 from clearing.payouts.disbursement import HoldReason
 from clearing.payouts.forecast import CalendarDay
-from tests.fakes.clearing_world import Decimal
 
 TODAY = date(2026, 10, 15)
 

@@ -1,6 +1,7 @@
 """Every resolution is a balanced entry that makes our books say what the other side says."""
 
 from datetime import date
+from decimal import Decimal
 from pathlib import Path
 
 import pytest
@@ -135,9 +136,7 @@ def test_suspense_is_not_left_for_suspense() -> None:
         clear_suspense(Leg.BOOK_BANK, 5, choice(Resolution.SUSPENSE), named="s", currency="EUR")
 
 
-LOCK = FxLock(
-    base="CHF", quote="EUR", rate=world.Decimal("1.0638"), source="ECB", rate_date=DUE, markup_bps=0
-)
+LOCK = FxLock(base="CHF", quote="EUR", rate=Decimal("1.0638"), source="ECB", rate_date=DUE, markup_bps=0)
 
 
 @given(taken=st.integers(1, 10**10))
