@@ -9,10 +9,12 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing.payouts.disbursement import DueSum, HoldReason, hold_reason
+from clearing.payouts.statement_proof import verify_payment
 from clearing.payouts.steps import remainder, remainder_entries, step_minor
 from clearing.session import lane_of
 from gateway.database import Pool, transaction
 from tests.fakes import clearing_world as world
+from tests.integration.test_payment_statements import write
 from tests.integration.test_settlement import NOW, THURSDAY, House, of
 
 KUWAIT = replace(world.NL_CPO, settlement_currency="KWD")
@@ -80,11 +82,15 @@ async def test_a_party_is_paid_in_tens_and_its_remainders_add_up_as_forecast(hou
     paid: defaultdict[tuple[str, date], int] = defaultdict(int)
     for day in range(30):
         now = THURSDAY + timedelta(days=day)
-        for payment in await house.plan(now):
+        paid_on_day = await house.plan(now)
+        for payment in paid_on_day:
             assert payment.currency == "KWD"
             assert payment.amount_minor % 10 == 0
             await house.pay(payment, now)
             paid[payment.party_id, payment.period] += payment.amount_minor
+        for payment in [one for one in paid_on_day if one.party_id == "NL-ABC"]:
+            proved = verify_payment(await write(house, payment))
+            assert proved.payout_minor == payment.amount_minor
     assert paid
     assert dict(paid) == {key: minor for key, minor in seen.items() if minor}
     await house.proved()

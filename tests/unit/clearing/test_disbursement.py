@@ -48,9 +48,7 @@ def test_only_a_return_by_the_bank_follows_a_payment_that_ended() -> None:
 def test_the_schema_knows_the_same_states() -> None:
     migrations = Path(clearing.__file__).parent / "sql/migrations"
     told = (
-        (migrations / "0033_bank_days.sql")
-        .read_text()
-        .split("ADD CONSTRAINT disbursement_state_check", 1)[1]
+        (migrations / "0033_bank_days.sql").read_text().split("ADD CONSTRAINT disbursement_state_check", 1)[1]
     )
     listed = told.split("state IN (", 1)[1].split(")", 1)[0]
     assert {name.strip(" '") for name in listed.split(",")} == set(DisbursementState)
