@@ -201,6 +201,7 @@ class Ground:
         )
         async with self.pool.acquire() as connection:
             row = await connection.fetchrow(f"SELECT {question}")
+            assert row is not None
             full = [name for at, name in enumerate(self._swept) if row[f"t{at}"]]
             if full:
                 await connection.execute(f"TRUNCATE {', '.join(full)} CASCADE")
