@@ -50,6 +50,7 @@ class ApiKeyOut(objects.PublicObject):
     created: objects.Instant
     expires: objects.Instant | None
     revoked: objects.Instant | None
+    principal: str = Field(description="whose it is where two have to agree: the key itself, or its maker")
     api_key: str | None = None
 
 
@@ -89,6 +90,7 @@ async def _create(
         created=now,
         expires=None,
         revoked=None,
+        principal=await principals.principal_of(connection, minted.prefix),
         api_key=minted.token,
     )
     return Answer(body=shown, status=_CREATED, secrets=("api_key",))
@@ -160,6 +162,7 @@ def _shown(key: ApiKeyRow) -> ApiKeyOut:
         created=key.created_at,
         expires=key.expires_at,
         revoked=key.revoked_at,
+        principal=key.principal,
     )
 
 

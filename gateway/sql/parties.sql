@@ -21,11 +21,11 @@ SELECT k.id, k.party_id, k.secret_hash, k.scopes, k.expires_at, k.revoked_at,
 FROM gateway.api_key k WHERE k.prefix = :prefix;
 
 -- name: select_api_key^
-SELECT id, party_id, prefix, scopes, created_at, expires_at, revoked_at
+SELECT id, party_id, prefix, scopes, created_at, expires_at, revoked_at, coalesce(principal, prefix) AS principal
 FROM gateway.api_key WHERE party_id = :party_id AND id = :id;
 
 -- name: list_api_keys
-SELECT id, party_id, prefix, scopes, created_at, expires_at, revoked_at
+SELECT id, party_id, prefix, scopes, created_at, expires_at, revoked_at, coalesce(principal, prefix) AS principal
 FROM gateway.api_key WHERE party_id = :party_id ORDER BY id;
 
 -- The old key of a rotation lives on until the overlap ends, never longer than it would have.

@@ -37,6 +37,7 @@ class ApiKeyRow:
     created_at: datetime
     expires_at: datetime | None
     revoked_at: datetime | None
+    principal: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +79,7 @@ def _api_key(row: Mapping[str, Any]) -> ApiKeyRow:
         created_at=row["created_at"],
         expires_at=row["expires_at"],
         revoked_at=row["revoked_at"],
+        principal=row["principal"],
     )
 
 

@@ -240,7 +240,9 @@ async def test_who_submitted_does_not_confirm_under_any_key_of_theirs(desk: Desk
     key_id = await desk.key("annas-second", party="platform", scopes=["admin"], by="anna")
     rotated = await desk.call("POST", f"/v1/parties/platform/api-keys/{key_id}/rotate", party="annas-second")
     desk.api.keys["rotated"] = rotated.json["api_key"]
-    bens = (await desk.call("GET", "/v1/parties/platform/api-keys", party="admin")).json["data"][1]
+    keys = (await desk.call("GET", "/v1/parties/platform/api-keys", party="admin")).json["data"]
+    annas, bens = keys[0], keys[1]
+    assert [key["principal"] for key in keys] == [annas["prefix"], bens["prefix"], *2 * [annas["prefix"]]]
     seized = await desk.call("POST", f"/v1/parties/platform/api-keys/{bens['id']}/rotate", party="anna")
     desk.api.keys["seized"] = seized.json["api_key"]
     for mine in ("anna", "annas-second", "rotated", "seized"):
