@@ -3,7 +3,7 @@
 Owns: the round and what is fetched for it. Must not know how lines are matched.
 """
 
-from collections.abc import AsyncIterator, Sequence
+from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, Final, Protocol
@@ -72,7 +72,9 @@ class ReconciliationLane:
             _log.warning("psp_movements_cut", limit=_LIMIT)
         async with transaction(self.pool) as connection:
             if not isinstance(found, OutcomeUnknown):
-                await self.reconciler.record_psp_lines(connection, (_line(one) for one in found), now=started)
+                counts_to = await _collected(connection, since=since)
+                lines = (_line(one, counts_to) for one in found)
+                await self.reconciler.record_psp_lines(connection, lines, now=started)
             async for refunds in _refunds(connection, since=since):
                 await self.reconciler.record_book_lines(connection, refunds, now=started)
             result = await self.reconciler.run(connection, now=started)
@@ -98,13 +100,26 @@ class ReconciliationLane:
         return (now - _FIRST) if read_to is None or read_to > now else read_to - _OVERLAP
 
 
-def _line(movement: PspMovement) -> PspLine:
-    """A top-up is known to both sides by the reference that was given with it; the rest by the PSP's id."""
+async def _collected(connection: Connection, *, since: datetime) -> dict[str, str]:
+    """Off-session charges, each with the charge of the capture that it counts to."""
+    return {
+        row["charge"]: row["capture_charge"]
+        async for row in _QUERIES.collected_since(connection, since=since - _OVERLAP)
+    }
+
+
+def _line(movement: PspMovement, counts_to: Mapping[str, str]) -> PspLine:
+    """A top-up is known to both sides by the reference that was given with it; the rest by the PSP's id.
+
+    Two charges of one capture are one movement to our books.
+    """
     topup = movement.kind == "topup" and movement.description
     return PspLine(
         id=movement.id,
         kind=movement.kind,
-        reference=f"topup:{movement.description}" if topup else movement.source,
+        reference=f"topup:{movement.description}"
+        if topup
+        else counts_to.get(movement.source, movement.source),
         fee_minor=movement.fee_minor,
         amount_minor=movement.amount_minor,
         currency=movement.currency,

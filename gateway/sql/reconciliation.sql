@@ -6,3 +6,10 @@ SELECT id, psp_refund, state, amount_minor, currency, finished_at FROM gateway.r
 WHERE state IN ('succeeded', 'failed') AND psp_refund IS NOT NULL AND finished_at >= :since
   AND (finished_at, id) > (:after_at::timestamptz, :after_id::uuid)
 ORDER BY finished_at, id LIMIT :limit;
+
+-- name: collected_since
+-- Charges made off-session, each beside the charge of the capture that it counts to: our books have one entry for both.
+SELECT k.answer ->> 'captured' AS charge, c.psp_charge AS capture_charge
+FROM gateway.psp_call AS k JOIN gateway.capture AS c ON c.lane = k.lane AND c.session_id = k.session_id
+WHERE k.kind = 'collect' AND k.state = 'succeeded' AND k.finished_at >= :since
+  AND k.answer ->> 'captured' IS NOT NULL AND c.psp_charge IS NOT NULL;

@@ -205,3 +205,30 @@ async def test_refunds_are_held_against_the_psps_lines_also_when_they_came_back(
         assert (result.matched, result.differences) == (6, 0)
         restarted = ReconciliationLane(pool=pool, clock=later, source=source)
         assert (await restarted.reconcile()).matched == 0
+
+
+async def test_a_charge_off_session_counts_to_its_capture_with_both_fees(pool: Pool) -> None:
+    house = House(pool)
+    await house.open()
+    await house.clear(1)  # 6.05 in two charges: 5.00 from the hold, 1.05 off-session
+    async with open_api(pool) as api:
+        await captured(api)
+        async with transaction(pool) as connection:
+            await connection.execute("UPDATE gateway.capture SET psp_charge = 'pi_1'")
+            await connection.execute(
+                """INSERT INTO gateway.psp_call (lane, id, session_id, authorization_id, kind, state,
+                       amount_minor, answer, created_at, finished_at)
+                   SELECT lane, id, session_id, authorization_id, 'collect', 'succeeded', 105,
+                       '{"captured": "ch_rest"}', now(), now() FROM gateway.capture"""
+            )
+        later = Hands(at=NOW + timedelta(days=5))
+
+        def told(name: str, source: str, minor: int, fee: int) -> PspMovement:
+            return PspMovement(
+                id=name, kind="charge", source=source, amount_minor=minor, currency="EUR", created_at=NOW,
+                fee_minor=fee,
+            )  # fmt: skip
+
+        source = Lines(told("t1", "pi_1", 500, 24), told("t2", "ch_rest", 105, 10))
+        result = await ReconciliationLane(pool=pool, clock=later, source=source).reconcile()
+        assert (result.matched, result.differences) == (3, 0)
