@@ -75,6 +75,7 @@ class ReconciliationLane:
                 counts_to = await _collected(connection, since=since)
                 lines = (_line(one, counts_to) for one in found)
                 await self.reconciler.record_psp_lines(connection, lines, now=started)
+            await self.reconciler.record_book_lines(connection, await _left_out(connection), now=started)
             async for refunds in _refunds(connection, since=since):
                 await self.reconciler.record_book_lines(connection, refunds, now=started)
             result = await self.reconciler.run(connection, now=started)
@@ -125,6 +126,21 @@ def _line(movement: PspMovement, counts_to: Mapping[str, str]) -> PspLine:
         currency=movement.currency,
         occurred_on=movement.created_at.date(),
     )
+
+
+async def _left_out(connection: Connection) -> list[PspLine]:
+    """The part of a capture that was refunded before the journal had it."""
+    return [
+        PspLine(
+            id=f"uncleared:{row['session_id']}",
+            kind="uncleared",
+            reference=row["psp_charge"],
+            amount_minor=row["uncleared_minor"],
+            currency=row["currency"],
+            occurred_on=row["captured_at"].date(),
+        )
+        async for row in _QUERIES.left_out(connection)
+    ]
 
 
 async def _refunds(connection: Connection, *, since: datetime) -> AsyncIterator[list[PspLine]]:

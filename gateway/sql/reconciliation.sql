@@ -13,3 +13,9 @@ SELECT k.answer ->> 'captured' AS charge, c.psp_charge AS capture_charge
 FROM gateway.psp_call AS k JOIN gateway.capture AS c ON c.lane = k.lane AND c.session_id = k.session_id
 WHERE k.kind = 'collect' AND k.state = 'succeeded' AND k.finished_at >= :since
   AND k.answer ->> 'captured' IS NOT NULL AND c.psp_charge IS NOT NULL;
+
+-- name: left_out
+-- What was given back before clearing: the journal has the rest of the capture, the PSP the whole of it.
+SELECT c.session_id, c.psp_charge, c.uncleared_minor, c.currency, c.captured_at
+FROM gateway.capture AS c JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
+WHERE c.uncleared_minor > 0 AND c.psp_charge IS NOT NULL AND s.state = 'cleared';

@@ -232,3 +232,23 @@ async def test_a_charge_off_session_counts_to_its_capture_with_both_fees(pool: P
         source = Lines(told("t1", "pi_1", 500, 24), told("t2", "ch_rest", 105, 10))
         result = await ReconciliationLane(pool=pool, clock=later, source=source).reconcile()
         assert (result.matched, result.differences) == (3, 0)
+
+
+async def test_what_was_given_back_before_clearing_is_part_of_the_charge(pool: Pool) -> None:
+    house = House(pool)
+    await house.open()
+    await house.clear(1)  # the journal has 6.05 of a charge of 7.05
+    async with open_api(pool) as api:
+        await captured(api)
+        async with transaction(pool) as connection:
+            await connection.execute("UPDATE gateway.capture SET psp_charge = 'pi_1', uncleared_minor = 100")
+            await connection.execute("UPDATE gateway.session SET state = 'cleared'")
+        charge = PspMovement(
+            id="t1", kind="charge", source="pi_1", amount_minor=705, currency="EUR", created_at=NOW,
+            fee_minor=34,
+        )  # fmt: skip
+        later = Hands(at=NOW + timedelta(days=5))
+        lane = ReconciliationLane(pool=pool, clock=later, source=Lines(charge))
+        for matched in (3, 0):
+            result = await lane.reconcile()
+            assert (result.matched, result.differences) == (matched, 0)
