@@ -556,7 +556,7 @@ RETURNING true;
 WITH first AS (
     INSERT INTO gateway.top_up (subject, id, currency, amount_minor, asked_at)
     VALUES (:subject::text, :id::uuid, :currency::char(3), :amount_minor::bigint, :wall_now::timestamptz)
-    ON CONFLICT (subject) DO NOTHING
+    ON CONFLICT DO NOTHING  -- of the subject or of the id that follows from it, whichever another request has first
     RETURNING id, currency, amount_minor, asked_at, psp_object
 )
 SELECT * FROM first

@@ -417,8 +417,9 @@ async def test_an_unanswered_reference_keeps_its_first_amount(house: House, fund
     assert not psp.made
 
 
+@pytest.mark.parametrize("_again", range(4))
 async def test_parallel_requests_under_one_reference_bring_money_in_once(
-    house: House, funding: Funding
+    house: House, funding: Funding, _again: int
 ) -> None:
     psp = cast("Forgetful", house.psp)
     accounts = await asyncio.gather(
