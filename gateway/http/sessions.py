@@ -212,8 +212,8 @@ ENDPOINTS: Final = (
         operation="clearSessionAgain",
         summary="Clear a session again",
         description="For a captured session that is `parked`, once its reason is mended: what was missing is "
-        "registered, or what was captured too much is refunded. What was refunded while it was parked never "
-        "reaches the ledger.",
+        "registered, or what was captured too much is refunded. What was refunded of a capture above its "
+        "price never reaches the ledger; any other refund is posted after the capture.",
         tag="Sessions",
         scope=Scope.ADMIN,
         handler=clear_again,

@@ -217,7 +217,6 @@ async def _views(connection: Connection, ids: Sequence[UUID]) -> dict[UUID, Sess
 
 def captured_session(row: Mapping[str, Any], tariff: Mapping[str, Any]) -> CapturedSession:
     """A row of the hand-over, with that of its tariff, as clearing's value."""
-    shortfall = None if row["receivable_minor"] == 0 else "hold_below_price"
     on_account = row["funding"] == "partner_account"
     return CapturedSession(
         lane=row["lane"],
@@ -244,5 +243,14 @@ def captured_session(row: Mapping[str, Any], tariff: Mapping[str, Any]) -> Captu
         psp_object_id=row["psp_charge"],
         psp_fee_minor=row["fee_minor"],
         psp_fee_currency=row["fee_currency"],
-        shortfall=shortfall,
+        shortfall=_shortfall(row),
     )
+
+
+def _shortfall(row: Mapping[str, Any]) -> str | None:
+    """Why less than the price is handed over, where it is."""
+    if row["receivable_minor"]:
+        return "hold_below_price"
+    if row["uncleared_minor"] and row["amount_minor"] < row["price_minor"]:
+        return "refunded_before_clearing"
+    return None

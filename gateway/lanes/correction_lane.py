@@ -12,15 +12,16 @@ import structlog
 from clearing.errors import ClearingError
 from clearing.service import ClearingService
 from gateway.clock import Clock
-from gateway.database import Connection, Pool, transaction
+from gateway.database import Connection, Pool, named_queries, transaction
 from gateway.lanes import tasks
 from gateway.lanes.tasks import Task
 from gateway.payments import store
 from gateway.payments.dispute import load_dispute
-from gateway.payments.refund import load_refund
+from gateway.payments.records import RefundRecord
 
 KIND: Final = "correct"
 _BATCH: Final = 50
+_after = named_queries("gateway", "after_capture.sql")
 _log = structlog.get_logger(__name__)
 
 
@@ -80,8 +81,14 @@ class CorrectionLane:
         return True
 
     async def _refund(self, connection: Connection, lane: int, refund_id: UUID) -> None:
-        refund = await load_refund(connection, lane=lane, refund_id=refund_id)
-        if refund is not None:
+        """Post a refund, unless it failed before: then neither its going nor its coming back is posted."""
+        row = await _after.refund_to_post(connection, lane=lane, id=refund_id)
+        refund = None if row is None else RefundRecord.from_row(row)
+        if refund is not None and refund.state == "failed":
+            await _after.drop_unposted_refund(
+                connection, lane=lane, session_id=refund.session_id, refund_id=refund.id
+            )
+        elif refund is not None:
             await self.clearing.refund_session(
                 connection,
                 refund.session_id,

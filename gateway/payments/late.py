@@ -70,9 +70,11 @@ class LateTruth:
         return None
 
     async def clear_again(self, *, session_id: UUID) -> None:
-        """Hand a captured session that clearing set aside to it once more, less what was given back since.
+        """Hand a captured session that clearing set aside to it once more.
 
-        Raises StateConflictError where it is not set aside, nothing is left, or a refund is not answered.
+        Of a capture above its price less what was given back; refunds of any other are posted after it.
+        Raises StateConflictError where it is not set aside, nothing is left of a capture above its price, or
+        a refund is not answered.
         """
         lane = lane_of(session_id)
         async with self.pool.acquire() as connection:

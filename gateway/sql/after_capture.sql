@@ -224,6 +224,16 @@ SELECT true FROM closed;
 -- name: load_refund^
 SELECT * FROM gateway.refund WHERE lane = :lane AND id = :id;
 
+-- name: refund_to_post^
+-- Held until the transaction ends, so that it does not fail while it is posted.
+SELECT * FROM gateway.refund WHERE lane = :lane AND id = :id FOR SHARE;
+
+-- name: drop_unposted_refund!
+-- Of a refund that failed before it was posted nothing is posted: neither that it left nor that it came back.
+DELETE FROM gateway.task
+WHERE lane = :lane::smallint AND session_id = :session_id::uuid AND kind = 'correct'
+  AND payload ->> 'id' = :refund_id::uuid::text AND payload ->> 'kind' IN ('refund', 'refund_failed');
+
 -- name: load_dispute^
 SELECT * FROM gateway.dispute WHERE lane = :lane AND id = :id;
 
@@ -248,30 +258,32 @@ ORDER BY d.id DESC
 LIMIT :row_limit::int;
 
 -- name: clear_again$
--- A session that clearing set aside is handed to it once more. What was given back in the meantime is left out of what
--- is handed over, with its errands: the ledger has never seen it. No row: it is not set aside, a refund is not answered
--- yet, or nothing is left.
+-- A session that clearing set aside is handed to it once more. What was given back of a capture above the price is left
+-- out of what is handed over, with its errands: it was never the price of anything. Of any other capture the refunds
+-- are posted after it. No row: it is not set aside, a refund is not answered yet, or nothing is left to hand over.
 WITH again AS (
     UPDATE gateway.session AS s
     SET state = 'completed', updated_at = :now::timestamptz
     FROM gateway.capture AS c
     WHERE s.lane = :lane::smallint AND s.id = :session_id::uuid
-      AND c.lane = s.lane AND c.session_id = s.id AND c.state = 'succeeded' AND c.refunded_minor < c.amount_minor
+      AND c.lane = s.lane AND c.session_id = s.id AND c.state = 'succeeded'
+      AND (c.amount_minor <= s.price_minor OR c.refunded_minor < c.amount_minor)
       AND (s.state = 'parked' OR (s.state = 'completed' AND EXISTS (
           SELECT 1 FROM gateway.task AS t
           WHERE t.lane = s.lane AND t.session_id = s.id AND t.kind = 'clear' AND t.parked_at IS NOT NULL)))
       AND NOT EXISTS (
           SELECT 1 FROM gateway.refund AS r
           WHERE r.lane = s.lane AND r.session_id = s.id AND r.state = 'requested')
-    RETURNING s.lane, s.id
+    RETURNING s.lane, s.id, c.amount_minor > s.price_minor AS above_price
 ), left_out AS (
     UPDATE gateway.capture AS c
-    SET uncleared_minor = c.refunded_minor
+    SET uncleared_minor = CASE WHEN again.above_price THEN c.refunded_minor ELSE 0 END
     FROM again
     WHERE c.lane = again.lane AND c.session_id = again.id
 ), unneeded AS (
     DELETE FROM gateway.task AS t USING again
-    WHERE t.lane = again.lane AND t.session_id = again.id AND t.kind = 'correct' AND t.payload ->> 'kind' = 'refund'
+    WHERE again.above_price AND t.lane = again.lane AND t.session_id = again.id AND t.kind = 'correct'
+      AND t.payload ->> 'kind' IN ('refund', 'refund_failed')
 ), errand AS (
     INSERT INTO gateway.task (lane, id, kind, session_id, run_at)
     SELECT lane, :task_id::uuid, 'clear', id, :wall_now::timestamptz FROM again

@@ -628,3 +628,110 @@ async def test_a_session_is_not_cleared_again_while_a_refund_is_unanswered(house
     assert (await refund(house, view, 100)).state == "requested"
     with pytest.raises(StateConflictError, match="not answered"):
         await house.payments.clear_again(session_id=view.session.id)
+
+
+async def test_what_was_refunded_while_an_agreement_was_missing_is_posted_after_the_whole_capture(
+    house: House,
+) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    await set_state(house, "parked")
+    await refund(house, view, 396)
+    await house.payments.clear_again(session_id=view.session.id)
+    service, clearing = await with_ledger(house)
+    await clearing.run_once()
+    assert (await seen(house, view)).session.state == "cleared"
+    corrections = CorrectionLane(pool=house.pool, clock=house.clock, clearing=service)
+    await corrections.run_once()
+    assert await taken_back(house) == [("refund", 396)]
+    found = await audit_house(house.pool, clearing=service, clock=house.clock, psp=None)
+    assert not found.all_findings
+
+
+async def test_a_capture_given_back_whole_while_it_was_set_aside_leaves_the_fee_in_the_books(
+    house: House,
+) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    await set_state(house, "parked")
+    await refund(house, view, None)
+    await house.payments.clear_again(session_id=view.session.id)
+    service, clearing = await with_ledger(house)
+    await clearing.run_once()
+    await CorrectionLane(pool=house.pool, clock=house.clock, clearing=service).run_once()
+    async with house.pool.acquire() as connection:
+        booked = {one.account: one.minor for one in await service.balances(connection) if one.minor}
+    assert booked == {"psp:stripe:receivable": 42, "platform:psp:expense": -42}
+
+
+async def test_more_than_the_excess_refunded_before_clearing_is_cleared_below_the_price(house: House) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    async with house.pool.acquire() as connection:  # as a bug would leave it
+        await connection.execute("UPDATE gateway.capture SET amount_minor = 1290")
+    await set_state(house, "parked")
+    await refund(house, view, 200)
+    await house.payments.clear_again(session_id=view.session.id)
+    _, clearing = await with_ledger(house)
+    await clearing.run_once()
+    assert (await seen(house, view)).session.state == "cleared"
+
+
+# Refunds that come back
+
+
+async def taken_back(house: House) -> list[tuple[str, int]]:
+    async with house.pool.acquire() as connection:
+        found = await connection.fetch("SELECT kind, gross_minor FROM clearing.entry WHERE kind <> 'capture'")
+    return [(row["kind"], row["gross_minor"]) for row in found]
+
+
+async def postpone_corrections(house: House) -> None:
+    """As after a round in which the session was not cleared yet."""
+    async with house.pool.acquire() as connection:
+        await connection.execute(
+            "UPDATE gateway.task SET run_at = run_at + interval '1 hour' WHERE kind = 'correct'"
+        )
+
+
+async def test_a_refund_that_failed_before_it_was_posted_leaves_no_trace_and_keeps_no_other_back(
+    house: House,
+) -> None:
+    service, clearing = await with_ledger(house)
+    view = await house.authorize()
+    await house.complete(view)
+    await clearing.run_once()
+    corrections = CorrectionLane(pool=house.pool, clock=house.clock, clearing=service)
+    first = await refund(house, view, 396)
+    [sent] = [row["psp_refund"] for row in await house.rows("refund")]
+    payment = (await seen(house, view)).authorization.psp_payment
+    assert await house.payments.refunds.heard_failed(sent, psp_payment=payment) is None
+    await postpone_corrections(house)
+    second = await refund(house, view, 892)  # more than 396 less than the capture: the first came back
+    await corrections.run_once()
+    house.clock.at += timedelta(hours=2)
+    await corrections.run_once()
+    assert (first.state, second.state) == ("succeeded", "succeeded")
+    assert await taken_back(house) == [("refund", 892)]
+    assert not [row for row in await house.rows("task") if row["kind"] == "correct"]
+    found = await audit_house(house.pool, clearing=service, clock=house.clock, psp=None)
+    assert not found.all_findings
+
+
+async def test_a_refund_that_failed_before_its_session_is_cleared_again_leaves_no_errand(
+    house: House,
+) -> None:
+    view = await house.authorize()
+    await house.complete(view)
+    await set_state(house, "parked")
+    await refund(house, view, 396)
+    [sent] = [row["psp_refund"] for row in await house.rows("refund")]
+    payment = (await seen(house, view)).authorization.psp_payment
+    assert await house.payments.refunds.heard_failed(sent, psp_payment=payment) is None
+    await house.payments.clear_again(session_id=view.session.id)
+    service, clearing = await with_ledger(house)
+    await clearing.run_once()
+    await CorrectionLane(pool=house.pool, clock=house.clock, clearing=service).run_once()
+    assert not [row for row in await house.rows("task") if row["kind"] == "correct"]
+    found = await audit_house(house.pool, clearing=service, clock=house.clock, psp=None)
+    assert not found.all_findings
