@@ -35,7 +35,7 @@ from clearing.session import CapturedSession, Funding
 from clearing.sessions.reprice import Repriced
 from clearing.sessions.settlement import PlannedLeg, SettlementPlan
 from clearing.sessions.split import percentages, split
-from clearing.tax.vat import Category
+from clearing.tax.vat import Category, Leg
 
 _new: Final = (
     tuple.__new__
@@ -92,7 +92,7 @@ class Course:
         self.reseller = self.terms.legal_model is LegalModel.RESELLER
         self.cpo_id = plan.party_of_role[Role.CPO]
         self.driver_vat = output_vat_account(plan.driver.decision.vat_of)
-        self.supplies = tuple(_supply(leg) for leg in plan.legs)
+        self.supplies = tuple(_supply(leg, plan.party_of_role) for leg in plan.legs)
         self.percentages = percentages(self.terms, present=plan.party_of_role.keys())
         self.borne_by = plan.party_of_role.get(self.terms.psp_cost_bearer, PLATFORM_ID)
         self.positions = {
@@ -103,18 +103,31 @@ class Course:
 
 
 class _Supply(NamedTuple):
-    """A leg, whether VAT is added to it, and by whose books."""
+    """A leg, whether VAT is added to it, and by whose books.
+
+    `also` are the other roles whose parts it pays for: all that an agent keeps is its fee, whatever roles it
+    plays.
+    """
 
     leg: PlannedLeg
+    also: tuple[Role, ...]
     taxed: bool
     from_platform: bool
     acquired_of: str | None
 
 
-def _supply(leg: PlannedLeg) -> _Supply:
+def _supply(leg: PlannedLeg, party_of_role: Mapping[Role, str]) -> _Supply:
     decision = leg.decision
+    also: tuple[Role, ...] = ()
+    if leg.leg is Leg.FEE:
+        also = tuple(
+            role
+            for role, party_id in party_of_role.items()
+            if party_id == leg.supplier_id and role is not leg.role
+        )
     return _Supply(
         leg=leg,
+        also=also,
         taxed=decision.category is Category.STANDARD,
         from_platform=leg.supplier_id == PLATFORM_ID,
         acquired_of=decision.acquisition_of if leg.customer_id == PLATFORM_ID else None,
@@ -250,6 +263,8 @@ class Posting:
                 owed[party_id] += part
         for supply in course.supplies:
             part = parts.get(supply.leg.role, 0)
+            for role in supply.also:
+                part += parts.get(role, 0)
             if part:
                 self._tax(supply, part)
         for territory, minor in self._acquired.items():
@@ -262,7 +277,7 @@ class Posting:
 
         Reclaimed by the platform as reseller, borne by the CPO where it is the buyer.
         """
-        leg, taxed, from_platform, acquired_of = supply
+        leg, _, taxed, from_platform, acquired_of = supply
         decision = leg.decision
         vat = vat_on(part, decision.rate) if taxed else 0
         self.legs.append(LegAmount(leg, part, vat))

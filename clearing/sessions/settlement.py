@@ -205,7 +205,8 @@ class _LegBuilder:
             (Role.EMSP, Leg.COMMISSION),
             (Role.SITE_HOST, Leg.SITE),
         ):
-            # A role played by the platform or by the buyer itself is no supply between two parties.
+            # A role played by the buyer itself is no supply between two parties; what the platform keeps is
+            # its own, as reseller, and its fee, as agent.
             if role in self._roles and self._roles[role].id not in (PLATFORM_ID, self._roles[buyer].id):
                 planned.append(self._leg(role, leg, role, buyer))
         return tuple(planned)

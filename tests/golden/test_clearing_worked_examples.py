@@ -455,6 +455,23 @@ EXAMPLES = [
         """,
     ),
     Example(
+        name="disclosed_agent_that_brings_the_driver_itself",
+        source="MWSTG art. 20: all that the agent keeps, 1.50, is its fee and bears 8.1 %",
+        cpo=world.CH_CPO,
+        session={"captured_minor": 1081, "demand_partner_id": "platform"},
+        terms={
+            "shares": (Share(role=Role.DEMAND_PARTNER, basis_points=500), *PLATFORM_ONLY),
+            "legal_model": LegalModel.DISCLOSED_AGENT,
+        },
+        journal="""
+            psp:stripe:receivable -> session:transit 1081 CHF
+            session:transit -> platform:fee:revenue 50 CHF
+            session:transit -> platform:fee:revenue 100 CHF
+            session:transit -> vat:CH:output 12 CHF
+            session:transit -> cpo:CH-ALP:payable 919 CHF
+        """,
+    ),
+    Example(
         name="the_cpo_bears_the_psp_cost",
         source="Agreement: PSP cost of 0.43 lessens the CPO's part",
         session={"captured_minor": 1210, "psp_fee_minor": 43, "psp_fee_currency": "EUR"},

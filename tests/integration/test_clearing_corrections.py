@@ -226,3 +226,30 @@ async def test_as_agent_the_whole_comes_back_from_the_cpo_and_partners(
     # The CPO bears the PSP's fee, also of a sale that was undone.
     assert left == {"cpo:CH-ALP:payable CHF": -34, "psp:stripe:receivable CHF": 34}
     await prove(pool, service)
+
+
+async def test_what_an_agent_that_brings_the_driver_itself_keeps_is_one_fee_and_taken_back_whole(
+    pool: Pool, service: ClearingService
+) -> None:
+    async with transaction(pool) as connection:
+        agreed = world.agreement(world.CH_CPO, version=2, legal_model=LegalModel.DISCLOSED_AGENT)
+        await service.put_agreement(connection, agreed, now=NOW)
+    tariff = world.tariff_json(world.CH_CPO, vat="8.1")
+    own = world.session(
+        1, cpo=world.CH_CPO, captured_minor=541, tariff_json=tariff, demand_partner_id="platform"
+    )
+    await clear(pool, service, replace(own, psp_fee_minor=None, psp_fee_currency=None))
+    # Net 5.00, of which 8 % as the demand partner and 12 % as the platform: 1.00, and 8.1 % on it.
+    booked = await balances(pool, service)
+    assert (booked["platform:fee:revenue CHF"], booked["vat:CH:output CHF"]) == (100, 8)
+    assert booked["cpo:CH-ALP:payable CHF"] == 541 - 100 - 8
+    async with pool.acquire() as connection:
+        fees = await connection.fetchval(
+            "SELECT leg ->> 'net' FROM clearing.entry, jsonb_array_elements(legs::jsonb) AS leg "
+            "WHERE leg ->> 'leg' = 'fee'"
+        )
+    assert fees == "100"  # what its invoice is written from
+    for reference, minor in (("re_1", 100), ("re_2", 333), ("re_3", 108)):
+        await refund(pool, service, minor, reference)
+    assert not {account: minor for account, minor in (await balances(pool, service)).items() if minor}
+    await prove(pool, service)
