@@ -21,7 +21,7 @@ from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import DocumentType, Invoice, SuppliedSum, invoices_of
 from clearing.documents.labels import Language
 from clearing.documents.printing import invoice_page
-from clearing.errors import InvalidDocumentError, InvariantViolation
+from clearing.errors import ClearingError, InvalidDocumentError
 from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party
 from clearing.reference import vat_rates
 from clearing.store import captures, references
@@ -248,14 +248,15 @@ class _Run:
                 invoices = [_about(invoice, subject) for invoice in invoices]
             if preceding is not None:
                 invoices = [_referring(invoice) for invoice in invoices]
-            for invoice in invoices:
-                await self._store(invoice, subject=subject)
+            async with self.connection.transaction():  # all of a pair or nothing: no number is lost
+                for invoice in invoices:
+                    await self._store(invoice, subject=subject)
         except _CoveredError as error:
             if supplier_id not in self.again and customer_id not in self.again:
                 self.refuse(supplier_id, customer_id, currency, str(error))
         except InvalidDocumentError as error:
             self.refuse(supplier_id, customer_id, currency, str(error))
-        except InvariantViolation as error:  # one pair's fault must not keep the others' documents back
+        except ClearingError as error:  # one pair's fault must not keep the others' documents back
             self.refuse(supplier_id, customer_id, currency, f"a bug, nothing was issued: {error}")
 
     def refuse(self, supplier_id: str, customer_id: str, currency: str, reason: str) -> None:

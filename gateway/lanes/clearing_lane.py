@@ -13,6 +13,7 @@ from uuid import UUID
 import asyncpg
 import structlog
 
+from clearing.errors import ClosedPeriodError
 from clearing.results import ClearingBatch
 from clearing.service import ClearingService
 from clearing.session import CapturedSession, Funding, Rail
@@ -31,8 +32,9 @@ KIND: Final = "clear"
 IN_FLIGHT: Final = 3  # batches at once: one computes while PostgreSQL writes the others
 _PORTION: Final = 32  # sessions told between two looks at the other work of the process
 _ROUNDS: Final = 8  # batches one after another before the lane looks up
-# The database's own trouble, in which no session is at fault: the worker waits and tries again.
-_DATABASE_AWAY: Final = (
+# The database's own trouble, or books closed at this instant: the worker waits and tries again.
+_NO_SESSIONS_FAULT: Final = (
+    ClosedPeriodError,
     asyncpg.PostgresConnectionError,
     asyncpg.InterfaceError,
     asyncpg.exceptions.OperatorInterventionError,
@@ -66,7 +68,7 @@ class ClearingLane:
             return 0
         try:
             return await self._in_flight(lanes)
-        except _DATABASE_AWAY:
+        except _NO_SESSIONS_FAULT:
             raise
         except Exception:  # noqa: BLE001 - a session that clearing does not survive must not stop the others
             _log.exception("clearing_batch_failed")
@@ -97,7 +99,7 @@ class ClearingLane:
             async with asyncio.TaskGroup() as group:
                 more()
         except ExceptionGroup as failed:
-            away = (error for error in failed.exceptions if isinstance(error, _DATABASE_AWAY))
+            away = (error for error in failed.exceptions if isinstance(error, _NO_SESSIONS_FAULT))
             raise next(away, failed.exceptions[0]) from None
         return sum(taken)
 
@@ -121,7 +123,7 @@ class ClearingLane:
                 async with transaction(self.pool) as connection:
                     await self._clear(connection, [task])
                 done += 1
-            except _DATABASE_AWAY:
+            except _NO_SESSIONS_FAULT:
                 raise
             except Exception as error:  # noqa: BLE001 - the boundary of one session
                 _log.exception("session_not_cleared", session_id=str(task.session_id))

@@ -38,14 +38,23 @@ class DriverDocumentLane:
     name: str = "driver documents"
 
     async def run_once(self) -> int:
-        """One batch of each chain. Returns how many batches were documented."""
+        """One batch of each chain. Returns how many batches were documented.
+
+        A batch that can't be documented holds up its own chain alone; the others are done before it is told.
+        """
         async with self.pool.acquire() as connection:
             chains = await driver_store.chains(connection)
         done = 0
+        failed: Exception | None = None
         for chain in chains:
-            async with transaction(self.pool) as connection:
-                issued = await driver_documents.issue_next(connection, chain=chain, now=self.clock.now())
-            done += issued is not None
+            try:
+                async with transaction(self.pool) as connection:
+                    issued = await driver_documents.issue_next(connection, chain=chain, now=self.clock.now())
+                done += issued is not None
+            except Exception as error:  # noqa: BLE001 - the boundary of one chain; raised after the others
+                failed = failed or error
+        if failed is not None:
+            raise failed
         return done
 
 

@@ -9,9 +9,10 @@ from uuid import uuid4
 import pytest
 from facturx import get_facturx_xml_from_pdf
 
-from clearing.documents.invoice import DocumentType
+from clearing.documents import einvoice
+from clearing.documents.invoice import DocumentType, Invoice
 from clearing.documents.labels import Language
-from clearing.errors import InvalidDocumentError, InvariantViolation
+from clearing.errors import ClearingError, InvalidDocumentError, InvariantViolation, UnclearableError
 from clearing.parties.party import DocumentCadence
 from clearing.service import ClearingService
 from clearing.work import documents, issuing
@@ -123,6 +124,28 @@ async def xml(pool: Pool, number: str) -> str:
         found = await documents.find(connection, name=number, party_id=None)
     assert found is not None
     return found.ubl.decode()
+
+
+@pytest.mark.parametrize(
+    "fault", [UnclearableError("unknown_territory", "nobody foresaw"), InvalidDocumentError("not like this")]
+)
+async def test_one_pairs_fault_takes_no_number_and_keeps_no_others_documents_back(
+    pool: Pool, service: ClearingService, monkeypatch: pytest.MonkeyPatch, fault: ClearingError
+) -> None:
+    written = einvoice.ubl
+
+    def faulty(invoice: Invoice, *, number: str, issued_on: date) -> bytes:
+        if invoice.supplier.id == "NL-ABC":
+            raise fault
+        return written(invoice, number=number, issued_on=issued_on)
+
+    monkeypatch.setattr(issuing, "ubl", faulty)
+    issued, refused = await issue(pool)
+    assert "SB-CH-ALP-V-000001" in {one.number for one in issued}
+    assert "NL-ABC" in refused
+    monkeypatch.undo()
+    issued, _ = await issue(pool)
+    assert "SB-NL-ABC-O-000001" in {one.number for one in issued}
 
 
 async def test_a_credit_note_names_the_invoice_that_it_corrects(pool: Pool, service: ClearingService) -> None:

@@ -16,6 +16,7 @@ from uuid import UUID
 import asyncpg
 import pytest
 
+from clearing.errors import ClosedPeriodError
 from clearing.service import ClearingService
 from clearing.session import CapturedSession
 from gateway.database import Connection, Pool, register_json
@@ -115,7 +116,9 @@ async def test_a_batch_asks_the_database_as_often_for_many_sessions_as_for_few(d
             first += size
             asked.clear()
             assert await lane.run_once() == size
-            asked_by_size[size] = Counter(re.sub(r"savepoint_[0-9a-f]+", "savepoint", query) for query in asked)
+            asked_by_size[size] = Counter(
+                re.sub(r"savepoint_[0-9a-f]+", "savepoint", query) for query in asked
+            )
     assert asked_by_size[256] == asked_by_size[64]
     assert asked_by_size[64].total() < 30
 
@@ -191,3 +194,20 @@ async def _until_idle(lanes: Sequence[ClearingLane]) -> int:
         if not any(counts):
             return total
         total += sum(counts)
+
+
+async def test_closed_books_are_no_sessions_fault(database_url: str) -> None:
+    service = ClearingService()
+    async with counting(database_url) as (pool, _):
+        async with pool.acquire() as connection:
+            await open_books(connection, service)
+            await hand_over(connection, [world.session(number) for number in range(1, 4)])
+            until = NOW + timedelta(seconds=1)  # by a clock that is ahead of this worker's
+            await service.close_period(connection, until=until, by="test", now=until)
+        with pytest.raises(ClosedPeriodError):  # told, and tried again
+            await lane_over(pool, service, batch_size=100).run_once()
+        async with pool.acquire() as connection:
+            parked = await connection.fetchval(
+                "SELECT count(*) FROM gateway.task WHERE parked_at IS NOT NULL"
+            )
+        assert parked == 0

@@ -5,13 +5,16 @@ from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
+from typing import Any
 from uuid import uuid4
 
 import pytest
 
+from clearing.documents.driver_document import seller_of
 from clearing.documents.invoice import DocumentType
 from clearing.errors import StateConflictError
 from clearing.parties.agreement import LegalModel
+from clearing.parties.party import Party
 from clearing.service import ClearingService
 from clearing.session import CapturedSession
 from clearing.store import driver_documents as store
@@ -157,6 +160,27 @@ async def test_a_credit_note_waits_for_the_document_of_another_chain(
         assert await driver_documents.issue_next(connection, chain=0, now=NOW) is None
     assert await issue(pool) == 2
     assert await names(pool, 1) == ["DC-NL-ABC-000000001", "DI-NL-ABC-000000001"]
+
+
+async def test_a_batch_that_can_not_be_documented_holds_up_its_own_chain_alone(
+    pool: Pool, service: ClearingService, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await clear(pool, service, [world.session(1)], chain=0)
+    await clear(pool, service, [world.session(2)], chain=1)
+
+    def faulty(party: Party, ruling: Any, **rest: Any) -> Any:
+        if not faults:
+            faults.append(party.id)
+            raise ZeroDivisionError("nobody foresaw")
+        return seller_of(party, ruling, **rest)
+
+    faults: list[str] = []
+    monkeypatch.setattr(driver_documents, "seller_of", faulty)
+    with pytest.raises(ZeroDivisionError):  # the worker logs it and comes back
+        await DriverDocumentLane(pool=pool, clock=FixedClock(NOW)).run_once()
+    assert await names(pool, 2) == ["DI-NL-ABC-000000001"]
+    assert await issue(pool) == 1
+    assert await names(pool, 1) == ["DI-NL-ABC-000000002"]
 
 
 async def test_a_renamed_seller_stays_as_printed(pool: Pool, service: ClearingService) -> None:
