@@ -39,7 +39,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "Run it": {
         "serve": (
             "gateway.commands.serve",
-            "Run the gateway: capture API, OCPI, Plug & Charge hook, console.",
+            "Run the gateway: capture API, OCPI, Plug & Charge hook.",
         ),
         "work": ("gateway.commands.work", "Run the workers: capture, clearing, disbursement, delivery."),
         "migrate": ("gateway.commands.migrate", "Bring the database's schemas forward."),
@@ -51,15 +51,19 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.commands.audit",
             "Recompute the proof: captures = postings = payouts + open payables.",
         ),
-        "verify": ("gateway.commands.verify", "Verify the journal's hash chain."),
+        "verify": ("gateway.commands.verify", "Prove statements offline, line by line."),
         "price": ("gateway.commands.price", "Price a CDR from its tariff and explain every line."),
         "tariff": ("gateway.commands.tariff", "Read a tariff and say what it charges and when."),
         "reconcile": (
             "gateway.commands.reconcile",
             "Compare books, PSP and bank; the bank's files in and out.",
         ),
-        "payouts": ("gateway.commands.payouts", "Calendars of closing days; count due days again."),
-        "clearing": ("gateway.commands.clearing", "Simulate agreements, splits and disbursements."),
+        "fx": ("gateway.commands.fx", "Exchange rates in and looked up; positions, executed exchanges."),
+        "payouts": ("gateway.commands.payouts", "Show closing days; count due days again."),
+        "clearing": (
+            "gateway.commands.clearing",
+            "Try agreements; write statements and invoices; close the books.",
+        ),
     },
 }
 
@@ -110,7 +114,9 @@ def main(arguments: Sequence[str] | None = None) -> NoReturn:
         # The reader of our output went away: nothing to say, and nobody to say it to.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         sys.exit(0)
-    except (GatewayError, ClearingError, PncError, OSError) as error:
+    except OSError as error:
+        _refuse(f"{error.filename}: {error.strerror}" if error.filename and error.strerror else str(error))
+    except (GatewayError, ClearingError, PncError) as error:
         _refuse(str(error))
     except Exception as error:  # noqa: BLE001 - the process boundary
         _bug(error)

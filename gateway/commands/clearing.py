@@ -55,7 +55,9 @@ def simulate_command(*, agreement: Path, session: Path, as_json: bool) -> None:
 
     Nothing is stored. Rates are the bundled ones; a vat_id in SESSION counts as proven.
     """
-    found = simulate(parse_agreement(agreement.read_bytes()), session.read_bytes(), references=_bundled())
+    with in_file(str(agreement)):
+        read = parse_agreement(read_document(str(agreement)))
+    found = simulate(read, read_document(str(session)), references=_bundled())
     if as_json:
         click.echo(json.dumps(simulation_json(found), ensure_ascii=False))
     else:
@@ -220,7 +222,11 @@ async def _statement(
     help="Directory for the files.",
 )
 @click.option(
-    "--language", type=click.Choice([*Language]), default=Language.ENGLISH.value, help="Of the PDF files."
+    "--language",
+    type=click.Choice([language.value for language in Language]),
+    default=Language.ENGLISH.value,
+    show_default=True,
+    help="Of the PDF files.",
 )
 def invoices_command(*, start: str, end: str, output: Path, language: str) -> None:
     """Issue the documents of START to END (inclusive, over) and write them as PDF, UBL and CII.

@@ -62,7 +62,7 @@ def test_the_version_is_the_installed_one(capsys: pytest.CaptureFixture[str]) ->
         (
             FileNotFoundError(2, "No such file or directory", "cdr.json"),
             2,
-            "No such file or directory: 'cdr.json'",
+            "networkcore: cdr.json: No such file or directory\n",
         ),
         (click.ClickException("two\nlines"), 2, "networkcore: two lines\n"),
         (click.UsageError("what?"), 2, "networkcore: what?"),
@@ -103,6 +103,29 @@ def test_a_bug_shows_where_it_is_when_asked(
     failing["error"] = KeyError("x")
     assert run("fail") == 70
     assert "Traceback" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("language", [[], ["--language", "de"]])
+def test_invoices_are_asked_for_in_the_languages_of_the_guides(
+    language: list[str],
+    tmp_path: Path,
+    capsys: pytest.CaptureFixture[str],
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.delenv("DATABASE_URL", raising=False)
+    monkeypatch.delenv("NETWORKCORE_DATABASE_URL", raising=False)
+    days = ["2026-10-01", "2026-10-31"]
+    assert run("clearing", "invoices", *days, "--output", str(tmp_path), *language) == 2
+    assert "DATABASE_URL is missing" in capsys.readouterr().err
+
+
+def test_a_simulation_names_the_file_that_is_wrong(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    wrong = tmp_path / "agreement.json"
+    wrong.write_text("[]", encoding="utf-8")
+    assert run("clearing", "simulate", str(wrong), str(wrong)) == 2
+    assert f"{wrong}: agreement $" in capsys.readouterr().err
 
 
 @pytest.mark.parametrize("arguments", [["nothing"], ["migrate", "--what"], ["--what"]])
