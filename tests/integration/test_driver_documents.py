@@ -150,6 +150,24 @@ async def test_a_refund_is_credited_and_names_what_it_corrects(pool: Pool, servi
     assert back == 605 - 200
 
 
+async def test_a_part_given_back_between_two_roundings_can_be_read(
+    pool: Pool, service: ClearingService
+) -> None:
+    # 1.53 is 1.42 and 0.11. Of 0.07 the VAT is 0.01, of 1.46 it is 0.10: the second part is 1.30 and 0.09,
+    # and 8.1 % of 1.30 are 0.11.
+    await clear(pool, service, [replace(at_alps(1), captured_minor=153, shortfall="hold_below_price")])
+    for reference, minor in (("re_1", 7), ("re_2", 139)):
+        async with transaction(pool) as connection:
+            await service.refund_session(
+                connection, world.session_id(1), minor=minor, reference=reference, now=NOW
+            )
+    await issue(pool)
+    (given_back,) = [
+        one.document.supply for one in await of_session(pool, 1) if one.document.supply.reference == "re_2"
+    ]
+    assert (given_back.net_minor, given_back.vat_minor) == (-130, -9)
+
+
 async def test_a_credit_note_waits_for_the_document_of_another_chain(
     pool: Pool, service: ClearingService
 ) -> None:

@@ -21,7 +21,7 @@ from clearing.documents.driver_document import (
 from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import DocumentType
 from clearing.errors import InvalidDocumentError
-from clearing.money import net_and_vat
+from clearing.money import half_away, net_and_vat
 from clearing.parties.party import Party
 from clearing.session import lane_of
 from clearing.sessions.identities import trader_on
@@ -172,3 +172,24 @@ def test_the_official_rules_and_schemas_find_nothing(name: str, syntax: str) -> 
     credit = invoice.type is DocumentType.CREDIT_NOTE
     assert credit == (name == "credit note")
     schema(syntax, credit=credit).assertValid(written)
+
+
+@given(
+    gross=st.integers(1, 20_000),
+    steps=st.tuples(st.integers(0, 20_000), st.integers(0, 20_000)),
+    rate=st.sampled_from([Decimal(text) for text in ("2.6", "6", "8.1", "9", "21", "25.5", "27")]),
+)
+def test_whatever_part_is_given_back_its_credit_note_can_be_written(
+    gross: int, steps: tuple[int, int], rate: Decimal
+) -> None:
+    before, after = sorted(step % (gross + 1) for step in steps)
+    decision = replace(ruling(NL_SELLER, "NL"), rate=rate)
+    _, vat = net_and_vat(gross, rate)
+    earlier, later = (half_away(vat * minor, gross) for minor in (before, after))
+    back = supply(decision, net_minor=before - earlier - after + later, vat_minor=earlier - later)
+    if after == before:
+        return
+    written = document(NL_SELLER, back, decision, preceding="DI-NL-ABC-000000001", no_invoice_because="")
+    invoice = invoice_of(written, decision, country="NL")
+    assert invoice.due_minor == after - before
+    assert invoice.gross_minor + invoice.rounding_minor == invoice.due_minor
