@@ -4,6 +4,7 @@ import asyncio
 import json
 import os
 import sys
+from collections.abc import Callable
 from typing import Any, Final
 
 import click
@@ -11,6 +12,7 @@ from rich.console import Console
 from rich.table import Table
 
 from clearing.money import to_major
+from clearing.results import ProofLine
 from clearing.service import ClearingService
 from gateway.audit import HouseAudit, audit_house
 from gateway.clock import SystemClock
@@ -21,6 +23,20 @@ from gateway.payments.stripe_psp import StripePsp
 _FAILED: Final = 1
 _PSP_KEY: Final = "NETWORKCORE_PSP_API_KEY"
 _PSP_URL: Final = "NETWORKCORE_PSP_BASE_URL"
+# A term of the proof, its figure, and whether it closes its side of the equation.
+_TERMS: Final[tuple[tuple[str, Callable[[ProofLine], int], bool], ...]] = (
+    ("captured", lambda line: line.captured_minor, False),
+    ("+ received", lambda line: line.received_minor, False),
+    ("+ input VAT", lambda line: line.input_vat_minor, False),
+    ("+ FX bought", lambda line: line.fx_bought_minor, True),
+    ("= VAT", lambda line: line.output_vat_minor, False),
+    ("+ platform", lambda line: line.platform_minor, False),
+    ("+ paid", lambda line: line.paid_minor, False),
+    ("+ open", lambda line: line.open_minor, False),
+    ("+ FX sold", lambda line: line.fx_sold_minor, False),
+    ("+ other", lambda line: line.other_minor, True),
+    ("difference", lambda line: line.difference_minor, False),
+)
 
 
 @click.command(name="audit")
@@ -92,33 +108,15 @@ def audit_json(result: HouseAudit) -> dict[str, Any]:
 
 
 def show(result: HouseAudit, console: Console) -> None:
-    """The proof as a table, the findings below it."""
-    table = Table(
-        title="Proof: captured + received + input VAT + FX bought = "
-        "VAT + platform + paid + open + FX sold + other"
-    )
-    for name in (
-        "",
-        "captured",
-        "received",
-        "input VAT",
-        "FX bought",
-        "VAT",
-        "platform",
-        "paid",
-        "open",
-        "FX sold",
-        "other",
-        "difference",
-    ):
-        table.add_column(name, justify="left" if not name else "right")
-    for line in result.clearing.proof:
-        figures = (
-            line.captured_minor, line.received_minor, line.input_vat_minor, line.fx_bought_minor,
-            line.output_vat_minor, line.platform_minor, line.paid_minor, line.open_minor,
-            line.fx_sold_minor, line.other_minor, line.difference_minor,
-        )  # fmt: skip
-        table.add_row(line.currency, *(str(to_major(figure, line.currency)) for figure in figures))
+    """The proof as a table, a column for each currency, so that no figure is cut; then the findings."""
+    table = Table(title="Proof", caption="what came in = what it became")
+    table.add_column("")
+    lines = result.clearing.proof
+    for line in lines:
+        table.add_column(line.currency, justify="right", no_wrap=True)
+    for name, minor, last in _TERMS:
+        figures = (str(to_major(minor(line), line.currency)) for line in lines)
+        table.add_row(name, *figures, end_section=last)
     console.print(table)
     for finding in result.all_findings:
         console.print(f"[red]{finding.check}[/red] {finding.subject}: {finding.detail}")

@@ -79,8 +79,12 @@ def payment_file_command(*, debtor: Path, day: str, output: Path, instant: bool)
         return file
 
     in_transaction(draw)
+    written = 0
     while (file := in_transaction(hand_over)) is not None:
         click.echo(f"{output / file.message_id}.xml  sha256 {file.sha256}")
+        written += 1
+    if not written:
+        click.echo(f"no file: nothing that is released is to be paid by bank on {on}", err=True)
 
 
 def _taken(file: Path) -> objects.BankMessage:

@@ -18,7 +18,7 @@ from rich.table import Table
 from clearing import reference
 from clearing.documents.labels import Language
 from clearing.fx import RateTable
-from clearing.money import to_major
+from clearing.money import exponent, to_major
 from clearing.parties.agreement import Agreement
 from clearing.parties.terms_json import parse_agreement
 from clearing.service import ClearingService
@@ -35,6 +35,7 @@ from gateway.database import Connection, create_pool, transaction
 from gateway.documents_pdf import render
 
 _FAILED = 1
+_HEAD_AND_FOOT = 2  # lines of a statement without a transfer
 _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 
@@ -189,6 +190,7 @@ def _show(found: Simulation, console: Console) -> None:
 def statement_command(*, account: str, currency: str, since: str, until: str, output: Path | None) -> None:
     """Write the statement of ACCOUNT, such as cpo:NL-ABC:payable; `networkcore verify` proves it offline."""
     span = (_instant(since, "--since"), _instant(until, "--until"))
+    exponent(currency)  # refuses what is no currency
     asyncio.run(_statement(load_database_url(os.environ), account, currency, span=span, output=output))
 
 
@@ -204,12 +206,16 @@ async def _statement(
             lines = ClearingService().statement(
                 connection, account=account, currency=currency, since=span[0], until=span[1]
             )
+            written = 0
             async for line in lines:
                 target.write(f"{line}\n")
+                written += 1
     finally:
         if output is not None:
             target.close()
         await pool.close()
+    if written <= _HEAD_AND_FOOT:
+        click.echo(f"nothing was booked on {account} in {currency} in that time", err=True)
 
 
 @command.command(name="invoices")
@@ -296,6 +302,7 @@ def refusals_command() -> None:
         )
     if found:
         sys.exit(_FAILED)
+    click.echo("no document is refused", err=True)
 
 
 async def _refusals(dsn: str) -> Sequence[issuing.KeptRefusal]:

@@ -97,6 +97,8 @@ async def _write_all(
         if span is not None:
             async with pool.acquire() as connection:
                 wanted = await paid_between(connection, since=span[0], until=span[1], party_id=party)
+            if not wanted:
+                click.echo(f"nothing was paid from {span[0]} to {span[1]}", err=True)
         with Progress(console=Console(stderr=True), disable=len(wanted) < 2) as progress:  # noqa: PLR2004 - one needs no bar
             for identifier in progress.track(wanted, description="statements"):
                 name = format_id("dis", identifier)

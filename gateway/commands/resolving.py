@@ -85,8 +85,11 @@ def decisions_command(*, state: str | None) -> None:
     async def work(connection: Connection) -> Sequence[Decision]:
         return await listed(connection, state=None if state is None else DecisionState(state), limit=1000)
 
-    for one in in_transaction(work):
+    found = in_transaction(work)
+    for one in found:
         _tell(one)
+    if not found:
+        click.echo("no decision", err=True)
 
 
 @click.command(name="suspense")
@@ -100,8 +103,7 @@ def suspense_command() -> None:
             for one in found
         ]
 
-    for line in in_transaction(work):
-        click.echo(line)
+    _list(in_transaction(work), none="nothing stands in suspense")
 
 
 @click.command(name="clear-suspense")
@@ -148,6 +150,7 @@ def limit_command(*, currency: str, minor: int, by: str) -> None:
         await set_limit(connection, currency, minor, by=by, now=SystemClock().now())
 
     in_transaction(work)
+    click.echo(f"above {minor} {currency} two people decide")
 
 
 @click.command(name="debts")
@@ -162,8 +165,7 @@ def debts_command() -> None:
             for one in found
         ]
 
-    for line in in_transaction(work):
-        click.echo(line)
+    _list(in_transaction(work), none="nobody owes anything")
 
 
 @click.command(name="consent")
@@ -180,6 +182,7 @@ def consent_command(*, party: str, day: datetime, evidence: str, by: str) -> Non
         )
 
     in_transaction(work)
+    click.echo(f"{party} agreed on {day:%Y-%m-%d}")
 
 
 @click.command(name="compensate")
@@ -238,6 +241,14 @@ async def _difference(connection: Connection, leg: str, reference: str, currency
     (row,) = mine
     difference_id: UUID = row["id"]
     return difference_id
+
+
+def _list(lines: Sequence[str], *, none: str) -> None:
+    """The lines; that there are none is told beside the output, which stays empty for programs."""
+    for line in lines:
+        click.echo(line)
+    if not lines:
+        click.echo(none, err=True)
 
 
 def _tell(one: Decision) -> None:
