@@ -47,7 +47,11 @@ def vat_rates() -> VatRates:
     """The bundled VAT rates and territories; rows that are not confirmed are left out."""
     territories = [
         Territory(
-            code=row["territory"], country=row["country"], regime=Regime(row["regime"]), vat_of=row["vat_of"]
+            code=row["territory"],
+            country=row["country"],
+            regime=Regime(row["regime"]),
+            vat_of=row["vat_of"],
+            time_zone=row["time_zone"],
         )
         for row in _rows("clearing.rates", "territories.csv")
     ]

@@ -61,7 +61,7 @@ class Driver:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverSupply:
-    """A supply to a driver as journaled: signed amounts in minor units, `sale_day` local to the CPO.
+    """A supply to a driver as journaled: signed amounts in minor units, `sale_day` local to the charge point.
 
     `kind` and `reference` are those of the journal entry; `place` is the charge point's tax territory.
     """

@@ -27,7 +27,7 @@ UPDATE clearing.document_cursor SET position = :position WHERE chain = :chain;
 
 -- name: supplies
 -- Entries of a batch that are about a supply to a driver.
-SELECT lane, subject_id AS session_id, kind, reference, currency, legs, cpo_id, territory, sale_at, energy_kwh
+SELECT lane, subject_id AS session_id, kind, reference, currency, legs, territory, sale_at, energy_kwh
 FROM clearing.entry
 WHERE batch_id = :batch_id AND legs LIKE '%"leg":"to_driver"%'
 ORDER BY sale_at, lane, subject_id, kind, reference;

@@ -48,14 +48,13 @@ _seller: Final = msgspec.json.Decoder(_SellerRow)
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class JournaledSupply:
-    """A supply to a driver in the journal, with the CPO whose clock tells its day."""
+    """A supply to a driver in the journal; `place` is the tax territory, whose clock tells its day."""
 
     lane: int
     session_id: UUID
     kind: str
     reference: str
     currency: str
-    cpo_id: str
     place: str
     sale_at: datetime
     energy_kwh: Decimal | None
@@ -98,7 +97,6 @@ async def supplies(connection: Connection, batch_id: UUID) -> list[JournaledSupp
                     kind=row["kind"],
                     reference=row["reference"],
                     currency=row["currency"],
-                    cpo_id=row["cpo_id"],
                     place=row["territory"],
                     sale_at=row["sale_at"],
                     energy_kwh=row["energy_kwh"],

@@ -37,12 +37,16 @@ class Regime(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Territory:
-    """A tax territory: `vat_of` is the territory whose rates apply, "" where none does."""
+    """A tax territory: `vat_of` is the territory whose rates apply, "" where none does.
+
+    `time_zone` (IANA) is whose days count there.
+    """
 
     code: str
     country: str
     regime: Regime
     vat_of: str
+    time_zone: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

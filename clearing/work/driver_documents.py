@@ -78,7 +78,7 @@ async def _drafts(
     known = await store.of_sessions(connection, sorted(corrected)) if corrected else {}
     drafts = []
     for one in supplied:
-        supply = _supply(one, parties[one.cpo_id])
+        supply = _supply(one)
         if one.kind == EntryKind.CAPTURE:
             drafts.append(_first(supply, parties[one.supplier_id], rulings[one.ruling_id]))
             continue
@@ -89,7 +89,8 @@ async def _drafts(
     return drafts
 
 
-def _supply(one: JournaledSupply, cpo: Party) -> DriverSupply:
+def _supply(one: JournaledSupply) -> DriverSupply:
+    local = ZoneInfo(vat_rates().territory(one.place).time_zone)
     return DriverSupply(
         lane=one.lane,
         session_id=one.session_id,
@@ -101,7 +102,7 @@ def _supply(one: JournaledSupply, cpo: Party) -> DriverSupply:
         currency=one.currency,
         ruling_id=one.ruling_id,
         place=one.place,
-        sale_day=one.sale_at.astimezone(ZoneInfo(cpo.time_zone)).date(),
+        sale_day=one.sale_at.astimezone(local).date(),
         energy_kwh=one.energy_kwh,
     )
 

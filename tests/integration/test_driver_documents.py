@@ -4,7 +4,7 @@ import asyncio
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
+from datetime import UTC, date, datetime, timedelta
 from typing import Any
 from uuid import uuid4
 
@@ -148,6 +148,18 @@ async def test_a_refund_is_credited_and_names_what_it_corrects(pool: Pool, servi
     }
     back = sum(one.supply.net_minor + one.supply.vat_minor for one in found.values())
     assert back == 605 - 200
+
+
+async def test_the_day_of_a_sale_is_that_of_the_charge_point_whose_vat_it_bears(
+    pool: Pool, service: ClearingService
+) -> None:
+    # 00:30 in Bucharest on the first day of 21 %, 23:30 of the day before in Amsterdam, where the CPO is.
+    at = datetime(2025, 7, 31, 21, 30, tzinfo=UTC)
+    abroad = {"territory": "RO", "time_zone": "Europe/Bucharest", "sale_at": at}
+    await clear(pool, service, [world.session(1, **abroad)])
+    await issue(pool)
+    ((sold, ruling),) = [(one.document.supply, one.ruling) for one in await of_session(pool, 1)]
+    assert (sold.sale_day, ruling.rate) == (date(2025, 8, 1), 21)
 
 
 async def test_a_part_given_back_between_two_roundings_can_be_read(
