@@ -91,18 +91,19 @@ class PayoutDesk:
         """Stop a party's payouts from a day on, with the reason that it is told.
 
         Told twice it is one hold, unless it was lifted in between. `second_person`: who placed it can't lift
-        it.
+        it, and nobody else's hold, nor a plain one of the same words, stands in for it.
         """
         await self._party(connection, party_id)
         await payout_terms.hold_party(connection, party_id)
         if not reason.strip() or (until is not None and until <= since):
             raise StateConflictError("a hold needs a reason, and an end after its start")
-        hold_id, lifted = _hold_id(party_id, since, until, reason, 0), 0
+        asked_by = by if second_person else None
+        hold_id, lifted = _hold_id(party_id, since, until, reason, 0, asked_by=asked_by), 0
         while (kept := await payout_terms.hold(connection, hold_id)) is not None:
             if kept.lifted_at is None:
                 return hold_id
             lifted += 1
-            hold_id = _hold_id(party_id, since, until, reason, lifted)
+            hold_id = _hold_id(party_id, since, until, reason, lifted, asked_by=asked_by)
         await payout_terms.place_hold(
             connection,
             party_id,
@@ -274,7 +275,14 @@ class PayoutDesk:
         return party
 
 
-def _hold_id(party_id: str, since: date, until: date | None, reason: str, lifted: int) -> UUID:
-    """The same facts are the same hold; after it was lifted they are the next one."""
+def _hold_id(
+    party_id: str, since: date, until: date | None, reason: str, lifted: int, *, asked_by: str | None
+) -> UUID:
+    """The same facts are the same hold; after it was lifted they are the next one.
+
+    `asked_by` belongs to the facts of a hold that its asker must not lift; no reason holds the separator.
+    """
     facts = f"{party_id}/{since}/{until}/{reason}"
+    if asked_by is not None:
+        facts += f"\x1f{asked_by}"
     return uuid5(_NAMESPACE, facts if lifted == 0 else f"{facts}/{lifted}")

@@ -1,7 +1,8 @@
 """The bank's answer to a payment file: pain.002, in any of its versions.
 
 Owns: which status ends a payment, and reading it. Must not know: our rows. A status of the whole file or
-batch holds for the payments that are not named on their own.
+batch holds for the payments that are not named on their own. A refusal because the bank has it already ends
+nothing: what it has may be on its way.
 Source: ISO 20022 CustomerPaymentStatusReport; external code sets ExternalPaymentTransactionStatus1Code and
 ExternalStatusReason1Code.
 """
@@ -33,6 +34,9 @@ class Verdict(StrEnum):
 _VERDICTS: Final = MappingProxyType(
     {"ACSC": Verdict.SETTLED, "ACCC": Verdict.SETTLED, "RJCT": Verdict.REJECTED, "CANC": Verdict.REJECTED}
 )
+_REJECTED: Final = "RJCT"
+# Duplication: of a message, a batch, a transaction, an end-to-end id, an instruction (DU01 to DU05).
+_TOLD_TWICE: Final = frozenset(("AM05", "DU01", "DU02", "DU03", "DU04", "DU05"))
 _PENDING: Final = frozenset("ACTC ACCP ACSP ACWC ACWP ACFC PDNG RCVD PART PATC PRES".split())  # noqa: SIM905 - codes
 
 
@@ -71,6 +75,8 @@ class StatusReport:
 
     def verdict_of(self, *, end_to_end_id: str, batch_id: str) -> tuple[Verdict, str] | None:
         """What the report says of one payment: its own word first, then its batch's, then the file's."""
+        if self.status == _REJECTED and self.verdict is Verdict.PENDING:
+            return self.verdict, self.reason  # told twice as a whole, whatever is said of its payments
         for payment in self.payments:
             if payment.end_to_end_id == end_to_end_id:
                 return payment.verdict, payment.reason
@@ -83,7 +89,7 @@ class StatusReport:
 def read(stream: IO[bytes]) -> StatusReport:
     """Read a report. Raises UnreadableMessageError, naming the element."""
     message_id = ""
-    group: tuple[str | None, str | None, str] | None = None
+    group: tuple[str | None, str | None, Verdict | None, str] | None = None
     batches: list[BatchStatus] = []
     payments: list[PaymentStatus] = []
     for _, element in subtrees(
@@ -93,7 +99,8 @@ def read(stream: IO[bytes]) -> StatusReport:
             case "GrpHdr":
                 message_id = text(element, "MsgId") or ""
             case "OrgnlGrpInfAndSts":
-                group = text(element, "OrgnlMsgId"), text(element, "GrpSts"), _reason(element)
+                status = text(element, "GrpSts")
+                group = text(element, "OrgnlMsgId"), status, _verdict(status, element), _reason(element)
             case _:
                 batch = _batch(element)
                 batches.append(batch)
@@ -102,14 +109,14 @@ def read(stream: IO[bytes]) -> StatusReport:
         raise UnreadableMessageError(
             "/Document/CstmrPmtStsRpt", "has no OrgnlGrpInfAndSts: is it a pain.002?"
         )
-    original, status, reason = group
+    original, status, ended, reason = group
     if original is None:
         raise UnreadableMessageError("OrgnlGrpInfAndSts/OrgnlMsgId", "is missing")
     return StatusReport(
         message_id=message_id,
         original_message_id=original,
         status=status,
-        verdict=None if status is None else verdict(status),
+        verdict=ended,
         reason=reason,
         batches=batches,
         payments=payments,
@@ -134,7 +141,7 @@ def _batch(element: Element) -> BatchStatus:
     return BatchStatus(
         batch_id=batch_id,
         status=status,
-        verdict=None if status is None else verdict(status),
+        verdict=_verdict(status, element),
         reason=_reason(element),
     )
 
@@ -148,9 +155,18 @@ def _payment(element: Element, batch_id: str) -> PaymentStatus:
         end_to_end_id=end_to_end_id,
         batch_id=batch_id,
         status=status,
-        verdict=verdict(status),
+        verdict=_verdict(status, element) or Verdict.PENDING,
         reason=_reason(element),
     )
+
+
+def _verdict(status: str | None, element: Element) -> Verdict | None:
+    """What a status in its place means: refused as told twice ends nothing."""
+    if status is None:
+        return None
+    codes = {text(information, "Rsn/Cd") for information in children(element, "StsRsnInf")}
+    ended = verdict(status)
+    return Verdict.PENDING if ended is Verdict.REJECTED and codes & _TOLD_TWICE else ended
 
 
 def _reason(element: Element) -> str:

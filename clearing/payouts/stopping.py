@@ -1,7 +1,7 @@
-"""A payment that was planned and may no longer be sent: a hold, other bank details, a leaving in between.
+"""A payment that was planned and may no longer be sent: a hold, another account, a leaving in between.
 
-Owns: that decision. Must not know: the store, the rail. The same rule guards the last step before a rail is
-called and the withdrawal that opens the payables again.
+Owns: that decision, also where two have to release it by now. Must not know: the store, the rail. The same
+rule guards the last step before a rail is called and the withdrawal that opens the payables again.
 """
 
 from datetime import date
@@ -17,6 +17,7 @@ class StopReason(StrEnum):
     ON_HOLD = "payout_hold"
     BANK_DETAILS = "bank_details_to_be_confirmed"
     DESTINATION = "destination_changed"
+    UNRELEASED = "release_needed"
     LEFT = "party_deregistered"
 
 
@@ -35,6 +36,9 @@ def stopped(payment: Disbursement, party: Party, *, today: date) -> tuple[StopRe
         return StopReason.BANK_DETAILS, "new bank details wait for a second person"
     if destination(party) != (payment.rail, payment.destination):
         return StopReason.DESTINATION, "the account that is paid changed after this payment was planned"
+    limit = terms.release_above_minor
+    if limit is not None and payment.amount_minor > limit and payment.approvals_needed == 0:
+        return StopReason.UNRELEASED, f"payments above {limit} need two since it was planned"
     left = terms.deregistered_on
     if left is not None and payment.period < left <= today:
         return StopReason.LEFT, f"the party left on {left}; what is open is planned anew"

@@ -1,7 +1,7 @@
 -- Planned payments that may no longer be sent.
 
 -- name: suspects
--- Planned payments of parties whose holds, bank details or leaving speak against sending; held for this transaction. No
+-- Planned payments of parties whose holds, bank details, release limit or leaving speak against sending; held for this transaction. No
 -- parameter: a plan that has to serve one party as well as all of them looks each payment up, at twenty times the cost.
 SELECT d.id, d.party_id, d.currency, d.period, d.amount_minor, d.destination, d.end_to_end_id, d.state, d.planned_at, d.attempts,
     d.rail_reference, d.failure, d.rail, d.approvals_needed
@@ -13,6 +13,7 @@ WHERE d.state = 'planned' AND (
     party.payout_hold IS NOT NULL
     OR d.destination IS DISTINCT FROM coalesce(bank.iban, party.connected_account)
     OR terms.deregistered_on > d.period
+    OR (d.approvals_needed = 0 AND d.amount_minor > terms.release_above_minor)
     OR d.party_id IN (SELECT h.party_id FROM clearing.payout_hold AS h WHERE h.lifted_at IS NULL)
     OR d.party_id IN (SELECT p.party_id FROM clearing.bank_details AS p WHERE p.state = 'pending'))
 ORDER BY d.id LIMIT 10000 FOR UPDATE OF d SKIP LOCKED;
@@ -29,6 +30,7 @@ WHERE d.state = 'planned' AND d.party_id = :party_id AND (
     party.payout_hold IS NOT NULL
     OR d.destination IS DISTINCT FROM coalesce(bank.iban, party.connected_account)
     OR terms.deregistered_on > d.period
+    OR (d.approvals_needed = 0 AND d.amount_minor > terms.release_above_minor)
     OR d.party_id IN (SELECT h.party_id FROM clearing.payout_hold AS h WHERE h.lifted_at IS NULL)
     OR d.party_id IN (SELECT p.party_id FROM clearing.bank_details AS p WHERE p.state = 'pending'))
 ORDER BY d.id LIMIT 10000 FOR UPDATE OF d SKIP LOCKED;

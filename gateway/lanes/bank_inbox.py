@@ -131,7 +131,10 @@ class BankInboxLane:
         now = await asyncio.to_thread(self.inbox.look)
         for name, seen in now.items():
             if self._seen.get(name) == seen:
-                await asyncio.to_thread(self.inbox.take, name)
+                try:
+                    await asyncio.to_thread(self.inbox.take, name)
+                except OSError as error:  # a file of somebody else's, a name too long: the others go on
+                    _log.error("bank_message_not_moved", file=_shown(Path(name)), error=error.strerror)
         self._seen = now
 
     async def _work_in(self, path: Path, *, wall: datetime) -> bool:

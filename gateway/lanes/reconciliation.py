@@ -24,8 +24,11 @@ _EVERY: Final = timedelta(hours=1)
 # Looked at again each time: what the PSP or a slow writer brought late is kept once.
 _OVERLAP: Final = timedelta(days=3)
 _FIRST: Final = timedelta(days=400)
-_LIMIT: Final = 100_000
+_LIMIT: Final = 100_000  # lines in memory
+_WINDOW: Final = timedelta(days=1)
+_SHORTEST: Final = timedelta(seconds=1)  # the PSP tells no finer
 _PSP: Final = "psp"
+_REFUNDS: Final = "refunds"
 _PAGE: Final = 5_000
 _log = structlog.get_logger(__name__)
 
@@ -33,14 +36,20 @@ _log = structlog.get_logger(__name__)
 class MovementSource(Protocol):
     """Lists the lines of the PSP's balance."""
 
-    async def movements_since(self, *, since: datetime, limit: int) -> Sequence[PspMovement] | OutcomeUnknown:
-        """Lines created since, in any order."""
+    async def movements_between(
+        self, *, since: datetime, until: datetime | None, limit: int
+    ) -> Sequence[PspMovement] | OutcomeUnknown:
+        """Lines created since, and before `until` (None: up to the latest), in any order; `limit` at most."""
         ...
 
 
 @dataclass(slots=True, kw_only=True)
 class ReconciliationLane:
-    """One comparison an hour."""
+    """One comparison an hour.
+
+    The PSP is read window by window of time, each kept and marked as read by a transaction of its own:
+    however many lines there are, and however often it falls silent, what was read is read.
+    """
 
     pool: Pool
     clock: Clock
@@ -48,8 +57,10 @@ class ReconciliationLane:
     reconciler: Reconciler = field(default_factory=Reconciler)
     clearing: ClearingService = field(default_factory=ClearingService)
     every: timedelta = _EVERY
+    limit: int = _LIMIT
     name: str = "reconcile"
     _next: datetime | None = field(default=None)
+    _stopped_at: datetime | None = field(default=None)
 
     async def run_once(self) -> int:
         """One round where it is time. Returns 0: a round is never followed at once by another."""
@@ -64,26 +75,48 @@ class ReconciliationLane:
         """Fetch, then compare; without the PSP's answer what is known is compared all the same."""
         started = self.clock.now()
         await self._keep_forecast(started)
-        since = await self._since(started)
-        found = await self.source.movements_since(since=since, limit=_LIMIT)
-        if isinstance(found, OutcomeUnknown):
-            _log.warning("psp_movements_unanswered", reason=found.reason)
-        elif len(found) == _LIMIT:
-            _log.warning("psp_movements_cut", limit=_LIMIT)
+        await self._read_psp(started)
+        since = await self._since(started, name=_REFUNDS)
         async with transaction(self.pool) as connection:
-            if not isinstance(found, OutcomeUnknown):
-                counts_to = await _collected(connection, since=since)
-                lines = (_line(one, counts_to) for one in found)
-                await self.reconciler.record_psp_lines(connection, lines, now=started)
             await self.reconciler.record_book_lines(connection, await _left_out(connection), now=started)
             async for refunds in _refunds(connection, since=since):
                 await self.reconciler.record_book_lines(connection, refunds, now=started)
+            await self.reconciler.mark_read(connection, name=_REFUNDS, to=started, now=started)
             result = await self.reconciler.run(connection, now=started)
-            if not isinstance(found, OutcomeUnknown) and len(found) < _LIMIT:
-                await self.reconciler.mark_read(connection, name=_PSP, to=started, now=started)
         level = _log.warning if result.differences else _log.info
         level("reconciled", matched=result.matched, differences=result.differences, resolved=result.resolved)
         return result
+
+    async def _read_psp(self, now: datetime) -> None:
+        """Keep the PSP's lines up to now, the oldest first; where it falls silent, the next round goes on."""
+        since = self._stopped_at or await self._since(now, name=_PSP)
+        window, limit = _WINDOW, self.limit
+        while since < now:
+            until = since + window if since + window < now else None
+            found = await self.source.movements_between(since=since, until=until, limit=limit)
+            if isinstance(found, OutcomeUnknown):
+                _log.warning("psp_movements_unanswered", reason=found.reason, read_to=since.isoformat())
+                self._stopped_at = since
+                return
+            if len(found) < limit:
+                await self._keep_lines(found, since=since, to=until or now, now=now)
+                since = until or now
+                if 4 * len(found) < limit:
+                    window *= 2
+            elif window > _SHORTEST:
+                window = max(window / 2, _SHORTEST)
+            else:
+                limit *= 2
+        self._stopped_at = None
+
+    async def _keep_lines(
+        self, found: Sequence[PspMovement], *, since: datetime, to: datetime, now: datetime
+    ) -> None:
+        async with transaction(self.pool) as connection:
+            counts_to = await _collected(connection, since=since)
+            lines = (_line(one, counts_to) for one in found)
+            await self.reconciler.record_psp_lines(connection, lines, now=now)
+            await self.reconciler.mark_read(connection, name=_PSP, to=to, now=now)
 
     async def _keep_forecast(self, now: datetime) -> None:
         """Today's forecast and the errors of those before; what can't be forecast keeps nothing else up."""
@@ -94,10 +127,10 @@ class ReconciliationLane:
         except ClearingError as error:
             _log.warning("forecast_not_kept", reason=str(error))
 
-    async def _since(self, now: datetime) -> datetime:
-        """From where on the PSP is asked; kept in the database, so that a new worker goes on."""
+    async def _since(self, now: datetime, *, name: str) -> datetime:
+        """From where on a source is read; kept in the database, so that a new worker goes on."""
         async with self.pool.acquire() as connection:
-            read_to = await self.reconciler.read_to(connection, name=_PSP)
+            read_to = await self.reconciler.read_to(connection, name=name)
         return (now - _FIRST) if read_to is None or read_to > now else read_to - _OVERLAP
 
 

@@ -272,9 +272,10 @@ def movement_of(transaction: Transaction) -> PspMovement:
     )
 
 
-def since_filter(since: datetime) -> dict[str, Any]:
-    """The parameters of a list of what was created since."""
-    return {"created": {"gte": int(since.timestamp())}}
+def since_filter(since: datetime, until: datetime | None = None) -> dict[str, Any]:
+    """The parameters of a list of what was created since, and before `until`; whole seconds, rounded down."""
+    created = {"gte": int(since.timestamp())}
+    return {"created": created if until is None else {**created, "lt": int(until.timestamp())}}
 
 
 def order_amount(minor: int, currency: str) -> int | Declined:

@@ -291,14 +291,16 @@ class StripePsp:
         )
         return unread or found[::-1]
 
-    async def movements_since(self, *, since: datetime, limit: int) -> Sequence[PspMovement] | OutcomeUnknown:
-        """List balance transactions since, newest first (docs.stripe.com/api/balance_transactions/list)."""
+    async def movements_between(
+        self, *, since: datetime, until: datetime | None, limit: int
+    ) -> Sequence[PspMovement] | OutcomeUnknown:
+        """List balance transactions, newest first (docs.stripe.com/api/balance_transactions/list)."""
         found: list[PspMovement] = []
         unread = await self._wire.each(
             "/v1/balance_transactions",
             Transaction,
             lambda one: found.append(movement_of(one)),
-            params=since_filter(since),
+            params=since_filter(since, until),
             limit=limit,
         )
         return unread or found

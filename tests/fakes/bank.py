@@ -68,6 +68,7 @@ def status_report(
     message_id: str,
     *,
     group: str | None = None,
+    group_reason: str | None = None,
     batches: Sequence[tuple[str, str | None, Sequence[tuple[str, str, str]]]] = (),
 ) -> bytes:
     """`batches`: (batch id, status, [(end_to_end_id, status, reason code)])."""
@@ -84,6 +85,7 @@ def status_report(
         for batch, status, payments in batches
     )
     whole = "" if group is None else f"<GrpSts>{group}</GrpSts>"
+    whole += "" if group_reason is None else f"<StsRsnInf><Rsn><Cd>{group_reason}</Cd></Rsn></StsRsnInf>"
     return (
         "<?xml version='1.0' encoding='UTF-8'?>"
         "<Document xmlns='urn:iso:std:iso:20022:tech:xsd:pain.002.001.10'><CstmrPmtStsRpt>"

@@ -377,6 +377,42 @@ async def test_nobody_raises_the_limit_of_release_alone(desk: Desk, after: int |
         assert (await desk.planned()).approvals_needed == 0
 
 
+@pytest.mark.parametrize("placed_by", ["anna", "ben"])
+async def test_a_hold_with_the_same_words_never_stands_in_for_one_that_needs_another_person(
+    desk: Desk, placed_by: str
+) -> None:
+    await desk.call("PUT", f"{PARTY}/payout-terms", {"release_above": 300}, party="anna")
+    words = "payments that two had to release would need none: to be agreed by another person"
+    desk.api.clock.at = THURSDAY
+    placed = await desk.call("POST", f"{PARTY}/payout-holds", {"reason": words}, party=placed_by)
+    assert placed.status == 201, placed.text
+    await desk.call("PUT", f"{PARTY}/payout-terms", {"release_above": None}, party="anna")
+    holds = (await desk.call("GET", f"{PARTY}/payout-holds", party="anna")).json["data"]
+    for hold in holds:
+        await desk.call("DELETE", f"{PARTY}/payout-holds/{hold['id']}", party="anna")
+    terms = await desk.call("GET", f"{PARTY}/payout-terms", party="anna")
+    assert terms.json["held"] is True
+    for hold in holds:
+        await desk.call("DELETE", f"{PARTY}/payout-holds/{hold['id']}", party="ben")
+    assert (await desk.call("GET", f"{PARTY}/payout-terms", party="anna")).json["held"] is False
+
+
+async def test_a_second_change_of_the_same_day_is_not_agreed_to_by_who_made_it(desk: Desk) -> None:
+    for who, limit in (("anna", 300), ("anna", 400), ("ben", None)):  # ben goes further than anna
+        await desk.call("PUT", f"{PARTY}/payout-terms", {"release_above": limit}, party=who)
+    for hold in (await desk.call("GET", f"{PARTY}/payout-holds", party="ben")).json["data"]:
+        await desk.call("DELETE", f"{PARTY}/payout-holds/{hold['id']}", party="ben")
+    assert (await desk.call("GET", f"{PARTY}/payout-terms", party="ben")).json["held"] is True
+
+
+async def test_a_limit_that_was_lowered_holds_for_what_was_planned_before(desk: Desk) -> None:
+    payment = await desk.planned()  # of 400
+    await desk.call("PUT", f"{PARTY}/payout-terms", {"release_above": 399}, party="anna")
+    assert await desk.house.begin(payment, THURSDAY) is None
+    assert (await states(desk.house))["NL-ABC"] == "withdrawn"
+    assert (await desk.planned()).approvals_needed == 2
+
+
 async def test_what_needs_no_release_or_is_unknown_is_refused(desk: Desk) -> None:
     payment = await desk.planned()
     known = f"/v1/disbursements/{format_id('dis', payment.id)}/approvals"

@@ -510,6 +510,49 @@ async def test_a_status_report_rejects_and_the_party_hears_of_it(house: House, t
     await house.proved()
 
 
+@pytest.mark.parametrize("where", ["file", "batch", "payment"])
+@pytest.mark.parametrize("reason", ["AM05", "DU01", "DU02", "DU03", "DU04", "DU05"])
+async def test_a_file_refused_as_a_second_one_does_not_open_what_the_first_one_pays(
+    house: House, tmp_path: Path, where: str, reason: str
+) -> None:
+    payment, message_id = await sent(house, tmp_path)
+    told = (payment.end_to_end_id, "RJCT", reason)
+    batch = f"{message_id[:28]}-1"
+    report = {
+        "file": bank.status_report(message_id, group="RJCT", group_reason=reason),
+        "batch": bank.status_report(message_id, batches=[(batch, "RJCT", [told])]),
+        "payment": bank.status_report(message_id, group="PART", batches=[(batch, None, [told])]),
+    }[where]
+    inbox = tmp_path / "in"
+    lane, clock = inbox_lane(house, inbox)
+    (inbox / "pain002.xml").write_bytes(report)
+    assert await look_twice(lane, clock) == 1
+    assert (await states(house))["NL-ABC"] == "requested"
+    assert [one for one in await house.plan(FRIDAY + timedelta(hours=2)) if one.party_id == "NL-ABC"] == []
+    (inbox / "camt.xml").write_bytes(booked(payment))
+    assert await look_twice(lane, clock) == 1
+    assert (await states(house))["NL-ABC"] == "paid"
+    await house.proved()
+
+
+async def test_a_file_that_cannot_be_moved_keeps_no_other_waiting(house: House, tmp_path: Path) -> None:
+    payment, _ = await sent(house, tmp_path)
+
+    class Stuck(Inbox):
+        def take(self, name: str) -> None:
+            if name.startswith("a"):
+                raise PermissionError(name)
+            super().take(name)
+
+    inbox = tmp_path / "in"
+    lane, clock = inbox_lane(house, inbox)
+    lane.inbox = Stuck(inbox)
+    (inbox / "a.xml").write_bytes(b"stuck")
+    (inbox / "b.xml").write_bytes(booked(payment))
+    assert await look_twice(lane, clock) == 1
+    assert (await states(house))["NL-ABC"] == "paid"
+
+
 async def test_what_was_refused_or_lies_unread_is_an_alarm(
     house: House, tmp_path: Path, database_url: str
 ) -> None:

@@ -7,6 +7,8 @@ import sys
 from datetime import date, datetime, timedelta
 from pathlib import Path
 
+import pytest
+
 from gateway.commands.status import promise_alarms
 from gateway.database import Pool, transaction
 from gateway.http.promise import render
@@ -57,7 +59,9 @@ class Movements:
     def __init__(self) -> None:
         self.answers = True
 
-    async def movements_since(self, *, since: datetime, limit: int) -> list[PspMovement] | OutcomeUnknown:
+    async def movements_between(
+        self, *, since: datetime, until: datetime | None, limit: int
+    ) -> list[PspMovement] | OutcomeUnknown:
         if not self.answers:
             return OutcomeUnknown(reason="silent")
         charge = PspMovement(
@@ -162,7 +166,9 @@ async def test_differences_and_releases_are_the_platforms_alone(pool: Pool) -> N
 class Silent:
     """A PSP that does not answer."""
 
-    async def movements_since(self, *, since: datetime, limit: int) -> list[PspMovement] | OutcomeUnknown:
+    async def movements_between(
+        self, *, since: datetime, until: datetime | None, limit: int
+    ) -> list[PspMovement] | OutcomeUnknown:
         return OutcomeUnknown(reason="silent")
 
 
@@ -172,8 +178,66 @@ class Lines:
     def __init__(self, *movements: PspMovement) -> None:
         self.movements = movements
 
-    async def movements_since(self, *, since: datetime, limit: int) -> list[PspMovement] | OutcomeUnknown:
-        return [one for one in self.movements if one.created_at >= since]
+    async def movements_between(
+        self, *, since: datetime, until: datetime | None, limit: int
+    ) -> list[PspMovement] | OutcomeUnknown:
+        found = [one for one in self.movements if one.created_at >= since]
+        return [one for one in found if until is None or one.created_at < until][-limit:]
+
+
+class Moody(Lines):
+    """It falls silent after so many answers."""
+
+    answers = 0
+
+    async def movements_between(
+        self, *, since: datetime, until: datetime | None, limit: int
+    ) -> list[PspMovement] | OutcomeUnknown:
+        self.answers -= 1
+        if self.answers < 0:
+            return OutcomeUnknown(reason="silent")
+        return await super().movements_between(since=since, until=until, limit=limit)
+
+
+def charges(count: int, *, apart: timedelta) -> list[PspMovement]:
+    return [
+        PspMovement(
+            id=f"txn_{number}", kind="charge", source=f"ch_{number}", amount_minor=1, currency="EUR",
+            created_at=NOW + number * apart,
+        )
+        for number in range(count)
+    ]  # fmt: skip
+
+
+async def kept(pool: Pool) -> int:
+    async with pool.acquire() as connection:
+        count: int = await connection.fetchval("SELECT count(*) FROM clearing.reconciliation_item")
+    return count
+
+
+@pytest.mark.parametrize("apart", [timedelta(hours=5), timedelta(seconds=1), timedelta(0)])
+async def test_every_line_of_the_psp_is_read_however_many_there_are(pool: Pool, apart: timedelta) -> None:
+    """As it was: a list cut at its limit has the latest lines, and the older ones were never read."""
+    source = Lines(*charges(40, apart=apart))
+    later = Hands(at=NOW + timedelta(days=12))
+    lane = ReconciliationLane(pool=pool, clock=later, source=source, limit=7)
+    assert (await lane.reconcile()).differences == 40
+    assert await kept(pool) == 40
+
+
+async def test_a_psp_that_falls_silent_is_read_on_from_there(pool: Pool) -> None:
+    source = Moody(*charges(40, apart=timedelta(hours=5)))
+    later = Hands(at=NOW + timedelta(days=12))
+    lane = ReconciliationLane(pool=pool, clock=later, source=source, limit=7)
+    async with transaction(pool) as connection:
+        await lane.reconciler.mark_read(connection, name="psp", to=NOW, now=NOW)
+    rounds = 0
+    while await kept(pool) < 40:  # two answers an hour are fewer than what a round looks at again
+        source.answers = 2
+        await lane.reconcile()
+        rounds += 1
+        assert rounds < 20
+    assert rounds > 3
 
 
 async def test_refunds_are_held_against_the_psps_lines_also_when_they_came_back(pool: Pool) -> None:

@@ -2,7 +2,7 @@
 
 from collections.abc import AsyncIterator
 from dataclasses import dataclass
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
@@ -264,9 +264,17 @@ async def test_a_list_is_read_over_all_its_pages(stripe: Stripe) -> None:
         found = await stripe.psp.events_since(since=since, limit=limit)
         assert not isinstance(found, OutcomeUnknown)
         assert len({stripe.psp.parse_event(body).id for body in found}) == count
-    moved = await stripe.psp.movements_since(since=since, limit=1000)
+    moved = await stripe.psp.movements_between(since=since, until=None, limit=1000)
     assert not isinstance(moved, OutcomeUnknown)
     assert len(moved) == 105
+    first = min(one.created_at for one in moved)
+    for cut in (first, first + timedelta(seconds=1)):  # one half begins where the other ends
+        before = await stripe.psp.movements_between(since=since, until=cut, limit=1000)
+        after = await stripe.psp.movements_between(since=cut, until=None, limit=1000)
+        assert not isinstance(before, OutcomeUnknown)
+        assert not isinstance(after, OutcomeUnknown)
+        assert len(before) + len(after) == 105
+        assert {one.id for one in (*before, *after)} == {one.id for one in moved}
 
 
 @pytest.mark.parametrize("signature", ["", "t=1,v1=00", "nonsense"])
