@@ -244,7 +244,7 @@ def invoices_command(*, start: str, end: str, output: Path, language: str) -> No
     output.mkdir(parents=True, exist_ok=True)
     refused = asyncio.run(_invoices(load_database_url(os.environ), period, output, Language(language)))
     for one in refused:
-        click.echo(f"refused: {one.reason}", err=True)
+        click.echo(f"refused: {one.supplier_id} -> {one.customer_id} {one.currency}: {one.reason}", err=True)
     if refused:
         sys.exit(_FAILED)
 

@@ -15,7 +15,7 @@ import pytest
 import yaml
 
 from gateway.cli import COMMANDS, networkcore
-from gateway.config import load_settings
+from gateway.config import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
 PIN = re.compile(r"^([a-z0-9][a-z0-9._-]*)(?:\[[a-z,]+\])?==(\S+)", re.MULTILINE)
@@ -127,6 +127,36 @@ def test_the_made_secrets_and_the_compose_file_make_valid_settings(
         assert settings.psp_base_url == "http://sandbox-psp:12111"
         assert settings.admin_api_key is not None
         assert re.fullmatch(r"nck_[a-z0-9]{12}_[A-Za-z0-9_-]{43}", settings.admin_api_key.get_secret_value())
+
+
+def test_the_compose_file_names_every_setting_that_an_operator_decides_on() -> None:
+    tuning = (
+        "database_pool_",
+        "database_connect_",
+        "database_statement_",
+        "worker_",
+        "max_",
+        "request_",
+        "vat_",
+    )
+    left_alone = {"clock", "log_level", "psp_timeout_seconds", "shutdown_grace_seconds", "workers_in_process"}
+    text = read("docker-compose.yml")
+    for field in Settings.model_fields:
+        if not field.startswith(tuning) and field not in left_alone:
+            assert f"NETWORKCORE_{field.upper()}" in text, field
+
+
+def test_what_the_compose_file_leaves_commented_is_a_setting() -> None:
+    for name in re.findall(r"NETWORKCORE_([A-Z_]+):", read("docker-compose.yml")):
+        assert name.lower().removesuffix("_file") in Settings.model_fields, name
+
+
+def test_the_bank_directories_of_the_compose_file_are_mounted_where_the_settings_look() -> None:
+    text = read("docker-compose.yml")
+    for name in ("ACCOUNT", "OUTBOX", "INBOX"):
+        (path,) = re.findall(rf"NETWORKCORE_BANK_{name}_PATH: (\S+)", text)
+        mounts = re.findall(r"# +- \S+:(/[^:\s]+)", text)
+        assert any(path == mount or path.startswith(f"{mount}/") for mount in mounts), path
 
 
 def test_secrets_are_made_once_and_differ_between_installations(tmp_path: Path) -> None:
