@@ -87,22 +87,18 @@ async def differences(connection: Connection) -> list[Difference]:
         for one in await positions(connection)
         if one.unexplained_minor
     ]
-    for row in await rows(_sql.closings(connection)):
-        if row["before_on"] is None:
-            continue
-        gap = row["before_minor"] + row["between_minor"] - row["amount_minor"]
-        if gap:
-            found.append(
-                balance_difference(
-                    reference=f"statement:{row['iban']}:{row['on_day']}",
-                    currency=row["currency"],
-                    kind=DifferenceType.STATEMENT_GAP,
-                    amount_minor=gap,
-                    since=row["before_on"],
-                    detail=(
-                        f"{row['before_minor']} on {row['before_on']}, lines of {row['between_minor']}, "
-                        f"{row['amount_minor']} on {row['on_day']}"
-                    ),
-                )
-            )
+    found += [
+        balance_difference(
+            reference=f"statement:{row['iban']}:{row['on_day']}",
+            currency=row["currency"],
+            kind=DifferenceType.STATEMENT_GAP,
+            amount_minor=row["before_minor"] + row["between_minor"] - row["amount_minor"],
+            since=row["before_on"],
+            detail=(
+                f"{row['before_minor']} on {row['before_on']}, lines of {row['between_minor']}, "
+                f"{row['amount_minor']} on {row['on_day']}"
+            ),
+        )
+        for row in await rows(_sql.statement_gaps(connection))
+    ]
     return found

@@ -202,11 +202,12 @@ class ResolutionDesk:
     async def _end(self, connection: Connection, known: Decision, *, now: datetime) -> None:
         """The difference is gone; its items are matched by the decision, its money may stand in suspense."""
         refs = known.reference.split("\x1f")
-        (row,) = [
-            one
-            for one in await rows(_sql.difference_named(connection, leg=known.leg, reference=refs[0]))
-            if one["currency"] == known.currency
-        ]
+        named = await rows(_sql.difference_named(connection, leg=known.leg, reference=refs[0]))
+        row = next((one for one in named if one["currency"] == known.currency), None)
+        if row is None:
+            raise StateConflictError(
+                f"{refs[0]} is no longer open: refuse the decision, it has settled itself"
+            )
         full = await _sql.difference_of(connection, id=row["id"])
         items = await self._items(connection, known.leg, refs, known.currency)
         if _decision_id(full, items) != known.id:

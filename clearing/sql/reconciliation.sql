@@ -223,24 +223,33 @@ WITH added AS (
 SELECT count(*) FROM added;
 
 -- name: closings
--- Each account's last closing balance, the one of the day before it that is known, and what was booked since each.
+-- Each account's last closing balance, and what was booked since.
+WITH closing AS (
+    SELECT DISTINCT ON (iban, currency) iban, currency, on_day, amount_minor
+    FROM clearing.bank_balance WHERE code = 'CLBD' ORDER BY iban, currency, on_day DESC, sequence DESC NULLS LAST, recorded_at DESC
+)
+SELECT c.iban, c.currency, c.on_day, c.amount_minor, coalesce(sum(i.amount_minor), 0)::bigint AS after_minor
+FROM closing AS c LEFT JOIN clearing.reconciliation_item AS i
+    ON i.side = 'right' AND i.leg IN ('book_bank', 'psp_bank') AND i.account = c.iban AND i.currency = c.currency
+    AND i.occurred_on > c.on_day
+GROUP BY c.iban, c.currency, c.on_day, c.amount_minor ORDER BY c.iban, c.currency;
+
+-- name: statement_gaps
+-- Closing balances that do not follow from the one before them and the lines between: each, not only the last.
 WITH closing AS (
     SELECT DISTINCT ON (iban, currency, on_day) iban, currency, on_day, amount_minor
     FROM clearing.bank_balance WHERE code = 'CLBD' ORDER BY iban, currency, on_day, sequence DESC NULLS LAST, recorded_at DESC
-), ranked AS (
-    SELECT *, row_number() OVER (PARTITION BY iban, currency ORDER BY on_day DESC) AS place,
-           lead(on_day) OVER latest AS before_on, lead(amount_minor) OVER latest AS before_minor
-    FROM closing WINDOW latest AS (PARTITION BY iban, currency ORDER BY on_day DESC)
+), pair AS (
+    SELECT *, lag(on_day) OVER earlier AS before_on, lag(amount_minor) OVER earlier AS before_minor
+    FROM closing WINDOW earlier AS (PARTITION BY iban, currency ORDER BY on_day)
 )
-SELECT r.iban, r.currency, r.on_day, r.amount_minor, r.before_on, r.before_minor,
-       coalesce(sum(i.amount_minor) FILTER (WHERE i.occurred_on > r.on_day), 0)::bigint AS after_minor,
-       coalesce(sum(i.amount_minor) FILTER (WHERE i.occurred_on > r.before_on AND i.occurred_on <= r.on_day), 0)::bigint
-           AS between_minor
-FROM ranked AS r LEFT JOIN clearing.reconciliation_item AS i
-    ON i.side = 'right' AND i.leg IN ('book_bank', 'psp_bank') AND i.account = r.iban AND i.currency = r.currency
-    AND i.occurred_on > coalesce(r.before_on, r.on_day)
-WHERE r.place = 1
-GROUP BY r.iban, r.currency, r.on_day, r.amount_minor, r.before_on, r.before_minor ORDER BY r.iban, r.currency;
+SELECT p.iban, p.currency, p.on_day, p.amount_minor, p.before_on, p.before_minor, line.between_minor
+FROM pair AS p CROSS JOIN LATERAL (
+    SELECT coalesce(sum(i.amount_minor), 0)::bigint AS between_minor FROM clearing.reconciliation_item AS i
+    WHERE i.side = 'right' AND i.leg IN ('book_bank', 'psp_bank') AND i.account = p.iban AND i.currency = p.currency
+      AND i.occurred_on > p.before_on AND i.occurred_on <= p.on_day) AS line
+WHERE p.before_on IS NOT NULL AND p.before_minor + line.between_minor <> p.amount_minor
+ORDER BY p.iban, p.currency, p.on_day;
 
 -- name: bank_in_flight
 -- What our books have and the bank does not yet, and what the bank has and our books do not, by currency.

@@ -428,6 +428,40 @@ async def test_a_statement_that_is_missing_is_told_and_never_booked(counter: Cou
         await counter.resolve(gap, Resolution.WRITE_OFF)
 
 
+async def test_a_missing_statement_is_told_until_it_is_taken_in(counter: Counter) -> None:
+    """As it was: the next statement that follows the later one hid the gap before it."""
+    await counter.bank(closing="100.00")
+    for day, closing in ((17, "150.00"), (18, "150.00")):
+        later = bank.statement(statement_id=f"S{day}", balances=(("CLBD", closing),))
+        told = [
+            replace(one, on=date(2026, 10, day))
+            for one in camt.read(io.BytesIO(later))
+            if isinstance(one, camt.BankBalance)
+        ]
+        async with transaction(counter.pool) as connection:
+            await RECONCILER.record_bank_lines(connection, told, now=THURSDAY)
+    gaps = [one for one in (await counter.run()).values() if one.type == "statement_gap"]
+    assert [(one.amount_minor, one.since) for one in gaps] == [(-5000, date(2026, 10, 15))]
+    found = bank.entry("50.00", direction="CRDT", day="2026-10-16", info="the missing one")
+    missing = [one for one in camt.read(io.BytesIO(bank.statement(found))) if isinstance(one, camt.BankLine)]
+    async with transaction(counter.pool) as connection:
+        await RECONCILER.record_bank_lines(connection, missing, now=THURSDAY)
+    assert [one for one in (await counter.run()).values() if one.type == "statement_gap"] == []
+
+
+async def test_what_has_settled_itself_is_not_booked_by_a_late_second_person(counter: Counter) -> None:
+    await counter.bank(credit("500.00", "acquirer po_9"))
+    (one,) = (await counter.run()).values()
+    proposed = await counter.resolve(one, Resolution.SUSPENSE)
+    assert proposed.needs_second
+    await counter.psp(line("t1", "payout", "po_9", -50_000))
+    assert await counter.run() == {}
+    with pytest.raises(StateConflictError, match="no longer open"):
+        await counter.agree(proposed, by="ben")
+    assert await counter.balance("suspense") == 0
+    await counter.proved()
+
+
 async def _in_debt(counter: Counter, *, days: int) -> datetime:
     """NL-ABC is paid, then refunds the session: it owes 4.00."""
     await counter.clear(1)
