@@ -20,6 +20,7 @@ ClearingError                     a rule of this domain was broken by the input;
 ├── InvalidDocumentError          an invoice that may not be issued
 ├── InvalidPaymentError           a bank payment or bank details that no bank would take, with the field
 ├── UnreadableMessageError        a bank's message that can't be read, with the element
+├── UnreadableRatesError          a file of exchange rates that can't be read, with the place
 └── InvariantViolation            a bug: what must always hold does not
 """
 
@@ -144,6 +145,16 @@ class UnreadableMessageError(ClearingError):
     def __init__(self, path: str, detail: str) -> None:
         super().__init__(f"bank message {path} {detail}")
         self.path = path
+        self.detail = detail
+
+
+class UnreadableRatesError(ClearingError):
+    """A file of exchange rates that can't be read; `where` is the line and column, or the element."""
+
+    def __init__(self, where: str, detail: str) -> None:
+        super().__init__(f"{where}: {detail}")
+        self.where = where
+        self.detail = detail
 
 
 class MalformedDocumentError(ClearingError):

@@ -5,8 +5,8 @@ currencies.
 Must not know: where rates are stored or fetched, who is paid.
 """
 
-from bisect import bisect_right
-from collections.abc import Iterable
+from bisect import bisect_left, bisect_right
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta
 from decimal import Decimal
@@ -22,14 +22,22 @@ PIVOT: Final = "EUR"
 # The ECB concludes its reference rates at 14:15 and publishes them at about 16:00 Frankfurt time (ECB press
 # release of 7 December 2015). Before that instant the day's rate is not known, so it can't bind a capture.
 PUBLISHED_FROM: Final = time(16, 15)
-_FRANKFURT: Final = ZoneInfo("Europe/Berlin")
+FRANKFURT: Final = ZoneInfo("Europe/Berlin")
 # Good Friday to Tuesday after Easter is five days without a publication; the Christmas days are fewer.
 MAX_AGE_DAYS: Final = 7
 # A lock's cross rate keeps this many decimals. Up to 10^12 minor units the amount is the exact quotient's,
 # see the tests.
 RATE_DIGITS: Final = 18
-# Last day on which a currency could be settled, by the law that introduced the euro there.
-LAST_DAY: Final = MappingProxyType({"BGN": date(2025, 12, 31), "HRK": date(2022, 12, 31)})
+# Last day on which a currency could be settled, by the law that introduced the euro there, or (ROL, TRL) the
+# new one in its place; those that the ECB has published (ISO 4217, list three).
+LAST_DAY: Final = MappingProxyType(
+    {
+        "BGN": date(2025, 12, 31), "CYP": date(2007, 12, 31), "EEK": date(2010, 12, 31),
+        "HRK": date(2022, 12, 31), "LTL": date(2014, 12, 31), "LVL": date(2013, 12, 31),
+        "MTL": date(2007, 12, 31), "ROL": date(2005, 6, 30), "SIT": date(2006, 12, 31),
+        "SKK": date(2008, 12, 31), "TRL": date(2004, 12, 31),
+    }
+)  # fmt: skip
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,7 +88,7 @@ def publication_day(at: datetime) -> date:
     """
     if at.tzinfo is None:
         raise InvalidAmountError("a capture time needs a time zone to choose its exchange rate")
-    local = at.astimezone(_FRANKFURT)
+    local = at.astimezone(FRANKFURT)
     return local.date() if local.time() >= PUBLISHED_FROM else local.date() - timedelta(days=1)
 
 
@@ -144,6 +152,26 @@ class RateTable:
         return FxLock(
             base=base, quote=quote, rate=rate, source=known.source, rate_date=published, markup_bps=markup_bps
         )
+
+    @property
+    def quotes(self) -> list[str]:
+        """The currencies that have a rate, in order."""
+        return sorted(self._rates)
+
+    @property
+    def newest(self) -> date | None:
+        """The last day with a rate of any currency; None where there is none."""
+        return max((days[-1] for days in self._days.values()), default=None)
+
+    def of(self, quote: str) -> Mapping[date, ReferenceRate]:
+        """The rates of one currency by day."""
+        return MappingProxyType(self._rates.get(quote, {}))
+
+    def last_day(self, quote: str, *, before: date) -> date | None:
+        """The last day before that one with a rate of `quote`."""
+        days = self._days.get(quote, [])
+        place = bisect_left(days, before)
+        return days[place - 1] if place else None
 
     def _against_pivot(self, currency: str, day: date) -> Decimal:
         return Decimal(1) if currency == PIVOT else self._rates[currency][day].rate

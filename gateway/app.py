@@ -22,6 +22,7 @@ from gateway import outbound
 from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.config import ClockSource, Environment, Settings
 from gateway.database import Pool, create_pool_from, market_anchor_reader, transaction
+from gateway.ecb_feed import EcbFeed
 from gateway.http.auth import KeyRing
 from gateway.http.server import KEEPALIVE_SECONDS, LINGERING_SECONDS, build_api
 from gateway.http.services import ApiOptions, ApiServices
@@ -34,6 +35,7 @@ from gateway.lanes.correction_lane import CorrectionLane
 from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
 from gateway.lanes.document_lane import ClosingLane, DriverDocumentLane, PartyDocumentLane
 from gateway.lanes.errands import Errands, errand_lanes
+from gateway.lanes.fx_rates import FxRatesLane, RateWaitLane
 from gateway.lanes.hold_watch import HoldWatchLane
 from gateway.lanes.key_sweep import KeySweepLane
 from gateway.lanes.pnc_settlement import PncSettlementLane
@@ -311,6 +313,8 @@ def lanes(house: House) -> Sequence[Lane]:
         DriverDocumentLane(pool=house.pool, clock=house.clock),
         PartyDocumentLane(pool=house.pool, clock=house.clock, clearing=house.clearing),
         *_vat_evidence(house),
+        *_fx_rates(house),
+        RateWaitLane(pool=house.pool, clock=house.clock),
         ClosingLane(
             pool=house.pool,
             clock=house.clock,
@@ -346,6 +350,14 @@ def _vat_evidence(house: House) -> list[VatEvidenceLane]:
             after=timedelta(days=house.settings.vat_recheck_days),
         )
     ]
+
+
+def _fx_rates(house: House) -> list[FxRatesLane]:
+    address = house.settings.ecb_rates_url
+    if address is None:
+        return []
+    feed = EcbFeed(client=house.outbound, url=address)
+    return [FxRatesLane(pool=house.pool, clock=house.clock, clearing=house.clearing, feed=feed)]
 
 
 def _grace(days: int | None) -> timedelta | None:

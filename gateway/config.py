@@ -192,6 +192,10 @@ class Settings(BaseSettings):
         None, description="VIES's REST address; with it VAT ids are checked again, unset: never"
     )
     vat_recheck_days: int = Field(30, ge=1, le=366, description="age at which a VAT id's evidence is renewed")
+    ecb_rates_url: HttpUrl | None = Field(
+        None,
+        description="the ECB's file of exchange rates, asked for daily; unset: a person imports it",
+    )
     close_books_after_days: int | None = Field(
         None, ge=1, le=366, description="days after a month's end that close it; unset: a person closes it"
     )
@@ -236,6 +240,8 @@ class Settings(BaseSettings):
                 raise ValueError("NETWORKCORE_PSP_BASE_URL must be https in production")
             if self.public_url is None or not self.public_url.startswith("https://"):
                 raise ValueError("NETWORKCORE_PUBLIC_URL must be set and https in production")
+            if self.ecb_rates_url is not None and not self.ecb_rates_url.startswith("https://"):
+                raise ValueError("NETWORKCORE_ECB_RATES_URL must be https in production")
             if self.webhook_secret_keys is None:
                 raise ValueError("NETWORKCORE_WEBHOOK_SECRET_KEYS must be set in production")
         return self

@@ -59,7 +59,7 @@ async def summary(connection: Connection) -> Summary:
         psp_fee=costs,
         paid={row["currency"]: row["amount_minor"] for row in await rows(_sql.disbursed(connection))},
         open_payables=_open([(row["currency"], row["state"], row["amount_minor"]) for row in payables]),
-        fx=_fx(accounts),
+        fx=fx_totals(accounts),
         sessions_cleared=sum(row["entries"] for row in entries if row["kind"] == "capture"),
         sessions_parked=await _sql.parked_count(connection),
     )
@@ -82,7 +82,7 @@ def _vat(accounts: list[Balance]) -> Mapping[tuple[str, str], int]:
     }
 
 
-def _fx(accounts: list[Balance]) -> list[FxTotal]:
+def fx_totals(accounts: list[Balance]) -> list[FxTotal]:
     """What each position took in its base and gave in its quote, each a positive amount."""
     sums: dict[tuple[str, str], dict[str, int]] = {}
     for balance in accounts:

@@ -19,6 +19,7 @@ from gateway.config import load_database_url, load_inbox_path
 from gateway.database import connect, named_queries
 from gateway.ids import format_id
 from gateway.lanes.bank_watch import bank_alarms
+from gateway.lanes.fx_rates import rate_alarms
 from gateway.migrations import pending
 from gateway.store.promise import Promise, read_promise
 
@@ -87,6 +88,7 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
         parked = tuple([_parked(row) async for row in sql.parked_errands(connection, shown=_SHOWN)])
         promise = await read_promise(connection, now=wall_now)
         bank = await bank_alarms(connection, inbox=inbox, wall_now=wall_now)
+        rates = await rate_alarms(connection, wall_now=wall_now)
     return Status(
         pending_migrations=(),
         errands=errands,
@@ -97,8 +99,9 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
             *_alarms(errands=errands, calls=calls, deliveries=deliveries, wall_now=wall_now),
             *promise_alarms(promise, today=wall_now.date()),
             *bank,
+            *rates,
         ),
-        promise=promise_json(promise),
+        promise=promise_json(promise) | {"exchange_rate_age_days": rate_age_days(promise, now=wall_now)},
     )
 
 
@@ -137,6 +140,8 @@ def show(status: Status, console: Console) -> None:
         console.print(f"webhooks: {told}")
     for line in promise_lines(status.promise):
         console.print(line)
+    if (age := status.promise.get("exchange_rate_age_days")) is not None:
+        console.print(f"newest exchange rate: {age} days old")
     for row in status.parked:
         console.print(f"parked {row['kind']} {row['session'] or row['id']}: {row['error']}", markup=False)
     for alarm in status.alarms:
@@ -217,6 +222,11 @@ def promise_alarms(promise: Promise, *, today: date) -> list[str]:
     if promise.awaiting_release:
         found.append(f"{promise.awaiting_release} payments wait for two people")
     return found
+
+
+def rate_age_days(promise: Promise, *, now: datetime) -> int | None:
+    """How old the newest exchange rate is; None where there is none."""
+    return None if promise.newest_rate is None else max(0, (now.date() - promise.newest_rate).days)
 
 
 def promise_json(promise: Promise) -> dict[str, Any]:

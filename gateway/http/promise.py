@@ -117,6 +117,8 @@ def _decided(registry: CollectorRegistry, promise: Promise, *, now: datetime) ->
             for row in promise.suspense
         },
     )  # fmt: skip
+    _one(registry, "exchange_rate_age_days", "Age of the newest exchange rate in days; -1: there is none.",
+         -1 if promise.newest_rate is None else max(0, (now.date() - promise.newest_rate).days))  # fmt: skip
     _one(registry, "decisions_waiting", "Bookings that wait for a second person.", promise.decisions_waiting)
     _labeled(
         registry, "bank_unexplained_minor_units", "What our books have more than the bank's balance shows.",

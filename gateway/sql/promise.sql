@@ -45,6 +45,10 @@ SELECT least((SELECT min(created_at) FROM gateway.event WHERE NOT fanned_out),
 SELECT split_part(account, ':', 1) AS class, currency, sum(credit_minor - debit_minor)::bigint AS minor
 FROM clearing.account_delta GROUP BY class, currency ORDER BY class, currency;
 
+-- name: newest_rate$
+-- The last day with an exchange rate: above seven days sessions in two currencies wait.
+SELECT max(rate_date) FROM clearing.fx_rate;
+
 -- name: unsent_files$
 SELECT count(*) FROM clearing.payment_file WHERE sent_at IS NULL;
 

@@ -5,7 +5,7 @@ Owns: the questions. Must not know: who asks, how it is shown. It only reads.
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from typing import Any, Final
 
 from clearing.desks import bank_position, forecast_desk
@@ -40,6 +40,7 @@ class Promise:
     suspense: Sequence[Mapping[str, Any]] = ()
     decisions_waiting: int = 0
     bank: Sequence[BankPosition] = ()
+    newest_rate: date | None = None
 
     @property
     def ten_thousandths_on_time(self) -> int:
@@ -71,4 +72,5 @@ async def read_promise(connection: Connection, *, now: datetime) -> Promise:
         suspense=[dict(row.items()) async for row in _QUERIES.suspense(connection)],
         decisions_waiting=await _QUERIES.decisions_waiting(connection),
         bank=await bank_position.positions(connection),
+        newest_rate=await _QUERIES.newest_rate(connection),
     )
