@@ -13,7 +13,8 @@ from clearing.iso20022.camt import BankLine
 from clearing.parties.bank_details import BankDetails, PostalAddress
 from clearing.payouts.disbursement import Disbursement
 from clearing.reconciliation.report import OpenDifference
-from gateway.database import Pool, transaction
+from gateway.database import Pool, create_pool, transaction
+from gateway.migrations import load_migrations, migrate
 from tests.fakes import bank
 from tests.fakes import clearing_world as world
 from tests.integration.test_settlement import BANK, NOW, THURSDAY, House, of
@@ -227,3 +228,36 @@ async def test_a_clock_that_was_set_back_leaves_nothing_unread(house: House) -> 
     await house.clear(1)
     (found,) = await run(house, now=LATER)
     assert (found.reference, found.type) == ("pi_1", "missing_right")
+
+
+async def test_what_was_open_before_fees_were_compared_is_not_a_fee_to_book_again(
+    empty_database_url: str,
+) -> None:
+    """As it was: whoever agreed to the proposal booked the PSP's fee a second time."""
+    every = load_migrations()
+    await migrate(
+        empty_database_url,
+        migrations=[one for one in every if one.package != "clearing" or one.version < 37],
+    )
+    pool = await create_pool(empty_database_url, min_size=1, max_size=2, application="test")
+    try:
+        house = House(pool)
+        await house.open()
+        await house.clear(1)
+        reconciler = Reconciler()
+        async with transaction(pool) as connection:
+            await reconciler.run(connection, now=NOW)
+            booked = await connection.fetchval("SELECT fee_minor FROM clearing.reconciliation_item")
+            await connection.execute("UPDATE clearing.reconciliation_item SET fee_minor = 0")
+        assert booked > 0
+        await migrate(empty_database_url, migrations=every)
+        async with transaction(pool) as connection:
+            told = PspLine(
+                id="txn_1", kind="charge", reference="pi_1", amount_minor=605, currency="EUR",
+                occurred_on=NOW.date(), fee_minor=booked,
+            )  # fmt: skip
+            await reconciler.record_psp_lines(connection, [told], now=NOW)
+            result = await reconciler.run(connection, now=NOW)
+        assert (result.matched, result.differences) == (2, 0)
+    finally:
+        await pool.close()
