@@ -4,6 +4,7 @@ Owns the layout of the folder. Must not know how anything in it is verified. The
 """
 
 import json
+from datetime import datetime
 from pathlib import Path
 from typing import Final
 
@@ -41,8 +42,19 @@ _FOLDER_MODE: Final = 0o700
 )
 @click.option("--ocsp-url", default=None, help="OCSP responder named in the certificates.")
 @click.option("--crl-url", default=None, help="CRL named in the certificates.")
+@click.option(
+    "--at",
+    default=None,
+    help="Made for this instant, such as 2026-10-29T08:00:00Z of `dev`; now if not given.",
+)
 def command(
-    *, out: Path, suite: str, emaids: tuple[str, ...], ocsp_url: str | None, crl_url: str | None
+    *,
+    out: Path,
+    suite: str,
+    emaids: tuple[str, ...],
+    ocsp_url: str | None,
+    crl_url: str | None,
+    at: str | None,
 ) -> None:
     """Make a root, two sub-authorities and contract certificates, cross-signed and broken ones.
 
@@ -53,7 +65,8 @@ def command(
     bodies = [_emaid(text) for text in emaids]
     if out.exists() and any(out.iterdir()):
         raise click.UsageError(f"--out: {out} is not empty; certificates are never overwritten")
-    pki = build_pki(suite=Suite(suite), now=sandbox_now(), ocsp_url=ocsp_url, crl_url=crl_url)
+    now = sandbox_now() if at is None else _instant(at)
+    pki = build_pki(suite=Suite(suite), now=now, ocsp_url=ocsp_url, crl_url=crl_url)
     _folder(out)
     for name, item in (("root", pki.root), ("sub-1", pki.first), ("sub-2", pki.second)):
         _write_pair(out, name, item)
@@ -63,7 +76,8 @@ def command(
     for name, bundle in broken_bundles(pki, bodies[0]).items():
         _write_json(_folder(out / "broken") / f"{name}.json", _pem_request(bodies[0], bundle))
     click.echo(
-        f"{out}: trust {out / 'root.pem'} as an mo_root of your sandbox, then send {bodies[0]}/request.json"
+        f"{out}: trust {out / 'root.pem'} as an mo_root of your sandbox, "
+        f"then send {out / bodies[0] / 'request.json'}"
     )
 
 
@@ -72,6 +86,16 @@ def _emaid(text: str) -> str:
         return parse_emaid(text).body
     except MalformedEmaidError as problem:
         raise click.UsageError(f"--emaid: {problem}") from None
+
+
+def _instant(text: str) -> datetime:
+    try:
+        found = datetime.fromisoformat(text)
+    except ValueError:
+        raise click.UsageError(f"--at: {text!r} is not an instant such as 2026-10-29T08:00:00Z") from None
+    if found.tzinfo is None:
+        raise click.UsageError(f"--at: {text!r} needs a time zone, such as +02:00 or Z")
+    return found
 
 
 def _write_contract(folder: Path, pki: ContractPki, emaid: str) -> None:

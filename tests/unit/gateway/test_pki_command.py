@@ -61,3 +61,21 @@ def test_a_text_that_is_no_emaid_is_refused_in_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, ["--out", str(tmp_path / "pki"), "--emaid", "nonsense"])
     assert done.exit_code == 2
     assert "--emaid" in done.output
+
+
+def test_certificates_can_be_made_for_the_business_time_of_dev(tmp_path: Path) -> None:
+    out = tmp_path / "pki"
+    done = CliRunner().invoke(command, ["--out", str(out), "--at", "2026-10-29T08:00:00Z"])
+    assert done.exit_code == 0, done.output
+    good = json.loads((out / EMAID / "request.json").read_text())
+    verifier = ChainVerifier(trust=trust(out / "root.pem"))
+    assert isinstance(
+        verifier.verify(good["certificate"], now=datetime(2026, 10, 29, 8, tzinfo=UTC)), ValidChain
+    )
+
+
+@pytest.mark.parametrize("at", ["tomorrow", "2026-10-29T08:00:00"])
+def test_a_wrong_instant_is_refused_before_anything_is_written(tmp_path: Path, at: str) -> None:
+    done = CliRunner().invoke(command, ["--out", str(tmp_path / "pki"), "--at", at])
+    assert done.exit_code == 2
+    assert not (tmp_path / "pki").exists()
