@@ -94,7 +94,8 @@ async def known_limits(connection: Connection, *, by: str | None = None) -> dict
     for row in await rows(_sql.limits(connection)):
         limit = row["limit_minor"]
         if by is not None and same_person(row["set_by"], by):
-            limit = min(limit, shipped.get(row["currency"], shipped["*"]))
+            before = limit if row["before_minor"] is None else row["before_minor"]
+            limit = min(limit, before, shipped.get(row["currency"], shipped["*"]))
         known[row["currency"]] = limit
     return known
 

@@ -67,11 +67,13 @@ UPDATE clearing.booking_decision SET state = :state, decided_by = :by, decided_a
 WHERE id = :id AND state = 'proposed' RETURNING id;
 
 -- name: limits
-SELECT currency, limit_minor, set_by FROM clearing.booking_limit ORDER BY currency;
+SELECT currency, limit_minor, set_by, before_minor FROM clearing.booking_limit ORDER BY currency;
 
 -- name: put_limit!
-INSERT INTO clearing.booking_limit (currency, limit_minor, set_by, set_at) VALUES (:currency, :limit_minor, :by, :now)
-ON CONFLICT (currency) DO UPDATE SET limit_minor = excluded.limit_minor, set_by = excluded.set_by, set_at = excluded.set_at;
+INSERT INTO clearing.booking_limit AS known (currency, limit_minor, set_by, set_at) VALUES (:currency, :limit_minor, :by, :now)
+ON CONFLICT (currency) DO UPDATE SET limit_minor = excluded.limit_minor, set_by = excluded.set_by, set_at = excluded.set_at,
+    before_minor = CASE WHEN lower(known.set_by) = lower(excluded.set_by) THEN least(known.before_minor, known.limit_minor)
+        ELSE known.limit_minor END;
 
 -- name: insert_suspense!
 INSERT INTO clearing.suspense_item (id, currency, amount_minor, left_minor, since, owner, detail)

@@ -154,6 +154,19 @@ async def test_a_payout_is_known_by_hand_before_the_psp_tells_it(counter: Counte
     await counter.proved()
 
 
+async def test_who_undoes_a_lower_limit_still_decides_under_it(counter: Counter) -> None:
+    async with transaction(counter.pool) as connection:
+        await decisions.set_limit(connection, "EUR", 100, by="carl", now=NOW)
+        for limit in (500, 9_000):  # in steps, too
+            await decisions.set_limit(connection, "EUR", limit, by="anna", now=NOW)
+    await counter.bank(credit("2.00"))
+    (one,) = (await counter.run()).values()
+    assert (await counter.resolve(one, Resolution.OWN_FUNDS, by="anna")).needs_second
+    async with transaction(counter.pool) as connection:
+        assert (await decisions.known_limits(connection, by="anna"))["EUR"] == 100
+        assert (await decisions.known_limits(connection, by="ben"))["EUR"] == 9_000
+
+
 async def test_two_people_who_agree_at_once_book_once(counter: Counter) -> None:
     await counter.bank(credit("500.00"))
     (one,) = (await counter.run()).values()
