@@ -106,3 +106,44 @@ def test_the_books_prove_themselves(walked: Path) -> None:
     audit = read(walked, "summary.json")["audit"]
     assert audit["findings"] == []
     assert all(line["difference"] == 0 for line in audit["proof"])
+
+
+def test_the_commands_of_the_books_work_on_the_database_that_dev_names(dev: dict[str, Any]) -> None:
+    audit = subprocess.run(
+        [sys.executable, "-m", "gateway", "audit", "--json"],
+        env=os.environ | {"DATABASE_URL": dev["database_url"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert audit.returncode == 0, audit.stderr
+    assert json.loads(audit.stdout)["ok"]
+
+
+def test_plug_and_charge_is_tried_as_its_guide_says(dev: dict[str, Any], tmp_path: Path) -> None:
+    guide = GUIDE.with_name("plug-and-charge.md").read_text(encoding="utf-8")
+    commands = "\n".join(re.findall(r"^```sh\n(.*?)^```", guide, re.DOTALL | re.MULTILINE))
+    run = subprocess.run(
+        [
+            str(BASH),
+            "-euo",
+            "pipefail",
+            "-c",
+            commands.replace(".venv/bin/networkcore", f"{sys.executable} -m gateway"),
+        ],
+        cwd=tmp_path,
+        env=os.environ | {
+            "BASE": dev["base_url"],
+            "ADMIN": dev["admin_api_key"],
+            "NL_POL": dev["api_keys"]["NL-POL"],
+        },
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )  # fmt: skip
+    assert run.returncode == 0, run.stdout + run.stderr
+    answer = json.loads(run.stdout.splitlines()[-1])
+    assert answer["authorize_response"]["certificateStatus"] == "Accepted"
+    assert answer["authorization_id"]

@@ -34,6 +34,7 @@ class DevCard:
     base_url: str
     psp_url: str
     psp_api_key: str
+    database_url: str
     admin_api_key: str
     api_keys: Mapping[str, str] = field(repr=False)
     ocpi_tokens: Mapping[str, str] = field(repr=False)
@@ -51,6 +52,7 @@ class DevCard:
             "ocpi_versions_url": f"{self.base_url}/ocpi/versions",
             "sandbox_psp_url": self.psp_url,
             "sandbox_psp_api_key": self.psp_api_key,
+            "database_url": self.database_url,
             "admin_api_key": self.admin_api_key,
             "api_keys": dict(self.api_keys),
             "ocpi_tokens": dict(self.ocpi_tokens),
@@ -65,6 +67,7 @@ class DevCard:
         console.print(f"\n[bold]Gateway[/bold]      {self.base_url}", highlight=False)
         console.print(f"[bold]Docs[/bold]         {self.base_url}/docs", highlight=False)
         console.print(f"[bold]Sandbox PSP[/bold]  {self.psp_url}  key {self.psp_api_key}", highlight=False)
+        console.print(f"[bold]Database[/bold]     {self.database_url}", highlight=False, soft_wrap=True)
         console.print(f"[bold]Logs[/bold]         {self.log_dir}", highlight=False)
         console.print(f"\n[bold]{'Party':12}{'what it is':16}API key[/bold]")
         for party_id, key in {"platform": self.admin_api_key, **self.api_keys}.items():
@@ -105,6 +108,7 @@ async def open_dev_market(
             base_url=stack.gateway_url,
             psp_url=stack.psp_url,
             psp_api_key=stack.psp_api_key,
+            database_url=stack.postgres.dsn,
             admin_api_key=stack.plan.admin_api_key,
             api_keys=dict(stage.keys),
             ocpi_tokens={cpo.party_id: stage.journal[f"ocpi/{cpo.party_id}"]["token"] for cpo in CPOS},
