@@ -137,6 +137,7 @@ class RateTable:
             raise CurrencyMismatchError(base, quote)
         require_currency(base, day)
         require_currency(quote, day)
+        # By the words `reference rate` sessions are found that wait for an import (rate_feed.sql).
         published = self._last_common_day([currency for currency in (base, quote) if currency != PIVOT], day)
         if published is None:
             raise RateUnavailableError(f"no {base}-{quote} reference rate was published on or before {day}")

@@ -187,7 +187,7 @@ class RateDesk:
             return False
         if not off_market:
             self._check_rate(wish, await references.rate_table(connection), day=publication_day(now))
-        return await self._clearing.record_fx_execution(
+        booked = await self._clearing.record_fx_execution(
             connection,
             base=wish.base,
             quote=wish.quote,
@@ -196,6 +196,9 @@ class RateDesk:
             reference=wish.reference,
             now=now,
         )
+        if not booked:  # another pair's exchange came in between under the same reference
+            await self._is_booked(connection, wish)
+        return booked
 
     async def _is_booked(self, connection: Connection, wish: Execution) -> bool:
         entry = treasury.execution(

@@ -24,6 +24,7 @@ from gateway import outbound
 from gateway.commands.status import read_status
 from gateway.database import Pool, transaction
 from gateway.ecb_feed import MAX_BYTES, EcbFeed, NoFile
+from gateway.http.promise import render
 from gateway.lanes.clearing_lane import ClearingLane
 from gateway.lanes.fx_rates import FxRatesLane, RateWaitLane, last_publication, pause_after, rate_alarms
 from gateway.store.promise import read_promise
@@ -279,14 +280,14 @@ async def test_what_is_no_file_changes_nothing_and_is_asked_for_again(
     assert bank.asked == asked
     assert (await house.table()).newest == before
     async with house.pool.acquire() as connection:
-        row = await connection.fetchrow("SELECT * FROM clearing.rate_feed")
+        [row] = await connection.fetch("SELECT * FROM clearing.rate_feed")
     assert problem in row["problem"]
     assert (row["failures"], row["answered_at"]) == (1, None)
     bank.replies = [gives(as_xml(FILE))]
     await house.minutes_later()
     assert await house.lane.run_once() == 4
     async with house.pool.acquire() as connection:
-        row = await connection.fetchrow("SELECT * FROM clearing.rate_feed")
+        [row] = await connection.fetch("SELECT * FROM clearing.rate_feed")
     assert (row["failures"], row["problem"], row["answered_at"]) == (0, "", house.clock.at)
 
 
@@ -341,7 +342,9 @@ async def test_an_old_rate_is_an_alarm_where_exchange_is_in_use(
     await house.take(as_csv(FILE))
     async with house.pool.acquire() as connection:
         assert await rate_alarms(connection, wall_now=NOW) == []
-        assert (await read_promise(connection, now=NOW)).newest_rate == FRIDAY
+        promise = await read_promise(connection, now=NOW)
+    assert promise.newest_rate == FRIDAY
+    assert b"networkcore_exchange_rate_age_days 3.0\n" in render(promise, now=NOW)
 
 
 async def test_a_rate_that_leaps_waits_for_a_persons_word_and_says_so(house: House, bank: Bank) -> None:

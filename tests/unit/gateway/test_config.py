@@ -108,6 +108,13 @@ def test_all_wrong_settings_are_named_at_once() -> None:
         ({"NETWORKCORE_PUBLIC_URL": "http://a.example"}, "NETWORKCORE_PUBLIC_URL must be set and https"),
         ({"NETWORKCORE_CLOCK": "market"}, "NETWORKCORE_CLOCK must be system in production"),
         (
+            {
+                "NETWORKCORE_PUBLIC_URL": "https://pay.example",
+                "NETWORKCORE_ECB_RATES_URL": "http://rates.example/eurofxref-hist-90d.xml",
+            },
+            "NETWORKCORE_ECB_RATES_URL must be https in production",
+        ),
+        (
             {"NETWORKCORE_PUBLIC_URL": "https://a.example"},
             "NETWORKCORE_WEBHOOK_SECRET_KEYS must be set in production",
         ),
