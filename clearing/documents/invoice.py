@@ -90,7 +90,9 @@ class InvoiceLine:
     @property
     def remark(self) -> str:
         """What the line says beside its description (BT-127)."""
-        return self.note or f"{self.sessions} charging sessions"
+        return self.note or (
+            "1 charging session" if self.sessions == 1 else f"{self.sessions} charging sessions"
+        )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

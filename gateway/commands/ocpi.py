@@ -274,7 +274,7 @@ def _show(rows: list[dict[str, Any]], *, title: str, as_json: bool) -> None:
         return
     table = Table(title=title)
     for heading in rows[0]:
-        table.add_column(heading.replace("_", " "))
+        table.add_column(heading.replace("_", " "), overflow="fold")  # an id cut off is no id
     for row in rows:
         cells = [", ".join(value) if isinstance(value, list) else value for value in row.values()]
         table.add_row(*("" if cell is None else str(cell) for cell in cells))

@@ -57,7 +57,7 @@ def lint(*, files: tuple[str, ...], power: str | None, ocpi: str | None, as_json
 @click.option("--locale", default="en", show_default=True, help="en, de, fr, it, or one such as de-CH.")
 @click.option("--ocpi", type=_VERSION, help="OCPI version; recognized if not given.")
 def show(*, file: str, locale: str, ocpi: str | None) -> None:
-    """Show the price components in the order that AFIR art. 5 asks for: per kWh first."""
+    """Show the price components in the order that article 5 of AFIR asks for: per kWh first."""
     for text in display_prices(_read(file, ocpi), locale=locale):
         click.echo(text)
 

@@ -29,6 +29,7 @@ td, th { text-align: left; vertical-align: top; padding: .3rem .7rem .3rem 0;
   border-bottom: 1px solid var(--line) }
 th { font-weight: 600 } .dim { color: var(--dim) } .verb { font-weight: 700 }
 nav ul { columns: 2; padding-left: 1.1rem }
+@media (max-width: 40rem) { td, th { overflow-wrap: anywhere } }
 """
 
 

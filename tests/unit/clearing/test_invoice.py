@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from clearing import reference
 from clearing.documents.einvoice import cii, ubl
-from clearing.documents.invoice import DocumentType, Invoice, SuppliedSum, invoices_of
+from clearing.documents.invoice import DocumentType, Invoice, InvoiceLine, SuppliedSum, invoices_of
 from clearing.errors import InvalidDocumentError
 from clearing.money import vat_on
 from clearing.parties.party import Party, PartyKind
@@ -204,3 +204,11 @@ def test_the_official_rules_and_schemas_find_nothing(name: str, syntax: str) -> 
     written = write(invoice, number="SB-2026-0001", issued_on=PERIOD[1])
     assert failed_rules(syntax, written.decode()) == []
     schema(syntax, credit=invoice.type is DocumentType.CREDIT_NOTE).assertValid(written)
+
+
+@pytest.mark.parametrize(("sessions", "remark"), [(1, "1 charging session"), (2, "2 charging sessions")])
+def test_a_line_counts_its_sessions_in_words(sessions: int, remark: str) -> None:
+    line = InvoiceLine(
+        description="Fee", sessions=sessions, net_minor=72, category=Category.STANDARD, rate=Decimal(19)
+    )
+    assert line.remark == remark
