@@ -20,6 +20,7 @@ _HEADINGS: Final = (
     "leg", "reference", "type", "amount", "currency", "since", "age_days", "owner", "proposal", "detail",
     "likely", "id",
 )  # fmt: skip
+_LONG: Final = frozenset({"reference", "proposal", "detail", "likely", "id"})  # broken to fit a page
 _NOWHERE: Final = UUID(int=0)
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
@@ -149,10 +150,10 @@ def page_head(counts: Sequence[ItemCount], bank: Sequence[BankPosition] = (), *,
     return (
         "<!doctype html><html lang=en><meta charset=utf-8>"
         "<title>Reconciliation</title>"
-        "<style>body{font:15px system-ui;margin:2rem;max-width:80rem}"
+        "<style>body{font:15px system-ui;margin:2rem;max-width:96rem}"
         "table{border-collapse:collapse;margin:1rem 0}"
-        "td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left}"
-        ".n{text-align:right}</style>"
+        "td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}"
+        ".n{text-align:right}.w{overflow-wrap:anywhere}td:not(.w){white-space:nowrap}</style>"
         f"<h1>Reconciliation</h1><p>As of {escape(at.isoformat(timespec='minutes'))}. "
         "Nothing here moves money: each proposal is for a person to book or to refuse, "
         "and what looks alike is for a person to judge.</p>"
@@ -165,7 +166,10 @@ def page_head(counts: Sequence[ItemCount], bank: Sequence[BankPosition] = (), *,
 
 def page_row(difference: OpenDifference) -> str:
     """One difference as a row of the page."""
-    return "<tr>" + "".join(f"<td>{escape(cell)}" for cell in _cells(difference))
+    return "<tr>" + "".join(
+        f"<td{' class=w' if name in _LONG else ''}>{escape(cell)}"
+        for name, cell in zip(_HEADINGS, _cells(difference), strict=True)
+    )
 
 
 def page_foot(count: int) -> str:
