@@ -3,46 +3,47 @@
 Owns: the list. Must not know what is behind an entry.
 """
 
-from gateway.http import (
-    agreements,
-    api_keys,
+from gateway.http.capture import (
     authorizations,
-    bank_details,
-    bank_messages,
     captures,
-    client_certificates,
-    contract_records,
-    contracts,
-    debts,
-    disbursement_statements,
     disputes,
-    documents,
-    events,
-    funding,
-    market_clock,
     missing_cdrs,
-    ocpi_registrations,
-    parties,
-    payment_releases,
-    payout_holds,
-    payout_terms,
-    plug_and_charge,
     quotes,
-    reconciliation,
     refunds,
     remote_control,
-    resolutions,
-    revocation_sources,
     sessions,
-    settlement,
+)
+from gateway.http.endpoint import Endpoint
+from gateway.http.partners import (
+    agreements,
+    api_keys,
+    client_certificates,
+    events,
+    market_clock,
+    ocpi_registrations,
+    parties,
     site_hosts,
-    summary,
-    trust,
     webhook_deliveries,
     webhook_endpoints,
 )
-from gateway.http.endpoint import Endpoint
+from gateway.http.plug_and_charge import contract_records, contracts, revocation_sources, trust
+from gateway.http.plug_and_charge import hook as plug_and_charge
 from gateway.http.services import ApiServices
+from gateway.http.settlement import (
+    bank_details,
+    bank_messages,
+    debts,
+    disbursement_statements,
+    documents,
+    funding,
+    payment_releases,
+    payout_holds,
+    payout_terms,
+    reconciliation,
+    resolutions,
+    summary,
+)
+from gateway.http.settlement import disbursements as settlement
 
 
 def endpoints(services: ApiServices) -> list[Endpoint]:

@@ -14,13 +14,13 @@ from aiohttp import web
 from aiohttp.typedefs import Middleware
 
 from gateway.http import problems
+from gateway.http.capture.psp_webhooks import psp_webhook_routes
 from gateway.http.dispatch import RATE_HEADERS, REQUEST_ID, Dispatcher
 from gateway.http.documentation import documentation_routes
 from gateway.http.endpoint import Endpoint
 from gateway.http.health import health_routes
 from gateway.http.metrics import EdgeMetrics, metrics_routes
 from gateway.http.problems import Refusal
-from gateway.http.psp_webhooks import psp_webhook_routes
 from gateway.http.refusals import refusal_of
 from gateway.http.routes import endpoints
 from gateway.http.services import ApiServices

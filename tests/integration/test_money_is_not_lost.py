@@ -19,7 +19,6 @@ from gateway.lanes.psp_sweep import PspSweepLane
 from gateway.payments.funding import Funding
 from gateway.payments.orders import (
     CdrRefusedError,
-    InvalidOrderError,
     PspMethod,
     PspUnavailableError,
     RefundBoundError,

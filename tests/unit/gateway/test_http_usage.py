@@ -12,8 +12,8 @@ from hypothesis import strategies as st
 
 from clearing.pricing.cdr import parse_cdr
 from clearing.pricing.ocpi import OcpiVersion
+from gateway.http.capture.usage import Usage, cdr_of_usage
 from gateway.http.problems import ProblemError
-from gateway.http.usage import Usage, cdr_of_usage
 from gateway.ids import format_id
 from gateway.payments.records import SessionRecord
 

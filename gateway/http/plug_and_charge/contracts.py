@@ -15,7 +15,7 @@ from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel, WireModel
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import MAX_PAGE, CurrencyCode, PositiveMinor, Slug, Token
-from gateway.http.plug_and_charge import payment_reference
+from gateway.http.plug_and_charge.hook import payment_reference
 from gateway.http.problems import ProblemError
 from gateway.store import parties
 from pnc import contract_desk

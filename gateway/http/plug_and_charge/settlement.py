@@ -13,7 +13,7 @@ from gateway import objects
 from gateway.http import problems
 from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint
-from gateway.http.ocpp_numbers import exact
+from gateway.http.plug_and_charge.ocpp_numbers import exact
 from gateway.http.problems import ProblemError
 from gateway.payments.pnc_settlement import session_is_over, settlement_object
 from pnc.messages import SettlementStatus, notify_settlement

@@ -14,8 +14,8 @@ from gateway.http import problems
 from gateway.http.endpoint import Answer, Call, WireModel, page
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import ListQuery, before
+from gateway.http.partners.webhook_endpoints import find_own, webhook_endpoint
 from gateway.http.problems import ProblemError
-from gateway.http.webhook_endpoints import find_own, webhook_endpoint
 from gateway.ids import format_id, lane_of
 from gateway.store import webhooks
 from gateway.store.webhooks import DeliveryRow

@@ -19,8 +19,8 @@ from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, WireModel, page
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import CurrencyCode, Line, ListQuery, NonNegativeMinor, Slug, Token
-from gateway.http.payout_access import principal
 from gateway.http.problems import ProblemError
+from gateway.http.settlement.payout_access import principal
 from gateway.lanes import payout_news
 from gateway.store import parties
 from gateway.store.parties import PartyRow

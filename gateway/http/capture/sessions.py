@@ -15,12 +15,12 @@ from gateway import objects
 from gateway.http import problems
 from gateway.http.auth import Scope
 from gateway.http.bodies import malformed, parse_body
+from gateway.http.capture.prices import price_object
+from gateway.http.capture.usage import Usage, cdr_of_usage
 from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel, WireModel, page
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import EvseId, Line, ListQuery, before
-from gateway.http.prices import price_object
 from gateway.http.problems import FieldError, ProblemError
-from gateway.http.usage import Usage, cdr_of_usage
 from gateway.payments.orders import SessionFilter, SessionView
 from gateway.payments.public import session_object
 

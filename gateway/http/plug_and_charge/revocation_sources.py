@@ -14,11 +14,10 @@ from pydantic import Field
 from gateway import objects
 from gateway.database import transaction
 from gateway.http import problems
-from gateway.http.contracts import Pem, endpoint, service_of
 from gateway.http.endpoint import Answer, Call
 from gateway.http.idempotency import KeyRule
-from gateway.http.problems import FieldError, ProblemError
-from gateway.http.trust import (
+from gateway.http.plug_and_charge.contracts import Pem, endpoint, service_of
+from gateway.http.plug_and_charge.trust import (
     ReasonIn,
     SourceKind,
     SourceUrl,
@@ -27,6 +26,7 @@ from gateway.http.trust import (
     environment_of,
     listed,
 )
+from gateway.http.problems import FieldError, ProblemError
 from pnc import trust_desk
 from pnc.findings import Refusal
 

@@ -14,9 +14,9 @@ from gateway.database import Connection, transaction
 from gateway.http import problems
 from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, WireModel, page
-from gateway.http.events import event_object
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import ListQuery, before
+from gateway.http.partners.events import event_object
 from gateway.http.problems import FieldError, ProblemError
 from gateway.ids import format_id, lane_of, new_id, parse_id
 from gateway.notify.events import EventType

@@ -11,13 +11,14 @@ from pydantic import Field, RootModel
 
 from clearing.money import to_major
 from gateway import objects
-from gateway.http import plug_and_charge_settlement, problems
+from gateway.http import problems
 from gateway.http.auth import Scope
 from gateway.http.bodies import decoded, malformed
 from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel, WireModel
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import EvseId, Line
-from gateway.http.ocpp_numbers import ExactNumber, exact
+from gateway.http.plug_and_charge import settlement as plug_and_charge_settlement
+from gateway.http.plug_and_charge.ocpp_numbers import ExactNumber, exact
 from gateway.http.problems import FieldError, ProblemError
 from gateway.ids import format_id, parse_id
 from gateway.payments.orders import (

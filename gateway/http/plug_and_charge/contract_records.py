@@ -14,10 +14,17 @@ from gateway import objects
 from gateway.database import transaction
 from gateway.http import problems
 from gateway.http.bodies import invalid
-from gateway.http.contracts import ContractIn, Environment, Reason, endpoint, new_contract, service_of
 from gateway.http.endpoint import Answer, Call, QueryModel, WireModel
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import MAX_PAGE, Slug, fingerprint
+from gateway.http.plug_and_charge.contracts import (
+    ContractIn,
+    Environment,
+    Reason,
+    endpoint,
+    new_contract,
+    service_of,
+)
 from gateway.http.problems import FieldError, ProblemError
 from pnc import contract_desk, registry
 from pnc.contract_desk import Cursor, NewContract

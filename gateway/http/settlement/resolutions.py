@@ -21,8 +21,8 @@ from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel, WireModel
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import MAX_AMOUNT_MINOR, NonNegativeMinor, Slug
-from gateway.http.payout_access import principal
 from gateway.http.problems import ProblemError
+from gateway.http.settlement.payout_access import principal
 from gateway.ids import format_id, parse_id
 
 DIFFERENCE: Final = "rdf"

@@ -13,10 +13,10 @@ from pydantic import Field
 from gateway import objects
 from gateway.database import transaction
 from gateway.http import problems
-from gateway.http.contracts import Environment, Pem, Reason, endpoint
 from gateway.http.endpoint import Answer, Call, QueryModel, WireModel
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import MAX_PAGE
+from gateway.http.plug_and_charge.contracts import Environment, Pem, Reason, endpoint
 from pnc import trust_desk
 from pnc.trust import AnchorPurpose, RevocationPolicy
 from pnc.trust_desk import Change

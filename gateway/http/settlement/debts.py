@@ -16,8 +16,8 @@ from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel, WireModel
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import CurrencyCode, Line, Slug
-from gateway.http.payout_access import principal
-from gateway.http.resolutions import DecisionOut, Reason, decision_object
+from gateway.http.settlement.payout_access import principal
+from gateway.http.settlement.resolutions import DecisionOut, Reason, decision_object
 
 _CREATED: Final = 201
 

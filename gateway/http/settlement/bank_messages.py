@@ -22,8 +22,8 @@ from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel, page
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import MAX_PAGE
-from gateway.http.payout_access import principal
 from gateway.http.problems import ProblemError
+from gateway.http.settlement.payout_access import principal
 from gateway.lanes import payout_news
 
 _ACCEPTED: Final = 202

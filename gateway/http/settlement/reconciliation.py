@@ -15,7 +15,7 @@ from gateway import objects
 from gateway.database import transaction
 from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, QueryModel
-from gateway.http.resolutions import DIFFERENCE
+from gateway.http.settlement.resolutions import DIFFERENCE
 from gateway.ids import format_id
 
 _MOST: Final = 1000

@@ -18,8 +18,8 @@ from gateway.http import problems
 from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, WireModel
 from gateway.http.idempotency import KeyRule
-from gateway.http.payout_access import principal, the_party
 from gateway.http.problems import FieldError, ProblemError
+from gateway.http.settlement.payout_access import principal, the_party
 from gateway.lanes import payout_news
 from gateway.notify import events
 from gateway.notify.events import EventType

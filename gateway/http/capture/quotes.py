@@ -9,7 +9,7 @@ from clearing.pricing.explain import receipt
 from gateway import objects
 from gateway.http import problems
 from gateway.http.auth import Scope
-from gateway.http.authorizations import EstimateIn
+from gateway.http.capture.authorizations import EstimateIn
 from gateway.http.endpoint import Answer, Call, Endpoint, WireModel
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import EvseId

@@ -18,8 +18,8 @@ from gateway.http import problems
 from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, WireModel
 from gateway.http.idempotency import KeyRule
-from gateway.http.payout_access import principal
 from gateway.http.problems import ProblemError
+from gateway.http.settlement.payout_access import principal
 from gateway.ids import format_id
 from gateway.lanes import payout_news
 from gateway.lanes.disbursement_lane import disbursement_object

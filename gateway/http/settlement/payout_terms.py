@@ -20,7 +20,7 @@ from gateway.http.auth import Scope
 from gateway.http.endpoint import Answer, Call, Endpoint, WireModel
 from gateway.http.idempotency import KeyRule
 from gateway.http.models import NonNegativeMinor, PositiveMinor
-from gateway.http.payout_access import principal, the_party
+from gateway.http.settlement.payout_access import principal, the_party
 from gateway.lanes import payout_news
 from gateway.notify import events
 from gateway.notify.events import EventType

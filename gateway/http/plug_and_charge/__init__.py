@@ -1,0 +1,1 @@
+"""The Plug & Charge hook, and the contracts and trust behind it."""
