@@ -237,19 +237,23 @@ def market_anchor_reader(pool: Pool) -> AnchorReader:
 
     The reader raises DatabaseUnreachableError while the database is away.
     """
-    sql = named_queries("gateway", "clock.sql")
 
     async def read() -> MarketAnchor | None:
         try:
             async with pool.acquire(timeout=2.0) as connection:
-                row = await sql.market_anchor(connection)
+                return await market_anchor(connection)
         except (*_UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise DatabaseUnreachableError(str(error)) from error
-        if row is None:
-            return None
-        return MarketAnchor(business_at=row["business_at"], anchored_at=row["anchored_at"], rate=row["rate"])
 
     return read
+
+
+async def market_anchor(connection: Connection) -> MarketAnchor | None:
+    """The anchor of a simulated market's business time; None where business time is wall time."""
+    row = await named_queries("gateway", "clock.sql").market_anchor(connection)
+    if row is None:
+        return None
+    return MarketAnchor(business_at=row["business_at"], anchored_at=row["anchored_at"], rate=row["rate"])
 
 
 def _server_settings(*, application: str, statement_timeout_ms: int) -> dict[str, str]:

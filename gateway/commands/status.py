@@ -16,7 +16,7 @@ from rich.table import Table
 
 from clearing.payouts.ageing import GIVEN_UP_AFTER_DAYS
 from gateway.config import load_database_url, load_inbox_path
-from gateway.database import connect, named_queries
+from gateway.database import connect, market_anchor, named_queries
 from gateway.ids import format_id
 from gateway.lanes.bank_watch import bank_alarms
 from gateway.lanes.fx_rates import rate_alarms
@@ -64,6 +64,8 @@ def command(*, as_json: bool) -> None:
 async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None) -> Status:
     """Return the state of the queues at `wall_now`; `inbox` is where the bank's messages come in.
 
+    What is due and overdue is counted at business time, which a simulated market sets.
+
     Raises:
         DatabaseUnreachableError: no PostgreSQL answers at `dsn`.
         MigrationError: the database's history is not the files' history.
@@ -86,9 +88,11 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
         calls = tuple([dict(row) async for row in sql.open_calls(connection)])
         deliveries = dict(await sql.deliveries(connection, wall_now=wall_now))
         parked = tuple([_parked(row) async for row in sql.parked_errands(connection, shown=_SHOWN)])
-        promise = await read_promise(connection, now=wall_now)
+        anchor = await market_anchor(connection)
+        now = wall_now if anchor is None else anchor.business_time(wall_now)  # money's days are business days
+        promise = await read_promise(connection, now=now)
         bank = await bank_alarms(connection, inbox=inbox, wall_now=wall_now)
-        rates = await rate_alarms(connection, wall_now=wall_now)
+        rates = await rate_alarms(connection, wall_now=now)
     return Status(
         pending_migrations=(),
         errands=errands,
@@ -97,11 +101,11 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
         parked=parked,
         alarms=(
             *_alarms(errands=errands, calls=calls, deliveries=deliveries, wall_now=wall_now),
-            *promise_alarms(promise, today=wall_now.date()),
+            *promise_alarms(promise, today=now.date()),
             *bank,
             *rates,
         ),
-        promise=promise_json(promise) | {"exchange_rate_age_days": rate_age_days(promise, now=wall_now)},
+        promise=promise_json(promise) | {"exchange_rate_age_days": rate_age_days(promise, now=now)},
     )
 
 

@@ -8,9 +8,12 @@ from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from uuid import UUID
 
+from clearing.service import ClearingService
+from gateway.clock import MarketAnchor
 from gateway.commands.status import read_status, status_json
 from gateway.database import Pool
 from gateway.ids import format_id, lane_of, new_id
+from gateway.store.market_clock import set_market_clock
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
@@ -78,3 +81,13 @@ async def test_late_and_parked_work_is_an_alarm_that_names_the_session(pool: Poo
     result = run(database_url)
     assert result.returncode == 1
     assert "tariff prices nothing" in result.stdout
+
+
+async def test_ages_are_counted_at_the_markets_business_time(pool: Pool, database_url: str) -> None:
+    async with pool.acquire() as connection:
+        await ClearingService().load_reference_data(connection, now=NOW)
+    assert (await read_status(database_url, wall_now=NOW)).promise["exchange_rate_age_days"] == 23
+    anchor = MarketAnchor(business_at=datetime(2026, 11, 1, 12, tzinfo=UTC), anchored_at=NOW, rate=0)
+    async with pool.acquire() as connection:
+        assert await set_market_clock(connection, anchor)
+    assert (await read_status(database_url, wall_now=NOW)).promise["exchange_rate_age_days"] == 2
