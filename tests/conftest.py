@@ -17,6 +17,9 @@ from gateway.migrations import migrate
 from gateway.sandbox.embedded_postgres import EmbeddedPostgres
 
 _TEMPLATE = "migrated"
+_PLENTY_BYTES = 4 << 30
+_MEMORY = Path("/dev/shm")  # noqa: S108 - mkdtemp makes a directory of its own in it
+_DISK = Path("/tmp")  # noqa: S108 - likewise; and open to the user that the server runs as
 _numbers = itertools.count(1)
 
 
@@ -35,8 +38,12 @@ def run_apart(work: Coroutine[Any, Any, Any]) -> Any:
 
 @pytest.fixture(scope="session")
 def open_tmp_path() -> Iterator[Path]:
-    """A directory that other users may pass through: root's server runs as nobody."""
-    path = Path(tempfile.mkdtemp(prefix="networkcore-test-", dir="/tmp"))
+    """A directory that other users may pass through: root's server runs as nobody.
+
+    In memory where there is plenty: a database for each test is many files.
+    """
+    roomy = _MEMORY.is_dir() and shutil.disk_usage(_MEMORY).free >= _PLENTY_BYTES
+    path = Path(tempfile.mkdtemp(prefix="networkcore-test-", dir=_MEMORY if roomy else _DISK))
     path.chmod(0o755)
     yield path
     shutil.rmtree(path, ignore_errors=True)

@@ -4,6 +4,7 @@ The PSP is a directory: a transfer takes effect when its file appears, once per 
 """
 
 import asyncio
+import contextlib
 import os
 import random
 import sys
@@ -45,7 +46,11 @@ class DirectoryPsp:
         await asyncio.sleep(random.random() * 0.02)
         file = self.folder / order.idempotency_key
         if not file.exists():
-            file.write_text(f"{order.connected_account} {order.amount_minor}")
+            # Whole or not at all: a PSP has no half of a transfer, whenever who asked for it is killed.
+            draft = self.folder.with_name(f"draft-{os.getpid()}-{order.idempotency_key}")
+            draft.write_text(f"{order.connected_account} {order.amount_minor}")
+            with contextlib.suppress(FileExistsError):
+                os.link(draft, file)
         await asyncio.sleep(random.random() * 0.02)
         return Transferred(psp_transfer=f"tr_{order.end_to_end_id}")
 
