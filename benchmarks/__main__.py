@@ -1,7 +1,10 @@
 """`python -m benchmarks [--quick] [NAME...]`: runs the benchmarks and prints one table."""
 
 import argparse
+import logging
 from importlib import import_module
+
+import structlog
 
 from benchmarks.table import Row, render
 
@@ -19,6 +22,8 @@ def main() -> None:
     unknown = sorted(set(asked.names) - set(NAMES))
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
+    # What a lane says of each payment is not the table that was asked for.
+    structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     rows: list[Row] = []
     for name in asked.names or NAMES:
         rows += import_module(f"benchmarks.{name}").run(quick=asked.quick)
