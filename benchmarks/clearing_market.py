@@ -10,11 +10,11 @@ from hashlib import sha256
 
 from asyncpg.pgproto.pgproto import UUID  # what the store's rows carry
 
+from clearing.captured_session import AuthorizationMethod, CapturedSession, FundingSource, shard_of
 from clearing.connection import Connection
 from clearing.parties.agreement import Agreement, LegalModel, Role, Share, Terms
 from clearing.parties.party import Party, PartyKind, VatEvidence, VatRegistration
-from clearing.service import ClearingService
-from clearing.session import CapturedSession, Funding, Rail, lane_of
+from clearing.services import ClearingServices
 
 SALE_AT = datetime(2026, 10, 13, 12, 0, tzinfo=UTC)
 NOW = SALE_AT + timedelta(days=1)
@@ -30,22 +30,22 @@ COUNTRIES = {
 PARTNERS = (("superapp", "DE", "EUR"), ("parking", "CH", "CHF"))
 
 
-async def open_books(service: ClearingService, connection: Connection) -> None:
+async def open_books(service: ClearingServices, connection: Connection) -> None:
     """Register everyone and load the rates."""
-    await service.load_reference_data(connection, now=NOW)
+    await service.reference_data.import_bundled_rates(connection, now=NOW)
     parties = [_party("platform", PartyKind.PLATFORM, "CH", "CHF")]
     parties += [_party(name, PartyKind.DEMAND_PARTNER, country, unit) for name, country, unit in PARTNERS]
     parties += [
         _party(f"{country}-ABC", PartyKind.CPO, country, unit) for country, (unit, *_) in COUNTRIES.items()
     ]
     for party in parties:
-        await service.register_party(connection, party, now=NOW)
+        await service.reference_data.register_party(connection, party, now=NOW)
     for country, (unit, *_) in COUNTRIES.items():
-        await service.put_agreement(connection, _agreement(country, unit), now=NOW)
+        await service.reference_data.put_agreement(connection, _agreement(country, unit), now=NOW)
 
 
 def captured_sessions(count: int, *, first: int = 0, step: int = 1) -> list[CapturedSession]:
-    """Sessions from number `first` on, with a tariff and a CDR each, as the gateway hands them over.
+    """Sessions from number `first` on, with a tariff and a CDR each, as the gateway passes them on.
 
     Five numbers that follow on each other are of five countries; a `step` of five stays in one.
     """
@@ -63,13 +63,13 @@ def _session(number: int, country: str, tariffs: dict[str, bytes]) -> CapturedSe
     # 0.50 a kWh, VAT on top.
     gross = ((100 + Decimal(vat)) * energy_kwh / 2).quantize(Decimal(1), ROUND_HALF_UP)
     return CapturedSession(
-        lane=lane_of(identifier),
+        shard=shard_of(identifier),
         session_id=identifier,
         cpo_id=f"{country}-ABC",
         demand_partner_id=PARTNERS[number % 2][0],
-        rail=Rail.CARD,
-        funding=Funding.PSP,
-        territory=country,
+        authorization_method=AuthorizationMethod.CARD,
+        funding=FundingSource.PSP,
+        tax_jurisdiction=country,
         time_zone=zone,
         sale_at=end,
         captured_at=end,
@@ -88,7 +88,10 @@ def _session(number: int, country: str, tariffs: dict[str, bytes]) -> CapturedSe
 
 
 def _party(party_id: str, kind: PartyKind, country: str, unit: str) -> Party:
-    """A party with the VAT id of its seat; the platform, which sells to drivers, with one of each country."""
+    """A party with the VAT id of its place of establishment.
+
+    The platform, which sells to drivers, with one of each country.
+    """
     countries = list(COUNTRIES) if kind is PartyKind.PLATFORM else [country]
     first_day = LONG_AGO.date()
     return Party(
@@ -96,10 +99,10 @@ def _party(party_id: str, kind: PartyKind, country: str, unit: str) -> Party:
         kind=kind,
         name=party_id,
         country=country,
-        territory=country,
+        tax_jurisdiction=country,
         vat_id=COUNTRIES[country][3],
         vat_registrations=tuple(
-            VatRegistration(territory=other, vat_id=COUNTRIES[other][3], valid_from=first_day)
+            VatRegistration(tax_jurisdiction=other, vat_id=COUNTRIES[other][3], valid_from=first_day)
             for other in countries
             if other != country
         ),
@@ -144,22 +147,36 @@ def _tariff(country: str, unit: str, vat: str) -> bytes:
 def _cdr(number: int, country: str, unit: str, *, end: datetime, energy_kwh: int) -> bytes:
     start, ended = _time(end - timedelta(hours=1)), _time(end)
     location = {
-        "id": "LOC1", "address": "Quay 1", "city": "Town", "country": "NLD",
+        "id": "LOC1",
+        "address": "Quay 1",
+        "city": "Town",
+        "country": "NLD",
         "coordinates": {"latitude": "52.09", "longitude": "5.12"},
-        "evse_uid": "E1", "evse_id": f"{country}*ABC*E1", "connector_id": "1",
-        "connector_standard": "IEC_62196_T2", "connector_format": "CABLE",
+        "evse_uid": "E1",
+        "evse_id": f"{country}*ABC*E1",
+        "connector_id": "1",
+        "connector_standard": "IEC_62196_T2",
+        "connector_format": "CABLE",
         "connector_power_type": "AC_3_PHASE",
-    }  # fmt: skip
+    }
     energy = {"type": "ENERGY", "volume": energy_kwh}
     token = {"country_code": country, "party_id": "EMP", "uid": "T1", "type": "APP_USER", "contract_id": "C1"}
     cdr = {
-        "country_code": country, "party_id": "ABC", "id": f"CDR-{number}",
-        "start_date_time": start, "end_date_time": ended,
-        "cdr_token": token, "auth_method": "COMMAND", "cdr_location": location, "currency": unit,
+        "country_code": country,
+        "party_id": "ABC",
+        "id": f"CDR-{number}",
+        "start_date_time": start,
+        "end_date_time": ended,
+        "cdr_token": token,
+        "auth_method": "COMMAND",
+        "cdr_location": location,
+        "currency": unit,
         "charging_periods": [{"start_date_time": start, "dimensions": [energy]}],
-        "total_cost": {"excl_vat": energy_kwh / 2}, "total_energy": energy_kwh, "total_time": 1,
+        "total_cost": {"excl_vat": energy_kwh / 2},
+        "total_energy": energy_kwh,
+        "total_time": 1,
         "last_updated": ended,
-    }  # fmt: skip
+    }
     return json.dumps(cdr).encode()
 
 

@@ -1,7 +1,7 @@
-"""pgledger beside the clearing lane: a public SQL ledger in the same PostgreSQL, in the same run.
+"""pgledger beside the clearing job: a public SQL ledger in the same PostgreSQL, in the same run.
 
 Its SQL is not part of this repository. PGLEDGER_SQL names the files to load, in their order and with the
-path separator between them; without it the rows are left out. Each transfer is a transaction of its own, as
+path separator between them; without it the rows are omitted. Each transfer is a transaction of its own, as
 its interface has it; connections work side by side.
 """
 
@@ -21,11 +21,11 @@ SPREAD_ACCOUNTS = 1000
 GOAL_TIMES = 10.0
 
 
-async def beside(dsn: str, *, lane_transfers_per_second: float, quick: bool) -> list[Row]:
-    """Its transfers a second on two hot accounts and over many, beside those that the lane journals."""
+async def beside(dsn: str, *, job_transfers_per_second: float, quick: bool) -> list[Row]:
+    """Its transfers a second on two hot accounts and over many, beside those of the clearing job."""
     paths = [path for path in os.environ.get(VARIABLE, "").split(os.pathsep) if path]
     if not paths:
-        print(f"pgledger was left out: {VARIABLE} names no file with its SQL")
+        print(f"pgledger is omitted: {VARIABLE} names no file with its SQL")
         return []
     files = [await asyncio.to_thread(Path(path).read_text, encoding="utf-8") for path in paths]
     async with asyncpg.create_pool(dsn, min_size=CONNECTIONS, max_size=CONNECTIONS) as pool:
@@ -38,12 +38,12 @@ async def beside(dsn: str, *, lane_transfers_per_second: float, quick: bool) -> 
         seconds = 2.0 if quick else 10.0
         return [
             Row(
-                name=f"transfers of the clearing lane beside pgledger, {kind} accounts",
-                value=lane_transfers_per_second,
+                name=f"transfers of the clearing job beside pgledger, {kind} accounts",
+                value=job_transfers_per_second,
                 unit="transfers/s",
                 baseline_name=f"pgledger, {CONNECTIONS} connections",
                 baseline_value=other,
-                ratio=lane_transfers_per_second / other,
+                ratio=job_transfers_per_second / other,
                 goal=GOAL_TIMES * other if kind == "hot" else None,
             )
             for kind, used in (("hot", accounts[:2]), ("spread", accounts))

@@ -1,8 +1,8 @@
 """Plug & Charge: chains verified a second on one core, beside the signature checks that each needs.
 
-Cold is a chain nobody has seen; warm is a fresh contract certificate under authorities verified before. The
+Cold is a chain never seen before; warm is a fresh contract certificate under authorities verified before. The
 baseline is `cryptography`'s own verification of the same signatures, with keys loaded and nothing parsed,
-taken in turns with the chains so that other load strikes both.
+measured in turns with the chains, so that other load affects both.
 """
 
 import time
@@ -12,14 +12,14 @@ from datetime import UTC, datetime
 from itertools import cycle
 from typing import Final
 
-from benchmarks.pnc_hook import run_hook
+from benchmarks.pnc_authorize import run_decisions
 from benchmarks.pnc_http import run_over_http
 from benchmarks.table import Row
-from gateway.sandbox.pki import ContractPki, Suite, build_pki
 from pnc.certificate import Certificate, load_public_key, parse_certificate, verify_signature
-from pnc.chain import ChainVerifier, ValidChain
-from pnc.errors import InvariantViolation
+from pnc.certificate_chain import ChainVerifier, ValidChain
+from pnc.errors import PncInvariantViolation
 from pnc.trust import AnchorPurpose, Trust, TrustAnchor, trust_of
+from sandbox.pki.hierarchy import ContractPki, Suite, build_pki
 
 COLD_GOAL: Final = 0.6
 WARM_GOAL: Final = 0.8
@@ -43,7 +43,7 @@ def run(*, quick: bool) -> list[Row]:
     rows: list[Row] = []
     for suite in Suite:
         rows += _rows(suite, _bench(suite), quick=quick)
-    return rows + run_hook(quick=quick) + run_over_http(quick=quick)
+    return rows + run_decisions(quick=quick) + run_over_http(quick=quick)
 
 
 def _bench(suite: Suite) -> _Bench:
@@ -86,16 +86,24 @@ def _rows(suite: Suite, bench: _Bench, *, quick: bool) -> list[Row]:
     bound = raw_rate / _SIGNATURES
     return [
         Row(
-            name=f"Plug & Charge chain, cold, {name}", value=cold_rate, unit="chains/s",
-            baseline_name=f"{_SIGNATURES} bare signature checks", baseline_value=bound,
-            ratio=cold_rate / bound, goal=COLD_GOAL * bound,
+            name=f"Plug & Charge chain, cold, {name}",
+            value=cold_rate,
+            unit="chains/s",
+            baseline_name=f"{_SIGNATURES} bare signature checks",
+            baseline_value=bound,
+            ratio=cold_rate / bound,
+            goal=COLD_GOAL * bound,
         ),
         Row(
-            name=f"Plug & Charge chain, warm, {name}", value=warm_rate, unit="chains/s",
-            baseline_name="1 bare signature check", baseline_value=raw_rate,
-            ratio=warm_rate / raw_rate, goal=WARM_GOAL * raw_rate,
+            name=f"Plug & Charge chain, warm, {name}",
+            value=warm_rate,
+            unit="chains/s",
+            baseline_name="1 bare signature check",
+            baseline_value=raw_rate,
+            ratio=warm_rate / raw_rate,
+            goal=WARM_GOAL * raw_rate,
         ),
-    ]  # fmt: skip
+    ]
 
 
 def _rates(works: tuple[Callable[[], None], ...], *, quick: bool) -> list[float]:
@@ -113,4 +121,4 @@ def _rates(works: tuple[Callable[[], None], ...], *, quick: bool) -> list[float]
 
 def _expect(good: bool) -> None:  # noqa: FBT001 - one fact
     if not good:
-        raise InvariantViolation("a benchmark measured refusals")
+        raise PncInvariantViolation("a benchmark measured rejections")

@@ -1,7 +1,10 @@
-"""The Plug & Charge hook over real HTTP under a steady load: the whole house, status cached, payment secured.
+"""The Plug & Charge hook over real HTTP under a steady load.
+
+The whole system, status cached, payment secured.
 
 Gateway, worker, PostgreSQL and these clients share the machine's cores, each in a process of its own. The
-contracts pay from funded accounts, so that a PSP's time stays out; revocation is known from lists handed in.
+contracts pay from funded accounts, so that a PSP's time is not measured; revocation is known from uploaded
+CRLs.
 Calls start on a clock, whether earlier ones are done or not; latency counts from the moment a call was due.
 The baseline is the cheapest authenticated call of the same server at the same pace in the same run.
 """
@@ -22,7 +25,7 @@ from typing import Any, Final
 import aiohttp
 
 from benchmarks.table import Row
-from gateway.sandbox.pki import ContractPki, Suite, build_pki, revocation_list
+from sandbox.pki.hierarchy import ContractPki, Suite, build_pki, revocation_list
 
 GOAL_MS: Final = 50.0
 CALLS_PER_SECOND: Final = 200
@@ -45,11 +48,15 @@ def run_over_http(*, quick: bool) -> list[Row]:
         shutil.rmtree(directory, ignore_errors=True)
     return [
         Row(
-            name=f"Plug & Charge hook over HTTP, p99 at {CALLS_PER_SECOND}/s", value=measured, unit="ms",
-            baseline_name="one event listed over HTTP, p99", baseline_value=baseline,
-            ratio=measured / baseline, goal=GOAL_MS,
+            name=f"Plug & Charge hook over HTTP, p99 at {CALLS_PER_SECOND}/s",
+            value=measured,
+            unit="ms",
+            baseline_name="one event listed over HTTP, p99",
+            baseline_value=baseline,
+            ratio=measured / baseline,
+            goal=GOAL_MS,
         )
-    ]  # fmt: skip
+    ]
 
 
 @contextmanager
@@ -87,7 +94,7 @@ async def _measure(stack: dict[str, Any], *, seconds: int) -> tuple[float, float
             async with client.post(f"{_ROOT}/authorizations", json=body, headers=operator) as response:
                 answer = await response.json()
             if answer.get("authorization_id") is None:
-                raise RuntimeError(f"a benchmark measured a refusal: {answer}")
+                raise RuntimeError(f"a benchmark measured a rejection: {answer}")
 
         async def look(_: int) -> None:
             async with client.get("/v1/events", params={"limit": "1"}, headers=operator) as response:
@@ -103,7 +110,7 @@ async def _measure(stack: dict[str, Any], *, seconds: int) -> tuple[float, float
 async def _prepare(
     client: aiohttp.ClientSession, admin_key: str, pki: ContractPki, now: datetime
 ) -> tuple[list[str], str]:
-    """Trust a root, hand in the lists, store contracts with credit; the eMAIDs and an operator's key."""
+    """Trust a root, upload the CRLs, store contracts with credit; the eMAIDs and an operator's key."""
     headers = {"Authorization": f"Bearer {admin_key}"}
 
     async def admin(method: str, path: str, body: Any) -> Any:
@@ -132,8 +139,8 @@ async def _prepare(
         for place, emaid in enumerate(emaids)
     ]
     report = await admin("POST", f"{_ROOT}/contract-imports", {"contracts": rows})
-    if report["refused"]:
-        raise RuntimeError(f"the import refused contracts: {report}")
+    if report["rejected"]:
+        raise RuntimeError(f"the import rejected contracts: {report}")
     made = await admin("POST", f"/v1/parties/{_OPERATOR}/api-keys", {"scopes": ["plug_and_charge"]})
     return emaids, made["api_key"]
 

@@ -18,8 +18,8 @@ from benchmarks.table import Row, rate
 from clearing.pricing.cdr import parse_cdr
 from clearing.pricing.embedded import compile_raw
 from clearing.pricing.engine import PricingProgram, price
-from clearing.pricing.ocpi import OcpiVersion
-from gateway.commands.price_batch import BatchPricer
+from clearing.pricing.ocpi_version import OcpiVersion
+from gateway.cli.price_batch import BatchPricer
 
 VERSION = OcpiVersion.V2_2_1
 ZONE = "Europe/Amsterdam"
@@ -72,14 +72,25 @@ def _cdr(periods: int) -> dict[str, Any]:
         "start_date_time": _text(0),
         "end_date_time": _text(periods),
         "cdr_token": {
-            "country_code": "DE", "party_id": "PAY", "uid": "0123456789", "type": "RFID",
+            "country_code": "DE",
+            "party_id": "PAY",
+            "uid": "0123456789",
+            "type": "RFID",
             "contract_id": "DE-PAY-1",
         },
         "cdr_location": {
-            "id": "LOC1", "name": "Market square", "address": "Market square 1", "city": "Utrecht",
-            "postal_code": "3511", "country": "NLD", "evse_uid": "E1", "evse_id": "NL*ABC*E1",
-            "coordinates": {"latitude": "52.09", "longitude": "5.12"}, "connector_id": "1",
-            "connector_standard": "IEC_62196_T2", "connector_format": "SOCKET",
+            "id": "LOC1",
+            "name": "Market square",
+            "address": "Market square 1",
+            "city": "Utrecht",
+            "postal_code": "3511",
+            "country": "NLD",
+            "evse_uid": "E1",
+            "evse_id": "NL*ABC*E1",
+            "coordinates": {"latitude": "52.09", "longitude": "5.12"},
+            "connector_id": "1",
+            "connector_standard": "IEC_62196_T2",
+            "connector_format": "SOCKET",
             "connector_power_type": "AC_3_PHASE",
         },
         "currency": "EUR",
@@ -95,7 +106,7 @@ def _cdr(periods: int) -> dict[str, Any]:
         "total_energy": 2.75 * (periods - 1),
         "total_time": 0.25 * periods,
         "last_updated": _text(periods),
-    }  # fmt: skip
+    }
 
 
 def _text(quarters: int) -> str:

@@ -17,13 +17,13 @@ from typing import cast
 from asyncpg.pool import Pool
 
 from benchmarks.table import Row
-from clearing.desks.reconciler import PspLine, Reconciler
-from clearing.service import ClearingService
+from clearing.reconciliation.service import PspLine, ReconciliationService
+from clearing.services import build_clearing
 from gateway.database import create_pool, transaction
-from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
+from gateway.jobs.disbursements import DisbursementJob, PspRail
 from gateway.migrations import migrate
-from gateway.payments.psp import Psp, TransferOrder, Transferred
-from gateway.sandbox.embedded_postgres import EmbeddedPostgres
+from gateway.payments.psp.port import Psp, PspTransferRequest, Transferred
+from sandbox.postgres.embedded import EmbeddedPostgres
 
 NOW = datetime(2026, 10, 15, 8, 0, tzinfo=UTC)
 SESSIONS, PARTIES = 1_000_000, 10_000
@@ -33,21 +33,21 @@ GOAL_RECONCILE_SECONDS = 90.0
 GOAL_MEGABYTES = 400.0
 CURRENCIES = "ARRAY['EUR', 'CHF', 'GBP', 'SEK', 'NOK']"
 MAKE_PARTIES = f"""
-    INSERT INTO clearing.party (id, kind, name, country, territory, settlement_currency, time_zone,
+    INSERT INTO clearing.party (id, kind, name, country, tax_jurisdiction, settlement_currency, time_zone,
         connected_account, created_at, updated_at)
     SELECT 'NL-' || n, 'cpo', 'CPO ' || n, 'NL', 'NL', ({CURRENCIES})[n % 5 + 1], 'Europe/Amsterdam',
         'acct_' || n, now(), now()
     FROM generate_series(0, $1::integer - 1) AS n"""  # noqa: S608 - constants of this file
 MAKE_PAYABLES = f"""
     INSERT INTO clearing.payable
-        (lane, subject_id, kind, reference, party_id, amount_minor, currency, due_date)
+        (shard, subject_id, kind, reference, party_id, amount_minor, currency, due_date)
     SELECT n & 63, lpad(to_hex(n), 32, '0')::uuid, 'capture', '', 'NL-' || n % $2::integer, 400 + n % 100,
         ({CURRENCIES})[n % $2::integer % 5 + 1], '2026-10-15'
     FROM generate_series(0, $1::integer - 1) AS n"""  # noqa: S608 - constants of this file
 MAKE_CAPTURES = """
-    INSERT INTO clearing.entry (lane, subject_id, kind, batch_id, booked_at, currency, gross_minor, sale_at,
-        cpo_id, rail, territory, agreement_id, agreement_version, tariff_sha256, cdr_id,
-        psp_object_id,
+    INSERT INTO clearing.entry (shard, subject_id, kind, batch_id, booked_at, currency, gross_minor, sale_at,
+        cpo_id, authorization_method, tax_jurisdiction, agreement_id, agreement_version, tariff_sha256,
+        cdr_id, psp_object_id,
         priced_minor, hash)
     SELECT n & 63, lpad(to_hex(n), 32, '0')::uuid, 'capture', '00000000-0000-0000-0000-000000000001', $2,
         'EUR', 400 + n % 100, $2, 'NL-1', 'card', 'NL', 'a', 1, repeat('0', 64), 'c', 'ch_' || n,
@@ -62,7 +62,7 @@ MAKE_PAST = f"""
         'acct_' || n, 'PAST' || day || '-' || n, 'paid', '2026-09-01', '2026-09-01', '2026-09-01', 1, 'tr'
     FROM generate_series(0, $1::integer - 1) AS n, generate_series(0, 29) AS day"""  # noqa: S608 - likewise
 MAKE_FEES = """
-    INSERT INTO clearing.transfer (lane, subject_id, kind, reference, ordinal, debit_account,
+    INSERT INTO clearing.transfer (shard, subject_id, kind, reference, ordinal, debit_account,
         credit_account, amount_minor, currency)
     SELECT n & 63, lpad(to_hex(n), 32, '0')::uuid, 'capture', '', 1, 'platform:psp:expense',
         'psp:stripe:receivable', 30, 'EUR'
@@ -72,7 +72,8 @@ AGGREGATE = """
     WHERE state = 'open' AND due_date <= '2026-10-15' GROUP BY party_id, currency) AS netted"""
 JOIN = """
     SELECT count(*) FROM clearing.reconciliation_item AS l JOIN clearing.reconciliation_item AS r
-      ON r.leg = l.leg AND r.reference = l.reference AND r.side = 'right' AND r.amount_minor = l.amount_minor
+      ON r.pair = l.pair AND r.reference = l.reference AND r.side = 'right' AND r.amount_minor =
+      l.amount_minor
     WHERE l.side = 'left'"""
 
 
@@ -99,9 +100,14 @@ async def _measure(dsn: str, *, scale: int) -> list[Row]:
         await pool.close()
     used = resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
     memory = Row(
-        name="memory of the process over both", value=used, unit="MB", baseline_name="the goal",
-        baseline_value=GOAL_MEGABYTES, ratio=used / GOAL_MEGABYTES, goal=GOAL_MEGABYTES,
-    )  # fmt: skip
+        name="memory of the process over both",
+        value=used,
+        unit="MB",
+        baseline_name="the goal",
+        baseline_value=GOAL_MEGABYTES,
+        ratio=used / GOAL_MEGABYTES,
+        goal=GOAL_MEGABYTES,
+    )
     return [*rows, memory]
 
 
@@ -114,22 +120,27 @@ async def _disburse(pool: Pool, *, sessions: int, parties: int) -> list[Row]:
         began = time.perf_counter()
         await connection.fetchval(AGGREGATE)
         aggregate = time.perf_counter() - began
-    lane = DisbursementLane(
-        pool=pool, clock=_Clock(), clearing=ClearingService(), rail=PspRail(psp=cast("Psp", _InstantPsp()))
+    shard = DisbursementJob(
+        pool=pool, clock=_Clock(), clearing=build_clearing(), rail=PspRail(psp=cast("Psp", _InstantPsp()))
     )
     began = time.perf_counter()
-    await lane.plan()
+    await shard.plan()
     netted = time.perf_counter() - began
-    paid = await lane.run()
-    took = time.perf_counter() - began
+    paid = await shard.run()
+    elapsed = time.perf_counter() - began
     if paid != parties:
         raise SystemExit(f"{paid} payments were made; expected {parties}")
     name = f"netting {sessions:,} sessions of {parties:,} parties"
     return [
         _row(name, netted, "plain SQL aggregate", aggregate, GOAL_RUN_SECONDS),
-        _row(f"the whole run, {parties:,} paid and booked", took, "plain SQL aggregate", aggregate,
-             GOAL_RUN_SECONDS),
-    ]  # fmt: skip
+        _row(
+            f"the whole run, {parties:,} paid and booked",
+            elapsed,
+            "plain SQL aggregate",
+            aggregate,
+            GOAL_RUN_SECONDS,
+        ),
+    ]
 
 
 class _Clock:
@@ -143,23 +154,23 @@ class _Clock:
 
 
 class _InstantPsp:
-    """A rail that answers at once: what is measured is the house."""
+    """A rail that answers at once: what is measured is the system."""
 
-    async def transfer(self, order: TransferOrder) -> Transferred:
+    async def transfer(self, order: PspTransferRequest) -> Transferred:
         return Transferred(psp_transfer=f"tr_{order.end_to_end_id}")
 
 
 async def _reconcile(pool: Pool, *, lines: int) -> list[Row]:
-    reconciler = Reconciler()
+    reconciler = ReconciliationService()
     async with pool.acquire() as connection:
         await connection.execute(MAKE_CAPTURES, lines, NOW)
         await connection.execute(MAKE_FEES, lines)
         await connection.execute("ANALYZE clearing.entry, clearing.transfer")
     began = time.perf_counter()
     async with transaction(pool) as connection:
-        await reconciler.record_psp_lines(connection, _told(lines), now=NOW)
+        await reconciler.record_psp_lines(connection, _psp_lines(lines), now=NOW)
         result = await reconciler.run(connection, now=NOW)
-    took = time.perf_counter() - began
+    elapsed = time.perf_counter() - began
     async with pool.acquire() as connection:
         began = time.perf_counter()
         await connection.fetchval(JOIN)
@@ -167,24 +178,33 @@ async def _reconcile(pool: Pool, *, lines: int) -> list[Row]:
     if result.matched < lines * 1.9:
         raise SystemExit(f"{result} of {lines} lines")
     return [
-        _row(f"{lines:,} lines read and reconciled", took, "plain SQL join", join, GOAL_RECONCILE_SECONDS)
+        _row(f"{lines:,} lines read and reconciled", elapsed, "plain SQL join", join, GOAL_RECONCILE_SECONDS)
     ]
 
 
-def _told(lines: int) -> Iterator[PspLine]:
-    """The PSP's word: one line in a thousand differs by a cent, one is missing."""
+def _psp_lines(lines: int) -> Iterator[PspLine]:
+    """The PSP's record: one line in a thousand differs by a cent, one is missing."""
     for number in range(lines):
         if number % 1000 == 1:
             continue
         yield PspLine(
-            id=f"txn_{number}", kind="charge", reference=f"ch_{number}",
-            amount_minor=400 + number % 100 + (number % 1000 == 2), currency="EUR",
-            occurred_on=date(2026, 10, 1), fee_minor=30,
-        )  # fmt: skip
+            id=f"txn_{number}",
+            kind="charge",
+            reference=f"ch_{number}",
+            amount_minor=400 + number % 100 + (number % 1000 == 2),
+            currency="EUR",
+            occurred_on=date(2026, 10, 1),
+            fee_minor=30,
+        )
 
 
 def _row(name: str, seconds: float, baseline: str, baseline_seconds: float, goal: float) -> Row:
     return Row(
-        name=name, value=seconds, unit="s", baseline_name=baseline, baseline_value=baseline_seconds,
-        ratio=seconds / baseline_seconds, goal=goal,
-    )  # fmt: skip
+        name=name,
+        value=seconds,
+        unit="s",
+        baseline_name=baseline,
+        baseline_value=baseline_seconds,
+        ratio=seconds / baseline_seconds,
+        goal=goal,
+    )

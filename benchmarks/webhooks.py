@@ -25,15 +25,16 @@ from gateway import outbound
 from gateway.clock import SystemClock
 from gateway.database import Pool, create_pool
 from gateway.ids import format_id, new_id
+from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
-from gateway.notify import events
-from gateway.notify.delivery import DeliveryLane, fan_out
-from gateway.notify.events import EventType, NewEvent
-from gateway.notify.signing import new_secret
-from gateway.sandbox.embedded_postgres import EmbeddedPostgres
-from gateway.store import parties, webhooks
-from gateway.store.parties import PartyRow
-from gateway.store.webhooks import StoredSecret
+from gateway.partners import party_repository
+from gateway.partners.party_repository import PartyRecord
+from gateway.webhooks import events, repository
+from gateway.webhooks.delivery import WebhookDelivery, fan_out
+from gateway.webhooks.events import EventType, NewEvent
+from gateway.webhooks.repository import SecretRecord
+from gateway.webhooks.signing import new_secret
+from sandbox.postgres.embedded import EmbeddedPostgres
 
 GOAL_PER_SECOND = 1500.0
 GOAL_DELAY_RATIO = 1.2
@@ -90,9 +91,11 @@ async def _run(*, quick: bool) -> list[Row]:
 
 
 async def _paired(bench: Bench, *, endpoints: int, rounds: int, seconds: int) -> tuple[float, float]:
-    """Medians over rounds of the living receivers' p99: none dead, and some that take a call and say nothing.
+    """Medians over rounds of the living receivers' p99.
 
-    Each round plays the same events both ways, one after the other and in turns first, so that what else the
+    None dead, and some that accept a connection and never answer.
+
+    Each round sends the same events both ways, one after the other and in turns first, so that what else the
     machine does falls on both.
     """
     delays: dict[bool, list[float]] = {False: [], True: []}
@@ -120,21 +123,23 @@ async def _bare(bench: Bench, count: int) -> float:
 
 
 async def _deliver(bench: Bench, *, count: int, endpoints: int) -> float:
-    """A backlog, worked off by the lane."""
+    """A backlog, worked off by the job."""
     await _listen(bench, [bench.url] * endpoints)
     await _happen(bench.pool, count=count, endpoints=endpoints)
     while await fan_out(bench.pool, wall_now=datetime.now(UTC)):
         pass
-    lane = DeliveryLane(pool=bench.pool, client=bench.client, clock=SystemClock())
+    job = WebhookDeliveryJob(
+        delivery=WebhookDelivery(pool=bench.pool, client=bench.client, clock=SystemClock())
+    )
     stop = asyncio.Event()
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        group.create_task(lane.run(stop=stop, poll_s=0.02))
+        group.create_task(job.run(stop=stop, poll_s=0.02))
         while await _pending(bench.pool):  # noqa: ASYNC110 - the database is what is watched
             await asyncio.sleep(0.1)
-        took = time.perf_counter() - began
+        elapsed = time.perf_counter() - began
         stop.set()
-    return count / took
+    return count / elapsed
 
 
 async def _delays(bench: Bench, *, endpoints: int, dead: int, seconds: int) -> float:
@@ -144,21 +149,21 @@ async def _delays(bench: Bench, *, endpoints: int, dead: int, seconds: int) -> f
     silent: list[asyncio.StreamWriter] = []
 
     async def say_nothing(_reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """A receiver that has died without its machine: it takes the call and never answers."""
+        """A receiver that has died without its machine: it accepts the connection and never answers."""
         silent.append(writer)
 
     server = await asyncio.start_server(say_nothing, "127.0.0.1", 0)
-    nobody = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/dead"
-    await _listen(bench, [nobody] * dead + [bench.url] * (endpoints - dead))
+    silent_url = f"http://127.0.0.1:{server.sockets[0].getsockname()[1]}/dead"
+    await _listen(bench, [silent_url] * dead + [bench.url] * (endpoints - dead))
     client = outbound.session(allow_private=True)
-    lane = DeliveryLane(pool=bench.pool, client=client, clock=SystemClock())
+    job = WebhookDeliveryJob(delivery=WebhookDelivery(pool=bench.pool, client=client, clock=SystemClock()))
     stop = asyncio.Event()
     async with client, asyncio.TaskGroup() as group:
-        group.create_task(lane.run(stop=stop, poll_s=0.02))
+        group.create_task(job.run(stop=stop, poll_s=0.02))
         for _ in range(seconds * RATE // AT_A_TIME):
             await _happen(bench.pool, count=AT_A_TIME, endpoints=endpoints)
             await asyncio.sleep(AT_A_TIME / RATE)
-        while await _pending(bench.pool, dead_url=nobody):  # noqa: ASYNC110 - the database is what is watched
+        while await _pending(bench.pool, dead_url=silent_url):  # noqa: ASYNC110 - the database is what is watched
             await asyncio.sleep(0.05)
         stop.set()
         server.close()
@@ -168,7 +173,7 @@ async def _delays(bench: Bench, *, endpoints: int, dead: int, seconds: int) -> f
         delay = await connection.fetchval(
             "SELECT percentile_cont(0.99) WITHIN GROUP "
             "(ORDER BY extract(epoch FROM d.delivered_at - e.created_at)) "
-            "FROM gateway.delivery d JOIN gateway.event e ON e.lane = d.lane AND e.id = d.event_id "
+            "FROM gateway.delivery d JOIN gateway.event e ON e.shard = d.shard AND e.id = d.event_id "
             "WHERE d.state = 'delivered'"
         )
     return float(delay) * 1000
@@ -179,38 +184,40 @@ async def _listen(bench: Bench, urls: list[str]) -> None:
     now = datetime.now(UTC)
     async with bench.pool.acquire() as connection:
         for number, url in enumerate(urls):
-            party = PartyRow(id=f"party-{number}", kind="demand_partner", name="p", created_at=now)
-            await parties.add_party(connection, party)  # known from an earlier round: nothing changes
-            await webhooks.add_endpoint(
+            party = PartyRecord(id=f"party-{number}", kind="demand_partner", name="p", created_at=now)
+            await party_repository.add_party(
+                connection, party
+            )  # known from an earlier round: nothing changes
+            await repository.add_endpoint(
                 connection,
                 endpoint_id=new_id(),
                 party_id=party.id,
                 url=url,
                 event_types=["*"],
-                secret=StoredSecret(key=None, content=new_secret()),
+                secret=SecretRecord(key=None, content=new_secret()),
                 now=now,
             )
 
 
 async def _happen(pool: Pool, *, count: int, endpoints: int) -> None:
-    told = []
+    new_events = []
     for number in range(count):
         identifier = new_id()
-        told.append(
+        new_events.append(
             NewEvent(
                 type=EventType.SESSION_COMPLETED,
                 party_id=f"party-{number % endpoints}",
                 object_id=format_id("ses", identifier),
                 data=BODY,
-                lane=identifier.int % 64,
+                shard=identifier.int % 64,
             )
         )
     async with pool.acquire() as connection:
-        await events.record(connection, told, now=datetime.now(UTC))
+        await events.record(connection, new_events, now=datetime.now(UTC))
 
 
 async def _pending(pool: Pool, *, dead_url: str = "") -> bool:
-    """Whether something is on its way, what waits for the dead left out."""
+    """Whether a delivery is pending, those to dead receivers excepted."""
     async with pool.acquire() as connection:
         found = await connection.fetchval(
             "SELECT EXISTS (SELECT FROM gateway.delivery d "
@@ -245,15 +252,15 @@ async def _open() -> AsyncIterator[Bench]:
 
 
 def _receive(pipe: Pipe) -> None:
-    """The receiver's process: takes everything."""
+    """The receiver's process: accepts everything."""
 
     async def serve() -> None:
-        async def take(request: web.Request) -> web.Response:
+        async def accept(request: web.Request) -> web.Response:
             await request.read()
             return web.Response(status=204)
 
         app = web.Application()
-        app.router.add_post("/", take)
+        app.router.add_post("/", accept)
         runner = web.AppRunner(app, access_log=None)
         await runner.setup()
         await web.TCPSite(runner, "127.0.0.1", 0).start()

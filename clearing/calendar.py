@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo
 
 from clearing.errors import CalendarExhaustedError
 from clearing.parties.party import Party
-from clearing.parties.schedule import period_end
+from clearing.parties.payout_terms import period_end
 
 SATURDAY: Final = 5
 # Which payment system settles a currency; currencies without one of their own here settle through TARGET's
@@ -88,7 +88,7 @@ def sales_day(sale_at: datetime, party: Party) -> date:
 
 
 def due_date(sale_at: datetime, party: Party, calendars: Calendars) -> date:
-    """The promise: the end of the sale's payout period + the party's terms.
+    """The due date: the end of the sale's payout period + the party's terms.
 
     Counted in clearing days of its currency and bank.
     """

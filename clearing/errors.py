@@ -1,7 +1,7 @@
 """The error tree of clearing.
 
 ClearingError                     a rule of this domain was broken by the input; its text says which and how
-├── UnknownCurrencyError          not an ISO 4217 code this house settles
+├── UnknownCurrencyError          not an ISO 4217 code this system settles
 ├── CurrencyMismatchError         two currencies met in one operation
 ├── InvalidAmountError            an amount, weight or rate outside its bounds
 ├── MalformedDocumentError        a tariff or CDR that is not what its OCPI version says, with the JSON path
@@ -10,22 +10,24 @@ ClearingError                     a rule of this domain was broken by the input;
 ├── InvalidPartyError             a party's data is missing or contradicts itself
 ├── InvalidVatIdError             a VAT id of the wrong form or with a wrong check digit
 ├── InvalidAgreementError         an agreement that can't clear, with the path of the field
-├── UnclearableError              one session can't be cleared; it is parked with this reason
+├── UnclearableError              one session can't be cleared; it becomes an exception with this reason
 ├── RateUnavailableError          no exchange or VAT rate for that day, or only one that is too old
 ├── CalendarExhaustedError        the dated calendar file doesn't reach that day
 ├── ClosedPeriodError             a booking before the instant up to which the books are closed
-├── StateConflictError            a record was not in the state that the step needs
+├── ClearingConflictError            a record was not in the state that the step needs
 ├── SimulationError               a made-up session that is none, with the path of the field
 ├── StatementError                a statement that doesn't prove what it says, with the line
 ├── InvalidDocumentError          an invoice that may not be issued
-├── InvalidPaymentError           a bank payment or bank details that no bank would take, with the field
+├── InvalidPaymentError           a bank payment or bank details that no bank would accept, with the field
 ├── UnreadableMessageError        a bank's message that can't be read, with the element
 ├── UnreadableRatesError          a file of exchange rates that can't be read, with the place
-└── InvariantViolation            a bug: what must always hold does not
+└── ClearingInvariantViolation            a bug: what must always hold does not
 """
 
 from datetime import datetime
 from uuid import UUID
+
+from clearing.identifiers import format_id
 
 
 class ClearingError(Exception):
@@ -57,7 +59,7 @@ class InvalidSessionError(ClearingError):
     """A captured session that contradicts itself."""
 
     def __init__(self, session_id: UUID, detail: str) -> None:
-        super().__init__(f"session {session_id}: {detail}")
+        super().__init__(f"session {format_id('ses', session_id)}: {detail}")
         self.session_id = session_id
 
 
@@ -72,8 +74,8 @@ class InvalidPartyError(ClearingError):
 class InvalidVatIdError(ClearingError):
     """A VAT id of the wrong form or with a wrong check digit."""
 
-    def __init__(self, text: str, territory: str, detail: str) -> None:
-        super().__init__(f"{text!r} is not a VAT id of {territory}: {detail}")
+    def __init__(self, text: str, tax_jurisdiction: str, detail: str) -> None:
+        super().__init__(f"{text!r} is not a VAT id of {tax_jurisdiction}: {detail}")
 
 
 class InvalidAgreementError(ClearingError):
@@ -104,10 +106,10 @@ class ClosedPeriodError(ClearingError):
     """A booking before the instant up to which the books are closed."""
 
     def __init__(self, *, at: datetime, closed_until: datetime) -> None:
-        super().__init__(f"{at.isoformat()} is closed: the books are shut up to {closed_until.isoformat()}")
+        super().__init__(f"{at.isoformat()} is closed: the books are closed up to {closed_until.isoformat()}")
 
 
-class StateConflictError(ClearingError):
+class ClearingConflictError(ClearingError):
     """A record was not in the state that the step needs."""
 
 
@@ -132,7 +134,7 @@ class InvalidDocumentError(ClearingError):
 
 
 class InvalidPaymentError(ClearingError):
-    """A bank payment or bank details that no bank would take; `field` names what to mend."""
+    """A bank payment or bank details that no bank would accept; `field` names what to correct."""
 
     def __init__(self, field: str, detail: str) -> None:
         super().__init__(f"{field}: {detail}")
@@ -175,5 +177,5 @@ class UnknownTimeZoneError(ClearingError):
         self.name = name
 
 
-class InvariantViolation(ClearingError):  # noqa: N818 - it names a bug, not an error of the caller
+class ClearingInvariantViolation(ClearingError):  # noqa: N818 - it names a bug, not an error of the caller
     """What must always hold does not: stop and look."""

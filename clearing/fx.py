@@ -25,19 +25,26 @@ PUBLISHED_FROM: Final = time(16, 15)
 FRANKFURT: Final = ZoneInfo("Europe/Berlin")
 # Good Friday to Tuesday after Easter is five days without a publication; the Christmas days are fewer.
 MAX_AGE_DAYS: Final = 7
-# A lock's cross rate keeps this many decimals. Up to 10^12 minor units the amount is the exact quotient's,
+# A lock's cross rate has this many decimals. Up to 10^12 minor units the amount is the exact quotient's,
 # see the tests.
 RATE_DIGITS: Final = 18
 # Last day on which a currency could be settled, by the law that introduced the euro there, or (ROL, TRL) the
 # new one in its place; those that the ECB has published (ISO 4217, list three).
 LAST_DAY: Final = MappingProxyType(
     {
-        "BGN": date(2025, 12, 31), "CYP": date(2007, 12, 31), "EEK": date(2010, 12, 31),
-        "HRK": date(2022, 12, 31), "LTL": date(2014, 12, 31), "LVL": date(2013, 12, 31),
-        "MTL": date(2007, 12, 31), "ROL": date(2005, 6, 30), "SIT": date(2006, 12, 31),
-        "SKK": date(2008, 12, 31), "TRL": date(2004, 12, 31),
+        "BGN": date(2025, 12, 31),
+        "CYP": date(2007, 12, 31),
+        "EEK": date(2010, 12, 31),
+        "HRK": date(2022, 12, 31),
+        "LTL": date(2014, 12, 31),
+        "LVL": date(2013, 12, 31),
+        "MTL": date(2007, 12, 31),
+        "ROL": date(2005, 6, 30),
+        "SIT": date(2006, 12, 31),
+        "SKK": date(2008, 12, 31),
+        "TRL": date(2004, 12, 31),
     }
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +100,7 @@ def publication_day(at: datetime) -> date:
 
 
 def require_currency(currency: str, day: date) -> None:
-    """Refuse a currency that had ceased to exist on `day`.
+    """Reject a currency that had ceased to exist on `day`.
 
     Raises RateUnavailableError, or UnknownCurrencyError for a code that never existed.
     """
@@ -112,7 +119,7 @@ class RateTable:
     __slots__ = ("_days", "_rates")
 
     def __init__(self, rates: Iterable[ReferenceRate]) -> None:
-        """Keep rates whose base is the euro; of two sources for one day the first given stands."""
+        """A table of the rates whose base is the euro; of two sources for one day the first is used."""
         by_quote: dict[str, dict[date, ReferenceRate]] = {}
         for rate in rates:
             if rate.base != PIVOT:
@@ -137,7 +144,7 @@ class RateTable:
             raise CurrencyMismatchError(base, quote)
         require_currency(base, day)
         require_currency(quote, day)
-        # By the words `reference rate` sessions are found that wait for an import (rate_feed.sql).
+        # Sessions that wait for an import are found by the text `reference rate`.
         published = self._last_common_day([currency for currency in (base, quote) if currency != PIVOT], day)
         if published is None:
             raise RateUnavailableError(f"no {base}-{quote} reference rate was published on or before {day}")

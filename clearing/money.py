@@ -1,43 +1,177 @@
-"""Money: integer minor units with a currency, and the only place where anything is rounded.
+"""Money: integer minor units of a currency, and the only place where anything is rounded.
 
 Owns: ISO 4217 exponents, rounding modes, allocation of a whole into parts, net and VAT of a gross.
-Must not know: who pays, what is bought, where a rate comes from. No float enters; mixing currencies raises.
+Must not know: who pays, what is bought, where a rate comes from. No float enters.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from decimal import ROUND_CEILING, ROUND_DOWN, ROUND_FLOOR, ROUND_HALF_EVEN, ROUND_HALF_UP, Context, Decimal
 from enum import StrEnum
 from typing import Final
 
-from typing_extensions import override
-
 from clearing.errors import (
-    CurrencyMismatchError,
+    ClearingInvariantViolation,
     InvalidAmountError,
-    InvariantViolation,
     UnknownCurrencyError,
 )
 
 # ISO 4217 minor-unit exponents of the active currencies, and of the leva, which ended on 2025-12-31.
 EXPONENTS: Final[dict[str, int]] = {
-    "AED": 2, "AFN": 2, "ALL": 2, "AMD": 2, "ANG": 2, "AOA": 2, "ARS": 2, "AUD": 2, "AWG": 2, "AZN": 2,
-    "BAM": 2, "BBD": 2, "BDT": 2, "BGN": 2, "BHD": 3, "BIF": 0, "BMD": 2, "BND": 2, "BOB": 2, "BRL": 2,
-    "BSD": 2, "BTN": 2, "BWP": 2, "BYN": 2, "BZD": 2, "CAD": 2, "CDF": 2, "CHF": 2, "CLP": 0, "CNY": 2,
-    "COP": 2, "CRC": 2, "CUP": 2, "CVE": 2, "CZK": 2, "DJF": 0, "DKK": 2, "DOP": 2, "DZD": 2, "EGP": 2,
-    "ERN": 2, "ETB": 2, "EUR": 2, "FJD": 2, "FKP": 2, "GBP": 2, "GEL": 2, "GHS": 2, "GIP": 2, "GMD": 2,
-    "GNF": 0, "GTQ": 2, "GYD": 2, "HKD": 2, "HNL": 2, "HTG": 2, "HUF": 2, "IDR": 2, "ILS": 2, "INR": 2,
-    "IQD": 3, "IRR": 2, "ISK": 0, "JMD": 2, "JOD": 3, "JPY": 0, "KES": 2, "KGS": 2, "KHR": 2, "KMF": 0,
-    "KPW": 2, "KRW": 0, "KWD": 3, "KYD": 2, "KZT": 2, "LAK": 2, "LBP": 2, "LKR": 2, "LRD": 2, "LSL": 2,
-    "LYD": 3, "MAD": 2, "MDL": 2, "MGA": 2, "MKD": 2, "MMK": 2, "MNT": 2, "MOP": 2, "MRU": 2, "MUR": 2,
-    "MVR": 2, "MWK": 2, "MXN": 2, "MYR": 2, "MZN": 2, "NAD": 2, "NGN": 2, "NIO": 2, "NOK": 2, "NPR": 2,
-    "NZD": 2, "OMR": 3, "PAB": 2, "PEN": 2, "PGK": 2, "PHP": 2, "PKR": 2, "PLN": 2, "PYG": 0, "QAR": 2,
-    "RON": 2, "RSD": 2, "RUB": 2, "RWF": 0, "SAR": 2, "SBD": 2, "SCR": 2, "SDG": 2, "SEK": 2, "SGD": 2,
-    "SHP": 2, "SLE": 2, "SOS": 2, "SRD": 2, "SSP": 2, "STN": 2, "SVC": 2, "SYP": 2, "SZL": 2, "THB": 2,
-    "TJS": 2, "TMT": 2, "TND": 3, "TOP": 2, "TRY": 2, "TTD": 2, "TWD": 2, "TZS": 2, "UAH": 2, "UGX": 0,
-    "USD": 2, "UYU": 2, "UZS": 2, "VES": 2, "VND": 0, "VUV": 0, "WST": 2, "XAF": 0, "XCD": 2, "XOF": 0,
-    "XPF": 0, "YER": 2, "ZAR": 2, "ZMW": 2,
-}  # fmt: skip
+    "AED": 2,
+    "AFN": 2,
+    "ALL": 2,
+    "AMD": 2,
+    "ANG": 2,
+    "AOA": 2,
+    "ARS": 2,
+    "AUD": 2,
+    "AWG": 2,
+    "AZN": 2,
+    "BAM": 2,
+    "BBD": 2,
+    "BDT": 2,
+    "BGN": 2,
+    "BHD": 3,
+    "BIF": 0,
+    "BMD": 2,
+    "BND": 2,
+    "BOB": 2,
+    "BRL": 2,
+    "BSD": 2,
+    "BTN": 2,
+    "BWP": 2,
+    "BYN": 2,
+    "BZD": 2,
+    "CAD": 2,
+    "CDF": 2,
+    "CHF": 2,
+    "CLP": 0,
+    "CNY": 2,
+    "COP": 2,
+    "CRC": 2,
+    "CUP": 2,
+    "CVE": 2,
+    "CZK": 2,
+    "DJF": 0,
+    "DKK": 2,
+    "DOP": 2,
+    "DZD": 2,
+    "EGP": 2,
+    "ERN": 2,
+    "ETB": 2,
+    "EUR": 2,
+    "FJD": 2,
+    "FKP": 2,
+    "GBP": 2,
+    "GEL": 2,
+    "GHS": 2,
+    "GIP": 2,
+    "GMD": 2,
+    "GNF": 0,
+    "GTQ": 2,
+    "GYD": 2,
+    "HKD": 2,
+    "HNL": 2,
+    "HTG": 2,
+    "HUF": 2,
+    "IDR": 2,
+    "ILS": 2,
+    "INR": 2,
+    "IQD": 3,
+    "IRR": 2,
+    "ISK": 0,
+    "JMD": 2,
+    "JOD": 3,
+    "JPY": 0,
+    "KES": 2,
+    "KGS": 2,
+    "KHR": 2,
+    "KMF": 0,
+    "KPW": 2,
+    "KRW": 0,
+    "KWD": 3,
+    "KYD": 2,
+    "KZT": 2,
+    "LAK": 2,
+    "LBP": 2,
+    "LKR": 2,
+    "LRD": 2,
+    "LSL": 2,
+    "LYD": 3,
+    "MAD": 2,
+    "MDL": 2,
+    "MGA": 2,
+    "MKD": 2,
+    "MMK": 2,
+    "MNT": 2,
+    "MOP": 2,
+    "MRU": 2,
+    "MUR": 2,
+    "MVR": 2,
+    "MWK": 2,
+    "MXN": 2,
+    "MYR": 2,
+    "MZN": 2,
+    "NAD": 2,
+    "NGN": 2,
+    "NIO": 2,
+    "NOK": 2,
+    "NPR": 2,
+    "NZD": 2,
+    "OMR": 3,
+    "PAB": 2,
+    "PEN": 2,
+    "PGK": 2,
+    "PHP": 2,
+    "PKR": 2,
+    "PLN": 2,
+    "PYG": 0,
+    "QAR": 2,
+    "RON": 2,
+    "RSD": 2,
+    "RUB": 2,
+    "RWF": 0,
+    "SAR": 2,
+    "SBD": 2,
+    "SCR": 2,
+    "SDG": 2,
+    "SEK": 2,
+    "SGD": 2,
+    "SHP": 2,
+    "SLE": 2,
+    "SOS": 2,
+    "SRD": 2,
+    "SSP": 2,
+    "STN": 2,
+    "SVC": 2,
+    "SYP": 2,
+    "SZL": 2,
+    "THB": 2,
+    "TJS": 2,
+    "TMT": 2,
+    "TND": 3,
+    "TOP": 2,
+    "TRY": 2,
+    "TTD": 2,
+    "TWD": 2,
+    "TZS": 2,
+    "UAH": 2,
+    "UGX": 0,
+    "USD": 2,
+    "UYU": 2,
+    "UZS": 2,
+    "VES": 2,
+    "VND": 0,
+    "VUV": 0,
+    "WST": 2,
+    "XAF": 0,
+    "XCD": 2,
+    "XOF": 0,
+    "XPF": 0,
+    "YER": 2,
+    "ZAR": 2,
+    "ZMW": 2,
+}
 
 MAX_MINOR: Final = 2**63 - 1  # a bigint column
 # Wide enough that no intermediate product of bounded inputs is ever rounded by the context itself.
@@ -70,42 +204,6 @@ def exponent(currency: str) -> int:
 
 
 _QUANTA: Final = tuple(Decimal(1).scaleb(-digits) for digits in range(31))  # 1, 0.1, 0.01, ...
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Money:
-    """A signed whole number of minor units of one currency, within a bigint."""
-
-    minor: int
-    currency: str
-
-    def __post_init__(self) -> None:
-        exponent(self.currency)
-        if not -MAX_MINOR <= self.minor <= MAX_MINOR:
-            raise InvalidAmountError(f"{self.minor} {self.currency} does not fit a 64-bit amount")
-
-    def __add__(self, other: "Money") -> "Money":
-        self._same(other)
-        return Money(minor=self.minor + other.minor, currency=self.currency)
-
-    def __sub__(self, other: "Money") -> "Money":
-        self._same(other)
-        return Money(minor=self.minor - other.minor, currency=self.currency)
-
-    def __neg__(self) -> "Money":
-        return Money(minor=-self.minor, currency=self.currency)
-
-    @override
-    def __str__(self) -> str:
-        return f"{self.decimal()} {self.currency}"
-
-    def decimal(self) -> Decimal:
-        """The amount in major units, with the currency's digits: 1234 EUR-cents is Decimal('12.34')."""
-        return to_major(self.minor, self.currency)
-
-    def _same(self, other: "Money") -> None:
-        if self.currency != other.currency:
-            raise CurrencyMismatchError(self.currency, other.currency)
 
 
 def to_major(minor: int, currency: str) -> Decimal:
@@ -168,15 +266,15 @@ def distribute(total_minor: int, exact: Sequence[Decimal]) -> tuple[int, ...]:
     """Round exact parts that sum to a whole so that the rounded parts do too (largest remainder).
 
     Each part is floored; the units then missing go to the largest remainders, ties to the earlier part, so
-    every part is within one unit of its exact value. Raises InvariantViolation when the exact parts don't sum
-    to `total_minor`.
+    every part is within one unit of its exact value. Raises ClearingInvariantViolation when the exact parts
+    don't sum to `total_minor`.
     """
     floors = [int(value.to_integral_value(rounding=ROUND_FLOOR)) for value in exact]
     missing = total_minor - sum(floors)
     if missing == 0:
         return tuple(floors)
     if not 0 < missing < len(exact):
-        raise InvariantViolation(f"exact parts {list(exact)} don't sum to {total_minor}")
+        raise ClearingInvariantViolation(f"exact parts {list(exact)} don't sum to {total_minor}")
     shortfall = [EXACT.subtract(Decimal(floor), value) for floor, value in zip(floors, exact, strict=True)]
     for place in sorted(range(len(exact)), key=lambda place: (shortfall[place], place))[:missing]:
         floors[place] += 1
@@ -195,7 +293,7 @@ def proportion(total_minor: int, parts: Sequence[int]) -> tuple[int, ...]:
         raise InvalidAmountError(f"{total_minor} minor units can't be spread over parts that sum to zero")
     shares = [divmod(part * total_minor, whole) for part in parts]
     left = total_minor - sum(quotient for quotient, _ in shares)
-    # divmod gives the remainder the sign of the whole: its size tells how much a part has lost.
+    # divmod gives the remainder the sign of the whole: its size is how much a part has lost.
     by_remainder = sorted(range(len(parts)), key=lambda place: (-abs(shares[place][1]), place))
     lifted = set(by_remainder[:left])
     return tuple(quotient + (place in lifted) for place, (quotient, _) in enumerate(shares))

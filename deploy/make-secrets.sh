@@ -1,5 +1,5 @@
 #!/bin/sh
-# Makes the secrets that docker-compose.yml hands to the containers as files; run it once, beside that file.
+# Creates the secrets that docker-compose.yml passes to the containers as files; run it once, beside that file.
 # An existing secret is never overwritten.
 set -eu
 cd "$(dirname "$0")/.."
@@ -14,10 +14,10 @@ keep() { [ -e "secrets/$1" ] || printf '%s' "$2" > "secrets/$1"; }
 
 keep postgres_password "$(random 24)"
 keep database_url "postgresql://networkcore:$(cat secrets/postgres_password)@postgres:5432/networkcore"
-# The sandbox's test key; a live key goes here, and NETWORKCORE_PSP_BASE_URL away, for real money.
+# The sandbox's test key. For real money, put a live key here and remove NETWORKCORE_PSP_BASE_URL.
 keep psp_api_key "sk_test_sandbox"
 keep psp_webhook_secret "whsec_$(random 24)"
 keep admin_api_key "nck_$(random 6)_$(random 22 | cut -c1-43)"
-# Seals partners' webhook secrets in the database: lost, none of them can be signed with again.
-keep webhook_secret_keys "first:$(head -c 32 /dev/urandom | base64)"
+# Encrypts partners' webhook secrets in the database. If it is lost, none of them can be used again.
+keep webhook_encryption_keys "first:$(head -c 32 /dev/urandom | base64)"
 echo "secrets/ is ready; the platform's first API key is in secrets/admin_api_key"

@@ -1,1 +1,1 @@
-"""The front door: HTTP, partners, the PSP, the single capture and the notifications."""
+"""HTTP, OCPI, Plug & Charge, the single capture at the PSP, webhooks, jobs and the command line."""

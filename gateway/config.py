@@ -1,25 +1,27 @@
 """Settings: one frozen object, read once from a file, from secret files and from the environment.
 
-Owns every knob an operator has, its default and its check. Must not know who uses a setting.
+Owns everything that an operator can set, its default and its check. Must not know who uses a setting.
 
 A setting `port` is read, weakest first, from `port = 8080` in the TOML file that NETWORKCORE_CONFIG names,
 from the file that NETWORKCORE_PORT_FILE names (for secrets), and from NETWORKCORE_PORT. `DATABASE_URL` is
-read as well, below NETWORKCORE_DATABASE_URL. A missing, wrong or unknown setting is a ConfigurationError of
-one line that names it; values of secrets never appear.
+read as well, below NETWORKCORE_DATABASE_URL. A missing, invalid or unknown setting is a ConfigurationError of
+one line: its name, where it was set, what is allowed. Values of secrets never appear.
 """
 
 import base64
 import difflib
 import re
 import tomllib
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Self
+from typing import Annotated, Any, Final, Self, get_args, get_origin
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
@@ -32,11 +34,20 @@ _MAX_SECRET_FILE_BYTES: Final = 65_536
 _MIN_SECRET_LENGTH: Final = 16
 _SECRET_KEY_BYTES: Final = 32
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+# How much of an unknown name must agree with a setting before that one is suggested.
+_LIKENESS: Final = 0.75
+_MOST_SHOWN: Final = 64
+_BOUNDS: Final = {
+    "ge": "of {} or more",
+    "gt": "above {}",
+    "le": "at most {}",
+    "min_length": "of at least {} characters",
+}
 _CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
 class Environment(StrEnum):
-    """What the money is: play money of the sandbox, or real."""
+    """What the money is: test money of the sandbox, or real."""
 
     SANDBOX = "sandbox"
     PRODUCTION = "production"
@@ -111,7 +122,7 @@ def _read_webhook_keys(text: str) -> list[tuple[str, bytes]]:
         if not colon or not _KEY_NAME.fullmatch(name) or len(key) != _SECRET_KEY_BYTES:
             raise ValueError("expected NAME:BASE64 of 32 bytes, as `openssl rand -base64 32` makes them")
         if name in {other for other, _ in keys}:
-            raise ValueError(f"the name {name} stands there twice")
+            raise ValueError(f"expected different names, {name} is there twice")
         keys.append((name, key))
     return keys
 
@@ -140,10 +151,13 @@ class Settings(BaseSettings):
         min_length=8, description="signing secret of the provider's webhooks"
     )
     psp_base_url: HttpUrl | None = Field(
-        None, description="the sandbox's address; unset means the provider's own"
+        None, description="address of a sandbox PSP; default: the provider's own"
     )
     psp_timeout_seconds: float = Field(
-        20.0, gt=0, le=80, description="after it the outcome of a call is unknown"
+        20.0,
+        gt=0,
+        le=80,
+        description="time limit of a request to the provider; after it the outcome is unknown",
     )
     environment: Environment = Field(Environment.SANDBOX, description="sandbox or production")
     clock: ClockSource = Field(
@@ -152,7 +166,9 @@ class Settings(BaseSettings):
 
     host: str = Field("127.0.0.1", min_length=1, description="address that serve listens on")
     port: int = Field(8080, ge=0, le=65_535, description="port that serve listens on; 0 takes a free one")
-    public_url: HttpUrl | None = Field(None, description="how others reach us; unset means http://host:port")
+    public_url: HttpUrl | None = Field(
+        None, description="address at which others reach the gateway; default: http://host:port"
+    )
     tls_certificate_path: str | None = Field(None, description="PEM chain; with it serve speaks TLS")
     tls_key_path: str | None = Field(None, description="PEM key of the certificate")
     tls_client_ca_path: str | None = Field(
@@ -161,43 +177,50 @@ class Settings(BaseSettings):
     request_timeout_seconds: float = Field(30.0, gt=0, le=300)
     max_body_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)
     shutdown_grace_seconds: float = Field(
-        20.0, gt=0, le=300, description="time to finish what is held at a stop"
+        20.0, gt=0, le=300, description="time to finish open requests and tasks at a stop"
     )
     admin_api_key: LongSecret | None = Field(None, description="becomes the platform's first API key")
 
-    webhook_secret_keys: WebhookKeys | None = Field(
+    webhook_encryption_keys: WebhookKeys | None = Field(
         None,
-        description="keys that seal webhook secrets, NAME:BASE64[,NAME:BASE64...], the sealing one first",
+        description="keys that encrypt webhook secrets, NAME:BASE64[,...], the one for new secrets first",
     )
 
     workers_in_process: bool = Field(
         default=False, description="serve runs the workers too, for small installations"
     )
-    worker_lanes: int = Field(8, ge=1, le=64, description="lanes that one worker process works at once")
+    worker_parallel_shards: int = Field(
+        8, ge=1, le=64, description="shards that one worker process works on at once"
+    )
     worker_batch_size: int = Field(
         500, ge=1, le=10_000, description="sessions cleared in one transaction at most"
     )
-    worker_poll_ms: int = Field(200, ge=10, le=60_000, description="pause of an idle lane")
+    worker_poll_ms: int = Field(200, ge=10, le=60_000, description="pause of an idle shard")
     worker_lease_seconds: int = Field(60, ge=5, le=3600, description="after it another worker may take over")
 
     bank_account_path: str | None = Field(
         None, description="JSON of the account that pays by bank: name, iban, bic, address"
     )
-    bank_outbox_path: str | None = Field(None, description="directory that payment files are put into")
+    bank_outbox_path: str | None = Field(None, description="directory that payment files are written to")
     bank_inbox_path: str | None = Field(None, description="directory that the bank's messages are read from")
-    bank_cut_off: ClockTime = Field("11:00", description="no payment file is drawn from then on, HH:MM")
-    bank_time_zone: ZoneName = Field("Europe/Zurich", description="where the bank's clock stands")
+    bank_cut_off: ClockTime = Field(
+        "11:00", description="no payment file is created from this time of day on, HH:MM"
+    )
+    bank_time_zone: ZoneName = Field("Europe/Zurich", description="the bank's time zone")
 
     vies_url: HttpUrl | None = Field(
-        None, description="VIES's REST address; with it VAT ids are checked again, unset: never"
+        None, description="REST address of VIES; VAT ids are checked again there; default: never"
     )
     vat_recheck_days: int = Field(30, ge=1, le=366, description="age at which a VAT id's evidence is renewed")
     ecb_rates_url: HttpUrl | None = Field(
         None,
-        description="the ECB's file of exchange rates, asked for daily; unset: a person imports it",
+        description="the ECB's file of exchange rates, fetched daily; default: a person imports it",
     )
     close_books_after_days: int | None = Field(
-        None, ge=1, le=366, description="days after a month's end that close it; unset: a person closes it"
+        None,
+        ge=1,
+        le=366,
+        description="days after a month's end when it is closed; default: a person closes it",
     )
 
     database_pool_min: int = Field(2, ge=0, le=500)
@@ -242,14 +265,17 @@ class Settings(BaseSettings):
                 raise ValueError("NETWORKCORE_PUBLIC_URL must be set and https in production")
             if self.ecb_rates_url is not None and not self.ecb_rates_url.startswith("https://"):
                 raise ValueError("NETWORKCORE_ECB_RATES_URL must be https in production")
-            if self.webhook_secret_keys is None:
-                raise ValueError("NETWORKCORE_WEBHOOK_SECRET_KEYS must be set in production")
+            if self.webhook_encryption_keys is None:
+                raise ValueError("NETWORKCORE_WEBHOOK_ENCRYPTION_KEYS must be set in production")
         return self
 
     @property
     def webhook_keys(self) -> list[tuple[str, bytes]]:
-        """The keys that seal webhook secrets, the sealing one first; none: they are stored in the clear."""
-        keys = self.webhook_secret_keys
+        """The keys that encrypt webhook secrets, the one for new secrets first.
+
+        Without a key they are stored in the clear.
+        """
+        keys = self.webhook_encryption_keys
         return [] if keys is None else _read_webhook_keys(keys.get_secret_value())
 
     @property
@@ -265,11 +291,11 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         ConfigurationError: a setting is missing, wrong or unknown, or a named file can't be read. One line.
     """
-    values = _from_file(environ) | _from_environment(environ)
+    values = _gather(environ)
     try:
-        return Settings(**values)
+        return Settings(**{name: one.value for name, one in values.items()})
     except ValidationError as error:
-        raise ConfigurationError(_one_line(error)) from None
+        raise ConfigurationError(_one_line(error, values)) from None
 
 
 def load_inbox_path(environ: Mapping[str, str]) -> str | None:
@@ -278,8 +304,8 @@ def load_inbox_path(environ: Mapping[str, str]) -> str | None:
     Raises:
         ConfigurationError: a named file can't be read.
     """
-    value = (_from_file(environ) | _from_environment(environ)).get("bank_inbox_path")
-    return str(value) if value else None
+    given = _gather(environ).get("bank_inbox_path")
+    return str(given.value) if given is not None and given.value else None
 
 
 def load_database_url(environ: Mapping[str, str]) -> str:
@@ -288,17 +314,29 @@ def load_database_url(environ: Mapping[str, str]) -> str:
     Raises:
         ConfigurationError: it is missing or wrong, or a named file can't be read.
     """
-    values = _from_file(environ) | _from_environment(environ)
-    value = values.get("database_url")
-    if not isinstance(value, str) or not value:
+    given = _gather(environ).get("database_url")
+    if given is None or not isinstance(given.value, str) or not given.value:
         raise ConfigurationError("DATABASE_URL is missing: set it, or NETWORKCORE_DATABASE_URL_FILE")
     try:
-        return _database_url(SecretStr(value)).get_secret_value()
+        return _database_url(SecretStr(given.value)).get_secret_value()
     except ValueError as error:
-        raise ConfigurationError(f"DATABASE_URL is wrong: {error}") from None
+        raise ConfigurationError(f"{given.place} is invalid: {error}") from None
 
 
-def _from_file(environ: Mapping[str, str]) -> dict[str, Any]:
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Given:
+    """A value and the place it was set at, such as `port in gateway.toml`."""
+
+    value: Any
+    place: str
+
+
+def _gather(environ: Mapping[str, str]) -> dict[str, _Given]:
+    """What is set, by setting; the environment is above secret files, and these above the config file."""
+    return _from_file(environ) | _from_environment(environ)
+
+
+def _from_file(environ: Mapping[str, str]) -> dict[str, _Given]:
     name = environ.get(_CONFIG)
     if not name:
         return {}
@@ -311,20 +349,22 @@ def _from_file(environ: Mapping[str, str]) -> dict[str, Any]:
     for key in values:
         if key not in Settings.model_fields:
             raise ConfigurationError(
-                f"{key} in {name} is no setting{_suggestion(key, Settings.model_fields)}"
+                f"{key} in {name} is not a setting{_suggestion(key, Settings.model_fields)}"
             )
-    return values
+    return {key: _Given(value=value, place=f"{key} in {name}") for key, value in values.items()}
 
 
-def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
+def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
     variables = {f"{PREFIX}{field.upper()}": field for field in Settings.model_fields}
-    values: dict[str, Any] = {}
+    values: dict[str, _Given] = {}
     for variable, field in [("DATABASE_URL", "database_url"), *variables.items()]:
-        path, direct = environ.get(f"{variable}{_FILE_SUFFIX}"), environ.get(variable)
+        named = f"{variable}{_FILE_SUFFIX}"
+        path, direct = environ.get(named), environ.get(variable)
         if path:
-            values[field] = _secret_file(path, variable=f"{variable}{_FILE_SUFFIX}")
+            content = _secret_file(path, variable=named)
+            values[field] = _Given(value=content, place=f"{variable} in {path}, named by {named},")
         if direct:
-            values[field] = direct
+            values[field] = _Given(value=direct, place=variable)
     known = {
         _CONFIG,
         f"{PREFIX}TRACEBACK",
@@ -333,7 +373,8 @@ def _from_environment(environ: Mapping[str, str]) -> dict[str, Any]:
     }
     for variable in environ:
         if variable.startswith(PREFIX) and variable not in known:
-            raise ConfigurationError(f"{variable} is no setting{_suggestion(variable, known)}")
+            hint = _suggestion(variable.removeprefix(PREFIX), (name.removeprefix(PREFIX) for name in known))
+            raise ConfigurationError(f"{variable} is not a setting{hint}")
     return values
 
 
@@ -353,22 +394,61 @@ def _secret_file(path: str, *, variable: str) -> str:
         raise ConfigurationError(f"{variable} names {path}, which is not UTF-8 text") from None
 
 
-def _suggestion(name: str, known: Mapping[str, Any] | set[str]) -> str:
-    close = difflib.get_close_matches(name, list(known), n=1)
-    return f"; did you mean {close[0]}?" if close else ""
+def _suggestion(name: str, known: Iterable[str]) -> str:
+    """A known name that is near enough to be meant, else nothing. Variables come without their prefix."""
+    near = difflib.get_close_matches(name, list(known), n=1, cutoff=_LIKENESS)
+    if not near:
+        return ""
+    return f"; did you mean {PREFIX if name.isupper() else ''}{near[0]}?"
 
 
-def _one_line(error: ValidationError) -> str:
-    found = []
-    for detail in error.errors(include_url=False, include_context=False, include_input=False):
+def _one_line(error: ValidationError, given: Mapping[str, _Given]) -> str:
+    """Every problem in our words: the validation library's texts never reach an operator."""
+    problems = []
+    for detail in error.errors(include_url=False, include_input=False):
+        own = detail.get("ctx", {}).get("error")  # the ValueError of a check of ours
         if not detail["loc"]:
-            found.append(detail["msg"].removeprefix("Value error, "))
+            problems.append(str(own))
             continue
-        field = str(detail["loc"][0])
-        variable = "DATABASE_URL" if field == "database_url" else f"{PREFIX}{field.upper()}"
-        about = Settings.model_fields[field].description if field in Settings.model_fields else None
-        if detail["type"] == "missing":
-            found.append(f"{variable} is missing: set it, or {variable}{_FILE_SUFFIX} ({about})")
-        else:
-            found.append(f"{variable} is wrong: {detail['msg'].removeprefix('Value error, ')}")
-    return "; ".join(found)
+        name = str(detail["loc"][0])
+        field = Settings.model_fields[name]
+        variable = "DATABASE_URL" if name == "database_url" else f"{PREFIX}{name.upper()}"
+        if name not in given:
+            problems.append(
+                f"{variable} is missing: set it, or {variable}{_FILE_SUFFIX} ({field.description})"
+            )
+            continue
+        expected = f"expected {_allowed(field)}" if own is None else str(own)
+        problems.append(f"{given[name].place} is invalid: {expected}{_shown(field, given[name].value)}")
+    return "; ".join(problems)
+
+
+def _shown(field: FieldInfo, value: Any) -> str:
+    """The value as it was given, or nothing for a secret and for what is too long to be a slip."""
+    text = repr(value) if isinstance(value, str) else str(value)
+    if SecretStr in _types(field) or len(text) > _MOST_SHOWN:
+        return ""
+    return f", got {text}"
+
+
+def _types(field: FieldInfo) -> tuple[Any, ...]:
+    """The types that the setting may have, without what is checked of them: one, or one and None."""
+    members = get_args(field.annotation) or (field.annotation,)
+    return tuple(get_args(one)[0] if get_origin(one) is Annotated else one for one in members)
+
+
+def _allowed(field: FieldInfo) -> str:
+    """What a setting may be, from its type and its bounds."""
+    kind = next(one for one in _types(field) if one is not type(None))
+    if isinstance(kind, type) and issubclass(kind, StrEnum):
+        return " or ".join(member.value for member in kind)
+    if kind is bool:
+        return "true or false"
+    bounds = [
+        text.format(getattr(one, name))
+        for one in field.metadata
+        for name, text in _BOUNDS.items()
+        if hasattr(one, name)
+    ]
+    noun = {int: "a whole number", float: "a number"}.get(kind, "text")
+    return " ".join([noun, " and ".join(bounds)]).strip()

@@ -24,7 +24,6 @@ from aiosql.adapters.asyncpg import AsyncPGAdapter
 from asyncpg.pool import PoolConnectionProxy
 from typing_extensions import override
 
-from gateway.clock import AnchorReader, MarketAnchor
 from gateway.config import Settings
 from gateway.errors import DatabaseUnreachableError
 
@@ -40,7 +39,7 @@ Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 
 _LOCK_TIMEOUT_MS: Final = 10_000
 _IDLE_TRANSACTION_TIMEOUT_MS: Final = 60_000
-_UNREACHABLE: Final = (
+UNREACHABLE: Final = (  # what says that no PostgreSQL serves us now
     OSError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
@@ -65,7 +64,7 @@ _RETRY_SECONDS: Final = 0.1
 class _PlainConnection(asyncpg.Connection):
     """A pooled connection that is handed on without a round trip.
 
-    The rooms keep nothing in a session: no setting outside a transaction, no session lock, no cursor, no
+    Nothing here keeps state in a session: no setting outside a transaction, no session lock, no cursor, no
     LISTEN. An open transaction is rolled back all the same.
     """
 
@@ -94,7 +93,7 @@ async def create_pool(
     A server that is starting, recovering or not up yet is tried again for `wait_seconds`.
 
     Raises:
-        DatabaseUnreachableError: no PostgreSQL answers at `dsn` or it refuses us; the password is never
+        DatabaseUnreachableError: no PostgreSQL answers at `dsn` or it rejects us; the password is never
             repeated.
     """
 
@@ -141,7 +140,7 @@ async def connect(
     A server that is starting, recovering or not up yet is tried again for `wait_seconds`.
 
     Raises:
-        DatabaseUnreachableError: no PostgreSQL answers at `dsn` or it refuses us.
+        DatabaseUnreachableError: no PostgreSQL answers at `dsn` or it rejects us.
     """
 
     async def open_connection() -> BareConnection:
@@ -232,30 +231,6 @@ def named_queries(package: str, file: str) -> Any:
         )
 
 
-def market_anchor_reader(pool: Pool) -> AnchorReader:
-    """Return the reader that a MarketClock follows; it answers None before a market was opened.
-
-    The reader raises DatabaseUnreachableError while the database is away.
-    """
-
-    async def read() -> MarketAnchor | None:
-        try:
-            async with pool.acquire(timeout=2.0) as connection:
-                return await market_anchor(connection)
-        except (*_UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
-            raise DatabaseUnreachableError(str(error)) from error
-
-    return read
-
-
-async def market_anchor(connection: Connection) -> MarketAnchor | None:
-    """The anchor of a simulated market's business time; None where business time is wall time."""
-    row = await named_queries("gateway", "clock.sql").market_anchor(connection)
-    if row is None:
-        return None
-    return MarketAnchor(business_at=row["business_at"], anchored_at=row["anchored_at"], rate=row["rate"])
-
-
 def _server_settings(*, application: str, statement_timeout_ms: int) -> dict[str, str]:
     return {
         "application_name": application,
@@ -274,7 +249,7 @@ async def _patiently(open_it: Callable[[], Awaitable[_T]], *, dsn: str, wait_sec
     while True:
         try:
             return await open_it()
-        except _UNREACHABLE as error:
+        except UNREACHABLE as error:
             if not isinstance(error, _NOT_YET) or loop.time() >= deadline:
                 raise _unreachable(dsn, error) from error
         await asyncio.sleep(_RETRY_SECONDS)
@@ -287,5 +262,7 @@ def _unreachable(dsn: str, error: Exception) -> DatabaseUnreachableError:
         place = f"{parts.hostname or 'the local socket'}{parts.path}"
     except ValueError:
         place = "the given address"
-    said = str(error).splitlines()[0] if str(error) else type(error).__name__
-    return DatabaseUnreachableError(f"no PostgreSQL for us at {place}: {said}")
+    reason = str(error).splitlines()[0] if str(error) else type(error).__name__
+    return DatabaseUnreachableError(
+        f"cannot connect to PostgreSQL at {place}: {reason}; is it running, and is DATABASE_URL right?"
+    )

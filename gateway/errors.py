@@ -1,12 +1,11 @@
-"""The error tree of the platform under the gateway; each room adds its own branch beside its code.
+"""The error tree of the platform under the gateway; each package adds its own branch beside its code.
 
-GatewayError                      what the operator or the caller can mend; its text is one line that says how
+GatewayError                      what the operator or caller can correct; its text is one line that says how
 ├── ConfigurationError            a setting is missing or wrong; the start stops with exit status 2
 ├── MalformedIdError              a public id that is not one of ours
 ├── MigrationError                the schema can't be brought forward as asked
 ├── DatabaseUnreachableError      no PostgreSQL answers at the given address
-├── EmbeddedPostgresError         the embedded PostgreSQL can't be started or used
-└── SupervisorError               a child process did not start, or kept dying
+└── DatabaseNotMigratedError      a table of ours is missing
 
 Knows no HTTP status and no exit code: the edges map these.
 """
@@ -33,12 +32,11 @@ class MigrationError(GatewayError):
 
 
 class DatabaseUnreachableError(GatewayError):
-    """No PostgreSQL answers at the given address, or it refuses us."""
+    """No PostgreSQL answers at the given address, or it rejects us."""
 
 
-class EmbeddedPostgresError(GatewayError):
-    """The embedded PostgreSQL can't be started or used; the text says where and why."""
+class DatabaseNotMigratedError(GatewayError):
+    """A table of ours is missing from the database."""
 
-
-class SupervisorError(GatewayError):
-    """A child process did not become ready, or kept dying."""
+    def __init__(self) -> None:
+        super().__init__("the database is not migrated; run networkcore migrate")

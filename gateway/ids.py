@@ -1,10 +1,10 @@
-"""Identifiers: UUIDv7 inside, a readable prefix and base32 at the edge; and the lane they carry.
+"""Identifiers: UUIDv7 inside, a readable prefix and base32 at the edge; and the shard they carry.
 
-Owns the id's text form and the lane rule. Must not know which tables exist.
+Owns the id's text form and the shard rule. Must not know which tables exist.
 
 Text form: `ses_01jd2w3x4y5z6a7b8c9d0e1f2g`: prefix, underscore, the 128 bits in 26 characters of Crockford's
-base32, lower case, most significant first, so that ids sort by time as text too. Exactly one text per id: no
-upper case, no look-alikes.
+base32, lower case, most significant first, so that ids sort by time as text too. This is the one form that we
+write: no upper case, no look-alikes. Where an id is asked for, the bare UUID is read as well.
 Sources: RFC 9562 section 5.7 (UUIDv7); Crockford, "Base 32".
 """
 
@@ -17,16 +17,17 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
+from clearing.identifiers import ALPHABET, BODY_LENGTH, check_prefix, format_id
 from gateway.errors import MalformedIdError
 
-LANES: Final = 64
-_LANE_MASK: Final = LANES - 1
-_ALPHABET: Final = "0123456789abcdefghjkmnpqrstvwxyz"
-_VALUE_OF: Final = {character: value for value, character in enumerate(_ALPHABET)}
+__all__ = ["SHARD_COUNT", "format_id", "ids_from", "in_shard", "new_id", "parse_id", "shard_of"]
+
+SHARD_COUNT: Final = 64
+_SHARD_MASK: Final = SHARD_COUNT - 1
+_VALUE_OF: Final = {character: value for value, character in enumerate(ALPHABET)}
 _BITS_PER_CHARACTER: Final = 5
-_BODY_LENGTH: Final = 26
 _MAX_UUID: Final = (1 << 128) - 1
-_PREFIX: Final = re.compile(r"[a-z][a-z0-9]{1,15}")
+_BARE: Final = re.compile(r"[0-9A-Fa-f]{8}-(?:[0-9A-Fa-f]{4}-){3}[0-9A-Fa-f]{12}")
 _source: ContextVar[Callable[[], UUID] | None] = ContextVar("id_source", default=None)
 
 
@@ -40,61 +41,50 @@ def ids_from(source: Callable[[], UUID]) -> Iterator[None]:
         _source.reset(token)
 
 
-def new_id(*, lane: int | None = None) -> UUID:
+def new_id(*, shard: int | None = None) -> UUID:
     """Return a new UUIDv7.
 
     Args:
-        lane: 0 to 63 makes the id carry that lane (for rows that belong to a session); None leaves it random.
+        shard: 0 to 63 makes the id carry that shard (for rows that belong to a session); None leaves it
+        random.
 
     Raises:
-        ValueError: `lane` is outside 0 to 63.
+        ValueError: `shard` is outside 0 to 63.
     """
     source = _source.get()
     fresh = UUID(int=uuid7().int) if source is None else source()
-    return fresh if lane is None else at_lane(fresh, lane)
+    return fresh if shard is None else in_shard(fresh, shard)
 
 
-def lane_of(identifier: UUID) -> int:
-    """Return the lane, 0 to 63, that an id carries: the low six bits of its last byte."""
-    return identifier.int & _LANE_MASK
+def shard_of(identifier: UUID) -> int:
+    """Return the shard, 0 to 63, that an id carries: the low six bits of its last byte."""
+    return identifier.int & _SHARD_MASK
 
 
-def at_lane(identifier: UUID, lane: int) -> UUID:
-    """Return the id with its lane replaced: what belongs to a session lies in the session's lane.
-
-    Raises:
-        ValueError: `lane` is outside 0 to 63.
-    """
-    if not 0 <= lane < LANES:
-        raise ValueError(f"lane {lane} is outside 0 to {_LANE_MASK}")
-    return UUID(int=identifier.int & ~_LANE_MASK | lane)
-
-
-def format_id(prefix: str, identifier: UUID) -> str:
-    """Return the public text of an id, such as `ses_01jd...`.
+def in_shard(identifier: UUID, shard: int) -> UUID:
+    """Return the id with its shard replaced: what belongs to a session lies in the session's shard.
 
     Raises:
-        ValueError: `prefix` is not 2 to 16 lower-case letters and digits starting with a letter.
+        ValueError: `shard` is outside 0 to 63.
     """
-    _check_prefix(prefix)
-    value = identifier.int
-    body = [
-        _ALPHABET[value >> shift & 31] for shift in range((_BODY_LENGTH - 1) * _BITS_PER_CHARACTER, -1, -5)
-    ]
-    return f"{prefix}_{''.join(body)}"
+    if not 0 <= shard < SHARD_COUNT:
+        raise ValueError(f"shard {shard} is outside 0 to {_SHARD_MASK}")
+    return UUID(int=identifier.int & ~_SHARD_MASK | shard)
 
 
 def parse_id(prefix: str, text: str) -> UUID:
-    """Return the id that `text` names; the inverse of `format_id`, and of nothing else.
+    """Return the id that `text` names: the inverse of `format_id`, or a bare UUID (RFC 9562 section 4).
 
     Raises:
         MalformedIdError: another prefix or length, a character outside the alphabet, or over 128 bits.
         ValueError: `prefix` itself is not a prefix.
     """
-    _check_prefix(prefix)
+    check_prefix(prefix)
+    if _BARE.fullmatch(text):
+        return UUID(text)
     body = text[len(prefix) + 1 :]
     value = 0
-    if text.startswith(f"{prefix}_") and len(body) == _BODY_LENGTH:
+    if text.startswith(f"{prefix}_") and len(body) == BODY_LENGTH:
         for character in body:
             digit = _VALUE_OF.get(character)
             if digit is None:
@@ -104,10 +94,6 @@ def parse_id(prefix: str, text: str) -> UUID:
             if value <= _MAX_UUID:
                 return UUID(int=value)
     raise MalformedIdError(
-        text=text, expected=f"an id of the form {prefix}_ and {_BODY_LENGTH} lower-case base32 characters"
+        text=text,
+        expected=f"an id of the form {prefix}_ and {BODY_LENGTH} lower-case base32 characters, or a UUID",
     )
-
-
-def _check_prefix(prefix: str) -> None:
-    if _PREFIX.fullmatch(prefix) is None:
-        raise ValueError(f"{prefix!r} is no id prefix: 2 to 16 lower-case letters and digits")

@@ -2,23 +2,20 @@
 
 Owns the format, the context and the redaction. Must not know what is worth a line.
 
-Secrets are kept out twice: values under telling names are replaced, and so are texts that look like a key
-of ours or of the payment service provider, wherever they stand.
+Secrets are kept out twice: values under names that reveal them are replaced, and so are texts that look like
+a key of ours or of the payment service provider, wherever they stand.
 """
 
 import logging
 import re
 import sys
-from collections.abc import Iterator, Mapping, MutableMapping
-from contextlib import contextmanager
+from collections.abc import Mapping, MutableMapping
 from typing import Any, Final, TextIO
-from uuid import UUID
 
 import structlog
 from pydantic import SecretBytes, SecretStr
 
 from gateway.config import LogFormat, LogLevel
-from gateway.ids import format_id
 
 REDACTED: Final = "[redacted]"
 _LOGGERS_TOO_LOUD: Final = ("aiohttp.access", "stripe", "asyncio")
@@ -90,22 +87,8 @@ def configure_logs(*, log_format: LogFormat, log_level: LogLevel, stream: TextIO
     )
 
 
-@contextmanager
-def log_context(
-    *, request_id: str | None = None, session_id: UUID | None = None, party_id: str | None = None
-) -> Iterator[None]:
-    """Put the given ids on every line written inside the block, also by tasks started in it."""
-    values = {
-        "request_id": request_id,
-        "session_id": format_id("ses", session_id) if session_id is not None else None,
-        "party_id": party_id,
-    }
-    with structlog.contextvars.bound_contextvars(**{name: value for name, value in values.items() if value}):
-        yield
-
-
 def redact(_logger: Any, _method: str, event: MutableMapping[str, Any]) -> MutableMapping[str, Any]:
-    """Replace secrets in a line, by name and by look; the last step before it is written."""
+    """Replace secrets in a line, by name and by form; the last step before it is written."""
     return {name: _clean(name, value, depth=0) for name, value in event.items()}
 
 

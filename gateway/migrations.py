@@ -2,10 +2,10 @@
 
 Owns the table `<schema>.migration` of each package and the order of files. Must not know what a file does.
 
-Files are `<package>/sql/migrations/NNNN_name.sql`. There is no way back: a mistake is mended by the next
+Files are `<package>/sql/migrations/NNNN_name.sql`. There is no way back: a mistake is corrected by the next
 file. Each file runs in a transaction of its own together with its record. One advisory lock covers a whole
 run, so processes that start at once wait for the first. An applied file that changed, vanished, or was
-overtaken by a later number is refused. Files newer than this program are left alone: an older process may
+overtaken by a later number is rejected. Files newer than this program are left alone: an older process may
 restart during an upgrade.
 """
 
@@ -117,7 +117,7 @@ async def migrate(
 
 
 async def pending(dsn: str, *, migrations: Sequence[Migration] | None = None) -> list[Migration]:
-    """Return what `migrate` would apply; changes nothing and takes no lock. Errors as `migrate`."""
+    """Return what `migrate` would apply; changes nothing and locks nothing. Errors as `migrate`."""
     wanted = load_migrations() if migrations is None else list(migrations)
     async with connect(dsn, application="networkcore migrate") as connection:
         return _missing(wanted, await _records(connection, wanted))
@@ -129,7 +129,7 @@ async def _lock(connection: BareConnection) -> None:
         await connection.execute("SELECT pg_advisory_lock($1)", _LOCK_KEY)
     except asyncpg.LockNotAvailableError:
         raise MigrationError(
-            f"another process has been migrating for {_LOCK_WAIT_MS // 1000} s; look at it, then start again"
+            f"another process has been migrating for {_LOCK_WAIT_MS // 1000} s; check it, then start again"
         ) from None
 
 
@@ -160,13 +160,15 @@ async def _records(connection: BareConnection, wanted: Sequence[Migration]) -> d
 
 
 def _missing(wanted: Sequence[Migration], applied: dict[tuple[str, int], Any]) -> list[Migration]:
-    """Return the migrations that are not applied; refuse a history that is not the files' history."""
+    """Return the migrations that are not applied; reject a history that is not the files' history."""
     latest = dict(sorted(applied))
     known = {(migration.package, migration.version) for migration in wanted}
     newest = {migration.package: migration.version for migration in wanted}
     for package, version in applied:
         if (package, version) not in known and version < newest.get(package, 0):
-            raise MigrationError(f"{package}/{version:04d} is applied and its file is gone; restore the file")
+            raise MigrationError(
+                f"{package}/{version:04d} is applied and its file is missing; restore the file"
+            )
     missing = []
     for migration in wanted:
         record = applied.get((migration.package, migration.version))

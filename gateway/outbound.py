@@ -1,8 +1,8 @@
 """Calls to addresses that others gave us: webhook receivers, OCPI peers, OCSP responders.
 
 Owns the guard against server-side request forgery and the limits of every such call: scheme, class of the
-address at the moment of connecting (so a name that resolves anew changes nothing), no redirects, timeouts,
-bounded bodies. Must not know what is sent or to whom.
+address at the moment of connecting (so a name that resolves differently later changes nothing), no
+redirects, timeouts, bounded bodies. Must not know what is sent or to whom.
 """
 
 import errno
@@ -38,14 +38,14 @@ class ForbiddenAddressError(GatewayError, OSError):
     """
 
     def __init__(self, text: str) -> None:
-        super().__init__(errno.EACCES, text)  # what aiohttp shows of a connection that was refused
+        super().__init__(errno.EACCES, text)  # what aiohttp shows of a connection that was rejected
 
     @override
     def __str__(self) -> str:
         return str(self.strerror)
 
 
-class RedirectRefusedError(GatewayError):
+class RedirectRejectedError(GatewayError):
     """The other side sent us elsewhere; we call only the address we were given."""
 
 
@@ -125,7 +125,7 @@ def session(
 
     Every connection's real address is judged as it is opened, whatever name led to it. A followed redirect
     raises
-    RedirectRefusedError; a refused address surfaces as aiohttp.ClientConnectorError whose cause is
+    RedirectRejectedError; a rejected address surfaces as aiohttp.ClientConnectorError whose cause is
     ForbiddenAddressError.
     Proxy settings of the environment and cookies are not used.
     """
@@ -136,7 +136,7 @@ def session(
         socket_factory=None if allow_private else _open_public,
     )
     tracing = aiohttp.TraceConfig()
-    tracing.on_request_redirect.append(_refuse_redirect)
+    tracing.on_request_redirect.append(_reject_redirect)
     return aiohttp.ClientSession(
         connector=connector,
         timeout=aiohttp.ClientTimeout(total=total_seconds, connect=_CONNECT_SECONDS),
@@ -154,10 +154,10 @@ def _open_public(info: AddrInfoType) -> socket.socket:
     return socket.socket(family=family, type=kind, proto=protocol)
 
 
-async def _refuse_redirect(
+async def _reject_redirect(
     _session: aiohttp.ClientSession, _context: SimpleNamespace, redirect: aiohttp.TraceRequestRedirectParams
 ) -> None:
-    raise RedirectRefusedError(
+    raise RedirectRejectedError(
         f"{redirect.url.host} answered with a redirect, which is not followed; give the final address"
     )
 

@@ -1,7 +1,7 @@
-"""Authorization: from findings to what the station is told, and the life of one decision.
+"""Authorization: what a request presents, what the station is answered, and the states of one decision.
 
-Owns the status table, what a request presents, the contract's standing, and the decision's states. Must not
-know certificates' insides, storage, or how a payment is secured.
+Owns the status table, the reading of requests, and the decision's states. Must not know certificates'
+insides, storage, or how a payment is secured.
 Source: OCPP 2.0.1 and 2.1 part 2, use case C07, AuthorizeCertificateStatusEnumType,
 AuthorizationStatusEnumType.
 """
@@ -15,11 +15,11 @@ from typing import Final
 from uuid import UUID
 
 from pnc.emaid import Emaid, parse_emaid
-from pnc.errors import InvariantViolation, MalformedEmaidError, MalformedHashDataError
-from pnc.findings import Finding, Refusal
+from pnc.errors import MalformedEmaidError, MalformedHashDataError, PncInvariantViolation
 from pnc.hash_data import HashEntry, read_entry
+from pnc.rejection_reasons import ContractRejection, RejectionReason
 
-LANES: Final = 64
+SHARD_COUNT: Final = 64
 _EMAID_TYPE: Final = "eMAID"
 
 
@@ -47,39 +47,39 @@ class IdTokenStatus(StrEnum):
 StatusPair = tuple[CertificateStatus, IdTokenStatus]
 ACCEPTED: Final[StatusPair] = (CertificateStatus.ACCEPTED, IdTokenStatus.ACCEPTED)
 _UNVERIFIABLE: Final[StatusPair] = (CertificateStatus.CERT_CHAIN_ERROR, IdTokenStatus.INVALID)
-_EXCEPTIONS: Final[Mapping[Finding, StatusPair]] = {
-    Finding.NO_CERTIFICATE: (CertificateStatus.NO_CERTIFICATE_AVAILABLE, IdTokenStatus.INVALID),
-    Finding.EXPIRED: (CertificateStatus.CERTIFICATE_EXPIRED, IdTokenStatus.EXPIRED),
-    Finding.NOT_YET_VALID: (CertificateStatus.CERTIFICATE_EXPIRED, IdTokenStatus.EXPIRED),
-    Finding.REVOKED: (CertificateStatus.CERTIFICATE_REVOKED, IdTokenStatus.INVALID),
-    Finding.WITHDRAWN: (CertificateStatus.CERTIFICATE_REVOKED, IdTokenStatus.INVALID),
-    Finding.CONTRACT_BLOCKED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
-    Finding.CONTRACT_CANCELLED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.INVALID),
-    Finding.CONTRACT_NOT_IN_FORCE: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.INVALID),
-    Finding.CONTRACT_UNKNOWN: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.UNKNOWN),
-    Finding.PAYMENT_METHOD_GONE: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
-    Finding.PAYMENT_NOT_SECURED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
+_EXCEPTIONS: Final[Mapping[RejectionReason, StatusPair]] = {
+    RejectionReason.NO_CERTIFICATE: (CertificateStatus.NO_CERTIFICATE_AVAILABLE, IdTokenStatus.INVALID),
+    RejectionReason.EXPIRED: (CertificateStatus.CERTIFICATE_EXPIRED, IdTokenStatus.EXPIRED),
+    RejectionReason.NOT_YET_VALID: (CertificateStatus.CERTIFICATE_EXPIRED, IdTokenStatus.EXPIRED),
+    RejectionReason.REVOKED: (CertificateStatus.CERTIFICATE_REVOKED, IdTokenStatus.INVALID),
+    RejectionReason.CERTIFICATE_BLOCKED: (CertificateStatus.CERTIFICATE_REVOKED, IdTokenStatus.INVALID),
+    RejectionReason.CONTRACT_BLOCKED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
+    RejectionReason.CONTRACT_CANCELLED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.INVALID),
+    RejectionReason.CONTRACT_NOT_IN_FORCE: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.INVALID),
+    RejectionReason.CONTRACT_UNKNOWN: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.UNKNOWN),
+    RejectionReason.PAYMENT_METHOD_GONE: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
+    RejectionReason.PAYMENT_NOT_SECURED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
 }
 
 
-def statuses_of(finding: Finding | None) -> StatusPair:
-    """Return (certificateStatus, idTokenInfo.status) for a finding; None is a paid contract."""
-    if finding is None:
+def statuses_of(rejection_reason: RejectionReason | None) -> StatusPair:
+    """Return (certificateStatus, idTokenInfo.status) for a reason; None is a paid contract."""
+    if rejection_reason is None:
         return ACCEPTED
-    return _EXCEPTIONS.get(finding, _UNVERIFIABLE)
+    return _EXCEPTIONS.get(rejection_reason, _UNVERIFIABLE)
 
 
-class DecisionState(StrEnum):
-    """The life of one decision."""
+class AuthorizationDecisionState(StrEnum):
+    """The states of one decision."""
 
-    REFUSED = "refused"
+    REJECTED = "rejected"
     AWAITING_PAYMENT = "awaiting_payment"
     ACCEPTED = "accepted"
-    PAYMENT_REFUSED = "payment_refused"
+    PAYMENT_REJECTED = "payment_rejected"
     CLOSED = "closed"
 
 
-class DecisionEvent(StrEnum):
+class AuthorizationDecisionEvent(StrEnum):
     """What moves a decision."""
 
     PAYMENT_SECURED = "payment_secured"
@@ -87,83 +87,49 @@ class DecisionEvent(StrEnum):
     SESSION_ENDED = "session_ended"
 
 
-TRANSITIONS: Final[Mapping[tuple[DecisionState, DecisionEvent], DecisionState]] = {
-    (DecisionState.AWAITING_PAYMENT, DecisionEvent.PAYMENT_SECURED): DecisionState.ACCEPTED,
-    (DecisionState.AWAITING_PAYMENT, DecisionEvent.PAYMENT_DECLINED): DecisionState.PAYMENT_REFUSED,
-    (DecisionState.AWAITING_PAYMENT, DecisionEvent.SESSION_ENDED): DecisionState.CLOSED,
-    (DecisionState.ACCEPTED, DecisionEvent.SESSION_ENDED): DecisionState.CLOSED,
+TRANSITIONS: Final[
+    Mapping[tuple[AuthorizationDecisionState, AuthorizationDecisionEvent], AuthorizationDecisionState]
+] = {
+    (
+        AuthorizationDecisionState.AWAITING_PAYMENT,
+        AuthorizationDecisionEvent.PAYMENT_SECURED,
+    ): AuthorizationDecisionState.ACCEPTED,
+    (
+        AuthorizationDecisionState.AWAITING_PAYMENT,
+        AuthorizationDecisionEvent.PAYMENT_DECLINED,
+    ): AuthorizationDecisionState.PAYMENT_REJECTED,
+    (
+        AuthorizationDecisionState.AWAITING_PAYMENT,
+        AuthorizationDecisionEvent.SESSION_ENDED,
+    ): AuthorizationDecisionState.CLOSED,
+    (
+        AuthorizationDecisionState.ACCEPTED,
+        AuthorizationDecisionEvent.SESSION_ENDED,
+    ): AuthorizationDecisionState.CLOSED,
 }
-# While a decision is in one of these, the session has it and no other.
-OPEN_STATES: Final = frozenset({DecisionState.AWAITING_PAYMENT, DecisionState.ACCEPTED})
+# A session has at most one decision in one of these states.
+OPEN_STATES: Final = frozenset(
+    {AuthorizationDecisionState.AWAITING_PAYMENT, AuthorizationDecisionState.ACCEPTED}
+)
 
 
-def advance(state: DecisionState, event: DecisionEvent) -> DecisionState:
-    """Return the state after `event`. Raises InvariantViolation for a move the table does not have."""
+def advance(
+    state: AuthorizationDecisionState, event: AuthorizationDecisionEvent
+) -> AuthorizationDecisionState:
+    """Return the state after `event`.
+
+    Raises PncInvariantViolation for a transition that the table does not have.
+    """
     try:
         return TRANSITIONS[state, event]
     except KeyError:
-        raise InvariantViolation(f"a decision that is {state.value} can't take {event.value}") from None
-
-
-class ContractState(StrEnum):
-    """Whether a contract may charge."""
-
-    ACTIVE = "active"
-    BLOCKED = "blocked"
-    CANCELLED = "cancelled"
-
-
-class PaymentKind(StrEnum):
-    """How a contract pays: a mandate at the PSP, or the funded account of its eMSP or demand partner."""
-
-    PSP_MANDATE = "psp_mandate"
-    PARTNER_ACCOUNT = "partner_account"
+        raise PncInvariantViolation(
+            f"a decision that is {state.value} does not allow {event.value}"
+        ) from None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Contract:
-    """One contract: its eMAID, whose driver it is, what pays, and its limits.
-
-    `payment_reference` is opaque to this room and never leaves this system; `contract_id` is the pseudonym
-    that events to other parties carry instead of it. `limit_minor` caps one session in minor units of
-    `currency`.
-    """
-
-    contract_id: UUID
-    environment: str
-    emaid: str
-    party: str
-    payment_kind: PaymentKind
-    payment_reference: str
-    state: ContractState
-    payment_usable: bool
-    valid_from: datetime
-    valid_until: datetime | None
-    limit_minor: int | None
-    currency: str | None
-    revision: int = 1
-
-
-def contract_refusal(contract: Contract | None, now: datetime) -> Refusal | None:
-    """Return what keeps a contract from paying at `now`, or None."""
-    if contract is None:
-        return _refuse(Finding.CONTRACT_UNKNOWN, "no contract is registered under this eMAID")
-    match contract.state:
-        case ContractState.BLOCKED:
-            return _refuse(Finding.CONTRACT_BLOCKED, "the contract is blocked")
-        case ContractState.CANCELLED:
-            return _refuse(Finding.CONTRACT_CANCELLED, "the contract is cancelled")
-        case ContractState.ACTIVE:
-            pass
-    if now < contract.valid_from or (contract.valid_until is not None and now >= contract.valid_until):
-        return _refuse(Finding.CONTRACT_NOT_IN_FORCE, "the contract is not in force now")
-    if not contract.payment_usable:
-        return _refuse(Finding.PAYMENT_METHOD_GONE, "the contract's means of payment is gone")
-    return None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Presented:
+class PresentedContract:
     """What one AuthorizeRequest presents. `digest` names its proof (certificate and hash data), if any."""
 
     emaid: Emaid
@@ -172,18 +138,20 @@ class Presented:
     digest: bytes | None
 
 
-def read_request(request: Mapping[str, object], *, strict_check_digit: bool = False) -> Presented | Refusal:
+def read_request(
+    request: Mapping[str, object], *, strict_check_digit: bool = False
+) -> PresentedContract | ContractRejection:
     """Read an AuthorizeRequest that passed its schema.
 
-    Returns what it presents, or the refusal: another token type, no eMAID, or malformed hash data.
+    Returns what it presents, or the rejection: another token type, no eMAID, or malformed hash data.
     """
     token = request["idToken"]
     if not isinstance(token, Mapping) or token["type"] != _EMAID_TYPE:
-        return _refuse(Finding.NOT_AN_EMAID_TOKEN, "idToken.type is not eMAID")
+        return _reject(RejectionReason.NOT_AN_EMAID_TOKEN, "idToken.type is not eMAID")
     try:
         emaid = parse_emaid(str(token["idToken"]), strict=strict_check_digit)
     except MalformedEmaidError as problem:
-        return _refuse(Finding.MALFORMED_EMAID, f"idToken.idToken: {problem}")
+        return _reject(RejectionReason.MALFORMED_EMAID, f"idToken.idToken: {problem}")
     certificate = request.get("certificate")
     bundle = certificate if isinstance(certificate, str) else None
     raw = request.get("iso15118CertificateHashData")
@@ -191,21 +159,21 @@ def read_request(request: Mapping[str, object], *, strict_check_digit: bool = Fa
     try:
         entries = tuple(read_entry(item) for item in listed)
     except MalformedHashDataError as problem:
-        return _refuse(Finding.MALFORMED_HASH_DATA, f"iso15118CertificateHashData: {problem}")
+        return _reject(RejectionReason.MALFORMED_HASH_DATA, f"iso15118CertificateHashData: {problem}")
     digest = None if bundle is None and not entries else _digest(bundle, entries)
-    return Presented(emaid=emaid, bundle=bundle, entries=entries, digest=digest)
+    return PresentedContract(emaid=emaid, bundle=bundle, entries=entries, digest=digest)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Decision:
+class AuthorizationDecision:
     """One decision about one call, as recorded.
 
-    `finding` is None when nothing stands against the contract. `detail` says what was seen, `notes` what a
-    soft revocation policy let pass. `digest` names the presented proof. `authorization_id` is the payment's,
-    once secured.
+    `rejection_reason` is None for a good contract. `detail` says what was wrong, `notes` what a soft
+    revocation policy let pass. `digest` names the presented proof. `authorization_id` is the payment's, once
+    secured.
     """
 
-    lane: int
+    shard: int
     id: UUID
     environment: str
     operator_id: str
@@ -216,8 +184,8 @@ class Decision:
     digest: bytes | None
     leaf_sha256: bytes | None
     contract_id: UUID | None
-    state: DecisionState
-    finding: Finding | None
+    state: AuthorizationDecisionState
+    rejection_reason: RejectionReason | None
     detail: str
     notes: str
     trust_version: int
@@ -228,19 +196,19 @@ class Decision:
     @property
     def payment_needed(self) -> bool:
         """Whether the contract is good and its payment has still to be secured, then concluded."""
-        return self.state is DecisionState.AWAITING_PAYMENT
+        return self.state is AuthorizationDecisionState.AWAITING_PAYMENT
 
     @property
     def accepted(self) -> bool:
         """Whether the station may charge: contract good, payment secured."""
-        return self.state is DecisionState.ACCEPTED
+        return self.state is AuthorizationDecisionState.ACCEPTED
 
     @property
     def statuses(self) -> StatusPair:
-        """What the station is told. Nothing but an accepted decision is told as accepted."""
+        """What the station is answered. Only an accepted decision is answered as accepted."""
         if self.accepted:
             return ACCEPTED
-        return statuses_of(self.finding or Finding.PAYMENT_NOT_SECURED)
+        return statuses_of(self.rejection_reason or RejectionReason.PAYMENT_NOT_SECURED)
 
     @property
     def certificate_status(self) -> CertificateStatus:
@@ -254,29 +222,29 @@ class Decision:
 
 
 class Step(StrEnum):
-    """What a call about a session with an earlier decision leads to."""
+    """What follows from a request about a session with an earlier decision."""
 
     EVALUATE = "evaluate"
     REPEAT = "repeat"
 
 
 def next_step(
-    prior: Decision | None, presented: Presented, *, now: datetime, repeat_for: timedelta
-) -> Step | Refusal:
-    """Decide whether a call is answered from its session's earlier decision, judged anew, or refused.
+    prior: AuthorizationDecision | None, presented: PresentedContract, *, now: datetime, repeat_for: timedelta
+) -> Step | ContractRejection:
+    """Decide whether a request is answered from its session's earlier decision, evaluated, or rejected.
 
-    A station asks twice, the second time often without a certificate: that is answered from the first
-    decision, never afresh. An open decision holds its session: another contract is refused. A different
-    proof of the same contract is judged anew (and, when good, gets the same authorization). A session that
-    ended stays ended.
+    A station sends two requests, the second often without a certificate: that one is answered from the first
+    decision. While a decision is open, another contract is rejected for its session. A different proof of the
+    same contract is evaluated (and, when good, gets the same authorization). A session that has ended stays
+    ended.
     """
     if prior is None:
         return Step.EVALUATE if presented.digest is not None else _NO_PROOF
-    if prior.state is DecisionState.CLOSED:
-        return _refuse(Finding.SESSION_ENDED, "the session this call names has ended")
+    if prior.state is AuthorizationDecisionState.CLOSED:
+        return _reject(RejectionReason.SESSION_ENDED, "the session this call names has ended")
     same_contract = prior.emaid == presented.emaid.body
     if prior.state in OPEN_STATES and not same_contract:
-        return _refuse(Finding.SESSION_OF_ANOTHER_CONTRACT, "the session belongs to another contract")
+        return _reject(RejectionReason.SESSION_OF_ANOTHER_CONTRACT, "the session belongs to another contract")
     if presented.digest is None:
         repeatable = same_contract and now <= prior.decided_at + repeat_for
         return Step.REPEAT if repeatable else _NO_PROOF
@@ -285,10 +253,10 @@ def next_step(
     return Step.EVALUATE
 
 
-def lane_of(*, environment: str, operator_id: str, session_ref: str) -> int:
-    """Return the lane, 0 to 63, of an operator's session: the same for every call about it."""
+def shard_of(*, environment: str, operator_id: str, session_ref: str) -> int:
+    """Return the shard, 0 to 63, of an operator's session: the same for every call about it."""
     joined = f"{environment}\x00{operator_id}\x00{session_ref}"
-    return hashlib.sha256(joined.encode()).digest()[-1] % LANES
+    return hashlib.sha256(joined.encode()).digest()[-1] % SHARD_COUNT
 
 
 def _digest(bundle: str | None, entries: tuple[HashEntry, ...]) -> bytes:
@@ -302,11 +270,11 @@ def _digest(bundle: str | None, entries: tuple[HashEntry, ...]) -> bytes:
     return hashlib.sha256("\x00".join(parts).encode("utf-8", "surrogatepass")).digest()
 
 
-_NO_PROOF: Final = Refusal(
-    finding=Finding.NO_CERTIFICATE,
-    detail="neither a certificate nor certificate hash data came, and the session has no decision to repeat",
+_NO_PROOF: Final = ContractRejection(
+    rejection_reason=RejectionReason.NO_CERTIFICATE,
+    detail="the request has neither a certificate nor hash data, and the session has no decision to repeat",
 )
 
 
-def _refuse(finding: Finding, detail: str) -> Refusal:
-    return Refusal(finding=finding, detail=detail)
+def _reject(rejection_reason: RejectionReason, detail: str) -> ContractRejection:
+    return ContractRejection(rejection_reason=rejection_reason, detail=detail)

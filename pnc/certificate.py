@@ -1,4 +1,4 @@
-"""Certificates as this room sees them: exact bytes, and the few facts the rules ask for.
+"""Certificates: exact bytes, and the few facts that the rules need.
 
 Owns PEM bundles, and which key and signature kinds exist at all. Must not know which of them is allowed
 where: that is pnc.profile. Names are compared by their bytes, as RFC 5280 section 7.1 permits.
@@ -57,17 +57,20 @@ _KEY_PREFIXES: Final = (
 # Coordinate size in bytes, prime and constant b of the curves (FIPS 186-4 appendix D.1.2).
 _CURVES: Final = {
     KeyKind.P256: (
-        32, 2**256 - 2**224 + 2**192 + 2**96 - 1,
+        32,
+        2**256 - 2**224 + 2**192 + 2**96 - 1,
         0x5AC635D8AA3A93E7B3EBBD55769886BC651D06B0CC53B0F63BCE3C3E27D2604B,
     ),
     KeyKind.P521: (
-        66, 2**521 - 1,
+        66,
+        2**521 - 1,
         int(
             "0051953eb9618e1c9a1f929a21a0b68540eea2da725b99b315f3b8b489918ef109e156193951ec7e937b1652c0bd3bb1"
-            "bf073573df883d2c34f1ef451fd46b503f00", 16,
+            "bf073573df883d2c34f1ef451fd46b503f00",
+            16,
         ),
     ),
-}  # fmt: skip
+}
 _SCHEMES: Final = {
     bytes.fromhex("300a06082a8648ce3d040302"): SignatureScheme.ECDSA_SHA256,
     bytes.fromhex("300a06082a8648ce3d040304"): SignatureScheme.ECDSA_SHA512,
@@ -88,7 +91,7 @@ class Certificate:
     """One certificate: its bytes and the facts read from them. `issuer` and `subject` are DER names.
 
     `common_names` and `domain_components` are the subject's; ISO 15118 names the role in the latter (MO, V2G,
-    CPO, CPS, OEM). Nothing is read later: what can't be read is refused when the certificate is parsed.
+    CPO, CPS, OEM). Nothing is read later: what can't be read is rejected when the certificate is parsed.
     """
 
     der: bytes
@@ -130,7 +133,7 @@ def split_bundle(text: str) -> tuple[bytes, ...]:
         raise MalformedCertificateError(
             f"certificate: {len(text)} characters; at most {MAX_BUNDLE_CHARACTERS}"
         )
-    found: list[bytes] = []
+    blocks: list[bytes] = []
     rest = text.strip()
     while rest:
         before, begin, after = rest.partition(_BEGIN)
@@ -139,12 +142,12 @@ def split_bundle(text: str) -> tuple[bytes, ...]:
             raise MalformedCertificateError(
                 "certificate: expected PEM blocks of certificates and nothing else"
             )
-        if len(found) == MAX_BUNDLE_CERTIFICATES:
+        if len(blocks) == MAX_BUNDLE_CERTIFICATES:
             raise MalformedCertificateError(f"certificate: more than {MAX_BUNDLE_CERTIFICATES} certificates")
-        found.append(decode_block(body))
-    if not found:
+        blocks.append(decode_block(body))
+    if not blocks:
         raise MalformedCertificateError("certificate: empty; expected the chain in PEM, leaf first")
-    return tuple(found)
+    return tuple(blocks)
 
 
 def decode_block(body: str) -> bytes:
@@ -170,8 +173,15 @@ def parse_certificate(der: bytes) -> Certificate:
         parsed = x509.load_der_x509_certificate(der)
         extensions = read_extensions(parsed)
         not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
-    except (ValueError, TypeError, OverflowError, x509.InvalidVersion, x509.DuplicateExtension,
-            UnsupportedAlgorithm, x509.UnsupportedGeneralNameType) as problem:  # fmt: skip
+    except (
+        ValueError,
+        TypeError,
+        OverflowError,
+        x509.InvalidVersion,
+        x509.DuplicateExtension,
+        UnsupportedAlgorithm,
+        x509.UnsupportedGeneralNameType,
+    ) as problem:
         raise MalformedCertificateError(f"a certificate can't be read: {problem}") from None
     common_names, domain_components = _subject_names(fields.subject)
     if parsed.version is not x509.Version.v3:

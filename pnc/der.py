@@ -1,6 +1,7 @@
-"""DER: finding again, in bytes that `cryptography` parses, exactly the slices that rules and hashes need.
+"""DER: the exact slices of a certificate that rules and hashes need, in bytes that `cryptography` parses.
 
-Owns definite, minimal lengths and the fields of a certificate as they stand in its bytes: names are compared
+Owns definite, minimal lengths and the fields of a certificate as exact slices of its bytes: names are
+compared
 and hashed, and signatures checked, over what was sent, never over a re-encoding. Must not know what a field
 means.
 Source: ITU-T X.690 section 10, RFC 5280 section 4.1.
@@ -28,7 +29,7 @@ _OTHER_STRINGS: Final = frozenset({0x03, 0x14, 0x1C, 0x1E})  # of scripts and en
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CertificateSlices:
-    """The fields of one certificate as they stand in its bytes, each with its tag and length but two.
+    """The fields of one certificate as exact slices of its bytes, each with its tag and length but two.
 
     `serial` is the INTEGER's content; `signature` the BIT STRING's, without its unused-bits octet.
     """
@@ -83,7 +84,7 @@ def certificate_slices(der: bytes) -> CertificateSlices:
 
 
 def crl_issuer(der: bytes) -> bytes:
-    """The issuer's Name of a CRL as it stands in its bytes (RFC 5280 section 5.1). Raises as above."""
+    """The issuer's Name of a CRL as an exact slice of its bytes (RFC 5280 section 5.1). Raises as above."""
     whole, _ = enter(der, 0, SEQUENCE)
     at, _ = enter(der, whole, SEQUENCE)
     if der[at : at + 1] == bytes((INTEGER,)):
@@ -106,12 +107,12 @@ def key_bits(key_info: bytes) -> bytes:
 def attributes(name: bytes) -> list[tuple[bytes, str]]:
     """The attributes of a DER Name in order: the type's OID content, and the text.
 
-    A text in an encoding that no rule accepts (T61, BMP, Universal) is shown as replacement characters.
+    A text in an encoding that no rule accepts (T61, BMP, Universal) is read as replacement characters.
 
     Raises:
         MalformedCertificateError: not a Name, or an attribute that is no string.
     """
-    found: list[tuple[bytes, str]] = []
+    attributes: list[tuple[bytes, str]] = []
     at, name_end = enter(name, 0, SEQUENCE)
     while at < name_end:
         at, set_end = enter(name, at, SET)
@@ -122,13 +123,13 @@ def attributes(name: bytes) -> list[tuple[bytes, str]]:
             if value_end != pair_end:
                 raise MalformedCertificateError("a name's attribute is more than a type and a value")
             value_start, _ = enter(name, oid_end, name[oid_end])
-            found.append((name[oid_start:oid_end], _text(name[oid_end], name[value_start:value_end])))
+            attributes.append((name[oid_start:oid_end], _text(name[oid_end], name[value_start:value_end])))
             at = pair_end
         if at != set_end:
             raise MalformedCertificateError("a name's part is longer than its container")
     if at != name_end:
         raise MalformedCertificateError("a name's part is longer than its container")
-    return found
+    return attributes
 
 
 def enter(der: bytes, at: int, tag: int) -> tuple[int, int]:
@@ -175,7 +176,7 @@ def _text(tag: int, value: bytes) -> str:
         if tag in _ASCII_STRINGS:
             return value.decode("ascii")
     except UnicodeDecodeError:
-        raise MalformedCertificateError("a name's attribute is not in the encoding it says") from None
+        raise MalformedCertificateError("a name's attribute is not in its declared encoding") from None
     if tag in _OTHER_STRINGS:
         return "\N{REPLACEMENT CHARACTER}" * max(1, len(value))
     raise MalformedCertificateError("a name's attribute is no string")

@@ -7,7 +7,7 @@ The ISO form is country (2 letters), provider (3 letters or digits), instance (9
 digit, with optional hyphens between the parts (ISO 15118-2 annex H, ISO 15118-1). The DIN form is country,
 provider, a 6-character instance and optionally a check digit, separated by `-` or `*`; its ISO equivalent
 has the instance `C0` + instance + DIN check digit (eMI3 "Electric vehicle ICT interface specifications",
-part 2). Only ASCII letters and digits exist in either: every look-alike of another script is refused before
+part 2). Only ASCII letters and digits exist in either: every look-alike of another script is rejected before
 anything is compared.
 """
 
@@ -35,7 +35,7 @@ class EmaidForm(StrEnum):
 
 
 class CheckDigit(StrEnum):
-    """What the check digit of the written form said."""
+    """The check digit of the written form."""
 
     ABSENT = "absent"
     RIGHT = "right"
@@ -54,8 +54,8 @@ class Emaid:
 def parse_emaid(text: str, *, strict: bool = False) -> Emaid:
     """Read an eMAID in any written form, upper or lower case.
 
-    A wrong check digit is reported in `check`, not refused: real and even published eMAIDs carry wrong ones.
-    `strict` refuses it. A DIN eMAID's body is built from its computed check digit, so that one contract has
+    A wrong check digit is reported in `check`, not rejected: real and even published eMAIDs carry wrong ones.
+    `strict` rejects it. A DIN eMAID's body is built from its computed check digit, so that one contract has
     one body whatever digit was printed.
 
     Raises:

@@ -1,24 +1,24 @@
 """The error tree of Plug & Charge.
 
-PncError                          base: its text says what was wrong, where, and how to mend it
+PncError                          base: its text says what was wrong, where, and how to correct it
 ├── MalformedEmaidError           a text that is no eMAID
-├── MalformedCertificateError     bytes that are no certificate this room reads, or a bundle that is not PEM
+├── MalformedCertificateError     bytes that are no certificate this package reads, or a bundle that is not
+PEM
 ├── MalformedHashDataError        OCPP certificate hash data that can't be what it claims
 ├── CallError                     an OCPP message that breaks its schema, shaped like an OCPP-J CALLERROR
-├── UnfitAuthorityError           a certificate that an administrator may not add as an anchor or cross
-certificate
-├── UnknownRecordError            an administrator named something that is not there
-├── ConflictingRecordError        the record changed meanwhile, or already says something else
-├── UnfitCallError                a call whose own fields, outside the OCPP message, can't be taken
+├── UnfitAuthorityError           a certificate that may be neither an anchor nor a cross certificate
+├── UnknownRecordError            an administrator named something that does not exist
+├── ConflictingRecordError        the record changed meanwhile, or has other content already
+├── UnfitCallError                a call whose own fields, outside the OCPP message, are out of bounds
 ├── UnfitContractError            a contract that can't be stored as given
-└── InvariantViolation            a bug: what must always hold does not
+└── PncInvariantViolation            a bug: an invariant does not hold
 
-A refused vehicle is not an error: the verdicts of chain, revocation and authorization are returned values.
+A rejected vehicle is not an error: chain, revocation and authorization return their rejections as values.
 """
 
 
 class PncError(Exception):
-    """Base of every error that this room raises on purpose."""
+    """Base of every error that this package raises on purpose."""
 
 
 class MalformedEmaidError(PncError):
@@ -26,7 +26,7 @@ class MalformedEmaidError(PncError):
 
 
 class MalformedCertificateError(PncError):
-    """Bytes that are no certificate this room reads, or a bundle that is not PEM."""
+    """Bytes that are no certificate this package reads, or a bundle that is not PEM."""
 
 
 class MalformedHashDataError(PncError):
@@ -56,11 +56,11 @@ class UnknownRecordError(PncError):
 
 
 class ConflictingRecordError(PncError):
-    """The record changed meanwhile, or already says something else."""
+    """The record changed meanwhile, or has other content already."""
 
 
 class UnfitCallError(PncError):
-    """A call whose own fields, outside the OCPP message, can't be taken; `path` is the JSON path."""
+    """A call whose own fields, outside the OCPP message, are out of bounds; `path` is the JSON path."""
 
     def __init__(self, *, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")
@@ -77,5 +77,5 @@ class UnfitContractError(PncError):
         self.problem = problem
 
 
-class InvariantViolation(PncError):  # noqa: N818 - it names a bug, not an error of the caller
+class PncInvariantViolation(PncError):  # noqa: N818 - it names a bug, not an error of the caller
     """What must always hold does not: stop and look."""

@@ -1,6 +1,6 @@
 """Certificate extensions, as far as rules read them; what must be honored and is not known is named.
 
-Owns which extensions exist for this room. Must not know which are wanted where: that is pnc.profile.
+Owns which extensions are read. Must not know which are required where: that is pnc.profile.
 Source: RFC 5280 section 4.2, RFC 6960 section 4.2.2.2.1.
 """
 
@@ -42,7 +42,7 @@ class Extensions:
 
 
 # Constraints that a path must honor (RFC 5280 section 6.1) and that ISO 15118 does not use: present is
-# refused.
+# rejected.
 _CONSTRAINING: Final = frozenset({"2.5.29.30", "2.5.29.33", "2.5.29.36", "2.5.29.54"})
 _HARMLESS_CRITICAL: Final = frozenset({"2.5.29.32"})  # certificatePolicies: any policy is acceptable here
 
@@ -61,7 +61,7 @@ def read_extensions(parsed: x509.Certificate) -> Extensions:
         reader = _READERS.get(type(value))
         if reader is not None:
             reader(extension, facts)
-            # RFC 5280 makes these non-critical; a critical one asks for something we do not do.
+            # RFC 5280 makes these non-critical; a critical one requires something that we do not do.
             if extension.critical and type(value) not in _MAY_BE_CRITICAL:
                 unhandled.append(extension.oid.dotted_string)
             continue
@@ -72,43 +72,43 @@ def read_extensions(parsed: x509.Certificate) -> Extensions:
 
 
 Facts = dict[str, Any]
-Found = x509.Extension[Any]
+ParsedExtension = x509.Extension[Any]
 
 
-def _basic_constraints(found: Found, facts: Facts) -> None:
-    facts["is_authority"] = found.value.ca
-    facts["path_length"] = found.value.path_length
+def _basic_constraints(extension: ParsedExtension, facts: Facts) -> None:
+    facts["is_authority"] = extension.value.ca
+    facts["path_length"] = extension.value.path_length
     facts["has_basic_constraints"] = True
-    facts["basic_constraints_critical"] = found.critical
+    facts["basic_constraints_critical"] = extension.critical
 
 
-def _key_usage(found: Found, facts: Facts) -> None:
-    facts["key_usage"] = found.value
-    facts["key_usage_critical"] = found.critical
+def _key_usage(extension: ParsedExtension, facts: Facts) -> None:
+    facts["key_usage"] = extension.value
+    facts["key_usage_critical"] = extension.critical
 
 
-def _extended_usages(found: Found, facts: Facts) -> None:
-    facts["extended_usages"] = frozenset(usage.dotted_string for usage in found.value)
+def _extended_usages(extension: ParsedExtension, facts: Facts) -> None:
+    facts["extended_usages"] = frozenset(usage.dotted_string for usage in extension.value)
 
 
-def _subject_key_id(found: Found, facts: Facts) -> None:
-    facts["subject_key_id"] = found.value.digest
+def _subject_key_id(extension: ParsedExtension, facts: Facts) -> None:
+    facts["subject_key_id"] = extension.value.digest
 
 
-def _authority_key_id(found: Found, facts: Facts) -> None:
-    facts["authority_key_id"] = found.value.key_identifier
-    facts["authority_serial"] = found.value.authority_cert_serial_number
+def _authority_key_id(extension: ParsedExtension, facts: Facts) -> None:
+    facts["authority_key_id"] = extension.value.key_identifier
+    facts["authority_serial"] = extension.value.authority_cert_serial_number
 
 
-def _access(found: Found, facts: Facts) -> None:
-    facts["access"] = found.value
+def _access(extension: ParsedExtension, facts: Facts) -> None:
+    facts["access"] = extension.value
 
 
-def _distribution(found: Found, facts: Facts) -> None:
-    facts["distribution"] = found.value
+def _distribution(extension: ParsedExtension, facts: Facts) -> None:
+    facts["distribution"] = extension.value
 
 
-_READERS: Final[Mapping[type, Callable[[Found, Facts], None]]] = {
+_READERS: Final[Mapping[type, Callable[[ParsedExtension, Facts], None]]] = {
     x509.BasicConstraints: _basic_constraints,
     x509.KeyUsage: _key_usage,
     x509.ExtendedKeyUsage: _extended_usages,

@@ -42,7 +42,7 @@ class CertificateHash:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class HashEntry:
-    """One presented entry: the certificate's name and the responder the station would ask."""
+    """One presented entry: the certificate's name and the responder that the station names."""
 
     certificate: CertificateHash
     responder_url: str

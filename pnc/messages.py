@@ -17,7 +17,7 @@ from typing import Any, Final
 from jsonschema import Draft6Validator, ValidationError
 
 from pnc.authorization import CertificateStatus, IdTokenStatus
-from pnc.errors import CallError, InvariantViolation
+from pnc.errors import CallError, PncInvariantViolation
 
 MAX_DETAIL_CHARACTERS: Final = 255  # errorDescription of a CALLERROR
 _MAX_TRANSACTION_ID: Final = 36
@@ -31,7 +31,7 @@ class OcppVersion(StrEnum):
 
 
 class SettlementStatus(StrEnum):
-    """PaymentStatusEnumType, as far as this system tells it."""
+    """PaymentStatusEnumType, as far as this system sends it."""
 
     SETTLED = "Settled"
     CANCELED = "Canceled"
@@ -65,17 +65,21 @@ def validate_authorize_request(version: OcppVersion, payload: object) -> dict[st
 
 
 def authorize_response(
-    version: OcppVersion, *, certificate_status: CertificateStatus, id_token_status: IdTokenStatus,
-    now: datetime, tariff: Mapping[str, Any] | None = None,
-) -> dict[str, Any]:  # fmt: skip
+    version: OcppVersion,
+    *,
+    certificate_status: CertificateStatus,
+    id_token_status: IdTokenStatus,
+    now: datetime,
+    tariff: Mapping[str, Any] | None = None,
+) -> dict[str, Any]:
     """Return a valid AuthorizeResponse.
 
-    An accepted token expires from the station's cache at `now`: the next session must be secured anew, never
-    started from the cache. `tariff` is a TariffType of OCPP 2.1 and left out in 2.0.1, which has no such
+    An accepted token expires from the station's cache at `now`: the next session must be authorized again,
+    never started from the cache. `tariff` is a TariffType of OCPP 2.1 and omitted in 2.0.1, which has no such
     field.
 
     Raises:
-        InvariantViolation: the response does not fit its schema, which only a wrong tariff can cause.
+        PncInvariantViolation: the response does not fit its schema, which only a wrong tariff can cause.
     """
     info: dict[str, Any] = {"status": id_token_status.value}
     if id_token_status is IdTokenStatus.ACCEPTED:
@@ -95,17 +99,23 @@ def transaction_limit(*, max_cost: Decimal) -> dict[str, Any]:
 
 
 def notify_settlement(
-    *, transaction_id: str | None, psp_ref: str, status: SettlementStatus, amount: Decimal,
-    settled_at: datetime, receipt_id: str | None = None, receipt_url: str | None = None,
-) -> dict[str, Any]:  # fmt: skip
-    """Return a valid NotifySettlementRequest of OCPP 2.1, handed to the station's operator after capture.
+    *,
+    transaction_id: str | None,
+    psp_ref: str,
+    status: SettlementStatus,
+    amount: Decimal,
+    settled_at: datetime,
+    receipt_id: str | None = None,
+    receipt_url: str | None = None,
+) -> dict[str, Any]:
+    """Return a valid NotifySettlementRequest of OCPP 2.1, for the station's operator after capture.
 
     `amount` is in major units and stays a Decimal. `psp_ref` is a public reference of the authorization,
     never the contract's means of payment. A `transaction_id` longer than the 36 characters of its field is
-    none of OCPP's and is left out.
+    none of OCPP's and is omitted.
 
     Raises:
-        InvariantViolation: a text is longer than its field.
+        PncInvariantViolation: a text is longer than its field.
     """
     message: dict[str, Any] = {
         "pspRef": psp_ref,
@@ -126,7 +136,7 @@ def _outgoing(version: OcppVersion, name: str, message: dict[str, Any]) -> dict[
     try:
         _check(version, name, message)
     except CallError as problem:
-        raise InvariantViolation(f"an outgoing {name} breaks its schema: {problem}") from problem
+        raise PncInvariantViolation(f"an outgoing {name} breaks its schema: {problem}") from problem
     return message
 
 
@@ -139,7 +149,7 @@ def _check(version: OcppVersion, name: str, payload: object) -> None:
 
 
 def _describe(failure: ValidationError) -> str:
-    """Say what the schema wants, without repeating the payload, which may hold a whole certificate."""
+    """Describe what the schema requires, without repeating the payload: it may hold a whole certificate."""
     match failure.validator:
         case "required" | "additionalProperties":
             text = failure.message
@@ -158,5 +168,5 @@ def _validator(version: OcppVersion, name: str) -> Draft6Validator:
 
 def _timestamp(moment: datetime) -> str:
     if moment.tzinfo is None:
-        raise InvariantViolation("a time without an offset can't be put on the wire")
+        raise PncInvariantViolation("a time without an offset can't be put on the wire")
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")

@@ -1,7 +1,7 @@
-"""Ports: what Plug & Charge asks of the world outside.
+"""Ports: what Plug & Charge needs from outside.
 
 Owns the Protocols and their one failure. Must not know HTTP: an adapter does, and it alone guards against
-addresses that must not be asked.
+addresses that must not be requested.
 """
 
 from typing import TYPE_CHECKING, Protocol
@@ -19,13 +19,16 @@ else:  # Generic for the type checker only.
 
 
 class FetchError(Exception):
-    """A responder or CRL could not be had: refused address, timeout, another status, too large, no answer."""
+    """A responder or CRL could not be reached.
+
+    Rejected address, timeout, another status, too large, no answer.
+    """
 
 
 class RevocationFetcher(Protocol):
-    """Gets bytes from an address that this room has found on the allow-list.
+    """Fetches bytes from an address that is on the allow-list.
 
-    An implementation must refuse addresses that are not public, follow no redirect, and bound time and size.
+    An implementation must reject addresses that are not public, follow no redirect, and bound time and size.
     """
 
     async def fetch_ocsp(self, url: str, request: bytes) -> bytes:
@@ -35,15 +38,3 @@ class RevocationFetcher(Protocol):
     async def fetch_crl(self, url: str) -> bytes:
         """GET a CRL. Raises FetchError."""
         ...
-
-
-class NoFetcher:
-    """Fetches nothing: for environments that may not call out, and for tests of what is cached."""
-
-    async def fetch_ocsp(self, url: str, request: bytes) -> bytes:
-        """Refuse."""
-        raise FetchError(f"{url} is not asked: this system asks nobody ({len(request)} bytes)")
-
-    async def fetch_crl(self, url: str) -> bytes:
-        """Refuse."""
-        raise FetchError(f"{url} is not asked: this system asks nobody")

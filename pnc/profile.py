@@ -2,7 +2,7 @@
 
 Owns the rules for one certificate in its role, in one function for every algorithm. Must not know paths,
 dates or trust. The path validators of general libraries accept, in silence, CA leaves, server certificates,
-other curves and other roles' certificates; that is why each rule stands here.
+other curves and other roles' certificates; that is why each rule is written here.
 Sources: ISO 15118-2 annex F, ISO 15118-20 annex B, RFC 5280 section 4.2.
 """
 
@@ -13,7 +13,7 @@ from typing import Final
 from pnc.certificate import EMPTY_NAME, SCHEME_OF_KEY, Certificate, KeyKind, SignatureScheme, key_is_sound
 from pnc.emaid import Emaid, parse_emaid
 from pnc.errors import MalformedEmaidError
-from pnc.findings import Finding, Refusal
+from pnc.rejection_reasons import ContractRejection, RejectionReason
 
 
 class Edition(StrEnum):
@@ -46,8 +46,8 @@ class ProfileRules:
     strict_check_digit: bool = False
 
 
-def leaf_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal | None:
-    """Return what keeps `certificate` from being a contract certificate, or None.
+def leaf_rejection(certificate: Certificate, rules: ProfileRules) -> ContractRejection | None:
+    """Return why `certificate` is not a contract certificate, or None.
 
     CA false; a key and signature of the editions; no critical extension unknown to us; digitalSignature and
     neither keyCertSign nor cRLSign; no extended usage but clientAuth; domainComponent absent or MO; one CN
@@ -55,34 +55,40 @@ def leaf_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal | Non
     """
     facts = certificate.extensions
     if facts.is_authority:
-        return _refuse(Finding.NOT_A_LEAF, "the first certificate is an authority (CA true)")
-    if (refusal := _shared_refusal(certificate)) is not None:
-        return refusal
+        return _reject(RejectionReason.NOT_A_LEAF, "the first certificate is an authority (CA true)")
+    if (rejection := _shared_rejection(certificate)) is not None:
+        return rejection
     if facts.path_length is not None:
-        return _refuse(Finding.NOT_A_LEAF, "the leaf carries a path length")
+        return _reject(RejectionReason.NOT_A_LEAF, "the leaf carries a path length")
     usage = facts.key_usage
     if usage is not None and usage.key_cert_sign:
-        return _refuse(Finding.WRONG_KEY_USAGE, "the leaf may sign certificates")
+        return _reject(RejectionReason.WRONG_KEY_USAGE, "the leaf may sign certificates")
     if not rules.contract_rules:
         return None
     if usage is None or not usage.digital_signature or usage.crl_sign:
-        return _refuse(Finding.WRONG_KEY_USAGE, "the leaf's key usage is not that of a contract certificate")
+        return _reject(
+            RejectionReason.WRONG_KEY_USAGE, "the leaf's key usage is not that of a contract certificate"
+        )
     if facts.extended_usages is not None and facts.extended_usages - {_CLIENT_AUTH}:
-        return _refuse(Finding.WRONG_EXTENDED_KEY_USAGE, "the leaf has an extended key usage of another role")
-    if (refusal := _role_refusal(certificate.domain_components, "leaf")) is not None:
-        return refusal
+        return _reject(
+            RejectionReason.WRONG_EXTENDED_KEY_USAGE, "the leaf has an extended key usage of another role"
+        )
+    if (rejection := _role_rejection(certificate.domain_components, "leaf")) is not None:
+        return rejection
     names = certificate.common_names
     if len(names) != 1:
-        return _refuse(Finding.WRONG_COMMON_NAME, f"the leaf has {len(names)} common names; expected one")
+        return _reject(
+            RejectionReason.WRONG_COMMON_NAME, f"the leaf has {len(names)} common names; expected one"
+        )
     try:
         parse_emaid(names[0], strict=rules.strict_check_digit)
     except MalformedEmaidError as problem:
-        return _refuse(Finding.WRONG_COMMON_NAME, f"the leaf's common name: {problem}")
+        return _reject(RejectionReason.WRONG_COMMON_NAME, f"the leaf's common name: {problem}")
     return None
 
 
-def authority_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal | None:
-    """Return what keeps `certificate` from being a sub-authority or cross certificate, or None.
+def authority_rejection(certificate: Certificate, rules: ProfileRules) -> ContractRejection | None:
+    """Return why `certificate` is not a sub-authority or cross certificate, or None.
 
     CA true in a critical basicConstraints with a path length; keyCertSign; a key and signature of the
     editions; no critical extension unknown to us; domainComponent absent or MO (sub-authorities of CPO, CPS
@@ -90,66 +96,72 @@ def authority_refusal(certificate: Certificate, rules: ProfileRules) -> Refusal 
     """
     facts = certificate.extensions
     if not facts.is_authority:
-        return _refuse(Finding.NOT_AN_AUTHORITY, "an issuer in the chain is not an authority (CA false)")
+        return _reject(
+            RejectionReason.NOT_AN_AUTHORITY, "an issuer in the chain is not an authority (CA false)"
+        )
     if not facts.basic_constraints_critical:
-        return _refuse(Finding.NOT_AN_AUTHORITY, "an authority's basic constraints are not critical")
+        return _reject(RejectionReason.NOT_AN_AUTHORITY, "an authority's basic constraints are not critical")
     if rules.require_path_length and facts.path_length is None:
-        return _refuse(Finding.NOT_AN_AUTHORITY, "an authority carries no path length")
+        return _reject(RejectionReason.NOT_AN_AUTHORITY, "an authority carries no path length")
     if facts.key_usage is None or not facts.key_usage.key_cert_sign:
-        return _refuse(Finding.WRONG_KEY_USAGE, "an issuer in the chain may not sign certificates")
-    if (refusal := _shared_refusal(certificate)) is not None:
-        return refusal
+        return _reject(RejectionReason.WRONG_KEY_USAGE, "an issuer in the chain may not sign certificates")
+    if (rejection := _shared_rejection(certificate)) is not None:
+        return rejection
     if not rules.contract_rules:
         return None
     if facts.extended_usages is not None:
-        return _refuse(Finding.WRONG_EXTENDED_KEY_USAGE, "an authority is limited to an extended key usage")
-    return _role_refusal(certificate.domain_components, "authority")
+        return _reject(
+            RejectionReason.WRONG_EXTENDED_KEY_USAGE, "an authority is limited to an extended key usage"
+        )
+    return _role_rejection(certificate.domain_components, "authority")
 
 
-def anchor_refusal(certificate: Certificate) -> Refusal | None:
-    """Return what keeps `certificate` from being a trust anchor, or None: self-issued, and an authority."""
+def anchor_rejection(certificate: Certificate) -> ContractRejection | None:
+    """Return why `certificate` is not a trust anchor, or None: self-issued, and an authority."""
     facts = certificate.extensions
     if not facts.is_authority or not facts.basic_constraints_critical or not certificate.self_issued:
-        return _refuse(Finding.NOT_AN_AUTHORITY, "not a self-issued authority (CA true, critical)")
+        return _reject(RejectionReason.NOT_AN_AUTHORITY, "not a self-issued authority (CA true, critical)")
     if facts.authority_key_id is not None and facts.authority_key_id != facts.subject_key_id:
-        return _refuse(Finding.KEY_IDENTIFIER_MISMATCH, "names another key as its own issuer's")
+        return _reject(RejectionReason.KEY_IDENTIFIER_MISMATCH, "names another key as its own issuer's")
     if certificate.subject == EMPTY_NAME:
-        return _refuse(Finding.NOT_AN_AUTHORITY, "has no name")
+        return _reject(RejectionReason.NOT_AN_AUTHORITY, "has no name")
     if facts.key_usage is not None and not facts.key_usage.key_cert_sign:
-        return _refuse(Finding.WRONG_KEY_USAGE, "may not sign certificates")
-    return _shared_refusal(certificate)
+        return _reject(RejectionReason.WRONG_KEY_USAGE, "may not sign certificates")
+    return _shared_rejection(certificate)
 
 
 def contract_emaid(certificate: Certificate) -> Emaid:
-    """Return the eMAID of a leaf that passed `leaf_refusal` under contract rules."""
+    """Return the eMAID of a leaf that passed `leaf_rejection` under contract rules."""
     return parse_emaid(certificate.common_names[0])
 
 
-def _shared_refusal(certificate: Certificate) -> Refusal | None:
+def _shared_rejection(certificate: Certificate) -> ContractRejection | None:
     """Rules of every role: allowed key and algorithm, a readable key, no unknown critical extension."""
     if certificate.key is KeyKind.OTHER:
-        return _refuse(Finding.WRONG_KEY, "a key that is not P-256, P-521 or Ed448")
+        return _reject(RejectionReason.WRONG_KEY, "a key that is not P-256, P-521 or Ed448")
     if certificate.scheme is SignatureScheme.OTHER or certificate.scheme not in SCHEME_OF_KEY.values():
-        return _refuse(
-            Finding.WRONG_SIGNATURE_ALGORITHM, "a signature that is not ECDSA or Ed448 of the editions"
+        return _reject(
+            RejectionReason.WRONG_SIGNATURE_ALGORITHM,
+            "a signature that is not ECDSA or Ed448 of the editions",
         )
     if certificate.extensions.unhandled:
         listed = ", ".join(certificate.extensions.unhandled)
-        return _refuse(
-            Finding.UNSUPPORTED_EXTENSION, f"extensions that must be honored and are not known: {listed}"
+        return _reject(
+            RejectionReason.UNSUPPORTED_EXTENSION,
+            f"extensions that must be honored and are not known: {listed}",
         )
     if not key_is_sound(certificate):
-        return _refuse(Finding.WRONG_KEY, "a public key that is not on its curve")
+        return _reject(RejectionReason.WRONG_KEY, "a public key that is not on its curve")
     return None
 
 
-def _role_refusal(roles: tuple[str, ...], place: str) -> Refusal | None:
+def _role_rejection(roles: tuple[str, ...], place: str) -> ContractRejection | None:
     if roles and roles != (_ROLE,):
-        return _refuse(
-            Finding.WRONG_DOMAIN_COMPONENT, f"the {place}'s domain component is {list(roles)}, not MO"
+        return _reject(
+            RejectionReason.WRONG_DOMAIN_COMPONENT, f"the {place}'s domain component is {list(roles)}, not MO"
         )
     return None
 
 
-def _refuse(finding: Finding, detail: str) -> Refusal:
-    return Refusal(finding=finding, detail=detail)
+def _reject(rejection_reason: RejectionReason, detail: str) -> ContractRejection:
+    return ContractRejection(rejection_reason=rejection_reason, detail=detail)

@@ -1,8 +1,8 @@
 """The service: one decision for one call, recorded; then the conclusion, once the payment is secured or not.
 
 Owns the order of a decision. Must not know HTTP, and makes no network call inside a database transaction:
-hand `decide` a pool, so that no connection waits while a responder is asked. Between `decide` and `conclude`
-the caller secures the payment.
+give `decide` a pool, so that no connection is kept during a request to a responder. Between `decide` and
+`conclude` the caller secures the payment.
 """
 
 import asyncio
@@ -16,38 +16,39 @@ from uuid import UUID
 
 from uuid_utils.compat import uuid7
 
-from pnc import registry, store
+from pnc import certificate_registry
 from pnc.authorization import (
-    Contract,
-    Decision,
-    DecisionEvent,
-    DecisionState,
-    Presented,
+    AuthorizationDecision,
+    AuthorizationDecisionEvent,
+    AuthorizationDecisionState,
+    PresentedContract,
     Step,
     advance,
-    contract_refusal,
-    lane_of,
     next_step,
     read_request,
+    shard_of,
 )
-from pnc.chain import ChainVerifier, ValidChain
-from pnc.errors import ConflictingRecordError, InvariantViolation, UnfitCallError, UnknownRecordError
-from pnc.findings import Finding, Refusal
+from pnc.certificate_chain import ChainVerifier, ValidChain
+from pnc.contract import Contract, contract_rejection
+from pnc.errors import ConflictingRecordError, PncInvariantViolation, UnfitCallError, UnknownRecordError
 from pnc.hash_data import agrees
-from pnc.inquiry import Inquiry
 from pnc.ports import Executor
 from pnc.profile import ProfileRules, contract_emaid
-from pnc.revocation import assess
-from pnc.store import Context, Endpoints
+from pnc.rejection_reasons import ContractRejection, RejectionReason
+from pnc.repository import certificates, decisions, revocation, trust
+from pnc.repository.decisions import DecisionContext
+from pnc.revocation_checker import RevocationChecker
+from pnc.revocation_endpoints import RevocationEndpoints
+from pnc.revocation_evidence import assess
 
-_LANE_MASK: Final = 63
+_SHARD_MASK: Final = 63
 _REFERENCE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _DETAIL_LENGTH: Final = 500
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PlugAndChargeSettings:
-    """What an operator of this system may decide."""
+    """What the operator of this system may choose."""
 
     rules: ProfileRules = field(default_factory=ProfileRules)
     repeat_for: timedelta = timedelta(hours=24)
@@ -55,10 +56,10 @@ class PlugAndChargeSettings:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
+class DecisionResult:
     """A decision with the contract it is about; `repeated` when it was made by an earlier call."""
 
-    decision: Decision
+    decision: AuthorizationDecision
     contract: Contract | None
     repeated: bool = False
 
@@ -67,7 +68,7 @@ class Answer:
 class _Call:
     """One call, as it runs through a decision."""
 
-    lane: int
+    shard: int
     environment: str
     operator_id: str
     session_ref: str
@@ -78,10 +79,10 @@ class _Call:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Verdict:
-    """What evaluating a proof came to."""
+class _Evaluation:
+    """The result of evaluating a proof: the rejection, or a valid chain."""
 
-    refusal: Refusal | None
+    rejection: ContractRejection | None
     leaf_sha256: bytes | None = None
     notes: str = ""
     chain: ValidChain | None = None
@@ -91,59 +92,83 @@ class _Verdict:
 class PlugAndChargeService:
     """Decides whether a presented contract may charge."""
 
-    inquiry: Inquiry
+    revocation_checker: RevocationChecker
     settings: PlugAndChargeSettings = field(default_factory=PlugAndChargeSettings)
-    _trust: dict[str, tuple[ChainVerifier, Endpoints]] = field(default_factory=dict)
+    _verifiers: dict[str, tuple[ChainVerifier, RevocationEndpoints]] = field(default_factory=dict)
     _loading: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     async def decide(
-        self, executor: Executor, *, environment: str, operator_id: str, session_ref: str, evse_id: str,
-        ocpp_version: str, request: Mapping[str, object], now: datetime, stapled: Sequence[bytes] = (),
-    ) -> Answer:  # fmt: skip
+        self,
+        executor: Executor,
+        *,
+        environment: str,
+        operator_id: str,
+        session_ref: str,
+        evse_id: str,
+        ocpp_version: str,
+        request: Mapping[str, object],
+        now: datetime,
+        stapled: Sequence[bytes] = (),
+    ) -> DecisionResult:
         """Decide one AuthorizeRequest that passed its schema, and record the decision.
 
         `executor` is a pool, or a connection with no transaction open. `operator_id` is the authenticated
-        operator of the station; sessions of different operators never meet. `stapled` are OCSP responses in
-        DER that came along. `now` is aware.
+        operator of the station; sessions of different operators are separate. `stapled` are OCSP responses
+        in DER that came with the request. `now` is aware.
 
         When `answer.decision.payment_needed`, secure the payment of `answer.contract` and call `conclude`;
         the decision's id is the payment's idempotency key, since a repeated call gets the same decision.
 
         Raises:
             UnfitCallError: `session_ref` or `evse_id` is not 1 to 255 printable ASCII characters.
-            InvariantViolation: a transaction is open.
+            PncInvariantViolation: a transaction is open.
         """
         in_transaction = getattr(executor, "is_in_transaction", None)
         if in_transaction is not None and in_transaction():
-            raise InvariantViolation("decide() asks the network and can't run inside a transaction")
+            raise PncInvariantViolation("decide() calls the network and can't run inside a transaction")
         for path, text in (("session_ref", session_ref), ("station.evse_id", evse_id)):
             if _REFERENCE.fullmatch(text) is None:
                 raise UnfitCallError(path=path, problem="expected 1 to 255 printable ASCII characters")
         call = _Call(
-            lane=lane_of(environment=environment, operator_id=operator_id, session_ref=session_ref),
-            environment=environment, operator_id=operator_id, session_ref=session_ref, evse_id=evse_id,
-            ocpp_version=ocpp_version, now=now, stapled=stapled,
-        )  # fmt: skip
+            shard=shard_of(environment=environment, operator_id=operator_id, session_ref=session_ref),
+            environment=environment,
+            operator_id=operator_id,
+            session_ref=session_ref,
+            evse_id=evse_id,
+            ocpp_version=ocpp_version,
+            now=now,
+            stapled=stapled,
+        )
         presented = read_request(request, strict_check_digit=self.settings.rules.strict_check_digit)
-        emaid = presented.emaid.body if isinstance(presented, Presented) else None
-        context = await store.load_context(
-            executor, lane=call.lane, environment=environment, operator_id=operator_id,
-            session_ref=session_ref, emaid=emaid,
-        )  # fmt: skip
-        if isinstance(presented, Refusal):
-            return await self._record(executor, call, None, context, _Verdict(refusal=presented))
+        emaid = presented.emaid.body if isinstance(presented, PresentedContract) else None
+        context = await decisions.load_context(
+            executor,
+            shard=call.shard,
+            environment=environment,
+            operator_id=operator_id,
+            session_ref=session_ref,
+            emaid=emaid,
+        )
+        if isinstance(presented, ContractRejection):
+            return await self._record(executor, call, None, context, _Evaluation(rejection=presented))
         step = next_step(context.prior, presented, now=now, repeat_for=self.settings.repeat_for)
-        if isinstance(step, Refusal):
-            return await self._record(executor, call, presented, context, _Verdict(refusal=step))
+        if isinstance(step, ContractRejection):
+            return await self._record(executor, call, presented, context, _Evaluation(rejection=step))
         if step is Step.REPEAT and context.prior is not None:
-            return Answer(decision=context.prior, contract=context.contract, repeated=True)
-        verdict = await self._evaluate(executor, call, presented, context)
-        return await self._record(executor, call, presented, context, verdict)
+            return DecisionResult(decision=context.prior, contract=context.contract, repeated=True)
+        evaluation = await self._evaluate(executor, call, presented, context)
+        return await self._record(executor, call, presented, context, evaluation)
 
     async def conclude(
-        self, executor: Executor, decision_id: UUID, *, secured: bool, authorization_id: str | None,
-        now: datetime, detail: str = "",
-    ) -> Decision:  # fmt: skip
+        self,
+        executor: Executor,
+        decision_id: UUID,
+        *,
+        secured: bool,
+        authorization_id: str | None,
+        now: datetime,
+        detail: str = "",
+    ) -> AuthorizationDecision:
         """Record how securing the payment ended; the same conclusion again changes nothing.
 
         `authorization_id` is the public id of the payment authorization, needed when secured. May run inside
@@ -152,200 +177,236 @@ class PlugAndChargeService:
         Raises:
             UnknownRecordError: there is no such decision.
             ConflictingRecordError: the decision was concluded otherwise.
-            InvariantViolation: secured without an authorization.
+            PncInvariantViolation: secured without an authorization.
         """
         if secured and authorization_id is None:
-            raise InvariantViolation("a secured payment has an authorization")
-        event = DecisionEvent.PAYMENT_SECURED if secured else DecisionEvent.PAYMENT_DECLINED
-        lane = decision_id.int & _LANE_MASK
-        target = advance(DecisionState.AWAITING_PAYMENT, event)
-        moved = await store.conclude_decision(
-            executor, lane=lane, decision_id=decision_id, state=target, authorization_id=authorization_id,
-            finding=None if secured else Finding.PAYMENT_NOT_SECURED, detail=detail[:_DETAIL_LENGTH], now=now,
-        )  # fmt: skip
-        if moved is not None:
-            return moved
-        known = await store.load_decision(executor, lane=lane, decision_id=decision_id)
+            raise PncInvariantViolation("a secured payment has an authorization")
+        event = (
+            AuthorizationDecisionEvent.PAYMENT_SECURED
+            if secured
+            else AuthorizationDecisionEvent.PAYMENT_DECLINED
+        )
+        shard = decision_id.int & _SHARD_MASK
+        target = advance(AuthorizationDecisionState.AWAITING_PAYMENT, event)
+        concluded = await decisions.conclude_decision(
+            executor,
+            shard=shard,
+            decision_id=decision_id,
+            state=target,
+            authorization_id=authorization_id,
+            rejection_reason=None if secured else RejectionReason.PAYMENT_NOT_SECURED,
+            detail=detail[:_DETAIL_LENGTH],
+            now=now,
+        )
+        if concluded is not None:
+            return concluded
+        known = await decisions.load_decision(executor, shard=shard, decision_id=decision_id)
         if known is None:
             raise UnknownRecordError(f"there is no decision {decision_id}")
         if known.state is target and known.authorization_id == authorization_id:
             return known
         raise ConflictingRecordError(f"decision {decision_id} is {known.state.value} already")
 
-    async def close_session(
-        self, executor: Executor, *, environment: str, operator_id: str, session_ref: str, now: datetime
-    ) -> Decision | None:
-        """End a session's open decision: no later call is answered from it. None when none is open."""
-        lane = lane_of(environment=environment, operator_id=operator_id, session_ref=session_ref)
-        return await store.close_session(
-            executor, lane=lane, environment=environment, operator_id=operator_id, session_ref=session_ref,
-            now=now,
-        )  # fmt: skip
-
     async def refresh_statuses(
         self, executor: Executor, *, environment: str, now: datetime, batch: int = 50
     ) -> int:
-        """Ask again about registered certificates whose status ends soon; returns how many chains."""
-        due = await store.due_bundles(
-            executor, environment=environment, now=now, before=now + self.inquiry.settings.lead, batch=batch
+        """Refresh the status of registered certificates that ends soon.
+
+        Returns how many chains were checked.
+        """
+        due = await revocation.due_bundles(
+            executor,
+            environment=environment,
+            now=now,
+            ends_before=now + self.revocation_checker.settings.refresh_before,
+            batch=batch,
         )
         verifier, endpoints = await self.trust_of(executor, environment=environment)
-        asked = 0
+        refreshed = 0
         for bundle in due:
             chain = verifier.verify(bundle, now=now)
             if isinstance(chain, ValidChain):
-                await self.inquiry.refresh(executor, chain, endpoints=endpoints, now=now)
-                asked += 1
-        return asked
+                await self.revocation_checker.refresh(executor, chain, endpoints=endpoints, now=now)
+                refreshed += 1
+        return refreshed
 
     async def trust_of(
         self, executor: Executor, *, environment: str, at_least: int = 0
-    ) -> tuple[ChainVerifier, Endpoints]:
+    ) -> tuple[ChainVerifier, RevocationEndpoints]:
         """Return the verifier of an environment, loaded again when its version is older than `at_least`."""
-        known = self._trust.get(environment)
+        known = self._verifiers.get(environment)
         if known is not None and 0 < at_least <= known[0].trust.version:
             return known
         async with self._loading:
-            known = self._trust.get(environment)
+            known = self._verifiers.get(environment)
             if known is None or at_least == 0 or known[0].trust.version < at_least:
-                trust, endpoints = await store.load_trust(executor, environment=environment)
-                if known is None or known[0].trust.version != trust.version:
-                    known = (ChainVerifier(trust=trust, rules=self.settings.rules), endpoints)
-                    self._trust[environment] = known
+                snapshot, endpoints = await trust.load_trust(executor, environment=environment)
+                if known is None or known[0].trust.version != snapshot.version:
+                    known = (ChainVerifier(trust=snapshot, rules=self.settings.rules), endpoints)
+                    self._verifiers[environment] = known
         return known
 
     async def _evaluate(
-        self, executor: Executor, call: _Call, presented: Presented, context: Context
-    ) -> _Verdict:
-        """Judge a proof: chain, eMAID, hash data, revocation, contract, in this order."""
+        self, executor: Executor, call: _Call, presented: PresentedContract, context: DecisionContext
+    ) -> _Evaluation:
+        """Evaluate a proof: chain, eMAID, hash data, revocation, contract, in this order."""
         verifier, endpoints = await self.trust_of(
             executor, environment=call.environment, at_least=context.trust_version
         )
         bundle = presented.bundle
         if bundle is None:
             found = await self._registered_bundle(executor, call, presented)
-            if isinstance(found, Refusal):
-                return _Verdict(refusal=found)
+            if isinstance(found, ContractRejection):
+                return _Evaluation(rejection=found)
             bundle = found
         chain = verifier.verify(bundle, now=call.now)
-        if isinstance(chain, Refusal):
-            return _Verdict(refusal=chain)
+        if isinstance(chain, ContractRejection):
+            return _Evaluation(rejection=chain)
         leaf = chain.leaf.sha256
-        if (refusal := match_refusal(chain, presented)) is not None:
-            return _Verdict(refusal=refusal, leaf_sha256=leaf)
-        if leaf in context.withdrawn:
-            detail = "the certificate was withdrawn here"
-            return _Verdict(refusal=Refusal(finding=Finding.WITHDRAWN, detail=detail), leaf_sha256=leaf)
-        refusal, notes = await self._revocation_refusal(executor, call, presented, chain, endpoints)
-        if refusal is None:
-            refusal = contract_refusal(context.contract, call.now)
-        return _Verdict(refusal=refusal, leaf_sha256=leaf, notes=notes, chain=chain)
+        if (rejection := match_rejection(chain, presented)) is not None:
+            return _Evaluation(rejection=rejection, leaf_sha256=leaf)
+        if leaf in context.blocked:
+            detail = "the certificate is blocked"
+            return _Evaluation(
+                rejection=ContractRejection(
+                    rejection_reason=RejectionReason.CERTIFICATE_BLOCKED, detail=detail
+                ),
+                leaf_sha256=leaf,
+            )
+        rejection, notes = await self._revocation_rejection(executor, call, presented, chain, endpoints)
+        if rejection is None:
+            rejection = contract_rejection(context.contract, call.now)
+        return _Evaluation(rejection=rejection, leaf_sha256=leaf, notes=notes, chain=chain)
 
     async def _registered_bundle(
-        self, executor: Executor, call: _Call, presented: Presented
-    ) -> str | Refusal:
-        """Find the registered chain that hash data stands for; hash data alone proves no eMAID."""
-        found = await store.certificates_by_hash(
+        self, executor: Executor, call: _Call, presented: PresentedContract
+    ) -> str | ContractRejection:
+        """Find the registered chain that hash data refers to; hash data alone proves no eMAID."""
+        found = await certificates.certificates_by_hash(
             executor, environment=call.environment, names=[entry.certificate for entry in presented.entries]
         )
         if not found:
             detail = "no registered certificate has this hash data; send the certificate itself"
-            return Refusal(finding=Finding.HASH_DATA_UNREGISTERED, detail=detail)
+            return ContractRejection(rejection_reason=RejectionReason.HASH_DATA_UNREGISTERED, detail=detail)
         if len({item.leaf_sha256 for item in found}) > 1:
             detail = "the hash data names more than one contract certificate"
-            return Refusal(finding=Finding.HASH_DATA_MISMATCH, detail=detail)
+            return ContractRejection(rejection_reason=RejectionReason.HASH_DATA_MISMATCH, detail=detail)
         if found[0].emaid != presented.emaid.body:
             detail = "the hash data names a certificate of another eMAID"
-            return Refusal(finding=Finding.EMAID_MISMATCH, detail=detail)
+            return ContractRejection(rejection_reason=RejectionReason.EMAID_MISMATCH, detail=detail)
         return found[0].bundle
 
-    async def _revocation_refusal(
-        self, executor: Executor, call: _Call, presented: Presented, chain: ValidChain, endpoints: Endpoints
-    ) -> tuple[Refusal | None, str]:
-        """Judge each certificate of the path; returns the refusal and the notes of a soft policy.
+    async def _revocation_rejection(
+        self,
+        executor: Executor,
+        call: _Call,
+        presented: PresentedContract,
+        chain: ValidChain,
+        endpoints: RevocationEndpoints,
+    ) -> tuple[ContractRejection | None, str]:
+        """Assess each certificate of the path; returns the rejection and the notes of a soft policy.
 
-        A revoked certificate is told as revoked even when another one's status is missing.
+        A revoked certificate is reported as revoked even when another one's status is missing.
         """
-        statuses = await self.inquiry.statuses(
-            executor, chain, endpoints=endpoints, now=call.now, stapled=call.stapled,
+        statuses = await self.revocation_checker.statuses(
+            executor,
+            chain,
+            endpoints=endpoints,
+            now=call.now,
+            stapled=call.stapled,
             extra_urls=[entry.responder_url for entry in presented.entries],
-        )  # fmt: skip
+        )
         places = ("leaf", *("sub-authority" for _ in chain.path[1:]))
-        judged = [
+        assessments = [
             assess(status, policy=chain.anchor.policy, now=call.now, place=place)
             for status, place in zip(statuses, places, strict=True)
         ]
-        notes = "; ".join(item.note for item in judged if item.note)
+        notes = "; ".join(item.note for item in assessments if item.note)
         if notes:
             notes = f"soft policy ({chain.anchor.policy_reason}): {notes}"
-        refusals = [item.refusal for item in judged if item.refusal is not None]
-        revoked = [refusal for refusal in refusals if refusal.finding is Finding.REVOKED]
-        return next(iter(revoked or refusals), None), notes
+        rejections = [item.rejection for item in assessments if item.rejection is not None]
+        revoked = [
+            rejection for rejection in rejections if rejection.rejection_reason is RejectionReason.REVOKED
+        ]
+        return next(iter(revoked or rejections), None), notes
 
     async def _record(
         self,
         executor: Executor,
         call: _Call,
-        presented: Presented | None,
-        context: Context,
-        verdict: _Verdict,
-    ) -> Answer:
-        """Write the decision; an open one of the same contract and session is the answer instead."""
-        decision = _decision(call, presented, context, verdict)
+        presented: PresentedContract | None,
+        context: DecisionContext,
+        evaluation: _Evaluation,
+    ) -> DecisionResult:
+        """Store the decision; an open one of the same contract and session is returned instead."""
+        decision = _decision(call, presented, context, evaluation)
         contract = context.contract
-        if decision.state is DecisionState.REFUSED:
-            return Answer(decision=await self._insert(executor, decision), contract=contract)
-        if self.settings.register_presented and verdict.chain is not None:
-            await self._register(executor, call, context, verdict.chain)
-        written = await store.insert_decision(executor, decision)
-        if written is not None:
-            return Answer(decision=written, contract=contract)
-        held = await store.open_decision(
-            executor, lane=call.lane, environment=call.environment, operator_id=call.operator_id,
+        if decision.state is AuthorizationDecisionState.REJECTED:
+            return DecisionResult(decision=await self._insert(executor, decision), contract=contract)
+        if self.settings.register_presented and evaluation.chain is not None:
+            await self._register(executor, call, context, evaluation.chain)
+        stored = await decisions.insert_decision(executor, decision)
+        if stored is not None:
+            return DecisionResult(decision=stored, contract=contract)
+        prior = await decisions.open_decision(
+            executor,
+            shard=call.shard,
+            environment=call.environment,
+            operator_id=call.operator_id,
             session_ref=call.session_ref,
-        )  # fmt: skip
-        if held is not None and held.emaid == decision.emaid:
-            return Answer(decision=held, contract=contract, repeated=True)
-        other = Refusal(
-            finding=Finding.SESSION_OF_ANOTHER_CONTRACT, detail="the session belongs to another contract"
         )
-        refused = _decision(call, presented, context, replace(verdict, refusal=other))
-        return Answer(decision=await self._insert(executor, refused), contract=contract)
+        if prior is not None and prior.emaid == decision.emaid:
+            return DecisionResult(decision=prior, contract=contract, repeated=True)
+        of_another = ContractRejection(
+            rejection_reason=RejectionReason.SESSION_OF_ANOTHER_CONTRACT,
+            detail="the session belongs to another contract",
+        )
+        rejected = _decision(call, presented, context, replace(evaluation, rejection=of_another))
+        return DecisionResult(decision=await self._insert(executor, rejected), contract=contract)
 
-    async def _insert(self, executor: Executor, decision: Decision) -> Decision:
-        written = await store.insert_decision(executor, decision)
-        if written is None:
-            raise InvariantViolation("a refused decision can't collide with an open one")
-        return written
+    async def _insert(self, executor: Executor, decision: AuthorizationDecision) -> AuthorizationDecision:
+        stored = await decisions.insert_decision(executor, decision)
+        if stored is None:
+            raise PncInvariantViolation("a rejected decision can't collide with an open one")
+        return stored
 
-    async def _register(self, executor: Executor, call: _Call, context: Context, chain: ValidChain) -> None:
-        """Register a certificate seen for the first time, so that its hash data will do next time."""
+    async def _register(
+        self, executor: Executor, call: _Call, context: DecisionContext, chain: ValidChain
+    ) -> None:
+        """Register a certificate at first sight, so that its hash data is accepted next time."""
         if chain.leaf.sha256 in context.registered:
             return
-        # Two certificates with one serial are their issuer's fault; the first one stays registered.
+        # Two certificates with one serial are an error of their issuer; the first one stays registered.
         with suppress(ConflictingRecordError):
-            await registry.register(
+            await certificate_registry.register(
                 executor, chain, environment=call.environment, source="presented", now=call.now
             )
 
 
-def match_refusal(chain: ValidChain, presented: Presented) -> Refusal | None:
-    """Return the refusal when the certificate is not the eMAID's, or the hash data not the certificate's."""
+def match_rejection(chain: ValidChain, presented: PresentedContract) -> ContractRejection | None:
+    """Return the rejection when certificate and eMAID, or hash data and certificate, differ."""
     if contract_emaid(chain.leaf).body != presented.emaid.body:
-        return Refusal(finding=Finding.EMAID_MISMATCH, detail="the certificate is of another eMAID")
+        return ContractRejection(
+            rejection_reason=RejectionReason.EMAID_MISMATCH, detail="the certificate is of another eMAID"
+        )
     root = chain.anchor.certificate
     issuers = tuple(chain.issuer_of(place) for place in range(len(chain.path)))
     # Stations that hold the root name it too, as its own issuer.
     if presented.entries and not agrees(presented.entries, (*chain.path, root), (*issuers, root)):
-        return Refusal(finding=Finding.HASH_DATA_MISMATCH, detail="the hash data is not the certificate's")
+        return ContractRejection(
+            rejection_reason=RejectionReason.HASH_DATA_MISMATCH,
+            detail="the hash data is not the certificate's",
+        )
     return None
 
 
-def _decision(call: _Call, presented: Presented | None, context: Context, verdict: _Verdict) -> Decision:
-    refusal = verdict.refusal
-    return Decision(
-        lane=call.lane,
-        id=UUID(int=uuid7().int & ~_LANE_MASK | call.lane),
+def _decision(
+    call: _Call, presented: PresentedContract | None, context: DecisionContext, evaluation: _Evaluation
+) -> AuthorizationDecision:
+    rejection = evaluation.rejection
+    return AuthorizationDecision(
+        shard=call.shard,
+        id=UUID(int=uuid7().int & ~_SHARD_MASK | call.shard),
         environment=call.environment,
         operator_id=call.operator_id,
         session_ref=call.session_ref,
@@ -353,12 +414,16 @@ def _decision(call: _Call, presented: Presented | None, context: Context, verdic
         ocpp_version=call.ocpp_version,
         emaid=None if presented is None else presented.emaid.body,
         digest=None if presented is None else presented.digest,
-        leaf_sha256=verdict.leaf_sha256,
+        leaf_sha256=evaluation.leaf_sha256,
         contract_id=None if context.contract is None else context.contract.contract_id,
-        state=DecisionState.AWAITING_PAYMENT if refusal is None else DecisionState.REFUSED,
-        finding=None if refusal is None else refusal.finding,
-        detail="" if refusal is None else _storable(refusal.detail),
-        notes=_storable("; ".join(filter(None, (verdict.notes, "" if refusal is None else refusal.cause)))),
+        state=AuthorizationDecisionState.AWAITING_PAYMENT
+        if rejection is None
+        else AuthorizationDecisionState.REJECTED,
+        rejection_reason=None if rejection is None else rejection.rejection_reason,
+        detail="" if rejection is None else _storable(rejection.detail),
+        notes=_storable(
+            "; ".join(filter(None, (evaluation.notes, "" if rejection is None else rejection.cause)))
+        ),
         trust_version=context.trust_version,
         authorization_id=None,
         decided_at=call.now,
@@ -366,7 +431,7 @@ def _decision(call: _Call, presented: Presented | None, context: Context, verdic
 
 
 def _storable(text: str) -> str:
-    """Text from outside, fit for a column: bounded, without NUL and lone surrogates."""
+    """Text from outside, made storable: bounded, without NUL and lone surrogates."""
     return (
         text.encode("utf-8", "replace")
         .decode("utf-8")

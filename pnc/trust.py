@@ -1,4 +1,4 @@
-"""Trust: which roots are anchors, which cross certificates bridge to them, and how strict each is.
+"""Trust: which roots are anchors, which cross certificates lead to them, and how strict each is.
 
 Owns the immutable snapshot that path building reads. Must not know where it is stored or how it changes.
 """
@@ -19,7 +19,7 @@ class AnchorPurpose(StrEnum):
 
 
 class RevocationPolicy(StrEnum):
-    """What an absent or unreachable revocation source means. Revoked is refused under both."""
+    """What an absent or unreachable revocation source means. Revoked is rejected under both."""
 
     REQUIRE = "require"
     SOFT = "soft"
@@ -56,12 +56,21 @@ class Trust:
         return tuple(anchor for anchor in self.anchors if anchor.certificate.subject == name)
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TrustChange:
+    """Who changes trust, why and when. `reason` stays in the history."""
+
+    actor: str
+    reason: str
+    now: datetime
+
+
 def trust_of(
     *, version: int, anchors: Iterable[TrustAnchor], cross_certificates: Iterable[Certificate] = ()
 ) -> Trust:
     """Build a snapshot, without repeats."""
     distinct = {anchor.certificate.sha256: anchor for anchor in anchors}
-    bridges = {certificate.sha256: certificate for certificate in cross_certificates}
+    distinct_cross = {certificate.sha256: certificate for certificate in cross_certificates}
     return Trust(
-        version=version, anchors=tuple(distinct.values()), cross_certificates=tuple(bridges.values())
+        version=version, anchors=tuple(distinct.values()), cross_certificates=tuple(distinct_cross.values())
     )

@@ -1,4 +1,4 @@
-"""Fixtures for every room: a real PostgreSQL for the run, a fresh migrated database for each test."""
+"""Fixtures for every package: a real PostgreSQL for the run, a fresh migrated database for each test."""
 
 import asyncio
 import itertools
@@ -14,7 +14,7 @@ import pytest
 
 from gateway.database import Pool, create_pool
 from gateway.migrations import migrate
-from gateway.sandbox.embedded_postgres import EmbeddedPostgres
+from sandbox.postgres.embedded import EmbeddedPostgres
 
 _TEMPLATE = "migrated"
 _PLENTY_BYTES = 4 << 30

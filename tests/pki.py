@@ -2,14 +2,19 @@
 
 import base64
 from dataclasses import replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from cryptography import x509
 from cryptography.hazmat.primitives import serialization
+from cryptography.x509.oid import ExtendedKeyUsageOID
 
-from gateway.sandbox.pki import (
+from pnc.certificate import Certificate
+from pnc.rejection_reasons import ContractRejection
+from pnc.revocation_evidence import RevocationRecord, look_up, verify_crl
+from sandbox.pki.hierarchy import (
     ContractPki,
     Issued,
+    Template,
     authority_template,
     build_pki,
     issue,
@@ -90,3 +95,26 @@ def sha1_leaf(pki: ContractPki, emaid: str) -> str:
     inner = int.from_bytes(body[2:4], "big") - 1
     fixed = b"\x30\x82" + outer.to_bytes(2, "big") + b"\x30\x82" + inner.to_bytes(2, "big") + body[4:]
     return raw_pem(fixed) + pki.second.pem + pki.first.pem
+
+
+def responder_template(name: str, *, now: datetime) -> Template:
+    """The template of a delegated OCSP responder (RFC 6960 section 4.2.2.2)."""
+    return Template(
+        common_names=(name,),
+        not_before=now - timedelta(days=1),
+        not_after=now + timedelta(days=365),
+        domain_component=None,
+        key_agreement=False,
+        extended_usages=(ExtendedKeyUsageOID.OCSP_SIGNING,),
+        extra=((x509.OCSPNoCheck(), False),),
+    )
+
+
+def read_crl(
+    crl: bytes, *, certificate: Certificate, issuer: Certificate, now: datetime
+) -> RevocationRecord | ContractRejection:
+    """Verify a CRL of `issuer` and look `certificate` up in it."""
+    checked = verify_crl(crl, issuer=issuer, now=now)
+    if isinstance(checked, ContractRejection):
+        return checked
+    return look_up(checked, certificate=certificate, now=now)

@@ -1,1 +1,1 @@
-"""Invoices and receipts as values, XML and pages. Knows no store."""
+"""Invoices and receipts: issued, numbered, stored, as XML and as pages."""

@@ -18,10 +18,11 @@ from uuid import UUID
 
 from clearing.documents.invoice import DESCRIPTIONS, DocumentType, Invoice, InvoiceLine, VatGroup, check
 from clearing.errors import InvalidDocumentError
+from clearing.identifiers import format_id
 from clearing.money import vat_on
 from clearing.parties.party import Party
 from clearing.sessions.identities import trader_on
-from clearing.tax.vat import Category, Leg, VatDecision
+from clearing.tax.vat import Category, SupplyLeg, VatDecision
 from clearing.tax.vat_rates import VatRates
 
 SNAPSHOT_DIGITS: Final = 16
@@ -33,7 +34,10 @@ _SERIES: Final = {(True, False): "DI", (True, True): "DC", (False, False): "DR",
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Seller:
-    """Who sold, as it stood when the document was issued; `vat_id` only if proven on the day of the sale."""
+    """The seller as registered when the document was issued.
+
+    `vat_id` only if proven on the day of the sale.
+    """
 
     id: str
     name: str
@@ -63,10 +67,10 @@ class Driver:
 class DriverSupply:
     """A supply to a driver as journaled: signed amounts in minor units, `sale_day` local to the charge point.
 
-    `kind` and `reference` are those of the journal entry; `place` is the charge point's tax territory.
+    `kind` and `reference` are those of the journal entry; `place` is the charge point's tax jurisdiction.
     """
 
-    lane: int
+    shard: int
     session_id: UUID
     kind: str
     reference: str
@@ -89,7 +93,7 @@ class DriverSupply:
 class DriverDocument:
     """A document as issued. `no_invoice_because` is empty for an invoice or credit note.
 
-    `supply` keeps its signs; `preceding` names the document that this one corrects.
+    `supply` has its own signs; `preceding` names the document that this one corrects.
     """
 
     supply: DriverSupply
@@ -125,7 +129,7 @@ def document_name(series: str, number: int) -> str:
 def seller_of(party: Party, ruling: VatDecision, *, sale_day: date, rates: VatRates) -> Seller:
     """A party's snapshot for a document about a sale of that day, with its id of the state whose VAT it is.
 
-    Where no VAT is shown it is the seat's id.
+    Where no VAT is shown it is the id of its place of establishment.
     """
     trader = trader_on(party, sale_day, rates)
     shows = ruling.category is Category.STANDARD
@@ -160,12 +164,12 @@ def invoice_of(document: DriverDocument, ruling: VatDecision, *, country: str) -
     net, due = abs(supply.net_minor), abs(supply.net_minor + supply.vat_minor)
     energy = "" if supply.energy_kwh is None else f"{supply.energy_kwh.normalize():f} kWh, "
     line = InvoiceLine(
-        description=DESCRIPTIONS[Leg.TO_DRIVER],
+        description=DESCRIPTIONS[SupplyLeg.TO_DRIVER],
         sessions=1,
         net_minor=net,
         category=ruling.category,
         rate=ruling.rate,
-        note=f"{energy}session {supply.session_id}",
+        note=f"{energy}session {format_id('ses', supply.session_id)}",
     )
     group = VatGroup(
         category=ruling.category,

@@ -72,7 +72,7 @@ def _ubl_party(root: ET.Element, role: str, party: Side, vat_id: str | None) -> 
         _cbc(_cac(scheme, "TaxScheme"), "ID", "VAT")
     legal = _cac(node, "PartyLegalEntity")
     _cbc(legal, "RegistrationName", party.name)
-    # BR-CO-26: a seller is told by an id, its registration or its VAT id.
+    # BR-CO-26: a seller is identified by an id, its registration or its VAT id.
     _cbc(legal, "CompanyID", party.id)
 
 

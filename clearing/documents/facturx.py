@@ -1,4 +1,4 @@
-"""Factur-X: what turns a PDF/A-3 with an attached invoice into one that says so.
+"""Factur-X: the metadata that declare the invoice attached to a PDF/A-3.
 
 Owns: the XMP metadata of Factur-X and the incremental update that puts them into a finished file. Must not
 know: how the page was set, what the invoice says.
@@ -12,7 +12,7 @@ import re
 from dataclasses import dataclass
 from typing import Final
 
-from clearing.errors import InvariantViolation
+from clearing.errors import ClearingInvariantViolation
 
 ATTACHMENT: Final = "factur-x.xml"
 _NAMESPACE: Final = "urn:factur-x:pdfa:CrossIndustryDocument:invoice:1p0#"
@@ -45,12 +45,14 @@ class _Metadata:
 def declare(pdf: bytes) -> bytes:
     """The same PDF/A-3 whose metadata name its attachment as a Factur-X invoice of profile EN 16931.
 
-    Raises InvariantViolation for a file without the parts that our own typesetter writes.
+    Raises ClearingInvariantViolation for a file without the parts that our own typesetter writes.
     """
     tail = _TAIL.search(pdf)
     metadata = _metadata(pdf)
     if tail is None or metadata is None or _SCHEMAS not in metadata.xmp or _END not in metadata.xmp:
-        raise InvariantViolation("the PDF is not laid out as our typesetter writes it; no metadata was added")
+        raise ClearingInvariantViolation(
+            "the PDF is not laid out as our typesetter writes it; no metadata was added"
+        )
     xmp = metadata.xmp.replace(_SCHEMAS, _SCHEMAS + _schema(), 1).replace(_END, _values() + _END, 1)
     entries = _LENGTH.sub(b"/Length %d" % len(xmp), metadata.entries)
     start = len(pdf) + 1

@@ -15,11 +15,11 @@ from decimal import Decimal
 from enum import IntEnum
 from typing import Final, Protocol
 
-from clearing.errors import InvalidDocumentError, InvariantViolation
+from clearing.errors import ClearingInvariantViolation, InvalidDocumentError
 from clearing.money import vat_on
 from clearing.parties.party import Party
 from clearing.sessions.identities import trader_within
-from clearing.tax.vat import VAT_AREAS, Category, Leg, Trader, VatDecision, vat_area
+from clearing.tax.vat import VAT_AREAS, Category, SupplyLeg, Trader, VatDecision, vat_area
 from clearing.tax.vat_rates import VatRates
 
 
@@ -33,11 +33,11 @@ class DocumentType(IntEnum):
 
 PAID_OUT: Final = "Paid out by the platform as scheduled in the disbursement calendar."
 DESCRIPTIONS: Final = {
-    Leg.TO_DRIVER: "Electricity for charging an electric vehicle",
-    Leg.TO_DEALER: "Electricity for charging electric vehicles",
-    Leg.COMMISSION: "Commission for brought charging sessions",
-    Leg.FEE: "Fee for payment and settlement of charging sessions",
-    Leg.SITE: "Use of ground by charge points",
+    SupplyLeg.TO_DRIVER: "Electricity for charging an electric vehicle",
+    SupplyLeg.TO_DEALER: "Electricity for charging electric vehicles",
+    SupplyLeg.COMMISSION: "Commission for brought charging sessions",
+    SupplyLeg.FEE: "Fee for payment and settlement of charging sessions",
+    SupplyLeg.SITE: "Use of ground by charge points",
 }
 
 
@@ -68,7 +68,7 @@ class SuppliedSum:
     earliest supply, where that lies before the period: a late record, or a correction.
     """
 
-    leg: Leg
+    leg: SupplyLeg
     ruling: VatDecision
     net_minor: int
     vat_minor: int
@@ -78,7 +78,10 @@ class SuppliedSum:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceLine:
-    """One line: a supply of one ruling over the whole period. `note` stands where sessions aren't counted."""
+    """One line: a supply of one ruling over the whole period.
+
+    `note` is printed where sessions aren't counted.
+    """
 
     description: str
     sessions: int
@@ -112,7 +115,8 @@ class Invoice:
     """A document ready to be numbered and written. Amounts of a credit note are positive.
 
     `paid_minor` is what was paid before the document was written (BT-113). `preceding` names what a credit
-    note corrects (BT-25). `registered_in` is the VAT area whose id the supplier shows, "" for its seat's.
+    note corrects (BT-25). `registered_in` is the VAT area whose id the supplier shows, "" for that of its
+    place of establishment.
     """
 
     type: DocumentType
@@ -162,8 +166,8 @@ def invoices_of(
 ) -> list[Invoice]:
     """The documents of one supplier, customer, currency and period (both days inclusive).
 
-    What lies outside VAT gets a document of its own, as it may not stand beside another category (BR-O-11 to
-    14), and so does what is supplied under each of the supplier's VAT registrations. Negative sums become
+    What lies outside VAT gets a document of its own, as it may not be combined with another category (BR-O-11
+    to 14), and so does what is supplied under each of the supplier's VAT registrations. Negative sums become
     credit notes, which name what they correct. VAT ids are those proven when it was supplied. Raises
     InvalidDocumentError where a document may not be issued.
     """
@@ -185,10 +189,15 @@ def invoices_of(
         part = apart[outside, area, sign]
         kind = DocumentType.SELF_BILLED if self_billed else DocumentType.INVOICE
         invoice = _invoice(
-            part, sign, DocumentType.CREDIT_NOTE if sign < 0 else kind,
-            area=area, sides=sides, currency=currency, period=period,
+            part,
+            sign,
+            DocumentType.CREDIT_NOTE if sign < 0 else kind,
+            area=area,
+            sides=sides,
+            currency=currency,
+            period=period,
             preceding=preceding if sign < 0 else (),
-        )  # fmt: skip
+        )
         check(invoice)
         found.append(invoice)
     return found
@@ -203,7 +212,7 @@ class _Sides:
 
 
 def _apart(sums: Sequence[SuppliedSum], seller: Trader) -> dict[tuple[bool, str, int], list[SuppliedSum]]:
-    """What may stand on one document: by (outside VAT, the supplier's registration, sign as 1 or -1)."""
+    """What may be on one document: by (outside VAT, the supplier's registration, sign as 1 or -1)."""
     parts: dict[tuple[bool, str, int], list[SuppliedSum]] = {}
     for one in sums:
         if one.net_minor:
@@ -214,11 +223,11 @@ def _apart(sums: Sequence[SuppliedSum], seller: Trader) -> dict[tuple[bool, str,
 
 
 def _register(ruling: VatDecision, seller: Trader) -> str:
-    """The VAT area under whose id a supply is invoiced; "" is the seat's."""
+    """The VAT area under whose id a supply is invoiced; "" is that of its place of establishment."""
     if ruling.category is not Category.STANDARD:
         return ""
     area = VAT_AREAS.get(ruling.vat_of, ruling.vat_of)
-    return "" if area == vat_area(seller.territory) else area
+    return "" if area == vat_area(seller.tax_jurisdiction) else area
 
 
 def _invoice(
@@ -283,10 +292,11 @@ def _groups(sums: Sequence[SuppliedSum], sign: int) -> list[VatGroup]:
 
 
 def check(invoice: Invoice) -> None:
-    """Refuse a document that would be wrong even where a rule set lets it pass.
+    """Reject a document that would be wrong even where a rule set accepts it.
 
     Raises InvalidDocumentError: reverse charge without both VAT ids (Directive 2006/112/EC art. 226(4)); VAT
-    shown by a supplier with no proven VAT id (art. 203). InvariantViolation where totals don't add up.
+    shown by a supplier with no proven VAT id (art. 203). ClearingInvariantViolation where totals don't add
+    up.
     """
     categories = {group.category for group in invoice.groups}
     if Category.REVERSE_CHARGE in categories:
@@ -306,10 +316,12 @@ def check(invoice: Invoice) -> None:
             f"between {invoice.period_start} and {invoice.period_end}"
         )
     if sum(line.net_minor for line in invoice.lines) != invoice.net_minor:
-        raise InvariantViolation(f"the lines of {invoice.supplier.id!r}'s document don't sum to its net")
+        raise ClearingInvariantViolation(
+            f"the lines of {invoice.supplier.id!r}'s document don't sum to its net"
+        )
     sessions = sum(line.sessions for line in invoice.lines)
     # A part given back to a driver lies between two roundings of the price: a unit more.
     if abs(invoice.rounding_minor) > sessions + 1:
-        raise InvariantViolation(
+        raise ClearingInvariantViolation(
             f"{invoice.rounding_minor} minor units of rounding over {sessions} sessions is not rounding"
         )

@@ -1,6 +1,6 @@
-"""The bank's books: camt.053 statements and camt.054 notifications, in any of their versions.
+"""Bank statements (camt.053) and notifications (camt.054), in any of their versions.
 
-Owns: reading entries, one bank line for each payment within them. Must not know: what a line is matched to. A
+Owns: reading entries, one bank line for each transaction in them. Must not know: what a line is matched to. A
 statement of a million entries is read in the memory of one.
 Source: ISO 20022 BankToCustomerStatement and BankToCustomerDebitCreditNotification; Swiss Payment Standards,
 Implementation Guidelines for cash management messages.
@@ -17,25 +17,37 @@ from typing import IO, Final
 from xml.etree.ElementTree import Element
 
 from clearing.errors import UnknownCurrencyError, UnreadableMessageError
-from clearing.iso20022.reading import child, children, local, subtrees, text
+from clearing.iso20022.safe_xml import child, children, local, subtrees, text
 from clearing.money import exponent
 
-# Direct parts of a report; those that are not read are named too: what lies in them is not taken for ours.
+# Direct children of a report, also those that are not read: elements inside them are not read by mistake.
 _PARTS: Final = (
-    "GrpHdr", "Id", "ElctrncSeqNb", "CreDtTm", "Acct", "RltdAcct", "Bal", "Intrst", "TxsSummry", "RptgSrc",
-    "StmtPgntn", "NtfctnPgntn", "FrToDt", "Ntry",
-)  # fmt: skip
+    "GrpHdr",
+    "Id",
+    "ElctrncSeqNb",
+    "CreDtTm",
+    "Acct",
+    "RltdAcct",
+    "Bal",
+    "Intrst",
+    "TxsSummry",
+    "RptgSrc",
+    "StmtPgntn",
+    "NtfctnPgntn",
+    "FrToDt",
+    "Ntry",
+)
 _NOT_PROVIDED: Final = "NOTPROVIDED"
 _BOOKED: Final = "BOOK"
-_MAX_WORDS: Final = 500
+_MAX_TEXT: Final = 500
 _SEQUENCE: Final = 18
-# ISO 20022: 18 digits in all, at most 5 of them behind the point in every schema here.
+# ISO 20022: 18 digits in all, at most 5 decimals in every schema here.
 _AMOUNT: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,5})?")
 _MESSAGES: Final = ("camt.052", "camt.053", "camt.054")
 
 
 class BankLineState(StrEnum):
-    """Whether the bank has booked it; only what is booked is money."""
+    """Whether the bank has booked the line; only a booked one counts."""
 
     BOOKED = "booked"
     PENDING = "pending"
@@ -43,10 +55,10 @@ class BankLineState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankLine:
-    """One payment on the account: signed minor units, money in positive.
+    """One transaction on the account: signed minor units, money received positive.
 
-    `line_id` names it for ever, in whichever message or order it comes. `return_reason` is set when a payment
-    of ours came back. `end_to_end_id` is None where the bank passes none on.
+    `line_id` identifies it for ever, in any message and order. `return_reason` is set for a returned payment.
+    `end_to_end_id` is None if the bank gives none.
     """
 
     line_id: str
@@ -82,7 +94,7 @@ class BankBalance:
 
 @dataclass(slots=True)
 class _Report:
-    """What is known of the statement that is being read."""
+    """The header of the statement that is being read."""
 
     statement_id: str = ""
     iban: str = ""
@@ -91,7 +103,7 @@ class _Report:
 
 
 def read(stream: IO[bytes]) -> Iterator[BankLine | BankBalance]:
-    """Every balance and line, in document order. Raises UnreadableMessageError, naming the element."""
+    """Every balance and line, in document order. Raises UnreadableMessageError, which names the element."""
     report = _Report()
     seen: dict[str, int] = {}
     recognized = False
@@ -125,7 +137,7 @@ def _check_message(found_in: str) -> None:
 
 
 def _lines(entry: Element, report: _Report, seen: dict[str, int]) -> Iterator[BankLine]:
-    """One line for each transaction of the entry, or one for the entry where the bank gives no details."""
+    """One line for each transaction of the entry, or one for the entry if the bank gives no details."""
     details = [one for block in children(entry, "NtryDtls") for one in children(block, "TxDtls")]
     where = f"Ntry[{report.entries}]"
     whole, currency = _amount(entry, where)
@@ -140,7 +152,7 @@ def _lines(entry: Element, report: _Report, seen: dict[str, int]) -> Iterator[Ba
         for place, one in enumerate(details, 1)
     ]
     if None in split or sum(one for one in split if one is not None) != sign * whole:
-        # Details that don't add up to the entry prove nothing: the entry is one line, and it is looked into.
+        # Details that don't add up to the entry prove nothing: the entry is one line, for a person to check.
         yield _line(entry, None, (sign * whole, currency), report, seen, where=where)
         return
     for one, minor in zip(details, split, strict=True):
@@ -188,7 +200,7 @@ def _line(
         message_id=text(detail, "Refs/MsgId"),
         bank_reference=bank_reference,
         counterparty=_counterparty(detail, credit=minor > 0),
-        remittance=_remittance(detail) or (text(entry, "AddtlNtryInf") or "")[:_MAX_WORDS],
+        remittance=_remittance(detail) or (text(entry, "AddtlNtryInf") or "")[:_MAX_TEXT],
         return_reason=_return_reason(entry, detail),
         reversal=text(entry, "RvslInd") in {"true", "1"},
         state=BankLineState.BOOKED if _status(entry) == _BOOKED else BankLineState.PENDING,
@@ -211,16 +223,18 @@ def _return_reason(entry: Element, detail: Element | None) -> str | None:
 def _counterparty(detail: Element | None, *, credit: bool) -> str:
     side = "Dbtr" if credit else "Cdtr"
     name = text(detail, f"RltdPties/{side}/Pty/Nm") or text(detail, f"RltdPties/{side}/Nm") or ""
-    return name[:_MAX_WORDS]
+    return name[:_MAX_TEXT]
 
 
 def _remittance(detail: Element | None) -> str:
     information = None if detail is None else child(detail, "RmtInf")
     if information is None:
         return ""
-    told = [one.text.strip() for one in children(information, "Ustrd") if one.text]
-    told += [reference for one in children(information, "Strd") if (reference := text(one, "CdtrRefInf/Ref"))]
-    return " ".join(told)[:_MAX_WORDS]
+    parts = [one.text.strip() for one in children(information, "Ustrd") if one.text]
+    parts += [
+        reference for one in children(information, "Strd") if (reference := text(one, "CdtrRefInf/Ref"))
+    ]
+    return " ".join(parts)[:_MAX_TEXT]
 
 
 def _balance(element: Element, report: _Report) -> BankBalance:
@@ -240,7 +254,7 @@ def _balance(element: Element, report: _Report) -> BankBalance:
 
 
 def _detail_amount(detail: Element, currency: str, sign: int, where: str) -> int | None:
-    """A transaction's signed amount in the account's currency; None where it is not stated there."""
+    """A transaction's signed amount in the account's currency; None if it is not stated there."""
     found = child(detail, "Amt")
     if found is None:
         found = child(detail, "AmtDtls/TxAmt/Amt")
@@ -261,14 +275,14 @@ def _amount(element: Element, where: str) -> tuple[int, str]:
 
 def to_minor_exactly(amount: str, currency: str, where: str) -> int:
     """Digits to minor units, never rounded. Raises UnreadableMessageError for anything else."""
-    told = amount.strip()
-    if not _AMOUNT.fullmatch(told):
+    figure = amount.strip()
+    if not _AMOUNT.fullmatch(figure):
         raise UnreadableMessageError(f"{where}/Amt", f"{amount[:40]!r} is not an amount of 0 or more")
     try:
         digits = exponent(currency)
     except UnknownCurrencyError as error:
         raise UnreadableMessageError(f"{where}/Amt", str(error)) from None
-    value = Decimal(told)
+    value = Decimal(figure)
     minor = value.scaleb(digits)
     if minor != minor.to_integral_value():
         raise UnreadableMessageError(f"{where}/Amt", f"{amount[:40]!r} has more decimals than {currency} has")
@@ -286,15 +300,15 @@ def _sign(element: Element, where: str) -> int:
 
 
 def _day(element: Element | None) -> date | None:
-    told = text(element, "Dt") or text(element, "DtTm")
-    if told is None:
+    day = text(element, "Dt") or text(element, "DtTm")
+    if day is None:
         return None
     try:
-        return date.fromisoformat(told[:10]) if "T" not in told else datetime.fromisoformat(told).date()
+        return date.fromisoformat(day[:10]) if "T" not in day else datetime.fromisoformat(day).date()
     except ValueError:
-        raise UnreadableMessageError("Dt", f"{told[:40]!r} is not a date") from None
+        raise UnreadableMessageError("Dt", f"{day[:40]!r} is not a date") from None
 
 
-def _number(told: str | None) -> int | None:
-    digits = (told or "").strip()
+def _number(content: str | None) -> int | None:
+    digits = (content or "").strip()
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _SEQUENCE else None

@@ -1,6 +1,6 @@
-"""The characters that banks take, and how any other text is brought into them.
+"""The characters that banks accept, and the conversion of any other text to them.
 
-Owns: the two repertoires and the transliteration. Must not know: messages.
+Owns: the two character sets and the transliteration. Must not know: messages.
 Sources: EPC217-08 (SEPA requirements for an extended character set, with its conversion table); Swiss Payment
 Standards, Implementation Guidelines Customer-Bank Messages, section on permitted characters.
 """
@@ -12,32 +12,71 @@ from types import MappingProxyType
 from typing import Final
 
 MAX_IDENTIFIER: Final = 35  # Max35Text
-# What banks must take everywhere: the repertoire of SWIFT's character set X without line breaks.
+# What every bank must accept: SWIFT's character set X without line breaks.
 _BASIC: Final = frozenset("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/-?:().,'+ ")
 _IDENTIFIER: Final = re.compile(r"(?!/)(?!.*//)[A-Za-z0-9/?:().,'+ -]{1,35}(?<!/)")
-# Letters that canonical decomposition leaves whole, and the signs that names bear.
+# Letters that canonical decomposition does not split, and signs that occur in names.
 _SPELLED: Final = MappingProxyType(
     {
-        "ß": "ss", "ẞ": "SS", "æ": "ae", "Æ": "AE", "œ": "oe", "Œ": "OE", "ø": "o", "Ø": "O", "đ": "d",
-        "Đ": "D", "ð": "d", "Ð": "D", "þ": "th", "Þ": "TH", "ł": "l", "Ł": "L", "ħ": "h", "Ħ": "H",
-        "\u0131": "i", "ŋ": "n", "Ŋ": "N", "ĸ": "k", "ŧ": "t", "Ŧ": "T", "&": "+", "@": "(at)", "€": "EUR",
-        "_": "-", "\u2010": "-", "\u2011": "-", "\u2012": "-", "\u2013": "-", "\u2014": "-", "\u2018": "'",
-        "\u2019": "'", "\u201c": "'", "\u201d": "'", '"': "'", "`": "'", ";": ",", "[": "(", "]": ")",
-        "{": "(", "}": ")", "\u2026": "...",
+        "ß": "ss",
+        "ẞ": "SS",
+        "æ": "ae",
+        "Æ": "AE",
+        "œ": "oe",
+        "Œ": "OE",
+        "ø": "o",
+        "Ø": "O",
+        "đ": "d",
+        "Đ": "D",
+        "ð": "d",
+        "Ð": "D",
+        "þ": "th",
+        "Þ": "TH",
+        "ł": "l",
+        "Ł": "L",
+        "ħ": "h",
+        "Ħ": "H",
+        "\u0131": "i",
+        "ŋ": "n",
+        "Ŋ": "N",
+        "ĸ": "k",
+        "ŧ": "t",
+        "Ŧ": "T",
+        "&": "+",
+        "@": "(at)",
+        "€": "EUR",
+        "_": "-",
+        "\u2010": "-",
+        "\u2011": "-",
+        "\u2012": "-",
+        "\u2013": "-",
+        "\u2014": "-",
+        "\u2018": "'",
+        "\u2019": "'",
+        "\u201c": "'",
+        "\u201d": "'",
+        '"': "'",
+        "`": "'",
+        ";": ",",
+        "[": "(",
+        "]": ")",
+        "{": "(",
+        "}": ")",
+        "\u2026": "...",
     }
-)  # fmt: skip
+)
 _SWISS_EXTRA: Final = frozenset("\u0218\u0219\u021a\u021b\u20ac")
 
 
 class CharacterSet(StrEnum):
-    """Which repertoire a rail takes."""
+    """The character set that a rail accepts."""
 
     SEPA = "sepa"
     SWISS = "swiss"
 
 
 def is_permitted(character: str, characters: CharacterSet) -> bool:
-    """Whether one character may stand in a name, address or remittance text of that rail."""
+    """Whether a name, address or remittance text of that rail may contain the character."""
     if characters is CharacterSet.SEPA:
         return character in _BASIC
     point = ord(character)
@@ -45,11 +84,11 @@ def is_permitted(character: str, characters: CharacterSet) -> bool:
 
 
 def fold(text: str, *, characters: CharacterSet, limit: int) -> str:
-    """`text` in the rail's characters, one line, at most `limit` of them; never longer words made up.
+    """`text` in the rail's characters, on one line, at most `limit` of them.
 
-    What is permitted stays. A letter loses its accent or is spelled out (EPC217-08); anything else becomes a
-    full stop, so that a reader sees that a character stood there. Lines, tabs and runs of spaces become one
-    space. The result may be empty for an empty text only.
+    A permitted character stays. A letter loses its accent or is spelled out (EPC217-08); anything else
+    becomes a full stop, so that a reader sees that a character is missing. Line breaks, tabs and runs of
+    spaces become one space. Only an empty text gives an empty result.
     """
     composed = unicodedata.normalize("NFC", text)
     folded = "".join(_fold_one(character, characters) for character in composed)

@@ -1,6 +1,6 @@
-"""Which message of the bank a file is, told by its first element alone.
+"""The kind of a bank message, recognized by its first element alone.
 
-Owns: that look. Must not know: what a message says. A file's name says nothing that counts.
+Owns: this recognition. Must not know: what a message contains. A file's name is ignored.
 """
 
 import re
@@ -11,7 +11,7 @@ from defusedxml.common import DefusedXmlException
 from defusedxml.ElementTree import iterparse
 
 from clearing.errors import UnreadableMessageError
-from clearing.iso20022.reading import namespace
+from clearing.iso20022.safe_xml import namespace
 
 KINDS: Final = ("pain.002", "camt.052", "camt.053", "camt.054")
 _NAMESPACE: Final = re.compile(
@@ -26,7 +26,7 @@ def kind_of(stream: IO[bytes]) -> str:
     """
     try:
         for _, element in iterparse(stream, events=("start",), forbid_dtd=True):
-            told = namespace(element.tag)
+            found_in = namespace(element.tag)
             break
         else:
             raise UnreadableMessageError("/", "has no element")
@@ -34,9 +34,9 @@ def kind_of(stream: IO[bytes]) -> str:
         raise UnreadableMessageError("/", f"has a document type or entity of its own: {error}") from None
     except (ParseError, UnicodeError, ValueError, LookupError) as error:
         raise UnreadableMessageError("/", f"is not well-formed XML: {error}") from None
-    found = _NAMESPACE.fullmatch(told)
+    found = _NAMESPACE.fullmatch(found_in)
     if found is None or found[1] not in KINDS:
         raise UnreadableMessageError(
-            "/Document", f"is of {told[:80] or 'no namespace'!r}; expected {', '.join(KINDS)}"
+            "/Document", f"is of {found_in[:80] or 'no namespace'!r}; expected {', '.join(KINDS)}"
         )
     return found[1]

@@ -1,6 +1,6 @@
 """The payment file: pain.001.001.09 for SEPA credit transfers, SEPA Instant and Swiss domestic payments.
 
-Owns: what such a file says and in which order, checked before it is written. Must not know: who is paid why,
+Owns: the file's elements and their order, checked before it is written. Must not know: why a party is paid,
 where the file goes. The same values give the same bytes, so that a file written twice is the same file.
 Sources: ISO 20022 CustomerCreditTransferInitiationV09; EPC132-08 (SEPA C2PSP implementation guidelines);
 EPC121-16 (instant); Swiss Payment Standards, Implementation Guidelines for credit transfers.
@@ -17,7 +17,7 @@ from xml.etree import ElementTree as ET  # only written here, never read
 
 from clearing.errors import CurrencyMismatchError, InvalidPaymentError
 from clearing.iso20022.characters import CharacterSet, fold, is_identifier
-from clearing.iso20022.references import CreditorReference, check_pairing, is_qr_iban
+from clearing.iso20022.creditor_reference import CreditorReference, check_pairing, is_qr_iban
 from clearing.money import to_major
 from clearing.parties.bank_details import SEPA_COUNTRIES, BankDetails, PostalAddress
 
@@ -46,7 +46,7 @@ _CHARACTERS: Final = {
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Payment:
+class CreditTransfer:
     """One credit transfer: `amount_minor` > 0 of `currency`, known everywhere by `end_to_end_id`."""
 
     end_to_end_id: str
@@ -59,18 +59,18 @@ class Payment:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentBatch:
-    """Payments of one service and currency to be executed on one day from one account."""
+    """Credit transfers of one service and currency, executed on one day from one account."""
 
     id: str
     service: Service
     currency: str
     execution_date: date
-    payments: Sequence[Payment]
+    transfers: Sequence[CreditTransfer]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentFile:
-    """A whole file. `message_id` is ours and never used twice; the bank refuses a second file under it."""
+    """A whole file. `message_id` is ours and never used twice; the bank rejects a second file under it."""
 
     message_id: str
     created_at: datetime
@@ -89,32 +89,32 @@ class WrittenFile:
 
 
 def write(file: PaymentFile) -> WrittenFile:
-    """The file as UTF-8 XML. Raises InvalidPaymentError, CurrencyMismatchError, naming the payment."""
+    """The file as UTF-8 XML. Raises InvalidPaymentError, CurrencyMismatchError, which name the transfer."""
     check(file)
-    payments = [payment for batch in file.batches for payment in batch.payments]
-    total = _sum(payments)
+    transfers = [transfer for batch in file.batches for transfer in batch.transfers]
+    total = _sum(transfers)
     root = ET.Element("Document", {"xmlns": NAMESPACE})
     message = ET.SubElement(root, "CstmrCdtTrfInitn")
     header = ET.SubElement(message, "GrpHdr")
     _text(header, "MsgId", file.message_id)
     _text(header, "CreDtTm", file.created_at.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%SZ"))
-    _text(header, "NbOfTxs", str(len(payments)))
+    _text(header, "NbOfTxs", str(len(transfers)))
     _text(header, "CtrlSum", f"{total:f}")
     _text(ET.SubElement(header, "InitgPty"), "Nm", _name(file.debtor.name, CharacterSet.SEPA))
     for batch in file.batches:
         _batch(message, batch, file.debtor)
     content = ET.tostring(root, encoding="UTF-8", xml_declaration=True)
     return WrittenFile(
-        content=content, sha256=sha256(content).hexdigest(), count=len(payments), control_sum=total
+        content=content, sha256=sha256(content).hexdigest(), count=len(transfers), control_sum=total
     )
 
 
 def check(file: PaymentFile) -> None:
-    """Everything that a bank would refuse. Raises InvalidPaymentError, CurrencyMismatchError."""
+    """Check everything that a bank would reject. Raises InvalidPaymentError, CurrencyMismatchError."""
     if file.created_at.tzinfo is None:
         raise InvalidPaymentError("created_at", "has no time zone")
     if not is_identifier(file.message_id):
-        raise InvalidPaymentError("message_id", f"{file.message_id!r} is no identifier that banks take")
+        raise InvalidPaymentError("message_id", f"{file.message_id!r} is no identifier that banks accept")
     check_debtor(file.debtor)
     seen: set[str] = set()
     batch_ids: set[str] = set()
@@ -122,52 +122,52 @@ def check(file: PaymentFile) -> None:
         if not is_identifier(batch.id) or batch.id in batch_ids:
             raise InvalidPaymentError("batch.id", f"{batch.id!r} is no identifier, or is used twice")
         batch_ids.add(batch.id)
-        if not batch.payments:
+        if not batch.transfers:
             raise InvalidPaymentError(f"batch {batch.id}", "has no payment")
-        for payment in batch.payments:
-            if payment.currency != batch.currency:
-                raise CurrencyMismatchError(payment.currency, batch.currency)
-            check_payment(payment, service=batch.service)
-            if payment.end_to_end_id in seen:
-                raise InvalidPaymentError(payment.end_to_end_id, "is in the file twice")
-            seen.add(payment.end_to_end_id)
+        for transfer in batch.transfers:
+            if transfer.currency != batch.currency:
+                raise CurrencyMismatchError(transfer.currency, batch.currency)
+            check_transfer(transfer, service=batch.service)
+            if transfer.end_to_end_id in seen:
+                raise InvalidPaymentError(transfer.end_to_end_id, "is in the file twice")
+            seen.add(transfer.end_to_end_id)
     if not 1 <= len(seen) <= MAX_PAYMENTS:
         raise InvalidPaymentError("payments", f"{len(seen)} of them; a file has 1 to {MAX_PAYMENTS}")
 
 
 def check_debtor(debtor: BankDetails) -> None:
-    """The account that pays: a QR-IBAN only takes payments in. Raises InvalidPaymentError."""
+    """The account that pays: a QR-IBAN can only receive payments. Raises InvalidPaymentError."""
     if is_qr_iban(debtor.iban):
         raise InvalidPaymentError(
             "iban", f"{debtor.masked} is a QR-IBAN, which can't pay; name the account's IBAN"
         )
 
 
-def check_payment(payment: Payment, *, service: Service) -> None:
-    """One payment by the rules of its service. Raises InvalidPaymentError, naming it and what to mend."""
-    where = payment.end_to_end_id
+def check_transfer(transfer: CreditTransfer, *, service: Service) -> None:
+    """One transfer by the rules of its service. Raises InvalidPaymentError, which says what to correct."""
+    where = transfer.end_to_end_id
     characters = _CHARACTERS[service]
-    if not _name(payment.creditor.name, characters) or not fold(
-        payment.creditor.address.town, characters=characters, limit=_TOWN
+    if not _name(transfer.creditor.name, characters) or not fold(
+        transfer.creditor.address.town, characters=characters, limit=_TOWN
     ):
-        raise InvalidPaymentError(where, "the payee's name or town has no character that banks take")
+        raise InvalidPaymentError(where, "the payee's name or town has no character that banks accept")
     if not is_identifier(where):
-        raise InvalidPaymentError("end_to_end_id", f"{where!r} is no identifier that banks take")
-    if payment.amount_minor <= 0:
+        raise InvalidPaymentError("end_to_end_id", f"{where!r} is no identifier that banks accept")
+    if transfer.amount_minor <= 0:
         raise InvalidPaymentError(
-            where, f"amount of {payment.amount_minor} minor units; expected more than 0"
+            where, f"amount of {transfer.amount_minor} minor units; expected more than 0"
         )
     if service is Service.SWISS:
-        if payment.currency not in _SWISS or payment.creditor.country not in {"CH", "LI"}:
+        if transfer.currency not in _SWISS or transfer.creditor.country not in {"CH", "LI"}:
             raise InvalidPaymentError(where, "a Swiss payment is in CHF or EUR to an account in CH or LI")
-        if payment.amount_minor > _SWISS_MAX_MINOR:
+        if transfer.amount_minor > _SWISS_MAX_MINOR:
             raise InvalidPaymentError(where, "a Swiss payment is of at most 9999999999.99")
-        check_pairing(payment.creditor.iban, payment.reference)
+        check_pairing(transfer.creditor.iban, transfer.reference)
         return
-    if payment.currency != "EUR" or payment.amount_minor > _EURO_MAX_MINOR:
+    if transfer.currency != "EUR" or transfer.amount_minor > _EURO_MAX_MINOR:
         raise InvalidPaymentError(where, "a SEPA payment is in EUR, at most 999999999.99")
-    if payment.creditor.country not in SEPA_COUNTRIES:
-        raise InvalidPaymentError(where, f"accounts in {payment.creditor.country} are outside SEPA")
+    if transfer.creditor.country not in SEPA_COUNTRIES:
+        raise InvalidPaymentError(where, f"accounts in {transfer.creditor.country} are outside SEPA")
 
 
 def _batch(message: ET.Element, batch: PaymentBatch, debtor: BankDetails) -> None:
@@ -176,8 +176,8 @@ def _batch(message: ET.Element, batch: PaymentBatch, debtor: BankDetails) -> Non
     _text(block, "PmtInfId", batch.id)
     _text(block, "PmtMtd", "TRF")
     _text(block, "BtchBookg", "false")  # one bank line per payment: what reconciliation matches
-    _text(block, "NbOfTxs", str(len(batch.payments)))
-    _text(block, "CtrlSum", f"{_sum(batch.payments):f}")
+    _text(block, "NbOfTxs", str(len(batch.transfers)))
+    _text(block, "CtrlSum", f"{_sum(batch.transfers):f}")
     if batch.service is not Service.SWISS:
         kind = ET.SubElement(block, "PmtTpInf")
         _text(ET.SubElement(kind, "SvcLvl"), "Cd", "SEPA")
@@ -189,37 +189,37 @@ def _batch(message: ET.Element, batch: PaymentBatch, debtor: BankDetails) -> Non
     _agent(block, "DbtrAgt", debtor.bic)
     if batch.service is not Service.SWISS:
         _text(block, "ChrgBr", "SLEV")
-    for payment in batch.payments:
-        _payment(block, payment, characters)
+    for transfer in batch.transfers:
+        _transfer(block, transfer, characters)
 
 
-def _payment(block: ET.Element, payment: Payment, characters: CharacterSet) -> None:
-    transfer = ET.SubElement(block, "CdtTrfTxInf")
-    identification = ET.SubElement(transfer, "PmtId")
-    _text(identification, "InstrId", payment.end_to_end_id)
-    _text(identification, "EndToEndId", payment.end_to_end_id)
-    amount = ET.SubElement(ET.SubElement(transfer, "Amt"), "InstdAmt", {"Ccy": payment.currency})
-    amount.text = f"{to_major(payment.amount_minor, payment.currency):f}"
-    if payment.creditor.bic is not None:
-        _agent(transfer, "CdtrAgt", payment.creditor.bic)
-    _party(transfer, "Cdtr", payment.creditor.name, payment.creditor.address, characters)
-    _account(transfer, "CdtrAcct", payment.creditor.iban)
-    _remittance(transfer, payment, characters)
+def _transfer(block: ET.Element, transfer: CreditTransfer, characters: CharacterSet) -> None:
+    element = ET.SubElement(block, "CdtTrfTxInf")
+    identification = ET.SubElement(element, "PmtId")
+    _text(identification, "InstrId", transfer.end_to_end_id)
+    _text(identification, "EndToEndId", transfer.end_to_end_id)
+    amount = ET.SubElement(ET.SubElement(element, "Amt"), "InstdAmt", {"Ccy": transfer.currency})
+    amount.text = f"{to_major(transfer.amount_minor, transfer.currency):f}"
+    if transfer.creditor.bic is not None:
+        _agent(element, "CdtrAgt", transfer.creditor.bic)
+    _party(element, "Cdtr", transfer.creditor.name, transfer.creditor.address, characters)
+    _account(element, "CdtrAcct", transfer.creditor.iban)
+    _remittance(element, transfer, characters)
 
 
-def _remittance(transfer: ET.Element, payment: Payment, characters: CharacterSet) -> None:
-    """Structured where the payee has a reference, else free text; never both (EPC132-08)."""
-    if payment.reference is not None:
-        block = ET.SubElement(ET.SubElement(transfer, "RmtInf"), "Strd")
+def _remittance(parent: ET.Element, transfer: CreditTransfer, characters: CharacterSet) -> None:
+    """Structured if the payee has a reference, else free text; never both (EPC132-08)."""
+    if transfer.reference is not None:
+        block = ET.SubElement(ET.SubElement(parent, "RmtInf"), "Strd")
         information = ET.SubElement(block, "CdtrRefInf")
         kind = ET.SubElement(ET.SubElement(information, "Tp"), "CdOrPrtry")
-        name = payment.reference.kind.value
+        name = transfer.reference.kind.value
         _text(kind, "Prtry" if name == "QRR" else "Cd", name)
-        _text(information, "Ref", payment.reference.text)
+        _text(information, "Ref", transfer.reference.text)
         return
-    told = fold(payment.remittance, characters=characters, limit=_REMITTANCE)
-    if told:
-        _text(ET.SubElement(transfer, "RmtInf"), "Ustrd", told)
+    remittance = fold(transfer.remittance, characters=characters, limit=_REMITTANCE)
+    if remittance:
+        _text(ET.SubElement(parent, "RmtInf"), "Ustrd", remittance)
 
 
 def _party(parent: ET.Element, tag: str, name: str, address: PostalAddress, characters: CharacterSet) -> None:
@@ -233,9 +233,9 @@ def _party(parent: ET.Element, tag: str, name: str, address: PostalAddress, char
         ("TwnNm", address.town, _TOWN),
         ("Ctry", address.country, 2),
     ):
-        told = fold(value, characters=characters, limit=limit)
-        if told:
-            _text(block, element, told)
+        folded = fold(value, characters=characters, limit=limit)
+        if folded:
+            _text(block, element, folded)
 
 
 def _name(name: str, characters: CharacterSet) -> str:
@@ -259,6 +259,6 @@ def _text(parent: ET.Element, tag: str, text: str) -> None:
     ET.SubElement(parent, tag).text = text
 
 
-def _sum(payments: Sequence[Payment]) -> Decimal:
+def _sum(transfers: Sequence[CreditTransfer]) -> Decimal:
     """The control sum: amounts added whatever their currency, as ISO 20022 defines it."""
-    return sum((to_major(payment.amount_minor, payment.currency) for payment in payments), Decimal(0))
+    return sum((to_major(transfer.amount_minor, transfer.currency) for transfer in transfers), Decimal(0))

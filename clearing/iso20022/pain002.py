@@ -1,8 +1,8 @@
-"""The bank's answer to a payment file: pain.002, in any of its versions.
+"""The bank's status report on a payment file: pain.002, in any of its versions.
 
-Owns: which status ends a payment, and reading it. Must not know: our rows. A status of the whole file or
-batch holds for the payments that are not named on their own. A refusal because the bank has it already ends
-nothing: what it has may be on its way.
+Owns: which status ends a credit transfer, and reading it. Must not know: our rows. A status of the whole file
+or batch applies to the transfers that have none of their own. A rejection as a duplicate ends nothing: the
+first message may be on its way.
 Source: ISO 20022 CustomerPaymentStatusReport; external code sets ExternalPaymentTransactionStatus1Code and
 ExternalStatusReason1Code.
 """
@@ -15,14 +15,14 @@ from typing import IO, Final
 from xml.etree.ElementTree import Element
 
 from clearing.errors import UnreadableMessageError
-from clearing.iso20022.reading import children, subtrees, text
+from clearing.iso20022.safe_xml import children, subtrees, text
 
 _MAX_BYTES: Final = 64 * 1024 * 1024
 _MAX_REASON: Final = 200
 
 
-class Verdict(StrEnum):
-    """What a status means for money: nothing yet, gone, or never to go."""
+class CreditTransferOutcome(StrEnum):
+    """What a status means for the money: not final, paid, or never to be paid."""
 
     PENDING = "pending"
     SETTLED = "settled"
@@ -30,68 +30,72 @@ class Verdict(StrEnum):
 
 
 # ACSC: settled on the debtor's account; ACCC: credited to the payee. Everything accepted before that may
-# still be refused, so that it ends nothing.
-_VERDICTS: Final = MappingProxyType(
-    {"ACSC": Verdict.SETTLED, "ACCC": Verdict.SETTLED, "RJCT": Verdict.REJECTED, "CANC": Verdict.REJECTED}
+# still be rejected: it is not final.
+_OUTCOMES: Final = MappingProxyType(
+    {
+        "ACSC": CreditTransferOutcome.SETTLED,
+        "ACCC": CreditTransferOutcome.SETTLED,
+        "RJCT": CreditTransferOutcome.REJECTED,
+        "CANC": CreditTransferOutcome.REJECTED,
+    }
 )
 _REJECTED: Final = "RJCT"
 # Duplication: of a message, a batch, a transaction, an end-to-end id, an instruction (DU01 to DU05).
-_TOLD_TWICE: Final = frozenset(("AM05", "DU01", "DU02", "DU03", "DU04", "DU05"))
-_PENDING: Final = frozenset("ACTC ACCP ACSP ACWC ACWP ACFC PDNG RCVD PART PATC PRES".split())  # noqa: SIM905 - codes
+_DUPLICATE: Final = frozenset(("AM05", "DU01", "DU02", "DU03", "DU04", "DU05"))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PaymentStatus:
-    """One payment's status. `reason` is the bank's code and text."""
+class CreditTransferStatus:
+    """One transfer's status. `reason` is the bank's code and text."""
 
     end_to_end_id: str
     batch_id: str
     status: str
-    verdict: Verdict
+    outcome: CreditTransferOutcome
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BatchStatus:
-    """A batch's status; None where the bank says something of single payments only."""
+    """A batch's status; None if the bank reports single transfers only."""
 
     batch_id: str
     status: str | None
-    verdict: Verdict | None
+    outcome: CreditTransferOutcome | None
     reason: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatusReport:
-    """One pain.002: about which file of ours, and what it says of the file, its batches and payments."""
+    """One pain.002: the file it is about, and the status of the file, its batches and transfers."""
 
     message_id: str
     original_message_id: str
     status: str | None
-    verdict: Verdict | None
+    outcome: CreditTransferOutcome | None
     reason: str
     batches: Sequence[BatchStatus]
-    payments: Sequence[PaymentStatus]
+    transfers: Sequence[CreditTransferStatus]
 
-    def verdict_of(self, *, end_to_end_id: str, batch_id: str) -> tuple[Verdict, str] | None:
-        """What the report says of one payment: its own word first, then its batch's, then the file's."""
-        if self.status == _REJECTED and self.verdict is Verdict.PENDING:
-            return self.verdict, self.reason  # told twice as a whole, whatever is said of its payments
-        for payment in self.payments:
-            if payment.end_to_end_id == end_to_end_id:
-                return payment.verdict, payment.reason
+    def outcome_of(self, *, end_to_end_id: str, batch_id: str) -> tuple[CreditTransferOutcome, str] | None:
+        """The outcome of one transfer: its own status if it has one, else its batch's, else the file's."""
+        if self.status == _REJECTED and self.outcome is CreditTransferOutcome.PENDING:
+            return self.outcome, self.reason  # a duplicate as a whole, whatever its transfers say
+        for transfer in self.transfers:
+            if transfer.end_to_end_id == end_to_end_id:
+                return transfer.outcome, transfer.reason
         for batch in self.batches:
-            if batch.batch_id == batch_id and batch.verdict is not None:
-                return batch.verdict, batch.reason
-        return None if self.verdict is None else (self.verdict, self.reason)
+            if batch.batch_id == batch_id and batch.outcome is not None:
+                return batch.outcome, batch.reason
+        return None if self.outcome is None else (self.outcome, self.reason)
 
 
 def read(stream: IO[bytes]) -> StatusReport:
-    """Read a report. Raises UnreadableMessageError, naming the element."""
+    """Read a report. Raises UnreadableMessageError, which names the element."""
     message_id = ""
-    group: tuple[str | None, str | None, Verdict | None, str] | None = None
+    group: tuple[str | None, str | None, CreditTransferOutcome | None, str] | None = None
     batches: list[BatchStatus] = []
-    payments: list[PaymentStatus] = []
+    transfers: list[CreditTransferStatus] = []
     for _, element in subtrees(
         stream, names=("GrpHdr", "OrgnlGrpInfAndSts", "OrgnlPmtInfAndSts"), max_bytes=_MAX_BYTES
     ):
@@ -100,11 +104,11 @@ def read(stream: IO[bytes]) -> StatusReport:
                 message_id = text(element, "MsgId") or ""
             case "OrgnlGrpInfAndSts":
                 status = text(element, "GrpSts")
-                group = text(element, "OrgnlMsgId"), status, _verdict(status, element), _reason(element)
+                group = text(element, "OrgnlMsgId"), status, _outcome(status, element), _reason(element)
             case _:
                 batch = _batch(element)
                 batches.append(batch)
-                payments += [_payment(one, batch.batch_id) for one in children(element, "TxInfAndSts")]
+                transfers += [_transfer(one, batch.batch_id) for one in children(element, "TxInfAndSts")]
     if group is None:
         raise UnreadableMessageError(
             "/Document/CstmrPmtStsRpt", "has no OrgnlGrpInfAndSts: is it a pain.002?"
@@ -116,21 +120,16 @@ def read(stream: IO[bytes]) -> StatusReport:
         message_id=message_id,
         original_message_id=original,
         status=status,
-        verdict=ended,
+        outcome=ended,
         reason=reason,
         batches=batches,
-        payments=payments,
+        transfers=transfers,
     )
 
 
-def verdict(status: str) -> Verdict:
-    """What a status code means for money. A code that nobody knows ends nothing."""
-    return _VERDICTS.get(status, Verdict.PENDING)
-
-
-def is_known(status: str) -> bool:
-    """Whether the code is one of ISO's."""
-    return status in _VERDICTS or status in _PENDING
+def outcome_of_status(status: str) -> CreditTransferOutcome:
+    """What a status code means for the money. An unknown code is not final."""
+    return _OUTCOMES.get(status, CreditTransferOutcome.PENDING)
 
 
 def _batch(element: Element) -> BatchStatus:
@@ -141,38 +140,42 @@ def _batch(element: Element) -> BatchStatus:
     return BatchStatus(
         batch_id=batch_id,
         status=status,
-        verdict=_verdict(status, element),
+        outcome=_outcome(status, element),
         reason=_reason(element),
     )
 
 
-def _payment(element: Element, batch_id: str) -> PaymentStatus:
+def _transfer(element: Element, batch_id: str) -> CreditTransferStatus:
     end_to_end_id = text(element, "OrgnlEndToEndId") or text(element, "OrgnlInstrId")
     status = text(element, "TxSts")
     if end_to_end_id is None or status is None:
         raise UnreadableMessageError("TxInfAndSts", "has no OrgnlEndToEndId or no TxSts")
-    return PaymentStatus(
+    return CreditTransferStatus(
         end_to_end_id=end_to_end_id,
         batch_id=batch_id,
         status=status,
-        verdict=_verdict(status, element) or Verdict.PENDING,
+        outcome=_outcome(status, element) or CreditTransferOutcome.PENDING,
         reason=_reason(element),
     )
 
 
-def _verdict(status: str | None, element: Element) -> Verdict | None:
-    """What a status in its place means: refused as told twice ends nothing."""
+def _outcome(status: str | None, element: Element) -> CreditTransferOutcome | None:
+    """What a status means with its reasons: a rejection as a duplicate is not final."""
     if status is None:
         return None
     codes = {text(information, "Rsn/Cd") for information in children(element, "StsRsnInf")}
-    ended = verdict(status)
-    return Verdict.PENDING if ended is Verdict.REJECTED and codes & _TOLD_TWICE else ended
+    outcome = outcome_of_status(status)
+    return (
+        CreditTransferOutcome.PENDING
+        if outcome is CreditTransferOutcome.REJECTED and codes & _DUPLICATE
+        else outcome
+    )
 
 
 def _reason(element: Element) -> str:
-    told = []
+    reasons = []
     for information in children(element, "StsRsnInf"):
         code = text(information, "Rsn/Cd") or text(information, "Rsn/Prtry") or ""
-        words = " ".join(one.text.strip() for one in children(information, "AddtlInf") if one.text)
-        told.append(f"{code} {words}".strip())
-    return "; ".join(one for one in told if one)[:_MAX_REASON]
+        detail = " ".join(one.text.strip() for one in children(information, "AddtlInf") if one.text)
+        reasons.append(f"{code} {detail}".strip())
+    return "; ".join(one for one in reasons if one)[:_MAX_REASON]

@@ -1,1 +1,1 @@
-"""Who takes part and on what terms: seats, agreements, payout terms, bank accounts."""
+"""Parties and their terms: registrations, agreements, payout terms, bank details."""

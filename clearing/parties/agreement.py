@@ -1,4 +1,4 @@
-"""Agreements: who gets which part of a session's net, by which legal model, and who bears which cost.
+"""Agreements: who gets which part of a session's net, by which legal model, and to whom costs are charged.
 
 Owns: the shape of terms, their validation, and reading them from JSON. Must not know: sessions, VAT, the
 store.
@@ -29,7 +29,7 @@ class LegalModel(StrEnum):
 
 
 class Role(StrEnum):
-    """Whose share it is. The session says which party plays the role; the CPO gets what no share takes."""
+    """Whose share it is. The session says which party plays the role; the CPO gets what remains."""
 
     CPO = "cpo"
     PLATFORM = "platform"
@@ -71,12 +71,12 @@ class Share:
 
 
 class VatSource(StrEnum):
-    """Which rate splits the driver's gross where the tariff's and the territory's disagree.
+    """Which rate splits the driver's gross where the tariff's and the tax jurisdiction's disagree.
 
     The case is flagged.
     """
 
-    TERRITORY = "territory"
+    TAX_JURISDICTION = "tax_jurisdiction"
     TARIFF = "tariff"
 
 
@@ -84,15 +84,16 @@ class UnregisteredSeller(StrEnum):
     """What happens to a sale whose seller has no VAT id proven where it owes the driver's VAT."""
 
     FLAG = "flag"  # cleared and flagged: the VAT is set aside, the driver gets a receipt and no invoice
-    PARK = "park"  # waits, with the reason, until the registration is entered
+    EXCEPTION = "exception"  # waits, with the reason, until the registration is entered
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Terms:
     """The money side of an agreement. Shares are deducted in their order; fixed amounts are in `currency`.
 
-    A bearer that plays no role in a session is replaced by the platform. `refund_bearer` and `dispute_bearer`
-    None mean that each party gives its own part back; with a bearer the others keep theirs, and the VAT stays
+    A role that no party plays in a session is replaced by the platform. `refund_charged_to` and
+    `dispute_charged_to`
+    None mean that each party returns its own part; otherwise the others keep theirs, and the VAT stays
     with the seller, who owes it. Raises InvalidAgreementError with the field's path.
     """
 
@@ -100,10 +101,10 @@ class Terms:
     currency: str
     shares: Sequence[Share]
     deficit: Deficit = Deficit.CAP
-    psp_cost_bearer: Role = Role.PLATFORM
-    refund_bearer: Role | None = None
-    dispute_bearer: Role | None = None
-    vat_source: VatSource = VatSource.TERRITORY
+    psp_cost_charged_to: Role = Role.PLATFORM
+    refund_charged_to: Role | None = None
+    dispute_charged_to: Role | None = None
+    vat_source: VatSource = VatSource.TAX_JURISDICTION
     unregistered_seller: UnregisteredSeller = UnregisteredSeller.FLAG
     fx_markup_bps: int = 0
 
@@ -120,7 +121,7 @@ class Terms:
             )
         if len(self.shares) > MAX_SHARES:
             raise InvalidAgreementError(
-                "$.terms.shares", f"{len(self.shares)} shares; at most {MAX_SHARES} can be kept apart"
+                "$.terms.shares", f"{len(self.shares)} shares; at most {MAX_SHARES} are supported"
             )
         seen: set[Role] = set()
         for place, share in enumerate(self.shares):
@@ -142,7 +143,7 @@ class Terms:
 class Agreement:
     """A version of an agreement: valid from `valid_from` to before `valid_until` (both aware, at the sale).
 
-    `demand_partner_id` None stands for every demand partner without an agreement of its own with this CPO.
+    `demand_partner_id` None means every demand partner without an agreement of its own with this CPO.
     Raises InvalidAgreementError with the field's path.
     """
 
@@ -189,9 +190,12 @@ def choose(agreements: Sequence[Agreement], *, demand_partner_id: str, at: datet
     return max(
         in_force,
         key=lambda agreement: (
-            agreement.demand_partner_id is not None, agreement.valid_from, agreement.version, agreement.id,
+            agreement.demand_partner_id is not None,
+            agreement.valid_from,
+            agreement.version,
+            agreement.id,
         ),
-    )  # fmt: skip
+    )
 
 
 def total_basis_points(shares: Sequence[Share]) -> int:

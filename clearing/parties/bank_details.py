@@ -15,20 +15,59 @@ from stdnum import bic as bic_numbers
 from stdnum import iban as iban_numbers
 from stdnum.exceptions import ValidationError
 
-from clearing.errors import InvalidPaymentError, StateConflictError
+from clearing.errors import ClearingConflictError, InvalidPaymentError
 
 _SHORTEST_IBAN: Final = 15
 _LIMITS: Final = MappingProxyType(
     {"street": 70, "building": 16, "post_code": 16, "town": 35, "country": 2, "name": 140}
 )
-# Countries and territories within the geographical scope of the SEPA schemes (EPC409-09).
+# Countries and tax jurisdictions within the geographical scope of the SEPA schemes (EPC409-09).
 SEPA_COUNTRIES: Final = frozenset(
     {
-        "AD", "AL", "AT", "BE", "BG", "CH", "CY", "CZ", "DE", "DK", "EE", "ES", "FI", "FR",
-        "GB", "GI", "GR", "HR", "HU", "IE", "IS", "IT", "LI", "LT", "LU", "LV", "MC", "MD",
-        "ME", "MK", "MT", "NL", "NO", "PL", "PT", "RO", "RS", "SE", "SI", "SK", "SM", "VA",
+        "AD",
+        "AL",
+        "AT",
+        "BE",
+        "BG",
+        "CH",
+        "CY",
+        "CZ",
+        "DE",
+        "DK",
+        "EE",
+        "ES",
+        "FI",
+        "FR",
+        "GB",
+        "GI",
+        "GR",
+        "HR",
+        "HU",
+        "IE",
+        "IS",
+        "IT",
+        "LI",
+        "LT",
+        "LU",
+        "LV",
+        "MC",
+        "MD",
+        "ME",
+        "MK",
+        "MT",
+        "NL",
+        "NO",
+        "PL",
+        "PT",
+        "RO",
+        "RS",
+        "SE",
+        "SI",
+        "SK",
+        "SM",
+        "VA",
     }
-)  # fmt: skip
+)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,7 +88,7 @@ class PostalAddress:
             if len(getattr(self, field)) > _LIMITS[field]:
                 raise InvalidPaymentError(f"address.{field}", f"is longer than {_LIMITS[field]} characters")
         if not self.town.strip():
-            raise InvalidPaymentError("address.town", "is empty; banks refuse an address without a town")
+            raise InvalidPaymentError("address.town", "is empty; banks reject an address without a town")
         if not (len(self.country) == 2 and self.country.isascii() and self.country.isupper()):  # noqa: PLR2004 - ISO 3166-1 alpha-2
             raise InvalidPaymentError(
                 "address.country", f"{self.country!r} is not an ISO 3166-1 code such as NL"
@@ -116,7 +155,7 @@ def check_bic(bic: str, *, iban: str) -> None:
         raise InvalidPaymentError("bic", f"{bic!r} is a bank in {bic[4:6]}, the account one in {iban[:2]}")
 
 
-# A country's IBANs that banks seated elsewhere issue: dependencies, and Liechtenstein's Swiss banks.
+# A country's IBANs that banks established elsewhere issue: dependencies, and Liechtenstein's Swiss banks.
 _SHARED: Final = frozenset(
     [(bank, "FR") for bank in ("GF", "GP", "MQ", "RE", "YT", "PM", "BL", "MF", "NC", "PF", "WF")]
     + [(bank, "GB") for bank in ("GG", "JE", "IM")]
@@ -128,16 +167,16 @@ class DetailsState(StrEnum):
     """Whether bank details may be paid to."""
 
     PENDING = "pending"
-    CONFIRMED = "confirmed"
-    REFUSED = "refused"
+    APPROVED = "approved"
+    REJECTED = "rejected"
     RETIRED = "retired"
 
 
 class DetailsEvent(StrEnum):
     """What can happen to bank details."""
 
-    CONFIRM = "confirm"
-    REFUSE = "refuse"
+    APPROVE = "approve"
+    REJECT = "reject"
     RETIRE = "retire"
 
 
@@ -145,18 +184,18 @@ _STATE = DetailsState
 _EVENT = DetailsEvent
 TRANSITIONS: Final = MappingProxyType(
     {
-        (_STATE.PENDING, _EVENT.CONFIRM): _STATE.CONFIRMED,
-        (_STATE.PENDING, _EVENT.REFUSE): _STATE.REFUSED,
-        (_STATE.CONFIRMED, _EVENT.RETIRE): _STATE.RETIRED,
+        (_STATE.PENDING, _EVENT.APPROVE): _STATE.APPROVED,
+        (_STATE.PENDING, _EVENT.REJECT): _STATE.REJECTED,
+        (_STATE.APPROVED, _EVENT.RETIRE): _STATE.RETIRED,
     }
 )
 
 
 def advance(state: DetailsState, event: DetailsEvent) -> DetailsState:
-    """The state after `event`. Raises StateConflictError where the event is not allowed."""
+    """The state after `event`. Raises ClearingConflictError where the event is not allowed."""
     following = TRANSITIONS.get((state, event))
     if following is None:
-        raise StateConflictError(f"bank details that are {state} can't {event}")
+        raise ClearingConflictError(f"bank details that are {state} can't {event}")
     return following
 
 
@@ -175,6 +214,6 @@ class SubmittedDetails:
 
 
 def check_second_person(submitted_by: str, decided_by: str) -> None:
-    """Four eyes: who submitted or asked does not decide. Raises StateConflictError."""
+    """Four eyes: who submitted or asked does not decide. Raises ClearingConflictError."""
     if submitted_by.casefold() == decided_by.casefold():
-        raise StateConflictError(f"{decided_by!r} submitted this; another person must decide")
+        raise ClearingConflictError(f"{decided_by!r} submitted this; another person must decide")

@@ -1,4 +1,4 @@
-"""Who takes part in clearing: their seat, their terms, their VAT registrations and the evidence of them.
+"""Parties: where they are established, their terms, VAT registrations and the evidence of them.
 
 Owns: the shape and the validity of a party's data. Must not know: where it is stored, what the party earns.
 """
@@ -13,7 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from clearing.errors import InvalidPartyError
 from clearing.money import exponent
-from clearing.parties.schedule import DAILY_TERMS, PayoutTerms
+from clearing.parties.payout_terms import DAILY_TERMS, PayoutTerms
 
 PLATFORM_ID: Final = "platform"
 END_OF_DAY_MINUTE: Final = 1440
@@ -56,12 +56,14 @@ class VatEvidence:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VatRegistration:
-    """A registration for VAT elsewhere than at the seat; both days inclusive, `valid_to` None is open.
+    """A registration for VAT elsewhere than at the place of establishment.
+
+    Both days inclusive, `valid_to` None is open.
 
     It counts only on days on which evidence says that its id is valid.
     """
 
-    territory: str
+    tax_jurisdiction: str
     vat_id: str
     valid_from: date
     valid_to: date | None = None
@@ -75,8 +77,8 @@ class VatRegistration:
 class Party:
     """A party as registered.
 
-    `territory` is the tax territory of its seat and `vat_id` its id there; `vat_registrations` are those
-    elsewhere. `vat_evidence` is about all of them. `cut_off_minute` counts from local midnight.
+    `tax_jurisdiction` is that of its place of establishment and `vat_id` its id there; `vat_registrations`
+    are those elsewhere. `vat_evidence` is about all of them. `cut_off_minute` counts from local midnight.
 
     Raises InvalidPartyError when a field is missing or contradicts another, naming it.
     """
@@ -85,7 +87,7 @@ class Party:
     kind: PartyKind
     name: str
     country: str
-    territory: str
+    tax_jurisdiction: str
     vat_id: str | None = None
     vat_registrations: Sequence[VatRegistration] = ()
     vat_evidence: Sequence[VatEvidence] = ()
@@ -133,29 +135,32 @@ class Party:
     def _check_vat(self) -> None:
         for place, one in enumerate(self.vat_registrations):
             path = f"vat_registrations[{place}]"
-            if one.territory == self.territory:
+            if one.tax_jurisdiction == self.tax_jurisdiction:
                 raise InvalidPartyError(
-                    self.id, f"{path}.territory: {one.territory} is the seat's; its id is vat_id"
+                    self.id,
+                    f"{path}.tax_jurisdiction: {one.tax_jurisdiction} is the place of establishment; "
+                    "its id is vat_id",
                 )
             if self.vat_id is not None and one.vat_id.startswith(self.vat_id[:_PREFIX_LENGTH]):
                 raise InvalidPartyError(
-                    self.id, f"{path}.vat_id: {one.vat_id} is of the state of the seat's {self.vat_id}"
+                    self.id,
+                    f"{path}.vat_id: {one.vat_id} is of the same state as vat_id {self.vat_id}",
                 )
             if one.valid_to is not None and one.valid_to < one.valid_from:
                 raise InvalidPartyError(self.id, f"{path}.valid_to: lies before valid_from")
             for other in self.vat_registrations[:place]:
-                if other.territory == one.territory and (
+                if other.tax_jurisdiction == one.tax_jurisdiction and (
                     other.covers(one.valid_from) or one.covers(other.valid_from)
                 ):
                     raise InvalidPartyError(
-                        self.id, f"{path}: two registrations in {one.territory} are in force at once"
+                        self.id, f"{path}: two registrations in {one.tax_jurisdiction} are in force at once"
                     )
 
     def vat_id_on(self, day: date) -> str | None:
-        """The seat's VAT id if evidence in force on `day` says it is valid, else None.
+        """The VAT id of the place of establishment if evidence in force on `day` says it is valid, else None.
 
         No evidence is never validity: a reverse charge needs proof at the chargeable event
-        (Directive 2006/112/EC art. 196, Implementing Regulation 282/2011 art. 18). An id that the seat had
+        (Directive 2006/112/EC art. 196, Implementing Regulation 282/2011 art. 18). An id that it had there
         before counts on its days; one of a registration elsewhere, also of an ended one, never does.
         """
         if self.vat_id is None:
@@ -164,19 +169,21 @@ class Party:
         return _proven([one for one in self.vat_evidence if one.vat_id.startswith(state)], day)
 
     def vat_ids_on(self, day: date) -> dict[str, str]:
-        """The ids proven valid on `day` by the tax territory that they are of, the seat's among them."""
+        """The ids proven valid on `day` by tax jurisdiction, the place of establishment among them."""
         found: dict[str, str] = {}
-        seat = self.vat_id_on(day)
-        if seat is not None:
-            found[self.territory] = seat
+        own = self.vat_id_on(day)
+        if own is not None:
+            found[self.tax_jurisdiction] = own
         for registration in self.vat_registrations:
             evidence = [one for one in self.vat_evidence if one.vat_id == registration.vat_id]
             if registration.covers(day) and _proven(evidence, day) is not None:
-                found[registration.territory] = registration.vat_id
+                found[registration.tax_jurisdiction] = registration.vat_id
         return found
 
     def vat_ids_within(self, start: date, end: date) -> dict[str, str]:
-        """The ids proven on any day from `start` to `end` (inclusive) by territory, each as it was last.
+        """The ids proven on any day from `start` to `end` (inclusive) by tax_jurisdiction.
+
+        Each as it was last.
 
         A document of a period shows the id that its supplies were made under, also where it lapsed meanwhile.
         """
@@ -185,8 +192,8 @@ class Party:
         turns += [one.valid_to for one in self.vat_registrations if one.valid_to is not None]
         found: dict[str, str] = {}
         for day in sorted({end, *(turn for turn in turns if start <= turn < end)}, reverse=True):
-            for territory, vat_id in self.vat_ids_on(day).items():
-                found.setdefault(territory, vat_id)
+            for tax_jurisdiction, vat_id in self.vat_ids_on(day).items():
+                found.setdefault(tax_jurisdiction, vat_id)
         return found
 
 

@@ -47,12 +47,13 @@ class _TermsJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     currency: str
     shares: Sequence[_ShareJson]
     deficit: Deficit = Deficit.CAP
-    psp_cost_bearer: Role = Role.PLATFORM
-    refund_bearer: Role | None = None
-    dispute_bearer: Role | None = None
-    vat_source: VatSource = VatSource.TERRITORY
+    psp_cost_charged_to: Role = Role.PLATFORM
+    refund_charged_to: Role | None = None
+    dispute_charged_to: Role | None = None
+    vat_source: VatSource = VatSource.TAX_JURISDICTION
     fx_markup_bps: int = 0
-    # Left out where it is the default, so that terms stored before there was a choice keep their hash.
+    # Left out where it is the default, so that the hash of terms stored before there was a choice stays the
+    # same.
     unregistered_seller: UnregisteredSeller | msgspec.UnsetType = msgspec.UNSET
 
 
@@ -116,9 +117,9 @@ def encode_terms(terms: Terms) -> bytes:
             currency=terms.currency,
             shares=shares,
             deficit=terms.deficit,
-            psp_cost_bearer=terms.psp_cost_bearer,
-            refund_bearer=terms.refund_bearer,
-            dispute_bearer=terms.dispute_bearer,
+            psp_cost_charged_to=terms.psp_cost_charged_to,
+            refund_charged_to=terms.refund_charged_to,
+            dispute_charged_to=terms.dispute_charged_to,
             vat_source=terms.vat_source,
             fx_markup_bps=terms.fx_markup_bps,
             unregistered_seller=(
@@ -141,9 +142,9 @@ def _terms(read: _TermsJson) -> Terms:
         currency=read.currency,
         shares=tuple(_share(share, place) for place, share in enumerate(read.shares)),
         deficit=read.deficit,
-        psp_cost_bearer=read.psp_cost_bearer,
-        refund_bearer=read.refund_bearer,
-        dispute_bearer=read.dispute_bearer,
+        psp_cost_charged_to=read.psp_cost_charged_to,
+        refund_charged_to=read.refund_charged_to,
+        dispute_charged_to=read.dispute_charged_to,
         vat_source=read.vat_source,
         unregistered_seller=read.unregistered_seller or UnregisteredSeller.FLAG,
         fx_markup_bps=read.fx_markup_bps,

@@ -1,1 +1,1 @@
-"""Paying out as values: states, netting, reserves, the calendar ahead."""
+"""Disbursements: states, netting, reserves, cancellation, rescheduling, the payout calendar."""

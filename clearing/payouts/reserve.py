@@ -1,13 +1,14 @@
-"""The rolling reserve: a part of what is paid stays behind for some days, against refunds and disputes.
+"""The rolling reserve: a part of a disbursement is withheld for some days against refunds and disputes.
 
-Owns: how much is withheld, when it is released, and both journal entries. Must not know: the store.
+Owns: how much is withheld, when it is released, and both journal entries. Must not know: the database.
 """
 
 from dataclasses import dataclass
 from datetime import date, timedelta
 from uuid import UUID
 
-from clearing.journal.ledger import (
+from clearing.captured_session import shard_of
+from clearing.ledger.journal_entry import (
     EntryKind,
     JournalEntry,
     Payable,
@@ -17,14 +18,13 @@ from clearing.journal.ledger import (
 )
 from clearing.money import half_away
 from clearing.parties.party import Party
-from clearing.session import lane_of
 
 _WHOLE_BPS = 10_000
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Reserve:
-    """What was withheld from a payment: `amount_minor` > 0, to be released on `release_on`."""
+    """What was withheld from a disbursement: `amount_minor` > 0, to be released on `release_on`."""
 
     disbursement_id: UUID
     party_id: str
@@ -37,8 +37,8 @@ class Reserve:
 def withheld(*, sales_minor: int, held_minor: int, reserve_bps: int) -> int:
     """How much more to withhold from what is due.
 
-    `reserve_bps` of the sales, half away from zero, less `held_minor` that an earlier attempt at the same
-    money withheld. Never negative, and never of debts.
+    `reserve_bps` of the sales, half away from zero, less `held_minor` that an earlier attempt withheld
+    from the same sum. Never negative, and never of receivables.
     """
     return max(0, half_away(max(0, sales_minor) * reserve_bps, _WHOLE_BPS) - held_minor)
 
@@ -46,7 +46,7 @@ def withheld(*, sales_minor: int, held_minor: int, reserve_bps: int) -> int:
 def plan_reserve(
     party: Party, *, disbursement_id: UUID, currency: str, period: date, amount_minor: int
 ) -> Reserve:
-    """The reserve of a payment planned on the party's local day `period`."""
+    """The reserve of a disbursement planned on the party's local day `period`."""
     return Reserve(
         disbursement_id=disbursement_id,
         party_id=party.id,
@@ -58,17 +58,17 @@ def plan_reserve(
 
 
 def hold_entry(reserve: Reserve, party: Party) -> JournalEntry:
-    """Off what the party is owed, into its reserve; the negative payable nets within the same payment."""
+    """From what the party is owed to its reserve; the negative payable nets within the same disbursement."""
     return _entry(
         reserve,
-        EntryKind.RESERVE_HOLD,
+        EntryKind.RESERVE_WITHHELD,
         Transfer(payable_account(party), reserve_account(party.id), reserve.amount_minor, reserve.currency),
         Payable(party.id, party.kind.value, -reserve.amount_minor, reserve.currency, reserve.held_on),
     )
 
 
 def release_entry(reserve: Reserve, party: Party) -> JournalEntry:
-    """Out of the reserve, owed again and due on the day of release."""
+    """From the reserve back to what the party is owed, due on the day of release."""
     return _entry(
         reserve,
         EntryKind.RESERVE_RELEASE,
@@ -79,7 +79,7 @@ def release_entry(reserve: Reserve, party: Party) -> JournalEntry:
 
 def _entry(reserve: Reserve, kind: EntryKind, transfer: Transfer, payable: Payable) -> JournalEntry:
     return JournalEntry(
-        lane=lane_of(reserve.disbursement_id),
+        shard=shard_of(reserve.disbursement_id),
         subject_id=reserve.disbursement_id,
         kind=kind,
         currency=reserve.currency,

@@ -15,7 +15,7 @@ import msgspec
 
 from clearing.errors import MalformedDocumentError
 from clearing.pricing import json_document as document
-from clearing.pricing.ocpi import FIRST_YEAR, LAST_YEAR, OcpiVersion, as_utc, read_time
+from clearing.pricing.ocpi_version import FIRST_YEAR, LAST_YEAR, OcpiVersion, as_utc, read_time
 
 DOCUMENT: Final = "CDR"
 UNKNOWN_DATE: Final = b'"1970-1-1T'  # the literal that OCPI 2.2.1 gives for an unknown start or end
@@ -150,16 +150,11 @@ class _WireCdr(msgspec.Struct, gc=False):
 _DECODER: Final = msgspec.json.Decoder(_WireCdr)
 
 
-def recognize_cdr(raw: bytes) -> OcpiVersion:
-    """The OCPI version a CDR is written in, told by the fields that only that version has.
-
-    2.1.1 has stop_date_time and a bare total_cost; 2.3.0 states costs before_taxes. Raises
-    MalformedDocumentError.
-    """
-    return _version(_decode(raw))
-
-
 def _version(wire: _WireCdr) -> OcpiVersion:
+    """The OCPI version of a CDR, by the fields that only that version has.
+
+    2.1.1 has stop_date_time and a bare total_cost; 2.3.0 states costs before_taxes.
+    """
     if wire.stop_date_time is not None or isinstance(wire.total_cost, Decimal):
         return OcpiVersion.V2_1_1
     if wire.total_cost is not None and wire.total_cost.before_taxes is not None:
@@ -176,7 +171,7 @@ def parse_any_cdr(raw: bytes) -> Cdr:
 def parse_cdr(raw: bytes, *, version: OcpiVersion) -> Cdr:
     """Read the JSON of one CDR object.
 
-    Fields this house does not use are left in the raw text, which is what gets stored. Raises
+    Fields this system does not use are left in the raw text, which is what gets stored. Raises
     MalformedDocumentError (what, JSON path, what is expected).
     Source: OCPI mod_cdrs, CDR object; 2.1.1 has stop_date_time, auth_id and location in their place.
     """

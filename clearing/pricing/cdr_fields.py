@@ -9,19 +9,45 @@ from typing import Any, Final
 
 from clearing.pricing import json_document as document
 from clearing.pricing.cdr import DOCUMENT
-from clearing.pricing.notes import Note, NoteCode, Severity
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.notes import Note, NoteCode, NoteSeverity
+from clearing.pricing.ocpi_version import OcpiVersion
 
-_SHARED: Final = frozenset({
-    "id", "start_date_time", "auth_method", "meter_id", "currency", "tariffs", "charging_periods",
-    "total_cost", "total_energy", "total_time", "total_parking_time", "remark", "last_updated",
-})  # fmt: skip
+_SHARED: Final = frozenset(
+    {
+        "id",
+        "start_date_time",
+        "auth_method",
+        "meter_id",
+        "currency",
+        "tariffs",
+        "charging_periods",
+        "total_cost",
+        "total_energy",
+        "total_time",
+        "total_parking_time",
+        "remark",
+        "last_updated",
+    }
+)
 _SINCE_2_2: Final = _SHARED | {
-    "country_code", "party_id", "end_date_time", "session_id", "cdr_token", "authorization_reference",
-    "cdr_location", "signed_data", "total_fixed_cost", "total_energy_cost", "total_time_cost",
-    "total_parking_cost", "total_reservation_cost", "invoice_reference_id", "credit", "credit_reference_id",
+    "country_code",
+    "party_id",
+    "end_date_time",
+    "session_id",
+    "cdr_token",
+    "authorization_reference",
+    "cdr_location",
+    "signed_data",
+    "total_fixed_cost",
+    "total_energy_cost",
+    "total_time_cost",
+    "total_parking_cost",
+    "total_reservation_cost",
+    "invoice_reference_id",
+    "credit",
+    "credit_reference_id",
     "home_charging_compensation",
-}  # fmt: skip
+}
 _CDR: Final[Mapping[OcpiVersion, frozenset[str]]] = {
     OcpiVersion.V2_1_1: _SHARED | {"stop_date_time", "auth_id", "location"},
     OcpiVersion.V2_2_1: _SINCE_2_2,
@@ -30,17 +56,31 @@ _CDR: Final[Mapping[OcpiVersion, frozenset[str]]] = {
 _PERIOD: Final = frozenset({"start_date_time", "dimensions", "tariff_id"})
 _DIMENSION: Final = frozenset({"type", "volume"})
 _TOKEN: Final = frozenset({"country_code", "party_id", "uid", "type", "contract_id"})
-_LOCATION: Final = frozenset({
-    "id", "name", "address", "city", "postal_code", "state", "country", "coordinates", "evse_uid", "evse_id",
-    "connector_id", "connector_standard", "connector_format", "connector_power_type",
-})  # fmt: skip
+_LOCATION: Final = frozenset(
+    {
+        "id",
+        "name",
+        "address",
+        "city",
+        "postal_code",
+        "state",
+        "country",
+        "coordinates",
+        "evse_uid",
+        "evse_id",
+        "connector_id",
+        "connector_standard",
+        "connector_format",
+        "connector_power_type",
+    }
+)
 
 
 def unknown_cdr_fields(raw: bytes, *, version: OcpiVersion) -> tuple[Note, ...]:
     """Notes on the fields of a CDR that its version does not have. Raises MalformedDocumentError."""
     text = f"is not a field of OCPI {version}; it is kept and does not change the price"
     return tuple(
-        Note(code=NoteCode.UNKNOWN_FIELD, severity=Severity.INFO, path=path, text=text)
+        Note(code=NoteCode.UNKNOWN_FIELD, severity=NoteSeverity.INFO, path=path, text=text)
         for path in _unknown(document.load(raw, document=DOCUMENT), version)
     )
 

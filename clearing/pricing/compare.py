@@ -16,11 +16,11 @@ from clearing.pricing.priced import PricedSession, decimal_text
 DEFAULT_TOLERANCE: Final = Decimal("0.01")
 
 
-class Verdict(StrEnum):
-    """How the CPO's total_cost stands to the price of its tariff."""
+class CpoTotalCheck(StrEnum):
+    """How the CPO's total_cost compares to the price of its tariff."""
 
     AGREES = "agrees"
-    TOO_HIGH = "too_high"  # the CPO asks for more than its tariff gives
+    TOO_HIGH = "too_high"  # the CPO charges more than its tariff
     TOO_LOW = "too_low"
     NOT_COMPARABLE = "not_comparable"  # another currency
     UNSTATED = "unstated"  # the CDR carries no total
@@ -30,7 +30,7 @@ class Verdict(StrEnum):
 class Comparison:
     """Differences are the CPO's less ours, in major units; None where the CPO does not state that side."""
 
-    verdict: Verdict
+    verdict: CpoTotalCheck
     tolerance: Decimal
     excl_vat_difference: Decimal | None = None
     incl_vat_difference: Decimal | None = None
@@ -38,7 +38,7 @@ class Comparison:
     @property
     def flagged(self) -> bool:
         """Whether a person should look."""
-        return self.verdict in {Verdict.TOO_HIGH, Verdict.TOO_LOW, Verdict.NOT_COMPARABLE}
+        return self.verdict in {CpoTotalCheck.TOO_HIGH, CpoTotalCheck.TOO_LOW, CpoTotalCheck.NOT_COMPARABLE}
 
     def to_dict(self) -> dict[str, Any]:
         """The comparison as JSON-able values, decimals as strings."""
@@ -58,9 +58,9 @@ def compare(priced: PricedSession, cdr: Cdr, *, tolerance: Decimal = DEFAULT_TOL
     The total of a credit CDR is negative and is compared by amount. Tax is compared only where both state it.
     """
     if cdr.total_cost is None:
-        return Comparison(verdict=Verdict.UNSTATED, tolerance=tolerance)
+        return Comparison(verdict=CpoTotalCheck.UNSTATED, tolerance=tolerance)
     if cdr.currency != priced.currency:
-        return Comparison(verdict=Verdict.NOT_COMPARABLE, tolerance=tolerance)
+        return Comparison(verdict=CpoTotalCheck.NOT_COMPARABLE, tolerance=tolerance)
     sign = Decimal(-1) if cdr.credit else Decimal(1)
     excl = EXACT.subtract(EXACT.multiply(sign, cdr.total_cost.excl_vat), priced.excl_vat)
     incl = None
@@ -68,9 +68,9 @@ def compare(priced: PricedSession, cdr: Cdr, *, tolerance: Decimal = DEFAULT_TOL
         incl = EXACT.subtract(EXACT.multiply(sign, cdr.total_cost.incl_vat), priced.incl_vat)
     worst = max((excl, incl or excl), key=abs)
     if abs(worst) <= tolerance:
-        verdict = Verdict.AGREES
+        verdict = CpoTotalCheck.AGREES
     else:
-        verdict = Verdict.TOO_HIGH if worst > 0 else Verdict.TOO_LOW
+        verdict = CpoTotalCheck.TOO_HIGH if worst > 0 else CpoTotalCheck.TOO_LOW
     return Comparison(
         verdict=verdict, tolerance=tolerance, excl_vat_difference=excl, incl_vat_difference=incl
     )

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 
 from clearing.errors import MalformedDocumentError
 from clearing.pricing.cdr import DOCUMENT, Cdr
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from clearing.pricing.program import PricingProgram, compile_tariff
 from clearing.pricing.tariff import parse_tariff
 

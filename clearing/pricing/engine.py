@@ -16,14 +16,14 @@ from clearing.pricing.cdr import Cdr
 from clearing.pricing.exact import exactly
 from clearing.pricing.limits import Totals, apply_limits
 from clearing.pricing.lines import Group, Line, Reason, component_totals
-from clearing.pricing.notes import Note, NoteCode, Severity
+from clearing.pricing.notes import Note, NoteCode, NoteSeverity
 from clearing.pricing.priced import PricedSession
 from clearing.pricing.program import PricingProgram, compile_tariff
 from clearing.pricing.selection import is_expired, select_charges
-from clearing.pricing.steps import Charge, apply_steps
+from clearing.pricing.step_size import PricedVolume, apply_steps
 from clearing.pricing.taxes import RateTotals
 from clearing.pricing.time_zones import choose_zone
-from clearing.pricing.timeline import ZERO, Stretch, lay_out, note
+from clearing.pricing.timeline import ZERO, TimedPeriod, lay_out, note
 
 __all__ = ["POLICY", "Line", "PricedSession", "PricingProgram", "Reason", "compile_tariff", "price"]
 
@@ -40,8 +40,8 @@ def price(
 ) -> PricedSession:
     """Price a CDR by a compiled tariff.
 
-    `time_zone` is the location's IANA name; where it is None and a restriction asks for local time, the CDR's
-    own, then that of its country, then UTC is taken, with a note. `others` are further tariffs by id (lower
+    `time_zone` is the location's IANA name; where it is None and a restriction needs local time, the CDR's
+    own, then that of its country, then UTC is used, with a note. `others` are further tariffs by id (lower
     case), used for periods that name them; every other period is priced by `program`, whose limits hold.
     Raises UnknownTimeZoneError and InvalidAmountError (a total beyond 64 bits).
     """
@@ -52,15 +52,15 @@ def price(
         for other in others.values():
             demand |= other.demand
     zone = choose_zone(time_zone, cdr, needed=demand.local_time, notes=notes)
-    stretches = lay_out(cdr, zone=zone, demand=demand, notes=notes)
-    _check_tariff(program, cdr, stretches, notes, others)
-    expired = is_expired(stretches)
+    timed_periods = lay_out(cdr, zone=zone, demand=demand, notes=notes)
+    _check_tariff(program, cdr, timed_periods, notes, others)
+    expired = is_expired(timed_periods)
     if expired:
         text = "nothing was charged after the reservation: it is priced as expired"
-        note(notes, NoteCode.RESERVATION_EXPIRED, "$.charging_periods", text, Severity.INFO)
-    charges = select_charges(program, stretches, expired=expired, others=others, notes=notes)
+        note(notes, NoteCode.RESERVATION_EXPIRED, "$.charging_periods", text, NoteSeverity.INFO)
+    charges = select_charges(program, timed_periods, expired=expired, others=others, notes=notes)
     apply_steps(charges)
-    return _total(program, cdr, stretches, charges, notes, expired=expired, zone=zone)
+    return _total(program, cdr, timed_periods, charges, notes, expired=expired, zone=zone)
 
 
 def _of_one_currency(
@@ -76,30 +76,30 @@ def _of_one_currency(
             text = (
                 f"tariff {other.tariff_id!r} is in {other.currency}, not {program.currency}; it is not used"
             )
-            note(notes, NoteCode.CURRENCY_DIFFERS, "$.tariffs", text, Severity.DISPUTE)
+            note(notes, NoteCode.CURRENCY_DIFFERS, "$.tariffs", text, NoteSeverity.DISPUTE)
     return found
 
 
 def _check_tariff(
     program: PricingProgram,
     cdr: Cdr,
-    stretches: list[Stretch],
+    timed_periods: list[TimedPeriod],
     notes: list[Note],
     others: Mapping[str, PricingProgram] | None,
 ) -> None:
     if cdr.currency != program.currency:
         text = f"the CDR is in {cdr.currency}, its tariff in {program.currency}: priced in the tariff's"
-        note(notes, NoteCode.CURRENCY_DIFFERS, "$.currency", text, Severity.DISPUTE)
+        note(notes, NoteCode.CURRENCY_DIFFERS, "$.currency", text, NoteSeverity.DISPUTE)
     if cdr.credit:
-        text = "this credit CDR is priced as the CDR it takes back; its total_cost is negative"
-        note(notes, NoteCode.CREDIT_CDR, "$.credit", text, Severity.INFO)
+        text = "this credit CDR is priced as the CDR that it reverses; its total_cost is negative"
+        note(notes, NoteCode.CREDIT_CDR, "$.credit", text, NoteSeverity.INFO)
     if (program.start and cdr.start < program.start) or (program.end and cdr.start >= program.end):
         text = "the session started outside the time in which the tariff is valid"
-        note(notes, NoteCode.TARIFF_NOT_IN_FORCE, "$.start_date_time", text, Severity.DISPUTE)
+        note(notes, NoteCode.TARIFF_NOT_IN_FORCE, "$.start_date_time", text, NoteSeverity.DISPUTE)
     _check_owner(program, cdr, notes)
     mine = program.tariff_id
-    for stretch in stretches:
-        named = stretch.tariff_id
+    for timed_period in timed_periods:
+        named = timed_period.tariff_id
         if (
             named is None
             or named == mine
@@ -110,7 +110,7 @@ def _check_tariff(
         text = (
             f"it names tariff {named!r}, but is priced by {program.tariff_id!r}, which the session started on"
         )
-        path = f"$.charging_periods[{stretch.place}].tariff_id"
+        path = f"$.charging_periods[{timed_period.place}].tariff_id"
         note(notes, NoteCode.TARIFF_ID_DIFFERS, path, text)
 
 
@@ -127,8 +127,8 @@ def _check_owner(program: PricingProgram, cdr: Cdr, notes: list[Note]) -> None:
 def _total(
     program: PricingProgram,
     cdr: Cdr,
-    stretches: list[Stretch],
-    charges: list[Charge],
+    timed_periods: list[TimedPeriod],
+    charges: list[PricedVolume],
     notes: list[Note],
     *,
     expired: bool,
@@ -144,11 +144,11 @@ def _total(
     if not charges:
         text = "the tariff prices nothing of what was measured"
         note(notes, NoteCode.NOTHING_PRICED, "$.elements", text)
-    _check_unmeasured(program, cdr, stretches, notes)
+    _check_unmeasured(program, cdr, timed_periods, notes)
     tax_known = all(charge.program.tax_known or charge.candidate.vat is not None for charge in charges)
     if not tax_known:
         text = "the tariff does not state the tax: both totals are its stated prices"
-        note(notes, NoteCode.TAX_UNKNOWN, "$.elements", text, Severity.INFO)
+        note(notes, NoteCode.TAX_UNKNOWN, "$.elements", text, NoteSeverity.INFO)
     limited = apply_limits(program, Totals(net, gross), minimum=not expired, notes=notes)
     net_minor = to_minor(limited.totals.excl_vat, program.currency, rounding=limited.net_rounding)
     gross_minor = to_minor(limited.totals.incl_vat, program.currency, rounding=limited.gross_rounding)
@@ -164,7 +164,7 @@ def _total(
         limits=limited.steps,
         rates=tuple(rates),
         notes=tuple(notes),
-        energy_kwh=_energy(cdr, stretches[-1]),
+        energy_kwh=_energy(cdr, timed_periods[-1]),
         tax_known=tax_known,
         policy=POLICY,
         tariff_id=program.tariff_id,
@@ -173,27 +173,29 @@ def _total(
     )
 
 
-def _energy(cdr: Cdr, last: Stretch) -> Decimal:
+def _energy(cdr: Cdr, last: TimedPeriod) -> Decimal:
     """The energy of all periods; where none states any, the CDR's own total."""
     return (last.moment.kwh + last.energy_kwh) or cdr.total_energy_kwh or ZERO
 
 
-def _check_unmeasured(program: PricingProgram, cdr: Cdr, stretches: list[Stretch], notes: list[Note]) -> None:
+def _check_unmeasured(
+    program: PricingProgram, cdr: Cdr, timed_periods: list[TimedPeriod], notes: list[Note]
+) -> None:
     """Name a dimension that the tariff prices and the CDR totals, but that no period measures."""
-    lane = program.session
-    if lane.energy and cdr.total_energy_kwh and not any(s.energy_kwh for s in stretches):
+    phase_candidates = program.session
+    if phase_candidates.energy and cdr.total_energy_kwh and not any(s.energy_kwh for s in timed_periods):
         text = f"total_energy is {cdr.total_energy_kwh} kWh, but no period states ENERGY: it is not priced"
-        note(notes, NoteCode.DIMENSION_UNMEASURED, "$.total_energy", text, Severity.DISPUTE)
-    if not (lane.time and cdr.total_time_h):
+        note(notes, NoteCode.DIMENSION_UNMEASURED, "$.total_energy", text, NoteSeverity.DISPUTE)
+    if not (phase_candidates.time and cdr.total_time_h):
         return
-    if not any(s.time_s or s.parking_s or s.reservation_s or s.expired_s for s in stretches):
+    if not any(s.time_s or s.parking_s or s.reservation_s or s.expired_s for s in timed_periods):
         text = f"total_time is {cdr.total_time_h} h, but no period states TIME: it is not priced"
-        note(notes, NoteCode.DIMENSION_UNMEASURED, "$.total_time", text, Severity.DISPUTE)
+        note(notes, NoteCode.DIMENSION_UNMEASURED, "$.total_time", text, NoteSeverity.DISPUTE)
 
 
-def _groups(charges: list[Charge]) -> tuple[Group, ...]:
+def _groups(charges: list[PricedVolume]) -> tuple[Group, ...]:
     """The charges of each price component, in the order in which the first of them came."""
-    groups: dict[int, list[Charge]] = {}
+    groups: dict[int, list[PricedVolume]] = {}
     for charge in charges:
         groups.setdefault(id(charge.candidate), []).append(charge)
     return tuple(groups.values())

@@ -13,7 +13,7 @@ from typing import Final, ParamSpec, TypeVar
 P = ParamSpec("P")
 R = TypeVar("R")
 
-# Three factors of at most forty digits each (document.MAX_DIGITS), and a quotient with room to spare.
+# Three factors of at most forty digits each (json_document.MAX_DIGITS), and a quotient with digits to spare.
 EXACT: Final = Context(prec=160)
 
 

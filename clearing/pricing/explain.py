@@ -1,4 +1,4 @@
-"""Prices in words: what a tariff costs before the start, and what each line of a receipt is for.
+"""Prices as text: what a tariff costs before the start, and what each line of a receipt is for.
 
 Owns: the order and form of price strings, receipt lines. Must not know: how a price is computed.
 Source: Regulation (EU) 2023/1804 (AFIR) art. 5(4) and (5): price components shown before the start in the
@@ -12,11 +12,11 @@ from typing import Final
 
 from clearing.money import Rounding, exponent, quantize
 from clearing.pricing.exact import EXACT
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from clearing.pricing.priced import Line, PricedSession, Reason
 from clearing.pricing.restrictions import DAY_SECONDS, Moment, Phase, Restrictions
 from clearing.pricing.tariff import Dimension, PriceComponent, PriceLimit, Tariff, TaxMode
-from clearing.pricing.words import Words, number_text, words_for
+from clearing.pricing.translations import Translations, number_text, translations_for
 
 MINUTES_PER_HOUR: Final = Decimal(60)
 HUNDRED: Final = Decimal(100)
@@ -32,7 +32,7 @@ def display_prices(tariff: Tariff, *, locale: str = "en") -> tuple[str, ...]:
     Per kWh first, then per minute, per session, and others; each with the conditions under which it applies.
     `locale` is a language (en, de, fr, it) or a locale such as de-AT; any other language reads English.
     """
-    words = words_for(locale)
+    translations = translations_for(locale)
     ranked: list[tuple[int, str]] = []
     for element in tariff.elements:
         rules = element.restrictions
@@ -41,28 +41,28 @@ def display_prices(tariff: Tariff, *, locale: str = "en") -> tuple[str, ...]:
             if component.dimension is None or phase in {Phase.UNKNOWN, Phase.CANCELLATION}:
                 continue
             rank = _RANK[component.dimension] if phase is Phase.SESSION else _OTHER
-            ranked.append((rank, _component_text(tariff, component, rules, phase, words)))
+            ranked.append((rank, _component_text(tariff, component, rules, phase, translations)))
     ranked.sort(key=lambda entry: entry[0])
     texts = [text for _, text in ranked]
-    for label, limit in ((words.minimum, tariff.min_price), (words.maximum, tariff.max_price)):
+    for label, limit in ((translations.minimum, tariff.min_price), (translations.maximum, tariff.max_price)):
         if limit is not None:
-            texts.append(f"{label}: {_limit_text(tariff, limit, words)}")
+            texts.append(f"{label}: {_limit_text(tariff, limit, translations)}")
     return tuple(dict.fromkeys(texts))
 
 
 def receipt(priced: PricedSession, *, locale: str = "en") -> tuple[str, ...]:
     """The lines of a receipt: one for each billed part, then each rate's tax, then the total."""
-    words = words_for(locale)
-    texts = [_line_text(line, priced.currency, words) for line in priced.lines]
+    translations = translations_for(locale)
+    texts = [_line_text(line, priced.currency, translations) for line in priced.lines]
     net, gross = (_minor(priced, side) for side in ("excl", "incl"))
-    texts.append(f"{words.total_net}: {_money(net, priced.currency, words)}")
+    texts.append(f"{translations.total_net}: {_money(net, priced.currency, translations)}")
     for share in priced.taxes:
         if share.percent is not None:
-            label = words.tax.format(percent=number_text(share.percent, words))
+            label = translations.tax.format(percent=number_text(share.percent, translations))
             amount = Decimal(share.tax_minor).scaleb(-exponent(priced.currency))
-            texts.append(f"{label}: {_money(amount, priced.currency, words)}")
-    tail = "" if priced.tax_known else f" ({words.tax_extra})"
-    texts.append(f"{words.total}: {_money(gross, priced.currency, words)}{tail}")
+            texts.append(f"{label}: {_money(amount, priced.currency, translations)}")
+    tail = "" if priced.tax_known else f" ({translations.tax_extra})"
+    texts.append(f"{translations.total}: {_money(gross, priced.currency, translations)}{tail}")
     return tuple(texts)
 
 
@@ -71,24 +71,28 @@ def _minor(priced: PricedSession, side: str) -> Decimal:
     return Decimal(minor).scaleb(-exponent(priced.currency))
 
 
-def _money(amount: Decimal, currency: str, words: Words) -> str:
-    return f"{number_text(amount, words, least_digits=exponent(currency))} {currency}"
+def _money(amount: Decimal, currency: str, translations: Translations) -> str:
+    return f"{number_text(amount, translations, least_digits=exponent(currency))} {currency}"
 
 
 def _component_text(
-    tariff: Tariff, component: PriceComponent, rules: Restrictions | None, phase: Phase, words: Words
+    tariff: Tariff,
+    component: PriceComponent,
+    rules: Restrictions | None,
+    phase: Phase,
+    translations: Translations,
 ) -> str:
     amount = _shown_price(tariff, component)
     if component.dimension in {Dimension.TIME, Dimension.PARKING_TIME}:
         amount = EXACT.divide(amount, MINUTES_PER_HOUR)
     amount = quantize(amount, digits=UNIT_DIGITS, rounding=Rounding.HALF_AWAY)
-    text = _unit_text(component, phase, words, _money(amount, tariff.currency, words))
+    text = _unit_text(component, phase, translations, _money(amount, tariff.currency, translations))
     if component.vat:
-        text += f" ({words.tax.format(percent=number_text(component.vat, words))})"
+        text += f" ({translations.tax.format(percent=number_text(component.vat, translations))})"
     elif component.price and component.vat is None and _adds_tax(tariff):
-        text += f" ({words.tax_extra})"
-    details = list(_conditions(rules, words))
-    step = _step_text(component, words)
+        text += f" ({translations.tax_extra})"
+    details = list(_conditions(rules, translations))
+    step = _step_text(component, translations)
     if step:
         details.append(step)
     return ", ".join([text, *details])
@@ -105,67 +109,73 @@ def _shown_price(tariff: Tariff, component: PriceComponent) -> Decimal:
     return EXACT.divide(EXACT.multiply(component.price, EXACT.add(HUNDRED, component.vat)), HUNDRED)
 
 
-def _unit_text(component: PriceComponent, phase: Phase, words: Words, price: str) -> str:
+def _unit_text(component: PriceComponent, phase: Phase, translations: Translations, price: str) -> str:
     match component.dimension:
         case Dimension.ENERGY:
-            return words.per_kwh.format(price=price)
+            return translations.per_kwh.format(price=price)
         case Dimension.FLAT:
             flat = {
-                Phase.RESERVATION: words.per_reservation,
-                Phase.RESERVATION_EXPIRES: words.per_expired,
-            }.get(phase, words.per_session)
+                Phase.RESERVATION: translations.per_reservation,
+                Phase.RESERVATION_EXPIRES: translations.per_expired,
+            }.get(phase, translations.per_session)
             return flat.format(price=price)
         case Dimension.PARKING_TIME:
-            return words.per_minute.format(price=price, when=words.while_parking)
+            return translations.per_minute.format(price=price, when=translations.while_parking)
         case _:
             when = {
-                Phase.RESERVATION: words.while_reserved,
-                Phase.RESERVATION_EXPIRES: words.while_expired,
-                Phase.OVERTIME: words.while_overtime,
-            }.get(phase, words.while_charging)
-            return words.per_minute.format(price=price, when=when)
+                Phase.RESERVATION: translations.while_reserved,
+                Phase.RESERVATION_EXPIRES: translations.while_expired,
+                Phase.OVERTIME: translations.while_overtime,
+            }.get(phase, translations.while_charging)
+            return translations.per_minute.format(price=price, when=when)
 
 
-def _step_text(component: PriceComponent, words: Words) -> str:
+def _step_text(component: PriceComponent, translations: Translations) -> str:
     """The step, where it is more than a watt-hour or a second: that much may be billed unused."""
     step = Decimal(component.step_size)
     if component.dimension is Dimension.ENERGY and component.step_size > 1:
-        return words.blocks.format(step=f"{number_text(step / 1000, words)} kWh")
+        return translations.blocks.format(step=f"{number_text(step / 1000, translations)} kWh")
     if component.dimension in {Dimension.TIME, Dimension.PARKING_TIME} and component.step_size > 1:
-        return words.blocks.format(step=_duration(step, words))
+        return translations.blocks.format(step=_duration(step, translations))
     return ""
 
 
-def _duration(seconds: Decimal, words: Words) -> str:
+def _duration(seconds: Decimal, translations: Translations) -> str:
     if seconds % 60:
-        return f"{number_text(seconds, words)} s"
-    return f"{number_text(seconds / 60, words)} min"
+        return f"{number_text(seconds, translations)} s"
+    return f"{number_text(seconds / 60, translations)} min"
 
 
-def _conditions(rules: Restrictions | None, words: Words) -> Iterator[str]:
+def _conditions(rules: Restrictions | None, translations: Translations) -> Iterator[str]:
     if rules is None:
         return
     if rules.start_second is not None and rules.end_second is not None:
-        yield words.between.format(start=_clock(rules.start_second), end=_clock(rules.end_second))
+        yield translations.between.format(start=_clock(rules.start_second), end=_clock(rules.end_second))
     if rules.weekdays is not None:
-        yield words.on.format(days=_days(rules.weekdays, words))
-    for day, text in ((rules.start_date, words.dates_from), (rules.end_date, words.dates_until)):
+        yield translations.on.format(days=_days(rules.weekdays, translations))
+    for day, text in (
+        (rules.start_date, translations.dates_from),
+        (rules.end_date, translations.dates_until),
+    ):
         if day is not None:
             yield text.format(date=_day(day))
     for value, text in (
-        (rules.min_kwh, words.energy_from),
-        (rules.max_kwh, words.energy_until),
-        (rules.min_power, words.power_from),
-        (rules.max_power, words.power_until),
-        (rules.min_current, words.current_from),
-        (rules.max_current, words.current_until),
+        (rules.min_kwh, translations.energy_from),
+        (rules.max_kwh, translations.energy_until),
+        (rules.min_power, translations.power_from),
+        (rules.max_power, translations.power_until),
+        (rules.min_current, translations.current_from),
+        (rules.max_current, translations.current_until),
     ):
         if value is not None:
-            yield text.format(value=number_text(value, words))
-    for value, text in ((rules.min_duration, words.time_from), (rules.max_duration, words.time_until)):
+            yield text.format(value=number_text(value, translations))
+    for value, text in (
+        (rules.min_duration, translations.time_from),
+        (rules.max_duration, translations.time_until),
+    ):
         if value is not None:
             minutes = quantize(value / 60, digits=1, rounding=Rounding.HALF_AWAY)
-            yield text.format(value=number_text(minutes, words))
+            yield text.format(value=number_text(minutes, translations))
 
 
 def _clock(second: int) -> str:
@@ -176,85 +186,95 @@ def _day(day: date) -> str:
     return day.isoformat()
 
 
-def _days(weekdays: frozenset[int], words: Words) -> str:
+def _days(weekdays: frozenset[int], translations: Translations) -> str:
     """Monday to Friday as a range where three or more follow each other."""
     names: list[str] = []
     day = 0
-    while day < len(words.day_names):
+    while day < len(translations.day_names):
         last = day
         while last + 1 in weekdays:
             last += 1
         if day not in weekdays:
             day += 1
             continue
-        run = words.day_names[day : last + 1]
+        run = translations.day_names[day : last + 1]
         names += [f"{run[0]}-{run[-1]}"] if len(run) > 2 else run  # noqa: PLR2004 - two days are listed
         day = last + 1
     return ", ".join(names)
 
 
-def _limit_text(tariff: Tariff, limit: PriceLimit, words: Words) -> str:
+def _limit_text(tariff: Tariff, limit: PriceLimit, translations: Translations) -> str:
     if limit.incl_vat is not None:
-        return _money(limit.incl_vat, tariff.currency, words)
-    amount = _money(limit.excl_vat or Decimal(0), tariff.currency, words)
-    return f"{amount} ({words.tax_extra})" if tariff.tax_mode is TaxMode.EXCLUDED else amount
+        return _money(limit.incl_vat, tariff.currency, translations)
+    amount = _money(limit.excl_vat or Decimal(0), tariff.currency, translations)
+    return f"{amount} ({translations.tax_extra})" if tariff.tax_mode is TaxMode.EXCLUDED else amount
 
 
 _LIMIT_LABEL: Final = {Reason.MIN_PRICE: "minimum", Reason.MAX_PRICE: "maximum", Reason.FLOOR: "floor"}
 
 
-def _line_text(line: Line, currency: str, words: Words) -> str:
-    cost = _money(quantize(line.excl_vat, digits=UNIT_DIGITS, rounding=Rounding.HALF_AWAY), currency, words)
+def _line_text(line: Line, currency: str, translations: Translations) -> str:
+    cost = _money(
+        quantize(line.excl_vat, digits=UNIT_DIGITS, rounding=Rounding.HALF_AWAY), currency, translations
+    )
     if line.reason in _LIMIT_LABEL:
-        return f"{getattr(words, _LIMIT_LABEL[line.reason])}: {cost}"
-    label = _label(line, words)
+        return f"{getattr(translations, _LIMIT_LABEL[line.reason])}: {cost}"
+    label = _label(line, translations)
     if line.dimension is Dimension.FLAT or line.price is None:
         return f"{label}: {cost}"
-    volume, billed = _volume(line.volume, line.unit, words), _volume(line.billed_volume, line.unit, words)
+    volume, billed = (
+        _volume(line.volume, line.unit, translations),
+        _volume(line.billed_volume, line.unit, translations),
+    )
     if line.reason is Reason.STEPPED:
         step = Decimal(line.step_size)
-        block = _duration(step, words) if line.unit == "s" else f"{number_text(step / 1000, words)} kWh"
-        volume = f"{words.billed.format(volume=volume, billed=billed)} ({words.blocks.format(step=block)})"
-    rate = number_text(line.price, words, least_digits=exponent(currency))
+        block = (
+            _duration(step, translations)
+            if line.unit == "s"
+            else f"{number_text(step / 1000, translations)} kWh"
+        )
+        rounded = translations.billed.format(volume=volume, billed=billed)
+        volume = f"{rounded} ({translations.blocks.format(step=block)})"
+    rate = number_text(line.price, translations, least_digits=exponent(currency))
     per = "kWh" if line.unit == "kWh" else "h"
     return f"{label}: {volume} x {rate} {currency}/{per} = {cost}"
 
 
-def _label(line: Line, words: Words) -> str:
+def _label(line: Line, translations: Translations) -> str:
     if line.dimension is Dimension.FLAT:
         return {
-            Phase.RESERVATION: words.flat_reservation,
-            Phase.RESERVATION_EXPIRES: words.flat_expired,
-        }.get(line.phase, words.flat)
+            Phase.RESERVATION: translations.flat_reservation,
+            Phase.RESERVATION_EXPIRES: translations.flat_expired,
+        }.get(line.phase, translations.flat)
     if line.phase is Phase.SESSION:
         return {
-            Dimension.ENERGY: words.energy,
-            Dimension.PARKING_TIME: words.parking,
-        }.get(line.dimension or Dimension.TIME, words.charging)
+            Dimension.ENERGY: translations.energy,
+            Dimension.PARKING_TIME: translations.parking,
+        }.get(line.dimension or Dimension.TIME, translations.charging)
     return {
-        Phase.RESERVATION: words.reservation,
-        Phase.RESERVATION_EXPIRES: words.expired,
-    }.get(line.phase, words.overtime)
+        Phase.RESERVATION: translations.reservation,
+        Phase.RESERVATION_EXPIRES: translations.expired,
+    }.get(line.phase, translations.overtime)
 
 
-def _volume(volume: Decimal, unit: str, words: Words) -> str:
+def _volume(volume: Decimal, unit: str, translations: Translations) -> str:
     if unit == "kWh":
-        return f"{number_text(volume, words)} kWh"
+        return f"{number_text(volume, translations)} kWh"
     whole = quantize(volume, digits=0, rounding=Rounding.HALF_AWAY)
     minutes, seconds = divmod(int(whole), 60)
     return f"{minutes} min" if not seconds else f"{minutes} min {seconds} s"
 
 
 def describe_moment(moment: Moment, *, by_date: bool) -> str:
-    """A moment of a session in a few English words, for a person who mends a tariff."""
-    words = words_for("en")
-    day = _day(moment.day) if by_date else words.day_names[moment.weekday]
+    """A moment of a session in a few English translations, for a person who mends a tariff."""
+    translations = translations_for("en")
+    day = _day(moment.day) if by_date else translations.day_names[moment.weekday]
     parts = [f"{day} {_clock(moment.second)}"]
     if moment.kwh:
-        parts.append(f"after {number_text(moment.kwh, words)} kWh")
+        parts.append(f"after {number_text(moment.kwh, translations)} kWh")
     if moment.elapsed_us:
         parts.append(f"after {moment.elapsed_us // 60_000_000} min")
     for value, unit in ((moment.min_power, "kW"), (moment.min_current, "A")):
         if value:
-            parts.append(f"at {number_text(value, words)} {unit}")
+            parts.append(f"at {number_text(value, translations)} {unit}")
     return ", ".join(parts)

@@ -81,13 +81,13 @@ def check_number(value: Decimal, *, document: str, path: str) -> Decimal:
 
 
 def load(raw: bytes, *, document: str) -> Mapping[str, Any]:
-    """Decode a JSON object to dicts, lists, strings and Decimals, refusing NaN, duplicate names and depth."""
+    """Decode a JSON object to dicts, lists, strings and Decimals; reject NaN, duplicate names and depth."""
     if len(raw) > MAX_DOCUMENT_BYTES:
         raise MalformedDocumentError(
             document=document, path="$", problem=f"is {len(raw)} bytes; at most {MAX_DOCUMENT_BYTES} are read"
         )
 
-    def refuse_constant(text: str) -> NoReturn:
+    def reject_constant(text: str) -> NoReturn:
         raise MalformedDocumentError(document=document, path="$", problem=f"{text} is not a JSON number")
 
     def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
@@ -105,7 +105,7 @@ def load(raw: bytes, *, document: str) -> Mapping[str, Any]:
             raw,
             parse_float=Decimal,
             parse_int=Decimal,
-            parse_constant=refuse_constant,
+            parse_constant=reject_constant,
             object_pairs_hook=unique,
         )
     except RecursionError:

@@ -9,7 +9,7 @@ from typing import Final, NamedTuple
 
 from clearing.money import Rounding, quantize
 from clearing.pricing.exact import EXACT
-from clearing.pricing.notes import Note, NoteCode, Severity
+from clearing.pricing.notes import Note, NoteCode, NoteSeverity
 from clearing.pricing.program import PricingProgram
 from clearing.pricing.tariff import PriceLimit
 
@@ -36,7 +36,7 @@ class LimitStep(NamedTuple):
     incl_vat: Decimal
 
 
-class Limited(NamedTuple):
+class CappedTotals(NamedTuple):
     """Totals within their limits. A total that met its maximum is rounded down, so as never to pass it."""
 
     totals: Totals
@@ -48,22 +48,24 @@ class Limited(NamedTuple):
 _UNLIMITED: Final = (Rounding.HALF_AWAY, Rounding.HALF_AWAY)
 
 
-def apply_limits(program: PricingProgram, totals: Totals, *, minimum: bool, notes: list[Note]) -> Limited:
-    """Hold the totals within the tariff's limits; `minimum` is False for a reservation that nobody used.
+def apply_limits(
+    program: PricingProgram, totals: Totals, *, minimum: bool, notes: list[Note]
+) -> CappedTotals:
+    """Hold the totals within the tariff's limits; `minimum` is False for an unused reservation.
 
     Net and gross are limited independently. Where a limit states only one of them and it bites, the other is
     scaled along, so that the tax stays in proportion. A maximum below the minimum wins.
     """
     free = program.min_price is None and program.max_price is None
     if free and totals.excl_vat >= ZERO and totals.incl_vat >= ZERO:
-        return Limited(totals, (), Rounding.HALF_AWAY, Rounding.HALF_AWAY)
+        return CappedTotals(totals, (), Rounding.HALF_AWAY, Rounding.HALF_AWAY)
     rounding = _UNLIMITED
     steps: list[LimitStep] = []
     now = totals
     if now.excl_vat < 0 or now.incl_vat < 0:
         now = _record(steps, "floor", now, Totals(max(now.excl_vat, ZERO), max(now.incl_vat, ZERO)))
         text = "the total is negative; nothing is captured"
-        _add(notes, NoteCode.NEGATIVE_TOTAL, "$", text, Severity.DISPUTE)
+        _add(notes, NoteCode.NEGATIVE_TOTAL, "$", text, NoteSeverity.DISPUTE)
     if program.min_price is not None and minimum:
         now = _record(steps, "min_price", now, _meet(now, program.min_price, program, notes, upper=False))
     if program.max_price is not None:
@@ -75,9 +77,9 @@ def apply_limits(program: PricingProgram, totals: Totals, *, minimum: bool, note
         )
     if now.incl_vat < now.excl_vat and (program.min_price or program.max_price):
         text = "the limits leave less with tax than without; the net total is lowered to the gross"
-        _add(notes, NoteCode.LIMIT_CONTRADICTS, "$.max_price", text, Severity.WARNING)
+        _add(notes, NoteCode.LIMIT_CONTRADICTS, "$.max_price", text, NoteSeverity.WARNING)
         now = _record(steps, "max_price", now, Totals(now.incl_vat, now.incl_vat))
-    return Limited(totals=now, steps=tuple(steps), net_rounding=rounding[0], gross_rounding=rounding[1])
+    return CappedTotals(totals=now, steps=tuple(steps), net_rounding=rounding[0], gross_rounding=rounding[1])
 
 
 def _record(steps: list[LimitStep], reason: str, before: Totals, after: Totals) -> Totals:
@@ -100,7 +102,7 @@ def _meet(
     if limit.incl_vat is None and net != now.excl_vat:
         gross = _scale(net, now.incl_vat, now.excl_vat, program)
         text = "states no gross amount; the tax follows the limited net total in proportion"
-        _add(notes, NoteCode.LIMIT_GROSS_DERIVED, f"$.{name}", text, Severity.INFO)
+        _add(notes, NoteCode.LIMIT_GROSS_DERIVED, f"$.{name}", text, NoteSeverity.INFO)
     elif limit.excl_vat is None and gross != now.incl_vat:
         net = _scale(gross, now.excl_vat, now.incl_vat, None)
     return Totals(net, gross)
@@ -133,11 +135,11 @@ def _rates(program: PricingProgram | None) -> set[Decimal]:
         return set()
     return {
         candidate.vat or ZERO
-        for lane in program.lanes.values()
-        for _, candidates in lane.by_dimension()
+        for phase_candidates in program.by_phase.values()
+        for _, candidates in phase_candidates.by_dimension()
         for candidate in candidates
     }
 
 
-def _add(notes: list[Note], code: NoteCode, path: str, text: str, severity: Severity) -> None:
+def _add(notes: list[Note], code: NoteCode, path: str, text: str, severity: NoteSeverity) -> None:
     notes.append(Note(code=code, severity=severity, path=path, text=text))

@@ -1,7 +1,7 @@
-"""The lines of a price: how each component's cost is found, and what a reader is told of it.
+"""The lines of a price: how each component's cost is found, and what a reader is shown of it.
 
 Owns: the exact cost of a volume, its rounding, and the lines that add up to it. Must not know: limits, notes.
-Lines are worked out when they are asked for; what a component costs does not depend on them.
+Lines are computed on request; what a component costs does not depend on them.
 """
 
 from collections.abc import Iterator, Sequence
@@ -15,14 +15,14 @@ from clearing.money import four_decimals
 from clearing.pricing.exact import exactly
 from clearing.pricing.limits import LimitStep, Totals
 from clearing.pricing.restrictions import Phase
-from clearing.pricing.steps import Charge
+from clearing.pricing.step_size import PricedVolume
 from clearing.pricing.tariff import Dimension, TaxMode
 
 ZERO: Final = Decimal(0)
 ONE: Final = Decimal(1)
 HOUR_S: Final = Decimal(3600)
 # The charges of one price component, in the order of time: they are summed before they are rounded.
-Group = Sequence[Charge]
+Group = Sequence[PricedVolume]
 
 
 def decimal_text(value: Decimal) -> str:
@@ -100,7 +100,7 @@ def component_totals(group: Group) -> Totals:
     return _cost(first, volume)
 
 
-def _cost(charge: Charge, volume: Decimal) -> Totals:
+def _cost(charge: PricedVolume, volume: Decimal) -> Totals:
     candidate = charge.candidate
     amount = taxed = candidate.price * volume
     included = charge.program.tax_mode is _INCLUDED
@@ -144,14 +144,14 @@ _UNIT: Final = {
 }
 
 
-def _line(charge: Charge, cost: Totals) -> Line:
+def _line(charge: PricedVolume, cost: Totals) -> Line:
     candidate = charge.candidate
     if candidate.dimension is Dimension.FLAT:
         reason = Reason.FLAT
     else:
         reason = Reason.MEASURED if charge.billed == charge.volume else Reason.STEPPED
     return Line(
-        period=charge.stretch.place,
+        period=charge.timed_period.place,
         tariff_id=charge.program.tariff_id,
         element=candidate.element,
         component=candidate.component,

@@ -18,7 +18,7 @@ from typing import Any, Final
 import msgspec
 
 from clearing.pricing.explain import describe_moment
-from clearing.pricing.notes import NoteCode, Severity
+from clearing.pricing.notes import NoteCode, NoteSeverity
 from clearing.pricing.program import Candidate, PricingProgram, compile_tariff
 from clearing.pricing.restrictions import Moment, Phase, Restrictions
 from clearing.pricing.tariff import Dimension, PriceComponent, Tariff, TaxMode
@@ -36,15 +36,30 @@ _ABSURD: Final = {
     Dimension.FLAT: Decimal(50),
 }
 _ROUGH_RATE: Final = {
-    "CZK": 25, "DKK": 8, "HUF": 400, "ISK": 150, "JPY": 160, "NOK": 12, "PLN": 5, "RON": 5, "RSD": 120,
-    "SEK": 12, "TRY": 45, "UAH": 45, "INR": 95, "CNY": 8, "ZAR": 20, "MXN": 20, "THB": 40,
-}  # fmt: skip
+    "CZK": 25,
+    "DKK": 8,
+    "HUF": 400,
+    "ISK": 150,
+    "JPY": 160,
+    "NOK": 12,
+    "PLN": 5,
+    "RON": 5,
+    "RSD": 120,
+    "SEK": 12,
+    "TRY": 45,
+    "UAH": 45,
+    "INR": 95,
+    "CNY": 8,
+    "ZAR": 20,
+    "MXN": 20,
+    "THB": 40,
+}
 SECONDS_PER_MINUTE: Final = 60
 _MAX_STEP_S: Final = 3600
 _MAX_STEP_WH: Final = 1000
 
 
-class FindingCode(StrEnum):
+class LintCode(StrEnum):
     """Stable codes: T1 reach, T2 gaps and overlaps, T3 prices, T4 tax, T5 AFIR, T6 wire form."""
 
     NEVER_REACHED = "T101"
@@ -66,11 +81,11 @@ class FindingCode(StrEnum):
     WIRE = "T601"
 
 
-class Finding(msgspec.Struct, frozen=True, kw_only=True):
-    """One finding: where (JSON path) and what, in plain words."""
+class LintFinding(msgspec.Struct, frozen=True, kw_only=True):
+    """One finding: where (JSON path) and what."""
 
-    code: FindingCode
-    severity: Severity
+    code: LintCode
+    severity: NoteSeverity
     path: str
     text: str
 
@@ -79,14 +94,14 @@ class Finding(msgspec.Struct, frozen=True, kw_only=True):
         return {"code": self.code.value, "severity": self.severity, "path": self.path, "text": self.text}
 
 
-def lint(tariff: Tariff, *, power_kw: Decimal | None = None) -> tuple[Finding, ...]:
+def lint(tariff: Tariff, *, power_kw: Decimal | None = None) -> tuple[LintFinding, ...]:
     """All findings of a tariff, in the order of its elements.
 
     `power_kw` is the power of the charge points it is used at: from 50 kW on, a price for ad hoc payment must
     be per kWh (Regulation (EU) 2023/1804 art. 5(4)). Without it, that rule is only information.
     """
     program = compile_tariff(tariff)
-    found: list[Finding] = []
+    found: list[LintFinding] = []
     found += _wire(program)
     found += _reach_and_gaps(tariff, program)
     found += _dates(tariff)
@@ -101,14 +116,14 @@ def _position(path: str) -> tuple[int, ...]:
     return tuple(int(part.partition("]")[0]) for part in path.split("[")[1:])
 
 
-def _warn(code: FindingCode, path: str, text: str, severity: Severity = Severity.WARNING) -> Finding:
-    return Finding(code=code, severity=severity, path=path, text=text)
+def _warn(code: LintCode, path: str, text: str, severity: NoteSeverity = NoteSeverity.WARNING) -> LintFinding:
+    return LintFinding(code=code, severity=severity, path=path, text=text)
 
 
-def _wire(program: PricingProgram) -> Iterator[Finding]:
+def _wire(program: PricingProgram) -> Iterator[LintFinding]:
     """What reading the tariff already noted."""
     for note in program.notes:
-        code = FindingCode.NOT_EVALUATED if note.code is NoteCode.UNKNOWN_RESTRICTION else FindingCode.WIRE
+        code = LintCode.NOT_EVALUATED if note.code is NoteCode.UNKNOWN_RESTRICTION else LintCode.WIRE
         yield _warn(code, note.path, note.text, note.severity)
 
 
@@ -116,25 +131,25 @@ def _at(candidate: Candidate) -> str:
     return f"$.elements[{candidate.element}].price_components[{candidate.component}]"
 
 
-def _reach_and_gaps(tariff: Tariff, program: PricingProgram) -> Iterator[Finding]:
+def _reach_and_gaps(tariff: Tariff, program: PricingProgram) -> Iterator[LintFinding]:
     rules = [element.restrictions for element in tariff.elements if element.restrictions is not None]
     axes = _axes(rules)
     if prod(len(axis) for axis in axes) > MAX_CELLS:
         text = "the restrictions are too many to be checked together for gaps and unreachable elements"
-        yield _warn(FindingCode.TOO_MANY_CELLS, "$.elements", text, Severity.INFO)
+        yield _warn(LintCode.TOO_MANY_CELLS, "$.elements", text, NoteSeverity.INFO)
         return
     cells = [_moment(cell) for cell in product(*axes)]
-    for phase, lane in program.lanes.items():
+    for phase, phase_candidates in program.by_phase.items():
         if phase in {Phase.UNKNOWN, Phase.CANCELLATION}:
             continue
-        for dimension, candidates in lane.by_dimension():
+        for dimension, candidates in phase_candidates.by_dimension():
             own = [found for found in candidates if _phase_of(tariff, found) is phase]
             reached, true, gap = _survey(candidates, cells)
             yield from _unreached(own, reached, true)
             if gap is not None and phase is Phase.SESSION and dimension is not Dimension.FLAT:
                 where = describe_moment(gap, by_date=any(rule.start_date or rule.end_date for rule in rules))
                 text = f"{dimension.value} is free where no element applies, for example {where}"
-                yield _warn(FindingCode.FREE_GAP, _at(candidates[-1]), text)
+                yield _warn(LintCode.FREE_GAP, _at(candidates[-1]), text)
 
 
 def _phase_of(tariff: Tariff, candidate: Candidate) -> Phase:
@@ -156,14 +171,14 @@ def _survey(candidates: Iterable[Candidate], cells: list[Moment]) -> tuple[set[i
     return reached, true, gap
 
 
-def _unreached(own: list[Candidate], reached: set[int], true: set[int]) -> Iterator[Finding]:
+def _unreached(own: list[Candidate], reached: set[int], true: set[int]) -> Iterator[LintFinding]:
     for candidate in own:
         if candidate.slot not in true:
             text = "its restrictions can never hold together: it is never charged"
-            yield _warn(FindingCode.NEVER_TRUE, _at(candidate), text)
+            yield _warn(LintCode.NEVER_TRUE, _at(candidate), text)
         elif candidate.slot not in reached:
             text = f"an earlier element always prices {candidate.dimension.value} first: it is never charged"
-            yield _warn(FindingCode.NEVER_REACHED, _at(candidate), text)
+            yield _warn(LintCode.NEVER_REACHED, _at(candidate), text)
 
 
 _Axes = tuple[list[int], list[date], list[Decimal], list[int], list[Decimal], list[Decimal]]
@@ -213,7 +228,7 @@ def _moment(cell: tuple[int, date, Decimal, int, Decimal, Decimal]) -> Moment:
     )
 
 
-def _dates(tariff: Tariff) -> Iterator[Finding]:
+def _dates(tariff: Tariff) -> Iterator[LintFinding]:
     """Elements that price one dimension in overlapping seasons: the earlier one wins, in silence."""
     seasons = [
         (place, element.restrictions, {component.dimension for component in element.components})
@@ -225,18 +240,18 @@ def _dates(tariff: Tariff) -> Iterator[Finding]:
         for earlier, other, others in seasons[:rank]:
             if dimensions & others and rule.phase is other.phase and _overlap(rule, other):
                 text = f"its dates overlap those of element {earlier}, which is used where both apply"
-                yield _warn(FindingCode.DATES_OVERLAP, f"$.elements[{place}].restrictions", text)
+                yield _warn(LintCode.DATES_OVERLAP, f"$.elements[{place}].restrictions", text)
 
 
 def _overlap(one: Restrictions, other: Restrictions) -> bool:
     same_span = (one.start_date, one.end_date) == (other.start_date, other.end_date)
     if same_span and (one.start_second, one.weekdays) != (other.start_second, other.weekdays):
-        return False  # the same season, told apart by time of day or weekday
+        return False  # the same season, distinguished by time of day or weekday
     starts = max(one.start_date or date.min, other.start_date or date.min)
     return starts < min(one.end_date or date.max, other.end_date or date.max)
 
 
-def _prices(tariff: Tariff) -> Iterator[Finding]:
+def _prices(tariff: Tariff) -> Iterator[LintFinding]:
     rate = Decimal(_ROUGH_RATE.get(tariff.currency, 1))
     priced = False
     for place, element in enumerate(tariff.elements):
@@ -247,37 +262,37 @@ def _prices(tariff: Tariff) -> Iterator[Finding]:
                 continue
             if component.price < 0:
                 text = f"the price {component.price} is negative: it pays the driver"
-                yield _warn(FindingCode.NEGATIVE_PRICE, f"{path}.price", text)
+                yield _warn(LintCode.NEGATIVE_PRICE, f"{path}.price", text)
             elif component.price > _ABSURD[component.dimension] * rate:
                 unit = {Dimension.ENERGY: "kWh", Dimension.FLAT: "session"}.get(component.dimension, "hour")
                 text = f"{component.price} {tariff.currency} per {unit} looks like a slip"
-                yield _warn(FindingCode.ABSURD_PRICE, f"{path}.price", text)
+                yield _warn(LintCode.ABSURD_PRICE, f"{path}.price", text)
             largest = _MAX_STEP_WH if component.dimension is Dimension.ENERGY else _MAX_STEP_S
             if component.dimension is not Dimension.FLAT and component.step_size > largest:
                 unit = "Wh" if component.dimension is Dimension.ENERGY else "s"
                 text = f"up to {component.step_size} {unit} are billed unused"
-                yield _warn(FindingCode.LARGE_STEP, f"{path}.step_size", text)
+                yield _warn(LintCode.LARGE_STEP, f"{path}.step_size", text)
     if not priced:
-        yield _warn(FindingCode.PRICES_NOTHING, "$.elements", "no component prices anything")
+        yield _warn(LintCode.PRICES_NOTHING, "$.elements", "no component prices anything")
 
 
-def _limits(tariff: Tariff) -> Iterator[Finding]:
+def _limits(tariff: Tariff) -> Iterator[LintFinding]:
     low, high = tariff.min_price, tariff.max_price
     for name, limit in (("min_price", low), ("max_price", high)):
         if limit is None or limit.excl_vat is None or limit.incl_vat is None:
             continue
         if limit.incl_vat < limit.excl_vat:
             text = f"{name} is lower with tax ({limit.incl_vat}) than without ({limit.excl_vat})"
-            yield _warn(FindingCode.LIMITS_CROSS, f"$.{name}", text)
+            yield _warn(LintCode.LIMITS_CROSS, f"$.{name}", text)
     if low is None or high is None:
         return
     for lowest, highest in ((low.excl_vat, high.excl_vat), (low.incl_vat, high.incl_vat)):
         if lowest is not None and highest is not None and lowest > highest:
             text = f"the minimum {lowest} is above the maximum {highest}; the maximum wins"
-            yield _warn(FindingCode.LIMITS_CROSS, "$.min_price", text)
+            yield _warn(LintCode.LIMITS_CROSS, "$.min_price", text)
 
 
-def _tax(tariff: Tariff) -> Iterator[Finding]:
+def _tax(tariff: Tariff) -> Iterator[LintFinding]:
     if tariff.tax_mode is TaxMode.NOT_APPLICABLE:
         return
     paid = [
@@ -289,13 +304,13 @@ def _tax(tariff: Tariff) -> Iterator[Finding]:
     unstated = [path for path, component in paid if component.vat is None]
     for path in unstated:
         text = "no VAT rate is stated, so the price that the driver pays can't be shown from the tariff alone"
-        yield _warn(FindingCode.TAX_UNSTATED, path, text, Severity.INFO)
+        yield _warn(LintCode.TAX_UNSTATED, path, text, NoteSeverity.INFO)
     if unstated and len(unstated) < len(paid):
         text = "some components state a VAT rate and others none; an unstated rate is billed without VAT"
-        yield _warn(FindingCode.TAX_MIXED, "$.elements", text)
+        yield _warn(LintCode.TAX_MIXED, "$.elements", text)
 
 
-def _afir(tariff: Tariff, power_kw: Decimal | None) -> Iterator[Finding]:
+def _afir(tariff: Tariff, power_kw: Decimal | None) -> Iterator[LintFinding]:
     """Art. 5(4): from 50 kW on, the ad hoc price is per kWh; only a per-minute occupancy fee may be added."""
     found = [
         (f"$.elements[{place}].price_components[{spot}]", component)
@@ -311,7 +326,7 @@ def _afir(tariff: Tariff, power_kw: Decimal | None) -> Iterator[Finding]:
             text = (
                 f"not for ad hoc payment at 50 kW and above: it prices {', '.join(others)} (AFIR art. 5(4))"
             )
-            yield _warn(FindingCode.AFIR_NOT_KWH_BASED, "$.elements", text, Severity.INFO)
+            yield _warn(LintCode.AFIR_NOT_KWH_BASED, "$.elements", text, NoteSeverity.INFO)
         return
     if power_kw >= AFIR_POWER_KW:
         yield from _afir_fast(found)
@@ -321,14 +336,14 @@ def _is_other_than_kwh(component: PriceComponent) -> bool:
     return bool(component.price) and component.dimension in {Dimension.TIME, Dimension.FLAT}
 
 
-def _afir_fast(found: list[tuple[str, PriceComponent]]) -> Iterator[Finding]:
+def _afir_fast(found: list[tuple[str, PriceComponent]]) -> Iterator[LintFinding]:
     if not any(component.dimension is Dimension.ENERGY for _, component in found):
         text = "at 50 kW and above an ad hoc price is per kWh (AFIR art. 5(4)); this tariff has none"
-        yield _warn(FindingCode.AFIR_NO_ENERGY, "$.elements", text)
+        yield _warn(LintCode.AFIR_NO_ENERGY, "$.elements", text)
     for path, component in found:
         if _is_other_than_kwh(component):
             text = f"at 50 kW and above an ad hoc price has no {component.type} part (AFIR art. 5(4))"
-            yield _warn(FindingCode.AFIR_NOT_KWH_BASED, path, text)
+            yield _warn(LintCode.AFIR_NOT_KWH_BASED, path, text)
         if component.dimension is Dimension.PARKING_TIME and component.step_size > SECONDS_PER_MINUTE:
             text = "an occupancy fee is a price per minute (AFIR art. 5(4)); its step is longer"
-            yield _warn(FindingCode.AFIR_STEP, f"{path}.step_size", text)
+            yield _warn(LintCode.AFIR_STEP, f"{path}.step_size", text)

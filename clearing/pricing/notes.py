@@ -9,7 +9,7 @@ from enum import StrEnum
 import msgspec
 
 
-class Severity(StrEnum):
+class NoteSeverity(StrEnum):
     """How much a reader should care."""
 
     INFO = "info"  # worth knowing, changes nothing
@@ -64,10 +64,10 @@ class NoteCode(StrEnum):
 
 
 class Note(msgspec.Struct, frozen=True, kw_only=True, gc=False):
-    """One oddity: its code, how grave it is, where it stands (JSON path) and a plain sentence."""
+    """One oddity: its code, its severity, its JSON path and a sentence."""
 
     code: NoteCode
-    severity: Severity
+    severity: NoteSeverity
     path: str
     text: str
 

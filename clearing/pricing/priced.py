@@ -13,7 +13,7 @@ from clearing.pricing.exact import EXACT
 from clearing.pricing.limits import LimitStep
 from clearing.pricing.lines import Group, Line, Reason, decimal_text, explain_lines
 from clearing.pricing.notes import Note
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from clearing.pricing.taxes import RateTotals, TaxShare, share_taxes
 
 __all__ = ["Line", "PricedSession", "Reason", "decimal_text"]
@@ -47,7 +47,7 @@ class PricedSession(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     @property
     def lines(self) -> tuple[Line, ...]:
-        """What was billed of each period and why, worked out when asked; they add up to the totals."""
+        """What was billed of each period and why, computed on request; they add up to the totals."""
         return explain_lines(self.groups, self.limits)
 
     @property

@@ -14,16 +14,16 @@ from decimal import Decimal
 import msgspec
 
 from clearing.pricing.exact import EXACT
-from clearing.pricing.notes import Note, NoteCode, Severity
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.notes import Note, NoteCode, NoteSeverity
+from clearing.pricing.ocpi_version import OcpiVersion
 from clearing.pricing.restrictions import DAY_SECONDS, Check, Moment, Phase, Restrictions, checks
 from clearing.pricing.tariff import Dimension, PriceComponent, PriceLimit, Tariff, TaxMode
 
 
 class Candidate(msgspec.Struct, frozen=True, kw_only=True):
-    """One price component where it stands in its tariff, with the checks that must hold for it to apply."""
+    """One price component at its place in the tariff, with the checks that must hold for it to apply."""
 
-    slot: int  # its rank in the program: components are told apart by it
+    slot: int  # its rank in the program: components are distinguished by it
     element: int
     component: int
     dimension: Dimension
@@ -39,7 +39,7 @@ class Candidate(msgspec.Struct, frozen=True, kw_only=True):
 Candidates = tuple[Candidate, ...]
 
 
-class Lane(msgspec.Struct, frozen=True, kw_only=True):
+class PhaseCandidates(msgspec.Struct, frozen=True, kw_only=True):
     """The candidates of one phase by dimension, in the order of the tariff."""
 
     energy: Candidates = ()
@@ -62,7 +62,7 @@ class Lane(msgspec.Struct, frozen=True, kw_only=True):
 
 
 class Demand(msgspec.Struct, frozen=True, kw_only=True):
-    """What the restrictions of a program look at; the rest of a timeline need not be worked out."""
+    """What the restrictions of a program look at; the rest of a timeline need not be computed."""
 
     local_time: bool = False
     current: bool = False
@@ -97,7 +97,10 @@ class Bounds:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricingProgram:
-    """A compiled tariff: `lanes` holds the candidates of each phase and dimension in the tariff's order."""
+    """A compiled tariff.
+
+    `by_phase` holds the candidates of each phase and dimension in the tariff's order.
+    """
 
     version: OcpiVersion
     tariff_id: str
@@ -110,8 +113,8 @@ class PricingProgram:
     preauthorize_amount: Decimal | None
     start: datetime | None
     end: datetime | None
-    session: Lane
-    lanes: Mapping[Phase, Lane]
+    session: PhaseCandidates
+    by_phase: Mapping[Phase, PhaseCandidates]
     bounds: Bounds
     demand: Demand
     tax_known: bool
@@ -121,7 +124,7 @@ class PricingProgram:
 def compile_tariff(tariff: Tariff) -> PricingProgram:
     """Compile a tariff. The program is immutable, reusable for any number of CDRs, and safe to share."""
     notes = list(tariff.notes)
-    lanes = _lanes(tariff, notes)
+    by_phase = _candidates_by_phase(tariff, notes)
     rules = [element.restrictions for element in tariff.elements if element.restrictions is not None]
     return PricingProgram(
         version=tariff.version,
@@ -135,8 +138,8 @@ def compile_tariff(tariff: Tariff) -> PricingProgram:
         preauthorize_amount=tariff.preauthorize_amount,
         start=tariff.start,
         end=tariff.end,
-        session=lanes[Phase.SESSION],
-        lanes=lanes,
+        session=by_phase[Phase.SESSION],
+        by_phase=by_phase,
         bounds=_bounds(rules),
         demand=_demand(rules),
         tax_known=_tax_known(tariff),
@@ -155,32 +158,32 @@ def pick(candidates: Candidates, moment: Moment) -> Candidate | None:
     return None
 
 
-def _lanes(tariff: Tariff, notes: list[Note]) -> Mapping[Phase, Lane]:
+def _candidates_by_phase(tariff: Tariff, notes: list[Note]) -> Mapping[Phase, PhaseCandidates]:
     found: dict[Phase, dict[Dimension, list[Candidate]]] = {phase: {} for phase in Phase}
     slot = 0
     for place, element in enumerate(tariff.elements):
         rules = element.restrictions
         phase = Phase.SESSION if rules is None else rules.phase
-        lane, path = found[phase], f"$.elements[{place}]"
+        phase_candidates, path = found[phase], f"$.elements[{place}]"
         for spot, component in enumerate(element.components):
             if component.dimension is None:
                 continue
             vat = _vat(tariff.tax_mode, component, f"{path}.price_components[{spot}].vat", notes)
             candidate = _candidate(component, component.dimension, vat, rules, (slot, place, spot))
-            lane.setdefault(component.dimension, []).append(candidate)
+            phase_candidates.setdefault(component.dimension, []).append(candidate)
             slot += 1
-    # An expired reservation is still a reservation: where nothing prices its expiry, its own price stands.
+    # An expired reservation is still a reservation: where nothing prices its expiry, its own price applies.
     expires, reserved = found[Phase.RESERVATION_EXPIRES], found[Phase.RESERVATION]
     for dimension, candidates in reserved.items():
         expires[dimension] = expires.get(dimension, []) + candidates
     return {
-        phase: Lane(
-            energy=tuple(lane.get(Dimension.ENERGY, ())),
-            time=tuple(lane.get(Dimension.TIME, ())),
-            parking=tuple(lane.get(Dimension.PARKING_TIME, ())),
-            flat=tuple(lane.get(Dimension.FLAT, ())),
+        phase: PhaseCandidates(
+            energy=tuple(phase_candidates.get(Dimension.ENERGY, ())),
+            time=tuple(phase_candidates.get(Dimension.TIME, ())),
+            parking=tuple(phase_candidates.get(Dimension.PARKING_TIME, ())),
+            flat=tuple(phase_candidates.get(Dimension.FLAT, ())),
         )
-        for phase, lane in found.items()
+        for phase, phase_candidates in found.items()
     }
 
 
@@ -221,7 +224,7 @@ def _vat(mode: TaxMode, component: PriceComponent, path: str, notes: list[Note])
     if mode is not TaxMode.NOT_APPLICABLE or component.vat is None:
         return component.vat
     text = f"vat {component.vat} is ignored, as tax_included says that no tax applies to this tariff"
-    notes.append(Note(code=NoteCode.TAX_RATE_IGNORED, severity=Severity.WARNING, path=path, text=text))
+    notes.append(Note(code=NoteCode.TAX_RATE_IGNORED, severity=NoteSeverity.WARNING, path=path, text=text))
     return None
 
 

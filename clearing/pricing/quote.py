@@ -14,7 +14,7 @@ from clearing.money import Rounding, round_units, to_minor
 from clearing.pricing.cdr import Cdr, Period, Quantity
 from clearing.pricing.engine import price
 from clearing.pricing.exact import EXACT
-from clearing.pricing.ocpi import as_utc
+from clearing.pricing.ocpi_version import as_utc
 from clearing.pricing.priced import PricedSession
 from clearing.pricing.program import PricingProgram
 from clearing.pricing.restrictions import DAY_SECONDS

@@ -16,7 +16,7 @@ import msgspec
 
 from clearing.errors import MalformedDocumentError
 from clearing.pricing import json_document as document
-from clearing.pricing.notes import Note, NoteCode, Severity
+from clearing.pricing.notes import Note, NoteCode, NoteSeverity
 
 DAYS: Final = ("MONDAY", "TUESDAY", "WEDNESDAY", "THURSDAY", "FRIDAY", "SATURDAY", "SUNDAY")
 DAY_SECONDS: Final = 86_400
@@ -104,7 +104,7 @@ class Restrictions:
 
 
 class Moment(msgspec.Struct, gc=False):
-    """What is known of one moment of a session, at which restrictions are asked.
+    """What is known of one moment of a session, at which restrictions are evaluated.
 
     `second`, `weekday` and `day` are local; `elapsed_us` counts from the session's start, without its
     reservation; `kwh` is the energy consumed before this moment; power in kW, current in A.
@@ -163,7 +163,7 @@ def _phase(wire: WireRestrictions, path: str, notes: list[Note]) -> Phase:
         if value not in known:
             text = f"{name} {value!r} is unknown; the element is kept and never applies"
             at = f"{path}.{name}"
-            notes.append(Note(code=NoteCode.UNKNOWN_VALUE, severity=Severity.WARNING, path=at, text=text))
+            notes.append(Note(code=NoteCode.UNKNOWN_VALUE, severity=NoteSeverity.WARNING, path=at, text=text))
         return known.get(value, Phase.UNKNOWN)
     return Phase.SESSION
 
@@ -185,7 +185,7 @@ def _time(text: str | None, path: str) -> int | None:
 def _end_time(text: str | None, path: str, notes: list[Note]) -> int | None:
     if text == "24:00":
         note = "24:00 is not an OCPI time; it is read as the end of the day, which OCPI writes 00:00"
-        notes.append(Note(code=NoteCode.END_OF_DAY_AS_24, severity=Severity.INFO, path=path, text=note))
+        notes.append(Note(code=NoteCode.END_OF_DAY_AS_24, severity=NoteSeverity.INFO, path=path, text=note))
         return DAY_SECONDS
     second = _time(text, path)
     return DAY_SECONDS if second == 0 else second
@@ -211,7 +211,7 @@ def _weekdays(names: list[str] | None, path: str, notes: list[Note]) -> frozense
         if name not in DAYS:
             text = f"day_of_week {name[:40]!r} is unknown and matches no day"
             at = f"{path}[{place}]"
-            notes.append(Note(code=NoteCode.UNKNOWN_VALUE, severity=Severity.WARNING, path=at, text=text))
+            notes.append(Note(code=NoteCode.UNKNOWN_VALUE, severity=NoteSeverity.WARNING, path=at, text=text))
     return frozenset(DAYS.index(name) for name in names if name in DAYS)
 
 

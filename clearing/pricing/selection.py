@@ -12,8 +12,8 @@ from clearing.pricing.notes import Note, NoteCode
 from clearing.pricing.program import Candidates, PricingProgram, pick
 from clearing.pricing.restrictions import Phase
 from clearing.pricing.spans import note_spans
-from clearing.pricing.steps import Charge
-from clearing.pricing.timeline import Stretch, note
+from clearing.pricing.step_size import PricedVolume
+from clearing.pricing.timeline import TimedPeriod, note
 
 ONE: Final = Decimal(1)
 _SESSION: Final = Phase.SESSION
@@ -25,89 +25,96 @@ class Selector:
     __slots__ = ("charges", "expired", "flats", "notes")
 
     def __init__(self, *, expired: bool, notes: list[Note]) -> None:
-        self.charges: list[Charge] = []
-        self.flats: dict[Phase, Charge] = {}
+        self.charges: list[PricedVolume] = []
+        self.flats: dict[Phase, PricedVolume] = {}
         self.expired = expired
         self.notes = notes
 
-    def take(self, program: PricingProgram, stretch: Stretch) -> None:
+    def add(self, program: PricingProgram, timed_period: TimedPeriod) -> None:
         """Charge what one period measured. What no component prices is free and left out."""
-        if stretch.reservation_s or stretch.expired_s or stretch.overtime_s:
-            self._take_around(program, stretch)
-            if stretch.reserved_only:
+        if timed_period.reservation_s or timed_period.expired_s or timed_period.overtime_s:
+            self._take_around(program, timed_period)
+            if timed_period.reserved_only:
                 return
-        lane = program.session
-        if stretch.energy_kwh and lane.energy:
-            self._charge(lane.energy, program, stretch, _SESSION, stretch.energy_kwh)
-        if stretch.time_s and lane.time:
-            self._charge(lane.time, program, stretch, _SESSION, stretch.time_s)
-        if stretch.parking_s and lane.parking:
-            self._charge(lane.parking, program, stretch, _SESSION, stretch.parking_s)
-        if lane.flat:
-            self._bill_flat(lane.flat, program, stretch, _SESSION)
+        phase_candidates = program.session
+        if timed_period.energy_kwh and phase_candidates.energy:
+            self._charge(phase_candidates.energy, program, timed_period, _SESSION, timed_period.energy_kwh)
+        if timed_period.time_s and phase_candidates.time:
+            self._charge(phase_candidates.time, program, timed_period, _SESSION, timed_period.time_s)
+        if timed_period.parking_s and phase_candidates.parking:
+            self._charge(phase_candidates.parking, program, timed_period, _SESSION, timed_period.parking_s)
+        if phase_candidates.flat:
+            self._bill_flat(phase_candidates.flat, program, timed_period, _SESSION)
 
     def _charge(
-        self, candidates: Candidates, program: PricingProgram, stretch: Stretch, phase: Phase, volume: Decimal
+        self,
+        candidates: Candidates,
+        program: PricingProgram,
+        timed_period: TimedPeriod,
+        phase: Phase,
+        volume: Decimal,
     ) -> None:
-        found = pick(candidates, stretch.moment)
+        found = pick(candidates, timed_period.moment)
         if found is not None:
-            self.charges.append(Charge(found, program, stretch, phase, volume, volume))
+            self.charges.append(PricedVolume(found, program, timed_period, phase, volume, volume))
 
-    def _take_around(self, program: PricingProgram, stretch: Stretch) -> None:
+    def _take_around(self, program: PricingProgram, timed_period: TimedPeriod) -> None:
         """What surrounds a session: its reservation, used or expired, and the time beyond a booking."""
-        reserved = stretch.reservation_s + stretch.expired_s
+        reserved = timed_period.reservation_s + timed_period.expired_s
         if reserved:
-            expires = self.expired or bool(stretch.expired_s)
+            expires = self.expired or bool(timed_period.expired_s)
             phase = Phase.RESERVATION_EXPIRES if expires else Phase.RESERVATION
-            self._charge(program.lanes[phase].time, program, stretch, phase, reserved)
-            self._bill_flat(program.lanes[phase].flat, program, stretch, phase)
-        if stretch.overtime_s:
+            self._charge(program.by_phase[phase].time, program, timed_period, phase, reserved)
+            self._bill_flat(program.by_phase[phase].flat, program, timed_period, phase)
+        if timed_period.overtime_s:
             phase = Phase.OVERTIME
-            self._charge(program.lanes[phase].time, program, stretch, phase, stretch.overtime_s)
-            self._bill_flat(program.lanes[phase].flat, program, stretch, phase)
+            self._charge(program.by_phase[phase].time, program, timed_period, phase, timed_period.overtime_s)
+            self._bill_flat(program.by_phase[phase].flat, program, timed_period, phase)
 
     def _bill_flat(
-        self, candidates: Candidates, program: PricingProgram, stretch: Stretch, phase: Phase
+        self, candidates: Candidates, program: PricingProgram, timed_period: TimedPeriod, phase: Phase
     ) -> None:
         """A flat fee is billed once for each phase: the first that applies."""
         billed = self.flats.get(phase)
         if billed is not None and len(candidates) == 1:
             return
-        found = pick(candidates, stretch.moment)
+        found = pick(candidates, timed_period.moment)
         if found is None:
             return
         if billed is None:
-            self.flats[phase] = charge = Charge(found, program, stretch, phase, ONE, ONE)
+            self.flats[phase] = charge = PricedVolume(found, program, timed_period, phase, ONE, ONE)
             self.charges.append(charge)
         elif billed.candidate is not found:
             text = "another flat fee applies from this period on; a flat fee is billed once, the first stands"
-            note(self.notes, NoteCode.FLAT_CHANGED, f"$.charging_periods[{stretch.place}]", text)
+            note(self.notes, NoteCode.FLAT_CHANGED, f"$.charging_periods[{timed_period.place}]", text)
 
 
 def select_charges(
     program: PricingProgram,
-    stretches: list[Stretch],
+    timed_periods: list[TimedPeriod],
     *,
     expired: bool,
     others: Mapping[str, PricingProgram] | None,
     notes: list[Note],
-) -> list[Charge]:
+) -> list[PricedVolume]:
     """Each measured volume with the component that prices it, in the order of time; appends notes.
 
     A period is priced by the tariff it names where that is among `others`, else by `program`. What no
     component prices is free (mod_tariffs, Tariff object) and is left out.
     """
     selector = Selector(expired=expired, notes=notes)
-    for stretch in stretches:
+    for timed_period in timed_periods:
         ruling = program
-        if others and stretch.tariff_id is not None:
-            ruling = others.get(stretch.tariff_id.lower(), program)
-        selector.take(ruling, stretch)
+        if others and timed_period.tariff_id is not None:
+            ruling = others.get(timed_period.tariff_id.lower(), program)
+        selector.add(ruling, timed_period)
         if ruling.bounds:
-            note_spans(ruling, stretch, expired=expired, notes=notes)
+            note_spans(ruling, timed_period, expired=expired, notes=notes)
     return selector.charges
 
 
-def is_expired(stretches: list[Stretch]) -> bool:
+def is_expired(timed_periods: list[TimedPeriod]) -> bool:
     """Whether this is a reservation that no charging followed (mod_tariffs, RESERVATION_EXPIRES)."""
-    return stretches[0].reserved_only and all(stretch.reserved_only for stretch in stretches)
+    return timed_periods[0].reserved_only and all(
+        timed_period.reserved_only for timed_period in timed_periods
+    )

@@ -12,74 +12,76 @@ from clearing.pricing.notes import Note, NoteCode
 from clearing.pricing.program import Bounds, PricingProgram, pick
 from clearing.pricing.restrictions import DAY_SECONDS, Moment, Phase
 from clearing.pricing.tariff import Dimension
-from clearing.pricing.timeline import Stretch, note
+from clearing.pricing.timeline import TimedPeriod, note
 
 
-def note_spans(program: PricingProgram, stretch: Stretch, *, expired: bool, notes: list[Note]) -> None:
+def note_spans(
+    program: PricingProgram, timed_period: TimedPeriod, *, expired: bool, notes: list[Note]
+) -> None:
     """Note a period inside which another price component would apply. It is priced as it starts."""
-    if not _meets_a_bound(program.bounds, stretch):
+    if not _meets_a_bound(program.bounds, timed_period):
         return
-    before = stretch.moment
-    for moment, where in _changes(program, stretch):
-        for phase in _phases(stretch, expired=expired):
-            for dimension, candidates in program.lanes[phase].by_dimension():
+    before = timed_period.moment
+    for moment, where in _changes(program, timed_period):
+        for phase in _phases(timed_period, expired=expired):
+            for dimension, candidates in program.by_phase[phase].by_dimension():
                 if dimension is Dimension.FLAT or pick(candidates, before) is pick(candidates, moment):
                     continue
                 text = f"another price applies from {where} on; the period is priced as it starts"
-                path = f"$.charging_periods[{stretch.place}]"
+                path = f"$.charging_periods[{timed_period.place}]"
                 note(notes, NoteCode.PERIOD_SPANS_PRICE_CHANGE, path, text)
                 return
 
 
-def _meets_a_bound(bounds: Bounds, stretch: Stretch) -> bool:
+def _meets_a_bound(bounds: Bounds, timed_period: TimedPeriod) -> bool:
     """A quick first look, which most periods fail: whether any bound lies inside the period."""
-    moment = stretch.moment
+    moment = timed_period.moment
     if bounds.clock:
-        ends = moment.second + stretch.wall_s
+        ends = moment.second + timed_period.wall_s
         after = bisect_right(bounds.clock, moment.second)
         if (bounds.clock[after] if after < len(bounds.clock) else DAY_SECONDS + bounds.clock[0]) < ends:
             return True
-    if bounds.kwh and stretch.energy_kwh > 0:
+    if bounds.kwh and timed_period.energy_kwh > 0:
         after = bisect_right(bounds.kwh, moment.kwh)
-        if after < len(bounds.kwh) and bounds.kwh[after] < moment.kwh + stretch.energy_kwh:
+        if after < len(bounds.kwh) and bounds.kwh[after] < moment.kwh + timed_period.energy_kwh:
             return True
     if bounds.elapsed_us:
         after = bisect_right(bounds.elapsed_us, moment.elapsed_us)
         return after < len(bounds.elapsed_us) and (
-            bounds.elapsed_us[after] < moment.elapsed_us + stretch.duration_us
+            bounds.elapsed_us[after] < moment.elapsed_us + timed_period.duration_us
         )
     return False
 
 
-def _phases(stretch: Stretch, *, expired: bool) -> tuple[Phase, ...]:
-    if not stretch.reserved_only:
+def _phases(timed_period: TimedPeriod, *, expired: bool) -> tuple[Phase, ...]:
+    if not timed_period.reserved_only:
         return (Phase.SESSION,)
     return (Phase.RESERVATION_EXPIRES if expired else Phase.RESERVATION,)
 
 
-def _changes(program: PricingProgram, stretch: Stretch) -> list[tuple[Moment, str]]:
+def _changes(program: PricingProgram, timed_period: TimedPeriod) -> list[tuple[Moment, str]]:
     """The moments inside the period at which a bound is met, each with its name."""
-    bounds, start = program.bounds, stretch.moment
+    bounds, start = program.bounds, timed_period.moment
     found: list[tuple[Moment, str]] = []
-    if bounds.kwh and stretch.energy_kwh > 0:
-        until = start.kwh + stretch.energy_kwh
+    if bounds.kwh and timed_period.energy_kwh > 0:
+        until = start.kwh + timed_period.energy_kwh
         found += [
             (_moved(start, kwh=bound), f"{bound} kWh") for bound in bounds.kwh if start.kwh < bound < until
         ]
-    ends_us = start.elapsed_us + stretch.duration_us
+    ends_us = start.elapsed_us + timed_period.duration_us
     found += [
         (_moved(start, elapsed_us=bound), f"{bound // 1_000_000} s")
         for bound in bounds.elapsed_us
         if start.elapsed_us < bound < ends_us
     ]
     if bounds.clock:
-        found += _local_changes(program, stretch)
+        found += _local_changes(program, timed_period)
     return found
 
 
-def _local_changes(program: PricingProgram, stretch: Stretch) -> list[tuple[Moment, str]]:
-    start = stretch.moment
-    ends = start.second + stretch.wall_s
+def _local_changes(program: PricingProgram, timed_period: TimedPeriod) -> list[tuple[Moment, str]]:
+    start = timed_period.moment
+    ends = start.second + timed_period.wall_s
     found: list[tuple[Moment, str]] = []
     for days in range(min(ends // DAY_SECONDS, 8) + 1):
         for second in program.bounds.clock:

@@ -17,8 +17,8 @@ import msgspec
 from clearing.errors import MalformedDocumentError
 from clearing.money import exponent
 from clearing.pricing import json_document as document
-from clearing.pricing.notes import Note, NoteCode, Severity
-from clearing.pricing.ocpi import OcpiVersion, read_time
+from clearing.pricing.notes import Note, NoteCode, NoteSeverity
+from clearing.pricing.ocpi_version import OcpiVersion, read_time
 from clearing.pricing.restrictions import FIELDS as RESTRICTION_FIELDS
 from clearing.pricing.restrictions import Restrictions, WireRestrictions, read_restrictions
 
@@ -60,7 +60,7 @@ class TaxMode(StrEnum):
 class PriceComponent:
     """One price: `price` in major units per kWh, per hour or flat; `vat` a percentage or None if unstated.
 
-    `type` is the text as sent; `dimension` is None where this house does not know that type.
+    `type` is the text as sent; `dimension` is None where this system does not know that type.
     `step_size` is in Wh or seconds; 0 means no rounding up.
     """
 
@@ -111,7 +111,7 @@ class Tariff:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TariffSnapshot:
-    """A tariff as it stood: canonical JSON and its sha256 (lower-case hexadecimal)."""
+    """A tariff at one time: canonical JSON and its sha256 (lower-case hexadecimal)."""
 
     version: OcpiVersion
     canonical: bytes
@@ -170,8 +170,14 @@ _FIELDS_2_1_1: Final = frozenset(
     {"id", "currency", "tariff_alt_text", "tariff_alt_url", "elements", "energy_mix", "last_updated"}
 )
 _FIELDS_2_2_1: Final = _FIELDS_2_1_1 | {
-    "country_code", "party_id", "type", "min_price", "max_price", "start_date_time", "end_date_time",
-}  # fmt: skip
+    "country_code",
+    "party_id",
+    "type",
+    "min_price",
+    "max_price",
+    "start_date_time",
+    "end_date_time",
+}
 _FIELDS: Final[Mapping[OcpiVersion, frozenset[str]]] = {
     OcpiVersion.V2_1_1: _FIELDS_2_1_1,
     OcpiVersion.V2_2_1: _FIELDS_2_2_1,
@@ -183,7 +189,7 @@ _ELEMENT_FIELDS: Final = frozenset({"price_components", "restrictions"})
 
 
 def recognize_tariff(raw: bytes) -> OcpiVersion:
-    """The OCPI version a tariff is written in, told by the fields that only that version has.
+    """The OCPI version of a tariff, by the fields that only that version has.
 
     `tax_included` is 2.3.0's alone; `country_code` came with 2.2. Raises MalformedDocumentError.
     """
@@ -256,7 +262,7 @@ def freeze(raw: bytes, *, version: OcpiVersion) -> TariffSnapshot:
     )
 
 
-def _note(code: NoteCode, path: str, text: str, severity: Severity = Severity.WARNING) -> Note:
+def _note(code: NoteCode, path: str, text: str, severity: NoteSeverity = NoteSeverity.WARNING) -> Note:
     return Note(code=code, severity=severity, path=path, text=text)
 
 
@@ -308,7 +314,7 @@ def _step_size(wire: _WireComponent, dimension: Dimension | None, *, path: str, 
     if wire.step_size is None:
         if dimension is not Dimension.FLAT:
             text = "step_size is missing; volumes are billed as measured"
-            notes.append(_note(NoteCode.STEP_SIZE_MISSING, path, text, Severity.INFO))
+            notes.append(_note(NoteCode.STEP_SIZE_MISSING, path, text, NoteSeverity.INFO))
         return 0
     value = document.check_number(wire.step_size, document=DOCUMENT, path=path)
     if value != int(value):
@@ -327,7 +333,7 @@ def _limit(wire: _WireLimit | None, name: str, version: OcpiVersion, notes: list
         net, gross = (wire.before_taxes, "before_taxes"), (wire.after_taxes, "after_taxes")
     if (gross[1] == "after_taxes") != (version is OcpiVersion.V2_3_0):
         text = f"{name} is written as in another OCPI version ({net[1]}); its amounts are used"
-        notes.append(_note(NoteCode.LIMIT_SHAPE, f"$.{name}", text, Severity.INFO))
+        notes.append(_note(NoteCode.LIMIT_SHAPE, f"$.{name}", text, NoteSeverity.INFO))
     if net[0] is None and gross[0] is None:
         raise MalformedDocumentError(
             document=DOCUMENT, path=f"$.{name}", problem="expected excl_vat (2.2.1) or before_taxes (2.3.0)"
@@ -364,4 +370,4 @@ def _unknown_fields(tree: Mapping[str, Any], version: OcpiVersion) -> list[Note]
                 f"{at}.price_components[{spot}].{name}" for name in component if name not in _COMPONENT_FIELDS
             ]
     text = f"is not a field of OCPI {version}; it is kept and does not change the price"
-    return [_note(NoteCode.UNKNOWN_FIELD, path, text, Severity.INFO) for path in paths]
+    return [_note(NoteCode.UNKNOWN_FIELD, path, text, NoteSeverity.INFO) for path in paths]

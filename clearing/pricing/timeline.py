@@ -16,7 +16,7 @@ import msgspec
 
 from clearing.errors import UnknownTimeZoneError
 from clearing.pricing.cdr import UNIX_EPOCH, Cdr, Period, Quantity
-from clearing.pricing.notes import Note, NoteCode, Severity
+from clearing.pricing.notes import Note, NoteCode, NoteSeverity
 from clearing.pricing.program import Demand
 from clearing.pricing.restrictions import DAY_SECONDS, Moment
 
@@ -30,11 +30,11 @@ THREE_DECIMALS_S: Final = Decimal("3.6")
 TOTAL_TOLERANCE: Final = Decimal("0.01")
 
 
-class Stretch(msgspec.Struct, gc=False):
+class TimedPeriod(msgspec.Struct, gc=False):
     """One charging period placed in time. `place` is its index in the CDR; volumes in kWh and seconds.
 
     `wall_s` is how far the clock on the wall went on, where local time matters; `levels` are the currents and
-    powers it states, by dimension, where the tariff asks for them.
+    powers it states, by dimension, where the tariff needs them.
     """
 
     place: int
@@ -59,7 +59,7 @@ class Stretch(msgspec.Struct, gc=False):
         )
 
 
-# CdrDimensionType (2.2.1, 2.3.0, bookings): levels are asked by restrictions, the others priced by nobody.
+# CdrDimensionType (2.2.1, 2.3.0, bookings): restrictions need levels, nothing prices the others.
 _LEVELS: Final = frozenset({"MIN_CURRENT", "MAX_CURRENT", "CURRENT", "MIN_POWER", "MAX_POWER", "POWER"})
 _UNPRICED: Final = frozenset({"FLAT", "ENERGY_EXPORT", "ENERGY_IMPORT", "STATE_OF_CHARGE"})
 _MICROSECONDS: Final = 1_000_000
@@ -77,35 +77,36 @@ def resolve_zone(name: str) -> ZoneInfo:
         raise UnknownTimeZoneError(name) from None
 
 
-def lay_out(cdr: Cdr, *, zone: ZoneInfo | None, demand: Demand, notes: list[Note]) -> list[Stretch]:
-    """The CDR's periods in order of time, each knowing what the restrictions ask; appends what is odd.
+def lay_out(cdr: Cdr, *, zone: ZoneInfo | None, demand: Demand, notes: list[Note]) -> list[TimedPeriod]:
+    """The CDR's periods in order of time, each with what the restrictions need; appends what is odd.
 
-    Only what `demand` names is worked out; `zone` is None where no restriction looks at local time.
+    Only what `demand` names is computed; `zone` is None where no restriction looks at local time.
     """
     periods = cdr.periods
     order = _in_order(periods, notes)
     ends = [periods[place].start for place in order[1:]]
     ends.append(cdr.end)
     levels = demand.power or demand.current
-    stretches = [
-        _stretch(periods[place], place, end, levels, notes) for place, end in zip(order, ends, strict=True)
+    timed_periods = [
+        _timed_period(periods[place], place, end, levels, notes)
+        for place, end in zip(order, ends, strict=True)
     ]
-    _check_session(cdr, stretches, notes)
+    _check_session(cdr, timed_periods, notes)
     if demand.duration:
-        _run_duration(stretches)
-    total_kwh = _run_energy(stretches)
+        _run_duration(timed_periods)
+    total_kwh = _run_energy(timed_periods)
     if zone is not None:
-        _localize(stretches, zone)
+        _localize(timed_periods, zone)
     if levels:
-        for stretch in stretches:
-            if stretch.energy_kwh or stretch.time_s:
-                _set_levels(stretch, demand, notes)
-    _check_totals(cdr, stretches, total_kwh, notes)
-    return stretches
+        for timed_period in timed_periods:
+            if timed_period.energy_kwh or timed_period.time_s:
+                _set_levels(timed_period, demand, notes)
+    _check_totals(cdr, timed_periods, total_kwh, notes)
+    return timed_periods
 
 
 def note(
-    notes: list[Note], code: NoteCode, path: str, text: str, severity: Severity = Severity.WARNING
+    notes: list[Note], code: NoteCode, path: str, text: str, severity: NoteSeverity = NoteSeverity.WARNING
 ) -> None:
     """Append one note."""
     notes.append(Note(code=code, severity=severity, path=path, text=text))
@@ -132,7 +133,7 @@ def _content(period: Period) -> tuple[tuple[str, Decimal], ...]:
     return tuple(sorted((quantity.type, quantity.volume) for quantity in period.dimensions))
 
 
-def _stretch(period: Period, place: int, end: datetime, levels: bool, notes: list[Note]) -> Stretch:  # noqa: FBT001 - hot and private
+def _timed_period(period: Period, place: int, end: datetime, levels: bool, notes: list[Note]) -> TimedPeriod:  # noqa: FBT001 - hot and private
     lasted = end - period.start
     duration_us = (lasted.days * DAY_SECONDS + lasted.seconds) * _MICROSECONDS + lasted.microseconds
     duration_us = max(duration_us, 0)
@@ -151,17 +152,17 @@ def _stretch(period: Period, place: int, end: datetime, levels: bool, notes: lis
             parking = _seconds(quantity.volume, exact)
         elif levels or kind not in _LEVELS:
             rare = [(spot, quantity)] if rare is None else [*rare, (spot, quantity)]
-    stretch = Stretch(
+    timed_period = TimedPeriod(
         place, period.start, duration_us, Moment(0, ZERO), period.tariff_id, energy, time, parking
     )
     if rare is not None:
         for spot, quantity in rare:
-            _add_rare(stretch, quantity, exact, spot, notes)
-    if energy < ZERO or time < ZERO or parking < ZERO or stretch.reservation_s < ZERO:
+            _add_rare(timed_period, quantity, exact, spot, notes)
+    if energy < ZERO or time < ZERO or parking < ZERO or timed_period.reservation_s < ZERO:
         _note_negative(period, place, notes)
     if not duration_us or (time and time is not exact) or (parking and (time or parking is not exact)):
-        _check_duration(stretch, exact, notes)
-    return stretch
+        _check_duration(timed_period, exact, notes)
+    return timed_period
 
 
 _RARE_TIMES: Final = {
@@ -173,22 +174,24 @@ _RARE_TIMES: Final = {
 }
 
 
-def _add_rare(stretch: Stretch, quantity: Quantity, exact: Decimal, spot: int, notes: list[Note]) -> None:
+def _add_rare(
+    timed_period: TimedPeriod, quantity: Quantity, exact: Decimal, spot: int, notes: list[Note]
+) -> None:
     """What most periods lack: reservation and overtime, levels, a dimension stated twice, an unknown one."""
     kind, volume = quantity.type, quantity.volume
-    path = f"$.charging_periods[{stretch.place}].dimensions[{spot}]"
+    path = f"$.charging_periods[{timed_period.place}].dimensions[{spot}]"
     if kind in _LEVELS:
-        levels = stretch.levels = stretch.levels or {}
+        levels = timed_period.levels = timed_period.levels or {}
         lowest = kind.startswith("MIN_")
         levels[kind] = (min if lowest else max)(volume, levels.get(kind, volume))
     elif kind == "ENERGY":
-        stretch.energy_kwh += volume
+        timed_period.energy_kwh += volume
         note(notes, NoteCode.DIMENSION_REPEATED, path, "ENERGY is stated twice; the volumes are added")
     elif kind in _RARE_TIMES:
         name = _RARE_TIMES[kind]
-        before: Decimal = getattr(stretch, name)
+        before: Decimal = getattr(timed_period, name)
         seconds = volume * HOUR_S if before else _seconds(volume, exact)
-        setattr(stretch, name, before + seconds)
+        setattr(timed_period, name, before + seconds)
         if before:
             note(notes, NoteCode.DIMENSION_REPEATED, path, f"{kind} is stated twice; the volumes are added")
     elif kind not in _UNPRICED:
@@ -213,89 +216,91 @@ def _note_negative(period: Period, place: int, notes: list[Note]) -> None:
         if quantity.volume < ZERO and quantity.type not in _LEVELS:
             text = f"the {quantity.type} volume {quantity.volume} is negative"
             path = f"$.charging_periods[{place}].dimensions[{spot}].volume"
-            note(notes, NoteCode.NEGATIVE_VOLUME, path, text, Severity.DISPUTE)
+            note(notes, NoteCode.NEGATIVE_VOLUME, path, text, NoteSeverity.DISPUTE)
 
 
-def _check_duration(stretch: Stretch, lasted: Decimal, notes: list[Note]) -> None:
+def _check_duration(timed_period: TimedPeriod, lasted: Decimal, notes: list[Note]) -> None:
     """Name times that add up to more than the period, and volumes in a period of no length."""
-    path = f"$.charging_periods[{stretch.place}]"
-    timed = stretch.time_s + stretch.parking_s + stretch.reservation_s
-    if not stretch.duration_us:
-        if timed or stretch.energy_kwh:
+    path = f"$.charging_periods[{timed_period.place}]"
+    timed_s = timed_period.time_s + timed_period.parking_s + timed_period.reservation_s
+    if not timed_period.duration_us:
+        if timed_s or timed_period.energy_kwh:
             note(notes, NoteCode.PERIOD_ZERO_LENGTH, path, "it ends where it starts, yet it has volumes")
-    elif timed > lasted + THREE_DECIMALS_S:
-        text = f"its times add up to {timed} s, but it lasts {lasted} s; the times are billed as stated"
-        note(notes, NoteCode.TIME_EXCEEDS_PERIOD, path, text, Severity.DISPUTE)
+    elif timed_s > lasted + THREE_DECIMALS_S:
+        text = f"its times add up to {timed_s} s, but it lasts {lasted} s; the times are billed as stated"
+        note(notes, NoteCode.TIME_EXCEEDS_PERIOD, path, text, NoteSeverity.DISPUTE)
 
 
-def _check_session(cdr: Cdr, stretches: list[Stretch], notes: list[Note]) -> None:
+def _check_session(cdr: Cdr, timed_periods: list[TimedPeriod], notes: list[Note]) -> None:
     if UNIX_EPOCH in (cdr.start, cdr.end):
         text = "the session's start or end is given as unknown (1970-01-01); periods are priced as stated"
         note(notes, NoteCode.SESSION_TIMES_UNKNOWN, "$.start_date_time", text)
         return
     if cdr.end < cdr.start:
         text = f"the session ends at {cdr.end.isoformat()}, before its start at {cdr.start.isoformat()}"
-        note(notes, NoteCode.SESSION_ENDS_BEFORE_START, "$.end_date_time", text, Severity.DISPUTE)
+        note(notes, NoteCode.SESSION_ENDS_BEFORE_START, "$.end_date_time", text, NoteSeverity.DISPUTE)
         return
-    for stretch in (stretches[0], stretches[-1]) if len(stretches) > 1 else stretches:
-        if not cdr.start <= stretch.start <= cdr.end:
-            text = f"it starts at {stretch.start.isoformat()}, outside the session"
-            path = f"$.charging_periods[{stretch.place}].start_date_time"
-            note(notes, NoteCode.PERIOD_OUTSIDE_SESSION, path, text, Severity.DISPUTE)
+    for timed_period in (timed_periods[0], timed_periods[-1]) if len(timed_periods) > 1 else timed_periods:
+        if not cdr.start <= timed_period.start <= cdr.end:
+            text = f"it starts at {timed_period.start.isoformat()}, outside the session"
+            path = f"$.charging_periods[{timed_period.place}].start_date_time"
+            note(notes, NoteCode.PERIOD_OUTSIDE_SESSION, path, text, NoteSeverity.DISPUTE)
 
 
-def _run_duration(stretches: list[Stretch]) -> None:
+def _run_duration(timed_periods: list[TimedPeriod]) -> None:
     """The duration before each period. A session's starts where its reservation ended."""
-    origin = stretches[0].start
-    session = next((stretch.start for stretch in stretches if not stretch.reserved_only), origin)
-    for stretch in stretches:
-        since = origin if stretch.reserved_only else session
-        stretch.moment.elapsed_us = (stretch.start - since) // _MICROSECOND
+    origin = timed_periods[0].start
+    session = next(
+        (timed_period.start for timed_period in timed_periods if not timed_period.reserved_only), origin
+    )
+    for timed_period in timed_periods:
+        since = origin if timed_period.reserved_only else session
+        timed_period.moment.elapsed_us = (timed_period.start - since) // _MICROSECOND
 
 
-def _run_energy(stretches: list[Stretch]) -> Decimal:
+def _run_energy(timed_periods: list[TimedPeriod]) -> Decimal:
     """The energy before each period; returns the whole."""
     kwh = ZERO
-    for stretch in stretches:
-        stretch.moment.kwh = kwh
-        if stretch.energy_kwh:
-            kwh += stretch.energy_kwh
+    for timed_period in timed_periods:
+        timed_period.moment.kwh = kwh
+        if timed_period.energy_kwh:
+            kwh += timed_period.energy_kwh
     return kwh
 
 
-def _localize(stretches: list[Stretch], zone: ZoneInfo) -> None:
+def _localize(timed_periods: list[TimedPeriod], zone: ZoneInfo) -> None:
     """Local time of each start, counted on from the first where no clock is changed in between."""
-    origin = stretches[0].start
+    origin = timed_periods[0].start
     first = origin.astimezone(zone)
-    span = stretches[-1].start + stretches[-1].duration_us * _MICROSECOND - origin
+    span = timed_periods[-1].start + timed_periods[-1].duration_us * _MICROSECOND - origin
     # Two local times of one zone differ by the clock on the wall: by the span only where no clock is changed.
     steady = span < _DAY and (origin + span).astimezone(zone) - first == span
     second, weekday, day = first.hour * 3600 + first.minute * 60 + first.second, first.weekday(), first.date()
-    for stretch in stretches:
-        moment = stretch.moment
-        stretch.wall_s = stretch.duration_us // _MICROSECONDS
+    for timed_period in timed_periods:
+        moment = timed_period.moment
+        timed_period.wall_s = timed_period.duration_us // _MICROSECONDS
         local = first
         if not steady:
-            local = stretch.start.astimezone(zone)
-            end = (stretch.start + stretch.duration_us * _MICROSECOND).astimezone(zone)
-            stretch.wall_s = (end - local) // _SECOND
-        elif (now := second + (stretch.start - origin).seconds) < DAY_SECONDS:
+            local = timed_period.start.astimezone(zone)
+            end = (timed_period.start + timed_period.duration_us * _MICROSECOND).astimezone(zone)
+            timed_period.wall_s = (end - local) // _SECOND
+        elif (now := second + (timed_period.start - origin).seconds) < DAY_SECONDS:
             moment.second, moment.weekday, moment.day = now, weekday, day
             continue
         else:
-            local = first + (stretch.start - origin)
+            local = first + (timed_period.start - origin)
         moment.second = local.hour * 3600 + local.minute * 60 + local.second
         moment.weekday = local.weekday()
         moment.day = local.date()
 
 
-def _set_levels(stretch: Stretch, demand: Demand, notes: list[Note]) -> None:
+def _set_levels(timed_period: TimedPeriod, demand: Demand, notes: list[Note]) -> None:
     """What a period shows of its current and power, the nearest measure first.
 
     A CPO starts a new period whenever a price changes (mod_cdrs, ChargingPeriod), so within one period every
-    measure lies on the same side of a bound and may stand in for a missing one; an average is noted.
+    measure lies on the same side of a bound and may replace a missing one; an average is noted.
     """
-    moment, stated = stretch.moment, stretch.levels
+    moment, stated = timed_period.moment, timed_period.levels
     if stated:
         if demand.current:
             moment.min_current = _first(stated, "MIN_CURRENT", "CURRENT", "MAX_CURRENT")
@@ -303,31 +308,31 @@ def _set_levels(stretch: Stretch, demand: Demand, notes: list[Note]) -> None:
         if demand.power:
             moment.min_power = _first(stated, "MIN_POWER", "POWER", "MAX_POWER")
             moment.max_power = _first(stated, "MAX_POWER", "POWER", "MIN_POWER")
-    if demand.power and moment.min_power is None and stretch.energy_kwh > ZERO:
-        _infer_power(stretch, notes)
+    if demand.power and moment.min_power is None and timed_period.energy_kwh > ZERO:
+        _infer_power(timed_period, notes)
 
 
-def _infer_power(stretch: Stretch, notes: list[Note]) -> None:
-    seconds = stretch.time_s or Decimal(stretch.duration_us).scaleb(-6)
+def _infer_power(timed_period: TimedPeriod, notes: list[Note]) -> None:
+    seconds = timed_period.time_s or Decimal(timed_period.duration_us).scaleb(-6)
     if seconds <= 0:
         return
-    average = stretch.energy_kwh * HOUR_S / seconds
-    stretch.moment.min_power = stretch.moment.max_power = average
+    average = timed_period.energy_kwh * HOUR_S / seconds
+    timed_period.moment.min_power = timed_period.moment.max_power = average
     text = f"no power was measured; {average:.3f} kW on average stands in for it"
-    note(notes, NoteCode.POWER_INFERRED, f"$.charging_periods[{stretch.place}]", text, Severity.INFO)
+    note(notes, NoteCode.POWER_INFERRED, f"$.charging_periods[{timed_period.place}]", text, NoteSeverity.INFO)
 
 
 def _first(stated: dict[str, Decimal], nearest: str, average: str, other: str) -> Decimal | None:
     return stated[nearest] if nearest in stated else stated.get(average, stated.get(other))
 
 
-def _check_totals(cdr: Cdr, stretches: list[Stretch], measured: Decimal, notes: list[Note]) -> None:
+def _check_totals(cdr: Cdr, timed_periods: list[TimedPeriod], measured: Decimal, notes: list[Note]) -> None:
     total = cdr.total_energy_kwh
     if total is not None and measured and measured != total and abs(measured - total) > TOTAL_TOLERANCE:
         text = f"total_energy is {total} kWh, its periods add up to {measured} kWh"
-        note(notes, NoteCode.TOTAL_ENERGY_DIFFERS, "$.total_energy", text, Severity.DISPUTE)
+        note(notes, NoteCode.TOTAL_ENERGY_DIFFERS, "$.total_energy", text, NoteSeverity.DISPUTE)
     if cdr.total_parking_time_h is not None:
-        parked = sum((stretch.parking_s for stretch in stretches), ZERO)
-        if abs(parked - cdr.total_parking_time_h * HOUR_S) > TOTAL_TOLERANCE * HOUR_S:
-            text = f"total_parking_time is {cdr.total_parking_time_h} h, its periods add up to {parked} s"
-            note(notes, NoteCode.TOTAL_TIME_DIFFERS, "$.total_parking_time", text, Severity.DISPUTE)
+        parking_s = sum((timed_period.parking_s for timed_period in timed_periods), ZERO)
+        if abs(parking_s - cdr.total_parking_time_h * HOUR_S) > TOTAL_TOLERANCE * HOUR_S:
+            text = f"total_parking_time is {cdr.total_parking_time_h} h, its periods add up to {parking_s} s"
+            note(notes, NoteCode.TOTAL_TIME_DIFFERS, "$.total_parking_time", text, NoteSeverity.DISPUTE)

@@ -1,4 +1,4 @@
-"""Reconciliation, three ways: our books, the PSP's balance transactions, the bank's lines.
+"""Three-way reconciliation of our books, the PSP's balance transactions and the bank's lines.
 
-Owns: what agrees, what differs, who looks into it and what to book. Must not know: HTTP, the PSP's SDK.
+Owns: what agrees, what differs, who investigates it and what to book. Must not know: HTTP, the PSP's SDK.
 """

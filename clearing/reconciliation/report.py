@@ -1,7 +1,7 @@
-"""The reconciliation report: as a page to read, CSV and JSON lines, written row by row.
+"""The reconciliation report as an HTML page, CSV and JSON lines, written row by row.
 
-Owns: its forms. Must not know: the store. Amounts are shown in major units with the currency's digits; JSON
-has minor units. Cells can't become formulas in a spreadsheet.
+Owns: its formats. Must not know: the database. Amounts are shown in major units with the currency's digits;
+JSON has minor units. Cells can't become formulas in a spreadsheet.
 """
 
 import csv
@@ -14,22 +14,33 @@ from html import escape
 from typing import Final
 from uuid import UUID
 
+from clearing.identifiers import format_id
 from clearing.money import to_major
 
 _HEADINGS: Final = (
-    "leg", "reference", "type", "amount", "currency", "since", "age_days", "owner", "proposal", "detail",
-    "likely", "id",
-)  # fmt: skip
-_LONG: Final = frozenset({"reference", "proposal", "detail", "likely", "id"})  # broken to fit a page
-_NOWHERE: Final = UUID(int=0)
+    "pair",
+    "reference",
+    "type",
+    "amount",
+    "currency",
+    "since",
+    "age_days",
+    "owner",
+    "proposal",
+    "detail",
+    "candidates",
+    "id",
+)
+_LONG: Final = frozenset({"reference", "proposal", "detail", "candidates", "id"})  # wrapped to fit a page
+_NO_ID: Final = UUID(int=0)
 _FORMULA: Final = ("=", "+", "-", "@", "\t", "\r")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class OpenDifference:
-    """A difference that stands: `amount_minor` is left minus right, its age counts from `since`."""
+    """An open difference: `amount_minor` is left minus right, its age counts from `since`."""
 
-    leg: str
+    pair: str
     reference: str
     currency: str
     type: str
@@ -40,13 +51,14 @@ class OpenDifference:
     detail: str
     first_seen_at: datetime
     age_days: int
-    id: UUID = _NOWHERE
-    likely: Sequence[str] = ()
+    id: UUID = _NO_ID
+    prefix: str = "rdf"  # of its id, as the API shows it
+    candidates: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class BankPosition:
-    """One currency, in minor units: `unexplained_minor` is what our books have more than can be explained."""
+    """One currency, in minor units: `unexplained_minor` is the excess of our books that nothing explains."""
 
     currency: str
     books_minor: int
@@ -59,9 +71,9 @@ class BankPosition:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ItemCount:
-    """Items of one side of a leg."""
+    """Items of one side of a pair."""
 
-    leg: str
+    pair: str
     side: str
     items: int
     open: int
@@ -72,7 +84,7 @@ def json_line(difference: OpenDifference) -> str:
     """One difference as a JSON object on one line."""
     return json.dumps(
         {
-            "leg": difference.leg,
+            "pair": difference.pair,
             "reference": difference.reference,
             "type": difference.type,
             "amount_minor": difference.amount_minor,
@@ -82,8 +94,8 @@ def json_line(difference: OpenDifference) -> str:
             "owner": difference.owner,
             "proposal": json.loads(difference.proposal),
             "detail": difference.detail,
-            "likely": list(difference.likely),
-            "id": str(difference.id),
+            "candidates": list(difference.candidates),
+            "id": _shown_id(difference),
         },
         ensure_ascii=False,
     )
@@ -99,9 +111,14 @@ def csv_row(difference: OpenDifference) -> str:
     return _csv([_harmless(cell) for cell in _cells(difference)])
 
 
+def _shown_id(difference: OpenDifference) -> str:
+    """Its id as the API shows it; empty for what has none, such as a receivable."""
+    return "" if difference.id == _NO_ID else format_id(difference.prefix, difference.id)
+
+
 def _cells(difference: OpenDifference) -> Sequence[str]:
     return (
-        difference.leg,
+        difference.pair,
         difference.reference,
         difference.type,
         f"{to_major(difference.amount_minor, difference.currency):f}",
@@ -111,13 +128,13 @@ def _cells(difference: OpenDifference) -> Sequence[str]:
         difference.owner,
         difference.proposal,
         difference.detail,
-        " ".join(difference.likely),
-        str(difference.id),
+        " ".join(difference.candidates),
+        _shown_id(difference),
     )
 
 
 def _harmless(cell: str) -> str:
-    """Text that a spreadsheet would run as a formula gets a quote before it; numbers stay numbers."""
+    """Text that a spreadsheet would run as a formula, after a quote; numbers stay numbers."""
     if not cell.startswith(_FORMULA) or cell.lstrip("-").replace(".", "", 1).isdigit():
         return cell
     return f"'{cell}"
@@ -130,20 +147,23 @@ def _csv(cells: Sequence[str]) -> str:
 
 
 def page_head(counts: Sequence[ItemCount], bank: Sequence[BankPosition] = (), *, at: datetime) -> str:
-    """The page up to its table of differences: when, how much each side told, the bank's balance and ours."""
-    stands = "".join(
+    """The page up to its table of differences: time, items of each side, the bank's balance and ours."""
+    positions = "".join(
         f"<tr><td>{escape(one.currency)}<td>{one.as_of}"
         + "".join(
             f"<td class=n>{to_major(minor, one.currency):f}"
             for minor in (
-                one.books_minor, one.theirs_in_flight_minor, one.ours_in_flight_minor, one.bank_minor,
+                one.books_minor,
+                one.theirs_in_flight_minor,
+                one.ours_in_flight_minor,
+                one.bank_minor,
                 one.unexplained_minor,
             )
         )
         for one in bank
-    )  # fmt: skip
+    )
     rows = "".join(
-        f"<tr><td>{escape(one.leg)}<td>{escape(one.side)}<td class=n>{one.items}<td class=n>{one.open}"
+        f"<tr><td>{escape(one.pair)}<td>{escape(one.side)}<td class=n>{one.items}<td class=n>{one.open}"
         f"<td>{one.oldest_open or ''}"
         for one in counts
     )
@@ -155,11 +175,11 @@ def page_head(counts: Sequence[ItemCount], bank: Sequence[BankPosition] = (), *,
         "td,th{padding:.3rem .6rem;border-bottom:1px solid #ddd;text-align:left;vertical-align:top}"
         ".n{text-align:right}.w{overflow-wrap:anywhere}td:not(.w){white-space:nowrap}</style>"
         f"<h1>Reconciliation</h1><p>As of {escape(at.isoformat(timespec='minutes'))}. "
-        "Nothing here moves money: each proposal is for a person to book or to refuse, "
-        "and what looks alike is for a person to judge.</p>"
-        f"<table><tr><th>leg<th>side<th>items<th>open<th>oldest open{rows}</table>"
-        "<table><tr><th>bank account<th>as of<th>our books<th>lines not booked<th>ours on the way"
-        f"<th>the bank<th>unexplained{stands}</table>"
+        "This report is read-only. A person approves or rejects each proposal "
+        "and checks each candidate.</p>"
+        f"<table><tr><th>pair<th>side<th>items<th>open<th>oldest open{rows}</table>"
+        "<table><tr><th>bank account<th>as of<th>our books<th>only at the bank<th>only in our books"
+        f"<th>the bank<th>unexplained{positions}</table>"
         f"<table><tr>{''.join(f'<th>{name}' for name in _HEADINGS)}"
     )
 
@@ -174,5 +194,5 @@ def page_row(difference: OpenDifference) -> str:
 
 def page_foot(count: int) -> str:
     """The end of the page."""
-    told = "No difference is open." if count == 0 else f"{count} lines are open."
-    return f"</table><p>{told}</p></html>"
+    text = "No difference is open." if count == 0 else f"{count} lines are open."
+    return f"</table><p>{text}</p></html>"

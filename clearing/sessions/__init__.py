@@ -1,1 +1,1 @@
-"""From a captured session to its journal entry, and back again: priced, planned, split, posted, unwound."""
+"""From a captured session to its journal entry, and its corrections: price, plan, split, post, reverse."""

@@ -13,14 +13,14 @@ from clearing.tax.vat_rates import VatRates
 
 
 def trader_on(party: Party, day: date, rates: VatRates) -> Trader:
-    """A party as one side of a supply of `day` (local): its seat and every id proven that day.
+    """A party as one side of a supply of `day` (local): where it is established and every id proven that day.
 
-    Raises UnclearableError for a territory that is not known.
+    Raises UnclearableError for a tax jurisdiction that is not known.
     """
-    territory = rates.territory(party.territory)
+    tax_jurisdiction = rates.tax_jurisdiction(party.tax_jurisdiction)
     return Trader(
         party_id=party.id,
-        territory=territory,
+        tax_jurisdiction=tax_jurisdiction,
         vat_id=party.vat_id_on(day),
         vat_ids=_by_area(party.vat_ids_on(day), rates),
         taxable_dealer=party.taxable_dealer,
@@ -33,8 +33,8 @@ def trader_within(party: Party, period: tuple[date, date], rates: VatRates) -> T
     ids = party.vat_ids_within(*period)
     return Trader(
         party_id=party.id,
-        territory=rates.territory(party.territory),
-        vat_id=ids.get(party.territory),
+        tax_jurisdiction=rates.tax_jurisdiction(party.tax_jurisdiction),
+        vat_id=ids.get(party.tax_jurisdiction),
         vat_ids=_by_area(ids, rates),
         taxable_dealer=party.taxable_dealer,
         small_business=party.small_business,
@@ -43,6 +43,6 @@ def trader_within(party: Party, period: tuple[date, date], rates: VatRates) -> T
 
 def _by_area(ids: Mapping[str, str], rates: VatRates) -> dict[str, str]:
     found: dict[str, str] = {}
-    for territory, vat_id in ids.items():
-        found.setdefault(vat_area(rates.territory(territory)), vat_id)
+    for tax_jurisdiction, vat_id in ids.items():
+        found.setdefault(vat_area(rates.tax_jurisdiction(tax_jurisdiction)), vat_id)
     return found

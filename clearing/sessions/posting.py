@@ -9,9 +9,10 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Final, NamedTuple
 
+from clearing.captured_session import CapturedSession, FundingSource
 from clearing.errors import UnclearableError
 from clearing.fx import FxLock, convert
-from clearing.journal.ledger import (
+from clearing.ledger.journal_entry import (
     PLATFORM_FEE,
     PSP_EXPENSE,
     PSP_RECEIVABLE,
@@ -31,20 +32,18 @@ from clearing.journal.ledger import (
 from clearing.money import half_away, net_and_vat, vat_on
 from clearing.parties.agreement import LegalModel, Role, VatSource
 from clearing.parties.party import PLATFORM_ID
-from clearing.session import CapturedSession, Funding
-from clearing.sessions.reprice import Repriced
-from clearing.sessions.settlement import PlannedLeg, SettlementPlan
+from clearing.sessions.clearing_plan import ClearingPlan, PlannedLeg
+from clearing.sessions.reprice import RepricedSession
 from clearing.sessions.split import percentages, split
-from clearing.tax.vat import Category, Leg
+from clearing.tax.vat import Category, SupplyLeg
 
-_new: Final = (
-    tuple.__new__
-)  # a named tuple without a call of its own constructor: half the cost, ten a session
+# A named tuple without a call of its own constructor: half the cost, ten a session.
+_new: Final = tuple.__new__
 # The tariff's own VAT may differ from ours by a unit of rounding; more means that its rate is another.
 VAT_TOLERANCE_MINOR: Final = 1
 
 
-def prove_capture(session: CapturedSession, repriced: Repriced) -> None:
+def prove_capture(session: CapturedSession, repriced: RepricedSession) -> None:
     """The capture is the price by the frozen tariff, or less for a stated reason; never more.
 
     Raises UnclearableError: `price_currency`, `captured_above_price`, `captured_below_price`.
@@ -66,14 +65,14 @@ def prove_capture(session: CapturedSession, repriced: Repriced) -> None:
         )
 
 
-class Course:
+class CompiledPlan:
     """A plan with what posting derives from it, once for every session that shares it.
 
     Its accounts by name, and the split where integers alone can do it.
     """
 
     __slots__ = (
-        "borne_by",
+        "cost_charged_to",
         "cpo_id",
         "driver_vat",
         "percentages",
@@ -85,7 +84,7 @@ class Course:
         "tiered",
     )
 
-    def __init__(self, plan: SettlementPlan) -> None:
+    def __init__(self, plan: ClearingPlan) -> None:
         self.plan = plan
         self.terms = plan.agreement.terms
         self.tiered = self.terms.tiered
@@ -94,7 +93,7 @@ class Course:
         self.driver_vat = output_vat_account(plan.driver.decision.vat_of)
         self.supplies = tuple(_supply(leg, plan.party_of_role) for leg in plan.legs)
         self.percentages = percentages(self.terms, present=plan.party_of_role.keys())
-        self.borne_by = plan.party_of_role.get(self.terms.psp_cost_bearer, PLATFORM_ID)
+        self.cost_charged_to = plan.party_of_role.get(self.terms.psp_cost_charged_to, PLATFORM_ID)
         self.positions = {
             party_id: position_account(payee.lock.base, payee.lock.quote)
             for party_id, payee in plan.payees.items()
@@ -103,10 +102,10 @@ class Course:
 
 
 class _Supply(NamedTuple):
-    """A leg, whether VAT is added to it, and by whose books.
+    """A leg, whether VAT is added to it, and who owes that VAT.
 
-    `also` are the other roles whose parts it pays for: all that an agent keeps is its fee, whatever roles it
-    plays.
+    `also` are the other roles whose parts it pays for: all that an agent retains is its fee, whatever roles
+    it plays.
     """
 
     leg: PlannedLeg
@@ -119,7 +118,7 @@ class _Supply(NamedTuple):
 def _supply(leg: PlannedLeg, party_of_role: Mapping[Role, str]) -> _Supply:
     decision = leg.decision
     also: tuple[Role, ...] = ()
-    if leg.leg is Leg.FEE:
+    if leg.leg is SupplyLeg.FEE:
         also = tuple(
             role
             for role, party_id in party_of_role.items()
@@ -136,48 +135,49 @@ def _supply(leg: PlannedLeg, party_of_role: Mapping[Role, str]) -> _Supply:
 
 def post_capture(
     session: CapturedSession,
-    repriced: Repriced,
-    plan: SettlementPlan,
+    repriced: RepricedSession,
+    plan: ClearingPlan,
     *,
     sessions_before: int = 0,
-    course: Course | None = None,
+    compiled: CompiledPlan | None = None,
 ) -> JournalEntry:
     """The entry of one capture: transfers that balance, payables with due dates, the supplies and their VAT.
 
-    `sessions_before` are the month's earlier sessions under the agreement, for its tiers; `course` is the
-    plan's own, where it was made before.
+    `sessions_before` are the month's earlier sessions under the agreement, for its tiers; `compiled` is that
+    of the plan, where it was compiled before.
     Raises UnclearableError when the capture isn't proved or the agreement can't split it.
     """
     prove_capture(session, repriced)
-    course = course or Course(plan)
+    compiled = compiled or CompiledPlan(plan)
     flags = list(plan.flags)
     net, vat = _net_and_vat(session, repriced, plan, flags)
-    if course.percentages is not None and net >= 0:
-        parts = course.percentages.of(net)
+    if compiled.percentages is not None and net >= 0:
+        parts = compiled.percentages.of(net)
     else:
         parts = split(
             net,
             energy_kwh=repriced.energy_kwh,
-            terms=course.terms,
+            terms=compiled.terms,
             currency=plan.currency,
             present=plan.party_of_role.keys(),
             sessions_before=sessions_before,
         )
-    posting = Posting(course)
+    posting = Posting(compiled)
     posting.receive(_source(session), net, vat)
     posting.share(parts)
     if session.psp_fee_minor:
-        _bear_psp_cost(session, course, posting, flags)
-    payables, locks = posting.settle()
+        _charge_psp_cost(session, compiled, posting, flags)
+    payables, locks = posting.post_payables()
     if session.shortfall is not None:
         flags.append("captured_below_price")
     check(posting.transfers)
     return JournalEntry(
-        lane=session.lane,
+        shard=session.shard,
         subject_id=session.session_id,
         kind=EntryKind.CAPTURE,
         currency=session.currency,
         gross_minor=session.captured_minor,
+        vat_minor=vat,
         transfers=posting.transfers,
         payables=payables,
         locks=locks,
@@ -188,8 +188,8 @@ def post_capture(
 
 
 def _source(session: CapturedSession) -> str:
-    """Where the money lies: at the PSP, or on the funded account that the authorization named."""
-    if session.funding is Funding.PSP:
+    """The account of the money: at the PSP, or the funded account that the authorization named."""
+    if session.funding is FundingSource.PSP:
         return PSP_RECEIVABLE
     return funds_account(session.account_party_id or session.demand_partner_id)
 
@@ -220,62 +220,65 @@ def legs_json(legs: Iterable[LegAmount]) -> str:
     return f"[{','.join(written)}]"
 
 
-def compose(plan: SettlementPlan, amounts: Amounts, *, source: str) -> "Posting":
-    """Everything of a session's posting but what parties are owed, which `settle` ends."""
-    posting = Posting(Course(plan))
+def compose(plan: ClearingPlan, amounts: Amounts, *, source: str) -> "Posting":
+    """Everything of a session's posting but what parties are owed, which `post_payables` adds."""
+    posting = Posting(CompiledPlan(plan))
     posting.receive(source, amounts.net, amounts.vat)
     posting.share(amounts.parts)
     return posting
 
 
 class Posting:
-    """One session's working: transfers, supplies, and what each party is owed in the session's currency."""
+    """The posting of one session: transfers, supplies, and what each party is owed in its currency."""
 
-    __slots__ = ("_acquired", "_course", "_currency", "legs", "owed", "transfers")
+    __slots__ = ("_acquired", "_compiled", "_currency", "legs", "owed", "transfers")
 
-    def __init__(self, course: Course) -> None:
-        self._course = course
-        self._currency = course.plan.currency
+    def __init__(self, compiled: CompiledPlan) -> None:
+        self._compiled = compiled
+        self._currency = compiled.plan.currency
         self._acquired: dict[str, int] = {}
         self.transfers: list[Transfer] = []
-        self.owed = dict.fromkeys(course.plan.payees, 0)
+        self.owed = dict.fromkeys(compiled.plan.payees, 0)
         self.legs: list[LegAmount] = []
 
     def receive(self, source: str, net: int, vat: int) -> None:
         """The gross comes from `source`; its VAT goes to the tax office, or to the CPO that owes it."""
-        course = self._course
+        compiled = self._compiled
         self._move(source, SESSION_TRANSIT, net + vat, self._currency)
-        self.legs.append(LegAmount(course.plan.driver, net, vat))
-        if course.reseller:
-            self.from_transit(course.driver_vat, vat)
+        self.legs.append(LegAmount(compiled.plan.driver, net, vat))
+        if compiled.reseller:
+            self.from_transit(compiled.driver_vat, vat)
         else:
-            self.owed[course.cpo_id] += vat
+            self.owed[compiled.cpo_id] += vat
 
     def share(self, parts: Mapping[Role, int]) -> None:
         """Each part to its party, with the VAT that belongs on top of it."""
-        course, owed = self._course, self.owed
-        party_of_role = course.plan.party_of_role
+        compiled, owed = self._compiled, self.owed
+        party_of_role = compiled.plan.party_of_role
         for role, part in parts.items():
             party_id = party_of_role[role]
             if party_id == PLATFORM_ID:
                 self.from_transit(PLATFORM_FEE, part)
             else:
                 owed[party_id] += part
-        for supply in course.supplies:
+        for supply in compiled.supplies:
             part = parts.get(supply.leg.role, 0)
             for role in supply.also:
                 part += parts.get(role, 0)
             if part:
                 self._tax(supply, part)
-        for territory, minor in self._acquired.items():
+        for tax_jurisdiction, minor in self._acquired.items():
             self._move(
-                input_vat_account(territory), acquisition_vat_account(territory), minor, self._currency
+                input_vat_account(tax_jurisdiction),
+                acquisition_vat_account(tax_jurisdiction),
+                minor,
+                self._currency,
             )
 
     def _tax(self, supply: _Supply, part: int) -> None:
         """VAT on top of a part.
 
-        Reclaimed by the platform as reseller, borne by the CPO where it is the buyer.
+        Reclaimed by the platform as reseller, paid by the CPO where it is the buyer.
         """
         leg, _, taxed, from_platform, acquired_of = supply
         decision = leg.decision
@@ -289,18 +292,18 @@ class Posting:
         if from_platform:
             self.owed[leg.customer_id] -= vat
             self.from_transit(output_vat_account(decision.vat_of), vat)
-        elif self._course.reseller:
+        elif self._compiled.reseller:
             self.owed[leg.supplier_id] += vat
             self._move(input_vat_account(decision.vat_of), SESSION_TRANSIT, vat, self._currency)
         else:
             self.owed[leg.supplier_id] += vat
             self.owed[leg.customer_id] -= vat
 
-    def settle(self) -> tuple[list[Payable], list[FxLock]]:
-        """What each party is owed leaves transit, exchanged at the lock where its currency is another."""
+    def post_payables(self) -> tuple[list[Payable], list[FxLock]]:
+        """What each party is owed leaves transit, converted at its FX lock where its currency is another."""
         payables: list[Payable] = []
         locks: dict[str, FxLock] = {}
-        payees = self._course.plan.payees
+        payees = self._compiled.plan.payees
         for party_id, minor in self.owed.items():
             if minor == 0:
                 continue
@@ -310,7 +313,7 @@ class Posting:
                 self.from_transit(payee.account, minor)
             else:
                 locks[currency] = lock
-                position = self._course.positions[party_id]
+                position = self._compiled.positions[party_id]
                 self.from_transit(position, minor)
                 owed = convert(minor, lock)
                 self._move(position, payee.account, owed, currency)
@@ -334,13 +337,13 @@ class Posting:
 
 
 def _net_and_vat(
-    session: CapturedSession, price: Repriced, plan: SettlementPlan, flags: list[str]
+    session: CapturedSession, price: RepricedSession, plan: ClearingPlan, flags: list[str]
 ) -> tuple[int, int]:
-    """Net and VAT of the capture, by the territory's rate or, where agreed, by the tariff's own."""
+    """Net and VAT of the capture, by the tax jurisdiction's rate or, where agreed, by the tariff's own."""
     gross, decision = session.captured_minor, plan.driver.decision
     if decision.category is not Category.STANDARD:
         if price.tax_known and price.vat_minor:
-            flags.append("tariff_vat_differs")  # none is due, so none is taken, whatever was agreed
+            flags.append("tariff_vat_differs")  # none is due, so none is posted, whatever was agreed
         return gross, 0
     net, vat = net_and_vat(gross, decision.rate)
     if not price.tax_known:
@@ -358,30 +361,29 @@ def _net_and_vat(
     return net, vat
 
 
-def _bear_psp_cost(session: CapturedSession, course: Course, posting: Posting, flags: list[str]) -> None:
-    """The PSP's fee is the platform's expense.
-
-    Where another bears it, its part is lessened by the same amount.
-    """
+def _charge_psp_cost(
+    session: CapturedSession, compiled: CompiledPlan, posting: Posting, flags: list[str]
+) -> None:
+    """The PSP's fee is the platform's expense; where it is charged to a party, that party is owed less."""
     fee, currency = session.psp_fee_minor, session.psp_fee_currency
     if not fee or currency is None:
         return
     posting.transfers.append(Transfer(PSP_EXPENSE, PSP_RECEIVABLE, fee, currency))
-    if course.borne_by == PLATFORM_ID:
+    if compiled.cost_charged_to == PLATFORM_ID:
         return
     if currency != session.currency:
         flags.append("psp_fee_in_other_currency")
         return
-    posting.owed[course.borne_by] -= fee
+    posting.owed[compiled.cost_charged_to] -= fee
     posting.from_transit(PSP_EXPENSE, fee)
 
 
-def _links(session: CapturedSession, repriced: Repriced, plan: SettlementPlan) -> EntryLinks:
+def _links(session: CapturedSession, repriced: RepricedSession, plan: ClearingPlan) -> EntryLinks:
     return EntryLinks(
         cpo_id=session.cpo_id,
         demand_partner_id=session.demand_partner_id,
-        rail=session.rail,
-        territory=session.territory,
+        authorization_method=session.authorization_method,
+        tax_jurisdiction=session.tax_jurisdiction,
         sale_at=session.sale_at,
         agreement_id=plan.agreement.id,
         agreement_version=plan.agreement.version,

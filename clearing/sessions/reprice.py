@@ -7,21 +7,21 @@ Must not know: how pricing works, how the session was captured.
 from collections import OrderedDict
 from decimal import Decimal
 from hashlib import sha256
-from typing import Final
+from typing import Final, Protocol
 
 import msgspec
 
+from clearing.captured_session import CapturedSession
 from clearing.errors import ClearingError, UnclearableError
 from clearing.pricing.cdr import parse_cdr
 from clearing.pricing.engine import price
 from clearing.pricing.program import PricingProgram, compile_tariff
 from clearing.pricing.tariff import OcpiVersion, parse_tariff
-from clearing.session import CapturedSession
 
 MAX_PROGRAMS: Final = 4096
 
 
-class Repriced(msgspec.Struct, frozen=True, kw_only=True, gc=False):
+class RepricedSession(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """What the tariff gives: `incl_vat_minor` is the most that may be captured.
 
     `vat_minor` is the tariff's own VAT, 0 and not `tax_known` where it leaves the tax to somebody else;
@@ -37,15 +37,23 @@ class Repriced(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     tax_rates: tuple[Decimal, ...] = ()
 
 
+class Repricer(Protocol):
+    """Prices a captured session again from its stored originals."""
+
+    def __call__(self, session: CapturedSession) -> RepricedSession:
+        """The price by the frozen tariff. Raises UnclearableError with the reason where there is none."""
+        ...
+
+
 class TariffRepricer:
-    """Prices from stored originals. Keeps the last few thousand compiled tariffs, named by their hash."""
+    """Prices from stored originals. Caches the last few thousand compiled tariffs by their hash."""
 
     __slots__ = ("_programs",)
 
     def __init__(self) -> None:
         self._programs: OrderedDict[tuple[str, str], PricingProgram] = OrderedDict()
 
-    def __call__(self, session: CapturedSession) -> Repriced:
+    def __call__(self, session: CapturedSession) -> RepricedSession:
         """The price of `session` by its frozen tariff.
 
         Raises UnclearableError: `tariff_hash`, `tariff_unreadable`, `cdr_unreadable`, `cdr_differs`,
@@ -68,7 +76,7 @@ class TariffRepricer:
             priced = price(program, cdr, time_zone=session.time_zone)
         except ClearingError as error:
             raise UnclearableError("unpriceable", str(error)) from error
-        return Repriced(
+        return RepricedSession(
             currency=priced.currency,
             incl_vat_minor=priced.incl_vat_minor,
             vat_minor=priced.incl_vat_minor - priced.excl_vat_minor,

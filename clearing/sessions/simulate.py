@@ -1,4 +1,4 @@
-"""What if: one session under one agreement, cleared in memory, before anyone signs.
+"""One session cleared under one agreement in memory, to try the agreement before it is signed.
 
 Owns: the JSON of a made-up session and its parties. Must not know: the store, how the result is shown.
 """
@@ -11,14 +11,15 @@ from uuid import UUID
 
 import msgspec
 
+from clearing.captured_session import AuthorizationMethod, CapturedSession, FundingSource
 from clearing.errors import SimulationError, UnclearableError
-from clearing.journal.ledger import JournalEntry
+from clearing.ledger.journal_entry import JournalEntry
 from clearing.parties.agreement import Agreement, Role
 from clearing.parties.party import PLATFORM_ID, Party, PartyKind, VatEvidence, VatRegistration
-from clearing.session import CapturedSession, Funding, Rail
+from clearing.reference_data.dataset import RatesAndCalendars
+from clearing.sessions.clearing_plan import ClearingPlan, plan_clearing
 from clearing.sessions.posting import post_capture
-from clearing.sessions.reprice import Repriced
-from clearing.sessions.settlement import References, SettlementPlan, plan_settlement
+from clearing.sessions.reprice import RepricedSession
 
 _LONG_AGO = datetime(2000, 1, 1, tzinfo=UTC)
 _SESSION_ID = UUID("00000000-0000-7000-8000-000000000000")
@@ -35,7 +36,7 @@ class _PartyJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     id: str
     country: str
     settlement_currency: str
-    territory: str | None = None
+    tax_jurisdiction: str | None = None
     vat_id: str | None = None
     vat_registrations: Mapping[str, str] = {}
     taxable_dealer: bool = False
@@ -47,7 +48,7 @@ class _PartyJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 class _SessionJson(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     captured_minor: int
     currency: str
-    territory: str
+    tax_jurisdiction: str
     time_zone: str
     sale_at: datetime
     energy_kwh: str
@@ -61,17 +62,17 @@ class Simulation:
     """The entry that the session would be posted by, and the plan that explains it."""
 
     entry: JournalEntry
-    plan: SettlementPlan
+    plan: ClearingPlan
     parties: Mapping[Role, Party]
 
 
 _decoder = msgspec.json.Decoder(_SessionJson)
 
 
-def simulate(agreement: Agreement, raw_session: bytes, *, references: References) -> Simulation:
+def simulate(agreement: Agreement, raw_session: bytes, *, references: RatesAndCalendars) -> Simulation:
     """Clear one made-up session under `agreement`.
 
-    A vat_id given counts as proven, and so do `vat_registrations`, the ids by tax territory. Raises
+    A vat_id given counts as proven, and so do `vat_registrations`, the ids by tax jurisdiction. Raises
     SimulationError for JSON that is not a session, UnclearableError
     and the other errors of clearing where such a session could not clear.
     """
@@ -97,8 +98,8 @@ def simulate(agreement: Agreement, raw_session: bytes, *, references: References
             "no_agreement", f"the agreement is not in force at {session.sale_at.isoformat()}"
         )
     known = {party.id: party for party in roles.values()}
-    plan = plan_settlement(session, agreement=agreement, parties=known, references=references)
-    price = Repriced(
+    plan = plan_clearing(session, agreement=agreement, parties=known, references=references)
+    price = RepricedSession(
         currency=session.currency,
         incl_vat_minor=session.captured_minor,
         vat_minor=0,
@@ -115,15 +116,15 @@ def _session(read: _SessionJson, roles: Mapping[Role, Party]) -> CapturedSession
         raise SimulationError("$.sale_at", "needs a time zone, for example 2026-10-13T12:00:00Z")
     site, emsp = roles.get(Role.SITE_HOST), roles.get(Role.EMSP)
     return CapturedSession(
-        lane=0,
+        shard=0,
         session_id=_SESSION_ID,
         cpo_id=roles[Role.CPO].id,
         demand_partner_id=roles[Role.DEMAND_PARTNER].id,
         site_host_id=None if site is None else site.id,
         emsp_id=None if emsp is None else emsp.id,
-        rail=Rail.CARD,
-        funding=Funding.PSP,
-        territory=read.territory,
+        authorization_method=AuthorizationMethod.CARD,
+        funding=FundingSource.PSP,
+        tax_jurisdiction=read.tax_jurisdiction,
         time_zone=read.time_zone,
         sale_at=read.sale_at,
         captured_at=read.sale_at,
@@ -153,11 +154,11 @@ def _party(read: _PartyJson, role: Role) -> Party:
         kind=_KINDS[role],
         name=read.id,
         country=read.country,
-        territory=read.territory or read.country,
+        tax_jurisdiction=read.tax_jurisdiction or read.country,
         vat_id=read.vat_id,
         vat_registrations=tuple(
-            VatRegistration(territory=territory, vat_id=vat_id, valid_from=_LONG_AGO.date())
-            for territory, vat_id in read.vat_registrations.items()
+            VatRegistration(tax_jurisdiction=tax_jurisdiction, vat_id=vat_id, valid_from=_LONG_AGO.date())
+            for tax_jurisdiction, vat_id in read.vat_registrations.items()
         ),
         vat_evidence=evidence,
         taxable_dealer=read.taxable_dealer,

@@ -26,10 +26,10 @@ def split(
     present: Collection[Role],
     sessions_before: int = 0,
 ) -> dict[Role, int]:
-    """Minor units of `net_minor` for each present role with a share, and for the CPO what no share takes.
+    """Minor units of `net_minor` for each present role with a share, and for the CPO what remains.
 
-    Shares of roles that nobody plays in this session stay with the CPO. Parts sum to the net exactly: exact
-    values are floored and the missing units go to the largest remainders, ties to the role that stands
+    Shares of roles that no party plays in this session go to the CPO. Parts sum to the net exactly: exact
+    values are floored and the missing units go to the largest remainders, ties to the role that comes
     earlier (the CPO first). A negative net mirrors the positive one. `sessions_before` are those of the month
     under this agreement.
     Raises UnclearableError when fixed amounts are agreed in another currency than `currency`.

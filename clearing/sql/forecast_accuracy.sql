@@ -1,33 +1,34 @@
--- The forecast of a day, kept, and held against what was paid when the day had come.
+-- The forecast of each day, and its error against what was paid.
 
--- name: take^
--- One snapshot a day; no row: it was taken before.
-INSERT INTO clearing.forecast_taken (taken_on, taken_at) VALUES (:day, :now) ON CONFLICT DO NOTHING RETURNING taken_on;
+-- name: start_run^
+-- One run a day; no row: there was one.
+INSERT INTO clearing.forecast_run (forecast_on, ran_at) VALUES (:day, :now) ON CONFLICT DO NOTHING RETURNING forecast_on;
 
--- name: forget!
-DELETE FROM clearing.forecast_snapshot WHERE taken_on < :day;
+-- name: delete_snapshots!
+DELETE FROM clearing.forecast_snapshot WHERE forecast_on < :day;
 
--- name: forget_errors!
+-- name: delete_errors!
 DELETE FROM clearing.forecast_error WHERE pay_on >= :since::date;
 
 -- name: measure!
--- For every day that has come since: what the last forecast before it said, and the one made as many clearing days ahead as
--- the party's terms, against what was paid. A payment that no forecast knew counts in full, and so does one that was not made.
+-- For every day since: the last forecast before it, and the forecast made as many clearing days ahead as the party's terms,
+-- against what was paid. A disbursement that no forecast had counts in full, and so does a forecast one that was not paid.
 WITH day AS (
-    SELECT d::date AS pay_on, (SELECT max(taken_on) FROM clearing.forecast_taken WHERE taken_on < d::date) AS taken_on
+    SELECT d::date AS pay_on, (SELECT max(forecast_on) FROM clearing.forecast_run WHERE forecast_on < d::date) AS forecast_on
     FROM generate_series(:since::date, :until::date - 1, interval '1 day') AS d
 ), paid AS (
     SELECT d.party_id, d.currency, d.period AS pay_on, sum(d.amount_minor) AS minor
     FROM clearing.disbursement AS d
     WHERE d.state IN ('paid', 'returned') AND d.period >= :since::date AND d.period < :until::date
     GROUP BY d.party_id, d.currency, d.period
-), last_said AS (
+), last_forecast AS (
     SELECT s.party_id, s.currency, s.pay_on, s.amount_minor AS minor
-    FROM day JOIN clearing.forecast_snapshot AS s ON s.taken_on = day.taken_on AND s.pay_on = day.pay_on
-), told AS (
-    SELECT 'day' AS ahead, coalesce(p.pay_on, s.pay_on) AS pay_on, coalesce(p.currency, s.currency) AS currency, coalesce(p.minor, 0) AS paid, coalesce(s.minor, 0) AS said
-    FROM (SELECT paid.* FROM paid JOIN day USING (pay_on) WHERE day.taken_on IS NOT NULL) AS p
-    FULL JOIN last_said AS s USING (party_id, currency, pay_on)
+    FROM day JOIN clearing.forecast_snapshot AS s ON s.forecast_on = day.forecast_on AND s.pay_on = day.pay_on
+), compared AS (
+    SELECT 'day' AS ahead, coalesce(p.pay_on, s.pay_on) AS pay_on, coalesce(p.currency, s.currency) AS currency,
+           coalesce(p.minor, 0) AS paid, coalesce(s.minor, 0) AS forecast
+    FROM (SELECT paid.* FROM paid JOIN day USING (pay_on) WHERE day.forecast_on IS NOT NULL) AS p
+    FULL JOIN last_forecast AS s USING (party_id, currency, pay_on)
     UNION ALL
     SELECT 'terms', s.pay_on, s.currency, coalesce(p.minor, 0), s.amount_minor
     FROM clearing.forecast_snapshot AS s JOIN clearing.party AS party ON party.id = s.party_id AND s.days_ahead = party.terms_days
@@ -35,7 +36,7 @@ WITH day AS (
     WHERE s.pay_on >= :since::date AND s.pay_on < :until::date
 )
 INSERT INTO clearing.forecast_error (pay_on, ahead, currency, error_minor, paid_minor, payments)
-SELECT pay_on, ahead, currency, sum(abs(paid - said)), sum(paid), count(*) FROM told GROUP BY pay_on, ahead, currency;
+SELECT pay_on, ahead, currency, sum(abs(paid - forecast)), sum(paid), count(*) FROM compared GROUP BY pay_on, ahead, currency;
 
 -- name: errors
 SELECT ahead, currency, sum(error_minor)::bigint AS error_minor, sum(paid_minor)::bigint AS paid_minor,

@@ -1,7 +1,7 @@
-"""VAT of each leg: which rule, whose rate, who pays it, and what the invoice must say.
+"""VAT of each supply: which rule, whose rate, who pays it, and what the invoice must say.
 
-Owns: the decision table, first match, on tax territories; dated rates. Must not know: amounts, accounts, the
-store.
+Owns: the decision table, first match, on tax jurisdictions; dated rates. Must not know: amounts, accounts,
+the store.
 Sources: Directive 2006/112/EC (art. 38, 39, 44, 47, 195, 196, 203, 284), CJEU C-282/22 and C-60/23, Swiss
 MWSTG (art. 7(2), 8(1), 45(1)), UK SI 2004/3148. Charging is one supply of electricity, with whatever belongs
 to it.
@@ -14,13 +14,13 @@ from decimal import Decimal
 from enum import StrEnum
 from typing import Final, assert_never
 
-from clearing.errors import InvariantViolation, UnclearableError
-from clearing.tax.vat_rates import Regime, SupplyKind, Territory, VatRates
+from clearing.errors import ClearingInvariantViolation, UnclearableError
+from clearing.tax.vat_rates import Regime, SupplyKind, TaxJurisdiction, VatRates
 
 NO_RATE: Final = Decimal(0)
 
 
-class Leg(StrEnum):
+class SupplyLeg(StrEnum):
     """Which supply of a session it is."""
 
     TO_DEALER = "to_dealer"  # CPO -> reseller
@@ -58,12 +58,13 @@ class CustomerKind(StrEnum):
 class Trader:
     """One side of a supply.
 
-    `vat_id` is the seat's, `vat_ids` those of registrations elsewhere by VAT area, all only if proven valid
-    at the chargeable event; `territory` is that of its seat.
+    `vat_id` is that of its place of establishment, `vat_ids` those of registrations elsewhere by VAT area,
+    all only if proven valid
+    at the chargeable event; `tax_jurisdiction` is that of its place of establishment.
     """
 
     party_id: str
-    territory: Territory
+    tax_jurisdiction: TaxJurisdiction
     vat_id: str | None
     vat_ids: Mapping[str, str] = field(default_factory=dict)
     taxable_dealer: bool = False
@@ -72,16 +73,16 @@ class Trader:
     def identified_in(self, vat_of: str) -> str | None:
         """The id that serves where the VAT of `vat_of` is owed; one VAT area has one registration."""
         area = VAT_AREAS.get(vat_of, vat_of)
-        seat = self.vat_id if vat_area(self.territory) == area else None
-        return seat or self.vat_ids.get(area)
+        own = self.vat_id if vat_area(self.tax_jurisdiction) == area else None
+        return own or self.vat_ids.get(area)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VatDecision:
-    """What was decided, and why, in words that an invoice can carry.
+    """What was decided, and why, as a text that an invoice can print.
 
-    `rate` is percent shown on the invoice; `vat_of` the territory whose VAT it is. `acquisition_of` and
-    `acquisition_rate` are what a Swiss customer declares itself. `exemption_code` is of the VATEX list.
+    `rate` is percent shown on the invoice; `vat_of` the tax jurisdiction whose VAT it is. `acquisition_of`
+    and `acquisition_rate` are what a Swiss customer declares itself. `exemption_code` is of the VATEX list.
     """
 
     rule: str
@@ -105,37 +106,43 @@ DOMESTIC_REVERSE_CHARGE: Final[Mapping[str, tuple[date, bool, str]]] = {
     "GB": (date(2014, 7, 1), False, "VATA 1994 s. 55A"),
     "IT": (date(2015, 1, 1), False, "DPR 633/1972 art. 17(6)(d-quater)"),
 }
-# Territories with a VAT of their own name whose supplies to the other are domestic ones: Liechtenstein by
-# the agreement of 28 October 1994, Monaco by the convention of 18 May 1963, Northern Ireland as part of
+# Tax jurisdictions with a VAT of their own name whose supplies to the other are domestic ones: Liechtenstein
+# by the agreement of 28 October 1994, Monaco by the convention of 18 May 1963, Northern Ireland as part of
 # the United Kingdom; parts of a member state with rates of their own are that state's.
 VAT_AREAS: Final[Mapping[str, str]] = {
-    "AT-JU": "AT", "GR-AEGEAN": "GR", "LI": "CH", "MC": "FR", "PT-20": "PT", "PT-30": "PT", "XI": "GB",
-}  # fmt: skip
+    "AT-JU": "AT",
+    "GR-AEGEAN": "GR",
+    "LI": "CH",
+    "MC": "FR",
+    "PT-20": "PT",
+    "PT-30": "PT",
+    "XI": "GB",
+}
 _UNION: Final = frozenset({Regime.EU, Regime.EU_GOODS})
 _SWISS: Final = frozenset({Regime.CH, Regime.CH_SERVICES})
-# Where electricity, as a good, bears no VAT.
+# Where electricity, as a good, is not subject to VAT.
 _NO_VAT_ON_GOODS: Final = frozenset({Regime.NONE, Regime.CH_SERVICES})
 # Whoever sells to drivers owes the VAT of the charge point, and must be registered there to pay and show it.
 NOT_REGISTERED: Final = "seller_not_registered"
 
 
 def decide(
-    leg: Leg,
+    leg: SupplyLeg,
     *,
     supplier: Trader,
     customer: Trader | None,
     customer_kind: CustomerKind = CustomerKind.BUSINESS,
-    place: Territory,
+    place: TaxJurisdiction,
     day: date,
     rates: VatRates,
 ) -> VatDecision:
     """The VAT of one supply.
 
-    `place` is the charge point's territory, `day` the local day of the chargeable event.
+    `place` is the charge point's tax jurisdiction, `day` the local day of the chargeable event.
 
     `customer` None is a driver without a VAT identity. Raises RateUnavailableError or UnclearableError.
     """
-    if leg is Leg.TO_DRIVER:
+    if leg is SupplyLeg.TO_DRIVER:
         found = _to_driver(supplier, customer, customer_kind, place=place, day=day, rates=rates)
         if found.category is Category.STANDARD and supplier.identified_in(found.vat_of) is None:
             return replace(found, flags=(*found.flags, NOT_REGISTERED))
@@ -145,17 +152,23 @@ def decide(
 
 
 def _between_businesses(
-    leg: Leg, supplier: Trader, customer: Trader | None, *, place: Territory, day: date, rates: VatRates
+    leg: SupplyLeg,
+    supplier: Trader,
+    customer: Trader | None,
+    *,
+    place: TaxJurisdiction,
+    day: date,
+    rates: VatRates,
 ) -> VatDecision:
     match leg:
-        case Leg.TO_DEALER:
+        case SupplyLeg.TO_DEALER:
             return _to_dealer(supplier, _required(customer), place, day, rates)
-        case Leg.COMMISSION | Leg.FEE:
+        case SupplyLeg.COMMISSION | SupplyLeg.FEE:
             return _service(supplier, _required(customer), day, rates)
-        case Leg.SITE:
+        case SupplyLeg.SITE:
             return _site(place, day, rates)
-        case Leg.TO_DRIVER:
-            raise InvariantViolation("the driver's leg is not a supply between businesses")
+        case SupplyLeg.TO_DRIVER:
+            raise ClearingInvariantViolation("the driver's leg is not a supply between businesses")
         case _ as unreachable:
             assert_never(unreachable)
 
@@ -175,18 +188,26 @@ def _only_by_the_registered(decision: VatDecision, supplier: Trader) -> VatDecis
         return decision
     if supplier.small_business:
         return replace(
-            decision, rule=f"{decision.rule}/small_business", category=Category.EXEMPT, rate=NO_RATE,
-            payer=Payer.NOBODY, reason="Small business: no VAT shown (Directive 2006/112/EC art. 284)",
+            decision,
+            rule=f"{decision.rule}/small_business",
+            category=Category.EXEMPT,
+            rate=NO_RATE,
+            payer=Payer.NOBODY,
+            reason="Small business: no VAT shown (Directive 2006/112/EC art. 284)",
             exemption_code="VATEX-EU-F",
-        )  # fmt: skip
+        )
     if supplier.identified_in(decision.vat_of) is None:
         where = "" if supplier.vat_id is None else f" of {decision.vat_of}"
         return replace(
-            decision, rule=f"{decision.rule}/unregistered", category=Category.OUTSIDE, rate=NO_RATE,
+            decision,
+            rule=f"{decision.rule}/unregistered",
+            category=Category.OUTSIDE,
+            rate=NO_RATE,
             payer=Payer.NOBODY,
             reason=f"The supplier has proven no VAT id{where}: no VAT may be shown (art. 203)",
-            exemption_code="VATEX-EU-O", flags=(*decision.flags, "supplier_without_vat_id"),
-        )  # fmt: skip
+            exemption_code="VATEX-EU-O",
+            flags=(*decision.flags, "supplier_without_vat_id"),
+        )
     return decision
 
 
@@ -208,25 +229,36 @@ def _outside(
     rule: str, *, reason: str, payer: Payer = Payer.NOBODY, flags: tuple[str, ...] = ()
 ) -> VatDecision:
     return VatDecision(
-        rule=rule, category=Category.OUTSIDE, rate=NO_RATE, vat_of="", payer=payer, reason=reason,
-        exemption_code="VATEX-EU-O", flags=flags,
-    )  # fmt: skip
+        rule=rule,
+        category=Category.OUTSIDE,
+        rate=NO_RATE,
+        vat_of="",
+        payer=payer,
+        reason=reason,
+        exemption_code="VATEX-EU-O",
+        flags=flags,
+    )
 
 
 def _reverse_charge(rule: str, *, vat_of: str, reason: str) -> VatDecision:
     return VatDecision(
-        rule=rule, category=Category.REVERSE_CHARGE, rate=NO_RATE, vat_of=vat_of, payer=Payer.CUSTOMER,
-        reason=reason, exemption_code="VATEX-EU-AE",
-    )  # fmt: skip
+        rule=rule,
+        category=Category.REVERSE_CHARGE,
+        rate=NO_RATE,
+        vat_of=vat_of,
+        payer=Payer.CUSTOMER,
+        reason=reason,
+        exemption_code="VATEX-EU-AE",
+    )
 
 
 def _local(
-    rule: str, place: Territory, day: date, rates: VatRates, *, reason: str, flags: tuple[str, ...] = ()
+    rule: str, place: TaxJurisdiction, day: date, rates: VatRates, *, reason: str, flags: tuple[str, ...] = ()
 ) -> VatDecision:
-    """The charge point's own electricity rate, or nothing where its territory knows no VAT."""
+    """The charge point's own electricity rate, or nothing where its tax jurisdiction knows no VAT."""
     if place.regime in _NO_VAT_ON_GOODS:
         return _outside(
-            f"{rule}/no_vat_territory", reason=f"Electricity bears no VAT in {place.code}", flags=flags
+            f"{rule}/no_vat_tax_jurisdiction", reason=f"Electricity bears no VAT in {place.code}", flags=flags
         )
     rate = rates.rate(place.vat_of, SupplyKind.ELECTRICITY, day)
     return _standard(rule, vat_of=place.vat_of, rate=rate, reason=reason, flags=flags)
@@ -237,38 +269,42 @@ def _to_driver(
     customer: Trader | None,
     kind: CustomerKind,
     *,
-    place: Territory,
+    place: TaxJurisdiction,
     day: date,
     rates: VatRates,
 ) -> VatDecision:
-    if supplier.small_business and place.country == supplier.territory.country:
+    if supplier.small_business and place.country == supplier.tax_jurisdiction.country:
         return VatDecision(
-            rule="driver/small_business", category=Category.EXEMPT, rate=NO_RATE, vat_of=place.vat_of,
-            payer=Payer.NOBODY, reason="Small business: no VAT shown (Directive 2006/112/EC art. 284)",
+            rule="driver/small_business",
+            category=Category.EXEMPT,
+            rate=NO_RATE,
+            vat_of=place.vat_of,
+            payer=Payer.NOBODY,
+            reason="Small business: no VAT shown (Directive 2006/112/EC art. 284)",
             exemption_code="VATEX-EU-F",
-        )  # fmt: skip
+        )
     if kind is CustomerKind.CONSUMER or customer is None:
         return _local(
             "driver/consumer", place, day, rates, reason="Electricity is taxed where it is charged (art. 39)"
         )
     if place.regime is Regime.CH:
-        if customer.territory.regime not in _SWISS:
+        if customer.tax_jurisdiction.regime not in _SWISS:
             return _outside(
                 "driver/ch_foreign_business",
                 reason="Electricity to a business seated abroad is supplied abroad (MWSTG art. 7(2))",
                 flags=("possible_double_non_taxation",),
-            )  # fmt: skip
+            )
         return _local("driver/ch_business", place, day, rates, reason="Swiss supply (MWSTG art. 7(2))")
     if place.regime in _UNION:
-        established = supplier.territory.country == place.country
+        destination = supplier.tax_jurisdiction.country == place.country
         identified = customer.identified_in(place.vat_of) is not None
-        if identified and not established:
+        if identified and not destination:
             return _reverse_charge(
                 "driver/identified_business",
                 vat_of=place.vat_of,
                 reason="Reverse charge (Directive 2006/112/EC art. 39, 195)",
             )
-        flags = ("possible_double_taxation",) if customer.territory.regime in _SWISS else ()
+        flags = ("possible_double_taxation",) if customer.tax_jurisdiction.regime in _SWISS else ()
         return _local(
             "driver/business",
             place,
@@ -280,17 +316,22 @@ def _to_driver(
     return _local("driver/business", place, day, rates, reason="Electricity is taxed where it is charged")
 
 
-def _to_dealer(supplier: Trader, dealer: Trader, place: Territory, day: date, rates: VatRates) -> VatDecision:
+def _to_dealer(
+    supplier: Trader, dealer: Trader, place: TaxJurisdiction, day: date, rates: VatRates
+) -> VatDecision:
     if not dealer.taxable_dealer or dealer.vat_id is None:
         return _local(
-            "dealer/unproven", place, day, rates,
+            "dealer/unproven",
+            place,
+            day,
+            rates,
             reason="Not proven to be a taxable dealer: taxed at the charge point (art. 39)",
             flags=("dealer_not_proven",),
-        )  # fmt: skip
-    seat, origin = dealer.territory, supplier.territory
-    if _same_vat_area(seat, origin):
+        )
+    destination, origin = dealer.tax_jurisdiction, supplier.tax_jurisdiction
+    if _same_vat_area(destination, origin):
         return _domestic_dealer(supplier, dealer, day=day, rates=rates)
-    if seat.regime in _UNION:
+    if destination.regime in _UNION:
         if origin.regime in _SWISS:
             return _outside(
                 "dealer/ch_to_abroad",
@@ -298,95 +339,118 @@ def _to_dealer(supplier: Trader, dealer: Trader, place: Territory, day: date, ra
                 reason="Supply abroad, seat of the dealer proven (MWSTG art. 7(2))",
             )
         return _reverse_charge(
-            "dealer/union", vat_of=seat.vat_of, reason="Reverse charge (Directive 2006/112/EC art. 38, 195)"
+            "dealer/union",
+            vat_of=destination.vat_of,
+            reason="Reverse charge (Directive 2006/112/EC art. 38, 195)",
         )
     outside = _outside(
-        f"dealer/seat_{seat.regime}", payer=Payer.CUSTOMER,
+        f"dealer/seat_{destination.regime}",
+        payer=Payer.CUSTOMER,
         reason="Electricity to a taxable dealer is supplied at its seat, outside VAT here (art. 38)",
-    )  # fmt: skip
+    )
     return _with_acquisition(
-        outside, seat, SupplyKind.ELECTRICITY, day=day, rates=rates, source="MWSTG art. 45(1)(d)"
+        outside, destination, SupplyKind.ELECTRICITY, day=day, rates=rates, source="MWSTG art. 45(1)(d)"
     )
 
 
 def _domestic_dealer(supplier: Trader, dealer: Trader, *, day: date, rates: VatRates) -> VatDecision:
-    seat, origin = dealer.territory, supplier.territory
-    domestic = DOMESTIC_REVERSE_CHARGE.get(vat_area(seat))
+    destination, origin = dealer.tax_jurisdiction, supplier.tax_jurisdiction
+    domestic = DOMESTIC_REVERSE_CHARGE.get(vat_area(destination))
     if domestic is not None:
         first_day, supplier_must_deal, source = domestic
         if day >= first_day and (supplier.taxable_dealer or not supplier_must_deal):
             return _reverse_charge(
-                "dealer/domestic_reverse_charge", vat_of=seat.vat_of, reason=f"Reverse charge ({source})"
+                "dealer/domestic_reverse_charge",
+                vat_of=destination.vat_of,
+                reason=f"Reverse charge ({source})",
             )
-    # Electricity to a dealer is supplied at the dealer's seat (art. 38; MWSTG art. 7(2)): where either lies
-    # outside VAT on goods, that seat decides.
-    apart = Regime.CH_SERVICES in (origin.regime, seat.regime)
+    # Electricity to a dealer is supplied where the dealer is established (art. 38; MWSTG art. 7(2)): where
+    # either lies outside VAT on goods, that place decides.
+    apart = Regime.CH_SERVICES in (origin.regime, destination.regime)
     return _local(
         "dealer/domestic",
-        seat if apart else origin,
+        destination if apart else origin,
         day,
         rates,
-        reason=f"Domestic supply to a dealer in {seat.vat_of} (art. 38)",
+        reason=f"Domestic supply to a dealer in {destination.vat_of} (art. 38)",
     )
 
 
 def _service(supplier: Trader, customer: Trader, day: date, rates: VatRates) -> VatDecision:
-    seat, origin = customer.territory, supplier.territory
-    if _same_vat_area(seat, origin):
+    destination, origin = customer.tax_jurisdiction, supplier.tax_jurisdiction
+    if _same_vat_area(destination, origin):
         rate = rates.rate(origin.vat_of, SupplyKind.SERVICE, day)
         return _standard(
             "service/domestic", vat_of=origin.vat_of, rate=rate, reason=f"Domestic service in {origin.vat_of}"
         )
-    if seat.regime is Regime.EU and origin.regime is Regime.EU:
+    if destination.regime is Regime.EU and origin.regime is Regime.EU:
         if customer.vat_id is None:
             rate = rates.rate(origin.vat_of, SupplyKind.SERVICE, day)
             return _standard(
-                "service/unidentified", vat_of=origin.vat_of, rate=rate, flags=("customer_without_vat_id",),
+                "service/unidentified",
+                vat_of=origin.vat_of,
+                rate=rate,
+                flags=("customer_without_vat_id",),
                 reason="The customer has proven no VAT id: no reverse charge",
-            )  # fmt: skip
+            )
         return _reverse_charge(
-            "service/union", vat_of=seat.vat_of, reason="Reverse charge (Directive 2006/112/EC art. 44, 196)"
+            "service/union",
+            vat_of=destination.vat_of,
+            reason="Reverse charge (Directive 2006/112/EC art. 44, 196)",
         )
     flags = () if customer.vat_id is not None else ("customer_without_vat_id",)
     outside = _outside(
-        f"service/to_{seat.regime}", payer=Payer.CUSTOMER, flags=flags,
+        f"service/to_{destination.regime}",
+        payer=Payer.CUSTOMER,
+        flags=flags,
         reason="Service to a business abroad, taxed at its seat (art. 44; MWSTG art. 8(1))",
-    )  # fmt: skip
+    )
     return _with_acquisition(
-        outside, seat, SupplyKind.SERVICE, day=day, rates=rates, source="MWSTG art. 45(1)(a)"
+        outside, destination, SupplyKind.SERVICE, day=day, rates=rates, source="MWSTG art. 45(1)(a)"
     )
 
 
-def _site(place: Territory, day: date, rates: VatRates) -> VatDecision:
+def _site(place: TaxJurisdiction, day: date, rates: VatRates) -> VatDecision:
     if place.regime is Regime.NONE:
-        return _outside("site/no_vat_territory", reason=f"{place.code} lies outside any VAT territory")
+        return _outside(
+            "site/no_vat_tax_jurisdiction", reason=f"{place.code} lies outside any VAT tax_jurisdiction"
+        )
     rate = rates.rate(place.vat_of, SupplyKind.SERVICE, day)
     return _standard(
         "site/local", vat_of=place.vat_of, rate=rate, reason="Use of ground is taxed where it lies (art. 47)"
     )
 
 
-def _same_vat_area(left: Territory, right: Territory) -> bool:
-    """Whether a supply between them is domestic; a territory without VAT is in no area, not even its own."""
+def _same_vat_area(left: TaxJurisdiction, right: TaxJurisdiction) -> bool:
+    """Whether a supply between them is domestic.
+
+    A tax jurisdiction without VAT is in no area, not even its own.
+    """
     return bool(left.vat_of and right.vat_of) and vat_area(left) == vat_area(right)
 
 
-def vat_area(territory: Territory) -> str:
-    """The area that one VAT registration serves; of a territory without VAT that of its country."""
-    own = territory.vat_of or territory.country
+def vat_area(tax_jurisdiction: TaxJurisdiction) -> str:
+    """The area that one VAT registration serves; of a tax jurisdiction without VAT that of its country."""
+    own = tax_jurisdiction.vat_of or tax_jurisdiction.country
     return VAT_AREAS.get(own, own)
 
 
 def _with_acquisition(
-    decision: VatDecision, seat: Territory, supply: SupplyKind, *, day: date, rates: VatRates, source: str
+    decision: VatDecision,
+    destination: TaxJurisdiction,
+    supply: SupplyKind,
+    *,
+    day: date,
+    rates: VatRates,
+    source: str,
 ) -> VatDecision:
     """A Swiss customer declares the tax itself (Bezugsteuer); it shows on no invoice."""
-    if seat.regime not in (_SWISS if supply is SupplyKind.SERVICE else {Regime.CH}):
+    if destination.regime not in (_SWISS if supply is SupplyKind.SERVICE else {Regime.CH}):
         return decision
-    rate = rates.rate(seat.vat_of, supply, day)
+    rate = rates.rate(destination.vat_of, supply, day)
     return replace(
         decision,
-        acquisition_of=seat.vat_of,
+        acquisition_of=destination.vat_of,
         acquisition_rate=rate,
         reason=f"{decision.reason}; acquisition tax ({source})",
     )

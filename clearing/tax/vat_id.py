@@ -19,7 +19,7 @@ import stdnum.no.mva
 from stdnum.exceptions import InvalidFormat, ValidationError
 
 from clearing.errors import InvalidVatIdError
-from clearing.tax.vat_rates import Regime, Territory
+from clearing.tax.vat_rates import Regime, TaxJurisdiction
 
 # EN 16931 BR-CO-9 wants the country's ISO prefix, but EL for Greece; Northern Ireland has XI.
 PREFIX: Final = MappingProxyType({"GR": "EL", "MC": "FR"})
@@ -27,28 +27,33 @@ _GREEK: Final = ("EL", "GR")
 _MIN_DIGITS: Final = 2
 
 
-def normalize(text: str, *, territory: str) -> str:
-    """The id of `territory` in its one written form: `EL094259216`, `CHE107787577MWST`, `NO995525828MVA`.
+def normalize(text: str, *, tax_jurisdiction: str) -> str:
+    """The id of `tax_jurisdiction` in its one written form.
+
+    `EL094259216`, `CHE107787577MWST`, `NO995525828MVA`.
 
     Separators, case and a missing prefix are mended; a wrong length or check digit is not. Raises
     InvalidVatIdError.
     """
-    prefix = PREFIX.get(territory, territory)
+    prefix = PREFIX.get(tax_jurisdiction, tax_jurisdiction)
     check = _CHECKS.get(prefix, _european)
     try:
         return check(text, prefix)
     except InvalidFormat as error:
         detail = error.args[0] if error.args else str(error)
-        raise InvalidVatIdError(text, territory, detail) from error
+        raise InvalidVatIdError(text, tax_jurisdiction, detail) from error
     except ValidationError as error:
-        raise InvalidVatIdError(text, territory, str(error)) from error
+        raise InvalidVatIdError(text, tax_jurisdiction, str(error)) from error
 
 
-def authority(territory: Territory) -> str:
-    """Whose ids a party seated in `territory` has: the state's, where the territory has none of its own."""
-    if territory.regime in (Regime.LOCAL_TAX, Regime.NONE):
-        return territory.country
-    return territory.vat_of.partition("-")[0]
+def authority(tax_jurisdiction: TaxJurisdiction) -> str:
+    """Whose ids a party established in `tax_jurisdiction` has.
+
+    The state's, where the tax jurisdiction has none of its own.
+    """
+    if tax_jurisdiction.regime in (Regime.LOCAL_TAX, Regime.NONE):
+        return tax_jurisdiction.country
+    return tax_jurisdiction.vat_of.partition("-")[0]
 
 
 def _european(text: str, prefix: str) -> str:

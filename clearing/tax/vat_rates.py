@@ -1,7 +1,7 @@
-"""Dated facts of VAT: tax territories, the law that governs each, rates by day.
+"""Dated facts of VAT: tax jurisdictions, the law that governs each, rates by day.
 
-Owns: the look-up of a rate, which is refused where no row covers the day. Must not know: who supplies what to
-whom.
+Owns: the look-up of a rate, which is rejected where no row covers the day. Must not know: who supplies what
+to whom.
 """
 
 from collections.abc import Iterable, Mapping
@@ -22,7 +22,7 @@ class SupplyKind(StrEnum):
 
 
 class Regime(StrEnum):
-    """Which law governs a territory."""
+    """Which law governs a tax jurisdiction."""
 
     EU = "eu"
     EU_GOODS = "eu_goods"  # Northern Ireland: goods by Union rules, services by those of the United Kingdom
@@ -36,8 +36,8 @@ class Regime(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Territory:
-    """A tax territory: `vat_of` is the territory whose rates apply, "" where none does.
+class TaxJurisdiction:
+    """A tax jurisdiction: `vat_of` is the tax jurisdiction whose rates apply, "" where none does.
 
     `time_zone` (IANA) is whose days count there.
     """
@@ -50,13 +50,13 @@ class Territory:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RateRow:
-    """A dated rate in percent, both days inclusive, in the territory's local time.
+class VatRate:
+    """A dated rate in percent, both days inclusive, in the tax jurisdiction's local time.
 
     `valid_to` None is open.
     """
 
-    territory: str
+    tax_jurisdiction: str
     supply: SupplyKind
     rate: Decimal
     valid_from: date
@@ -65,24 +65,27 @@ class RateRow:
 
 
 class VatRates:
-    """Dated VAT rates and territories. Look-ups only; a day without a row is refused, not guessed."""
+    """Dated VAT rates and tax_jurisdictions. Look-ups only; a day without a row is rejected, not guessed."""
 
-    __slots__ = ("_rows", "_territories")
+    __slots__ = ("_rows", "_tax_jurisdictions")
 
-    def __init__(self, *, rows: Iterable[RateRow], territories: Iterable[Territory]) -> None:
-        self._territories: Mapping[str, Territory] = {territory.code: territory for territory in territories}
-        by_key: dict[tuple[str, SupplyKind], list[RateRow]] = {}
+    def __init__(self, *, rows: Iterable[VatRate], tax_jurisdictions: Iterable[TaxJurisdiction]) -> None:
+        self._tax_jurisdictions: Mapping[str, TaxJurisdiction] = {
+            tax_jurisdiction.code: tax_jurisdiction for tax_jurisdiction in tax_jurisdictions
+        }
+        by_key: dict[tuple[str, SupplyKind], list[VatRate]] = {}
         for row in rows:
-            by_key.setdefault((row.territory, row.supply), []).append(row)
+            by_key.setdefault((row.tax_jurisdiction, row.supply), []).append(row)
         self._rows = by_key
 
-    def territory(self, code: str) -> Territory:
-        """The territory of that code. Raises UnclearableError for one that is not in the file."""
+    def tax_jurisdiction(self, code: str) -> TaxJurisdiction:
+        """The tax jurisdiction of that code. Raises UnclearableError for one that is not in the file."""
         try:
-            return self._territories[code]
+            return self._tax_jurisdictions[code]
         except KeyError:
             raise UnclearableError(
-                "unknown_territory", f"tax territory {code!r} is not known; add it to territories.csv"
+                "unknown_tax_jurisdiction",
+                f"tax jurisdiction {code!r} is not known; add it to tax_jurisdictions.csv",
             ) from None
 
     def rate(self, code: str, supply: SupplyKind, day: date) -> Decimal:

@@ -1,7 +1,7 @@
 """The CDRs module as receiver: POST and GET. A CDR is kept once and never changed.
 
 Owns: what a CDR must hold to be kept, and what a repetition is. Must not know: prices or captures; a worker
-takes the errand that is written together with the CDR.
+runs the task that is written together with the CDR.
 Source: OCPI mod_cdrs, Receiver Interface and Credit CDRs: the answer carries a Location; a CDR can't be
 replaced; a credit CDR names the CDR it reverses.
 """
@@ -13,9 +13,14 @@ from urllib.parse import quote
 
 import msgspec
 
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import Connection
-from gateway.ocpi.bodies import (
+from gateway.ocpi.endpoint import OcpiRequest
+from gateway.ocpi.envelope import OcpiResponse
+from gateway.ocpi.errors import OcpiRejectionError, StatusCode
+from gateway.ocpi.repository import cdrs as repository
+from gateway.ocpi.repository.cdrs import NewCdr
+from gateway.ocpi.request_bodies import (
     Body,
     Tree,
     check_identifier,
@@ -28,22 +33,18 @@ from gateway.ocpi.bodies import (
     shown,
     text,
 )
-from gateway.ocpi.endpoint import Call
-from gateway.ocpi.envelope import Answer
-from gateway.ocpi.errors import Refusal, StatusCode
 from gateway.ocpi.services import OcpiServices
 from gateway.ocpi.sessions import authorization_reference
 from gateway.ocpi.versions import module_url
-from gateway.store.ocpi_cdrs import NewCdr, OcpiStore
 
 _NAME: Final = "CDR"
-_ID_LIMIT: Final = 39  # 36, and room for what marks a credit CDR
+_ID_LIMIT: Final = 39  # 36, and 3 for the suffix of a credit CDR
 
 
-async def post_cdr(call: Call) -> Answer:
+async def post_cdr(call: OcpiRequest) -> OcpiResponse:
     """POST a CDR.
 
-    The same CDR again gets the same answer and has no second effect; another under its id is refused.
+    The same CDR again gets the same answer and has no second effect; another under its id is rejected.
     """
     body = call.body(_NAME)
     party = _owner(call, body.tree)
@@ -52,41 +53,40 @@ async def post_cdr(call: Call) -> Answer:
     async with services.pool.acquire() as connection:  # one statement keeps all
         await keep_cdr(
             connection,
-            services.cdrs,
             cdr,
             now=services.clock.now(),
             wall_now=services.clock.wall_now(),
         )
     location = _location(services, version=call.version, party=party, cdr_id=cdr.cdr_id)
-    return Answer(http_status=201, headers={"Location": location})
+    return OcpiResponse(http_status=201, headers={"Location": location})
 
 
-async def keep_cdr(
-    connection: Connection, store: OcpiStore, cdr: NewCdr, *, now: datetime, wall_now: datetime
-) -> bool:
-    """Keep a CDR, pushed or pulled, with its errand, in one statement; False when it was kept before.
+async def keep_cdr(connection: Connection, cdr: NewCdr, *, now: datetime, wall_now: datetime) -> bool:
+    """Keep a CDR, pushed or pulled, with its task, in one statement; False when it was kept before.
 
     Raises Refusal when another CDR was received under its id.
     """
-    if await store.add_cdr(connection, cdr, now=now, wall_now=wall_now):
+    if await repository.add_cdr(connection, cdr, now=now, wall_now=wall_now):
         return True
-    stored = await store.load_cdr(connection, cdr.cpo_id, cdr.cdr_id)
+    stored = await repository.load_cdr(connection, cdr.cpo_id, cdr.cdr_id)
     if stored is not None and stored.fingerprint != cdr.fingerprint:
-        raise Refusal(
+        raise OcpiRejectionError(
             f"CDR {cdr.cdr_id} was received before with other content;"
             " a CDR can't be changed, send a credit CDR"
         )
     return False
 
 
-async def get_cdr(call: Call) -> Answer:
+async def get_cdr(call: OcpiRequest) -> OcpiResponse:
     """GET a CDR at the Location that its POST gave; byte for byte as it was sent."""
     party, cdr_id = call.party(), call.segment("object_id", limit=_ID_LIMIT)
     async with call.services.pool.acquire() as connection:
-        stored = await call.services.cdrs.load_cdr(connection, party, cdr_id)
+        stored = await repository.load_cdr(connection, party, cdr_id)
     if stored is None:
-        raise Refusal(f"CDR {cdr_id} is unknown here", code=StatusCode.INVALID_PARAMETERS, http_status=404)
-    return Answer(data=msgspec.Raw(stored.raw))
+        raise OcpiRejectionError(
+            f"CDR {cdr_id} is unknown here", code=StatusCode.INVALID_PARAMETERS, http_status=404
+        )
+    return OcpiResponse(data=msgspec.Raw(stored.raw))
 
 
 def _location(services: OcpiServices, *, version: OcpiVersion, party: str, cdr_id: str) -> str:
@@ -94,11 +94,13 @@ def _location(services: OcpiServices, *, version: OcpiVersion, party: str, cdr_i
     return f"{module_url(services, version=version, module='cdrs')}/{country}/{code}/{quote(cdr_id, safe='')}"
 
 
-def _owner(call: Call, tree: Tree) -> str:
+def _owner(call: OcpiRequest, tree: Tree) -> str:
     """Whose CDR it is; 2.1.1 does not say, so there the connection must speak for one party."""
     if call.version is OcpiVersion.V2_1_1:
         if len(call.peer.parties) != 1:
-            raise Refusal("a connection for several parties needs OCPI 2.2.1, whose CDRs name their owner")
+            raise OcpiRejectionError(
+                "a connection for several parties needs OCPI 2.2.1, whose CDRs name their owner"
+            )
         return call.peer.parties[0]
     country, party = text(tree, "country_code", limit=2), text(tree, "party_id", limit=3)
     return call.own_party(country, party)
@@ -114,7 +116,7 @@ def read_cdr(body: Body, *, raw: bytes, party: str, version: OcpiVersion) -> New
         optional_text(tree, "credit_reference_id", limit=_ID_LIMIT),
     )
     if credit and credit_reference is None:
-        raise Refusal("$.credit_reference_id: missing; a credit CDR names the CDR it reverses")
+        raise OcpiRejectionError("$.credit_reference_id: missing; a credit CDR names the CDR it reverses")
     _check_content(tree, version=version)
     session_ref = optional_text(tree, "session_id", limit=36)
     return NewCdr(
@@ -139,7 +141,7 @@ def _end_name(version: OcpiVersion) -> str:
 
 def _check_span(started_at: datetime, ended_at: datetime, *, name: str) -> None:
     if ended_at < started_at:
-        raise Refusal(f"$.{name}: is before start_date_time")
+        raise OcpiRejectionError(f"$.{name}: is before start_date_time")
 
 
 def _check_content(tree: Tree, *, version: OcpiVersion) -> None:
@@ -153,10 +155,10 @@ def _check_content(tree: Tree, *, version: OcpiVersion) -> None:
     if version is OcpiVersion.V2_1_1:
         number(tree, "total_cost")
     elif not isinstance(total, dict):
-        raise Refusal(f"$.total_cost: expected a Price object, got {shown(total)}")
+        raise OcpiRejectionError(f"$.total_cost: expected a Price object, got {shown(total)}")
     location = tree.get("location" if version is OcpiVersion.V2_1_1 else "cdr_location")
     if not isinstance(location, dict):
-        raise Refusal(f"$.cdr_location: expected an object, got {shown(location)}")
+        raise OcpiRejectionError(f"$.cdr_location: expected an object, got {shown(location)}")
     for position, period in enumerate(objects(tree, "charging_periods", required=True)):
         at = f"$.charging_periods[{position}]"
         moment(period, "start_date_time", at=at)

@@ -1,4 +1,4 @@
-"""Calling a peer over OCPI: one request, its envelope checked; lists page by page; and a whole CPO's side.
+"""Calling a peer over OCPI: one request, its envelope checked; lists page by page.
 
 Owns: headers, the token's two spellings, reading the envelope, what counts as failure. Must not know: our
 tables, or why a call is made. Every call is bounded in time and size by the session it is given.
@@ -9,28 +9,26 @@ import base64
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import quote, urljoin, urlsplit
+from urllib.parse import urljoin, urlsplit
 from uuid import uuid4
 
 import aiohttp
-import msgspec
 
 from clearing.errors import MalformedDocumentError
 from clearing.pricing import json_document as document
-from clearing.pricing.ocpi import OcpiVersion
-from gateway.ocpi.errors import PeerRefusedError, PeerUnreachableError
+from clearing.pricing.ocpi_version import OcpiVersion
+from gateway.ocpi.errors import PeerRejectedError, PeerUnreachableError
+from gateway.ocpi.repository.peers import PeerEndpoint
 from gateway.outbound import (
     AnswerTooLargeError,
     ForbiddenAddressError,
-    RedirectRefusedError,
+    RedirectRejectedError,
     check_url,
     read_bounded,
 )
-from gateway.store.ocpi_peers import PeerEndpoint, PeerRole
 
 _SUCCESS: Final = range(1000, 2000)
 _FIRST_HTTP_ERROR: Final = 400
-_encoder: Final = msgspec.json.Encoder(decimal_format="number")
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -76,7 +74,7 @@ class PeerCaller:
 
         Raises:
             PeerUnreachableError: no answer in time, no connection, or an address that may not be called.
-            PeerRefusedError: an HTTP error, a redirect, an OCPI status outside 1xxx, or no OCPI envelope.
+            PeerRejectedError: an HTTP error, a redirect, an OCPI status outside 1xxx, or no OCPI envelope.
         """
         headers = {
             "Authorization": authorization(self.token, raw=self.raw_token),
@@ -97,19 +95,19 @@ class PeerCaller:
             raise PeerUnreachableError(
                 f"{method} {_place(url)}: {str(error) or type(error).__name__}"
             ) from error
-        except (AnswerTooLargeError, RedirectRefusedError) as error:
-            raise PeerRefusedError(f"{method} {_place(url)}: {error}", http_status=0, code=None) from error
+        except (AnswerTooLargeError, RedirectRejectedError) as error:
+            raise PeerRejectedError(f"{method} {_place(url)}: {error}", http_status=0, code=None) from error
         return _read_answer(content, response=response, what=f"{method} {_place(url)}")
 
     async def page(self, url: str) -> tuple[list[Any], str | None]:
         """Read one page of a list; returns its objects and the URL of the next page, None after the last.
 
-        Raises as `call`; PeerRefusedError as well when it is no list or the next page's link leads to
+        Raises as `call`; PeerRejectedError as well when it is no list or the next page's link leads to
         another host.
         """
         answer = await self.call("GET", url, routed=True)
         if not isinstance(answer.data, list):
-            raise PeerRefusedError(
+            raise PeerRejectedError(
                 f"GET {_place(url)}: expected a list", http_status=answer.http_status, code=None
             )
         following = next((value for name, value in answer.headers.items() if name.lower() == "link"), None)
@@ -121,14 +119,14 @@ def _read_answer(content: bytes, *, response: aiohttp.ClientResponse, what: str)
     try:
         envelope = document.load(content, document="answer")
     except MalformedDocumentError:
-        raise PeerRefusedError(
+        raise PeerRejectedError(
             f"{what}: HTTP {status} without an OCPI envelope", http_status=status, code=None
         ) from None
     code, said = envelope.get("status_code"), envelope.get("status_message")
     number = int(code) if not isinstance(code, str | bool | list | dict | None) else None
     if status >= _FIRST_HTTP_ERROR or number is None or number not in _SUCCESS:
         words = f": {said[:300]}" if isinstance(said, str) else ""
-        raise PeerRefusedError(
+        raise PeerRejectedError(
             f"{what}: HTTP {status}, OCPI status {number}{words}", http_status=status, code=number
         )
     return PeerAnswer(data=envelope.get("data"), http_status=status, headers=dict(response.headers))
@@ -146,7 +144,7 @@ def _next_link(header: str | None, *, page: str) -> str | None:
         if target.startswith("<") and 'rel="next"' in attributes.replace(" ", "").replace("'", '"'):
             url = urljoin(page, target[1:])
             if urlsplit(url)[:2] != urlsplit(page)[:2]:
-                raise PeerRefusedError(
+                raise PeerRejectedError(
                     "the next page's link leads to another host", http_status=200, code=None
                 )
             return url
@@ -171,7 +169,7 @@ class PeerVersion:
 async def discover(caller: PeerCaller, *, versions_url: str, version: OcpiVersion) -> PeerVersion | None:
     """Read a peer's versions and the details of `version`; None when it does not speak that version.
 
-    Raises PeerUnreachableError or PeerRefusedError, also for answers that are not version information.
+    Raises PeerUnreachableError or PeerRejectedError, also for answers that are not version information.
     """
     versions = await caller.call("GET", versions_url)
     details_url = None
@@ -183,13 +181,13 @@ async def discover(caller: PeerCaller, *, versions_url: str, version: OcpiVersio
     details = await caller.call("GET", _url(details_url, what="version url"))
     listed = details.data.get("endpoints") if isinstance(details.data, dict) else None
     if not isinstance(listed, list):
-        raise PeerRefusedError("the version details have no list of endpoints", http_status=200, code=None)
+        raise PeerRejectedError("the version details have no list of endpoints", http_status=200, code=None)
     return PeerVersion(version=version, endpoints=tuple(_endpoint(row, version=version) for row in listed))
 
 
 def _endpoint(row: Any, *, version: OcpiVersion) -> PeerEndpoint:
     if not isinstance(row, dict) or not isinstance(row.get("identifier"), str):
-        raise PeerRefusedError("an endpoint has no identifier", http_status=200, code=None)
+        raise PeerRejectedError("an endpoint has no identifier", http_status=200, code=None)
     # 2.1.1 has no role: a CPO serves what it owns, so a functional module of its is the sender's.
     role = row.get("role") if version is not OcpiVersion.V2_1_1 else "SENDER"
     return PeerEndpoint(
@@ -201,90 +199,5 @@ def _endpoint(row: Any, *, version: OcpiVersion) -> PeerEndpoint:
 
 def _url(value: Any, *, what: str) -> str:
     if not isinstance(value, str):
-        raise PeerRefusedError(f"{what}: expected a URL", http_status=200, code=None)
+        raise PeerRejectedError(f"{what}: expected a URL", http_status=200, code=None)
     return value
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CpoClient:
-    """A CPO's side of a registered connection.
-
-    Pushes to the receiver interfaces of an eMSP or settlement platform.
-    """
-
-    caller: PeerCaller
-    remote: PeerVersion
-    role: PeerRole
-
-    async def put(self, module: str, *segments: str, body: bytes) -> PeerAnswer:
-        """PUT a client owned object at `{module}/{country}/{party}/{segments...}`.
-
-        Raises as PeerCaller.call.
-        """
-        return await self.caller.call("PUT", self._url(module, *segments), body=body, routed=True)
-
-    async def patch(self, module: str, *segments: str, changes: Mapping[str, Any]) -> PeerAnswer:
-        """PATCH a client owned object; `changes` must hold last_updated."""
-        return await self.caller.call(
-            "PATCH", self._url(module, *segments), body=_encoder.encode(changes), routed=True
-        )
-
-    async def get(self, module: str, *segments: str) -> PeerAnswer:
-        """GET a client owned object as the receiver has it."""
-        return await self.caller.call("GET", self._url(module, *segments), routed=True)
-
-    async def delete(self, module: str, *segments: str) -> PeerAnswer:
-        """DELETE a client owned object (tariffs)."""
-        return await self.caller.call("DELETE", self._url(module, *segments), routed=True)
-
-    async def post_cdr(self, body: bytes) -> str:
-        """POST a CDR; returns the Location that the receiver gave it, empty when it gave none."""
-        answer = await self.caller.call("POST", self._endpoint("cdrs"), body=body, routed=True)
-        return next((value for name, value in answer.headers.items() if name.lower() == "location"), "")
-
-    def _endpoint(self, module: str) -> str:
-        url = self.remote.url(module, "RECEIVER") or self.remote.url(module, "SENDER")
-        if url is None:
-            raise PeerRefusedError(f"the peer offers no module {module}", http_status=200, code=None)
-        return url.rstrip("/")
-
-    def _url(self, module: str, *segments: str) -> str:
-        path = [self.role.country_code, self.role.party_code, *segments]
-        return "/".join([self._endpoint(module), *(quote(segment, safe="") for segment in path)])
-
-
-async def register_as_cpo(
-    caller: PeerCaller,
-    *,
-    versions_url: str,
-    version: OcpiVersion,
-    own_credentials: Mapping[str, Any],
-    role: PeerRole,
-) -> CpoClient:
-    """Run the registration as its sender: discover with token A, POST our credentials, keep token C.
-
-    `own_credentials` is our credentials object with token B; the receiver calls its `url` back meanwhile.
-
-    Raises:
-        PeerUnreachableError, PeerRefusedError: as the calls do, or when the peer lacks the version.
-    """
-    remote = await discover(caller, versions_url=versions_url, version=version)
-    if remote is None:
-        raise PeerRefusedError(f"the peer does not speak {version.value}", http_status=200, code=3002)
-    url = remote.url("credentials", "RECEIVER")
-    if url is None:
-        raise PeerRefusedError("the peer offers no credentials module", http_status=200, code=3003)
-    answer = await caller.call("POST", url, body=_encoder.encode(own_credentials))
-    token = answer.data.get("token") if isinstance(answer.data, dict) else None
-    if not isinstance(token, str) or not token:
-        raise PeerRefusedError(
-            "the peer's credentials hold no token", http_status=answer.http_status, code=None
-        )
-    registered = PeerCaller(
-        http=caller.http,
-        token=token,
-        raw_token=caller.raw_token,
-        allow_private=caller.allow_private,
-        routing=caller.routing,
-    )
-    return CpoClient(caller=registered, remote=remote, role=role)

@@ -1,4 +1,4 @@
-"""A command sent to a CPO as a pure state machine: asked, answered, done or not.
+"""A command sent to a CPO as a pure state machine: requested, answered, done or not.
 
 Owns: the states and the only mapping between them. Must not know: SQL, HTTP, the clock.
 Source: OCPI mod_commands: CommandResponse comes from the CPO at once, CommandResult from the charge point
@@ -13,12 +13,12 @@ from typing import Final
 
 
 class CommandState(StrEnum):
-    """Where a command stands."""
+    """The state of a command."""
 
     REQUESTED = "requested"  # intent committed, the CPO not yet heard
     UNANSWERED = "unanswered"  # the CPO did not answer: it may have sent the command on, or not
     ACCEPTED = "accepted"  # the CPO has sent it on
-    REFUSED = "refused"
+    REJECTED = "rejected"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
     TIMED_OUT = "timed_out"
@@ -28,7 +28,7 @@ class CommandEvent(StrEnum):
     """What can happen to a command."""
 
     ACCEPTED = "accepted"
-    REFUSED = "refused"
+    REJECTED = "rejected"
     ANSWER_LOST = "answer_lost"
     SUCCEEDED = "succeeded"
     FAILED = "failed"
@@ -40,7 +40,7 @@ _E = CommandEvent
 TRANSITIONS: Final[Mapping[tuple[CommandState, CommandEvent], CommandState]] = MappingProxyType(
     {
         (_S.REQUESTED, _E.ACCEPTED): _S.ACCEPTED,
-        (_S.REQUESTED, _E.REFUSED): _S.REFUSED,
+        (_S.REQUESTED, _E.REJECTED): _S.REJECTED,
         (_S.REQUESTED, _E.ANSWER_LOST): _S.UNANSWERED,
         (_S.REQUESTED, _E.SUCCEEDED): _S.SUCCEEDED,
         (_S.REQUESTED, _E.FAILED): _S.FAILED,

@@ -15,35 +15,35 @@ from uuid import UUID
 
 import msgspec
 
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import transaction
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, new_id, parse_id
-from gateway.ocpi.bodies import optional_text, text
 from gateway.ocpi.client import PeerAnswer
 from gateway.ocpi.command_state import CommandEvent, CommandState, advance, states_before
-from gateway.ocpi.connecting import caller_of
-from gateway.ocpi.endpoint import Call
-from gateway.ocpi.envelope import Answer
-from gateway.ocpi.errors import PeerRefusedError, PeerUnreachableError, Refusal, StatusCode
+from gateway.ocpi.credentials_client import caller_of
+from gateway.ocpi.endpoint import OcpiRequest
+from gateway.ocpi.envelope import OcpiResponse
+from gateway.ocpi.errors import OcpiRejectionError, PeerRejectedError, PeerUnreachableError, StatusCode
+from gateway.ocpi.repository import commands, peers
+from gateway.ocpi.repository.commands import CommandRecord
+from gateway.ocpi.repository.peers import PeerRecord
+from gateway.ocpi.repository.tokens import TokenRecord
+from gateway.ocpi.request_bodies import optional_text, text
 from gateway.ocpi.services import OcpiServices
 from gateway.ocpi.tokens import token_object
 from gateway.ocpi.versions import module_url
-from gateway.store import ocpi_commands, ocpi_peers
-from gateway.store.ocpi_commands import StoredCommand
-from gateway.store.ocpi_peers import Peer
-from gateway.store.ocpi_tokens import StoredToken
 
 _FIRST_DEADLINE: Final = timedelta(minutes=5)
 _LONGEST_TIMEOUT_SECONDS: Final = 3600
 _FINAL: Final = frozenset(
-    {CommandState.REFUSED, CommandState.SUCCEEDED, CommandState.FAILED, CommandState.TIMED_OUT}
+    {CommandState.REJECTED, CommandState.SUCCEEDED, CommandState.FAILED, CommandState.TIMED_OUT}
 )
 _encoder: Final = msgspec.json.Encoder()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class StartOrder:
+class StartSessionRequest:
     """Start a session whose payment is secured.
 
     Ids as the CPO published them; `connector_id` needs `evse_uid`.
@@ -54,19 +54,21 @@ class StartOrder:
     evse_uid: str | None
     connector_id: str | None
     authorization_id: UUID
-    token: StoredToken | None = None  # the driver's; None makes one for this session alone
+    token: TokenRecord | None = None  # the driver's; None makes one for this session alone
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CommandSender:
-    """Sends commands to registered CPOs. Holds no transaction while a peer is asked."""
+    """Sends commands to registered CPOs. Holds no transaction while a peer is called."""
 
     services: OcpiServices
 
-    async def start_session(self, order: StartOrder) -> StoredCommand:
-        """Ask the CPO to start a session. The result is in the command returned, now or by a later look.
+    async def start_session(self, order: StartSessionRequest) -> CommandRecord:
+        """Ask the CPO to start a session.
 
-        Raises PeerRefusedError when no registered platform speaks for the CPO or it takes no commands.
+        The result is in the command returned, now or when it is read later.
+
+        Raises PeerRejectedError when no registered platform speaks for the CPO or it accepts no commands.
         """
         reference = format_id("auth", order.authorization_id)
         peer, url = await self._peer(order.cpo_id)
@@ -84,25 +86,25 @@ class CommandSender:
                 body["connector_id"] = order.connector_id
         return await self._send(order.cpo_id, peer, url, "START_SESSION", body, reference=reference)
 
-    async def stop_session(self, *, cpo_id: str, session_ref: str) -> StoredCommand:
+    async def stop_session(self, *, cpo_id: str, session_ref: str) -> CommandRecord:
         """Ask the CPO to stop its session `session_ref` (Session.id). Raises as `start_session`."""
         peer, url = await self._peer(cpo_id)
         return await self._send(
             cpo_id, peer, url, "STOP_SESSION", {"session_id": session_ref}, reference=None
         )
 
-    async def look(self, command_id: UUID) -> StoredCommand | None:
-        """A command as it stands."""
+    async def load(self, command_id: UUID) -> CommandRecord | None:
+        """A command in its present state."""
         async with self.services.pool.acquire() as connection:
-            return await ocpi_commands.load_command(connection, command_id=command_id)
+            return await commands.load_command(connection, command_id=command_id)
 
-    def _session_token(self, reference: str) -> StoredToken:
-        """A token that stands for one session: its uid is our authorization reference.
+    def _session_token(self, reference: str) -> TokenRecord:
+        """A token for one session: its uid is our authorization reference.
 
         Every version's session and CDR carry it back to us.
         """
         own = self.services.roles[0]
-        return StoredToken(
+        return TokenRecord(
             uid=reference,
             type="AD_HOC_USER",
             country_code=own.country_code,
@@ -119,38 +121,38 @@ class CommandSender:
             last_updated=self.services.clock.now(),
         )
 
-    async def _peer(self, cpo_id: str) -> tuple[Peer, str]:
+    async def _peer(self, cpo_id: str) -> tuple[PeerRecord, str]:
         async with self.services.pool.acquire() as connection:
-            peer = await ocpi_peers.peer_of_party(connection, party_id=cpo_id)
+            peer = await peers.peer_of_party(connection, party_id=cpo_id)
             url = None
             if peer is not None:
                 for role in ("RECEIVER", "SENDER"):
-                    url = url or await ocpi_peers.endpoint_url(
+                    url = url or await peers.endpoint_url(
                         connection, peer_id=peer.id, module="commands", role=role
                     )
         if peer is None or peer.outbound_token is None:
-            raise PeerRefusedError(f"no registered platform speaks for {cpo_id}", http_status=0, code=None)
+            raise PeerRejectedError(f"no registered platform speaks for {cpo_id}", http_status=0, code=None)
         if url is None:
-            raise PeerRefusedError(f"the platform of {cpo_id} takes no commands", http_status=0, code=None)
+            raise PeerRejectedError(f"the platform of {cpo_id} accepts no commands", http_status=0, code=None)
         return peer, url
 
     async def _send(
         self,
         cpo_id: str,
-        peer: Peer,
+        peer: PeerRecord,
         url: str,
         command: str,
         body: Mapping[str, Any],
         *,
         reference: str | None,
-    ) -> StoredCommand:
+    ) -> CommandRecord:
         services, command_id = self.services, new_id()
         version = peer.version or OcpiVersion.V2_2_1
         wall_now = services.clock.wall_now()
         here = module_url(services, version=version, module="commands")
         callback = f"{here}/{command}/{format_id('cmd', command_id)}"
         async with transaction(services.pool) as connection:
-            await ocpi_commands.add_command(
+            await commands.add_command(
                 connection,
                 command_id=command_id,
                 cpo_id=cpo_id,
@@ -171,11 +173,11 @@ class CommandSender:
             await self._move(command_id, event, response=said, timeout_seconds=timeout)
         except PeerUnreachableError as error:
             await self._move(command_id, CommandEvent.ANSWER_LOST, reason=str(error))
-        except PeerRefusedError as error:
-            await self._move(command_id, CommandEvent.REFUSED, reason=str(error))
-        found = await self.look(command_id)
+        except PeerRejectedError as error:
+            await self._move(command_id, CommandEvent.REJECTED, reason=str(error))
+        found = await self.load(command_id)
         if found is None:
-            raise PeerRefusedError("the command vanished", http_status=0, code=None)
+            raise PeerRejectedError("the command vanished", http_status=0, code=None)
         return found
 
     async def _move(
@@ -192,7 +194,7 @@ class CommandSender:
         if state is None:
             return
         async with transaction(self.services.pool) as connection:
-            await ocpi_commands.move_command(
+            await commands.move_command(
                 connection,
                 command_id=command_id,
                 expected=[CommandState.REQUESTED.value],
@@ -206,17 +208,20 @@ class CommandSender:
 
 
 def _read_response(answer: PeerAnswer) -> tuple[CommandEvent, str, int | None]:
-    """What a CommandResponse says: accepted or not, the word itself, the seconds to wait for the result."""
+    """What a CommandResponse says.
+
+    Accepted or not, the response itself, the seconds to wait for the result.
+    """
     data = answer.data if isinstance(answer.data, dict) else {}
     said = str(data.get("result", ""))[:40]
     stated = data.get("timeout")
     timeout = None
     if isinstance(stated, Decimal) and 1 <= stated <= _LONGEST_TIMEOUT_SECONDS:
         timeout = int(stated)
-    return (CommandEvent.ACCEPTED if said == "ACCEPTED" else CommandEvent.REFUSED), said, timeout
+    return (CommandEvent.ACCEPTED if said == "ACCEPTED" else CommandEvent.REJECTED), said, timeout
 
 
-async def receive_result(call: Call) -> Answer:
+async def receive_result(call: OcpiRequest) -> OcpiResponse:
     """POST at the response_url: what the charge point made of a command. Again and again changes nothing."""
     try:
         command_id = parse_id("cmd", call.request.match_info["command_id"])
@@ -227,10 +232,10 @@ async def receive_result(call: Call) -> Answer:
     event = CommandEvent.SUCCEEDED if said == "ACCEPTED" else CommandEvent.FAILED
     state = CommandState.SUCCEEDED if event is CommandEvent.SUCCEEDED else CommandState.FAILED
     async with transaction(call.services.pool) as connection:
-        known = await ocpi_commands.load_command(connection, command_id=command_id)
+        known = await commands.load_command(connection, command_id=command_id)
         if known is None or known.cpo_id not in call.peer.parties:
             raise _unknown()
-        await ocpi_commands.move_command(
+        await commands.move_command(
             connection,
             command_id=command_id,
             expected=[before.value for before in states_before(event)],
@@ -240,7 +245,7 @@ async def receive_result(call: Call) -> Answer:
             result=said,
             reason=_message(tree),
         )
-    return Answer()
+    return OcpiResponse()
 
 
 def _message(tree: Mapping[str, Any]) -> str | None:
@@ -250,5 +255,5 @@ def _message(tree: Mapping[str, Any]) -> str | None:
     return optional_text(first, "text", limit=512) if isinstance(first, dict) else None
 
 
-def _unknown() -> Refusal:
-    return Refusal("no such command of yours", code=StatusCode.INVALID_PARAMETERS, http_status=404)
+def _unknown() -> OcpiRejectionError:
+    return OcpiRejectionError("no such command of yours", code=StatusCode.INVALID_PARAMETERS, http_status=404)

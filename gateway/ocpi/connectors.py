@@ -11,11 +11,11 @@ from decimal import Decimal
 from typing import Final
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from gateway.ocpi.bodies import Tree, identifier, integer, objects, optional_text, shown, text
 from gateway.ocpi.countries import alpha_2, only_time_zone
-from gateway.ocpi.errors import Refusal
-from gateway.ocpi.territory import territory_of
-from gateway.store.ocpi_objects import Connector
+from gateway.ocpi.errors import OcpiRejectionError
+from gateway.ocpi.repository.objects import Connector
+from gateway.ocpi.request_bodies import Tree, identifier, integer, objects, optional_text, shown, text
+from gateway.ocpi.tax_jurisdiction import tax_jurisdiction_of
 
 _SEPARATORS: Final = re.compile(r"[*\s._-]")
 _MAX_EVSES: Final = 2000
@@ -36,8 +36,8 @@ def read_connectors(location: Tree, *, party_id: str) -> list[Connector]:
     location_id = identifier(location, "id", limit=39)
     country = _country(location)
     postal_code = optional_text(location, "postal_code", limit=20) or ""
-    territory = territory_of(country, postal_code)
-    time_zone = _time_zone(location, country=country, territory=territory)
+    tax_jurisdiction = tax_jurisdiction_of(country, postal_code)
+    time_zone = _time_zone(location, country=country, tax_jurisdiction=tax_jurisdiction)
     return [
         Connector(
             party_id=party_id,
@@ -53,7 +53,7 @@ def read_connectors(location: Tree, *, party_id: str) -> list[Connector]:
             time_zone=time_zone,
             country=country,
             postal_code=postal_code,
-            territory=territory,
+            tax_jurisdiction=tax_jurisdiction,
         )
         for evse, at_evse, connector, at in _each(location)
     ]
@@ -62,7 +62,7 @@ def read_connectors(location: Tree, *, party_id: str) -> list[Connector]:
 def _each(location: Tree) -> Iterator[tuple[Tree, str, Tree, str]]:
     evses = objects(location, "evses")
     if len(evses) > _MAX_EVSES:
-        raise Refusal(f"$.evses: expected at most {_MAX_EVSES} EVSEs")
+        raise OcpiRejectionError(f"$.evses: expected at most {_MAX_EVSES} EVSEs")
     for place, evse in enumerate(evses):
         at_evse = f"$.evses[{place}]"
         identifier(evse, "uid", at=at_evse, limit=39)
@@ -76,19 +76,21 @@ def _country(location: Tree) -> str:
     named = text(location, "country", limit=3)
     country = alpha_2(named)
     if country is None:
-        raise Refusal(f"$.country: expected an ISO 3166-1 alpha-3 code such as CHE, got {shown(named)}")
+        raise OcpiRejectionError(
+            f"$.country: expected an ISO 3166-1 alpha-3 code such as CHE, got {shown(named)}"
+        )
     return country
 
 
-def _time_zone(location: Tree, *, country: str, territory: str) -> str:
+def _time_zone(location: Tree, *, country: str, tax_jurisdiction: str) -> str:
     """The location's zone; where 2.1.1 leaves it out, that of its country, or empty when that has several."""
     named = optional_text(location, "time_zone")
     if named is None:
-        return only_time_zone(country, territory) or ""
+        return only_time_zone(country, tax_jurisdiction) or ""
     try:
         return ZoneInfo(named).key
     except (ZoneInfoNotFoundError, ValueError, OSError):
-        raise Refusal(
+        raise OcpiRejectionError(
             "$.time_zone: expected a name of the IANA time zone database such as Europe/Zurich,"
             f" got {shown(named)}"
         ) from None
@@ -123,10 +125,12 @@ def _tariff_keys(connector: Tree, *, at: str) -> tuple[str, ...]:
         single = optional_text(connector, "tariff_id", at=at, limit=36)
         return () if single is None else (single.lower(),)
     if not isinstance(listed, list) or len(listed) > _MAX_TARIFF_IDS:
-        raise Refusal(
+        raise OcpiRejectionError(
             f"{at}.tariff_ids: expected a list of at most {_MAX_TARIFF_IDS} tariff ids, got {shown(listed)}"
         )
     for position, tariff_id in enumerate(listed):
         if not isinstance(tariff_id, str) or not tariff_id or "\x00" in tariff_id:
-            raise Refusal(f"{at}.tariff_ids[{position}]: expected a tariff id, got {shown(tariff_id)}")
+            raise OcpiRejectionError(
+                f"{at}.tariff_ids[{position}]: expected a tariff id, got {shown(tariff_id)}"
+            )
     return tuple(dict.fromkeys(tariff_id.lower() for tariff_id in listed))

@@ -30,19 +30,52 @@ _KNOWN: Final = frozenset(ALPHA_2.values())
 
 # Where a country has one civil time; used only when a 2.1.1 location names no zone (there it is optional).
 _ONE_ZONE: Final = {
-    "AD": "Europe/Andorra", "AL": "Europe/Tirane", "AT": "Europe/Vienna", "BA": "Europe/Sarajevo",
-    "BE": "Europe/Brussels", "BG": "Europe/Sofia", "CH": "Europe/Zurich", "CZ": "Europe/Prague",
-    "DE": "Europe/Berlin", "DK": "Europe/Copenhagen", "EE": "Europe/Tallinn", "FI": "Europe/Helsinki",
-    "FR": "Europe/Paris", "GB": "Europe/London", "GG": "Europe/London", "GI": "Europe/Gibraltar",
-    "GR": "Europe/Athens", "HR": "Europe/Zagreb", "HU": "Europe/Budapest", "IE": "Europe/Dublin",
-    "IM": "Europe/London", "IS": "Atlantic/Reykjavik", "IT": "Europe/Rome", "JE": "Europe/London",
-    "LI": "Europe/Vaduz", "LT": "Europe/Vilnius", "LU": "Europe/Luxembourg", "LV": "Europe/Riga",
-    "MC": "Europe/Monaco", "MD": "Europe/Chisinau", "ME": "Europe/Podgorica", "MK": "Europe/Skopje",
-    "MT": "Europe/Malta", "NL": "Europe/Amsterdam", "NO": "Europe/Oslo", "PL": "Europe/Warsaw",
-    "RO": "Europe/Bucharest", "RS": "Europe/Belgrade", "SE": "Europe/Stockholm", "SI": "Europe/Ljubljana",
-    "SK": "Europe/Bratislava", "SM": "Europe/San_Marino", "TR": "Europe/Istanbul", "VA": "Europe/Vatican",
+    "AD": "Europe/Andorra",
+    "AL": "Europe/Tirane",
+    "AT": "Europe/Vienna",
+    "BA": "Europe/Sarajevo",
+    "BE": "Europe/Brussels",
+    "BG": "Europe/Sofia",
+    "CH": "Europe/Zurich",
+    "CZ": "Europe/Prague",
+    "DE": "Europe/Berlin",
+    "DK": "Europe/Copenhagen",
+    "EE": "Europe/Tallinn",
+    "FI": "Europe/Helsinki",
+    "FR": "Europe/Paris",
+    "GB": "Europe/London",
+    "GG": "Europe/London",
+    "GI": "Europe/Gibraltar",
+    "GR": "Europe/Athens",
+    "HR": "Europe/Zagreb",
+    "HU": "Europe/Budapest",
+    "IE": "Europe/Dublin",
+    "IM": "Europe/London",
+    "IS": "Atlantic/Reykjavik",
+    "IT": "Europe/Rome",
+    "JE": "Europe/London",
+    "LI": "Europe/Vaduz",
+    "LT": "Europe/Vilnius",
+    "LU": "Europe/Luxembourg",
+    "LV": "Europe/Riga",
+    "MC": "Europe/Monaco",
+    "MD": "Europe/Chisinau",
+    "ME": "Europe/Podgorica",
+    "MK": "Europe/Skopje",
+    "MT": "Europe/Malta",
+    "NL": "Europe/Amsterdam",
+    "NO": "Europe/Oslo",
+    "PL": "Europe/Warsaw",
+    "RO": "Europe/Bucharest",
+    "RS": "Europe/Belgrade",
+    "SE": "Europe/Stockholm",
+    "SI": "Europe/Ljubljana",
+    "SK": "Europe/Bratislava",
+    "SM": "Europe/San_Marino",
+    "TR": "Europe/Istanbul",
+    "VA": "Europe/Vatican",
     "XK": "Europe/Belgrade",
-}  # fmt: skip
+}
 
 
 def alpha_2(country: str) -> str | None:
@@ -54,10 +87,12 @@ def alpha_2(country: str) -> str | None:
     return ALPHA_2.get(code) or (code if code in _KNOWN else None)
 
 
-def only_time_zone(country: str, territory: str) -> str | None:
-    """The IANA zone of a place whose country, or special territory, has exactly one; else None."""
+def only_time_zone(country: str, tax_jurisdiction: str) -> str | None:
+    """The IANA zone of a place whose country, or special tax jurisdiction, has exactly one; else None."""
     if country == "ES":
-        return {"ES-CN": "Atlantic/Canary", "ES-CE": "Africa/Ceuta", "ES-ML": "Africa/Ceuta"}.get(territory)
-    if country == "FR" and territory not in {"FR", "MC"}:
+        return {"ES-CN": "Atlantic/Canary", "ES-CE": "Africa/Ceuta", "ES-ML": "Africa/Ceuta"}.get(
+            tax_jurisdiction
+        )
+    if country == "FR" and tax_jurisdiction not in {"FR", "MC"}:
         return None
     return _ONE_ZONE.get(country)

@@ -12,18 +12,18 @@ from typing import Any, Final
 
 import structlog
 
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import transaction
 from gateway.errors import GatewayError
-from gateway.ocpi.bodies import Tree, objects, text
 from gateway.ocpi.client import PeerCaller, PeerVersion, discover
-from gateway.ocpi.endpoint import Call
-from gateway.ocpi.envelope import Answer
-from gateway.ocpi.errors import PeerRefusedError, PeerUnreachableError, Refusal, StatusCode
+from gateway.ocpi.endpoint import OcpiRequest
+from gateway.ocpi.envelope import OcpiResponse
+from gateway.ocpi.errors import OcpiRejectionError, PeerRejectedError, PeerUnreachableError, StatusCode
+from gateway.ocpi.repository import peers
+from gateway.ocpi.repository.peers import PeerRecord, PeerRole, PeerState, Registration
+from gateway.ocpi.request_bodies import Tree, objects, text
 from gateway.ocpi.services import OcpiServices
 from gateway.outbound import check_url
-from gateway.store import ocpi_peers
-from gateway.store.ocpi_peers import Peer, PeerRole, PeerState, Registration
 
 _log = structlog.get_logger(__name__)
 _TOKEN: Final = re.compile(r"[\x21-\x7e]{1,64}")
@@ -39,42 +39,42 @@ def new_token() -> str:
     return secrets.token_urlsafe(_TOKEN_BYTES)
 
 
-async def get_credentials(call: Call) -> Answer:
+async def get_credentials(call: OcpiRequest) -> OcpiResponse:
     """GET: our credentials as the peer has them; its own token, since we keep no token in the clear."""
     token = _token_of(call)
-    return Answer(data=own_credentials(call.services, version=call.version, token=token))
+    return OcpiResponse(data=own_credentials(call.services, version=call.version, token=token))
 
 
-async def post_credentials(call: Call) -> Answer:
+async def post_credentials(call: OcpiRequest) -> OcpiResponse:
     """POST: finish a registration that token A opened. 405 when the peer is registered already."""
     if call.peer.state is PeerState.REGISTERED:
         raise _not_allowed("this peer is registered already; renew with PUT")
     return await _agree(call)
 
 
-async def put_credentials(call: Call) -> Answer:
+async def put_credentials(call: OcpiRequest) -> OcpiResponse:
     """PUT: new credentials, endpoints or version; the old token ends. 405 before registration."""
     if call.peer.state is not PeerState.REGISTERED:
         raise _not_allowed("this peer is not registered yet; register with POST")
     return await _agree(call)
 
 
-async def delete_credentials(call: Call) -> Answer:
+async def delete_credentials(call: OcpiRequest) -> OcpiResponse:
     """DELETE: end the registration; what was pushed stays. 405 before registration."""
     if call.peer.state is not PeerState.REGISTERED:
         raise _not_allowed("this peer is not registered")
     async with transaction(call.services.pool) as connection:
-        await ocpi_peers.end(connection, peer_id=call.peer.id, now=call.services.clock.now())
+        await peers.end(connection, peer_id=call.peer.id, now=call.services.clock.now())
     call.services.peers.forget()
     _log.info("ocpi_peer_ended", party_id=call.peer.party_id)
-    return Answer()
+    return OcpiResponse()
 
 
-async def _agree(call: Call) -> Answer:
+async def _agree(call: OcpiRequest) -> OcpiResponse:
     credentials = call.body("credentials").tree
     token = text(credentials, "token", limit=64)
     if _TOKEN.fullmatch(token) is None:
-        raise Refusal("$.token: expected 1 to 64 printable ASCII characters without spaces")
+        raise OcpiRejectionError("$.token: expected 1 to 64 printable ASCII characters without spaces")
     url = _checked_url(text(credentials, "url", limit=255), services=call.services)
     roles = agreed_roles(credentials, version=call.version, peer=call.peer)
     remote, raw_token = await _call_back(call, token=token, url=url)
@@ -88,11 +88,11 @@ async def _agree(call: Call) -> Answer:
     )
     fresh = new_token()
     async with transaction(call.services.pool) as connection:
-        done = await ocpi_peers.register(
+        done = await peers.register(
             connection,
             peer=call.peer,
             registration=registration,
-            token_hash=ocpi_peers.hash_token(fresh),
+            token_hash=peers.hash_token(fresh),
             now=call.services.clock.now(),
         )
         if done:
@@ -101,17 +101,17 @@ async def _agree(call: Call) -> Answer:
     if not done:
         raise _not_allowed("another handshake of this peer finished first")
     _log.info("ocpi_peer_registered", party_id=call.peer.party_id, version=call.version.value)
-    return Answer(data=own_credentials(call.services, version=call.version, token=fresh))
+    return OcpiResponse(data=own_credentials(call.services, version=call.version, token=fresh))
 
 
 def _checked_url(url: str, *, services: OcpiServices) -> str:
     try:
         return check_url(url, allow_private=services.allow_private_peers)
     except GatewayError as error:
-        raise Refusal(f"$.url: {error}") from None
+        raise OcpiRejectionError(f"$.url: {error}") from None
 
 
-async def _call_back(call: Call, *, token: str, url: str) -> tuple[PeerVersion, bool]:
+async def _call_back(call: OcpiRequest, *, token: str, url: str) -> tuple[PeerVersion, bool]:
     """Fetch the peer's endpoints with its token, written as the peer writes ours, else the other way.
 
     Raises Refusal: 3001 when its API can't be used, 3002 when it lacks this version, 3003 without endpoints.
@@ -125,7 +125,7 @@ async def _call_back(call: Call, *, token: str, url: str) -> tuple[PeerVersion, 
     try:
         try:
             remote = await discover(caller, versions_url=url, version=call.version)
-        except PeerRefusedError as error:
+        except PeerRejectedError as error:
             if error.http_status != _UNAUTHORIZED:
                 raise
             caller = PeerCaller(
@@ -135,21 +135,23 @@ async def _call_back(call: Call, *, token: str, url: str) -> tuple[PeerVersion, 
                 allow_private=caller.allow_private,
             )
             remote = await discover(caller, versions_url=url, version=call.version)
-    except (PeerUnreachableError, PeerRefusedError) as error:
+    except (PeerUnreachableError, PeerRejectedError) as error:
         _log.warning("ocpi_peer_unusable", party_id=call.peer.party_id, error=str(error))
-        raise Refusal(
+        raise OcpiRejectionError(
             f"your versions endpoint could not be used: {error}", code=StatusCode.CLIENT_API_UNUSABLE
         ) from None
     if remote is None:
-        raise Refusal(
+        raise OcpiRejectionError(
             f"your versions endpoint does not list {call.version.value}", code=StatusCode.UNSUPPORTED_VERSION
         )
     if not remote.endpoints:
-        raise Refusal("your version details list no endpoint", code=StatusCode.NO_MATCHING_ENDPOINTS)
+        raise OcpiRejectionError(
+            "your version details list no endpoint", code=StatusCode.NO_MATCHING_ENDPOINTS
+        )
     return remote, caller.raw_token
 
 
-def agreed_roles(credentials: Tree, *, version: OcpiVersion, peer: Peer) -> tuple[PeerRole, ...]:
+def agreed_roles(credentials: Tree, *, version: OcpiVersion, peer: PeerRecord) -> tuple[PeerRole, ...]:
     """The roles that a peer's credentials name, none of them another's. Raises Refusal."""
     roles = _roles(credentials, version=version)
     _check_roles(roles, peer=peer)
@@ -162,13 +164,13 @@ def _roles(credentials: Tree, *, version: OcpiVersion) -> tuple[PeerRole, ...]:
         return (_role(credentials, at="$", role="CPO"),)
     listed = objects(credentials, "roles", required=True)
     if len(listed) > _MAX_ROLES:
-        raise Refusal(f"$.roles: expected at most {_MAX_ROLES} roles")
+        raise OcpiRejectionError(f"$.roles: expected at most {_MAX_ROLES} roles")
     roles = tuple(
         _role(row, at=f"$.roles[{position}]", role=text(row, "role", at=f"$.roles[{position}]", limit=20))
         for position, row in enumerate(listed)
     )
     if len({(role.role, role.party_id) for role in roles}) < len(roles):
-        raise Refusal("$.roles: a role with the same country and party occurs twice")
+        raise OcpiRejectionError("$.roles: a role with the same country and party occurs twice")
     return roles
 
 
@@ -176,7 +178,9 @@ def _role(row: Tree, *, at: str, role: str) -> PeerRole:
     country = text(row, "country_code", at=at, limit=2).upper()
     party = text(row, "party_id", at=at, limit=3).upper()
     if _COUNTRY.fullmatch(country) is None or _PARTY.fullmatch(party) is None:
-        raise Refusal(f"{at}: expected a country code of two letters and a party id of three characters")
+        raise OcpiRejectionError(
+            f"{at}: expected a country code of two letters and a party id of three characters"
+        )
     details = row.get("business_details")
     name = (
         text(details, "name", at=f"{at}.business_details", limit=100) if isinstance(details, dict) else party
@@ -184,21 +188,21 @@ def _role(row: Tree, *, at: str, role: str) -> PeerRole:
     return PeerRole(role=role.upper(), country_code=country, party_code=party, name=name)
 
 
-def _check_roles(roles: tuple[PeerRole, ...], *, peer: Peer) -> None:
+def _check_roles(roles: tuple[PeerRole, ...], *, peer: PeerRecord) -> None:
     """Refuse a CPO role that was not agreed.
 
     Whoever holds an invitation may not claim another party's objects.
     """
     for position, role in enumerate(roles):
         if role.role == "CPO" and role.party_id not in peer.parties:
-            raise Refusal(
+            raise OcpiRejectionError(
                 f"$.roles[{position}]: {role.country_code}/{role.party_code} isn't agreed on this connection;"
                 f" agreed are {', '.join(peer.parties)}"
             )
 
 
 def own_credentials(services: OcpiServices, *, version: OcpiVersion, token: str) -> dict[str, Any]:
-    """Our credentials object as the version writes it; 2.1.1 has room for our first role only."""
+    """Our credentials object as the version writes it; 2.1.1 holds our first role only."""
     own = {"token": token, "url": services.versions_url}
     roles = services.roles
     if version is OcpiVersion.V2_1_1:
@@ -222,7 +226,7 @@ def own_credentials(services: OcpiServices, *, version: OcpiVersion, token: str)
     }
 
 
-def _token_of(call: Call) -> str:
+def _token_of(call: OcpiRequest) -> str:
     """The token that this request came with, in the clear: the one we gave."""
     sent = call.request.headers.get("Authorization", "").partition(" ")[2].strip()
     if call.sent_raw:
@@ -230,5 +234,5 @@ def _token_of(call: Call) -> str:
     return base64.b64decode(sent).decode("utf-8").rstrip("\r\n")
 
 
-def _not_allowed(why: str) -> Refusal:
-    return Refusal(why, code=StatusCode.CLIENT_ERROR, http_status=405)
+def _not_allowed(why: str) -> OcpiRejectionError:
+    return OcpiRejectionError(why, code=StatusCode.CLIENT_ERROR, http_status=405)

@@ -1,4 +1,4 @@
-"""The frame around every OCPI handler: who calls, what was sent, what goes back, what is kept of a refusal.
+"""The frame around every OCPI handler: who calls, what was sent, what goes back, what is kept of a rejection.
 
 Owns: authentication by credentials token, bounded reading of bodies, the mapping of errors to answers.
 Must not know: any module. The frame answers every request itself, so that no other error format shows up
@@ -19,20 +19,21 @@ import asyncpg
 import structlog
 from aiohttp import web
 
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
+from gateway.clock import Clock
 from gateway.database import transaction
 from gateway.errors import DatabaseUnreachableError
-from gateway.ocpi.bodies import Body, Tree, check_identifier, moment, optional_moment, read_object
-from gateway.ocpi.envelope import Answer, message_headers, refuse, respond
-from gateway.ocpi.errors import OcpiError, Refusal, StatusCode
+from gateway.ocpi.envelope import OcpiResponse, message_headers, reject, respond
+from gateway.ocpi.errors import OcpiError, OcpiRejectionError, StatusCode
+from gateway.ocpi.repository import objects
+from gateway.ocpi.repository.peers import PeerRecord, PeerState, find_peer, hash_token
+from gateway.ocpi.request_bodies import Body, Tree, check_identifier, moment, optional_moment, read_object
 from gateway.ocpi.services import OcpiServices
-from gateway.store import ocpi_objects
-from gateway.store.ocpi_peers import Peer, PeerState, find_peer, hash_token
 
 _log = structlog.get_logger(__name__)
 _MAX_TOKEN_LENGTH: Final = 1024
 _MAX_LOGGED: Final = 300
-_MAX_REFUSED_BYTES: Final = 262_144
+_MAX_REJECTED_BYTES: Final = 262_144
 _WRITES: Final = frozenset({"POST", "PUT", "PATCH"})
 _RETRIED: Final = (
     asyncpg.UniqueViolationError,
@@ -41,7 +42,7 @@ _RETRIED: Final = (
 )
 
 
-class Access(StrEnum):
+class OcpiAccess(StrEnum):
     """Whom a handler serves."""
 
     INVITED = "invited"  # token A as well: versions and credentials
@@ -49,7 +50,7 @@ class Access(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Call:
+class OcpiRequest:
     """One authenticated request.
 
     `raw` is its body's bytes, empty for GET and DELETE; `sent_raw`: the token came bare.
@@ -57,7 +58,7 @@ class Call:
 
     services: OcpiServices
     request: web.Request
-    peer: Peer
+    peer: PeerRecord
     version: OcpiVersion
     raw: bytes
     sent_raw: bool
@@ -89,7 +90,7 @@ class Call:
         """The slug of `country` and `party` when the caller speaks for it. Raises Refusal."""
         slug = f"{country}-{party}".upper()
         if slug not in self.peer.parties:
-            raise Refusal(
+            raise OcpiRejectionError(
                 f"{country[:2]}/{party[:3]} is not a party of this connection;"
                 " push under your own country and party",
                 http_status=http_status,
@@ -97,11 +98,11 @@ class Call:
         return slug
 
 
-Handler = Callable[[Call], Awaitable[Answer]]
+Handler = Callable[[OcpiRequest], Awaitable[OcpiResponse]]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Endpoint:
+class OcpiEndpoint:
     """A handler in its frame; `handle` is what aiohttp calls.
 
     `version` None takes it from the URL; `module` names it in records.
@@ -111,7 +112,7 @@ class Endpoint:
     handler: Handler
     module: str
     version: OcpiVersion
-    access: Access = Access.REGISTERED
+    access: OcpiAccess = OcpiAccess.REGISTERED
     routed: bool = True
 
     async def handle(self, request: web.Request) -> web.Response:
@@ -119,28 +120,28 @@ class Endpoint:
         headers = message_headers(request, routed=self.routed and self.version is not OcpiVersion.V2_1_1)
         began = time.monotonic()
         try:
-            return respond(await self._answer(request), headers=headers)
-        except Refusal as caught:
-            refusal = caught
+            return respond(await self._answer(request), headers=headers, now=self.services.clock.now())
+        except OcpiRejectionError as caught:
+            rejection = caught
         except Exception as error:  # noqa: BLE001 - the boundary: a bug answers as one, and is logged
-            refusal = _failure(error)
+            rejection = _failure(error)
             _log.exception("ocpi_request_failed", module=self.module)
         _log.info(
-            "ocpi_request_refused",
+            "ocpi_request_rejected",
             module=self.module,
             method=request.method,
-            http_status=refusal.http_status,
-            ocpi_status=int(refusal.code),
-            reason=refusal.text[:_MAX_LOGGED],
+            http_status=rejection.http_status,
+            ocpi_status=int(rejection.code),
+            reason=rejection.text[:_MAX_LOGGED],
             elapsed_ms=round((time.monotonic() - began) * 1000, 1),
         )
-        return refuse(refusal, headers=headers)
+        return reject(rejection, headers=headers, now=self.services.clock.now())
 
-    async def _answer(self, request: web.Request) -> Answer:
+    async def _answer(self, request: web.Request) -> OcpiResponse:
         peer, sent_raw = await self._authenticate(request)
         structlog.contextvars.bind_contextvars(party_id=peer.party_id)
         raw = await _read_body(request, services=self.services) if request.method in _WRITES else b""
-        call = Call(
+        call = OcpiRequest(
             services=self.services,
             request=request,
             peer=peer,
@@ -153,12 +154,12 @@ class Endpoint:
                 return await self.handler(call)
             except _RETRIED:  # two pushes of one object met; the second now finds the first
                 return await self.handler(call)
-        except Refusal as refusal:
-            if raw and self.access is Access.REGISTERED:
-                await self._keep_refused(call, refusal)
+        except OcpiRejectionError as rejection:
+            if raw and self.access is OcpiAccess.REGISTERED:
+                await self._keep_rejected(call, rejection)
             raise
 
-    async def _authenticate(self, request: web.Request) -> tuple[Peer, bool]:
+    async def _authenticate(self, request: web.Request) -> tuple[PeerRecord, bool]:
         scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
         credential = credential.strip()
         if scheme.lower() != "token" or not 0 < len(credential) <= _MAX_TOKEN_LENGTH:
@@ -171,12 +172,12 @@ class Endpoint:
                 peer = await find_peer(connection, token_hashes=hashes)
             if peer is not None and peer.state is PeerState.REGISTERED:
                 self.services.peers.remember(peer)
-        if peer is None or (peer.state is not PeerState.REGISTERED and self.access is Access.REGISTERED):
+        if peer is None or (peer.state is not PeerState.REGISTERED and self.access is OcpiAccess.REGISTERED):
             raise _unauthorized("this credentials token is unknown, or registration is not finished")
         return peer, peer.token_hash == bare
 
-    async def _keep_refused(self, call: Call, refusal: Refusal) -> None:
-        """Keep what was refused, so that nothing a CPO sent is lost without a trace.
+    async def _keep_rejected(self, call: OcpiRequest, rejection: OcpiRejectionError) -> None:
+        """Keep what was rejected, so that nothing a CPO sent is lost without a trace.
 
         Never fails the answer.
         """
@@ -184,41 +185,43 @@ class Endpoint:
         named = f"{found.get('country_code', '')}-{found.get('party_id', '')}".upper()
         try:
             async with transaction(self.services.pool) as connection:
-                await ocpi_objects.add_refusal(
+                await objects.add_rejection(
                     connection,
                     party_id=named if named in call.peer.parties else call.peer.party_id,
                     module=self.module,
                     object_id=(found.get("object_id") or None),
                     version=self.version,
-                    status_code=int(refusal.code),
-                    reason=refusal.text.replace("\x00", "")[:2000],
-                    raw=call.raw[:_MAX_REFUSED_BYTES],
+                    status_code=int(rejection.code),
+                    reason=rejection.text.replace("\x00", "")[:2000],
+                    raw=call.raw[:_MAX_REJECTED_BYTES],
                     now=self.services.clock.now(),
                 )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
-            _log.exception("ocpi_refusal_not_kept", module=self.module)
+            _log.exception("ocpi_rejected_push_not_kept", module=self.module)
 
 
-def _failure(error: Exception) -> Refusal:
+def _failure(error: Exception) -> OcpiRejectionError:
     """The answer to what went wrong on our side.
 
     A value that the database can't hold is the sender's; a database that is away is worth another try;
     anything else is a bug.
     """
     if isinstance(error, asyncpg.DataError):
-        return Refusal("a value is outside what can be kept")
+        return OcpiRejectionError("a value is outside what can be kept")
     away = (asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseUnreachableError, TimeoutError, OSError)
     if isinstance(error, away) and not isinstance(error, asyncpg.IntegrityConstraintViolationError):
-        return Refusal(
+        return OcpiRejectionError(
             "temporarily unable to keep this; send it again", code=StatusCode.SERVER_ERROR, http_status=503
         )
     if isinstance(error, OcpiError):
-        return Refusal("the request failed", code=StatusCode.SERVER_ERROR)
-    return Refusal("an internal error; it is logged", code=StatusCode.SERVER_ERROR, http_status=500)
+        return OcpiRejectionError("the request failed", code=StatusCode.SERVER_ERROR)
+    return OcpiRejectionError(
+        "an internal error; it is logged", code=StatusCode.SERVER_ERROR, http_status=500
+    )
 
 
-def _unauthorized(text: str) -> Refusal:
-    return Refusal(text, code=StatusCode.CLIENT_ERROR, http_status=401)
+def _unauthorized(text: str) -> OcpiRejectionError:
+    return OcpiRejectionError(text, code=StatusCode.CLIENT_ERROR, http_status=401)
 
 
 def _decoded(credential: str) -> str | None:
@@ -234,7 +237,7 @@ def _decoded(credential: str) -> str | None:
 
 async def _read_body(request: web.Request, *, services: OcpiServices) -> bytes:
     limit = services.max_body_bytes
-    too_large = Refusal(f"the body is longer than {limit} bytes", http_status=413)
+    too_large = OcpiRejectionError(f"the body is longer than {limit} bytes", http_status=413)
     if (request.content_length or 0) > limit:
         raise too_large
     parts = bytearray()
@@ -245,27 +248,29 @@ async def _read_body(request: web.Request, *, services: OcpiServices) -> bytes:
                 if len(parts) > limit:
                     raise too_large
     except TimeoutError:
-        raise Refusal("the body did not arrive in time", http_status=408) from None
+        raise OcpiRejectionError("the body did not arrive in time", http_status=408) from None
     return bytes(parts)
 
 
-def catch_all() -> Callable[[web.Request], Awaitable[web.Response]]:
+def catch_all(clock: Clock) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Answer paths and methods that no module has in OCPI's own format: 404."""
 
     async def answer(request: web.Request) -> web.Response:
-        refusal = Refusal(
+        rejection = OcpiRejectionError(
             "no such resource; see the version details", code=StatusCode.CLIENT_ERROR, http_status=404
         )
-        return refuse(refusal, headers=message_headers(request, routed=False))
+        return reject(rejection, headers=message_headers(request, routed=False), now=clock.now())
 
     return answer
 
 
-def method_not_allowed(allowed: str) -> Callable[[web.Request], Awaitable[web.Response]]:
+def method_not_allowed(allowed: str, *, clock: Clock) -> Callable[[web.Request], Awaitable[web.Response]]:
     """Answer methods that a resource does not have: 405, in OCPI's own format."""
 
     async def answer(request: web.Request) -> web.Response:
-        refusal = Refusal(f"expected {allowed}", code=StatusCode.CLIENT_ERROR, http_status=405)
-        return refuse(refusal, headers={**message_headers(request, routed=False), "Allow": allowed})
+        rejection = OcpiRejectionError(f"expected {allowed}", code=StatusCode.CLIENT_ERROR, http_status=405)
+        return reject(
+            rejection, headers={**message_headers(request, routed=False), "Allow": allowed}, now=clock.now()
+        )
 
     return answer

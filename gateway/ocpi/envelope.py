@@ -1,6 +1,6 @@
 """The response format of OCPI: data, status code, message, timestamp; and the headers of every answer.
 
-Owns: bytes of an answer, ids and routing headers given back, pagination headers. Must not know: any module.
+Owns: bytes of an answer, ids and routing headers returned, pagination headers. Must not know: any module.
 Source: OCPI transport_and_format, "Response format", "Message Routing Headers", "Unique message IDs",
 "Paginated Response".
 """
@@ -15,7 +15,7 @@ from uuid import uuid4
 import msgspec
 from aiohttp import web
 
-from gateway.ocpi.errors import Refusal, StatusCode
+from gateway.ocpi.errors import OcpiRejectionError, StatusCode
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 _HEADER_VALUE: Final = re.compile(r"[\x21-\x7e]{1,255}")
@@ -23,16 +23,16 @@ _ROUTED: Final = ("OCPI-to-party-id", "OCPI-to-country-code", "OCPI-from-party-i
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Answer:
-    """What a handler gives back. `data` None leaves the field out; msgspec.Raw passes JSON through unread."""
+class OcpiResponse:
+    """What a handler returns. `data` None leaves the field out; msgspec.Raw passes JSON through unread."""
 
     data: Any = None
     http_status: int = 200
     headers: Mapping[str, str] = field(default_factory=dict)
 
 
-def respond(answer: Answer, *, headers: Mapping[str, str]) -> web.Response:
-    """The HTTP response of a success."""
+def respond(answer: OcpiResponse, *, headers: Mapping[str, str], now: datetime) -> web.Response:
+    """The HTTP response of a success, dated `now`."""
     content: dict[str, Any] = {} if answer.data is None else {"data": answer.data}
     return _response(
         content,
@@ -40,30 +40,38 @@ def respond(answer: Answer, *, headers: Mapping[str, str]) -> web.Response:
         text="Success",
         http_status=answer.http_status,
         headers={**headers, **answer.headers},
+        now=now,
     )
 
 
-def refuse(refusal: Refusal, *, headers: Mapping[str, str]) -> web.Response:
-    """The HTTP response of a refusal."""
-    extra = {"WWW-Authenticate": "Token"} if refusal.http_status == web.HTTPUnauthorized.status_code else {}
+def reject(rejection: OcpiRejectionError, *, headers: Mapping[str, str], now: datetime) -> web.Response:
+    """The HTTP response of a rejection, dated `now`."""
+    extra = {"WWW-Authenticate": "Token"} if rejection.http_status == web.HTTPUnauthorized.status_code else {}
     return _response(
         {},
-        code=refusal.code,
-        text=refusal.text,
-        http_status=refusal.http_status,
+        code=rejection.code,
+        text=rejection.text,
+        http_status=rejection.http_status,
         headers={**headers, **extra},
+        now=now,
     )
 
 
 def _response(
-    content: dict[str, Any], *, code: StatusCode, text: str, http_status: int, headers: Mapping[str, str]
+    content: dict[str, Any],
+    *,
+    code: StatusCode,
+    text: str,
+    http_status: int,
+    headers: Mapping[str, str],
+    now: datetime,
 ) -> web.Response:
     body = _encoder.encode(
         {
             **content,
             "status_code": int(code),
             "status_message": text,
-            "timestamp": timestamp(datetime.now(UTC)),
+            "timestamp": timestamp(now),
         }
     )
     return web.Response(body=body, status=http_status, headers=headers, content_type="application/json")
@@ -75,7 +83,7 @@ def timestamp(at: datetime) -> str:
 
 
 def message_headers(request: web.Request, *, routed: bool) -> dict[str, str]:
-    """Ids of the request given back, made when missing or unfit.
+    """The ids of the request, made where they are missing or malformed.
 
     Sender and receiver swapped where `routed`.
     """

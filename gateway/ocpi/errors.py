@@ -4,7 +4,7 @@ OcpiError                         what a peer, or a call to a peer, did wrong; i
 ├── Refusal                       the answer to a peer: an HTTP status, an OCPI status code, words that help
 to mend it
 ├── PeerUnreachableError          no answer from the peer within the limits; nothing is known of the effect
-└── PeerRefusedError              the peer answered, and the answer is no, or is not OCPI
+└── PeerRejectedError              the peer answered, and the answer is no, or is not OCPI
 """
 
 from enum import IntEnum
@@ -32,7 +32,7 @@ class OcpiError(GatewayError):
     """Base of what this edge raises on purpose."""
 
 
-class Refusal(OcpiError):  # noqa: N818 - it is an answer, not a fault of ours
+class OcpiRejectionError(OcpiError):
     """The request is answered with this and has no effect.
 
     `http_status` is 200 for a request that reached the OCPI layer (OCPI status_codes: no HTTP error then).
@@ -51,7 +51,7 @@ class PeerUnreachableError(OcpiError):
     """The peer did not answer within the limits; whether the request took effect is unknown."""
 
 
-class PeerRefusedError(OcpiError):
+class PeerRejectedError(OcpiError):
     """The peer's answer is an error or can't be read; `http_status` and `code` are as given.
 
     `code` is None where the answer has no envelope.

@@ -11,9 +11,15 @@ from typing import Any
 
 import msgspec
 
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import Connection, transaction
-from gateway.ocpi.bodies import (
+from gateway.ocpi.connectors import read_connectors
+from gateway.ocpi.endpoint import OcpiRequest
+from gateway.ocpi.envelope import OcpiResponse, timestamp
+from gateway.ocpi.errors import OcpiRejectionError, StatusCode
+from gateway.ocpi.repository import objects as stored_objects
+from gateway.ocpi.repository.objects import OcpiObjectRecord
+from gateway.ocpi.request_bodies import (
     Tree,
     check_identifier,
     encode,
@@ -22,35 +28,29 @@ from gateway.ocpi.bodies import (
     read_object,
     same_identifier,
 )
-from gateway.ocpi.connectors import read_connectors
-from gateway.ocpi.endpoint import Call
-from gateway.ocpi.envelope import Answer, timestamp
-from gateway.ocpi.errors import Refusal, StatusCode
-from gateway.store import ocpi_objects
-from gateway.store.ocpi_objects import StoredObject
 
 _NAME = "location"
 
 
-async def get_location(call: Call) -> Answer:
-    """GET a location, EVSE or connector as it stands here; HTTP 404 when it doesn't exist."""
+async def get_location(call: OcpiRequest) -> OcpiResponse:
+    """GET a location, EVSE or connector as it is kept here; HTTP 404 when it doesn't exist."""
     party, path = call.party(), _path(call)
     async with call.services.pool.acquire() as connection:
-        stored = await ocpi_objects.load_location(connection, party_id=party, location_id=path[0])
+        stored = await stored_objects.load_location(connection, party_id=party, location_id=path[0])
     if stored is None:
         raise _unknown("location", path[0])
     if len(path) == 1:
-        return Answer(data=msgspec.Raw(stored.body))
+        return OcpiResponse(data=msgspec.Raw(stored.body))
     tree = read_object(stored.body, name=_NAME).tree
     part = _find(tree, "evses", "uid", path[1])
     if part is not None and len(path) > 2:  # noqa: PLR2004 - location, EVSE, connector
         part = _find(part, "connectors", "id", path[2])
     if part is None:
         raise _unknown("EVSE or connector", "/".join(path))
-    return Answer(data=msgspec.Raw(encode(part, name=_NAME)))
+    return OcpiResponse(data=msgspec.Raw(encode(part, name=_NAME)))
 
 
-async def put_location(call: Call) -> Answer:
+async def put_location(call: OcpiRequest) -> OcpiResponse:
     """PUT a location, or an EVSE or connector into a known location; 201 when it is new."""
     party, path, pushed = call.party(), _path(call), call.body(_NAME).tree
     same_identifier(pushed, ("id", "uid", "id")[len(path) - 1], path[-1])
@@ -65,9 +65,11 @@ async def put_location(call: Call) -> Answer:
                 changed_at=changed_at,
                 now=call.services.clock.now(),
             )
-        return Answer(http_status=201 if created else 200)
+        return OcpiResponse(http_status=201 if created else 200)
     async with transaction(call.services.pool) as connection:
-        stored = await ocpi_objects.load_location(connection, party_id=party, location_id=path[0], lock=True)
+        stored = await stored_objects.load_location(
+            connection, party_id=party, location_id=path[0], lock=True
+        )
         if stored is None:
             raise _unknown("location", path[0], hint="; PUT the location first")
         tree = _mutable(stored)
@@ -81,10 +83,10 @@ async def put_location(call: Call) -> Answer:
             changed_at=changed_at,
             now=call.services.clock.now(),
         )
-    return Answer(http_status=201 if created else 200)
+    return OcpiResponse(http_status=201 if created else 200)
 
 
-async def patch_location(call: Call) -> Answer:
+async def patch_location(call: OcpiRequest) -> OcpiResponse:
     """PATCH fields of a location, EVSE or connector that is known."""
     party, path, changes = call.party(), _path(call), call.body(_NAME).tree
     changed_at = call.changed_at(changes)
@@ -92,7 +94,9 @@ async def patch_location(call: Call) -> Answer:
     if name in changes:
         same_identifier(changes, name, path[-1])
     async with transaction(call.services.pool) as connection:
-        stored = await ocpi_objects.load_location(connection, party_id=party, location_id=path[0], lock=True)
+        stored = await stored_objects.load_location(
+            connection, party_id=party, location_id=path[0], lock=True
+        )
         if stored is None:
             raise _unknown("location", path[0], hint="; PUT it")
         tree = _mutable(stored)
@@ -110,10 +114,10 @@ async def patch_location(call: Call) -> Answer:
             changed_at=changed_at,
             now=call.services.clock.now(),
         )
-    return Answer()
+    return OcpiResponse()
 
 
-def _path(call: Call) -> list[str]:
+def _path(call: OcpiRequest) -> list[str]:
     """Location id, then EVSE uid, then connector id, as far as the URL goes."""
     found = call.request.match_info
     names = [name for name in ("object_id", "evse_uid", "connector_id") if name in found]
@@ -133,7 +137,7 @@ def check_owner(tree: Tree, *, party: str, required: bool) -> None:
         if found is None and not required:
             continue
         if not isinstance(found, str) or found.upper() != expected:
-            raise Refusal(f"$.{name}: expected {expected} as in the URL")
+            raise OcpiRejectionError(f"$.{name}: expected {expected} as in the URL")
 
 
 async def keep_location(
@@ -150,17 +154,17 @@ async def keep_location(
     Raises Refusal. In a transaction.
     """
     _check_owner(tree, party=party, version=version)
-    return await ocpi_objects.save_location(
+    return await stored_objects.save_location(
         connection,
         party_id=party,
         location_id=identifier(tree, "id", limit=39),
-        stored=StoredObject(body=encode(tree, name=_NAME), version=version, last_updated=changed_at),
+        stored=OcpiObjectRecord(body=encode(tree, name=_NAME), version=version, last_updated=changed_at),
         connectors=read_connectors(tree, party_id=party),
         now=now,
     )
 
 
-def _mutable(stored: StoredObject) -> dict[str, Any]:
+def _mutable(stored: OcpiObjectRecord) -> dict[str, Any]:
     return dict(read_object(stored.body, name=_NAME).tree)
 
 
@@ -203,5 +207,7 @@ def _touch(tree: dict[str, Any], parents: list[str], *, changed_at: datetime) ->
             evse["last_updated"] = timestamp(changed_at)
 
 
-def _unknown(what: str, name: str, *, hint: str = "") -> Refusal:
-    return Refusal(f"{what} {name} is unknown here{hint}", code=StatusCode.UNKNOWN_LOCATION, http_status=404)
+def _unknown(what: str, name: str, *, hint: str = "") -> OcpiRejectionError:
+    return OcpiRejectionError(
+        f"{what} {name} is unknown here{hint}", code=StatusCode.UNKNOWN_LOCATION, http_status=404
+    )

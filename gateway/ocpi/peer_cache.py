@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from typing import Final
 
-from gateway.store.ocpi_peers import Peer
+from gateway.ocpi.repository.peers import PeerRecord
 
 LIFETIME_S: Final = 2.0
 _MAX_PEERS: Final = 4096
@@ -20,9 +20,9 @@ class PeerCache:
     """Registered peers by the hash of their token. Unknown tokens are never remembered."""
 
     lifetime_s: float = LIFETIME_S
-    _known: dict[bytes, tuple[float, Peer]] = field(default_factory=dict)
+    _known: dict[bytes, tuple[float, PeerRecord]] = field(default_factory=dict)
 
-    def find(self, token_hashes: Sequence[bytes]) -> Peer | None:
+    def find(self, token_hashes: Sequence[bytes]) -> PeerRecord | None:
         """The peer that one of the hashes belongs to, if it was seen within the lifetime."""
         now = time.monotonic()
         for token_hash in token_hashes:
@@ -31,7 +31,7 @@ class PeerCache:
                 return known[1]
         return None
 
-    def remember(self, peer: Peer) -> None:
+    def remember(self, peer: PeerRecord) -> None:
         """Remember a peer as it was just read."""
         if len(self._known) >= _MAX_PEERS:
             self._known.clear()

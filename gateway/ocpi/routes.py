@@ -1,7 +1,7 @@
 """The URLs of the OCPI edge.
 
 Owns: which handler answers which path and method in which version. Must not know: what handlers do.
-`/ocpi/versions` is what a CPO is told; everything else is found from there.
+A CPO gets the URL of `/ocpi/versions`; everything else is discovered from there.
 """
 
 from collections.abc import Iterator, Mapping
@@ -10,7 +10,7 @@ from typing import Final
 
 from aiohttp import web
 
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.ocpi import (
     cdrs,
     commands,
@@ -23,10 +23,10 @@ from gateway.ocpi import (
     tokens,
     versions,
 )
-from gateway.ocpi.endpoint import Access, Endpoint, Handler, catch_all, method_not_allowed
-from gateway.ocpi.owned_lists import list_of
+from gateway.ocpi.endpoint import Handler, OcpiAccess, OcpiEndpoint, catch_all, method_not_allowed
+from gateway.ocpi.repository.lists import SenderList
+from gateway.ocpi.sender_lists import list_of
 from gateway.ocpi.services import OcpiServices
-from gateway.store.ocpi_lists import Listed
 
 _OWNED: Final = "/{country_code}/{party_id}/{object_id}"
 
@@ -38,7 +38,7 @@ class _Resource:
     path: str
     module: str
     methods: Mapping[str, Handler]
-    access: Access = Access.REGISTERED
+    access: OcpiAccess = OcpiAccess.REGISTERED
     routed: bool = True
 
 
@@ -85,14 +85,14 @@ def routes(services: OcpiServices) -> list[web.RouteDef]:
         path="/versions",
         module="versions",
         methods={"GET": versions.list_versions},
-        access=Access.INVITED,
+        access=OcpiAccess.INVITED,
         routed=False,
     )
     defined = list(_define(services, listing, OcpiVersion.V2_2_1))
     for version in versions.SPOKEN:
         for resource in _resources(services, version):
             defined.extend(_define(services, resource, version))
-    defined.append(web.route("*", "/ocpi{tail:(/.*)?}", catch_all()))
+    defined.append(web.route("*", "/ocpi{tail:(/.*)?}", catch_all(services.clock)))
     return defined
 
 
@@ -101,19 +101,19 @@ def _resources(services: OcpiServices, version: OcpiVersion) -> Iterator[_Resour
         path="/{version}",
         module="versions",
         methods={"GET": versions.version_details},
-        access=Access.INVITED,
+        access=OcpiAccess.INVITED,
         routed=False,
     )
     yield _Resource(
         path="/{version}/credentials",
         module="credentials",
         methods=_CREDENTIALS,
-        access=Access.INVITED,
+        access=OcpiAccess.INVITED,
         routed=False,
     )
     yield from _emsp(version)
     if any(role.role == "CPO" for role in services.roles):
-        for listed in (Listed.LOCATIONS, Listed.TARIFFS, Listed.SESSIONS, Listed.CDRS):
+        for listed in (SenderList.LOCATIONS, SenderList.TARIFFS, SenderList.SESSIONS, SenderList.CDRS):
             path = f"/cpo/{{version}}/{listed.value}"
             yield _Resource(path=path, module=listed.value, methods={"GET": list_of(listed, path=path[1:])})
     if version is OcpiVersion.V2_3_0:
@@ -143,7 +143,7 @@ def _emsp(version: OcpiVersion) -> Iterator[_Resource]:
 def _of_2_3() -> Iterator[_Resource]:
     terminal = f"{_PAYMENTS}/terminals"
     yield _Resource(
-        path=terminal, module="payments", methods={"GET": list_of(Listed.TERMINALS, path=terminal[1:])}
+        path=terminal, module="payments", methods={"GET": list_of(SenderList.TERMINALS, path=terminal[1:])}
     )
     yield _Resource(
         path=f"{terminal}/activate", module="payments", methods={"POST": terminals.activate_terminal}
@@ -155,7 +155,9 @@ def _of_2_3() -> Iterator[_Resource]:
         methods={"POST": terminals.deactivate_terminal},
     )
     advice = f"{_PAYMENTS}/financial-advice-confirmations"
-    yield _Resource(path=advice, module="payments", methods={"GET": list_of(Listed.ADVICES, path=advice[1:])})
+    yield _Resource(
+        path=advice, module="payments", methods={"GET": list_of(SenderList.ADVICES, path=advice[1:])}
+    )
     yield _Resource(path=f"{advice}/{{object_id}}", module="payments", methods={"GET": terminals.get_advice})
     invoice = "/emsp/{version}/invoicereconciliation"
     yield _Resource(path=invoice, module="invoicereconciliation", methods={"POST": invoices.post_invoice})
@@ -167,7 +169,7 @@ def _define(services: OcpiServices, resource: _Resource, version: OcpiVersion) -
     path = f"/ocpi{resource.path.replace('{version}', version.value)}"
     for spelling in (path, f"{path}/"):
         for method, handler in resource.methods.items():
-            endpoint = Endpoint(
+            endpoint = OcpiEndpoint(
                 services=services,
                 handler=handler,
                 module=resource.module,
@@ -176,4 +178,4 @@ def _define(services: OcpiServices, resource: _Resource, version: OcpiVersion) -
                 routed=resource.routed,
             )
             yield web.route(method, spelling, endpoint.handle)
-        yield web.route("*", spelling, method_not_allowed(", ".join(resource.methods)))
+        yield web.route("*", spelling, method_not_allowed(", ".join(resource.methods), clock=services.clock))

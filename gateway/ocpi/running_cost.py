@@ -5,110 +5,67 @@ raised, HTTP. A session's figures never bill: the CDR does, and what the hold ca
 """
 
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime
 from decimal import Decimal
-from typing import Any, Final, Protocol
-from uuid import UUID
+from typing import Any, Final
 
 import structlog
 
-from clearing.errors import ClearingError
 from clearing.money import Rounding, round_units
 from clearing.pricing.cdr import parse_cdr
 from clearing.pricing.engine import compile_tariff, price
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from clearing.pricing.tariff import parse_tariff
-from gateway.ocpi.bodies import Tree, encode, objects, read_moment, read_object
+from gateway.database import Pool
 from gateway.ocpi.envelope import timestamp
-from gateway.ocpi.errors import Refusal
-from gateway.ocpi.services import OcpiServices
-from gateway.payments import store as payment_store
-from gateway.payments.orders import AuthorizationView, PaymentError
-from gateway.payments.payment import PaymentState
-from gateway.store import ocpi_objects
-from gateway.store.ocpi_cdrs import session_or_authorization
-from gateway.store.ocpi_objects import DueSession
+from gateway.ocpi.repository.cdrs import session_or_authorization
+from gateway.ocpi.repository.objects import DueSession
+from gateway.ocpi.request_bodies import Tree, encode, objects, read_moment, read_object
+from gateway.payments import repository as payment_store
+from gateway.payments.service import PaymentService
+from gateway.payments.state_machine import PaymentState
 
 _log = structlog.get_logger(__name__)
-HEADROOM: Final = Decimal("1.25")  # a card allows few increments, so each raise looks ahead
-_LEASE: Final = timedelta(minutes=1)
-_MAX_ATTEMPTS: Final = 5
+HEADROOM: Final = Decimal("1.25")  # a card allows few increments, so each raise covers more than is due
 _SAME_ENERGY: Final = Decimal("0.01")  # periods and meter may differ by this share
 _SECONDS_PER_HOUR: Final = 3600
 
 
-class Holds(Protocol):
-    """What of the payment service is needed here."""
-
-    async def get_authorization(
-        self, *, party_id: str, authorization_id: UUID, admin: bool = False
-    ) -> AuthorizationView:
-        """One authorization."""
-        ...
-
-    async def increment(
-        self,
-        *,
-        party_id: str,
-        authorization_id: UUID,
-        amount_minor: int,
-        expected_version: int | None,
-        admin: bool = False,
-    ) -> AuthorizationView:
-        """Raise a hold to `amount_minor` in all."""
-        ...
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RunningCostLane:
-    """A lane of work: looks at sessions that were updated, one at a time."""
+class RunningCostService:
+    """Compares a running session's cost with its hold."""
 
-    services: OcpiServices
-    holds: Holds
-    name: str = "ocpi_running_cost"
+    pool: Pool
+    payments: PaymentService
 
-    async def run_once(self) -> int:
-        """Look at the longest due session. Returns 1 if one was due."""
-        wall_now = self.services.clock.wall_now()
-        async with self.services.pool.acquire() as connection:
-            due = await ocpi_objects.take_due_session(
-                connection, wall_now=wall_now, leased_until=wall_now + _LEASE
-            )
-        if due is None:
-            return 0
-        try:
-            await self._look(due)
-        except (PaymentError, ClearingError, Refusal) as error:
-            _log.warning(
-                "running_cost_not_held", cpo=due.party_id, session=due.session_ref, reason=str(error)
-            )
-            if due.attempts < _MAX_ATTEMPTS:
-                return 1  # again when the lease ends
-        async with self.services.pool.acquire() as connection:
-            await ocpi_objects.session_done(connection, due)
-        return 1
+    async def raise_hold(self, due: DueSession) -> None:
+        """Raise the session's hold where its cost so far exceeds it; leave every other session as it is.
 
-    async def _look(self, due: DueSession) -> None:
+        Raises:
+            PaymentError, ClearingError, OcpiRejectionError: no cost can be computed, or the hold not raised.
+        """
         named = session_or_authorization(due.authorization_reference)
         if named is None or named[0] != "auth":
             return
-        view = await self.holds.get_authorization(party_id="", authorization_id=named[1], admin=True)
-        standing = view.authorization
-        if standing.state is not PaymentState.AUTHORIZED or view.session.cpo_id != due.party_id:
+        view = await self.payments.get_authorization(party_id="", authorization_id=named[1], admin=True)
+        authorization = view.authorization
+        if authorization.state is not PaymentState.AUTHORIZED or view.session.cpo_id != due.party_id:
             return
-        async with self.services.pool.acquire() as connection:
+        if view.session.started_at is None:
+            await self.payments.record_start(session_id=view.session.id, started_at=started_at(due))
+        async with self.pool.acquire() as connection:
             snapshot = await payment_store.snapshot(connection, sha256=view.session.tariff_sha256)
         if snapshot is None:
             return
         cost = running_cost_minor(
             due, tariff=snapshot.canonical, tariff_version=snapshot.version, time_zone=view.session.time_zone
         )
-        if cost <= standing.hold_minor:
+        if cost <= authorization.hold_minor:
             return
         amount = round_units(cost * HEADROOM, rounding=Rounding.CEILING)
-        raised = await self.holds.increment(
-            party_id=standing.party_id,
-            authorization_id=standing.id,
+        raised = await self.payments.increment(
+            party_id=authorization.party_id,
+            authorization_id=authorization.id,
             amount_minor=amount,
             expected_version=None,
             admin=True,
@@ -121,11 +78,16 @@ class RunningCostLane:
         )
 
 
+def started_at(due: DueSession) -> datetime:
+    """When the session began, as its CPO reports it. Raises ClearingError or OcpiRejectionError."""
+    return parse_cdr(as_if_ended(due), version=OcpiVersion.V2_2_1).start
+
+
 def running_cost_minor(due: DueSession, *, tariff: bytes, tariff_version: str, time_zone: str) -> int:
     """What the session would cost if it ended at its last update, VAT included, in minor units.
 
     Raises:
-        ClearingError, Refusal: the session or the tariff can't be priced.
+        ClearingError, OcpiRejectionError: the session or the tariff can't be priced.
     """
     program = compile_tariff(parse_tariff(tariff, version=OcpiVersion(tariff_version)))
     cdr = parse_cdr(as_if_ended(due), version=OcpiVersion.V2_2_1)

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass, field
 from datetime import timedelta
-from typing import TYPE_CHECKING, Final
+from typing import Final
 from uuid import UUID
 
 import aiohttp
@@ -10,14 +10,11 @@ import aiohttp
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ocpi.peer_cache import PeerCache
-from gateway.store import ocpi_pulls
-from gateway.store.ocpi_cdrs import OcpiStore
-from gateway.store.ocpi_peers import PeerRole
+from gateway.ocpi.repository import pulls
+from gateway.ocpi.repository.peers import PeerRole
+from gateway.ocpi.token_authorization import TokenAuthorizationService
 
-if TYPE_CHECKING:
-    from gateway.ocpi.authorizing import TokenAuthorizer
-
-PULLED: Final = ("locations", "tariffs", "sessions", "cdrs")
+PULLED: Final = ("locations", "tariffs", "sessions", "cdrs")  # in this order: a tariff before its CDRs
 FIRST_PULL_AFTER: Final = timedelta(minutes=10)
 PLATFORM_ROLE: Final = PeerRole(role="EMSP", country_code="CH", party_code="NWC", name="networkcore")
 
@@ -31,7 +28,7 @@ class OcpiServices:
         outbound: the guarded session of gateway.outbound, for the handshake and for pulls.
         roles: as whom we appear in credentials; data, so that one platform may be eMSP and CPO.
         allow_private_peers: peers may answer on http and on private addresses (sandbox, tests).
-        authorizer: who decides real-time authorizations; none means that every token is unknown.
+        authorizer: decides real-time authorizations; without it every token is unknown.
     """
 
     pool: Pool
@@ -43,13 +40,12 @@ class OcpiServices:
     max_body_bytes: int = 1_048_576
     body_seconds: float = 20.0
     page_limit: int = 100
-    authorizer: "TokenAuthorizer | None" = None
-    cdrs: OcpiStore = field(default_factory=OcpiStore)
+    authorizer: TokenAuthorizationService | None = None
     peers: PeerCache = field(default_factory=PeerCache)
 
     async def plan_pulls(self, connection: Connection, *, peer_id: UUID) -> None:
         """Have a newly registered peer's lists read, a little later: most peers push theirs first."""
-        await ocpi_pulls.plan_peer(
+        await pulls.plan_peer(
             connection,
             peer_id=peer_id,
             modules=PULLED,

@@ -12,10 +12,17 @@ from typing import Any, Final
 import msgspec
 
 from clearing.money import Rounding, round_units
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.clock import Clock
 from gateway.database import Connection, transaction
-from gateway.ocpi.bodies import (
+from gateway.ocpi.endpoint import OcpiRequest
+from gateway.ocpi.envelope import OcpiResponse
+from gateway.ocpi.errors import OcpiRejectionError, StatusCode
+from gateway.ocpi.locations import check_owner
+from gateway.ocpi.repository import objects as stored_objects
+from gateway.ocpi.repository.cdrs import session_or_authorization
+from gateway.ocpi.repository.objects import SessionUpdate
+from gateway.ocpi.request_bodies import (
     Tree,
     encode,
     identifier,
@@ -26,39 +33,32 @@ from gateway.ocpi.bodies import (
     same_identifier,
     text,
 )
-from gateway.ocpi.endpoint import Call
-from gateway.ocpi.envelope import Answer
-from gateway.ocpi.errors import Refusal, StatusCode
-from gateway.ocpi.locations import check_owner
-from gateway.store import ocpi_objects
-from gateway.store.ocpi_cdrs import session_or_authorization
-from gateway.store.ocpi_objects import SessionUpdate
 
 _NAME: Final = "session"
 _MAX_ENERGY_KWH: Final = Decimal(10) ** 9
 
 
-async def get_session(call: Call) -> Answer:
-    """GET a session as it stands here; HTTP 404 when unknown."""
+async def get_session(call: OcpiRequest) -> OcpiResponse:
+    """GET a session as it is kept here; HTTP 404 when unknown."""
     party, session_ref = call.party(), call.segment("object_id")
     async with call.services.pool.acquire() as connection:
-        stored = await ocpi_objects.load_session(connection, party_id=party, session_ref=session_ref)
+        stored = await stored_objects.load_session(connection, party_id=party, session_ref=session_ref)
     if stored is None:
         raise _unknown(session_ref)
-    return Answer(data=msgspec.Raw(stored.body))
+    return OcpiResponse(data=msgspec.Raw(stored.body))
 
 
-async def put_session(call: Call) -> Answer:
+async def put_session(call: OcpiRequest) -> OcpiResponse:
     """PUT a new session, or replace one; 201 when it is new."""
     party, session_ref, tree = call.party(), call.segment("object_id"), call.body(_NAME).tree
     same_identifier(tree, "id", session_ref)
     update = read_session(tree, party=party, version=call.version, changed_at=call.changed_at(tree))
     async with call.services.pool.acquire() as connection:
         created = await keep_session(connection, update, clock=call.services.clock)
-    return Answer(http_status=201 if created else 200)
+    return OcpiResponse(http_status=201 if created else 200)
 
 
-async def patch_session(call: Call) -> Answer:
+async def patch_session(call: OcpiRequest) -> OcpiResponse:
     """PATCH fields of a session that is known, appending its charging periods."""
     party, session_ref, changes = call.party(), call.segment("object_id"), call.body(_NAME).tree
     call.changed_at(changes)
@@ -66,7 +66,7 @@ async def patch_session(call: Call) -> Answer:
         same_identifier(changes, "id", session_ref)
     check_owner(changes, party=party, required=False)
     async with transaction(call.services.pool) as connection:
-        stored = await ocpi_objects.load_session(
+        stored = await stored_objects.load_session(
             connection, party_id=party, session_ref=session_ref, lock=True
         )
         if stored is None:
@@ -74,7 +74,7 @@ async def patch_session(call: Call) -> Answer:
         tree = _merged(read_object(stored.body, name=_NAME).tree, changes)
         update = read_session(tree, party=party, version=call.version, changed_at=call.changed_at(tree))
         await keep_session(connection, update, clock=call.services.clock)
-    return Answer()
+    return OcpiResponse()
 
 
 async def keep_session(connection: Connection, update: SessionUpdate, *, clock: Clock) -> bool:
@@ -85,21 +85,21 @@ async def keep_session(connection: Connection, update: SessionUpdate, *, clock: 
     watched = (
         update.status == "ACTIVE" and session_or_authorization(update.authorization_reference) is not None
     )
-    return await ocpi_objects.save_session(
+    return await stored_objects.save_session(
         connection, update, watched=watched, now=clock.now(), wall_now=clock.wall_now()
     )
 
 
-def _merged(standing: Tree, changes: Tree) -> dict[str, Any]:
-    """`standing` with the changes; periods are appended.
+def _merged(kept: Tree, changes: Tree) -> dict[str, Any]:
+    """`kept` with the changes; periods are appended.
 
     A period that is there already is not added twice.
 
     A retried PATCH would otherwise double its periods: OCPI gives the receiver no other sign of a repetition.
     """
-    periods = list(objects(standing, "charging_periods"))
+    periods = list(objects(kept, "charging_periods"))
     periods.extend(period for period in objects(changes, "charging_periods") if period not in periods)
-    return {**standing, **changes, "charging_periods": periods}
+    return {**kept, **changes, "charging_periods": periods}
 
 
 def read_session(tree: Tree, *, party: str, version: OcpiVersion, changed_at: datetime) -> SessionUpdate:
@@ -107,7 +107,7 @@ def read_session(tree: Tree, *, party: str, version: OcpiVersion, changed_at: da
     check_owner(tree, party=party, required=version is not OcpiVersion.V2_1_1)
     energy_kwh = number(tree, "kwh")
     if abs(energy_kwh) > _MAX_ENERGY_KWH:
-        raise Refusal("$.kwh: expected at most a billion kWh")
+        raise OcpiRejectionError("$.kwh: expected at most a billion kWh")
     objects(tree, "charging_periods")
     return SessionUpdate(
         party_id=party,
@@ -141,7 +141,7 @@ def authorization_reference(tree: Tree) -> str | None:
     return named if session_or_authorization(named) is not None else None
 
 
-def _unknown(session_ref: str) -> Refusal:
-    return Refusal(
+def _unknown(session_ref: str) -> OcpiRejectionError:
+    return OcpiRejectionError(
         f"session {session_ref} is unknown here; PUT it", code=StatusCode.INVALID_PARAMETERS, http_status=404
     )

@@ -11,9 +11,9 @@ from typing import Final
 
 from gateway.database import Connection
 from gateway.ocpi.connectors import evse_key
-from gateway.payments.orders import ChargePoint, EvseUnknown, TariffMissing
-from gateway.store import ocpi_objects
-from gateway.store.ocpi_objects import Connector, StoredTariff
+from gateway.ocpi.repository import objects
+from gateway.ocpi.repository.objects import Connector, TariffRecord
+from gateway.payments.requests import ChargePoint, EvseUnknown, TariffMissing
 
 # What a driver without a contract pays first; a profile's tariff only when the driver chose that profile.
 _PREFERENCE: Final = {"AD_HOC_PAYMENT": 0, None: 1, "REGULAR": 2}
@@ -22,7 +22,7 @@ _MAX_EVSE_ID: Final = 64
 
 
 class OcpiTariffSource:
-    """Reads what CPOs pushed. Stateless; it takes the caller's connection."""
+    """Reads what CPOs pushed. Stateless; it uses the caller's connection."""
 
     async def tariff_for(
         self, connection: Connection, *, evse_id: str, at: datetime, cpo_id: str | None = None
@@ -42,9 +42,7 @@ class OcpiTariffSource:
         key = evse_key(evse_id)
         if not key or len(evse_id) > _MAX_EVSE_ID or "\x00" in evse_id:
             return EvseUnknown()
-        found = await ocpi_objects.find_connectors(
-            connection, evse_key=key, evse_uid=evse_id, party_id=cpo_id
-        )
+        found = await objects.find_connectors(connection, evse_key=key, evse_uid=evse_id, party_id=cpo_id)
         named = [connector for connector in found if connector.evse_key == key] or found
         owners = {connector.party_id for connector in named}
         if len(owners) != 1:
@@ -57,16 +55,16 @@ class OcpiTariffSource:
 
     async def _tariff(
         self, connection: Connection, connector: Connector, *, at: datetime
-    ) -> StoredTariff | None:
+    ) -> TariffRecord | None:
         if not connector.tariff_keys:
             return None
-        known = await ocpi_objects.tariffs_known_at(
+        known = await objects.tariffs_known_at(
             connection, party_id=connector.party_id, tariff_keys=connector.tariff_keys, at=at
         )
         return choose(known, at=at)
 
 
-def choose(tariffs: Iterable[StoredTariff], *, at: datetime) -> StoredTariff | None:
+def choose(tariffs: Iterable[TariffRecord], *, at: datetime) -> TariffRecord | None:
     """The tariff for a driver without a chosen profile: in force at `at`.
 
     Ad hoc before general before regular.
@@ -85,18 +83,18 @@ def choose(tariffs: Iterable[StoredTariff], *, at: datetime) -> StoredTariff | N
     return min(in_force, key=lambda tariff: _PREFERENCE[_kind(tariff)], default=None)
 
 
-def _kind(tariff: StoredTariff) -> str | None:
+def _kind(tariff: TariffRecord) -> str | None:
     return None if tariff.type is None else tariff.type.upper()
 
 
-def _charge_point(connector: Connector, tariff: StoredTariff) -> ChargePoint:
+def _charge_point(connector: Connector, tariff: TariffRecord) -> ChargePoint:
     return ChargePoint(
         cpo_id=connector.party_id,
         location_id=connector.location_id,
         evse_id=connector.evse_id or connector.evse_uid,
         time_zone=connector.time_zone,
         country=connector.country,
-        territory=connector.territory,
+        tax_jurisdiction=connector.tax_jurisdiction,
         max_power_w=connector.max_power_w or None,
         tariff_raw=tariff.raw,
         tariff_version=tariff.version.value,

@@ -11,10 +11,16 @@ from datetime import datetime
 import msgspec
 
 from clearing.errors import ClearingError
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from clearing.pricing.tariff import parse_tariff
 from gateway.database import transaction
-from gateway.ocpi.bodies import (
+from gateway.ocpi.endpoint import OcpiRequest
+from gateway.ocpi.envelope import OcpiResponse, timestamp
+from gateway.ocpi.errors import OcpiRejectionError, StatusCode
+from gateway.ocpi.locations import check_owner
+from gateway.ocpi.repository import objects as stored_objects
+from gateway.ocpi.repository.objects import NewTariff
+from gateway.ocpi.request_bodies import (
     Body,
     encode,
     identifier,
@@ -24,63 +30,57 @@ from gateway.ocpi.bodies import (
     read_object,
     same_identifier,
 )
-from gateway.ocpi.endpoint import Call
-from gateway.ocpi.envelope import Answer, timestamp
-from gateway.ocpi.errors import Refusal, StatusCode
-from gateway.ocpi.locations import check_owner
-from gateway.store import ocpi_objects
-from gateway.store.ocpi_objects import NewTariff
 
 _NAME = "tariff"
 
 
-async def get_tariff(call: Call) -> Answer:
-    """GET the tariff as it stands here; HTTP 404 when it was never pushed or is deleted."""
+async def get_tariff(call: OcpiRequest) -> OcpiResponse:
+    """GET the tariff as it is kept here; HTTP 404 when it was never pushed or is deleted."""
     party, tariff_id = call.party(), call.segment("object_id")
     async with call.services.pool.acquire() as connection:
-        stored = await ocpi_objects.current_tariff(connection, party_id=party, tariff_id=tariff_id)
+        stored = await stored_objects.current_tariff(connection, party_id=party, tariff_id=tariff_id)
     if stored is None:
         raise _unknown(tariff_id)
-    return Answer(data=msgspec.Raw(stored.body))
+    return OcpiResponse(data=msgspec.Raw(stored.body))
 
 
-async def put_tariff(call: Call) -> Answer:
+async def put_tariff(call: OcpiRequest) -> OcpiResponse:
     """PUT a new or changed tariff; 201 when none stood under that id."""
     party, tariff_id, body = call.party(), call.segment("object_id"), call.body(_NAME)
     same_identifier(body.tree, "id", tariff_id)
     tariff = read_tariff(body, raw=call.raw, party=party, version=call.version, now=call.services.clock.now())
     async with transaction(call.services.pool) as connection:
-        created = await ocpi_objects.save_tariff(connection, tariff, now=call.services.clock.now())
-    return Answer(http_status=201 if created else 200)
+        created = await stored_objects.save_tariff(connection, tariff, now=call.services.clock.now())
+    return OcpiResponse(http_status=201 if created else 200)
 
 
-async def patch_tariff(call: Call) -> Answer:
-    """PATCH fields of a tariff that stands (2.1.1 only); the result is a new version in the history."""
+async def patch_tariff(call: OcpiRequest) -> OcpiResponse:
+    """PATCH fields of a current tariff (2.1.1 only); the result is a new version in the history."""
     party, tariff_id, changes = call.party(), call.segment("object_id"), call.body(_NAME).tree
     now = call.services.clock.now()
     async with transaction(call.services.pool) as connection:
-        stored = await ocpi_objects.current_tariff(connection, party_id=party, tariff_id=tariff_id)
+        stored = await stored_objects.current_tariff(connection, party_id=party, tariff_id=tariff_id)
         if stored is None:
             raise _unknown(tariff_id)
-        standing = read_object(stored.body, name=_NAME).tree
-        raw = encode({**standing, "last_updated": timestamp(now), **changes}, name=_NAME)
+        current = read_object(stored.body, name=_NAME).tree
+        raw = encode({**current, "last_updated": timestamp(now), **changes}, name=_NAME)
         body = read_object(raw, name=_NAME)
         same_identifier(body.tree, "id", tariff_id)
         tariff = read_tariff(body, raw=raw, party=party, version=call.version, now=now)
-        await ocpi_objects.save_tariff(connection, tariff, now=now)
-    return Answer()
+        await stored_objects.save_tariff(connection, tariff, now=now)
+    return OcpiResponse()
 
 
-async def delete_tariff(call: Call) -> Answer:
-    """DELETE a tariff: no new session gets it, running ones keep it; HTTP 404 when none stands."""
+async def delete_tariff(call: OcpiRequest) -> OcpiResponse:
+    """DELETE a tariff: no new session gets it, running ones keep it; HTTP 404 when there is none."""
     party, tariff_id = call.party(), call.segment("object_id")
     async with transaction(call.services.pool) as connection:
-        ended = await ocpi_objects.delete_tariff(
+        ended = await stored_objects.delete_tariff(
             connection, party_id=party, tariff_id=tariff_id, now=call.services.clock.now()
         )
     if not ended:
         raise _unknown(tariff_id)
-    return Answer()
+    return OcpiResponse()
 
 
 def read_tariff(body: Body, *, raw: bytes, party: str, version: OcpiVersion, now: datetime) -> NewTariff:
@@ -91,7 +91,7 @@ def read_tariff(body: Body, *, raw: bytes, party: str, version: OcpiVersion, now
     try:
         parse_tariff(raw, version=version)
     except ClearingError as error:
-        raise Refusal(str(error)) from None
+        raise OcpiRejectionError(str(error)) from None
     return NewTariff(
         party_id=party,
         tariff_id=identifier(tree, "id"),
@@ -105,5 +105,7 @@ def read_tariff(body: Body, *, raw: bytes, party: str, version: OcpiVersion, now
     )
 
 
-def _unknown(tariff_id: str) -> Refusal:
-    return Refusal(f"tariff {tariff_id} is unknown here", code=StatusCode.INVALID_PARAMETERS, http_status=404)
+def _unknown(tariff_id: str) -> OcpiRejectionError:
+    return OcpiRejectionError(
+        f"tariff {tariff_id} is unknown here", code=StatusCode.INVALID_PARAMETERS, http_status=404
+    )

@@ -8,26 +8,30 @@ location is 2002; 2.1.1 has auth_id in place of contract_id and no authorization
 
 from typing import Any, Final
 
-from clearing.pricing.ocpi import OcpiVersion
-from gateway.ocpi.authorizing import Allowed, TokenQuestion, TokenVerdict
-from gateway.ocpi.bodies import Tree, identifier, shown
-from gateway.ocpi.endpoint import Call
-from gateway.ocpi.envelope import Answer, timestamp
-from gateway.ocpi.errors import Refusal, StatusCode
-from gateway.ocpi.paging import answer_page, read_page
+from clearing.pricing.ocpi_version import OcpiVersion
+from gateway.ocpi.endpoint import OcpiRequest
+from gateway.ocpi.envelope import OcpiResponse, timestamp
+from gateway.ocpi.errors import OcpiRejectionError, StatusCode
+from gateway.ocpi.pagination import answer_page, read_page
+from gateway.ocpi.real_time_authorization import (
+    AllowedType,
+    TokenAuthorizationRequest,
+    TokenAuthorizationResult,
+)
+from gateway.ocpi.repository import tokens as stored_tokens
+from gateway.ocpi.repository.tokens import TokenRecord
+from gateway.ocpi.request_bodies import Tree, identifier, shown
 from gateway.ocpi.versions import module_url
-from gateway.store import ocpi_tokens
-from gateway.store.ocpi_tokens import StoredToken
 
 _MAX_EVSES: Final = 50
 _MAX_TYPE: Final = 20
 
 
-async def list_tokens(call: Call) -> Answer:
+async def list_tokens(call: OcpiRequest) -> OcpiResponse:
     """GET: tokens by last_updated, page by page."""
     page = read_page(call)
     async with call.services.pool.acquire() as connection:
-        tokens, total = await ocpi_tokens.list_tokens(
+        tokens, total = await stored_tokens.list_tokens(
             connection, date_from=page.date_from, date_to=page.date_to, offset=page.offset, limit=page.limit
         )
     url = module_url(call.services, version=call.version, module="tokens")
@@ -35,48 +39,52 @@ async def list_tokens(call: Call) -> Answer:
     return answer_page(call, page, objects=objects, total=total, url=url)
 
 
-async def authorize(call: Call) -> Answer:
+async def authorize(call: OcpiRequest) -> OcpiResponse:
     """POST {uid}/authorize.
 
     May this token charge here? An answer ALLOWED means that the payment is secured.
     """
     token_type = call.request.query.get("type", "RFID").upper()[:_MAX_TYPE]
     async with call.services.pool.acquire() as connection:
-        token = await ocpi_tokens.load_token(connection, uid=call.segment("token_uid"), token_type=token_type)
+        token = await stored_tokens.load_token(
+            connection, uid=call.segment("token_uid"), token_type=token_type
+        )
     authorizer = call.services.authorizer
     if token is None or authorizer is None:
-        raise Refusal(
+        raise OcpiRejectionError(
             f"no token of type {shown(token_type)} with this uid",
             code=StatusCode.UNKNOWN_TOKEN,
             http_status=404,
         )
     place = call.body("location references").tree if call.raw.strip() else {}
     if not token.valid:
-        return _answer(call, token, place, TokenVerdict(allowed=Allowed.BLOCKED), evse_uid=None)
+        return _answer(
+            call, token, place, TokenAuthorizationResult(allowed=AllowedType.BLOCKED), evse_uid=None
+        )
     evse_uids = _evse_uids(place)
     if place.get("location_id") is None:
-        raise Refusal(
+        raise OcpiRejectionError(
             "location_id: missing; a price is secured per location, so say where the driver is",
             code=StatusCode.NOT_ENOUGH_INFORMATION,
         )
-    verdict = await authorizer.authorize(
-        TokenQuestion(
-            cpo_id=call.peer.parties[0] if len(call.peer.parties) == 1 else _asking_party(call),
+    result = await authorizer.authorize(
+        TokenAuthorizationRequest(
+            cpo_id=call.peer.parties[0] if len(call.peer.parties) == 1 else _requesting_party(call),
             token=token,
             location_id=identifier(place, "location_id", limit=39),
             evse_uids=evse_uids,
-            asked_at=call.services.clock.now(),
+            requested_at=call.services.clock.now(),
         )
     )
-    return _answer(call, token, place, verdict, evse_uid=verdict.evse_uid)
+    return _answer(call, token, place, result, evse_uid=result.evse_uid)
 
 
-def _asking_party(call: Call) -> str:
-    """Which of a platform's parties asks: the routing headers say so."""
+def _requesting_party(call: OcpiRequest) -> str:
+    """The party of the platform that sent the request, by its routing headers."""
     headers = call.request.headers
     country, party = headers.get("OCPI-from-country-code", ""), headers.get("OCPI-from-party-id", "")
     if not country or not party:
-        raise Refusal(
+        raise OcpiRejectionError(
             "a connection of several parties needs the OCPI-from headers here",
             code=StatusCode.NOT_ENOUGH_INFORMATION,
         )
@@ -90,15 +98,22 @@ def _evse_uids(place: Tree) -> tuple[str, ...]:
         or len(listed) > _MAX_EVSES
         or not all(isinstance(uid, str) for uid in listed)
     ):
-        raise Refusal(f"$.evse_uids: expected a list of at most {_MAX_EVSES} EVSE uids, got {shown(listed)}")
+        raise OcpiRejectionError(
+            f"$.evse_uids: expected a list of at most {_MAX_EVSES} EVSE uids, got {shown(listed)}"
+        )
     return tuple(listed)
 
 
 def _answer(
-    call: Call, token: StoredToken, place: Tree, verdict: TokenVerdict, *, evse_uid: str | None
-) -> Answer:
+    call: OcpiRequest,
+    token: TokenRecord,
+    place: Tree,
+    verdict: TokenAuthorizationResult,
+    *,
+    evse_uid: str | None,
+) -> OcpiResponse:
     info: dict[str, Any] = {"allowed": verdict.allowed.value}
-    if verdict.allowed is Allowed.ALLOWED and place.get("location_id"):
+    if verdict.allowed is AllowedType.ALLOWED and place.get("location_id"):
         info["location"] = {
             "location_id": place["location_id"],
             **({"evse_uids": [evse_uid]} if evse_uid else {}),
@@ -109,10 +124,10 @@ def _answer(
         info["token"] = token_object(token, version=call.version)
         if verdict.authorization_reference is not None:
             info["authorization_reference"] = verdict.authorization_reference
-    return Answer(data=info)
+    return OcpiResponse(data=info)
 
 
-def token_object(token: StoredToken, *, version: OcpiVersion) -> dict[str, Any]:
+def token_object(token: TokenRecord, *, version: OcpiVersion) -> dict[str, Any]:
     """A token as the version writes it; optional fields that are unset stay out."""
     shown_as: dict[str, Any] = {
         "uid": token.uid,

@@ -8,9 +8,9 @@ Source: OCPI version_information_endpoint; 2.1.1 has no roles, payments and invo
 from collections.abc import Iterator
 from typing import Any, Final
 
-from clearing.pricing.ocpi import OcpiVersion
-from gateway.ocpi.endpoint import Call
-from gateway.ocpi.envelope import Answer
+from clearing.pricing.ocpi_version import OcpiVersion
+from gateway.ocpi.endpoint import OcpiRequest
+from gateway.ocpi.envelope import OcpiResponse
 from gateway.ocpi.services import OcpiServices
 
 SPOKEN: Final = (OcpiVersion.V2_1_1, OcpiVersion.V2_2_1, OcpiVersion.V2_3_0)
@@ -22,15 +22,17 @@ OWNED_BY_CPO: Final = (
 )  # pushed to us as eMSP, read from us as CPO
 
 
-async def list_versions(call: Call) -> Answer:
+async def list_versions(call: OcpiRequest) -> OcpiResponse:
     """GET /ocpi/versions."""
     base = call.services.public_url
-    return Answer(data=[{"version": version.value, "url": f"{base}/ocpi/{version}"} for version in SPOKEN])
+    return OcpiResponse(
+        data=[{"version": version.value, "url": f"{base}/ocpi/{version}"} for version in SPOKEN]
+    )
 
 
-async def version_details(call: Call) -> Answer:
+async def version_details(call: OcpiRequest) -> OcpiResponse:
     """GET /ocpi/{version}."""
-    return Answer(
+    return OcpiResponse(
         data={
             "version": call.version.value,
             "endpoints": list(endpoints(call.services, version=call.version)),

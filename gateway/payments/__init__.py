@@ -1,1 +1,1 @@
-"""The single capture: state machine, phases, rails and the PSP port."""
+"""The single capture: its state machine, its phases, the requests to the PSP and the PSP port."""

@@ -1,54 +1,55 @@
 """Secure the payment of a session about to start: the same phases for card, app and Plug & Charge.
 
-Owns: the order of the phases (anchor the tariff, commit the intent, ask the PSP with no transaction open,
-commit the answer) and the hold's amount. Must not know: HTTP, OCPI's messages, how a PSP is called.
-
-A rail differs in one place, `_funding`: a PSP token is held at the PSP, a funded account in our own books.
+Owns: the order of the phases (freeze the tariff, commit the intent, send the hold, or hold on a funded
+account) and the hold's amount. Must not know: HTTP, OCPI's messages, how a PSP is called.
 """
 
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
 import asyncpg
 
 from clearing.errors import ClearingError
 from clearing.pricing.tariff import TariffSnapshot
+from gateway.api_schemas import SessionState
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
-from gateway.ids import at_lane, lane_of, new_id
-from gateway.payments import public, store
-from gateway.payments.anchor import TariffAnchor
-from gateway.payments.calls import hold_order, session_name
-from gateway.payments.orders import (
+from gateway.ids import in_shard, new_id, shard_of
+from gateway.payments import presenters, psp_request_repository, repository
+from gateway.payments.errors import (
     AccountLimitExceededError,
-    AuthorizationView,
-    AuthorizeOrder,
-    ChargePoint,
-    InvalidOrderError,
-    PartnerAccount,
+    InvalidPaymentRequestError,
     PaymentError,
-    PspMethod,
     SessionAlreadyAuthorizedError,
     TariffMissingError,
 )
-from gateway.payments.outcomes import Asked, Outcomes
-from gateway.payments.payment import FINAL_STATES, PaymentState
-from gateway.payments.policy import KEY_LIFETIME, PaymentPolicy
-from gateway.payments.psp import Psp
-from gateway.payments.quotes import Quotes
-from gateway.payments.records import AuthorizationRecord, CallRecord, SessionRecord, SnapshotRecord
-from gateway.payments.snapshots import Snapshots
-
-MAX_HOLD_MINOR: Final = 99_999_999  # the PSP's own limit (docs.stripe.com/currencies#minimum-and-maximum)
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp.rules import AmountRules
+from gateway.payments.psp_requests import PspRequestService
+from gateway.payments.quotes import QuoteService
+from gateway.payments.records import (
+    AuthorizationRecord,
+    PspRequestKind,
+    PspRequestRecord,
+    SessionRecord,
+    SnapshotRecord,
+    session_name,
+)
+from gateway.payments.requests import AuthorizationRequest, ChargePoint, PartnerAccount, PspMethod
+from gateway.payments.session_state import OPEN_STATES, SessionEvent, advance_session
+from gateway.payments.state_machine import FINAL_STATES, PaymentState
+from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
+from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.payments.views import AuthorizationView
+from gateway.webhooks.events import event_rows
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class _Hold:
     """What is about to be held, and for what."""
 
-    order: AuthorizeOrder
+    request: AuthorizationRequest
     point: ChargePoint
     snapshot: TariffSnapshot
     amount_minor: int
@@ -56,47 +57,46 @@ class _Hold:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Authorizations:
-    """The authorize service."""
+class AuthorizationService:
+    """Authorizes sessions."""
 
     pool: Pool
-    psp: Psp
-    quotes: Quotes
-    anchor: TariffAnchor
-    snapshots: Snapshots
+    psp_requests: PspRequestService
+    quotes: QuoteService
+    tariffs: TariffSnapshotService
+    snapshots: TariffSnapshotCache
     clock: Clock
-    outcomes: Outcomes
     policy: PaymentPolicy
 
-    async def authorize(self, order: AuthorizeOrder) -> AuthorizationView:
+    async def authorize(self, request: AuthorizationRequest) -> AuthorizationView:
         """Hold the session's estimated cost. The same `authorization_id` again is the same authorization.
 
         Raises EvseNotFoundError, TariffMissingError, AccountLimitExceededError,
-        SessionAlreadyAuthorizedError, InvalidOrderError. A decline and a lost answer are states of the
-        authorization, not errors.
+        SessionAlreadyAuthorizedError, InvalidPaymentRequestError. A decline and a lost answer are states of
+        the authorization, not errors.
         """
         async with self.pool.acquire() as connection:
-            opened = await self._opened(connection, order)
-        authorization, session, call = opened
-        if call is not None:
-            authorization = await self._ask(authorization, session, call)
+            authorization, session, psp_request = await self._opened(connection, request)
+        if psp_request is not None:
+            sent = await self.psp_requests.send(psp_request, authorization=authorization, session=session)
+            authorization = sent.authorization
         return await self.view(authorization, session)
 
     async def _opened(
-        self, connection: Connection, order: AuthorizeOrder
-    ) -> tuple[AuthorizationRecord, SessionRecord, CallRecord | None]:
-        """Phase 1, as if the order came for the first time; what it collides with is looked at after that."""
+        self, connection: Connection, request: AuthorizationRequest
+    ) -> tuple[AuthorizationRecord, SessionRecord, PspRequestRecord | None]:
+        """Phase 1, as if the request came for the first time; what it collides with is read after that."""
         try:
-            hold = await self._anchor(connection, order)
+            hold = await self._freeze(connection, request)
         except PaymentError:
-            existing = await self._existing(connection, order.authorization_id)
+            existing = await self._existing(connection, request.authorization_id)
             if existing is None:
                 raise
-            return existing  # the tariff went since: the order was carried out before
+            return existing  # the tariff was removed since: the request was carried out before
         try:
             return await self._write_new(connection, hold, None)
         except (asyncpg.UniqueViolationError, AccountLimitExceededError):
-            existing = await self._existing(connection, order.authorization_id)
+            existing = await self._existing(connection, request.authorization_id)
             return existing or await self._open(connection, hold)
 
     async def authorize_again(
@@ -107,7 +107,7 @@ class Authorizations:
         authorization_id: UUID,
         amount_minor: int,
     ) -> AuthorizationRecord:
-        """Hold anew, merchant-initiated under the last mandate, for a session that is over."""
+        """Hold again, merchant-initiated under the last mandate, for a session that has ended."""
         now = self.clock.now()
         snapshot = await self.snapshots.get(session.tariff_sha256)
         async with self.pool.acquire() as connection:
@@ -116,7 +116,7 @@ class Authorizations:
                 id=authorization_id,
                 state=PaymentState.REQUIRES_AUTHORIZATION,
                 version=1,
-                hold_minor=self.policy.amounts.hold(amount_minor, session.currency),
+                hold_minor=self._amounts.hold(amount_minor, session.currency),
                 off_session=True,
                 psp_payment=None,
                 capture_before=None,
@@ -125,45 +125,48 @@ class Authorizations:
                 created_at=now,
                 updated_at=now,
             )
-            call = self._new_call(fresh)
-            await self._write(connection, snapshot, session, fresh, call, new_session=False)
-        return await self._ask(fresh, session, call)
+            psp_request = self._new_hold(fresh)
+            await self._write(connection, snapshot, session, fresh, psp_request, new_session=False)
+        return (await self.psp_requests.send(psp_request, authorization=fresh, session=session)).authorization
 
     async def view(self, authorization: AuthorizationRecord, session: SessionRecord) -> AuthorizationView:
         """An authorization with the tariff the driver is shown."""
-        snapshot = await self.snapshots.get(session.tariff_sha256)
         return AuthorizationView(
             authorization=authorization,
             session=session,
-            tariff_version=snapshot.version,
-            tariff_display=self.anchor.display(snapshot.canonical, version=snapshot.version),
+            tariff=await self.snapshots.reference(session.tariff_sha256),
         )
 
-    async def _anchor(self, connection: Connection, order: AuthorizeOrder) -> _Hold:
+    @property
+    def _amounts(self) -> AmountRules:
+        return self.psp_requests.psp.rules.amounts
+
+    async def _freeze(self, connection: Connection, request: AuthorizationRequest) -> _Hold:
         """Freeze the tariff in force and derive the hold from it."""
         now = self.clock.now()
         point = await self.quotes.charge_point(
-            connection, evse_id=order.evse_id, cpo_id=order.cpo_id, now=now
+            connection, evse_id=request.evse_id, cpo_id=request.cpo_id, now=now
         )
         try:
-            snapshot = self.anchor.freeze(point.tariff_raw, version=point.tariff_version)
-            amount = self._amount(order, point, snapshot, now)
+            snapshot = self.tariffs.freeze(point.tariff_raw, version=point.tariff_version)
+            amount = self._amount(request, point, snapshot, now)
         except ClearingError as error:
             raise TariffMissingError(
-                f"the tariff of EVSE {order.evse_id} can't price a session: {error}"
+                f"the tariff of EVSE {request.evse_id} can't price a session: {error}"
             ) from error
-        if not 0 <= amount <= MAX_HOLD_MINOR:
-            raise InvalidOrderError(f"a hold of {amount} minor units is outside 0 to {MAX_HOLD_MINOR}")
-        return _Hold(order=order, point=point, snapshot=snapshot, amount_minor=amount, now=now)
+        most = self._amounts.max_minor
+        if not 0 <= amount <= most:
+            raise InvalidPaymentRequestError(f"a hold of {amount} minor units is outside 0 to {most}")
+        return _Hold(request=request, point=point, snapshot=snapshot, amount_minor=amount, now=now)
 
     def _amount(
-        self, order: AuthorizeOrder, point: ChargePoint, snapshot: TariffSnapshot, now: datetime
+        self, request: AuthorizationRequest, point: ChargePoint, snapshot: TariffSnapshot, now: datetime
     ) -> int:
-        if order.amount_minor is not None:
-            amount = order.amount_minor
+        if request.amount_minor is not None:
+            amount = request.amount_minor
         else:
-            estimate = order.estimate or self.policy.default_estimate(max_power_w=point.max_power_w)
-            amount = self.anchor.quote(
+            estimate = request.estimate or self.policy.default_estimate(max_power_w=point.max_power_w)
+            amount = self.tariffs.quote(
                 snapshot,
                 energy_wh=estimate.energy_wh,
                 duration_s=estimate.duration_s,
@@ -171,46 +174,46 @@ class Authorizations:
                 time_zone=point.time_zone,
                 max_power_w=point.max_power_w,
             ).hold_minor
-        most = order.max_amount_minor
-        if isinstance(order.payment, PartnerAccount):
+        most = request.max_amount_minor
+        if isinstance(request.payment, PartnerAccount):
             return amount if most is None else min(amount, most)
-        return self.policy.amounts.hold(amount, snapshot.currency, most_minor=most)
+        return self._amounts.hold(amount, snapshot.currency, most_minor=most)
 
     async def _open(
         self, connection: Connection, hold: _Hold
-    ) -> tuple[AuthorizationRecord, SessionRecord, CallRecord | None]:
-        """Phase 1: commit session, authorization and the intended call; on an account, the hold too."""
+    ) -> tuple[AuthorizationRecord, SessionRecord, PspRequestRecord | None]:
+        """Phase 1: commit session, authorization and the intended hold; on an account, the hold itself."""
         named = await self._named_session(connection, hold)
-        lane = named.lane if named else lane_of(hold.order.authorization_id)
-        authorization_id = at_lane(hold.order.authorization_id, lane)
+        shard = named.shard if named else shard_of(hold.request.authorization_id)
+        authorization_id = in_shard(hold.request.authorization_id, shard)
         if named is not None:
             existing = await self._existing(connection, authorization_id)
             if existing is not None:
                 return existing
-            current = await store.current_authorization(connection, lane=lane, session_id=named.id)
-            refuse_if_taken(named, current, hold.order)
+            current = await repository.current_authorization(connection, shard=shard, session_id=named.id)
+            reject_second_authorization(named, current, hold.request)
         try:
             return await self._write_new(connection, hold, named)
         except asyncpg.UniqueViolationError as error:
             raise SessionAlreadyAuthorizedError(
-                f"session {hold.order.session_ref} is authorized already"
+                f"session {hold.request.session_ref} is authorized already"
             ) from error
 
     async def _write_new(
         self, connection: Connection, hold: _Hold, named: SessionRecord | None
-    ) -> tuple[AuthorizationRecord, SessionRecord, CallRecord | None]:
+    ) -> tuple[AuthorizationRecord, SessionRecord, PspRequestRecord | None]:
         """Commit the intent. Raises UniqueViolationError where session or authorization are there already."""
-        lane = named.lane if named else lane_of(hold.order.authorization_id)
-        session = named or self._new_session(hold, lane)
-        authorization = self._new_authorization(hold, session, at_lane(hold.order.authorization_id, lane))
-        call = self._new_call(authorization) if authorization.funding == "psp" else None
+        shard = named.shard if named else shard_of(hold.request.authorization_id)
+        session = named or self._new_session(hold, shard)
+        authorization = self._new_authorization(hold, session, in_shard(hold.request.authorization_id, shard))
+        psp_request = self._new_hold(authorization) if authorization.funding == "psp" else None
         done = await self._write(
-            connection, hold.snapshot, session, authorization, call, new_session=named is None
+            connection, hold.snapshot, session, authorization, psp_request, new_session=named is None
         )
         if not done:
             raise AccountLimitExceededError(
                 f"the funded account of {authorization.account_party_id} in {authorization.currency} "
-                f"can't bear a hold of {authorization.hold_minor} minor units; fund it or raise its limit"
+                f"does not cover a hold of {authorization.hold_minor} minor units; fund it or raise its limit"
             )
         self.snapshots.keep(
             SnapshotRecord(
@@ -220,42 +223,45 @@ class Authorizations:
                 currency=hold.snapshot.currency,
             )
         )
-        return authorization, session, call
+        return authorization, _reopened(session, now=hold.now), psp_request
 
     async def _named_session(self, connection: Connection, hold: _Hold) -> SessionRecord | None:
-        if hold.order.session_ref is None:
+        if hold.request.session_ref is None:
             return None
-        found = await store.find_session(
-            connection, kind="session_ref", foreign_id=session_name(hold.point.cpo_id, hold.order.session_ref)
+        found = await repository.find_session(
+            connection,
+            kind="session_ref",
+            foreign_id=session_name(hold.point.cpo_id, hold.request.session_ref),
         )
         if found is None:
             return None
-        return await store.session(connection, lane=found[0], session_id=found[1])
+        return await repository.session(connection, shard=found[0], session_id=found[1])
 
-    def _new_session(self, hold: _Hold, lane: int) -> SessionRecord:
-        point, order = hold.point, hold.order
+    def _new_session(self, hold: _Hold, shard: int) -> SessionRecord:
+        point, request = hold.point, hold.request
         return SessionRecord(
-            lane=lane,
-            id=new_id(lane=lane),
-            demand_partner_id=order.party_id,
+            shard=shard,
+            id=new_id(shard=shard),
+            demand_partner_id=request.party_id,
             cpo_id=point.cpo_id,
             evse_id=point.evse_id,
             location_id=point.location_id,
-            session_ref=order.session_ref,
-            territory=point.territory,
+            session_ref=request.session_ref,
+            tax_jurisdiction=point.tax_jurisdiction,
             time_zone=point.time_zone,
             currency=hold.snapshot.currency,
             tariff_sha256=hold.snapshot.sha256,
-            state="active",
+            state=SessionState.ACTIVE,
             cdr_id=None,
             cdr_version=None,
             cdr=None,
             price_minor=None,
             price_net_minor=None,
             energy_wh=None,
+            started_at=None,
             ended_at=None,
             flags=(),
-            metadata=order.metadata,
+            metadata=request.metadata,
             created_at=hold.now,
             updated_at=hold.now,
         )
@@ -263,18 +269,20 @@ class Authorizations:
     def _new_authorization(
         self, hold: _Hold, session: SessionRecord, authorization_id: UUID
     ) -> AuthorizationRecord:
-        order = hold.order
-        on_account = isinstance(order.payment, PartnerAccount)
-        method = order.payment if isinstance(order.payment, PspMethod) else None
+        request = hold.request
+        on_account = isinstance(request.payment, PartnerAccount)
+        method = request.payment if isinstance(request.payment, PspMethod) else None
         account = (
-            (order.payment.party_id or order.party_id) if isinstance(order.payment, PartnerAccount) else None
+            (request.payment.party_id or request.party_id)
+            if isinstance(request.payment, PartnerAccount)
+            else None
         )
         return AuthorizationRecord(
-            lane=session.lane,
+            shard=session.shard,
             id=authorization_id,
             session_id=session.id,
-            party_id=order.party_id,
-            rail=order.rail,
+            party_id=request.party_id,
+            authorization_method=request.method,
             funding="partner_account" if on_account else "psp",
             account_party_id=account,
             state=PaymentState.AUTHORIZED if on_account else PaymentState.REQUIRES_AUTHORIZATION,
@@ -290,22 +298,14 @@ class Authorizations:
             max_capture_minor=None,
             next_action=None,
             decline_code=None,
-            metadata=order.metadata,
+            metadata=request.metadata,
             created_at=hold.now,
             updated_at=hold.now,
         )
 
-    def _new_call(self, authorization: AuthorizationRecord) -> CallRecord:
-        return CallRecord(
-            lane=authorization.lane,
-            id=new_id(lane=authorization.lane),
-            session_id=authorization.session_id,
-            authorization_id=authorization.id,
-            kind="hold",
-            state="intended",
-            amount_minor=authorization.hold_minor,
-            attempts=0,
-            created_at=self.clock.wall_now(),
+    def _new_hold(self, authorization: AuthorizationRecord) -> PspRequestRecord:
+        return self.psp_requests.new(
+            PspRequestKind.HOLD, authorization, amount_minor=authorization.hold_minor
         )
 
     async def _write(
@@ -314,14 +314,20 @@ class Authorizations:
         snapshot: TariffSnapshot | SnapshotRecord,
         session: SessionRecord,
         authorization: AuthorizationRecord,
-        call: CallRecord | None,
+        psp_request: PspRequestRecord | None,
         *,
         new_session: bool,
     ) -> bool:
-        told = public.authorization_events(authorization, session)
-        return await store.open_authorization(
+        events = presenters.authorization_events(
+            authorization,
+            session,
+            tariff=self.tariffs.reference(
+                sha256=snapshot.sha256, canonical=snapshot.canonical, version=str(snapshot.version)
+            ),
+        )
+        return await repository.open_authorization(
             connection,
-            lane=session.lane,
+            shard=session.shard,
             session_id=session.id,
             authorization_id=authorization.id,
             party_id=authorization.party_id,
@@ -331,14 +337,14 @@ class Authorizations:
             session_ref=session.session_ref,
             session_name=session_name(session.cpo_id, session.session_ref) if session.session_ref else None,
             new_session=new_session,
-            territory=session.territory,
+            tax_jurisdiction=session.tax_jurisdiction,
             time_zone=session.time_zone,
             currency=session.currency,
             tariff_sha256=snapshot.sha256,
             tariff_version=str(snapshot.version),
             tariff_canonical=snapshot.canonical,
             metadata=dict(authorization.metadata),
-            rail=authorization.rail,
+            authorization_method=authorization.authorization_method,
             funding=authorization.funding,
             account_party_id=authorization.account_party_id,
             state=authorization.state.value,
@@ -346,53 +352,51 @@ class Authorizations:
             payment_method=authorization.payment_method,
             customer=authorization.customer,
             off_session=authorization.off_session,
-            call_id=call.id if call else None,
-            next_ask_at=self.clock.wall_now() + self.policy.call_grace,
-            events=public.event_rows(told),
+            request_id=psp_request.id if psp_request else None,
+            next_attempt_at=self.clock.wall_now() + self.policy.call_grace,
+            events=event_rows(events),
             now=authorization.created_at,
             wall_now=self.clock.wall_now(),
         )
 
     async def _existing(
         self, connection: Connection, authorization_id: UUID
-    ) -> tuple[AuthorizationRecord, SessionRecord, CallRecord | None] | None:
-        """The same order again: a hold whose answer was lost is asked under its own key."""
-        found = await store.authorized(
-            connection, lane=lane_of(authorization_id), authorization_id=authorization_id
+    ) -> tuple[AuthorizationRecord, SessionRecord, PspRequestRecord | None] | None:
+        """The same request again: a hold whose answer was lost is sent again under its own key."""
+        found = await repository.authorization_with_session(
+            connection, shard=shard_of(authorization_id), authorization_id=authorization_id
         )
         if found is None:
             return None
         existing, session = found
-        call = None
+        psp_request = None
         if existing.state in {PaymentState.REQUIRES_AUTHORIZATION, PaymentState.OUTCOME_UNKNOWN}:
-            open_call = await store.open_call(connection, lane=existing.lane, authorization_id=existing.id)
-            # Past the key's lifetime the PSP would hold a second time: only a look-up may answer.
-            if open_call is not None and open_call.kind == "hold" and self._replayable(open_call):
-                call = open_call
-        return existing, session, call
-
-    def _replayable(self, call: CallRecord) -> bool:
-        return self.clock.wall_now() - call.created_at < KEY_LIFETIME
-
-    async def _ask(
-        self, authorization: AuthorizationRecord, session: SessionRecord, call: CallRecord
-    ) -> AuthorizationRecord:
-        """Phases 2 and 3: the PSP is asked with no transaction open, then its answer is committed."""
-        outcome = await self.psp.hold(hold_order(authorization, call))
-        async with self.pool.acquire() as connection:
-            asked = Asked(call=call, authorization=authorization, session=session)
-            return await self.outcomes.record_hold(connection, asked, outcome)
+            open_request = await psp_request_repository.open_request(
+                connection, shard=existing.shard, authorization_id=existing.id
+            )
+            if open_request is not None and open_request.kind is PspRequestKind.HOLD:
+                psp_request = open_request
+        return existing, session, psp_request
 
 
-def refuse_if_taken(
-    session: SessionRecord, current: AuthorizationRecord | None, order: AuthorizeOrder
+def reject_second_authorization(
+    session: SessionRecord, current: AuthorizationRecord | None, request: AuthorizationRequest
 ) -> None:
-    """Two rails can't both hold one session, and a session belongs to who opened it.
+    """A session has one active authorization at most, and belongs to the partner that opened it.
 
     Raises SessionAlreadyAuthorizedError.
     """
     active = current is not None and (
         current.state not in FINAL_STATES or current.state is PaymentState.CAPTURED
     )
-    if active or session.state != "active" or session.demand_partner_id != order.party_id:
-        raise SessionAlreadyAuthorizedError(f"session {order.session_ref} is authorized or ended already")
+    if active or session.state not in OPEN_STATES or session.demand_partner_id != request.party_id:
+        raise SessionAlreadyAuthorizedError(f"session {request.session_ref} is authorized or ended already")
+
+
+def _reopened(session: SessionRecord, *, now: datetime) -> SessionRecord:
+    """The session as the new authorization left it: one whose payment had ended is active again."""
+    if session.state is not SessionState.CANCELLED:
+        return session
+    return replace(
+        session, state=advance_session(session.state, SessionEvent.AUTHORIZED_AGAIN), updated_at=now
+    )

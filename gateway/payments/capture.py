@@ -1,8 +1,8 @@
 """End a payment: capture once or release, in atomic phases.
 
-Owns: the order of the phases. Must not know: HTTP, OCPI's messages, how a PSP is called, how a price comes
-about. Intent is committed before the PSP is asked, the PSP is asked with no transaction open, its answer is
-committed with the work it leaves; a stop between any two is resumed by the worker or the resolver.
+Owns: which step follows, and capture and release on funded accounts. Must not know: HTTP, OCPI's messages,
+how a request reaches the PSP, how a price comes about. A stop between any two phases is resumed by the worker
+or the resolver.
 """
 
 from dataclasses import dataclass, replace
@@ -15,45 +15,41 @@ import asyncpg
 
 from gateway.clock import Clock
 from gateway.database import Pool
-from gateway.ids import format_id, lane_of, new_id
-from gateway.payments import public, store
-from gateway.payments.calls import call_key
-from gateway.payments.orders import (
-    NotFoundError,
-    SessionView,
-    StateConflictError,
-    VersionConflictError,
-)
-from gateway.payments.outcomes import Asked, Outcomes, Recorded
-from gateway.payments.payment import PaymentState
-from gateway.payments.policy import PaymentPolicy
-from gateway.payments.psp import CaptureOrder, Held, IncrementOrder, OutcomeUnknown, Psp, VoidOrder
-from gateway.payments.records import AuthorizationRecord, CallRecord, CaptureRecord, SessionRecord
-from gateway.payments.steps import Increment, Release, Step, Take, next_step
+from gateway.ids import format_id, new_id, shard_of
+from gateway.payments import presenters, psp_request_repository, repository
+from gateway.payments.capture_steps import CaptureStep, IncrementStep, ReleaseStep, Step, next_step
+from gateway.payments.errors import NotFoundError, PaymentConflictError, VersionConflictError
+from gateway.payments.psp.port import Held, PspOutcomeUnknown
+from gateway.payments.psp_requests import PspRequestService
+from gateway.payments.records import AuthorizationRecord, CaptureRecord, PspRequestKind, SessionRecord
+from gateway.payments.state_machine import PaymentState
+from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
+from gateway.payments.views import SessionView
+from gateway.webhooks.events import event_rows
 
-_MAX_STEPS: Final = 4  # increment, capture, and a look after each
+_MAX_STEPS: Final = 4  # increment, capture, and a read after each
 
 
-class Ended(StrEnum):
+class CaptureResult(StrEnum):
     """What an attempt to end a payment came to."""
 
     DONE = "done"  # captured, or released with nothing owed: nothing is left to do
-    ASKED = "asked"  # the PSP was asked and has not answered
-    WAITING = "waiting"  # somebody else's call is in the air, or the cardholder must act first
-    UNSECURED = "unsecured"  # priced, but no authorization stands that could pay
+    UNANSWERED = "unanswered"  # the request was sent, the PSP has not answered
+    WAITING = "waiting"  # another request is open, or the cardholder must act first
+    UNSECURED = "unsecured"  # priced, but no active authorization could pay
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Finished:
+class CompletionResult:
     """What an attempt came to; `view` is the session as it was written, None where it must be read."""
 
-    ended: Ended
+    ended: CaptureResult
     view: SessionView | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class _Standing:
-    """A completed session on a hold that stands, and the step that is next."""
+class _PaymentSnapshot:
+    """A session on an active hold, and the step that is next."""
 
     session: SessionRecord
     authorization: AuthorizationRecord
@@ -61,121 +57,134 @@ class _Standing:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Captures:
-    """The capture, release and increment services."""
+class CaptureService:
+    """Captures, releases and raises holds."""
 
     pool: Pool
-    psp: Psp
     clock: Clock
-    outcomes: Outcomes
-    policy: PaymentPolicy
+    psp_requests: PspRequestService
+    snapshots: TariffSnapshotCache
 
-    async def capture(self, *, lane: int, session_id: UUID, seen: SessionView | None = None) -> Ended:
-        """Take what a completed session costs, once; safe to call at any time and as often as one likes."""
-        return (await self.finish(lane=lane, session_id=session_id, seen=seen)).ended
+    async def capture(
+        self, *, shard: int, session_id: UUID, seen: SessionView | None = None
+    ) -> CaptureResult:
+        """Capture what a completed session costs, once; safe to call at any time, any number of times."""
+        return (await self.finish(shard=shard, session_id=session_id, seen=seen)).ended
 
-    async def finish(self, *, lane: int, session_id: UUID, seen: SessionView | None = None) -> Finished:
+    async def finish(
+        self, *, shard: int, session_id: UUID, seen: SessionView | None = None
+    ) -> CompletionResult:
         """As `capture`, with the session as this left it.
 
-        `seen` is what the caller has just read or written; what it has missed ends nothing: every phase is
-        guarded by the state, version and price that it names.
+        `seen` is what the caller has just read or written. It may be out of date: every phase is guarded by
+        the state, version and price that it names.
         """
-        refused: frozenset[str] = frozenset()
+        rejected: frozenset[PspRequestKind] = frozenset()
         for _ in range(_MAX_STEPS):
-            standing = await self._standing(lane, session_id, refused, seen)
+            current = await self._read(shard, session_id, rejected, seen)
             seen = None
-            if isinstance(standing, Ended):
-                return Finished(ended=standing)
-            match standing.step:
-                case Increment(amount_minor=amount):
-                    raised = await self.increment(standing.authorization, amount_minor=amount)
+            if isinstance(current, CaptureResult):
+                return CompletionResult(ended=current)
+            match current.step:
+                case IncrementStep(amount_minor=amount):
+                    raised = await self.increment(current.authorization, current.session, amount_minor=amount)
                     if raised is None:
-                        return Finished(ended=Ended.WAITING)
-                    refused = refused if raised else frozenset({"increment"})
-                case Release():
-                    return await self._end(standing.session, standing.authorization, None)
-                case Take() as take:
-                    return await self._end(standing.session, standing.authorization, take)
+                        return CompletionResult(ended=CaptureResult.WAITING)
+                    rejected = rejected if raised else frozenset({PspRequestKind.INCREMENT})
+                case ReleaseStep():
+                    return await self._end(current, None)
+                case CaptureStep() as step:
+                    return await self._end(current, step)
                 case _:
-                    assert_never(standing.step)
-        return Finished(ended=Ended.WAITING)
+                    assert_never(current.step)
+        return CompletionResult(ended=CaptureResult.WAITING)
 
-    async def _standing(
-        self, lane: int, session_id: UUID, refused: frozenset[str], seen: SessionView | None
-    ) -> _Standing | Ended:
+    async def _read(
+        self,
+        shard: int,
+        session_id: UUID,
+        rejected: frozenset[PspRequestKind],
+        seen: SessionView | None,
+    ) -> _PaymentSnapshot | CaptureResult:
+        """The session and its next step, or what keeps it from one."""
         if seen is None:
             async with self.pool.acquire() as connection:
-                found = await store.standing(connection, lane=lane, session_id=session_id)
+                found = await repository.session_with_payment(connection, shard=shard, session_id=session_id)
             if found is None:
-                return Ended.WAITING
+                return CaptureResult.WAITING
             session, authorization, _ = found
         else:
             session, authorization = seen.session, seen.authorization
         if session.price_minor is None:
-            return Ended.WAITING
+            return CaptureResult.WAITING
         if authorization is None:
-            return Ended.UNSECURED
+            return CaptureResult.UNSECURED
         if authorization.state is PaymentState.CAPTURED:
-            return Ended.DONE
+            return CaptureResult.DONE
         if authorization.state in {PaymentState.FAILED, PaymentState.VOIDED}:
-            return Ended.DONE if session.price_minor == 0 else Ended.UNSECURED
+            return CaptureResult.DONE if session.price_minor == 0 else CaptureResult.UNSECURED
         if authorization.state is not PaymentState.AUTHORIZED:
-            return Ended.WAITING
+            return CaptureResult.WAITING
         if session.price_minor > authorization.hold_minor:
             async with self.pool.acquire() as connection:
-                refused |= await store.refused_kinds(connection, lane=lane, authorization_id=authorization.id)
+                rejected |= await psp_request_repository.rejected_kinds(
+                    connection, shard=shard, authorization_id=authorization.id
+                )
         step = next_step(
             price_minor=session.price_minor,
             authorization=authorization,
-            refused=refused,
-            amounts=self.policy.amounts,
+            rejected=rejected,
+            amounts=self.psp_requests.psp.rules.amounts,
             within_hold=session.awaits_cdr,
         )
-        return _Standing(session=session, authorization=authorization, step=step)
+        return _PaymentSnapshot(session=session, authorization=authorization, step=step)
 
-    async def increment(self, authorization: AuthorizationRecord, *, amount_minor: int) -> bool | None:
-        """Raise a hold to `amount_minor` in all: True raised, False refused, None not known yet."""
+    async def increment(
+        self, authorization: AuthorizationRecord, session: SessionRecord, *, amount_minor: int
+    ) -> bool | None:
+        """Raise a hold to `amount_minor` in all: True raised, False rejected, None not known yet."""
         if authorization.funding == "partner_account":
             return await self._raise_on_account(authorization, amount_minor)
-        amount_minor = self.policy.amounts.up(amount_minor, authorization.currency)
-        call = self._call(authorization, "increment", amount_minor)
-        try:
-            async with self.pool.acquire() as connection:
-                mine = await store.request_increment(
-                    connection,
-                    lane=call.lane,
-                    call_id=call.id,
-                    authorization_id=authorization.id,
-                    amount_minor=amount_minor,
-                    next_ask_at=call.created_at + self.policy.call_grace,
-                    wall_now=call.created_at,
-                )
-        except asyncpg.UniqueViolationError:  # a call is in the air already
+        amounts = self.psp_requests.psp.rules.amounts
+        request = self.psp_requests.new(
+            PspRequestKind.INCREMENT,
+            authorization,
+            amount_minor=amounts.up(amount_minor, authorization.currency),
+        )
+        intended = await self.psp_requests.intend(
+            psp_request_repository.request_increment, request, authorization_id=authorization.id
+        )
+        if not intended:  # another request is open, or the hold has changed
             return None
-        if not mine:
-            return None
-        return await ask_increment(self.pool, self.psp, self.outcomes, authorization, call)
+        sent = await self.psp_requests.send(request, authorization=authorization, session=session)
+        return None if isinstance(sent.outcome, PspOutcomeUnknown) else isinstance(sent.outcome, Held)
 
     async def release(self, *, authorization_id: UUID, expected_version: int | None) -> None:
-        """Release a hold whole. Raises NotFoundError, VersionConflictError, StateConflictError."""
-        standing = await self._releasable(authorization_id, expected_version)
-        if standing is None:
+        """Release a hold whole. Raises NotFoundError, VersionConflictError, PaymentConflictError."""
+        current = await self._releasable(authorization_id, expected_version)
+        if current is None:
             return
-        if standing.session.cdr_id is not None:
-            raise StateConflictError("the session is completed; what it costs is captured, the rest released")
-        await self._give_back(standing)
+        if current.session.cdr_id is not None:
+            raise PaymentConflictError(
+                "the session is completed; what it costs is captured, the rest released"
+            )
+        await self._release(current)
 
-    async def give_up(self, *, authorization_id: UUID, expected_version: int) -> None:
-        """End a challenge that nobody answered, also where its session is over. Errors as `release`."""
-        standing = await self._releasable(authorization_id, expected_version)
-        if standing is not None and standing.authorization.state is PaymentState.REQUIRES_ACTION:
-            await self._give_back(standing)
+    async def void_unanswered_challenge(self, *, authorization_id: UUID, expected_version: int) -> None:
+        """End a challenge that was not answered, also where its session is over. Errors as `release`."""
+        current = await self._releasable(authorization_id, expected_version)
+        if current is not None and current.authorization.state is PaymentState.REQUIRES_ACTION:
+            await self._release(current)
 
-    async def _releasable(self, authorization_id: UUID, expected_version: int | None) -> _Standing | None:
+    async def _releasable(
+        self, authorization_id: UUID, expected_version: int | None
+    ) -> _PaymentSnapshot | None:
         """What may be released; None when it was before."""
-        lane = lane_of(authorization_id)
+        shard = shard_of(authorization_id)
         async with self.pool.acquire() as connection:
-            found = await store.authorized(connection, lane=lane, authorization_id=authorization_id)
+            found = await repository.authorization_with_session(
+                connection, shard=shard, authorization_id=authorization_id
+            )
         if found is None:
             raise NotFoundError(f"no authorization {format_id('auth', authorization_id)}")
         authorization, session = found
@@ -186,37 +195,37 @@ class Captures:
                 f"the authorization is at version {authorization.version}; read it again"
             )
         if authorization.state not in {PaymentState.AUTHORIZED, PaymentState.REQUIRES_ACTION}:
-            raise StateConflictError(f"an authorization that is {authorization.state} can't be released")
-        return _Standing(session=session, authorization=authorization, step=Release())
+            raise PaymentConflictError(f"an authorization that is {authorization.state} can't be released")
+        return _PaymentSnapshot(session=session, authorization=authorization, step=ReleaseStep())
 
-    async def _give_back(self, standing: _Standing) -> None:
-        done = await self._end(standing.session, standing.authorization, None)
-        if done.ended is Ended.WAITING:
-            raise StateConflictError("the session or its authorization has changed; read them again")
+    async def _release(self, current: _PaymentSnapshot) -> None:
+        done = await self._end(current, None)
+        if done.ended is CaptureResult.WAITING:
+            raise PaymentConflictError("the session or its authorization has changed; read them again")
 
-    async def _end(
-        self, session: SessionRecord, authorization: AuthorizationRecord, take: Take | None
-    ) -> Finished:
-        """Capture or release (`take` None) by the funding: in our books, or at the PSP in phases."""
-        capture = self._new_capture(session, authorization, take) if take else None
+    async def _end(self, current: _PaymentSnapshot, step: CaptureStep | None) -> CompletionResult:
+        """Capture or release (`step` None) by the funding: in our books, or at the PSP."""
+        session, authorization = current.session, current.authorization
+        capture = self._new_capture(session, authorization, step) if step else None
         if authorization.funding == "partner_account":
             return await self._end_on_account(session, authorization, capture)
         return await self._end_at_psp(session, authorization, capture)
 
     async def _end_on_account(
         self, session: SessionRecord, authorization: AuthorizationRecord, capture: CaptureRecord | None
-    ) -> Finished:
+    ) -> CompletionResult:
         now = self.clock.now()
+        tariff = await self.snapshots.reference(session.tariff_sha256)
         after = _moved(authorization, PaymentState.CAPTURED if capture else PaymentState.VOIDED, now)
-        events = public.authorization_events(after, session)
-        taken = None
+        events = presenters.authorization_events(after, session, tariff=tariff)
+        captured = None
         if capture is not None:
-            taken = replace(capture, state="succeeded", captured_at=now)
-            events += public.capture_events(taken, session)
+            captured = replace(capture, state="succeeded", captured_at=now)
+            events += presenters.capture_events(captured, session)
         async with self.pool.acquire() as connection:
-            done = await store.end_on_account(
+            done = await repository.end_on_account(
                 connection,
-                lane=session.lane,
+                shard=session.shard,
                 authorization_id=authorization.id,
                 expected_version=authorization.version,
                 session_id=session.id,
@@ -224,101 +233,86 @@ class Captures:
                 amount_minor=capture.amount_minor if capture else 0,
                 receivable_minor=capture.receivable_minor if capture else 0,
                 capture_id=capture.id if capture else None,
-                task_id=new_id(lane=session.lane),
-                events=public.event_rows(events),
+                task_id=new_id(shard=session.shard),
+                events=event_rows(events),
                 now=now,
                 wall_now=self.clock.wall_now(),
             )
         if not done:
-            return Finished(ended=Ended.WAITING)
-        view = SessionView(session=session, authorization=after, capture=taken)
-        return Finished(ended=Ended.DONE, view=view)
+            return CompletionResult(ended=CaptureResult.WAITING)
+        view = SessionView(session=session, tariff=tariff, authorization=after, capture=captured)
+        return CompletionResult(ended=CaptureResult.DONE, view=view)
 
     async def _end_at_psp(
         self, session: SessionRecord, authorization: AuthorizationRecord, capture: CaptureRecord | None
-    ) -> Finished:
-        """Phase 1 commits the intent; phase 2 asks; phase 3 commits the answer."""
-        amount = capture.amount_minor if capture else 0
-        call = self._call(authorization, "capture" if capture else "void", amount)
+    ) -> CompletionResult:
         now = self.clock.now()
-        try:
-            async with self.pool.acquire() as connection:
-                mine = await store.request_end(
-                    connection,
-                    lane=session.lane,
-                    authorization_id=authorization.id,
-                    from_states=[PaymentState.AUTHORIZED.value, PaymentState.REQUIRES_ACTION.value],
-                    expected_version=authorization.version,
-                    session_id=session.id,
-                    price_minor=session.price_minor,
-                    capture_id=capture.id if capture else None,
-                    amount_minor=amount,
-                    receivable_minor=capture.receivable_minor if capture else 0,
-                    call_id=call.id,
-                    next_ask_at=call.created_at + self.policy.call_grace,
-                    now=now,
-                    wall_now=call.created_at,
-                )
-        except asyncpg.UniqueViolationError:  # a call is in the air already: its answer comes first
-            return Finished(ended=Ended.WAITING)
-        if mine is None:  # somebody else has requested the end in the meantime, and makes the call
-            return Finished(ended=Ended.WAITING)
-        if capture is not None:
-            capture = replace(capture, id=mine)
-        requested = _moved(authorization, PaymentState.CAPTURE_REQUESTED, now)
-        asked = Asked(call=call, authorization=requested, session=session)
-        recorded = await ask_end(self.pool, self.psp, self.outcomes, asked, capture)
+        request = self.psp_requests.new(
+            PspRequestKind.CAPTURE if capture else PspRequestKind.VOID,
+            authorization,
+            amount_minor=capture.amount_minor if capture else 0,
+        )
+        capture_id = await self.psp_requests.intend(
+            psp_request_repository.request_end,
+            request,
+            authorization_id=authorization.id,
+            from_states=[PaymentState.AUTHORIZED.value, PaymentState.REQUIRES_ACTION.value],
+            expected_version=authorization.version,
+            session_id=session.id,
+            price_minor=session.price_minor,
+            capture_id=capture.id if capture else None,
+            receivable_minor=capture.receivable_minor if capture else 0,
+            now=now,
+        )
+        if capture_id is None:  # another request is open, or another caller has requested the end
+            return CompletionResult(ended=CaptureResult.WAITING)
+        sent = await self.psp_requests.send(
+            request,
+            authorization=_moved(authorization, PaymentState.CAPTURE_REQUESTED, now),
+            session=session,
+            capture=replace(capture, id=capture_id) if capture else None,
+        )
         view = None
-        if recorded.ours:
+        if sent.ours:
             view = SessionView(
-                session=session, authorization=recorded.authorization, capture=recorded.capture
+                session=session,
+                tariff=await self.snapshots.reference(session.tariff_sha256),
+                authorization=sent.authorization,
+                capture=sent.capture,
             )
-        return Finished(ended=_came_to(recorded.authorization.state, owed=capture is not None), view=view)
+        return CompletionResult(ended=_result(sent.authorization.state, owed=capture is not None), view=view)
 
     async def _raise_on_account(self, authorization: AuthorizationRecord, amount_minor: int) -> bool | None:
         try:
             async with self.pool.acquire() as connection:
-                raised = await store.raise_on_account(
+                raised = await repository.raise_on_account(
                     connection,
-                    lane=authorization.lane,
+                    shard=authorization.shard,
                     authorization_id=authorization.id,
                     hold_minor=authorization.hold_minor,
                     amount_minor=amount_minor,
                     now=self.clock.now(),
                 )
-        except asyncpg.CheckViolationError:  # the account can't bear more
+        except asyncpg.CheckViolationError:  # the account does not cover more
             return False
         return True if raised else None
 
-    def _call(self, authorization: AuthorizationRecord, kind: str, amount_minor: int) -> CallRecord:
-        return CallRecord(
-            lane=authorization.lane,
-            id=new_id(lane=authorization.lane),
-            session_id=authorization.session_id,
-            authorization_id=authorization.id,
-            kind=kind,
-            state="intended",
-            amount_minor=amount_minor,
-            attempts=0,
-            created_at=self.clock.wall_now(),
-        )
-
     def _new_capture(
-        self, session: SessionRecord, authorization: AuthorizationRecord, take: Take
+        self, session: SessionRecord, authorization: AuthorizationRecord, step: CaptureStep
     ) -> CaptureRecord:
         return CaptureRecord(
-            lane=session.lane,
+            shard=session.shard,
             session_id=session.id,
-            id=new_id(lane=session.lane),
+            id=new_id(shard=session.shard),
             authorization_id=authorization.id,
             state="requested",
-            amount_minor=take.amount_minor,
-            receivable_minor=take.receivable_minor,
+            amount_minor=step.amount_minor,
+            receivable_minor=step.receivable_minor,
             currency=session.currency,
             psp_charge=None,
             fee_minor=None,
             fee_currency=None,
-            collected_minor=0,
+            residual_charge_minor=0,
             refunded_minor=0,
             disputed_minor=0,
             captured_at=None,
@@ -326,59 +320,13 @@ class Captures:
         )
 
 
-async def ask_increment(
-    pool: Pool, psp: Psp, outcomes: Outcomes, authorization: AuthorizationRecord, call: CallRecord
-) -> bool | None:
-    """Phases 2 and 3 of an increment, under the call's own key: True raised, False refused, None unknown."""
-    if authorization.psp_payment is None:
-        raise StateConflictError(f"authorization {format_id('auth', authorization.id)} has no PSP payment")
-    outcome = await psp.increment(
-        IncrementOrder(
-            idempotency_key=call_key(call.id),
-            psp_payment=authorization.psp_payment,
-            amount_minor=call.amount_minor,
-            currency=authorization.currency,
-        )
-    )
-    async with pool.acquire() as connection:
-        await outcomes.record_increment(connection, call, outcome)
-    return None if isinstance(outcome, OutcomeUnknown) else isinstance(outcome, Held)
-
-
-async def ask_end(
-    pool: Pool, psp: Psp, outcomes: Outcomes, asked: Asked, capture: CaptureRecord | None
-) -> Recorded:
-    """Phases 2 and 3 of a capture or void, under the call's own key, first time or again."""
-    payment = asked.authorization.psp_payment
-    if payment is None:
-        raise StateConflictError(
-            f"authorization {format_id('auth', asked.authorization.id)} has no PSP payment"
-        )
-    key = call_key(asked.call.id)
-    if capture is not None and asked.call.kind == "capture":
-        outcome = await psp.capture(
-            CaptureOrder(
-                idempotency_key=key,
-                psp_payment=payment,
-                amount_minor=asked.call.amount_minor,
-                currency=asked.authorization.currency,
-                metadata={"capture": format_id("cap", capture.id)},
-            )
-        )
-        async with pool.acquire() as connection:
-            return await outcomes.record_end(connection, asked, outcome, capture=capture)
-    voided = await psp.void(VoidOrder(idempotency_key=key, psp_payment=payment))
-    async with pool.acquire() as connection:
-        return await outcomes.record_end(connection, asked, voided, capture=None)
-
-
-def _came_to(state: PaymentState, *, owed: bool) -> Ended:
-    """What an answered end means: money that is owed and was not taken still has to be secured."""
+def _result(state: PaymentState, *, owed: bool) -> CaptureResult:
+    """What an answered end means: what is owed and was not captured still has to be secured."""
     if state is PaymentState.OUTCOME_UNKNOWN:
-        return Ended.ASKED
+        return CaptureResult.UNANSWERED
     if owed and state is not PaymentState.CAPTURED:
-        return Ended.UNSECURED
-    return Ended.DONE
+        return CaptureResult.UNSECURED
+    return CaptureResult.DONE
 
 
 def _moved(authorization: AuthorizationRecord, state: PaymentState, now: datetime) -> AuthorizationRecord:

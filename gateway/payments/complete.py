@@ -1,6 +1,6 @@
 """Complete a session: its CDR and its price by the frozen tariff are fixed together, once.
 
-Owns: what a CDR must be to end a session, and what is flagged about it. Must not know: how money is taken.
+Owns: what a CDR must be to end a session, and what is flagged about it. Must not know: how money is captured.
 """
 
 from collections.abc import Sequence
@@ -19,25 +19,22 @@ from clearing.pricing.restrictions import Phase
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import format_id, new_id
-from gateway.notify.events import EventType
-from gateway.payments import public, store
-from gateway.payments.anchor import TariffAnchor
-from gateway.payments.orders import (
-    CdrRefusedError,
-    NotFoundError,
-    SessionAlreadyCompletedError,
-    SessionView,
-)
+from gateway.payments import presenters, repository
+from gateway.payments.errors import CdrRejectedError, NotFoundError, SessionAlreadyCompletedError
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.records import SessionRecord
-from gateway.payments.snapshots import Snapshots
+from gateway.payments.session_state import SessionEvent, advance_session
+from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
+from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.payments.views import SessionView
+from gateway.webhooks.events import EventType, event_rows
 
 CPO_TOTAL_DIFFERS: Final = "cpo_total_differs"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Fixed:
-    """A CDR with what it comes to by the frozen tariff: minor units, watt-hours, codes of what is odd."""
+class PricedCdr:
+    """A CDR with its price by the frozen tariff: minor units, watt-hours, codes of what is unusual."""
 
     cdr_id: str
     cdr_version: str
@@ -45,77 +42,82 @@ class Fixed:
     price_minor: int
     price_net_minor: int
     energy_wh: int
+    started_at: datetime
     ended_at: datetime
     flags: Sequence[str]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Completions:
-    """The complete service."""
+class CompletionService:
+    """Completes sessions."""
 
     pool: Pool
-    anchor: TariffAnchor
-    snapshots: Snapshots
+    tariffs: TariffSnapshotService
+    snapshots: TariffSnapshotCache
     clock: Clock
     policy: PaymentPolicy
 
     async def complete(
-        self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str, flags: Sequence[str] = ()
+        self, view: SessionView, *, cdr_raw: bytes, cdr_version: str, flags: Sequence[str] = ()
     ) -> SessionRecord:
         """Fix the session's CDR and its price from the frozen tariff; the capture is due from then on.
 
-        Returns the session as it stands then. `flags` are added to what is odd about it. The same CDR again
-        does nothing. Raises CdrRefusedError, SessionAlreadyCompletedError.
+        Returns the session as it is then. `flags` are added to its own. The same CDR again
+        does nothing. Raises CdrRejectedError, SessionAlreadyCompletedError.
         """
+        session = view.session
         if session.cdr_id is not None:
-            refuse_another_cdr(session, self._read(cdr_raw, cdr_version).id)
+            reject_another_cdr(session, self._read(cdr_raw, cdr_version).id)
             return session
         fixed = await self.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         fixed = replace(fixed, flags=[*fixed.flags, *flags])
         ended = self._ended(session, fixed)
         async with self.pool.acquire() as connection:
             try:
-                done = await self._fix(connection, ended, flags=fixed.flags)
+                done = await self._write(connection, replace(view, session=ended), flags=fixed.flags)
             except asyncpg.UniqueViolationError as error:
-                raise CdrRefusedError(
+                raise CdrRejectedError(
                     f"CDR {fixed.cdr_id} of {session.cpo_id} has ended another session"
                 ) from error
             if done:
                 return ended
-            now = await store.session(connection, lane=session.lane, session_id=session.id)
+            now = await repository.session(connection, shard=session.shard, session_id=session.id)
         if now is None:
-            raise NotFoundError(f"session {format_id('ses', session.id)} is gone")
-        refuse_another_cdr(now, fixed.cdr_id)
+            raise NotFoundError(f"session {format_id('ses', session.id)} is missing")
+        reject_another_cdr(now, fixed.cdr_id)
         return now
 
-    async def priced(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> Fixed:
-        """What a CDR comes to by the session's frozen tariff; nothing is stored. Raises CdrRefusedError."""
+    async def priced(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> PricedCdr:
+        """What a CDR comes to by the session's frozen tariff; nothing is stored. Raises CdrRejectedError."""
         cdr = self._read(cdr_raw, cdr_version)
         priced = await self._price(session, cdr)
         delivered = delivered_something(cdr, priced)
-        return Fixed(
+        return PricedCdr(
             cdr_id=cdr.id,
             cdr_version=cdr_version,
             cdr_raw=cdr_raw,
             price_minor=payable_minor(priced) if delivered else 0,
             price_net_minor=priced.excl_vat_minor if delivered else 0,
             energy_wh=round_units(priced.energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
+            started_at=cdr.start,
             ended_at=cdr.end,
             flags=flags_of(priced, cdr) if delivered else [*flags_of(priced, cdr), "nothing_delivered"],
         )
 
     def _read(self, cdr_raw: bytes, cdr_version: str) -> Cdr:
         try:
-            return self.anchor.read_cdr(cdr_raw, version=cdr_version)
+            return self.tariffs.read_cdr(cdr_raw, version=cdr_version)
         except ClearingError as error:
-            raise CdrRefusedError(f"the CDR can't be read: {error}") from error
+            raise CdrRejectedError(f"the CDR can't be read: {error}") from error
 
     async def _price(self, session: SessionRecord, cdr: Cdr) -> PricedSession:
         snapshot = await self.snapshots.get(session.tariff_sha256)
         if cdr.currency != session.currency:
-            raise CdrRefusedError(f"the CDR is in {cdr.currency}, the session's tariff in {session.currency}")
+            raise CdrRejectedError(
+                f"the CDR is in {cdr.currency}, the session's tariff in {session.currency}"
+            )
         try:
-            return self.anchor.price(
+            return self.tariffs.price(
                 sha256=snapshot.sha256,
                 canonical=snapshot.canonical,
                 version=snapshot.version,
@@ -123,29 +125,30 @@ class Completions:
                 time_zone=session.time_zone,
             )
         except ClearingError as error:
-            raise CdrRefusedError(f"the CDR can't be priced: {error}") from error
+            raise CdrRejectedError(f"the CDR can't be priced: {error}") from error
 
-    def _ended(self, session: SessionRecord, fixed: Fixed) -> SessionRecord:
+    def _ended(self, session: SessionRecord, fixed: PricedCdr) -> SessionRecord:
         return replace(
             session,
-            state="completed",
+            state=advance_session(session.state, SessionEvent.COMPLETED),
             cdr_id=fixed.cdr_id,
             cdr_version=fixed.cdr_version,
             cdr=fixed.cdr_raw,
             price_minor=fixed.price_minor,
             price_net_minor=fixed.price_net_minor,
             energy_wh=fixed.energy_wh,
+            started_at=fixed.started_at,
             ended_at=fixed.ended_at,
             flags=[*session.flags, *fixed.flags],
             updated_at=self.clock.now(),
         )
 
-    async def _fix(self, connection: Connection, ended: SessionRecord, *, flags: Sequence[str]) -> bool:
-        """The statement that ends the session. The errand is the worker's, if nobody captures at once."""
-        view = SessionView(session=ended, authorization=None, capture=None)
-        return await store.complete_session(
+    async def _write(self, connection: Connection, view: SessionView, *, flags: Sequence[str]) -> bool:
+        """The statement that ends the session. The task is the worker's, if nobody captures at once."""
+        ended = view.session
+        return await repository.complete_session(
             connection,
-            lane=ended.lane,
+            shard=ended.shard,
             session_id=ended.id,
             cdr_id=ended.cdr_id,
             cdr_version=ended.cdr_version,
@@ -153,11 +156,12 @@ class Completions:
             price_minor=ended.price_minor,
             price_net_minor=ended.price_net_minor,
             energy_wh=ended.energy_wh,
+            started_at=ended.started_at,
             ended_at=ended.ended_at,
             flags=list(flags),
-            task_id=new_id(lane=ended.lane),
+            task_id=new_id(shard=ended.shard),
             run_at=self.clock.wall_now() + self.policy.call_grace,
-            events=public.event_rows(public.session_events(EventType.SESSION_COMPLETED, view)),
+            events=event_rows(presenters.session_events(EventType.SESSION_COMPLETED, view)),
             now=ended.updated_at,
         )
 
@@ -188,7 +192,7 @@ def flags_of(priced: PricedSession, cdr: Cdr) -> list[str]:
     return sorted(codes)
 
 
-def refuse_another_cdr(session: SessionRecord, cdr_id: str) -> None:
+def reject_another_cdr(session: SessionRecord, cdr_id: str) -> None:
     """The CDR that ended a session may come again; another one may not.
 
     Raises SessionAlreadyCompletedError.

@@ -1,7 +1,7 @@
 """Disputes: what the PSP says of them, recorded once, in whatever order it arrives.
 
-Owns: opening and closing, and what is told. Must not know: who bears a dispute, how clearing reserves or
-returns the money.
+Owns: opening and closing, and what is published. Must not know: who is charged for a dispute, how clearing
+reserves or returns the money.
 """
 
 from collections.abc import Sequence
@@ -9,81 +9,84 @@ from dataclasses import dataclass
 from uuid import UUID
 
 from gateway.clock import Clock
-from gateway.database import Connection, Pool, named_queries, transaction
-from gateway.ids import format_id, lane_of, new_id
-from gateway.notify import events
-from gateway.payments import public, store
-from gateway.payments.orders import NotFoundError
-from gateway.payments.psp import DisputeNews
+from gateway.database import Connection, Pool, transaction
+from gateway.ids import format_id, new_id, shard_of
+from gateway.payments import dispute_repository, presenters, repository
+from gateway.payments.errors import NotFoundError
+from gateway.payments.psp.port import DisputeUpdate
 from gateway.payments.records import DisputeRecord
+from gateway.webhooks import events
 
-_sql = named_queries("gateway", "after_capture.sql")
 _OPENED = "opened"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Disputes:
-    """The dispute service. `party_id` None is the platform."""
+class DisputeService:
+    """Records disputes. `party_id` None is the platform."""
 
     pool: Pool
     clock: Clock
 
-    async def heard(self, news: DisputeNews, *, lane: int, session_id: UUID) -> bool:
+    async def record_update(self, update: DisputeUpdate, *, shard: int, session_id: UUID) -> bool:
         """Record what the PSP says. A close that arrives first opens and closes; a repeat does nothing.
 
         False: the capture that it disputes is not recorded yet.
         """
         now, wall = self.clock.now(), self.clock.wall_now()
         async with transaction(self.pool) as connection:
-            opened = await _sql.open_dispute(
+            opened = await dispute_repository.open_dispute(
                 connection,
-                lane=lane,
+                shard=shard,
                 session_id=session_id,
-                dispute_id=new_id(lane=lane),
-                psp_dispute=news.psp_dispute,
-                amount_minor=news.amount_minor,
-                fee_minor=news.fee_minor,
-                reason=news.reason,
-                task_id=new_id(lane=lane),
+                dispute_id=new_id(shard=shard),
+                psp_dispute=update.psp_dispute,
+                amount_minor=update.amount_minor,
+                fee_minor=update.fee_minor,
+                reason=update.reason,
+                task_id=new_id(shard=shard),
                 now=now,
                 wall_now=wall,
             )
             if opened:
-                await self._tell(connection, lane, news.psp_dispute)
-            elif not await _sql.dispute_by_psp_id(connection, lane=lane, psp_dispute=news.psp_dispute):
+                await self._publish(connection, shard, update.psp_dispute)
+            elif not await dispute_repository.find_by_psp_id(
+                connection, shard=shard, psp_dispute=update.psp_dispute
+            ):
                 return False
             else:
-                await _sql.note_dispute_fee(
+                await dispute_repository.record_fee(
                     connection,
-                    lane=lane,
-                    psp_dispute=news.psp_dispute,
-                    fee_minor=news.fee_minor,
-                    closed=news.state != _OPENED,
-                    task_id=new_id(lane=lane),
+                    shard=shard,
+                    psp_dispute=update.psp_dispute,
+                    fee_minor=update.fee_minor,
+                    closed=update.state != _OPENED,
+                    task_id=new_id(shard=shard),
                     wall_now=wall,
                 )
-            if news.state == _OPENED:
+            if update.state == _OPENED:
                 return True
-            closed = await _sql.close_dispute(
+            closed = await dispute_repository.close_dispute(
                 connection,
-                lane=lane,
-                psp_dispute=news.psp_dispute,
-                state=news.state,
-                task_id=new_id(lane=lane),
+                shard=shard,
+                psp_dispute=update.psp_dispute,
+                state=update.state,
+                task_id=new_id(shard=shard),
                 now=now,
                 wall_now=wall,
             )
             if closed:
-                await self._tell(connection, lane, news.psp_dispute)
+                await self._publish(connection, shard, update.psp_dispute)
         return True
 
     async def get(self, *, party_id: str | None, dispute_id: UUID) -> DisputeRecord:
         """One dispute. Raises NotFoundError when there is none or it is another party's."""
         async with self.pool.acquire() as connection:
-            found = await load_dispute(connection, lane=lane_of(dispute_id), dispute_id=dispute_id)
+            found = await dispute_repository.load(
+                connection, shard=shard_of(dispute_id), dispute_id=dispute_id
+            )
             session = None
             if found is not None:
-                session = await store.session(connection, lane=found.lane, session_id=found.session_id)
+                session = await repository.session(connection, shard=found.shard, session_id=found.session_id)
         if (
             found is None
             or session is None
@@ -95,22 +98,14 @@ class Disputes:
     async def list(self, *, party_id: str | None, before: UUID | None, limit: int) -> Sequence[DisputeRecord]:
         """A page of disputes, newest first."""
         async with self.pool.acquire() as connection:
-            return [
-                DisputeRecord.from_row(row)
-                async for row in _sql.list_disputes(
-                    connection, party_id=party_id, before=before, row_limit=limit
-                )
-            ]
+            return await dispute_repository.list_disputes(
+                connection, party_id=party_id, before=before, limit=limit
+            )
 
-    async def _tell(self, connection: Connection, lane: int, psp_dispute: str) -> None:
-        row = await _sql.dispute_by_psp_id(connection, lane=lane, psp_dispute=psp_dispute)
-        dispute = DisputeRecord.from_row(row)
-        session = await store.session(connection, lane=lane, session_id=dispute.session_id)
+    async def _publish(self, connection: Connection, shard: int, psp_dispute: str) -> None:
+        dispute = await dispute_repository.find_by_psp_id(connection, shard=shard, psp_dispute=psp_dispute)
+        if dispute is None:
+            return
+        session = await repository.session(connection, shard=shard, session_id=dispute.session_id)
         if session is not None:
-            await events.record(connection, public.dispute_events(dispute, session), now=self.clock.now())
-
-
-async def load_dispute(connection: Connection, *, lane: int, dispute_id: UUID) -> DisputeRecord | None:
-    """One dispute, or None."""
-    row = await _sql.load_dispute(connection, lane=lane, id=dispute_id)
-    return None if row is None else DisputeRecord.from_row(row)
+            await events.record(connection, presenters.dispute_events(dispute, session), now=self.clock.now())

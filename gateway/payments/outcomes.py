@@ -1,7 +1,7 @@
-"""The PSP's answers, recorded: whoever asked, and however late the answer came.
+"""The PSP's outcomes, recorded: whoever sent the request, and however late the answer came.
 
-Owns: which state an answer leads to, and the one statement that commits it with its events and the work it
-leaves. Must not know: how the PSP is asked, when it is asked again. Recording an answer twice does nothing.
+Owns: which state an outcome leads to, and the one statement that commits it with its events and the tasks it
+leaves. Must not know: how a request is sent. Recording an outcome twice does nothing.
 """
 
 from collections.abc import Mapping
@@ -12,79 +12,101 @@ from typing import Any, assert_never
 from gateway.clock import Clock
 from gateway.database import Connection
 from gateway.ids import new_id
-from gateway.payments import public, store
-from gateway.payments.payment import PaymentEvent, PaymentState, advance
-from gateway.payments.policy import PaymentPolicy, ask_again_after
-from gateway.payments.psp import (
+from gateway.payments import presenters, psp_request_repository, repository
+from gateway.payments.capture_steps import may_charge_residual
+from gateway.payments.policy import PSP_REQUEST_RETRY
+from gateway.payments.psp.port import (
     Captured,
-    CaptureOutcome,
-    ChargeOutcome,
     Declined,
     Held,
     HoldOutcome,
-    IncrementOutcome,
-    OutcomeUnknown,
+    PspOutcomeUnknown,
+    Refunded,
     RequiresAction,
     Voided,
-    VoidOutcome,
 )
-from gateway.payments.records import AuthorizationRecord, CallRecord, CaptureRecord, SessionRecord
-from gateway.payments.schemes import hold_ends
-from gateway.payments.steps import may_collect
+from gateway.payments.psp.rules import PspRules
+from gateway.payments.records import (
+    AuthorizationRecord,
+    CaptureRecord,
+    PspRequestKind,
+    PspRequestRecord,
+    RefundRecord,
+    SessionRecord,
+)
+from gateway.payments.state_machine import PaymentEvent, PaymentState, advance
+from gateway.payments.views import TariffReference
+from gateway.task_kinds import TaskKind
+from gateway.webhooks.events import event_rows
+
+# The requests whose outcome the authorization itself waits for.
+_DECIDING = frozenset({PspRequestKind.HOLD, PspRequestKind.CAPTURE, PspRequestKind.VOID})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
-    """A call that was made: for which authorization, of which session."""
+class SentRequest:
+    """A request that was sent, with what is recorded of its subject."""
 
-    call: CallRecord
+    request: PspRequestRecord
     authorization: AuthorizationRecord
     session: SessionRecord
+    tariff: TariffReference
+    capture: CaptureRecord | None
+    refund: RefundRecord | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Recorded:
-    """What an answer led to; `ours` is False where it is not recorded by this call, and must be read."""
+class RecordedOutcome:
+    """What an outcome led to; `ours` is False where it was recorded before, and must be read."""
 
+    outcome: object
     authorization: AuthorizationRecord
     capture: CaptureRecord | None
     ours: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Outcomes:
-    """Records answers. `clock` dates what partners see (business time) and the call's own end (wall time)."""
+class OutcomeRecorder:
+    """Records outcomes. `clock` dates what partners see (business time) and a request's end (wall time)."""
 
     clock: Clock
-    policy: PaymentPolicy
+    rules: PspRules
+
+    async def record_unknown(
+        self, connection: Connection, sent: SentRequest, outcome: PspOutcomeUnknown
+    ) -> RecordedOutcome:
+        """No answer: the request stays open and is sent again after a growing wait."""
+        now = self.clock.now()
+        await psp_request_repository.postpone_request(
+            connection,
+            shard=sent.request.shard,
+            request_id=sent.request.id,
+            next_attempt_at=PSP_REQUEST_RETRY.next_attempt_at(
+                sent.request.attempts + 1, now=self.clock.wall_now()
+            ),
+            reason=outcome.reason,
+            now=now,
+        )
+        after = sent.authorization
+        if sent.request.kind in _DECIDING:
+            after = self._moved(sent, PaymentEvent.ANSWER_LOST, now)
+        return RecordedOutcome(outcome=outcome, authorization=after, capture=sent.capture, ours=False)
 
     async def record_hold(
-        self, connection: Connection, asked: Asked, outcome: HoldOutcome | Captured | Voided
-    ) -> AuthorizationRecord:
-        """Commit the answer to a hold. Returns the authorization as it now stands."""
+        self,
+        connection: Connection,
+        sent: SentRequest,
+        outcome: Held | RequiresAction | Declined | Captured | Voided,
+    ) -> RecordedOutcome:
+        """Commit the outcome of a hold."""
         now = self.clock.now()
         match outcome:
-            case OutcomeUnknown(reason=reason):
-                return await self._unknown(connection, asked, reason)
             case Held():
-                after = self._moved(
-                    asked,
-                    PaymentEvent.HELD,
-                    now,
-                    psp_payment=outcome.psp_payment,
-                    capture_before=outcome.capture_before
-                    or hold_ends(
-                        scheme=outcome.scheme,
-                        merchant_initiated=asked.authorization.off_session,
-                        held_at=now,
-                    ),
-                    incrementable=outcome.incrementable,
-                    max_capture_minor=outcome.max_capture_minor,
-                )
+                after = self._held(sent, outcome, now)
                 answer: Mapping[str, Any] = {"held": outcome.psp_payment}
             case RequiresAction():
                 after = self._moved(
-                    asked,
+                    sent,
                     PaymentEvent.ACTION_REQUIRED,
                     now,
                     psp_payment=outcome.psp_payment,
@@ -93,7 +115,7 @@ class Outcomes:
                 answer = {"requires_action": outcome.psp_payment}
             case Declined():
                 after = self._moved(
-                    asked,
+                    sent,
                     PaymentEvent.DECLINED,
                     now,
                     psp_payment=outcome.psp_payment,
@@ -101,17 +123,15 @@ class Outcomes:
                 )
                 answer = {"declined": outcome.code}
             case Captured() | Voided():
-                # Found captured or canceled at the PSP without our asking: nothing to hold.
-                after = self._moved(asked, PaymentEvent.DECLINED, now, decline_code="hold_ended_at_psp")
+                # Found captured or canceled at the PSP without our request: nothing to hold.
+                after = self._moved(sent, PaymentEvent.DECLINED, now, decline_code="hold_ended_at_psp")
                 answer = {"ended_at_psp": type(outcome).__name__}
             case _:
                 assert_never(outcome)
-        await store.conclude_hold(
+        ours = await psp_request_repository.record_hold(
             connection,
-            lane=asked.call.lane,
-            call_id=asked.call.id,
-            call_state="declined" if after.state is PaymentState.FAILED else "succeeded",
-            answer=answer,
+            **self._answered(sent, answer, succeeded=after.state is not PaymentState.FAILED),
+            session_id=sent.session.id,
             state=after.state.value,
             psp_payment=after.psp_payment,
             capture_before=after.capture_before,
@@ -119,126 +139,151 @@ class Outcomes:
             max_capture_minor=after.max_capture_minor,
             next_action=dict(after.next_action) if after.next_action else None,
             decline_code=after.decline_code,
-            events=public.event_rows(public.authorization_events(after, asked.session)),
+            events=event_rows(presenters.authorization_events(after, sent.session, tariff=sent.tariff)),
             now=now,
-            wall_now=self.clock.wall_now(),
         )
-        return after
+        return RecordedOutcome(outcome=outcome, authorization=after, capture=sent.capture, ours=ours)
 
     async def record_end(
-        self,
-        connection: Connection,
-        asked: Asked,
-        outcome: CaptureOutcome | VoidOutcome,
-        *,
-        capture: CaptureRecord | None,
-    ) -> Recorded:
-        """Commit the answer to a capture or a void; a capture leaves the session to clearing."""
+        self, connection: Connection, sent: SentRequest, outcome: Captured | Voided | Declined
+    ) -> RecordedOutcome:
+        """Commit the outcome of a capture or a void; a captured session is cleared next."""
         now = self.clock.now()
         match outcome:
-            case OutcomeUnknown(reason=reason):
-                after = await self._unknown(connection, asked, reason)
-                return Recorded(authorization=after, capture=capture, ours=False)
             case Captured():
-                after = self._moved(asked, PaymentEvent.CAPTURED, now)
+                after = self._moved(sent, PaymentEvent.CAPTURED, now)
                 answer: Mapping[str, Any] = {
                     "captured": outcome.psp_charge,
                     "amount_minor": outcome.amount_minor,
                 }
             case Voided():
-                after = self._moved(asked, PaymentEvent.VOIDED, now)
-                answer = {"voided": asked.authorization.psp_payment}
+                after = self._moved(sent, PaymentEvent.VOIDED, now)
+                answer = {"voided": sent.authorization.psp_payment}
             case Declined():
-                after = self._moved(asked, PaymentEvent.DECLINED, now, decline_code=outcome.code)
+                after = self._moved(sent, PaymentEvent.DECLINED, now, decline_code=outcome.code)
                 answer = {"declined": outcome.code}
             case _:
                 assert_never(outcome)
-        taken = _capture_after(capture, outcome, now)
-        events = public.authorization_events(after, asked.session)
-        if taken is not None:
-            events += public.capture_events(taken, asked.session)
-        ours = await store.conclude_end(
+        capture = _capture_after(sent, outcome, now)
+        events = presenters.authorization_events(after, sent.session, tariff=sent.tariff)
+        if capture is not None:
+            events += presenters.capture_events(capture, sent.session)
+        ours = await psp_request_repository.record_end(
             connection,
-            lane=asked.call.lane,
-            call_id=asked.call.id,
-            call_state="declined" if after.state is PaymentState.FAILED else "succeeded",
-            answer=answer,
+            **self._answered(sent, answer, succeeded=after.state is not PaymentState.FAILED),
+            session_id=sent.session.id,
             state=after.state.value,
             decline_code=after.decline_code,
-            amount_minor=taken.amount_minor if taken else None,
-            psp_charge=taken.psp_charge if taken else None,
-            fee_minor=taken.fee_minor if taken else None,
-            fee_currency=taken.fee_currency if taken else None,
-            task_id=new_id(lane=asked.call.lane),
-            errand="collect" if taken is not None and self._may_collect(asked, taken) else "clear",
-            drop_id=new_id(lane=asked.call.lane),
-            events=public.event_rows(events),
+            amount_minor=capture.amount_minor if capture else None,
+            psp_charge=capture.psp_charge if capture else None,
+            fee_minor=capture.fee_minor if capture else None,
+            fee_currency=capture.fee_currency if capture else None,
+            task_id=new_id(shard=sent.request.shard),
+            task=TaskKind.CHARGE_RESIDUAL.value
+            if self._residual_follows(sent, capture)
+            else TaskKind.CLEAR_SESSION.value,
+            release_id=new_id(shard=sent.request.shard),
+            events=event_rows(events),
             now=now,
-            wall_now=self.clock.wall_now(),
         )
-        return Recorded(authorization=after, capture=taken, ours=ours)
+        return RecordedOutcome(outcome=outcome, authorization=after, capture=capture, ours=ours)
 
     async def record_increment(
-        self, connection: Connection, call: CallRecord, outcome: IncrementOutcome
-    ) -> None:
-        """Commit the answer to an increment: a raised hold, a recorded no, or a question for later."""
-        wall = self.clock.wall_now()
-        match outcome:
-            case OutcomeUnknown(reason=reason):
-                await store.ask_later(connection, call, reason=reason, wall_now=self.clock.wall_now())
-                return
-            case Held():
-                state = "succeeded"
-                answer: Mapping[str, Any] = {"held_minor": outcome.amount_minor}
-                hold, before, most = outcome.amount_minor, outcome.capture_before, outcome.max_capture_minor
-            case Declined():
-                state, answer = "declined", {"declined": outcome.code}
-                hold, before, most = 0, None, None
-            case _:
-                assert_never(outcome)
-        await store.conclude_increment(
+        self, connection: Connection, sent: SentRequest, outcome: Held | Declined
+    ) -> RecordedOutcome:
+        """Commit the outcome of an increment: a raised hold, or a recorded rejection."""
+        held = outcome if isinstance(outcome, Held) else None
+        answer = {"held_minor": held.amount_minor} if held else _declined(outcome)
+        ours = await psp_request_repository.record_increment(
             connection,
-            lane=call.lane,
-            call_id=call.id,
-            call_state=state,
-            answer=answer,
-            hold_minor=hold,
-            capture_before=before,
-            max_capture_minor=most,
+            **self._answered(sent, answer, succeeded=held is not None),
+            hold_minor=held.amount_minor if held else 0,
+            capture_before=held.capture_before if held else None,
+            max_capture_minor=held.max_capture_minor if held else None,
             now=self.clock.now(),
-            wall_now=wall,
         )
+        return self._unmoved(sent, outcome, ours=ours)
 
-    async def record_collect(self, connection: Connection, call: CallRecord, outcome: ChargeOutcome) -> None:
-        """Commit the answer to an off-session charge: what came in counts to the one capture."""
-        wall = self.clock.wall_now()
+    async def record_residual_charge(
+        self, connection: Connection, sent: SentRequest, outcome: Captured | Declined
+    ) -> RecordedOutcome:
+        """Commit the outcome of an off-session charge: what it brought counts to the one capture."""
+        charged = outcome if isinstance(outcome, Captured) else None
+        answer = {"captured": charged.psp_charge} if charged else _declined(outcome)
+        ours = await psp_request_repository.record_residual_charge(
+            connection,
+            **self._answered(sent, answer, succeeded=charged is not None),
+            residual_charge_minor=charged.amount_minor if charged else 0,
+            fee_minor=(charged.fee_minor or 0) if charged else 0,
+            fee_currency=charged.fee_currency if charged else None,
+            psp_payment=charged.psp_payment if charged else None,
+            task_id=new_id(shard=sent.request.shard),
+        )
+        return self._unmoved(sent, outcome, ours=ours)
+
+    async def record_refund(
+        self, connection: Connection, sent: SentRequest, outcome: Refunded | Declined
+    ) -> RecordedOutcome:
+        """Commit the outcome of a refund: money on its way back, or an amount that may be refunded again."""
+        refunded = outcome if isinstance(outcome, Refunded) else None
+        code = outcome.code if isinstance(outcome, Declined) else None
+        events: list[dict[str, Any]] = []
+        if sent.refund is not None:
+            after = replace(sent.refund, state="succeeded" if refunded else "failed", failure_code=code)
+            events = event_rows(presenters.refund_events(after, sent.session))
+        ours = await psp_request_repository.record_refund(
+            connection,
+            **self._answered(
+                sent,
+                {"refunded": refunded.psp_refund} if refunded else _declined(outcome),
+                succeeded=refunded is not None,
+            ),
+            psp_refund=refunded.psp_refund if refunded else None,
+            failure_code=code,
+            task_id=new_id(shard=sent.request.shard),
+            events=events,
+            now=self.clock.now(),
+        )
+        return self._unmoved(sent, outcome, ours=ours)
+
+    async def record_hold_renewal(
+        self, connection: Connection, sent: SentRequest, outcome: Held | RequiresAction | Declined
+    ) -> RecordedOutcome:
+        """Commit the outcome of a second hold: it replaces the first, whose release is the next request."""
+        held = outcome if isinstance(outcome, Held) else None
         match outcome:
-            case OutcomeUnknown(reason=reason):
-                await store.ask_later(connection, call, reason=reason, wall_now=self.clock.wall_now())
-                return
-            case Captured():
-                state = "succeeded"
-                answer: Mapping[str, Any] = {"captured": outcome.psp_charge}
-                collected, payment = outcome.amount_minor, outcome.psp_payment
-                fee, fee_currency = outcome.fee_minor or 0, outcome.fee_currency
+            case Held(psp_payment=payment):
+                answer = {"held": payment}
+            case RequiresAction(psp_payment=payment):
+                answer = {"requires_action": payment}
             case Declined():
-                state, answer = "declined", {"declined": outcome.code}
-                collected, payment, fee, fee_currency = 0, None, 0, None
+                answer = _declined(outcome)
             case _:
                 assert_never(outcome)
-        await store.conclude_collect(
+        ours = await psp_request_repository.record_hold_renewal(
             connection,
-            lane=call.lane,
-            call_id=call.id,
-            call_state=state,
-            answer=answer,
-            collected_minor=collected,
-            fee_minor=fee,
-            fee_currency=fee_currency,
-            psp_payment=payment,
-            task_id=new_id(lane=call.lane),
-            wall_now=wall,
+            **self._answered(sent, answer, succeeded=held is not None),
+            psp_payment=held.psp_payment if held else None,
+            capture_before=held.capture_before if held else None,
+            incrementable=held.incrementable if held else False,
+            max_capture_minor=held.max_capture_minor if held else None,
+            release_id=new_id(shard=sent.request.shard),
+            now=self.clock.now(),
         )
+        return self._unmoved(sent, outcome, ours=ours)
+
+    async def record_hold_release(
+        self, connection: Connection, sent: SentRequest, outcome: Voided | Captured | Declined
+    ) -> RecordedOutcome:
+        """Commit that a replaced hold has ended, however it did."""
+        await psp_request_repository.record_hold_release(
+            connection,
+            shard=sent.request.shard,
+            request_id=sent.request.id,
+            answer={"released": type(outcome).__name__},
+            wall_now=self.clock.wall_now(),
+        )
+        return self._unmoved(sent, outcome, ours=True)
 
     async def record_action(
         self,
@@ -246,6 +291,8 @@ class Outcomes:
         authorization: AuthorizationRecord,
         session: SessionRecord,
         outcome: HoldOutcome | Voided,
+        *,
+        tariff: TariffReference,
     ) -> None:
         """Commit what became of a payment that waited for the cardholder; still waiting changes nothing."""
         match outcome:
@@ -255,7 +302,7 @@ class Outcomes:
                 state, code, before = PaymentState.FAILED, outcome.code, None
             case Voided():
                 state, code, before = PaymentState.VOIDED, None, None
-            case RequiresAction() | OutcomeUnknown():
+            case RequiresAction() | PspOutcomeUnknown():
                 return
             case _:
                 assert_never(outcome)
@@ -269,44 +316,63 @@ class Outcomes:
             capture_before=before,
             updated_at=now,
         )
-        await store.conclude_action(
+        await repository.record_action(
             connection,
-            lane=authorization.lane,
+            shard=authorization.shard,
             id=authorization.id,
+            session_id=session.id,
             state=state.value,
             capture_before=before,
             decline_code=code,
-            drop_id=new_id(lane=authorization.lane),
-            events=public.event_rows(public.authorization_events(after, session)),
+            release_id=new_id(shard=authorization.shard),
+            events=event_rows(presenters.authorization_events(after, session, tariff=tariff)),
             now=now,
             wall_now=self.clock.wall_now(),
         )
 
-    def _may_collect(self, asked: Asked, taken: CaptureRecord) -> bool:
-        confirmed = not asked.session.awaits_cdr  # what no CDR has confirmed is not charged beyond the hold
-        return confirmed and may_collect(asked.authorization, taken, amounts=self.policy.amounts)
+    def _answered(self, sent: SentRequest, answer: Mapping[str, Any], *, succeeded: bool) -> dict[str, Any]:
+        """What ends the request itself, the same for every kind."""
+        return {
+            "shard": sent.request.shard,
+            "request_id": sent.request.id,
+            "request_state": "succeeded" if succeeded else "declined",
+            "answer": answer,
+            "wall_now": self.clock.wall_now(),
+        }
 
-    async def _unknown(self, connection: Connection, asked: Asked, reason: str) -> AuthorizationRecord:
-        now = self.clock.now()
-        wait = ask_again_after(asked.call.attempts + 1)
-        await store.postpone_call(
-            connection,
-            lane=asked.call.lane,
-            call_id=asked.call.id,
-            next_ask_at=self.clock.wall_now() + wait,
-            reason=reason,
-            now=now,
+    def _unmoved(self, sent: SentRequest, outcome: object, *, ours: bool) -> RecordedOutcome:
+        return RecordedOutcome(
+            outcome=outcome, authorization=sent.authorization, capture=sent.capture, ours=ours
         )
-        return self._moved(asked, PaymentEvent.ANSWER_LOST, now)
+
+    def _residual_follows(self, sent: SentRequest, capture: CaptureRecord | None) -> bool:
+        """Whether the rest of the price is charged next; what no CDR has confirmed never is."""
+        return (
+            capture is not None
+            and not sent.session.awaits_cdr
+            and may_charge_residual(sent.authorization, capture, amounts=self.rules.amounts)
+        )
+
+    def _held(self, sent: SentRequest, outcome: Held, now: datetime) -> AuthorizationRecord:
+        return self._moved(
+            sent,
+            PaymentEvent.HELD,
+            now,
+            psp_payment=outcome.psp_payment,
+            capture_before=outcome.capture_before
+            or self.rules.hold_ends(
+                scheme=outcome.scheme,
+                merchant_initiated=sent.authorization.off_session,
+                held_at=now,
+            ),
+            incrementable=outcome.incrementable,
+            max_capture_minor=outcome.max_capture_minor,
+        )
 
     def _moved(
-        self,
-        asked: Asked,
-        event: PaymentEvent,
-        now: datetime,
-        **changes: Any,
+        self, sent: SentRequest, event: PaymentEvent, now: datetime, **changes: Any
     ) -> AuthorizationRecord:
-        before = asked.authorization
+        before = sent.authorization
         changes.setdefault("next_action", None)
         if changes.get("psp_payment", "") is None:
             del changes["psp_payment"]
@@ -315,14 +381,19 @@ class Outcomes:
         )
 
 
+def _declined(outcome: object) -> dict[str, Any]:
+    return {"declined": outcome.code} if isinstance(outcome, Declined) else {}
+
+
 def _capture_after(
-    capture: CaptureRecord | None, outcome: CaptureOutcome | VoidOutcome, now: datetime
+    sent: SentRequest, outcome: Captured | Voided | Declined, now: datetime
 ) -> CaptureRecord | None:
-    if capture is None:
+    """The capture after its request; a void has none."""
+    if sent.capture is None or sent.request.kind is not PspRequestKind.CAPTURE:
         return None
     if isinstance(outcome, Captured):
         return replace(
-            capture,
+            sent.capture,
             state="succeeded",
             amount_minor=outcome.amount_minor,
             psp_charge=outcome.psp_charge,
@@ -330,4 +401,4 @@ def _capture_after(
             fee_currency=outcome.fee_currency,
             captured_at=now,
         )
-    return replace(capture, state="failed")
+    return replace(sent.capture, state="failed")

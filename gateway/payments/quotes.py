@@ -1,6 +1,6 @@
 """The charge point with its tariff in force, and what an expected session would cost there.
 
-Owns: turning the tariff source's answers into this room's errors, and quotes. Must not know: holds, SQL.
+Owns: turning the tariff source's answers into the payments' errors, and quotes. Must not know: holds, SQL.
 """
 
 from dataclasses import dataclass
@@ -10,26 +10,19 @@ from typing import assert_never
 from clearing.errors import ClearingError
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
-from gateway.payments.anchor import TariffAnchor
-from gateway.payments.orders import (
-    ChargePoint,
-    Estimate,
-    EvseNotFoundError,
-    EvseUnknown,
-    QuoteView,
-    TariffMissing,
-    TariffMissingError,
-    TariffSource,
-)
+from gateway.payments.errors import EvseNotFoundError, TariffMissingError
+from gateway.payments.requests import ChargePoint, Estimate, EvseUnknown, TariffMissing, TariffSource
+from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.payments.views import QuoteView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Quotes:
-    """The quote service."""
+class QuoteService:
+    """Quotes, and the charge point that an authorization is for."""
 
     pool: Pool
-    tariffs: TariffSource
-    anchor: TariffAnchor
+    source: TariffSource
+    tariffs: TariffSnapshotService
     clock: Clock
 
     async def quote(self, *, evse_id: str, estimate: Estimate) -> QuoteView:
@@ -38,8 +31,8 @@ class Quotes:
         async with self.pool.acquire() as connection:
             point = await self.charge_point(connection, evse_id=evse_id, cpo_id=None, now=now)
         try:
-            snapshot = self.anchor.freeze(point.tariff_raw, version=point.tariff_version)
-            quoted = self.anchor.quote(
+            snapshot = self.tariffs.freeze(point.tariff_raw, version=point.tariff_version)
+            quoted = self.tariffs.quote(
                 snapshot,
                 energy_wh=estimate.energy_wh,
                 duration_s=estimate.duration_s,
@@ -54,7 +47,7 @@ class Quotes:
         return QuoteView(
             point=point,
             tariff_sha256=snapshot.sha256,
-            tariff_display=self.anchor.display(snapshot.canonical, version=snapshot.version.value),
+            tariff_display=self.tariffs.display(snapshot.canonical, version=snapshot.version.value),
             quote=quoted,
         )
 
@@ -62,7 +55,7 @@ class Quotes:
         self, connection: Connection, *, evse_id: str, cpo_id: str | None, now: datetime
     ) -> ChargePoint:
         """The EVSE with its tariff in force. Raises EvseNotFoundError, TariffMissingError."""
-        point = await self.tariffs.tariff_for(connection, evse_id=evse_id, at=now, cpo_id=cpo_id)
+        point = await self.source.tariff_for(connection, evse_id=evse_id, at=now, cpo_id=cpo_id)
         match point:
             case EvseUnknown():
                 raise EvseNotFoundError(f"no CPO has published EVSE {evse_id}; check evse_id")

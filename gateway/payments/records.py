@@ -6,16 +6,45 @@ Owns: the shapes that the phases read. Must not know: SQL, the public API's name
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, fields
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final, Literal, Self
 from uuid import UUID
 
+from gateway.api_schemas import SessionState
 from gateway.ids import format_id
-from gateway.payments.payment import PaymentState
+from gateway.payments.state_machine import PaymentState
+
+
+def session_name(cpo_id: str, session_ref: str) -> str:
+    """The name by which a session of a CPO is found."""
+    return f"{cpo_id}:{session_ref}"
 
 
 def last_known_cdr_id(session_id: UUID) -> str:
-    """The id of the CDR that stands for a session's last update: nobody else's, for it names our session."""
+    """The id of the CDR made of a session's last update; no CPO uses it, because it names our session."""
     return f"last-known-{format_id('ses', session_id)}"
+
+
+class PspRequestKind(StrEnum):
+    """What a request to the PSP is for; a CHECK of gateway.psp_request repeats the kinds."""
+
+    HOLD = "hold"
+    INCREMENT = "increment"
+    CAPTURE = "capture"
+    VOID = "void"
+    RESIDUAL_CHARGE = "residual_charge"
+    REFUND = "refund"
+    HOLD_RENEWAL = "hold_renewal"
+    HOLD_RELEASE = "hold_release"
+
+
+class PspRequestState(StrEnum):
+    """How far a request has come; a CHECK of gateway.psp_request repeats the states."""
+
+    INTENDED = "intended"  # committed, about to be sent
+    UNKNOWN = "unknown"  # sent, not answered
+    SUCCEEDED = "succeeded"
+    DECLINED = "declined"
 
 
 _NAMES: Final[dict[type, tuple[str, ...]]] = {}
@@ -37,33 +66,37 @@ class _FromRow:
 class SessionRecord(_FromRow):
     """One charging session. Amounts are minor units; `cdr` and its price are set together, once."""
 
-    lane: int
+    shard: int
     id: UUID
     demand_partner_id: str
     cpo_id: str
     evse_id: str
     location_id: str
     session_ref: str | None
-    territory: str
+    tax_jurisdiction: str
     time_zone: str
     currency: str
     tariff_sha256: str
-    state: str
+    state: SessionState
     cdr_id: str | None
     cdr_version: str | None
     cdr: bytes | None
     price_minor: int | None
     price_net_minor: int | None
     energy_wh: int | None
+    started_at: datetime | None
     ended_at: datetime | None
     flags: Sequence[str]
     metadata: Mapping[str, str]
     created_at: datetime
     updated_at: datetime
 
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "state", SessionState(self.state))
+
     @property
     def awaits_cdr(self) -> bool:
-        """Whether it was ended at its last known cost: the CDR, should it come, takes that one's place."""
+        """Whether it was ended at its last known cost: a CDR that comes later replaces it."""
         return self.cdr_id == last_known_cdr_id(self.id)
 
 
@@ -71,11 +104,11 @@ class SessionRecord(_FromRow):
 class AuthorizationRecord(_FromRow):
     """One authorization. `hold_minor` is what may be captured at most."""
 
-    lane: int
+    shard: int
     id: UUID
     session_id: UUID
     party_id: str
-    rail: str
+    authorization_method: str
     funding: str
     account_party_id: str | None
     state: PaymentState
@@ -103,7 +136,7 @@ class AuthorizationRecord(_FromRow):
 class CaptureRecord(_FromRow):
     """The single capture of a session."""
 
-    lane: int
+    shard: int
     session_id: UUID
     id: UUID
     authorization_id: UUID
@@ -114,7 +147,7 @@ class CaptureRecord(_FromRow):
     psp_charge: str | None
     fee_minor: int | None
     fee_currency: str | None
-    collected_minor: int
+    residual_charge_minor: int
     refunded_minor: int
     disputed_minor: int
     captured_at: datetime | None
@@ -123,9 +156,9 @@ class CaptureRecord(_FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RefundRecord(_FromRow):
-    """Money given back from a capture."""
+    """Money refunded from a capture."""
 
-    lane: int
+    shard: int
     id: UUID
     session_id: UUID
     state: Literal["requested", "succeeded", "failed"]
@@ -139,9 +172,9 @@ class RefundRecord(_FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisputeRecord(_FromRow):
-    """Money that a cardholder's bank takes back."""
+    """Money that a cardholder's bank claims back."""
 
-    lane: int
+    shard: int
     id: UUID
     session_id: UUID
     psp_dispute: str
@@ -155,20 +188,24 @@ class DisputeRecord(_FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CallRecord(_FromRow):
-    """A call to the PSP: committed before it is made; its id gives the idempotency key."""
+class PspRequestRecord(_FromRow):
+    """A request to the PSP: committed before it is sent; its id gives the idempotency key."""
 
-    lane: int
+    shard: int
     id: UUID
     session_id: UUID
     authorization_id: UUID
-    kind: str
-    state: str
+    kind: PspRequestKind
+    state: PspRequestState
     amount_minor: int
     attempts: int
     created_at: datetime
     subject_id: UUID | None = None
     psp_payment: str | None = None
+
+    def __post_init__(self) -> None:
+        object.__setattr__(self, "kind", PspRequestKind(self.kind))
+        object.__setattr__(self, "state", PspRequestState(self.state))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -194,10 +231,34 @@ class AccountRecord(_FromRow):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopUpRecord(_FromRow):
-    """Money on its way into the PSP balance; `asked_at` (wall time) is when the PSP's key counts from."""
+    """Money on its way into the PSP balance; `requested_at` (wall time) is when the PSP's key counts from."""
 
     id: UUID
     currency: str
     amount_minor: int
-    asked_at: datetime
+    requested_at: datetime
     psp_object: str | None
+
+
+class MissingCdrAction(StrEnum):
+    """What is done with a session whose CDR never comes."""
+
+    RELEASE = "release"  # nothing is provably owed: the hold is released
+    LAST_KNOWN_COST = "last_known_cost"  # the last update priced by the frozen tariff, within the hold
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MissingCdrPolicy:
+    """What is done with sessions without a CDR, `after_days` (1 to 365) from their authorization."""
+
+    action: MissingCdrAction
+    after_days: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StaleSession:
+    """A hold of a session for which no CDR came, and what is to be done with it."""
+
+    shard: int
+    authorization_id: UUID
+    action: MissingCdrAction

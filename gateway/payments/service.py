@@ -1,77 +1,69 @@
-"""The payment room's front: what the HTTP edge, the OCPI edge and the worker ask of it.
+"""The payments' door for other packages: what the HTTP edge, the OCPI edge and the worker call.
 
 Owns: whose object is whose (another party's object is not found), and reads. Must not know: HTTP, SQL.
 """
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
+from datetime import datetime
 from uuid import UUID
 
 from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
-from gateway.database import Connection, Pool
-from gateway.ids import format_id, lane_of
-from gateway.payments import store
-from gateway.payments.anchor import TariffAnchor
-from gateway.payments.authorize import Authorizations
-from gateway.payments.capture import Captures, Ended
-from gateway.payments.collect import Collections
-from gateway.payments.complete import Completions
-from gateway.payments.dispute import Disputes
-from gateway.payments.hearing import PspHearing
-from gateway.payments.holds import Holds
-from gateway.payments.late import LateTruth
-from gateway.payments.missing import LastUpdates, MissingCdrs
-from gateway.payments.orders import (
-    AuthorizationView,
-    AuthorizeOrder,
-    Estimate,
-    NotFoundError,
-    PriceView,
-    QuoteView,
-    SessionFilter,
-    SessionView,
-    StateConflictError,
-    TariffSource,
-    VersionConflictError,
-)
-from gateway.payments.outcomes import Outcomes
-from gateway.payments.payment import PaymentState
+from gateway.database import Pool
+from gateway.ids import format_id, shard_of
+from gateway.payments import repository
+from gateway.payments.authorize import AuthorizationService
+from gateway.payments.capture import CaptureResult, CaptureService
+from gateway.payments.cdr_corrections import CdrCorrectionService
+from gateway.payments.complete import CompletionService
+from gateway.payments.dispute import DisputeService
+from gateway.payments.errors import NotFoundError, PaymentConflictError, VersionConflictError
+from gateway.payments.hold_renewal import HoldRenewalService
+from gateway.payments.missing_cdr import MissingCdrService, SessionUpdateSource
+from gateway.payments.outcome_resolver import OutcomeResolver
+from gateway.payments.outcomes import OutcomeRecorder
 from gateway.payments.policy import PaymentPolicy
-from gateway.payments.psp import Psp
-from gateway.payments.quotes import Quotes
+from gateway.payments.psp.port import Psp
+from gateway.payments.psp_events import PspEventHandler
+from gateway.payments.psp_requests import PspRequestService
+from gateway.payments.quotes import QuoteService
 from gateway.payments.records import CaptureRecord, SessionRecord
-from gateway.payments.refund import Refunds
-from gateway.payments.resolver import Resolver
-from gateway.payments.snapshots import Snapshots
+from gateway.payments.refund import RefundService
+from gateway.payments.requests import AuthorizationRequest, Estimate, SessionFilter, TariffSource
+from gateway.payments.residual_charge import ResidualChargeService
+from gateway.payments.state_machine import PaymentState
+from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
+from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.payments.views import AuthorizationView, PriceView, QuoteView, SessionView
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentService:
-    """Everything that is asked of payments. `admin` is the platform, which sees every party's objects."""
+    """Everything that payments do. `admin` is the platform, which sees every party's objects."""
 
     pool: Pool
     clock: Clock
-    anchor: TariffAnchor
-    snapshots: Snapshots
-    quotes: Quotes
-    authorizations: Authorizations
-    completions: Completions
-    captures: Captures
-    collections: Collections
-    resolver: Resolver
-    refunds: Refunds
-    disputes: Disputes
-    holds: Holds
-    hearing: PspHearing
-    late: LateTruth
-    missing: MissingCdrs
+    tariffs: TariffSnapshotService
+    snapshots: TariffSnapshotCache
+    quotes: QuoteService
+    authorizations: AuthorizationService
+    completions: CompletionService
+    captures: CaptureService
+    residual_charges: ResidualChargeService
+    resolver: OutcomeResolver
+    refunds: RefundService
+    disputes: DisputeService
+    holds: HoldRenewalService
+    psp_events: PspEventHandler
+    cdr_corrections: CdrCorrectionService
+    missing_cdrs: MissingCdrService
     psp: Psp
-    outcomes: Outcomes
+    psp_requests: PspRequestService
 
-    async def authorize(self, order: AuthorizeOrder) -> AuthorizationView:
-        """Hold a session's estimated cost; see Authorizations.authorize."""
-        return await self.authorizations.authorize(order)
+    async def authorize(self, request: AuthorizationRequest) -> AuthorizationView:
+        """Hold a session's estimated cost; see AuthorizationService.authorize."""
+        return await self.authorizations.authorize(request)
 
     async def release(
         self,
@@ -81,7 +73,7 @@ class PaymentService:
         expected_version: int | None = None,
         admin: bool = False,
     ) -> AuthorizationView:
-        """Release a hold whole. Raises NotFoundError, VersionConflictError, StateConflictError."""
+        """Release a hold whole. Raises NotFoundError, VersionConflictError, PaymentConflictError."""
         await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
         await self.captures.release(authorization_id=authorization_id, expected_version=expected_version)
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
@@ -101,21 +93,32 @@ class PaymentService:
     ) -> AuthorizationView:
         """Raise a hold to `amount_minor` in all; a hold that is as high already is left as it is.
 
-        Raises NotFoundError, VersionConflictError, StateConflictError (not held, refused, or not known yet).
+        Raises NotFoundError, VersionConflictError, PaymentConflictError (not held, rejected, unanswered).
         """
         view = await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
-        standing = view.authorization
-        if expected_version is not None and expected_version != standing.version:
-            raise VersionConflictError(f"the authorization is at version {standing.version}; read it again")
-        if standing.state is not PaymentState.AUTHORIZED:
-            raise StateConflictError(f"an authorization that is {standing.state} can't be raised")
-        if standing.hold_minor < amount_minor:
-            raised = await self.captures.increment(standing, amount_minor=amount_minor)
+        current = view.authorization
+        if expected_version is not None and expected_version != current.version:
+            raise VersionConflictError(f"the authorization is at version {current.version}; read it again")
+        if current.state is not PaymentState.AUTHORIZED:
+            raise PaymentConflictError(f"an authorization that is {current.state} can't be raised")
+        if current.hold_minor < amount_minor:
+            raised = await self.captures.increment(current, view.session, amount_minor=amount_minor)
             if raised is False:
-                raise StateConflictError("the issuer or the account refused to raise the hold")
+                raise PaymentConflictError("the issuer or the account rejected to raise the hold")
             if raised is None:
-                raise StateConflictError("the PSP has not answered yet; read the authorization again")
+                raise PaymentConflictError("the PSP has not answered yet; read the authorization again")
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
+
+    async def record_start(self, *, session_id: UUID, started_at: datetime) -> None:
+        """Record when a running session began, as its CPO reports it; the CDR's own start replaces it."""
+        async with self.pool.acquire() as connection:
+            await repository.record_start(
+                connection,
+                shard=shard_of(session_id),
+                session_id=session_id,
+                started_at=started_at,
+                now=self.clock.now(),
+            )
 
     async def complete(
         self,
@@ -129,9 +132,9 @@ class PaymentService:
     ) -> SessionView:
         """End a session by its CDR and capture at once; what can't be captured now is captured by the worker.
 
-        `cdr_raw` may be made of the session, for a partner that has only metered usage.
+        `cdr_raw` may be built from the session, for a partner that has only metered usage.
 
-        Raises NotFoundError, CdrRefusedError, SessionAlreadyCompletedError, VersionConflictError.
+        Raises NotFoundError, CdrRejectedError, SessionAlreadyCompletedError, VersionConflictError.
         """
         view = await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
         if (
@@ -145,41 +148,43 @@ class PaymentService:
         raw = cdr_raw if isinstance(cdr_raw, bytes) else cdr_raw(view.session)
         seen = None
         if view.session.awaits_cdr:
-            waits = await self.late.correct(view.session, cdr_raw=raw, cdr_version=cdr_version)
+            waits = await self.cdr_corrections.correct(view.session, cdr_raw=raw, cdr_version=cdr_version)
             if waits is not None:
-                raise StateConflictError(f"captured at its last known cost before; {waits}; ask again")
+                raise PaymentConflictError(
+                    f"captured at its last known cost before; {waits}; try again later"
+                )
         else:
-            ended = await self.completions.complete(view.session, cdr_raw=raw, cdr_version=cdr_version)
+            ended = await self.completions.complete(view, cdr_raw=raw, cdr_version=cdr_version)
             seen = replace(view, session=ended)
-        done = await self.captures.finish(lane=view.session.lane, session_id=session_id, seen=seen)
+        done = await self.captures.finish(shard=view.session.shard, session_id=session_id, seen=seen)
         if done.view is not None:
             return done.view
         return await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
 
-    async def clear_again(self, *, session_id: UUID) -> SessionView:
-        """The platform's: hand a session that was set aside to clearing once more.
+    async def retry_clearing(self, *, session_id: UUID) -> SessionView:
+        """The platform's: hand a session that is an exception to clearing once more.
 
-        Raises NotFoundError, StateConflictError.
+        Raises NotFoundError, PaymentConflictError.
         """
         await self.get_session(party_id="", session_id=session_id, admin=True)
-        await self.late.clear_again(session_id=session_id)
+        await self.cdr_corrections.retry_clearing(session_id=session_id)
         return await self.get_session(party_id="", session_id=session_id, admin=True)
 
-    async def capture(self, *, lane: int, session_id: UUID) -> Ended:
-        """The worker's errand: capture what a completed session costs."""
-        return await self.captures.capture(lane=lane, session_id=session_id)
+    async def capture(self, *, shard: int, session_id: UUID) -> CaptureResult:
+        """The worker's task: capture what a completed session costs."""
+        return await self.captures.capture(shard=shard, session_id=session_id)
 
-    async def collect(self, *, lane: int, session_id: UUID) -> bool:
-        """The worker's errand: charge off-session what the hold did not cover. False: look again later."""
-        return await self.collections.collect(lane=lane, session_id=session_id)
+    async def charge_residual(self, *, shard: int, session_id: UUID) -> bool:
+        """The worker's task: charge off-session what the hold did not cover. False: try again later."""
+        return await self.residual_charges.charge(shard=shard, session_id=session_id)
 
     async def get_authorization(
         self, *, party_id: str, authorization_id: UUID, admin: bool = False
     ) -> AuthorizationView:
         """One authorization. Raises NotFoundError when there is none or it is another party's."""
         async with self.pool.acquire() as connection:
-            found = await store.authorized(
-                connection, lane=lane_of(authorization_id), authorization_id=authorization_id
+            found = await repository.authorization_with_session(
+                connection, shard=shard_of(authorization_id), authorization_id=authorization_id
             )
         if found is None or not (admin or party_id == found[0].party_id):
             raise NotFoundError(f"no authorization {format_id('auth', authorization_id)}")
@@ -187,20 +192,27 @@ class PaymentService:
 
     async def get_session(self, *, party_id: str, session_id: UUID, admin: bool = False) -> SessionView:
         """One session with its authorization and capture. Raises NotFoundError."""
-        lane = lane_of(session_id)
+        shard = shard_of(session_id)
         async with self.pool.acquire() as connection:
-            found = await store.standing(connection, lane=lane, session_id=session_id)
+            found = await repository.session_with_payment(connection, shard=shard, session_id=session_id)
         if found is None or not (admin or party_id in {found[0].demand_partner_id, found[0].cpo_id}):
             raise NotFoundError(f"no session {format_id('ses', session_id)}")
-        return SessionView(session=found[0], authorization=found[1], capture=found[2])
+        return SessionView(
+            session=found[0],
+            tariff=await self.snapshots.reference(found[0].tariff_sha256),
+            authorization=found[1],
+            capture=found[2],
+        )
 
     async def get_capture(self, *, party_id: str, capture_id: UUID, admin: bool = False) -> CaptureRecord:
         """One capture. Raises NotFoundError."""
         async with self.pool.acquire() as connection:
-            found = await store.capture_by_id(connection, lane=lane_of(capture_id), capture_id=capture_id)
+            found = await repository.capture_by_id(
+                connection, shard=shard_of(capture_id), capture_id=capture_id
+            )
             session = None
             if found is not None:
-                session = await store.session(connection, lane=found.lane, session_id=found.session_id)
+                session = await repository.session(connection, shard=found.shard, session_id=found.session_id)
         if (
             found is None
             or session is None
@@ -214,13 +226,13 @@ class PaymentService:
     ) -> Sequence[AuthorizationView]:
         """A page of authorizations, newest first, those older than `before`."""
         async with self.pool.acquire() as connection:
-            found = await store.authorizations(
+            found = await repository.authorizations(
                 connection, party_id=None if admin else party_id, state=None, before=before, limit=limit
             )
             pairs = []
             for authorization in found:
-                session = await store.session(
-                    connection, lane=authorization.lane, session_id=authorization.session_id
+                session = await repository.session(
+                    connection, shard=authorization.shard, session_id=authorization.session_id
                 )
                 if session is not None:
                     pairs.append((authorization, session))
@@ -231,17 +243,34 @@ class PaymentService:
     ) -> Sequence[SessionView]:
         """A page of sessions, newest first, those older than `before`."""
         async with self.pool.acquire() as connection:
-            found = await store.sessions(
+            found = await repository.sessions(
                 connection, party_id=None if admin else party_id, wanted=wanted, before=before, limit=limit
             )
-            return [await self._view(connection, session) for session in found]
+            payments = [
+                (
+                    await repository.current_authorization(
+                        connection, shard=session.shard, session_id=session.id
+                    ),
+                    await repository.capture(connection, shard=session.shard, session_id=session.id),
+                )
+                for session in found
+            ]
+        return [
+            SessionView(
+                session=session,
+                tariff=await self.snapshots.reference(session.tariff_sha256),
+                authorization=authorization,
+                capture=capture,
+            )
+            for session, (authorization, capture) in zip(found, payments, strict=True)
+        ]
 
     async def list_captures(
         self, *, party_id: str, admin: bool = False, limit: int, before: UUID | None
     ) -> Sequence[CaptureRecord]:
         """A page of captures, newest first, those older than `before`."""
         async with self.pool.acquire() as connection:
-            return await store.captures(
+            return await repository.captures(
                 connection, party_id=None if admin else party_id, before=before, limit=limit
             )
 
@@ -258,25 +287,16 @@ class PaymentService:
         )
 
     async def psp_webhook(self, *, body: bytes, signature: str) -> None:
-        """Keep one authentic event of the PSP, once. Raises WebhookRefusedError."""
-        await self.hearing.webhook(body=body, signature=signature)
-
-    async def _view(self, connection: Connection, session: SessionRecord) -> SessionView:
-        return SessionView(
-            session=session,
-            authorization=await store.current_authorization(
-                connection, lane=session.lane, session_id=session.id
-            ),
-            capture=await store.capture(connection, lane=session.lane, session_id=session.id),
-        )
+        """Keep one authentic event of the PSP, once. Raises WebhookRejectedError."""
+        await self.psp_events.receive_webhook(body=body, signature=signature)
 
     async def _price_again(self, session: SessionRecord, cdr_raw: bytes, cdr_version: str) -> PricedSession:
         snapshot = await self.snapshots.get(session.tariff_sha256)
-        return self.anchor.price(
+        return self.tariffs.price(
             sha256=snapshot.sha256,
             canonical=snapshot.canonical,
             version=snapshot.version,
-            cdr=self.anchor.read_cdr(cdr_raw, version=cdr_version),
+            cdr=self.tariffs.read_cdr(cdr_raw, version=cdr_version),
             time_zone=session.time_zone,
         )
 
@@ -288,58 +308,66 @@ def build_payments(
     tariffs: TariffSource,
     clock: Clock,
     policy: PaymentPolicy,
-    updates: LastUpdates | None = None,
+    updates: SessionUpdateSource | None = None,
 ) -> PaymentService:
-    """Wire the room: one anchor cache, one recorder of outcomes, the services over them."""
-    anchor, snapshots = TariffAnchor(), Snapshots(pool=pool)
-    outcomes = Outcomes(clock=clock, policy=policy)
-    quotes = Quotes(pool=pool, tariffs=tariffs, anchor=anchor, clock=clock)
-    holds = Holds(pool=pool, psp=psp, clock=clock, policy=policy)
-    refunds = Refunds(pool=pool, psp=psp, clock=clock, policy=policy)
-    disputes = Disputes(pool=pool, clock=clock)
-    completions = Completions(pool=pool, anchor=anchor, snapshots=snapshots, clock=clock, policy=policy)
-    authorizations = Authorizations(
+    """Compose the services over one cache of tariffs and one service for requests to the PSP."""
+    snapshots = TariffSnapshotCache(pool=pool, tariffs=TariffSnapshotService())
+    outcomes = OutcomeRecorder(clock=clock, rules=psp.rules)
+    psp_requests = PspRequestService(
+        pool=pool, psp=psp, clock=clock, snapshots=snapshots, recorder=outcomes, policy=policy
+    )
+    quotes = QuoteService(pool=pool, source=tariffs, tariffs=snapshots.tariffs, clock=clock)
+    refunds = RefundService(pool=pool, clock=clock, psp_requests=psp_requests)
+    disputes = DisputeService(pool=pool, clock=clock)
+    captures = CaptureService(pool=pool, clock=clock, psp_requests=psp_requests, snapshots=snapshots)
+    completions = CompletionService(
+        pool=pool, tariffs=snapshots.tariffs, snapshots=snapshots, clock=clock, policy=policy
+    )
+    authorizations = AuthorizationService(
         pool=pool,
-        psp=psp,
+        psp_requests=psp_requests,
         quotes=quotes,
-        anchor=anchor,
+        tariffs=snapshots.tariffs,
         snapshots=snapshots,
         clock=clock,
-        outcomes=outcomes,
         policy=policy,
-    )
-    captures = Captures(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy)
-    resolver = Resolver(
-        pool=pool, psp=psp, clock=clock, outcomes=outcomes, refunds=refunds, holds=holds, policy=policy
     )
     return PaymentService(
         pool=pool,
         clock=clock,
-        anchor=anchor,
+        tariffs=snapshots.tariffs,
         snapshots=snapshots,
         quotes=quotes,
         authorizations=authorizations,
         completions=completions,
         captures=captures,
-        collections=Collections(pool=pool, psp=psp, clock=clock, outcomes=outcomes, policy=policy),
-        resolver=resolver,
+        residual_charges=ResidualChargeService(pool=pool, psp_requests=psp_requests),
+        resolver=OutcomeResolver(pool=pool, clock=clock, psp_requests=psp_requests, policy=policy),
         refunds=refunds,
         disputes=disputes,
-        holds=holds,
-        hearing=PspHearing(
+        holds=HoldRenewalService(pool=pool, psp=psp, clock=clock, psp_requests=psp_requests),
+        psp_events=PspEventHandler(
             pool=pool,
             clock=clock,
             psp=psp,
+            snapshots=snapshots,
             outcomes=outcomes,
-            resolver=resolver,
+            psp_requests=psp_requests,
             captures=captures,
             refunds=refunds,
             disputes=disputes,
         ),
-        late=LateTruth(
-            pool=pool, clock=clock, completions=completions, authorizations=authorizations, refunds=refunds
+        cdr_corrections=CdrCorrectionService(
+            pool=pool,
+            clock=clock,
+            snapshots=snapshots,
+            completions=completions,
+            authorizations=authorizations,
+            refunds=refunds,
         ),
-        missing=MissingCdrs(pool=pool, completions=completions, captures=captures, updates=updates),
+        missing_cdrs=MissingCdrService(
+            pool=pool, completions=completions, captures=captures, snapshots=snapshots, updates=updates
+        ),
         psp=psp,
-        outcomes=outcomes,
+        psp_requests=psp_requests,
     )

@@ -1,49 +1,49 @@
--- Questions whose answer must be nothing: each row is something that is off.
+-- Checks whose result must be empty: each row is a finding.
 
 -- name: capture_above_price
-SELECT c.lane, c.session_id, c.amount_minor, s.price_minor
+SELECT c.shard, c.session_id, c.amount_minor, s.price_minor
 FROM gateway.capture AS c
-JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
+JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
 WHERE c.state = 'succeeded'
   AND CASE WHEN 'corrected' = ANY (s.flags)
       THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
       ELSE c.amount_minor + c.receivable_minor <> s.price_minor END;
 
 -- name: capture_without_authorization
-SELECT c.lane, c.session_id, a.state
+SELECT c.shard, c.session_id, a.state
 FROM gateway.capture AS c
-JOIN gateway.payment_authorization AS a ON a.lane = c.lane AND a.id = c.authorization_id
+JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
 WHERE (c.state = 'succeeded') <> (a.state = 'captured');
 
 -- name: captured_without_capture
-SELECT a.lane, a.session_id
+SELECT a.shard, a.session_id
 FROM gateway.payment_authorization AS a
-LEFT JOIN gateway.capture AS c ON c.lane = a.lane AND c.session_id = a.session_id AND c.state = 'succeeded'
+LEFT JOIN gateway.capture AS c ON c.shard = a.shard AND c.session_id = a.session_id AND c.state = 'succeeded'
 WHERE a.state = 'captured' AND c.session_id IS NULL;
 
--- name: capture_forgotten
--- Captured, neither cleared nor parked, and no errand left to clear it.
-SELECT c.lane, c.session_id
+-- name: uncleared_capture
+-- Captured, neither cleared nor an exception, and no task left to clear it.
+SELECT c.shard, c.session_id
 FROM gateway.capture AS c
-JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
-LEFT JOIN gateway.task AS t ON t.lane = c.lane AND t.session_id = c.session_id AND t.kind = 'clear'
+JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
+LEFT JOIN gateway.task AS t ON t.shard = c.shard AND t.session_id = c.session_id AND t.kind = 'clear_session'
 WHERE c.state = 'succeeded' AND s.state = 'completed' AND t.id IS NULL;
 
--- name: price_forgotten
--- Completed at a price, nothing taken, not parked, and nothing left that would take it or ask about it.
-SELECT s.lane, s.id AS session_id
+-- name: uncaptured_price
+-- Completed at a price, nothing captured, no exception, and neither a task nor an open request left for it.
+SELECT s.shard, s.id AS session_id
 FROM gateway.session AS s
 WHERE s.state = 'completed' AND s.price_minor > 0
   AND NOT EXISTS (
-      SELECT 1 FROM gateway.capture AS c WHERE c.lane = s.lane AND c.session_id = s.id AND c.state = 'succeeded')
+      SELECT 1 FROM gateway.capture AS c WHERE c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded')
   AND NOT EXISTS (
-      SELECT 1 FROM gateway.task AS t WHERE t.lane = s.lane AND t.session_id = s.id AND t.kind = 'capture')
+      SELECT 1 FROM gateway.task AS t WHERE t.shard = s.shard AND t.session_id = s.id AND t.kind = 'capture_session')
   AND NOT EXISTS (
-      SELECT 1 FROM gateway.psp_call AS k
-      WHERE k.lane = s.lane AND k.session_id = s.id AND k.state IN ('intended', 'unknown'));
+      SELECT 1 FROM gateway.psp_request AS k
+      WHERE k.shard = s.shard AND k.session_id = s.id AND k.state IN ('intended', 'unknown'));
 
--- name: account_off
--- A funded account whose figures are not those of its fundings, captures and standing holds.
+-- name: account_differences
+-- A funded account whose figures are not those of its fundings, captures and active holds.
 SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
        f.funded - k.captured AS balance_due, h.held AS held_due
 FROM gateway.partner_account AS p
@@ -54,7 +54,7 @@ CROSS JOIN LATERAL (
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(c.amount_minor - c.refunded_minor), 0)::bigint AS captured
     FROM gateway.capture AS c
-    JOIN gateway.payment_authorization AS a ON a.lane = c.lane AND a.id = c.authorization_id
+    JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
     WHERE a.account_party_id = p.party_id AND a.currency = p.currency AND c.state = 'succeeded'
 ) AS k
 CROSS JOIN LATERAL (
@@ -64,37 +64,37 @@ CROSS JOIN LATERAL (
 WHERE p.balance_minor <> f.funded - k.captured OR p.held_minor <> h.held;
 
 -- name: cleared_totals
--- Captured and cleared, less what was given or taken back and posted as such, per currency, as the gateway has it.
--- A correction whose errand is still open is in neither figure.
+-- Captured and cleared, less what was refunded or disputed and posted as such, per currency, as the gateway has it.
+-- A correction whose task is still open is in neither figure.
 WITH open_correction AS (
-    SELECT lane, payload ->> 'kind' AS kind, payload ->> 'id' AS id FROM gateway.task WHERE kind = 'correct'
+    SELECT shard, payload ->> 'kind' AS kind, payload ->> 'id' AS id FROM gateway.task WHERE kind = 'book_correction'
 ), movement AS (
     SELECT c.currency, c.amount_minor AS minor
     FROM gateway.capture AS c
-    JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
+    JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
     WHERE c.state = 'succeeded' AND s.state = 'cleared'
     UNION ALL
     SELECT r.currency, -r.amount_minor
     FROM gateway.refund AS r
     WHERE r.state <> 'requested' AND (r.psp_refund IS NOT NULL OR r.state = 'succeeded') AND NOT EXISTS (
-        SELECT 1 FROM open_correction AS o WHERE o.lane = r.lane AND o.id = r.id::text AND o.kind = 'refund')
-    UNION ALL  -- sent back by the card's bank
+        SELECT 1 FROM open_correction AS o WHERE o.shard = r.shard AND o.id = r.id::text AND o.kind = 'refund')
+    UNION ALL  -- returned by the card's bank
     SELECT r.currency, r.amount_minor
     FROM gateway.refund AS r
     WHERE r.state = 'failed' AND r.psp_refund IS NOT NULL AND NOT EXISTS (
-        SELECT 1 FROM open_correction AS o WHERE o.lane = r.lane AND o.id = r.id::text AND o.kind = 'refund_failed')
+        SELECT 1 FROM open_correction AS o WHERE o.shard = r.shard AND o.id = r.id::text AND o.kind = 'refund_failed')
     UNION ALL
     SELECT d.currency, -d.amount_minor
     FROM gateway.dispute AS d
     WHERE NOT EXISTS (
         SELECT 1 FROM open_correction AS o
-        WHERE o.lane = d.lane AND o.id = d.id::text AND o.kind = 'dispute_opened')
+        WHERE o.shard = d.shard AND o.id = d.id::text AND o.kind = 'dispute_opened')
     UNION ALL
     SELECT d.currency, d.amount_minor
     FROM gateway.dispute AS d
     WHERE d.state = 'won' AND NOT EXISTS (
         SELECT 1 FROM open_correction AS o
-        WHERE o.lane = d.lane AND o.id = d.id::text AND o.kind = 'dispute_won')
+        WHERE o.shard = d.shard AND o.id = d.id::text AND o.kind = 'dispute_won')
 )
 SELECT currency, sum(minor)::bigint AS minor, count(*) AS movements FROM movement GROUP BY currency;
 
@@ -102,13 +102,13 @@ SELECT currency, sum(minor)::bigint AS minor, count(*) AS movements FROM movemen
 -- Captured at the PSP, per currency, as the gateway has it.
 SELECT c.currency, sum(c.amount_minor)::bigint AS minor, sum(c.refunded_minor)::bigint AS refunded
 FROM gateway.capture AS c
-JOIN gateway.payment_authorization AS a ON a.lane = c.lane AND a.id = c.authorization_id
+JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
 WHERE c.state = 'succeeded' AND a.funding = 'psp'
 GROUP BY c.currency;
 
--- name: unfinished
--- Work that is still under way: calls in the air, errands left, what waits for a person.
-SELECT (SELECT count(*) FROM gateway.psp_call WHERE state IN ('intended', 'unknown')) AS open_calls,
-       (SELECT count(*) FROM gateway.task WHERE parked_at IS NULL) AS open_tasks,
-       (SELECT count(*) FROM gateway.task WHERE parked_at IS NOT NULL) AS parked_tasks,
-       (SELECT count(*) FROM gateway.session WHERE state = 'parked') AS parked_sessions;
+-- name: open_work
+-- Work that is still under way: open requests to the PSP, tasks left, what waits for a person.
+SELECT (SELECT count(*) FROM gateway.psp_request WHERE state IN ('intended', 'unknown')) AS open_requests,
+       (SELECT count(*) FROM gateway.task WHERE exception_at IS NULL) AS open_tasks,
+       (SELECT count(*) FROM gateway.task WHERE exception_at IS NOT NULL) AS exception_tasks,
+       (SELECT count(*) FROM gateway.session WHERE state = 'exception') AS uncleared_sessions;

@@ -18,7 +18,7 @@ RETURNING resource_id;
 SELECT request_hash, resource_id, locked_until, status, headers, body
 FROM gateway.idempotency_key WHERE party_id = :party_id AND key = :key;
 
--- The first answer stands.
+-- The first answer is final.
 -- name: store_answer!
 WITH relaxed AS MATERIALIZED (SELECT set_config('synchronous_commit', 'off', true) AS value)
 UPDATE gateway.idempotency_key

@@ -1,3 +1,10 @@
+-- The market's business clock: one row once a market was opened.
+
+-- name: market_anchor^
+-- What business time it was at which wall time, and how fast it has run since.
+SELECT business_at, anchored_at, rate
+FROM gateway.market_clock;
+
 -- Business time is set, never turned back: a row that would be earlier than the running clock is not written.
 -- name: set_market_clock^
 INSERT INTO gateway.market_clock AS clock (singleton, business_at, anchored_at, rate)

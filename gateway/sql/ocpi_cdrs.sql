@@ -1,7 +1,7 @@
--- CDRs: kept once, for ever, and followed until they are settled.
+-- CDRs: kept once, for ever, and followed until they are completed.
 
 -- name: add_cdr$
--- With the errand that completes its session: both or neither. No row comes back when the CDR is known already.
+-- With the task that completes its session: both or neither. Returns no row when the CDR is known already.
 WITH kept AS (
     INSERT INTO gateway.ocpi_cdr
         (party_id, cdr_key, cdr_id, version, raw, fingerprint, session_ref, authorization_reference, currency,
@@ -11,9 +11,9 @@ WITH kept AS (
             :now::timestamptz)
     ON CONFLICT (party_id, cdr_key) DO NOTHING
     RETURNING party_id, cdr_id, status
-), errand AS (
-    INSERT INTO gateway.task (lane, id, kind, payload, run_at)
-    SELECT :lane::smallint, :task_id::uuid, 'complete',
+), task AS (
+    INSERT INTO gateway.task (shard, id, kind, payload, run_at)
+    SELECT :shard::smallint, :task_id::uuid, 'complete_session',
            jsonb_build_object('cpo_id', kept.party_id, 'cdr_id', kept.cdr_id), :wall_now::timestamptz
     FROM kept WHERE kept.status = 'pending'
     RETURNING id
@@ -29,7 +29,7 @@ WHERE party_id = :party_id AND cdr_key = :cdr_key;
 -- name: mark_cdr$
 UPDATE gateway.ocpi_cdr
 SET status = :status, reason = :reason, session_id = coalesce(:session_id::uuid, session_id), updated_at = :now
-WHERE party_id = :party_id AND cdr_key = :cdr_key AND NOT credit AND status <> 'settled'
+WHERE party_id = :party_id AND cdr_key = :cdr_key AND NOT credit AND status <> 'completed'
 RETURNING cdr_id;
 
 -- name: queued_cdrs
@@ -43,20 +43,20 @@ ORDER BY received_at, cdr_key
 LIMIT :row_limit::int;
 
 -- name: replay_cdr$
--- Back to pending with a new errand, from a state of waiting only.
-WITH again AS (
+-- Back to pending with a new task, only from a waiting state.
+WITH replayed AS (
     UPDATE gateway.ocpi_cdr
     SET status = 'pending', reason = NULL, replays = replays + 1, updated_at = :now
     WHERE party_id = :party_id AND cdr_key = :cdr_key AND status IN ('unmatched', 'unpriceable')
     RETURNING party_id, cdr_id
-), errand AS (
-    INSERT INTO gateway.task (lane, id, kind, payload, run_at)
-    SELECT :lane::smallint, :task_id::uuid, 'complete',
-           jsonb_build_object('cpo_id', again.party_id, 'cdr_id', again.cdr_id), :wall_now::timestamptz
-    FROM again
+), task AS (
+    INSERT INTO gateway.task (shard, id, kind, payload, run_at)
+    SELECT :shard::smallint, :task_id::uuid, 'complete_session',
+           jsonb_build_object('cpo_id', replayed.party_id, 'cdr_id', replayed.cdr_id), :wall_now::timestamptz
+    FROM replayed
     RETURNING id
 )
-SELECT cdr_id FROM again;
+SELECT cdr_id FROM replayed;
 
 -- name: credits_of
 SELECT cdr_id FROM gateway.ocpi_cdr
@@ -66,15 +66,15 @@ ORDER BY received_at, cdr_key;
 -- name: session_of_authorization^
 -- Ours, and of this CPO.
 SELECT s.id FROM gateway.payment_authorization AS a
-JOIN gateway.session AS s ON s.lane = a.lane AND s.id = a.session_id
-WHERE a.lane = :lane AND a.id = :id AND s.cpo_id = :cpo_id;
+JOIN gateway.session AS s ON s.shard = a.shard AND s.id = a.session_id
+WHERE a.shard = :shard AND a.id = :id AND s.cpo_id = :cpo_id;
 
 -- name: session_of_cpo^
-SELECT id FROM gateway.session WHERE lane = :lane AND id = :id AND cpo_id = :cpo_id;
+SELECT id FROM gateway.session WHERE shard = :shard AND id = :id AND cpo_id = :cpo_id;
 
 -- name: session_by_name^
 SELECT s.id FROM gateway.session_lookup AS l
-JOIN gateway.session AS s ON s.lane = l.lane AND s.id = l.session_id
+JOIN gateway.session AS s ON s.shard = l.shard AND s.id = l.session_id
 WHERE l.kind = 'session_ref' AND l.foreign_id = ANY(:foreign_ids::text[]) AND s.cpo_id = :cpo_id
 ORDER BY l.foreign_id
 LIMIT 1;
@@ -84,11 +84,11 @@ LIMIT 1;
 SELECT s.id FROM gateway.ocpi_token_authorization AS q
 JOIN gateway.ocpi_token AS t ON t.uid_key = q.uid_key AND t.type = q.type
 JOIN gateway.payment_authorization AS a
-  ON a.lane = get_byte(uuid_send(q.authorization_id), 15) & 63 AND a.id = q.authorization_id
-JOIN gateway.session AS s ON s.lane = a.lane AND s.id = a.session_id
+  ON a.shard = get_byte(uuid_send(q.authorization_id), 15) & 63 AND a.id = q.authorization_id
+JOIN gateway.session AS s ON s.shard = a.shard AND s.id = a.session_id
 WHERE q.cpo_id = :cpo_id AND q.evse_uid_key = :evse_uid_key AND lower(t.contract_id) = :contract_key
-  AND q.asked_at <= :ended_at AND s.cpo_id = q.cpo_id AND s.state = 'active'
-ORDER BY q.asked_at DESC
+  AND q.requested_at <= :ended_at AND s.cpo_id = q.cpo_id AND s.state IN ('active', 'cancelled')
+ORDER BY q.requested_at DESC
 LIMIT 1;
 
 -- name: reference_of_session$

@@ -47,7 +47,7 @@ ORDER BY created_at, terminal_key
 LIMIT :row_limit::int OFFSET :row_offset::bigint;
 
 -- name: advices
-SELECT body AS object, count(*) OVER () AS total FROM gateway.ocpi_advice
+SELECT body AS object, count(*) OVER () AS total FROM gateway.ocpi_financial_advice
 WHERE cpo_id = ANY(:parties::text[])
   AND (:date_from::timestamptz IS NULL OR last_updated >= :date_from::timestamptz)
   AND (:date_to::timestamptz IS NULL OR last_updated < :date_to::timestamptz)

@@ -24,16 +24,16 @@ DELETE FROM gateway.ocpi_connector WHERE party_id = :party_id AND location_key =
 -- name: add_connector*!
 INSERT INTO gateway.ocpi_connector
     (party_id, location_key, evse_uid_key, connector_key, position, location_id, evse_uid, evse_id, evse_key,
-     connector_id, status, power_type, max_power_w, tariff_keys, time_zone, country, postal_code, territory)
+     connector_id, status, power_type, max_power_w, tariff_keys, time_zone, country, postal_code, tax_jurisdiction)
 VALUES (:party_id, :location_key, :evse_uid_key, :connector_key, :position, :location_id, :evse_uid, :evse_id,
         :evse_key, :connector_id, :status, :power_type, :max_power_w, :tariff_keys, :time_zone, :country,
-        :postal_code, :territory)
+        :postal_code, :tax_jurisdiction)
 ON CONFLICT DO NOTHING;
 
 -- name: find_connectors
 -- By the EVSE ID, separators and case aside, or else by the EVSE's uid.
 SELECT party_id, location_id, evse_uid, evse_id, evse_key, connector_id, connector_key, status, power_type, max_power_w,
-       tariff_keys, time_zone, country, postal_code, territory
+       tariff_keys, time_zone, country, postal_code, tax_jurisdiction
 FROM gateway.ocpi_connector
 WHERE (evse_key = :evse_key OR evse_uid_key = :evse_uid_key)
   AND (:party_id::text IS NULL OR party_id = :party_id::text)
@@ -50,7 +50,7 @@ WHERE party_id = :party_id AND tariff_key = :tariff_key AND superseded_at IS NUL
 FOR UPDATE;
 
 -- name: claim_tariff^
--- One writer a tariff until the transaction ends, also when no row stands yet.
+-- One writer a tariff until the transaction ends, even while it has no row.
 SELECT pg_advisory_xact_lock(hashtextextended(:party_id::text || ' ' || :tariff_key::text, 2471));
 
 -- name: supersede_tariff$
@@ -74,12 +74,6 @@ WHERE party_id = :party_id AND tariff_key = ANY(:tariff_keys::text[])
   AND (superseded_at IS NULL OR superseded_at > :at::timestamptz)
 ORDER BY tariff_key, received_at, id;
 
--- name: tariff_history
-SELECT id, tariff_id, version, raw, type, valid_from, valid_until, received_at, superseded_at
-FROM gateway.ocpi_tariff
-WHERE party_id = :party_id AND tariff_key = :tariff_key
-ORDER BY received_at, id;
-
 -- name: lock_session^
 SELECT body, version, last_updated FROM gateway.ocpi_session
 WHERE party_id = :party_id AND session_key = :session_key
@@ -91,7 +85,7 @@ FROM gateway.ocpi_session
 WHERE party_id = :party_id AND session_key = :session_key;
 
 -- name: save_session$
--- And, where :watched, have its cost looked at: both or neither.
+-- And, where :watched, have its cost checked: both or neither.
 WITH saved AS (
     INSERT INTO gateway.ocpi_session
         (party_id, session_key, session_ref, version, body, status, currency, energy_wh, authorization_reference,
@@ -112,22 +106,22 @@ WITH saved AS (
 )
 SELECT created FROM saved;
 
--- name: add_refusal!
-INSERT INTO gateway.ocpi_refusal (id, party_id, module, object_id, version, status_code, reason, raw, received_at)
+-- name: add_rejection!
+INSERT INTO gateway.ocpi_rejected_push (id, party_id, module, object_id, version, status_code, reason, raw, received_at)
 VALUES (:id, :party_id, :module, :object_id, :version, :status_code, :reason, :raw, :now);
 
--- name: list_refusals
+-- name: list_rejections
 SELECT id, party_id, module, object_id, version, status_code, reason, received_at
-FROM gateway.ocpi_refusal
+FROM gateway.ocpi_rejected_push
 WHERE (:party_id::text IS NULL OR party_id = :party_id::text)
 ORDER BY id DESC
 LIMIT :row_limit::int;
 
--- name: trim_refusals!
+-- name: trim_rejections!
 -- Keeps the newest :keep of a party.
-DELETE FROM gateway.ocpi_refusal
+DELETE FROM gateway.ocpi_rejected_push
 WHERE party_id = :party_id AND id < (
-    SELECT id FROM gateway.ocpi_refusal WHERE party_id = :party_id ORDER BY id DESC OFFSET :keep::int LIMIT 1);
+    SELECT id FROM gateway.ocpi_rejected_push WHERE party_id = :party_id ORDER BY id DESC OFFSET :keep::int LIMIT 1);
 
 -- name: evses_of
 -- The EVSEs of one location that are not removed, in the location's order.
@@ -156,3 +150,10 @@ RETURNING d.party_id, d.session_key, d.attempts, d.due_at, s.session_ref, s.vers
 -- Unless an update has made it due again meanwhile.
 DELETE FROM gateway.ocpi_session_due
 WHERE party_id = :party_id AND session_key = :session_key AND due_at = :due_at;
+
+-- name: last_update^
+-- The last update that the CPO sent of a running session, by its own id or by our reference.
+SELECT version, body, energy_wh, last_updated, session_ref FROM gateway.ocpi_session
+WHERE party_id = :cpo_id AND (authorization_reference = ANY (:references::text[]) OR session_key = :session_key)
+ORDER BY last_updated DESC
+LIMIT 1;

@@ -18,11 +18,11 @@ WHERE terminal_key = :terminal_key AND cpo_id = ANY(:parties::text[])
 FOR UPDATE;
 
 -- name: load_advice^
-SELECT advice_id, cpo_id, body FROM gateway.ocpi_advice
+SELECT advice_id, cpo_id, body FROM gateway.ocpi_financial_advice
 WHERE advice_id = :advice_id AND cpo_id = ANY(:parties::text[]);
 
 -- name: add_advice$
-INSERT INTO gateway.ocpi_advice (capture_id, advice_id, cpo_id, body, last_updated)
+INSERT INTO gateway.ocpi_financial_advice (capture_id, advice_id, cpo_id, body, last_updated)
 VALUES (:capture_id, :advice_id, :cpo_id, :body, :now)
 ON CONFLICT (capture_id) DO NOTHING
 RETURNING advice_id;
@@ -36,14 +36,14 @@ WHERE e.module = 'payments' AND e.role = 'RECEIVER'
 ORDER BY m.party_id;
 
 -- name: captures_without_advice
--- Of one lane, since :floor (an id: they sort by time), answered by the PSP and not told yet.
+-- Of one shard, since :floor (an id: they sort by time), answered by the PSP and without an advice.
 SELECT c.id, c.state, c.amount_minor, c.currency, c.receivable_minor, c.captured_at, c.created_at,
        s.cpo_id, s.price_minor, s.price_net_minor, c.authorization_id, r.authorization_reference
 FROM gateway.capture AS c
-JOIN gateway.session AS s ON s.lane = c.lane AND s.id = c.session_id
+JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
 LEFT JOIN gateway.ocpi_cdr AS r ON r.party_id = s.cpo_id AND r.cdr_key = lower(s.cdr_id)
-WHERE c.lane = :lane AND c.id >= :floor AND c.state <> 'requested' AND s.cpo_id = ANY(:parties::text[])
-  AND NOT EXISTS (SELECT 1 FROM gateway.ocpi_advice AS a WHERE a.capture_id = c.id)
+WHERE c.shard = :shard AND c.id >= :floor AND c.state <> 'requested' AND s.cpo_id = ANY(:parties::text[])
+  AND NOT EXISTS (SELECT 1 FROM gateway.ocpi_financial_advice AS a WHERE a.capture_id = c.id)
 ORDER BY c.id
 LIMIT :row_limit::int;
 
@@ -66,7 +66,7 @@ WHERE party_id = :party_id AND record_key = :record_key AND deleted_at IS NULL
 RETURNING record_id;
 
 -- name: reconcile_invoice
--- Each CDR that an invoice names: unknown here, waiting, settled, or credited; and named by other invoices too.
+-- Each CDR that an invoice names: unknown here, waiting, completed, or credited; and named by other invoices too.
 SELECT named.cdr_key, c.status, c.session_id, c.currency,
        EXISTS (SELECT 1 FROM gateway.ocpi_cdr AS k
                WHERE k.party_id = i.party_id AND lower(k.credit_reference_id) = named.cdr_key AND k.credit) AS credited,
@@ -89,7 +89,7 @@ UPDATE gateway.ocpi_outbox AS m
 SET leased_until = :leased_until::timestamptz, attempts = m.attempts + 1
 FROM (
     SELECT o.id FROM gateway.ocpi_outbox AS o
-    WHERE o.parked_at IS NULL AND o.run_at <= :wall_now::timestamptz
+    WHERE o.exception_at IS NULL AND o.run_at <= :wall_now::timestamptz
       AND (o.leased_until IS NULL OR o.leased_until <= :wall_now::timestamptz)
       AND NOT EXISTS (SELECT 1 FROM gateway.ocpi_outbox AS e
                       WHERE e.party_id = o.party_id AND e.object_id = o.object_id AND e.id < o.id)
@@ -106,20 +106,20 @@ DELETE FROM gateway.ocpi_outbox WHERE id = :id;
 -- name: postpone_message!
 UPDATE gateway.ocpi_outbox
 SET leased_until = NULL, run_at = :run_at::timestamptz, last_error = :reason,
-    parked_at = CASE WHEN :park::boolean THEN :run_at::timestamptz END
+    exception_at = CASE WHEN :exception::boolean THEN :run_at::timestamptz END
 WHERE id = :id;
 
 -- name: waiting_messages
-SELECT id, party_id, module, method, path, object_id, attempts, last_error, created_at, run_at, parked_at
+SELECT id, party_id, module, method, path, object_id, attempts, last_error, created_at, run_at, exception_at
 FROM gateway.ocpi_outbox
 WHERE (:party_id::text IS NULL OR party_id = :party_id::text)
 ORDER BY id
 LIMIT :row_limit::int;
 
--- name: revive_messages$
-WITH revived AS (
-    UPDATE gateway.ocpi_outbox SET parked_at = NULL, attempts = 0, run_at = :wall_now::timestamptz
-    WHERE parked_at IS NOT NULL AND (:party_id::text IS NULL OR party_id = :party_id::text)
+-- name: retry_messages$
+WITH retried AS (
+    UPDATE gateway.ocpi_outbox SET exception_at = NULL, attempts = 0, run_at = :wall_now::timestamptz
+    WHERE exception_at IS NOT NULL AND (:party_id::text IS NULL OR party_id = :party_id::text)
     RETURNING id
 )
-SELECT count(*) FROM revived;
+SELECT count(*) FROM retried;

@@ -1,7 +1,7 @@
 -- Pulls: which list of which peer is read up to where.
 
 -- name: plan_peer!
--- Every list that the peer offers; what is planned already stays as it is.
+-- Every list that the peer offers; one that is planned already stays as it is.
 INSERT INTO gateway.ocpi_pull (peer_id, module, due_at, updated_at)
 SELECT e.peer_id, e.module, :due_at::timestamptz, :now::timestamptz
 FROM gateway.ocpi_peer_endpoint AS e
@@ -13,11 +13,11 @@ INSERT INTO gateway.ocpi_pull (peer_id, module, due_at, updated_at)
 VALUES (:peer_id, :module, :wall_now, :now)
 ON CONFLICT (peer_id, module) DO NOTHING;
 
--- name: hasten_pull$
+-- name: run_pull_now$
 UPDATE gateway.ocpi_pull SET due_at = :wall_now WHERE peer_id = :peer_id AND module = :module RETURNING module;
 
 -- name: claim_pull^
--- The longest due one, kept from others until :leased_until; no lock is held while the peer is asked.
+-- The longest due one, kept from others until :leased_until; no lock is held while the peer is called.
 UPDATE gateway.ocpi_pull AS p
 SET due_at = :leased_until::timestamptz
 FROM (
@@ -29,22 +29,22 @@ FROM (
     FOR UPDATE OF l SKIP LOCKED
 ) AS due
 WHERE p.peer_id = due.peer_id AND p.module = due.module
-RETURNING p.peer_id, p.module, p.since, p.run_until, p.next_url, p.seen, p.refused, p.failures;
+RETURNING p.peer_id, p.module, p.since, p.run_until, p.next_url, p.seen, p.rejected, p.failures;
 
 -- name: load_pull^
-SELECT peer_id, module, since, run_until, next_url, seen, refused, failures, due_at, last_error
+SELECT peer_id, module, since, run_until, next_url, seen, rejected, failures, due_at, last_error
 FROM gateway.ocpi_pull WHERE peer_id = :peer_id AND module = :module;
 
 -- name: advance_pull!
 -- In the transaction that keeps the page's objects.
 UPDATE gateway.ocpi_pull
-SET run_until = :run_until, next_url = :next_url, seen = :seen, refused = :refused, failures = 0, last_error = NULL,
+SET run_until = :run_until, next_url = :next_url, seen = :seen, rejected = :rejected, failures = 0, last_error = NULL,
     due_at = :due_at, updated_at = :now
 WHERE peer_id = :peer_id AND module = :module;
 
 -- name: finish_pull!
 UPDATE gateway.ocpi_pull
-SET since = :since, run_until = NULL, next_url = NULL, seen = :seen, refused = :refused, failures = 0,
+SET since = :since, run_until = NULL, next_url = NULL, seen = :seen, rejected = :rejected, failures = 0,
     last_error = NULL, due_at = :due_at, updated_at = :now
 WHERE peer_id = :peer_id AND module = :module;
 

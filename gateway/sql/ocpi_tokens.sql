@@ -1,4 +1,4 @@
--- Drivers' tokens and the questions that CPOs ask about them.
+-- Drivers' tokens and CPOs' authorization requests about them.
 
 -- name: save_token$
 INSERT INTO gateway.ocpi_token
@@ -36,18 +36,18 @@ WHERE (:date_from::timestamptz IS NULL OR last_updated >= :date_from::timestampt
   AND (:date_to::timestamptz IS NULL OR last_updated < :date_to::timestamptz)
   AND type <> 'EMAID';
 
--- name: claim_question^
+-- name: lock_request^
 -- One question at a time about one token at one EVSE, until the transaction ends.
 SELECT pg_advisory_xact_lock(hashtextextended(
     :cpo_id::text || ' ' || :uid_key::text || ' ' || :type::text || ' ' || :evse_uid_key::text, 4801));
 
--- name: recent_question$
+-- name: recent_request$
 SELECT authorization_id FROM gateway.ocpi_token_authorization
 WHERE cpo_id = :cpo_id AND uid_key = :uid_key AND type = :type AND evse_uid_key = :evse_uid_key
-  AND asked_at > :since
-ORDER BY asked_at DESC
+  AND requested_at > :since
+ORDER BY requested_at DESC
 LIMIT 1;
 
--- name: add_question!
-INSERT INTO gateway.ocpi_token_authorization (authorization_id, cpo_id, uid_key, type, evse_uid_key, asked_at)
+-- name: add_request!
+INSERT INTO gateway.ocpi_token_authorization (authorization_id, cpo_id, uid_key, type, evse_uid_key, requested_at)
 VALUES (:authorization_id, :cpo_id, :uid_key, :type, :evse_uid_key, :now);

@@ -3,6 +3,10 @@ INSERT INTO gateway.party (id, kind, name, created_at)
 VALUES (:id, :kind, :name, :created_at)
 ON CONFLICT (id) DO NOTHING;
 
+-- The name is the only thing that a party of the same kind may change here.
+-- name: rename_party!
+UPDATE gateway.party SET name = :name WHERE id = :id AND name <> :name;
+
 -- name: select_party^
 SELECT id, kind, name, created_at FROM gateway.party WHERE id = :id;
 

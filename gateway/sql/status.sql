@@ -1,21 +1,21 @@
--- What an operator looks at first: work that waits, calls without an answer, and what needs a person.
+-- What an operator looks at first: open work, PSP requests without an answer, and exceptions.
 -- Times are wall time, passed in. Counts only; no row is locked.
 
--- name: errands
--- Each kind of errand: how many wait, how many are overdue, the oldest of these, how many gave up.
+-- name: tasks
+-- Each kind of task: how many wait, how many are overdue, the oldest of these, how many stopped.
 SELECT kind,
-       count(*) FILTER (WHERE parked_at IS NULL) AS waiting,
-       count(*) FILTER (WHERE parked_at IS NULL AND run_at <= :wall_now) AS due,
-       min(run_at) FILTER (WHERE parked_at IS NULL AND run_at <= :wall_now) AS oldest_due_at,
-       count(*) FILTER (WHERE parked_at IS NOT NULL) AS parked
+       count(*) FILTER (WHERE exception_at IS NULL) AS waiting,
+       count(*) FILTER (WHERE exception_at IS NULL AND run_at <= :wall_now) AS due,
+       min(run_at) FILTER (WHERE exception_at IS NULL AND run_at <= :wall_now) AS oldest_due_at,
+       count(*) FILTER (WHERE exception_at IS NOT NULL) AS exceptions
 FROM gateway.task
 GROUP BY kind
 ORDER BY kind;
 
--- name: open_calls
--- Calls to the PSP whose outcome is not known yet.
+-- name: open_psp_requests
+-- Requests to the PSP whose outcome is not known yet.
 SELECT kind, count(*) AS open, min(created_at) AS oldest_at
-FROM gateway.psp_call
+FROM gateway.psp_request
 WHERE state IN ('intended', 'unknown')
 GROUP BY kind
 ORDER BY kind;
@@ -28,10 +28,5 @@ SELECT (SELECT count(*) FROM gateway.delivery WHERE state = 'pending') AS pendin
        (SELECT count(*) FROM gateway.webhook_endpoint WHERE state = 'enabled' AND failing_since IS NOT NULL)
            AS failing_endpoints;
 
--- name: parked_errands
--- The latest errands that gave up, newest first.
-SELECT kind, id, session_id, attempts, last_error, parked_at
-FROM gateway.task
-WHERE parked_at IS NOT NULL
-ORDER BY parked_at DESC
-LIMIT :shown;
+-- name: oldest_pending_delivery$
+SELECT min(created_at) FROM gateway.delivery WHERE state = 'pending';

@@ -1,12 +1,12 @@
 -- Decisions: one read before, one write after.
 
 -- name: load_context^
--- All that a decision starts from: the version of trust, the session's decision that counts (an open one before the
--- newest), the contract, and the certificates registered for it.
+-- What a decision starts from: the version of trust, the session's earlier decision (an open one before the newest),
+-- the contract, and the certificates registered for it.
 SELECT
     coalesce((SELECT version FROM pnc.environment WHERE environment = :environment), 0) AS trust_version,
     (SELECT d FROM pnc.decision AS d
-      WHERE d.lane = :lane AND d.environment = :environment AND d.operator_id = :operator_id
+      WHERE d.shard = :shard AND d.environment = :environment AND d.operator_id = :operator_id
         AND d.session_ref = :session_ref
       ORDER BY (d.state IN ('awaiting_payment', 'accepted')) DESC, (d.state = 'closed') DESC, d.decided_at DESC,
                d.id DESC
@@ -15,80 +15,70 @@ SELECT
     (SELECT array_agg(encode(r.leaf_sha256, 'hex')) FROM pnc.contract_certificate AS r
       WHERE r.environment = :environment AND r.emaid = :emaid) AS registered,
     (SELECT array_agg(encode(r.leaf_sha256, 'hex')) FROM pnc.contract_certificate AS r
-      WHERE r.environment = :environment AND r.emaid = :emaid AND r.withdrawn_at IS NOT NULL) AS withdrawn;
+      WHERE r.environment = :environment AND r.emaid = :emaid AND r.blocked_at IS NOT NULL) AS blocked;
 
 -- name: insert_decision^
--- Nothing comes back when the session has an open decision already.
+-- No row when the session has an open decision already.
 INSERT INTO pnc.decision
-    (lane, id, environment, operator_id, session_ref, evse_id, ocpp_version, emaid, digest, leaf_sha256, contract_id,
-     state, finding, detail, notes, trust_version, decided_at)
-VALUES (:lane, :id, :environment, :operator_id, :session_ref, :evse_id, :ocpp_version, :emaid, :digest, :leaf_sha256,
-        :contract_id, :state, :finding, :detail, :notes, :trust_version, :decided_at)
-ON CONFLICT (lane, environment, operator_id, session_ref) WHERE state IN ('awaiting_payment', 'accepted') DO NOTHING
+    (shard, id, environment, operator_id, session_ref, evse_id, ocpp_version, emaid, digest, leaf_sha256, contract_id,
+     state, rejection_reason, detail, notes, trust_version, decided_at)
+VALUES (:shard, :id, :environment, :operator_id, :session_ref, :evse_id, :ocpp_version, :emaid, :digest, :leaf_sha256,
+        :contract_id, :state, :rejection_reason, :detail, :notes, :trust_version, :decided_at)
+ON CONFLICT (shard, environment, operator_id, session_ref) WHERE state IN ('awaiting_payment', 'accepted') DO NOTHING
 RETURNING *;
 
 -- name: open_decision^
 SELECT * FROM pnc.decision
-WHERE lane = :lane AND environment = :environment AND operator_id = :operator_id AND session_ref = :session_ref
+WHERE shard = :shard AND environment = :environment AND operator_id = :operator_id AND session_ref = :session_ref
   AND state IN ('awaiting_payment', 'accepted');
 
 -- name: load_decision^
-SELECT * FROM pnc.decision WHERE lane = :lane AND id = :id;
+SELECT * FROM pnc.decision WHERE shard = :shard AND id = :id;
 
 -- name: conclude_decision^
 UPDATE pnc.decision
-SET state = :state, finding = :finding, detail = :detail, authorization_id = :authorization_id, concluded_at = :now
-WHERE lane = :lane AND id = :id AND state = 'awaiting_payment'
+SET state = :state, rejection_reason = :rejection_reason, detail = :detail, authorization_id = :authorization_id,
+    concluded_at = :now
+WHERE shard = :shard AND id = :id AND state = 'awaiting_payment'
 RETURNING *;
 
--- name: close_session^
-UPDATE pnc.decision SET state = 'closed', closed_at = :now
-WHERE lane = :lane AND environment = :environment AND operator_id = :operator_id AND session_ref = :session_ref
-  AND state IN ('awaiting_payment', 'accepted')
-RETURNING *;
-
--- name: decisions_of_session
-SELECT * FROM pnc.decision
-WHERE lane = :lane AND environment = :environment AND operator_id = :operator_id AND session_ref = :session_ref
-ORDER BY decided_at, id;
-
--- name: unsettled_decisions
--- Decisions whose payment was secured and whose settlement nobody was told yet, in the order of their keys.
+-- name: decisions_without_notice
+-- Decisions whose payment was secured and whose settlement is not recorded yet, in the order of their keys.
 SELECT * FROM pnc.decision
 WHERE environment = :environment AND authorization_id IS NOT NULL AND (settlement IS NULL OR settlement = 'Failed')
-  AND (lane, id) > (:after_lane::smallint, :after_id::uuid)
-ORDER BY lane, id
+  AND (shard, id) > (:after_shard::smallint, :after_id::uuid)
+ORDER BY shard, id
 LIMIT :limit;
 
 -- name: close_decision^
 UPDATE pnc.decision SET state = 'closed', closed_at = :now
-WHERE lane = :lane AND id = :id AND state IN ('awaiting_payment', 'accepted')
+WHERE shard = :shard AND id = :id AND state IN ('awaiting_payment', 'accepted')
 RETURNING *;
 
--- name: settle_decision^
--- Nothing comes back when the same was told already, or when money was told of: that is the end.
+-- name: record_settlement^
+-- No row when the same settlement is recorded already, or a successful one: that is final.
 UPDATE pnc.decision
 SET state = 'closed', closed_at = coalesce(closed_at, :now), settlement = :settlement, settled_at = :now
-WHERE lane = :lane AND id = :id AND state IN ('accepted', 'closed') AND authorization_id IS NOT NULL
+WHERE shard = :shard AND id = :id AND state IN ('accepted', 'closed') AND authorization_id IS NOT NULL
   AND (settlement IS NULL OR (settlement = 'Failed' AND :settlement::text = 'Settled'))
 RETURNING *;
 
--- name: close_forgotten!
--- A payment that nobody concluded: no station was told that it may charge.
+-- name: close_unconcluded!
+-- A payment that was never concluded: no station was answered Accepted.
 UPDATE pnc.decision SET state = 'closed', closed_at = :now
-WHERE lane = :lane AND environment = :environment AND state = 'awaiting_payment' AND decided_at < :before;
+WHERE shard = :shard AND environment = :environment AND state = 'awaiting_payment' AND decided_at < :before;
 
--- name: sweep_decisions$
--- A running session's decision is never old; a settlement that failed is kept as long as one that did not.
-WITH old AS (
+-- name: delete_expired$
+-- The decision of a running session never expires; a failed settlement is kept as long as a successful one.
+WITH expired AS (
     SELECT id FROM pnc.decision
-    WHERE lane = :lane AND environment = :environment
-      AND ((state IN ('refused', 'payment_refused') AND decided_at < :refused_before)
+    WHERE shard = :shard AND environment = :environment
+      AND ((state IN ('rejected', 'payment_rejected') AND decided_at < :rejected_before)
         OR (state = 'closed' AND (authorization_id IS NULL OR settlement IS NOT NULL)
             AND decided_at < :closed_before AND closed_at < :closed_before))
     ORDER BY decided_at
     LIMIT :limit
-), gone AS (
-    DELETE FROM pnc.decision WHERE lane = :lane AND id IN (SELECT id FROM old) RETURNING 1
+), deleted AS (
+    DELETE FROM pnc.decision WHERE shard = :shard AND id IN (SELECT id FROM expired) RETURNING 1
 )
-SELECT count(*) FROM gone;
+SELECT count(*) FROM deleted;

@@ -3,8 +3,8 @@
 -- name: ensure_environment!
 INSERT INTO pnc.environment (environment) VALUES (:environment) ON CONFLICT DO NOTHING;
 
--- name: bump_version$
--- Also the lock under which trust changes.
+-- name: raise_version$
+-- Also the lock under which trust changes, one change at a time.
 UPDATE pnc.environment SET version = version + 1 WHERE environment = :environment RETURNING version;
 
 -- name: trust_version$
@@ -26,7 +26,7 @@ SELECT authority_sha256, kind, origin FROM pnc.revocation_endpoint WHERE environ
 ORDER BY authority_sha256, kind, origin;
 
 -- name: add_anchor^
--- A retired anchor comes back; one in force comes back as no row.
+-- A retired anchor is trusted again; no row when it is in force.
 INSERT INTO pnc.trust_anchor AS known
     (environment, sha256, purpose, der, subject, not_before, not_after, policy, policy_reason, added_at)
 VALUES (:environment, :sha256, :purpose, :der, :subject, :not_before, :not_after, :policy, :policy_reason, :added_at)

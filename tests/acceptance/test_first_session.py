@@ -2,51 +2,39 @@
 
 import json
 import os
-import re
 import shutil
-import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+import urllib.request
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
 import pytest
 
-GUIDE = Path(__file__).resolve().parents[2] / "docs" / "guides" / "first-session.md"
+from tests.guides import ROOT, shell_blocks, text_of
+
+GUIDE = ROOT / "docs/guides/first-session.md"
 BASH = shutil.which("bash")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.postgres,
-    pytest.mark.timeout(180),
+    pytest.mark.timeout(300),
+    pytest.mark.xdist_group("dev"),  # one stack for both modules that use it
     pytest.mark.skipif(not (shutil.which("curl") and BASH), reason="needs curl and bash"),
 ]
 
 
 @pytest.fixture(scope="module")
-def dev(tmp_path_factory: pytest.TempPathFactory) -> Iterator[dict[str, Any]]:
-    state_dir = tmp_path_factory.mktemp("dev")
-    command = [sys.executable, "-m", "gateway", "dev", "--json", "--state-dir", str(state_dir)]
-    with subprocess.Popen(command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) as process:
-        assert process.stdout is not None
-        assert process.stderr is not None
-        line = process.stdout.readline()
-        assert line, process.stderr.read()
-        yield json.loads(line)
-        process.send_signal(signal.SIGTERM)
-        rest, errors = process.communicate(timeout=60)
-        assert (process.returncode, rest) == (0, ""), errors
-
-
-@pytest.fixture(scope="module")
 def walked(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("walk")
-    commands = re.findall(r"^```sh\n(.*?)^```", GUIDE.read_text(encoding="utf-8"), re.DOTALL | re.MULTILINE)
+    commands = shell_blocks(text_of(GUIDE))
     assert len(commands) >= 6
     run = subprocess.run(
         [str(BASH), "-euo", "pipefail", "-c", "\n".join(commands)],
         cwd=folder,
-        env=os.environ | {
+        env=os.environ
+        | {
             "BASE": dev["base_url"],
             "KEY": dev["api_keys"]["parkingapp"],
             "ADMIN": dev["admin_api_key"],
@@ -55,7 +43,7 @@ def walked(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pat
         text=True,
         timeout=60,
         check=False,
-    )  # fmt: skip
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     return folder
 
@@ -68,6 +56,21 @@ def test_dev_prints_one_line_with_all_a_program_needs(dev: dict[str, Any]) -> No
     assert dev["ready"] is True
     assert {"base_url", "docs_url", "openapi_url", "sandbox_psp_url", "admin_api_key", "api_keys"} <= set(dev)
     assert {"superapp", "parkingapp", "mobility", "DE-RHN", "GB-THM"} <= set(dev["api_keys"])
+
+
+def test_both_clocks_run_from_the_business_time_once_dev_is_ready(dev: dict[str, Any]) -> None:
+    opened_at = datetime.fromisoformat(dev["business_time"])
+    clock = urllib.request.Request(  # noqa: S310 - the address that dev printed
+        f"{dev['base_url']}/v1/market-clock", headers={"Authorization": f"Bearer {dev['admin_api_key']}"}
+    )
+    with urllib.request.urlopen(clock, timeout=30) as response:  # noqa: S310 - likewise
+        gateway = json.load(response)
+    assert datetime.fromisoformat(gateway["business_at"]) >= opened_at
+    url = f"{dev['sandbox_psp_url']}/_sandbox/clock"
+    with urllib.request.urlopen(url, timeout=30) as response:  # noqa: S310 - likewise
+        psp = json.load(response)
+    assert psp["now"] >= opened_at.timestamp()
+    assert psp["frozen"] is False
 
 
 def test_the_walk_authorizes_and_shows_the_tariff_first(walked: Path) -> None:
@@ -122,8 +125,7 @@ def test_the_commands_of_the_books_work_on_the_database_that_dev_names(dev: dict
 
 
 def test_plug_and_charge_is_tried_as_its_guide_says(dev: dict[str, Any], tmp_path: Path) -> None:
-    guide = GUIDE.with_name("plug-and-charge.md").read_text(encoding="utf-8")
-    commands = "\n".join(re.findall(r"^```sh\n(.*?)^```", guide, re.DOTALL | re.MULTILINE))
+    commands = "\n".join(shell_blocks(text_of(GUIDE.with_name("plug-and-charge.md"))))
     run = subprocess.run(
         [
             str(BASH),
@@ -133,7 +135,8 @@ def test_plug_and_charge_is_tried_as_its_guide_says(dev: dict[str, Any], tmp_pat
             commands.replace(".venv/bin/networkcore", f"{sys.executable} -m gateway"),
         ],
         cwd=tmp_path,
-        env=os.environ | {
+        env=os.environ
+        | {
             "BASE": dev["base_url"],
             "ADMIN": dev["admin_api_key"],
             "NL_POL": dev["api_keys"]["NL-POL"],
@@ -142,7 +145,7 @@ def test_plug_and_charge_is_tried_as_its_guide_says(dev: dict[str, Any], tmp_pat
         text=True,
         timeout=60,
         check=False,
-    )  # fmt: skip
+    )
     assert run.returncode == 0, run.stdout + run.stderr
     answer = json.loads(run.stdout.splitlines()[-1])
     assert answer["authorize_response"]["certificateStatus"] == "Accepted"

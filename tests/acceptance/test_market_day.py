@@ -32,8 +32,17 @@ def test_a_small_day_ends_with_a_proof_that_holds(tmp_path: Path) -> None:
     run = demo(tmp_path, "--sessions", "24", "--seed", "5")
     assert run.returncode == 0, run.stdout + run.stderr
     assert "The proof holds" in run.stdout
-    for table in ("Sessions", "Captured, once each", "VAT", "Exchange", "Shares", "Disbursement calendar",
-                  "One price explained", "Webhooks", "Proof"):  # fmt: skip
+    for table in (
+        "Sessions",
+        "Captured, once each",
+        "VAT",
+        "Exchange",
+        "Shares",
+        "Disbursement calendar",
+        "One price explained",
+        "Webhooks",
+        "Proof",
+    ):
         assert table in run.stdout, table
     assert "FAILS" not in run.stdout
     other = demo(tmp_path, "--sessions", "14", "--seed", "6", "--workers", "1")
@@ -42,7 +51,7 @@ def test_a_small_day_ends_with_a_proof_that_holds(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("sessions", ["11", "none", "-1"])
-def test_a_day_that_can_not_be_planned_is_refused_in_words(tmp_path: Path, sessions: str) -> None:
+def test_a_day_that_can_not_be_planned_is_rejected_with_a_reason(tmp_path: Path, sessions: str) -> None:
     run = demo(tmp_path, "--sessions", sessions)
     assert run.returncode == 2
     assert "--sessions" in run.stderr

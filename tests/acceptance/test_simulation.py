@@ -10,8 +10,8 @@ import pytest
 import structlog
 
 from gateway.database import Pool
-from tests.simulation.house import Ground
-from tests.simulation.play import play
+from tests.simulation.application import Ground
+from tests.simulation.runner import play
 
 SEEDS_PER_TEST = 30
 pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(300)]
@@ -19,7 +19,7 @@ pytestmark = [pytest.mark.postgres, pytest.mark.slow, pytest.mark.timeout(300)]
 
 @pytest.fixture(autouse=True)
 def quiet() -> Iterator[None]:
-    """Only what breaks is told: a simulation logs thousands of expected failures."""
+    """Only failures are logged: a simulation logs thousands of expected failures."""
     structlog.configure(wrapper_class=structlog.make_filtering_bound_logger(logging.CRITICAL))
     yield
     structlog.reset_defaults()
@@ -47,7 +47,7 @@ async def test_a_seed_replays_exactly(pool: Pool) -> None:
 
 
 async def test_the_checks_notice_a_second_capture(pool: Pool) -> None:
-    """The simulator itself can fail: money that the PSP took behind our back is found at once."""
+    """The simulator itself can fail: money that the PSP took without our request is found at once."""
     ground = Ground(pool)
     await ground.prepare()
     played = await play(ground, 3, sabotage=True)

@@ -13,11 +13,11 @@ from datetime import UTC, datetime
 from pathlib import Path
 from typing import cast
 
-from clearing.service import ClearingService
+from clearing.services import build_clearing
 from gateway.database import create_pool
-from gateway.lanes.disbursement_lane import DisbursementLane, PspRail
-from gateway.payments.psp import Psp, TransferOrder, Transferred
-from tests.integration.test_settlement import THURSDAY
+from gateway.jobs.disbursements import DisbursementJob, PspRail
+from gateway.payments.psp.port import Psp, PspTransferRequest, Transferred
+from tests.integration.test_disbursements import THURSDAY
 
 
 class Hurried:
@@ -42,17 +42,17 @@ class DirectoryPsp:
 
     folder: Path
 
-    async def transfer(self, order: TransferOrder) -> Transferred:
+    async def transfer(self, request: PspTransferRequest) -> Transferred:
         await asyncio.sleep(random.random() * 0.02)
-        file = self.folder / order.idempotency_key
+        file = self.folder / request.idempotency_key
         if not file.exists():
-            # Whole or not at all: a PSP has no half of a transfer, whenever who asked for it is killed.
-            draft = self.folder.with_name(f"draft-{os.getpid()}-{order.idempotency_key}")
-            draft.write_text(f"{order.connected_account} {order.amount_minor}")
+            # Whole or not at all: a PSP has no half of a transfer, whenever its sender is killed.
+            draft = self.folder.with_name(f"draft-{os.getpid()}-{request.idempotency_key}")
+            draft.write_text(f"{request.connected_account} {request.amount_minor}")
             with contextlib.suppress(FileExistsError):
                 os.link(draft, file)
         await asyncio.sleep(random.random() * 0.02)
-        return Transferred(psp_transfer=f"tr_{order.end_to_end_id}")
+        return Transferred(psp_transfer=f"tr_{request.end_to_end_id}")
 
     async def find_transfer(self, *, end_to_end_id: str) -> Transferred | None:
         await asyncio.sleep(0.001)
@@ -62,18 +62,18 @@ class DirectoryPsp:
 
 async def pay(dsn: str, folder: Path) -> None:
     pool = await create_pool(dsn, min_size=1, max_size=2)
-    lane = DisbursementLane(
+    shard = DisbursementJob(
         pool=pool,
         clock=Hurried(),
-        clearing=ClearingService(),
+        clearing=build_clearing(),
         rail=PspRail(psp=cast("Psp", DirectoryPsp(folder))),
         batch=10,
         at_once=4,
         page=7,
     )
     while True:
-        await lane.plan()
-        await lane.pay()
+        await shard.plan()
+        await shard.pay()
         await asyncio.sleep(0.01)
 
 

@@ -24,7 +24,7 @@ pytestmark = [
 CLIENTS, SESSIONS_EACH, PATIENCE_S = 4, 8, 120.0
 ORDER = {
     "evse_id": "DE*RHN*E1*0001",
-    "rail": "card",
+    "method": "card",
     "payment": {"type": "psp_payment_method", "payment_method": "pm_card_visa"},
     "estimate": {"energy_wh": 30_000, "duration_s": 3600},
 }

@@ -24,8 +24,18 @@ PATIENCE_S = 240.0
 
 @contextmanager
 def demo(state_dir: Path) -> Iterator[subprocess.Popen[str]]:
-    command = [sys.executable, "-m", "gateway", "demo", "--sessions", str(SESSIONS), "--seed", str(SEED),
-               "--state-dir", str(state_dir)]  # fmt: skip
+    command = [
+        sys.executable,
+        "-m",
+        "gateway",
+        "demo",
+        "--sessions",
+        str(SESSIONS),
+        "--seed",
+        str(SEED),
+        "--state-dir",
+        str(state_dir),
+    ]
     with subprocess.Popen(
         command,
         stdout=subprocess.PIPE,
@@ -49,8 +59,8 @@ def finished(process: subprocess.Popen[str]) -> str:
 
 
 def steps(state_dir: Path, name: str) -> int:
-    journal = state_dir / f"demo-{SESSIONS}-{SEED}" / "journal.jsonl"
-    return journal.read_bytes().count(f'["{name}/'.encode()) if journal.exists() else 0
+    checkpoints = state_dir / f"demo-{SESSIONS}-{SEED}" / "checkpoints.jsonl"
+    return checkpoints.read_bytes().count(f'["{name}/'.encode()) if checkpoints.exists() else 0
 
 
 def wait_for(state_dir: Path, name: str, count: int, *, process: subprocess.Popen[str]) -> None:

@@ -13,10 +13,10 @@ from pathlib import Path
 import pytest
 
 from gateway.database import Pool, transaction
-from gateway.store import parties
-from gateway.store.parties import PartyRow
-from tests.fakes import clearing_world as world
-from tests.integration.test_settlement import NOW, House
+from gateway.partners import party_repository
+from gateway.partners.party_repository import PartyRecord
+from tests.fakes import clearing_fixtures as world
+from tests.integration.test_disbursements import NOW, System
 
 pytestmark = [pytest.mark.slow, pytest.mark.postgres, pytest.mark.timeout(200)]
 CPOS = tuple(
@@ -25,20 +25,22 @@ CPOS = tuple(
 KILLS, PATIENCE_S = 6, 60.0
 
 
-async def due(pool: Pool) -> House:
+async def due(pool: Pool) -> System:
     """A market in which each CPO and the partner of every driver is to be paid."""
-    house = House(pool)
-    await house.open()
+    system = System(pool)
+    await system.open()
     async with transaction(pool) as connection:
         for party in CPOS:
-            await house.service.register_party(connection, party, now=NOW)
-            await house.service.put_agreement(connection, world.agreement(party), now=NOW)
+            await system.service.reference_data.register_party(connection, party, now=NOW)
+            await system.service.reference_data.put_agreement(connection, world.agreement(party), now=NOW)
         for name in [party.id for party in CPOS] + [world.SUPERAPP.id]:
-            row = PartyRow(id=name, kind="cpo", name=name, created_at=NOW)
-            await parties.add_party(connection, row)
+            row = PartyRecord(id=name, kind="cpo", name=name, created_at=NOW)
+            await party_repository.add_party(connection, row)
         sessions = [world.session(number, party) for number, party in enumerate(CPOS)]
-        await house.service.clear_batch(connection, sessions, now=NOW, batch_id=world.session_id(999))
-    return house
+        await system.service.sessions.clear_batch(
+            connection, sessions, now=NOW, batch_id=world.session_id(999)
+        )
+    return system
 
 
 async def unpaid(pool: Pool) -> int:
@@ -53,7 +55,7 @@ async def unpaid(pool: Pool) -> int:
 async def test_workers_killed_while_paying_pay_each_party_once(
     pool: Pool, database_url: str, tmp_path: Path
 ) -> None:
-    house, dice = await due(pool), random.Random(7)
+    system, dice = await due(pool), random.Random(7)
     environment = os.environ | {"PAYING_SINCE": str(time.time())}
     command = [sys.executable, "-m", "tests.crash.paying", database_url, str(tmp_path)]
     for _ in range(KILLS):
@@ -77,4 +79,4 @@ async def test_workers_killed_while_paying_pay_each_party_once(
     made = Counter(file.read_text() for file in tmp_path.iterdir())
     expected = {f"{party.connected_account} 400": 1 for party in CPOS} | {"acct_superapp 2400": 1}
     assert made == expected
-    await house.proved()
+    await system.proved()

@@ -11,19 +11,30 @@ from aiohttp import ClientResponse
 from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 
-from clearing.service import ClearingService
+from clearing.services import build_clearing
+from gateway.api.auth import KeyRing, Scope
+from gateway.api.server import build_api
+from gateway.api.services import ApiOptions, ApiServices
 from gateway.database import Pool, transaction
-from gateway.http.auth import KeyRing, Scope, create_key
-from gateway.http.server import build_api
-from gateway.http.services import ApiOptions, ApiServices
 from gateway.ids import new_id
-from gateway.notify.secret_box import SecretBox
-from gateway.payments.funding import Funding
-from gateway.payments.orders import ChargePoint, EvseUnknown, TariffMissing
+from gateway.ocpi.services import PLATFORM_ROLE
+from gateway.ocpi.token_service import TokenService
+from gateway.partners import party_repository
+from gateway.partners.agreement_service import AgreementService
+from gateway.partners.api_key_service import ApiKeyService, create_key
+from gateway.partners.client_certificate_service import ClientCertificateService
+from gateway.partners.market_clock_service import MarketClockService
+from gateway.partners.party_repository import PartyRecord
+from gateway.partners.party_service import PartyService
+from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
+from gateway.payments.requests import ChargePoint, EvseUnknown, TariffMissing
 from gateway.payments.service import build_payments
-from gateway.store import parties
-from gateway.store.parties import PartyRow
+from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
+from gateway.webhooks.endpoint_service import WebhookEndpointService
+from gateway.webhooks.event_service import EventService
+from gateway.webhooks.secret_cipher import SecretCipher
 from pnc.service import PlugAndChargeService
 from tests.fakes.psp import FakePsp
 
@@ -73,7 +84,7 @@ class OneTariff:
             evse_id=evse_id,
             time_zone="Europe/Berlin",
             country="DE",
-            territory="DE",
+            tax_jurisdiction="DE",
             max_power_w=150_000,
             tariff_raw=json.dumps(TARIFF).encode(),
             tariff_version="2.2.1",
@@ -136,7 +147,7 @@ def order(**changes: Any) -> dict[str, Any]:
     """The body of an authorization on the test's EVSE."""
     body: dict[str, Any] = {
         "evse_id": EVSE,
-        "rail": "card",
+        "method": "card",
         "payment": {"type": "psp_payment_method", "payment_method": "pm_good"},
         "estimate": {"energy_wh": 40_000, "duration_s": 3600},
     }
@@ -159,23 +170,43 @@ async def open_api(
     pool: Pool,
     *,
     plug_and_charge: PlugAndChargeService | None = None,
-    webhook_secrets: SecretBox | None = None,
+    webhook_secrets: SecretCipher | None = None,
     **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key."""
     clock, psp = Hands(), FakePsp()
-    clearing = ClearingService()
+    clearing = build_clearing()
+    payments = build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy())
     base = ApiOptions(base_url="http://api.test", sandbox=True, allow_private_receivers=True)
+    ring = KeyRing(pool=pool, clock=clock, admin_api_key=ADMIN)
     services = ApiServices(
         pool=pool,
         clock=clock,
-        keys=KeyRing(pool=pool, clock=clock, admin_api_key=ADMIN),
+        keys=ring,
         options=replace(base, **options),
-        payments=build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy()),
+        payments=payments,
         clearing=clearing,
         plug_and_charge=plug_and_charge,
-        webhook_secrets=webhook_secrets or SecretBox(),
-        funding=Funding(pool=pool, clock=clock, psp=psp, clearing=clearing),
+        vehicle_authorization=plug_and_charge
+        and VehicleAuthorizationService(
+            pool=pool,
+            clock=clock,
+            environment="sandbox",
+            decisions=plug_and_charge,
+            payments=payments,
+        ),
+        settlement_notices=SettlementNoticeService(pool=pool, clock=clock, payments=payments),
+        funding=FundingService(pool=pool, clock=clock, psp=psp),
+        ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
+        parties=PartyService(pool=pool, clock=clock, clearing=clearing),
+        agreements=AgreementService(pool=pool, clock=clock, clearing=clearing),
+        api_keys=ApiKeyService(pool=pool, clock=clock, cache=ring),
+        client_certificates=ClientCertificateService(pool=pool, clock=clock),
+        market_clock=MarketClockService(pool=pool, clock=clock),
+        webhook_endpoints=WebhookEndpointService(
+            pool=pool, clock=clock, secrets=webhook_secrets or SecretCipher()
+        ),
+        events=EventService(pool=pool, clock=clock),
     )
     scopes = {
         "parking": ("demand_partner", [Scope.CAPTURE, Scope.SETTLEMENT_READ, Scope.WEBHOOKS]),
@@ -184,9 +215,11 @@ async def open_api(
     }
     keys = {}
     async with transaction(pool) as connection:
-        await parties.ensure_platform(connection, now=START)
+        await party_repository.ensure_platform(connection, now=START)
         for name, (kind, granted) in scopes.items():
-            await parties.add_party(connection, PartyRow(id=name, kind=kind, name=name, created_at=START))
+            await party_repository.add_party(
+                connection, PartyRecord(id=name, kind=kind, name=name, created_at=START)
+            )
             minted = await create_key(
                 connection, key_id=new_id(), party_id=name, scopes=granted, now=clock.wall_now()
             )

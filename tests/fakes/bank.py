@@ -49,7 +49,7 @@ def entry(
 def statement(
     *entries: str, iban: str = IBAN, statement_id: str = "S1", balances: Sequence[tuple[str, str]] = ()
 ) -> bytes:
-    told = "".join(
+    reported = "".join(
         f"<Bal><Tp><CdOrPrtry><Cd>{code}</Cd></CdOrPrtry></Tp><Amt Ccy='EUR'>{amount}</Amt>"
         f"<CdtDbtInd>CRDT</CdtDbtInd><Dt><Dt>2026-10-15</Dt></Dt></Bal>"
         for code, amount in (balances or (("OPBD", "1000.00"), ("CLBD", "900.00")))
@@ -59,7 +59,7 @@ def statement(
         "<Document xmlns='urn:iso:std:iso:20022:tech:xsd:camt.053.001.08'><BkToCstmrStmt>"
         "<GrpHdr><MsgId>M1</MsgId><CreDtTm>2026-10-15T20:00:00+02:00</CreDtTm></GrpHdr>"
         f"<Stmt><Id>{statement_id}</Id><ElctrncSeqNb>7</ElctrncSeqNb>"
-        f"<CreDtTm>2026-10-15T20:00:00+02:00</CreDtTm><Acct><Id><IBAN>{iban}</IBAN></Id></Acct>{told}"
+        f"<CreDtTm>2026-10-15T20:00:00+02:00</CreDtTm><Acct><Id><IBAN>{iban}</IBAN></Id></Acct>{reported}"
         f"{''.join(entries)}</Stmt></BkToCstmrStmt></Document>"
     ).encode()
 
@@ -76,10 +76,10 @@ def status_report(
         f"<OrgnlPmtInfAndSts><OrgnlPmtInfId>{batch}</OrgnlPmtInfId>"
         + ("" if status is None else f"<PmtInfSts>{status}</PmtInfSts>")
         + "".join(
-            f"<TxInfAndSts><OrgnlEndToEndId>{payment}</OrgnlEndToEndId><TxSts>{told}</TxSts>"
-            f"<StsRsnInf><Rsn><Cd>{reason}</Cd></Rsn><AddtlInf>told by the bank</AddtlInf></StsRsnInf>"
+            f"<TxInfAndSts><OrgnlEndToEndId>{payment}</OrgnlEndToEndId><TxSts>{reported}</TxSts>"
+            f"<StsRsnInf><Rsn><Cd>{reason}</Cd></Rsn><AddtlInf>reported by the bank</AddtlInf></StsRsnInf>"
             "</TxInfAndSts>"
-            for payment, told, reason in payments
+            for payment, reported, reason in payments
         )
         + "</OrgnlPmtInfAndSts>"
         for batch, status, payments in batches

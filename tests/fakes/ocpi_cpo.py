@@ -42,7 +42,7 @@ class FakeCpo:
         assert self.server is not None
         return f"http://127.0.0.1:{self.server.port}"
 
-    def _refused(self, request: web.Request) -> web.Response | None:
+    def _rejected(self, request: web.Request) -> web.Response | None:
         header = request.headers.get("Authorization", "")
         self.asked.append((request.path, header))
         if self.accepts and header not in self.accepts:
@@ -50,7 +50,7 @@ class FakeCpo:
         return None
 
     async def _list(self, request: web.Request) -> web.Response:
-        return self._refused(request) or _enveloped(
+        return self._rejected(request) or _enveloped(
             [{"version": version, "url": f"{self._base}/{version}/details"} for version in self.versions]
         )
 
@@ -62,7 +62,7 @@ class FakeCpo:
                 {"identifier": name, "role": "SENDER", "url": f"{self._base}/{version}/{name}"}
                 for name in ("credentials", "locations", "tariffs", "sessions", "cdrs", "commands")
             ]
-        return self._refused(request) or _enveloped({"version": version, "endpoints": endpoints})
+        return self._rejected(request) or _enveloped({"version": version, "endpoints": endpoints})
 
 
 def _enveloped(data: Any) -> web.Response:

@@ -12,7 +12,7 @@ from aiohttp.test_utils import TestServer
 
 from gateway import outbound
 from gateway.database import Pool, transaction
-from gateway.ocpi.registry import OcpiRegistry
+from gateway.ocpi.registrations import OcpiRegistrations
 from gateway.ocpi.routes import routes
 from gateway.ocpi.services import OcpiServices
 from tests.fakes.ocpi_cpo import TOKEN_B, FakeCpo
@@ -62,7 +62,7 @@ class Edge:
         for name in (slug, *also):
             await self.party(name)
         async with transaction(self.pool) as connection:
-            return await OcpiRegistry().create_registration(connection, slug, NOW, also=also)
+            return await OcpiRegistrations().create_registration(connection, slug, NOW, also=also)
 
     async def register(self, slug: str, *also: str, version: str = "2.2.1") -> str:
         """Register an operator; returns token C."""

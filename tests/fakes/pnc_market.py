@@ -8,23 +8,22 @@ from typing import Any
 from cryptography.x509 import ocsp
 
 from gateway.database import Pool
-from gateway.sandbox.pki import ContractPki, Issued, Suite, build_pki, ocsp_answer
-from pnc import contract_desk, trust_desk
-from pnc.authorization import PaymentKind
+from pnc import contract_administration, trust_administration
 from pnc.certificate import parse_certificate
-from pnc.contract_desk import NewContract
+from pnc.contract import NewContract, PaymentKind
 from pnc.hash_data import HashAlgorithm, as_ocpp, certificate_hash
-from pnc.inquiry import Inquiry, InquirySettings
 from pnc.ports import FetchError
-from pnc.service import Answer, PlugAndChargeService, PlugAndChargeSettings
-from pnc.trust import AnchorPurpose, RevocationPolicy
+from pnc.revocation_checker import RevocationChecker, RevocationCheckSettings
+from pnc.service import DecisionResult, PlugAndChargeService, PlugAndChargeSettings
+from pnc.trust import AnchorPurpose, RevocationPolicy, TrustChange
+from sandbox.pki.hierarchy import ContractPki, Issued, Suite, build_pki, ocsp_answer
 
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 EMAID = "DE8AAC12345678"
 OCSP_URL = "http://ocsp.sandbox.test/mo"
 CRL_URL = "http://crl.sandbox.test/mo.crl"
 ACTOR = "ops@platform"
-CHANGE = trust_desk.Change(actor=ACTOR, reason="test", now=NOW)
+CHANGE = TrustChange(actor=ACTOR, reason="test", now=NOW)
 
 
 @dataclass(slots=True)
@@ -62,6 +61,18 @@ class ScriptedFetcher:
         return self.lists[url]
 
 
+class NoFetcher:
+    """Fetches nothing: for tests of what is cached."""
+
+    async def fetch_ocsp(self, url: str, request: bytes) -> bytes:
+        """Reject."""
+        raise FetchError(f"{url} is not requested: this system sends no requests ({len(request)} bytes)")
+
+    async def fetch_crl(self, url: str) -> bytes:
+        """Reject."""
+        raise FetchError(f"{url} is not requested: this system sends no requests")
+
+
 @dataclass(slots=True)
 class Market:
     pool: Pool
@@ -93,28 +104,47 @@ class Market:
         issuer = parse_certificate(self.pki.second.der)
         return as_ocpp(certificate_hash(parse_certificate(leaf.der), issuer, algorithm), responder_url=url)
 
-    async def put(self, new: NewContract) -> contract_desk.Stored:
+    async def put(self, new: NewContract) -> contract_administration.ContractWriteResult:
         verifier, _ = await self.service.trust_of(self.pool, environment=self.environment)
         async with self.pool.acquire() as connection:
-            return await contract_desk.put_contract(
+            return await contract_administration.put_contract(
                 connection, new, environment=self.environment, verifier=verifier, actor=ACTOR, now=NOW
             )
 
     async def ask(
-        self, request: Mapping[str, Any], *, session_ref: str = "tx-1", operator_id: str = "NL-ABC",
-        now: datetime = NOW, stapled: tuple[bytes, ...] = (), evse_id: str = "NL*ABC*E1",
-    ) -> Answer:  # fmt: skip
+        self,
+        request: Mapping[str, Any],
+        *,
+        session_ref: str = "tx-1",
+        operator_id: str = "NL-ABC",
+        now: datetime = NOW,
+        stapled: tuple[bytes, ...] = (),
+        evse_id: str = "NL*ABC*E1",
+    ) -> DecisionResult:
         return await self.service.decide(
-            self.pool, environment=self.environment, operator_id=operator_id, session_ref=session_ref,
-            evse_id=evse_id, ocpp_version="2.0.1", request=request, now=now, stapled=stapled,
-        )  # fmt: skip
+            self.pool,
+            environment=self.environment,
+            operator_id=operator_id,
+            session_ref=session_ref,
+            evse_id=evse_id,
+            ocpp_version="2.0.1",
+            request=request,
+            now=now,
+            stapled=stapled,
+        )
 
 
 async def open_market(
-    pool: Pool, *, suite: Suite = Suite.P256, policy: RevocationPolicy = RevocationPolicy.REQUIRE,
-    ocsp_url: str | None = OCSP_URL, crl_url: str | None = None,
-    settings: PlugAndChargeSettings | None = None, pki: ContractPki | None = None, now: datetime = NOW,
-) -> Market:  # fmt: skip
+    pool: Pool,
+    *,
+    suite: Suite = Suite.P256,
+    policy: RevocationPolicy = RevocationPolicy.REQUIRE,
+    ocsp_url: str | None = OCSP_URL,
+    crl_url: str | None = None,
+    settings: PlugAndChargeSettings | None = None,
+    pki: ContractPki | None = None,
+    now: datetime = NOW,
+) -> Market:
     """A market with one trusted root and one active contract whose certificate is good by OCSP."""
     pki = pki or build_pki(suite=suite, now=now, ocsp_url=ocsp_url, crl_url=crl_url)
     leaf = pki.issue(EMAID)
@@ -123,16 +153,23 @@ async def open_market(
     fetcher.know(pki.first, pki.second)
     fetcher.know(pki.second, leaf)
     service = PlugAndChargeService(
-        inquiry=Inquiry(fetcher=fetcher, settings=InquirySettings(patience=timedelta(seconds=2))),
+        revocation_checker=RevocationChecker(
+            fetcher=fetcher, settings=RevocationCheckSettings(timeout=timedelta(seconds=2))
+        ),
         settings=settings or PlugAndChargeSettings(),
     )
     async with pool.acquire() as connection:
-        await trust_desk.add_anchor(
-            connection, environment="live", certificate=pki.root.pem, purpose=AnchorPurpose.MO_ROOT,
-            policy=policy, policy_reason="test" if policy is RevocationPolicy.SOFT else "", change=CHANGE,
-        )  # fmt: skip
+        await trust_administration.add_anchor(
+            connection,
+            environment="live",
+            certificate=pki.root.pem,
+            purpose=AnchorPurpose.MO_ROOT,
+            policy=policy,
+            policy_reason="test" if policy is RevocationPolicy.SOFT else "",
+            change=CHANGE,
+        )
         for kind, url in (("ocsp", OCSP_URL), ("crl", CRL_URL)):
-            await trust_desk.allow_endpoint(
+            await trust_administration.allow_endpoint(
                 connection, environment="live", authority=pki.root.pem, kind=kind, url=url, change=CHANGE
             )
     market = Market(pool=pool, pki=pki, leaf=leaf, fetcher=fetcher, service=service)

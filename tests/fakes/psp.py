@@ -1,60 +1,62 @@
-"""A PSP in memory, at the seam of the PSP port: idempotent by key, with faults that a test asks for."""
+"""A PSP in memory, at the seam of the PSP port: idempotent by key, with faults that a test sets."""
 
 import itertools
 from collections import deque
 from datetime import datetime
 from uuid import UUID
 
-from gateway.payments.psp import (
+from gateway.payments.psp.port import (
     Captured,
-    CaptureOrder,
     CaptureOutcome,
-    ChargeOrder,
     ChargeOutcome,
     Declined,
     Held,
-    HoldOrder,
     HoldOutcome,
-    IncrementOrder,
     IncrementOutcome,
-    OutcomeUnknown,
+    PspCaptureRequest,
+    PspChargeRequest,
     PspEvent,
-    PspRecord,
+    PspHoldRequest,
+    PspIncrementRequest,
+    PspOutcomeUnknown,
+    PspRefundRequest,
+    PspTopUpRequest,
+    PspTotals,
+    PspTransferRequest,
+    PspVoidRequest,
     Refunded,
-    RefundOrder,
     RefundOutcome,
     RequiresAction,
     ToppedUp,
-    TopUpOrder,
     TopUpOutcome,
-    TransferOrder,
     TransferOutcome,
     Transferred,
     Voided,
-    VoidOrder,
     VoidOutcome,
-    WebhookRefusedError,
+    WebhookRejectedError,
 )
+from gateway.payments.psp.rules import PspRules
+from gateway.payments.psp.stripe.adapter import STRIPE_RULES
 
 
 class Payment:
     """One payment as the PSP sees it."""
 
-    def __init__(self, order: HoldOrder, identifier: str) -> None:
+    def __init__(self, request: PspHoldRequest, identifier: str) -> None:
         self.id = identifier
-        self.order = order
+        self.request = request
         self.status = "held"
         self.captured_minor = 0
-        self.held_minor = order.amount_minor
+        self.held_minor = request.amount_minor
 
 
 class FakePsp:
-    """Answers as a PSP does; `faults` are taken in order, one per call: before, after, or None."""
+    """Answers as a PSP does; `faults` are used in order, one per call: before, after, or None."""
 
     def __init__(self) -> None:
         self.payments: dict[str, Payment] = {}
         self.answers: dict[str, object] = {}
-        self.transfers: dict[str, TransferOrder] = {}
+        self.transfers: dict[str, PspTransferRequest] = {}
         self.faults: deque[str | None] = deque()
         self.calls: list[tuple[str, str]] = []
         self.capture_effects = 0
@@ -66,46 +68,54 @@ class FakePsp:
 
     def by_authorization(self, authorization_id: UUID) -> Payment | None:
         for payment in self.payments.values():
-            if payment.order.authorization_id == authorization_id:
+            if payment.request.authorization_id == authorization_id:
                 return payment
         return None
 
-    async def hold(self, order: HoldOrder) -> HoldOutcome:
-        answer = self._answer("hold", order.idempotency_key, lambda: self._hold(order))
-        assert isinstance(answer, Held | RequiresAction | Declined | OutcomeUnknown)
+    @property
+    def rules(self) -> PspRules:
+        return STRIPE_RULES
+
+    @property
+    def signature_header(self) -> str:
+        return "Fake-Signature"
+
+    async def hold(self, request: PspHoldRequest) -> HoldOutcome:
+        answer = self._answer("hold", request.idempotency_key, lambda: self._hold(request))
+        assert isinstance(answer, Held | RequiresAction | Declined | PspOutcomeUnknown)
         return answer
 
-    async def capture(self, order: CaptureOrder) -> CaptureOutcome:
-        answer = self._answer("capture", order.idempotency_key, lambda: self._capture(order))
-        assert isinstance(answer, Captured | Declined | OutcomeUnknown)
+    async def capture(self, request: PspCaptureRequest) -> CaptureOutcome:
+        answer = self._answer("capture", request.idempotency_key, lambda: self._capture(request))
+        assert isinstance(answer, Captured | Declined | PspOutcomeUnknown)
         return answer
 
-    async def void(self, order: VoidOrder) -> VoidOutcome:
-        answer = self._answer("void", order.idempotency_key, lambda: self._void(order))
-        assert isinstance(answer, Voided | Captured | Declined | OutcomeUnknown)
+    async def void(self, request: PspVoidRequest) -> VoidOutcome:
+        answer = self._answer("void", request.idempotency_key, lambda: self._void(request))
+        assert isinstance(answer, Voided | Captured | Declined | PspOutcomeUnknown)
         return answer
 
-    async def increment(self, order: IncrementOrder) -> IncrementOutcome:
-        answer = self._answer("increment", order.idempotency_key, lambda: self._increment(order))
-        assert isinstance(answer, Held | Declined | OutcomeUnknown)
+    async def increment(self, request: PspIncrementRequest) -> IncrementOutcome:
+        answer = self._answer("increment", request.idempotency_key, lambda: self._increment(request))
+        assert isinstance(answer, Held | Declined | PspOutcomeUnknown)
         return answer
 
-    async def charge(self, order: ChargeOrder) -> ChargeOutcome:
-        answer = self._answer("charge", order.idempotency_key, lambda: self._charge(order))
-        assert isinstance(answer, Captured | Declined | OutcomeUnknown)
+    async def charge(self, request: PspChargeRequest) -> ChargeOutcome:
+        answer = self._answer("charge", request.idempotency_key, lambda: self._charge(request))
+        assert isinstance(answer, Captured | Declined | PspOutcomeUnknown)
         return answer
 
-    async def refund(self, order: RefundOrder) -> RefundOutcome:
-        answer = self._answer("refund", order.idempotency_key, lambda: self._refund(order))
-        assert isinstance(answer, Refunded | Declined | OutcomeUnknown)
+    async def refund(self, request: PspRefundRequest) -> RefundOutcome:
+        answer = self._answer("refund", request.idempotency_key, lambda: self._refund(request))
+        assert isinstance(answer, Refunded | Declined | PspOutcomeUnknown)
         return answer
 
-    async def transfer(self, order: TransferOrder) -> TransferOutcome:
-        answer = self._answer("transfer", order.idempotency_key, lambda: self._transfer(order))
-        assert isinstance(answer, Transferred | Declined | OutcomeUnknown)
+    async def transfer(self, request: PspTransferRequest) -> TransferOutcome:
+        answer = self._answer("transfer", request.idempotency_key, lambda: self._transfer(request))
+        assert isinstance(answer, Transferred | Declined | PspOutcomeUnknown)
         return answer
 
-    async def top_up(self, order: TopUpOrder) -> TopUpOutcome:
+    async def top_up(self, request: PspTopUpRequest) -> TopUpOutcome:
         return ToppedUp(psp_topup=f"tu_{next(self._numbers)}")
 
     async def find_hold(self, *, authorization_id: UUID) -> HoldOutcome | Captured | Voided | None:
@@ -117,36 +127,40 @@ class FakePsp:
         self.calls.append(("inspect", psp_payment))
         return self._state(self.payments[psp_payment])
 
-    async def find_charge(self, *, authorization_id: UUID) -> Captured | OutcomeUnknown | None:
+    async def find_charge(self, *, authorization_id: UUID) -> Captured | PspOutcomeUnknown | None:
         return self.extra.get(authorization_id)
 
-    async def find_refund(self, *, psp_charge: str, refund_id: UUID) -> Refunded | OutcomeUnknown | None:
+    async def find_refund(self, *, psp_charge: str, refund_id: UUID) -> Refunded | PspOutcomeUnknown | None:
         return None
 
-    async def find_transfer(self, *, end_to_end_id: str) -> Transferred | OutcomeUnknown | None:
+    async def find_transfer(self, *, end_to_end_id: str) -> Transferred | PspOutcomeUnknown | None:
         if end_to_end_id in self.transfers:
             return Transferred(psp_transfer=f"tr_{end_to_end_id}")
         return None
 
-    async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | OutcomeUnknown | None:
+    async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         return None
 
-    async def records(self) -> list[PspRecord] | OutcomeUnknown:
+    async def records(self) -> list[PspTotals] | PspOutcomeUnknown:
         sums: dict[str, int] = {}
         for payment in self.payments.values():
-            currency = payment.order.currency
+            currency = payment.request.currency
             sums[currency] = sums.get(currency, 0) + payment.captured_minor
-        return [PspRecord(currency=currency, captured_minor=minor) for currency, minor in sums.items()]
+        return [PspTotals(currency=currency, captured_minor=minor) for currency, minor in sums.items()]
 
-    def read_event(self, *, body: bytes, signature: str, tolerance_s: int) -> PspEvent:
+    def read_event(self, *, body: bytes, signature: str) -> PspEvent:
         if signature != "good":
-            raise WebhookRefusedError("wrong signature")
-        return PspEvent(id=body.decode(), type="payment_intent.succeeded", psp_payment=None, session_id=None)
+            raise WebhookRejectedError("wrong signature")
+        return PspEvent(
+            id=body.decode(), psp_type="payment_intent.succeeded", psp_payment=None, session_id=None
+        )
 
     def parse_event(self, body: bytes) -> PspEvent:
-        return PspEvent(id=body.decode(), type="payment_intent.succeeded", psp_payment=None, session_id=None)
+        return PspEvent(
+            id=body.decode(), psp_type="payment_intent.succeeded", psp_payment=None, session_id=None
+        )
 
-    async def events_since(self, *, since: datetime, limit: int) -> list[bytes] | OutcomeUnknown:
+    async def events_since(self, *, since: datetime, limit: int) -> list[bytes] | PspOutcomeUnknown:
         return []
 
     async def close(self) -> None:
@@ -160,63 +174,63 @@ class FakePsp:
         self.calls.append((kind, key))
         fault = self.faults.popleft() if self.faults else None
         if fault == "before":
-            return OutcomeUnknown(reason="timeout")
+            return PspOutcomeUnknown(reason="timeout")
         if key not in self.answers:
             self.answers[key] = act()  # type: ignore[operator]
-        return OutcomeUnknown(reason="timeout") if fault == "after" else self.answers[key]
+        return PspOutcomeUnknown(reason="timeout") if fault == "after" else self.answers[key]
 
-    def _hold(self, order: HoldOrder) -> HoldOutcome:
-        if order.payment_method == "pm_declined":
+    def _hold(self, request: PspHoldRequest) -> HoldOutcome:
+        if request.payment_method == "pm_declined":
             return Declined(code="insufficient_funds", retryable=True)
-        payment = Payment(order, f"pi_{next(self._numbers)}")
+        payment = Payment(request, f"pi_{next(self._numbers)}")
         self.payments[payment.id] = payment
-        if order.payment_method in {"pm_challenge", "card_present"}:
+        if request.payment_method in {"pm_challenge", "card_present"}:
             payment.status = "challenge"
         return self._state(payment)  # type: ignore[return-value]
 
-    def _capture(self, order: CaptureOrder) -> CaptureOutcome:
-        payment = self.payments[order.psp_payment]
-        if payment.order.payment_method == "pm_late_decline":
+    def _capture(self, request: PspCaptureRequest) -> CaptureOutcome:
+        payment = self.payments[request.psp_payment]
+        if payment.request.payment_method == "pm_late_decline":
             payment.status = "canceled"
             return Declined(code="card_declined", retryable=False)
         if payment.status == "held":
             self.capture_effects += 1
-            payment.status, payment.captured_minor = "captured", order.amount_minor
+            payment.status, payment.captured_minor = "captured", request.amount_minor
         return self._state(payment)  # type: ignore[return-value]
 
-    def _increment(self, order: IncrementOrder) -> IncrementOutcome:
-        payment = self.payments[order.psp_payment]
-        if payment.order.payment_method == "pm_no_increment":
+    def _increment(self, request: PspIncrementRequest) -> IncrementOutcome:
+        payment = self.payments[request.psp_payment]
+        if payment.request.payment_method == "pm_no_increment":
             return Declined(code="insufficient_funds", retryable=True)
-        payment.held_minor = order.amount_minor
+        payment.held_minor = request.amount_minor
         return self._state(payment)  # type: ignore[return-value]
 
-    def _charge(self, order: ChargeOrder) -> ChargeOutcome:
-        if order.payment_method == "pm_over_then_declined":
+    def _charge(self, request: PspChargeRequest) -> ChargeOutcome:
+        if request.payment_method == "pm_over_then_declined":
             return Declined(code="card_declined", retryable=False)
-        self.charged_minor += order.amount_minor
+        self.charged_minor += request.amount_minor
         charged = Captured(
             psp_charge=f"ch_extra_{next(self._numbers)}",
-            amount_minor=order.amount_minor,
+            amount_minor=request.amount_minor,
             fee_minor=25,
-            fee_currency=order.currency,
+            fee_currency=request.currency,
         )
-        self.extra[order.authorization_id] = charged
+        self.extra[request.authorization_id] = charged
         return charged
 
-    def _refund(self, order: RefundOrder) -> RefundOutcome:
-        self.refunded_minor += order.amount_minor
+    def _refund(self, request: PspRefundRequest) -> RefundOutcome:
+        self.refunded_minor += request.amount_minor
         return Refunded(psp_refund=f"re_{next(self._numbers)}")
 
-    def _void(self, order: VoidOrder) -> VoidOutcome:
-        payment = self.payments[order.psp_payment]
+    def _void(self, request: PspVoidRequest) -> VoidOutcome:
+        payment = self.payments[request.psp_payment]
         if payment.status in {"held", "challenge"}:
             payment.status = "canceled"
         return self._state(payment)  # type: ignore[return-value]
 
-    def _transfer(self, order: TransferOrder) -> TransferOutcome:
-        self.transfers[order.end_to_end_id] = order
-        return Transferred(psp_transfer=f"tr_{order.end_to_end_id}")
+    def _transfer(self, request: PspTransferRequest) -> TransferOutcome:
+        self.transfers[request.end_to_end_id] = request
+        return Transferred(psp_transfer=f"tr_{request.end_to_end_id}")
 
     def _state(self, payment: Payment) -> Held | RequiresAction | Captured | Voided:
         match payment.status:
@@ -225,9 +239,9 @@ class FakePsp:
                     psp_payment=payment.id,
                     amount_minor=payment.held_minor,
                     capture_before=self.capture_before,
-                    incrementable=payment.order.payment_method in {"pm_increment", "pm_no_increment"},
+                    incrementable=payment.request.payment_method in {"pm_increment", "pm_no_increment"},
                     max_capture_minor=payment.held_minor * 115 // 100
-                    if payment.order.payment_method.startswith("pm_over")
+                    if payment.request.payment_method.startswith("pm_over")
                     else None,
                 )
             case "challenge":
@@ -237,7 +251,7 @@ class FakePsp:
                     psp_charge=f"ch_{payment.id}",
                     amount_minor=payment.captured_minor,
                     fee_minor=payment.captured_minor * 15 // 1000 + 25,
-                    fee_currency=payment.order.currency,
+                    fee_currency=payment.request.currency,
                 )
             case _:
                 return Voided()

@@ -11,41 +11,42 @@ from typing import Any
 
 import pytest
 
-from clearing import reference
 from clearing.calendar import Calendars, ClosingDays, due_date
 from clearing.errors import UnclearableError
 from clearing.fx import RateTable
-from clearing.journal.ledger import EntryKind, JournalEntry
+from clearing.ledger.journal_entry import EntryKind, JournalEntry
 from clearing.parties.agreement import LegalModel, Role, Share, UnregisteredSeller
 from clearing.parties.party import Party, PartyKind
+from clearing.reference_data import bundled_data
+from clearing.reference_data.dataset import RatesAndCalendars
+from clearing.sessions.clearing_plan import ClearingPlan, plan_clearing, planned_leg
 from clearing.sessions.identities import trader_on
 from clearing.sessions.posting import Amounts, post_capture
-from clearing.sessions.settlement import References, SettlementPlan, plan_settlement, planned_leg
-from clearing.sessions.unwind import StoredCapture, TakeBack, take_back
-from clearing.tax.vat import CustomerKind, Leg, decide
-from tests.fakes import clearing_world as world
+from clearing.sessions.reversal import ClearedCapture, Reversal, reverse
+from clearing.tax.vat import CustomerKind, SupplyLeg, decide
+from tests.fakes import clearing_fixtures as world
 
-RATES = reference.vat_rates()
-REFERENCES = References(
-    vat=RATES, fx=RateTable(reference.ecb_reference_rates()), calendars=reference.calendars()
+RATES = bundled_data.vat_rates()
+REFERENCES = RatesAndCalendars(
+    vat=RATES, fx=RateTable(bundled_data.ecb_reference_rates()), calendars=bundled_data.calendars()
 )
 PLATFORM_ONLY = (Share(role=Role.PLATFORM, basis_points=1000),)
 
 
-def planned(cpo: Party, *, terms: dict[str, Any] | None = None, **changes: Any) -> tuple[Any, SettlementPlan]:
+def planned(cpo: Party, *, terms: dict[str, Any] | None = None, **changes: Any) -> tuple[Any, ClearingPlan]:
     parties = {**world.PARTIES, cpo.id: cpo, **changes.pop("parties", {})}
     references = changes.pop("references", REFERENCES)
     session = world.session(1, cpo=cpo, psp_fee_minor=None, psp_fee_currency=None, **changes)
     agreed = world.agreement(cpo, **{"shares": PLATFORM_ONLY, **(terms or {})})
     agreed = replace(agreed, terms=replace(agreed.terms, currency=session.currency))
-    return session, plan_settlement(session, agreement=agreed, parties=parties, references=references)
+    return session, plan_clearing(session, agreement=agreed, parties=parties, references=references)
 
 
 def journal(entry: JournalEntry) -> list[str]:
     return [f"{line[0]} -> {line[1]} {line[2]} {line[3]}" for line in entry.transfers]
 
 
-def posted(session: Any, plan: SettlementPlan) -> list[str]:
+def posted(session: Any, plan: ClearingPlan) -> list[str]:
     return journal(post_capture(session, world.repriced(session), plan))
 
 
@@ -57,15 +58,19 @@ def cpo(country: str, currency: str = "EUR", **changes: Any) -> Party:
     return world.party(f"{country}-CPO", PartyKind.CPO, country, currency, **changes)
 
 
-def sold_to(business: Party, session: Any, plan: SettlementPlan) -> SettlementPlan:
+def sold_to(business: Party, session: Any, plan: ClearingPlan) -> ClearingPlan:
     """The plan with a business at the wheel: the driver's leg decided for it."""
     day = session.sale_at.date()
     decision = decide(
-        Leg.TO_DRIVER, supplier=trader_on(world.PLATFORM, day, RATES),
-        customer=trader_on(business, day, RATES), customer_kind=CustomerKind.BUSINESS,
-        place=RATES.territory(session.territory), day=day, rates=RATES,
-    )  # fmt: skip
-    leg = planned_leg(Role.PLATFORM, Leg.TO_DRIVER, "platform", "driver", decision)
+        SupplyLeg.TO_DRIVER,
+        supplier=trader_on(world.PLATFORM, day, RATES),
+        customer=trader_on(business, day, RATES),
+        customer_kind=CustomerKind.BUSINESS,
+        place=RATES.tax_jurisdiction(session.tax_jurisdiction),
+        day=day,
+        rates=RATES,
+    )
+    leg = planned_leg(Role.PLATFORM, SupplyLeg.TO_DRIVER, "platform", "driver", decision)
     return replace(plan, driver=leg, flags=decision.flags)
 
 
@@ -96,12 +101,14 @@ def test_a_swiss_business_at_a_german_charger_pays_german_vat() -> None:
     """)
 
 
-def unregistered(**terms: Any) -> tuple[Any, SettlementPlan]:
+def unregistered(**terms: Any) -> tuple[Any, ClearingPlan]:
     platform = replace(world.PLATFORM, vat_registrations=())
     return planned(
-        world.NL_CPO, captured_minor=1210, parties={"platform": platform},
+        world.NL_CPO,
+        captured_minor=1210,
+        parties={"platform": platform},
         terms={"shares": PLATFORM_ONLY, **terms},
-    )  # fmt: skip
+    )
 
 
 def test_a_seller_not_registered_where_it_owes_the_vat_is_flagged_and_the_vat_set_aside() -> None:
@@ -113,12 +120,12 @@ def test_a_seller_not_registered_where_it_owes_the_vat_is_flagged_and_the_vat_se
 def test_a_seller_not_registered_is_waited_for_where_that_is_agreed() -> None:
     with pytest.raises(
         UnclearableError, match="'platform' has no VAT id of NL proven on 2026-10-13"
-    ) as refused:
-        unregistered(unregistered_seller=UnregisteredSeller.PARK)
-    assert refused.value.reason == "seller_not_registered"
+    ) as rejected:
+        unregistered(unregistered_seller=UnregisteredSeller.EXCEPTION)
+    assert rejected.value.reason == "seller_not_registered"
     # As disclosed agent the Dutch CPO sells, and is registered.
     _, plan = unregistered(
-        unregistered_seller=UnregisteredSeller.PARK, legal_model=LegalModel.DISCLOSED_AGENT
+        unregistered_seller=UnregisteredSeller.EXCEPTION, legal_model=LegalModel.DISCLOSED_AGENT
     )
     assert plan.flags == ()
 
@@ -127,9 +134,13 @@ def test_a_cpo_registered_in_two_states_sells_in_both() -> None:
     # A Dutch CPO with charge points in Germany, selling as the platform's principal under its German id.
     both = world.registered(world.NL_CPO, "DE")
     agent = {"legal_model": LegalModel.DISCLOSED_AGENT}
-    _, plan = planned(both, captured_minor=1190, territory="DE", time_zone="Europe/Berlin", terms=agent)
+    _, plan = planned(
+        both, captured_minor=1190, tax_jurisdiction="DE", time_zone="Europe/Berlin", terms=agent
+    )
     assert (plan.flags, plan.driver.decision.vat_of) == ((), "DE")
-    alone = planned(world.NL_CPO, captured_minor=1190, territory="DE", time_zone="Europe/Berlin", terms=agent)
+    alone = planned(
+        world.NL_CPO, captured_minor=1190, tax_jurisdiction="DE", time_zone="Europe/Berlin", terms=agent
+    )
     assert alone[1].flags == ("seller_not_registered",)
 
 
@@ -137,9 +148,12 @@ def test_the_dinar_has_three_decimals() -> None:
     # ISO 4217: KWD 3; 1.210 dinars at a Dutch charge point, all parties in dinars.
     dinars = replace(world.NL_CPO, settlement_currency="KWD")
     session, plan = planned(
-        dinars, captured_minor=1210, currency="KWD", demand_partner_id="platform",
+        dinars,
+        captured_minor=1210,
+        currency="KWD",
+        demand_partner_id="platform",
         tariff_json=world.tariff_json(dinars),
-    )  # fmt: skip
+    )
     assert posted(session, plan) == expect("""
         psp:stripe:receivable -> session:transit 1210 KWD
         session:transit -> vat:NL:output 210 KWD
@@ -150,28 +164,32 @@ def test_the_dinar_has_three_decimals() -> None:
 
 
 def captured(
-    session: Any, plan: SettlementPlan, *, net: int, vat: int, parts: dict[Role, int]
-) -> StoredCapture:
+    session: Any, plan: ClearingPlan, *, net: int, vat: int, parts: dict[Role, int]
+) -> ClearedCapture:
     entry = post_capture(session, world.repriced(session), plan)
     assert entry.links is not None
-    return StoredCapture(
-        lane=session.lane, session_id=session.session_id, gross_minor=net + vat,
-        amounts=Amounts(net=net, vat=vat, parts=parts), source=entry.transfers[0].debit_account, plan=plan,
+    return ClearedCapture(
+        shard=session.shard,
+        session_id=session.session_id,
+        gross_minor=net + vat,
+        amounts=Amounts(net=net, vat=vat, parts=parts),
+        source=entry.transfers[0].debit_account,
+        plan=plan,
         links=entry.links,
-    )  # fmt: skip
+    )
 
 
 def back(
-    stored: StoredCapture, minor: int, *, kind: EntryKind, due: date, fee_minor: int = 0
+    stored: ClearedCapture, minor: int, *, kind: EntryKind, due: date, fee_minor: int = 0
 ) -> JournalEntry:
     days = dict.fromkeys((*world.PARTIES, *stored.plan.payees), due)
-    step = TakeBack(
-        kind=kind, reference="r", minor=minor, before_minor=0, bearer=None, due=days, fee_minor=fee_minor
+    step = Reversal(
+        kind=kind, reference="r", minor=minor, before_minor=0, charged_to=None, due=days, fee_minor=fee_minor
     )
-    return take_back(stored, step)
+    return reverse(stored, step)
 
 
-def test_a_credit_note_after_a_rate_change_keeps_the_rate_of_the_sale() -> None:
+def test_a_credit_note_after_a_rate_change_has_the_rate_of_the_sale() -> None:
     # Codul fiscal art. 291: sold at 19 % on 2025-07-31, given back in August, when 21 % applies.
     sold = datetime(2025, 7, 31, 12, 0, tzinfo=UTC)
     session, plan = planned(cpo("RO"), captured_minor=1190, sale_at=sold, time_zone="Europe/Bucharest")
@@ -188,7 +206,7 @@ def test_a_credit_note_after_a_rate_change_keeps_the_rate_of_the_sale() -> None:
     )
 
 
-def test_a_chargeback_after_disbursement_leaves_debts_that_count_at_once() -> None:
+def test_a_chargeback_after_disbursement_leaves_receivables_due_at_once() -> None:
     # The parts were paid out; they turn negative, netted against what comes. The driver's VAT stays due.
     session, plan = planned(world.NL_CPO, captured_minor=1210)
     stored = captured(session, plan, net=1000, vat=210, parts={Role.CPO: 900, Role.PLATFORM: 100})
@@ -211,8 +229,8 @@ def test_a_chargeback_after_disbursement_leaves_debts_that_count_at_once() -> No
 def test_on_ascension_day_target_is_open_and_switzerland_closed() -> None:
     # 2026-05-14: euros of a sale on Tuesday the 12th are due on Thursday; francs on Friday.
     sold = datetime(2026, 5, 12, 10, 0, tzinfo=UTC)
-    assert due_date(sold, world.NL_CPO, reference.calendars()) == date(2026, 5, 14)
-    assert due_date(sold, world.CH_CPO, reference.calendars()) == date(2026, 5, 15)
+    assert due_date(sold, world.NL_CPO, bundled_data.calendars()) == date(2026, 5, 14)
+    assert due_date(sold, world.CH_CPO, bundled_data.calendars()) == date(2026, 5, 15)
 
 
 @pytest.mark.parametrize(
@@ -225,13 +243,16 @@ def test_the_german_window_of_16_percent_ends_at_local_midnight(minute: int, gro
     calendars = Calendars(
         [
             ClosingDays(name=name, days=frozenset(), first_year=2020, last_year=2022)
-            for name in reference.CALENDAR_NAMES
+            for name in bundled_data.CALENDAR_NAMES
         ]
     )
     session, plan = planned(
-        world.DE_CPO, captured_minor=gross, sale_at=at, time_zone="Europe/Berlin",
+        world.DE_CPO,
+        captured_minor=gross,
+        sale_at=at,
+        time_zone="Europe/Berlin",
         references=replace(REFERENCES, calendars=calendars),
-    )  # fmt: skip
+    )
     assert posted(session, plan) == expect(f"""
         psp:stripe:receivable -> session:transit {gross} EUR
         session:transit -> vat:DE:output {vat} EUR
@@ -250,7 +271,7 @@ def test_the_german_window_of_16_percent_ends_at_local_midnight(minute: int, gro
     ],
     ids=["agrees", "one_component", "the_sum"],
 )
-def test_a_component_taxed_at_another_rate_than_the_territorys_is_flagged(
+def test_a_component_taxed_at_another_rate_than_the_tax_jurisdictions_is_flagged(
     rates: tuple[str, ...], vat: int, flags: tuple[str, ...]
 ) -> None:
     # C-282/22: charging is one supply with one rate, whatever its components are called.
@@ -260,11 +281,13 @@ def test_a_component_taxed_at_another_rate_than_the_territorys_is_flagged(
     )
     entry = post_capture(session, price, plan)
     assert tuple(entry.flags) == flags
-    assert "session:transit -> vat:NL:output 210 EUR" in journal(entry)  # the territory's, by default
+    assert "session:transit -> vat:NL:output 210 EUR" in journal(entry)  # the tax_jurisdiction's, by default
 
 
-def test_vat_in_a_tariff_where_none_is_due_is_flagged_and_not_taken() -> None:
-    session, plan = planned(cpo("IT", territory="IT-LIVIGNO"), captured_minor=1220, territory="IT-LIVIGNO")
+def test_vat_in_a_tariff_where_none_is_due_is_flagged_and_not_posted() -> None:
+    session, plan = planned(
+        cpo("IT", tax_jurisdiction="IT-LIVIGNO"), captured_minor=1220, tax_jurisdiction="IT-LIVIGNO"
+    )
     price = world.repriced(session, tax_known=True, vat_minor=220)
     entry = post_capture(session, price, plan)
     assert tuple(entry.flags) == ("tariff_vat_differs",)

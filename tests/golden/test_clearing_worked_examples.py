@@ -10,18 +10,21 @@ from typing import Any
 
 import pytest
 
-from clearing import reference
 from clearing.errors import InvalidSessionError, RateUnavailableError, UnclearableError
 from clearing.fx import RateTable
-from clearing.journal.ledger import JournalEntry
+from clearing.ledger.journal_entry import JournalEntry
 from clearing.parties.agreement import Deficit, LegalModel, Role, Share, VatSource
 from clearing.parties.party import Party, PartyKind
+from clearing.reference_data import bundled_data
+from clearing.reference_data.dataset import RatesAndCalendars
+from clearing.sessions.clearing_plan import plan_clearing
 from clearing.sessions.posting import post_capture
-from clearing.sessions.settlement import References, plan_settlement
-from tests.fakes import clearing_world as world
+from tests.fakes import clearing_fixtures as world
 
-REFERENCES = References(
-    vat=reference.vat_rates(), fx=RateTable(reference.ecb_reference_rates()), calendars=reference.calendars()
+REFERENCES = RatesAndCalendars(
+    vat=bundled_data.vat_rates(),
+    fx=RateTable(bundled_data.ecb_reference_rates()),
+    calendars=bundled_data.calendars(),
 )
 NO_FEE: dict[str, Any] = {"psp_fee_minor": None, "psp_fee_currency": None}
 PLATFORM_ONLY = (Share(role=Role.PLATFORM, basis_points=1000),)
@@ -45,7 +48,7 @@ def post(example: Example) -> JournalEntry:
     parties = {**world.PARTIES, example.cpo.id: example.cpo, **example.parties}
     agreement = world.agreement(example.cpo, **example.terms)
     agreement = replace(agreement, terms=replace(agreement.terms, currency=session.currency))
-    plan = plan_settlement(session, agreement=agreement, parties=parties, references=REFERENCES)
+    plan = plan_clearing(session, agreement=agreement, parties=parties, references=REFERENCES)
     return post_capture(session, world.repriced(session, **example.price), plan)
 
 
@@ -117,8 +120,8 @@ EXAMPLES = [
     Example(
         name="northern_ireland_like_great_britain_at_the_driver",
         source="VATA 1994 s. 2: 20 % in both; the CPO's leg differs only for Union dealers",
-        cpo=cpo("GB", "GBP", territory="XI"),
-        session={"captured_minor": 1200, "territory": "XI"},
+        cpo=cpo("GB", "GBP", tax_jurisdiction="XI"),
+        session={"captured_minor": 1200, "tax_jurisdiction": "XI"},
         parties={"platform": replace(world.PLATFORM, settlement_currency="GBP")},
         journal="""
             psp:stripe:receivable -> session:transit 1200 GBP
@@ -144,8 +147,8 @@ EXAMPLES = [
     Example(
         name="busingen_is_swiss",
         source="MWSTG art. 3(a): 8.1 %, also between the CPO there and the Swiss platform",
-        cpo=cpo("DE", territory="DE-BUSINGEN"),
-        session={"captured_minor": 1081, "territory": "DE-BUSINGEN"},
+        cpo=cpo("DE", tax_jurisdiction="DE-BUSINGEN"),
+        session={"captured_minor": 1081, "tax_jurisdiction": "DE-BUSINGEN"},
         journal="""
             psp:stripe:receivable -> session:transit 1081 EUR
             session:transit -> vat:CH:output 81 EUR
@@ -157,8 +160,8 @@ EXAMPLES = [
     Example(
         name="livigno_knows_no_vat",
         source="Directive 2006/112/EC art. 6(2)(f)",
-        cpo=cpo("IT", territory="IT-LIVIGNO"),
-        session={"captured_minor": 1000, "territory": "IT-LIVIGNO"},
+        cpo=cpo("IT", tax_jurisdiction="IT-LIVIGNO"),
+        session={"captured_minor": 1000, "tax_jurisdiction": "IT-LIVIGNO"},
         journal="""
             psp:stripe:receivable -> session:transit 1000 EUR
             session:transit -> platform:fee:revenue 100 EUR
@@ -182,8 +185,8 @@ EXAMPLES = [
     Example(
         name="svalbard",
         source="Merverdiavgiftsloven § 1-2(2)",
-        cpo=cpo("NO", "NOK", territory="SJ"),
-        session={"captured_minor": 10000, "territory": "SJ"},
+        cpo=cpo("NO", "NOK", tax_jurisdiction="SJ"),
+        session={"captured_minor": 10000, "tax_jurisdiction": "SJ"},
         journal="""
             psp:stripe:receivable -> session:transit 10000 NOK
             session:transit -> platform:fee:revenue 1000 NOK
@@ -438,7 +441,7 @@ EXAMPLES = [
         """,
     ),
     Example(
-        name="disclosed_agent_at_home",
+        name="disclosed_agent_domestic",
         source="MWSTG art. 20: fee of 1.00 with 8.1 %, withheld from the CPO",
         cpo=world.CH_CPO,
         session={"captured_minor": 1081, "demand_partner_id": "parking"},
@@ -475,7 +478,7 @@ EXAMPLES = [
         name="the_cpo_bears_the_psp_cost",
         source="Agreement: PSP cost of 0.43 lessens the CPO's part",
         session={"captured_minor": 1210, "psp_fee_minor": 43, "psp_fee_currency": "EUR"},
-        terms={"shares": PLATFORM_ONLY, "psp_cost_bearer": Role.CPO},
+        terms={"shares": PLATFORM_ONLY, "psp_cost_charged_to": Role.CPO},
         journal="""
             psp:stripe:receivable -> session:transit 1210 EUR
             session:transit -> vat:NL:output 210 EUR
@@ -489,7 +492,11 @@ EXAMPLES = [
     Example(
         name="funds_of_a_partner",
         source="The demand partner's prefunded account pays",
-        session={"captured_minor": 1210, "funding": world.Funding.PARTNER_ACCOUNT, "rail": world.Rail.APP},
+        session={
+            "captured_minor": 1210,
+            "funding": world.FundingSource.PARTNER_ACCOUNT,
+            "authorization_method": world.AuthorizationMethod.APP,
+        },
         journal="""
             partner:superapp:funds -> session:transit 1210 EUR
             session:transit -> vat:NL:output 210 EUR
@@ -503,8 +510,8 @@ EXAMPLES = [
         source="The account that was held pays, whoever brought the driver; both have their part",
         session={
             "captured_minor": 1210,
-            "funding": world.Funding.PARTNER_ACCOUNT,
-            "rail": world.Rail.PLUG_AND_CHARGE,
+            "funding": world.FundingSource.PARTNER_ACCOUNT,
+            "authorization_method": world.AuthorizationMethod.PLUG_AND_CHARGE,
             "emsp_id": "NL-EMP",
             "account_party_id": "NL-EMP",
         },
@@ -526,8 +533,8 @@ EXAMPLES = [
         """,
     ),
     Example(
-        name="tariff_rate_differs_from_the_territory",
-        source="The territory's 21 % splits the gross; the tariff said 19 %",
+        name="tariff_rate_differs_from_the_tax_jurisdiction",
+        source="The tax_jurisdiction's 21 % splits the gross; the tariff said 19 %",
         session={"captured_minor": 1210},
         price={"tax_known": True, "vat_minor": 193},
         flags=("tariff_vat_differs",),
@@ -584,8 +591,10 @@ def test_zero_energy_is_nothing_to_clear() -> None:
         world.session(1, captured_minor=0)
 
 
-def test_the_canaries_are_refused_until_their_tax_is_entered() -> None:
-    example = replace(EXAMPLES[0], cpo=cpo("ES", territory="ES-CN"), session={"territory": "ES-CN"})
+def test_the_canaries_are_rejected_until_their_tax_is_entered() -> None:
+    example = replace(
+        EXAMPLES[0], cpo=cpo("ES", tax_jurisdiction="ES-CN"), session={"tax_jurisdiction": "ES-CN"}
+    )
     with pytest.raises(RateUnavailableError, match="no electricity VAT rate of ES-CN"):
         post(example)
 

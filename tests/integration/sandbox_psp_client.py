@@ -11,9 +11,9 @@ from typing import Any
 import aiohttp
 import stripe
 
-from gateway.sandbox.psp.engine import PspEngine
-from gateway.sandbox.psp.server import RunningPsp, start_psp
-from gateway.sandbox.psp.settings import PspSettings
+from sandbox.stripe.engine import PspEngine
+from sandbox.stripe.server import RunningPsp, start_psp
+from sandbox.stripe.settings import PspSettings
 
 KEY = "sk_test_sandbox"
 START = 1_770_000_000
@@ -76,7 +76,7 @@ async def sandbox(settings: PspSettings | None = None, *, timeout_s: float = 10)
 @contextmanager
 def process(*arguments: str) -> Iterator[tuple[str, subprocess.Popen[str]]]:
     """The command in its own process, ready: its URL and the process."""
-    code = "from gateway.commands.sandbox_psp import sandbox_psp; sandbox_psp()"
+    code = "from gateway.cli.sandbox_psp import sandbox_psp; sandbox_psp()"
     with subprocess.Popen(
         [sys.executable, "-c", code, *arguments], stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
     ) as child:

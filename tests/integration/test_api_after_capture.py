@@ -7,7 +7,7 @@ import pytest
 
 from gateway.database import Pool
 from gateway.ids import parse_id
-from gateway.payments.psp import DisputeNews
+from gateway.payments.psp.port import DisputeUpdate
 from tests.fakes.api import EVSE, Api, cdr, open_api
 
 
@@ -48,7 +48,7 @@ async def test_a_quote_at_an_unknown_evse_names_it(api: Api) -> None:
     assert (answer.status, answer.json["code"]) == (404, "evse_not_found")
 
 
-async def test_a_hold_is_raised_and_a_refused_raise_says_so(api: Api) -> None:
+async def test_a_hold_is_raised_and_a_declined_increment_is_a_conflict(api: Api) -> None:
     method = {"type": "psp_payment_method", "payment_method": "pm_increment"}
     shown = (await api.authorize(key="a", payment=method)).json
     path = f"/v1/authorizations/{shown['id']}/increment"
@@ -56,8 +56,8 @@ async def test_a_hold_is_raised_and_a_refused_raise_says_so(api: Api) -> None:
     assert (raised.status, raised.json["amount"]) == (200, 5000)
     again = await api.call("POST", path, {"amount": 4000}, key="i2")
     assert again.json["amount"] == 5000
-    refusing = {"type": "psp_payment_method", "payment_method": "pm_no_increment"}
-    other = (await api.authorize(key="b", payment=refusing)).json
+    rejecting = {"type": "psp_payment_method", "payment_method": "pm_no_increment"}
+    other = (await api.authorize(key="b", payment=rejecting)).json
     answer = await api.call("POST", f"/v1/authorizations/{other['id']}/increment", {"amount": 9000}, key="i3")
     assert (answer.status, answer.json["code"]) == (409, "state_conflict")
 
@@ -78,7 +78,7 @@ async def test_refunds_are_made_read_listed_and_bounded(api: Api) -> None:
     assert (await api.call("GET", f"/v1/captures/{session['capture']['id']}")).json["refunded"] == 1190
 
 
-async def test_another_partys_refunds_look_like_none(api: Api) -> None:
+async def test_another_partys_refunds_are_not_found(api: Api) -> None:
     session = await captured(api)
     made = (await api.call("POST", "/v1/refunds", {"session": session["id"]}, key="r")).json
     assert (await api.call("GET", f"/v1/refunds/{made['id']}", party="superapp")).status == 404
@@ -87,16 +87,16 @@ async def test_another_partys_refunds_look_like_none(api: Api) -> None:
 
 
 @pytest.mark.parametrize("session", ["ses_nonsense", "", "auth_01jd2w3x4y5z6a7b8c9d0e1f2g"])
-async def test_a_refund_of_no_session_is_refused_in_words(api: Api, session: str) -> None:
+async def test_a_refund_of_no_session_is_rejected_by_name(api: Api, session: str) -> None:
     answer = await api.call("POST", "/v1/refunds", {"session": session}, key="r")
     assert (answer.status, answer.json["code"]) == (400, "invalid_parameters")
     assert "session" in answer.text or "ses_" in answer.text
 
 
-async def test_a_dispute_is_read_as_it_stands(api: Api) -> None:
+async def test_a_dispute_is_shown_to_its_party_only(api: Api) -> None:
     session = await captured(api)
     identifier = parse_id("ses", session["id"])
-    news = DisputeNews(
+    news = DisputeUpdate(
         psp_dispute="du_1",
         state="opened",
         amount_minor=1190,
@@ -104,13 +104,13 @@ async def test_a_dispute_is_read_as_it_stands(api: Api) -> None:
         currency="EUR",
         reason="fraudulent",
     )
-    await api.services.payments.disputes.heard(news, lane=identifier.int & 63, session_id=identifier)
+    await api.services.payments.disputes.record_update(news, shard=identifier.int & 63, session_id=identifier)
     (shown,) = (await api.call("GET", "/v1/disputes")).json["data"]
     assert (shown["state"], shown["amount"], shown["fee"]) == ("opened", 1190, 1500)
     assert (await api.call("GET", f"/v1/disputes/{shown['id']}")).json == shown
     assert (await api.call("GET", f"/v1/disputes/{shown['id']}", party="superapp")).status == 404
-    refused = await api.call("POST", "/v1/refunds", {"session": session["id"]}, key="r")
-    assert refused.json["code"] == "refund_exceeds_capture"
+    rejected = await api.call("POST", "/v1/refunds", {"session": session["id"]}, key="r")
+    assert rejected.json["code"] == "refund_exceeds_capture"
 
 
 @pytest.mark.parametrize(
@@ -180,7 +180,7 @@ async def test_the_policy_for_missing_cdrs_is_the_platforms_to_set_and_the_cpos_
 
 async def test_only_the_platform_clears_a_session_again_and_only_a_parked_one(api: Api) -> None:
     shown = (await api.authorize(key="a1")).json
-    path = f"/v1/sessions/{shown['session']}/clear-again"
+    path = f"/v1/sessions/{shown['session']}/retry-clearing"
     assert (await api.call("POST", path)).status == 403
-    refused = await api.call("POST", path, party="admin")
-    assert (refused.status, refused.json["code"]) == (409, "state_conflict")
+    rejected = await api.call("POST", path, party="admin")
+    assert (rejected.status, rejected.json["code"]) == (409, "state_conflict")

@@ -103,10 +103,10 @@ async def test_what_the_cardholder_must_do_is_handed_on(api: Api) -> None:
     assert made.json["next_action"] == {"type": "redirect_to_url"}
 
 
-async def test_an_evse_without_a_tariff_is_refused_by_name(api: Api) -> None:
+async def test_an_evse_without_a_tariff_is_rejected_by_name(api: Api) -> None:
     for evse, status, code in (("XX*NO", 404, "evse_not_found"), ("DE*ABC*E2", 409, "tariff_missing")):
-        refused = await api.authorize(key=evse, evse_id=evse)
-        assert (refused.status, refused.json["code"]) == (status, code)
+        rejected = await api.authorize(key=evse, evse_id=evse)
+        assert (rejected.status, rejected.json["code"]) == (status, code)
 
 
 async def test_two_rails_do_not_both_hold_one_session(api: Api) -> None:
@@ -116,8 +116,8 @@ async def test_two_rails_do_not_both_hold_one_session(api: Api) -> None:
 
 
 async def test_an_account_that_does_not_cover_the_hold_is_a_402(api: Api) -> None:
-    refused = await api.authorize(key="a1", rail="app", payment={"type": "partner_account"})
-    assert (refused.status, refused.json["code"]) == (402, "account_limit_exceeded")
+    rejected = await api.authorize(key="a1", method="app", payment={"type": "partner_account"})
+    assert (rejected.status, rejected.json["code"]) == (402, "account_limit_exceeded")
 
 
 async def test_a_funded_account_bears_the_hold_and_shows_it(api: Api) -> None:
@@ -139,7 +139,7 @@ async def test_a_funded_account_bears_the_hold_and_shows_it(api: Api) -> None:
         "POST", f"{path}/fundings", {"amount": 5000, "reference": "bank-1"}, party="admin", key="f1"
     )
     assert funded.status == 201
-    made = await api.authorize(key="a1", party="superapp", rail="app", payment={"type": "partner_account"})
+    made = await api.authorize(key="a1", party="superapp", method="app", payment={"type": "partner_account"})
     assert made.status == 201
     account = (await api.call("GET", path, party="superapp")).json
     assert account["held"] == 2380
@@ -161,7 +161,7 @@ async def test_a_release_with_a_stale_etag_changes_nothing(api: Api) -> None:
     assert odd.json["errors"][0]["pointer"] == "If-Match"
 
 
-async def test_another_partys_objects_look_like_none(api: Api) -> None:
+async def test_another_partys_objects_are_not_found(api: Api) -> None:
     shown = (await api.authorize(key="a1")).json
     for path in (
         f"/v1/authorizations/{shown['id']}",
@@ -211,7 +211,7 @@ async def test_fifty_parallel_completes_capture_once(api: Api) -> None:
     assert len((await api.call("GET", "/v1/captures")).json["data"]) == 1
 
 
-async def test_a_cdr_that_differs_after_the_end_is_refused(api: Api) -> None:
+async def test_a_cdr_that_differs_after_the_end_is_rejected(api: Api) -> None:
     shown = (await api.authorize(key="a1")).json
     path = f"/v1/sessions/{shown['session']}/complete"
     await api.call("POST", path, {"cdr": json.loads(cdr())}, key="c1")
@@ -220,8 +220,8 @@ async def test_a_cdr_that_differs_after_the_end_is_refused(api: Api) -> None:
 
 
 WRONG_FIELDS = [
-    ({"evse_id": EVSE, "rail": "card"}, "/payment"),
-    (order(rail="cash"), "/rail"),
+    ({"evse_id": EVSE, "method": "card"}, "/payment"),
+    (order(method="cash"), "/method"),
     (order(amount=12.5), "/amount"),
     (order(amount="1200"), "/amount"),
     (order(amount=0), "/amount"),
@@ -233,7 +233,7 @@ WRONG_FIELDS = [
     (order(metadata={"k" * 41: "v"}), f"/metadata/{'k' * 41}"),
     (order(evse="x"), "/evse"),
     (order(evse_id="DE ABC"), "/evse_id"),
-    (order(rail="card", payment={"type": "partner_account"}), "/payment/type"),
+    (order(method="card", payment={"type": "partner_account"}), "/payment/type"),
 ]
 
 GARBAGE = [
@@ -248,18 +248,18 @@ GARBAGE = [
 
 async def test_a_wrong_field_is_named_by_its_pointer_and_holds_nothing(api: Api) -> None:
     for body, pointer in WRONG_FIELDS:
-        refused = await api.call("POST", "/v1/authorizations", body, key="k")
-        assert (refused.status, refused.json["code"]) == (400, "invalid_parameters"), body
-        assert refused.json["errors"][0]["pointer"] == pointer, body
+        rejected = await api.call("POST", "/v1/authorizations", body, key="k")
+        assert (rejected.status, rejected.json["code"]) == (400, "invalid_parameters"), body
+        assert rejected.json["errors"][0]["pointer"] == pointer, body
     assert api.psp.calls == []
 
 
 async def test_garbage_is_answered_and_never_a_500(api: Api) -> None:
     for body, code in GARBAGE:
         for path in ("/v1/authorizations", f"/v1/sessions/{format_id('ses', new_id())}/complete"):
-            refused = await api.call("POST", path, body, key="k")
-            assert refused.status == 400, (path, body, refused.text)
-            assert refused.headers["Content-Type"] == "application/problem+json"
+            rejected = await api.call("POST", path, body, key="k")
+            assert rejected.status == 400, (path, body, rejected.text)
+            assert rejected.headers["Content-Type"] == "application/problem+json"
         assert (await api.call("POST", "/v1/authorizations", body, key="k")).json["code"] == code
 
 
@@ -267,15 +267,15 @@ async def test_a_completion_needs_exactly_one_way_of_ending(api: Api) -> None:
     shown = (await api.authorize(key="a1")).json
     path = f"/v1/sessions/{shown['session']}/complete"
     for body in ({}, {"cdr": None}, {"cdr": 5}, {"cdr": {}, "usage": {}}, {"usage": {"energy_wh": 1}}):
-        refused = await api.call("POST", path, body, key="c1")
-        assert refused.status == 400, body
-        assert refused.json["errors"][0]["pointer"].startswith(("/cdr", "/usage")), body
+        rejected = await api.call("POST", path, body, key="c1")
+        assert rejected.status == 400, body
+        assert rejected.json["errors"][0]["pointer"].startswith(("/cdr", "/usage")), body
 
 
-async def test_an_unreadable_cdr_is_refused_with_its_place(api: Api) -> None:
+async def test_an_unreadable_cdr_is_rejected_with_its_place(api: Api) -> None:
     shown = (await api.authorize(key="a1")).json
-    refused = await api.call(
+    rejected = await api.call(
         "POST", f"/v1/sessions/{shown['session']}/complete", {"cdr": {"id": "x"}}, key="c"
     )
-    assert (refused.status, refused.json["code"]) == (422, "cdr_invalid")
-    assert "start_date_time" in refused.json["detail"]
+    assert (rejected.status, rejected.json["code"]) == (422, "cdr_invalid")
+    assert "start_date_time" in rejected.json["detail"]

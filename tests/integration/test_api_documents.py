@@ -8,28 +8,29 @@ from io import BytesIO
 import pytest
 from pypdf import PdfReader
 
+from clearing.documents import invoice_service
+from clearing.ledger import service as ledger_service
 from clearing.parties.party import VatEvidence, VatRegistration
-from clearing.work import issuing
 from gateway.database import transaction
-from gateway.lanes.document_lane import DriverDocumentLane
+from gateway.jobs.driver_documents import DriverDocumentJob
 from tests.fakes.api import Api
 from tests.fakes.en16931 import failed_rules
-from tests.integration import test_api_settlement as settlement
+from tests.integration import test_api_disbursements as settlement
 
 api = settlement.api  # the fixture: parties, an agreement, a server
 
 
 async def documented(api: Api) -> str:
     session = await settlement.settle(api)
-    assert await DriverDocumentLane(pool=api.services.pool, clock=api.clock).run_once() == 1
+    assert await DriverDocumentJob(pool=api.services.pool, clock=api.clock).run_once() == 1
     return session
 
 
-async def test_a_receipt_before_clearing_says_when_it_comes(api: Api) -> None:
+async def test_a_receipt_before_clearing_is_a_conflict_that_says_when_it_is_issued(api: Api) -> None:
     session = (await api.authorize(key="a1")).json["session"]
     early = await api.call("GET", f"/v1/sessions/{session}/receipt")
     assert (early.status, early.json["code"]) == (409, "state_conflict")
-    assert "issued once the session is cleared" in early.json["detail"]
+    assert "issued once it is cleared" in early.json["detail"]
 
 
 async def test_a_driver_gets_what_was_captured_as_json_and_pdf(api: Api) -> None:
@@ -51,9 +52,9 @@ async def test_a_driver_gets_what_was_captured_as_json_and_pdf(api: Api) -> None
 
 
 async def test_a_seller_with_a_vat_id_of_the_place_gives_an_invoice_in_xml(api: Api) -> None:
-    known = await api.services.clearing.party(api.services.pool, "platform")
+    known = await api.services.clearing.reference_data.party(api.services.pool, "platform")
     assert known is not None
-    registration = VatRegistration(territory="DE", vat_id="DE136695976", valid_from=date(2020, 1, 1))
+    registration = VatRegistration(tax_jurisdiction="DE", vat_id="DE136695976", valid_from=date(2020, 1, 1))
     evidence = VatEvidence(
         effective_from=date(2020, 1, 1),
         vat_id="DE136695976",
@@ -62,7 +63,7 @@ async def test_a_seller_with_a_vat_id_of_the_place_gives_an_invoice_in_xml(api: 
         checked_at=api.clock.now(),
     )
     async with transaction(api.services.pool) as connection:
-        await api.services.clearing.register_party(
+        await api.services.clearing.reference_data.register_party(
             connection,
             replace(known, vat_registrations=(registration,), vat_evidence=(evidence,)),
             now=api.clock.now(),
@@ -86,7 +87,7 @@ async def test_another_partys_session_has_no_receipt(api: Api) -> None:
     assert unknown.status == 404
 
 
-async def test_a_party_sees_its_own_documents_and_nobody_elses(api: Api) -> None:
+async def test_a_party_sees_its_own_documents_only(api: Api) -> None:
     await settlement.settle(api)
     start = api.clock.now().date().replace(day=1)
     end = (start + timedelta(days=31)).replace(day=1) - timedelta(days=1)
@@ -98,11 +99,9 @@ async def test_a_party_sees_its_own_documents_and_nobody_elses(api: Api) -> None
         )
     async with transaction(api.services.pool) as connection:
         now = api.clock.now()
-        await api.services.clearing.close_period(
-            connection, until=now - timedelta(hours=6), by="test", now=now
-        )
-        issued, refused = await issuing.issue(connection, start=start, end=end, now=now)
-    assert not refused
+        await ledger_service.close_period(connection, until=now - timedelta(hours=6), by="test", now=now)
+        issued, rejected = await invoice_service.issue(connection, start=start, end=end, now=now)
+    assert not rejected
     everything = (await api.call("GET", "/v1/documents", party="admin")).json["data"]
     assert {one["id"] for one in everything} == {one.number for one in issued}
     for party in ("DE-ABC", "parking"):

@@ -14,11 +14,11 @@ from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec
 from cryptography.x509.oid import NameOID
 
+from gateway.api.server import build_api
+from gateway.api.tls import server_context
 from gateway.config import load_settings
 from gateway.database import Pool
 from gateway.errors import ConfigurationError
-from gateway.http.server import build_api
-from gateway.http.tls import server_context
 from tests.fakes.api import ADMIN, Api, open_api
 
 _NOW = datetime.now(UTC)
@@ -48,7 +48,7 @@ def make(folder: Path, name: str, *, issuer: Made | None = None, days: int = 30)
         .issuer_name(issuer.certificate.subject if issuer else subject)
         .public_key(key.public_key())
         .serial_number(x509.random_serial_number())
-        .not_valid_before(_NOW - timedelta(days=60))
+        .not_valid_before(_NOW - timedelta(days=3650))
         .not_valid_after(_NOW + timedelta(days=days))
         .add_extension(x509.BasicConstraints(ca=issuer is None, path_length=None), critical=True)
         .add_extension(x509.SubjectAlternativeName([x509.DNSName("localhost")]), critical=False)
@@ -109,6 +109,7 @@ async def listener(pool: Pool, tmp_path: Path) -> AsyncIterator[Listener]:
     )
     assert settings.base_url.startswith("https://")
     async with open_api(pool) as api:
+        api.clock.wall = _NOW  # TLS judges certificates by the real time
         runner = web.AppRunner(build_api(api.services), access_log=None)
         await runner.setup()
         site = web.TCPSite(runner, "127.0.0.1", 0, ssl_context=server_context(settings))
@@ -163,7 +164,7 @@ async def test_a_certificate_of_a_foreign_authority_or_out_of_date_ends_the_hand
     listener: Listener, tmp_path: Path
 ) -> None:
     foreign = make(tmp_path, "foreign", issuer=make(tmp_path, "foreign-ca"))
-    late = make(tmp_path, "late", issuer=listener.client_ca, days=-1)
+    late = make(tmp_path, "late", issuer=listener.client_ca, days=-3000)
     for proof in (foreign, late):
         with pytest.raises(aiohttp.ClientError):
             await listener.status(key=listener.api.keys["superapp"], proof=proof)

@@ -9,13 +9,21 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from clearing.errors import StateConflictError
+from clearing.audit import audit_ledger
+from clearing.captured_session import AuthorizationMethod, FundingSource
+from clearing.errors import ClearingConflictError
+from clearing.ledger import service as ledger_service
 from clearing.parties.agreement import Deficit, LegalModel, Role, Share, Tier
-from clearing.payouts.disbursement import Disbursement, OutcomeUnknown, Paid, RailOutcome, Rejected
-from clearing.service import ClearingService
-from clearing.session import Funding, Rail
+from clearing.payouts.disbursement import (
+    Disbursement,
+    Paid,
+    RailOutcome,
+    RailOutcomeUnknown,
+    Rejected,
+)
+from clearing.services import build_clearing
 from gateway.database import Connection, Pool, transaction
-from tests.fakes import clearing_world as world
+from tests.fakes import clearing_fixtures as world
 
 STEPS = 60
 VAT = {"NL": "21.0", "DE": "19.0", "CH": "8.1", "GB": "20.0", "FR": "20.0"}
@@ -28,7 +36,7 @@ class Walk:
 
     def __init__(self, seed: int) -> None:
         self.random = random.Random(seed)
-        self.service = ClearingService()
+        self.service = build_clearing()
         self.now = world.SALE_AT - timedelta(days=40)  # the bundled exchange rates end with October
         self.cleared: list[UUID] = []
         self.disputes: list[tuple[UUID, str]] = []
@@ -36,11 +44,11 @@ class Walk:
         self.references = 0
 
     async def open(self, connection: Connection) -> None:
-        await self.service.load_reference_data(connection, now=self.now)
+        await self.service.reference_data.import_bundled_rates(connection, now=self.now)
         for party in world.PARTIES.values():
-            await self.service.register_party(connection, party, now=self.now)
+            await self.service.reference_data.register_party(connection, party, now=self.now)
         for cpo in CPOS:
-            await self.service.put_agreement(connection, self._agreement(cpo, 1), now=self.now)
+            await self.service.reference_data.put_agreement(connection, self._agreement(cpo, 1), now=self.now)
 
     def _agreement(self, cpo: Any, version: int) -> Any:
         pick = self.random.choice
@@ -64,9 +72,9 @@ class Walk:
             shares=shares,
             legal_model=pick(list(LegalModel)),
             deficit=pick(list(Deficit)),
-            psp_cost_bearer=pick([Role.PLATFORM, Role.CPO]),
-            refund_bearer=pick([None, Role.PLATFORM]),
-            dispute_bearer=pick([None, Role.PLATFORM]),
+            psp_cost_charged_to=pick([Role.PLATFORM, Role.CPO]),
+            refund_charged_to=pick([None, Role.PLATFORM]),
+            dispute_charged_to=pick([None, Role.PLATFORM]),
             fx_markup_bps=pick([0, 30]),
         )
 
@@ -102,34 +110,37 @@ class Walk:
                     demand_partner_id=self.random.choice(["superapp", "parking", "platform"]),
                     site_host_id=self.random.choice([None, "hotel"]),
                     emsp_id=self.random.choice([None, "NL-EMP"]),
-                    rail=self.random.choice(list(Rail)),
-                    funding=self.random.choice(list(Funding)),
+                    authorization_method=self.random.choice(list(AuthorizationMethod)),
+                    funding=self.random.choice(list(FundingSource)),
                     sale_at=self.now,
                 )
             )
         again = [world.session(1)] if self.number > 1 else []
-        batch = await self.service.clear_batch(
+        batch = await self.service.sessions.clear_batch(
             connection, [*sessions, *again], now=self.now, batch_id=uuid4(), chain=self.random.randint(0, 2)
         )
-        assert not batch.parked, batch.parked
+        assert not batch.uncleared, batch.uncleared
         self.cleared += [cleared.session_id for cleared in batch.cleared]
 
     async def refund(self, connection: Connection) -> None:
         if not self.cleared:
             return
         self.references += 1
-        with suppress(StateConflictError):  # more than is left
-            await self.service.refund_session(
-                connection, self.random.choice(self.cleared), minor=self.random.randint(1, 400),
-                reference=f"re_{self.references}", now=self.now,
-            )  # fmt: skip
+        with suppress(ClearingConflictError):  # more than is left
+            await self.service.sessions.refund(
+                connection,
+                self.random.choice(self.cleared),
+                minor=self.random.randint(1, 400),
+                reference=f"re_{self.references}",
+                now=self.now,
+            )
 
     async def reverse(self, connection: Connection) -> None:
         if not self.cleared:
             return
         self.references += 1
-        with suppress(StateConflictError):  # nothing is left
-            await self.service.reverse_session(
+        with suppress(ClearingConflictError):  # nothing is left
+            await self.service.sessions.reverse(
                 connection, self.random.choice(self.cleared), reference=f"cdr_{self.references}", now=self.now
             )
 
@@ -138,55 +149,63 @@ class Walk:
             return
         self.references += 1
         session_id, reference = self.random.choice(self.cleared), f"dp_{self.references}"
-        with suppress(StateConflictError):  # more than is left
-            await self.service.open_dispute(
-                connection, session_id, minor=self.random.randint(1, 300), fee_minor=1500,
-                reference=reference, now=self.now,
-            )  # fmt: skip
+        with suppress(ClearingConflictError):  # more than is left
+            await self.service.sessions.open_dispute(
+                connection,
+                session_id,
+                minor=self.random.randint(1, 300),
+                fee_minor=1500,
+                reference=reference,
+                now=self.now,
+            )
             self.disputes.append((session_id, reference))
 
     async def win(self, connection: Connection) -> None:
         if self.disputes:
             session_id, reference = self.disputes.pop()
-            await self.service.win_dispute(connection, session_id, reference=reference, now=self.now)
+            await self.service.sessions.win_dispute(connection, session_id, reference=reference, now=self.now)
 
     async def pay(self, connection: Connection) -> None:
         self.now += timedelta(hours=self.random.randint(1, 60))
-        await self.service.plan_disbursements(connection, now=self.now)
-        for waiting in await self.service.disbursements_to_execute(connection, now=self.now):
-            begun = await self.service.begin_disbursement(connection, waiting.id, now=self.now)
-            assert begun is not None
+        await self.service.disbursements.plan(connection, now=self.now)
+        for begun in await self.service.disbursements.begin_due(connection, now=self.now, limit=1000):
             if self.random.random() < 0.9:  # else the worker dies between intent and result
-                await self.service.record_outcome(connection, begun.id, self._outcome(begun), now=self.now)
+                await self.service.disbursements.record_outcome(
+                    connection, begun.id, self._outcome(begun), now=self.now
+                )
 
     def _outcome(self, begun: Disbursement) -> RailOutcome:
         outcomes: list[RailOutcome] = [Paid(rail_reference=f"tr_{begun.id.hex}")] * 3
-        outcomes += [Rejected(code="balance_insufficient", detail="top up"), OutcomeUnknown(detail="timeout")]
+        outcomes += [
+            Rejected(code="balance_insufficient", detail="top up"),
+            RailOutcomeUnknown(detail="timeout"),
+        ]
         return self.random.choice(outcomes)
 
     async def change_terms(self, connection: Connection) -> None:
         self.references += 1
         cpo = self.random.choice(CPOS)
-        await self.service.put_agreement(connection, self._agreement(cpo, 1 + self.references), now=self.now)
+        await self.service.reference_data.put_agreement(
+            connection, self._agreement(cpo, 1 + self.references), now=self.now
+        )
 
     async def change_party(self, connection: Connection) -> None:
         party = self.random.choice([known for known in world.PARTIES.values() if known.id != "platform"])
         currency = self.random.choice(["EUR", "CHF", "GBP"])
         hold = self.random.choice([None, None, "bank details changed"])
         changed = replace(party, settlement_currency=currency, payout_hold=hold, minimum_payout_minor=50)
-        await self.service.register_party(connection, changed, now=self.now)
+        await self.service.reference_data.register_party(connection, changed, now=self.now)
 
     async def top_up(self, connection: Connection) -> None:
         self.references += 1
-        await self.service.record_treasury(
+        await ledger_service.record_top_up(
             connection,
-            kind="topup",
             currency="CHF",
             minor=1000,
             reference=f"tu_{self.references}",
             now=self.now,
         )
-        await self.service.record_partner_funding(
+        await ledger_service.record_partner_funding(
             connection,
             partner_id="superapp",
             currency="EUR",
@@ -196,7 +215,7 @@ class Walk:
         )
 
     async def close(self, connection: Connection) -> None:
-        await self.service.close_period(connection, until=self.now, by="walk", now=self.now)
+        await ledger_service.close_period(connection, until=self.now, by="walk", now=self.now)
 
 
 @pytest.mark.slow
@@ -210,7 +229,7 @@ async def test_the_books_prove_themselves_after_anything(pool: Pool, seed: int) 
             await walk.step(connection)
         if step % 10 == 9:
             async with transaction(pool, isolation="repeatable_read") as connection:
-                report = await walk.service.audit(connection, now=walk.now)
+                report = await audit_ledger(connection, now=walk.now)
             assert report.ok, (
                 seed,
                 step,

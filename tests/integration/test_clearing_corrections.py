@@ -7,14 +7,16 @@ from uuid import uuid4
 
 import pytest
 
-from clearing.errors import StateConflictError
+from clearing.audit import audit_ledger
+from clearing.errors import ClearingConflictError
 from clearing.fx import ReferenceRate
+from clearing.ledger import service as ledger_service
 from clearing.parties.agreement import LegalModel, Role
 from clearing.payouts.disbursement import Paid
-from clearing.results import Correction
-from clearing.service import ClearingService
+from clearing.services import ClearingServices, build_clearing
+from clearing.sessions.corrections import Correction
 from gateway.database import Pool, transaction
-from tests.fakes import clearing_world as world
+from tests.fakes import clearing_fixtures as world
 
 NOW = world.SALE_AT + timedelta(hours=1)
 THURSDAY = datetime(2026, 10, 15, 8, 0, tzinfo=UTC)
@@ -22,43 +24,44 @@ ONE = world.session_id(1)
 
 
 @pytest.fixture
-async def service(pool: Pool) -> ClearingService:
-    opened = ClearingService()
+async def service(pool: Pool) -> ClearingServices:
+    opened = build_clearing()
     async with transaction(pool) as connection:
-        await opened.load_reference_data(connection, now=NOW)
+        await opened.reference_data.import_bundled_rates(connection, now=NOW)
         for party in world.PARTIES.values():
-            await opened.register_party(connection, party, now=NOW)
+            await opened.reference_data.register_party(connection, party, now=NOW)
         for cpo in (world.NL_CPO, world.CH_CPO, world.GB_CPO):
-            await opened.put_agreement(connection, world.agreement(cpo), now=NOW)
+            await opened.reference_data.put_agreement(connection, world.agreement(cpo), now=NOW)
     return opened
 
 
-async def clear(pool: Pool, service: ClearingService, *sessions: world.CapturedSession) -> None:
+async def clear(pool: Pool, service: ClearingServices, *sessions: world.CapturedSession) -> None:
     async with transaction(pool) as connection:
-        batch = await service.clear_batch(connection, sessions, now=NOW, batch_id=uuid4())
-        assert not batch.parked, batch.parked
+        batch = await service.sessions.clear_batch(connection, sessions, now=NOW, batch_id=uuid4())
+        assert not batch.uncleared, batch.uncleared
 
 
-async def refund(pool: Pool, service: ClearingService, minor: int, reference: str = "re_1") -> Correction:
+async def refund(pool: Pool, service: ClearingServices, minor: int, reference: str = "re_1") -> Correction:
     async with transaction(pool) as connection:
-        return await service.refund_session(connection, ONE, minor=minor, reference=reference, now=NOW)
+        return await service.sessions.refund(connection, ONE, minor=minor, reference=reference, now=NOW)
 
 
-async def balances(pool: Pool, service: ClearingService) -> dict[str, int]:
+async def balances(pool: Pool, service: ClearingServices) -> dict[str, int]:
     async with transaction(pool) as connection:
         return {
-            f"{found.account} {found.currency}": found.minor for found in await service.balances(connection)
+            f"{found.account} {found.currency}": found.minor
+            for found in await ledger_service.balances(connection)
         }
 
 
-async def prove(pool: Pool, service: ClearingService) -> None:
+async def prove(pool: Pool, service: ClearingServices) -> None:
     async with transaction(pool, isolation="repeatable_read") as connection:
-        report = await service.audit(connection, now=NOW)
+        report = await audit_ledger(connection, now=NOW)
     assert report.ok, (report.findings, report.proof)
 
 
-async def test_a_partial_refund_takes_each_part_back_in_proportion(
-    pool: Pool, service: ClearingService
+async def test_a_partial_refund_reverses_each_part_in_proportion(
+    pool: Pool, service: ClearingServices
 ) -> None:
     await clear(pool, service, world.session(1))
     # 2.00 of 6.05: VAT 1.05 x 200/605 = 0.35, net 1.65 at 80/8/12 = 1.32, 0.13, 0.20.
@@ -71,7 +74,7 @@ async def test_a_partial_refund_takes_each_part_back_in_proportion(
     await prove(pool, service)
 
 
-async def test_a_full_refund_leaves_only_the_psp_fee(pool: Pool, service: ClearingService) -> None:
+async def test_a_full_refund_leaves_only_the_psp_fee(pool: Pool, service: ClearingServices) -> None:
     await clear(pool, service, world.session(1, demand_partner_id="parking", site_host_id="hotel"))
     for reference, minor in (("re_1", 1), ("re_2", 333), ("re_3", 271)):
         await refund(pool, service, minor, reference)
@@ -80,48 +83,50 @@ async def test_a_full_refund_leaves_only_the_psp_fee(pool: Pool, service: Cleari
     await prove(pool, service)
 
 
-async def test_the_same_refund_twice_is_posted_once(pool: Pool, service: ClearingService) -> None:
+async def test_the_same_refund_twice_is_posted_once(pool: Pool, service: ClearingServices) -> None:
     await clear(pool, service, world.session(1))
     first, second = await refund(pool, service, 100), await refund(pool, service, 100)
     assert (first.posted, second.posted, second.minor) == (True, False, 100)
     await prove(pool, service)
 
 
-async def test_more_than_was_captured_is_never_taken_back(pool: Pool, service: ClearingService) -> None:
+async def test_more_than_was_captured_is_never_reversed(pool: Pool, service: ClearingServices) -> None:
     await clear(pool, service, world.session(1))
     await refund(pool, service, 600)
-    with pytest.raises(StateConflictError, match="more than the 5 left of it"):
+    with pytest.raises(ClearingConflictError, match="more than the 5 that remain"):
         await refund(pool, service, 6, "re_2")
-    with pytest.raises(StateConflictError, match="has not been cleared"):
+    with pytest.raises(ClearingConflictError, match="has not been cleared"):
         async with transaction(pool) as connection:
-            await service.refund_session(connection, uuid4(), minor=1, reference="re_3", now=NOW)
+            await service.sessions.refund(connection, uuid4(), minor=1, reference="re_3", now=NOW)
 
 
 async def test_a_refund_after_payout_is_netted_against_later_sales(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     await clear(pool, service, world.session(1))
     async with transaction(pool) as connection:
-        for plan in await service.plan_disbursements(connection, now=THURSDAY):
-            await service.begin_disbursement(connection, plan.id, now=THURSDAY)
-            await service.record_outcome(
+        for plan in await service.disbursements.plan(connection, now=THURSDAY):
+            await service.disbursements.begin(connection, plan.id, now=THURSDAY)
+            await service.disbursements.record_outcome(
                 connection, plan.id, Paid(rail_reference=plan.party_id), now=THURSDAY
             )
     await refund(pool, service, 605)
     await prove(pool, service)
     friday = THURSDAY + timedelta(days=1)
     async with transaction(pool) as connection:
-        assert not await service.plan_disbursements(connection, now=friday)  # a debt is carried, never paid
+        assert not await service.disbursements.plan(
+            connection, now=friday
+        )  # a receivable is carried, never paid
     sale = world.SALE_AT + timedelta(hours=1)
     await clear(pool, service, *(world.session(number, sale_at=sale) for number in (2, 3)))
     async with transaction(pool) as connection:
-        plans = await service.plan_disbursements(connection, now=friday)
+        plans = await service.disbursements.plan(connection, now=friday)
     assert {plan.party_id: plan.amount_minor for plan in plans} == {"NL-ABC": 800 - 400, "superapp": 80 - 40}
     await prove(pool, service)
 
 
 async def test_a_refund_uses_the_lock_of_the_capture_not_todays_rate(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     await clear(pool, service, world.session(1, demand_partner_id="parking"))
     async with transaction(pool) as connection:
@@ -132,11 +137,13 @@ async def test_a_refund_uses_the_lock_of_the_capture_not_todays_rate(
             rate=Decimal("0.5"),
             source="X",
         )
-        await service.import_rates(connection, [cheap], now=NOW)
-        await service.register_party(connection, replace(world.PARKING, settlement_currency="EUR"), now=NOW)
+        await service.reference_data.import_rates(connection, [cheap], now=NOW)
+        await service.reference_data.register_party(
+            connection, replace(world.PARKING, settlement_currency="EUR"), now=NOW
+        )
         later = NOW + timedelta(days=31)
-        done = await service.refund_session(connection, ONE, minor=605, reference="re_1", now=later)
-    # 0.40 EUR at the rate of 12 October 2026 and 8.1 % Swiss VAT on the commission, taken back in francs.
+        done = await service.sessions.refund(connection, ONE, minor=605, reference="re_1", now=later)
+    # 0.40 EUR at the rate of 12 October 2026 and 8.1 % Swiss VAT on the commission, reversed in francs.
     share = next(share for share in done.shares if share.party_id == "parking")
     assert share.currency == "CHF"
     left = await balances(pool, service)
@@ -146,27 +153,27 @@ async def test_a_refund_uses_the_lock_of_the_capture_not_todays_rate(
 
 
 async def test_a_credit_cdr_after_a_partial_refund_undoes_the_rest(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     await clear(pool, service, world.session(1))
     await refund(pool, service, 205)
     async with transaction(pool) as connection:
-        done = await service.reverse_session(connection, ONE, reference="CDR-CREDIT", now=NOW)
+        done = await service.sessions.reverse(connection, ONE, reference="CDR-CREDIT", now=NOW)
         assert done.minor == 400
-        again = await service.reverse_session(connection, ONE, reference="CDR-CREDIT", now=NOW)
+        again = await service.sessions.reverse(connection, ONE, reference="CDR-CREDIT", now=NOW)
         assert not again.posted
-        with pytest.raises(StateConflictError, match="nothing is left"):
-            await service.reverse_session(connection, ONE, reference="CDR-CREDIT-2", now=NOW)
+        with pytest.raises(ClearingConflictError, match="nothing remains"):
+            await service.sessions.reverse(connection, ONE, reference="CDR-CREDIT-2", now=NOW)
     await prove(pool, service)
 
 
-async def test_a_dispute_claims_the_parts_and_winning_gives_them_back(
-    pool: Pool, service: ClearingService
+async def test_a_dispute_reverses_the_parts_and_winning_reinstates_them(
+    pool: Pool, service: ClearingServices
 ) -> None:
     await clear(pool, service, world.session(1))
     before = await balances(pool, service)
     async with transaction(pool) as connection:
-        lost = await service.open_dispute(
+        lost = await service.sessions.open_dispute(
             connection, ONE, minor=605, fee_minor=2000, reference="dp_1", now=NOW
         )
     assert {share.party_id: share.amount_minor for share in lost.shares} == {"NL-ABC": -400, "superapp": -40}
@@ -175,10 +182,10 @@ async def test_a_dispute_claims_the_parts_and_winning_gives_them_back(
     assert during["platform:dispute:expense EUR"] == -105
     await prove(pool, service)
     async with transaction(pool) as connection:
-        await service.win_dispute(connection, ONE, reference="dp_1", now=NOW)
-        assert not (await service.win_dispute(connection, ONE, reference="dp_1", now=NOW)).posted
-        with pytest.raises(StateConflictError, match="no dispute"):
-            await service.win_dispute(connection, ONE, reference="dp_2", now=NOW)
+        await service.sessions.win_dispute(connection, ONE, reference="dp_1", now=NOW)
+        assert not (await service.sessions.win_dispute(connection, ONE, reference="dp_1", now=NOW)).posted
+        with pytest.raises(ClearingConflictError, match="no dispute"):
+            await service.sessions.win_dispute(connection, ONE, reference="dp_2", now=NOW)
     after = await balances(pool, service)
     changed = {
         account: minor - before.get(account, 0)
@@ -192,12 +199,12 @@ async def test_a_dispute_claims_the_parts_and_winning_gives_them_back(
     await prove(pool, service)
 
 
-async def test_a_refund_borne_by_the_platform_leaves_the_partners_parts(
-    pool: Pool, service: ClearingService
+async def test_a_refund_charged_to_the_platform_leaves_the_partners_parts(
+    pool: Pool, service: ClearingServices
 ) -> None:
     async with transaction(pool) as connection:
-        agreed = world.agreement(world.NL_CPO, version=2, refund_bearer=Role.PLATFORM)
-        await service.put_agreement(connection, agreed, now=NOW)
+        agreed = world.agreement(world.NL_CPO, version=2, refund_charged_to=Role.PLATFORM)
+        await service.reference_data.put_agreement(connection, agreed, now=NOW)
     await clear(pool, service, world.session(1))
     done = await refund(pool, service, 605)
     assert not done.shares
@@ -207,14 +214,14 @@ async def test_a_refund_borne_by_the_platform_leaves_the_partners_parts(
     await prove(pool, service)
 
 
-async def test_as_agent_the_whole_comes_back_from_the_cpo_and_partners(
-    pool: Pool, service: ClearingService
+async def test_as_agent_the_whole_is_reversed_from_the_cpo_and_partners(
+    pool: Pool, service: ClearingServices
 ) -> None:
     async with transaction(pool) as connection:
         agreed = world.agreement(
-            world.CH_CPO, version=2, legal_model=LegalModel.DISCLOSED_AGENT, psp_cost_bearer=Role.CPO
+            world.CH_CPO, version=2, legal_model=LegalModel.DISCLOSED_AGENT, psp_cost_charged_to=Role.CPO
         )
-        await service.put_agreement(connection, agreed, now=NOW)
+        await service.reference_data.put_agreement(connection, agreed, now=NOW)
     tariff = world.tariff_json(world.CH_CPO, vat="8.1")
     await clear(pool, service, world.session(1, cpo=world.CH_CPO, tariff_json=tariff, captured_minor=541))
     posted = await balances(pool, service)
@@ -228,12 +235,12 @@ async def test_as_agent_the_whole_comes_back_from_the_cpo_and_partners(
     await prove(pool, service)
 
 
-async def test_what_an_agent_that_brings_the_driver_itself_keeps_is_one_fee_and_taken_back_whole(
-    pool: Pool, service: ClearingService
+async def test_an_agent_that_brings_the_driver_itself_has_one_fee_which_is_reversed_whole(
+    pool: Pool, service: ClearingServices
 ) -> None:
     async with transaction(pool) as connection:
         agreed = world.agreement(world.CH_CPO, version=2, legal_model=LegalModel.DISCLOSED_AGENT)
-        await service.put_agreement(connection, agreed, now=NOW)
+        await service.reference_data.put_agreement(connection, agreed, now=NOW)
     tariff = world.tariff_json(world.CH_CPO, vat="8.1")
     own = world.session(
         1, cpo=world.CH_CPO, captured_minor=541, tariff_json=tariff, demand_partner_id="platform"

@@ -1,4 +1,4 @@
-"""Documents of a period: numbered without gaps, by each party's cadence, once, refused with what to do."""
+"""Documents of a period: numbered without gaps, by each party's cadence, once, rejected with what to do."""
 
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
@@ -9,17 +9,20 @@ from uuid import uuid4
 import pytest
 from facturx import get_facturx_xml_from_pdf
 
-from clearing.documents import einvoice
+from clearing.audit import audit_ledger
+from clearing.documents import einvoice, invoice_service
+from clearing.documents import service as document_service
+from clearing.documents.document import DocumentFile, DocumentSummary
 from clearing.documents.invoice import DocumentType, Invoice
-from clearing.documents.labels import Language
-from clearing.errors import ClearingError, InvalidDocumentError, InvariantViolation, UnclearableError
+from clearing.errors import ClearingError, ClearingInvariantViolation, InvalidDocumentError, UnclearableError
+from clearing.language import Language
 from clearing.parties.party import DocumentCadence
-from clearing.service import ClearingService
-from clearing.work import documents, issuing
-from gateway.commands.clearing import _invoices as invoices_command
+from clearing.services import ClearingServices, build_clearing
+from gateway.cli.clearing import issue_and_write
 from gateway.database import Pool, transaction
-from gateway.lanes.document_lane import ClosingLane, PartyDocumentLane
-from tests.fakes import clearing_world as world
+from gateway.jobs.party_documents import PartyDocumentJob
+from gateway.jobs.period_close import PeriodCloseJob
+from tests.fakes import clearing_fixtures as world
 from tests.fakes.en16931 import failed_rules
 
 NOW = world.SALE_AT + timedelta(hours=1)
@@ -42,53 +45,59 @@ class FixedClock:
 
 
 @pytest.fixture
-async def service(pool: Pool) -> ClearingService:
-    opened = ClearingService()
+async def service(pool: Pool) -> ClearingServices:
+    opened = build_clearing()
     async with transaction(pool) as connection:
-        await opened.load_reference_data(connection, now=NOW)
+        await opened.reference_data.import_bundled_rates(connection, now=NOW)
         for party in world.PARTIES.values():
             agreed = None if party.id == "superapp" else START
-            await opened.register_party(connection, replace(party, self_billing_since=agreed), now=NOW)
+            await opened.reference_data.register_party(
+                connection, replace(party, self_billing_since=agreed), now=NOW
+            )
         for cpo in (world.NL_CPO, world.CH_CPO):
-            await opened.put_agreement(connection, world.agreement(cpo), now=NOW)
+            await opened.reference_data.put_agreement(connection, world.agreement(cpo), now=NOW)
         sessions = [world.session(number) for number in range(3)]
         sessions += [
             world.session(
-                number, cpo=world.CH_CPO, captured_minor=905, kwh="16.74",
-                tariff_json=world.tariff_json(world.CH_CPO, vat="8.1"), demand_partner_id="superapp",
+                number,
+                cpo=world.CH_CPO,
+                captured_minor=905,
+                kwh="16.74",
+                tariff_json=world.tariff_json(world.CH_CPO, vat="8.1"),
+                demand_partner_id="superapp",
             )
             for number in range(10, 13)
-        ]  # fmt: skip
-        batch = await opened.clear_batch(connection, sessions, now=NOW, batch_id=uuid4())
-        assert not batch.parked, batch.parked
-        await opened.refund_session(connection, world.session_id(10), minor=905, reference="re_1", now=NOW)
+        ]
+        batch = await opened.sessions.clear_batch(connection, sessions, now=NOW, batch_id=uuid4())
+        assert not batch.uncleared, batch.uncleared
+        await opened.sessions.refund(connection, world.session_id(10), minor=905, reference="re_1", now=NOW)
     return opened
 
 
-async def issue(pool: Pool) -> tuple[list[documents.IssuedDocument], list[str]]:
+async def issue(pool: Pool) -> tuple[list[DocumentSummary], list[str]]:
     async with transaction(pool) as connection:
-        issued, refused = await issuing.issue(connection, start=START, end=END, now=AFTER)
-    return list(issued), [one.supplier_id for one in refused]
+        issued, rejected = await invoice_service.issue(connection, start=START, end=END, now=AFTER)
+    return list(issued), [one.supplier_id for one in rejected]
 
 
-async def test_a_period_that_lasts_has_no_documents(pool: Pool, service: ClearingService) -> None:
+async def test_a_period_that_lasts_has_no_documents(pool: Pool, service: ClearingServices) -> None:
     early = MONTH_END - timedelta(seconds=1)
     with pytest.raises(InvalidDocumentError, match="lasts until 2026-11-01T00:00:00\\+01:00"):
         async with transaction(pool) as connection:
-            await issuing.issue(connection, start=START, end=END, now=early)
+            await invoice_service.issue(connection, start=START, end=END, now=early)
 
 
-async def test_the_books_need_not_be_closed(pool: Pool, service: ClearingService) -> None:
+async def test_the_books_need_not_be_closed(pool: Pool, service: ClearingServices) -> None:
     issued, _ = await issue(pool)
     assert issued
     async with pool.acquire() as connection:
         assert await connection.fetchval("SELECT count(*) FROM clearing.closed_period") == 0
 
 
-async def test_documents_are_numbered_once_and_refused_ones_follow(
-    pool: Pool, service: ClearingService
+async def test_documents_are_numbered_once_and_rejected_ones_follow(
+    pool: Pool, service: ClearingServices
 ) -> None:
-    issued, refused = await issue(pool)
+    issued, rejected = await issue(pool)
     # 3 x (9.05 - 0.68) = 3 x 8.37, of which 80 % is 6.70: 20.10 at 8.1 % is 1.63, but 3 x 0.54 by session.
     found = {document.number: (document.net_minor, document.vat_minor) for document in issued}
     assert found == {
@@ -97,23 +106,27 @@ async def test_documents_are_numbered_once_and_refused_ones_follow(
         "SB-NL-ABC-O-000001": (1200, 0),
     }
     assert {document.type for document in issued} == {DocumentType.SELF_BILLED, DocumentType.CREDIT_NOTE}
-    assert set(refused) == {"superapp"}  # it has not agreed to self-billing
+    assert set(rejected) == {"superapp"}  # it has not agreed to self-billing
     again, _ = await issue(pool)
     assert [document.number for document in again] == [document.number for document in issued]
     async with transaction(pool) as connection:
-        await service.register_party(connection, replace(world.SUPERAPP, self_billing_since=START), now=AFTER)
-    later, refused = await issue(pool)
-    assert not refused
+        await service.reference_data.register_party(
+            connection, replace(world.SUPERAPP, self_billing_since=START), now=AFTER
+        )
+    later, rejected = await issue(pool)
+    assert not rejected
     assert {document.number for document in later} - set(found) == {
-        "SB-superapp-O-000001", "SB-superapp-O-000002", "CN-superapp-O-000001",
-    }  # fmt: skip
+        "SB-superapp-O-000001",
+        "SB-superapp-O-000002",
+        "CN-superapp-O-000001",
+    }
 
 
-async def test_a_document_that_is_not_stored_takes_no_number(pool: Pool, service: ClearingService) -> None:
+async def test_a_document_that_is_not_stored_uses_no_number(pool: Pool, service: ClearingServices) -> None:
     async with pool.acquire() as connection:
         undone = connection.transaction()
         await undone.start()
-        await issuing.issue(connection, start=START, end=END, now=AFTER)
+        await invoice_service.issue(connection, start=START, end=END, now=AFTER)
         await undone.rollback()
     issued, _ = await issue(pool)
     assert {document.number[-6:] for document in issued} == {"000001"}
@@ -121,16 +134,17 @@ async def test_a_document_that_is_not_stored_takes_no_number(pool: Pool, service
 
 async def xml(pool: Pool, number: str) -> str:
     async with pool.acquire() as connection:
-        found = await documents.find(connection, name=number, party_id=None)
+        found = await document_service.find_document(connection, name=number, party_id=None)
     assert found is not None
     return found.ubl.decode()
 
 
 @pytest.mark.parametrize(
-    "fault", [UnclearableError("unknown_territory", "nobody foresaw"), InvalidDocumentError("not like this")]
+    "fault",
+    [UnclearableError("unknown_tax_jurisdiction", "a bug"), InvalidDocumentError("not like this")],
 )
-async def test_one_pairs_fault_takes_no_number_and_keeps_no_others_documents_back(
-    pool: Pool, service: ClearingService, monkeypatch: pytest.MonkeyPatch, fault: ClearingError
+async def test_one_pairs_fault_uses_no_number_and_delays_no_other_document(
+    pool: Pool, service: ClearingServices, monkeypatch: pytest.MonkeyPatch, fault: ClearingError
 ) -> None:
     written = einvoice.ubl
 
@@ -139,16 +153,18 @@ async def test_one_pairs_fault_takes_no_number_and_keeps_no_others_documents_bac
             raise fault
         return written(invoice, number=number, issued_on=issued_on)
 
-    monkeypatch.setattr(issuing, "ubl", faulty)
-    issued, refused = await issue(pool)
+    monkeypatch.setattr(invoice_service, "ubl", faulty)
+    issued, rejected = await issue(pool)
     assert "SB-CH-ALP-V-000001" in {one.number for one in issued}
-    assert "NL-ABC" in refused
+    assert "NL-ABC" in rejected
     monkeypatch.undo()
     issued, _ = await issue(pool)
     assert "SB-NL-ABC-O-000001" in {one.number for one in issued}
 
 
-async def test_a_credit_note_names_the_invoice_that_it_corrects(pool: Pool, service: ClearingService) -> None:
+async def test_a_credit_note_names_the_invoice_that_it_corrects(
+    pool: Pool, service: ClearingServices
+) -> None:
     # Directive 2006/112/EC art. 219; EN 16931 BT-25. Both are of October.
     await issue(pool)
     text = await xml(pool, "CN-CH-ALP-V-000001")
@@ -157,33 +173,33 @@ async def test_a_credit_note_names_the_invoice_that_it_corrects(pool: Pool, serv
 
 
 async def test_a_credit_note_of_a_later_month_names_the_invoice_of_the_earlier(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     await issue(pool)
     later = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
     async with transaction(pool) as connection:
-        await service.refund_session(connection, world.session_id(1), minor=605, reference="re_9", now=later)
-        issued, _ = await issuing.issue(
+        await service.sessions.refund(connection, world.session_id(1), minor=605, reference="re_9", now=later)
+        issued, _ = await invoice_service.issue(
             connection, start=date(2026, 11, 1), end=date(2026, 11, 30), now=datetime(2026, 12, 2, tzinfo=UTC)
         )
     assert [one.number for one in issued] == ["CN-NL-ABC-O-000001"]
     assert "<cbc:ID>SB-NL-ABC-O-000001</cbc:ID>" in await xml(pool, "CN-NL-ABC-O-000001")
 
 
-async def test_the_same_days_are_never_invoiced_twice(pool: Pool, service: ClearingService) -> None:
+async def test_the_same_days_are_never_invoiced_twice(pool: Pool, service: ClearingServices) -> None:
     half = date(2026, 10, 15)
     async with transaction(pool) as connection:
-        first, _ = await issuing.issue(connection, start=START, end=half, now=AFTER)
+        first, _ = await invoice_service.issue(connection, start=START, end=half, now=AFTER)
     assert [one.number for one in first][:1] == ["CN-CH-ALP-V-000001"]
-    whole, refused = await issue(pool)  # the month overlaps the half that is documented
+    whole, rejected = await issue(pool)  # the month overlaps the half that is documented
     assert [one.number for one in whole] == [one.number for one in first]
-    assert {"NL-ABC", "CH-ALP"} <= set(refused)
+    assert {"NL-ABC", "CH-ALP"} <= set(rejected)
     async with transaction(pool) as connection:
-        rest, refused_later = await issuing.issue(
+        rest, rejected_later = await invoice_service.issue(
             connection, start=half + timedelta(days=1), end=END, now=AFTER
         )
-        assert (rest, refused_later) == ([], [])
-        skipped, gap = await issuing.issue(
+        assert (rest, rejected_later) == ([], [])
+        skipped, gap = await invoice_service.issue(
             connection, start=date(2026, 12, 1), end=date(2026, 12, 31), now=datetime(2027, 2, 1, tzinfo=UTC)
         )
     assert not skipped
@@ -202,16 +218,16 @@ async def test_the_same_days_are_never_invoiced_twice(pool: Pool, service: Clear
     ],
 )
 async def test_each_party_is_invoiced_by_its_cadence_and_every_session_once(
-    pool: Pool, service: ClearingService, cadence: DocumentCadence, periods: list[tuple[date, date]]
+    pool: Pool, service: ClearingServices, cadence: DocumentCadence, periods: list[tuple[date, date]]
 ) -> None:
     async with transaction(pool) as connection:
         party = replace(world.NL_CPO, self_billing_since=START, document_cadence=cadence)
-        await service.register_party(connection, party, now=NOW)
+        await service.reference_data.register_party(connection, party, now=NOW)
         day = timedelta(days=1)
         session = world.session(50, sale_at=world.SALE_AT + day)
-        await service.clear_batch(connection, [session], now=NOW + day, batch_id=uuid4())
-    lane = PartyDocumentLane(pool=pool, clock=FixedClock(AFTER), clearing=service)
-    await lane.run_once()
+        await service.sessions.clear_batch(connection, [session], now=NOW + day, batch_id=uuid4())
+    shard = PartyDocumentJob(pool=pool, clock=FixedClock(AFTER), clearing=service)
+    await shard.run_once()
     async with pool.acquire() as connection:
         rows = await connection.fetch(
             "SELECT period_start, period_end, net_minor FROM clearing.document WHERE supplier_id = 'NL-ABC' "
@@ -222,13 +238,13 @@ async def test_each_party_is_invoiced_by_its_cadence_and_every_session_once(
 
 
 async def test_a_document_for_each_session_names_its_own_original(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     async with transaction(pool) as connection:
         party = replace(world.CH_CPO, self_billing_since=START, document_cadence=DocumentCadence.SESSION)
-        await service.register_party(connection, party, now=NOW)
+        await service.reference_data.register_party(connection, party, now=NOW)
     clock = FixedClock(AFTER)
-    await PartyDocumentLane(pool=pool, clock=clock, clearing=service).run_once()
+    await PartyDocumentJob(pool=pool, clock=clock, clearing=service).run_once()
     async with pool.acquire() as connection:
         rows = await connection.fetch(
             "SELECT subject, series, number FROM clearing.document WHERE supplier_id = 'CH-ALP' "
@@ -246,26 +262,26 @@ async def test_a_document_for_each_session_names_its_own_original(
 
 
 async def test_a_cadence_that_changes_leaves_no_day_out_and_none_twice(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     weekly = replace(world.NL_CPO, self_billing_since=START, document_cadence=DocumentCadence.WEEKLY)
     async with transaction(pool) as connection:
-        await service.register_party(connection, weekly, now=NOW)
+        await service.reference_data.register_party(connection, weekly, now=NOW)
         for day in range(1, 25, 5):
             at = world.SALE_AT + timedelta(days=day)
-            await service.clear_batch(
+            await service.sessions.clear_batch(
                 connection,
                 [world.session(60 + day, sale_at=at)],
                 now=at + timedelta(hours=1),
                 batch_id=uuid4(),
             )
     clock = FixedClock(datetime(2026, 10, 20, 12, 0, tzinfo=UTC))
-    await PartyDocumentLane(pool=pool, clock=clock, clearing=service).run_once()
+    await PartyDocumentJob(pool=pool, clock=clock, clearing=service).run_once()
     async with transaction(pool) as connection:
         monthly = replace(weekly, document_cadence=DocumentCadence.MONTHLY)
-        await service.register_party(connection, monthly, now=NOW)
+        await service.reference_data.register_party(connection, monthly, now=NOW)
     clock.at = datetime(2026, 12, 2, 12, 0, tzinfo=UTC)
-    await PartyDocumentLane(pool=pool, clock=clock, clearing=service).run_once()
+    await PartyDocumentJob(pool=pool, clock=clock, clearing=service).run_once()
     async with pool.acquire() as connection:
         rows = await connection.fetch(
             "SELECT period_start, period_end, net_minor FROM clearing.document WHERE supplier_id = 'NL-ABC' "
@@ -275,16 +291,16 @@ async def test_a_cadence_that_changes_leaves_no_day_out_and_none_twice(
     assert sum(row["net_minor"] for row in rows) == (3 + 5) * 400
 
 
-async def test_a_refusal_is_kept_and_tried_again_until_it_is_issued(
-    pool: Pool, service: ClearingService
+async def test_a_document_exception_is_retried_until_it_is_issued(
+    pool: Pool, service: ClearingServices
 ) -> None:
     clock = FixedClock(AFTER)
-    lane = PartyDocumentLane(pool=pool, clock=clock, clearing=service)
-    await lane.run_once()
-    kept = "SELECT DISTINCT supplier_id, reason FROM clearing.document_refusal"
+    shard = PartyDocumentJob(pool=pool, clock=clock, clearing=service)
+    await shard.run_once()
+    kept = "SELECT DISTINCT supplier_id, reason FROM clearing.document_exception"
     async with pool.acquire() as connection:
         (row,) = await connection.fetch(kept)
-        waiting = await issuing.refusals(connection)
+        waiting = await invoice_service.document_exceptions(connection)
     assert {(one.supplier_id, one.period_start, one.first_at) for one in waiting} == {
         ("superapp", START, AFTER)
     }
@@ -292,9 +308,9 @@ async def test_a_refusal_is_kept_and_tried_again_until_it_is_issued(
     assert "has not agreed to self-billing" in row["reason"]
     async with transaction(pool) as connection:
         agreed = replace(world.SUPERAPP, self_billing_since=START)
-        await service.register_party(connection, agreed, now=AFTER)
+        await service.reference_data.register_party(connection, agreed, now=AFTER)
     clock.at += timedelta(days=1)
-    await lane.run_once()
+    await shard.run_once()
     async with pool.acquire() as connection:
         assert await connection.fetch(kept) == []
         assert (
@@ -303,25 +319,23 @@ async def test_a_refusal_is_kept_and_tried_again_until_it_is_issued(
         )
 
 
-async def test_an_altered_document_is_noticed(pool: Pool, service: ClearingService) -> None:
+async def test_an_altered_document_is_found(pool: Pool, service: ClearingServices) -> None:
     await issue(pool)
     async with pool.acquire() as connection:
-        assert await documents.altered(connection) == []
+        assert await document_service.altered(connection) == []
         await connection.execute(
             "UPDATE clearing.document SET content = jsonb_set(content, '{ubl}', '\"<Invoice/>\"') "
             "WHERE series = 'SB-NL-ABC-O'"
         )
-        assert await documents.altered(connection) == ["SB-NL-ABC-O-000001"]
-        report = await service.audit(connection, now=AFTER)
+        assert await document_service.altered(connection) == ["SB-NL-ABC-O-000001"]
+        report = await audit_ledger(connection, now=AFTER)
         assert report.checks["documents_altered"] == 1
-        with pytest.raises(InvariantViolation, match="is not what was issued"):
-            await documents.find(connection, name="SB-NL-ABC-O-000001", party_id=None)
+        with pytest.raises(ClearingInvariantViolation, match="is not what was issued"):
+            await document_service.find_document(connection, name="SB-NL-ABC-O-000001", party_id=None)
 
 
-async def test_a_file_is_the_same_for_ever_whatever_makes_it_later(
-    pool: Pool, service: ClearingService
-) -> None:
-    file = documents.DocumentFile(name="SB-NL-ABC-O-000001", format="pdf")
+async def test_a_file_is_the_same_for_ever(pool: Pool, service: ClearingServices) -> None:
+    file = DocumentFile(name="SB-NL-ABC-O-000001", format="pdf")
 
     async def old() -> bytes:
         return b"as it was set in 2026"
@@ -330,30 +344,30 @@ async def test_a_file_is_the_same_for_ever_whatever_makes_it_later(
         return b"as a later typesetter would"
 
     async with pool.acquire() as connection:
-        first = await documents.keep_file(connection, file, old, now=NOW)
-        assert await documents.keep_file(connection, file, new, now=AFTER) == first
+        first = await document_service.store_file(connection, file, old, now=NOW)
+        assert await document_service.store_file(connection, file, new, now=AFTER) == first
         await connection.execute("UPDATE clearing.document_file SET content = 'x'")
-        with pytest.raises(InvariantViolation, match="is not what was handed out"):
-            await documents.keep_file(connection, file, new, now=AFTER)
+        with pytest.raises(ClearingInvariantViolation, match="is not what was handed out"):
+            await document_service.store_file(connection, file, new, now=AFTER)
 
 
 async def test_books_are_closed_by_themselves_only_where_that_is_set(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     clock = FixedClock(datetime(2026, 11, 10, 12, 0, tzinfo=UTC))
     closed = "SELECT max(closed_until) FROM clearing.closed_period"
     for after, expected in ((None, None), (timedelta(days=15), None), (timedelta(days=9), MONTH_END)):
-        await ClosingLane(pool=pool, clock=clock, clearing=service, after=after).run_once()
+        await PeriodCloseJob(pool=pool, clock=clock, clearing=service, after=after).run_once()
         async with pool.acquire() as connection:
             assert await connection.fetchval(closed) == expected
 
 
 async def test_the_command_writes_factur_x_beside_the_xml(
-    pool: Pool, service: ClearingService, database_url: str, tmp_path: Path
+    pool: Pool, service: ClearingServices, database_url: str, tmp_path: Path
 ) -> None:
     period = (START, END)
-    refused = await invoices_command(database_url, period, tmp_path, Language.GERMAN)
-    assert {one.supplier_id for one in refused} == {"superapp"}
+    _, rejected = await issue_and_write(pool, period, tmp_path, Language.GERMAN)
+    assert {one.supplier_id for one in rejected} == {"superapp"}
     names = {path.name for path in tmp_path.iterdir()}
     assert {f"SB-CH-ALP-V-000001{end}" for end in (".pdf", ".ubl.xml", ".cii.xml")} <= names
     pdf = (tmp_path / "SB-CH-ALP-V-000001.pdf").read_bytes()
@@ -362,5 +376,5 @@ async def test_the_command_writes_factur_x_beside_the_xml(
     assert carried == (tmp_path / "SB-CH-ALP-V-000001.cii.xml").read_bytes()
     again = tmp_path / "again"
     again.mkdir()
-    await invoices_command(database_url, period, again, Language.GERMAN)
+    await issue_and_write(pool, period, again, Language.GERMAN)
     assert (again / "SB-CH-ALP-V-000001.pdf").read_bytes() == pdf

@@ -1,4 +1,4 @@
-"""Clearing on a real PostgreSQL: batches, repeats, poison, payouts, and a proof that notices tampering."""
+"""Clearing on a real PostgreSQL: batches, repeats, failures, payouts, and an audit that finds changes."""
 
 import asyncio
 from dataclasses import replace
@@ -7,63 +7,72 @@ from uuid import UUID, uuid4
 
 import pytest
 
-from clearing.errors import ClosedPeriodError, InvalidPartyError, StateConflictError
+from clearing.audit import AuditReport, audit_ledger
+from clearing.captured_session import AuthorizationMethod, FundingSource
+from clearing.errors import ClearingConflictError, ClosedPeriodError, InvalidPartyError
+from clearing.ledger import service as ledger_service
 from clearing.parties.agreement import Tier
 from clearing.parties.party import PartyKind
-from clearing.payouts.disbursement import DisbursementState, HoldReason, OutcomeUnknown, Paid, Rejected
-from clearing.results import AuditReport, ClearingBatch
-from clearing.service import ClearingService
-from clearing.session import Funding, Rail
+from clearing.payouts.disbursement import (
+    DisbursementState,
+    Paid,
+    RailOutcomeUnknown,
+    Rejected,
+)
+from clearing.payouts.netting import HoldReason
+from clearing.reporting.summary import read_summary
+from clearing.services import ClearingServices, build_clearing
+from clearing.sessions.service import ClearingBatch
 from gateway.database import Pool, transaction
-from tests.fakes import clearing_world as world
+from tests.fakes import clearing_fixtures as world
 
 NOW = world.SALE_AT + timedelta(hours=1)
 THURSDAY = datetime(2026, 10, 15, 8, 0, tzinfo=UTC)
 
 
 @pytest.fixture
-async def service(pool: Pool) -> ClearingService:
-    opened = ClearingService()
+async def service(pool: Pool) -> ClearingServices:
+    opened = build_clearing()
     async with transaction(pool) as connection:
-        await opened.load_reference_data(connection, now=NOW)
+        await opened.reference_data.import_bundled_rates(connection, now=NOW)
         for party in world.PARTIES.values():
-            await opened.register_party(connection, party, now=NOW)
+            await opened.reference_data.register_party(connection, party, now=NOW)
         for cpo in (world.NL_CPO, world.DE_CPO, world.CH_CPO, world.GB_CPO, world.FR_CPO):
-            await opened.put_agreement(connection, world.agreement(cpo), now=NOW)
+            await opened.reference_data.put_agreement(connection, world.agreement(cpo), now=NOW)
     return opened
 
 
 async def clear(
-    pool: Pool, service: ClearingService, *sessions: object, batch_id: UUID | None = None
+    pool: Pool, service: ClearingServices, *sessions: object, batch_id: UUID | None = None
 ) -> ClearingBatch:
     async with transaction(pool) as connection:
-        return await service.clear_batch(connection, sessions, now=NOW, batch_id=batch_id or uuid4())  # type: ignore[arg-type]
+        return await service.sessions.clear_batch(connection, sessions, now=NOW, batch_id=batch_id or uuid4())  # type: ignore[arg-type]
 
 
-async def audit(pool: Pool, service: ClearingService) -> AuditReport:
+async def audit(pool: Pool, service: ClearingServices) -> AuditReport:
     async with transaction(pool, isolation="repeatable_read") as connection:
-        return await service.audit(connection, now=NOW)
+        return await audit_ledger(connection, now=NOW)
 
 
-async def pay_all(pool: Pool, service: ClearingService, *, now: datetime) -> list[str]:
+async def pay_all(pool: Pool, service: ClearingServices, *, now: datetime) -> list[str]:
     async with transaction(pool) as connection:
-        planned = await service.plan_disbursements(connection, now=now)
+        planned = await service.disbursements.plan(connection, now=now)
     paid = []
     for disbursement in planned:
         async with transaction(pool) as connection:
-            begun = await service.begin_disbursement(connection, disbursement.id, now=now)
+            begun = await service.disbursements.begin(connection, disbursement.id, now=now)
         assert begun is not None
         async with transaction(pool) as connection:
-            await service.record_outcome(
+            await service.disbursements.record_outcome(
                 connection, begun.id, Paid(rail_reference=f"tr_{begun.id.hex}"), now=now
             )
         paid.append(f"{begun.party_id} {begun.amount_minor} {begun.currency}")
     return paid
 
 
-async def test_a_capture_is_posted_split_and_proved(pool: Pool, service: ClearingService) -> None:
+async def test_a_capture_is_posted_split_and_proved(pool: Pool, service: ClearingServices) -> None:
     batch = await clear(pool, service, world.session(1))
-    assert not batch.parked
+    assert not batch.uncleared
     (cleared,) = batch.cleared
     # 6.05 at 21 % is 5.00 + 1.05; 5.00 at 80/8/12 is 4.00, 0.40, 0.60.
     assert (cleared.net_minor, cleared.vat_minor, cleared.platform_fee_minor) == (500, 105, 60)
@@ -74,7 +83,7 @@ async def test_a_capture_is_posted_split_and_proved(pool: Pool, service: Clearin
     assert report.proof[0].captured_minor == 605
 
 
-async def test_the_same_batch_twice_posts_nothing_again(pool: Pool, service: ClearingService) -> None:
+async def test_the_same_batch_twice_posts_nothing_again(pool: Pool, service: ClearingServices) -> None:
     sessions = [world.session(number) for number in range(20)]
     first = await clear(pool, service, *sessions)
     second = await clear(pool, service, *sessions, world.session(20))
@@ -84,13 +93,15 @@ async def test_the_same_batch_twice_posts_nothing_again(pool: Pool, service: Cle
 
 
 async def test_two_workers_with_the_same_sessions_post_them_once(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     sessions = [world.session(number) for number in range(50)]
 
     async def work(chain: int) -> ClearingBatch:
         async with transaction(pool) as connection:
-            return await service.clear_batch(connection, sessions, now=NOW, batch_id=uuid4(), chain=chain)
+            return await service.sessions.clear_batch(
+                connection, sessions, now=NOW, batch_id=uuid4(), chain=chain
+            )
 
     batches = await asyncio.gather(*(work(chain) for chain in range(4)))
     assert sum(len(batch.cleared) for batch in batches) == 50
@@ -98,52 +109,54 @@ async def test_two_workers_with_the_same_sessions_post_them_once(
     assert report.ok, report.findings
 
 
-async def test_poison_is_parked_and_the_batch_goes_on(pool: Pool, service: ClearingService) -> None:
-    poison = {
+async def test_a_failing_session_becomes_an_exception_and_the_batch_goes_on(
+    pool: Pool, service: ClearingServices
+) -> None:
+    failing = {
         "captured_above_price": world.session(1, captured_minor=606),
         "captured_below_price": world.session(2, captured_minor=600),
         "no_agreement": world.session(3, cpo=replace(world.NL_CPO, id="NL-NEW")),
         "unknown_party": world.session(4, demand_partner_id="nobody"),
         "tariff_hash": world.session(5, tariff_sha256="0" * 64),
         "cdr_unreadable": world.session(6, cdr_json=b"{"),
-        "unknown_territory": world.session(7, territory="QQ"),
-        "rate_unavailable": world.session(8, territory="ES-CN"),
+        "unknown_tax_jurisdiction": world.session(7, tax_jurisdiction="QQ"),
+        "rate_unavailable": world.session(8, tax_jurisdiction="ES-CN"),
         "cdr_differs": world.session(9, cdr_id="another"),
     }
-    batch = await clear(pool, service, *poison.values(), world.session(10))
-    assert {parked.reason for parked in batch.parked} == set(poison)
+    batch = await clear(pool, service, *failing.values(), world.session(10))
+    assert {uncleared.reason for uncleared in batch.uncleared} == set(failing)
     assert [cleared.session_id for cleared in batch.cleared] == [world.session_id(10)]
     async with transaction(pool) as connection:
-        await service.register_party(connection, replace(world.SUPERAPP, id="nobody"), now=NOW)
-    again = await clear(pool, service, poison["unknown_party"])
+        await service.reference_data.register_party(connection, replace(world.SUPERAPP, id="nobody"), now=NOW)
+    again = await clear(pool, service, failing["unknown_party"])
     assert len(again.cleared) == 1
     async with transaction(pool) as connection:
-        assert (await service.summary(connection)).sessions_parked == len(poison) - 1
+        assert (await read_summary(connection)).sessions_in_exception == len(failing) - 1
     assert (await audit(pool, service)).ok
 
 
-async def test_less_than_the_price_clears_with_its_reason(pool: Pool, service: ClearingService) -> None:
+async def test_less_than_the_price_clears_with_its_reason(pool: Pool, service: ClearingServices) -> None:
     batch = await clear(pool, service, world.session(1, captured_minor=600, shortfall="hold_exhausted"))
     assert batch.cleared[0].flags == ["captured_below_price"]
 
 
 async def test_a_market_of_currencies_rails_and_models_is_proved(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     async with transaction(pool) as connection:
-        await service.record_partner_funding(
+        await ledger_service.record_partner_funding(
             connection, partner_id="superapp", currency="EUR", minor=100_000, reference="tu_1", now=NOW
         )
-        await service.record_treasury(
-            connection, kind="topup", currency="CHF", minor=50_000, reference="tu_2", now=NOW
+        await ledger_service.record_top_up(
+            connection, currency="CHF", minor=50_000, reference="tu_2", now=NOW
         )
-        assert not await service.record_treasury(
-            connection, kind="topup", currency="CHF", minor=50_000, reference="tu_2", now=NOW
+        assert not await ledger_service.record_top_up(
+            connection, currency="CHF", minor=50_000, reference="tu_2", now=NOW
         )
         agent = world.agreement(
             world.FR_CPO, partner="superapp", legal_model=world.LegalModel.DISCLOSED_AGENT
         )
-        await service.put_agreement(connection, replace(agent, id="agent"), now=NOW)
+        await service.reference_data.put_agreement(connection, replace(agent, id="agent"), now=NOW)
     vat = {"NL": "21.0", "DE": "19.0", "CH": "8.1", "GB": "20.0", "FR": "20.0"}
     gross = {"NL": 605, "DE": 595, "CH": 541, "GB": 600, "FR": 600}
     sessions = []
@@ -157,12 +170,12 @@ async def test_a_market_of_currencies_rails_and_models_is_proved(
                 captured_minor=gross[cpo.country],
                 demand_partner_id=("superapp", "parking")[number % 2],
                 site_host_id="hotel" if number % 5 == 0 else None,
-                rail=list(Rail)[number % 3],
-                funding=Funding.PARTNER_ACCOUNT if number % 10 == 4 else Funding.PSP,
+                authorization_method=list(AuthorizationMethod)[number % 3],
+                funding=FundingSource.PARTNER_ACCOUNT if number % 10 == 4 else FundingSource.PSP,
             )
         )
     batch = await clear(pool, service, *sessions)
-    assert not batch.parked, batch.parked
+    assert not batch.uncleared, batch.uncleared
     report = await audit(pool, service)
     assert report.ok, (report.findings, report.proof)
     paid = await pay_all(pool, service, now=THURSDAY)
@@ -171,64 +184,66 @@ async def test_a_market_of_currencies_rails_and_models_is_proved(
     assert report.ok, (report.findings, report.proof)
     assert sum(line.paid_minor for line in report.proof) > 0
     async with transaction(pool) as connection:
-        summary = await service.summary(connection)
+        summary = await read_summary(connection)
         assert {total.base + total.quote for total in summary.fx} >= {"EURCHF", "GBPCHF", "GBPEUR", "CHFEUR"}
         assert summary.sessions_cleared == 100
-        left = await service.forecast(connection, now=THURSDAY)
+        left = await service.disbursements.forecast(connection, now=THURSDAY)
     assert not left
 
 
-async def test_planning_twice_plans_once(pool: Pool, service: ClearingService) -> None:
+async def test_planning_twice_plans_once(pool: Pool, service: ClearingServices) -> None:
     await clear(pool, service, *(world.session(number) for number in range(5)))
     async with transaction(pool) as connection:
-        first = await service.plan_disbursements(connection, now=THURSDAY)
-        assert not await service.plan_disbursements(connection, now=THURSDAY)
+        first = await service.disbursements.plan(connection, now=THURSDAY)
+        assert not await service.disbursements.plan(connection, now=THURSDAY)
     async with transaction(pool) as connection:
-        assert not await service.plan_disbursements(connection, now=THURSDAY)
+        assert not await service.disbursements.plan(connection, now=THURSDAY)
     assert [(plan.party_id, plan.amount_minor) for plan in first] == [("NL-ABC", 2000), ("superapp", 200)]
 
 
-async def test_nothing_is_paid_before_it_is_due(pool: Pool, service: ClearingService) -> None:
+async def test_nothing_is_paid_before_it_is_due(pool: Pool, service: ClearingServices) -> None:
     await clear(pool, service, world.session(1))
     async with transaction(pool) as connection:
-        assert not await service.plan_disbursements(connection, now=THURSDAY - timedelta(days=1))
+        assert not await service.disbursements.plan(connection, now=THURSDAY - timedelta(days=1))
 
 
-async def test_an_unknown_outcome_is_asked_again_and_paid_once(pool: Pool, service: ClearingService) -> None:
+async def test_an_unknown_outcome_is_retried_and_paid_once(pool: Pool, service: ClearingServices) -> None:
     await clear(pool, service, world.session(1))
     async with transaction(pool) as connection:
-        planned = (await service.plan_disbursements(connection, now=THURSDAY))[0]
-        begun = await service.begin_disbursement(connection, planned.id, now=THURSDAY)
+        planned = (await service.disbursements.plan(connection, now=THURSDAY))[0]
+        begun = await service.disbursements.begin(connection, planned.id, now=THURSDAY)
         assert begun is not None
         assert begun.end_to_end_id == f"NC{planned.id.hex}"
-        assert await service.begin_disbursement(connection, planned.id, now=THURSDAY) is None
-        lost = await service.record_outcome(
-            connection, planned.id, OutcomeUnknown(detail="timeout"), now=THURSDAY
+        assert await service.disbursements.begin(connection, planned.id, now=THURSDAY) is None
+        lost = await service.disbursements.record_outcome(
+            connection, planned.id, RailOutcomeUnknown(detail="timeout"), now=THURSDAY
         )
         assert lost.state is DisbursementState.OUTCOME_UNKNOWN
-        due = await service.disbursements_to_execute(connection, now=THURSDAY + timedelta(seconds=5))
-        assert planned.id in {disbursement.id for disbursement in due}
-        again = await service.begin_disbursement(connection, planned.id, now=THURSDAY + timedelta(seconds=5))
-        assert again is not None
+        due = await service.disbursements.begin_due(connection, now=THURSDAY + timedelta(seconds=5), limit=10)
+        (again,) = [disbursement for disbursement in due if disbursement.id == planned.id]
         assert (again.attempts, again.end_to_end_id) == (2, begun.end_to_end_id)
         for _ in range(2):
-            await service.record_outcome(connection, planned.id, Paid(rail_reference="tr_1"), now=THURSDAY)
-        with pytest.raises(StateConflictError):
-            await service.record_outcome(connection, planned.id, Paid(rail_reference="tr_2"), now=THURSDAY)
+            await service.disbursements.record_outcome(
+                connection, planned.id, Paid(rail_reference="tr_1"), now=THURSDAY
+            )
+        with pytest.raises(ClearingConflictError):
+            await service.disbursements.record_outcome(
+                connection, planned.id, Paid(rail_reference="tr_2"), now=THURSDAY
+            )
     assert (await audit(pool, service)).ok
 
 
-async def test_a_rejected_payment_opens_its_payables_again(pool: Pool, service: ClearingService) -> None:
+async def test_a_rejected_payment_opens_its_payables_again(pool: Pool, service: ClearingServices) -> None:
     await clear(pool, service, world.session(1))
     async with transaction(pool) as connection:
-        planned = (await service.plan_disbursements(connection, now=THURSDAY))[0]
-        await service.begin_disbursement(connection, planned.id, now=THURSDAY)
-        failed = await service.record_outcome(
+        planned = (await service.disbursements.plan(connection, now=THURSDAY))[0]
+        await service.disbursements.begin(connection, planned.id, now=THURSDAY)
+        failed = await service.disbursements.record_outcome(
             connection, planned.id, Rejected(code="balance_insufficient", detail="top up"), now=THURSDAY
         )
         assert failed.failure == "balance_insufficient: top up"
-        assert not await service.plan_disbursements(connection, now=THURSDAY + timedelta(minutes=1))
-        again = await service.plan_disbursements(connection, now=THURSDAY + timedelta(hours=2))
+        assert not await service.disbursements.plan(connection, now=THURSDAY + timedelta(minutes=1))
+        again = await service.disbursements.plan(connection, now=THURSDAY + timedelta(hours=2))
     assert [(plan.party_id, plan.amount_minor) for plan in again] == [
         (planned.party_id, planned.amount_minor)
     ]
@@ -236,14 +251,18 @@ async def test_a_rejected_payment_opens_its_payables_again(pool: Pool, service: 
     assert (await audit(pool, service)).ok
 
 
-async def test_what_waits_says_why(pool: Pool, service: ClearingService) -> None:
+async def test_what_waits_says_why(pool: Pool, service: ClearingServices) -> None:
     async with transaction(pool) as connection:
-        await service.register_party(connection, replace(world.NL_CPO, minimum_payout_minor=10_000), now=NOW)
-        await service.register_party(connection, replace(world.SUPERAPP, connected_account=None), now=NOW)
+        await service.reference_data.register_party(
+            connection, replace(world.NL_CPO, minimum_payout_minor=10_000), now=NOW
+        )
+        await service.reference_data.register_party(
+            connection, replace(world.SUPERAPP, connected_account=None), now=NOW
+        )
     await clear(pool, service, world.session(1))
     async with transaction(pool) as connection:
-        assert not await service.plan_disbursements(connection, now=THURSDAY)
-        calendar = await service.forecast(connection, now=THURSDAY)
+        assert not await service.disbursements.plan(connection, now=THURSDAY)
+        calendar = await service.disbursements.forecast(connection, now=THURSDAY)
     assert {day.party_id: day.hold for day in calendar} == {
         "NL-ABC": HoldReason.BELOW_MINIMUM,
         "superapp": HoldReason.NO_DESTINATION,
@@ -253,9 +272,9 @@ async def test_what_waits_says_why(pool: Pool, service: ClearingService) -> None
 @pytest.mark.parametrize(
     ("change", "check"),
     [
-        ("transfer SET amount_minor = amount_minor + 1 WHERE ordinal = 2", "transit_left"),
-        ("entry SET batch_id = gen_random_uuid() WHERE lane = 1", "strays"),
-        ("entry SET reference = 'x' WHERE lane = 1", "orphan_transfers"),
+        ("transfer SET amount_minor = amount_minor + 1 WHERE ordinal = 2", "transit_not_zero"),
+        ("entry SET batch_id = gen_random_uuid() WHERE shard = 1", "orphan_entries"),
+        ("entry SET reference = 'x' WHERE shard = 1", "orphan_transfers"),
         ("payable SET amount_minor = amount_minor + 1 WHERE party_id = 'superapp'", "payables_unequal"),
         ("account_delta SET credit_minor = credit_minor + 1", "deltas_unequal"),
         ("transfer SET credit_account = 'suspense' WHERE credit_account LIKE 'vat:%'", "hash_chain"),
@@ -264,13 +283,13 @@ async def test_what_waits_says_why(pool: Pool, service: ClearingService) -> None
         ("fx_lock SET rate = rate * 2", "fx_lock"),
         ("disbursement SET amount_minor = amount_minor + 1", "disbursements_unequal"),
     ],
-)  # fmt: skip
-async def test_the_audit_notices_tampering(
-    pool: Pool, service: ClearingService, change: str, check: str
+)
+async def test_the_audit_finds_tampering(
+    pool: Pool, service: ClearingServices, change: str, check: str
 ) -> None:
     await clear(pool, service, world.session(1, demand_partner_id="parking"), world.session(2))
     async with transaction(pool) as connection:
-        await service.plan_disbursements(connection, now=THURSDAY)
+        await service.disbursements.plan(connection, now=THURSDAY)
     assert (await audit(pool, service)).ok
     async with transaction(pool) as connection:
         await connection.execute(
@@ -281,7 +300,7 @@ async def test_the_audit_notices_tampering(
     assert check in {finding.check for finding in report.findings}
 
 
-async def test_a_closed_period_refuses_back_dating(pool: Pool, service: ClearingService) -> None:
+async def test_a_closed_period_rejects_back_dating(pool: Pool, service: ClearingServices) -> None:
     async with transaction(pool) as connection:
         await connection.execute(
             "INSERT INTO clearing.closed_period VALUES ($1, $2, 'test')", NOW + timedelta(seconds=1), NOW
@@ -290,43 +309,51 @@ async def test_a_closed_period_refuses_back_dating(pool: Pool, service: Clearing
         await clear(pool, service, world.session(1))
 
 
-async def test_an_agreement_version_is_never_edited(pool: Pool, service: ClearingService) -> None:
+async def test_an_agreement_version_is_never_edited(pool: Pool, service: ClearingServices) -> None:
     async with transaction(pool) as connection:
-        await service.put_agreement(connection, world.agreement(world.NL_CPO), now=NOW)
-        with pytest.raises(StateConflictError, match="add a new version"):
-            await service.put_agreement(connection, world.agreement(world.NL_CPO, fx_markup_bps=10), now=NOW)
+        await service.reference_data.put_agreement(connection, world.agreement(world.NL_CPO), now=NOW)
+        with pytest.raises(ClearingConflictError, match="add a new version"):
+            await service.reference_data.put_agreement(
+                connection, world.agreement(world.NL_CPO, fx_markup_bps=10), now=NOW
+            )
 
 
-async def test_a_party_keeps_its_kind(pool: Pool, service: ClearingService) -> None:
+async def test_the_kind_of_a_party_never_changes(pool: Pool, service: ClearingServices) -> None:
     async with transaction(pool) as connection:
         with pytest.raises(InvalidPartyError):
-            await service.register_party(connection, replace(world.NL_CPO, kind=PartyKind.EMSP), now=NOW)
+            await service.reference_data.register_party(
+                connection, replace(world.NL_CPO, kind=PartyKind.EMSP), now=NOW
+            )
 
 
-async def test_a_change_of_terms_binds_later_batches_only(pool: Pool, service: ClearingService) -> None:
+async def test_a_change_of_terms_binds_later_batches_only(pool: Pool, service: ClearingServices) -> None:
     first = await clear(pool, service, world.session(1))
     async with transaction(pool) as connection:
         newer = world.agreement(
             world.NL_CPO, version=2, shares=(world.Share(role=world.Role.PLATFORM, basis_points=5000),)
         )
-        await service.put_agreement(connection, newer, now=NOW)
+        await service.reference_data.put_agreement(connection, newer, now=NOW)
     second = await clear(pool, service, world.session(2))
     assert first.cleared[0].platform_fee_minor == 60
     assert second.cleared[0].platform_fee_minor == 250
 
 
-async def test_tiers_count_the_month_across_batches_and_workers(pool: Pool, service: ClearingService) -> None:
+async def test_tiers_count_the_month_across_batches_and_workers(
+    pool: Pool, service: ClearingServices
+) -> None:
     tiers = (Tier(from_sessions=11, basis_points=1000), Tier(from_sessions=31, basis_points=500))
     share = world.Share(role=world.Role.PLATFORM, basis_points=2000, tiers=tiers)
     async with transaction(pool) as connection:
-        await service.put_agreement(
+        await service.reference_data.put_agreement(
             connection, world.agreement(world.NL_CPO, version=2, shares=(share,)), now=NOW
         )
 
     async def work(first: int) -> ClearingBatch:
         async with transaction(pool) as connection:
             sessions = [world.session(number) for number in range(first, first + 10)]
-            return await service.clear_batch(connection, sessions, now=NOW, batch_id=uuid4(), chain=first)
+            return await service.sessions.clear_batch(
+                connection, sessions, now=NOW, batch_id=uuid4(), chain=first
+            )
 
     batches = await asyncio.gather(*(work(first) for first in (100, 110, 120, 130)))
     fees = sorted(cleared.platform_fee_minor for batch in batches for cleared in batch.cleared)
@@ -337,13 +364,13 @@ async def test_tiers_count_the_month_across_batches_and_workers(pool: Pool, serv
 
 
 async def test_an_executed_exchange_closes_the_position_and_books_gain_or_loss(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     await clear(pool, service, *(world.session(number, demand_partner_id="parking") for number in range(10)))
 
     async def execute(sold: int, bought: int, reference: str) -> bool:
         async with transaction(pool) as connection:
-            return await service.record_fx_execution(
+            return await ledger_service.record_fx_execution(
                 connection,
                 base="EUR",
                 quote="CHF",
@@ -357,7 +384,7 @@ async def test_an_executed_exchange_closes_the_position_and_books_gain_or_loss(
         async with transaction(pool) as connection:
             return {
                 f"{found.account.split(':')[2]} {found.currency}": found.minor
-                for found in await service.balances(connection, prefix="fx:")
+                for found in await ledger_service.balances(connection, prefix="fx:")
             }
 
     # Ten commissions of 0.40 + 8.1 % Swiss VAT: 4.30 EUR taken, 0.43 at 0.9236 is 0.40 CHF each: 4.00 given.
@@ -368,7 +395,7 @@ async def test_an_executed_exchange_closes_the_position_and_books_gain_or_loss(
     assert await position() == {"position EUR": 215, "position CHF": -200, "result CHF": 5}
     assert await execute(215, 190, "x2")  # a loss of 0.10
     assert await position() == {"position EUR": 0, "position CHF": 0, "result CHF": -5}
-    with pytest.raises(StateConflictError, match="holds 0"):
+    with pytest.raises(ClearingConflictError, match="holds 0"):
         await execute(1, 1, "x3")
     report = await audit(pool, service)
     assert report.ok, (report.findings, report.proof)

@@ -10,20 +10,22 @@ from uuid import uuid4
 
 import pytest
 
+from clearing.audit import audit_ledger
+from clearing.captured_session import CapturedSession
+from clearing.documents import driver_document_repository as store
+from clearing.documents import driver_document_service
 from clearing.documents.driver_document import seller_of
+from clearing.documents.driver_document_service import ReadDocument
 from clearing.documents.invoice import DocumentType
-from clearing.errors import StateConflictError
+from clearing.errors import ClearingConflictError
 from clearing.parties.agreement import LegalModel
 from clearing.parties.party import Party
-from clearing.service import ClearingService
-from clearing.session import CapturedSession
-from clearing.store import driver_documents as store
-from clearing.work import driver_documents
-from clearing.work.driver_documents import ReadDocument
+from clearing.services import ClearingServices, build_clearing
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
-from gateway.lanes.document_lane import DriverDocumentLane, PartyDocumentLane
-from tests.fakes import clearing_world as world
+from gateway.jobs.driver_documents import DriverDocumentJob
+from gateway.jobs.party_documents import PartyDocumentJob
+from tests.fakes import clearing_fixtures as world
 
 NOW = world.SALE_AT + timedelta(hours=1)
 NL_SELLER = replace(world.NL_CPO, vat_id="NL004495445B01", vat_evidence=(world.evidence("NL004495445B01"),))
@@ -43,52 +45,57 @@ class FixedClock(Clock):
 
 
 @pytest.fixture
-async def service(pool: Pool) -> ClearingService:
-    opened = ClearingService()
+async def service(pool: Pool) -> ClearingServices:
+    opened = build_clearing()
     async with transaction(pool) as connection:
-        await opened.load_reference_data(connection, now=NOW)
+        await opened.reference_data.import_bundled_rates(connection, now=NOW)
         for party in (*world.PARTIES.values(), NL_SELLER):
-            await opened.register_party(connection, party, now=NOW)
+            await opened.reference_data.register_party(connection, party, now=NOW)
         agent = world.agreement(world.NL_CPO, legal_model=LegalModel.DISCLOSED_AGENT)
-        await opened.put_agreement(connection, agent, now=NOW)
-        await opened.put_agreement(connection, world.agreement(world.CH_CPO), now=NOW)
+        await opened.reference_data.put_agreement(connection, agent, now=NOW)
+        await opened.reference_data.put_agreement(connection, world.agreement(world.CH_CPO), now=NOW)
     return opened
 
 
 def at_alps(number: int) -> CapturedSession:
     """8.37 and 8.1 % VAT: 9.05 sold by the platform in its own name."""
     return world.session(
-        number, cpo=world.CH_CPO, captured_minor=905, kwh="16.74",
+        number,
+        cpo=world.CH_CPO,
+        captured_minor=905,
+        kwh="16.74",
         tariff_json=world.tariff_json(world.CH_CPO, vat="8.1"),
-    )  # fmt: skip
+    )
 
 
 async def clear(
-    pool: Pool, service: ClearingService, sessions: Sequence[CapturedSession], chain: int = 0
+    pool: Pool, service: ClearingServices, sessions: Sequence[CapturedSession], chain: int = 0
 ) -> None:
     async with transaction(pool) as connection:
-        batch = await service.clear_batch(connection, sessions, now=NOW, batch_id=uuid4(), chain=chain)
-        assert not batch.parked, batch.parked
+        batch = await service.sessions.clear_batch(
+            connection, sessions, now=NOW, batch_id=uuid4(), chain=chain
+        )
+        assert not batch.uncleared, batch.uncleared
 
 
 async def issue(pool: Pool) -> int:
-    lane = DriverDocumentLane(pool=pool, clock=FixedClock(NOW))
-    rounds = [await lane.run_once()]
+    shard = DriverDocumentJob(pool=pool, clock=FixedClock(NOW))
+    rounds = [await shard.run_once()]
     while rounds[-1]:
-        rounds.append(await lane.run_once())
+        rounds.append(await shard.run_once())
     return sum(rounds)
 
 
 async def of_session(pool: Pool, number: int) -> list[ReadDocument]:
     async with pool.acquire() as connection:
-        return await driver_documents.of_session(connection, world.session_id(number))
+        return await driver_document_service.of_session(connection, world.session_id(number))
 
 
 async def names(pool: Pool, number: int) -> list[str]:
     return [one.document.name for one in await of_session(pool, number)]
 
 
-async def test_each_session_gets_one_document_of_whoever_sold(pool: Pool, service: ClearingService) -> None:
+async def test_each_session_gets_one_document_of_whoever_sold(pool: Pool, service: ClearingServices) -> None:
     await clear(pool, service, [world.session(1), world.session(2), at_alps(10)])
     assert await issue(pool) == 1
     # The CPO sells through its agent and has a Dutch VAT id; the platform's id of the fixture is Swiss too.
@@ -102,26 +109,27 @@ async def test_each_session_gets_one_document_of_whoever_sold(pool: Pool, servic
     assert await issue(pool) == 0
 
 
-async def test_a_session_that_is_not_cleared_has_no_document(pool: Pool, service: ClearingService) -> None:
-    with pytest.raises(StateConflictError, match="issued once the session is cleared"):
+async def test_a_session_that_is_not_cleared_has_no_document(pool: Pool, service: ClearingServices) -> None:
+    with pytest.raises(ClearingConflictError, match="issued once it is cleared"):
         await of_session(pool, 1)
 
 
-async def test_a_seller_without_a_vat_id_of_the_place_gives_receipts(
-    pool: Pool, service: ClearingService
+async def test_a_seller_without_a_vat_id_of_the_place_issues_receipts(
+    pool: Pool, service: ClearingServices
 ) -> None:
     async with transaction(pool) as connection:
-        await service.register_party(
+        await service.reference_data.register_party(
             connection, replace(world.CH_CPO, id="CH-OLD", vat_id=None, vat_evidence=()), now=NOW
         )
-        await service.put_agreement(
+        await service.reference_data.put_agreement(
             connection,
             replace(
                 world.agreement(world.CH_CPO, legal_model=LegalModel.DISCLOSED_AGENT),
-                id="agr-old", cpo_id="CH-OLD",
+                id="agr-old",
+                cpo_id="CH-OLD",
             ),
             now=NOW,
-        )  # fmt: skip
+        )
     await clear(pool, service, [replace(at_alps(11), cpo_id="CH-OLD")])
     await issue(pool)
     (one,) = await of_session(pool, 11)
@@ -130,14 +138,14 @@ async def test_a_seller_without_a_vat_id_of_the_place_gives_receipts(
     assert (one.ubl, one.cii) == (None, None)
 
 
-async def test_a_refund_is_credited_and_names_what_it_corrects(pool: Pool, service: ClearingService) -> None:
+async def test_a_refund_is_credited_and_names_what_it_corrects(pool: Pool, service: ClearingServices) -> None:
     await clear(pool, service, [world.session(1)])
     async with transaction(pool) as connection:
         for reference in ("re_1", "re_2"):
-            await service.refund_session(
+            await service.sessions.refund(
                 connection, world.session_id(1), minor=200, reference=reference, now=NOW
             )
-        await service.fail_refund(connection, world.session_id(1), reference="re_2", now=NOW)
+        await service.sessions.fail_refund(connection, world.session_id(1), reference="re_2", now=NOW)
     await issue(pool)
     found = {one.document.name: one.document for one in await of_session(pool, 1)}
     assert {name: (one.type, one.preceding) for name, one in found.items()} == {
@@ -150,27 +158,27 @@ async def test_a_refund_is_credited_and_names_what_it_corrects(pool: Pool, servi
     assert back == 605 - 200
 
 
-async def test_the_day_of_a_sale_is_that_of_the_charge_point_whose_vat_it_bears(
-    pool: Pool, service: ClearingService
+async def test_the_day_of_a_sale_is_that_of_the_charge_point_whose_vat_applies(
+    pool: Pool, service: ClearingServices
 ) -> None:
     # 00:30 in Bucharest on the first day of 21 %, 23:30 of the day before in Amsterdam, where the CPO is.
     at = datetime(2025, 7, 31, 21, 30, tzinfo=UTC)
-    abroad = {"territory": "RO", "time_zone": "Europe/Bucharest", "sale_at": at}
+    abroad = {"tax_jurisdiction": "RO", "time_zone": "Europe/Bucharest", "sale_at": at}
     await clear(pool, service, [world.session(1, **abroad)])
     await issue(pool)
     ((sold, ruling),) = [(one.document.supply, one.ruling) for one in await of_session(pool, 1)]
     assert (sold.sale_day, ruling.rate) == (date(2025, 8, 1), 21)
 
 
-async def test_a_part_given_back_between_two_roundings_can_be_read(
-    pool: Pool, service: ClearingService
+async def test_a_part_refunded_between_two_roundings_can_be_read(
+    pool: Pool, service: ClearingServices
 ) -> None:
     # 1.53 is 1.42 and 0.11. Of 0.07 the VAT is 0.01, of 1.46 it is 0.10: the second part is 1.30 and 0.09,
     # and 8.1 % of 1.30 are 0.11.
     await clear(pool, service, [replace(at_alps(1), captured_minor=153, shortfall="hold_below_price")])
     for reference, minor in (("re_1", 7), ("re_2", 139)):
         async with transaction(pool) as connection:
-            await service.refund_session(
+            await service.sessions.refund(
                 connection, world.session_id(1), minor=minor, reference=reference, now=NOW
             )
     await issue(pool)
@@ -181,19 +189,19 @@ async def test_a_part_given_back_between_two_roundings_can_be_read(
 
 
 async def test_a_credit_note_waits_for_the_document_of_another_chain(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     await clear(pool, service, [world.session(1)], chain=7)
     async with transaction(pool) as connection:  # corrections go to chain 0, which is read first
-        await service.refund_session(connection, world.session_id(1), minor=605, reference="re_1", now=NOW)
+        await service.sessions.refund(connection, world.session_id(1), minor=605, reference="re_1", now=NOW)
     async with transaction(pool) as connection:
-        assert await driver_documents.issue_next(connection, chain=0, now=NOW) is None
+        assert await driver_document_service.issue_next(connection, chain=0, now=NOW) is None
     assert await issue(pool) == 2
     assert await names(pool, 1) == ["DC-NL-ABC-000000001", "DI-NL-ABC-000000001"]
 
 
-async def test_a_batch_that_can_not_be_documented_holds_up_its_own_chain_alone(
-    pool: Pool, service: ClearingService, monkeypatch: pytest.MonkeyPatch
+async def test_a_batch_that_can_not_be_documented_delays_its_own_chain_alone(
+    pool: Pool, service: ClearingServices, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     await clear(pool, service, [world.session(1)], chain=0)
     await clear(pool, service, [world.session(2)], chain=1)
@@ -201,49 +209,51 @@ async def test_a_batch_that_can_not_be_documented_holds_up_its_own_chain_alone(
     def faulty(party: Party, ruling: Any, **rest: Any) -> Any:
         if not faults:
             faults.append(party.id)
-            raise ZeroDivisionError("nobody foresaw")
+            raise ZeroDivisionError("a bug")
         return seller_of(party, ruling, **rest)
 
     faults: list[str] = []
-    monkeypatch.setattr(driver_documents, "seller_of", faulty)
+    monkeypatch.setattr(driver_document_service, "seller_of", faulty)
     with pytest.raises(ZeroDivisionError):  # the worker logs it and comes back
-        await DriverDocumentLane(pool=pool, clock=FixedClock(NOW)).run_once()
+        await DriverDocumentJob(pool=pool, clock=FixedClock(NOW)).run_once()
     assert await names(pool, 2) == ["DI-NL-ABC-000000001"]
     assert await issue(pool) == 1
     assert await names(pool, 1) == ["DI-NL-ABC-000000002"]
 
 
-async def test_a_renamed_seller_stays_as_printed(pool: Pool, service: ClearingService) -> None:
+async def test_a_renamed_seller_stays_as_printed(pool: Pool, service: ClearingServices) -> None:
     await clear(pool, service, [world.session(1)])
     await issue(pool)
     before = await of_session(pool, 1)
     async with transaction(pool) as connection:
-        await service.register_party(connection, replace(NL_SELLER, name="Renamed NV"), now=NOW)
+        await service.reference_data.register_party(
+            connection, replace(NL_SELLER, name="Renamed NV"), now=NOW
+        )
     assert await of_session(pool, 1) == before
 
 
-async def test_a_transaction_that_fails_takes_no_number(pool: Pool, service: ClearingService) -> None:
+async def test_a_transaction_that_fails_uses_no_number(pool: Pool, service: ClearingServices) -> None:
     await clear(pool, service, [world.session(1)])
     async with pool.acquire() as connection:
         undone = connection.transaction()
         await undone.start()
-        assert await driver_documents.issue_next(connection, chain=0, now=NOW) == 1
+        assert await driver_document_service.issue_next(connection, chain=0, now=NOW) == 1
         await undone.rollback()
     await issue(pool)
     assert await names(pool, 1) == ["DI-NL-ABC-000000001"]
 
 
-async def test_workers_side_by_side_number_without_gaps(pool: Pool, service: ClearingService) -> None:
+async def test_workers_side_by_side_number_without_gaps(pool: Pool, service: ClearingServices) -> None:
     for chain in range(4):
         for batch in range(3):
             first = 100 * chain + 10 * batch
             sessions = [world.session(number) for number in range(first, first + 5)]
             await clear(pool, service, [*sessions, at_alps(first + 9)], chain=chain)
-    lanes = [DriverDocumentLane(pool=pool, clock=FixedClock(NOW)) for _ in range(3)]
+    shards = [DriverDocumentJob(pool=pool, clock=FixedClock(NOW)) for _ in range(3)]
     for _ in range(12):
-        await asyncio.gather(*(lane.run_once() for lane in lanes))
+        await asyncio.gather(*(shard.run_once() for shard in shards))
     async with pool.acquire() as connection:
-        report = await service.audit(connection, now=NOW)
+        report = await audit_ledger(connection, now=NOW)
         assert (report.checks["documents_gapped"], report.checks["documents_unequal"]) == (0, 0)
         assert await store.chains(connection) == []
         rows = await connection.fetch("SELECT series, number FROM clearing.driver_document")
@@ -261,29 +271,29 @@ async def test_workers_side_by_side_number_without_gaps(pool: Pool, service: Cle
     ],
 )
 async def test_the_audit_finds_a_gap_and_a_changed_document(
-    pool: Pool, service: ClearingService, harm: str, found: tuple[int, int]
+    pool: Pool, service: ClearingServices, harm: str, found: tuple[int, int]
 ) -> None:
     await clear(pool, service, [world.session(1), world.session(2)])
     await issue(pool)
     async with pool.acquire() as connection:
         await connection.execute(harm)
-        report = await service.audit(connection, now=NOW)
+        report = await audit_ledger(connection, now=NOW)
     assert (report.checks["documents_gapped"], report.checks["documents_unequal"]) == found
 
 
 async def test_a_month_is_invoiced_once_hours_after_its_end_and_stays_open(
-    pool: Pool, service: ClearingService
+    pool: Pool, service: ClearingServices
 ) -> None:
     await clear(pool, service, [world.session(1), at_alps(10)])
     clock = FixedClock(datetime(2026, 11, 1, 4, 59, tzinfo=UTC))  # 5:59 in Zurich
-    lane = PartyDocumentLane(pool=pool, clock=clock, clearing=service)
-    await lane.run_once()
+    shard = PartyDocumentJob(pool=pool, clock=clock, clearing=service)
+    await shard.run_once()
     counted = "SELECT count(*) FROM clearing.document"
     async with pool.acquire() as connection:
         assert await connection.fetchval(counted) == 0
     clock.at += timedelta(days=1)
-    others = [PartyDocumentLane(pool=pool, clock=clock, clearing=service) for _ in range(2)]
-    await asyncio.gather(*(one.run_once() for one in (lane, *others)))
+    others = [PartyDocumentJob(pool=pool, clock=clock, clearing=service) for _ in range(2)]
+    await asyncio.gather(*(one.run_once() for one in (shard, *others)))
     async with pool.acquire() as connection:
         issued = await connection.fetch("SELECT series, number FROM clearing.document ORDER BY series")
         closed = await connection.fetchval("SELECT max(closed_until) FROM clearing.closed_period")

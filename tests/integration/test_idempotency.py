@@ -6,10 +6,10 @@ from datetime import timedelta
 
 import pytest
 
+from gateway import idempotency_repository as store
+from gateway.api.idempotency import IdempotencyGate, PendingResponse, RequestIdentity
 from gateway.database import Pool
-from gateway.http.idempotency import Ask, IdempotencyGate, Work
-from gateway.lanes.key_sweep import KeySweepLane
-from gateway.store import idempotency as store
+from gateway.jobs.idempotency_key_cleanup import IdempotencyKeyCleanupJob
 from tests.fakes.api import Api, open_api, order
 
 
@@ -46,7 +46,7 @@ async def test_a_key_is_bound_to_method_path_and_body_and_to_its_party(api: Api)
     assert other_party.json["id"] != first["id"]
 
 
-async def test_a_missing_or_unusable_key_is_refused_before_any_work(api: Api) -> None:
+async def test_a_missing_or_unusable_key_is_rejected_before_any_work(api: Api) -> None:
     missing = await api.call("POST", "/v1/authorizations", order())
     assert (missing.status, missing.json["code"]) == (400, "idempotency_key_missing")
     for key in (" ", "a b", "k" * 256, "käse"):
@@ -55,7 +55,7 @@ async def test_a_missing_or_unusable_key_is_refused_before_any_work(api: Api) ->
     assert api.psp.calls == []
 
 
-async def test_a_declined_card_is_declined_again_without_asking_again(api: Api) -> None:
+async def test_a_repeated_request_of_a_declined_card_makes_no_new_psp_request(api: Api) -> None:
     payment = {"type": "psp_payment_method", "payment_method": "pm_declined"}
     first = await api.authorize(key="k1", payment=payment)
     calls = len(api.psp.calls)
@@ -66,7 +66,7 @@ async def test_a_declined_card_is_declined_again_without_asking_again(api: Api) 
 
 
 async def test_a_request_that_was_not_understood_leaves_its_key_free(api: Api) -> None:
-    wrong = await api.call("POST", "/v1/authorizations", order(rail="cash"), key="k1")
+    wrong = await api.call("POST", "/v1/authorizations", order(method="cash"), key="k1")
     assert wrong.status == 400
     assert (await api.authorize(key="k1")).status == 201
 
@@ -101,27 +101,27 @@ async def test_a_key_of_a_dead_process_is_taken_over_with_the_same_resource(api:
     assert len(api.psp.payments) == 1
 
 
-async def test_what_time_may_mend_is_not_kept(pool: Pool) -> None:
+async def test_a_transient_answer_is_not_kept(pool: Pool) -> None:
     async with open_api(pool) as api:
         gate = IdempotencyGate(pool=pool, clock=api.clock)
-        ask = Ask(party_id="parking", key="k", request_hash=bytes(32))
+        ask = RequestIdentity(party_id="parking", key="k", request_hash=bytes(32))
         ids = []
 
-        async def fail(resource_id: object) -> Work:
+        async def fail(resource_id: object) -> PendingResponse:
             ids.append(resource_id)
-            return Work(status=503, headers={}, body=b"later")
+            return PendingResponse(status=503, headers={}, body=b"later")
 
-        async def crash(resource_id: object) -> Work:
+        async def crash(resource_id: object) -> PendingResponse:
             ids.append(resource_id)
             raise RuntimeError
 
-        async def transient(resource_id: object) -> Work:
+        async def transient(resource_id: object) -> PendingResponse:
             ids.append(resource_id)
-            return Work(status=409, headers={}, body=b"busy", keep=False)
+            return PendingResponse(status=409, headers={}, body=b"busy", keep=False)
 
-        async def succeed(resource_id: object) -> Work:
+        async def succeed(resource_id: object) -> PendingResponse:
             ids.append(resource_id)
-            return Work(status=200, headers={"A": "b"}, body=b"shown", kept_body=b"kept")
+            return PendingResponse(status=200, headers={"A": "b"}, body=b"shown", kept_body=b"kept")
 
         await gate.run(ask, fail)
         with pytest.raises(RuntimeError):
@@ -155,19 +155,19 @@ async def test_a_secret_is_shown_once_and_not_stored(api: Api) -> None:
     assert all(secret.encode() not in row["secret_hash"] for row in hashes)
 
 
-async def test_keys_are_kept_for_72_hours_and_then_swept(api: Api) -> None:
-    lane = KeySweepLane(pool=api.services.pool, clock=api.clock)
+async def test_keys_are_kept_for_72_hours_and_then_deleted(api: Api) -> None:
+    job = IdempotencyKeyCleanupJob(pool=api.services.pool, clock=api.clock)
     await api.authorize(key="k1")
-    assert await lane.run_once() == 0
+    assert await job.run_once() == 0
     api.clock.pass_wall(72 * 3600 - 60)
     assert (await api.authorize(key="k1")).headers["Idempotent-Replayed"] == "true"
-    assert await lane.run_once() == 0
+    assert await job.run_once() == 0
     api.clock.pass_wall(660)
-    assert await lane.run_once() == 1
-    assert await lane.run_once() == 0
+    assert await job.run_once() == 1
+    assert await job.run_once() == 0
 
 
-async def test_an_undecided_answer_is_looked_up_again_and_never_asked_anew(api: Api) -> None:
+async def test_an_unknown_outcome_is_looked_up_again_and_never_requested_again(api: Api) -> None:
     """The PSP held and its answer was lost: the same request finds that hold."""
     api.psp.faults.append("after")
     first = await api.authorize(key="k1")

@@ -3,6 +3,7 @@
 import asyncio
 import hashlib
 from dataclasses import replace
+from itertools import pairwise
 from pathlib import Path
 
 import asyncpg
@@ -32,6 +33,7 @@ ORDER BY line
 """
 
 
+_LONGEST_LINE = 120
 SLEEPING = """
 SELECT count(*) FROM pg_stat_activity WHERE query LIKE '%pg_sleep(30)%' AND pid <> pg_backend_pid()
 """
@@ -95,7 +97,7 @@ async def test_a_failing_migration_leaves_nothing_of_itself_and_all_before_it(
     assert await migrate(empty_database_url, migrations=[good, mended]) == [mended]
 
 
-async def test_a_changed_file_is_refused_by_migrate_and_pending(empty_database_url: str) -> None:
+async def test_a_changed_file_is_rejected_by_migrate_and_pending(empty_database_url: str) -> None:
     original = step(1, "CREATE TABLE gateway.first (n integer);")
     await migrate(empty_database_url, migrations=[original])
     changed = step(1, "CREATE TABLE gateway.first (n bigint);")
@@ -108,12 +110,12 @@ async def test_a_changed_file_is_refused_by_migrate_and_pending(empty_database_u
                 await run(empty_database_url, migrations=[other])
 
 
-async def test_a_file_that_vanished_or_was_overtaken_is_refused(empty_database_url: str) -> None:
+async def test_a_file_that_vanished_or_was_overtaken_is_rejected(empty_database_url: str) -> None:
     first, second, third = (step(n, f"CREATE TABLE gateway.t{n} (n integer);") for n in (1, 2, 3))
     await migrate(empty_database_url, migrations=[first, third])
     with pytest.raises(MigrationError, match="gateway/0002_step comes before what is applied"):
         await migrate(empty_database_url, migrations=[first, second, third])
-    with pytest.raises(MigrationError, match="gateway/0001 is applied and its file is gone"):
+    with pytest.raises(MigrationError, match="gateway/0001 is applied and its file is missing"):
         await migrate(empty_database_url, migrations=[third])
 
 
@@ -148,7 +150,7 @@ async def test_a_killed_migration_frees_the_lock(empty_database_url: str) -> Non
         ({"0001_a.sql": "CREATE TABLE a ();\nCOMMIT;\n"}, "0001_a.sql controls transactions"),
     ],
 )
-def test_a_badly_named_or_doubled_file_is_refused(tmp_path: Path, files: dict[str, str], said: str) -> None:
+def test_a_badly_named_or_doubled_file_is_rejected(tmp_path: Path, files: dict[str, str], said: str) -> None:
     for name, sql in files.items():
         tmp_path.joinpath(name).write_text(sql, encoding="utf-8")
     with pytest.raises(MigrationError, match=said):
@@ -165,13 +167,13 @@ def test_line_ends_of_another_system_do_not_change_the_digest(tmp_path: Path) ->
 
 async def test_an_unreachable_database_is_named_without_its_password() -> None:
     with pytest.raises(
-        DatabaseUnreachableError, match=r"no PostgreSQL for us at 127\.0\.0\.1/money"
-    ) as refusal:
+        DatabaseUnreachableError, match=r"cannot connect to PostgreSQL at 127\.0\.0\.1/money"
+    ) as rejection:
         await migrate("postgresql://app:hunter2@127.0.0.1:1/money", wait_seconds=0)
-    assert "hunter2" not in str(refusal.value)
-    with pytest.raises(DatabaseUnreachableError) as refusal:
+    assert "hunter2" not in str(rejection.value)
+    with pytest.raises(DatabaseUnreachableError) as rejection:
         await create_pool("postgresql://app:hunter2@127.0.0.1:1/money", min_size=1)
-    assert "hunter2" not in str(refusal.value)
+    assert "hunter2" not in str(rejection.value)
 
 
 async def test_json_columns_keep_every_digit(pool: Pool) -> None:
@@ -205,6 +207,18 @@ async def test_a_statement_that_hangs_is_ended_by_the_server(database_url: str) 
             await impatient.execute("SELECT pg_sleep(10)")
     finally:
         await impatient.close()
+
+
+def test_every_table_is_described_and_no_line_is_too_long() -> None:
+    for migration in load_migrations():
+        lines = migration.sql.splitlines()
+        assert max(map(len, lines)) <= _LONGEST_LINE, migration
+        undescribed = [
+            line
+            for before, line in pairwise(["", *lines])
+            if line.startswith("CREATE TABLE") and not before.startswith("-- ")
+        ]
+        assert not undescribed, migration
 
 
 def test_a_missing_file_of_queries_is_named() -> None:

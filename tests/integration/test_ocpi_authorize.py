@@ -10,21 +10,20 @@ import pytest
 
 from gateway.database import Pool, transaction
 from gateway.ids import format_id, new_id
-from gateway.lanes.errands import Errands
-from gateway.lanes.tasks import Task
-from gateway.ocpi.running_cost import RunningCostLane
+from gateway.jobs.running_cost import RunningCostJob
+from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.repository import cdrs, tokens
+from gateway.ocpi.repository.cdrs import CdrStatus
+from gateway.ocpi.repository.tokens import TokenRecord
 from gateway.ocpi.tariff_source import OcpiTariffSource
-from gateway.ocpi.token_payments import SAME_QUESTION, TokenPayments
+from gateway.ocpi.token_authorization import SAME_REQUEST, TokenAuthorizationService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import PaymentService, build_payments
-from gateway.store import ocpi_tokens
-from gateway.store.ocpi_cdrs import CdrStatus
-from gateway.store.ocpi_tokens import StoredToken
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import cdr, location, tariff
 from tests.fakes.psp import FakePsp
 
-TOKEN = StoredToken(
+TOKEN = TokenRecord(
     uid="04A2B3C4",
     type="RFID",
     country_code="CH",
@@ -48,7 +47,7 @@ PLACE = {"location_id": "LOC1", "evse_uids": ["E1"]}
 
 
 @dataclass
-class House:
+class System:
     """The edge with a payment service behind it and one operator with one charge point."""
 
     edge: Edge
@@ -56,9 +55,9 @@ class House:
     payments: PaymentService
     token: str = ""
 
-    async def keep(self, token: StoredToken = TOKEN, **changes: Any) -> None:
+    async def keep(self, token: TokenRecord = TOKEN, **changes: Any) -> None:
         async with transaction(self.edge.pool) as connection:
-            assert await ocpi_tokens.save_token(connection, replace(token, **changes))
+            assert await tokens.save_token(connection, replace(token, **changes))
 
     async def ask(
         self, body: Any = PLACE, *, uid: str = "04a2b3c4", kind: str = "RFID", version: str = "2.2.1"
@@ -68,36 +67,36 @@ class House:
         )
 
     async def settle(self) -> None:
-        """The worker's errands, one after the other."""
-        errands = Errands(
-            pool=self.edge.pool, clock=self.edge.clock, payments=self.payments, cdrs=self.edge.services.cdrs
+        """The worker's tasks, one after the other."""
+        service = CdrSettlementService(pool=self.edge.pool, clock=self.edge.clock, payments=self.payments)
+        rows = await self.edge.pool.fetch(
+            "DELETE FROM gateway.task WHERE kind = 'complete_session' RETURNING *"
         )
-        rows = await self.edge.pool.fetch("DELETE FROM gateway.task WHERE kind = 'complete' RETURNING *")
         for row in rows:
-            await errands.complete(
-                Task(**{name: row[name] for name in Task.__dataclass_fields__ if name in row})
-            )
+            await service.settle(cpo_id=row["payload"]["cpo_id"], cdr_id=row["payload"]["cdr_id"])
 
 
 @pytest.fixture
-async def house(pool: Pool) -> AsyncIterator[House]:
+async def system(pool: Pool) -> AsyncIterator[System]:
     edge, psp = await start_edge(pool), FakePsp()
     payments = build_payments(
         pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=edge.clock, policy=PaymentPolicy()
     )
-    authorizer = TokenPayments(pool=pool, clock=edge.clock, payments=payments)
+    authorizer = TokenAuthorizationService(pool=pool, clock=edge.clock, payments=payments)
     object.__setattr__(edge.services, "authorizer", authorizer)
     await edge.party("app", "demand_partner")
-    started = House(edge=edge, psp=psp, payments=payments, token=await edge.register("NL-ABC"))
+    started = System(edge=edge, psp=psp, payments=payments, token=await edge.register("NL-ABC"))
     await edge.call("PUT", "/emsp/2.2.1/locations/NL/ABC/LOC1", started.token, location())
     await edge.call("PUT", "/emsp/2.2.1/tariffs/NL/ABC/T1", started.token, tariff())
     yield started
     await stop_edge(edge)
 
 
-async def test_allowed_means_the_payment_is_held_and_the_reference_leads_to_one_capture(house: House) -> None:
-    await house.keep()
-    answer, status = await house.ask()
+async def test_allowed_means_the_payment_is_held_and_the_reference_leads_to_one_capture(
+    system: System,
+) -> None:
+    await system.keep()
+    answer, status = await system.ask()
     assert (status, answer["status_code"]) == (200, 1000)
     info = answer["data"]
     assert info["allowed"] == "ALLOWED"
@@ -105,56 +104,56 @@ async def test_allowed_means_the_payment_is_held_and_the_reference_leads_to_one_
     assert info["token"]["contract_id"] == TOKEN.contract_id
     reference = info["authorization_reference"]
     assert len(reference) <= 36
-    assert len(house.psp.payments) == 1
+    assert len(system.psp.payments) == 1
     record = cdr(authorization_reference=reference, session_id=None)
     for _ in range(2):
-        await house.edge.call("POST", "/emsp/2.2.1/cdrs", house.token, record)
-    await house.settle()
-    async with house.edge.pool.acquire() as connection:
-        kept = await house.edge.services.cdrs.load_cdr(connection, "NL-ABC", "CDR1")
+        await system.edge.call("POST", "/emsp/2.2.1/cdrs", system.token, record)
+    await system.settle()
+    async with system.edge.pool.acquire() as connection:
+        kept = await cdrs.load_cdr(connection, "NL-ABC", "CDR1")
     assert kept is not None
-    assert kept.status is CdrStatus.SETTLED
-    assert house.psp.capture_effects == 1
-    amount = await house.edge.pool.fetchval("SELECT amount_minor FROM gateway.capture")
+    assert kept.status is CdrStatus.COMPLETED
+    assert system.psp.capture_effects == 1
+    amount = await system.edge.pool.fetchval("SELECT amount_minor FROM gateway.capture")
     # 20.5 kWh at 0.49 is 10.045 net; 21 % VAT on it makes 12.15445.
     assert amount == 1215
 
 
-async def test_the_same_question_again_is_the_same_hold(house: House) -> None:
-    await house.keep()
-    answers = await asyncio.gather(*(house.ask() for _ in range(5)))
+async def test_the_same_question_again_is_the_same_hold(system: System) -> None:
+    await system.keep()
+    answers = await asyncio.gather(*(system.ask() for _ in range(5)))
     references = {answer["data"].get("authorization_reference") for answer, _ in answers}
     assert len(references - {None}) == 1
-    assert len(house.psp.payments) == 1
-    house.edge.clock.at = NOW + SAME_QUESTION * 2
-    answer, _ = await house.ask()
+    assert len(system.psp.payments) == 1
+    system.edge.clock.at = NOW + SAME_REQUEST * 2
+    answer, _ = await system.ask()
     assert answer["data"]["authorization_reference"] not in references
 
 
-async def test_a_spent_authorization_is_not_given_again(house: House) -> None:
-    await house.keep()
-    first, _ = await house.ask()
+async def test_a_spent_authorization_is_not_given_again(system: System) -> None:
+    await system.keep()
+    first, _ = await system.ask()
     reference = first["data"]["authorization_reference"]
-    await house.edge.call("POST", "/emsp/2.2.1/cdrs", house.token, cdr(authorization_reference=reference))
-    await house.settle()
-    second, _ = await house.ask()
+    await system.edge.call("POST", "/emsp/2.2.1/cdrs", system.token, cdr(authorization_reference=reference))
+    await system.settle()
+    second, _ = await system.ask()
     assert second["data"]["allowed"] == "ALLOWED"
     assert second["data"]["authorization_reference"] != reference
 
 
-async def test_a_token_we_do_not_know_is_not_found(house: House) -> None:
+async def test_a_token_we_do_not_know_is_not_found(system: System) -> None:
     for uid, kind in (("04A2B3C4", "RFID"), ("x", "APP_USER")):
-        answer, status = await house.ask(uid=uid, kind=kind)
+        answer, status = await system.ask(uid=uid, kind=kind)
         assert (status, answer["status_code"]) == (404, 2004)
         assert "data" not in answer
-    await house.keep()
-    assert (await house.ask(kind="APP_USER"))[1] == 404
+    await system.keep()
+    assert (await system.ask(kind="APP_USER"))[1] == 404
 
 
-async def test_without_a_location_there_is_too_little_information(house: House) -> None:
-    await house.keep()
+async def test_without_a_location_there_is_too_little_information(system: System) -> None:
+    await system.keep()
     for body in (None, {}):
-        answer, _ = await house.ask(body)
+        answer, _ = await system.ask(body)
         assert answer["status_code"] == 2002
 
 
@@ -169,29 +168,30 @@ async def test_without_a_location_there_is_too_little_information(house: House) 
     ],
 )
 async def test_a_no_says_why_and_gives_no_reference(
-    house: House, changes: dict[str, Any], place: dict[str, Any], allowed: str
+    system: System, changes: dict[str, Any], place: dict[str, Any], allowed: str
 ) -> None:
-    await house.keep(**changes)
-    answer, _ = await house.ask(place)
+    await system.keep(**changes)
+    answer, _ = await system.ask(place)
     assert answer["data"]["allowed"] == allowed
     assert "authorization_reference" not in answer["data"]
     assert "location" not in answer["data"]
 
 
-async def test_an_emaid_is_authorized_as_plug_and_charge_and_never_listed(house: House) -> None:
-    await house.keep(uid="CHNWCC12345678", type="EMAID")
-    answer, _ = await house.ask(uid="chnwcc12345678", kind="EMAID", version="2.3.0")
+async def test_an_emaid_is_authorized_as_plug_and_charge_and_never_listed(system: System) -> None:
+    await system.keep(uid="CHNWCC12345678", type="EMAID")
+    answer, _ = await system.ask(uid="chnwcc12345678", kind="EMAID", version="2.3.0")
     assert answer["data"]["allowed"] == "ALLOWED"
     assert (
-        await house.edge.pool.fetchval("SELECT rail FROM gateway.payment_authorization") == "plug_and_charge"
+        await system.edge.pool.fetchval("SELECT authorization_method FROM gateway.payment_authorization")
+        == "plug_and_charge"
     )
-    listed, _ = await house.edge.call("GET", "/emsp/2.3.0/tokens", house.token)
+    listed, _ = await system.edge.call("GET", "/emsp/2.3.0/tokens", system.token)
     assert listed["data"] == []
 
 
-async def test_the_oldest_version_finds_the_session_by_the_drivers_token(house: House) -> None:
-    await house.keep()
-    answer, _ = await house.ask(version="2.1.1")
+async def test_the_oldest_version_finds_the_session_by_the_drivers_token(system: System) -> None:
+    await system.keep()
+    answer, _ = await system.ask(version="2.1.1")
     assert answer["data"] == {"allowed": "ALLOWED", "location": PLACE}
     old = {
         "id": "OLD1",
@@ -207,48 +207,50 @@ async def test_the_oldest_version_finds_the_session_by_the_drivers_token(house: 
         "total_time": 1,
         "last_updated": "2026-10-29T09:00:00Z",
     }
-    answer, _ = await house.edge.call("POST", "/emsp/2.1.1/cdrs", house.token, old)
+    answer, _ = await system.edge.call("POST", "/emsp/2.1.1/cdrs", system.token, old)
     assert answer["status_code"] == 1000
-    await house.settle()
-    row = await house.edge.pool.fetchrow("SELECT status, reason FROM gateway.ocpi_cdr")
+    await system.settle()
+    row = await system.edge.pool.fetchrow("SELECT status, reason FROM gateway.ocpi_cdr")
     assert row is not None
-    assert tuple(row) == ("settled", None)
+    assert tuple(row) == ("completed", None)
 
 
-async def test_a_cdr_that_names_another_operators_session_stays_unmatched(house: House) -> None:
-    await house.keep()
-    answer, _ = await house.ask()
-    other = await house.edge.register("DE-XYZ")
+async def test_a_cdr_that_names_another_operators_session_stays_unmatched(system: System) -> None:
+    await system.keep()
+    answer, _ = await system.ask()
+    other = await system.edge.register("DE-XYZ")
     stolen = cdr(
         country_code="DE", party_id="XYZ", authorization_reference=answer["data"]["authorization_reference"]
     )
-    await house.edge.call("POST", "/emsp/2.2.1/cdrs", other, stolen)
+    await system.edge.call("POST", "/emsp/2.2.1/cdrs", other, stolen)
     nowhere = cdr(id="CDR2", authorization_reference=format_id("auth", new_id()))
-    await house.edge.call("POST", "/emsp/2.2.1/cdrs", house.token, nowhere)
-    await house.settle()
-    rows = await house.edge.pool.fetch("SELECT status FROM gateway.ocpi_cdr")
+    await system.edge.call("POST", "/emsp/2.2.1/cdrs", system.token, nowhere)
+    await system.settle()
+    rows = await system.edge.pool.fetch("SELECT status FROM gateway.ocpi_cdr")
     assert [row["status"] for row in rows] == ["unmatched", "unmatched"]
-    assert house.psp.capture_effects == 0
+    assert system.psp.capture_effects == 0
 
 
-async def test_tokens_are_listed_by_last_updated_in_the_words_of_each_version(house: House) -> None:
-    await house.keep()
-    await house.keep(uid="APP1", type="APP_USER", visual_number=None, language=None)
-    listed, _ = await house.edge.call("GET", "/emsp/2.2.1/tokens", house.token)
+async def test_tokens_are_listed_by_last_updated_in_the_words_of_each_version(system: System) -> None:
+    await system.keep()
+    await system.keep(uid="APP1", type="APP_USER", visual_number=None, language=None)
+    listed, _ = await system.edge.call("GET", "/emsp/2.2.1/tokens", system.token)
     assert [row["uid"] for row in listed["data"]] == ["04A2B3C4", "APP1"]
     assert "payment" not in listed["data"][0]
     assert "visual_number" not in listed["data"][1]
-    old, _ = await house.edge.call("GET", "/emsp/2.1.1/tokens", house.token)
+    old, _ = await system.edge.call("GET", "/emsp/2.1.1/tokens", system.token)
     assert (old["data"][0]["auth_id"], old["data"][1]["type"]) == (TOKEN.contract_id, "OTHER")
-    later, _ = await house.edge.call("GET", "/emsp/2.2.1/tokens?date_from=2026-10-29T08:00:01Z", house.token)
+    later, _ = await system.edge.call(
+        "GET", "/emsp/2.2.1/tokens?date_from=2026-10-29T08:00:01Z", system.token
+    )
     assert later["data"] == []
 
 
-async def test_one_partner_cannot_overwrite_anothers_token(house: House) -> None:
-    await house.keep()
-    await house.edge.party("rival", "demand_partner")
-    async with transaction(house.edge.pool) as connection:
-        assert not await ocpi_tokens.save_token(connection, replace(TOKEN, demand_partner_id="rival"))
+async def test_one_partner_cannot_overwrite_anothers_token(system: System) -> None:
+    await system.keep()
+    await system.edge.party("rival", "demand_partner")
+    async with transaction(system.edge.pool) as connection:
+        assert not await tokens.save_token(connection, replace(TOKEN, demand_partner_id="rival"))
 
 
 def running(**changes: Any) -> dict[str, Any]:
@@ -270,74 +272,74 @@ def running(**changes: Any) -> dict[str, Any]:
     }
 
 
-async def hold_of(house: House) -> int:
-    return int(await house.edge.pool.fetchval("SELECT hold_minor FROM gateway.payment_authorization"))
+async def hold_of(system: System) -> int:
+    return int(await system.edge.pool.fetchval("SELECT hold_minor FROM gateway.payment_authorization"))
 
 
-async def look(house: House) -> None:
-    lane = RunningCostLane(services=house.edge.services, holds=house.payments)
-    while await lane.run_once():
+async def look(system: System) -> None:
+    job = RunningCostJob(services=system.edge.services, payments=system.payments)
+    while await job.run_once():
         pass
 
 
-async def test_a_session_that_outgrows_its_hold_raises_it_once_with_headroom(house: House) -> None:
-    await house.keep(payment={"type": "partner_account"})
-    await house.edge.pool.execute(FUNDED, 100_000)
-    reference = (await house.ask())[0]["data"]["authorization_reference"]
-    held = await hold_of(house)
+async def test_a_session_that_outgrows_its_hold_raises_it_once_with_headroom(system: System) -> None:
+    await system.keep(payment={"type": "partner_account"})
+    await system.edge.pool.execute(FUNDED, 100_000)
+    reference = (await system.ask())[0]["data"]["authorization_reference"]
+    held = await hold_of(system)
     where = "/emsp/2.2.1/sessions/NL/ABC/S1"
-    await house.edge.call("PUT", where, house.token, running(authorization_reference=reference))
-    await look(house)
-    assert await hold_of(house) == held
+    await system.edge.call("PUT", where, system.token, running(authorization_reference=reference))
+    await look(system)
+    assert await hold_of(system) == held
     grown = {"kwh": 100, "last_updated": "2026-10-29T09:30:00Z"}
     for _ in range(2):
-        await house.edge.call("PATCH", where, house.token, grown)
-        await look(house)
+        await system.edge.call("PATCH", where, system.token, grown)
+        await look(system)
     assert (
-        await hold_of(house) == 7412
+        await hold_of(system) == 7412
     )  # 100 kWh at 0.49 and 21 % VAT is 59.29; and a quarter more, rounded up
-    assert await house.edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_session_due") == 0
+    assert await system.edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_session_due") == 0
 
 
-async def test_periods_in_another_unit_than_the_meter_do_not_raise_the_hold(house: House) -> None:
-    await house.keep(payment={"type": "partner_account"})
-    await house.edge.pool.execute(FUNDED, 9_000_000)
-    reference = (await house.ask())[0]["data"]["authorization_reference"]
-    held = await hold_of(house)
+async def test_periods_in_another_unit_than_the_meter_do_not_raise_the_hold(system: System) -> None:
+    await system.keep(payment={"type": "partner_account"})
+    await system.edge.pool.execute(FUNDED, 9_000_000)
+    reference = (await system.ask())[0]["data"]["authorization_reference"]
+    held = await hold_of(system)
     wrong = [{"start_date_time": "2026-10-29T08:00:00Z", "dimensions": [{"type": "ENERGY", "volume": 10000}]}]
     session = running(authorization_reference=reference, charging_periods=wrong)
-    await house.edge.call("PUT", "/emsp/2.2.1/sessions/NL/ABC/S1", house.token, session)
-    await look(house)
-    assert await hold_of(house) == held
+    await system.edge.call("PUT", "/emsp/2.2.1/sessions/NL/ABC/S1", system.token, session)
+    await look(system)
+    assert await hold_of(system) == held
 
 
-async def test_a_hold_that_can_not_be_raised_is_left_to_the_cdr(house: House) -> None:
-    await house.keep(payment={"type": "partner_account"})
-    await house.edge.pool.execute(FUNDED, 4_000)
-    reference = (await house.ask())[0]["data"]["authorization_reference"]
-    held = await hold_of(house)
+async def test_a_hold_that_can_not_be_raised_is_left_to_the_cdr(system: System) -> None:
+    await system.keep(payment={"type": "partner_account"})
+    await system.edge.pool.execute(FUNDED, 4_000)
+    reference = (await system.ask())[0]["data"]["authorization_reference"]
+    held = await hold_of(system)
     session = running(authorization_reference=reference, kwh=100)
-    await house.edge.call("PUT", "/emsp/2.2.1/sessions/NL/ABC/S1", house.token, session)
+    await system.edge.call("PUT", "/emsp/2.2.1/sessions/NL/ABC/S1", system.token, session)
     for _ in range(6):
-        await look(house)
-        house.edge.clock.at += timedelta(minutes=2)
-    assert await hold_of(house) == held
-    assert await house.edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_session_due") == 0
+        await look(system)
+        system.edge.clock.at += timedelta(minutes=2)
+    assert await hold_of(system) == held
+    assert await system.edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_session_due") == 0
 
 
-async def test_a_session_of_another_operators_authorization_touches_no_hold(house: House) -> None:
-    await house.keep(payment={"type": "partner_account"})
-    await house.edge.pool.execute(FUNDED, 100_000)
-    reference = (await house.ask())[0]["data"]["authorization_reference"]
-    held = await hold_of(house)
-    other = await house.edge.register("DE-XYZ")
+async def test_a_session_of_another_operators_authorization_touches_no_hold(system: System) -> None:
+    await system.keep(payment={"type": "partner_account"})
+    await system.edge.pool.execute(FUNDED, 100_000)
+    reference = (await system.ask())[0]["data"]["authorization_reference"]
+    held = await hold_of(system)
+    other = await system.edge.register("DE-XYZ")
     session = running(authorization_reference=reference, kwh=100, country_code="DE", party_id="XYZ")
-    await house.edge.call("PUT", "/emsp/2.2.1/sessions/DE/XYZ/S1", other, session)
-    await look(house)
-    assert await hold_of(house) == held
+    await system.edge.call("PUT", "/emsp/2.2.1/sessions/DE/XYZ/S1", other, session)
+    await look(system)
+    assert await hold_of(system) == held
 
 
-async def test_a_booking_that_nobody_used_costs_its_no_show_fee(house: House) -> None:
+async def test_a_booking_that_nobody_used_costs_its_no_show_fee(system: System) -> None:
     """The fee is in the tariff: a FLAT that applies when the reservation expires (2.3.0 bookings.
 
     Noshow_fee).
@@ -347,9 +349,9 @@ async def test_a_booking_that_nobody_used_costs_its_no_show_fee(house: House) ->
         "restrictions": {"reservation": "RESERVATION_EXPIRES"},
     }
     elements = [fee, *tariff()["elements"]]
-    await house.edge.call("PUT", "/emsp/2.2.1/tariffs/NL/ABC/T1", house.token, tariff(elements=elements))
-    await house.keep()
-    reference = (await house.ask())[0]["data"]["authorization_reference"]
+    await system.edge.call("PUT", "/emsp/2.2.1/tariffs/NL/ABC/T1", system.token, tariff(elements=elements))
+    await system.keep()
+    reference = (await system.ask())[0]["data"]["authorization_reference"]
     unused = cdr(
         authorization_reference=reference,
         session_id=None,
@@ -363,6 +365,6 @@ async def test_a_booking_that_nobody_used_costs_its_no_show_fee(house: House) ->
         total_energy=0,
         total_cost={"excl_vat": 4.0, "incl_vat": 4.84},
     )
-    await house.edge.call("POST", "/emsp/2.2.1/cdrs", house.token, unused)
-    await house.settle()
-    assert await house.edge.pool.fetchval("SELECT amount_minor FROM gateway.capture") == 484
+    await system.edge.call("POST", "/emsp/2.2.1/cdrs", system.token, unused)
+    await system.settle()
+    assert await system.edge.pool.fetchval("SELECT amount_minor FROM gateway.capture") == 484

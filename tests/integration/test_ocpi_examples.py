@@ -14,7 +14,7 @@ import pytest
 
 from gateway.database import Pool
 from gateway.ocpi.tariff_source import OcpiTariffSource
-from gateway.payments.orders import ChargePoint
+from gateway.payments.requests import ChargePoint
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 
 _FOUND = os.environ.get("OCPI_EXAMPLES_DIR", "")
@@ -196,4 +196,4 @@ async def test_an_evse_of_the_examples_can_be_authorized_at_its_tariff(
         evse_id = json.loads(raw)["evses"][0]["evse_id"]
         found = await OcpiTariffSource().tariff_for(connection, evse_id=evse_id, at=NOW)
     assert isinstance(found, ChargePoint)
-    assert (found.cpo_id, found.territory, found.time_zone) == ("BE-BEC", "BE", "Europe/Brussels")
+    assert (found.cpo_id, found.tax_jurisdiction, found.time_zone) == ("BE-BEC", "BE", "Europe/Brussels")

@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from gateway.database import Pool
-from gateway.ids import format_id, lane_of, new_id
+from gateway.ids import format_id, new_id, shard_of
+from gateway.ocpi.repository import cdrs
+from gateway.ocpi.repository.cdrs import CdrStatus
+from gateway.ocpi.repository.objects import list_rejections
 from gateway.ocpi.tariff_source import OcpiTariffSource
-from gateway.payments.orders import ChargePoint, EvseUnknown, TariffMissing
-from gateway.store.ocpi_cdrs import CdrStatus
-from gateway.store.ocpi_objects import list_refusals, tariff_history
+from gateway.payments.requests import ChargePoint, EvseUnknown, TariffMissing
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import AT, cdr, location, tariff
 
@@ -35,7 +36,7 @@ async def accepted(edge: Edge, method: str, path: str, token: str, body: Any = N
     return status
 
 
-async def refused(edge: Edge, method: str, path: str, token: str, body: Any) -> str:
+async def rejected(edge: Edge, method: str, path: str, token: str, body: Any) -> str:
     answer, status = await edge.call(method, f"/emsp/2.2.1{path}", token, body)
     assert (status, answer["status_code"]) == (200, 2001), answer
     return str(answer["status_message"])
@@ -82,7 +83,7 @@ async def test_a_part_of_an_unknown_location_is_not_found(edge: Edge) -> None:
 async def test_patch_needs_last_updated(edge: Edge) -> None:
     token = await edge.register("NL-ABC")
     await accepted(edge, "PUT", "/locations/NL/ABC/LOC1", token, location())
-    said = await refused(edge, "PATCH", "/locations/NL/ABC/LOC1/E1", token, {"status": "CHARGING"})
+    said = await rejected(edge, "PATCH", "/locations/NL/ABC/LOC1/E1", token, {"status": "CHARGING"})
     assert said.startswith("$.last_updated: missing")
 
 
@@ -93,13 +94,13 @@ async def test_another_partys_objects_are_not_there(edge: Edge) -> None:
     for method, body in (("GET", None), ("PUT", location()), ("PATCH", {"city": "X", "last_updated": AT})):
         answer, status = await edge.call(method, "/emsp/2.2.1/locations/NL/ABC/LOC1", other, body)
         assert (status, answer["status_code"]) == (404, 2001)
-    assert "not a party of this connection" in await refused(edge, "POST", "/cdrs", other, cdr())
-    said = await refused(edge, "PUT", "/locations/DE/XYZ/LOC1", other, location())
+    assert "not a party of this connection" in await rejected(edge, "POST", "/cdrs", other, cdr())
+    said = await rejected(edge, "PUT", "/locations/DE/XYZ/LOC1", other, location())
     assert said.startswith("$.country_code: expected DE")
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_location") == 1
 
 
-async def test_bad_locations_are_refused_with_the_place_of_the_fault(edge: Edge) -> None:
+async def test_bad_locations_are_rejected_with_the_place_of_the_fault(edge: Edge) -> None:
     token = await edge.register("NL-ABC")
     for changes, expected in (
         ({"time_zone": "Europe/Atlantis"}, "$.time_zone: expected a name of the IANA"),
@@ -110,10 +111,10 @@ async def test_bad_locations_are_refused_with_the_place_of_the_fault(edge: Edge)
         ({"evses": {}}, "$.evses: expected a list"),
         ({"last_updated": "yesterday"}, "$.last_updated: expected a UTC time"),
     ):
-        said = await refused(edge, "PUT", "/locations/NL/ABC/LOC1", token, location(**changes))
+        said = await rejected(edge, "PUT", "/locations/NL/ABC/LOC1", token, location(**changes))
         assert expected in said
     async with edge.pool.acquire() as connection:
-        kept = await list_refusals(connection, party_id="NL-ABC")
+        kept = await list_rejections(connection, party_id="NL-ABC")
     assert len(kept) == 7
     assert kept[0]["module"] == "locations"
 
@@ -143,7 +144,7 @@ async def test_malformed_bodies_are_answered_not_crashed_on(
         assert (http_status, answer["status_code"]) == (status, code), answer
 
 
-async def test_a_body_beyond_the_limit_is_refused_before_it_is_read(edge: Edge) -> None:
+async def test_a_body_beyond_the_limit_is_rejected_before_it_is_read(edge: Edge) -> None:
     token = await edge.register("NL-ABC")
     answer, status = await edge.call("POST", "/emsp/2.2.1/cdrs", token, raw=io.BytesIO(b" " * (40 * 2**20)))
     assert (status, answer["status_code"]) == (413, 2001)
@@ -174,7 +175,10 @@ async def test_a_tariff_keeps_its_history_and_a_deleted_one_still_prices_the_pas
     assert (await edge.call("GET", "/emsp/2.2.1/tariffs/NL/ABC/T1", token))[1] == 404
     assert (await edge.call("DELETE", "/emsp/2.2.1/tariffs/NL/ABC/T1", token))[1] == 404
     async with edge.pool.acquire() as connection:
-        assert len(await tariff_history(connection, party_id="NL-ABC", tariff_id="T1")) == 2
+        versions = await connection.fetchval(
+            "SELECT count(*) FROM gateway.ocpi_tariff WHERE tariff_key = 't1'"
+        )
+        assert versions == 2
         prices = []
         for hours in (-1, 0.5, 1.5, 2.5):
             found = await source.tariff_for(connection, evse_id="nlabce0001", at=NOW + timedelta(hours=hours))
@@ -195,7 +199,7 @@ async def test_an_evse_is_found_by_its_id_in_any_spelling_or_by_its_uid(edge: Ed
         for name in ("NL*ABC*E0001", "nl*abc*e0001", "NLABCE0001", "NL-ABC-E0001", "e1", "E1"):
             found = await source.tariff_for(connection, evse_id=name, at=NOW)
             assert isinstance(found, ChargePoint), name
-            assert (found.cpo_id, found.territory, found.max_power_w) == ("NL-ABC", "NL", 150_000)
+            assert (found.cpo_id, found.tax_jurisdiction, found.max_power_w) == ("NL-ABC", "NL", 150_000)
         for name in ("NL*ABC*E0002", "", "x" * 100, "\x00"):
             assert await source.tariff_for(connection, evse_id=name, at=NOW) == EvseUnknown()
         assert await source.tariff_for(connection, evse_id="E1", at=NOW, cpo_id="DE-XYZ") == EvseUnknown()
@@ -260,17 +264,17 @@ async def test_a_session_is_put_and_patched_and_a_repeated_patch_adds_nothing(ed
     assert "charging_periods" not in answer["data"]
 
 
-async def test_a_cdr_is_kept_once_with_one_errand(edge: Edge) -> None:
+async def test_a_cdr_is_kept_once_with_one_task(edge: Edge) -> None:
     token = await edge.register("NL-ABC")
     answers = await asyncio.gather(*(edge.send("POST", "/emsp/2.2.1/cdrs", token, cdr()) for _ in range(8)))
     assert {response.status for response, _ in answers} == {201}
     assert len({response.headers["Location"] for response, _ in answers}) == 1
     task = await edge.pool.fetch("SELECT kind, payload, run_at FROM gateway.task")
     assert [(row["kind"], row["payload"]) for row in task] == [
-        ("complete", {"cpo_id": "NL-ABC", "cdr_id": "CDR1"})
+        ("complete_session", {"cpo_id": "NL-ABC", "cdr_id": "CDR1"})
     ]
     async with edge.pool.acquire() as connection:
-        stored = await edge.services.cdrs.load_cdr(connection, "NL-ABC", "cdr1")
+        stored = await cdrs.load_cdr(connection, "NL-ABC", "cdr1")
     assert stored is not None
     assert (stored.status, stored.session_ref) == (CdrStatus.PENDING, "S1")
     assert json.loads(stored.raw) == cdr()
@@ -282,25 +286,25 @@ async def test_the_same_cdr_with_its_keys_in_another_order_is_the_same(edge: Edg
     assert await accepted(edge, "POST", "/cdrs", token, dict(reversed(cdr().items()))) == 201
 
 
-async def test_another_cdr_under_a_known_id_is_refused_and_the_first_stays(edge: Edge) -> None:
+async def test_another_cdr_under_a_known_id_is_rejected_and_the_first_stays(edge: Edge) -> None:
     token = await edge.register("NL-ABC")
     response, _ = await edge.send("POST", "/emsp/2.2.1/cdrs", token, cdr())
-    said = await refused(edge, "POST", "/cdrs", token, cdr(total_energy=99))
+    said = await rejected(edge, "POST", "/cdrs", token, cdr(total_energy=99))
     assert "send a credit CDR" in said
     answer, _ = await edge.call("GET", response.headers["Location"], token)
     assert answer["data"]["total_energy"] == 20.5
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.task") == 1
 
 
-async def test_a_credit_cdr_is_kept_without_an_errand_and_found_from_what_it_reverses(edge: Edge) -> None:
+async def test_a_credit_cdr_is_kept_without_a_task_and_found_from_what_it_reverses(edge: Edge) -> None:
     token = await edge.register("NL-ABC")
     await accepted(edge, "POST", "/cdrs", token, cdr())
-    said = await refused(edge, "POST", "/cdrs", token, cdr(id="CDR1-C", credit=True))
+    said = await rejected(edge, "POST", "/cdrs", token, cdr(id="CDR1-C", credit=True))
     assert said.startswith("$.credit_reference_id")
     await accepted(edge, "POST", "/cdrs", token, cdr(id="CDR1-C", credit=True, credit_reference_id="cdr1"))
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.task") == 1
     async with edge.pool.acquire() as connection:
-        assert await edge.services.cdrs.credits_of(connection, "NL-ABC", "CDR1") == ["CDR1-C"]
+        assert await cdrs.credits_of(connection, "NL-ABC", "CDR1") == ["CDR1-C"]
 
 
 @pytest.mark.parametrize(
@@ -322,12 +326,12 @@ async def test_a_credit_cdr_is_kept_without_an_errand_and_found_from_what_it_rev
         ({"id": "x" * 40}, "$.id: expected a string of 1 to 39"),
     ],
 )
-async def test_a_cdr_that_is_no_cdr_is_refused_and_kept_for_the_operator(
+async def test_a_cdr_that_is_no_cdr_is_rejected_and_kept_for_the_operator(
     edge: Edge, changes: dict[str, Any], expected: str
 ) -> None:
     token = await edge.register("NL-ABC")
-    assert expected in await refused(edge, "POST", "/cdrs", token, cdr(**changes))
-    row = await edge.pool.fetchrow("SELECT module, status_code, raw FROM gateway.ocpi_refusal")
+    assert expected in await rejected(edge, "POST", "/cdrs", token, cdr(**changes))
+    row = await edge.pool.fetchrow("SELECT module, status_code, raw FROM gateway.ocpi_rejected_push")
     assert row is not None
     assert (row["module"], row["status_code"]) == ("cdrs", 2001)
     assert json.loads(row["raw"]) == cdr(**changes)
@@ -359,12 +363,12 @@ async def test_odd_cdrs_are_kept_as_sent_for_pricing_to_judge(edge: Edge, change
     assert given["data"] == cdr(**changes)
 
 
-async def test_a_cdr_goes_to_the_lane_of_the_session_it_names(edge: Edge) -> None:
+async def test_a_cdr_goes_to_the_shard_of_the_session_it_names(edge: Edge) -> None:
     token = await edge.register("NL-ABC")
-    authorization = new_id(lane=17)
+    authorization = new_id(shard=17)
     reference = format_id("auth", authorization)
     await accepted(edge, "POST", "/cdrs", token, cdr(authorization_reference=reference.upper()))
-    assert await edge.pool.fetchval("SELECT lane FROM gateway.task") == 17 == lane_of(authorization)
+    assert await edge.pool.fetchval("SELECT shard FROM gateway.task") == 17 == shard_of(authorization)
 
 
 async def test_waiting_cdrs_are_listed_with_their_reason_and_replayed(edge: Edge) -> None:
@@ -372,26 +376,25 @@ async def test_waiting_cdrs_are_listed_with_their_reason_and_replayed(edge: Edge
     for name in ("A", "B", "C"):
         await accepted(edge, "POST", "/cdrs", token, cdr(id=name))
     await edge.pool.execute("DELETE FROM gateway.task")
-    store = edge.services.cdrs
     async with edge.pool.acquire() as connection:
         for name in ("A", "B"):
-            assert await store.mark_cdr(
+            assert await cdrs.mark_cdr(
                 connection, "NL-ABC", name, status=CdrStatus.UNMATCHED, reason="no session", now=NOW
             )
-        waiting = await store.queued_cdrs(connection)
+        waiting = await cdrs.queued_cdrs(connection)
         assert [(row.cdr_id, row.reason) for row in waiting] == [("A", "no session"), ("B", "no session")]
-        page = await store.queued_cdrs(connection, limit=1, after=waiting[0])
+        page = await cdrs.queued_cdrs(connection, limit=1, after=waiting[0])
         assert [row.cdr_id for row in page] == ["B"]
-        assert await store.replay_cdr(connection, "NL-ABC", "A", now=NOW, wall_now=NOW)
-        assert not await store.replay_cdr(connection, "NL-ABC", "A", now=NOW, wall_now=NOW)
-        assert not await store.replay_cdr(connection, "NL-ABC", "C", now=NOW, wall_now=NOW)
-        assert await store.replay_waiting(connection, now=NOW, wall_now=NOW) == 1
+        assert await cdrs.replay_cdr(connection, "NL-ABC", "A", now=NOW, wall_now=NOW)
+        assert not await cdrs.replay_cdr(connection, "NL-ABC", "A", now=NOW, wall_now=NOW)
+        assert not await cdrs.replay_cdr(connection, "NL-ABC", "C", now=NOW, wall_now=NOW)
+        assert await cdrs.replay_waiting(connection, now=NOW, wall_now=NOW) == 1
         assert await connection.fetchval("SELECT count(*) FROM gateway.task") == 2
-        settled = await store.mark_cdr(
-            connection, "NL-ABC", "A", status=CdrStatus.SETTLED, session_id=new_id(), now=NOW
+        settled = await cdrs.mark_cdr(
+            connection, "NL-ABC", "A", status=CdrStatus.COMPLETED, session_id=new_id(), now=NOW
         )
         assert settled
-        assert not await store.mark_cdr(
+        assert not await cdrs.mark_cdr(
             connection, "NL-ABC", "A", status=CdrStatus.UNMATCHED, reason="late", now=NOW
         )
 
@@ -411,7 +414,7 @@ async def test_routing_headers_come_back_turned_around(edge: Edge) -> None:
     assert response.headers["OCPI-to-country-code"] == "NL"
 
 
-async def test_tariffs_that_can_not_be_read_are_refused(edge: Edge) -> None:
+async def test_tariffs_that_can_not_be_read_are_rejected(edge: Edge) -> None:
     token = await edge.register("NL-ABC")
     for changes, place in (
         ({"elements": []}, "$.elements"),
@@ -422,7 +425,7 @@ async def test_tariffs_that_can_not_be_read_are_refused(edge: Edge) -> None:
         ({"currency": "EURO"}, "urrency"),
         ({"id": "T2"}, "$.id"),
     ):
-        said = await refused(edge, "PUT", "/tariffs/NL/ABC/T1", token, tariff(**changes))
+        said = await rejected(edge, "PUT", "/tariffs/NL/ABC/T1", token, tariff(**changes))
         assert place in said
     answer, status = await edge.call("PATCH", "/emsp/2.2.1/tariffs/NL/ABC/T1", token, {"last_updated": AT})
     assert (status, answer["status_code"]) == (405, 2000)
@@ -461,7 +464,7 @@ async def test_a_database_that_is_away_asks_for_another_try(edge: Edge) -> None:
     assert (status, answer["status_code"]) == (503, 3000)
 
 
-async def test_text_with_a_nul_is_refused_not_crashed_on(edge: Edge) -> None:
+async def test_text_with_a_nul_is_rejected_without_a_crash(edge: Edge) -> None:
     token = await edge.register("NL-ABC")
     for changes in ({"address": "a\x00b"}, {"postal_code": "1\x00"}, {"extra": {"x": ["\x00"]}}):
         answer, status = await edge.call(
@@ -469,4 +472,4 @@ async def test_text_with_a_nul_is_refused_not_crashed_on(edge: Edge) -> None:
         )
         assert status in {200, 201}, answer
         assert answer["status_code"] in {1000, 2001}
-    assert "$.currency" in await refused(edge, "POST", "/cdrs", token, cdr(currency="E\x00R"))
+    assert "$.currency" in await rejected(edge, "POST", "/cdrs", token, cdr(currency="E\x00R"))

@@ -1,4 +1,4 @@
-"""The credentials handshake over real HTTP: tokens A, B and C, renewal, end, and what is refused."""
+"""The credentials handshake over real HTTP: tokens A, B and C, renewal, end, and what is rejected."""
 
 import base64
 from collections.abc import AsyncIterator
@@ -72,7 +72,7 @@ async def test_a_peer_that_sends_bare_tokens_is_called_with_a_bare_token(edge: E
     assert (await edge.call("GET", "/2.2.1/credentials", token_c, bare=True))[0]["data"]["token"] == token_c
 
 
-async def test_a_peer_that_wants_the_other_spelling_is_asked_again_in_it(edge: Edge) -> None:
+async def test_a_peer_that_wants_the_other_spelling_is_called_again_in_it(edge: Edge) -> None:
     edge.cpo.accepts = (f"Token {TOKEN_B}",)
     await edge.register("NL-ABC")
     assert [header for _, header in edge.cpo.asked][1:] == [f"Token {TOKEN_B}"] * 2
@@ -153,7 +153,7 @@ async def test_a_version_the_peer_lacks_is_3002_and_no_endpoints_are_3003(edge: 
     assert answer["status_code"] == 3003
 
 
-async def test_private_addresses_are_refused_where_peers_must_be_public(pool: Pool) -> None:
+async def test_private_addresses_are_rejected_where_peers_must_be_public(pool: Pool) -> None:
     edge = await start_edge(pool)
     object.__setattr__(edge.services, "allow_private_peers", False)
     try:

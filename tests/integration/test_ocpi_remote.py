@@ -10,17 +10,13 @@ from aiohttp.test_utils import TestServer
 
 from gateway.database import Pool
 from gateway.ids import format_id, new_id
-from gateway.ocpi.remote import RemoteControl
+from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.tariff_source import OcpiTariffSource
-from gateway.payments.orders import (
-    AuthorizationView,
-    AuthorizeOrder,
-    NotFoundError,
-    PspMethod,
-    StateConflictError,
-)
+from gateway.payments.errors import NotFoundError, PaymentConflictError
 from gateway.payments.policy import PaymentPolicy
+from gateway.payments.requests import AuthorizationRequest, PspMethod
 from gateway.payments.service import build_payments
+from gateway.payments.views import AuthorizationView
 from tests.fakes.ocpi_edge import Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import location, tariff
 from tests.fakes.psp import FakePsp
@@ -39,7 +35,7 @@ class Platform:
             clock=edge.clock,
             policy=PaymentPolicy(),
         )
-        self.remote = RemoteControl(services=edge.services, payments=self.payments)
+        self.remote = RemoteControlService(services=edge.services, payments=self.payments)
 
     async def handle(self, request: web.Request) -> web.Response:
         self.received.append((request.path, json.loads(await request.read())))
@@ -48,11 +44,11 @@ class Platform:
 
     async def authorize(self, method: str = "pm_good") -> AuthorizationView:
         return await self.payments.authorize(
-            AuthorizeOrder(
+            AuthorizationRequest(
                 authorization_id=new_id(),
                 party_id="app",
                 evse_id="NL*ABC*E0001",
-                rail="card",
+                method="card",
                 payment=PspMethod(payment_method=method),
             )
         )
@@ -89,14 +85,14 @@ async def test_a_start_names_the_operators_place_and_carries_our_reference(platf
 
 async def test_nothing_is_started_that_nobody_pays_for(platform: Platform) -> None:
     view = await platform.authorize("pm_declined")
-    with pytest.raises(StateConflictError, match="authorize it first"):
+    with pytest.raises(PaymentConflictError, match="authorize it first"):
         await platform.remote.start(party_id="app", session_id=view.session.id)
     assert platform.received == []
 
 
 async def test_a_stop_names_the_session_as_its_operator_does(platform: Platform) -> None:
     view = await platform.authorize()
-    with pytest.raises(StateConflictError, match="not told"):
+    with pytest.raises(PaymentConflictError, match="not reported"):
         await platform.remote.stop(party_id="app", session_id=view.session.id)
     await platform.edge.pool.execute(
         "INSERT INTO gateway.ocpi_session (party_id, session_key, session_ref, version, body, status, "

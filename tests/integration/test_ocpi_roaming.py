@@ -13,26 +13,32 @@ from typing import Any
 import pytest
 from aiohttp import web
 from aiohttp.test_utils import TestServer
+from click.testing import CliRunner, Result
 
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
+from gateway.cli.main import networkcore
 from gateway.database import Pool, create_pool, transaction
 from gateway.ids import format_id, new_id, parse_id
+from gateway.jobs.financial_advice import FinancialAdviceJob
+from gateway.jobs.ocpi_outbox import OcpiOutboxJob
+from gateway.jobs.ocpi_pull import OcpiPullJob
 from gateway.migrations import migrate
-from gateway.ocpi import connecting
-from gateway.ocpi.advice import AdviceLane, first_id_at
-from gateway.ocpi.bodies import read_object
+from gateway.ocpi import credentials_client
 from gateway.ocpi.cdrs import keep_cdr, read_cdr
-from gateway.ocpi.client import CpoClient, PeerCaller, discover, register_as_cpo
-from gateway.ocpi.commands import CommandSender, StartOrder
+from gateway.ocpi.client import PeerCaller, discover
+from gateway.ocpi.commands import CommandSender, StartSessionRequest
 from gateway.ocpi.credentials import own_credentials
-from gateway.ocpi.errors import PeerRefusedError
+from gateway.ocpi.errors import PeerRejectedError
+from gateway.ocpi.financial_advice import first_id_at
 from gateway.ocpi.invoices import reconcile
 from gateway.ocpi.locations import keep_location
-from gateway.ocpi.outbox import PAUSES, OutboxLane
-from gateway.ocpi.pulling import OVERLAP, Puller, _Reader
+from gateway.ocpi.outbox import RETRY
+from gateway.ocpi.pull_sync import OVERLAP, PullSync
+from gateway.ocpi.repository import objects, payments, peers, pulls
+from gateway.ocpi.repository.peers import PeerRecord, PeerRole
+from gateway.ocpi.request_bodies import read_object
 from gateway.ocpi.tariffs import read_tariff
-from gateway.store import ocpi_objects, ocpi_payments, ocpi_peers, ocpi_pulls
-from gateway.store.ocpi_peers import Peer, PeerRole
+from tests.fakes.ocpi_cpo_client import CpoClient, register_as_cpo
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import cdr, location, tariff
 
@@ -64,12 +70,12 @@ async def operator(other_pool: Pool) -> AsyncIterator[Edge]:
     await stop_edge(started)
 
 
-async def connected(edge: Edge, operator: Edge, version: OcpiVersion = OcpiVersion.V2_2_1) -> Peer:
+async def connected(edge: Edge, operator: Edge, version: OcpiVersion = OcpiVersion.V2_2_1) -> PeerRecord:
     """The eMSP registers at the CPO with the CPO's token A."""
     await edge.party("NL-ABC")
     await operator.party("NL-ABC")
     token_a = await operator.invite("CH-NWC")
-    peer_id = await connecting.connect(
+    peer_id = await credentials_client.connect(
         edge.services,
         party_id="NL-ABC",
         versions_url=f"{operator.base}/versions",
@@ -77,7 +83,7 @@ async def connected(edge: Edge, operator: Edge, version: OcpiVersion = OcpiVersi
         version=version,
     )
     async with edge.pool.acquire() as connection:
-        peer = await ocpi_peers.load_peer(connection, peer_id=peer_id)
+        peer = await peers.load_peer(connection, peer_id=peer_id)
     assert peer is not None
     return peer
 
@@ -100,10 +106,10 @@ async def push_own(operator: Edge, count: int) -> None:
             kept = read_tariff(
                 read_object(raw, name="tariff"), raw=raw, party="NL-ABC", version=version, now=NOW
             )
-            await ocpi_objects.save_tariff(connection, kept, now=NOW)
+            await objects.save_tariff(connection, kept, now=NOW)
             raw = json.dumps(cdr(id=f"C{number}")).encode()
             record = read_cdr(read_object(raw, name="CDR"), raw=raw, party="NL-ABC", version=version)
-            await keep_cdr(connection, operator.services.cdrs, record, now=NOW, wall_now=NOW)
+            await keep_cdr(connection, record, now=NOW, wall_now=NOW)
 
 
 @pytest.mark.parametrize("version", list(OcpiVersion))
@@ -113,32 +119,66 @@ async def test_one_platform_registers_at_the_other_in_every_version(
     peer = await connected(edge, operator, version)
     assert (peer.state, peer.version) == ("registered", version)
     async with operator.pool.acquire() as connection:
-        seen = await ocpi_peers.peer_of_party(connection, party_id="CH-NWC")
+        seen = await peers.peer_of_party(connection, party_id="CH-NWC")
     assert seen is not None
     # What each sends is what the other expects.
-    assert ocpi_peers.hash_token(peer.outbound_token or "") == seen.token_hash
-    assert ocpi_peers.hash_token(seen.outbound_token or "") == peer.token_hash
+    assert peers.hash_token(peer.outbound_token or "") == seen.token_hash
+    assert peers.hash_token(seen.outbound_token or "") == peer.token_hash
 
 
 async def test_renewing_exchanges_both_tokens_and_leaving_ends_both_sides(edge: Edge, operator: Edge) -> None:
     before = await connected(edge, operator)
-    await connecting.renew(edge.services, peer_id=before.id, version=OcpiVersion.V2_3_0)
+    await credentials_client.renew(edge.services, peer_id=before.id, version=OcpiVersion.V2_3_0)
     async with edge.pool.acquire() as connection:
-        after = await ocpi_peers.load_peer(connection, peer_id=before.id)
+        after = await peers.load_peer(connection, peer_id=before.id)
     assert after is not None
     assert after.version is OcpiVersion.V2_3_0
     assert after.outbound_token != before.outbound_token
     assert after.token_hash != before.token_hash
-    await connecting.leave(edge.services, peer_id=before.id)
+    await credentials_client.leave(edge.services, peer_id=before.id)
     for side, party in ((edge, "NL-ABC"), (operator, "CH-NWC")):
         async with side.pool.acquire() as connection:
-            assert await ocpi_peers.peer_of_party(connection, party_id=party) is None
+            assert await peers.peer_of_party(connection, party_id=party) is None
+
+
+async def test_an_operator_renews_and_ends_a_registration_by_command(
+    edge: Edge, operator: Edge, database_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    before = await connected(edge, operator)
+    for name, value in {
+        "DATABASE_URL": database_url,
+        "NETWORKCORE_ENVIRONMENT": "sandbox",
+        "NETWORKCORE_PUBLIC_URL": edge.services.public_url,
+        "NETWORKCORE_PSP_API_KEY": "sk_test_sandbox",
+        "NETWORKCORE_PSP_WEBHOOK_SECRET": "whsec_sandbox",
+    }.items():
+        monkeypatch.setenv(name, value)
+
+    async def run(*arguments: str) -> Result:
+        return await asyncio.to_thread(CliRunner().invoke, networkcore, ["ocpi", *arguments])
+
+    done = await run("renew", "NL-ABC", "--version", "2.3.0")
+    assert done.exception is None
+    assert done.output.endswith("renewed the credentials shared with NL-ABC\n")
+    async with edge.pool.acquire() as connection:
+        after = await peers.load_peer(connection, peer_id=before.id)
+    assert after is not None
+    assert after.version is OcpiVersion.V2_3_0
+    assert after.outbound_token != before.outbound_token
+    done = await run("leave", "NL-ABC")
+    assert done.output.endswith("ended the registration with NL-ABC\n")
+    for side, party in ((edge, "NL-ABC"), (operator, "CH-NWC")):
+        async with side.pool.acquire() as connection:
+            assert await peers.peer_of_party(connection, party_id=party) is None
+    done = await run("leave", "NL-ABC")
+    assert done.exit_code == 1
+    assert "NL-ABC has no registered platform; see networkcore ocpi peers" in done.output
 
 
 async def test_a_failed_handshake_leaves_nothing_registered(edge: Edge, operator: Edge) -> None:
     await edge.party("NL-ABC")
-    with pytest.raises(PeerRefusedError, match="HTTP 401"):
-        await connecting.connect(
+    with pytest.raises(PeerRejectedError, match="HTTP 401"):
+        await credentials_client.connect(
             edge.services,
             party_id="NL-ABC",
             versions_url=f"{operator.base}/versions",
@@ -147,8 +187,8 @@ async def test_a_failed_handshake_leaves_nothing_registered(edge: Edge, operator
         )
     token_a = await operator.invite("CH-NWC")
     await edge.party("DE-XYZ")
-    with pytest.raises(PeerRefusedError, match="isn't agreed"):
-        await connecting.connect(
+    with pytest.raises(PeerRejectedError, match="isn't agreed"):
+        await credentials_client.connect(
             edge.services,
             party_id="DE-XYZ",
             versions_url=f"{operator.base}/versions",
@@ -159,9 +199,9 @@ async def test_a_failed_handshake_leaves_nothing_registered(edge: Edge, operator
 
 
 async def pull_all(edge: Edge) -> None:
-    puller = Puller(services=edge.services)
+    job = OcpiPullJob(services=edge.services)
     for _ in range(20):
-        if not await puller.run_once():
+        if not await job.run_once():
             return
 
 
@@ -177,7 +217,7 @@ async def test_a_pull_reads_every_page_of_every_list_once(edge: Edge, operator: 
     assert counts is not None
     assert tuple(counts) == (5, 5, 5, 5)
     async with edge.pool.acquire() as connection:
-        pull = await ocpi_pulls.load(connection, peer_id=peer.id, module="cdrs")
+        pull = await pulls.load(connection, peer_id=peer.id, module="cdrs")
     assert pull is not None
     assert (pull.seen, pull.next_url, pull.since) == (5, None, NOW + timedelta(hours=1) - OVERLAP)
 
@@ -194,36 +234,33 @@ async def test_what_was_pushed_and_is_pulled_again_has_no_second_effect(edge: Ed
         edge.clock.at = NOW + timedelta(hours=hours)
         async with transaction(edge.pool) as connection:
             for module in ("locations", "tariffs", "sessions", "cdrs"):
-                await ocpi_pulls.hasten(connection, peer_id=peer.id, module=module, wall_now=NOW)
+                await pulls.run_now(connection, peer_id=peer.id, module=module, wall_now=NOW)
             await connection.execute("UPDATE gateway.ocpi_pull SET since = NULL")
         await pull_all(edge)
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.task") == 5
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_tariff") == 5
-    assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_refusal") == 0
+    assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_rejected_push") == 0
 
 
 async def test_an_interrupted_pull_resumes_at_its_page(edge: Edge, operator: Edge) -> None:
     await push_own_after_party(operator)
     peer = await connected(edge, operator)
     edge.clock.at = NOW + timedelta(hours=1)
-    puller = Puller(services=edge.services)
+    job = OcpiPullJob(services=edge.services)
     async with transaction(edge.pool) as connection:
         await connection.execute("DELETE FROM gateway.ocpi_pull WHERE module <> 'cdrs'")
-        await ocpi_pulls.hasten(connection, peer_id=peer.id, module="cdrs", wall_now=NOW)
+        await pulls.run_now(connection, peer_id=peer.id, module="cdrs", wall_now=NOW)
     async with edge.pool.acquire() as connection:
-        pull = await ocpi_pulls.claim(connection, wall_now=edge.clock.at, leased_until=edge.clock.at)
+        pull = await pulls.claim(connection, wall_now=edge.clock.at, leased_until=edge.clock.at)
     assert pull is not None
-    # One page is read and committed, then the process is gone.
-    caller = connecting.caller_of(edge.services, peer, token=peer.outbound_token or "")
-    reader = _Reader(services=edge.services, peer=peer, module="cdrs")
-    run = puller._begin(pull, f"{operator.base}/cpo/2.2.1/cdrs")
-    await puller._page(run, caller, reader)
+    # One page is read and committed, then the process ends.
+    assert await PullSync(services=edge.services).run(pull, pages=1) == 2
     stored = await edge.pool.fetchrow("SELECT next_url, seen FROM gateway.ocpi_pull")
     assert stored is not None
     assert "offset=2" in stored["next_url"]
     assert stored["seen"] == 2
     edge.clock.at += timedelta(hours=1)
-    assert await puller.run_once() == 3
+    assert await job.run_once() == 3
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_cdr") == 5
 
 
@@ -238,23 +275,23 @@ async def test_one_unfit_object_does_not_hold_up_the_others(edge: Edge, operator
     edge.clock.at = NOW + timedelta(hours=1)
     async with transaction(edge.pool) as connection:
         await connection.execute("DELETE FROM gateway.ocpi_pull WHERE module <> 'cdrs'")
-        await ocpi_pulls.hasten(connection, peer_id=peer.id, module="cdrs", wall_now=NOW)
+        await pulls.run_now(connection, peer_id=peer.id, module="cdrs", wall_now=NOW)
     await pull_all(edge)
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_cdr") == 4
-    assert await edge.pool.fetchval("SELECT reason FROM gateway.ocpi_refusal") == (
+    assert await edge.pool.fetchval("SELECT reason FROM gateway.ocpi_rejected_push") == (
         "$.currency: missing; expected a string of 1 to 3 characters"
     )
 
 
-async def test_a_peer_that_is_away_is_asked_again_later(edge: Edge, operator: Edge) -> None:
+async def test_a_peer_that_is_unreachable_is_called_again_later(edge: Edge, operator: Edge) -> None:
     peer = await connected(edge, operator)
     async with transaction(edge.pool) as connection:
         await connection.execute("DELETE FROM gateway.ocpi_pull WHERE module <> 'cdrs'")
-        await ocpi_pulls.hasten(connection, peer_id=peer.id, module="cdrs", wall_now=NOW)
+        await pulls.run_now(connection, peer_id=peer.id, module="cdrs", wall_now=NOW)
         await connection.execute("UPDATE gateway.ocpi_peer_endpoint SET url = 'http://127.0.0.1:1/cdrs'")
-    puller = Puller(services=edge.services)
+    job = OcpiPullJob(services=edge.services)
     for _ in range(3):
-        assert await puller.run_once() == 1
+        assert await job.run_once() == 1
         edge.clock.at += timedelta(minutes=10)
     row = await edge.pool.fetchrow("SELECT failures, due_at, last_error FROM gateway.ocpi_pull")
     assert row is not None
@@ -271,7 +308,7 @@ async def test_sessions_and_cdrs_of_other_drivers_are_not_listed(edge: Edge, ope
         " WHERE cdr_id <> 'C1'"
     )
     peer = await connected(edge, operator)
-    caller = connecting.caller_of(edge.services, peer, token=peer.outbound_token or "")
+    caller = credentials_client.caller_of(edge.services, peer, token=peer.outbound_token or "")
     found, following = await caller.page(f"{operator.base}/cpo/2.2.1/cdrs")
     assert [row["id"] for row in found] == ["C1"]
     assert following is None
@@ -320,7 +357,7 @@ async def test_a_cpo_client_pushes_what_the_receiver_keeps(edge: Edge) -> None:
     place = await client.post_cdr(json.dumps(cdr()).encode())
     assert place.endswith("/emsp/2.2.1/cdrs/NL/ABC/CDR1")
     await client.delete("tariffs", "T1")
-    with pytest.raises(PeerRefusedError, match="tariff T1 is unknown"):
+    with pytest.raises(PeerRejectedError, match="tariff T1 is unknown"):
         await client.get("tariffs", "T1")
 
 
@@ -330,12 +367,12 @@ async def test_an_operator_registers_through_the_client_and_pushes(edge: Edge, o
     token_b = "token-b-of-the-second-instance"
     await operator.party("CH-NWC")
     async with transaction(operator.pool) as connection:
-        await ocpi_peers.invite(
+        await peers.invite(
             connection,
             peer_id=new_id(),
             party_id="CH-NWC",
             parties=(),
-            token_hash=ocpi_peers.hash_token(token_b),
+            token_hash=peers.hash_token(token_b),
             now=NOW,
         )
     client = await register_as_cpo(
@@ -347,10 +384,10 @@ async def test_an_operator_registers_through_the_client_and_pushes(edge: Edge, o
     )
     assert (await client.put("locations", "LOC1", body=json.dumps(location()).encode())).http_status == 201
     async with edge.pool.acquire() as connection:
-        peer = await ocpi_peers.peer_of_party(connection, party_id="NL-ABC")
+        peer = await peers.peer_of_party(connection, party_id="NL-ABC")
         assert peer is not None
         assert (
-            await ocpi_peers.endpoint_url(connection, peer_id=peer.id, module="cdrs", role="SENDER")
+            await peers.endpoint_url(connection, peer_id=peer.id, module="cdrs", role="SENDER")
             == f"{operator.base}/cpo/2.3.0/cdrs"
         )
 
@@ -386,8 +423,8 @@ async def registered_with(edge: Edge, base: str, *, version: str = "2.3.0") -> s
     return await edge.register("NL-ABC", version=version)
 
 
-def start_order() -> StartOrder:
-    return StartOrder(
+def start_order() -> StartSessionRequest:
+    return StartSessionRequest(
         cpo_id="NL-ABC", location_id="LOC1", evse_uid="E1", connector_id="1", authorization_id=new_id()
     )
 
@@ -414,25 +451,25 @@ async def test_a_start_command_carries_the_reference_and_its_result_comes_back(
     for _ in range(2):
         answer, _ = await edge.call("POST", body["response_url"], token_c, {"result": "ACCEPTED"})
         assert answer["status_code"] == 1000
-    done = await CommandSender(services=edge.services).look(sent.id)
+    done = await CommandSender(services=edge.services).load(sent.id)
     assert done is not None
     assert (done.state, done.result, done.finished_at) == ("succeeded", "ACCEPTED", NOW)
 
 
-async def test_a_refused_command_and_an_unanswered_one_are_told_apart(
+async def test_a_rejected_command_and_an_unanswered_one_are_distinguished(
     edge: Edge, station: tuple[Station, str]
 ) -> None:
     server, base = station
     await registered_with(edge, base)
     sender = CommandSender(services=edge.services)
     server.answer = {"result": "REJECTED", "timeout": 0}
-    assert (await sender.start_session(start_order())).state == "refused"
+    assert (await sender.start_session(start_order())).state == "rejected"
     await edge.pool.execute("UPDATE gateway.ocpi_peer_endpoint SET url = 'http://127.0.0.1:1/commands'")
     lost = await sender.stop_session(cpo_id="NL-ABC", session_ref="S1")
     assert lost.state == "unanswered"
     edge.clock.at += timedelta(minutes=6)
-    await OutboxLane(services=edge.services).run_once()
-    found = await sender.look(lost.id)
+    await OcpiOutboxJob(services=edge.services).run_once()
+    found = await sender.load(lost.id)
     assert found is not None
     assert found.state == "timed_out"
 
@@ -447,7 +484,7 @@ async def test_a_result_of_another_partys_command_is_not_found(
     path = f"/emsp/2.2.1/commands/START_SESSION/{format_id('cmd', sent.id)}"
     for target in (path, "/emsp/2.2.1/commands/START_SESSION/nonsense"):
         assert (await edge.call("POST", target, other, {"result": "ACCEPTED"}))[1] == 404
-    with pytest.raises(PeerRefusedError, match="no registered platform"):
+    with pytest.raises(PeerRejectedError, match="no registered platform"):
         await CommandSender(services=edge.services).start_session(replace(start_order(), cpo_id="FR-NOP"))
 
 
@@ -459,7 +496,7 @@ async def test_a_terminal_is_activated_assigned_and_deactivated(
     where = "/ptp/2.3.0/payments/terminals"
     answer, _ = await edge.call("POST", f"{where}/activate", token_c, {"reference": "SN-1", "city": "Wien"})
     assert answer["status_code"] == 1000
-    assert await OutboxLane(services=edge.services).run_once() == 1
+    assert await OcpiOutboxJob(services=edge.services).run_once() == 1
     path, created = server.received[0]
     assert path == "/payments/terminals"
     terminal = f"{where}/{created['terminal_id']}"
@@ -482,7 +519,7 @@ async def test_a_terminal_is_activated_assigned_and_deactivated(
 
 async def captured(edge: Edge, *, amount: int, receivable: int = 0, state: str = "succeeded") -> None:
     """A capture in the rows that payments writes."""
-    session, authorization, capture = new_id(lane=5), new_id(lane=5), new_id(lane=5)
+    session, authorization, capture = new_id(shard=5), new_id(shard=5), new_id(shard=5)
     await edge.party("app", "demand_partner")
     async with transaction(edge.pool) as connection:
         await connection.execute(
@@ -491,8 +528,8 @@ async def captured(edge: Edge, *, amount: int, receivable: int = 0, state: str =
             NOW,
         )
         await connection.execute(
-            "INSERT INTO gateway.session (lane, id, demand_partner_id, cpo_id, evse_id, location_id,"
-            " territory,"
+            "INSERT INTO gateway.session (shard, id, demand_partner_id, cpo_id, evse_id, location_id,"
+            " tax_jurisdiction,"
             " time_zone, currency, tariff_sha256, state, cdr_id, cdr, price_minor, price_net_minor, ended_at,"
             " created_at, updated_at)"
             " VALUES (5, $1, 'app', 'NL-ABC', 'E1', 'LOC1', 'NL', 'Europe/Amsterdam', 'EUR',"
@@ -502,15 +539,16 @@ async def captured(edge: Edge, *, amount: int, receivable: int = 0, state: str =
             NOW,
         )
         await connection.execute(
-            "INSERT INTO gateway.payment_authorization (lane, id, session_id, party_id, rail, funding, state,"
-            " hold_minor, currency, psp_payment, created_at, updated_at) VALUES"
+            "INSERT INTO gateway.payment_authorization (shard, id, session_id, party_id,"
+            " authorization_method, funding, state, hold_minor, currency, psp_payment, created_at,"
+            " updated_at) VALUES"
             " (5, $1, $2, 'app', 'card', 'psp', 'captured', 2000, 'EUR', 'pi_1', $3, $3)",
             authorization,
             session,
             NOW,
         )
         await connection.execute(
-            "INSERT INTO gateway.capture (lane, session_id, id, authorization_id, state, amount_minor,"
+            "INSERT INTO gateway.capture (shard, session_id, id, authorization_id, state, amount_minor,"
             " receivable_minor, currency, captured_at, created_at)"
             " VALUES (5, $1, $2, $3, $4, $5, $6, 'EUR', $7, $8)",
             session,
@@ -532,7 +570,7 @@ async def captured(edge: Edge, *, amount: int, receivable: int = 0, state: str =
         ({"amount": 1210, "state": "failed"}, "FAILED", 0, 0),
     ],
 )
-async def test_each_capture_is_told_once_to_a_cpo_with_a_payments_module(
+async def test_each_capture_is_reported_once_to_a_cpo_with_a_payments_module(
     edge: Edge, station: tuple[Station, str], capture: dict[str, Any], *, status: str, net: float, tax: float
 ) -> None:
     server, base = station
@@ -541,11 +579,11 @@ async def test_each_capture_is_told_once_to_a_cpo_with_a_payments_module(
         year=2020
     )  # the ids of these rows are made now, later than any floor
     await captured(edge, **capture)
-    lane = AdviceLane(services=edge.services)
-    assert await lane.run_once() == 1
-    assert await lane.run_once() == 0
-    assert await OutboxLane(services=edge.services).run_once() == 1
-    assert await OutboxLane(services=edge.services).run_once() == 0
+    job = FinancialAdviceJob(services=edge.services)
+    assert await job.run_once() == 1
+    assert await job.run_once() == 0
+    assert await OcpiOutboxJob(services=edge.services).run_once() == 1
+    assert await OcpiOutboxJob(services=edge.services).run_once() == 0
     assert len(server.received) == 1
     path, body = server.received[0]
     assert path == "/payments/financial-advice-confirmations"
@@ -556,14 +594,14 @@ async def test_each_capture_is_told_once_to_a_cpo_with_a_payments_module(
     assert (await edge.call("GET", url, token_c))[0]["data"] == body
 
 
-async def test_a_message_that_is_not_taken_is_retried_in_order_then_parked_then_revived(
+async def test_a_message_that_is_not_accepted_is_retried_in_order_then_an_exception_then_sent_again(
     edge: Edge, station: tuple[Station, str]
 ) -> None:
     server, base = station
     await registered_with(edge, base)
     async with transaction(edge.pool) as connection:
         for body in (b'{"n":1}', b'{"n":2}'):
-            await ocpi_payments.add_message(
+            await payments.add_message(
                 connection,
                 party_id="NL-ABC",
                 module="payments",
@@ -575,21 +613,21 @@ async def test_a_message_that_is_not_taken_is_retried_in_order_then_parked_then_
                 wall_now=NOW,
             )
     server.status = 500
-    lane = OutboxLane(services=edge.services)
-    for _ in range(len(PAUSES) + 1):
-        assert await lane.run_once() == 1
-        assert await lane.run_once() == 0
+    job = OcpiOutboxJob(services=edge.services)
+    for _ in range(RETRY.max_attempts or 0):
+        assert await job.run_once() == 1
+        assert await job.run_once() == 0
         edge.clock.at += timedelta(days=2)
     assert {body["n"] for _, body in server.received} == {1}
     async with transaction(edge.pool) as connection:
-        waiting = await ocpi_payments.waiting_messages(connection, party_id="NL-ABC")
-        assert waiting[0]["parked_at"] is not None
+        waiting = await payments.waiting_messages(connection, party_id="NL-ABC")
+        assert waiting[0]["exception_at"] is not None
         assert "HTTP 500" in waiting[0]["last_error"]
         server.status = 200
-        assert await ocpi_payments.revive_messages(connection, wall_now=edge.clock.at) == 1
+        assert await payments.retry_messages(connection, wall_now=edge.clock.at) == 1
     server.received.clear()
-    assert await lane.run_once() == 1
-    assert await lane.run_once() == 1
+    assert await job.run_once() == 1
+    assert await job.run_once() == 1
     assert [body["n"] for _, body in server.received] == [1, 2]
 
 
@@ -599,7 +637,7 @@ async def test_an_invoice_record_is_compared_with_the_cdrs_we_have(edge: Edge) -
         answer, _ = await edge.call("POST", "/emsp/2.3.0/cdrs", token, cdr(id=name))
         assert answer["status_code"] == 1000
     await edge.pool.execute(
-        "UPDATE gateway.ocpi_cdr SET status = 'settled', session_id = $1 WHERE cdr_id = 'A'", new_id()
+        "UPDATE gateway.ocpi_cdr SET status = 'completed', session_id = $1 WHERE cdr_id = 'A'", new_id()
     )
     record = {
         "country_code": "NL",
@@ -621,7 +659,12 @@ async def test_an_invoice_record_is_compared_with_the_cdrs_we_have(edge: Edge) -
     async with edge.pool.acquire() as connection:
         found = await reconcile(connection, party_id="NL-ABC", record_id="r1")
     assert found is not None
-    assert (found.settled, found.waiting, found.unknown, found.invoiced_twice) == (["a"], ["b"], ["z"], ["a"])
+    assert (found.completed, found.waiting, found.unknown, found.invoiced_twice) == (
+        ["a"],
+        ["b"],
+        ["z"],
+        ["a"],
+    )
     assert not found.agrees
     assert (await edge.call("DELETE", f"{where}/NL/ABC/R1", token))[1] == 200
     assert (await edge.call("GET", f"{where}/NL/ABC/R1", token))[1] == 404

@@ -7,9 +7,9 @@ import pytest
 
 from gateway.database import Pool
 from gateway.ids import new_id
-from gateway.lanes.clearing_lane import ClearingLane
-from gateway.payments.orders import AuthorizeOrder, PartnerAccount
+from gateway.jobs.clearing import ClearingJob
 from gateway.payments.quotes import Estimate
+from gateway.payments.requests import AuthorizationRequest, PartnerAccount
 from tests.fakes.api import EVSE, Api, cdr, open_api
 
 PARTIES: dict[str, dict[str, Any]] = {
@@ -23,16 +23,22 @@ PARTIES: dict[str, dict[str, Any]] = {
 def party(name: str, **changes: Any) -> dict[str, Any]:
     known = PARTIES[name]
     return {
-        "id": name, "kind": known["kind"], "name": name, "country": known["country"],
-        "vat_id": known["vat_id"], "taxable_dealer": name == "platform",
-        "settlement_currency": known["currency"], "time_zone": "Europe/Zurich", **changes,
-    }  # fmt: skip
+        "id": name,
+        "kind": known["kind"],
+        "name": name,
+        "country": known["country"],
+        "vat_id": known["vat_id"],
+        "taxable_dealer": name == "platform",
+        "settlement_currency": known["currency"],
+        "time_zone": "Europe/Zurich",
+        **changes,
+    }
 
 
 @pytest.fixture
 async def api(pool: Pool) -> AsyncIterator[Api]:
     async with open_api(pool) as opened:
-        await opened.services.clearing.load_reference_data(pool, now=opened.clock.now())
+        await opened.services.clearing.reference_data.import_bundled_rates(pool, now=opened.clock.now())
         for name in PARTIES:
             made = await opened.call("POST", "/v1/parties", party(name), party="admin")
             assert made.status == 201, made.text
@@ -46,7 +52,7 @@ async def vat(api: Api, name: str) -> list[dict[str, Any]]:
 
 
 async def test_an_id_is_kept_in_its_one_written_form(api: Api) -> None:
-    assert [(one["territory"], one["vat_id"], one["seat"]) for one in await vat(api, "platform")] == [
+    assert [(one["tax_jurisdiction"], one["vat_id"], one["seat"]) for one in await vat(api, "platform")] == [
         ("CH", "CHE107787577MWST", True)
     ]
     (dutch,) = await vat(api, "volta")
@@ -55,37 +61,49 @@ async def test_an_id_is_kept_in_its_one_written_form(api: Api) -> None:
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "named"),
     [
         ({"vat_id": "DE136695977"}, "vat_id: 'DE136695977' is not a VAT id of DE"),
         ({"vat_id": "NL004495445B01"}, "vat_id: 'NL004495445B01' is not a VAT id of DE"),
         (
-            {"vat_registrations": [{"territory": "NL", "vat_id": "NL123", "valid_from": "2026-01-01"}]},
+            {
+                "vat_registrations": [
+                    {"tax_jurisdiction": "NL", "vat_id": "NL123", "valid_from": "2026-01-01"}
+                ]
+            },
             "vat_registrations[0].vat_id: 'NL123' is not a VAT id of NL",
         ),
         (
-            {"vat_registrations": [{"territory": "QQ", "vat_id": "QQ123", "valid_from": "2026-01-01"}]},
-            "tax territory 'QQ' is not known",
+            {
+                "vat_registrations": [
+                    {"tax_jurisdiction": "QQ", "vat_id": "QQ123", "valid_from": "2026-01-01"}
+                ]
+            },
+            "tax jurisdiction 'QQ' is not known",
         ),
         (
-            {"vat_registrations": [{"territory": "DE", "vat_id": "DE136695976", "valid_from": "2026-01-01"}]},
-            "vat_registrations[0].territory: DE is the seat's",
+            {
+                "vat_registrations": [
+                    {"tax_jurisdiction": "DE", "vat_id": "DE136695976", "valid_from": "2026-01-01"}
+                ]
+            },
+            "vat_registrations[0].tax_jurisdiction: DE is the place of establishment",
         ),
     ],
 )
-async def test_a_wrong_id_is_refused_with_its_field(api: Api, changes: dict[str, Any], told: str) -> None:
-    refused = await api.call("POST", "/v1/parties", party("DE-ABC", **changes), party="admin")
-    assert (refused.status, refused.json["code"]) == (400, "invalid_parameters")
-    assert told in refused.json["detail"]
+async def test_a_wrong_id_is_refused_with_its_field(api: Api, changes: dict[str, Any], named: str) -> None:
+    rejected = await api.call("POST", "/v1/parties", party("DE-ABC", **changes), party="admin")
+    assert (rejected.status, rejected.json["code"]) == (400, "invalid_parameters")
+    assert named in rejected.json["detail"]
 
 
-async def test_renewing_terms_does_not_declare_an_id_good_that_a_register_refused(api: Api) -> None:
-    refused = {"vat_evidence": [{"effective_from": "2026-10-01", "valid": False, "source": "VIES"}]}
-    await api.call("POST", "/v1/parties", party("volta", **refused), party="admin")
+async def test_renewing_terms_does_not_declare_an_id_good_that_a_register_rejected(api: Api) -> None:
+    rejected = {"vat_evidence": [{"effective_from": "2026-10-01", "valid": False, "source": "VIES"}]}
+    await api.call("POST", "/v1/parties", party("volta", **rejected), party="admin")
     await api.call("POST", "/v1/parties", party("volta", terms_days=5), party="admin")
     (dutch,) = await vat(api, "volta")
     assert dutch["evidence"][0]["source"] == "VIES"
-    known = await api.services.clearing.party(api.services.pool, "volta")
+    known = await api.services.clearing.reference_data.party(api.services.pool, "volta")
     assert known is not None
     assert known.terms_days == 5
     assert [one.source for one in known.vat_evidence].count("declared") == 1  # that of the beginning
@@ -93,7 +111,7 @@ async def test_renewing_terms_does_not_declare_an_id_good_that_a_register_refuse
 
 async def test_registrations_are_shown_with_their_evidence(api: Api) -> None:
     german = {
-        "territory": "DE",
+        "tax_jurisdiction": "DE",
         "vat_id": "de136695976",
         "valid_from": "2026-01-01",
         "valid_to": "2026-12-31",
@@ -139,11 +157,11 @@ async def test_an_app_on_top_of_an_emsp_is_cleared_from_the_emsps_account(api: A
     assert funded.status in {200, 201}, funded.text
     # What a contract of the app names: the app brings the driver, the eMSP's account pays.
     view = await api.services.payments.authorize(
-        AuthorizeOrder(
+        AuthorizationRequest(
             authorization_id=new_id(),
             party_id="parking",
             evse_id=EVSE,
-            rail="plug_and_charge",
+            method="plug_and_charge",
             payment=PartnerAccount(party_id="volta"),
             estimate=Estimate(energy_wh=40_000, duration_s=3600),
         )
@@ -152,8 +170,10 @@ async def test_an_app_on_top_of_an_emsp_is_cleared_from_the_emsps_account(api: A
         party_id="parking", session_id=view.session.id, cdr_raw=cdr(), cdr_version="2.2.1"
     )
     api.clock.pass_wall(5)
-    lane = ClearingLane(pool=pool, clock=api.clock, clearing=api.services.clearing, batch_size=10, chain=0)
-    assert await lane.run_once() == 1
+    shard = ClearingJob(
+        pool=pool, clock=api.clock, sessions=api.services.clearing.sessions, batch_size=10, chain=0
+    )
+    assert await shard.run_once() == 1
     async with pool.acquire() as connection:
         moved = await connection.fetch(
             "SELECT account, credit_minor - debit_minor AS minor FROM clearing.account_delta "
@@ -164,5 +184,26 @@ async def test_an_app_on_top_of_an_emsp_is_cleared_from_the_emsps_account(api: A
         balances[row["account"]] = balances.get(row["account"], 0) + row["minor"]
     # 20 kWh at 0.50 and 19 %: 11.90, of whose net of 10.00 the app has 8 % and the eMSP 3 %.
     assert balances == {
-        "partner:volta:funds": 5000 - 1190, "partner:parking:payable": 80, "emsp:volta:payable": 30,
-    }  # fmt: skip
+        "partner:volta:funds": 5000 - 1190,
+        "partner:parking:payable": 80,
+        "emsp:volta:payable": 30,
+    }
+
+
+async def test_a_renewed_name_is_seen_everywhere(api: Api) -> None:
+    for name in ("parking", "Parking Berlin GmbH"):
+        answer = await api.call("POST", "/v1/parties", party("parking") | {"name": name}, party="admin")
+        assert (answer.status, answer.json["name"]) == (201, name)
+    shown = (await api.call("GET", "/v1/parties/parking", party="admin")).json
+    listed = (await api.call("GET", "/v1/parties", party="admin")).json["data"]
+    async with api.services.pool.acquire() as connection:
+        cleared = await api.services.clearing.reference_data.party(connection, "parking")
+    assert cleared is not None
+    names = {shown["name"], cleared.name, *(one["name"] for one in listed if one["id"] == "parking")}
+    assert names == {"Parking Berlin GmbH"}
+
+
+async def test_a_party_of_another_kind_keeps_its_name(api: Api) -> None:
+    changed = party("parking") | {"kind": "cpo", "name": "Somebody else"}
+    assert (await api.call("POST", "/v1/parties", changed, party="admin")).status == 409
+    assert (await api.call("GET", "/v1/parties/parking", party="admin")).json["name"] != "Somebody else"

@@ -1,4 +1,4 @@
-"""OpenSSL as the oracle: over thousands of mutated chains we never accept what it refuses.
+"""OpenSSL as the oracle: over thousands of mutated chains we never accept what it rejects.
 
 Chains are mutated before signing, so that the signatures are good and only the rules decide; and after
 signing, byte by byte, so that the parsers decide. The seed is fixed; each run sees the same chains.
@@ -15,18 +15,10 @@ from typing import Any
 
 import pytest
 
-from gateway.sandbox.pki import (
-    Issued,
-    Suite,
-    Template,
-    authority_template,
-    build_pki,
-    issue,
-    new_key,
-)
 from pnc.certificate import parse_certificate
-from pnc.chain import ChainVerifier, ValidChain
+from pnc.certificate_chain import ChainVerifier, ValidChain
 from pnc.trust import AnchorPurpose, TrustAnchor, trust_of
+from sandbox.pki.hierarchy import Issued, Suite, Template, authority_template, build_pki, issue, new_key
 from tests import pki as broken
 from tests.fakes.pnc_market import EMAID, NOW
 
@@ -50,9 +42,17 @@ def oracle(folder: Path, *, root: Issued, above: Sequence[str], leaves: Sequence
         (folder / f"{place}.pem").write_text(leaf)
         names.append(f"{place}.pem")
     command = [
-        "openssl", "verify", "-x509_strict", "-attime", str(int(NOW.timestamp())), "-CAfile", "root.pem",
-        "-untrusted", "above.pem", *names,
-    ]  # fmt: skip
+        "openssl",
+        "verify",
+        "-x509_strict",
+        "-attime",
+        str(int(NOW.timestamp())),
+        "-CAfile",
+        "root.pem",
+        "-untrusted",
+        "above.pem",
+        *names,
+    ]
     done = subprocess.run(command, cwd=folder, capture_output=True, text=True, check=False, timeout=60)
     good = {line.removesuffix(": OK") for line in done.stdout.splitlines() if line.endswith(": OK")}
     return [name in good for name in names]
@@ -97,7 +97,7 @@ def _verifier(root: Issued) -> ChainVerifier:
     return ChainVerifier(trust=trust_of(version=1, anchors=[anchor]))
 
 
-def test_no_signed_chain_is_accepted_that_openssl_refuses(tmp_path: Path) -> None:
+def test_no_signed_chain_is_accepted_that_openssl_rejects(tmp_path: Path) -> None:
     dice = random.Random(SEED)
     pki = build_pki(suite=Suite.P256, now=NOW)
     verifier = _verifier(pki.root)
@@ -133,7 +133,7 @@ def test_no_signed_chain_is_accepted_that_openssl_refuses(tmp_path: Path) -> Non
     assert neither > 100
 
 
-def test_no_flipped_byte_is_accepted_that_openssl_refuses(tmp_path: Path) -> None:
+def test_no_flipped_byte_is_accepted_that_openssl_rejects(tmp_path: Path) -> None:
     dice = random.Random(SEED)
     pki = build_pki(suite=Suite.P256, now=NOW)
     verifier = _verifier(pki.root)
@@ -171,7 +171,7 @@ def _mutate(dice: random.Random, der: bytes) -> bytes:
             return der + bytes([dice.randrange(256)])
 
 
-def test_the_oracle_itself_accepts_the_good_chain_and_refuses_a_stranger(tmp_path: Path) -> None:
+def test_the_oracle_itself_accepts_the_good_chain_and_rejects_a_stranger(tmp_path: Path) -> None:
     pki = build_pki(suite=Suite.P256, now=NOW)
     stranger = build_pki(suite=Suite.P256, now=NOW, name="Stranger")
     above = [pki.second.pem, pki.first.pem]

@@ -15,10 +15,11 @@ from pathlib import Path
 import pytest
 
 from gateway.clock import MarketClock
-from gateway.database import Pool, create_pool, market_anchor_reader
+from gateway.database import Pool, create_pool
 from gateway.errors import DatabaseUnreachableError
 from gateway.migrations import migrate
-from gateway.sandbox.embedded_postgres import EmbeddedPostgres
+from gateway.partners.market_clock_repository import market_anchor_reader
+from sandbox.postgres.embedded import EmbeddedPostgres
 
 ROOT = Path(__file__).parents[2]
 SETTINGS = {
@@ -29,7 +30,7 @@ SETTINGS = {
 }
 FINISHES = """
     import asyncio, sys
-    from gateway.commands.process import run_process
+    from gateway.cli.process import run_process
     async def body(settings, stop):
         print("up", flush=True)
         await stop.wait()
@@ -43,22 +44,26 @@ FINISHES = """
 def start(seconds: float) -> subprocess.Popen[str]:
     process = subprocess.Popen(
         [sys.executable, "-c", textwrap.dedent(FINISHES), str(seconds)],
-        cwd=ROOT, env=SETTINGS, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=SETTINGS,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     assert process.stdout is not None
     assert process.stdout.readline() == "up\n"
     return process
 
 
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGINT])
-def test_a_process_that_is_asked_to_stop_finishes_what_it_holds(number: signal.Signals) -> None:
+def test_a_process_that_is_signaled_to_stop_finishes_what_it_holds(number: signal.Signals) -> None:
     process = start(0.2)
     process.send_signal(number)
     output, errors = process.communicate(timeout=20)
     assert (output, errors, process.returncode) == ("finishing\nfinished\n", "", 0)
 
 
-def test_a_process_that_is_asked_twice_stops_at_once() -> None:
+def test_a_process_that_is_signaled_twice_stops_at_once() -> None:
     process = start(60)
     assert process.stdout is not None
     process.terminate()
@@ -72,10 +77,14 @@ def test_a_process_that_is_asked_twice_stops_at_once() -> None:
 def test_a_process_with_a_wrong_setting_does_not_start_and_says_so_in_one_line(command: str) -> None:
     result = subprocess.run(
         [sys.executable, "-m", "gateway", command],
-        cwd=ROOT, env=SETTINGS | {"NETWORKCORE_PORT": "http"}, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        cwd=ROOT,
+        env=SETTINGS | {"NETWORKCORE_PORT": "http"},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     assert result.returncode == 2
-    assert result.stderr.startswith("networkcore: NETWORKCORE_PORT is wrong: ")
+    assert result.stderr.startswith("networkcore: NETWORKCORE_PORT is invalid: ")
     assert result.stderr.count("\n") == 1
 
 
@@ -145,11 +154,11 @@ async def test_a_process_that_starts_before_its_database_waits_for_it(place: Pat
         await asyncio.to_thread(server.stop)
 
 
-async def test_patience_ends_and_is_not_spent_on_a_refusal(place: Path) -> None:
+async def test_patience_ends_and_is_not_spent_on_a_rejection(place: Path) -> None:
     async with EmbeddedPostgres(place / "data", durable=False) as server:
         began = asyncio.get_running_loop().time()
         with pytest.raises(DatabaseUnreachableError, match='database "elsewhere" does not exist'):
             await create_pool(server.dsn.replace("/networkcore?", "/elsewhere?"), wait_seconds=30)
         assert asyncio.get_running_loop().time() - began < 10
-    with pytest.raises(DatabaseUnreachableError, match="no PostgreSQL for us at the local socket"):
+    with pytest.raises(DatabaseUnreachableError, match="cannot connect to PostgreSQL at the local socket"):
         await create_pool(server.dsn, wait_seconds=0.3)

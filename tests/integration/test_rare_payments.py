@@ -1,6 +1,7 @@
 """Payments that are rare: currencies with steps, sessions without a CDR, late fees, forgotten keys, races."""
 
 import asyncio
+import hashlib
 import json
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
@@ -10,49 +11,48 @@ from uuid import UUID
 import pytest
 from typing_extensions import override
 
+from clearing.ledger import service as ledger_service
 from clearing.parties.party import PartyKind
-from clearing.pricing.ocpi import OcpiVersion
-from clearing.service import ClearingService
-from gateway.audit import audit_house
+from clearing.pricing.ocpi_version import OcpiVersion
+from clearing.services import ClearingServices, build_clearing
+from gateway.audit import audit_system
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import new_id
-from gateway.lanes.clearing_lane import ClearingLane
-from gateway.lanes.correction_lane import CorrectionLane
-from gateway.lanes.errands import Errands
-from gateway.lanes.hold_watch import HoldWatchLane
-from gateway.payments.funding import Funding
-from gateway.payments.holds import MissingCdrAction
-from gateway.payments.missing import KnownUsage, LastUpdates, MissingCdrPolicy
-from gateway.payments.orders import (
-    CdrRefusedError,
-    ChargePoint,
-    EvseUnknown,
-    InvalidOrderError,
-    PspMethod,
+from gateway.jobs.clearing import ClearingJob
+from gateway.jobs.hold_monitor import HoldMonitorJob
+from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.repository import cdrs
+from gateway.ocpi.repository.cdrs import CdrStatus, NewCdr
+from gateway.payments.errors import (
+    CdrRejectedError,
+    InvalidPaymentRequestError,
+    PaymentConflictError,
     PspUnavailableError,
     SessionAlreadyCompletedError,
-    StateConflictError,
-    TariffMissing,
 )
-from gateway.payments.policy import KEY_LIFETIME, PaymentPolicy
-from gateway.payments.psp import (
+from gateway.payments.funding import FundingService
+from gateway.payments.missing_cdr import KnownUsage, SessionUpdateSource
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp.port import (
     Captured,
     Declined,
-    DisputeNews,
+    DisputeUpdate,
     HoldOutcome,
-    OutcomeUnknown,
+    PspOutcomeUnknown,
+    PspTopUpRequest,
     ToppedUp,
-    TopUpOrder,
     TopUpOutcome,
     Voided,
 )
-from gateway.payments.records import SessionRecord
+from gateway.payments.psp.stripe.adapter import STRIPE_RULES
+from gateway.payments.records import MissingCdrAction, MissingCdrPolicy, SessionRecord
 from gateway.payments.refund import RefundReason, RefundRequest
+from gateway.payments.requests import ChargePoint, EvseUnknown, PspMethod, TariffMissing
 from gateway.payments.service import build_payments
-from gateway.store.ocpi_cdrs import CdrStatus, StoredCdr
-from tests.fakes import clearing_world as world
+from tests.fakes import clearing_fixtures as world
 from tests.fakes.psp import FakePsp
-from tests.integration.test_payments import START, TARIFF, Hands, House, OneTariff, cdr
+from tests.fakes.tasks import correction_job
+from tests.integration.test_payments import START, TARIFF, Hands, OneTariff, System, cdr
 
 
 class Forgetful(FakePsp):
@@ -61,8 +61,8 @@ class Forgetful(FakePsp):
     def __init__(self, clock: Hands) -> None:
         super().__init__()
         self.clock = clock
-        self.topups: dict[str, tuple[datetime, TopUpOrder]] = {}
-        self.made: list[TopUpOrder] = []
+        self.topups: dict[str, tuple[datetime, PspTopUpRequest]] = {}
+        self.made: list[PspTopUpRequest] = []
         self.inspected: list[str] = []
 
     @override
@@ -71,22 +71,22 @@ class Forgetful(FakePsp):
         return await super().inspect(psp_payment=psp_payment)
 
     @override
-    async def top_up(self, order: TopUpOrder) -> TopUpOutcome:
+    async def top_up(self, request: PspTopUpRequest) -> TopUpOutcome:
         await asyncio.sleep(0)
         fault = self.faults.popleft() if self.faults else None
         if fault == "before":
-            return OutcomeUnknown(reason="timeout")
-        known = self.topups.get(order.idempotency_key)
+            return PspOutcomeUnknown(reason="timeout")
+        known = self.topups.get(request.idempotency_key)
         if known is None or self.clock.at - known[0] >= timedelta(hours=24):
-            self.topups[order.idempotency_key] = (self.clock.at, order)
-            self.made.append(order)
-        return OutcomeUnknown(reason="timeout") if fault else ToppedUp(psp_topup=order.idempotency_key)
+            self.topups[request.idempotency_key] = (self.clock.at, request)
+            self.made.append(request)
+        return PspOutcomeUnknown(reason="timeout") if fault else ToppedUp(psp_topup=request.idempotency_key)
 
     @override
-    async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | OutcomeUnknown | None:
-        for order in self.made:
-            if order.top_up_id == top_up_id:
-                return ToppedUp(psp_topup=order.idempotency_key)
+    async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
+        for request in self.made:
+            if request.top_up_id == top_up_id:
+                return ToppedUp(psp_topup=request.idempotency_key)
         return None
 
 
@@ -105,24 +105,24 @@ class KuwaitTariff(OneTariff):
 
 
 @dataclass
-class Told(LastUpdates):
+class LastUpdates(SessionUpdateSource):
     """The last update of a session, as the test says: kWh of it, None where nothing is known."""
 
     kwh: str | None = "10"
-    asked: list[str] = field(default_factory=list)
+    requested: list[str] = field(default_factory=list)
 
     @override
     async def last_known(
         self, connection: Connection, session: SessionRecord, *, authorization_id: UUID, cdr_id: str
     ) -> KnownUsage | None:
-        self.asked.append(cdr_id)
+        self.requested.append(cdr_id)
         if self.kwh is None:
             return None
         return KnownUsage(cdr_raw=cdr(kwh=self.kwh, cdr_id=cdr_id), cdr_version="2.2.1")
 
 
 @pytest.fixture
-async def house(pool: Pool) -> House:
+async def system(pool: Pool) -> System:
     async with pool.acquire() as connection:
         await connection.executemany(
             "INSERT INTO gateway.party (id, kind, name, created_at) VALUES ($1, $2, $1, now())",
@@ -134,8 +134,8 @@ async def house(pool: Pool) -> House:
 
 
 def opened(
-    pool: Pool, psp: FakePsp, clock: Hands, *, tariffs: Any = None, updates: LastUpdates | None = None
-) -> House:
+    pool: Pool, psp: FakePsp, clock: Hands, *, tariffs: Any = None, updates: SessionUpdateSource | None = None
+) -> System:
     payments = build_payments(
         pool=pool,
         psp=psp,
@@ -144,14 +144,14 @@ def opened(
         policy=PaymentPolicy(),
         updates=updates,
     )
-    return House(pool=pool, psp=psp, clock=clock, payments=payments)
+    return System(pool=pool, psp=psp, clock=clock, payments=payments)
 
 
-def another(house: House, **changes: Any) -> House:
-    return opened(house.pool, house.psp, house.clock, **changes)
+def another(system: System, **changes: Any) -> System:
+    return opened(system.pool, system.psp, system.clock, **changes)
 
 
-async def refund(house: House, view: Any, amount: int | None, *, up_to: bool = False) -> Any:
+async def refund(system: System, view: Any, amount: int | None, *, up_to: bool = False) -> Any:
     request = RefundRequest(
         refund_id=new_id(),
         session_id=view.session.id,
@@ -159,23 +159,23 @@ async def refund(house: House, view: Any, amount: int | None, *, up_to: bool = F
         reason=RefundReason.REQUESTED_BY_DRIVER,
         up_to=up_to,
     )
-    return await house.payments.refunds.refund(request, party_id="parking")
+    return await system.payments.refunds.refund(request, party_id="parking")
 
 
-async def watch(house: House) -> None:
-    await HoldWatchLane(clock=house.clock, payments=house.payments).run_once()
+async def watch(system: System) -> None:
+    await HoldMonitorJob(clock=system.clock, payments=system.payments).run_once()
 
 
-async def set_state(house: House, state: str) -> None:
-    async with house.pool.acquire() as connection:
+async def set_state(system: System, state: str) -> None:
+    async with system.pool.acquire() as connection:
         await connection.execute("UPDATE gateway.session SET state = $1", state)
 
 
 # Currencies
 
 
-async def test_a_three_decimal_session_is_held_up_captured_down_and_proved(house: House) -> None:
-    kuwait = another(house, tariffs=KuwaitTariff())
+async def test_a_three_decimal_session_is_held_up_captured_down_and_proved(system: System) -> None:
+    kuwait = another(system, tariffs=KuwaitTariff())
     view = await kuwait.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
     assert view.authorization.hold_minor == 2390  # 40 kWh: 2389.52
     done = await kuwait.payments.complete(
@@ -187,13 +187,15 @@ async def test_a_three_decimal_session_is_held_up_captured_down_and_proved(house
     assert done.capture is not None
     assert done.session.price_minor == 1195  # 20 kWh at 0.0502 and 19 %
     assert (done.capture.amount_minor, done.capture.receivable_minor) == (1190, 5)
-    assert [row["kind"] for row in await house.rows("task")] == ["clear"]  # 5 fils are never asked for
-    found = await audit_house(house.pool, clearing=ClearingService(), clock=house.clock, psp=None)
+    assert [row["kind"] for row in await system.rows("task")] == [
+        "clear_session"
+    ]  # 5 fils are never sent for
+    found = await audit_system(system.pool, clock=system.clock, psp=None)
     assert not [one for one in found.findings if one.check == "captured_is_price"]
 
 
-async def test_a_refund_off_the_currencys_step_is_refused_before_it_is_asked_for(house: House) -> None:
-    kuwait = another(house, tariffs=KuwaitTariff())
+async def test_a_refund_off_the_currencys_step_is_rejected_before_it_is_sent(system: System) -> None:
+    kuwait = another(system, tariffs=KuwaitTariff())
     view = await kuwait.authorize()
     await kuwait.payments.complete(
         party_id="parking",
@@ -201,7 +203,7 @@ async def test_a_refund_off_the_currencys_step_is_refused_before_it_is_asked_for
         cdr_raw=cdr(kwh="20", currency="KWD"),
         cdr_version="2.2.1",
     )
-    with pytest.raises(InvalidOrderError, match="multiples of 10"):
+    with pytest.raises(InvalidPaymentRequestError, match="multiples of 10"):
         await refund(kuwait, view, 123)
     assert (await refund(kuwait, view, 120)).state == "succeeded"
     assert (await refund(kuwait, view, 123, up_to=True)).amount_minor == 130
@@ -210,218 +212,233 @@ async def test_a_refund_off_the_currencys_step_is_refused_before_it_is_asked_for
 # A session whose CDR never comes
 
 
-async def forget(house: House, updates: Told, *, days: int = 5, **changes: Any) -> tuple[House, Any]:
-    told = another(house, updates=updates)
-    await told.payments.missing.set_policy(
+async def forget(
+    system: System, updates: LastUpdates, *, days: int = 5, **changes: Any
+) -> tuple[System, Any]:
+    reported = another(system, updates=updates)
+    await reported.payments.missing_cdrs.set_policy(
         MissingCdrPolicy(action=MissingCdrAction.LAST_KNOWN_COST, after_days=days), party_id="DE-ABC"
     )
-    view = await told.authorize(**changes)
-    house.clock.at += timedelta(days=days, minutes=1)
-    await watch(told)
-    return told, view
+    view = await reported.authorize(**changes)
+    system.clock.at += timedelta(days=days, minutes=1)
+    await watch(reported)
+    return reported, view
 
 
-async def seen(house: House, view: Any) -> Any:
-    return await house.payments.get_session(party_id="parking", session_id=view.session.id)
+async def seen(system: System, view: Any) -> Any:
+    return await system.payments.get_session(party_id="parking", session_id=view.session.id)
 
 
-async def test_without_a_policy_a_forgotten_hold_goes_back(house: House) -> None:
-    told = another(house, updates=Told())
-    view = await told.authorize()
-    house.clock.at += timedelta(days=31)
-    await watch(told)
-    assert (await seen(house, view)).authorization.state == "voided"
+async def test_without_a_policy_the_hold_of_a_stale_session_is_released(system: System) -> None:
+    reported = another(system, updates=LastUpdates())
+    view = await reported.authorize()
+    system.clock.at += timedelta(days=31)
+    await watch(reported)
+    assert (await seen(system, view)).authorization.state == "voided"
 
 
-async def test_the_last_known_cost_is_captured_where_the_cpos_policy_says_so(house: House) -> None:
-    told, view = await forget(house, Told())
-    after = await seen(told, view)
+async def test_the_last_known_cost_is_captured_where_the_cpos_policy_says_so(system: System) -> None:
+    reported, view = await forget(system, LastUpdates())
+    after = await seen(reported, view)
     assert (after.capture.amount_minor, after.session.price_minor) == (595, 595)
     assert "last_known_cost" in after.session.flags
 
 
-async def test_the_platforms_policy_holds_for_a_cpo_without_one(house: House) -> None:
-    told = another(house, updates=Told())
-    await told.payments.missing.set_policy(
+async def test_the_platforms_policy_holds_for_a_cpo_without_one(system: System) -> None:
+    reported = another(system, updates=LastUpdates())
+    await reported.payments.missing_cdrs.set_policy(
         MissingCdrPolicy(action=MissingCdrAction.LAST_KNOWN_COST, after_days=2), party_id="platform"
     )
-    view = await told.authorize()
-    house.clock.at += timedelta(days=3)
-    await watch(told)
-    assert (await seen(told, view)).capture.amount_minor == 595
+    view = await reported.authorize()
+    system.clock.at += timedelta(days=3)
+    await watch(reported)
+    assert (await seen(reported, view)).capture.amount_minor == 595
 
 
-async def test_nothing_known_releases_the_hold_whatever_the_policy(house: House) -> None:
-    told, view = await forget(house, Told(kwh=None))
-    assert (await seen(told, view)).authorization.state == "voided"
+async def test_nothing_known_releases_the_hold_whatever_the_policy(system: System) -> None:
+    reported, view = await forget(system, LastUpdates(kwh=None))
+    assert (await seen(reported, view)).authorization.state == "voided"
 
 
-async def test_the_last_known_cost_never_takes_more_than_the_hold(house: House) -> None:
-    told, view = await forget(
-        house, Told(kwh="60"), payment=PspMethod(payment_method="pm_increment", customer="cus_1")
+async def test_the_last_known_cost_never_takes_more_than_the_hold(system: System) -> None:
+    reported, view = await forget(
+        system, LastUpdates(kwh="60"), payment=PspMethod(payment_method="pm_increment", customer="cus_1")
     )
-    after = await seen(told, view)
+    after = await seen(reported, view)
     assert (after.capture.amount_minor, after.capture.receivable_minor) == (2380, 1190)
-    assert [row["kind"] for row in await house.rows("task")] == ["clear"]  # nothing is charged off-session
+    assert [row["kind"] for row in await system.rows("task")] == [
+        "clear_session"
+    ]  # nothing is charged off-session
 
 
-async def test_a_hold_about_to_be_lost_is_captured_before_its_end(house: House) -> None:
-    house.psp.capture_before = START + timedelta(days=7)
-    told = another(house, updates=Told())
-    await told.payments.missing.set_policy(
+async def test_a_hold_about_to_be_lost_is_captured_before_its_end(system: System) -> None:
+    system.psp.capture_before = START + timedelta(days=7)
+    reported = another(system, updates=LastUpdates())
+    await reported.payments.missing_cdrs.set_policy(
         MissingCdrPolicy(action=MissingCdrAction.LAST_KNOWN_COST, after_days=30), party_id="DE-ABC"
     )
-    view = await told.authorize()
-    house.clock.at = START + timedelta(days=7) - timedelta(minutes=100)
-    await watch(told)
-    assert (await seen(told, view)).capture.amount_minor == 595
+    view = await reported.authorize()
+    system.clock.at = START + timedelta(days=7) - timedelta(minutes=100)
+    await watch(reported)
+    assert (await seen(reported, view)).capture.amount_minor == 595
 
 
 @pytest.mark.parametrize(
     ("kwh", "refunded", "owed"), [("4", 595 - 238, 0), ("10", 0, 0), ("30", 0, 1785 - 595)]
 )
 async def test_a_cdr_that_comes_after_all_takes_the_last_known_costs_place(
-    house: House, kwh: str, refunded: int, owed: int
+    system: System, kwh: str, refunded: int, owed: int
 ) -> None:
-    told, view = await forget(house, Told())
-    with pytest.raises(StateConflictError, match="last known cost"):
-        await told.complete(view, kwh=kwh)  # the ledger has not seen the capture yet
-    await set_state(house, "cleared")
-    await told.complete(view, kwh=kwh)
-    after = await told.complete(view, kwh=kwh)
-    assert (house.psp.refunded_minor, after.capture.receivable_minor) == (refunded, owed)
+    reported, view = await forget(system, LastUpdates())
+    with pytest.raises(PaymentConflictError, match="last known cost"):
+        await reported.complete(view, kwh=kwh)  # the ledger has not seen the capture yet
+    await set_state(system, "cleared")
+    await reported.complete(view, kwh=kwh)
+    after = await reported.complete(view, kwh=kwh)
+    assert (system.psp.refunded_minor, after.capture.receivable_minor) == (refunded, owed)
     assert after.session.cdr_id == "C1"
-    found = await audit_house(house.pool, clearing=ClearingService(), clock=house.clock, psp=None)
+    found = await audit_system(system.pool, clock=system.clock, psp=None)
     assert not [one for one in found.findings if one.check == "captured_is_price"]
     with pytest.raises(SessionAlreadyCompletedError):
-        await told.complete(view, kwh=kwh, cdr_id="C2")
+        await reported.complete(view, kwh=kwh, cdr_id="C2")
 
 
-async def test_a_pushed_cdr_takes_the_last_known_costs_place_as_well(house: House) -> None:
-    told, view = await forget(house, Told())
-    await set_state(house, "cleared")
-    errands = Errands(
-        pool=house.pool, clock=house.clock, payments=told.payments, cdrs=cast("Any", NoCredits())
-    )
-    assert await errands._settle(pushed(kwh="4"), view.session.id) is None
-    assert house.psp.refunded_minor == 595 - 238
+async def test_a_pushed_cdr_takes_the_last_known_costs_place_as_well(system: System) -> None:
+    reported, view = await forget(system, LastUpdates())
+    await set_state(system, "cleared")
+    service = CdrSettlementService(pool=system.pool, clock=system.clock, payments=reported.payments)
+    new = pushed(kwh="4")
+    async with system.pool.acquire() as connection:
+        now = system.clock.now()
+        assert await cdrs.add_cdr(connection, new, now=now, wall_now=now)
+        kept = await cdrs.load_cdr(connection, new.cpo_id, new.cdr_id)
+    assert kept is not None
+    assert await service.complete(kept, view.session.id) is None
+    assert system.psp.refunded_minor == 595 - 238
+    async with system.pool.acquire() as connection:
+        kept = await cdrs.load_cdr(connection, new.cpo_id, new.cdr_id)
+    assert kept is not None
+    assert kept.status is CdrStatus.COMPLETED
 
 
-class NoCredits:
-    """CDRs of which none was reversed."""
-
-    async def credits_of(self, connection: Any, cpo_id: str, cdr_id: str) -> bool:
-        return False
-
-    async def mark_cdr(self, connection: Any, cpo_id: str, cdr_id: str, **fields: Any) -> None:
-        assert fields["status"] is CdrStatus.SETTLED, fields
-
-
-def pushed(*, kwh: str) -> StoredCdr:
+def pushed(*, kwh: str) -> NewCdr:
     raw = cdr(kwh=kwh)
-    values: dict[str, Any] = dict.fromkeys(StoredCdr.__dataclass_fields__)
-    return StoredCdr(
-        **values
-        | {"cpo_id": "DE-ABC", "cdr_id": "C1", "raw": raw, "version": OcpiVersion.V2_2_1, "credit": False}
+    return NewCdr(
+        cpo_id="DE-ABC",
+        cdr_id="C1",
+        version=OcpiVersion.V2_2_1,
+        raw=raw,
+        fingerprint=hashlib.sha256(raw).digest(),
+        session_ref=None,
+        authorization_reference=None,
+        currency="EUR",
+        ended_at=START,
+        credit=False,
+        credit_reference_id=None,
+        last_updated=START,
     )
 
 
 # Holds
 
 
-async def test_holds_that_cannot_be_renewed_keep_no_other_from_its_turn(house: House) -> None:
-    house.psp.capture_before = START + timedelta(hours=6)
+async def test_holds_that_cannot_be_renewed_keep_no_other_from_its_check(system: System) -> None:
+    system.psp.capture_before = START + timedelta(hours=6)
     for _ in range(3):
-        await house.authorize()  # no mandate: nothing can be done
-    renewable = await house.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
-    house.psp.capture_before = START + timedelta(days=7)
+        await system.authorize()  # no mandate: nothing can be done
+    renewable = await system.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))
+    system.psp.capture_before = START + timedelta(days=7)
     due = []
     for _ in range(4):
-        found = await house.payments.holds.ending(before=START + timedelta(hours=12), batch=1)
-        for lane, authorization_id in found:
-            assert await house.payments.holds.take_turn(
-                lane=lane, authorization_id=authorization_id, rest=timedelta(hours=1)
+        found = await system.payments.holds.holds_ending(before=START + timedelta(hours=12), batch=1)
+        for shard, authorization_id in found:
+            assert await system.payments.holds.claim_check(
+                shard=shard, authorization_id=authorization_id, interval=timedelta(hours=1)
             )
-            await house.payments.holds.look_after(lane=lane, authorization_id=authorization_id)
+            await system.payments.holds.check_hold(shard=shard, authorization_id=authorization_id)
             due.append(authorization_id)
     assert renewable.authorization.id in due
     assert len(set(due)) == 4
-    after = await seen(house, renewable)
+    after = await seen(system, renewable)
     assert after.authorization.capture_before == START + timedelta(days=7)
 
 
-async def test_a_hold_has_one_turn_at_a_time_and_another_at_its_end(house: House) -> None:
-    house.psp.capture_before = START + timedelta(minutes=30)
-    view = await house.authorize()
+async def test_a_hold_has_one_check_at_a_time_and_another_at_its_end(system: System) -> None:
+    system.psp.capture_before = START + timedelta(minutes=30)
+    view = await system.authorize()
     turn: dict[str, Any] = {
-        "lane": view.session.lane,
+        "shard": view.session.shard,
         "authorization_id": view.authorization.id,
-        "rest": timedelta(hours=1),
+        "interval": timedelta(hours=1),
     }
-    taken = await asyncio.gather(*[house.payments.holds.take_turn(**turn) for _ in range(6)])
+    taken = await asyncio.gather(*[system.payments.holds.claim_check(**turn) for _ in range(6)])
     assert sum(taken) == 1
-    assert not await house.payments.holds.ending(before=START + timedelta(hours=12), batch=9)
-    house.clock.at = START + timedelta(minutes=30)
-    assert await house.payments.holds.ending(before=START + timedelta(hours=12), batch=9)
+    assert not await system.payments.holds.holds_ending(before=START + timedelta(hours=12), batch=9)
+    system.clock.at = START + timedelta(minutes=30)
+    assert await system.payments.holds.holds_ending(before=START + timedelta(hours=12), batch=9)
 
 
 # Money in
 
 
 @pytest.fixture
-def funding(house: House) -> Funding:
-    return Funding(pool=house.pool, clock=house.clock, psp=house.psp, clearing=ClearingService())
+def funding(system: System) -> FundingService:
+    return FundingService(pool=system.pool, clock=system.clock, psp=system.psp)
 
 
 async def test_a_top_up_unanswered_for_days_is_looked_up_and_not_made_again(
-    house: House, funding: Funding
+    system: System, funding: FundingService
 ) -> None:
-    psp = cast("Forgetful", house.psp)
+    psp = cast("Forgetful", system.psp)
     psp.faults.append("after")
     with pytest.raises(PspUnavailableError):
         await funding.top_up_treasury(currency="EUR", amount_minor=900, reference="FLOAT-1")
-    house.clock.at += timedelta(days=3)
+    system.clock.at += timedelta(days=3)
     await funding.top_up_treasury(currency="EUR", amount_minor=900, reference="FLOAT-1")
-    assert [order.amount_minor for order in psp.made] == [900]
+    assert [request.amount_minor for request in psp.made] == [900]
 
 
 async def test_a_top_up_that_never_reached_the_psp_is_made_once_after_days(
-    house: House, funding: Funding
+    system: System, funding: FundingService
 ) -> None:
-    psp = cast("Forgetful", house.psp)
+    psp = cast("Forgetful", system.psp)
     psp.faults.extend(["before", "after"])
     fields = {"party_id": "parking", "currency": "EUR", "amount_minor": 700, "reference": "INV-1"}
-    for wait in (KEY_LIFETIME, timedelta(hours=20)):
+    for wait in (STRIPE_RULES.key_lifetime, timedelta(hours=20)):
         with pytest.raises(PspUnavailableError):
             await funding.fund_partner(funding_id=new_id(), **fields)  # type: ignore[arg-type]
-        house.clock.at += wait
+        system.clock.at += wait
     account = await funding.fund_partner(funding_id=new_id(), **fields)  # type: ignore[arg-type]
     assert (account.balance_minor, len(psp.made)) == (700, 1)
 
 
-async def test_a_known_reference_with_another_amount_is_a_conflict(house: House, funding: Funding) -> None:
+async def test_a_known_reference_with_another_amount_is_a_conflict(
+    system: System, funding: FundingService
+) -> None:
     await funding.top_up_treasury(currency="EUR", amount_minor=900, reference="FLOAT-1")
     await funding.top_up_treasury(currency="EUR", amount_minor=900, reference="FLOAT-1")
     for other in ({"currency": "EUR", "amount_minor": 901}, {"currency": "CHF", "amount_minor": 900}):
-        with pytest.raises(StateConflictError, match="FLOAT-1 is booked as 900"):
+        with pytest.raises(PaymentConflictError, match="FLOAT-1 is booked as 900"):
             await funding.top_up_treasury(reference="FLOAT-1", **other)  # type: ignore[arg-type]
 
 
-async def test_an_unanswered_reference_keeps_its_first_amount(house: House, funding: Funding) -> None:
-    psp = cast("Forgetful", house.psp)
+async def test_an_unanswered_reference_keeps_its_first_amount(
+    system: System, funding: FundingService
+) -> None:
+    psp = cast("Forgetful", system.psp)
     psp.faults.append("before")
     with pytest.raises(PspUnavailableError):
         await funding.top_up_treasury(currency="EUR", amount_minor=900, reference="FLOAT-1")
-    with pytest.raises(StateConflictError, match="under way"):
+    with pytest.raises(PaymentConflictError, match="under way"):
         await funding.top_up_treasury(currency="EUR", amount_minor=901, reference="FLOAT-1")
     assert not psp.made
 
 
 @pytest.mark.parametrize("_again", range(4))
 async def test_parallel_requests_under_one_reference_bring_money_in_once(
-    house: House, funding: Funding, _again: int
+    system: System, funding: FundingService, _again: int
 ) -> None:
-    psp = cast("Forgetful", house.psp)
+    psp = cast("Forgetful", system.psp)
     accounts = await asyncio.gather(
         *[
             funding.fund_partner(
@@ -434,14 +451,14 @@ async def test_parallel_requests_under_one_reference_bring_money_in_once(
     await asyncio.gather(
         *[funding.top_up_treasury(currency="EUR", amount_minor=50, reference="INV-1") for _ in range(12)]
     )
-    assert sorted(order.amount_minor for order in psp.made) == [50, 700]
-    async with house.pool.acquire() as connection:
-        booked = {one.account: one.minor for one in await ClearingService().balances(connection)}
+    assert sorted(request.amount_minor for request in psp.made) == [50, 700]
+    async with system.pool.acquire() as connection:
+        booked = {one.account: one.minor for one in await ledger_service.balances(connection)}
     assert booked["psp:stripe:receivable"] == -750
 
 
 async def test_parallel_requests_of_two_amounts_under_one_reference_book_one(
-    house: House, funding: Funding
+    system: System, funding: FundingService
 ) -> None:
     results = await asyncio.gather(
         *[
@@ -456,47 +473,47 @@ async def test_parallel_requests_of_two_amounts_under_one_reference_book_one(
         ],
         return_exceptions=True,
     )
-    refused = [one for one in results if isinstance(one, StateConflictError)]
-    assert len(refused) == 5
-    assert len(cast("Forgetful", house.psp).made) == 1
+    rejected = [one for one in results if isinstance(one, PaymentConflictError)]
+    assert len(rejected) == 5
+    assert len(cast("Forgetful", system.psp).made) == 1
 
 
 # Races
 
 
-async def test_one_cdr_told_for_two_sessions_at_once_ends_one_of_them(house: House) -> None:
-    views = [await house.authorize() for _ in range(8)]
-    results = await asyncio.gather(*[house.complete(view) for view in views], return_exceptions=True)
-    assert sum(isinstance(one, CdrRefusedError) for one in results) == 7
-    assert [row["amount_minor"] for row in await house.rows("capture")] == [1190]
-    assert house.psp.capture_effects == 1
+async def test_one_cdr_sent_for_two_sessions_at_once_ends_one_of_them(system: System) -> None:
+    views = [await system.authorize() for _ in range(8)]
+    results = await asyncio.gather(*[system.complete(view) for view in views], return_exceptions=True)
+    assert sum(isinstance(one, CdrRejectedError) for one in results) == 7
+    assert [row["amount_minor"] for row in await system.rows("capture")] == [1190]
+    assert system.psp.capture_effects == 1
 
 
-async def test_one_cdr_told_many_times_at_once_captures_once(house: House) -> None:
-    view = await house.authorize()
-    await asyncio.gather(*[house.complete(view) for _ in range(12)])
-    assert house.psp.capture_effects == 1
-    assert len(await house.rows("capture")) == 1
+async def test_one_cdr_sent_many_times_at_once_captures_once(system: System) -> None:
+    view = await system.authorize()
+    await asyncio.gather(*[system.complete(view) for _ in range(12)])
+    assert system.psp.capture_effects == 1
+    assert len(await system.rows("capture")) == 1
 
 
-async def test_two_cdrs_told_at_once_end_a_session_by_one_of_them(house: House) -> None:
-    view = await house.authorize()
+async def test_two_cdrs_sent_at_once_end_a_session_by_one_of_them(system: System) -> None:
+    view = await system.authorize()
     results = await asyncio.gather(
-        *[house.complete(view, kwh=kwh, cdr_id=name) for kwh, name in (("20", "C1"), ("30", "C2")) * 4],
+        *[system.complete(view, kwh=kwh, cdr_id=name) for kwh, name in (("20", "C1"), ("30", "C2")) * 4],
         return_exceptions=True,
     )
     assert sum(isinstance(one, SessionAlreadyCompletedError) for one in results) == 4
-    (session,) = await house.rows("session")
-    (capture,) = await house.rows("capture")
+    (session,) = await system.rows("session")
+    (capture,) = await system.rows("capture")
     assert capture["amount_minor"] == session["price_minor"]
-    assert house.psp.capture_effects == 1
+    assert system.psp.capture_effects == 1
 
 
 # Disputes
 
 
-def news(state: str, *, amount: int = 1190, fee: int = 0) -> DisputeNews:
-    return DisputeNews(
+def news(state: str, *, amount: int = 1190, fee: int = 0) -> DisputeUpdate:
+    return DisputeUpdate(
         psp_dispute="du_1",
         state=state,
         amount_minor=amount,
@@ -506,232 +523,243 @@ def news(state: str, *, amount: int = 1190, fee: int = 0) -> DisputeNews:
     )
 
 
-async def hear(house: House, view: Any, *told: DisputeNews) -> None:
-    for one in told:
-        assert await house.payments.disputes.heard(one, lane=view.session.lane, session_id=view.session.id)
+async def hear(system: System, view: Any, *reported: DisputeUpdate) -> None:
+    for one in reported:
+        assert await system.payments.disputes.record_update(
+            one, shard=view.session.shard, session_id=view.session.id
+        )
 
 
-class Books:
-    """Clearing as the correction lane sees it: what was asked of it."""
+class RecordedCorrections:
+    """Clearing as the correction job sees it: what was requested of it."""
 
     def __init__(self) -> None:
-        self.asked: list[tuple[str, int]] = []
+        self.requested: list[tuple[str, int]] = []
+        self.sessions = self
 
     async def open_dispute(self, connection: Any, session_id: UUID, **fields: Any) -> None:
-        self.asked.append(("open", fields["minor"]))
+        self.requested.append(("open", fields["minor"]))
 
     async def correct_dispute_fee(self, connection: Any, session_id: UUID, **fields: Any) -> bool:
-        self.asked.append(("fee", fields["fee_minor"]))
+        self.requested.append(("fee", fields["fee_minor"]))
         return True
 
 
-async def test_a_dispute_is_recorded_whole_whatever_was_refunded_before(house: House) -> None:
-    view = await house.authorize()
-    await house.complete(view)
-    await refund(house, view, 500)
-    await hear(house, view, news("opened"))
-    (dispute,) = await house.rows("dispute")
+async def test_a_dispute_is_recorded_whole_whatever_was_refunded_before(system: System) -> None:
+    view = await system.authorize()
+    await system.complete(view)
+    await refund(system, view, 500)
+    await hear(system, view, news("opened"))
+    (dispute,) = await system.rows("dispute")
     assert dispute["amount_minor"] == 1190
     with pytest.raises(Exception, match="outside 1 to 0"):
-        await refund(house, view, None)
+        await refund(system, view, None)
 
 
-async def test_a_fee_told_after_the_dispute_was_posted_reaches_the_ledger(house: House) -> None:
-    view = await house.authorize()
-    await house.complete(view)
-    await set_state(house, "cleared")
-    books = Books()
-    lane = CorrectionLane(pool=house.pool, clock=house.clock, clearing=cast("ClearingService", books))
-    await hear(house, view, news("opened"))
-    await lane.run_once()
-    await hear(house, view, news("opened", fee=1500), news("opened"), news("opened", fee=1500))
-    await lane.run_once()
-    assert books.asked == [("open", 1190), ("fee", 1500)]
+async def test_a_fee_named_after_the_dispute_was_posted_reaches_the_ledger(system: System) -> None:
+    view = await system.authorize()
+    await system.complete(view)
+    await set_state(system, "cleared")
+    books = RecordedCorrections()
+    job = correction_job(system.pool, system.clock, books)
+    await hear(system, view, news("opened"))
+    await job.run_once()
+    await hear(system, view, news("opened", fee=1500), news("opened"), news("opened", fee=1500))
+    await job.run_once()
+    assert books.requested == [("open", 1190), ("fee", 1500)]
 
 
-async def test_only_what_ends_a_dispute_lowers_its_fee(house: House) -> None:
-    view = await house.authorize()
-    await house.complete(view)
-    await hear(house, view, news("opened", fee=1500), news("opened", fee=0), news("won", fee=0))
-    assert [row["fee_minor"] for row in await house.rows("dispute")] == [0]
-    await hear(house, view, news("opened", fee=1500))  # late and out of order
-    assert [row["fee_minor"] for row in await house.rows("dispute")] == [0]
+async def test_only_what_ends_a_dispute_lowers_its_fee(system: System) -> None:
+    view = await system.authorize()
+    await system.complete(view)
+    await hear(system, view, news("opened", fee=1500), news("opened", fee=0), news("won", fee=0))
+    assert [row["fee_minor"] for row in await system.rows("dispute")] == [0]
+    await hear(system, view, news("opened", fee=1500))  # late and out of order
+    assert [row["fee_minor"] for row in await system.rows("dispute")] == [0]
 
 
 # What clearing set aside
 
 
-async def with_ledger(house: House) -> tuple[ClearingService, ClearingLane]:
-    """Clearing with the parties and the agreement of the house's sessions."""
-    service = ClearingService()
+async def with_ledger(system: System) -> tuple[ClearingServices, ClearingJob]:
+    """Clearing with the parties and the agreement of the system's sessions."""
+    service = build_clearing()
     cpo = world.party("DE-ABC", PartyKind.CPO, "DE", "EUR")
     partner = world.party("parking", PartyKind.DEMAND_PARTNER, "DE", "EUR", vat_id="DE811907980")
-    async with transaction(house.pool) as connection:
-        await service.load_reference_data(connection, now=START)
+    async with transaction(system.pool) as connection:
+        await service.reference_data.import_bundled_rates(connection, now=START)
         for party in (world.PLATFORM, cpo, partner):
-            await service.register_party(connection, party, now=START)
-        await service.put_agreement(connection, world.agreement(cpo), now=START)
-    lane = ClearingLane(pool=house.pool, clock=house.clock, clearing=service, batch_size=10, chain=0)
-    return service, lane
+            await service.reference_data.register_party(connection, party, now=START)
+        await service.reference_data.put_agreement(connection, world.agreement(cpo), now=START)
+    shard = ClearingJob(
+        pool=system.pool, clock=system.clock, sessions=service.sessions, batch_size=10, chain=0
+    )
+    return service, shard
 
 
-async def test_a_session_captured_above_its_price_is_cleared_once_the_rest_is_refunded(house: House) -> None:
-    service, clearing = await with_ledger(house)
-    view = await house.authorize()
-    await house.complete(view)
-    async with house.pool.acquire() as connection:  # as a bug would leave it
+async def test_a_session_captured_above_its_price_is_cleared_once_the_rest_is_refunded(
+    system: System,
+) -> None:
+    service, clearing = await with_ledger(system)
+    view = await system.authorize()
+    await system.complete(view)
+    async with system.pool.acquire() as connection:  # as a bug would leave it
         await connection.execute("UPDATE gateway.capture SET amount_minor = 1290")
     await clearing.run_once()
-    parked = await seen(house, view)
-    assert (parked.session.state, list(parked.session.flags)) == ("parked", ["captured_above_price"])
-    corrections = CorrectionLane(pool=house.pool, clock=house.clock, clearing=service)
-    assert (await refund(house, view, 100)).state == "succeeded"
+    exception = await seen(system, view)
+    assert (exception.session.state, list(exception.session.flags)) == ("exception", ["captured_above_price"])
+    corrections = correction_job(system.pool, system.clock, service.sessions)
+    assert (await refund(system, view, 100)).state == "succeeded"
     await corrections.run_once()
-    again = await house.payments.clear_again(session_id=view.session.id)
+    again = await system.payments.retry_clearing(session_id=view.session.id)
     assert again.session.state == "completed"
     await clearing.run_once()
     await corrections.run_once()
-    assert (await seen(house, view)).session.state == "cleared"
-    async with house.pool.acquire() as connection:
-        booked = {one.account: one.minor for one in await service.balances(connection)}
+    assert (await seen(system, view)).session.state == "cleared"
+    async with system.pool.acquire() as connection:
+        booked = {one.account: one.minor for one in await ledger_service.balances(connection)}
     assert booked["psp:stripe:receivable"] == -1190 + 42  # what is kept, less the PSP's fee
-    found = await audit_house(house.pool, clearing=service, clock=house.clock, psp=None)
+    found = await audit_system(system.pool, clock=system.clock, psp=None)
     assert {one.check for one in found.all_findings} == {"captured_is_price"}  # the bug stays named
-    assert (await refund(house, view, None)).amount_minor == 1190
+    assert (await refund(system, view, None)).amount_minor == 1190
     await corrections.run_once()
-    found = await audit_house(house.pool, clearing=service, clock=house.clock, psp=None)
+    found = await audit_system(system.pool, clock=system.clock, psp=None)
     assert {one.check for one in found.all_findings} == {"captured_is_price"}
 
 
-async def test_a_session_without_an_agreement_is_cleared_again_once_there_is_one(house: House) -> None:
-    view = await house.authorize()
-    await house.complete(view)
-    service = ClearingService()
-    async with transaction(house.pool) as connection:
-        await service.load_reference_data(connection, now=START)
-    lane = ClearingLane(pool=house.pool, clock=house.clock, clearing=service, batch_size=10, chain=0)
-    await lane.run_once()
-    assert (await seen(house, view)).session.state == "parked"
-    _, lane = await with_ledger(house)
-    await house.payments.clear_again(session_id=view.session.id)
-    await lane.run_once()
-    assert (await seen(house, view)).session.state == "cleared"
-    with pytest.raises(StateConflictError, match="not set aside"):
-        await house.payments.clear_again(session_id=view.session.id)
+async def test_a_session_without_an_agreement_is_cleared_again_once_there_is_one(system: System) -> None:
+    view = await system.authorize()
+    await system.complete(view)
+    service = build_clearing()
+    async with transaction(system.pool) as connection:
+        await service.reference_data.import_bundled_rates(connection, now=START)
+    shard = ClearingJob(
+        pool=system.pool, clock=system.clock, sessions=service.sessions, batch_size=10, chain=0
+    )
+    await shard.run_once()
+    assert (await seen(system, view)).session.state == "exception"
+    _, shard = await with_ledger(system)
+    await system.payments.retry_clearing(session_id=view.session.id)
+    await shard.run_once()
+    assert (await seen(system, view)).session.state == "cleared"
+    with pytest.raises(PaymentConflictError, match="no exception"):
+        await system.payments.retry_clearing(session_id=view.session.id)
 
 
-async def test_a_session_is_not_cleared_again_while_a_refund_is_unanswered(house: House) -> None:
-    view = await house.authorize()
-    await house.complete(view)
-    await set_state(house, "parked")
-    house.psp.faults.append("before")
-    assert (await refund(house, view, 100)).state == "requested"
-    with pytest.raises(StateConflictError, match="not answered"):
-        await house.payments.clear_again(session_id=view.session.id)
+async def test_a_session_is_not_cleared_again_while_a_refund_is_unanswered(system: System) -> None:
+    view = await system.authorize()
+    await system.complete(view)
+    await set_state(system, "exception")
+    system.psp.faults.append("before")
+    assert (await refund(system, view, 100)).state == "requested"
+    with pytest.raises(PaymentConflictError, match="not answered"):
+        await system.payments.retry_clearing(session_id=view.session.id)
 
 
 async def test_what_was_refunded_while_an_agreement_was_missing_is_posted_after_the_whole_capture(
-    house: House,
+    system: System,
 ) -> None:
-    view = await house.authorize()
-    await house.complete(view)
-    await set_state(house, "parked")
-    await refund(house, view, 396)
-    await house.payments.clear_again(session_id=view.session.id)
-    service, clearing = await with_ledger(house)
+    view = await system.authorize()
+    await system.complete(view)
+    await set_state(system, "exception")
+    await refund(system, view, 396)
+    await system.payments.retry_clearing(session_id=view.session.id)
+    service, clearing = await with_ledger(system)
     await clearing.run_once()
-    assert (await seen(house, view)).session.state == "cleared"
-    corrections = CorrectionLane(pool=house.pool, clock=house.clock, clearing=service)
+    assert (await seen(system, view)).session.state == "cleared"
+    corrections = correction_job(system.pool, system.clock, service.sessions)
     await corrections.run_once()
-    assert await taken_back(house) == [("refund", 396)]
-    found = await audit_house(house.pool, clearing=service, clock=house.clock, psp=None)
+    assert await reversed_amounts(system) == [("refund", 396)]
+    found = await audit_system(system.pool, clock=system.clock, psp=None)
     assert not found.all_findings
 
 
-async def test_a_capture_given_back_whole_while_it_was_set_aside_leaves_the_fee_in_the_books(
-    house: House,
+async def test_a_capture_refunded_whole_while_it_was_an_exception_leaves_the_fee_in_the_books(
+    system: System,
 ) -> None:
-    view = await house.authorize()
-    await house.complete(view)
-    await set_state(house, "parked")
-    await refund(house, view, None)
-    await house.payments.clear_again(session_id=view.session.id)
-    service, clearing = await with_ledger(house)
+    view = await system.authorize()
+    await system.complete(view)
+    await set_state(system, "exception")
+    await refund(system, view, None)
+    await system.payments.retry_clearing(session_id=view.session.id)
+    service, clearing = await with_ledger(system)
     await clearing.run_once()
-    await CorrectionLane(pool=house.pool, clock=house.clock, clearing=service).run_once()
-    async with house.pool.acquire() as connection:
-        booked = {one.account: one.minor for one in await service.balances(connection) if one.minor}
+    await correction_job(system.pool, system.clock, service.sessions).run_once()
+    async with system.pool.acquire() as connection:
+        booked = {one.account: one.minor for one in await ledger_service.balances(connection) if one.minor}
     assert booked == {"psp:stripe:receivable": 42, "platform:psp:expense": -42}
 
 
-async def test_more_than_the_excess_refunded_before_clearing_is_cleared_below_the_price(house: House) -> None:
-    view = await house.authorize()
-    await house.complete(view)
-    async with house.pool.acquire() as connection:  # as a bug would leave it
+async def test_more_than_the_excess_refunded_before_clearing_is_cleared_below_the_price(
+    system: System,
+) -> None:
+    view = await system.authorize()
+    await system.complete(view)
+    async with system.pool.acquire() as connection:  # as a bug would leave it
         await connection.execute("UPDATE gateway.capture SET amount_minor = 1290")
-    await set_state(house, "parked")
-    await refund(house, view, 200)
-    await house.payments.clear_again(session_id=view.session.id)
-    _, clearing = await with_ledger(house)
+    await set_state(system, "exception")
+    await refund(system, view, 200)
+    await system.payments.retry_clearing(session_id=view.session.id)
+    _, clearing = await with_ledger(system)
     await clearing.run_once()
-    assert (await seen(house, view)).session.state == "cleared"
+    assert (await seen(system, view)).session.state == "cleared"
 
 
 # Refunds that come back
 
 
-async def taken_back(house: House) -> list[tuple[str, int]]:
-    async with house.pool.acquire() as connection:
+async def reversed_amounts(system: System) -> list[tuple[str, int]]:
+    async with system.pool.acquire() as connection:
         found = await connection.fetch("SELECT kind, gross_minor FROM clearing.entry WHERE kind <> 'capture'")
     return [(row["kind"], row["gross_minor"]) for row in found]
 
 
-async def postpone_corrections(house: House) -> None:
+async def postpone_corrections(system: System) -> None:
     """As after a round in which the session was not cleared yet."""
-    async with house.pool.acquire() as connection:
+    async with system.pool.acquire() as connection:
         await connection.execute(
-            "UPDATE gateway.task SET run_at = run_at + interval '1 hour' WHERE kind = 'correct'"
+            "UPDATE gateway.task SET run_at = run_at + interval '1 hour' WHERE kind = 'book_correction'"
         )
 
 
 async def test_a_refund_that_failed_before_it_was_posted_leaves_no_trace_and_keeps_no_other_back(
-    house: House,
+    system: System,
 ) -> None:
-    service, clearing = await with_ledger(house)
-    view = await house.authorize()
-    await house.complete(view)
+    service, clearing = await with_ledger(system)
+    view = await system.authorize()
+    await system.complete(view)
     await clearing.run_once()
-    corrections = CorrectionLane(pool=house.pool, clock=house.clock, clearing=service)
-    first = await refund(house, view, 396)
-    [sent] = [row["psp_refund"] for row in await house.rows("refund")]
-    payment = (await seen(house, view)).authorization.psp_payment
-    assert await house.payments.refunds.heard_failed(sent, psp_payment=payment) is None
-    await postpone_corrections(house)
-    second = await refund(house, view, 892)  # more than 396 less than the capture: the first came back
+    corrections = correction_job(system.pool, system.clock, service.sessions)
+    first = await refund(system, view, 396)
+    [sent] = [row["psp_refund"] for row in await system.rows("refund")]
+    payment = (await seen(system, view)).authorization.psp_payment
+    assert await system.payments.refunds.handle_failed_refund(sent, psp_payment=payment) is None
+    await postpone_corrections(system)
+    second = await refund(system, view, 892)  # more than 396 less than the capture: the first came back
     await corrections.run_once()
-    house.clock.at += timedelta(hours=2)
+    system.clock.at += timedelta(hours=2)
     await corrections.run_once()
     assert (first.state, second.state) == ("succeeded", "succeeded")
-    assert await taken_back(house) == [("refund", 892)]
-    assert not [row for row in await house.rows("task") if row["kind"] == "correct"]
-    found = await audit_house(house.pool, clearing=service, clock=house.clock, psp=None)
+    assert await reversed_amounts(system) == [("refund", 892)]
+    assert not [row for row in await system.rows("task") if row["kind"] == "book_correction"]
+    found = await audit_system(system.pool, clock=system.clock, psp=None)
     assert not found.all_findings
 
 
-async def test_a_refund_that_failed_before_its_session_is_cleared_again_leaves_no_errand(
-    house: House,
+async def test_a_refund_that_failed_before_its_session_is_cleared_again_leaves_no_task(
+    system: System,
 ) -> None:
-    view = await house.authorize()
-    await house.complete(view)
-    await set_state(house, "parked")
-    await refund(house, view, 396)
-    [sent] = [row["psp_refund"] for row in await house.rows("refund")]
-    payment = (await seen(house, view)).authorization.psp_payment
-    assert await house.payments.refunds.heard_failed(sent, psp_payment=payment) is None
-    await house.payments.clear_again(session_id=view.session.id)
-    service, clearing = await with_ledger(house)
+    view = await system.authorize()
+    await system.complete(view)
+    await set_state(system, "exception")
+    await refund(system, view, 396)
+    [sent] = [row["psp_refund"] for row in await system.rows("refund")]
+    payment = (await seen(system, view)).authorization.psp_payment
+    assert await system.payments.refunds.handle_failed_refund(sent, psp_payment=payment) is None
+    await system.payments.retry_clearing(session_id=view.session.id)
+    service, clearing = await with_ledger(system)
     await clearing.run_once()
-    await CorrectionLane(pool=house.pool, clock=house.clock, clearing=service).run_once()
-    assert not [row for row in await house.rows("task") if row["kind"] == "correct"]
-    found = await audit_house(house.pool, clearing=service, clock=house.clock, psp=None)
+    await correction_job(system.pool, system.clock, service.sessions).run_once()
+    assert not [row for row in await system.rows("task") if row["kind"] == "book_correction"]
+    found = await audit_system(system.pool, clock=system.clock, psp=None)
     assert not found.all_findings

@@ -12,9 +12,9 @@ import aiohttp
 import pytest
 import stripe
 
-from gateway.sandbox.psp.access import PspRequest
-from gateway.sandbox.psp.engine import PspEngine, PspReply
-from gateway.sandbox.psp.settings import PspSettings, SettingsError
+from sandbox.stripe.access import PspRequest
+from sandbox.stripe.engine import PspEngine, PspReply
+from sandbox.stripe.settings import PspSettings, SettingsError
 from tests.integration.sandbox_psp_client import KEY, START, process, sandbox
 
 HOLD = "amount=5000&currency=eur&capture_method=manual&payment_method=pm_card_visa&confirm=true"
@@ -32,10 +32,16 @@ async def test_a_capture_that_was_answered_survives_kill_nine(tmp_path: Path) ->
 
         with process("--state", state) as (url, child):
             v1 = client(url)
-            held = await v1.payment_intents.create_async({
-                "amount": 5000, "currency": "eur", "capture_method": "manual", "confirm": True,
-                "payment_method": "pm_card_visa", "metadata": {"session": "s1"},
-            })  # fmt: skip
+            held = await v1.payment_intents.create_async(
+                {
+                    "amount": 5000,
+                    "currency": "eur",
+                    "capture_method": "manual",
+                    "confirm": True,
+                    "payment_method": "pm_card_visa",
+                    "metadata": {"session": "s1"},
+                }
+            )
             done = await v1.payment_intents.capture_async(held.id, options={"idempotency_key": "c1"})
             balance = await v1.balance.retrieve_async()
             child.send_signal(signal.SIGKILL)
@@ -60,8 +66,8 @@ async def test_a_capture_that_was_answered_survives_kill_nine(tmp_path: Path) ->
         (["--api-key", "sk_live_x"], "api_keys"),
     ],
 )
-def test_the_command_refuses_what_cannot_work(arguments: list[str], named: str) -> None:
-    code = "from gateway.commands.sandbox_psp import sandbox_psp; sandbox_psp()"
+def test_the_command_rejects_what_cannot_work(arguments: list[str], named: str) -> None:
+    code = "from gateway.cli.sandbox_psp import sandbox_psp; sandbox_psp()"
     done = subprocess.run(
         [sys.executable, "-c", code, *arguments],
         capture_output=True,
@@ -105,7 +111,7 @@ def played(settings: PspSettings, moves: int) -> tuple[list[bytes], PspEngine]:
                 reply = ask(engine, "POST", "/v1/payment_intents", HOLD, f"k{number}")
                 intents.append(json.loads(reply.body)["id"])
             case "clock":
-                now = engine.world.now + dice.randrange(86_400)
+                now = engine.state.now + dice.randrange(86_400)
                 reply = ask(engine, "POST", "/_sandbox/clock", f"now={now}&frozen=true")
             case "topup":
                 reply = ask(engine, "POST", "/v1/topups", f"amount={dice.randrange(1, 999)}&currency=chf")
@@ -117,7 +123,7 @@ def played(settings: PspSettings, moves: int) -> tuple[list[bytes], PspEngine]:
                 chosen = dice.choice(intents or ["pi_none"])
                 reply = ask(engine, "POST", f"/v1/payment_intents/{chosen}/{verb}", "", f"k{number}")
         seen.append(reply.body)
-        seen += [webhook.body for webhook in engine.take_webhooks()]
+        seen += [webhook.body for webhook in engine.pop_webhooks()]
     return seen, engine
 
 
@@ -148,22 +154,22 @@ def test_a_small_cache_changes_no_answer_and_the_file_holds_everything(tmp_path:
 
 def test_balance_is_the_sum_of_its_transactions_and_no_charge_gives_back_more_than_it_took() -> None:
     _, engine = played(seeded(), 500)
-    engine.world.clock.set_to(engine.world.now + 30 * 86_400, frozen=True)
-    rows = list(engine.world.records.scan("balance_transaction", "acct_platform"))
-    for currency, (available, pending) in engine.world.ledger.currencies(
-        "acct_platform", engine.world.now
+    engine.state.clock.set_to(engine.state.now + 30 * 86_400, frozen=True)
+    rows = list(engine.state.records.scan("balance_transaction", "acct_platform"))
+    for currency, (available, pending) in engine.state.ledger.currencies(
+        "acct_platform", engine.state.now
     ).items():
         assert (available, pending) == (sum(row["net"] for row in rows if row["currency"] == currency), 0)
-    for charge in engine.world.records.scan("charge", "acct_platform"):
+    for charge in engine.state.records.scan("charge", "acct_platform"):
         taken = sum(row["amount"] for row in rows if row["source"] == charge["id"])
-        refunds = engine.world.records.scan("refund", "acct_platform", field="charge", values=(charge["id"],))
+        refunds = engine.state.records.scan("refund", "acct_platform", field="charge", values=(charge["id"],))
         given = sum(refund["amount"] for refund in refunds)
         assert taken == charge["amount_captured"]
         assert given <= taken
         assert charge["amount_refunded"] == given + charge.get("_released", 0)
 
 
-def test_a_refused_request_leaves_no_trace() -> None:
+def test_a_rejected_request_leaves_no_trace() -> None:
     engine = PspEngine(seeded())
     ask(engine, "POST", "/v1/payment_intents", HOLD + "&expand[]=nonsense")
     ask(engine, "POST", "/v1/transfers", "amount=1&currency=eur&destination=acct_none")
@@ -176,8 +182,8 @@ def test_a_refused_request_leaves_no_trace() -> None:
         "timer",
         "transfer",
     ):
-        assert list(engine.world.records.scan(kind, "acct_platform")) == []
-    assert engine.take_webhooks() == []
+        assert list(engine.state.records.scan(kind, "acct_platform")) == []
+    assert engine.pop_webhooks() == []
 
 
 async def test_webhooks_that_were_not_acknowledged_are_sent_again_after_a_restart(tmp_path: Path) -> None:
@@ -186,14 +192,14 @@ async def test_webhooks_that_were_not_acknowledged_are_sent_again_after_a_restar
     ask(engine, "POST", "/v1/topups", "amount=1&currency=eur")
     engine.close()  # nothing was pulled
     again = PspEngine(seeded(state_path=state))
-    assert len(again.take_webhooks()) == 2
+    assert len(again.pop_webhooks()) == 2
     again.close()
     third = PspEngine(seeded(state_path=state))
-    assert third.take_webhooks() == []
+    assert third.pop_webhooks() == []
     third.close()
     without = PspEngine(PspSettings(state_path=state, pull_webhooks=True))
     ask(without, "POST", "/v1/topups", "amount=1&currency=eur")
-    assert without.take_webhooks() == []
+    assert without.pop_webhooks() == []
     without.close()
 
 
@@ -204,12 +210,12 @@ def test_a_clock_that_was_set_is_kept_over_a_restart(tmp_path: Path, *, frozen: 
     ask(engine, "POST", "/_sandbox/clock", f"now={START}&frozen={str(frozen).lower()}")
     engine.close()
     again = PspEngine(settings)
-    assert again.world.clock.frozen is frozen
-    assert START <= again.world.now <= START + 60
+    assert again.state.clock.frozen is frozen
+    assert START <= again.state.now <= START + 60
     again.close()
 
 
-async def test_the_clock_may_run_stand_still_or_follow_the_wall() -> None:
+async def test_the_clock_may_run_stop_or_follow_the_wall() -> None:
     async with sandbox(PspSettings()) as psp:
         assert (await psp.control("POST", "clock", {"now": START, "frozen": True})) == {
             "now": START,

@@ -10,7 +10,7 @@ import pytest
 import stripe
 from aiohttp import web
 
-from gateway.sandbox.psp.settings import PspSettings
+from sandbox.stripe.settings import PspSettings
 from tests.integration.sandbox_psp_client import START, Sandbox, sandbox
 
 SECRET = "whsec_test_receiver"
@@ -123,10 +123,10 @@ async def test_a_decline_can_be_ordered_for_an_increment(psp: Sandbox) -> None:
     options = {"card": {"request_incremental_authorization": "if_available"}}
     held = await psp.hold(payment_method_options=options)
     await psp.fault({"kind": "decline", "decline_code": "insufficient_funds"}, path_regex="increment")
-    with pytest.raises(stripe.CardError) as refused:
+    with pytest.raises(stripe.CardError) as rejected:
         await psp.v1.payment_intents.increment_authorization_async(held.id, {"amount": 9000})
-    assert refused.value.error is not None
-    assert refused.value.error.decline_code == "insufficient_funds"
+    assert rejected.value.error is not None
+    assert rejected.value.error.decline_code == "insufficient_funds"
     assert (await psp.v1.payment_intents.retrieve_async(held.id)).amount_capturable == 5000
 
 
@@ -142,7 +142,7 @@ async def test_a_decline_can_be_ordered_for_an_increment(psp: Sandbox) -> None:
         {"fault": "drop"},
     ],
 )
-async def test_a_fault_that_cannot_be_read_is_refused_with_a_reason(
+async def test_a_fault_that_cannot_be_read_is_rejected_with_a_reason(
     psp: Sandbox, body: dict[str, Any]
 ) -> None:
     answer = await psp.control("POST", "faults", body)
@@ -157,7 +157,7 @@ def types(webhooks: list[Any]) -> list[str]:
 async def test_pulled_webhooks_verify_and_come_once_in_order(psp: Sandbox) -> None:
     held = await psp.hold()
     await psp.v1.payment_intents.capture_async(held.id, options={"idempotency_key": "c1"})
-    webhooks = psp.engine.take_webhooks()
+    webhooks = psp.engine.pop_webhooks()
     assert types(webhooks) == [
         "payment_intent.created",
         "charge.succeeded",
@@ -174,11 +174,11 @@ async def test_pulled_webhooks_verify_and_come_once_in_order(psp: Sandbox) -> No
     assert not [key for key in last["data"]["object"] if key.startswith("_")]
     with pytest.raises(stripe.SignatureVerificationError):
         stripe.Webhook.construct_event(webhooks[0].body, webhooks[1].headers["Stripe-Signature"], SECRET)
-    assert psp.engine.take_webhooks() == []
+    assert psp.engine.pop_webhooks() == []
     psp.engine.requeue(webhooks[0])
-    assert psp.engine.take_webhooks() == []
+    assert psp.engine.pop_webhooks() == []
     await psp.advance(1)
-    assert types(psp.engine.take_webhooks()) == ["payment_intent.created"]
+    assert types(psp.engine.pop_webhooks()) == ["payment_intent.created"]
 
 
 @pytest.mark.parametrize(
@@ -194,20 +194,20 @@ async def test_webhook_faults_disturb_delivery_but_not_the_event_list(
 ) -> None:
     await psp.fault(fault, type_regex="^topup.succeeded$")
     await psp.v1.topups.create_async({"amount": 1, "currency": "eur", "description": "x"})
-    assert types(psp.engine.take_webhooks()) == expected
+    assert types(psp.engine.pop_webhooks()) == expected
     assert len((await psp.v1.events.list_async()).data) == 2
     await psp.advance(60)
-    assert types(psp.engine.take_webhooks()) == (["topup.succeeded"] if fault["kind"] == "late" else [])
+    assert types(psp.engine.pop_webhooks()) == (["topup.succeeded"] if fault["kind"] == "late" else [])
 
 
 async def test_disorder_lets_the_next_event_overtake(psp: Sandbox) -> None:
     await psp.fault({"kind": "disorder"}, type_regex="topup.created")
     await psp.v1.topups.create_async({"amount": 1, "currency": "eur", "description": "x"})
-    assert types(psp.engine.take_webhooks()) == ["topup.succeeded", "topup.created"]
+    assert types(psp.engine.pop_webhooks()) == ["topup.succeeded", "topup.created"]
 
 
 class Receiver:
-    """A partner's endpoint that fails as often as it is told to."""
+    """A partner's endpoint that fails as often as configured."""
 
     def __init__(self) -> None:
         self.got: list[tuple[bytes, str]] = []
@@ -260,7 +260,7 @@ async def test_background_delivery_signs_retries_and_acknowledges() -> None:
         assert all(event.pending_webhooks == 0 for event in (await psp.v1.events.list_async()).data)
 
 
-async def test_endpoints_made_by_the_api_hear_what_they_asked_for_until_deleted() -> None:
+async def test_endpoints_made_by_the_api_get_the_events_they_subscribe_to_until_deleted() -> None:
     async with receiving() as (receiver, url), sandbox(PspSettings()) as psp:
         endpoint = await psp.v1.webhook_endpoints.create_async(
             {"url": url, "enabled_events": ["topup.succeeded"]}
@@ -283,9 +283,9 @@ async def test_endpoints_made_by_the_api_hear_what_they_asked_for_until_deleted(
 async def test_connected_account_events_name_their_account(psp: Sandbox) -> None:
     account = await psp.v1.accounts.create_async({"country": "NL"})
     await psp.v1.topups.create_async({"amount": 100, "currency": "eur", "description": "x"})
-    psp.engine.take_webhooks()
+    psp.engine.pop_webhooks()
     await psp.v1.transfers.create_async({"amount": 100, "currency": "eur", "destination": account.id})
-    [sent, received] = [json.loads(webhook.body) for webhook in psp.engine.take_webhooks()]
+    [sent, received] = [json.loads(webhook.body) for webhook in psp.engine.pop_webhooks()]
     assert ("account" in sent, received["account"], received["type"]) == (
         False,
         account.id,

@@ -8,9 +8,9 @@ from pathlib import Path
 
 import pytest
 
-from gateway.sandbox.psp.cards import TEST_CARDS
-from gateway.sandbox.psp.faults import FaultKind
-from gateway.sandbox.psp.routes import ROUTES
+from sandbox.stripe.cards import TEST_CARDS
+from sandbox.stripe.faults import FaultKind
+from sandbox.stripe.routes import ROUTES
 from tests.integration.sandbox_psp_client import process
 
 GUIDE = (Path(__file__).parents[2] / "docs/guides/sandbox-psp.md").read_text(encoding="utf-8")
@@ -22,9 +22,15 @@ def test_the_guide_s_commands_run(tmp_path: Path) -> None:
         answers = []
         for block in re.findall(r"```sh\n(.*?)```", GUIDE, re.DOTALL):
             done = subprocess.run(
-                ["/bin/sh", "-eu"], input=block, env={"BASE": url, "PATH": "/usr/bin:/bin"}, cwd=tmp_path,
-                capture_output=True, text=True, check=True, timeout=30,
-            )  # fmt: skip
+                ["/bin/sh", "-eu"],
+                input=block,
+                env={"BASE": url, "PATH": "/usr/bin:/bin"},
+                cwd=tmp_path,
+                capture_output=True,
+                text=True,
+                check=True,
+                timeout=30,
+            )
             decoder, rest = json.JSONDecoder(), done.stdout
             while rest:
                 answer, end = decoder.raw_decode(rest)

@@ -6,7 +6,7 @@ from typing import Any
 import pytest
 import stripe
 
-from gateway.sandbox.psp.settings import PspSettings
+from sandbox.stripe.settings import PspSettings
 from tests.integration.sandbox_psp_client import START, Sandbox, sandbox
 
 DAY = 86_400
@@ -40,9 +40,9 @@ async def test_several_refunds_never_exceed_what_was_captured(psp: Sandbox) -> N
         await psp.v1.refunds.create_async({"payment_intent": held.id, "amount": 2001})
     last = await psp.v1.refunds.create_async({"payment_intent": held.id, "reason": "requested_by_customer"})
     assert (last.amount, last.status) == (2000, "succeeded")
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         await psp.v1.refunds.create_async({"charge": last.charge})
-    assert refused.value.code == "charge_already_refunded"
+    assert rejected.value.code == "charge_already_refunded"
     charge = await psp.v1.charges.retrieve_async(last.charge)
     assert (charge.refunded, charge.amount_refunded, len(charge.refunds.data)) == (True, 5000, 2)
     rows = (await psp.v1.balance_transactions.list_async({"type": "refund"})).data
@@ -79,9 +79,9 @@ async def test_dispute_withdraws_the_funds_and_only_a_won_one_returns_them(
     [dispute] = (await psp.v1.disputes.list_async({"payment_intent": paid.id})).data
     assert (dispute.amount, dispute.status, dispute.reason) == (5000, "needs_response", "fraudulent")
     assert [(row.amount, row.fee) for row in dispute.balance_transactions] == [(-5000, 2000)]
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         await psp.v1.refunds.create_async({"payment_intent": paid.id})
-    assert refused.value.code == "charge_disputed"
+    assert rejected.value.code == "charge_disputed"
     evidence = {"uncategorized_text": "winning_evidence" if outcome == "won" else "losing_evidence"}
     closed = await psp.v1.disputes.update_async(dispute.id, {"evidence": evidence})
     assert closed.status == outcome
@@ -100,13 +100,13 @@ async def test_an_inquiry_moves_no_money(psp: Sandbox) -> None:
     assert await available(psp) == 0
 
 
-async def test_transfer_beyond_the_available_balance_is_refused(psp: Sandbox) -> None:
+async def test_transfer_beyond_the_available_balance_is_rejected(psp: Sandbox) -> None:
     account = await connected(psp)
     await captured(psp)  # pending for two days, so not yet available
     terms = {"currency": "eur", "destination": account.id}
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         await psp.v1.transfers.create_async({"amount": 1, **terms})
-    assert refused.value.code == "balance_insufficient"
+    assert rejected.value.code == "balance_insufficient"
     await psp.v1.topups.create_async({"amount": 800, "currency": "eur", "description": "float"})
     with pytest.raises(stripe.InvalidRequestError):
         await psp.v1.transfers.create_async({"amount": 801, **terms})
@@ -142,7 +142,7 @@ async def test_transfer_from_a_source_charge_needs_no_available_balance_but_stay
     assert (await available(psp), await available(psp, account=account.id)) == (900, 4000)
 
 
-async def test_transfer_to_an_unknown_or_incapable_account_is_refused(psp: Sandbox) -> None:
+async def test_transfer_to_an_unknown_or_incapable_account_is_rejected(psp: Sandbox) -> None:
     await psp.v1.topups.create_async({"amount": 100, "currency": "eur", "description": "float"})
     with pytest.raises(stripe.InvalidRequestError) as unknown:
         await psp.v1.transfers.create_async({"amount": 1, "currency": "eur", "destination": "acct_nobody"})
@@ -203,7 +203,7 @@ async def test_payout_of_a_connected_account_arrives_and_a_failed_one_comes_back
         await psp.v1.payouts.retrieve_async(first.id)  # the platform does not own it
 
 
-async def test_payout_without_a_bank_account_in_the_currency_is_refused(psp: Sandbox) -> None:
+async def test_payout_without_a_bank_account_in_the_currency_is_rejected(psp: Sandbox) -> None:
     account = await connected(psp, external_account=bank("chf"))
     with pytest.raises(stripe.InvalidRequestError, match="external accounts in that currency"):
         await psp.v1.payouts.create_async({"amount": 1, "currency": "eur"}, {"stripe_account": account.id})

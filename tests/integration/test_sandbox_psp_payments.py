@@ -36,19 +36,19 @@ async def test_manual_intent_holds_and_a_smaller_capture_releases_the_rest(psp: 
 async def test_a_captured_intent_is_never_captured_again(psp: Sandbox) -> None:
     held = await psp.hold()
     await psp.v1.payment_intents.capture_async(held.id)
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         await psp.v1.payment_intents.capture_async(held.id)
-    assert refused.value.code == "payment_intent_unexpected_state"
-    assert refused.value.error is not None
-    assert refused.value.error.payment_intent.status == "succeeded"
+    assert rejected.value.code == "payment_intent_unexpected_state"
+    assert rejected.value.error is not None
+    assert rejected.value.error.payment_intent.status == "succeeded"
     assert len((await psp.v1.balance_transactions.list_async({"type": "charge"})).data) == 1
 
 
-async def test_capture_above_the_hold_is_refused_unless_overcapture_was_granted(psp: Sandbox) -> None:
+async def test_capture_above_the_hold_is_rejected_unless_overcapture_was_granted(psp: Sandbox) -> None:
     plain = await psp.hold(1000)
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         await psp.v1.payment_intents.capture_async(plain.id, {"amount_to_capture": 1001})
-    assert refused.value.code == "amount_too_large"
+    assert rejected.value.code == "amount_too_large"
 
     options = {"card": {"request_overcapture": "if_available"}}
     able = await psp.hold(1000, payment_method_options=options, expand=["latest_charge"])
@@ -62,7 +62,7 @@ async def test_capture_above_the_hold_is_refused_unless_overcapture_was_granted(
     assert (done.amount_received, done.latest_charge.amount_refunded) == (1150, 0)
 
 
-async def test_increment_raises_the_hold_at_most_ten_times_and_only_where_asked_for(psp: Sandbox) -> None:
+async def test_increment_raises_the_hold_at_most_ten_times_and_only_where_requested(psp: Sandbox) -> None:
     plain = await psp.hold(1000)
     with pytest.raises(stripe.InvalidRequestError):
         await psp.v1.payment_intents.increment_authorization_async(plain.id, {"amount": 2000})
@@ -141,11 +141,11 @@ async def test_hold_lasts_as_long_as_its_scheme_says_and_then_expires(
 async def test_declining_test_cards_decline_with_their_documented_codes(
     psp: Sandbox, card: str, code: str, decline_code: str
 ) -> None:
-    with pytest.raises(stripe.CardError) as refused:
+    with pytest.raises(stripe.CardError) as rejected:
         await psp.hold(payment_method=card)
-    error = refused.value.error
+    error = rejected.value.error
     assert error is not None
-    assert (refused.value.http_status, refused.value.code, error.decline_code) == (402, code, decline_code)
+    assert (rejected.value.http_status, rejected.value.code, error.decline_code) == (402, code, decline_code)
     intent = await psp.v1.payment_intents.retrieve_async(error.payment_intent.id)
     assert (intent.status, intent.last_payment_error.decline_code) == (
         "requires_payment_method",
@@ -157,7 +157,7 @@ async def test_declining_test_cards_decline_with_their_documented_codes(
     assert (retried.status, retried.last_payment_error) == ("requires_capture", None)
 
 
-async def test_strong_authentication_is_asked_for_and_the_payment_goes_on_after_it(psp: Sandbox) -> None:
+async def test_strong_authentication_is_requested_and_the_payment_continues_after_it(psp: Sandbox) -> None:
     asked = await psp.hold(
         payment_method="pm_card_authenticationRequired", return_url="https://app.example/return"
     )
@@ -178,10 +178,10 @@ async def test_failed_authentication_leaves_the_intent_without_a_method(psp: San
     assert again["error"]["code"] == "payment_intent_unexpected_state"
 
 
-async def test_off_session_payment_is_refused_where_the_card_must_authenticate(psp: Sandbox) -> None:
-    with pytest.raises(stripe.CardError) as refused:
+async def test_off_session_payment_is_rejected_where_the_card_must_authenticate(psp: Sandbox) -> None:
+    with pytest.raises(stripe.CardError) as rejected:
         await psp.hold(payment_method="pm_card_authenticationRequired", off_session=True)
-    assert refused.value.code == "authentication_required"
+    assert rejected.value.code == "authentication_required"
 
 
 async def test_a_card_set_up_with_authentication_pays_off_session_under_its_mandate(psp: Sandbox) -> None:
@@ -205,18 +205,18 @@ async def test_a_card_set_up_with_authentication_pays_off_session_under_its_mand
 
     await psp.control("POST", f"mandates/{done['mandate']}/revoke")
     assert (await psp.v1.mandates.retrieve_async(done["mandate"])).status == "inactive"
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         await psp.hold(**terms, mandate=done["mandate"])
-    assert refused.value.code == "payment_intent_mandate_invalid"
+    assert rejected.value.code == "payment_intent_mandate_invalid"
 
 
 async def test_setup_fails_for_a_declining_card_and_for_failed_authentication(psp: Sandbox) -> None:
-    with pytest.raises(stripe.CardError) as refused:
+    with pytest.raises(stripe.CardError) as rejected:
         await psp.v1.setup_intents.create_async(
             {"payment_method": "pm_card_visa_chargeDeclined", "confirm": True}
         )
-    assert refused.value.error is not None
-    assert refused.value.error.setup_intent.status == "requires_payment_method"
+    assert rejected.value.error is not None
+    assert rejected.value.error.setup_intent.status == "requires_payment_method"
     setup = await psp.v1.setup_intents.create_async(
         {"payment_method": "pm_card_authenticationRequired", "confirm": True}
     )
@@ -265,12 +265,12 @@ async def test_a_declining_card_cannot_be_attached(psp: Sandbox) -> None:
         (0, "eur", "parameter_invalid_integer"),
     ],
 )
-async def test_amounts_the_provider_refuses_are_refused(
+async def test_amounts_the_provider_rejects_are_rejected(
     psp: Sandbox, amount: int, currency: str, code: str
 ) -> None:
-    with pytest.raises(stripe.InvalidRequestError) as refused:
+    with pytest.raises(stripe.InvalidRequestError) as rejected:
         await psp.hold(amount, currency=currency)
-    assert refused.value.code == code
+    assert rejected.value.code == code
 
 
 @pytest.mark.parametrize(
@@ -325,13 +325,17 @@ async def test_a_card_at_the_terminal_is_held_two_days_and_its_hold_can_grow(psp
 
 
 async def test_a_card_declined_at_the_terminal_can_be_followed_by_another(psp: Sandbox) -> None:
-    intent = await psp.v1.payment_intents.create_async({
-        "amount": 3000, "currency": "eur", "capture_method": "manual",
-        "payment_method_types": ["card_present"],
-    })  # fmt: skip
-    refused = await psp.control(
+    intent = await psp.v1.payment_intents.create_async(
+        {
+            "amount": 3000,
+            "currency": "eur",
+            "capture_method": "manual",
+            "payment_method_types": ["card_present"],
+        }
+    )
+    rejected = await psp.control(
         "POST", f"payment_intents/{intent.id}/present", {"payment_method": "pm_card_visa_chargeDeclined"}
     )
-    assert refused["error"]["decline_code"] == "generic_decline"
+    assert rejected["error"]["decline_code"] == "generic_decline"
     held = await psp.control("POST", f"payment_intents/{intent.id}/present")
     assert held["status"] == "requires_capture"

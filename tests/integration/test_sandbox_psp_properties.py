@@ -10,14 +10,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from stripe._encode import _api_encode
 
-from gateway.sandbox.psp.access import PspRequest
-from gateway.sandbox.psp.currencies import exponent, from_cents, share_of
-from gateway.sandbox.psp.engine import PspEngine
-from gateway.sandbox.psp.forms import Params, parse_form
-from gateway.sandbox.psp.problems import PspProblem
-from gateway.sandbox.psp.search import parse_query
-from gateway.sandbox.psp.settings import PspSettings
-from gateway.sandbox.psp.webhooks import WebhookQueue, sign
+from sandbox.stripe.access import PspRequest
+from sandbox.stripe.currencies import exponent, from_cents, share_of
+from sandbox.stripe.engine import PspEngine
+from sandbox.stripe.forms import Params, parse_form
+from sandbox.stripe.problems import PspProblem
+from sandbox.stripe.search import parse_query
+from sandbox.stripe.settings import PspSettings
+from sandbox.stripe.webhooks import RETRY_AFTER_S, WebhookQueue, sign
 from tests.integration.sandbox_psp_client import KEY, START
 
 CURRENCIES = st.sampled_from(["eur", "chf", "jpy", "kwd", "isk"])
@@ -73,8 +73,8 @@ def test_what_the_provider_s_client_encodes_is_read_back(tree: dict[str, Any]) -
     encoded = urlencode(list(_api_encode(tree)))
     try:
         parsed = parse_form(encoded)
-    except PspProblem as refused:
-        assert "credit card" in refused.message  # noqa: PT017 - a number drawn at random may look like one
+    except PspProblem as rejected:
+        assert "credit card" in rejected.message  # noqa: PT017 - a number drawn at random may look like one
         return
     assert parsed == as_sent(tree)
 
@@ -93,11 +93,11 @@ ENGINE = PspEngine(PspSettings(seed=1, start_at=START, pull_webhooks=True))
 
 
 @given(query=st.text(max_size=60))
-def test_a_query_is_read_or_refused(query: str) -> None:
+def test_a_query_is_read_or_rejected(query: str) -> None:
     try:
         clauses, _ = parse_query(query)
-    except PspProblem as refused:
-        assert refused.param == "query"  # noqa: PT017 - both outcomes are right
+    except PspProblem as rejected:
+        assert rejected.param == "query"  # noqa: PT017 - both outcomes are right
     else:
         assert clauses
 
@@ -140,7 +140,7 @@ def test_captures_and_refunds_in_any_order_conserve_money(
             given_back[intent] += amount if status == 200 else 0
     fees = sum(share_of(amount, 150, "eur") + 25 for amount in taken.values() if amount)
     expected = sum(taken.values()) - sum(given_back.values()) - fees
-    assert engine.world.ledger.available("acct_platform", "eur", engine.world.now) == expected
+    assert engine.state.ledger.available("acct_platform", "eur", engine.state.now) == expected
 
 
 @given(body=st.binary(max_size=100), timestamp=st.integers(0, 2**33))
@@ -153,19 +153,18 @@ def test_a_signature_is_of_this_body_at_this_second(body: bytes, timestamp: int)
 
 def test_a_delivery_is_given_up_after_its_last_retry() -> None:
     queue = WebhookQueue()
-    queue.enlist({"id": "we_1", "status": "enabled", "enabled_events": ["*"], "_connect": None})
+    queue.add_endpoint({"id": "we_1", "status": "enabled", "enabled_events": ["*"], "_connect": None})
     delivery = queue.stage(event={"id": "evt_1", "type": "x"}, endpoint_id="we_1", now=0)
     queue.commit()
     now, tries = 0, 0
     while True:
-        [delivery] = queue.take(now=now, limit=5)
+        [delivery] = queue.pop_due(now=now, limit=5)
         tries += 1
         if not queue.retry(delivery, now=now):
             break
-        due = queue.next_due()
-        assert due is not None
+        due = now + RETRY_AFTER_S[tries - 1]
         assert due > now
-        assert queue.take(now=due - 1, limit=5) == []
+        assert queue.pop_due(now=due - 1, limit=5) == []
         now = due
     assert (tries, len(queue)) == (12, 0)
     assert now < 3 * 86_400 + 6 * 3600  # about three days, as the provider does

@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import stripe
 
-from gateway.sandbox.psp.settings import PspSettings
+from sandbox.stripe.settings import PspSettings
 from tests.integration.sandbox_psp_client import KEY, START, Sandbox, sandbox
 
 
@@ -25,7 +25,7 @@ async def raw(psp: Sandbox, method: str, path: str, data: Any = "", **headers: s
 
 
 @pytest.mark.parametrize("key", ["sk_test_other", "sk_live_x", ""])
-async def test_a_wrong_key_is_refused_and_not_repeated(psp: Sandbox, key: str) -> None:
+async def test_a_wrong_key_is_rejected_and_not_repeated(psp: Sandbox, key: str) -> None:
     status, body, _ = await raw(psp, "GET", "/v1/balance", Authorization=f"Bearer {key}")
     assert (status, body["error"]["type"]) == (401, "invalid_request_error")
     assert not key or key not in body["error"]["message"]
@@ -64,7 +64,7 @@ async def test_same_key_with_other_parameters_or_path_is_an_idempotency_error(ps
         )
 
 
-async def test_a_refused_capture_is_replayed_but_a_malformed_request_frees_its_key(psp: Sandbox) -> None:
+async def test_a_rejected_capture_is_replayed_but_a_malformed_request_frees_its_key(psp: Sandbox) -> None:
     options = {"idempotency_key": "k1"}
     with pytest.raises(stripe.CardError) as first:
         await psp.hold_with(options, payment_method="pm_card_visa_chargeDeclined")
@@ -161,7 +161,7 @@ async def test_bad_input_names_what_is_wrong_and_where(
         "type=card&card[cvc]=123",
     ],
 )
-async def test_a_card_number_is_refused_and_not_echoed(psp: Sandbox, data: str) -> None:
+async def test_a_card_number_is_rejected_and_not_echoed(psp: Sandbox, data: str) -> None:
     status, body, _ = await raw(psp, "POST", "/v1/payment_methods", data)
     assert status == 400
     assert "4242" not in str(body)
@@ -244,7 +244,7 @@ async def test_search_follows_a_changed_metadata(psp: Sandbox) -> None:
     assert len((await search({"query": "metadata['session']:'new'"})).data) == 1
 
 
-async def test_search_lags_where_it_is_told_to() -> None:
+async def test_search_lags_where_configured() -> None:
     async with sandbox(PspSettings(start_at=START, search_lag_s=60, pull_webhooks=True)) as psp:
         await psp.hold(metadata={"session": "s1"})
         query = {"query": "metadata['session']:'s1'"}
@@ -253,7 +253,7 @@ async def test_search_lags_where_it_is_told_to() -> None:
         assert len((await psp.v1.payment_intents.search_async(query)).data) == 1
 
 
-async def test_expansion_follows_references_and_refuses_what_is_none(psp: Sandbox) -> None:
+async def test_expansion_follows_references_and_rejects_what_is_none(psp: Sandbox) -> None:
     customer = await psp.v1.customers.create_async({"name": "driver"})
     held = await psp.hold(customer=customer.id, expand=["customer", "payment_method", "latest_charge"])
     assert (held.customer.name, held.payment_method.card.last4) == ("driver", "4242")
@@ -264,7 +264,7 @@ async def test_expansion_follows_references_and_refuses_what_is_none(psp: Sandbo
             await psp.v1.payment_intents.retrieve_async(held.id, {"expand": [path]})
 
 
-async def test_an_expansion_that_is_refused_leaves_no_effect(psp: Sandbox) -> None:
+async def test_an_expansion_that_is_rejected_leaves_no_effect(psp: Sandbox) -> None:
     with pytest.raises(stripe.InvalidRequestError):
         await psp.hold(expand=["nonsense"])
     assert not (await psp.v1.payment_intents.list_async()).data
@@ -281,7 +281,7 @@ async def test_a_deleted_customer_is_a_stub_and_its_methods_are_detached(psp: Sa
         await psp.hold(customer=customer.id)
 
 
-async def test_other_methods_and_oversized_bodies_are_refused_in_the_envelope(psp: Sandbox) -> None:
+async def test_other_methods_and_oversized_bodies_are_rejected_in_the_envelope(psp: Sandbox) -> None:
     status, body, _ = await raw(psp, "PUT", "/v1/customers", "name=x")
     assert (status, body["error"]["type"]) == (405, "invalid_request_error")
     status, body, _ = await raw(psp, "POST", "/v1/customers", io.BytesIO(b"name=" + b"x" * 2_000_000))

@@ -11,11 +11,11 @@ import pytest
 
 from gateway.database import create_pool
 from gateway.ids import parse_id
-from gateway.payments.hearing import PspHearing
-from gateway.payments.psp import PspEvent
+from gateway.payments.psp.port import PspEvent, PspEventKind
+from gateway.payments.psp_events import PspEventHandler
 from tests.fakes.api import Answer, Api, open_api
 
-# Idempotency-Key: claim and answer; intent and outcome. The OCPI room reads the charge point: two more.
+# Idempotency-Key: claim and answer; intent and outcome. The OCPI package reads the charge point: two more.
 AUTHORIZE = 4
 # Idempotency-Key: claim and answer; one read; the CDR with its price; intent and outcome.
 COMPLETE = 6
@@ -110,9 +110,9 @@ async def test_a_release_makes_few_statements(counted: Counted) -> None:
     assert len(made := counted.take()) <= RELEASE + 1, made
 
 
-async def test_an_event_that_says_what_is_known_is_kept_and_leaves_no_errand(counted: Counted) -> None:
+async def test_an_event_that_says_what_is_known_is_kept_and_leaves_no_task(counted: Counted) -> None:
     shown = await authorize(counted, 1)
-    hearing: PspHearing = counted.api.services.payments.hearing  # type: ignore[attr-defined]
+    handler: PspEventHandler = counted.api.services.payments.psp_events  # type: ignore[attr-defined]
     pool = counted.api.services.pool
     async with pool.acquire() as connection:
         payment = await connection.fetchval(
@@ -122,12 +122,18 @@ async def test_an_event_that_says_what_is_known_is_kept_and_leaves_no_errand(cou
     counted.take()
     kinds = ("payment_intent.created", "payment_intent.amount_capturable_updated", "charge.succeeded")
     for number, kind in enumerate(kinds):
-        event = PspEvent(id=f"evt_{number}", type=kind, psp_payment=payment, session_id=None)
-        assert await hearing.keep_event(event, b"{}")
+        event = PspEvent(id=f"evt_{number}", psp_type=kind, psp_payment=payment, session_id=None)
+        assert await handler.keep_event(event, b"{}")
     assert len(counted.take()) == len(kinds)
-    ended = PspEvent(id="evt_9", type="payment_intent.canceled", psp_payment=payment, session_id=None)
-    assert await hearing.keep_event(ended, b"{}")
+    ended = PspEvent(
+        id="evt_9",
+        kind=PspEventKind.HOLD_ENDED,
+        psp_type="payment_intent.canceled",
+        psp_payment=payment,
+        session_id=None,
+    )
+    assert await handler.keep_event(ended, b"{}")
     async with pool.acquire() as connection:
-        left = await connection.fetch("SELECT payload FROM gateway.task WHERE kind = 'psp_event'")
+        left = await connection.fetch("SELECT payload FROM gateway.task WHERE kind = 'handle_psp_event'")
         assert await connection.fetchval("SELECT count(*) FROM gateway.psp_event") == 4
     assert [row["payload"]["event"] for row in left] == ["evt_9"]

@@ -15,9 +15,9 @@ from pathlib import Path
 import asyncpg
 import pytest
 
-from gateway.errors import SupervisorError
-from gateway.sandbox.embedded_postgres import EmbeddedPostgres
-from gateway.sandbox.supervisor import AliveReady, ChildSpec, HttpReady, LineReady, Supervisor
+from sandbox.errors import SupervisorError
+from sandbox.postgres.embedded import EmbeddedPostgres
+from sandbox.processes.supervisor import AliveReady, ChildSpec, HttpReady, LineReady, Supervisor
 
 ROOT = Path(__file__).parents[2]
 STAYS = "import time; time.sleep(60)"
@@ -66,7 +66,7 @@ async def until(condition: object, seconds: float = 10) -> None:
             await asyncio.sleep(0.02)
 
 
-async def test_a_child_is_ready_when_its_line_says_so_and_gone_after_the_block(tmp_path: Path) -> None:
+async def test_a_child_is_ready_when_its_output_reports_it_and_ended_after_the_block(tmp_path: Path) -> None:
     async with Supervisor(log_dir=tmp_path) as supervisor:
         child = await supervisor.start(python("one", ANNOUNCES, readiness=LineReady()))
         assert child.announcement == {"pid": child.pid}
@@ -97,7 +97,7 @@ async def test_a_killed_child_is_started_again_with_the_same_arguments(tmp_path:
     assert events == ["one ended with status -9, starting it again", "one runs again"]
 
 
-async def test_a_child_that_cannot_start_is_refused_with_its_last_words(tmp_path: Path) -> None:
+async def test_a_child_that_cannot_start_is_rejected_with_its_last_output(tmp_path: Path) -> None:
     async with Supervisor(log_dir=tmp_path) as supervisor:
         with pytest.raises(SupervisorError, match="one ended at its start: no such setting"):
             await supervisor.start(
@@ -117,7 +117,7 @@ async def hold_until_lost(tmp_path: Path, events: list[str]) -> None:
         await asyncio.sleep(60)
 
 
-async def test_a_child_that_keeps_dying_ends_the_block_with_its_last_words(tmp_path: Path) -> None:
+async def test_a_child_that_keeps_dying_ends_the_block_with_its_last_output(tmp_path: Path) -> None:
     events: list[str] = []
     with pytest.raises(SupervisorError, match=r"one keeps dying: .*out of luck"):
         await hold_until_lost(tmp_path, events)
@@ -176,11 +176,11 @@ async def test_children_do_not_inherit_our_settings(tmp_path: Path, monkeypatch:
     assert not {"NETWORKCORE_PORT", "DATABASE_URL", "PGHOST"} & set(seen)
 
 
-def test_children_are_gone_when_the_supervisor_is_killed(tmp_path: Path) -> None:
+def test_children_end_when_the_supervisor_is_killed(tmp_path: Path) -> None:
     source = f"""
         import asyncio, sys
         from pathlib import Path
-        from gateway.sandbox.supervisor import ChildSpec, Supervisor
+        from sandbox.processes.supervisor import ChildSpec, Supervisor
         async def main():
             async with Supervisor(log_dir=Path({str(tmp_path)!r})) as supervisor:
                 command = (sys.executable, "-c", {STAYS!r})
@@ -218,7 +218,7 @@ async def test_postgres_is_started_again_and_stops_with_the_block(place: Path) -
     events: list[str] = []
     server = EmbeddedPostgres(place / "data", durable=False)
     async with Supervisor(log_dir=place / "logs", on_event=events.append) as supervisor:
-        await supervisor.start_postgres(server)
+        await supervisor.start_server(server)
         first = server.pid
         assert first is not None
         os.kill(first, signal.SIGKILL)
@@ -227,3 +227,13 @@ async def test_postgres_is_started_again_and_stops_with_the_block(place: Path) -
         assert await connection.fetchval("SELECT 1") == 1
         await connection.close()
     assert not server.running
+
+
+async def test_a_slow_start_is_reported_with_what_is_waited_for(tmp_path: Path) -> None:
+    events: list[str] = []
+    source = "import time; time.sleep(0.7); print('{}', flush=True); time.sleep(60)"
+    async with Supervisor(log_dir=tmp_path, on_event=events.append) as supervisor:
+        await supervisor.start(python("slow", source, readiness=LineReady(), report_interval_seconds=0.2))
+    assert len(events) >= 2
+    assert all(event.startswith("still waiting for slow (") for event in events)
+    assert all(event.endswith("its ready line") for event in events)

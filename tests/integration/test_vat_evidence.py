@@ -12,11 +12,12 @@ from aiohttp.test_utils import TestServer
 
 from clearing.parties.party import Party, VatEvidence
 from clearing.ports import NoFinding
-from clearing.service import ClearingService
+from clearing.services import ClearingServices, build_clearing
+from gateway.adapters.vies import Vies
 from gateway.database import Pool, transaction
-from gateway.lanes.vat_evidence import VatEvidenceLane
-from gateway.vies import Vies
-from tests.fakes import clearing_world as world
+from gateway.jobs.vat_evidence import VatEvidenceJob
+from gateway.retry_policy import RetryPolicy
+from tests.fakes import clearing_fixtures as world
 
 NOW = datetime(2026, 11, 20, 12, 0, tzinfo=UTC)
 NL, DE = world.VAT_IDS["NL"], world.VAT_IDS["DE"]
@@ -28,9 +29,13 @@ def found(*, valid: bool = True, **changes: Any) -> Reply:
 
     def reply(asked: dict[str, str]) -> web.Response:
         body = {
-            "countryCode": asked["countryCode"], "vatNumber": asked["vatNumber"], "valid": valid,
-            "requestDate": "2026-11-20T12:00:00.000Z", "requestIdentifier": "WAPIAAAAZ1", "name": "---",
-        }  # fmt: skip
+            "countryCode": asked["countryCode"],
+            "vatNumber": asked["vatNumber"],
+            "valid": valid,
+            "requestDate": "2026-11-20T12:00:00.000Z",
+            "requestIdentifier": "WAPIAAAAZ1",
+            "name": "---",
+        }
         return web.json_response({**body, **changes})
 
     return reply
@@ -74,7 +79,11 @@ async def vies(register: Register) -> AsyncIterator[Vies]:
     app = web.Application()
     app.router.add_post("/rest-api/check-vat-number", register.answer)
     async with TestServer(app) as server, aiohttp.ClientSession() as client:
-        yield Vies(client=client, address=str(server.make_url("/rest-api")), pauses_s=(0, 0))
+        yield Vies(
+            client=client,
+            address=str(server.make_url("/rest-api")),
+            retry=RetryPolicy.of_seconds(0, max_attempts=3),
+        )
 
 
 async def ask(vies: Vies) -> VatEvidence | NoFinding:
@@ -83,19 +92,25 @@ async def ask(vies: Vies) -> VatEvidence | NoFinding:
 
 async def test_an_answer_is_evidence_with_its_consultation_number(vies: Vies, register: Register) -> None:
     assert await ask(vies) == VatEvidence(
-        effective_from=date(2026, 11, 20), vat_id=NL, valid=True, source="VIES", reference="WAPIAAAAZ1",
+        effective_from=date(2026, 11, 20),
+        vat_id=NL,
+        valid=True,
+        source="VIES",
+        reference="WAPIAAAAZ1",
         checked_at=NOW,
-    )  # fmt: skip
+    )
     assert register.asked == [
         {
-            "countryCode": "NL", "vatNumber": NL[2:], "requesterMemberStateCode": "DE",
+            "countryCode": "NL",
+            "vatNumber": NL[2:],
+            "requesterMemberStateCode": "DE",
             "requesterNumber": DE[2:],
         }
-    ]  # fmt: skip
+    ]
     register.replies = [found(valid=False)]
-    refused = await ask(vies)
-    assert isinstance(refused, VatEvidence)
-    assert not refused.valid
+    rejected = await ask(vies)
+    assert isinstance(rejected, VatEvidence)
+    assert not rejected.valid
 
 
 @pytest.mark.parametrize(
@@ -133,75 +148,77 @@ async def test_a_passing_fault_is_tried_again(vies: Vies, register: Register) ->
 
 async def test_a_register_out_of_reach_is_no_evidence() -> None:
     async with aiohttp.ClientSession() as client:
-        nobody = Vies(client=client, address="http://127.0.0.1:1", pauses_s=())
+        nobody = Vies(
+            client=client, address="http://127.0.0.1:1", retry=RetryPolicy.of_seconds(0, max_attempts=1)
+        )
         assert await ask(nobody) == NoFinding(problem="unreachable")
 
 
 @dataclass
-class House:
+class System:
     pool: Pool
-    service: ClearingService
+    service: ClearingServices
     clock: Hands
-    lane: VatEvidenceLane
+    shard: VatEvidenceJob
 
     async def party(self, party_id: str) -> Party:
         async with self.pool.acquire() as connection:
-            known = await self.service.party(connection, party_id)
+            known = await self.service.reference_data.party(connection, party_id)
         assert known is not None
         return known
 
 
 @pytest.fixture
-async def house(pool: Pool, vies: Vies) -> House:
-    service, clock = ClearingService(), Hands()
+async def system(pool: Pool, vies: Vies) -> System:
+    service, clock = build_clearing(), Hands()
     platform = replace(world.PLATFORM, vat_registrations=(), vat_evidence=world.PLATFORM.vat_evidence[:1])
     async with transaction(pool) as connection:
         for known in (world.registered(platform, "DE"), world.NL_CPO, world.GB_CPO):
-            await service.register_party(connection, known, now=NOW)
-    lane = VatEvidenceLane(pool=pool, clock=clock, clearing=service, source=vies, after=timedelta(days=30))
-    return House(pool=pool, service=service, clock=clock, lane=lane)
+            await service.reference_data.register_party(connection, known, now=NOW)
+    shard = VatEvidenceJob(pool=pool, clock=clock, clearing=service, source=vies, after=timedelta(days=30))
+    return System(pool=pool, service=service, clock=clock, shard=shard)
 
 
-async def test_an_id_that_a_register_refuses_is_invalid_from_that_day_and_not_before(
-    house: House, register: Register
+async def test_an_id_that_a_register_rejects_is_invalid_from_that_day_and_not_before(
+    system: System, register: Register
 ) -> None:
     register.replies = [found(valid=False)]
     assert (
-        await house.lane.run_once() == 2
+        await system.shard.run_once() == 2
     )  # the Dutch CPO's and the platform's German one; not British or Swiss
-    cpo = await house.party("NL-ABC")
+    cpo = await system.party("NL-ABC")
     assert cpo.vat_id_on(date(2026, 11, 19)) == NL
     assert cpo.vat_id_on(date(2026, 11, 20)) is None
-    platform = await house.party("platform")
+    platform = await system.party("platform")
     assert "DE" not in platform.vat_ids_on(date(2026, 11, 20))
     assert platform.vat_id_on(date(2026, 11, 20)) == world.VAT_IDS["CH"]
 
 
 async def test_a_register_that_is_away_leaves_the_old_evidence_with_its_date(
-    house: House, register: Register
+    system: System, register: Register
 ) -> None:
-    before = await house.party("NL-ABC")
+    before = await system.party("NL-ABC")
     register.replies = [fault("MS_UNAVAILABLE")]
-    assert await house.lane.run_once() == 0
-    assert (await house.party("NL-ABC")).vat_evidence == before.vat_evidence
-    house.clock.at += timedelta(hours=2)
-    assert await house.lane.run_once() == 0
+    assert await system.shard.run_once() == 0
+    assert (await system.party("NL-ABC")).vat_evidence == before.vat_evidence
+    system.clock.at += timedelta(hours=2)
+    assert await system.shard.run_once() == 0
     assert len(register.asked) == 2  # asked again only after some hours
-    house.clock.at += timedelta(hours=5)
+    system.clock.at += timedelta(hours=5)
     register.replies = [found()]
-    assert await house.lane.run_once() == 2
+    assert await system.shard.run_once() == 2
 
 
-async def test_an_id_is_asked_about_again_when_its_evidence_is_old(house: House, register: Register) -> None:
-    assert await house.lane.run_once() == 2
+async def test_an_id_is_checked_again_when_its_evidence_is_old(system: System, register: Register) -> None:
+    assert await system.shard.run_once() == 2
     for days, answered in ((29, 0), (2, 2)):
-        house.clock.at += timedelta(days=days)
-        assert await house.lane.run_once() == answered
-    own = [one for one in (await house.party("NL-ABC")).vat_evidence if one.source == "VIES"]
+        system.clock.at += timedelta(days=days)
+        assert await system.shard.run_once() == answered
+    own = [one for one in (await system.party("NL-ABC")).vat_evidence if one.source == "VIES"]
     assert [one.effective_from for one in own] == [date(2026, 11, 20), date(2026, 12, 21)]
     assert {one.reference for one in own} == {"WAPIAAAAZ1"}
 
 
-async def test_the_platforms_own_id_in_the_union_asks(house: House, register: Register) -> None:
-    await house.lane.run_once()
+async def test_the_platforms_own_id_in_the_union_asks(system: System, register: Register) -> None:
+    await system.shard.run_once()
     assert {asked["requesterMemberStateCode"] for asked in register.asked} == {"DE"}

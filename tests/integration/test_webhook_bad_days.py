@@ -19,15 +19,16 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from gateway import outbound
-from gateway.app import run_workers
+from gateway.application import run_workers
 from gateway.config import load_settings
 from gateway.database import Pool
 from gateway.errors import ConfigurationError
-from gateway.ids import lane_of, new_id, parse_id
-from gateway.notify.delivery import DeliveryLane
-from gateway.notify.resealing import reseal
-from gateway.notify.secret_box import SecretBox
-from gateway.store.webhooks import StoredSecret
+from gateway.ids import new_id, parse_id, shard_of
+from gateway.jobs.webhook_delivery import WebhookDeliveryJob
+from gateway.webhooks.delivery import WebhookDelivery
+from gateway.webhooks.key_rotation import reencrypt
+from gateway.webhooks.repository import SecretRecord
+from gateway.webhooks.secret_cipher import SecretCipher
 from tests.fakes.api import open_api
 from tests.integration.test_webhooks import Stage, open_stage
 
@@ -44,7 +45,7 @@ async def stage(pool: Pool) -> AsyncIterator[Stage]:
 async def raw_server(
     answer: Callable[[asyncio.StreamReader, asyncio.StreamWriter], Awaitable[None]],
 ) -> AsyncIterator[str]:
-    """A server that speaks as told, which need not be HTTP."""
+    """A server that speaks as set, which need not be HTTP."""
     writers: list[asyncio.StreamWriter] = []
 
     async def take(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
@@ -84,12 +85,14 @@ async def listen_at(stage: Stage, url: str, *, party: str = "parking") -> Any:
     return made.json
 
 
-async def test_a_receiver_that_never_answers_or_answers_noise_is_tried_again_and_told_in_the_log(
+async def test_a_receiver_that_never_answers_or_answers_noise_is_tried_again_and_logged(
     stage: Stage,
 ) -> None:
     async with raw_server(never) as mute, raw_server(noise) as noisy, raw_server(slam) as broken:
-        made = {name: await listen_at(stage, url) for name, url in
-                {"mute": mute, "noisy": noisy, "broken": broken}.items()}  # fmt: skip
+        made = {
+            name: await listen_at(stage, url)
+            for name, url in {"mute": mute, "noisy": noisy, "broken": broken}.items()
+        }
         await stage.happen()
         await stage.settle(rounds=1)
         logs = {name: (await stage.log(endpoint))[0] for name, endpoint in made.items()}
@@ -117,7 +120,7 @@ class Rebinding(AbstractResolver):
         """Nothing to close."""
 
 
-async def test_a_name_that_resolves_anew_to_this_machine_is_not_connected_to(pool: Pool) -> None:
+async def test_a_name_that_later_resolves_to_this_machine_is_not_connected_to(pool: Pool) -> None:
     """The name was good when the endpoint was made; what counts is the address of each connection."""
     reached: list[bytes] = []
 
@@ -129,7 +132,7 @@ async def test_a_name_that_resolves_anew_to_this_machine_is_not_connected_to(poo
         await resolver.resolve("partner.example")
         made = await listen_at(stage, "https://partner.example/hook")
         async with outbound.session(allow_private=False, resolver=resolver) as client:
-            stage.lane.client = client
+            stage.job.delivery.client = client
             await stage.happen()
             await stage.settle(rounds=1)
         line = (await stage.log(made))[0]
@@ -142,9 +145,9 @@ async def test_a_name_that_resolves_anew_to_this_machine_is_not_connected_to(poo
 @pytest.mark.parametrize("form", ["seconds", "HTTP-date"])
 async def test_a_429_is_heeded_in_either_form_of_retry_after(stage: Stage, form: str) -> None:
     until = stage.api.clock.wall_now() + timedelta(minutes=10)
-    told = format_datetime(until.astimezone(UTC), usegmt=True) if form == "HTTP-date" else "600"
+    wait = format_datetime(until.astimezone(UTC), usegmt=True) if form == "HTTP-date" else "600"
     made = await stage.listen("/busy")
-    stage.receiver.answers["/busy"] = [web.Response(status=429, headers={"Retry-After": told})]
+    stage.receiver.answers["/busy"] = [web.Response(status=429, headers={"Retry-After": wait})]
     await stage.happen()
     await stage.settle(rounds=1)
     line = (await stage.log(made))[0]
@@ -158,7 +161,7 @@ async def test_a_429_is_heeded_in_either_form_of_retry_after(stage: Stage, form:
     assert len(stage.receiver.got["/busy"]) == 2
 
 
-async def test_a_secret_that_is_rotated_while_a_message_is_in_the_air_still_verifies(pool: Pool) -> None:
+async def test_a_secret_that_is_rotated_while_a_message_is_in_flight_still_verifies(pool: Pool) -> None:
     async with open_stage(pool, timeout_seconds=3.0) as stage:
         stage.api.clock.wall = datetime.now(UTC)
         made = await stage.listen("/in")
@@ -171,7 +174,7 @@ async def test_a_secret_that_is_rotated_while_a_message_is_in_the_air_still_veri
         renewed = (await stage.api.call("POST", path, {"overlap_s": 0})).json["secret"]
         await sending
         await stage.happen()
-        await stage.settle(rounds=1)  # refused once; the repeat is signed anew
+        await stage.settle(rounds=1)  # rejected once; the repeat is signed anew
         stage.api.clock.pass_wall(7)
         await stage.settle(rounds=1)
         (flying, body), *later = stage.receiver.got["/in"]
@@ -184,7 +187,7 @@ async def test_a_secret_that_is_rotated_while_a_message_is_in_the_air_still_veri
         assert {line["state"] for line in await stage.log(made)} == {"delivered"}
 
 
-async def test_a_disabled_endpoint_is_told_of_to_the_partys_other_endpoint(stage: Stage) -> None:
+async def test_a_disabled_endpoint_is_reported_to_the_partys_other_endpoint(stage: Stage) -> None:
     dead = await stage.listen("/dead", kinds=["session.completed"])
     await stage.listen("/well", kinds=["webhook_endpoint.disabled"])
     stage.receiver.answers["/dead"] = [web.Response(status=500) for _ in range(50)]
@@ -198,13 +201,13 @@ async def test_a_disabled_endpoint_is_told_of_to_the_partys_other_endpoint(stage
     assert "five days" in notice["data"]["disabled_reason"]
 
 
-async def test_order_is_kept_per_object_through_retries_while_the_lane_runs(pool: Pool) -> None:
+async def test_order_is_kept_per_object_through_retries_while_the_job_runs(pool: Pool) -> None:
     async with open_stage(pool) as stage:
         await stage.listen("/in")
         stage.receiver.answers["/in"] = [web.Response(status=500) if n % 3 == 0 else 0.001 for n in range(9)]
         names = [await stage.happen(count=4) for _ in range(5)]
         stop = asyncio.Event()
-        running = asyncio.create_task(stage.lane.run(stop=stop, poll_s=0.02))
+        running = asyncio.create_task(stage.job.run(stop=stop, poll_s=0.02))
         for _ in range(400):
             stage.api.clock.pass_wall(60)
             await asyncio.sleep(0.02)
@@ -213,8 +216,11 @@ async def test_order_is_kept_per_object_through_retries_while_the_lane_runs(pool
         stop.set()
         await asyncio.wait_for(running, 10)
         for name in names:
-            seen = [m["data"]["number"] for _, body in stage.receiver.got["/in"]
-                    if (m := json.loads(body))["object_id"] == name]  # fmt: skip
+            seen = [
+                m["data"]["number"]
+                for _, body in stage.receiver.got["/in"]
+                if (m := json.loads(body))["object_id"] == name
+            ]
             assert sorted(set(seen)) == [0, 1, 2, 3]
             assert seen == sorted(seen)  # a repeat comes before what follows it, never after
 
@@ -227,9 +233,11 @@ async def test_two_workers_deliver_everything_in_order_and_wait_for_each_other_i
             stage.receiver.answers[f"/{name}"] = [
                 web.Response(status=500) if turn % 7 == number else 0.002 for turn in range(40)
             ]
-        other = DeliveryLane(pool=pool, client=client, clock=stage.api.clock, chance=random.Random(8))
+        other = WebhookDeliveryJob(
+            delivery=WebhookDelivery(pool=pool, client=client, clock=stage.api.clock, chance=random.Random(8))
+        )
         stop = asyncio.Event()
-        running = [asyncio.create_task(lane.run(stop=stop, poll_s=0.01)) for lane in (stage.lane, other)]
+        running = [asyncio.create_task(job.run(stop=stop, poll_s=0.01)) for job in (stage.job, other)]
         since = (stage.api.clock.at - timedelta(hours=1)).isoformat()
         objects = []
         for number in range(20):
@@ -274,8 +282,8 @@ async def test_a_range_is_sent_again_from_its_first_moment_up_to_before_its_last
     await stage.settle()
     ids = stage.receiver.ids("/in")
     span = {"since": moments[1].isoformat(), "until": moments[3].isoformat()}
-    told = await stage.api.call("POST", f"/v1/webhook-endpoints/{made['id']}/replay", span)
-    assert (told.status, told.json["events"], told.json["has_more"]) == (202, 2, False)
+    answer = await stage.api.call("POST", f"/v1/webhook-endpoints/{made['id']}/replay", span)
+    assert (answer.status, answer.json["events"], answer.json["has_more"]) == (202, 2, False)
     await stage.settle()
     assert sorted(stage.receiver.ids("/in")[4:]) == sorted(ids)[1:3]
 
@@ -290,7 +298,7 @@ async def test_100_000_events_behind_a_receiver_that_never_answers_cost_the_othe
         await _leave_behind(stage, dead, count=100_000)
         stop = asyncio.Event()
         tracemalloc.start()
-        running = asyncio.create_task(stage.lane.run(stop=stop, poll_s=0.02))
+        running = asyncio.create_task(stage.job.run(stop=stop, poll_s=0.02))
         loop, delays = asyncio.get_running_loop(), []
         for number in range(40):
             began = loop.time()
@@ -316,17 +324,17 @@ async def _leave_behind(stage: Stage, endpoint: Any, *, count: int) -> None:
     ids = [new_id() for _ in range(count)]
     async with stage.api.services.pool.acquire() as connection:
         await connection.execute(
-            "INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at, fanned_out) "
-            "SELECT lane, id, 'parking', 'session.completed', 'ses_' || n % 40000, '{}', $3, true "
-            "FROM unnest($1::smallint[], $2::uuid[]) WITH ORDINALITY AS new (lane, id, n)",
-            [lane_of(one) for one in ids],
+            "INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, fanned_out) "
+            "SELECT shard, id, 'parking', 'session.completed', 'ses_' || n % 40000, '{}', $3, true "
+            "FROM unnest($1::smallint[], $2::uuid[]) WITH ORDINALITY AS new (shard, id, n)",
+            [shard_of(one) for one in ids],
             ids,
             now,
         )
         await connection.execute(
             "INSERT INTO gateway.delivery "
-            "(lane, endpoint_id, event_id, object_id, state, next_attempt_at, created_at) "
-            "SELECT lane, $1, id, object_id, 'pending', $2, $2 FROM gateway.event",
+            "(shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at) "
+            "SELECT shard, $1, id, object_id, 'pending', $2, $2 FROM gateway.event",
             endpoint,
             now,
         )
@@ -339,30 +347,30 @@ async def stored(pool: Pool) -> list[Any]:
     async with pool.acquire() as connection:
         return list(
             await connection.fetch(
-                "SELECT secret, secret_key, previous_secret, previous_secret_key "
+                "SELECT secret, encryption_key, previous_secret, previous_encryption_key "
                 "FROM gateway.webhook_endpoint"
             )
         )
 
 
-async def test_secrets_of_before_are_sealed_at_the_start_and_still_sign(stage: Stage, pool: Pool) -> None:
+async def test_secrets_of_before_are_encrypted_at_the_start_and_still_sign(stage: Stage, pool: Pool) -> None:
     stage.api.clock.wall = datetime.now(UTC)
     made = await stage.listen("/in")
     rotated = await stage.api.call(
         "POST", f"/v1/webhook-endpoints/{made['id']}/rotate-secret", {"overlap_s": 3600}
     )
-    assert {row["secret_key"] for row in await stored(pool)} == {None}
-    assert await reseal(pool, SecretBox()) == 0  # without a key nothing changes
-    assert await reseal(pool, SecretBox((OLD,))) == 1
-    assert await reseal(pool, SecretBox((OLD,))) == 0
-    assert await reseal(pool, SecretBox((NEW, OLD))) == 1
+    assert {row["encryption_key"] for row in await stored(pool)} == {None}
+    assert await reencrypt(pool, SecretCipher()) == 0  # without a key nothing changes
+    assert await reencrypt(pool, SecretCipher((OLD,))) == 1
+    assert await reencrypt(pool, SecretCipher((OLD,))) == 0
+    assert await reencrypt(pool, SecretCipher((NEW, OLD))) == 1
     (row,) = await stored(pool)
-    assert (row["secret_key"], row["previous_secret_key"]) == ("2026-11", "2026-11")
+    assert (row["encryption_key"], row["previous_encryption_key"]) == ("2026-11", "2026-11")
     clear = [
         base64.b64decode(text.removeprefix("whsec_")) for text in (made["secret"], rotated.json["secret"])
     ]
     assert all(one not in row["secret"] + row["previous_secret"] for one in clear)
-    stage.lane.secrets = SecretBox((NEW,))
+    stage.job.delivery.secrets = SecretCipher((NEW,))
     await stage.happen()
     await stage.settle()
     headers, body = stage.receiver.got["/in"][0]
@@ -370,34 +378,36 @@ async def test_secrets_of_before_are_sealed_at_the_start_and_still_sign(stage: S
     Webhook(rotated.json["secret"]).verify(body, headers)
 
 
-@pytest.mark.parametrize("box", [SecretBox(), SecretBox((NEW,)), SecretBox((("2025-01", b"x" * 32),))])
+@pytest.mark.parametrize(
+    "cipher", [SecretCipher(), SecretCipher((NEW,)), SecretCipher((("2025-01", b"x" * 32),))]
+)
 async def test_a_process_whose_keys_open_nothing_does_not_start(
-    stage: Stage, pool: Pool, box: SecretBox
+    stage: Stage, pool: Pool, cipher: SecretCipher
 ) -> None:
     await stage.listen("/in")
-    await reseal(pool, SecretBox((OLD,)))
+    await reencrypt(pool, SecretCipher((OLD,)))
     with pytest.raises(ConfigurationError, match="2025-01"):
-        await reseal(pool, box)
-    assert {row["secret_key"] for row in await stored(pool)} == {"2025-01"}
+        await reencrypt(pool, cipher)
+    assert {row["encryption_key"] for row in await stored(pool)} == {"2025-01"}
 
 
 async def test_a_worker_without_the_key_ends_with_one_line_that_names_it(
     stage: Stage, pool: Pool, database_url: str
 ) -> None:
     await stage.listen("/in")
-    await reseal(pool, SecretBox((OLD,)))
+    await reencrypt(pool, SecretCipher((OLD,)))
     environment = {
         "DATABASE_URL": database_url,
         "NETWORKCORE_PSP_API_KEY": "sk_test_sandbox",
         "NETWORKCORE_PSP_WEBHOOK_SECRET": "whsec_a-secret",
     }
-    with pytest.raises(ConfigurationError, match="sealed with the key '2025-01'"):
+    with pytest.raises(ConfigurationError, match="encrypted with the key '2025-01'"):
         await run_workers(load_settings(environment), asyncio.Event())
 
 
-async def test_an_endpoint_made_with_a_key_is_sealed_and_its_secret_is_shown_once(pool: Pool) -> None:
-    box = SecretBox((NEW,))
-    async with open_api(pool, webhook_secrets=box) as api:
+async def test_an_endpoint_made_with_a_key_is_encrypted_and_its_secret_is_shown_once(pool: Pool) -> None:
+    cipher = SecretCipher((NEW,))
+    async with open_api(pool, webhook_secrets=cipher) as api:
         url = "https://partner.example/hook"
         made = await api.call("POST", "/v1/webhook-endpoints", {"url": url})
         path = f"/v1/webhook-endpoints/{made.json['id']}"
@@ -406,8 +416,11 @@ async def test_an_endpoint_made_with_a_key_is_sealed_and_its_secret_is_shown_onc
     (row,) = await stored(pool)
     endpoint = parse_id("whe", made.json["id"])
     assert shown.json["secret"] is None
-    for column, text in (("secret", renewed.json["secret"]), ("previous_secret", made.json["secret"])):
-        kept = box.open(endpoint, StoredSecret(key=row[f"{column}_key"], content=row[column]))
+    for key, column, text in (
+        ("encryption_key", "secret", renewed.json["secret"]),
+        ("previous_encryption_key", "previous_secret", made.json["secret"]),
+    ):
+        kept = cipher.decrypt(endpoint, SecretRecord(key=row[key], content=row[column]))
         assert base64.b64encode(kept).decode() == text.removeprefix("whsec_")
 
 

@@ -18,18 +18,18 @@ from standardwebhooks import Webhook
 
 from gateway import outbound
 from gateway.database import Pool
-from gateway.ids import format_id, lane_of, new_id, parse_id
-from gateway.notify import events
-from gateway.notify.back_pressure import Limits
-from gateway.notify.delivery import LEASE, DeliveryLane, fan_out
-from gateway.notify.events import EventType, NewEvent
-from gateway.store import delivery_queue
+from gateway.ids import format_id, new_id, parse_id, shard_of
+from gateway.jobs.webhook_delivery import WebhookDeliveryJob
+from gateway.webhooks import delivery_queue, events
+from gateway.webhooks.back_pressure import Limits
+from gateway.webhooks.delivery import LEASE, WebhookDelivery, fan_out
+from gateway.webhooks.events import EventType, NewEvent
 from tests.fakes.api import Api, cdr, open_api
 
 
 @dataclass
 class Receiver:
-    """A partner's server: answers as told, by path, and remembers what came."""
+    """A partner's server: answers as set, by path, and remembers what came."""
 
     server: TestServer
     answers: dict[str, list[web.Response | float]] = field(default_factory=lambda: defaultdict(list))
@@ -44,8 +44,8 @@ class Receiver:
     async def take(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.got[request.path].append(({k.lower(): v for k, v in request.headers.items()}, body))
-        told = self.answers[request.path]
-        answer = told.pop(0) if told else web.Response(status=200)
+        answers = self.answers[request.path]
+        answer = answers.pop(0) if answers else web.Response(status=200)
         if isinstance(answer, float):
             await asyncio.sleep(answer)
             answer = web.Response(status=200)
@@ -54,10 +54,10 @@ class Receiver:
 
 @dataclass
 class Stage:
-    """The API, a delivery lane beside it and a receiver."""
+    """The API, a delivery job beside it and a receiver."""
 
     api: Api
-    lane: DeliveryLane
+    job: WebhookDeliveryJob
     receiver: Receiver
 
     async def listen(self, path: str, *, party: str = "parking", kinds: list[str] | None = None) -> Any:
@@ -75,19 +75,19 @@ class Stage:
         name = object_id or format_id("ses", session)
         async with self.api.services.pool.acquire() as connection:
             for number in range(count):
-                told = NewEvent(
+                event = NewEvent(
                     type=EventType.SESSION_COMPLETED,
                     party_id=party,
                     object_id=name,
                     data={"number": number},
-                    lane=lane_of(session),
+                    shard=shard_of(session),
                 )
-                await events.record(connection, [told], now=self.api.clock.now())
+                await events.record(connection, [event], now=self.api.clock.now())
         return name
 
     async def settle(self, rounds: int = 10) -> None:
         for _ in range(rounds):
-            if not await self.lane.run_once():
+            if not await self.job.run_once():
                 return
 
     async def log(self, endpoint: Any, party: str = "parking") -> list[dict[str, Any]]:
@@ -112,15 +112,17 @@ async def open_stage(
         app.router._frozen = False
         app.router.add_post("/{name}", receiver.take)
         client = outbound.session(allow_private=True)
-        lane = DeliveryLane(
-            pool=pool,
-            client=client,
-            clock=api.clock,
-            timeout_seconds=timeout_seconds,
-            limits=Limits(**limits),
-            chance=random.Random(7),
+        job = WebhookDeliveryJob(
+            delivery=WebhookDelivery(
+                pool=pool,
+                client=client,
+                clock=api.clock,
+                timeout_seconds=timeout_seconds,
+                limits=Limits(**limits),
+                chance=random.Random(7),
+            )
         )
-        yield Stage(api=api, lane=lane, receiver=receiver)
+        yield Stage(api=api, job=job, receiver=receiver)
         await client.close()
 
 
@@ -237,8 +239,8 @@ async def test_what_a_receiver_may_answer(stage: Stage) -> None:
     gone = await stage.endpoint(made["/gone"])
     assert (gone["state"], gone["disabled_reason"]) == ("disabled", "the receiver answered 410 Gone")
     stage.api.clock.wall = datetime.now(UTC) + timedelta(seconds=2)
-    told = (await stage.api.call("GET", "/v1/events?type=webhook_endpoint.disabled")).json["data"]
-    assert [event["object_id"] for event in told] == [made["/gone"]["id"]]
+    published = (await stage.api.call("GET", "/v1/events?type=webhook_endpoint.disabled")).json["data"]
+    assert [event["object_id"] for event in published] == [made["/gone"]["id"]]
 
 
 async def test_a_dead_endpoint_is_tried_with_one_event_and_delays_nobody(stage: Stage) -> None:
@@ -345,7 +347,7 @@ async def test_a_deleted_endpoint_hears_nothing_more(stage: Stage) -> None:
     assert (await stage.api.call("GET", "/v1/webhook-endpoints")).json["data"] == []
 
 
-async def test_an_address_that_is_not_public_is_refused_when_it_is_given(pool: Pool) -> None:
+async def test_an_address_that_is_not_public_is_rejected_when_it_is_given(pool: Pool) -> None:
     async with open_api(pool, allow_private_receivers=False) as api:
         for url in (
             "http://partner.example/hook",
@@ -357,20 +359,20 @@ async def test_an_address_that_is_not_public_is_refused_when_it_is_given(pool: P
             "ftp://partner.example/",
             "https://2130706433/",
         ):
-            refused = await api.call("POST", "/v1/webhook-endpoints", {"url": url})
-            assert refused.status == 400, url
-            assert refused.json["errors"][0]["pointer"] == "/url"
+            rejected = await api.call("POST", "/v1/webhook-endpoints", {"url": url})
+            assert rejected.status == 400, url
+            assert rejected.json["errors"][0]["pointer"] == "/url"
         good = await api.call("POST", "/v1/webhook-endpoints", {"url": "https://partner.example/hook"})
         assert good.status == 201
 
 
-async def test_the_running_lane_does_not_wait_for_a_slow_receiver(pool: Pool) -> None:
+async def test_the_running_job_does_not_wait_for_a_slow_receiver(pool: Pool) -> None:
     async with open_stage(pool, timeout_seconds=5.0) as stage:
         await stage.listen("/slow")
         await stage.listen("/fast")
         stage.receiver.answers["/slow"] = [1.5]
         stop = asyncio.Event()
-        running = asyncio.create_task(stage.lane.run(stop=stop, poll_s=0.02))
+        running = asyncio.create_task(stage.job.run(stop=stop, poll_s=0.02))
         await stage.happen()
         for _ in range(100):
             if stage.receiver.got["/slow"]:
@@ -385,7 +387,7 @@ async def test_the_running_lane_does_not_wait_for_a_slow_receiver(pool: Pool) ->
         await asyncio.wait_for(running, 10)
         async with pool.acquire() as connection:
             left = await connection.fetchval("SELECT count(*) FROM gateway.delivery WHERE state = 'pending'")
-        assert left <= 1  # what was in the air at the stop is recorded, only what had not started waits
+        assert left <= 1  # what was in flight at the stop is recorded, only what had not started waits
 
 
 async def test_a_reader_of_events_misses_none_and_is_never_early(stage: Stage) -> None:
@@ -413,17 +415,17 @@ async def test_a_deep_backlog_behind_a_dead_endpoint_costs_the_others_nothing(st
     ids = [new_id() for _ in range(50_000)]
     async with stage.api.services.pool.acquire() as connection:
         await connection.execute(
-            "INSERT INTO gateway.event (lane, id, party_id, type, object_id, data, created_at, fanned_out) "
-            "SELECT lane, id, 'parking', 'session.completed', 'ses_' || n % 20000, '{}', $3, true "
-            "FROM unnest($1::smallint[], $2::uuid[]) WITH ORDINALITY AS new (lane, id, n)",
-            [lane_of(one) for one in ids],
+            "INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at, fanned_out) "
+            "SELECT shard, id, 'parking', 'session.completed', 'ses_' || n % 20000, '{}', $3, true "
+            "FROM unnest($1::smallint[], $2::uuid[]) WITH ORDINALITY AS new (shard, id, n)",
+            [shard_of(one) for one in ids],
             ids,
             now,
         )
         await connection.execute(
             "INSERT INTO gateway.delivery "
-            "(lane, endpoint_id, event_id, object_id, state, next_attempt_at, created_at) "
-            "SELECT lane, $1, id, object_id, 'pending', $2, $2 FROM gateway.event",
+            "(shard, endpoint_id, event_id, object_id, state, next_attempt_at, created_at) "
+            "SELECT shard, $1, id, object_id, 'pending', $2, $2 FROM gateway.event",
             dead,
             now,
         )
@@ -443,11 +445,11 @@ async def test_a_delivery_that_a_crash_interrupted_is_sent_again_under_the_same_
     await fan_out(stage.api.services.pool, wall_now=stage.api.clock.wall_now())
     async with stage.api.services.pool.acquire() as connection:
         now = stage.api.clock.wall_now()
-        (lane,) = await delivery_queue.lanes_pending(connection)
+        (shard,) = await delivery_queue.shards_pending(connection)
         (claimed,) = await delivery_queue.claim(
             connection,
-            lane=lane,
-            rooms={parse_id("whe", made["id"]): 16},
+            shard=shard,
+            capacities={parse_id("whe", made["id"]): 16},
             limit=200,
             wall_now=now,
             leased_until=now + LEASE,

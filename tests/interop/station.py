@@ -1,7 +1,7 @@
-"""A charging station of the `iso15118` package whose authorization asks our hook.
+"""A charging station of the `iso15118` package that authorizes vehicles at our hook.
 
 Runs in that package's environment: python station.py <path of the hook's unix socket> <session reference>.
-Its only translation is of form: the package hands over base64url hashes and decimal serials, OCPP wants
+Its only translation is of form: the package gives base64url hashes and decimal serials, OCPP requires
 hexadecimal.
 """
 
@@ -19,7 +19,9 @@ from iso15118.secc.secc_settings import Config
 from iso15118.shared.exificient_exi_codec import ExificientEXICodec
 from iso15118.shared.messages.enums import AuthorizationStatus
 from iso15118.shared.messages.iso15118_2.datatypes import ResponseCode
+from peer_timeouts import FACTOR, multiply_timeouts
 
+ANSWER_SECONDS = 10 * FACTOR
 CODES = {
     "Accepted": ResponseCode.OK,
     "CertificateExpired": ResponseCode.FAILED_CERTIFICATE_EXPIRED,
@@ -28,16 +30,16 @@ CODES = {
 }
 
 
-class HookConnection(http.client.HTTPConnection):
+class AuthorizationConnection(http.client.HTTPConnection):
     """HTTP over a unix socket: reachable from any network namespace."""
 
     def __init__(self, path: str) -> None:
-        super().__init__("localhost", timeout=10)
+        super().__init__("localhost", timeout=ANSWER_SECONDS)
         self._path = path
 
     def connect(self) -> None:
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self.sock.settimeout(10)
+        self.sock.settimeout(ANSWER_SECONDS)
         self.sock.connect(self._path)
 
 
@@ -55,8 +57,8 @@ def as_ocpp(entry: dict[str, str]) -> dict[str, str]:
     }
 
 
-class HookedStation(SimEVSEController):
-    """Asks the hook whether a contract may charge."""
+class Station(SimEVSEController):
+    """Authorizes a contract at the hook."""
 
     def __init__(self, socket_path: str, session_ref: str) -> None:
         super().__init__()
@@ -76,16 +78,15 @@ class HookedStation(SimEVSEController):
         if hash_data:
             request["iso15118CertificateHashData"] = [as_ocpp(entry) for entry in hash_data]
         answer = await asyncio.to_thread(self._post, request)
-        told = answer["idTokenInfo"]["status"]
-        print("HOOK", json.dumps(answer), flush=True)  # noqa: T201 - read by the test
-        accepted = told == "Accepted"
+        print("ANSWER", json.dumps(answer), flush=True)  # noqa: T201 - read by the test
+        accepted = answer["idTokenInfo"]["status"] == "Accepted"
         return AuthorizationResponse(
             authorization_status=AuthorizationStatus.ACCEPTED if accepted else AuthorizationStatus.REJECTED,
             certificate_response_status=CODES.get(answer["certificateStatus"], ResponseCode.FAILED),
         )
 
     def _post(self, request: dict[str, object]) -> dict[str, object]:
-        connection = HookConnection(self._socket_path)
+        connection = AuthorizationConnection(self._socket_path)
         try:
             path = "/v1/plug-and-charge/ocpp/2.0.1/authorize"
             headers = {"Content-Type": "application/json", "Session-Ref": self._session_ref}
@@ -98,11 +99,12 @@ class HookedStation(SimEVSEController):
 async def main() -> None:
     config = Config()
     config.load_envs()
-    station = HookedStation(sys.argv[1], sys.argv[2])
+    station = Station(sys.argv[1], sys.argv[2])
     await station.set_status(ServiceStatus.STARTING)
     handler = SECCHandler(exi_codec=ExificientEXICodec(), evse_controller=station, config=config)
     await handler.start(config.iface)
 
 
 if __name__ == "__main__":
+    multiply_timeouts()
     asyncio.run(main())

@@ -10,21 +10,22 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from gateway.sandbox.pki import Suite, build_pki, ocsp_answer, revocation_list
-from pnc.authorization import Presented, read_request
+from pnc.authorization import PresentedContract, read_request
 from pnc.certificate import MAX_BUNDLE_CHARACTERS, parse_certificate
-from pnc.chain import ChainVerifier, ValidChain
+from pnc.certificate_chain import ChainVerifier, ValidChain
 from pnc.emaid import parse_emaid
 from pnc.errors import CallError, MalformedCertificateError, MalformedEmaidError
-from pnc.findings import Finding, Refusal
 from pnc.hash_data import MAX_ENTRIES
-from pnc.inquiry import origin_of
 from pnc.messages import OcppVersion, validate_authorize_request
 from pnc.profile import ProfileRules
-from pnc.revocation import Status, read_crl, read_ocsp
+from pnc.rejection_reasons import ContractRejection, RejectionReason
+from pnc.revocation_endpoints import origin_of
+from pnc.revocation_evidence import RevocationRecord, read_ocsp
 from pnc.trust import AnchorPurpose, TrustAnchor, trust_of
+from sandbox.pki.hierarchy import Suite, build_pki, ocsp_answer, revocation_list
 from tests import pki as broken
 from tests.fakes.pnc_market import EMAID, NOW, OCSP_URL
+from tests.pki import read_crl
 
 PKI = build_pki(suite=Suite.P256, now=NOW, ocsp_url=OCSP_URL)
 LEAF = PKI.issue(EMAID)
@@ -56,14 +57,14 @@ def verifier() -> ChainVerifier:
 @many
 @given(st.text(max_size=2_000))
 def test_no_text_makes_the_chain_verifier_raise(text: str) -> None:
-    assert isinstance(verifier().verify(text, now=NOW), Refusal)
+    assert isinstance(verifier().verify(text, now=NOW), ContractRejection)
 
 
 @many
 @given(st.binary(max_size=800))
 def test_no_bytes_in_a_pem_make_the_chain_verifier_raise(data: bytes) -> None:
     bundle = broken.raw_pem(data) + PKI.second.pem + PKI.first.pem
-    assert isinstance(verifier().verify(bundle, now=NOW), Refusal)
+    assert isinstance(verifier().verify(bundle, now=NOW), ContractRejection)
 
 
 @many
@@ -74,7 +75,7 @@ def test_no_bent_leaf_is_believed(bent: tuple[int, int]) -> None:
     above = PKI.second.pem + PKI.first.pem
     bundle = broken.raw_pem(bend(LEAF.der, *bent)) + above
     for judge in (remembering, verifier()):
-        assert isinstance(judge.verify(bundle, now=NOW), Refusal)
+        assert isinstance(judge.verify(bundle, now=NOW), ContractRejection)
 
 
 @many
@@ -94,25 +95,25 @@ def test_no_bent_certificate_makes_the_parser_raise_anything_else(bents: list[tu
 def test_no_bent_ocsp_answer_says_anything_new(bent: tuple[int, int]) -> None:
     """A bit that no signature covers (the unused bits of the signature itself) may leave it as it was."""
     said = read_ocsp(ANSWER, certificate=CERTIFICATE, issuer=ISSUER, now=NOW)
-    assert isinstance(said, Status)
+    assert isinstance(said, RevocationRecord)
     found = read_ocsp(bend(ANSWER, *bent), certificate=CERTIFICATE, issuer=ISSUER, now=NOW)
-    assert isinstance(found, Refusal) or found == said
+    assert isinstance(found, ContractRejection) or found == said
 
 
 @many
 @given(st.binary(max_size=600))
 def test_no_bytes_make_the_ocsp_or_crl_reader_raise_or_believe(data: bytes) -> None:
-    assert isinstance(read_ocsp(data, certificate=CERTIFICATE, issuer=ISSUER, now=NOW), Refusal)
-    assert isinstance(read_crl(data, certificate=CERTIFICATE, issuer=ISSUER, now=NOW), Refusal)
+    assert isinstance(read_ocsp(data, certificate=CERTIFICATE, issuer=ISSUER, now=NOW), ContractRejection)
+    assert isinstance(read_crl(data, certificate=CERTIFICATE, issuer=ISSUER, now=NOW), ContractRejection)
 
 
 @many
 @given(BENT)
 def test_no_bent_crl_says_anything_new(bent: tuple[int, int]) -> None:
     said = read_crl(LIST, certificate=CERTIFICATE, issuer=ISSUER, now=NOW)
-    assert isinstance(said, Status)
+    assert isinstance(said, RevocationRecord)
     found = read_crl(bend(LIST, *bent), certificate=CERTIFICATE, issuer=ISSUER, now=NOW)
-    assert isinstance(found, Refusal) or found == said
+    assert isinstance(found, ContractRejection) or found == said
 
 
 @many
@@ -120,7 +121,7 @@ def test_no_bent_crl_says_anything_new(bent: tuple[int, int]) -> None:
 def test_no_json_makes_the_request_reader_raise_anything_but_a_call_error(
     payload: Any, version: OcppVersion
 ) -> None:
-    found: Presented | Refusal | CallError
+    found: PresentedContract | ContractRejection | CallError
     try:
         found = read_request(validate_authorize_request(version, payload))
     except CallError as problem:
@@ -129,7 +130,7 @@ def test_no_json_makes_the_request_reader_raise_anything_but_a_call_error(
         assert found.path.startswith("$")
         assert len(found.description) <= 255
     else:
-        assert isinstance(found, Presented | Refusal)
+        assert isinstance(found, PresentedContract | ContractRejection)
 
 
 ENTRY = st.fixed_dictionaries(
@@ -145,9 +146,11 @@ ENTRY = st.fixed_dictionaries(
 
 @many
 @given(
-    st.text(max_size=36), st.text(max_size=300), st.lists(ENTRY, min_size=1, max_size=MAX_ENTRIES),
-)  # fmt: skip
-def test_every_request_that_fits_the_schema_is_read_or_refused(
+    st.text(max_size=36),
+    st.text(max_size=300),
+    st.lists(ENTRY, min_size=1, max_size=MAX_ENTRIES),
+)
+def test_every_request_that_fits_the_schema_is_read_or_rejected(
     token: str, certificate: str, entries: list[dict[str, str]]
 ) -> None:
     request = {
@@ -156,7 +159,7 @@ def test_every_request_that_fits_the_schema_is_read_or_refused(
         "iso15118CertificateHashData": entries,
     }
     validated = validate_authorize_request(OcppVersion.V2_0_1, request)
-    assert isinstance(read_request(validated), Presented | Refusal)
+    assert isinstance(read_request(validated), PresentedContract | ContractRejection)
 
 
 @many
@@ -190,14 +193,14 @@ def test_a_bundle_at_the_limit_of_its_field_costs_milliseconds_not_seconds() -> 
     ]
     started = time.process_time()
     for bundle in hostile:
-        assert isinstance(verifier().verify(bundle, now=NOW), Refusal)
+        assert isinstance(verifier().verify(bundle, now=NOW), ContractRejection)
     assert time.process_time() - started < 0.5
 
 
-def test_a_bundle_over_the_limit_is_refused_before_it_is_decoded() -> None:
+def test_a_bundle_over_the_limit_is_rejected_before_it_is_decoded() -> None:
     found = verifier().verify(PKI.bundle(LEAF) + "\n" * MAX_BUNDLE_CHARACTERS, now=NOW)
-    assert isinstance(found, Refusal)
-    assert found.finding is Finding.MALFORMED_BUNDLE
+    assert isinstance(found, ContractRejection)
+    assert found.rejection_reason is RejectionReason.MALFORMED_BUNDLE
 
 
 def test_many_same_named_authorities_cost_a_bounded_number_of_signature_checks() -> None:
@@ -213,7 +216,7 @@ def test_many_same_named_authorities_cost_a_bounded_number_of_signature_checks()
     nameless = replace(leaf, extensions=replace(leaf.extensions, authority_key_id=None))
     started = time.process_time()
     found = lenient.verify_certificates(nameless, crowd, now=NOW)
-    assert isinstance(found, Refusal)
+    assert isinstance(found, ContractRejection)
     assert time.process_time() - started < 0.25
 
 
@@ -225,4 +228,4 @@ def test_remembered_issuers_do_not_outlive_their_validity(days: int) -> None:
     judge = verifier()
     assert isinstance(judge.verify(bundle, now=NOW), ValidChain)
     found = judge.verify(bundle, now=NOW + timedelta(days=2 + days, seconds=1))
-    assert isinstance(found, ValidChain if days < 0 else Refusal)
+    assert isinstance(found, ValidChain if days < 0 else ContractRejection)

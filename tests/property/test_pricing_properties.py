@@ -157,10 +157,13 @@ def test_one_more_period_never_lowers_an_unbounded_price(
     program = compiled(steady)
     longer = dict(tree)
     last = tree["end_date_time"]
-    more = {"start_date_time": last, "dimensions": [
-        {"type": "TIME", "volume": Number(f"{Decimal(length) / 60:.4f}")},
-        {"type": "ENERGY", "volume": Number(kwh)},
-    ]}  # fmt: skip
+    more = {
+        "start_date_time": last,
+        "dimensions": [
+            {"type": "TIME", "volume": Number(f"{Decimal(length) / 60:.4f}")},
+            {"type": "ENERGY", "volume": Number(kwh)},
+        ],
+    }
     longer["charging_periods"] = [*tree["charging_periods"], more]
     longer["end_date_time"] = later(last, length)
     slack = Decimal("0.01")  # the last second and watt-hour may be rounded up in another, dearer period

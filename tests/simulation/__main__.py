@@ -1,4 +1,4 @@
-"""Play seeds on an embedded PostgreSQL; a failing one is told and replays exactly.
+"""Play seeds on an embedded PostgreSQL; a failing one is reported and replays exactly.
 
 python -m tests.simulation 0:500            seeds 0 to 499
 python -m tests.simulation 17 --history     one seed, step by step
@@ -18,9 +18,9 @@ import structlog
 
 from gateway.database import create_pool
 from gateway.migrations import migrate
-from gateway.sandbox.embedded_postgres import EmbeddedPostgres
-from tests.simulation.house import Ground
-from tests.simulation.play import STEPS, Played, play
+from sandbox.postgres.embedded import EmbeddedPostgres
+from tests.simulation.application import Ground
+from tests.simulation.runner import STEPS, Played, play
 
 
 def main() -> int:

@@ -1,6 +1,6 @@
 """What must hold after every step, and what must hold when all is quiet.
 
-Owns: the questions. Must not know: what was played. Each finding is a sentence with the ids that it is about.
+Owns: the checks. Must not know: what was played. Each finding is a sentence with the ids that it is about.
 Prices are checked against the market's own arithmetic, the PSP's record is read from the PSP's own objects.
 """
 
@@ -12,10 +12,10 @@ from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
-from gateway.audit import audit_house
+from gateway.audit import audit_system
 from gateway.ids import format_id
-from gateway.payments.payment import FINAL_STATES, TRANSITIONS, PaymentState
-from tests.simulation.house import Simulated
+from gateway.payments.state_machine import FINAL_STATES, TRANSITIONS, PaymentState
+from tests.simulation.application import Simulated
 
 _OPEN: Final = {"requires_capture", "requires_action", "requires_confirmation"}
 _TAKEN: Final = "succeeded"
@@ -32,7 +32,7 @@ class Books:
     sessions: Mapping[UUID, Mapping[str, Any]]
     authorizations: Mapping[UUID, Mapping[str, Any]]
     captures: Mapping[UUID, Mapping[str, Any]]
-    open_calls: Mapping[UUID, Sequence[str]]
+    open_requests: Mapping[UUID, Sequence[str]]
     intents: Sequence[Mapping[str, Any]]
 
     def digest(self) -> str:
@@ -52,40 +52,46 @@ class Checks:
     most_minor: dict[UUID, int] = field(default_factory=dict)
     _states: dict[UUID, PaymentState] = field(default_factory=dict)
 
-    async def read(self, house: Simulated) -> Books:
-        async with house.pool.acquire() as connection:
+    async def read(self, system: Simulated) -> Books:
+        async with system.pool.acquire() as connection:
             sessions = await connection.fetch(
-                "SELECT id, lane, state, price_minor, cdr_id, session_ref, evse_id, demand_partner_id, flags "
+                "SELECT id, shard, state, price_minor, cdr_id, session_ref, evse_id, "
+                "demand_partner_id, flags "
                 "FROM gateway.session ORDER BY id"
             )
             authorizations = await connection.fetch("SELECT * FROM gateway.payment_authorization ORDER BY id")
             captures = await connection.fetch("SELECT * FROM gateway.capture ORDER BY id")
             calls = await connection.fetch(
-                "SELECT session_id, kind FROM gateway.psp_call "
+                "SELECT session_id, kind FROM gateway.psp_request "
                 "WHERE state IN ('intended', 'unknown') ORDER BY id"
             )
-        open_calls: dict[UUID, list[str]] = defaultdict(list)
+        open_requests: dict[UUID, list[str]] = defaultdict(list)
         for call in calls:
-            open_calls[call["session_id"]].append(call["kind"])
+            open_requests[call["session_id"]].append(call["kind"])
         return Books(
             sessions={row["id"]: row for row in sessions},
             authorizations={row["id"]: row for row in authorizations},
             captures={row["session_id"]: row for row in captures},
-            open_calls=open_calls,
-            intents=house.objects("payment_intent"),
+            open_requests=open_requests,
+            intents=system.objects("payment_intent"),
         )
 
     def step(self, books: Books) -> None:
         """After every step. Raises BrokenRuleError."""
-        found = [*self._transitions(books), *self._once(books), *self._ours_and_theirs(books)]
+        found = [
+            *self._transitions(books),
+            *self._sessions(books),
+            *self._once(books),
+            *self._ours_and_theirs(books),
+        ]
         if found:
             raise BrokenRuleError("\n".join(found))
 
-    async def end(self, house: Simulated, books: Books) -> None:
+    async def end(self, system: Simulated, books: Books) -> None:
         """When nothing is left to do. Raises BrokenRuleError."""
         found = [*self._stuck(books), *_leaked_holds(books)]
-        audit = await audit_house(house.pool, clearing=house.clearing, clock=house.hands, psp=house.psp)
-        owed = await _sent_back(house)
+        audit = await audit_system(system.pool, clock=system.hands, psp=system.psp)
+        owed = await _sent_back(system)
         found += [
             f"audit {one.check} {one.subject}: {one.detail}"
             for one in audit.all_findings
@@ -96,13 +102,13 @@ class Checks:
             for name, over in owed.items()
             if over
         ]
-        unfinished = audit.unfinished
-        if not unfinished.quiet or unfinished.parked_tasks:
-            async with house.pool.acquire() as connection:
+        open_work = audit.open_work
+        if not open_work.is_idle or open_work.exception_tasks:
+            async with system.pool.acquire() as connection:
                 tasks = await connection.fetch(
-                    "SELECT kind, session_id, last_error, parked_at FROM gateway.task"
+                    "SELECT kind, session_id, last_error, exception_at FROM gateway.task"
                 )
-            found.append(f"not quiet: {unfinished} {[dict(task) for task in tasks]}")
+            found.append(f"not idle: {open_work} {[dict(task) for task in tasks]}")
         if found:
             raise BrokenRuleError("\n".join(found))
 
@@ -116,6 +122,20 @@ class Checks:
             self._states[identifier] = state
         return found
 
+    def _sessions(self, books: Books) -> list[str]:
+        """An uncompleted session is active exactly while an authorization of it is."""
+        active = {
+            row["session_id"]
+            for row in books.authorizations.values()
+            if PaymentState(row["state"]) not in {PaymentState.VOIDED, PaymentState.FAILED}
+        }
+        return [
+            f"{format_id('ses', session_id)} is {session['state']}, its authorization says otherwise"
+            for session_id, session in books.sessions.items()
+            if session["cdr_id"] is None
+            and session["state"] != ("active" if session_id in active else "cancelled")
+        ]
+
     def _once(self, books: Books) -> list[str]:
         """At most one capture and one charge beside it per session, at the PSP; never above the tariff."""
         taken: dict[str, dict[str, int]] = defaultdict(dict)
@@ -124,7 +144,7 @@ class Checks:
             if intent["status"] != _TAKEN:
                 continue
             metadata = intent["metadata"]
-            kind = "collect" if "collects_for" in metadata else "capture"
+            kind = "residual_charge" if "residual_charge_for" in metadata else "capture"
             if kind in taken[metadata["session"]]:
                 found.append(f"a second {kind} of {metadata['session']} at the PSP: {intent['id']}")
             taken[metadata["session"]][kind] = intent["amount_received"]
@@ -140,14 +160,14 @@ class Checks:
         return found
 
     def _ours_and_theirs(self, books: Books) -> list[str]:
-        """What the PSP took we have, or an open call of ours is about to learn it; and nothing else."""
+        """What the PSP took we have, or an open request of ours is about to learn it; and nothing else."""
         found = []
         theirs: dict[str, int] = defaultdict(int)
         for intent in books.intents:
             if intent["status"] == _TAKEN:
                 theirs[intent["metadata"]["session"]] += intent["amount_received"]
         for session_id in books.sessions:
-            if books.open_calls.get(session_id):
+            if books.open_requests.get(session_id):
                 continue
             capture = books.captures.get(session_id)
             on_account = capture is not None and (
@@ -156,13 +176,13 @@ class Checks:
             ours = capture["amount_minor"] if capture is not None and capture["state"] == _TAKEN else 0
             name = format_id("ses", session_id)
             if theirs[name] != (0 if on_account else ours):
-                found.append(f"{name}: the PSP took {theirs[name]}, we have {ours}, and no call is open")
+                found.append(f"{name}: the PSP took {theirs[name]}, we have {ours}, and no request is open")
         return found
 
     def _stuck(self, books: Books) -> list[str]:
         found = []
-        for session_id, calls in books.open_calls.items():
-            found.append(f"{format_id('ses', session_id)}: calls still open: {calls}")
+        for session_id, calls in books.open_requests.items():
+            found.append(f"{format_id('ses', session_id)}: requests still open: {calls}")
         for identifier, row in books.authorizations.items():
             if PaymentState(row["state"]) not in FINAL_STATES:
                 session = books.sessions[row["session_id"]]
@@ -191,20 +211,20 @@ def _leaked_holds(books: Books) -> list[str]:
     ]
 
 
-async def _sent_back(house: Simulated) -> dict[str, int]:
+async def _sent_back(system: Simulated) -> dict[str, int]:
     """Sessions whose driver's bank sent a refund back: what they keep above their price, had it arrived.
 
     The audit names them until somebody refunds again, but only for what came back: had the bank taken the
     money, no more than the price would be kept.
     """
-    async with house.pool.acquire() as connection:
+    async with system.pool.acquire() as connection:
         rows = await connection.fetch(
             "SELECT s.id, greatest(c.amount_minor - c.refunded_minor - c.disputed_minor - r.sent_back"
             " - s.price_minor, 0)::bigint AS over "
-            "FROM (SELECT lane, session_id, sum(amount_minor) AS sent_back FROM gateway.refund "
-            "      WHERE state = 'failed' AND psp_refund IS NOT NULL GROUP BY lane, session_id) AS r "
-            "JOIN gateway.session AS s ON s.lane = r.lane AND s.id = r.session_id "
-            "JOIN gateway.capture AS c ON c.lane = s.lane AND c.session_id = s.id"
+            "FROM (SELECT shard, session_id, sum(amount_minor) AS sent_back FROM gateway.refund "
+            "      WHERE state = 'failed' AND psp_refund IS NOT NULL GROUP BY shard, session_id) AS r "
+            "JOIN gateway.session AS s ON s.shard = r.shard AND s.id = r.session_id "
+            "JOIN gateway.capture AS c ON c.shard = s.shard AND c.session_id = s.id"
         )
     return {format_id("ses", row["id"]): row["over"] for row in rows}
 

@@ -1,7 +1,7 @@
 """The PSP's own SDK with no socket below it: requests go to the sandbox engine in this process.
 
-Owns: what of a request gets through and what of its answer comes back. Must not know: what is asked, or why
-it is disturbed. A verdict is asked for each request, and may suspend it, cancel it or lose it.
+Owns: what of a request gets through and what of its answer comes back. Must not know: what is requested, or
+why it is disturbed. A verdict is given for each request, and may suspend it, cancel it or lose it.
 """
 
 from collections.abc import Awaitable, Callable, Mapping
@@ -13,9 +13,9 @@ from urllib.parse import urlsplit
 import stripe
 from typing_extensions import override
 
-from gateway.payments.stripe_psp import StripePsp
-from gateway.sandbox.psp.access import PspRequest
-from gateway.sandbox.psp.engine import PspEngine
+from gateway.payments.psp.stripe.adapter import StripePsp
+from sandbox.stripe.access import PspRequest
+from sandbox.stripe.engine import PspEngine
 
 BASE_URL: Final = "http://psp.in-process"
 API_KEY: Final = "sk_test_sandbox"
@@ -34,7 +34,7 @@ class Verdict(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class Asked:
+class SeenRequest:
     """One request as the verdict sees it."""
 
     method: str
@@ -46,18 +46,18 @@ class Asked:
         return self.method == "POST"
 
 
-async def deliver(_asked: Asked) -> Verdict:
+async def deliver(_seen: SeenRequest) -> Verdict:
     """Let everything through."""
     return Verdict.DELIVER
 
 
 @dataclass(slots=True, kw_only=True)
 class Wire:
-    """The seam between SDK and engine; `verdict` is asked before a request, `answered` after its effect."""
+    """The seam between SDK and engine; `verdict` is called before a request, `answered` after its effect."""
 
     engine: PspEngine
-    verdict: Callable[[Asked], Awaitable[Verdict]] = deliver
-    answered: Callable[[Asked], Awaitable[None]] | None = None
+    verdict: Callable[[SeenRequest], Awaitable[Verdict]] = deliver
+    answered: Callable[[SeenRequest], Awaitable[None]] | None = None
 
 
 class InProcessClient(stripe.HTTPClient):
@@ -75,8 +75,8 @@ class InProcessClient(stripe.HTTPClient):
     ) -> tuple[bytes, int, Mapping[str, str]]:
         """One request, or stripe.APIConnectionError where its answer is lost."""
         parts = urlsplit(url)
-        asked = Asked(method=method.upper(), path=parts.path)
-        verdict = await self._wire.verdict(asked)
+        sent = SeenRequest(method=method.upper(), path=parts.path)
+        verdict = await self._wire.verdict(sent)
         if verdict is Verdict.LOST_BEFORE:
             raise _lost("no connection")
         if verdict is Verdict.ERROR_BEFORE:
@@ -86,7 +86,7 @@ class InProcessClient(stripe.HTTPClient):
         body = post_data.encode() if isinstance(post_data, str) else (post_data or b"")
         reply = self._wire.engine.handle(
             PspRequest(
-                method=asked.method,
+                method=sent.method,
                 path=parts.path,
                 query=parts.query,
                 headers={name.lower(): value for name, value in headers.items()},
@@ -94,7 +94,7 @@ class InProcessClient(stripe.HTTPClient):
             )
         )
         if self._wire.answered is not None:
-            await self._wire.answered(asked)
+            await self._wire.answered(sent)
         if verdict is Verdict.LOST_AFTER or reply.lost is not None:
             raise _lost("the answer never came")
         if verdict is Verdict.ERROR_AFTER:

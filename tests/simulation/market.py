@@ -15,9 +15,9 @@ from uuid import UUID
 
 from clearing.parties.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms
 from clearing.parties.party import Party, PartyKind, VatEvidence
-from gateway.payments.missing import KnownUsage
-from gateway.payments.orders import ChargePoint, EvseUnknown, TariffMissing
+from gateway.payments.missing_cdr import KnownUsage
 from gateway.payments.records import SessionRecord
+from gateway.payments.requests import ChargePoint, EvseUnknown, TariffMissing
 
 LONG_AGO: Final = datetime(2020, 1, 1, tzinfo=UTC)
 SUPERAPP, PARKING, PLATFORM = "superapp", "parking", "platform"
@@ -44,27 +44,52 @@ class Place:
         country, party = self.cpo_id.split("-")
         return json.dumps(
             {
-                "country_code": country, "party_id": party, "id": "T1", "currency": self.currency,
-                "elements": [{"price_components": [
-                    {"type": "ENERGY", "price": float(self.per_kwh), "vat": float(self.vat_percent),
-                     "step_size": 1}
-                ]}],
+                "country_code": country,
+                "party_id": party,
+                "id": "T1",
+                "currency": self.currency,
+                "elements": [
+                    {
+                        "price_components": [
+                            {
+                                "type": "ENERGY",
+                                "price": float(self.per_kwh),
+                                "vat": float(self.vat_percent),
+                                "step_size": 1,
+                            }
+                        ]
+                    }
+                ],
                 "last_updated": "2026-01-01T00:00:00Z",
             }
-        ).encode()  # fmt: skip
+        ).encode()
 
 
 PLACES: Final[Mapping[str, Place]] = MappingProxyType(
     {
         place.evse_id: place
         for place in (
-            Place(evse_id="DE*ABC*E1", cpo_id="DE-ABC", country="DE", time_zone="Europe/Berlin",
-                  currency="EUR", per_kwh=Decimal("0.50"), vat_percent=Decimal("19.0")),
-            Place(evse_id="CH*ALP*E1", cpo_id="CH-ALP", country="CH", time_zone="Europe/Zurich",
-                  currency="CHF", per_kwh=Decimal("0.60"), vat_percent=Decimal("8.1")),
+            Place(
+                evse_id="DE*ABC*E1",
+                cpo_id="DE-ABC",
+                country="DE",
+                time_zone="Europe/Berlin",
+                currency="EUR",
+                per_kwh=Decimal("0.50"),
+                vat_percent=Decimal("19.0"),
+            ),
+            Place(
+                evse_id="CH*ALP*E1",
+                cpo_id="CH-ALP",
+                country="CH",
+                time_zone="Europe/Zurich",
+                currency="CHF",
+                per_kwh=Decimal("0.60"),
+                vat_percent=Decimal("8.1"),
+            ),
         )
     }
-)  # fmt: skip
+)
 
 
 class Tariffs:
@@ -82,7 +107,7 @@ class Tariffs:
             evse_id=evse_id,
             time_zone=place.time_zone,
             country=place.country,
-            territory=place.country,
+            tax_jurisdiction=place.country,
             max_power_w=150_000,
             tariff_raw=place.tariff(),
             tariff_version="2.2.1",
@@ -91,14 +116,14 @@ class Tariffs:
 
 @dataclass(slots=True)
 class Updates:
-    """What CPOs told of running sessions: kWh so far and when, by our session's id."""
+    """What CPOs reported of running sessions: kWh so far and when, by our session's id."""
 
-    told: dict[UUID, tuple[int, datetime]] = field(default_factory=dict)
+    reported: dict[UUID, tuple[int, datetime]] = field(default_factory=dict)
 
     async def last_known(
         self, connection: Any, session: SessionRecord, *, authorization_id: UUID, cdr_id: str
     ) -> KnownUsage | None:
-        known = self.told.get(session.id)
+        known = self.reported.get(session.id)
         if known is None:
             return None
         kwh, at = known
@@ -121,25 +146,40 @@ def cdr_tree(
     began = _text(ended_at - timedelta(hours=1))
     sign = 1 if credit_of is None else -1
     tree: dict[str, Any] = {
-        "country_code": country, "party_id": party, "id": cdr_id,
-        "start_date_time": began, "end_date_time": _text(ended_at),
+        "country_code": country,
+        "party_id": party,
+        "id": cdr_id,
+        "start_date_time": began,
+        "end_date_time": _text(ended_at),
         "session_id": session_ref,
         "cdr_token": {
-            "country_code": country, "party_id": party, "uid": "u", "type": "APP_USER", "contract_id": "c",
+            "country_code": country,
+            "party_id": party,
+            "uid": "u",
+            "type": "APP_USER",
+            "contract_id": "c",
         },
         "auth_method": "AUTH_REQUEST",
         "cdr_location": {
-            "id": "L1", "address": "Kai 1", "city": "Ort", "country": "DEU" if country == "DE" else "CHE",
-            "coordinates": {"latitude": "52.09", "longitude": "5.12"}, "evse_uid": "E1",
+            "id": "L1",
+            "address": "Kai 1",
+            "city": "Ort",
+            "country": "DEU" if country == "DE" else "CHE",
+            "coordinates": {"latitude": "52.09", "longitude": "5.12"},
+            "evse_uid": "E1",
             "evse_id": place.evse_id,
-            "connector_id": "1", "connector_standard": "IEC_62196_T2", "connector_format": "CABLE",
+            "connector_id": "1",
+            "connector_standard": "IEC_62196_T2",
+            "connector_format": "CABLE",
             "connector_power_type": "DC",
         },
         "currency": place.currency,
         "charging_periods": [{"start_date_time": began, "dimensions": [{"type": "ENERGY", "volume": kwh}]}],
         "total_cost": {"excl_vat": sign * float(place.per_kwh * kwh)},
-        "total_energy": kwh, "total_time": 1.0, "last_updated": _text(ended_at),
-    }  # fmt: skip
+        "total_energy": kwh,
+        "total_time": 1.0,
+        "last_updated": _text(ended_at),
+    }
     return tree if credit_of is None else tree | {"credit": True, "credit_reference_id": credit_of}
 
 
@@ -188,7 +228,7 @@ def _party(party_id: str, kind: PartyKind, country: str, account: str | None) ->
         kind=kind,
         name=party_id,
         country=country,
-        territory=country,
+        tax_jurisdiction=country,
         vat_id=vat_id,
         vat_evidence=(proof,),
         settlement_currency=currency,

@@ -6,7 +6,7 @@ from uuid import UUID
 
 # A Tuesday inside the bundled exchange rates.
 START = datetime(2026, 9, 1, 6, 0, tzinfo=UTC)
-LANES = 3  # few, so that a round over the lanes is short
+SHARD_COUNT = 3  # few, so that a round over the shards is short
 
 
 class Hands:
@@ -29,7 +29,7 @@ class Hands:
 
 
 class Ids:
-    """Version 7 ids that a seed repeats: the simulated millisecond, a counter, a lane."""
+    """Version 7 ids that a seed repeats: the simulated millisecond, a counter, a shard."""
 
     def __init__(self, hands: Hands, dice: random.Random) -> None:
         self._hands = hands
@@ -39,5 +39,5 @@ class Ids:
     def __call__(self) -> UUID:
         self._count += 1
         milliseconds = int(self._hands.at.timestamp() * 1000)
-        low = self._count << 8 | self._dice.randrange(LANES)
+        low = self._count << 8 | self._dice.randrange(SHARD_COUNT)
         return UUID(int=milliseconds << 80 | 7 << 76 | 2 << 62 | low)

@@ -6,9 +6,10 @@ from pathlib import Path
 ROOT = Path(__file__).parents[2]
 
 
-def test_every_test_that_the_architecture_names_exists() -> None:
-    page = (ROOT / "docs/ARCHITECTURE.md").read_text(encoding="utf-8")
-    named = set(re.findall(r"`(test_[a-z0-9_]+)`", page))
+def test_every_test_that_a_document_names_exists() -> None:
+    pages = [*ROOT.glob("*.md"), *sorted((ROOT / "docs").rglob("*.md"))]
+    text = "".join(page.read_text(encoding="utf-8") for page in pages)
+    named = set(re.findall(r"`(test_[a-z0-9_]+)`", text))
     defined = {
         name
         for path in (ROOT / "tests").rglob("test_*.py")

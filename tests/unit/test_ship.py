@@ -14,7 +14,7 @@ from typing import Any
 import pytest
 import yaml
 
-from gateway.cli import COMMANDS, networkcore
+from gateway.cli.main import COMMANDS, networkcore
 from gateway.config import Settings, load_settings
 
 ROOT = Path(__file__).parents[2]
@@ -218,15 +218,43 @@ def test_runtime_pins_are_a_part_of_the_development_pins(project: dict[str, Any]
     assert wanted <= set(development)
 
 
-def test_pre_commit_calls_the_targets_of_continuous_integration() -> None:
-    hooks = [
-        hook for repo in yaml.safe_load(read(".pre-commit-config.yaml"))["repos"] for hook in repo["hooks"]
-    ]
-    targets = {hook["entry"].removeprefix("make ") for hook in hooks if hook["entry"].startswith("make ")}
+def test_pre_commit_is_quick_and_a_push_runs_what_continuous_integration_runs() -> None:
+    hooks = {
+        hook["stages"][0]: hook
+        for repo in yaml.safe_load(read(".pre-commit-config.yaml"))["repos"]
+        for hook in repo["hooks"]
+    }
+    assert "make lint-files " in hooks["pre-commit"]["entry"]
     test = re.search(r"^test: ([a-z ]+)", read("Makefile"), re.MULTILINE)
     assert test is not None
-    assert targets == set(test[1].split()) - {"pytest"}
+    whole = [target.replace("pytest", "test-fast") for target in test[1].split()]
+    assert hooks["pre-push"]["entry"].split() == ["make", *whole]
     assert "make test" in read(".ci/run")
+
+
+def test_make_lists_every_target_with_what_it_does() -> None:
+    makefile = read("Makefile")
+    phony = re.search(r"^\.PHONY: (.+)$", makefile, re.MULTILINE)
+    assert phony is not None
+    for arguments in ([], ["help"]):
+        printed = subprocess.run(
+            ["/usr/bin/env", "make", *arguments],
+            cwd=ROOT,
+            env={"PATH": os.environ["PATH"]},  # not as a part of the make that runs these tests
+            check=True,
+            capture_output=True,
+            text=True,
+        ).stdout.splitlines()
+        assert {line.split()[0] for line in printed if len(line.split()) > 1} == set(phony[1].split())
+
+
+def test_continuous_integration_names_every_set_of_others_data_that_a_test_reads() -> None:
+    read_by_tests = {
+        name
+        for path in (ROOT / "tests").rglob("*.py")
+        for name in re.findall(r'environ(?:\.get\(|\[)"([A-Z0-9]+_DIR)"', path.read_text(encoding="utf-8"))
+    }
+    assert read_by_tests <= set(re.findall(r"\b([A-Z0-9]+_DIR)=", read(".ci/run")))
 
 
 def test_the_license_is_the_one_that_is_declared(project: dict[str, Any]) -> None:
@@ -243,7 +271,7 @@ def test_the_wheel_holds_every_data_file_and_runs_without_the_source(tmp_path: P
     source.mkdir()
     for name in ("pyproject.toml", "README.md", "LICENSE"):
         shutil.copy(ROOT / name, source)
-    for package in ("gateway", "clearing", "pnc"):
+    for package in ("gateway", "clearing", "pnc", "sandbox"):
         shutil.copytree(ROOT / package, source / package, ignore=shutil.ignore_patterns("__pycache__"))
     subprocess.run(
         [sys.executable, "-m", "build", "--wheel", "--no-isolation", "--outdir", str(tmp_path), str(source)],
@@ -253,7 +281,7 @@ def test_the_wheel_holds_every_data_file_and_runs_without_the_source(tmp_path: P
     (wheel,) = tmp_path.glob("*.whl")
     expected = {
         str(path.relative_to(source))
-        for package in ("gateway", "clearing", "pnc")
+        for package in ("gateway", "clearing", "pnc", "sandbox")
         for path in (source / package).rglob("*")
         if path.is_file()
     }

@@ -7,7 +7,7 @@ from typing import Any
 
 from clearing.pricing.cdr import Cdr, parse_cdr
 from clearing.pricing.engine import PricedSession, PricingProgram, compile_tariff, price
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from clearing.pricing.tariff import Tariff, parse_tariff
 
 V221 = OcpiVersion.V2_2_1

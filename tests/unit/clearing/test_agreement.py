@@ -1,4 +1,4 @@
-"""Agreements: what can't clear is refused with the path of the field; JSON is canonical."""
+"""Agreements: what can't clear is rejected with the path of the field; JSON is canonical."""
 
 import json
 from dataclasses import replace
@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from clearing.errors import InvalidAgreementError
 from clearing.parties.agreement import Share, Terms, choose
 from clearing.parties.terms_json import encode_terms, parse_agreement, parse_terms, terms_sha256
-from tests.fakes import clearing_world as world
+from tests.fakes import clearing_fixtures as world
 
 VALID: dict[str, Any] = {
     "id": "agr-1",
@@ -74,13 +74,13 @@ def test_a_valid_agreement_is_read_and_written_canonically() -> None:
         ("terms.shares.0.tiers", [{"from_sessions": 0, "basis_points": 1}], "$.terms.shares[0].tiers"),
     ],
 )
-def test_what_can_not_clear_is_refused_at_its_place(path: str, value: Any, where: str) -> None:
-    with pytest.raises(InvalidAgreementError) as refused:
+def test_what_can_not_clear_is_rejected_at_its_place(path: str, value: Any, where: str) -> None:
+    with pytest.raises(InvalidAgreementError) as rejected:
         parse_agreement(changed(path, value))
-    assert refused.value.path == where
+    assert rejected.value.path == where
 
 
-def test_no_json_at_all_is_refused() -> None:
+def test_no_json_at_all_is_rejected() -> None:
     with pytest.raises(InvalidAgreementError):
         parse_agreement(b"{")
 

@@ -5,15 +5,15 @@ from typing import Any
 
 import pytest
 
-from clearing import reference
-from clearing.errors import InvariantViolation, UnclearableError
+from clearing.captured_session import CapturedSession
+from clearing.errors import ClearingInvariantViolation, UnclearableError
 from clearing.fx import RateTable
-from clearing.session import CapturedSession
-from clearing.sessions.posting import Course, post_capture
-from clearing.sessions.reprice import Repriced, TariffRepricer
-from clearing.sessions.settlement import References
-from clearing.work.batch import BatchWorker, Books, Worked, cleared
-from tests.fakes import clearing_world as world
+from clearing.reference_data import bundled_data
+from clearing.reference_data.dataset import RatesAndCalendars, ReferenceData
+from clearing.sessions.batch import BatchProcessor, BatchResult, cleared
+from clearing.sessions.posting import CompiledPlan, post_capture
+from clearing.sessions.reprice import RepricedSession, TariffRepricer
+from tests.fakes import clearing_fixtures as world
 
 
 class Pricing:
@@ -22,33 +22,35 @@ class Pricing:
     def __init__(self, failures: Mapping[int, Exception]) -> None:
         self.failures = {world.session_id(number): error for number, error in failures.items()}
 
-    def __call__(self, session: CapturedSession) -> Repriced:
+    def __call__(self, session: CapturedSession) -> RepricedSession:
         if session.session_id in self.failures:
             raise self.failures[session.session_id]
         return world.repriced(session)
 
 
-def worker(repricer: Any = None, **terms: Any) -> BatchWorker:
-    references = References(
-        vat=reference.vat_rates(),
-        fx=RateTable(reference.ecb_reference_rates()),
-        calendars=reference.calendars(),
+def processor(repricer: Any = None, **terms: Any) -> BatchProcessor:
+    reference_data = ReferenceData(
+        parties=world.PARTIES,
+        agreements={world.NL_CPO.id: [world.agreement(world.NL_CPO, **terms)]},
+        rates_and_calendars=RatesAndCalendars(
+            vat=bundled_data.vat_rates(),
+            fx=RateTable(bundled_data.ecb_reference_rates()),
+            calendars=bundled_data.calendars(),
+        ),
     )
-    agreements = {world.NL_CPO.id: [world.agreement(world.NL_CPO, **terms)]}
-    books = Books(parties=world.PARTIES, agreements=agreements, references=references)
-    return BatchWorker(repricer=repricer or TariffRepricer(), books=books)
+    return BatchProcessor(repricer=repricer or TariffRepricer(), reference_data=reference_data)
 
 
 def test_a_session_that_fails_at_any_step_leaves_the_others_cleared() -> None:
-    pricing = Pricing({3: UnclearableError("unpriceable", "no"), 4: ZeroDivisionError("nobody foresaw")})
+    pricing = Pricing({3: UnclearableError("unpriceable", "no"), 4: ZeroDivisionError("a bug")})
     sessions = [world.session(number) for number in range(6)]
     sessions[1] = world.session(1, cpo_id="XX-NON")
     sessions[5] = world.session(5, currency="CHF", captured_minor=1)
-    pricing.failures[sessions[2].session_id] = InvariantViolation("broken")
-    worked = Worked(counts={})
-    worker(pricing).work(sessions, into=worked)
-    reasons = {session.session_id: parked.reason for session, parked in worked.parked}
-    assert [entry.subject_id for entry in worked.entries] == [world.session_id(0), world.session_id(5)]
+    pricing.failures[sessions[2].session_id] = ClearingInvariantViolation("broken")
+    result = BatchResult(counts={})
+    processor(pricing).process(sessions, into=result)
+    reasons = {session.session_id: uncleared.reason for session, uncleared in result.uncleared}
+    assert [entry.subject_id for entry in result.entries] == [world.session_id(0), world.session_id(5)]
     assert reasons == {
         world.session_id(1): "no_agreement",
         world.session_id(2): "invariant_violation",
@@ -57,42 +59,45 @@ def test_a_session_that_fails_at_any_step_leaves_the_others_cleared() -> None:
     }
 
 
-def test_working_in_portions_gives_the_entries_of_the_whole() -> None:
+def test_processing_in_portions_gives_the_entries_of_the_whole() -> None:
     sessions = [world.session(number, psp_fee_minor=number) for number in range(50)]
-    whole, portions = Worked(counts={}), Worked(counts={})
-    worker().work(sessions, into=whole)
-    by_portions = worker()
+    whole, portions = BatchResult(counts={}), BatchResult(counts={})
+    processor().process(sessions, into=whole)
+    by_portions = processor()
     for start in range(0, 50, 7):
-        by_portions.work(sessions[start : start + 7], into=portions)
+        by_portions.process(sessions[start : start + 7], into=portions)
     assert whole.entries == portions.entries
     assert len(whole.entries) == 50
 
 
 def test_a_course_that_was_made_before_posts_what_a_new_one_does() -> None:
-    session, worked = world.session(1), Worked(counts={})
-    worker().work([session], into=worked)
-    (entry,), course = worked.entries, worked.courses[session.session_id]
+    session, result = world.session(1), BatchResult(counts={})
+    processor().process([session], into=result)
+    (entry,), course = result.entries, result.compiled_plans[session.session_id]
     price = TariffRepricer()(session)
     assert post_capture(session, price, course.plan) == entry
-    assert post_capture(session, price, course.plan, course=Course(course.plan)) == entry
+    assert post_capture(session, price, course.plan, compiled=CompiledPlan(course.plan)) == entry
 
 
 def test_rulings_are_those_of_every_plan_in_use() -> None:
-    sessions = [world.session(1), world.session(2, territory="DE", time_zone="Europe/Berlin")]
-    worked = Worked(counts={})
-    worker(Pricing({})).work(sessions, into=worked)
-    used = {name for course in worked.courses.values() for name in course.plan.rulings}
-    assert worked.rulings().keys() == used
-    assert len(used) > len(worked.plan_of(worked.entries[0]).rulings)
+    sessions = [world.session(1), world.session(2, tax_jurisdiction="DE", time_zone="Europe/Berlin")]
+    result = BatchResult(counts={})
+    processor(Pricing({})).process(sessions, into=result)
+    used = {name for course in result.compiled_plans.values() for name in course.plan.rulings}
+    assert result.rulings().keys() == used
+    assert len(used) > len(result.plan_of(result.entries[0]).rulings)
 
 
 @pytest.mark.parametrize("psp_fee_minor", [None, 0, 34])
-def test_what_is_told_of_a_session_adds_up_to_its_capture(psp_fee_minor: int | None) -> None:
+def test_what_is_published_of_a_session_adds_up_to_its_capture(psp_fee_minor: int | None) -> None:
     currency = None if psp_fee_minor is None else "EUR"
     session = world.session(1, psp_fee_minor=psp_fee_minor, psp_fee_currency=currency)
-    worked = Worked(counts={})
-    worker().work([session], into=worked)
-    (entry,) = worked.entries
-    told = cleared(entry, worked.plan_of(entry))
-    assert told.net_minor + told.vat_minor == told.gross_minor == 605
-    assert told.platform_fee_minor + sum(share.amount_minor for share in told.shares) == told.net_minor
+    result = BatchResult(counts={})
+    processor().process([session], into=result)
+    (entry,) = result.entries
+    published = cleared(entry, result.plan_of(entry))
+    assert published.net_minor + published.vat_minor == published.gross_minor == 605
+    assert (
+        published.platform_fee_minor + sum(share.amount_minor for share in published.shares)
+        == published.net_minor
+    )

@@ -11,12 +11,12 @@ import QuantLib
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing import reference
 from clearing.calendar import due_date, sales_day
 from clearing.errors import CalendarExhaustedError
-from tests.fakes import clearing_world as world
+from clearing.reference_data import bundled_data
+from tests.fakes import clearing_fixtures as world
 
-CALENDARS = reference.calendars()
+CALENDARS = bundled_data.calendars()
 
 
 def test_ascension_day_2026_is_open_in_target_and_closed_in_switzerland() -> None:
@@ -56,7 +56,7 @@ def test_no_terms_means_the_same_day_if_it_is_open() -> None:
     assert due_date(datetime(2026, 10, 10, 12, 0, tzinfo=UTC), party, CALENDARS) == date(2026, 10, 12)
 
 
-def test_a_year_beyond_the_file_is_refused() -> None:
+def test_a_year_beyond_the_file_is_rejected() -> None:
     with pytest.raises(CalendarExhaustedError, match="2025 to 2028"):
         due_date(datetime(2028, 12, 31, 12, 0, tzinfo=UTC), world.NL_CPO, CALENDARS)
 
@@ -80,7 +80,7 @@ def test_target_days_agree_with_an_independent_calendar() -> None:
 def test_each_file_agrees_with_quantlib_on_every_day_that_it_covers(
     name: str, independent: QuantLib.Calendar
 ) -> None:
-    (ours,) = [calendar for calendar in reference.closing_days() if calendar.name == name]
+    (ours,) = [calendar for calendar in bundled_data.closing_days() if calendar.name == name]
     day, last = date(ours.first_year, 1, 1), date(ours.last_year, 12, 31)
     while day <= last:
         theirs = independent.isBusinessDay(QuantLib.Date(day.day, day.month, day.year))
@@ -89,7 +89,7 @@ def test_each_file_agrees_with_quantlib_on_every_day_that_it_covers(
 
 
 def test_every_row_of_a_calendar_names_its_source_and_lies_within_whole_years() -> None:
-    for name in reference.CALENDAR_NAMES:
+    for name in bundled_data.CALENDAR_NAMES:
         text = (files("clearing.calendars") / f"{name}.csv").read_text(encoding="utf-8")
         rows = list(csv.DictReader(text.splitlines()))
         assert all(row["source"] and row["status"] in {"confirmed", "check"} for row in rows), name
@@ -101,7 +101,7 @@ def test_every_row_of_a_calendar_names_its_source_and_lies_within_whole_years() 
 
 
 @pytest.mark.parametrize("year", [2024, 2029])
-def test_a_due_day_outside_the_files_is_refused_with_the_way_to_mend_it(year: int) -> None:
+def test_a_due_day_outside_the_files_is_rejected_with_the_next_step(year: int) -> None:
     with pytest.raises(CalendarExhaustedError, match="add the year's closing days"):
         CALENDARS.is_clearing_day(date(year, 6, 3), currency="EUR", country="NL")
 
@@ -109,7 +109,7 @@ def test_a_due_day_outside_the_files_is_refused_with_the_way_to_mend_it(year: in
 @given(
     offset=st.integers(0, 1000), terms=st.integers(0, 10), party=st.sampled_from(list(world.PARTIES.values()))
 )
-def test_a_due_date_is_an_open_day_after_the_promised_number_of_open_days(
+def test_a_due_date_is_an_open_day_after_the_agreed_number_of_open_days(
     offset: int, terms: int, party: object
 ) -> None:
     agreed = replace(party, terms_days=terms)  # type: ignore[type-var]

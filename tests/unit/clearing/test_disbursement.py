@@ -8,19 +8,17 @@ from uuid import UUID
 import pytest
 
 import clearing
-from clearing.errors import StateConflictError
+from clearing.errors import ClearingConflictError
 from clearing.payouts.disbursement import (
     TRANSITIONS,
     DisbursementEvent,
     DisbursementState,
-    DueSum,
-    HoldReason,
     advance,
     end_to_end_id,
-    hold_reason,
-)  # fmt: skip
-from clearing.work.payouts import ask_again_after
-from tests.fakes import clearing_world as world
+)
+from clearing.payouts.netting import DueSum, HoldReason, hold_reason
+from clearing.payouts.service import retry_after
+from tests.fakes import clearing_fixtures as world
 
 
 @pytest.mark.parametrize("state", DisbursementState)
@@ -29,13 +27,13 @@ def test_only_listed_steps_are_allowed(state: DisbursementState, event: Disburse
     if (state, event) in TRANSITIONS:
         assert advance(state, event) is TRANSITIONS[state, event]
     else:
-        with pytest.raises(StateConflictError):
+        with pytest.raises(ClearingConflictError):
             advance(state, event)
 
 
 def test_only_a_return_by_the_bank_follows_a_payment_that_ended() -> None:
     ended = (
-        DisbursementState.WITHDRAWN,
+        DisbursementState.CANCELLED,
         DisbursementState.PAID,
         DisbursementState.FAILED,
         DisbursementState.RETURNED,
@@ -47,11 +45,9 @@ def test_only_a_return_by_the_bank_follows_a_payment_that_ended() -> None:
 
 def test_the_schema_knows_the_same_states() -> None:
     migrations = Path(clearing.__file__).parent / "sql/migrations"
-    told = (
-        (migrations / "0033_bank_days.sql").read_text().split("ADD CONSTRAINT disbursement_state_check", 1)[1]
-    )
-    listed = told.split("state IN (", 1)[1].split(")", 1)[0]
-    assert {name.strip(" '") for name in listed.split(",")} == set(DisbursementState)
+    table = (migrations / "0001_schema.sql").read_text().split("CREATE TABLE clearing.disbursement (", 1)[1]
+    listed = table.split("CHECK (state IN (", 1)[1].split(")", 1)[0]
+    assert {name.strip(" '\n") for name in listed.split(",")} == set(DisbursementState)
 
 
 def test_the_diagram_shows_the_same_steps() -> None:
@@ -67,10 +63,10 @@ def due(minor: int, currency: str = "EUR") -> DueSum:
     )
 
 
-def test_debts_come_first_then_holds_then_the_minimum() -> None:
+def test_receivables_come_first_then_holds_then_the_minimum() -> None:
     party = replace(world.NL_CPO, minimum_payout_minor=1000)
-    assert hold_reason(due(0), party) is HoldReason.DEBT
-    assert hold_reason(due(-5), replace(party, payout_hold="x")) is HoldReason.DEBT
+    assert hold_reason(due(0), party) is HoldReason.RECEIVABLE
+    assert hold_reason(due(-5), replace(party, payout_hold="x")) is HoldReason.RECEIVABLE
     assert hold_reason(due(5000), replace(party, payout_hold="IBAN changed 2026-10-01")) is HoldReason.ON_HOLD
     assert hold_reason(due(5000), replace(party, connected_account=None)) is HoldReason.NO_DESTINATION
     assert hold_reason(due(999), party) is HoldReason.BELOW_MINIMUM
@@ -82,8 +78,8 @@ def test_the_end_to_end_id_fits_iso_20022_max_35_text() -> None:
     assert len(end_to_end_id(UUID(int=2**128 - 1))) == 34
 
 
-def test_unknown_outcomes_are_asked_for_at_5_s_1_min_5_min_1_h_then_daily() -> None:
-    assert [ask_again_after(attempt).total_seconds() for attempt in (1, 2, 3, 4, 5, 50)] == [
+def test_unknown_outcomes_are_retried_after_5_s_1_min_5_min_1_h_then_daily() -> None:
+    assert [retry_after(attempt).total_seconds() for attempt in (1, 2, 3, 4, 5, 50)] == [
         5,
         60,
         300,

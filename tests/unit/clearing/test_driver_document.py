@@ -9,7 +9,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing import reference
+from clearing.captured_session import shard_of
 from clearing.documents.driver_document import (
     DriverDocument,
     DriverSupply,
@@ -23,13 +23,13 @@ from clearing.documents.invoice import DocumentType
 from clearing.errors import InvalidDocumentError
 from clearing.money import half_away, net_and_vat
 from clearing.parties.party import Party
-from clearing.session import lane_of
+from clearing.reference_data import bundled_data
 from clearing.sessions.identities import trader_on
-from clearing.tax.vat import Category, CustomerKind, Leg, VatDecision, decide
-from tests.fakes import clearing_world as world
+from clearing.tax.vat import Category, CustomerKind, SupplyLeg, VatDecision, decide
+from tests.fakes import clearing_fixtures as world
 from tests.fakes.en16931 import failed_rules, schema
 
-RATES = reference.vat_rates()
+RATES = bundled_data.vat_rates()
 DAY = date(2026, 10, 13)
 NL_SELLER = replace(world.NL_CPO, vat_id="NL004495445B01", vat_evidence=(world.evidence("NL004495445B01"),))
 CH_SELLER = replace(
@@ -42,19 +42,33 @@ CH_SELLER = replace(
 
 def ruling(party: Party, place: str) -> VatDecision:
     return decide(
-        Leg.TO_DRIVER, supplier=trader_on(party, DAY, RATES), customer=None,
-        customer_kind=CustomerKind.CONSUMER, place=RATES.territory(place), day=DAY, rates=RATES,
-    )  # fmt: skip
+        SupplyLeg.TO_DRIVER,
+        supplier=trader_on(party, DAY, RATES),
+        customer=None,
+        customer_kind=CustomerKind.CONSUMER,
+        place=RATES.tax_jurisdiction(place),
+        day=DAY,
+        rates=RATES,
+    )
 
 
 def supply(decision: VatDecision, gross: int = 605, **changes: Any) -> DriverSupply:
     net, vat = net_and_vat(gross, decision.rate) if decision.category is Category.STANDARD else (gross, 0)
     session_id = world.session_id(7)
     fields: dict[str, Any] = {
-        "lane": lane_of(session_id), "session_id": session_id, "kind": "capture", "reference": "",
-        "supplier_id": "NL-ABC", "net_minor": net, "vat_minor": vat, "currency": "EUR", "ruling_id": "r",
-        "place": "NL", "sale_day": DAY, "energy_kwh": Decimal("10.0"),
-    }  # fmt: skip
+        "shard": shard_of(session_id),
+        "session_id": session_id,
+        "kind": "capture",
+        "reference": "",
+        "supplier_id": "NL-ABC",
+        "net_minor": net,
+        "vat_minor": vat,
+        "currency": "EUR",
+        "ruling_id": "r",
+        "place": "NL",
+        "sale_day": DAY,
+        "energy_kwh": Decimal("10.0"),
+    }
     return DriverSupply(**{**fields, **changes})
 
 
@@ -62,10 +76,15 @@ def document(party: Party, one: DriverSupply, decision: VatDecision, **changes: 
     seller = seller_of(party, decision, sale_day=DAY, rates=RATES)
     reason = why_no_invoice(one, decision, seller)
     fields: dict[str, Any] = {
-        "supply": one, "seller": seller, "number": 3, "preceding": None, "no_invoice_because": reason,
+        "supply": one,
+        "seller": seller,
+        "number": 3,
+        "preceding": None,
+        "no_invoice_because": reason,
         "series": series_of(party.id, invoice=not reason, gives_back=one.gives_back),
-        "issued_at": datetime(2026, 10, 13, 13, 0, tzinfo=UTC), "issued_on": DAY,
-    }  # fmt: skip
+        "issued_at": datetime(2026, 10, 13, 13, 0, tzinfo=UTC),
+        "issued_on": DAY,
+    }
     return DriverDocument(**{**fields, **changes})
 
 
@@ -108,7 +127,7 @@ def test_a_vat_id_proven_later_or_lapsed_makes_no_invoice() -> None:
     )
 
 
-def test_the_tariffs_own_vat_is_not_shown_as_the_territorys() -> None:
+def test_the_tariffs_own_vat_is_not_shown_as_that_of_the_tax_jurisdiction() -> None:
     decision = ruling(NL_SELLER, "NL")
     odd = supply(decision, net_minor=555, vat_minor=50)  # 9 % of the tariff, where 21 % is due
     assert "the tariff's own" in why_no_invoice(
@@ -179,9 +198,7 @@ def test_the_official_rules_and_schemas_find_nothing(name: str, syntax: str) -> 
     steps=st.tuples(st.integers(0, 20_000), st.integers(0, 20_000)),
     rate=st.sampled_from([Decimal(text) for text in ("2.6", "6", "8.1", "9", "21", "25.5", "27")]),
 )
-def test_whatever_part_is_given_back_its_credit_note_can_be_written(
-    gross: int, steps: tuple[int, int], rate: Decimal
-) -> None:
+def test_any_refunded_part_has_a_valid_credit_note(gross: int, steps: tuple[int, int], rate: Decimal) -> None:
     before, after = sorted(step % (gross + 1) for step in steps)
     decision = replace(ruling(NL_SELLER, "NL"), rate=rate)
     _, vat = net_and_vat(gross, rate)

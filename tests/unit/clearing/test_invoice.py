@@ -9,18 +9,18 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing import reference
 from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import DocumentType, Invoice, InvoiceLine, SuppliedSum, invoices_of
 from clearing.errors import InvalidDocumentError
 from clearing.money import vat_on
 from clearing.parties.party import Party, PartyKind
+from clearing.reference_data import bundled_data
 from clearing.sessions.identities import trader_on
-from clearing.tax.vat import Category, Leg, VatDecision, decide
-from tests.fakes import clearing_world as world
+from clearing.tax.vat import Category, SupplyLeg, VatDecision, decide
+from tests.fakes import clearing_fixtures as world
 from tests.fakes.en16931 import failed_rules, schema
 
-RATES = reference.vat_rates()
+RATES = bundled_data.vat_rates()
 PERIOD = (date(2026, 10, 1), date(2026, 10, 31))
 CH_CPO = replace(
     world.CH_CPO,
@@ -39,15 +39,19 @@ DE_BUYER = world.party("DE-RSL", PartyKind.EMSP, "DE", "EUR", vat_id="DE13669597
 
 
 def ruling(
-    leg: Leg, supplier: Party, customer: Party, *, place: str | None = None, day: date = PERIOD[1]
+    leg: SupplyLeg, supplier: Party, customer: Party, *, place: str | None = None, day: date = PERIOD[1]
 ) -> VatDecision:
     return decide(
-        leg, supplier=trader_on(supplier, day, RATES), customer=trader_on(customer, day, RATES),
-        place=RATES.territory(place or supplier.territory), day=day, rates=RATES,
-    )  # fmt: skip
+        leg,
+        supplier=trader_on(supplier, day, RATES),
+        customer=trader_on(customer, day, RATES),
+        place=RATES.tax_jurisdiction(place or supplier.tax_jurisdiction),
+        day=day,
+        rates=RATES,
+    )
 
 
-def supplied(leg: Leg, supplier: Party, customer: Party, nets: list[int]) -> SuppliedSum:
+def supplied(leg: SupplyLeg, supplier: Party, customer: Party, nets: list[int]) -> SuppliedSum:
     decision = ruling(leg, supplier, customer)
     vat = sum(vat_on(net, decision.rate) for net in nets)
     return SuppliedSum(leg=leg, ruling=decision, net_minor=sum(nets), vat_minor=vat, sessions=len(nets))
@@ -66,7 +70,7 @@ def issue(supplier: Party, customer: Party, *sums: SuppliedSum, **changes: Any) 
 
 def test_vat_is_of_the_document_and_the_difference_to_the_lines_is_shown() -> None:
     # 3 x 8.37 at 8.1 %: 0.68 each is 2.04; 25.11 at 8.1 % is 2.03.
-    (invoice,) = issue(CH_CPO, PLATFORM, supplied(Leg.TO_DEALER, CH_CPO, PLATFORM, [837, 837, 837]))
+    (invoice,) = issue(CH_CPO, PLATFORM, supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, [837, 837, 837]))
     assert (invoice.net_minor, invoice.vat_minor, invoice.gross_minor) == (2511, 203, 2714)
     assert (invoice.due_minor, invoice.rounding_minor) == (2511 + 204, 1)
     assert b'<cbc:PayableRoundingAmount currencyID="CHF">0.01</cbc:PayableRoundingAmount>' in ubl(
@@ -77,10 +81,10 @@ def test_vat_is_of_the_document_and_the_difference_to_the_lines_is_shown() -> No
 def test_self_billing_needs_an_agreement() -> None:
     without = replace(CH_CPO, self_billing_since=None)
     with pytest.raises(InvalidDocumentError, match="has not agreed to self-billing"):
-        issue(without, PLATFORM, supplied(Leg.TO_DEALER, without, PLATFORM, [837]))
+        issue(without, PLATFORM, supplied(SupplyLeg.TO_DEALER, without, PLATFORM, [837]))
     later = replace(CH_CPO, self_billing_since=date(2026, 10, 2))
     with pytest.raises(InvalidDocumentError, match="has not agreed"):
-        issue(later, PLATFORM, supplied(Leg.TO_DEALER, later, PLATFORM, [837]))
+        issue(later, PLATFORM, supplied(SupplyLeg.TO_DEALER, later, PLATFORM, [837]))
 
 
 def lapsed(party: Party, since: date) -> Party:
@@ -93,7 +97,7 @@ def lapsed(party: Party, since: date) -> Party:
 
 @pytest.mark.parametrize("side", ["supplier", "customer"])
 def test_reverse_charge_needs_both_vat_ids(side: str) -> None:
-    one = supplied(Leg.TO_DEALER, NL_CPO, DE_BUYER, [1000])
+    one = supplied(SupplyLeg.TO_DEALER, NL_CPO, DE_BUYER, [1000])
     assert one.ruling.category is Category.REVERSE_CHARGE
     supplier = lapsed(NL_CPO, PERIOD[0]) if side == "supplier" else NL_CPO
     customer = lapsed(DE_BUYER, PERIOD[0]) if side == "customer" else DE_BUYER
@@ -104,12 +108,12 @@ def test_reverse_charge_needs_both_vat_ids(side: str) -> None:
 def test_what_was_supplied_before_an_id_lapsed_is_invoiced_under_it() -> None:
     # Validity is that of the chargeable event (Directive 2006/112/EC art. 63), not of the day of issue.
     buyer = lapsed(DE_BUYER, date(2026, 10, 15))
-    early = ruling(Leg.TO_DEALER, NL_CPO, buyer, day=date(2026, 10, 14))
-    late = ruling(Leg.TO_DEALER, NL_CPO, buyer, day=date(2026, 10, 15))
+    early = ruling(SupplyLeg.TO_DEALER, NL_CPO, buyer, day=date(2026, 10, 14))
+    late = ruling(SupplyLeg.TO_DEALER, NL_CPO, buyer, day=date(2026, 10, 15))
     assert (early.category, late.category) == (Category.REVERSE_CHARGE, Category.STANDARD)
     sums = [
-        SuppliedSum(leg=Leg.TO_DEALER, ruling=early, net_minor=1000, vat_minor=0, sessions=1),
-        SuppliedSum(leg=Leg.TO_DEALER, ruling=late, net_minor=1000, vat_minor=210, sessions=1),
+        SuppliedSum(leg=SupplyLeg.TO_DEALER, ruling=early, net_minor=1000, vat_minor=0, sessions=1),
+        SuppliedSum(leg=SupplyLeg.TO_DEALER, ruling=late, net_minor=1000, vat_minor=210, sessions=1),
     ]
     (invoice,) = issue(NL_CPO, buyer, *sums)
     assert (invoice.customer_vat_id, invoice.vat_minor) == ("DE136695976", 210)
@@ -117,7 +121,7 @@ def test_what_was_supplied_before_an_id_lapsed_is_invoiced_under_it() -> None:
 
 def test_what_was_supplied_before_the_period_is_invoiced_under_the_id_of_its_day() -> None:
     # A record that came late, or a correction of an earlier sale; the ids lapsed with the period's first day.
-    one = replace(supplied(Leg.TO_DEALER, NL_CPO, DE_BUYER, [1000]), first_day=date(2026, 9, 29))
+    one = replace(supplied(SupplyLeg.TO_DEALER, NL_CPO, DE_BUYER, [1000]), first_day=date(2026, 9, 29))
     (invoice,) = issue(lapsed(NL_CPO, PERIOD[0]), lapsed(DE_BUYER, PERIOD[0]), one)
     assert (invoice.supplier_vat_id, invoice.customer_vat_id) == ("NL004495445B01", "DE136695976")
 
@@ -130,26 +134,29 @@ def test_each_registration_has_a_document_of_its_own_with_its_own_id() -> None:
     )
     sums = [
         SuppliedSum(
-            leg=Leg.SITE, ruling=ruling(Leg.SITE, host, PLATFORM, place=place), net_minor=1000, vat_minor=vat,
+            leg=SupplyLeg.SITE,
+            ruling=ruling(SupplyLeg.SITE, host, PLATFORM, place=place),
+            net_minor=1000,
+            vat_minor=vat,
             sessions=1,
         )
         for place, vat in (("DE", 190), ("NL", 210))
-    ]  # fmt: skip
+    ]
     german, dutch = issue(host, PLATFORM, *sums)
     assert (german.registered_in, german.supplier_vat_id, german.vat_minor) == ("", "DE136695976", 190)
     assert (dutch.registered_in, dutch.supplier_vat_id, dutch.vat_minor) == ("NL", "NL004495445B01", 210)
 
 
 def test_vat_is_not_invoiced_by_one_who_may_not_show_it() -> None:
-    one = supplied(Leg.TO_DEALER, CH_CPO, PLATFORM, [1000])
+    one = supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, [1000])
     with pytest.raises(InvalidDocumentError, match="may show no VAT"):
         issue(replace(CH_CPO, vat_id=None, vat_evidence=()), PLATFORM, one)
 
 
-def test_what_lies_outside_vat_stands_alone_and_shows_no_vat_id() -> None:
-    outside = supplied(Leg.TO_DEALER, NL_CPO, PLATFORM, [1000])
-    taxed = replace(outside, ruling=ruling(Leg.TO_DEALER, CH_CPO, PLATFORM), vat_minor=81)
-    found = issue(replace(NL_CPO, territory="CH", country="CH"), PLATFORM, outside, taxed)
+def test_what_lies_outside_vat_has_its_own_document_without_vat_id() -> None:
+    outside = supplied(SupplyLeg.TO_DEALER, NL_CPO, PLATFORM, [1000])
+    taxed = replace(outside, ruling=ruling(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM), vat_minor=81)
+    found = issue(replace(NL_CPO, tax_jurisdiction="CH", country="CH"), PLATFORM, outside, taxed)
     assert [{group.category for group in invoice.groups} for invoice in found] == [
         {Category.STANDARD},
         {Category.OUTSIDE},
@@ -160,7 +167,7 @@ def test_what_lies_outside_vat_stands_alone_and_shows_no_vat_id() -> None:
 
 
 def test_negative_sums_become_a_credit_note_with_positive_amounts() -> None:
-    sale = supplied(Leg.TO_DEALER, CH_CPO, PLATFORM, [1000])
+    sale = supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, [1000])
     back = replace(sale, net_minor=-400, vat_minor=-32, sessions=1)
     invoice, note = issue(CH_CPO, PLATFORM, sale, back, preceding=["SB-7", "SB-8"])
     assert (invoice.type, note.type) == (DocumentType.SELF_BILLED, DocumentType.CREDIT_NOTE)
@@ -176,20 +183,24 @@ def test_negative_sums_become_a_credit_note_with_positive_amounts() -> None:
 
 @given(nets=st.lists(st.integers(1, 10**6), min_size=1, max_size=200))
 def test_the_rounding_amount_is_at_most_half_a_unit_a_session(nets: list[int]) -> None:
-    (invoice,) = issue(CH_CPO, PLATFORM, supplied(Leg.TO_DEALER, CH_CPO, PLATFORM, nets))
+    (invoice,) = issue(CH_CPO, PLATFORM, supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, nets))
     assert invoice.due_minor == sum(net + vat_on(net, Decimal("8.1")) for net in nets)
     assert 2 * abs(invoice.rounding_minor) <= len(nets) + 1
 
 
 def cases() -> dict[str, Invoice]:
     small = replace(world.SITE, small_business=True, self_billing_since=PERIOD[0])
-    sale = supplied(Leg.TO_DEALER, CH_CPO, PLATFORM, [837, 837, 837])
+    sale = supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, [837, 837, 837])
     return {
         "standard": issue(CH_CPO, PLATFORM, sale)[0],
-        "reverse_charge": issue(NL_CPO, DE_BUYER, supplied(Leg.TO_DEALER, NL_CPO, DE_BUYER, [1000, 5]))[0],
-        "outside": issue(NL_CPO, PLATFORM, supplied(Leg.TO_DEALER, NL_CPO, PLATFORM, [1000]))[0],
-        "exempt": issue(small, PLATFORM, supplied(Leg.SITE, small, PLATFORM, [50]))[0],
-        "fee": issue(PLATFORM, CH_CPO, supplied(Leg.FEE, PLATFORM, CH_CPO, [100]), self_billed=False)[0],
+        "reverse_charge": issue(NL_CPO, DE_BUYER, supplied(SupplyLeg.TO_DEALER, NL_CPO, DE_BUYER, [1000, 5]))[
+            0
+        ],
+        "outside": issue(NL_CPO, PLATFORM, supplied(SupplyLeg.TO_DEALER, NL_CPO, PLATFORM, [1000]))[0],
+        "exempt": issue(small, PLATFORM, supplied(SupplyLeg.SITE, small, PLATFORM, [50]))[0],
+        "fee": issue(PLATFORM, CH_CPO, supplied(SupplyLeg.FEE, PLATFORM, CH_CPO, [100]), self_billed=False)[
+            0
+        ],
         "credit_note": issue(
             CH_CPO, PLATFORM, replace(sale, net_minor=-837, vat_minor=-68), preceding=["SB-1", "SB-2"]
         )[0],
@@ -207,7 +218,7 @@ def test_the_official_rules_and_schemas_find_nothing(name: str, syntax: str) -> 
 
 
 @pytest.mark.parametrize(("sessions", "remark"), [(1, "1 charging session"), (2, "2 charging sessions")])
-def test_a_line_counts_its_sessions_in_words(sessions: int, remark: str) -> None:
+def test_a_line_prints_the_number_of_its_sessions(sessions: int, remark: str) -> None:
     line = InvoiceLine(
         description="Fee", sessions=sessions, net_minor=72, category=Category.STANDARD, rate=Decimal(19)
     )

@@ -8,14 +8,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing.errors import (
-    CurrencyMismatchError,
+    ClearingInvariantViolation,
     InvalidAmountError,
-    InvariantViolation,
     UnknownCurrencyError,
 )
 from clearing.money import (
-    MAX_MINOR,
-    Money,
     Rounding,
     allocate,
     distribute,
@@ -41,28 +38,24 @@ def test_exponents_are_those_of_iso_4217(currency: str, digits: int) -> None:
     assert to_minor(to_major(12345, currency), currency, rounding=Rounding.HALF_AWAY) == 12345
 
 
-def test_an_unknown_currency_is_refused() -> None:
+def test_an_unknown_currency_is_rejected() -> None:
     with pytest.raises(UnknownCurrencyError, match="ISO 4217"):
-        Money(minor=1, currency="EURO")
-
-
-def test_currencies_do_not_mix_and_amounts_fit_a_bigint() -> None:
-    with pytest.raises(CurrencyMismatchError):
-        Money(minor=1, currency="EUR") + Money(minor=1, currency="CHF")
-    with pytest.raises(InvalidAmountError):
-        Money(minor=MAX_MINOR, currency="EUR") + Money(minor=1, currency="EUR")
-    assert str(Money(minor=1234, currency="EUR") - Money(minor=1235, currency="EUR")) == "-0.01 EUR"
+        exponent("EURO")
 
 
 @pytest.mark.parametrize(
     ("value", "mode", "expected"),
     [
-        ("2.5", Rounding.HALF_AWAY, 3), ("-2.5", Rounding.HALF_AWAY, -3),
-        ("2.5", Rounding.HALF_EVEN, 2), ("3.5", Rounding.HALF_EVEN, 4),
-        ("2.9", Rounding.DOWN, 2), ("-2.9", Rounding.DOWN, -2),
-        ("2.1", Rounding.CEILING, 3), ("-2.9", Rounding.CEILING, -2),
+        ("2.5", Rounding.HALF_AWAY, 3),
+        ("-2.5", Rounding.HALF_AWAY, -3),
+        ("2.5", Rounding.HALF_EVEN, 2),
+        ("3.5", Rounding.HALF_EVEN, 4),
+        ("2.9", Rounding.DOWN, 2),
+        ("-2.9", Rounding.DOWN, -2),
+        ("2.1", Rounding.CEILING, 3),
+        ("-2.9", Rounding.CEILING, -2),
     ],
-)  # fmt: skip
+)
 def test_each_mode_rounds_as_named(value: str, mode: Rounding, expected: int) -> None:
     assert quantize(Decimal(value), digits=0, rounding=mode) == expected
     assert to_minor(Decimal(value), "JPY", rounding=mode) == expected
@@ -81,13 +74,13 @@ def test_vat_worked_by_hand() -> None:
     assert net_and_vat(3, Decimal(21)) == (2, 1)
     assert vat_on(837, Decimal("8.1")) == 68  # 67.797
     assert vat_on(2511, Decimal("8.1")) == 203  # 203.391
-    for refused in (
+    for rejected in (
         lambda: vat_on(1, Decimal(-1)),
         lambda: net_and_vat(1, Decimal(-1)),
         lambda: half_away(1, 0),
     ):
         with pytest.raises(InvalidAmountError):
-            refused()
+            rejected()
 
 
 @given(gross=amounts, rate=rates)
@@ -139,7 +132,7 @@ def test_a_proportion_is_whole_within_a_unit_and_keeps_its_own_sum(parts: list[i
     assert proportion(whole, parts) == tuple(parts)
 
 
-def test_a_proportion_of_parts_that_cancel_is_refused() -> None:
+def test_a_proportion_of_parts_that_cancel_is_rejected() -> None:
     assert proportion(0, [5, -5]) == (0, 0)
     with pytest.raises(InvalidAmountError):
         proportion(1, [5, -5])
@@ -156,5 +149,5 @@ def test_a_distribution_rounds_each_part_by_less_than_a_unit(exact: list[Decimal
 
 
 def test_parts_that_are_not_the_whole_are_a_bug() -> None:
-    with pytest.raises(InvariantViolation):
+    with pytest.raises(ClearingInvariantViolation):
         distribute(10, [Decimal(1), Decimal(2)])

@@ -1,4 +1,4 @@
-"""Parties: which VAT id counts on which day, and in which territory."""
+"""Parties: which VAT id counts on which day, and in which tax_jurisdiction."""
 
 from dataclasses import replace
 from datetime import date, timedelta
@@ -7,23 +7,25 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing import reference
 from clearing.errors import InvalidPartyError
 from clearing.parties.party import Party, VatEvidence, VatRegistration
-from clearing.work.registering import normalized
-from tests.fakes import clearing_world as world
+from clearing.parties.registration import normalized
+from clearing.reference_data import bundled_data
+from tests.fakes import clearing_fixtures as world
 
 NL, DE, FR = world.VAT_IDS["NL"], world.VAT_IDS["DE"], world.VAT_IDS["FR"]
 DAY = date(2026, 10, 13)
-RATES = reference.vat_rates()
+RATES = bundled_data.vat_rates()
 BOTH = world.registered(world.NL_CPO, "DE")
 
 
-def registration(territory: str, vat_id: str, first: date, last: date | None = None) -> VatRegistration:
-    return VatRegistration(territory=territory, vat_id=vat_id, valid_from=first, valid_to=last)
+def registration(
+    tax_jurisdiction: str, vat_id: str, first: date, last: date | None = None
+) -> VatRegistration:
+    return VatRegistration(tax_jurisdiction=tax_jurisdiction, vat_id=vat_id, valid_from=first, valid_to=last)
 
 
-def test_an_id_counts_in_its_own_territory() -> None:
+def test_an_id_counts_in_its_own_tax_jurisdiction() -> None:
     assert BOTH.vat_ids_on(DAY) == {"NL": NL, "DE": DE}
     assert BOTH.vat_id_on(DAY) == NL
 
@@ -37,19 +39,19 @@ def test_a_registration_counts_only_within_its_days_and_its_evidence() -> None:
     assert unproven.vat_ids_on(DAY) == {"NL": NL}
 
 
-def test_one_id_refused_leaves_the_other() -> None:
-    refused = replace(BOTH, vat_evidence=(*BOTH.vat_evidence, world.evidence(DE, since=DAY, valid=False)))
-    assert refused.vat_ids_on(DAY) == {"NL": NL}
-    assert refused.vat_ids_on(DAY - timedelta(days=1)) == {"NL": NL, "DE": DE}
+def test_one_rejected_id_leaves_the_other_valid() -> None:
+    rejected = replace(BOTH, vat_evidence=(*BOTH.vat_evidence, world.evidence(DE, since=DAY, valid=False)))
+    assert rejected.vat_ids_on(DAY) == {"NL": NL}
+    assert rejected.vat_ids_on(DAY - timedelta(days=1)) == {"NL": NL, "DE": DE}
 
 
-def test_the_id_of_a_registration_that_was_taken_away_is_never_the_seats() -> None:
+def test_the_id_of_a_registration_that_was_removed_is_never_the_partys_own() -> None:
     later = world.evidence(DE, since=date(2026, 1, 1))
     gone = replace(BOTH, vat_registrations=(), vat_evidence=(*BOTH.vat_evidence, later))
     assert gone.vat_ids_on(DAY) == {"NL": NL}
 
 
-def test_an_id_that_the_seat_had_before_counts_on_its_days() -> None:
+def test_an_earlier_id_of_the_party_counts_on_its_days() -> None:
     other = "NL100000009B01"
     moved = replace(
         world.NL_CPO, vat_id=other, vat_evidence=(world.evidence(NL), world.evidence(other, since=DAY))
@@ -57,17 +59,20 @@ def test_an_id_that_the_seat_had_before_counts_on_its_days() -> None:
     assert (moved.vat_id_on(DAY - timedelta(days=1)), moved.vat_id_on(DAY)) == (NL, other)
 
 
-def test_a_party_whose_id_was_taken_away_is_still_a_party() -> None:
+def test_a_party_whose_id_was_removed_is_still_a_party() -> None:
     # What is stored must always be readable: one such party must not stop the clearing of all.
     without = replace(world.NL_CPO, vat_id=None)
     assert without.vat_ids_on(DAY) == {}
 
 
 @pytest.mark.parametrize(
-    ("registrations", "told"),
+    ("registrations", "message"),
     [
-        ((registration("NL", DE, DAY),), r"vat_registrations\[0\].territory: NL is the seat's"),
-        ((registration("DE", NL, DAY),), r"vat_registrations\[0\].vat_id: .* is of the state of the seat's"),
+        (
+            (registration("NL", DE, DAY),),
+            r"vat_registrations\[0\].tax_jurisdiction: NL is the place of establishment",
+        ),
+        ((registration("DE", NL, DAY),), r"vat_registrations\[0\].vat_id: .* is of the same state as vat_id"),
         ((registration("DE", DE, DAY, DAY - timedelta(days=1)),), "valid_to: lies before valid_from"),
         (
             (registration("DE", DE, DAY), registration("DE", DE, DAY + timedelta(days=9))),
@@ -75,10 +80,10 @@ def test_a_party_whose_id_was_taken_away_is_still_a_party() -> None:
         ),
     ],
 )
-def test_registrations_that_contradict_each_other_are_refused(
-    registrations: tuple[VatRegistration, ...], told: str
+def test_registrations_that_contradict_each_other_are_rejected(
+    registrations: tuple[VatRegistration, ...], message: str
 ) -> None:
-    with pytest.raises(InvalidPartyError, match=told):
+    with pytest.raises(InvalidPartyError, match=message):
         replace(world.NL_CPO, vat_registrations=registrations)
 
 
@@ -95,7 +100,7 @@ def test_every_id_is_written_in_its_states_form() -> None:
 
 
 @pytest.mark.parametrize(
-    ("territory", "country", "vat_id", "written"),
+    ("tax_jurisdiction", "country", "vat_id", "written"),
     [
         ("DE-BUSINGEN", "DE", "CHE-107.787.577 MWST", "CHE107787577MWST"),
         ("MC", "MC", "FR40303265045", "FR40303265045"),
@@ -105,13 +110,13 @@ def test_every_id_is_written_in_its_states_form() -> None:
         ("IT-LIVIGNO", "IT", "00100000017", "IT00100000017"),
     ],
 )
-def test_a_territory_has_the_ids_of_its_state(
-    territory: str, country: str, vat_id: str, written: str
+def test_a_tax_jurisdiction_has_the_ids_of_its_state(
+    tax_jurisdiction: str, country: str, vat_id: str, written: str
 ) -> None:
     party = replace(
         world.NL_CPO,
         country=country,
-        territory=territory,
+        tax_jurisdiction=tax_jurisdiction,
         vat_id=vat_id,
         vat_evidence=(world.evidence(vat_id),),
     )
@@ -119,15 +124,15 @@ def test_a_territory_has_the_ids_of_its_state(
 
 
 @pytest.mark.parametrize(
-    ("changes", "told"),
+    ("changes", "message"),
     [
         ({"vat_id": "NL004495445B02X"}, "vat_id: 'NL004495445B02X' is not a VAT id of NL"),
         ({"vat_id": None}, "there is evidence of a VAT id, but no VAT id"),
         ({"vat_evidence": (world.evidence("DE136695977"),)}, r"vat_evidence\[0\].vat_id"),
     ],
 )
-def test_what_is_no_id_is_refused_with_its_field(changes: dict[str, object], told: str) -> None:
-    with pytest.raises(InvalidPartyError, match=told):
+def test_what_is_no_id_is_rejected_with_its_field(changes: dict[str, object], message: str) -> None:
+    with pytest.raises(InvalidPartyError, match=message):
         normalized(replace(world.NL_CPO, **changes), RATES)  # type: ignore[arg-type]
 
 
@@ -143,12 +148,15 @@ def test_the_ids_of_a_period_are_those_of_its_last_day_with_one(
         BOTH,
         vat_evidence=tuple(
             VatEvidence(
-                effective_from=first + timedelta(days=day), vat_id=vat_id, valid=valid, source="declared",
+                effective_from=first + timedelta(days=day),
+                vat_id=vat_id,
+                valid=valid,
+                source="declared",
                 checked_at=world.LONG_AGO + timedelta(days=place),
             )
             for place, (day, valid, vat_id) in enumerate(findings)
         ),
-    )  # fmt: skip
+    )
     days = [first + timedelta(days=start + day) for day in range(length + 1)]
     expected: dict[str, str] = {}
     for day in days:

@@ -5,7 +5,7 @@ from typing import Any
 
 import pytest
 
-from clearing.pricing.lint import Finding, lint
+from clearing.pricing.lint import LintFinding, lint
 from tests.unit.clearing.pricing_builders import V230, Number, component, element, tariff_of
 
 ENERGY = component("ENERGY", "0.50", vat="20")
@@ -36,7 +36,7 @@ def test_an_element_behind_several_that_cover_everything_is_never_reached() -> N
     assert found(day, night, element(ENERGY)) == [("T101", "$.elements[2].price_components[0]")]
 
 
-def test_restrictions_that_exclude_each_other_are_told() -> None:
+def test_restrictions_that_exclude_each_other_are_reported() -> None:
     never = element(ENERGY, min_kwh=20, max_kwh=10)
     assert found(never, element(ENERGY)) == [("T102", "$.elements[0].price_components[0]")]
     assert ("T102", "$.elements[0].price_components[0]") in found(
@@ -44,7 +44,7 @@ def test_restrictions_that_exclude_each_other_are_told() -> None:
     )
 
 
-def test_a_restriction_that_can_t_be_evaluated_is_told() -> None:
+def test_a_restriction_that_can_t_be_evaluated_is_reported() -> None:
     assert ("T103", "$.elements[0].restrictions.holiday") in found(
         element(ENERGY, holiday=True), element(ENERGY)
     )
@@ -62,14 +62,14 @@ def test_a_restriction_that_can_t_be_evaluated_is_told() -> None:
         ({"end_date": "2026-07-01"}, "2026-07-01 00:00"),
     ],
 )
-def test_a_gap_in_which_a_dimension_is_free_is_told(restriction: dict[str, Any], example: str) -> None:
+def test_a_gap_in_which_a_dimension_is_free_is_reported(restriction: dict[str, Any], example: str) -> None:
     findings = lint(tariff_of(element(ENERGY, **restriction)))
     assert [(finding.code.value, finding.text.rpartition("example ")[2]) for finding in findings] == [
         ("T201", example)
     ]
 
 
-def test_overlapping_dates_are_told() -> None:
+def test_overlapping_dates_are_reported() -> None:
     summer = element(ENERGY, start_date="2026-06-01", end_date="2026-09-01")
     august = element(ENERGY, start_date="2026-08-01", end_date="2026-10-01")
     assert found(summer, august, element(ENERGY)) == [("T202", "$.elements[1].restrictions")]
@@ -87,7 +87,7 @@ def test_seasons_that_meet_and_hours_within_one_season_do_not_overlap() -> None:
     ("price", "code"),
     [("-0.01", ["T301"]), ("30", ["T302"]), ("3", [])],
 )
-def test_negative_and_absurd_prices_are_told(price: str, code: list[str]) -> None:
+def test_negative_and_absurd_prices_are_reported(price: str, code: list[str]) -> None:
     assert [name for name, _ in found(element(component("ENERGY", price, vat="20")))] == code
 
 
@@ -95,23 +95,23 @@ def test_absurd_is_measured_in_the_tariff_s_own_money() -> None:
     assert found(element(component("ENERGY", "200", vat="27")), currency="HUF") == []
 
 
-def test_a_long_step_is_told() -> None:
+def test_a_long_step_is_reported() -> None:
     assert found(element(component("ENERGY", "0.5", vat="20", step=5000))) == [
         ("T303", "$.elements[0].price_components[0].step_size")
     ]
 
 
-def test_limits_that_cross_are_told() -> None:
+def test_limits_that_cross_are_reported() -> None:
     crossed = {"min_price": {"excl_vat": Number("5")}, "max_price": {"excl_vat": Number("3")}}
     assert found(GOOD, **crossed) == [("T304", "$.min_price")]
     assert found(GOOD, max_price={"excl_vat": 5, "incl_vat": 4}) == [("T304", "$.max_price")]
 
 
-def test_a_tariff_that_prices_nothing_is_told() -> None:
+def test_a_tariff_that_prices_nothing_is_reported() -> None:
     assert ("T305", "$.elements") in found(element(component("SOLAR", "1")))
 
 
-def test_missing_and_mixed_tax_are_told() -> None:
+def test_missing_and_mixed_tax_are_reported() -> None:
     assert found(element(component("ENERGY", "0.5"))) == [("T401", "$.elements[0].price_components[0]")]
     assert ("T402", "$.elements") in found(element(ENERGY, component("PARKING_TIME", "1")))
     assert found(element(component("ENERGY", "0.5")), version=V230, tax_included="N/A") == []
@@ -135,7 +135,7 @@ def test_more_cells_than_can_be_checked_are_said_and_not_guessed() -> None:
 
 
 def test_a_finding_has_plain_values() -> None:
-    finding: Finding = lint(tariff_of(element(component("ENERGY", "-1", vat="20"))))[0]
+    finding: LintFinding = lint(tariff_of(element(component("ENERGY", "-1", vat="20"))))[0]
     assert finding.to_dict() == {
         "code": "T301",
         "severity": "warning",

@@ -71,10 +71,10 @@ def test_the_clock_of_the_location_decides() -> None:
         {"duration_s": 10**9},
         {"parking_s": -1},
         {"duration_s": 0},
-        {"start": datetime(2026, 3, 2)},  # noqa: DTZ001 - the refusal of it
+        {"start": datetime(2026, 3, 2)},  # noqa: DTZ001 - the rejection of it
     ],
 )
-def test_an_absurd_request_is_refused(request_: dict[str, Any]) -> None:
+def test_an_absurd_request_is_rejected(request_: dict[str, Any]) -> None:
     with pytest.raises(InvalidAmountError):
         ask(element(component("ENERGY", "1")), request=request_)
 

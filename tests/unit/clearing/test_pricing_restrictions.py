@@ -182,7 +182,7 @@ def test_all_restrictions_must_hold_at_once() -> None:
     assert not applies("2026-03-02T18:00:00", **both)
 
 
-def test_a_restriction_nobody_knows_is_noted_and_never_holds() -> None:
+def test_an_unknown_restriction_is_noted_and_never_applies() -> None:
     tariff = tariff_of(element(ENERGY, dayOfWeek=["MONDAY"]))
     assert codes(tariff) == {"unknown_restriction"}
     assert not applies("2026-03-02T12:00:00", dayOfWeek=["MONDAY"])
@@ -207,7 +207,7 @@ def test_an_unknown_reservation_kind_never_holds() -> None:
         ({"day_of_week": "MONDAY"}, "$.elements[0].restrictions.day_of_week"),
     ],
 )
-def test_a_malformed_restriction_is_refused_with_its_path(restriction: dict[str, Any], path: str) -> None:
-    with pytest.raises(MalformedDocumentError) as refused:
+def test_a_malformed_restriction_is_rejected_with_its_path(restriction: dict[str, Any], path: str) -> None:
+    with pytest.raises(MalformedDocumentError) as rejected:
         tariff_of(element(ENERGY, **restriction))
-    assert refused.value.path == path
+    assert rejected.value.path == path

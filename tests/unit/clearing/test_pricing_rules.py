@@ -7,7 +7,7 @@ import pytest
 
 from clearing.errors import InvalidAmountError, MalformedDocumentError, UnknownTimeZoneError
 from clearing.pricing.cdr import parse_cdr
-from clearing.pricing.compare import Verdict, compare
+from clearing.pricing.compare import CpoTotalCheck, compare
 from clearing.pricing.embedded import embedded_programs
 from clearing.pricing.engine import price
 from tests.unit.clearing.pricing_builders import (
@@ -53,7 +53,7 @@ def test_a_flat_fee_is_billed_once_however_many_periods() -> None:
     assert priced_by(program, *periods).excl_vat_minor == 100
 
 
-def test_of_two_flat_fees_the_first_to_apply_stands_and_the_other_is_noted() -> None:
+def test_of_two_flat_fees_the_first_applies_and_the_other_is_noted() -> None:
     program = program_of(
         element(component("FLAT", "1"), end_time="12:30"), element(component("FLAT", "9"), start_time="12:30")
     )
@@ -61,13 +61,13 @@ def test_of_two_flat_fees_the_first_to_apply_stands_and_the_other_is_noted() -> 
     assert (found.excl_vat_minor, codes(found)) == (100, {"flat_changed"})
 
 
-def test_a_component_type_nobody_knows_is_kept_noted_and_not_priced() -> None:
+def test_an_unknown_component_type_is_noted_and_not_priced() -> None:
     program = program_of(element(component("SOLAR", "5"), ENERGY))
     found = priced_by(program, (0, {"ENERGY": "2"}))
     assert (found.excl_vat_minor, codes(found)) == (100, {"unknown_component_type"})
 
 
-def test_a_dimension_nobody_knows_is_kept_noted_and_not_priced() -> None:
+def test_an_unknown_dimension_is_noted_and_not_priced() -> None:
     found = priced_by(program_of(element(ENERGY)), (0, {"ENERGY": "2", "SUNSHINE": "7"}))
     assert (found.excl_vat_minor, codes(found)) == (100, {"unknown_dimension"})
 
@@ -184,7 +184,7 @@ def test_a_tariff_to_which_no_tax_applies_ignores_a_rate_and_says_so() -> None:
     assert codes(found) == {"tax_rate_ignored"}
 
 
-def test_a_missing_tax_included_is_taken_as_net_and_noted() -> None:
+def test_a_missing_tax_included_is_read_as_net_and_noted() -> None:
     program = program_of(element(component("ENERGY", "0.50", vat="20")), version=V230)
     found = priced_by(program, (0, {"ENERGY": "10"}))
     assert (found.incl_vat_minor, codes(found)) == (600, {"tax_mode_missing"})
@@ -230,7 +230,7 @@ def test_a_maximum_without_a_gross_side_scales_the_tax_along() -> None:
     assert codes(found) == {"limit_gross_derived"}
 
 
-def test_a_minimum_without_a_gross_side_takes_the_only_rate_where_nothing_was_used() -> None:
+def test_a_minimum_without_a_gross_side_uses_the_only_rate_of_an_unused_session() -> None:
     program = program_of(element(component("ENERGY", "1", vat="20")), min_price=limits("1"))
     found = priced_by(program, (0, {"TIME": "1"}))
     assert (found.excl_vat_minor, found.incl_vat_minor) == (100, 120)
@@ -383,14 +383,14 @@ def test_a_tariff_of_another_cpo_is_noted() -> None:
     assert codes(found) == {"tariff_owner_differs"}
 
 
-def test_a_credit_cdr_is_priced_as_what_it_takes_back() -> None:
+def test_a_credit_cdr_is_priced_as_what_it_reverses() -> None:
     found = priced_by(
         program_of(element(ENERGY)), (0, {"ENERGY": "2"}), credit=True, credit_reference_id="C0"
     )
     assert (found.incl_vat_minor, codes(found)) == (100, {"credit_cdr"})
 
 
-def test_a_total_beyond_64_bits_is_refused() -> None:
+def test_a_total_beyond_64_bits_is_rejected() -> None:
     program = program_of(element(component("ENERGY", "12345678901234567890")))
     with pytest.raises(InvalidAmountError):
         priced_by(program, (0, {"ENERGY": "12345678901234567890"}))
@@ -454,7 +454,7 @@ def test_a_cdr_without_a_tariff_says_what_is_missing() -> None:
         (None, {}, ("UTC", {"time_zone_assumed"})),
     ],
 )
-def test_the_time_zone_used_is_told(
+def test_the_time_zone_used_is_noted(
     zone: str | None, fields: dict[str, Any], expected: tuple[str, set[str]]
 ) -> None:
     program = program_of(element(ENERGY, start_time="00:00", end_time="00:00"))
@@ -462,13 +462,13 @@ def test_the_time_zone_used_is_told(
     assert (found.time_zone, codes(found)) == expected
 
 
-def test_no_time_zone_is_needed_where_no_restriction_asks_for_local_time() -> None:
+def test_no_time_zone_is_needed_where_no_restriction_needs_local_time() -> None:
     found = priced_by(program_of(element(ENERGY)), (0, {"ENERGY": "1"}), zone=None)
     assert (found.time_zone, codes(found)) == (None, set())
 
 
 @pytest.mark.parametrize("name", ["Mars/Olympus", "", "Europe", "../etc/passwd", "/etc/localtime", "UTC\0"])
-def test_a_time_zone_that_does_not_exist_is_refused(name: str) -> None:
+def test_a_time_zone_that_does_not_exist_is_rejected(name: str) -> None:
     program = program_of(element(ENERGY, start_time="08:00"))
     if not name:
         assert priced_by(program, (0, {"ENERGY": "1"}), zone=name).time_zone == "UTC"
@@ -483,31 +483,33 @@ def test_a_time_zone_that_does_not_exist_is_refused(name: str) -> None:
 @pytest.mark.parametrize(
     ("net", "gross", "verdict"),
     [
-        ("1.00", "1.20", Verdict.AGREES),
-        ("1.01", "1.21", Verdict.AGREES),
-        ("1.02", "1.22", Verdict.TOO_HIGH),
-        ("0.98", "1.18", Verdict.TOO_LOW),
-        ("1.00", "1.25", Verdict.TOO_HIGH),
-        ("1.00", None, Verdict.AGREES),
+        ("1.00", "1.20", CpoTotalCheck.AGREES),
+        ("1.01", "1.21", CpoTotalCheck.AGREES),
+        ("1.02", "1.22", CpoTotalCheck.TOO_HIGH),
+        ("0.98", "1.18", CpoTotalCheck.TOO_LOW),
+        ("1.00", "1.25", CpoTotalCheck.TOO_HIGH),
+        ("1.00", None, CpoTotalCheck.AGREES),
     ],
 )
-def test_the_cpo_s_total_is_compared_within_a_cent(net: str, gross: str | None, verdict: Verdict) -> None:
+def test_the_cpo_s_total_is_compared_within_a_cent(
+    net: str, gross: str | None, verdict: CpoTotalCheck
+) -> None:
     program = program_of(element(component("ENERGY", "0.50", vat="20")))
     cdr = cdr_of((0, {"ENERGY": "2"}), total_cost=limits(net, gross))
     found = compare(price(program, cdr), cdr)
     assert found.verdict is verdict
-    assert found.flagged is (verdict in {Verdict.TOO_HIGH, Verdict.TOO_LOW})
+    assert found.flagged is (verdict in {CpoTotalCheck.TOO_HIGH, CpoTotalCheck.TOO_LOW})
 
 
 def test_a_credit_s_negative_total_is_compared_by_amount() -> None:
     cdr = cdr_of((0, {"ENERGY": "2"}), credit=True, total_cost=limits("-1.00", "-1.00"))
-    assert compare(price(program_of(element(ENERGY)), cdr), cdr).verdict is Verdict.AGREES
+    assert compare(price(program_of(element(ENERGY)), cdr), cdr).verdict is CpoTotalCheck.AGREES
 
 
 def test_totals_of_another_currency_are_not_compared() -> None:
     cdr = cdr_of((0, {"ENERGY": "2"}), currency="CHF", total_cost=limits("1.00"))
     found = compare(price(program_of(element(ENERGY)), cdr), cdr)
-    assert (found.verdict, found.flagged) == (Verdict.NOT_COMPARABLE, True)
+    assert (found.verdict, found.flagged) == (CpoTotalCheck.NOT_COMPARABLE, True)
 
 
 def test_a_cdr_without_a_total_is_not_flagged() -> None:

@@ -1,4 +1,4 @@
-"""Differences by type, tolerance and patience as data, merged lines, reports that hide nothing."""
+"""Differences by type, tolerances as data, merged lines, complete reports."""
 
 import csv
 import io
@@ -10,22 +10,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing.desks.reconciler import bundled_tolerances
-from clearing.journal.ledger import is_account
+from clearing.ledger.journal_entry import is_account
 from clearing.reconciliation import report
-from clearing.reconciliation.comparing import (
+from clearing.reconciliation.comparison import (
     Difference,
     DifferenceType,
-    Leg,
     OpenGroup,
     OpenItem,
+    ReconciliationPair,
     Tolerance,
     WithinTolerance,
     balance_difference,
     compare,
-    likely,
+    fitting_candidates,
     merged,
 )
+from clearing.reconciliation.service import bundled_tolerances
 
 TODAY = date(2026, 10, 20)
 RIGHT = {"left_count": 0, "left_minor": 0, "right_count": 1, "right_minor": 605}
@@ -33,14 +33,22 @@ RIGHT = {"left_count": 0, "left_minor": 0, "right_count": 1, "right_minor": 605}
 
 def group(**changes: Any) -> OpenGroup:
     fields: dict[str, Any] = {
-        "leg": "book_psp", "reference": "ch_1", "currency": "EUR", "left_minor": 605, "left_count": 1,
-        "right_minor": 0, "right_count": 0, "since": date(2026, 10, 1), "kinds": ["capture"], "detail": "",
+        "pair": "book_psp",
+        "reference": "ch_1",
+        "currency": "EUR",
+        "left_minor": 605,
+        "left_count": 1,
+        "right_minor": 0,
+        "right_count": 0,
+        "since": date(2026, 10, 1),
+        "kinds": ["capture"],
+        "detail": "",
         "matched": 0,
-    }  # fmt: skip
+    }
     return OpenGroup(**{**fields, **changes})
 
 
-def told(*groups: OpenGroup) -> list[Difference | WithinTolerance]:
+def compared(*groups: OpenGroup) -> list[Difference | WithinTolerance]:
     return compare(groups, bundled_tolerances(), today=TODAY)
 
 
@@ -52,12 +60,12 @@ def told(*groups: OpenGroup) -> list[Difference | WithinTolerance]:
         ({"right_minor": 604, "right_count": 1}, DifferenceType.AMOUNT, "finance"),
         ({**RIGHT, "matched": 2}, DifferenceType.DUPLICATE, "finance"),
         (
-            {**RIGHT, "leg": "book_bank", "matched": 2, "kinds": ["return"]},
+            {**RIGHT, "pair": "book_bank", "matched": 2, "kinds": ["return"]},
             DifferenceType.RETURNED,
             "partner_support",
         ),
         ({**RIGHT, "reference": "line:x", "since": TODAY}, DifferenceType.UNKNOWN_LINE, "finance"),
-        ({"leg": "psp_bank"}, DifferenceType.MISSING_RIGHT, "psp"),
+        ({"pair": "psp_bank"}, DifferenceType.MISSING_RIGHT, "psp"),
         (
             {"right_minor": 605, "right_count": 1, "right_fee_minor": 34, "left_fee_minor": 30},
             DifferenceType.FEE,
@@ -73,24 +81,27 @@ def told(*groups: OpenGroup) -> list[Difference | WithinTolerance]:
 def test_each_way_to_disagree_has_its_type_and_owner(
     changes: dict[str, Any], expected: DifferenceType, owner: str
 ) -> None:
-    (found,) = told(group(**changes))
+    (found,) = compared(group(**changes))
     assert isinstance(found, Difference)
     assert (found.type, found.owner) == (expected, owner)
 
 
-def test_what_may_still_come_is_no_difference_until_patience_ends() -> None:
-    assert told(group(since=date(2026, 10, 18))) == []
-    assert len(told(group(since=date(2026, 10, 17)))) == 1
+def test_one_side_alone_is_no_difference_within_the_waiting_time() -> None:
+    assert compared(group(since=date(2026, 10, 18))) == []
+    assert len(compared(group(since=date(2026, 10, 17)))) == 1
 
 
 def test_one_reference_in_two_currencies_is_a_difference_of_currency() -> None:
     left = group()
     right = group(currency="CHF", left_minor=0, left_count=0, right_minor=605, right_count=1)
-    assert [one.type for one in told(left, right) if isinstance(one, Difference)] == ["currency", "currency"]
+    assert [one.type for one in compared(left, right) if isinstance(one, Difference)] == [
+        "currency",
+        "currency",
+    ]
 
 
-def test_a_fee_is_not_part_of_the_amount_and_its_proposal_moves_what_the_psp_kept_more() -> None:
-    (found,) = told(group(right_minor=605, right_count=1, left_fee_minor=30, right_fee_minor=34))
+def test_a_fee_is_not_part_of_the_amount_and_its_proposal_books_the_excess() -> None:
+    (found,) = compared(group(right_minor=605, right_count=1, left_fee_minor=30, right_fee_minor=34))
     assert isinstance(found, Difference)
     assert found.amount_minor == 4
     proposal = json.loads(found.proposal)
@@ -99,15 +110,15 @@ def test_a_fee_is_not_part_of_the_amount_and_its_proposal_moves_what_the_psp_kep
         "psp:stripe:receivable",
         4,
     )
-    assert "fee 30 by our books, 34 by the PSP" in found.detail
+    assert "fee 30 in our books, 34 at the PSP" in found.detail
 
 
-def test_one_side_that_took_back_what_it_had_said_is_no_difference_after_patience() -> None:
-    both = {"leg": "psp_bank", "left_minor": 0, "left_count": 2}
-    (found,) = told(group(**both))
+def test_a_movement_that_its_own_side_cancelled_is_no_difference_after_the_waiting_time() -> None:
+    both = {"pair": "psp_bank", "left_minor": 0, "left_count": 2}
+    (found,) = compared(group(**both))
     assert isinstance(found, WithinTolerance)
-    assert found.canceled
-    assert told(group(**both, since=TODAY)) == []
+    assert found.cancelled
+    assert compared(group(**both, since=TODAY)) == []
 
 
 def test_the_banks_balance_and_a_missing_statement_have_their_own_types() -> None:
@@ -122,25 +133,32 @@ def test_the_banks_balance_and_a_missing_statement_have_their_own_types() -> Non
     assert "do" in json.loads(gap.proposal)
 
 
-def test_tolerance_is_data_per_leg_and_currency() -> None:
-    forint = group(leg="psp_bank", currency="HUF", left_minor=10050, right_minor=10000, right_count=1)
-    assert isinstance(told(forint)[0], WithinTolerance)
-    rules = {("psp_bank", "*"): Tolerance(leg="psp_bank", currency="*", patience_days=5, tolerance_minor=0)}
+def test_tolerance_is_data_per_pair_and_currency() -> None:
+    forint = group(pair="psp_bank", currency="HUF", left_minor=10050, right_minor=10000, right_count=1)
+    assert isinstance(compared(forint)[0], WithinTolerance)
+    rules = {("psp_bank", "*"): Tolerance(pair="psp_bank", currency="*", waiting_days=5, tolerance_minor=0)}
     assert isinstance(compare([forint], rules, today=TODAY)[0], Difference)
 
 
 @given(
-    leg=st.sampled_from(Leg), left=st.integers(-(10**9), 10**9), right=st.integers(-(10**9), 10**9),
-    counts=st.sampled_from([(1, 0), (0, 1), (1, 1), (2, 1)]), matched=st.integers(0, 2),
-)  # fmt: skip
+    pair=st.sampled_from(ReconciliationPair),
+    left=st.integers(-(10**9), 10**9),
+    right=st.integers(-(10**9), 10**9),
+    counts=st.sampled_from([(1, 0), (0, 1), (1, 1), (2, 1)]),
+    matched=st.integers(0, 2),
+)
 def test_no_difference_is_silent_and_each_proposal_balances(
-    leg: Leg, left: int, right: int, counts: tuple[int, int], matched: int
+    pair: ReconciliationPair, left: int, right: int, counts: tuple[int, int], matched: int
 ) -> None:
     one = group(
-        leg=leg.value, left_minor=left if counts[0] else 0, right_minor=right if counts[1] else 0,
-        left_count=counts[0], right_count=counts[1], matched=matched,
-    )  # fmt: skip
-    (found,) = told(one)
+        pair=pair.value,
+        left_minor=left if counts[0] else 0,
+        right_minor=right if counts[1] else 0,
+        left_count=counts[0],
+        right_count=counts[1],
+        matched=matched,
+    )
+    (found,) = compared(one)
     if isinstance(found, WithinTolerance):
         assert one.left_minor == one.right_minor
         return
@@ -159,7 +177,7 @@ def item(reference: str, minor: int) -> OpenItem:
     return OpenItem(source_id=reference, reference=reference, amount_minor=minor)
 
 
-def test_two_payments_merged_into_one_line_are_matched_only_when_named_and_equal() -> None:
+def test_two_items_merged_into_one_line_are_matched_only_when_named_and_equal() -> None:
     both = [item("NC1", -100), item("NC2", -250)]
     assert merged(-350, "salary run NC1 NC2", both) == both
     assert merged(-350, "salary run NC1", both) is None
@@ -167,33 +185,42 @@ def test_two_payments_merged_into_one_line_are_matched_only_when_named_and_equal
     assert merged(-100, "NC1", both) is None
 
 
-def test_a_likely_set_is_proposed_only_when_it_is_the_only_one() -> None:
+def test_candidates_are_shown_only_when_one_set_fits() -> None:
     items = [item("a", 100), item("b", 250), item("c", 400)]
-    assert likely(650, items) == (items[1], items[2])
-    assert likely(999, items) is None
-    assert likely(100, [item("a", 100), item("b", 100)]) is None
+    assert fitting_candidates(650, items) == (items[1], items[2])
+    assert fitting_candidates(999, items) is None
+    assert fitting_candidates(100, [item("a", 100), item("b", 100)]) is None
 
 
 DIFFERENCE = report.OpenDifference(
-    leg="psp_bank", reference="=cmd()", currency="JPY", type="amount", amount_minor=-1234,
-    since=date(2026, 10, 1), owner="finance", proposal='{"do": "look"}', detail="<b>Zürich</b>",
-    first_seen_at=datetime(2026, 10, 2, tzinfo=UTC), age_days=19, likely=("po_1", "po_2"),
-)  # fmt: skip
+    pair="psp_bank",
+    reference="=cmd()",
+    currency="JPY",
+    type="amount",
+    amount_minor=-1234,
+    since=date(2026, 10, 1),
+    owner="finance",
+    proposal='{"do": "look"}',
+    detail="<b>Zürich</b>",
+    first_seen_at=datetime(2026, 10, 2, tzinfo=UTC),
+    age_days=19,
+    candidates=("po_1", "po_2"),
+)
 
 
 def test_the_report_shows_the_same_in_each_form_and_runs_nothing() -> None:
     row = next(csv.reader(io.StringIO(report.csv_row(DIFFERENCE))))
     named = dict(zip(next(csv.reader(io.StringIO(report.csv_header()))), row, strict=True))
     assert (named["amount"], named["reference"], named["age_days"]) == ("-1234", "'=cmd()", "19")
-    assert named["likely"] == "po_1 po_2"
-    told_as_json = json.loads(report.json_line(DIFFERENCE))
-    assert (told_as_json["proposal"], told_as_json["likely"]) == ({"do": "look"}, ["po_1", "po_2"])
+    assert named["candidates"] == "po_1 po_2"
+    as_json = json.loads(report.json_line(DIFFERENCE))
+    assert (as_json["proposal"], as_json["candidates"]) == ({"do": "look"}, ["po_1", "po_2"])
     page = report.page_row(DIFFERENCE)
     assert "po_1 po_2" in page
     assert "<b>" not in page
     assert "&lt;b&gt;Zürich" in page
     head = report.page_head(
-        [report.ItemCount(leg="psp_bank", side="left", items=3, open=1, oldest_open=None)],
+        [report.ItemCount(pair="psp_bank", side="left", items=3, open=1, oldest_open=None)],
         at=datetime.now(UTC),
     )
     assert "psp_bank" in head

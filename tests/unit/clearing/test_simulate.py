@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 from click.testing import CliRunner, Result
 
-from gateway.commands.clearing import command
+from gateway.cli.clearing import command
 
 AGREEMENT: dict[str, Any] = {
     "id": "agr-1",
@@ -26,19 +26,22 @@ AGREEMENT: dict[str, Any] = {
 SESSION: dict[str, Any] = {
     "captured_minor": 1210,
     "currency": "EUR",
-    "territory": "NL",
+    "tax_jurisdiction": "NL",
     "time_zone": "Europe/Amsterdam",
     "sale_at": "2026-10-13T12:00:00Z",
     "energy_kwh": "20.5",
     "parties": {
         "platform": {
-            "id": "platform", "country": "CH", "settlement_currency": "CHF", "vat_id": "CHE1",
+            "id": "platform",
+            "country": "CH",
+            "settlement_currency": "CHF",
+            "vat_id": "CHE1",
             "taxable_dealer": True,
         },
         "cpo": {"id": "NL-ABC", "country": "NL", "settlement_currency": "EUR", "vat_id": "NL1"},
         "demand_partner": {"id": "app", "country": "CH", "settlement_currency": "CHF", "vat_id": "CHE2"},
     },
-}  # fmt: skip
+}
 
 
 def run(tmp_path: Path, session: dict[str, Any], *options: str) -> Result:
@@ -77,11 +80,11 @@ def test_tables_show_the_same(tmp_path: Path) -> None:
         ({"parties": {}}, "cpo is missing"),
         ({"sale_at": "2026-10-13T12:00:00"}, "needs a time zone"),
         ({"sale_at": "2025-10-13T12:00:00Z"}, "not in force"),
-        ({"territory": "QQ"}, "not known"),
+        ({"tax_jurisdiction": "QQ"}, "not known"),
         ({"surprise": 1}, "surprise"),
     ],
 )
 def test_wrong_input_is_named(tmp_path: Path, changes: dict[str, Any], message: str) -> None:
-    refused = run(tmp_path, {**SESSION, **changes})
-    assert refused.exit_code != 0
-    assert message in str(refused.exception)
+    rejected = run(tmp_path, {**SESSION, **changes})
+    assert rejected.exit_code != 0
+    assert message in str(rejected.exception)

@@ -75,9 +75,10 @@ def test_floor_and_cap_bound_a_share() -> None:
 
 def test_a_tier_applies_from_its_session_on() -> None:
     share = Share(
-        role=Role.PLATFORM, basis_points=1200,
+        role=Role.PLATFORM,
+        basis_points=1200,
         tiers=(Tier(from_sessions=1001, basis_points=1000), Tier(from_sessions=5001, basis_points=800)),
-    )  # fmt: skip
+    )
     found = [parts(1000, terms(share), before=before)[Role.PLATFORM] for before in (0, 999, 1000, 4999, 5000)]
     assert found == [120, 120, 100, 100, 80]
 
@@ -93,7 +94,7 @@ def test_fees_above_revenue_are_carried_where_agreed() -> None:
     assert found == {Role.CPO: -20, Role.DEMAND_PARTNER: 30, Role.PLATFORM: 40}
 
 
-def test_a_share_of_a_role_that_nobody_plays_stays_with_the_cpo() -> None:
+def test_a_share_of_a_role_that_no_party_plays_goes_to_the_cpo() -> None:
     present = frozenset({Role.CPO, Role.PLATFORM})
     assert parts(100, terms(PARTNER_8, PLATFORM_12), present=present) == {Role.CPO: 88, Role.PLATFORM: 12}
 

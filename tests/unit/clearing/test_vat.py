@@ -10,23 +10,23 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from clearing import reference
 from clearing.errors import RateUnavailableError, UnclearableError
+from clearing.reference_data import bundled_data
 from clearing.tax.vat import (
     NOT_REGISTERED,
     Category,
     CustomerKind,
-    Leg,
     Payer,
+    SupplyLeg,
     Trader,
     VatDecision,
     decide,
 )
 from clearing.tax.vat_rates import SupplyKind
 
-RATES = reference.vat_rates()
+RATES = bundled_data.vat_rates()
 DAY = date(2026, 10, 13)
-# Where the seller to drivers is registered beside its seat, by VAT area.
+# Where the seller to drivers is registered beside its place of establishment, by VAT area.
 REGISTERED = ("DE", "FR", "GB", "GR", "HR", "IE", "NL", "NO")
 
 
@@ -35,7 +35,7 @@ def trader(
 ) -> Trader:
     return Trader(
         party_id=code,
-        territory=RATES.territory(code),
+        tax_jurisdiction=RATES.tax_jurisdiction(code),
         vat_id=f"{code}1" if vat_id else None,
         vat_ids={area: f"{area}2" for area in also},
         taxable_dealer=dealer,
@@ -44,9 +44,9 @@ def trader(
 
 
 def between(
-    leg: Leg, supplier: Trader, customer: Trader, *, place: str | None = None, day: date = DAY
+    leg: SupplyLeg, supplier: Trader, customer: Trader, *, place: str | None = None, day: date = DAY
 ) -> VatDecision:
-    at = RATES.territory(place or supplier.territory.code)
+    at = RATES.tax_jurisdiction(place or supplier.tax_jurisdiction.code)
     return decide(leg, supplier=supplier, customer=customer, place=at, day=day, rates=RATES)
 
 
@@ -54,11 +54,11 @@ def to_driver(
     place: str, *, business: Trader | None = None, supplier: str = "CH", day: date = DAY, small: bool = False
 ) -> VatDecision:
     return decide(
-        Leg.TO_DRIVER,
+        SupplyLeg.TO_DRIVER,
         supplier=trader(supplier, small=small, also=REGISTERED),
         customer=business,
         customer_kind=CustomerKind.CONSUMER if business is None else CustomerKind.BUSINESS,
-        place=RATES.territory(place),
+        place=RATES.tax_jurisdiction(place),
         day=day,
         rates=RATES,
     )
@@ -70,7 +70,7 @@ FR_DEALER = trader("FR", dealer=True)
 GB_DEALER = trader("GB", dealer=True)
 UNPROVEN_DEALER = trader("DE", dealer=True, vat_id=False)
 
-# (supplier, dealer) -> (category, rate, payer, acquisition territory, rule)
+# (supplier, dealer) -> (category, rate, payer, acquisition tax jurisdiction, rule)
 TO_DEALER = [
     # Directive 2006/112/EC art. 38, 195: a dealer in another member state.
     ("NL", DE_DEALER, Category.REVERSE_CHARGE, "0", Payer.CUSTOMER, None, "dealer/union"),
@@ -86,7 +86,7 @@ TO_DEALER = [
     ("GB", CH_DEALER, Category.OUTSIDE, "0", Payer.CUSTOMER, "CH", "dealer/seat_ch"),
     ("NL", trader("NO", dealer=True), Category.OUTSIDE, "0", Payer.CUSTOMER, None, "dealer/seat_no"),
     ("CH", trader("GB", dealer=True), Category.OUTSIDE, "0", Payer.CUSTOMER, None, "dealer/seat_uk"),
-    # MWSTG art. 7(2): a Swiss CPO to a dealer abroad whose seat is proven.
+    # MWSTG art. 7(2): a Swiss CPO to a dealer abroad whose place of establishment is proven.
     ("CH", DE_DEALER, Category.OUTSIDE, "0", Payer.CUSTOMER, None, "dealer/ch_to_abroad"),
     # Within the Swiss VAT area, the enclave of Büsingen included.
     ("CH", CH_DEALER, Category.STANDARD, "8.1", Payer.SUPPLIER, None, "dealer/domestic"),
@@ -98,13 +98,13 @@ TO_DEALER = [
     # Missing or invalid evidence is never a reverse charge: taxed where it is charged.
     ("NL", UNPROVEN_DEALER, Category.STANDARD, "21", Payer.SUPPLIER, None, "dealer/unproven"),
     ("NL", trader("DE", dealer=False), Category.STANDARD, "21", Payer.SUPPLIER, None, "dealer/unproven"),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize("case", TO_DEALER, ids=lambda case: f"{case[0]}-{case[1].party_id}-{case[6]}")
-def test_the_leg_to_a_dealer(case: tuple[str, Trader, Category, str, Payer, str | None, str]) -> None:
+def test_the_supply_to_a_dealer(case: tuple[str, Trader, Category, str, Payer, str | None, str]) -> None:
     supplier, dealer, category, rate, payer, acquisition, rule = case
-    found = between(Leg.TO_DEALER, trader(supplier), dealer)
+    found = between(SupplyLeg.TO_DEALER, trader(supplier), dealer)
     assert (found.category, found.rate, found.payer) == (category, Decimal(rate), payer)
     assert (found.acquisition_of, found.rule) == (acquisition, rule)
     assert found.acquisition_rate == (Decimal("8.1") if acquisition else 0)
@@ -112,7 +112,7 @@ def test_the_leg_to_a_dealer(case: tuple[str, Trader, Category, str, Payer, str 
 
 
 def test_a_german_dealer_who_buys_from_a_dealer_owes_the_tax_itself() -> None:
-    found = between(Leg.TO_DEALER, trader("DE", dealer=True), DE_DEALER)
+    found = between(SupplyLeg.TO_DEALER, trader("DE", dealer=True), DE_DEALER)
     assert (found.category, found.exemption_code) == (Category.REVERSE_CHARGE, "VATEX-EU-AE")
 
 
@@ -141,31 +141,47 @@ TO_DRIVER = [
     ("DE", trader("DE", vat_id=False), Category.STANDARD, "19", "DE", ()),
     ("DE", trader("NL"), Category.STANDARD, "19", "DE", ()),
     ("GB", trader("DE"), Category.STANDARD, "20", "GB", ()),
-]  # fmt: skip
+]
 
 
 @pytest.mark.parametrize(
     "case", TO_DRIVER, ids=lambda case: f"{case[0]}-{case[1].party_id if case[1] else 'consumer'}"
 )
-def test_the_leg_to_the_driver(case: tuple[str, Trader | None, Category, str, str, tuple[str, ...]]) -> None:
+def test_the_supply_to_the_driver(
+    case: tuple[str, Trader | None, Category, str, str, tuple[str, ...]],
+) -> None:
     place, business, category, rate, vat_of, flags = case
     found = to_driver(place, business=business)
     assert (found.category, found.rate, found.vat_of, found.flags) == (category, Decimal(rate), vat_of, flags)
 
 
-@pytest.mark.parametrize(("place", "registered", "flagged"), [
-    ("NL", (), True), ("NL", ("NL",), False), ("NL", ("DE",), True),
-    ("XI", ("GB",), False), ("MC", ("FR",), False),  # one area, one registration
-    ("CH", (), False), ("LI", (), False), ("DE-BUSINGEN", (), False),  # the seat's own area
-    ("SJ", (), False), ("IT-LIVIGNO", (), False),  # no VAT, no registration
-])  # fmt: skip
+@pytest.mark.parametrize(
+    ("place", "registered", "flagged"),
+    [
+        ("NL", (), True),
+        ("NL", ("NL",), False),
+        ("NL", ("DE",), True),
+        ("XI", ("GB",), False),
+        ("MC", ("FR",), False),  # one area, one registration
+        ("CH", (), False),
+        ("LI", (), False),
+        ("DE-BUSINGEN", (), False),  # the area of the place of establishment
+        ("SJ", (), False),
+        ("IT-LIVIGNO", (), False),  # no VAT, no registration
+    ],
+)
 def test_who_sells_to_drivers_must_be_registered_where_it_owes_the_vat(
     place: str, registered: tuple[str, ...], *, flagged: bool
 ) -> None:
     found = decide(
-        Leg.TO_DRIVER, supplier=trader("CH", also=registered), customer=None,
-        customer_kind=CustomerKind.CONSUMER, place=RATES.territory(place), day=DAY, rates=RATES,
-    )  # fmt: skip
+        SupplyLeg.TO_DRIVER,
+        supplier=trader("CH", also=registered),
+        customer=None,
+        customer_kind=CustomerKind.CONSUMER,
+        place=RATES.tax_jurisdiction(place),
+        day=DAY,
+        rates=RATES,
+    )
     assert (found.flags == (NOT_REGISTERED,)) is flagged
     if flagged:  # the VAT is owed all the same, so it is set aside
         assert (found.category, found.payer) == (Category.STANDARD, Payer.SUPPLIER)
@@ -210,25 +226,25 @@ SERVICES = [
 @pytest.mark.parametrize("case", SERVICES, ids=lambda case: f"{case[0]}-{case[1].party_id}-{case[2]}")
 def test_fees_and_commissions(case: tuple[str, Trader, Category, str, str | None, tuple[str, ...]]) -> None:
     supplier, customer, category, rate, acquisition, flags = case
-    found = between(Leg.COMMISSION, trader(supplier), customer)
+    found = between(SupplyLeg.COMMISSION, trader(supplier), customer)
     assert (found.category, found.rate) == (category, Decimal(rate))
     assert (found.acquisition_of, found.flags) == (acquisition, flags)
-    assert between(Leg.FEE, trader(supplier), customer) == found
+    assert between(SupplyLeg.FEE, trader(supplier), customer) == found
 
 
 def test_the_use_of_ground_is_taxed_where_it_lies() -> None:
-    found = between(Leg.SITE, trader("DE", also=("NL",)), CH_DEALER, place="NL")
+    found = between(SupplyLeg.SITE, trader("DE", also=("NL",)), CH_DEALER, place="NL")
     assert (found.category, found.rate, found.vat_of) == (Category.STANDARD, 21, "NL")
     # Directive art. 226(3): the id under which that very supply was made, not any id.
-    foreign = between(Leg.SITE, trader("DE"), CH_DEALER, place="NL")
+    foreign = between(SupplyLeg.SITE, trader("DE"), CH_DEALER, place="NL")
     assert (foreign.category, foreign.rate) == (Category.OUTSIDE, 0)
     assert foreign.flags == ("supplier_without_vat_id",)
     assert "no VAT id of NL" in foreign.reason
-    assert between(Leg.SITE, trader("IT"), CH_DEALER, place="IT-LIVIGNO").category is Category.OUTSIDE
+    assert between(SupplyLeg.SITE, trader("IT"), CH_DEALER, place="IT-LIVIGNO").category is Category.OUTSIDE
 
 
-@pytest.mark.parametrize("leg", [Leg.TO_DEALER, Leg.COMMISSION, Leg.SITE])
-def test_vat_is_not_shown_by_one_who_may_not(leg: Leg) -> None:
+@pytest.mark.parametrize("leg", [SupplyLeg.TO_DEALER, SupplyLeg.COMMISSION, SupplyLeg.SITE])
+def test_vat_is_not_shown_by_one_who_may_not(leg: SupplyLeg) -> None:
     # Directive 2006/112/EC art. 203: VAT on an invoice is owed, so a self-billed invoice must not invent it.
     unproven = between(leg, trader("CH", vat_id=False), CH_DEALER)
     assert (unproven.category, unproven.rate) == (Category.OUTSIDE, 0)
@@ -238,19 +254,30 @@ def test_vat_is_not_shown_by_one_who_may_not(leg: Leg) -> None:
 
 
 @pytest.mark.parametrize(
-    ("territory", "day", "rate"),
+    ("tax_jurisdiction", "day", "rate"),
     [
-        ("CH", date(2023, 12, 31), "7.7"), ("CH", date(2024, 1, 1), "8.1"),
-        ("DE", date(2020, 6, 30), "19"), ("DE", date(2020, 7, 1), "16"), ("DE", date(2020, 12, 31), "16"),
-        ("DE", date(2021, 1, 1), "19"), ("EE", date(2025, 6, 30), "22"), ("EE", date(2025, 7, 1), "24"),
-        ("SK", date(2024, 12, 31), "20"), ("SK", date(2025, 1, 1), "23"), ("FI", date(2024, 8, 31), "24"),
-        ("FI", date(2024, 9, 1), "25.5"), ("GR", date(2023, 10, 11), "24"), ("GR", date(2023, 10, 12), "6"),
-        ("HR", date(2024, 3, 24), "25"), ("HR", date(2024, 3, 25), "13"),
-        ("RO", date(2025, 7, 31), "19"), ("RO", date(2025, 8, 1), "21"),
+        ("CH", date(2023, 12, 31), "7.7"),
+        ("CH", date(2024, 1, 1), "8.1"),
+        ("DE", date(2020, 6, 30), "19"),
+        ("DE", date(2020, 7, 1), "16"),
+        ("DE", date(2020, 12, 31), "16"),
+        ("DE", date(2021, 1, 1), "19"),
+        ("EE", date(2025, 6, 30), "22"),
+        ("EE", date(2025, 7, 1), "24"),
+        ("SK", date(2024, 12, 31), "20"),
+        ("SK", date(2025, 1, 1), "23"),
+        ("FI", date(2024, 8, 31), "24"),
+        ("FI", date(2024, 9, 1), "25.5"),
+        ("GR", date(2023, 10, 11), "24"),
+        ("GR", date(2023, 10, 12), "6"),
+        ("HR", date(2024, 3, 24), "25"),
+        ("HR", date(2024, 3, 25), "13"),
+        ("RO", date(2025, 7, 31), "19"),
+        ("RO", date(2025, 8, 1), "21"),
     ],
-)  # fmt: skip
-def test_a_rate_changes_at_its_local_date(territory: str, day: date, rate: str) -> None:
-    assert RATES.rate(territory, SupplyKind.ELECTRICITY, day) == Decimal(rate)
+)
+def test_a_rate_changes_at_its_local_date(tax_jurisdiction: str, day: date, rate: str) -> None:
+    assert RATES.rate(tax_jurisdiction, SupplyKind.ELECTRICITY, day) == Decimal(rate)
 
 
 def test_irish_parking_alone_is_not_electricity() -> None:
@@ -267,32 +294,33 @@ def test_an_unconfirmed_reduced_rate_is_not_used() -> None:
     "code",
     ["AT-JU", "ES-CE", "ES-CN", "ES-ML", "FR-OUTRE-MER", "GR-AEGEAN", "IT-CAMPIONE", "JE"],
 )
-def test_a_territory_with_a_tax_that_is_not_confirmed_parks(code: str) -> None:
+def test_a_tax_jurisdiction_whose_tax_is_not_confirmed_is_an_exception(code: str) -> None:
     with pytest.raises(RateUnavailableError, match=f"of {code} covers .*add a dated row"):
         to_driver(code)
 
 
 def test_samnaun_is_swiss_for_services_and_outside_for_electricity() -> None:
-    # MWSTG art. 4(1); art. 7(2): electricity to a dealer is supplied at the dealer's seat.
+    # MWSTG art. 4(1); art. 7(2): electricity to a dealer is supplied where the dealer is established.
     there = trader("CH-SAMNAUN", dealer=True)
-    assert between(Leg.COMMISSION, there, CH_DEALER).rate == Decimal("8.1")
-    assert between(Leg.SITE, trader("CH"), CH_DEALER, place="CH-SAMNAUN").rate == Decimal("8.1")
-    assert between(Leg.COMMISSION, trader("NL"), there).acquisition_of == "CH"
-    assert between(Leg.TO_DEALER, there, CH_DEALER).rate == Decimal("8.1")
-    assert between(Leg.TO_DEALER, trader("CH"), there).category is Category.OUTSIDE
-    assert between(Leg.TO_DEALER, trader("NL"), there).acquisition_of is None
+    assert between(SupplyLeg.COMMISSION, there, CH_DEALER).rate == Decimal("8.1")
+    assert between(SupplyLeg.SITE, trader("CH"), CH_DEALER, place="CH-SAMNAUN").rate == Decimal("8.1")
+    assert between(SupplyLeg.COMMISSION, trader("NL"), there).acquisition_of == "CH"
+    assert between(SupplyLeg.TO_DEALER, there, CH_DEALER).rate == Decimal("8.1")
+    assert between(SupplyLeg.TO_DEALER, trader("CH"), there).category is Category.OUTSIDE
+    assert between(SupplyLeg.TO_DEALER, trader("NL"), there).acquisition_of is None
 
 
-def test_what_no_row_covers_is_refused() -> None:
+def test_what_no_row_covers_is_rejected() -> None:
     with pytest.raises(RateUnavailableError):
         RATES.rate("CH", SupplyKind.ELECTRICITY, date(2010, 1, 1))
     with pytest.raises(UnclearableError, match="not known"):
-        RATES.territory("QQ")
+        RATES.tax_jurisdiction("QQ")
 
 
 # The list has whole states only; the parts with rates of their own are held to their law elsewhere.
 @pytest.mark.parametrize(
-    "code", sorted({row.territory for row in reference.vat_rate_rows() if "-" not in row.territory})
+    "code",
+    sorted({row.tax_jurisdiction for row in bundled_data.vat_rate_rows() if "-" not in row.tax_jurisdiction}),
 )
 def test_todays_standard_rates_agree_with_an_independent_list(code: str) -> None:
     expected = Decimal(str(eu_vat_rates_data.get_standard_rate(code)))
@@ -318,13 +346,13 @@ EVERYONE = st.builds(
 
 
 @given(
-    leg=st.sampled_from([Leg.TO_DEALER, Leg.COMMISSION, Leg.FEE, Leg.SITE]),
+    leg=st.sampled_from([SupplyLeg.TO_DEALER, SupplyLeg.COMMISSION, SupplyLeg.FEE, SupplyLeg.SITE]),
     supplier=EVERYONE,
     customer=EVERYONE,
     place=st.sampled_from(["CH", "DE", "NL", "FR", "GB", "NO", "SJ"]),
 )
-def test_the_table_answers_every_case_and_keeps_its_promises(
-    leg: Leg, supplier: Trader, customer: Trader, place: str
+def test_the_table_decides_every_case_and_its_invariants_hold(
+    leg: SupplyLeg, supplier: Trader, customer: Trader, place: str
 ) -> None:
     found = between(leg, supplier, customer, place=place)
     assert (found.rate > 0) == (found.category is Category.STANDARD)

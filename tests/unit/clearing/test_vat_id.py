@@ -7,7 +7,7 @@ from clearing.tax.vat_id import normalize
 
 
 @pytest.mark.parametrize(
-    ("territory", "text", "written"),
+    ("tax_jurisdiction", "text", "written"),
     [
         ("NL", "NL 0044.95.445.B01", "NL004495445B01"),
         ("NL", "004495445B01", "NL004495445B01"),
@@ -21,13 +21,13 @@ from clearing.tax.vat_id import normalize
         ("GB", "GB 980 7806 84", "GB980780684"),
     ],
 )
-def test_an_id_has_one_written_form(territory: str, text: str, written: str) -> None:
-    assert normalize(text, territory=territory) == written
-    assert normalize(written, territory=territory) == written
+def test_an_id_has_one_written_form(tax_jurisdiction: str, text: str, written: str) -> None:
+    assert normalize(text, tax_jurisdiction=tax_jurisdiction) == written
+    assert normalize(written, tax_jurisdiction=tax_jurisdiction) == written
 
 
 @pytest.mark.parametrize(
-    ("territory", "text"),
+    ("tax_jurisdiction", "text"),
     [
         ("DE", "DE136695977"),  # check digit
         ("NL", "NL12"),
@@ -37,6 +37,6 @@ def test_an_id_has_one_written_form(territory: str, text: str, written: str) -> 
         ("FR", ""),
     ],
 )
-def test_a_wrong_id_is_refused_with_its_territory(territory: str, text: str) -> None:
-    with pytest.raises(InvalidVatIdError, match=territory):
-        normalize(text, territory=territory)
+def test_a_wrong_id_is_rejected_with_its_tax_jurisdiction(tax_jurisdiction: str, text: str) -> None:
+    with pytest.raises(InvalidVatIdError, match=tax_jurisdiction):
+        normalize(text, tax_jurisdiction=tax_jurisdiction)

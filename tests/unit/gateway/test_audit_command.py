@@ -5,9 +5,10 @@ from io import StringIO
 
 from rich.console import Console
 
-from clearing.results import AuditReport, ProofLine
-from gateway.audit import HouseAudit, Unfinished
-from gateway.commands.audit import show
+from clearing.audit import AuditReport, ProofLine
+from gateway.audit import SystemAudit
+from gateway.audit_repository import OpenWork
+from gateway.cli.audit import show
 
 
 def proof(currency: str) -> ProofLine:
@@ -35,10 +36,10 @@ def test_no_figure_of_the_proof_is_cut_off_on_eighty_columns() -> None:
         batches=1,
         audited_at=datetime(2026, 11, 22, tzinfo=UTC),
     )
-    quiet = Unfinished(open_calls=0, open_tasks=0, parked_tasks=0, parked_sessions=0)
+    idle = OpenWork(open_requests=0, open_tasks=0, exception_tasks=0, uncleared_sessions=0)
     printed = StringIO()
     show(
-        HouseAudit(clearing=report, findings=[], psp=None, unfinished=quiet),
+        SystemAudit(clearing=report, findings=[], psp=None, open_work=idle),
         Console(file=printed, width=80),
     )
     text = printed.getvalue()

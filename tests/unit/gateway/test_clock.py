@@ -58,7 +58,7 @@ def test_business_time_is_in_utc_whatever_the_anchor_is_in() -> None:
     assert held.business_time(WALL).utcoffset() == timedelta(0)
 
 
-def test_naive_times_and_negative_rates_are_refused() -> None:
+def test_naive_times_and_negative_rates_are_rejected() -> None:
     naive = BUSINESS.replace(tzinfo=None)
     with pytest.raises(ValueError, match="aware"):
         MarketAnchor(business_at=naive, anchored_at=WALL, rate=1)

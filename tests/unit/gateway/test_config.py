@@ -1,26 +1,29 @@
-"""Settings: each source and its precedence, each refusal in one line, and no secret in any text."""
+"""Settings: each source and its precedence, each rejection in one line, and no secret in any text."""
 
 import json
 import pickle
+import re
 from pathlib import Path
 from typing import Any
 
 import pytest
-from pydantic import ValidationError
+from pydantic import SecretStr, ValidationError
 
-from clearing.service import ClearingService
+from clearing.services import build_clearing
 from gateway.clock import SystemClock
 from gateway.config import (
     ClockSource,
     Environment,
     LogFormat,
     Settings,
+    _allowed,
+    _types,
     load_database_url,
     load_inbox_path,
     load_settings,
 )
 from gateway.errors import ConfigurationError
-from gateway.lanes.bank_files import bank_lanes
+from gateway.jobs.bank_files import bank_jobs
 
 PASSWORD = "hunter2-hunter2"
 WEBHOOK_KEY = "A" * 43 + "="
@@ -31,7 +34,7 @@ MINIMUM = {
 }
 
 
-def refusal(environ: dict[str, str]) -> str:
+def rejection(environ: dict[str, str]) -> str:
     with pytest.raises(ConfigurationError) as caught:
         load_settings(environ)
     text = str(caught.value)
@@ -59,31 +62,46 @@ def test_settings_do_not_change() -> None:
 
 @pytest.mark.parametrize("variable", sorted(MINIMUM))
 def test_each_missing_setting_is_named_with_the_way_to_give_it(variable: str) -> None:
-    text = refusal({name: value for name, value in MINIMUM.items() if name != variable})
+    text = rejection({name: value for name, value in MINIMUM.items() if name != variable})
     assert text.startswith(f"{variable} is missing: set it, or {variable}_FILE")
 
 
 @pytest.mark.parametrize(
     ("variable", "value", "said"),
     [
-        ("NETWORKCORE_PORT", "99999", "NETWORKCORE_PORT is wrong"),
-        ("NETWORKCORE_PORT", "http", "NETWORKCORE_PORT is wrong"),
-        ("NETWORKCORE_CLOCK", "sundial", "NETWORKCORE_CLOCK is wrong"),
+        (
+            "NETWORKCORE_PORT",
+            "99999",
+            "PORT is invalid: expected a whole number of 0 or more and at most 65535, got '99999'",
+        ),
+        ("NETWORKCORE_PORT", "http", "at most 65535, got 'http'"),
+        ("NETWORKCORE_CLOCK", "sundial", "CLOCK is invalid: expected system or market, got 'sundial'"),
+        (
+            "NETWORKCORE_PSP_TIMEOUT_SECONDS",
+            "0",
+            "_SECONDS is invalid: expected a number above 0 and at most 80, got '0'",
+        ),
+        ("NETWORKCORE_PSP_TIMEOUT_SECONDS", "nan", "expected a number above 0 and at most 80, got 'nan'"),
+        ("NETWORKCORE_CLOSE_BOOKS_AFTER_DAYS", "1.5", "expected a whole number of 1 or more and at most 366"),
         (
             "NETWORKCORE_PSP_BASE_URL",
             "localhost:12",
-            "NETWORKCORE_PSP_BASE_URL is wrong: expected an http or https URL",
+            "NETWORKCORE_PSP_BASE_URL is invalid: expected an http or https URL",
         ),
-        ("NETWORKCORE_PUBLIC_URL", "https://a.example/?x=1", "NETWORKCORE_PUBLIC_URL is wrong"),
-        ("NETWORKCORE_ADMIN_API_KEY", "short", "NETWORKCORE_ADMIN_API_KEY is wrong: expected at least 16"),
+        ("NETWORKCORE_PUBLIC_URL", "https://a.example/?x=1", "NETWORKCORE_PUBLIC_URL is invalid"),
+        ("NETWORKCORE_ADMIN_API_KEY", "short", "NETWORKCORE_ADMIN_API_KEY is invalid: expected at least 16"),
         (
             "NETWORKCORE_DATABASE_POOL_MAX",
             "1",
             "NETWORKCORE_DATABASE_POOL_MIN is above NETWORKCORE_DATABASE_POOL_MAX",
         ),
-        ("NETWORKCORE_WORKERS_IN_PROCESS", "perhaps", "NETWORKCORE_WORKERS_IN_PROCESS is wrong"),
-        ("DATABASE_URL", "mysql://db", "DATABASE_URL is wrong: expected a URL such as postgresql://"),
-        ("NETWORKCORE_PROT", "8080", "NETWORKCORE_PROT is no setting; did you mean NETWORKCORE_PORT?"),
+        (
+            "NETWORKCORE_WORKERS_IN_PROCESS",
+            "perhaps",
+            "NETWORKCORE_WORKERS_IN_PROCESS is invalid: expected true or false, got 'perhaps'",
+        ),
+        ("DATABASE_URL", "mysql://db", "DATABASE_URL is invalid: expected a URL such as postgresql://"),
+        ("NETWORKCORE_PROT", "8080", "NETWORKCORE_PROT is not a setting; did you mean NETWORKCORE_PORT?"),
         (
             "NETWORKCORE_CONFIG",
             "/nowhere.toml",
@@ -92,11 +110,40 @@ def test_each_missing_setting_is_named_with_the_way_to_give_it(variable: str) ->
     ],
 )
 def test_each_wrong_setting_is_named(variable: str, value: str, said: str) -> None:
-    assert said in refusal(MINIMUM | {variable: value})
+    assert said in rejection(MINIMUM | {variable: value})
+
+
+@pytest.mark.parametrize("name", ["NETWORKCORE_COLOR", "NETWORKCORE_XYZ_TIMEOUT", "NETWORKCORE_FOO"])
+def test_an_unknown_setting_gets_no_far_fetched_suggestion(name: str) -> None:
+    assert rejection(MINIMUM | {name: "1"}) == f"{name} is not a setting"
+
+
+def test_a_wrong_setting_is_named_with_the_place_it_was_set_at(tmp_path: Path) -> None:
+    config, secret = tmp_path / "networkcore.toml", tmp_path / "port"
+    config.write_text("host = 5\nworker_poll_ms = 1.5\nworkers_in_process = 7\n", encoding="utf-8")
+    secret.write_text("many\n", encoding="utf-8")
+    assert rejection(MINIMUM | {"NETWORKCORE_CONFIG": str(config)}) == (
+        f"host in {config} is invalid: expected text of at least 1 characters, got 5; "
+        f"workers_in_process in {config} is invalid: expected true or false, got 7; "
+        f"worker_poll_ms in {config} is invalid: "
+        "expected a whole number of 10 or more and at most 60000, got 1.5"
+    )
+    assert rejection(MINIMUM | {"NETWORKCORE_PORT_FILE": str(secret)}) == (
+        f"NETWORKCORE_PORT in {secret}, named by NETWORKCORE_PORT_FILE, is invalid: "
+        "expected a whole number of 0 or more and at most 65535, got 'many'"
+    )
+
+
+def test_every_setting_says_what_it_may_be_in_our_words() -> None:
+    kinds = ("a whole number", "a number", "true or false", "text", " or ")
+    for name, field in Settings.model_fields.items():
+        assert any(kind in _allowed(field) for kind in kinds), name
+    texts = " ".join(rejection(MINIMUM | {f"NETWORKCORE_{name.upper()}": "?"}) for name in ("port", "clock"))
+    assert not re.search(r"Input should|validation error|pydantic|type=", texts)
 
 
 def test_all_wrong_settings_are_named_at_once() -> None:
-    text = refusal(MINIMUM | {"NETWORKCORE_PORT": "x", "NETWORKCORE_LOG_LEVEL": "loud"})
+    text = rejection(MINIMUM | {"NETWORKCORE_PORT": "x", "NETWORKCORE_LOG_LEVEL": "loud"})
     assert "NETWORKCORE_PORT" in text
     assert "NETWORKCORE_LOG_LEVEL" in text
 
@@ -116,28 +163,28 @@ def test_all_wrong_settings_are_named_at_once() -> None:
         ),
         (
             {"NETWORKCORE_PUBLIC_URL": "https://a.example"},
-            "NETWORKCORE_WEBHOOK_SECRET_KEYS must be set in production",
+            "NETWORKCORE_WEBHOOK_ENCRYPTION_KEYS must be set in production",
         ),
         ({"NETWORKCORE_PSP_BASE_URL": "http://127.0.0.1:9"}, "NETWORKCORE_PSP_BASE_URL must be https"),
     ],
 )
-def test_production_refuses_what_only_play_money_allows(extra: dict[str, str], said: str) -> None:
-    assert said in refusal(MINIMUM | {"NETWORKCORE_ENVIRONMENT": "production"} | extra)
+def test_production_rejects_what_only_test_money_allows(extra: dict[str, str], said: str) -> None:
+    assert said in rejection(MINIMUM | {"NETWORKCORE_ENVIRONMENT": "production"} | extra)
 
 
 @pytest.mark.parametrize(
     "value",
     ["2026-11", f":{WEBHOOK_KEY}", "2026-11:c2hvcnQ=", f"a:{WEBHOOK_KEY},a:{WEBHOOK_KEY}", "a:not base64"],
 )
-def test_a_wrong_webhook_key_is_refused_and_never_repeated(value: str) -> None:
-    text = refusal(MINIMUM | {"NETWORKCORE_WEBHOOK_SECRET_KEYS": value})
-    assert "NETWORKCORE_WEBHOOK_SECRET_KEYS is wrong" in text
+def test_a_wrong_webhook_key_is_rejected_and_never_repeated(value: str) -> None:
+    text = rejection(MINIMUM | {"NETWORKCORE_WEBHOOK_ENCRYPTION_KEYS": value})
+    assert "NETWORKCORE_WEBHOOK_ENCRYPTION_KEYS is invalid" in text
     assert WEBHOOK_KEY not in text
 
 
-def test_webhook_keys_keep_their_order_the_sealing_one_first() -> None:
+def test_webhook_keys_keep_their_order_the_one_for_new_secrets_first() -> None:
     value = f"2026-11:{WEBHOOK_KEY}, 2025-01:{'B' * 43}="
-    settings = load_settings(MINIMUM | {"NETWORKCORE_WEBHOOK_SECRET_KEYS": value})
+    settings = load_settings(MINIMUM | {"NETWORKCORE_WEBHOOK_ENCRYPTION_KEYS": value})
     assert [name for name, _ in settings.webhook_keys] == ["2026-11", "2025-01"]
     assert load_settings(MINIMUM).webhook_keys == []
 
@@ -146,21 +193,21 @@ def test_production_starts_when_all_is_right() -> None:
     extra = {
         "NETWORKCORE_ENVIRONMENT": "production",
         "NETWORKCORE_PUBLIC_URL": "https://pay.example/",
-        "NETWORKCORE_WEBHOOK_SECRET_KEYS": f"2026-11:{WEBHOOK_KEY}",
+        "NETWORKCORE_WEBHOOK_ENCRYPTION_KEYS": f"2026-11:{WEBHOOK_KEY}",
     }
     assert load_settings(MINIMUM | extra).base_url == "https://pay.example"
 
 
 def test_the_environment_is_above_secret_files_and_these_above_the_config_file(tmp_path: Path) -> None:
     config = tmp_path / "networkcore.toml"
-    config.write_text('port = 1001\nhost = "0.0.0.0"\nworker_lanes = 4\n', encoding="utf-8")
+    config.write_text('port = 1001\nhost = "0.0.0.0"\nworker_parallel_shards = 4\n', encoding="utf-8")
     secret = tmp_path / "port"
     secret.write_text("1002\n", encoding="utf-8")
     environ = MINIMUM | {"NETWORKCORE_CONFIG": str(config)}
     assert load_settings(environ).port == 1001
     assert load_settings(environ | {"NETWORKCORE_PORT_FILE": str(secret)}).port == 1002
     settings = load_settings(environ | {"NETWORKCORE_PORT_FILE": str(secret), "NETWORKCORE_PORT": "1003"})
-    assert (settings.port, settings.host, settings.worker_lanes) == (1003, "0.0.0.0", 4)
+    assert (settings.port, settings.host, settings.worker_parallel_shards) == (1003, "0.0.0.0", 4)
 
 
 def test_a_secret_file_is_read_without_its_closing_line_end(tmp_path: Path) -> None:
@@ -174,18 +221,18 @@ def test_a_secret_file_is_read_without_its_closing_line_end(tmp_path: Path) -> N
 def test_a_secret_file_that_is_missing_too_long_or_no_text_is_named(tmp_path: Path) -> None:
     path = tmp_path / "key"
     environ = MINIMUM | {"NETWORKCORE_PSP_API_KEY_FILE": str(path)}
-    assert f"NETWORKCORE_PSP_API_KEY_FILE names {path}, which can't be read" in refusal(environ)
+    assert f"NETWORKCORE_PSP_API_KEY_FILE names {path}, which can't be read" in rejection(environ)
     path.write_bytes(b"x" * 70_000)
-    assert "longer than 65536 bytes" in refusal(environ)
+    assert "longer than 65536 bytes" in rejection(environ)
     path.write_bytes(b"\xff\xfe")
-    assert "not UTF-8 text" in refusal(environ)
+    assert "not UTF-8 text" in rejection(environ)
 
 
 @pytest.mark.parametrize("content", ["prot = 1\n", "port = \n"])
-def test_a_config_file_with_an_unknown_key_or_no_toml_is_refused(tmp_path: Path, content: str) -> None:
+def test_a_config_file_with_an_unknown_key_or_no_toml_is_rejected(tmp_path: Path, content: str) -> None:
     config = tmp_path / "networkcore.toml"
     config.write_text(content, encoding="utf-8")
-    assert str(config) in refusal(MINIMUM | {"NETWORKCORE_CONFIG": str(config)})
+    assert str(config) in rejection(MINIMUM | {"NETWORKCORE_CONFIG": str(config)})
 
 
 def test_no_secret_shows_in_any_text_of_the_settings() -> None:
@@ -205,15 +252,28 @@ def test_no_secret_shows_in_any_text_of_the_settings() -> None:
         f"//\u2100{PASSWORD}@x",
     ],
 )
-def test_no_refusal_repeats_the_password(address: str) -> None:
-    assert PASSWORD not in refusal(MINIMUM | {"DATABASE_URL": address})
+def test_no_rejection_repeats_the_password(address: str) -> None:
+    assert PASSWORD not in rejection(MINIMUM | {"DATABASE_URL": address})
     with pytest.raises(ConfigurationError) as caught:
         load_database_url({"DATABASE_URL": address})
     assert PASSWORD not in str(caught.value)
 
 
 def test_a_wrong_secret_is_not_repeated() -> None:
-    assert "sk_tiny" not in refusal(MINIMUM | {"NETWORKCORE_PSP_API_KEY": "sk_tiny"})
+    assert "sk_tiny" not in rejection(MINIMUM | {"NETWORKCORE_PSP_API_KEY": "sk_tiny"})
+
+
+def test_no_secret_setting_is_ever_repeated() -> None:
+    secrets = [
+        "database_url",
+        "psp_api_key",
+        "psp_webhook_secret",
+        "admin_api_key",
+        "webhook_encryption_keys",
+    ]
+    assert secrets == [name for name, field in Settings.model_fields.items() if SecretStr in _types(field)]
+    for name in secrets:
+        assert "abc" not in rejection(MINIMUM | {f"NETWORKCORE_{name.upper()}": "abc"})
 
 
 def test_commands_that_need_the_database_alone_ask_for_nothing_else() -> None:
@@ -235,13 +295,13 @@ def test_commands_that_need_the_database_alone_ask_for_nothing_else() -> None:
             },
             "one directory",
         ),
-        ({"NETWORKCORE_BANK_CUT_OFF": "11"}, "NETWORKCORE_BANK_CUT_OFF is wrong: expected a time of day"),
-        ({"NETWORKCORE_BANK_CUT_OFF": "24:00"}, "NETWORKCORE_BANK_CUT_OFF is wrong"),
-        ({"NETWORKCORE_BANK_TIME_ZONE": "Zurich"}, "NETWORKCORE_BANK_TIME_ZONE is wrong: expected an IANA"),
+        ({"NETWORKCORE_BANK_CUT_OFF": "11"}, "NETWORKCORE_BANK_CUT_OFF is invalid: expected a time of day"),
+        ({"NETWORKCORE_BANK_CUT_OFF": "24:00"}, "NETWORKCORE_BANK_CUT_OFF is invalid"),
+        ({"NETWORKCORE_BANK_TIME_ZONE": "Zurich"}, "NETWORKCORE_BANK_TIME_ZONE is invalid: expected an IANA"),
     ],
 )
-def test_half_a_bank_connection_is_refused(changes: dict[str, str], said: str) -> None:
-    assert said in refusal({**MINIMUM, **changes})
+def test_half_a_bank_connection_is_rejected(changes: dict[str, str], said: str) -> None:
+    assert said in rejection({**MINIMUM, **changes})
 
 
 def test_the_inbox_alone_is_read_without_the_rest() -> None:
@@ -264,30 +324,30 @@ def bank_settings(tmp_path: Path, account: object = ACCOUNT) -> Settings:
     )
 
 
-def lanes_of(settings: Settings) -> list[str]:
+def jobs_of(settings: Settings) -> list[str]:
     nothing: Any = None
     return [
-        lane.name
-        for lane in bank_lanes(settings, pool=nothing, clock=SystemClock(), clearing=ClearingService())
+        shard.name
+        for shard in bank_jobs(settings, pool=nothing, clock=SystemClock(), clearing=build_clearing())
     ]
 
 
-def test_the_bank_lanes_run_only_where_their_directories_are_set(tmp_path: Path) -> None:
-    assert lanes_of(load_settings(MINIMUM)) == []
+def test_the_bank_jobs_run_only_where_their_directories_are_set(tmp_path: Path) -> None:
+    assert jobs_of(load_settings(MINIMUM)) == []
     for name in ("in", "out"):
         (tmp_path / name).mkdir(mode=0o700)
-    assert lanes_of(bank_settings(tmp_path)) == ["bank outbox", "bank inbox"]
+    assert jobs_of(bank_settings(tmp_path)) == ["bank_outbox", "bank_inbox"]
     assert sorted(path.name for path in (tmp_path / "in").iterdir()) == ["done", "failed", "working"]
 
 
-def test_a_directory_that_is_missing_or_anybodys_is_refused(tmp_path: Path) -> None:
+def test_a_directory_that_is_missing_or_anybodys_is_rejected(tmp_path: Path) -> None:
     with pytest.raises(ConfigurationError, match=r"BANK_OUTBOX_PATH names .*no directory"):
-        lanes_of(bank_settings(tmp_path))
+        jobs_of(bank_settings(tmp_path))
     for name in ("in", "out"):
         (tmp_path / name).mkdir()
     (tmp_path / "out").chmod(0o777)
     with pytest.raises(ConfigurationError, match="everybody may write to"):
-        lanes_of(bank_settings(tmp_path))
+        jobs_of(bank_settings(tmp_path))
 
 
 @pytest.mark.parametrize(
@@ -304,6 +364,6 @@ def test_a_directory_that_is_missing_or_anybodys_is_refused(tmp_path: Path) -> N
 def test_a_paying_account_that_is_wrong_is_named(tmp_path: Path, account: object, said: str) -> None:
     for name in ("in", "out"):
         (tmp_path / name).mkdir(mode=0o700)
-    with pytest.raises(ConfigurationError, match=said) as refused:
-        lanes_of(bank_settings(tmp_path, account))
-    assert "account.json" in str(refused.value)
+    with pytest.raises(ConfigurationError, match=said) as rejected:
+        jobs_of(bank_settings(tmp_path, account))
+    assert "account.json" in str(rejected.value)

@@ -4,12 +4,12 @@ from clearing.pricing.cdr import parse_cdr
 from clearing.pricing.engine import compile_tariff, price
 from clearing.pricing.tariff import OcpiVersion, parse_tariff
 from gateway.payments.complete import CPO_TOTAL_DIFFERS, flags_of
-from gateway.sandbox.market.billing import OVERBILLED_BY, bill
-from gateway.sandbox.market.cast import CPO_BY_ID
-from gateway.sandbox.market.charging import charge_detail_record
-from gateway.sandbox.market.client import encode_json
-from gateway.sandbox.market.plan import COMPLETING, Course, PlannedSession, plan_day
-from gateway.sandbox.market.tariffs import tariff
+from sandbox.market.billing import OVERBILLED_BY, bill
+from sandbox.market.charging import charge_detail_record
+from sandbox.market.client import encode_json
+from sandbox.market.participants import CPO_BY_ID
+from sandbox.market.plan import COMPLETING, PlannedSession, SessionScenario, plan_day
+from sandbox.market.tariffs import tariff
 
 VERSION = OcpiVersion("2.2.1")
 SESSIONS = [session for seed in range(4) for session in plan_day(sessions=60, seed=seed).sessions]
@@ -26,19 +26,19 @@ def flags(session: PlannedSession) -> list[str]:
 
 def test_a_total_above_the_tariff_is_flagged_and_an_honest_one_is_not() -> None:
     for session in SESSIONS:
-        if session.course in COMPLETING:
-            overbilled = session.course is Course.OVERBILLED
+        if session.scenario in COMPLETING:
+            overbilled = session.scenario is SessionScenario.OVERBILLED
             assert (CPO_TOTAL_DIFFERS in flags(session)) is overbilled, session.site.tariff_id
 
 
 def test_the_market_s_records_are_priced_without_a_note() -> None:
     for session in SESSIONS:
-        if session.course is Course.CHARGES and session.site.tariff_id != "free":
+        if session.scenario is SessionScenario.CHARGES and session.site.tariff_id != "free":
             assert flags(session) == [], session.site.tariff_id
 
 
 def test_the_overbilled_total_is_above_the_public_price_by_the_same_amount() -> None:
-    session = next(session for session in SESSIONS if session.course is Course.OVERBILLED)
+    session = next(session for session in SESSIONS if session.scenario is SessionScenario.OVERBILLED)
     record = charge_detail_record(session, authorization_reference="auth_1", token_uid="T", contract_id="C")
     record, billed = bill(session, record)
     asked = record["total_cost"]["incl_vat"] * 100

@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from gateway.sandbox.market.cast import BUSINESSES, CPOS, SITES
-from gateway.sandbox.market.charging import charge_detail_record
-from gateway.sandbox.market.plan import MIN_SESSIONS, Course, PlannedSession, Rail, plan_day
-from gateway.sandbox.market.tariffs import all_tariffs, tariffs_of
+from sandbox.market.charging import charge_detail_record
+from sandbox.market.participants import BUSINESSES, CPOS, SITES
+from sandbox.market.plan import MIN_SESSIONS, DriverMethod, PlannedSession, SessionScenario, plan_day
+from sandbox.market.tariffs import tariffs_of
 
 SEEDS = st.integers(min_value=0, max_value=2**32)
 
@@ -35,10 +35,15 @@ def test_same_sessions_and_seed_give_the_same_day() -> None:
 def test_every_day_has_every_rail_and_every_kind_of_trouble(seed: int, sessions: int) -> None:
     day = plan_day(sessions=sessions, seed=seed)
     assert len(day.sessions) == sessions
-    assert {session.rail for session in day.sessions} == set(Rail)
-    courses = Counter(session.course for session in day.sessions)
-    assert set(courses) == set(Course)
-    assert courses[Course.PSP_TIMEOUT] == courses[Course.CDR_TWICE] == courses[Course.REVOKED] == 1
+    assert {session.method for session in day.sessions} == set(DriverMethod)
+    scenarios = Counter(session.scenario for session in day.sessions)
+    assert set(scenarios) == set(SessionScenario)
+    assert (
+        scenarios[SessionScenario.PSP_TIMEOUT]
+        == scenarios[SessionScenario.CDR_TWICE]
+        == scenarios[SessionScenario.REVOKED]
+        == 1
+    )
 
 
 @given(seed=SEEDS)
@@ -61,7 +66,7 @@ def test_a_small_day_visits_every_site() -> None:
 
 
 @pytest.mark.parametrize("sessions", [MIN_SESSIONS - 1, 0, 100_001])
-def test_a_day_outside_the_bounds_is_refused(sessions: int) -> None:
+def test_a_day_outside_the_bounds_is_rejected(sessions: int) -> None:
     with pytest.raises(ValueError, match="expected 12 to 100000"):
         plan_day(sessions=sessions, seed=1)
 
@@ -124,7 +129,7 @@ def test_the_twentieth_kwh_ends_a_period() -> None:
 
 def test_tariffs_cover_every_component_and_restriction_of_the_market() -> None:
     components, restrictions, bounds = set(), set(), set()
-    for tariff in all_tariffs():
+    for tariff in (tariff for cpo in CPOS for tariff in tariffs_of(cpo.party_id)):
         bounds |= {"min_price", "max_price"} & set(tariff)
         for element in tariff["elements"]:
             components |= {component["type"] for component in element["price_components"]}
@@ -132,9 +137,16 @@ def test_tariffs_cover_every_component_and_restriction_of_the_market() -> None:
     assert components == {"ENERGY", "TIME", "PARKING_TIME", "FLAT"}
     assert bounds == {"min_price", "max_price"}
     assert restrictions == {
-        "start_time", "end_time", "day_of_week", "min_kwh", "max_kwh", "min_power", "max_power",
-        "max_duration", "reservation",
-    }  # fmt: skip
+        "start_time",
+        "end_time",
+        "day_of_week",
+        "min_kwh",
+        "max_kwh",
+        "min_power",
+        "max_power",
+        "max_duration",
+        "reservation",
+    }
 
 
 def test_each_operator_has_a_currency_and_its_own_tariffs() -> None:

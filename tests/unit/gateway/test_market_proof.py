@@ -1,4 +1,4 @@
-"""The market's proof, journal, receiver and client: each must notice what is wrong."""
+"""The market's proof, checkpoints, receiver and client: each must notice what is wrong."""
 
 import time
 from collections.abc import Mapping
@@ -12,11 +12,11 @@ import standardwebhooks
 from aiohttp import web
 from aiohttp.test_utils import TestServer
 
-from gateway.sandbox.market.client import Client, MarketError, form
-from gateway.sandbox.market.journal import Journal
-from gateway.sandbox.market.proof import BookLine, Evidence, prove
-from gateway.sandbox.market.receiver import Receiver, signature_is_good
-from gateway.sandbox.market.vehicles import Garage, build_garage, emaid_of
+from sandbox.market.checkpoints import Checkpoints
+from sandbox.market.client import Client, MarketError, form
+from sandbox.market.proof import BookLine, Evidence, prove
+from sandbox.market.receiver import Receiver, signature_is_good
+from sandbox.market.vehicles import VehicleFleet, build_fleet, emaid_of
 
 SECRET = "whsec_MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY="
 
@@ -43,22 +43,22 @@ GOOD = Evidence(
     expected_sessions=3,
     captured_sessions=3,
     captures_twice=0,
-    outcomes_wrong=(),
+    unplanned_outcomes=(),
     books=(
         book_line("CHF", captured=500, vat=40, platform=20, paid=440, open_=0),
         book_line("EUR", captured=1000, vat=160, platform=40, paid=700, open_=100),
     ),
     findings=(),
     paid={"EUR": 700, "CHF": 440},
-    promised={"NL-ABC 2026-11-02 EUR": 700},
-    kept={"NL-ABC 2026-11-02 EUR": 700},
+    forecast={"NL-ABC 2026-11-02 EUR": 700},
+    paid_by_date={"NL-ABC 2026-11-02 EUR": 700},
     overdue=0,
     psp_captured={"EUR": 600, "GBP": 0},
     psp_fees={"EUR": 30},
     fees={"EUR": 30},
     psp_transferred={"EUR": 700, "CHF": 440},
     events={"superapp": (4, 4)},
-    refused_webhooks=0,
+    rejected_webhooks=0,
     figures={"vat": []},
 )
 
@@ -80,13 +80,13 @@ def test_figures_that_agree_are_a_proof() -> None:
         {"psp_transferred": {"EUR": 700}},
         {"paid": {"EUR": 699, "CHF": 440}},
         {"overdue": 1},
-        {"kept": {"NL-ABC 2026-11-02 EUR": 699}},
-        {"kept": {"NL-ABC 2026-11-03 EUR": 700}},
-        {"promised": {}},
+        {"paid_by_date": {"NL-ABC 2026-11-02 EUR": 699}},
+        {"paid_by_date": {"NL-ABC 2026-11-03 EUR": 700}},
+        {"forecast": {}},
         {"findings": ("split ses_1: 1 left",)},
-        {"outcomes_wrong": ("S000001 declined, planned captured",)},
+        {"unplanned_outcomes": ("S000001 declined, planned captured",)},
         {"events": {"superapp": (4, 3)}},
-        {"refused_webhooks": 1},
+        {"rejected_webhooks": 1},
         {"books": (replace(GOOD.books[0], difference=1), GOOD.books[1])},
         {"books": ()},
     ],
@@ -101,29 +101,29 @@ def test_the_digest_is_of_the_figures_alone() -> None:
 
 
 def test_a_step_cut_off_by_a_kill_is_done_again(tmp_path: Path) -> None:
-    path = tmp_path / "journal.jsonl"
-    with Journal(path) as journal:
-        journal.record("first", {"id": "a"})
+    path = tmp_path / "checkpoints.jsonl"
+    with Checkpoints(path) as checkpoints:
+        checkpoints.record("first", {"id": "a"})
     path.write_bytes(path.read_bytes() + b'["second", {"id"')
-    with Journal(path) as journal:
-        assert "first" in journal
-        assert "second" not in journal
-        journal.record("second", 2)
-    with Journal(path) as journal:
-        assert (journal["first"], journal["second"]) == ({"id": "a"}, 2)
+    with Checkpoints(path) as checkpoints:
+        assert "first" in checkpoints
+        assert "second" not in checkpoints
+        checkpoints.record("second", 2)
+    with Checkpoints(path) as checkpoints:
+        assert (checkpoints["first"], checkpoints["second"]) == ({"id": "a"}, 2)
     assert path.stat().st_mode & 0o077 == 0
 
 
-async def test_a_journaled_step_is_not_repeated(tmp_path: Path) -> None:
+async def test_a_recorded_step_is_not_repeated(tmp_path: Path) -> None:
     done = []
 
     async def step() -> str:
         done.append(1)
         return "result"
 
-    with Journal(tmp_path / "journal.jsonl") as journal:
-        assert await journal.once("step", step) == "result"
-        assert await journal.once("step", step) == "result"
+    with Checkpoints(tmp_path / "checkpoints.jsonl") as checkpoints:
+        assert await checkpoints.once("step", step) == "result"
+        assert await checkpoints.once("step", step) == "result"
     assert len(done) == 1
 
 
@@ -141,7 +141,7 @@ def test_a_signature_of_the_reference_library_is_good() -> None:
 
 
 @pytest.mark.parametrize("change", ["body", "id", "late", "early", "signature", "stamp"])
-def test_a_changed_or_stale_webhook_is_refused(change: str) -> None:
+def test_a_changed_or_stale_webhook_is_rejected(change: str) -> None:
     now, body = time.time(), b'{"type":"x.y"}'
     headers = signed(body, at=now)
     match change:
@@ -162,7 +162,7 @@ def test_a_changed_or_stale_webhook_is_refused(change: str) -> None:
 
 async def test_a_delivery_repeated_counts_once(tmp_path: Path) -> None:
     receiver = Receiver(tmp_path / "webhooks.jsonl")
-    receiver.trust("superapp", SECRET)
+    receiver.accept_signed_with("superapp", SECRET)
     await receiver.start(port=0)
     body = b'{"type":"capture.succeeded"}'
     async with aiohttp.ClientSession() as http:
@@ -172,8 +172,8 @@ async def test_a_delivery_repeated_counts_once(tmp_path: Path) -> None:
                 assert answer.status == 204
         async with http.post(receiver.webhook_url("stranger"), data=body, headers=headers) as answer:
             assert answer.status == 401
-    assert receiver.has("evt_1")
-    assert (receiver.repeated, receiver.refused) == (1, 1)
+    assert receiver.has_received("evt_1")
+    assert (receiver.repeated, receiver.rejected) == (1, 1)
     await receiver.stop()
 
 
@@ -194,7 +194,7 @@ class Moody:
         return self.answers[len(self.keys) - 1]
 
 
-async def test_a_passing_failure_is_asked_again_with_the_same_key() -> None:
+async def test_a_passing_failure_is_retried_with_the_same_key() -> None:
     moody = Moody()
     app = web.Application()
     app.router.add_post("/things", moody.handle)
@@ -205,12 +205,12 @@ async def test_a_passing_failure_is_asked_again_with_the_same_key() -> None:
     assert moody.keys == ["k1"] * 4
 
 
-async def test_a_refusal_is_not_asked_again() -> None:
-    async def refuse(request: web.Request) -> web.Response:
+async def test_a_rejection_is_not_retried() -> None:
+    async def reject(request: web.Request) -> web.Response:
         return web.json_response({"type": "/problems/state_conflict", "detail": "no"}, status=409)
 
     app = web.Application()
-    app.router.add_post("/things", refuse)
+    app.router.add_post("/things", reject)
     async with TestServer(app) as server, aiohttp.ClientSession() as http:
         client = Client(http=http, base_url=str(server.make_url("/")), authorization="Bearer x")
         with pytest.raises(MarketError, match="answered 409"):
@@ -220,7 +220,7 @@ async def test_a_refusal_is_not_asked_again() -> None:
 
 async def test_patience_ends_with_a_dead_server() -> None:
     async with aiohttp.ClientSession() as http:
-        client = Client(http=http, base_url="http://127.0.0.1:9", authorization="Bearer x", patience_s=0.2)
+        client = Client(http=http, base_url="http://127.0.0.1:9", authorization="Bearer x", timeout_s=0.2)
         with pytest.raises(MarketError, match="no answer within"):
             await client.get("/things")
 
@@ -229,7 +229,7 @@ def test_a_form_nests_in_brackets() -> None:
     assert form({"a": {"b": True, "c": {"d": 1}}}) == b"a%5Bb%5D=true&a%5Bc%5D%5Bd%5D=1"
 
 
-def test_a_garage_survives_the_journal() -> None:
-    garage = build_garage(vehicles=2, revoked=frozenset({1}), status_url="http://127.0.0.1:1")
-    assert Garage.from_json(garage.to_json()) == garage
-    assert [vehicle.emaid for vehicle in garage.vehicles] == [emaid_of(1), emaid_of(2)]
+def test_a_garage_survives_the_checkpoints() -> None:
+    fleet = build_fleet(vehicles=2, revoked=frozenset({1}), status_url="http://127.0.0.1:1")
+    assert VehicleFleet.from_json(fleet.to_json()) == fleet
+    assert [vehicle.emaid for vehicle in fleet.vehicles] == [emaid_of(1), emaid_of(2)]

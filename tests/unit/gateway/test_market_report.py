@@ -6,9 +6,9 @@ from datetime import date
 import pytest
 from rich.console import Console
 
-from gateway.sandbox.market.closing import DayResult, Exchange, Payday
-from gateway.sandbox.market.proof import BookLine, Evidence, prove
-from gateway.sandbox.market.report import money, show
+from sandbox.market.payout_phase import DayResult, Exchange, PayoutLine
+from sandbox.market.proof import BookLine, Evidence, prove
+from sandbox.market.report import money, show
 
 EVIDENCE = Evidence(
     expected={"EUR": 1000},
@@ -18,7 +18,7 @@ EVIDENCE = Evidence(
     expected_sessions=1,
     captured_sessions=1,
     captures_twice=0,
-    outcomes_wrong=(),
+    unplanned_outcomes=(),
     books=(
         BookLine(
             currency="EUR",
@@ -34,25 +34,27 @@ EVIDENCE = Evidence(
     ),
     findings=(),
     paid={"EUR": 800},
-    promised={"DE-RHN 2026-11-02 EUR": 800},
-    kept={"DE-RHN 2026-11-02 EUR": 800},
+    forecast={"DE-RHN 2026-11-02 EUR": 800},
+    paid_by_date={"DE-RHN 2026-11-02 EUR": 800},
     overdue=0,
     psp_captured={"EUR": 1000},
     psp_fees={"EUR": 40},
     fees={"EUR": 40},
     psp_transferred={"EUR": 800},
     events={"superapp": (3, 3)},
-    refused_webhooks=0,
+    rejected_webhooks=0,
     figures={},
 )
 RESULT = DayResult(
-    outcomes={("card", "captured"): 1, ("app", "released"): 2, ("plug_and_charge", "refused"): 1},
+    outcomes={("card", "captured"): 1, ("app", "released"): 2, ("plug_and_charge", "rejected"): 1},
     captures={"EUR": (1, 1000, 40)},
     vat={("DE", "EUR"): 160},
     shares={("DE-RHN", "EUR"): 800, ("platform", "EUR"): 40},
     exchanges=[Exchange(base="EUR", quote="CHF", sold=123456, bought=114000)],
     calendar=[
-        Payday(due=date(2026, 11, 2), party="DE-RHN", currency="EUR", amount=800, sessions=1, state="paid")
+        PayoutLine(
+            due=date(2026, 11, 2), party="DE-RHN", currency="EUR", amount=800, sessions=1, state="paid"
+        )
     ],
     explained_title="ses_1 at Rheinufer",
     explained=["Energy: 18.5 kWh x 0.39 EUR/kWh = 7.215 EUR", "Total: 9.18 EUR [all of it]"],

@@ -17,7 +17,7 @@ from gateway import outbound
 from gateway.outbound import (
     AnswerTooLargeError,
     ForbiddenAddressError,
-    RedirectRefusedError,
+    RedirectRejectedError,
     check_url,
     is_public,
     read_bounded,
@@ -57,7 +57,7 @@ from gateway.outbound import (
         "https://" + "a" * 2100,
     ],
 )
-def test_addresses_that_are_not_public_web_addresses_are_refused(url: str) -> None:
+def test_addresses_that_are_not_public_web_addresses_are_rejected(url: str) -> None:
     with pytest.raises(ForbiddenAddressError):
         check_url(url, allow_private=False)
 
@@ -128,7 +128,7 @@ async def test_a_literal_private_address_is_not_connected_to(server: TestServer)
 
 async def test_redirects_are_not_followed(server: TestServer) -> None:
     async with outbound.session(allow_private=True) as http:
-        with pytest.raises(RedirectRefusedError):
+        with pytest.raises(RedirectRejectedError):
             await http.get(f"http://127.0.0.1:{server.port}/moved")
         async with http.get(f"http://127.0.0.1:{server.port}/moved", allow_redirects=False) as response:
             assert response.status == 302

@@ -4,7 +4,7 @@ import json
 
 from clearing.pricing.cdr import parse_cdr
 from clearing.pricing.engine import compile_tariff, price
-from clearing.pricing.ocpi import OcpiVersion
+from clearing.pricing.ocpi_version import OcpiVersion
 from clearing.pricing.tariff import parse_tariff
 from gateway.payments.complete import delivered_something, payable_minor
 

@@ -1,11 +1,14 @@
-"""The payment's state machine: every transition, and the same machine in code, in SQL and in the diagram."""
+"""The payment's and the session's state machines: the same in code, in SQL and in the diagrams."""
 
 import re
 from pathlib import Path
 
 import pytest
 
-from gateway.payments.payment import (
+from gateway.api_schemas import SessionState
+from gateway.payments.records import PspRequestKind, PspRequestState
+from gateway.payments.session_state import SESSION_TRANSITIONS, SessionEvent, advance_session
+from gateway.payments.state_machine import (
     FINAL_STATES,
     TRANSITIONS,
     IllegalTransitionError,
@@ -26,7 +29,7 @@ def test_each_transition_leads_where_the_mapping_says(
 
 @pytest.mark.parametrize("state", PaymentState)
 @pytest.mark.parametrize("event", PaymentEvent)
-def test_what_the_mapping_does_not_name_is_refused(state: PaymentState, event: PaymentEvent) -> None:
+def test_what_the_mapping_does_not_name_is_rejected(state: PaymentState, event: PaymentEvent) -> None:
     if (state, event) in TRANSITIONS:
         return
     with pytest.raises(IllegalTransitionError, match=state.value):
@@ -61,18 +64,50 @@ def test_only_an_answer_of_the_psp_ends_an_unknown_outcome() -> None:
     assert events == answers
 
 
-def test_the_sql_check_names_the_same_states() -> None:
+def names_in_check(table: str, column: str) -> set[str]:
+    """What the CHECK of a column allows."""
     schema = (ROOT / "gateway/sql/migrations/0001_schema.sql").read_text()
-    table = schema[schema.index("CREATE TABLE gateway.payment_authorization") :]
-    check = re.search(r"CHECK \(state IN \((.*?)\)\)", table, re.DOTALL)
+    created = schema[schema.index(f"CREATE TABLE gateway.{table} (") :]
+    check = re.search(rf"CHECK \({column} IN \((.*?)\)\)", created, re.DOTALL)
     assert check is not None
-    assert set(re.findall(r"'([a-z_]+)'", check[1])) == {state.value for state in PaymentState}
+    return set(re.findall(r"'([a-z_]+)'", check[1]))
 
 
-def test_the_diagram_draws_exactly_the_mapping() -> None:
+def drawn(title: str) -> set[tuple[str, str, str]]:
+    """The arrows of a diagram."""
     page = (ROOT / "docs/state_machines.md").read_text()
-    section = page[page.index("## Payment authorization") :]
+    section = page[page.index(f"## {title}\n") :]
     section = section[: section.index("\n## ", 4)] if "\n## " in section[4:] else section
-    drawn = set(re.findall(r"^\s+([a-z_]+) --> ([a-z_]+): ([a-z_]+)$", section, re.MULTILINE))
-    mapped = {(state.value, after.value, event.value) for (state, event), after in TRANSITIONS.items()}
-    assert drawn == mapped
+    return set(re.findall(r"^\s+([a-z_]+) --> ([a-z_]+): ([a-z_]+)$", section, re.MULTILINE))
+
+
+@pytest.mark.parametrize(
+    ("table", "column", "names"),
+    [
+        ("payment_authorization", "state", PaymentState),
+        ("session", "state", SessionState),
+        ("psp_request", "kind", PspRequestKind),
+        ("psp_request", "state", PspRequestState),
+    ],
+)
+def test_the_sql_check_allows_exactly_the_names_of_the_enum(
+    table: str, column: str, names: type[PaymentState]
+) -> None:
+    assert names_in_check(table, column) == {name.value for name in names}
+
+
+def test_the_diagrams_draw_exactly_the_mappings() -> None:
+    assert drawn("Payment authorization") == {
+        (state.value, after.value, event.value) for (state, event), after in TRANSITIONS.items()
+    }
+    assert drawn("Session") == {
+        (state.value, after.value, event.value) for (state, event), after in SESSION_TRANSITIONS.items()
+    }
+
+
+def test_a_cdr_completes_a_session_whatever_became_of_its_hold() -> None:
+    for state in (SessionState.ACTIVE, SessionState.CANCELLED):
+        assert advance_session(state, SessionEvent.COMPLETED) is SessionState.COMPLETED
+    for state in (SessionState.COMPLETED, SessionState.CLEARED, SessionState.EXCEPTION):
+        with pytest.raises(ValueError, match=state.value):
+            advance_session(state, SessionEvent.COMPLETED)

@@ -8,13 +8,13 @@ from pathlib import Path
 import pytest
 from click.testing import CliRunner
 
-from gateway.commands.pki import command
-from gateway.sandbox.pki import Suite
+from gateway.cli.pki import command
 from pnc.certificate import parse_certificate, split_bundle
-from pnc.chain import ChainVerifier, ValidChain
-from pnc.findings import Refusal
+from pnc.certificate_chain import ChainVerifier, ValidChain
 from pnc.messages import OcppVersion, validate_authorize_request
+from pnc.rejection_reasons import ContractRejection
 from pnc.trust import AnchorPurpose, Trust, TrustAnchor, trust_of
+from sandbox.pki.hierarchy import Suite
 
 EMAID = "DE8AAC12345678"
 
@@ -45,7 +45,7 @@ def test_what_it_writes_verifies_and_the_broken_ones_do_not(tmp_path: Path, suit
         request = json.loads(path.read_text())
         validate_authorize_request(OcppVersion.V2_1, request)
         found = ChainVerifier(trust=trust(out / "root.pem")).verify(request["certificate"], now=now)
-        assert isinstance(found, Refusal), path
+        assert isinstance(found, ContractRejection), path
     for key in out.rglob("*.key"):
         assert stat.S_IMODE(key.stat().st_mode) == 0o600
 
@@ -57,7 +57,7 @@ def test_a_folder_with_something_in_it_is_left_alone(tmp_path: Path) -> None:
     assert (tmp_path / "root.key").read_text() == "precious"
 
 
-def test_a_text_that_is_no_emaid_is_refused_in_one_line(tmp_path: Path) -> None:
+def test_a_text_that_is_no_emaid_is_rejected_in_one_line(tmp_path: Path) -> None:
     done = CliRunner().invoke(command, ["--out", str(tmp_path / "pki"), "--emaid", "nonsense"])
     assert done.exit_code == 2
     assert "--emaid" in done.output
@@ -75,7 +75,7 @@ def test_certificates_can_be_made_for_the_business_time_of_dev(tmp_path: Path) -
 
 
 @pytest.mark.parametrize("at", ["tomorrow", "2026-10-29T08:00:00"])
-def test_a_wrong_instant_is_refused_before_anything_is_written(tmp_path: Path, at: str) -> None:
+def test_a_wrong_instant_is_rejected_before_anything_is_written(tmp_path: Path, at: str) -> None:
     done = CliRunner().invoke(command, ["--out", str(tmp_path / "pki"), "--at", at])
     assert done.exit_code == 2
     assert not (tmp_path / "pki").exists()

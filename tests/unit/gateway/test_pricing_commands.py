@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from clearing.pricing.json_document import MAX_DOCUMENT_BYTES
-from gateway.commands.price_batch import BatchPricer, read_lines
+from gateway.cli.price_batch import BatchPricer, read_lines
 from tests.unit.clearing.pricing_builders import Number, cdr_tree, component, element, encode, tariff_tree
 
 TARIFF = tariff_tree(element(component("ENERGY", "0.50", vat="20"), component("FLAT", "1", vat="20")))
@@ -144,7 +144,7 @@ def test_a_batch_gives_one_line_each_in_order_with_errors_in_their_place(
     assert "Nowhere" in found[4]["error"]["message"]
 
 
-def test_a_batch_refuses_to_overwrite_its_input(tmp_path: Path) -> None:
+def test_a_batch_rejects_to_overwrite_its_input(tmp_path: Path) -> None:
     source = tmp_path / "in.jsonl"
     source.write_bytes(b"{}\n")
     status, _, err = run("price", "--batch", str(source), "--output", str(source))
@@ -189,7 +189,7 @@ def test_show_and_quote_speak_the_driver_s_language(files: dict[str, str]) -> No
     assert (status, out.splitlines()[-2:]) == (0, ["Gesamt: 13,20 EUR", "Hold: 1320 minor units of EUR"])
 
 
-def test_a_body_beyond_the_bound_is_refused(tmp_path: Path) -> None:
+def test_a_body_beyond_the_bound_is_rejected(tmp_path: Path) -> None:
     large = tmp_path / "large.json"
     with large.open("wb") as file:
         file.truncate(MAX_DOCUMENT_BYTES + 1)

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
-from gateway.notify.signing import SECRET_BYTES, new_secret, secret_text, signed_headers
+from gateway.webhooks.signing import SECRET_BYTES, new_secret, secret_text, signed_headers
 
 
 @given(
@@ -23,7 +23,7 @@ def test_the_reference_implementation_accepts_what_we_sign(body: bytes, secret: 
     Webhook(secret_text(secret)).verify(b'"' + body + b'"', headers)
 
 
-def test_a_changed_body_id_or_time_and_another_secret_are_refused() -> None:
+def test_a_changed_body_id_or_time_and_another_secret_are_rejected() -> None:
     secret, now = new_secret(), datetime.now(UTC)
     headers = signed_headers(message_id="evt_1", at=now, body=b"{}", signing=[secret])
     verifier = Webhook(secret_text(secret))
@@ -68,8 +68,8 @@ def test_secrets_are_fresh_and_of_the_length_that_the_specification_asks_for() -
     assert len(base64.b64decode(secret_text(new_secret()).removeprefix("whsec_"))) == SECRET_BYTES
 
 
-def test_a_naive_time_or_no_secret_is_refused() -> None:
+def test_a_naive_time_or_no_secret_is_rejected() -> None:
     with pytest.raises(ValueError, match="aware"):
-        signed_headers(message_id="x", at=datetime(2026, 1, 1), body=b"", signing=[b"s" * 32])  # noqa: DTZ001 - refused
+        signed_headers(message_id="x", at=datetime(2026, 1, 1), body=b"", signing=[b"s" * 32])  # noqa: DTZ001 - rejected
     with pytest.raises(ValueError, match="secret"):
         signed_headers(message_id="x", at=datetime.now(UTC), body=b"", signing=[])

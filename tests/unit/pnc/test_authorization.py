@@ -1,4 +1,4 @@
-"""The decision's states and what the station is told: code, schema and documentation say the same."""
+"""The decision's states and what the station is answered: code, schema and documentation say the same."""
 
 import re
 from pathlib import Path
@@ -9,16 +9,16 @@ from pnc.authorization import (
     ACCEPTED,
     OPEN_STATES,
     TRANSITIONS,
+    AuthorizationDecisionEvent,
+    AuthorizationDecisionState,
     CertificateStatus,
-    DecisionEvent,
-    DecisionState,
     IdTokenStatus,
     advance,
-    lane_of,
+    shard_of,
     statuses_of,
 )
-from pnc.errors import InvariantViolation
-from pnc.findings import Finding
+from pnc.errors import PncInvariantViolation
+from pnc.rejection_reasons import RejectionReason
 
 ROOT = Path(__file__).resolve().parents[3]
 
@@ -28,7 +28,7 @@ def test_code_schema_and_documentation_have_the_same_states_and_moves() -> None:
     table = schema.split("CREATE TABLE pnc.decision", 1)[1]
     check = re.search(r"CHECK \(state IN \(([^)]*)\)\)", table)
     assert check is not None
-    assert set(re.findall(r"'(\w+)'", check[1])) == set(DecisionState)
+    assert set(re.findall(r"'(\w+)'", check[1])) == set(AuthorizationDecisionState)
     index = re.search(r"decision_open_of_session.*?WHERE state IN \(([^)]*)\)", schema, re.DOTALL)
     assert index is not None
     assert set(re.findall(r"'(\w+)'", index[1])) == OPEN_STATES
@@ -37,31 +37,31 @@ def test_code_schema_and_documentation_have_the_same_states_and_moves() -> None:
     assert drawn == {(state, target, event) for (state, event), target in TRANSITIONS.items()}
 
 
-@pytest.mark.parametrize("state", list(DecisionState))
-@pytest.mark.parametrize("event", list(DecisionEvent))
+@pytest.mark.parametrize("state", list(AuthorizationDecisionState))
+@pytest.mark.parametrize("event", list(AuthorizationDecisionEvent))
 def test_a_decision_moves_as_the_table_says_and_in_no_other_way(
-    state: DecisionState, event: DecisionEvent
+    state: AuthorizationDecisionState, event: AuthorizationDecisionEvent
 ) -> None:
     if (state, event) in TRANSITIONS:
         assert advance(state, event) is TRANSITIONS[state, event]
     else:
-        with pytest.raises(InvariantViolation):
+        with pytest.raises(PncInvariantViolation):
             advance(state, event)
 
 
-@pytest.mark.parametrize("finding", list(Finding))
-def test_no_finding_is_ever_told_as_accepted(finding: Finding) -> None:
-    certificate, token = statuses_of(finding)
+@pytest.mark.parametrize("rejection_reason", list(RejectionReason))
+def test_no_rejection_reason_is_ever_answered_as_accepted(rejection_reason: RejectionReason) -> None:
+    certificate, token = statuses_of(rejection_reason)
     assert certificate is not CertificateStatus.ACCEPTED
     assert token is not IdTokenStatus.ACCEPTED
     assert statuses_of(None) == ACCEPTED
 
 
-def test_a_sessions_lane_is_the_same_for_every_call_and_no_two_fields_run_together() -> None:
-    lane = lane_of(environment="live", operator_id="NL-ABC", session_ref="tx-1")
-    assert lane == lane_of(environment="live", operator_id="NL-ABC", session_ref="tx-1")
-    lanes = {
-        lane_of(environment="live", operator_id="NL-ABC", session_ref=f"tx-{number}")
+def test_a_sessions_shard_is_the_same_for_every_call_and_no_two_fields_run_together() -> None:
+    shard = shard_of(environment="live", operator_id="NL-ABC", session_ref="tx-1")
+    assert shard == shard_of(environment="live", operator_id="NL-ABC", session_ref="tx-1")
+    shards = {
+        shard_of(environment="live", operator_id="NL-ABC", session_ref=f"tx-{number}")
         for number in range(1000)
     }
-    assert lanes == set(range(64))
+    assert shards == set(range(64))

@@ -1,7 +1,7 @@
 """C2SP/x509-limbo through the path validator with ISO 15118's own rules taken off: no false accept.
 
-The cases are read from the folder LIMBO_DIR names. Every case that we accept and the suite wants refused is
-listed here with its reason; a listed one that is refused after all fails the test too.
+The cases are read from the folder LIMBO_DIR names. Every case that we accept and the suite wants rejected is
+listed here with its reason; a listed one that is rejected after all fails the test too.
 """
 
 import json
@@ -13,11 +13,12 @@ from typing import Any
 import pytest
 
 from pnc.certificate import decode_block, parse_certificate
-from pnc.chain import ChainVerifier, ValidChain
+from pnc.certificate_chain import ChainVerifier, ValidChain
 from pnc.errors import MalformedCertificateError
-from pnc.profile import ProfileRules, anchor_refusal
-from pnc.revocation import Standing, Status, read_crl
+from pnc.profile import ProfileRules, anchor_rejection
+from pnc.revocation_evidence import RevocationRecord, RevocationStatus
 from pnc.trust import AnchorPurpose, TrustAnchor, trust_of
+from tests.pki import read_crl
 
 FOLDER = os.environ.get("LIMBO_DIR")
 pytestmark = pytest.mark.skipif(FOLDER is None, reason="LIMBO_DIR names no folder with limbo.json")
@@ -43,7 +44,7 @@ ACCEPTED_WITH_REASON = {
     "webpki::eku::ee-without-eku": SERVER_USAGE,
 }
 ACCEPTED_GROUPS = {"webpki::cn::": SERVER_NAME, "webpki::san::": SERVER_NAME}
-LEAST_ACCEPTED = 24  # the suite's good chains with our keys: refusing all proves nothing
+LEAST_ACCEPTED = 24  # the suite's good chains with our keys: rejecting all proves nothing
 
 
 def cases() -> list[dict[str, Any]]:
@@ -76,7 +77,7 @@ def accepts(case: dict[str, Any]) -> bool:
     anchors = [
         TrustAnchor(certificate=root, purpose=AnchorPurpose.MO_ROOT)
         for root in _readable(case["trusted_certs"])
-        if anchor_refusal(root) is None
+        if anchor_rejection(root) is None
     ]
     try:
         leaf = parse_certificate(_der(case["peer_certificate"]))
@@ -94,7 +95,9 @@ def _cleared(chain: ValidChain, crls: list[str], now: datetime) -> bool:
             read_crl(_der(crl), certificate=certificate, issuer=chain.issuer_of(place), now=now)
             for crl in crls
         ]
-        if not any(isinstance(item, Status) and item.standing is Standing.GOOD for item in found):
+        if not any(
+            isinstance(item, RevocationRecord) and item.status is RevocationStatus.GOOD for item in found
+        ):
             return False
     return True
 

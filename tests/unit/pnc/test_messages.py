@@ -7,7 +7,7 @@ from typing import Any
 import pytest
 
 from pnc.authorization import CertificateStatus, IdTokenStatus
-from pnc.errors import CallError, InvariantViolation
+from pnc.errors import CallError, PncInvariantViolation
 from pnc.messages import (
     OcppVersion,
     SettlementStatus,
@@ -20,37 +20,48 @@ from pnc.messages import (
 NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
 TOKEN = {"idToken": "DE8AAC12345678", "type": "eMAID"}
 ENTRY = {
-    "hashAlgorithm": "SHA256", "issuerNameHash": "ab", "issuerKeyHash": "cd", "serialNumber": "1",
+    "hashAlgorithm": "SHA256",
+    "issuerNameHash": "ab",
+    "issuerKeyHash": "cd",
+    "serialNumber": "1",
     "responderURL": "http://ocsp.example.com",
-}  # fmt: skip
+}
 BROKEN: dict[str, tuple[Any, str, str]] = {
     "not an object": ([], "TypeConstraintViolation", "$"),
     "no token": ({}, "OccurrenceConstraintViolation", "$"),
     "token without type": ({"idToken": {"idToken": "x"}}, "OccurrenceConstraintViolation", "$.idToken"),
     "unknown field": ({"idToken": TOKEN, "vin": "x"}, "FormatViolation", "$"),
     "certificate not a text": (
-        {"idToken": TOKEN, "certificate": 7}, "TypeConstraintViolation", "$.certificate",
+        {"idToken": TOKEN, "certificate": 7},
+        "TypeConstraintViolation",
+        "$.certificate",
     ),
     "oversize certificate": (
-        {"idToken": TOKEN, "certificate": "x" * 10_001}, "PropertyConstraintViolation", "$.certificate",
+        {"idToken": TOKEN, "certificate": "x" * 10_001},
+        "PropertyConstraintViolation",
+        "$.certificate",
     ),
     "five hash entries": (
         {"idToken": TOKEN, "iso15118CertificateHashData": [ENTRY] * 5},
-        "OccurrenceConstraintViolation", "$.iso15118CertificateHashData",
+        "OccurrenceConstraintViolation",
+        "$.iso15118CertificateHashData",
     ),
     "no hash entry": (
         {"idToken": TOKEN, "iso15118CertificateHashData": []},
-        "OccurrenceConstraintViolation", "$.iso15118CertificateHashData",
+        "OccurrenceConstraintViolation",
+        "$.iso15118CertificateHashData",
     ),
     "SHA1 hash data": (
         {"idToken": TOKEN, "iso15118CertificateHashData": [{**ENTRY, "hashAlgorithm": "SHA1"}]},
-        "PropertyConstraintViolation", "$.iso15118CertificateHashData[0].hashAlgorithm",
+        "PropertyConstraintViolation",
+        "$.iso15118CertificateHashData[0].hashAlgorithm",
     ),
     "over-long serial": (
         {"idToken": TOKEN, "iso15118CertificateHashData": [{**ENTRY, "serialNumber": "1" * 41}]},
-        "PropertyConstraintViolation", "$.iso15118CertificateHashData[0].serialNumber",
+        "PropertyConstraintViolation",
+        "$.iso15118CertificateHashData[0].serialNumber",
     ),
-}  # fmt: skip
+}
 
 
 @pytest.mark.parametrize("version", list(OcppVersion))
@@ -83,9 +94,11 @@ def test_every_answer_fits_its_schema(
 
 def test_an_accepted_token_may_not_be_taken_from_the_stations_cache() -> None:
     answer = authorize_response(
-        OcppVersion.V2_0_1, certificate_status=CertificateStatus.ACCEPTED,
-        id_token_status=IdTokenStatus.ACCEPTED, now=NOW,
-    )  # fmt: skip
+        OcppVersion.V2_0_1,
+        certificate_status=CertificateStatus.ACCEPTED,
+        id_token_status=IdTokenStatus.ACCEPTED,
+        now=NOW,
+    )
     assert answer["idTokenInfo"]["cacheExpiryDateTime"] == "2026-11-22T12:00:00.000Z"
 
 
@@ -94,7 +107,7 @@ def test_a_tariff_goes_out_in_2_1_only_and_must_fit() -> None:
     kind = {"certificate_status": CertificateStatus.ACCEPTED, "id_token_status": IdTokenStatus.ACCEPTED}
     assert authorize_response(OcppVersion.V2_1, **kind, now=NOW, tariff=tariff)["tariff"] == tariff
     assert "tariff" not in authorize_response(OcppVersion.V2_0_1, **kind, now=NOW, tariff=tariff)
-    with pytest.raises(InvariantViolation, match="schema"):
+    with pytest.raises(PncInvariantViolation, match="schema"):
         authorize_response(OcppVersion.V2_1, **kind, now=NOW, tariff={"currency": "EUR"})
 
 
@@ -125,7 +138,7 @@ def test_a_name_that_is_no_transaction_id_is_left_out_of_a_settlement() -> None:
 
 
 def test_a_settlement_that_does_not_fit_is_a_bug_not_a_message() -> None:
-    with pytest.raises(InvariantViolation, match="pspRef"):
+    with pytest.raises(PncInvariantViolation, match="pspRef"):
         notify_settlement(
             transaction_id="tx-1",
             psp_ref="x" * 256,

@@ -9,18 +9,19 @@ import pytest
 from cryptography.x509 import ocsp
 
 from gateway.database import Pool
-from gateway.sandbox.pki import Suite, build_pki, cross_sign, ocsp_answer, revocation_list
-from pnc import trust_desk
-from pnc.authorization import CertificateStatus, ContractState, DecisionState, IdTokenStatus
+from pnc import decision_lifecycle, trust_administration
+from pnc.authorization import CertificateStatus, IdTokenStatus
 from pnc.certificate import parse_certificate
-from pnc.contract_desk import set_state
-from pnc.errors import ConflictingRecordError, InvariantViolation, UnfitCallError, UnknownRecordError
-from pnc.findings import Finding
+from pnc.contract import ContractState
+from pnc.contract_administration import set_state
+from pnc.errors import ConflictingRecordError, PncInvariantViolation, UnfitCallError, UnknownRecordError
 from pnc.hash_data import HashAlgorithm
-from pnc.inquiry import Inquiry
-from pnc.ports import FetchError, NoFetcher
-from pnc.service import Answer
+from pnc.ports import FetchError
+from pnc.rejection_reasons import RejectionReason
+from pnc.revocation_checker import RevocationChecker
+from pnc.service import DecisionResult
 from pnc.trust import AnchorPurpose, RevocationPolicy
+from sandbox.pki.hierarchy import Suite, build_pki, cross_sign, ocsp_answer, revocation_list
 from tests.fakes.pnc_market import (
     ACTOR,
     CHANGE,
@@ -29,6 +30,7 @@ from tests.fakes.pnc_market import (
     NOW,
     OCSP_URL,
     Market,
+    NoFetcher,
     ScriptedFetcher,
     contract,
     open_market,
@@ -38,7 +40,7 @@ ACCEPTED = (CertificateStatus.ACCEPTED, IdTokenStatus.ACCEPTED)
 BARE = {"idToken": {"idToken": EMAID, "type": "eMAID"}}
 
 
-async def accept(market: Market, **where: str) -> Answer:
+async def accept(market: Market, **where: str) -> DecisionResult:
     answer = await market.ask(market.pem_request(), **where)  # type: ignore[arg-type]
     done = await market.service.conclude(
         market.pool, answer.decision.id, secured=True, authorization_id="aut_1", now=NOW
@@ -77,13 +79,13 @@ async def test_the_repeated_answer_is_the_first_even_after_the_root_is_retired(p
     await accept(market)
     async with pool.acquire() as connection:
         sha256 = parse_certificate(market.pki.root.der).sha256.hex()
-        await trust_desk.retire_anchor(connection, environment="live", sha256=sha256, change=CHANGE)
+        await trust_administration.retire_anchor(connection, environment="live", sha256=sha256, change=CHANGE)
     assert (await market.ask(BARE)).decision.statuses == ACCEPTED
     fresh = await market.ask(market.pem_request(), session_ref="tx-2")
-    assert fresh.decision.finding is Finding.UNTRUSTED_ROOT
+    assert fresh.decision.rejection_reason is RejectionReason.UNTRUSTED_ROOT
 
 
-async def test_a_refused_decision_is_repeated_too(pool: Pool) -> None:
+async def test_a_rejected_decision_is_repeated_too(pool: Pool) -> None:
     market = await open_market(pool)
     first = await market.ask(market.pem_request(bundle=market.leaf.pem))
     second = await market.ask(BARE)
@@ -95,21 +97,21 @@ async def test_another_sessions_answer_is_not_repeated(pool: Pool) -> None:
     market = await open_market(pool)
     await accept(market, session_ref="tx-1")
     answer = await market.ask(BARE, session_ref="tx-2")
-    assert answer.decision.finding is Finding.NO_CERTIFICATE
+    assert answer.decision.rejection_reason is RejectionReason.NO_CERTIFICATE
 
 
 async def test_another_operators_session_of_the_same_name_is_not_repeated(pool: Pool) -> None:
     market = await open_market(pool)
     await accept(market, operator_id="NL-ABC")
     answer = await market.ask(BARE, operator_id="DE-XYZ")
-    assert answer.decision.finding is Finding.NO_CERTIFICATE
+    assert answer.decision.rejection_reason is RejectionReason.NO_CERTIFICATE
 
 
 async def test_an_answer_is_not_repeated_for_another_emaid(pool: Pool) -> None:
     market = await open_market(pool)
     await accept(market)
     answer = await market.ask({"idToken": {"idToken": "DE8AAC87654321", "type": "eMAID"}})
-    assert answer.decision.finding is Finding.SESSION_OF_ANOTHER_CONTRACT
+    assert answer.decision.rejection_reason is RejectionReason.SESSION_OF_ANOTHER_CONTRACT
     assert answer.decision.statuses == (CertificateStatus.CERT_CHAIN_ERROR, IdTokenStatus.INVALID)
 
 
@@ -117,20 +119,17 @@ async def test_an_answer_is_not_repeated_after_its_time(pool: Pool) -> None:
     market = await open_market(pool)
     await accept(market)
     late = NOW + timedelta(hours=24, seconds=1)
-    assert (await market.ask(BARE, now=late)).decision.finding is Finding.NO_CERTIFICATE
+    assert (await market.ask(BARE, now=late)).decision.rejection_reason is RejectionReason.NO_CERTIFICATE
 
 
 async def test_an_ended_session_is_not_authorized_again(pool: Pool) -> None:
     market = await open_market(pool)
     await accept(market)
-    closed = await market.service.close_session(
-        pool, environment="live", operator_id="NL-ABC", session_ref="tx-1", now=NOW
-    )
-    assert closed is not None
-    assert closed.state is DecisionState.CLOSED
+    open_decision = (await market.ask(BARE)).decision
+    assert await decision_lifecycle.close_decision(pool, open_decision, now=NOW)
     for request in (BARE, market.pem_request()):
         answer = await market.ask(request)
-        assert answer.decision.finding is Finding.SESSION_ENDED
+        assert answer.decision.rejection_reason is RejectionReason.SESSION_ENDED
 
 
 async def test_the_same_proof_again_gets_the_same_decision(pool: Pool) -> None:
@@ -140,12 +139,12 @@ async def test_the_same_proof_again_gets_the_same_decision(pool: Pool) -> None:
     assert (again.decision.id, again.repeated) == (first.decision.id, True)
 
 
-async def test_a_forged_proof_in_an_accepted_session_is_refused_and_changes_nothing(pool: Pool) -> None:
+async def test_a_forged_proof_in_an_accepted_session_is_rejected_and_changes_nothing(pool: Pool) -> None:
     market = await open_market(pool)
     await accept(market)
     stranger = build_pki(suite=Suite.P256, now=NOW, name="Stranger")
     forged = await market.ask(market.pem_request(bundle=stranger.bundle(stranger.issue(EMAID))))
-    assert forged.decision.finding is Finding.UNTRUSTED_ROOT
+    assert forged.decision.rejection_reason is RejectionReason.UNTRUSTED_ROOT
     assert (await market.ask(BARE)).decision.statuses == ACCEPTED
 
 
@@ -158,11 +157,13 @@ async def test_an_updated_certificate_in_an_open_session_keeps_its_authorization
     assert (answer.decision.id, answer.decision.authorization_id) == (first.decision.id, "aut_1")
 
 
-async def test_a_retry_after_a_refusal_is_judged_anew(pool: Pool) -> None:
+async def test_a_retry_after_a_rejection_is_evaluated_again(pool: Pool) -> None:
     market = await open_market(pool)
     serial = market.leaf.certificate.serial_number
     market.fetcher.script[serial] = FetchError("down")
-    assert (await market.ask(market.pem_request())).decision.finding is Finding.REVOCATION_UNREACHABLE
+    assert (
+        await market.ask(market.pem_request())
+    ).decision.rejection_reason is RejectionReason.REVOCATION_UNREACHABLE
     del market.fetcher.script[serial]
     later = NOW + timedelta(seconds=31)
     assert (await market.ask(market.pem_request(), now=later)).decision.payment_needed
@@ -175,7 +176,9 @@ async def test_an_unknown_answer_is_not_kept_like_a_statement(pool: Pool) -> Non
     market.fetcher.script[serial] = ocsp_answer(
         market.leaf.certificate, now=NOW, status=ocsp.OCSPCertStatus.UNKNOWN, **about
     )
-    assert (await market.ask(market.pem_request())).decision.finding is Finding.REVOCATION_UNKNOWN
+    assert (
+        await market.ask(market.pem_request())
+    ).decision.rejection_reason is RejectionReason.REVOCATION_UNKNOWN
     del market.fetcher.script[serial]
     later = NOW + timedelta(minutes=1)
     assert (await market.ask(market.pem_request(), now=later)).decision.payment_needed
@@ -209,8 +212,8 @@ async def test_simultaneous_calls_of_two_contracts_in_one_session_let_one_in(poo
     answers = await asyncio.gather(*(market.ask(request) for request in requests * 4))
     open_ones = {answer.decision.id for answer in answers if answer.decision.payment_needed}
     assert len(open_ones) == 1
-    refused = [answer.decision.finding for answer in answers if not answer.decision.payment_needed]
-    assert set(refused) == {Finding.SESSION_OF_ANOTHER_CONTRACT}
+    rejected = [answer.decision.rejection_reason for answer in answers if not answer.decision.payment_needed]
+    assert set(rejected) == {RejectionReason.SESSION_OF_ANOTHER_CONTRACT}
 
 
 async def test_hash_data_does_once_its_certificate_was_seen(pool: Pool) -> None:
@@ -235,7 +238,7 @@ async def test_both_of_a_contracts_certificates_do_after_an_update_and_history_i
     assert [row["source"] for row in rows] == ["imported", "imported"]
 
 
-async def test_a_cached_status_is_used_until_it_ends_then_asked_again(pool: Pool) -> None:
+async def test_a_cached_status_is_used_until_it_ends_then_refreshed(pool: Pool) -> None:
     market = await open_market(pool)
     await market.ask(market.pem_request(), session_ref="a")
     await market.ask(market.pem_request(), session_ref="b", now=NOW + timedelta(hours=11))
@@ -248,7 +251,7 @@ async def test_a_cached_status_is_used_until_it_ends_then_asked_again(pool: Pool
 async def test_another_process_uses_the_stored_status(pool: Pool) -> None:
     market = await open_market(pool)
     await market.ask(market.pem_request(), session_ref="a")
-    market.service.inquiry._known.clear()
+    market.service.revocation_checker._known.clear()
     await market.ask(market.pem_request(), session_ref="b")
     assert len(market.fetcher.asked) == 3
 
@@ -259,10 +262,10 @@ async def test_a_revocation_seen_once_is_not_undone_by_an_older_good_answer(pool
     bad = ocsp_answer(market.leaf.certificate, now=NOW, status=ocsp.OCSPCertStatus.REVOKED, **about)
     old = ocsp_answer(market.leaf.certificate, now=NOW - timedelta(hours=1), **about)
     first = await market.ask(market.pem_request(), stapled=(bad,), session_ref="a")
-    assert first.decision.finding is Finding.REVOKED
-    market.service.inquiry._known.clear()
+    assert first.decision.rejection_reason is RejectionReason.REVOKED
+    market.service.revocation_checker._known.clear()
     second = await market.ask(market.pem_request(), stapled=(old,), session_ref="b")
-    assert second.decision.finding is Finding.REVOKED
+    assert second.decision.rejection_reason is RejectionReason.REVOKED
 
 
 async def test_stapled_answers_are_believed_once_verified(pool: Pool) -> None:
@@ -281,7 +284,7 @@ async def test_a_crl_answers_when_no_responder_does(pool: Pool) -> None:
     market = await open_market(pool, ocsp_url=None, crl_url=CRL_URL)
     # One list a distribution point: each issuer's own is stored by hand, the leaf's is fetched.
     for issuer in (market.pki.root, market.pki.first):
-        await market.service.inquiry.keep_crl(
+        await market.service.revocation_checker.store_crl(
             pool, revocation_list(issuer, now=NOW), issuer=parse_certificate(issuer.der), now=NOW
         )
     market.fetcher.lists[CRL_URL] = revocation_list(market.pki.second, now=NOW)
@@ -290,21 +293,21 @@ async def test_a_crl_answers_when_no_responder_does(pool: Pool) -> None:
     assert market.fetcher.asked == [CRL_URL]
 
 
-async def test_a_crl_handed_to_one_process_stops_the_certificate_in_every_other(pool: Pool) -> None:
+async def test_a_crl_uploaded_to_one_process_stops_the_certificate_in_every_other(pool: Pool) -> None:
     market = await open_market(pool)
     await accept(market)
-    other = Inquiry(fetcher=NoFetcher())
+    other = RevocationChecker(fetcher=NoFetcher())
     listed = revocation_list(
         market.pki.second, now=NOW - timedelta(hours=1), serials=[market.leaf.certificate.serial_number]
     )
     issuer = parse_certificate(market.pki.second.der)
-    assert await other.keep_crl(pool, listed, issuer=issuer, now=NOW) is None
+    assert await other.store_crl(pool, listed, issuer=issuer, now=NOW) is None
     answer = await market.ask(market.pem_request(), session_ref="tx-2")
-    assert answer.decision.finding is Finding.REVOKED
+    assert answer.decision.rejection_reason is RejectionReason.REVOKED
     foreign = revocation_list(market.pki.first, now=NOW, serials=[1])
-    refused = await other.keep_crl(pool, foreign, issuer=issuer, now=NOW)
-    assert refused is not None
-    assert refused.finding is Finding.REVOCATION_UNVERIFIED
+    rejected = await other.store_crl(pool, foreign, issuer=issuer, now=NOW)
+    assert rejected is not None
+    assert rejected.rejection_reason is RejectionReason.REVOCATION_UNVERIFIED
 
 
 async def test_a_caller_that_gives_up_does_not_take_the_others_with_it(pool: Pool) -> None:
@@ -319,7 +322,7 @@ async def test_a_caller_that_gives_up_does_not_take_the_others_with_it(pool: Poo
             return await plain(url, request)
 
     slow = Slow()
-    market.service.inquiry.fetcher = slow
+    market.service.revocation_checker.fetcher = slow
     first = asyncio.create_task(market.ask(market.pem_request()))
     while not slow.asked:
         await asyncio.sleep(0.01)
@@ -347,36 +350,40 @@ async def test_why_a_source_gave_no_answer_stays_inside(pool: Pool) -> None:
     assert "10.0.0.7" in decision.notes
 
 
-async def test_a_certificate_without_any_source_is_refused_where_revocation_is_required(pool: Pool) -> None:
+async def test_a_certificate_without_any_source_is_rejected_where_revocation_is_required(pool: Pool) -> None:
     market = await open_market(pool, ocsp_url=None)
     answer = await market.ask(market.pem_request())
-    assert answer.decision.finding is Finding.REVOCATION_UNREACHABLE
+    assert answer.decision.rejection_reason is RejectionReason.REVOCATION_UNREACHABLE
 
 
 async def test_a_root_cross_signed_by_a_trusted_one_is_trusted_through_it(pool: Pool) -> None:
     market = await open_market(pool, policy=RevocationPolicy.SOFT)
     newcomer = build_pki(suite=Suite.P256, now=NOW, name="Newcomer")
     request = market.pem_request(bundle=newcomer.bundle(newcomer.issue(EMAID)))
-    assert (await market.ask(request)).decision.finding is Finding.UNTRUSTED_ROOT
+    assert (await market.ask(request)).decision.rejection_reason is RejectionReason.UNTRUSTED_ROOT
     bridge = cross_sign(newcomer.root, by=market.pki.root, now=NOW)
     async with pool.acquire() as connection:
-        sha256 = await trust_desk.add_cross_certificate(
+        sha256 = await trust_administration.add_cross_certificate(
             connection, environment="live", certificate=bridge.pem, change=CHANGE
         )
         assert (await market.ask(request, session_ref="tx-2")).decision.payment_needed
-        await trust_desk.retire_cross_certificate(
+        await trust_administration.retire_cross_certificate(
             connection, environment="live", sha256=sha256, change=CHANGE
         )
-    assert (await market.ask(request, session_ref="tx-3")).decision.finding is Finding.UNTRUSTED_ROOT
+    assert (
+        await market.ask(request, session_ref="tx-3")
+    ).decision.rejection_reason is RejectionReason.UNTRUSTED_ROOT
 
 
 async def test_environments_trust_apart(pool: Pool) -> None:
     market = await open_market(pool)
     market.environment = "sandbox"
-    assert (await market.ask(market.pem_request())).decision.finding is Finding.UNTRUSTED_ROOT
+    assert (
+        await market.ask(market.pem_request())
+    ).decision.rejection_reason is RejectionReason.UNTRUSTED_ROOT
 
 
-async def test_a_conclusion_stands_and_its_repetition_changes_nothing(pool: Pool) -> None:
+async def test_a_conclusion_is_final_and_its_repetition_changes_nothing(pool: Pool) -> None:
     market = await open_market(pool)
     answer = await accept(market)
     conclude = market.service.conclude
@@ -388,7 +395,7 @@ async def test_a_conclusion_stands_and_its_repetition_changes_nothing(pool: Pool
         await conclude(pool, answer.decision.id, secured=False, authorization_id=None, now=NOW)
     with pytest.raises(UnknownRecordError):
         await conclude(pool, UUID(int=64), secured=True, authorization_id="aut_1", now=NOW)
-    with pytest.raises(InvariantViolation):
+    with pytest.raises(PncInvariantViolation):
         await conclude(pool, answer.decision.id, secured=True, authorization_id=None, now=NOW)
 
 
@@ -397,26 +404,37 @@ async def test_a_contract_blocked_meanwhile_stops_new_sessions_and_leaves_runnin
     await accept(market)
     async with pool.acquire() as connection:
         await set_state(
-            connection, environment="live", emaid=EMAID, state=ContractState.BLOCKED, actor=ACTOR, reason="",
+            connection,
+            environment="live",
+            emaid=EMAID,
+            state=ContractState.BLOCKED,
+            actor=ACTOR,
+            reason="",
             now=NOW,
-        )  # fmt: skip
+        )
     assert (await market.ask(BARE)).decision.statuses == ACCEPTED
     fresh = await market.ask(market.pem_request(), session_ref="tx-2")
-    assert fresh.decision.finding is Finding.CONTRACT_BLOCKED
+    assert fresh.decision.rejection_reason is RejectionReason.CONTRACT_BLOCKED
 
 
-async def test_no_responder_is_asked_inside_a_transaction(pool: Pool) -> None:
+async def test_no_responder_is_requested_inside_a_transaction(pool: Pool) -> None:
     market = await open_market(pool)
     async with pool.acquire() as connection, connection.transaction():
-        with pytest.raises(InvariantViolation, match="transaction"):
+        with pytest.raises(PncInvariantViolation, match="transaction"):
             await market.service.decide(
-                connection, environment="live", operator_id="NL-ABC", session_ref="tx-1", evse_id="E1",
-                ocpp_version="2.0.1", request=market.pem_request(), now=NOW,
-            )  # fmt: skip
+                connection,
+                environment="live",
+                operator_id="NL-ABC",
+                session_ref="tx-1",
+                evse_id="E1",
+                ocpp_version="2.0.1",
+                request=market.pem_request(),
+                now=NOW,
+            )
 
 
 @pytest.mark.parametrize("text", ["", "a\x00b", "x" * 256, "tx\u202e1", " tx"])
-async def test_a_session_reference_that_is_no_plain_text_is_refused(pool: Pool, text: str) -> None:
+async def test_a_session_reference_that_is_no_plain_text_is_rejected(pool: Pool, text: str) -> None:
     market = await open_market(pool)
     with pytest.raises(UnfitCallError, match="session_ref"):
         await market.ask(BARE, session_ref=text)
@@ -438,9 +456,9 @@ async def test_the_database_itself_holds_one_open_decision_per_session(pool: Poo
     with pytest.raises(asyncpg.UniqueViolationError):
         await pool.execute(
             """
-            INSERT INTO pnc.decision (lane, id, environment, operator_id, session_ref, evse_id, ocpp_version,
+            INSERT INTO pnc.decision (shard, id, environment, operator_id, session_ref, evse_id, ocpp_version,
                                       emaid, contract_id, state, trust_version, decided_at)
-            SELECT lane, gen_random_uuid(), environment, operator_id, session_ref, evse_id, ocpp_version,
+            SELECT shard, gen_random_uuid(), environment, operator_id, session_ref, evse_id, ocpp_version,
                    emaid, contract_id, state, trust_version, decided_at
             FROM pnc.decision WHERE id = $1
             """,
@@ -452,19 +470,28 @@ async def test_a_root_added_again_after_retirement_is_trusted_again(pool: Pool) 
     market = await open_market(pool)
     sha256 = parse_certificate(market.pki.root.der).sha256.hex()
     async with pool.acquire() as connection:
-        await trust_desk.retire_anchor(connection, environment="live", sha256=sha256, change=CHANGE)
-        await trust_desk.add_anchor(
-            connection, environment="live", certificate=market.pki.root.pem, purpose=AnchorPurpose.MO_ROOT,
-            policy=RevocationPolicy.REQUIRE, policy_reason="", change=CHANGE,
-        )  # fmt: skip
-        history = await trust_desk.history(connection, environment="live")
+        await trust_administration.retire_anchor(connection, environment="live", sha256=sha256, change=CHANGE)
+        await trust_administration.add_anchor(
+            connection,
+            environment="live",
+            certificate=market.pki.root.pem,
+            purpose=AnchorPurpose.MO_ROOT,
+            policy=RevocationPolicy.REQUIRE,
+            policy_reason="",
+            change=CHANGE,
+        )
+        history = await trust_administration.history(connection, environment="live")
     assert [event["kind"] for event in history] == [
-        "anchor_added", "endpoint_allowed", "endpoint_allowed", "anchor_retired", "anchor_added",
-    ]  # fmt: skip
+        "anchor_added",
+        "endpoint_allowed",
+        "endpoint_allowed",
+        "anchor_retired",
+        "anchor_added",
+    ]
     assert (await market.ask(market.pem_request())).decision.payment_needed
 
 
-async def test_the_stations_responder_is_asked_when_it_is_allow_listed(pool: Pool) -> None:
+async def test_the_stations_responder_is_requested_when_it_is_allow_listed(pool: Pool) -> None:
     market = await open_market(pool, ocsp_url=None, policy=RevocationPolicy.SOFT)
     request = {
         **market.pem_request(),

@@ -1,0 +1,1 @@
+"""Four-eyes approval: which bookings need a second person, proposed, approved, rejected."""

@@ -1,0 +1,1 @@
+"""The bank as a rail: payment files out, bank messages in."""

@@ -1,1 +1,0 @@
-"""What people and banks do: payout decisions, payment files and bank answers, reconciliation."""

@@ -1,0 +1,1 @@
+"""Exchange rates imported and checked, and the positions that exchange opens."""

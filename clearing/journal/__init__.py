@@ -1,1 +1,0 @@
-"""The ledger's grammar: accounts, transfers, entries, the hash chain and statements that prove themselves."""

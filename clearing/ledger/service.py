@@ -1,0 +1,133 @@
+"""The ledger: entries posted, the platform's own money booked, balances, statements and closed periods.
+
+Owns: the order of steps inside the caller's transaction. Must not know: sessions, HTTP, the PSP. Every
+function takes the connection; none commits.
+"""
+
+from collections.abc import AsyncIterator, Sequence
+from datetime import datetime
+from uuid import uuid5
+
+from clearing.connection import Connection
+from clearing.ledger import account_statement, balance_repository, period_close, repository, treasury
+from clearing.ledger import account_statement_repository as statement_repository
+from clearing.ledger.balances import AccountBalance
+from clearing.ledger.journal_entry import EntryKind, JournalEntry
+
+
+async def post_entries(connection: Connection, entries: Sequence[JournalEntry], *, now: datetime) -> bool:
+    """Post entries in one batch; False if all of them are posted already. Raises ClosedPeriodError."""
+    await repository.lock_open(connection, now=now)
+    # The batch is named by all of its entries: one that was posted before beside others was another batch.
+    keys = sorted(repository.key_of(entry) for entry in entries)
+    names = [f"{kind}/{reference}" for _, kind, reference in keys[:1]]
+    names += [f"{subject}/{kind}/{reference}" for subject, kind, reference in keys[1:]]
+    batch_id = uuid5(keys[0][0], " ".join(names))
+    posted = await repository.post(connection, entries, seal=repository.new_seal(batch_id, 0, now))
+    return posted.hash is not None
+
+
+async def posted_top_up(connection: Connection, *, reference: str) -> tuple[str, int] | None:
+    """Currency and minor units of the top-up that is booked under `reference`; None where none is."""
+    return await repository.posted_amount(
+        connection,
+        subject_id=treasury.subject_of(EntryKind.TOPUP, reference),
+        kind=EntryKind.TOPUP,
+        reference=reference,
+    )
+
+
+async def record_top_up(
+    connection: Connection, *, currency: str, minor: int, reference: str, now: datetime
+) -> bool:
+    """Book a top-up of the platform's balance at the PSP; False if `reference` is booked already.
+
+    Raises InvalidAmountError.
+    """
+    entry = treasury.topup(currency=currency, minor=minor, reference=reference)
+    return await post_entries(connection, [entry], now=now)
+
+
+async def record_partner_funding(
+    connection: Connection, *, partner_id: str, currency: str, minor: int, reference: str, now: datetime
+) -> bool:
+    """Book money that a partner paid into its funded account; False if `reference` is booked already."""
+    entry = treasury.partner_funding(
+        partner_id=partner_id, currency=currency, minor=minor, reference=reference
+    )
+    return await post_entries(connection, [entry], now=now)
+
+
+async def record_fx_execution(
+    connection: Connection,
+    *,
+    base: str,
+    quote: str,
+    sold_minor: int,
+    bought_minor: int,
+    reference: str,
+    now: datetime,
+) -> bool:
+    """Close a part of a position at the rate executed; the difference to the FX locks is gain or loss.
+
+    False if `reference` is booked already. Raises ClearingConflictError for more than the position holds.
+    """
+    await balance_repository.lock_position(connection, base, quote)
+    position_minor, cost_minor = await balance_repository.position(connection, base, quote)
+    entry = treasury.execution(
+        base=base,
+        quote=quote,
+        sold_minor=sold_minor,
+        bought_minor=bought_minor,
+        position_minor=position_minor,
+        cost_minor=cost_minor,
+        reference=reference,
+    )
+    return await post_entries(connection, [entry], now=now)
+
+
+async def balances(
+    connection: Connection, *, at: datetime | None = None, prefix: str = ""
+) -> Sequence[AccountBalance]:
+    """Every account's balance at an instant (by default all that is booked), or of those below a path."""
+    return await balance_repository.balances(connection, at=at, prefix=prefix)
+
+
+async def closed_until(connection: Connection) -> datetime | None:
+    """Up to which instant the books are closed, exclusive; None: no period is closed."""
+    return await repository.closed_until(connection)
+
+
+async def close_period(connection: Connection, *, until: datetime, by: str, now: datetime) -> None:
+    """Close the books up to `until` and store every balance of that instant; nothing is booked before it.
+
+    Waits for batches under way. Closing the same instant again is a no-op; raises ClearingConflictError for
+    one before the last closing or still to come.
+    """
+    period_close.check_ended(until, now=now)
+    previous = await statement_repository.close(connection, until=until, by=by, now=now)
+    period_close.check_order(until, previous=previous)
+
+
+async def statement_lines(
+    connection: Connection, *, account: str, currency: str, since: datetime, until: datetime
+) -> AsyncIterator[str]:
+    """An account statement line by line, in constant memory: header, a line per batch, footer.
+
+    `clearing.ledger.account_statement` verifies it. Needs one snapshot (repeatable read) to be complete while
+    others write.
+    """
+    balance = await statement_repository.opening(connection, account=account, currency=currency, since=since)
+    yield account_statement.header(
+        account=account, currency=currency, since=since, until=until, opening_minor=balance
+    )
+    count = 0
+    span = statement_repository.batches(
+        connection, account=account, currency=currency, since=since, until=until
+    )
+    async for batch in span:
+        line, moved, shown = account_statement.batch_line(batch, account=account, currency=currency)
+        balance += moved
+        count += shown
+        yield line
+    yield account_statement.footer(closing_minor=balance, lines=count)

@@ -1,0 +1,65 @@
+"""Forecast snapshots and forecast errors in PostgreSQL.
+
+Owns: rows to values and back. Must not know: when a forecast is stored.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import date, datetime
+from typing import Final
+
+from clearing.connection import Connection, named_queries, rows
+from clearing.payouts.forecast_accuracy import ExpectedPayment
+
+_sql = named_queries("forecast_accuracy")
+_COLUMNS: Final = ("forecast_on", "party_id", "currency", "pay_on", "days_ahead", "amount_minor")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ForecastError:
+    """The distance of disbursements from their forecast over the window, in minor units.
+
+    `ahead` is "day" (the last forecast before the day) or "terms" (as many clearing days before as the
+    party's terms). The target is 0.
+    """
+
+    ahead: str
+    currency: str
+    error_minor: int
+    paid_minor: int
+    payments: int
+
+
+async def start_run(connection: Connection, day: date, *, now: datetime) -> bool:
+    """Whether this transaction stores the day's forecast; False: it is stored already."""
+    return await _sql.start_run(connection, day=day, now=now) is not None
+
+
+async def insert_snapshot(connection: Connection, day: date, expected: Sequence[ExpectedPayment]) -> None:
+    """Store the forecast of a day."""
+    await connection.copy_records_to_table(
+        "forecast_snapshot",
+        schema_name="clearing",
+        columns=_COLUMNS,
+        records=[
+            (day, one.party_id, one.currency, one.pay_on, one.days_ahead, one.amount_minor)
+            for one in expected
+        ],
+    )
+
+
+async def delete_snapshots(connection: Connection, *, before: date) -> None:
+    """Delete forecasts of days before."""
+    await _sql.delete_snapshots(connection, day=before)
+
+
+async def measure(connection: Connection, *, since: date, until: date) -> None:
+    """Compute the errors of the days from `since` to before `until` again."""
+    await _sql.delete_errors(connection, since=since)
+    await _sql.measure(connection, since=since, until=until)
+
+
+async def errors(connection: Connection, *, since: date, until: date) -> list[ForecastError]:
+    """The errors of the days from `since` to before `until`, summed."""
+    found = await rows(_sql.errors(connection, since=since, until=until))
+    return [ForecastError(**dict(row.items())) for row in found]

@@ -1,0 +1,1 @@
+"""Money owed to the platform: its age, set-off and write-off."""

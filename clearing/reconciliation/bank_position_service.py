@@ -1,0 +1,35 @@
+"""The bank's stated balances: stored, and compared with our books.
+
+Owns: the order of these reads. Must not know: what explains a distance. Every function takes the connection;
+none commits.
+"""
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from clearing.connection import Connection
+from clearing.iso20022.camt import BankBalance
+from clearing.reconciliation import bank_position_repository as repository
+from clearing.reconciliation.bank_position import balance_differences, bank_positions
+from clearing.reconciliation.comparison import Difference
+from clearing.reconciliation.report import BankPosition
+
+
+async def record_balances(connection: Connection, balances: Iterable[BankBalance], *, now: datetime) -> int:
+    """Store what the bank states, each balance once. Returns how many were new."""
+    stated = list(balances)
+    return await repository.add_balances(connection, stated, now=now) if stated else 0
+
+
+async def positions(connection: Connection) -> list[BankPosition]:
+    """Each currency in which the bank has stated a closing balance."""
+    return bank_positions(
+        await repository.closing_balances(connection),
+        await repository.in_flight(connection),
+        await repository.book_balances(connection),
+    )
+
+
+async def differences(connection: Connection) -> list[Difference]:
+    """Balances that nothing explains, and statements that do not follow from the one before."""
+    return balance_differences(await positions(connection), await repository.statement_gaps(connection))

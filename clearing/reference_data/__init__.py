@@ -1,0 +1,1 @@
+"""Parties, agreements and rates that sessions are cleared with, and the dated data shipped with clearing."""

@@ -1,0 +1,1 @@
+"""Settlement statements: lines, balances and hashes of one disbursement."""

@@ -1,0 +1,46 @@
+-- Read models of disbursements and payables.
+
+-- name: list_disbursements
+-- The newest first: planned_at, then id, since these ids carry no time.
+SELECT d.id, d.party_id, d.currency, d.period, d.amount_minor, d.end_to_end_id, d.state, d.planned_at,
+       d.finished_at, d.failure,
+       (SELECT count(*) FROM clearing.payable p WHERE p.disbursement_id = d.id) AS payables
+FROM clearing.disbursement d
+WHERE (:party_id::text IS NULL OR d.party_id = :party_id)
+  AND (:state::text IS NULL OR d.state = :state)
+  AND (:before::uuid IS NULL
+       OR (d.planned_at, d.id) < (SELECT b.planned_at, b.id FROM clearing.disbursement b WHERE b.id = :before))
+ORDER BY d.planned_at DESC, d.id DESC LIMIT :limit;
+
+-- name: select_disbursement^
+SELECT d.id, d.party_id, d.currency, d.period, d.amount_minor, d.end_to_end_id, d.state, d.planned_at,
+       d.finished_at, d.failure,
+       (SELECT count(*) FROM clearing.payable p WHERE p.disbursement_id = d.id) AS payables
+FROM clearing.disbursement d
+WHERE d.id = :id AND (:party_id::text IS NULL OR d.party_id = :party_id);
+
+-- name: select_disbursements
+SELECT d.id, d.party_id, d.currency, d.period, d.amount_minor, d.end_to_end_id, d.state, d.planned_at,
+       d.finished_at, d.failure,
+       (SELECT count(*) FROM clearing.payable p WHERE p.disbursement_id = d.id) AS payables
+FROM clearing.disbursement d
+WHERE d.id = ANY(:ids::uuid[]);
+
+-- name: payables_of_session
+SELECT p.shard, p.subject_id, p.kind, p.reference, p.party_id, p.amount_minor, p.currency, p.due_date, p.disbursement_id,
+       CASE WHEN d.state = 'paid' THEN 'paid' ELSE p.state END AS state
+FROM clearing.payable AS p LEFT JOIN clearing.disbursement AS d ON d.id = p.disbursement_id
+WHERE p.shard = :shard AND p.subject_id = :session_id AND (:party_id::text IS NULL OR p.party_id = :party_id)
+ORDER BY p.party_id, p.kind, p.reference;
+
+-- name: payables_of_disbursement
+SELECT p.shard, p.subject_id, p.kind, p.reference, p.party_id, p.amount_minor, p.currency, p.due_date, p.disbursement_id,
+       CASE WHEN d.state = 'paid' THEN 'paid' ELSE p.state END AS state
+FROM clearing.payable AS p JOIN clearing.disbursement AS d ON d.id = p.disbursement_id
+WHERE p.disbursement_id = :disbursement_id AND (:party_id::text IS NULL OR p.party_id = :party_id)
+  AND (:after::uuid IS NULL OR p.subject_id > :after)
+ORDER BY p.subject_id, p.kind, p.reference LIMIT :limit;
+
+-- name: approvers
+SELECT disbursement_id, approver FROM clearing.disbursement_approval WHERE disbursement_id = ANY(:ids::uuid[])
+ORDER BY disbursement_id, approved_at, approver;

@@ -1,0 +1,53 @@
+-- Documents for drivers: batches not documented yet, their supplies, numbers, what was issued.
+
+-- name: chains
+-- The chains that have batches behind their cursor; the journal's chains are found by skipping along the index.
+WITH RECURSIVE known (chain) AS (
+    SELECT min(chain) FROM clearing.batch
+    UNION ALL
+    SELECT (SELECT min(b.chain) FROM clearing.batch AS b WHERE b.chain > known.chain) FROM known WHERE known.chain IS NOT NULL
+)
+SELECT known.chain FROM known LEFT JOIN clearing.document_cursor AS c ON c.chain = known.chain
+WHERE known.chain IS NOT NULL AND EXISTS (
+    SELECT 1 FROM clearing.batch AS b WHERE b.chain = known.chain AND b.position = coalesce(c.position, 0) + 1)
+ORDER BY known.chain;
+
+-- name: open_cursor!
+INSERT INTO clearing.document_cursor (chain, position) VALUES (:chain, 0) ON CONFLICT DO NOTHING;
+
+-- name: lock_cursor$
+-- Skipped while another worker documents this chain.
+SELECT position FROM clearing.document_cursor WHERE chain = :chain FOR UPDATE SKIP LOCKED;
+
+-- name: batch_at$
+SELECT id FROM clearing.batch WHERE chain = :chain AND position = :position;
+
+-- name: move_cursor!
+UPDATE clearing.document_cursor SET position = :position WHERE chain = :chain;
+
+-- name: supplies
+-- Entries of a batch that are about a supply to a driver.
+SELECT shard, subject_id AS session_id, kind, reference, currency, legs, tax_jurisdiction, sale_at, energy_kwh
+FROM clearing.entry
+WHERE batch_id = :batch_id AND legs LIKE '%"leg":"to_driver"%'
+ORDER BY sale_at, shard, subject_id, kind, reference;
+
+-- name: take_numbers$
+-- The first of `count` numbers of a series, locked until the transaction ends: a document that is not stored uses no number.
+INSERT INTO clearing.document_series AS known (issuer_id, series, next_number) VALUES (:issuer_id, :series, 1 + :count::bigint)
+ON CONFLICT (issuer_id, series) DO UPDATE SET next_number = known.next_number + :count::bigint
+RETURNING next_number - :count::bigint;
+
+-- name: insert_sellers!
+INSERT INTO clearing.document_seller (id, content)
+SELECT id, content FROM unnest(:ids::text[], :contents::text[]) AS seller (id, content) ORDER BY id
+ON CONFLICT DO NOTHING;
+
+-- name: of_sessions
+SELECT d.shard, d.session_id, d.kind, d.reference, d.supplier_id, d.series, d.number, d.currency, d.net_minor, d.vat_minor,
+       d.ruling_id, d.place, d.sale_day, d.energy_kwh, d.preceding, d.no_invoice_because, d.issued_on, d.issued_at,
+       s.content AS seller
+FROM unnest(:shards::smallint[], :sessions::uuid[]) AS asked (shard, session_id)
+JOIN clearing.driver_document AS d USING (shard, session_id)
+JOIN clearing.document_seller AS s ON s.id = d.seller_id
+ORDER BY d.issued_at, d.series, d.number;

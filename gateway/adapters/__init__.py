@@ -1,0 +1,1 @@
+"""Registers and sources outside: VIES, the ECB, OCSP and CRLs over HTTP."""

@@ -1,0 +1,128 @@
+"""Who is calling: the check of an API key.
+
+Owns: the check of a presented key in constant time, scopes, and a short-lived cache. Must not know which path
+needs which scope, or how a key is made.
+"""
+
+import hmac
+import re
+from collections import OrderedDict
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+
+from gateway.api import problems
+from gateway.api.problems import ProblemError
+from gateway.clock import Clock
+from gateway.database import Pool
+from gateway.partners import party_repository
+from gateway.partners.api_key_service import FIRST_KEY, SECRET_BYTES, secret_hash
+
+_TOKEN: Final = re.compile(r"(nck_[a-z0-9]{12})_([A-Za-z0-9_-]{43})")
+_CACHE_SECONDS: Final = 5.0
+_CACHE_ENTRIES: Final = 10_000
+_CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="networkcore"'}
+
+
+class Scope(StrEnum):
+    """What a key may be used for."""
+
+    CAPTURE = "capture"
+    PLUG_AND_CHARGE = "plug_and_charge"
+    SETTLEMENT_READ = "settlement:read"
+    SETTLEMENT_WRITE = "settlement:write"
+    WEBHOOKS = "webhooks"
+    ADMIN = "admin"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Caller:
+    """An authenticated caller. `key` names the key in logs and rate limits; it proves nothing."""
+
+    party_id: str
+    key: str
+    scopes: frozenset[str]
+
+    @property
+    def admin(self) -> bool:
+        """Whether the caller sees every party's objects."""
+        return Scope.ADMIN in self.scopes
+
+    def may(self, scope: Scope) -> bool:
+        """Whether the caller has the scope; admin has all of them."""
+        return self.admin or scope in self.scopes
+
+
+def unauthenticated(detail: str) -> ProblemError:
+    """The answer to a missing or invalid key; it never reveals which part was wrong."""
+    return ProblemError(problems.UNAUTHENTICATED, detail, headers=_CHALLENGE)
+
+
+class KeyRing:
+    """Checks presented keys against the database through a cache of a few seconds.
+
+    A revoked key stops at once in this process and within `_CACHE_SECONDS` in the others.
+    """
+
+    def __init__(self, *, pool: Pool, clock: Clock, admin_api_key: str | None = None) -> None:
+        """`admin_api_key` is the platform's first key, from the settings; any text of enough length."""
+        self._pool = pool
+        self._clock = clock
+        self._admin_hash = None if admin_api_key is None else secret_hash(admin_api_key)
+        self._cache: OrderedDict[str, tuple[datetime, party_repository.KeyCheck]] = OrderedDict()
+
+    async def authenticate(self, header: str | None, *, certificate: bytes | None = None) -> Caller:
+        """The caller that an Authorization header proves.
+
+        `certificate` is the SHA-256 of the client certificate that the connection has proved: a party that
+        has bound certificates is known only with one of them.
+
+        Raises:
+            ProblemError: `unauthenticated`, for every reason alike.
+        """
+        if header is None:
+            raise unauthenticated("The Authorization header is missing; expected `Bearer nck_...`.")
+        scheme, _, token = header.partition(" ")
+        if scheme.lower() != "bearer" or not token:
+            raise unauthenticated("The Authorization header is not `Bearer nck_...`.")
+        if self._admin_hash is not None and hmac.compare_digest(secret_hash(token), self._admin_hash):
+            return Caller(
+                party_id=party_repository.PLATFORM_ID, key=FIRST_KEY, scopes=frozenset({Scope.ADMIN})
+            )
+        parts = _TOKEN.fullmatch(token)
+        if parts is None:
+            raise unauthenticated("The API key is not valid.")
+        return await self._check(prefix=parts[1], secret=parts[2], certificate=certificate)
+
+    async def _check(self, *, prefix: str, secret: str, certificate: bytes | None) -> Caller:
+        now = self._clock.wall_now()
+        known = await self._lookup(prefix, now=now)
+        expected = known.secret_hash if known is not None else bytes(SECRET_BYTES)
+        proven = hmac.compare_digest(secret_hash(secret), expected)
+        if known is None or not proven or known.revoked_at is not None:
+            raise unauthenticated("The API key is not valid.")
+        if known.expires_at is not None and known.expires_at <= now:
+            raise unauthenticated("The API key has expired.")
+        if known.certificates and certificate not in known.certificates:
+            raise unauthenticated("This key works only over TLS with its party's client certificate.")
+        return Caller(party_id=known.party_id, key=prefix, scopes=known.scopes)
+
+    async def _lookup(self, prefix: str, *, now: datetime) -> party_repository.KeyCheck | None:
+        cached = self._cache.get(prefix)
+        if cached is not None and cached[0] > now:
+            return cached[1]
+        async with self._pool.acquire() as connection:
+            known = await party_repository.key_by_prefix(connection, prefix)
+        if known is None:
+            self._cache.pop(prefix, None)
+            return None
+        self._cache[prefix] = (now + timedelta(seconds=_CACHE_SECONDS), known)
+        self._cache.move_to_end(prefix)
+        while len(self._cache) > _CACHE_ENTRIES:
+            self._cache.popitem(last=False)
+        return known
+
+    def forget(self, prefix: str) -> None:
+        """Drop a key from the cache after it was revoked or set to expire."""
+        self._cache.pop(prefix, None)

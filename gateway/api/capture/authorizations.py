@@ -1,0 +1,279 @@
+"""Authorizations: secure a session's payment, read it, raise it, release it.
+
+Owns: the wire form of a request. Must not know how a hold is made.
+"""
+
+from typing import Annotated, Final, Literal
+
+from pydantic import Field
+
+from gateway import api_schemas
+from gateway.api import problems
+from gateway.api.auth import Scope
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
+from gateway.api.field_types import (
+    EmptyBody,
+    EvseId,
+    Line,
+    ListQuery,
+    MetadataIn,
+    PositiveMinor,
+    Token,
+    before,
+)
+from gateway.api.idempotency import KeyRule
+from gateway.api.problems import FieldError, ProblemError
+from gateway.payments.presenters import authorization_object
+from gateway.payments.psp.port import CARD_PRESENT
+from gateway.payments.requests import AuthorizationRequest, Estimate, PartnerAccount, PspMethod
+from gateway.payments.views import AuthorizationView
+
+_CREATED: Final = 201
+_ACCEPTED: Final = 202
+_UNDECIDED: Final = frozenset(
+    {api_schemas.AuthorizationState.OUTCOME_UNKNOWN, api_schemas.AuthorizationState.REQUIRES_AUTHORIZATION}
+)
+
+
+class PspPaymentMethodBody(WireModel):
+    """A payment method tokenized at the PSP; never card data."""
+
+    type: Literal["psp_payment_method"]
+    payment_method: Token = Field(examples=["pm_card_visa"])
+    customer: Token | None = Field(None, examples=["cus_123"])
+    off_session: bool = Field(default=False, description="merchant-initiated under a stored mandate")
+
+
+class CardPresentBody(WireModel):
+    """A card that is about to be presented to a payment terminal."""
+
+    type: Literal["card_present"]
+
+
+class PartnerAccountBody(WireModel):
+    """The caller's funded account."""
+
+    type: Literal["partner_account"]
+
+
+class EstimateBody(WireModel):
+    """What the driver is expected to take; the hold is the tariff's price for it."""
+
+    energy_wh: int = Field(ge=0, le=10_000_000, examples=[40_000])
+    duration_s: int = Field(ge=0, le=2_592_000, examples=[3600])
+
+
+class AuthorizationBody(WireModel):
+    """A request to secure the payment of a session about to start."""
+
+    evse_id: EvseId
+    method: Literal["card", "app"]
+    payment: Annotated[
+        PspPaymentMethodBody | CardPresentBody | PartnerAccountBody, Field(discriminator="type")
+    ]
+    session_ref: Line | None = Field(None, description="your or the CPO's name for the session")
+    estimate: EstimateBody | None = None
+    amount: PositiveMinor | None = Field(
+        None, description="hold exactly this, instead of the estimate's price"
+    )
+    metadata: MetadataIn = Field(default_factory=dict)
+
+
+class IncrementBody(WireModel):
+    """The new amount of the hold, in all."""
+
+    amount: PositiveMinor
+
+
+async def create(call: ApiRequest) -> ApiResponse:
+    """Hold the session's estimated cost on the means of payment."""
+    view = await call.services.payments.authorize(_order(call, call.body))
+    shown = _shown(view)
+    if shown.state is api_schemas.AuthorizationState.FAILED:
+        raise ProblemError(
+            problems.CARD_DECLINED,
+            f"The payment method was declined: {shown.decline_code}.",
+            extra={
+                "decline_code": shown.decline_code,
+                "authorization": shown.id,
+                "session": shown.session,
+            },
+        )
+    status = _ACCEPTED if shown.state in _UNDECIDED else _CREATED
+    return ApiResponse(
+        body=shown,
+        status=status,
+        version=shown.version,
+        headers={"Location": f"/v1/authorizations/{shown.id}"},
+        keep=status == _CREATED,  # the outcome is not known yet: a repeat of the request looks again
+    )
+
+
+async def get(call: ApiRequest) -> ApiResponse:
+    """One authorization."""
+    view = await call.services.payments.get_authorization(
+        party_id=call.caller.party_id,
+        authorization_id=call.path_id("id", "auth"),
+        admin=call.caller.admin,
+    )
+    shown = _shown(view)
+    return ApiResponse(body=shown, version=shown.version)
+
+
+async def list_all(call: ApiRequest) -> ApiResponse:
+    """The caller's authorizations, newest first."""
+    views = await call.services.payments.list_authorizations(
+        party_id=call.caller.party_id,
+        admin=call.caller.admin,
+        limit=call.query.limit + 1,
+        before=before(call.query, "auth"),
+    )
+    return ApiResponse(body=page([_shown(view) for view in views], limit=call.query.limit))
+
+
+async def increment(call: ApiRequest) -> ApiResponse:
+    """Raise the hold, where the PSP and the issuer allow it."""
+    view = await call.services.payments.increment(
+        party_id=call.caller.party_id,
+        authorization_id=call.path_id("id", "auth"),
+        amount_minor=call.body.amount,
+        expected_version=call.expected_version,
+        admin=call.caller.admin,
+    )
+    shown = _shown(view)
+    return ApiResponse(body=shown, version=shown.version)
+
+
+async def release(call: ApiRequest) -> ApiResponse:
+    """Release the whole hold; nothing is captured."""
+    view = await call.services.payments.release(
+        party_id=call.caller.party_id,
+        authorization_id=call.path_id("id", "auth"),
+        expected_version=call.expected_version,
+        admin=call.caller.admin,
+    )
+    shown = _shown(view)
+    return ApiResponse(body=shown, version=shown.version)
+
+
+def _shown(view: AuthorizationView) -> api_schemas.AuthorizationSchema:
+    return authorization_object(view)
+
+
+def _payment(body: AuthorizationBody) -> PspMethod | PartnerAccount:
+    given = body.payment
+    if isinstance(given, PspPaymentMethodBody):
+        return PspMethod(
+            payment_method=given.payment_method, customer=given.customer, off_session=given.off_session
+        )
+    if isinstance(given, CardPresentBody):
+        return PspMethod(payment_method=CARD_PRESENT)
+    if body.method == "card":
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            "The card method needs a payment method of the PSP.",
+            errors=[FieldError(pointer="/payment/type", expected="psp_payment_method for method card")],
+        )
+    return PartnerAccount()
+
+
+def _order(call: ApiRequest, body: AuthorizationBody) -> AuthorizationRequest:
+    given = body.estimate
+    estimate = None if given is None else Estimate(energy_wh=given.energy_wh, duration_s=given.duration_s)
+    return AuthorizationRequest(
+        authorization_id=call.resource_id,
+        party_id=call.caller.party_id,
+        evse_id=body.evse_id,
+        method=body.method,
+        payment=_payment(body),
+        session_ref=body.session_ref,
+        estimate=estimate,
+        amount_minor=body.amount,
+        metadata=body.metadata,
+    )
+
+
+ENDPOINTS: Final = (
+    ApiEndpoint(
+        method="POST",
+        path="/v1/authorizations",
+        operation="createAuthorization",
+        summary="Authorize a session",
+        description="Freezes the public tariff in force at the EVSE and secures the estimated cost. "
+        "201: decided, look at `state`. 202: the PSP has not answered yet; wait for a webhook or poll. "
+        "402: declined.",
+        tag="Authorizations",
+        scope=Scope.CAPTURE,
+        handler=create,
+        body=AuthorizationBody,
+        answers={201: api_schemas.AuthorizationSchema, 202: api_schemas.AuthorizationSchema},
+        etag=True,
+        located=True,
+        key_rule=KeyRule.REQUIRED,
+        problems=(
+            problems.CARD_DECLINED,
+            problems.ACCOUNT_LIMIT_EXCEEDED,
+            problems.EVSE_NOT_FOUND,
+            problems.TARIFF_MISSING,
+            problems.SESSION_ALREADY_AUTHORIZED,
+        ),
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/authorizations",
+        operation="listAuthorizations",
+        summary="List authorizations",
+        tag="Authorizations",
+        scope=Scope.CAPTURE,
+        handler=list_all,
+        query=ListQuery,
+        answers={200: api_schemas.AuthorizationSchema},
+        listed=True,
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/authorizations/{id}",
+        operation="getAuthorization",
+        summary="Get an authorization",
+        tag="Authorizations",
+        scope=Scope.CAPTURE,
+        handler=get,
+        answers={200: api_schemas.AuthorizationSchema},
+        etag=True,
+        problems=(problems.NOT_FOUND,),
+    ),
+    ApiEndpoint(
+        method="POST",
+        path="/v1/authorizations/{id}/increment",
+        operation="incrementAuthorization",
+        summary="Increment an authorization",
+        description="Raises the hold to `amount` in all, as the running cost nears it. "
+        "A hold that is as high already stays as it is. "
+        "409 `state_conflict` when the issuer rejects: stop the session at `cost_limit`.",
+        tag="Authorizations",
+        scope=Scope.CAPTURE,
+        handler=increment,
+        body=IncrementBody,
+        answers={200: api_schemas.AuthorizationSchema},
+        etag=True,
+        key_rule=KeyRule.REQUIRED,
+        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT, problems.VERSION_CONFLICT),
+    ),
+    ApiEndpoint(
+        method="POST",
+        path="/v1/authorizations/{id}/release",
+        operation="releaseAuthorization",
+        summary="Release an authorization",
+        description="Releases the whole hold, for a session that did not take place. "
+        "Send If-Match with the ETag you read to release only what you saw.",
+        tag="Authorizations",
+        scope=Scope.CAPTURE,
+        handler=release,
+        body=EmptyBody,
+        body_required=False,
+        answers={200: api_schemas.AuthorizationSchema},
+        etag=True,
+        key_rule=KeyRule.REQUIRED,
+        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT, problems.VERSION_CONFLICT),
+    ),
+)

@@ -1,0 +1,67 @@
+"""Quotes: what an expected session would cost, before anything is held.
+
+Owns: the wire form. Must not know how a session is priced.
+"""
+
+from typing import Final
+
+from clearing.pricing.explain import receipt
+from gateway import api_schemas
+from gateway.api import problems
+from gateway.api.auth import Scope
+from gateway.api.capture.authorizations import EstimateBody
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
+from gateway.api.field_types import EvseId
+from gateway.api.idempotency import KeyRule
+from gateway.payments.requests import Estimate
+
+
+class QuoteBody(WireModel):
+    """Where, and what the driver is expected to take."""
+
+    evse_id: EvseId
+    estimate: EstimateBody
+
+
+async def create(call: ApiRequest) -> ApiResponse:
+    """Price an expected session by the tariff in force; nothing is stored."""
+    wanted = call.body.estimate
+    view = await call.services.payments.quote(
+        evse_id=call.body.evse_id,
+        estimate=Estimate(energy_wh=wanted.energy_wh, duration_s=wanted.duration_s),
+    )
+    priced = view.quote.priced
+    return ApiResponse(
+        body=api_schemas.QuoteSchema(
+            evse_id=view.point.evse_id,
+            cpo=view.point.cpo_id,
+            currency=view.quote.currency,
+            incl_vat=priced.incl_vat_minor,
+            excl_vat=priced.excl_vat_minor,
+            hold=view.quote.hold_minor,
+            tariff=api_schemas.TariffReferenceSchema(
+                sha256=view.tariff_sha256,
+                version=view.point.tariff_version,
+                display=list(view.tariff_display),
+            ),
+            explained=list(receipt(priced)),
+        )
+    )
+
+
+ENDPOINTS: Final = (
+    ApiEndpoint(
+        method="POST",
+        path="/v1/quotes",
+        operation="createQuote",
+        summary="Quote a session",
+        description="The price components to show before the start, the expected price and its hold.",
+        tag="Quotes",
+        scope=Scope.CAPTURE,
+        handler=create,
+        body=QuoteBody,
+        answers={200: api_schemas.QuoteSchema},
+        key_rule=KeyRule.NONE,
+        problems=(problems.EVSE_NOT_FOUND, problems.TARIFF_MISSING),
+    ),
+)

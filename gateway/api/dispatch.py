@@ -1,0 +1,187 @@
+"""One way through the edge for every endpoint: who, how often, what, once, answer.
+
+Owns: the order of the guards and the bytes of the answer. Must not know any resource. The order matters:
+nothing is read from a caller who is not known, and an Idempotency-Key is claimed only by a request that
+was understood.
+"""
+
+import asyncio
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from datetime import timedelta
+from typing import Any, Final
+from uuid import UUID
+
+import structlog
+from aiohttp import web
+
+from gateway.api import problems, request_bodies
+from gateway.api.auth import Caller
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, encode
+from gateway.api.error_mapping import problem_for
+from gateway.api.idempotency import (
+    HEADER,
+    IdempotencyGate,
+    KeyRule,
+    PendingResponse,
+    RequestIdentity,
+    read_key,
+    request_hash,
+)
+from gateway.api.problems import CONTENT_TYPE, ProblemDetails, ProblemError, document
+from gateway.api.rate_limit import RateLimiter
+from gateway.api.services import ApiServices
+from gateway.api.tls import peer_fingerprint
+from gateway.ids import new_id
+
+REQUEST_ID: Final = web.RequestKey("request_id", str)
+RATE_HEADERS: Final = web.RequestKey("rate_headers", dict)
+_JSON: Final = "application/json"
+_SERVER_ERROR: Final = 500
+_LOCK_MARGIN: Final = timedelta(seconds=15)
+_log = structlog.get_logger(__name__)
+
+
+class Dispatcher:
+    """Turns endpoints into aiohttp handlers over one set of services."""
+
+    def __init__(self, services: ApiServices) -> None:
+        self._services = services
+        options = services.options
+        # A key stays locked for longer than any request may run, or two would work on one.
+        longest = timedelta(seconds=options.request_timeout_seconds) + _LOCK_MARGIN
+        self._gate = IdempotencyGate(
+            pool=services.pool, clock=services.clock, lock=max(options.idempotency_lock, longest)
+        )
+        self._by_key = RateLimiter(options.key_rate)
+        self._by_address = RateLimiter(options.address_rate)
+
+    def handler(self, endpoint: ApiEndpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
+        """The aiohttp handler of one endpoint."""
+
+        async def handle(request: web.Request) -> web.StreamResponse:
+            work = await self._answer(endpoint, request)
+            body = work.body if work.stream is None else work.stream
+            return web.Response(status=work.status, headers=work.headers, body=body)
+
+        return handle
+
+    async def _answer(self, endpoint: ApiEndpoint, request: web.Request) -> PendingResponse:
+        caller = await self._caller(endpoint, request)
+        structlog.contextvars.bind_contextvars(party_id=caller.party_id, key_prefix=caller.key)
+        if endpoint.scope is not None and not caller.may(endpoint.scope):
+            raise ProblemError(problems.MISSING_SCOPE, f"This path needs the scope {endpoint.scope.value}.")
+        request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))
+        raw = await self._read(endpoint, request)
+        key = read_key(request.headers.get(HEADER), rule=endpoint.key_rule)
+        body = _understood(endpoint, raw)
+        query = (
+            request_bodies.parse_query(endpoint.query, request.query) if endpoint.query is not None else None
+        )
+        if query is None and request.query:
+            raise request_bodies.invalid(
+                [{"loc": (name,), "type": "extra_forbidden", "msg": ""} for name in request.query],
+                given=dict(request.query),
+            )
+
+        async def work(resource_id: UUID) -> PendingResponse:
+            return await self._work(
+                endpoint,
+                request,
+                ApiRequest(
+                    services=self._services,
+                    caller=caller,
+                    path=request.match_info,
+                    query=query,
+                    body=body,
+                    raw=raw,
+                    headers=request.headers,
+                    resource_id=resource_id,
+                ),
+            )
+
+        if key is None:
+            return await work(new_id())
+        asked = request_hash(method=request.method, path=request.path_qs, body=raw)
+        return await self._gate.run(
+            RequestIdentity(party_id=caller.party_id, key=key, request_hash=asked), work
+        )
+
+    async def _caller(self, endpoint: ApiEndpoint, request: web.Request) -> Caller:
+        if endpoint.public:
+            return Caller(party_id="", key="public", scopes=frozenset())
+        try:
+            return await self._services.keys.authenticate(
+                request.headers.get("Authorization"), certificate=peer_fingerprint(request)
+            )
+        except ProblemError:
+            # Guessing is slowed by address; a caller with a good key never comes here.
+            self._by_address.take(request.remote or "", at=time.monotonic())
+            raise
+
+    async def _read(self, endpoint: ApiEndpoint, request: web.Request) -> bytes:
+        options = self._services.options
+        if endpoint.method in {"GET", "DELETE"}:
+            return b""
+        if endpoint.body is not None and request.can_read_body:
+            request_bodies.check_media_type(request)
+        elif endpoint.media_type is not None and request.can_read_body:
+            request_bodies.check_media_type(request, wanted=endpoint.media_type)
+        limit = options.max_body_bytes if endpoint.large_body else options.small_body_bytes
+        return await request_bodies.read_body(
+            request, limit=limit, timeout_seconds=options.body_timeout_seconds
+        )
+
+    async def _work(self, endpoint: ApiEndpoint, request: web.Request, call: ApiRequest) -> PendingResponse:
+        try:
+            async with asyncio.timeout(self._services.options.request_timeout_seconds):
+                answer = await endpoint.handler(call)
+        except Exception as error:  # a rejection is an answer to keep; the rest is raised again
+            rejection = problem_for(error)
+            if rejection is None:
+                raise
+            return self.reject(rejection, request)
+        return _work_of(answer, keep=answer.keep and endpoint.key_rule is not KeyRule.NONE)
+
+    def reject(self, rejection: ProblemDetails, request: web.Request) -> PendingResponse:
+        """The bytes of a rejection."""
+        shown = document(
+            rejection, base_url=self._services.options.base_url, instance=request.get(REQUEST_ID, "")
+        )
+        return PendingResponse(
+            status=rejection.kind.status,
+            headers={"Content-Type": CONTENT_TYPE, **rejection.headers},
+            body=encode(shown),
+            keep=not rejection.kind.transient and rejection.kind.status < _SERVER_ERROR,
+        )
+
+
+def _understood(endpoint: ApiEndpoint, raw: bytes) -> Any:
+    """The body as what it means; a body that may be left out has its defaults then."""
+    if endpoint.parse is not None:
+        return endpoint.parse(raw)
+    if endpoint.body is None:
+        return None
+    return request_bodies.parse_body(endpoint.body, raw)
+
+
+def _work_of(answer: ApiResponse, *, keep: bool) -> PendingResponse:
+    headers: dict[str, str] = dict(answer.headers)
+    if answer.version is not None:
+        headers["ETag"] = f'"{answer.version}"'
+    if answer.stream is not None:
+        return PendingResponse(
+            status=answer.status, headers=headers, body=b"", stream=answer.stream, keep=False
+        )
+    if answer.body is None:
+        return PendingResponse(status=answer.status, headers=headers, body=b"", keep=keep)
+    headers.setdefault("Content-Type", _JSON)
+    kept = encode(_without(answer.body, answer.secrets)) if keep and answer.secrets else None
+    return PendingResponse(
+        status=answer.status, headers=headers, body=encode(answer.body), keep=keep, kept_body=kept
+    )
+
+
+def _without(body: Any, secrets: Any) -> Mapping[str, Any]:
+    shown: dict[str, Any] = body.as_json() if hasattr(body, "as_json") else dict(body)
+    return {name: None if name in secrets else value for name, value in shown.items()}

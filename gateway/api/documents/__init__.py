@@ -1,0 +1,1 @@
+"""Documents over HTTP: receipts of drivers and invoices between parties."""

@@ -1,0 +1,294 @@
+"""Documents: what a driver gets for a session, and invoices between parties, as JSON, PDF or XML.
+
+Owns: the wire form and whose documents are whose. Must not know what makes a document right.
+"""
+
+from collections.abc import Awaitable, Callable, Sequence
+from datetime import date
+from decimal import Decimal
+from functools import partial
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from clearing.documents import driver_document_service, service
+from clearing.documents.document import DocumentFile, DocumentSummary
+from clearing.documents.driver_document_service import ReadDocument
+from clearing.documents.invoice import DocumentType
+from clearing.documents.printed_page import driver_page
+from clearing.language import Language
+from gateway import api_schemas
+from gateway.api import problems
+from gateway.api.auth import Scope
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
+from gateway.api.field_types import MAX_PAGE
+from gateway.api.problems import ProblemError
+from gateway.ids import format_id
+from gateway.pdf_renderer import render
+
+_NAME_LENGTH: Final = 100
+DocumentName = Annotated[str, Field(max_length=_NAME_LENGTH, pattern=r"^[A-Za-z0-9._-]+$")]
+DriverDocumentType = Literal["invoice", "credit_note", "receipt", "refund_receipt"]
+
+
+class FormatQuery(QueryModel):
+    """How to show a document; `xml` is EN 16931 in UBL 2.1, an invoice's PDF carries its CII (Factur-X)."""
+
+    format: Literal["json", "pdf", "xml"] = "json"
+    language: Language = Language.ENGLISH
+
+
+class ReceiptQuery(FormatQuery):
+    """Which of a session's documents: by default what it was sold with; a credit note by its number."""
+
+    document: DocumentName | None = None
+
+
+class DocumentsQuery(QueryModel):
+    """A page of documents, the latest first."""
+
+    limit: int = Field(20, ge=1, le=MAX_PAGE)
+    cursor: DocumentName | None = Field(None, description="next_cursor of the page before")
+
+
+class DriverDocumentSchema(api_schemas.PublicSchema):
+    """A document for a driver. Amounts are positive; a credit note or refund receipt returns them."""
+
+    object: Literal["driver_document"] = "driver_document"
+    number: str = Field(examples=["DI-platform-000000001"])
+    type: DriverDocumentType
+    seller: str = Field(description="party id of whoever sold to the driver")
+    seller_name: str
+    seller_vat_id: str | None = Field(description="only on what is an invoice")
+    gross: api_schemas.Minor
+    net: api_schemas.Minor | None = Field(description="null on a receipt, which shows no VAT")
+    vat: api_schemas.Minor | None
+    vat_rate: Decimal | None = Field(description="percent")
+    currency: api_schemas.Currency
+    energy_kwh: Decimal | None
+    sale_day: date
+    issued_on: date
+    issued: api_schemas.Instant
+    corrects: str | None = Field(description="number of the document that this one corrects")
+    no_invoice_because: str | None = Field(description="why it is proof of payment only")
+
+
+class SessionReceiptSchema(api_schemas.PublicSchema):
+    """A driver's documents for a session: the sale first, then its credit notes."""
+
+    object: Literal["session_receipt"] = "session_receipt"
+    session: str
+    documents: list[DriverDocumentSchema]
+
+
+class PartyDocumentSchema(api_schemas.PublicSchema):
+    """An invoice, self-billed invoice or credit note between parties."""
+
+    object: Literal["document"] = "document"
+    id: str = Field(description="its number", examples=["SB-NL-ABC-V-000001"])
+    type: Literal["invoice", "self_billed_invoice", "credit_note"]
+    supplier: str
+    customer: str
+    period_start: date
+    period_end: date
+    net: api_schemas.Minor
+    vat: api_schemas.Minor
+    gross: api_schemas.Minor
+    currency: api_schemas.Currency
+    issued: api_schemas.Instant
+
+
+async def receipt(call: ApiRequest) -> ApiResponse:
+    """A session's documents, or one of them as PDF or XML."""
+    session_id = call.path_id("id", "ses")
+    # Whoever may not see the session gets no document of it.
+    await call.services.payments.get_session(
+        party_id=call.caller.party_id, session_id=session_id, admin=call.caller.admin
+    )
+    async with call.services.pool.acquire() as connection:
+        found = await driver_document_service.of_session(connection, session_id)
+    query: ReceiptQuery = call.query
+    if query.format == "json" and query.document is None:
+        return ApiResponse(body=_session_receipt(session_id, found))
+    one = _chosen(found, query.document)
+    if query.format == "json":
+        return ApiResponse(body=_session_receipt(session_id, [one]))
+    name = one.document.name
+    if query.format == "xml":
+        if one.ubl is None:
+            raise ProblemError(
+                problems.STATE_CONFLICT,
+                f"{name} is proof of payment and has no XML: {one.document.no_invoice_because}.",
+            )
+        return _file(await _kept(call, DocumentFile(name=name, format="xml"), _given(one.ubl)), "xml", name)
+    shown = driver_page(one.document, one.ruling, language=query.language)
+    make = partial(render, shown, cii=one.cii, issued_at=one.document.issued_at)
+    file = DocumentFile(name=name, format="pdf", language=query.language)
+    return _file(await _kept(call, file, make), "pdf", name)
+
+
+async def list_all(call: ApiRequest) -> ApiResponse:
+    """The caller's documents, issued or received; the platform sees all."""
+    query: DocumentsQuery = call.query
+    async with call.services.pool.acquire() as connection:
+        found = await service.list_documents(
+            connection, party_id=_whose(call), before=query.cursor, limit=query.limit + 1
+        )
+    return ApiResponse(body=page([_party_document(one) for one in found], limit=query.limit))
+
+
+async def get(call: ApiRequest) -> ApiResponse:
+    """One document of the caller's."""
+    async with call.services.pool.acquire() as connection:
+        found = await service.find_document(connection, name=call.path["number"], party_id=_whose(call))
+    if found is None:
+        raise ProblemError(problems.NOT_FOUND, "There is no such document.")
+    query: FormatQuery = call.query
+    name = found.summary.number
+    if query.format == "json":
+        return ApiResponse(body=_party_document(found.summary))
+    if query.format == "xml":
+        return _file(found.ubl, "xml", name)
+    shown = found.pages.get(query.language)
+    if shown is None:
+        raise ProblemError(
+            problems.STATE_CONFLICT, f"{name} was issued before documents were printed; request its XML."
+        )
+    make = partial(render, shown, cii=found.cii, issued_at=found.summary.issued_at)
+    file = DocumentFile(name=name, format="pdf", language=query.language)
+    return _file(await _kept(call, file, make), "pdf", name)
+
+
+def _whose(call: ApiRequest) -> str | None:
+    return None if call.caller.admin else call.caller.party_id
+
+
+def _chosen(found: Sequence[ReadDocument], name: str | None) -> ReadDocument:
+    for one in found:
+        if name in (None, one.document.name):
+            return one
+    raise ProblemError(problems.NOT_FOUND, "The session has no document of that number.")
+
+
+async def _kept(call: ApiRequest, file: DocumentFile, make: Callable[[], Awaitable[bytes]]) -> bytes:
+    """The bytes that were handed out first, and from then on."""
+    async with call.services.pool.acquire() as connection:
+        return await service.store_file(connection, file, make, now=call.services.now())
+
+
+def _given(content: bytes) -> Callable[[], Awaitable[bytes]]:
+    async def make() -> bytes:
+        return content
+
+    return make
+
+
+def _file(content: bytes, kind: Literal["pdf", "xml"], name: str) -> ApiResponse:
+    return ApiResponse(
+        body=content,
+        headers={
+            "Content-Type": f"application/{kind}",
+            "Content-Disposition": f'attachment; filename="{name}.{kind}"',
+        },
+    )
+
+
+def _session_receipt(session_id: UUID, found: Sequence[ReadDocument]) -> SessionReceiptSchema:
+    return SessionReceiptSchema(
+        session=format_id("ses", session_id), documents=[_driver_document(one) for one in found]
+    )
+
+
+def _driver_document(one: ReadDocument) -> DriverDocumentSchema:
+    document, supply = one.document, one.document.supply
+    shown = document.is_invoice
+    kinds: tuple[DriverDocumentType, DriverDocumentType] = (
+        ("invoice", "credit_note") if shown else ("receipt", "refund_receipt")
+    )
+    return DriverDocumentSchema(
+        number=document.name,
+        type=kinds[supply.gives_back],
+        seller=document.seller.id,
+        seller_name=document.seller.name,
+        seller_vat_id=document.seller.vat_id if shown else None,
+        gross=abs(supply.net_minor + supply.vat_minor),
+        net=abs(supply.net_minor) if shown else None,
+        vat=abs(supply.vat_minor) if shown else None,
+        vat_rate=one.ruling.rate if shown else None,
+        currency=supply.currency,
+        energy_kwh=supply.energy_kwh,
+        sale_day=supply.sale_day,
+        issued_on=document.issued_on,
+        issued=document.issued_at,
+        corrects=document.preceding,
+        no_invoice_because=document.no_invoice_because or None,
+    )
+
+
+_TYPES: Final[dict[DocumentType, Literal["invoice", "self_billed_invoice", "credit_note"]]] = {
+    DocumentType.INVOICE: "invoice",
+    DocumentType.SELF_BILLED: "self_billed_invoice",
+    DocumentType.CREDIT_NOTE: "credit_note",
+}
+
+
+def _party_document(one: DocumentSummary) -> PartyDocumentSchema:
+    return PartyDocumentSchema(
+        id=one.number,
+        type=_TYPES[one.type],
+        supplier=one.supplier_id,
+        customer=one.customer_id,
+        period_start=one.period_start,
+        period_end=one.period_end,
+        net=one.net_minor,
+        vat=one.vat_minor,
+        gross=one.gross_minor,
+        currency=one.currency,
+        issued=one.issued_at,
+    )
+
+
+ENDPOINTS: Final = (
+    ApiEndpoint(
+        method="GET",
+        path="/v1/sessions/{id}/receipt",
+        operation="getSessionReceipt",
+        summary="Get a session's receipt",
+        description="The driver's invoice or receipt, and credit notes for what was refunded. "
+        "?format=pdf is PDF/A-3b in `language` (an invoice carries its Factur-X XML), ?format=xml "
+        "EN 16931 in UBL 2.1. Issued within moments of clearing; state_conflict until then.",
+        tag="Documents",
+        scope=Scope.CAPTURE,
+        handler=receipt,
+        query=ReceiptQuery,
+        answers={200: SessionReceiptSchema},
+        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/documents",
+        operation="listDocuments",
+        summary="List invoices and credit notes",
+        description="Those that the caller issued or received, by its document cadence.",
+        tag="Documents",
+        scope=Scope.SETTLEMENT_READ,
+        handler=list_all,
+        query=DocumentsQuery,
+        answers={200: PartyDocumentSchema},
+        listed=True,
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/documents/{number}",
+        operation="getDocument",
+        summary="Get an invoice or credit note",
+        description="?format=pdf is Factur-X (PDF/A-3b with CII), ?format=xml EN 16931 in UBL 2.1.",
+        tag="Documents",
+        scope=Scope.SETTLEMENT_READ,
+        handler=get,
+        query=FormatQuery,
+        answers={200: PartyDocumentSchema},
+        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
+    ),
+)

@@ -1,0 +1,111 @@
+"""From the services' typed errors to problems: one table.
+
+Owns: which error is which problem. Must not know which handler raised it. An error that is not in the table
+is a defect of ours: the server answers it with `internal_error`.
+"""
+
+from collections.abc import Mapping
+from typing import Final
+
+import asyncpg
+
+from clearing.errors import ClearingConflictError, ClearingError, ClearingInvariantViolation
+from gateway.api import problems
+from gateway.api.problems import ProblemDetails, ProblemError, ProblemKind
+from gateway.errors import DatabaseUnreachableError, MalformedIdError
+from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
+from gateway.partners.errors import (
+    PartnerConflictError,
+    PartnerRecordExistsError,
+    UnfitCertificateError,
+    UnknownAgreementPartyError,
+    UnknownPartnerRecordError,
+)
+from gateway.payments import errors
+from gateway.payments.psp.port import WebhookRejectedError
+from gateway.webhooks.endpoint_service import TooManyEndpointsError, UnknownWebhookRecordError
+from pnc.errors import (
+    ConflictingRecordError,
+    UnfitAuthorityError,
+    UnfitCallError,
+    UnfitContractError,
+    UnknownRecordError,
+)
+
+_TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
+    errors.NotFoundError: problems.NOT_FOUND,
+    errors.EvseNotFoundError: problems.EVSE_NOT_FOUND,
+    errors.TariffMissingError: problems.TARIFF_MISSING,
+    errors.SessionAlreadyAuthorizedError: problems.SESSION_ALREADY_AUTHORIZED,
+    errors.SessionAlreadyCompletedError: problems.STATE_CONFLICT,
+    errors.AccountLimitExceededError: problems.ACCOUNT_LIMIT_EXCEEDED,
+    errors.VersionConflictError: problems.VERSION_CONFLICT,
+    errors.PaymentConflictError: problems.STATE_CONFLICT,
+    errors.RefundBoundError: problems.REFUND_EXCEEDS_CAPTURE,
+    errors.CdrRejectedError: problems.CDR_INVALID,
+    errors.InvalidPaymentRequestError: problems.INVALID_PARAMETERS,
+    errors.PspUnavailableError: problems.UNAVAILABLE,
+    UnknownPartnerRecordError: problems.NOT_FOUND,
+    UnknownAgreementPartyError: problems.INVALID_PARAMETERS,
+    PartnerRecordExistsError: problems.ALREADY_EXISTS,
+    PartnerConflictError: problems.STATE_CONFLICT,
+    UnfitCertificateError: problems.INVALID_PARAMETERS,
+    UnknownWebhookRecordError: problems.NOT_FOUND,
+    TooManyEndpointsError: problems.STATE_CONFLICT,
+    WebhookRejectedError: problems.SIGNATURE_INVALID,
+    MalformedIdError: problems.INVALID_PARAMETERS,
+    UnknownRecordError: problems.NOT_FOUND,
+    ConflictingRecordError: problems.STATE_CONFLICT,
+    UnfitAuthorityError: problems.INVALID_PARAMETERS,
+    UnfitCallError: problems.INVALID_PARAMETERS,
+    UnfitContractError: problems.INVALID_PARAMETERS,
+    ClearingConflictError: problems.STATE_CONFLICT,
+    ExceptionNotFoundError: problems.NOT_FOUND,
+    ExceptionConflictError: problems.STATE_CONFLICT,
+    ClearingError: problems.INVALID_PARAMETERS,
+}
+_RETRY_SOON: Final = {"Retry-After": "1"}
+_UNSTORABLE: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
+_AWAY: Final = (
+    DatabaseUnreachableError,
+    ConnectionError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.AdminShutdownError,
+    asyncpg.CrashShutdownError,
+    asyncpg.TooManyConnectionsError,
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.QueryCanceledError,
+    asyncpg.InterfaceError,
+)
+
+
+def problem_for(error: BaseException) -> ProblemDetails | None:
+    """The problem that answers an error; None where no rule knows it."""
+    if isinstance(error, ProblemError):
+        return error.rejection
+    if isinstance(error, ClearingInvariantViolation):
+        return None  # a defect, although its class is a ClearingError
+    for kind in type(error).__mro__:
+        found = _TABLE.get(kind)
+        if found is not None:
+            return ProblemDetails(kind=found, detail=_sentence(error))
+    if isinstance(error, _UNSTORABLE):
+        return ProblemDetails(
+            kind=problems.INVALID_PARAMETERS, detail="A text holds U+0000, which can't be stored."
+        )
+    if isinstance(error, _AWAY):
+        return ProblemDetails(
+            kind=problems.UNAVAILABLE,
+            detail="A service that this request needs does not answer.",
+            headers=_RETRY_SOON,
+        )
+    return None
+
+
+def _sentence(error: BaseException) -> str:
+    text = str(error).strip() or "No further detail"
+    return text if text.endswith((".", "!", "?")) else f"{text}."

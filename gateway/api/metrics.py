@@ -1,0 +1,137 @@
+"""/metrics: what the edge answered, and what is pending behind it, in the text format that Prometheus reads.
+
+Owns: the names and labels of metrics, which docs/guides/monitoring.md explains and alerts build on. Must
+not know how anything is done. No money here: a metric is a float (`gateway.api.business_metrics` has sums,
+for alerts). Labels are paths as routed, never ids, so their number is bounded. The path needs a key with the
+scope admin.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any, Final
+
+from aiohttp import web
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram, generate_latest
+from prometheus_client.exposition import CONTENT_TYPE_LATEST
+
+from gateway import status_repository
+from gateway.api import problems
+from gateway.api.business_metrics import SettlementSlaMetrics
+from gateway.api.problems import ProblemError
+from gateway.api.services import ApiServices
+from gateway.api.tls import peer_fingerprint
+
+_BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+
+
+class EdgeMetrics:
+    """What this process answered, since its start."""
+
+    def __init__(self) -> None:
+        self.registry = CollectorRegistry()
+        self._requests = Counter(
+            "networkcore_http_requests",
+            "HTTP requests answered.",
+            ("method", "path", "status"),
+            registry=self.registry,
+        )
+        self._seconds = Histogram(
+            "networkcore_http_request_seconds",
+            "Time to answer an HTTP request.",
+            ("method", "path"),
+            buckets=_BUCKETS,
+            registry=self.registry,
+        )
+
+    def observe(self, request: web.Request, *, status: int, seconds: float) -> None:
+        """Count one answer under its route; whatever matches no route is one path."""
+        resource = request.match_info.route.resource
+        path = "none" if resource is None else resource.canonical
+        method = request.method if resource is not None else "ANY"
+        self._requests.labels(method, path, str(status)).inc()
+        self._seconds.labels(method, path).observe(seconds)
+
+
+def metrics_routes(services: ApiServices, edge: EdgeMetrics) -> list[web.RouteDef]:
+    """GET /metrics."""
+    business = SettlementSlaMetrics()
+
+    async def scrape(request: web.Request) -> web.Response:
+        caller = await services.keys.authenticate(
+            request.headers.get("Authorization"), certificate=peer_fingerprint(request)
+        )
+        if not caller.admin:
+            raise ProblemError(problems.MISSING_SCOPE, "This path needs the scope admin.")
+        queues = generate_latest(await _queues(services))
+        body = generate_latest(edge.registry) + queues + await business.read(services)
+        return web.Response(body=body, headers={"Content-Type": CONTENT_TYPE_LATEST})
+
+    return [web.get("/metrics", scrape)]
+
+
+async def _queues(services: ApiServices) -> CollectorRegistry:
+    """What is pending in the database now: every process shows the same."""
+    now = services.clock.wall_now()
+    registry = CollectorRegistry()
+    async with services.pool.acquire() as connection:
+        tasks = await status_repository.tasks(connection, wall_now=now)
+        requests = await status_repository.open_psp_requests(connection)
+        deliveries = await status_repository.deliveries(connection, wall_now=now)
+        oldest = await status_repository.oldest_pending_delivery(connection)
+    queued = Gauge("networkcore_tasks", "Tasks by kind and state.", ("kind", "state"), registry=registry)
+    late = Gauge(
+        "networkcore_task_oldest_due_seconds",
+        "Seconds by which the oldest due task is late.",
+        ("kind",),
+        registry=registry,
+    )
+    for row in tasks:
+        for state in ("waiting", "due", "exceptions"):
+            queued.labels(row["kind"], state).set(row[state])
+        late.labels(row["kind"]).set(_age(row["oldest_due_at"], now))
+    unknown = Gauge(
+        "networkcore_psp_requests_open",
+        "PSP requests whose outcome is not known yet.",
+        ("kind",),
+        registry=registry,
+    )
+    age = Gauge(
+        "networkcore_psp_request_oldest_seconds",
+        "Age of the oldest PSP request whose outcome is not known yet.",
+        ("kind",),
+        registry=registry,
+    )
+    for row in requests:
+        unknown.labels(row["kind"]).set(row["open"])
+        age.labels(row["kind"]).set(_age(row["oldest_at"], now))
+    _deliveries(registry, deliveries, oldest_seconds=_age(oldest, now))
+    return registry
+
+
+def _deliveries(registry: CollectorRegistry, found: Mapping[str, Any], *, oldest_seconds: float) -> None:
+    sent = Gauge(
+        "networkcore_webhook_deliveries",
+        "Webhook deliveries not acknowledged yet.",
+        ("state",),
+        registry=registry,
+    )
+    for state in ("pending", "due"):
+        sent.labels(state).set(found[state])
+    for name, about, value in (
+        (
+            "networkcore_webhook_oldest_pending_seconds",
+            "Age of the oldest undelivered event.",
+            oldest_seconds,
+        ),
+        ("networkcore_events_to_fan_out", "Events not yet assigned to endpoints.", found["to_fan_out"]),
+        (
+            "networkcore_webhook_endpoints_failing",
+            "Enabled webhook endpoints that fail.",
+            found["failing_endpoints"],
+        ),
+    ):
+        Gauge(name, about, registry=registry).set(value)
+
+
+def _age(since: datetime | None, now: datetime) -> float:
+    return 0.0 if since is None else max(0.0, (now - since).total_seconds())

@@ -1,0 +1,1 @@
+"""Operations over HTTP: what waits for a person."""

@@ -1,0 +1,1 @@
+"""Who takes part: parties, agreements, keys, certificates, events and webhooks."""

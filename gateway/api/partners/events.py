@@ -1,0 +1,84 @@
+"""Events: what happened to a party's objects, to pull as well as to receive by webhook.
+
+Owns: the paths and the order of the list. Must not know deliveries. The list runs oldest first, so that a
+reader keeps the cursor and continues from it.
+"""
+
+from typing import Annotated, Final
+
+from pydantic import Field
+
+from gateway import api_schemas
+from gateway.api import problems
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
+from gateway.api.field_types import MAX_PAGE, Slug, before
+from gateway.api.problems import ProblemError
+from gateway.webhooks.event_service import event_object
+
+
+class EventsQuery(QueryModel):
+    """A page of events after a cursor."""
+
+    limit: int = Field(20, ge=1, le=MAX_PAGE)
+    cursor: Annotated[str, Field(max_length=64)] | None = Field(
+        None, description="the last `next_cursor`; without it the list starts at the oldest event"
+    )
+    type: Annotated[str, Field(max_length=512)] | None = Field(
+        None, description="event types, separated by commas"
+    )
+    party: Slug | None = Field(None, description="for the platform: only this party's events")
+
+
+async def list_all(call: ApiRequest) -> ApiResponse:
+    """The caller's events after the cursor, oldest first; `next_cursor` is there to come again with."""
+    query: EventsQuery = call.query
+    found = await call.services.events.list(
+        party_id=query.party if call.caller.admin else call.caller.party_id,
+        types=query.type.split(",") if query.type else None,
+        after=before(query, "evt"),
+        limit=query.limit + 1,
+    )
+    shown = [event_object(row) for row in found[: query.limit]]
+    return ApiResponse(
+        body={
+            "object": "list",
+            "data": shown,
+            "has_more": len(found) > query.limit,
+            "next_cursor": shown[-1].id if shown else query.cursor,
+        }
+    )
+
+
+async def get(call: ApiRequest) -> ApiResponse:
+    """One event."""
+    found = await call.services.events.find(call.path_id("id", "evt"), party_id=call.own_party)
+    if found is None:
+        raise ProblemError(problems.NOT_FOUND, "There is no such event.")
+    return ApiResponse(body=event_object(found))
+
+
+ENDPOINTS: Final = (
+    ApiEndpoint(
+        method="GET",
+        path="/v1/events",
+        operation="listEvents",
+        summary="List events",
+        description="Oldest first after the cursor: keep `next_cursor` and come again. "
+        "An event shows up within about a second.",
+        tag="Events",
+        handler=list_all,
+        query=EventsQuery,
+        answers={200: api_schemas.EventSchema},
+        listed=True,
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/events/{id}",
+        operation="getEvent",
+        summary="Get an event",
+        tag="Events",
+        handler=get,
+        answers={200: api_schemas.EventSchema},
+        problems=(problems.NOT_FOUND,),
+    ),
+)

@@ -1,0 +1,154 @@
+"""Deliveries: the log of an endpoint, retries and replays.
+
+Owns: the wire form of the log and of a replay. Must not know how a delivery is made.
+"""
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from gateway import api_schemas
+from gateway.api.endpoint import ApiRequest, ApiResponse, WireModel, page
+from gateway.api.field_types import EmptyBody, ListQuery, before
+from gateway.api.idempotency import KeyRule
+from gateway.api.partners.webhook_endpoints import webhook_endpoint
+from gateway.ids import format_id
+from gateway.webhooks.endpoint_service import REPLAY_BATCH
+from gateway.webhooks.repository import DeliveryRecord
+
+_ACCEPTED: Final = 202
+
+
+class ReplayBody(WireModel):
+    """Which events to send again, by the business time at which they happened."""
+
+    since: api_schemas.Instant
+    until: api_schemas.Instant | None = None
+    cursor: str | None = Field(
+        None, description="next_cursor of the previous answer, where has_more was true"
+    )
+
+
+class DeliveriesQuery(ListQuery):
+    """A page of the delivery log."""
+
+    state: Literal["pending", "delivered", "failed", "abandoned"] | None = None
+
+
+class DeliverySchema(api_schemas.PublicSchema):
+    """One event on its way to one endpoint."""
+
+    object: Literal["delivery"] = "delivery"
+    event: str
+    event_type: str
+    object_id: str
+    state: Literal["pending", "delivered", "failed", "abandoned"]
+    attempts: int
+    next_attempt_at: api_schemas.Instant | None
+    last_status: int | None = Field(description="HTTP status of the last answer; null: there was none")
+    last_error: str | None
+    last_attempt_at: api_schemas.Instant | None
+    duration_ms: int | None
+    delivered_at: api_schemas.Instant | None
+
+
+class ReplaySchema(api_schemas.PublicSchema):
+    """How many events are sent again."""
+
+    object: Literal["replay"] = "replay"
+    events: int
+    has_more: bool
+    next_cursor: str | None
+
+
+async def deliveries(call: ApiRequest) -> ApiResponse:
+    """The delivery log, newest event first."""
+    found = await call.services.webhook_endpoints.list_deliveries(
+        call.path_id("id", "whe"),
+        party_id=call.own_party,
+        state=call.query.state,
+        before=before(call.query, "evt"),
+        limit=call.query.limit + 1,
+    )
+    shown = [_delivery(row) for row in found]
+    return ApiResponse(body=page(shown, limit=call.query.limit, cursor=lambda item: item.event))
+
+
+async def retry(call: ApiRequest) -> ApiResponse:
+    """Send one event again, whatever became of it."""
+    await call.services.webhook_endpoints.retry_delivery(
+        call.path_id("id", "whe"), call.path_id("event_id", "evt"), party_id=call.own_party
+    )
+    return ApiResponse(body=ReplaySchema(events=1, has_more=False, next_cursor=None), status=_ACCEPTED)
+
+
+async def replay(call: ApiRequest) -> ApiResponse:
+    """Send the events of a time span again, in batches of 10,000."""
+    body: ReplayBody = call.body
+    sent = await call.services.webhook_endpoints.replay(
+        call.path_id("id", "whe"),
+        party_id=call.own_party,
+        since=body.since,
+        until=body.until,
+        after=before(body, "evt"),
+    )
+    has_more = len(sent) == REPLAY_BATCH
+    return ApiResponse(
+        body=ReplaySchema(
+            events=len(sent),
+            has_more=has_more,
+            next_cursor=format_id("evt", sent[-1]) if has_more else None,
+        ),
+        status=_ACCEPTED,
+    )
+
+
+def _delivery(row: DeliveryRecord) -> DeliverySchema:
+    return DeliverySchema(
+        event=format_id("evt", row.event_id),
+        event_type=row.type,
+        object_id=row.object_id,
+        state=row.state,
+        attempts=row.attempts,
+        next_attempt_at=row.next_attempt_at,
+        last_status=row.last_status,
+        last_error=row.last_error,
+        last_attempt_at=row.last_attempt_at,
+        duration_ms=row.duration_ms,
+        delivered_at=row.delivered_at,
+    )
+
+
+ENDPOINTS: Final = (
+    webhook_endpoint(
+        "GET",
+        "/{id}/deliveries",
+        "listDeliveries",
+        "List deliveries",
+        handler=deliveries,
+        query=DeliveriesQuery,
+        answers={200: DeliverySchema},
+        listed=True,
+    ),
+    webhook_endpoint(
+        "POST",
+        "/{id}/deliveries/{event_id}/retry",
+        "retryDelivery",
+        "Retry a delivery",
+        handler=retry,
+        body=EmptyBody,
+        body_required=False,
+        answers={202: ReplaySchema},
+        key_rule=KeyRule.OPTIONAL,
+    ),
+    webhook_endpoint(
+        "POST",
+        "/{id}/replay",
+        "replayEvents",
+        "Replay events",
+        handler=replay,
+        body=ReplayBody,
+        answers={202: ReplaySchema},
+        key_rule=KeyRule.OPTIONAL,
+    ),
+)

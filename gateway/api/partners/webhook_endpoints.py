@@ -1,0 +1,237 @@
+"""Webhook endpoints: where a party receives its events.
+
+Owns: the wire form. Must not know how a delivery is made. A signing secret is
+shown once, in the answer that made it.
+"""
+
+from datetime import timedelta
+from typing import Annotated, Any, Final, Literal
+
+from pydantic import Field
+
+from gateway import api_schemas, outbound
+from gateway.api import problems
+from gateway.api.auth import Scope
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
+from gateway.api.field_types import EmptyBody, ListQuery, before
+from gateway.api.idempotency import KeyRule
+from gateway.api.problems import FieldError, ProblemError
+from gateway.webhooks.delivery_results import endpoint_object
+from gateway.webhooks.event_service import event_object
+from gateway.webhooks.events import EventType
+
+_CREATED: Final = 201
+_ACCEPTED: Final = 202
+_NO_CONTENT: Final = 204
+
+Url = Annotated[
+    str, Field(min_length=8, max_length=2048, examples=["https://partner.example/hooks/networkcore"])
+]
+Subscription = Annotated[str, Field(pattern=r"^(\*|[a-z_]+\.[a-z_]+)$")]
+Subscriptions = Annotated[
+    list[Subscription], Field(min_length=1, max_length=64, description="event types, or * for all")
+]
+
+
+class WebhookEndpointBody(WireModel):
+    """Where to send which events."""
+
+    url: Url
+    events: Subscriptions = Field(default_factory=lambda: ["*"])
+
+
+class ChangeWebhookEndpointBody(WireModel):
+    """What to change; enabling resets a failing endpoint."""
+
+    url: Url | None = None
+    events: Subscriptions | None = None
+    state: Literal["enabled", "disabled"] | None = None
+
+
+class RotateWebhookSecretBody(WireModel):
+    """How long the old secret signs beside the new one."""
+
+    overlap_s: int = Field(86_400, ge=0, le=604_800)
+
+
+async def create(call: ApiRequest) -> ApiResponse:
+    """Create an endpoint for the caller's events."""
+    body: WebhookEndpointBody = call.body
+    _check(call, body.url, body.events)
+    created = await call.services.webhook_endpoints.create(
+        endpoint_id=call.resource_id,
+        party_id=call.caller.party_id,
+        url=body.url,
+        event_types=body.events,
+    )
+    shown = endpoint_object(created.endpoint, secret=created.secret)
+    return ApiResponse(
+        body=shown,
+        status=_CREATED,
+        secrets=("secret",),
+        headers={"Location": f"/v1/webhook-endpoints/{shown.id}"},
+    )
+
+
+async def get(call: ApiRequest) -> ApiResponse:
+    """One endpoint."""
+    found = await call.services.webhook_endpoints.get(call.path_id("id", "whe"), party_id=call.own_party)
+    return ApiResponse(body=endpoint_object(found))
+
+
+async def list_all(call: ApiRequest) -> ApiResponse:
+    """The caller's endpoints, newest first."""
+    found = await call.services.webhook_endpoints.list(
+        party_id=call.own_party, before=before(call.query, "whe"), limit=call.query.limit + 1
+    )
+    return ApiResponse(body=page([endpoint_object(row) for row in found], limit=call.query.limit))
+
+
+async def change(call: ApiRequest) -> ApiResponse:
+    """Change address, subscription or state."""
+    body: ChangeWebhookEndpointBody = call.body
+    _check(call, body.url, body.events)
+    changed = await call.services.webhook_endpoints.change(
+        call.path_id("id", "whe"),
+        party_id=call.own_party,
+        url=body.url,
+        event_types=body.events,
+        state=body.state,
+    )
+    return ApiResponse(body=endpoint_object(changed))
+
+
+async def delete(call: ApiRequest) -> ApiResponse:
+    """Delete the endpoint with its pending deliveries."""
+    await call.services.webhook_endpoints.delete(call.path_id("id", "whe"), party_id=call.own_party)
+    return ApiResponse(body=None, status=_NO_CONTENT)
+
+
+async def rotate(call: ApiRequest) -> ApiResponse:
+    """A new secret; the old one signs as well until the overlap ends."""
+    rotated = await call.services.webhook_endpoints.rotate_secret(
+        call.path_id("id", "whe"),
+        party_id=call.own_party,
+        overlap=timedelta(seconds=call.body.overlap_s),
+    )
+    return ApiResponse(body=endpoint_object(rotated.endpoint, secret=rotated.secret), secrets=("secret",))
+
+
+async def test(call: ApiRequest) -> ApiResponse:
+    """Send a test event to this endpoint only."""
+    event = await call.services.webhook_endpoints.send_test(
+        call.path_id("id", "whe"), party_id=call.own_party
+    )
+    return ApiResponse(body=event_object(event), status=_ACCEPTED)
+
+
+def _check(call: ApiRequest, url: str | None, subscribed: list[str] | None) -> None:
+    known = {"*", *(kind.value for kind in EventType)}
+    for index, name in enumerate(subscribed or ()):
+        if name not in known:
+            raise ProblemError(
+                problems.INVALID_PARAMETERS,
+                f"/events/{index}: {name} is not an event type.",
+                errors=[
+                    FieldError(pointer=f"/events/{index}", expected=f"one of {', '.join(sorted(known))}")
+                ],
+            )
+    if url is None:
+        return
+    try:
+        outbound.check_url(url, allow_private=call.services.options.allow_private_receivers)
+    except outbound.ForbiddenAddressError as error:
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            f"/url: {error}.",
+            errors=[FieldError(pointer="/url", expected="a public https address")],
+        ) from None
+
+
+def webhook_endpoint(method: str, tail: str, operation: str, summary: str, **rest: Any) -> ApiEndpoint:
+    """A description under /v1/webhook-endpoints."""
+    rest.setdefault("problems", (problems.NOT_FOUND,) if "{id}" in tail else ())
+    return ApiEndpoint(
+        method=method,
+        path=f"/v1/webhook-endpoints{tail}",
+        operation=operation,
+        summary=summary,
+        tag="Webhooks",
+        scope=Scope.WEBHOOKS,
+        **rest,
+    )
+
+
+ENDPOINTS: Final = (
+    webhook_endpoint(
+        "POST",
+        "",
+        "createWebhookEndpoint",
+        "Create a webhook endpoint",
+        description="The signing secret is in this answer only; a replayed answer shows null.",
+        handler=create,
+        body=WebhookEndpointBody,
+        answers={201: api_schemas.WebhookEndpointSchema},
+        located=True,
+        key_rule=KeyRule.OPTIONAL,
+        problems=(problems.STATE_CONFLICT,),
+    ),
+    webhook_endpoint(
+        "GET",
+        "",
+        "listWebhookEndpoints",
+        "List webhook endpoints",
+        handler=list_all,
+        query=ListQuery,
+        answers={200: api_schemas.WebhookEndpointSchema},
+        listed=True,
+    ),
+    webhook_endpoint(
+        "GET",
+        "/{id}",
+        "getWebhookEndpoint",
+        "Get a webhook endpoint",
+        handler=get,
+        answers={200: api_schemas.WebhookEndpointSchema},
+    ),
+    webhook_endpoint(
+        "PATCH",
+        "/{id}",
+        "changeWebhookEndpoint",
+        "Change a webhook endpoint",
+        handler=change,
+        body=ChangeWebhookEndpointBody,
+        answers={200: api_schemas.WebhookEndpointSchema},
+    ),
+    webhook_endpoint(
+        "DELETE",
+        "/{id}",
+        "deleteWebhookEndpoint",
+        "Delete a webhook endpoint",
+        handler=delete,
+        answers={204: None},
+    ),
+    webhook_endpoint(
+        "POST",
+        "/{id}/rotate-secret",
+        "rotateWebhookSecret",
+        "Rotate the signing secret",
+        description="Until the overlap ends each message carries two signatures.",
+        handler=rotate,
+        body=RotateWebhookSecretBody,
+        body_required=False,
+        answers={200: api_schemas.WebhookEndpointSchema},
+        key_rule=KeyRule.OPTIONAL,
+    ),
+    webhook_endpoint(
+        "POST",
+        "/{id}/test",
+        "testWebhookEndpoint",
+        "Send a test event",
+        handler=test,
+        body=EmptyBody,
+        body_required=False,
+        answers={202: api_schemas.EventSchema},
+        key_rule=KeyRule.OPTIONAL,
+    ),
+)

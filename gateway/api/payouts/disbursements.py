@@ -1,0 +1,264 @@
+"""Settlement as a party sees it: disbursements, the payables that they net, and the forecast.
+
+Owns: the wire form and whose figures are whose. Must not know how anything is netted or paid.
+"""
+
+from datetime import date
+from typing import Annotated, Final, Literal
+from uuid import UUID
+
+from pydantic import Field
+
+from clearing.reporting import disbursements
+from clearing.reporting.disbursements import PayableRecord
+from gateway import api_schemas
+from gateway.api import problems
+from gateway.api.auth import Scope
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
+from gateway.api.field_types import EmptyBody, ListQuery, Slug, before
+from gateway.api.idempotency import KeyRule
+from gateway.api.problems import FieldError, ProblemError
+from gateway.ids import format_id, shard_of
+from gateway.webhooks.payout_events import disbursement_object
+
+_ALL: Final = 10_000
+DisbursementState = Literal[
+    "planned", "cancelled", "requested", "outcome_unknown", "paid", "failed", "returned"
+]
+
+
+class DisbursementsQuery(ListQuery):
+    """A page of disbursements; only the platform may name a party."""
+
+    state: DisbursementState | None = None
+    party: Slug | None = None
+
+
+class ForecastQuery(QueryModel):
+    """How far ahead, and for the platform: of whom."""
+
+    days: int = Field(14, ge=1, le=366)
+    party: Slug | None = None
+
+
+class PayablesQuery(ListQuery):
+    """Of one session, or of one disbursement."""
+
+    session: Annotated[str, Field(max_length=64)] | None = None
+    disbursement: Annotated[str, Field(max_length=64)] | None = None
+    party: Slug | None = None
+
+
+class PayableSchema(api_schemas.PublicSchema):
+    """What one session owes one party; negative where the party owes."""
+
+    object: Literal["payable"] = "payable"
+    session: str
+    party: str
+    kind: str
+    amount: api_schemas.Minor
+    currency: api_schemas.Currency
+    due_date: date
+    state: Literal["open", "scheduled", "paid"]
+    disbursement: str | None
+
+
+class ForecastLineSchema(api_schemas.PublicSchema):
+    """What a party is to receive on a day; `hold` gives the reason why it waits."""
+
+    object: Literal["forecast_line"] = "forecast_line"
+    party: str
+    due_date: date
+    currency: api_schemas.Currency
+    amount: api_schemas.Minor
+    sessions: int
+    state: str
+    hold: str | None
+
+
+class DisbursementRunSchema(api_schemas.PublicSchema):
+    """What a run did."""
+
+    object: Literal["disbursement_run"] = "disbursement_run"
+    disbursements: int
+
+
+async def list_disbursements(call: ApiRequest) -> ApiResponse:
+    """Disbursements to the caller, newest first; the platform sees all."""
+    async with call.services.pool.acquire() as connection:
+        found = await disbursements.list_disbursements(
+            connection,
+            party_id=_whose(call, call.query.party),
+            state=call.query.state,
+            before=before(call.query, "dis"),
+            limit=call.query.limit + 1,
+        )
+    return ApiResponse(body=page([disbursement_object(row) for row in found], limit=call.query.limit))
+
+
+async def get_disbursement(call: ApiRequest) -> ApiResponse:
+    """One disbursement."""
+    async with call.services.pool.acquire() as connection:
+        found = await disbursements.find_disbursement(
+            connection, disbursement_id=call.path_id("id", "dis"), party_id=_whose(call, None)
+        )
+    if found is None:
+        raise ProblemError(problems.NOT_FOUND, "There is no such disbursement.")
+    return ApiResponse(body=disbursement_object(found))
+
+
+async def list_payables(call: ApiRequest) -> ApiResponse:
+    """What a session owes, or what a disbursement nets."""
+    query: PayablesQuery = call.query
+    if (query.session is None) == (query.disbursement is None):
+        raise _one_of()
+    party_id = _whose(call, query.party)
+    async with call.services.pool.acquire() as connection:
+        if query.session is not None:
+            session_id = _id(query.session, "ses")
+            found = await disbursements.payables_of_session(
+                connection, shard=shard_of(session_id), session_id=session_id, party_id=party_id
+            )
+            return ApiResponse(body=page([_payable(row) for row in found], limit=_ALL))
+        found = await disbursements.payables_of_disbursement(
+            connection,
+            disbursement_id=_id(query.disbursement or "", "dis"),
+            party_id=party_id,
+            after=before(query, "ses"),
+            limit=query.limit + 1,
+        )
+    shown = [_payable(row) for row in found]
+    return ApiResponse(body=page(shown, limit=query.limit, cursor=lambda item: item.session))
+
+
+async def forecast(call: ApiRequest) -> ApiResponse:
+    """What is to be paid on which day, from what is overdue to so many days ahead."""
+    async with call.services.pool.acquire() as connection:
+        days = await call.services.clearing.disbursements.forecast(
+            connection,
+            now=call.services.now(),
+            days=call.query.days,
+            party_id=_whose(call, call.query.party),
+        )
+    shown = [
+        ForecastLineSchema(
+            party=day.party_id,
+            due_date=day.due_date,
+            currency=day.currency,
+            amount=day.amount_minor,
+            sessions=day.sessions,
+            state=day.state,
+            hold=day.hold.value if day.hold else None,
+        )
+        for day in days
+    ]
+    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
+
+
+async def run(call: ApiRequest) -> ApiResponse:
+    """Plan and pay what is due now; the worker does so by itself as well."""
+    if call.services.disbursements is None:
+        raise ProblemError(problems.UNAVAILABLE, "This process pays no disbursements.")
+    return ApiResponse(body=DisbursementRunSchema(disbursements=await call.services.disbursements.run()))
+
+
+def _whose(call: ApiRequest, asked: str | None) -> str | None:
+    """The party whose figures are shown; None: every party's. Another party's are not found."""
+    return asked if call.caller.admin else call.caller.party_id
+
+
+def _id(text: str, prefix: str) -> UUID:
+    found = before(_Cursor(cursor=text), prefix)
+    if found is None:
+        raise _one_of()
+    return found
+
+
+class _Cursor(QueryModel):
+    cursor: str
+
+
+def _one_of() -> ProblemError:
+    return ProblemError(
+        problems.INVALID_PARAMETERS,
+        "Name exactly one of session and disbursement.",
+        errors=[FieldError(pointer="/session", expected="exactly one of session and disbursement")],
+    )
+
+
+def _payable(row: PayableRecord) -> PayableSchema:
+    return PayableSchema(
+        session=format_id("ses", row.subject_id),
+        party=row.party_id,
+        kind=row.kind,
+        amount=row.amount_minor,
+        currency=row.currency,
+        due_date=row.due_date,
+        state=row.state,
+        disbursement=None if row.disbursement_id is None else format_id("dis", row.disbursement_id),
+    )
+
+
+ENDPOINTS: Final = (
+    ApiEndpoint(
+        method="GET",
+        path="/v1/disbursements",
+        operation="listDisbursements",
+        summary="List disbursements",
+        tag="Settlement",
+        scope=Scope.SETTLEMENT_READ,
+        handler=list_disbursements,
+        query=DisbursementsQuery,
+        answers={200: api_schemas.DisbursementSchema},
+        listed=True,
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/disbursements/{id}",
+        operation="getDisbursement",
+        summary="Get a disbursement",
+        tag="Settlement",
+        scope=Scope.SETTLEMENT_READ,
+        handler=get_disbursement,
+        answers={200: api_schemas.DisbursementSchema},
+        problems=(problems.NOT_FOUND,),
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/payables",
+        operation="listPayables",
+        summary="List payables",
+        description="What one session owes, or what one disbursement nets: name exactly one of them.",
+        tag="Settlement",
+        scope=Scope.SETTLEMENT_READ,
+        handler=list_payables,
+        query=PayablesQuery,
+        answers={200: PayableSchema},
+        listed=True,
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/forecast",
+        operation="getForecast",
+        summary="Forecast disbursements",
+        tag="Settlement",
+        scope=Scope.SETTLEMENT_READ,
+        handler=forecast,
+        query=ForecastQuery,
+        answers={200: ForecastLineSchema},
+        listed=True,
+    ),
+    ApiEndpoint(
+        method="POST",
+        path="/v1/disbursement-runs",
+        operation="runDisbursements",
+        summary="Run disbursements",
+        tag="Settlement",
+        scope=Scope.ADMIN,
+        handler=run,
+        body=EmptyBody,
+        body_required=False,
+        answers={200: DisbursementRunSchema},
+        key_rule=KeyRule.OPTIONAL,
+    ),
+)

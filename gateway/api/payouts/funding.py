@@ -1,0 +1,190 @@
+"""Money brought in: partner accounts and the platform's own float.
+
+Owns: the paths. Must not know the PSP or the ledger. A reference names a payment once: repeating it is safe.
+"""
+
+from typing import Final, Literal
+
+from pydantic import Field
+
+from clearing.money import exponent
+from gateway import api_schemas
+from gateway.api import problems
+from gateway.api.auth import Scope
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
+from gateway.api.field_types import CurrencyCode, Line, NonNegativeMinor, PositiveMinor
+from gateway.api.idempotency import KeyRule
+from gateway.api.problems import ProblemError
+from gateway.ids import format_id
+from gateway.payments.funding import FundingService
+from gateway.payments.records import AccountRecord
+
+_CREATED: Final = 201
+
+
+class FundingBody(WireModel):
+    """A payment that a partner made to the platform."""
+
+    amount: PositiveMinor
+    reference: Line = Field(description="the payment's own name, such as the bank's; once per party")
+
+
+class CreditLimitBody(WireModel):
+    """How far the account may go below zero."""
+
+    credit_limit: NonNegativeMinor
+
+
+class TopupBody(WireModel):
+    """The platform's own money, brought to its balance at the PSP."""
+
+    currency: CurrencyCode
+    amount: PositiveMinor
+    reference: Line
+
+
+class PartnerAccountSchema(api_schemas.PublicSchema):
+    """A funded account; `available` = balance - held + credit_limit. Minor units."""
+
+    object: Literal["partner_account"] = "partner_account"
+    party: str
+    currency: api_schemas.Currency
+    balance: api_schemas.Minor
+    held: api_schemas.Minor
+    credit_limit: api_schemas.Minor
+    available: api_schemas.Minor
+
+
+class TopupSchema(api_schemas.PublicSchema):
+    """A top-up that was booked."""
+
+    id: str
+    object: Literal["topup"] = "topup"
+    currency: api_schemas.Currency
+    amount: api_schemas.Minor
+    reference: str
+
+
+def _shown(account: AccountRecord) -> PartnerAccountSchema:
+    return PartnerAccountSchema(
+        party=account.party_id,
+        currency=account.currency,
+        balance=account.balance_minor,
+        held=account.held_minor,
+        credit_limit=account.credit_limit_minor,
+        available=account.balance_minor - account.held_minor + account.credit_limit_minor,
+    )
+
+
+def _service(call: ApiRequest) -> FundingService:
+    if call.services.funding is None:
+        raise ProblemError(problems.UNAVAILABLE, "This process takes no funding.")
+    return call.services.funding
+
+
+async def _check(call: ApiRequest) -> None:
+    """The party and the currency exist; checked before any money moves."""
+    exponent(call.path["currency"])
+    await call.services.parties.get(call.path["party_id"])
+
+
+async def fund(call: ApiRequest) -> ApiResponse:
+    """Raise a partner's account by what it paid."""
+    await _check(call)
+    account = await _service(call).fund_partner(
+        funding_id=call.resource_id,
+        party_id=call.path["party_id"],
+        currency=call.path["currency"],
+        amount_minor=call.body.amount,
+        reference=call.body.reference,
+    )
+    return ApiResponse(body=_shown(account), status=_CREATED)
+
+
+async def set_limit(call: ApiRequest) -> ApiResponse:
+    """Set the credit limit; opens the account where there is none."""
+    await _check(call)
+    account = await _service(call).set_credit_limit(
+        party_id=call.path["party_id"],
+        currency=call.path["currency"],
+        credit_limit_minor=call.body.credit_limit,
+    )
+    return ApiResponse(body=_shown(account))
+
+
+async def get(call: ApiRequest) -> ApiResponse:
+    """A partner's account: its own, or any for the platform."""
+    party_id = call.path["party_id"]
+    if not call.caller.admin and party_id != call.caller.party_id:
+        raise ProblemError(problems.NOT_FOUND, f"There is no account of {party_id}.")
+    account = await _service(call).get_account(party_id=party_id, currency=call.path["currency"])
+    return ApiResponse(body=_shown(account))
+
+
+async def top_up(call: ApiRequest) -> ApiResponse:
+    """Bring the platform's own money to its balance at the PSP."""
+    exponent(call.body.currency)
+    await _service(call).top_up_treasury(
+        currency=call.body.currency,
+        amount_minor=call.body.amount,
+        reference=call.body.reference,
+    )
+    shown = TopupSchema(
+        id=format_id("top", call.resource_id),
+        currency=call.body.currency,
+        amount=call.body.amount,
+        reference=call.body.reference,
+    )
+    return ApiResponse(body=shown, status=_CREATED)
+
+
+ENDPOINTS: Final = (
+    ApiEndpoint(
+        method="POST",
+        path="/v1/partner-accounts/{party_id}/{currency:[A-Z]{3}}/fundings",
+        operation="fundPartnerAccount",
+        summary="Fund a partner account",
+        tag="Money in",
+        scope=Scope.ADMIN,
+        handler=fund,
+        body=FundingBody,
+        answers={201: PartnerAccountSchema},
+        key_rule=KeyRule.REQUIRED,
+        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
+    ),
+    ApiEndpoint(
+        method="PUT",
+        path="/v1/partner-accounts/{party_id}/{currency:[A-Z]{3}}",
+        operation="setCreditLimit",
+        summary="Set a partner account's credit limit",
+        tag="Money in",
+        scope=Scope.ADMIN,
+        handler=set_limit,
+        body=CreditLimitBody,
+        answers={200: PartnerAccountSchema},
+        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/partner-accounts/{party_id}/{currency:[A-Z]{3}}",
+        operation="getPartnerAccount",
+        summary="Get a partner account",
+        tag="Money in",
+        scope=Scope.CAPTURE,
+        handler=get,
+        answers={200: PartnerAccountSchema},
+        problems=(problems.NOT_FOUND,),
+    ),
+    ApiEndpoint(
+        method="POST",
+        path="/v1/treasury/topups",
+        operation="topUpTreasury",
+        summary="Top up the platform's balance",
+        tag="Money in",
+        scope=Scope.ADMIN,
+        handler=top_up,
+        body=TopupBody,
+        answers={201: TopupSchema},
+        key_rule=KeyRule.REQUIRED,
+    ),
+)

@@ -1,0 +1,1 @@
+"""Plug & Charge over HTTP: authorization, contracts, trust."""

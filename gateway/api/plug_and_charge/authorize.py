@@ -1,0 +1,238 @@
+"""Authorizing a vehicle: a station's AuthorizeRequest in, its AuthorizeResponse out.
+
+Owns: the wire form around the message. Must not know certificates, contracts, payments or the order of the
+steps. A rejected vehicle is an answer, not a problem; only a request that can't be read is one.
+"""
+
+from typing import Any, Final, Literal
+
+from pydantic import Field, RootModel
+
+from clearing.money import to_major
+from gateway import api_schemas
+from gateway.api import problems
+from gateway.api.auth import Scope
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.field_types import EvseId, Line
+from gateway.api.idempotency import KeyRule
+from gateway.api.plug_and_charge import settlement_notice
+from gateway.api.plug_and_charge.ocpp_numbers import ExactNumber, exact
+from gateway.api.problems import FieldError, ProblemError
+from gateway.api.request_bodies import decoded, malformed
+from gateway.ids import format_id
+from gateway.payments.presenters import authorization_object
+from gateway.plug_and_charge.authorization_service import (
+    VehicleAuthorization,
+    VehicleAuthorizationRequest,
+    VehicleAuthorizationService,
+)
+from pnc.authorization import AuthorizationDecision
+from pnc.errors import CallError
+from pnc.messages import OcppVersion, authorize_response, transaction_limit, validate_authorize_request
+from pnc.rejection_reasons import RejectionReason
+
+
+class StationBody(WireModel):
+    """Where the vehicle is plugged in."""
+
+    evse_id: EvseId
+
+
+class AuthorizeVehicleBody(WireModel):
+    """What a charging station management system knows when a vehicle presents its contract."""
+
+    ocpp_version: Literal["2.0.1", "2.1"]
+    station: StationBody
+    session_ref: Line = Field(description="the operator's name for the session, such as its transaction id")
+    authorize_request: dict[str, Any] = Field(
+        description="the OCPP AuthorizeRequest as received from the station"
+    )
+
+
+class BareQuery(QueryModel):
+    """What the bare message does not carry."""
+
+    evse_id: EvseId
+    session_ref: Line
+
+
+class OcppMessageSchema(RootModel[dict[str, Any]]):
+    """A message by the schemas of the Open Charge Alliance."""
+
+
+class DecisionSchema(api_schemas.PublicSchema):
+    """Why: a stable code, None when the contract may charge."""
+
+    id: str
+    rejection_reason: str | None
+    detail: str
+    repeated: bool
+
+
+class TransactionLimitSchema(api_schemas.PublicSchema):
+    """TransactionLimitType of OCPP 2.1."""
+
+    maxCost: ExactNumber = Field(description="the cost limit in major units of the tariff's currency")  # noqa: N815 - OCPP's name
+
+
+class AuthorizeVehicleSchema(api_schemas.PublicSchema):
+    """The answer to the station, and the payment that was authorized for it."""
+
+    object: Literal["plug_and_charge_authorization"] = "plug_and_charge_authorization"
+    authorize_response: dict[str, Any] = Field(description="the OCPP AuthorizeResponse to send")
+    authorization_id: str | None
+    session_id: str | None
+    cost_limit: api_schemas.Minor | None = Field(
+        description="stop charging before the running cost exceeds this"
+    )
+    currency: api_schemas.Currency | None
+    tariff: api_schemas.TariffReferenceSchema | None
+    transaction_limit: TransactionLimitSchema | None = Field(
+        None, description="for OCPP 2.1: the TransactionLimitType for your TransactionEventResponse"
+    )
+    decision: DecisionSchema
+
+
+async def authorize(call: ApiRequest) -> ApiResponse:
+    """Authorize a vehicle; the response for the station is one field of the answer."""
+    body: AuthorizeVehicleBody = call.body
+    version = OcppVersion(body.ocpp_version)
+    request = VehicleAuthorizationRequest(
+        operator_id=call.caller.party_id,
+        evse_id=body.station.evse_id,
+        session_ref=body.session_ref,
+        ocpp_version=version,
+        message=_message(version, body.authorize_request, root="/authorize_request"),
+    )
+    result = await _service(call).authorize(request)
+    return ApiResponse(body=exact(_answer(call, version, result)), keep=result.final)
+
+
+async def authorize_bare(call: ApiRequest) -> ApiResponse:
+    """Authorize a vehicle; body and answer are the OCPP messages alone."""
+    version = OcppVersion(call.path["version"])
+    request = VehicleAuthorizationRequest(
+        operator_id=call.caller.party_id,
+        evse_id=call.query.evse_id,
+        session_ref=call.query.session_ref,
+        ocpp_version=version,
+        message=_message(version, call.body, root=""),
+    )
+    result = await _service(call).authorize(request)
+    return ApiResponse(body=_authorize_response(call, version, result.decision), keep=result.final)
+
+
+def _decode(raw: bytes) -> object:
+    decoded_body = decoded(raw)
+    if decoded_body is None:
+        raise malformed("The body is not JSON")
+    return decoded_body
+
+
+def _message(version: OcppVersion, message: object, *, root: str) -> dict[str, Any]:
+    """The message, validated. Raises ProblemError with OCPP's error code and the place in our body."""
+    try:
+        return validate_authorize_request(version, message)
+    except CallError as error:
+        raise _schema_problem(error, root=root) from None
+
+
+def _answer(call: ApiRequest, version: OcppVersion, result: VehicleAuthorization) -> AuthorizeVehicleSchema:
+    decision, payment = result.decision, None
+    if result.payment is not None and decision.accepted:
+        payment = authorization_object(result.payment)
+    return AuthorizeVehicleSchema(
+        authorize_response=_authorize_response(call, version, decision),
+        authorization_id=payment.id if payment else None,
+        session_id=payment.session if payment else None,
+        cost_limit=payment.cost_limit if payment else None,
+        currency=payment.currency if payment else None,
+        tariff=payment.tariff if payment else None,
+        transaction_limit=_limit(version, payment) if payment else None,
+        decision=DecisionSchema(
+            id=format_id("dec", decision.id),
+            rejection_reason=decision.rejection_reason.value if decision.rejection_reason else None,
+            detail=_public_detail(decision),
+            repeated=result.repeated,
+        ),
+    )
+
+
+def _authorize_response(
+    call: ApiRequest, version: OcppVersion, decision: AuthorizationDecision
+) -> dict[str, Any]:
+    certificate_status, id_token_status = decision.statuses
+    return authorize_response(
+        version,
+        certificate_status=certificate_status,
+        id_token_status=id_token_status,
+        now=call.services.now(),
+    )
+
+
+def _limit(version: OcppVersion, payment: api_schemas.AuthorizationSchema) -> TransactionLimitSchema | None:
+    if version is not OcppVersion.V2_1:
+        return None
+    return TransactionLimitSchema(
+        **transaction_limit(max_cost=to_major(payment.cost_limit, payment.currency))
+    )
+
+
+def _public_detail(decision: AuthorizationDecision) -> str:
+    """The detail for the operator.
+
+    Why a payment failed stays between the contract's party and the platform.
+    """
+    if decision.rejection_reason is RejectionReason.PAYMENT_NOT_SECURED:
+        return "the contract's payment could not be secured"
+    return decision.detail
+
+
+def _service(call: ApiRequest) -> VehicleAuthorizationService:
+    if call.services.vehicle_authorization is None:
+        raise ProblemError(problems.UNAVAILABLE, "Plug & Charge is not available in this process.")
+    return call.services.vehicle_authorization
+
+
+def _schema_problem(error: CallError, *, root: str) -> ProblemError:
+    place = root + error.path.removeprefix("$").replace(".", "/").replace("[", "/").replace("]", "")
+    return ProblemError(
+        problems.INVALID_PARAMETERS,
+        f"{place or 'the body'}: {error.description} ({error.code}).",
+        errors=[FieldError(pointer=place, expected=error.description)],
+        extra={"ocpp_error": {"errorCode": error.code, "errorDescription": error.description}},
+    )
+
+
+_PROBLEMS: Final = (problems.EVSE_NOT_FOUND, problems.TARIFF_MISSING)
+ENDPOINTS: Final = (
+    ApiEndpoint(
+        method="POST",
+        path="/v1/plug-and-charge/authorizations",
+        operation="authorizePlugAndCharge",
+        summary="Authorize a vehicle by its contract certificate",
+        description="A repeated request for the same session returns the first decision.",
+        tag="Plug & Charge",
+        scope=Scope.PLUG_AND_CHARGE,
+        handler=authorize,
+        body=AuthorizeVehicleBody,
+        answers={200: AuthorizeVehicleSchema},
+        key_rule=KeyRule.OPTIONAL,
+        problems=_PROBLEMS,
+    ),
+    ApiEndpoint(
+        method="POST",
+        path="/v1/plug-and-charge/ocpp/{version:2\\.0\\.1|2\\.1}/authorize",
+        operation="authorizePlugAndChargeBare",
+        summary="Authorize with a bare OCPP message",
+        tag="Plug & Charge",
+        scope=Scope.PLUG_AND_CHARGE,
+        handler=authorize_bare,
+        query=BareQuery,
+        body=OcppMessageSchema,
+        parse=_decode,
+        answers={200: OcppMessageSchema},
+        problems=_PROBLEMS,
+    ),
+    *settlement_notice.ENDPOINTS,
+)

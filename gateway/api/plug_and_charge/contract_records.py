@@ -1,0 +1,307 @@
+"""Contracts in bulk and on the record: import, the feed of changes, history, and certificates.
+
+Owns: the wire form. Must not know certificates. No answer names a means of payment.
+"""
+
+import re
+from collections.abc import Mapping
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from pydantic import Field, ValidationError
+
+from gateway import api_schemas
+from gateway.api import problems
+from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.field_types import MAX_PAGE, Slug, fingerprint
+from gateway.api.idempotency import KeyRule
+from gateway.api.plug_and_charge.contracts import (
+    ContractBody,
+    Environment,
+    Reason,
+    endpoint,
+    new_contract,
+    service_of,
+)
+from gateway.api.problems import FieldError, ProblemError
+from gateway.api.request_bodies import invalid
+from gateway.database import transaction
+from pnc import certificate_registry, contract_administration
+from pnc.contract import ChangeCursor, NewContract
+from pnc.emaid import parse_emaid
+from pnc.errors import MalformedEmaidError, UnfitContractError
+
+MAX_ROWS: Final = 2000
+_CURSOR: Final = re.compile(r"([0-9]{1,19})\.([0-9]{1,18})")
+_MAX_TRANSACTION: Final = 2**63 - 1
+
+
+class ImportContractsBody(WireModel):
+    """Contracts, each in the form of a single one; all in one environment."""
+
+    environment: Environment | None = None
+    contracts: list[dict[str, Any]] = Field(min_length=1, max_length=MAX_ROWS)
+
+
+class BlockCertificateBody(WireModel):
+    """Why the certificate is blocked; kept with it."""
+
+    reason: Annotated[str, Field(min_length=1, max_length=500, pattern=r"^[^\x00]*$")]
+
+
+class ChangesQuery(QueryModel):
+    """Changes after a cursor; continue with `next_cursor`."""
+
+    cursor: Annotated[str, Field(max_length=40)] = "0.0"
+    limit: int = Field(50, ge=1, le=MAX_PAGE)
+    party: Slug | None = None
+
+
+class ContractImportRowSchema(api_schemas.PublicSchema):
+    """The outcome of one row."""
+
+    row: int
+    emaid: str
+    outcome: Literal["created", "changed", "unchanged", "rejected"]
+    problem: str | None
+    warning: str | None
+
+
+class ContractImportSchema(api_schemas.PublicSchema):
+    """The outcome of every row, in order; a rejected row does not stop the others."""
+
+    object: Literal["contract_import"] = "contract_import"
+    stored: int
+    rejected: int
+    rows: list[ContractImportRowSchema]
+
+
+class ContractChangeSchema(api_schemas.PublicSchema):
+    """One change of a contract. `contract` is its pseudonym for partners."""
+
+    object: Literal["contract_change"] = "contract_change"
+    emaid: str
+    contract: str | None
+    party: str | None
+    kind: str
+    revision: int
+    actor: str
+    reason: str
+    at: api_schemas.Instant
+
+
+class ContractCertificateSchema(api_schemas.PublicSchema):
+    """A certificate that names a contract."""
+
+    object: Literal["contract_certificate"] = "contract_certificate"
+    sha256: str
+    serial: str
+    source: str
+    not_before: api_schemas.Instant
+    not_after: api_schemas.Instant
+    registered_at: api_schemas.Instant
+    blocked_at: api_schemas.Instant | None
+    blocked_reason: Reason | None
+
+
+async def import_contracts(call: ApiRequest) -> ApiResponse:
+    """Store many contracts in one transaction; each row is stored or rejected by itself, and reported."""
+    body: ImportContractsBody = call.body
+    environment = body.environment or call.services.options.environment
+    rows = [await _row(call, row) for row in body.contracts]
+    verifier, _ = await service_of(call).trust_of(call.services.pool, environment=environment)
+    async with transaction(call.services.pool) as connection:
+        reports = await contract_administration.import_contracts(
+            connection,
+            rows,
+            environment=environment,
+            verifier=verifier,
+            actor=call.caller.party_id,
+            now=call.services.now(),
+        )
+    shown = [
+        ContractImportRowSchema.model_validate(
+            {
+                "row": report.row,
+                "emaid": report.emaid,
+                "outcome": report.outcome,
+                "problem": report.problem or None,
+                "warning": report.warning or None,
+            }
+        )
+        for report in reports
+    ]
+    rejected = sum(1 for report in shown if report.outcome == "rejected")
+    return ApiResponse(body=ContractImportSchema(stored=len(shown) - rejected, rejected=rejected, rows=shown))
+
+
+async def _row(call: ApiRequest, row: Mapping[str, Any]) -> NewContract | UnfitContractError:
+    """One row as a contract, or what is wrong with it.
+
+    The text names the field, never the means of payment.
+    """
+    try:
+        contract = ContractBody.model_validate_json(msgspec.json.encode(row))
+        return await new_contract(call, contract)
+    except ValidationError as error:
+        details = error.errors(include_url=False, include_context=False, include_input=False)
+        fault = invalid(details, given=row, model=ContractBody).rejection.errors[0]
+        return UnfitContractError(path=fault.pointer or "/", problem=fault.expected)
+    except ProblemError as error:
+        return UnfitContractError(path="/party", problem=error.rejection.detail)
+
+
+async def changes(call: ApiRequest) -> ApiResponse:
+    """Changes of contracts after a cursor; none is ever skipped."""
+    query: ChangesQuery = call.query
+    found = await contract_administration.changes(
+        call.services.pool,
+        environment=call.services.options.environment,
+        after=_cursor(query.cursor),
+        party=query.party,
+        limit=query.limit + 1,
+    )
+    shown = [
+        ContractChangeSchema(
+            emaid=change.emaid,
+            contract=str(change.contract_id),
+            party=change.party,
+            kind=change.kind,
+            revision=change.revision,
+            actor=change.actor,
+            reason=change.reason,
+            at=change.at,
+        )
+        for change in found[: query.limit]
+    ]
+    cursor = query.cursor
+    if shown:
+        last = found[len(shown) - 1].cursor
+        cursor = f"{last.transaction}.{last.sequence}"
+    more = len(found) > query.limit
+    return ApiResponse(body={"object": "list", "data": shown, "has_more": more, "next_cursor": cursor})
+
+
+async def history(call: ApiRequest) -> ApiResponse:
+    """Every change of one contract, oldest first."""
+    emaid = _emaid(call)
+    found = await contract_administration.history(
+        call.services.pool, environment=call.services.options.environment, emaid=emaid
+    )
+    if not found:
+        raise ProblemError(problems.NOT_FOUND, f"There is no contract {emaid}.")
+    return _list([ContractChangeSchema(emaid=emaid, contract=None, party=None, **row) for row in found])
+
+
+async def certificates(call: ApiRequest) -> ApiResponse:
+    """Every certificate of a contract, oldest first, blocked ones too."""
+    found = await certificate_registry.history(
+        call.services.pool, environment=call.services.options.environment, emaid=_emaid(call)
+    )
+    return _list(
+        [
+            ContractCertificateSchema(
+                sha256=row["leaf_sha256"],
+                serial=row["serial"],
+                source=row["source"],
+                not_before=row["not_before"],
+                not_after=row["not_after"],
+                registered_at=row["registered_at"],
+                blocked_at=row["blocked_at"],
+                blocked_reason=row["blocked_reason"],
+            )
+            for row in found
+        ]
+    )
+
+
+async def block(call: ApiRequest) -> ApiResponse:
+    """Reject a certificate from now on, whatever its issuer says."""
+    await certificate_registry.block(
+        call.services.pool,
+        environment=call.services.options.environment,
+        emaid=_emaid(call),
+        leaf_sha256=fingerprint(call.path["sha256"]),
+        reason=call.body.reason,
+        now=call.services.now(),
+    )
+    return ApiResponse(body=None, status=204)
+
+
+def _emaid(call: ApiRequest) -> str:
+    try:
+        return parse_emaid(call.path["emaid"]).body
+    except MalformedEmaidError as error:
+        raise ProblemError(problems.NOT_FOUND, f"{error}.") from None
+
+
+def _cursor(text: str) -> ChangeCursor:
+    parts = _CURSOR.fullmatch(text)
+    if parts is None or int(parts[1]) > _MAX_TRANSACTION:
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            "The cursor is not one of this feed.",
+            errors=[FieldError(pointer="/cursor", expected="next_cursor of the page before")],
+        )
+    return ChangeCursor(transaction=int(parts[1]), sequence=int(parts[2]))
+
+
+def _list(shown: list[Any]) -> ApiResponse:
+    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
+
+
+_EMAID: Final = "{emaid}"
+ENDPOINTS: Final = (
+    endpoint(
+        "POST",
+        "contract-imports",
+        "importContracts",
+        "Import contracts",
+        handler=import_contracts,
+        body=ImportContractsBody,
+        large_body=True,
+        answers={200: ContractImportSchema},
+        key_rule=KeyRule.OPTIONAL,
+    ),
+    endpoint(
+        "GET",
+        "contract-changes",
+        "listContractChanges",
+        "List contract changes",
+        handler=changes,
+        query=ChangesQuery,
+        answers={200: ContractChangeSchema},
+        listed=True,
+    ),
+    endpoint(
+        "GET",
+        f"contracts/{_EMAID}/history",
+        "getContractHistory",
+        "Get the history of a contract",
+        handler=history,
+        answers={200: ContractChangeSchema},
+        listed=True,
+        problems=(problems.NOT_FOUND,),
+    ),
+    endpoint(
+        "GET",
+        f"contracts/{_EMAID}/certificates",
+        "listContractCertificates",
+        "List the certificates of a contract",
+        handler=certificates,
+        answers={200: ContractCertificateSchema},
+        listed=True,
+        problems=(problems.NOT_FOUND,),
+    ),
+    endpoint(
+        "POST",
+        f"contracts/{_EMAID}/certificates/{{sha256}}/block",
+        "blockCertificate",
+        "Block a contract certificate",
+        handler=block,
+        body=BlockCertificateBody,
+        answers={204: None},
+        key_rule=KeyRule.OPTIONAL,
+        problems=(problems.NOT_FOUND,),
+    ),
+)

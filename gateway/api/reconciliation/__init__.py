@@ -1,0 +1,1 @@
+"""Reconciliation over HTTP: differences, suspense, bank messages, receivables."""

@@ -1,0 +1,101 @@
+"""Open reconciliation differences.
+
+Owns: the response schemas. Must not know: how anything is compared. Only the platform may read them.
+"""
+
+from datetime import date
+from typing import Annotated, Any, Final, Literal
+
+import msgspec
+from pydantic import Field
+
+from clearing.reconciliation.report import OpenDifference
+from clearing.reconciliation.service import ReconciliationService
+from gateway import api_schemas
+from gateway.api.auth import Scope
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
+from gateway.api.reconciliation.resolutions import DIFFERENCE
+from gateway.database import transaction
+from gateway.ids import format_id
+
+_MOST: Final = 1000
+
+
+class DifferencesQuery(QueryModel):
+    """The number of differences to list, and their owner."""
+
+    limit: int = Field(100, ge=1, le=_MOST)
+    owner: Annotated[str, Field(max_length=40)] | None = None
+
+
+class DifferenceSchema(api_schemas.PublicSchema):
+    """A difference of two sides: `amount` is left minus right; `candidates` are items that a line may pay."""
+
+    id: str
+    object: Literal["reconciliation_difference"] = "reconciliation_difference"
+    pair: str
+    reference: str
+    type: str
+    amount: api_schemas.Minor
+    currency: api_schemas.Currency
+    since: date
+    age_days: int
+    owner: str
+    proposal: dict[str, Any]
+    detail: str
+    candidates: list[str]
+
+
+async def list_differences(call: ApiRequest) -> ApiResponse:
+    """Open differences, up to the limit; `has_more` says that there are others."""
+    shown: list[DifferenceSchema] = []
+    async with transaction(call.services.pool, isolation="repeatable_read") as connection:
+        async for one in ReconciliationService().differences(connection, today=call.services.now().date()):
+            if call.query.owner in (None, one.owner):
+                shown.append(_difference(one))
+            if len(shown) > call.query.limit:
+                break
+    more = len(shown) > call.query.limit
+    return ApiResponse(
+        body={
+            "object": "list",
+            "data": shown[: call.query.limit],
+            "has_more": more,
+            "next_cursor": None,
+        }
+    )
+
+
+def _difference(one: OpenDifference) -> DifferenceSchema:
+    return DifferenceSchema(
+        id=format_id(DIFFERENCE, one.id),
+        pair=one.pair,
+        reference=one.reference,
+        type=one.type,
+        amount=one.amount_minor,
+        currency=one.currency,
+        since=one.since,
+        age_days=one.age_days,
+        owner=one.owner,
+        proposal=msgspec.json.decode(one.proposal),
+        detail=one.detail,
+        candidates=list(one.candidates),
+    )
+
+
+ENDPOINTS: Final = (
+    ApiEndpoint(
+        method="GET",
+        path="/v1/reconciliation/differences",
+        operation="listReconciliationDifferences",
+        summary="List reconciliation differences",
+        description="Books, PSP and bank are compared every hour. Each difference has an owner and a "
+        "proposal.",
+        tag="Settlement",
+        scope=Scope.ADMIN,
+        handler=list_differences,
+        query=DifferencesQuery,
+        answers={200: DifferenceSchema},
+        listed=True,
+    ),
+)

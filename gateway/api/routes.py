@@ -1,0 +1,89 @@
+"""Every endpoint there is, in the order in which the documentation shows them.
+
+Owns: the list. Must not know what is behind an entry.
+"""
+
+from gateway.api.capture import (
+    authorizations,
+    captures,
+    disputes,
+    missing_cdrs,
+    quotes,
+    refunds,
+    remote_control,
+    sessions,
+)
+from gateway.api.documents import documents
+from gateway.api.endpoint import ApiEndpoint
+from gateway.api.operations import exceptions
+from gateway.api.partners import (
+    agreements,
+    api_keys,
+    client_certificates,
+    events,
+    market_clock,
+    ocpi_registrations,
+    ocpi_tokens,
+    parties,
+    site_hosts,
+    webhook_deliveries,
+    webhook_endpoints,
+)
+from gateway.api.payouts import (
+    bank_details,
+    disbursement_approvals,
+    funding,
+    payout_holds,
+    payout_terms,
+    settlement_statements,
+)
+from gateway.api.payouts import disbursements as settlement
+from gateway.api.plug_and_charge import authorize as plug_and_charge
+from gateway.api.plug_and_charge import contract_records, contracts, revocation_sources, trust
+from gateway.api.reconciliation import bank_messages, differences, receivables, resolutions, summary
+
+
+def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
+    """The endpoints of an installation: setting business time only in a sandbox."""
+    listed = [
+        *quotes.ENDPOINTS,
+        *authorizations.ENDPOINTS,
+        *sessions.ENDPOINTS,
+        *remote_control.ENDPOINTS,
+        *captures.ENDPOINTS,
+        *refunds.ENDPOINTS,
+        *disputes.ENDPOINTS,
+        *plug_and_charge.ENDPOINTS,
+        *settlement.ENDPOINTS,
+        *settlement_statements.ENDPOINTS,
+        *payout_terms.ENDPOINTS,
+        *payout_holds.ENDPOINTS,
+        *bank_details.ENDPOINTS,
+        *disbursement_approvals.ENDPOINTS,
+        *bank_messages.ENDPOINTS,
+        *differences.ENDPOINTS,
+        *resolutions.ENDPOINTS,
+        *receivables.ENDPOINTS,
+        *documents.ENDPOINTS,
+        *exceptions.ENDPOINTS,
+        *events.ENDPOINTS,
+        *webhook_endpoints.ENDPOINTS,
+        *webhook_deliveries.ENDPOINTS,
+        *parties.ENDPOINTS,
+        *api_keys.ENDPOINTS,
+        *client_certificates.ENDPOINTS,
+        *site_hosts.ENDPOINTS,
+        *missing_cdrs.ENDPOINTS,
+        *agreements.ENDPOINTS,
+        *funding.ENDPOINTS,
+        *ocpi_registrations.ENDPOINTS,
+        *ocpi_tokens.ENDPOINTS,
+        *trust.ENDPOINTS,
+        *revocation_sources.ENDPOINTS,
+        *contracts.ENDPOINTS,
+        *contract_records.ENDPOINTS,
+        *summary.ENDPOINTS,
+    ]
+    if sandbox:
+        listed += market_clock.ENDPOINTS
+    return listed

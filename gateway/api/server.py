@@ -1,0 +1,138 @@
+"""The API as one aiohttp application: routes, and the boundary around them.
+
+Owns: the middlewares (request id, log line, errors to problems) and how a server listens. Must not know
+what a resource does. Nothing leaves here as a traceback.
+"""
+
+import re
+import time
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final
+
+import structlog
+from aiohttp import web
+from aiohttp.typedefs import Middleware
+
+from gateway.api import problems
+from gateway.api.capture.psp_webhooks import psp_webhook_routes
+from gateway.api.dispatch import RATE_HEADERS, REQUEST_ID, Dispatcher
+from gateway.api.documentation import documentation_routes
+from gateway.api.endpoint import ApiEndpoint
+from gateway.api.error_mapping import problem_for
+from gateway.api.health import health_routes
+from gateway.api.metrics import EdgeMetrics, metrics_routes
+from gateway.api.problems import ProblemDetails
+from gateway.api.routes import endpoints
+from gateway.api.services import ApiServices
+from gateway.ids import format_id, new_id
+
+SERVICES: Final = web.AppKey("services", ApiServices)
+REQUEST_ID_HEADER: Final = "X-Request-Id"
+# A connection that is silent, or slow with its headers, is closed after the first; after an answer the unread
+# rest of a body is waited for as long as the second.
+KEEPALIVE_SECONDS: Final = 75.0
+LINGERING_SECONDS: Final = 2.0
+_REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
+_SERVER_ERROR: Final = 500
+_QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
+_log = structlog.get_logger(__name__)
+_Handler = Callable[[web.Request], Awaitable[web.StreamResponse]]
+
+
+def build_api(services: ApiServices) -> web.Application:
+    """The application: every endpoint, documentation, health, the PSP's webhooks.
+
+    The caller may add sub-applications (OCPI) before it is started; they get request ids and the boundary.
+    """
+    dispatcher = Dispatcher(services)
+    metrics = EdgeMetrics()
+    app = web.Application(
+        middlewares=[_boundary(dispatcher, metrics)], client_max_size=services.options.max_body_bytes
+    )
+    app[SERVICES] = services
+    described = endpoints(sandbox=services.options.sandbox)
+    add_endpoints(app, dispatcher, described)
+    app.add_routes(psp_webhook_routes(services))
+    app.add_routes(health_routes(services))
+    app.add_routes(metrics_routes(services, metrics))
+    app.add_routes(documentation_routes(described, base_url=services.options.base_url))
+    return app
+
+
+def add_endpoints(app: web.Application, dispatcher: Dispatcher, described: Sequence[ApiEndpoint]) -> None:
+    """Route every endpoint to its handler."""
+    for endpoint in described:
+        app.router.add_route(endpoint.method, endpoint.path, dispatcher.handler(endpoint))
+
+
+def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
+    @web.middleware
+    async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
+        given = request.headers.get(REQUEST_ID_HEADER, "")
+        request_id = given if _REQUEST_ID.fullmatch(given) else format_id("req", new_id())
+        request[REQUEST_ID] = request_id
+        structlog.contextvars.clear_contextvars()
+        structlog.contextvars.bind_contextvars(request_id=request_id)
+        started = time.perf_counter()
+        try:
+            response = await handler(request)
+        except web.HTTPException as error:
+            response = _routing_problem(dispatcher, request, error)
+        except Exception as error:  # noqa: BLE001 - the process boundary: no caller sees a traceback
+            response = _problem(dispatcher, request, error)
+        response.headers.setdefault(REQUEST_ID_HEADER, request_id)  # OCPI gives back what it was sent
+        response.headers["Server"] = "networkcore"
+        for name, value in request.get(RATE_HEADERS, {}).items():
+            response.headers[name] = value
+        seconds = time.perf_counter() - started
+        metrics.observe(request, status=response.status, seconds=seconds)
+        if request.path not in _QUIET:
+            _log.info(
+                "request",
+                method=request.method,
+                path=request.path,
+                status=response.status,
+                duration_ms=round(seconds * 1000),
+            )
+        return response
+
+    return boundary
+
+
+def _problem(dispatcher: Dispatcher, request: web.Request, error: Exception) -> web.Response:
+    rejection = problem_for(error)
+    if rejection is None:
+        _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+        rejection = ProblemDetails(
+            kind=problems.INTERNAL_ERROR, detail="The error is logged under this instance."
+        )
+    elif rejection.kind.status >= _SERVER_ERROR:
+        _log.warning("request_unavailable", path=request.path, exc_info=error)
+    return _response(dispatcher, request, rejection)
+
+
+def _routing_problem(
+    dispatcher: Dispatcher, request: web.Request, error: web.HTTPException
+) -> web.StreamResponse:
+    match error:
+        case web.HTTPNotFound():
+            rejection = ProblemDetails(kind=problems.NOT_FOUND, detail=f"There is nothing at {request.path}.")
+        case web.HTTPMethodNotAllowed():
+            allowed = ", ".join(sorted(error.allowed_methods))
+            rejection = ProblemDetails(
+                kind=problems.METHOD_NOT_ALLOWED,
+                detail=f"{request.path} supports {allowed}.",
+                headers={"Allow": allowed},
+            )
+        case web.HTTPRequestEntityTooLarge():
+            rejection = ProblemDetails(
+                kind=problems.BODY_TOO_LARGE, detail="The body is above this server's limit."
+            )
+        case _:
+            return error
+    return _response(dispatcher, request, rejection)
+
+
+def _response(dispatcher: Dispatcher, request: web.Request, rejection: ProblemDetails) -> web.Response:
+    work = dispatcher.reject(rejection, request)
+    return web.Response(status=work.status, headers=work.headers, body=work.body)

@@ -1,0 +1,444 @@
+"""The composition root: the only place where adapters are built and wired together.
+
+Owns: which implementation stands behind which port, and the order in which things are opened and closed. Must
+not know what any of them does.
+"""
+
+import asyncio
+import gc
+from collections.abc import AsyncIterator, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager, suppress
+from dataclasses import dataclass
+from datetime import timedelta
+from typing import Final
+
+import aiohttp
+import structlog
+from aiohttp import web
+
+from clearing.parties.party import PLATFORM_ID, Party, PartyKind
+from clearing.services import ClearingServices, build_clearing
+from gateway import outbound
+from gateway.adapters.ecb_feed import EcbFeed
+from gateway.adapters.revocation_http import HttpRevocationFetcher
+from gateway.adapters.vies import Vies
+from gateway.api.auth import KeyRing
+from gateway.api.server import KEEPALIVE_SECONDS, LINGERING_SECONDS, build_api
+from gateway.api.services import ApiOptions, ApiServices
+from gateway.api.tls import server_context
+from gateway.clock import Clock, MarketClock, SystemClock
+from gateway.config import ClockSource, Environment, Settings
+from gateway.database import Pool, create_pool_from, transaction
+from gateway.exceptions.service import ExceptionService
+from gateway.ids import new_id
+from gateway.jobs.bank_files import bank_jobs
+from gateway.jobs.clearing import ClearingJob
+from gateway.jobs.disbursements import DisbursementJob, PspRail
+from gateway.jobs.driver_documents import DriverDocumentJob
+from gateway.jobs.exceptions import ExceptionsJob
+from gateway.jobs.financial_advice import EVERY_S as ADVICE_EVERY_S
+from gateway.jobs.financial_advice import FinancialAdviceJob
+from gateway.jobs.fx_rates import FxRatesJob
+from gateway.jobs.hold_monitor import HoldMonitorJob
+from gateway.jobs.idempotency_key_cleanup import IdempotencyKeyCleanupJob
+from gateway.jobs.job import Job
+from gateway.jobs.ocpi_outbox import OcpiOutboxJob
+from gateway.jobs.ocpi_pull import OcpiPullJob
+from gateway.jobs.outcome_resolution import OutcomeResolutionJob
+from gateway.jobs.party_documents import PartyDocumentJob
+from gateway.jobs.period_close import PeriodCloseJob
+from gateway.jobs.psp_event_poll import PspEventPollJob
+from gateway.jobs.rate_retry import RateRetryJob
+from gateway.jobs.reconciliation import ReconciliationJob
+from gateway.jobs.revocation_status import RevocationStatusJob
+from gateway.jobs.running_cost import RunningCostJob
+from gateway.jobs.settlement_notice import SettlementNoticeJob
+from gateway.jobs.task_handlers import TaskHandlers, task_jobs
+from gateway.jobs.vat_evidence import VatEvidenceJob
+from gateway.jobs.webhook_delivery import WebhookDeliveryJob
+from gateway.migrations import migrate
+from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.last_update import OcpiLastUpdates
+from gateway.ocpi.registrations import OcpiRegistrationService
+from gateway.ocpi.remote import RemoteControlService
+from gateway.ocpi.routes import routes as ocpi_routes
+from gateway.ocpi.services import PLATFORM_ROLE, OcpiServices
+from gateway.ocpi.tariff_source import OcpiTariffSource
+from gateway.ocpi.throttle import Throttle
+from gateway.ocpi.token_authorization import TokenAuthorizationService
+from gateway.ocpi.token_service import TokenService
+from gateway.partners import party_repository
+from gateway.partners.agreement_service import AgreementService
+from gateway.partners.api_key_service import ApiKeyService
+from gateway.partners.client_certificate_service import ClientCertificateService
+from gateway.partners.market_clock_repository import market_anchor_reader
+from gateway.partners.market_clock_service import MarketClockService
+from gateway.partners.party_service import PartyService
+from gateway.payments.funding import FundingService
+from gateway.payments.ledger_corrections import LedgerCorrections
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp.stripe.adapter import StripePsp
+from gateway.payments.service import PaymentService, build_payments
+from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
+from gateway.webhooks.back_pressure import Limits
+from gateway.webhooks.delivery import WebhookDelivery
+from gateway.webhooks.endpoint_service import WebhookEndpointService
+from gateway.webhooks.event_service import EventService
+from gateway.webhooks.key_rotation import reencrypt
+from gateway.webhooks.secret_cipher import SecretCipher
+from gateway.worker import run_jobs
+from pnc.revocation_checker import RevocationChecker
+from pnc.service import PlugAndChargeService
+
+_log = structlog.get_logger(__name__)
+_DELIVERIES: Final = Limits()
+_COLLECTOR_THRESHOLDS: Final = (200_000, 50, 100)
+_CHAINS: Final = (
+    16  # each worker process writes to one hash chain of these; two on one chain wait for each other
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Application:
+    """What every process has: opened once, closed at its end."""
+
+    settings: Settings
+    pool: Pool
+    clock: Clock
+    psp: StripePsp
+    outbound: aiohttp.ClientSession
+    clearing: ClearingServices
+    payments: PaymentService
+    plug_and_charge: PlugAndChargeService
+
+    @property
+    def sandbox(self) -> bool:
+        """Whether this is a sandbox with test money: then partners may receive webhooks on this machine."""
+        return self.settings.environment is Environment.SANDBOX
+
+
+async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve HTTP until `stop`; with `workers_in_process` the jobs run here too."""
+    tls = server_context(settings)
+    async with open_application(settings, application="gateway") as app:
+        await prepare(app)
+        runner = web.AppRunner(
+            build_web(app),
+            access_log=None,
+            handle_signals=False,
+            shutdown_timeout=settings.shutdown_grace_seconds,
+            keepalive_timeout=KEEPALIVE_SECONDS,
+            lingering_time=LINGERING_SECONDS,
+        )
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
+        _log.info("gateway_ready", url=settings.base_url)
+        try:
+            if settings.workers_in_process:
+                await work(app, stop)
+            await stop.wait()
+        finally:
+            await runner.cleanup()
+
+
+async def run_workers(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the jobs until `stop`."""
+    async with open_application(settings, application="worker") as app:
+        await prepare(app)
+        _log.info("worker_ready")
+        await work(app, stop)
+
+
+async def work(app: Application, stop: asyncio.Event) -> None:
+    """Run every job until `stop`."""
+    _collect_garbage_less_often()
+    poll_s = app.settings.worker_poll_ms / 1000
+    # Connections of their own: receivers that no longer answer take none from the OCPI peers.
+    client = outbound.session(
+        app.sandbox, connections=_DELIVERIES.all, connections_per_host=_DELIVERIES.per_endpoint
+    )
+    delivery = WebhookDeliveryJob(
+        delivery=WebhookDelivery(
+            pool=app.pool,
+            client=client,
+            clock=app.clock,
+            secrets=secret_cipher(app.settings),
+            limits=_DELIVERIES,
+        )
+    )
+    async with client, asyncio.TaskGroup() as group:
+        group.create_task(run_jobs(jobs(app), stop=stop, poll_s=poll_s), name="jobs")
+        group.create_task(delivery.run(stop=stop, poll_s=poll_s), name="delivery")
+
+
+def _collect_garbage_less_often() -> None:
+    """Batches make many short-lived values without cycles, and what is loaded at the start stays anyway."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
+
+
+@asynccontextmanager
+async def open_application(settings: Settings, *, application: str) -> AsyncIterator[Application]:
+    """Migrate, then open what every process has; close it in reverse."""
+    await migrate(settings.database_url.get_secret_value())
+    async with AsyncExitStack() as stack:
+        pool = await create_pool_from(settings, application=application)
+        stack.push_async_callback(_close_pool, pool)
+        clock = await _clock(settings, pool, stack)
+        psp = StripePsp(
+            api_key=settings.psp_api_key.get_secret_value(),
+            webhook_secret=settings.psp_webhook_secret.get_secret_value(),
+            base_url=settings.psp_base_url,
+            timeout_s=settings.psp_timeout_seconds,
+        )
+        stack.push_async_callback(psp.close)
+        client = outbound.session(settings.environment is Environment.SANDBOX)
+        stack.push_async_callback(client.close)
+        fetcher = await stack.enter_async_context(
+            HttpRevocationFetcher(allow_private=settings.environment is Environment.SANDBOX)
+        )
+        policy = PaymentPolicy(call_grace=timedelta(seconds=settings.psp_timeout_seconds + 10))
+        yield Application(
+            settings=settings,
+            pool=pool,
+            clock=clock,
+            psp=psp,
+            outbound=client,
+            clearing=build_clearing(),
+            payments=build_payments(
+                pool=pool,
+                psp=psp,
+                tariffs=OcpiTariffSource(),
+                clock=clock,
+                policy=policy,
+                updates=OcpiLastUpdates(),
+            ),
+            plug_and_charge=PlugAndChargeService(revocation_checker=RevocationChecker(fetcher=fetcher)),
+        )
+
+
+async def prepare(app: Application) -> None:
+    """What must be in place before the first request: the platform as a party, rates, readable secrets.
+
+    Raises ConfigurationError where webhook secrets are encrypted with a key that the settings lack.
+    """
+    await reencrypt(app.pool, secret_cipher(app.settings))
+    async with transaction(app.pool) as connection:
+        now = app.clock.now()
+        await party_repository.ensure_platform(connection, now=now)
+        if await app.clearing.reference_data.party(connection, PLATFORM_ID) is None:
+            await app.clearing.reference_data.register_party(connection, platform_party(), now=now)
+        await app.clearing.reference_data.import_bundled_rates(connection, now=now)
+
+
+def secret_cipher(settings: Settings) -> SecretCipher:
+    """Encrypts and decrypts webhook secrets."""
+    return SecretCipher(settings.webhook_keys)
+
+
+def platform_party() -> Party:
+    """This system's operator, seated in Switzerland, until the admin API says more about it."""
+    return Party(
+        id=PLATFORM_ID,
+        kind=PartyKind.PLATFORM,
+        name="Platform",
+        country="CH",
+        tax_jurisdiction="CH",
+        taxable_dealer=True,
+        settlement_currency="CHF",
+        time_zone="Europe/Zurich",
+    )
+
+
+def build_web(app: Application) -> web.Application:
+    """The HTTP application: the capture API with the OCPI edge beside it."""
+    settings = app.settings
+    keys = KeyRing(
+        pool=app.pool,
+        clock=app.clock,
+        admin_api_key=settings.admin_api_key.get_secret_value() if settings.admin_api_key else None,
+    )
+    services = ApiServices(
+        pool=app.pool,
+        clock=app.clock,
+        keys=keys,
+        options=ApiOptions(
+            base_url=settings.base_url,
+            sandbox=app.sandbox,
+            max_body_bytes=settings.max_body_bytes,
+            request_timeout_seconds=settings.request_timeout_seconds,
+            # After its time a request is cancelled: its key may be claimed by another soon after.
+            idempotency_lock=timedelta(seconds=settings.request_timeout_seconds + 5),
+            allow_private_receivers=app.sandbox,
+        ),
+        payments=app.payments,
+        clearing=app.clearing,
+        funding=FundingService(pool=app.pool, clock=app.clock, psp=app.psp),
+        parties=PartyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        agreements=AgreementService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        api_keys=ApiKeyService(pool=app.pool, clock=app.clock, cache=keys),
+        client_certificates=ClientCertificateService(pool=app.pool, clock=app.clock),
+        market_clock=MarketClockService(pool=app.pool, clock=app.clock),
+        webhook_endpoints=WebhookEndpointService(
+            pool=app.pool, clock=app.clock, secrets=secret_cipher(settings)
+        ),
+        events=EventService(pool=app.pool, clock=app.clock),
+        disbursements=_disbursements(app),
+        ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
+        ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
+        remote=RemoteControlService(services=_ocpi(app), payments=app.payments),
+        plug_and_charge=app.plug_and_charge,
+        vehicle_authorization=VehicleAuthorizationService(
+            pool=app.pool,
+            clock=app.clock,
+            environment=settings.environment.value,
+            decisions=app.plug_and_charge,
+            payments=app.payments,
+        ),
+        settlement_notices=_settlement_notices(app),
+    )
+    web_application = build_api(services)
+    web_application.add_routes(ocpi_routes(_ocpi(app)))
+    return web_application
+
+
+def _ocpi(app: Application) -> OcpiServices:
+    return OcpiServices(
+        pool=app.pool,
+        clock=app.clock,
+        public_url=app.settings.base_url,
+        outbound=app.outbound,
+        allow_private_peers=app.sandbox,
+        max_body_bytes=app.settings.max_body_bytes,
+        authorizer=TokenAuthorizationService(pool=app.pool, clock=app.clock, payments=app.payments),
+    )
+
+
+def jobs(app: Application) -> Sequence[Job]:
+    """Every job that a process runs, but webhook delivery, which has a loop of its own."""
+    settings = app.settings
+    handlers = TaskHandlers(
+        pool=app.pool,
+        payments=app.payments,
+        cdrs=CdrSettlementService(pool=app.pool, clock=app.clock, payments=app.payments),
+        corrections=LedgerCorrections(clock=app.clock, sessions=app.clearing.sessions),
+    )
+    return [
+        *task_jobs(
+            handlers,
+            pool=app.pool,
+            clock=app.clock,
+            lease_s=settings.worker_lease_seconds,
+            parallel_shards=settings.worker_parallel_shards,
+        ),
+        OutcomeResolutionJob(resolver=app.payments.resolver),
+        ClearingJob(
+            pool=app.pool,
+            clock=app.clock,
+            sessions=app.clearing.sessions,
+            batch_size=settings.worker_batch_size,
+            chain=new_id().int % _CHAINS,
+            tariffs=app.payments.tariffs,
+        ),
+        HoldMonitorJob(clock=app.clock, payments=app.payments),
+        PspEventPollJob(clock=app.clock, payments=app.payments),
+        ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp),
+        IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
+        ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
+        _disbursements(app),
+        *bank_jobs(settings, pool=app.pool, clock=app.clock, clearing=app.clearing),
+        DriverDocumentJob(pool=app.pool, clock=app.clock),
+        PartyDocumentJob(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        *_vat_evidence(app),
+        *_fx_rates(app),
+        RateRetryJob(pool=app.pool, clock=app.clock),
+        PeriodCloseJob(
+            pool=app.pool,
+            clock=app.clock,
+            clearing=app.clearing,
+            after=_grace(settings.close_books_after_days),
+        ),
+        RevocationStatusJob(
+            pool=app.pool,
+            clock=app.clock,
+            plug_and_charge=app.plug_and_charge,
+            environment=settings.environment.value,
+        ),
+        SettlementNoticeJob(
+            pool=app.pool,
+            clock=app.clock,
+            notices=_settlement_notices(app),
+            environment=settings.environment.value,
+        ),
+        *_ocpi_jobs(app),
+    ]
+
+
+def _ocpi_jobs(app: Application) -> list[Job]:
+    services = _ocpi(app)
+    return [
+        OcpiPullJob(services=services),
+        OcpiOutboxJob(services=services),
+        FinancialAdviceJob(services=services, throttle=Throttle(every_s=ADVICE_EVERY_S)),
+        RunningCostJob(services=services, payments=app.payments),
+    ]
+
+
+def _settlement_notices(app: Application) -> SettlementNoticeService:
+    return SettlementNoticeService(pool=app.pool, clock=app.clock, payments=app.payments)
+
+
+def _vat_evidence(app: Application) -> list[VatEvidenceJob]:
+    address = app.settings.vies_url
+    if address is None:
+        return []
+    return [
+        VatEvidenceJob(
+            pool=app.pool,
+            clock=app.clock,
+            clearing=app.clearing,
+            source=Vies(client=app.outbound, address=address),
+            after=timedelta(days=app.settings.vat_recheck_days),
+        )
+    ]
+
+
+def _fx_rates(app: Application) -> list[FxRatesJob]:
+    address = app.settings.ecb_rates_url
+    if address is None:
+        return []
+    feed = EcbFeed(client=app.outbound, url=address)
+    return [FxRatesJob(pool=app.pool, clock=app.clock, clearing=app.clearing, feed=feed)]
+
+
+def _grace(days: int | None) -> timedelta | None:
+    return None if days is None else timedelta(days=days)
+
+
+def _disbursements(app: Application) -> DisbursementJob:
+    return DisbursementJob(pool=app.pool, clock=app.clock, clearing=app.clearing, rail=PspRail(psp=app.psp))
+
+
+async def _clock(settings: Settings, pool: Pool, stack: AsyncExitStack) -> Clock:
+    if settings.clock is ClockSource.SYSTEM:
+        return SystemClock()
+    clock = MarketClock(read_anchor=market_anchor_reader(pool))
+    await clock.refresh()
+    follower = asyncio.create_task(clock.run(), name="market clock")
+
+    async def end() -> None:
+        follower.cancel()
+        with suppress(asyncio.CancelledError):
+            await follower
+
+    stack.push_async_callback(end)
+    return clock
+
+
+async def _close_pool(pool: Pool) -> None:
+    try:
+        await asyncio.wait_for(pool.close(), timeout=5.0)
+    except TimeoutError:
+        pool.terminate()

@@ -1,0 +1,78 @@
+"""What the proof reads of the gateway's own tables.
+
+Owns: the checks whose result must be empty, and the totals that are compared. Must not know: what a finding
+says, the PSP, the ledger.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import MappingProxyType
+from typing import Any, Final
+from uuid import UUID
+
+from gateway.database import Connection, named_queries
+
+_sql = named_queries("gateway", "audit.sql")
+# Each check by the name of its finding.
+_CHECKS: Final[Mapping[str, Any]] = MappingProxyType(
+    {
+        "captured_is_price": _sql.capture_above_price,
+        "capture_matches_authorization": _sql.capture_without_authorization,
+        "authorization_has_capture": _sql.captured_without_capture,
+        "capture_is_cleared": _sql.uncleared_capture,
+        "price_is_captured": _sql.uncaptured_price,
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OpenWork:
+    """Work under way; the proof holds with and without it, the PSP's balance is compared only without."""
+
+    open_requests: int
+    open_tasks: int
+    exception_tasks: int
+    uncleared_sessions: int
+
+    @property
+    def is_idle(self) -> bool:
+        """Whether nothing is under way."""
+        return self.open_requests == 0 and self.open_tasks == 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AccountDifference:
+    """A funded account that differs from its fundings, captures and active holds; minor units."""
+
+    party_id: str
+    currency: str
+    balance_minor: int
+    held_minor: int
+    balance_due: int
+    held_due: int
+
+
+async def failed_checks(connection: Connection) -> dict[str, Sequence[UUID]]:
+    """The sessions that fail a check, by the check's name; every check is named."""
+    return {name: [row["session_id"] async for row in check(connection)] for name, check in _CHECKS.items()}
+
+
+async def account_differences(connection: Connection) -> Sequence[AccountDifference]:
+    """Funded accounts that are not what their movements make them."""
+    return [AccountDifference(**dict(row)) async for row in _sql.account_differences(connection)]
+
+
+async def cleared_totals(connection: Connection) -> dict[str, int]:
+    """Captured and cleared, less what was refunded or disputed, in minor units by currency."""
+    return {row["currency"]: row["minor"] async for row in _sql.cleared_totals(connection)}
+
+
+async def psp_totals(connection: Connection) -> dict[str, tuple[int, int]]:
+    """Captured and refunded at the PSP, in minor units by currency."""
+    rows = _sql.psp_totals(connection)
+    return {row["currency"]: (row["minor"], row["refunded"]) async for row in rows}
+
+
+async def open_work(connection: Connection) -> OpenWork:
+    """What is under way, and what waits for a person."""
+    return OpenWork(**dict(await anext(aiter(_sql.open_work(connection)))))

@@ -1,0 +1,135 @@
+"""`networkcore audit`: recomputes the books from the database and compares them with the PSP's record.
+
+Owns the options and what is printed. Must not know how a figure is computed.
+"""
+
+import asyncio
+import json
+import os
+import sys
+from collections.abc import Callable
+from typing import Any, Final
+
+import click
+from rich.console import Console
+from rich.table import Table
+
+from clearing.audit import ProofLine
+from clearing.money import to_major
+from gateway.audit import SystemAudit, audit_system
+from gateway.cli.clock import read_clock
+from gateway.cli.tables import open_console
+from gateway.cli.transaction import open_pool
+from gateway.payments.psp.stripe.adapter import StripePsp
+
+_FAILED: Final = 1
+_PSP_KEY: Final = "NETWORKCORE_PSP_API_KEY"
+_PSP_URL: Final = "NETWORKCORE_PSP_BASE_URL"
+# A term of the proof, its figure, and whether it closes its side of the equation.
+_TERMS: Final[tuple[tuple[str, Callable[[ProofLine], int], bool], ...]] = (
+    ("captured", lambda line: line.captured_minor, False),
+    ("+ received", lambda line: line.received_minor, False),
+    ("+ input VAT", lambda line: line.input_vat_minor, False),
+    ("+ FX bought", lambda line: line.fx_bought_minor, True),
+    ("= VAT", lambda line: line.output_vat_minor, False),
+    ("+ platform", lambda line: line.platform_minor, False),
+    ("+ paid", lambda line: line.paid_minor, False),
+    ("+ open", lambda line: line.open_minor, False),
+    ("+ FX sold", lambda line: line.fx_sold_minor, False),
+    ("+ other", lambda line: line.other_minor, True),
+    ("difference", lambda line: line.difference_minor, False),
+)
+
+
+@click.command(name="audit")
+@click.option("--json", "as_json", is_flag=True, help="Print one JSON object, not tables.")
+@click.option("--without-psp", is_flag=True, help="Do not compare the PSP's own record.")
+def command(*, as_json: bool, without_psp: bool) -> None:
+    """Recompute the books of DATABASE_URL. Exit status 1 and the ids if anything does not agree.
+
+    With NETWORKCORE_PSP_API_KEY set (and NETWORKCORE_PSP_BASE_URL for a sandbox) the PSP's own balance
+    movements are compared too.
+    """
+    result = asyncio.run(_run(None if without_psp else os.environ.get(_PSP_KEY)))
+    if as_json:
+        click.echo(json.dumps(audit_json(result)))
+    else:
+        show(result, open_console())
+    if not result.ok:
+        sys.exit(_FAILED)
+
+
+async def _run(psp_key: str | None) -> SystemAudit:
+    psp = None
+    if psp_key:
+        psp = StripePsp(api_key=psp_key, webhook_secret="", base_url=os.environ.get(_PSP_URL))
+    try:
+        async with open_pool("audit", max_size=2) as pool:
+            async with pool.acquire() as connection:
+                clock = await read_clock(connection)
+            return await audit_system(pool, clock=clock, psp=psp)
+    finally:
+        if psp is not None:
+            await psp.close()
+
+
+def audit_json(result: SystemAudit) -> dict[str, Any]:
+    """The audit as JSON-ready values; amounts are minor units."""
+    return {
+        "ok": result.ok,
+        "proof": [
+            {
+                "currency": line.currency,
+                "captured": line.captured_minor,
+                "received": line.received_minor,
+                "input_vat": line.input_vat_minor,
+                "fx_bought": line.fx_bought_minor,
+                "output_vat": line.output_vat_minor,
+                "platform": line.platform_minor,
+                "paid": line.paid_minor,
+                "open": line.open_minor,
+                "fx_sold": line.fx_sold_minor,
+                "other": line.other_minor,
+                "difference": line.difference_minor,
+            }
+            for line in result.clearing.proof
+        ],
+        "psp": None if result.psp is None else [record.currency for record in result.psp],
+        "unfinished": {
+            "open_psp_requests": result.open_work.open_requests,
+            "open_tasks": result.open_work.open_tasks,
+            "exception_tasks": result.open_work.exception_tasks,
+            "uncleared_sessions": result.open_work.uncleared_sessions,
+        },
+        "checks": dict(result.clearing.checks),
+        "findings": [
+            {"check": finding.check, "subject": finding.subject, "detail": finding.detail}
+            for finding in result.all_findings
+        ],
+    }
+
+
+def show(result: SystemAudit, console: Console) -> None:
+    """The books as a table, a column for each currency, so that no figure is cut; then the findings."""
+    table = Table(title="Proof", caption="money in = what it became")
+    table.add_column("")
+    lines = result.clearing.proof
+    for line in lines:
+        table.add_column(line.currency, justify="right", no_wrap=True)
+    for name, minor, last in _TERMS:
+        figures = (str(to_major(minor(line), line.currency)) for line in lines)
+        table.add_row(name, *figures, end_section=last)
+    console.print(table)
+    for finding in result.all_findings:
+        console.print(f"[red]{finding.check}[/red] {finding.subject}: {finding.detail}")
+    waiting = result.open_work
+    if not waiting.is_idle or waiting.exception_tasks or waiting.uncleared_sessions:
+        console.print(
+            f"under way: {waiting.open_requests} PSP requests, {waiting.open_tasks} tasks; "
+            f"exceptions: {waiting.exception_tasks} tasks, {waiting.uncleared_sessions} sessions"
+        )
+    compared = "compared with the PSP's record" if result.psp is not None else "without the PSP's record"
+    console.print(
+        "[green]every figure agrees[/green]" if result.ok else "[red]the books do not agree[/red]",
+        f"({compared})",
+    )

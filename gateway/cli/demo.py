@@ -1,0 +1,61 @@
+"""`networkcore demo`: one simulated market day, from an empty directory to the proof."""
+
+from pathlib import Path
+
+import click
+
+_DEFAULT_STATE = Path(".networkcore")
+
+
+@click.command(name="demo")
+@click.option(
+    "--sessions", default=300, show_default=True, type=click.IntRange(12, 100_000), help="Number of sessions."
+)
+@click.option(
+    "--seed", default=1, show_default=True, type=click.IntRange(0), help="The same seed gives the same day."
+)
+@click.option("--workers", default=2, show_default=True, type=click.IntRange(1, 16), help="Worker processes.")
+@click.option(
+    "--fresh",
+    is_flag=True,
+    help="Start from the beginning, even if an earlier run of this day was interrupted.",
+)
+@click.option(
+    "--state-dir",
+    default=_DEFAULT_STATE,
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Directory of the database and the logs.",
+)
+def command(*, sessions: int, seed: int, workers: int, fresh: bool, state_dir: Path) -> None:
+    """Run one simulated market day through the public interfaces, print the results, and verify them.
+
+    Starts an embedded PostgreSQL, the sandbox PSP, the gateway and workers on this machine, and stops them at
+    the end. All money is test money. Nothing leaves this machine. An interrupted run continues where it was
+    stopped. The exit status is 1 if the proof fails.
+    """
+    from rich.console import Console  # noqa: PLC0415 - loaded by this command only
+
+    from gateway.cli.process import run_async  # noqa: PLC0415 - likewise
+    from gateway.migrations import migrate  # noqa: PLC0415 - likewise
+    from sandbox.market.day import run_market_day  # noqa: PLC0415 - likewise
+    from sandbox.market.progress import TerminalProgress  # noqa: PLC0415 - likewise
+    from sandbox.market.report import show  # noqa: PLC0415 - likewise
+
+    console = Console()
+    with TerminalProgress(console) as progress:
+        finished_run = run_async(
+            run_market_day(
+                state_dir,
+                sessions=sessions,
+                seed=seed,
+                workers=workers,
+                migrate=migrate,
+                progress=progress,
+                fresh=fresh,
+            )
+        )
+    show(console, finished_run.result, finished_run.proof)
+    console.print(f"Logs: {finished_run.log_dir}")
+    if not finished_run.proof.ok:
+        raise SystemExit(1)

@@ -1,0 +1,210 @@
+"""`networkcore exceptions`: what waits for a person, why, and what to do next.
+
+Owns: the options and what is printed. Must not know any kind of exception. Who acts is named with `--by`:
+whoever can reach the database is trusted to name themselves.
+"""
+
+import json
+from collections.abc import Awaitable, Callable
+from datetime import datetime, timedelta
+from typing import Any, Final, TypeVar
+
+import click
+
+from clearing.services import build_clearing
+from gateway.cli.clock import read_clock
+from gateway.cli.command_group import CommandGroup
+from gateway.cli.tables import as_json_option, show_rows
+from gateway.cli.transaction import in_transaction
+from gateway.clock import Clock
+from gateway.database import Connection
+from gateway.exceptions.repository import ExceptionFilter
+from gateway.exceptions.rules import KINDS, ExceptionKind, ExceptionRecord, ExceptionState
+from gateway.exceptions.service import (
+    PREFIX,
+    ExceptionService,
+    ExceptionView,
+    next_step_of,
+    parse_exception_id,
+)
+from gateway.ids import format_id
+
+_Result = TypeVar("_Result")
+_MOST: Final = 10_000
+_STATES: Final = [*(state.value for state in ExceptionState), "all"]
+_BY = click.option("--by", required=True, help="The person who decides.")
+_ONE_AS_JSON = click.option("--json", "as_json", is_flag=True, help="Print one JSON object, not lines.")
+
+
+@click.group(name="exceptions", cls=CommandGroup)
+def command() -> None:
+    """List, show, assign and resolve what waits for a person."""
+
+
+@command.command(name="list")
+@click.option("--kind", type=click.Choice([kind.value for kind in ExceptionKind]), help="Only this kind.")
+@click.option("--owner", help="Only what this owner looks after.")
+@click.option("--party", help="Only what is about this party.")
+@click.option(
+    "--state", type=click.Choice(_STATES), default="open", show_default=True, help="Only in this state."
+)
+@click.option("--older-than", type=click.IntRange(min=0), help="Only older than so many hours.")
+@as_json_option
+def list_command(
+    *,
+    kind: str | None,
+    owner: str | None,
+    party: str | None,
+    state: str,
+    older_than: int | None,
+    as_json: bool,
+) -> None:
+    """List exceptions, newest first. Exit status 0 whether there are any or not."""
+
+    async def work(connection: Connection, service: ExceptionService, now: datetime) -> list[dict[str, Any]]:
+        wanted = ExceptionFilter(
+            state=None if state == "all" else ExceptionState(state),
+            kind=None if kind is None else ExceptionKind(kind),
+            owner=owner,
+            party_id=party,
+            since_before=None if older_than is None else now - timedelta(hours=older_than),
+        )
+        found = await service.list_exceptions(connection, wanted, limit=_MOST)
+        return [_row(one, now=now) for one in found]
+
+    rows = _with_queue(work)
+    if not as_json:
+        rows = [{name: value for name, value in row.items() if name not in _JSON_ONLY} for row in rows]
+    show_rows(rows, title="Exceptions", none="Nothing waits for a person.", as_json=as_json)
+
+
+@command.command(name="show")
+@click.argument("exception")
+@_ONE_AS_JSON
+def show_command(*, exception: str, as_json: bool) -> None:
+    """Show EXCEPTION with its next step and history."""
+    exception_id = parse_exception_id(exception)
+
+    async def work(connection: Connection, service: ExceptionService, now: datetime) -> dict[str, Any]:
+        return _details(await service.get(connection, exception_id), now=now)
+
+    _print(_with_queue(work), as_json=as_json)
+
+
+@command.command(name="assign")
+@click.argument("exception")
+@click.argument("assignee")
+@click.option("--note", default="", help="Kept in the history.")
+@_BY
+@_ONE_AS_JSON
+def assign_command(*, exception: str, assignee: str, note: str, by: str, as_json: bool) -> None:
+    """Name ASSIGNEE as the person who looks after EXCEPTION."""
+    exception_id = parse_exception_id(exception)
+
+    async def work(connection: Connection, service: ExceptionService, now: datetime) -> dict[str, Any]:
+        view = await service.assign(
+            connection, exception_id, assignee=assignee, by=by, note=note.strip(), now=now
+        )
+        return _details(view, now=now)
+
+    _print(_with_queue(work), as_json=as_json)
+
+
+@command.command(name="resolve")
+@click.argument("exception")
+@click.option("--reason", required=True, help="What was mended, or why it may end; kept in the history.")
+@_BY
+@_ONE_AS_JSON
+def resolve_command(*, exception: str, reason: str, by: str, as_json: bool) -> None:
+    """Try again what stopped at EXCEPTION.
+
+    It is resolved as soon as its cause is gone. Where nothing can be tried again, the command that ends the
+    cause is named and the exit status is 2.
+    """
+    exception_id = parse_exception_id(exception)
+    if not reason.strip():
+        raise click.UsageError("--reason is empty")
+
+    async def work(connection: Connection) -> dict[str, Any]:
+        clock = await read_clock(connection)
+        view = await ExceptionService(clearing=build_clearing()).resolve(
+            connection,
+            exception_id,
+            by=by,
+            note=reason.strip(),
+            now=clock.now(),
+            wall_now=clock.wall_now(),
+        )
+        return _details(view, now=clock.now())
+
+    _print(in_transaction(work, command="exceptions resolve"), as_json=as_json)
+
+
+def _with_queue(work: Callable[[Connection, ExceptionService, datetime], Awaitable[_Result]]) -> _Result:
+    """Bring the queue in step with its causes, then do `work` at business time, in one transaction."""
+
+    async def run(connection: Connection) -> _Result:
+        clock: Clock = await read_clock(connection)
+        service, now = ExceptionService(clearing=build_clearing()), clock.now()
+        await service.refresh(connection, now=now, wall_now=clock.wall_now())
+        return await work(connection, service, now)
+
+    return in_transaction(run, command="exceptions")
+
+
+_JSON_ONLY: Final = frozenset({"opened_at", "resolved_at", "next_step", "command"})
+
+
+def _row(one: ExceptionRecord, *, now: datetime) -> dict[str, Any]:
+    step = next_step_of(one)
+    return {
+        "id": format_id(PREFIX, one.id),
+        "kind": one.kind.value,
+        "subject": one.subject_id,
+        "state": one.state.value,
+        "since": one.since,
+        "age": _age(now - one.since),
+        "owner": one.owner,
+        "assignee": one.assignee,
+        "party": one.party_id,
+        "amount_minor": one.amount_minor,
+        "currency": one.currency,
+        "reason": one.reason,
+        "detail": one.detail,
+        "opened_at": one.opened_at,
+        "resolved_at": one.resolved_at,
+        "next_step": step.text,
+        "command": step.command,
+    }
+
+
+def _details(view: ExceptionView, *, now: datetime) -> dict[str, Any]:
+    return _row(view.record, now=now) | {
+        "title": KINDS[view.record.kind].title,
+        "history": [
+            {"at": one.at, "kind": one.kind.value, "actor": one.actor, "note": one.note}
+            for one in view.history
+        ],
+    }
+
+
+def _age(age: timedelta) -> str:
+    """Days and hours, or minutes of what is younger than an hour."""
+    minutes = max(0, int(age.total_seconds()) // 60)
+    days, hours = minutes // 1440, minutes // 60 % 24
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h" if hours else f"{minutes} min"
+
+
+def _print(found: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        click.echo(json.dumps(found, ensure_ascii=False, default=lambda value: value.isoformat()))
+        return
+    history = found.pop("history")
+    for name, value in found.items():
+        if value is not None:
+            click.echo(f"{name.replace('_', ' ')}: {value}")
+    click.echo("history:")
+    for line in history:
+        click.echo(f"  {line['at']:%F %H:%M} {line['kind']} by {line['actor']}: {line['note']}")

@@ -1,0 +1,330 @@
+"""`networkcore ocpi`: connections to CPOs, CDRs that wait, and messages that were rejected or not sent.
+
+Owns the options and what is printed. Must not know how a message is exchanged.
+"""
+
+import asyncio
+import os
+import sys
+from collections.abc import Awaitable, Callable
+from pathlib import Path
+from typing import Final, TypeVar
+from uuid import UUID
+
+import asyncpg
+import click
+
+from clearing.pricing.ocpi_version import OcpiVersion
+from gateway import outbound
+from gateway.cli.clock import business_now, read_clock
+from gateway.cli.command_group import CommandGroup
+from gateway.cli.tables import as_json_option, show_rows
+from gateway.cli.transaction import in_transaction, naming_missing_tables
+from gateway.config import Environment, load_settings
+from gateway.database import Connection, create_pool_from
+from gateway.ocpi import credentials_client
+from gateway.ocpi.invoices import reconcile
+from gateway.ocpi.registrations import OcpiRegistrations
+from gateway.ocpi.repository import cdrs, objects, payments, pulls
+from gateway.ocpi.repository import peers as stored_peers
+from gateway.ocpi.repository.cdrs import CdrStatus
+from gateway.ocpi.services import OcpiServices
+
+T = TypeVar("T")
+_MAX_ROWS: Final = 10_000
+_STATUS_DIFFERS: Final = 1
+
+
+@click.group(name="ocpi", cls=CommandGroup)
+def command() -> None:
+    """Connect CPOs; show and replay unmatched CDRs, rejected and unsent messages."""
+
+
+@command.command(name="invite")
+@click.argument("party_id")
+@click.option("--also", multiple=True, help="Another party that its platform operates for; repeatable.")
+def invite(party_id: str, also: tuple[str, ...]) -> None:
+    """Create a token A for PARTY_ID. It is shown once."""
+
+    async def work(connection: Connection) -> str:
+        now = await business_now(connection)
+        return await OcpiRegistrations().create_registration(connection, party_id, now, also=also)
+
+    click.echo(_run(work, command="invite"))
+
+
+@command.command(name="connect")
+@click.argument("party_id")
+@click.argument("versions_url")
+@click.option("--token-file", type=click.Path(exists=True, dir_okay=False, path_type=Path), required=True)
+@click.option(
+    "--version",
+    type=click.Choice([version.value for version in OcpiVersion]),
+    default="2.2.1",
+    show_default=True,
+)
+@click.option("--bare-token", is_flag=True, help="Send tokens bare, not in Base64.")
+def connect_to(party_id: str, versions_url: str, *, token_file: Path, version: str, bare_token: bool) -> None:
+    """Register at the CPO PARTY_ID with the token A that it issued to us.
+
+    The gateway must be running meanwhile.
+    """
+    try:
+        token_a = token_file.read_text(encoding="utf-8").strip()
+    except UnicodeDecodeError:
+        raise click.UsageError(f"--token-file: {token_file} is not UTF-8 text") from None
+    peer = asyncio.run(
+        _at_peer(
+            lambda services: credentials_client.connect(
+                services,
+                party_id=party_id,
+                versions_url=versions_url,
+                token_a=token_a,
+                version=OcpiVersion(version),
+                raw_token=bare_token,
+            )
+        )
+    )
+    click.echo(f"registered at {party_id} as peer {peer}")
+
+
+@command.command(name="renew")
+@click.argument("party_id")
+@click.option(
+    "--version",
+    type=click.Choice([version.value for version in OcpiVersion]),
+    help="Change to this version of OCPI; by default the version stays.",
+)
+def renew(party_id: str, *, version: str | None) -> None:
+    """Renew the credentials that we share with PARTY_ID's platform.
+
+    Both tokens are exchanged. The gateway must be running meanwhile.
+    """
+    asyncio.run(
+        _at_registered_peer(
+            party_id,
+            lambda services, peer_id: credentials_client.renew(
+                services, peer_id=peer_id, version=OcpiVersion(version) if version else None
+            ),
+        )
+    )
+    click.echo(f"renewed the credentials shared with {party_id}")
+
+
+@command.command(name="leave")
+@click.argument("party_id")
+def leave(party_id: str) -> None:
+    """End the registration with PARTY_ID's platform.
+
+    Its token is rejected from then on, and its lists are no longer pulled. This happens even if the platform
+    does not answer.
+    """
+    asyncio.run(
+        _at_registered_peer(
+            party_id, lambda services, peer_id: credentials_client.leave(services, peer_id=peer_id)
+        )
+    )
+    click.echo(f"ended the registration with {party_id}")
+
+
+async def _at_registered_peer(party_id: str, work: Callable[[OcpiServices, UUID], Awaitable[None]]) -> None:
+    """Do `work` with the registered platform of a party."""
+
+    async def at_peer(services: OcpiServices) -> None:
+        async with services.pool.acquire() as connection:
+            peer = await stored_peers.peer_of_party(connection, party_id=party_id)
+        if peer is None:
+            raise click.ClickException(f"{party_id} has no registered platform; see networkcore ocpi peers")
+        await work(services, peer.id)
+
+    await _at_peer(at_peer)
+
+
+async def _at_peer(work: Callable[[OcpiServices], Awaitable[T]]) -> T:
+    """Do `work`, which calls a peer, by the settings of this environment."""
+    settings = load_settings(os.environ)
+    sandbox = settings.environment is Environment.SANDBOX
+    pool = await create_pool_from(settings, application="networkcore ocpi")
+    try:
+        with naming_missing_tables():
+            async with pool.acquire() as connection:
+                clock = await read_clock(connection)
+            async with outbound.session(allow_private=sandbox) as http:
+                return await work(
+                    OcpiServices(
+                        pool=pool,
+                        clock=clock,
+                        public_url=settings.base_url,
+                        outbound=http,
+                        allow_private_peers=sandbox,
+                    )
+                )
+    finally:
+        await pool.close()
+
+
+@command.command(name="peers")
+@as_json_option
+def peers(*, as_json: bool) -> None:
+    """Show the registered peers."""
+    found = _run(stored_peers.registered_peers, command="peers")
+    rows = [
+        {
+            "id": str(peer.id),
+            "party": peer.party_id,
+            "operates_for": list(peer.parties),
+            "version": peer.version.value if peer.version else None,
+            "versions_url": peer.versions_url,
+        }
+        for peer in found
+    ]
+    show_rows(rows, title="Registered peers", none="No peers are registered.", as_json=as_json)
+
+
+@command.command(name="queue")
+@click.option("--cpo", help="Only this CPO's CDRs.")
+@click.option("--all", "every", is_flag=True, help="Include CDRs that the workers are about to process.")
+@as_json_option
+def queue(*, cpo: str | None, every: bool, as_json: bool) -> None:
+    """Show the CDRs that could not be processed, oldest first, with the reason."""
+    statuses = [CdrStatus.UNMATCHED, CdrStatus.UNPRICEABLE]
+    if every:
+        statuses.append(CdrStatus.PENDING)
+    waiting = _run(
+        lambda connection: cdrs.queued_cdrs(connection, cpo_id=cpo, statuses=statuses, limit=_MAX_ROWS),
+        command="queue",
+    )
+    rows = [
+        {
+            "cpo": cdr.cpo_id,
+            "cdr": cdr.cdr_id,
+            "received": cdr.received_at,
+            "status": cdr.status.value,
+            "reason": cdr.reason,
+            "replays": cdr.replays,
+        }
+        for cdr in waiting
+    ]
+    show_rows(rows, title="CDRs", none="No CDR waits.", as_json=as_json)
+
+
+@command.command(name="replay")
+@click.argument("cpo")
+@click.argument("cdr_id", required=False)
+def replay(cpo: str, cdr_id: str | None) -> None:
+    """Replay CDR_ID, or all unmatched CDRs of CPO."""
+
+    async def work(connection: Connection) -> int:
+        clock = await read_clock(connection)
+        now, wall_now = clock.now(), clock.wall_now()
+        if cdr_id is None:
+            return await cdrs.replay_waiting(connection, now=now, wall_now=wall_now, cpo_id=cpo)
+        return int(await cdrs.replay_cdr(connection, cpo, cdr_id, now=now, wall_now=wall_now))
+
+    count = _run(work, command="replay")
+    if cdr_id is not None and not count:
+        raise click.ClickException(f"CDR {cdr_id} of {cpo} does not wait; see networkcore ocpi queue --all")
+    click.echo(f"{count} to be processed again")
+
+
+@command.command(name="rejected")
+@click.option("--cpo", help="Only this CPO's pushes.")
+@as_json_option
+def rejected(*, cpo: str | None, as_json: bool) -> None:
+    """Show the newest pushes that were rejected, with the reason that the CPO received."""
+    found = _run(lambda connection: objects.list_rejections(connection, party_id=cpo), command="rejected")
+    rows = [
+        {
+            "party": row["party_id"],
+            "module": row["module"],
+            "object": row["object_id"],
+            "received": row["received_at"],
+            "reason": row["reason"],
+        }
+        for row in found
+    ]
+    show_rows(rows, title="Rejected pushes", none="No push was rejected.", as_json=as_json)
+
+
+@command.command(name="messages")
+@click.option("--party", help="Only messages to this party.")
+@click.option("--retry", is_flag=True, help="Send those again that are exceptions.")
+@as_json_option
+def messages(*, party: str | None, retry: bool, as_json: bool) -> None:
+    """Show the messages to peers that are not sent yet."""
+
+    async def send_again(connection: Connection) -> int:
+        wall_now = (await read_clock(connection)).wall_now()
+        return await payments.retry_messages(connection, wall_now=wall_now, party_id=party)
+
+    if retry:
+        click.echo(f"{_run(send_again, command='messages')} to be sent again", err=as_json)
+    found = _run(lambda connection: payments.waiting_messages(connection, party_id=party), command="messages")
+    rows = [
+        {
+            "party": row["party_id"],
+            "module": row["module"],
+            "object": row["object_id"],
+            "attempts": row["attempts"],
+            "exception": row["exception_at"] is not None,
+            "last_error": row["last_error"],
+        }
+        for row in found
+    ]
+    show_rows(rows, title="Messages to peers", none="No message waits to be sent.", as_json=as_json)
+
+
+@command.command(name="pull")
+@click.argument("party_id")
+def pull(party_id: str) -> None:
+    """Pull PARTY_ID's lists now, not when they are due."""
+    due = _run(lambda connection: _run_now(connection, party_id), command="pull")
+    if not due:
+        raise click.ClickException(f"no registered platform of {party_id} has lists to read")
+    click.echo(f"due now: {', '.join(due)}")
+
+
+async def _run_now(connection: Connection, party_id: str) -> list[str]:
+    peer = await stored_peers.peer_of_party(connection, party_id=party_id)
+    if peer is None:
+        return []
+    wall_now = (await read_clock(connection)).wall_now()
+    return [
+        module
+        for module in ("locations", "tariffs", "sessions", "cdrs")
+        if await pulls.run_now(connection, peer_id=peer.id, module=module, wall_now=wall_now)
+    ]
+
+
+@command.command(name="check-invoice")
+@click.argument("cpo")
+@click.argument("record_id")
+def check_invoice(cpo: str, record_id: str) -> None:
+    """Compare the invoice record RECORD_ID of CPO with its CDRs here.
+
+    Exit status 1 if they differ.
+    """
+    found = _run(
+        lambda connection: reconcile(connection, party_id=cpo, record_id=record_id), command="check-invoice"
+    )
+    if found is None:
+        raise click.ClickException(f"{cpo} has sent no invoice record {record_id}")
+    click.echo(f"completed {len(found.completed)}")
+    for label, cdr_ids in (
+        ("waiting", found.waiting),
+        ("unknown here", found.unknown),
+        ("credited", found.credited),
+        ("on another invoice too", found.invoiced_twice),
+    ):
+        if cdr_ids:
+            click.echo(f"{label}: {', '.join(cdr_ids)}")
+    if not found.agrees:
+        sys.exit(_STATUS_DIFFERS)
+
+
+def _run(work: Callable[[Connection], Awaitable[T]], *, command: str) -> T:
+    """Do `work` in one transaction on DATABASE_URL."""
+    try:
+        return in_transaction(work, command=f"ocpi {command}")
+    except asyncpg.ForeignKeyViolationError:
+        raise click.ClickException("no such party; create it first with POST /v1/parties") from None

@@ -1,0 +1,54 @@
+"""`networkcore payouts`: how far the calendars reach, and due dates rescheduled after one changed.
+
+Owns: the options and what is printed. Must not know how due dates are computed. What needs a second person is
+done over the API, where keys identify people.
+"""
+
+import click
+
+from clearing.reference_data import bundled_data
+from clearing.services import build_clearing
+from gateway.cli.clock import business_now
+from gateway.cli.command_group import CommandGroup
+from gateway.cli.tables import as_json_option, show_rows
+from gateway.cli.transaction import in_transaction
+from gateway.database import Connection
+
+
+@click.group(name="payouts", cls=CommandGroup)
+def command() -> None:
+    """Show closing days; reschedule due dates."""
+
+
+@command.command(name="calendars")
+@as_json_option
+def calendars_command(*, as_json: bool) -> None:
+    """Show the known closing days by system and year. Saturdays and Sundays are always closed."""
+    rows = [
+        {
+            "calendar": calendar.name,
+            "year": year,
+            "closed": [f"{day:%m-%d}" for day in sorted(calendar.days) if day.year == year],
+        }
+        for calendar in bundled_data.closing_days()
+        for year in range(calendar.first_year, calendar.last_year + 1)
+    ]
+    show_rows(rows, title="Closing days", none="No closing days are known.", as_json=as_json)
+
+
+@command.command(name="reschedule")
+@click.option("--reason", required=True, help="Recorded with every due date that moves.")
+def reschedule_command(*, reason: str) -> None:
+    """Reschedule open due dates by the present calendars and terms.
+
+    What is due today or earlier is not moved: it is paid.
+    """
+    if not reason.strip():
+        raise click.UsageError("--reason is empty")
+
+    async def work(connection: Connection) -> int:
+        administration = build_clearing().payouts
+        now = await business_now(connection)
+        return await administration.reschedule(connection, reason=reason.strip(), now=now)
+
+    click.echo(f"{in_transaction(work, command='payouts reschedule')} due dates moved")

@@ -1,0 +1,71 @@
+"""`sandbox-psp`: serve the Stripe-compatible sandbox PSP until it is stopped."""
+
+import asyncio
+import json
+import signal
+from pathlib import Path
+
+import click
+
+from gateway.cli.process import run_async
+from sandbox.stripe.server import start_psp
+from sandbox.stripe.settings import DEFAULT_API_KEY, PspSettings, SettingsError
+
+
+@click.command("sandbox-psp")
+@click.option("--host", default="127.0.0.1", show_default=True, help="Address to listen on.")
+@click.option(
+    "--port", default=0, show_default="a free one", type=click.IntRange(0, 65_535), help="Port to listen on."
+)
+@click.option(
+    "--state", type=click.Path(dir_okay=False, path_type=Path), help="SQLite file; without it, memory only."
+)
+@click.option(
+    "--api-key", default=DEFAULT_API_KEY, show_default=True, help="The secret key clients must present."
+)
+@click.option("--webhook-url", help="Where events are delivered.")
+@click.option(
+    "--webhook-secret-file",
+    type=click.Path(exists=True, dir_okay=False, path_type=Path),
+    help="File with the secret that signs events.",
+)
+@click.option(
+    "--settlement-days", default=2, show_default=True, help="Days until captured money is available."
+)
+@click.option("--payout-days", default=1, show_default=True, help="Days until a payout is paid.")
+def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
+    host: str,
+    port: int,
+    state: Path | None,
+    api_key: str,
+    webhook_url: str | None,
+    webhook_secret_file: Path | None,
+    settlement_days: int,
+    payout_days: int,
+) -> None:
+    """Serve a Stripe-compatible PSP with test money; prints one JSON line with its URL when ready."""
+    secret = None if webhook_secret_file is None else webhook_secret_file.read_text(encoding="utf-8").strip()
+    try:
+        settings = PspSettings(
+            api_keys=(api_key,),
+            state_path=state,
+            webhook_url=webhook_url,
+            webhook_secret=secret,
+            settlement_days=settlement_days,
+            payout_days=payout_days,
+        )
+        run_async(_serve(settings, host=host, port=port))
+    except SettingsError as error:
+        raise click.UsageError(str(error)) from None
+    except OSError as error:
+        raise click.ClickException(f"cannot listen on {host}:{port}: {error.strerror}") from None
+
+
+async def _serve(settings: PspSettings, *, host: str, port: int) -> None:
+    stop = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    for name in (signal.SIGINT, signal.SIGTERM):
+        loop.add_signal_handler(name, stop.set)
+    async with start_psp(settings, host=host, port=port) as psp:
+        click.echo(json.dumps({"ready": True, "url": psp.url, "port": psp.port}))
+        await stop.wait()

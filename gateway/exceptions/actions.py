@@ -1,0 +1,109 @@
+"""What resolving an exception does, for each kind that the machine can try again.
+
+Owns: which existing action ends which cause. Must not know the queue's rows. An action runs in the caller's
+transaction; it returns False, or raises the error of the part that it asks, where its cause is not there any
+more.
+"""
+
+from collections.abc import Awaitable, Callable, Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+from clearing.parties import service as party_service
+from clearing.services import ClearingServices
+from gateway.database import Connection
+from gateway.exceptions import repository
+from gateway.exceptions.rules import KINDS, ExceptionKind, ExceptionRecord
+from gateway.ids import parse_id
+from gateway.ocpi.repository import cdrs
+from gateway.payments import cdr_correction_repository
+from gateway.webhooks import events, payout_events
+from gateway.webhooks import repository as webhook_repository
+from gateway.webhooks.events import EventType
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ActionRequest:
+    """Who wants which exception's cause tried again, at which business and wall time."""
+
+    exception: ExceptionRecord
+    clearing: ClearingServices
+    by: str
+    now: datetime
+    wall_now: datetime
+
+    @property
+    def party_and_name(self) -> tuple[str, str]:
+        """The two parts of a subject that is named by its party."""
+        party, _, name = self.exception.subject_id.partition("/")
+        return party, name
+
+
+Action = Callable[[Connection, ActionRequest], Awaitable[bool]]
+
+
+async def _retry_clearing(connection: Connection, asked: ActionRequest) -> bool:
+    return await cdr_correction_repository.retry_clearing(
+        connection, session_id=_uuid(asked), now=asked.now, wall_now=asked.wall_now
+    )
+
+
+async def _replay_cdr(connection: Connection, asked: ActionRequest) -> bool:
+    party, name = asked.party_and_name
+    return await cdrs.replay_cdr(connection, party, name, now=asked.now, wall_now=asked.wall_now)
+
+
+async def _retry_task(connection: Connection, asked: ActionRequest) -> bool:
+    return await repository.retry_task(connection, _uuid(asked), wall_now=asked.wall_now)
+
+
+async def _ask_psp(connection: Connection, asked: ActionRequest) -> bool:
+    return await repository.retry_psp_request(connection, _uuid(asked), wall_now=asked.wall_now)
+
+
+async def _lift_hold(connection: Connection, asked: ActionRequest) -> bool:
+    hold_id = _uuid(asked)
+    await asked.clearing.payouts.lift_hold(connection, hold_id, by=asked.by, now=asked.now)
+    kept = await party_service.lock_payout_hold(connection, hold_id)
+    if kept is None:
+        return False
+    news = payout_events.hold(EventType.PAYOUT_HOLD_LIFTED, kept)
+    await events.record(connection, [news], now=asked.now)
+    return True
+
+
+async def _pull(connection: Connection, asked: ActionRequest) -> bool:
+    party, module = asked.party_and_name
+    return await repository.retry_pull(connection, party, module, wall_now=asked.wall_now)
+
+
+async def _send_again(connection: Connection, asked: ActionRequest) -> bool:
+    return await repository.retry_message(connection, _uuid(asked), wall_now=asked.wall_now)
+
+
+async def _enable_endpoint(connection: Connection, asked: ActionRequest) -> bool:
+    return await webhook_repository.update_endpoint(
+        connection, endpoint_id=_uuid(asked), url=None, event_types=None, state="enabled"
+    )
+
+
+def _uuid(asked: ActionRequest) -> UUID:
+    prefix = KINDS[asked.exception.kind].prefix
+    return parse_id(prefix or "", asked.exception.subject_id)
+
+
+ACTIONS: Final[Mapping[ExceptionKind, Action]] = MappingProxyType(
+    {
+        ExceptionKind.UNCLEARED_SESSION: _retry_clearing,
+        ExceptionKind.UNMATCHED_CDR: _replay_cdr,
+        ExceptionKind.FAILED_TASK: _retry_task,
+        ExceptionKind.UNKNOWN_PSP_OUTCOME: _ask_psp,
+        ExceptionKind.PAYOUT_HOLD: _lift_hold,
+        ExceptionKind.FAILING_OCPI_PULL: _pull,
+        ExceptionKind.UNDELIVERED_OCPI_MESSAGE: _send_again,
+        ExceptionKind.FAILING_WEBHOOK_ENDPOINT: _enable_endpoint,
+    }
+)

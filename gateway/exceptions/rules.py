@@ -1,0 +1,279 @@
+"""What an exception is: its kinds, what a person does about each, and how the queue follows its causes.
+
+Owns: kinds, states, the text of the next step, the comparison of the queue with the causes found. Must not
+know SQL, the clock, or how a retry is done.
+
+A new kind needs three small things: a name in `ExceptionKind` with its `KindSpec` in `KINDS`; a source that
+finds its open causes (a branch of `found` in gateway/sql/exceptions.sql, or a list of
+clearing/reporting/open_items.py);
+and, where the machine can try again, an action in `gateway/exceptions/actions.py`. Nothing else lists kinds:
+the command line, the API, the status and the metrics read `KINDS`.
+"""
+
+from collections.abc import Mapping, Sequence
+from collections.abc import Set as AbstractSet
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from types import MappingProxyType
+from typing import Final
+from uuid import UUID
+
+SYSTEM: Final = "system"
+
+
+class ExceptionState(StrEnum):
+    """Open while its cause is there, resolved when it is gone. A cause that comes back is a new exception."""
+
+    OPEN = "open"
+    RESOLVED = "resolved"
+
+
+class ExceptionEventKind(StrEnum):
+    """What a line of the history says."""
+
+    OPENED = "opened"
+    CHANGED = "changed"
+    ASSIGNED = "assigned"
+    RETRIED = "retried"
+    RESOLVED = "resolved"
+
+
+class ExceptionKind(StrEnum):
+    """What stopped."""
+
+    UNCLEARED_SESSION = "uncleared_session"
+    UNPAID_SESSION = "unpaid_session"
+    UNMATCHED_CDR = "unmatched_cdr"
+    FAILED_TASK = "failed_task"
+    UNKNOWN_PSP_OUTCOME = "unknown_psp_outcome"
+    UNKNOWN_DISBURSEMENT_OUTCOME = "unknown_disbursement_outcome"
+    RECONCILIATION_DIFFERENCE = "reconciliation_difference"
+    DOCUMENT_EXCEPTION = "document_exception"
+    PAYOUT_HOLD = "payout_hold"
+    FAILING_OCPI_PULL = "failing_ocpi_pull"
+    UNDELIVERED_OCPI_MESSAGE = "undelivered_ocpi_message"
+    FAILING_WEBHOOK_ENDPOINT = "failing_webhook_endpoint"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class KindSpec:
+    """One kind. `prefix` makes the public id of a subject that has a UUID.
+
+    `retry` says in a few words what resolving does; None: only the cause's own command ends it, or, where the
+    cause is `final` and nothing can mend it, a person's reason. In `next_step` and `command` {subject},
+    {party} and {exception} stand for the exception's own.
+    """
+
+    title: str
+    owner: str
+    prefix: str | None
+    retry: str | None
+    next_step: str
+    command: str
+    final: bool = False
+
+
+_RESOLVE: Final = "networkcore exceptions resolve {exception}"
+KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
+    {
+        ExceptionKind.UNCLEARED_SESSION: KindSpec(
+            title="Sessions that could not be cleared",
+            owner="clearing",
+            prefix="ses",
+            retry="clear the session again",
+            next_step="Mend what the reason names (register the party, agreement or rate; refund what was "
+            "captured too much), then clear the session again.",
+            command=_RESOLVE,
+        ),
+        ExceptionKind.UNPAID_SESSION: KindSpec(
+            title="Completed sessions that nobody has paid",
+            owner="payments",
+            prefix="ses",
+            retry=None,
+            next_step="Ask {party} to pay for the session, or bear it, and record what was agreed.",
+            command=_RESOLVE,
+            final=True,
+        ),
+        ExceptionKind.UNMATCHED_CDR: KindSpec(
+            title="CDRs that wait",
+            owner="operations",
+            prefix=None,
+            retry="replay the CDR",
+            next_step="Mend what the reason names (the session it belongs to, its tariff, or the CDR at its "
+            "CPO), then replay it.",
+            command=_RESOLVE,
+        ),
+        ExceptionKind.FAILED_TASK: KindSpec(
+            title="Tasks that stopped after repeated failures",
+            owner="operations",
+            prefix="tsk",
+            retry="run the task again",
+            next_step="Mend what the last error names, then run the task again.",
+            command=_RESOLVE,
+        ),
+        ExceptionKind.UNKNOWN_PSP_OUTCOME: KindSpec(
+            title="PSP requests without a known outcome",
+            owner="payments",
+            prefix="psr",
+            retry="ask the PSP now",
+            next_step="Look the payment up at the PSP. Only its own answer ends the request: ask again, and "
+            "call the PSP if it gives none.",
+            command=_RESOLVE,
+        ),
+        ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME: KindSpec(
+            title="Disbursements without a known outcome",
+            owner="treasury",
+            prefix="dis",
+            retry=None,
+            next_step="Ask the PSP or the bank what became of it. Its answer or the bank's message ends it; "
+            "it is never sent twice.",
+            command="networkcore reconcile import-statement FILE",
+        ),
+        ExceptionKind.RECONCILIATION_DIFFERENCE: KindSpec(
+            title="Reconciliation differences",
+            owner="finance",
+            prefix="rdf",
+            retry=None,
+            next_step="Check the proposal and resolve the difference. Above the limit a second person "
+            "approves it.",
+            command="POST /v1/reconciliation/differences/{subject}/resolve, or networkcore reconcile resolve",
+        ),
+        ExceptionKind.DOCUMENT_EXCEPTION: KindSpec(
+            title="Documents that could not be issued",
+            owner="finance",
+            prefix=None,
+            retry=None,
+            next_step="Complete the party's data that the reason names. The document is tried again daily.",
+            command="networkcore clearing document-exceptions",
+        ),
+        ExceptionKind.PAYOUT_HOLD: KindSpec(
+            title="Payout holds",
+            owner="treasury",
+            prefix="hld",
+            retry="lift the hold",
+            next_step="Check the reason with the party, then lift the hold. Some holds only a second person "
+            "may lift.",
+            command=_RESOLVE,
+        ),
+        ExceptionKind.FAILING_OCPI_PULL: KindSpec(
+            title="OCPI pulls that keep failing",
+            owner="operations",
+            prefix=None,
+            retry="pull the list now",
+            next_step="Check the platform of {party} and its credentials, then pull again.",
+            command="networkcore ocpi pull {party}",
+        ),
+        ExceptionKind.UNDELIVERED_OCPI_MESSAGE: KindSpec(
+            title="OCPI messages that could not be delivered",
+            owner="operations",
+            prefix="msg",
+            retry="send the message again",
+            next_step="Check the platform of {party} and its credentials, then send the message again.",
+            command=_RESOLVE,
+        ),
+        ExceptionKind.FAILING_WEBHOOK_ENDPOINT: KindSpec(
+            title="Webhook endpoints that keep failing",
+            owner="partner_support",
+            prefix="whe",
+            retry="enable the endpoint with a fresh start",
+            next_step="Ask {party} to mend its receiver, then enable the endpoint; no pending event is lost.",
+            command=_RESOLVE,
+        ),
+    }
+)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FoundException:
+    """An open cause, as its source has it. `since` is business time; `amount_minor` goes with `currency`."""
+
+    kind: ExceptionKind
+    subject_id: str
+    owner: str
+    party_id: str | None
+    amount_minor: int | None
+    currency: str | None
+    reason: str
+    detail: str
+    since: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionRecord:
+    """A row of the queue."""
+
+    id: UUID
+    kind: ExceptionKind
+    subject_id: str
+    state: ExceptionState
+    owner: str
+    assignee: str | None
+    party_id: str | None
+    amount_minor: int | None
+    currency: str | None
+    reason: str
+    detail: str
+    since: datetime
+    opened_at: datetime
+    resolved_at: datetime | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QueueChanges:
+    """What brings the queue in step with its causes."""
+
+    opened: Sequence[FoundException]
+    changed: Sequence[tuple[ExceptionRecord, FoundException]]
+    gone: Sequence[ExceptionRecord]
+
+
+_MAY_CHANGE: Final = ("owner", "amount_minor", "currency", "reason", "detail")
+
+
+def compare(
+    queue: Sequence[ExceptionRecord],
+    found: Sequence[FoundException],
+    *,
+    acknowledged: AbstractSet[tuple[str, str]] = frozenset(),
+) -> QueueChanges:
+    """What to open, change and resolve; `queue` holds the open exceptions.
+
+    A subject is open at most once per kind, and never again where its cause was `acknowledged`.
+    """
+    causes: dict[tuple[ExceptionKind, str], FoundException] = {}
+    for cause in found:
+        if (cause.kind.value, cause.subject_id) not in acknowledged:
+            causes.setdefault((cause.kind, cause.subject_id), cause)
+    known = {(one.kind, one.subject_id): one for one in queue}
+    return QueueChanges(
+        opened=[cause for key, cause in causes.items() if key not in known],
+        changed=[
+            (one, causes[key]) for key, one in known.items() if key in causes and _differs(one, causes[key])
+        ],
+        gone=[one for key, one in known.items() if key not in causes],
+    )
+
+
+def _differs(one: ExceptionRecord, cause: FoundException) -> bool:
+    return any(getattr(one, name) != getattr(cause, name) for name in _MAY_CHANGE)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NextStep:
+    """What a person does about an exception: in words, and the command or request that does it."""
+
+    text: str
+    command: str
+
+
+def next_step(one: ExceptionRecord, *, public_id: str) -> NextStep:
+    """The next step of an exception that is called `public_id` outside."""
+    spec = KINDS[one.kind]
+    names = {"subject": one.subject_id, "party": one.party_id or "the party", "exception": public_id}
+    return NextStep(text=spec.next_step.format(**names), command=spec.command.format(**names))
+
+
+def may_be_acknowledged(one: ExceptionRecord) -> bool:
+    """Whether a person's reason alone ends it."""
+    return KINDS[one.kind].final

@@ -1,0 +1,258 @@
+"""The exceptions queue: kept in step with its causes, listed, assigned, resolved.
+
+Owns: when the queue is compared with its causes, and what resolving means. Must not know SQL, HTTP, or how a
+cause
+is mended. A cause is a row of the part that it belongs to, written in that part's own transaction. The queue
+is
+derived from those rows every minute and before every read, so that nothing can stop without being seen, and
+nothing is called resolved while its cause is still there.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from clearing.reporting import open_items
+from clearing.reporting.open_items import OpenCause, OpenCauseKind
+from clearing.services import ClearingServices
+from gateway.database import Connection
+from gateway.exceptions import repository
+from gateway.exceptions.actions import ACTIONS, ActionRequest
+from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
+from gateway.exceptions.repository import (
+    CauseRecord,
+    ExceptionFilter,
+    ExceptionHistoryRecord,
+    OpenExceptionCount,
+)
+from gateway.exceptions.rules import (
+    KINDS,
+    ExceptionEventKind,
+    ExceptionKind,
+    ExceptionRecord,
+    ExceptionState,
+    FoundException,
+    NextStep,
+    compare,
+    may_be_acknowledged,
+    next_step,
+)
+from gateway.ids import format_id, parse_id
+
+PREFIX: Final = "exc"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionView:
+    """An exception with its next step and history."""
+
+    record: ExceptionRecord
+    next_step: NextStep
+    history: Sequence[ExceptionHistoryRecord]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefreshedQueue:
+    """How many exceptions a comparison opened and resolved."""
+
+    opened: int
+    resolved: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ExceptionService:
+    """The queue. Every method takes the caller's connection, in a transaction."""
+
+    clearing: ClearingServices
+
+    async def refresh(self, connection: Connection, *, now: datetime, wall_now: datetime) -> RefreshedQueue:
+        """Bring the queue in step with its causes at business time `now`."""
+        await repository.lock_queue(connection)
+        found = await self._found(connection, now=now, wall_now=wall_now)
+        changes = compare(
+            await repository.open_exceptions(connection),
+            found,
+            acknowledged=await repository.acknowledged(connection),
+        )
+        await repository.apply(connection, changes, now=now)
+        return RefreshedQueue(opened=len(changes.opened), resolved=len(changes.gone))
+
+    async def list_exceptions(
+        self, connection: Connection, wanted: ExceptionFilter, *, before: UUID | None = None, limit: int
+    ) -> Sequence[ExceptionRecord]:
+        """Exceptions as of the last refresh, newest first, those older than `before`."""
+        return await repository.list_exceptions(connection, wanted, before=before, limit=limit)
+
+    async def counts(self, connection: Connection) -> Sequence[OpenExceptionCount]:
+        """The open exceptions by kind, as of the last refresh.
+
+        Empty means that nothing waits for a person.
+        """
+        return await repository.open_counts(connection)
+
+    async def get(self, connection: Connection, exception_id: UUID) -> ExceptionView:
+        """One exception with its history. Raises ExceptionNotFoundError."""
+        record = await repository.load(connection, exception_id)
+        if record is None:
+            raise ExceptionNotFoundError(f"there is no exception {format_id(PREFIX, exception_id)}")
+        return ExceptionView(
+            record=record,
+            next_step=next_step_of(record),
+            history=await repository.history(connection, exception_id),
+        )
+
+    async def assign(
+        self, connection: Connection, exception_id: UUID, *, assignee: str, by: str, note: str, now: datetime
+    ) -> ExceptionView:
+        """Name the person who looks after an open exception.
+
+        Raises ExceptionNotFoundError, ExceptionConflictError.
+        """
+        await repository.lock_queue(connection)
+        self._check_open((await self.get(connection, exception_id)).record)
+        await repository.assign(connection, exception_id, assignee=assignee)
+        text = f"to {assignee}" if not note else f"to {assignee}: {note}"
+        await repository.add_event(
+            connection, exception_id, ExceptionEventKind.ASSIGNED, actor=by, note=text, now=now
+        )
+        return await self.get(connection, exception_id)
+
+    async def resolve(
+        self,
+        connection: Connection,
+        exception_id: UUID,
+        *,
+        by: str,
+        note: str,
+        now: datetime,
+        wall_now: datetime,
+    ) -> ExceptionView:
+        """Try the cause again, or accept the person's reason where nothing can mend it.
+
+        The exception is resolved if its cause is gone thereafter; else it stays open with a line of history,
+        and is resolved when the cause is gone.
+
+        Raises:
+            ExceptionNotFoundError: there is none of that id.
+            ExceptionConflictError: it is resolved already, or only its own command ends it; the text names
+            that. ClearingConflictError: a hold that only a second person may lift.
+        """
+        await self.refresh(connection, now=now, wall_now=wall_now)
+        record = (await self.get(connection, exception_id)).record
+        self._check_open(record)
+        if may_be_acknowledged(record):
+            await repository.resolve(
+                connection, [exception_id], actor=by, note=note, now=now, acknowledged=True
+            )
+            return await self.get(connection, exception_id)
+        await self._retry(connection, record, by=by, note=note, now=now, wall_now=wall_now)
+        found = await self._found(connection, now=now, wall_now=wall_now)
+        if (record.kind, record.subject_id) not in {(one.kind, one.subject_id) for one in found}:
+            await repository.resolve(connection, [exception_id], actor=by, note=note, now=now)
+        return await self.get(connection, exception_id)
+
+    async def _retry(
+        self,
+        connection: Connection,
+        record: ExceptionRecord,
+        *,
+        by: str,
+        note: str,
+        now: datetime,
+        wall_now: datetime,
+    ) -> None:
+        action, step = ACTIONS.get(record.kind), next_step_of(record)
+        if action is None:
+            raise ExceptionConflictError(f"its cause is still there. {step.text} Use: {step.command}")
+        asked = ActionRequest(exception=record, clearing=self.clearing, by=by, now=now, wall_now=wall_now)
+        if not await action(connection, asked):
+            raise ExceptionConflictError(
+                f"can't {KINDS[record.kind].retry}: {record.subject_id} is not ready for it. {step.text}"
+            )
+        text = f"{KINDS[record.kind].retry}: {note}"
+        await repository.add_event(
+            connection, record.id, ExceptionEventKind.RETRIED, actor=by, note=text, now=now
+        )
+
+    def _check_open(self, record: ExceptionRecord) -> None:
+        if record.state is not ExceptionState.OPEN:
+            raise ExceptionConflictError(f"{format_id(PREFIX, record.id)} is resolved already")
+
+    async def _found(
+        self, connection: Connection, *, now: datetime, wall_now: datetime
+    ) -> list[FoundException]:
+        """Every open cause. What clearing says of a session completes what the gateway says of it."""
+        own = [
+            _own(cause, now=now, wall_now=wall_now)
+            for cause in await repository.causes(connection, wall_now=wall_now)
+        ]
+        sessions: dict[str, OpenCause] = {}
+        found: list[FoundException] = []
+        for cause in await open_items.open_causes(connection, now=now):
+            if cause.kind is OpenCauseKind.SESSION:
+                sessions[_subject(ExceptionKind.UNCLEARED_SESSION, cause.id, cause.name)] = cause
+            else:
+                found.append(_of_clearing(cause))
+        return [*(_with_reason(one, sessions.get(one.subject_id)) for one in own), *found]
+
+
+def next_step_of(record: ExceptionRecord) -> NextStep:
+    """What a person does about an exception."""
+    return next_step(record, public_id=format_id(PREFIX, record.id))
+
+
+def parse_exception_id(text: str) -> UUID:
+    """The id of an exception, `exc_...` or the bare UUID. Raises MalformedIdError."""
+    try:
+        return UUID(text)
+    except ValueError:
+        return parse_id(PREFIX, text)
+
+
+def _subject(kind: ExceptionKind, identifier: UUID | None, name: str | None) -> str:
+    prefix = KINDS[kind].prefix
+    return name or "" if identifier is None or prefix is None else format_id(prefix, identifier)
+
+
+def _own(cause: CauseRecord, *, now: datetime, wall_now: datetime) -> FoundException:
+    """A cause of the gateway's. Its age counts on the clock that dated it; `since` is in business time."""
+    return FoundException(
+        kind=cause.kind,
+        subject_id=_subject(cause.kind, cause.subject_uuid, cause.subject_name),
+        owner=KINDS[cause.kind].owner,
+        party_id=cause.party_id,
+        amount_minor=cause.amount_minor if cause.currency is not None else None,
+        currency=cause.currency if cause.amount_minor is not None else None,
+        reason=cause.reason,
+        detail=_about_session(cause),
+        since=now - (wall_now - cause.since) if cause.on_wall_clock else cause.since,
+    )
+
+
+def _about_session(cause: CauseRecord) -> str:
+    if cause.session_id is None:
+        return cause.detail
+    return f"{format_id('ses', cause.session_id)}: {cause.detail}"
+
+
+def _of_clearing(cause: OpenCause) -> FoundException:
+    kind = ExceptionKind(cause.kind.value)
+    return FoundException(
+        kind=kind,
+        subject_id=_subject(kind, cause.id, cause.name),
+        owner=cause.owner or KINDS[kind].owner,
+        party_id=cause.party_id,
+        amount_minor=cause.amount_minor,
+        currency=cause.currency,
+        reason=cause.reason,
+        detail=cause.detail,
+        since=cause.since,
+    )
+
+
+def _with_reason(found: FoundException, cause: OpenCause | None) -> FoundException:
+    if cause is None or found.kind is not ExceptionKind.UNCLEARED_SESSION:
+        return found
+    return replace(found, reason=cause.reason, detail=cause.detail, since=cause.since)

@@ -1,1 +1,0 @@
-"""Who takes part: parties, agreements, keys, certificates, and how they hear of events."""

@@ -1,1 +1,0 @@
-"""The Plug & Charge hook, and the contracts and trust behind it."""

@@ -1,0 +1,41 @@
+"""What of the bank's files and the calendars needs a person, one sentence each.
+
+Owns: these sentences. Must not know who shows them.
+"""
+
+from collections.abc import Sequence
+from datetime import date, datetime, timedelta
+from pathlib import Path
+from typing import Final
+
+from clearing.bank_transfers import record_service
+from clearing.calendar import ClosingDays
+from clearing.reference_data import bundled_data
+from gateway.database import Connection
+from gateway.jobs.bank_inbox import unread
+
+_LOOK_BACK: Final = timedelta(days=7)
+_AHEAD: Final = timedelta(days=183)
+
+
+async def bank_alarms(connection: Connection, *, inbox: Path | None, wall_now: datetime) -> list[str]:
+    """Messages that were rejected within a week, or lie unread; calendars that end within half a year."""
+    found = calendar_alarms(bundled_data.closing_days(), today=wall_now.date())
+    rejected = await record_service.count_rejected_messages(connection, since=wall_now - _LOOK_BACK)
+    if rejected:
+        found.append(f"{rejected} messages of the bank were rejected: GET /v1/bank-messages?state=rejected")
+    waiting = [] if inbox is None else unread(inbox, wall_now=wall_now)
+    if waiting:
+        found.append(
+            f"{len(waiting)} messages of the bank lie unread, first {waiting[0]}: does a worker run?"
+        )
+    return found
+
+
+def calendar_alarms(calendars: Sequence[ClosingDays], *, today: date) -> list[str]:
+    """Calendars whose last year ends soon: a due day beyond it is rejected."""
+    return [
+        f"the closing days of {one.name!r} end with {one.last_year}: add the next year's"
+        for one in calendars
+        if date(one.last_year, 12, 31) - today < _AHEAD
+    ]

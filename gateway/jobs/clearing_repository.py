@@ -1,0 +1,144 @@
+"""The hand-over from capture to clearing as rows: tasks, captured sessions, tariffs, states, partners' views.
+
+Owns: these statements and clearing's value of a captured session. Must not know: batches, how clearing works.
+"""
+
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from clearing.captured_session import AuthorizationMethod, CapturedSession, FundingSource
+from gateway.database import Connection, named_queries
+from gateway.ids import shard_of
+from gateway.jobs.task_queue import Task, task_of
+from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
+from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.payments.views import SessionView
+
+_QUERIES: Final[Any] = named_queries("gateway", "clearing.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionMark:
+    """The state of a session after its batch, `cleared` or `exception`, and a flag to add, if any."""
+
+    session_id: UUID
+    state: str
+    flag: str = ""
+
+
+async def shards_due(connection: Connection, *, wall_now: datetime) -> list[int]:
+    """Shards in which a session is due to be cleared."""
+    return [row["shard"] async for row in _QUERIES.shards_due(connection, wall_now=wall_now)]
+
+
+async def plan_by_index(connection: Connection) -> None:
+    """Have the transaction's statements planned for the tables' present size."""
+    await _QUERIES.plan_by_index(connection)
+
+
+async def lock_due(
+    connection: Connection, *, shards: Sequence[int], wall_now: datetime, share: int
+) -> list[Task]:
+    """At most `share` due tasks of each shard, locked until the transaction ends; locked ones are skipped."""
+    rows = _QUERIES.lock_due(connection, shards=shards, wall_now=wall_now, share=share)
+    return [task_of(row) async for row in rows]
+
+
+async def captured_sessions(connection: Connection, tasks: Iterable[Task]) -> list[CapturedSession]:
+    """What clearing needs of the sessions that tasks name, each with its tariff."""
+    named = [(task.shard, task.session_id) for task in tasks if task.session_id is not None]
+    found = _QUERIES.captured_sessions(
+        connection, shards=[shard for shard, _ in named], ids=[session_id for _, session_id in named]
+    )
+    rows = [row async for row in found]
+    hashes = list({row["tariff_sha256"] for row in rows})
+    tariffs = {row["sha256"]: row async for row in _QUERIES.tariffs(connection, hashes=hashes)}
+    return [captured_session(row, tariffs[row["tariff_sha256"]]) for row in rows]
+
+
+async def mark_sessions(connection: Connection, marks: Sequence[SessionMark], *, now: datetime) -> None:
+    """Write the states of sessions after a batch."""
+    await _QUERIES.mark_sessions(
+        connection,
+        shards=[shard_of(mark.session_id) for mark in marks],
+        ids=[mark.session_id for mark in marks],
+        states=[mark.state for mark in marks],
+        flags=[mark.flag for mark in marks],
+        now=now,
+    )
+
+
+async def session_views(
+    connection: Connection, ids: Sequence[UUID], *, tariffs: TariffSnapshotService
+) -> dict[UUID, SessionView]:
+    """Sessions as partners see them, each with its tariff, authorization and capture, in four reads."""
+    named = {"shards": [shard_of(session_id) for session_id in ids], "ids": ids}
+    authorizations = {
+        row["session_id"]: AuthorizationRecord.from_row(row)
+        async for row in _QUERIES.published_authorizations(connection, **named)
+    }
+    captures = {
+        row["session_id"]: CaptureRecord.from_row(row)
+        async for row in _QUERIES.published_captures(connection, **named)
+    }
+    sessions = [SessionRecord.from_row(row) async for row in _QUERIES.published_sessions(connection, **named)]
+    hashes = list({session.tariff_sha256 for session in sessions})
+    references = {
+        row["sha256"]: tariffs.reference(
+            sha256=row["sha256"], canonical=row["canonical"], version=row["version"]
+        )
+        async for row in _QUERIES.tariffs(connection, hashes=hashes)
+    }
+    return {
+        session.id: SessionView(
+            session=session,
+            tariff=references[session.tariff_sha256],
+            authorization=authorizations.get(session.id),
+            capture=captures.get(session.id),
+        )
+        for session in sessions
+    }
+
+
+def captured_session(row: Mapping[str, Any], tariff: Mapping[str, Any]) -> CapturedSession:
+    """A row of a captured session, with that of its tariff, as clearing's value."""
+    on_account = row["funding"] == "partner_account"
+    return CapturedSession(
+        shard=row["shard"],
+        session_id=row["id"],
+        cpo_id=row["cpo_id"],
+        demand_partner_id=row["demand_partner_id"],
+        site_host_id=row["site_host_id"],
+        emsp_id=row["emsp_id"],
+        authorization_method=AuthorizationMethod(row["authorization_method"]),
+        funding=FundingSource.PARTNER_ACCOUNT if on_account else FundingSource.PSP,
+        account_party_id=row["account_party_id"],
+        tax_jurisdiction=row["tax_jurisdiction"],
+        time_zone=row["time_zone"],
+        sale_at=row["ended_at"],
+        captured_at=row["captured_at"],
+        captured_minor=row["amount_minor"],
+        currency=row["currency"],
+        tariff_sha256=row["tariff_sha256"],
+        tariff_json=tariff["canonical"],
+        tariff_version=tariff["version"],
+        cdr_id=row["cdr_id"],
+        cdr_json=row["cdr"],
+        cdr_version=row["cdr_version"],
+        psp_object_id=row["psp_charge"],
+        psp_fee_minor=row["fee_minor"],
+        psp_fee_currency=row["fee_currency"],
+        shortfall=_shortfall(row),
+    )
+
+
+def _shortfall(row: Mapping[str, Any]) -> str | None:
+    """Why less than the price is cleared; None: it is not less."""
+    if row["receivable_minor"]:
+        return "hold_below_price"
+    if row["uncleared_minor"] and row["amount_minor"] < row["price_minor"]:
+        return "refunded_before_clearing"
+    return None

@@ -1,0 +1,50 @@
+"""Months closed some days after their end, where an operator set it.
+
+Owns: when. Must not know: what closing a period does.
+"""
+
+from dataclasses import dataclass, field
+from datetime import datetime, time, timedelta
+from typing import Final
+from zoneinfo import ZoneInfo
+
+from clearing.documents import invoice_service
+from clearing.ledger import service as ledger_service
+from clearing.parties.party import PLATFORM_ID
+from clearing.services import ClearingServices
+from gateway.clock import Clock
+from gateway.database import Pool, transaction
+
+AGAIN: Final = timedelta(hours=24)
+CLOSED_BY: Final = "close_books_after_days"
+
+
+@dataclass(slots=True, kw_only=True)
+class PeriodCloseJob:
+    """Closes each month `after` so many days, where an operator set it; else closing is a person's act."""
+
+    pool: Pool
+    clock: Clock
+    clearing: ClearingServices
+    after: timedelta | None
+    name: str = "period_close"
+    _next_at: datetime | None = field(default=None)
+
+    async def run_once(self) -> int:
+        """Close the last month whose days of grace are over. Always 0."""
+        now = self.clock.now()
+        if self.after is None or (self._next_at is not None and now < self._next_at):
+            return 0
+        async with self.pool.acquire() as connection:
+            platform = await self.clearing.reference_data.party(connection, PLATFORM_ID)
+        if platform is not None:
+            zone = ZoneInfo(platform.time_zone)
+            first = (now - self.after).astimezone(zone).date().replace(day=1)
+            until = datetime.combine(first, time(), zone)
+            async with transaction(self.pool) as connection:
+                closed = await ledger_service.closed_until(connection)
+                is_open = closed is None or closed < until
+                if is_open and await invoice_service.booked_before(connection, until=until):
+                    await ledger_service.close_period(connection, until=until, by=CLOSED_BY, now=now)
+            self._next_at = now + AGAIN
+        return 0

@@ -1,0 +1,110 @@
+"""Runs the tasks of one kind: leases them, hands each to its handler, records how it ended.
+
+Owns: leasing, the boundary around one task, and which errors are final. Must not know what a handler does.
+"""
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
+from typing import Final
+
+import asyncpg
+import structlog
+from asyncpg.exceptions import _base as asyncpg_base
+
+from clearing.errors import ClearingInvariantViolation
+from gateway.clock import Clock
+from gateway.database import Pool
+from gateway.ids import format_id
+from gateway.jobs import task_queue
+from gateway.jobs.task_queue import Task
+from gateway.task_kinds import TaskKind
+from pnc.errors import PncInvariantViolation
+
+BATCH: Final = 50
+TaskHandler = Callable[[Task], Awaitable[str | None]]
+"""Does a task. Returns None when it is done, else why it can't be done yet; safe to repeat."""
+
+# The same data gives the same error: a constraint violated, a value that can't be stored, a broken invariant.
+_PERMANENT: Final = (
+    asyncpg.IntegrityConstraintViolationError,
+    asyncpg.DataError,
+    asyncpg_base.DataError,
+    ClearingInvariantViolation,
+    PncInvariantViolation,
+    UnicodeError,
+)
+_log = structlog.get_logger(__name__)
+
+
+def is_permanent(error: Exception) -> bool:
+    """Whether trying again can't help, so that a person has to look.
+
+    A unique violation is not: two workers may have inserted the same row, and the next attempt finds it.
+    """
+    return isinstance(error, _PERMANENT) and not isinstance(error, asyncpg.UniqueViolationError)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TaskJob:
+    """Leases tasks of one kind, shard by shard, and does each.
+
+    A task that fails is tried again later; one whose error is permanent becomes an exception at once.
+    """
+
+    kind: TaskKind
+    handle: TaskHandler
+    pool: Pool
+    clock: Clock
+    lease_s: int
+    parallel_shards: int
+
+    @property
+    def name(self) -> str:
+        """The kind of task, as the logs name this job."""
+        return self.kind.value
+
+    async def run_once(self) -> int:
+        """One round over all shards with due tasks. Returns how many tasks were leased."""
+        async with self.pool.acquire() as connection:
+            shards = await task_queue.shards_with_tasks(
+                connection, kind=self.kind, wall_now=self.clock.wall_now()
+            )
+        gate = asyncio.Semaphore(self.parallel_shards)
+        async with asyncio.TaskGroup() as group:
+            rounds = [group.create_task(self._run_shard(shard, gate)) for shard in shards]
+        return sum(done.result() for done in rounds)
+
+    async def _run_shard(self, shard: int, gate: asyncio.Semaphore) -> int:
+        async with gate:
+            async with self.pool.acquire() as connection:
+                leased = await task_queue.lease(
+                    connection,
+                    shard=shard,
+                    kind=self.kind,
+                    wall_now=self.clock.wall_now(),
+                    lease_s=self.lease_s,
+                    batch=BATCH,
+                )
+            for task in leased:
+                await self._run(task)
+        return len(leased)
+
+    async def _run(self, task: Task) -> None:
+        permanent = False
+        named = {} if task.session_id is None else {"session_id": format_id("ses", task.session_id)}
+        with structlog.contextvars.bound_contextvars(**named):
+            try:
+                reason = await self.handle(task)
+            except Exception as error:  # noqa: BLE001 - the boundary of one task: the others must go on
+                permanent = is_permanent(error)
+                _log.exception("task_failed", kind=self.name, attempts=task.attempts, final=permanent)
+                reason = f"{type(error).__name__}: {error}"
+        wall_now = self.clock.wall_now()
+        async with self.pool.acquire() as connection:
+            if reason is None:
+                await task_queue.finish(connection, [task])
+            elif permanent:
+                await task_queue.mark_exception(connection, task, reason=reason, wall_now=wall_now)
+            else:
+                await task_queue.postpone(connection, task, reason=reason, wall_now=wall_now)

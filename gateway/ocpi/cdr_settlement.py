@@ -1,0 +1,152 @@
+"""CDRs to completed sessions: each is matched to its session, priced, and handed to capture.
+
+Owns: which session a CDR belongs to, and whether it completes or corrects it. Must not know: how a CDR
+arrives, how a price is computed, how money is collected, or the tasks that call this.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+import structlog
+
+from clearing.pricing import json_document as document
+from clearing.pricing.ocpi_version import OcpiVersion
+from gateway.clock import Clock
+from gateway.database import Connection, Pool, transaction
+from gateway.ids import shard_of
+from gateway.ocpi.repository import cdrs
+from gateway.ocpi.repository.cdrs import CdrRecord, CdrStatus
+from gateway.payments.errors import PaymentError
+from gateway.payments.service import PaymentService
+from gateway.payments.views import SessionView
+
+_log = structlog.get_logger(__name__)
+
+
+async def match_session(connection: Connection, cdr: CdrRecord) -> UUID | None:
+    """The session that a CDR belongs to, always one at this CPO's charge points, or None.
+
+    In this order: the CDR's authorization reference; that of the OCPI session it names; the CPO's session id
+    given when the session was authorized; the driver's token, by the latest authorization given for it at
+    that EVSE (2.1.1 carries no reference).
+    """
+    references = [cdr.authorization_reference]
+    if cdr.session_ref is not None:
+        references.append(
+            await cdrs.reference_of_session(connection, cpo_id=cdr.cpo_id, session_ref=cdr.session_ref)
+        )
+    for reference in references:
+        found = await cdrs.session_of_reference(connection, cpo_id=cdr.cpo_id, reference=reference)
+        if found is not None:
+            return found
+    if cdr.session_ref is not None:
+        found = await cdrs.session_by_cpo_id(connection, cpo_id=cdr.cpo_id, session_ref=cdr.session_ref)
+        if found is not None:
+            return found
+    contract_id, evse_uid = _token_and_evse(cdr)
+    if contract_id is None or evse_uid is None:
+        return None
+    return await cdrs.session_of_token(
+        connection, cpo_id=cdr.cpo_id, contract_id=contract_id, evse_uid=evse_uid, ended_at=cdr.ended_at
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdrSettlementService:
+    """Completes sessions by the CDRs that CPOs sent."""
+
+    pool: Pool
+    clock: Clock
+    payments: PaymentService
+
+    async def settle(self, *, cpo_id: str, cdr_id: str) -> str | None:
+        """Match a kept CDR and complete its session. None: done; else why it can't be done yet.
+
+        A CDR that can't be matched or priced is marked with the reason and waits for a person. A credit CDR
+        completes nothing: the CDRs that waited for it are tried again.
+        """
+        async with self.pool.acquire() as connection:
+            cdr = await cdrs.load_cdr(connection, cpo_id, cdr_id)
+            if cdr is None or cdr.status is CdrStatus.COMPLETED:
+                return None
+            session_id = None if cdr.credit else await match_session(connection, cdr)
+        if cdr.credit:
+            await self._replay_waiting(cpo_id)
+            return None
+        if session_id is None:
+            await self._mark(cdr, CdrStatus.UNMATCHED, "no session of this CPO carries its reference", None)
+            return None
+        return await self.complete(cdr, session_id)
+
+    async def complete(self, cdr: CdrRecord, session_id: UUID) -> str | None:
+        """Complete or correct the session of a CDR, then start its capture.
+
+        Returns None when it is done, else what it waits for.
+        """
+        try:
+            view = await self.payments.get_session(party_id=cdr.cpo_id, session_id=session_id)
+            waiting_for = await self._apply(view, cdr)
+        except PaymentError as error:
+            await self._mark(cdr, CdrStatus.UNPRICEABLE, str(error), session_id)
+            return None
+        if waiting_for is not None:
+            return waiting_for
+        await self._mark(cdr, CdrStatus.COMPLETED, None, session_id)
+        await self.payments.capture(shard=shard_of(session_id), session_id=session_id)
+        return None
+
+    async def _apply(self, view: SessionView, cdr: CdrRecord) -> str | None:
+        """Let the CDR end its session, or correct one that a reversed CDR ended."""
+        session = view.session
+        if session.cdr_id is not None and session.cdr_id != cdr.cdr_id:
+            async with self.pool.acquire() as connection:
+                reversed_by = await cdrs.credits_of(connection, cdr.cpo_id, session.cdr_id)
+            if reversed_by or session.awaits_cdr:
+                return await self.payments.cdr_corrections.correct(
+                    session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
+                )
+        await self.payments.completions.complete(view, cdr_raw=cdr.raw, cdr_version=cdr.version.value)
+        return None
+
+    async def _replay_waiting(self, cpo_id: str) -> None:
+        """Hand waiting CDRs to the worker again: one may replace the CDR that was reversed."""
+        async with transaction(self.pool) as connection:
+            await cdrs.replay_waiting(
+                connection, now=self.clock.now(), wall_now=self.clock.wall_now(), cpo_id=cpo_id
+            )
+
+    async def _mark(
+        self, cdr: CdrRecord, status: CdrStatus, reason: str | None, session_id: UUID | None
+    ) -> None:
+        if reason is not None:
+            _log.warning(
+                "cdr_not_completed", cpo=cdr.cpo_id, cdr=cdr.cdr_id, status=status.value, reason=reason
+            )
+        async with self.pool.acquire() as connection:
+            await cdrs.mark_cdr(
+                connection,
+                cdr.cpo_id,
+                cdr.cdr_id,
+                status=status,
+                reason=reason,
+                session_id=session_id,
+                now=self.clock.now(),
+            )
+
+
+def _token_and_evse(cdr: CdrRecord) -> tuple[str | None, str | None]:
+    """The contract of the driver's token and the EVSE's uid that a CDR names."""
+    tree = document.load(cdr.raw, document="CDR")
+    if cdr.version is OcpiVersion.V2_1_1:
+        location = tree.get("location")
+        evses = location.get("evses") if isinstance(location, dict) else None
+        evse = evses[0] if isinstance(evses, list) and evses else None
+        contract, evse_uid = tree.get("auth_id"), evse.get("uid") if isinstance(evse, dict) else None
+    else:
+        token, place = tree.get("cdr_token"), tree.get("cdr_location")
+        contract = token.get("contract_id") if isinstance(token, dict) else None
+        evse_uid = place.get("evse_uid") if isinstance(place, dict) else None
+    return (
+        contract if isinstance(contract, str) else None,
+        evse_uid if isinstance(evse_uid, str) else None,
+    )

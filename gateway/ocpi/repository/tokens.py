@@ -1,0 +1,143 @@
+"""Drivers' tokens, and CPOs' authorization requests about them, in PostgreSQL.
+
+Owns: translation between rows and values. Must not know: HTTP, or how a payment is secured.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+from uuid import UUID
+
+from gateway.database import Connection, named_queries
+
+_sql = named_queries("gateway", "ocpi_tokens.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenRecord:
+    """A driver's token as OCPI shows it, whose driver it is, and the payment object of the capture API."""
+
+    uid: str
+    type: str
+    country_code: str
+    party_code: str
+    contract_id: str
+    visual_number: str | None
+    issuer: str
+    group_id: str | None
+    valid: bool
+    whitelist: str
+    language: str | None
+    demand_partner_id: str
+    payment: Mapping[str, Any]
+    last_updated: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TokenAuthorizationRecord:
+    """A CPO's question: may this token charge at this EVSE?"""
+
+    cpo_id: str
+    token_uid: str
+    token_type: str
+    evse_uid: str
+
+
+async def save_token(connection: Connection, token: TokenRecord) -> bool:
+    """Keep a token, new or changed; False when another demand partner has one of that uid and type.
+
+    Raises asyncpg.CheckViolationError for a whitelist type that OCPI does not have.
+    """
+    saved = await _sql.save_token(
+        connection,
+        uid_key=token.uid.lower(),
+        type=token.type,
+        uid=token.uid,
+        country_code=token.country_code,
+        party_code=token.party_code,
+        contract_id=token.contract_id,
+        visual_number=token.visual_number,
+        issuer=token.issuer,
+        group_id=token.group_id,
+        valid=token.valid,
+        whitelist=token.whitelist,
+        language=token.language,
+        demand_partner_id=token.demand_partner_id,
+        payment=dict(token.payment),
+        last_updated=token.last_updated,
+    )
+    return saved is not None
+
+
+async def load_token(connection: Connection, *, uid: str, token_type: str) -> TokenRecord | None:
+    """One token, its uid without regard to case."""
+    row = await _sql.load_token(connection, uid_key=uid.lower(), type=token_type)
+    return None if row is None else TokenRecord(**dict(row))
+
+
+async def list_tokens(
+    connection: Connection,
+    *,
+    date_from: datetime | None,
+    date_to: datetime | None,
+    offset: int,
+    limit: int,
+) -> tuple[list[TokenRecord], int]:
+    """A page of the tokens that CPOs may cache, by last_updated, and how many there are.
+
+    EMAIDs are never listed.
+    """
+    rows = _sql.list_tokens(
+        connection, date_from=date_from, date_to=date_to, row_offset=offset, row_limit=limit
+    )
+    tokens = [TokenRecord(**dict(row)) async for row in rows]
+    total: int = await _sql.count_tokens(connection, date_from=date_from, date_to=date_to)
+    return tokens, total
+
+
+async def find_recent_request(
+    connection: Connection,
+    question: TokenAuthorizationRecord,
+    *,
+    fresh_id: UUID,
+    now: datetime,
+    within: timedelta,
+) -> UUID:
+    """The authorization id of the same request within `within` before `now`, else `fresh_id`.
+
+    Now kept for it.
+
+    Call it in a transaction of its own: the id must be committed before it is used.
+    """
+    request = {
+        "cpo_id": question.cpo_id,
+        "uid_key": question.token_uid.lower(),
+        "type": question.token_type,
+        "evse_uid_key": question.evse_uid.lower(),
+    }
+    await _sql.lock_request(connection, **request)
+    known: UUID | None = await _sql.recent_request(connection, **request, since=now - within)
+    if known is not None:
+        return known
+    await _sql.add_request(connection, **request, authorization_id=fresh_id, now=now)
+    return fresh_id
+
+
+async def add_request(
+    connection: Connection, question: TokenAuthorizationRecord, *, fresh_id: UUID, now: datetime
+) -> UUID:
+    """Keep `fresh_id` as the newest answer to a question whose last answer is spent.
+
+    Call it in a transaction of its own.
+    """
+    await _sql.add_request(
+        connection,
+        cpo_id=question.cpo_id,
+        uid_key=question.token_uid.lower(),
+        type=question.token_type,
+        evse_uid_key=question.evse_uid.lower(),
+        authorization_id=fresh_id,
+        now=now,
+    )
+    return fresh_id

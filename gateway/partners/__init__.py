@@ -1,0 +1,1 @@
+"""Parties of the platform in PostgreSQL: API keys, principals, client certificates, site hosts."""

@@ -1,0 +1,145 @@
+"""Parties: created, renewed, read, and made the site host of a location.
+
+Owns: the transaction in which a party is stored in the gateway, which knows who it is, and in clearing, which
+knows its terms. Must not know HTTP, keys or agreements.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from clearing.parties.party import Party, VatEvidence
+from clearing.services import ClearingServices
+from gateway.clock import Clock
+from gateway.database import Connection, Pool, transaction
+from gateway.partners import party_repository, principal_repository, site_host_repository
+from gateway.partners.errors import PartnerRecordExistsError, UnknownPartnerRecordError
+from gateway.partners.party_repository import PartyRecord
+from gateway.webhooks import payout_events
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyUpdate:
+    """A party's terms as they are to be; `keeps_*` keeps what is stored instead.
+
+    `declared_vat_ids` are the platform's own declarations: each counts where nothing is known of its id yet.
+    """
+
+    party: Party
+    keeps_registrations: bool
+    keeps_cadence: bool
+    declared_vat_ids: Sequence[VatEvidence] = ()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyService:
+    """Raises `gateway.partners.errors.PartnerError`."""
+
+    pool: Pool
+    clock: Clock
+    clearing: ClearingServices
+
+    async def save(self, update: PartyUpdate, *, key: str) -> PartyRecord:
+        """Create a party; the same id again renews its name and terms, but never its kind.
+
+        Another connected account puts payouts on hold until a second person lifts it. `key` is the API key
+        that asks.
+
+        Raises:
+            PartnerRecordExistsError: the party is of another kind.
+        """
+        now = self.clock.now()
+        async with transaction(self.pool) as connection:
+            before = await self.clearing.reference_data.party(connection, update.party.id)
+            wanted = _merged(update, before=before)
+            stored = await party_repository.add_party(
+                connection,
+                PartyRecord(id=wanted.id, kind=wanted.kind.value, name=wanted.name, created_at=now),
+            )
+            if stored.kind != wanted.kind.value:
+                raise PartnerRecordExistsError(f"Party {wanted.id} is a {stored.kind}")
+            await party_repository.rename_party(connection, party_id=wanted.id, name=wanted.name)
+            before = await self.clearing.reference_data.party(connection, wanted.id)
+            await self.clearing.reference_data.register_party(connection, wanted, now=now)
+            if before is not None and wanted.connected_account not in {None, before.connected_account}:
+                await self._hold_payouts(connection, wanted, key=key, now=now)
+        return replace(stored, name=wanted.name)
+
+    async def get(self, party_id: str) -> PartyRecord:
+        """One party. Raises UnknownPartnerRecordError."""
+        async with self.pool.acquire() as connection:
+            found = await party_repository.find_party(connection, party_id)
+        if found is None:
+            raise UnknownPartnerRecordError(f"There is no party {party_id}")
+        return found
+
+    async def list(self, *, after: str, limit: int) -> Sequence[PartyRecord]:
+        """Parties by id, those after `after`."""
+        async with self.pool.acquire() as connection:
+            return await party_repository.list_parties(connection, after=after, limit=limit)
+
+    async def terms(self, party_id: str) -> Party:
+        """A party with its terms, as clearing knows it. Raises UnknownPartnerRecordError."""
+        async with self.pool.acquire() as connection:
+            found = await self.clearing.reference_data.party(connection, party_id)
+        if found is None:
+            raise UnknownPartnerRecordError(f"There is no party {party_id}")
+        return found
+
+    async def set_site_host(self, *, cpo_id: str, location_id: str, party_id: str) -> None:
+        """Set the site host of a location, for sessions cleared from now on.
+
+        Raises:
+            UnknownPartnerRecordError: the CPO or the host does not exist.
+        """
+        for one in (cpo_id, party_id):
+            await self.get(one)
+        async with self.pool.acquire() as connection:
+            await site_host_repository.set_site_host(
+                connection, cpo_id=cpo_id, location_id=location_id, party_id=party_id
+            )
+
+    async def _hold_payouts(self, connection: Connection, party: Party, *, key: str, now: datetime) -> None:
+        """Another account at the PSP is like other bank details: a second person must agree first."""
+        payouts = self.clearing.payouts
+        hold_id = await payouts.place_hold(
+            connection,
+            party.id,
+            reason=f"it is to be paid to {party.connected_account} from now on; "
+            "to be confirmed with the party",
+            since=now.astimezone(ZoneInfo(party.time_zone)).date(),
+            until=None,
+            by=await principal_repository.principal_of(connection, key),
+            four_eyes=True,
+        )
+        cancelled = await payouts.cancel_unpayable(connection, now=now, party_id=party.id)
+        await payout_events.record_hold(connection, hold_id, cancelled, now=now)
+
+
+def _merged(update: PartyUpdate, *, before: Party | None) -> Party:
+    """The party to store: what the update leaves out comes from what is stored.
+
+    A declaration never takes the place of what is known: renewing a party's terms can't make an id good that
+    a register rejected.
+    """
+    known = set() if before is None else {_bare(one.vat_id) for one in before.vat_evidence}
+    declared = tuple(one for one in update.declared_vat_ids if not _is_known(one.vat_id, known))
+    wanted = replace(update.party, vat_evidence=(*update.party.vat_evidence, *declared))
+    if before is None:
+        return wanted
+    if update.keeps_registrations:
+        wanted = replace(wanted, vat_registrations=before.vat_registrations)
+    if update.keeps_cadence:
+        wanted = replace(wanted, document_cadence=before.document_cadence)
+    return wanted
+
+
+def _is_known(vat_id: str, known: set[str]) -> bool:
+    """Whether there is evidence of that id, however it is written: with or without its prefix, EL or GR."""
+    bare = _bare(vat_id)
+    return any(bare in (one, one[2:]) or bare[2:] == one[2:] for one in known)
+
+
+def _bare(vat_id: str) -> str:
+    return "".join(sign for sign in vat_id.upper() if sign.isalnum())

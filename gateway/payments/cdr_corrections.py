@@ -1,0 +1,217 @@
+"""Corrections: a CDR that corrects another, and a CDR for which there is no active hold any more.
+
+Owns: what is still possible then. Must not know: how CDRs arrive, how clearing reverses a refund. The rule
+stays: one capture per session, never more than the tariff's result.
+"""
+
+from dataclasses import dataclass, replace
+from typing import Final
+from uuid import UUID, uuid5
+
+from gateway.api_schemas import SessionState
+from gateway.clock import Clock
+from gateway.database import Connection, Pool, transaction
+from gateway.ids import format_id, in_shard, new_id
+from gateway.payments import (
+    cdr_correction_repository,
+    presenters,
+    psp_request_repository,
+    repository,
+)
+from gateway.payments.authorize import AuthorizationService
+from gateway.payments.complete import CompletionService, PricedCdr
+from gateway.payments.errors import CdrRejectedError, PaymentConflictError
+from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
+from gateway.payments.refund import RefundReason, RefundRequest, RefundService
+from gateway.payments.session_state import SessionEvent, advance_session
+from gateway.payments.state_machine import PaymentState
+from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
+from gateway.payments.views import SessionView
+from gateway.webhooks.events import EventType, event_rows
+
+_CHARGES: Final = 2  # at most: the captured hold, and the residual charge
+_UNPAID: Final = "unpaid"  # the flag of a session that nobody can pay for
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CdrCorrectionService:
+    """Corrects sessions, and secures again those that lost their hold."""
+
+    pool: Pool
+    clock: Clock
+    snapshots: TariffSnapshotCache
+    completions: CompletionService
+    authorizations: AuthorizationService
+    refunds: RefundService
+
+    async def correct(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> str | None:
+        """A credit CDR and this new CDR correct a session. None: done; else what it waits for.
+
+        Before the capture, the capture follows the new price; after it, what was captured above the new
+        price is refunded. For a higher new price nothing more is captured; where the session was captured at
+        its last known cost, and this is its first CDR, the rest is receivable. Raises CdrRejectedError.
+        """
+        fixed = await self.completions.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+        async with self.pool.acquire() as connection:
+            capture = await _capture_that_counts(connection, session)
+            ended = await repository.find_session(
+                connection, kind="cdr", foreign_id=f"{session.cpo_id}:{fixed.cdr_id}"
+            )
+        if ended is not None and ended[1] != session.id:
+            raise CdrRejectedError(f"CDR {fixed.cdr_id} of {session.cpo_id} has ended another session")
+        if capture is not None:
+            if (
+                session.state is not SessionState.CLEARED
+            ):  # clearing proves what was captured by the CDR it was for
+                return "the session's capture is still on its way to the ledger"
+            if await self.refunds.is_unanswered(shard=session.shard, session_id=session.id):
+                return "a refund of the session is not answered yet: what is kept is not known until then"
+            try:
+                await self._refund_above(session, fixed, capture)
+            except PaymentConflictError as error:  # a request is open: its outcome comes first
+                return str(error)
+        async with transaction(self.pool) as connection:
+            await cdr_correction_repository.lock_session(
+                connection, shard=session.shard, session_id=session.id
+            )
+            since = await _capture_that_counts(connection, session)
+            if capture is None and since is not None:
+                return "the session's capture has begun; what is too much is refunded after it"
+            await self._replace(connection, session, fixed)
+            if session.awaits_cdr:
+                await cdr_correction_repository.set_receivable(
+                    connection, shard=session.shard, session_id=session.id
+                )
+        return None
+
+    async def retry_clearing(self, *, session_id: UUID) -> None:
+        """Hand a captured session that is an exception to clearing once more.
+
+        Of a capture above its price less what was refunded; refunds of any other are posted after it.
+        Raises PaymentConflictError where it is no exception, nothing is left of a capture above its price, or
+        a refund is not answered.
+        """
+        async with self.pool.acquire() as connection:
+            retried = await cdr_correction_repository.retry_clearing(
+                connection,
+                session_id=session_id,
+                now=self.clock.now(),
+                wall_now=self.clock.wall_now(),
+            )
+        if not retried:
+            raise PaymentConflictError(
+                f"session {format_id('ses', session_id)} can't be cleared again: it is no exception after a "
+                "capture, all of it was refunded, or a refund is not answered yet"
+            )
+
+    async def secure_again(self, *, shard: int, session_id: UUID) -> bool:
+        """A completed session whose hold ended by itself: hold again, off-session, what it costs.
+
+        True: a hold was requested, capture may follow. False: nobody can pay; the session is an exception.
+        """
+        async with self.pool.acquire() as connection:
+            found = await repository.session_with_payment(connection, shard=shard, session_id=session_id)
+            if found is None or found[0].price_minor is None or found[0].state is not SessionState.COMPLETED:
+                return False
+            session, last, capture = found
+            # What no CDR has confirmed is captured from the hold it had, and from nothing else.
+            if last is not None and not session.awaits_cdr and await self._may_charge(connection, last):
+                again = in_shard(uuid5(last.id, "secured again"), shard)
+                known = await repository.authorization(connection, shard=shard, authorization_id=again)
+            else:
+                again, known = None, None
+        if again is not None and known is None and last is not None:
+            view = await self.authorizations.authorize_again(
+                session, last, authorization_id=again, amount_minor=found[0].price_minor
+            )
+            if view.state is not PaymentState.FAILED:
+                return True
+        await self._mark_exception(session, last, capture)
+        return False
+
+    async def _may_charge(self, connection: Connection, last: AuthorizationRecord) -> bool:
+        if last.state is not PaymentState.VOIDED or last.funding != "psp" or last.customer is None:
+            return False
+        released = await psp_request_repository.was_released(
+            connection, shard=last.shard, authorization_id=last.id
+        )
+        return not released
+
+    async def _refund_above(self, session: SessionRecord, fixed: PricedCdr, capture: CaptureRecord) -> None:
+        """Refund what is kept above the price, from each charge that brought it."""
+        for part in range(_CHARGES):
+            kept = capture.amount_minor - capture.refunded_minor - capture.disputed_minor
+            if kept <= fixed.price_minor:
+                return
+            name = f"corrected by {fixed.cdr_id}" + (f", part {part + 1}" if part else "")
+            await self.refunds.refund(
+                RefundRequest(
+                    refund_id=uuid5(session.id, name),
+                    session_id=session.id,
+                    amount_minor=kept - fixed.price_minor,
+                    reason=RefundReason.CDR_CORRECTED,
+                    metadata={"cdr": fixed.cdr_id},
+                    up_to=True,
+                ),
+                party_id=None,
+            )
+            async with self.pool.acquire() as connection:
+                capture = (
+                    await repository.capture(connection, shard=session.shard, session_id=session.id)
+                    or capture
+                )
+
+    async def _replace(self, connection: Connection, session: SessionRecord, fixed: PricedCdr) -> None:
+        replaced = await cdr_correction_repository.replace_cdr(
+            connection,
+            shard=session.shard,
+            session_id=session.id,
+            replaces=session.cdr_id,
+            cdr_id=fixed.cdr_id,
+            cdr_version=fixed.cdr_version,
+            cdr=fixed.cdr_raw,
+            price_minor=fixed.price_minor,
+            price_net_minor=fixed.price_net_minor,
+            energy_wh=fixed.energy_wh,
+            started_at=fixed.started_at,
+            ended_at=fixed.ended_at,
+            now=self.clock.now(),
+        )
+        if replaced:
+            await cdr_correction_repository.renew_capture_task(
+                connection,
+                shard=session.shard,
+                id=new_id(shard=session.shard),
+                session_id=session.id,
+                run_at=self.clock.wall_now(),
+            )
+
+    async def _mark_exception(
+        self, session: SessionRecord, last: AuthorizationRecord | None, capture: CaptureRecord | None
+    ) -> None:
+        exception = replace(
+            session,
+            state=advance_session(session.state, SessionEvent.STOPPED),
+            flags=[*session.flags, _UNPAID],
+        )
+        view = SessionView(
+            session=exception,
+            tariff=await self.snapshots.reference(session.tariff_sha256),
+            authorization=last,
+            capture=capture,
+        )
+        async with self.pool.acquire() as connection:
+            await cdr_correction_repository.mark_unpaid_exception(
+                connection,
+                shard=session.shard,
+                session_id=session.id,
+                flag=_UNPAID,
+                events=event_rows(presenters.session_events(EventType.SESSION_EXCEPTION, view)),
+                now=self.clock.now(),
+            )
+
+
+async def _capture_that_counts(connection: Connection, session: SessionRecord) -> CaptureRecord | None:
+    """The session's capture, unless the PSP rejected it: then nothing was captured."""
+    found = await repository.capture(connection, shard=session.shard, session_id=session.id)
+    return None if found is None or found.state == "failed" else found

@@ -1,0 +1,48 @@
+"""Disputes in PostgreSQL.
+
+Owns: the translation between values and rows. Must not know: in which order the PSP reports them.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+from uuid import UUID
+
+from gateway.database import Connection, named_queries
+from gateway.payments.records import DisputeRecord
+
+_sql = named_queries("gateway", "disputes.sql")
+
+
+async def load(connection: Connection, *, shard: int, dispute_id: UUID) -> DisputeRecord | None:
+    """One dispute."""
+    row = await _sql.load_dispute(connection, shard=shard, id=dispute_id)
+    return None if row is None else DisputeRecord.from_row(row)
+
+
+async def find_by_psp_id(connection: Connection, *, shard: int, psp_dispute: str) -> DisputeRecord | None:
+    """The dispute that the PSP knows by its own id."""
+    row = await _sql.dispute_by_psp_id(connection, shard=shard, psp_dispute=psp_dispute)
+    return None if row is None else DisputeRecord.from_row(row)
+
+
+async def list_disputes(
+    connection: Connection, *, party_id: str | None, before: UUID | None, limit: int
+) -> Sequence[DisputeRecord]:
+    """Disputes of a party's sessions (None: all), newest first."""
+    rows = _sql.list_disputes(connection, party_id=party_id, before=before, row_limit=limit)
+    return [DisputeRecord.from_row(row) async for row in rows]
+
+
+async def open_dispute(connection: Connection, **fields: Any) -> bool:
+    """Record a new dispute; False when it is known, or its capture is not recorded yet."""
+    return bool(await _sql.open_dispute(connection, **fields))
+
+
+async def record_fee(connection: Connection, **fields: Any) -> bool:
+    """Record the PSP's fee where it has changed."""
+    return bool(await _sql.record_dispute_fee(connection, **fields))
+
+
+async def close_dispute(connection: Connection, **fields: Any) -> bool:
+    """Record how a dispute ended; False when that was recorded before."""
+    return bool(await _sql.close_dispute(connection, **fields))

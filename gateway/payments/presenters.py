@@ -1,0 +1,198 @@
+"""Records as the objects that partners see, and the events that carry them.
+
+Owns: one builder per public object, which the REST answer, the list, `expand` and the event share, and which
+party each event is for. Must not know: SQL, HTTP, how a state came about.
+"""
+
+from clearing.captured_session import AuthorizationMethod
+from gateway import api_schemas
+from gateway.ids import format_id
+from gateway.payments.records import (
+    AuthorizationRecord,
+    CaptureRecord,
+    DisputeRecord,
+    RefundRecord,
+    SessionRecord,
+)
+from gateway.payments.state_machine import PaymentState
+from gateway.payments.views import AuthorizationView, SessionView, TariffReference
+from gateway.webhooks.events import EventType, NewEvent
+
+_AUTHORIZATION_EVENTS = {
+    PaymentState.AUTHORIZED: EventType.AUTHORIZATION_AUTHORIZED,
+    PaymentState.REQUIRES_ACTION: EventType.AUTHORIZATION_REQUIRES_ACTION,
+    PaymentState.FAILED: EventType.AUTHORIZATION_FAILED,
+    PaymentState.OUTCOME_UNKNOWN: EventType.AUTHORIZATION_OUTCOME_UNKNOWN,
+    PaymentState.VOIDED: EventType.AUTHORIZATION_VOIDED,
+}
+
+
+def tariff_object(tariff: TariffReference) -> api_schemas.TariffReferenceSchema:
+    """The public tariff of a session."""
+    return api_schemas.TariffReferenceSchema(
+        sha256=tariff.sha256, version=tariff.version, display=list(tariff.display)
+    )
+
+
+def authorization_object(view: AuthorizationView) -> api_schemas.AuthorizationSchema:
+    """The public authorization."""
+    authorization, session = view.authorization, view.session
+    return api_schemas.AuthorizationSchema(
+        id=format_id("auth", authorization.id),
+        session=format_id("ses", authorization.session_id),
+        state=api_schemas.AuthorizationState(authorization.state.value),
+        method=AuthorizationMethod(authorization.authorization_method),
+        amount=authorization.hold_minor,
+        currency=authorization.currency,
+        cost_limit=authorization.hold_minor,
+        capture_before=authorization.capture_before,
+        next_action=dict(authorization.next_action) if authorization.next_action else None,
+        decline_code=authorization.decline_code,
+        version=authorization.version,
+        created=authorization.created_at,
+        evse_id=session.evse_id,
+        session_ref=session.session_ref,
+        metadata=dict(authorization.metadata),
+        tariff=tariff_object(view.tariff),
+    )
+
+
+def capture_object(capture: CaptureRecord) -> api_schemas.CaptureSchema:
+    """The public capture."""
+    return api_schemas.CaptureSchema(
+        id=format_id("cap", capture.id),
+        session=format_id("ses", capture.session_id),
+        authorization=format_id("auth", capture.authorization_id),
+        state=api_schemas.CaptureState(capture.state),
+        amount=capture.amount_minor,
+        receivable=capture.receivable_minor,
+        currency=capture.currency,
+        fee=capture.fee_minor,
+        fee_currency=capture.fee_currency,
+        refunded=capture.refunded_minor,
+        disputed=capture.disputed_minor,
+        captured_at=capture.captured_at,
+    )
+
+
+def refund_object(refund: RefundRecord) -> api_schemas.RefundSchema:
+    """The public refund."""
+    return api_schemas.RefundSchema(
+        id=format_id("ref", refund.id),
+        session=format_id("ses", refund.session_id),
+        state=refund.state,
+        amount=refund.amount_minor,
+        currency=refund.currency,
+        reason=refund.reason,
+        failure_code=refund.failure_code,
+        metadata=dict(refund.metadata),
+        created=refund.created_at,
+    )
+
+
+def dispute_object(dispute: DisputeRecord) -> api_schemas.DisputeSchema:
+    """The public dispute."""
+    return api_schemas.DisputeSchema(
+        id=format_id("dsp", dispute.id),
+        session=format_id("ses", dispute.session_id),
+        state=dispute.state,
+        amount=dispute.amount_minor,
+        fee=dispute.fee_minor,
+        currency=dispute.currency,
+        reason=dispute.reason,
+        opened_at=dispute.opened_at,
+        closed_at=dispute.closed_at,
+    )
+
+
+def session_object(view: SessionView) -> api_schemas.SessionSchema:
+    """The public session with its latest authorization and its capture."""
+    session = view.session
+    price = None
+    if session.price_minor is not None:
+        price = api_schemas.SessionPriceSchema(incl_vat=session.price_minor, excl_vat=session.price_net_minor)
+    return api_schemas.SessionSchema(
+        id=format_id("ses", session.id),
+        state=session.state,
+        cpo=session.cpo_id,
+        evse_id=session.evse_id,
+        location_id=session.location_id,
+        session_ref=session.session_ref,
+        authorization_method=AuthorizationMethod(view.authorization.authorization_method)
+        if view.authorization
+        else None,
+        currency=session.currency,
+        price=price,
+        authorization=format_id("auth", view.authorization.id) if view.authorization else None,
+        capture=capture_object(view.capture) if view.capture else None,
+        energy_wh=session.energy_wh,
+        started_at=session.started_at,
+        ended_at=session.ended_at,
+        flags=list(session.flags),
+        cdr_id=session.cdr_id,
+        tariff=tariff_object(view.tariff),
+        metadata=dict(session.metadata),
+        created=session.created_at,
+    )
+
+
+def authorization_events(
+    authorization: AuthorizationRecord, session: SessionRecord, *, tariff: TariffReference
+) -> list[NewEvent]:
+    """The event of an authorization's new state, for the demand partner; some states have none."""
+    kind = _AUTHORIZATION_EVENTS.get(authorization.state)
+    if kind is None:
+        return []
+    shown = authorization_object(
+        AuthorizationView(authorization=authorization, session=session, tariff=tariff)
+    )
+    return [
+        NewEvent(
+            type=kind,
+            party_id=authorization.party_id,
+            object_id=shown.id,
+            data=shown.as_json(),
+            shard=session.shard,
+        )
+    ]
+
+
+def capture_events(capture: CaptureRecord, session: SessionRecord) -> list[NewEvent]:
+    """The event of a capture's end, for the demand partner and the CPO."""
+    kind = EventType.CAPTURE_SUCCEEDED if capture.state == "succeeded" else EventType.CAPTURE_FAILED
+    shown = capture_object(capture)
+    return [
+        NewEvent(type=kind, party_id=party, object_id=shown.id, data=shown.as_json(), shard=session.shard)
+        for party in (session.demand_partner_id, session.cpo_id)
+    ]
+
+
+def refund_events(refund: RefundRecord, session: SessionRecord) -> list[NewEvent]:
+    """The event of a refund's end, for the demand partner and the CPO."""
+    kind = EventType.REFUND_SUCCEEDED if refund.state == "succeeded" else EventType.REFUND_FAILED
+    shown = refund_object(refund)
+    return [
+        NewEvent(type=kind, party_id=party, object_id=shown.id, data=shown.as_json(), shard=session.shard)
+        for party in (session.demand_partner_id, session.cpo_id)
+    ]
+
+
+def dispute_events(dispute: DisputeRecord, session: SessionRecord) -> list[NewEvent]:
+    """The event of a dispute's new state, for the demand partner and the CPO."""
+    shown = dispute_object(dispute)
+    kind = EventType(f"dispute.{dispute.state}")
+    return [
+        NewEvent(type=kind, party_id=party, object_id=shown.id, data=shown.as_json(), shard=session.shard)
+        for party in (session.demand_partner_id, session.cpo_id)
+    ]
+
+
+def session_events(kind: EventType, view: SessionView) -> list[NewEvent]:
+    """The event of a session's new state, for the demand partner and the CPO."""
+    shown = session_object(view)
+    return [
+        NewEvent(
+            type=kind, party_id=party, object_id=shown.id, data=shown.as_json(), shard=view.session.shard
+        )
+        for party in (view.session.demand_partner_id, view.session.cpo_id)
+    ]

@@ -1,0 +1,1 @@
+"""The payment service provider: the port, and one folder per provider."""

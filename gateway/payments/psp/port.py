@@ -1,0 +1,364 @@
+"""The port to a payment service provider: requests out, typed outcomes back.
+
+Owns: the Protocol and its values. A second PSP is one more file that implements it.
+Must not know: any provider's SDK, HTTP, SQL. An adapter never raises for what a PSP may answer: a decline, a
+demand for authentication and a lost answer are outcomes. `PspOutcomeUnknown` means that the effect may or may
+not have taken place; the caller repeats it under the same idempotency key and never under a new one.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final, Literal, Protocol
+from uuid import UUID
+
+from gateway.payments.psp.rules import PspRules
+
+CARD_PRESENT: Final = "card_present"  # instead of a payment method: the card is presented to a terminal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspHoldRequest:
+    """Reserve `amount_minor` (ISO minor units) on a tokenized payment method; capture later.
+
+    With `payment_method` CARD_PRESENT the card comes later, at a terminal: the answer is RequiresAction.
+    """
+
+    idempotency_key: str
+    session_id: UUID
+    authorization_id: UUID
+    amount_minor: int
+    currency: str
+    payment_method: str
+    customer: str | None = None
+    off_session: bool = False  # merchant-initiated under a stored mandate
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspCaptureRequest:
+    """Capture `amount_minor` of a held payment; the rest of the hold is released at once."""
+
+    idempotency_key: str
+    psp_payment: str
+    amount_minor: int
+    currency: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspVoidRequest:
+    """Release a hold whole."""
+
+    idempotency_key: str
+    psp_payment: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspIncrementRequest:
+    """Raise a hold to `amount_minor` in all."""
+
+    idempotency_key: str
+    psp_payment: str
+    amount_minor: int
+    currency: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspChargeRequest:
+    """Charge what a hold did not cover, at once, merchant-initiated under the stored mandate."""
+
+    idempotency_key: str
+    session_id: UUID
+    authorization_id: UUID
+    amount_minor: int
+    currency: str
+    payment_method: str
+    customer: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspRefundRequest:
+    """Refund `amount_minor` of a captured payment."""
+
+    idempotency_key: str
+    psp_charge: str
+    amount_minor: int
+    currency: str
+    metadata: Mapping[str, str] = field(default_factory=dict)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspTransferRequest:
+    """Pay a connected account from the platform's balance."""
+
+    idempotency_key: str
+    amount_minor: int
+    currency: str
+    connected_account: str
+    end_to_end_id: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspTopUpRequest:
+    """Bring money from the platform's bank into its PSP balance; `top_up_id` is kept with it at the PSP."""
+
+    idempotency_key: str
+    top_up_id: UUID
+    amount_minor: int
+    currency: str
+    reference: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Held:
+    """The hold is active."""
+
+    psp_payment: str
+    amount_minor: int
+    capture_before: datetime | None
+    incrementable: bool = False  # the PSP offers to raise it
+    max_capture_minor: int | None = None  # the PSP offers to capture up to this
+    scheme: str | None = None  # the card's, as the PSP calls it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RequiresAction:
+    """The cardholder must authenticate; `next_action` goes to the app untouched."""
+
+    psp_payment: str
+    next_action: Mapping[str, Any]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Captured:
+    """Money was captured, once."""
+
+    psp_charge: str
+    amount_minor: int
+    fee_minor: int | None
+    fee_currency: str | None
+    psp_payment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Voided:
+    """The hold has ended and nothing was captured."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Declined:
+    """A final no to this request; `retryable` says whether another try may ever succeed."""
+
+    code: str
+    retryable: bool
+    psp_payment: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspOutcomeUnknown:
+    """No answer, or one that says nothing (timeout, reset, 5xx, rate limit): try again later."""
+
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Transferred:
+    """The connected account was credited."""
+
+    psp_transfer: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ToppedUp:
+    """The platform's balance was raised."""
+
+    psp_topup: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Refunded:
+    """The money is on its way back."""
+
+    psp_refund: str
+
+
+HoldOutcome = Held | RequiresAction | Declined | PspOutcomeUnknown
+CaptureOutcome = Captured | Voided | Declined | PspOutcomeUnknown
+VoidOutcome = Voided | Captured | Declined | PspOutcomeUnknown
+IncrementOutcome = Held | Declined | PspOutcomeUnknown
+ChargeOutcome = Captured | Declined | PspOutcomeUnknown
+RefundOutcome = Refunded | Declined | PspOutcomeUnknown
+TransferOutcome = Transferred | Declined | PspOutcomeUnknown
+TopUpOutcome = ToppedUp | Declined | PspOutcomeUnknown
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspMovement:
+    """One line of the PSP's balance, gross: money in positive; `source` is the charge, transfer, payout.
+
+    `fee_minor` is what the PSP kept beside it, `description` what was said when it was made.
+    """
+
+    id: str
+    kind: str
+    source: str
+    amount_minor: int
+    currency: str
+    created_at: datetime
+    fee_minor: int = 0
+    description: str = ""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspTotals:
+    """What the PSP itself says of one currency, in minor units, for the daily proof."""
+
+    currency: str
+    captured_minor: int = 0
+    refunded_minor: int = 0
+    fee_minor: int = 0
+    transferred_minor: int = 0
+    topped_up_minor: int = 0
+    other_minor: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DisputeUpdate:
+    """What the PSP says of a dispute."""
+
+    psp_dispute: str
+    state: Literal["opened", "won", "lost"]
+    amount_minor: int
+    fee_minor: int
+    currency: str
+    reason: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReversalUpdate:
+    """The PSP gave money back without our asking."""
+
+    psp_refund: str
+    amount_minor: int
+    currency: str
+
+
+class PspEventKind(StrEnum):
+    """What an event of the PSP means to a payment of ours."""
+
+    PAYMENT_CHANGED = "payment_changed"  # something may have changed: read the payment where we wait for it
+    HOLD_ENDED = "hold_ended"  # an active hold may have ended at the PSP: read it there
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspEvent:
+    """One authenticated event of the PSP: its id, what it means and the payment it speaks of, if any.
+
+    `psp_type` is the PSP's own name of it, kept for people to read.
+    """
+
+    id: str
+    kind: PspEventKind = PspEventKind.PAYMENT_CHANGED
+    psp_type: str
+    psp_payment: str | None
+    session_id: UUID | None
+    dispute: DisputeUpdate | None = None
+    reversal: ReversalUpdate | None = None
+    failed_refund: str | None = None  # a refund of the PSP's that did not reach its card after all
+
+
+class WebhookRejectedError(Exception):
+    """The PSP's webhook is not authentic: wrong signature, or too old."""
+
+
+class Psp(Protocol):
+    """What this system needs of a PSP. Every call has a timeout of its own and repeats nothing by itself."""
+
+    @property
+    def rules(self) -> PspRules:
+        """What this PSP can charge, how long its holds and idempotency keys last."""
+        ...
+
+    @property
+    def signature_header(self) -> str:
+        """The HTTP header in which the PSP signs its webhooks."""
+        ...
+
+    async def hold(self, request: PspHoldRequest) -> HoldOutcome:
+        """Reserve funds."""
+        ...
+
+    async def capture(self, request: PspCaptureRequest) -> CaptureOutcome:
+        """Capture a held payment, once."""
+        ...
+
+    async def void(self, request: PspVoidRequest) -> VoidOutcome:
+        """Release a held payment; `Captured` when it turns out that it was captured already."""
+        ...
+
+    async def increment(self, request: PspIncrementRequest) -> IncrementOutcome:
+        """Raise a hold, where the payment method allows it."""
+        ...
+
+    async def charge(self, request: PspChargeRequest) -> ChargeOutcome:
+        """Charge at once under a stored mandate."""
+        ...
+
+    async def refund(self, request: PspRefundRequest) -> RefundOutcome:
+        """Give captured money back, bounded by what was captured."""
+        ...
+
+    async def transfer(self, request: PspTransferRequest) -> TransferOutcome:
+        """Pay a connected account."""
+        ...
+
+    async def top_up(self, request: PspTopUpRequest) -> TopUpOutcome:
+        """Fund the platform's balance."""
+        ...
+
+    async def find_hold(self, *, authorization_id: UUID) -> HoldOutcome | Captured | Voided | None:
+        """Look a payment up by our metadata, past the idempotency key's lifetime; None: it never existed."""
+        ...
+
+    async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
+        """What became of a payment."""
+        ...
+
+    async def find_charge(self, *, authorization_id: UUID) -> Captured | PspOutcomeUnknown | None:
+        """Look an off-session charge up by our metadata; None: it never existed."""
+        ...
+
+    async def find_refund(self, *, psp_charge: str, refund_id: UUID) -> Refunded | PspOutcomeUnknown | None:
+        """Look a refund up by our metadata; None: it never existed."""
+        ...
+
+    async def find_transfer(self, *, end_to_end_id: str) -> Transferred | PspOutcomeUnknown | None:
+        """Look a transfer up by our metadata; None: it never existed."""
+        ...
+
+    async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
+        """Look a top-up up by our metadata; None: it never existed."""
+        ...
+
+    async def records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
+        """The PSP's own balance movements, summed per currency, since the account was opened."""
+        ...
+
+    def read_event(self, *, body: bytes, signature: str) -> PspEvent:
+        """Authenticate a webhook over its raw body. Raises WebhookRejectedError."""
+        ...
+
+    def parse_event(self, body: bytes) -> PspEvent:
+        """Read an event that was authenticated before and kept."""
+        ...
+
+    async def events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
+        """The PSP's own list of events, oldest first, to find those whose webhook was lost."""
+        ...
+
+    async def close(self) -> None:
+        """Release connections."""
+        ...

@@ -1,0 +1,1 @@
+"""Stripe behind the PSP port: its requests, objects, events and amount rules."""

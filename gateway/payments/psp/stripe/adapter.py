@@ -1,0 +1,360 @@
+"""Stripe behind the PSP port: which HTTP request each request of ours is, and what its answer means.
+
+Owns: paths and parameters. Must not know: our database, our state machine, how a request is made.
+
+Every object carries metadata `session` and `authorization` and the transfer group of the session, so that the
+state of this system can be rebuilt from Stripe alone.
+"""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from datetime import datetime, timedelta
+from typing import Any, Final
+from urllib.parse import quote
+from uuid import UUID
+
+import msgspec
+
+from gateway.ids import format_id
+from gateway.payments.psp.port import (
+    Captured,
+    CaptureOutcome,
+    ChargeOutcome,
+    Declined,
+    Held,
+    HoldOutcome,
+    IncrementOutcome,
+    PspCaptureRequest,
+    PspChargeRequest,
+    PspEvent,
+    PspHoldRequest,
+    PspIncrementRequest,
+    PspMovement,
+    PspOutcomeUnknown,
+    PspRefundRequest,
+    PspTopUpRequest,
+    PspTotals,
+    PspTransferRequest,
+    PspVoidRequest,
+    Refunded,
+    RefundOutcome,
+    ToppedUp,
+    TopUpOutcome,
+    TransferOutcome,
+    Transferred,
+    Voided,
+    VoidOutcome,
+    WebhookRejectedError,
+)
+from gateway.payments.psp.rules import PspRules
+from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
+from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
+from gateway.payments.psp.stripe.objects import (
+    HOLD_IS_GONE,
+    add_movement,
+    captured,
+    charge_params,
+    hold_outcome,
+    hold_params,
+    movement_of,
+    parse_event,
+    request_amount,
+    since_filter,
+    state_of,
+    topped_up,
+)
+from gateway.payments.psp.stripe.responses import (
+    StripeBalanceTransaction,
+    StripeList,
+    StripePaymentIntent,
+    StripeRefund,
+    StripeTopUp,
+    StripeTransfer,
+)
+from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_signature
+
+_INTENTS: Final = "/v1/payment_intents"
+_FULL: Final = ["latest_charge.balance_transaction"]
+_TOP_UPS: Final = 2_000  # a look-up walks back so far
+_WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
+STRIPE_RULES: Final = PspRules(
+    amounts=STRIPE_AMOUNTS,
+    hold_validities=STRIPE_HOLD_VALIDITIES,
+    # Stripe keeps a key for 24 h (docs.stripe.com/api/idempotent_requests); an hour of margin.
+    key_lifetime=timedelta(hours=23),
+)
+
+
+class StripePsp:
+    """The Stripe adapter. `base_url` None is Stripe itself; a sandbox is named by its URL.
+
+    `http_client` replaces the SDK's client over sockets, `monotonic` the process's clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        webhook_secret: str,
+        base_url: str | None = None,
+        timeout_s: float = 20.0,
+        http_client: HttpClient | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._wire = StripeWire(
+            api_key=api_key,
+            base_url=base_url,
+            timeout_s=timeout_s,
+            http_client=http_client,
+            monotonic=monotonic,
+        )
+        self._webhook_secret = webhook_secret
+
+    @property
+    def rules(self) -> PspRules:
+        """What Stripe can charge, how long its holds and idempotency keys last."""
+        return STRIPE_RULES
+
+    @property
+    def signature_header(self) -> str:
+        """The HTTP header in which Stripe signs its webhooks."""
+        return "Stripe-Signature"
+
+    async def hold(self, request: PspHoldRequest) -> HoldOutcome:
+        """Create and confirm a PaymentIntent with manual capture."""
+        amount = request_amount(request.amount_minor, request.currency)
+        if isinstance(amount, Declined):
+            return amount
+        intent = await self._wire.post(
+            _INTENTS, StripePaymentIntent, hold_params(request, amount), key=request.idempotency_key
+        )
+        return intent if isinstance(intent, Declined | PspOutcomeUnknown) else hold_outcome(intent)
+
+    async def capture(self, request: PspCaptureRequest) -> CaptureOutcome:
+        """Capture up to the hold; what is not captured is released by Stripe."""
+        amount = request_amount(request.amount_minor, request.currency)
+        if isinstance(amount, Declined):
+            return amount
+        params = {"amount_to_capture": amount, "metadata": dict(request.metadata), "expand": _FULL}
+        intent = await self._wire.post(
+            _of(request.psp_payment, "/capture"), StripePaymentIntent, params, key=request.idempotency_key
+        )
+        if isinstance(intent, Declined):
+            return await self._after_rejection(request.psp_payment, intent)
+        return intent if isinstance(intent, PspOutcomeUnknown) else captured(intent)
+
+    async def void(self, request: PspVoidRequest) -> VoidOutcome:
+        """Cancel the PaymentIntent; one that is canceled already counts as canceled."""
+        intent = await self._wire.post(
+            _of(request.psp_payment, "/cancel"), StripePaymentIntent, {}, key=request.idempotency_key
+        )
+        if isinstance(intent, Declined):
+            state = await self.inspect(psp_payment=request.psp_payment)
+            return state if isinstance(state, Voided | Captured | PspOutcomeUnknown) else intent
+        return intent if isinstance(intent, PspOutcomeUnknown) else Voided()
+
+    async def increment(self, request: PspIncrementRequest) -> IncrementOutcome:
+        """Raise the hold (docs.stripe.com/payments/incremental-authorization)."""
+        amount = request_amount(request.amount_minor, request.currency)
+        if isinstance(amount, Declined):
+            return amount
+        intent = await self._wire.post(
+            _of(request.psp_payment, "/increment_authorization"),
+            StripePaymentIntent,
+            {"amount": amount, "expand": ["latest_charge"]},
+            key=request.idempotency_key,
+        )
+        if isinstance(intent, Declined | PspOutcomeUnknown):
+            return intent
+        state = state_of(intent)
+        if isinstance(state, Held | Declined):
+            return state
+        return PspOutcomeUnknown(reason=f"increment left {intent.status}")
+
+    async def charge(self, request: PspChargeRequest) -> ChargeOutcome:
+        """Create, confirm and capture at once, off-session (docs.stripe.com/payments/save-and-reuse)."""
+        amount = request_amount(request.amount_minor, request.currency)
+        if isinstance(amount, Declined):
+            return amount
+        intent = await self._wire.post(
+            _INTENTS, StripePaymentIntent, charge_params(request, amount), key=request.idempotency_key
+        )
+        if isinstance(intent, Declined | PspOutcomeUnknown):
+            return intent
+        state = state_of(intent)
+        if isinstance(state, Captured | Declined):
+            return state
+        return Declined(code="authentication_required", retryable=False, psp_payment=intent.id)
+
+    async def refund(self, request: PspRefundRequest) -> RefundOutcome:
+        """Refund a charge, in part or whole (docs.stripe.com/refunds)."""
+        amount = request_amount(request.amount_minor, request.currency)
+        if isinstance(amount, Declined):
+            return amount
+        params = {"charge": request.psp_charge, "amount": amount, "metadata": dict(request.metadata)}
+        refund = await self._wire.post("/v1/refunds", StripeRefund, params, key=request.idempotency_key)
+        if isinstance(refund, Declined | PspOutcomeUnknown):
+            return refund
+        if refund.status in {"failed", "canceled"}:
+            return Declined(code=refund.failure_reason or "refund_failed", retryable=True)
+        return Refunded(psp_refund=refund.id)
+
+    async def transfer(self, request: PspTransferRequest) -> TransferOutcome:
+        """Credit a connected account (separate charges and transfers)."""
+        amount = request_amount(request.amount_minor, request.currency)
+        if isinstance(amount, Declined):
+            return amount
+        params = {
+            "amount": amount,
+            "currency": request.currency.lower(),
+            "destination": request.connected_account,
+            "metadata": {"end_to_end_id": request.end_to_end_id},
+            "transfer_group": request.end_to_end_id,  # what it is found by: transfers can't be searched
+        }
+        transfer = await self._wire.post("/v1/transfers", StripeTransfer, params, key=request.idempotency_key)
+        if isinstance(transfer, Declined | PspOutcomeUnknown):
+            return transfer
+        return Transferred(psp_transfer=transfer.id)
+
+    async def top_up(self, request: PspTopUpRequest) -> TopUpOutcome:
+        """Bring money from the platform's bank account into its Stripe balance."""
+        amount = request_amount(request.amount_minor, request.currency)
+        if isinstance(amount, Declined):
+            return amount
+        named = {"reference": request.reference, "top_up": format_id("fund", request.top_up_id)}
+        params = {
+            "amount": amount,
+            "currency": request.currency.lower(),
+            "description": request.reference,
+            "metadata": named,
+        }
+        topup = await self._wire.post("/v1/topups", StripeTopUp, params, key=request.idempotency_key)
+        return topup if isinstance(topup, Declined | PspOutcomeUnknown) else topped_up(topup)
+
+    async def find_hold(self, *, authorization_id: UUID) -> HoldOutcome | Captured | Voided | None:
+        """Search PaymentIntents by our metadata (docs.stripe.com/search); None: there is none."""
+        found = await self._search("authorization", authorization_id)
+        if isinstance(found, PspOutcomeUnknown):
+            return found
+        return state_of(found[0]) if found else None
+
+    async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
+        """Retrieve a PaymentIntent and say what became of it."""
+        intent = await self._wire.get(_of(psp_payment), StripePaymentIntent, {"expand": _FULL})
+        return intent if isinstance(intent, Declined | PspOutcomeUnknown) else state_of(intent)
+
+    async def find_charge(self, *, authorization_id: UUID) -> Captured | PspOutcomeUnknown | None:
+        """Search the residual charge by our metadata; one that failed charged nothing and counts as none."""
+        found = await self._search("residual_charge_for", authorization_id)
+        if isinstance(found, PspOutcomeUnknown):
+            return found
+        states = [state_of(intent) for intent in found]
+        return next((state for state in states if isinstance(state, Captured)), None)
+
+    async def find_refund(self, *, psp_charge: str, refund_id: UUID) -> Refunded | PspOutcomeUnknown | None:
+        """Walk the charge's refunds for ours."""
+        found: list[StripeRefund] = []
+        unread = await self._wire.each(
+            "/v1/refunds", StripeRefund, found.append, params={"charge": psp_charge}
+        )
+        if unread is not None:
+            return unread
+        ours = format_id("ref", refund_id)
+        for refund in found:
+            lives = refund.status not in {"failed", "canceled"}
+            if lives and (refund.metadata or {}).get("refund") == ours:
+                return Refunded(psp_refund=refund.id)
+        return None
+
+    async def find_transfer(self, *, end_to_end_id: str) -> Transferred | PspOutcomeUnknown | None:
+        """List the one transfer of our group; Stripe offers no search on transfers."""
+        params = {"transfer_group": end_to_end_id, "limit": 1}
+        page = await self._wire.get("/v1/transfers", StripeList[StripeTransfer], params)
+        if isinstance(page, Declined | PspOutcomeUnknown):
+            return PspOutcomeUnknown(reason="the PSP's list did not answer")
+        return Transferred(psp_transfer=page.data[0].id) if page.data else None
+
+    async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
+        """Walk the latest top-ups for ours: they are few, and Stripe offers no search on them."""
+        found: list[StripeTopUp] = []
+        unread = await self._wire.each("/v1/topups", StripeTopUp, found.append, limit=_TOP_UPS)
+        if unread is not None:
+            return unread
+        ours = format_id("fund", top_up_id)
+        mine = [topped_up(one) for one in found if (one.metadata or {}).get("top_up") == ours]
+        if not mine and len(found) == _TOP_UPS:
+            return PspOutcomeUnknown(reason=f"it is not among the latest {_TOP_UPS} top-ups")
+        return next((one for one in mine if isinstance(one, ToppedUp)), mine[0] if mine else None)
+
+    async def records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
+        """Sum every balance transaction (docs.stripe.com/reports/balance-transaction-types)."""
+        sums: dict[str, dict[str, int]] = {}
+        unread = await self._wire.each(
+            "/v1/balance_transactions", StripeBalanceTransaction, lambda one: add_movement(sums, one)
+        )
+        if unread is not None:
+            return unread
+        return [PspTotals(currency=currency, **figures) for currency, figures in sorted(sums.items())]
+
+    def read_event(self, *, body: bytes, signature: str) -> PspEvent:
+        """Verify `Stripe-Signature` over the raw body, then read what the event is about."""
+        verify_signature(body, signature, secret=self._webhook_secret, tolerance_s=_WEBHOOK_TOLERANCE_S)
+        try:
+            return parse_event(body)
+        except ValueError as error:
+            raise WebhookRejectedError(str(error)) from error
+
+    def parse_event(self, body: bytes) -> PspEvent:
+        """Read an event that was authenticated before and kept."""
+        return parse_event(body)
+
+    async def events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
+        """List events created since, oldest first (docs.stripe.com/api/events/list; Stripe keeps 30 days)."""
+        found: list[bytes] = []
+        unread = await self._wire.each(
+            "/v1/events",
+            msgspec.Raw,
+            lambda raw: found.append(bytes(raw)),
+            params=since_filter(since),
+            limit=limit,
+        )
+        return unread or found[::-1]
+
+    async def movements_between(
+        self, *, since: datetime, until: datetime | None, limit: int
+    ) -> Sequence[PspMovement] | PspOutcomeUnknown:
+        """List balance transactions, newest first (docs.stripe.com/api/balance_transactions/list)."""
+        found: list[PspMovement] = []
+        unread = await self._wire.each(
+            "/v1/balance_transactions",
+            StripeBalanceTransaction,
+            lambda one: found.append(movement_of(one)),
+            params=since_filter(since, until),
+            limit=limit,
+        )
+        return unread or found
+
+    async def close(self) -> None:
+        """Close the SDK's HTTP session."""
+        await self._wire.close()
+
+    async def _search(
+        self, name: str, authorization_id: UUID
+    ) -> Sequence[StripePaymentIntent] | PspOutcomeUnknown:
+        query = f"metadata['{name}']:'{format_id('auth', authorization_id)}'"
+        params: Mapping[str, Any] = {"query": query, "expand": [f"data.{_FULL[0]}"]}
+        page = await self._wire.get(f"{_INTENTS}/search", StripeList[StripePaymentIntent], params)
+        if isinstance(page, Declined | PspOutcomeUnknown):
+            return PspOutcomeUnknown(reason="the PSP's search did not answer")
+        return page.data
+
+    async def _after_rejection(self, psp_payment: str, rejection: Declined) -> CaptureOutcome:
+        """A rejected capture may have happened before, or its hold have ended: the payment itself decides."""
+        state = await self.inspect(psp_payment=psp_payment)
+        if isinstance(state, Voided) and rejection.code in HOLD_IS_GONE:
+            return state
+        return state if isinstance(state, Captured | PspOutcomeUnknown) else rejection
+
+
+def _of(psp_payment: str, verb: str = "") -> str:
+    return f"{_INTENTS}/{quote(psp_payment, safe='')}{verb}"

@@ -1,0 +1,377 @@
+"""Stripe's objects as this system's values: amounts, payment states, declines, events.
+
+Owns: Stripe's currency exponents and what each of its statuses means to us. Must not know: how Stripe is
+called.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from typing import Any, Final, Literal
+from uuid import UUID
+
+import msgspec
+
+from clearing.money import exponent
+from gateway.errors import MalformedIdError
+from gateway.ids import format_id, parse_id
+from gateway.payments.psp.port import (
+    CARD_PRESENT,
+    Captured,
+    Declined,
+    DisputeUpdate,
+    Held,
+    HoldOutcome,
+    PspChargeRequest,
+    PspEvent,
+    PspHoldRequest,
+    PspMovement,
+    PspOutcomeUnknown,
+    RequiresAction,
+    ReversalUpdate,
+    ToppedUp,
+    Voided,
+)
+from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
+from gateway.payments.psp.stripe.event_types import event_kind
+from gateway.payments.psp.stripe.responses import (
+    StripeBalanceTransaction,
+    StripeCard,
+    StripeCharge,
+    StripePaymentIntent,
+    StripeTopUp,
+)
+
+# Where Stripe's smallest unit is not ISO 4217's (docs.stripe.com/currencies#special-cases): ISK and UGX are
+# sent with two decimals that must be zero, MGA without the two that ISO gives it.
+_STRIPE_EXPONENTS: Final[Mapping[str, int]] = {"ISK": 2, "UGX": 2, "MGA": 0}
+
+# Decline codes after which another try with the same card may succeed (docs.stripe.com/declines/codes).
+_RETRYABLE_DECLINES: Final = frozenset(
+    {
+        "approve_with_id",
+        "authentication_required",
+        "card_velocity_exceeded",
+        "insufficient_funds",
+        "issuer_not_available",
+        "processing_error",
+        "reenter_transaction",
+        "try_again_later",
+    }
+)
+
+
+# Balance transaction types as fields of PspTotals, with the sign that makes them positive there.
+_RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
+    "charge": ("captured_minor", 1),
+    "payment": ("captured_minor", 1),
+    "refund": ("refunded_minor", -1),
+    "payment_refund": ("refunded_minor", -1),
+    "refund_failure": ("refunded_minor", -1),
+    "payment_refund_failure": ("refunded_minor", -1),
+    "transfer": ("transferred_minor", -1),
+    "topup": ("topped_up_minor", 1),
+}
+
+# A capture that is refused with one of these was too late: there is no hold to capture from.
+HOLD_IS_GONE: Final = frozenset({"payment_intent_unexpected_state", "charge_expired_for_capture"})
+
+_AT_TERMINAL: Final[Mapping[str, Any]] = {
+    "payment_method_types": [CARD_PRESENT],
+    "payment_method_options": {CARD_PRESENT: {"request_incremental_authorization_support": True}},
+}
+_DISPUTE_STATES: Final[Mapping[str, Literal["won", "lost"]]] = {
+    "won": "won",
+    "lost": "lost",
+    "warning_closed": "won",
+}
+
+
+_TEN: Final = 10
+
+
+class _EventData(msgspec.Struct):
+    object: dict[str, Any] = {}
+
+
+class _EventEnvelope(msgspec.Struct):
+    id: str
+    type: str
+    data: _EventData
+
+
+class AmountNotRepresentableError(Exception):
+    """Stripe has no such amount in this currency (three-decimal currencies end in 0, MGA is whole)."""
+
+
+def to_stripe_amount(minor: int, currency: str) -> int:
+    """ISO minor units to Stripe's unit. Raises AmountNotRepresentableError."""
+    step = STRIPE_AMOUNTS.step(currency)
+    if minor % step:
+        raise AmountNotRepresentableError(f"{minor} {currency}: Stripe takes multiples of {step} only")
+    shift = _shift(currency)
+    return int(minor * _TEN**shift if shift >= 0 else minor // _TEN**-shift)
+
+
+def from_stripe_amount(amount: int, currency: str) -> int:
+    """Stripe's unit to ISO minor units. Raises AmountNotRepresentableError when a remainder is left."""
+    shift = _shift(currency)
+    if shift < 0:
+        return amount * int(_TEN**-shift)
+    minor, rest = divmod(amount, _TEN**shift)
+    if rest:
+        raise AmountNotRepresentableError(f"{amount} of {currency} at Stripe is not a whole ISO minor unit")
+    return int(minor)
+
+
+def fee_minor(amount: int, currency: str) -> int:
+    """A fee of Stripe's in ISO minor units, a fraction of one rounded up: unlike a charge it may have one."""
+    shift = _shift(currency)
+    if shift < 0:
+        return amount * int(_TEN**-shift)
+    return int(-(-amount // _TEN**shift))
+
+
+def _shift(currency: str) -> int:
+    """How many more decimals Stripe writes than ISO 4217."""
+    iso = exponent(currency)
+    return _STRIPE_EXPONENTS.get(currency, iso) - iso
+
+
+def hold_params(request: PspHoldRequest, amount: int) -> dict[str, Any]:
+    """The parameters of a PaymentIntent with manual capture, `amount` in Stripe's unit.
+
+    A presented card is confirmed by the terminal (docs.stripe.com/terminal/payments/collect-card-payment).
+    """
+    params: dict[str, Any] = {
+        "amount": amount,
+        "currency": request.currency.lower(),
+        "capture_method": "manual",
+        **(_AT_TERMINAL if request.payment_method == CARD_PRESENT else _online(request.payment_method)),
+        "transfer_group": format_id("ses", request.session_id),
+        "metadata": {
+            **request.metadata,
+            "session": format_id("ses", request.session_id),
+            "authorization": format_id("auth", request.authorization_id),
+        },
+        "expand": ["latest_charge"],
+    }
+    if request.customer is not None:
+        params["customer"] = request.customer
+    if request.off_session:
+        params["off_session"] = True
+    return params
+
+
+def _online(payment_method: str) -> dict[str, Any]:
+    return {
+        "confirm": True,
+        "payment_method": payment_method,
+        "payment_method_types": ["card"],
+        "payment_method_options": {
+            "card": {
+                "request_incremental_authorization": "if_available",
+                "request_overcapture": "if_available",
+            }
+        },
+    }
+
+
+def charge_params(request: PspChargeRequest, amount: int) -> dict[str, Any]:
+    """The parameters of an off-session PaymentIntent that is captured at once."""
+    return {
+        "amount": amount,
+        "currency": request.currency.lower(),
+        "confirm": True,
+        "off_session": True,
+        "customer": request.customer,
+        "payment_method": request.payment_method,
+        "payment_method_types": ["card"],
+        "transfer_group": format_id("ses", request.session_id),
+        "metadata": {
+            **request.metadata,
+            "session": format_id("ses", request.session_id),
+            "residual_charge_for": format_id("auth", request.authorization_id),
+        },
+        "expand": ["latest_charge.balance_transaction"],
+    }
+
+
+def decline_of(detail: Mapping[str, Any], *, code: str | None) -> Declined:
+    """A card error's body as a decline; the issuer's decline_code says more than the error's code."""
+    said = str(detail.get("decline_code") or code or "card_declined")
+    payment = (detail.get("payment_intent") or {}).get("id")
+    return Declined(code=said, retryable=said in _RETRYABLE_DECLINES, psp_payment=payment)
+
+
+def hold_outcome(intent: StripePaymentIntent) -> HoldOutcome:
+    """What a just created or confirmed PaymentIntent means for a hold."""
+    state = state_of(intent)
+    if isinstance(state, Captured | Voided):  # a hold answered from an old key: it has changed since
+        return PspOutcomeUnknown(reason="the payment has moved on since this hold was answered")
+    return state
+
+
+def state_of(intent: StripePaymentIntent) -> Held | RequiresAction | Declined | Captured | Voided:
+    """A PaymentIntent's status as an outcome (docs.stripe.com/payments/paymentintents/lifecycle)."""
+    status = intent.status
+    if status == "requires_capture":
+        return _held(intent)
+    if status in {"requires_action", "requires_confirmation"}:
+        action = intent.next_action or {"type": "authenticate"}
+        return RequiresAction(
+            psp_payment=intent.id, next_action={**action, "client_secret": intent.client_secret}
+        )
+    if status == "succeeded":
+        return captured(intent)
+    if status == "canceled":
+        return Voided()
+    failure = intent.last_payment_error
+    if failure is None and CARD_PRESENT in intent.payment_method_types:
+        action = {"type": "present_card", "payment_intent": intent.id, "client_secret": intent.client_secret}
+        return RequiresAction(psp_payment=intent.id, next_action=action)
+    said = None if failure is None else failure.decline_code or failure.code
+    code = said or "payment_method_required"
+    return Declined(code=code, retryable=code in _RETRYABLE_DECLINES, psp_payment=intent.id)
+
+
+def captured(intent: StripePaymentIntent) -> Captured:
+    """A succeeded PaymentIntent as captured money, with the fee that Stripe kept."""
+    charge = intent.latest_charge
+    if charge is None:  # Stripe gives every succeeded one its charge
+        raise msgspec.ValidationError(f"{intent.id} succeeded without a charge")
+    kept = charge.balance_transaction if isinstance(charge, StripeCharge) else None
+    currency = kept.currency.upper() if isinstance(kept, StripeBalanceTransaction) else None
+    return Captured(
+        psp_payment=intent.id,
+        psp_charge=charge.id if isinstance(charge, StripeCharge) else charge,
+        amount_minor=from_stripe_amount(intent.amount_received, intent.currency.upper()),
+        fee_minor=fee_minor(kept.fee, currency)
+        if isinstance(kept, StripeBalanceTransaction) and currency
+        else None,
+        fee_currency=currency,
+    )
+
+
+def topped_up(topup: StripeTopUp) -> ToppedUp | Declined:
+    """A top-up (docs.stripe.com/api/topups/object): one that failed or was reversed brought nothing."""
+    if topup.status in {"failed", "canceled", "reversed"}:
+        return Declined(code=topup.failure_code or f"topup_{topup.status}", retryable=True)
+    return ToppedUp(psp_topup=topup.id)
+
+
+def add_movement(sums: dict[str, dict[str, int]], movement: StripeBalanceTransaction) -> None:
+    """Add a balance transaction to the sums of its currency, in the fields of PspTotals."""
+    currency = movement.currency.upper()
+    figures = sums.setdefault(currency, defaultdict(int))
+    name, sign = _RECORD_FIELDS.get(movement.type, ("other_minor", 1))
+    figures[name] += sign * from_stripe_amount(movement.amount, currency)
+    figures["fee_minor"] += fee_minor(movement.fee, currency)
+
+
+def movement_of(transaction: StripeBalanceTransaction) -> PspMovement:
+    """A balance transaction (docs.stripe.com/api/balance_transactions/object)."""
+    currency = transaction.currency.upper()
+    source = transaction.source
+    return PspMovement(
+        id=transaction.id,
+        kind=transaction.type,
+        source=str(source.get("id", "")) if isinstance(source, dict) else source or "",
+        amount_minor=from_stripe_amount(transaction.amount, currency),
+        currency=currency,
+        created_at=datetime.fromtimestamp(transaction.created, tz=UTC),
+        fee_minor=fee_minor(transaction.fee, currency),
+        description=transaction.description or "",
+    )
+
+
+def since_filter(since: datetime, until: datetime | None = None) -> dict[str, Any]:
+    """The parameters of a list of what was created since, and before `until`; whole seconds, rounded down."""
+    created = {"gte": int(since.timestamp())}
+    return {"created": created if until is None else {**created, "lt": int(until.timestamp())}}
+
+
+def request_amount(minor: int, currency: str) -> int | Declined:
+    """An amount as Stripe counts it, or the rejection it would meet."""
+    try:
+        return to_stripe_amount(minor, currency)
+    except AmountNotRepresentableError:
+        return Declined(code="amount_not_representable", retryable=False)
+
+
+def parse_event(body: bytes) -> PspEvent:
+    """An event's body: which payment and which session it speaks of, and a dispute's figures.
+
+    Raises ValueError (msgspec's) when it is not an event.
+    """
+    event = msgspec.json.decode(body, type=_EventEnvelope)
+    subject = event.data.object
+    kind = subject.get("object")
+    payment = subject.get("id") if kind == "payment_intent" else subject.get("payment_intent")
+    return PspEvent(
+        id=event.id,
+        kind=event_kind(event.type),
+        psp_type=event.type,
+        psp_payment=payment if isinstance(payment, str) else None,
+        session_id=_session_id(subject.get("metadata")),
+        dispute=_dispute(subject) if kind == "dispute" and subject.get("balance_transactions") else None,
+        reversal=_reversal(subject) if kind == "refund" else None,
+        failed_refund=str(subject["id"])
+        if kind == "refund" and subject.get("status") in {"failed", "canceled"}
+        else None,
+    )
+
+
+def _held(intent: StripePaymentIntent) -> Held:
+    currency = intent.currency.upper()
+    charge = intent.latest_charge
+    details = charge.payment_method_details if isinstance(charge, StripeCharge) else None
+    card = (details.card or details.card_present if details else None) or StripeCard()
+    most = card.overcapture.maximum_amount_capturable if card.overcapture else None
+    offered = card.incremental_authorization.status if card.incremental_authorization else None
+    return Held(
+        psp_payment=intent.id,
+        amount_minor=from_stripe_amount(intent.amount, currency),
+        capture_before=datetime.fromtimestamp(card.capture_before, tz=UTC) if card.capture_before else None,
+        incrementable=offered == "available" or bool(card.incremental_authorization_supported),
+        max_capture_minor=from_stripe_amount(most, currency) if most else None,
+        scheme=card.brand,
+    )
+
+
+def _session_id(metadata: object) -> UUID | None:
+    text = metadata.get("session") if isinstance(metadata, dict) else None
+    try:
+        return parse_id("ses", text) if isinstance(text, str) else None
+    except MalformedIdError:
+        return None
+
+
+def _reversal(subject: Mapping[str, Any]) -> ReversalUpdate | None:
+    """A refund that succeeded and does not carry our mark (docs.stripe.com/api/refunds/object)."""
+    if subject.get("status") != "succeeded" or "refund" in (subject.get("metadata") or {}):
+        return None
+    currency = str(subject["currency"]).upper()
+    return ReversalUpdate(
+        psp_refund=str(subject["id"]),
+        amount_minor=from_stripe_amount(int(subject["amount"]), currency),
+        currency=currency,
+    )
+
+
+def _dispute(subject: Mapping[str, Any]) -> DisputeUpdate:
+    """A dispute, with the fee that its balance transactions name (docs.stripe.com/api/disputes/object).
+
+    Only one that has moved money: an inquiry, and a dispute whose funds are not withdrawn yet, moved none.
+    """
+    currency = str(subject["currency"]).upper()
+    movements = subject.get("balance_transactions") or []
+    fee = sum(movement.get("fee", 0) for movement in movements if isinstance(movement, dict))
+    return DisputeUpdate(
+        psp_dispute=str(subject["id"]),
+        state=_DISPUTE_STATES.get(str(subject.get("status")), "opened"),
+        amount_minor=from_stripe_amount(int(subject["amount"]), currency),
+        fee_minor=fee_minor(int(fee), currency),
+        currency=currency,
+        reason=str(subject.get("reason") or "general"),
+    )

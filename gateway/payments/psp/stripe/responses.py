@@ -1,0 +1,121 @@
+"""Stripe's answers as typed values: only the fields that are read, decoded straight from the bytes.
+
+Owns: the shapes. Must not know: what a field means to us. Unknown fields are left alone; one that is read and
+is missing or of another type is a decoding error, which says nothing about what happened at Stripe.
+Source: docs.stripe.com/api, the objects of the same names.
+"""
+
+from typing import Any, Generic, TypeVar
+
+import msgspec
+
+_T = TypeVar("_T")
+
+
+class StripeBalanceTransaction(msgspec.Struct):
+    """A balance transaction; `source` is an id or, expanded, the object."""
+
+    id: str
+    amount: int
+    fee: int
+    currency: str
+    type: str = ""
+    source: str | dict[str, Any] | None = None
+    created: int = 0
+    description: str | None = None
+
+
+class StripeIncrement(msgspec.Struct):
+    """Whether a hold may be raised."""
+
+    status: str | None = None
+
+
+class StripeOvercapture(msgspec.Struct):
+    """How far above its hold a payment may be captured."""
+
+    maximum_amount_capturable: int | None = None
+
+
+class StripeCard(msgspec.Struct):
+    """What a charge says of the card it was made on."""
+
+    brand: str | None = None
+    capture_before: int | None = None
+    overcapture: StripeOvercapture | None = None
+    incremental_authorization: StripeIncrement | None = None
+    incremental_authorization_supported: bool | None = None
+
+
+class StripePaymentMethodDetails(msgspec.Struct):
+    """The card, online or at a terminal."""
+
+    card: StripeCard | None = None
+    card_present: StripeCard | None = None
+
+
+class StripeCharge(msgspec.Struct):
+    """An attempt of a PaymentIntent to move money."""
+
+    id: str
+    payment_method_details: StripePaymentMethodDetails | None = None
+    balance_transaction: str | StripeBalanceTransaction | None = None
+
+
+class StripePaymentFailure(msgspec.Struct):
+    """Why a PaymentIntent's last attempt failed."""
+
+    code: str | None = None
+    decline_code: str | None = None
+
+
+class StripePaymentIntent(msgspec.Struct):
+    """A PaymentIntent."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    amount_received: int = 0
+    latest_charge: str | StripeCharge | None = None
+    next_action: dict[str, Any] | None = None
+    client_secret: str | None = None
+    last_payment_error: StripePaymentFailure | None = None
+    payment_method_types: list[str] = []
+
+
+class StripeRefund(msgspec.Struct):
+    """A refund of a charge."""
+
+    id: str
+    status: str | None = None
+    failure_reason: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class StripeTransfer(msgspec.Struct):
+    """A transfer to a connected account."""
+
+    id: str
+
+
+class StripeTopUp(msgspec.Struct):
+    """Money brought into the balance."""
+
+    id: str
+    status: str | None = None
+    failure_code: str | None = None
+    metadata: dict[str, str] | None = None
+
+
+class StripeObject(msgspec.Struct):
+    """Any object's id, which is where the next page of a list starts."""
+
+    id: str
+
+
+class StripeList(msgspec.Struct, Generic[_T]):
+    """One page of a list or a search."""
+
+    data: list[_T]
+    has_more: bool = False

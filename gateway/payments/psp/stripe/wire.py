@@ -1,0 +1,151 @@
+"""Requests to Stripe and their answers as outcomes: the only file that imports `stripe`.
+
+Owns: the pinned API version, the SDK's client and what its errors say, the circuit breaker, paging. Must not
+know: what is requested, our database, our states. SDK retries are off: a repeat is the caller's decision,
+under the same idempotency key (docs.stripe.com/api/idempotent_requests). The SDK encodes, signs in, sends and
+names errors; answers are decoded from their bytes, for building its objects costs more than the request does.
+"""
+
+import time
+from collections.abc import Callable, Coroutine, Mapping
+from typing import Any, Final, TypeVar, cast
+
+import aiohttp
+import msgspec
+import stripe
+
+from gateway.payments.circuit_breaker import CircuitBreaker
+from gateway.payments.psp.port import Declined, PspOutcomeUnknown, WebhookRejectedError
+from gateway.payments.psp.stripe.objects import decline_of
+from gateway.payments.psp.stripe.responses import StripeList, StripeObject
+
+API_VERSION: Final = "2026-10-28.endive"
+PAGE: Final = 100
+HttpClient = stripe.HTTPClient  # replaced in a test or a simulation
+_T = TypeVar("_T")
+_decoders: Final[dict[Any, msgspec.json.Decoder[Any]]] = {}
+
+
+class StripeWire:
+    """One client of Stripe's API. `base_url` None is Stripe itself; a sandbox is named by its URL.
+
+    `http_client` replaces the SDK's client over sockets, `monotonic` the process's clock.
+    """
+
+    def __init__(
+        self,
+        *,
+        api_key: str,
+        base_url: str | None = None,
+        timeout_s: float = 20.0,
+        http_client: stripe.HTTPClient | None = None,
+        monotonic: Callable[[], float] = time.monotonic,
+    ) -> None:
+        self._http = http_client or _over_sockets(base_url, timeout_s)
+        self._monotonic = monotonic
+        self._client = stripe.StripeClient(
+            api_key,
+            stripe_version=API_VERSION,
+            http_client=self._http,
+            max_network_retries=0,
+            base_addresses=cast("Any", {"api": base_url} if base_url else {}),
+        )
+        self._circuit = CircuitBreaker()
+
+    async def post(
+        self, path: str, answer: type[_T], params: Mapping[str, Any], *, key: str
+    ) -> _T | Declined | PspOutcomeUnknown:
+        """Change something, under an idempotency key."""
+        call = self._client.raw_request_async("post", path, **params, idempotency_key=key)
+        return await self._run(call, answer)
+
+    async def get(
+        self, path: str, answer: type[_T], params: Mapping[str, Any]
+    ) -> _T | Declined | PspOutcomeUnknown:
+        """Read something."""
+        return await self._run(self._client.raw_request_async("get", path, **params), answer)
+
+    async def each(
+        self,
+        path: str,
+        answer: type[_T],
+        do: Callable[[_T], None],
+        *,
+        params: Mapping[str, Any] | None = None,
+        limit: int | None = None,
+    ) -> PspOutcomeUnknown | None:
+        """Do it for every item of a list, newest first, up to a limit. None: the list answered to its end."""
+        size = PAGE if limit is None else min(limit, PAGE)
+        query: dict[str, Any] = {**(params or {}), "limit": size}
+        count = 0
+        while True:
+            page = await self.get(path, StripeList[msgspec.Raw], query)
+            if isinstance(page, Declined | PspOutcomeUnknown):
+                return PspOutcomeUnknown(reason="the PSP's list did not answer")
+            for raw in page.data:
+                do(cast("_T", raw) if answer is msgspec.Raw else _decoder(answer).decode(raw))
+                count += 1
+                if count == limit:
+                    return None
+            if not page.has_more or not page.data:
+                return None
+            query["starting_after"] = _decoder(StripeObject).decode(page.data[-1]).id
+
+    async def close(self) -> None:
+        """Close the SDK's HTTP session."""
+        await cast("Any", self._http).close_async()
+
+    async def _run(
+        self, call: Coroutine[Any, Any, Any], answer: type[_T]
+    ) -> _T | Declined | PspOutcomeUnknown:
+        """Run one request and turn what it raises into an outcome."""
+        if not self._circuit.allows(self._monotonic()):
+            call.close()
+            return PspOutcomeUnknown(reason="the PSP does not answer; no request is sent for a few seconds")
+        outcome = await self._outcome(call, answer)
+        if isinstance(outcome, PspOutcomeUnknown):
+            self._circuit.silent(self._monotonic())
+        else:
+            self._circuit.answered()
+        return outcome
+
+    async def _outcome(
+        self, call: Coroutine[Any, Any, Any], answer: type[_T]
+    ) -> _T | Declined | PspOutcomeUnknown:
+        try:
+            return cast("_T", _decoder(answer).decode((await call).body))
+        except stripe.CardError as error:
+            body = error.json_body or {}
+            return decline_of(body.get("error", {}) if isinstance(body, dict) else {}, code=error.code)
+        except stripe.InvalidRequestError as error:
+            return Declined(code=error.code or "invalid_request", retryable=False)
+        except stripe.StripeError as error:
+            # Connection errors, 5xx, 429, 409 in flight, a wrong key: none of them says what happened.
+            return PspOutcomeUnknown(reason=f"{type(error).__name__} {error.http_status or ''}".strip())
+        except msgspec.MsgspecError:
+            return PspOutcomeUnknown(reason="an answer that can't be read")
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return PspOutcomeUnknown(reason=type(error).__name__)
+
+
+def verify_signature(body: bytes, signature: str, *, secret: str, tolerance_s: int) -> None:
+    """Check `Stripe-Signature` over a raw body (docs.stripe.com/webhooks). Raises WebhookRejectedError."""
+    try:
+        stripe.WebhookSignature.verify_header(body, signature, secret, tolerance_s)
+    except (ValueError, stripe.SignatureVerificationError) as error:
+        raise WebhookRejectedError(str(error)) from error
+
+
+def _decoder(answer: Any) -> msgspec.json.Decoder[Any]:
+    """One decoder per shape, built once."""
+    known = _decoders.get(answer)
+    if known is None:
+        known = _decoders[answer] = msgspec.json.Decoder(answer)
+    return known
+
+
+def _over_sockets(base_url: str | None, timeout_s: float) -> stripe.HTTPClient:
+    connector = None if base_url is None or base_url.startswith("https") else aiohttp.TCPConnector(limit=100)
+    return stripe.AIOHTTPClient(
+        timeout=cast("Any", aiohttp.ClientTimeout(total=timeout_s, connect=5)), connector=connector
+    )

@@ -1,0 +1,155 @@
+"""Events that the PSP sends: kept once, and what each means for a payment of ours.
+
+Owns: which service an event is for. Must not know: HTTP, how an event was delivered, what clearing does with
+it. An event only says what to read: what counts is what the PSP answers when the payment is read.
+"""
+
+from contextlib import suppress
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from gateway.clock import Clock
+from gateway.database import Pool
+from gateway.ids import new_id, shard_of
+from gateway.payments import psp_request_repository, repository
+from gateway.payments.capture import CaptureService
+from gateway.payments.dispute import DisputeService
+from gateway.payments.errors import PaymentConflictError, VersionConflictError
+from gateway.payments.outcomes import OutcomeRecorder
+from gateway.payments.psp.port import Captured, Psp, PspEvent, PspEventKind, Voided
+from gateway.payments.psp_requests import PspRequestService
+from gateway.payments.records import AuthorizationRecord, PspRequestState, SessionRecord
+from gateway.payments.refund import RefundService
+from gateway.payments.state_machine import PaymentState
+from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
+
+MAX_ATTEMPTS_BY_EVENTS: Final = 3  # attempts at a request before only its own schedule repeats it
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspEventHandler:
+    """Keeps the PSP's events and handles them."""
+
+    pool: Pool
+    clock: Clock
+    psp: Psp
+    snapshots: TariffSnapshotCache
+    outcomes: OutcomeRecorder
+    psp_requests: PspRequestService
+    captures: CaptureService
+    refunds: RefundService
+    disputes: DisputeService
+
+    async def receive_webhook(self, *, body: bytes, signature: str) -> None:
+        """Keep one authentic event, once, and leave it to the worker. Raises WebhookRejectedError."""
+        await self.keep_event(self.psp.read_event(body=body, signature=signature), body)
+
+    async def keep_event(self, event: PspEvent, body: bytes) -> bool:
+        """Keep an authentic event once, with a task for the worker. False: it was kept before."""
+        task = new_id()
+        async with self.pool.acquire() as connection:
+            return await repository.keep_psp_event(
+                connection,
+                id=event.id,
+                type=event.psp_type,
+                body=body,
+                received_at=self.clock.wall_now(),
+                task_id=task,
+                task_shard=shard_of(task),
+                psp_payment=event.psp_payment,
+                always=_returns_money(event),
+                ended=event.kind is PspEventKind.HOLD_ENDED,
+            )
+
+    async def handle_event(self, event_id: str) -> str | None:
+        """The worker's task: what an event of the PSP, kept before, says about a payment of ours.
+
+        None: done; else what it waits for: a refund or a dispute must not be lost because its payment is not
+        recorded here yet.
+        """
+        async with self.pool.acquire() as connection:
+            body = await repository.psp_event_body(connection, event_id=event_id)
+        event = self.psp.parse_event(body) if body is not None else None
+        if event is None or event.psp_payment is None:
+            return None
+        if event.failed_refund is not None:
+            return await self.refunds.handle_failed_refund(event.failed_refund, psp_payment=event.psp_payment)
+        if event.dispute is None and event.reversal is None:
+            await self.sync_payment(psp_payment=event.psp_payment)
+            return None
+        async with self.pool.acquire() as connection:
+            found = await repository.find_session(
+                connection, kind="psp_payment", foreign_id=event.psp_payment
+            )
+        if found is None:
+            return "a refund or dispute of a payment that no session here has"
+        if event.reversal is not None:
+            return await self.refunds.record_reversal(event.reversal, shard=found[0], session_id=found[1])
+        if event.dispute is None:
+            return None
+        known = await self.disputes.record_update(event.dispute, shard=found[0], session_id=found[1])
+        return None if known else "a dispute of a payment whose capture is not recorded yet"
+
+    async def sync_payment(self, *, psp_payment: str) -> bool:
+        """Something happened to a payment: read it at the PSP and record its state. False: not ours."""
+        async with self.pool.acquire() as connection:
+            found = await repository.find_session(connection, kind="psp_payment", foreign_id=psp_payment)
+            if found is None:
+                return False
+            shard, session_id = found
+            current = await repository.session_with_payment(connection, shard=shard, session_id=session_id)
+            session, authorization = current[:2] if current else (None, None)
+            if session is None or authorization is None or authorization.psp_payment != psp_payment:
+                return True
+            request = await psp_request_repository.open_request(
+                connection, shard=shard, authorization_id=authorization.id
+            )
+        if request is not None:
+            # An intended request has a caller who is about to get its answer; a second would only collide.
+            # Nor may many events make a request look as if it had been repeated for days.
+            if request.state is PspRequestState.UNKNOWN and request.attempts < MAX_ATTEMPTS_BY_EVENTS:
+                await self.psp_requests.resolve(request)
+        elif authorization.state is PaymentState.REQUIRES_ACTION:
+            await self._sync_challenge(authorization, session)
+        elif authorization.state is PaymentState.AUTHORIZED:
+            await self._sync_hold(authorization)
+        return True
+
+    async def check_challenge(
+        self, *, shard: int, authorization_id: UUID, unanswered_before: datetime
+    ) -> None:
+        """Read at the PSP what became of a challenge; one older than `unanswered_before` is voided."""
+        async with self.pool.acquire() as connection:
+            found = await repository.authorization_with_session(
+                connection, shard=shard, authorization_id=authorization_id
+            )
+        if found is None or found[0].state is not PaymentState.REQUIRES_ACTION:
+            return
+        authorization, session = found
+        await self._sync_challenge(authorization, session)
+        if authorization.updated_at <= unanswered_before:
+            with suppress(VersionConflictError, PaymentConflictError):  # the cardholder was faster
+                await self.captures.void_unanswered_challenge(
+                    authorization_id=authorization_id, expected_version=authorization.version
+                )
+
+    async def _sync_challenge(self, authorization: AuthorizationRecord, session: SessionRecord) -> None:
+        state = await self.psp.inspect(psp_payment=authorization.psp_payment or "")
+        if isinstance(state, Captured):
+            return
+        tariff = await self.snapshots.reference(session.tariff_sha256)
+        async with self.pool.acquire() as connection:
+            await self.outcomes.record_action(connection, authorization, session, state, tariff=tariff)
+
+    async def _sync_hold(self, authorization: AuthorizationRecord) -> None:
+        state = await self.psp.inspect(psp_payment=authorization.psp_payment or "")
+        if isinstance(state, Voided):
+            async with self.pool.acquire() as connection:
+                await repository.expire_authorization(connection, authorization, now=self.clock.now())
+
+
+def _returns_money(event: PspEvent) -> bool:
+    """Whether the event speaks of a refund or a dispute, which must not be lost whatever we know so far."""
+    return event.dispute is not None or event.reversal is not None or event.failed_refund is not None

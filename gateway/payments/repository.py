@@ -1,0 +1,214 @@
+"""Sessions, authorizations and captures in PostgreSQL: reads, and the phases without a request to the PSP.
+
+Owns: the translation between values and rows. Must not know: what a phase means, or when it is due. Every
+function takes the connection; a phase is one statement and so one transaction by itself.
+"""
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+from uuid import UUID
+
+from gateway.database import Connection, named_queries
+from gateway.payments.records import (
+    AuthorizationRecord,
+    CaptureRecord,
+    SessionRecord,
+    SnapshotRecord,
+)
+from gateway.payments.requests import SessionFilter
+
+_sql = named_queries("gateway", "payments.sql")
+
+
+async def find_session(connection: Connection, *, kind: str, foreign_id: str) -> tuple[int, UUID] | None:
+    """Shard and id of the session that a foreign name refers to (`session_ref`, `cdr`, `psp_payment`)."""
+    row = await _sql.find_session(connection, kind=kind, foreign_id=foreign_id)
+    return None if row is None else (row["shard"], row["session_id"])
+
+
+async def session(connection: Connection, *, shard: int, session_id: UUID) -> SessionRecord | None:
+    """One session."""
+    row = await _sql.load_session(connection, shard=shard, id=session_id)
+    return None if row is None else SessionRecord.from_row(row)
+
+
+async def authorization(
+    connection: Connection, *, shard: int, authorization_id: UUID
+) -> AuthorizationRecord | None:
+    """One authorization."""
+    row = await _sql.load_authorization(connection, shard=shard, id=authorization_id)
+    return None if row is None else AuthorizationRecord.from_row(row)
+
+
+async def current_authorization(
+    connection: Connection, *, shard: int, session_id: UUID
+) -> AuthorizationRecord | None:
+    """The current authorization of a session: the active one, else the latest."""
+    row = await _sql.current_authorization(connection, shard=shard, session_id=session_id)
+    return None if row is None else AuthorizationRecord.from_row(row)
+
+
+async def session_with_payment(
+    connection: Connection, *, shard: int, session_id: UUID
+) -> tuple[SessionRecord, AuthorizationRecord | None, CaptureRecord | None] | None:
+    """A session, its current authorization and its capture: one read of one moment."""
+    row = await _sql.load_session_with_payment(connection, shard=shard, id=session_id)
+    if row is None:
+        return None
+    of_session, of_authorization, of_capture = _tables(row)
+    return (
+        SessionRecord.from_row(of_session),
+        AuthorizationRecord.from_row(of_authorization) if of_authorization["id"] else None,
+        CaptureRecord.from_row(of_capture) if of_capture["id"] else None,
+    )
+
+
+async def authorization_with_session(
+    connection: Connection, *, shard: int, authorization_id: UUID
+) -> tuple[AuthorizationRecord, SessionRecord] | None:
+    """An authorization and its session: one read of one moment."""
+    row = await _sql.load_authorization_with_session(connection, shard=shard, id=authorization_id)
+    if row is None:
+        return None
+    of_authorization, of_session = _tables(row)
+    return AuthorizationRecord.from_row(of_authorization), SessionRecord.from_row(of_session)
+
+
+async def capture(connection: Connection, *, shard: int, session_id: UUID) -> CaptureRecord | None:
+    """The capture of a session, if it was requested."""
+    row = await _sql.load_capture(connection, shard=shard, session_id=session_id)
+    return None if row is None else CaptureRecord.from_row(row)
+
+
+async def capture_by_id(connection: Connection, *, shard: int, capture_id: UUID) -> CaptureRecord | None:
+    """A capture by its own id."""
+    row = await _sql.load_capture_by_id(connection, shard=shard, id=capture_id)
+    return None if row is None else CaptureRecord.from_row(row)
+
+
+async def snapshot(connection: Connection, *, sha256: str) -> SnapshotRecord | None:
+    """A frozen tariff."""
+    row = await _sql.load_snapshot(connection, sha256=sha256)
+    return None if row is None else SnapshotRecord.from_row(row)
+
+
+async def sessions(
+    connection: Connection,
+    *,
+    party_id: str | None,
+    wanted: SessionFilter,
+    before: UUID | None,
+    limit: int,
+) -> list[SessionRecord]:
+    """Sessions of a party (None: all), newest first."""
+    rows = await _fetch(
+        _sql.list_sessions(
+            connection,
+            party_id=party_id,
+            state=wanted.state,
+            session_ref=wanted.session_ref,
+            evse_id=wanted.evse_id,
+            created_from=wanted.created_from,
+            created_before=wanted.created_before,
+            metadata=dict(wanted.metadata),
+            before=before,
+            row_limit=limit,
+        )
+    )
+    return [SessionRecord.from_row(row) for row in rows]
+
+
+async def authorizations(
+    connection: Connection,
+    *,
+    party_id: str | None,
+    state: str | None,
+    before: UUID | None,
+    limit: int,
+) -> list[AuthorizationRecord]:
+    """Authorizations of a party (None: all), newest first."""
+    rows = await _fetch(
+        _sql.list_authorizations(connection, party_id=party_id, state=state, before=before, row_limit=limit)
+    )
+    return [AuthorizationRecord.from_row(row) for row in rows]
+
+
+async def captures(
+    connection: Connection, *, party_id: str | None, before: UUID | None, limit: int
+) -> list[CaptureRecord]:
+    """Captures of a party's sessions (None: all), newest first."""
+    rows = await _fetch(_sql.list_captures(connection, party_id=party_id, before=before, row_limit=limit))
+    return [CaptureRecord.from_row(row) for row in rows]
+
+
+async def open_authorization(connection: Connection, **fields: Any) -> bool:
+    """Phase 1 of authorize; False when a funded account does not cover it. Raises UniqueViolationError."""
+    return bool(await _sql.open_authorization(connection, **fields))
+
+
+async def record_start(
+    connection: Connection, *, shard: int, session_id: UUID, started_at: datetime, now: datetime
+) -> None:
+    """Record when a running session began; a session that has a start or a CDR keeps its own."""
+    await _sql.record_start(connection, shard=shard, session_id=session_id, started_at=started_at, now=now)
+
+
+async def complete_session(connection: Connection, **fields: Any) -> bool:
+    """Fix the CDR and its price; False when the session was completed before."""
+    return bool(await _sql.complete_session(connection, **fields))
+
+
+async def raise_on_account(connection: Connection, **fields: Any) -> bool:
+    """Raise a hold on a funded account; raises CheckViolationError where the account does not cover it."""
+    return bool(await _sql.raise_on_account(connection, **fields))
+
+
+async def end_on_account(connection: Connection, **fields: Any) -> bool:
+    """Capture or release on a funded account, whole; False when the authorization is in no state for it."""
+    return bool(await _sql.end_on_account(connection, **fields))
+
+
+async def record_action(connection: Connection, **fields: Any) -> bool:
+    """The cardholder has acted; False when the authorization waits for no action."""
+    return bool(await _sql.record_action(connection, **fields))
+
+
+async def expire_authorization(
+    connection: Connection, authorization: AuthorizationRecord, *, now: datetime
+) -> bool:
+    """The PSP ended the hold; False when it was not active."""
+    row = await _sql.expire_authorization(
+        connection,
+        shard=authorization.shard,
+        id=authorization.id,
+        session_id=authorization.session_id,
+        now=now,
+    )
+    return row is not None
+
+
+async def psp_event_body(connection: Connection, *, event_id: str) -> bytes | None:
+    """The body of an event of the PSP, as it was kept."""
+    row = await _sql.load_psp_event(connection, id=event_id)
+    return None if row is None else row["body"]
+
+
+async def keep_psp_event(connection: Connection, **fields: Any) -> bool:
+    """Keep an event of the PSP and leave a task for it; False when it was kept before."""
+    return bool(await _sql.keep_psp_event(connection, **fields))
+
+
+def _tables(row: Any) -> list[dict[str, Any]]:
+    """A row of several tables' columns, table by table: each of ours begins with `shard`."""
+    tables: list[dict[str, Any]] = []
+    for name, value in row.items():
+        if name == "shard":
+            tables.append({})
+        tables[-1][name] = value
+    return tables
+
+
+async def _fetch(rows: Any) -> list[Mapping[str, Any]]:
+    """All rows of a many-row query, which aiosql hands over one by one."""
+    return [row async for row in rows]

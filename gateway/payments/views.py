@@ -1,0 +1,58 @@
+"""What the payment services answer with.
+
+Owns: the shapes of the answers. Must not know: HTTP, the public objects, SQL.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from clearing.pricing.engine import PricedSession
+from clearing.pricing.quote import Quote
+from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
+from gateway.payments.requests import ChargePoint
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TariffReference:
+    """The frozen tariff of a session: its hash, its OCPI version and the prices that the driver is shown."""
+
+    sha256: str
+    version: str
+    display: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuthorizationView:
+    """An authorization with its session and the tariff that the driver is shown."""
+
+    authorization: AuthorizationRecord
+    session: SessionRecord
+    tariff: TariffReference
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionView:
+    """A session with its tariff, its current authorization and its capture."""
+
+    session: SessionRecord
+    tariff: TariffReference
+    authorization: AuthorizationRecord | None
+    capture: CaptureRecord | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PriceView:
+    """A completed session's price, computed again from the stored originals."""
+
+    session: SessionRecord
+    priced: PricedSession
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class QuoteView:
+    """An estimate before the start, by the tariff that an authorization would freeze now."""
+
+    point: ChargePoint
+    tariff_sha256: str
+    tariff_display: Sequence[str]
+    quote: Quote

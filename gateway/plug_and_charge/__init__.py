@@ -1,0 +1,1 @@
+"""The Plug & Charge use cases: authorize a vehicle, send the settlement notice."""

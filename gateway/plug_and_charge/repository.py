@@ -1,0 +1,21 @@
+"""Which sessions have ended, looked up for many authorizations at once.
+
+Owns: the query. Must not know: who needs the answer and what follows from it.
+"""
+
+from collections.abc import Sequence
+from typing import Any, Final
+from uuid import UUID
+
+from gateway.database import Connection, named_queries
+from gateway.ids import shard_of
+
+_QUERIES: Final[Any] = named_queries("gateway", "plug_and_charge.sql")
+
+
+async def ended_sessions(connection: Connection, authorization_ids: Sequence[UUID]) -> set[UUID]:
+    """Return the authorizations whose session has ended or has no hold left."""
+    rows = _QUERIES.ended_sessions(
+        connection, shards=[shard_of(identifier) for identifier in authorization_ids], ids=authorization_ids
+    )
+    return {row["id"] async for row in rows}

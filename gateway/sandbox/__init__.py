@@ -1,1 +1,0 @@
-"""Everything needed to run with no outside account: PostgreSQL, a PSP, a market to play."""

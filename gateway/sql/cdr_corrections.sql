@@ -1,0 +1,87 @@
+-- A CDR that corrects another, and sessions that nobody can pay for.
+
+-- name: lock_session!
+-- Nothing else ends or corrects this session until the caller's transaction ends.
+SELECT 1 FROM gateway.session WHERE shard = :shard AND id = :session_id FOR UPDATE;
+
+-- name: replace_cdr$
+-- A credit CDR and a new CDR correct a session: the new one's price counts from now on. Before the capture the
+-- capture follows it; after clearing the difference is refunded. Both CDRs are kept by the OCPI side.
+WITH replaced AS (
+    UPDATE gateway.session
+    SET cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
+        price_minor = :price_minor::bigint, price_net_minor = :price_net_minor::bigint,
+        energy_wh = :energy_wh::bigint, started_at = :started_at::timestamptz, ended_at = :ended_at::timestamptz,
+        flags = array_append(flags, 'corrected'), updated_at = :now::timestamptz
+    WHERE shard = :shard::smallint AND id = :session_id::uuid AND cdr_id = :replaces::text
+    RETURNING shard, id, cpo_id
+), lookup AS (
+    INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
+    SELECT 'cdr', cpo_id || ':' || :cdr_id::text, shard, id FROM replaced
+    ON CONFLICT DO NOTHING
+)
+SELECT true FROM replaced;
+
+-- name: renew_capture_task!
+-- A new id: a worker that still runs the task for the earlier price can't finish the one for this price.
+INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
+VALUES (:shard, :id, 'capture_session', :session_id, :run_at)
+ON CONFLICT (shard, kind, session_id) WHERE kind IN ('capture_session', 'charge_residual', 'clear_session') DO UPDATE
+SET id = excluded.id, run_at = excluded.run_at, leased_until = NULL, exception_at = NULL, attempts = 0;
+
+-- name: set_receivable!
+-- The first CDR of a session that was captured at its last known cost: what it costs above that is a receivable.
+UPDATE gateway.capture AS c
+SET receivable_minor = greatest(s.price_minor - c.amount_minor, 0)
+FROM gateway.session AS s
+WHERE c.shard = :shard AND c.session_id = :session_id AND c.state = 'succeeded'
+  AND s.shard = c.shard AND s.id = c.session_id;
+
+-- name: mark_unpaid_exception$
+-- Nobody can pay for a completed session: it becomes an exception for a person, with the reason.
+WITH exceptions AS (
+    UPDATE gateway.session
+    SET state = 'exception', flags = array_append(flags, :flag::text), updated_at = :now::timestamptz
+    WHERE shard = :shard::smallint AND id = :session_id::uuid AND state = 'completed'
+    RETURNING shard
+)
+INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
+SELECT exceptions.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
+FROM exceptions, jsonb_to_recordset(:events::jsonb)
+    AS e (id uuid, party_id text, type text, object_id text, data jsonb)
+RETURNING true;
+
+-- name: retry_clearing$
+-- Clearing of a session that is an exception is retried. What was refunded of a capture above the price is left out,
+-- with its tasks: it was never the price of anything. Of any other capture the refunds are posted after it.
+-- No row: the session is no exception, a refund is not answered yet, or nothing is left to clear.
+WITH retried AS (
+    UPDATE gateway.session AS s
+    SET state = 'completed', updated_at = :now::timestamptz
+    FROM gateway.capture AS c
+    WHERE s.shard = :shard::smallint AND s.id = :session_id::uuid
+      AND c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded'
+      AND (c.amount_minor <= s.price_minor OR c.refunded_minor < c.amount_minor)
+      AND (s.state = 'exception' OR (s.state = 'completed' AND EXISTS (
+          SELECT 1 FROM gateway.task AS t
+          WHERE t.shard = s.shard AND t.session_id = s.id AND t.kind = 'clear_session' AND t.exception_at IS NOT NULL)))
+      AND NOT EXISTS (
+          SELECT 1 FROM gateway.refund AS r
+          WHERE r.shard = s.shard AND r.session_id = s.id AND r.state = 'requested')
+    RETURNING s.shard, s.id, c.amount_minor > s.price_minor AS above_price
+), left_out AS (
+    UPDATE gateway.capture AS c
+    SET uncleared_minor = CASE WHEN retried.above_price THEN c.refunded_minor ELSE 0 END
+    FROM retried
+    WHERE c.shard = retried.shard AND c.session_id = retried.id
+), unneeded AS (
+    DELETE FROM gateway.task AS t USING retried
+    WHERE retried.above_price AND t.shard = retried.shard AND t.session_id = retried.id AND t.kind = 'book_correction'
+      AND t.payload ->> 'kind' IN ('refund', 'refund_failed')
+), task AS (
+    INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
+    SELECT shard, :task_id::uuid, 'clear_session', id, :wall_now::timestamptz FROM retried
+    ON CONFLICT (shard, kind, session_id) WHERE kind IN ('capture_session', 'charge_residual', 'clear_session') DO UPDATE
+    SET run_at = excluded.run_at, leased_until = NULL, exception_at = NULL, attempts = 0, last_error = NULL
+)
+SELECT true FROM retried;

@@ -1,0 +1,161 @@
+-- The exceptions queue: what the gateway's own tables hold open, the queue itself, and a retry of one cause.
+
+-- name: found
+-- Every open cause in the gateway's tables. `session_id`: the session that another subject is about.
+-- `on_wall_clock`: `since` is wall time, else business time.
+SELECT CASE WHEN c.id IS NULL THEN 'unpaid_session' ELSE 'uncleared_session' END AS kind, s.id AS subject_uuid,
+       NULL AS subject_name, NULL::uuid AS session_id, s.demand_partner_id AS party_id,
+       coalesce(c.amount_minor, s.price_minor) AS amount_minor, s.currency, coalesce(s.flags[cardinality(s.flags)], 'exception') AS reason, '' AS detail, s.updated_at AS since,
+       false AS on_wall_clock
+FROM gateway.session AS s
+LEFT JOIN gateway.capture AS c ON c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded'
+WHERE s.state = 'exception'
+UNION ALL
+SELECT 'failed_task', t.id, NULL, t.session_id, s.demand_partner_id, s.price_minor,
+       CASE WHEN s.price_minor IS NOT NULL THEN s.currency END, t.kind, coalesce(t.last_error, ''), t.exception_at, true
+FROM gateway.task AS t
+LEFT JOIN gateway.session AS s ON s.shard = t.shard AND s.id = t.session_id
+WHERE t.exception_at IS NOT NULL
+UNION ALL
+SELECT 'unknown_psp_outcome', r.id, NULL, r.session_id, a.party_id, r.amount_minor, a.currency, r.kind,
+       format('no answer after %s attempts', r.attempts), r.created_at, true
+FROM gateway.psp_request AS r
+JOIN gateway.payment_authorization AS a ON a.shard = r.shard AND a.id = r.authorization_id
+WHERE r.state IN ('intended', 'unknown') AND r.created_at < :unknown_before::timestamptz
+UNION ALL
+SELECT 'unmatched_cdr', NULL, c.party_id || '/' || c.cdr_id, c.session_id, c.party_id, NULL, NULL, c.status, c.reason,
+       c.received_at, false
+FROM gateway.ocpi_cdr AS c
+WHERE c.status IN ('unmatched', 'unpriceable')
+UNION ALL
+SELECT 'undelivered_ocpi_message', m.id, NULL, NULL, m.party_id, NULL, NULL, m.module, coalesce(m.last_error, ''),
+       m.exception_at, true
+FROM gateway.ocpi_outbox AS m
+WHERE m.exception_at IS NOT NULL
+UNION ALL
+SELECT 'failing_ocpi_pull', NULL, e.party_id || '/' || p.module, NULL, e.party_id, NULL, NULL, p.module,
+       coalesce(p.last_error, ''), p.updated_at, false
+FROM gateway.ocpi_pull AS p
+JOIN gateway.ocpi_peer AS e ON e.id = p.peer_id AND e.state = 'registered'
+WHERE p.failures >= :failing_pulls::integer
+UNION ALL
+SELECT 'failing_webhook_endpoint', w.id, NULL, NULL, w.party_id, NULL, NULL, w.state,
+       coalesce(w.disabled_reason, format('%s failures in a row', w.failures_in_a_row)),
+       coalesce(w.failing_since, w.created_at), true
+FROM gateway.webhook_endpoint AS w
+WHERE (w.state = 'enabled' AND w.failures_in_a_row >= :failing_deliveries::integer)
+   OR (w.state = 'disabled' AND w.disabled_reason <> 'disabled by its owner');
+
+-- name: lock_queue!
+-- One at a time compares the queue with its causes, until the caller's transaction ends.
+SELECT pg_advisory_xact_lock(hashtextextended('gateway.exception', 0));
+
+-- name: open_exceptions
+SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
+       resolved_at
+FROM gateway.exception
+WHERE state = 'open';
+
+-- name: acknowledged
+-- Causes that a person has ended although they are still there.
+SELECT kind, subject_id FROM gateway.exception WHERE acknowledged;
+
+-- name: add_exceptions!
+WITH fresh AS (
+    INSERT INTO gateway.exception (id, kind, subject_id, state, owner, party_id, amount_minor, currency, reason, detail,
+                                   since, opened_at)
+    SELECT f.id, f.kind, f.subject_id, 'open', f.owner, f.party_id, f.amount_minor, f.currency, f.reason, f.detail,
+           f.since, :now::timestamptz
+    FROM unnest(:ids::uuid[], :kinds::text[], :subjects::text[], :owners::text[], :parties::text[], :amounts::bigint[],
+                :currencies::text[], :reasons::text[], :details::text[], :sinces::timestamptz[])
+        AS f (id, kind, subject_id, owner, party_id, amount_minor, currency, reason, detail, since)
+    ON CONFLICT (kind, subject_id) WHERE state = 'open' DO NOTHING
+    RETURNING id, reason, detail
+)
+INSERT INTO gateway.exception_event (exception_id, position, at, kind, actor, note)
+SELECT id, 1, :now::timestamptz, 'opened', 'system', concat_ws(': ', reason, nullif(detail, '')) FROM fresh;
+
+-- name: change_exceptions!
+-- The cause is the same and its figures or reason are others; only another reason is worth a line of history.
+WITH changed AS (
+    UPDATE gateway.exception AS e
+    SET owner = f.owner, amount_minor = f.amount_minor, currency = f.currency, reason = f.reason, detail = f.detail
+    FROM unnest(:ids::uuid[], :owners::text[], :amounts::bigint[], :currencies::text[], :reasons::text[],
+                :details::text[], :old_reasons::text[]) AS f (id, owner, amount_minor, currency, reason, detail, old_reason)
+    WHERE e.id = f.id AND e.state = 'open'
+    RETURNING e.id, e.reason, e.detail, f.old_reason
+)
+INSERT INTO gateway.exception_event (exception_id, position, at, kind, actor, note)
+SELECT c.id, 1 + (SELECT max(h.position) FROM gateway.exception_event AS h WHERE h.exception_id = c.id),
+       :now::timestamptz, 'changed', 'system', concat_ws(': ', c.reason, nullif(c.detail, ''))
+FROM changed AS c WHERE c.reason <> c.old_reason;
+
+-- name: resolve_exceptions!
+WITH resolved AS (
+    UPDATE gateway.exception
+    SET state = 'resolved', resolved_at = :now::timestamptz, acknowledged = :acknowledged::boolean
+    WHERE id = ANY(:ids::uuid[]) AND state = 'open'
+    RETURNING id
+)
+INSERT INTO gateway.exception_event (exception_id, position, at, kind, actor, note)
+SELECT r.id, 1 + (SELECT max(h.position) FROM gateway.exception_event AS h WHERE h.exception_id = r.id),
+       :now::timestamptz, 'resolved', :actor::text, :note::text
+FROM resolved AS r;
+
+-- name: add_event!
+INSERT INTO gateway.exception_event (exception_id, position, at, kind, actor, note)
+SELECT :id::uuid, 1 + max(h.position), :now::timestamptz, :kind::text, :actor::text, :note::text
+FROM gateway.exception_event AS h WHERE h.exception_id = :id::uuid;
+
+-- name: assign!
+UPDATE gateway.exception SET assignee = :assignee::text WHERE id = :id;
+
+-- name: exceptions
+-- Newest id first. `since_before`: only those that old.
+SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
+       resolved_at
+FROM gateway.exception
+WHERE (:state::text IS NULL OR state = :state::text)
+  AND (:kind::text IS NULL OR kind = :kind::text)
+  AND (:owner::text IS NULL OR owner = :owner::text)
+  AND (:assignee::text IS NULL OR assignee = :assignee::text)
+  AND (:party_id::text IS NULL OR party_id = :party_id::text)
+  AND (:since_before::timestamptz IS NULL OR since <= :since_before::timestamptz)
+  AND (:before::uuid IS NULL OR id < :before::uuid)
+ORDER BY id DESC
+LIMIT :row_limit::integer;
+
+-- name: load_exception^
+SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
+       resolved_at
+FROM gateway.exception WHERE id = :id;
+
+-- name: history
+SELECT position, at, kind, actor, note FROM gateway.exception_event WHERE exception_id = :id ORDER BY position;
+
+-- name: open_counts
+SELECT kind, count(*) AS open, min(since) AS oldest_since
+FROM gateway.exception WHERE state = 'open'
+GROUP BY kind ORDER BY kind;
+
+-- name: retry_task$
+-- As if it had never been tried.
+UPDATE gateway.task SET exception_at = NULL, leased_until = NULL, attempts = 0, run_at = :wall_now
+WHERE id = :id AND exception_at IS NOT NULL
+RETURNING id;
+
+-- name: retry_message$
+UPDATE gateway.ocpi_outbox SET exception_at = NULL, leased_until = NULL, attempts = 0, run_at = :wall_now
+WHERE id = :id AND exception_at IS NOT NULL
+RETURNING id;
+
+-- name: retry_psp_request$
+UPDATE gateway.psp_request SET next_attempt_at = :wall_now
+WHERE shard = :shard AND id = :id AND state IN ('intended', 'unknown')
+RETURNING id;
+
+-- name: retry_pull$
+UPDATE gateway.ocpi_pull AS p SET due_at = :wall_now::timestamptz
+FROM gateway.ocpi_peer AS e
+WHERE e.id = p.peer_id AND e.state = 'registered' AND e.party_id = :party_id AND p.module = :module
+RETURNING p.module;

@@ -1,0 +1,253 @@
+"""Webhook delivery: events become deliveries, deliveries become signed requests until they are acknowledged.
+
+Owns: which deliveries are sent now, and which shards are queried. Must not know what an event means, the HTTP
+of a request, what an answer leads to, or the loop that repeats this. Order is kept per endpoint and object: a
+later event waits for an earlier one. A failing receiver is paused for growing intervals and retried with one
+event at a time: it delays no other receiver, and pending deliveries lose no attempt. Delivery is at least
+once: after a crash a delivery is leased again.
+"""
+
+import asyncio
+import random
+from collections import Counter, defaultdict
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from datetime import datetime, timedelta
+from typing import Final
+from uuid import UUID
+
+import aiohttp
+import structlog
+
+from gateway.clock import Clock
+from gateway.database import Connection, Pool, transaction
+from gateway.ids import format_id
+from gateway.webhooks import delivery_queue
+from gateway.webhooks.back_pressure import BackPressure, Limits
+from gateway.webhooks.delivery_queue import ClaimedDelivery
+from gateway.webhooks.delivery_results import Result, record
+from gateway.webhooks.retry import PAUSE_AFTER_FAILURES
+from gateway.webhooks.secret_cipher import SecretCipher
+from gateway.webhooks.sender import TIMEOUT_SECONDS, Acknowledged, NotAcknowledged, send
+
+FAN_OUT_BATCH: Final = 500
+LEASE: Final = timedelta(seconds=60)
+_ENDPOINTS: Final = 500  # of one shard in one query
+_SWEEP_SECONDS: Final = 1.0
+_FIRST: Final = UUID(int=0)
+_log = structlog.get_logger(__name__)
+
+
+@dataclass(slots=True, kw_only=True)
+class WebhookDelivery:
+    """Sends what is due, in steps that a job repeats: `fan_out`, `start`, `record`. No step waits.
+
+    `client` comes from gateway.outbound, which guards every connection; `secrets` decrypts the signing
+    secrets. `chance` spreads retries.
+    """
+
+    pool: Pool
+    client: aiohttp.ClientSession
+    clock: Clock
+    secrets: SecretCipher = field(default_factory=SecretCipher)
+    limits: Limits = field(default_factory=Limits)
+    timeout_seconds: float = TIMEOUT_SECONDS
+    chance: random.Random = field(default_factory=random.SystemRandom)
+    _pressure: BackPressure = field(init=False)
+    _unrecorded: Counter[UUID] = field(default_factory=Counter)  # failures not yet written
+    _results: list[Result] = field(default_factory=list)
+    _answered: asyncio.Event = field(default_factory=asyncio.Event)
+    _active: set[int] = field(default_factory=set)  # shards to query
+    _unfinished: set[int] = field(default_factory=set)  # shards with more due than capacity
+    _shards_of: defaultdict[UUID, set[int]] = field(  # by endpoint: shards to query after its next answer
+        default_factory=lambda: defaultdict(set)
+    )
+    _after: dict[int, UUID] = field(default_factory=dict)  # where the next query of a shard begins
+    _sweep_at: float = 0.0
+
+    def __post_init__(self) -> None:
+        """Start with no request in flight."""
+        self._pressure = BackPressure(limits=self.limits)
+
+    def sweep_next(self) -> None:
+        """Have the next `start` query every shard that has something pending, not only the active ones."""
+        self._sweep_at = 0.0
+
+    async def wait(self, stop: asyncio.Event, poll_s: float) -> None:
+        """Wait until an answer arrived, `stop` is set, or `poll_s` seconds have passed."""
+        self._answered.clear()
+        if self._results:
+            return
+        waiting = [asyncio.ensure_future(self._answered.wait()), asyncio.ensure_future(stop.wait())]
+        try:
+            await asyncio.wait(waiting, timeout=poll_s, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for one in waiting:
+                one.cancel()
+
+    async def fan_out(self) -> int:
+        """Make deliveries of new events. Returns how many events."""
+        made = await fan_out(self.pool, wall_now=self.clock.wall_now())
+        self._active |= made.keys()
+        return sum(made.values())
+
+    async def start(self, group: asyncio.TaskGroup) -> int:
+        """Lease what is due and send it in `group`. Returns how many deliveries.
+
+        Active shards are queried in random order; once a second all that have something pending.
+        """
+        at = asyncio.get_running_loop().time()
+        if at >= self._sweep_at:
+            async with self.pool.acquire() as connection:
+                self._active |= await delivery_queue.shards_pending(connection)
+            self._sweep_at = at + _SWEEP_SECONDS
+        if not self._active or self._pressure.capacity(at=at) < self.limits.min_query_capacity:
+            return 0
+        shards = sorted(self._active)
+        self.chance.shuffle(shards)
+        leased: list[tuple[ClaimedDelivery, int]] = []
+        try:
+            async with delivery_queue.non_durable_transaction(self.pool) as connection:
+                for shard in shards:
+                    at = asyncio.get_running_loop().time()
+                    if self._pressure.capacity(at=at) < self.limits.min_query_capacity:
+                        break
+                    leased += self._reserve(await self._lease(connection, shard))
+        except BaseException:
+            for delivery, call in leased:  # nothing was leased, nothing is sent
+                self._pressure.release(delivery.endpoint_id, call)
+            self._sweep_at = 0.0
+            raise
+        for delivery, call in leased:
+            group.create_task(self._send(delivery, call))
+        return len(leased)
+
+    async def _lease(self, connection: Connection, shard: int) -> list[ClaimedDelivery]:
+        """Lease what is due in a shard for the next few hundred endpoints, as far as capacity allows."""
+        now = self.clock.wall_now()
+        pending = await delivery_queue.pending_endpoints(
+            connection, shard=shard, after=self._after.pop(shard, _FIRST), limit=_ENDPOINTS, wall_now=now
+        )
+        more = len(pending) == _ENDPOINTS
+        if more:
+            self._after[shard] = pending[-1].endpoint_id
+        capacities: dict[UUID, int] = {}
+        for one in pending:
+            capacity = self._capacity_of(one.endpoint_id) if one.callable else -1
+            if capacity > 0:
+                capacities[one.endpoint_id] = capacity
+            elif capacity == 0:
+                self._shards_of[one.endpoint_id].add(shard)
+        limit = self._pressure.capacity(at=asyncio.get_running_loop().time())
+        endpoints = list(capacities)
+        self.chance.shuffle(endpoints)
+        claimed = await delivery_queue.claim(
+            connection,
+            shard=shard,
+            capacities={endpoint: capacities[endpoint] for endpoint in endpoints},
+            limit=limit,
+            wall_now=now,
+            leased_until=now + LEASE,
+            pause_after=PAUSE_AFTER_FAILURES,
+        )
+        for endpoint, count in Counter(delivery.endpoint_id for delivery in claimed).items():
+            if count >= capacities[endpoint]:
+                self._shards_of[endpoint].add(shard)
+        if len(claimed) >= limit:
+            self._unfinished.add(shard)
+        if not more and shard not in self._unfinished:
+            self._active.discard(shard)
+        elif not more:
+            self._unfinished.discard(shard)
+        return claimed
+
+    def _reserve(self, claimed: Sequence[ClaimedDelivery]) -> list[tuple[ClaimedDelivery, int]]:
+        """Count what was leased as in flight, before it is sent."""
+        at = asyncio.get_running_loop().time()
+        return [
+            (
+                delivery,
+                self._pressure.start(
+                    delivery.endpoint_id,
+                    at=at,
+                    probe=delivery.failures_in_a_row >= PAUSE_AFTER_FAILURES,
+                ),
+            )
+            for delivery in claimed
+        ]
+
+    def _capacity_of(self, endpoint: UUID) -> int:
+        """0 for an endpoint whose latest failures are not recorded yet: its pause is about to be written."""
+        if self._unrecorded[endpoint] >= PAUSE_AFTER_FAILURES:
+            return 0
+        return self._pressure.capacity_of(endpoint)
+
+    async def _send(self, delivery: ClaimedDelivery, call: int) -> None:
+        loop = asyncio.get_running_loop()
+        began, acknowledged = loop.time(), False
+        try:
+            wall_now = self.clock.wall_now()
+            in_force = delivery.secrets_in_force(wall_now=wall_now)
+            outcome, duration_ms = await send(
+                self.client,
+                delivery,
+                signing=[self.secrets.decrypt(delivery.endpoint_id, one) for one in in_force],
+                wall_now=wall_now,
+                timeout_seconds=self.timeout_seconds,
+            )
+            acknowledged = isinstance(outcome, Acknowledged)
+            self._note(Result(delivery=delivery, outcome=outcome, duration_ms=duration_ms))
+        except Exception:  # noqa: BLE001 - the process boundary of one delivery: the others go on
+            _log.exception("delivery_failed", event_id=format_id("evt", delivery.event_id))
+            failed = NotAcknowledged(status=None, reason="an error on our side")
+            self._note(Result(delivery=delivery, outcome=failed, duration_ms=0))
+        finally:
+            self._pressure.end(
+                delivery.endpoint_id, call, acknowledged=acknowledged, seconds=loop.time() - began
+            )
+            shards = self._shards_of.get(delivery.endpoint_id)
+            if shards:
+                self._active.add(shards.pop())
+            if not shards:
+                self._shards_of.pop(delivery.endpoint_id, None)
+            self._answered.set()
+
+    def _note(self, result: Result) -> None:
+        endpoint = result.delivery.endpoint_id
+        if isinstance(result.outcome, NotAcknowledged):
+            probe = result.delivery.failures_in_a_row >= PAUSE_AFTER_FAILURES
+            self._unrecorded[endpoint] += PAUSE_AFTER_FAILURES if probe else 1
+        else:
+            self._unrecorded.pop(endpoint, None)
+        self._results.append(result)
+
+    async def record(self) -> None:
+        """Write the answers that arrived; what can't be written now is kept for the next call."""
+        results = list(self._results)
+        if not results:
+            return
+        async with transaction(self.pool) as connection:
+            freed = await record(
+                connection,
+                results,
+                wall_now=self.clock.wall_now(),
+                business_now=self.clock.now(),
+                chance=self.chance,
+            )
+        del self._results[: len(results)]
+        self._active |= freed
+        for one in results:
+            self._unrecorded.pop(one.delivery.endpoint_id, None)
+
+
+async def fan_out(pool: Pool, *, wall_now: datetime, batch: int = FAN_OUT_BATCH) -> dict[int, int]:
+    """Make deliveries of new events, a bounded batch for each shard; how many events of which shard."""
+    async with pool.acquire() as connection:
+        shards = await delivery_queue.shards_to_fan_out(connection)
+    if not shards:
+        return {}
+    async with delivery_queue.non_durable_transaction(pool) as connection:
+        return {
+            shard: await delivery_queue.fan_out(connection, shard=shard, batch=batch, wall_now=wall_now)
+            for shard in shards
+        }

@@ -1,0 +1,204 @@
+"""The rows of deliveries: made of events, leased, and recorded.
+
+Owns: the queue in gateway.delivery, and the health of endpoints that it changes. Must not know HTTP,
+signatures, or when to try again.
+"""
+
+from collections.abc import AsyncIterator, Mapping, Sequence
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from gateway.database import Connection, Pool, named_queries, transaction
+from gateway.webhooks.repository import FromRow, SecretRecord
+
+_QUERIES: Final[Any] = named_queries("gateway", "webhooks.sql")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ClaimedDelivery(FromRow):
+    """One event to send now, with all that is needed to send it; `data` is JSON text."""
+
+    shard: int
+    endpoint_id: UUID
+    event_id: UUID
+    attempts: int
+    party_id: str
+    type: str
+    object_id: str
+    data: str
+    created_at: datetime
+    url: str
+    secret: bytes = field(repr=False)
+    encryption_key: str | None
+    previous_secret: bytes | None = field(repr=False)
+    previous_encryption_key: str | None
+    previous_secret_until: datetime | None
+    failures_in_a_row: int
+
+    def secrets_in_force(self, *, wall_now: datetime) -> list[SecretRecord]:
+        """What signs now: the present secret, and the one before it until its overlap ends."""
+        found = [SecretRecord(key=self.encryption_key, content=self.secret)]
+        until = self.previous_secret_until
+        if self.previous_secret is not None and until is not None and until > wall_now:
+            found.append(SecretRecord(key=self.previous_encryption_key, content=self.previous_secret))
+        return found
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Attempt:
+    """The outcome of one attempt. `status` None: no answer; `next_attempt_at` only while pending."""
+
+    shard: int
+    endpoint_id: UUID
+    event_id: UUID
+    state: str
+    next_attempt_at: datetime | None
+    status: int | None
+    error: str | None
+    at: datetime
+    duration_ms: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PendingEndpoint(FromRow):
+    """An endpoint that something is pending for, and whether it may be called now."""
+
+    endpoint_id: UUID
+    callable: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EndpointFailure:
+    """An endpoint after a failure."""
+
+    endpoint_id: UUID
+    failing_since: datetime
+    failures_in_a_row: int
+
+
+@asynccontextmanager
+async def non_durable_transaction(pool: Pool) -> AsyncIterator[Connection]:
+    """A transaction that does not wait for the disk: for steps that are done again after a crash.
+
+    Fan-out and leases are such: an event that was leased and not sent is sent again, under its own id.
+    """
+    async with transaction(pool) as connection:
+        await connection.execute("SET LOCAL synchronous_commit TO off")
+        yield connection
+
+
+async def shards_to_fan_out(connection: Connection) -> list[int]:
+    """Shards with new events."""
+    return [row["shard"] async for row in _QUERIES.shards_to_fan_out(connection)]
+
+
+async def fan_out(connection: Connection, *, shard: int, batch: int, wall_now: datetime) -> int:
+    """Make deliveries of a shard's new events; how many events."""
+    count: int = await _QUERIES.fan_out(connection, shard=shard, batch=batch, wall_now=wall_now)
+    return count
+
+
+async def shards_pending(connection: Connection) -> set[int]:
+    """Shards that hold anything pending, due or not."""
+    return {row["shard"] async for row in _QUERIES.shards_pending(connection)}
+
+
+async def pending_endpoints(
+    connection: Connection, *, shard: int, after: UUID, limit: int, wall_now: datetime
+) -> list[PendingEndpoint]:
+    """The next endpoints of a shard, in the order of their ids, that something is pending for."""
+    found = _QUERIES.pending_endpoints(connection, shard=shard, after=after, limit=limit, wall_now=wall_now)
+    return [PendingEndpoint.from_row(row) async for row in found]
+
+
+async def claim(
+    connection: Connection,
+    *,
+    shard: int,
+    capacities: Mapping[UUID, int],
+    limit: int,
+    wall_now: datetime,
+    leased_until: datetime,
+    pause_after: int,
+) -> list[ClaimedDelivery]:
+    """Lease due deliveries of a shard in order per object.
+
+    At most the capacity of each endpoint, and `limit` of all.
+    """
+    if not capacities or limit <= 0:
+        return []
+    found = _QUERIES.claim(
+        connection,
+        shard=shard,
+        endpoints=list(capacities),
+        capacities=list(capacities.values()),
+        limit=limit,
+        wall_now=wall_now,
+        leased_until=leased_until,
+        pause_after=pause_after,
+    )
+    return [ClaimedDelivery.from_row(row) async for row in found]
+
+
+async def record_attempts(connection: Connection, attempts: Sequence[Attempt]) -> set[int]:
+    """Write the outcomes of attempts, in one statement; the shards where a later event may be sent now."""
+    attempts = sorted(attempts, key=lambda one: (one.endpoint_id, one.event_id))
+    found = _QUERIES.record_attempts(
+        connection,
+        shards=[one.shard for one in attempts],
+        endpoints=[one.endpoint_id for one in attempts],
+        events=[one.event_id for one in attempts],
+        states=[one.state for one in attempts],
+        next_attempts=[one.next_attempt_at for one in attempts],
+        statuses=[one.status for one in attempts],
+        errors=[one.error for one in attempts],
+        ats=[one.at for one in attempts],
+        durations=[one.duration_ms for one in attempts],
+    )
+    return {row["shard"] async for row in found if row["followed"]}
+
+
+async def lock_endpoints(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Lock endpoints until the transaction ends, in the order of their ids."""
+    if ids:
+        async for _ in _QUERIES.lock_endpoints(connection, ids=list(ids)):
+            pass
+
+
+async def endpoints_recovered(connection: Connection, ids: Sequence[UUID]) -> None:
+    """Record that failing endpoints acknowledged again."""
+    if ids:
+        await _QUERIES.endpoints_recovered(connection, ids=list(ids))
+
+
+async def endpoints_failed(
+    connection: Connection, failures: Mapping[UUID, int], *, wall_now: datetime
+) -> list[EndpointFailure]:
+    """Record failures of endpoints; those that are no longer enabled are left out."""
+    if not failures:
+        return []
+    found = _QUERIES.endpoints_failed(
+        connection, ids=list(failures), failures=list(failures.values()), wall_now=wall_now
+    )
+    return [
+        EndpointFailure(
+            endpoint_id=row["id"],
+            failing_since=row["failing_since"],
+            failures_in_a_row=row["failures_in_a_row"],
+        )
+        async for row in found
+    ]
+
+
+async def pause_endpoints(connection: Connection, pauses: Mapping[UUID, datetime]) -> None:
+    """Send nothing to failing endpoints until the given times."""
+    if pauses:
+        await _QUERIES.pause_endpoints(connection, ids=list(pauses), resumes=list(pauses.values()))
+
+
+async def disable_endpoint(connection: Connection, *, endpoint_id: UUID, reason: str) -> bool:
+    """Stop sending to an endpoint; False when it was not enabled."""
+    return (await _QUERIES.disable_endpoint(connection, id=endpoint_id, reason=reason)) is not None

@@ -1,0 +1,118 @@
+"""Events: what happened, written in the transaction in which it happened.
+
+Owns the catalogue of types and the one shape in which events are written. Must not know deliveries, HTTP, or
+why an object changed.
+
+A row belongs to one party: each party that may see the object gets a row of its own. A statement that changes
+an object inserts its `event_rows` itself; several statements are followed by `record`, inside their
+transaction. Order is kept per object by the event's id, which is made after the change.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Final
+
+from gateway import api_schemas
+from gateway.database import Connection
+from gateway.ids import SHARD_COUNT, new_id
+from gateway.webhooks import repository
+
+API_VERSION: Final = "2026-11-01"
+
+
+class EventType(StrEnum):
+    """Every type a partner can subscribe to; types are added, never renamed."""
+
+    AUTHORIZATION_AUTHORIZED = "authorization.authorized"
+    AUTHORIZATION_REQUIRES_ACTION = "authorization.requires_action"
+    AUTHORIZATION_FAILED = "authorization.failed"
+    AUTHORIZATION_OUTCOME_UNKNOWN = "authorization.outcome_unknown"
+    AUTHORIZATION_VOIDED = "authorization.voided"
+    SESSION_COMPLETED = "session.completed"
+    SESSION_CLEARED = "session.cleared"
+    SESSION_EXCEPTION = "session.exception"
+    CAPTURE_SUCCEEDED = "capture.succeeded"
+    CAPTURE_FAILED = "capture.failed"
+    REFUND_SUCCEEDED = "refund.succeeded"
+    REFUND_FAILED = "refund.failed"
+    DISPUTE_OPENED = "dispute.opened"
+    DISPUTE_WON = "dispute.won"
+    DISPUTE_LOST = "dispute.lost"
+    PLUG_AND_CHARGE_SETTLED = "plug_and_charge.settled"
+    DISBURSEMENT_PLANNED = "disbursement.planned"
+    DISBURSEMENT_PAID = "disbursement.paid"
+    DISBURSEMENT_FAILED = "disbursement.failed"
+    DISBURSEMENT_CANCELLED = "disbursement.cancelled"
+    DISBURSEMENT_APPROVED = "disbursement.approved"
+    DISBURSEMENT_RETURNED = "disbursement.returned"
+    PAYOUT_HOLD_PLACED = "payout_hold.placed"
+    PAYOUT_HOLD_LIFTED = "payout_hold.lifted"
+    BANK_DETAILS_SUBMITTED = "bank_details.submitted"
+    BANK_DETAILS_APPROVED = "bank_details.approved"
+    BANK_DETAILS_REJECTED = "bank_details.rejected"
+    BANK_MESSAGE_REJECTED = "bank_message.rejected"
+    WEBHOOK_ENDPOINT_TEST = "webhook_endpoint.test"
+    WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
+
+
+# The shape of `data` for each prefix of a type; JSON schemas are generated from these.
+DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
+    "authorization": api_schemas.AuthorizationSchema,
+    "session": api_schemas.SessionSchema,
+    "capture": api_schemas.CaptureSchema,
+    "refund": api_schemas.RefundSchema,
+    "dispute": api_schemas.DisputeSchema,
+    "plug_and_charge": api_schemas.SettlementNoticeSchema,
+    "disbursement": api_schemas.DisbursementSchema,
+    "payout_hold": api_schemas.PayoutHoldSchema,
+    "bank_details": api_schemas.BankDetailsSchema,
+    "bank_message": api_schemas.BankMessageSchema,
+    "webhook_endpoint": api_schemas.WebhookEndpointSchema,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewEvent:
+    """One event for one party.
+
+    `data` is the object as the API shows it (its `*Schema` of gateway/api_schemas.py as JSON), `object_id`
+    its prefixed id, `shard` the shard of the session or, for objects without one, of the object's own id.
+    """
+
+    type: EventType
+    party_id: str
+    object_id: str
+    data: Mapping[str, Any]
+    shard: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.shard < SHARD_COUNT:
+            raise ValueError(f"shard {self.shard} is outside 0 to {SHARD_COUNT - 1}")
+
+
+def event_rows(events: Sequence[NewEvent]) -> list[dict[str, Any]]:
+    """Events as the rows that a statement inserts together with what it changes, each under a new id."""
+    return [
+        {
+            "shard": event.shard,
+            "id": str(new_id(shard=event.shard)),
+            "party_id": event.party_id,
+            "type": event.type.value,
+            "object_id": event.object_id,
+            "data": event.data,
+        }
+        for event in events
+    ]
+
+
+async def record(connection: Connection, events: Sequence[NewEvent], *, now: datetime) -> None:
+    """Insert events with the business time `now`, in the order given, in the caller's transaction.
+
+    One statement for all of them. Raises ValueError when `now` is naive.
+    """
+    if now.tzinfo is None:
+        raise ValueError("an event needs an aware time")
+    if events:
+        await repository.add_events(connection, event_rows(events), now=now)

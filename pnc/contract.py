@@ -1,0 +1,124 @@
+"""A contract: an eMAID, whose driver it is, what pays; and whether it may pay now.
+
+Owns the values of contracts and of their changes, and that one rule. Must not know certificates, storage, or
+how a payment is secured.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from uuid import UUID
+
+from pnc.rejection_reasons import ContractRejection, RejectionReason
+
+
+class ContractState(StrEnum):
+    """Whether a contract may charge."""
+
+    ACTIVE = "active"
+    BLOCKED = "blocked"
+    CANCELLED = "cancelled"
+
+
+class PaymentKind(StrEnum):
+    """How a contract pays: a mandate at the PSP, or the funded account of its eMSP or demand partner."""
+
+    PSP_MANDATE = "psp_mandate"
+    PARTNER_ACCOUNT = "partner_account"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Contract:
+    """One contract: its eMAID, whose driver it is, what pays, and its limits.
+
+    `payment_reference` is opaque here and never leaves this system; `contract_id` is the pseudonym
+    that events to other parties carry instead of it. `limit_minor` caps one session in minor units of
+    `currency`.
+    """
+
+    contract_id: UUID
+    environment: str
+    emaid: str
+    party: str
+    payment_kind: PaymentKind
+    payment_reference: str
+    state: ContractState
+    payment_usable: bool
+    valid_from: datetime
+    valid_until: datetime | None
+    limit_minor: int | None
+    currency: str | None
+    revision: int = 1
+
+
+def contract_rejection(contract: Contract | None, now: datetime) -> ContractRejection | None:
+    """Return why a contract may not pay at `now`, or None."""
+    if contract is None:
+        return ContractRejection(
+            rejection_reason=RejectionReason.CONTRACT_UNKNOWN,
+            detail="no contract is registered under this eMAID",
+        )
+    match contract.state:
+        case ContractState.BLOCKED:
+            return ContractRejection(
+                rejection_reason=RejectionReason.CONTRACT_BLOCKED, detail="the contract is blocked"
+            )
+        case ContractState.CANCELLED:
+            return ContractRejection(
+                rejection_reason=RejectionReason.CONTRACT_CANCELLED, detail="the contract is cancelled"
+            )
+        case ContractState.ACTIVE:
+            pass
+    if now < contract.valid_from or (contract.valid_until is not None and now >= contract.valid_until):
+        return ContractRejection(
+            rejection_reason=RejectionReason.CONTRACT_NOT_IN_FORCE, detail="the contract is not in force now"
+        )
+    if not contract.payment_usable:
+        return ContractRejection(
+            rejection_reason=RejectionReason.PAYMENT_METHOD_GONE,
+            detail="the contract's means of payment is gone",
+        )
+    return None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class NewContract:
+    """A contract to be stored.
+
+    `bundle` is its certificate's chain in PEM, leaf first, to be registered with it. `payment_reference` is
+    opaque here: a mandate at the PSP or a partner's account. `limit_minor` caps one session, in minor units
+    of `currency`. Times are aware; `valid_until` is exclusive.
+    """
+
+    emaid: str
+    party: str
+    payment_kind: PaymentKind
+    payment_reference: str
+    valid_from: datetime
+    valid_until: datetime | None = None
+    limit_minor: int | None = None
+    currency: str | None = None
+    bundle: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ChangeCursor:
+    """A place in the feed of contract changes; the zero cursor is its beginning."""
+
+    transaction: int = 0
+    sequence: int = 0
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractChange:
+    """One change of a contract, as partners read it: it names no means of payment."""
+
+    cursor: ChangeCursor
+    emaid: str
+    contract_id: UUID
+    party: str
+    kind: str
+    revision: int
+    actor: str
+    reason: str
+    at: datetime

@@ -1,0 +1,73 @@
+"""The end of a decision: its session has ended, its settlement is recorded, it expires and is deleted.
+
+Owns closing, recording how a session was settled (once), and retention. Must not know how a payment is
+captured or who is notified: the caller reads the payment, notifies, and records it here in the same
+transaction.
+
+Retention: decisions hold eMAIDs and places, so they are kept no longer than needed. Rejected ones for 90
+days,
+for complaints; the others for 400, beyond the 13 months in which a payer may contest a debit (Directive (EU)
+2015/2366 article 71). A running session's decision is never deleted.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+
+from pnc.authorization import SHARD_COUNT, AuthorizationDecision
+from pnc.messages import SettlementStatus
+from pnc.ports import Executor
+from pnc.repository import decisions
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RetentionPeriods:
+    """How long decisions are kept. After `unconcluded`, one whose payment was never concluded is closed."""
+
+    rejected: timedelta = timedelta(days=90)
+    closed: timedelta = timedelta(days=400)
+    unconcluded: timedelta = timedelta(days=2)
+
+
+async def close_decision(executor: Executor, decision: AuthorizationDecision, *, now: datetime) -> bool:
+    """End an open decision: no later request is answered from it. False when it is not open."""
+    return await decisions.close_decision(executor, shard=decision.shard, decision_id=decision.id, now=now)
+
+
+async def decisions_without_notice(
+    executor: Executor, *, environment: str, after: AuthorizationDecision | None = None, limit: int = 500
+) -> list[AuthorizationDecision]:
+    """Decisions with a payment and no settlement notice yet, in a fixed order, after one."""
+    place = None if after is None else (after.shard, after.id)
+    return await decisions.list_without_notice(executor, environment=environment, after=place, limit=limit)
+
+
+async def record_settlement(
+    executor: Executor, decision: AuthorizationDecision, *, status: SettlementStatus, now: datetime
+) -> bool:
+    """Record how a decision's session was settled, and close it; False when it was recorded before.
+
+    Run it in the transaction that notifies. A failure may be followed by a success, nothing else.
+    """
+    return await decisions.record_settlement(
+        executor, shard=decision.shard, decision_id=decision.id, status=status, now=now
+    )
+
+
+async def delete_expired(
+    executor: Executor, *, environment: str, retention: RetentionPeriods, now: datetime, batch: int = 500
+) -> int:
+    """Delete decisions past their retention, at most a batch of each shard; returns how many."""
+    deleted = 0
+    for shard in range(SHARD_COUNT):
+        await decisions.close_unconcluded(
+            executor, shard=shard, environment=environment, before=now - retention.unconcluded, now=now
+        )
+        deleted += await decisions.delete_expired(
+            executor,
+            shard=shard,
+            environment=environment,
+            rejected_before=now - retention.rejected,
+            closed_before=now - retention.closed,
+            limit=batch,
+        )
+    return deleted

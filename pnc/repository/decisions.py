@@ -1,0 +1,203 @@
+"""Decisions: one read before, one write after, and their end.
+
+Owns the SQL of decisions and the reading of its rows. Must not know rules: it decides nothing and opens no
+transaction; connections are passed in.
+"""
+
+from dataclasses import dataclass
+from datetime import datetime
+from typing import Any, Final
+from uuid import UUID
+
+from pnc.authorization import AuthorizationDecision, AuthorizationDecisionState
+from pnc.contract import Contract
+from pnc.messages import SettlementStatus
+from pnc.ports import Executor
+from pnc.rejection_reasons import RejectionReason
+from pnc.repository.contracts import contract_of
+from pnc.repository.queries import load_queries
+
+_DECISIONS: Final = load_queries("decisions")
+_BEFORE_THE_FIRST: Final = (-1, UUID(int=0))
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DecisionContext:
+    """What a decision starts from."""
+
+    trust_version: int
+    prior: AuthorizationDecision | None
+    contract: Contract | None
+    registered: frozenset[bytes]
+    blocked: frozenset[bytes]
+
+
+async def load_context(
+    executor: Executor, *, shard: int, environment: str, operator_id: str, session_ref: str, emaid: str | None
+) -> DecisionContext:
+    """Read what a decision starts from, in one statement."""
+    row = await _DECISIONS.load_context(
+        executor,
+        shard=shard,
+        environment=environment,
+        operator_id=operator_id,
+        session_ref=session_ref,
+        emaid=emaid,
+    )
+    return DecisionContext(
+        trust_version=row["trust_version"],
+        prior=None if row["decision"] is None else decision_of(row["decision"]),
+        contract=None if row["contract"] is None else contract_of(row["contract"]),
+        registered=frozenset(bytes.fromhex(text) for text in row["registered"] or ()),
+        blocked=frozenset(bytes.fromhex(text) for text in row["blocked"] or ()),
+    )
+
+
+async def insert_decision(
+    executor: Executor, decision: AuthorizationDecision
+) -> AuthorizationDecision | None:
+    """Write a decision; None when its session has an open one already."""
+    row = await _DECISIONS.insert_decision(
+        executor,
+        shard=decision.shard,
+        id=decision.id,
+        environment=decision.environment,
+        operator_id=decision.operator_id,
+        session_ref=decision.session_ref,
+        evse_id=decision.evse_id,
+        ocpp_version=decision.ocpp_version,
+        emaid=decision.emaid,
+        digest=decision.digest,
+        leaf_sha256=decision.leaf_sha256,
+        contract_id=decision.contract_id,
+        state=decision.state.value,
+        rejection_reason=None if decision.rejection_reason is None else decision.rejection_reason.value,
+        detail=decision.detail,
+        notes=decision.notes,
+        trust_version=decision.trust_version,
+        decided_at=decision.decided_at,
+    )
+    return None if row is None else decision_of(row)
+
+
+async def open_decision(
+    executor: Executor, *, shard: int, environment: str, operator_id: str, session_ref: str
+) -> AuthorizationDecision | None:
+    """The session's open decision."""
+    row = await _DECISIONS.open_decision(
+        executor, shard=shard, environment=environment, operator_id=operator_id, session_ref=session_ref
+    )
+    return None if row is None else decision_of(row)
+
+
+async def load_decision(executor: Executor, *, shard: int, decision_id: UUID) -> AuthorizationDecision | None:
+    """One decision."""
+    row = await _DECISIONS.load_decision(executor, shard=shard, id=decision_id)
+    return None if row is None else decision_of(row)
+
+
+async def conclude_decision(
+    executor: Executor,
+    *,
+    shard: int,
+    decision_id: UUID,
+    state: AuthorizationDecisionState,
+    rejection_reason: RejectionReason | None,
+    detail: str,
+    authorization_id: str | None,
+    now: datetime,
+) -> AuthorizationDecision | None:
+    """Move a decision that awaits its payment; None when it does not."""
+    row = await _DECISIONS.conclude_decision(
+        executor,
+        shard=shard,
+        id=decision_id,
+        state=state.value,
+        detail=detail,
+        now=now,
+        rejection_reason=None if rejection_reason is None else rejection_reason.value,
+        authorization_id=authorization_id,
+    )
+    return None if row is None else decision_of(row)
+
+
+async def close_decision(executor: Executor, *, shard: int, decision_id: UUID, now: datetime) -> bool:
+    """Close an open decision; False when it is not open."""
+    row = await _DECISIONS.close_decision(executor, shard=shard, id=decision_id, now=now)
+    return row is not None
+
+
+async def list_without_notice(
+    executor: Executor, *, environment: str, after: tuple[int, UUID] | None, limit: int
+) -> list[AuthorizationDecision]:
+    """Decisions with a payment and no settlement notice yet, by shard and id, after one."""
+    shard, identifier = after or _BEFORE_THE_FIRST
+    rows = _DECISIONS.decisions_without_notice(
+        executor, environment=environment, after_shard=shard, after_id=identifier, limit=limit
+    )
+    return [decision_of(row) async for row in rows]
+
+
+async def record_settlement(
+    executor: Executor, *, shard: int, decision_id: UUID, status: SettlementStatus, now: datetime
+) -> bool:
+    """Record a settlement and close its decision; False when it was recorded before."""
+    row = await _DECISIONS.record_settlement(
+        executor, shard=shard, id=decision_id, settlement=status.value, now=now
+    )
+    return row is not None
+
+
+async def close_unconcluded(
+    executor: Executor, *, shard: int, environment: str, before: datetime, now: datetime
+) -> None:
+    """Close decisions from before a time whose payment was never concluded."""
+    await _DECISIONS.close_unconcluded(executor, shard=shard, environment=environment, before=before, now=now)
+
+
+async def delete_expired(
+    executor: Executor,
+    *,
+    shard: int,
+    environment: str,
+    rejected_before: datetime,
+    closed_before: datetime,
+    limit: int,
+) -> int:
+    """Delete decisions of a shard from before the given times; returns how many were deleted."""
+    deleted: int = await _DECISIONS.delete_expired(
+        executor,
+        shard=shard,
+        environment=environment,
+        rejected_before=rejected_before,
+        closed_before=closed_before,
+        limit=limit,
+    )
+    return deleted
+
+
+def decision_of(row: Any) -> AuthorizationDecision:
+    """Read a row of pnc.decision."""
+    return AuthorizationDecision(
+        shard=row["shard"],
+        id=row["id"],
+        environment=row["environment"],
+        operator_id=row["operator_id"],
+        session_ref=row["session_ref"],
+        evse_id=row["evse_id"],
+        ocpp_version=row["ocpp_version"],
+        emaid=row["emaid"],
+        digest=row["digest"],
+        leaf_sha256=row["leaf_sha256"],
+        contract_id=row["contract_id"],
+        state=AuthorizationDecisionState(row["state"]),
+        rejection_reason=None
+        if row["rejection_reason"] is None
+        else RejectionReason(row["rejection_reason"]),
+        detail=row["detail"],
+        notes=row["notes"],
+        trust_version=row["trust_version"],
+        authorization_id=row["authorization_id"],
+        decided_at=row["decided_at"],
+        concluded_at=row["concluded_at"],
+    )

@@ -1,0 +1,1 @@
+"""A Plug & Charge PKI for tests and developers."""

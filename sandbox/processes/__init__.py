@@ -1,0 +1,1 @@
+"""Child processes: started together, supervised, ended with their parent."""

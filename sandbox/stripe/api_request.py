@@ -1,0 +1,20 @@
+"""What a handler is given: the state, its parameters, the ids in the path and the requesting account."""
+
+from dataclasses import dataclass
+
+from sandbox.stripe.forms import Params
+from sandbox.stripe.state import PspState
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspApiRequest:
+    """One request after routing and authentication.
+
+    `account` is the platform unless Stripe-Account names another.
+    """
+
+    state: PspState
+    params: Params
+    ids: tuple[str, ...]
+    account: str
+    path: str

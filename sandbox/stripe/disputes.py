@@ -1,0 +1,60 @@
+"""Disputes over the wire: retrieve, list, evidence, accepting the loss. What they cost is in `disputing`."""
+
+from typing import Final
+
+from sandbox.stripe.api_request import PspApiRequest
+from sandbox.stripe.dispute_funds import CLOSED, EVIDENCE_FIELDS, close_dispute
+from sandbox.stripe.lists import PAGING, page
+from sandbox.stripe.problems import Json, PspProblem
+
+_DECIDING: Final = {"winning_evidence": "won", "losing_evidence": "lost"}
+
+
+def retrieve(call: PspApiRequest) -> Json:
+    """GET /v1/disputes/{id}."""
+    return call.state.get("dispute", call.ids[0], call.account)
+
+
+def list_all(call: PspApiRequest) -> Json:
+    """GET /v1/disputes, by charge, payment_intent, created."""
+    params = call.params.only(*PAGING, "charge", "payment_intent", "created")
+    charge, intent = params.text("charge"), params.text("payment_intent")
+    lookup, value = ("charge", charge) if charge is not None else ("payment_intent", intent)
+    return page(call, "dispute", lookup=lookup, value=value)
+
+
+def update(call: PspApiRequest) -> Json:
+    """POST /v1/disputes/{id}: evidence; the documented texts decide the test dispute at once."""
+    params = call.params.only("evidence", "metadata", "submit")
+    dispute = call.state.get("dispute", call.ids[0], call.account)
+    if dispute["status"] in CLOSED:
+        raise PspProblem(
+            f"This dispute is already closed ({dispute['status']}).", code="dispute_already_closed"
+        )
+    evidence = params.section("evidence").only(*EVIDENCE_FIELDS)
+    dispute["metadata"] = params.metadata(dispute["metadata"])
+    given = {name: evidence.text(name, longest=150_000) for name in evidence.raw()}
+    dispute["evidence"] = {**dispute["evidence"], **given}
+    submitted = bool(given) and params.boolean("submit", default=True)
+    details = dispute["evidence_details"]
+    dispute["evidence_details"] = {
+        **details,
+        "has_evidence": details["has_evidence"] or bool(given),
+        "submission_count": details["submission_count"] + submitted,
+    }
+    if submitted:
+        inquiry = dispute["status"].startswith("warning")
+        dispute["status"] = "warning_under_review" if inquiry else "under_review"
+    call.state.put("dispute", dispute, call.account)
+    call.state.emit("charge.dispute.updated", dispute, call.account)
+    outcome = _DECIDING.get(dispute["evidence"]["uncategorized_text"] or "")
+    if submitted and outcome is not None:
+        return close_dispute(call.state, dispute, outcome, call.account)
+    return dispute
+
+
+def close(call: PspApiRequest) -> Json:
+    """POST /v1/disputes/{id}/close: the loss is accepted."""
+    call.params.only()
+    dispute = call.state.get("dispute", call.ids[0], call.account)
+    return close_dispute(call.state, dispute, "lost", call.account)

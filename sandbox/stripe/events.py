@@ -1,0 +1,33 @@
+"""Events: what happened, newest first; the sweep that finds a lost webhook reads them here."""
+
+from fnmatch import fnmatchcase
+
+from sandbox.stripe.api_request import PspApiRequest
+from sandbox.stripe.lists import PAGING, page
+from sandbox.stripe.problems import Json, ParameterProblem
+
+
+def retrieve(call: PspApiRequest) -> Json:
+    """GET /v1/events/{id}."""
+    return call.state.get("event", call.ids[0], call.account)
+
+
+def list_all(call: PspApiRequest) -> Json:
+    """GET /v1/events, by type (with a trailing `.*`), types and created."""
+    params = call.params.only(*PAGING, "type", "types", "created", "delivery_success")
+    one, several = params.text("type"), params.texts("types")
+    if one is not None and several:
+        raise ParameterProblem("You may only specify one of these parameters: type, types.", param="types")
+    wanted = [one] if one is not None else several
+    delivered = params.boolean("delivery_success") if "delivery_success" in params else None
+    exact = None if any("*" in pattern for pattern in wanted) else wanted
+    return page(
+        call,
+        "event",
+        lookup="type",
+        value=exact,
+        keep=lambda body: (
+            (not wanted or any(fnmatchcase(body["type"], pattern) for pattern in wanted))
+            and (delivered is None or (body["pending_webhooks"] == 0) is delivered)
+        ),
+    )

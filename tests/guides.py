@@ -1,0 +1,95 @@
+"""What README and the guides tell a reader to run: command lines, shell blocks and calls of the API.
+
+Owns: how a page is read. Must not know how anything is run.
+"""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+ROOT = Path(__file__).parents[1]
+README = ROOT / "README.md"
+GUIDES = sorted((ROOT / "docs/guides").glob("*.md"))
+PAGES = [
+    README,
+    ROOT / "CONTRIBUTING.md",
+    ROOT / "SECURITY.md",
+    *sorted((ROOT / "docs").glob("*.md")),
+    *GUIDES,
+]
+METHODS = "GET|POST|PUT|PATCH|DELETE"
+_CALL = re.compile(rf"^ {{4,}}({METHODS}) +(/v1/\S+) *(.*)$")
+_HEADER = re.compile(r"^([A-Z][A-Za-z-]+): (.+)$")
+
+
+def text_of(page: Path) -> str:
+    return page.read_text(encoding="utf-8")
+
+
+def shell_blocks(text: str) -> list[str]:
+    return re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def section(page: Path, title: str) -> str:
+    """The text of a page under the heading `title`, to the next heading of its depth."""
+    found = re.search(rf"^## {re.escape(title)}\n(.*?)(?=^## |\Z)", text_of(page), re.DOTALL | re.MULTILINE)
+    assert found, f"{page.name} has no section {title!r}"
+    return found[1]
+
+
+def commands_of(page: Path) -> Iterator[str]:
+    """Each `networkcore ...` of a code block or of inline code, without the comment behind it."""
+    text = text_of(page)
+    inline = re.findall(r"`((?:\.venv/bin/)?networkcore [^`\n]+)`", text)
+    blocks = re.findall(r"^```\w*\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+    indented = re.findall(r"^ {4}(networkcore [^\n]+)$", text, re.MULTILINE)
+    in_blocks = [
+        line.removeprefix("$ ")
+        for block in blocks
+        for line in block.splitlines()
+        if re.match(r"(\$ )?(\.venv/bin/)?networkcore ", line)
+    ]
+    for line in (*inline, *in_blocks, *indented):
+        yield line.removeprefix(".venv/bin/").split(" #", maxsplit=1)[0].strip()
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class Call:
+    """One call of the API as a page writes it; `body` is JSON text or empty."""
+
+    page: str
+    method: str
+    path: str
+    headers: tuple[tuple[str, str], ...]
+    body: str
+
+
+def calls_of(page: Path) -> list[Call]:
+    """The calls in a page's code blocks, in their order: method and path, headers, body."""
+    calls: list[Call] = []
+    lines = text_of(page).splitlines()
+    for number, line in enumerate(lines):
+        start = _CALL.match(line)
+        if start is None:
+            continue
+        headers: list[tuple[str, str]] = []
+        body = [start[3]] if start[3].startswith("{") else []
+        for following in lines[number + 1 :]:
+            if not following.startswith("    ") or _CALL.match(following):
+                break
+            header = _HEADER.match(following.strip())
+            if header and not body:
+                headers.append((header[1], header[2]))
+            else:
+                body.append(following.strip())
+        calls.append(
+            Call(page=page.name, method=start[1], path=start[2], headers=tuple(headers), body=" ".join(body))
+        )
+    return calls
+
+
+def reads_of(page: Path) -> list[str]:
+    """The paths of `GET /v1/...` in inline code that leave nothing open."""
+    found = re.findall(r"`GET (/v1/[^`\s]+)`", text_of(page))
+    return sorted({path.removesuffix("?cursor=") for path in found if "{" not in path})

@@ -1,0 +1,195 @@
+"""Settlement over HTTP: agreements, clearing, forecast, payment, and whose figures are whose."""
+
+import json
+from collections.abc import AsyncIterator
+from datetime import UTC, datetime, timedelta
+
+import pytest
+
+from gateway.database import Pool
+from gateway.jobs.clearing import ClearingJob
+from gateway.jobs.disbursements import DisbursementJob, PspRail
+from tests.fakes.api import Api, cdr, open_api
+
+PARTIES = {
+    "platform": ("platform", "CH", "CHF", "Europe/Zurich"),
+    "DE-ABC": ("cpo", "DE", "EUR", "Europe/Berlin"),
+    "parking": ("demand_partner", "DE", "EUR", "Europe/Berlin"),
+    "superapp": ("demand_partner", "DE", "EUR", "Europe/Berlin"),
+}
+
+
+@pytest.fixture
+async def api(pool: Pool) -> AsyncIterator[Api]:
+    async with open_api(pool) as opened:
+        await opened.services.clearing.reference_data.import_bundled_rates(pool, now=opened.clock.now())
+        for name, (kind, country, currency, zone) in PARTIES.items():
+            made = await opened.call(
+                "POST",
+                "/v1/parties",
+                {
+                    "id": name,
+                    "kind": kind,
+                    "name": name,
+                    "country": country,
+                    "vat_id": None if name == "platform" else "DE136695976",
+                    "taxable_dealer": kind == "platform",
+                    "settlement_currency": currency,
+                    "time_zone": zone,
+                    "connected_account": f"acct_{kind}",
+                },
+                party="admin",
+            )
+            assert made.status == 201, made.text
+        agreed = await opened.call("POST", "/v1/agreements", AGREEMENT, party="admin")
+        assert agreed.status == 201, agreed.text
+        yield opened
+
+
+AGREEMENT = {
+    "id": "a1",
+    "cpo": "DE-ABC",
+    "valid_from": "2026-01-01T00:00:00Z",
+    "terms": {
+        "legal_model": "reseller",
+        "currency": "EUR",
+        "shares": [
+            {"role": "platform", "basis_points": 400},
+            {"role": "demand_partner", "basis_points": 800},
+        ],
+    },
+}
+
+
+async def settle(api: Api) -> str:
+    """Capture a session and clear it; its id."""
+    shown = (await api.authorize(key="a1")).json
+    body = {"cdr": json.loads(cdr())}
+    ended = await api.call("POST", f"/v1/sessions/{shown['session']}/complete", body, key="c1")
+    assert ended.json["capture"]["state"] == "succeeded"
+    shard = ClearingJob(
+        pool=api.services.pool,
+        clock=api.clock,
+        sessions=api.services.clearing.sessions,
+        batch_size=10,
+        chain=0,
+    )
+    api.clock.pass_wall(5)
+    assert await shard.run_once() == 1
+    return str(shown["session"])
+
+
+async def test_what_is_forecast_is_paid_on_its_day_and_traced_to_its_session(api: Api) -> None:
+    session = await settle(api)
+    read = (await api.call("GET", f"/v1/sessions/{session}")).json
+    assert read["state"] == "cleared", read
+
+    forecast = (await api.call("GET", "/v1/forecast?days=30", party="DE-ABC")).json["data"]
+    assert [(line["party"], line["currency"]) for line in forecast] == [("DE-ABC", "EUR")]
+    everyone = (await api.call("GET", "/v1/forecast?days=30", party="admin")).json["data"]
+    assert {line["party"] for line in everyone} == {"DE-ABC", "parking"}
+
+    api.clock.at += timedelta(days=7)
+    shard = DisbursementJob(
+        pool=api.services.pool,
+        clock=api.clock,
+        clearing=api.services.clearing,
+        rail=PspRail(psp=api.psp),
+    )
+    assert await shard.run() == 2
+
+    (paid,) = (await api.call("GET", "/v1/disbursements", party="DE-ABC")).json["data"]
+    assert (paid["state"], paid["amount"], paid["payables"]) == ("paid", forecast[0]["amount"], 1)
+    assert paid["paid_at"] is not None
+    one = await api.call("GET", f"/v1/disbursements/{paid['id']}", party="DE-ABC")
+    assert one.json == paid
+    (traced,) = (await api.call("GET", f"/v1/payables?disbursement={paid['id']}", party="DE-ABC")).json[
+        "data"
+    ]
+    assert (traced["session"], traced["amount"], traced["state"]) == (session, paid["amount"], "paid")
+
+    both = (await api.call("GET", "/v1/disbursements?limit=1", party="admin")).json
+    rest = (await api.call("GET", f"/v1/disbursements?cursor={both['next_cursor']}", party="admin")).json
+    assert both["has_more"]
+    assert {both["data"][0]["party"], rest["data"][0]["party"]} == {"DE-ABC", "parking"}
+    assert (await api.call("GET", "/v1/forecast?days=30", party="DE-ABC")).json["data"] == []
+
+
+async def test_another_partys_figures_are_not_found(api: Api) -> None:
+    session = await settle(api)
+    api.clock.at += timedelta(days=7)
+    shard = DisbursementJob(
+        pool=api.services.pool,
+        clock=api.clock,
+        clearing=api.services.clearing,
+        rail=PspRail(psp=api.psp),
+    )
+    await shard.run()
+    (paid,) = (await api.call("GET", "/v1/disbursements", party="DE-ABC")).json["data"]
+    foreign = await api.call("GET", f"/v1/disbursements/{paid['id']}", party="parking")
+    assert foreign.status == 404
+    for path in (
+        "/v1/disbursements?party=DE-ABC",
+        "/v1/forecast?party=DE-ABC",
+        f"/v1/payables?disbursement={paid['id']}",
+        f"/v1/payables?session={session}&party=DE-ABC",
+    ):
+        shown = (await api.call("GET", path, party="superapp")).json["data"]
+        assert shown == [], path
+    own = (await api.call("GET", f"/v1/payables?session={session}", party="parking")).json["data"]
+    assert {line["party"] for line in own} == {"parking"}
+
+
+async def test_the_summary_proves_itself_and_partners_receive_the_event_of_their_disbursement(
+    api: Api,
+) -> None:
+    await settle(api)
+    api.clock.at += timedelta(days=7)
+    shard = DisbursementJob(
+        pool=api.services.pool,
+        clock=api.clock,
+        clearing=api.services.clearing,
+        rail=PspRail(psp=api.psp),
+    )
+    await shard.run()
+    summary = (await api.call("GET", "/v1/summary", party="admin")).json
+    assert summary["audit"]["ok"] is True
+    assert summary["audit"]["findings"] == []
+    assert {line["difference"] for line in summary["audit"]["proof"]} == {0}
+    assert summary["captured"] == [{"currency": "EUR", "amount": 1190}]
+    assert summary["sessions_cleared"] == 1
+    light = (await api.call("GET", "/v1/summary?audit=false", party="admin")).json
+    assert light["audit"] is None
+
+    api.clock.wall = datetime.now(UTC) + timedelta(seconds=2)
+    heard = (await api.call("GET", "/v1/events?limit=100", party="DE-ABC")).json["data"]
+    kinds = [event["type"] for event in heard]
+    for kind in ("capture.succeeded", "session.cleared", "disbursement.planned", "disbursement.paid"):
+        assert kind in kinds
+    assert kinds.index("disbursement.planned") < kinds.index("disbursement.paid")
+
+
+async def test_an_agreement_is_never_edited_and_a_wrong_one_is_named(api: Api) -> None:
+    same = await api.call("POST", "/v1/agreements", AGREEMENT, party="admin")
+    assert same.status == 201
+    terms = {**AGREEMENT["terms"], "deficit": "carry"}  # type: ignore[dict-item]
+    changed = await api.call("POST", "/v1/agreements", {**AGREEMENT, "terms": terms}, party="admin")
+    assert (changed.status, changed.json["code"]) == (409, "state_conflict")
+    unknown = await api.call(
+        "POST", "/v1/agreements", {**AGREEMENT, "id": "a2", "cpo": "XX-NO"}, party="admin"
+    )
+    assert unknown.status in {400, 404}, unknown.text
+    other = await api.call(
+        "POST",
+        "/v1/parties",
+        {
+            "id": "DE-ABC",
+            "kind": "emsp",
+            "name": "x",
+            "country": "DE",
+            "settlement_currency": "EUR",
+            "time_zone": "Europe/Berlin",
+        },
+        party="admin",
+    )
+    assert (other.status, other.json["code"]) == (409, "already_exists")

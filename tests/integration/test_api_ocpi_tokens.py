@@ -1,0 +1,80 @@
+"""Drivers' tokens over the admin API: stored, changed, found by CPOs, never taken from another partner."""
+
+from typing import Any
+
+import pytest
+
+from gateway.database import Pool
+from gateway.ocpi.repository.tokens import load_token
+from tests.fakes.api import Api, open_api
+
+PATH = "/v1/ocpi/tokens/RFID/04A1B2C3"
+BODY: dict[str, Any] = {
+    "party": "superapp",
+    "contract_id": "CH-NWC-C12345678-X",
+    "issuer": "Super App",
+    "payment": {
+        "type": "psp_payment_method",
+        "payment_method": "pm_good",
+        "customer": "cus_1",
+        "off_session": True,
+    },
+}
+
+
+@pytest.fixture
+async def api(pool: Pool) -> Any:
+    async with open_api(pool) as opened:
+        yield opened
+
+
+async def test_a_token_is_stored_as_cpos_get_it_and_what_pays_is_not_shown(api: Api, pool: Pool) -> None:
+    made = await api.call("PUT", PATH, BODY, party="admin")
+    assert made.status == 200, made.text
+    assert (made.json["uid"], made.json["type"], made.json["whitelist"]) == ("04A1B2C3", "RFID", "NEVER")
+    assert "pm_good" not in made.text
+    async with pool.acquire() as connection:
+        stored = await load_token(connection, uid="04a1b2c3", token_type="RFID")
+    assert stored is not None
+    assert (stored.country_code, stored.party_code) == ("CH", "NWC")
+    assert stored.payment == BODY["payment"]
+
+
+async def test_a_token_is_blocked_by_the_same_call(api: Api, pool: Pool) -> None:
+    await api.call("PUT", PATH, BODY, party="admin")
+    blocked = await api.call("PUT", PATH, {**BODY, "valid": False}, party="admin")
+    assert (blocked.status, blocked.json["valid"]) == (200, False)
+    async with pool.acquire() as connection:
+        stored = await load_token(connection, uid="04A1B2C3", token_type="RFID")
+    assert stored is not None
+    assert not stored.valid
+
+
+async def test_another_partners_token_is_never_taken_over(api: Api) -> None:
+    await api.call("PUT", PATH, BODY, party="admin")
+    other = await api.call("PUT", PATH, {**BODY, "party": "parking"}, party="admin")
+    assert (other.status, other.json["code"]) == (409, "already_exists")
+    assert other.json["errors"][0]["pointer"] == "/party"
+
+
+@pytest.mark.parametrize(
+    ("path", "change", "status"),
+    [
+        (PATH, {"party": "nobody"}, 404),
+        (PATH, {"contract_id": "a" * 37}, 400),
+        (PATH, {"issuer": "a\x00b"}, 400),
+        (PATH, {"whitelist": "SOMETIMES"}, 400),
+        (PATH, {"payment": {"type": "cash"}}, 400),
+        ("/v1/ocpi/tokens/GUESS/1", {}, 404),
+        ("/v1/ocpi/tokens/RFID/" + "a" * 37, {}, 404),
+    ],
+)
+async def test_what_ocpi_cannot_carry_is_rejected(
+    api: Api, path: str, change: dict[str, Any], status: int
+) -> None:
+    answer = await api.call("PUT", path, {**BODY, **change}, party="admin")
+    assert answer.status == status, answer.text
+
+
+async def test_tokens_are_the_platforms_to_set(api: Api) -> None:
+    assert (await api.call("PUT", PATH, BODY, party="superapp")).status == 403

@@ -1,0 +1,571 @@
+"""The exceptions queue: each kind opens once and ends with its cause; people list, assign and "
+"resolve it."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from datetime import UTC, date, datetime, timedelta
+from pathlib import Path
+from typing import Any
+from uuid import UUID
+
+import pytest
+
+from clearing.errors import ClearingConflictError
+from clearing.services import build_clearing
+from gateway.cli.status import read_status
+from gateway.database import Pool, transaction
+from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
+from gateway.exceptions.repository import ExceptionFilter
+from gateway.exceptions.rules import ExceptionEventKind, ExceptionKind, ExceptionRecord, ExceptionState
+from gateway.exceptions.service import ExceptionService, ExceptionView
+from gateway.ids import format_id, new_id
+from gateway.jobs.exceptions import PAUSE, ExceptionsJob
+from tests.fakes import clearing_fixtures as world
+from tests.fakes.api import Api, Hands, open_api
+from tests.integration.test_clearing_job import hand_over, open_books
+
+ROOT = Path(__file__).parents[2]
+NOW = datetime(2026, 11, 22, 12, 0, tzinfo=UTC)
+LONG_AGO = NOW - timedelta(days=3)
+
+
+class Queue:
+    """The queue on a database with a few parties, and causes put in by hand."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool, self.service = pool, ExceptionService(clearing=build_clearing())
+        self.session = world.session(1)
+
+    async def open(self) -> None:
+        async with self.pool.acquire() as connection:
+            await open_books(connection, build_clearing())
+            await hand_over(connection, [self.session])
+            await connection.execute("DELETE FROM gateway.task")
+
+    async def run(self, sql: str, *values: Any) -> None:
+        await self.pool.execute(sql, *values)
+
+    async def listed(self, *, state: ExceptionState | None = ExceptionState.OPEN) -> list[ExceptionRecord]:
+        async with transaction(self.pool) as connection:
+            await self.service.refresh(connection, now=NOW, wall_now=NOW)
+            wanted = ExceptionFilter(state=state)
+            return list(await self.service.list_exceptions(connection, wanted, limit=100))
+
+    async def resolve(self, exception_id: UUID, *, by: str = "anna") -> ExceptionView:
+        async with transaction(self.pool) as connection:
+            return await self.service.resolve(
+                connection, exception_id, by=by, note="mended", now=NOW, wall_now=NOW
+            )
+
+    async def events(self, exception_id: UUID) -> list[ExceptionEventKind]:
+        async with transaction(self.pool) as connection:
+            return [one.kind for one in (await self.service.get(connection, exception_id)).history]
+
+
+@pytest.fixture
+async def queue(pool: Pool) -> Queue:
+    opened = Queue(pool)
+    await opened.open()
+    return opened
+
+
+def task_id(queue: Queue) -> UUID:
+    return new_id(shard=queue.session.shard)
+
+
+async def stop_task(queue: Queue) -> str:
+    identifier = task_id(queue)
+    await queue.run(
+        "INSERT INTO gateway.task (shard, id, kind, session_id, run_at, exception_at, last_error, "
+        "attempts) "
+        "VALUES ($1, $2, 'capture_session', $3, $4, $4, 'no tariff', 30)",
+        queue.session.shard,
+        identifier,
+        queue.session.session_id,
+        LONG_AGO,
+    )
+    return format_id("tsk", identifier)
+
+
+async def uncleared_session(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO clearing.session_exception (shard, session_id, reason, detail, exception_at, last_at) "
+        "VALUES ($1, $2, 'no_agreement', 'no agreement of NL-ABC', $3, $3)",
+        queue.session.shard,
+        queue.session.session_id,
+        LONG_AGO,
+    )
+    await queue.run("UPDATE gateway.session SET state = 'exception', flags = '{no_agreement}'")
+    return format_id("ses", queue.session.session_id)
+
+
+async def unpaid_session(queue: Queue) -> str:
+    await queue.run("DELETE FROM gateway.capture")
+    await queue.run("UPDATE gateway.session SET state = 'exception', flags = '{unpaid}'")
+    return format_id("ses", queue.session.session_id)
+
+
+async def unknown_psp_outcome(queue: Queue) -> str:
+    identifier = task_id(queue)
+    await queue.run(
+        "INSERT INTO gateway.psp_request (shard, id, session_id, authorization_id, kind, state, "
+        "amount_minor, "
+        "attempts, next_attempt_at, created_at) SELECT shard, $1, session_id, id, 'capture', "
+        "'unknown', 605, 9, "
+        "$2::timestamptz, $3 FROM gateway.payment_authorization",
+        identifier,
+        NOW + timedelta(hours=1),
+        LONG_AGO,
+    )
+    return format_id("psr", identifier)
+
+
+async def unmatched_cdr(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO gateway.ocpi_cdr (party_id, cdr_key, cdr_id, version, raw, fingerprint, "
+        "currency, ended_at, "
+        "credit, last_updated, received_at, status, reason, updated_at) VALUES ('NL-ABC', 'cdr/1', "
+        "'CDR/1', "
+        "'2.2.1', '', $1, 'EUR', $2, false, $2, $2, 'unmatched', 'no session', $2)",
+        bytes(32),
+        LONG_AGO,
+    )
+    return "NL-ABC/CDR/1"
+
+
+async def undelivered_message(queue: Queue) -> str:
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO gateway.ocpi_outbox (id, party_id, module, method, path, object_id, body, "
+        "created_at, run_at, "
+        "attempts, last_error, exception_at) VALUES ($1, 'NL-ABC', 'tokens', 'PUT', '', 'T', '', "
+        "$2, $2, 11, "
+        "'HTTP 500', $2)",
+        identifier,
+        LONG_AGO,
+    )
+    return format_id("msg", identifier)
+
+
+async def failing_pull(queue: Queue) -> str:
+    peer = new_id()
+    await queue.run(
+        "INSERT INTO gateway.ocpi_peer (id, party_id, state, token_hash, outbound_token, version, "
+        "versions_url, "
+        "created_at, registered_at) VALUES ($1, 'NL-ABC', 'registered', $2, 't', '2.2.1', "
+        "'https://x', $3, $3)",
+        peer,
+        bytes(32),
+        LONG_AGO,
+    )
+    await queue.run(
+        "INSERT INTO gateway.ocpi_pull (peer_id, module, due_at, failures, last_error, updated_at) "
+        "VALUES ($1, 'cdrs', $2, 3, 'HTTP 500', $3)",
+        peer,
+        NOW + timedelta(hours=6),
+        LONG_AGO,
+    )
+    return "NL-ABC/cdrs"
+
+
+async def failing_endpoint(queue: Queue) -> str:
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO gateway.webhook_endpoint (id, party_id, url, event_types, secret, failing_since, "
+        "failures_in_a_row, created_at) VALUES ($1, 'superapp', 'https://x.example', '{*}', $2, $3, 3, $3)",
+        identifier,
+        bytes(32),
+        LONG_AGO,
+    )
+    return format_id("whe", identifier)
+
+
+async def difference(queue: Queue) -> str:
+    found = await queue.pool.fetchval(
+        "INSERT INTO clearing.reconciliation_difference (pair, reference, type, amount_minor, "
+        "currency, since, "
+        "owner, proposal, detail, first_seen_at, last_seen_at, run) VALUES ('book_bank', 'E2E', "
+        "'missing_right', "
+        "250, 'EUR', $1, 'treasury', '{}', 'nothing at the bank', $2, $2, $3) RETURNING id",
+        LONG_AGO.date(),
+        NOW,
+        new_id(),
+    )
+    return format_id("rdf", found)
+
+
+async def document(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO clearing.document_exception (supplier_id, customer_id, currency, period_start, "
+        "period_end, "
+        "party_id, reason, first_at, last_at) VALUES ('NL-ABC', 'platform', 'EUR', $1, $2, 'NL-ABC', "
+        "'no VAT id', $3, $3)",
+        date(2026, 10, 1),
+        date(2026, 10, 31),
+        LONG_AGO,
+    )
+    return "NL-ABC/platform/EUR/2026-10-01/2026-10-31"
+
+
+async def payout_hold(queue: Queue, *, four_eyes: bool = False) -> str:
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO clearing.payout_hold (id, party_id, reason, since, placed_by, four_eyes) "
+        "VALUES ($1, 'NL-ABC', 'a court order', $2, 'anna', $3)",
+        identifier,
+        LONG_AGO.date(),
+        four_eyes,
+    )
+    return format_id("hld", identifier)
+
+
+async def unknown_disbursement(queue: Queue) -> str:
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO clearing.disbursement (id, party_id, currency, period, amount_minor, destination, "
+        "end_to_end_id, state, planned_at, requested_at, attempts, next_attempt_at) VALUES ($1, "
+        "'NL-ABC', 'EUR', "
+        "$2, 700, 'acct', 'E2E', 'outcome_unknown', $3, $3, 4, $3)",
+        identifier,
+        LONG_AGO.date(),
+        LONG_AGO,
+    )
+    return format_id("dis", identifier)
+
+
+CAUSES = {
+    ExceptionKind.FAILED_TASK: (stop_task, "DELETE FROM gateway.task"),
+    ExceptionKind.UNCLEARED_SESSION: (uncleared_session, "UPDATE gateway.session SET state = 'cleared'"),
+    ExceptionKind.UNPAID_SESSION: (unpaid_session, "UPDATE gateway.session SET state = 'completed'"),
+    ExceptionKind.UNKNOWN_PSP_OUTCOME: (
+        unknown_psp_outcome,
+        "UPDATE gateway.psp_request SET state = 'succeeded', finished_at = now(), next_attempt_at = NULL",
+    ),
+    ExceptionKind.UNMATCHED_CDR: (unmatched_cdr, "UPDATE gateway.ocpi_cdr SET status = 'pending'"),
+    ExceptionKind.UNDELIVERED_OCPI_MESSAGE: (undelivered_message, "DELETE FROM gateway.ocpi_outbox"),
+    ExceptionKind.FAILING_OCPI_PULL: (failing_pull, "UPDATE gateway.ocpi_pull SET failures = 0"),
+    ExceptionKind.FAILING_WEBHOOK_ENDPOINT: (
+        failing_endpoint,
+        "UPDATE gateway.webhook_endpoint SET failures_in_a_row = 0, failing_since = NULL",
+    ),
+    ExceptionKind.RECONCILIATION_DIFFERENCE: (
+        difference,
+        "UPDATE clearing.reconciliation_difference SET resolved_at = now()",
+    ),
+    ExceptionKind.DOCUMENT_EXCEPTION: (document, "DELETE FROM clearing.document_exception"),
+    ExceptionKind.PAYOUT_HOLD: (
+        payout_hold,
+        "UPDATE clearing.payout_hold SET lifted_at = now(), lifted_by = 'b'",
+    ),
+    ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME: (
+        unknown_disbursement,
+        "UPDATE clearing.disbursement SET state = 'paid', rail_reference = 'x', finished_at = now()",
+    ),
+}
+ENDED_BY_THEIR_OWN_COMMAND = (
+    ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME,
+    ExceptionKind.RECONCILIATION_DIFFERENCE,
+    ExceptionKind.DOCUMENT_EXCEPTION,
+)
+ENDED_BY_THEIR_RETRY = (
+    ExceptionKind.UNCLEARED_SESSION,
+    ExceptionKind.UNMATCHED_CDR,
+    ExceptionKind.FAILED_TASK,
+    ExceptionKind.PAYOUT_HOLD,
+    ExceptionKind.UNDELIVERED_OCPI_MESSAGE,
+    ExceptionKind.FAILING_WEBHOOK_ENDPOINT,
+)
+RETRIED_AND_OPEN = (ExceptionKind.UNKNOWN_PSP_OUTCOME, ExceptionKind.FAILING_OCPI_PULL)
+
+
+def test_every_kind_is_tried_here() -> None:
+    assert set(CAUSES) == set(ExceptionKind)
+
+
+@pytest.mark.parametrize("kind", list(ExceptionKind))
+async def test_an_exception_opens_once_ends_with_its_cause_and_comes_back_as_another(
+    queue: Queue, kind: ExceptionKind
+) -> None:
+    put, mend = CAUSES[kind]
+    subject = await put(queue)
+    (first,) = await queue.listed()
+    assert (first.kind, first.subject_id, first.state) == (kind, subject, ExceptionState.OPEN)
+    assert first.since.date() <= LONG_AGO.date() or kind is ExceptionKind.UNPAID_SESSION
+    assert await queue.listed() == [first]
+    await queue.run(mend)
+    assert await queue.listed() == []
+    (ended,) = await queue.listed(state=None)
+    assert (ended.id, ended.state, ended.resolved_at) == (first.id, ExceptionState.RESOLVED, NOW)
+    assert await queue.events(first.id) == [ExceptionEventKind.OPENED, ExceptionEventKind.RESOLVED]
+
+
+async def test_a_cause_that_comes_back_is_a_new_exception(queue: Queue) -> None:
+    subject = await unmatched_cdr(queue)
+    (first,) = await queue.listed()
+    await queue.run("UPDATE gateway.ocpi_cdr SET status = 'pending'")
+    assert await queue.listed() == []
+    await queue.run("UPDATE gateway.ocpi_cdr SET status = 'unpriceable'")
+    (second,) = await queue.listed()
+    assert (second.subject_id, second.reason) == (subject, "unpriceable")
+    assert second.id != first.id
+
+
+async def test_another_reason_of_the_same_cause_is_a_line_of_history(queue: Queue) -> None:
+    await unmatched_cdr(queue)
+    (first,) = await queue.listed()
+    await queue.run("UPDATE gateway.ocpi_cdr SET status = 'unpriceable', reason = 'no tariff'")
+    (second,) = await queue.listed()
+    assert (second.id, second.reason, second.detail) == (first.id, "unpriceable", "no tariff")
+    assert await queue.events(first.id) == [ExceptionEventKind.OPENED, ExceptionEventKind.CHANGED]
+
+
+async def test_a_sum_at_stake_and_the_reason_of_clearing_are_shown(queue: Queue) -> None:
+    await uncleared_session(queue)
+    (shown,) = await queue.listed()
+    assert (shown.amount_minor, shown.currency) == (queue.session.captured_minor, "EUR")
+    assert (shown.reason, shown.detail) == ("no_agreement", "no agreement of NL-ABC")
+    assert (shown.party_id, shown.since) == ("superapp", LONG_AGO)
+
+
+@pytest.mark.parametrize("kind", ENDED_BY_THEIR_RETRY)
+async def test_resolving_tries_the_cause_again_and_records_who_did_it(
+    queue: Queue, kind: ExceptionKind
+) -> None:
+    await CAUSES[kind][0](queue)
+    (shown,) = await queue.listed()
+    view = await queue.resolve(shown.id)
+    assert view.record.state is ExceptionState.RESOLVED
+    opened, retried, resolved = view.history
+    assert (opened.actor, retried.actor, resolved.actor) == ("system", "anna", "anna")
+    assert (retried.kind, resolved.note) == (ExceptionEventKind.RETRIED, "mended")
+    assert await queue.listed() == []
+    with pytest.raises(ExceptionConflictError, match="resolved already"):
+        await queue.resolve(shown.id)
+
+
+@pytest.mark.parametrize("kind", RETRIED_AND_OPEN)
+async def test_what_only_an_answer_ends_is_asked_again_and_stays_open(
+    queue: Queue, kind: ExceptionKind
+) -> None:
+    await CAUSES[kind][0](queue)
+    (shown,) = await queue.listed()
+    view = await queue.resolve(shown.id)
+    assert view.record.state is ExceptionState.OPEN
+    assert [one.kind for one in view.history] == [ExceptionEventKind.OPENED, ExceptionEventKind.RETRIED]
+    due = await queue.pool.fetchval("SELECT max(next_attempt_at) FROM gateway.psp_request")
+    pulled = await queue.pool.fetchval("SELECT max(due_at) FROM gateway.ocpi_pull")
+    assert (due or pulled) == NOW
+
+
+@pytest.mark.parametrize("kind", ENDED_BY_THEIR_OWN_COMMAND)
+async def test_what_is_open_at_its_source_is_never_called_resolved(queue: Queue, kind: ExceptionKind) -> None:
+    await CAUSES[kind][0](queue)
+    (shown,) = await queue.listed()
+    with pytest.raises(ExceptionConflictError, match=r"its cause is still there\..*Use: "):
+        await queue.resolve(shown.id)
+    assert await queue.listed() == [shown]
+
+
+async def test_what_nothing_can_mend_ends_by_a_persons_reason_and_stays_ended(queue: Queue) -> None:
+    await unpaid_session(queue)
+    (shown,) = await queue.listed()
+    view = await queue.resolve(shown.id)
+    assert view.record.state is ExceptionState.RESOLVED
+    assert view.history[-1].note == "mended"
+    assert await queue.listed() == []
+
+
+async def test_a_hold_of_four_eyes_is_lifted_by_somebody_else(queue: Queue) -> None:
+    await payout_hold(queue, four_eyes=True)
+    (shown,) = await queue.listed()
+    with pytest.raises(ClearingConflictError):
+        await queue.resolve(shown.id, by="anna")
+    assert (await queue.resolve(shown.id, by="ben")).record.state is ExceptionState.RESOLVED
+    receiver = await queue.pool.fetchval(
+        "SELECT party_id FROM gateway.event WHERE type = 'payout_hold.lifted'"
+    )
+    assert receiver == "NL-ABC"
+
+
+async def test_young_failures_need_nobody(queue: Queue) -> None:
+    await failing_pull(queue)
+    await failing_endpoint(queue)
+    await unknown_psp_outcome(queue)
+    await queue.run("UPDATE gateway.ocpi_pull SET failures = 2")
+    await queue.run("UPDATE gateway.webhook_endpoint SET failures_in_a_row = 2")
+    await queue.run("UPDATE gateway.psp_request SET created_at = $1", NOW - timedelta(hours=23))
+    assert await queue.listed() == []
+
+
+async def test_an_endpoint_disabled_by_the_system_needs_a_person_one_of_its_owner_does_not(
+    queue: Queue,
+) -> None:
+    await failing_endpoint(queue)
+    await queue.run(
+        "UPDATE gateway.webhook_endpoint SET state = 'disabled', disabled_reason = 'gone: HTTP 410'"
+    )
+    (shown,) = await queue.listed()
+    assert (shown.reason, shown.detail) == ("disabled", "gone: HTTP 410")
+    await queue.run("UPDATE gateway.webhook_endpoint SET disabled_reason = 'disabled by its owner'")
+    assert await queue.listed() == []
+
+
+async def test_two_comparisons_at_once_open_an_exception_once(queue: Queue) -> None:
+    await stop_task(queue)
+    async with queue.pool.acquire() as one, queue.pool.acquire() as other:
+        first, second = one.transaction(), other.transaction()
+        await first.start()
+        await second.start()
+        assert (await queue.service.refresh(one, now=NOW, wall_now=NOW)).opened == 1
+        await first.commit()
+        assert (await queue.service.refresh(other, now=NOW, wall_now=NOW)).opened == 0
+        await second.commit()
+
+
+async def test_the_job_compares_once_a_minute(queue: Queue) -> None:
+    clock = Hands(at=NOW, wall=NOW)
+    job = ExceptionsJob(pool=queue.pool, clock=clock, exceptions=queue.service)
+    assert await job.run_once() == 0
+    await stop_task(queue)
+    await job.run_once()
+    assert await queue.pool.fetchval("SELECT count(*) FROM gateway.exception") == 0
+    clock.wall += PAUSE
+    await job.run_once()
+    assert await queue.pool.fetchval("SELECT count(*) FROM gateway.exception") == 1
+
+
+async def test_status_says_that_nothing_needs_a_person_only_when_the_queue_is_empty(
+    queue: Queue, database_url: str
+) -> None:
+    assert (await read_status(database_url, wall_now=NOW)).alerts == ()
+    for put, _ in CAUSES.values():
+        if put is not unpaid_session:
+            await put(queue)
+    status = await read_status(database_url, wall_now=NOW)
+    assert set(status.exception_counts) == set(ExceptionKind) - {ExceptionKind.UNPAID_SESSION}
+    for kind in status.exception_counts:
+        assert any(f"--kind {kind}" in alert for alert in status.alerts)
+
+
+async def test_an_unknown_id_is_no_exception(queue: Queue) -> None:
+    with pytest.raises(ExceptionNotFoundError):
+        await queue.resolve(new_id())
+
+
+# Over HTTP
+
+
+@pytest.fixture
+async def api(queue: Queue) -> AsyncIterator[Api]:
+    async with open_api(queue.pool) as opened:
+        opened.clock.at = opened.clock.wall = NOW
+        yield opened
+
+
+async def test_the_queue_is_listed_shown_assigned_and_resolved_over_http(queue: Queue, api: Api) -> None:
+    subject = await stop_task(queue)
+    await document(queue)
+    listed = await api.call("GET", "/v1/exceptions?state=open&limit=1", party="admin")
+    assert listed.status == 200, listed.text
+    assert (len(listed.json["data"]), listed.json["has_more"]) == (1, True)
+    tasks = await api.call("GET", "/v1/exceptions?kind=failed_task&older_than_hours=48", party="admin")
+    (shown,) = tasks.json["data"]
+    assert (shown["subject"], shown["owner"], shown["history"]) == (subject, "operations", None)
+    assert shown["next_step"]["retry"] == "run the task again"
+    none = await api.call("GET", "/v1/exceptions?kind=failed_task&older_than_hours=100", party="admin")
+    assert none.json["data"] == []
+    where = f"/v1/exceptions/{shown['id']}"
+    assigned = await api.call("POST", f"{where}/assign", {"assignee": "ben"}, party="admin")
+    assert (assigned.status, assigned.json["assignee"]) == (200, "ben")
+    resolved = await api.call("POST", f"{where}/resolve", {"note": "tariff stored"}, party="admin")
+    assert (resolved.status, resolved.json["state"]) == (200, "resolved")
+    got = await api.call("GET", where, party="admin")
+    assert [line["kind"] for line in got.json["history"]] == ["opened", "assigned", "retried", "resolved"]
+
+
+async def test_over_http_a_source_that_is_open_is_a_conflict(queue: Queue, api: Api) -> None:
+    await document(queue)
+    (shown,) = (await api.call("GET", "/v1/exceptions", party="admin")).json["data"]
+    answer = await api.call("POST", f"/v1/exceptions/{shown['id']}/resolve", {"note": "x"}, party="admin")
+    assert (answer.status, answer.json["code"]) == (409, "state_conflict")
+    assert "networkcore clearing document-exceptions" in answer.json["detail"]
+    missing = format_id("exc", new_id())
+    assert (await api.call("GET", f"/v1/exceptions/{missing}", party="admin")).status == 404
+
+
+@pytest.mark.parametrize(
+    ("method", "path", "body"),
+    [
+        ("GET", "/v1/exceptions", None),
+        ("GET", "/v1/exceptions/{id}", None),
+        ("POST", "/v1/exceptions/{id}/resolve", {"note": "x"}),
+        ("POST", "/v1/exceptions/{id}/assign", {"assignee": "x"}),
+    ],
+)
+async def test_only_the_platform_sees_the_queue(
+    queue: Queue, api: Api, method: str, path: str, body: dict[str, str] | None
+) -> None:
+    await stop_task(queue)
+    (shown,) = await queue.listed()
+    answer = await api.call(method, path.replace("{id}", format_id("exc", shown.id)), body, party="superapp")
+    assert answer.status == 403, answer.text
+
+
+async def test_the_metrics_count_what_waits_by_kind(queue: Queue, api: Api) -> None:
+    await stop_task(queue)
+    text = (await api.call("GET", "/metrics", party="admin")).text
+    assert 'networkcore_exceptions{kind="failed_task"} 1.0' in text
+    assert 'networkcore_exceptions{kind="unmatched_cdr"} 0.0' in text
+    assert f'networkcore_exception_oldest_seconds{{kind="failed_task"}} {3 * 86400.0}' in text
+
+
+# At the command line
+
+
+def networkcore(database_url: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        [sys.executable, "-m", "gateway", "exceptions", *arguments],
+        cwd=ROOT,
+        env={"PATH": os.defpath, "DATABASE_URL": database_url},
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+
+
+async def test_the_queue_is_listed_shown_assigned_and_resolved_at_the_command_line(
+    queue: Queue, database_url: str
+) -> None:
+    assert networkcore(database_url, "list").stdout == "Nothing waits for a person.\n"
+    subject = await stop_task(queue)
+    listed = networkcore(database_url, "list", "--owner", "operations", "--json")
+    assert listed.returncode == 0, listed.stderr
+    (shown,) = json.loads(listed.stdout)
+    assert (shown["subject"], shown["kind"]) == (subject, "failed_task")
+    assert json.loads(networkcore(database_url, "list", "--kind", "payout_hold", "--json").stdout) == []
+    page = networkcore(database_url, "show", shown["id"])
+    assert page.returncode == 0, page.stderr
+    assert f"networkcore exceptions resolve {shown['id']}" in page.stdout
+    assigned = networkcore(database_url, "assign", shown["id"], "ben", "--by", "anna", "--json")
+    assert json.loads(assigned.stdout)["assignee"] == "ben"
+    resolved = networkcore(
+        database_url, "resolve", shown["id"], "--by", "ben", "--reason", "tariff stored", "--json"
+    )
+    assert resolved.returncode == 0, resolved.stderr
+    assert json.loads(resolved.stdout)["state"] == "resolved"
+    assert json.loads(networkcore(database_url, "list", "--json").stdout) == []
+    (ended,) = json.loads(networkcore(database_url, "list", "--state", "all", "--json").stdout)
+    assert ended["id"] == shown["id"]
+
+
+async def test_at_the_command_line_an_open_source_names_its_own_command(
+    queue: Queue, database_url: str
+) -> None:
+    await difference(queue)
+    (shown,) = json.loads(networkcore(database_url, "list", "--json").stdout)
+    answer = networkcore(database_url, "resolve", shown["id"], "--by", "ben", "--reason", "seen")
+    assert answer.returncode == 2
+    assert "networkcore reconcile resolve" in answer.stderr

@@ -1,0 +1,286 @@
+"""The real services over an in-process PSP.
+
+What gateway/application.py wires, with the simulation's clock and wire.
+
+Owns: opening and resetting. Must not know: what is played.
+"""
+
+import random
+from collections.abc import Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import Any, Final, cast
+from urllib.parse import urlencode
+
+import msgspec
+
+from clearing.services import ClearingServices, build_clearing
+from gateway import application
+from gateway.config import load_settings
+from gateway.database import Pool, transaction
+from gateway.ids import ids_from, new_id
+from gateway.jobs.disbursements import DisbursementJob
+from gateway.jobs.job import Job
+from gateway.partners import party_repository as party_rows
+from gateway.partners.party_repository import PartyRecord
+from gateway.payments.funding import FundingService
+from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp.stripe.adapter import StripePsp
+from gateway.payments.records import MissingCdrAction, MissingCdrPolicy
+from gateway.payments.service import PaymentService, build_payments
+from pnc.revocation_checker import RevocationChecker
+from pnc.service import PlugAndChargeService
+from sandbox.stripe.access import PspRequest
+from sandbox.stripe.engine import PspEngine
+from sandbox.stripe.settings import PspSettings
+from tests.simulation.in_process import API_KEY, WEBHOOK_SECRET, Wire, stripe_over
+from tests.simulation.market import (
+    LONG_AGO,
+    PARKING,
+    PLACES,
+    SUPERAPP,
+    Tariffs,
+    Updates,
+    agreements,
+    parties,
+)
+from tests.simulation.seeded import START, Hands, Ids
+
+_KEPT: Final = (
+    "clearing.party",
+    "clearing.party_vat_evidence",
+    "clearing.agreement",
+    "clearing.fx_rate",
+    "clearing.reference_epoch",
+    "gateway.party",
+)
+_PLAYED: Final = (
+    "complete_session",
+    "capture_session",
+    "charge_residual",
+    "handle_psp_event",
+    "outcome_resolution",
+    "clear_session",
+    "hold_monitor",
+    "psp_event_poll",
+    "book_correction",
+    "disbursement",
+)
+FUNDED_MINOR: Final = 20_000
+_CAPTURES_LAST_KNOWN: Final = 0.5  # of the seeds
+_FLOAT_MINOR: Final = 1_000_000
+
+
+@dataclass(slots=True, kw_only=True)
+class Simulated:
+    """One system for one seed."""
+
+    pool: Pool
+    hands: Hands
+    dice: random.Random
+    engine: PspEngine
+    wire: Wire
+    psp: StripePsp
+    payments: PaymentService
+    clearing: ClearingServices
+    jobs: Mapping[str, Job]
+    customers: Mapping[str, tuple[str, str]]
+    updates: Updates
+
+    def control(self, method: str, path: str, body: Mapping[str, Any] | None = None) -> Any:
+        """Ask the PSP's control API."""
+        return _json(self.engine, method, f"/_sandbox/{path}", body)
+
+    def set_psp_clock(self) -> None:
+        """The PSP's business clock follows the simulation's."""
+        self.control("POST", "clock", {"now": int(self.hands.at.timestamp()), "frozen": True})
+
+    def charge_again(self, intent: Mapping[str, Any]) -> None:
+        """A second payment of the same session at the PSP, past all that we record."""
+        fields = {f"metadata[{name}]": value for name, value in intent["metadata"].items()}
+        fields |= {"amount": str(intent["amount_received"]), "currency": intent["currency"]}
+        fields |= {"confirm": "true", "payment_method": "pm_card_visa"}
+        _form(self.engine, "/v1/payment_intents", fields)
+
+    def objects(self, kind: str) -> list[dict[str, Any]]:
+        """The PSP's own committed objects, oldest first, with all that has fallen due there done."""
+        self.engine.run_timers()
+        return list(self.engine.state.records.scan(kind, "acct_platform", oldest_first=True))
+
+
+def _stepwise(job: Job) -> Job:
+    """A job that sends the PSP one request at a time: an operation stops at one request."""
+    if isinstance(job, DisbursementJob):
+        job.at_once = 1
+    return job
+
+
+class Ground:
+    """A migrated database made ready once, and swept before each seed."""
+
+    def __init__(self, pool: Pool) -> None:
+        self.pool = pool
+        self.clearing = build_clearing()
+        self._swept: list[str] = []
+        self._accounts: dict[str, str] = {}
+
+    async def prepare(self) -> None:
+        """Reference data, parties and agreements; statistics don't change, so that plans repeat."""
+        async with transaction(self.pool) as connection:
+            rows = await connection.fetch(
+                "SELECT schemaname || '.' || tablename AS name FROM pg_tables "
+                "WHERE schemaname IN ('gateway', 'clearing', 'pnc') ORDER BY 1"
+            )
+            names = [row["name"] for row in rows if "migration" not in row["name"]]
+            for name in names:
+                await connection.execute(f"ALTER TABLE {name} SET (autovacuum_enabled = false)")
+            self._swept = [name for name in names if name not in _KEPT]
+            self._accounts = _accounts(_engine())
+            await self.clearing.reference_data.import_bundled_rates(connection, now=START)
+            await party_rows.ensure_platform(connection, now=START)
+            for party in parties(self._accounts):
+                await self.clearing.reference_data.register_party(connection, party, now=START)
+                if party.id != "platform":
+                    row = PartyRecord(id=party.id, kind=party.kind.value, name=party.id, created_at=LONG_AGO)
+                    await party_rows.add_party(connection, row)
+            for agreement in agreements():
+                await self.clearing.reference_data.put_agreement(connection, agreement, now=START)
+
+    @contextmanager
+    def seeded(self, seed: int) -> Any:
+        """Ids and dice of one seed."""
+        dice, hands = random.Random(seed), Hands()
+        with ids_from(Ids(hands, dice)):
+            yield dice, hands
+
+    async def open(self, dice: random.Random, hands: Hands) -> Simulated:
+        """A swept system with funded accounts, a float at the PSP, and two stored mandates."""
+        await self._sweep()
+        engine = _engine()
+        _accounts(engine)
+        customers = {name: _customer(engine, name) for name in ("ann", "ben")}
+        wire = Wire(engine=engine)
+        psp = stripe_over(wire, monotonic=hands.monotonic)
+        settings = load_settings(
+            {
+                "NETWORKCORE_DATABASE_URL": "postgresql://simulated@localhost/simulated",
+                "NETWORKCORE_PSP_API_KEY": API_KEY,
+                "NETWORKCORE_PSP_WEBHOOK_SECRET": WEBHOOK_SECRET,
+                # One at a time: the dice decide what runs together.
+                "NETWORKCORE_WORKER_PARALLEL_SHARDS": "1",
+            }
+        )
+        updates = Updates()
+        payments = build_payments(
+            pool=self.pool,
+            psp=psp,
+            tariffs=Tariffs(),
+            clock=hands,
+            policy=PaymentPolicy(),
+            updates=updates,
+        )
+        if dice.random() < _CAPTURES_LAST_KNOWN:
+            last_known = MissingCdrPolicy(action=MissingCdrAction.LAST_KNOWN_COST, after_days=2)
+            await payments.missing_cdrs.set_policy(last_known, party_id="platform")
+        system = application.Application(
+            settings=settings,
+            pool=self.pool,
+            clock=hands,
+            psp=psp,
+            outbound=cast("Any", None),
+            clearing=self.clearing,
+            payments=payments,
+            plug_and_charge=PlugAndChargeService(
+                revocation_checker=RevocationChecker(fetcher=cast("Any", None))
+            ),
+        )
+        await self._fund(FundingService(pool=self.pool, clock=hands, psp=psp))
+        return Simulated(
+            pool=self.pool,
+            hands=hands,
+            dice=dice,
+            engine=engine,
+            wire=wire,
+            psp=psp,
+            payments=payments,
+            clearing=self.clearing,
+            jobs={job.name: _stepwise(job) for job in application.jobs(system) if job.name in _PLAYED},
+            customers=customers,
+            updates=updates,
+        )
+
+    async def _sweep(self) -> None:
+        """Empty every table that has rows; those that refer to them go along."""
+        question = ", ".join(
+            f"EXISTS (SELECT 1 FROM {name}) AS t{at}"  # noqa: S608 - names from the catalog
+            for at, name in enumerate(self._swept)
+        )
+        async with self.pool.acquire() as connection:
+            row = await connection.fetchrow(f"SELECT {question}")
+            assert row is not None
+            full = [name for at, name in enumerate(self._swept) if row[f"t{at}"]]
+            if full:
+                await connection.execute(f"TRUNCATE {', '.join(full)} CASCADE")
+
+    async def _fund(self, funding: FundingService) -> None:
+        for place in PLACES.values():
+            await funding.top_up_treasury(
+                currency=place.currency,
+                amount_minor=_FLOAT_MINOR,
+                reference=place.currency,
+            )
+            await funding.fund_partner(
+                funding_id=new_id(),
+                party_id=SUPERAPP,
+                currency=place.currency,
+                amount_minor=FUNDED_MINOR,
+                reference=f"first {place.currency}",
+            )
+
+
+def _engine() -> PspEngine:
+    return PspEngine(
+        PspSettings(
+            seed=1,  # the same for all: its ids repeat anyway, and the accounts' ids stay
+            start_at=int(START.timestamp()),
+            pull_webhooks=True,
+            webhook_url="http://system.in-process/v1/psp/webhooks",
+            webhook_secret=WEBHOOK_SECRET,
+        )
+    )
+
+
+def _accounts(engine: PspEngine) -> dict[str, str]:
+    made = {}
+    for name, country in (("DE-ABC", "DE"), ("CH-ALP", "CH"), (SUPERAPP, "DE"), (PARKING, "CH")):
+        account = _form(engine, "/v1/accounts", {"type": "custom", "country": country})
+        made[name] = str(account["id"])
+    return made
+
+
+def _customer(engine: PspEngine, name: str) -> tuple[str, str]:
+    """A customer with a stored card: (customer, payment method)."""
+    customer = _form(engine, "/v1/customers", {"name": name})
+    path = "/v1/payment_methods/pm_card_visa/attach"
+    return str(customer["id"]), str(_form(engine, path, {"customer": customer["id"]})["id"])
+
+
+def _form(engine: PspEngine, path: str, fields: Mapping[str, str]) -> Any:
+    request = PspRequest(
+        method="POST",
+        path=path,
+        headers={"authorization": f"Bearer {API_KEY}"},
+        body=urlencode(fields).encode(),
+    )
+    return _read(engine.handle(request))
+
+
+def _json(engine: PspEngine, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
+    headers = {"content-type": "application/json"}
+    raw = b"" if body is None else msgspec.json.encode(body)
+    return _read(engine.handle(PspRequest(method=method, path=path, headers=headers, body=raw)))
+
+
+def _read(reply: Any) -> Any:
+    assert reply.status == 200, reply.body
+    return msgspec.json.decode(reply.body)
