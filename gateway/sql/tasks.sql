@@ -20,22 +20,10 @@ FROM (
 WHERE t.shard = :shard::smallint AND t.id = due.id
 RETURNING t.*;
 
--- name: lock_tasks
--- The same choice held by row locks until the transaction ends, for work that is one transaction.
-SELECT * FROM gateway.task
-WHERE shard = :shard AND kind = :kind AND exception_at IS NULL AND run_at <= :wall_now
-  AND (leased_until IS NULL OR leased_until <= :wall_now)
-ORDER BY run_at
-LIMIT :batch
-FOR UPDATE SKIP LOCKED;
-
 -- name: add_task!
 INSERT INTO gateway.task (shard, id, kind, session_id, payload, run_at)
 VALUES (:shard, :id, :kind, :session_id, :payload, :run_at)
 ON CONFLICT DO NOTHING;
-
--- name: finish_task!
-DELETE FROM gateway.task WHERE shard = :shard AND id = :id;
 
 -- name: finish_tasks!
 DELETE FROM gateway.task WHERE (shard, id) IN (SELECT * FROM unnest(:shards::smallint[], :ids::uuid[]));

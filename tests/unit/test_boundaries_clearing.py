@@ -76,20 +76,6 @@ def test_no_statement_is_written_in_python() -> None:
                 assert not statement.search(node.value), f"{path.relative_to(ROOT)}:{node.lineno}"
 
 
-def test_every_query_is_called() -> None:
-    """A query that nothing names is dead."""
-    names = {
-        match.group(1): path.name
-        for path in SQL.glob("*.sql")
-        for match in re.finditer(r"(?m)^-- name: (\w+)", path.read_text(encoding="utf-8"))
-    }
-    text = "\n".join(path.read_text(encoding="utf-8") for path in modules("clearing"))
-    called = set(re.findall(r"\b\w+\b", text))
-    assert {
-        f"{file}: {name}" for name, file in names.items() if not {name, f"{name}_cursor"} & called
-    } == set()
-
-
 def test_only_services_repositories_and_reports_take_a_connection() -> None:
     for path in modules("clearing"):
         if not (is_repository(path) or is_service(path)):

@@ -36,3 +36,18 @@ def test_a_foreign_table_would_be_found() -> None:
     assert table.search("SELECT max(rate_date) FROM clearing.fx_rate")
     assert table.search("UPDATE clearing.payable SET state = 'open'")
     assert not table.search("from clearing.payouts import service")
+
+
+@pytest.mark.parametrize("package", ["gateway", "clearing", "pnc"])
+def test_every_query_is_called(package: str) -> None:
+    """A query that nothing in its package names is dead; a name in quotes is looked up by getattr."""
+    names = {
+        match.group(1): path.name
+        for path in (ROOT / package / "sql").glob("*.sql")
+        for match in re.finditer(r"(?m)^-- name: (\w+)", path.read_text(encoding="utf-8"))
+    }
+    text = "\n".join(path.read_text(encoding="utf-8") for path in sorted((ROOT / package).rglob("*.py")))
+    called = set(re.findall(r"[.\"'](\w+)\b", text))
+    assert {
+        f"{file}: {name}" for name, file in names.items() if not {name, f"{name}_cursor"} & called
+    } == set()
