@@ -8,12 +8,14 @@ import json
 from collections.abc import Awaitable, Callable
 from datetime import datetime, timedelta
 from typing import Any, Final, TypeVar
+from uuid import UUID
 
 import click
 
 from clearing.services import build_clearing
 from gateway.cli.clock import read_clock
 from gateway.cli.command_group import CommandGroup
+from gateway.cli.public_id import PublicId
 from gateway.cli.tables import as_json_option, show_rows
 from gateway.cli.transaction import in_transaction
 from gateway.clock import Clock
@@ -25,7 +27,6 @@ from gateway.exceptions.service import (
     ExceptionService,
     ExceptionView,
     next_step_of,
-    parse_exception_id,
 )
 from gateway.ids import format_id
 
@@ -79,31 +80,29 @@ def list_command(
 
 
 @command.command(name="show")
-@click.argument("exception")
+@click.argument("exception", type=PublicId(PREFIX))
 @_ONE_AS_JSON
-def show_command(*, exception: str, as_json: bool) -> None:
+def show_command(*, exception: UUID, as_json: bool) -> None:
     """Show EXCEPTION with its next step and history."""
-    exception_id = parse_exception_id(exception)
 
     async def work(connection: Connection, service: ExceptionService, now: datetime) -> dict[str, Any]:
-        return _details(await service.get(connection, exception_id), now=now)
+        return _details(await service.get(connection, exception), now=now)
 
     _print(_with_queue(work), as_json=as_json)
 
 
 @command.command(name="assign")
-@click.argument("exception")
+@click.argument("exception", type=PublicId(PREFIX))
 @click.argument("assignee")
 @click.option("--note", default="", help="Kept in the history.")
 @_BY
 @_ONE_AS_JSON
-def assign_command(*, exception: str, assignee: str, note: str, by: str, as_json: bool) -> None:
+def assign_command(*, exception: UUID, assignee: str, note: str, by: str, as_json: bool) -> None:
     """Name ASSIGNEE as the person who looks after EXCEPTION."""
-    exception_id = parse_exception_id(exception)
 
     async def work(connection: Connection, service: ExceptionService, now: datetime) -> dict[str, Any]:
         view = await service.assign(
-            connection, exception_id, assignee=assignee, by=by, note=note.strip(), now=now
+            connection, exception, assignee=assignee, by=by, note=note.strip(), now=now
         )
         return _details(view, now=now)
 
@@ -111,17 +110,16 @@ def assign_command(*, exception: str, assignee: str, note: str, by: str, as_json
 
 
 @command.command(name="resolve")
-@click.argument("exception")
+@click.argument("exception", type=PublicId(PREFIX))
 @click.option("--reason", required=True, help="What was mended, or why it may end; kept in the history.")
 @_BY
 @_ONE_AS_JSON
-def resolve_command(*, exception: str, reason: str, by: str, as_json: bool) -> None:
+def resolve_command(*, exception: UUID, reason: str, by: str, as_json: bool) -> None:
     """Try again what stopped at EXCEPTION.
 
     It is resolved as soon as its cause is gone. Where nothing can be tried again, the command that ends the
     cause is named and the exit status is 2.
     """
-    exception_id = parse_exception_id(exception)
     if not reason.strip():
         raise click.UsageError("--reason is empty")
 
@@ -129,7 +127,7 @@ def resolve_command(*, exception: str, reason: str, by: str, as_json: bool) -> N
         clock = await read_clock(connection)
         view = await ExceptionService(clearing=build_clearing()).resolve(
             connection,
-            exception_id,
+            exception,
             by=by,
             note=reason.strip(),
             now=clock.now(),

@@ -126,6 +126,9 @@ async def apply(connection: Connection, changes: QueueChanges, *, now: datetime)
         await resolve(
             connection, [one.id for one in changes.gone], actor=SYSTEM, note="the cause is gone", now=now
         )
+    if changes.acknowledged_gone:
+        kinds, subjects = zip(*changes.acknowledged_gone, strict=True)
+        await _sql.forget_acknowledged(connection, kinds=kinds, subjects=subjects)
 
 
 async def _open(connection: Connection, found: Sequence[FoundException], *, now: datetime) -> None:

@@ -226,6 +226,7 @@ class QueueChanges:
     opened: Sequence[FoundException]
     changed: Sequence[tuple[ExceptionRecord, FoundException]]
     gone: Sequence[ExceptionRecord]
+    acknowledged_gone: Sequence[tuple[str, str]]
 
 
 _MAY_CHANGE: Final = ("owner", "amount_minor", "currency", "reason", "detail")
@@ -239,9 +240,11 @@ def compare(
 ) -> QueueChanges:
     """What to open, change and resolve; `queue` holds the open exceptions.
 
-    A subject is open at most once per kind, and never again where its cause was `acknowledged`.
+    A subject is open at most once per kind, and not again while the cause that was `acknowledged` is there.
+    Once that cause is gone, the next one opens a new exception.
     """
     causes: dict[tuple[ExceptionKind, str], FoundException] = {}
+    present = {(cause.kind.value, cause.subject_id) for cause in found}
     for cause in found:
         if (cause.kind.value, cause.subject_id) not in acknowledged:
             causes.setdefault((cause.kind, cause.subject_id), cause)
@@ -252,6 +255,7 @@ def compare(
             (one, causes[key]) for key, one in known.items() if key in causes and _differs(one, causes[key])
         ],
         gone=[one for key, one in known.items() if key not in causes],
+        acknowledged_gone=sorted(acknowledged - present),
     )
 
 

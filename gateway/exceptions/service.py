@@ -39,7 +39,7 @@ from gateway.exceptions.rules import (
     may_be_acknowledged,
     next_step,
 )
-from gateway.ids import format_id, parse_id
+from gateway.ids import format_id
 
 PREFIX: Final = "exc"
 
@@ -201,14 +201,6 @@ class ExceptionService:
 def next_step_of(record: ExceptionRecord) -> NextStep:
     """What a person does about an exception."""
     return next_step(record, public_id=format_id(PREFIX, record.id))
-
-
-def parse_exception_id(text: str) -> UUID:
-    """The id of an exception, `exc_...` or the bare UUID. Raises MalformedIdError."""
-    try:
-        return UUID(text)
-    except ValueError:
-        return parse_id(PREFIX, text)
 
 
 def _subject(kind: ExceptionKind, identifier: UUID | None, name: str | None) -> str:

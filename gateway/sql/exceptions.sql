@@ -60,6 +60,12 @@ WHERE state = 'open';
 -- Causes that a person has ended although they are still there.
 SELECT kind, subject_id FROM gateway.exception WHERE acknowledged;
 
+-- name: forget_acknowledged!
+-- What a person accepted is gone: if it comes again, it opens a new exception.
+UPDATE gateway.exception AS e SET acknowledged = false
+FROM unnest(:kinds::text[], :subjects::text[]) AS gone (kind, subject_id)
+WHERE e.kind = gone.kind AND e.subject_id = gone.subject_id AND e.acknowledged;
+
 -- name: add_exceptions!
 WITH fresh AS (
     INSERT INTO gateway.exception (id, kind, subject_id, state, owner, party_id, amount_minor, currency, reason, detail,

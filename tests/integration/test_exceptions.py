@@ -378,6 +378,17 @@ async def test_what_nothing_can_mend_ends_by_a_persons_reason_and_stays_ended(qu
     assert await queue.listed() == []
 
 
+async def test_an_accepted_cause_that_went_and_came_again_is_a_new_exception(queue: Queue) -> None:
+    await unpaid_session(queue)
+    (first,) = await queue.listed()
+    await queue.resolve(first.id)
+    await queue.run("UPDATE gateway.session SET state = 'completed'")
+    assert await queue.listed() == []
+    await queue.run("UPDATE gateway.session SET state = 'exception'")
+    (second,) = await queue.listed()
+    assert (second.subject_id, second.id != first.id) == (first.subject_id, True)
+
+
 async def test_a_hold_of_four_eyes_is_lifted_by_somebody_else(queue: Queue) -> None:
     await payout_hold(queue, four_eyes=True)
     (shown,) = await queue.listed()

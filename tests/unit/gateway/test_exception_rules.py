@@ -95,6 +95,8 @@ def test_the_age_of_an_open_exception_never_changes() -> None:
 def test_what_a_person_has_acknowledged_is_not_opened_again() -> None:
     acknowledged = frozenset({("failed_task", "tsk_1")})
     assert not compare([], [cause()], acknowledged=acknowledged).opened
+    assert not compare([], [cause()], acknowledged=acknowledged).acknowledged_gone
+    assert compare([], [], acknowledged=acknowledged).acknowledged_gone == [("failed_task", "tsk_1")]
 
 
 @pytest.mark.parametrize("kind", list(ExceptionKind))
