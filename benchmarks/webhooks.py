@@ -184,7 +184,7 @@ async def _listen(bench: Bench, urls: list[str]) -> None:
     now = datetime.now(UTC)
     async with bench.pool.acquire() as connection:
         for number, url in enumerate(urls):
-            party = PartyRecord(id=f"party-{number}", kind="demand_partner", name="p", created_at=now)
+            party = PartyRecord(id=f"party-{number}", kind="demand_partner", created_at=now)
             await party_repository.add_party(
                 connection, party
             )  # known from an earlier round: nothing changes

@@ -18,11 +18,10 @@ _QUERIES: Final[Any] = named_queries("gateway", "parties.sql")
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartyRecord:
-    """A party as the gateway knows it; its terms live in clearing."""
+    """Who a party is: what its API keys belong to. Its name and terms are in clearing."""
 
     id: str
     kind: str
-    name: str
     created_at: datetime
 
 
@@ -67,7 +66,7 @@ class NewApiKey:
 
 
 def _party(row: Mapping[str, Any]) -> PartyRecord:
-    return PartyRecord(id=row["id"], kind=row["kind"], name=row["name"], created_at=row["created_at"])
+    return PartyRecord(id=row["id"], kind=row["kind"], created_at=row["created_at"])
 
 
 def _api_key(row: Mapping[str, Any]) -> ApiKeyRecord:
@@ -85,23 +84,14 @@ def _api_key(row: Mapping[str, Any]) -> ApiKeyRecord:
 
 async def add_party(connection: Connection, party: PartyRecord) -> PartyRecord:
     """Store a party unless its id is taken; return what is stored under that id."""
-    await _QUERIES.insert_party(
-        connection, id=party.id, kind=party.kind, name=party.name, created_at=party.created_at
-    )
+    await _QUERIES.insert_party(connection, id=party.id, kind=party.kind, created_at=party.created_at)
     stored = await find_party(connection, party.id)
     return stored or party
 
 
-async def rename_party(connection: Connection, *, party_id: str, name: str) -> None:
-    """Give a party another name."""
-    await _QUERIES.rename_party(connection, id=party_id, name=name)
-
-
 async def ensure_platform(connection: Connection, *, now: datetime) -> PartyRecord:
     """Store the platform's own party unless it is there."""
-    return await add_party(
-        connection, PartyRecord(id=PLATFORM_ID, kind="platform", name="Platform", created_at=now)
-    )
+    return await add_party(connection, PartyRecord(id=PLATFORM_ID, kind="platform", created_at=now))
 
 
 async def find_party(connection: Connection, party_id: str) -> PartyRecord | None:

@@ -4,7 +4,7 @@ Owns: the transaction in which a party is stored in the gateway, which knows who
 knows its terms. Must not know HTTP, keys or agreements.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
@@ -33,6 +33,16 @@ class PartyUpdate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PartyView:
+    """A party with its name, which clearing keeps with its terms."""
+
+    id: str
+    kind: str
+    name: str
+    created_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PartyService:
     """Raises `gateway.partners.errors.PartnerError`."""
 
@@ -40,7 +50,7 @@ class PartyService:
     clock: Clock
     clearing: ClearingServices
 
-    async def save(self, update: PartyUpdate, *, key: str) -> PartyRecord:
+    async def save(self, update: PartyUpdate, *, key: str) -> PartyView:
         """Create a party; the same id again renews its name and terms, but never its kind.
 
         Another connected account puts payouts on hold until a second person lifts it. `key` is the API key
@@ -55,29 +65,29 @@ class PartyService:
             wanted = _merged(update, before=before)
             stored = await party_repository.add_party(
                 connection,
-                PartyRecord(id=wanted.id, kind=wanted.kind.value, name=wanted.name, created_at=now),
+                PartyRecord(id=wanted.id, kind=wanted.kind.value, created_at=now),
             )
             if stored.kind != wanted.kind.value:
                 raise PartnerRecordExistsError(f"Party {wanted.id} is a {stored.kind}")
-            await party_repository.rename_party(connection, party_id=wanted.id, name=wanted.name)
-            before = await self.clearing.reference_data.party(connection, wanted.id)
             await self.clearing.reference_data.register_party(connection, wanted, now=now)
             if before is not None and wanted.connected_account not in {None, before.connected_account}:
                 await self._hold_payouts(connection, wanted, key=key, now=now)
-        return replace(stored, name=wanted.name)
+        return _view(stored, {wanted.id: wanted})
 
-    async def get(self, party_id: str) -> PartyRecord:
+    async def get(self, party_id: str) -> PartyView:
         """One party. Raises UnknownPartnerRecordError."""
         async with self.pool.acquire() as connection:
             found = await party_repository.find_party(connection, party_id)
-        if found is None:
-            raise UnknownPartnerRecordError(f"There is no party {party_id}")
-        return found
+            if found is None:
+                raise UnknownPartnerRecordError(f"There is no party {party_id}")
+            return _view(found, await self.clearing.reference_data.parties(connection))
 
-    async def list(self, *, after: str, limit: int) -> Sequence[PartyRecord]:
+    async def list(self, *, after: str, limit: int) -> Sequence[PartyView]:
         """Parties by id, those after `after`."""
         async with self.pool.acquire() as connection:
-            return await party_repository.list_parties(connection, after=after, limit=limit)
+            found = await party_repository.list_parties(connection, after=after, limit=limit)
+            terms = await self.clearing.reference_data.parties(connection)
+        return [_view(one, terms) for one in found]
 
     async def terms(self, party_id: str) -> Party:
         """A party with its terms, as clearing knows it. Raises UnknownPartnerRecordError."""
@@ -115,6 +125,13 @@ class PartyService:
         )
         cancelled = await payouts.cancel_unpayable(connection, now=now, party_id=party.id)
         await payout_events.record_hold(connection, hold_id, cancelled, now=now)
+
+
+def _view(party: PartyRecord, terms: Mapping[str, Party]) -> PartyView:
+    """A party with its name; one that has no terms yet is called by its id."""
+    known = terms.get(party.id)
+    name = party.id if known is None else known.name
+    return PartyView(id=party.id, kind=party.kind, name=name, created_at=party.created_at)
 
 
 def _merged(update: PartyUpdate, *, before: Party | None) -> Party:

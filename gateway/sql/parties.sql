@@ -1,17 +1,13 @@
 -- name: insert_party!
-INSERT INTO gateway.party (id, kind, name, created_at)
-VALUES (:id, :kind, :name, :created_at)
+INSERT INTO gateway.party (id, kind, created_at)
+VALUES (:id, :kind, :created_at)
 ON CONFLICT (id) DO NOTHING;
 
--- The name is the only thing that a party of the same kind may change here.
--- name: rename_party!
-UPDATE gateway.party SET name = :name WHERE id = :id AND name <> :name;
-
 -- name: select_party^
-SELECT id, kind, name, created_at FROM gateway.party WHERE id = :id;
+SELECT id, kind, created_at FROM gateway.party WHERE id = :id;
 
 -- name: list_parties
-SELECT id, kind, name, created_at FROM gateway.party
+SELECT id, kind, created_at FROM gateway.party
 WHERE id > :after ORDER BY id LIMIT :limit;
 
 -- name: insert_api_key!

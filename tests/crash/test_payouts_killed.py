@@ -34,7 +34,7 @@ async def due(pool: Pool) -> System:
             await system.service.reference_data.register_party(connection, party, now=NOW)
             await system.service.reference_data.put_agreement(connection, world.agreement(party), now=NOW)
         for name in [party.id for party in CPOS] + [world.SUPERAPP.id]:
-            row = PartyRecord(id=name, kind="cpo", name=name, created_at=NOW)
+            row = PartyRecord(id=name, kind="cpo", created_at=NOW)
             await party_repository.add_party(connection, row)
         sessions = [world.session(number, party) for number, party in enumerate(CPOS)]
         await system.service.sessions.clear_batch(

@@ -217,9 +217,7 @@ async def open_api(
     async with transaction(pool) as connection:
         await party_repository.ensure_platform(connection, now=START)
         for name, (kind, granted) in scopes.items():
-            await party_repository.add_party(
-                connection, PartyRecord(id=name, kind=kind, name=name, created_at=START)
-            )
+            await party_repository.add_party(connection, PartyRecord(id=name, kind=kind, created_at=START))
             minted = await create_key(
                 connection, key_id=new_id(), party_id=name, scopes=granted, now=clock.wall_now()
             )

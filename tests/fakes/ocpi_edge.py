@@ -51,8 +51,7 @@ class Edge:
     async def party(self, slug: str, kind: str = "cpo") -> None:
         async with self.pool.acquire() as connection:
             await connection.execute(
-                "INSERT INTO gateway.party (id, kind, name, created_at) VALUES ($1, $2, $1, $3)"
-                " ON CONFLICT DO NOTHING",
+                "INSERT INTO gateway.party (id, kind, created_at) VALUES ($1, $2, $3) ON CONFLICT DO NOTHING",
                 slug,
                 kind,
                 NOW,

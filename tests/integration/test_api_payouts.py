@@ -77,7 +77,7 @@ async def payouts(pool: Pool) -> AsyncIterator[PayoutApi]:
     await system.open()
     async with transaction(pool) as connection:
         for known in world.PARTIES.values():
-            row = PartyRecord(id=known.id, kind=known.kind.value, name=known.name, created_at=NOW)
+            row = PartyRecord(id=known.id, kind=known.kind.value, created_at=NOW)
             await party_repository.add_party(connection, row)
     await system.clear(1)
     async with open_api(pool) as api:

@@ -54,7 +54,7 @@ async def system(pool: Pool) -> System:
     await opened.open()
     async with transaction(pool) as connection:
         for known in world.PARTIES.values():
-            row = PartyRecord(id=known.id, kind=known.kind.value, name=known.name, created_at=NOW)
+            row = PartyRecord(id=known.id, kind=known.kind.value, created_at=NOW)
             await party_repository.add_party(connection, row)
     await confirm(opened, DUTCH)
     await opened.clear(1)

@@ -57,8 +57,8 @@ async def open_books(connection: Connection, service: ClearingServices) -> None:
         await service.reference_data.register_party(connection, party, now=NOW)
     await service.reference_data.put_agreement(connection, world.agreement(world.NL_CPO), now=NOW)
     await connection.execute(
-        "INSERT INTO gateway.party (id, kind, name, created_at) VALUES ('NL-ABC', 'cpo', 'c', now()), "
-        "('superapp', 'demand_partner', 's', now())"
+        "INSERT INTO gateway.party (id, kind, created_at) VALUES ('NL-ABC', 'cpo', now()), "
+        "('superapp', 'demand_partner', now())"
     )
     tariff = world.session(1)
     await connection.execute(

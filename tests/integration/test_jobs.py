@@ -230,8 +230,8 @@ async def captured(pool: Pool, *, amounts: Sequence[int], state: str = "complete
     ids = [new_id() for _ in amounts]
     async with pool.acquire() as connection:
         await connection.execute(
-            "INSERT INTO gateway.party (id, kind, name, created_at) VALUES ('DE-ABC', 'cpo', 'c', "
-            "now()), ('parking', 'demand_partner', 'p', now()) ON CONFLICT DO NOTHING"
+            "INSERT INTO gateway.party (id, kind, created_at) VALUES ('DE-ABC', 'cpo', "
+            "now()), ('parking', 'demand_partner', now()) ON CONFLICT DO NOTHING"
         )
         await connection.execute(
             "INSERT INTO gateway.tariff_snapshot VALUES ($1, '2.2.1', '{}', 'EUR', now()) ON "

@@ -123,7 +123,7 @@ class StrictPsp(FakePsp):
 async def system(pool: Pool) -> System:
     async with pool.acquire() as connection:
         await connection.executemany(
-            "INSERT INTO gateway.party (id, kind, name, created_at) VALUES ($1, $2, $1, now())",
+            "INSERT INTO gateway.party (id, kind, created_at) VALUES ($1, $2, now())",
             [("DE-ABC", "cpo"), ("parking", "demand_partner")],
         )
     psp, clock = StrictPsp(), Hands()
@@ -265,8 +265,8 @@ async def test_two_partners_may_use_the_same_reference(system: System) -> None:
     funding = FundingService(pool=system.pool, clock=system.clock, psp=system.psp)
     async with system.pool.acquire() as connection:
         await connection.execute(
-            "INSERT INTO gateway.party (id, kind, name, created_at) "
-            "VALUES ('superapp', 'demand_partner', 's', now())"
+            "INSERT INTO gateway.party (id, kind, created_at) "
+            "VALUES ('superapp', 'demand_partner', now())"
         )
     for party, amount in (("parking", 700), ("superapp", 300)):
         await funding.fund_partner(

@@ -23,7 +23,7 @@ AT = datetime(2026, 10, 29, 8, tzinfo=UTC)
 async def seed(dsn: str) -> None:
     async with connect(dsn) as connection, connection.transaction():
         await connection.execute(
-            "INSERT INTO gateway.party (id, kind, name, created_at) VALUES ('NL-ABC', 'cpo', 'ABC', now())"
+            "INSERT INTO gateway.party (id, kind, created_at) VALUES ('NL-ABC', 'cpo', now())"
         )
         for name in ("A", "B"):
             raw = json.dumps(cdr(id=name)).encode()

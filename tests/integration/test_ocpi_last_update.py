@@ -23,7 +23,7 @@ UPDATED = START + timedelta(hours=1)
 async def system(pool: Pool) -> System:
     async with pool.acquire() as connection:
         await connection.executemany(
-            "INSERT INTO gateway.party (id, kind, name, created_at) VALUES ($1, $2, $1, now())",
+            "INSERT INTO gateway.party (id, kind, created_at) VALUES ($1, $2, now())",
             [("DE-ABC", "cpo"), ("NL-XYZ", "cpo"), ("parking", "demand_partner")],
         )
     psp, clock = FakePsp(), Hands()

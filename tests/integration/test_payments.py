@@ -154,7 +154,7 @@ def cdr(*, kwh: str, cdr_id: str = "C1", currency: str = "EUR") -> bytes:
 async def system(pool: Pool) -> System:
     async with pool.acquire() as connection:
         await connection.executemany(
-            "INSERT INTO gateway.party (id, kind, name, created_at) VALUES ($1, $2, $1, now())",
+            "INSERT INTO gateway.party (id, kind, created_at) VALUES ($1, $2, now())",
             [("DE-ABC", "cpo"), ("parking", "demand_partner"), ("superapp", "demand_partner")],
         )
         await connection.execute(

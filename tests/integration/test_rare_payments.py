@@ -125,7 +125,7 @@ class LastUpdates(SessionUpdateSource):
 async def system(pool: Pool) -> System:
     async with pool.acquire() as connection:
         await connection.executemany(
-            "INSERT INTO gateway.party (id, kind, name, created_at) VALUES ($1, $2, $1, now())",
+            "INSERT INTO gateway.party (id, kind, created_at) VALUES ($1, $2, now())",
             [("DE-ABC", "cpo"), ("parking", "demand_partner"), ("platform", "platform")],
         )
     clock = Hands()

@@ -141,7 +141,7 @@ class Ground:
             for party in parties(self._accounts):
                 await self.clearing.reference_data.register_party(connection, party, now=START)
                 if party.id != "platform":
-                    row = PartyRecord(id=party.id, kind=party.kind.value, name=party.id, created_at=LONG_AGO)
+                    row = PartyRecord(id=party.id, kind=party.kind.value, created_at=LONG_AGO)
                     await party_rows.add_party(connection, row)
             for agreement in agreements():
                 await self.clearing.reference_data.put_agreement(connection, agreement, now=START)

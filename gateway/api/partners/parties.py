@@ -15,8 +15,7 @@ from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import CurrencyCode, Line, ListQuery, NonNegativeMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
-from gateway.partners.party_repository import PartyRecord
-from gateway.partners.party_service import PartyUpdate
+from gateway.partners.party_service import PartyUpdate, PartyView
 
 _CREATED: Final = 201
 TaxJurisdictionCode = Annotated[str, Field(pattern=r"^[A-Z0-9-]{2,16}$", examples=["NL"])]
@@ -184,7 +183,7 @@ async def list_all(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=page([_shown(party) for party in found], limit=call.query.limit))
 
 
-def _shown(party: PartyRecord) -> PartySchema:
+def _shown(party: PartyView) -> PartySchema:
     return PartySchema(id=party.id, kind=party.kind, name=party.name, created=party.created_at)
 
 

@@ -13,7 +13,6 @@
 CREATE TABLE gateway.party (
     id         text        PRIMARY KEY CHECK (id ~ '^[A-Za-z0-9][A-Za-z0-9_-]{1,62}$'),  -- a slug: 'NL-ABC', 'superapp'
     kind       text        NOT NULL CHECK (kind IN ('platform', 'cpo', 'demand_partner', 'emsp', 'site_host')),
-    name       text        NOT NULL CHECK (name <> ''),
     created_at timestamptz NOT NULL
 );
 
