@@ -48,7 +48,7 @@ _PREFIXES: Final = {
     "returned_unequal": "dis",
     "approvals_unposted": "rdc",
 }
-_OF_SESSIONS: Final = frozenset({"capture", "reversal", "refund", "refund_failed", "dispute", "dispute_won"})
+_OF_SESSIONS: Final = frozenset({"capture", "refund", "refund_failed", "dispute", "dispute_won"})
 _OF_DISBURSEMENTS: Final = frozenset(
     {
         "disbursement",
@@ -66,7 +66,6 @@ _ALTERED: Final = "the content is not what was issued"
 # Kinds that give money back to the driver, each with its sign in "captured".
 _CAPTURED_SIGN: Final = {
     "capture": 1,
-    "reversal": -1,
     "refund": -1,
     "refund_failed": 1,
     "dispute": -1,

@@ -114,7 +114,6 @@ class EntryKind(StrEnum):
     """Why an entry was written."""
 
     CAPTURE = "capture"
-    REVERSAL = "reversal"
     REFUND = "refund"
     REFUND_FAILED = "refund_failed"
     DISPUTE = "dispute"

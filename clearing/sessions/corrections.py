@@ -33,7 +33,7 @@ class CorrectionRequest:
     kind: EntryKind
     session_id: UUID
     reference: str
-    minor: int | None = None
+    minor: int
     fee_minor: int = 0
 
 
@@ -74,12 +74,7 @@ async def correct(
         return _correction(posted, posted=False)
     before = await session_repository.reversed_amounts(connection, request.session_id)
     remaining = max(stored.gross_minor - before, 0)
-    minor = remaining if request.minor is None else request.minor
-    if request.minor is None and minor == 0:
-        raise ClearingConflictError(
-            f"nothing remains of the capture of session {format_id('ses', request.session_id)}"
-        )
-    excess = 0
+    minor, excess = request.minor, 0
     if minor > remaining and await _psp_withdrew_more(connection, request, minor - remaining):
         minor, excess = remaining, minor - remaining
     step = Reversal(

@@ -128,16 +128,6 @@ class SessionClearingService:
         )
         return await self._correct(connection, request, now=now)
 
-    async def reverse(
-        self, connection: Connection, session_id: UUID, *, reference: str, now: datetime
-    ) -> Correction:
-        """Reverse all that remains of a capture, for a credit CDR (its id is the reference).
-
-        Raises as `refund` does.
-        """
-        request = CorrectionRequest(kind=EntryKind.REVERSAL, session_id=session_id, reference=reference)
-        return await self._correct(connection, request, now=now)
-
     async def open_dispute(
         self,
         connection: Connection,

@@ -23,7 +23,6 @@ CAPTURE: Final = "capture"
 # Which earlier entry of the same subject a line reverses.
 CORRECTS: Final = MappingProxyType(
     {
-        "reversal": CAPTURE,
         "refund": CAPTURE,
         "refund_failed": "refund",
         "dispute": CAPTURE,

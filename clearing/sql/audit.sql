@@ -227,7 +227,7 @@ WHERE d.state <> 'returned' OR r.minor <> d.amount_minor LIMIT 100;
 
 -- name: captured
 SELECT currency, kind, sum(gross_minor)::bigint AS gross_minor, count(*) AS entries
-FROM clearing.entry WHERE kind IN ('capture', 'reversal', 'refund', 'refund_failed', 'dispute', 'dispute_won')
+FROM clearing.entry WHERE kind IN ('capture', 'refund', 'refund_failed', 'dispute', 'dispute_won')
 GROUP BY currency, kind ORDER BY currency, kind;
 
 -- name: unpaid_sums

@@ -33,7 +33,7 @@ SELECT id, content FROM clearing.vat_ruling WHERE id = ANY(:ids::text[]);
 -- name: reversed_amounts$
 SELECT coalesce(sum(CASE WHEN kind IN ('dispute_won', 'refund_failed') THEN -gross_minor ELSE gross_minor END), 0)::bigint
 FROM clearing.entry
-WHERE shard = :shard AND subject_id = :session_id AND kind IN ('reversal', 'refund', 'refund_failed', 'dispute', 'dispute_won');
+WHERE shard = :shard AND subject_id = :session_id AND kind IN ('refund', 'refund_failed', 'dispute', 'dispute_won');
 
 -- name: kinds_of
 SELECT id, kind FROM clearing.party WHERE id = ANY(:ids::text[]);

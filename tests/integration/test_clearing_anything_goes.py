@@ -83,7 +83,6 @@ class Walk:
         operations = [self.clear] * 5 + [
             self.refund,
             self.refund,
-            self.reverse,
             self.dispute,
             self.win,
             self.pay,
@@ -133,15 +132,6 @@ class Walk:
                 minor=self.random.randint(1, 400),
                 reference=f"re_{self.references}",
                 now=self.now,
-            )
-
-    async def reverse(self, connection: Connection) -> None:
-        if not self.cleared:
-            return
-        self.references += 1
-        with suppress(ClearingConflictError):  # nothing is left
-            await self.service.sessions.reverse(
-                connection, self.random.choice(self.cleared), reference=f"cdr_{self.references}", now=self.now
             )
 
     async def dispute(self, connection: Connection) -> None:

@@ -152,21 +152,6 @@ async def test_a_refund_uses_the_lock_of_the_capture_not_todays_rate(
     await prove(pool, service)
 
 
-async def test_a_credit_cdr_after_a_partial_refund_undoes_the_rest(
-    pool: Pool, service: ClearingServices
-) -> None:
-    await clear(pool, service, world.session(1))
-    await refund(pool, service, 205)
-    async with transaction(pool) as connection:
-        done = await service.sessions.reverse(connection, ONE, reference="CDR-CREDIT", now=NOW)
-        assert done.minor == 400
-        again = await service.sessions.reverse(connection, ONE, reference="CDR-CREDIT", now=NOW)
-        assert not again.posted
-        with pytest.raises(ClearingConflictError, match="nothing remains"):
-            await service.sessions.reverse(connection, ONE, reference="CDR-CREDIT-2", now=NOW)
-    await prove(pool, service)
-
-
 async def test_a_dispute_reverses_the_parts_and_winning_reinstates_them(
     pool: Pool, service: ClearingServices
 ) -> None:

@@ -265,8 +265,7 @@ async def test_two_partners_may_use_the_same_reference(system: System) -> None:
     funding = FundingService(pool=system.pool, clock=system.clock, psp=system.psp)
     async with system.pool.acquire() as connection:
         await connection.execute(
-            "INSERT INTO gateway.party (id, kind, created_at) "
-            "VALUES ('superapp', 'demand_partner', now())"
+            "INSERT INTO gateway.party (id, kind, created_at) VALUES ('superapp', 'demand_partner', now())"
         )
     for party, amount in (("parking", 700), ("superapp", 300)):
         await funding.fund_partner(

@@ -168,7 +168,7 @@ CREATE TABLE clearing.entry (
     shard                smallint    NOT NULL CHECK (shard BETWEEN 0 AND 63),
     subject_id           uuid        NOT NULL,  -- the session; in treasury and payouts the top-up or disbursement
     kind                 text        NOT NULL CHECK (kind IN (
-        'capture', 'reversal', 'refund', 'refund_failed', 'dispute', 'dispute_won', 'topup', 'partner_funding',
+        'capture', 'refund', 'refund_failed', 'dispute', 'dispute_won', 'topup', 'partner_funding',
         'disbursement', 'disbursement_return', 'fx_result', 'reserve_withheld', 'reserve_release', 'psp_payout',
         'bank_receipt', 'suspense', 'suspense_cleared', 'fee', 'write_off', 'own_funds', 'receivable_payment',
         'receivable_set_off', 'receivable_write_off', 'remainder_carried', 'remainder_release')),
