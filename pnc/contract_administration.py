@@ -228,7 +228,7 @@ async def list_contracts(
     )
 
 
-async def changes(
+async def list_changes(
     executor: Executor,
     *,
     environment: str,
@@ -245,7 +245,7 @@ async def changes(
     )
 
 
-async def history(executor: Executor, *, environment: str, emaid: str) -> list[Mapping[str, Any]]:
+async def load_history(executor: Executor, *, environment: str, emaid: str) -> list[Mapping[str, Any]]:
     """Every change of one contract, oldest first: kind, revision, actor, reason, at."""
     return await repository.list_changes_of_contract(
         executor, environment=environment, emaid=_emaid(emaid).body

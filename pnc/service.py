@@ -214,7 +214,7 @@ class PlugAndChargeService:
 
         Returns how many chains were checked.
         """
-        due = await revocation.due_bundles(
+        due = await revocation.list_due_bundles(
             executor,
             environment=environment,
             now=now,
@@ -282,7 +282,7 @@ class PlugAndChargeService:
         self, executor: Executor, call: _Call, presented: PresentedContract
     ) -> str | ContractRejection:
         """Find the registered chain that hash data refers to; hash data alone proves no eMAID."""
-        found = await certificates.certificates_by_hash(
+        found = await certificates.find_certificates_by_hash(
             executor, environment=call.environment, names=[entry.certificate for entry in presented.entries]
         )
         if not found:

@@ -189,7 +189,7 @@ class PayoutAdministration:
         self, connection: Connection, *, limit: int = 100
     ) -> Sequence[Disbursement]:
         """Planned disbursements that lack an approval, the oldest first."""
-        return await repository.awaiting_approval(connection, limit=limit)
+        return await repository.list_awaiting_approval(connection, limit=limit)
 
     async def record_return(
         self, connection: Connection, disbursement_id: UUID, *, reason: str, now: datetime, by: str = BANK

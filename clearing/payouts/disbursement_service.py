@@ -33,7 +33,7 @@ class DisbursementService:
 
     async def parties_due(self, connection: Connection, *, now: datetime) -> Sequence[str]:
         """Parties with something due on their local day: whom `plan` is to be called for."""
-        return await repository.parties_due(connection, now=now)
+        return await repository.list_parties_due(connection, now=now)
 
     async def plan(
         self, connection: Connection, *, now: datetime, only: Sequence[str] | None = None

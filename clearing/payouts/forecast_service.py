@@ -45,7 +45,7 @@ async def measure(connection: Connection, *, now: datetime) -> None:
     await repository.measure(connection, since=today - _MEASURED, until=today)
 
 
-async def errors(connection: Connection, *, now: datetime) -> list[ForecastError]:
+async def list_errors(connection: Connection, *, now: datetime) -> list[ForecastError]:
     """The distance of the last 30 days' forecasts from what was paid, as last computed."""
     today = now.date()
-    return await repository.errors(connection, since=today - WINDOW, until=today)
+    return await repository.list_errors(connection, since=today - WINDOW, until=today)

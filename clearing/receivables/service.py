@@ -42,7 +42,7 @@ class ReceivablesService:
         self, connection: Connection, *, now: datetime, party_id: str | None = None
     ) -> list[AgedReceivable]:
         """Every receivable with its age and buckets, the oldest first; of one party, or of all."""
-        lines = await repository.receivable_lines(connection)
+        lines = await repository.list_receivable_lines(connection)
         selected = [line for line in lines if party_id in (None, line.party_id)]
         return aged(selected, today=now.date())
 
@@ -98,7 +98,7 @@ class ReceivablesService:
                 f"{party_id} owes {max(0, receivable)} {currency} and is owed {max(0, payable)} "
                 f"{from_currency}: a set-off needs both"
             )
-        table = await reference_repository.rate_table(connection)
+        table = await reference_repository.load_rate_table(connection)
         lock = table.lock(base=from_currency, quote=currency, day=publication_day(now))
         used = min(payable, covering_amount(receivable, lock))
         request_id = uuid5(

@@ -30,14 +30,14 @@ class ReferenceDataCache:
 
     async def present(self, connection: Connection) -> ReferenceData:
         """What is stored now, seen from the connection's transaction."""
-        epochs = await repository.epochs(connection)
+        epochs = await repository.load_epochs(connection)
         if self._present is not None and epochs == self._epochs:
             return self._present
         if epochs["fx_rate"] != self._epochs.get("fx_rate"):
-            self._rates = await repository.rate_table(connection)
+            self._rates = await repository.load_rate_table(connection)
         present = ReferenceData(
-            parties=await party_repository.parties(connection),
-            agreements=await party_repository.agreements(connection),
+            parties=await party_repository.load_parties(connection),
+            agreements=await party_repository.load_agreements(connection),
             rates_and_calendars=RatesAndCalendars(
                 vat=bundled_data.vat_rates(), fx=self._rates, calendars=bundled_data.calendars()
             ),

@@ -70,10 +70,10 @@ class SessionClearingService:
         await ledger_repository.lock_open(connection, now=now)
         unique = {session.session_id: session for session in sessions}
         ordered = sorted(unique.values(), key=attrgetter("shard", "session_id"))
-        known = await ledger_repository.captured(connection, ordered)
+        known = await ledger_repository.find_captured(connection, ordered)
         processor = await self._present_processor(connection)
         pending = [session for session in ordered if session.session_id not in known]
-        counts = await repository.volumes(connection, processor.tiered_agreements(pending))
+        counts = await repository.sum_volumes(connection, processor.tiered_agreements(pending))
         result = BatchResult(counts=counts)
         async with self._turn:
             for start in range(0, len(pending), _AT_ONCE):

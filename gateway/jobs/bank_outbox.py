@@ -115,7 +115,7 @@ class BankOutboxJob:
         sent = 0
         for _ in range(_FILES):
             async with transaction(self.pool) as connection:
-                file = await record_service.next_unsent_file(connection, except_ids=failed)
+                file = await record_service.find_unsent_file(connection, except_ids=failed)
                 if file is None:
                     break
                 if await self._put(file):

@@ -55,12 +55,12 @@ class PartyDocumentJob:
         async with transaction(self.pool) as connection:
             await invoice_service.wait_for_writers(connection)
         async with self.pool.acquire() as connection:
-            periods = await invoice_service.periods_with_exceptions(connection)
+            periods = await invoice_service.list_periods_with_exceptions(connection)
         for _ in range(MAX_ROUNDS):
             for period in periods:
                 await self._issue_period(period, now=now)
             async with self.pool.acquire() as connection:
-                periods = await invoice_service.due(connection, today=today, limit=MAX_PERIODS)
+                periods = await invoice_service.list_due(connection, today=today, limit=MAX_PERIODS)
             if not periods:
                 return True
         return False

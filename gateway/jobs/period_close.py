@@ -42,9 +42,9 @@ class PeriodCloseJob:
             first = (now - self.after).astimezone(zone).date().replace(day=1)
             until = datetime.combine(first, time(), zone)
             async with transaction(self.pool) as connection:
-                closed = await ledger_service.closed_until(connection)
+                closed = await ledger_service.find_closed_until(connection)
                 is_open = closed is None or closed < until
-                if is_open and await invoice_service.booked_before(connection, until=until):
+                if is_open and await invoice_service.has_booked_before(connection, until=until):
                     await ledger_service.close_period(connection, until=until, by=CLOSED_BY, now=now)
             self._next_at = now + AGAIN
         return 0

@@ -113,7 +113,7 @@ class ReconciliationJob:
         self, found: Sequence[PspMovement], *, since: datetime, to: datetime, now: datetime
     ) -> None:
         async with transaction(self.pool) as connection:
-            counts_to = await reconciliation_repository.residual_charges_since(
+            counts_to = await reconciliation_repository.list_residual_charges_since(
                 connection, since=since - _OVERLAP
             )
             lines = (_line(one, counts_to) for one in found)
@@ -174,7 +174,7 @@ async def _refunds(connection: Connection, *, since: datetime) -> AsyncIterator[
     """Refunds that reached the PSP since, a page at a time."""
     after_at, after_id = since - _OVERLAP, UUID(int=0)
     while True:
-        page = await reconciliation_repository.refunds_since(
+        page = await reconciliation_repository.list_refunds_since(
             connection, since=since, after_at=after_at, after_id=after_id, limit=_PAGE
         )
         yield [line for row in page for line in _refund_lines(row)]

@@ -42,7 +42,7 @@ class VatEvidenceJob:
             return 0
         now = self.clock.now()
         async with self.pool.acquire() as connection:
-            due = await party_service.vat_ids_to_check(
+            due = await party_service.list_vat_ids_to_check(
                 connection,
                 prefixes=self.source.prefixes,
                 before=now - self.after,

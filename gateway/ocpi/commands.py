@@ -123,11 +123,11 @@ class CommandSender:
 
     async def _peer(self, cpo_id: str) -> tuple[PeerRecord, str]:
         async with self.services.pool.acquire() as connection:
-            peer = await peers.peer_of_party(connection, party_id=cpo_id)
+            peer = await peers.find_peer_of_party(connection, party_id=cpo_id)
             url = None
             if peer is not None:
                 for role in ("RECEIVER", "SENDER"):
-                    url = url or await peers.endpoint_url(
+                    url = url or await peers.find_endpoint_url(
                         connection, peer_id=peer.id, module="commands", role=role
                     )
         if peer is None or peer.outbound_token is None:

@@ -31,7 +31,7 @@ class OcpiLastUpdates(SessionUpdateSource):
         self, connection: Connection, session: SessionRecord, *, authorization_id: UUID, cdr_id: str
     ) -> KnownUsage | None:
         """The session as if it had ended at its last update; None where there is none that can be read."""
-        known = await objects.last_update(
+        known = await objects.find_last_update(
             connection,
             cpo_id=session.cpo_id,
             session_ref=session.session_ref,

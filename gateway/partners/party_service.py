@@ -110,7 +110,7 @@ class PartyService:
             "to be confirmed with the party",
             since=now.astimezone(ZoneInfo(party.time_zone)).date(),
             until=None,
-            by=await principal_repository.principal_of(connection, key),
+            by=await principal_repository.find_principal(connection, key),
             four_eyes=True,
         )
         cancelled = await payouts.cancel_unpayable(connection, now=now, party_id=party.id)

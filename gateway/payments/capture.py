@@ -109,7 +109,9 @@ class CaptureService:
         """The session and its next step, or what keeps it from one."""
         if seen is None:
             async with self.pool.acquire() as connection:
-                found = await repository.session_with_payment(connection, shard=shard, session_id=session_id)
+                found = await repository.find_session_with_payment(
+                    connection, shard=shard, session_id=session_id
+                )
             if found is None:
                 return CaptureResult.WAITING
             session, authorization, _ = found
@@ -127,7 +129,7 @@ class CaptureService:
             return CaptureResult.WAITING
         if session.price_minor > authorization.hold_minor:
             async with self.pool.acquire() as connection:
-                rejected |= await psp_request_repository.rejected_kinds(
+                rejected |= await psp_request_repository.list_rejected_kinds(
                     connection, shard=shard, authorization_id=authorization.id
                 )
         step = next_step(
@@ -182,7 +184,7 @@ class CaptureService:
         """What may be released; None when it was before."""
         shard = shard_of(authorization_id)
         async with self.pool.acquire() as connection:
-            found = await repository.authorization_with_session(
+            found = await repository.find_authorization_with_session(
                 connection, shard=shard, authorization_id=authorization_id
             )
         if found is None:

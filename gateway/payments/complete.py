@@ -81,7 +81,7 @@ class CompletionService:
                 ) from error
             if done:
                 return ended
-            now = await repository.session(connection, shard=session.shard, session_id=session.id)
+            now = await repository.find_session(connection, shard=session.shard, session_id=session.id)
         if now is None:
             raise NotFoundError(f"session {format_id('ses', session.id)} is missing")
         reject_another_cdr(now, fixed.cdr_id)

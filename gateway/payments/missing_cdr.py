@@ -76,7 +76,7 @@ class MissingCdrService:
         if self.updates is None:
             return False
         async with self.pool.acquire() as connection:
-            found = await repository.authorization_with_session(
+            found = await repository.find_authorization_with_session(
                 connection, shard=shard, authorization_id=authorization_id
             )
             if found is None or found[0].state is not PaymentState.AUTHORIZED:

@@ -22,7 +22,7 @@ class ResidualChargeService:
     async def charge(self, *, shard: int, session_id: UUID) -> bool:
         """Charge what is due of a session. False: a request is not answered yet, try again later."""
         async with self.pool.acquire() as connection:
-            found = await repository.session_with_payment(connection, shard=shard, session_id=session_id)
+            found = await repository.find_session_with_payment(connection, shard=shard, session_id=session_id)
         if found is None:
             return True
         session, authorization, capture = found

@@ -167,12 +167,12 @@ async def rotate_secret(
     return row is not None
 
 
-async def one_of_each_key(connection: Connection) -> list[EndpointSecretsRecord]:
+async def list_one_of_each_key(connection: Connection) -> list[EndpointSecretsRecord]:
     """One endpoint's secrets for each key that encrypted any."""
     return [_secrets(row) async for row in _QUERIES.one_of_each_key(connection)]
 
 
-async def encrypted_with_other_key(
+async def list_encrypted_with_other_key(
     connection: Connection, *, key: str, limit: int
 ) -> list[EndpointSecretsRecord]:
     """Endpoints with a secret that this key has not encrypted, locked until the transaction ends."""
@@ -306,7 +306,7 @@ async def find_event(
     return None if row is None else EventRecord.from_row(row)
 
 
-async def oldest_undelivered_event(connection: Connection) -> datetime | None:
+async def find_oldest_undelivered_event(connection: Connection) -> datetime | None:
     """When the oldest event was created that some endpoint has not acknowledged; None if there is none."""
     created: datetime | None = await _QUERIES.oldest_undelivered(connection)
     return created

@@ -21,7 +21,7 @@ from clearing.payouts.disbursement import Disbursement
 from clearing.reference_data import bundled_data
 from gateway.cli.status import read_status
 from gateway.database import Pool, transaction
-from gateway.jobs.bank_alerts import calendar_alarms
+from gateway.jobs.bank_alerts import list_calendar_alerts
 from gateway.jobs.bank_inbox import BankInboxJob, Inbox, unread
 from gateway.jobs.bank_outbox import BankOutboxJob, Outbox
 from gateway.jobs.disbursements import DisbursementJob, PspRail
@@ -592,8 +592,8 @@ async def test_rejected_and_unread_messages_are_alerts(
 
 def test_a_calendar_that_ends_soon_is_an_alert() -> None:
     calendars = bundled_data.closing_days()
-    assert calendar_alarms(calendars, today=datetime(2028, 6, 1, tzinfo=UTC).date()) == []
-    late = calendar_alarms(calendars, today=datetime(2028, 8, 1, tzinfo=UTC).date())
+    assert list_calendar_alerts(calendars, today=datetime(2028, 6, 1, tzinfo=UTC).date()) == []
+    late = list_calendar_alerts(calendars, today=datetime(2028, 8, 1, tzinfo=UTC).date())
     assert len(late) == len(calendars)
     assert "2028" in late[0]
 

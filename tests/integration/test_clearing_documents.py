@@ -300,7 +300,7 @@ async def test_a_document_exception_is_retried_until_it_is_issued(
     kept = "SELECT DISTINCT supplier_id, reason FROM clearing.document_exception"
     async with pool.acquire() as connection:
         (row,) = await connection.fetch(kept)
-        waiting = await invoice_service.document_exceptions(connection)
+        waiting = await invoice_service.list_document_exceptions(connection)
     assert {(one.supplier_id, one.period_start, one.first_at) for one in waiting} == {
         ("superapp", START, AFTER)
     }
@@ -322,12 +322,12 @@ async def test_a_document_exception_is_retried_until_it_is_issued(
 async def test_an_altered_document_is_found(pool: Pool, service: ClearingServices) -> None:
     await issue(pool)
     async with pool.acquire() as connection:
-        assert await document_service.altered(connection) == []
+        assert await document_service.find_altered(connection) == []
         await connection.execute(
             "UPDATE clearing.document SET content = jsonb_set(content, '{ubl}', '\"<Invoice/>\"') "
             "WHERE series = 'SB-NL-ABC-O'"
         )
-        assert await document_service.altered(connection) == ["SB-NL-ABC-O-000001"]
+        assert await document_service.find_altered(connection) == ["SB-NL-ABC-O-000001"]
         report = await audit_ledger(connection, now=AFTER)
         assert report.checks["documents_altered"] == 1
         with pytest.raises(ClearingInvariantViolation, match="is not what was issued"):

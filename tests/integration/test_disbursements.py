@@ -292,7 +292,7 @@ async def test_a_reserve_is_withheld_and_released_on_its_day_as_forecast(system:
     assert [minor for (party, _), minor in sorted(paid.items()) if party == "NL-ABC"] == [1074, 358, 126, 42]
     await system.proved()
     async with system.pool.acquire() as connection:
-        (reserve,) = await ledger_service.balances(connection, prefix="reserve:")
+        (reserve,) = await ledger_service.list_balances(connection, prefix="reserve:")
     assert reserve.minor == 0
 
 

@@ -88,7 +88,7 @@ async def issue(pool: Pool) -> int:
 
 async def of_session(pool: Pool, number: int) -> list[ReadDocument]:
     async with pool.acquire() as connection:
-        return await driver_document_service.of_session(connection, world.session_id(number))
+        return await driver_document_service.list_by_session(connection, world.session_id(number))
 
 
 async def names(pool: Pool, number: int) -> list[str]:
@@ -255,7 +255,7 @@ async def test_workers_side_by_side_number_without_gaps(pool: Pool, service: Cle
     async with pool.acquire() as connection:
         report = await audit_ledger(connection, now=NOW)
         assert (report.checks["documents_gapped"], report.checks["documents_unequal"]) == (0, 0)
-        assert await store.chains(connection) == []
+        assert await store.list_chains(connection) == []
         rows = await connection.fetch("SELECT series, number FROM clearing.driver_document")
     assert Counter(row["series"] for row in rows) == {"DI-NL-ABC": 60, "DI-platform": 12}
     assert sorted(row["number"] for row in rows if row["series"] == "DI-NL-ABC") == list(range(1, 61))

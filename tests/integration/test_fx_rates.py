@@ -29,7 +29,7 @@ from gateway.cli.status import read_status
 from gateway.database import Pool, transaction
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.fx_rates import RETRY, FxRatesJob, last_publication
-from gateway.jobs.rate_alerts import rate_alerts
+from gateway.jobs.rate_alerts import list_rate_alerts
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.retry_policy import RetryPolicy
 from tests.fakes import clearing_fixtures as world
@@ -353,7 +353,7 @@ async def test_an_old_rate_is_an_alert_where_exchange_is_in_use(
     system: System, bank: Bank, database_url: str
 ) -> None:
     async with system.pool.acquire() as connection:
-        assert await rate_alerts(connection, now=NOW) == []
+        assert await list_rate_alerts(connection, now=NOW) == []
     await sell(system, 1)
     await system.clearing.run_once()
     bank.replies = [gives(b"oh", status=503)]
@@ -366,7 +366,7 @@ async def test_an_old_rate_is_an_alert_where_exchange_is_in_use(
     ) in status.alerts
     await system.take(as_csv(FILE))
     async with system.pool.acquire() as connection:
-        assert await rate_alerts(connection, now=NOW) == []
+        assert await list_rate_alerts(connection, now=NOW) == []
         sla = await read_settlement_sla(connection, now=NOW)
     assert sla.newest_rate == FRIDAY
     assert b"networkcore_exchange_rate_age_days 3.0\n" in render(sla, oldest_event_at=None, now=NOW)
@@ -376,7 +376,7 @@ async def test_a_rate_beyond_the_step_needs_confirmation_and_is_an_alert(system:
     bank.replies = [gives(as_xml({FRIDAY: {"CHF": "9.222", "GBP": "0.8350"}}))]
     assert await system.shard.run_once() == 1
     async with system.pool.acquire() as connection:
-        [alert] = await rate_alerts(connection, now=NOW)
+        [alert] = await list_rate_alerts(connection, now=NOW)
     assert "1 rates rejected, first CHF of 2026-11-13: more than 20 % from 0.9194 of 2026-10-30" in alert
 
 

@@ -134,7 +134,7 @@ async def test_a_transient_answer_is_not_kept(pool: Pool) -> None:
         assert len(set(ids)) == 1
 
         async with pool.acquire() as connection:
-            gone = await store.sweep(
+            gone = await store.delete_expired(
                 connection, older_than=api.clock.wall_now() + timedelta(seconds=1), limit=10
             )
         assert gone == 1

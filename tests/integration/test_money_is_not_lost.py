@@ -273,7 +273,9 @@ async def test_two_partners_may_use_the_same_reference(system: System) -> None:
             funding_id=new_id(), party_id=party, currency="EUR", amount_minor=amount, reference="INV-1"
         )
     async with system.pool.acquire() as connection:
-        booked = {one.account: one.minor for one in await ledger_service.balances(connection, prefix="psp:")}
+        booked = {
+            one.account: one.minor for one in await ledger_service.list_balances(connection, prefix="psp:")
+        }
     assert list(booked.values()) == [-1000]
 
 

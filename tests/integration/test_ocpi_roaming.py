@@ -119,7 +119,7 @@ async def test_one_platform_registers_at_the_other_in_every_version(
     peer = await connected(edge, operator, version)
     assert (peer.state, peer.version) == ("registered", version)
     async with operator.pool.acquire() as connection:
-        seen = await peers.peer_of_party(connection, party_id="CH-NWC")
+        seen = await peers.find_peer_of_party(connection, party_id="CH-NWC")
     assert seen is not None
     # What each sends is what the other expects.
     assert peers.hash_token(peer.outbound_token or "") == seen.token_hash
@@ -138,7 +138,7 @@ async def test_renewing_exchanges_both_tokens_and_leaving_ends_both_sides(edge: 
     await credentials_client.leave(edge.services, peer_id=before.id)
     for side, party in ((edge, "NL-ABC"), (operator, "CH-NWC")):
         async with side.pool.acquire() as connection:
-            assert await peers.peer_of_party(connection, party_id=party) is None
+            assert await peers.find_peer_of_party(connection, party_id=party) is None
 
 
 async def test_an_operator_renews_and_ends_a_registration_by_command(
@@ -169,7 +169,7 @@ async def test_an_operator_renews_and_ends_a_registration_by_command(
     assert done.output.endswith("ended the registration with NL-ABC\n")
     for side, party in ((edge, "NL-ABC"), (operator, "CH-NWC")):
         async with side.pool.acquire() as connection:
-            assert await peers.peer_of_party(connection, party_id=party) is None
+            assert await peers.find_peer_of_party(connection, party_id=party) is None
     done = await run("leave", "NL-ABC")
     assert done.exit_code == 1
     assert "NL-ABC has no registered platform; see networkcore ocpi peers" in done.output
@@ -384,10 +384,10 @@ async def test_an_operator_registers_through_the_client_and_pushes(edge: Edge, o
     )
     assert (await client.put("locations", "LOC1", body=json.dumps(location()).encode())).http_status == 201
     async with edge.pool.acquire() as connection:
-        peer = await peers.peer_of_party(connection, party_id="NL-ABC")
+        peer = await peers.find_peer_of_party(connection, party_id="NL-ABC")
         assert peer is not None
         assert (
-            await peers.endpoint_url(connection, peer_id=peer.id, module="cdrs", role="SENDER")
+            await peers.find_endpoint_url(connection, peer_id=peer.id, module="cdrs", role="SENDER")
             == f"{operator.base}/cpo/2.3.0/cdrs"
         )
 
@@ -620,7 +620,7 @@ async def test_a_message_that_is_not_accepted_is_retried_in_order_then_an_except
         edge.clock.at += timedelta(days=2)
     assert {body["n"] for _, body in server.received} == {1}
     async with transaction(edge.pool) as connection:
-        waiting = await payments.waiting_messages(connection, party_id="NL-ABC")
+        waiting = await payments.list_waiting_messages(connection, party_id="NL-ABC")
         assert waiting[0]["exception_at"] is not None
         assert "HTTP 500" in waiting[0]["last_error"]
         server.status = 200

@@ -453,7 +453,7 @@ async def test_parallel_requests_under_one_reference_bring_money_in_once(
     )
     assert sorted(request.amount_minor for request in psp.made) == [50, 700]
     async with system.pool.acquire() as connection:
-        booked = {one.account: one.minor for one in await ledger_service.balances(connection)}
+        booked = {one.account: one.minor for one in await ledger_service.list_balances(connection)}
     assert booked["psp:stripe:receivable"] == -750
 
 
@@ -617,7 +617,7 @@ async def test_a_session_captured_above_its_price_is_cleared_once_the_rest_is_re
     await corrections.run_once()
     assert (await seen(system, view)).session.state == "cleared"
     async with system.pool.acquire() as connection:
-        booked = {one.account: one.minor for one in await ledger_service.balances(connection)}
+        booked = {one.account: one.minor for one in await ledger_service.list_balances(connection)}
     assert booked["psp:stripe:receivable"] == -1190 + 42  # what is kept, less the PSP's fee
     found = await audit_system(system.pool, clock=system.clock, psp=None)
     assert {one.check for one in found.all_findings} == {"captured_is_price"}  # the bug stays named
@@ -686,7 +686,9 @@ async def test_a_capture_refunded_whole_while_it_was_an_exception_leaves_the_fee
     await clearing.run_once()
     await correction_job(system.pool, system.clock, service.sessions).run_once()
     async with system.pool.acquire() as connection:
-        booked = {one.account: one.minor for one in await ledger_service.balances(connection) if one.minor}
+        booked = {
+            one.account: one.minor for one in await ledger_service.list_balances(connection) if one.minor
+        }
     assert booked == {"psp:stripe:receivable": 42, "platform:psp:expense": -42}
 
 

@@ -71,7 +71,7 @@ class Counter(System):
 
     async def balance(self, account: str, currency: str = "EUR") -> int:
         async with self.pool.acquire() as connection:
-            found = await ledger_service.balances(connection, prefix=account)
+            found = await ledger_service.list_balances(connection, prefix=account)
         return sum(one.minor for one in found if one.account == account and one.currency == currency)
 
 
@@ -171,8 +171,8 @@ async def test_the_person_who_raises_a_limit_again_stays_under_the_lower_one(cou
     (one,) = (await counter.run()).values()
     assert (await counter.resolve(one, Resolution.OWN_FUNDS, by="anna")).requires_approval
     async with transaction(counter.pool) as connection:
-        assert (await service.known_limits(connection, by="anna"))["EUR"] == 100
-        assert (await service.known_limits(connection, by="ben"))["EUR"] == 9_000
+        assert (await service.load_limits(connection, by="anna"))["EUR"] == 100
+        assert (await service.load_limits(connection, by="ben"))["EUR"] == 9_000
 
 
 async def test_two_people_who_approve_at_once_book_once(counter: Counter) -> None:
@@ -442,7 +442,7 @@ async def test_the_banks_closing_balance_is_our_books_or_a_difference_of_its_own
     assert "balance:EUR" not in await counter.run()
     assert await counter.balance("bank:settlement") == -99_600
     async with counter.pool.acquire() as connection:
-        (position,) = await bank_position_service.positions(connection)
+        (position,) = await bank_position_service.list_positions(connection)
     assert (position.books_minor, position.bank_minor, position.unexplained_minor) == (99_600, 99_600, 0)
     await counter.proved()
 

@@ -18,7 +18,7 @@ from gateway.exceptions.service import ExceptionService
 from gateway.ids import format_id
 from gateway.jobs.reconciliation import ReconciliationJob
 from gateway.payments.psp.port import PspMovement, PspOutcomeUnknown
-from gateway.webhooks.repository import oldest_undelivered_event
+from gateway.webhooks.repository import find_oldest_undelivered_event
 from tests.fakes import bank
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Hands, open_api
@@ -49,7 +49,7 @@ async def test_the_share_paid_by_the_due_date_counts_late_and_overdue(pool: Pool
     await system.clear(3)
     async with pool.acquire() as connection:
         sla = await read_settlement_sla(connection, now=FRIDAY + timedelta(days=1))
-        oldest = await oldest_undelivered_event(connection)
+        oldest = await find_oldest_undelivered_event(connection)
     assert (sla.on_time, sla.late, sla.overdue) == (2, 2, 2)
     assert sla.on_time_bps == 3333
     assert sla.overdue_minor == {"EUR": 440}

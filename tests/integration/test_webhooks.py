@@ -445,7 +445,7 @@ async def test_a_delivery_that_a_crash_interrupted_is_sent_again_under_the_same_
     await fan_out(stage.api.services.pool, wall_now=stage.api.clock.wall_now())
     async with stage.api.services.pool.acquire() as connection:
         now = stage.api.clock.wall_now()
-        (shard,) = await delivery_queue.shards_pending(connection)
+        (shard,) = await delivery_queue.list_shards_pending(connection)
         (claimed,) = await delivery_queue.claim(
             connection,
             shard=shard,

@@ -107,7 +107,7 @@ async def receipt(call: ApiRequest) -> ApiResponse:
         party_id=call.caller.party_id, session_id=session_id, admin=call.caller.admin
     )
     async with call.services.pool.acquire() as connection:
-        found = await driver_document_service.of_session(connection, session_id)
+        found = await driver_document_service.list_by_session(connection, session_id)
     query: ReceiptQuery = call.query
     if query.format == "json" and query.document is None:
         return ApiResponse(body=_session_receipt(session_id, found))

@@ -116,11 +116,11 @@ async def list_payables(call: ApiRequest) -> ApiResponse:
     async with call.services.pool.acquire() as connection:
         if query.session is not None:
             session_id = _id(query.session, "ses")
-            found = await disbursements.payables_of_session(
+            found = await disbursements.list_payables_of_session(
                 connection, shard=shard_of(session_id), session_id=session_id, party_id=party_id
             )
             return ApiResponse(body=page([_payable(row) for row in found], limit=_ALL))
-        found = await disbursements.payables_of_disbursement(
+        found = await disbursements.list_payables_of_disbursement(
             connection,
             disbursement_id=_id(query.disbursement or "", "dis"),
             party_id=party_id,

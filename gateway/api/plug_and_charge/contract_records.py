@@ -154,7 +154,7 @@ async def _row(call: ApiRequest, row: Mapping[str, Any]) -> NewContract | UnfitC
 async def changes(call: ApiRequest) -> ApiResponse:
     """Changes of contracts after a cursor; none is ever skipped."""
     query: ChangesQuery = call.query
-    found = await contract_administration.changes(
+    found = await contract_administration.list_changes(
         call.services.pool,
         environment=call.services.options.environment,
         after=_cursor(query.cursor),
@@ -185,7 +185,7 @@ async def changes(call: ApiRequest) -> ApiResponse:
 async def history(call: ApiRequest) -> ApiResponse:
     """Every change of one contract, oldest first."""
     emaid = _emaid(call)
-    found = await contract_administration.history(
+    found = await contract_administration.load_history(
         call.services.pool, environment=call.services.options.environment, emaid=emaid
     )
     if not found:
@@ -195,7 +195,7 @@ async def history(call: ApiRequest) -> ApiResponse:
 
 async def certificates(call: ApiRequest) -> ApiResponse:
     """Every certificate of a contract, oldest first, blocked ones too."""
-    found = await certificate_registry.history(
+    found = await certificate_registry.load_history(
         call.services.pool, environment=call.services.options.environment, emaid=_emaid(call)
     )
     return _list(
