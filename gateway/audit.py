@@ -56,7 +56,7 @@ async def audit_system(pool: Pool, *, clock: Clock, psp: Psp | None) -> SystemAu
 
     `psp` None leaves the PSP out.
     """
-    records = await psp.records() if psp is not None else None
+    records = await psp.list_records() if psp is not None else None
     async with transaction(pool, isolation="repeatable_read") as connection:
         report = await audit_ledger(connection, now=clock.now())
         findings = await _against_itself(connection, report)

@@ -208,7 +208,7 @@ async def set_payment_usable(
         ):
             current = stored
             if stored.payment_usable is not usable and stored.state is not ContractState.CANCELLED:
-                kind = "payment_back" if usable else "payment_gone"
+                kind = "payment_usable" if usable else "payment_unusable"
                 current = await _update(writer, replace(stored, payment_usable=usable), kind)
             if stored.emaid == body:
                 changed = current

@@ -79,7 +79,7 @@ class ExchangeRateService:
         """Every known rate."""
         return await reference_repository.load_rate_table(connection)
 
-    async def positions(self, connection: Connection) -> list[FxPosition]:
+    async def list_positions(self, connection: Connection) -> list[FxPosition]:
         """Every currency pair that was ever exchanged, in order."""
         found = await balance_repository.list_balances(connection, prefix="fx:")
         results: Counter[str] = Counter()

@@ -30,7 +30,7 @@ async def store_snapshot(
     lines = await disbursements.forecast(connection, now=now, days=DAYS_AHEAD)
     expected = expected_payments(
         forecast_payments(lines, today=today),
-        parties=dict(await disbursements.parties(connection)),
+        parties=dict(await disbursements.load_parties(connection)),
         calendars=bundled_data.calendars(),
         today=today,
     )

@@ -38,7 +38,7 @@ class ReceivablesService:
         """`reference_data` knows the parties."""
         self._reference_data = reference_data
 
-    async def receivables(
+    async def list_receivables(
         self, connection: Connection, *, now: datetime, party_id: str | None = None
     ) -> list[AgedReceivable]:
         """Every receivable with its age and buckets, the oldest first; of one party, or of all."""
@@ -130,7 +130,7 @@ class ReceivablesService:
         today = _local_day(party, now)
         found = [
             receivable
-            for receivable in await self.receivables(connection, now=now, party_id=party_id)
+            for receivable in await self.list_receivables(connection, now=now, party_id=party_id)
             if receivable.currency == currency
         ]
         if not found:

@@ -228,7 +228,7 @@ class ResolutionService:
         await self._lock(connection)
         return await approvals.reject(connection, request_id, by=by, now=now)
 
-    async def suspense(
+    async def list_suspense(
         self, connection: Connection, *, now: datetime, limit: int = 1000
     ) -> list[SuspenseItem]:
         """Suspense items, the oldest first."""

@@ -231,11 +231,11 @@ class ReconciliationService:
         """Every open difference, a page at a time."""
         return repository.read_differences(connection, today=today)
 
-    async def bank_positions(self, connection: Connection) -> list[BankPosition]:
+    async def list_bank_positions(self, connection: Connection) -> list[BankPosition]:
         """Each currency in which the bank has stated a closing balance."""
         return await bank_position_service.list_positions(connection)
 
-    async def counts(self, connection: Connection) -> list[ItemCount]:
+    async def count_items(self, connection: Connection) -> list[ItemCount]:
         """Items by pair and side, how many are open, and the oldest of these."""
         return await repository.count_items(connection)
 

@@ -41,7 +41,7 @@ class SettlementSlaMetrics:
                 exceptions = ExceptionService(clearing=services.clearing)
                 async with transaction(services.pool) as connection:
                     await exceptions.refresh(connection, now=services.now(), wall_now=wall)
-                    waiting = await exceptions.counts(connection)
+                    waiting = await exceptions.count_open(connection)
                 async with transaction(services.pool, isolation="repeatable_read") as connection:
                     sla = await read_settlement_sla(connection, now=services.now())
                     oldest = await find_oldest_undelivered_event(connection)

@@ -107,7 +107,7 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
         queue = ExceptionService(clearing=build_clearing())
         async with connection.transaction():
             await queue.refresh(connection, now=now, wall_now=wall_now)
-            counts = await queue.counts(connection)
+            counts = await queue.count_open(connection)
             newest = await queue.list_exceptions(connection, ExceptionFilter(), limit=_SHOWN)
         sla = await read_settlement_sla(connection, now=now)
         oldest_event_at = await find_oldest_undelivered_event(connection)

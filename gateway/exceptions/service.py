@@ -85,7 +85,7 @@ class ExceptionService:
         """Exceptions as of the last refresh, newest first, those older than `before`."""
         return await repository.list_exceptions(connection, wanted, before=before, limit=limit)
 
-    async def counts(self, connection: Connection) -> Sequence[OpenExceptionCount]:
+    async def count_open(self, connection: Connection) -> Sequence[OpenExceptionCount]:
         """The open exceptions by kind, as of the last refresh.
 
         Empty means that nothing waits for a person.

@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 class MovementSource(Protocol):
     """Lists the lines of the PSP's balance."""
 
-    async def movements_between(
+    async def list_movements_between(
         self, *, since: datetime, until: datetime | None, limit: int
     ) -> Sequence[PspMovement] | PspOutcomeUnknown:
         """Lines created since, and before `until` (None: up to the latest), in any order; `limit` at most."""
@@ -93,7 +93,7 @@ class ReconciliationJob:
         window, limit = _WINDOW, self.limit
         while since < now:
             until = since + window if since + window < now else None
-            found = await self.source.movements_between(since=since, until=until, limit=limit)
+            found = await self.source.list_movements_between(since=since, until=until, limit=limit)
             if isinstance(found, PspOutcomeUnknown):
                 _log.warning("psp_movements_unanswered", reason=found.reason, read_to=since.isoformat())
                 self._stopped_at = since

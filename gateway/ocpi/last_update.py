@@ -27,7 +27,7 @@ class OcpiLastUpdates(SessionUpdateSource):
     """What CPOs pushed of their running sessions."""
 
     @override
-    async def last_known(
+    async def find_last_update(
         self, connection: Connection, session: SessionRecord, *, authorization_id: UUID, cdr_id: str
     ) -> KnownUsage | None:
         """The session as if it had ended at its last update; None where there is none that can be read."""

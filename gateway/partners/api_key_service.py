@@ -152,7 +152,7 @@ class ApiKeyService:
         async with self.pool.acquire() as connection:
             return await party_repository.list_api_keys(connection, party_id=party_id)
 
-    async def principal(self, connection: Connection, key: str) -> str:
+    async def find_principal(self, connection: Connection, key: str) -> str:
         """Whose a key is, for the record and for four-eyes approval."""
         return await principal_repository.find_principal(connection, key)
 

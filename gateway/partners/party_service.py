@@ -79,7 +79,7 @@ class PartyService:
         async with self.pool.acquire() as connection:
             return await party_repository.list_parties(connection, after=after, limit=limit)
 
-    async def terms(self, party_id: str) -> Party:
+    async def load_terms(self, party_id: str) -> Party:
         """A party with its terms, as clearing knows it. Raises UnknownPartnerRecordError."""
         async with self.pool.acquire() as connection:
             found = await self.clearing.reference_data.party(connection, party_id)

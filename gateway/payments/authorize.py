@@ -80,7 +80,7 @@ class AuthorizationService:
         if psp_request is not None:
             sent = await self.psp_requests.send(psp_request, authorization=authorization, session=session)
             authorization = sent.authorization
-        return await self.view(authorization, session)
+        return await self.build_view(authorization, session)
 
     async def _opened(
         self, connection: Connection, request: AuthorizationRequest
@@ -129,7 +129,9 @@ class AuthorizationService:
             await self._write(connection, snapshot, session, fresh, psp_request, new_session=False)
         return (await self.psp_requests.send(psp_request, authorization=fresh, session=session)).authorization
 
-    async def view(self, authorization: AuthorizationRecord, session: SessionRecord) -> AuthorizationView:
+    async def build_view(
+        self, authorization: AuthorizationRecord, session: SessionRecord
+    ) -> AuthorizationView:
         """An authorization with the tariff the driver is shown."""
         return AuthorizationView(
             authorization=authorization,

@@ -153,7 +153,7 @@ class CaptureService:
             authorization,
             amount_minor=amounts.up(amount_minor, authorization.currency),
         )
-        intended = await self.psp_requests.intend(
+        intended = await self.psp_requests.record_intent(
             psp_request_repository.request_increment, request, authorization_id=authorization.id
         )
         if not intended:  # another request is open, or the hold has changed
@@ -254,7 +254,7 @@ class CaptureService:
             authorization,
             amount_minor=capture.amount_minor if capture else 0,
         )
-        capture_id = await self.psp_requests.intend(
+        capture_id = await self.psp_requests.record_intent(
             psp_request_repository.request_end,
             request,
             authorization_id=authorization.id,

@@ -51,7 +51,7 @@ class CdrCorrectionService:
         price is refunded. For a higher new price nothing more is captured; where the session was captured at
         its last known cost, and this is its first CDR, the rest is receivable. Raises CdrRejectedError.
         """
-        fixed = await self.completions.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+        fixed = await self.completions.price_cdr(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         async with self.pool.acquire() as connection:
             capture = await _capture_that_counts(connection, session)
             ended = await repository.find_session_by_foreign_id(

@@ -145,7 +145,7 @@ class PspRequestService:
             psp_payment=psp_payment,
         )
 
-    async def intend(
+    async def record_intent(
         self, statement: Callable[..., Awaitable[_T]], request: PspRequestRecord, **fields: Any
     ) -> _T | None:
         """Commit an intent by its statement. None: another request of the authorization is open."""

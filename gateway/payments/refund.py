@@ -285,7 +285,7 @@ class RefundService:
 
     async def _intend(self, request: PspRequestRecord, refund: RefundRecord, captured: _Captured) -> None:
         """Commit the refund's intent; on a funded account, the refund itself."""
-        intended = await self.psp_requests.intend(
+        intended = await self.psp_requests.record_intent(
             psp_request_repository.request_refund,
             request,
             session_id=refund.session_id,

@@ -33,7 +33,7 @@ class ResidualChargeService:
         if amount == 0:
             return True
         request = self.psp_requests.new(PspRequestKind.RESIDUAL_CHARGE, authorization, amount_minor=amount)
-        intended = await self.psp_requests.intend(
+        intended = await self.psp_requests.record_intent(
             psp_request_repository.request_residual_charge, request, session_id=session_id
         )
         if not intended:  # it was tried before: its outcome, recorded or still open, ends the task

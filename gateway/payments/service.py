@@ -188,7 +188,7 @@ class PaymentService:
             )
         if found is None or not (admin or party_id == found[0].party_id):
             raise NotFoundError(f"no authorization {format_id('auth', authorization_id)}")
-        return await self.authorizations.view(*found)
+        return await self.authorizations.build_view(*found)
 
     async def get_session(self, *, party_id: str, session_id: UUID, admin: bool = False) -> SessionView:
         """One session with its authorization and capture. Raises NotFoundError."""
@@ -238,7 +238,9 @@ class PaymentService:
                 )
                 if session is not None:
                     pairs.append((authorization, session))
-        return [await self.authorizations.view(authorization, session) for authorization, session in pairs]
+        return [
+            await self.authorizations.build_view(authorization, session) for authorization, session in pairs
+        ]
 
     async def list_sessions(
         self, *, party_id: str, admin: bool = False, wanted: SessionFilter, limit: int, before: UUID | None
@@ -276,7 +278,7 @@ class PaymentService:
                 connection, party_id=None if admin else party_id, before=before, limit=limit
             )
 
-    async def price_breakdown(self, *, party_id: str, session_id: UUID, admin: bool = False) -> PriceView:
+    async def explain_price(self, *, party_id: str, session_id: UUID, admin: bool = False) -> PriceView:
         """A completed session's price, line by line, from the stored originals. Raises NotFoundError."""
         view = await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
         session = view.session
@@ -288,7 +290,7 @@ class PaymentService:
             session=session, priced=await self._price_again(session, session.cdr, session.cdr_version)
         )
 
-    async def psp_webhook(self, *, body: bytes, signature: str) -> None:
+    async def receive_psp_webhook(self, *, body: bytes, signature: str) -> None:
         """Keep one authentic event of the PSP, once. Raises WebhookRejectedError."""
         await self.psp_events.receive_webhook(body=body, signature=signature)
 

@@ -262,7 +262,7 @@ async def test_who_submitted_does_not_confirm_under_any_key_of_theirs(payouts: P
     assert (await payouts.call("POST", where, party="ben")).status == 200
 
 
-async def test_refused_details_leave_the_account_as_it_was(payouts: PayoutApi) -> None:
+async def test_rejected_details_leave_the_account_as_it_was(payouts: PayoutApi) -> None:
     await payouts.confirmed()
     other = await payouts.call(
         "POST", f"{PARTY}/bank-details", {**DETAILS, "iban": "NL20INGB0001234567", "bic": None}, party="cpo"
@@ -534,7 +534,7 @@ async def test_a_file_is_downloaded_marked_and_answered_over_http(payouts: Payou
         (bank.statement(bank.entry("1.00", currency="XXQ")), "XXQ"),
     ],
 )
-async def test_a_message_that_cannot_be_worked_in_is_refused_and_kept(
+async def test_a_message_that_cannot_be_worked_in_is_rejected_and_kept(
     payouts: PayoutApi, content: bytes, terms: str
 ) -> None:
     answer = await payouts.call(

@@ -226,8 +226,8 @@ async def test_each_party_is_invoiced_by_its_cadence_and_every_session_once(
         day = timedelta(days=1)
         session = world.session(50, sale_at=world.SALE_AT + day)
         await service.sessions.clear_batch(connection, [session], now=NOW + day, batch_id=uuid4())
-    shard = PartyDocumentJob(pool=pool, clock=FixedClock(AFTER), clearing=service)
-    await shard.run_once()
+    job = PartyDocumentJob(pool=pool, clock=FixedClock(AFTER), clearing=service)
+    await job.run_once()
     async with pool.acquire() as connection:
         rows = await connection.fetch(
             "SELECT period_start, period_end, net_minor FROM clearing.document WHERE supplier_id = 'NL-ABC' "
@@ -295,8 +295,8 @@ async def test_a_document_exception_is_retried_until_it_is_issued(
     pool: Pool, service: ClearingServices
 ) -> None:
     clock = FixedClock(AFTER)
-    shard = PartyDocumentJob(pool=pool, clock=clock, clearing=service)
-    await shard.run_once()
+    job = PartyDocumentJob(pool=pool, clock=clock, clearing=service)
+    await job.run_once()
     kept = "SELECT DISTINCT supplier_id, reason FROM clearing.document_exception"
     async with pool.acquire() as connection:
         (row,) = await connection.fetch(kept)
@@ -310,7 +310,7 @@ async def test_a_document_exception_is_retried_until_it_is_issued(
         agreed = replace(world.SUPERAPP, self_billing_since=START)
         await service.reference_data.register_party(connection, agreed, now=AFTER)
     clock.at += timedelta(days=1)
-    await shard.run_once()
+    await job.run_once()
     async with pool.acquire() as connection:
         assert await connection.fetch(kept) == []
         assert (

@@ -239,7 +239,7 @@ async def test_a_deregistered_party_is_paid_below_its_minimum_and_its_receivable
     later = FRIDAY + timedelta(days=40)
     assert [one for one in await system.plan(later) if one.party_id == "NL-ABC"] == []
     async with system.pool.acquire() as connection:
-        receivables = await system.service.receivables.receivables(connection, now=later)
+        receivables = await system.service.receivables.list_receivables(connection, now=later)
     (receivable,) = [one for one in receivables if one.party_id == "NL-ABC"]
     assert receivable.receivable_minor > 0
     assert receivable.age_days >= 39

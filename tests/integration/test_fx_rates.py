@@ -255,7 +255,7 @@ async def test_of_many_workers_one_fetches(system: System, bank: Bank, feed: Ecb
     others = [
         FxRatesJob(pool=system.pool, clock=system.clock, clearing=system.service, feed=feed) for _ in range(4)
     ]
-    assert sum(await asyncio.gather(*(shard.run_once() for shard in others))) == 4
+    assert sum(await asyncio.gather(*(job.run_once() for job in others))) == 4
     assert bank.asked == 1
 
 
@@ -437,7 +437,7 @@ async def test_a_position_is_closed_once_per_reference_and_not_at_a_mistyped_rat
             return await exchange.execute(connection, wish, now=system.clock.at, off_market=off_market)
 
     async with system.pool.acquire() as connection:
-        [open_one] = await exchange.positions(connection)
+        [open_one] = await exchange.list_positions(connection)
     taken, given = open_one.total.sold_minor, open_one.total.bought_minor
     assert taken > 0
     with pytest.raises(ClearingConflictError, match=r"more than 20 % off the reference rate 0\.922200"):
@@ -451,7 +451,7 @@ async def test_a_position_is_closed_once_per_reference_and_not_at_a_mistyped_rat
     with pytest.raises(ClearingConflictError, match="holds 0"):
         await execute(1, 1, "B2")
     async with system.pool.acquire() as connection:
-        [closed] = await exchange.positions(connection)
+        [closed] = await exchange.list_positions(connection)
         report = await audit_ledger(connection, now=system.clock.at)
     assert (closed.total.sold_minor, closed.total.bought_minor, closed.result_minor) == (0, 0, 3)
     assert report.ok, report.findings

@@ -419,14 +419,16 @@ async def test_a_reversal_at_the_psp_waits_for_the_refund_it_collides_with(syste
     await system.complete(view)
     system.psp.faults.append("before")
     ours = await refund(system, view, None)
-    news = ReversalUpdate(psp_refund="re_dashboard", amount_minor=1190, currency="EUR")
+    update = ReversalUpdate(psp_refund="re_dashboard", amount_minor=1190, currency="EUR")
     shard, session_id = view.session.shard, view.session.id
-    assert await system.payments.refunds.record_reversal(news, shard=shard, session_id=session_id)
+    assert await system.payments.refunds.record_reversal(update, shard=shard, session_id=session_id)
     cast("StrictPsp", system.psp).given_back[f"ch_{view.authorization.psp_payment}"] = 1190
     await run_tasks(system, rounds=2)
     assert (await system.payments.refunds.get(party_id=None, refund_id=ours.id)).state == "failed"
     for _ in range(2):
-        assert await system.payments.refunds.record_reversal(news, shard=shard, session_id=session_id) is None
+        assert (
+            await system.payments.refunds.record_reversal(update, shard=shard, session_id=session_id) is None
+        )
     assert (await session_of(system, view)).capture.refunded_minor == 1190
 
 
@@ -466,7 +468,7 @@ async def test_a_hold_that_cannot_be_looked_after_holds_up_no_other(system: Syst
 async def test_an_event_that_cannot_be_read_holds_up_no_other(system: System) -> None:
     class Telling(StrictPsp):
         @override
-        async def events_since(self, *, since: datetime, limit: int) -> list[bytes] | PspOutcomeUnknown:
+        async def list_events_since(self, *, since: datetime, limit: int) -> list[bytes] | PspOutcomeUnknown:
             return [b"bent", b"evt_2"]
 
         @override

@@ -423,7 +423,7 @@ async def registered_with(edge: Edge, base: str, *, version: str = "2.3.0") -> s
     return await edge.register("NL-ABC", version=version)
 
 
-def start_order() -> StartSessionRequest:
+def start_request() -> StartSessionRequest:
     return StartSessionRequest(
         cpo_id="NL-ABC", location_id="LOC1", evse_uid="E1", connector_id="1", authorization_id=new_id()
     )
@@ -435,13 +435,13 @@ async def test_a_start_command_carries_the_reference_and_its_result_comes_back(
 ) -> None:
     server, base = station
     token_c = await registered_with(edge, base, version=version)
-    order = start_order()
-    sent = await CommandSender(services=edge.services).start_session(order)
+    request = start_request()
+    sent = await CommandSender(services=edge.services).start_session(request)
     assert (sent.state, sent.response) == ("accepted", "ACCEPTED")
     assert sent.deadline == NOW + timedelta(seconds=30)
     path, body = server.received[0]
     assert path == "/commands/START_SESSION"
-    reference = format_id("auth", order.authorization_id)
+    reference = format_id("auth", request.authorization_id)
     if version == "2.1.1":
         assert body["token"]["auth_id"] == reference
         assert "authorization_reference" not in body
@@ -463,7 +463,7 @@ async def test_a_rejected_command_and_an_unanswered_one_are_distinguished(
     await registered_with(edge, base)
     sender = CommandSender(services=edge.services)
     server.answer = {"result": "REJECTED", "timeout": 0}
-    assert (await sender.start_session(start_order())).state == "rejected"
+    assert (await sender.start_session(start_request())).state == "rejected"
     await edge.pool.execute("UPDATE gateway.ocpi_peer_endpoint SET url = 'http://127.0.0.1:1/commands'")
     lost = await sender.stop_session(cpo_id="NL-ABC", session_ref="S1")
     assert lost.state == "unanswered"
@@ -479,13 +479,13 @@ async def test_a_result_of_another_partys_command_is_not_found(
 ) -> None:
     _, base = station
     await registered_with(edge, base)
-    sent = await CommandSender(services=edge.services).start_session(start_order())
+    sent = await CommandSender(services=edge.services).start_session(start_request())
     other = await edge.register("DE-XYZ")
     path = f"/emsp/2.2.1/commands/START_SESSION/{format_id('cmd', sent.id)}"
     for target in (path, "/emsp/2.2.1/commands/START_SESSION/nonsense"):
         assert (await edge.call("POST", target, other, {"result": "ACCEPTED"}))[1] == 404
     with pytest.raises(PeerRejectedError, match="no registered platform"):
-        await CommandSender(services=edge.services).start_session(replace(start_order(), cpo_id="FR-NOP"))
+        await CommandSender(services=edge.services).start_session(replace(start_request(), cpo_id="FR-NOP"))
 
 
 async def test_a_terminal_is_activated_assigned_and_deactivated(

@@ -112,7 +112,7 @@ class LastUpdates(SessionUpdateSource):
     requested: list[str] = field(default_factory=list)
 
     @override
-    async def last_known(
+    async def find_last_update(
         self, connection: Connection, session: SessionRecord, *, authorization_id: UUID, cdr_id: str
     ) -> KnownUsage | None:
         self.requested.append(cdr_id)
@@ -350,7 +350,7 @@ async def test_holds_that_cannot_be_renewed_keep_no_other_from_its_check(system:
     system.psp.capture_before = START + timedelta(days=7)
     due = []
     for _ in range(4):
-        found = await system.payments.holds.holds_ending(before=START + timedelta(hours=12), batch=1)
+        found = await system.payments.holds.list_holds_ending(before=START + timedelta(hours=12), batch=1)
         for shard, authorization_id in found:
             assert await system.payments.holds.claim_check(
                 shard=shard, authorization_id=authorization_id, interval=timedelta(hours=1)
@@ -373,9 +373,9 @@ async def test_a_hold_has_one_check_at_a_time_and_another_at_its_end(system: Sys
     }
     taken = await asyncio.gather(*[system.payments.holds.claim_check(**turn) for _ in range(6)])
     assert sum(taken) == 1
-    assert not await system.payments.holds.holds_ending(before=START + timedelta(hours=12), batch=9)
+    assert not await system.payments.holds.list_holds_ending(before=START + timedelta(hours=12), batch=9)
     system.clock.at = START + timedelta(minutes=30)
-    assert await system.payments.holds.holds_ending(before=START + timedelta(hours=12), batch=9)
+    assert await system.payments.holds.list_holds_ending(before=START + timedelta(hours=12), batch=9)
 
 
 # Money in
@@ -633,14 +633,12 @@ async def test_a_session_without_an_agreement_is_cleared_again_once_there_is_one
     service = build_clearing()
     async with transaction(system.pool) as connection:
         await service.reference_data.import_bundled_rates(connection, now=START)
-    shard = ClearingJob(
-        pool=system.pool, clock=system.clock, sessions=service.sessions, batch_size=10, chain=0
-    )
-    await shard.run_once()
+    job = ClearingJob(pool=system.pool, clock=system.clock, sessions=service.sessions, batch_size=10, chain=0)
+    await job.run_once()
     assert (await seen(system, view)).session.state == "exception"
-    _, shard = await with_ledger(system)
+    _, job = await with_ledger(system)
     await system.payments.retry_clearing(session_id=view.session.id)
-    await shard.run_once()
+    await job.run_once()
     assert (await seen(system, view)).session.state == "cleared"
     with pytest.raises(PaymentConflictError, match="no exception"):
         await system.payments.retry_clearing(session_id=view.session.id)

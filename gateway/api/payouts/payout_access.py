@@ -23,4 +23,4 @@ async def the_party(call: ApiRequest, connection: Connection) -> Party:
 
 async def principal(call: ApiRequest, connection: Connection) -> str:
     """The caller's principal, for the record and for four-eyes approval."""
-    return await call.services.api_keys.principal(connection, call.caller.key)
+    return await call.services.api_keys.find_principal(connection, call.caller.key)

@@ -109,7 +109,7 @@ async def import_contracts(call: ApiRequest) -> ApiResponse:
     body: ImportContractsBody = call.body
     environment = body.environment or call.services.options.environment
     rows = [await _row(call, row) for row in body.contracts]
-    verifier, _ = await service_of(call).trust_of(call.services.pool, environment=environment)
+    verifier, _ = await service_of(call).load_trust(call.services.pool, environment=environment)
     async with transaction(call.services.pool) as connection:
         reports = await contract_administration.import_contracts(
             connection,

@@ -97,7 +97,7 @@ async def put_contract(call: ApiRequest) -> ApiResponse:
     body: ContractBody = call.body
     environment = body.environment or call.services.options.environment
     new = await new_contract(call, body)
-    verifier, _ = await service_of(call).trust_of(call.services.pool, environment=environment)
+    verifier, _ = await service_of(call).load_trust(call.services.pool, environment=environment)
     async with transaction(call.services.pool) as connection:
         stored = await contract_administration.put_contract(
             connection,

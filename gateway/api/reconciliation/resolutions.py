@@ -236,7 +236,7 @@ async def list_suspense(call: ApiRequest) -> ApiResponse:
     """Suspense items, the oldest first."""
     limit: int = call.query.limit
     async with call.services.pool.acquire() as connection:
-        found = await _service(call).suspense(connection, now=call.services.now(), limit=limit + 1)
+        found = await _service(call).list_suspense(connection, now=call.services.now(), limit=limit + 1)
     shown = [
         SuspenseItemSchema(
             id=format_id(APPROVAL_REQUEST, one.id),

@@ -231,7 +231,7 @@ async def test_a_refund_that_was_returned_is_not_found_as_done_and_is_reported(b
     bench.control(f"refunds/{done.psp_refund}/fail", {})
     assert await bench.psp.find_refund(psp_charge=taken.psp_charge, refund_id=refund_id) is None
     assert done.psp_refund in {event.failed_refund for event in bench.events()}
-    records = await bench.psp.records()
+    records = await bench.psp.list_records()
     assert not isinstance(records, PspOutcomeUnknown)
     assert [(record.captured_minor, record.refunded_minor) for record in records] == [(1500, 0)]
 
@@ -283,7 +283,7 @@ async def test_an_answer_that_cannot_be_read_is_unknown_and_no_rejection(body: b
     psp = StripePsp(api_key="sk_test", webhook_secret="w", base_url="http://psp", http_client=Garbling())
     sent = PspCaptureRequest(idempotency_key="c", psp_payment="pi_1", amount_minor=1190, currency="EUR")
     assert isinstance(await psp.capture(sent), PspOutcomeUnknown)
-    assert isinstance(await psp.records(), PspOutcomeUnknown)
+    assert isinstance(await psp.list_records(), PspOutcomeUnknown)
 
 
 @pytest.mark.parametrize(

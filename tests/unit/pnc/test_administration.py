@@ -196,7 +196,7 @@ async def test_an_import_reports_every_row_and_keeps_the_good_ones(pool: Pool) -
         contract(),
         contract("DE8AAC00000005X", payment_reference="pm_c"),
     ]
-    verifier, _ = await market.service.trust_of(pool, environment="live")
+    verifier, _ = await market.service.load_trust(pool, environment="live")
     async with pool.acquire() as connection:
         report = await contract_administration.import_contracts(
             connection,
@@ -238,7 +238,7 @@ async def read_feed(market: Market, after: ChangeCursor) -> list[ContractChange]
 async def test_the_change_feed_never_skips_a_change_that_commits_late(pool: Pool) -> None:
     market = await open_market(pool)
     start = (await read_feed(market, ChangeCursor()))[-1].cursor
-    verifier, _ = await market.service.trust_of(pool, environment="live")
+    verifier, _ = await market.service.load_trust(pool, environment="live")
 
     async def put(connection: Any, emaid: str) -> None:
         await contract_administration.put_contract(
@@ -275,7 +275,7 @@ async def test_the_feed_and_the_history_name_no_means_of_payment(pool: Pool) -> 
         )
     assert (changed.emaid, changed.payment_usable) == (EMAID, False)
     feed = await read_feed(market, ChangeCursor())
-    assert [change.kind for change in feed] == ["created", "payment_gone"]
+    assert [change.kind for change in feed] == ["created", "payment_unusable"]
     history = await contract_administration.load_history(pool, environment="live", emaid=EMAID)
     assert "pm_card_1" not in f"{feed}{history}"
 
