@@ -145,7 +145,7 @@ class BankTransferService:
 
         The latter fail with the reason and are planned again: they do not hold up the others.
         """
-        parties = await self._reference_data.parties(connection)
+        parties = await self._reference_data.load_parties(connection)
         items: list[_FileItem] = []
         rejected: list[Disbursement] = []
         for one in await repository.lock_payable(connection, currencies=currencies, limit=MAX_PAYMENTS):

@@ -29,7 +29,7 @@ class DisbursementService:
 
     async def load_parties(self, connection: Connection) -> Mapping[str, Party]:
         """Every registered party by id."""
-        return await self._reference_data.parties(connection)
+        return await self._reference_data.load_parties(connection)
 
     async def list_parties_due(self, connection: Connection, *, now: datetime) -> Sequence[str]:
         """Parties with something due on their local day: whom `plan` is to be called for."""

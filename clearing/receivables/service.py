@@ -221,7 +221,7 @@ class ReceivablesService:
         return await approvals.approve(connection, request.id, by=by, now=now)
 
     async def _party(self, connection: Connection, party_id: str) -> Party:
-        party = await self._reference_data.party(connection, party_id)
+        party = await self._reference_data.find_party(connection, party_id)
         if party is None:
             raise InvalidPartyError(party_id, "is not registered")
         return party

@@ -107,7 +107,7 @@ async def _check(
     connection: Connection, *, agreement: Agreement, at: datetime | None
 ) -> Sequence[AgreementFinding]:
     sale = at or max(await business_now(connection), agreement.valid_from)
-    stored = await ReferenceDataService().present(connection)
+    stored = await ReferenceDataService().load(connection)
     return check_agreement(
         agreement,
         parties=stored.parties,

@@ -41,7 +41,7 @@ class PartyDocumentJob:
         if self._next_at is not None and now < self._next_at:
             return 0
         async with self.pool.acquire() as connection:
-            platform = await self.clearing.reference_data.party(connection, PLATFORM_ID)
+            platform = await self.clearing.reference_data.find_party(connection, PLATFORM_ID)
         if platform is not None:
             zone = ZoneInfo(platform.time_zone)
             today = (now - GRACE).astimezone(zone).date()

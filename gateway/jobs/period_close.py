@@ -36,7 +36,7 @@ class PeriodCloseJob:
         if self.after is None or (self._next_at is not None and now < self._next_at):
             return 0
         async with self.pool.acquire() as connection:
-            platform = await self.clearing.reference_data.party(connection, PLATFORM_ID)
+            platform = await self.clearing.reference_data.find_party(connection, PLATFORM_ID)
         if platform is not None:
             zone = ZoneInfo(platform.time_zone)
             first = (now - self.after).astimezone(zone).date().replace(day=1)

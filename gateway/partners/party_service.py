@@ -51,7 +51,7 @@ class PartyService:
         """
         now = self.clock.now()
         async with transaction(self.pool) as connection:
-            before = await self.clearing.reference_data.party(connection, update.party.id)
+            before = await self.clearing.reference_data.find_party(connection, update.party.id)
             wanted = _merged(update, before=before)
             stored = await party_repository.add_party(
                 connection,
@@ -60,7 +60,7 @@ class PartyService:
             if stored.kind != wanted.kind.value:
                 raise PartnerRecordExistsError(f"Party {wanted.id} is a {stored.kind}")
             await party_repository.rename_party(connection, party_id=wanted.id, name=wanted.name)
-            before = await self.clearing.reference_data.party(connection, wanted.id)
+            before = await self.clearing.reference_data.find_party(connection, wanted.id)
             await self.clearing.reference_data.register_party(connection, wanted, now=now)
             if before is not None and wanted.connected_account not in {None, before.connected_account}:
                 await self._hold_payouts(connection, wanted, key=key, now=now)
@@ -82,7 +82,7 @@ class PartyService:
     async def load_terms(self, party_id: str) -> Party:
         """A party with its terms, as clearing knows it. Raises UnknownPartnerRecordError."""
         async with self.pool.acquire() as connection:
-            found = await self.clearing.reference_data.party(connection, party_id)
+            found = await self.clearing.reference_data.find_party(connection, party_id)
         if found is None:
             raise UnknownPartnerRecordError(f"There is no party {party_id}")
         return found

@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from gateway.database import Connection, Pool, named_queries, transaction
-from gateway.webhooks.repository import FromRow, SecretRecord
+from gateway.database import Connection, FromRow, Pool, named_queries, transaction
+from gateway.webhooks.repository import SecretRecord
 
 _QUERIES: Final[Any] = named_queries("gateway", "webhooks.sql")
 

@@ -5,26 +5,15 @@ not know HTTP, signatures, or when to try again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Final
 from uuid import UUID
 
-from gateway.database import Connection, named_queries
+from gateway.database import Connection, FromRow, named_queries
 
 _QUERIES: Final[Any] = named_queries("gateway", "webhooks.sql")
 _FIRST: Final = UUID(int=0)
-
-
-class FromRow:
-    """A value whose fields are a row's columns."""
-
-    __slots__ = ()
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Build the value from a row that has a column for each field."""
-        return cls(**{one.name: row[one.name] for one in fields(cls)})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -558,6 +558,6 @@ async def test_a_message_is_xml_and_of_bounded_size(payouts: PayoutApi) -> None:
 
 async def test_the_document_describes_the_bodies_that_are_no_json(payouts: PayoutApi) -> None:
     paths = (await payouts.call("GET", "/openapi.json", party=None)).json["paths"]
-    taken = paths["/v1/bank-messages"]["post"]["requestBody"]["content"]
+    accepted = paths["/v1/bank-messages"]["post"]["requestBody"]["content"]
     given = paths["/v1/payment-files/{id}"]["get"]["responses"]["200"]["content"]
-    assert list(taken) == list(given) == ["application/xml"]
+    assert list(accepted) == list(given) == ["application/xml"]

@@ -174,7 +174,6 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 from clearing.services import build_clearing
 from gateway.database import create_pool
-from gateway.jobs.bank_alerts import calendar_alarms
 from gateway.jobs.bank_outbox import BankOutboxJob, Outbox
 from tests.fakes.api import Hands
 from tests.integration.test_bank_files import ACCOUNT

@@ -102,10 +102,10 @@ class StrictPsp(FakePsp):
 
     @override
     def _refund(self, request: PspRefundRequest) -> RefundOutcome:
-        taken = {f"ch_{one.id}": one.captured_minor for one in self.payments.values()}
-        taken |= {one.psp_charge: one.amount_minor for one in self.extra.values()}
+        captured = {f"ch_{one.id}": one.captured_minor for one in self.payments.values()}
+        captured |= {one.psp_charge: one.amount_minor for one in self.extra.values()}
         back = self.given_back.get(request.psp_charge, 0) + request.amount_minor
-        if back > taken[request.psp_charge]:
+        if back > captured[request.psp_charge]:
             return Declined(code="charge_already_refunded", retryable=False)
         self.given_back[request.psp_charge] = back
         return super()._refund(request)
@@ -490,9 +490,9 @@ async def test_the_fee_of_a_charge_off_session_is_kept_without_the_captures_own(
     class Silent(StrictPsp):
         @override
         def _capture(self, request: PspCaptureRequest) -> CaptureOutcome:
-            taken = super()._capture(request)
-            assert isinstance(taken, Captured)
-            return replace(taken, fee_minor=None, fee_currency=None)
+            captured = super()._capture(request)
+            assert isinstance(captured, Captured)
+            return replace(captured, fee_minor=None, fee_currency=None)
 
     payments = build_payments(
         pool=system.pool, psp=Silent(), tariffs=OneTariff(), clock=system.clock, policy=PaymentPolicy()

@@ -104,7 +104,7 @@ async def test_renewing_terms_does_not_declare_an_id_good_that_a_register_reject
     await api.call("POST", "/v1/parties", party("volta", terms_days=5), party="admin")
     (dutch,) = await vat(api, "volta")
     assert dutch["evidence"][0]["source"] == "VIES"
-    known = await api.services.clearing.reference_data.party(api.services.pool, "volta")
+    known = await api.services.clearing.reference_data.find_party(api.services.pool, "volta")
     assert known is not None
     assert known.terms_days == 5
     assert [one.source for one in known.vat_evidence].count("declared") == 1  # that of the beginning
@@ -198,7 +198,7 @@ async def test_a_renewed_name_is_seen_everywhere(api: Api) -> None:
     shown = (await api.call("GET", "/v1/parties/parking", party="admin")).json
     listed = (await api.call("GET", "/v1/parties", party="admin")).json["data"]
     async with api.services.pool.acquire() as connection:
-        cleared = await api.services.clearing.reference_data.party(connection, "parking")
+        cleared = await api.services.clearing.reference_data.find_party(connection, "parking")
     assert cleared is not None
     names = {shown["name"], cleared.name, *(one["name"] for one in listed if one["id"] == "parking")}
     assert names == {"Parking Berlin GmbH"}

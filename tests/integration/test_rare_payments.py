@@ -371,8 +371,8 @@ async def test_a_hold_has_one_check_at_a_time_and_another_at_its_end(system: Sys
         "authorization_id": view.authorization.id,
         "interval": timedelta(hours=1),
     }
-    taken = await asyncio.gather(*[system.payments.holds.claim_check(**turn) for _ in range(6)])
-    assert sum(taken) == 1
+    claimed = await asyncio.gather(*[system.payments.holds.claim_check(**turn) for _ in range(6)])
+    assert sum(claimed) == 1
     assert not await system.payments.holds.list_holds_ending(before=START + timedelta(hours=12), batch=9)
     system.clock.at = START + timedelta(minutes=30)
     assert await system.payments.holds.list_holds_ending(before=START + timedelta(hours=12), batch=9)

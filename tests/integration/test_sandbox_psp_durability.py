@@ -161,11 +161,11 @@ def test_balance_is_the_sum_of_its_transactions_and_no_charge_gives_back_more_th
     ).items():
         assert (available, pending) == (sum(row["net"] for row in rows if row["currency"] == currency), 0)
     for charge in engine.state.records.scan("charge", "acct_platform"):
-        taken = sum(row["amount"] for row in rows if row["source"] == charge["id"])
+        captured = sum(row["amount"] for row in rows if row["source"] == charge["id"])
         refunds = engine.state.records.scan("refund", "acct_platform", field="charge", values=(charge["id"],))
         given = sum(refund["amount"] for refund in refunds)
-        assert taken == charge["amount_captured"]
-        assert given <= taken
+        assert captured == charge["amount_captured"]
+        assert given <= captured
         assert charge["amount_refunded"] == given + charge.get("_released", 0)
 
 

@@ -195,20 +195,20 @@ async def test_what_a_hold_left_open_is_charged_off_session_and_found_again(stri
 
 async def test_refunds_are_bounded_and_found_by_our_metadata(stripe: Stripe) -> None:
     held = await stripe.hold()
-    taken = await stripe.psp.capture(
+    captured = await stripe.psp.capture(
         PspCaptureRequest(
             idempotency_key="c", psp_payment=held.psp_payment, amount_minor=1000, currency="EUR"
         )
     )
-    assert isinstance(taken, Captured)
+    assert isinstance(captured, Captured)
     refund_id = new_id()
     metadata = {"refund": format_id("ref", refund_id)}
-    sent: dict[str, Any] = {"psp_charge": taken.psp_charge, "currency": "EUR"}
+    sent: dict[str, Any] = {"psp_charge": captured.psp_charge, "currency": "EUR"}
     done = await stripe.psp.refund(
         PspRefundRequest(idempotency_key="r1", amount_minor=600, metadata=metadata, **sent)
     )
     assert isinstance(done, Refunded)
-    assert await stripe.psp.find_refund(psp_charge=taken.psp_charge, refund_id=refund_id) == done
+    assert await stripe.psp.find_refund(psp_charge=captured.psp_charge, refund_id=refund_id) == done
     too_much = await stripe.psp.refund(PspRefundRequest(idempotency_key="r2", amount_minor=600, **sent))
     assert isinstance(too_much, Declined)
 

@@ -163,7 +163,7 @@ class System:
 
     async def party(self, party_id: str) -> Party:
         async with self.pool.acquire() as connection:
-            known = await self.service.reference_data.party(connection, party_id)
+            known = await self.service.reference_data.find_party(connection, party_id)
         assert known is not None
         return known
 

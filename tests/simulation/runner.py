@@ -294,10 +294,10 @@ class Game:
             )
 
     async def refund(self, books: Books) -> None:
-        taken = [row for row in books.captures.values() if row["state"] == "succeeded"]
-        if not taken:
+        captured = [row for row in books.captures.values() if row["state"] == "succeeded"]
+        if not captured:
             return
-        capture = self.rng.choice(taken)
+        capture = self.rng.choice(captured)
         amount = (
             None
             if self.rng.random() < 0.3
@@ -323,13 +323,13 @@ class Game:
             self.system.control("POST", f"payment_intents/{intent['id']}/authenticate", {"outcome": outcome})
 
     async def dispute(self, books: Books) -> None:
-        taken = [
+        captured = [
             intent for intent in books.intents if intent["status"] == "succeeded" and intent["latest_charge"]
         ]
         charges = {charge["id"]: charge for charge in self.system.objects("charge")}
         open_to = [
             intent["latest_charge"]
-            for intent in taken
+            for intent in captured
             if not charges[intent["latest_charge"]]["disputed"]
             and not charges[intent["latest_charge"]]["amount_refunded"]
         ]
@@ -459,12 +459,12 @@ class Game:
 
     def capture_again(self, books: Books) -> None:
         """What must be noticed: the PSP takes the money of a captured session once more."""
-        taken = next(
+        captured = next(
             intent
             for intent in books.intents
             if "authorization" in intent["metadata"] and intent["status"] == "succeeded"
         )
-        self.system.charge_again(taken)
+        self.system.charge_again(captured)
 
     def reap(self) -> None:
         """What ended: a rejection is an answer, the death of a process is played, anything else is a bug."""
@@ -587,10 +587,10 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
         game = Game(system=system, seed=seed, foulness=rng.choice((0.0, 0.15, 0.3, 0.5)))
         system.wire.verdict, system.wire.answered = game.turns.verdict, game.turns.answered
         broken = None
-        taken = 0
+        done = 0
         try:
             for _ in range(steps):
-                taken += 1
+                done += 1
                 books = await game.checks.read(system)
                 game.checks.step(books)
                 await game.step(books)
@@ -618,7 +618,7 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
             system.engine.close()
         return Played(
             seed=seed,
-            steps=taken,
+            steps=done,
             digest=hashlib.sha256("\n".join(game.history).encode()).hexdigest()[:16],
             counts=game.counts,
             broken=broken,

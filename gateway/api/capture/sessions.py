@@ -132,7 +132,7 @@ async def list_all(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=page([session_object(view) for view in views], limit=call.query.limit))
 
 
-async def price(call: ApiRequest) -> ApiResponse:
+async def get_price(call: ApiRequest) -> ApiResponse:
     """The session's price, line by line."""
     view = await call.services.payments.explain_price(
         party_id=call.caller.party_id, session_id=call.path_id("id", "ses"), admin=call.caller.admin
@@ -257,7 +257,7 @@ ENDPOINTS: Final = (
         description="Every line names its period, tariff element, component, volume and reason.",
         tag="Sessions",
         scope=Scope.CAPTURE,
-        handler=price,
+        handler=get_price,
         answers={200: api_schemas.PriceSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),

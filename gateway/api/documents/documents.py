@@ -99,7 +99,7 @@ class PartyDocumentSchema(api_schemas.PublicSchema):
     issued: api_schemas.Instant
 
 
-async def receipt(call: ApiRequest) -> ApiResponse:
+async def get_receipt(call: ApiRequest) -> ApiResponse:
     """A session's documents, or one of them as PDF or XML."""
     session_id = call.path_id("id", "ses")
     # Whoever may not see the session gets no document of it.
@@ -260,7 +260,7 @@ ENDPOINTS: Final = (
         "EN 16931 in UBL 2.1. Issued within moments of clearing; state_conflict until then.",
         tag="Documents",
         scope=Scope.CAPTURE,
-        handler=receipt,
+        handler=get_receipt,
         query=ReceiptQuery,
         answers={200: SessionReceiptSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),

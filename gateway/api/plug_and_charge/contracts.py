@@ -219,7 +219,7 @@ def _payment(body: ContractBody) -> tuple[PaymentKind, str]:
 
 async def _settlement_currency(call: ApiRequest, party_id: str) -> str:
     async with call.services.pool.acquire() as connection:
-        party = await call.services.clearing.reference_data.party(connection, party_id)
+        party = await call.services.clearing.reference_data.find_party(connection, party_id)
     if party is None:
         raise ProblemError(problems.NOT_FOUND, f"There is no party {party_id}.")
     return party.settlement_currency

@@ -231,7 +231,7 @@ async def retire_cross_certificate(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=None, status=204)
 
 
-async def history(call: ApiRequest) -> ApiResponse:
+async def list_history(call: ApiRequest) -> ApiResponse:
     """Every change of trust, oldest first: what, who, why, when."""
     query: TrustHistoryQuery = call.query
     found = await trust_administration.load_history(
@@ -351,7 +351,7 @@ ENDPOINTS: Final = (
         "trust-history",
         "listTrustChanges",
         "List trust changes",
-        handler=history,
+        handler=list_history,
         query=TrustHistoryQuery,
         answers={200: TrustChangeSchema},
         listed=True,
