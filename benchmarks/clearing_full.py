@@ -118,7 +118,7 @@ async def _balance(connection: Connection) -> Row:
     samples = []
     for _ in range(200):
         began = time.perf_counter()
-        await ledger_service.balances(connection, prefix=account)
+        await ledger_service.list_balances(connection, prefix=account)
         samples.append(1000 * (time.perf_counter() - began))
     began = time.perf_counter()
     await connection.fetchval(
@@ -201,7 +201,7 @@ async def _stream(connection: Connection) -> tuple[int, int]:
     """Lines of the account and bytes of the whole, each read and dropped."""
     count = size = 0
     async with connection.transaction(isolation="repeatable_read"):
-        parts = ledger_service.statement_lines(
+        parts = ledger_service.list_statement_lines(
             connection, account=PAYEE, currency="EUR", since=NOW, until=NOW + timedelta(days=1)
         )
         async for part in parts:

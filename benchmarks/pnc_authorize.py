@@ -117,7 +117,7 @@ async def _prepare(pool: Pool) -> Callable[[int], Awaitable[None]]:
             policy_reason="",
             change=change,
         )
-        verifier, _ = await service.trust_of(pool, environment=_ENVIRONMENT)
+        verifier, _ = await service.load_trust(pool, environment=_ENVIRONMENT)
         contracts = [f"DE8AAC{number:08d}" for number in range(_CONTRACTS)]
         for emaid in contracts:
             contract = NewContract(

@@ -120,13 +120,13 @@ async def _disburse(pool: Pool, *, sessions: int, parties: int) -> list[Row]:
         began = time.perf_counter()
         await connection.fetchval(AGGREGATE)
         aggregate = time.perf_counter() - began
-    shard = DisbursementJob(
+    job = DisbursementJob(
         pool=pool, clock=_Clock(), clearing=build_clearing(), rail=PspRail(psp=cast("Psp", _InstantPsp()))
     )
     began = time.perf_counter()
-    await shard.plan()
+    await job.plan()
     netted = time.perf_counter() - began
-    paid = await shard.run()
+    paid = await job.run()
     elapsed = time.perf_counter() - began
     if paid != parties:
         raise SystemExit(f"{paid} payments were made; expected {parties}")

@@ -125,7 +125,7 @@ async def audit_ledger(connection: Connection, *, now: datetime) -> AuditReport:
     findings: list[AuditFinding] = []
     checks: dict[str, int] = {}
     for name in _SQL_CHECKS:
-        found = await audit_repository.violations(connection, name)
+        found = await audit_repository.find_violations(connection, name)
         findings.extend(
             AuditFinding(check=name, subject=shown_subject(name, subject), detail=detail)
             for subject, detail in found
@@ -140,7 +140,7 @@ async def audit_ledger(connection: Connection, *, now: datetime) -> AuditReport:
             hash_findings.append(finding)
     for name in ("hash_chain", "fx_lock"):
         checks[name] = sum(finding.check == name for finding in hash_findings)
-    altered = await document_service.altered(connection)
+    altered = await document_service.find_altered(connection)
     findings += [AuditFinding(check="documents_altered", subject=name, detail=_ALTERED) for name in altered]
     checks["documents_altered"] = len(altered)
     proof = await prove(connection)
@@ -157,22 +157,22 @@ async def prove(connection: Connection) -> list[ProofLine]:
     suspense.
     """
     captured: dict[str, int] = {}
-    for currency, kind, minor in await audit_repository.captured(connection):
+    for currency, kind, minor in await audit_repository.list_captured(connection):
         captured[currency] = captured.get(currency, 0) + _CAPTURED_SIGN[kind] * minor
-    unpaid = await audit_repository.unpaid(connection)
-    paid = await audit_repository.disbursed(connection)
-    received = await audit_repository.received(connection)
+    unpaid = await audit_repository.sum_unpaid(connection)
+    paid = await audit_repository.sum_disbursed(connection)
+    received = await audit_repository.sum_received(connection)
     # A position that an execution closed was still opened by its captures; a fee that the PSP returned was
     # charged to no other party.
-    excluded = dict(await balance_repository.executed(connection))
-    for currency, minor in (await audit_repository.returned_fees(connection)).items():
+    excluded = dict(await balance_repository.sum_executed(connection))
+    for currency, minor in (await audit_repository.sum_returned_fees(connection)).items():
         excluded["platform:psp:expense", currency] = minor
     accounts = [
         replace(
             balance,
             credit_minor=balance.credit_minor - excluded.get((balance.account, balance.currency), 0),
         )
-        for balance in await balance_repository.balances(connection)
+        for balance in await balance_repository.list_balances(connection)
     ]
     currencies = sorted({*captured, *unpaid, *paid, *(balance.currency for balance in accounts)})
     return [
@@ -231,9 +231,9 @@ def _proof_line(
 
 async def _chains(connection: Connection) -> AsyncIterator[AuditFinding | None]:
     """None for every batch that was read, a finding for everything that is wrong with it."""
-    for chain in await audit_repository.chains(connection):
+    for chain in await audit_repository.list_chains(connection):
         position, previous = 0, hash_chain.GENESIS
-        async for batch in audit_repository.batches(connection, chain):
+        async for batch in audit_repository.read_batches(connection, chain):
             for finding in await _check_batch(connection, batch, position=position, previous=previous):
                 yield finding
             position, previous = batch["position"], batch["hash"]
@@ -253,7 +253,7 @@ async def _check_batch(
         findings.append(
             AuditFinding(check="hash_chain", subject=subject, detail="does not follow the batch before it")
         )
-    entries = await audit_repository.batch_entries(connection, batch["id"])
+    entries = await audit_repository.load_batch_entries(connection, batch["id"])
     transfers = await _transfers_by_entry(connection, batch["id"])
     leaves: list[bytes] = []
     for entry in entries:
@@ -287,7 +287,7 @@ async def _transfers_by_entry(
     connection: Connection, batch_id: Any
 ) -> dict[tuple[Any, str, str], list[Transfer]]:
     found: dict[tuple[Any, str, str], list[Transfer]] = {}
-    for row in await audit_repository.batch_transfers(connection, batch_id):
+    for row in await audit_repository.load_batch_transfers(connection, batch_id):
         line = Transfer(row["debit_account"], row["credit_account"], row["amount_minor"], row["currency"])
         found.setdefault((row["subject_id"], row["kind"], row["reference"]), []).append(line)
     return found
@@ -318,7 +318,7 @@ async def _check_fx(connection: Connection, batch_id: Any) -> list[AuditFinding]
     The amount in quote is that in base, converted and rounded per party.
     """
     moved: dict[tuple[Any, str, str, str], _Conversion] = {}
-    for row in await audit_repository.fx_transfers(connection, batch_id):
+    for row in await audit_repository.load_fx_transfers(connection, batch_id):
         # A set-off is two entries of one subject, one for each currency.
         named = "" if row["kind"] == "receivable_set_off" else row["reference"]
         key = (row["subject_id"], row["kind"], named, row["quote"])

@@ -228,7 +228,7 @@ async def prepare(app: Application) -> None:
     async with transaction(app.pool) as connection:
         now = app.clock.now()
         await party_repository.ensure_platform(connection, now=now)
-        if await app.clearing.reference_data.party(connection, PLATFORM_ID) is None:
+        if await app.clearing.reference_data.find_party(connection, PLATFORM_ID) is None:
             await app.clearing.reference_data.register_party(connection, platform_party(), now=now)
         await app.clearing.reference_data.import_bundled_rates(connection, now=now)
 

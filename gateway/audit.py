@@ -56,7 +56,7 @@ async def audit_system(pool: Pool, *, clock: Clock, psp: Psp | None) -> SystemAu
 
     `psp` None leaves the PSP out.
     """
-    records = await psp.records() if psp is not None else None
+    records = await psp.list_records() if psp is not None else None
     async with transaction(pool, isolation="repeatable_read") as connection:
         report = await audit_ledger(connection, now=clock.now())
         findings = await _against_itself(connection, report)
@@ -76,10 +76,10 @@ async def audit_system(pool: Pool, *, clock: Clock, psp: Psp | None) -> SystemAu
 async def _against_itself(connection: Connection, report: AuditReport) -> list[AuditFinding]:
     found = [
         AuditFinding(check=check, subject=format_id("ses", session_id), detail=_DETAILS[check])
-        for check, sessions in (await audit_repository.failed_checks(connection)).items()
+        for check, sessions in (await audit_repository.find_failed_checks(connection)).items()
         for session_id in sessions[:_SHOWN]
     ]
-    for one in await audit_repository.account_differences(connection):
+    for one in await audit_repository.find_account_differences(connection):
         detail = (
             f"balance {one.balance_minor}, expected {one.balance_due}; "
             f"held {one.held_minor}, expected {one.held_due}"
@@ -92,7 +92,7 @@ async def _against_itself(connection: Connection, report: AuditReport) -> list[A
 async def _against_ledger(connection: Connection, report: AuditReport) -> list[AuditFinding]:
     """Every captured and cleared minor unit is in the ledger, per currency."""
     ledger = {line.currency: line.captured_minor for line in report.proof}
-    gateway = await audit_repository.cleared_totals(connection)
+    gateway = await audit_repository.sum_cleared(connection)
     return [
         AuditFinding(
             check="captures_equal_postings",
@@ -111,10 +111,10 @@ async def _against_psp(
     if not open_work.is_idle:
         return []
     theirs = {record.currency: record for record in records}
-    ours = await audit_repository.psp_totals(connection)
+    ours = await audit_repository.sum_psp_records(connection)
     balances = {
         balance.currency: -balance.minor
-        for balance in await ledger_service.balances(connection, prefix=PSP_RECEIVABLE)
+        for balance in await ledger_service.list_balances(connection, prefix=PSP_RECEIVABLE)
     }
     found = []
     for currency in sorted({*theirs, *ours, *balances}):

@@ -52,22 +52,22 @@ class AccountDifference:
     held_due: int
 
 
-async def failed_checks(connection: Connection) -> dict[str, Sequence[UUID]]:
+async def find_failed_checks(connection: Connection) -> dict[str, Sequence[UUID]]:
     """The sessions that fail a check, by the check's name; every check is named."""
     return {name: [row["session_id"] async for row in check(connection)] for name, check in _CHECKS.items()}
 
 
-async def account_differences(connection: Connection) -> Sequence[AccountDifference]:
+async def find_account_differences(connection: Connection) -> Sequence[AccountDifference]:
     """Funded accounts that are not what their movements make them."""
     return [AccountDifference(**dict(row)) async for row in _sql.account_differences(connection)]
 
 
-async def cleared_totals(connection: Connection) -> dict[str, int]:
+async def sum_cleared(connection: Connection) -> dict[str, int]:
     """Captured and cleared, less what was refunded or disputed, in minor units by currency."""
     return {row["currency"]: row["minor"] async for row in _sql.cleared_totals(connection)}
 
 
-async def psp_totals(connection: Connection) -> dict[str, tuple[int, int]]:
+async def sum_psp_records(connection: Connection) -> dict[str, tuple[int, int]]:
     """Captured and refunded at the PSP, in minor units by currency."""
     rows = _sql.psp_totals(connection)
     return {row["currency"]: (row["minor"], row["refunded"]) async for row in rows}

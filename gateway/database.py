@@ -9,12 +9,13 @@ column.
 """
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from contextlib import asynccontextmanager
+from dataclasses import fields
 from decimal import Decimal
 from functools import cache
 from importlib.resources import as_file, files
-from typing import TYPE_CHECKING, Any, Final, Literal, TypeVar, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, Self, TypeVar, cast
 from urllib.parse import urlsplit
 
 import aiosql
@@ -59,6 +60,23 @@ _NOT_YET: Final = (
     asyncpg.CrashShutdownError,
 )
 _RETRY_SECONDS: Final = 0.1
+
+
+_FIELDS: Final[dict[type, tuple[str, ...]]] = {}
+
+
+class FromRow:
+    """A value whose fields are a row's columns."""
+
+    __slots__ = ()
+
+    @classmethod
+    def from_row(cls, row: Mapping[str, Any]) -> Self:
+        """Build the value from a row that has a column for each field."""
+        names = _FIELDS.get(cls)
+        if names is None:
+            names = _FIELDS[cls] = tuple(field.name for field in fields(cls))  # type: ignore[arg-type]
+        return cls(**{name: row[name] for name in names})
 
 
 class _PlainConnection(asyncpg.Connection):

@@ -103,7 +103,7 @@ async def unlock(connection: Connection, *, party_id: str, key: str, locked_unti
     await _QUERIES.unlock(connection, party_id=party_id, key=key, locked_until=locked_until)
 
 
-async def sweep(connection: Connection, *, older_than: datetime, limit: int) -> int:
+async def delete_expired(connection: Connection, *, older_than: datetime, limit: int) -> int:
     """Delete at most `limit` keys made before `older_than`; how many went."""
     outcome: str = await _QUERIES.sweep(connection, older_than=older_than, limit=limit)
     return int(outcome.rpartition(" ")[2])

@@ -116,7 +116,7 @@ async def migrate(
         return applied
 
 
-async def pending(dsn: str, *, migrations: Sequence[Migration] | None = None) -> list[Migration]:
+async def list_pending(dsn: str, *, migrations: Sequence[Migration] | None = None) -> list[Migration]:
     """Return what `migrate` would apply; changes nothing and locks nothing. Errors as `migrate`."""
     wanted = load_migrations() if migrations is None else list(migrations)
     async with connect(dsn, application="networkcore migrate") as connection:

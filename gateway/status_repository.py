@@ -13,7 +13,7 @@ _QUERIES: Final[Any] = named_queries("gateway", "status.sql")
 Row = Mapping[str, Any]
 
 
-async def tasks(connection: Connection, *, wall_now: datetime) -> list[Row]:
+async def count_tasks(connection: Connection, *, wall_now: datetime) -> list[Row]:
     """Each kind of task: `kind`, `waiting`, `due`, `oldest_due_at`, `exceptions`."""
     return [row async for row in _QUERIES.tasks(connection, wall_now=wall_now)]
 
@@ -23,13 +23,13 @@ async def open_psp_requests(connection: Connection) -> list[Row]:
     return [row async for row in _QUERIES.open_psp_requests(connection)]
 
 
-async def deliveries(connection: Connection, *, wall_now: datetime) -> Row:
+async def count_deliveries(connection: Connection, *, wall_now: datetime) -> Row:
     """Webhooks: `pending`, `due`, `to_fan_out`, `failing_endpoints`."""
     found: Row = await _QUERIES.deliveries(connection, wall_now=wall_now)
     return found
 
 
-async def oldest_pending_delivery(connection: Connection) -> datetime | None:
+async def find_oldest_pending_delivery(connection: Connection) -> datetime | None:
     """When the oldest pending delivery was made."""
     found: datetime | None = await _QUERIES.oldest_pending_delivery(connection)
     return found

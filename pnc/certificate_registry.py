@@ -71,7 +71,7 @@ async def block(
         raise UnknownRecordError(f"{emaid} has no certificate {leaf_sha256.hex()} that is not blocked")
 
 
-async def history(executor: Executor, *, environment: str, emaid: str) -> list[dict[str, Any]]:
+async def load_history(executor: Executor, *, environment: str, emaid: str) -> list[dict[str, Any]]:
     """Every certificate of a contract, oldest first, as plain values."""
     return await certificates.list_by_contract(executor, environment=environment, emaid=emaid)
 

@@ -208,7 +208,7 @@ async def set_payment_usable(
         ):
             current = stored
             if stored.payment_usable is not usable and stored.state is not ContractState.CANCELLED:
-                kind = "payment_back" if usable else "payment_gone"
+                kind = "payment_usable" if usable else "payment_unusable"
                 current = await _update(writer, replace(stored, payment_usable=usable), kind)
             if stored.emaid == body:
                 changed = current
@@ -228,7 +228,7 @@ async def list_contracts(
     )
 
 
-async def changes(
+async def list_changes(
     executor: Executor,
     *,
     environment: str,
@@ -245,7 +245,7 @@ async def changes(
     )
 
 
-async def history(executor: Executor, *, environment: str, emaid: str) -> list[Mapping[str, Any]]:
+async def load_history(executor: Executor, *, environment: str, emaid: str) -> list[Mapping[str, Any]]:
     """Every change of one contract, oldest first: kind, revision, actor, reason, at."""
     return await repository.list_changes_of_contract(
         executor, environment=environment, emaid=_emaid(emaid).body

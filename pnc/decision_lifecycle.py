@@ -33,7 +33,7 @@ async def close_decision(executor: Executor, decision: AuthorizationDecision, *,
     return await decisions.close_decision(executor, shard=decision.shard, decision_id=decision.id, now=now)
 
 
-async def decisions_without_notice(
+async def list_decisions_without_notice(
     executor: Executor, *, environment: str, after: AuthorizationDecision | None = None, limit: int = 500
 ) -> list[AuthorizationDecision]:
     """Decisions with a payment and no settlement notice yet, in a fixed order, after one."""

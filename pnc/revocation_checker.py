@@ -94,7 +94,7 @@ class RevocationChecker:
     def __post_init__(self) -> None:
         self._slots = asyncio.Semaphore(self.settings.max_concurrent)
 
-    async def statuses(
+    async def find_statuses(
         self,
         executor: Executor,
         chain: ValidChain,

@@ -214,14 +214,14 @@ class PlugAndChargeService:
 
         Returns how many chains were checked.
         """
-        due = await revocation.due_bundles(
+        due = await revocation.list_due_bundles(
             executor,
             environment=environment,
             now=now,
             ends_before=now + self.revocation_checker.settings.refresh_before,
             batch=batch,
         )
-        verifier, endpoints = await self.trust_of(executor, environment=environment)
+        verifier, endpoints = await self.load_trust(executor, environment=environment)
         refreshed = 0
         for bundle in due:
             chain = verifier.verify(bundle, now=now)
@@ -230,7 +230,7 @@ class PlugAndChargeService:
                 refreshed += 1
         return refreshed
 
-    async def trust_of(
+    async def load_trust(
         self, executor: Executor, *, environment: str, at_least: int = 0
     ) -> tuple[ChainVerifier, RevocationEndpoints]:
         """Return the verifier of an environment, loaded again when its version is older than `at_least`."""
@@ -250,7 +250,7 @@ class PlugAndChargeService:
         self, executor: Executor, call: _Call, presented: PresentedContract, context: DecisionContext
     ) -> _Evaluation:
         """Evaluate a proof: chain, eMAID, hash data, revocation, contract, in this order."""
-        verifier, endpoints = await self.trust_of(
+        verifier, endpoints = await self.load_trust(
             executor, environment=call.environment, at_least=context.trust_version
         )
         bundle = presented.bundle
@@ -282,7 +282,7 @@ class PlugAndChargeService:
         self, executor: Executor, call: _Call, presented: PresentedContract
     ) -> str | ContractRejection:
         """Find the registered chain that hash data refers to; hash data alone proves no eMAID."""
-        found = await certificates.certificates_by_hash(
+        found = await certificates.find_certificates_by_hash(
             executor, environment=call.environment, names=[entry.certificate for entry in presented.entries]
         )
         if not found:
@@ -308,7 +308,7 @@ class PlugAndChargeService:
 
         A revoked certificate is reported as revoked even when another one's status is missing.
         """
-        statuses = await self.revocation_checker.statuses(
+        statuses = await self.revocation_checker.find_statuses(
             executor,
             chain,
             endpoints=endpoints,

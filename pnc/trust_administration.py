@@ -250,14 +250,14 @@ async def remove_endpoint(
         )
 
 
-async def anchors(
+async def list_anchors(
     executor: Executor, *, environment: str, with_retired: bool = False
 ) -> list[dict[str, Any]]:
     """The roots of an environment, oldest first, as plain values; hashes in hex, without the DER."""
     return await repository.list_anchors(executor, environment=environment, with_retired=with_retired)
 
 
-async def cross_certificates(
+async def list_cross_certificates(
     executor: Executor, *, environment: str, with_retired: bool = False
 ) -> list[dict[str, Any]]:
     """The cross certificates of an environment, oldest first, as plain values."""
@@ -266,12 +266,12 @@ async def cross_certificates(
     )
 
 
-async def endpoints(executor: Executor, *, environment: str) -> list[dict[str, Any]]:
+async def list_endpoints(executor: Executor, *, environment: str) -> list[dict[str, Any]]:
     """The allow-list of an environment: authority (hash in hex), kind, origin."""
     return await repository.list_endpoints(executor, environment=environment)
 
 
-async def history(
+async def load_history(
     executor: Executor, *, environment: str, after: int = 0, limit: int = 100
 ) -> list[dict[str, Any]]:
     """The changes of trust after a version, oldest first."""

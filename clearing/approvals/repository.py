@@ -84,7 +84,7 @@ async def decide(
     await _sql.decide(connection, id=request_id, state=state, by=by, now=now)
 
 
-async def limits(connection: Connection) -> list[ApprovalLimitRecord]:
+async def list_limits(connection: Connection) -> list[ApprovalLimitRecord]:
     """The limits that were set, by currency."""
     return [ApprovalLimitRecord(**dict(row.items())) for row in await rows(_sql.limits(connection))]
 

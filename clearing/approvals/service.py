@@ -37,7 +37,7 @@ def bundled_limits() -> Mapping[str, int]:
     return limits(csv.DictReader(text.splitlines()))
 
 
-async def known_limits(connection: Connection, *, by: str | None = None) -> dict[str, int]:
+async def load_limits(connection: Connection, *, by: str | None = None) -> dict[str, int]:
     """Limits by currency: the bundled ones, replaced by those that were set.
 
     For a request of a person who raised a limit, the limit before applies: nobody raises a limit to avoid
@@ -45,7 +45,7 @@ async def known_limits(connection: Connection, *, by: str | None = None) -> dict
     """
     bundled = bundled_limits()
     known = dict(bundled)
-    for record in await repository.limits(connection):
+    for record in await repository.list_limits(connection):
         limit = record.limit_minor
         if by is not None and same_person(record.set_by, by):
             before = limit if record.before_minor is None else record.before_minor
@@ -80,7 +80,7 @@ async def propose(connection: Connection, proposal: Proposal, *, now: datetime) 
         proposal.resolution,
         amount_minor=proposal.limit_amount_minor,
         currency=proposal.currency,
-        known=await known_limits(connection, by=proposal.by),
+        known=await load_limits(connection, by=proposal.by),
     )
     written = await repository.insert_or_renew(connection, proposal, requires_approval=second, now=now)
     request = await get(connection, proposal.id)

@@ -80,7 +80,7 @@ class BankMessageImporter:
             connection, sha256=digest, name=message.name, size_bytes=size, reported_by=reported_by, now=now
         )
         if not claimed:
-            known = await repository.message(connection, digest)
+            known = await repository.find_message(connection, digest)
             return ImportedMessage(message=known or message, outcome=BankOutcome(), repeated=True)
         outcome = BankOutcome()
         try:
@@ -123,7 +123,7 @@ class BankMessageImporter:
         returned_ids = {one.disbursement.id for one in outcome.returned}
         settled = {one.end_to_end_id: one for one in outcome.paid if one.id not in returned_ids}
         early: list[ReturnedDisbursement] = []
-        for credit in await repository.credits_of(connection, list(settled)):
+        for credit in await repository.list_credits(connection, list(settled)):
             paid = settled[credit.end_to_end_id]
             if (credit.amount_minor, credit.currency) == (paid.amount_minor, paid.currency):
                 reason = credit.detail or "credited back"

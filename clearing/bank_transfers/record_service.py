@@ -13,7 +13,7 @@ from clearing.bank_transfers.payment_file import ListedFile, RecordedFile
 from clearing.connection import Connection
 
 
-async def next_unsent_file(connection: Connection, *, except_ids: Sequence[str] = ()) -> RecordedFile | None:
+async def find_unsent_file(connection: Connection, *, except_ids: Sequence[str] = ()) -> RecordedFile | None:
     """The oldest file that is not known to have reached the bank, locked until the transaction ends.
 
     Files in `except_ids` are skipped.
@@ -28,21 +28,21 @@ async def mark_sent(connection: Connection, message_id: str, *, now: datetime) -
 
 async def list_files(connection: Connection, *, before: str | None, limit: int) -> list[ListedFile]:
     """Payment files, the latest first, those older than `before`."""
-    return await repository.files(connection, before=before, limit=limit)
+    return await repository.list_files(connection, before=before, limit=limit)
 
 
 async def find_file(connection: Connection, message_id: str) -> RecordedFile | None:
     """One payment file with its bytes."""
-    return await repository.file(connection, message_id)
+    return await repository.find_file(connection, message_id)
 
 
 async def list_messages(
     connection: Connection, *, state: MessageState | None, before: str | None, limit: int
 ) -> list[BankMessage]:
     """The bank's messages, the latest first, those older than `before`."""
-    return await repository.messages(connection, state=state, before=before, limit=limit)
+    return await repository.list_messages(connection, state=state, before=before, limit=limit)
 
 
 async def count_rejected_messages(connection: Connection, *, since: datetime) -> int:
     """How many messages were rejected since then."""
-    return await repository.rejected_since(connection, since=since)
+    return await repository.count_rejected_since(connection, since=since)

@@ -37,7 +37,7 @@ class BankDisbursementRecord:
     state: DisbursementState
 
 
-async def planned_currencies(connection: Connection) -> list[str]:
+async def list_planned_currencies(connection: Connection) -> list[str]:
     """The currencies of planned bank disbursements."""
     return [row["currency"] for row in await rows(_sql.planned_currencies(connection))]
 
@@ -78,7 +78,7 @@ async def mark_sent(connection: Connection, message_id: str, *, now: datetime) -
     await _sql.mark_sent(connection, message_id=message_id, now=now)
 
 
-async def disbursements_of_file(connection: Connection, message_id: str) -> list[FileItemRecord]:
+async def list_disbursements_of_file(connection: Connection, message_id: str) -> list[FileItemRecord]:
     """The disbursements of one payment file."""
     return [
         FileItemRecord(**{**dict(row.items()), "state": DisbursementState(row["state"])})
@@ -86,7 +86,7 @@ async def disbursements_of_file(connection: Connection, message_id: str) -> list
     ]
 
 
-async def disbursement_of(connection: Connection, end_to_end_id: str) -> BankDisbursementRecord | None:
+async def find_disbursement(connection: Connection, end_to_end_id: str) -> BankDisbursementRecord | None:
     """The bank disbursement with this end-to-end id."""
     row = await _sql.disbursement_of(connection, end_to_end_id=end_to_end_id)
     if row is None:
@@ -100,13 +100,13 @@ async def lock_unsent_file(connection: Connection, *, except_ids: Sequence[str])
     return None if row is None else RecordedFile(**dict(row.items()))
 
 
-async def files(connection: Connection, *, before: str | None, limit: int) -> list[ListedFile]:
+async def list_files(connection: Connection, *, before: str | None, limit: int) -> list[ListedFile]:
     """Payment files, the latest first, those older than `before`."""
     found = await rows(_sql.files(connection, before=before, limit=limit))
     return [ListedFile(**dict(row.items())) for row in found]
 
 
-async def file(connection: Connection, message_id: str) -> RecordedFile | None:
+async def find_file(connection: Connection, message_id: str) -> RecordedFile | None:
     """One payment file with its bytes."""
     row = await _sql.file(connection, message_id=message_id)
     return None if row is None else RecordedFile(**dict(row.items()))
@@ -141,7 +141,7 @@ async def finish_message(connection: Connection, message: BankMessage) -> None:
     )
 
 
-async def credits_of(connection: Connection, end_to_end_ids: Sequence[str]) -> list[Credit]:
+async def list_credits(connection: Connection, end_to_end_ids: Sequence[str]) -> list[Credit]:
     """Booked credits under these end-to-end ids."""
     return [
         Credit(
@@ -154,13 +154,13 @@ async def credits_of(connection: Connection, end_to_end_ids: Sequence[str]) -> l
     ]
 
 
-async def message(connection: Connection, sha256: str) -> BankMessage | None:
+async def find_message(connection: Connection, sha256: str) -> BankMessage | None:
     """One message."""
     row = await _sql.message(connection, sha256=sha256)
     return None if row is None else BankMessage(**dict(row.items()))
 
 
-async def messages(
+async def list_messages(
     connection: Connection, *, state: MessageState | None, before: str | None, limit: int
 ) -> list[BankMessage]:
     """Messages, the latest first, those older than `before`."""
@@ -168,7 +168,7 @@ async def messages(
     return [BankMessage(**dict(row.items())) for row in found]
 
 
-async def rejected_since(connection: Connection, *, since: datetime) -> int:
+async def count_rejected_since(connection: Connection, *, since: datetime) -> int:
     """How many messages were rejected since then."""
     count: int = await _sql.rejected_since(connection, since=since)
     return count

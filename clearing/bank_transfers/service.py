@@ -105,7 +105,7 @@ class BankTransferService:
         cancelled = await self._administration.cancel_unpayable(connection, now=now)
         currencies = [
             currency
-            for currency in await repository.planned_currencies(connection)
+            for currency in await repository.list_planned_currencies(connection)
             if self._calendars.is_clearing_day(execution_date, currency=currency, country=debtor.country)
         ]
         items, rejected = await self._file_items(connection, debtor, currencies, now=now, instant=instant)
@@ -145,7 +145,7 @@ class BankTransferService:
 
         The latter fail with the reason and are planned again: they do not hold up the others.
         """
-        parties = await self._reference_data.parties(connection)
+        parties = await self._reference_data.load_parties(connection)
         items: list[_FileItem] = []
         rejected: list[Disbursement] = []
         for one in await repository.lock_payable(connection, currencies=currencies, limit=MAX_PAYMENTS):
@@ -178,7 +178,7 @@ class BankTransferService:
         UnreadableMessageError; ClearingConflictError for a file that isn't ours.
         """
         report = pain002.read(stream)
-        items = await repository.disbursements_of_file(connection, report.original_message_id)
+        items = await repository.list_disbursements_of_file(connection, report.original_message_id)
         if not items:
             raise ClearingConflictError(
                 f"there is no payment file with the message id {report.original_message_id!r}"
@@ -211,7 +211,7 @@ class BankTransferService:
         for line in lines:
             if not is_ours(line.end_to_end_id) or line.state is not BankLineState.BOOKED:
                 continue
-            found = await repository.disbursement_of(connection, line.end_to_end_id)
+            found = await repository.find_disbursement(connection, line.end_to_end_id)
             if found is None or (found.currency, found.amount_minor) != (
                 line.currency,
                 abs(line.amount_minor),

@@ -82,12 +82,12 @@ class SupplyRecord:
     ruling_id: str
 
 
-async def chains(connection: Connection) -> list[int]:
+async def list_chains(connection: Connection) -> list[int]:
     """The chains with a batch that is not documented yet."""
     return [row["chain"] for row in await rows(_sql.chains(connection))]
 
 
-async def next_batch(connection: Connection, chain: int) -> tuple[UUID, int] | None:
+async def find_next_batch(connection: Connection, chain: int) -> tuple[UUID, int] | None:
     """The chain's next batch and its position, locked for this worker.
 
     None: there is none, or another worker has it.
@@ -105,7 +105,7 @@ async def move_cursor(connection: Connection, chain: int, position: int) -> None
     await _sql.move_cursor(connection, chain=chain, position=position)
 
 
-async def supplies(connection: Connection, batch_id: UUID) -> list[SupplyRecord]:
+async def list_supplies(connection: Connection, batch_id: UUID) -> list[SupplyRecord]:
     """The supplies to drivers of a batch that came to an amount, the earliest sale first."""
     found = []
     for row in await rows(_sql.supplies(connection, batch_id=batch_id)):
@@ -139,7 +139,7 @@ def _driver_leg(row: Any) -> _LegRow:
     return legs[0]
 
 
-async def take_numbers(connection: Connection, *, supplier_id: str, series: str, count: int) -> int:
+async def reserve_numbers(connection: Connection, *, supplier_id: str, series: str, count: int) -> int:
     """The first of `count` consecutive numbers; the series is locked until the transaction ends."""
     first: int = await _sql.take_numbers(connection, issuer_id=supplier_id, series=series, count=count)
     return first
@@ -185,7 +185,7 @@ def _record(document: DriverDocument) -> tuple[Any, ...]:
     )
 
 
-async def of_sessions(
+async def list_by_sessions(
     connection: Connection, session_ids: Sequence[UUID]
 ) -> Mapping[UUID, Sequence[DriverDocument]]:
     """The documents of sessions, each session's in the order of issue."""

@@ -48,9 +48,9 @@ class _Draft:
     no_invoice_because: str
 
 
-async def undocumented_chains(connection: Connection) -> Sequence[int]:
+async def list_undocumented_chains(connection: Connection) -> Sequence[int]:
     """The hash chains with a batch that is not documented yet."""
-    return await store.chains(connection)
+    return await store.list_chains(connection)
 
 
 async def issue_next(connection: Connection, *, chain: int, now: datetime) -> int | None:
@@ -59,14 +59,14 @@ async def issue_next(connection: Connection, *, chain: int, now: datetime) -> in
     Returns how many documents were issued; None when there is nothing to do now: no batch, another worker has
     it, or a correction of a capture whose own document is still to come from another chain.
     """
-    found = await store.next_batch(connection, chain)
+    found = await store.find_next_batch(connection, chain)
     if found is None:
         return None
     batch_id, position = found
-    supplied = await store.supplies(connection, batch_id)
+    supplied = await store.list_supplies(connection, batch_id)
     issued: Sequence[DriverDocument] = ()
     if supplied:
-        parties = await party_repository.parties(connection)
+        parties = await party_repository.load_parties(connection)
         drafts = await _drafts(connection, supplied, parties)
         if drafts is None:
             return None
@@ -80,9 +80,9 @@ async def issue_next(connection: Connection, *, chain: int, now: datetime) -> in
 async def _drafts(
     connection: Connection, supplied: Sequence[SupplyRecord], parties: Mapping[str, Party]
 ) -> list[_Draft] | None:
-    rulings = await session_repository.rulings_of(connection, [one.ruling_id for one in supplied])
+    rulings = await session_repository.load_rulings(connection, [one.ruling_id for one in supplied])
     corrected = {one.session_id for one in supplied if one.kind != EntryKind.CAPTURE}
-    known = await store.of_sessions(connection, sorted(corrected)) if corrected else {}
+    known = await store.list_by_sessions(connection, sorted(corrected)) if corrected else {}
     drafts = []
     for one in supplied:
         supply = _supply(one)
@@ -155,7 +155,7 @@ async def _numbered(
     # Sorting is stable: within a series the earliest sale keeps the lowest number.
     for series, found in groupby(sorted(drafts, key=_series), key=_series):
         group = list(found)
-        first = await store.take_numbers(
+        first = await store.reserve_numbers(
             connection, supplier_id=group[0].supply.supplier_id, series=series, count=len(group)
         )
         issued += [
@@ -188,17 +188,17 @@ class ReadDocument:
     cii: bytes | None
 
 
-async def of_session(connection: Connection, session_id: UUID) -> list[ReadDocument]:
+async def list_by_session(connection: Connection, session_id: UUID) -> list[ReadDocument]:
     """A session's documents in the order of issue, written from what was stored when they were issued.
 
     Raises ClearingConflictError while none is issued: the session is not cleared yet, or only just.
     """
-    documents = (await store.of_sessions(connection, [session_id])).get(session_id, ())
+    documents = (await store.list_by_sessions(connection, [session_id])).get(session_id, ())
     if not documents:
         raise ClearingConflictError(
             f"session {format_id('ses', session_id)} has no document yet; one is issued once it is cleared"
         )
-    rulings = await session_repository.rulings_of(connection, [one.supply.ruling_id for one in documents])
+    rulings = await session_repository.load_rulings(connection, [one.supply.ruling_id for one in documents])
     return [_read(document, rulings[document.supply.ruling_id]) for document in documents]
 
 

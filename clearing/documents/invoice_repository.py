@@ -83,13 +83,13 @@ async def lock_issuing(connection: Connection) -> None:
     await _sql.lock_issuing(connection)
 
 
-async def first_booked(connection: Connection) -> datetime | None:
+async def find_first_booked(connection: Connection) -> datetime | None:
     """When the first batch was booked."""
     first: datetime | None = await _sql.first_booked(connection)
     return first
 
 
-async def progress(connection: Connection) -> list[ProgressRecord]:
+async def list_progress(connection: Connection) -> list[ProgressRecord]:
     """How far the documents of each party reach, the platform left out."""
     return [
         ProgressRecord(
@@ -107,7 +107,7 @@ async def move_progress(connection: Connection, party_ids: Sequence[str], *, doc
     await _sql.move_progress(connection, parties=list(party_ids), documented_to=documented_to)
 
 
-async def supplied(
+async def list_supplied(
     connection: Connection, *, since: datetime, until: datetime, party_ids: Sequence[str]
 ) -> list[SuppliedRecord]:
     """What was supplied from `since` to before `until`, of those whose cadence is that of `party_ids`.
@@ -118,7 +118,7 @@ async def supplied(
     return [SuppliedRecord(**dict(row.items())) for row in found]
 
 
-async def corrected(
+async def list_corrected(
     connection: Connection, *, since: datetime, until: datetime, zone: str
 ) -> list[tuple[tuple[str, str, str], str, str]]:
     """(supplier, customer, currency), session and name of each document that a correction corrects."""
@@ -148,7 +148,7 @@ async def is_issued(connection: Connection, key: DocumentKey) -> bool:
     return found is not None
 
 
-async def overlapping(connection: Connection, key: DocumentKey) -> tuple[str, date, date] | None:
+async def find_overlapping(connection: Connection, key: DocumentKey) -> tuple[str, date, date] | None:
     """Name and period of a document of the same two parties that covers these days in another way."""
     row = await _sql.overlapping(
         connection,
@@ -164,7 +164,7 @@ async def overlapping(connection: Connection, key: DocumentKey) -> tuple[str, da
     return document_name(row["series"], row["number"]), row["period_start"], row["period_end"]
 
 
-async def next_number(connection: Connection, *, issuer_id: str, series: str) -> int:
+async def reserve_number(connection: Connection, *, issuer_id: str, series: str) -> int:
     """The next number of a series, locked until the transaction ends."""
     number: int = await _sql.next_number(connection, issuer_id=issuer_id, series=series)
     return number
@@ -195,12 +195,12 @@ async def insert_document(
     )
 
 
-async def exceptions(connection: Connection) -> list[DocumentExceptionRecord]:
+async def list_exceptions(connection: Connection) -> list[DocumentExceptionRecord]:
     """Everything that could not be issued so far, the oldest first."""
     return [DocumentExceptionRecord(**dict(row.items())) for row in await rows(_sql.exceptions(connection))]
 
 
-async def exception_periods(connection: Connection) -> list[tuple[date, date, list[str]]]:
+async def list_exception_periods(connection: Connection) -> list[tuple[date, date, list[str]]]:
     """First day, last day and parties of each period in which something could not be issued."""
     return [
         (row["period_start"], row["period_end"], list(row["parties"]))

@@ -78,13 +78,13 @@ async def wait_for_writers(connection: Connection) -> None:
     await invoice_repository.wait_for_writers(connection)
 
 
-async def booked_before(connection: Connection, *, until: datetime) -> bool:
+async def has_booked_before(connection: Connection, *, until: datetime) -> bool:
     """Whether anything was booked before `until`."""
-    first = await invoice_repository.first_booked(connection)
+    first = await invoice_repository.find_first_booked(connection)
     return first is not None and first < until
 
 
-async def due(connection: Connection, *, today: date, limit: int) -> list[DuePeriod]:
+async def list_due(connection: Connection, *, today: date, limit: int) -> list[DuePeriod]:
     """The periods that have ended on `today` (the platform's day) and whose documents are to be issued.
 
     At most `limit` periods, the earliest first, each party's one after the other.
@@ -104,17 +104,17 @@ async def due(connection: Connection, *, today: date, limit: int) -> list[DuePer
     return found[:limit]
 
 
-async def periods_with_exceptions(connection: Connection) -> list[DuePeriod]:
+async def list_periods_with_exceptions(connection: Connection) -> list[DuePeriod]:
     """The periods in which something could not be issued, to be tried again."""
     return [
         DuePeriod(start=start, end=end, parties=parties)
-        for start, end, parties in await invoice_repository.exception_periods(connection)
+        for start, end, parties in await invoice_repository.list_exception_periods(connection)
     ]
 
 
-async def document_exceptions(connection: Connection) -> Sequence[DocumentExceptionRecord]:
+async def list_document_exceptions(connection: Connection) -> Sequence[DocumentExceptionRecord]:
     """Everything that could not be issued so far, the oldest first."""
-    return await invoice_repository.exceptions(connection)
+    return await invoice_repository.list_exceptions(connection)
 
 
 async def issue(
@@ -128,7 +128,7 @@ async def issue(
     while the period lasts.
     """
     await invoice_repository.lock_issuing(connection)
-    known = await party_repository.parties(connection)
+    known = await party_repository.load_parties(connection)
     zone = ZoneInfo(known[PLATFORM_ID].time_zone)
     until = datetime.combine(end + _DAY, time(), zone)
     if now < until:
@@ -159,7 +159,7 @@ async def issue(
     await run.issue(documented)
     await run.store_exceptions(documented)
     await invoice_repository.move_progress(connection, documented, documented_to=end)
-    issued = await document_service.documents_of_period(connection, start=start, end=end)
+    issued = await document_service.list_by_period(connection, start=start, end=end)
     return issued, run.unissued
 
 
@@ -186,10 +186,10 @@ class _DocumentedPeriod:
 
 async def _documented_periods(connection: Connection) -> dict[str, _DocumentedPeriod]:
     """Of each party; one never documented begins with the month in which it, or the books, began."""
-    first = await invoice_repository.first_booked(connection)
-    zone = ZoneInfo((await party_repository.parties(connection))[PLATFORM_ID].time_zone)
+    first = await invoice_repository.find_first_booked(connection)
+    zone = ZoneInfo((await party_repository.load_parties(connection))[PLATFORM_ID].time_zone)
     found = {}
-    for progress in await invoice_repository.progress(connection):
+    for progress in await invoice_repository.list_progress(connection):
         day, begun = progress.documented_to, progress.documented_to is not None
         if not begun and first is not None:
             began = max(first, progress.created_at).astimezone(zone).date()
@@ -218,10 +218,10 @@ class _Run:
 
     async def issue(self, documented: Sequence[str]) -> None:
         """Captures first: a credit note names the documents that it corrects, also of this round."""
-        supplied = await invoice_repository.supplied(
+        supplied = await invoice_repository.list_supplied(
             self.connection, since=self.since, until=self.until, party_ids=documented
         )
-        rulings = await session_repository.rulings_of(self.connection, [one.ruling for one in supplied])
+        rulings = await session_repository.load_rulings(self.connection, [one.ruling for one in supplied])
         for corrections in (False, True):
             corrected = await self._corrected() if corrections else {}
             part = [one for one in supplied if one.correction is corrections]
@@ -288,7 +288,7 @@ class _Run:
     async def _corrected(self) -> dict[_PairKey, list[str]]:
         """The names of the documents that each pair's corrections correct, also by session."""
         found: dict[_PairKey, list[str]] = {}
-        for pair, session, name in await invoice_repository.corrected(
+        for pair, session, name in await invoice_repository.list_corrected(
             self.connection, since=self.since, until=self.until, zone=self.zone.key
         ):
             for subject in ("", session):
@@ -310,11 +310,11 @@ class _Run:
         )
         if await invoice_repository.is_issued(self.connection, key):
             return
-        other = await invoice_repository.overlapping(self.connection, key)
+        other = await invoice_repository.find_overlapping(self.connection, key)
         if other is not None:
             name, start, end = other
             raise _CoveredError(f"{name} covers {start} to {end} already; issue from the next day on")
-        number = await invoice_repository.next_number(
+        number = await invoice_repository.reserve_number(
             self.connection, issuer_id=PLATFORM_ID, series=key.series
         )
         row = DocumentRow(

@@ -16,7 +16,7 @@ from clearing.documents.invoice import DocumentType
 _sql = named_queries("documents")
 
 
-async def documents_of_period(connection: Connection, *, start: date, end: date) -> list[DocumentSummary]:
+async def list_by_period(connection: Connection, *, start: date, end: date) -> list[DocumentSummary]:
     """The documents whose period lies within `start` to `end`, inclusive."""
     found = await rows(_sql.documents_of_period(connection, period_start=start, period_end=end))
     return [_summary(row) for row in found]
@@ -43,7 +43,7 @@ async def find_document(
     return None if row is None else (_summary(row), json.loads(row["content"]), row["content_sha256"])
 
 
-async def hashed_contents(connection: Connection) -> AsyncIterator[tuple[str, dict[str, Any], str]]:
+async def read_hashed_contents(connection: Connection) -> AsyncIterator[tuple[str, dict[str, Any], str]]:
     """Every document whose content is hashed: its name, its content and the stored hash."""
     for row in await rows(_sql.hashed_contents(connection)):
         yield (

@@ -23,9 +23,9 @@ from clearing.errors import ClearingInvariantViolation
 from clearing.language import Language
 
 
-async def documents_of_period(connection: Connection, *, start: date, end: date) -> Sequence[DocumentSummary]:
+async def list_by_period(connection: Connection, *, start: date, end: date) -> Sequence[DocumentSummary]:
     """The documents whose period lies within `start` to `end`, inclusive."""
-    return await repository.documents_of_period(connection, start=start, end=end)
+    return await repository.list_by_period(connection, start=start, end=end)
 
 
 async def list_documents(
@@ -88,10 +88,10 @@ async def _file(connection: Connection, file: DocumentFile) -> bytes | None:
     return content
 
 
-async def altered(connection: Connection) -> list[str]:
+async def find_altered(connection: Connection) -> list[str]:
     """The numbers of documents whose content is no longer what was issued."""
     return [
         name
-        async for name, content, digest in repository.hashed_contents(connection)
+        async for name, content, digest in repository.read_hashed_contents(connection)
         if content_sha256(content) != digest
     ]

@@ -12,9 +12,9 @@ from clearing.exchange_rates import repository
 from clearing.exchange_rates.rate_feed import RateFetch, WaitingSession
 
 
-async def newest_rate(connection: Connection) -> date | None:
+async def find_newest_rate(connection: Connection) -> date | None:
     """The last day with a rate."""
-    return await repository.newest_rate(connection)
+    return await repository.find_newest_rate(connection)
 
 
 async def uses_exchange(connection: Connection) -> bool:
@@ -44,16 +44,18 @@ async def record_fetch(
     )
 
 
-async def last_fetch(connection: Connection, source: str) -> RateFetch | None:
+async def find_last_fetch(connection: Connection, source: str) -> RateFetch | None:
     """How the last fetch of a source ended."""
-    return await repository.last_fetch(connection, source)
+    return await repository.find_last_fetch(connection, source)
 
 
-async def sessions_waiting_for_rates(
+async def list_sessions_waiting_for_rates(
     connection: Connection, *, margin: timedelta, after: WaitingSession | None, limit: int
 ) -> Sequence[WaitingSession]:
     """A page of sessions that a missing rate stopped before the last import, in the order of their key.
 
     `margin` covers a batch that was under way at the import.
     """
-    return await repository.sessions_waiting_for_rates(connection, margin=margin, after=after, limit=limit)
+    return await repository.list_sessions_waiting_for_rates(
+        connection, margin=margin, after=after, limit=limit
+    )

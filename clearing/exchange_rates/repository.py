@@ -18,7 +18,7 @@ async def lock_rates(connection: Connection) -> None:
     await _sql.lock_rates(connection)
 
 
-async def newest_rate(connection: Connection) -> date | None:
+async def find_newest_rate(connection: Connection) -> date | None:
     """The last day with a rate."""
     day: date | None = await _sql.newest_rate(connection)
     return day
@@ -59,13 +59,13 @@ async def record_fetch(
     )
 
 
-async def last_fetch(connection: Connection, source: str) -> RateFetch | None:
+async def find_last_fetch(connection: Connection, source: str) -> RateFetch | None:
     """How the last fetch of a source ended."""
     row = await _sql.last_fetch(connection, source=source)
     return None if row is None else RateFetch(**dict(row.items()))
 
 
-async def sessions_waiting_for_rates(
+async def list_sessions_waiting_for_rates(
     connection: Connection, *, margin: timedelta, after: WaitingSession | None, limit: int
 ) -> Sequence[WaitingSession]:
     """A page of sessions that a missing rate stopped before the last import, in the order of their key."""

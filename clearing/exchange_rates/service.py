@@ -69,7 +69,7 @@ class ExchangeRateService:
         first = now.astimezone(FRANKFURT).date() - timedelta(days=IMPORTED_DAYS)
         recent = [rate for rate in rates if rate.rate_date >= first]
         await repository.lock_rates(connection)
-        table = await reference_repository.rate_table(connection)
+        table = await reference_repository.load_rate_table(connection)
         checked = check_rates(recent, table, accepted=accepted)
         if checked.new:
             await self._reference_data.import_rates(connection, checked.new, now=now)
@@ -77,11 +77,11 @@ class ExchangeRateService:
 
     async def table(self, connection: Connection) -> RateTable:
         """Every known rate."""
-        return await reference_repository.rate_table(connection)
+        return await reference_repository.load_rate_table(connection)
 
-    async def positions(self, connection: Connection) -> list[FxPosition]:
+    async def list_positions(self, connection: Connection) -> list[FxPosition]:
         """Every currency pair that was ever exchanged, in order."""
-        found = await balance_repository.balances(connection, prefix="fx:")
+        found = await balance_repository.list_balances(connection, prefix="fx:")
         results: Counter[str] = Counter()
         for balance in found:
             _, pair, what = balance.account.split(":")
@@ -107,7 +107,7 @@ class ExchangeRateService:
             return False
         if not off_market:
             self._check_rate(
-                execution, await reference_repository.rate_table(connection), day=publication_day(now)
+                execution, await reference_repository.load_rate_table(connection), day=publication_day(now)
             )
         booked = await ledger_service.record_fx_execution(
             connection,
@@ -132,7 +132,7 @@ class ExchangeRateService:
             cost_minor=execution.bought_minor,
             reference=execution.reference,
         )
-        booked = await ledger_repository.posted_transfers(connection, entry)
+        booked = await ledger_repository.load_posted_transfers(connection, entry)
         if not booked:
             return False
         if list(booked[:2]) != list(entry.transfers[:2]):

@@ -21,13 +21,13 @@ EntryKey = tuple[UUID, str, str]
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 
 
-async def opening(connection: Connection, *, account: str, currency: str, since: datetime) -> int:
+async def load_opening(connection: Connection, *, account: str, currency: str, since: datetime) -> int:
     """The balance of an account just before `since`, in minor units."""
     minor: int = await _sql.opening(connection, account=account, currency=currency, since=since)
     return minor
 
 
-async def batches(
+async def list_batches(
     connection: Connection, *, account: str, currency: str, since: datetime, until: datetime
 ) -> AsyncIterator[StatementBatch]:
     """The batches that moved an account from `since` to before `until`, in the order of booking."""
@@ -47,15 +47,17 @@ async def batches(
             )
         )
         for batch in page:
-            yield await sealed_batch(connection, batch, account=account, currency=currency)
+            yield await load_sealed_batch(connection, batch, account=account, currency=currency)
             at, number, position = batch["booked_at"], batch["chain"], batch["position"]
         if len(page) < _PAGE:
             return
 
 
-async def sealed_batch(connection: Connection, batch: Any, *, account: str, currency: str) -> StatementBatch:
+async def load_sealed_batch(
+    connection: Connection, batch: Any, *, account: str, currency: str
+) -> StatementBatch:
     """A batch (a row of its table) with its entries that touch the account."""
-    return seal(batch, await batch_rows(connection, batch["id"], account=account, currency=currency))
+    return seal(batch, await load_batch_rows(connection, batch["id"], account=account, currency=currency))
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -66,7 +68,9 @@ class BatchRows:
     transfers: Sequence[Any]
 
 
-async def batch_rows(connection: Connection, batch_id: UUID, *, account: str, currency: str) -> BatchRows:
+async def load_batch_rows(
+    connection: Connection, batch_id: UUID, *, account: str, currency: str
+) -> BatchRows:
     """What a batch's proof is computed from."""
     return BatchRows(
         entries=await rows(_sql.statement_entries(connection, batch_id=batch_id)),

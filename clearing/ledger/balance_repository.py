@@ -12,7 +12,7 @@ from clearing.ledger.journal_entry import position_account
 _sql = named_queries("balance")
 
 
-async def balances(
+async def list_balances(
     connection: Connection, *, at: datetime | None = None, prefix: str = ""
 ) -> list[AccountBalance]:
     """Debits and credits of every account below `prefix`, up to and including `at`."""
@@ -27,13 +27,13 @@ async def lock_position(connection: Connection, base: str, quote: str) -> None:
     await _sql.lock_position(connection, pair=f"{base}-{quote}")
 
 
-async def position(connection: Connection, base: str, quote: str) -> tuple[int, int]:
+async def load_position(connection: Connection, base: str, quote: str) -> tuple[int, int]:
     """What a position holds: its balance in `base`, and what was credited for it in `quote`."""
     account = position_account(base, quote)
-    found = {balance.currency: balance.minor for balance in await balances(connection, prefix=account)}
+    found = {balance.currency: balance.minor for balance in await list_balances(connection, prefix=account)}
     return found.get(base, 0), -found.get(quote, 0)
 
 
-async def executed(connection: Connection) -> dict[tuple[str, str], int]:
+async def sum_executed(connection: Connection) -> dict[tuple[str, str], int]:
     """What executed exchanges moved on each position (credits minus debits), by account and currency."""
     return {(row["account"], row["currency"]): row["minor"] for row in await rows(_sql.executed(connection))}

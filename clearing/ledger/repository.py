@@ -121,18 +121,18 @@ async def lock_open(connection: Connection, *, now: datetime) -> None:
     Raises ClosedPeriodError for a closed instant.
     """
     await _sql.lock_books_open(connection)
-    until = await closed_until(connection)
+    until = await find_closed_until(connection)
     if until is not None and now < until:
         raise ClosedPeriodError(at=now, closed_until=until)
 
 
-async def closed_until(connection: Connection) -> datetime | None:
+async def find_closed_until(connection: Connection) -> datetime | None:
     """Up to which instant the books are closed, exclusive."""
     until: datetime | None = await _sql.closed_until(connection)
     return until
 
 
-async def known(connection: Connection, keys: Sequence[tuple[int, UUID, str, str]]) -> set[EntryKey]:
+async def find_posted(connection: Connection, keys: Sequence[tuple[int, UUID, str, str]]) -> set[EntryKey]:
     """Which of these entries (shard, subject, kind, reference) are posted already."""
     if not keys:
         return set()
@@ -143,10 +143,10 @@ async def known(connection: Connection, keys: Sequence[tuple[int, UUID, str, str
     return {(row["subject_id"], row["kind"], row["reference"]) for row in found}
 
 
-async def captured(connection: Connection, sessions: Sequence[CapturedSession]) -> set[UUID]:
+async def find_captured(connection: Connection, sessions: Sequence[CapturedSession]) -> set[UUID]:
     """Which of these sessions have been cleared already."""
     capture = EntryKind.CAPTURE.value
-    found = await known(
+    found = await find_posted(
         connection, [(session.shard, session.session_id, capture, "") for session in sessions]
     )
     return {subject for subject, _, _ in found}
@@ -364,7 +364,7 @@ async def _seal(
     return digest
 
 
-async def posted_amount(
+async def load_posted_amount(
     connection: Connection, *, subject_id: UUID, kind: EntryKind, reference: str
 ) -> tuple[str, int] | None:
     """Currency and minor units of the posted entry of that subject, kind and reference."""
@@ -374,7 +374,7 @@ async def posted_amount(
     return None if row is None else (row["currency"], row["gross_minor"])
 
 
-async def posted_transfers(connection: Connection, entry: JournalEntry) -> list[Transfer]:
+async def load_posted_transfers(connection: Connection, entry: JournalEntry) -> list[Transfer]:
     """The transfers of the posted entry of that subject, kind and reference, in their order."""
     found = await rows(
         _sql.posted_transfers(

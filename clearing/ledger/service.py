@@ -27,9 +27,9 @@ async def post_entries(connection: Connection, entries: Sequence[JournalEntry], 
     return posted.hash is not None
 
 
-async def posted_top_up(connection: Connection, *, reference: str) -> tuple[str, int] | None:
+async def load_posted_top_up(connection: Connection, *, reference: str) -> tuple[str, int] | None:
     """Currency and minor units of the top-up that is booked under `reference`; None where none is."""
-    return await repository.posted_amount(
+    return await repository.load_posted_amount(
         connection,
         subject_id=treasury.subject_of(EntryKind.TOPUP, reference),
         kind=EntryKind.TOPUP,
@@ -73,7 +73,7 @@ async def record_fx_execution(
     False if `reference` is booked already. Raises ClearingConflictError for more than the position holds.
     """
     await balance_repository.lock_position(connection, base, quote)
-    position_minor, cost_minor = await balance_repository.position(connection, base, quote)
+    position_minor, cost_minor = await balance_repository.load_position(connection, base, quote)
     entry = treasury.execution(
         base=base,
         quote=quote,
@@ -86,16 +86,16 @@ async def record_fx_execution(
     return await post_entries(connection, [entry], now=now)
 
 
-async def balances(
+async def list_balances(
     connection: Connection, *, at: datetime | None = None, prefix: str = ""
 ) -> Sequence[AccountBalance]:
     """Every account's balance at an instant (by default all that is booked), or of those below a path."""
-    return await balance_repository.balances(connection, at=at, prefix=prefix)
+    return await balance_repository.list_balances(connection, at=at, prefix=prefix)
 
 
-async def closed_until(connection: Connection) -> datetime | None:
+async def find_closed_until(connection: Connection) -> datetime | None:
     """Up to which instant the books are closed, exclusive; None: no period is closed."""
-    return await repository.closed_until(connection)
+    return await repository.find_closed_until(connection)
 
 
 async def close_period(connection: Connection, *, until: datetime, by: str, now: datetime) -> None:
@@ -109,7 +109,7 @@ async def close_period(connection: Connection, *, until: datetime, by: str, now:
     period_close.check_order(until, previous=previous)
 
 
-async def statement_lines(
+async def list_statement_lines(
     connection: Connection, *, account: str, currency: str, since: datetime, until: datetime
 ) -> AsyncIterator[str]:
     """An account statement line by line, in constant memory: header, a line per batch, footer.
@@ -117,12 +117,14 @@ async def statement_lines(
     `clearing.ledger.account_statement` verifies it. Needs one snapshot (repeatable read) to be complete while
     others write.
     """
-    balance = await statement_repository.opening(connection, account=account, currency=currency, since=since)
+    balance = await statement_repository.load_opening(
+        connection, account=account, currency=currency, since=since
+    )
     yield account_statement.header(
         account=account, currency=currency, since=since, until=until, opening_minor=balance
     )
     count = 0
-    span = statement_repository.batches(
+    span = statement_repository.list_batches(
         connection, account=account, currency=currency, since=since, until=until
     )
     async for batch in span:

@@ -17,7 +17,7 @@ _sql = named_queries("payout_terms")
 _ADDRESS = ("street", "building", "post_code", "town", "country")
 
 
-async def all_terms(connection: Connection) -> dict[str, PayoutTerms]:
+async def load_all_terms(connection: Connection) -> dict[str, PayoutTerms]:
     """The terms of each party that has any, with its holds and bank details."""
     found: defaultdict[str, dict[str, Any]] = defaultdict(dict)
     for row in await rows(_sql.terms(connection)):

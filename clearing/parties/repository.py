@@ -87,7 +87,7 @@ async def record_vat_attempt(
     await _sql.put_vat_attempt(connection, party_id=party_id, vat_id=vat_id, problem=problem, now=now)
 
 
-async def vat_ids_to_check(
+async def list_vat_ids_to_check(
     connection: Connection,
     *,
     prefixes: Sequence[str],
@@ -123,7 +123,7 @@ async def _put_evidence(connection: Connection, party_id: str, evidence: VatEvid
     )
 
 
-async def parties(connection: Connection) -> dict[str, Party]:
+async def load_parties(connection: Connection) -> dict[str, Party]:
     """Every party with its evidence, by id."""
     evidence: dict[str, list[VatEvidence]] = {}
     for row in await rows(_sql.vat_evidence(connection)):
@@ -135,7 +135,7 @@ async def parties(connection: Connection) -> dict[str, Party]:
         registrations.setdefault(row["party_id"], []).append(
             VatRegistration(**{name: row[name] for name in VatRegistration.__dataclass_fields__})
         )
-    terms = await payout_terms_repository.all_terms(connection)
+    terms = await payout_terms_repository.load_all_terms(connection)
     return {
         row["id"]: _party(
             row,
@@ -190,7 +190,7 @@ async def put_agreement(connection: Connection, agreement: Agreement, *, now: da
         )
 
 
-async def agreements(connection: Connection) -> dict[str, list[Agreement]]:
+async def load_agreements(connection: Connection) -> dict[str, list[Agreement]]:
     """Every version of every agreement, by CPO."""
     found: dict[str, list[Agreement]] = {}
     for row in await rows(_sql.agreements(connection)):

@@ -15,7 +15,7 @@ from clearing.parties.party import VatEvidence
 from clearing.parties.payout_terms import PayoutHoldRecord
 
 
-async def vat_ids_to_check(
+async def list_vat_ids_to_check(
     connection: Connection,
     *,
     prefixes: Sequence[str],
@@ -25,7 +25,7 @@ async def vat_ids_to_check(
     limit: int,
 ) -> Sequence[tuple[str, str]]:
     """(party, VAT id) in use that no register has checked since `before`, the oldest first."""
-    return await repository.vat_ids_to_check(
+    return await repository.list_vat_ids_to_check(
         connection, prefixes=prefixes, before=before, retry_before=retry_before, today=today, limit=limit
     )
 

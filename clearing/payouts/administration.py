@@ -123,7 +123,7 @@ class PayoutAdministration:
 
         Returns the disbursements as they are now, with the reason in `failure`.
         """
-        parties = await self._reference_data.parties(connection)
+        parties = await self._reference_data.load_parties(connection)
         return await cancellation_service.cancel_unpayable(
             connection, parties=parties, now=now, party_id=party_id
         )
@@ -189,7 +189,7 @@ class PayoutAdministration:
         self, connection: Connection, *, limit: int = 100
     ) -> Sequence[Disbursement]:
         """Planned disbursements that lack an approval, the oldest first."""
-        return await repository.awaiting_approval(connection, limit=limit)
+        return await repository.list_awaiting_approval(connection, limit=limit)
 
     async def record_return(
         self, connection: Connection, disbursement_id: UUID, *, reason: str, now: datetime, by: str = BANK
@@ -234,7 +234,7 @@ class PayoutAdministration:
 
         Returns how many moved. What is due today or before is not moved: it is paid.
         """
-        parties = await self._reference_data.parties(connection)
+        parties = await self._reference_data.load_parties(connection)
         moved = 0
         after: OpenDueDate | None = None
         while True:
@@ -252,7 +252,7 @@ class PayoutAdministration:
             after = page[-1]
 
     async def _party(self, connection: Connection, party_id: str) -> Party:
-        party = await self._reference_data.party(connection, party_id)
+        party = await self._reference_data.find_party(connection, party_id)
         if party is None:
             raise InvalidPartyError(party_id, "is not registered")
         return party

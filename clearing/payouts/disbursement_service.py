@@ -27,13 +27,13 @@ class DisbursementService:
         """`reference_data` knows the parties."""
         self._reference_data = reference_data
 
-    async def parties(self, connection: Connection) -> Mapping[str, Party]:
+    async def load_parties(self, connection: Connection) -> Mapping[str, Party]:
         """Every registered party by id."""
-        return await self._reference_data.parties(connection)
+        return await self._reference_data.load_parties(connection)
 
-    async def parties_due(self, connection: Connection, *, now: datetime) -> Sequence[str]:
+    async def list_parties_due(self, connection: Connection, *, now: datetime) -> Sequence[str]:
         """Parties with something due on their local day: whom `plan` is to be called for."""
-        return await repository.parties_due(connection, now=now)
+        return await repository.list_parties_due(connection, now=now)
 
     async def plan(
         self, connection: Connection, *, now: datetime, only: Sequence[str] | None = None
@@ -42,8 +42,8 @@ class DisbursementService:
 
         `only` names the parties, so that a long run may end its transaction after every few hundred.
         """
-        parties = await self.parties(connection)
-        names = await self.parties_due(connection, now=now) if only is None else only
+        parties = await self.load_parties(connection)
+        names = await self.list_parties_due(connection, now=now) if only is None else only
         post = partial(ledger_service.post_entries, connection, now=now)
         return await service.plan(connection, names, parties=parties, post=post, now=now)
 
@@ -58,12 +58,12 @@ class DisbursementService:
         With `attempts` above 1 an earlier call may have taken effect: the rail is called with the same
         end_to_end_id.
         """
-        parties = await self.parties(connection)
+        parties = await self.load_parties(connection)
         return await service.begin(connection, disbursement_id, parties=parties, now=now)
 
     async def begin_due(self, connection: Connection, *, now: datetime, limit: int) -> Sequence[Disbursement]:
         """The intents of up to `limit` due disbursements over the PSP; as `begin`."""
-        parties = await self.parties(connection)
+        parties = await self.load_parties(connection)
         return await service.begin_due(connection, parties=parties, now=now, limit=limit)
 
     async def record_outcome(
@@ -86,7 +86,7 @@ class DisbursementService:
 
         A disbursement that does not wait for its answer is among the `conflicts`; the others are recorded.
         """
-        parties = await self.parties(connection)
+        parties = await self.load_parties(connection)
         post = partial(ledger_service.post_entries, connection, now=now)
         return await service.answer(connection, outcomes, parties=parties, post=post, now=now)
 
@@ -94,5 +94,5 @@ class DisbursementService:
         self, connection: Connection, *, now: datetime, days: int = 14, party_id: str | None = None
     ) -> Sequence[CalendarDay]:
         """The disbursement calendar: unpaid amounts by party and due date, from overdue to `days` ahead."""
-        parties = await self.parties(connection)
+        parties = await self.load_parties(connection)
         return await service.forecast(connection, parties=parties, now=now, days=days, party_id=party_id)

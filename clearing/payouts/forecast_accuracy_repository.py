@@ -59,7 +59,7 @@ async def measure(connection: Connection, *, since: date, until: date) -> None:
     await _sql.measure(connection, since=since, until=until)
 
 
-async def errors(connection: Connection, *, since: date, until: date) -> list[ForecastError]:
+async def list_errors(connection: Connection, *, since: date, until: date) -> list[ForecastError]:
     """The errors of the days from `since` to before `until`, summed."""
     found = await rows(_sql.errors(connection, since=since, until=until))
     return [ForecastError(**dict(row.items())) for row in found]

@@ -30,7 +30,7 @@ async def store_snapshot(
     lines = await disbursements.forecast(connection, now=now, days=DAYS_AHEAD)
     expected = expected_payments(
         forecast_payments(lines, today=today),
-        parties=dict(await disbursements.parties(connection)),
+        parties=dict(await disbursements.load_parties(connection)),
         calendars=bundled_data.calendars(),
         today=today,
     )
@@ -45,7 +45,7 @@ async def measure(connection: Connection, *, now: datetime) -> None:
     await repository.measure(connection, since=today - _MEASURED, until=today)
 
 
-async def errors(connection: Connection, *, now: datetime) -> list[ForecastError]:
+async def list_errors(connection: Connection, *, now: datetime) -> list[ForecastError]:
     """The distance of the last 30 days' forecasts from what was paid, as last computed."""
     today = now.date()
-    return await repository.errors(connection, since=today - WINDOW, until=today)
+    return await repository.list_errors(connection, since=today - WINDOW, until=today)

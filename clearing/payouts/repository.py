@@ -26,12 +26,12 @@ async def lock_planning(connection: Connection) -> None:
     await _sql.lock_planning(connection)
 
 
-async def parties_due(connection: Connection, *, now: datetime) -> list[str]:
+async def list_parties_due(connection: Connection, *, now: datetime) -> list[str]:
     """Parties with something due on their local day, or a reserve to be released."""
     return [row["id"] for row in await rows(_sql.parties_due(connection, now=now))]
 
 
-async def due_sums(connection: Connection, parties: Sequence[str], *, now: datetime) -> list[DueSum]:
+async def sum_due(connection: Connection, parties: Sequence[str], *, now: datetime) -> list[DueSum]:
     """What is due to these parties on their local day, unless that day has an active disbursement."""
     found = await rows(_sql.due_sums(connection, parties=parties, now=now))
     return [DueSum(**dict(row.items())) for row in found]
@@ -74,7 +74,7 @@ async def insert(connection: Connection, planned: Sequence[Disbursement], *, now
     )
 
 
-async def reserves_due(
+async def list_reserves_due(
     connection: Connection, parties: Sequence[str], *, now: datetime, limit: int
 ) -> list[Reserve]:
     """Reserves of these parties to be released, locked until the transaction ends."""
@@ -82,7 +82,7 @@ async def reserves_due(
     return [Reserve(**dict(row.items())) for row in found]
 
 
-async def reserves_ahead(connection: Connection, *, until: date, party_id: str | None) -> list[Reserve]:
+async def list_reserves_ahead(connection: Connection, *, until: date, party_id: str | None) -> list[Reserve]:
     """Reserves that will be released up to a day."""
     found = await rows(_sql.reserves_ahead(connection, until=until, party_id=party_id))
     return [Reserve(**dict(row.items())) for row in found]
@@ -113,7 +113,7 @@ async def approve(connection: Connection, disbursement_id: UUID, *, approver: st
     return count
 
 
-async def awaiting_approval(connection: Connection, *, limit: int) -> list[Disbursement]:
+async def list_awaiting_approval(connection: Connection, *, limit: int) -> list[Disbursement]:
     """Planned disbursements that lack an approval."""
     return [_disbursement(row) for row in await rows(_sql.awaiting_approval(connection, limit=limit))]
 
@@ -197,7 +197,7 @@ async def get(connection: Connection, disbursement_id: UUID) -> Disbursement | N
     return None if row is None else _disbursement(row)
 
 
-async def forecast(connection: Connection, *, until: date, party_id: str | None) -> list[DuePayable]:
+async def list_due_payables(connection: Connection, *, until: date, party_id: str | None) -> list[DuePayable]:
     """Unpaid payables by party, currency, due date and state, up to a day."""
     found = await rows(_sql.forecast(connection, until=until, party_id=party_id))
     return [DuePayable(**dict(row.items())) for row in found]

@@ -81,7 +81,7 @@ async def plan(
     await _release_reserves(connection, names, parties, post, now=now)
     dues = {
         uuid5(_NAMESPACE, f"{due.party_id}/{due.currency}/{due.period}/{due.attempts}"): due
-        for due in await repository.due_sums(connection, names, now=now)
+        for due in await repository.sum_due(connection, names, now=now)
         if hold_reason(_after_reserve(due, parties[due.party_id]), parties[due.party_id]) is None
     }
     if not dues:
@@ -151,7 +151,7 @@ def _planned(
 async def _release_reserves(
     connection: Connection, names: Sequence[str], parties: Mapping[str, Party], post: Poster, *, now: datetime
 ) -> None:
-    while released := await repository.reserves_due(connection, names, now=now, limit=_RESERVES):
+    while released := await repository.list_reserves_due(connection, names, now=now, limit=_RESERVES):
         await post([release_entry(reserve, parties[reserve.party_id]) for reserve in released])
         await repository.mark_released(connection, released, now=now)
 
@@ -355,8 +355,8 @@ async def forecast(
     """The payout calendar from overdue to `days` ahead, with the reason of each hold."""
     until = now.date() + timedelta(days=days)
     return payout_calendar(
-        await repository.forecast(connection, until=until, party_id=party_id),
-        await repository.reserves_ahead(connection, until=until, party_id=party_id),
+        await repository.list_due_payables(connection, until=until, party_id=party_id),
+        await repository.list_reserves_ahead(connection, until=until, party_id=party_id),
         parties=parties,
         today=now.date(),
         until=until,

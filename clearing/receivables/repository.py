@@ -11,7 +11,7 @@ from clearing.receivables.ageing import ReceivableLine
 _sql = named_queries("receivables")
 
 
-async def receivable_lines(connection: Connection) -> list[ReceivableLine]:
+async def list_receivable_lines(connection: Connection) -> list[ReceivableLine]:
     """Open payables by due date of each party and currency with a negative balance."""
     return [ReceivableLine(**dict(row.items())) for row in await rows(_sql.receivable_lines(connection))]
 

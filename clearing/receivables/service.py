@@ -38,11 +38,11 @@ class ReceivablesService:
         """`reference_data` knows the parties."""
         self._reference_data = reference_data
 
-    async def receivables(
+    async def list_receivables(
         self, connection: Connection, *, now: datetime, party_id: str | None = None
     ) -> list[AgedReceivable]:
         """Every receivable with its age and buckets, the oldest first; of one party, or of all."""
-        lines = await repository.receivable_lines(connection)
+        lines = await repository.list_receivable_lines(connection)
         selected = [line for line in lines if party_id in (None, line.party_id)]
         return aged(selected, today=now.date())
 
@@ -98,7 +98,7 @@ class ReceivablesService:
                 f"{party_id} owes {max(0, receivable)} {currency} and is owed {max(0, payable)} "
                 f"{from_currency}: a set-off needs both"
             )
-        table = await reference_repository.rate_table(connection)
+        table = await reference_repository.load_rate_table(connection)
         lock = table.lock(base=from_currency, quote=currency, day=publication_day(now))
         used = min(payable, covering_amount(receivable, lock))
         request_id = uuid5(
@@ -130,7 +130,7 @@ class ReceivablesService:
         today = _local_day(party, now)
         found = [
             receivable
-            for receivable in await self.receivables(connection, now=now, party_id=party_id)
+            for receivable in await self.list_receivables(connection, now=now, party_id=party_id)
             if receivable.currency == currency
         ]
         if not found:
@@ -221,7 +221,7 @@ class ReceivablesService:
         return await approvals.approve(connection, request.id, by=by, now=now)
 
     async def _party(self, connection: Connection, party_id: str) -> Party:
-        party = await self._reference_data.party(connection, party_id)
+        party = await self._reference_data.find_party(connection, party_id)
         if party is None:
             raise InvalidPartyError(party_id, "is not registered")
         return party

@@ -29,22 +29,22 @@ async def add_balances(connection: Connection, balances: Sequence[BankBalance], 
     return added
 
 
-async def closing_balances(connection: Connection) -> list[ClosingBalance]:
+async def list_closing_balances(connection: Connection) -> list[ClosingBalance]:
     """The last closing balance of each account and currency."""
     return [ClosingBalance(**dict(row.items())) for row in await rows(_sql.closings(connection))]
 
 
-async def statement_gaps(connection: Connection) -> list[StatementGap]:
+async def find_statement_gaps(connection: Connection) -> list[StatementGap]:
     """Every closing balance that does not follow from the one before it."""
     return [StatementGap(**dict(row.items())) for row in await rows(_sql.statement_gaps(connection))]
 
 
-async def in_flight(connection: Connection) -> dict[str, InFlight]:
+async def sum_in_flight(connection: Connection) -> dict[str, InFlight]:
     """Movements that only one side has so far, by currency."""
     found = await rows(_sql.bank_in_flight(connection))
     return {row["currency"]: InFlight(**dict(row.items())) for row in found}
 
 
-async def book_balances(connection: Connection) -> dict[str, int]:
+async def load_book_balances(connection: Connection) -> dict[str, int]:
     """The balance of the bank's account in our journal, in minor units by currency."""
     return {row["currency"]: row["minor"] for row in await rows(_sql.bank_books(connection))}

@@ -21,15 +21,17 @@ async def record_balances(connection: Connection, balances: Iterable[BankBalance
     return await repository.add_balances(connection, stated, now=now) if stated else 0
 
 
-async def positions(connection: Connection) -> list[BankPosition]:
+async def list_positions(connection: Connection) -> list[BankPosition]:
     """Each currency in which the bank has stated a closing balance."""
     return bank_positions(
-        await repository.closing_balances(connection),
-        await repository.in_flight(connection),
-        await repository.book_balances(connection),
+        await repository.list_closing_balances(connection),
+        await repository.sum_in_flight(connection),
+        await repository.load_book_balances(connection),
     )
 
 
-async def differences(connection: Connection) -> list[Difference]:
+async def list_differences(connection: Connection) -> list[Difference]:
     """Balances that nothing explains, and statements that do not follow from the one before."""
-    return balance_differences(await positions(connection), await repository.statement_gaps(connection))
+    return balance_differences(
+        await list_positions(connection), await repository.find_statement_gaps(connection)
+    )

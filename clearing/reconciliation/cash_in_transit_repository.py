@@ -12,7 +12,7 @@ from clearing.reconciliation.cash_in_transit import UnbookedItem
 _sql = named_queries("cash_in_transit")
 
 
-async def unbooked(connection: Connection, *, limit: int) -> list[UnbookedItem]:
+async def list_unbooked(connection: Connection, *, limit: int) -> list[UnbookedItem]:
     """A page of items to book."""
     found = await rows(_sql.unbooked(connection, limit=limit))
     return [UnbookedItem(**dict(row.items())) for row in found]

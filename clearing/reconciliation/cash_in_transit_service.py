@@ -19,7 +19,7 @@ async def book_cash_in_transit(connection: Connection, *, now: datetime) -> int:
     """Book every payout that the journal lacks, and every bank line that settled one; returns how many."""
     booked = 0
     while True:
-        page = await repository.unbooked(connection, limit=_PAGE)
+        page = await repository.list_unbooked(connection, limit=_PAGE)
         if not page:
             return booked
         entries = [entry for item in page if (entry := transit_entry(item)) is not None]

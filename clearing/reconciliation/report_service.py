@@ -21,7 +21,7 @@ async def open_lines(
     """Differences in the order of their references, then suspense items and receivables, the oldest first."""
     async for difference in ReconciliationService().differences(connection, today=now.date()):
         yield difference
-    for item in await ResolutionService(reference_data).suspense(connection, now=now):
+    for item in await ResolutionService(reference_data).list_suspense(connection, now=now):
         yield suspense_line(item, now=now)
-    for receivable in await ReceivablesService(reference_data).receivables(connection, now=now):
+    for receivable in await ReceivablesService(reference_data).list_receivables(connection, now=now):
         yield receivable_line(receivable, now=now)

@@ -113,13 +113,13 @@ async def match_exact(connection: Connection, *, now: datetime) -> int:
     return matched
 
 
-async def unknown_lines(connection: Connection, *, limit: int) -> list[UnknownLineRecord]:
+async def list_unknown_lines(connection: Connection, *, limit: int) -> list[UnknownLineRecord]:
     """Open lines without a reference of ours, the oldest first."""
     found = await rows(_sql.unknown_lines(connection, limit=limit))
     return [UnknownLineRecord(**dict(row.items())) for row in found]
 
 
-async def candidates(
+async def list_candidates(
     connection: Connection, *, pair: str, currency: str, amount_minor: int, text: str, limit: int
 ) -> list[OpenItem]:
     """Open items of our side that a line may pay: named in `text`; if it is empty, none larger than it."""
@@ -199,7 +199,7 @@ async def close_differences(connection: Connection, *, run: UUID, now: datetime)
 # What is open
 
 
-async def differences(connection: Connection, *, today: date) -> AsyncIterator[OpenDifference]:
+async def read_differences(connection: Connection, *, today: date) -> AsyncIterator[OpenDifference]:
     """Every open difference in the order of its key, a page at a time."""
     after = {"pair": "", "reference": "", "currency": ""}
     while True:
@@ -211,6 +211,6 @@ async def differences(connection: Connection, *, today: date) -> AsyncIterator[O
         after = {name: page[-1][name] for name in after}
 
 
-async def counts(connection: Connection) -> list[ItemCount]:
+async def count_items(connection: Connection) -> list[ItemCount]:
     """Items by pair and side, how many are open, and the oldest of these."""
     return [ItemCount(**dict(row.items())) for row in await rows(_sql.item_counts(connection))]

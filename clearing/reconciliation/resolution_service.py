@@ -228,7 +228,7 @@ class ResolutionService:
         await self._lock(connection)
         return await approvals.reject(connection, request_id, by=by, now=now)
 
-    async def suspense(
+    async def list_suspense(
         self, connection: Connection, *, now: datetime, limit: int = 1000
     ) -> list[SuspenseItem]:
         """Suspense items, the oldest first."""
@@ -324,7 +324,7 @@ class ResolutionService:
     async def _party(self, connection: Connection, party_id: str | None) -> Party | None:
         if party_id is None:
             return None
-        party = await self._reference_data.party(connection, party_id)
+        party = await self._reference_data.find_party(connection, party_id)
         if party is None:
             raise InvalidPartyError(party_id, "is not registered")
         return party

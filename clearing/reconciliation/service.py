@@ -156,7 +156,7 @@ class ReconciliationService:
             await repository.put_differences(connection, found, run=run, now=now)
             differences += len(found)
         booked = await book_cash_in_transit(connection, now=now)
-        unexplained = await bank_position_service.differences(connection)
+        unexplained = await bank_position_service.list_differences(connection)
         await repository.put_differences(connection, unexplained, run=run, now=now)
         differences += len(unexplained)
         resolved = await repository.close_differences(connection, run=run, now=now)
@@ -176,10 +176,10 @@ class ReconciliationService:
     async def _match_merged(self, connection: Connection, *, now: datetime) -> int:
         """Match lines that pay several items at once, each named in the line's text."""
         matched = 0
-        for line in await repository.unknown_lines(connection, limit=_UNKNOWN_LINES):
+        for line in await repository.list_unknown_lines(connection, limit=_UNKNOWN_LINES):
             if not line.detail:
                 continue
-            candidates = await repository.candidates(
+            candidates = await repository.list_candidates(
                 connection,
                 pair=line.pair,
                 currency=line.currency,
@@ -206,7 +206,7 @@ class ReconciliationService:
                 found.append(one)
                 continue
             searches -= 1
-            candidates = await repository.candidates(
+            candidates = await repository.list_candidates(
                 connection,
                 pair=one.pair,
                 currency=one.currency,
@@ -229,15 +229,15 @@ class ReconciliationService:
 
     def differences(self, connection: Connection, *, today: date) -> AsyncIterator[OpenDifference]:
         """Every open difference, a page at a time."""
-        return repository.differences(connection, today=today)
+        return repository.read_differences(connection, today=today)
 
-    async def bank_positions(self, connection: Connection) -> list[BankPosition]:
+    async def list_bank_positions(self, connection: Connection) -> list[BankPosition]:
         """Each currency in which the bank has stated a closing balance."""
-        return await bank_position_service.positions(connection)
+        return await bank_position_service.list_positions(connection)
 
-    async def counts(self, connection: Connection) -> list[ItemCount]:
+    async def count_items(self, connection: Connection) -> list[ItemCount]:
         """Items by pair and side, how many are open, and the oldest of these."""
-        return await repository.counts(connection)
+        return await repository.count_items(connection)
 
 
 async def _record(connection: Connection, items: Iterable[ItemRecord], *, now: datetime) -> int:

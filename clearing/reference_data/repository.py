@@ -13,7 +13,7 @@ from clearing.fx import RateTable, ReferenceRate
 _sql = named_queries("reference_data")
 
 
-async def epochs(connection: Connection) -> dict[str, UUID]:
+async def load_epochs(connection: Connection) -> dict[str, UUID]:
     """The present epoch of each kind of reference data: unchanged means that what was read still holds."""
     return {row["name"]: row["epoch"] for row in await rows(_sql.epochs(connection))}
 
@@ -34,6 +34,6 @@ async def add_rates(connection: Connection, rates: Sequence[ReferenceRate], *, n
     return added
 
 
-async def rate_table(connection: Connection) -> RateTable:
+async def load_rate_table(connection: Connection) -> RateTable:
     """Every stored rate as a table."""
     return RateTable([ReferenceRate(**dict(row.items())) for row in await rows(_sql.rates(connection))])

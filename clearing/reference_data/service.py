@@ -28,16 +28,16 @@ class ReferenceDataCache:
     _epochs: dict[str, UUID] = field(default_factory=dict)
     _rates: RateTable = field(default_factory=lambda: RateTable(()))
 
-    async def present(self, connection: Connection) -> ReferenceData:
+    async def load(self, connection: Connection) -> ReferenceData:
         """What is stored now, seen from the connection's transaction."""
-        epochs = await repository.epochs(connection)
+        epochs = await repository.load_epochs(connection)
         if self._present is not None and epochs == self._epochs:
             return self._present
         if epochs["fx_rate"] != self._epochs.get("fx_rate"):
-            self._rates = await repository.rate_table(connection)
+            self._rates = await repository.load_rate_table(connection)
         present = ReferenceData(
-            parties=await party_repository.parties(connection),
-            agreements=await party_repository.agreements(connection),
+            parties=await party_repository.load_parties(connection),
+            agreements=await party_repository.load_agreements(connection),
             rates_and_calendars=RatesAndCalendars(
                 vat=bundled_data.vat_rates(), fx=self._rates, calendars=bundled_data.calendars()
             ),
@@ -53,17 +53,17 @@ class ReferenceDataService:
         """A service whose cache is empty."""
         self._cache = ReferenceDataCache()
 
-    async def present(self, connection: Connection) -> ReferenceData:
+    async def load(self, connection: Connection) -> ReferenceData:
         """All reference data: the same object for as long as nothing of it changed."""
-        return await self._cache.present(connection)
+        return await self._cache.load(connection)
 
-    async def party(self, connection: Connection, party_id: str) -> Party | None:
+    async def find_party(self, connection: Connection, party_id: str) -> Party | None:
         """A registered party with its VAT evidence."""
-        return (await self.parties(connection)).get(party_id)
+        return (await self.load_parties(connection)).get(party_id)
 
-    async def parties(self, connection: Connection) -> Mapping[str, Party]:
+    async def load_parties(self, connection: Connection) -> Mapping[str, Party]:
         """Every registered party by id."""
-        return (await self.present(connection)).parties
+        return (await self.load(connection)).parties
 
     async def register_party(self, connection: Connection, party: Party, *, now: datetime) -> None:
         """Add a party or renew its data, its VAT ids in their one written form.

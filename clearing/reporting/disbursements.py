@@ -84,7 +84,7 @@ async def find_disbursements(
     return {row["id"]: DisbursementRecord.from_row(row) async for row in found}
 
 
-async def payables_of_session(
+async def list_payables_of_session(
     connection: Connection, *, shard: int, session_id: UUID, party_id: str | None
 ) -> list[PayableRecord]:
     """The payables of a session, of all parties or one."""
@@ -92,7 +92,7 @@ async def payables_of_session(
     return [PayableRecord.from_row(row) async for row in found]
 
 
-async def payables_of_disbursement(
+async def list_payables_of_disbursement(
     connection: Connection, *, disbursement_id: UUID, party_id: str | None, after: UUID | None, limit: int
 ) -> list[PayableRecord]:
     """The payables that a disbursement nets, by session."""
@@ -102,7 +102,7 @@ async def payables_of_disbursement(
     return [PayableRecord.from_row(row) async for row in found]
 
 
-async def approvers(connection: Connection, disbursement_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
+async def list_approvers(connection: Connection, disbursement_ids: Sequence[UUID]) -> dict[UUID, list[str]]:
     """Who has approved each of these disbursements, in the order of approval."""
     found: dict[UUID, list[str]] = {}
     async for row in _QUERIES.approvers(connection, ids=list(disbursement_ids)):

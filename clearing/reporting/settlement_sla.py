@@ -66,10 +66,10 @@ async def read_settlement_sla(connection: Connection, *, now: datetime) -> Settl
         },
         unsent_files=await _QUERIES.unsent_files(connection),
         awaiting_approval=await _QUERIES.awaiting_approval(connection),
-        forecast_errors=await forecast_service.errors(connection, now=now),
-        receivables=await ReceivablesService(ReferenceDataService()).receivables(connection, now=now),
+        forecast_errors=await forecast_service.list_errors(connection, now=now),
+        receivables=await ReceivablesService(ReferenceDataService()).list_receivables(connection, now=now),
         suspense=[dict(row.items()) async for row in _QUERIES.suspense(connection)],
         approval_requests_pending=await _QUERIES.approval_requests_pending(connection),
-        bank=await bank_position_service.positions(connection),
+        bank=await bank_position_service.list_positions(connection),
         newest_rate=await _QUERIES.newest_rate(connection),
     )

@@ -32,7 +32,7 @@ class Summary:
 
 async def read_summary(connection: Connection) -> Summary:
     """All figures; on one snapshot if the transaction is repeatable read."""
-    accounts = await ledger_service.balances(connection)
+    accounts = await ledger_service.list_balances(connection)
     captures = await rows(_QUERIES.captures(connection))
     return Summary(
         captured={row["currency"]: row["gross_minor"] for row in captures},

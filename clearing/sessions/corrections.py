@@ -67,12 +67,12 @@ async def correct(
     """
     await ledger_repository.lock_open(connection, now=seal.now)
     stored = await session_repository.lock_capture(connection, request.session_id)
-    posted = await session_repository.stored_entry(
+    posted = await session_repository.load_stored_entry(
         connection, request.session_id, request.kind, request.reference
     )
     if posted is not None:
         return _correction(posted, posted=False)
-    before = await session_repository.reversed_amounts(connection, request.session_id)
+    before = await session_repository.sum_reversed(connection, request.session_id)
     remaining = max(stored.gross_minor - before, 0)
     minor, excess = request.minor, 0
     if minor > remaining and await _psp_withdrew_more(connection, request, minor - remaining):
@@ -108,10 +108,10 @@ async def undo(
     origin = _UNDOES[kind]
     await ledger_repository.lock_open(connection, now=seal.now)
     await session_repository.lock_capture(connection, session_id)
-    posted = await session_repository.stored_entry(connection, session_id, kind, reference)
+    posted = await session_repository.load_stored_entry(connection, session_id, kind, reference)
     if posted is not None:
         return _correction(posted, posted=False)
-    corrected = await session_repository.stored_entry(connection, session_id, origin, reference)
+    corrected = await session_repository.load_stored_entry(connection, session_id, origin, reference)
     if corrected is None:
         raise ClearingConflictError(f"session {format_id('ses', session_id)} has no {origin} {reference!r}")
     entry = reinstate(corrected, kind=kind, due=_due_today(parties, seal.now))
@@ -128,10 +128,12 @@ async def correct_fee(
     """
     await ledger_repository.lock_open(connection, now=seal.now)
     await session_repository.lock_capture(connection, session_id)
-    corrected = await session_repository.stored_entry(connection, session_id, EntryKind.DISPUTE, reference)
+    corrected = await session_repository.load_stored_entry(
+        connection, session_id, EntryKind.DISPUTE, reference
+    )
     if corrected is None:
         raise ClearingConflictError(f"session {format_id('ses', session_id)} has no dispute {reference!r}")
-    times, booked = await session_repository.dispute_fees(connection, session_id, reference)
+    times, booked = await session_repository.sum_dispute_fees(connection, session_id, reference)
     entry = fee_correction(
         corrected,
         reference=f"{reference}{session_repository.FEE_MARK}{times + 1}",
@@ -152,7 +154,7 @@ def batch_id_of(session_id: UUID, kind: EntryKind, reference: str) -> UUID:
 async def _psp_withdrew_more(connection: Connection, request: CorrectionRequest, excess: int) -> bool:
     """Whether the PSP withdrew more than remains: by a dispute, or by a refund of a disputed capture."""
     if request.kind is EntryKind.REFUND:
-        return excess <= await session_repository.disputed(connection, request.session_id)
+        return excess <= await session_repository.sum_disputed(connection, request.session_id)
     return request.kind is EntryKind.DISPUTE
 
 

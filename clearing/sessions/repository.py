@@ -76,9 +76,9 @@ async def lock_capture(connection: Connection, session_id: UUID) -> ClearedCaptu
     entry = await _sql.lock_capture(connection, shard=shard, session_id=session_id)
     if entry is None:
         raise ClearingConflictError(f"session {format_id('ses', session_id)} has not been cleared")
-    lines = await transfers_of(connection, session_id, EntryKind.CAPTURE, "")
+    lines = await load_transfers(connection, session_id, EntryKind.CAPTURE, "")
     legs = _legs_decoder.decode(entry["legs"])
-    rulings = await rulings_of(connection, [leg.ruling for leg in legs])
+    rulings = await load_rulings(connection, [leg.ruling for leg in legs])
     locks = {
         row["quote"]: FxLock(**dict(row.items()))
         for row in await rows(_sql.locks(connection, shard=shard, session_id=session_id))
@@ -99,19 +99,19 @@ async def lock_capture(connection: Connection, session_id: UUID) -> ClearedCaptu
     )
 
 
-async def reversed_amounts(connection: Connection, session_id: UUID) -> int:
+async def sum_reversed(connection: Connection, session_id: UUID) -> int:
     """How much of a capture was reversed so far: refunds, reversals and disputes less disputes won."""
     minor: int = await _sql.reversed_amounts(connection, shard=shard_of(session_id), session_id=session_id)
     return minor
 
 
-async def disputed(connection: Connection, session_id: UUID) -> int:
+async def sum_disputed(connection: Connection, session_id: UUID) -> int:
     """What disputes have reversed of a capture and not reinstated."""
     minor: int = await _sql.disputed(connection, shard=shard_of(session_id), session_id=session_id)
     return minor
 
 
-async def dispute_fees(connection: Connection, session_id: UUID, reference: str) -> tuple[int, int]:
+async def sum_dispute_fees(connection: Connection, session_id: UUID, reference: str) -> tuple[int, int]:
     """How often the fee of a dispute was corrected, and the minor units booked for it in all."""
     row = await _sql.dispute_fees(
         connection, shard=shard_of(session_id), session_id=session_id, reference=reference, mark=FEE_MARK
@@ -119,7 +119,7 @@ async def dispute_fees(connection: Connection, session_id: UUID, reference: str)
     return row["corrections"], row["minor"]
 
 
-async def stored_entry(
+async def load_stored_entry(
     connection: Connection, session_id: UUID, kind: EntryKind, reference: str
 ) -> JournalEntry | None:
     """A correction as it was posted."""
@@ -137,7 +137,7 @@ async def stored_entry(
         reference=reference,
         currency=row["currency"],
         gross_minor=row["gross_minor"],
-        transfers=await transfers_of(connection, session_id, kind, reference),
+        transfers=await load_transfers(connection, session_id, kind, reference),
         payables=[
             Payable(line["party_id"], "", line["amount_minor"], line["currency"], line["due_date"])
             for line in owed
@@ -147,7 +147,7 @@ async def stored_entry(
     )
 
 
-async def transfers_of(
+async def load_transfers(
     connection: Connection, session_id: UUID, kind: EntryKind, reference: str
 ) -> list[Transfer]:
     """The transfers of an entry in their order."""
@@ -159,7 +159,7 @@ async def transfers_of(
     return [Transfer(*row.values()) for row in found]
 
 
-async def rulings_of(connection: Connection, ids: Sequence[str]) -> dict[str, VatDecision]:
+async def load_rulings(connection: Connection, ids: Sequence[str]) -> dict[str, VatDecision]:
     """VAT rulings by their name."""
     found = await rows(_sql.rulings(connection, ids=sorted(set(ids))))
     return {row["id"]: _decision(_ruling_decoder.decode(row["content"])) for row in found}
@@ -274,7 +274,7 @@ def _links(entry: Any) -> EntryLinks:
     return EntryLinks(**{name: entry[name] for name in EntryLinks.__struct_fields__})
 
 
-async def volumes(connection: Connection, agreement_ids: Sequence[str]) -> dict[tuple[str, date], int]:
+async def sum_volumes(connection: Connection, agreement_ids: Sequence[str]) -> dict[tuple[str, date], int]:
     """Sessions posted so far by agreement and month, locked for this writer until its transaction ends."""
     if not agreement_ids:
         return {}

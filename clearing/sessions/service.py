@@ -70,10 +70,10 @@ class SessionClearingService:
         await ledger_repository.lock_open(connection, now=now)
         unique = {session.session_id: session for session in sessions}
         ordered = sorted(unique.values(), key=attrgetter("shard", "session_id"))
-        known = await ledger_repository.captured(connection, ordered)
+        known = await ledger_repository.find_captured(connection, ordered)
         processor = await self._present_processor(connection)
         pending = [session for session in ordered if session.session_id not in known]
-        counts = await repository.volumes(connection, processor.tiered_agreements(pending))
+        counts = await repository.sum_volumes(connection, processor.tiered_agreements(pending))
         result = BatchResult(counts=counts)
         async with self._turn:
             for start in range(0, len(pending), _AT_ONCE):
@@ -109,7 +109,7 @@ class SessionClearingService:
 
     async def _present_processor(self, connection: Connection) -> BatchProcessor:
         """The processor with the present reference data: its plans are cached until the data changes."""
-        present = await self._reference_data.present(connection)
+        present = await self._reference_data.load(connection)
         if self._processor is None or self._processor.reference_data is not present:
             self._processor = BatchProcessor(repricer=self._repricer, reference_data=present)
         return self._processor
@@ -185,7 +185,7 @@ class SessionClearingService:
         self, connection: Connection, session_id: UUID, kind: EntryKind, reference: str, *, now: datetime
     ) -> Correction:
         seal = ledger_repository.new_seal(corrections.batch_id_of(session_id, kind, reference), 0, now)
-        parties = await self._reference_data.parties(connection)
+        parties = await self._reference_data.load_parties(connection)
         return await corrections.undo(
             connection, session_id, reference, kind=kind, parties=parties, seal=seal
         )
@@ -193,7 +193,7 @@ class SessionClearingService:
     async def _correct(
         self, connection: Connection, request: CorrectionRequest, *, now: datetime
     ) -> Correction:
-        parties = await self._reference_data.parties(connection)
+        parties = await self._reference_data.load_parties(connection)
         batch_id = corrections.batch_id_of(request.session_id, request.kind, request.reference)
         seal = ledger_repository.new_seal(batch_id, 0, now)
         return await corrections.correct(connection, request, parties=parties, seal=seal)

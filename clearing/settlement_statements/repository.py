@@ -43,7 +43,9 @@ class SettlementStatementRecord:
     issued_at: datetime
 
 
-async def disbursement(connection: Connection, disbursement_id: UUID, *, party_id: str | None = None) -> Any:
+async def find_disbursement(
+    connection: Connection, disbursement_id: UUID, *, party_id: str | None = None
+) -> Any:
     """A disbursement with its party, its file and its journal batch; None where the party has none such."""
     return await _sql.disbursement(
         connection, id=disbursement_id, shard=shard_of(disbursement_id), party_id=party_id
@@ -55,17 +57,17 @@ async def lock_statements(connection: Connection, *, party_id: str, currency: st
     await _sql.lock_statements(connection, party_id=party_id, currency=currency)
 
 
-async def without_statement(connection: Connection, *, party_id: str, currency: str) -> list[Any]:
+async def list_without_statement(connection: Connection, *, party_id: str, currency: str) -> list[Any]:
     """Paid disbursements without a statement, in the order of booking."""
     return await rows(_sql.without_statement(connection, party_id=party_id, currency=currency))
 
 
-async def stored(connection: Connection, disbursement_id: UUID) -> SettlementStatementRecord | None:
+async def list_stored(connection: Connection, disbursement_id: UUID) -> SettlementStatementRecord | None:
     """A statement that was written before."""
     return _stored(await _sql.stored(connection, id=disbursement_id))
 
 
-async def of_number(
+async def find_by_number(
     connection: Connection, *, party_id: str, currency: str, number: int
 ) -> SettlementStatementRecord | None:
     """A party's statement by its number."""
@@ -73,18 +75,20 @@ async def of_number(
     return _stored(row)
 
 
-async def last(connection: Connection, *, party_id: str, currency: str) -> SettlementStatementRecord | None:
+async def find_last(
+    connection: Connection, *, party_id: str, currency: str
+) -> SettlementStatementRecord | None:
     """The party's latest statement."""
     number = await _sql.last_number(connection, party_id=party_id, currency=currency)
-    return await of_number(connection, party_id=party_id, currency=currency, number=number)
+    return await find_by_number(connection, party_id=party_id, currency=currency, number=number)
 
 
-async def cut_at(connection: Connection, at: datetime) -> dict[int, int]:
+async def find_cut(connection: Connection, at: datetime) -> dict[int, int]:
     """How far each chain of the journal had come at an instant."""
     return {row["chain"]: row["position"] for row in await rows(_sql.cut(connection, at=at))}
 
 
-async def moved(
+async def sum_moved(
     connection: Connection, *, account: str, currency: str, after: SettlementStatementRecord | None, cut: Cut
 ) -> int:
     """What moved on an account after a statement's cut and up to another, in minor units."""
@@ -125,7 +129,7 @@ async def put_seal(connection: Connection, disbursement_id: UUID, *, lines: int,
     await _sql.seal(connection, id=disbursement_id, line_count=lines, sha256=sha256)
 
 
-async def holds(
+async def list_holds(
     connection: Connection, *, party_id: str, after: datetime, planned_at: datetime, period: date
 ) -> list[Hold]:
     """Holds that were in force between the disbursement before and the planning of this one."""
@@ -142,7 +146,7 @@ async def holds(
     return [Hold(**dict(row.items())) for row in found]
 
 
-async def documents(
+async def list_documents(
     connection: Connection, *, party_id: str, after: datetime, until: datetime, limit: int
 ) -> tuple[list[StatementDocument], int]:
     """Documents that the party issued or received after one instant and up to another, and how many."""
@@ -160,12 +164,12 @@ async def documents(
     return named, found[0]["total"] if found else 0
 
 
-async def bank_line(connection: Connection, end_to_end_id: str) -> Any:
+async def find_bank_line(connection: Connection, end_to_end_id: str) -> Any:
     """The bank's line of a disbursement, once it is matched; None before."""
     return await _sql.bank_line(connection, end_to_end_id=end_to_end_id)
 
 
-async def paid_between(
+async def list_paid_between(
     connection: Connection, *, since: datetime, until: datetime, party_id: str | None
 ) -> list[UUID]:
     """Disbursements that were paid from one instant to another."""
@@ -173,7 +177,7 @@ async def paid_between(
     return [row["id"] for row in found]
 
 
-async def lines(
+async def read_lines(
     connection: Connection,
     statement: SettlementStatementRecord,
     *,
@@ -201,7 +205,7 @@ async def lines(
             yield batch
 
 
-async def batch_rows(connection: Connection, batch_id: UUID, own: Sequence[EntryKey]) -> BatchRows:
+async def load_batch_rows(connection: Connection, batch_id: UUID, own: Sequence[EntryKey]) -> BatchRows:
     """What a batch's proof is computed from, for some of its entries: little is read of the others."""
     subjects = [subject for subject, _, _ in own]
     return BatchRows(

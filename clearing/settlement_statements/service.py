@@ -20,7 +20,7 @@ from clearing.ledger.account_statement import StatementBatch, batch_record
 from clearing.ledger.account_statement_repository import EntryKey, seal
 from clearing.ledger.journal_entry import payable_path
 from clearing.parties.party import PartyKind
-from clearing.sessions.repository import rulings_of
+from clearing.sessions.repository import load_rulings
 from clearing.settlement_statements import repository as store
 from clearing.settlement_statements.line_reader import LineReader
 from clearing.settlement_statements.lines import SettlementLine
@@ -59,7 +59,7 @@ async def issue(
     False where the party (None: any) has no such disbursement. Raises ClearingConflictError for one that was
     not paid.
     """
-    disbursement = await store.disbursement(connection, disbursement_id, party_id=party_id)
+    disbursement = await store.find_disbursement(connection, disbursement_id, party_id=party_id)
     if disbursement is None:
         return False
     if disbursement["state"] not in _MADE:
@@ -70,12 +70,12 @@ async def issue(
         raise ClearingInvariantViolation(
             f"disbursement {format_id('dis', disbursement_id)} is {disbursement['state']} but not journaled"
         )
-    if await store.stored(connection, disbursement_id) is not None:
+    if await store.list_stored(connection, disbursement_id) is not None:
         return True
     party, currency = disbursement["party_id"], disbursement["currency"]
     await store.lock_statements(connection, party_id=party, currency=currency)
     account = payable_path(PartyKind(disbursement["party_kind"]), party)
-    unwritten = await store.without_statement(connection, party_id=party, currency=currency)
+    unwritten = await store.list_without_statement(connection, party_id=party, currency=currency)
     ids = [row["id"] for row in unwritten]
     if disbursement_id not in ids:
         return True  # another writer was first
@@ -86,14 +86,14 @@ async def issue(
 
 async def _freeze(connection: Connection, unwritten: Sequence[Any], *, account: str, now: datetime) -> None:
     """Store the statement of the first of the unwritten disbursements; the others come after it."""
-    disbursement = await store.disbursement(connection, unwritten[0]["id"])
+    disbursement = await store.find_disbursement(connection, unwritten[0]["id"])
     party, currency = disbursement["party_id"], disbursement["currency"]
-    previous = await store.last(connection, party_id=party, currency=currency)
-    cut = await store.cut_at(connection, disbursement["booked_at"])
+    previous = await store.find_last(connection, party_id=party, currency=currency)
+    cut = await store.find_cut(connection, disbursement["booked_at"])
     cut[disbursement["chain"]] = max(cut[disbursement["chain"]], disbursement["position"])
     for chain, position in ({} if previous is None else previous.cut).items():
         cut[chain] = max(cut.get(chain, 0), position)
-    moved = await store.moved(connection, account=account, currency=currency, after=previous, cut=cut)
+    moved = await store.sum_moved(connection, account=account, currency=currency, after=previous, cut=cut)
     balance = moved + (0 if previous is None else previous.balance_minor)
     ahead = sum(row["amount_minor"] for row in unwritten[1:] if row["position"] <= cut[row["chain"]])
     await store.insert(
@@ -119,14 +119,14 @@ async def _freeze(connection: Connection, unwritten: Sequence[Any], *, account: 
 async def _head(connection: Connection, disbursement: Any, previous: SettlementStatementRecord | None) -> str:
     """The party as registered, its holds and its documents since the disbursement before, stored for ever."""
     after = _START if previous is None else previous.booked_at
-    holds = await store.holds(
+    holds = await store.list_holds(
         connection,
         party_id=disbursement["party_id"],
         after=after,
         planned_at=disbursement["planned_at"],
         period=disbursement["period"],
     )
-    documents, total = await store.documents(
+    documents, total = await store.list_documents(
         connection,
         party_id=disbursement["party_id"],
         after=after,
@@ -201,14 +201,14 @@ class StatementRun:
             before={} if self._previous is None else self._previous.cut,
         )
         yield StatementOutputLine(text=self.writer.opening())
-        found = store.lines(
+        found = store.read_lines(
             connection, self._stored, previous=self._previous, planned_at=self._disbursement["planned_at"]
         )
         async with aclosing(found) as batches:
             async for rows in batches:
                 missing = reader.missing_rulings(rows)
                 if missing:
-                    reader.add_rulings(await rulings_of(connection, missing), rows=rows)
+                    reader.add_rulings(await load_rulings(connection, missing), rows=rows)
                 sealed = await self._sealing(connection, rows[0], {_key(row) for row in rows})
                 for record in await self._background(partial(self._work, reader, rows, sealed)):
                     yield record
@@ -224,7 +224,7 @@ class StatementRun:
         self, connection: Connection, row: Any, only: set[EntryKey]
     ) -> Callable[[], StatementBatch]:
         """What is to be computed of a batch, with all that it needs already read."""
-        found = await store.batch_rows(connection, row["batch_id"], sorted(only))
+        found = await store.load_batch_rows(connection, row["batch_id"], sorted(only))
         return partial(seal, {**dict(row.items()), "id": row["batch_id"]}, found, only=only)
 
     def _work(
@@ -278,14 +278,14 @@ async def open_run(
 
     Raises ClearingConflictError where none was issued.
     """
-    stored = await store.stored(connection, disbursement_id)
-    disbursement = await store.disbursement(connection, disbursement_id)
+    stored = await store.list_stored(connection, disbursement_id)
+    disbursement = await store.find_disbursement(connection, disbursement_id)
     if stored is None or disbursement is None:
         raise ClearingConflictError(f"disbursement {format_id('dis', disbursement_id)} has no statement yet")
-    previous = await store.of_number(
+    previous = await store.find_by_number(
         connection, party_id=stored.party_id, currency=stored.currency, number=stored.number - 1
     )
-    line = await store.bank_line(connection, disbursement["end_to_end_id"])
+    line = await store.find_bank_line(connection, disbursement["end_to_end_id"])
     return StatementRun(
         statement=_statement(stored, disbursement),
         status=DisbursementStatus(
@@ -305,13 +305,13 @@ async def open_run(
     )
 
 
-async def paid_between(
+async def list_paid_between(
     connection: Connection, *, since: date, until: date, party_id: str | None
 ) -> Sequence[UUID]:
     """Disbursements that were paid on the days from `since` to `until`, both inclusive, in UTC."""
     start = datetime.combine(since, datetime.min.time(), UTC)
     end = datetime.combine(until, datetime.min.time(), UTC) + timedelta(days=1)
-    return await store.paid_between(connection, since=start, until=end, party_id=party_id)
+    return await store.list_paid_between(connection, since=start, until=end, party_id=party_id)
 
 
 def _statement(stored: SettlementStatementRecord, disbursement: Any) -> Statement:

@@ -113,7 +113,7 @@ class KeyRing:
         if cached is not None and cached[0] > now:
             return cached[1]
         async with self._pool.acquire() as connection:
-            known = await party_repository.key_by_prefix(connection, prefix)
+            known = await party_repository.find_key_by_prefix(connection, prefix)
         if known is None:
             self._cache.pop(prefix, None)
             return None

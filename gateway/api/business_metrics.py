@@ -19,7 +19,7 @@ from gateway.database import transaction
 from gateway.exceptions.repository import OpenExceptionCount
 from gateway.exceptions.rules import ExceptionKind
 from gateway.exceptions.service import ExceptionService
-from gateway.webhooks.repository import oldest_undelivered_event
+from gateway.webhooks.repository import find_oldest_undelivered_event
 
 _FRESH: Final = timedelta(seconds=15)
 _PREFIX: Final = "networkcore_"
@@ -41,10 +41,10 @@ class SettlementSlaMetrics:
                 exceptions = ExceptionService(clearing=services.clearing)
                 async with transaction(services.pool) as connection:
                     await exceptions.refresh(connection, now=services.now(), wall_now=wall)
-                    waiting = await exceptions.counts(connection)
+                    waiting = await exceptions.count_open(connection)
                 async with transaction(services.pool, isolation="repeatable_read") as connection:
                     sla = await read_settlement_sla(connection, now=services.now())
-                    oldest = await oldest_undelivered_event(connection)
+                    oldest = await find_oldest_undelivered_event(connection)
                 self.text = render(sla, oldest_event_at=oldest, now=services.now(), waiting=waiting)
                 self.until = wall + _FRESH
             return self.text

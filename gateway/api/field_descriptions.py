@@ -196,7 +196,7 @@ FIELDS: Final[Mapping[str, str]] = {
     "rows": "the outcome of each row",
     "sale_day": "day of the supply",
     "scopes": "what the key may be used for",
-    "seat": "whether it is the id of the place of establishment",
+    "of_establishment": "whether it is the id of the place of establishment",
     "self_billing_since": "first day of the agreement on self-billing; null where there is none",
     "seller_name": "name of the seller",
     "serial": "serial number of the certificate",

@@ -74,10 +74,10 @@ async def _queues(services: ApiServices) -> CollectorRegistry:
     now = services.clock.wall_now()
     registry = CollectorRegistry()
     async with services.pool.acquire() as connection:
-        tasks = await status_repository.tasks(connection, wall_now=now)
+        tasks = await status_repository.count_tasks(connection, wall_now=now)
         requests = await status_repository.open_psp_requests(connection)
-        deliveries = await status_repository.deliveries(connection, wall_now=now)
-        oldest = await status_repository.oldest_pending_delivery(connection)
+        deliveries = await status_repository.count_deliveries(connection, wall_now=now)
+        oldest = await status_repository.find_oldest_pending_delivery(connection)
     queued = Gauge("networkcore_tasks", "Tasks by kind and state.", ("kind", "state"), registry=registry)
     late = Gauge(
         "networkcore_task_oldest_due_seconds",

@@ -71,7 +71,7 @@ def payment_file_command(*, debtor: Path, day: str, output: Path, instant: bool)
         await payout_events.record_payment_file(connection, result, now=now)
 
     async def write_next(connection: Connection) -> RecordedFile | None:
-        file = await record_service.next_unsent_file(connection)
+        file = await record_service.find_unsent_file(connection)
         if file is not None:
             outbox.put(f"{file.message_id}.xml", file.content)
             await record_service.mark_sent(connection, file.message_id, now=await business_now(connection))

@@ -107,7 +107,7 @@ async def _check(
     connection: Connection, *, agreement: Agreement, at: datetime | None
 ) -> Sequence[AgreementFinding]:
     sale = at or max(await business_now(connection), agreement.valid_from)
-    stored = await ReferenceDataService().present(connection)
+    stored = await ReferenceDataService().load(connection)
     return check_agreement(
         agreement,
         parties=stored.parties,
@@ -223,7 +223,7 @@ async def _account_statement(
     target = sys.stdout if output is None else output.open("w", encoding="utf-8")
     written = 0
     try:
-        lines = ledger_service.statement_lines(
+        lines = ledger_service.list_statement_lines(
             connection, account=account, currency=currency, since=span[0], until=span[1]
         )
         async for line in lines:
@@ -318,7 +318,7 @@ async def _write_files(
 @as_json_option
 def document_exceptions_command(*, as_json: bool) -> None:
     """List the documents that can't be issued yet. Exit status 1 if there are any."""
-    found = in_transaction(invoice_service.document_exceptions, command="clearing document-exceptions")
+    found = in_transaction(invoice_service.list_document_exceptions, command="clearing document-exceptions")
     rows = [
         {
             "period_start": one.period_start,

@@ -9,12 +9,12 @@ from datetime import datetime
 
 from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.database import Connection
-from gateway.partners.market_clock_repository import market_anchor
+from gateway.partners.market_clock_repository import load_market_anchor
 
 
 async def read_clock(connection: Connection) -> Clock:
     """The clock of the database that `connection` leads to, as it is set now."""
-    clock = MarketClock(read_anchor=lambda: market_anchor(connection))
+    clock = MarketClock(read_anchor=lambda: load_market_anchor(connection))
     await clock.refresh()
     return clock
 

@@ -121,7 +121,7 @@ def positions_command(*, as_json: bool) -> None:
     async def work(connection: Connection) -> tuple[Sequence[FxPosition], RateTable, datetime]:
         rates = build_clearing().exchange_rates
         return (
-            await rates.positions(connection),
+            await rates.list_positions(connection),
             await rates.table(connection),
             await business_now(connection),
         )

@@ -7,7 +7,7 @@ import sys
 import click
 
 from gateway.config import load_database_url
-from gateway.migrations import migrate, pending
+from gateway.migrations import list_pending, migrate
 
 _STATUS_PENDING = 1
 
@@ -24,7 +24,7 @@ def command(*, check: bool, wait_seconds: float) -> None:
     """Migrate the database DATABASE_URL. Any number of processes may run this at once."""
     dsn = load_database_url(os.environ)
     if check:
-        missing = asyncio.run(pending(dsn))
+        missing = asyncio.run(list_pending(dsn))
         for migration in missing:
             click.echo(f"pending {migration}")
         if missing:

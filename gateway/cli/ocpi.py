@@ -132,7 +132,7 @@ async def _at_registered_peer(party_id: str, work: Callable[[OcpiServices, UUID]
 
     async def at_peer(services: OcpiServices) -> None:
         async with services.pool.acquire() as connection:
-            peer = await stored_peers.peer_of_party(connection, party_id=party_id)
+            peer = await stored_peers.find_peer_of_party(connection, party_id=party_id)
         if peer is None:
             raise click.ClickException(f"{party_id} has no registered platform; see networkcore ocpi peers")
         await work(services, peer.id)
@@ -167,7 +167,7 @@ async def _at_peer(work: Callable[[OcpiServices], Awaitable[T]]) -> T:
 @as_json_option
 def peers(*, as_json: bool) -> None:
     """Show the registered peers."""
-    found = _run(stored_peers.registered_peers, command="peers")
+    found = _run(stored_peers.list_registered_peers, command="peers")
     rows = [
         {
             "id": str(peer.id),
@@ -191,7 +191,7 @@ def queue(*, cpo: str | None, every: bool, as_json: bool) -> None:
     if every:
         statuses.append(CdrStatus.PENDING)
     waiting = _run(
-        lambda connection: cdrs.queued_cdrs(connection, cpo_id=cpo, statuses=statuses, limit=_MAX_ROWS),
+        lambda connection: cdrs.list_queued_cdrs(connection, cpo_id=cpo, statuses=statuses, limit=_MAX_ROWS),
         command="queue",
     )
     rows = [
@@ -259,7 +259,9 @@ def messages(*, party: str | None, retry: bool, as_json: bool) -> None:
 
     if retry:
         click.echo(f"{_run(send_again, command='messages')} to be sent again", err=as_json)
-    found = _run(lambda connection: payments.waiting_messages(connection, party_id=party), command="messages")
+    found = _run(
+        lambda connection: payments.list_waiting_messages(connection, party_id=party), command="messages"
+    )
     rows = [
         {
             "party": row["party_id"],
@@ -285,7 +287,7 @@ def pull(party_id: str) -> None:
 
 
 async def _run_now(connection: Connection, party_id: str) -> list[str]:
-    peer = await stored_peers.peer_of_party(connection, party_id=party_id)
+    peer = await stored_peers.find_peer_of_party(connection, party_id=party_id)
     if peer is None:
         return []
     wall_now = (await read_clock(connection)).wall_now()

@@ -66,8 +66,8 @@ async def _report(connection: Connection, form: str, target: IO[str]) -> None:
     if form == "csv":
         target.write(f"{report.csv_header()}\r\n")
     elif form == "page":
-        bank = await reconciler.bank_positions(connection)
-        target.write(report.page_head(await reconciler.counts(connection), bank, at=now))
+        bank = await reconciler.list_bank_positions(connection)
+        target.write(report.page_head(await reconciler.count_items(connection), bank, at=now))
     row, end = {
         "csv": (report.csv_row, "\r\n"),
         "json": (report.json_line, "\n"),

@@ -139,7 +139,7 @@ def suspense_command(*, as_json: bool) -> None:
                 "owner": one.owner,
                 "detail": one.detail,
             }
-            for one in await build_clearing().resolutions.suspense(
+            for one in await build_clearing().resolutions.list_suspense(
                 connection, now=await business_now(connection)
             )
         ]
@@ -214,7 +214,7 @@ def receivables_command(*, as_json: bool) -> None:
                 "age_days": one.age_days,
                 "by_age": dict(one.buckets),
             }
-            for one in await build_clearing().receivables.receivables(connection, now=now)
+            for one in await build_clearing().receivables.list_receivables(connection, now=now)
         ]
 
     rows = in_transaction(work, command="reconcile receivables")

@@ -17,7 +17,7 @@ from rich.console import Console
 from rich.progress import Progress
 
 from clearing.language import Language
-from clearing.settlement_statements.service import paid_between
+from clearing.settlement_statements.service import list_paid_between
 from gateway.cli.clock import business_now
 from gateway.cli.transaction import open_pool
 from gateway.database import Pool
@@ -98,7 +98,7 @@ async def _write_all(
     async with open_pool("clearing settlement-statement") as pool:
         if span is not None:
             async with pool.acquire() as connection:
-                wanted = await paid_between(connection, since=span[0], until=span[1], party_id=party)
+                wanted = await list_paid_between(connection, since=span[0], until=span[1], party_id=party)
             if not wanted:
                 click.echo(f"No disbursement was paid from {span[0]} to {span[1]}.", err=True)
         with Progress(console=Console(stderr=True), disable=len(wanted) < 2) as progress:  # noqa: PLR2004 - one needs no bar

@@ -29,11 +29,11 @@ from gateway.exceptions.repository import ExceptionFilter, OpenExceptionCount
 from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.exceptions.service import PREFIX, ExceptionService
 from gateway.ids import format_id
-from gateway.jobs.bank_alerts import bank_alarms
-from gateway.jobs.rate_alerts import rate_alerts
-from gateway.migrations import pending
-from gateway.partners.market_clock_repository import market_anchor
-from gateway.webhooks.repository import oldest_undelivered_event
+from gateway.jobs.bank_alerts import list_bank_alerts
+from gateway.jobs.rate_alerts import list_rate_alerts
+from gateway.migrations import list_pending
+from gateway.partners.market_clock_repository import load_market_anchor
+from gateway.webhooks.repository import find_oldest_undelivered_event
 
 _STATUS_STUCK: Final = 1
 _SHOWN: Final = 10
@@ -85,7 +85,7 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
         DatabaseUnreachableError: no PostgreSQL answers at `dsn`.
         MigrationError: the database's history is not the files' history.
     """
-    missing = tuple(str(migration) for migration in await pending(dsn))
+    missing = tuple(str(migration) for migration in await list_pending(dsn))
     if missing:
         alerts = (f"{len(missing)} migrations are pending: run networkcore migrate",)
         return SystemStatus(
@@ -99,20 +99,20 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
             settlement_sla={},
         )
     async with connect(dsn, application="networkcore status") as connection:
-        tasks = tuple(dict(row) for row in await status_repository.tasks(connection, wall_now=wall_now))
+        tasks = tuple(dict(row) for row in await status_repository.count_tasks(connection, wall_now=wall_now))
         requests = tuple(dict(row) for row in await status_repository.open_psp_requests(connection))
-        deliveries = dict(await status_repository.deliveries(connection, wall_now=wall_now))
-        anchor = await market_anchor(connection)
+        deliveries = dict(await status_repository.count_deliveries(connection, wall_now=wall_now))
+        anchor = await load_market_anchor(connection)
         now = wall_now if anchor is None else anchor.business_time(wall_now)  # money's days are business days
         queue = ExceptionService(clearing=build_clearing())
         async with connection.transaction():
             await queue.refresh(connection, now=now, wall_now=wall_now)
-            counts = await queue.counts(connection)
+            counts = await queue.count_open(connection)
             newest = await queue.list_exceptions(connection, ExceptionFilter(), limit=_SHOWN)
         sla = await read_settlement_sla(connection, now=now)
-        oldest_event_at = await oldest_undelivered_event(connection)
-        bank = await bank_alarms(connection, inbox=inbox, wall_now=wall_now)
-        rates = await rate_alerts(connection, now=now)
+        oldest_event_at = await find_oldest_undelivered_event(connection)
+        bank = await list_bank_alerts(connection, inbox=inbox, wall_now=wall_now)
+        rates = await list_rate_alerts(connection, now=now)
     return SystemStatus(
         pending_migrations=(),
         tasks=tasks,

@@ -70,8 +70,8 @@ async def _lift_hold(connection: Connection, asked: ActionRequest) -> bool:
     kept = await party_service.lock_payout_hold(connection, hold_id)
     if kept is None:
         return False
-    news = payout_events.hold(EventType.PAYOUT_HOLD_LIFTED, kept)
-    await events.record(connection, [news], now=asked.now)
+    event = payout_events.hold(EventType.PAYOUT_HOLD_LIFTED, kept)
+    await events.record(connection, [event], now=asked.now)
     return True
 
 

@@ -85,7 +85,7 @@ async def lock_queue(connection: Connection) -> None:
     await _sql.lock_queue(connection)
 
 
-async def causes(connection: Connection, *, wall_now: datetime) -> list[CauseRecord]:
+async def list_causes(connection: Connection, *, wall_now: datetime) -> list[CauseRecord]:
     """Every open cause in the gateway's tables."""
     found = _sql.found(
         connection,
@@ -101,7 +101,7 @@ async def open_exceptions(connection: Connection) -> list[ExceptionRecord]:
     return [_record(row) async for row in _sql.open_exceptions(connection)]
 
 
-async def acknowledged(connection: Connection) -> frozenset[tuple[str, str]]:
+async def list_acknowledged(connection: Connection) -> frozenset[tuple[str, str]]:
     """Kind and subject of what a person has ended although its cause is still there."""
     return frozenset([(row["kind"], row["subject_id"]) async for row in _sql.acknowledged(connection)])
 
@@ -187,7 +187,7 @@ async def load(connection: Connection, exception_id: UUID) -> ExceptionRecord | 
     return None if row is None else _record(row)
 
 
-async def history(connection: Connection, exception_id: UUID) -> list[ExceptionHistoryRecord]:
+async def load_history(connection: Connection, exception_id: UUID) -> list[ExceptionHistoryRecord]:
     """What happened to an exception, in order."""
     return [
         ExceptionHistoryRecord(

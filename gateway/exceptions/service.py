@@ -74,7 +74,7 @@ class ExceptionService:
         changes = compare(
             await repository.open_exceptions(connection),
             found,
-            acknowledged=await repository.acknowledged(connection),
+            acknowledged=await repository.list_acknowledged(connection),
         )
         await repository.apply(connection, changes, now=now)
         return RefreshedQueue(opened=len(changes.opened), resolved=len(changes.gone))
@@ -85,7 +85,7 @@ class ExceptionService:
         """Exceptions as of the last refresh, newest first, those older than `before`."""
         return await repository.list_exceptions(connection, wanted, before=before, limit=limit)
 
-    async def counts(self, connection: Connection) -> Sequence[OpenExceptionCount]:
+    async def count_open(self, connection: Connection) -> Sequence[OpenExceptionCount]:
         """The open exceptions by kind, as of the last refresh.
 
         Empty means that nothing waits for a person.
@@ -100,7 +100,7 @@ class ExceptionService:
         return ExceptionView(
             record=record,
             next_step=next_step_of(record),
-            history=await repository.history(connection, exception_id),
+            history=await repository.load_history(connection, exception_id),
         )
 
     async def assign(
@@ -186,7 +186,7 @@ class ExceptionService:
         """Every open cause. What clearing says of a session completes what the gateway says of it."""
         own = [
             _own(cause, now=now, wall_now=wall_now)
-            for cause in await repository.causes(connection, wall_now=wall_now)
+            for cause in await repository.list_causes(connection, wall_now=wall_now)
         ]
         sessions: dict[str, OpenCause] = {}
         found: list[FoundException] = []

@@ -18,9 +18,9 @@ _LOOK_BACK: Final = timedelta(days=7)
 _AHEAD: Final = timedelta(days=183)
 
 
-async def bank_alarms(connection: Connection, *, inbox: Path | None, wall_now: datetime) -> list[str]:
+async def list_bank_alerts(connection: Connection, *, inbox: Path | None, wall_now: datetime) -> list[str]:
     """Messages that were rejected within a week, or lie unread; calendars that end within half a year."""
-    found = calendar_alarms(bundled_data.closing_days(), today=wall_now.date())
+    found = list_calendar_alerts(bundled_data.closing_days(), today=wall_now.date())
     rejected = await record_service.count_rejected_messages(connection, since=wall_now - _LOOK_BACK)
     if rejected:
         found.append(f"{rejected} messages of the bank were rejected: GET /v1/bank-messages?state=rejected")
@@ -32,7 +32,7 @@ async def bank_alarms(connection: Connection, *, inbox: Path | None, wall_now: d
     return found
 
 
-def calendar_alarms(calendars: Sequence[ClosingDays], *, today: date) -> list[str]:
+def list_calendar_alerts(calendars: Sequence[ClosingDays], *, today: date) -> list[str]:
     """Calendars whose last year ends soon: a due day beyond it is rejected."""
     return [
         f"the closing days of {one.name!r} end with {one.last_year}: add the next year's"

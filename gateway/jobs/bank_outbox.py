@@ -1,6 +1,6 @@
-"""Payment files to the bank: drawn on bank days before the cut-off, put into a directory, marked as sent.
+"""Payment files to the bank: created on bank days before the cut-off, put into a directory, marked as sent.
 
-Owns: when a file is drawn, and how its bytes get into the directory. Must not know how a file is made or what
+Owns: when a file is created, and how its bytes get into the directory. Must not know how it is made or what
 fetches it from there. A file is recorded before a byte of it is written (docs/decisions/0701): whoever dies
 in between leaves it unsent, and the next round writes the same bytes under the same name.
 """
@@ -72,7 +72,7 @@ class Outbox:
 class BankOutboxJob:
     """Draws what is released and hands it over, every `every` of wall time.
 
-    A payment is executed on the day on which it is drawn, so that nothing is drawn from the cut-off on.
+    A payment is executed on the day on which it is created, so that nothing is created from the cut-off on.
     """
 
     pool: Pool
@@ -91,11 +91,11 @@ class BankOutboxJob:
         wall = self.clock.wall_now()
         if self._next is None or wall >= self._next:
             self._next = wall + self.every
-            await self.draw()
+            await self.create_file()
             await self.send()
         return 0
 
-    async def draw(self) -> RecordedFile | None:
+    async def create_file(self) -> RecordedFile | None:
         """Record the file of what is released by now; None if nothing is, or it is too late in the day."""
         now = self.clock.now()
         local = now.astimezone(self.zone)
@@ -106,7 +106,7 @@ class BankOutboxJob:
             result = await transfers.create_payment_file(connection, execution_date=local.date(), now=now)
             await payout_events.record_payment_file(connection, result, now=now)
         if result.file is not None:
-            _log.info("payment_file_drawn", file=result.file.message_id, sha256=result.file.sha256)
+            _log.info("payment_file_created", file=result.file.message_id, sha256=result.file.sha256)
         return result.file
 
     async def send(self) -> int:
@@ -115,7 +115,7 @@ class BankOutboxJob:
         sent = 0
         for _ in range(_FILES):
             async with transaction(self.pool) as connection:
-                file = await record_service.next_unsent_file(connection, except_ids=failed)
+                file = await record_service.find_unsent_file(connection, except_ids=failed)
                 if file is None:
                     break
                 if await self._put(file):

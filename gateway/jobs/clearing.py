@@ -62,7 +62,7 @@ class ClearingJob:
     async def run_once(self) -> int:
         """Clear what is due, some tens of batches at most. Returns how many sessions were leased."""
         async with self.pool.acquire() as connection:
-            shards = await clearing_repository.shards_due(connection, wall_now=self.clock.wall_now())
+            shards = await clearing_repository.list_shards_due(connection, wall_now=self.clock.wall_now())
         if not shards:
             return 0
         try:
@@ -139,7 +139,7 @@ class ClearingJob:
         )
 
     async def _clear(self, connection: Connection, tasks: Sequence[Task]) -> None:
-        captured = await clearing_repository.captured_sessions(connection, tasks)
+        captured = await clearing_repository.load_captured_sessions(connection, tasks)
         batch = await self.sessions.clear_batch(
             connection, captured, now=self.clock.now(), batch_id=new_id(), chain=self.chain
         )
@@ -169,7 +169,7 @@ class ClearingJob:
             kinds[uncleared.session_id] = EventType.SESSION_EXCEPTION
         if not kinds:
             return
-        views = await clearing_repository.session_views(connection, list(kinds), tariffs=self.tariffs)
+        views = await clearing_repository.load_session_views(connection, list(kinds), tariffs=self.tariffs)
         published: list[NewEvent] = []
         for place, (session_id, kind) in enumerate(kinds.items()):
             if session_id in views:

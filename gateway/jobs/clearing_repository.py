@@ -29,7 +29,7 @@ class SessionMark:
     flag: str = ""
 
 
-async def shards_due(connection: Connection, *, wall_now: datetime) -> list[int]:
+async def list_shards_due(connection: Connection, *, wall_now: datetime) -> list[int]:
     """Shards in which a session is due to be cleared."""
     return [row["shard"] async for row in _QUERIES.shards_due(connection, wall_now=wall_now)]
 
@@ -47,7 +47,7 @@ async def lock_due(
     return [task_of(row) async for row in rows]
 
 
-async def captured_sessions(connection: Connection, tasks: Iterable[Task]) -> list[CapturedSession]:
+async def load_captured_sessions(connection: Connection, tasks: Iterable[Task]) -> list[CapturedSession]:
     """What clearing needs of the sessions that tasks name, each with its tariff."""
     named = [(task.shard, task.session_id) for task in tasks if task.session_id is not None]
     found = _QUERIES.captured_sessions(
@@ -71,7 +71,7 @@ async def mark_sessions(connection: Connection, marks: Sequence[SessionMark], *,
     )
 
 
-async def session_views(
+async def load_session_views(
     connection: Connection, ids: Sequence[UUID], *, tariffs: TariffSnapshotService
 ) -> dict[UUID, SessionView]:
     """Sessions as partners see them, each with its tariff, authorization and capture, in four reads."""

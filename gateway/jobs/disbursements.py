@@ -136,7 +136,7 @@ class DisbursementJob:
             )
             await events.record(connection, published, now=now)
         async with self.pool.acquire() as connection:
-            due = await self.clearing.disbursements.parties_due(connection, now=now)
+            due = await self.clearing.disbursements.list_parties_due(connection, now=now)
         for start in range(0, len(due), self.page):
             await self._plan_page(due[start : start + self.page], now=now)
 

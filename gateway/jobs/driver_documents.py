@@ -26,7 +26,7 @@ class DriverDocumentJob:
         done.
         """
         async with self.pool.acquire() as connection:
-            chains = await driver_document_service.undocumented_chains(connection)
+            chains = await driver_document_service.list_undocumented_chains(connection)
         done = 0
         failed: Exception | None = None
         for chain in chains:

@@ -31,7 +31,7 @@ class FinancialAdviceJob:
         if not self.throttle.is_time():
             return 0
         async with self.services.pool.acquire() as connection:
-            parties = await payments.parties_taking_advice(connection)
+            parties = await payments.list_parties_taking_advice(connection)
         if not parties:
             return 0
         floor = financial_advice.first_id_at(self.services.clock.wall_now() - _LOOK_BACK)

@@ -72,7 +72,7 @@ class FxRatesJob:
             return 0
         self._next_at = wall + EVERY
         async with self.pool.acquire() as connection:
-            newest = await feed_service.newest_rate(connection)
+            newest = await feed_service.find_newest_rate(connection)
             if newest is not None and newest >= last_publication(self.clock.now()):
                 return 0
             failures = await feed_service.lease_feed(connection, SOURCE, until=wall + LEASE, wall_now=wall)
@@ -90,7 +90,7 @@ class FxRatesJob:
             return await self._record_failure(failures, str(error))
         async with transaction(self.pool) as connection:
             checked = await self.clearing.exchange_rates.import_rates(connection, rates, now=now)
-            newest = await feed_service.newest_rate(connection)
+            newest = await feed_service.find_newest_rate(connection)
             fresh = newest is not None and newest >= last_publication(now)
             problem = _problem(checked, fresh=fresh, newest=newest)
             await self._record_fetch(connection, 0 if fresh else failures + 1, problem, answered=True)

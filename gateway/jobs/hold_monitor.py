@@ -61,7 +61,9 @@ class HoldMonitorJob:
 
     async def _ending(self) -> None:
         before = self.clock.now() + self.deadlines.renew_ahead
-        for shard, authorization_id in await self.payments.holds.holds_ending(before=before, batch=_BATCH):
+        for shard, authorization_id in await self.payments.holds.list_holds_ending(
+            before=before, batch=_BATCH
+        ):
             with _alone(authorization_id):
                 if await self._turn(shard, authorization_id, self.deadlines.check_again_after):
                     await self.payments.holds.check_hold(shard=shard, authorization_id=authorization_id)
@@ -69,7 +71,7 @@ class HoldMonitorJob:
     async def _actions(self) -> None:
         """Read challenges at the PSP, in case a webhook was lost; void those that nobody answers."""
         now = self.clock.now()
-        waiting = await self.payments.holds.actions_waiting(
+        waiting = await self.payments.holds.list_actions_waiting(
             since=now - self.deadlines.action_poll, batch=_BATCH
         )
         for shard, authorization_id in waiting:
@@ -85,7 +87,7 @@ class HoldMonitorJob:
 
         Released, or captured at the last known cost where the CPO's policy says so.
         """
-        found = await self.payments.holds.stale_sessions(
+        found = await self.payments.holds.list_stale_sessions(
             patience=self.deadlines.cdr_patience,
             lost_within=2 * self.deadlines.check_again_after,
             batch=_BATCH,

@@ -31,7 +31,9 @@ class IdempotencyKeyCleanupJob:
         if self._next_at is not None and now < self._next_at:
             return 0
         async with self.pool.acquire() as connection:
-            deleted = await idempotency_repository.sweep(connection, older_than=now - LIFETIME, limit=BATCH)
+            deleted = await idempotency_repository.delete_expired(
+                connection, older_than=now - LIFETIME, limit=BATCH
+            )
         if deleted < BATCH:
             self._next_at = now + PAUSE
         return deleted

@@ -17,4 +17,4 @@ class OutcomeResolutionJob:
 
     async def run_once(self) -> int:
         """One round. Returns how many requests were looked up."""
-        return sum([await self.resolver.run_shard(shard) for shard in await self.resolver.shards()])
+        return sum([await self.resolver.run_shard(shard) for shard in await self.resolver.list_shards()])

@@ -41,7 +41,7 @@ class PartyDocumentJob:
         if self._next_at is not None and now < self._next_at:
             return 0
         async with self.pool.acquire() as connection:
-            platform = await self.clearing.reference_data.party(connection, PLATFORM_ID)
+            platform = await self.clearing.reference_data.find_party(connection, PLATFORM_ID)
         if platform is not None:
             zone = ZoneInfo(platform.time_zone)
             today = (now - GRACE).astimezone(zone).date()
@@ -55,12 +55,12 @@ class PartyDocumentJob:
         async with transaction(self.pool) as connection:
             await invoice_service.wait_for_writers(connection)
         async with self.pool.acquire() as connection:
-            periods = await invoice_service.periods_with_exceptions(connection)
+            periods = await invoice_service.list_periods_with_exceptions(connection)
         for _ in range(MAX_ROUNDS):
             for period in periods:
                 await self._issue_period(period, now=now)
             async with self.pool.acquire() as connection:
-                periods = await invoice_service.due(connection, today=today, limit=MAX_PERIODS)
+                periods = await invoice_service.list_due(connection, today=today, limit=MAX_PERIODS)
             if not periods:
                 return True
         return False

@@ -36,15 +36,15 @@ class PeriodCloseJob:
         if self.after is None or (self._next_at is not None and now < self._next_at):
             return 0
         async with self.pool.acquire() as connection:
-            platform = await self.clearing.reference_data.party(connection, PLATFORM_ID)
+            platform = await self.clearing.reference_data.find_party(connection, PLATFORM_ID)
         if platform is not None:
             zone = ZoneInfo(platform.time_zone)
             first = (now - self.after).astimezone(zone).date().replace(day=1)
             until = datetime.combine(first, time(), zone)
             async with transaction(self.pool) as connection:
-                closed = await ledger_service.closed_until(connection)
+                closed = await ledger_service.find_closed_until(connection)
                 is_open = closed is None or closed < until
-                if is_open and await invoice_service.booked_before(connection, until=until):
+                if is_open and await invoice_service.has_booked_before(connection, until=until):
                     await ledger_service.close_period(connection, until=until, by=CLOSED_BY, now=now)
             self._next_at = now + AGAIN
         return 0

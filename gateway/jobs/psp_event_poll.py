@@ -40,7 +40,7 @@ class PspEventPollJob:
             return 0
         self._next = wall + self.every
         started = self.clock.now()
-        found = await self.payments.psp.events_since(
+        found = await self.payments.psp.list_events_since(
             since=(self._since or started - _FIRST_PERIOD) - _OVERLAP, limit=_LIMIT
         )
         if isinstance(found, PspOutcomeUnknown):

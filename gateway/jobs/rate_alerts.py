@@ -14,11 +14,11 @@ from gateway.database import Connection
 ALERT_DAYS: Final = 5  # Good Friday to Tuesday after Easter is the longest pause of the ECB
 
 
-async def rate_alerts(connection: Connection, *, now: datetime) -> list[str]:
+async def list_rate_alerts(connection: Connection, *, now: datetime) -> list[str]:
     """A rate to confirm, or rates that are too old where exchange is in use; `now` is business time."""
-    newest = await feed_service.newest_rate(connection)
+    newest = await feed_service.find_newest_rate(connection)
     age = 0 if newest is None else (now.astimezone(FRANKFURT).date() - newest).days
-    fetch = await feed_service.last_fetch(connection, SOURCE)
+    fetch = await feed_service.find_last_fetch(connection, SOURCE)
     problem = "" if fetch is None else fetch.problem
     if age > ALERT_DAYS and await feed_service.uses_exchange(connection):
         why = f"; the last fetch: {problem}" if problem else ""

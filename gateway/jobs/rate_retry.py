@@ -41,7 +41,7 @@ class RateRetryJob:
         after: WaitingSession | None = None
         while True:
             async with transaction(self.pool) as connection:
-                found = await feed_service.sessions_waiting_for_rates(
+                found = await feed_service.list_sessions_waiting_for_rates(
                     connection, margin=MARGIN, after=after, limit=AT_ONCE
                 )
                 for one in found:

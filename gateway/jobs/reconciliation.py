@@ -36,7 +36,7 @@ _log = structlog.get_logger(__name__)
 class MovementSource(Protocol):
     """Lists the lines of the PSP's balance."""
 
-    async def movements_between(
+    async def list_movements_between(
         self, *, since: datetime, until: datetime | None, limit: int
     ) -> Sequence[PspMovement] | PspOutcomeUnknown:
         """Lines created since, and before `until` (None: up to the latest), in any order; `limit` at most."""
@@ -93,7 +93,7 @@ class ReconciliationJob:
         window, limit = _WINDOW, self.limit
         while since < now:
             until = since + window if since + window < now else None
-            found = await self.source.movements_between(since=since, until=until, limit=limit)
+            found = await self.source.list_movements_between(since=since, until=until, limit=limit)
             if isinstance(found, PspOutcomeUnknown):
                 _log.warning("psp_movements_unanswered", reason=found.reason, read_to=since.isoformat())
                 self._stopped_at = since
@@ -113,7 +113,7 @@ class ReconciliationJob:
         self, found: Sequence[PspMovement], *, since: datetime, to: datetime, now: datetime
     ) -> None:
         async with transaction(self.pool) as connection:
-            counts_to = await reconciliation_repository.residual_charges_since(
+            counts_to = await reconciliation_repository.list_residual_charges_since(
                 connection, since=since - _OVERLAP
             )
             lines = (_line(one, counts_to) for one in found)
@@ -174,7 +174,7 @@ async def _refunds(connection: Connection, *, since: datetime) -> AsyncIterator[
     """Refunds that reached the PSP since, a page at a time."""
     after_at, after_id = since - _OVERLAP, UUID(int=0)
     while True:
-        page = await reconciliation_repository.refunds_since(
+        page = await reconciliation_repository.list_refunds_since(
             connection, since=since, after_at=after_at, after_id=after_id, limit=_PAGE
         )
         yield [line for row in page for line in _refund_lines(row)]

@@ -34,7 +34,7 @@ class RunningCostJob:
         """Look at the session that has been due the longest. Returns 1 if one was due."""
         wall_now = self.services.clock.wall_now()
         async with self.services.pool.acquire() as connection:
-            due = await objects.take_due_session(
+            due = await objects.lease_due_session(
                 connection, wall_now=wall_now, leased_until=wall_now + RETRY.delays[0]
             )
         if due is None:
@@ -46,5 +46,5 @@ class RunningCostJob:
             if RETRY.delay_after(due.attempts) is not None:
                 return 1  # again when the lease ends
         async with self.services.pool.acquire() as connection:
-            await objects.session_done(connection, due)
+            await objects.finish_due_session(connection, due)
         return 1

@@ -46,7 +46,7 @@ class SettlementNoticeJob:
         self._next_run_at = wall_now + _INTERVAL
         done = 0
         for _ in range(_PAGES_PER_ROUND):
-            page = await decision_lifecycle.decisions_without_notice(
+            page = await decision_lifecycle.list_decisions_without_notice(
                 self.pool, environment=self.environment, after=self._after, limit=_PAGE_SIZE
             )
             for decision in await self.notices.select_ended(page):

@@ -31,7 +31,7 @@ class Task:
     attempts: int
 
 
-async def shards_with_tasks(connection: Connection, *, kind: TaskKind, wall_now: datetime) -> list[int]:
+async def list_shards_with_tasks(connection: Connection, *, kind: TaskKind, wall_now: datetime) -> list[int]:
     """Shards in which a task of this kind is due."""
     rows = _tasks.shards_with_tasks(connection, kind=kind.value, wall_now=wall_now)
     return [row["shard"] async for row in rows]

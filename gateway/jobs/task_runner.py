@@ -67,7 +67,7 @@ class TaskJob:
     async def run_once(self) -> int:
         """One round over all shards with due tasks. Returns how many tasks were leased."""
         async with self.pool.acquire() as connection:
-            shards = await task_queue.shards_with_tasks(
+            shards = await task_queue.list_shards_with_tasks(
                 connection, kind=self.kind, wall_now=self.clock.wall_now()
             )
         gate = asyncio.Semaphore(self.parallel_shards)

@@ -42,7 +42,7 @@ class VatEvidenceJob:
             return 0
         now = self.clock.now()
         async with self.pool.acquire() as connection:
-            due = await party_service.vat_ids_to_check(
+            due = await party_service.list_vat_ids_to_check(
                 connection,
                 prefixes=self.source.prefixes,
                 before=now - self.after,
@@ -63,7 +63,7 @@ class VatEvidenceJob:
     async def _requester(self, now: datetime) -> str | None:
         """An id of the platform that the register knows: with it an answer has a consultation number."""
         async with self.pool.acquire() as connection:
-            platform = await self.clearing.reference_data.party(connection, PLATFORM_ID)
+            platform = await self.clearing.reference_data.find_party(connection, PLATFORM_ID)
         if platform is None:
             return None
         own = platform.vat_ids_on(now.date()).values()

@@ -33,20 +33,20 @@ async def match_session(connection: Connection, cdr: CdrRecord) -> UUID | None:
     references = [cdr.authorization_reference]
     if cdr.session_ref is not None:
         references.append(
-            await cdrs.reference_of_session(connection, cpo_id=cdr.cpo_id, session_ref=cdr.session_ref)
+            await cdrs.find_reference_of_session(connection, cpo_id=cdr.cpo_id, session_ref=cdr.session_ref)
         )
     for reference in references:
-        found = await cdrs.session_of_reference(connection, cpo_id=cdr.cpo_id, reference=reference)
+        found = await cdrs.find_session_of_reference(connection, cpo_id=cdr.cpo_id, reference=reference)
         if found is not None:
             return found
     if cdr.session_ref is not None:
-        found = await cdrs.session_by_cpo_id(connection, cpo_id=cdr.cpo_id, session_ref=cdr.session_ref)
+        found = await cdrs.find_session_by_cpo_id(connection, cpo_id=cdr.cpo_id, session_ref=cdr.session_ref)
         if found is not None:
             return found
     contract_id, evse_uid = _token_and_evse(cdr)
     if contract_id is None or evse_uid is None:
         return None
-    return await cdrs.session_of_token(
+    return await cdrs.find_session_of_token(
         connection, cpo_id=cdr.cpo_id, contract_id=contract_id, evse_uid=evse_uid, ended_at=cdr.ended_at
     )
 
@@ -100,7 +100,7 @@ class CdrSettlementService:
         session = view.session
         if session.cdr_id is not None and session.cdr_id != cdr.cdr_id:
             async with self.pool.acquire() as connection:
-                reversed_by = await cdrs.credits_of(connection, cdr.cpo_id, session.cdr_id)
+                reversed_by = await cdrs.list_credits(connection, cdr.cpo_id, session.cdr_id)
             if reversed_by or session.awaits_cdr:
                 return await self.payments.cdr_corrections.correct(
                     session, cdr_raw=cdr.raw, cdr_version=cdr.version.value

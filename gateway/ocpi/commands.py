@@ -63,28 +63,28 @@ class CommandSender:
 
     services: OcpiServices
 
-    async def start_session(self, order: StartSessionRequest) -> CommandRecord:
+    async def start_session(self, request: StartSessionRequest) -> CommandRecord:
         """Ask the CPO to start a session.
 
         The result is in the command returned, now or when it is read later.
 
         Raises PeerRejectedError when no registered platform speaks for the CPO or it accepts no commands.
         """
-        reference = format_id("auth", order.authorization_id)
-        peer, url = await self._peer(order.cpo_id)
+        reference = format_id("auth", request.authorization_id)
+        peer, url = await self._peer(request.cpo_id)
         version = peer.version or OcpiVersion.V2_2_1
-        token = order.token or self._session_token(reference)
+        token = request.token or self._session_token(reference)
         body: dict[str, Any] = {
             "token": token_object(token, version=version),
-            "location_id": order.location_id,
+            "location_id": request.location_id,
         }
-        if order.evse_uid is not None:
-            body["evse_uid"] = order.evse_uid
+        if request.evse_uid is not None:
+            body["evse_uid"] = request.evse_uid
         if version is not OcpiVersion.V2_1_1:
             body["authorization_reference"] = reference
-            if order.connector_id is not None and order.evse_uid is not None:
-                body["connector_id"] = order.connector_id
-        return await self._send(order.cpo_id, peer, url, "START_SESSION", body, reference=reference)
+            if request.connector_id is not None and request.evse_uid is not None:
+                body["connector_id"] = request.connector_id
+        return await self._send(request.cpo_id, peer, url, "START_SESSION", body, reference=reference)
 
     async def stop_session(self, *, cpo_id: str, session_ref: str) -> CommandRecord:
         """Ask the CPO to stop its session `session_ref` (Session.id). Raises as `start_session`."""
@@ -123,11 +123,11 @@ class CommandSender:
 
     async def _peer(self, cpo_id: str) -> tuple[PeerRecord, str]:
         async with self.services.pool.acquire() as connection:
-            peer = await peers.peer_of_party(connection, party_id=cpo_id)
+            peer = await peers.find_peer_of_party(connection, party_id=cpo_id)
             url = None
             if peer is not None:
                 for role in ("RECEIVER", "SENDER"):
-                    url = url or await peers.endpoint_url(
+                    url = url or await peers.find_endpoint_url(
                         connection, peer_id=peer.id, module="commands", role=role
                     )
         if peer is None or peer.outbound_token is None:

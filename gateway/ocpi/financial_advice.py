@@ -35,7 +35,7 @@ async def queue_advices(
     """
     clock = services.clock
     async with transaction(services.pool) as connection:
-        captures = await payments.captures_without_advice(
+        captures = await payments.list_captures_without_advice(
             connection, shard=shard, floor=floor, parties=parties, limit=limit
         )
         for capture in captures:

@@ -27,11 +27,11 @@ class OcpiLastUpdates(SessionUpdateSource):
     """What CPOs pushed of their running sessions."""
 
     @override
-    async def last_known(
+    async def find_last_update(
         self, connection: Connection, session: SessionRecord, *, authorization_id: UUID, cdr_id: str
     ) -> KnownUsage | None:
         """The session as if it had ended at its last update; None where there is none that can be read."""
-        known = await objects.last_update(
+        known = await objects.find_last_update(
             connection,
             cpo_id=session.cpo_id,
             session_ref=session.session_ref,

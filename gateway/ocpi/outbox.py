@@ -30,15 +30,15 @@ async def send_message(services: OcpiServices, message: OcpiMessageRecord) -> No
         await _postpone(services, message, str(error))
         return
     async with transaction(services.pool) as connection:
-        await payments.message_sent(connection, message_id=message.id)
+        await payments.mark_message_sent(connection, message_id=message.id)
 
 
 async def _call(services: OcpiServices, message: OcpiMessageRecord) -> None:
     async with services.pool.acquire() as connection:
-        peer = await peers.peer_of_party(connection, party_id=message.party_id)
+        peer = await peers.find_peer_of_party(connection, party_id=message.party_id)
         url = None
         if peer is not None:
-            url = await peers.endpoint_url(
+            url = await peers.find_endpoint_url(
                 connection, peer_id=peer.id, module=message.module, role="RECEIVER"
             )
     if peer is None or url is None or peer.outbound_token is None:

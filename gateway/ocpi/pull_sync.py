@@ -52,7 +52,7 @@ class PullSync:
         """
         async with self.services.pool.acquire() as connection:
             peer = await peers.load_peer(connection, peer_id=pull.peer_id)
-            url = await peers.endpoint_url(
+            url = await peers.find_endpoint_url(
                 connection, peer_id=pull.peer_id, module=pull.module, role="SENDER"
             )
         if peer is None or peer.outbound_token is None:

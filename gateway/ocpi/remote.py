@@ -80,7 +80,7 @@ class RemoteControlService:
         if view.authorization is not None:
             references.append(format_id("auth", view.authorization.id))
         async with self.services.pool.acquire() as connection:
-            running = await commands.session_of_reference(
+            running = await commands.find_session_of_reference(
                 connection, cpo_id=view.session.cpo_id, references=references
             )
         return running or view.session.session_ref

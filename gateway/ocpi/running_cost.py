@@ -54,7 +54,7 @@ class RunningCostService:
         if view.session.started_at is None:
             await self.payments.record_start(session_id=view.session.id, started_at=started_at(due))
         async with self.pool.acquire() as connection:
-            snapshot = await payment_store.snapshot(connection, sha256=view.session.tariff_sha256)
+            snapshot = await payment_store.find_snapshot(connection, sha256=view.session.tariff_sha256)
         if snapshot is None:
             return
         cost = running_cost_minor(

@@ -24,7 +24,7 @@ def list_of(listed: SenderList, *, path: str) -> Callable[[OcpiRequest], Awaitab
         own = [role.party_id for role in call.services.roles if role.role == "CPO"]
         theirs = listed in {SenderList.TERMINALS, SenderList.ADVICES}
         async with call.services.pool.acquire() as connection:
-            readers = [role.party_id for role in await peers.roles(connection, peer_id=call.peer.id)]
+            readers = [role.party_id for role in await peers.list_roles(connection, peer_id=call.peer.id)]
             found, total = await lists.read_list(
                 connection,
                 listed,

@@ -58,7 +58,7 @@ class OcpiTariffSource:
     ) -> TariffRecord | None:
         if not connector.tariff_keys:
             return None
-        known = await objects.tariffs_known_at(
+        known = await objects.list_tariffs_known_at(
             connection, party_id=connector.party_id, tariff_keys=connector.tariff_keys, at=at
         )
         return choose(known, at=at)

@@ -38,7 +38,7 @@ async def get_tariff(call: OcpiRequest) -> OcpiResponse:
     """GET the tariff as it is kept here; HTTP 404 when it was never pushed or is deleted."""
     party, tariff_id = call.party(), call.segment("object_id")
     async with call.services.pool.acquire() as connection:
-        stored = await stored_objects.current_tariff(connection, party_id=party, tariff_id=tariff_id)
+        stored = await stored_objects.find_current_tariff(connection, party_id=party, tariff_id=tariff_id)
     if stored is None:
         raise _unknown(tariff_id)
     return OcpiResponse(data=msgspec.Raw(stored.body))
@@ -59,7 +59,7 @@ async def patch_tariff(call: OcpiRequest) -> OcpiResponse:
     party, tariff_id, changes = call.party(), call.segment("object_id"), call.body(_NAME).tree
     now = call.services.clock.now()
     async with transaction(call.services.pool) as connection:
-        stored = await stored_objects.current_tariff(connection, party_id=party, tariff_id=tariff_id)
+        stored = await stored_objects.find_current_tariff(connection, party_id=party, tariff_id=tariff_id)
         if stored is None:
             raise _unknown(tariff_id)
         current = read_object(stored.body, name=_NAME).tree

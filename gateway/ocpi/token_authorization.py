@@ -84,7 +84,7 @@ class TokenAuthorizationService:
         Only EVSEs that this CPO has published there.
         """
         async with self.pool.acquire() as connection:
-            published = await objects.evses_of(
+            published = await objects.list_evses(
                 connection, party_id=request.cpo_id, location_id=request.location_id
             )
         if not request.evse_uids:

@@ -35,6 +35,6 @@ class AgreementService:
             ):
                 if party_id is None:
                     continue
-                if await self.clearing.reference_data.party(connection, party_id) is None:
+                if await self.clearing.reference_data.find_party(connection, party_id) is None:
                     raise UnknownAgreementPartyError(field=field, party_id=party_id)
             await self.clearing.reference_data.put_agreement(connection, agreement, now=self.clock.now())

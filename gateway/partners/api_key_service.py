@@ -152,9 +152,9 @@ class ApiKeyService:
         async with self.pool.acquire() as connection:
             return await party_repository.list_api_keys(connection, party_id=party_id)
 
-    async def principal(self, connection: Connection, key: str) -> str:
+    async def find_principal(self, connection: Connection, key: str) -> str:
         """Whose a key is, for the record and for four-eyes approval."""
-        return await principal_repository.principal_of(connection, key)
+        return await principal_repository.find_principal(connection, key)
 
     async def _create(
         self,
@@ -191,8 +191,8 @@ async def _set_principal(connection: Connection, prefix: str, *, key: str, repla
     keeps when it is rotated.
     """
     if key != FIRST_KEY:
-        maker = await principal_repository.principal_of(connection, key)
+        maker = await principal_repository.find_principal(connection, key)
         await principal_repository.set_principal(connection, prefix, principal=maker)
     elif replaces is not None:
-        holder = await principal_repository.principal_of(connection, replaces)
+        holder = await principal_repository.find_principal(connection, replaces)
         await principal_repository.set_principal(connection, prefix, principal=holder)

@@ -22,7 +22,7 @@ async def set_market_clock(connection: Connection, anchor: MarketAnchor) -> bool
     return row is not None
 
 
-async def market_anchor(connection: Connection) -> MarketAnchor | None:
+async def load_market_anchor(connection: Connection) -> MarketAnchor | None:
     """The anchor of a simulated market's business time; None where business time is wall time."""
     row = await _QUERIES.market_anchor(connection)
     if row is None:
@@ -39,7 +39,7 @@ def market_anchor_reader(pool: Pool) -> AnchorReader:
     async def read() -> MarketAnchor | None:
         try:
             async with pool.acquire(timeout=2.0) as connection:
-                return await market_anchor(connection)
+                return await load_market_anchor(connection)
         except (*UNREACHABLE, asyncpg.InterfaceError, asyncpg.InternalClientError) as error:
             raise DatabaseUnreachableError(str(error)) from error
 

@@ -119,7 +119,7 @@ async def add_api_key(connection: Connection, key: NewApiKey) -> None:
     )
 
 
-async def key_by_prefix(connection: Connection, prefix: str) -> KeyCheck | None:
+async def find_key_by_prefix(connection: Connection, prefix: str) -> KeyCheck | None:
     """What to check a presented key against, found by its public prefix."""
     row = await _QUERIES.select_api_key_by_prefix(connection, prefix=prefix)
     if row is None:

@@ -61,7 +61,7 @@ class PartyService:
         """
         now = self.clock.now()
         async with transaction(self.pool) as connection:
-            before = await self.clearing.reference_data.party(connection, update.party.id)
+            before = await self.clearing.reference_data.find_party(connection, update.party.id)
             wanted = _merged(update, before=before)
             stored = await party_repository.add_party(
                 connection,
@@ -80,19 +80,19 @@ class PartyService:
             found = await party_repository.find_party(connection, party_id)
             if found is None:
                 raise UnknownPartnerRecordError(f"There is no party {party_id}")
-            return _view(found, await self.clearing.reference_data.parties(connection))
+            return _view(found, await self.clearing.reference_data.load_parties(connection))
 
     async def list(self, *, after: str, limit: int) -> Sequence[PartyView]:
         """Parties by id, those after `after`."""
         async with self.pool.acquire() as connection:
             found = await party_repository.list_parties(connection, after=after, limit=limit)
-            terms = await self.clearing.reference_data.parties(connection)
+            terms = await self.clearing.reference_data.load_parties(connection)
         return [_view(one, terms) for one in found]
 
-    async def terms(self, party_id: str) -> Party:
+    async def load_terms(self, party_id: str) -> Party:
         """A party with its terms, as clearing knows it. Raises UnknownPartnerRecordError."""
         async with self.pool.acquire() as connection:
-            found = await self.clearing.reference_data.party(connection, party_id)
+            found = await self.clearing.reference_data.find_party(connection, party_id)
         if found is None:
             raise UnknownPartnerRecordError(f"There is no party {party_id}")
         return found
@@ -120,7 +120,7 @@ class PartyService:
             "to be confirmed with the party",
             since=now.astimezone(ZoneInfo(party.time_zone)).date(),
             until=None,
-            by=await principal_repository.principal_of(connection, key),
+            by=await principal_repository.find_principal(connection, key),
             four_eyes=True,
         )
         cancelled = await payouts.cancel_unpayable(connection, now=now, party_id=party.id)

@@ -10,7 +10,7 @@ from gateway.database import Connection, named_queries
 _QUERIES: Final[Any] = named_queries("gateway", "principals.sql")
 
 
-async def principal_of(connection: Connection, prefix: str) -> str:
+async def find_principal(connection: Connection, prefix: str) -> str:
     """The principal of a key: the one that its maker had, else the key itself. `admin` is the first key's."""
     found: str | None = await _QUERIES.principal_of(connection, prefix=prefix)
     return found or prefix

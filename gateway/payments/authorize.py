@@ -80,7 +80,7 @@ class AuthorizationService:
         if psp_request is not None:
             sent = await self.psp_requests.send(psp_request, authorization=authorization, session=session)
             authorization = sent.authorization
-        return await self.view(authorization, session)
+        return await self.build_view(authorization, session)
 
     async def _opened(
         self, connection: Connection, request: AuthorizationRequest
@@ -129,7 +129,9 @@ class AuthorizationService:
             await self._write(connection, snapshot, session, fresh, psp_request, new_session=False)
         return (await self.psp_requests.send(psp_request, authorization=fresh, session=session)).authorization
 
-    async def view(self, authorization: AuthorizationRecord, session: SessionRecord) -> AuthorizationView:
+    async def build_view(
+        self, authorization: AuthorizationRecord, session: SessionRecord
+    ) -> AuthorizationView:
         """An authorization with the tariff the driver is shown."""
         return AuthorizationView(
             authorization=authorization,
@@ -190,7 +192,9 @@ class AuthorizationService:
             existing = await self._existing(connection, authorization_id)
             if existing is not None:
                 return existing
-            current = await repository.current_authorization(connection, shard=shard, session_id=named.id)
+            current = await repository.find_current_authorization(
+                connection, shard=shard, session_id=named.id
+            )
             reject_second_authorization(named, current, hold.request)
         try:
             return await self._write_new(connection, hold, named)
@@ -228,14 +232,14 @@ class AuthorizationService:
     async def _named_session(self, connection: Connection, hold: _Hold) -> SessionRecord | None:
         if hold.request.session_ref is None:
             return None
-        found = await repository.find_session(
+        found = await repository.find_session_by_foreign_id(
             connection,
             kind="session_ref",
             foreign_id=session_name(hold.point.cpo_id, hold.request.session_ref),
         )
         if found is None:
             return None
-        return await repository.session(connection, shard=found[0], session_id=found[1])
+        return await repository.find_session(connection, shard=found[0], session_id=found[1])
 
     def _new_session(self, hold: _Hold, shard: int) -> SessionRecord:
         point, request = hold.point, hold.request
@@ -363,7 +367,7 @@ class AuthorizationService:
         self, connection: Connection, authorization_id: UUID
     ) -> tuple[AuthorizationRecord, SessionRecord, PspRequestRecord | None] | None:
         """The same request again: a hold whose answer was lost is sent again under its own key."""
-        found = await repository.authorization_with_session(
+        found = await repository.find_authorization_with_session(
             connection, shard=shard_of(authorization_id), authorization_id=authorization_id
         )
         if found is None:

@@ -109,7 +109,9 @@ class CaptureService:
         """The session and its next step, or what keeps it from one."""
         if seen is None:
             async with self.pool.acquire() as connection:
-                found = await repository.session_with_payment(connection, shard=shard, session_id=session_id)
+                found = await repository.find_session_with_payment(
+                    connection, shard=shard, session_id=session_id
+                )
             if found is None:
                 return CaptureResult.WAITING
             session, authorization, _ = found
@@ -127,7 +129,7 @@ class CaptureService:
             return CaptureResult.WAITING
         if session.price_minor > authorization.hold_minor:
             async with self.pool.acquire() as connection:
-                rejected |= await psp_request_repository.rejected_kinds(
+                rejected |= await psp_request_repository.list_rejected_kinds(
                     connection, shard=shard, authorization_id=authorization.id
                 )
         step = next_step(
@@ -151,7 +153,7 @@ class CaptureService:
             authorization,
             amount_minor=amounts.up(amount_minor, authorization.currency),
         )
-        intended = await self.psp_requests.intend(
+        intended = await self.psp_requests.record_intent(
             psp_request_repository.request_increment, request, authorization_id=authorization.id
         )
         if not intended:  # another request is open, or the hold has changed
@@ -182,7 +184,7 @@ class CaptureService:
         """What may be released; None when it was before."""
         shard = shard_of(authorization_id)
         async with self.pool.acquire() as connection:
-            found = await repository.authorization_with_session(
+            found = await repository.find_authorization_with_session(
                 connection, shard=shard, authorization_id=authorization_id
             )
         if found is None:
@@ -252,7 +254,7 @@ class CaptureService:
             authorization,
             amount_minor=capture.amount_minor if capture else 0,
         )
-        capture_id = await self.psp_requests.intend(
+        capture_id = await self.psp_requests.record_intent(
             psp_request_repository.request_end,
             request,
             authorization_id=authorization.id,

@@ -51,10 +51,10 @@ class CdrCorrectionService:
         price is refunded. For a higher new price nothing more is captured; where the session was captured at
         its last known cost, and this is its first CDR, the rest is receivable. Raises CdrRejectedError.
         """
-        fixed = await self.completions.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+        fixed = await self.completions.price_cdr(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         async with self.pool.acquire() as connection:
             capture = await _capture_that_counts(connection, session)
-            ended = await repository.find_session(
+            ended = await repository.find_session_by_foreign_id(
                 connection, kind="cdr", foreign_id=f"{session.cpo_id}:{fixed.cdr_id}"
             )
         if ended is not None and ended[1] != session.id:
@@ -110,14 +110,14 @@ class CdrCorrectionService:
         True: a hold was requested, capture may follow. False: nobody can pay; the session is an exception.
         """
         async with self.pool.acquire() as connection:
-            found = await repository.session_with_payment(connection, shard=shard, session_id=session_id)
+            found = await repository.find_session_with_payment(connection, shard=shard, session_id=session_id)
             if found is None or found[0].price_minor is None or found[0].state is not SessionState.COMPLETED:
                 return False
             session, last, capture = found
             # What no CDR has confirmed is captured from the hold it had, and from nothing else.
             if last is not None and not session.awaits_cdr and await self._may_charge(connection, last):
                 again = in_shard(uuid5(last.id, "secured again"), shard)
-                known = await repository.authorization(connection, shard=shard, authorization_id=again)
+                known = await repository.find_authorization(connection, shard=shard, authorization_id=again)
             else:
                 again, known = None, None
         if again is not None and known is None and last is not None:
@@ -157,7 +157,7 @@ class CdrCorrectionService:
             )
             async with self.pool.acquire() as connection:
                 capture = (
-                    await repository.capture(connection, shard=session.shard, session_id=session.id)
+                    await repository.find_capture(connection, shard=session.shard, session_id=session.id)
                     or capture
                 )
 
@@ -213,5 +213,5 @@ class CdrCorrectionService:
 
 async def _capture_that_counts(connection: Connection, session: SessionRecord) -> CaptureRecord | None:
     """The session's capture, unless the PSP rejected it: then nothing was captured."""
-    found = await repository.capture(connection, shard=session.shard, session_id=session.id)
+    found = await repository.find_capture(connection, shard=session.shard, session_id=session.id)
     return None if found is None or found.state == "failed" else found

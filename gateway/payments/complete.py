@@ -69,7 +69,7 @@ class CompletionService:
         if session.cdr_id is not None:
             reject_another_cdr(session, self._read(cdr_raw, cdr_version).id)
             return session
-        fixed = await self.priced(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+        fixed = await self.price_cdr(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
         fixed = replace(fixed, flags=[*fixed.flags, *flags])
         ended = self._ended(session, fixed)
         async with self.pool.acquire() as connection:
@@ -81,13 +81,13 @@ class CompletionService:
                 ) from error
             if done:
                 return ended
-            now = await repository.session(connection, shard=session.shard, session_id=session.id)
+            now = await repository.find_session(connection, shard=session.shard, session_id=session.id)
         if now is None:
             raise NotFoundError(f"session {format_id('ses', session.id)} is missing")
         reject_another_cdr(now, fixed.cdr_id)
         return now
 
-    async def priced(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> PricedCdr:
+    async def price_cdr(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> PricedCdr:
         """What a CDR comes to by the session's frozen tariff; nothing is stored. Raises CdrRejectedError."""
         cdr = self._read(cdr_raw, cdr_version)
         priced = await self._price(session, cdr)

@@ -86,7 +86,9 @@ class DisputeService:
             )
             session = None
             if found is not None:
-                session = await repository.session(connection, shard=found.shard, session_id=found.session_id)
+                session = await repository.find_session(
+                    connection, shard=found.shard, session_id=found.session_id
+                )
         if (
             found is None
             or session is None
@@ -106,6 +108,6 @@ class DisputeService:
         dispute = await dispute_repository.find_by_psp_id(connection, shard=shard, psp_dispute=psp_dispute)
         if dispute is None:
             return
-        session = await repository.session(connection, shard=shard, session_id=dispute.session_id)
+        session = await repository.find_session(connection, shard=shard, session_id=dispute.session_id)
         if session is not None:
             await events.record(connection, presenters.dispute_events(dispute, session), now=self.clock.now())

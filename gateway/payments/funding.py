@@ -105,7 +105,7 @@ class FundingService:
     async def top_up_treasury(self, *, currency: str, amount_minor: int, reference: str) -> None:
         """Bring the platform's own money to its PSP balance and book it. Errors as `fund_partner`."""
         async with self.pool.acquire() as connection:
-            booked = await ledger_service.posted_top_up(connection, reference=reference)
+            booked = await ledger_service.load_posted_top_up(connection, reference=reference)
         if booked is not None:
             _reject_other_figures(reference, booked, (currency, amount_minor))
             return

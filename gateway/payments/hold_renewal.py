@@ -27,21 +27,21 @@ class HoldRenewalService:
     clock: Clock
     psp_requests: PspRequestService
 
-    async def holds_ending(self, *, before: datetime, batch: int) -> Sequence[tuple[int, UUID]]:
+    async def list_holds_ending(self, *, before: datetime, batch: int) -> Sequence[tuple[int, UUID]]:
         """Holds that end before `before`: shard and authorization id, the longest unchecked first."""
         async with self.pool.acquire() as connection:
-            return await hold_repository.holds_ending(
+            return await hold_repository.list_holds_ending(
                 connection, before=before, now=self.clock.now(), batch=batch
             )
 
-    async def actions_waiting(self, *, since: datetime, batch: int) -> Sequence[tuple[int, UUID]]:
+    async def list_actions_waiting(self, *, since: datetime, batch: int) -> Sequence[tuple[int, UUID]]:
         """Authorizations that wait for the cardholder since `since`."""
         async with self.pool.acquire() as connection:
-            return await hold_repository.actions_waiting(
+            return await hold_repository.list_actions_waiting(
                 connection, since=since, now=self.clock.now(), batch=batch
             )
 
-    async def stale_sessions(
+    async def list_stale_sessions(
         self, *, patience: timedelta, lost_within: timedelta, batch: int
     ) -> Sequence[StaleSession]:
         """Holds of sessions that no CDR has ended in the time of their CPO's policy, else in `patience`.
@@ -50,7 +50,7 @@ class HoldRenewalService:
         """
         now = self.clock.now()
         async with self.pool.acquire() as connection:
-            return await hold_repository.stale_sessions(
+            return await hold_repository.list_stale_sessions(
                 connection, now=now, patience=patience, lost_by=now + lost_within, batch=batch
             )
 
@@ -65,7 +65,7 @@ class HoldRenewalService:
     async def check_hold(self, *, shard: int, authorization_id: UUID) -> None:
         """A hold about to end: ended at the PSP, it is voided here; under a mandate, it is renewed."""
         async with self.pool.acquire() as connection:
-            found = await repository.authorization_with_session(
+            found = await repository.find_authorization_with_session(
                 connection, shard=shard, authorization_id=authorization_id
             )
         if found is None:
@@ -85,7 +85,7 @@ class HoldRenewalService:
         request = self.psp_requests.new(
             PspRequestKind.HOLD_RENEWAL, authorization, amount_minor=authorization.hold_minor
         )
-        intended = await self.psp_requests.intend(
+        intended = await self.psp_requests.record_intent(
             psp_request_repository.request_hold_renewal,
             request,
             authorization_id=authorization.id,

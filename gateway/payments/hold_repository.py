@@ -13,7 +13,7 @@ from gateway.payments.records import MissingCdrAction, MissingCdrPolicy, StaleSe
 _sql = named_queries("gateway", "holds.sql")
 
 
-async def holds_ending(
+async def list_holds_ending(
     connection: Connection, *, before: datetime, now: datetime, batch: int
 ) -> Sequence[tuple[int, UUID]]:
     """Holds that end before `before`: shard and authorization id, the longest unchecked first."""
@@ -21,7 +21,7 @@ async def holds_ending(
     return [(row["shard"], row["id"]) async for row in rows]
 
 
-async def actions_waiting(
+async def list_actions_waiting(
     connection: Connection, *, since: datetime, now: datetime, batch: int
 ) -> Sequence[tuple[int, UUID]]:
     """Authorizations that wait for the cardholder since `since`."""
@@ -29,7 +29,7 @@ async def actions_waiting(
     return [(row["shard"], row["id"]) async for row in rows]
 
 
-async def stale_sessions(
+async def list_stale_sessions(
     connection: Connection, *, now: datetime, patience: timedelta, lost_by: datetime, batch: int
 ) -> Sequence[StaleSession]:
     """Holds of sessions that no CDR has ended in the time of their policy, else in `patience`."""

@@ -29,7 +29,7 @@ class LedgerCorrections:
 
         Returns False while its session is not in the ledger. Raises ClearingError.
         """
-        session = await repository.session(connection, shard=shard, session_id=session_id)
+        session = await repository.find_session(connection, shard=shard, session_id=session_id)
         if session is None or session.state != "cleared":
             return False
         if kind == "refund":

@@ -38,7 +38,7 @@ class KnownUsage:
 class SessionUpdateSource(Protocol):
     """Where the last update of a running session comes from (the OCPI package)."""
 
-    async def last_known(
+    async def find_last_update(
         self, connection: Connection, session: SessionRecord, *, authorization_id: UUID, cdr_id: str
     ) -> KnownUsage | None:
         """The session as if it had ended at its last update, under the id `cdr_id`; None: there is none."""
@@ -76,13 +76,13 @@ class MissingCdrService:
         if self.updates is None:
             return False
         async with self.pool.acquire() as connection:
-            found = await repository.authorization_with_session(
+            found = await repository.find_authorization_with_session(
                 connection, shard=shard, authorization_id=authorization_id
             )
             if found is None or found[0].state is not PaymentState.AUTHORIZED:
                 return False
             session = found[1]
-            known = await self.updates.last_known(
+            known = await self.updates.find_last_update(
                 connection,
                 session,
                 authorization_id=authorization_id,

@@ -29,10 +29,10 @@ class OutcomeResolver:
     psp_requests: PspRequestService
     policy: PaymentPolicy
 
-    async def shards(self) -> list[int]:
+    async def list_shards(self) -> list[int]:
         """Shards in which a request is due."""
         async with self.pool.acquire() as connection:
-            return await psp_request_repository.shards_with_open_requests(
+            return await psp_request_repository.list_shards_with_open_requests(
                 connection, wall_now=self.clock.wall_now()
             )
 

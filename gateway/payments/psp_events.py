@@ -70,7 +70,7 @@ class PspEventHandler:
         recorded here yet.
         """
         async with self.pool.acquire() as connection:
-            body = await repository.psp_event_body(connection, event_id=event_id)
+            body = await repository.find_psp_event_body(connection, event_id=event_id)
         event = self.psp.parse_event(body) if body is not None else None
         if event is None or event.psp_payment is None:
             return None
@@ -80,7 +80,7 @@ class PspEventHandler:
             await self.sync_payment(psp_payment=event.psp_payment)
             return None
         async with self.pool.acquire() as connection:
-            found = await repository.find_session(
+            found = await repository.find_session_by_foreign_id(
                 connection, kind="psp_payment", foreign_id=event.psp_payment
             )
         if found is None:
@@ -95,11 +95,15 @@ class PspEventHandler:
     async def sync_payment(self, *, psp_payment: str) -> bool:
         """Something happened to a payment: read it at the PSP and record its state. False: not ours."""
         async with self.pool.acquire() as connection:
-            found = await repository.find_session(connection, kind="psp_payment", foreign_id=psp_payment)
+            found = await repository.find_session_by_foreign_id(
+                connection, kind="psp_payment", foreign_id=psp_payment
+            )
             if found is None:
                 return False
             shard, session_id = found
-            current = await repository.session_with_payment(connection, shard=shard, session_id=session_id)
+            current = await repository.find_session_with_payment(
+                connection, shard=shard, session_id=session_id
+            )
             session, authorization = current[:2] if current else (None, None)
             if session is None or authorization is None or authorization.psp_payment != psp_payment:
                 return True
@@ -122,7 +126,7 @@ class PspEventHandler:
     ) -> None:
         """Read at the PSP what became of a challenge; one older than `unanswered_before` is voided."""
         async with self.pool.acquire() as connection:
-            found = await repository.authorization_with_session(
+            found = await repository.find_authorization_with_session(
                 connection, shard=shard, authorization_id=authorization_id
             )
         if found is None or found[0].state is not PaymentState.REQUIRES_ACTION:

@@ -23,7 +23,7 @@ async def open_request(
     return None if row is None else PspRequestRecord.from_row(row)
 
 
-async def shards_with_open_requests(connection: Connection, *, wall_now: datetime) -> list[int]:
+async def list_shards_with_open_requests(connection: Connection, *, wall_now: datetime) -> list[int]:
     """Shards in which a request is due to be sent again."""
     rows = await _fetch(_sql.shards_with_open_requests(connection, wall_now=wall_now))
     return [row["shard"] for row in rows]
@@ -41,7 +41,7 @@ async def lease_requests(
     return [PspRequestRecord.from_row(row) for row in rows]
 
 
-async def rejected_kinds(
+async def list_rejected_kinds(
     connection: Connection, *, shard: int, authorization_id: UUID
 ) -> frozenset[PspRequestKind]:
     """Kinds of requests that the PSP has declined for an authorization."""

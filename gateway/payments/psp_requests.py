@@ -145,7 +145,7 @@ class PspRequestService:
             psp_payment=psp_payment,
         )
 
-    async def intend(
+    async def record_intent(
         self, statement: Callable[..., Awaitable[_T]], request: PspRequestRecord, **fields: Any
     ) -> _T | None:
         """Commit an intent by its statement. None: another request of the authorization is open."""
@@ -193,10 +193,12 @@ class PspRequestService:
         """Send a request again that was not answered, or look it up, and record the outcome."""
         refund = None
         async with self.pool.acquire() as connection:
-            found = await repository.authorization_with_session(
+            found = await repository.find_authorization_with_session(
                 connection, shard=request.shard, authorization_id=request.authorization_id
             )
-            capture = await repository.capture(connection, shard=request.shard, session_id=request.session_id)
+            capture = await repository.find_capture(
+                connection, shard=request.shard, session_id=request.session_id
+            )
             if request.subject_id is not None:
                 refund = await refund_repository.load(
                     connection, shard=request.shard, refund_id=request.subject_id

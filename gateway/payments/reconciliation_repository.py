@@ -13,7 +13,7 @@ from gateway.database import Connection, named_queries
 _sql = named_queries("gateway", "reconciliation.sql")
 
 
-async def residual_charges_since(connection: Connection, *, since: datetime) -> dict[str, str]:
+async def list_residual_charges_since(connection: Connection, *, since: datetime) -> dict[str, str]:
     """Residual charges made since, each with the charge of the capture that it counts to."""
     rows = _sql.residual_charges_since(connection, since=since)
     return {row["charge"]: row["capture_charge"] async for row in rows}
@@ -25,7 +25,7 @@ def refunded_before_clearing(connection: Connection) -> AsyncIterator[Mapping[st
     return rows
 
 
-async def refunds_since(
+async def list_refunds_since(
     connection: Connection, *, since: datetime, after_at: datetime, after_id: UUID, limit: int
 ) -> list[Mapping[str, Any]]:
     """A page of the refunds that reached the PSP since, oldest first, after the one that ended the last."""

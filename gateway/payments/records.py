@@ -4,13 +4,14 @@ Owns: the shapes that the phases read. Must not know: SQL, the public API's name
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal, Self
+from typing import Any, Literal
 from uuid import UUID
 
 from gateway.api_schemas import SessionState
+from gateway.database import FromRow
 from gateway.ids import format_id
 from gateway.payments.state_machine import PaymentState
 
@@ -47,23 +48,8 @@ class PspRequestState(StrEnum):
     DECLINED = "declined"
 
 
-_NAMES: Final[dict[type, tuple[str, ...]]] = {}
-
-
-class _FromRow:
-    """A value whose fields are a row's columns."""
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Build the value from a row that has a column for each field."""
-        names = _NAMES.get(cls)
-        if names is None:
-            names = _NAMES[cls] = tuple(field.name for field in fields(cls))  # type: ignore[arg-type]
-        return cls(**{name: row[name] for name in names})
-
-
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SessionRecord(_FromRow):
+class SessionRecord(FromRow):
     """One charging session. Amounts are minor units; `cdr` and its price are set together, once."""
 
     shard: int
@@ -101,7 +87,7 @@ class SessionRecord(_FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AuthorizationRecord(_FromRow):
+class AuthorizationRecord(FromRow):
     """One authorization. `hold_minor` is what may be captured at most."""
 
     shard: int
@@ -133,7 +119,7 @@ class AuthorizationRecord(_FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class CaptureRecord(_FromRow):
+class CaptureRecord(FromRow):
     """The single capture of a session."""
 
     shard: int
@@ -155,7 +141,7 @@ class CaptureRecord(_FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class RefundRecord(_FromRow):
+class RefundRecord(FromRow):
     """Money refunded from a capture."""
 
     shard: int
@@ -171,7 +157,7 @@ class RefundRecord(_FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class DisputeRecord(_FromRow):
+class DisputeRecord(FromRow):
     """Money that a cardholder's bank claims back."""
 
     shard: int
@@ -188,7 +174,7 @@ class DisputeRecord(_FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PspRequestRecord(_FromRow):
+class PspRequestRecord(FromRow):
     """A request to the PSP: committed before it is sent; its id gives the idempotency key."""
 
     shard: int
@@ -209,7 +195,7 @@ class PspRequestRecord(_FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SnapshotRecord(_FromRow):
+class SnapshotRecord(FromRow):
     """A frozen tariff: canonical JSON and its hash."""
 
     sha256: str
@@ -219,7 +205,7 @@ class SnapshotRecord(_FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class AccountRecord(_FromRow):
+class AccountRecord(FromRow):
     """A partner's funded account in one currency; free to hold: balance - held + credit limit."""
 
     party_id: str
@@ -230,7 +216,7 @@ class AccountRecord(_FromRow):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class TopUpRecord(_FromRow):
+class TopUpRecord(FromRow):
     """Money on its way into the PSP balance; `requested_at` (wall time) is when the PSP's key counts from."""
 
     id: UUID

@@ -137,14 +137,16 @@ class RefundService:
     async def handle_failed_refund(self, psp_refund: str, *, psp_payment: str) -> str | None:
         """The card's bank returned a refund: it is undone. None: done; else what it waits for."""
         async with transaction(self.pool) as connection:
-            found = await repository.find_session(connection, kind="psp_payment", foreign_id=psp_payment)
+            found = await repository.find_session_by_foreign_id(
+                connection, kind="psp_payment", foreign_id=psp_payment
+            )
             if found is None:
                 return None
             shard, session_id = found
             refund = await refund_repository.find_by_psp_id(
                 connection, shard=shard, session_id=session_id, psp_refund=psp_refund
             )
-            session = await repository.session(connection, shard=shard, session_id=session_id)
+            session = await repository.find_session(connection, shard=shard, session_id=session_id)
             if refund is None or session is None:
                 unanswered = await refund_repository.has_unanswered_refund(
                     connection, shard=shard, session_id=session_id
@@ -185,7 +187,7 @@ class RefundService:
             refund = await refund_repository.find_by_psp_id(
                 connection, shard=shard, session_id=session_id, psp_refund=update.psp_refund
             )
-            session = await repository.session(connection, shard=shard, session_id=session_id)
+            session = await repository.find_session(connection, shard=shard, session_id=session_id)
             if recorded and refund is not None and session is not None:
                 await events.record(connection, presenters.refund_events(refund, session), now=now)
         return None if refund is not None else "a refund of more than is captured here and not refunded yet"
@@ -196,7 +198,9 @@ class RefundService:
             found = await refund_repository.load(connection, shard=shard_of(refund_id), refund_id=refund_id)
             session = None
             if found is not None:
-                session = await repository.session(connection, shard=found.shard, session_id=found.session_id)
+                session = await repository.find_session(
+                    connection, shard=found.shard, session_id=found.session_id
+                )
         if (
             found is None
             or session is None
@@ -217,20 +221,22 @@ class RefundService:
     async def _captured(self, connection: Connection, session_id: UUID, party_id: str | None) -> _Captured:
         """What may be refunded, and by whom: the demand partner's driver paid it. Raises NotFoundError."""
         shard = shard_of(session_id)
-        session = await repository.session(connection, shard=shard, session_id=session_id)
+        session = await repository.find_session(connection, shard=shard, session_id=session_id)
         if session is None or party_id not in {None, session.demand_partner_id}:
             raise NotFoundError(f"no session {format_id('ses', session_id)}")
-        capture = await repository.capture(connection, shard=shard, session_id=session_id)
+        capture = await repository.find_capture(connection, shard=shard, session_id=session_id)
         if capture is None or capture.state != "succeeded":
             raise PaymentConflictError(f"session {format_id('ses', session_id)} has no capture to refund")
-        authorization = await repository.authorization(
+        authorization = await repository.find_authorization(
             connection, shard=shard, authorization_id=capture.authorization_id
         )
         if authorization is None:
             raise NotFoundError(f"no authorization {format_id('auth', capture.authorization_id)}")
         residual = None
         if capture.residual_charge_minor > 0:
-            residual = await refund_repository.residual_charge(connection, shard=shard, session_id=session_id)
+            residual = await refund_repository.find_residual_charge(
+                connection, shard=shard, session_id=session_id
+            )
         return _Captured(
             session=session,
             authorization=authorization,
@@ -279,7 +285,7 @@ class RefundService:
 
     async def _intend(self, request: PspRequestRecord, refund: RefundRecord, captured: _Captured) -> None:
         """Commit the refund's intent; on a funded account, the refund itself."""
-        intended = await self.psp_requests.intend(
+        intended = await self.psp_requests.record_intent(
             psp_request_repository.request_refund,
             request,
             session_id=refund.session_id,

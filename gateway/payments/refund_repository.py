@@ -48,7 +48,7 @@ async def is_residual_charge_due(connection: Connection, *, shard: int, session_
     return bool(await _sql.is_residual_charge_due(connection, shard=shard, session_id=session_id))
 
 
-async def residual_charge(
+async def find_residual_charge(
     connection: Connection, *, shard: int, session_id: UUID
 ) -> tuple[str | None, int] | None:
     """The residual charge at the PSP, and how much of it was refunded."""

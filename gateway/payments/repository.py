@@ -21,19 +21,21 @@ from gateway.payments.requests import SessionFilter
 _sql = named_queries("gateway", "payments.sql")
 
 
-async def find_session(connection: Connection, *, kind: str, foreign_id: str) -> tuple[int, UUID] | None:
+async def find_session_by_foreign_id(
+    connection: Connection, *, kind: str, foreign_id: str
+) -> tuple[int, UUID] | None:
     """Shard and id of the session that a foreign name refers to (`session_ref`, `cdr`, `psp_payment`)."""
     row = await _sql.find_session(connection, kind=kind, foreign_id=foreign_id)
     return None if row is None else (row["shard"], row["session_id"])
 
 
-async def session(connection: Connection, *, shard: int, session_id: UUID) -> SessionRecord | None:
+async def find_session(connection: Connection, *, shard: int, session_id: UUID) -> SessionRecord | None:
     """One session."""
     row = await _sql.load_session(connection, shard=shard, id=session_id)
     return None if row is None else SessionRecord.from_row(row)
 
 
-async def authorization(
+async def find_authorization(
     connection: Connection, *, shard: int, authorization_id: UUID
 ) -> AuthorizationRecord | None:
     """One authorization."""
@@ -41,7 +43,7 @@ async def authorization(
     return None if row is None else AuthorizationRecord.from_row(row)
 
 
-async def current_authorization(
+async def find_current_authorization(
     connection: Connection, *, shard: int, session_id: UUID
 ) -> AuthorizationRecord | None:
     """The current authorization of a session: the active one, else the latest."""
@@ -49,7 +51,7 @@ async def current_authorization(
     return None if row is None else AuthorizationRecord.from_row(row)
 
 
-async def session_with_payment(
+async def find_session_with_payment(
     connection: Connection, *, shard: int, session_id: UUID
 ) -> tuple[SessionRecord, AuthorizationRecord | None, CaptureRecord | None] | None:
     """A session, its current authorization and its capture: one read of one moment."""
@@ -64,7 +66,7 @@ async def session_with_payment(
     )
 
 
-async def authorization_with_session(
+async def find_authorization_with_session(
     connection: Connection, *, shard: int, authorization_id: UUID
 ) -> tuple[AuthorizationRecord, SessionRecord] | None:
     """An authorization and its session: one read of one moment."""
@@ -75,25 +77,25 @@ async def authorization_with_session(
     return AuthorizationRecord.from_row(of_authorization), SessionRecord.from_row(of_session)
 
 
-async def capture(connection: Connection, *, shard: int, session_id: UUID) -> CaptureRecord | None:
+async def find_capture(connection: Connection, *, shard: int, session_id: UUID) -> CaptureRecord | None:
     """The capture of a session, if it was requested."""
     row = await _sql.load_capture(connection, shard=shard, session_id=session_id)
     return None if row is None else CaptureRecord.from_row(row)
 
 
-async def capture_by_id(connection: Connection, *, shard: int, capture_id: UUID) -> CaptureRecord | None:
+async def find_capture_by_id(connection: Connection, *, shard: int, capture_id: UUID) -> CaptureRecord | None:
     """A capture by its own id."""
     row = await _sql.load_capture_by_id(connection, shard=shard, id=capture_id)
     return None if row is None else CaptureRecord.from_row(row)
 
 
-async def snapshot(connection: Connection, *, sha256: str) -> SnapshotRecord | None:
+async def find_snapshot(connection: Connection, *, sha256: str) -> SnapshotRecord | None:
     """A frozen tariff."""
     row = await _sql.load_snapshot(connection, sha256=sha256)
     return None if row is None else SnapshotRecord.from_row(row)
 
 
-async def sessions(
+async def list_sessions(
     connection: Connection,
     *,
     party_id: str | None,
@@ -119,7 +121,7 @@ async def sessions(
     return [SessionRecord.from_row(row) for row in rows]
 
 
-async def authorizations(
+async def list_authorizations(
     connection: Connection,
     *,
     party_id: str | None,
@@ -134,7 +136,7 @@ async def authorizations(
     return [AuthorizationRecord.from_row(row) for row in rows]
 
 
-async def captures(
+async def list_captures(
     connection: Connection, *, party_id: str | None, before: UUID | None, limit: int
 ) -> list[CaptureRecord]:
     """Captures of a party's sessions (None: all), newest first."""
@@ -188,7 +190,7 @@ async def expire_authorization(
     return row is not None
 
 
-async def psp_event_body(connection: Connection, *, event_id: str) -> bytes | None:
+async def find_psp_event_body(connection: Connection, *, event_id: str) -> bytes | None:
     """The body of an event of the PSP, as it was kept."""
     row = await _sql.load_psp_event(connection, id=event_id)
     return None if row is None else row["body"]

@@ -22,7 +22,7 @@ class ResidualChargeService:
     async def charge(self, *, shard: int, session_id: UUID) -> bool:
         """Charge what is due of a session. False: a request is not answered yet, try again later."""
         async with self.pool.acquire() as connection:
-            found = await repository.session_with_payment(connection, shard=shard, session_id=session_id)
+            found = await repository.find_session_with_payment(connection, shard=shard, session_id=session_id)
         if found is None:
             return True
         session, authorization, capture = found
@@ -33,7 +33,7 @@ class ResidualChargeService:
         if amount == 0:
             return True
         request = self.psp_requests.new(PspRequestKind.RESIDUAL_CHARGE, authorization, amount_minor=amount)
-        intended = await self.psp_requests.intend(
+        intended = await self.psp_requests.record_intent(
             psp_request_repository.request_residual_charge, request, session_id=session_id
         )
         if not intended:  # it was tried before: its outcome, recorded or still open, ends the task

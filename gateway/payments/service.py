@@ -183,18 +183,18 @@ class PaymentService:
     ) -> AuthorizationView:
         """One authorization. Raises NotFoundError when there is none or it is another party's."""
         async with self.pool.acquire() as connection:
-            found = await repository.authorization_with_session(
+            found = await repository.find_authorization_with_session(
                 connection, shard=shard_of(authorization_id), authorization_id=authorization_id
             )
         if found is None or not (admin or party_id == found[0].party_id):
             raise NotFoundError(f"no authorization {format_id('auth', authorization_id)}")
-        return await self.authorizations.view(*found)
+        return await self.authorizations.build_view(*found)
 
     async def get_session(self, *, party_id: str, session_id: UUID, admin: bool = False) -> SessionView:
         """One session with its authorization and capture. Raises NotFoundError."""
         shard = shard_of(session_id)
         async with self.pool.acquire() as connection:
-            found = await repository.session_with_payment(connection, shard=shard, session_id=session_id)
+            found = await repository.find_session_with_payment(connection, shard=shard, session_id=session_id)
         if found is None or not (admin or party_id in {found[0].demand_partner_id, found[0].cpo_id}):
             raise NotFoundError(f"no session {format_id('ses', session_id)}")
         return SessionView(
@@ -207,12 +207,14 @@ class PaymentService:
     async def get_capture(self, *, party_id: str, capture_id: UUID, admin: bool = False) -> CaptureRecord:
         """One capture. Raises NotFoundError."""
         async with self.pool.acquire() as connection:
-            found = await repository.capture_by_id(
+            found = await repository.find_capture_by_id(
                 connection, shard=shard_of(capture_id), capture_id=capture_id
             )
             session = None
             if found is not None:
-                session = await repository.session(connection, shard=found.shard, session_id=found.session_id)
+                session = await repository.find_session(
+                    connection, shard=found.shard, session_id=found.session_id
+                )
         if (
             found is None
             or session is None
@@ -226,32 +228,34 @@ class PaymentService:
     ) -> Sequence[AuthorizationView]:
         """A page of authorizations, newest first, those older than `before`."""
         async with self.pool.acquire() as connection:
-            found = await repository.authorizations(
+            found = await repository.list_authorizations(
                 connection, party_id=None if admin else party_id, state=None, before=before, limit=limit
             )
             pairs = []
             for authorization in found:
-                session = await repository.session(
+                session = await repository.find_session(
                     connection, shard=authorization.shard, session_id=authorization.session_id
                 )
                 if session is not None:
                     pairs.append((authorization, session))
-        return [await self.authorizations.view(authorization, session) for authorization, session in pairs]
+        return [
+            await self.authorizations.build_view(authorization, session) for authorization, session in pairs
+        ]
 
     async def list_sessions(
         self, *, party_id: str, admin: bool = False, wanted: SessionFilter, limit: int, before: UUID | None
     ) -> Sequence[SessionView]:
         """A page of sessions, newest first, those older than `before`."""
         async with self.pool.acquire() as connection:
-            found = await repository.sessions(
+            found = await repository.list_sessions(
                 connection, party_id=None if admin else party_id, wanted=wanted, before=before, limit=limit
             )
             payments = [
                 (
-                    await repository.current_authorization(
+                    await repository.find_current_authorization(
                         connection, shard=session.shard, session_id=session.id
                     ),
-                    await repository.capture(connection, shard=session.shard, session_id=session.id),
+                    await repository.find_capture(connection, shard=session.shard, session_id=session.id),
                 )
                 for session in found
             ]
@@ -270,11 +274,11 @@ class PaymentService:
     ) -> Sequence[CaptureRecord]:
         """A page of captures, newest first, those older than `before`."""
         async with self.pool.acquire() as connection:
-            return await repository.captures(
+            return await repository.list_captures(
                 connection, party_id=None if admin else party_id, before=before, limit=limit
             )
 
-    async def price_breakdown(self, *, party_id: str, session_id: UUID, admin: bool = False) -> PriceView:
+    async def explain_price(self, *, party_id: str, session_id: UUID, admin: bool = False) -> PriceView:
         """A completed session's price, line by line, from the stored originals. Raises NotFoundError."""
         view = await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
         session = view.session
@@ -286,7 +290,7 @@ class PaymentService:
             session=session, priced=await self._price_again(session, session.cdr, session.cdr_version)
         )
 
-    async def psp_webhook(self, *, body: bytes, signature: str) -> None:
+    async def receive_psp_webhook(self, *, body: bytes, signature: str) -> None:
         """Keep one authentic event of the PSP, once. Raises WebhookRejectedError."""
         await self.psp_events.receive_webhook(body=body, signature=signature)
 

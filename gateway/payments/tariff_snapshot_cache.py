@@ -33,7 +33,7 @@ class TariffSnapshotCache:
             self._known.move_to_end(sha256)
             return known
         async with self.pool.acquire() as connection:
-            found = await repository.snapshot(connection, sha256=sha256)
+            found = await repository.find_snapshot(connection, sha256=sha256)
         if found is None:
             raise NotFoundError(f"tariff snapshot {sha256} is missing")
         self.keep(found)

@@ -13,7 +13,7 @@ from gateway.ids import shard_of
 _QUERIES: Final[Any] = named_queries("gateway", "plug_and_charge.sql")
 
 
-async def ended_sessions(connection: Connection, authorization_ids: Sequence[UUID]) -> set[UUID]:
+async def list_ended_sessions(connection: Connection, authorization_ids: Sequence[UUID]) -> set[UUID]:
     """Return the authorizations whose session has ended or has no hold left."""
     rows = _QUERIES.ended_sessions(
         connection, shards=[shard_of(identifier) for identifier in authorization_ids], ids=authorization_ids

@@ -69,7 +69,7 @@ class SettlementNoticeService:
         if not by_authorization:
             return []
         async with self.pool.acquire() as connection:
-            ended = await repository.ended_sessions(connection, list(by_authorization))
+            ended = await repository.list_ended_sessions(connection, list(by_authorization))
         return [decision for identifier, decision in by_authorization.items() if identifier in ended]
 
     async def finish(self, decision: AuthorizationDecision) -> bool:

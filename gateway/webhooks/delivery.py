@@ -99,7 +99,7 @@ class WebhookDelivery:
         at = asyncio.get_running_loop().time()
         if at >= self._sweep_at:
             async with self.pool.acquire() as connection:
-                self._active |= await delivery_queue.shards_pending(connection)
+                self._active |= await delivery_queue.list_shards_pending(connection)
             self._sweep_at = at + _SWEEP_SECONDS
         if not self._active or self._pressure.capacity(at=at) < self.limits.min_query_capacity:
             return 0
@@ -125,7 +125,7 @@ class WebhookDelivery:
     async def _lease(self, connection: Connection, shard: int) -> list[ClaimedDelivery]:
         """Lease what is due in a shard for the next few hundred endpoints, as far as capacity allows."""
         now = self.clock.wall_now()
-        pending = await delivery_queue.pending_endpoints(
+        pending = await delivery_queue.list_pending_endpoints(
             connection, shard=shard, after=self._after.pop(shard, _FIRST), limit=_ENDPOINTS, wall_now=now
         )
         more = len(pending) == _ENDPOINTS
@@ -243,7 +243,7 @@ class WebhookDelivery:
 async def fan_out(pool: Pool, *, wall_now: datetime, batch: int = FAN_OUT_BATCH) -> dict[int, int]:
     """Make deliveries of new events, a bounded batch for each shard; how many events of which shard."""
     async with pool.acquire() as connection:
-        shards = await delivery_queue.shards_to_fan_out(connection)
+        shards = await delivery_queue.list_shards_to_fan_out(connection)
     if not shards:
         return {}
     async with delivery_queue.non_durable_transaction(pool) as connection:

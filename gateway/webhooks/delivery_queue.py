@@ -11,8 +11,8 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from gateway.database import Connection, Pool, named_queries, transaction
-from gateway.webhooks.repository import FromRow, SecretRecord
+from gateway.database import Connection, FromRow, Pool, named_queries, transaction
+from gateway.webhooks.repository import SecretRecord
 
 _QUERIES: Final[Any] = named_queries("gateway", "webhooks.sql")
 
@@ -90,7 +90,7 @@ async def non_durable_transaction(pool: Pool) -> AsyncIterator[Connection]:
         yield connection
 
 
-async def shards_to_fan_out(connection: Connection) -> list[int]:
+async def list_shards_to_fan_out(connection: Connection) -> list[int]:
     """Shards with new events."""
     return [row["shard"] async for row in _QUERIES.shards_to_fan_out(connection)]
 
@@ -101,12 +101,12 @@ async def fan_out(connection: Connection, *, shard: int, batch: int, wall_now: d
     return count
 
 
-async def shards_pending(connection: Connection) -> set[int]:
+async def list_shards_pending(connection: Connection) -> set[int]:
     """Shards that hold anything pending, due or not."""
     return {row["shard"] async for row in _QUERIES.shards_pending(connection)}
 
 
-async def pending_endpoints(
+async def list_pending_endpoints(
     connection: Connection, *, shard: int, after: UUID, limit: int, wall_now: datetime
 ) -> list[PendingEndpoint]:
     """The next endpoints of a shard, in the order of their ids, that something is pending for."""
@@ -168,13 +168,13 @@ async def lock_endpoints(connection: Connection, ids: Sequence[UUID]) -> None:
             pass
 
 
-async def endpoints_recovered(connection: Connection, ids: Sequence[UUID]) -> None:
+async def mark_endpoints_recovered(connection: Connection, ids: Sequence[UUID]) -> None:
     """Record that failing endpoints acknowledged again."""
     if ids:
         await _QUERIES.endpoints_recovered(connection, ids=list(ids))
 
 
-async def endpoints_failed(
+async def mark_endpoints_failed(
     connection: Connection, failures: Mapping[UUID, int], *, wall_now: datetime
 ) -> list[EndpointFailure]:
     """Record failures of endpoints; those that are no longer enabled are left out."""

@@ -54,7 +54,7 @@ async def record(
     freed = await delivery_queue.record_attempts(connection, attempts)
     for endpoint_id in health.gone:
         await _disable(connection, endpoint_id, reason="the receiver answered 410 Gone", now=business_now)
-    await delivery_queue.endpoints_recovered(connection, health.recovered)
+    await delivery_queue.mark_endpoints_recovered(connection, health.recovered)
     await _note_failures(connection, health.failing, wall_now=wall_now, business_now=business_now)
     return freed
 
@@ -120,7 +120,7 @@ async def _note_failures(
     connection: Connection, failing: Mapping[UUID, int], *, wall_now: datetime, business_now: datetime
 ) -> None:
     pauses: dict[UUID, datetime] = {}
-    for failure in await delivery_queue.endpoints_failed(connection, failing, wall_now=wall_now):
+    for failure in await delivery_queue.mark_endpoints_failed(connection, failing, wall_now=wall_now):
         if must_be_disabled(failing_since=failure.failing_since, now=wall_now):
             reason = "no delivery succeeded for five days"
             await _disable(connection, failure.endpoint_id, reason=reason, now=business_now)

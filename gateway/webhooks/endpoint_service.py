@@ -93,7 +93,7 @@ class WebhookEndpointService:
         async with self.pool.acquire() as connection:
             return await repository.list_endpoints(connection, party_id=party_id, before=before, limit=limit)
 
-    async def change(
+    async def update(
         self,
         endpoint_id: UUID,
         *,

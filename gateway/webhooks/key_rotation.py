@@ -18,13 +18,15 @@ async def reencrypt(pool: Pool, cipher: SecretCipher) -> int:
     Raises ConfigurationError where no key of the settings decrypts a stored secret: it could not sign.
     """
     async with pool.acquire() as connection:
-        for endpoint in await repository.one_of_each_key(connection):
+        for endpoint in await repository.list_one_of_each_key(connection):
             for stored in endpoint.secrets:
                 cipher.decrypt(endpoint.id, stored)
     written = 0
     while cipher.key_name is not None:
         async with transaction(pool) as connection:
-            page = await repository.encrypted_with_other_key(connection, key=cipher.key_name, limit=_PAGE)
+            page = await repository.list_encrypted_with_other_key(
+                connection, key=cipher.key_name, limit=_PAGE
+            )
             for endpoint in page:
                 fresh = [
                     cipher.encrypt(endpoint.id, cipher.decrypt(endpoint.id, one)) for one in endpoint.secrets

@@ -5,26 +5,15 @@ not know HTTP, signatures, or when to try again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field, fields
+from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Any, Final, Self
+from typing import Any, Final
 from uuid import UUID
 
-from gateway.database import Connection, named_queries
+from gateway.database import Connection, FromRow, named_queries
 
 _QUERIES: Final[Any] = named_queries("gateway", "webhooks.sql")
 _FIRST: Final = UUID(int=0)
-
-
-class FromRow:
-    """A value whose fields are a row's columns."""
-
-    __slots__ = ()
-
-    @classmethod
-    def from_row(cls, row: Mapping[str, Any]) -> Self:
-        """Build the value from a row that has a column for each field."""
-        return cls(**{one.name: row[one.name] for one in fields(cls)})  # type: ignore[arg-type]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -167,12 +156,12 @@ async def rotate_secret(
     return row is not None
 
 
-async def one_of_each_key(connection: Connection) -> list[EndpointSecretsRecord]:
+async def list_one_of_each_key(connection: Connection) -> list[EndpointSecretsRecord]:
     """One endpoint's secrets for each key that encrypted any."""
     return [_secrets(row) async for row in _QUERIES.one_of_each_key(connection)]
 
 
-async def encrypted_with_other_key(
+async def list_encrypted_with_other_key(
     connection: Connection, *, key: str, limit: int
 ) -> list[EndpointSecretsRecord]:
     """Endpoints with a secret that this key has not encrypted, locked until the transaction ends."""
@@ -306,7 +295,7 @@ async def find_event(
     return None if row is None else EventRecord.from_row(row)
 
 
-async def oldest_undelivered_event(connection: Connection) -> datetime | None:
+async def find_oldest_undelivered_event(connection: Connection) -> datetime | None:
     """When the oldest event was created that some endpoint has not acknowledged; None if there is none."""
     created: datetime | None = await _QUERIES.oldest_undelivered(connection)
     return created

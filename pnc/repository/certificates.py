@@ -12,7 +12,7 @@ from typing import Any, Final
 from pnc.certificate import Certificate
 from pnc.hash_data import CertificateHash, HashAlgorithm
 from pnc.ports import Executor
-from pnc.repository.queries import collect, load_queries
+from pnc.repository.queries import fetch_all, load_queries
 
 _CERTIFICATES: Final = load_queries("certificates")
 
@@ -88,11 +88,11 @@ async def load_certificate(
     return None if row is None else _certificate_of(row)
 
 
-async def certificates_by_hash(
+async def find_certificates_by_hash(
     executor: Executor, *, environment: str, names: Sequence[CertificateHash]
 ) -> list[RegisteredCertificate]:
     """The registered certificates that any of the names refers to."""
-    rows = await collect(
+    rows = await fetch_all(
         _CERTIFICATES.certificates_by_hash(
             executor,
             environment=environment,
@@ -107,7 +107,7 @@ async def certificates_by_hash(
 
 async def list_by_contract(executor: Executor, *, environment: str, emaid: str) -> list[dict[str, Any]]:
     """Every certificate of a contract, oldest first, as plain values; hashes and serials in hex."""
-    rows = await collect(
+    rows = await fetch_all(
         _CERTIFICATES.certificates_of_contract(executor, environment=environment, emaid=emaid)
     )
     return [

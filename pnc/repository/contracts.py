@@ -18,7 +18,7 @@ from pnc.contract import (
     PaymentKind,
 )
 from pnc.ports import Connection, Executor
-from pnc.repository.queries import collect, load_queries
+from pnc.repository.queries import fetch_all, load_queries
 
 _CONTRACTS: Final = load_queries("contracts")
 
@@ -39,7 +39,7 @@ async def lock_contracts_of_payment(
     connection: Connection, *, environment: str, payment_kind: PaymentKind, payment_reference: str
 ) -> list[Contract]:
     """Every contract that pays with the same means, locked, in the order of their eMAIDs."""
-    rows = await collect(
+    rows = await fetch_all(
         _CONTRACTS.lock_contracts_of_payment(
             connection,
             environment=environment,
@@ -119,7 +119,7 @@ async def list_contracts(
     executor: Executor, *, environment: str, party: str | None, after: str, limit: int
 ) -> list[Contract]:
     """Contracts in the order of their eMAIDs, after one; of one party when given."""
-    rows = await collect(
+    rows = await fetch_all(
         _CONTRACTS.list_contracts(executor, environment=environment, party=party, after=after, limit=limit)
     )
     return [contract_of(row) for row in rows]
@@ -129,7 +129,7 @@ async def list_changes(
     executor: Executor, *, environment: str, after: ChangeCursor, party: str | None, limit: int
 ) -> list[ContractChange]:
     """The changes after a cursor, of one party when given, up to the oldest transaction that still runs."""
-    rows = await collect(
+    rows = await fetch_all(
         _CONTRACTS.changes_after(
             executor,
             environment=environment,
@@ -146,7 +146,7 @@ async def list_changes_of_contract(
     executor: Executor, *, environment: str, emaid: str
 ) -> list[Mapping[str, Any]]:
     """Every change of one contract, oldest first: kind, revision, actor, reason, at."""
-    rows = await collect(_CONTRACTS.history_of_contract(executor, environment=environment, emaid=emaid))
+    rows = await fetch_all(_CONTRACTS.history_of_contract(executor, environment=environment, emaid=emaid))
     return [dict(row) for row in rows]
 
 

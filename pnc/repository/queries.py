@@ -15,6 +15,6 @@ def load_queries(name: str) -> Any:
         return aiosql.from_path(path, "asyncpg", mandatory_parameters=False)
 
 
-async def collect(rows: Any) -> list[Any]:
+async def fetch_all(rows: Any) -> list[Any]:
     """The rows of a query that returns many: aiosql hands back an asynchronous generator."""
     return [row async for row in rows]

@@ -11,7 +11,7 @@ from typing import Final
 
 from pnc.ports import Executor
 from pnc.repository.certificates import serial_bytes
-from pnc.repository.queries import collect, load_queries
+from pnc.repository.queries import fetch_all, load_queries
 from pnc.revocation_evidence import RevocationRecord, RevocationSource, RevocationStatus
 
 _REVOCATION: Final = load_queries("revocation")
@@ -29,7 +29,7 @@ async def load_statuses(
     executor: Executor, keys: Sequence[tuple[bytes, int]]
 ) -> dict[tuple[bytes, int], RevocationRecord]:
     """The stored statements about certificates, by (issuing authority, serial)."""
-    rows = await collect(
+    rows = await fetch_all(
         _REVOCATION.load_statuses(
             executor,
             authorities=[authority for authority, _ in keys],
@@ -104,11 +104,11 @@ async def revoke_listed(
     )
 
 
-async def due_bundles(
+async def list_due_bundles(
     executor: Executor, *, environment: str, now: datetime, ends_before: datetime, batch: int
 ) -> list[str]:
     """Chains of registered certificates whose status is unknown or ends before a time."""
-    rows = await collect(
+    rows = await fetch_all(
         _REVOCATION.due_bundles(
             executor, environment=environment, now=now, ends_before=ends_before, batch=batch
         )

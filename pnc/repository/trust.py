@@ -9,7 +9,7 @@ from typing import Any, Final
 
 from pnc.certificate import Certificate, parse_certificate
 from pnc.ports import Connection, Executor
-from pnc.repository.queries import collect, load_queries
+from pnc.repository.queries import fetch_all, load_queries
 from pnc.revocation_endpoints import RevocationEndpoints
 from pnc.trust import AnchorPurpose, RevocationPolicy, Trust, TrustAnchor, TrustChange, trust_of
 
@@ -23,11 +23,11 @@ async def load_trust(executor: Executor, *, environment: str) -> tuple[Trust, Re
     reader loads it again.
     """
     version = await _TRUST.trust_version(executor, environment=environment)
-    anchors = await collect(_TRUST.load_anchors(executor, environment=environment, with_retired=False))
-    cross_certificates = await collect(
+    anchors = await fetch_all(_TRUST.load_anchors(executor, environment=environment, with_retired=False))
+    cross_certificates = await fetch_all(
         _TRUST.load_cross_certificates(executor, environment=environment, with_retired=False)
     )
-    endpoints = await collect(_TRUST.load_endpoints(executor, environment=environment))
+    endpoints = await fetch_all(_TRUST.load_endpoints(executor, environment=environment))
     trust = trust_of(
         version=version or 0,
         anchors=[_anchor_of(row) for row in anchors],
@@ -158,7 +158,7 @@ async def record_change(
 async def list_anchors(executor: Executor, *, environment: str, with_retired: bool) -> list[dict[str, Any]]:
     """The roots of an environment, oldest first, as plain values."""
     rows = _TRUST.load_anchors(executor, environment=environment, with_retired=with_retired)
-    return [_plain(row) for row in await collect(rows)]
+    return [_plain(row) for row in await fetch_all(rows)]
 
 
 async def list_cross_certificates(
@@ -166,12 +166,12 @@ async def list_cross_certificates(
 ) -> list[dict[str, Any]]:
     """The cross certificates of an environment, oldest first, as plain values."""
     rows = _TRUST.load_cross_certificates(executor, environment=environment, with_retired=with_retired)
-    return [_plain(row) for row in await collect(rows)]
+    return [_plain(row) for row in await fetch_all(rows)]
 
 
 async def list_endpoints(executor: Executor, *, environment: str) -> list[dict[str, Any]]:
     """The allow-list of an environment: authority (hash in hex), kind, origin."""
-    rows = await collect(_TRUST.load_endpoints(executor, environment=environment))
+    rows = await fetch_all(_TRUST.load_endpoints(executor, environment=environment))
     return [
         {"authority": row["authority_sha256"].hex(), "kind": row["kind"], "origin": row["origin"]}
         for row in rows
@@ -183,7 +183,7 @@ async def list_changes(
 ) -> list[dict[str, Any]]:
     """The changes of trust after a version, oldest first, as plain values."""
     rows = _TRUST.trust_history(executor, environment=environment, after=after, limit=limit)
-    return [_plain(row) for row in await collect(rows)]
+    return [_plain(row) for row in await fetch_all(rows)]
 
 
 def _anchor_of(row: Any) -> TrustAnchor:

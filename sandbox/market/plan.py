@@ -160,7 +160,7 @@ class MarketDay:
 
 
 @dataclass(frozen=True, slots=True)
-class Dice:
+class SeededChoices:
     """Choices that depend on nothing but the seed, the session's number and the name of the choice."""
 
     seed: int
@@ -191,10 +191,10 @@ def plan_day(*, sessions: int, seed: int) -> MarketDay:
     """Plan `sessions` sessions. Raises ValueError outside MIN_SESSIONS to MAX_SESSIONS."""
     if not MIN_SESSIONS <= sessions <= MAX_SESSIONS:
         raise ValueError(f"{sessions} sessions; expected {MIN_SESSIONS} to {MAX_SESSIONS}")
-    dice = Dice(seed)
-    drafts = [_draft(number, dice) for number in range(sessions)]
-    drafts = _with_scenarios(drafts, dice)
-    drafts = [_with_payment(draft, dice) for draft in drafts]
+    choices = SeededChoices(seed)
+    drafts = [_draft(number, choices) for number in range(sessions)]
+    drafts = _with_scenarios(drafts, choices)
+    drafts = [_with_payment(draft, choices) for draft in drafts]
     drafts.sort(key=lambda draft: (draft.starts_at, draft.number))
     drafts, stalls = _with_stalls(drafts)
     drafts, vehicles, revoked = _with_vehicles(drafts)
@@ -211,30 +211,30 @@ def _steps(seconds: int) -> int:
     return -(-seconds // STEP_S) * STEP_S
 
 
-def _draft(number: int, dice: Dice) -> PlannedSession:
+def _draft(number: int, choices: SeededChoices) -> PlannedSession:
     # The first sessions visit every site and every method, so that even a small day has it all.
     site = (
-        SITES[(number * 7 + dice.seed) % len(SITES)]
+        SITES[(number * 7 + choices.seed) % len(SITES)]
         if number < len(SITES)
-        else dice.one_of(number, "site", SITES)
+        else choices.one_of(number, "site", SITES)
     )
     method = (
         _OPENING_METHODS[number]
         if number < len(_OPENING_METHODS)
-        else dice.pick(number, "rail", _METHOD_WEIGHTS)  # the label keeps each seed's day as it was
+        else choices.pick(number, "rail", _METHOD_WEIGHTS)  # the label keeps each seed's day as it was
     )
     if site.tariff_id == "free":
         method = DriverMethod.APP  # nothing to hold: a card can't be charged 0
-    hour = _FIRST_HOUR + dice.pick(number, "hour", tuple(enumerate(_HOUR_WEIGHTS)))
+    hour = _FIRST_HOUR + choices.pick(number, "hour", tuple(enumerate(_HOUR_WEIGHTS)))
     starts_at = DAY_START + timedelta(
-        hours=hour, seconds=STEP_S * dice.between(number, "start", 1, 3600 // STEP_S - 1)
+        hours=hour, seconds=STEP_S * choices.between(number, "start", 1, 3600 // STEP_S - 1)
     )
-    power_w = _power_w(site, number, dice)
+    power_w = _power_w(site, number, choices)
     most_wh = min(60_000, power_w * _MAX_CHARGE_S // 3600)
-    energy_wh = dice.between(number, "energy", most_wh // 8, most_wh)
+    energy_wh = choices.between(number, "energy", most_wh // 8, most_wh)
     charge_ends_at = starts_at + timedelta(seconds=_steps(energy_wh * 3600 // power_w))
-    idle_s = STEP_S * dice.between(number, "idle", 2, 15) if site.tariff_id in _IDLERS else 0
-    reserved_s = STEP_S * dice.between(number, "reserved", 3, 10) if site.tariff_id == "reservation" else 0
+    idle_s = STEP_S * choices.between(number, "idle", 2, 15) if site.tariff_id in _IDLERS else 0
+    reserved_s = STEP_S * choices.between(number, "reserved", 3, 10) if site.tariff_id == "reservation" else 0
     return PlannedSession(
         number=number,
         method=method,
@@ -250,17 +250,17 @@ def _draft(number: int, dice: Dice) -> PlannedSession:
         power_w=power_w,
         payment_method=None,
         vehicle=None,
-        cdr_delay_h=dice.pick(number, "delay", ((0, 90), (2, 7), (6, 3))),
+        cdr_delay_h=choices.pick(number, "delay", ((0, 90), (2, 7), (6, 3))),
     )
 
 
-def _power_w(site: Site, number: int, dice: Dice) -> int:
+def _power_w(site: Site, number: int, choices: SeededChoices) -> int:
     """The car's power: AC cars 11 or 22 kW, DC cars 40 to 200 kW, never more than the connector supplies."""
     cars = (40_000, 75_000, 120_000, 200_000) if site.direct_current else (7_400, 11_000, 22_000)
-    return min(site.power_w, dice.one_of(number, "car", cars))
+    return min(site.power_w, choices.one_of(number, "car", cars))
 
 
-def _with_scenarios(drafts: list[PlannedSession], dice: Dice) -> list[PlannedSession]:
+def _with_scenarios(drafts: list[PlannedSession], choices: SeededChoices) -> list[PlannedSession]:
     def paid(draft: PlannedSession) -> bool:
         return draft.site.tariff_id != "free"
 
@@ -290,7 +290,7 @@ def _with_scenarios(drafts: list[PlannedSession], dice: Dice) -> list[PlannedSes
             lambda draft: draft.method is not DriverMethod.PLUG_AND_CHARGE,
         ),
     )
-    order = sorted(range(total), key=lambda number: dice.roll(number, "course"))
+    order = sorted(range(total), key=lambda number: choices.roll(number, "course"))
     scenarios: dict[int, SessionScenario] = {}
     for scenario, count, fits in quotas:
         free = [number for number in order if number not in scenarios and fits(drafts[number])]
@@ -307,11 +307,11 @@ def _with_scenario(draft: PlannedSession, scenario: SessionScenario) -> PlannedS
     return replace(draft, scenario=scenario)
 
 
-def _with_payment(draft: PlannedSession, dice: Dice) -> PlannedSession:
+def _with_payment(draft: PlannedSession, choices: SeededChoices) -> PlannedSession:
     if draft.method is not DriverMethod.CARD:
         return draft
     cards = DECLINED_CARDS if draft.scenario is SessionScenario.DECLINED else GOOD_CARDS
-    return replace(draft, payment_method=dice.one_of(draft.number, "card", cards))
+    return replace(draft, payment_method=choices.one_of(draft.number, "card", cards))
 
 
 def _with_stalls(drafts: list[PlannedSession]) -> tuple[list[PlannedSession], dict[str, int]]:

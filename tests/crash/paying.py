@@ -62,7 +62,7 @@ class DirectoryPsp:
 
 async def pay(dsn: str, folder: Path) -> None:
     pool = await create_pool(dsn, min_size=1, max_size=2)
-    shard = DisbursementJob(
+    job = DisbursementJob(
         pool=pool,
         clock=Hurried(),
         clearing=build_clearing(),
@@ -72,8 +72,8 @@ async def pay(dsn: str, folder: Path) -> None:
         page=7,
     )
     while True:
-        await shard.plan()
-        await shard.pay()
+        await job.plan()
+        await job.pay()
         await asyncio.sleep(0.01)
 
 

@@ -131,7 +131,7 @@ async def settled(session: aiohttp.ClientSession, identifier: str) -> Any:
 
 
 async def play(stack: dict[str, Any], parent: int) -> list[Any]:
-    dice = random.Random(7)
+    rng = random.Random(7)
     headers = {"Authorization": f"Bearer {stack['api_keys']['parkingapp']}"}
     async with aiohttp.ClientSession(stack["base_url"], headers=headers) as session:
 
@@ -140,7 +140,7 @@ async def play(stack: dict[str, Any], parent: int) -> list[Any]:
 
         async def reaper() -> None:
             for named in ("gateway work", "postgres -D", "gateway serve", "gateway work", "postgres -D"):
-                await asyncio.sleep(dice.uniform(0.5, 2.0))
+                await asyncio.sleep(rng.uniform(0.5, 2.0))
                 kill_one(parent, named)
 
         async with asyncio.TaskGroup() as group:

@@ -101,12 +101,12 @@ class Stage:
     """A system, its session under way, and what its partner does."""
 
     system: Simulated
-    order: AuthorizationRequest
+    request: AuthorizationRequest
     kwh: int = 20
     refund_id: Any = None
 
     async def authorize(self) -> Any:
-        return await self.system.payments.authorize(self.order)
+        return await self.system.payments.authorize(self.request)
 
     async def session(self) -> SessionView:
         async with self.system.pool.acquire() as connection:
@@ -157,7 +157,7 @@ class Stage:
             self.system.hands.advance(timedelta(seconds=70))
             self.system.set_psp_clock()
             for letter in self.system.engine.pop_webhooks():
-                await self.system.payments.psp_webhook(
+                await self.system.payments.receive_psp_webhook(
                     body=letter.body, signature=letter.headers["Stripe-Signature"]
                 )
             for job in self.system.jobs.values():
@@ -168,11 +168,11 @@ class Stage:
 async def stage(pool: Pool) -> AsyncIterator[Stage]:
     ground = Ground(pool)
     await ground.prepare()
-    dice, hands = random.Random(1), Hands()
-    with ids_from(Ids(hands, dice)):
-        system = await ground.open(dice, hands)
+    rng, hands = random.Random(1), Hands()
+    with ids_from(Ids(hands, rng)):
+        system = await ground.open(rng, hands)
         customer, method = system.customers["ann"]
-        order = AuthorizationRequest(
+        request = AuthorizationRequest(
             authorization_id=new_id(),
             party_id=SUPERAPP,
             evse_id=PLACE.evse_id,
@@ -182,7 +182,7 @@ async def stage(pool: Pool) -> AsyncIterator[Stage]:
             estimate=Estimate(energy_wh=20_000, duration_s=3600),
             cpo_id=PLACE.cpo_id,
         )
-        yield Stage(system=system, order=order, refund_id=new_id())
+        yield Stage(system=system, request=request, refund_id=new_id())
 
 
 def decline_increments(system: Simulated) -> None:
@@ -317,7 +317,9 @@ async def test_a_dispute_reported_before_its_capture_is_recorded_is_not_lost(sta
     charge = system.objects("charge")[0]["id"]
     system.control("POST", f"charges/{charge}/dispute", {"reason": "fraudulent"})
     for letter in system.engine.pop_webhooks():
-        await system.payments.psp_webhook(body=letter.body, signature=letter.headers["Stripe-Signature"])
+        await system.payments.receive_psp_webhook(
+            body=letter.body, signature=letter.headers["Stripe-Signature"]
+        )
     await system.jobs["handle_psp_event"].run_once()
     assert await count(system, "dispute") == 0
     system.control("DELETE", "faults")

@@ -55,7 +55,7 @@ async def unpaid(pool: Pool) -> int:
 async def test_workers_killed_while_paying_pay_each_party_once(
     pool: Pool, database_url: str, tmp_path: Path
 ) -> None:
-    system, dice = await due(pool), random.Random(7)
+    system, rng = await due(pool), random.Random(7)
     environment = os.environ | {"PAYING_SINCE": str(time.time())}
     command = [sys.executable, "-m", "tests.crash.paying", database_url, str(tmp_path)]
     for _ in range(KILLS):
@@ -68,7 +68,7 @@ async def test_workers_killed_while_paying_pay_each_party_once(
                 assert worker.poll() is None, worker.stderr.read() if worker.stderr else None
                 assert time.monotonic() < deadline
                 await asyncio.sleep(0.005)
-            await asyncio.sleep(dice.random() * 0.06)
+            await asyncio.sleep(rng.random() * 0.06)
             worker.kill()
     with subprocess.Popen(command, env=environment) as last:  # noqa: ASYNC220 - likewise
         deadline = time.monotonic() + PATIENCE_S

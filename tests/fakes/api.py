@@ -140,10 +140,12 @@ class Api:
         return Answer(status=response.status, headers=response.headers, content=await response.read())
 
     async def authorize(self, *, key: str, party: str = "parking", **changes: Any) -> Answer:
-        return await self.call("POST", "/v1/authorizations", order(**changes), party=party, key=key)
+        return await self.call(
+            "POST", "/v1/authorizations", authorization_body(**changes), party=party, key=key
+        )
 
 
-def order(**changes: Any) -> dict[str, Any]:
+def authorization_body(**changes: Any) -> dict[str, Any]:
     """The body of an authorization on the test's EVSE."""
     body: dict[str, Any] = {
         "evse_id": EVSE,

@@ -105,7 +105,7 @@ class Market:
         return as_ocpp(certificate_hash(parse_certificate(leaf.der), issuer, algorithm), responder_url=url)
 
     async def put(self, new: NewContract) -> contract_administration.ContractWriteResult:
-        verifier, _ = await self.service.trust_of(self.pool, environment=self.environment)
+        verifier, _ = await self.service.load_trust(self.pool, environment=self.environment)
         async with self.pool.acquire() as connection:
             return await contract_administration.put_contract(
                 connection, new, environment=self.environment, verifier=verifier, actor=ACTOR, now=NOW

@@ -160,7 +160,7 @@ class FakePsp:
             id=body.decode(), psp_type="payment_intent.succeeded", psp_payment=None, session_id=None
         )
 
-    async def events_since(self, *, since: datetime, limit: int) -> list[bytes] | PspOutcomeUnknown:
+    async def list_events_since(self, *, since: datetime, limit: int) -> list[bytes] | PspOutcomeUnknown:
         return []
 
     async def close(self) -> None:

@@ -149,7 +149,7 @@ EXAMPLES = [
 ]
 
 
-def taken(example: Example) -> JournalEntry:
+def entry_of(example: Example) -> JournalEntry:
     session = world.session(
         1, captured_minor=1210, psp_fee_minor=None, psp_fee_currency=None, **example.session
     )
@@ -190,14 +190,14 @@ def taken(example: Example) -> JournalEntry:
 def test_a_dispute_credits_the_driver_nothing_whoever_sold(terms: dict[str, Any]) -> None:
     # The supply stands: no credit note may say that its VAT is no longer due. A refund does credit it.
     given = {"name": "x", "charged_to": None, "terms": terms, "minor": 1210, "payables": {}, "journal": ""}
-    disputed = taken(Example(**given, kind=EntryKind.DISPUTE))
+    disputed = entry_of(Example(**given, kind=EntryKind.DISPUTE))
     assert "to_driver" not in disputed.legs
-    assert "to_driver" in taken(Example(**given)).legs
+    assert "to_driver" in entry_of(Example(**given)).legs
 
 
 @pytest.mark.parametrize("example", EXAMPLES, ids=lambda example: example.name)
 def test_to_whom_a_reversal_is_charged(example: Example) -> None:
-    entry = taken(example)
+    entry = entry_of(example)
     expected = sorted(line.strip() for line in example.journal.strip().splitlines())
     assert sorted(f"{line[0]} -> {line[1]} {line[2]} {line[3]}" for line in entry.transfers) == expected
     assert {payable.party_id: payable.amount_minor for payable in entry.payables} == example.payables

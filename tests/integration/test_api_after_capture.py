@@ -178,7 +178,7 @@ async def test_the_policy_for_missing_cdrs_is_the_platforms_to_set_and_the_cpos_
     assert (bent.status, bent.json["errors"][0]["pointer"]) == (400, "/after_days")
 
 
-async def test_only_the_platform_clears_a_session_again_and_only_a_parked_one(api: Api) -> None:
+async def test_only_the_platform_clears_a_session_again_and_only_one_in_exception(api: Api) -> None:
     shown = (await api.authorize(key="a1")).json
     path = f"/v1/sessions/{shown['session']}/retry-clearing"
     assert (await api.call("POST", path)).status == 403

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.database import Pool
 from gateway.ids import format_id, new_id
-from tests.fakes.api import EVSE, Api, cdr, open_api, order
+from tests.fakes.api import EVSE, Api, authorization_body, cdr, open_api
 
 
 @pytest.fixture
@@ -221,19 +221,22 @@ async def test_a_cdr_that_differs_after_the_end_is_rejected(api: Api) -> None:
 
 WRONG_FIELDS = [
     ({"evse_id": EVSE, "method": "card"}, "/payment"),
-    (order(method="cash"), "/method"),
-    (order(amount=12.5), "/amount"),
-    (order(amount="1200"), "/amount"),
-    (order(amount=0), "/amount"),
-    (order(estimate={"energy_wh": -1, "duration_s": 0}), "/estimate/energy_wh"),
-    (order(payment={"type": "psp_payment_method", "payment_method": ""}), "/payment/payment_method"),
-    (order(payment={"type": "bitcoin"}), "/payment"),
-    (order(session_ref="a\x00b"), "/session_ref"),
-    (order(metadata={"a": 1}), "/metadata/a"),
-    (order(metadata={"k" * 41: "v"}), f"/metadata/{'k' * 41}"),
-    (order(evse="x"), "/evse"),
-    (order(evse_id="DE ABC"), "/evse_id"),
-    (order(method="card", payment={"type": "partner_account"}), "/payment/type"),
+    (authorization_body(method="cash"), "/method"),
+    (authorization_body(amount=12.5), "/amount"),
+    (authorization_body(amount="1200"), "/amount"),
+    (authorization_body(amount=0), "/amount"),
+    (authorization_body(estimate={"energy_wh": -1, "duration_s": 0}), "/estimate/energy_wh"),
+    (
+        authorization_body(payment={"type": "psp_payment_method", "payment_method": ""}),
+        "/payment/payment_method",
+    ),
+    (authorization_body(payment={"type": "bitcoin"}), "/payment"),
+    (authorization_body(session_ref="a\x00b"), "/session_ref"),
+    (authorization_body(metadata={"a": 1}), "/metadata/a"),
+    (authorization_body(metadata={"k" * 41: "v"}), f"/metadata/{'k' * 41}"),
+    (authorization_body(evse="x"), "/evse"),
+    (authorization_body(evse_id="DE ABC"), "/evse_id"),
+    (authorization_body(method="card", payment={"type": "partner_account"}), "/payment/type"),
 ]
 
 GARBAGE = [

@@ -67,7 +67,7 @@ async def settle(api: Api) -> str:
     body = {"cdr": json.loads(cdr())}
     ended = await api.call("POST", f"/v1/sessions/{shown['session']}/complete", body, key="c1")
     assert ended.json["capture"]["state"] == "succeeded"
-    shard = ClearingJob(
+    job = ClearingJob(
         pool=api.services.pool,
         clock=api.clock,
         sessions=api.services.clearing.sessions,
@@ -75,7 +75,7 @@ async def settle(api: Api) -> str:
         chain=0,
     )
     api.clock.pass_wall(5)
-    assert await shard.run_once() == 1
+    assert await job.run_once() == 1
     return str(shown["session"])
 
 
@@ -90,13 +90,13 @@ async def test_what_is_forecast_is_paid_on_its_day_and_traced_to_its_session(api
     assert {line["party"] for line in everyone} == {"DE-ABC", "parking"}
 
     api.clock.at += timedelta(days=7)
-    shard = DisbursementJob(
+    job = DisbursementJob(
         pool=api.services.pool,
         clock=api.clock,
         clearing=api.services.clearing,
         rail=PspRail(psp=api.psp),
     )
-    assert await shard.run() == 2
+    assert await job.run() == 2
 
     (paid,) = (await api.call("GET", "/v1/disbursements", party="DE-ABC")).json["data"]
     assert (paid["state"], paid["amount"], paid["payables"]) == ("paid", forecast[0]["amount"], 1)
@@ -118,13 +118,13 @@ async def test_what_is_forecast_is_paid_on_its_day_and_traced_to_its_session(api
 async def test_another_partys_figures_are_not_found(api: Api) -> None:
     session = await settle(api)
     api.clock.at += timedelta(days=7)
-    shard = DisbursementJob(
+    job = DisbursementJob(
         pool=api.services.pool,
         clock=api.clock,
         clearing=api.services.clearing,
         rail=PspRail(psp=api.psp),
     )
-    await shard.run()
+    await job.run()
     (paid,) = (await api.call("GET", "/v1/disbursements", party="DE-ABC")).json["data"]
     foreign = await api.call("GET", f"/v1/disbursements/{paid['id']}", party="parking")
     assert foreign.status == 404
@@ -145,13 +145,13 @@ async def test_the_summary_proves_itself_and_partners_receive_the_event_of_their
 ) -> None:
     await settle(api)
     api.clock.at += timedelta(days=7)
-    shard = DisbursementJob(
+    job = DisbursementJob(
         pool=api.services.pool,
         clock=api.clock,
         clearing=api.services.clearing,
         rail=PspRail(psp=api.psp),
     )
-    await shard.run()
+    await job.run()
     summary = (await api.call("GET", "/v1/summary", party="admin")).json
     assert summary["audit"]["ok"] is True
     assert summary["audit"]["findings"] == []

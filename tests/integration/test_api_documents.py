@@ -52,7 +52,7 @@ async def test_a_driver_gets_what_was_captured_as_json_and_pdf(api: Api) -> None
 
 
 async def test_a_seller_with_a_vat_id_of_the_place_gives_an_invoice_in_xml(api: Api) -> None:
-    known = await api.services.clearing.reference_data.party(api.services.pool, "platform")
+    known = await api.services.clearing.reference_data.find_party(api.services.pool, "platform")
     assert known is not None
     registration = VatRegistration(tax_jurisdiction="DE", vat_id="DE136695976", valid_from=date(2020, 1, 1))
     evidence = VatEvidence(

@@ -15,7 +15,7 @@ from gateway.api.rate_limit import RateRule
 from gateway.api.routes import endpoints
 from gateway.api.server import build_api
 from gateway.database import Pool
-from tests.fakes.api import ADMIN, Api, open_api, order
+from tests.fakes.api import ADMIN, Api, authorization_body, open_api
 
 
 @pytest.fixture
@@ -117,7 +117,9 @@ async def test_a_key_over_its_rate_gets_the_seconds_to_wait(pool: Pool) -> None:
 
 async def test_a_body_above_the_limit_or_slower_than_patience_is_cut_off(pool: Pool) -> None:
     async with open_api(pool, small_body_bytes=1024, body_timeout_seconds=0.2) as api:
-        large = await api.call("POST", "/v1/authorizations", order(session_ref="x" * 2000), key="k")
+        large = await api.call(
+            "POST", "/v1/authorizations", authorization_body(session_ref="x" * 2000), key="k"
+        )
         assert (large.status, large.json["code"]) == (413, "body_too_large")
 
         host, port = api.client.server.host, api.client.server.port

@@ -28,7 +28,7 @@ async def test_a_renewed_name_reaches_the_gateway_and_clearing(pool: Pool) -> No
         assert renamed.json["name"] == "XYZ Mobility B.V."
         shown = (await api.call("GET", "/v1/parties/NL-XYZ", party="admin")).json
         assert shown == renamed.json
-        assert (await api.services.parties.terms("NL-XYZ")).name == "XYZ Mobility B.V."
+        assert (await api.services.parties.load_terms("NL-XYZ")).name == "XYZ Mobility B.V."
 
 
 async def test_a_party_never_changes_its_kind(pool: Pool) -> None:
@@ -44,11 +44,11 @@ async def test_what_a_renewal_leaves_out_stays_as_it_is(pool: Pool) -> None:
     async with open_api(pool) as api:
         await save(api, vat_registrations=[registration], document_cadence="weekly")
         await save(api, name="XYZ Mobility B.V.")
-        terms = await api.services.parties.terms("NL-XYZ")
+        terms = await api.services.parties.load_terms("NL-XYZ")
         assert [one.vat_id for one in terms.vat_registrations] == ["DE136695976"]
         assert terms.document_cadence == "weekly"
         await save(api, vat_registrations=[])
-        assert (await api.services.parties.terms("NL-XYZ")).vat_registrations == ()
+        assert (await api.services.parties.load_terms("NL-XYZ")).vat_registrations == ()
 
 
 async def test_a_body_that_may_be_left_out_has_its_defaults(pool: Pool) -> None:

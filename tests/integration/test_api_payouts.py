@@ -262,7 +262,7 @@ async def test_who_submitted_does_not_confirm_under_any_key_of_theirs(payouts: P
     assert (await payouts.call("POST", where, party="ben")).status == 200
 
 
-async def test_refused_details_leave_the_account_as_it_was(payouts: PayoutApi) -> None:
+async def test_rejected_details_leave_the_account_as_it_was(payouts: PayoutApi) -> None:
     await payouts.confirmed()
     other = await payouts.call(
         "POST", f"{PARTY}/bank-details", {**DETAILS, "iban": "NL20INGB0001234567", "bic": None}, party="cpo"
@@ -534,7 +534,7 @@ async def test_a_file_is_downloaded_marked_and_answered_over_http(payouts: Payou
         (bank.statement(bank.entry("1.00", currency="XXQ")), "XXQ"),
     ],
 )
-async def test_a_message_that_cannot_be_worked_in_is_refused_and_kept(
+async def test_a_message_that_cannot_be_worked_in_is_rejected_and_kept(
     payouts: PayoutApi, content: bytes, terms: str
 ) -> None:
     answer = await payouts.call(
@@ -558,6 +558,6 @@ async def test_a_message_is_xml_and_of_bounded_size(payouts: PayoutApi) -> None:
 
 async def test_the_document_describes_the_bodies_that_are_no_json(payouts: PayoutApi) -> None:
     paths = (await payouts.call("GET", "/openapi.json", party=None)).json["paths"]
-    taken = paths["/v1/bank-messages"]["post"]["requestBody"]["content"]
+    accepted = paths["/v1/bank-messages"]["post"]["requestBody"]["content"]
     given = paths["/v1/payment-files/{id}"]["get"]["responses"]["200"]["content"]
-    assert list(taken) == list(given) == ["application/xml"]
+    assert list(accepted) == list(given) == ["application/xml"]

@@ -185,7 +185,7 @@ async def test_a_disabled_means_of_payment_rejects_each_of_its_contracts_until_i
     assert (enabled.status, enabled.json["payment_usable"]) == (200, True)
     assert statuses(await station.plug_in(ref="c", request=request)) == ("Accepted", "Accepted")
     history = (await station.api.call("GET", f"{path}/history", party="admin")).json["data"]
-    assert [change["kind"] for change in history] == ["created", "payment_gone", "payment_back"]
+    assert [change["kind"] for change in history] == ["created", "payment_unusable", "payment_usable"]
     assert history[1]["reason"] == "the mandate was revoked"
     assert "pm_good" not in f"{disabled.text}{enabled.text}{history}"
 

@@ -54,12 +54,12 @@ async def test_a_large_difference_is_booked_when_another_principal_agrees(pool: 
         difference = (await differences(api))["adj_1"]
         assert difference["candidates"] == []
         path = f"{PATH}/differences/{difference['id']}/resolve"
-        wish = {"resolution": "suspense", "reason": "nobody knows yet"}
-        made = await api.call("POST", path, wish, party="admin", key="one")
+        proposal = {"resolution": "suspense", "reason": "nobody knows yet"}
+        made = await api.call("POST", path, proposal, party="admin", key="one")
         assert (made.status, made.json["state"], made.json["proposed_by"]) == (201, "pending", "admin")
-        again = await api.call("POST", path, wish, party="admin")
+        again = await api.call("POST", path, proposal, party="admin")
         assert again.json == made.json
-        other = await api.call("POST", path, {**wish, "resolution": "fee"}, party="admin")
+        other = await api.call("POST", path, {**proposal, "resolution": "fee"}, party="admin")
         assert (other.status, "reject that request first" in other.text) == (409, True)
         approve = f"/v1/approval-requests/{made.json['id']}/approve"
         assert (await api.call("POST", approve, {}, party="admin")).status == 409
@@ -76,9 +76,9 @@ async def test_a_large_difference_is_booked_when_another_principal_agrees(pool: 
             "party": "NL-ABC",
             "amount": 9_000,
         }
-        taken = await api.call("POST", clear, part, party="admin")
-        assert taken.json["state"] == "pending"  # a part of a large sum
-        approve = f"/v1/approval-requests/{taken.json['id']}/approve"
+        proposal = await api.call("POST", clear, part, party="admin")
+        assert proposal.json["state"] == "pending"  # a part of a large sum
+        approve = f"/v1/approval-requests/{proposal.json['id']}/approve"
         assert (await api.call("POST", approve, {}, party="ben")).json["state"] == "booked"
         assert (await api.call("POST", clear, {**part, "amount": 11_001}, party="admin")).status == 409
         listed = await api.call("GET", "/v1/approval-requests?state=booked", party="admin")
@@ -94,7 +94,7 @@ async def test_an_invalid_resolution_request_is_rejected_with_what_to_correct(po
         found = list((await differences(api)).values())
         out = next(one for one in found if one["amount"] > 0)
         path = f"{PATH}/differences/{out['id']}/resolve"
-        for wish, status, words in (
+        for proposal, status, words in (
             ({"resolution": "gift", "reason": "x"}, 400, "resolution"),
             ({"resolution": "fee", "reason": " "}, 400, "reason"),
             ({"resolution": "receivable_payment", "reason": "x"}, 409, "name the party"),
@@ -107,7 +107,7 @@ async def test_an_invalid_resolution_request_is_rejected_with_what_to_correct(po
             ({"resolution": "fee", "reason": "x", "party": "NL-ABC"}, 409, "only for a receivable payment"),
             ({"resolution": "match", "reason": "x"}, 409, "do not match"),
         ):
-            answer = await api.call("POST", path, wish, party="admin")
+            answer = await api.call("POST", path, proposal, party="admin")
             assert (answer.status, words in answer.text) == (status, True), answer.text
         missing = path.replace(out["id"], f"rdf_{'0' * 26}")
         assert (

@@ -1,4 +1,4 @@
-"""The bank's files: drawn on bank days, handed over once whatever dies, read whole or not at all."""
+"""The bank's files: created on bank days, handed over once whatever dies, read whole or not at all."""
 
 import asyncio
 import io
@@ -21,7 +21,7 @@ from clearing.payouts.disbursement import Disbursement
 from clearing.reference_data import bundled_data
 from gateway.cli.status import read_status
 from gateway.database import Pool, transaction
-from gateway.jobs.bank_alerts import calendar_alarms
+from gateway.jobs.bank_alerts import list_calendar_alerts
 from gateway.jobs.bank_inbox import BankInboxJob, Inbox, unread
 from gateway.jobs.bank_outbox import BankOutboxJob, Outbox
 from gateway.jobs.disbursements import DisbursementJob, PspRail
@@ -90,11 +90,11 @@ def inbox_job(system: System, directory: Path, *, at: datetime = FRIDAY) -> tupl
     return BankInboxJob(pool=system.pool, clock=clock, clearing=system.service, inbox=inbox), clock
 
 
-async def look_twice(shard: BankInboxJob, clock: Hands) -> int:
+async def look_twice(job: BankInboxJob, clock: Hands) -> int:
     """A file is taken when two looks find it the same."""
     done = 0
     for _ in range(2):
-        done += await shard.run_once()
+        done += await job.run_once()
         clock.pass_wall(60)
     return done
 
@@ -123,8 +123,8 @@ async def test_approved_disbursements_are_filed_on_their_bank_day_and_sent_once(
     system: System, tmp_path: Path
 ) -> None:
     payment = of(await system.plan(THURSDAY), world.NL_CPO)
-    shard = outbox_job(system, tmp_path, at=THURSDAY)
-    await shard.run_once()
+    job = outbox_job(system, tmp_path, at=THURSDAY)
+    await job.run_once()
     (name,) = shown(tmp_path)
     content = (tmp_path / name).read_bytes()
     assert payment.end_to_end_id.encode() in content
@@ -132,8 +132,8 @@ async def test_approved_disbursements_are_filed_on_their_bank_day_and_sent_once(
     assert (tmp_path / name).stat().st_mode & 0o777 == 0o600
     assert (await states(system))["NL-ABC"] == "requested"
     (tmp_path / name).unlink()  # the bank's connection took it
-    assert await shard.send() == 0
-    assert await shard.draw() is None
+    assert await job.send() == 0
+    assert await job.create_file() is None
     assert shown(tmp_path) == []
     async with system.pool.acquire() as connection:
         kept = await connection.fetchrow("SELECT sha256, sent_at FROM clearing.payment_file")
@@ -152,18 +152,18 @@ async def test_no_file_is_created_after_the_cut_off_or_on_a_closed_day(
     system: System, tmp_path: Path, at: datetime, why: str
 ) -> None:
     await system.plan(THURSDAY)
-    shard = outbox_job(system, tmp_path, at=at)
-    assert await shard.draw() is None, why
+    job = outbox_job(system, tmp_path, at=at)
+    assert await job.create_file() is None, why
     assert (await states(system))["NL-ABC"] == "planned"
 
 
 async def test_euro_is_not_paid_from_a_bank_that_is_closed(system: System, tmp_path: Path) -> None:
     """Ascension Day 2026: TARGET is open, the banks of Switzerland are closed."""
     await system.plan(THURSDAY)
-    shard = outbox_job(system, tmp_path, at=datetime(2026, 5, 14, 6, 0, tzinfo=UTC))
-    assert await shard.draw() is None
-    shard.account = replace(ACCOUNT, iban="DE89370400440532013000", bic=None)
-    assert await shard.draw() is not None
+    job = outbox_job(system, tmp_path, at=datetime(2026, 5, 14, 6, 0, tzinfo=UTC))
+    assert await job.create_file() is None
+    job.account = replace(ACCOUNT, iban="DE89370400440532013000", bic=None)
+    assert await job.create_file() is not None
 
 
 _CHILD = """
@@ -174,7 +174,6 @@ from pathlib import Path
 from zoneinfo import ZoneInfo
 from clearing.services import build_clearing
 from gateway.database import create_pool
-from gateway.jobs.bank_alerts import calendar_alarms
 from gateway.jobs.bank_outbox import BankOutboxJob, Outbox
 from tests.fakes.api import Hands
 from tests.integration.test_bank_files import ACCOUNT
@@ -201,9 +200,9 @@ class Dying(Outbox):
 
 async def main():
     pool = await create_pool(dsn, min_size=1, max_size=2, application="child")
-    shard = BankOutboxJob(pool=pool, clock=Hands(at=datetime.fromisoformat(at)), clearing=build_clearing(),
+    job = BankOutboxJob(pool=pool, clock=Hands(at=datetime.fromisoformat(at)), clearing=build_clearing(),
         account=ACCOUNT, outbox=Dying(Path(directory)), cut_off=time(11, 0), zone=ZoneInfo("Europe/Zurich"))
-    await shard.run_once()
+    await job.run_once()
     die()
 
 asyncio.run(main())
@@ -226,9 +225,9 @@ async def test_a_worker_killed_at_any_point_leaves_one_file_of_the_recorded_byte
     assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
     before = {name: (tmp_path / name).read_bytes() for name in shown(tmp_path)}
     assert len(before) == (step in {"shown", "sent"})
-    shard = outbox_job(system, tmp_path, at=THURSDAY)
-    assert await shard.draw() is None  # the payment is in its file for ever
-    assert await shard.send() == (step != "sent")
+    job = outbox_job(system, tmp_path, at=THURSDAY)
+    assert await job.create_file() is None  # the payment is in its file for ever
+    assert await job.send() == (step != "sent")
     (name,) = shown(tmp_path)
     content = (tmp_path / name).read_bytes()
     assert before in ({}, {name: content})
@@ -242,11 +241,11 @@ async def test_a_worker_killed_at_any_point_leaves_one_file_of_the_recorded_byte
 
 async def test_bytes_that_are_not_those_recorded_are_never_sent(system: System, tmp_path: Path) -> None:
     await system.plan(THURSDAY)
-    shard = outbox_job(system, tmp_path, at=THURSDAY)
-    assert await shard.draw() is not None
+    job = outbox_job(system, tmp_path, at=THURSDAY)
+    assert await job.create_file() is not None
     async with system.pool.acquire() as connection:
         await connection.execute("UPDATE clearing.payment_file SET content = content || 'x'::bytea")
-    assert await shard.send() == 0
+    assert await job.send() == 0
     assert shown(tmp_path) == []
 
 
@@ -254,15 +253,15 @@ async def test_a_strange_file_of_that_name_is_not_overwritten_and_ours_stays_uns
     system: System, tmp_path: Path
 ) -> None:
     await system.plan(THURSDAY)
-    shard = outbox_job(system, tmp_path, at=THURSDAY)
-    file = await shard.draw()
+    job = outbox_job(system, tmp_path, at=THURSDAY)
+    file = await job.create_file()
     assert file is not None
     strange = tmp_path / f"{file.message_id}.xml"
     strange.write_text("not ours")
-    assert await shard.send() == 0
+    assert await job.send() == 0
     assert strange.read_text() == "not ours"
     strange.unlink()
-    assert await shard.send() == 1
+    assert await job.send() == 1
 
 
 # A payment that may no longer be sent
@@ -317,16 +316,16 @@ async def test_a_change_after_planning_cancels_the_disbursement_on_either_rail(
 
 async def test_the_psp_job_cancels_what_was_held_since_it_was_planned_with_the_reason(system: System) -> None:
     psp = FakePsp()
-    shard = DisbursementJob(
+    job = DisbursementJob(
         pool=system.pool, clock=Hands(at=THURSDAY), clearing=system.service, rail=PspRail(psp=psp)
     )
-    await shard.plan()
+    await job.plan()
     async with transaction(system.pool) as connection:
         await system.payouts.place_hold(
             connection, "superapp", reason="doubt", since=THURSDAY.date(), until=None, by="anna"
         )
-    assert await shard.pay() == 0  # the intent itself looks again
-    assert await shard.run() == 0
+    assert await job.pay() == 0  # the intent itself looks again
+    assert await job.run() == 0
     reported = [kind for party, kind in await events(system) if party == "superapp"]
     assert reported == ["disbursement.planned", "disbursement.cancelled"]
     assert (await states(system))["superapp"] == "cancelled"
@@ -360,10 +359,10 @@ async def test_a_hold_that_was_lifted_can_be_placed_again_with_the_same_words(sy
 async def sent(system: System, tmp_path: Path) -> tuple[Disbursement, str]:
     """A payment in the bank's hands, and the id of its file."""
     payment = of(await system.plan(THURSDAY), world.NL_CPO)
-    shard = outbox_job(system, tmp_path / "out", at=THURSDAY)
-    file = await shard.draw()
+    job = outbox_job(system, tmp_path / "out", at=THURSDAY)
+    file = await job.create_file()
     assert file is not None
-    assert await shard.send() == 1
+    assert await job.send() == 1
     return payment, file.message_id
 
 
@@ -377,13 +376,13 @@ async def test_statements_settle_and_return_and_the_same_file_twice_changes_noth
 ) -> None:
     payment, _ = await sent(system, tmp_path)
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / "a.xml").write_bytes(booked(payment))
     (inbox / "b.xml").write_bytes(booked(payment))  # the same bytes under another name
-    assert await look_twice(shard, clock) == 2
+    assert await look_twice(job, clock) == 2
     assert (await states(system))["NL-ABC"] == "paid"
     (inbox / "a.xml").write_bytes(booked(payment, direction="CRDT", reason="AC04"))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "returned"
     assert shown(inbox / "done") == ["a.xml", "a.xml.1", "b.xml"]
     assert shown(inbox / "working") == []
@@ -397,12 +396,12 @@ async def test_a_return_reported_before_its_payment_counts_once_the_payment_is_r
 ) -> None:
     payment, _ = await sent(system, tmp_path)
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / "tuesday.xml").write_bytes(booked(payment, direction="CRDT", reason="AC04"))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "requested"
     (inbox / "monday.xml").write_bytes(booked(payment))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "returned"
     reported = [kind for party, kind in await events(system) if party == "NL-ABC"]
     assert reported == ["disbursement.paid", "disbursement.returned", "payout_hold.placed"]
@@ -414,20 +413,20 @@ async def test_a_file_that_still_grows_or_is_being_imported_is_skipped(
 ) -> None:
     payment, _ = await sent(system, tmp_path)
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     whole = booked(payment)
     (inbox / "a.xml").write_bytes(whole[:200])
-    await shard.run_once()
+    await job.run_once()
     clock.pass_wall(60)
     (inbox / "a.xml").write_bytes(whole[:400])  # it grew between the looks
     for name in (".hidden.xml", "b.xml.part", "c.xml.filepart", "d.tmp"):
         (inbox / name).write_bytes(whole)
     (inbox / "link.xml").symlink_to(inbox / ".hidden.xml")
-    await shard.run_once()
+    await job.run_once()
     clock.pass_wall(60)
     assert shown(inbox / "done") == shown(inbox / "failed") == []
     (inbox / "a.xml").write_bytes(whole)
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert shown(inbox / "done") == ["a.xml"]
     assert (await states(system))["NL-ABC"] == "paid"
 
@@ -448,10 +447,10 @@ async def test_an_unreadable_message_is_rejected_with_its_reason_and_an_event(
     system: System, tmp_path: Path, content: bytes, reason: str
 ) -> None:
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / "bad.xml").write_bytes(content)
     (inbox / "good.xml").write_bytes(bank.statement(bank.entry("1.00")))
-    assert await look_twice(shard, clock) == 2
+    assert await look_twice(job, clock) == 2
     assert shown(inbox / "failed") == ["bad.xml", "bad.xml.reason"]
     assert reason in (inbox / "failed" / "bad.xml.reason").read_text()
     assert shown(inbox / "done") == ["good.xml"]
@@ -465,10 +464,10 @@ async def test_a_file_name_that_is_no_text_or_very_long_is_imported_like_any_oth
     system: System, tmp_path: Path
 ) -> None:
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / os.fsdecode(b"\xff\x1b[31m.xml")).write_bytes(bank.statement(bank.entry("1.00")))
     (inbox / ("x" * 250 + ".xml")).write_bytes(b"no XML")
-    assert await look_twice(shard, clock) == 2
+    assert await look_twice(job, clock) == 2
     assert len(list((inbox / "done").iterdir())) == 1
     assert [len(path.name) for path in sorted((inbox / "failed").iterdir())] == [207, 254]
     async with system.pool.acquire() as connection:
@@ -480,18 +479,18 @@ async def test_a_message_that_raises_is_retried_and_delays_no_other(system: Syst
     """A bug of ours, or a database that is away for this one: tried again later, less and less often."""
     payment, _ = await sent(system, tmp_path)
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     async with system.pool.acquire() as connection:
         await connection.execute("ALTER TABLE clearing.bank_message ADD CHECK (name <> 'bad.xml')")
     (inbox / "bad.xml").write_bytes(bank.statement(bank.entry("1.00")))
     (inbox / "good.xml").write_bytes(booked(payment))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "paid"
     assert shown(inbox / "working") == ["bad.xml"]
     async with system.pool.acquire() as connection:
         await connection.execute("ALTER TABLE clearing.bank_message DROP CONSTRAINT bank_message_name_check")
     clock.pass_wall(120)
-    assert await shard.run_once() == 1
+    assert await job.run_once() == 1
     assert shown(inbox / "working") == []
 
 
@@ -500,9 +499,9 @@ async def test_a_message_of_a_worker_that_died_is_imported_by_the_next(
 ) -> None:
     payment, _ = await sent(system, tmp_path)
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / "a.xml").write_bytes(booked(payment))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     # It died after the commit and before it put the file away: there it lies again.
     (inbox / "done" / "a.xml").rename(inbox / "working" / "a.xml")
     other, clock = inbox_job(system, inbox)
@@ -517,12 +516,12 @@ async def test_a_rejection_in_a_status_report_is_an_event_to_the_party(
 ) -> None:
     payment, message_id = await sent(system, tmp_path)
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     report = bank.status_report(
         message_id, group="PART", batches=[("B", None, [(payment.end_to_end_id, "RJCT", "AC04")])]
     )
     (inbox / "pain002.xml").write_bytes(report)
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "failed"
     assert ("NL-ABC", "disbursement.failed") in await events(system)
     await system.proved()
@@ -542,13 +541,13 @@ async def test_a_file_rejected_as_a_duplicate_does_not_reopen_what_the_first_one
         "payment": bank.status_report(message_id, group="PART", batches=[(batch, None, [reported])]),
     }[where]
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / "pain002.xml").write_bytes(report)
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "requested"
     assert [one for one in await system.plan(FRIDAY + timedelta(hours=2)) if one.party_id == "NL-ABC"] == []
     (inbox / "camt.xml").write_bytes(booked(payment))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "paid"
     await system.proved()
 
@@ -563,11 +562,11 @@ async def test_a_file_that_cannot_be_moved_delays_no_other(system: System, tmp_p
             super().move_to_working(name)
 
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
-    shard.inbox = Stuck(inbox)
+    job, clock = inbox_job(system, inbox)
+    job.inbox = Stuck(inbox)
     (inbox / "a.xml").write_bytes(b"stuck")
     (inbox / "b.xml").write_bytes(booked(payment))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "paid"
 
 
@@ -592,8 +591,8 @@ async def test_rejected_and_unread_messages_are_alerts(
 
 def test_a_calendar_that_ends_soon_is_an_alert() -> None:
     calendars = bundled_data.closing_days()
-    assert calendar_alarms(calendars, today=datetime(2028, 6, 1, tzinfo=UTC).date()) == []
-    late = calendar_alarms(calendars, today=datetime(2028, 8, 1, tzinfo=UTC).date())
+    assert list_calendar_alerts(calendars, today=datetime(2028, 6, 1, tzinfo=UTC).date()) == []
+    late = list_calendar_alerts(calendars, today=datetime(2028, 8, 1, tzinfo=UTC).date())
     assert len(late) == len(calendars)
     assert "2028" in late[0]
 

@@ -50,7 +50,7 @@ async def balances(pool: Pool, service: ClearingServices) -> dict[str, int]:
     async with transaction(pool) as connection:
         return {
             f"{found.account} {found.currency}": found.minor
-            for found in await ledger_service.balances(connection)
+            for found in await ledger_service.list_balances(connection)
         }
 
 

@@ -38,7 +38,9 @@ async def cleared(pool: Pool, **terms: Any) -> ClearingServices:
 async def balances(pool: Pool, service: ClearingServices) -> dict[str, int]:
     async with transaction(pool) as connection:
         return {
-            found.account: found.minor for found in await ledger_service.balances(connection) if found.minor
+            found.account: found.minor
+            for found in await ledger_service.list_balances(connection)
+            if found.minor
         }
 
 
@@ -145,8 +147,8 @@ async def test_the_fee_of_a_dispute_that_was_won_stays_with_the_psp(pool: Pool) 
 
 async def test_a_top_up_is_found_by_its_reference(pool: Pool) -> None:
     async with transaction(pool) as connection:
-        assert await ledger_service.posted_top_up(connection, reference="FLOAT-1") is None
+        assert await ledger_service.load_posted_top_up(connection, reference="FLOAT-1") is None
         await ledger_service.record_top_up(
             connection, currency="EUR", minor=900, reference="FLOAT-1", now=NOW
         )
-        assert await ledger_service.posted_top_up(connection, reference="FLOAT-1") == ("EUR", 900)
+        assert await ledger_service.load_posted_top_up(connection, reference="FLOAT-1") == ("EUR", 900)

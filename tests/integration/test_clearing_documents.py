@@ -226,8 +226,8 @@ async def test_each_party_is_invoiced_by_its_cadence_and_every_session_once(
         day = timedelta(days=1)
         session = world.session(50, sale_at=world.SALE_AT + day)
         await service.sessions.clear_batch(connection, [session], now=NOW + day, batch_id=uuid4())
-    shard = PartyDocumentJob(pool=pool, clock=FixedClock(AFTER), clearing=service)
-    await shard.run_once()
+    job = PartyDocumentJob(pool=pool, clock=FixedClock(AFTER), clearing=service)
+    await job.run_once()
     async with pool.acquire() as connection:
         rows = await connection.fetch(
             "SELECT period_start, period_end, net_minor FROM clearing.document WHERE supplier_id = 'NL-ABC' "
@@ -295,12 +295,12 @@ async def test_a_document_exception_is_retried_until_it_is_issued(
     pool: Pool, service: ClearingServices
 ) -> None:
     clock = FixedClock(AFTER)
-    shard = PartyDocumentJob(pool=pool, clock=clock, clearing=service)
-    await shard.run_once()
+    job = PartyDocumentJob(pool=pool, clock=clock, clearing=service)
+    await job.run_once()
     kept = "SELECT DISTINCT supplier_id, reason FROM clearing.document_exception"
     async with pool.acquire() as connection:
         (row,) = await connection.fetch(kept)
-        waiting = await invoice_service.document_exceptions(connection)
+        waiting = await invoice_service.list_document_exceptions(connection)
     assert {(one.supplier_id, one.period_start, one.first_at) for one in waiting} == {
         ("superapp", START, AFTER)
     }
@@ -310,7 +310,7 @@ async def test_a_document_exception_is_retried_until_it_is_issued(
         agreed = replace(world.SUPERAPP, self_billing_since=START)
         await service.reference_data.register_party(connection, agreed, now=AFTER)
     clock.at += timedelta(days=1)
-    await shard.run_once()
+    await job.run_once()
     async with pool.acquire() as connection:
         assert await connection.fetch(kept) == []
         assert (
@@ -322,12 +322,12 @@ async def test_a_document_exception_is_retried_until_it_is_issued(
 async def test_an_altered_document_is_found(pool: Pool, service: ClearingServices) -> None:
     await issue(pool)
     async with pool.acquire() as connection:
-        assert await document_service.altered(connection) == []
+        assert await document_service.find_altered(connection) == []
         await connection.execute(
             "UPDATE clearing.document SET content = jsonb_set(content, '{ubl}', '\"<Invoice/>\"') "
             "WHERE series = 'SB-NL-ABC-O'"
         )
-        assert await document_service.altered(connection) == ["SB-NL-ABC-O-000001"]
+        assert await document_service.find_altered(connection) == ["SB-NL-ABC-O-000001"]
         report = await audit_ledger(connection, now=AFTER)
         assert report.checks["documents_altered"] == 1
         with pytest.raises(ClearingInvariantViolation, match="is not what was issued"):

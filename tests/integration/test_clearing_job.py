@@ -128,13 +128,13 @@ async def test_a_batch_queries_the_database_as_often_for_many_sessions_as_for_fe
         async with pool.acquire() as connection:
             await open_books(connection, service)
         first = 0
-        shard = job_over(pool, service, batch_size=1000)
+        job = job_over(pool, service, batch_size=1000)
         for size in (64, 64, 256):
             async with pool.acquire() as connection:
                 await hand_over(connection, [world.session(first + number) for number in range(size)])
             first += size
             asked.clear()
-            assert await shard.run_once() == size
+            assert await job.run_once() == size
             asked_by_size[size] = Counter(
                 re.sub(r"savepoint_[0-9a-f]+", "savepoint", query) for query in asked
             )
@@ -210,10 +210,10 @@ async def test_batches_in_flight_side_by_side_clear_each_session_once(
     assert all(after["previous_hash"] == before["hash"] for before, after in pairwise(heads))
 
 
-async def _until_idle(shards: Sequence[ClearingJob]) -> int:
+async def _until_idle(jobs: Sequence[ClearingJob]) -> int:
     total = 0
     while True:
-        counts = await asyncio.gather(*[shard.run_once() for shard in shards])
+        counts = await asyncio.gather(*[job.run_once() for job in jobs])
         if not any(counts):
             return total
         total += sum(counts)

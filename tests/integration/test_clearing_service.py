@@ -384,7 +384,7 @@ async def test_an_executed_exchange_closes_the_position_and_books_gain_or_loss(
         async with transaction(pool) as connection:
             return {
                 f"{found.account.split(':')[2]} {found.currency}": found.minor
-                for found in await ledger_service.balances(connection, prefix="fx:")
+                for found in await ledger_service.list_balances(connection, prefix="fx:")
             }
 
     # Ten commissions of 0.40 + 8.1 % Swiss VAT: 4.30 EUR taken, 0.43 at 0.9236 is 0.40 CHF each: 4.00 given.

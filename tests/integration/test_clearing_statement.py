@@ -57,7 +57,7 @@ async def statement(pool: Pool, service: ClearingServices, *, since: int = 0, un
     async with transaction(pool, isolation="repeatable_read") as connection:
         return [
             line
-            async for line in ledger_service.statement_lines(
+            async for line in ledger_service.list_statement_lines(
                 connection,
                 account=ACCOUNT,
                 currency="EUR",
@@ -184,12 +184,12 @@ async def test_closing_stores_balances_and_rejects_back_dating(pool: Pool, servi
     await clear(pool, service, range(5), minutes=1)
     end = NOW + timedelta(minutes=10)
     async with transaction(pool) as connection:
-        before = await ledger_service.balances(connection)
+        before = await ledger_service.list_balances(connection)
         await ledger_service.close_period(connection, until=end, by="test", now=end)
         await ledger_service.close_period(
             connection, until=end, by="test", now=end
         )  # the same again is a no-op
-        assert await ledger_service.balances(connection) == before
+        assert await ledger_service.list_balances(connection) == before
         with pytest.raises(ClearingConflictError, match="closed up to"):
             await ledger_service.close_period(
                 connection, until=end - timedelta(seconds=1), by="test", now=end
@@ -206,11 +206,11 @@ async def test_closing_stores_balances_and_rejects_back_dating(pool: Pool, servi
     async with transaction(pool) as connection:
         second = NOW + timedelta(minutes=20)
         await ledger_service.close_period(connection, until=second, by="test", now=second)
-        later = await ledger_service.balances(connection)
+        later = await ledger_service.list_balances(connection)
         after = {(found.account, found.currency): found.minor for found in later}
         then = {
             (found.account, found.currency): found.minor
-            for found in await ledger_service.balances(connection, at=end - timedelta(seconds=1))
+            for found in await ledger_service.list_balances(connection, at=end - timedelta(seconds=1))
         }
     assert after[ACCOUNT, "EUR"] == 8 * 400
     assert then[ACCOUNT, "EUR"] == 5 * 400

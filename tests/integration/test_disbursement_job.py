@@ -57,15 +57,15 @@ class SlowPsp:
     paid: Counter[str] = field(default_factory=Counter)
     accounts: Counter[str] = field(default_factory=Counter)
     keys: dict[str, PspTransferRequest] = field(default_factory=dict)
-    in_the_air: int = 0
+    in_flight: int = 0
     most: int = 0
     faults: dict[str, Any] = field(default_factory=dict)
 
     async def transfer(self, order: PspTransferRequest) -> TransferOutcome:
-        self.in_the_air += 1
-        self.most = max(self.most, self.in_the_air)
+        self.in_flight += 1
+        self.most = max(self.most, self.in_flight)
         await asyncio.sleep(0.002)
-        self.in_the_air -= 1
+        self.in_flight -= 1
         fault = self.faults.pop(order.connected_account, None)
         if isinstance(fault, Declined):
             return fault
@@ -92,7 +92,7 @@ class Run:
     psp: SlowPsp
     hands: Hands
 
-    def shard(self, **changes: Any) -> DisbursementJob:
+    def job(self, **changes: Any) -> DisbursementJob:
         rail = PspRail(psp=cast("Psp", self.psp))
         return DisbursementJob(
             pool=self.system.pool, clock=self.hands, clearing=self.system.service, rail=rail, **changes
@@ -135,7 +135,7 @@ async def run(pool: Pool) -> Run:
 
 async def test_payments_go_in_batches_and_each_batch_is_one_entry_in_the_chain(run: Run) -> None:
     before = await run.value("SELECT count(*) FROM clearing.batch")
-    assert await run.shard(batch=5, at_once=3).run() == PAYMENTS
+    assert await run.job(batch=5, at_once=3).run() == PAYMENTS
     assert await run.value("SELECT count(*) FROM clearing.batch") - before == 3  # 5 + 5 + 2
     assert run.psp.most == 3
     reported = await run.value("SELECT count(*) FROM gateway.event WHERE type = 'disbursement.paid'")
@@ -144,29 +144,29 @@ async def test_payments_go_in_batches_and_each_batch_is_one_entry_in_the_chain(r
 
 
 async def test_a_full_batch_is_followed_by_the_next_at_once_and_an_idle_job_rests(run: Run) -> None:
-    shard = run.shard(batch=5)
-    assert [await shard.run_once() for _ in range(4)] == [5, 5, 2, 0]
+    job = run.job(batch=5)
+    assert [await job.run_once() for _ in range(4)] == [5, 5, 2, 0]
     assert await run.value("SELECT count(*) FROM clearing.disbursement") == PAYMENTS
     await run.paid_once()
 
 
 async def test_a_call_that_raises_delays_no_other_and_is_retried(run: Run) -> None:
     run.psp.faults["acct_3"] = ValueError("a bug of ours")
-    await run.shard().run()
+    await run.job().run()
     assert await run.states() == {"paid": PAYMENTS - 1, "outcome_unknown": 1}
     run.hands.at += LATER
-    await run.shard().run()
+    await run.job().run()
     await run.paid_once()
 
 
 async def test_a_rejected_transfer_reopens_its_own_payables_only(run: Run) -> None:
     run.psp.faults["acct_5"] = Declined(code="balance_insufficient", retryable=False)
-    await run.shard().run()
+    await run.job().run()
     assert await run.states() == {"paid": PAYMENTS - 1, "failed": 1}
     assert await run.value("SELECT count(*) FROM clearing.payable WHERE state = 'open'") == 1
     await run.system.proved()
     run.hands.at += timedelta(hours=2)
-    await run.shard().run()
+    await run.job().run()
     await run.paid_once()
 
 
@@ -174,12 +174,12 @@ async def test_a_worker_that_dies_between_calls_and_record_leaves_nothing_to_be_
     """Some transfers took effect, no answer was written: the next worker finds them under their keys."""
     run.psp.faults["acct_7"] = Died()
     with pytest.raises(BaseExceptionGroup):
-        await run.shard(at_once=4).run()
+        await run.job(at_once=4).run()
     assert await run.states() == {"requested": PAYMENTS}
     assert 0 < len(run.psp.accounts) < PAYMENTS
-    assert await run.shard().run() == 0  # not before the intents' lease is over
+    assert await run.job().run() == 0  # not before the intents' lease is over
     run.hands.at += LATER
-    await run.shard().run()
+    await run.job().run()
     await run.paid_once()
 
 
@@ -196,11 +196,11 @@ async def test_a_worker_that_dies_while_planning_has_planned_whole_pages(run: Ru
 
     run.system.service.disbursements.plan = dies  # type: ignore[method-assign]
     with pytest.raises(Died):
-        await run.shard(page=4).plan()
+        await run.job(page=4).plan()
     assert await run.states() == {"planned": 8}  # the third page was rolled back whole
     await run.system.proved()
     run.system.service.disbursements.plan = plan  # type: ignore[method-assign]
-    await run.shard().run()
+    await run.job().run()
     await run.paid_once()
 
 
@@ -208,20 +208,20 @@ async def test_a_call_that_is_not_made_in_time_is_made_in_a_later_round_under_it
     run: Run, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.setattr("gateway.jobs.disbursements._CALL_SECONDS", 0.003)
-    await run.shard(at_once=1).run()
+    await run.job(at_once=1).run()
     left = (await run.states())["requested"]
     assert 0 < left < PAYMENTS
     monkeypatch.undo()
     run.hands.at += LATER
-    await run.shard().run()
+    await run.job().run()
     await run.paid_once()
 
 
 async def test_a_payment_that_another_ended_meanwhile_is_a_conflict_and_the_others_are_recorded(
     run: Run,
 ) -> None:
-    shard = run.shard()
-    await shard.plan()
+    job = run.job()
+    await job.plan()
     async with transaction(run.system.pool) as connection:
         begun = await run.system.service.disbursements.begin_due(connection, now=THURSDAY, limit=100)
     other = begun[4]
@@ -247,10 +247,10 @@ async def test_a_party_that_cannot_be_planned_delays_no_other_party(run: Run) ->
         return await plan(connection, now=now, only=only)
 
     run.system.service.disbursements.plan = poisoned  # type: ignore[method-assign]
-    assert await run.shard().run() == PAYMENTS - 1
+    assert await run.job().run() == PAYMENTS - 1
     await run.system.proved()
     run.system.service.disbursements.plan = plan  # type: ignore[method-assign]
-    await run.shard().run()
+    await run.job().run()
     await run.paid_once()
 
 
@@ -266,24 +266,24 @@ async def test_an_answer_that_cannot_be_recorded_is_requested_again_and_the_othe
         return await record(connection, outcomes, now=now)
 
     run.system.service.disbursements.record_outcomes = poisoned  # type: ignore[method-assign]
-    await run.shard().run()
+    await run.job().run()
     assert await run.states() == {"paid": PAYMENTS - 1, "requested": 1}
     await run.system.proved()
     run.system.service.disbursements.record_outcomes = record  # type: ignore[method-assign]
     run.hands.at += LATER
-    await run.shard().run()
+    await run.job().run()
     await run.paid_once()
 
 
 async def test_two_workers_share_the_payments_and_pay_each_once(run: Run) -> None:
-    asked = await asyncio.gather(*(run.shard(batch=3).run() for _ in range(3)))
+    asked = await asyncio.gather(*(run.job(batch=3).run() for _ in range(3)))
     assert sum(asked) == PAYMENTS
     await run.paid_once()
 
 
 async def test_a_payment_of_many_payables_is_paid_without_a_write_to_any_of_them(run: Run) -> None:
     """Who reads a payable's state hears of its payment's."""
-    await run.shard().run()
+    await run.job().run()
     assert await run.value("SELECT count(*) FROM clearing.payable WHERE state = 'paid'") == 0
     async with run.system.pool.acquire() as connection:
         summary = await read_summary(connection)

@@ -239,7 +239,7 @@ async def test_a_deregistered_party_is_paid_below_its_minimum_and_its_receivable
     later = FRIDAY + timedelta(days=40)
     assert [one for one in await system.plan(later) if one.party_id == "NL-ABC"] == []
     async with system.pool.acquire() as connection:
-        receivables = await system.service.receivables.receivables(connection, now=later)
+        receivables = await system.service.receivables.list_receivables(connection, now=later)
     (receivable,) = [one for one in receivables if one.party_id == "NL-ABC"]
     assert receivable.receivable_minor > 0
     assert receivable.age_days >= 39
@@ -292,7 +292,7 @@ async def test_a_reserve_is_withheld_and_released_on_its_day_as_forecast(system:
     assert [minor for (party, _), minor in sorted(paid.items()) if party == "NL-ABC"] == [1074, 358, 126, 42]
     await system.proved()
     async with system.pool.acquire() as connection:
-        (reserve,) = await ledger_service.balances(connection, prefix="reserve:")
+        (reserve,) = await ledger_service.list_balances(connection, prefix="reserve:")
     assert reserve.minor == 0
 
 

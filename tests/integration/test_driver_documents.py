@@ -79,16 +79,16 @@ async def clear(
 
 
 async def issue(pool: Pool) -> int:
-    shard = DriverDocumentJob(pool=pool, clock=FixedClock(NOW))
-    rounds = [await shard.run_once()]
+    job = DriverDocumentJob(pool=pool, clock=FixedClock(NOW))
+    rounds = [await job.run_once()]
     while rounds[-1]:
-        rounds.append(await shard.run_once())
+        rounds.append(await job.run_once())
     return sum(rounds)
 
 
 async def of_session(pool: Pool, number: int) -> list[ReadDocument]:
     async with pool.acquire() as connection:
-        return await driver_document_service.of_session(connection, world.session_id(number))
+        return await driver_document_service.list_by_session(connection, world.session_id(number))
 
 
 async def names(pool: Pool, number: int) -> list[str]:
@@ -249,13 +249,13 @@ async def test_workers_side_by_side_number_without_gaps(pool: Pool, service: Cle
             first = 100 * chain + 10 * batch
             sessions = [world.session(number) for number in range(first, first + 5)]
             await clear(pool, service, [*sessions, at_alps(first + 9)], chain=chain)
-    shards = [DriverDocumentJob(pool=pool, clock=FixedClock(NOW)) for _ in range(3)]
+    jobs = [DriverDocumentJob(pool=pool, clock=FixedClock(NOW)) for _ in range(3)]
     for _ in range(12):
-        await asyncio.gather(*(shard.run_once() for shard in shards))
+        await asyncio.gather(*(job.run_once() for job in jobs))
     async with pool.acquire() as connection:
         report = await audit_ledger(connection, now=NOW)
         assert (report.checks["documents_gapped"], report.checks["documents_unequal"]) == (0, 0)
-        assert await store.chains(connection) == []
+        assert await store.list_chains(connection) == []
         rows = await connection.fetch("SELECT series, number FROM clearing.driver_document")
     assert Counter(row["series"] for row in rows) == {"DI-NL-ABC": 60, "DI-platform": 12}
     assert sorted(row["number"] for row in rows if row["series"] == "DI-NL-ABC") == list(range(1, 61))
@@ -286,14 +286,14 @@ async def test_a_month_is_invoiced_once_hours_after_its_end_and_stays_open(
 ) -> None:
     await clear(pool, service, [world.session(1), at_alps(10)])
     clock = FixedClock(datetime(2026, 11, 1, 4, 59, tzinfo=UTC))  # 5:59 in Zurich
-    shard = PartyDocumentJob(pool=pool, clock=clock, clearing=service)
-    await shard.run_once()
+    job = PartyDocumentJob(pool=pool, clock=clock, clearing=service)
+    await job.run_once()
     counted = "SELECT count(*) FROM clearing.document"
     async with pool.acquire() as connection:
         assert await connection.fetchval(counted) == 0
     clock.at += timedelta(days=1)
     others = [PartyDocumentJob(pool=pool, clock=clock, clearing=service) for _ in range(2)]
-    await asyncio.gather(*(one.run_once() for one in (shard, *others)))
+    await asyncio.gather(*(one.run_once() for one in (job, *others)))
     async with pool.acquire() as connection:
         issued = await connection.fetch("SELECT series, number FROM clearing.document ORDER BY series")
         closed = await connection.fetchval("SELECT max(closed_until) FROM clearing.closed_period")

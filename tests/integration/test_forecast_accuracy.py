@@ -32,7 +32,7 @@ async def snapshot(system: System, now: datetime) -> bool:
 async def errors(system: System, now: datetime) -> dict[str, ForecastError]:
     async with transaction(system.pool) as connection:
         await forecast_service.measure(connection, now=now)
-        return {one.ahead: one for one in await forecast_service.errors(connection, now=now)}
+        return {one.ahead: one for one in await forecast_service.list_errors(connection, now=now)}
 
 
 async def play(system: System, days: int) -> datetime:

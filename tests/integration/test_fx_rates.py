@@ -29,7 +29,7 @@ from gateway.cli.status import read_status
 from gateway.database import Pool, transaction
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.fx_rates import RETRY, FxRatesJob, last_publication
-from gateway.jobs.rate_alerts import rate_alerts
+from gateway.jobs.rate_alerts import list_rate_alerts
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.retry_policy import RetryPolicy
 from tests.fakes import clearing_fixtures as world
@@ -102,7 +102,7 @@ class System:
     waits: RateRetryJob
     clearing: ClearingJob
 
-    async def take(self, content: bytes) -> int:
+    async def import_rates(self, content: bytes) -> int:
         """As `networkcore fx import` does it."""
         async with transaction(self.pool) as connection:
             rates = read_rates(content, today=self.clock.at.date())
@@ -148,15 +148,15 @@ async def sell(system: System, *numbers: int, sale_at: datetime = SATURDAY_SALE)
 
 
 async def test_a_file_imported_twice_has_nothing_new(system: System) -> None:
-    assert await system.take(as_csv(FILE)) == 4
-    assert await system.take(as_csv(FILE)) == 0
-    assert await system.take(as_xml(FILE)) == 0
+    assert await system.import_rates(as_csv(FILE)) == 4
+    assert await system.import_rates(as_csv(FILE)) == 0
+    assert await system.import_rates(as_xml(FILE)) == 0
 
 
 async def test_a_changed_past_rate_is_rejected_and_the_rest_of_its_file_imported(system: System) -> None:
-    await system.take(as_csv({THURSDAY: FILE[THURSDAY]}))
+    await system.import_rates(as_csv({THURSDAY: FILE[THURSDAY]}))
     changed = {THURSDAY: {"CHF": "0.9211", "GBP": "0.8340"}, FRIDAY: FILE[FRIDAY]}
-    assert await system.take(as_csv(changed)) == 2
+    assert await system.import_rates(as_csv(changed)) == 2
     table = await system.table()
     assert table.of("CHF")[THURSDAY].rate == Decimal("0.9210")
     assert table.of("CHF")[FRIDAY].rate == Decimal("0.9222")
@@ -164,7 +164,7 @@ async def test_a_changed_past_rate_is_rejected_and_the_rest_of_its_file_imported
 
 async def test_concurrent_imports_are_checked_one_after_the_other(system: System) -> None:
     files = [as_csv({FRIDAY: {"CHF": figure}}) for figure in ("0.9222", "0.9223", "0.9222")]
-    counts = await asyncio.gather(*(system.take(content) for content in files))
+    counts = await asyncio.gather(*(system.import_rates(content) for content in files))
     assert sorted(counts) == [0, 0, 1]
     async with system.pool.acquire() as connection:
         known = await connection.fetchval(
@@ -175,7 +175,7 @@ async def test_concurrent_imports_are_checked_one_after_the_other(system: System
 
 async def test_rates_too_old_for_any_capture_are_left_out(system: System) -> None:
     history = as_csv({date(2020, 3, 2): {"CHF": "1.0648"}, **FILE})
-    assert await system.take(as_zip(history)) == 4
+    assert await system.import_rates(as_zip(history)) == 4
     assert (await system.table()).of("CHF").get(date(2020, 3, 2)) is None
 
 
@@ -187,7 +187,7 @@ async def test_a_session_in_exception_for_a_rate_is_cleared_once_it_is_imported_
     assert await system.states() == ["exception", "exception"]
     assert await system.waits.run_once() == 0  # no rate came in since
     await system.minutes_later()
-    assert await system.take(as_csv(FILE)) == 4
+    assert await system.import_rates(as_csv(FILE)) == 4
     assert await system.waits.run_once() == 2
     assert await system.waits.run_once() == 0
     await system.clearing.run_once()
@@ -207,7 +207,7 @@ async def test_a_session_whose_rate_did_not_come_waits_for_the_next_import(syste
     await sell(system, 1)
     await system.clearing.run_once()
     await system.minutes_later()
-    await system.take(as_csv({FRIDAY: {"GBP": "0.8350"}}))  # not the one it needs
+    await system.import_rates(as_csv({FRIDAY: {"GBP": "0.8350"}}))  # not the one it needs
     handed = 0
     for _ in range(6):
         handed += await system.waits.run_once()
@@ -215,7 +215,7 @@ async def test_a_session_whose_rate_did_not_come_waits_for_the_next_import(syste
         assert await system.states() == ["exception"]
         await system.minutes_later()
     assert handed == 2  # once, and once more for a batch that was under way; not again and again
-    await system.take(as_csv({FRIDAY: {"CHF": "0.9222"}}))
+    await system.import_rates(as_csv({FRIDAY: {"CHF": "0.9222"}}))
     assert await system.waits.run_once() == 1
 
 
@@ -223,7 +223,7 @@ async def test_a_session_in_exception_for_a_vat_rate_is_not_handed_over_again(sy
     await sell(system, 1)
     async with system.pool.acquire() as connection:
         await connection.execute("UPDATE gateway.session SET tax_jurisdiction = 'ES-CN'")
-    await system.take(as_csv(FILE))
+    await system.import_rates(as_csv(FILE))
     await system.clearing.run_once()
     await system.minutes_later()
     async with system.pool.acquire() as connection:
@@ -255,7 +255,7 @@ async def test_of_many_workers_one_fetches(system: System, bank: Bank, feed: Ecb
     others = [
         FxRatesJob(pool=system.pool, clock=system.clock, clearing=system.service, feed=feed) for _ in range(4)
     ]
-    assert sum(await asyncio.gather(*(shard.run_once() for shard in others))) == 4
+    assert sum(await asyncio.gather(*(job.run_once() for job in others))) == 4
     assert bank.asked == 1
 
 
@@ -353,7 +353,7 @@ async def test_an_old_rate_is_an_alert_where_exchange_is_in_use(
     system: System, bank: Bank, database_url: str
 ) -> None:
     async with system.pool.acquire() as connection:
-        assert await rate_alerts(connection, now=NOW) == []
+        assert await list_rate_alerts(connection, now=NOW) == []
     await sell(system, 1)
     await system.clearing.run_once()
     bank.replies = [gives(b"oh", status=503)]
@@ -364,9 +364,9 @@ async def test_an_old_rate_is_an_alert_where_exchange_is_in_use(
         "the newest exchange rate is 17 days old, above 7 sessions wait: networkcore fx import; "
         "the last fetch: status 503"
     ) in status.alerts
-    await system.take(as_csv(FILE))
+    await system.import_rates(as_csv(FILE))
     async with system.pool.acquire() as connection:
-        assert await rate_alerts(connection, now=NOW) == []
+        assert await list_rate_alerts(connection, now=NOW) == []
         sla = await read_settlement_sla(connection, now=NOW)
     assert sla.newest_rate == FRIDAY
     assert b"networkcore_exchange_rate_age_days 3.0\n" in render(sla, oldest_event_at=None, now=NOW)
@@ -376,7 +376,7 @@ async def test_a_rate_beyond_the_step_needs_confirmation_and_is_an_alert(system:
     bank.replies = [gives(as_xml({FRIDAY: {"CHF": "9.222", "GBP": "0.8350"}}))]
     assert await system.shard.run_once() == 1
     async with system.pool.acquire() as connection:
-        [alert] = await rate_alerts(connection, now=NOW)
+        [alert] = await list_rate_alerts(connection, now=NOW)
     assert "1 rates rejected, first CHF of 2026-11-13: more than 20 % from 0.9194 of 2026-10-30" in alert
 
 
@@ -426,39 +426,41 @@ def test_the_command_imports_shows_and_rejects_in_one_line(database_url: str, tm
 
 
 async def test_a_position_is_closed_once_per_reference_and_not_at_a_mistyped_rate(system: System) -> None:
-    await system.take(as_csv(FILE))
+    await system.import_rates(as_csv(FILE))
     await sell(system, 1, 2)
     await system.clearing.run_once()
     exchange = system.service.exchange_rates
 
     async def execute(sold: int, bought: int, reference: str, *, off_market: bool = False) -> bool:
-        wish = FxExecution(base="EUR", quote="CHF", sold_minor=sold, bought_minor=bought, reference=reference)
+        proposal = FxExecution(
+            base="EUR", quote="CHF", sold_minor=sold, bought_minor=bought, reference=reference
+        )
         async with transaction(system.pool) as connection:
-            return await exchange.execute(connection, wish, now=system.clock.at, off_market=off_market)
+            return await exchange.execute(connection, proposal, now=system.clock.at, off_market=off_market)
 
     async with system.pool.acquire() as connection:
-        [open_one] = await exchange.positions(connection)
-    taken, given = open_one.total.sold_minor, open_one.total.bought_minor
-    assert taken > 0
+        [open_one] = await exchange.list_positions(connection)
+    sold, given = open_one.total.sold_minor, open_one.total.bought_minor
+    assert sold > 0
     with pytest.raises(ClearingConflictError, match=r"more than 20 % off the reference rate 0\.922200"):
-        await execute(taken, given * 10, "B1")
+        await execute(sold, given * 10, "B1")
     with pytest.raises(InvalidAmountError, match="the reference is empty"):
-        await execute(taken, given, " ")
-    assert await execute(taken, given + 3, "B1")
-    assert not await execute(taken, given + 3, "B1")  # though nothing is left of the position
+        await execute(sold, given, " ")
+    assert await execute(sold, given + 3, "B1")
+    assert not await execute(sold, given + 3, "B1")  # though nothing is left of the position
     with pytest.raises(ClearingConflictError, match="booked already with other figures"):
-        await execute(taken, given + 4, "B1")
+        await execute(sold, given + 4, "B1")
     with pytest.raises(ClearingConflictError, match="holds 0"):
         await execute(1, 1, "B2")
     async with system.pool.acquire() as connection:
-        [closed] = await exchange.positions(connection)
+        [closed] = await exchange.list_positions(connection)
         report = await audit_ledger(connection, now=system.clock.at)
     assert (closed.total.sold_minor, closed.total.bought_minor, closed.result_minor) == (0, 0, 3)
     assert report.ok, report.findings
 
 
 async def test_positions_and_executions_on_the_command_line(system: System, database_url: str) -> None:
-    await system.take(as_csv(FILE))
+    await system.import_rates(as_csv(FILE))
     await sell(system, 1)
     await system.clearing.run_once()
     shown = fx(database_url, "positions")

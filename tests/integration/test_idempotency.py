@@ -10,7 +10,7 @@ from gateway import idempotency_repository as store
 from gateway.api.idempotency import IdempotencyGate, PendingResponse, RequestIdentity
 from gateway.database import Pool
 from gateway.jobs.idempotency_key_cleanup import IdempotencyKeyCleanupJob
-from tests.fakes.api import Api, open_api, order
+from tests.fakes.api import Api, authorization_body, open_api
 
 
 @pytest.fixture
@@ -31,7 +31,7 @@ async def test_a_repeat_gets_the_stored_answer_and_does_no_work(api: Api) -> Non
     assert again.headers["Location"] == first.headers["Location"]
     assert api.psp.calls == calls
 
-    quoted = await api.call("POST", "/v1/authorizations", order(), key='"k1"')
+    quoted = await api.call("POST", "/v1/authorizations", authorization_body(), key='"k1"')
     assert quoted.text == first.text  # the draft's structured form names the same key
 
 
@@ -39,7 +39,9 @@ async def test_a_key_is_bound_to_method_path_and_body_and_to_its_party(api: Api)
     first = (await api.authorize(key="k1")).json
     other_body = await api.authorize(key="k1", session_ref="other")
     assert (other_body.status, other_body.json["code"]) == (422, "idempotency_key_reused")
-    other_path = await api.call("POST", f"/v1/authorizations/{first['id']}/release", order(), key="k1")
+    other_path = await api.call(
+        "POST", f"/v1/authorizations/{first['id']}/release", authorization_body(), key="k1"
+    )
     assert other_path.status in {400, 422}
     other_party = await api.authorize(key="k1", party="superapp")
     assert other_party.status == 201
@@ -47,10 +49,10 @@ async def test_a_key_is_bound_to_method_path_and_body_and_to_its_party(api: Api)
 
 
 async def test_a_missing_or_unusable_key_is_rejected_before_any_work(api: Api) -> None:
-    missing = await api.call("POST", "/v1/authorizations", order())
+    missing = await api.call("POST", "/v1/authorizations", authorization_body())
     assert (missing.status, missing.json["code"]) == (400, "idempotency_key_missing")
     for key in (" ", "a b", "k" * 256, "käse"):
-        unusable = await api.call("POST", "/v1/authorizations", order(), key=key)
+        unusable = await api.call("POST", "/v1/authorizations", authorization_body(), key=key)
         assert (unusable.status, unusable.json["code"]) == (400, "idempotency_key_invalid"), key
     assert api.psp.calls == []
 
@@ -66,7 +68,7 @@ async def test_a_repeated_request_of_a_declined_card_makes_no_new_psp_request(ap
 
 
 async def test_a_request_that_was_not_understood_leaves_its_key_free(api: Api) -> None:
-    wrong = await api.call("POST", "/v1/authorizations", order(method="cash"), key="k1")
+    wrong = await api.call("POST", "/v1/authorizations", authorization_body(method="cash"), key="k1")
     assert wrong.status == 400
     assert (await api.authorize(key="k1")).status == 201
 
@@ -95,9 +97,9 @@ async def test_a_key_of_a_dead_process_is_taken_over_with_the_same_resource(api:
     early = await api.authorize(key="k1")
     assert (early.status, early.json["code"]) == (409, "idempotency_in_flight")
     api.clock.pass_wall(46)
-    taken = await api.authorize(key="k1")
-    assert taken.status == 201
-    assert taken.json["id"] == first["id"]
+    repeated = await api.authorize(key="k1")
+    assert repeated.status == 201
+    assert repeated.json["id"] == first["id"]
     assert len(api.psp.payments) == 1
 
 
@@ -134,7 +136,7 @@ async def test_a_transient_answer_is_not_kept(pool: Pool) -> None:
         assert len(set(ids)) == 1
 
         async with pool.acquire() as connection:
-            gone = await store.sweep(
+            gone = await store.delete_expired(
                 connection, older_than=api.clock.wall_now() + timedelta(seconds=1), limit=10
             )
         assert gone == 1

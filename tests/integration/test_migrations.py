@@ -11,7 +11,7 @@ import pytest
 
 from gateway.database import Pool, connect, create_pool, named_queries, transaction
 from gateway.errors import DatabaseUnreachableError, MigrationError
-from gateway.migrations import PACKAGES, Migration, load_migrations, migrate, pending, read_migrations
+from gateway.migrations import PACKAGES, Migration, list_pending, load_migrations, migrate, read_migrations
 
 # What makes two schemas equal: every column, constraint, index and function body outside the system's own
 # schemas.
@@ -52,9 +52,9 @@ async def schema_of(dsn: str) -> list[str]:
 async def test_every_package_is_migrated_into_its_own_schema(empty_database_url: str) -> None:
     wanted = load_migrations()
     assert wanted
-    assert await pending(empty_database_url) == wanted
+    assert await list_pending(empty_database_url) == wanted
     assert await migrate(empty_database_url) == wanted
-    assert await pending(empty_database_url) == []
+    assert await list_pending(empty_database_url) == []
     assert await migrate(empty_database_url) == []
     async with connect(empty_database_url) as connection:
         schemas = await connection.fetch(
@@ -103,7 +103,7 @@ async def test_a_changed_file_is_rejected_by_migrate_and_pending(empty_database_
     changed = step(1, "CREATE TABLE gateway.first (n bigint);")
     renamed = replace(original, name="other")
     for other in (changed, renamed):
-        for run in (migrate, pending):
+        for run in (migrate, list_pending):
             with pytest.raises(
                 MigrationError, match="was changed after it was applied; restore it and add a new file"
             ):

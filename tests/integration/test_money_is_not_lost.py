@@ -102,10 +102,10 @@ class StrictPsp(FakePsp):
 
     @override
     def _refund(self, request: PspRefundRequest) -> RefundOutcome:
-        taken = {f"ch_{one.id}": one.captured_minor for one in self.payments.values()}
-        taken |= {one.psp_charge: one.amount_minor for one in self.extra.values()}
+        captured = {f"ch_{one.id}": one.captured_minor for one in self.payments.values()}
+        captured |= {one.psp_charge: one.amount_minor for one in self.extra.values()}
         back = self.given_back.get(request.psp_charge, 0) + request.amount_minor
-        if back > taken[request.psp_charge]:
+        if back > captured[request.psp_charge]:
             return Declined(code="charge_already_refunded", retryable=False)
         self.given_back[request.psp_charge] = back
         return super()._refund(request)
@@ -272,7 +272,9 @@ async def test_two_partners_may_use_the_same_reference(system: System) -> None:
             funding_id=new_id(), party_id=party, currency="EUR", amount_minor=amount, reference="INV-1"
         )
     async with system.pool.acquire() as connection:
-        booked = {one.account: one.minor for one in await ledger_service.balances(connection, prefix="psp:")}
+        booked = {
+            one.account: one.minor for one in await ledger_service.list_balances(connection, prefix="psp:")
+        }
     assert list(booked.values()) == [-1000]
 
 
@@ -416,14 +418,16 @@ async def test_a_reversal_at_the_psp_waits_for_the_refund_it_collides_with(syste
     await system.complete(view)
     system.psp.faults.append("before")
     ours = await refund(system, view, None)
-    news = ReversalUpdate(psp_refund="re_dashboard", amount_minor=1190, currency="EUR")
+    update = ReversalUpdate(psp_refund="re_dashboard", amount_minor=1190, currency="EUR")
     shard, session_id = view.session.shard, view.session.id
-    assert await system.payments.refunds.record_reversal(news, shard=shard, session_id=session_id)
+    assert await system.payments.refunds.record_reversal(update, shard=shard, session_id=session_id)
     cast("StrictPsp", system.psp).given_back[f"ch_{view.authorization.psp_payment}"] = 1190
     await run_tasks(system, rounds=2)
     assert (await system.payments.refunds.get(party_id=None, refund_id=ours.id)).state == "failed"
     for _ in range(2):
-        assert await system.payments.refunds.record_reversal(news, shard=shard, session_id=session_id) is None
+        assert (
+            await system.payments.refunds.record_reversal(update, shard=shard, session_id=session_id) is None
+        )
     assert (await session_of(system, view)).capture.refunded_minor == 1190
 
 
@@ -463,7 +467,7 @@ async def test_a_hold_that_cannot_be_looked_after_holds_up_no_other(system: Syst
 async def test_an_event_that_cannot_be_read_holds_up_no_other(system: System) -> None:
     class Telling(StrictPsp):
         @override
-        async def events_since(self, *, since: datetime, limit: int) -> list[bytes] | PspOutcomeUnknown:
+        async def list_events_since(self, *, since: datetime, limit: int) -> list[bytes] | PspOutcomeUnknown:
             return [b"bent", b"evt_2"]
 
         @override
@@ -485,9 +489,9 @@ async def test_the_fee_of_a_charge_off_session_is_kept_without_the_captures_own(
     class Silent(StrictPsp):
         @override
         def _capture(self, request: PspCaptureRequest) -> CaptureOutcome:
-            taken = super()._capture(request)
-            assert isinstance(taken, Captured)
-            return replace(taken, fee_minor=None, fee_currency=None)
+            captured = super()._capture(request)
+            assert isinstance(captured, Captured)
+            return replace(captured, fee_minor=None, fee_currency=None)
 
     payments = build_payments(
         pool=system.pool, psp=Silent(), tariffs=OneTariff(), clock=system.clock, policy=PaymentPolicy()

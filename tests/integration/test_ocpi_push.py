@@ -304,7 +304,7 @@ async def test_a_credit_cdr_is_kept_without_a_task_and_found_from_what_it_revers
     await accepted(edge, "POST", "/cdrs", token, cdr(id="CDR1-C", credit=True, credit_reference_id="cdr1"))
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.task") == 1
     async with edge.pool.acquire() as connection:
-        assert await cdrs.credits_of(connection, "NL-ABC", "CDR1") == ["CDR1-C"]
+        assert await cdrs.list_credits(connection, "NL-ABC", "CDR1") == ["CDR1-C"]
 
 
 @pytest.mark.parametrize(
@@ -381,9 +381,9 @@ async def test_waiting_cdrs_are_listed_with_their_reason_and_replayed(edge: Edge
             assert await cdrs.mark_cdr(
                 connection, "NL-ABC", name, status=CdrStatus.UNMATCHED, reason="no session", now=NOW
             )
-        waiting = await cdrs.queued_cdrs(connection)
+        waiting = await cdrs.list_queued_cdrs(connection)
         assert [(row.cdr_id, row.reason) for row in waiting] == [("A", "no session"), ("B", "no session")]
-        page = await cdrs.queued_cdrs(connection, limit=1, after=waiting[0])
+        page = await cdrs.list_queued_cdrs(connection, limit=1, after=waiting[0])
         assert [row.cdr_id for row in page] == ["B"]
         assert await cdrs.replay_cdr(connection, "NL-ABC", "A", now=NOW, wall_now=NOW)
         assert not await cdrs.replay_cdr(connection, "NL-ABC", "A", now=NOW, wall_now=NOW)

@@ -119,7 +119,7 @@ async def test_one_platform_registers_at_the_other_in_every_version(
     peer = await connected(edge, operator, version)
     assert (peer.state, peer.version) == ("registered", version)
     async with operator.pool.acquire() as connection:
-        seen = await peers.peer_of_party(connection, party_id="CH-NWC")
+        seen = await peers.find_peer_of_party(connection, party_id="CH-NWC")
     assert seen is not None
     # What each sends is what the other expects.
     assert peers.hash_token(peer.outbound_token or "") == seen.token_hash
@@ -138,7 +138,7 @@ async def test_renewing_exchanges_both_tokens_and_leaving_ends_both_sides(edge: 
     await credentials_client.leave(edge.services, peer_id=before.id)
     for side, party in ((edge, "NL-ABC"), (operator, "CH-NWC")):
         async with side.pool.acquire() as connection:
-            assert await peers.peer_of_party(connection, party_id=party) is None
+            assert await peers.find_peer_of_party(connection, party_id=party) is None
 
 
 async def test_an_operator_renews_and_ends_a_registration_by_command(
@@ -169,7 +169,7 @@ async def test_an_operator_renews_and_ends_a_registration_by_command(
     assert done.output.endswith("ended the registration with NL-ABC\n")
     for side, party in ((edge, "NL-ABC"), (operator, "CH-NWC")):
         async with side.pool.acquire() as connection:
-            assert await peers.peer_of_party(connection, party_id=party) is None
+            assert await peers.find_peer_of_party(connection, party_id=party) is None
     done = await run("leave", "NL-ABC")
     assert done.exit_code == 1
     assert "NL-ABC has no registered platform; see networkcore ocpi peers" in done.output
@@ -384,10 +384,10 @@ async def test_an_operator_registers_through_the_client_and_pushes(edge: Edge, o
     )
     assert (await client.put("locations", "LOC1", body=json.dumps(location()).encode())).http_status == 201
     async with edge.pool.acquire() as connection:
-        peer = await peers.peer_of_party(connection, party_id="NL-ABC")
+        peer = await peers.find_peer_of_party(connection, party_id="NL-ABC")
         assert peer is not None
         assert (
-            await peers.endpoint_url(connection, peer_id=peer.id, module="cdrs", role="SENDER")
+            await peers.find_endpoint_url(connection, peer_id=peer.id, module="cdrs", role="SENDER")
             == f"{operator.base}/cpo/2.3.0/cdrs"
         )
 
@@ -423,7 +423,7 @@ async def registered_with(edge: Edge, base: str, *, version: str = "2.3.0") -> s
     return await edge.register("NL-ABC", version=version)
 
 
-def start_order() -> StartSessionRequest:
+def start_request() -> StartSessionRequest:
     return StartSessionRequest(
         cpo_id="NL-ABC", location_id="LOC1", evse_uid="E1", connector_id="1", authorization_id=new_id()
     )
@@ -435,13 +435,13 @@ async def test_a_start_command_carries_the_reference_and_its_result_comes_back(
 ) -> None:
     server, base = station
     token_c = await registered_with(edge, base, version=version)
-    order = start_order()
-    sent = await CommandSender(services=edge.services).start_session(order)
+    request = start_request()
+    sent = await CommandSender(services=edge.services).start_session(request)
     assert (sent.state, sent.response) == ("accepted", "ACCEPTED")
     assert sent.deadline == NOW + timedelta(seconds=30)
     path, body = server.received[0]
     assert path == "/commands/START_SESSION"
-    reference = format_id("auth", order.authorization_id)
+    reference = format_id("auth", request.authorization_id)
     if version == "2.1.1":
         assert body["token"]["auth_id"] == reference
         assert "authorization_reference" not in body
@@ -463,7 +463,7 @@ async def test_a_rejected_command_and_an_unanswered_one_are_distinguished(
     await registered_with(edge, base)
     sender = CommandSender(services=edge.services)
     server.answer = {"result": "REJECTED", "timeout": 0}
-    assert (await sender.start_session(start_order())).state == "rejected"
+    assert (await sender.start_session(start_request())).state == "rejected"
     await edge.pool.execute("UPDATE gateway.ocpi_peer_endpoint SET url = 'http://127.0.0.1:1/commands'")
     lost = await sender.stop_session(cpo_id="NL-ABC", session_ref="S1")
     assert lost.state == "unanswered"
@@ -479,13 +479,13 @@ async def test_a_result_of_another_partys_command_is_not_found(
 ) -> None:
     _, base = station
     await registered_with(edge, base)
-    sent = await CommandSender(services=edge.services).start_session(start_order())
+    sent = await CommandSender(services=edge.services).start_session(start_request())
     other = await edge.register("DE-XYZ")
     path = f"/emsp/2.2.1/commands/START_SESSION/{format_id('cmd', sent.id)}"
     for target in (path, "/emsp/2.2.1/commands/START_SESSION/nonsense"):
         assert (await edge.call("POST", target, other, {"result": "ACCEPTED"}))[1] == 404
     with pytest.raises(PeerRejectedError, match="no registered platform"):
-        await CommandSender(services=edge.services).start_session(replace(start_order(), cpo_id="FR-NOP"))
+        await CommandSender(services=edge.services).start_session(replace(start_request(), cpo_id="FR-NOP"))
 
 
 async def test_a_terminal_is_activated_assigned_and_deactivated(
@@ -620,7 +620,7 @@ async def test_a_message_that_is_not_accepted_is_retried_in_order_then_an_except
         edge.clock.at += timedelta(days=2)
     assert {body["n"] for _, body in server.received} == {1}
     async with transaction(edge.pool) as connection:
-        waiting = await payments.waiting_messages(connection, party_id="NL-ABC")
+        waiting = await payments.list_waiting_messages(connection, party_id="NL-ABC")
         assert waiting[0]["exception_at"] is not None
         assert "HTTP 500" in waiting[0]["last_error"]
         server.status = 200

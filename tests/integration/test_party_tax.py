@@ -52,9 +52,10 @@ async def vat(api: Api, name: str) -> list[dict[str, Any]]:
 
 
 async def test_an_id_is_kept_in_its_one_written_form(api: Api) -> None:
-    assert [(one["tax_jurisdiction"], one["vat_id"], one["seat"]) for one in await vat(api, "platform")] == [
-        ("CH", "CHE107787577MWST", True)
-    ]
+    assert [
+        (one["tax_jurisdiction"], one["vat_id"], one["of_establishment"])
+        for one in await vat(api, "platform")
+    ] == [("CH", "CHE107787577MWST", True)]
     (dutch,) = await vat(api, "volta")
     assert dutch["vat_id"] == "NL004495445B01"
     assert [(one["valid"], one["source"]) for one in dutch["evidence"]] == [(True, "declared")]
@@ -91,7 +92,7 @@ async def test_an_id_is_kept_in_its_one_written_form(api: Api) -> None:
         ),
     ],
 )
-async def test_a_wrong_id_is_refused_with_its_field(api: Api, changes: dict[str, Any], named: str) -> None:
+async def test_a_wrong_id_is_rejected_with_its_field(api: Api, changes: dict[str, Any], named: str) -> None:
     rejected = await api.call("POST", "/v1/parties", party("DE-ABC", **changes), party="admin")
     assert (rejected.status, rejected.json["code"]) == (400, "invalid_parameters")
     assert named in rejected.json["detail"]
@@ -103,7 +104,7 @@ async def test_renewing_terms_does_not_declare_an_id_good_that_a_register_reject
     await api.call("POST", "/v1/parties", party("volta", terms_days=5), party="admin")
     (dutch,) = await vat(api, "volta")
     assert dutch["evidence"][0]["source"] == "VIES"
-    known = await api.services.clearing.reference_data.party(api.services.pool, "volta")
+    known = await api.services.clearing.reference_data.find_party(api.services.pool, "volta")
     assert known is not None
     assert known.terms_days == 5
     assert [one.source for one in known.vat_evidence].count("declared") == 1  # that of the beginning
@@ -118,15 +119,15 @@ async def test_registrations_are_shown_with_their_evidence(api: Api) -> None:
     }
     made = await api.call("POST", "/v1/parties", party("platform", vat_registrations=[german]), party="admin")
     assert made.status == 201, made.text
-    seat, elsewhere = await vat(api, "platform")
-    assert (seat["seat"], elsewhere["seat"]) == (True, False)
+    established, elsewhere = await vat(api, "platform")
+    assert (established["of_establishment"], elsewhere["of_establishment"]) == (True, False)
     assert (elsewhere["vat_id"], elsewhere["valid_to"]) == ("DE136695976", "2026-12-31")
     assert elsewhere["evidence"][0]["effective_from"] == "2026-01-01"
     # Renewing other terms leaves them; an empty list takes them away.
     await api.call("POST", "/v1/parties", party("platform", terms_days=3), party="admin")
-    assert await vat(api, "platform") == [seat, elsewhere]
+    assert await vat(api, "platform") == [established, elsewhere]
     await api.call("POST", "/v1/parties", party("platform", vat_registrations=[]), party="admin")
-    assert await vat(api, "platform") == [seat]
+    assert await vat(api, "platform") == [established]
 
 
 async def test_an_app_on_top_of_an_emsp_is_cleared_from_the_emsps_account(api: Api, pool: Pool) -> None:
@@ -170,10 +171,10 @@ async def test_an_app_on_top_of_an_emsp_is_cleared_from_the_emsps_account(api: A
         party_id="parking", session_id=view.session.id, cdr_raw=cdr(), cdr_version="2.2.1"
     )
     api.clock.pass_wall(5)
-    shard = ClearingJob(
+    job = ClearingJob(
         pool=pool, clock=api.clock, sessions=api.services.clearing.sessions, batch_size=10, chain=0
     )
-    assert await shard.run_once() == 1
+    assert await job.run_once() == 1
     async with pool.acquire() as connection:
         moved = await connection.fetch(
             "SELECT account, credit_minor - debit_minor AS minor FROM clearing.account_delta "
@@ -197,7 +198,7 @@ async def test_a_renewed_name_is_seen_everywhere(api: Api) -> None:
     shown = (await api.call("GET", "/v1/parties/parking", party="admin")).json
     listed = (await api.call("GET", "/v1/parties", party="admin")).json["data"]
     async with api.services.pool.acquire() as connection:
-        cleared = await api.services.clearing.reference_data.party(connection, "parking")
+        cleared = await api.services.clearing.reference_data.find_party(connection, "parking")
     assert cleared is not None
     names = {shown["name"], cleared.name, *(one["name"] for one in listed if one["id"] == "parking")}
     assert names == {"Parking Berlin GmbH"}

@@ -119,7 +119,7 @@ class System:
             return list(await connection.fetch(f"SELECT * FROM gateway.{table}"))  # noqa: S608 - a name of ours
 
     async def resolve(self) -> None:
-        for shard in await self.payments.resolver.shards():
+        for shard in await self.payments.resolver.list_shards():
             await self.payments.resolver.run_shard(shard)
 
 
@@ -503,7 +503,7 @@ async def test_a_cdr_that_cannot_be_priced_is_rejected_and_the_hold_stays(system
 async def test_the_price_is_explained_from_the_stored_originals(system: System) -> None:
     view = await system.authorize()
     await system.complete(view)
-    price = await system.payments.price_breakdown(party_id="parking", session_id=view.session.id)
+    price = await system.payments.explain_price(party_id="parking", session_id=view.session.id)
     assert price.priced.incl_vat_minor == 1190
     assert price.priced.lines
 
@@ -742,7 +742,7 @@ async def test_money_that_the_psp_gave_back_by_itself_is_recorded_once(system: S
 
 async def test_an_event_of_the_psp_is_kept_once(system: System) -> None:
     for _ in range(2):
-        await system.payments.psp_webhook(body=b"evt_1", signature="good")
+        await system.payments.receive_psp_webhook(body=b"evt_1", signature="good")
     assert [row["id"] for row in await system.rows("psp_event")] == ["evt_1"]
 
 

@@ -58,37 +58,37 @@ def oracle(folder: Path, *, root: Issued, above: Sequence[str], leaves: Sequence
     return [name in good for name in names]
 
 
-def _dates(dice: random.Random) -> dict[str, Any]:
-    match dice.randrange(8):
+def _dates(rng: random.Random) -> dict[str, Any]:
+    match rng.randrange(8):
         case 0:
-            return {"not_after": NOW - timedelta(seconds=dice.choice([1, 3600]))}
+            return {"not_after": NOW - timedelta(seconds=rng.choice([1, 3600]))}
         case 1:
-            return {"not_before": NOW + timedelta(seconds=dice.choice([1, 3600]))}
+            return {"not_before": NOW + timedelta(seconds=rng.choice([1, 3600]))}
         case _:
             return {}
 
 
-def odd_leaf(dice: random.Random, template: Template) -> Template:
-    changes: dict[str, Any] = _dates(dice)
-    if dice.random() < 0.1:
+def odd_leaf(rng: random.Random, template: Template) -> Template:
+    changes: dict[str, Any] = _dates(rng)
+    if rng.random() < 0.1:
         changes["is_authority"] = True
-    if dice.random() < 0.1:
+    if rng.random() < 0.1:
         changes["key_cert_sign"] = True
-    if dice.random() < 0.3:
-        changes["extra"] = dice.choice([(CRITICAL,), (HARMLESS,), ()])
+    if rng.random() < 0.3:
+        changes["extra"] = rng.choice([(CRITICAL,), (HARMLESS,), ()])
     return replace(template, **changes)
 
 
-def odd_authority(dice: random.Random, template: Template) -> Template:
-    changes: dict[str, Any] = _dates(dice)
-    changes["path_length"] = dice.choice([template.path_length, template.path_length, None, 0, 1, 5])
-    if dice.random() < 0.15:
+def odd_authority(rng: random.Random, template: Template) -> Template:
+    changes: dict[str, Any] = _dates(rng)
+    changes["path_length"] = rng.choice([template.path_length, template.path_length, None, 0, 1, 5])
+    if rng.random() < 0.15:
         changes["is_authority"] = False
         changes["path_length"] = None
-    if dice.random() < 0.15:
+    if rng.random() < 0.15:
         changes["key_cert_sign"] = False
-    if dice.random() < 0.15:
-        changes["extra"] = (dice.choice([CRITICAL, HARMLESS]),)
+    if rng.random() < 0.15:
+        changes["extra"] = (rng.choice([CRITICAL, HARMLESS]),)
     return replace(template, **changes)
 
 
@@ -98,7 +98,7 @@ def _verifier(root: Issued) -> ChainVerifier:
 
 
 def test_no_signed_chain_is_accepted_that_openssl_rejects(tmp_path: Path) -> None:
-    dice = random.Random(SEED)
+    rng = random.Random(SEED)
     pki = build_pki(suite=Suite.P256, now=NOW)
     verifier = _verifier(pki.root)
     both = neither = 0
@@ -107,17 +107,17 @@ def test_no_signed_chain_is_accepted_that_openssl_rejects(tmp_path: Path) -> Non
         first_template = authority_template("First", now=NOW, path_length=1)
         second_template = authority_template("Second", now=NOW, path_length=0)
         if wild:
-            first_template = odd_authority(dice, first_template)
-            second_template = odd_authority(dice, second_template)
+            first_template = odd_authority(rng, first_template)
+            second_template = odd_authority(rng, second_template)
         first = issue(first_template, issuer=pki.root, key=new_key(pki.suite))
         second = issue(
-            second_template, issuer=dice.choice([first, first, first, pki.root]), key=new_key(pki.suite)
+            second_template, issuer=rng.choice([first, first, first, pki.root]), key=new_key(pki.suite)
         )
         strangers = [pki.root, first, second, pki.second]
         leaves = [
             issue(
-                odd_leaf(dice, pki.leaf_template(EMAID)),
-                issuer=dice.choice([second, second, second, *strangers]),
+                odd_leaf(rng, pki.leaf_template(EMAID)),
+                issuer=rng.choice([second, second, second, *strangers]),
                 key=new_key(pki.suite),
             ).pem
             for _ in range(LEAVES_PER_PAIR)
@@ -134,11 +134,11 @@ def test_no_signed_chain_is_accepted_that_openssl_rejects(tmp_path: Path) -> Non
 
 
 def test_no_flipped_byte_is_accepted_that_openssl_rejects(tmp_path: Path) -> None:
-    dice = random.Random(SEED)
+    rng = random.Random(SEED)
     pki = build_pki(suite=Suite.P256, now=NOW)
     verifier = _verifier(pki.root)
     leaf = pki.issue(EMAID)
-    mutated = [broken.raw_pem(_mutate(dice, leaf.der)) for _ in range(FLIPPED_LEAVES)]
+    mutated = [broken.raw_pem(_mutate(rng, leaf.der)) for _ in range(FLIPPED_LEAVES)]
     above = [pki.second.pem, pki.first.pem]
     for pem, openssl in zip(
         mutated, oracle(tmp_path, root=pki.root, above=above, leaves=mutated), strict=True
@@ -148,27 +148,27 @@ def test_no_flipped_byte_is_accepted_that_openssl_rejects(tmp_path: Path) -> Non
 
 
 def test_a_mutated_authority_is_never_accepted(tmp_path: Path) -> None:
-    dice = random.Random(SEED)
+    rng = random.Random(SEED)
     pki = build_pki(suite=Suite.P256, now=NOW)
     leaf = pki.issue(EMAID)
     for _ in range(FLIPPED_LEAVES):
-        bent = broken.raw_pem(_mutate(dice, pki.second.der))
+        bent = broken.raw_pem(_mutate(rng, pki.second.der))
         verifier = _verifier(pki.root)
         assert not isinstance(verifier.verify(leaf.pem + bent + pki.first.pem, now=NOW), ValidChain)
 
 
-def _mutate(dice: random.Random, der: bytes) -> bytes:
+def _mutate(rng: random.Random, der: bytes) -> bytes:
     """Change the bytes for sure: flip a bit, drop, double or insert."""
-    place = dice.randrange(len(der))
-    match dice.randrange(4):
+    place = rng.randrange(len(der))
+    match rng.randrange(4):
         case 0:
-            return der[:place] + bytes([der[place] ^ (1 << dice.randrange(8))]) + der[place + 1 :]
+            return der[:place] + bytes([der[place] ^ (1 << rng.randrange(8))]) + der[place + 1 :]
         case 1:
             return der[:place] + der[place + 1 :]
         case 2:
-            return der[:place] + bytes([dice.randrange(256)]) + der[place:]
+            return der[:place] + bytes([rng.randrange(256)]) + der[place:]
         case _:
-            return der + bytes([dice.randrange(256)])
+            return der + bytes([rng.randrange(256)])
 
 
 def test_the_oracle_itself_accepts_the_good_chain_and_rejects_a_stranger(tmp_path: Path) -> None:

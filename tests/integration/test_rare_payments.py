@@ -112,7 +112,7 @@ class LastUpdates(SessionUpdateSource):
     requested: list[str] = field(default_factory=list)
 
     @override
-    async def last_known(
+    async def find_last_update(
         self, connection: Connection, session: SessionRecord, *, authorization_id: UUID, cdr_id: str
     ) -> KnownUsage | None:
         self.requested.append(cdr_id)
@@ -350,7 +350,7 @@ async def test_holds_that_cannot_be_renewed_keep_no_other_from_its_check(system:
     system.psp.capture_before = START + timedelta(days=7)
     due = []
     for _ in range(4):
-        found = await system.payments.holds.holds_ending(before=START + timedelta(hours=12), batch=1)
+        found = await system.payments.holds.list_holds_ending(before=START + timedelta(hours=12), batch=1)
         for shard, authorization_id in found:
             assert await system.payments.holds.claim_check(
                 shard=shard, authorization_id=authorization_id, interval=timedelta(hours=1)
@@ -371,11 +371,11 @@ async def test_a_hold_has_one_check_at_a_time_and_another_at_its_end(system: Sys
         "authorization_id": view.authorization.id,
         "interval": timedelta(hours=1),
     }
-    taken = await asyncio.gather(*[system.payments.holds.claim_check(**turn) for _ in range(6)])
-    assert sum(taken) == 1
-    assert not await system.payments.holds.holds_ending(before=START + timedelta(hours=12), batch=9)
+    claimed = await asyncio.gather(*[system.payments.holds.claim_check(**turn) for _ in range(6)])
+    assert sum(claimed) == 1
+    assert not await system.payments.holds.list_holds_ending(before=START + timedelta(hours=12), batch=9)
     system.clock.at = START + timedelta(minutes=30)
-    assert await system.payments.holds.holds_ending(before=START + timedelta(hours=12), batch=9)
+    assert await system.payments.holds.list_holds_ending(before=START + timedelta(hours=12), batch=9)
 
 
 # Money in
@@ -453,7 +453,7 @@ async def test_parallel_requests_under_one_reference_bring_money_in_once(
     )
     assert sorted(request.amount_minor for request in psp.made) == [50, 700]
     async with system.pool.acquire() as connection:
-        booked = {one.account: one.minor for one in await ledger_service.balances(connection)}
+        booked = {one.account: one.minor for one in await ledger_service.list_balances(connection)}
     assert booked["psp:stripe:receivable"] == -750
 
 
@@ -591,10 +591,8 @@ async def with_ledger(system: System) -> tuple[ClearingServices, ClearingJob]:
         for party in (world.PLATFORM, cpo, partner):
             await service.reference_data.register_party(connection, party, now=START)
         await service.reference_data.put_agreement(connection, world.agreement(cpo), now=START)
-    shard = ClearingJob(
-        pool=system.pool, clock=system.clock, sessions=service.sessions, batch_size=10, chain=0
-    )
-    return service, shard
+    job = ClearingJob(pool=system.pool, clock=system.clock, sessions=service.sessions, batch_size=10, chain=0)
+    return service, job
 
 
 async def test_a_session_captured_above_its_price_is_cleared_once_the_rest_is_refunded(
@@ -617,7 +615,7 @@ async def test_a_session_captured_above_its_price_is_cleared_once_the_rest_is_re
     await corrections.run_once()
     assert (await seen(system, view)).session.state == "cleared"
     async with system.pool.acquire() as connection:
-        booked = {one.account: one.minor for one in await ledger_service.balances(connection)}
+        booked = {one.account: one.minor for one in await ledger_service.list_balances(connection)}
     assert booked["psp:stripe:receivable"] == -1190 + 42  # what is kept, less the PSP's fee
     found = await audit_system(system.pool, clock=system.clock, psp=None)
     assert {one.check for one in found.all_findings} == {"captured_is_price"}  # the bug stays named
@@ -633,14 +631,12 @@ async def test_a_session_without_an_agreement_is_cleared_again_once_there_is_one
     service = build_clearing()
     async with transaction(system.pool) as connection:
         await service.reference_data.import_bundled_rates(connection, now=START)
-    shard = ClearingJob(
-        pool=system.pool, clock=system.clock, sessions=service.sessions, batch_size=10, chain=0
-    )
-    await shard.run_once()
+    job = ClearingJob(pool=system.pool, clock=system.clock, sessions=service.sessions, batch_size=10, chain=0)
+    await job.run_once()
     assert (await seen(system, view)).session.state == "exception"
-    _, shard = await with_ledger(system)
+    _, job = await with_ledger(system)
     await system.payments.retry_clearing(session_id=view.session.id)
-    await shard.run_once()
+    await job.run_once()
     assert (await seen(system, view)).session.state == "cleared"
     with pytest.raises(PaymentConflictError, match="no exception"):
         await system.payments.retry_clearing(session_id=view.session.id)
@@ -686,7 +682,9 @@ async def test_a_capture_refunded_whole_while_it_was_an_exception_leaves_the_fee
     await clearing.run_once()
     await correction_job(system.pool, system.clock, service.sessions).run_once()
     async with system.pool.acquire() as connection:
-        booked = {one.account: one.minor for one in await ledger_service.balances(connection) if one.minor}
+        booked = {
+            one.account: one.minor for one in await ledger_service.list_balances(connection) if one.minor
+        }
     assert booked == {"psp:stripe:receivable": 42, "platform:psp:expense": -42}
 
 

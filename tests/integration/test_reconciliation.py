@@ -75,11 +75,11 @@ async def test_a_worker_killed_between_file_written_and_recorded_sends_the_same_
     await system.clear(1)
     rail, planned, message_id = await draw(system)
     async with transaction(system.pool) as connection:
-        first = await record_service.next_unsent_file(
+        first = await record_service.find_unsent_file(
             connection
         )  # written; the worker dies before it is marked
     async with transaction(system.pool) as connection:
-        again = await record_service.next_unsent_file(connection)
+        again = await record_service.find_unsent_file(connection)
         created = await rail.create_payment_file(connection, execution_date=date(2026, 10, 15), now=THURSDAY)
         assert created.file is None
     assert first is not None
@@ -89,7 +89,7 @@ async def test_a_worker_killed_between_file_written_and_recorded_sends_the_same_
         assert payment.end_to_end_id.encode() in first.content
     async with transaction(system.pool) as connection:
         await record_service.mark_sent(connection, message_id, now=THURSDAY)
-        assert await record_service.next_unsent_file(connection) is None
+        assert await record_service.find_unsent_file(connection) is None
 
 
 async def test_a_disbursement_that_no_bank_accepts_fails_alone_and_delays_no_other(system: System) -> None:

@@ -71,7 +71,7 @@ class Counter(System):
 
     async def balance(self, account: str, currency: str = "EUR") -> int:
         async with self.pool.acquire() as connection:
-            found = await ledger_service.balances(connection, prefix=account)
+            found = await ledger_service.list_balances(connection, prefix=account)
         return sum(one.minor for one in found if one.account == account and one.currency == currency)
 
 
@@ -171,8 +171,8 @@ async def test_the_person_who_raises_a_limit_again_stays_under_the_lower_one(cou
     (one,) = (await counter.run()).values()
     assert (await counter.resolve(one, Resolution.OWN_FUNDS, by="anna")).requires_approval
     async with transaction(counter.pool) as connection:
-        assert (await service.known_limits(connection, by="anna"))["EUR"] == 100
-        assert (await service.known_limits(connection, by="ben"))["EUR"] == 9_000
+        assert (await service.load_limits(connection, by="anna"))["EUR"] == 100
+        assert (await service.load_limits(connection, by="ben"))["EUR"] == 9_000
 
 
 async def test_two_people_who_approve_at_once_book_once(counter: Counter) -> None:
@@ -215,7 +215,7 @@ async def test_unknown_money_goes_to_suspense_and_is_cleared_when_identified(cou
     assert await counter.run() == {}
     await counter.proved()
     async with transaction(counter.pool) as connection:
-        items = await counter.people.suspense(connection, now=LATER)
+        items = await counter.people.list_suspense(connection, now=LATER)
         assert [(one.remaining_minor, one.owner, one.age_days) for one in items] == [
             (left, "finance", 10) for left in sorted((5000, -1200), key=lambda m: str(_id(items, m)))
         ]
@@ -230,7 +230,7 @@ async def test_unknown_money_goes_to_suspense_and_is_cleared_when_identified(cou
         await counter.people.clear(connection, again.id, fee, minor=None, now=LATER)
         with pytest.raises(ClearingConflictError, match="2000 EUR of the item remain"):
             await counter.people.clear(connection, first.id, request, minor=2001, now=LATER)
-        items = await counter.people.suspense(connection, now=LATER)
+        items = await counter.people.list_suspense(connection, now=LATER)
     assert part.state is ApprovalState.BOOKED
     assert [one.remaining_minor for one in items] == [2000]
     assert await counter.balance("suspense") == 2000
@@ -255,13 +255,13 @@ async def test_two_suspense_items_of_one_transfer_offset_each_other(counter: Cou
     back = await counter.resolve(late, Resolution.SUSPENSE)
     assert await counter.balance("suspense") == 0
     async with transaction(counter.pool) as connection:
-        assert len(await counter.people.suspense(connection, now=LATER)) == 2
+        assert len(await counter.people.list_suspense(connection, now=LATER)) == 2
         with pytest.raises(ClearingConflictError, match="offset each other only"):
             await counter.people.offset(connection, out.id, out.id, reason="late", by="anna", now=LATER)
         for first, second in ((out.id, back.id), (back.id, out.id)):
-            if await counter.people.suspense(connection, now=LATER):
+            if await counter.people.list_suspense(connection, now=LATER):
                 await counter.people.offset(connection, first, second, reason="late", by="anna", now=LATER)
-        assert await counter.people.suspense(connection, now=LATER) == []
+        assert await counter.people.list_suspense(connection, now=LATER) == []
     assert await counter.balance("psp:stripe:receivable") == -571
     await counter.proved()
 
@@ -442,7 +442,7 @@ async def test_the_banks_closing_balance_is_our_books_or_a_difference_of_its_own
     assert "balance:EUR" not in await counter.run()
     assert await counter.balance("bank:settlement") == -99_600
     async with counter.pool.acquire() as connection:
-        (position,) = await bank_position_service.positions(connection)
+        (position,) = await bank_position_service.list_positions(connection)
     assert (position.books_minor, position.bank_minor, position.unexplained_minor) == (99_600, 99_600, 0)
     await counter.proved()
 
@@ -509,13 +509,13 @@ async def _owing(counter: Counter, *, days: int) -> datetime:
 async def test_a_receivable_is_aged_and_written_off_by_two_people_only(counter: Counter) -> None:
     now = await _owing(counter, days=61)
     async with transaction(counter.pool) as connection:
-        (receivable,) = await counter.receivables.receivables(connection, now=now, party_id="NL-ABC")
+        (receivable,) = await counter.receivables.list_receivables(connection, now=now, party_id="NL-ABC")
         assert (receivable.receivable_minor, dict(receivable.buckets)["61-90"]) == (400, 400)
-        order = {"currency": "EUR", "reason": "gone", "by": "anna"}
+        request = {"currency": "EUR", "reason": "gone", "by": "anna"}
         with pytest.raises(ClearingConflictError, match="older than 90"):
-            await counter.receivables.write_off(connection, "NL-ABC", now=now, **order)
+            await counter.receivables.write_off(connection, "NL-ABC", now=now, **request)
         later = now + timedelta(days=30)
-        proposed = await counter.receivables.write_off(connection, "NL-ABC", now=later, **order)
+        proposed = await counter.receivables.write_off(connection, "NL-ABC", now=later, **request)
     assert proposed.requires_approval
     with pytest.raises(ClearingConflictError, match="another person"):
         await counter.approve(proposed, by="anna")
@@ -524,7 +524,7 @@ async def test_a_receivable_is_aged_and_written_off_by_two_people_only(counter: 
     assert await counter.balance("platform:receivable:expense") == -400
     await counter.proved()
     async with transaction(counter.pool) as connection:
-        assert await counter.receivables.receivables(connection, now=now, party_id="NL-ABC") == []
+        assert await counter.receivables.list_receivables(connection, now=now, party_id="NL-ABC") == []
 
 
 async def test_a_receivable_that_was_paid_meanwhile_is_not_written_off(counter: Counter) -> None:
@@ -551,14 +551,14 @@ async def test_a_receivable_is_set_off_in_another_currency_only_with_consent(cou
     await counter.clear(2, 3)
     claim = await counter.balance("cpo:NL-ABC:payable", "CHF")
     now = datetime(2026, 10, 16, 9, tzinfo=THURSDAY.tzinfo)
-    order = {"currency": "EUR", "from_currency": "CHF", "reason": "offset", "by": "anna", "now": now}
+    request = {"currency": "EUR", "from_currency": "CHF", "reason": "offset", "by": "anna", "now": now}
     async with transaction(counter.pool) as connection:
         with pytest.raises(ClearingConflictError, match="has not consented"):
-            await counter.receivables.set_off(connection, "NL-ABC", **order)  # type: ignore[arg-type]
+            await counter.receivables.set_off(connection, "NL-ABC", **request)  # type: ignore[arg-type]
         await counter.receivables.record_set_off_consent(
             connection, "NL-ABC", agreed_on=date(2026, 10, 1), evidence="contract 7, annex B", by="anna"
         )
-        booked = await counter.receivables.set_off(connection, "NL-ABC", **order)  # type: ignore[arg-type]
+        booked = await counter.receivables.set_off(connection, "NL-ABC", **request)  # type: ignore[arg-type]
     assert booked.state is ApprovalState.BOOKED
     assert booked.amount_minor == 400
     assert await counter.balance("cpo:NL-ABC:payable", "EUR") == 0
@@ -566,12 +566,12 @@ async def test_a_receivable_is_set_off_in_another_currency_only_with_consent(cou
     await counter.proved()
     async with transaction(counter.pool) as connection:
         with pytest.raises(ClearingConflictError, match="owes 0 EUR"):
-            await counter.receivables.set_off(connection, "NL-ABC", **order)  # type: ignore[arg-type]
+            await counter.receivables.set_off(connection, "NL-ABC", **request)  # type: ignore[arg-type]
 
 
 async def test_a_set_off_consent_ends_on_the_day_it_is_ended_and_only_once(counter: Counter) -> None:
     now = datetime(2026, 10, 16, 9, tzinfo=THURSDAY.tzinfo)
-    order = {"currency": "EUR", "from_currency": "CHF", "reason": "offset", "by": "anna", "now": now}
+    request = {"currency": "EUR", "from_currency": "CHF", "reason": "offset", "by": "anna", "now": now}
     async with transaction(counter.pool) as connection:
         for day in (date(2026, 9, 1), date(2026, 10, 1)):
             await counter.receivables.record_set_off_consent(
@@ -585,7 +585,7 @@ async def test_a_set_off_consent_ends_on_the_day_it_is_ended_and_only_once(count
             connection, "NL-ABC", agreed_on=date(2026, 10, 1), now=now
         )
         with pytest.raises(ClearingConflictError, match="has not consented"):
-            await counter.receivables.set_off(connection, "NL-ABC", **order)  # type: ignore[arg-type]
+            await counter.receivables.set_off(connection, "NL-ABC", **request)  # type: ignore[arg-type]
         with pytest.raises(ClearingConflictError, match="no consent of 2026-10-01 in force"):
             await counter.receivables.end_set_off_consent(
                 connection, "NL-ABC", agreed_on=date(2026, 10, 1), now=now

@@ -102,25 +102,25 @@ def ask(engine: PspEngine, method: str, path: str, body: str = "", key: str | No
 def played(settings: PspSettings, moves: int) -> tuple[list[bytes], PspEngine]:
     """A day of random moves without a server: every answer and every webhook."""
     engine = PspEngine(settings)
-    dice = random.Random(5)
+    rng = random.Random(5)
     intents: list[str] = []
     seen: list[bytes] = []
     for number in range(moves):
-        match dice.choice(("hold", "capture", "cancel", "refund", "clock", "topup")):
+        match rng.choice(("hold", "capture", "cancel", "refund", "clock", "topup")):
             case "hold":
                 reply = ask(engine, "POST", "/v1/payment_intents", HOLD, f"k{number}")
                 intents.append(json.loads(reply.body)["id"])
             case "clock":
-                now = engine.state.now + dice.randrange(86_400)
+                now = engine.state.now + rng.randrange(86_400)
                 reply = ask(engine, "POST", "/_sandbox/clock", f"now={now}&frozen=true")
             case "topup":
-                reply = ask(engine, "POST", "/v1/topups", f"amount={dice.randrange(1, 999)}&currency=chf")
+                reply = ask(engine, "POST", "/v1/topups", f"amount={rng.randrange(1, 999)}&currency=chf")
             case "refund":
-                chosen = dice.choice(intents or ["pi_none"])
-                amount = dice.randrange(1, 2000)
+                chosen = rng.choice(intents or ["pi_none"])
+                amount = rng.randrange(1, 2000)
                 reply = ask(engine, "POST", "/v1/refunds", f"payment_intent={chosen}&amount={amount}")
             case verb:
-                chosen = dice.choice(intents or ["pi_none"])
+                chosen = rng.choice(intents or ["pi_none"])
                 reply = ask(engine, "POST", f"/v1/payment_intents/{chosen}/{verb}", "", f"k{number}")
         seen.append(reply.body)
         seen += [webhook.body for webhook in engine.pop_webhooks()]
@@ -161,11 +161,11 @@ def test_balance_is_the_sum_of_its_transactions_and_no_charge_gives_back_more_th
     ).items():
         assert (available, pending) == (sum(row["net"] for row in rows if row["currency"] == currency), 0)
     for charge in engine.state.records.scan("charge", "acct_platform"):
-        taken = sum(row["amount"] for row in rows if row["source"] == charge["id"])
+        captured = sum(row["amount"] for row in rows if row["source"] == charge["id"])
         refunds = engine.state.records.scan("refund", "acct_platform", field="charge", values=(charge["id"],))
         given = sum(refund["amount"] for refund in refunds)
-        assert taken == charge["amount_captured"]
-        assert given <= taken
+        assert captured == charge["amount_captured"]
+        assert given <= captured
         assert charge["amount_refunded"] == given + charge.get("_released", 0)
 
 

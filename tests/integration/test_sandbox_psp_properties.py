@@ -126,20 +126,20 @@ def test_captures_and_refunds_in_any_order_conserve_money(
         "payment_method": "pm_card_visa",
     }
     intents = [post("/v1/payment_intents", amount=amount, **terms)[1] for amount in amounts]
-    taken = dict.fromkeys((intent["id"] for intent in intents), 0)
-    given_back = dict(taken)
+    captured = dict.fromkeys((intent["id"] for intent in intents), 0)
+    given_back = dict(captured)
     for index, amount, capture in steps:
         intent = intents[index % len(intents)]["id"]
         if capture:
             status, _ = post(f"/v1/payment_intents/{intent}/capture", amount_to_capture=amount)
-            assert (status == 200) == (taken[intent] == 0 and amount <= amounts[index % len(intents)])
-            taken[intent] = amount if status == 200 else taken[intent]
+            assert (status == 200) == (captured[intent] == 0 and amount <= amounts[index % len(intents)])
+            captured[intent] = amount if status == 200 else captured[intent]
         else:
             status, _ = post("/v1/refunds", payment_intent=intent, amount=amount)
-            assert (status == 200) == (given_back[intent] + amount <= taken[intent])
+            assert (status == 200) == (given_back[intent] + amount <= captured[intent])
             given_back[intent] += amount if status == 200 else 0
-    fees = sum(share_of(amount, 150, "eur") + 25 for amount in taken.values() if amount)
-    expected = sum(taken.values()) - sum(given_back.values()) - fees
+    fees = sum(share_of(amount, 150, "eur") + 25 for amount in captured.values() if amount)
+    expected = sum(captured.values()) - sum(given_back.values()) - fees
     assert engine.state.ledger.available("acct_platform", "eur", engine.state.now) == expected
 
 

@@ -18,7 +18,7 @@ from gateway.exceptions.service import ExceptionService
 from gateway.ids import format_id
 from gateway.jobs.reconciliation import ReconciliationJob
 from gateway.payments.psp.port import PspMovement, PspOutcomeUnknown
-from gateway.webhooks.repository import oldest_undelivered_event
+from gateway.webhooks.repository import find_oldest_undelivered_event
 from tests.fakes import bank
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Hands, open_api
@@ -49,7 +49,7 @@ async def test_the_share_paid_by_the_due_date_counts_late_and_overdue(pool: Pool
     await system.clear(3)
     async with pool.acquire() as connection:
         sla = await read_settlement_sla(connection, now=FRIDAY + timedelta(days=1))
-        oldest = await oldest_undelivered_event(connection)
+        oldest = await find_oldest_undelivered_event(connection)
     assert (sla.on_time, sla.late, sla.overdue) == (2, 2, 2)
     assert sla.on_time_bps == 3333
     assert sla.overdue_minor == {"EUR": 440}
@@ -66,7 +66,7 @@ class Movements:
     def __init__(self) -> None:
         self.answers = True
 
-    async def movements_between(
+    async def list_movements_between(
         self, *, since: datetime, until: datetime | None, limit: int
     ) -> list[PspMovement] | PspOutcomeUnknown:
         if not self.answers:
@@ -89,17 +89,17 @@ async def test_the_job_compares_once_an_hour_and_also_when_the_psp_is_silent(poo
     await system.clear(1, 2)
     hands = Hands(at=NOW + timedelta(days=5))
     source = Movements()
-    shard = ReconciliationJob(pool=pool, clock=hands, source=source)
-    await shard.run_once()
-    await shard.run_once()
+    job = ReconciliationJob(pool=pool, clock=hands, source=source)
+    await job.run_once()
+    await job.run_once()
     source.answers = False
-    result = await shard.reconcile()
+    result = await job.reconcile()
     assert (result.differences, result.matched) == (1, 0)  # the second capture is unknown to the PSP
     async with pool.acquire() as connection:
         sla = await read_settlement_sla(connection, now=hands.now())
         queue = ExceptionService(clearing=build_clearing())
         await queue.refresh(connection, now=hands.now(), wall_now=hands.now())
-        waiting = await queue.counts(connection)
+        waiting = await queue.count_open(connection)
     assert [row["type"] for row in sla.differences] == ["missing_right"]
     assert any("Reconciliation differences: 1" in alert for alert in exception_alerts(waiting))
     assert sla.reconciled_at == hands.now()
@@ -123,8 +123,8 @@ async def test_bank_files_are_imported_and_written_by_command(
     )
     out = tmp_path / "out"
     draw = ["payment-file", "--debtor", str(debtor), "--on", "2026-10-15", "--output", str(out)]
-    drawn = run(database_url, *draw)
-    assert drawn.returncode == 0, drawn.stderr
+    created = run(database_url, *draw)
+    assert created.returncode == 0, created.stderr
     (file,) = out.iterdir()
     assert payment.end_to_end_id in file.read_text()
     assert run(database_url, *draw).stdout == ""
@@ -158,8 +158,8 @@ async def test_differences_and_approvals_are_the_platforms_alone(pool: Pool) -> 
     await system.terms(world.NL_CPO, approval_above_minor=1)
     await system.clear(1)
     payment = of(await system.plan(THURSDAY), world.NL_CPO)
-    shard = ReconciliationJob(pool=pool, clock=Hands(at=NOW + timedelta(days=9)), source=Silent())
-    await shard.reconcile()
+    job = ReconciliationJob(pool=pool, clock=Hands(at=NOW + timedelta(days=9)), source=Silent())
+    await job.reconcile()
     path = f"/v1/disbursements/{format_id('dis', payment.id)}/approve"
     async with open_api(pool) as edge:
         made = await edge.call("POST", "/v1/parties/platform/api-keys", {"scopes": ["admin"]}, party="admin")
@@ -185,7 +185,7 @@ async def test_differences_and_approvals_are_the_platforms_alone(pool: Pool) -> 
 class Silent:
     """A PSP that does not answer."""
 
-    async def movements_between(
+    async def list_movements_between(
         self, *, since: datetime, until: datetime | None, limit: int
     ) -> list[PspMovement] | PspOutcomeUnknown:
         return PspOutcomeUnknown(reason="silent")
@@ -197,7 +197,7 @@ class Lines:
     def __init__(self, *movements: PspMovement) -> None:
         self.movements = movements
 
-    async def movements_between(
+    async def list_movements_between(
         self, *, since: datetime, until: datetime | None, limit: int
     ) -> list[PspMovement] | PspOutcomeUnknown:
         found = [one for one in self.movements if one.created_at >= since]
@@ -209,13 +209,13 @@ class Moody(Lines):
 
     answers = 0
 
-    async def movements_between(
+    async def list_movements_between(
         self, *, since: datetime, until: datetime | None, limit: int
     ) -> list[PspMovement] | PspOutcomeUnknown:
         self.answers -= 1
         if self.answers < 0:
             return PspOutcomeUnknown(reason="silent")
-        return await super().movements_between(since=since, until=until, limit=limit)
+        return await super().list_movements_between(since=since, until=until, limit=limit)
 
 
 def charges(count: int, *, apart: timedelta) -> list[PspMovement]:
@@ -243,21 +243,21 @@ async def test_every_line_of_the_psp_is_read_however_many_there_are(pool: Pool, 
     """As it was: a list cut at its limit has the latest lines, and the older ones were never read."""
     source = Lines(*charges(40, apart=apart))
     later = Hands(at=NOW + timedelta(days=12))
-    shard = ReconciliationJob(pool=pool, clock=later, source=source, limit=7)
-    assert (await shard.reconcile()).differences == 40
+    job = ReconciliationJob(pool=pool, clock=later, source=source, limit=7)
+    assert (await job.reconcile()).differences == 40
     assert await kept(pool) == 40
 
 
 async def test_reading_resumes_where_a_psp_stopped_answering(pool: Pool) -> None:
     source = Moody(*charges(40, apart=timedelta(hours=5)))
     later = Hands(at=NOW + timedelta(days=12))
-    shard = ReconciliationJob(pool=pool, clock=later, source=source, limit=7)
+    job = ReconciliationJob(pool=pool, clock=later, source=source, limit=7)
     async with transaction(pool) as connection:
-        await shard.reconciler.mark_read(connection, name="psp", to=NOW, now=NOW)
+        await job.reconciler.mark_read(connection, name="psp", to=NOW, now=NOW)
     rounds = 0
     while await kept(pool) < 40:  # two answers an hour are fewer than what a round looks at again
         source.answers = 2
-        await shard.reconcile()
+        await job.reconcile()
         rounds += 1
         assert rounds < 20
     assert rounds > 3
@@ -292,8 +292,8 @@ async def test_refunds_are_compared_with_the_psps_lines_also_when_they_failed(po
             reported("t3", "refund_failure", failed, 200),
         )
         later = Hands(at=api.clock.now() + timedelta(days=5))
-        shard = ReconciliationJob(pool=pool, clock=later, source=source)
-        result = await shard.reconcile()
+        job = ReconciliationJob(pool=pool, clock=later, source=source)
+        result = await job.reconcile()
         assert (result.matched, result.differences) == (6, 0)
         restarted = ReconciliationJob(pool=pool, clock=later, source=source)
         assert (await restarted.reconcile()).matched == 0
@@ -350,7 +350,7 @@ async def test_an_amount_refunded_before_clearing_is_part_of_the_charge(pool: Po
             fee_minor=34,
         )
         later = Hands(at=NOW + timedelta(days=5))
-        shard = ReconciliationJob(pool=pool, clock=later, source=Lines(charge))
+        job = ReconciliationJob(pool=pool, clock=later, source=Lines(charge))
         for matched in (3, 0):
-            result = await shard.reconcile()
+            result = await job.reconcile()
             assert (result.matched, result.differences) == (matched, 0)

@@ -470,7 +470,7 @@ async def test_every_unit_paid_in_a_busy_fortnight_is_on_one_statement_only(syst
     ]
     assert len(keys) == len(set(keys))
     async with system.pool.acquire() as connection:
-        (account,) = await ledger_service.balances(connection, prefix="cpo:NL-ABC:payable")
+        (account,) = await ledger_service.list_balances(connection, prefix="cpo:NL-ABC:payable")
     assert proved[-1].closing_minor == account.minor
     await system.proved()
 

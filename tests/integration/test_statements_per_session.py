@@ -29,7 +29,7 @@ class Counted:
     api: Api
     statements: list[str] = field(default_factory=list)
 
-    def take(self) -> list[str]:
+    def pop_all(self) -> list[str]:
         """The statements since the last look."""
         made, self.statements[:] = list(self.statements), []
         return made
@@ -70,12 +70,12 @@ async def as_read(counted: Counted, shown: dict[str, Any]) -> tuple[Any, str]:
 
 async def test_a_captured_session_makes_ten_statements(counted: Counted) -> None:
     await authorize(counted, 0)  # the key of the caller and the types of the columns are known from then on
-    counted.take()
+    counted.pop_all()
     shown = await authorize(counted, 1)
-    assert len(made := counted.take()) <= AUTHORIZE, made
+    assert len(made := counted.pop_all()) <= AUTHORIZE, made
     done = await complete(counted, shown, key="c1")
     assert done.json["capture"]["state"] == "succeeded"
-    assert len(made := counted.take()) <= COMPLETE, made
+    assert len(made := counted.pop_all()) <= COMPLETE, made
 
 
 async def test_the_answer_built_from_what_was_written_is_what_is_read(counted: Counted) -> None:
@@ -104,10 +104,10 @@ async def test_a_session_that_delivered_nothing_is_answered_as_it_is_read(counte
 async def test_a_release_makes_few_statements(counted: Counted) -> None:
     await authorize(counted, 0)
     shown = await authorize(counted, 1)
-    counted.take()
+    counted.pop_all()
     released = await counted.api.call("POST", f"/v1/authorizations/{shown['id']}/release", {}, key="r")
     assert released.json["state"] == "voided"
-    assert len(made := counted.take()) <= RELEASE + 1, made
+    assert len(made := counted.pop_all()) <= RELEASE + 1, made
 
 
 async def test_an_event_that_says_what_is_known_is_kept_and_leaves_no_task(counted: Counted) -> None:
@@ -119,12 +119,12 @@ async def test_an_event_that_says_what_is_known_is_kept_and_leaves_no_task(count
             "SELECT psp_payment FROM gateway.payment_authorization WHERE session_id = $1",
             parse_id("ses", shown["session"]),
         )
-    counted.take()
+    counted.pop_all()
     kinds = ("payment_intent.created", "payment_intent.amount_capturable_updated", "charge.succeeded")
     for number, kind in enumerate(kinds):
         event = PspEvent(id=f"evt_{number}", psp_type=kind, psp_payment=payment, session_id=None)
         assert await handler.keep_event(event, b"{}")
-    assert len(counted.take()) == len(kinds)
+    assert len(counted.pop_all()) == len(kinds)
     ended = PspEvent(
         id="evt_9",
         kind=PspEventKind.HOLD_ENDED,

@@ -195,20 +195,20 @@ async def test_what_a_hold_left_open_is_charged_off_session_and_found_again(stri
 
 async def test_refunds_are_bounded_and_found_by_our_metadata(stripe: Stripe) -> None:
     held = await stripe.hold()
-    taken = await stripe.psp.capture(
+    captured = await stripe.psp.capture(
         PspCaptureRequest(
             idempotency_key="c", psp_payment=held.psp_payment, amount_minor=1000, currency="EUR"
         )
     )
-    assert isinstance(taken, Captured)
+    assert isinstance(captured, Captured)
     refund_id = new_id()
     metadata = {"refund": format_id("ref", refund_id)}
-    sent: dict[str, Any] = {"psp_charge": taken.psp_charge, "currency": "EUR"}
+    sent: dict[str, Any] = {"psp_charge": captured.psp_charge, "currency": "EUR"}
     done = await stripe.psp.refund(
         PspRefundRequest(idempotency_key="r1", amount_minor=600, metadata=metadata, **sent)
     )
     assert isinstance(done, Refunded)
-    assert await stripe.psp.find_refund(psp_charge=taken.psp_charge, refund_id=refund_id) == done
+    assert await stripe.psp.find_refund(psp_charge=captured.psp_charge, refund_id=refund_id) == done
     too_much = await stripe.psp.refund(PspRefundRequest(idempotency_key="r2", amount_minor=600, **sent))
     assert isinstance(too_much, Declined)
 
@@ -244,7 +244,7 @@ async def test_transfers_need_funds_and_are_found_by_their_end_to_end_id(stripe:
     )
     assert isinstance(paid, Transferred)
     assert await stripe.psp.find_transfer(end_to_end_id="NC2") == paid
-    (record,) = await stripe.psp.records()  # type: ignore[misc]
+    (record,) = await stripe.psp.list_records()  # type: ignore[misc]
     assert (record.topped_up_minor, record.transferred_minor) == (1000, 700)
 
 
@@ -263,20 +263,20 @@ async def test_a_list_is_read_over_all_its_pages(stripe: Stripe) -> None:
             idempotency_key=f"t{number}", top_up_id=new_id(), amount_minor=100, currency="EUR", reference="f"
         )
         assert isinstance(await stripe.psp.top_up(sent), ToppedUp)
-    (record,) = await stripe.psp.records()  # type: ignore[misc]
+    (record,) = await stripe.psp.list_records()  # type: ignore[misc]
     assert record.topped_up_minor == 10_500
     since = datetime(2020, 1, 1, tzinfo=UTC)
     for limit, count in ((3, 3), (101, 101), (1000, 210)):
-        found = await stripe.psp.events_since(since=since, limit=limit)
+        found = await stripe.psp.list_events_since(since=since, limit=limit)
         assert not isinstance(found, PspOutcomeUnknown)
         assert len({stripe.psp.parse_event(body).id for body in found}) == count
-    moved = await stripe.psp.movements_between(since=since, until=None, limit=1000)
+    moved = await stripe.psp.list_movements_between(since=since, until=None, limit=1000)
     assert not isinstance(moved, PspOutcomeUnknown)
     assert len(moved) == 105
     first = min(one.created_at for one in moved)
     for cut in (first, first + timedelta(seconds=1)):  # one half begins where the other ends
-        before = await stripe.psp.movements_between(since=since, until=cut, limit=1000)
-        after = await stripe.psp.movements_between(since=cut, until=None, limit=1000)
+        before = await stripe.psp.list_movements_between(since=since, until=cut, limit=1000)
+        after = await stripe.psp.list_movements_between(since=cut, until=None, limit=1000)
         assert not isinstance(before, PspOutcomeUnknown)
         assert not isinstance(after, PspOutcomeUnknown)
         assert len(before) + len(after) == 105
@@ -291,7 +291,7 @@ async def test_an_event_without_a_good_signature_is_rejected(stripe: Stripe, sig
 
 async def test_the_events_since_an_instant_are_listed_oldest_first(stripe: Stripe) -> None:
     await stripe.hold()
-    found = await stripe.psp.events_since(since=datetime(2020, 1, 1, tzinfo=UTC), limit=100)
+    found = await stripe.psp.list_events_since(since=datetime(2020, 1, 1, tzinfo=UTC), limit=100)
     assert not isinstance(found, PspOutcomeUnknown)
     events = [stripe.psp.parse_event(body) for body in found]
     assert "payment_intent.amount_capturable_updated" in {event.psp_type for event in events}

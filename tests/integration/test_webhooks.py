@@ -41,7 +41,7 @@ class Receiver:
     def ids(self, path: str) -> list[str]:
         return [headers["webhook-id"] for headers, _ in self.got[path]]
 
-    async def take(self, request: web.Request) -> web.Response:
+    async def receive(self, request: web.Request) -> web.Response:
         body = await request.read()
         self.got[request.path].append(({k.lower(): v for k, v in request.headers.items()}, body))
         answers = self.answers[request.path]
@@ -110,7 +110,7 @@ async def open_stage(
     ):
         receiver = Receiver(server=server)
         app.router._frozen = False
-        app.router.add_post("/{name}", receiver.take)
+        app.router.add_post("/{name}", receiver.receive)
         client = outbound.session(allow_private=True)
         job = WebhookDeliveryJob(
             delivery=WebhookDelivery(
@@ -445,7 +445,7 @@ async def test_a_delivery_that_a_crash_interrupted_is_sent_again_under_the_same_
     await fan_out(stage.api.services.pool, wall_now=stage.api.clock.wall_now())
     async with stage.api.services.pool.acquire() as connection:
         now = stage.api.clock.wall_now()
-        (shard,) = await delivery_queue.shards_pending(connection)
+        (shard,) = await delivery_queue.list_shards_pending(connection)
         (claimed,) = await delivery_queue.claim(
             connection,
             shard=shard,

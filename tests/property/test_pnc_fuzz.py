@@ -181,14 +181,14 @@ def test_no_text_makes_the_emaid_reader_raise_anything_else(text: str) -> None:
 
 
 def test_a_bundle_at_the_limit_of_its_field_costs_milliseconds_not_seconds() -> None:
-    dice = random.Random(1)
+    rng = random.Random(1)
     small = "-----BEGIN CERTIFICATE-----\n-----END CERTIFICATE-----\n"
     hostile = [
         "A" * MAX_BUNDLE_CHARACTERS,
         "-----BEGIN CERTIFICATE-----" * 300,
         small * (MAX_BUNDLE_CHARACTERS // len(small)),
         "-----BEGIN CERTIFICATE-----" + "=" * 9_000 + "-----END CERTIFICATE-----",
-        broken.raw_pem(b"\x30\x84\xff\xff\xff\xff" + dice.randbytes(4_000)),
+        broken.raw_pem(b"\x30\x84\xff\xff\xff\xff" + rng.randbytes(4_000)),
         broken.raw_pem(b"\x30\x80" * 2_000),
     ]
     started = time.process_time()

@@ -77,7 +77,7 @@ class Simulated:
 
     pool: Pool
     hands: Hands
-    dice: random.Random
+    rng: random.Random
     engine: PspEngine
     wire: Wire
     psp: StripePsp
@@ -148,12 +148,12 @@ class Ground:
 
     @contextmanager
     def seeded(self, seed: int) -> Any:
-        """Ids and dice of one seed."""
-        dice, hands = random.Random(seed), Hands()
-        with ids_from(Ids(hands, dice)):
-            yield dice, hands
+        """Ids and rng of one seed."""
+        rng, hands = random.Random(seed), Hands()
+        with ids_from(Ids(hands, rng)):
+            yield rng, hands
 
-    async def open(self, dice: random.Random, hands: Hands) -> Simulated:
+    async def open(self, rng: random.Random, hands: Hands) -> Simulated:
         """A swept system with funded accounts, a float at the PSP, and two stored mandates."""
         await self._sweep()
         engine = _engine()
@@ -166,7 +166,7 @@ class Ground:
                 "NETWORKCORE_DATABASE_URL": "postgresql://simulated@localhost/simulated",
                 "NETWORKCORE_PSP_API_KEY": API_KEY,
                 "NETWORKCORE_PSP_WEBHOOK_SECRET": WEBHOOK_SECRET,
-                # One at a time: the dice decide what runs together.
+                # One at a time: the rng decide what runs together.
                 "NETWORKCORE_WORKER_PARALLEL_SHARDS": "1",
             }
         )
@@ -179,7 +179,7 @@ class Ground:
             policy=PaymentPolicy(),
             updates=updates,
         )
-        if dice.random() < _CAPTURES_LAST_KNOWN:
+        if rng.random() < _CAPTURES_LAST_KNOWN:
             last_known = MissingCdrPolicy(action=MissingCdrAction.LAST_KNOWN_COST, after_days=2)
             await payments.missing_cdrs.set_policy(last_known, party_id="platform")
         system = application.Application(
@@ -198,7 +198,7 @@ class Ground:
         return Simulated(
             pool=self.pool,
             hands=hands,
-            dice=dice,
+            rng=rng,
             engine=engine,
             wire=wire,
             psp=psp,

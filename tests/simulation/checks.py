@@ -18,7 +18,7 @@ from gateway.payments.state_machine import FINAL_STATES, TRANSITIONS, PaymentSta
 from tests.simulation.application import Simulated
 
 _OPEN: Final = {"requires_capture", "requires_action", "requires_confirmation"}
-_TAKEN: Final = "succeeded"
+_SUCCEEDED: Final = "succeeded"
 
 
 class BrokenRuleError(AssertionError):
@@ -138,24 +138,24 @@ class Checks:
 
     def _once(self, books: Books) -> list[str]:
         """At most one capture and one charge beside it per session, at the PSP; never above the tariff."""
-        taken: dict[str, dict[str, int]] = defaultdict(dict)
+        captured: dict[str, dict[str, int]] = defaultdict(dict)
         found = []
         for intent in books.intents:
-            if intent["status"] != _TAKEN:
+            if intent["status"] != _SUCCEEDED:
                 continue
             metadata = intent["metadata"]
             kind = "residual_charge" if "residual_charge_for" in metadata else "capture"
-            if kind in taken[metadata["session"]]:
+            if kind in captured[metadata["session"]]:
                 found.append(f"a second {kind} of {metadata['session']} at the PSP: {intent['id']}")
-            taken[metadata["session"]][kind] = intent["amount_received"]
+            captured[metadata["session"]][kind] = intent["amount_received"]
         for session_id in books.sessions:
             name = format_id("ses", session_id)
-            total = sum(taken.get(name, {}).values())
+            total = sum(captured.get(name, {}).values())
             most = self.most_minor.get(session_id, 0)
             if total > most:
                 found.append(f"the PSP took {total} for {name}, whose tariff comes to {most}")
             capture = books.captures.get(session_id)
-            if capture is not None and capture["state"] == _TAKEN and capture["amount_minor"] > most:
+            if capture is not None and capture["state"] == _SUCCEEDED and capture["amount_minor"] > most:
                 found.append(f"captured {capture['amount_minor']} of {name}, whose tariff comes to {most}")
         return found
 
@@ -164,7 +164,7 @@ class Checks:
         found = []
         theirs: dict[str, int] = defaultdict(int)
         for intent in books.intents:
-            if intent["status"] == _TAKEN:
+            if intent["status"] == _SUCCEEDED:
                 theirs[intent["metadata"]["session"]] += intent["amount_received"]
         for session_id in books.sessions:
             if books.open_requests.get(session_id):
@@ -173,7 +173,7 @@ class Checks:
             on_account = capture is not None and (
                 books.authorizations[capture["authorization_id"]]["funding"] == "partner_account"
             )
-            ours = capture["amount_minor"] if capture is not None and capture["state"] == _TAKEN else 0
+            ours = capture["amount_minor"] if capture is not None and capture["state"] == _SUCCEEDED else 0
             name = format_id("ses", session_id)
             if theirs[name] != (0 if on_account else ours):
                 found.append(f"{name}: the PSP took {theirs[name]}, we have {ours}, and no request is open")
@@ -192,12 +192,12 @@ class Checks:
                 )
         for session_id, session in books.sessions.items():
             capture = books.captures.get(session_id)
-            taken = capture is not None and capture["state"] == _TAKEN
+            captured = capture is not None and capture["state"] == _SUCCEEDED
             owed = session["state"] == "completed" and session["price_minor"] > 0
-            if owed or (taken and session["state"] != "cleared"):
+            if owed or (captured and session["state"] != "cleared"):
                 found.append(
                     f"{format_id('ses', session_id)} is {session['state']} at {session['price_minor']}, "
-                    f"captured: {taken}, flags {session['flags']}"
+                    f"captured: {captured}, flags {session['flags']}"
                 )
         return found
 

@@ -1,7 +1,7 @@
 """Operations that run together and yet always the same way: one moves at a time, until it calls the PSP.
 
 Owns: starting, stopping and going on. Must not know: what an operation does. An operation is stopped at each
-request to the PSP; whoever holds the dice says which one goes on next, and with which verdict. So two
+request to the PSP; whoever holds the rng says which one goes on next, and with which verdict. So two
 completes of one session, a resolver and a webhook interleave at every seam between our phases, and a seed
 repeats the order exactly. An operation can also be killed there, as if its process had died: before the PSP
 has received it, or after the effect and before the answer was recorded.

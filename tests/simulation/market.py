@@ -120,7 +120,7 @@ class Updates:
 
     reported: dict[UUID, tuple[int, datetime]] = field(default_factory=dict)
 
-    async def last_known(
+    async def find_last_update(
         self, connection: Any, session: SessionRecord, *, authorization_id: UUID, cdr_id: str
     ) -> KnownUsage | None:
         known = self.reported.get(session.id)

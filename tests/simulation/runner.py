@@ -1,4 +1,4 @@
-"""One seed: partners, operators, cardholders, banks, a faulty PSP and dying processes, interleaved by dice.
+"""One seed: partners, operators, cardholders, banks, a faulty PSP and dying processes, interleaved by rng.
 
 Owns: what may happen and how often, the calm afterwards, and the history that proves a replay. Must not know:
 what must hold; the checks run after each step.
@@ -95,8 +95,8 @@ class Game:
     paid_out_on: date | None = None
 
     @property
-    def dice(self) -> random.Random:
-        return self.system.dice
+    def rng(self) -> random.Random:
+        return self.system.rng
 
     def note(self, what: str) -> None:
         self.history.append(f"{self.system.hands.at:%m-%dT%H:%M:%S} {what}")
@@ -107,8 +107,8 @@ class Game:
 
     async def step(self, books: Books) -> None:
         waiting = self.turns.waiting
-        if waiting and (len(waiting) >= _MOST_UNDER_WAY or self.dice.random() < 0.55):
-            await self.let_one_go_on(self.dice.choice(waiting))
+        if waiting and (len(waiting) >= _MOST_UNDER_WAY or self.rng.random() < 0.55):
+            await self.let_one_go_on(self.rng.choice(waiting))
             return
         actions: list[tuple[int, Callable[[Books], Coroutine[Any, Any, None]]]] = [
             (14, self.authorize),
@@ -132,14 +132,14 @@ class Game:
             (12, self.update),
         ]
         weights = [weight for weight, _ in actions]
-        await self.dice.choices([action for _, action in actions], weights)[0](books)
+        await self.rng.choices([action for _, action in actions], weights)[0](books)
 
     async def let_one_go_on(self, operation: Operation) -> None:
         assert operation.waits_with is not None
         sent = f"{operation.waits_with.method} {_shape(operation.waits_with.path)}"
-        draw = self.dice.random()
+        draw = self.rng.random()
         if draw < 0.06:
-            after = self.dice.random() < 0.6
+            after = self.rng.random() < 0.6
             self.note(f"killed {operation.name} at {sent} {'after' if after else 'before'} its effect")
             await self.turns.kill(operation, after_effect=after)
             return
@@ -147,7 +147,7 @@ class Game:
         if self.down:
             verdict = Verdict.LOST_BEFORE
         elif draw < 0.06 + self.foulness:
-            verdict = self.dice.choice(_FOUL)
+            verdict = self.rng.choice(_FOUL)
         self.note(f"{verdict} {operation.name} {sent}")
         await self.turns.go_on(operation, verdict)
 
@@ -162,7 +162,7 @@ class Game:
     async def authorize(self, _books: Books) -> None:
         if len(self.orders) >= 14:
             return
-        place = PLACES[self.dice.choice(sorted(PLACES))]
+        place = PLACES[self.rng.choice(sorted(PLACES))]
         order = self.order(place, ref=f"S{len(self.orders)}")
         self.orders.append(order)
         await self.do(
@@ -170,18 +170,18 @@ class Game:
         )
 
     def order(self, place: Place, *, ref: str) -> AuthorizationRequest:
-        kind = self.dice.random()
-        estimate = Estimate(energy_wh=self.dice.choice((10_000, 20_000, 40_000)), duration_s=3600)
+        kind = self.rng.random()
+        estimate = Estimate(energy_wh=self.rng.choice((10_000, 20_000, 40_000)), duration_s=3600)
         payment: PspMethod | PartnerAccount
         party, method = PARKING, "card"
         if kind < 0.45:
-            payment = PspMethod(payment_method=self.dice.choice(_CARDS))
+            payment = PspMethod(payment_method=self.rng.choice(_CARDS))
         elif kind < 0.75:
             party, method = SUPERAPP, "app"
-            customer, token = self.system.customers[self.dice.choice(("ann", "ben"))]
-            payment = PspMethod(payment_method=token, customer=customer, off_session=self.dice.random() < 0.5)
+            customer, token = self.system.customers[self.rng.choice(("ann", "ben"))]
+            payment = PspMethod(payment_method=token, customer=customer, off_session=self.rng.random() < 0.5)
         else:
-            party, method = SUPERAPP, self.dice.choice(("app", "plug_and_charge"))
+            party, method = SUPERAPP, self.rng.choice(("app", "plug_and_charge"))
             payment = PartnerAccount()
         return AuthorizationRequest(
             authorization_id=new_id(),
@@ -197,12 +197,12 @@ class Game:
     async def authorize_again(self, _books: Books) -> None:
         """A partner that repeats itself."""
         if self.orders:
-            order = self.dice.choice(self.orders)
+            order = self.rng.choice(self.orders)
             await self.do(f"repeat {order.session_ref}", self.system.payments.authorize(order))
 
     async def second_method(self, _books: Books) -> None:
         if self.orders:
-            first = self.dice.choice(self.orders)
+            first = self.rng.choice(self.orders)
             order = self.order(PLACES[first.evse_id], ref=first.session_ref or "")
             await self.do(
                 f"second_method {first.session_ref} {_paid_by(order)}", self.system.payments.authorize(order)
@@ -229,7 +229,7 @@ class Game:
         """A CPO reports how far a running session is."""
         session = self.pick(books, lambda row: row["state"] == "active")
         if session is not None:
-            kwh = self.dice.choice((0, 3, 8, 14, 30))
+            kwh = self.rng.choice((0, 3, 8, 14, 30))
             self.note(f"update {session['session_ref']} {kwh}kWh")
             self.system.updates.reported[session["id"]] = (kwh, self.system.hands.at)
             self.may_cost(session, kwh)
@@ -239,11 +239,11 @@ class Game:
         session = self.pick(books, lambda row: row["id"] in self.cdrs)
         if session is None:
             return
-        again = self.dice.random() < 0.6
-        tree = self.dice.choice(self.cdrs[session["id"]]) if again else self.new_cdr(session)
+        again = self.rng.random() < 0.6
+        tree = self.rng.choice(self.cdrs[session["id"]]) if again else self.new_cdr(session)
         if tree.get("credit"):
             return
-        send = self.complete if self.dice.random() < 0.5 else self.push
+        send = self.complete if self.rng.random() < 0.5 else self.push
         await self.do(f"another_cdr {session['session_ref']} {tree['total_energy']}kWh", send(session, tree))
 
     async def correction(self, books: Books) -> None:
@@ -294,14 +294,14 @@ class Game:
             )
 
     async def refund(self, books: Books) -> None:
-        taken = [row for row in books.captures.values() if row["state"] == "succeeded"]
-        if not taken:
+        captured = [row for row in books.captures.values() if row["state"] == "succeeded"]
+        if not captured:
             return
-        capture = self.dice.choice(taken)
+        capture = self.rng.choice(captured)
         amount = (
             None
-            if self.dice.random() < 0.3
-            else max(1, capture["amount_minor"] // self.dice.choice((2, 3, 10)))
+            if self.rng.random() < 0.3
+            else max(1, capture["amount_minor"] // self.rng.choice((2, 3, 10)))
         )
         request = RefundRequest(
             refund_id=new_id(),
@@ -317,48 +317,48 @@ class Game:
     async def cardholder_acts(self, books: Books) -> None:
         sent = [intent for intent in books.intents if intent["status"] == "requires_action"]
         if sent:
-            intent = self.dice.choice(sent)
-            outcome = self.dice.choice(("succeed", "succeed", "fail"))
+            intent = self.rng.choice(sent)
+            outcome = self.rng.choice(("succeed", "succeed", "fail"))
             self.note(f"cardholder {outcome}s {intent['id'][-6:]}")
             self.system.control("POST", f"payment_intents/{intent['id']}/authenticate", {"outcome": outcome})
 
     async def dispute(self, books: Books) -> None:
-        taken = [
+        captured = [
             intent for intent in books.intents if intent["status"] == "succeeded" and intent["latest_charge"]
         ]
         charges = {charge["id"]: charge for charge in self.system.objects("charge")}
         open_to = [
             intent["latest_charge"]
-            for intent in taken
+            for intent in captured
             if not charges[intent["latest_charge"]]["disputed"]
             and not charges[intent["latest_charge"]]["amount_refunded"]
         ]
         if open_to:
-            charge = self.dice.choice(open_to)
+            charge = self.rng.choice(open_to)
             self.note(f"dispute {charge[-6:]}")
             self.system.control("POST", f"charges/{charge}/dispute", {"reason": "fraudulent"})
 
     async def close_dispute(self, _books: Books) -> None:
         current = [one for one in self.system.objects("dispute") if one["status"].endswith("needs_response")]
         if current:
-            outcome = self.dice.choice(("won", "lost"))
-            one = self.dice.choice(current)
+            outcome = self.rng.choice(("won", "lost"))
+            one = self.rng.choice(current)
             self.note(f"dispute_closed {outcome} {one['id'][-6:]}")
             self.system.control("POST", f"disputes/{one['id']}/close", {"outcome": outcome})
 
     async def fail_refund(self, _books: Books) -> None:
         made = [one for one in self.system.objects("refund") if one["status"] == "succeeded"]
         if made:
-            one = self.dice.choice(made)
+            one = self.rng.choice(made)
             self.note(f"refund_fails {one['id'][-6:]}")
             self.system.control("POST", f"refunds/{one['id']}/fail")
 
     async def post(self, _books: Books) -> None:
         """Some webhooks arrive: in any order, twice, never."""
         self.mail += self.system.engine.pop_webhooks()
-        for _ in range(min(len(self.mail), self.dice.randrange(1, 6))):
-            letter = self.mail.pop(self.dice.randrange(len(self.mail)))
-            fate = self.dice.random()
+        for _ in range(min(len(self.mail), self.rng.randrange(1, 6))):
+            letter = self.mail.pop(self.rng.randrange(len(self.mail)))
+            fate = self.rng.random()
             if fate < 0.15:
                 self.note(f"webhook_lost {letter.event_id[-6:]}")
                 continue
@@ -367,14 +367,16 @@ class Game:
 
     async def deliver(self, letter: SignedWebhook) -> None:
         self.note(f"webhook {letter.event_id[-6:]}")
-        await self.system.payments.psp_webhook(body=letter.body, signature=letter.headers["Stripe-Signature"])
+        await self.system.payments.receive_psp_webhook(
+            body=letter.body, signature=letter.headers["Stripe-Signature"]
+        )
 
     async def job(self, _books: Books) -> None:
-        name = self.dice.choice(sorted(self.system.jobs))
+        name = self.rng.choice(sorted(self.system.jobs))
         await self.do(f"job {name}", self.system.jobs[name].run_once())
 
     async def time_passes(self, _books: Books) -> None:
-        by = self.dice.choice(_JUMPS)
+        by = self.rng.choice(_JUMPS)
         if by > timedelta(seconds=10):
             await self.time_out()
         self.note(f"time {by}")
@@ -394,22 +396,22 @@ class Game:
             verdict = (
                 Verdict.LOST_BEFORE
                 if self.down
-                else self.dice.choice((Verdict.LOST_BEFORE, Verdict.LOST_AFTER))
+                else self.rng.choice((Verdict.LOST_BEFORE, Verdict.LOST_AFTER))
             )
             self.note(f"timed_out {operation.name}")
             await self.turns.go_on(operation, verdict)
 
     def pick(self, books: Books, wanted: Callable[[Any], bool]) -> Any:
         fitting = [row for row in books.sessions.values() if wanted(row)]
-        return self.dice.choice(fitting) if fitting else None
+        return self.rng.choice(fitting) if fitting else None
 
     def pick_authorization(self, books: Books, states: set[str]) -> Any:
         fitting = [row for row in books.authorizations.values() if row["state"] in states]
-        return self.dice.choice(fitting) if fitting else None
+        return self.rng.choice(fitting) if fitting else None
 
     def new_cdr(self, session: Any) -> dict[str, Any]:
         place = PLACES[session["evse_id"]]
-        kwh = self.dice.choice((0, 5, 10, 15, 20, 23, 41, 60))
+        kwh = self.rng.choice((0, 5, 10, 15, 20, 23, 41, 60))
         known = self.cdrs.setdefault(session["id"], [])
         tree = cdr_tree(
             place,
@@ -457,12 +459,12 @@ class Game:
 
     def capture_again(self, books: Books) -> None:
         """What must be noticed: the PSP takes the money of a captured session once more."""
-        taken = next(
+        captured = next(
             intent
             for intent in books.intents
             if "authorization" in intent["metadata"] and intent["status"] == "succeeded"
         )
-        self.system.charge_again(taken)
+        self.system.charge_again(captured)
 
     def reap(self) -> None:
         """What ended: a rejection is an answer, the death of a process is played, anything else is a bug."""
@@ -500,7 +502,7 @@ class Game:
         """After all, CDRs come for sessions that were captured at their last known cost."""
         late = [row for row in books.sessions.values() if row["cdr_id"] == last_known_cdr_id(row["id"])]
         for session in late:
-            if self.dice.random() < 0.7:
+            if self.rng.random() < 0.7:
                 self.note(f"late_cdr {session['session_ref']}")
                 await self.push(session, self.new_cdr(session))
         if late:
@@ -580,15 +582,15 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
 
     `sabotage` captures a session a second time behind the product's back, as a bug would.
     """
-    with ground.seeded(seed) as (dice, hands):
-        system = await ground.open(dice, hands)
-        game = Game(system=system, seed=seed, foulness=dice.choice((0.0, 0.15, 0.3, 0.5)))
+    with ground.seeded(seed) as (rng, hands):
+        system = await ground.open(rng, hands)
+        game = Game(system=system, seed=seed, foulness=rng.choice((0.0, 0.15, 0.3, 0.5)))
         system.wire.verdict, system.wire.answered = game.turns.verdict, game.turns.answered
         broken = None
-        taken = 0
+        done = 0
         try:
             for _ in range(steps):
-                taken += 1
+                done += 1
                 books = await game.checks.read(system)
                 game.checks.step(books)
                 await game.step(books)
@@ -616,7 +618,7 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
             system.engine.close()
         return Played(
             seed=seed,
-            steps=taken,
+            steps=done,
             digest=hashlib.sha256("\n".join(game.history).encode()).hexdigest()[:16],
             counts=game.counts,
             broken=broken,

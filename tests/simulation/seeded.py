@@ -31,9 +31,9 @@ class Hands:
 class Ids:
     """Version 7 ids that a seed repeats: the simulated millisecond, a counter, a shard."""
 
-    def __init__(self, hands: Hands, dice: random.Random) -> None:
+    def __init__(self, hands: Hands, rng: random.Random) -> None:
         self._hands = hands
-        self._dice = dice
+        self._dice = rng
         self._count = 0
 
     def __call__(self) -> UUID:

@@ -20,7 +20,7 @@ def psp_webhook_routes(services: ApiServices) -> list[web.RouteDef]:
         )
         payments = services.payments
         signature = request.headers.get(payments.psp.signature_header, "")
-        await payments.psp_webhook(body=body, signature=signature)
+        await payments.receive_psp_webhook(body=body, signature=signature)
         return web.json_response({"received": True})
 
     return [web.post("/v1/psp/webhooks", receive)]

@@ -101,7 +101,7 @@ async def get(call: ApiRequest) -> ApiResponse:
     view = await _get(call, call.path_id("id", "ses"))
     shown = session_object(view)
     if call.query.expand == "price" and view.session.price_minor is not None:
-        price = await call.services.payments.price_breakdown(
+        price = await call.services.payments.explain_price(
             party_id=call.caller.party_id, session_id=view.session.id, admin=call.caller.admin
         )
         shown = shown.model_copy(update={"price": price_object(price)})
@@ -132,9 +132,9 @@ async def list_all(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=page([session_object(view) for view in views], limit=call.query.limit))
 
 
-async def price(call: ApiRequest) -> ApiResponse:
+async def get_price(call: ApiRequest) -> ApiResponse:
     """The session's price, line by line."""
-    view = await call.services.payments.price_breakdown(
+    view = await call.services.payments.explain_price(
         party_id=call.caller.party_id, session_id=call.path_id("id", "ses"), admin=call.caller.admin
     )
     return ApiResponse(body=price_object(view))
@@ -257,7 +257,7 @@ ENDPOINTS: Final = (
         description="Every line names its period, tariff element, component, volume and reason.",
         tag="Sessions",
         scope=Scope.CAPTURE,
-        handler=price,
+        handler=get_price,
         answers={200: api_schemas.PriceSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),

@@ -99,7 +99,7 @@ class PartyDocumentSchema(api_schemas.PublicSchema):
     issued: api_schemas.Instant
 
 
-async def receipt(call: ApiRequest) -> ApiResponse:
+async def get_receipt(call: ApiRequest) -> ApiResponse:
     """A session's documents, or one of them as PDF or XML."""
     session_id = call.path_id("id", "ses")
     # Whoever may not see the session gets no document of it.
@@ -107,7 +107,7 @@ async def receipt(call: ApiRequest) -> ApiResponse:
         party_id=call.caller.party_id, session_id=session_id, admin=call.caller.admin
     )
     async with call.services.pool.acquire() as connection:
-        found = await driver_document_service.of_session(connection, session_id)
+        found = await driver_document_service.list_by_session(connection, session_id)
     query: ReceiptQuery = call.query
     if query.format == "json" and query.document is None:
         return ApiResponse(body=_session_receipt(session_id, found))
@@ -260,7 +260,7 @@ ENDPOINTS: Final = (
         "EN 16931 in UBL 2.1. Issued within moments of clearing; state_conflict until then.",
         tag="Documents",
         scope=Scope.CAPTURE,
-        handler=receipt,
+        handler=get_receipt,
         query=ReceiptQuery,
         answers={200: SessionReceiptSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),

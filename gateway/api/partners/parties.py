@@ -113,7 +113,7 @@ class VatIdSchema(api_schemas.PublicSchema):
 
     tax_jurisdiction: str
     vat_id: str
-    seat: bool
+    of_establishment: bool
     valid_from: date | None
     valid_to: date | None
     evidence: list[VatFindingSchema]
@@ -137,7 +137,7 @@ async def create(call: ApiRequest) -> ApiResponse:
 
 async def get_vat(call: ApiRequest) -> ApiResponse:
     """A party's VAT ids and the registers' findings."""
-    found = await call.services.parties.terms(call.path["id"])
+    found = await call.services.parties.load_terms(call.path["id"])
     ids = (
         []
         if found.vat_id is None
@@ -155,7 +155,7 @@ def _vat_id(
     return VatIdSchema(
         tax_jurisdiction=tax_jurisdiction,
         vat_id=vat_id,
-        seat=registration is None,
+        of_establishment=registration is None,
         valid_from=None if registration is None else registration.valid_from,
         valid_to=None if registration is None else registration.valid_to,
         evidence=[

@@ -61,7 +61,7 @@ class ReplaySchema(api_schemas.PublicSchema):
     next_cursor: str | None
 
 
-async def deliveries(call: ApiRequest) -> ApiResponse:
+async def list_deliveries(call: ApiRequest) -> ApiResponse:
     """The delivery log, newest event first."""
     found = await call.services.webhook_endpoints.list_deliveries(
         call.path_id("id", "whe"),
@@ -125,7 +125,7 @@ ENDPOINTS: Final = (
         "/{id}/deliveries",
         "listDeliveries",
         "List deliveries",
-        handler=deliveries,
+        handler=list_deliveries,
         query=DeliveriesQuery,
         answers={200: DeliverySchema},
         listed=True,

@@ -87,11 +87,11 @@ async def list_all(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=page([endpoint_object(row) for row in found], limit=call.query.limit))
 
 
-async def change(call: ApiRequest) -> ApiResponse:
+async def update(call: ApiRequest) -> ApiResponse:
     """Change address, subscription or state."""
     body: ChangeWebhookEndpointBody = call.body
     _check(call, body.url, body.events)
-    changed = await call.services.webhook_endpoints.change(
+    changed = await call.services.webhook_endpoints.update(
         call.path_id("id", "whe"),
         party_id=call.own_party,
         url=body.url,
@@ -199,7 +199,7 @@ ENDPOINTS: Final = (
         "/{id}",
         "changeWebhookEndpoint",
         "Change a webhook endpoint",
-        handler=change,
+        handler=update,
         body=ChangeWebhookEndpointBody,
         answers={200: api_schemas.WebhookEndpointSchema},
     ),

@@ -80,7 +80,7 @@ async def list_waiting(call: ApiRequest) -> ApiResponse:
     """Planned disbursements that lack an approval, the oldest first."""
     async with call.services.pool.acquire() as connection:
         found = await call.services.clearing.payouts.list_awaiting_approval(connection, limit=_MOST + 1)
-        by = await disbursements.approvers(connection, [one.id for one in found])
+        by = await disbursements.list_approvers(connection, [one.id for one in found])
     shown = [
         DisbursementAwaitingApprovalSchema(
             disbursement=format_id(_PREFIX, one.id),
@@ -108,11 +108,11 @@ async def approve(call: ApiRequest) -> ApiResponse:
         disbursement = await call.services.clearing.payouts.lock_disbursement(connection, disbursement_id)
         if disbursement is None:
             raise ProblemError(problems.NOT_FOUND, "There is no such disbursement.")
-        before = await disbursements.approvers(connection, [disbursement_id])
+        before = await disbursements.list_approvers(connection, [disbursement_id])
         given, needed = await call.services.clearing.payouts.approve(
             connection, disbursement_id, by=await principal(call, connection), now=now
         )
-        by = (await disbursements.approvers(connection, [disbursement_id])).get(disbursement_id, [])
+        by = (await disbursements.list_approvers(connection, [disbursement_id])).get(disbursement_id, [])
         if given >= needed > len(before.get(disbursement_id, [])):
             new = await payout_events.disbursement_events(
                 connection, EventType.DISBURSEMENT_APPROVED, [disbursement]

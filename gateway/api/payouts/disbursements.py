@@ -116,11 +116,11 @@ async def list_payables(call: ApiRequest) -> ApiResponse:
     async with call.services.pool.acquire() as connection:
         if query.session is not None:
             session_id = _id(query.session, "ses")
-            found = await disbursements.payables_of_session(
+            found = await disbursements.list_payables_of_session(
                 connection, shard=shard_of(session_id), session_id=session_id, party_id=party_id
             )
             return ApiResponse(body=page([_payable(row) for row in found], limit=_ALL))
-        found = await disbursements.payables_of_disbursement(
+        found = await disbursements.list_payables_of_disbursement(
             connection,
             disbursement_id=_id(query.disbursement or "", "dis"),
             party_id=party_id,
@@ -131,7 +131,7 @@ async def list_payables(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=page(shown, limit=query.limit, cursor=lambda item: item.session))
 
 
-async def forecast(call: ApiRequest) -> ApiResponse:
+async def get_forecast(call: ApiRequest) -> ApiResponse:
     """What is to be paid on which day, from what is overdue to so many days ahead."""
     async with call.services.pool.acquire() as connection:
         days = await call.services.clearing.disbursements.forecast(
@@ -243,7 +243,7 @@ ENDPOINTS: Final = (
         summary="Forecast disbursements",
         tag="Settlement",
         scope=Scope.SETTLEMENT_READ,
-        handler=forecast,
+        handler=get_forecast,
         query=ForecastQuery,
         answers={200: ForecastLineSchema},
         listed=True,

@@ -15,7 +15,7 @@ async def the_party(call: ApiRequest, connection: Connection) -> Party:
     """The party that the path names. Raises ProblemError `not_found` also where it isn't the caller's."""
     party_id = call.path["id"]
     own = call.caller.admin or call.caller.party_id == party_id
-    found = await call.services.clearing.reference_data.party(connection, party_id) if own else None
+    found = await call.services.clearing.reference_data.find_party(connection, party_id) if own else None
     if found is None:
         raise ProblemError(problems.NOT_FOUND, f"There is no party {party_id}.")
     return found
@@ -23,4 +23,4 @@ async def the_party(call: ApiRequest, connection: Connection) -> Party:
 
 async def principal(call: ApiRequest, connection: Connection) -> str:
     """The caller's principal, for the record and for four-eyes approval."""
-    return await call.services.api_keys.principal(connection, call.caller.key)
+    return await call.services.api_keys.find_principal(connection, call.caller.key)

@@ -109,7 +109,7 @@ async def import_contracts(call: ApiRequest) -> ApiResponse:
     body: ImportContractsBody = call.body
     environment = body.environment or call.services.options.environment
     rows = [await _row(call, row) for row in body.contracts]
-    verifier, _ = await service_of(call).trust_of(call.services.pool, environment=environment)
+    verifier, _ = await service_of(call).load_trust(call.services.pool, environment=environment)
     async with transaction(call.services.pool) as connection:
         reports = await contract_administration.import_contracts(
             connection,
@@ -151,10 +151,10 @@ async def _row(call: ApiRequest, row: Mapping[str, Any]) -> NewContract | UnfitC
         return UnfitContractError(path="/party", problem=error.rejection.detail)
 
 
-async def changes(call: ApiRequest) -> ApiResponse:
+async def list_changes(call: ApiRequest) -> ApiResponse:
     """Changes of contracts after a cursor; none is ever skipped."""
     query: ChangesQuery = call.query
-    found = await contract_administration.changes(
+    found = await contract_administration.list_changes(
         call.services.pool,
         environment=call.services.options.environment,
         after=_cursor(query.cursor),
@@ -182,10 +182,10 @@ async def changes(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body={"object": "list", "data": shown, "has_more": more, "next_cursor": cursor})
 
 
-async def history(call: ApiRequest) -> ApiResponse:
+async def list_history(call: ApiRequest) -> ApiResponse:
     """Every change of one contract, oldest first."""
     emaid = _emaid(call)
-    found = await contract_administration.history(
+    found = await contract_administration.load_history(
         call.services.pool, environment=call.services.options.environment, emaid=emaid
     )
     if not found:
@@ -193,9 +193,9 @@ async def history(call: ApiRequest) -> ApiResponse:
     return _list([ContractChangeSchema(emaid=emaid, contract=None, party=None, **row) for row in found])
 
 
-async def certificates(call: ApiRequest) -> ApiResponse:
+async def list_certificates(call: ApiRequest) -> ApiResponse:
     """Every certificate of a contract, oldest first, blocked ones too."""
-    found = await certificate_registry.history(
+    found = await certificate_registry.load_history(
         call.services.pool, environment=call.services.options.environment, emaid=_emaid(call)
     )
     return _list(
@@ -268,7 +268,7 @@ ENDPOINTS: Final = (
         "contract-changes",
         "listContractChanges",
         "List contract changes",
-        handler=changes,
+        handler=list_changes,
         query=ChangesQuery,
         answers={200: ContractChangeSchema},
         listed=True,
@@ -278,7 +278,7 @@ ENDPOINTS: Final = (
         f"contracts/{_EMAID}/history",
         "getContractHistory",
         "Get the history of a contract",
-        handler=history,
+        handler=list_history,
         answers={200: ContractChangeSchema},
         listed=True,
         problems=(problems.NOT_FOUND,),
@@ -288,7 +288,7 @@ ENDPOINTS: Final = (
         f"contracts/{_EMAID}/certificates",
         "listContractCertificates",
         "List the certificates of a contract",
-        handler=certificates,
+        handler=list_certificates,
         answers={200: ContractCertificateSchema},
         listed=True,
         problems=(problems.NOT_FOUND,),

@@ -97,7 +97,7 @@ async def put_contract(call: ApiRequest) -> ApiResponse:
     body: ContractBody = call.body
     environment = body.environment or call.services.options.environment
     new = await new_contract(call, body)
-    verifier, _ = await service_of(call).trust_of(call.services.pool, environment=environment)
+    verifier, _ = await service_of(call).load_trust(call.services.pool, environment=environment)
     async with transaction(call.services.pool) as connection:
         stored = await contract_administration.put_contract(
             connection,
@@ -219,7 +219,7 @@ def _payment(body: ContractBody) -> tuple[PaymentKind, str]:
 
 async def _settlement_currency(call: ApiRequest, party_id: str) -> str:
     async with call.services.pool.acquire() as connection:
-        party = await call.services.clearing.reference_data.party(connection, party_id)
+        party = await call.services.clearing.reference_data.find_party(connection, party_id)
     if party is None:
         raise ProblemError(problems.NOT_FOUND, f"There is no party {party_id}.")
     return party.settlement_currency

@@ -101,7 +101,7 @@ async def remove_source(call: ApiRequest) -> ApiResponse:
 async def list_sources(call: ApiRequest) -> ApiResponse:
     """The allow-list of an environment."""
     environment = environment_of(call, call.query.environment)
-    found = await trust_administration.endpoints(call.services.pool, environment=environment)
+    found = await trust_administration.list_endpoints(call.services.pool, environment=environment)
     return listed(RevocationSourceSchema(environment=environment, **row) for row in found)
 
 

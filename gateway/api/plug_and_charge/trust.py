@@ -158,7 +158,7 @@ async def add_anchor(call: ApiRequest) -> ApiResponse:
 async def list_anchors(call: ApiRequest) -> ApiResponse:
     """The roots of an environment, oldest first."""
     environment = environment_of(call, call.query.environment)
-    found = await trust_administration.anchors(
+    found = await trust_administration.list_anchors(
         call.services.pool, environment=environment, with_retired=call.query.retired
     )
     names = ("sha256", "policy", "policy_reason", "subject", "not_after", "added_at", "retired_at")
@@ -211,7 +211,7 @@ async def add_cross_certificate(call: ApiRequest) -> ApiResponse:
 async def list_cross_certificates(call: ApiRequest) -> ApiResponse:
     """The cross certificates of an environment, oldest first."""
     environment = environment_of(call, call.query.environment)
-    found = await trust_administration.cross_certificates(
+    found = await trust_administration.list_cross_certificates(
         call.services.pool, environment=environment, with_retired=call.query.retired
     )
     names = ("sha256", "subject", "issuer", "added_at", "retired_at")
@@ -231,10 +231,10 @@ async def retire_cross_certificate(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=None, status=204)
 
 
-async def history(call: ApiRequest) -> ApiResponse:
+async def list_history(call: ApiRequest) -> ApiResponse:
     """Every change of trust, oldest first: what, who, why, when."""
     query: TrustHistoryQuery = call.query
-    found = await trust_administration.history(
+    found = await trust_administration.load_history(
         call.services.pool,
         environment=environment_of(call, query.environment),
         after=query.cursor,
@@ -351,7 +351,7 @@ ENDPOINTS: Final = (
         "trust-history",
         "listTrustChanges",
         "List trust changes",
-        handler=history,
+        handler=list_history,
         query=TrustHistoryQuery,
         answers={200: TrustChangeSchema},
         listed=True,

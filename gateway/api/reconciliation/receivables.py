@@ -77,7 +77,7 @@ class ReceivableSchema(api_schemas.PublicSchema):
 async def list_receivables(call: ApiRequest) -> ApiResponse:
     """Every receivable, the oldest first."""
     async with call.services.pool.acquire() as connection:
-        found = await _service(call).receivables(
+        found = await _service(call).list_receivables(
             connection, now=call.services.now(), party_id=call.query.party
         )
     shown = [

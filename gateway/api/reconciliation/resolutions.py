@@ -12,7 +12,7 @@ from pydantic import Field
 
 from clearing.approvals.request import ApprovalRequest
 from clearing.approvals.rules import ApprovalState, Resolution
-from clearing.approvals.service import known_limits, list_requests, set_limit
+from clearing.approvals.service import list_requests, load_limits, set_limit
 from clearing.reconciliation.resolution_service import ResolutionRequest, ResolutionService
 from gateway import api_schemas
 from gateway.api import problems
@@ -236,7 +236,7 @@ async def list_suspense(call: ApiRequest) -> ApiResponse:
     """Suspense items, the oldest first."""
     limit: int = call.query.limit
     async with call.services.pool.acquire() as connection:
-        found = await _service(call).suspense(connection, now=call.services.now(), limit=limit + 1)
+        found = await _service(call).list_suspense(connection, now=call.services.now(), limit=limit + 1)
     shown = [
         SuspenseItemSchema(
             id=format_id(APPROVAL_REQUEST, one.id),
@@ -256,7 +256,7 @@ async def list_suspense(call: ApiRequest) -> ApiResponse:
 async def list_limits(call: ApiRequest) -> ApiResponse:
     """The approval limits in force."""
     async with call.services.pool.acquire() as connection:
-        found = await known_limits(connection)
+        found = await load_limits(connection)
     return _list(
         [ApprovalLimitSchema(currency=currency, limit=minor) for currency, minor in sorted(found.items())]
     )

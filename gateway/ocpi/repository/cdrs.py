@@ -144,7 +144,7 @@ async def mark_cdr(
     return marked is not None
 
 
-async def queued_cdrs(
+async def list_queued_cdrs(
     connection: Connection,
     *,
     cpo_id: str | None = None,
@@ -198,20 +198,20 @@ async def replay_waiting(
 
     Returns how many.
     """
-    waiting = await queued_cdrs(connection, cpo_id=cpo_id, limit=limit)
+    waiting = await list_queued_cdrs(connection, cpo_id=cpo_id, limit=limit)
     replayed = 0
     for cdr in waiting:
         replayed += await replay_cdr(connection, cdr.cpo_id, cdr.cdr_id, now=now, wall_now=wall_now)
     return replayed
 
 
-async def credits_of(connection: Connection, cpo_id: str, cdr_id: str) -> list[str]:
+async def list_credits(connection: Connection, cpo_id: str, cdr_id: str) -> list[str]:
     """Ids of the credit CDRs that reverse `cdr_id`."""
     found = _sql.credits_of(connection, party_id=cpo_id, cdr_key=cdr_id.lower())
     return [row["cdr_id"] async for row in found]
 
 
-async def reference_of_session(connection: Connection, *, cpo_id: str, session_ref: str) -> str | None:
+async def find_reference_of_session(connection: Connection, *, cpo_id: str, session_ref: str) -> str | None:
     """The authorization reference of an OCPI session that a CPO pushed."""
     found: str | None = await _sql.reference_of_session(
         connection, party_id=cpo_id, session_key=session_ref.lower()
@@ -219,7 +219,9 @@ async def reference_of_session(connection: Connection, *, cpo_id: str, session_r
     return found
 
 
-async def session_of_reference(connection: Connection, *, cpo_id: str, reference: str | None) -> UUID | None:
+async def find_session_of_reference(
+    connection: Connection, *, cpo_id: str, reference: str | None
+) -> UUID | None:
     """The session at this CPO's charge points that an authorization reference of ours names."""
     named = session_or_authorization(reference)
     if named is None:
@@ -230,13 +232,13 @@ async def session_of_reference(connection: Connection, *, cpo_id: str, reference
     return None if row is None else row["id"]
 
 
-async def session_by_cpo_id(connection: Connection, *, cpo_id: str, session_ref: str) -> UUID | None:
+async def find_session_by_cpo_id(connection: Connection, *, cpo_id: str, session_ref: str) -> UUID | None:
     """The session that was authorized under the CPO's own id `session_ref`."""
     row = await _sql.session_by_name(connection, foreign_ids=[f"{cpo_id}:{session_ref}"], cpo_id=cpo_id)
     return None if row is None else row["id"]
 
 
-async def session_of_token(
+async def find_session_of_token(
     connection: Connection, *, cpo_id: str, contract_id: str, evse_uid: str, ended_at: datetime
 ) -> UUID | None:
     """The active session of the latest authorization given for a token at an EVSE before `ended_at`."""

@@ -96,7 +96,7 @@ async def expire_commands(connection: Connection, *, wall_now: datetime) -> int:
     return expired
 
 
-async def session_of_reference(
+async def find_session_of_reference(
     connection: Connection, *, cpo_id: str, references: Sequence[str]
 ) -> str | None:
     """The CPO's id of the session that carries one of our references."""

@@ -165,13 +165,15 @@ async def find_connectors(
     ]
 
 
-async def evses_of(connection: Connection, *, party_id: str, location_id: str) -> list[str]:
+async def list_evses(connection: Connection, *, party_id: str, location_id: str) -> list[str]:
     """The uids of a location's EVSEs that are not removed, in the location's order."""
     rows = _sql.evses_of(connection, party_id=party_id, location_key=location_id.lower())
     return [row["evse_uid"] async for row in rows]
 
 
-async def current_tariff(connection: Connection, *, party_id: str, tariff_id: str) -> OcpiObjectRecord | None:
+async def find_current_tariff(
+    connection: Connection, *, party_id: str, tariff_id: str
+) -> OcpiObjectRecord | None:
     """The tariff as last pushed, or None when never pushed or deleted."""
     row = await _sql.current_tariff(connection, party_id=party_id, tariff_key=tariff_id.lower())
     if row is None:
@@ -227,7 +229,7 @@ async def delete_tariff(connection: Connection, *, party_id: str, tariff_id: str
     return ended is not None
 
 
-async def tariffs_known_at(
+async def list_tariffs_known_at(
     connection: Connection, *, party_id: str, tariff_keys: Sequence[str], at: datetime
 ) -> list[TariffRecord]:
     """Of each named tariff the version that stood at `at`, or the first one when `at` is before all.
@@ -285,7 +287,7 @@ class DueSession:
     last_updated: datetime
 
 
-async def take_due_session(
+async def lease_due_session(
     connection: Connection, *, wall_now: datetime, leased_until: datetime
 ) -> DueSession | None:
     """The longest due session, kept from others until `leased_until`."""
@@ -293,7 +295,7 @@ async def take_due_session(
     return None if row is None else DueSession(**{**dict(row), "version": OcpiVersion(row["version"])})
 
 
-async def session_done(connection: Connection, due: DueSession) -> None:
+async def finish_due_session(connection: Connection, due: DueSession) -> None:
     """The session was checked; an update that arrived meanwhile keeps it due."""
     await _sql.session_done(connection, party_id=due.party_id, session_key=due.session_key, due_at=due.due_at)
 
@@ -354,7 +356,7 @@ def _tariff(row: Any) -> TariffRecord:
     )
 
 
-async def last_update(
+async def find_last_update(
     connection: Connection, *, cpo_id: str, session_ref: str | None, references: Sequence[str]
 ) -> DueSession | None:
     """The last update of a running session, by the CPO's id of it or one of our references; None: unknown."""

@@ -129,12 +129,12 @@ async def add_advice(
     return added is not None
 
 
-async def parties_taking_advice(connection: Connection) -> list[str]:
+async def list_parties_taking_advice(connection: Connection) -> list[str]:
     """CPOs whose platform has a payments module to push to."""
     return [row["party_id"] async for row in _sql.parties_taking_advice(connection)]
 
 
-async def captures_without_advice(
+async def list_captures_without_advice(
     connection: Connection, *, shard: int, floor: UUID, parties: Sequence[str], limit: int
 ) -> list[FinishedCapture]:
     """Captures of one shard, not older than the id `floor`, of which these CPOs have no advice yet."""
@@ -213,7 +213,7 @@ async def lease_messages(
     return [OcpiMessageRecord(**dict(row)) async for row in rows]
 
 
-async def message_sent(connection: Connection, *, message_id: UUID) -> None:
+async def mark_message_sent(connection: Connection, *, message_id: UUID) -> None:
     """Delete a message that the peer has accepted."""
     await _sql.message_sent(connection, id=message_id)
 
@@ -225,7 +225,7 @@ async def postpone_message(
     await _sql.postpone_message(connection, id=message_id, run_at=run_at, reason=reason, exception=exception)
 
 
-async def waiting_messages(
+async def list_waiting_messages(
     connection: Connection, *, party_id: str | None = None, limit: int = 100
 ) -> list[dict[str, Any]]:
     """Messages not sent yet, exceptions too, the oldest first, without their bodies."""

@@ -113,12 +113,12 @@ async def load_peer(connection: Connection, *, peer_id: UUID) -> PeerRecord | No
     return _peer(await _sql.load_peer(connection, id=peer_id))
 
 
-async def peer_of_party(connection: Connection, *, party_id: str) -> PeerRecord | None:
+async def find_peer_of_party(connection: Connection, *, party_id: str) -> PeerRecord | None:
     """The registered platform that speaks for `party_id`, or None."""
     return _peer(await _sql.peer_of_party(connection, party_id=party_id))
 
 
-async def registered_peers(connection: Connection) -> list[PeerRecord]:
+async def list_registered_peers(connection: Connection) -> list[PeerRecord]:
     """Every registered peer, the oldest first."""
     return [peer async for row in _sql.registered_peers(connection) if (peer := _peer(row)) is not None]
 
@@ -178,12 +178,12 @@ async def end(connection: Connection, *, peer_id: UUID, now: datetime) -> bool:
     return await _sql.end_peer(connection, id=peer_id, now=now) is not None
 
 
-async def roles(connection: Connection, *, peer_id: UUID) -> list[PeerRole]:
+async def list_roles(connection: Connection, *, peer_id: UUID) -> list[PeerRole]:
     """The roles that a peer named in its credentials."""
     return [PeerRole(**dict(row)) async for row in _sql.peer_roles(connection, peer_id=peer_id)]
 
 
-async def endpoint_url(connection: Connection, *, peer_id: UUID, module: str, role: str) -> str | None:
+async def find_endpoint_url(connection: Connection, *, peer_id: UUID, module: str, role: str) -> str | None:
     """Where `module` of the peer answers in `role` (SENDER or RECEIVER), or None."""
     url: str | None = await _sql.endpoint_url(connection, peer_id=peer_id, module=module, role=role)
     return url

@@ -343,7 +343,7 @@ class Psp(Protocol):
         """Look a top-up up by our metadata; None: it never existed."""
         ...
 
-    async def records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
+    async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
         """The PSP's own balance movements, summed per currency, since the account was opened."""
         ...
 
@@ -355,7 +355,7 @@ class Psp(Protocol):
         """Read an event that was authenticated before and kept."""
         ...
 
-    async def events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
+    async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
         """The PSP's own list of events, oldest first, to find those whose webhook was lost."""
         ...
 

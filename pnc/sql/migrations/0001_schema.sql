@@ -99,7 +99,7 @@ CREATE TABLE pnc.contract_change (
     contract_id uuid        NOT NULL,
     party       text        NOT NULL,
     kind        text        NOT NULL CHECK (kind IN (
-        'created', 'changed', 'blocked', 'unblocked', 'cancelled', 'payment_gone', 'payment_back')),
+        'created', 'changed', 'blocked', 'unblocked', 'cancelled', 'payment_unusable', 'payment_usable')),
     revision    integer     NOT NULL,
     actor       text        NOT NULL,
     reason      text        NOT NULL,

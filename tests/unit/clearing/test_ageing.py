@@ -74,8 +74,8 @@ def test_a_set_off_never_pays_more_than_the_receivable_and_no_unit_less_than_it_
     receivable: int, rate: Decimal
 ) -> None:
     lock = FxLock(base="CHF", quote="EUR", rate=rate, source="t", rate_date=TODAY, markup_bps=0)
-    taken = covering_amount(receivable, lock)
-    assert convert(taken, lock) <= receivable < convert(taken + 1, lock)
+    covering = covering_amount(receivable, lock)
+    assert convert(covering, lock) <= receivable < convert(covering + 1, lock)
 
 
 def day(minor: int, on: int, *, hold: HoldReason | None = None, state: str = "open") -> CalendarDay:

@@ -70,20 +70,20 @@ def test_processing_in_portions_gives_the_entries_of_the_whole() -> None:
     assert len(whole.entries) == 50
 
 
-def test_a_course_that_was_made_before_posts_what_a_new_one_does() -> None:
+def test_a_plan_that_was_made_before_posts_what_a_new_one_does() -> None:
     session, result = world.session(1), BatchResult(counts={})
     processor().process([session], into=result)
-    (entry,), course = result.entries, result.compiled_plans[session.session_id]
+    (entry,), compiled = result.entries, result.compiled_plans[session.session_id]
     price = TariffRepricer()(session)
-    assert post_capture(session, price, course.plan) == entry
-    assert post_capture(session, price, course.plan, compiled=CompiledPlan(course.plan)) == entry
+    assert post_capture(session, price, compiled.plan) == entry
+    assert post_capture(session, price, compiled.plan, compiled=CompiledPlan(compiled.plan)) == entry
 
 
 def test_rulings_are_those_of_every_plan_in_use() -> None:
     sessions = [world.session(1), world.session(2, tax_jurisdiction="DE", time_zone="Europe/Berlin")]
     result = BatchResult(counts={})
     processor(Pricing({})).process(sessions, into=result)
-    used = {name for course in result.compiled_plans.values() for name in course.plan.rulings}
+    used = {name for compiled in result.compiled_plans.values() for name in compiled.plan.rulings}
     assert result.rulings().keys() == used
     assert len(used) > len(result.plan_of(result.entries[0]).rulings)
 

@@ -198,12 +198,12 @@ def test_a_known_rate_never_changes() -> None:
 
 
 @pytest.mark.parametrize(
-    ("figure", "taken"), [("60.0000", True), ("60.0001", False), ("40.0000", True), ("39.9999", False)]
+    ("figure", "accepted"), [("60.0000", True), ("60.0001", False), ("40.0000", True), ("39.9999", False)]
 )
-def test_a_step_of_more_than_20_percent_needs_confirmation(figure: str, taken: bool) -> None:  # noqa: FBT001 - a row
+def test_a_step_of_more_than_20_percent_needs_confirmation(figure: str, accepted: bool) -> None:  # noqa: FBT001 - a row
     judged = check_rates([rate("TRY", MONDAY, figure)], KNOWN)
-    assert bool(judged.new) is taken
-    assert bool(judged.rejected) is not taken
+    assert bool(judged.new) is accepted
+    assert bool(judged.rejected) is not accepted
     reported = check_rates([rate("TRY", MONDAY, figure)], KNOWN, accepted={("TRY", MONDAY)})
     assert not reported.rejected
 

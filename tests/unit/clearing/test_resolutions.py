@@ -150,14 +150,14 @@ def test_a_suspense_item_is_not_cleared_to_suspense() -> None:
 LOCK = FxLock(base="CHF", quote="EUR", rate=Decimal("1.0638"), source="ECB", rate_date=DUE, markup_bps=0)
 
 
-@given(taken=st.integers(1, 10**10))
-def test_a_set_off_converts_at_its_lock_and_is_stored_exactly(taken: int) -> None:
-    first, second = adjustments.set_off(world.NL_CPO, named="c", lock=LOCK, claim_minor=taken, due=DUE)
-    given_minor = convert(taken, LOCK)
-    assert moved(first) == {"cpo:NL-ABC:payable": taken, "fx:CHF-EUR:position": -taken}
+@given(claim_minor=st.integers(1, 10**10))
+def test_a_set_off_converts_at_its_lock_and_is_stored_exactly(claim_minor: int) -> None:
+    first, second = adjustments.set_off(world.NL_CPO, named="c", lock=LOCK, claim_minor=claim_minor, due=DUE)
+    given_minor = convert(claim_minor, LOCK)
+    assert moved(first) == {"cpo:NL-ABC:payable": claim_minor, "fx:CHF-EUR:position": -claim_minor}
     assert moved(second) == {"cpo:NL-ABC:payable": -given_minor, "fx:CHF-EUR:position": given_minor}
     assert [payable.amount_minor for one in (first, second) for payable in one.payables] == [
-        -taken,
+        -claim_minor,
         given_minor,
     ]
     assert first.subject_id == second.subject_id

@@ -327,8 +327,7 @@ def bank_settings(tmp_path: Path, account: object = ACCOUNT) -> Settings:
 def jobs_of(settings: Settings) -> list[str]:
     nothing: Any = None
     return [
-        shard.name
-        for shard in bank_jobs(settings, pool=nothing, clock=SystemClock(), clearing=build_clearing())
+        job.name for job in bank_jobs(settings, pool=nothing, clock=SystemClock(), clearing=build_clearing())
     ]
 
 

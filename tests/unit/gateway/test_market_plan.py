@@ -32,7 +32,7 @@ def test_same_sessions_and_seed_give_the_same_day() -> None:
 
 @given(seed=SEEDS, sessions=st.integers(min_value=MIN_SESSIONS, max_value=90))
 @settings(max_examples=40, deadline=None)
-def test_every_day_has_every_rail_and_every_kind_of_trouble(seed: int, sessions: int) -> None:
+def test_every_day_has_every_method_and_every_kind_of_trouble(seed: int, sessions: int) -> None:
     day = plan_day(sessions=sessions, seed=seed)
     assert len(day.sessions) == sessions
     assert {session.method for session in day.sessions} == set(DriverMethod)

@@ -57,7 +57,7 @@ from gateway.ocpi.tax_jurisdiction import _COUNTRY_IS, _EXCEPTIONS, tax_jurisdic
         ("NL", "not a code", "NL"),
     ],
 )
-def test_the_postal_code_decides_the_tax_territory(
+def test_the_postal_code_decides_the_tax_jurisdiction(
     country: str, postal_code: str, tax_jurisdiction: str
 ) -> None:
     assert tax_jurisdiction_of(country, postal_code) == tax_jurisdiction
@@ -96,14 +96,14 @@ def test_a_country_of_several_zones_gives_none_away() -> None:
     assert only_time_zone("US", "US") is None
 
 
-def test_clearing_knows_every_territory_that_a_place_can_have() -> None:
+def test_clearing_knows_every_jurisdiction_that_a_place_can_have() -> None:
     rates = bundled_data.vat_rates()
     named = {tax_jurisdiction for _, _, tax_jurisdiction in _EXCEPTIONS} | set(_COUNTRY_IS.values())
     assert {rates.tax_jurisdiction(code).code for code in named} == named
 
 
 @pytest.mark.parametrize("code", ["AT-JU", "GR-AEGEAN", "FR-OUTRE-MER", "IT-CAMPIONE", "JE", "ES-CN"])
-def test_a_territory_whose_tax_is_not_confirmed_has_no_rate_to_guess_with(code: str) -> None:
+def test_a_jurisdiction_whose_tax_is_not_confirmed_has_no_rate_to_guess_with(code: str) -> None:
     with pytest.raises(RateUnavailableError, match=f"no electricity VAT rate of {code} covers 2026-10-13"):
         bundled_data.vat_rates().rate(code, SupplyKind.ELECTRICITY, date(2026, 10, 13))
 

@@ -72,7 +72,7 @@ def held(currency: str, hold_minor: int, **changes: object) -> AuthorizationReco
     return replace(record, **changes)  # type: ignore[arg-type]
 
 
-def taken(currency: str, receivable_minor: int) -> CaptureRecord:
+def capture_of(currency: str, receivable_minor: int) -> CaptureRecord:
     identifier = new_id()
     return CaptureRecord(
         shard=identifier.int & 63,
@@ -137,7 +137,9 @@ def test_what_is_captured_never_exceeds_the_price_and_lacks_less_than_a_step(
     assert 0 <= step.receivable_minor < STRIPE_AMOUNTS.step(currency)
     # What the step leaves over is never sent for, whatever the mandate.
     mandate = held(currency, hold, customer="cus_1")
-    assert not may_charge_residual(mandate, taken(currency, step.receivable_minor), amounts=STRIPE_AMOUNTS)
+    assert not may_charge_residual(
+        mandate, capture_of(currency, step.receivable_minor), amounts=STRIPE_AMOUNTS
+    )
 
 
 @given(price=money, hold=money, most=money, currency=st.sampled_from(CURRENCIES), within=st.booleans())
@@ -198,8 +200,8 @@ def test_a_contracts_limit_is_not_exceeded_by_rounding() -> None:
 
 def test_a_rest_below_the_least_charge_is_not_charged_off_session() -> None:
     mandate = held("EUR", 1000, customer="cus_1")
-    assert not may_charge_residual(mandate, taken("EUR", 49), amounts=STRIPE_AMOUNTS)
-    assert may_charge_residual(mandate, taken("EUR", 50), amounts=STRIPE_AMOUNTS)
+    assert not may_charge_residual(mandate, capture_of("EUR", 49), amounts=STRIPE_AMOUNTS)
+    assert may_charge_residual(mandate, capture_of("EUR", 50), amounts=STRIPE_AMOUNTS)
 
 
 def test_a_fee_that_is_no_whole_unit_is_rounded_up_and_does_not_stop_a_capture() -> None:

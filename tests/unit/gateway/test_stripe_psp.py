@@ -96,7 +96,7 @@ async def held(bench: Bench, method: str = "pm_card_visa", **changes: Any) -> He
     return outcome
 
 
-async def take(bench: Bench, hold: Held, minor: int = 1500, key: str = "c") -> Any:
+async def capture(bench: Bench, hold: Held, minor: int = 1500, key: str = "c") -> Any:
     return await bench.psp.capture(
         PspCaptureRequest(
             idempotency_key=key, psp_payment=hold.psp_payment, amount_minor=minor, currency="EUR"
@@ -112,9 +112,9 @@ async def test_a_hold_says_how_long_it_lasts_and_how_far_it_may_be_raised(bench:
 
 
 async def test_a_capture_names_the_charge_and_what_the_psp_kept(bench: Bench) -> None:
-    taken = await take(bench, await held(bench))
-    assert isinstance(taken, Captured)
-    assert (taken.amount_minor, taken.fee_minor, taken.fee_currency) == (1500, 48, "EUR")
+    captured = await capture(bench, await held(bench))
+    assert isinstance(captured, Captured)
+    assert (captured.amount_minor, captured.fee_minor, captured.fee_currency) == (1500, 48, "EUR")
 
 
 @pytest.mark.parametrize("currency", ["ISK", "JPY", "KWD"])
@@ -167,20 +167,20 @@ async def test_no_answer_is_never_a_no_and_the_same_key_finds_the_one_effect(
 
 async def test_a_capture_repeated_past_the_keys_lifetime_reads_what_was_captured(bench: Bench) -> None:
     hold = await held(bench)
-    first = await take(bench, hold)
+    first = await capture(bench, hold)
     bench.pass_days(2)
-    assert await take(bench, hold) == first
+    assert await capture(bench, hold) == first
 
 
 async def test_a_capture_of_a_hold_that_has_ended_is_a_void(bench: Bench) -> None:
     hold = await held(bench)
     bench.pass_days(8)
-    assert await take(bench, hold) == Voided()
+    assert await capture(bench, hold) == Voided()
 
 
 async def test_a_void_of_what_was_captured_says_so(bench: Bench) -> None:
     hold = await held(bench)
-    await take(bench, hold)
+    await capture(bench, hold)
     outcome = await bench.psp.void(PspVoidRequest(idempotency_key="v", psp_payment=hold.psp_payment))
     assert isinstance(outcome, Captured)
 
@@ -215,30 +215,30 @@ async def test_a_hold_is_found_by_our_metadata(bench: Bench) -> None:
 
 
 async def test_a_refund_that_was_returned_is_not_found_as_done_and_is_reported(bench: Bench) -> None:
-    taken = await take(bench, await held(bench))
+    captured = await capture(bench, await held(bench))
     refund_id = new_id()
     done = await bench.psp.refund(
         PspRefundRequest(
             idempotency_key="r",
-            psp_charge=taken.psp_charge,
+            psp_charge=captured.psp_charge,
             amount_minor=500,
             currency="EUR",
             metadata={"refund": format_id("ref", refund_id)},
         )
     )
     assert isinstance(done, Refunded)
-    assert await bench.psp.find_refund(psp_charge=taken.psp_charge, refund_id=refund_id) == done
+    assert await bench.psp.find_refund(psp_charge=captured.psp_charge, refund_id=refund_id) == done
     bench.control(f"refunds/{done.psp_refund}/fail", {})
-    assert await bench.psp.find_refund(psp_charge=taken.psp_charge, refund_id=refund_id) is None
+    assert await bench.psp.find_refund(psp_charge=captured.psp_charge, refund_id=refund_id) is None
     assert done.psp_refund in {event.failed_refund for event in bench.events()}
-    records = await bench.psp.records()
+    records = await bench.psp.list_records()
     assert not isinstance(records, PspOutcomeUnknown)
     assert [(record.captured_minor, record.refunded_minor) for record in records] == [(1500, 0)]
 
 
 async def test_an_inquiry_is_no_loss_and_a_dispute_is_one_once_money_moved(bench: Bench) -> None:
     for method, key in (("pm_card_createDisputeInquiry", "1"), ("pm_card_createDispute", "2")):
-        await take(bench, await held(bench, method, key=f"h{key}"), key=f"c{key}")
+        await capture(bench, await held(bench, method, key=f"h{key}"), key=f"c{key}")
     disputes = [event.dispute for event in bench.events() if event.dispute is not None]
     assert {(news.state, news.amount_minor, news.fee_minor) for news in disputes} == {("opened", 1500, 2000)}
 
@@ -283,7 +283,7 @@ async def test_an_answer_that_cannot_be_read_is_unknown_and_no_rejection(body: b
     psp = StripePsp(api_key="sk_test", webhook_secret="w", base_url="http://psp", http_client=Garbling())
     sent = PspCaptureRequest(idempotency_key="c", psp_payment="pi_1", amount_minor=1190, currency="EUR")
     assert isinstance(await psp.capture(sent), PspOutcomeUnknown)
-    assert isinstance(await psp.records(), PspOutcomeUnknown)
+    assert isinstance(await psp.list_records(), PspOutcomeUnknown)
 
 
 @pytest.mark.parametrize(

@@ -59,7 +59,7 @@ UNFIT_ROOTS = {
 async def test_an_unfit_root_is_not_trusted(pool: Pool, case: str) -> None:
     with pytest.raises(UnfitAuthorityError):
         await add_anchor(pool, UNFIT_ROOTS[case])
-    assert await trust_administration.anchors(pool, environment="live") == []
+    assert await trust_administration.list_anchors(pool, environment="live") == []
 
 
 async def test_a_root_that_another_key_signed_is_not_trusted(pool: Pool) -> None:
@@ -78,14 +78,14 @@ async def test_a_failed_change_of_trust_leaves_no_trace(pool: Pool) -> None:
     await add_anchor(pool, PKI.root.pem)
     with pytest.raises(ConflictingRecordError):
         await add_anchor(pool, PKI.root.pem)
-    history = await trust_administration.history(pool, environment="live")
+    history = await trust_administration.load_history(pool, environment="live")
     assert [(event["version"], event["actor"]) for event in history] == [(1, ACTOR)]
 
 
 async def test_simultaneous_changes_of_trust_follow_each_other(pool: Pool) -> None:
     roots = [broken.root_of(PKI, f"Root {place}").pem for place in range(6)]
     await asyncio.gather(*(add_anchor(pool, root) for root in roots))
-    history = await trust_administration.history(pool, environment="live")
+    history = await trust_administration.load_history(pool, environment="live")
     assert [event["version"] for event in history] == [1, 2, 3, 4, 5, 6]
 
 
@@ -196,7 +196,7 @@ async def test_an_import_reports_every_row_and_keeps_the_good_ones(pool: Pool) -
         contract(),
         contract("DE8AAC00000005X", payment_reference="pm_c"),
     ]
-    verifier, _ = await market.service.trust_of(pool, environment="live")
+    verifier, _ = await market.service.load_trust(pool, environment="live")
     async with pool.acquire() as connection:
         report = await contract_administration.import_contracts(
             connection,
@@ -220,8 +220,8 @@ async def test_an_import_reports_every_row_and_keeps_the_good_ones(pool: Pool) -
     ]
     assert report[7].warning
     assert "another eMAID" in report[2].problem
-    assert await contract_administration.history(pool, environment="live", emaid="DE8AAC00000002")
-    assert len(await certificate_registry.history(pool, environment="live", emaid="DE8AAC00000002")) == 1
+    assert await contract_administration.load_history(pool, environment="live", emaid="DE8AAC00000002")
+    assert len(await certificate_registry.load_history(pool, environment="live", emaid="DE8AAC00000002")) == 1
 
 
 async def test_a_withdrawal_of_an_unknown_certificate_is_rejected(pool: Pool) -> None:
@@ -232,13 +232,13 @@ async def test_a_withdrawal_of_an_unknown_certificate_is_rejected(pool: Pool) ->
 
 
 async def read_feed(market: Market, after: ChangeCursor) -> list[ContractChange]:
-    return await contract_administration.changes(market.pool, environment="live", after=after)
+    return await contract_administration.list_changes(market.pool, environment="live", after=after)
 
 
 async def test_the_change_feed_never_skips_a_change_that_commits_late(pool: Pool) -> None:
     market = await open_market(pool)
     start = (await read_feed(market, ChangeCursor()))[-1].cursor
-    verifier, _ = await market.service.trust_of(pool, environment="live")
+    verifier, _ = await market.service.load_trust(pool, environment="live")
 
     async def put(connection: Any, emaid: str) -> None:
         await contract_administration.put_contract(
@@ -275,15 +275,15 @@ async def test_the_feed_and_the_history_name_no_means_of_payment(pool: Pool) -> 
         )
     assert (changed.emaid, changed.payment_usable) == (EMAID, False)
     feed = await read_feed(market, ChangeCursor())
-    assert [change.kind for change in feed] == ["created", "payment_gone"]
-    history = await contract_administration.history(pool, environment="live", emaid=EMAID)
+    assert [change.kind for change in feed] == ["created", "payment_unusable"]
+    history = await contract_administration.load_history(pool, environment="live", emaid=EMAID)
     assert "pm_card_1" not in f"{feed}{history}"
 
 
 async def test_the_feed_of_a_party_is_its_own(pool: Pool) -> None:
     market = await open_market(pool)
     await market.put(contract("DE8AAC00000001", party="other", payment_reference="pm_2"))
-    feed = await contract_administration.changes(
+    feed = await contract_administration.list_changes(
         pool, environment="live", after=ChangeCursor(), party="other"
     )
     assert [change.emaid for change in feed] == ["DE8AAC00000001"]

@@ -480,7 +480,7 @@ async def test_a_root_added_again_after_retirement_is_trusted_again(pool: Pool) 
             policy_reason="",
             change=CHANGE,
         )
-        history = await trust_administration.history(connection, environment="live")
+        history = await trust_administration.load_history(connection, environment="live")
     assert [event["kind"] for event in history] == [
         "anchor_added",
         "endpoint_allowed",

@@ -254,7 +254,7 @@ class StripePsp:
     async def find_refund(self, *, psp_charge: str, refund_id: UUID) -> Refunded | PspOutcomeUnknown | None:
         """Walk the charge's refunds for ours."""
         found: list[StripeRefund] = []
-        unread = await self._wire.each(
+        unread = await self._wire.read_each(
             "/v1/refunds", StripeRefund, found.append, params={"charge": psp_charge}
         )
         if unread is not None:
@@ -277,7 +277,7 @@ class StripePsp:
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         """Walk the latest top-ups for ours: they are few, and Stripe offers no search on them."""
         found: list[StripeTopUp] = []
-        unread = await self._wire.each("/v1/topups", StripeTopUp, found.append, limit=_TOP_UPS)
+        unread = await self._wire.read_each("/v1/topups", StripeTopUp, found.append, limit=_TOP_UPS)
         if unread is not None:
             return unread
         ours = format_id("fund", top_up_id)
@@ -286,10 +286,10 @@ class StripePsp:
             return PspOutcomeUnknown(reason=f"it is not among the latest {_TOP_UPS} top-ups")
         return next((one for one in mine if isinstance(one, ToppedUp)), mine[0] if mine else None)
 
-    async def records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
+    async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
         """Sum every balance transaction (docs.stripe.com/reports/balance-transaction-types)."""
         sums: dict[str, dict[str, int]] = {}
-        unread = await self._wire.each(
+        unread = await self._wire.read_each(
             "/v1/balance_transactions", StripeBalanceTransaction, lambda one: add_movement(sums, one)
         )
         if unread is not None:
@@ -308,10 +308,10 @@ class StripePsp:
         """Read an event that was authenticated before and kept."""
         return parse_event(body)
 
-    async def events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
+    async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
         """List events created since, oldest first (docs.stripe.com/api/events/list; Stripe keeps 30 days)."""
         found: list[bytes] = []
-        unread = await self._wire.each(
+        unread = await self._wire.read_each(
             "/v1/events",
             msgspec.Raw,
             lambda raw: found.append(bytes(raw)),
@@ -320,12 +320,12 @@ class StripePsp:
         )
         return unread or found[::-1]
 
-    async def movements_between(
+    async def list_movements_between(
         self, *, since: datetime, until: datetime | None, limit: int
     ) -> Sequence[PspMovement] | PspOutcomeUnknown:
         """List balance transactions, newest first (docs.stripe.com/api/balance_transactions/list)."""
         found: list[PspMovement] = []
-        unread = await self._wire.each(
+        unread = await self._wire.read_each(
             "/v1/balance_transactions",
             StripeBalanceTransaction,
             lambda one: found.append(movement_of(one)),

@@ -65,7 +65,7 @@ class StripeWire:
         """Read something."""
         return await self._run(self._client.raw_request_async("get", path, **params), answer)
 
-    async def each(
+    async def read_each(
         self,
         path: str,
         answer: type[_T],
