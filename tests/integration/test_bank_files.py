@@ -200,9 +200,9 @@ class Dying(Outbox):
 
 async def main():
     pool = await create_pool(dsn, min_size=1, max_size=2, application="child")
-    shard = BankOutboxJob(pool=pool, clock=Hands(at=datetime.fromisoformat(at)), clearing=build_clearing(),
+    job = BankOutboxJob(pool=pool, clock=Hands(at=datetime.fromisoformat(at)), clearing=build_clearing(),
         account=ACCOUNT, outbox=Dying(Path(directory)), cut_off=time(11, 0), zone=ZoneInfo("Europe/Zurich"))
-    await shard.run_once()
+    await job.run_once()
     die()
 
 asyncio.run(main())
@@ -376,13 +376,13 @@ async def test_statements_settle_and_return_and_the_same_file_twice_changes_noth
 ) -> None:
     payment, _ = await sent(system, tmp_path)
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / "a.xml").write_bytes(booked(payment))
     (inbox / "b.xml").write_bytes(booked(payment))  # the same bytes under another name
-    assert await look_twice(shard, clock) == 2
+    assert await look_twice(job, clock) == 2
     assert (await states(system))["NL-ABC"] == "paid"
     (inbox / "a.xml").write_bytes(booked(payment, direction="CRDT", reason="AC04"))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "returned"
     assert shown(inbox / "done") == ["a.xml", "a.xml.1", "b.xml"]
     assert shown(inbox / "working") == []
@@ -396,12 +396,12 @@ async def test_a_return_reported_before_its_payment_counts_once_the_payment_is_r
 ) -> None:
     payment, _ = await sent(system, tmp_path)
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / "tuesday.xml").write_bytes(booked(payment, direction="CRDT", reason="AC04"))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "requested"
     (inbox / "monday.xml").write_bytes(booked(payment))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "returned"
     reported = [kind for party, kind in await events(system) if party == "NL-ABC"]
     assert reported == ["disbursement.paid", "disbursement.returned", "payout_hold.placed"]
@@ -447,10 +447,10 @@ async def test_an_unreadable_message_is_rejected_with_its_reason_and_an_event(
     system: System, tmp_path: Path, content: bytes, reason: str
 ) -> None:
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / "bad.xml").write_bytes(content)
     (inbox / "good.xml").write_bytes(bank.statement(bank.entry("1.00")))
-    assert await look_twice(shard, clock) == 2
+    assert await look_twice(job, clock) == 2
     assert shown(inbox / "failed") == ["bad.xml", "bad.xml.reason"]
     assert reason in (inbox / "failed" / "bad.xml.reason").read_text()
     assert shown(inbox / "done") == ["good.xml"]
@@ -464,10 +464,10 @@ async def test_a_file_name_that_is_no_text_or_very_long_is_imported_like_any_oth
     system: System, tmp_path: Path
 ) -> None:
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / os.fsdecode(b"\xff\x1b[31m.xml")).write_bytes(bank.statement(bank.entry("1.00")))
     (inbox / ("x" * 250 + ".xml")).write_bytes(b"no XML")
-    assert await look_twice(shard, clock) == 2
+    assert await look_twice(job, clock) == 2
     assert len(list((inbox / "done").iterdir())) == 1
     assert [len(path.name) for path in sorted((inbox / "failed").iterdir())] == [207, 254]
     async with system.pool.acquire() as connection:
@@ -499,9 +499,9 @@ async def test_a_message_of_a_worker_that_died_is_imported_by_the_next(
 ) -> None:
     payment, _ = await sent(system, tmp_path)
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / "a.xml").write_bytes(booked(payment))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     # It died after the commit and before it put the file away: there it lies again.
     (inbox / "done" / "a.xml").rename(inbox / "working" / "a.xml")
     other, clock = inbox_job(system, inbox)
@@ -516,12 +516,12 @@ async def test_a_rejection_in_a_status_report_is_an_event_to_the_party(
 ) -> None:
     payment, message_id = await sent(system, tmp_path)
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     report = bank.status_report(
         message_id, group="PART", batches=[("B", None, [(payment.end_to_end_id, "RJCT", "AC04")])]
     )
     (inbox / "pain002.xml").write_bytes(report)
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "failed"
     assert ("NL-ABC", "disbursement.failed") in await events(system)
     await system.proved()
@@ -541,13 +541,13 @@ async def test_a_file_rejected_as_a_duplicate_does_not_reopen_what_the_first_one
         "payment": bank.status_report(message_id, group="PART", batches=[(batch, None, [reported])]),
     }[where]
     inbox = tmp_path / "in"
-    shard, clock = inbox_job(system, inbox)
+    job, clock = inbox_job(system, inbox)
     (inbox / "pain002.xml").write_bytes(report)
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "requested"
     assert [one for one in await system.plan(FRIDAY + timedelta(hours=2)) if one.party_id == "NL-ABC"] == []
     (inbox / "camt.xml").write_bytes(booked(payment))
-    assert await look_twice(shard, clock) == 1
+    assert await look_twice(job, clock) == 1
     assert (await states(system))["NL-ABC"] == "paid"
     await system.proved()
 

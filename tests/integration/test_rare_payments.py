@@ -591,10 +591,8 @@ async def with_ledger(system: System) -> tuple[ClearingServices, ClearingJob]:
         for party in (world.PLATFORM, cpo, partner):
             await service.reference_data.register_party(connection, party, now=START)
         await service.reference_data.put_agreement(connection, world.agreement(cpo), now=START)
-    shard = ClearingJob(
-        pool=system.pool, clock=system.clock, sessions=service.sessions, batch_size=10, chain=0
-    )
-    return service, shard
+    job = ClearingJob(pool=system.pool, clock=system.clock, sessions=service.sessions, batch_size=10, chain=0)
+    return service, job
 
 
 async def test_a_session_captured_above_its_price_is_cleared_once_the_rest_is_refunded(

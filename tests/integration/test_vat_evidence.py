@@ -159,7 +159,7 @@ class System:
     pool: Pool
     service: ClearingServices
     clock: Hands
-    shard: VatEvidenceJob
+    job: VatEvidenceJob
 
     async def party(self, party_id: str) -> Party:
         async with self.pool.acquire() as connection:
@@ -175,8 +175,8 @@ async def system(pool: Pool, vies: Vies) -> System:
     async with transaction(pool) as connection:
         for known in (world.registered(platform, "DE"), world.NL_CPO, world.GB_CPO):
             await service.reference_data.register_party(connection, known, now=NOW)
-    shard = VatEvidenceJob(pool=pool, clock=clock, clearing=service, source=vies, after=timedelta(days=30))
-    return System(pool=pool, service=service, clock=clock, shard=shard)
+    job = VatEvidenceJob(pool=pool, clock=clock, clearing=service, source=vies, after=timedelta(days=30))
+    return System(pool=pool, service=service, clock=clock, job=job)
 
 
 async def test_an_id_that_a_register_rejects_is_invalid_from_that_day_and_not_before(
@@ -184,7 +184,7 @@ async def test_an_id_that_a_register_rejects_is_invalid_from_that_day_and_not_be
 ) -> None:
     register.replies = [found(valid=False)]
     assert (
-        await system.shard.run_once() == 2
+        await system.job.run_once() == 2
     )  # the Dutch CPO's and the platform's German one; not British or Swiss
     cpo = await system.party("NL-ABC")
     assert cpo.vat_id_on(date(2026, 11, 19)) == NL
@@ -199,26 +199,26 @@ async def test_a_register_that_is_away_leaves_the_old_evidence_with_its_date(
 ) -> None:
     before = await system.party("NL-ABC")
     register.replies = [fault("MS_UNAVAILABLE")]
-    assert await system.shard.run_once() == 0
+    assert await system.job.run_once() == 0
     assert (await system.party("NL-ABC")).vat_evidence == before.vat_evidence
     system.clock.at += timedelta(hours=2)
-    assert await system.shard.run_once() == 0
+    assert await system.job.run_once() == 0
     assert len(register.asked) == 2  # asked again only after some hours
     system.clock.at += timedelta(hours=5)
     register.replies = [found()]
-    assert await system.shard.run_once() == 2
+    assert await system.job.run_once() == 2
 
 
 async def test_an_id_is_checked_again_when_its_evidence_is_old(system: System, register: Register) -> None:
-    assert await system.shard.run_once() == 2
+    assert await system.job.run_once() == 2
     for days, answered in ((29, 0), (2, 2)):
         system.clock.at += timedelta(days=days)
-        assert await system.shard.run_once() == answered
+        assert await system.job.run_once() == answered
     own = [one for one in (await system.party("NL-ABC")).vat_evidence if one.source == "VIES"]
     assert [one.effective_from for one in own] == [date(2026, 11, 20), date(2026, 12, 21)]
     assert {one.reference for one in own} == {"WAPIAAAAZ1"}
 
 
 async def test_the_platforms_own_id_in_the_union_asks(system: System, register: Register) -> None:
-    await system.shard.run_once()
+    await system.job.run_once()
     assert {asked["requesterMemberStateCode"] for asked in register.asked} == {"DE"}
