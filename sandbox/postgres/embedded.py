@@ -30,6 +30,7 @@ from sandbox.postgres.files import (
     ServerUser,
     binaries,
     blocking_ancestor,
+    has_ended,
     is_ready,
     own_processes,
     private_directory,
@@ -227,7 +228,8 @@ class EmbeddedPostgres:
             deadline = time.monotonic() + self._stop_timeout_seconds
             while orphans and time.monotonic() < deadline:
                 time.sleep(_POLL_SECONDS)
-                orphans = own_processes(self._files)
+                ending = [pid for pid in orphans if not has_ended(pid)]
+                orphans = sorted({*ending, *own_processes(self._files)})
         if orphans:
             raise EmbeddedPostgresError(f"processes {orphans} use {self._files.cluster} and can't be stopped")
         # Its process has ended; PostgreSQL can't know whether another program has that id now.

@@ -208,6 +208,25 @@ def own_processes(files: ServerFiles) -> list[int]:
     return found
 
 
+def has_ended(pid: int) -> bool:
+    """Whether a server process has ended, so that nothing of it can write to the cluster any more.
+
+    A process that is being torn down has lost its program's name before its last files are closed: it is
+    no longer found among `own_processes`, and it has not ended.
+    """
+    process = _PROC / str(pid)
+    try:
+        state = (process / "stat").read_text(encoding="ascii", errors="replace").rsplit(")", 1)[1].split()[0]
+        if state in {"Z", "X"}:
+            return True
+        program = (process / "exe").readlink().name.removesuffix(" (deleted)")
+    except FileNotFoundError:
+        return not process.exists()
+    except OSError:
+        return True  # Another user's program has the id now.
+    return program != "postgres"
+
+
 def _own_server_by_command(files: ServerFiles) -> list[int]:
     """Return the recorded server when a process of that id runs on this cluster."""
     pid = recorded_pid(files)
