@@ -11,12 +11,12 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from cryptography import x509
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
-from cryptography.hazmat.primitives import hashes
+from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
 
-from pnc.der import attributes, certificate_slices, key_bits
+from pnc.der import BIT_STRING, INTEGER, SEQUENCE, at_end, enter, integer, skip, time_at
+from pnc.distinguished_name import attributes
 from pnc.errors import MalformedCertificateError
 from pnc.extensions import Extensions, read_extensions
 
@@ -28,6 +28,11 @@ _COMMON_NAME: Final = bytes.fromhex("550403")
 _DOMAIN_COMPONENT: Final = bytes.fromhex("0992268993f22c640119")
 _BEGIN: Final = "-----BEGIN CERTIFICATE-----"
 _END: Final = "-----END CERTIFICATE-----"
+_VERSION_3: Final = bytes.fromhex("a003020102")
+_UNIQUE_IDS: Final = (b"\x81", b"\x82")  # of the issuer and the subject: read over
+_EXTENSIONS: Final = 0xA3
+_MAX_SERIAL_BYTES: Final = 20  # RFC 5280 section 4.1.2.2
+_PEM_LINE: Final = 64
 
 
 class KeyKind(StrEnum):
@@ -74,6 +79,9 @@ _CURVES: Final = {
 _SCHEMES: Final = {
     bytes.fromhex("300a06082a8648ce3d040302"): SignatureScheme.ECDSA_SHA256,
     bytes.fromhex("300a06082a8648ce3d040304"): SignatureScheme.ECDSA_SHA512,
+    # With parameters NULL, which RFC 5758 wants absent: signers in hardware write them.
+    bytes.fromhex("300c06082a8648ce3d0403020500"): SignatureScheme.ECDSA_SHA256,
+    bytes.fromhex("300c06082a8648ce3d0403040500"): SignatureScheme.ECDSA_SHA512,
     bytes.fromhex("300506032b6571"): SignatureScheme.ED448,
 }
 SCHEME_OF_KEY: Final = {
@@ -96,7 +104,6 @@ class Certificate:
 
     der: bytes
     sha256: bytes
-    parsed: x509.Certificate
     serial: int
     issuer: bytes
     subject: bytes
@@ -119,7 +126,16 @@ class Certificate:
     @property
     def key_bits(self) -> bytes:
         """The content of the subjectPublicKey BIT STRING, without tag, length and unused-bits octet."""
-        return key_bits(self.key_info)
+        start, _ = enter(self.key_info, 0, SEQUENCE)
+        bits_start, bits_end = enter(self.key_info, skip(self.key_info, start), BIT_STRING)
+        return self.key_info[bits_start + 1 : bits_end]
+
+    @property
+    def pem(self) -> str:
+        """The certificate in PEM (RFC 7468)."""
+        body = binascii.b2a_base64(self.der, newline=False).decode("ascii")
+        lines = (body[at : at + _PEM_LINE] for at in range(0, len(body), _PEM_LINE))
+        return "\n".join((_BEGIN, *lines, _END, ""))
 
 
 def split_bundle(text: str) -> tuple[bytes, ...]:
@@ -154,12 +170,15 @@ def decode_block(body: str) -> bytes:
     """Decode the base64 body of one PEM block. Raises MalformedCertificateError."""
     try:
         return binascii.a2b_base64("".join(body.split()).encode("ascii"), strict_mode=True)
-    except ValueError as problem:  # binascii.Error and UnicodeEncodeError are both ValueErrors
-        raise MalformedCertificateError(f"certificate: a PEM block is not base64 ({problem})") from None
+    except ValueError:  # binascii.Error and UnicodeEncodeError are both ValueErrors
+        raise MalformedCertificateError("certificate: a PEM block is not base64") from None
 
 
 def parse_certificate(der: bytes) -> Certificate:
     """Read one DER certificate.
+
+    Encodings that authorities issue and that have one meaning are read although DER has a shorter one:
+    `cA FALSE`, `critical FALSE`, parameters NULL, trailing zero bits (pnc/der.py).
 
     Raises:
         MalformedCertificateError: not one X.509 v3 certificate with a positive serial of at most 20 octets,
@@ -168,42 +187,56 @@ def parse_certificate(der: bytes) -> Certificate:
     """
     if len(der) > MAX_CERTIFICATE_BYTES:
         raise MalformedCertificateError(f"a certificate of {len(der)} bytes; at most {MAX_CERTIFICATE_BYTES}")
-    fields = certificate_slices(der)
-    try:
-        parsed = x509.load_der_x509_certificate(der)
-        extensions = read_extensions(parsed)
-        not_before, not_after = parsed.not_valid_before_utc, parsed.not_valid_after_utc
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        x509.InvalidVersion,
-        x509.DuplicateExtension,
-        UnsupportedAlgorithm,
-        x509.UnsupportedGeneralNameType,
-    ) as problem:
-        raise MalformedCertificateError(f"a certificate can't be read: {problem}") from None
-    common_names, domain_components = _subject_names(fields.subject)
-    if parsed.version is not x509.Version.v3:
+    whole, whole_end = enter(der, 0, SEQUENCE)
+    if whole_end != len(der):
+        raise MalformedCertificateError("a certificate is followed by other bytes")
+    at, tbs_end = enter(der, whole, SEQUENCE)
+    if der[at : at + len(_VERSION_3)] != _VERSION_3:
         raise MalformedCertificateError("a certificate is not X.509 version 3")
+    serial_start, algorithm_start = enter(der, at + len(_VERSION_3), INTEGER)
+    issuer_start = skip(der, algorithm_start)
+    validity_start = skip(der, issuer_start)
+    dates, subject_start = enter(der, validity_start, SEQUENCE)
+    key_start = skip(der, subject_start)
+    key_end = skip(der, key_start)
+    not_before, at = time_at(der, dates)
+    not_after, at = time_at(der, at)
+    at_end(at, subject_start)
+    algorithm = der[algorithm_start:issuer_start]
+    key_info, subject = der[key_start:key_end], der[subject_start:key_start]
+    common_names, domain_components = _subject_names(subject)
     return Certificate(
         der=der,
         sha256=hashlib.sha256(der).digest(),
-        parsed=parsed,
-        serial=int.from_bytes(fields.serial, "big"),
-        issuer=fields.issuer,
-        subject=fields.subject,
-        key=_key_kind(fields.key_info),
-        key_info=fields.key_info,
-        scheme=_SCHEMES.get(fields.algorithm, SignatureScheme.OTHER),
-        tbs=fields.tbs,
-        signature=fields.signature,
+        serial=_serial(der[serial_start:algorithm_start]),
+        issuer=der[issuer_start:validity_start],
+        subject=subject,
+        key=_key_kind(key_info),
+        key_info=key_info,
+        scheme=_SCHEMES.get(algorithm, SignatureScheme.OTHER),
+        tbs=der[whole:tbs_end],
+        signature=signature_after(der, tbs_end, algorithm=algorithm, end=whole_end),
         not_before=not_before,
         not_after=not_after,
         common_names=common_names,
         domain_components=domain_components,
-        extensions=extensions,
+        extensions=read_extensions(_extensions(der, key_end, tbs_end)),
     )
+
+
+def signature_after(der: bytes, at: int, *, algorithm: bytes, end: int) -> bytes:
+    """Return the signature that follows what it signs; between them stands its algorithm, up to `end`.
+
+    Raises:
+        MalformedCertificateError: another algorithm than `algorithm`, the one inside, or no whole octets.
+    """
+    outer_end = at + len(algorithm)
+    if der[at:outer_end] != algorithm:
+        raise MalformedCertificateError("the inner and outer signature algorithms differ")
+    start, signature_end = enter(der, outer_end, BIT_STRING)
+    if der[start : start + 1] != b"\x00" or signature_end != end:
+        raise MalformedCertificateError("a signed object does not end with a signature of whole octets")
+    return der[start + 1 : signature_end]
 
 
 def key_is_sound(certificate: Certificate) -> bool:
@@ -215,8 +248,8 @@ def key_is_sound(certificate: Certificate) -> bool:
     curve = _CURVES.get(certificate.key)
     if curve is None:
         try:
-            certificate.parsed.public_key()
-        except (ValueError, UnsupportedAlgorithm):
+            load_public_key(certificate)
+        except MalformedCertificateError:
             return False
         return certificate.key is not KeyKind.OTHER
     size, prime, constant = curve
@@ -232,9 +265,9 @@ def load_public_key(certificate: Certificate) -> PublicKey:
         MalformedCertificateError: the key is of another kind, or its point is not on the curve.
     """
     try:
-        key = certificate.parsed.public_key()
-    except (ValueError, UnsupportedAlgorithm) as problem:
-        raise MalformedCertificateError(f"a public key can't be read: {problem}") from None
+        key = serialization.load_der_public_key(certificate.key_info)
+    except (ValueError, UnsupportedAlgorithm):
+        raise MalformedCertificateError("a public key is not a point of a known curve") from None
     if isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey):
         return key
     raise MalformedCertificateError("a public key is of a kind that ISO 15118 does not use")
@@ -267,16 +300,28 @@ def verify_signature(
     return True
 
 
-def scheme_of(algorithm: x509.ObjectIdentifier) -> SignatureScheme:
-    """The scheme that an algorithm identifier names, for OCSP responses and CRLs."""
-    return _SCHEME_OF_OID.get(algorithm.dotted_string, SignatureScheme.OTHER)
+def scheme_of(algorithm: bytes) -> SignatureScheme:
+    """The scheme that an AlgorithmIdentifier in DER names."""
+    return _SCHEMES.get(algorithm, SignatureScheme.OTHER)
 
 
-_SCHEME_OF_OID: Final = {
-    "1.2.840.10045.4.3.2": SignatureScheme.ECDSA_SHA256,
-    "1.2.840.10045.4.3.4": SignatureScheme.ECDSA_SHA512,
-    "1.3.101.113": SignatureScheme.ED448,
-}
+def _serial(value: bytes) -> int:
+    serial = integer(value)
+    if serial <= 0 or len(value) > _MAX_SERIAL_BYTES:
+        raise MalformedCertificateError("a serial number is not positive and of at most 20 octets")
+    return serial
+
+
+def _extensions(der: bytes, at: int, end: int) -> bytes:
+    """The Extensions after a certificate's key, empty when there are none."""
+    for tag in _UNIQUE_IDS:
+        if at < end and der[at : at + 1] == tag:
+            at = skip(der, at)
+    if at == end:
+        return b""
+    start, stop = enter(der, at, _EXTENSIONS)
+    at_end(stop, end)
+    return der[start:stop]
 
 
 def _key_kind(key_info: bytes) -> KeyKind:

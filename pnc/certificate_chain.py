@@ -246,11 +246,11 @@ def _link_rejection(path: tuple[Certificate, ...], issuer: Certificate) -> Contr
             rejection_reason=RejectionReason.KEY_IDENTIFIER_MISMATCH,
             detail="a key identifier is not its issuer's",
         )
-    serial = tip.extensions.authority_serial
-    if serial is not None and serial != issuer.serial:
+    serial, name = tip.extensions.authority_serial, tip.extensions.authority_issuer
+    if (serial is not None and serial != issuer.serial) or (name is not None and name != issuer.issuer):
         return ContractRejection(
             rejection_reason=RejectionReason.KEY_IDENTIFIER_MISMATCH,
-            detail="an issuer serial is not its issuer's",
+            detail="a key identifier names another certificate of its issuer by issuer and serial",
         )
     below = sum(not item.self_issued for item in path[1:])
     allowed = issuer.extensions.path_length

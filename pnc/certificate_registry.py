@@ -8,8 +8,6 @@ chain, because hash data later refers to exactly that chain.
 from datetime import datetime
 from typing import Any
 
-from cryptography.hazmat.primitives import serialization
-
 from pnc.certificate_chain import ValidChain
 from pnc.errors import ConflictingRecordError, UnknownRecordError
 from pnc.hash_data import HashAlgorithm, issuer_hashes
@@ -78,5 +76,4 @@ async def load_history(executor: Executor, *, environment: str, emaid: str) -> l
 
 def bundle_of(chain: ValidChain) -> str:
     """The path in PEM, leaf first, without the anchor."""
-    blocks = [certificate.parsed.public_bytes(serialization.Encoding.PEM) for certificate in chain.path]
-    return b"".join(blocks).decode("ascii")
+    return "".join(certificate.pem for certificate in chain.path)

@@ -1,135 +1,44 @@
-"""DER: the exact slices of a certificate that rules and hashes need, in bytes that `cryptography` parses.
+"""DER: the elements of certificates, OCSP responses and CRLs, read in place.
 
-Owns definite, minimal lengths and the fields of a certificate as exact slices of its bytes: names are
-compared
-and hashed, and signatures checked, over what was sent, never over a re-encoding. Must not know what a field
-means.
-Source: ITU-T X.690 section 10, RFC 5280 section 4.1.
+Owns tags, definite and minimal lengths, and the primitive types. Every element keeps its exact bytes: names
+are compared and hashed, and signatures checked, over what was sent, never over a re-encoding. A default value
+that is written out (X.690 section 11.5 wants it absent) is read: a signature covers it, and it has one
+meaning. Must not know what a field means.
+Source: ITU-T X.690 sections 8 to 11, RFC 5280 sections 4.1 and 4.1.2.5.
 """
 
-from dataclasses import dataclass
+from datetime import UTC, datetime
+from functools import lru_cache
 from typing import Final
 
 from pnc.errors import MalformedCertificateError
 
-SEQUENCE: Final = 0x30
-SET: Final = 0x31
+BOOLEAN: Final = 0x01
 INTEGER: Final = 0x02
 BIT_STRING: Final = 0x03
+OCTET_STRING: Final = 0x04
+NULL: Final = 0x05
 OBJECT_IDENTIFIER: Final = 0x06
-_VERSION: Final = b"\xa0"
+ENUMERATED: Final = 0x0A
+UTC_TIME: Final = 0x17
+GENERALIZED_TIME: Final = 0x18
+SEQUENCE: Final = 0x30
+SET: Final = 0x31
+# Context-specific tags [0] to [2], of a primitive and of a constructed element.
+PRIMITIVE_0: Final = 0x80
+PRIMITIVE_1: Final = 0x81
+PRIMITIVE_2: Final = 0x82
+CONSTRUCTED_0: Final = 0xA0
+CONSTRUCTED_1: Final = 0xA1
+CONSTRUCTED_2: Final = 0xA2
 _LONG_FORM: Final = 0x80
 _MAX_LENGTH_BYTES: Final = 3
-_SIGN_BIT: Final = 0x80
-_MAX_SERIAL_BYTES: Final = 20  # RFC 5280 section 4.1.2.2
-_UTF8_STRING: Final = 0x0C
-_ASCII_STRINGS: Final = frozenset({0x12, 0x13, 0x16})  # NumericString, PrintableString, IA5String
-_OTHER_STRINGS: Final = frozenset({0x03, 0x14, 0x1C, 0x1E})  # of scripts and encodings that no rule accepts
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class CertificateSlices:
-    """The fields of one certificate as exact slices of its bytes, each with its tag and length but two.
-
-    `serial` is the INTEGER's content; `signature` the BIT STRING's, without its unused-bits octet.
-    """
-
-    tbs: bytes
-    serial: bytes
-    algorithm: bytes
-    issuer: bytes
-    subject: bytes
-    key_info: bytes
-    signature: bytes
-
-
-def certificate_slices(der: bytes) -> CertificateSlices:
-    """Cut a certificate into its fields.
-
-    Raises:
-        MalformedCertificateError: not DER, followed by other bytes, a serial number that is not positive and
-            of at most 20 octets, or an outer signature algorithm other than the inner one.
-    """
-    whole, whole_end = enter(der, 0, SEQUENCE)
-    at, tbs_end = enter(der, whole, SEQUENCE)
-    if whole_end != len(der):
-        raise MalformedCertificateError("a certificate is followed by other bytes")
-    if der[at : at + 1] == _VERSION:
-        at = skip(der, at)
-    serial_start, at = enter(der, at, INTEGER)
-    serial = der[serial_start:at]
-    if not serial or serial[0] & _SIGN_BIT or len(serial) > _MAX_SERIAL_BYTES or not any(serial):
-        raise MalformedCertificateError("a serial number is not positive and of at most 20 octets")
-    algorithm_end = skip(der, at)
-    issuer_end = skip(der, algorithm_end)
-    validity_end = skip(der, issuer_end)
-    subject_end = skip(der, validity_end)
-    key_end = skip(der, subject_end)
-    algorithm = der[at:algorithm_end]
-    outer_end = tbs_end + len(algorithm)
-    if der[tbs_end:outer_end] != algorithm:
-        raise MalformedCertificateError("the inner and outer signature algorithms of a certificate differ")
-    signature_start, signature_end = enter(der, outer_end, BIT_STRING)
-    if der[signature_start : signature_start + 1] != b"\x00" or signature_end != whole_end:
-        raise MalformedCertificateError("a certificate does not end with a signature of whole octets")
-    return CertificateSlices(
-        tbs=der[whole:tbs_end],
-        serial=serial,
-        algorithm=algorithm,
-        issuer=der[algorithm_end:issuer_end],
-        subject=der[validity_end:subject_end],
-        key_info=der[subject_end:key_end],
-        signature=der[signature_start + 1 : signature_end],
-    )
-
-
-def crl_issuer(der: bytes) -> bytes:
-    """The issuer's Name of a CRL as an exact slice of its bytes (RFC 5280 section 5.1). Raises as above."""
-    whole, _ = enter(der, 0, SEQUENCE)
-    at, _ = enter(der, whole, SEQUENCE)
-    if der[at : at + 1] == bytes((INTEGER,)):
-        at = skip(der, at)
-    start = skip(der, at)
-    return der[start : skip(der, start)]
-
-
-def key_bits(key_info: bytes) -> bytes:
-    """The subjectPublicKey bits of a SubjectPublicKeyInfo, without the unused-bits octet.
-
-    Raises:
-        MalformedCertificateError: not a SubjectPublicKeyInfo.
-    """
-    start, _ = enter(key_info, 0, SEQUENCE)
-    bits_start, bits_end = enter(key_info, skip(key_info, start), BIT_STRING)
-    return key_info[bits_start + 1 : bits_end]
-
-
-def attributes(name: bytes) -> list[tuple[bytes, str]]:
-    """The attributes of a DER Name in order: the type's OID content, and the text.
-
-    A text in an encoding that no rule accepts (T61, BMP, Universal) is read as replacement characters.
-
-    Raises:
-        MalformedCertificateError: not a Name, or an attribute that is no string.
-    """
-    attributes: list[tuple[bytes, str]] = []
-    at, name_end = enter(name, 0, SEQUENCE)
-    while at < name_end:
-        at, set_end = enter(name, at, SET)
-        while at < set_end:
-            at, pair_end = enter(name, at, SEQUENCE)
-            oid_start, oid_end = enter(name, at, OBJECT_IDENTIFIER)
-            value_end = skip(name, oid_end)
-            if value_end != pair_end:
-                raise MalformedCertificateError("a name's attribute is more than a type and a value")
-            value_start, _ = enter(name, oid_end, name[oid_end])
-            attributes.append((name[oid_start:oid_end], _text(name[oid_end], name[value_start:value_end])))
-            at = pair_end
-        if at != set_end:
-            raise MalformedCertificateError("a name's part is longer than its container")
-    if at != name_end:
-        raise MalformedCertificateError("a name's part is longer than its container")
-    return attributes
+_HIGH_BIT: Final = 0x80
+_ALL_BITS: Final = 0xFF
+_MAX_UNUSED_BITS: Final = 7
+_TIME_LENGTHS: Final = {UTC_TIME: 13, GENERALIZED_TIME: 15}
+_CENTURY_PIVOT: Final = 50  # RFC 5280 section 4.1.2.5.1: 50 to 99 are of the 20th century
+_YY: Final = 2
 
 
 def enter(der: bytes, at: int, tag: int) -> tuple[int, int]:
@@ -161,22 +70,134 @@ def skip(der: bytes, at: int) -> int:
     return end
 
 
+def content(der: bytes, tag: int) -> bytes:
+    """Return the content of the one element that `der` is. Raises MalformedCertificateError."""
+    start, end = enter(der, 0, tag)
+    at_end(end, len(der))
+    return der[start:end]
+
+
+def elements(der: bytes, at: int, end: int) -> list[tuple[int, bytes]]:
+    """The elements from `at` to `end` as (tag, content). Raises MalformedCertificateError."""
+    found: list[tuple[int, bytes]] = []
+    while at < end:
+        tag = der[at]
+        start, stop = enter(der, at, tag)
+        found.append((tag, der[start:stop]))
+        at = stop
+    at_end(at, end)
+    return found
+
+
+def members(der: bytes, tag: int = SEQUENCE) -> list[tuple[int, bytes]]:
+    """The elements inside the one element that `der` is. Raises MalformedCertificateError."""
+    start, end = enter(der, 0, tag)
+    at_end(end, len(der))
+    return elements(der, start, end)
+
+
+def at_end(at: int, end: int) -> None:
+    """Check that what was read ends where its container does. Raises MalformedCertificateError."""
+    if at != end:
+        raise MalformedCertificateError(
+            "DER: an element is followed by other bytes or is longer than its container"
+        )
+
+
+def boolean(value: bytes) -> bool:
+    """Read the content of a BOOLEAN: 00 or FF (X.690 section 11.1). Raises MalformedCertificateError."""
+    if value == b"\xff":
+        return True
+    if value == b"\x00":
+        return False
+    raise MalformedCertificateError("DER: a boolean is neither 00 nor FF")
+
+
+def integer(value: bytes) -> int:
+    """Read the content of an INTEGER, which has no needless first octet. Raises MalformedCertificateError."""
+    if not value:
+        raise MalformedCertificateError("DER: an integer without a value")
+    if len(value) > 1 and value[0] == (_ALL_BITS if value[1] & _HIGH_BIT else 0):
+        raise MalformedCertificateError("DER: an integer has a needless first octet")
+    return int.from_bytes(value, "big", signed=True)
+
+
+def bits(value: bytes) -> bytes:
+    """Return the octets of a BIT STRING's content; unused bits must be zero, trailing zero bits may be there.
+
+    Raises:
+        MalformedCertificateError: no count of unused bits, more than 7, or one of them is set.
+    """
+    if not value or value[0] > _MAX_UNUSED_BITS or (len(value) == 1 and value[0]):
+        raise MalformedCertificateError("DER: a bit string does not state its unused bits")
+    if value[0] and value[-1] & ((1 << value[0]) - 1):
+        raise MalformedCertificateError("DER: an unused bit of a bit string is set")
+    return value[1:]
+
+
+def oid(value: bytes) -> str:
+    """Write the content of an OBJECT IDENTIFIER with dots. Raises MalformedCertificateError."""
+    check_oid(value)
+    arcs: list[int] = []
+    arc = 0
+    for octet in value:
+        arc = arc << 7 | octet & ~_HIGH_BIT
+        if octet < _HIGH_BIT:
+            arcs.append(arc)
+            arc = 0
+    first = min(arcs[0] // 40, 2)
+    return ".".join(map(str, (first, arcs[0] - 40 * first, *arcs[1:])))
+
+
+@lru_cache(maxsize=1_024)
+def check_oid(value: bytes) -> None:
+    """Check that an OBJECT IDENTIFIER is whole and minimal. Raises MalformedCertificateError."""
+    if not value or value[-1] & _HIGH_BIT or value[0] == _HIGH_BIT:
+        raise MalformedCertificateError("DER: an object identifier is not whole")
+    for place, octet in enumerate(value):
+        if octet == _HIGH_BIT and value[place - 1] < _HIGH_BIT:
+            raise MalformedCertificateError("DER: an object identifier has a needless octet")
+
+
+def time_at(der: bytes, at: int) -> tuple[datetime, int]:
+    """Read the Time at `at` to the second, in UTC, and where it ends (RFC 5280 section 4.1.2.5).
+
+    Raises:
+        MalformedCertificateError: not a UTCTime or GeneralizedTime with seconds and Z, or no such moment.
+    """
+    tag = der[at] if at < len(der) else 0
+    if tag not in _TIME_LENGTHS:
+        raise MalformedCertificateError("a time is neither UTCTime nor GeneralizedTime")
+    start, end = enter(der, at, tag)
+    return moment(der[start:end], tag), end
+
+
+def moment(value: bytes, tag: int) -> datetime:
+    """Read the content of a UTCTime or GeneralizedTime. Raises MalformedCertificateError."""
+    length = _TIME_LENGTHS[tag]
+    digits, zone = value[:-1], value[-1:]
+    if len(value) != length or zone != b"Z" or not digits.isdigit():
+        raise MalformedCertificateError("a time is not written to the second, in UTC, with Z")
+    if tag == UTC_TIME:
+        digits = (b"19" if int(digits[:_YY]) >= _CENTURY_PIVOT else b"20") + digits
+    text = digits.decode("ascii")
+    try:
+        return datetime(
+            int(text[:4]),
+            int(text[4:6]),
+            int(text[6:8]),
+            int(text[8:10]),
+            int(text[10:12]),
+            int(text[12:]),
+            tzinfo=UTC,
+        )
+    except ValueError:
+        raise MalformedCertificateError(f"a time names no moment: {text}") from None
+
+
 def _long_length(der: bytes, start: int, size: int) -> tuple[int, int]:
     length = int.from_bytes(der[start : start + size], "big")
     minimal = length >= _LONG_FORM and length >> (8 * (size - 1)) != 0 if size else False
     if not 1 <= size <= _MAX_LENGTH_BYTES or not minimal:
         raise MalformedCertificateError(f"DER: the length before byte {start} is not definite and minimal")
     return start + size, length
-
-
-def _text(tag: int, value: bytes) -> str:
-    try:
-        if tag == _UTF8_STRING:
-            return value.decode("utf-8")
-        if tag in _ASCII_STRINGS:
-            return value.decode("ascii")
-    except UnicodeDecodeError:
-        raise MalformedCertificateError("a name's attribute is not in its declared encoding") from None
-    if tag in _OTHER_STRINGS:
-        return "\N{REPLACEMENT CHARACTER}" * max(1, len(value))
-    raise MalformedCertificateError("a name's attribute is no string")

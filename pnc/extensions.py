@@ -1,138 +1,309 @@
-"""Certificate extensions, as far as rules read them; what must be honored and is not known is named.
+"""Extensions of certificates, as far as rules read them; what must be honored and is not known is named.
 
-Owns which extensions are read. Must not know which are required where: that is pnc.profile.
+Owns which extensions are read, and their encodings as certificate authorities issue them. Must not know which
+are required where: that is pnc.profile.
 Source: RFC 5280 section 4.2, RFC 6960 section 4.2.2.2.1.
 """
 
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any, Final
 
-from cryptography import x509
-from cryptography.x509.oid import AuthorityInformationAccessOID
+from pnc.der import (
+    BIT_STRING,
+    BOOLEAN,
+    CONSTRUCTED_0,
+    CONSTRUCTED_1,
+    CONSTRUCTED_2,
+    INTEGER,
+    OBJECT_IDENTIFIER,
+    OCTET_STRING,
+    PRIMITIVE_0,
+    PRIMITIVE_1,
+    PRIMITIVE_2,
+    SEQUENCE,
+    at_end,
+    bits,
+    boolean,
+    check_oid,
+    content,
+    elements,
+    enter,
+    integer,
+    members,
+    oid,
+)
+from pnc.distinguished_name import attributes
+from pnc.errors import MalformedCertificateError
+
+_OCSP: Final = bytes.fromhex("2b06010505073001")
+_URI: Final = 0x86
+_DIRECTORY_NAME: Final = 0xA4
+_IP_ADDRESS: Final = 0x87
+_IP_OCTETS: Final = frozenset({4, 16})
+_REGISTERED_ID: Final = 0x88
+_OTHER_NAME: Final = 0xA0
+_TEXT_NAMES: Final = frozenset({0x81, 0x82, _URI})
+GeneralName = tuple[int, bytes]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RawExtension:
+    """One extension: the content of its OID, whether it is critical, and its value in DER."""
+
+    kind: bytes
+    critical: bool
+    value: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class KeyUsage:
+    """The usages that the rules read (RFC 5280 section 4.2.1.3); others may be set."""
+
+    digital_signature: bool
+    key_cert_sign: bool
+    crl_sign: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Extensions:
-    """The extensions that the rules read. `unhandled` names critical ones, and name or policy constraints."""
+    """The extensions that the rules read. `unhandled` names critical ones, and name or policy constraints.
+
+    `authority_issuer` is the DER name in authorityKeyIdentifier; `extended_usages` are dotted OIDs.
+    """
 
     is_authority: bool = False
     has_basic_constraints: bool = False
     basic_constraints_critical: bool = False
     path_length: int | None = None
-    key_usage: x509.KeyUsage | None = None
-    key_usage_critical: bool = False
+    key_usage: KeyUsage | None = None
     extended_usages: frozenset[str] | None = None
     subject_key_id: bytes | None = None
     authority_key_id: bytes | None = None
+    authority_issuer: bytes | None = None
     authority_serial: int | None = None
-    access: x509.AuthorityInformationAccess | None = None
-    distribution: x509.CRLDistributionPoints | None = None
+    ocsp_urls: tuple[str, ...] = ()
+    crl_urls: tuple[str, ...] = ()
     unhandled: tuple[str, ...] = ()
 
-    @property
-    def ocsp_urls(self) -> tuple[str, ...]:
-        """The OCSP responders the certificate names."""
-        return () if self.access is None else _ocsp_urls(self.access)
 
-    @property
-    def crl_urls(self) -> tuple[str, ...]:
-        """The CRLs the certificate names."""
-        return () if self.distribution is None else _crl_urls(self.distribution)
-
-
-# Constraints that a path must honor (RFC 5280 section 6.1) and that ISO 15118 does not use: present is
-# rejected.
-_CONSTRAINING: Final = frozenset({"2.5.29.30", "2.5.29.33", "2.5.29.36", "2.5.29.54"})
-_HARMLESS_CRITICAL: Final = frozenset({"2.5.29.32"})  # certificatePolicies: any policy is acceptable here
-
-
-def read_extensions(parsed: x509.Certificate) -> Extensions:
-    """Read a certificate's extensions.
+def extension_list(der: bytes) -> list[RawExtension]:
+    """Cut a DER Extensions value into its parts; `critical FALSE`, written out or not, is not critical.
 
     Raises:
-        ValueError, TypeError, x509.DuplicateExtension, x509.UnsupportedGeneralNameType: they can't be read,
-            or one repeats.
+        MalformedCertificateError: not Extensions, or one of them repeats (RFC 5280 section 4.2).
     """
-    facts: Facts = {}
+    found: list[RawExtension] = []
+    seen: set[bytes] = set()
+    at, end = enter(der, 0, SEQUENCE)
+    at_end(end, len(der))
+    while at < end:
+        at, item_end = enter(der, at, SEQUENCE)
+        kind_start, at = enter(der, at, OBJECT_IDENTIFIER)
+        kind = der[kind_start:at]
+        check_oid(kind)
+        critical = False
+        if der[at : at + 1] == bytes((BOOLEAN,)):
+            start, at = enter(der, at, BOOLEAN)
+            critical = boolean(der[start:at])
+        start, at = enter(der, at, OCTET_STRING)
+        at_end(at, item_end)
+        if kind in seen:
+            raise MalformedCertificateError(f"the extension {oid(kind)} repeats")
+        seen.add(kind)
+        found.append(RawExtension(kind=kind, critical=critical, value=der[start:at]))
+    at_end(at, end)
+    return found
+
+
+def read_extensions(der: bytes) -> Extensions:
+    """Read a certificate's Extensions in DER; empty bytes are none.
+
+    Raises:
+        MalformedCertificateError: they can't be read, or one repeats.
+    """
+    facts: dict[str, Any] = {}
     unhandled: list[str] = []
-    for extension in parsed.extensions:
-        value = extension.value
-        reader = _READERS.get(type(value))
+    for extension in extension_list(der) if der else ():
+        reader = _READERS.get(extension.kind)
         if reader is not None:
-            reader(extension, facts)
-            # RFC 5280 makes these non-critical; a critical one requires something that we do not do.
-            if extension.critical and type(value) not in _MAY_BE_CRITICAL:
-                unhandled.append(extension.oid.dotted_string)
-            continue
-        oid = extension.oid.dotted_string
-        if oid in _CONSTRAINING or (extension.critical and oid not in _HARMLESS_CRITICAL):
-            unhandled.append(oid)
+            try:
+                facts.update(reader(extension.value))
+            except MalformedCertificateError as problem:
+                raise MalformedCertificateError(
+                    f"the extension {oid(extension.kind)} can't be read: {problem}"
+                ) from None
+            if extension.kind == _BASIC_CONSTRAINTS:
+                facts["basic_constraints_critical"] = extension.critical
+            # RFC 5280 makes the others non-critical; a critical one requires something that we do not do.
+            if extension.critical and extension.kind not in _MAY_BE_CRITICAL:
+                unhandled.append(oid(extension.kind))
+        elif extension.kind in _CONSTRAINING or (
+            extension.critical and extension.kind not in _HARMLESS_CRITICAL
+        ):
+            unhandled.append(oid(extension.kind))
     return Extensions(**facts, unhandled=tuple(unhandled))
 
 
-Facts = dict[str, Any]
-ParsedExtension = x509.Extension[Any]
+def general_names(names: list[GeneralName]) -> list[GeneralName]:
+    """Check GeneralNames, given as (tag, content), and return them.
+
+    A name in a form that no rule reads is checked as far as its form says (RFC 5280 section 4.2.1.6).
+
+    Raises:
+        MalformedCertificateError: there is none, or one is of no known form.
+    """
+    if not names:
+        raise MalformedCertificateError("an extension lists no name")
+    for tag, value in names:
+        good = True
+        if tag == _DIRECTORY_NAME:
+            attributes(value)
+        elif tag == _IP_ADDRESS:
+            good = len(value) in _IP_OCTETS
+        elif tag == _REGISTERED_ID:
+            check_oid(value)
+        elif tag == _OTHER_NAME:
+            parts = elements(value, 0, len(value))
+            good = [part[0] for part in parts] == [OBJECT_IDENTIFIER, CONSTRUCTED_0]
+        else:
+            good = tag in _TEXT_NAMES
+        if not good:
+            raise MalformedCertificateError("an extension names something in an unknown form")
+    return names
 
 
-def _basic_constraints(extension: ParsedExtension, facts: Facts) -> None:
-    facts["is_authority"] = extension.value.ca
-    facts["path_length"] = extension.value.path_length
-    facts["has_basic_constraints"] = True
-    facts["basic_constraints_critical"] = extension.critical
+def distribution_urls(point: bytes) -> tuple[str, ...]:
+    """The addresses in the content of a DistributionPointName (RFC 5280 section 4.2.1.13).
+
+    Raises:
+        MalformedCertificateError: neither a full name nor a relative one.
+    """
+    parts = elements(point, 0, len(point))
+    match parts:
+        case [(0xA0, value)]:
+            return _urls(general_names(elements(value, 0, len(value))))
+        case [(0xA1, _)]:
+            return ()
+        case _:
+            raise MalformedCertificateError("a distribution point has a name in an unknown form")
 
 
-def _key_usage(extension: ParsedExtension, facts: Facts) -> None:
-    facts["key_usage"] = extension.value
-    facts["key_usage_critical"] = extension.critical
+# What a reader found: field names of Extensions with their values.
+Facts = tuple[tuple[str, Any], ...]
 
 
-def _extended_usages(extension: ParsedExtension, facts: Facts) -> None:
-    facts["extended_usages"] = frozenset(usage.dotted_string for usage in extension.value)
+def _basic_constraints(value: bytes) -> Facts:
+    parts = members(value)
+    authority = boolean(parts.pop(0)[1]) if parts and parts[0][0] == BOOLEAN else False
+    length = integer(parts.pop(0)[1]) if parts and parts[0][0] == INTEGER else None
+    if length is not None and length < 0:
+        raise MalformedCertificateError("a path length is negative")
+    if parts:
+        raise MalformedCertificateError("basic constraints hold more than their two fields")
+    return (("is_authority", authority), ("path_length", length), ("has_basic_constraints", True))
 
 
-def _subject_key_id(extension: ParsedExtension, facts: Facts) -> None:
-    facts["subject_key_id"] = extension.value.digest
+def _key_usage(value: bytes) -> Facts:
+    octets = bits(content(value, BIT_STRING))
+    first = octets[0] if octets else 0
+    usage = KeyUsage(
+        digital_signature=bool(first & 0x80), key_cert_sign=bool(first & 0x04), crl_sign=bool(first & 0x02)
+    )
+    return (("key_usage", usage),)
 
 
-def _authority_key_id(extension: ParsedExtension, facts: Facts) -> None:
-    facts["authority_key_id"] = extension.value.key_identifier
-    facts["authority_serial"] = extension.value.authority_cert_serial_number
+def _extended_usages(value: bytes) -> Facts:
+    usages = members(value)
+    if not usages or any(tag != OBJECT_IDENTIFIER for tag, _ in usages):
+        raise MalformedCertificateError("an extended key usage lists no usage")
+    return (("extended_usages", frozenset(oid(usage) for _, usage in usages)),)
 
 
-def _access(extension: ParsedExtension, facts: Facts) -> None:
-    facts["access"] = extension.value
+def _subject_key_id(value: bytes) -> Facts:
+    return (("subject_key_id", content(value, OCTET_STRING)),)
 
 
-def _distribution(extension: ParsedExtension, facts: Facts) -> None:
-    facts["distribution"] = extension.value
+def _authority_key_id(value: bytes) -> Facts:
+    parts = members(value)
+    key_id = parts.pop(0)[1] if parts and parts[0][0] == PRIMITIVE_0 else None
+    issuer: bytes | None = None
+    if parts and parts[0][0] == CONSTRUCTED_1:
+        listed = parts.pop(0)[1]
+        names = general_names(elements(listed, 0, len(listed)))
+        issuer = next((name for tag, name in names if tag == _DIRECTORY_NAME), None)
+    serial = integer(parts.pop(0)[1]) if parts and parts[0][0] == PRIMITIVE_2 else None
+    if parts:
+        raise MalformedCertificateError("an authority key identifier holds more than its three fields")
+    return (("authority_key_id", key_id), ("authority_issuer", issuer), ("authority_serial", serial))
 
 
-_READERS: Final[Mapping[type, Callable[[ParsedExtension, Facts], None]]] = {
-    x509.BasicConstraints: _basic_constraints,
-    x509.KeyUsage: _key_usage,
-    x509.ExtendedKeyUsage: _extended_usages,
-    x509.SubjectKeyIdentifier: _subject_key_id,
-    x509.AuthorityKeyIdentifier: _authority_key_id,
-    x509.AuthorityInformationAccess: _access,
-    x509.CRLDistributionPoints: _distribution,
+def _access(value: bytes) -> Facts:
+    urls: list[str] = []
+    for tag, description in members(value):
+        parts = elements(description, 0, len(description))
+        if tag != SEQUENCE or len(parts) != 2 or parts[0][0] != OBJECT_IDENTIFIER:  # noqa: PLR2004 - a method and a place
+            raise MalformedCertificateError("authority information access is not a list of places")
+        check_oid(parts[0][1])
+        places = _urls(general_names(parts[1:]))
+        if parts[0][1] == _OCSP:
+            urls += places
+    return (("ocsp_urls", tuple(urls)),)
+
+
+def _distribution(value: bytes) -> Facts:
+    urls: list[str] = []
+    for tag, point in members(value):
+        parts = elements(point, 0, len(point))
+        if tag != SEQUENCE:
+            raise MalformedCertificateError("CRL distribution points are not a list of points")
+        if parts and parts[0][0] == CONSTRUCTED_0:
+            urls += distribution_urls(parts.pop(0)[1])
+        if parts and parts[0][0] == PRIMITIVE_1:
+            bits(parts.pop(0)[1])
+        if parts and parts[0][0] == CONSTRUCTED_2:
+            issuers = parts.pop(0)[1]
+            general_names(elements(issuers, 0, len(issuers)))
+        if parts:
+            raise MalformedCertificateError("a CRL distribution point holds more than its three fields")
+    return (("crl_urls", tuple(urls)),)
+
+
+def _alternative_names(value: bytes) -> Facts:
+    general_names(members(value))
+    return ()
+
+
+def _urls(names: list[GeneralName]) -> tuple[str, ...]:
+    return tuple(value.decode("ascii") for tag, value in names if tag == _URI and value.isascii())
+
+
+_BASIC_CONSTRAINTS: Final = bytes.fromhex("551d13")
+_KEY_USAGE: Final = bytes.fromhex("551d0f")
+# Authorities repeat their values in every certificate: each reader but one remembers a bounded number.
+_remembering: Final = lru_cache(maxsize=1_024)
+_READERS: Final[Mapping[bytes, Callable[[bytes], Facts]]] = {
+    _BASIC_CONSTRAINTS: _remembering(_basic_constraints),
+    _KEY_USAGE: _remembering(_key_usage),
+    bytes.fromhex("551d25"): _remembering(_extended_usages),
+    bytes.fromhex("551d0e"): _subject_key_id,
+    bytes.fromhex("551d23"): _remembering(_authority_key_id),
+    bytes.fromhex("2b06010505070101"): _remembering(_access),
+    bytes.fromhex("551d1f"): _remembering(_distribution),
+    bytes.fromhex("551d11"): _remembering(_alternative_names),
 }
-_MAY_BE_CRITICAL: Final = frozenset({x509.BasicConstraints, x509.KeyUsage, x509.ExtendedKeyUsage})
-
-
-def _ocsp_urls(access: x509.AuthorityInformationAccess) -> tuple[str, ...]:
-    return tuple(
-        description.access_location.value
-        for description in access
-        if description.access_method == AuthorityInformationAccessOID.OCSP
-        and isinstance(description.access_location, x509.UniformResourceIdentifier)
+_MAY_BE_CRITICAL: Final = frozenset({_BASIC_CONSTRAINTS, _KEY_USAGE, bytes.fromhex("551d25")})
+_HARMLESS_CRITICAL: Final = frozenset({bytes.fromhex("551d20")})  # certificatePolicies: any is acceptable
+# What a path must honor (RFC 5280 section 6.1, RFC 3779, RFC 3820) and ISO 15118 does not use: present is
+# rejected. Name constraints, policy mappings, policy constraints, inhibitAnyPolicy; IP address blocks,
+# autonomous systems; proxy certificates; Netscape's certificate type.
+_CONSTRAINING: Final = frozenset(
+    map(
+        bytes.fromhex,
+        (
+            *("551d1e", "551d21", "551d24", "551d36"),
+            *("2b06010505070107", "2b06010505070108", "2b0601050507010e", "6086480186f8420101"),
+        ),
     )
-
-
-def _crl_urls(points: x509.CRLDistributionPoints) -> tuple[str, ...]:
-    return tuple(
-        name.value
-        for point in points
-        for name in point.full_name or ()
-        if isinstance(name, x509.UniformResourceIdentifier)
-    )
+)

@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 from typing import Final
 
-from pnc.certificate import EMPTY_NAME, SCHEME_OF_KEY, Certificate, KeyKind, SignatureScheme, key_is_sound
+from pnc.certificate import EMPTY_NAME, Certificate, KeyKind, SignatureScheme, key_is_sound
 from pnc.emaid import Emaid, parse_emaid
 from pnc.errors import MalformedEmaidError
 from pnc.rejection_reasons import ContractRejection, RejectionReason
@@ -121,7 +121,9 @@ def anchor_rejection(certificate: Certificate) -> ContractRejection | None:
     facts = certificate.extensions
     if not facts.is_authority or not facts.basic_constraints_critical or not certificate.self_issued:
         return _reject(RejectionReason.NOT_AN_AUTHORITY, "not a self-issued authority (CA true, critical)")
-    if facts.authority_key_id is not None and facts.authority_key_id != facts.subject_key_id:
+    named = (facts.authority_key_id, facts.authority_issuer, facts.authority_serial)
+    own = (facts.subject_key_id, certificate.issuer, certificate.serial)
+    if any(name is not None and name != fact for name, fact in zip(named, own, strict=True)):
         return _reject(RejectionReason.KEY_IDENTIFIER_MISMATCH, "names another key as its own issuer's")
     if certificate.subject == EMPTY_NAME:
         return _reject(RejectionReason.NOT_AN_AUTHORITY, "has no name")
@@ -139,7 +141,7 @@ def _shared_rejection(certificate: Certificate) -> ContractRejection | None:
     """Rules of every role: allowed key and algorithm, a readable key, no unknown critical extension."""
     if certificate.key is KeyKind.OTHER:
         return _reject(RejectionReason.WRONG_KEY, "a key that is not P-256, P-521 or Ed448")
-    if certificate.scheme is SignatureScheme.OTHER or certificate.scheme not in SCHEME_OF_KEY.values():
+    if certificate.scheme is SignatureScheme.OTHER:
         return _reject(
             RejectionReason.WRONG_SIGNATURE_ALGORITHM,
             "a signature that is not ECDSA or Ed448 of the editions",

@@ -14,6 +14,7 @@ from typing import Final, TypeVar
 
 from pnc.certificate import Certificate
 from pnc.certificate_chain import ValidChain
+from pnc.ocsp_response import RevocationStatus
 from pnc.ports import Executor, FetchError, RevocationFetcher
 from pnc.rejection_reasons import ContractRejection, RejectionReason
 from pnc.repository import revocation as repository
@@ -21,7 +22,6 @@ from pnc.revocation_endpoints import RevocationEndpoints, authority_id, origin_o
 from pnc.revocation_evidence import (
     RevocationRecord,
     RevocationSource,
-    RevocationStatus,
     VerifiedCrl,
     look_up,
     ocsp_request,
@@ -158,7 +158,7 @@ class RevocationChecker:
             usable_until=crl.usable_until,
             now=now,
         )
-        serials = await asyncio.to_thread(lambda: [entry.serial_number for entry in crl.parsed])
+        serials = list(crl.revoked)
         await repository.revoke_listed(
             executor, authority=authority, serials=serials, this_update=crl.this_update, now=now
         )

@@ -10,13 +10,12 @@ policy: the responder doesn't know the certificate in question.
 Sources: RFC 6960 sections 3.2, 4.2.2; RFC 5280 sections 5 and 6.3.
 """
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Final
 
-from cryptography import x509
-from cryptography.exceptions import UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.x509 import ocsp
 from cryptography.x509.oid import ExtendedKeyUsageOID
@@ -29,40 +28,30 @@ from pnc.certificate import (
     signed_by,
     verify_signature,
 )
-from pnc.der import crl_issuer
 from pnc.errors import MalformedCertificateError
 from pnc.hash_data import HashAlgorithm, issuer_hashes
+from pnc.ocsp_response import (
+    OcspResponse,
+    ResponderOutcome,
+    RevocationStatus,
+    SingleResponse,
+    parse_ocsp_response,
+)
 from pnc.rejection_reasons import ContractRejection, RejectionReason
+from pnc.revocation_list import CrlScope, parse_crl
 from pnc.trust import RevocationPolicy
 
 MAX_OCSP_BYTES: Final = 64 * 1024
 MAX_CRL_BYTES: Final = 10 * 1024 * 1024
 CLOCK_SKEW: Final = timedelta(minutes=5)
 MAX_AGE_WITHOUT_NEXT_UPDATE: Final = timedelta(hours=24)
-_UNREADABLE: Final = (
-    ValueError,
-    TypeError,
-    OverflowError,
-    MalformedCertificateError,
-    UnsupportedAlgorithm,
-    x509.DuplicateExtension,
-    x509.InvalidVersion,
-    x509.UnsupportedGeneralNameType,
-)
 _OCSP_SIGNING: Final = ExtendedKeyUsageOID.OCSP_SIGNING.dotted_string
 _ALGORITHMS: Final = {
-    "sha256": HashAlgorithm.SHA256,
-    "sha384": HashAlgorithm.SHA384,
-    "sha512": HashAlgorithm.SHA512,
+    "2.16.840.1.101.3.4.2.1": HashAlgorithm.SHA256,
+    "2.16.840.1.101.3.4.2.2": HashAlgorithm.SHA384,
+    "2.16.840.1.101.3.4.2.3": HashAlgorithm.SHA512,
 }
-
-
-class RevocationStatus(StrEnum):
-    """The status of a certificate by its authority."""
-
-    GOOD = "good"
-    REVOKED = "revoked"
-    UNKNOWN = "unknown"
+_MAX_DELEGATES: Final = 4
 
 
 class RevocationSource(StrEnum):
@@ -146,47 +135,31 @@ def read_ocsp(
     if len(response) > MAX_OCSP_BYTES:
         return _unverified("an OCSP response is too large")
     try:
-        parsed = ocsp.load_der_ocsp_response(response)
-        if parsed.response_status is not ocsp.OCSPResponseStatus.SUCCESSFUL:
-            detail = f"the OCSP responder answered {parsed.response_status.name}"
+        parsed = parse_ocsp_response(response)
+        if parsed.outcome is not ResponderOutcome.SUCCESSFUL:
+            detail = f"the OCSP responder answered {parsed.outcome.value}"
             return ContractRejection(rejection_reason=RejectionReason.REVOCATION_UNREACHABLE, detail=detail)
         if not _signed_by_authority(parsed, certificate=certificate, issuer=issuer, now=now):
             return _unverified("an OCSP response is not signed by the issuer or its delegate")
-        if any(extension.critical for extension in parsed.extensions):
-            return _unverified("an OCSP response carries a critical extension")
-        for single in parsed.responses:
-            if _names(single, certificate=certificate, issuer=issuer):
-                return _statement(single, now)
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        MalformedCertificateError,
-        x509.DuplicateExtension,
-        x509.InvalidVersion,
-        x509.UnsupportedGeneralNameType,
-    ) as problem:
+    except MalformedCertificateError as problem:
         return _unverified(f"an OCSP response can't be read: {problem}")
-    return _unverified("an OCSP response is about another certificate")
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Scope:
-    """Which certificates a CRL covers; `points` are the distribution points it is limited to."""
-
-    for_leaves: bool
-    for_authorities: bool
-    points: frozenset[str] | None
+    singles = [item for item in parsed.singles if _names(item, certificate=certificate, issuer=issuer)]
+    unknown = [*parsed.unknown_critical, *(name for item in singles for name in item.unknown_critical)]
+    if unknown:
+        return _unverified(f"an OCSP response carries critical extensions that are not known: {unknown}")
+    if not singles:
+        return _unverified("an OCSP response is about another certificate")
+    return _decisive([_statement(single, now) for single in singles])
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VerifiedCrl:
     """A CRL whose signature, signer and scope are good; its dates are checked at each look-up."""
 
-    parsed: x509.CertificateRevocationList
+    revoked: Mapping[int, datetime]
     this_update: datetime
     usable_until: datetime
-    scope: _Scope
+    scope: CrlScope
 
 
 def verify_crl(crl: bytes, *, issuer: Certificate, now: datetime) -> VerifiedCrl | ContractRejection:
@@ -200,37 +173,27 @@ def verify_crl(crl: bytes, *, issuer: Certificate, now: datetime) -> VerifiedCrl
     if usage is not None and not usage.crl_sign:
         return _unverified("the issuer may not sign CRLs")
     try:
-        parsed = x509.load_der_x509_crl(crl)
-        good = crl_issuer(crl) == issuer.subject and verify_signature(
+        parsed = parse_crl(crl)
+        good = parsed.issuer == issuer.subject and verify_signature(
             key=load_public_key(issuer),
             kind=issuer.key,
-            scheme=scheme_of(parsed.signature_algorithm_oid),
+            scheme=scheme_of(parsed.algorithm),
             signature=parsed.signature,
-            data=parsed.tbs_certlist_bytes,
+            data=parsed.tbs,
         )
-        if not good:
-            return _unverified("a CRL is not signed by the certificate's issuer")
-        scope = _crl_scope(parsed)
-        this_update, next_update = parsed.last_update_utc, parsed.next_update_utc
-    except (
-        ValueError,
-        TypeError,
-        OverflowError,
-        MalformedCertificateError,
-        x509.DuplicateExtension,
-        x509.InvalidVersion,
-        x509.UnsupportedGeneralNameType,
-    ) as problem:
+    except MalformedCertificateError as problem:
         return _unverified(f"a CRL can't be read: {problem}")
-    if scope is None:
+    if not good:
+        return _unverified("a CRL is not signed by the certificate's issuer")
+    if parsed.scope is None:
         return _unverified("a CRL is partial, unnumbered, or limited in a way this system does not follow")
-    if this_update > now + CLOCK_SKEW:
+    if parsed.this_update > now + CLOCK_SKEW:
         return _unverified("a CRL is dated in the future")
     return VerifiedCrl(
-        parsed=parsed,
-        this_update=this_update,
-        usable_until=next_update or this_update + MAX_AGE_WITHOUT_NEXT_UPDATE,
-        scope=scope,
+        revoked=parsed.revoked,
+        this_update=parsed.this_update,
+        usable_until=parsed.next_update or parsed.this_update + MAX_AGE_WITHOUT_NEXT_UPDATE,
+        scope=parsed.scope,
     )
 
 
@@ -245,15 +208,15 @@ def look_up(
     covered = scope.for_authorities if facts.is_authority else scope.for_leaves
     if not covered or (scope.points is not None and scope.points.isdisjoint(facts.crl_urls)):
         return _unverified("a CRL does not cover this kind of certificate")
-    entry = crl.parsed.get_revoked_certificate_by_serial_number(certificate.serial)
-    if entry is not None:
+    revoked_at = crl.revoked.get(certificate.serial)
+    if revoked_at is not None:
         # An entry whose extensions we can't process still lists the certificate: reject.
         return RevocationRecord(
             status=RevocationStatus.REVOKED,
             source=RevocationSource.CRL,
             this_update=crl.this_update,
             usable_until=crl.usable_until,
-            revoked_at=entry.revocation_date_utc,
+            revoked_at=revoked_at,
         )
     if now > crl.usable_until:
         return ContractRejection(
@@ -267,26 +230,46 @@ def look_up(
     )
 
 
+def _decisive(
+    statements: list[RevocationRecord | ContractRejection],
+) -> RevocationRecord | ContractRejection:
+    """What several statements about one certificate say together.
+
+    Revoked wins over unknown, unknown over good; of one status the newer statement counts. A statement that
+    is out of date says nothing beside a current one.
+    """
+    current = [item for item in statements if isinstance(item, RevocationRecord)]
+    if not current:
+        return statements[0]
+    return max(current, key=lambda item: (_WEIGHT[item.status], item.this_update))
+
+
+_WEIGHT: Final = {RevocationStatus.GOOD: 0, RevocationStatus.UNKNOWN: 1, RevocationStatus.REVOKED: 2}
+
+
 def _signed_by_authority(
-    parsed: ocsp.OCSPResponse, *, certificate: Certificate, issuer: Certificate, now: datetime
+    parsed: OcspResponse, *, certificate: Certificate, issuer: Certificate, now: datetime
 ) -> bool:
     """Whether the issuer, or a delegate it certified for OCSP signing, signed the response."""
-    scheme = scheme_of(parsed.signature_algorithm_oid)
+    scheme = scheme_of(parsed.algorithm)
     candidates = [issuer]
-    for enclosed in parsed.certificates[:4]:
-        delegate = parse_certificate(enclosed.public_bytes(serialization.Encoding.DER))
+    for enclosed in parsed.certificates[:_MAX_DELEGATES]:
+        try:
+            delegate = parse_certificate(enclosed)
+        except MalformedCertificateError:
+            continue  # one that can't be read is nobody's delegate; the others may be
         if delegate.sha256 != certificate.sha256 and _is_delegate(delegate, issuer=issuer, now=now):
             candidates.append(delegate)
-    for signer in candidates:
-        if verify_signature(
+    return any(
+        verify_signature(
             key=load_public_key(signer),
             kind=signer.key,
             scheme=scheme,
             signature=parsed.signature,
-            data=parsed.tbs_response_bytes,
-        ):
-            return True
-    return False
+            data=parsed.tbs,
+        )
+        for signer in candidates
+    )
 
 
 def _is_delegate(delegate: Certificate, *, issuer: Certificate, now: datetime) -> bool:
@@ -305,60 +288,33 @@ def _is_delegate(delegate: Certificate, *, issuer: Certificate, now: datetime) -
     )
 
 
-def _names(single: ocsp.OCSPSingleResponse, *, certificate: Certificate, issuer: Certificate) -> bool:
+def _names(single: SingleResponse, *, certificate: Certificate, issuer: Certificate) -> bool:
     """Whether a single response names the certificate: serial and both issuer hashes, in SHA-2."""
-    algorithm = _ALGORITHMS.get(single.hash_algorithm.name)
-    if algorithm is None or single.serial_number != certificate.serial:
+    algorithm = _ALGORITHMS.get(single.hash_algorithm)
+    if algorithm is None or single.serial != certificate.serial:
         return False
     return (single.issuer_name_hash, single.issuer_key_hash) == issuer_hashes(issuer, algorithm)
 
 
-def _statement(single: ocsp.OCSPSingleResponse, now: datetime) -> RevocationRecord | ContractRejection:
-    this_update = single.this_update_utc
-    next_update = single.next_update_utc
-    usable_until = next_update or this_update + MAX_AGE_WITHOUT_NEXT_UPDATE
-    status = RevocationStatus(single.certificate_status.name.lower())
-    if this_update > now + CLOCK_SKEW:
+def _statement(single: SingleResponse, now: datetime) -> RevocationRecord | ContractRejection:
+    usable_until = single.next_update or single.this_update + MAX_AGE_WITHOUT_NEXT_UPDATE
+    revoked = single.status is RevocationStatus.REVOKED
+    if single.this_update > now + CLOCK_SKEW and not revoked:
         return ContractRejection(
             rejection_reason=RejectionReason.REVOCATION_STALE,
             detail="an OCSP response is dated in the future",
         )
-    if now > usable_until and status is not RevocationStatus.REVOKED:
+    if now > usable_until and not revoked:
         return ContractRejection(
             rejection_reason=RejectionReason.REVOCATION_STALE, detail="an OCSP response is out of date"
         )
     return RevocationRecord(
-        status=status,
+        status=single.status,
         source=RevocationSource.OCSP,
-        this_update=this_update,
+        this_update=single.this_update,
         usable_until=usable_until,
-        revoked_at=single.revocation_time_utc if status is RevocationStatus.REVOKED else None,
+        revoked_at=single.revoked_at,
     )
-
-
-def _crl_scope(parsed: x509.CertificateRevocationList) -> _Scope | None:
-    """Return what the CRL covers, or None for a partial one or an unknown critical extension."""
-    for_leaves = for_authorities = True
-    points: frozenset[str] | None = None
-    numbered = False
-    for extension in parsed.extensions:
-        value = extension.value
-        if isinstance(value, x509.IssuingDistributionPoint):
-            if value.indirect_crl or value.only_some_reasons or value.only_contains_attribute_certs:
-                return None
-            if value.relative_name is not None:
-                return None
-            if value.full_name is not None:
-                names = (name for name in value.full_name if isinstance(name, x509.UniformResourceIdentifier))
-                points = frozenset(name.value for name in names)
-            for_leaves = not value.only_contains_ca_certs
-            for_authorities = not value.only_contains_user_certs
-        elif isinstance(value, x509.DeltaCRLIndicator) or extension.critical:
-            return None
-        numbered = numbered or isinstance(value, x509.CRLNumber)
-    if not numbered:  # RFC 5280 section 5.2.3: every conforming CRL is
-        return None
-    return _Scope(for_leaves=for_leaves, for_authorities=for_authorities, points=points)
 
 
 def _rejected(rejection_reason: RejectionReason, detail: str) -> RevocationAssessment:

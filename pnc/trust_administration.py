@@ -18,6 +18,7 @@ from pnc.certificate import (
     signed_by,
     split_bundle,
 )
+from pnc.distinguished_name import name_text
 from pnc.errors import (
     ConflictingRecordError,
     MalformedCertificateError,
@@ -284,9 +285,9 @@ def read_one(text: str) -> Certificate:
         blocks = split_bundle(text) if "-----" in text else (decode_block(text),)
         certificate = parse_certificate(blocks[0])
         # Names are shown to people: both must be readable.
-        certificate.parsed.issuer.rfc4514_string()
-        certificate.parsed.subject.rfc4514_string()
-    except (MalformedCertificateError, ValueError) as problem:
+        name_text(certificate.issuer)
+        name_text(certificate.subject)
+    except MalformedCertificateError as problem:
         raise UnfitAuthorityError(str(problem)) from None
     if len(blocks) != 1:
         raise UnfitAuthorityError(f"certificate: {len(blocks)} certificates; expected one")

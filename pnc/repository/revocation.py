@@ -9,10 +9,11 @@ from dataclasses import dataclass
 from datetime import datetime
 from typing import Final
 
+from pnc.ocsp_response import RevocationStatus
 from pnc.ports import Executor
 from pnc.repository.certificates import serial_bytes
 from pnc.repository.queries import fetch_all, load_queries
-from pnc.revocation_evidence import RevocationRecord, RevocationSource, RevocationStatus
+from pnc.revocation_evidence import RevocationRecord, RevocationSource
 
 _REVOCATION: Final = load_queries("revocation")
 

@@ -8,6 +8,7 @@ from datetime import datetime
 from typing import Any, Final
 
 from pnc.certificate import Certificate, parse_certificate
+from pnc.distinguished_name import name_text
 from pnc.ports import Connection, Executor
 from pnc.repository.queries import fetch_all, load_queries
 from pnc.revocation_endpoints import RevocationEndpoints
@@ -57,7 +58,7 @@ async def add_anchor(connection: Connection, anchor: TrustAnchor, *, environment
         sha256=root.sha256,
         purpose=anchor.purpose.value,
         der=root.der,
-        subject=root.parsed.subject.rfc4514_string(),
+        subject=name_text(root.subject),
         not_before=root.not_before,
         not_after=root.not_after,
         policy=anchor.policy.value,
@@ -96,8 +97,8 @@ async def add_cross_certificate(
         environment=environment,
         sha256=certificate.sha256,
         der=certificate.der,
-        subject=certificate.parsed.subject.rfc4514_string(),
-        issuer=certificate.parsed.issuer.rfc4514_string(),
+        subject=name_text(certificate.subject),
+        issuer=name_text(certificate.issuer),
         added_at=now,
     )
     return row is not None

@@ -38,6 +38,7 @@ from sandbox.pki.hierarchy import (
     revocation_list,
 )
 from tests import pki as broken
+from tests import pki_encodings as encoded
 from tests.fakes.pnc_market import ACTOR, CRL_URL, EMAID, NOW, OCSP_URL, Market, contract, open_market
 from tests.pki import responder_template
 
@@ -443,6 +444,22 @@ def _about_a_namesake_issuer(market: Market) -> bytes:
     return _answer_about(market, issuer=twin.second.certificate)
 
 
+def _good_and_revoked(market: Market) -> bytes:
+    """Two statements about one certificate: the newer one is good, the older one revoked."""
+    good = _answer_about(market)
+    revoked = _answer_about(market, status=ocsp.OCSPCertStatus.REVOKED, now=NOW - timedelta(hours=1))
+    return encoded.ocsp_response((good, revoked), market.pki.second)
+
+
+def _good_and_unknown(market: Market) -> bytes:
+    unknown = _answer_about(market, status=ocsp.OCSPCertStatus.UNKNOWN, now=NOW - timedelta(hours=1))
+    return encoded.ocsp_response((_answer_about(market), unknown), market.pki.second)
+
+
+def _with_extensions(**extensions: Any) -> Callable[[Market], bytes]:
+    return lambda market: encoded.ocsp_response((_answer_about(market),), market.pki.second, **extensions)
+
+
 OCSP_CASES: dict[str, tuple[Callable[[Market], bytes | FetchError], RejectionReason, Any]] = {
     "revoked": (
         lambda m: _answer_about(m, status=ocsp.OCSPCertStatus.REVOKED),
@@ -510,6 +527,18 @@ OCSP_CASES: dict[str, tuple[Callable[[Market], bytes | FetchError], RejectionRea
         RejectionReason.REVOCATION_UNVERIFIED,
         CHAIN,
     ),
+    "good and revoked in one answer": (_good_and_revoked, RejectionReason.REVOKED, REVOKED),
+    "good and unknown in one answer": (_good_and_unknown, RejectionReason.REVOCATION_UNKNOWN, CHAIN),
+    "an unknown critical extension of the answer": (
+        _with_extensions(of_response=(encoded.unknown_extension(critical=True),)),
+        RejectionReason.REVOCATION_UNVERIFIED,
+        CHAIN,
+    ),
+    "an unknown critical extension of a statement": (
+        _with_extensions(of_singles=(encoded.unknown_extension(critical=True),)),
+        RejectionReason.REVOCATION_UNVERIFIED,
+        CHAIN,
+    ),
     "garbage": (lambda _: b"<html>sign in</html>", RejectionReason.REVOCATION_UNVERIFIED, CHAIN),
     "too large": (lambda _: b"\x30" * 70_000, RejectionReason.REVOCATION_UNVERIFIED, CHAIN),
 }
@@ -523,6 +552,37 @@ async def test_a_leaf_without_a_good_ocsp_answer_is_rejected_with_its_status(poo
     answer = await market.ask(market.pem_request())
     assert answer.decision.rejection_reason is rejection_reason, answer.decision.detail
     assert answer.decision.statuses == statuses
+
+
+HARMLESS_OCSP: dict[str, Callable[[Market], bytes]] = {
+    "an outdated and a newer good statement": lambda m: encoded.ocsp_response(
+        (_answer_about(m, now=NOW - 3 * broken.ONE_DAY), _answer_about(m)), m.pki.second
+    ),
+    "a statement about another certificate, revoked": lambda m: encoded.ocsp_response(
+        (
+            _answer_about(
+                m,
+                certificate=m.pki.issue(OTHER_EMAID).certificate,
+                status=ocsp.OCSPCertStatus.REVOKED,
+            ),
+            _answer_about(m),
+        ),
+        m.pki.second,
+    ),
+    "a critical nonce": _with_extensions(of_response=(encoded.nonce(critical=True),)),
+    "an unknown extension that is not critical": _with_extensions(
+        of_response=(encoded.unknown_extension(critical=False),),
+        of_singles=(encoded.unknown_extension(critical=False),),
+    ),
+}
+
+
+@pytest.mark.parametrize("case", HARMLESS_OCSP)
+async def test_what_changes_no_statement_leaves_a_good_answer_good(pool: Pool, case: str) -> None:
+    market = await open_market(pool)
+    market.fetcher.script[market.leaf.certificate.serial_number] = HARMLESS_OCSP[case](market)
+    answer = await market.ask(market.pem_request())
+    assert answer.decision.payment_needed, answer.decision.detail
 
 
 async def test_a_delegated_responder_of_the_issuer_is_believed(pool: Pool) -> None:
