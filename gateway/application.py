@@ -296,6 +296,7 @@ def build_web(app: Application) -> web.Application:
             environment=settings.environment.value,
             decisions=app.plug_and_charge,
             payments=app.payments,
+            patience=timedelta(seconds=settings.plug_and_charge_patience_seconds),
         ),
         settlement_notices=_settlement_notices(app),
     )

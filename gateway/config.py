@@ -159,6 +159,12 @@ class Settings(BaseSettings):
         le=80,
         description="time limit of a request to the provider; after it the outcome is unknown",
     )
+    plug_and_charge_patience_seconds: float = Field(
+        8.0,
+        gt=0,
+        le=60,
+        description="how long a station waits for a vehicle's payment; after it the answer is 503",
+    )
     environment: Environment = Field(Environment.SANDBOX, description="sandbox or production")
     clock: ClockSource = Field(
         ClockSource.SYSTEM, description="system, or market for a simulated business day"

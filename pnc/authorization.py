@@ -44,6 +44,7 @@ class IdTokenStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
+FINDING_ACCEPTED: Final = "accepted"
 StatusPair = tuple[CertificateStatus, IdTokenStatus]
 ACCEPTED: Final[StatusPair] = (CertificateStatus.ACCEPTED, IdTokenStatus.ACCEPTED)
 _UNVERIFIABLE: Final[StatusPair] = (CertificateStatus.CERT_CHAIN_ERROR, IdTokenStatus.INVALID)
@@ -205,10 +206,20 @@ class AuthorizationDecision:
 
     @property
     def statuses(self) -> StatusPair:
-        """What the station is answered. Only an accepted decision is answered as accepted."""
+        """What the station is answered. Only an accepted decision is answered as accepted.
+
+        Raises PncInvariantViolation while the payment is not decided: no status says that.
+        """
         if self.accepted:
             return ACCEPTED
-        return statuses_of(self.rejection_reason or RejectionReason.PAYMENT_NOT_SECURED)
+        if self.rejection_reason is None:
+            raise PncInvariantViolation(f"a decision that is {self.state.value} has no status to answer")
+        return statuses_of(self.rejection_reason)
+
+    @property
+    def finding(self) -> str:
+        """Why, as one code: `accepted`, or the rejection reason. Raises as `statuses`."""
+        return FINDING_ACCEPTED if self.statuses == ACCEPTED else str(self.rejection_reason)
 
     @property
     def certificate_status(self) -> CertificateStatus:

@@ -23,6 +23,7 @@ from gateway.partners.errors import (
 )
 from gateway.payments import errors
 from gateway.payments.psp.port import WebhookRejectedError
+from gateway.plug_and_charge.errors import PaymentPendingError
 from gateway.webhooks.endpoint_service import TooManyEndpointsError, UnknownWebhookRecordError
 from pnc.errors import (
     ConflictingRecordError,
@@ -59,12 +60,14 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     UnfitAuthorityError: problems.INVALID_PARAMETERS,
     UnfitCallError: problems.INVALID_PARAMETERS,
     UnfitContractError: problems.INVALID_PARAMETERS,
+    PaymentPendingError: problems.PAYMENT_PENDING,
     ClearingConflictError: problems.STATE_CONFLICT,
     ExceptionNotFoundError: problems.NOT_FOUND,
     ExceptionConflictError: problems.STATE_CONFLICT,
     ClearingError: problems.INVALID_PARAMETERS,
 }
 _RETRY_SOON: Final = {"Retry-After": "1"}
+_RETRY_PAYMENT: Final = {"Retry-After": "2"}
 _UNSTORABLE: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 _AWAY: Final = (
     DatabaseUnreachableError,
@@ -92,7 +95,8 @@ def problem_for(error: BaseException) -> ProblemDetails | None:
     for kind in type(error).__mro__:
         found = _TABLE.get(kind)
         if found is not None:
-            return ProblemDetails(kind=found, detail=_sentence(error))
+            headers = _RETRY_PAYMENT if isinstance(error, PaymentPendingError) else {}
+            return ProblemDetails(kind=found, detail=_sentence(error), headers=headers)
     if isinstance(error, _UNSTORABLE):
         return ProblemDetails(
             kind=problems.INVALID_PARAMETERS, detail="A text holds U+0000, which can't be stored."

@@ -261,6 +261,14 @@ UNAVAILABLE: Final = _kind(
     "Send the same request again with the same Idempotency-Key after Retry-After.",
     transient=True,
 )
+PAYMENT_PENDING: Final = _kind(
+    "payment_pending",
+    503,
+    "The payment is not decided yet",
+    "Send the same request again after the seconds in Retry-After. Send the station nothing, or a "
+    "CALLERROR: a status that rejects the contract would end its session.",
+    transient=True,
+)
 
 CATALOG: Final[Mapping[str, ProblemKind]] = {
     kind.code: kind for kind in globals().copy().values() if isinstance(kind, ProblemKind)

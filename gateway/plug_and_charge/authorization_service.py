@@ -1,12 +1,17 @@
 """Authorizing a vehicle by its contract certificate: decide, secure the payment, conclude.
 
-Owns: the order of the three steps, and what the state of a payment means for the decision. Must not know:
-HTTP, the text of OCPP messages, certificates. Nothing is accepted before its payment is secured; while the
-PSP's answer is unknown, nothing is concluded and the next request of the station continues.
+Owns: the order of the three steps, what the state of a payment means for the decision, and how long a
+station waits. Must not know: HTTP, the text of OCPP messages, certificates. Nothing is accepted before its
+payment is secured, and nothing is rejected because the PSP is slow: while its answer is missing, nothing is
+concluded, and the next request of the station continues.
 """
 
+import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from datetime import timedelta
+from typing import Final
+from uuid import UUID
 
 from clearing.captured_session import AuthorizationMethod
 from gateway.clock import Clock
@@ -22,16 +27,19 @@ from gateway.payments.requests import AuthorizationRequest, PartnerAccount, PspM
 from gateway.payments.service import PaymentService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import AuthorizationView
+from gateway.plug_and_charge.errors import PaymentPendingError
 from gateway.plug_and_charge.settlement_outcome import HELD, may_still_charge
 from pnc import decision_lifecycle
 from pnc.authorization import AuthorizationDecision
 from pnc.contract import Contract, PaymentKind
-from pnc.errors import ConflictingRecordError
+from pnc.errors import ConflictingRecordError, PncInvariantViolation
 from pnc.messages import OcppVersion
 from pnc.service import DecisionResult, PlugAndChargeService
 
 _REJECTED = frozenset({PaymentState.FAILED, PaymentState.VOIDED, PaymentState.REQUIRES_ACTION})
 _REFERENCE_SEPARATOR = "/"
+_POLL_SECONDS: Final = 0.25
+DEFAULT_PATIENCE: Final = timedelta(seconds=8)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -51,27 +59,31 @@ class VehicleAuthorizationRequest:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VehicleAuthorization:
-    """The decision, and the payment behind it where there is one.
+    """The decision, which is final, and the payment behind it where there is one.
 
-    `repeated`: an earlier request was decided the same way. Not `final`: the PSP has not answered yet, and
-    the station's next request may be accepted.
+    `repeated`: an earlier request was decided the same way.
     """
 
     decision: AuthorizationDecision
     payment: AuthorizationView | None
     repeated: bool
-    final: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VehicleAuthorizationService:
-    """Decides whether a vehicle may charge, and holds the payment for it."""
+    """Decides whether a vehicle may charge, and holds the payment for it.
+
+    `patience` is how long a station waits for its payment. Requests about one decision wait for the one that
+    secures its payment.
+    """
 
     pool: Pool
     clock: Clock
     environment: str
     decisions: PlugAndChargeService
     payments: PaymentService
+    patience: timedelta = DEFAULT_PATIENCE
+    _securing: dict[UUID, asyncio.Event] = field(default_factory=dict)
 
     async def authorize(self, request: VehicleAuthorizationRequest) -> VehicleAuthorization:
         """Decide, secure the payment, conclude; the same request again returns the same decision.
@@ -79,27 +91,55 @@ class VehicleAuthorizationService:
         Raises:
             UnfitCallError: `session_ref` or `evse_id` is not 1 to 255 printable ASCII characters.
             PaymentError: the session can't be priced here (unknown EVSE, no tariff), or the PSP is
-            unavailable.
+                unavailable.
+            PaymentPendingError: the payment is not decided within the station's patience.
         """
         result = await self._decide(request)
         if result.repeated and await self._has_ended(result.decision):
             await decision_lifecycle.close_decision(self.pool, result.decision, now=self.clock.now())
             result = await self._decide(request)
         decision, payment = result.decision, None
-        if decision.payment_needed and result.contract is not None:
-            try:
-                decision, payment = await self._secure(request, decision, result.contract)
-            except ConflictingRecordError:  # the same request came twice at once: the other one concluded
-                result = await self._decide(request)
-                decision = result.decision
+        if decision.payment_needed:
+            decision, payment = await self._secure_in_time(request, result)
         if payment is None and decision.authorization_id is not None:
             payment = await self._payment_of(decision, decision.authorization_id)
-        return VehicleAuthorization(
-            decision=decision,
-            payment=payment,
-            repeated=result.repeated,
-            final=not decision.payment_needed,
-        )
+        return VehicleAuthorization(decision=decision, payment=payment, repeated=result.repeated)
+
+    async def _secure_in_time(
+        self, request: VehicleAuthorizationRequest, result: DecisionResult
+    ) -> tuple[AuthorizationDecision, AuthorizationView | None]:
+        """Secure the payment of an open decision, or wait for the request that does, within the patience."""
+        limit = asyncio.timeout(self.patience.total_seconds())
+        try:
+            async with limit:
+                while (running := self._securing.get(result.decision.id)) is not None:
+                    await running.wait()
+                    result = await self._decide(request)
+                    if not result.decision.payment_needed:
+                        return result.decision, None
+                return await self._secure_alone(request, result)
+        except TimeoutError:
+            if limit.expired():
+                raise PaymentPendingError(
+                    "the payment of this session is not decided yet; repeat the same request"
+                ) from None
+            raise
+
+    async def _secure_alone(
+        self, request: VehicleAuthorizationRequest, result: DecisionResult
+    ) -> tuple[AuthorizationDecision, AuthorizationView | None]:
+        """Secure the payment as the only request of this process about the decision."""
+        decision, contract = result.decision, result.contract
+        if contract is None:
+            raise PncInvariantViolation(f"the decision {decision.id} needs a payment and has no contract")
+        done = self._securing[decision.id] = asyncio.Event()
+        try:
+            return await self._secure(request, decision, contract)
+        except ConflictingRecordError:  # another process concluded the same decision
+            return (await self._decide(request)).decision, None
+        finally:
+            del self._securing[decision.id]
+            done.set()
 
     async def _decide(self, request: VehicleAuthorizationRequest) -> DecisionResult:
         return await self.decisions.decide(
@@ -133,7 +173,7 @@ class VehicleAuthorizationService:
     ) -> tuple[AuthorizationDecision, AuthorizationView | None]:
         """Hold the payment under the decision's own id, then conclude.
 
-        An unknown outcome concludes nothing.
+        An unknown outcome concludes nothing: it is awaited, whoever learns it.
         """
         payment_request = _payment_request(request, decision, contract)
         try:
@@ -145,11 +185,14 @@ class VehicleAuthorizationService:
             PaymentConflictError,
         ) as error:
             return await self._conclude(decision, None, detail=str(error)), None
+        while view.authorization.state not in _REJECTED | HELD:
+            await asyncio.sleep(_POLL_SECONDS)
+            view = await self.payments.get_authorization(
+                party_id=payment_request.party_id, authorization_id=view.authorization.id, admin=True
+            )
         state = view.authorization.state
         if state in HELD and view.session.state == "active":
             return await self._conclude(decision, view, detail=""), view
-        if state not in _REJECTED | HELD:
-            return decision, None
         if state is PaymentState.REQUIRES_ACTION:
             # Nobody is at the vehicle to authenticate: the hold that waits for it is voided.
             await self.payments.release(

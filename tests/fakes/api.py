@@ -41,6 +41,7 @@ from tests.fakes.psp import FakePsp
 START = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
 ADMIN = "an-admin-key-of-the-test-0123456789"
 EVSE = "DE*ABC*E1"
+PATIENCE = timedelta(seconds=1.5)
 TARIFF = {
     "country_code": "DE",
     "party_id": "ABC",
@@ -196,6 +197,7 @@ async def open_api(
             environment="sandbox",
             decisions=plug_and_charge,
             payments=payments,
+            patience=PATIENCE,
         ),
         settlement_notices=SettlementNoticeService(pool=pool, clock=clock, payments=payments),
         funding=FundingService(pool=pool, clock=clock, psp=psp),

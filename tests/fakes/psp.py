@@ -1,5 +1,6 @@
 """A PSP in memory, at the seam of the PSP port: idempotent by key, with faults that a test sets."""
 
+import asyncio
 import itertools
 from collections import deque
 from datetime import datetime
@@ -64,6 +65,8 @@ class FakePsp:
         self.extra: dict[UUID, Captured] = {}
         self.refunded_minor = 0
         self.capture_before: datetime | None = None
+        self.answering = asyncio.Event()  # cleared: a hold's answer does not come until it is set
+        self.answering.set()
         self._numbers = itertools.count(1)
 
     def by_authorization(self, authorization_id: UUID) -> Payment | None:
@@ -82,6 +85,7 @@ class FakePsp:
 
     async def hold(self, request: PspHoldRequest) -> HoldOutcome:
         answer = self._answer("hold", request.idempotency_key, lambda: self._hold(request))
+        await self.answering.wait()
         assert isinstance(answer, Held | RequiresAction | Declined | PspOutcomeUnknown)
         return answer
 

@@ -1,5 +1,6 @@
 """Authorizing a vehicle over HTTP: decide, secure, conclude; nothing accepted that is not paid for."""
 
+import asyncio
 from collections.abc import AsyncIterator
 
 import pytest
@@ -7,7 +8,7 @@ from cryptography.x509.ocsp import OCSPCertStatus
 
 from gateway.database import Pool
 from sandbox.pki.hierarchy import ocsp_answer
-from tests.fakes.api import EVSE, START, cdr
+from tests.fakes.api import EVSE, START, Answer, cdr
 from tests.fakes.pnc_authorize import ROOT, StationApi, open_station_api, statuses
 from tests.fakes.pnc_market import EMAID
 
@@ -83,15 +84,76 @@ async def test_a_challenge_that_cannot_be_met_is_no_acceptance_and_leaves_no_hol
     assert {payment.status for payment in station.api.psp.payments.values()} == {"canceled"}
 
 
-async def test_while_the_psp_is_silent_nothing_is_accepted_and_the_next_question_finds_the_hold(
+def pending(answer: Answer) -> None:
+    assert (answer.status, answer.json["code"]) == (503, "payment_pending"), answer.text
+    assert answer.headers["Retry-After"] == "2"
+    assert "ContractCancelled" not in answer.text
+
+
+async def test_while_the_psp_is_silent_nothing_is_answered_and_the_next_question_finds_the_hold(
     station: StationApi,
 ) -> None:
+    for fault in ("after", "before"):
+        ref = f"tx-{fault}"
+        station.api.psp.faults.append(fault)
+        pending(await station.plug_in(ref=ref))
+        again = await station.plug_in(ref=ref)
+        assert statuses(again) == ("Accepted", "Accepted")
+        assert again.json["decision"]["finding"] == "accepted"
+    assert len(station.api.psp.payments) == 2
+
+
+async def test_a_pending_payment_is_no_status_of_the_bare_message_either(station: StationApi) -> None:
     station.api.psp.faults.append("after")
-    silent = await station.plug_in()
-    assert statuses(silent)[0] != "Accepted"
+    path = f"{ROOT}/ocpp/2.0.1/authorize?evse_id={EVSE}&session_ref=tx-1"
+    pending(await station.api.call("POST", path, station.request(), party="DE-ABC"))
+    again = await station.api.call("POST", path, station.request(), party="DE-ABC")
+    assert again.json["certificateStatus"] == "Accepted"
+
+
+async def test_an_answer_later_than_the_stations_patience_is_pending_and_never_a_rejection(
+    station: StationApi,
+) -> None:
+    station.api.psp.answering.clear()
+    pending(await station.plug_in())
+    station.api.psp.answering.set()
     again = await station.plug_in()
     assert statuses(again) == ("Accepted", "Accepted")
     assert len(station.api.psp.payments) == 1
+    states = await station.api.services.pool.fetch("SELECT state FROM pnc.decision")
+    assert [row["state"] for row in states] == ["accepted"]
+
+
+async def test_repeats_wait_for_the_request_that_secures_the_payment_and_hold_once(
+    station: StationApi,
+) -> None:
+    station.api.psp.answering.clear()
+    async with asyncio.TaskGroup() as group:
+        calls = [group.create_task(station.plug_in()) for _ in range(5)]
+        while not station.api.psp.payments:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        station.api.psp.answering.set()
+    answers = [call.result() for call in calls]
+    assert {statuses(answer) for answer in answers} == {("Accepted", "Accepted")}
+    assert len({answer.json["authorization_id"] for answer in answers}) == 1
+    assert len(station.api.psp.payments) == 1
+    assert [kind for kind, _ in station.api.psp.calls] == ["hold"]
+
+
+async def test_a_repeat_learns_the_outcome_that_another_process_recorded(station: StationApi) -> None:
+    station.api.psp.faults.append("after")
+    async with asyncio.TaskGroup() as group:
+        call = group.create_task(station.plug_in())
+        while not station.api.psp.payments:
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.1)
+        # The worker resolves the outcome: the payment is decided, and nobody has concluded the decision.
+        station.api.clock.pass_wall(60)
+        resolver = station.api.services.payments.resolver
+        for shard in await resolver.list_shards():
+            await resolver.run_shard(shard)
+    assert statuses(call.result()) == ("Accepted", "Accepted")
 
 
 async def test_blocked_cancelled_unknown_and_revoked_are_answered_by_their_status(

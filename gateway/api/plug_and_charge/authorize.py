@@ -61,9 +61,10 @@ class OcppMessageSchema(RootModel[dict[str, Any]]):
 
 
 class DecisionSchema(api_schemas.PublicSchema):
-    """Why: a stable code, None when the contract may charge."""
+    """Why: `finding` is a stable code, and never null."""
 
     id: str
+    finding: str = Field(description="accepted, or the rejection reason")
     rejection_reason: str | None
     detail: str
     repeated: bool
@@ -105,7 +106,7 @@ async def authorize(call: ApiRequest) -> ApiResponse:
         message=_message(version, body.authorize_request, root="/authorize_request"),
     )
     result = await _service(call).authorize(request)
-    return ApiResponse(body=exact(_answer(call, version, result)), keep=result.final)
+    return ApiResponse(body=exact(_answer(call, version, result)))
 
 
 async def authorize_bare(call: ApiRequest) -> ApiResponse:
@@ -119,7 +120,7 @@ async def authorize_bare(call: ApiRequest) -> ApiResponse:
         message=_message(version, call.body, root=""),
     )
     result = await _service(call).authorize(request)
-    return ApiResponse(body=_authorize_response(call, version, result.decision), keep=result.final)
+    return ApiResponse(body=_authorize_response(call, version, result.decision))
 
 
 def _decode(raw: bytes) -> object:
@@ -151,6 +152,7 @@ def _answer(call: ApiRequest, version: OcppVersion, result: VehicleAuthorization
         transaction_limit=_limit(version, payment) if payment else None,
         decision=DecisionSchema(
             id=format_id("dec", decision.id),
+            finding=decision.finding,
             rejection_reason=decision.rejection_reason.value if decision.rejection_reason else None,
             detail=_public_detail(decision),
             repeated=result.repeated,
@@ -204,7 +206,7 @@ def _schema_problem(error: CallError, *, root: str) -> ProblemError:
     )
 
 
-_PROBLEMS: Final = (problems.EVSE_NOT_FOUND, problems.TARIFF_MISSING)
+_PROBLEMS: Final = (problems.EVSE_NOT_FOUND, problems.TARIFF_MISSING, problems.PAYMENT_PENDING)
 ENDPOINTS: Final = (
     ApiEndpoint(
         method="POST",

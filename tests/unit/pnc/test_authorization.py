@@ -65,3 +65,15 @@ def test_a_sessions_shard_is_the_same_for_every_call_and_no_two_fields_run_toget
         for number in range(1000)
     }
     assert shards == set(range(64))
+
+
+def test_the_guides_table_of_findings_is_complete_and_says_what_is_answered() -> None:
+    page = (ROOT / "docs/guides/plug-and-charge.md").read_text()
+    table = page.split("| finding | certificateStatus | idTokenInfo.status |", 1)[1].split("\n\n", 1)[0]
+    rows = [[cell.strip() for cell in line.split("|")[1:4]] for line in table.splitlines()[2:]]
+    shown = {name: (row[1], row[2]) for row in rows for name in re.findall(r"`(\w+)`", row[0])}
+    answered = {
+        finding: tuple(status.value for status in statuses_of(reason))
+        for finding, reason in [("accepted", None), *((reason.value, reason) for reason in RejectionReason)]
+    }
+    assert shown == {**answered, "payment_pending": ("none: 503", "none: 503")}

@@ -1,0 +1,15 @@
+"""What may end a Plug & Charge request without an answer for the station.
+
+PlugAndChargeError               base
+└── PaymentPendingError          the payment is not decided within the station's patience
+
+A rejected vehicle is not an error: the decision says why.
+"""
+
+
+class PlugAndChargeError(Exception):
+    """Base of the errors that the Plug & Charge use cases raise on purpose."""
+
+
+class PaymentPendingError(PlugAndChargeError):
+    """The payment is not decided yet: nobody may tell the station that its contract is rejected."""
