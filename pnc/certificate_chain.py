@@ -4,9 +4,9 @@ Owns path building and validation (RFC 5280 section 6.1 without policies and nam
 profile rejects), bounded in certificates and signature checks. Must not know revocation, contracts or OCPP.
 
 The bundle is leaf first. Self-issued certificates in it are never trusted and are ignored: a root counts only
-when it is an anchor here. At most two sub-authorities come from the bundle; a cross certificate held by this
-system may follow. Every certificate on the path passes the profile, and its signature is checked with its
-issuer's key.
+when it is an anchor here. At most two sub-authorities of the path come from the bundle; a cross certificate
+held by this system may follow. What else the bundle holds refuses nothing that has a path. Every certificate
+on the path passes the profile, and its signature is checked with its issuer's key.
 """
 
 from collections import OrderedDict
@@ -69,6 +69,7 @@ class _Search:
     """What one path search has spent and seen."""
 
     now: datetime
+    presented: frozenset[bytes]
     checks: int = 0
     first: ContractRejection | None = None
     outdated: ContractRejection | None = None
@@ -98,13 +99,24 @@ class ChainVerifier:
         if (known := self._verify_remembered(bundle, now)) is not None:
             return known
         try:
-            certificates = [parse_certificate(der) for der in split_bundle(bundle)]
+            first, *rest = split_bundle(bundle)
+            leaf = parse_certificate(first)
         except MalformedCertificateError as problem:
-            return ContractRejection(rejection_reason=RejectionReason.MALFORMED_BUNDLE, detail=str(problem))
-        found = self.verify_certificates(certificates[0], certificates[1:], now=now)
+            return _malformed(problem)
+        others: list[Certificate] = []
+        unreadable: ContractRejection | None = None
+        for der in rest:
+            try:
+                others.append(parse_certificate(der))
+            except MalformedCertificateError as problem:
+                unreadable = unreadable or _malformed(problem)
+        found = self.verify_certificates(leaf, others, now=now)
         if isinstance(found, ValidChain):
             self._remember(bundle, found)
-        return found
+            return found
+        # A certificate that can't be read may be the one that the path lacks.
+        untrusted = found.rejection_reason is RejectionReason.UNTRUSTED_ROOT
+        return unreadable if unreadable is not None and untrusted else found
 
     def verify_certificates(
         self, leaf: Certificate, others: list[Certificate], *, now: datetime
@@ -113,11 +125,8 @@ class ChainVerifier:
         if (rejection := leaf_rejection(leaf, self.rules)) is not None:
             return rejection
         pool = {item.sha256: item for item in others if not item.self_issued and item.sha256 != leaf.sha256}
-        if len(pool) > self.rules.max_authorities:
-            detail = f"{len(pool)} sub-authorities; ISO 15118 allows {self.rules.max_authorities}"
-            return ContractRejection(rejection_reason=RejectionReason.TOO_MANY_CERTIFICATES, detail=detail)
         bridges = {item.sha256: item for item in self.trust.cross_certificates}
-        search = _Search(now=now)
+        search = _Search(now=now, presented=frozenset(pool))
         outdated = _date_rejection(leaf, now, "leaf")
         found = self._extend(search, (leaf,), {**bridges, **pool}, outdated)
         if found is not None:
@@ -150,6 +159,8 @@ class ChainVerifier:
         for certificate in pool.values():
             if certificate.subject != tip.issuer or certificate in path:
                 continue
+            if self._too_long(search, path, certificate):
+                continue
             if (rejection := authority_rejection(certificate, self.rules)) is not None:
                 search.note(rejection)
                 continue
@@ -159,6 +170,16 @@ class ChainVerifier:
             if (found := self._extend(search, (*path, certificate), pool, late)) is not None:
                 return found
         return None
+
+    def _too_long(self, search: _Search, path: tuple[Certificate, ...], certificate: Certificate) -> bool:
+        """Whether one more sub-authority of the bundle would be one too many; notes it."""
+        most = self.rules.max_authorities
+        presented = sum(item.sha256 in search.presented for item in (*path[1:], certificate))
+        if presented <= most or certificate.sha256 not in search.presented:
+            return False
+        detail = f"{presented} sub-authorities in a row; ISO 15118 allows {most}"
+        search.note(ContractRejection(rejection_reason=RejectionReason.TOO_MANY_CERTIFICATES, detail=detail))
+        return True
 
     def _issued(
         self, search: _Search, path: tuple[Certificate, ...], issuer: Certificate, key: PublicKey
@@ -226,6 +247,10 @@ class ChainVerifier:
         )
         while len(self._memo) > _MEMO_SIZE:
             self._memo.popitem(last=False)
+
+
+def _malformed(problem: MalformedCertificateError) -> ContractRejection:
+    return ContractRejection(rejection_reason=RejectionReason.MALFORMED_BUNDLE, detail=str(problem))
 
 
 def _link_rejection(path: tuple[Certificate, ...], issuer: Certificate) -> ContractRejection | None:

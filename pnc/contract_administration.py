@@ -19,6 +19,7 @@ from uuid_utils.compat import uuid7
 from pnc import certificate_registry
 from pnc.certificate_chain import ChainVerifier, ValidChain
 from pnc.contract import ChangeCursor, Contract, ContractChange, ContractState, NewContract
+from pnc.contract_authority import IssuingRight, issuing_right
 from pnc.emaid import CheckDigit, Emaid, parse_emaid
 from pnc.errors import (
     ConflictingRecordError,
@@ -359,4 +360,8 @@ def _verified(bundle: str, emaid: Emaid, verifier: ChainVerifier, now: datetime)
         raise UnfitContractError(path="bundle", problem=f"{chain.rejection_reason.value}: {chain.detail}")
     if contract_emaid(chain.leaf).body != emaid.body:
         raise UnfitContractError(path="bundle", problem="the certificate is of another eMAID")
+    if issuing_right(chain) is IssuingRight.REFUSED:
+        raise UnfitContractError(
+            path="bundle", problem="the authority is not one of those that may issue contracts below its root"
+        )
     return chain

@@ -29,7 +29,10 @@ EDITION_OF_KEY: Final = {
     KeyKind.ED448: Edition.ISO_15118_20,
 }
 _CLIENT_AUTH: Final = "1.3.6.1.5.5.7.3.2"
-_ROLE: Final = "MO"
+_LEAF_ROLES: Final = frozenset({"MO"})
+# Deployed mobility operators' authorities have V2G, MO or none; which of them may issue contracts is
+# configured (pnc.contract_authority).
+_AUTHORITY_ROLES: Final = frozenset({"MO", "V2G"})
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -73,7 +76,7 @@ def leaf_rejection(certificate: Certificate, rules: ProfileRules) -> ContractRej
         return _reject(
             RejectionReason.WRONG_EXTENDED_KEY_USAGE, "the leaf has an extended key usage of another role"
         )
-    if (rejection := _role_rejection(certificate.domain_components, "leaf")) is not None:
+    if (rejection := _role_rejection(certificate.domain_components, _LEAF_ROLES, "leaf")) is not None:
         return rejection
     names = certificate.common_names
     if len(names) != 1:
@@ -91,8 +94,8 @@ def authority_rejection(certificate: Certificate, rules: ProfileRules) -> Contra
     """Return why `certificate` is not a sub-authority or cross certificate, or None.
 
     CA true in a critical basicConstraints with a path length; keyCertSign; a key and signature of the
-    editions; no critical extension unknown to us; domainComponent absent or MO (sub-authorities of CPO, CPS
-    and OEM hang under the same V2G root and may not issue contracts).
+    editions; no critical extension unknown to us; domainComponent absent, MO or V2G (sub-authorities of CPO,
+    CPS and OEM hang under the same V2G root and may not issue contracts).
     """
     facts = certificate.extensions
     if not facts.is_authority:
@@ -113,7 +116,7 @@ def authority_rejection(certificate: Certificate, rules: ProfileRules) -> Contra
         return _reject(
             RejectionReason.WRONG_EXTENDED_KEY_USAGE, "an authority is limited to an extended key usage"
         )
-    return _role_rejection(certificate.domain_components, "authority")
+    return _role_rejection(certificate.domain_components, _AUTHORITY_ROLES, "authority")
 
 
 def anchor_rejection(certificate: Certificate) -> ContractRejection | None:
@@ -157,10 +160,11 @@ def _shared_rejection(certificate: Certificate) -> ContractRejection | None:
     return None
 
 
-def _role_rejection(roles: tuple[str, ...], place: str) -> ContractRejection | None:
-    if roles and roles != (_ROLE,):
+def _role_rejection(roles: tuple[str, ...], allowed: frozenset[str], place: str) -> ContractRejection | None:
+    if roles and (len(roles) > 1 or roles[0] not in allowed):
         return _reject(
-            RejectionReason.WRONG_DOMAIN_COMPONENT, f"the {place}'s domain component is {list(roles)}, not MO"
+            RejectionReason.WRONG_DOMAIN_COMPONENT,
+            f"the {place}'s domain component is {list(roles)}, not {' or '.join(sorted(allowed))}",
         )
     return None
 

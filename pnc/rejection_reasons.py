@@ -36,6 +36,7 @@ class RejectionReason(StrEnum):
     UNTRUSTED_ROOT = "untrusted_root"
     BAD_SIGNATURE = "bad_signature"
     KEY_IDENTIFIER_MISMATCH = "key_identifier_mismatch"
+    AUTHORITY_NOT_ALLOWED = "authority_not_allowed"
     PATH_LENGTH_EXCEEDED = "path_length_exceeded"
     MIXED_EDITIONS = "mixed_editions"
     PATH_TOO_COSTLY = "path_too_costly"

@@ -30,6 +30,7 @@ from pnc.authorization import (
 )
 from pnc.certificate_chain import ChainVerifier, ValidChain
 from pnc.contract import Contract, contract_rejection
+from pnc.contract_authority import IssuingRight, issuing_right
 from pnc.errors import ConflictingRecordError, PncInvariantViolation, UnfitCallError, UnknownRecordError
 from pnc.hash_data import agrees
 from pnc.ports import Executor
@@ -44,6 +45,7 @@ from pnc.revocation_evidence import assess
 _SHARD_MASK: Final = 63
 _REFERENCE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _DETAIL_LENGTH: Final = 500
+_UNNAMED: Final = "no authority is named that may issue contracts below this V2G root"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -273,9 +275,14 @@ class PlugAndChargeService:
                 ),
                 leaf_sha256=leaf,
             )
+        right = issuing_right(chain)
+        if (rejection := _right_rejection(right, registered=leaf in context.registered)) is not None:
+            return _Evaluation(rejection=rejection, leaf_sha256=leaf)
         rejection, notes = await self._revocation_rejection(executor, call, presented, chain, endpoints)
         if rejection is None:
             rejection = contract_rejection(context.contract, call.now)
+        if right is IssuingRight.UNNAMED:
+            notes = "; ".join(filter(None, (_UNNAMED, notes)))
         return _Evaluation(rejection=rejection, leaf_sha256=leaf, notes=notes, chain=chain)
 
     async def _registered_bundle(
@@ -381,6 +388,16 @@ class PlugAndChargeService:
             await certificate_registry.register(
                 executor, chain, environment=call.environment, source="presented", now=call.now
             )
+
+
+def _right_rejection(right: IssuingRight, *, registered: bool) -> ContractRejection | None:
+    """Return why the authority of a chain may not issue contracts, or None."""
+    if right is IssuingRight.ALLOWED or (right is IssuingRight.UNNAMED and registered):
+        return None
+    detail = "the authority is not one of those that may issue contracts below this root"
+    if right is IssuingRight.UNNAMED:
+        detail = f"{_UNNAMED}, and the certificate is not registered with its contract"
+    return ContractRejection(rejection_reason=RejectionReason.AUTHORITY_NOT_ALLOWED, detail=detail)
 
 
 def match_rejection(chain: ValidChain, presented: PresentedContract) -> ContractRejection | None:

@@ -27,12 +27,17 @@ class RevocationPolicy(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TrustAnchor:
-    """One root that contracts may chain to, with its policy and the reason of that decision."""
+    """One root that contracts may chain to, with its policy and the reason of that decision.
+
+    `contract_authorities` names the authorities below it that may issue contracts (pnc.contract_authority);
+    empty names none.
+    """
 
     certificate: Certificate
     purpose: AnchorPurpose
     policy: RevocationPolicy = RevocationPolicy.REQUIRE
     policy_reason: str = ""
+    contract_authorities: frozenset[bytes] = frozenset()
     key: PublicKey = field(init=False, compare=False, repr=False)
 
     def __post_init__(self) -> None:

@@ -76,7 +76,7 @@ async def retire_anchor(
     connection: Connection, *, environment: str, sha256: str, change: TrustChange
 ) -> None:
     """Retire a root: no new chain may lead to it. Raises UnknownRecordError when it is not trusted."""
-    digest = _digest(sha256)
+    digest = sha256_of(sha256)
     async with connection.transaction():
         version = await repository.raise_version(connection, environment=environment)
         retired = await repository.retire_anchor(
@@ -111,7 +111,7 @@ async def set_policy(
         UnfitAuthorityError: a soft policy without a reason.
     """
     _check_policy(policy, policy_reason)
-    digest = _digest(sha256)
+    digest = sha256_of(sha256)
     async with connection.transaction():
         version = await repository.raise_version(connection, environment=environment)
         changed = await repository.set_policy(
@@ -171,7 +171,7 @@ async def retire_cross_certificate(
     connection: Connection, *, environment: str, sha256: str, change: TrustChange
 ) -> None:
     """Retire a cross certificate. Raises UnknownRecordError when it is not in use."""
-    digest = _digest(sha256)
+    digest = sha256_of(sha256)
     async with connection.transaction():
         version = await repository.raise_version(connection, environment=environment)
         retired = await repository.retire_cross_certificate(
@@ -309,7 +309,8 @@ def _check_policy(policy: RevocationPolicy, reason: str) -> None:
         raise UnfitAuthorityError("policy_reason: a soft revocation policy states its reason")
 
 
-def _digest(text: str) -> bytes:
+def sha256_of(text: str) -> bytes:
+    """Read a hash in hexadecimal. Raises UnknownRecordError: it names nothing."""
     try:
         return bytes.fromhex(text)
     except ValueError:

@@ -39,7 +39,13 @@ from gateway.api.payouts import (
 )
 from gateway.api.payouts import disbursements as settlement
 from gateway.api.plug_and_charge import authorize as plug_and_charge
-from gateway.api.plug_and_charge import contract_records, contracts, revocation_sources, trust
+from gateway.api.plug_and_charge import (
+    contract_authorities,
+    contract_records,
+    contracts,
+    revocation_sources,
+    trust,
+)
 from gateway.api.reconciliation import bank_messages, differences, receivables, resolutions, summary
 
 
@@ -54,6 +60,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *refunds.ENDPOINTS,
         *disputes.ENDPOINTS,
         *plug_and_charge.ENDPOINTS,
+        *contract_authorities.ENDPOINTS,
         *settlement.ENDPOINTS,
         *settlement_statements.ENDPOINTS,
         *payout_terms.ENDPOINTS,

@@ -4,6 +4,7 @@ Owns the SQL of trust and the reading of its rows. Must not know rules: it decid
 transaction; connections are passed in.
 """
 
+from collections import defaultdict
 from datetime import datetime
 from typing import Any, Final
 
@@ -29,9 +30,12 @@ async def load_trust(executor: Executor, *, environment: str) -> tuple[Trust, Re
         _TRUST.load_cross_certificates(executor, environment=environment, with_retired=False)
     )
     endpoints = await fetch_all(_TRUST.load_endpoints(executor, environment=environment))
+    named: defaultdict[bytes, set[bytes]] = defaultdict(set)
+    for row in await fetch_all(_TRUST.load_contract_authorities(executor, environment=environment)):
+        named[row["anchor_sha256"]].add(row["key_sha256"])
     trust = trust_of(
         version=version or 0,
-        anchors=[_anchor_of(row) for row in anchors],
+        anchors=[_anchor_of(row, frozenset(named[row["sha256"]])) for row in anchors],
         cross_certificates=[_certificate_of(row) for row in cross_certificates],
     )
     allowed = frozenset((row["authority_sha256"], row["kind"], row["origin"]) for row in endpoints)
@@ -112,6 +116,50 @@ async def retire_cross_certificate(
     return row is not None
 
 
+async def anchor_in_force(connection: Connection, *, environment: str, sha256: bytes) -> bool:
+    """Whether a root is trusted now."""
+    return await _TRUST.anchor_in_force(connection, environment=environment, sha256=sha256) is not None
+
+
+async def allow_contract_authority(
+    connection: Connection, *, environment: str, anchor: bytes, key: bytes, subject: str, now: datetime
+) -> bool:
+    """Name an authority below a root that may issue contracts; False when it is named already."""
+    row = await _TRUST.allow_contract_authority(
+        connection,
+        environment=environment,
+        anchor_sha256=anchor,
+        key_sha256=key,
+        subject=subject,
+        added_at=now,
+    )
+    return row is not None
+
+
+async def remove_contract_authority(
+    connection: Connection, *, environment: str, anchor: bytes, key: bytes
+) -> bool:
+    """Remove an authority's right to issue contracts below a root; False when it has none."""
+    row = await _TRUST.remove_contract_authority(
+        connection, environment=environment, anchor_sha256=anchor, key_sha256=key
+    )
+    return row is not None
+
+
+async def list_contract_authorities(executor: Executor, *, environment: str) -> list[dict[str, Any]]:
+    """The authorities named below each root: anchor and key (hashes in hex), subject, added_at."""
+    rows = await fetch_all(_TRUST.load_contract_authorities(executor, environment=environment))
+    return [
+        {
+            "anchor": row["anchor_sha256"].hex(),
+            "key_sha256": row["key_sha256"].hex(),
+            "subject": row["subject"],
+            "added_at": row["added_at"],
+        }
+        for row in rows
+    ]
+
+
 async def allow_endpoint(
     connection: Connection, *, environment: str, authority: bytes, kind: str, origin: str
 ) -> bool:
@@ -187,12 +235,13 @@ async def list_changes(
     return [_plain(row) for row in await fetch_all(rows)]
 
 
-def _anchor_of(row: Any) -> TrustAnchor:
+def _anchor_of(row: Any, contract_authorities: frozenset[bytes]) -> TrustAnchor:
     return TrustAnchor(
         certificate=_certificate_of(row),
         purpose=AnchorPurpose(row["purpose"]),
         policy=RevocationPolicy(row["policy"]),
         policy_reason=row["policy_reason"],
+        contract_authorities=contract_authorities,
     )
 
 

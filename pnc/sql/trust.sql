@@ -46,6 +46,26 @@ UPDATE pnc.trust_anchor SET policy = :policy, policy_reason = :policy_reason
 WHERE environment = :environment AND sha256 = :sha256 AND retired_at IS NULL
 RETURNING sha256;
 
+-- name: load_contract_authorities
+SELECT anchor_sha256, key_sha256, subject, added_at FROM pnc.contract_authority
+WHERE environment = :environment
+ORDER BY anchor_sha256, added_at, key_sha256;
+
+-- name: anchor_in_force$
+SELECT sha256 FROM pnc.trust_anchor
+WHERE environment = :environment AND sha256 = :sha256 AND retired_at IS NULL;
+
+-- name: allow_contract_authority^
+INSERT INTO pnc.contract_authority (environment, anchor_sha256, key_sha256, subject, added_at)
+VALUES (:environment, :anchor_sha256, :key_sha256, :subject, :added_at)
+ON CONFLICT DO NOTHING
+RETURNING key_sha256;
+
+-- name: remove_contract_authority^
+DELETE FROM pnc.contract_authority
+WHERE environment = :environment AND anchor_sha256 = :anchor_sha256 AND key_sha256 = :key_sha256
+RETURNING key_sha256;
+
 -- name: add_cross_certificate^
 INSERT INTO pnc.cross_certificate AS known (environment, sha256, der, subject, issuer, added_at)
 VALUES (:environment, :sha256, :der, :subject, :issuer, :added_at)

@@ -142,6 +142,7 @@ async def open_market(
     ocsp_url: str | None = OCSP_URL,
     crl_url: str | None = None,
     settings: PlugAndChargeSettings | None = None,
+    purpose: AnchorPurpose = AnchorPurpose.MO_ROOT,
     pki: ContractPki | None = None,
     now: datetime = NOW,
 ) -> Market:
@@ -163,7 +164,7 @@ async def open_market(
             connection,
             environment="live",
             certificate=pki.root.pem,
-            purpose=AnchorPurpose.MO_ROOT,
+            purpose=purpose,
             policy=policy,
             policy_reason="test" if policy is RevocationPolicy.SOFT else "",
             change=CHANGE,

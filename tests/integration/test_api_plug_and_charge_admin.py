@@ -199,3 +199,31 @@ async def test_only_administrators_change_or_read_trust_and_contracts(station: S
         for party in ("DE-ABC", "superapp"):
             answer = await station.api.call(method, f"{ROOT}/{path}", None, party=party)
             assert answer.status == 403, (method, path)
+
+
+async def test_authorities_below_a_shared_root_are_named_and_removed(station: StationApi) -> None:
+    shared = build_pki(suite=Suite.P256, now=START, name="Shared")
+    body = {"environment": "sandbox", "kind": "v2g_root", "pem": shared.root.pem, "policy": "require"}
+    root = (await admin(station, "POST", "trust-anchors", body)).json["sha256"]
+
+    async def warnings() -> list[str]:
+        listed = (await admin(station, "GET", "trust-anchors")).json["data"]
+        return [anchor["warning"] for anchor in listed if anchor["sha256"] == root]
+
+    assert "may issue contracts" in (await warnings())[0]
+    path = f"trust-anchors/{root}/contract-authorities"
+    named = await admin(station, "POST", path, {"pem": shared.first.pem, "reason": "contract of 2026"})
+    assert named.status == 201, named.text
+    assert "Shared Sub 1" in named.json["subject"]
+    assert await warnings() == [""]
+    (listed,) = (await admin(station, "GET", "contract-authorities")).json["data"]
+    assert listed == named.json
+    key = {"key_sha256": listed["key_sha256"]}
+    assert (await admin(station, "POST", f"{path}/remove", key)).status == 204
+    assert (await admin(station, "POST", f"{path}/remove", key)).status == 404
+    assert (await admin(station, "POST", path, {})).status == 400
+    assert (await admin(station, "POST", path, {"pem": shared.first.pem, **key})).status == 400
+    assert (await admin(station, "POST", path, {"pem": shared.issue(EMAID).pem})).status == 400
+    unknown = f"trust-anchors/{'00' * 32}/contract-authorities"
+    assert (await admin(station, "POST", unknown, key)).status == 404
+    assert (await admin(station, "POST", "trust-anchors/zz/contract-authorities", key)).status == 404

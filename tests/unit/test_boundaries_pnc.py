@@ -12,6 +12,7 @@ SERVICES: Final = frozenset(
     {
         "certificate_registry",
         "contract_administration",
+        "contract_authority_administration",
         "decision_lifecycle",
         "revocation_checker",
         "service",

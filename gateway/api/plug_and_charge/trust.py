@@ -17,7 +17,7 @@ from gateway.api.field_types import MAX_PAGE
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Environment, Pem, Reason, endpoint
 from gateway.database import transaction
-from pnc import trust_administration
+from pnc import contract_authority_administration, trust_administration
 from pnc.trust import AnchorPurpose, RevocationPolicy, TrustChange
 
 _CREATED: Final = 201
@@ -94,6 +94,7 @@ class TrustAnchorSchema(api_schemas.PublicSchema):
     not_after: api_schemas.Instant | None = None
     added_at: api_schemas.Instant | None = None
     retired_at: api_schemas.Instant | None = None
+    warning: str = Field("", description="what an administrator should do about it")
 
 
 class CrossCertificateSchema(api_schemas.PublicSchema):
@@ -162,9 +163,26 @@ async def list_anchors(call: ApiRequest) -> ApiResponse:
         call.services.pool, environment=environment, with_retired=call.query.retired
     )
     names = ("sha256", "policy", "policy_reason", "subject", "not_after", "added_at", "retired_at")
-    return listed(
-        TrustAnchorSchema(environment=environment, kind=row["purpose"], **_of(row, names)) for row in found
+    named = await contract_authority_administration.list_contract_authorities(
+        call.services.pool, environment=environment
     )
+    with_authorities = {row["anchor"] for row in named}
+    return listed(
+        TrustAnchorSchema(
+            environment=environment,
+            kind=row["purpose"],
+            warning=_warning(row, named=row["sha256"] in with_authorities),
+            **_of(row, names),
+        )
+        for row in found
+    )
+
+
+def _warning(row: dict[str, Any], *, named: bool) -> str:
+    """What is not decided about a root: below a V2G root, who may issue contracts."""
+    if named or row["purpose"] != AnchorPurpose.V2G_ROOT or row["retired_at"] is not None:
+        return ""
+    return "name the authorities that may issue contracts below this V2G root"
 
 
 async def retire_anchor(call: ApiRequest) -> ApiResponse:

@@ -205,6 +205,11 @@ BUNDLES: dict[str, tuple[Bundle, RejectionReason, tuple[CertificateStatus, IdTok
     "a leaf that issued a leaf": (_leaf_issued_a_leaf, RejectionReason.NOT_AN_AUTHORITY, CHAIN),
     "a path length exceeded": (_path_length_exceeded, RejectionReason.PATH_LENGTH_EXCEEDED, CHAIN),
     "a third sub-authority": (_third_authority, RejectionReason.TOO_MANY_CERTIFICATES, CHAIN),
+    "an authority that can't be read on the path": (
+        lambda m: m.leaf.pem + broken.raw_pem(m.pki.second.der[:-1]) + m.pki.first.pem,
+        RejectionReason.MALFORMED_BUNDLE,
+        CHAIN,
+    ),
     "an authority without path length": (_unlimited_authority, RejectionReason.NOT_AN_AUTHORITY, CHAIN),
     "an authority that may not sign certificates": (
         _authority_without_cert_sign,
@@ -247,7 +252,7 @@ BUNDLES: dict[str, tuple[Bundle, RejectionReason, tuple[CertificateStatus, IdTok
         CHAIN,
     ),
     "a leaf of a charging station authority": (
-        _authority_of("V2G"),
+        _authority_of("CPO"),
         RejectionReason.WRONG_DOMAIN_COMPONENT,
         CHAIN,
     ),
@@ -330,6 +335,22 @@ BUNDLES: dict[str, tuple[Bundle, RejectionReason, tuple[CertificateStatus, IdTok
 }
 
 
+def _surplus(bench: Bench) -> Issued:
+    return broken.sub_authority(bench.pki, issuer=bench.pki.root, name="Surplus", path_length=1)
+
+
+GOOD_BUNDLES: dict[str, Bundle] = {
+    "a sub-authority with the role V2G": _authority_of("V2G"),
+    "a surplus sub-authority": lambda m: m.pki.bundle(m.leaf) + _surplus(m).pem,
+    "a surplus sub-authority before the path": lambda m: (
+        m.leaf.pem + _surplus(m).pem + m.pki.second.pem + m.pki.first.pem
+    ),
+    "a surplus certificate that can't be read": lambda m: m.pki.bundle(m.leaf) + broken.raw_pem(b"\x30\x00"),
+    "the leaf of another contract as surplus": lambda m: m.pki.bundle(m.leaf) + m.pki.issue(OTHER_EMAID).pem,
+    "its own root as surplus": lambda m: m.pki.bundle(m.leaf) + m.pki.root.pem,
+}
+
+
 @pytest.fixture(scope="module", name="bench")
 def _bench() -> Bench:
     pki = build_pki(suite=Suite.P256, now=NOW, ocsp_url=OCSP_URL)
@@ -349,6 +370,11 @@ def judge(bench: Bench, bundle: str) -> RejectionReason | None:
 
 def test_the_bench_itself_is_good(bench: Bench) -> None:
     assert judge(bench, bench.pki.bundle(bench.leaf)) is None
+
+
+@pytest.mark.parametrize("case", GOOD_BUNDLES)
+def test_what_a_bundle_holds_beside_a_path_refuses_nothing(bench: Bench, case: str) -> None:
+    assert judge(bench, GOOD_BUNDLES[case](bench)) is None
 
 
 @pytest.mark.parametrize("case", BUNDLES)
