@@ -85,9 +85,9 @@ def contract_rejection(contract: Contract | None, now: datetime) -> ContractReje
 class NewContract:
     """A contract to be stored.
 
-    `bundle` is its certificate's chain in PEM, leaf first, to be registered with it. `payment_reference` is
-    opaque here: a mandate at the PSP or a partner's account. `limit_minor` caps one session, in minor units
-    of `currency`. Times are aware; `valid_until` is exclusive.
+    `bundle` is its certificate's chain, to be registered with it: PEM in any order, or PKCS #7.
+    `payment_reference` is opaque here: a mandate at the PSP or a partner's account. `limit_minor` caps one
+    session, in minor units of `currency`. Times are aware; `valid_until` is exclusive.
     """
 
     emaid: str

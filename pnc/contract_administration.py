@@ -18,11 +18,13 @@ from uuid_utils.compat import uuid7
 
 from pnc import certificate_registry
 from pnc.certificate_chain import ChainVerifier, ValidChain
+from pnc.certificate_input import leaf_first, read_certificates
 from pnc.contract import ChangeCursor, Contract, ContractChange, ContractState, NewContract
 from pnc.contract_authority import IssuingRight, issuing_right
 from pnc.emaid import CheckDigit, Emaid, parse_emaid
 from pnc.errors import (
     ConflictingRecordError,
+    MalformedCertificateError,
     MalformedEmaidError,
     PncInvariantViolation,
     UnfitContractError,
@@ -355,7 +357,11 @@ def _emaid(text: str) -> Emaid:
 
 
 def _verified(bundle: str, emaid: Emaid, verifier: ChainVerifier, now: datetime) -> ValidChain:
-    chain = verifier.verify(bundle, now=now)
+    try:
+        leaf, *others = leaf_first(read_certificates(bundle))
+    except MalformedCertificateError as problem:
+        raise UnfitContractError(path="bundle", problem=str(problem)) from None
+    chain = verifier.verify_certificates(leaf, others, now=now)
     if not isinstance(chain, ValidChain):
         raise UnfitContractError(path="bundle", problem=f"{chain.rejection_reason.value}: {chain.detail}")
     if contract_emaid(chain.leaf).body != emaid.body:

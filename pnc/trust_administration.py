@@ -10,14 +10,8 @@ Each call is one transaction on the given connection, or takes part in the one t
 from datetime import datetime
 from typing import Any, Final
 
-from pnc.certificate import (
-    Certificate,
-    decode_block,
-    load_public_key,
-    parse_certificate,
-    signed_by,
-    split_bundle,
-)
+from pnc.certificate import Certificate, load_public_key, signed_by
+from pnc.certificate_input import read_certificates
 from pnc.distinguished_name import name_text
 from pnc.errors import (
     ConflictingRecordError,
@@ -53,8 +47,8 @@ async def add_anchor(
         ConflictingRecordError: it is trusted already.
     """
     root = read_one(certificate)
-    _check_root(root, change.now)
-    _check_policy(policy, policy_reason)
+    check_root(root, change.now)
+    check_policy(policy, policy_reason)
     anchor = TrustAnchor(certificate=root, purpose=purpose, policy=policy, policy_reason=policy_reason)
     async with connection.transaction():
         version = await repository.raise_version(connection, environment=environment)
@@ -110,7 +104,7 @@ async def set_policy(
         UnknownRecordError: the root is not trusted.
         UnfitAuthorityError: a soft policy without a reason.
     """
-    _check_policy(policy, policy_reason)
+    check_policy(policy, policy_reason)
     digest = sha256_of(sha256)
     async with connection.transaction():
         version = await repository.raise_version(connection, environment=environment)
@@ -280,21 +274,22 @@ async def load_history(
 
 
 def read_one(text: str) -> Certificate:
-    """Read exactly one certificate from PEM or base64 DER. Raises UnfitAuthorityError."""
+    """Read exactly one certificate, in any form that people hand in. Raises UnfitAuthorityError."""
     try:
-        blocks = split_bundle(text) if "-----" in text else (decode_block(text),)
-        certificate = parse_certificate(blocks[0])
+        found = read_certificates(text)
         # Names are shown to people: both must be readable.
-        name_text(certificate.issuer)
-        name_text(certificate.subject)
+        for certificate in found:
+            name_text(certificate.issuer)
+            name_text(certificate.subject)
     except MalformedCertificateError as problem:
         raise UnfitAuthorityError(str(problem)) from None
-    if len(blocks) != 1:
-        raise UnfitAuthorityError(f"certificate: {len(blocks)} certificates; expected one")
-    return certificate
+    if len(found) != 1:
+        raise UnfitAuthorityError(f"certificate: {len(found)} certificates; expected one")
+    return found[0]
 
 
-def _check_root(root: Certificate, now: datetime) -> None:
+def check_root(root: Certificate, now: datetime) -> None:
+    """Check that a certificate may be an anchor at `now`. Raises UnfitAuthorityError."""
     rejection = anchor_rejection(root)
     if rejection is not None:
         raise UnfitAuthorityError(f"certificate: {rejection.detail}")
@@ -304,7 +299,8 @@ def _check_root(root: Certificate, now: datetime) -> None:
         raise UnfitAuthorityError(f"certificate: the root expired at {root.not_after.isoformat()}")
 
 
-def _check_policy(policy: RevocationPolicy, reason: str) -> None:
+def check_policy(policy: RevocationPolicy, reason: str) -> None:
+    """Check that a soft policy states its reason. Raises UnfitAuthorityError."""
     if policy is RevocationPolicy.SOFT and not reason.strip():
         raise UnfitAuthorityError("policy_reason: a soft revocation policy states its reason")
 

@@ -45,6 +45,7 @@ from gateway.api.plug_and_charge import (
     contracts,
     revocation_sources,
     trust,
+    trust_lists,
 )
 from gateway.api.reconciliation import bank_messages, differences, receivables, resolutions, summary
 
@@ -61,6 +62,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *disputes.ENDPOINTS,
         *plug_and_charge.ENDPOINTS,
         *contract_authorities.ENDPOINTS,
+        *trust_lists.ENDPOINTS,
         *settlement.ENDPOINTS,
         *settlement_statements.ENDPOINTS,
         *payout_terms.ENDPOINTS,

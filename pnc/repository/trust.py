@@ -53,8 +53,10 @@ async def ensure_environment(connection: Connection, *, environment: str) -> Non
     await _TRUST.ensure_environment(connection, environment=environment)
 
 
-async def add_anchor(connection: Connection, anchor: TrustAnchor, *, environment: str, now: datetime) -> bool:
-    """Trust a root; False when it is trusted already."""
+async def add_anchor(
+    connection: Connection, anchor: TrustAnchor, *, environment: str, now: datetime, list_name: str = ""
+) -> bool:
+    """Trust a root, perhaps as one of a list; False when it is trusted already."""
     root = anchor.certificate
     row = await _TRUST.add_anchor(
         connection,
@@ -68,6 +70,7 @@ async def add_anchor(connection: Connection, anchor: TrustAnchor, *, environment
         policy=anchor.policy.value,
         policy_reason=anchor.policy_reason,
         added_at=now,
+        list_name=list_name,
     )
     return row is not None
 

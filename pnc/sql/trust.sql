@@ -11,7 +11,7 @@ UPDATE pnc.environment SET version = version + 1 WHERE environment = :environmen
 SELECT version FROM pnc.environment WHERE environment = :environment;
 
 -- name: load_anchors
-SELECT sha256, purpose, der, subject, not_before, not_after, policy, policy_reason, added_at, retired_at
+SELECT sha256, purpose, der, subject, not_before, not_after, policy, policy_reason, added_at, retired_at, list_name
 FROM pnc.trust_anchor
 WHERE environment = :environment AND (retired_at IS NULL OR :with_retired)
 ORDER BY added_at, sha256;
@@ -28,11 +28,12 @@ ORDER BY authority_sha256, kind, origin;
 -- name: add_anchor^
 -- A retired anchor is trusted again; no row when it is in force.
 INSERT INTO pnc.trust_anchor AS known
-    (environment, sha256, purpose, der, subject, not_before, not_after, policy, policy_reason, added_at)
-VALUES (:environment, :sha256, :purpose, :der, :subject, :not_before, :not_after, :policy, :policy_reason, :added_at)
+    (environment, sha256, purpose, der, subject, not_before, not_after, policy, policy_reason, added_at, list_name)
+VALUES (:environment, :sha256, :purpose, :der, :subject, :not_before, :not_after, :policy, :policy_reason, :added_at,
+        :list_name)
 ON CONFLICT (environment, sha256) DO UPDATE
 SET purpose = excluded.purpose, policy = excluded.policy, policy_reason = excluded.policy_reason,
-    added_at = excluded.added_at, retired_at = NULL
+    added_at = excluded.added_at, list_name = excluded.list_name, retired_at = NULL
 WHERE known.retired_at IS NOT NULL
 RETURNING sha256;
 

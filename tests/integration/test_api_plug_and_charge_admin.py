@@ -227,3 +227,50 @@ async def test_authorities_below_a_shared_root_are_named_and_removed(station: St
     unknown = f"trust-anchors/{'00' * 32}/contract-authorities"
     assert (await admin(station, "POST", unknown, key)).status == 404
     assert (await admin(station, "POST", "trust-anchors/zz/contract-authorities", key)).status == 404
+
+
+async def test_a_list_of_roots_is_tried_then_brought_in(station: StationApi) -> None:
+    shared = build_pki(suite=Suite.P256, now=START, name="Shared")
+    body = {
+        "name": "pki-a",
+        "kind": "v2g_root",
+        "policy": "require",
+        "roots": f"# roots of 2026\n{shared.root.pem}",
+    }
+    before = (await admin(station, "GET", "trust-anchors")).json
+    tried = await admin(station, "POST", "trust-lists", {**body, "dry_run": True})
+    assert tried.status == 200, tried.text
+    assert [root["outcome"] for root in tried.json["roots"]] == ["added"]
+    assert (await admin(station, "GET", "trust-anchors")).json == before
+    assert (await admin(station, "POST", "trust-lists", body)).json == {**tried.json, "dry_run": False}
+    assert len((await admin(station, "GET", "trust-anchors")).json["data"]) == 2
+
+
+async def test_a_private_key_that_is_handed_in_is_refused_not_stored_and_not_logged(
+    station: StationApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    key = station.pki.root.key_pem()
+    secret = key.splitlines()[1]
+    text = station.pki.root.pem + key
+    bodies: list[tuple[str, dict[str, Any]]] = [
+        ("trust-lists", {"name": "a", "kind": "mo_root", "policy": "require", "roots": text}),
+        ("trust-anchors", {"environment": "sandbox", "kind": "mo_root", "policy": "require", "pem": text}),
+        ("cross-certificates", {"pem": text}),
+    ]
+    said = []
+    for place, (path, body) in enumerate(bodies):
+        url = f"{ROOT}/{path}"
+        answer = await station.api.call("POST", url, body, party="admin", key=f"k{place}")
+        assert (answer.status, "private key" in answer.text) == (400, True), answer.text
+        said.append(answer.text)
+    chain = station.pki.bundle(station.leaf) + key
+    refused = await station.contract({"type": "partner_account"}, certificate_chain=chain)
+    assert (refused.status, "private key" in refused.text) == (400, True)
+    printed = capsys.readouterr()
+    assert secret not in "".join([*said, refused.text, printed.out, printed.err])
+    pool = station.api.services.pool
+    tables = await pool.fetch("SELECT table_schema AS s, table_name AS t FROM information_schema.tables")
+    owned = [f"{row['s']}.{row['t']}" for row in tables if row["s"] in {"gateway", "pnc", "clearing"}]
+    assert owned
+    for table in owned:
+        assert secret not in str([tuple(row) for row in await pool.fetch(f"TABLE {table}")])

@@ -17,6 +17,7 @@ SERVICES: Final = frozenset(
         "revocation_checker",
         "service",
         "trust_administration",
+        "trust_list_administration",
     }
 )
 VALUES: Final = frozenset(

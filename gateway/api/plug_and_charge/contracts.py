@@ -56,7 +56,9 @@ class ContractBody(WireModel):
         None, description="caps one session, minor units; a session in another currency has the same figure"
     )
     currency: CurrencyCode | None = Field(None, description="of the limit; the party's own unless given")
-    certificate_chain: Pem | None = Field(None, description="PEM, leaf first; registers the certificate")
+    certificate_chain: Pem | None = Field(
+        None, description="PEM in any order, or PKCS #7; registers the certificate"
+    )
     environment: Environment | None = None
 
 
