@@ -281,7 +281,7 @@ async def _upsert(
         return ContractWriteResult(contract=created, outcome="created")
     known = await repository.lock_contract(writer.connection, environment=environment, emaid=emaid)
     if known is None:
-        raise PncInvariantViolation(f"the contract {emaid} neither exists nor can be stored")
+        raise PncInvariantViolation("a contract neither exists nor can be stored")
     if known.party != contract.party:
         raise ConflictingRecordError(f"the contract {emaid} belongs to another party")
     if known.state is ContractState.CANCELLED:
@@ -309,7 +309,7 @@ async def _upsert(
 async def _update(writer: _ContractWriter, contract: Contract, kind: str) -> Contract:
     updated = await repository.update_contract(writer.connection, contract, now=writer.now)
     if updated is None:
-        raise PncInvariantViolation(f"the contract {contract.emaid} vanished under its lock")
+        raise PncInvariantViolation(f"the contract {contract.contract_id} vanished under its lock")
     await _record_change(writer, updated, kind)
     return updated
 

@@ -22,6 +22,7 @@ from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+_NO_ROUTE: Final = "none"
 
 
 class EdgeMetrics:
@@ -45,11 +46,16 @@ class EdgeMetrics:
 
     def observe(self, request: web.Request, *, status: int, seconds: float) -> None:
         """Count one answer under its route; whatever matches no route is one path."""
-        resource = request.match_info.route.resource
-        path = "none" if resource is None else resource.canonical
-        method = request.method if resource is not None else "ANY"
+        path = route_of(request)
+        method = request.method if path != _NO_ROUTE else "ANY"
         self._requests.labels(method, path, str(status)).inc()
         self._seconds.labels(method, path).observe(seconds)
+
+
+def route_of(request: web.Request) -> str:
+    """The route that a request matched, without what its path names: an eMAID or a token is personal data."""
+    resource = request.match_info.route.resource
+    return _NO_ROUTE if resource is None else resource.canonical
 
 
 def metrics_routes(services: ApiServices, edge: EdgeMetrics) -> list[web.RouteDef]:

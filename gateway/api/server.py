@@ -20,7 +20,7 @@ from gateway.api.documentation import documentation_routes
 from gateway.api.endpoint import ApiEndpoint
 from gateway.api.error_mapping import problem_for
 from gateway.api.health import health_routes
-from gateway.api.metrics import EdgeMetrics, metrics_routes
+from gateway.api.metrics import EdgeMetrics, metrics_routes, route_of
 from gateway.api.problems import ProblemDetails
 from gateway.api.routes import endpoints
 from gateway.api.services import ApiServices
@@ -90,7 +90,7 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
             _log.info(
                 "request",
                 method=request.method,
-                path=request.path,
+                route=route_of(request),
                 status=response.status,
                 duration_ms=round(seconds * 1000),
             )
@@ -102,12 +102,12 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
 def _problem(dispatcher: Dispatcher, request: web.Request, error: Exception) -> web.Response:
     rejection = problem_for(error)
     if rejection is None:
-        _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+        _log.error("request_failed", method=request.method, route=route_of(request), exc_info=error)
         rejection = ProblemDetails(
             kind=problems.INTERNAL_ERROR, detail="The error is logged under this instance."
         )
     elif rejection.kind.status >= _SERVER_ERROR:
-        _log.warning("request_unavailable", path=request.path, exc_info=error)
+        _log.warning("request_unavailable", route=route_of(request), exc_info=error)
     return _response(dispatcher, request, rejection)
 
 

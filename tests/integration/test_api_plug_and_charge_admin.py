@@ -274,3 +274,28 @@ async def test_a_private_key_that_is_handed_in_is_refused_not_stored_and_not_log
     assert owned
     for table in owned:
         assert secret not in str([tuple(row) for row in await pool.fetch(f"TABLE {table}")])
+
+
+async def test_log_lines_and_metrics_name_the_route_and_never_whose_contract_it_is(
+    station: StationApi, capsys: pytest.CaptureFixture[str]
+) -> None:
+    uid = "04A2B3C4D5E6F7"
+    await station.plug_in()
+    for method, path in (
+        ("POST", f"contracts/{EMAID}/block"),
+        ("GET", f"contracts/{EMAID}/history"),
+        ("GET", f"contracts/{EMAID}/certificates"),
+        ("POST", f"contracts/{EMAID}/cancel"),
+        ("POST", f"contracts/{EMAID}/unblock"),  # a conflict
+        ("GET", f"nothing/{EMAID}"),
+    ):
+        await admin(station, method, path)
+    for path in (f"/v1/ocpi-tokens/RFID/{uid}", f"/ocpi/2.2.1/tokens/DE/ABC/{uid}"):
+        await station.api.call("GET", path, party="admin")
+    metrics = await station.api.call("GET", "/metrics", party="admin")
+    printed = capsys.readouterr()
+    text = printed.out + printed.err
+    assert "contracts/{emaid}/history" in text
+    for name in (EMAID, uid):
+        assert name not in text
+        assert name not in metrics.text
