@@ -1,10 +1,12 @@
 """OCPP messages of Plug & Charge: validated on the way in and on the way out.
 
-Owns AuthorizeRequest, AuthorizeResponse, and for OCPP 2.1 the transaction limit and NotifySettlement,
-against the JSON schemas that the `ocpp` package ships. Must not know how a decision was made.
+Owns AuthorizeRequest, AuthorizeResponse, GetCertificateStatus, and for OCPP 2.1 the transaction limit and
+NotifySettlement, against the JSON schemas that the `ocpp` package ships. OCPP 1.6 carries the messages of
+2.0.1 (pnc.data_transfer). Must not know how a decision was made.
 Source: OCPP 2.0.1 and 2.1 part 2 (messages), part 4 section 4.3 (error codes of OCPP-J).
 """
 
+import base64
 import json
 from collections.abc import Mapping
 from datetime import datetime
@@ -17,15 +19,19 @@ from typing import Any, Final
 from jsonschema import Draft6Validator, ValidationError
 
 from pnc.authorization import CertificateStatus, IdTokenStatus
-from pnc.errors import CallError, PncInvariantViolation
+from pnc.errors import CallError, MalformedHashDataError, PncInvariantViolation
+from pnc.hash_data import HashEntry, read_entry
 
 MAX_DETAIL_CHARACTERS: Final = 255  # errorDescription of a CALLERROR
 _MAX_TRANSACTION_ID: Final = 36
+_MAX_REASON_CODE: Final = 20  # StatusInfoType.reasonCode
+_MAX_ADDITIONAL_INFO: Final = 512
 
 
 class OcppVersion(StrEnum):
     """The versions of OCPP that carry contract certificates."""
 
+    V1_6 = "1.6"
     V2_0_1 = "2.0.1"
     V2_1 = "2.1"
 
@@ -38,7 +44,8 @@ class SettlementStatus(StrEnum):
     FAILED = "Failed"
 
 
-_PACKAGE: Final = {OcppVersion.V2_0_1: "v201", OcppVersion.V2_1: "v21"}
+_PACKAGE: Final = {OcppVersion.V1_6: "v201", OcppVersion.V2_0_1: "v201", OcppVersion.V2_1: "v21"}
+_MAX_OCSP_RESULT: Final = {OcppVersion.V1_6: 5500, OcppVersion.V2_0_1: 5500, OcppVersion.V2_1: 18_000}
 _CODE_OF_KEYWORD: Final = {
     "required": "OccurrenceConstraintViolation",
     "minItems": "OccurrenceConstraintViolation",
@@ -58,10 +65,38 @@ def validate_authorize_request(version: OcppVersion, payload: object) -> dict[st
     Raises:
         CallError: it does not; carries OCPP-J's error code, a description and the JSON path.
     """
-    _check(version, "AuthorizeRequest", payload)
-    if not isinstance(payload, dict):
-        raise CallError(code="FormatViolation", description="expected a JSON object", path="$")
-    return payload
+    return _incoming(version, "AuthorizeRequest", payload)
+
+
+def read_certificate_status_request(version: OcppVersion, payload: object) -> HashEntry:
+    """Return what a GetCertificateStatusRequest asks about.
+
+    Raises:
+        CallError: it breaks its schema, or its hashes or serial can't be what they claim.
+    """
+    request = _incoming(version, "GetCertificateStatusRequest", payload)
+    try:
+        return read_entry(request["ocspRequestData"])
+    except MalformedHashDataError as problem:
+        raise CallError(
+            code="PropertyConstraintViolation", description=str(problem), path="$.ocspRequestData"
+        ) from None
+
+
+def certificate_status_response(
+    version: OcppVersion, *, ocsp_result: bytes | None, reason: str = "", detail: str = ""
+) -> dict[str, Any]:
+    """Return a valid GetCertificateStatusResponse: the OCSP response, or why there is none."""
+    result = "" if ocsp_result is None else base64.b64encode(ocsp_result).decode("ascii")
+    if len(result) > _MAX_OCSP_RESULT[version]:
+        result, reason = "", "TooLong"
+        detail = f"the OCSP response is longer than the {_MAX_OCSP_RESULT[version]} characters of its field"
+    if result:
+        message: dict[str, Any] = {"status": "Accepted", "ocspResult": result}
+    else:
+        info = {"reasonCode": reason[:_MAX_REASON_CODE], "additionalInfo": detail[:_MAX_ADDITIONAL_INFO]}
+        message = {"status": "Failed", "statusInfo": info}
+    return _outgoing(version, "GetCertificateStatusResponse", message)
 
 
 def authorize_response(
@@ -132,16 +167,28 @@ def notify_settlement(
     return _outgoing(OcppVersion.V2_1, "NotifySettlementRequest", message)
 
 
+def _incoming(version: OcppVersion, name: str, payload: object) -> dict[str, Any]:
+    check_message(_PACKAGE[version], name, payload)
+    if not isinstance(payload, dict):
+        raise CallError(code="FormatViolation", description="expected a JSON object", path="$")
+    return payload
+
+
 def _outgoing(version: OcppVersion, name: str, message: dict[str, Any]) -> dict[str, Any]:
     try:
-        _check(version, name, message)
+        check_message(_PACKAGE[version], name, message)
     except CallError as problem:
         raise PncInvariantViolation(f"an outgoing {name} breaks its schema: {problem}") from problem
     return message
 
 
-def _check(version: OcppVersion, name: str, payload: object) -> None:
-    failure: ValidationError | None = next(iter(_validator(version, name).iter_errors(payload)), None)
+def check_message(package: str, name: str, payload: object) -> None:
+    """Check a message against the schema `name` of a version's package (v16, v201, v21).
+
+    Raises:
+        CallError: it does not fit; carries OCPP-J's error code, a description and the JSON path.
+    """
+    failure: ValidationError | None = next(iter(_validator(package, name).iter_errors(payload)), None)
     if failure is None:
         return
     code = _CODE_OF_KEYWORD.get(str(failure.validator), "FormatViolation")
@@ -161,8 +208,8 @@ def _describe(failure: ValidationError) -> str:
 
 
 @cache
-def _validator(version: OcppVersion, name: str) -> Draft6Validator:
-    text = files("ocpp").joinpath(_PACKAGE[version], "schemas", f"{name}.json").read_text("utf-8-sig")
+def _validator(package: str, name: str) -> Draft6Validator:
+    text = files("ocpp").joinpath(package, "schemas", f"{name}.json").read_text("utf-8-sig")
     return Draft6Validator(json.loads(text))
 
 

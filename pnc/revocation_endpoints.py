@@ -24,6 +24,10 @@ class RevocationEndpoints:
         """Whether the origin is on the list of any of the authorities."""
         return any((authority, kind, origin) in self.allowed for authority in authorities)
 
+    def lists(self, *, kind: str, origin: str) -> bool:
+        """Whether the origin is on the list of any authority at all."""
+        return any((kind, origin) == entry[1:] for entry in self.allowed)
+
 
 def authority_id(authority: Certificate) -> bytes:
     """Name an authority by its name and key: the same whichever certificate vouches for it."""

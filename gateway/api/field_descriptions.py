@@ -280,6 +280,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "state": "only what is in this state",
     "verb": "what to do with the contract",
     "version": "number of the version",
+    "message": "name of the OCPP message",
 }
 HEADERS: Final[Mapping[str, str]] = {
     "ETag": "the object's version; send it as If-Match to change only what you saw",

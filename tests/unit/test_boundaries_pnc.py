@@ -11,6 +11,7 @@ ROOT: Final = Path(pnc.__file__).parent.parent
 SERVICES: Final = frozenset(
     {
         "certificate_registry",
+        "certificate_status_service",
         "contract_administration",
         "contract_authority_administration",
         "decision_lifecycle",
@@ -25,6 +26,7 @@ VALUES: Final = frozenset(
         "authorization",
         "certificate",
         "contract",
+        "data_transfer",
         "emaid",
         "errors",
         "hash_data",

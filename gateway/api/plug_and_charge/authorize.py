@@ -4,6 +4,8 @@ Owns: the wire form around the message. Must not know certificates, contracts, p
 steps. A rejected vehicle is an answer, not a problem; only a request that can't be read is one.
 """
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import Any, Final, Literal
 
 from pydantic import Field, RootModel
@@ -27,6 +29,7 @@ from gateway.plug_and_charge.authorization_service import (
     VehicleAuthorizationService,
 )
 from pnc.authorization import AuthorizationDecision
+from pnc.data_transfer import VENDOR, TransferredMessage, TransferRefusal, read_transfer, transfer_response
 from pnc.errors import CallError
 from pnc.messages import OcppVersion, authorize_response, transaction_limit, validate_authorize_request
 from pnc.rejection_reasons import RejectionReason
@@ -41,11 +44,11 @@ class StationBody(WireModel):
 class AuthorizeVehicleBody(WireModel):
     """What a charging station management system knows when a vehicle presents its contract."""
 
-    ocpp_version: Literal["2.0.1", "2.1"]
+    ocpp_version: Literal["1.6", "2.0.1", "2.1"]
     station: StationBody
     session_ref: Line = Field(description="the operator's name for the session, such as its transaction id")
     authorize_request: dict[str, Any] = Field(
-        description="the OCPP AuthorizeRequest as received from the station"
+        description="the AuthorizeRequest as received from the station; with 1.6 in its DataTransfer"
     )
 
 
@@ -97,15 +100,18 @@ class AuthorizeVehicleSchema(api_schemas.PublicSchema):
 async def authorize(call: ApiRequest) -> ApiResponse:
     """Authorize a vehicle; the response for the station is one field of the answer."""
     body: AuthorizeVehicleBody = call.body
-    version = OcppVersion(body.ocpp_version)
+    version, root = OcppVersion(body.ocpp_version), "/authorize_request"
+    authorize_request: object = body.authorize_request
+    if version is OcppVersion.V1_6:
+        authorize_request, root = _transferred(body.authorize_request, root=root), f"{root}/data"
     request = VehicleAuthorizationRequest(
         operator_id=call.caller.party_id,
         evse_id=body.station.evse_id,
         session_ref=body.session_ref,
         ocpp_version=version,
-        message=_message(version, body.authorize_request, root="/authorize_request"),
+        message=validated(version, authorize_request, root=root),
     )
-    result = await _service(call).authorize(request)
+    result = await service_of_station(call).authorize(request)
     return ApiResponse(body=exact(_answer(call, version, result)))
 
 
@@ -117,33 +123,56 @@ async def authorize_bare(call: ApiRequest) -> ApiResponse:
         evse_id=call.query.evse_id,
         session_ref=call.query.session_ref,
         ocpp_version=version,
-        message=_message(version, call.body, root=""),
+        message=validated(version, call.body, root=""),
     )
-    result = await _service(call).authorize(request)
-    return ApiResponse(body=_authorize_response(call, version, result.decision))
+    result = await service_of_station(call).authorize(request)
+    return ApiResponse(body=authorize_response_of(call, version, result.decision))
 
 
-def _decode(raw: bytes) -> object:
+def decode_message(raw: bytes) -> object:
+    """The JSON of a bare message. Raises ProblemError."""
     decoded_body = decoded(raw)
     if decoded_body is None:
         raise malformed("The body is not JSON")
     return decoded_body
 
 
-def _message(version: OcppVersion, message: object, *, root: str) -> dict[str, Any]:
-    """The message, validated. Raises ProblemError with OCPP's error code and the place in our body."""
+@contextmanager
+def reading(*, root: str) -> Iterator[None]:
+    """Reads a message: an OCPP error becomes a problem with OCPP's error code and the place in our body."""
     try:
-        return validate_authorize_request(version, message)
+        yield
     except CallError as error:
         raise _schema_problem(error, root=root) from None
 
 
+def validated(version: OcppVersion, message: object, *, root: str) -> dict[str, Any]:
+    """An AuthorizeRequest that fits its schema. Raises ProblemError."""
+    with reading(root=root):
+        return validate_authorize_request(version, message)
+
+
+def _transferred(payload: object, *, root: str) -> object:
+    """The Authorize inside a DataTransfer of OCPP 1.6. Raises ProblemError."""
+    with reading(root=root):
+        transfer = read_transfer(payload)
+    if isinstance(transfer, TransferRefusal) or transfer.message is not TransferredMessage.AUTHORIZE:
+        expected = f"a DataTransfer of the vendor {VENDOR} with the messageId Authorize"
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            f"{root}: expected {expected}.",
+            errors=[FieldError(pointer=root, expected=expected)],
+        )
+    return transfer.body
+
+
 def _answer(call: ApiRequest, version: OcppVersion, result: VehicleAuthorization) -> AuthorizeVehicleSchema:
     decision, payment = result.decision, None
+    answer = authorize_response_of(call, version, decision)
     if result.payment is not None and decision.accepted:
         payment = authorization_object(result.payment)
     return AuthorizeVehicleSchema(
-        authorize_response=_authorize_response(call, version, decision),
+        authorize_response=transfer_response(answer) if version is OcppVersion.V1_6 else answer,
         authorization_id=payment.id if payment else None,
         session_id=payment.session if payment else None,
         cost_limit=payment.cost_limit if payment else None,
@@ -160,9 +189,10 @@ def _answer(call: ApiRequest, version: OcppVersion, result: VehicleAuthorization
     )
 
 
-def _authorize_response(
+def authorize_response_of(
     call: ApiRequest, version: OcppVersion, decision: AuthorizationDecision
 ) -> dict[str, Any]:
+    """The AuthorizeResponse of a decision."""
     certificate_status, id_token_status = decision.statuses
     return authorize_response(
         version,
@@ -190,7 +220,8 @@ def _public_detail(decision: AuthorizationDecision) -> str:
     return decision.detail
 
 
-def _service(call: ApiRequest) -> VehicleAuthorizationService:
+def service_of_station(call: ApiRequest) -> VehicleAuthorizationService:
+    """The service for stations. Raises ProblemError `unavailable`."""
     if call.services.vehicle_authorization is None:
         raise ProblemError(problems.UNAVAILABLE, "Plug & Charge is not available in this process.")
     return call.services.vehicle_authorization
@@ -232,7 +263,7 @@ ENDPOINTS: Final = (
         handler=authorize_bare,
         query=BareQuery,
         body=OcppMessageSchema,
-        parse=_decode,
+        parse=decode_message,
         answers={200: OcppMessageSchema},
         problems=_PROBLEMS,
     ),
