@@ -43,11 +43,12 @@ LIMIT :limit;
 -- name: changes_after
 -- Up to the oldest transaction that still runs: it may yet write a change that comes before.
 SELECT written_by::text AS written_by, sequence, emaid, contract_id, party, kind, revision, actor, reason, at
-FROM pnc.contract_change
+FROM pnc.contract_change AS c
 WHERE environment = :environment AND (:party::text IS NULL OR party = :party)
   AND (written_by, sequence) > (:after_transaction::text::xid8, :after_sequence::bigint)
   AND written_by < pg_snapshot_xmin(pg_current_snapshot())
-ORDER BY written_by, sequence
+-- The column, not the text of the same name: as texts, 1000 comes before 999.
+ORDER BY c.written_by, c.sequence
 LIMIT :limit;
 
 -- name: history_of_contract

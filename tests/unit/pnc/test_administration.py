@@ -3,6 +3,7 @@
 import asyncio
 from datetime import datetime, timedelta
 from typing import Any
+from uuid import UUID
 
 import pytest
 
@@ -294,3 +295,29 @@ async def test_the_feed_of_a_party_is_its_own(pool: Pool) -> None:
 def test_a_sandbox_key_can_be_kept_encrypted() -> None:
     assert "ENCRYPTED" in PKI.root.key_pem(b"secret")
     assert new_key(Suite.ED448) is not None
+
+
+async def test_the_feed_is_in_the_order_of_numbers_when_transactions_gain_a_digit(pool: Pool) -> None:
+    await open_market(pool)
+    await pool.execute("DELETE FROM pnc.contract_change")
+    numbers = [8, 9, 10, 99, 100]
+    for number in numbers:
+        await pool.execute(
+            """
+            INSERT INTO pnc.contract_change
+                (written_by, environment, emaid, contract_id, party, kind, revision, actor, reason, at)
+            VALUES ($1::text::xid8, 'live', $2, $3, 'superapp', 'changed', 1, 'a', '', $4)
+            """,
+            str(number),
+            EMAID,
+            UUID(int=number),
+            NOW,
+        )
+    seen: list[int] = []
+    cursor = ChangeCursor()
+    while found := await contract_administration.list_changes(
+        pool, environment="live", after=cursor, limit=1
+    ):
+        cursor = found[0].cursor
+        seen.append(found[0].contract_id.int)
+    assert seen == numbers
