@@ -364,6 +364,24 @@ class BankMessageSchema(PublicSchema):
     repeated: bool = Field(default=False, description="it was imported before and changed nothing now")
 
 
+class ContractSchema(PublicSchema):
+    """A contract without its means of payment."""
+
+    object: Literal["contract"] = "contract"
+    emaid: str
+    environment: str
+    party: str
+    payment_type: str
+    payment_usable: bool
+    state: str
+    limit: Minor | None
+    currency: Currency | None
+    valid_from: Instant
+    valid_to: Instant | None
+    revision: int
+    warning: str | None = None
+
+
 class SettlementNoticeSchema(PublicSchema):
     """How a Plug & Charge session was settled, for the operator of the station: nothing about who paid."""
 

@@ -80,6 +80,7 @@ from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.payments.service import PaymentService, build_payments
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
@@ -299,6 +300,7 @@ def build_web(app: Application) -> web.Application:
             patience=timedelta(seconds=settings.plug_and_charge_patience_seconds),
         ),
         settlement_notices=_settlement_notices(app),
+        contracts=ContractService(pool=app.pool, clock=app.clock, decisions=app.plug_and_charge),
     )
     web_application = build_api(services)
     web_application.add_routes(ocpi_routes(_ocpi(app)))

@@ -59,6 +59,7 @@ class RowReport:
     outcome: str
     problem: str = ""
     warning: str = ""
+    contract: Contract | None = None
 
 
 async def put_contract(
@@ -136,7 +137,11 @@ async def import_contracts(
         else:
             reports.append(
                 RowReport(
-                    row=place, emaid=stored.contract.emaid, outcome=stored.outcome, warning=stored.warning
+                    row=place,
+                    emaid=stored.contract.emaid,
+                    outcome=stored.outcome,
+                    warning=stored.warning,
+                    contract=stored.contract,
                 )
             )
     return reports
@@ -158,7 +163,8 @@ async def set_state(
     Raises:
         UnfitContractError: `emaid` is no eMAID.
         UnknownRecordError: there is no such contract (of that party).
-        ConflictingRecordError: it is cancelled, which is final.
+        ConflictingRecordError: it is cancelled, which is final; or the party unblocks what somebody else
+            blocked.
     """
     async with connection.transaction():
         known = await repository.lock_contract(connection, environment=environment, emaid=_emaid(emaid).body)
@@ -168,6 +174,8 @@ async def set_state(
             return known
         if known.state is ContractState.CANCELLED:
             raise ConflictingRecordError(f"the contract {known.emaid} is cancelled")
+        if only_party is not None and known.state is ContractState.BLOCKED:
+            await _check_block(connection, known, only_party)
         kind = {
             ContractState.ACTIVE: "unblocked",
             ContractState.BLOCKED: "blocked",
@@ -175,6 +183,31 @@ async def set_state(
         }[state]
         writer = _ContractWriter(connection=connection, actor=actor, reason=reason, now=now)
         return await _update(writer, replace(known, state=state), kind)
+
+
+async def _check_block(connection: Connection, contract: Contract, party: str) -> None:
+    """Check that a party set the block that it is about to end. Raises ConflictingRecordError."""
+    changes = await repository.list_changes_of_contract(
+        connection, environment=contract.environment, emaid=contract.emaid
+    )
+    blocks = [change for change in changes if change["kind"] == "blocked"]
+    if blocks and blocks[-1]["actor"] != party:
+        raise ConflictingRecordError("the platform blocked this contract, and only the platform unblocks it")
+
+
+async def load_contract(
+    executor: Executor, *, environment: str, emaid: str, only_party: str | None = None
+) -> Contract:
+    """Return a contract, of one party when given.
+
+    Raises:
+        UnfitContractError: `emaid` is no eMAID.
+        UnknownRecordError: there is no such contract (of that party).
+    """
+    known = await repository.load_contract(executor, environment=environment, emaid=_emaid(emaid).body)
+    if known is None or (only_party is not None and known.party != only_party):
+        raise UnknownRecordError(f"no contract {emaid} in {environment}")
+    return known
 
 
 async def set_payment_usable(

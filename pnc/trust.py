@@ -62,6 +62,16 @@ class Trust:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class TrustedRoot:
+    """A root as it is shown: its certificate, its name for people, and since when it is trusted."""
+
+    certificate: Certificate
+    purpose: AnchorPurpose
+    subject: str
+    added_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class TrustChange:
     """Who changes trust, why and when. `reason` stays in the history."""
 

@@ -23,7 +23,7 @@ from pnc.ports import Connection, Executor
 from pnc.profile import ProfileRules, anchor_rejection, authority_rejection
 from pnc.repository import trust as repository
 from pnc.revocation_endpoints import authority_id, origin_of
-from pnc.trust import AnchorPurpose, RevocationPolicy, TrustAnchor, TrustChange
+from pnc.trust import AnchorPurpose, RevocationPolicy, TrustAnchor, TrustChange, TrustedRoot
 
 # A cross certificate is checked by a person; a path length is the issuing root's choice.
 _CROSS_RULES: Final = ProfileRules(require_path_length=False)
@@ -266,11 +266,23 @@ async def list_endpoints(executor: Executor, *, environment: str) -> list[dict[s
     return await repository.list_endpoints(executor, environment=environment)
 
 
+async def list_roots(executor: Executor, *, environment: str) -> list[TrustedRoot]:
+    """The roots that are trusted now, oldest first, with their certificates."""
+    return await repository.list_roots(executor, environment=environment)
+
+
 async def load_history(
-    executor: Executor, *, environment: str, after: int = 0, limit: int = 100
+    executor: Executor,
+    *,
+    environment: str,
+    after: int = 0,
+    limit: int = 100,
+    kinds: tuple[str, ...] | None = None,
 ) -> list[dict[str, Any]]:
-    """The changes of trust after a version, oldest first."""
-    return await repository.list_changes(executor, environment=environment, after=after, limit=limit)
+    """The changes of trust after a version, oldest first; only of these kinds when given."""
+    return await repository.list_changes(
+        executor, environment=environment, after=after, limit=limit, kinds=kinds
+    )
 
 
 def read_one(text: str) -> Certificate:

@@ -30,6 +30,7 @@ class Scope(StrEnum):
 
     CAPTURE = "capture"
     PLUG_AND_CHARGE = "plug_and_charge"
+    CONTRACTS = "contracts"
     SETTLEMENT_READ = "settlement:read"
     SETTLEMENT_WRITE = "settlement:write"
     WEBHOOKS = "webhooks"

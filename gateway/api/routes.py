@@ -45,6 +45,7 @@ from gateway.api.plug_and_charge import (
     contracts,
     ocpp_messages,
     revocation_sources,
+    roots,
     trust,
     trust_lists,
 )
@@ -65,6 +66,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *ocpp_messages.ENDPOINTS,
         *contract_authorities.ENDPOINTS,
         *trust_lists.ENDPOINTS,
+        *roots.ENDPOINTS,
         *settlement.ENDPOINTS,
         *settlement_statements.ENDPOINTS,
         *payout_terms.ENDPOINTS,

@@ -26,6 +26,7 @@ from gateway.partners.party_service import PartyService
 from gateway.payments.funding import FundingService
 from gateway.payments.service import PaymentService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
@@ -78,6 +79,7 @@ class ApiServices:
     plug_and_charge: PlugAndChargeService | None = None
     vehicle_authorization: VehicleAuthorizationService | None = None
     settlement_notices: SettlementNoticeService | None = None
+    contracts: ContractService | None = None
     # A statement is long to write: two at a time, the others wait.
     statement_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 

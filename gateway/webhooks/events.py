@@ -41,6 +41,11 @@ class EventType(StrEnum):
     DISPUTE_WON = "dispute.won"
     DISPUTE_LOST = "dispute.lost"
     PLUG_AND_CHARGE_SETTLED = "plug_and_charge.settled"
+    CONTRACT_CREATED = "contract.created"
+    CONTRACT_CHANGED = "contract.changed"
+    CONTRACT_BLOCKED = "contract.blocked"
+    CONTRACT_UNBLOCKED = "contract.unblocked"
+    CONTRACT_CANCELLED = "contract.cancelled"
     DISBURSEMENT_PLANNED = "disbursement.planned"
     DISBURSEMENT_PAID = "disbursement.paid"
     DISBURSEMENT_FAILED = "disbursement.failed"
@@ -65,6 +70,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "refund": api_schemas.RefundSchema,
     "dispute": api_schemas.DisputeSchema,
     "plug_and_charge": api_schemas.SettlementNoticeSchema,
+    "contract": api_schemas.ContractSchema,
     "disbursement": api_schemas.DisbursementSchema,
     "payout_hold": api_schemas.PayoutHoldSchema,
     "bank_details": api_schemas.BankDetailsSchema,

@@ -13,7 +13,7 @@ from pnc.distinguished_name import name_text
 from pnc.ports import Connection, Executor
 from pnc.repository.queries import fetch_all, load_queries
 from pnc.revocation_endpoints import RevocationEndpoints
-from pnc.trust import AnchorPurpose, RevocationPolicy, Trust, TrustAnchor, TrustChange, trust_of
+from pnc.trust import AnchorPurpose, RevocationPolicy, Trust, TrustAnchor, TrustChange, TrustedRoot, trust_of
 
 _TRUST: Final = load_queries("trust")
 
@@ -230,11 +230,26 @@ async def list_endpoints(executor: Executor, *, environment: str) -> list[dict[s
     ]
 
 
+async def list_roots(executor: Executor, *, environment: str) -> list[TrustedRoot]:
+    """The roots that are trusted now, oldest first."""
+    rows = _TRUST.load_anchors(executor, environment=environment, with_retired=False)
+    return [
+        TrustedRoot(
+            certificate=_certificate_of(row),
+            purpose=AnchorPurpose(row["purpose"]),
+            subject=row["subject"],
+            added_at=row["added_at"],
+        )
+        for row in await fetch_all(rows)
+    ]
+
+
 async def list_changes(
-    executor: Executor, *, environment: str, after: int, limit: int
+    executor: Executor, *, environment: str, after: int, limit: int, kinds: tuple[str, ...] | None
 ) -> list[dict[str, Any]]:
-    """The changes of trust after a version, oldest first, as plain values."""
-    rows = _TRUST.trust_history(executor, environment=environment, after=after, limit=limit)
+    """The changes of trust after a version, oldest first, as plain values; only of these kinds when given."""
+    wanted = None if kinds is None else list(kinds)
+    rows = _TRUST.trust_history(executor, environment=environment, after=after, limit=limit, kinds=wanted)
     return [_plain(row) for row in await fetch_all(rows)]
 
 

@@ -96,6 +96,6 @@ VALUES (:environment, :version, :kind, :sha256, :detail, :actor, :reason, :at);
 
 -- name: trust_history
 SELECT version, kind, sha256, detail, actor, reason, at FROM pnc.trust_event
-WHERE environment = :environment AND version > :after
+WHERE environment = :environment AND version > :after AND (:kinds::text[] IS NULL OR kind = ANY(:kinds::text[]))
 ORDER BY version
 LIMIT :limit;

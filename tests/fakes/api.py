@@ -31,6 +31,7 @@ from gateway.payments.policy import PaymentPolicy
 from gateway.payments.requests import ChargePoint, EvseUnknown, TariffMissing
 from gateway.payments.service import build_payments
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
@@ -200,6 +201,7 @@ async def open_api(
             patience=PATIENCE,
         ),
         settlement_notices=SettlementNoticeService(pool=pool, clock=clock, payments=payments),
+        contracts=plug_and_charge and ContractService(pool=pool, clock=clock, decisions=plug_and_charge),
         funding=FundingService(pool=pool, clock=clock, psp=psp),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),

@@ -12,6 +12,7 @@ from pydantic import Field, ValidationError
 
 from gateway import api_schemas
 from gateway.api import problems
+from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel
 from gateway.api.field_types import MAX_PAGE, Slug, fingerprint
 from gateway.api.idempotency import KeyRule
@@ -19,14 +20,13 @@ from gateway.api.plug_and_charge.contracts import (
     ContractBody,
     Environment,
     Reason,
+    caller_of,
+    contracts_of,
     endpoint,
     new_contract,
-    service_of,
 )
 from gateway.api.problems import FieldError, ProblemError
 from gateway.api.request_bodies import invalid
-from gateway.database import transaction
-from pnc import certificate_registry, contract_administration
 from pnc.contract import ChangeCursor, NewContract
 from pnc.emaid import parse_emaid
 from pnc.errors import MalformedEmaidError, UnfitContractError
@@ -107,18 +107,9 @@ class ContractCertificateSchema(api_schemas.PublicSchema):
 async def import_contracts(call: ApiRequest) -> ApiResponse:
     """Store many contracts in one transaction; each row is stored or rejected by itself, and reported."""
     body: ImportContractsBody = call.body
-    environment = body.environment or call.services.options.environment
+    caller = caller_of(call, body.environment)
     rows = [await _row(call, row) for row in body.contracts]
-    verifier, _ = await service_of(call).load_trust(call.services.pool, environment=environment)
-    async with transaction(call.services.pool) as connection:
-        reports = await contract_administration.import_contracts(
-            connection,
-            rows,
-            environment=environment,
-            verifier=verifier,
-            actor=call.caller.party_id,
-            now=call.services.now(),
-        )
+    reports = await contracts_of(call).import_rows(caller, rows)
     shown = [
         ContractImportRowSchema.model_validate(
             {
@@ -154,12 +145,8 @@ async def _row(call: ApiRequest, row: Mapping[str, Any]) -> NewContract | UnfitC
 async def list_changes(call: ApiRequest) -> ApiResponse:
     """Changes of contracts after a cursor; none is ever skipped."""
     query: ChangesQuery = call.query
-    found = await contract_administration.list_changes(
-        call.services.pool,
-        environment=call.services.options.environment,
-        after=_cursor(query.cursor),
-        party=query.party,
-        limit=query.limit + 1,
+    found = await contracts_of(call).list_changes(
+        caller_of(call), party=query.party, after=_cursor(query.cursor), limit=query.limit + 1
     )
     shown = [
         ContractChangeSchema(
@@ -185,19 +172,13 @@ async def list_changes(call: ApiRequest) -> ApiResponse:
 async def list_history(call: ApiRequest) -> ApiResponse:
     """Every change of one contract, oldest first."""
     emaid = _emaid(call)
-    found = await contract_administration.load_history(
-        call.services.pool, environment=call.services.options.environment, emaid=emaid
-    )
-    if not found:
-        raise ProblemError(problems.NOT_FOUND, f"There is no contract {emaid}.")
+    found = await contracts_of(call).load_history(caller_of(call), emaid)
     return _list([ContractChangeSchema(emaid=emaid, contract=None, party=None, **row) for row in found])
 
 
 async def list_certificates(call: ApiRequest) -> ApiResponse:
     """Every certificate of a contract, oldest first, blocked ones too."""
-    found = await certificate_registry.load_history(
-        call.services.pool, environment=call.services.options.environment, emaid=_emaid(call)
-    )
+    found = await contracts_of(call).list_certificates(caller_of(call), _emaid(call))
     return _list(
         [
             ContractCertificateSchema(
@@ -217,13 +198,8 @@ async def list_certificates(call: ApiRequest) -> ApiResponse:
 
 async def block(call: ApiRequest) -> ApiResponse:
     """Reject a certificate from now on, whatever its issuer says."""
-    await certificate_registry.block(
-        call.services.pool,
-        environment=call.services.options.environment,
-        emaid=_emaid(call),
-        leaf_sha256=fingerprint(call.path["sha256"]),
-        reason=call.body.reason,
-        now=call.services.now(),
+    await contracts_of(call).block_certificate(
+        caller_of(call), _emaid(call), fingerprint(call.path["sha256"]), reason=call.body.reason
     )
     return ApiResponse(body=None, status=204)
 
@@ -257,6 +233,7 @@ ENDPOINTS: Final = (
         "contract-imports",
         "importContracts",
         "Import contracts",
+        scope=Scope.CONTRACTS,
         handler=import_contracts,
         body=ImportContractsBody,
         large_body=True,
@@ -268,6 +245,7 @@ ENDPOINTS: Final = (
         "contract-changes",
         "listContractChanges",
         "List contract changes",
+        scope=Scope.CONTRACTS,
         handler=list_changes,
         query=ChangesQuery,
         answers={200: ContractChangeSchema},
@@ -278,6 +256,7 @@ ENDPOINTS: Final = (
         f"contracts/{_EMAID}/history",
         "getContractHistory",
         "Get the history of a contract",
+        scope=Scope.CONTRACTS,
         handler=list_history,
         answers={200: ContractChangeSchema},
         listed=True,
@@ -288,6 +267,7 @@ ENDPOINTS: Final = (
         f"contracts/{_EMAID}/certificates",
         "listContractCertificates",
         "List the certificates of a contract",
+        scope=Scope.CONTRACTS,
         handler=list_certificates,
         answers={200: ContractCertificateSchema},
         listed=True,
@@ -298,6 +278,7 @@ ENDPOINTS: Final = (
         f"contracts/{_EMAID}/certificates/{{sha256}}/block",
         "blockCertificate",
         "Block a contract certificate",
+        scope=Scope.CONTRACTS,
         handler=block,
         body=BlockCertificateBody,
         answers={204: None},

@@ -15,12 +15,13 @@ from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
 from gateway.api.field_types import MAX_PAGE, CurrencyCode, PositiveMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
-from gateway.api.problems import ProblemError
+from gateway.api.problems import FieldError, ProblemError
 from gateway.database import transaction
 from gateway.partners import party_repository
 from gateway.plug_and_charge.authorization_service import payment_reference
+from gateway.plug_and_charge.contract_service import ContractCaller, ContractService, contract_object
 from pnc import contract_administration
-from pnc.contract import Contract, ContractState, NewContract, PaymentKind
+from pnc.contract import ContractState, NewContract, PaymentKind
 from pnc.service import PlugAndChargeService
 
 _CREATED: Final = 201
@@ -76,40 +77,12 @@ class ContractsQuery(QueryModel):
     party: Slug | None = None
 
 
-class ContractSchema(api_schemas.PublicSchema):
-    """A contract without its means of payment."""
-
-    object: Literal["contract"] = "contract"
-    emaid: str
-    environment: str
-    party: str
-    payment_type: str
-    payment_usable: bool
-    state: str
-    limit: api_schemas.Minor | None
-    currency: api_schemas.Currency | None
-    valid_from: api_schemas.Instant
-    valid_to: api_schemas.Instant | None
-    revision: int
-    warning: str | None = None
-
-
 async def put_contract(call: ApiRequest) -> ApiResponse:
     """Store or update a contract; the same content again changes nothing."""
     body: ContractBody = call.body
-    environment = body.environment or call.services.options.environment
     new = await new_contract(call, body)
-    verifier, _ = await service_of(call).load_trust(call.services.pool, environment=environment)
-    async with transaction(call.services.pool) as connection:
-        stored = await contract_administration.put_contract(
-            connection,
-            new,
-            environment=environment,
-            verifier=verifier,
-            actor=call.caller.party_id,
-            now=call.services.now(),
-        )
-    return ApiResponse(body=_shown(stored.contract, warning=stored.warning or None), status=_CREATED)
+    stored = await contracts_of(call).put(caller_of(call, body.environment), new)
+    return ApiResponse(body=contract_object(stored.contract, warning=stored.warning or None), status=_CREATED)
 
 
 async def new_contract(call: ApiRequest, body: ContractBody) -> NewContract:
@@ -140,14 +113,10 @@ async def new_contract(call: ApiRequest, body: ContractBody) -> NewContract:
 async def list_contracts(call: ApiRequest) -> ApiResponse:
     """Contracts of this environment, in the order of their eMAIDs."""
     query: ContractsQuery = call.query
-    found = await contract_administration.list_contracts(
-        call.services.pool,
-        environment=call.services.options.environment,
-        party=query.party,
-        after=query.cursor or "",
-        limit=query.limit + 1,
+    found = await contracts_of(call).list_contracts(
+        caller_of(call), party=query.party, after=query.cursor or "", limit=query.limit + 1
     )
-    shown = [_shown(contract) for contract in found[: query.limit]]
+    shown = [contract_object(contract) for contract in found[: query.limit]]
     more = len(found) > query.limit
     cursor = shown[-1].emaid if more else None
     return ApiResponse(body={"object": "list", "data": shown, "has_more": more, "next_cursor": cursor})
@@ -179,17 +148,10 @@ async def enable_payment(call: ApiRequest) -> ApiResponse:
 
 
 async def _set_state(call: ApiRequest, state: ContractState) -> ApiResponse:
-    async with transaction(call.services.pool) as connection:
-        contract = await contract_administration.set_state(
-            connection,
-            environment=call.services.options.environment,
-            emaid=call.path["emaid"],
-            state=state,
-            actor=call.caller.party_id,
-            reason=_reason(call),
-            now=call.services.now(),
-        )
-    return ApiResponse(body=_shown(contract))
+    contract = await contracts_of(call).set_state(
+        caller_of(call), call.path["emaid"], state, reason=_reason(call)
+    )
+    return ApiResponse(body=contract_object(contract))
 
 
 async def _set_payment_usable(call: ApiRequest, *, usable: bool) -> ApiResponse:
@@ -203,7 +165,7 @@ async def _set_payment_usable(call: ApiRequest, *, usable: bool) -> ApiResponse:
             reason=_reason(call),
             now=call.services.now(),
         )
-    return ApiResponse(body=_shown(contract))
+    return ApiResponse(body=contract_object(contract))
 
 
 def _reason(call: ApiRequest) -> str:
@@ -227,6 +189,32 @@ async def _settlement_currency(call: ApiRequest, party_id: str) -> str:
     return party.settlement_currency
 
 
+def contracts_of(call: ApiRequest) -> ContractService:
+    """The service of contracts. Raises ProblemError `unavailable`."""
+    if call.services.contracts is None:
+        raise ProblemError(problems.UNAVAILABLE, "Plug & Charge is not available in this process.")
+    return call.services.contracts
+
+
+def caller_of(call: ApiRequest, environment: str | None = None) -> ContractCaller:
+    """Who manages contracts, and of which environment: a party has those of this installation.
+
+    Raises ProblemError when a party names another environment.
+    """
+    own = call.services.options.environment
+    if environment is not None and environment != own and not call.caller.admin:
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            f"/environment: may only be {own}.",
+            errors=[FieldError(pointer="/environment", expected=own)],
+        )
+    return ContractCaller(
+        party_id=call.caller.party_id,
+        environment=environment or own,
+        own_only=not call.caller.admin,
+    )
+
+
 def service_of(call: ApiRequest) -> PlugAndChargeService:
     """The Plug & Charge service. Raises ProblemError `unavailable`."""
     if call.services.plug_and_charge is None:
@@ -234,33 +222,17 @@ def service_of(call: ApiRequest) -> PlugAndChargeService:
     return call.services.plug_and_charge
 
 
-def _shown(contract: Contract, *, warning: str | None = None) -> ContractSchema:
-    on_account = contract.payment_kind is PaymentKind.PARTNER_ACCOUNT
-    return ContractSchema(
-        emaid=contract.emaid,
-        environment=contract.environment,
-        party=contract.party,
-        payment_type="partner_account" if on_account else "psp_payment_method",
-        payment_usable=contract.payment_usable,
-        state=contract.state.value,
-        limit=contract.limit_minor,
-        currency=contract.currency,
-        valid_from=contract.valid_from,
-        valid_to=contract.valid_until,
-        revision=contract.revision,
-        warning=warning,
-    )
-
-
-def endpoint(method: str, tail: str, operation: str, summary: str, **rest: Any) -> ApiEndpoint:
-    """An endpoint of the administrators' part of Plug & Charge."""
+def endpoint(
+    method: str, tail: str, operation: str, summary: str, *, scope: Scope = Scope.ADMIN, **rest: Any
+) -> ApiEndpoint:
+    """An endpoint of the part of Plug & Charge that administrators and, by scope, parties manage."""
     return ApiEndpoint(
         method=method,
         path=f"/v1/plug-and-charge/{tail}",
         operation=operation,
         summary=summary,
         tag="Plug & Charge",
-        scope=Scope.ADMIN,
+        scope=scope,
         **rest,
     )
 
@@ -272,17 +244,19 @@ def _action(
     handler: Callable[[ApiRequest], Awaitable[ApiResponse]],
     *,
     description: str = "",
+    scope: Scope = Scope.CONTRACTS,
 ) -> ApiEndpoint:
     return endpoint(
         "POST",
         f"contracts/{{emaid}}/{verb}",
         operation,
         summary,
+        scope=scope,
         handler=handler,
         description=description,
         body=ContractReasonBody,
         body_required=False,
-        answers={200: ContractSchema},
+        answers={200: api_schemas.ContractSchema},
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     )
@@ -294,9 +268,10 @@ ENDPOINTS: Final = (
         "contracts",
         "putContract",
         "Store a contract",
+        scope=Scope.CONTRACTS,
         handler=put_contract,
         body=ContractBody,
-        answers={201: ContractSchema},
+        answers={201: api_schemas.ContractSchema},
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.STATE_CONFLICT, problems.NOT_FOUND),
     ),
@@ -305,9 +280,10 @@ ENDPOINTS: Final = (
         "contracts",
         "listContracts",
         "List contracts",
+        scope=Scope.CONTRACTS,
         handler=list_contracts,
         query=ContractsQuery,
-        answers={200: ContractSchema},
+        answers={200: api_schemas.ContractSchema},
         listed=True,
     ),
     _action("block", "blockContract", "Block a contract", block),
@@ -324,6 +300,7 @@ ENDPOINTS: Final = (
         "disableContractPayment",
         "Disable a contract's means of payment",
         disable_payment,
+        scope=Scope.ADMIN,
         description="For a mandate that was revoked or an account that was closed. Every contract of this "
         "environment that pays with the same means is rejected until the means is enabled or replaced.",
     ),
@@ -332,6 +309,7 @@ ENDPOINTS: Final = (
         "enableContractPayment",
         "Enable a contract's means of payment",
         enable_payment,
+        scope=Scope.ADMIN,
         description="Every contract of this environment that pays with the same means may charge again.",
     ),
 )

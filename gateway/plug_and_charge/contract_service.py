@@ -1,0 +1,230 @@
+"""Contracts as their eMSPs and the platform manage them, with an event for each change.
+
+Owns: what a party may do to its own contracts, and the event that its webhooks receive in the transaction of
+the change. Must not know HTTP. What a contract may contain is decided by pnc.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+from uuid import UUID
+
+from gateway import api_schemas
+from gateway.clock import Clock
+from gateway.database import Connection, Pool, transaction
+from gateway.ids import format_id, shard_of
+from gateway.webhooks import events
+from gateway.webhooks.events import EventType, NewEvent
+from pnc import certificate_registry, contract_administration
+from pnc.contract import ChangeCursor, Contract, ContractChange, ContractState, NewContract, PaymentKind
+from pnc.contract_administration import ContractWriteResult, RowReport
+from pnc.errors import UnfitContractError
+from pnc.service import PlugAndChargeService
+
+_EVENT_OF_OUTCOME: Final = {
+    "created": EventType.CONTRACT_CREATED,
+    "changed": EventType.CONTRACT_CHANGED,
+}
+_EVENT_OF_STATE: Final = {
+    ContractState.ACTIVE: EventType.CONTRACT_UNBLOCKED,
+    ContractState.BLOCKED: EventType.CONTRACT_BLOCKED,
+    ContractState.CANCELLED: EventType.CONTRACT_CANCELLED,
+}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractCaller:
+    """Who asks: its party, the environment of its contracts, and whether it may touch only its own."""
+
+    party_id: str
+    environment: str
+    own_only: bool
+
+    @property
+    def only_party(self) -> str | None:
+        """The party whose contracts may be touched, or None for all."""
+        return self.party_id if self.own_only else None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ContractService:
+    """Stores, lists and changes contracts."""
+
+    pool: Pool
+    clock: Clock
+    decisions: PlugAndChargeService
+
+    async def put(self, caller: ContractCaller, contract: NewContract) -> ContractWriteResult:
+        """Store a contract or bring it up to date; the same content again changes nothing.
+
+        Raises:
+            UnfitContractError: a field is out of bounds, or the contract is another party's to store.
+            ConflictingRecordError: the eMAID belongs to another party, or its contract is cancelled.
+        """
+        if caller.own_only and contract.party != caller.party_id:
+            raise UnfitContractError(path="party", problem=f"may only be {caller.party_id}")
+        verifier, _ = await self.decisions.load_trust(self.pool, environment=caller.environment)
+        now = self.clock.now()
+        async with transaction(self.pool) as connection:
+            stored = await contract_administration.put_contract(
+                connection,
+                contract,
+                environment=caller.environment,
+                verifier=verifier,
+                actor=caller.party_id,
+                now=now,
+            )
+            kind = _EVENT_OF_OUTCOME.get(stored.outcome)
+            if kind is not None:
+                await self._publish(connection, [(kind, stored.contract)])
+        return stored
+
+    async def import_rows(
+        self, caller: ContractCaller, rows: Sequence[NewContract | UnfitContractError]
+    ) -> list[RowReport]:
+        """Store many contracts in one transaction; each row is stored or rejected by itself, and reported."""
+        verifier, _ = await self.decisions.load_trust(self.pool, environment=caller.environment)
+        async with transaction(self.pool) as connection:
+            reports = await contract_administration.import_contracts(
+                connection,
+                rows,
+                environment=caller.environment,
+                verifier=verifier,
+                actor=caller.party_id,
+                now=self.clock.now(),
+                only_party=caller.only_party,
+            )
+            written = [
+                (_EVENT_OF_OUTCOME[report.outcome], report.contract)
+                for report in reports
+                if report.contract is not None and report.outcome in _EVENT_OF_OUTCOME
+            ]
+            await self._publish(connection, written)
+        return reports
+
+    async def set_state(
+        self, caller: ContractCaller, emaid: str, state: ContractState, *, reason: str
+    ) -> Contract:
+        """Block, unblock or end a contract; the state that it has already changes nothing.
+
+        Raises:
+            UnknownRecordError: there is no such contract of the caller.
+            ConflictingRecordError: it is cancelled, or it was blocked by somebody whose block the caller may
+                not end.
+        """
+        async with transaction(self.pool) as connection:
+            before = await contract_administration.load_contract(
+                connection, environment=caller.environment, emaid=emaid, only_party=caller.only_party
+            )
+            contract = await contract_administration.set_state(
+                connection,
+                environment=caller.environment,
+                emaid=emaid,
+                state=state,
+                actor=caller.party_id,
+                reason=reason,
+                now=self.clock.now(),
+                only_party=caller.only_party,
+            )
+            if before.revision != contract.revision:
+                await self._publish(connection, [(_EVENT_OF_STATE[state], contract)])
+        return contract
+
+    async def list_contracts(
+        self, caller: ContractCaller, *, party: str | None, after: str, limit: int
+    ) -> list[Contract]:
+        """Contracts in the order of their eMAIDs, after one; of a party bound to its own, its own."""
+        return await contract_administration.list_contracts(
+            self.pool,
+            environment=caller.environment,
+            party=caller.only_party or party,
+            after=after,
+            limit=limit,
+        )
+
+    async def list_changes(
+        self, caller: ContractCaller, *, party: str | None, after: ChangeCursor, limit: int
+    ) -> list[ContractChange]:
+        """The changes after a cursor; none is ever skipped."""
+        return await contract_administration.list_changes(
+            self.pool,
+            environment=caller.environment,
+            after=after,
+            party=caller.only_party or party,
+            limit=limit,
+        )
+
+    async def load_history(self, caller: ContractCaller, emaid: str) -> list[dict[str, Any]]:
+        """Every change of one contract, oldest first. Raises UnknownRecordError."""
+        await self._own(caller, emaid)
+        found = await contract_administration.load_history(
+            self.pool, environment=caller.environment, emaid=emaid
+        )
+        return [dict(row) for row in found]
+
+    async def list_certificates(self, caller: ContractCaller, emaid: str) -> list[dict[str, Any]]:
+        """Every certificate of a contract, oldest first, blocked ones too. Raises UnknownRecordError.
+
+        The platform also sees the certificates of an eMAID that has no contract.
+        """
+        if caller.own_only:
+            await self._own(caller, emaid)
+        return await certificate_registry.load_history(self.pool, environment=caller.environment, emaid=emaid)
+
+    async def block_certificate(
+        self, caller: ContractCaller, emaid: str, leaf_sha256: bytes, *, reason: str
+    ) -> None:
+        """Reject a certificate of a contract from now on. Raises UnknownRecordError."""
+        if caller.own_only:
+            await self._own(caller, emaid)
+        await certificate_registry.block(
+            self.pool,
+            environment=caller.environment,
+            emaid=emaid,
+            leaf_sha256=leaf_sha256,
+            reason=reason,
+            now=self.clock.now(),
+        )
+
+    async def _own(self, caller: ContractCaller, emaid: str) -> Contract:
+        return await contract_administration.load_contract(
+            self.pool, environment=caller.environment, emaid=emaid, only_party=caller.only_party
+        )
+
+    async def _publish(self, connection: Connection, changed: Sequence[tuple[EventType, Contract]]) -> None:
+        """Write each change's event for the contract's party."""
+        written = [
+            NewEvent(
+                type=kind,
+                party_id=contract.party,
+                object_id=public_contract_id(contract.contract_id),
+                data=contract_object(contract).as_json(),
+                shard=shard_of(contract.contract_id),
+            )
+            for kind, contract in changed
+        ]
+        await events.record(connection, written, now=self.clock.now())
+
+
+def public_contract_id(contract_id: UUID) -> str:
+    """The pseudonym under which a contract's events are ordered."""
+    return format_id("con", contract_id)
+
+
+def contract_object(contract: Contract, *, warning: str | None = None) -> api_schemas.ContractSchema:
+    """A contract as the API and its events show it: never with its means of payment."""
+    on_account = contract.payment_kind is PaymentKind.PARTNER_ACCOUNT
+    return api_schemas.ContractSchema(
+        emaid=contract.emaid,
+        environment=contract.environment,
+        party=contract.party,
+        payment_type="partner_account" if on_account else "psp_payment_method",
+        payment_usable=contract.payment_usable,
+        state=contract.state.value,
+        limit=contract.limit_minor,
+        currency=contract.currency,
+        valid_from=contract.valid_from,
+        valid_to=contract.valid_until,
+        revision=contract.revision,
+        warning=warning,
+    )
