@@ -12,17 +12,16 @@ from pnc.certificate_chain import ValidChain
 from pnc.errors import ConflictingRecordError, UnknownRecordError
 from pnc.hash_data import HashAlgorithm, issuer_hashes
 from pnc.ports import Executor
-from pnc.profile import contract_emaid
 from pnc.repository import certificates
 from pnc.revocation_endpoints import authority_id
 
 
 async def register(
-    executor: Executor, chain: ValidChain, *, environment: str, source: str, now: datetime
+    executor: Executor, chain: ValidChain, *, environment: str, emaid: str, source: str, now: datetime
 ) -> bool:
-    """Register a verified chain under the eMAID of its leaf; False when it was registered already.
+    """Register a verified chain under the eMAID of its contract; False when it was registered already.
 
-    `source` is `presented` or `imported`.
+    `emaid` is one of the bodies of its leaf's eMAID; `source` is `presented` or `imported`.
 
     Raises:
         ConflictingRecordError: the same issuer and serial are registered for other bytes.
@@ -39,7 +38,7 @@ async def register(
         leaf,
         environment=environment,
         authority=authority,
-        emaid=contract_emaid(leaf).body,
+        emaid=emaid,
         bundle=bundle_of(chain),
         source=source,
         now=now,

@@ -21,6 +21,7 @@ from pnc.certificate_chain import ChainVerifier, ValidChain
 from pnc.certificate_input import leaf_first, read_certificates
 from pnc.contract import ChangeCursor, Contract, ContractChange, ContractState, NewContract
 from pnc.contract_authority import IssuingRight, issuing_right
+from pnc.contract_lookup import resolve_emaid
 from pnc.emaid import CheckDigit, Emaid, parse_emaid
 from pnc.errors import (
     ConflictingRecordError,
@@ -82,7 +83,7 @@ async def put_contract(
         UnfitContractError: a field is out of bounds, or the bundle does not verify or is of another eMAID.
         ConflictingRecordError: the eMAID belongs to another party, or its contract is cancelled.
     """
-    emaid = _check(contract)
+    emaid = await resolve_emaid(connection, _check(contract), environment=environment)
     chain = None if contract.bundle is None else _verified(contract.bundle, emaid, verifier, now)
     async with connection.transaction():
         await trust.ensure_environment(connection, environment=environment)
@@ -90,7 +91,12 @@ async def put_contract(
         stored = await _upsert(writer, contract, emaid=emaid.body, environment=environment)
         if chain is not None:
             await certificate_registry.register(
-                connection, chain, environment=environment, source="imported", now=now
+                connection,
+                chain,
+                environment=environment,
+                emaid=emaid.body,
+                source="imported",
+                now=now,
             )
     warning = "the eMAID's check digit is wrong" if emaid.check is CheckDigit.WRONG else ""
     return replace(stored, warning=warning)
@@ -167,7 +173,8 @@ async def set_state(
             blocked.
     """
     async with connection.transaction():
-        known = await repository.lock_contract(connection, environment=environment, emaid=_emaid(emaid).body)
+        body = await stored_emaid(connection, environment=environment, emaid=emaid)
+        known = await repository.lock_contract(connection, environment=environment, emaid=body)
         if known is None or (only_party is not None and known.party != only_party):
             raise UnknownRecordError(f"no contract {emaid} in {environment}")
         if known.state is state:
@@ -183,6 +190,16 @@ async def set_state(
         }[state]
         writer = _ContractWriter(connection=connection, actor=actor, reason=reason, now=now)
         return await _update(writer, replace(known, state=state), kind)
+
+
+async def stored_emaid(executor: Executor, *, environment: str, emaid: str) -> str:
+    """Return the 14-character body under which a contract is stored, or would be.
+
+    Raises:
+        UnfitContractError: `emaid` is no eMAID.
+        ConflictingRecordError: a DIN eMAID that names two contracts.
+    """
+    return (await resolve_emaid(executor, _emaid(emaid), environment=environment)).body
 
 
 async def _check_block(connection: Connection, contract: Contract, party: str) -> None:
@@ -204,7 +221,8 @@ async def load_contract(
         UnfitContractError: `emaid` is no eMAID.
         UnknownRecordError: there is no such contract (of that party).
     """
-    known = await repository.load_contract(executor, environment=environment, emaid=_emaid(emaid).body)
+    body = await stored_emaid(executor, environment=environment, emaid=emaid)
+    known = await repository.load_contract(executor, environment=environment, emaid=body)
     if known is None or (only_party is not None and known.party != only_party):
         raise UnknownRecordError(f"no contract {emaid} in {environment}")
     return known
@@ -230,7 +248,7 @@ async def set_payment_usable(
         ConflictingRecordError: it is cancelled, or its means of payment was changed at the same time.
     """
     writer = _ContractWriter(connection=connection, actor=actor, reason=reason, now=now)
-    body = _emaid(emaid).body
+    body = await stored_emaid(connection, environment=environment, emaid=emaid)
     async with connection.transaction():
         contract = await repository.load_contract(connection, environment=environment, emaid=body)
         if contract is None:
@@ -283,9 +301,8 @@ async def list_changes(
 
 async def load_history(executor: Executor, *, environment: str, emaid: str) -> list[Mapping[str, Any]]:
     """Every change of one contract, oldest first: kind, revision, actor, reason, at."""
-    return await repository.list_changes_of_contract(
-        executor, environment=environment, emaid=_emaid(emaid).body
-    )
+    body = await stored_emaid(executor, environment=environment, emaid=emaid)
+    return await repository.list_changes_of_contract(executor, environment=environment, emaid=body)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -397,7 +414,7 @@ def _verified(bundle: str, emaid: Emaid, verifier: ChainVerifier, now: datetime)
     chain = verifier.verify_certificates(leaf, others, now=now)
     if not isinstance(chain, ValidChain):
         raise UnfitContractError(path="bundle", problem=f"{chain.rejection_reason.value}: {chain.detail}")
-    if contract_emaid(chain.leaf).body != emaid.body:
+    if emaid.body not in contract_emaid(chain.leaf).bodies:
         raise UnfitContractError(path="bundle", problem="the certificate is of another eMAID")
     if issuing_right(chain) is IssuingRight.REFUSED:
         raise UnfitContractError(

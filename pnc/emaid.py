@@ -5,10 +5,12 @@ certificates or contracts.
 
 The ISO form is country (2 letters), provider (3 letters or digits), instance (9), and optionally a check
 digit, with optional hyphens between the parts (ISO 15118-2 annex H, ISO 15118-1). The DIN form is country,
-provider, a 6-character instance and optionally a check digit, separated by `-` or `*`; its ISO equivalent
-has the instance `C0` + instance + DIN check digit (eMI3 "Electric vehicle ICT interface specifications",
-part 2). Only ASCII letters and digits exist in either: every look-alike of another script is rejected before
-anything is compared.
+provider, a 6-character instance and optionally a check digit, separated by `-` or `*`. Two mappings to the
+ISO form are published: the instance `C0` + instance + DIN check digit (eMI3 "Electric vehicle ICT interface
+specifications", part 2), and `00` + instance + DIN check digit (OCHP 1.4). Both are tried.
+
+Only ASCII letters and digits exist in either: every look-alike of another script is rejected before anything
+is compared.
 """
 
 import re
@@ -44,19 +46,28 @@ class CheckDigit(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Emaid:
-    """An eMAID. Two are the same contract exactly when their 14-character bodies are equal."""
+    """An eMAID. Two are the same contract when their 14-character bodies are equal.
+
+    A DIN eMAID has a second body by the other published mapping, `alternative`.
+    """
 
     body: str
     form: EmaidForm
     check: CheckDigit
+    alternative: str | None = None
+
+    @property
+    def bodies(self) -> tuple[str, ...]:
+        """The bodies under which the contract may be stored."""
+        return (self.body,) if self.alternative is None else (self.body, self.alternative)
 
 
 def parse_emaid(text: str, *, strict: bool = False) -> Emaid:
     """Read an eMAID in any written form, upper or lower case.
 
     A wrong check digit is reported in `check`, not rejected: real and even published eMAIDs carry wrong ones.
-    `strict` rejects it. A DIN eMAID's body is built from its computed check digit, so that one contract has
-    one body whatever digit was printed.
+    `strict` rejects it. A DIN eMAID's bodies are built from its computed check digit, so that one contract
+    has the same bodies whatever digit was printed.
 
     Raises:
         MalformedEmaidError: `text` has another length, separator or character than the forms allow.
@@ -73,8 +84,13 @@ def parse_emaid(text: str, *, strict: bool = False) -> Emaid:
     elif (din := _DIN.fullmatch(upper)) is not None:
         country, _, provider, instance, digit = din.groups()
         stem = f"{country}{provider}{instance}"
-        body = f"{country}{provider}C0{instance}{din_check_digit(stem)}"
-        emaid = Emaid(body=body, form=EmaidForm.DIN, check=_compare(digit, din_check_digit, stem))
+        tail = f"{instance}{din_check_digit(stem)}"
+        emaid = Emaid(
+            body=f"{country}{provider}C0{tail}",
+            form=EmaidForm.DIN,
+            check=_compare(digit, din_check_digit, stem),
+            alternative=f"{country}{provider}00{tail}",
+        )
     else:
         raise MalformedEmaidError(
             f"{text!r} is no eMAID: expected a country (2 letters), a provider (3) and an instance"

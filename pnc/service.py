@@ -31,6 +31,7 @@ from pnc.authorization import (
 from pnc.certificate_chain import ChainVerifier, ValidChain
 from pnc.contract import Contract, contract_rejection
 from pnc.contract_authority import IssuingRight, issuing_right
+from pnc.contract_lookup import resolve_emaid
 from pnc.errors import ConflictingRecordError, PncInvariantViolation, UnfitCallError, UnknownRecordError
 from pnc.hash_data import agrees
 from pnc.ports import Executor
@@ -45,6 +46,7 @@ from pnc.revocation_evidence import assess
 _SHARD_MASK: Final = 63
 _REFERENCE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _DETAIL_LENGTH: Final = 500
+_DIN: Final = "the eMAID is written in the DIN form, which has two published mappings"
 _UNNAMED: Final = "no authority is named that may issue contracts below this V2G root"
 
 
@@ -141,7 +143,7 @@ class PlugAndChargeService:
             now=now,
             stapled=stapled,
         )
-        presented = read_request(request, strict_check_digit=self.settings.rules.strict_check_digit)
+        presented = await self._presented(executor, call, request)
         emaid = presented.emaid.body if isinstance(presented, PresentedContract) else None
         context = await decisions.load_context(
             executor,
@@ -160,6 +162,21 @@ class PlugAndChargeService:
             return DecisionResult(decision=context.prior, contract=context.contract, repeated=True)
         evaluation = await self._evaluate(executor, call, presented, context)
         return await self._record(executor, call, presented, context, evaluation)
+
+    async def _presented(
+        self, executor: Executor, call: _Call, request: Mapping[str, object]
+    ) -> PresentedContract | ContractRejection:
+        """Read what the request presents, a DIN eMAID under the body of its contract."""
+        presented = read_request(request, strict_check_digit=self.settings.rules.strict_check_digit)
+        if isinstance(presented, ContractRejection):
+            return presented
+        try:
+            emaid = await resolve_emaid(executor, presented.emaid, environment=call.environment)
+        except ConflictingRecordError as problem:
+            return ContractRejection(
+                rejection_reason=RejectionReason.MALFORMED_EMAID, detail=f"idToken.idToken: {problem}"
+            )
+        return replace(presented, emaid=emaid)
 
     async def conclude(
         self,
@@ -281,8 +298,11 @@ class PlugAndChargeService:
         rejection, notes = await self._revocation_rejection(executor, call, presented, chain, endpoints)
         if rejection is None:
             rejection = contract_rejection(context.contract, call.now)
-        if right is IssuingRight.UNNAMED:
-            notes = "; ".join(filter(None, (_UNNAMED, notes)))
+        warnings = (
+            _UNNAMED if right is IssuingRight.UNNAMED else "",
+            _DIN if presented.emaid.alternative is not None else "",
+        )
+        notes = "; ".join(filter(None, (*warnings, notes)))
         return _Evaluation(rejection=rejection, leaf_sha256=leaf, notes=notes, chain=chain)
 
     async def _registered_bundle(
@@ -381,12 +401,17 @@ class PlugAndChargeService:
         self, executor: Executor, call: _Call, context: DecisionContext, chain: ValidChain
     ) -> None:
         """Register a certificate at first sight, so that its hash data is accepted next time."""
-        if chain.leaf.sha256 in context.registered:
+        if context.contract is None or chain.leaf.sha256 in context.registered:
             return
         # Two certificates with one serial are an error of their issuer; the first one stays registered.
         with suppress(ConflictingRecordError):
             await certificate_registry.register(
-                executor, chain, environment=call.environment, source="presented", now=call.now
+                executor,
+                chain,
+                environment=call.environment,
+                emaid=context.contract.emaid,
+                source="presented",
+                now=call.now,
             )
 
 
@@ -402,7 +427,8 @@ def _right_rejection(right: IssuingRight, *, registered: bool) -> ContractReject
 
 def match_rejection(chain: ValidChain, presented: PresentedContract) -> ContractRejection | None:
     """Return the rejection when certificate and eMAID, or hash data and certificate, differ."""
-    if contract_emaid(chain.leaf).body != presented.emaid.body:
+    # The certificate decides: a DIN eMAID's other mapping may be somebody else's contract.
+    if presented.emaid.body not in contract_emaid(chain.leaf).bodies:
         return ContractRejection(
             rejection_reason=RejectionReason.EMAID_MISMATCH, detail="the certificate is of another eMAID"
         )

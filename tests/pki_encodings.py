@@ -200,11 +200,14 @@ def deployed_pki(pki: ContractPki) -> ContractPki:
     return replace(pki, root=root, first=first, second=second)
 
 
-def deployed_leaf(pki: ContractPki, emaid: str) -> Issued:
-    """A contract certificate under `deployed_pki`, as its authorities encode it."""
+def deployed_leaf(pki: ContractPki, emaid: str, *, defaults_written: bool = True) -> Issued:
+    """A contract certificate under `deployed_pki`, as its authorities encode it.
+
+    `defaults_written` False leaves `cA FALSE` out, for a reader that refuses it.
+    """
     leaf = pki.issue(emaid, domain_component=None)
     changes: dict[bytes, bytes | None] = {
-        BASIC_CONSTRAINTS: basic_constraints(FALSE),
+        BASIC_CONSTRAINTS: basic_constraints(*((FALSE,) if defaults_written else ())),
         SUBJECT_KEY_ID: extension(SUBJECT_KEY_ID, tlv(0x04, b"\x04" * 8)),
         AUTHORITY_KEY_ID: extension(AUTHORITY_KEY_ID, tlv(0x30, tlv(0x80, b"\x03" * 8))),
         KEY_USAGE: key_usage(0, 0xE8),

@@ -175,15 +175,21 @@ class ContractService:
         self, caller: ContractCaller, emaid: str, leaf_sha256: bytes, *, reason: str
     ) -> None:
         """Reject a certificate of a contract from now on. Raises UnknownRecordError."""
-        if caller.own_only:
-            await self._own(caller, emaid)
         await certificate_registry.block(
             self.pool,
             environment=caller.environment,
-            emaid=emaid,
+            emaid=await self._stored(caller, emaid),
             leaf_sha256=leaf_sha256,
             reason=reason,
             now=self.clock.now(),
+        )
+
+    async def _stored(self, caller: ContractCaller, emaid: str) -> str:
+        """The body under which a contract is stored: for a party bound to its own, one of its own."""
+        if caller.own_only:
+            return (await self._own(caller, emaid)).emaid
+        return await contract_administration.stored_emaid(
+            self.pool, environment=caller.environment, emaid=emaid
         )
 
     async def _own(self, caller: ContractCaller, emaid: str) -> Contract:

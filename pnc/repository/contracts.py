@@ -4,7 +4,7 @@ Owns the SQL of contracts and the reading of its rows. Must not know rules: it d
 transaction; connections are passed in.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
@@ -21,6 +21,12 @@ from pnc.ports import Connection, Executor
 from pnc.repository.queries import fetch_all, load_queries
 
 _CONTRACTS: Final = load_queries("contracts")
+
+
+async def list_stored_emaids(executor: Executor, *, environment: str, emaids: Sequence[str]) -> list[str]:
+    """Which of the eMAIDs have a contract."""
+    rows = await fetch_all(_CONTRACTS.stored_emaids(executor, environment=environment, emaids=list(emaids)))
+    return [row["emaid"] for row in rows]
 
 
 async def load_contract(executor: Executor, *, environment: str, emaid: str) -> Contract | None:

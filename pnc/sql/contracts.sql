@@ -6,6 +6,9 @@ SELECT * FROM pnc.contract WHERE environment = :environment AND emaid = :emaid;
 -- name: lock_contract^
 SELECT * FROM pnc.contract WHERE environment = :environment AND emaid = :emaid FOR UPDATE;
 
+-- name: stored_emaids
+SELECT emaid FROM pnc.contract WHERE environment = :environment AND emaid = ANY(:emaids::text[]) ORDER BY emaid;
+
 -- name: insert_contract^
 INSERT INTO pnc.contract
     (environment, emaid, contract_id, party, payment_kind, payment_reference, state, valid_from, valid_until,

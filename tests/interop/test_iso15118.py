@@ -35,6 +35,7 @@ from sandbox.pki.hierarchy import (
     root_template,
 )
 from tests.fakes.pnc_market import EMAID, OCSP_URL, Market, open_market
+from tests.pki_encodings import deployed_leaf, deployed_pki
 
 PYTHON = os.environ.get("ISO15118_PYTHON")
 HERE = Path(__file__).parent
@@ -278,10 +279,20 @@ def contract_pki(now: datetime, name: str) -> ContractPki:
 Requests = list[dict[str, Any]]
 
 
-async def plug_in(pool: Pool, namespaces: Namespaces, folder: Path, *, genuine: bool) -> tuple[Run, Requests]:
-    """Charge with a contract of the trusted root, or with a stranger's of the same eMAID."""
+async def plug_in(
+    pool: Pool, namespaces: Namespaces, folder: Path, *, genuine: bool, deployed: bool = False
+) -> tuple[Run, Requests]:
+    """Charge with a contract of the trusted root, or with a stranger's of the same eMAID.
+
+    `deployed`: in the encodings of a deployed authority, but for `cA FALSE`, which the package's own reader
+    refuses.
+    """
     now = datetime.now(UTC) - timedelta(minutes=1)
-    market = await open_market(pool, pki=contract_pki(now, "Sandbox MO"), now=now)
+    own = contract_pki(now, "Sandbox MO")
+    market = await open_market(pool, pki=deployed_pki(own) if deployed else own, now=now)
+    if deployed:
+        market.leaf = deployed_leaf(market.pki, EMAID, defaults_written=False)
+        market.fetcher.know(market.pki.second, market.leaf)
     contract = market.pki if genuine else contract_pki(now, "Stranger")
     leaf = market.leaf if genuine else contract.issue(EMAID)
     station = build_pki(suite=Suite.P256, now=now, name="Sandbox CPO")
@@ -319,6 +330,16 @@ async def test_a_genuine_contract_charges_to_the_end(
         assert message in done.station_log
     rows = await pool.fetch("SELECT state FROM pnc.decision")
     assert [row["state"] for row in rows] == ["accepted"]
+
+
+async def test_a_contract_encoded_as_a_deployed_one_charges_to_the_end(
+    pool: Pool, namespaces: Namespaces, tmp_path: Path
+) -> None:
+    done, seen = await plug_in(pool, namespaces, tmp_path, genuine=True, deployed=True)
+    assert "certificate" in seen[0]
+    assert {answer["idTokenInfo"]["status"] for answer in done.answers} == {"Accepted"}, done.station_log
+    for message in ("PaymentDetailsReq", "AuthorizationReq", "ChargingStatusReq", "SessionStopReq"):
+        assert message in done.station_log
 
 
 async def test_a_foreign_contract_is_rejected_before_anything_is_charged(

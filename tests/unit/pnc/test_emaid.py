@@ -96,3 +96,12 @@ REJECTED = [
 def test_a_look_alike_and_another_shape_is_no_emaid(text: str) -> None:
     with pytest.raises(MalformedEmaidError):
         parse_emaid(text)
+
+
+def test_a_din_emaid_has_a_body_by_each_published_mapping() -> None:
+    digit = din_check_digit("DE8AA123456")
+    emaid = parse_emaid("DE*8AA*123456")
+    assert emaid.bodies == (f"DE8AAC0123456{digit}", f"DE8AA00123456{digit}")
+    # The example of a public library of the second mapping.
+    assert "NLTNM000122045" in parse_emaid("NL-TNM-012204-5").bodies
+    assert parse_emaid("DE8AA001234567").bodies == ("DE8AA001234567",)

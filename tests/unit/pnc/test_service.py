@@ -14,6 +14,7 @@ from pnc.authorization import CertificateStatus, IdTokenStatus
 from pnc.certificate import parse_certificate
 from pnc.contract import ContractState
 from pnc.contract_administration import set_state
+from pnc.emaid import parse_emaid
 from pnc.errors import ConflictingRecordError, PncInvariantViolation, UnfitCallError, UnknownRecordError
 from pnc.hash_data import HashAlgorithm
 from pnc.ports import FetchError
@@ -500,3 +501,57 @@ async def test_the_stations_responder_is_requested_when_it_is_allow_listed(pool:
     }
     assert (await market.ask(request)).decision.payment_needed
     assert OCSP_URL in market.fetcher.asked
+
+
+def _din_bodies() -> tuple[str, str]:
+    first, second = parse_emaid("DE*8AA*123456").bodies
+    return first, second
+
+
+@pytest.mark.parametrize("place", [0, 1])
+async def test_a_din_emaid_finds_its_contract_under_either_published_mapping(pool: Pool, place: int) -> None:
+    body = _din_bodies()[place]
+    market = await open_market(pool)
+    leaf = market.pki.issue(body)
+    market.fetcher.know(market.pki.second, leaf)
+    await market.put(contract(body, payment_reference="pm_2"))
+    for number, text in enumerate(("DE*8AA*123456", "DE-8AA-123456", body)):
+        request = market.pem_request(emaid=text, bundle=market.pki.bundle(leaf))
+        answer = await market.ask(request, session_ref=f"s{number}")
+        assert answer.decision.payment_needed, answer.decision.detail
+        assert answer.decision.emaid == body
+        assert ("two published mappings" in answer.decision.notes) is (text != body)
+    by_hash = await market.ask(market.hash_request(emaid="DE*8AA*123456", leaf=leaf), session_ref="h")
+    assert by_hash.decision.payment_needed, by_hash.decision.detail
+    # An administrator's DIN spelling is the same contract, whichever mapping it was stored by.
+    assert (await market.put(contract("DE*8AA*123456", payment_reference="pm_2"))).outcome == "unchanged"
+
+
+async def test_a_din_emaid_never_charges_the_contract_of_the_other_mapping(pool: Pool) -> None:
+    """A certificate of one mapping's eMAID with the DIN token of a contract stored by the other mapping."""
+    first, second = _din_bodies()
+    market = await open_market(pool)
+    await market.put(contract(first, payment_reference="pm_2"))
+    thief = market.pki.issue(second)
+    market.fetcher.know(market.pki.second, thief)
+    request = market.pem_request(emaid="DE*8AA*123456", bundle=market.pki.bundle(thief))
+    answer = await market.ask(request)
+    assert answer.decision.rejection_reason is RejectionReason.EMAID_MISMATCH
+
+
+async def test_a_din_emaid_that_names_two_contracts_is_refused(pool: Pool) -> None:
+    first, second = _din_bodies()
+    market = await open_market(pool)
+    for body in (first, second):
+        await market.put(contract(body, payment_reference=f"pm_{body}"))
+    leaf = market.pki.issue(first)
+    market.fetcher.know(market.pki.second, leaf)
+    answer = await market.ask(
+        market.pem_request(emaid="DE*8AA*123456", bundle=market.pki.bundle(leaf)), session_ref="din"
+    )
+    assert answer.decision.rejection_reason is RejectionReason.MALFORMED_EMAID
+    assert "two contracts" in answer.decision.detail
+    with pytest.raises(ConflictingRecordError, match="two contracts"):
+        await market.put(contract("DE*8AA*123456"))
+    iso = await market.ask(market.pem_request(emaid=first, bundle=market.pki.bundle(leaf)), session_ref="iso")
+    assert iso.decision.payment_needed
