@@ -82,6 +82,7 @@ from gateway.payments.service import PaymentService, build_payments
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
+from gateway.plug_and_charge.station_transactions import StationTransactionService
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.webhooks.endpoint_service import WebhookEndpointService
@@ -301,6 +302,12 @@ def build_web(app: Application) -> web.Application:
         ),
         settlement_notices=_settlement_notices(app),
         contracts=ContractService(pool=app.pool, clock=app.clock, decisions=app.plug_and_charge),
+        station_transactions=StationTransactionService(
+            pool=app.pool,
+            clock=app.clock,
+            environment=settings.environment.value,
+            payments=app.payments,
+        ),
     )
     web_application = build_api(services)
     web_application.add_routes(ocpi_routes(_ocpi(app)))

@@ -171,7 +171,7 @@ class AuthorizationDecision:
 
     `rejection_reason` is None for a good contract. `detail` says what was wrong, `notes` what a soft
     revocation policy let pass. `digest` names the presented proof. `authorization_id` is the payment's, once
-    secured.
+    secured; `transaction_id` the station's own, once named.
     """
 
     shard: int
@@ -193,6 +193,7 @@ class AuthorizationDecision:
     authorization_id: str | None
     decided_at: datetime
     concluded_at: datetime | None = None
+    transaction_id: str | None = None
 
     @property
     def payment_needed(self) -> bool:

@@ -12,8 +12,10 @@ for complaints; the others for 400, beyond the 13 months in which a payer may co
 
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from uuid import UUID
 
-from pnc.authorization import SHARD_COUNT, AuthorizationDecision
+from pnc.authorization import SHARD_COUNT, AuthorizationDecision, shard_of
+from pnc.errors import ConflictingRecordError, UnknownRecordError
 from pnc.messages import SettlementStatus
 from pnc.ports import Executor
 from pnc.repository import decisions
@@ -31,6 +33,48 @@ class RetentionPeriods:
 async def close_decision(executor: Executor, decision: AuthorizationDecision, *, now: datetime) -> bool:
     """End an open decision: no later request is answered from it. False when it is not open."""
     return await decisions.close_decision(executor, shard=decision.shard, decision_id=decision.id, now=now)
+
+
+async def name_transaction(
+    executor: Executor, decision_id: UUID, *, environment: str, operator_id: str, transaction_id: str
+) -> AuthorizationDecision:
+    """Name the station's own transaction of an accepted decision; the same name again changes nothing.
+
+    Raises:
+        UnknownRecordError: the operator has no such decision.
+        ConflictingRecordError: it was not accepted, or its transaction has another id.
+    """
+    shard = decision_id.int % SHARD_COUNT
+    known = await decisions.load_decision(executor, shard=shard, decision_id=decision_id)
+    if known is None or (known.environment, known.operator_id) != (environment, operator_id):
+        raise UnknownRecordError("there is no such authorization at the operator's stations")
+    named = await decisions.name_transaction(
+        executor, shard=shard, decision_id=decision_id, transaction_id=transaction_id
+    )
+    if named is None:
+        raise ConflictingRecordError("the authorization was not accepted, or its transaction has another id")
+    return named
+
+
+async def find_by_authorization(
+    executor: Executor, *, environment: str, operator_id: str, session_ref: str, authorization_id: str
+) -> AuthorizationDecision | None:
+    """The decision that led to a payment authorization of an operator's session."""
+    shard = shard_of(environment=environment, operator_id=operator_id, session_ref=session_ref)
+    found = await decisions.list_of_session(
+        executor, shard=shard, environment=environment, operator_id=operator_id, session_ref=session_ref
+    )
+    return next((item for item in found if item.authorization_id == authorization_id), None)
+
+
+async def find_by_transaction(
+    executor: Executor, *, environment: str, operator_id: str, transaction_id: str
+) -> AuthorizationDecision | None:
+    """The one decision of an operator's transaction; None when there is none or more than one."""
+    found = await decisions.list_of_transaction(
+        executor, environment=environment, operator_id=operator_id, transaction_id=transaction_id
+    )
+    return found[0] if len(found) == 1 else None
 
 
 async def list_decisions_without_notice(

@@ -1,14 +1,15 @@
 """OCPP messages of Plug & Charge: validated on the way in and on the way out.
 
-Owns AuthorizeRequest, AuthorizeResponse, GetCertificateStatus, and for OCPP 2.1 the transaction limit and
-NotifySettlement, against the JSON schemas that the `ocpp` package ships. OCPP 1.6 carries the messages of
-2.0.1 (pnc.data_transfer). Must not know how a decision was made.
+Owns AuthorizeRequest, AuthorizeResponse, GetCertificateStatus, the costs of a transaction, and for OCPP 2.1
+the transaction limit and NotifySettlement, against the JSON schemas that the `ocpp` package ships. OCPP 1.6
+carries the messages of 2.0.1 (pnc.data_transfer). Must not know how a decision was made.
 Source: OCPP 2.0.1 and 2.1 part 2 (messages), part 4 section 4.3 (error codes of OCPP-J).
 """
 
 import base64
 import json
 from collections.abc import Mapping
+from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
@@ -23,7 +24,7 @@ from pnc.errors import CallError, MalformedHashDataError, PncInvariantViolation
 from pnc.hash_data import HashEntry, read_entry
 
 MAX_DETAIL_CHARACTERS: Final = 255  # errorDescription of a CALLERROR
-_MAX_TRANSACTION_ID: Final = 36
+MAX_TRANSACTION_ID: Final = 36
 _MAX_REASON_CODE: Final = 20  # StatusInfoType.reasonCode
 _MAX_ADDITIONAL_INFO: Final = 512
 
@@ -133,38 +134,39 @@ def transaction_limit(*, max_cost: Decimal) -> dict[str, Any]:
     return {"maxCost": max_cost}
 
 
-def notify_settlement(
-    *,
-    transaction_id: str | None,
-    psp_ref: str,
-    status: SettlementStatus,
-    amount: Decimal,
-    settled_at: datetime,
-    receipt_id: str | None = None,
-    receipt_url: str | None = None,
-) -> dict[str, Any]:
-    """Return a valid NotifySettlementRequest of OCPP 2.1, for the station's operator after capture.
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationSettlement:
+    """What a station says about a payment that was settled at it (NotifySettlementRequest of OCPP 2.1)."""
 
-    `amount` is in major units and stays a Decimal. `psp_ref` is a public reference of the authorization,
-    never the contract's means of payment. A `transaction_id` longer than the 36 characters of its field is
-    none of OCPP's and is omitted.
+    psp_ref: str
+    transaction_id: str | None
 
-    Raises:
-        PncInvariantViolation: a text is longer than its field.
-    """
-    message: dict[str, Any] = {
-        "pspRef": psp_ref,
-        "status": status.value,
-        "settlementAmount": amount,
-        "settlementTime": _timestamp(settled_at),
-    }
-    if transaction_id is not None and len(transaction_id) <= _MAX_TRANSACTION_ID:
-        message["transactionId"] = transaction_id
-    if receipt_id is not None:
-        message["receiptId"] = receipt_id
-    if receipt_url is not None:
-        message["receiptUrl"] = receipt_url
-    return _outgoing(OcppVersion.V2_1, "NotifySettlementRequest", message)
+
+def read_notify_settlement(payload: object) -> StationSettlement:
+    """Read a NotifySettlementRequest, which a station sends to its operator. Raises CallError."""
+    request = _incoming(OcppVersion.V2_1, "NotifySettlementRequest", payload)
+    transaction_id = request.get("transactionId")
+    return StationSettlement(
+        psp_ref=str(request["pspRef"]),
+        transaction_id=None if transaction_id is None else str(transaction_id),
+    )
+
+
+def notify_settlement_response(*, receipt_id: str | None) -> dict[str, Any]:
+    """Return a valid NotifySettlementResponse; `receipt_id` is of our receipt, where the payment is ours."""
+    message = {} if receipt_id is None else {"receiptId": receipt_id}
+    return _outgoing(OcppVersion.V2_1, "NotifySettlementResponse", message)
+
+
+def cost_updated(*, transaction_id: str, total_cost: Decimal) -> dict[str, Any]:
+    """Return a valid CostUpdatedRequest: what a transaction has cost, in major units, VAT included."""
+    message = {"totalCost": total_cost, "transactionId": transaction_id}
+    return _outgoing(OcppVersion.V2_1, "CostUpdatedRequest", message)
+
+
+def total_cost_response(*, total_cost: Decimal) -> dict[str, Any]:
+    """Return a valid TransactionEventResponse with the final cost in major units, VAT included."""
+    return _outgoing(OcppVersion.V2_1, "TransactionEventResponse", {"totalCost": total_cost})
 
 
 def _incoming(version: OcppVersion, name: str, payload: object) -> dict[str, Any]:

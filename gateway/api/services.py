@@ -28,6 +28,7 @@ from gateway.payments.service import PaymentService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
+from gateway.plug_and_charge.station_transactions import StationTransactionService
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from pnc.service import PlugAndChargeService
@@ -80,6 +81,7 @@ class ApiServices:
     vehicle_authorization: VehicleAuthorizationService | None = None
     settlement_notices: SettlementNoticeService | None = None
     contracts: ContractService | None = None
+    station_transactions: StationTransactionService | None = None
     # A statement is long to write: two at a time, the others wait.
     statement_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 

@@ -15,7 +15,7 @@ from pnc.messages import SettlementStatus
 from pnc.ports import Executor
 from pnc.rejection_reasons import RejectionReason
 from pnc.repository.contracts import contract_of
-from pnc.repository.queries import load_queries
+from pnc.repository.queries import fetch_all, load_queries
 
 _DECISIONS: Final = load_queries("decisions")
 _BEFORE_THE_FIRST: Final = (-1, UUID(int=0))
@@ -121,6 +121,36 @@ async def conclude_decision(
     return None if row is None else decision_of(row)
 
 
+async def name_transaction(
+    executor: Executor, *, shard: int, decision_id: UUID, transaction_id: str
+) -> AuthorizationDecision | None:
+    """Name the transaction of an accepted decision; None when it has another one or was not accepted."""
+    row = await _DECISIONS.name_transaction(
+        executor, shard=shard, id=decision_id, transaction_id=transaction_id
+    )
+    return None if row is None else decision_of(row)
+
+
+async def list_of_session(
+    executor: Executor, *, shard: int, environment: str, operator_id: str, session_ref: str
+) -> list[AuthorizationDecision]:
+    """The decisions of a session that led to a payment, newest first."""
+    rows = _DECISIONS.paid_decisions_of_session(
+        executor, shard=shard, environment=environment, operator_id=operator_id, session_ref=session_ref
+    )
+    return [decision_of(row) for row in await fetch_all(rows)]
+
+
+async def list_of_transaction(
+    executor: Executor, *, environment: str, operator_id: str, transaction_id: str
+) -> list[AuthorizationDecision]:
+    """The decisions of an operator's stations that have this transaction id; at most two."""
+    rows = _DECISIONS.decisions_of_transaction(
+        executor, environment=environment, operator_id=operator_id, transaction_id=transaction_id
+    )
+    return [decision_of(row) for row in await fetch_all(rows)]
+
+
 async def close_decision(executor: Executor, *, shard: int, decision_id: UUID, now: datetime) -> bool:
     """Close an open decision; False when it is not open."""
     row = await _DECISIONS.close_decision(executor, shard=shard, id=decision_id, now=now)
@@ -200,4 +230,5 @@ def decision_of(row: Any) -> AuthorizationDecision:
         authorization_id=row["authorization_id"],
         decided_at=row["decided_at"],
         concluded_at=row["concluded_at"],
+        transaction_id=row["transaction_id"],
     )

@@ -42,6 +42,26 @@ SET state = :state, rejection_reason = :rejection_reason, detail = :detail, auth
 WHERE shard = :shard AND id = :id AND state = 'awaiting_payment'
 RETURNING *;
 
+-- name: name_transaction^
+-- No row when another transaction is named already, or the decision was never accepted.
+UPDATE pnc.decision SET transaction_id = :transaction_id
+WHERE shard = :shard AND id = :id AND authorization_id IS NOT NULL
+  AND (transaction_id IS NULL OR transaction_id = :transaction_id)
+RETURNING *;
+
+-- name: paid_decisions_of_session
+SELECT * FROM pnc.decision
+WHERE shard = :shard AND environment = :environment AND operator_id = :operator_id AND session_ref = :session_ref
+  AND authorization_id IS NOT NULL
+ORDER BY decided_at DESC, id DESC;
+
+-- name: decisions_of_transaction
+-- Ids are a station's own: two stations of one operator may use the same.
+SELECT * FROM pnc.decision
+WHERE environment = :environment AND operator_id = :operator_id AND transaction_id = :transaction_id
+ORDER BY decided_at DESC
+LIMIT 2;
+
 -- name: decisions_without_notice
 -- Decisions whose payment was secured and whose settlement is not recorded yet, in the order of their keys.
 SELECT * FROM pnc.decision

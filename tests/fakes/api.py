@@ -33,6 +33,7 @@ from gateway.payments.service import build_payments
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
+from gateway.plug_and_charge.station_transactions import StationTransactionService
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from gateway.webhooks.secret_cipher import SecretCipher
@@ -201,6 +202,9 @@ async def open_api(
             patience=PATIENCE,
         ),
         settlement_notices=SettlementNoticeService(pool=pool, clock=clock, payments=payments),
+        station_transactions=StationTransactionService(
+            pool=pool, clock=clock, environment="sandbox", payments=payments
+        ),
         contracts=plug_and_charge and ContractService(pool=pool, clock=clock, decisions=plug_and_charge),
         funding=FundingService(pool=pool, clock=clock, psp=psp),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),

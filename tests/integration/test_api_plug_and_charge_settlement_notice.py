@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 
 from gateway.database import Pool
-from gateway.ids import format_id
+from gateway.ids import format_id, new_id
 from gateway.jobs.settlement_notice import SettlementNoticeJob
 from pnc.decision_lifecycle import RetentionPeriods
 from tests.fakes.api import START, Answer, cdr
@@ -47,7 +47,7 @@ async def events(station: StationApi, party: str, kind: str) -> list[dict[str, A
     return [row["data"] for row in rows]
 
 
-async def test_the_operator_is_notified_once_of_the_captured_amount_and_gets_the_ocpp_message(
+async def test_the_operator_is_notified_once_of_the_captured_amount_and_gets_ocpps_forms(
     station: StationApi,
 ) -> None:
     shown = (await station.plug_in()).json
@@ -67,13 +67,70 @@ async def test_the_operator_is_notified_once_of_the_captured_amount_and_gets_the
     assert event["session_ref"] == "tx-1"
 
     answer = await station.api.call("GET", path, party="DE-ABC")
-    message = answer.json["notify_settlement"]
-    assert message["status"] == "Settled"
-    assert '"settlementAmount":11.90' in answer.text  # a number with its digits, not a text
-    assert message["transactionId"] == "tx-1"
-    assert message["pspRef"] == shown["authorization_id"]
+    assert (answer.json["status"], answer.json["id"]) == ("Settled", shown["authorization_id"])
+    assert '"transaction_event_response":{"totalCost":11.90}' in answer.text  # a number with its digits
+    assert (answer.json["transaction_id"], answer.json["cost_updated"]) == (None, None)
+    assert "notify_settlement" not in answer.json  # a station sends that to its operator
+    named = await name(station, shown["decision"]["id"], "station-tx-9")
+    assert named.json["transaction_id"] == "station-tx-9"
+    later = await station.api.call("GET", path, party="DE-ABC")
+    assert '"cost_updated":{"totalCost":11.90,"transactionId":"station-tx-9"}' in later.text
     other = await station.api.call("GET", path, party="superapp")
     assert other.status == 403
+
+
+async def name(station: StationApi, decision: str, transaction: Any, party: str = "DE-ABC") -> Answer:
+    path = f"{ROOT}/authorizations/{decision}"
+    return await station.api.call("PATCH", path, {"transaction_id": transaction}, party=party)
+
+
+async def test_a_transaction_is_the_stations_own_named_once_and_by_its_operator_alone(
+    station: StationApi,
+) -> None:
+    accepted = (await station.plug_in()).json["decision"]["id"]
+    assert (await name(station, accepted, "t-1")).status == 200
+    assert (await name(station, accepted, "t-1")).json["session_ref"] == "tx-1"
+    assert (await name(station, accepted, "t-2")).status == 409
+    for wrong in ("", "x" * 37, "a b", None, 7):
+        assert (await name(station, accepted, wrong)).status == 400
+    assert (await name(station, accepted, "t-1", party="superapp")).status == 403
+    rejected = await station.plug_in(ref="b", request={"idToken": {"idToken": EMAID, "type": "eMAID"}})
+    assert (await name(station, rejected.json["decision"]["id"], "t-3")).status == 409
+    unknown = format_id("dec", new_id())
+    assert (await name(station, unknown, "t-3")).status == 404
+    await station.api.services.pool.execute("UPDATE pnc.decision SET operator_id = 'NL-XYZ'")
+    assert (await name(station, accepted, "t-1")).status == 404
+
+
+async def test_a_stations_settlement_is_taken_in_and_answered_with_our_receipt(station: StationApi) -> None:
+    path = f"{ROOT}/ocpp/2.1/notify-settlement"
+    message = {
+        "pspRef": "terminal-7",
+        "status": "Settled",
+        "settlementAmount": 11.9,
+        "settlementTime": "2026-10-29T10:00:00Z",
+    }
+
+    async def notify(**changes: Any) -> Answer:
+        return await station.api.call("POST", path, message | changes, party="DE-ABC")
+
+    assert (await notify()).json == {}  # a terminal's own payment
+    shown = (await station.plug_in()).json
+    await name(station, shown["decision"]["id"], "t-1")
+    assert (await notify(transactionId="t-1")).json == {}  # not captured yet
+    await complete(station, shown["session_id"])
+    receipt = (await notify(transactionId="t-1")).json["receiptId"]
+    settled = await station.api.call(
+        "GET", f"{ROOT}/sessions/{shown['session_id']}/settlement", party="DE-ABC"
+    )
+    assert receipt == settled.json["receipt"]
+    assert (await notify(transactionId="of another station")).json == {}
+    # Two stations of the operator may use one id: then it names nothing.
+    twin = (await station.plug_in(ref="tx-2")).json
+    await name(station, twin["decision"]["id"], "t-1")
+    assert (await notify(transactionId="t-1")).json == {}
+    broken = await notify(status="Paid")
+    assert (broken.status, broken.json["ocpp_error"]["errorCode"]) == (400, "PropertyConstraintViolation")
 
 
 async def test_a_session_that_cost_nothing_is_canceled(station: StationApi) -> None:

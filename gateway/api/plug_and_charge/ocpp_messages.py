@@ -3,7 +3,9 @@
 Owns: the paths and the bare messages. Must not know certificates or how a decision is made.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final
+
+from pydantic import Field
 
 from gateway.api import problems
 from gateway.api.auth import Scope
@@ -18,11 +20,18 @@ from gateway.api.plug_and_charge.authorize import (
     validated,
 )
 from gateway.api.plug_and_charge.contracts import service_of
+from gateway.api.plug_and_charge.settlement_notice import transactions_of
 from gateway.api.problems import FieldError, ProblemError
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationRequest
 from pnc.certificate_status_service import fetch_certificate_status
 from pnc.data_transfer import TransferredMessage, TransferRefusal, read_transfer, transfer_response
-from pnc.messages import OcppVersion, certificate_status_response, read_certificate_status_request
+from pnc.messages import (
+    OcppVersion,
+    certificate_status_response,
+    notify_settlement_response,
+    read_certificate_status_request,
+    read_notify_settlement,
+)
 from pnc.rejection_reasons import ContractRejection
 
 _ANY_VERSION: Final = "{version:1\\.6|2\\.0\\.1|2\\.1}"
@@ -30,7 +39,7 @@ _NEW_VERSION: Final = "{version:2\\.0\\.1|2\\.1}"
 _TAKEN: Final = {
     OcppVersion.V1_6: "data-transfer",
     OcppVersion.V2_0_1: "authorize, get-certificate-status",
-    OcppVersion.V2_1: "authorize, get-certificate-status",
+    OcppVersion.V2_1: "authorize, get-certificate-status, notify-settlement",
 }
 
 
@@ -39,6 +48,13 @@ class TransferQuery(QueryModel):
 
     evse_id: EvseId | None = None
     session_ref: Line | None = None
+
+
+class RefusedQuery(QueryModel):
+    """What other messages may carry; nothing reads it."""
+
+    evse_id: Annotated[str, Field(max_length=255)] | None = None
+    session_ref: Annotated[str, Field(max_length=255)] | None = None
 
 
 async def get_certificate_status(call: ApiRequest) -> ApiResponse:
@@ -58,6 +74,14 @@ async def data_transfer(call: ApiRequest) -> ApiResponse:
     else:
         answer = await _certificate_status(call, OcppVersion.V1_6, transfer.body, root="/data")
     return ApiResponse(body=transfer_response(answer))
+
+
+async def notify_settlement(call: ApiRequest) -> ApiResponse:
+    """Take a station's NotifySettlement in; the response names our receipt where the payment is ours."""
+    with reading(root=""):
+        settlement = read_notify_settlement(call.body)
+    receipt = await transactions_of(call).find_receipt(settlement, operator_id=call.caller.party_id)
+    return ApiResponse(body=notify_settlement_response(receipt_id=receipt))
 
 
 async def refuse(call: ApiRequest) -> ApiResponse:
@@ -131,6 +155,13 @@ ENDPOINTS: Final = (
         handler=get_certificate_status,
     ),
     _endpoint(
+        "2.1/notify-settlement",
+        "notifyPlugAndChargeSettlement",
+        "Take in a station's settlement notice",
+        description="Nothing is booked from it: its PSP settles a payment, ours or a terminal's.",
+        handler=notify_settlement,
+    ),
+    _endpoint(
         "1.6/data-transfer",
         "transferPlugAndCharge",
         "Take a Plug & Charge DataTransfer message",
@@ -146,6 +177,7 @@ ENDPOINTS: Final = (
         "Refuse another OCPP message",
         description="Every other message is refused with OCPP's NotImplemented.",
         handler=refuse,
+        query=RefusedQuery,
         problems=(problems.NOT_FOUND,),
     ),
 )

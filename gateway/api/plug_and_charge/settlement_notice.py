@@ -1,10 +1,11 @@
-"""How a Plug & Charge session was settled, for the operator of its station.
+"""How a Plug & Charge session was settled, for the operator of its station, and the station's transaction.
 
-Owns: the path and OCPP's NotifySettlementRequest in the answer. Must not know certificates or how a payment
-is captured. The answer never reveals who paid or how.
+Owns: the paths, and what a session cost in the forms of OCPP. Must not know certificates or how a payment is
+captured. The answer never reveals who paid or how. NotifySettlement goes from a station to its operator, so
+it is taken in (gateway.api.plug_and_charge.ocpp_messages) and never handed out.
 """
 
-from typing import Any, Final
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
@@ -12,16 +13,41 @@ from clearing.money import to_major
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.plug_and_charge.ocpp_numbers import exact
 from gateway.api.problems import ProblemError
-from pnc.messages import SettlementStatus, notify_settlement
+from gateway.ids import format_id
+from gateway.plug_and_charge.station_transactions import StationTransactionService
+from pnc.messages import MAX_TRANSACTION_ID, cost_updated, total_cost_response
+
+TransactionId = Annotated[str, Field(min_length=1, max_length=MAX_TRANSACTION_ID, pattern=r"^[\x21-\x7e]+$")]
 
 
-class SettlementMessageSchema(api_schemas.SettlementNoticeSchema):
-    """The settlement with the OCPP message that notifies the station of it."""
+class SessionCostSchema(api_schemas.SettlementNoticeSchema):
+    """The settlement with what the session cost in the forms of OCPP 2.0.1 and 2.1."""
 
-    notify_settlement: dict[str, Any] = Field(description="the NotifySettlementRequest of OCPP 2.1 to send")
+    transaction_id: str | None = Field(description="the station's own id, once you have named it")
+    cost_updated: dict[str, Any] | None = Field(
+        description="the CostUpdatedRequest to send to the station; null without a transaction id"
+    )
+    transaction_event_response: dict[str, Any] = Field(
+        description="the TransactionEventResponse that tells the station the final cost"
+    )
+
+
+class StationTransactionBody(WireModel):
+    """The transaction that the station began after the authorization."""
+
+    transaction_id: TransactionId = Field(description="transactionId of the station's TransactionEvent")
+
+
+class StationTransactionSchema(api_schemas.PublicSchema):
+    """An authorization with the station's own transaction."""
+
+    object: Literal["station_transaction"] = "station_transaction"
+    id: str = Field(description="decision.id of the authorization")
+    session_ref: str
+    transaction_id: str | None = Field(description="the station's own id")
 
 
 async def get(call: ApiRequest) -> ApiResponse:
@@ -32,15 +58,42 @@ async def get(call: ApiRequest) -> ApiResponse:
     notice = await service.get(
         operator_id=call.caller.party_id, session_id=call.path_id("id", "ses"), admin=call.caller.admin
     )
-    message = notify_settlement(
-        transaction_id=notice.session_ref,
-        psp_ref=notice.id,
-        status=SettlementStatus(notice.status),
-        amount=to_major(notice.amount, notice.currency),
-        settled_at=notice.settled_at,
-        receipt_id=notice.receipt,
+    transaction_id = await transactions_of(call).find_transaction_id(notice, operator_id=call.caller.party_id)
+    total_cost = to_major(notice.amount, notice.currency)
+    updated = None
+    if transaction_id is not None:
+        updated = cost_updated(transaction_id=transaction_id, total_cost=total_cost)
+    shown = {
+        **notice.as_json(),
+        "transaction_id": transaction_id,
+        "cost_updated": exact(updated),
+        "transaction_event_response": exact(total_cost_response(total_cost=total_cost)),
+    }
+    return ApiResponse(body=shown)
+
+
+async def name_transaction(call: ApiRequest) -> ApiResponse:
+    """Name the station's transaction of an authorization; the same name again changes nothing."""
+    body: StationTransactionBody = call.body
+    decision = await transactions_of(call).name(
+        operator_id=call.caller.party_id,
+        decision_id=call.path_id("id", "dec"),
+        transaction_id=body.transaction_id,
     )
-    return ApiResponse(body={**notice.as_json(), "notify_settlement": exact(message)})
+    return ApiResponse(
+        body=StationTransactionSchema(
+            id=format_id("dec", decision.id),
+            session_ref=decision.session_ref,
+            transaction_id=decision.transaction_id,
+        )
+    )
+
+
+def transactions_of(call: ApiRequest) -> StationTransactionService:
+    """The service of stations' transactions. Raises ProblemError `unavailable`."""
+    if call.services.station_transactions is None:
+        raise ProblemError(problems.UNAVAILABLE, "Plug & Charge is not available in this process.")
+    return call.services.station_transactions
 
 
 ENDPOINTS: Final = (
@@ -52,7 +105,19 @@ ENDPOINTS: Final = (
         tag="Plug & Charge",
         scope=Scope.PLUG_AND_CHARGE,
         handler=get,
-        answers={200: SettlementMessageSchema},
+        answers={200: SessionCostSchema},
+        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
+    ),
+    ApiEndpoint(
+        method="PATCH",
+        path="/v1/plug-and-charge/authorizations/{id}",
+        operation="namePlugAndChargeTransaction",
+        summary="Name the station's transaction of an authorization",
+        tag="Plug & Charge",
+        scope=Scope.PLUG_AND_CHARGE,
+        handler=name_transaction,
+        body=StationTransactionBody,
+        answers={200: StationTransactionSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
 )

@@ -10,9 +10,11 @@ from pnc.authorization import CertificateStatus, IdTokenStatus
 from pnc.errors import CallError, PncInvariantViolation
 from pnc.messages import (
     OcppVersion,
-    SettlementStatus,
     authorize_response,
-    notify_settlement,
+    cost_updated,
+    notify_settlement_response,
+    read_notify_settlement,
+    total_cost_response,
     transaction_limit,
     validate_authorize_request,
 )
@@ -113,36 +115,27 @@ def test_a_tariff_goes_out_in_2_1_only_and_must_fit() -> None:
 
 def test_amounts_stay_exact() -> None:
     assert transaction_limit(max_cost=Decimal("49.95")) == {"maxCost": Decimal("49.95")}
-    message = notify_settlement(
-        transaction_id="tx-1",
-        psp_ref="aut_1",
-        status=SettlementStatus.SETTLED,
-        amount=Decimal("12.34"),
-        settled_at=NOW,
-    )
-    assert message["settlementAmount"] == Decimal("12.34")
-    assert message["status"] == "Settled"
+    assert cost_updated(transaction_id="t", total_cost=Decimal("12.34"))["totalCost"] == Decimal("12.34")
+    assert total_cost_response(total_cost=Decimal("0.10")) == {"totalCost": Decimal("0.10")}
 
 
-def test_a_name_that_is_no_transaction_id_is_left_out_of_a_settlement() -> None:
-    for name in ("x" * 37, None):
-        message = notify_settlement(
-            transaction_id=name,
-            psp_ref="a",
-            status=SettlementStatus.CANCELED,
-            amount=Decimal(0),
-            settled_at=NOW,
-        )
-        assert "transactionId" not in message
-        assert message["status"] == "Canceled"
+def test_a_cost_that_does_not_fit_is_a_bug_not_a_message() -> None:
+    with pytest.raises(PncInvariantViolation, match="transactionId"):
+        cost_updated(transaction_id="x" * 37, total_cost=Decimal(1))
 
 
-def test_a_settlement_that_does_not_fit_is_a_bug_not_a_message() -> None:
-    with pytest.raises(PncInvariantViolation, match="pspRef"):
-        notify_settlement(
-            transaction_id="tx-1",
-            psp_ref="x" * 256,
-            status=SettlementStatus.SETTLED,
-            amount=Decimal(1),
-            settled_at=NOW,
-        )
+def test_a_stations_settlement_is_read_and_answered_with_our_receipt() -> None:
+    message = {
+        "pspRef": "terminal-7",
+        "status": "Settled",
+        "settlementAmount": 12.34,
+        "settlementTime": "2026-11-22T12:00:00Z",
+    }
+    assert read_notify_settlement(message).transaction_id is None
+    named = read_notify_settlement({**message, "transactionId": "t-1"})
+    assert (named.psp_ref, named.transaction_id) == ("terminal-7", "t-1")
+    for broken in ({}, [], {**message, "transactionId": "x" * 37}, {**message, "status": "Paid"}):
+        with pytest.raises(CallError):
+            read_notify_settlement(broken)
+    assert notify_settlement_response(receipt_id=None) == {}
+    assert notify_settlement_response(receipt_id="cap_1") == {"receiptId": "cap_1"}

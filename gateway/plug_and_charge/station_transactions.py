@@ -1,0 +1,81 @@
+"""The station's own transactions: named after the authorization, and found again when money is settled.
+
+Owns: which authorization a transaction belongs to. Must not know HTTP or the text of OCPP's messages.
+"""
+
+from dataclasses import dataclass
+from uuid import UUID
+
+from gateway import api_schemas
+from gateway.clock import Clock
+from gateway.database import Pool
+from gateway.ids import parse_id
+from gateway.payments.service import PaymentService
+from gateway.plug_and_charge.settlement_outcome import session_has_ended, settlement_object
+from pnc import decision_lifecycle
+from pnc.authorization import AuthorizationDecision
+from pnc.messages import StationSettlement
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StationTransactionService:
+    """Names and finds the transactions of an operator's stations."""
+
+    pool: Pool
+    clock: Clock
+    environment: str
+    payments: PaymentService
+
+    async def name(
+        self, *, operator_id: str, decision_id: UUID, transaction_id: str
+    ) -> AuthorizationDecision:
+        """Name the transaction of an authorization; the same name again changes nothing.
+
+        Raises:
+            UnknownRecordError: the operator has no such authorization.
+            ConflictingRecordError: it was not accepted, or its transaction has another id.
+        """
+        return await decision_lifecycle.name_transaction(
+            self.pool,
+            decision_id,
+            environment=self.environment,
+            operator_id=operator_id,
+            transaction_id=transaction_id,
+        )
+
+    async def find_transaction_id(
+        self, notice: api_schemas.SettlementNoticeSchema, *, operator_id: str
+    ) -> str | None:
+        """The transaction of a settled session, where the operator has named it."""
+        decision = await decision_lifecycle.find_by_authorization(
+            self.pool,
+            environment=self.environment,
+            operator_id=operator_id,
+            session_ref=notice.session_ref or "",
+            authorization_id=notice.id,
+        )
+        return None if decision is None else decision.transaction_id
+
+    async def find_receipt(self, settlement: StationSettlement, *, operator_id: str) -> str | None:
+        """The receipt of the payment that a station reports as settled, where that payment is ours.
+
+        Its transaction must name exactly one session of the operator; a terminal's payment is not ours.
+        """
+        if settlement.transaction_id is None:
+            return None
+        decision = await decision_lifecycle.find_by_transaction(
+            self.pool,
+            environment=self.environment,
+            operator_id=operator_id,
+            transaction_id=settlement.transaction_id,
+        )
+        if decision is None or decision.authorization_id is None:
+            return None
+        view = await self.payments.get_authorization(
+            party_id=operator_id, authorization_id=parse_id("auth", decision.authorization_id), admin=True
+        )
+        session = await self.payments.get_session(
+            party_id=operator_id, session_id=view.session.id, admin=True
+        )
+        notice = settlement_object(session, now=self.clock.now()) if session_has_ended(session) else None
+        return None if notice is None else notice.receipt
