@@ -375,6 +375,8 @@ class ContractSchema(PublicSchema):
     payment_usable: bool
     state: str
     limit: Minor | None
+    sessions_at_once: int | None = Field(description="how many sessions may run at once; null: any number")
+    sessions_per_day: int | None = Field(description="how many may begin in 24 hours; null: any number")
     currency: Currency | None
     valid_from: Instant
     valid_to: Instant | None

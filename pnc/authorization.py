@@ -39,6 +39,7 @@ class IdTokenStatus(StrEnum):
 
     ACCEPTED = "Accepted"
     BLOCKED = "Blocked"
+    CONCURRENT_TX = "ConcurrentTx"
     EXPIRED = "Expired"
     INVALID = "Invalid"
     UNKNOWN = "Unknown"
@@ -58,6 +59,11 @@ _EXCEPTIONS: Final[Mapping[RejectionReason, StatusPair]] = {
     RejectionReason.CONTRACT_CANCELLED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.INVALID),
     RejectionReason.CONTRACT_NOT_IN_FORCE: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.INVALID),
     RejectionReason.CONTRACT_UNKNOWN: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.UNKNOWN),
+    RejectionReason.TOO_MANY_SESSIONS_AT_ONCE: (
+        CertificateStatus.CONTRACT_CANCELLED,
+        IdTokenStatus.CONCURRENT_TX,
+    ),
+    RejectionReason.TOO_MANY_SESSIONS_TODAY: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
     RejectionReason.PAYMENT_METHOD_GONE: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
     RejectionReason.PAYMENT_NOT_SECURED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
 }

@@ -33,7 +33,7 @@ class Contract:
 
     `payment_reference` is opaque here and never leaves this system; `contract_id` is the pseudonym
     that events to other parties carry instead of it. `limit_minor` caps one session in minor units of
-    `currency`.
+    `currency`; `sessions_at_once` and `sessions_per_day` (any 24 hours) are None for no limit.
     """
 
     contract_id: UUID
@@ -49,6 +49,30 @@ class Contract:
     limit_minor: int | None
     currency: str | None
     revision: int = 1
+    sessions_at_once: int | None = None
+    sessions_per_day: int | None = None
+
+    @property
+    def limits_sessions(self) -> bool:
+        """Whether the number of its sessions is limited."""
+        return self.sessions_at_once is not None or self.sessions_per_day is not None
+
+
+def session_limit_rejection(
+    contract: Contract, *, at_once: int, within_a_day: int
+) -> ContractRejection | None:
+    """Return why a contract may not begin one more session, or None; both counts leave that session out."""
+    if contract.sessions_at_once is not None and at_once >= contract.sessions_at_once:
+        return ContractRejection(
+            rejection_reason=RejectionReason.TOO_MANY_SESSIONS_AT_ONCE,
+            detail="the contract has as many sessions at once as it may have",
+        )
+    if contract.sessions_per_day is not None and within_a_day >= contract.sessions_per_day:
+        return ContractRejection(
+            rejection_reason=RejectionReason.TOO_MANY_SESSIONS_TODAY,
+            detail="the contract has had as many sessions in 24 hours as it may have",
+        )
+    return None
 
 
 def contract_rejection(contract: Contract | None, now: datetime) -> ContractRejection | None:
@@ -99,6 +123,8 @@ class NewContract:
     limit_minor: int | None = None
     currency: str | None = None
     bundle: str | None = None
+    sessions_at_once: int | None = None
+    sessions_per_day: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

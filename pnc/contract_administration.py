@@ -38,6 +38,7 @@ from pnc.repository import trust
 
 MAX_IMPORT_ROWS: Final = 10_000
 _MAX_MINOR: Final = 2**63 - 1
+_MAX_SESSIONS: Final = 1_000_000
 _PARTY: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,62}")
 _REFERENCE: Final = re.compile(r"[\x21-\x7e]{1,255}")
 
@@ -349,6 +350,8 @@ async def _upsert(
         valid_until=contract.valid_until,
         limit_minor=contract.limit_minor,
         currency=contract.currency,
+        sessions_at_once=contract.sessions_at_once,
+        sessions_per_day=contract.sessions_per_day,
     )
     if wanted == known:
         return ContractWriteResult(contract=known, outcome="unchanged")
@@ -389,6 +392,13 @@ def _check(contract: NewContract) -> Emaid:
         )
     if contract.limit_minor is not None and not 0 < contract.limit_minor <= _MAX_MINOR:
         raise UnfitContractError(path="limit_minor", problem="expected a positive number of minor units")
+    limits = {
+        "sessions_at_once": contract.sessions_at_once,
+        "sessions_per_day": contract.sessions_per_day,
+    }
+    for path, most in limits.items():
+        if most is not None and not 0 < most <= _MAX_SESSIONS:
+            raise UnfitContractError(path=path, problem=f"expected 1 to {_MAX_SESSIONS}")
     if contract.currency is not None and re.fullmatch(r"[A-Z]{3}", contract.currency) is None:
         raise UnfitContractError(path="currency", problem="expected an ISO 4217 code such as EUR")
     return emaid

@@ -4,6 +4,8 @@ Owns the Protocols and their one failure. Must not know HTTP: an adapter does, a
 addresses that must not be requested.
 """
 
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Protocol
 
 import asyncpg
@@ -16,6 +18,16 @@ if TYPE_CHECKING:
 else:  # Generic for the type checker only.
     Connection = asyncpg.Connection
     Executor = asyncpg.Connection | asyncpg.Pool
+
+
+@asynccontextmanager
+async def one_connection(executor: Executor) -> AsyncIterator[Connection]:
+    """One connection of a pool for the block, or the connection that was given."""
+    if isinstance(executor, asyncpg.Pool):
+        async with executor.acquire() as connection:
+            yield connection
+    else:
+        yield executor
 
 
 class FetchError(Exception):

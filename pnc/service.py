@@ -42,6 +42,7 @@ from pnc.repository.decisions import DecisionContext
 from pnc.revocation_checker import RevocationChecker
 from pnc.revocation_endpoints import RevocationEndpoints
 from pnc.revocation_evidence import assess
+from pnc.session_limits import insert_within_limits
 
 _SHARD_MASK: Final = 63
 _REFERENCE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
@@ -372,7 +373,10 @@ class PlugAndChargeService:
             return DecisionResult(decision=await self._insert(executor, decision), contract=contract)
         if self.settings.register_presented and evaluation.chain is not None:
             await self._register(executor, call, context, evaluation.chain)
-        stored = await decisions.insert_decision(executor, decision)
+        stored = await insert_within_limits(executor, decision, contract)
+        if isinstance(stored, ContractRejection):
+            limited = _decision(call, presented, context, replace(evaluation, rejection=stored))
+            return DecisionResult(decision=await self._insert(executor, limited), contract=contract)
         if stored is not None:
             return DecisionResult(decision=stored, contract=contract)
         prior = await decisions.open_decision(

@@ -15,8 +15,8 @@ from uuid import UUID
 
 from clearing.captured_session import AuthorizationMethod
 from gateway.clock import Clock
-from gateway.database import Pool
-from gateway.ids import format_id, parse_id
+from gateway.database import Pool, transaction
+from gateway.ids import format_id, parse_id, shard_of
 from gateway.payments.errors import (
     AccountLimitExceededError,
     InvalidPaymentRequestError,
@@ -27,16 +27,23 @@ from gateway.payments.requests import AuthorizationRequest, PartnerAccount, PspM
 from gateway.payments.service import PaymentService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import AuthorizationView
+from gateway.plug_and_charge.contract_service import contract_object, public_contract_id
 from gateway.plug_and_charge.errors import PaymentPendingError
 from gateway.plug_and_charge.settlement_outcome import HELD, may_still_charge
+from gateway.webhooks import events
+from gateway.webhooks.events import EventType, NewEvent
 from pnc import decision_lifecycle
 from pnc.authorization import AuthorizationDecision
 from pnc.contract import Contract, PaymentKind
 from pnc.errors import ConflictingRecordError, PncInvariantViolation
 from pnc.messages import OcppVersion
+from pnc.rejection_reasons import RejectionReason
 from pnc.service import DecisionResult, PlugAndChargeService
 
 _REJECTED = frozenset({PaymentState.FAILED, PaymentState.VOIDED, PaymentState.REQUIRES_ACTION})
+_LIMITS: Final = frozenset(
+    {RejectionReason.TOO_MANY_SESSIONS_AT_ONCE, RejectionReason.TOO_MANY_SESSIONS_TODAY}
+)
 _REFERENCE_SEPARATOR = "/"
 _POLL_SECONDS: Final = 0.25
 DEFAULT_PATIENCE: Final = timedelta(seconds=8)
@@ -99,11 +106,27 @@ class VehicleAuthorizationService:
             await decision_lifecycle.close_decision(self.pool, result.decision, now=self.clock.now())
             result = await self._decide(request)
         decision, payment = result.decision, None
+        await self._report_limit(result)
         if decision.payment_needed:
             decision, payment = await self._secure_in_time(request, result)
         if payment is None and decision.authorization_id is not None:
             payment = await self._payment_of(decision, decision.authorization_id)
         return VehicleAuthorization(decision=decision, payment=payment, repeated=result.repeated)
+
+    async def _report_limit(self, result: DecisionResult) -> None:
+        """Publish that a contract reached a limit of its sessions: a copied or stolen contract shows so."""
+        contract = result.contract
+        if contract is None or result.decision.rejection_reason not in _LIMITS:
+            return
+        event = NewEvent(
+            type=EventType.CONTRACT_LIMIT_REACHED,
+            party_id=contract.party,
+            object_id=public_contract_id(contract.contract_id),
+            data=contract_object(contract).as_json(),
+            shard=shard_of(contract.contract_id),
+        )
+        async with transaction(self.pool) as connection:
+            await events.record(connection, [event], now=self.clock.now())
 
     async def _secure_in_time(
         self, request: VehicleAuthorizationRequest, result: DecisionResult

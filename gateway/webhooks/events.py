@@ -46,6 +46,7 @@ class EventType(StrEnum):
     CONTRACT_BLOCKED = "contract.blocked"
     CONTRACT_UNBLOCKED = "contract.unblocked"
     CONTRACT_CANCELLED = "contract.cancelled"
+    CONTRACT_LIMIT_REACHED = "contract.limit_reached"
     DISBURSEMENT_PLANNED = "disbursement.planned"
     DISBURSEMENT_PAID = "disbursement.paid"
     DISBURSEMENT_FAILED = "disbursement.failed"

@@ -79,6 +79,8 @@ async def insert_contract(
         valid_until=contract.valid_until,
         limit_minor=contract.limit_minor,
         currency=contract.currency,
+        sessions_at_once=contract.sessions_at_once,
+        sessions_per_day=contract.sessions_per_day,
         now=now,
     )
     return None if row is None else contract_of(row)
@@ -98,6 +100,8 @@ async def update_contract(connection: Connection, contract: Contract, *, now: da
         valid_until=contract.valid_until,
         limit_minor=contract.limit_minor,
         currency=contract.currency,
+        sessions_at_once=contract.sessions_at_once,
+        sessions_per_day=contract.sessions_per_day,
         now=now,
     )
     return None if row is None else contract_of(row)
@@ -172,6 +176,8 @@ def contract_of(row: Any) -> Contract:
         limit_minor=row["limit_minor"],
         currency=row["currency"],
         revision=row["revision"],
+        sessions_at_once=row["sessions_at_once"],
+        sessions_per_day=row["sessions_per_day"],
     )
 
 

@@ -53,6 +53,29 @@ async def load_context(
     )
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionCount:
+    """Sessions of a contract: those that run, and those that began within a day."""
+
+    at_once: int
+    within_a_day: int
+
+
+async def count_sessions(
+    executor: Executor, decision: AuthorizationDecision, *, begun_after: datetime
+) -> SessionCount:
+    """Count the other sessions of a decision's contract."""
+    row = await _DECISIONS.count_sessions(
+        executor,
+        contract_id=decision.contract_id,
+        environment=decision.environment,
+        operator_id=decision.operator_id,
+        session_ref=decision.session_ref,
+        begun_after=begun_after,
+    )
+    return SessionCount(at_once=row["at_once"], within_a_day=row["within_a_day"])
+
+
 async def insert_decision(
     executor: Executor, decision: AuthorizationDecision
 ) -> AuthorizationDecision | None:

@@ -12,9 +12,9 @@ SELECT emaid FROM pnc.contract WHERE environment = :environment AND emaid = ANY(
 -- name: insert_contract^
 INSERT INTO pnc.contract
     (environment, emaid, contract_id, party, payment_kind, payment_reference, state, valid_from, valid_until,
-     limit_minor, currency, updated_at)
+     limit_minor, currency, sessions_at_once, sessions_per_day, updated_at)
 VALUES (:environment, :emaid, :contract_id, :party, :payment_kind, :payment_reference, :state, :valid_from,
-        :valid_until, :limit_minor, :currency, :now)
+        :valid_until, :limit_minor, :currency, :sessions_at_once, :sessions_per_day, :now)
 ON CONFLICT (environment, emaid) DO NOTHING
 RETURNING *;
 
@@ -22,7 +22,8 @@ RETURNING *;
 UPDATE pnc.contract
 SET payment_kind = :payment_kind, payment_reference = :payment_reference, payment_usable = :payment_usable,
     state = :state, valid_from = :valid_from, valid_until = :valid_until, limit_minor = :limit_minor,
-    currency = :currency, revision = revision + 1, updated_at = :now
+    currency = :currency, sessions_at_once = :sessions_at_once, sessions_per_day = :sessions_per_day,
+    revision = revision + 1, updated_at = :now
 WHERE environment = :environment AND emaid = :emaid
 RETURNING *;
 

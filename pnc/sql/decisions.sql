@@ -27,6 +27,16 @@ VALUES (:shard, :id, :environment, :operator_id, :session_ref, :evse_id, :ocpp_v
 ON CONFLICT (shard, environment, operator_id, session_ref) WHERE state IN ('awaiting_payment', 'accepted') DO NOTHING
 RETURNING *;
 
+-- name: count_sessions^
+-- The sessions of a contract but one; several decisions of one session are one.
+SELECT count(DISTINCT (operator_id, session_ref)) FILTER (WHERE state IN ('awaiting_payment', 'accepted')) AS at_once,
+       count(DISTINCT (operator_id, session_ref)) FILTER (WHERE decided_at > :begun_after) AS within_a_day
+FROM pnc.decision
+WHERE contract_id = :contract_id AND environment = :environment
+  AND state IN ('awaiting_payment', 'accepted', 'closed')
+  AND (state <> 'closed' OR decided_at > :begun_after)
+  AND (operator_id, session_ref) <> (:operator_id, :session_ref);
+
 -- name: open_decision^
 SELECT * FROM pnc.decision
 WHERE shard = :shard AND environment = :environment AND operator_id = :operator_id AND session_ref = :session_ref

@@ -1,6 +1,8 @@
 """Contracts managed by their eMSP, and trusted roots as an operator reads them: each sees its own alone."""
 
+import asyncio
 from collections.abc import AsyncIterator
+from datetime import timedelta
 from typing import Any
 
 import pytest
@@ -178,3 +180,47 @@ async def test_an_operator_reads_the_trusted_roots_and_what_changed(station: Sta
     found = [(change["change"], change["sha256"]) for change in later["data"] + rest["data"]]
     assert found == [("added", added.json["sha256"]), ("retired", root["sha256"])]
     assert [item["sha256"] for item in (await read("roots"))["data"]] == [added.json["sha256"]]
+
+
+async def test_a_contract_has_no_more_sessions_at_once_than_its_emsp_allows(station: StationApi) -> None:
+    one = contract(EMAID, sessions_at_once=1)
+    assert (await emsp(station, "POST", "contracts", one)).json["sessions_at_once"] == 1
+    first = await station.plug_in(ref="a")
+    assert statuses(first) == ("Accepted", "Accepted")
+    assert statuses(await station.plug_in(ref="a")) == ("Accepted", "Accepted")  # the same session
+    second = await station.plug_in(ref="b")
+    assert statuses(second) == ("ConcurrentTx", "ContractCancelled")
+    assert second.json["decision"]["finding"] == "too_many_sessions_at_once"
+    assert [kind for kind, _ in await published(station)][-1] == "contract.limit_reached"
+    assert len(station.api.psp.payments) == 1
+    path = f"/v1/authorizations/{first.json['authorization_id']}/release"
+    assert (await station.api.call("POST", path, {}, party="superapp", key="r")).status == 200
+    assert statuses(await station.plug_in(ref="a")) != ("Accepted", "Accepted")  # its session has ended
+    assert statuses(await station.plug_in(ref="b")) == ("Accepted", "Accepted")
+
+
+async def test_of_ten_stations_at_once_a_limited_contract_charges_at_one(station: StationApi) -> None:
+    await emsp(station, "POST", "contracts", contract(EMAID, sessions_at_once=1))
+    async with asyncio.TaskGroup() as group:
+        calls = [group.create_task(station.plug_in(ref=f"s{number}")) for number in range(10)]
+    found = [call.result().json["decision"]["finding"] for call in calls]
+    assert sorted(found) == ["accepted", *["too_many_sessions_at_once"] * 9]
+    assert len(station.api.psp.payments) == 1
+    assert [kind for kind, _ in await published(station)].count("contract.limit_reached") == 9
+
+
+async def test_a_contract_begins_no_more_sessions_a_day_than_its_emsp_allows(station: StationApi) -> None:
+    await emsp(station, "POST", "contracts", contract(EMAID, sessions_per_day=2))
+    for ref in ("a", "b"):
+        assert statuses(await station.plug_in(ref=ref)) == ("Accepted", "Accepted")
+    third = await station.plug_in(ref="c")
+    assert (statuses(third), third.json["decision"]["finding"]) == (
+        ("Blocked", "ContractCancelled"),
+        "too_many_sessions_today",
+    )
+    station.api.clock.at += timedelta(hours=25)
+    later = await station.plug_in(ref="c")
+    assert later.json["decision"]["finding"] not in {"too_many_sessions_today", "too_many_sessions_at_once"}
+    for wrong in (0, -1, "many"):
+        refused = await emsp(station, "POST", "contracts", contract(EMAID, sessions_per_day=wrong))
+        assert refused.status == 400

@@ -57,6 +57,12 @@ class ContractBody(WireModel):
         None, description="caps one session, minor units; a session in another currency has the same figure"
     )
     currency: CurrencyCode | None = Field(None, description="of the limit; the party's own unless given")
+    sessions_at_once: int | None = Field(
+        None, ge=1, le=1_000_000, description="how many sessions may run at once; 1 for a contract of one car"
+    )
+    sessions_per_day: int | None = Field(
+        None, ge=1, le=1_000_000, description="how many sessions may begin in any 24 hours"
+    )
     certificate_chain: Pem | None = Field(
         None, description="PEM in any order, or PKCS #7; registers the certificate"
     )
@@ -106,6 +112,8 @@ async def new_contract(call: ApiRequest, body: ContractBody) -> NewContract:
         valid_until=body.valid_to,
         limit_minor=body.limit,
         currency=currency,
+        sessions_at_once=body.sessions_at_once,
+        sessions_per_day=body.sessions_per_day,
         bundle=body.certificate_chain,
     )
 
