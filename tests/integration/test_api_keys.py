@@ -62,6 +62,8 @@ async def test_every_endpoint_but_the_public_ones_needs_a_key(api: Api) -> None:
         path = endpoint.path.replace("{currency:[A-Z]{3}}", "EUR")
         for name, value in (
             ("{version:2\\.0\\.1|2\\.1}", "2.1"),
+            ("{version:1\\.6|2\\.0\\.1|2\\.1}", "1.6"),
+            ("{message:[A-Za-z0-9-]{1,64}}", "boot-notification"),
             ("{type:APP_USER|RFID|OTHER}", "RFID"),
             ("{uid:[!-.0-~]{1,36}}", "04A1B2C3"),
         ):
