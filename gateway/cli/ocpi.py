@@ -6,9 +6,9 @@ Owns the options and what is printed. Must not know how a message is exchanged.
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -166,8 +166,9 @@ async def _at_peer(work: Callable[[OcpiServices], Awaitable[T]]) -> T:
 @command.command(name="peers")
 @as_json_option
 def peers(*, as_json: bool) -> None:
-    """Show the registered peers."""
+    """Show the registered peers, and how far each of their lists has been read."""
     found = _run(stored_peers.list_registered_peers, command="peers")
+    lists = _run(pulls.list_pulls, command="peers")
     rows = [
         {
             "id": str(peer.id),
@@ -175,10 +176,20 @@ def peers(*, as_json: bool) -> None:
             "operates_for": list(peer.parties),
             "version": peer.version.value if peer.version else None,
             "versions_url": peer.versions_url,
+            "lists": [_list_state(listed) for listed in lists if listed["peer_id"] == peer.id],
         }
         for peer in found
     ]
     show_rows(rows, title="Registered peers", none="No peers are registered.", as_json=as_json)
+
+
+def _list_state(listed: Mapping[str, Any]) -> str:
+    """One list in a line: read up to when, or what is wrong with it."""
+    if listed["failures"]:
+        what = "short" if listed["list_short"] else "failing"
+        return f"{listed['module']}: {what} ({listed['last_error']})"
+    since = listed["since"]
+    return f"{listed['module']}: {'not read yet' if since is None else f'read to {since:%Y-%m-%dT%H:%M:%SZ}'}"
 
 
 @command.command(name="queue")
@@ -240,6 +251,7 @@ def rejected(*, cpo: str | None, as_json: bool) -> None:
             "object": row["object_id"],
             "received": row["received_at"],
             "reason": row["reason"],
+            "url": row["url"],
         }
         for row in found
     ]

@@ -210,6 +210,7 @@ class OcpiEndpoint:
                     status_code=int(rejection.code),
                     reason=rejection.text.replace("\x00", "")[:2000],
                     raw=call.raw[:_MAX_REJECTED_BYTES],
+                    url=call.request.path,
                     now=self.services.clock.now(),
                 )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):

@@ -107,11 +107,18 @@ WITH saved AS (
 SELECT created FROM saved;
 
 -- name: add_rejection!
-INSERT INTO gateway.ocpi_rejected_push (id, party_id, module, object_id, version, status_code, reason, raw, received_at)
-VALUES (:id, :party_id, :module, :object_id, :version, :status_code, :reason, :raw, :now);
+-- What is pulled again and rejected again is kept once.
+INSERT INTO gateway.ocpi_rejected_push
+    (id, party_id, module, object_id, version, status_code, reason, raw, url, pulled, received_at)
+SELECT :id, :party_id::text, :module::text, :object_id::text, :version, :status_code, :reason, :raw::bytea, :url,
+       :pulled::boolean, :now
+WHERE NOT (:pulled::boolean AND EXISTS (
+    SELECT 1 FROM gateway.ocpi_rejected_push AS k
+    WHERE k.party_id = :party_id::text AND k.module = :module::text AND k.pulled
+      AND k.object_id IS NOT DISTINCT FROM :object_id::text AND k.raw = :raw::bytea));
 
 -- name: list_rejections
-SELECT id, party_id, module, object_id, version, status_code, reason, received_at
+SELECT id, party_id, module, object_id, version, status_code, reason, url, pulled, received_at
 FROM gateway.ocpi_rejected_push
 WHERE (:party_id::text IS NULL OR party_id = :party_id::text)
 ORDER BY id DESC

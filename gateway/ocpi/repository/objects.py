@@ -15,6 +15,7 @@ from gateway.database import Connection, named_queries
 from gateway.ids import new_id
 
 _sql = named_queries("gateway", "ocpi_objects.sql")
+_URL_KEPT: Final = 2048
 _REJECTIONS_KEPT: Final = 1000
 
 
@@ -310,9 +311,14 @@ async def add_rejection(
     status_code: int,
     reason: str,
     raw: bytes,
+    url: str,
     now: datetime,
+    pulled: bool = False,
 ) -> None:
-    """Keep a push that was rejected; of each party the newest thousand stay."""
+    """Keep a push, or a `pulled` object, that was rejected; of each party the newest thousand stay.
+
+    `url`: the path of the push or the address of the page.
+    """
     await _sql.add_rejection(
         connection,
         id=new_id(),
@@ -323,6 +329,8 @@ async def add_rejection(
         status_code=status_code,
         reason=reason,
         raw=raw,
+        url=url[:_URL_KEPT],
+        pulled=pulled,
         now=now,
     )
     await _sql.trim_rejections(connection, party_id=party_id, keep=_REJECTIONS_KEPT)
