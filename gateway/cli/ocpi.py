@@ -177,6 +177,7 @@ def peers(*, as_json: bool) -> None:
             "version": peer.version.value if peer.version else None,
             "versions_url": peer.versions_url,
             "lists": [_list_state(listed) for listed in lists if listed["peer_id"] == peer.id],
+            "stale_pushes": next((row["stale_pushes"] for row in lists if row["peer_id"] == peer.id), 0),
         }
         for peer in found
     ]

@@ -8,7 +8,7 @@ Source: OCPI transport_and_format, Pull and Push, Pagination (date_from inclusiv
 
 from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
 from urllib.parse import urlencode, urlsplit
 
@@ -25,7 +25,7 @@ from gateway.ocpi.locations import keep_location
 from gateway.ocpi.repository import objects, peers, pulls
 from gateway.ocpi.repository.peers import PeerRecord
 from gateway.ocpi.repository.pulls import PullRecord
-from gateway.ocpi.request_bodies import Body, encode, moment, optional_moment, read_object
+from gateway.ocpi.request_bodies import Body, encode, last_updated, read_object
 from gateway.ocpi.services import OcpiServices
 from gateway.ocpi.sessions import keep_session, read_session
 from gateway.ocpi.tariffs import read_tariff
@@ -198,7 +198,7 @@ class _Reader:
         self, connection: Connection, body: Body, _raw: bytes, *, party: str, version: OcpiVersion
     ) -> None:
         now = self.services.clock.now()
-        changed_at = self._changed_at(body, version, now)
+        changed_at = last_updated(body.tree, version=version, now=now)
         await keep_location(
             connection, body.tree, party=party, version=version, changed_at=changed_at, now=now
         )
@@ -214,7 +214,7 @@ class _Reader:
         self, connection: Connection, body: Body, _raw: bytes, *, party: str, version: OcpiVersion
     ) -> None:
         now = self.services.clock.now()
-        changed_at = self._changed_at(body, version, now)
+        changed_at = last_updated(body.tree, version=version, now=now)
         update = read_session(body.tree, party=party, version=version, changed_at=changed_at)
         await keep_session(connection, update, clock=self.services.clock)
 
@@ -224,11 +224,6 @@ class _Reader:
         cdr = read_cdr(body, raw=raw, party=party, version=version)
         clock = self.services.clock
         await keep_cdr(connection, cdr, now=clock.now(), wall_now=clock.wall_now())
-
-    def _changed_at(self, body: Body, version: OcpiVersion, now: datetime) -> datetime:
-        if version is OcpiVersion.V2_1_1:
-            return optional_moment(body.tree, "last_updated") or now
-        return moment(body.tree, "last_updated")
 
     def _owner(self, body: Body) -> str:
         """The object's party; an object of a party that the peer doesn't speak for is rejected."""

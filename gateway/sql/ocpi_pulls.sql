@@ -38,7 +38,7 @@ FROM gateway.ocpi_pull WHERE peer_id = :peer_id AND module = :module;
 
 -- name: list_pulls
 SELECT e.party_id, p.peer_id, p.module, p.since, p.due_at, p.next_url IS NOT NULL AS running, p.seen, p.total,
-       p.rejected, p.failures, p.list_short, p.last_error
+       p.rejected, p.failures, p.list_short, p.last_error, e.stale_pushes
 FROM gateway.ocpi_pull AS p
 JOIN gateway.ocpi_peer AS e ON e.id = p.peer_id AND e.state = 'registered'
 ORDER BY e.party_id, p.module;
