@@ -20,8 +20,8 @@ from gateway.cli.clock import business_now, read_clock
 from gateway.cli.command_group import CommandGroup
 from gateway.cli.tables import as_json_option, show_rows
 from gateway.cli.transaction import in_transaction, naming_missing_tables
-from gateway.config import Environment, load_settings
-from gateway.database import Connection, create_pool_from
+from gateway.config import Environment, load_platform_settings
+from gateway.database import Connection, create_pool
 from gateway.ocpi import credentials_client
 from gateway.ocpi.invoices import reconcile
 from gateway.ocpi.registrations import OcpiRegistrations
@@ -63,11 +63,23 @@ def invite(party_id: str, also: tuple[str, ...]) -> None:
     default="2.2.1",
     show_default=True,
 )
-@click.option("--bare-token", is_flag=True, help="Send tokens bare, not in Base64.")
-def connect_to(party_id: str, versions_url: str, *, token_file: Path, version: str, bare_token: bool) -> None:
+@click.option(
+    "--bare-token", is_flag=True, help="Send tokens bare only; by default both spellings are tried."
+)
+@click.option("--also", multiple=True, help="Another party that its platform operates for; repeatable.")
+def connect_to(
+    party_id: str,
+    versions_url: str,
+    *,
+    token_file: Path,
+    version: str,
+    bare_token: bool,
+    also: tuple[str, ...],
+) -> None:
     """Register at the CPO PARTY_ID with the token A that it issued to us.
 
-    The gateway must be running meanwhile.
+    The gateway must be running meanwhile. Tokens are sent in Base64, and bare where the platform does not
+    know them then.
     """
     try:
         token_a = token_file.read_text(encoding="utf-8").strip()
@@ -81,7 +93,8 @@ def connect_to(party_id: str, versions_url: str, *, token_file: Path, version: s
                 versions_url=versions_url,
                 token_a=token_a,
                 version=OcpiVersion(version),
-                raw_token=bare_token,
+                raw_token=True if bare_token else None,
+                also=also,
             )
         )
     )
@@ -142,9 +155,9 @@ async def _at_registered_peer(party_id: str, work: Callable[[OcpiServices, UUID]
 
 async def _at_peer(work: Callable[[OcpiServices], Awaitable[T]]) -> T:
     """Do `work`, which calls a peer, by the settings of this environment."""
-    settings = load_settings(os.environ)
+    settings = load_platform_settings(os.environ)
     sandbox = settings.environment is Environment.SANDBOX
-    pool = await create_pool_from(settings, application="networkcore ocpi")
+    pool = await create_pool(settings.database_url, min_size=1, max_size=4, application="networkcore ocpi")
     try:
         with naming_missing_tables():
             async with pool.acquire() as connection:

@@ -78,3 +78,24 @@ async def test_what_ocpi_cannot_carry_is_rejected(
 
 async def test_tokens_are_the_platforms_to_set(api: Api) -> None:
     assert (await api.call("PUT", PATH, BODY, party="superapp")).status == 403
+
+
+async def test_a_registration_invites_a_platform_for_every_party_that_it_operates_for(pool: Pool) -> None:
+    async with open_api(pool) as api:
+        body = {"party_id": "DE-ABC", "also": ["parking"]}
+        made = await api.call("POST", "/v1/ocpi/registrations", body, party="admin", key="r1")
+        assert made.status == 201, made.text
+        assert made.json["versions_url"] == "http://api.test/ocpi/versions"
+        assert len(made.json["token_a"]) >= 32
+        parties = await pool.fetch("SELECT party_id FROM gateway.ocpi_peer_party ORDER BY 1")
+        assert [row["party_id"] for row in parties] == ["DE-ABC", "parking"]
+        unknown = await api.call(
+            "POST",
+            "/v1/ocpi/registrations",
+            {"party_id": "DE-ABC", "also": ["nobody"]},
+            party="admin",
+            key="r2",
+        )
+        assert unknown.status == 404
+        foreign = await api.call("POST", "/v1/ocpi/registrations", body, party="DE-ABC", key="r3")
+        assert foreign.status == 403

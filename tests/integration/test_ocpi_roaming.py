@@ -24,7 +24,7 @@ from gateway.jobs.financial_advice import FinancialAdviceJob
 from gateway.jobs.ocpi_outbox import OcpiOutboxJob
 from gateway.jobs.ocpi_pull import OcpiPullJob
 from gateway.migrations import migrate
-from gateway.ocpi import credentials_client
+from gateway.ocpi import credentials_client, endpoint
 from gateway.ocpi.cdrs import keep_cdr, read_cdr
 from gateway.ocpi.client import PeerCaller, discover
 from gateway.ocpi.commands import CommandSender, StartSessionRequest
@@ -150,9 +150,7 @@ async def test_an_operator_renews_and_ends_a_registration_by_command(
         "DATABASE_URL": database_url,
         "NETWORKCORE_ENVIRONMENT": "sandbox",
         "NETWORKCORE_PUBLIC_URL": edge.services.public_url,
-        "NETWORKCORE_PSP_API_KEY": "sk_test_sandbox",
-        "NETWORKCORE_PSP_WEBHOOK_SECRET": "whsec_sandbox",
-    }.items():
+    }.items():  # and no key of a PSP: these commands move no money
         monkeypatch.setenv(name, value)
 
     async def run(*arguments: str) -> Result:
@@ -174,6 +172,17 @@ async def test_an_operator_renews_and_ends_a_registration_by_command(
     done = await run("leave", "NL-ABC")
     assert done.exit_code == 1
     assert "NL-ABC has no registered platform; see networkcore ocpi peers" in done.output
+
+
+async def test_a_peer_that_knows_bare_tokens_only_is_connected_all_the_same(
+    edge: Edge, operator: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "_decoded", lambda _credential: None)
+    peer = await connected(edge, operator)
+    assert peer.outbound_raw
+    assert peer.outbound_token is not None
+    caller = credentials_client.caller_of(edge.services, peer, token=peer.outbound_token)
+    assert (await caller.page(f"{operator.base}/cpo/2.2.1/locations")).objects == []
 
 
 async def test_a_failed_handshake_leaves_nothing_registered(edge: Edge, operator: Edge) -> None:
