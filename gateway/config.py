@@ -16,11 +16,11 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, get_args, get_origin
+from typing import Annotated, Any, Final, Self, cast, get_args, get_origin
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, Field, SecretStr, ValidationError, create_model, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
@@ -148,7 +148,7 @@ class Settings(BaseSettings):
     database_url: DatabaseUrl = Field(description="PostgreSQL 18, postgresql://user@host:5432/name")
     psp_api_key: SecretStr = Field(min_length=8, description="secret key of the payment service provider")
     psp_webhook_secret: SecretStr = Field(
-        min_length=8, description="signing secret of the provider's webhooks"
+        min_length=8, description="signing secrets of the provider's webhook endpoints, separated by commas"
     )
     psp_base_url: HttpUrl | None = Field(
         None, description="address of a sandbox PSP; default: the provider's own"
@@ -281,8 +281,17 @@ class Settings(BaseSettings):
     @property
     def base_url(self) -> str:
         """How others reach this gateway: `public_url`, else host and port."""
-        scheme = "http" if self.tls_certificate_path is None else "https"
-        return self.public_url or f"{scheme}://{self.host}:{self.port}"
+        return base_url_of(
+            public_url=self.public_url,
+            host=self.host,
+            port=self.port,
+            tls_certificate_path=self.tls_certificate_path,
+        )
+
+
+def base_url_of(*, public_url: str | None, host: str, port: int, tls_certificate_path: str | None) -> str:
+    """How others reach a gateway with these settings."""
+    return public_url or f"{'http' if tls_certificate_path is None else 'https'}://{host}:{port}"
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -296,6 +305,22 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         return Settings(**{name: one.value for name, one in values.items()})
     except ValidationError as error:
         raise ConfigurationError(_one_line(error, values)) from None
+
+
+def load_some_settings(environ: Mapping[str, str], *names: str) -> dict[str, Any]:
+    """These settings alone, for a command that needs no others; each is checked as by `load_settings`.
+
+    Raises:
+        ConfigurationError: one of them is missing or wrong, or any setting is unknown. One line.
+    """
+    given = _gather(environ)
+    fields = {name: (Settings.model_fields[name].annotation, Settings.model_fields[name]) for name in names}
+    model = create_model("SomeSettings", **cast("Any", fields))
+    try:
+        found = model(**{name: given[name].value for name in names if name in given})
+    except ValidationError as error:
+        raise ConfigurationError(_one_line(error, given)) from None
+    return {name: getattr(found, name) for name in names}
 
 
 def load_inbox_path(environ: Mapping[str, str]) -> str | None:
