@@ -63,6 +63,7 @@ def configure(state: PspState) -> None:
             connect=connect,
         )
         endpoint["api_version"] = settings.api_version
+        endpoint["created"] = 0  # it is there before any business time that a test may set
         state.webhooks.add_endpoint(state.put("webhook_endpoint", endpoint))
 
 

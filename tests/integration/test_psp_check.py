@@ -160,6 +160,19 @@ async def test_webhooks_are_created_once_then_updated_and_each_receives_its_own_
     assert {name for one, name in sent if one == ids[1]} <= CONNECT_EVENTS
 
 
+async def test_what_became_of_the_deliveries_is_read(psp: Sandbox) -> None:
+    await psp.v1.webhook_endpoints.create_async({"url": WEBHOOK, "enabled_events": ["*"]})
+    await psp.hold()
+    waiting = (await facts_of(psp)).events
+    psp.engine.pop_webhooks()
+    accepted = (await facts_of(psp)).events
+    assert waiting
+    assert accepted
+    assert {one.pending for one in waiting} == {1}
+    assert {one.pending for one in accepted} == {0}
+    assert {one.type for one in waiting} == {"payment_intent.amount_capturable_updated"}
+
+
 @pytest.mark.parametrize(
     "params",
     [
@@ -246,12 +259,12 @@ def test_the_command_says_that_money_can_be_taken_and_what_it_did_not_check(serv
     result = json.loads(run.stdout)
     assert result["can_take_money"] is True
     unchecked = {one["check"]: one["advice"] for one in result["findings"] if one["state"] == "not checked"}
-    assert set(unchecked) == {"currencies", "publishable key"}
+    assert set(unchecked) == {"currencies", "webhook deliveries", "publishable key"}
     assert "DATABASE_URL is missing" in unchecked["currencies"]
     assert not [one for one in result["findings"] if one["state"] == "mend"]
     table = check(served)
     assert table.returncode == 0
-    assert "The account can take money: 0 to mend, 2 not checked." in table.stdout
+    assert "The account can take money: 0 to mend, 3 not checked." in table.stdout
     assert KEY not in run.stdout + table.stdout
 
 

@@ -17,6 +17,7 @@ from gateway.payments.psp.stripe.account_facts import (
     PublishableKey,
     ReadState,
     ResourceRead,
+    SentEvent,
     StripeAccount,
     StripeKey,
     StripeKeyKind,
@@ -39,8 +40,16 @@ ACCOUNT = StripeAccount(
     descriptor_prefix="CHARGECO",
 )
 PLATFORM = StripeWebhookEndpoint(
-    id="we_1", url=URL, enabled=True, api_version=PINNED, events=ACCOUNT_EVENTS, connect=False
+    id="we_1",
+    url=URL,
+    enabled=True,
+    api_version=PINNED,
+    events=ACCOUNT_EVENTS,
+    connect=False,
+    created=100,
 )
+ACCEPTED = SentEvent(type="payment_intent.succeeded", created=200, pending=0)
+WAITING = replace(ACCEPTED, pending=1)
 CONNECTED = replace(PLATFORM, id="we_2", events=CONNECT_EVENTS, connect=True)
 LIVE_PUBLIC = StripeKey(kind=StripeKeyKind.PUBLISHABLE, live=True)
 READY = AccountFacts(
@@ -51,6 +60,7 @@ READY = AccountFacts(
     balance_currencies=frozenset({"EUR"}),
     settlement_currencies={"EUR": "enabled", "CHF": "enabled"},
     endpoints=(PLATFORM, CONNECTED),
+    events=(ACCEPTED,),
     publishable_key=PublishableKey(key=LIVE_PUBLIC, same_account=True),
 )
 EXPECTED = CheckExpectation(live=True, webhook_url=URL, tariff_currencies=frozenset({"EUR", "CHF"}))
@@ -91,6 +101,7 @@ def test_an_account_that_is_ready_has_nothing_to_mend() -> None:
         "currency EUR",
         "webhook",
         "webhook of connected accounts",
+        "webhook deliveries",
         "Connect",
         "statement descriptor prefix",
         "publishable key",
@@ -250,6 +261,31 @@ def test_a_webhook_is_ours_exactly_or_its_difference_is_named(
     assert words in findings["webhook"].found
     assert f"--create-webhook {URL}" in findings["webhook"].advice
     assert takes_money(findings) is not blocks
+
+
+@pytest.mark.parametrize(
+    ("events", "state"),
+    [
+        ((ACCEPTED, WAITING), FindingState.RIGHT),
+        ((WAITING, ACCEPTED), FindingState.NOT_CHECKED),
+        ((WAITING, WAITING), FindingState.MEND),
+        ((replace(ACCEPTED, created=100),), FindingState.NOT_CHECKED),  # sent before there was an endpoint
+        ((), FindingState.NOT_CHECKED),
+        (None, FindingState.NOT_CHECKED),
+    ],
+)
+def test_only_an_accepted_delivery_proves_the_secret(
+    events: Sequence[SentEvent] | None, state: FindingState
+) -> None:
+    findings = checked(replace(READY, events=events))
+    assert findings["webhook deliveries"].state is state
+    assert takes_money(findings)
+
+
+def test_a_delivery_to_another_address_proves_nothing() -> None:
+    other = replace(PLATFORM, url="https://shop.example/hook")
+    findings = checked(replace(READY, endpoints=(other, CONNECTED)))
+    assert findings["webhook deliveries"].state is FindingState.NOT_CHECKED
 
 
 def test_without_an_endpoint_for_connected_accounts_money_is_taken_all_the_same() -> None:

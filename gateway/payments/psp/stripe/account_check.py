@@ -46,6 +46,7 @@ def check_account(
         *_capabilities(facts.account),
         *_currencies(facts, expected),
         *_webhook(facts, expected, pinned_version),
+        _deliveries(facts, expected),
         _connect(facts),
         _descriptor(facts.account),
         _publishable_key(facts),
@@ -279,6 +280,42 @@ def _endpoint(
         state=_MEND if wrong else _RIGHT,
         found="; ".join([endpoint.id, *wrong]) if wrong else f"{endpoint.id}: {len(events)} events, {pinned}",
         advice=f"{_CREATE} {url}" if wrong else "",
+    )
+
+
+def _deliveries(facts: AccountFacts, expected: CheckExpectation) -> AccountFinding:
+    """Whether the endpoint has accepted what was sent to it, which proves its secret and its address."""
+    check = "webhook deliveries"
+    if facts.endpoints is None or facts.events is None:
+        return _unread(check, facts, "webhook_endpoints" if facts.endpoints is None else "events")
+    since = [
+        one.created
+        for one in facts.endpoints
+        if one.url == expected.webhook_url and one.enabled and not one.connect
+    ]
+    sent = [one for one in facts.events if since and one.created > max(since)]
+    if not sent:
+        return AccountFinding(
+            check=check,
+            state=_NOT_CHECKED,
+            found="",
+            advice="no payment since the endpoint exists: only a delivery proves its secret and its address",
+        )
+    waiting = sum(one.pending > 0 for one in sent)
+    if not sent[0].pending:
+        return AccountFinding(check=check, state=_RIGHT, found=f"the newest, {sent[0].type}, was accepted")
+    if waiting < len(sent):
+        return AccountFinding(
+            check=check,
+            state=_NOT_CHECKED,
+            found="",
+            advice=f"{waiting} of the newest {len(sent)} events wait for an endpoint: check again later",
+        )
+    return AccountFinding(
+        check=check,
+        state=_MEND,
+        found=f"none of the newest {len(sent)} events was accepted by all endpoints",
+        advice="compare NETWORKCORE_PSP_WEBHOOK_SECRET with the endpoint's secret, and try its address",
     )
 
 

@@ -103,7 +103,7 @@ class StripeAccount:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StripeWebhookEndpoint:
-    """A webhook endpoint. `connect`: it receives events of connected accounts."""
+    """A webhook endpoint. `connect`: it receives events of connected accounts; `created`: Unix seconds."""
 
     id: str
     url: str
@@ -111,6 +111,16 @@ class StripeWebhookEndpoint:
     api_version: str | None  # None: the account's default
     events: frozenset[str]
     connect: bool
+    created: int
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SentEvent:
+    """An event that Stripe sends to endpoints. `pending`: how many have not accepted it yet."""
+
+    type: str
+    created: int  # Unix seconds
+    pending: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -136,6 +146,7 @@ class AccountFacts:
     balance_currencies: frozenset[str] | None = None  # upper case: what has settled here already
     settlement_currencies: Mapping[str, str] | None = None  # enabled, disabled, restricted_by_application
     endpoints: Sequence[StripeWebhookEndpoint] | None = None
+    events: Sequence[SentEvent] | None = None  # of payments, newest first
     publishable_key: PublishableKey | None = None
 
 

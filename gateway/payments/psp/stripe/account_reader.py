@@ -18,6 +18,7 @@ from gateway.payments.psp.stripe.account_facts import (
     PublishableKey,
     ReadState,
     ResourceRead,
+    SentEvent,
     StripeAccount,
     StripeKey,
     StripeKeyKind,
@@ -37,6 +38,9 @@ _PERMISSION: Final = re.compile(r"'(rak_\w+)'")  # as Stripe names the one that 
 _KEY: Final = re.compile(r"(sk|rk|pk)_(live|test)_")
 _NO_LISTS: Final = frozenset({"account", "balance", "balance_settings", "mandates", "payment_methods"})
 _PAGE: Final = 100
+# The events that every payment causes: what became of them says whether the endpoint accepts its deliveries.
+_OF_PAYMENTS: Final = sorted(name for name in ACCOUNT_EVENTS if name.startswith("payment_intent."))
+_EVENTS: Final = 20
 _MARK: Final = "networkcore"  # metadata of the endpoints that we create: account, connect
 _SHOWN: Final = 200  # characters of an error's message
 
@@ -102,10 +106,17 @@ class _Endpoint(msgspec.Struct):
     url: str
     status: str
     enabled_events: list[str]
+    created: int = 0
     api_version: str | None = None
     application: str | None = None
     metadata: dict[str, str] | None = None
     secret: str | None = None
+
+
+class _Event(msgspec.Struct):
+    type: str
+    created: int
+    pending_webhooks: int
 
 
 class _Intent(msgspec.Struct):
@@ -156,11 +167,13 @@ class AccountReader:
         turn = asyncio.Semaphore(4)
 
         async def one(name: str) -> StripeReply:
+            params: dict[str, Any] | None = None if name in _NO_LISTS else {"limit": 1}
+            if name == "webhook_endpoints":
+                params = {"limit": _PAGE}
+            elif name == "events":
+                params = {"limit": _EVENTS, "types": _OF_PAYMENTS}
             async with turn:
-                limit = _PAGE if name == "webhook_endpoints" else 1
-                return await self._wire.exchange(
-                    "get", READS[name], None if name in _NO_LISTS else {"limit": limit}
-                )
+                return await self._wire.exchange("get", READS[name], params)
 
         answers = dict(zip(READS, await asyncio.gather(*map(one, READS)), strict=True))
         balance = _decoded(answers["balance"], _Balance)
@@ -175,6 +188,7 @@ class AccountReader:
             else frozenset(one.currency.upper() for one in (*balance.available, *balance.pending)),
             settlement_currencies=await self._settlement_currencies(),
             endpoints=None if endpoints is None else [_endpoint(one) for one in endpoints.data],
+            events=_events(_decoded(answers["events"], StripeList[_Event])),
             publishable_key=await self._try_publishable_key(answers["payment_intents"]),
         )
 
@@ -296,6 +310,12 @@ def _account(found: _Account | None) -> StripeAccount | None:
     )
 
 
+def _events(found: StripeList[_Event] | None) -> list[SentEvent] | None:
+    if found is None:
+        return None
+    return [SentEvent(type=one.type, created=one.created, pending=one.pending_webhooks) for one in found.data]
+
+
 def _endpoint(found: _Endpoint) -> StripeWebhookEndpoint:
     """An endpoint made with `connect` names the Connect application, and ours say so themselves."""
     marked = (found.metadata or {}).get(_MARK)
@@ -306,4 +326,5 @@ def _endpoint(found: _Endpoint) -> StripeWebhookEndpoint:
         api_version=found.api_version,
         events=frozenset(found.enabled_events),
         connect=found.application is not None or marked == "connect",
+        created=found.created,
     )
