@@ -22,7 +22,7 @@ from aiohttp import web
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.clock import Clock
 from gateway.database import transaction
-from gateway.errors import DatabaseUnreachableError
+from gateway.errors import DatabaseUnreachableError, RateLimitExceededError
 from gateway.ocpi.envelope import OcpiResponse, message_headers, reject, respond
 from gateway.ocpi.errors import OcpiError, OcpiRejectionError, StatusCode
 from gateway.ocpi.repository import objects
@@ -163,18 +163,34 @@ class OcpiEndpoint:
         scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
         credential = credential.strip()
         if scheme.lower() != "token" or not 0 < len(credential) <= _MAX_TOKEN_LENGTH:
+            self._check_address(request)
+            self.services.addresses.count(request)
             raise _unauthorized("expected the header 'Authorization: Token <credentials token>'")
         bare, decoded = hash_token(credential), _decoded(credential)
         hashes = [bare] if decoded is None else [hash_token(decoded), bare]
         peer = self.services.peers.find(hashes)
         if peer is None:
+            if not self.services.peers.recognizes(hashes):
+                self._check_address(request)
             async with self.services.pool.acquire() as connection:
                 peer = await find_peer(connection, token_hashes=hashes)
             if peer is not None and peer.state is PeerState.REGISTERED:
                 self.services.peers.remember(peer)
         if peer is None or (peer.state is not PeerState.REGISTERED and self.access is OcpiAccess.REGISTERED):
+            self.services.addresses.count(request)
             raise _unauthorized("this credentials token is unknown, or registration is not finished")
         return peer, peer.token_hash == bare
+
+    def _check_address(self, request: web.Request) -> None:
+        try:
+            self.services.addresses.check(request)
+        except RateLimitExceededError as exceeded:
+            raise OcpiRejectionError(
+                str(exceeded),
+                code=StatusCode.CLIENT_ERROR,
+                http_status=web.HTTPTooManyRequests.status_code,
+                headers=exceeded.headers,
+            ) from None
 
     async def _keep_rejected(self, call: OcpiRequest, rejection: OcpiRejectionError) -> None:
         """Keep what was rejected, so that nothing a CPO sent is lost without a trace.

@@ -7,6 +7,7 @@ to mend it
 └── PeerRejectedError              the peer answered, and the answer is no, or is not OCPI
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from gateway.errors import GatewayError
@@ -39,9 +40,15 @@ class OcpiRejectionError(OcpiError):
     """
 
     def __init__(
-        self, text: str, *, code: StatusCode = StatusCode.INVALID_PARAMETERS, http_status: int = 200
+        self,
+        text: str,
+        *,
+        code: StatusCode = StatusCode.INVALID_PARAMETERS,
+        http_status: int = 200,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(text)
+        self.headers = headers or {}
         self.text = text
         self.code = code
         self.http_status = http_status

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 
 from clearing.services import build_clearing
+from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing, Scope
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
@@ -173,6 +174,7 @@ async def open_api(
     *,
     plug_and_charge: PlugAndChargeService | None = None,
     webhook_secrets: SecretCipher | None = None,
+    addresses: AddressLimiter | None = None,
     **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key."""
@@ -186,6 +188,7 @@ async def open_api(
         clock=clock,
         keys=ring,
         options=replace(base, **options),
+        addresses=addresses or AddressLimiter(),
         payments=payments,
         clearing=clearing,
         plug_and_charge=plug_and_charge,
