@@ -79,6 +79,16 @@ async def test_what_the_account_lacks_is_read_as_it_is(psp: Sandbox) -> None:
     assert "Connect" in facts.reads["connected_accounts"].detail
 
 
+@pytest.mark.parametrize("status", [400, 500])
+async def test_a_read_that_is_not_answered_is_no_fact(psp: Sandbox, status: int) -> None:
+    await psp.fault({"kind": "status", "status": status}, path_regex="balance_settings|/account$", times=0)
+    facts = await facts_of(psp)
+    assert (facts.account, facts.settlement_currencies) == (None, None)
+    assert facts.reads["account"].state is ReadState.FAILED
+    assert facts.reads["account"].status == status
+    assert facts.live is False  # the balance says so, whatever became of the others
+
+
 async def test_what_a_restricted_key_may_not_read_is_named_by_its_permission(psp: Sandbox) -> None:
     key = "rk_test_narrow"
     await psp.control("POST", "restricted_keys", {"key": key, "refused": ["refunds", "webhook_endpoints"]})
