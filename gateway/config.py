@@ -330,6 +330,35 @@ def load_some_settings(environ: Mapping[str, str], *names: str) -> dict[str, Any
     return {name: getattr(found, name) for name in names}
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformSettings:
+    """What a command needs that calls OCPI peers: the database and how others reach this gateway, no PSP."""
+
+    database_url: str
+    environment: Environment
+    base_url: str
+
+
+def load_platform_settings(environ: Mapping[str, str]) -> PlatformSettings:
+    """Return the settings of the platform alone; the PSP's may be missing.
+
+    Raises:
+        ConfigurationError: as `load_settings`.
+    """
+    values = _gather(environ)
+    for name in ("psp_api_key", "psp_webhook_secret"):
+        values.setdefault(name, _Given(value="not needed here", place=name))
+    try:
+        settings = Settings(**{name: one.value for name, one in values.items()})
+    except ValidationError as error:
+        raise ConfigurationError(_one_line(error, values)) from None
+    return PlatformSettings(
+        database_url=settings.database_url.get_secret_value(),
+        environment=settings.environment,
+        base_url=settings.base_url,
+    )
+
+
 def load_inbox_path(environ: Mapping[str, str]) -> str | None:
     """The directory that the bank's messages are read from, alone; None where there is none.
 

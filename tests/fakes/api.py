@@ -18,6 +18,7 @@ from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
 from gateway.database import Pool, transaction
 from gateway.ids import new_id
+from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.services import PLATFORM_ROLE
 from gateway.ocpi.token_service import TokenService
 from gateway.partners import party_repository
@@ -202,6 +203,7 @@ async def open_api(
         ),
         settlement_notices=SettlementNoticeService(pool=pool, clock=clock, payments=payments),
         funding=FundingService(pool=pool, clock=clock, psp=psp),
+        ocpi=OcpiRegistrationService(pool=pool, clock=clock),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),
         agreements=AgreementService(pool=pool, clock=clock, clearing=clearing),
