@@ -11,6 +11,7 @@ one line: its name, where it was set, what is allowed. Values of secrets never a
 import base64
 import re
 from collections.abc import Mapping
+from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Final, Self, cast
@@ -30,7 +31,7 @@ from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, Settings
 from typing_extensions import override
 
 from gateway.errors import ConfigurationError
-from gateway.set_values import describe_errors, read_set_values
+from gateway.set_values import SetValue, describe_errors, read_set_values
 
 _MIN_SECRET_LENGTH: Final = 16
 _SECRET_KEY_BYTES: Final = 32
@@ -345,13 +346,13 @@ def load_platform_settings(environ: Mapping[str, str]) -> PlatformSettings:
     Raises:
         ConfigurationError: as `load_settings`.
     """
-    values = _gather(environ)
+    values = read_set_values(environ, Settings.model_fields)
     for name in ("psp_api_key", "psp_webhook_secret"):
-        values.setdefault(name, _Given(value="not needed here", place=name))
+        values.setdefault(name, SetValue(value="not needed here", place=name))
     try:
         settings = Settings(**{name: one.value for name, one in values.items()})
     except ValidationError as error:
-        raise ConfigurationError(_one_line(error, values)) from None
+        raise ConfigurationError(describe_errors(error, values, Settings.model_fields)) from None
     return PlatformSettings(
         database_url=settings.database_url.get_secret_value(),
         environment=settings.environment,
