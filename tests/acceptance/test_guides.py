@@ -191,6 +191,7 @@ def folder(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pat
         "account.json": account[1],
         "token-a": "a-token-of-the-operator",
         "FILE": known_rates(path, dev),
+        "TOKENS.csv": "uid,type,party,contract_id,issuer\nGUIDE1,RFID,superapp,NLSUPC00000001,Super App\n",
         "incoming/pain002.xml": bank.status_report("NC-unknown", group="ACCP").decode(),
         "incoming/camt053.xml": bank.statement(*unknown_lines()).decode(),
     }
