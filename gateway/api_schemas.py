@@ -27,10 +27,18 @@ _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9}
 
 
 def _written(value: Any) -> Any:
-    """Text is a whole time; a number in it would else be read as seconds since 1970."""
-    if isinstance(value, str) and _RFC3339.fullmatch(value) is None:
-        raise ValueError("expected a time with its offset, such as 2026-10-29T08:00:00Z")
-    return value
+    """Text is a whole time; a number in it would else be read as seconds since 1970.
+
+    It is read here: after a validator of ours, a strict body takes no text for a time.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        if _RFC3339.fullmatch(value) is not None:
+            return datetime.fromisoformat(value.upper())
+    except ValueError:  # the 30th of February
+        pass
+    raise ValueError("expected a time with its offset, such as 2026-10-29T08:00:00Z")
 
 
 def _aware(value: datetime) -> datetime:
