@@ -4,8 +4,8 @@ Owns: EN 16931 type codes, categories, VAT breakdown, totals by document, the ru
 Must not know: XML, numbering, the store.
 
 A document states the VAT that was booked, as the ledger, the API and the page do. EN 16931 computes it on the
-document's sums and allows less than one unit of the currency between the two (BR-CO-17, BR-S-09), which is
-room for sessions that were rounded one by one. Only what lies beyond it is a rounding amount (BT-114).
+document's sums and allows less than one unit of the currency between the two (BR-CO-17, BR-S-09), enough for
+sessions that were rounded one by one. Only what lies beyond that is a rounding amount (BT-114).
 """
 
 from collections.abc import Sequence
@@ -278,8 +278,8 @@ def stated_vat(net_minor: int, booked_minor: int, rate: Decimal, *, currency: st
     VAT lies further off, it is the nearest amount within that.
     """
     computed = vat_on(net_minor, rate)
-    room: int = 10 ** exponent(currency) - 1
-    return min(max(booked_minor, computed - room), computed + room)
+    tolerance: int = 10 ** exponent(currency) - 1
+    return min(max(booked_minor, computed - tolerance), computed + tolerance)
 
 
 def _groups(sums: Sequence[SuppliedSum], sign: int, *, currency: str) -> list[VatGroup]:

@@ -173,7 +173,7 @@ def every_rate() -> list[Decimal]:
 
 
 @pytest.mark.parametrize("rate", every_rate(), ids=str)
-def test_the_vat_within_a_price_is_within_the_room_of_the_rules_for_every_price(rate: Decimal) -> None:
+def test_the_vat_within_a_price_is_within_the_tolerance_of_the_rules_for_every_price(rate: Decimal) -> None:
     """BR-CO-17 and BR-S-09 ask for less than one unit of the currency; the split is at most one cent off."""
     apart: dict[int, int] = {}
     for gross in range(1, 20_001):

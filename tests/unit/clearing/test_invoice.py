@@ -77,7 +77,7 @@ def issue(supplier: Party, customer: Party, *sums: SuppliedSum, **changes: Any) 
 
 
 def test_a_document_states_the_vat_that_was_booked() -> None:
-    # 3 x 8.37 at 8.1 %: 0.68 each is 2.04; 25.11 at 8.1 % is 2.03. EN 16931 leaves room for either.
+    # 3 x 8.37 at 8.1 %: 0.68 each is 2.04; 25.11 at 8.1 % is 2.03. EN 16931 allows either.
     (invoice,) = issue(CH_CPO, PLATFORM, supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, [837, 837, 837]))
     assert (invoice.net_minor, invoice.vat_minor, invoice.gross_minor) == (2511, 204, 2715)
     assert (invoice.due_minor, invoice.rounding_minor) == (2715, 0)
@@ -92,7 +92,7 @@ def test_a_document_states_the_vat_that_was_booked() -> None:
     assert [amount for _, amount in page.sums] == ["25.11 CHF", "2.04 CHF", "27.15 CHF"]
 
 
-def test_what_lies_beyond_the_room_of_the_rules_is_a_rounding_amount() -> None:
+def test_what_lies_beyond_the_tolerance_of_the_rules_is_a_rounding_amount() -> None:
     # 500 sessions of 0.06 at 8.1 %: each is booked without VAT (0.00486), the sum of 30.00 bears 2.43.
     (invoice,) = issue(CH_CPO, PLATFORM, supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, [6] * 500))
     assert (invoice.net_minor, invoice.due_minor) == (3000, 3000)
@@ -113,7 +113,7 @@ def test_what_lies_beyond_the_room_of_the_rules_is_a_rounding_amount() -> None:
         ("JPY", 999, 1000),
     ],
 )
-def test_the_room_is_less_than_one_unit_of_the_currency(currency: str, booked: int, stated: int) -> None:
+def test_the_tolerance_is_less_than_one_unit_of_the_currency(currency: str, booked: int, stated: int) -> None:
     assert stated_vat(10_000, booked, Decimal(10), currency=currency) == stated
 
 
