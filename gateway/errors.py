@@ -5,7 +5,9 @@ GatewayError                      what the operator or caller can correct; its t
 ├── MalformedIdError              a public id that is not one of ours
 ├── MigrationError                the schema can't be brought forward as asked
 ├── DatabaseUnreachableError      no PostgreSQL answers at the given address
-└── DatabaseNotMigratedError      a table of ours is missing
+├── DatabaseNotMigratedError      a table of ours is missing
+├── RecordNotFoundError           no such record, or another party's
+└── RecordConflictError           the record does not allow what was asked
 
 Knows no HTTP status and no exit code: the edges map these.
 """
@@ -40,3 +42,11 @@ class DatabaseNotMigratedError(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("the database is not migrated; run networkcore migrate")
+
+
+class RecordNotFoundError(GatewayError):
+    """No such record, or it is another party's: the same answer for both."""
+
+
+class RecordConflictError(GatewayError):
+    """What is stored does not allow this."""

@@ -12,7 +12,12 @@ import asyncpg
 from clearing.errors import ClearingConflictError, ClearingError, ClearingInvariantViolation
 from gateway.api import problems
 from gateway.api.problems import ProblemDetails, ProblemError, ProblemKind
-from gateway.errors import DatabaseUnreachableError, MalformedIdError
+from gateway.errors import (
+    DatabaseUnreachableError,
+    MalformedIdError,
+    RecordConflictError,
+    RecordNotFoundError,
+)
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
 from gateway.partners.errors import (
     PartnerConflictError,
@@ -54,6 +59,8 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     TooManyEndpointsError: problems.STATE_CONFLICT,
     WebhookRejectedError: problems.SIGNATURE_INVALID,
     MalformedIdError: problems.INVALID_PARAMETERS,
+    RecordNotFoundError: problems.NOT_FOUND,
+    RecordConflictError: problems.STATE_CONFLICT,
     UnknownRecordError: problems.NOT_FOUND,
     ConflictingRecordError: problems.STATE_CONFLICT,
     UnfitAuthorityError: problems.INVALID_PARAMETERS,

@@ -14,8 +14,6 @@ from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import Line, ListQuery, Slug, before
 from gateway.api.idempotency import KeyRule
-from gateway.api.payouts.payout_access import principal
-from gateway.database import transaction
 from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.rules import (
     KINDS,
@@ -24,7 +22,7 @@ from gateway.exceptions.rules import (
     ExceptionRecord,
     ExceptionState,
 )
-from gateway.exceptions.service import PREFIX, ExceptionService, ExceptionView, next_step_of
+from gateway.exceptions.service import PREFIX, ExceptionView, next_step_of
 from gateway.ids import format_id
 
 _MAX_NOTE: Final = 500
@@ -151,60 +149,33 @@ async def list_all(call: ApiRequest) -> ApiResponse:
         if query.older_than_hours is None
         else now - timedelta(hours=query.older_than_hours),
     )
-    service = _service(call)
-    async with transaction(call.services.pool) as connection:
-        await service.refresh(connection, now=now, wall_now=call.services.clock.wall_now())
-        found = await service.list_exceptions(
-            connection, wanted, before=before(query, PREFIX), limit=query.limit + 1
-        )
+    found = await call.services.exceptions.list(wanted, before=before(query, PREFIX), limit=query.limit + 1)
     return ApiResponse(body=page([exception_object(one) for one in found], limit=query.limit))
 
 
 async def get(call: ApiRequest) -> ApiResponse:
     """One exception with its history."""
-    exception_id = call.path_id("id", PREFIX)
-    service = _service(call)
-    async with transaction(call.services.pool) as connection:
-        await service.refresh(connection, now=call.services.now(), wall_now=call.services.clock.wall_now())
-        return _answer(await service.get(connection, exception_id))
+    return _answer(await call.services.exceptions.get(call.path_id("id", PREFIX)))
 
 
 async def resolve(call: ApiRequest) -> ApiResponse:
     """Try again what stopped; resolved if that ended its cause."""
     body: ResolveExceptionBody = call.body
-    exception_id = call.path_id("id", PREFIX)
-    async with transaction(call.services.pool) as connection:
-        return _answer(
-            await _service(call).resolve(
-                connection,
-                exception_id,
-                by=await principal(call, connection),
-                note=body.note,
-                now=call.services.now(),
-                wall_now=call.services.clock.wall_now(),
-            )
+    return _answer(
+        await call.services.exceptions.resolve(
+            call.path_id("id", PREFIX), note=body.note, key=call.caller.key
         )
+    )
 
 
 async def assign(call: ApiRequest) -> ApiResponse:
     """Name who looks after it."""
     body: AssignExceptionBody = call.body
-    exception_id = call.path_id("id", PREFIX)
-    async with transaction(call.services.pool) as connection:
-        return _answer(
-            await _service(call).assign(
-                connection,
-                exception_id,
-                assignee=body.assignee,
-                by=await principal(call, connection),
-                note=body.note or "",
-                now=call.services.now(),
-            )
+    return _answer(
+        await call.services.exceptions.assign(
+            call.path_id("id", PREFIX), assignee=body.assignee, note=body.note or "", key=call.caller.key
         )
-
-
-def _service(call: ApiRequest) -> ExceptionService:
-    return ExceptionService(clearing=call.services.clearing)
+    )
 
 
 def _answer(view: ExceptionView) -> ApiResponse:

@@ -25,7 +25,6 @@ from gateway.api.plug_and_charge.contracts import (
 )
 from gateway.api.problems import FieldError, ProblemError
 from gateway.api.request_bodies import invalid
-from gateway.database import transaction
 from pnc import certificate_registry, contract_administration
 from pnc.contract import ChangeCursor, NewContract
 from pnc.emaid import parse_emaid
@@ -108,17 +107,12 @@ async def import_contracts(call: ApiRequest) -> ApiResponse:
     """Store many contracts in one transaction; each row is stored or rejected by itself, and reported."""
     body: ImportContractsBody = call.body
     environment = body.environment or call.services.options.environment
-    rows = [await _row(call, row) for row in body.contracts]
-    verifier, _ = await service_of(call).load_trust(call.services.pool, environment=environment)
-    async with transaction(call.services.pool) as connection:
-        reports = await contract_administration.import_contracts(
-            connection,
-            rows,
-            environment=environment,
-            verifier=verifier,
-            actor=call.caller.party_id,
-            now=call.services.now(),
-        )
+    reports = await call.services.contracts.import_many(
+        [_row(row) for row in body.contracts],
+        trust=service_of(call),
+        environment=environment,
+        actor=call.caller.party_id,
+    )
     shown = [
         ContractImportRowSchema.model_validate(
             {
@@ -135,20 +129,17 @@ async def import_contracts(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=ContractImportSchema(stored=len(shown) - rejected, rejected=rejected, rows=shown))
 
 
-async def _row(call: ApiRequest, row: Mapping[str, Any]) -> NewContract | UnfitContractError:
+def _row(row: Mapping[str, Any]) -> NewContract | UnfitContractError:
     """One row as a contract, or what is wrong with it.
 
     The text names the field, never the means of payment.
     """
     try:
-        contract = ContractBody.model_validate_json(msgspec.json.encode(row))
-        return await new_contract(call, contract)
+        return new_contract(ContractBody.model_validate_json(msgspec.json.encode(row)))
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         fault = invalid(details, given=row, model=ContractBody).rejection.errors[0]
         return UnfitContractError(path=fault.pointer or "/", problem=fault.expected)
-    except ProblemError as error:
-        return UnfitContractError(path="/party", problem=error.rejection.detail)
 
 
 async def list_changes(call: ApiRequest) -> ApiResponse:

@@ -26,7 +26,7 @@ from gateway.api.plug_and_charge.trust import (
     listed,
 )
 from gateway.api.problems import FieldError, ProblemError
-from gateway.database import transaction
+from gateway.plug_and_charge.trust_service import RevocationOrigin
 from pnc import trust_administration
 from pnc.rejection_reasons import ContractRejection
 
@@ -70,15 +70,12 @@ async def allow_source(call: ApiRequest) -> ApiResponse:
     """Put an origin on an authority's allow-list; allowing what is allowed changes nothing."""
     body: AuthoritySourceBody = call.body
     environment = environment_of(call, body.environment)
-    async with transaction(call.services.pool) as connection:
-        origin = await trust_administration.allow_endpoint(
-            connection,
-            environment=environment,
-            authority=body.authority,
-            kind=body.kind,
-            url=body.url,
-            change=change_of(call, body.reason),
-        )
+    origin = await call.services.trust.allow_source(
+        body.authority,
+        RevocationOrigin(kind=body.kind, url=body.url),
+        environment=environment,
+        change=change_of(call, body.reason),
+    )
     shown = RevocationSourceSchema(environment=environment, kind=body.kind, origin=origin)
     return ApiResponse(body=shown, status=_CREATED)
 
@@ -86,15 +83,12 @@ async def allow_source(call: ApiRequest) -> ApiResponse:
 async def remove_source(call: ApiRequest) -> ApiResponse:
     """Take an origin off an authority's allow-list."""
     body: AuthoritySourceBody = call.body
-    async with transaction(call.services.pool) as connection:
-        await trust_administration.remove_endpoint(
-            connection,
-            environment=environment_of(call, body.environment),
-            authority=body.authority,
-            kind=body.kind,
-            url=body.url,
-            change=change_of(call, body.reason),
-        )
+    await call.services.trust.remove_source(
+        body.authority,
+        RevocationOrigin(kind=body.kind, url=body.url),
+        environment=environment_of(call, body.environment),
+        change=change_of(call, body.reason),
+    )
     return ApiResponse(body=None, status=204)
 
 

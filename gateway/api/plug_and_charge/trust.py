@@ -16,7 +16,7 @@ from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Environment, Pem, Reason, endpoint
-from gateway.database import transaction
+from gateway.plug_and_charge.trust_service import RevocationOrigin
 from pnc import trust_administration
 from pnc.trust import AnchorPurpose, RevocationPolicy, TrustChange
 
@@ -125,25 +125,15 @@ async def add_anchor(call: ApiRequest) -> ApiResponse:
     """Trust a root, and allow the sources of its certificates' status."""
     body: TrustAnchorBody = call.body
     change = change_of(call, body.reason)
-    async with transaction(call.services.pool) as connection:
-        for source in body.revocation_sources:
-            await trust_administration.allow_endpoint(
-                connection,
-                environment=body.environment,
-                authority=body.pem,
-                kind=source.kind,
-                url=source.url,
-                change=change,
-            )
-        sha256 = await trust_administration.add_anchor(
-            connection,
-            environment=body.environment,
-            certificate=body.pem,
-            purpose=body.kind,
-            policy=body.policy,
-            policy_reason=body.policy_reason,
-            change=change,
-        )
+    sha256 = await call.services.trust.add_anchor(
+        environment=body.environment,
+        certificate=body.pem,
+        purpose=body.kind,
+        policy=body.policy,
+        policy_reason=body.policy_reason,
+        sources=[RevocationOrigin(kind=one.kind, url=one.url) for one in body.revocation_sources],
+        change=change,
+    )
     shown = TrustAnchorSchema(
         sha256=sha256,
         environment=body.environment,
@@ -170,28 +160,24 @@ async def list_anchors(call: ApiRequest) -> ApiResponse:
 async def retire_anchor(call: ApiRequest) -> ApiResponse:
     """Retire a root: new authorizations stop, running sessions are settled."""
     body: ReasonBody = call.body or ReasonBody()
-    async with transaction(call.services.pool) as connection:
-        await trust_administration.retire_anchor(
-            connection,
-            environment=environment_of(call, body.environment),
-            sha256=call.path["sha256"],
-            change=change_of(call, body.reason),
-        )
+    await call.services.trust.retire_anchor(
+        call.path["sha256"],
+        environment=environment_of(call, body.environment),
+        change=change_of(call, body.reason),
+    )
     return ApiResponse(body=None, status=204)
 
 
 async def set_policy(call: ApiRequest) -> ApiResponse:
     """Change a root's revocation policy."""
     body: PolicyBody = call.body
-    async with transaction(call.services.pool) as connection:
-        await trust_administration.set_policy(
-            connection,
-            environment=environment_of(call, body.environment),
-            sha256=call.path["sha256"],
-            policy=body.policy,
-            policy_reason=body.policy_reason,
-            change=change_of(call, body.reason),
-        )
+    await call.services.trust.set_policy(
+        call.path["sha256"],
+        environment=environment_of(call, body.environment),
+        policy=body.policy,
+        policy_reason=body.policy_reason,
+        change=change_of(call, body.reason),
+    )
     return ApiResponse(body=None, status=204)
 
 
@@ -200,10 +186,7 @@ async def add_cross_certificate(call: ApiRequest) -> ApiResponse:
     body: CrossCertificateBody = call.body
     environment = environment_of(call, body.environment)
     change = change_of(call, body.reason)
-    async with transaction(call.services.pool) as connection:
-        sha256 = await trust_administration.add_cross_certificate(
-            connection, environment=environment, certificate=body.pem, change=change
-        )
+    sha256 = await call.services.trust.add_cross_certificate(body.pem, environment=environment, change=change)
     shown = CrossCertificateSchema(sha256=sha256, environment=environment, added_at=change.now)
     return ApiResponse(body=shown, status=_CREATED)
 
@@ -221,13 +204,11 @@ async def list_cross_certificates(call: ApiRequest) -> ApiResponse:
 async def retire_cross_certificate(call: ApiRequest) -> ApiResponse:
     """Retire a cross certificate."""
     body: ReasonBody = call.body or ReasonBody()
-    async with transaction(call.services.pool) as connection:
-        await trust_administration.retire_cross_certificate(
-            connection,
-            environment=environment_of(call, body.environment),
-            sha256=call.path["sha256"],
-            change=change_of(call, body.reason),
-        )
+    await call.services.trust.retire_cross_certificate(
+        call.path["sha256"],
+        environment=environment_of(call, body.environment),
+        change=change_of(call, body.reason),
+    )
     return ApiResponse(body=None, status=204)
 
 

@@ -10,12 +10,10 @@ import msgspec
 from pydantic import Field
 
 from clearing.reconciliation.report import OpenDifference
-from clearing.reconciliation.service import ReconciliationService
 from gateway import api_schemas
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
 from gateway.api.reconciliation.resolutions import DIFFERENCE
-from gateway.database import transaction
 from gateway.ids import format_id
 
 _MOST: Final = 1000
@@ -48,19 +46,13 @@ class DifferenceSchema(api_schemas.PublicSchema):
 
 async def list_differences(call: ApiRequest) -> ApiResponse:
     """Open differences, up to the limit; `has_more` says that there are others."""
-    shown: list[DifferenceSchema] = []
-    async with transaction(call.services.pool, isolation="repeatable_read") as connection:
-        async for one in ReconciliationService().differences(connection, today=call.services.now().date()):
-            if call.query.owner in (None, one.owner):
-                shown.append(_difference(one))
-            if len(shown) > call.query.limit:
-                break
-    more = len(shown) > call.query.limit
+    limit: int = call.query.limit
+    found = await call.services.financial_reports.list_differences(owner=call.query.owner, limit=limit + 1)
     return ApiResponse(
         body={
             "object": "list",
-            "data": shown[: call.query.limit],
-            "has_more": more,
+            "data": [_difference(one) for one in found[:limit]],
+            "has_more": len(found) > limit,
             "next_cursor": None,
         }
     )
