@@ -1,4 +1,4 @@
-"""What clearing holds open for a person: sessions, differences, documents, payout holds, disbursements.
+"""What clearing holds open for a person: sessions, differences, documents, payouts, approvals, suspense.
 
 Owns: the lists and what each entry says of itself. Must not know: who shows them, or what a person does about
 them. It only reads; an entry is gone as soon as its row is closed.
@@ -16,6 +16,9 @@ from clearing.connection import Connection, named_queries, rows
 _QUERIES: Final[Any] = named_queries("open_items")
 # An outcome that is still unknown after this long is no longer a matter of waiting.
 UNKNOWN_OUTCOME_AFTER: Final = timedelta(hours=24)
+# Suspense is cleared within a week, and a payment file reaches the bank in the round that creates it.
+OLD_SUSPENSE_AFTER: Final = timedelta(days=7)
+UNSENT_FILE_AFTER: Final = timedelta(hours=1)
 
 
 class OpenCauseKind(StrEnum):
@@ -26,6 +29,12 @@ class OpenCauseKind(StrEnum):
     DOCUMENT = "document_exception"
     PAYOUT_HOLD = "payout_hold"
     DISBURSEMENT = "unknown_disbursement_outcome"
+    APPROVAL_REQUEST = "approval_request"
+    DISBURSEMENT_APPROVAL = "disbursement_approval"
+    BANK_DETAILS = "pending_bank_details"
+    SUSPENSE = "old_suspense"
+    PAYMENT_FILE = "unsent_payment_file"
+    BANK_MESSAGE = "rejected_bank_message"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +68,18 @@ async def open_causes(connection: Connection, *, now: datetime) -> list[OpenCaus
             _disbursement,
             await rows(_QUERIES.unknown_disbursements(connection, unknown_before=unknown_before)),
         ),
+        *map(_approval_request, await rows(_QUERIES.approval_requests(connection))),
+        *map(_disbursement_approval, await rows(_QUERIES.disbursement_approvals(connection))),
+        *map(_bank_details, await rows(_QUERIES.pending_bank_details(connection))),
+        *map(
+            _suspense,
+            await rows(_QUERIES.old_suspense(connection, since_before=now.date() - OLD_SUSPENSE_AFTER)),
+        ),
+        *map(
+            _payment_file,
+            await rows(_QUERIES.unsent_payment_files(connection, created_before=now - UNSENT_FILE_AFTER)),
+        ),
+        *map(_bank_message, await rows(_QUERIES.rejected_bank_messages(connection))),
     ]
 
 
@@ -119,6 +140,80 @@ def _disbursement(row: Mapping[str, Any]) -> OpenCause:
         currency=row["currency"],
         reason=f"{row['rail']}_outcome_unknown",
         detail=f"no answer after {row['attempts']} attempts",
+        since=row["since"],
+    )
+
+
+def _approval_request(row: Mapping[str, Any]) -> OpenCause:
+    return OpenCause(
+        kind=OpenCauseKind.APPROVAL_REQUEST,
+        id=row["id"],
+        party_id=row["party_id"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        reason=row["resolution"],
+        detail=f"{row['reason']} (proposed by {row['proposed_by']})",
+        since=row["since"],
+    )
+
+
+def _disbursement_approval(row: Mapping[str, Any]) -> OpenCause:
+    return OpenCause(
+        kind=OpenCauseKind.DISBURSEMENT_APPROVAL,
+        id=row["id"],
+        party_id=row["party_id"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        reason="above_approval_limit",
+        detail=f"{row['approvals']} of {row['approvals_needed']} approvals given",
+        since=row["since"],
+    )
+
+
+def _bank_details(row: Mapping[str, Any]) -> OpenCause:
+    return OpenCause(
+        kind=OpenCauseKind.BANK_DETAILS,
+        name=f"{row['party_id']}/{row['version']}",
+        party_id=row["party_id"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        reason="new_bank_details",
+        detail=f"submitted by {row['submitted_by']}; nothing is paid to the party until they are decided",
+        since=row["since"],
+    )
+
+
+def _suspense(row: Mapping[str, Any]) -> OpenCause:
+    return OpenCause(
+        kind=OpenCauseKind.SUSPENSE,
+        id=row["id"],
+        owner=row["owner"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        reason="purpose_unknown",
+        detail=row["detail"],
+        since=_start(row["since"]),
+    )
+
+
+def _payment_file(row: Mapping[str, Any]) -> OpenCause:
+    return OpenCause(
+        kind=OpenCauseKind.PAYMENT_FILE,
+        name=row["message_id"],
+        amount_minor=row["amount_minor"],
+        currency=row["currency"],
+        reason="not_sent",
+        detail=f"{row['payment_count']} payments are not known to have reached the bank",
+        since=row["since"],
+    )
+
+
+def _bank_message(row: Mapping[str, Any]) -> OpenCause:
+    return OpenCause(
+        kind=OpenCauseKind.BANK_MESSAGE,
+        name=row["sha256"],
+        reason="not_imported",
+        detail=f"{row['name']}: {row['reason']}",
         since=row["since"],
     )
 

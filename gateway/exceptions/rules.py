@@ -51,6 +51,12 @@ class ExceptionKind(StrEnum):
     RECONCILIATION_DIFFERENCE = "reconciliation_difference"
     DOCUMENT_EXCEPTION = "document_exception"
     PAYOUT_HOLD = "payout_hold"
+    APPROVAL_REQUEST = "approval_request"
+    DISBURSEMENT_APPROVAL = "disbursement_approval"
+    PENDING_BANK_DETAILS = "pending_bank_details"
+    OLD_SUSPENSE = "old_suspense"
+    UNSENT_PAYMENT_FILE = "unsent_payment_file"
+    REJECTED_BANK_MESSAGE = "rejected_bank_message"
     FAILING_OCPI_PULL = "failing_ocpi_pull"
     UNDELIVERED_OCPI_MESSAGE = "undelivered_ocpi_message"
     FAILING_WEBHOOK_ENDPOINT = "failing_webhook_endpoint"
@@ -155,6 +161,60 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             next_step="Check the reason with the party, then lift the hold. Some holds only a second person "
             "may lift.",
             command=_RESOLVE,
+        ),
+        ExceptionKind.APPROVAL_REQUEST: KindSpec(
+            title="Approval requests that wait for a second person",
+            owner="finance",
+            prefix="rdc",
+            retry=None,
+            next_step="Check the booking against its reason. Another person than the proposer approves or "
+            "rejects it.",
+            command="POST /v1/approval-requests/{subject}/approve or /reject",
+        ),
+        ExceptionKind.DISBURSEMENT_APPROVAL: KindSpec(
+            title="Disbursements that wait for approval",
+            owner="treasury",
+            prefix="dis",
+            retry=None,
+            next_step="Check the disbursement to {party}. Two people approve it, each with an API key of "
+            "their own; to stop it, hold the party's payouts.",
+            command="POST /v1/disbursements/{subject}/approve",
+        ),
+        ExceptionKind.PENDING_BANK_DETAILS: KindSpec(
+            title="Bank details that wait for a second person",
+            owner="treasury",
+            prefix=None,
+            retry=None,
+            next_step="Ask {party} over another channel whether the account is its own. Another person than "
+            "the submitter approves or rejects it.",
+            command="GET /v1/parties/{party}/bank-details, then POST .../VERSION/approve or /reject",
+        ),
+        ExceptionKind.OLD_SUSPENSE: KindSpec(
+            title="Suspense items older than a week",
+            owner="finance",
+            prefix="rdc",
+            retry=None,
+            next_step="Find out what the money is for, then clear the item or offset it against another.",
+            command="networkcore reconcile clear-suspense {subject}",
+        ),
+        ExceptionKind.UNSENT_PAYMENT_FILE: KindSpec(
+            title="Payment files that were not sent",
+            owner="treasury",
+            prefix=None,
+            retry=None,
+            next_step="Check the outbox directory and its log. If you send the file yourself, send its bytes "
+            "unchanged and mark it as sent.",
+            command="GET /v1/payment-files/{subject}, then POST /v1/payment-files/{subject}/mark-sent",
+        ),
+        ExceptionKind.REJECTED_BANK_MESSAGE: KindSpec(
+            title="Bank messages that could not be imported",
+            owner="treasury",
+            prefix=None,
+            retry=None,
+            next_step="Ask the bank for a correct message and import it, then record that here. If the same "
+            "file can be imported later, the exception ends by itself.",
+            command=_RESOLVE,
+            final=True,
         ),
         ExceptionKind.FAILING_OCPI_PULL: KindSpec(
             title="OCPI pulls that keep failing",

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -57,7 +57,7 @@ async def test_the_share_paid_by_the_due_date_counts_late_and_overdue(pool: Pool
     assert "networkcore_paid_by_due_date_ratio 0.3333" in text
     assert 'networkcore_overdue_minor_units{currency="EUR"} 440.0' in text
     assert 'networkcore_account_minor_units{class="cpo",currency="EUR"} 400.0' in text
-    assert settlement_sla_alerts(sla, today=date(2026, 10, 17)) == []
+    assert settlement_sla_alerts(sla) == []
 
 
 class Movements:
