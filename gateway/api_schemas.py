@@ -20,6 +20,7 @@ from pydantic import (
 )
 
 from clearing.captured_session import AuthorizationMethod
+from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
 
 
 def _aware(value: datetime) -> datetime:
@@ -362,6 +363,48 @@ class BankMessageSchema(PublicSchema):
     new_lines: int
     received: Instant
     repeated: bool = Field(default=False, description="it was imported before and changed nothing now")
+
+
+class ExceptionEventSchema(PublicSchema):
+    """One line of an exception's history."""
+
+    at: Instant
+    kind: ExceptionEventKind = Field(description="what happened to the exception")
+    actor: str = Field(description="who did it; system for this system itself")
+    note: str = Field(description="the reason or remark")
+
+
+class ExceptionNextStepSchema(PublicSchema):
+    """What a person does about an exception."""
+
+    text: str = Field(description="what to do, in words")
+    command: str = Field(description="the command or request that does it")
+    retry: str | None = Field(
+        description="what resolving does; null where only the command, or a reason, ends it"
+    )
+
+
+class ExceptionSchema(PublicSchema):
+    """Something that stopped and waits for a person. `history` is in the answer about one exception only."""
+
+    id: str
+    object: Literal["exception"] = "exception"
+    kind: ExceptionKind = Field(description="what stopped")
+    title: str = Field(description="the kind in words")
+    subject: str = Field(description="id or name of what stopped, unique in its kind")
+    state: ExceptionState = Field(description="open while its cause is there")
+    owner: str = Field(description="who looks after this kind")
+    assignee: str | None = Field(description="the person who took it on")
+    party: str | None = Field(description="the party that it is about")
+    amount: int | None = Field(description="the amount at stake in minor units of `currency`")
+    currency: str | None = Field(description="ISO 4217 code of `amount`")
+    reason: str = Field(description="why, as a code")
+    detail: str = Field(description="why, in words")
+    since: Instant = Field(description="when its cause arose")
+    opened_at: Instant = Field(description="when it entered the queue")
+    resolved_at: Instant | None = Field(description="when its cause was gone; null while open")
+    next_step: ExceptionNextStepSchema = Field(description="what to do about it")
+    history: list[ExceptionEventSchema] | None = Field(description="what happened to it; null in lists")
 
 
 class SettlementNoticeSchema(PublicSchema):

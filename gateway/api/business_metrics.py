@@ -16,8 +16,8 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from clearing.reporting.settlement_sla import SettlementSla, read_settlement_sla
 from gateway.api.services import ApiServices
 from gateway.database import transaction
+from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions.repository import OpenExceptionCount
-from gateway.exceptions.rules import ExceptionKind
 from gateway.webhooks.repository import find_oldest_undelivered_event
 
 _FRESH: Final = timedelta(seconds=15)

@@ -25,9 +25,10 @@ from gateway.cli.clock import offline_now
 from gateway.cli.tables import open_console
 from gateway.config import load_database_url, load_inbox_path
 from gateway.database import connect
+from gateway.exceptions.presenter import PREFIX
 from gateway.exceptions.repository import ExceptionFilter, OpenExceptionCount
 from gateway.exceptions.rules import KINDS, ExceptionRecord
-from gateway.exceptions.service import PREFIX, ExceptionService
+from gateway.exceptions.service import ExceptionService
 from gateway.ids import format_id
 from gateway.jobs.bank_alerts import list_bank_alerts
 from gateway.jobs.rate_alerts import list_rate_alerts

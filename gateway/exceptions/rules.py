@@ -1,65 +1,26 @@
-"""What an exception is: its kinds, what a person does about each, and how the queue follows its causes.
+"""What an exception is: what a person does about each kind, and how the queue follows its causes.
 
-Owns: kinds, states, the text of the next step, the comparison of the queue with the causes found. Must not
-know SQL, the clock, or how a retry is done.
+Owns: the text of the next step, the comparison of the queue with the causes found. Must not know SQL, the
+clock, or how a retry is done.
 
-A new kind needs three small things: a name in `ExceptionKind` with its `KindSpec` in `KINDS`; a source that
-finds its open causes (a branch of `found` in gateway/sql/exceptions.sql, or a list of
-clearing/reporting/open_items.py);
-and, where the machine can try again, an action in `gateway/exceptions/actions.py`. Nothing else lists kinds:
-the command line, the API, the status and the metrics read `KINDS`.
+A new kind needs three small things: a name in `ExceptionKind` (gateway/exception_kinds.py) with its
+`KindSpec` in `KINDS`; a source that finds its open causes (a branch of `found` in gateway/sql/exceptions.sql,
+or a list of clearing/reporting/open_items.py); and, where the machine can try again, an action in
+`gateway/exceptions/actions.py`. Nothing else lists kinds: the command line, the API, the status and the
+metrics read `KINDS`.
 """
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
+from gateway.exception_kinds import ExceptionKind, ExceptionState
+
 SYSTEM: Final = "system"
-
-
-class ExceptionState(StrEnum):
-    """Open while its cause is there, resolved when it is gone. A cause that comes back is a new exception."""
-
-    OPEN = "open"
-    RESOLVED = "resolved"
-
-
-class ExceptionEventKind(StrEnum):
-    """What a line of the history says."""
-
-    OPENED = "opened"
-    CHANGED = "changed"
-    ASSIGNED = "assigned"
-    RETRIED = "retried"
-    RESOLVED = "resolved"
-
-
-class ExceptionKind(StrEnum):
-    """What stopped."""
-
-    UNCLEARED_SESSION = "uncleared_session"
-    UNPAID_SESSION = "unpaid_session"
-    UNMATCHED_CDR = "unmatched_cdr"
-    FAILED_TASK = "failed_task"
-    UNKNOWN_PSP_OUTCOME = "unknown_psp_outcome"
-    UNKNOWN_DISBURSEMENT_OUTCOME = "unknown_disbursement_outcome"
-    RECONCILIATION_DIFFERENCE = "reconciliation_difference"
-    DOCUMENT_EXCEPTION = "document_exception"
-    PAYOUT_HOLD = "payout_hold"
-    APPROVAL_REQUEST = "approval_request"
-    DISBURSEMENT_APPROVAL = "disbursement_approval"
-    PENDING_BANK_DETAILS = "pending_bank_details"
-    OLD_SUSPENSE = "old_suspense"
-    UNSENT_PAYMENT_FILE = "unsent_payment_file"
-    REJECTED_BANK_MESSAGE = "rejected_bank_message"
-    FAILING_OCPI_PULL = "failing_ocpi_pull"
-    UNDELIVERED_OCPI_MESSAGE = "undelivered_ocpi_message"
-    FAILING_WEBHOOK_ENDPOINT = "failing_webhook_endpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

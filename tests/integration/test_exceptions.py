@@ -17,15 +17,10 @@ from clearing.errors import ClearingConflictError
 from clearing.services import build_clearing
 from gateway.cli.status import read_status
 from gateway.database import Pool, transaction
+from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
 from gateway.exceptions.repository import ExceptionFilter
-from gateway.exceptions.rules import (
-    KINDS,
-    ExceptionEventKind,
-    ExceptionKind,
-    ExceptionRecord,
-    ExceptionState,
-)
+from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.exceptions.service import ExceptionService, ExceptionView
 from gateway.ids import format_id, new_id
 from gateway.jobs.exceptions import PAUSE, ExceptionsJob
@@ -597,6 +592,35 @@ async def test_status_says_that_nothing_needs_a_person_only_when_the_queue_is_em
         assert any(f"--kind {kind}" in alert for alert in status.alerts)
 
 
+async def published(queue: Queue) -> list[tuple[str, str, dict[str, Any]]]:
+    rows = await queue.pool.fetch(
+        "SELECT party_id, type, data FROM gateway.event WHERE type LIKE 'exception.%' ORDER BY id"
+    )
+    return [(row["party_id"], row["type"], row["data"]) for row in rows]
+
+
+async def test_an_exception_that_opens_and_ends_is_an_event_to_the_platform_once(queue: Queue) -> None:
+    await unmatched_cdr(queue)
+    (first,) = await queue.listed()
+    await queue.listed()
+    ((party, kind, data),) = await published(queue)
+    assert (party, kind, data["id"]) == ("platform", "exception.opened", format_id("exc", first.id))
+    assert (data["state"], data["next_step"]["retry"]) == ("open", "replay the CDR")
+    await queue.run("UPDATE gateway.ocpi_cdr SET status = 'pending'")
+    await queue.listed()
+    _, (party, kind, data) = await published(queue)
+    assert (party, kind, data["state"]) == ("platform", "exception.resolved", "resolved")
+
+
+@pytest.mark.parametrize("kind", [ExceptionKind.UNPAID_SESSION, ExceptionKind.PAYOUT_HOLD])
+async def test_an_exception_that_a_person_ends_is_an_event_once(queue: Queue, kind: ExceptionKind) -> None:
+    await CAUSES[kind][0](queue)
+    (shown,) = await queue.listed()
+    await queue.resolve(shown.id)
+    await queue.listed()
+    assert [one for _, one, _ in await published(queue)] == ["exception.opened", "exception.resolved"]
+
+
 async def test_an_unknown_id_is_no_exception(queue: Queue) -> None:
     with pytest.raises(ExceptionNotFoundError):
         await queue.resolve(new_id())
@@ -620,6 +644,7 @@ async def test_the_queue_is_listed_shown_assigned_and_resolved_over_http(queue: 
     assert (len(listed.json["data"]), listed.json["has_more"]) == (1, True)
     tasks = await api.call("GET", "/v1/exceptions?kind=failed_task&older_than_hours=48", party="admin")
     (shown,) = tasks.json["data"]
+    assert shown in [data for _, _, data in await published(queue)]
     assert (shown["subject"], shown["owner"], shown["history"]) == (subject, "operations", None)
     assert shown["next_step"]["retry"] == "run the task again"
     none = await api.call("GET", "/v1/exceptions?kind=failed_task&older_than_hours=100", party="admin")

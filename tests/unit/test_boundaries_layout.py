@@ -12,7 +12,8 @@ TREE = {
     "gateway": """
         application worker config database migrations clock ids logs outbound errors audit api_schemas
         settlement_export pdf_renderer adapters/ cli/ api/ payments/ plug_and_charge/ ocpi/ partners/
-        payouts/ reconciliation/ documents/ webhooks/ jobs/ exceptions/ task_kinds retry_policy
+        payouts/ reconciliation/ documents/ webhooks/ jobs/ exceptions/ task_kinds exception_kinds
+        retry_policy
     """,
     "gateway/adapters": "ecb_feed vies revocation_http",
     "gateway/cli": """

@@ -4,7 +4,7 @@ Owns: the wire form. Must not know any kind of exception. Only the platform sees
 """
 
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final
 
 from pydantic import Field
 
@@ -14,16 +14,10 @@ from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import Line, ListQuery, Slug, before
 from gateway.api.idempotency import KeyRule
+from gateway.exception_kinds import ExceptionKind, ExceptionState
+from gateway.exceptions.presenter import PREFIX, exception_object
 from gateway.exceptions.repository import ExceptionFilter
-from gateway.exceptions.rules import (
-    KINDS,
-    ExceptionEventKind,
-    ExceptionKind,
-    ExceptionRecord,
-    ExceptionState,
-)
-from gateway.exceptions.service import PREFIX, ExceptionView, next_step_of
-from gateway.ids import format_id
+from gateway.exceptions.service import ExceptionView
 
 _MAX_NOTE: Final = 500
 Note = Annotated[
@@ -60,79 +54,6 @@ class AssignExceptionBody(WireModel):
 
     assignee: Line = Field(description="a person or team", examples=["ben"])
     note: Note | None = Field(None, description="kept in the history")
-
-
-class ExceptionEventSchema(api_schemas.PublicSchema):
-    """One line of an exception's history."""
-
-    at: api_schemas.Instant
-    kind: ExceptionEventKind = Field(description="what happened to the exception")
-    actor: str = Field(description="who did it; system for this system itself")
-    note: str = Field(description="the reason or remark")
-
-
-class ExceptionNextStepSchema(api_schemas.PublicSchema):
-    """What a person does about an exception."""
-
-    text: str = Field(description="what to do, in words")
-    command: str = Field(description="the command or request that does it")
-    retry: str | None = Field(
-        description="what resolving does; null where only the command, or a reason, ends it"
-    )
-
-
-class ExceptionSchema(api_schemas.PublicSchema):
-    """Something that stopped and waits for a person. `history` is in the answer about one exception only."""
-
-    id: str
-    object: Literal["exception"] = "exception"
-    kind: ExceptionKind = Field(description="what stopped")
-    title: str = Field(description="the kind in words")
-    subject: str = Field(description="id or name of what stopped, unique in its kind")
-    state: ExceptionState = Field(description="open while its cause is there")
-    owner: str = Field(description="who looks after this kind")
-    assignee: str | None = Field(description="the person who took it on")
-    party: str | None = Field(description="the party that it is about")
-    amount: int | None = Field(description="the amount at stake in minor units of `currency`")
-    currency: str | None = Field(description="ISO 4217 code of `amount`")
-    reason: str = Field(description="why, as a code")
-    detail: str = Field(description="why, in words")
-    since: api_schemas.Instant = Field(description="when its cause arose")
-    opened_at: api_schemas.Instant = Field(description="when it entered the queue")
-    resolved_at: api_schemas.Instant | None = Field(description="when its cause was gone; null while open")
-    next_step: ExceptionNextStepSchema = Field(description="what to do about it")
-    history: list[ExceptionEventSchema] | None = Field(description="what happened to it; null in lists")
-
-
-def exception_object(record: ExceptionRecord, *, view: ExceptionView | None = None) -> ExceptionSchema:
-    """The public exception; with its history where `view` is given."""
-    step = next_step_of(record)
-    return ExceptionSchema(
-        id=format_id(PREFIX, record.id),
-        kind=record.kind,
-        title=KINDS[record.kind].title,
-        subject=record.subject_id,
-        state=record.state,
-        owner=record.owner,
-        assignee=record.assignee,
-        party=record.party_id,
-        amount=record.amount_minor,
-        currency=record.currency,
-        reason=record.reason,
-        detail=record.detail,
-        since=record.since,
-        opened_at=record.opened_at,
-        resolved_at=record.resolved_at,
-        next_step=ExceptionNextStepSchema(
-            text=step.text, command=step.command, retry=KINDS[record.kind].retry
-        ),
-        history=None
-        if view is None
-        else [
-            ExceptionEventSchema(at=one.at, kind=one.kind, actor=one.actor, note=one.note)
-            for one in view.history
-        ],
-    )
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
@@ -179,7 +100,7 @@ async def assign(call: ApiRequest) -> ApiResponse:
 
 
 def _answer(view: ExceptionView) -> ApiResponse:
-    return ApiResponse(body=exception_object(view.record, view=view))
+    return ApiResponse(body=exception_object(view.record, history=view.history))
 
 
 ENDPOINTS: Final = (
@@ -194,7 +115,7 @@ ENDPOINTS: Final = (
         scope=Scope.ADMIN,
         handler=list_all,
         query=ExceptionsQuery,
-        answers={200: ExceptionSchema},
+        answers={200: api_schemas.ExceptionSchema},
         listed=True,
     ),
     ApiEndpoint(
@@ -206,7 +127,7 @@ ENDPOINTS: Final = (
         tag="Operations",
         scope=Scope.ADMIN,
         handler=get,
-        answers={200: ExceptionSchema},
+        answers={200: api_schemas.ExceptionSchema},
         problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(
@@ -221,7 +142,7 @@ ENDPOINTS: Final = (
         scope=Scope.ADMIN,
         handler=resolve,
         body=ResolveExceptionBody,
-        answers={200: ExceptionSchema},
+        answers={200: api_schemas.ExceptionSchema},
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
@@ -234,7 +155,7 @@ ENDPOINTS: Final = (
         scope=Scope.ADMIN,
         handler=assign,
         body=AssignExceptionBody,
-        answers={200: ExceptionSchema},
+        answers={200: api_schemas.ExceptionSchema},
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),

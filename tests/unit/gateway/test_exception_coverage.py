@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from gateway.exceptions.rules import ExceptionKind
+from gateway.exception_kinds import ExceptionKind
 
 ROOT = Path(__file__).resolve().parents[3]
 _TABLE = re.compile(r"CREATE TABLE (\w+\.\w+) \((.*?)\n\);", re.DOTALL)
