@@ -7,14 +7,14 @@ from enum import StrEnum
 
 
 class ExceptionState(StrEnum):
-    """Open while its cause is there, resolved when it is gone. A cause that comes back is a new exception."""
+    """Open while its cause exists, then resolved. If the cause occurs again, a new exception opens."""
 
     OPEN = "open"
     RESOLVED = "resolved"
 
 
 class ExceptionEventKind(StrEnum):
-    """What a line of the history says."""
+    """The kinds of lines in an exception's history."""
 
     OPENED = "opened"
     CHANGED = "changed"

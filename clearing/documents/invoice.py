@@ -174,7 +174,7 @@ def invoices_of(
     if self_billed and (supplier.self_billing_since is None or supplier.self_billing_since > period[0]):
         raise InvalidDocumentError(
             f"{supplier.id!r} has not agreed to self-billing from {period[0]} on; "
-            "ask for its own invoice, or agree first"
+            "request an invoice of its own, or record its agreement"
         )
     days = (min([period[0], *(one.first_day for one in sums if one.first_day is not None)]), period[1])
     sides = _Sides(

@@ -100,7 +100,7 @@ class ApiRequest:
         ):
             raise ProblemError(
                 problems.INVALID_PARAMETERS,
-                "If-Match is not an ETag of ours.",
+                "If-Match is not an ETag that this API returned.",
                 errors=[FieldError(pointer="If-Match", expected='the object\'s ETag, such as "3"')],
             )
         return int(digits)

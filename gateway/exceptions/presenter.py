@@ -15,7 +15,7 @@ PREFIX: Final = "exc"
 
 
 def next_step_of(record: ExceptionRecord) -> NextStep:
-    """What a person does about an exception."""
+    """The next step that a person takes."""
     return next_step(record, public_id=format_id(PREFIX, record.id))
 
 

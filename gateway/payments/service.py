@@ -104,7 +104,7 @@ class PaymentService:
         if current.hold_minor < amount_minor:
             raised = await self.captures.increment(current, view.session, amount_minor=amount_minor)
             if raised is False:
-                raise PaymentConflictError("the issuer or the account rejected to raise the hold")
+                raise PaymentConflictError("the issuer or the account rejected the increment")
             if raised is None:
                 raise PaymentConflictError("the PSP has not answered yet; read the authorization again")
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)

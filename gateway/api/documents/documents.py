@@ -45,7 +45,7 @@ class DocumentsQuery(QueryModel):
     """A page of documents, the latest first."""
 
     limit: int = Field(20, ge=1, le=MAX_PAGE)
-    cursor: DocumentName | None = Field(None, description="next_cursor of the page before")
+    cursor: DocumentName | None = Field(None, description="`next_cursor` of the previous page")
 
 
 class DriverDocumentSchema(api_schemas.PublicSchema):
@@ -54,9 +54,9 @@ class DriverDocumentSchema(api_schemas.PublicSchema):
     object: Literal["driver_document"] = "driver_document"
     number: str = Field(examples=["DI-platform-000000001"])
     type: DriverDocumentType
-    seller: str = Field(description="party id of whoever sold to the driver")
+    seller: str = Field(description="party id of the seller")
     seller_name: str
-    seller_vat_id: str | None = Field(description="only on what is an invoice")
+    seller_vat_id: str | None = Field(description="only on an invoice")
     gross: api_schemas.Minor
     net: api_schemas.Minor | None = Field(description="null on a receipt, which shows no VAT")
     vat: api_schemas.Minor | None
@@ -82,7 +82,7 @@ class PartyDocumentSchema(api_schemas.PublicSchema):
     """An invoice, self-billed invoice or credit note between parties."""
 
     object: Literal["document"] = "document"
-    id: str = Field(description="its number", examples=["SB-NL-ABC-V-000001"])
+    id: str = Field(description="number of the document", examples=["SB-NL-ABC-V-000001"])
     type: Literal["invoice", "self_billed_invoice", "credit_note"]
     supplier: str
     customer: str
@@ -214,9 +214,11 @@ ENDPOINTS: Final = (
         path="/v1/sessions/{id}/receipt",
         operation="getSessionReceipt",
         summary="Get a session's receipt",
-        description="The driver's invoice or receipt, and credit notes for what was refunded. "
-        "?format=pdf is PDF/A-3b in `language` (an invoice carries its Factur-X XML), ?format=xml "
-        "EN 16931 in UBL 2.1. Issued within moments of clearing; state_conflict until then.",
+        description=(
+            "The driver's invoice or receipt, and credit notes for refunds. ?format=pdf returns PDF/A-3b in "
+            "`language` (an invoice contains its Factur-X XML), ?format=xml EN 16931 in UBL 2.1. The "
+            "documents are issued within seconds after clearing; state_conflict until then."
+        ),
         tag="Documents",
         scope=Scope.CAPTURE,
         handler=get_receipt,
@@ -229,7 +231,7 @@ ENDPOINTS: Final = (
         path="/v1/documents",
         operation="listDocuments",
         summary="List invoices and credit notes",
-        description="Those that the caller issued or received, by its document cadence.",
+        description=("Lists the documents that the caller issued or received."),
         tag="Documents",
         scope=Scope.SETTLEMENT_READ,
         handler=list_all,
@@ -242,7 +244,7 @@ ENDPOINTS: Final = (
         path="/v1/documents/{number}",
         operation="getDocument",
         summary="Get an invoice or credit note",
-        description="?format=pdf is Factur-X (PDF/A-3b with CII), ?format=xml EN 16931 in UBL 2.1.",
+        description=("?format=pdf returns Factur-X (PDF/A-3b with CII), ?format=xml EN 16931 in UBL 2.1."),
         tag="Documents",
         scope=Scope.SETTLEMENT_READ,
         handler=get,

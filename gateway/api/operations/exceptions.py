@@ -33,27 +33,27 @@ class ExceptionsQuery(ListQuery):
 
     state: ExceptionState | None = Field(None, description="open or resolved; both unless it is given")
     kind: ExceptionKind | None = Field(None, description="what stopped")
-    owner: Line | None = Field(None, description="who looks after them")
-    assignee: Line | None = Field(None, description="the person who took them on")
-    party: Slug | None = Field(None, description="the party that they are about")
+    owner: Line | None = Field(None, description="the owner")
+    assignee: Line | None = Field(None, description="the person assigned to them")
+    party: Slug | None = Field(None, description="the party concerned")
     older_than_hours: int | None = Field(
-        None, ge=0, le=100_000, description="only those whose cause arose at least so long ago"
+        None, ge=0, le=100_000, description="only exceptions whose cause arose at least this many hours ago"
     )
 
 
 class ResolveExceptionBody(WireModel):
-    """Why it may be resolved, or what was mended."""
+    """What was corrected, or why the exception may end."""
 
     note: Note = Field(
-        description="kept in the history", examples=["the missing agreement was stored, ticket 1204"]
+        description="stored in the history", examples=["the missing agreement was stored, ticket 1204"]
     )
 
 
 class AssignExceptionBody(WireModel):
-    """Who looks after it from now on."""
+    """The person who takes on the exception."""
 
     assignee: Line = Field(description="a person or team", examples=["ben"])
-    note: Note | None = Field(None, description="kept in the history")
+    note: Note | None = Field(None, description="stored in the history")
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
@@ -109,8 +109,9 @@ ENDPOINTS: Final = (
         path="/v1/exceptions",
         operation="listExceptions",
         summary="List exceptions",
-        description="All that stopped and waits for a person: since when, who looks after it, how much is at "
-        "stake, why, and what to do next.",
+        description=(
+            "Everything that stopped and waits for a person, with start, owner, amount, reason and next step."
+        ),
         tag="Operations",
         scope=Scope.ADMIN,
         handler=list_all,
@@ -123,7 +124,7 @@ ENDPOINTS: Final = (
         path="/v1/exceptions/{id}",
         operation="getException",
         summary="Get an exception",
-        description="With its history.",
+        description=("Returns the exception with its history."),
         tag="Operations",
         scope=Scope.ADMIN,
         handler=get,
@@ -135,9 +136,11 @@ ENDPOINTS: Final = (
         path="/v1/exceptions/{id}/resolve",
         operation="resolveException",
         summary="Resolve an exception",
-        description="Tries again what stopped, as `next_step.retry` says. The exception is resolved as soon "
-        "as its cause is gone, and stays open until then. Where nothing can be tried again the answer is a "
-        "conflict that names the command which ends the cause.",
+        description=(
+            "Tries again what stopped, as `next_step.retry` says. The exception is resolved once its cause no"
+            " longer exists. If nothing can be tried again, the response is a conflict that names the command"
+            " that ends the cause."
+        ),
         tag="Operations",
         scope=Scope.ADMIN,
         handler=resolve,

@@ -49,7 +49,7 @@ class PayablesQuery(ListQuery):
 
 
 class PayableSchema(api_schemas.PublicSchema):
-    """What one session owes one party; negative where the party owes."""
+    """The amount that one session owes one party; negative if the party owes it."""
 
     object: Literal["payable"] = "payable"
     session: str
@@ -76,7 +76,7 @@ class ForecastLineSchema(api_schemas.PublicSchema):
 
 
 class DisbursementRunSchema(api_schemas.PublicSchema):
-    """What a run did."""
+    """The result of a run."""
 
     object: Literal["disbursement_run"] = "disbursement_run"
     disbursements: int
@@ -214,7 +214,7 @@ ENDPOINTS: Final = (
         path="/v1/payables",
         operation="listPayables",
         summary="List payables",
-        description="What one session owes, or what one disbursement nets: name exactly one of them.",
+        description=("The payables of one session or of one disbursement: name exactly one of them."),
         tag="Settlement",
         scope=Scope.SETTLEMENT_READ,
         handler=list_payables,

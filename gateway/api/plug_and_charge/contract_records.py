@@ -231,8 +231,8 @@ def _cursor(text: str) -> ChangeCursor:
     if parts is None or int(parts[1]) > _MAX_TRANSACTION:
         raise ProblemError(
             problems.INVALID_PARAMETERS,
-            "The cursor is not one of this feed.",
-            errors=[FieldError(pointer="/cursor", expected="next_cursor of the page before")],
+            "This list did not return that cursor; start without one.",
+            errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
         )
     return ChangeCursor(transaction=int(parts[1]), sequence=int(parts[2]))
 

@@ -43,7 +43,7 @@ class AccountBody(WireModel):
 
 
 class ContractBody(WireModel):
-    """A contract: whose driver it is, what pays, and for how much."""
+    """A contract: its party, its means of payment and its limit."""
 
     emaid: EmaidText
     party: Slug = Field(description="the demand partner or eMSP that brings the driver")

@@ -50,7 +50,7 @@ class RevocationListBody(ReasonBody):
 
 
 class RevocationSourceSchema(api_schemas.PublicSchema):
-    """An origin on the allow-list. `authority` names the authority's key and name by a hash."""
+    """An origin on the allow-list. `authority` is a hash of the authority's key and name."""
 
     object: Literal["revocation_source"] = "revocation_source"
     authority: str | None = None

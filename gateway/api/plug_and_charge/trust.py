@@ -39,7 +39,7 @@ class TrustAnchorBody(WireModel):
     kind: AnchorPurpose
     pem: Pem
     policy: RevocationPolicy = Field(
-        description="require, or soft with a reason, when a status is unavailable"
+        description="without an available status, `require` rejects the contract and `soft` accepts it"
     )
     policy_reason: Reason = ""
     revocation_sources: list[SourceBody] = Field(default_factory=list, max_length=32)
@@ -61,13 +61,13 @@ class PolicyBody(ReasonBody):
 
 
 class CrossCertificateBody(ReasonBody):
-    """A certificate by which one root vouches for another."""
+    """A certificate that one root issues for another root."""
 
     pem: Pem
 
 
 class TrustQuery(QueryModel):
-    """What is trusted now, or was at any time."""
+    """What is trusted now, or also what was trusted earlier."""
 
     environment: Environment | None = None
     retired: bool = Field(default=False, description="true lists retired ones as well")
@@ -77,7 +77,7 @@ class TrustHistoryQuery(QueryModel):
     """Changes after a version."""
 
     environment: Environment | None = None
-    cursor: int = Field(0, ge=0, le=2**62, description="next_cursor of the page before")
+    cursor: int = Field(0, ge=0, le=2**62, description="`next_cursor` of the previous page")
     limit: int = Field(50, ge=1, le=MAX_PAGE)
 
 

@@ -81,8 +81,10 @@ ENDPOINTS: Final = (
         path="/v1/reconciliation/differences",
         operation="listReconciliationDifferences",
         summary="List reconciliation differences",
-        description="Books, PSP and bank are compared every hour. Each difference has an owner and a "
-        "proposal.",
+        description=(
+            "The gateway compares books, PSP and bank every hour. Each difference has an owner and a "
+            "proposal."
+        ),
         tag="Settlement",
         scope=Scope.ADMIN,
         handler=list_differences,

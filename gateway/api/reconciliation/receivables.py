@@ -152,8 +152,10 @@ ENDPOINTS: Final = (
         path="/v1/receivables/{party}/set-off",
         operation="setOffReceivable",
         summary="Set off a receivable",
-        description="Pays a receivable from payables in another currency, as much as both allow. "
-        "Requires the party's consent.",
+        description=(
+            "Pays a receivable from payables in another currency, up to the smaller of the two. Requires the "
+            "party's consent."
+        ),
         tag="Settlement",
         scope=Scope.ADMIN,
         handler=set_off,
@@ -195,8 +197,10 @@ ENDPOINTS: Final = (
         path="/v1/receivables/{party}/set-off-consents/{id}",
         operation="endSetOffConsent",
         summary="End a set-off consent",
-        description="Ends the consent of the day `id` (its `agreed_on`), and any earlier one, today. "
-        "Nothing is set off under it any more.",
+        description=(
+            "Ends the consent of the day `id` (its `agreed_on`), and any earlier one, today. After that, "
+            "nothing is set off under it."
+        ),
         tag="Settlement",
         scope=Scope.ADMIN,
         handler=end_consent,

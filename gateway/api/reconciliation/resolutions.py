@@ -285,7 +285,7 @@ ENDPOINTS: Final = (
         summary="Resolve a difference",
         description=(
             "Up to the currency's approval limit the difference is booked at once; above it, another "
-            "principal must approve. The same request again changes nothing."
+            "principal must approve. The same request again has no effect."
         ),
         tag="Settlement",
         scope=Scope.ADMIN,

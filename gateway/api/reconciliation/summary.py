@@ -34,7 +34,7 @@ class VatLineSchema(AmountSchema):
 
 
 class ShareLineSchema(AmountSchema):
-    """What a party earned, paid or not."""
+    """What a party has earned, paid or not."""
 
     party: str
 
