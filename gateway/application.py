@@ -251,7 +251,7 @@ def secret_cipher(settings: Settings) -> SecretCipher:
 
 
 def platform_party() -> Party:
-    """This system's operator, seated in Switzerland, until the admin API says more about it."""
+    """This system's operator, established in Switzerland unless the admin API changes it."""
     return Party(
         id=PLATFORM_ID,
         kind=PartyKind.PLATFORM,

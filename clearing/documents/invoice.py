@@ -1,7 +1,7 @@
 """Invoices: which document a supply gets, who may issue it, and its totals.
 
 Owns: EN 16931 type codes, categories, VAT breakdown, totals by document, the rules that forbid a document.
-Must not know: XML, numbering, the store.
+Must not know: XML, numbering, the repository.
 
 VAT is computed on a document's sums, not on its sessions (EN 16931 BR-CO-17). The journal has it by session,
 so the two may differ by a few units: the document shows the difference as its rounding amount (BT-114), and

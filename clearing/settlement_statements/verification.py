@@ -2,8 +2,8 @@
 
 The seal, each line's arithmetic, the journal behind it, the sums.
 
-Owns: what a reader of the file can check with nothing but the file. Must not know: the store, networks. The
-memory that it needs is that of one batch's lines.
+Owns: what a reader of the file can check with nothing but the file. Must not know: the repository, networks.
+The memory that it needs is that of one batch's lines.
 """
 
 import json

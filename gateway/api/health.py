@@ -1,4 +1,4 @@
-"""Health: alive, and ready to serve.
+"""Health: running, and ready to serve.
 
 Owns: /healthz and /readyz. Must not know who calls; they need no key and reveal nothing about the system.
 """
@@ -17,7 +17,7 @@ _NOT_YET: Final = 503
 
 
 def health_routes(services: ApiServices) -> list[web.RouteDef]:
-    """Alive: the loop turns. Ready: the database answers within two seconds."""
+    """`/healthz`: the process is running. `/readyz`: its database answers within two seconds."""
 
     async def alive(_request: web.Request) -> web.Response:
         return web.json_response({"status": "ok"})

@@ -1,4 +1,4 @@
-"""The exceptions queue in the hands of people: listed, read, resolved, assigned.
+"""The exceptions queue as people use it: listed, read, resolved, assigned.
 
 Owns: the transaction of each, and that the queue is in step with its causes before it is read. Must not know:
 HTTP, who may ask, any kind of exception. `key` is the API key that asks.

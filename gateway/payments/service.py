@@ -1,4 +1,4 @@
-"""The payments' door for other packages: what the HTTP edge, the OCPI edge and the worker call.
+"""The payments' service for other packages: what the HTTP API, OCPI and the worker call.
 
 Owns: whose object is whose (another party's object is not found), and reads. Must not know: HTTP, SQL.
 """
