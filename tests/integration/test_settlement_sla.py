@@ -83,6 +83,20 @@ class Movements:
         return [charge]
 
 
+async def test_books_psp_and_bank_are_compared_every_hour(pool: Pool) -> None:
+    system = System(pool)
+    await system.open()
+    hands = Hands(at=NOW)
+    job = ReconciliationJob(pool=pool, clock=hands, source=Movements())
+    ran: list[datetime] = []
+    for minutes in (0, 59, 1):
+        hands.at += timedelta(minutes=minutes)
+        hands.wall += timedelta(minutes=minutes)
+        await job.run_once()
+        ran.append(await pool.fetchval("SELECT ran_at FROM clearing.reconciliation_run WHERE name = 'books'"))
+    assert ran == [NOW, NOW, NOW + timedelta(hours=1)]
+
+
 async def test_the_job_compares_once_an_hour_and_also_when_the_psp_is_silent(pool: Pool) -> None:
     system = System(pool)
     await system.open()
