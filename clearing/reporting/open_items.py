@@ -4,9 +4,8 @@ Owns: the lists and what each entry says of itself. Must not know: who shows the
 them. It only reads; an entry is gone as soon as its row is closed.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
@@ -58,165 +57,27 @@ class OpenCause:
 
 async def open_causes(connection: Connection, *, now: datetime) -> list[OpenCause]:
     """Every open entry at business time `now`, list by list, the oldest of each first."""
-    unknown_before = now - UNKNOWN_OUTCOME_AFTER
+    lists = {
+        OpenCauseKind.SESSION: _QUERIES.session_exceptions(connection),
+        OpenCauseKind.DIFFERENCE: _QUERIES.differences(connection),
+        OpenCauseKind.DOCUMENT: _QUERIES.document_exceptions(connection),
+        OpenCauseKind.PAYOUT_HOLD: _QUERIES.payout_holds(connection, now=now),
+        OpenCauseKind.DISBURSEMENT: _QUERIES.unknown_disbursements(
+            connection, requested_before=now - UNKNOWN_OUTCOME_AFTER
+        ),
+        OpenCauseKind.APPROVAL_REQUEST: _QUERIES.approval_requests(connection),
+        OpenCauseKind.DISBURSEMENT_APPROVAL: _QUERIES.disbursement_approvals(connection),
+        OpenCauseKind.BANK_DETAILS: _QUERIES.pending_bank_details(connection),
+        OpenCauseKind.SUSPENSE: _QUERIES.old_suspense(
+            connection, since_before=now.date() - OLD_SUSPENSE_AFTER
+        ),
+        OpenCauseKind.PAYMENT_FILE: _QUERIES.unsent_payment_files(
+            connection, created_before=now - UNSENT_FILE_AFTER
+        ),
+        OpenCauseKind.BANK_MESSAGE: _QUERIES.rejected_bank_messages(connection),
+    }
     return [
-        *map(_session, await rows(_QUERIES.session_exceptions(connection))),
-        *map(_difference, await rows(_QUERIES.differences(connection))),
-        *map(_document, await rows(_QUERIES.document_exceptions(connection))),
-        *map(_payout_hold, await rows(_QUERIES.payout_holds(connection, now=now))),
-        *map(
-            _disbursement,
-            await rows(_QUERIES.unknown_disbursements(connection, unknown_before=unknown_before)),
-        ),
-        *map(_approval_request, await rows(_QUERIES.approval_requests(connection))),
-        *map(_disbursement_approval, await rows(_QUERIES.disbursement_approvals(connection))),
-        *map(_bank_details, await rows(_QUERIES.pending_bank_details(connection))),
-        *map(
-            _suspense,
-            await rows(_QUERIES.old_suspense(connection, since_before=now.date() - OLD_SUSPENSE_AFTER)),
-        ),
-        *map(
-            _payment_file,
-            await rows(_QUERIES.unsent_payment_files(connection, created_before=now - UNSENT_FILE_AFTER)),
-        ),
-        *map(_bank_message, await rows(_QUERIES.rejected_bank_messages(connection))),
+        OpenCause(kind=kind, **dict(row.items()))
+        for kind, found in lists.items()
+        for row in await rows(found)
     ]
-
-
-def _session(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.SESSION,
-        id=row["session_id"],
-        reason=row["reason"],
-        detail=row["detail"],
-        since=row["since"],
-    )
-
-
-def _difference(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.DIFFERENCE,
-        id=row["id"],
-        owner=row["owner"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        reason=row["type"],
-        detail=f"{row['pair']} {row['reference']}: {row['detail']}",
-        since=_start(row["since"]),
-    )
-
-
-def _document(row: Mapping[str, Any]) -> OpenCause:
-    parts = (row["supplier_id"], row["customer_id"], row["currency"], str(row["period_start"]))
-    return OpenCause(
-        kind=OpenCauseKind.DOCUMENT,
-        name="/".join((*parts, str(row["period_end"]))),
-        party_id=row["party_id"],
-        reason="document_not_issued",
-        detail=row["reason"],
-        since=row["since"],
-    )
-
-
-def _payout_hold(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.PAYOUT_HOLD,
-        id=row["id"],
-        party_id=row["party_id"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        reason="four_eyes_hold" if row["four_eyes"] else "payout_hold",
-        detail=f"{row['reason']} (placed by {row['placed_by']})",
-        since=_start(row["since"]),
-    )
-
-
-def _disbursement(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.DISBURSEMENT,
-        id=row["id"],
-        party_id=row["party_id"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        reason=f"{row['rail']}_outcome_unknown",
-        detail=f"no answer after {row['attempts']} attempts",
-        since=row["since"],
-    )
-
-
-def _approval_request(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.APPROVAL_REQUEST,
-        id=row["id"],
-        party_id=row["party_id"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        reason=row["resolution"],
-        detail=f"{row['reason']} (proposed by {row['proposed_by']})",
-        since=row["since"],
-    )
-
-
-def _disbursement_approval(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.DISBURSEMENT_APPROVAL,
-        id=row["id"],
-        party_id=row["party_id"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        reason="above_approval_limit",
-        detail=f"{row['approvals']} of {row['approvals_needed']} approvals given",
-        since=row["since"],
-    )
-
-
-def _bank_details(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.BANK_DETAILS,
-        name=f"{row['party_id']}/{row['version']}",
-        party_id=row["party_id"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        reason="new_bank_details",
-        detail=f"submitted by {row['submitted_by']}; nothing is paid to the party until they are decided",
-        since=row["since"],
-    )
-
-
-def _suspense(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.SUSPENSE,
-        id=row["id"],
-        owner=row["owner"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        reason="purpose_unknown",
-        detail=row["detail"],
-        since=_start(row["since"]),
-    )
-
-
-def _payment_file(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.PAYMENT_FILE,
-        name=row["message_id"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        reason="not_sent",
-        detail=f"{row['payment_count']} payments are not known to have reached the bank",
-        since=row["since"],
-    )
-
-
-def _bank_message(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.BANK_MESSAGE,
-        name=row["sha256"],
-        reason="not_imported",
-        detail=f"{row['name']}: {row['reason']}",
-        since=row["since"],
-    )
-
-
-def _start(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)

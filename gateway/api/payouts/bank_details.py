@@ -13,7 +13,7 @@ from clearing.parties.bank_details import BankDetails, PostalAddress
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
@@ -73,7 +73,7 @@ async def list_all(call: ApiRequest) -> ApiResponse:
     """Every version, the latest first."""
     found = await call.services.bank_details.list(own_party(call))
     shown = [payout_events.details_object(one) for one in found]
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
+    return ApiResponse(body=whole(shown))
 
 
 async def approve(call: ApiRequest) -> ApiResponse:

@@ -12,7 +12,7 @@ from pydantic import Field
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.field_types import EmptyBody
 from gateway.api.idempotency import KeyRule
 from gateway.ids import format_id
@@ -84,9 +84,7 @@ async def list_waiting(call: ApiRequest) -> ApiResponse:
         )
         for one in found[:_MOST]
     ]
-    return ApiResponse(
-        body={"object": "list", "data": shown, "has_more": len(found) > _MOST, "next_cursor": None}
-    )
+    return ApiResponse(body=whole(shown, more=len(found) > _MOST))
 
 
 async def approve(call: ApiRequest) -> ApiResponse:

@@ -13,7 +13,7 @@ from clearing.reporting.disbursements import PayableRecord
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page, whole
 from gateway.api.field_types import EmptyBody, ListQuery, Slug, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
@@ -138,7 +138,7 @@ async def get_forecast(call: ApiRequest) -> ApiResponse:
         )
         for day in days
     ]
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
+    return ApiResponse(body=whole(shown))
 
 
 async def run(call: ApiRequest) -> ApiResponse:

@@ -12,7 +12,7 @@ from pydantic import Field
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
@@ -53,7 +53,7 @@ async def list_all(call: ApiRequest) -> ApiResponse:
     """Holds in force first, then lifted ones, the latest first."""
     found = await call.services.payout_holds.list(own_party(call))
     shown = [payout_events.hold_object(one) for one in found]
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
+    return ApiResponse(body=whole(shown))
 
 
 async def lift(call: ApiRequest) -> ApiResponse:

@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import MAX_PAGE, Slug, fingerprint
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import (
@@ -181,7 +181,9 @@ async def list_history(call: ApiRequest) -> ApiResponse:
     )
     if not found:
         raise ProblemError(problems.NOT_FOUND, f"There is no contract {emaid}.")
-    return _list([ContractChangeSchema(emaid=emaid, contract=None, party=None, **row) for row in found])
+    return ApiResponse(
+        body=whole(ContractChangeSchema(emaid=emaid, contract=None, party=None, **row) for row in found)
+    )
 
 
 async def list_certificates(call: ApiRequest) -> ApiResponse:
@@ -189,8 +191,8 @@ async def list_certificates(call: ApiRequest) -> ApiResponse:
     found = await certificate_registry.load_history(
         call.services.pool, environment=call.services.options.environment, emaid=_emaid(call)
     )
-    return _list(
-        [
+    return ApiResponse(
+        body=whole(
             ContractCertificateSchema(
                 sha256=row["leaf_sha256"],
                 serial=row["serial"],
@@ -202,7 +204,7 @@ async def list_certificates(call: ApiRequest) -> ApiResponse:
                 blocked_reason=row["blocked_reason"],
             )
             for row in found
-        ]
+        )
     )
 
 
@@ -235,10 +237,6 @@ def _cursor(text: str) -> ChangeCursor:
             errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
         )
     return ChangeCursor(transaction=int(parts[1]), sequence=int(parts[2]))
-
-
-def _list(shown: list[Any]) -> ApiResponse:
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
 
 
 _EMAID: Final = "{emaid}"

@@ -12,7 +12,7 @@ from pydantic import Field
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import MAX_PAGE, CurrencyCode, PositiveMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
@@ -126,10 +126,8 @@ async def list_contracts(call: ApiRequest) -> ApiResponse:
         after=query.cursor or "",
         limit=query.limit + 1,
     )
-    shown = [_shown(contract) for contract in found[: query.limit]]
-    more = len(found) > query.limit
-    cursor = shown[-1].emaid if more else None
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": more, "next_cursor": cursor})
+    shown = [_shown(contract) for contract in found]
+    return ApiResponse(body=page(shown, limit=query.limit, cursor=lambda contract: contract.emaid))
 
 
 async def block(call: ApiRequest) -> ApiResponse:

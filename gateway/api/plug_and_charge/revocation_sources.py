@@ -13,7 +13,7 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.endpoint import ApiRequest, ApiResponse
+from gateway.api.endpoint import ApiRequest, ApiResponse, whole
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Pem, endpoint, service_of
 from gateway.api.plug_and_charge.trust import (
@@ -23,7 +23,6 @@ from gateway.api.plug_and_charge.trust import (
     TrustQuery,
     change_of,
     environment_of,
-    listed,
 )
 from gateway.api.problems import FieldError, ProblemError
 from gateway.plug_and_charge.trust_service import RevocationOrigin
@@ -96,7 +95,7 @@ async def list_sources(call: ApiRequest) -> ApiResponse:
     """The allow-list of an environment."""
     environment = environment_of(call, call.query.environment)
     found = await trust_administration.list_endpoints(call.services.pool, environment=environment)
-    return listed(RevocationSourceSchema(environment=environment, **row) for row in found)
+    return ApiResponse(body=whole(RevocationSourceSchema(environment=environment, **row) for row in found))
 
 
 async def upload_list(call: ApiRequest) -> ApiResponse:

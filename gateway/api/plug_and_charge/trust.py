@@ -4,7 +4,6 @@ Owns: the wire form. Must not know certificates: what may be trusted is decided 
 recorded with who made it and why. A change applies from the next decision on, in every process.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -12,7 +11,7 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Environment, Pem, Reason, endpoint
@@ -152,8 +151,11 @@ async def list_anchors(call: ApiRequest) -> ApiResponse:
         call.services.pool, environment=environment, with_retired=call.query.retired
     )
     names = ("sha256", "policy", "policy_reason", "subject", "not_after", "added_at", "retired_at")
-    return listed(
-        TrustAnchorSchema(environment=environment, kind=row["purpose"], **_of(row, names)) for row in found
+    return ApiResponse(
+        body=whole(
+            TrustAnchorSchema(environment=environment, kind=row["purpose"], **_of(row, names))
+            for row in found
+        )
     )
 
 
@@ -198,7 +200,9 @@ async def list_cross_certificates(call: ApiRequest) -> ApiResponse:
         call.services.pool, environment=environment, with_retired=call.query.retired
     )
     names = ("sha256", "subject", "issuer", "added_at", "retired_at")
-    return listed(CrossCertificateSchema(environment=environment, **_of(row, names)) for row in found)
+    return ApiResponse(
+        body=whole(CrossCertificateSchema(environment=environment, **_of(row, names)) for row in found)
+    )
 
 
 async def retire_cross_certificate(call: ApiRequest) -> ApiResponse:
@@ -240,11 +244,6 @@ def change_of(call: ApiRequest, reason: str) -> TrustChange:
 
 def _of(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: row[name] for name in names}
-
-
-def listed(shown: Iterable[api_schemas.PublicSchema]) -> ApiResponse:
-    """A list that has no second page."""
-    return ApiResponse(body={"object": "list", "data": list(shown), "has_more": False, "next_cursor": None})
 
 
 _SHA256: Final = "{sha256}"

@@ -12,7 +12,7 @@ from pydantic import Field
 from clearing.reconciliation.report import OpenDifference
 from gateway import api_schemas
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, whole
 from gateway.api.reconciliation.resolutions import DIFFERENCE
 from gateway.ids import format_id
 
@@ -48,14 +48,8 @@ async def list_differences(call: ApiRequest) -> ApiResponse:
     """Open differences, up to the limit; `has_more` says that there are others."""
     limit: int = call.query.limit
     found = await call.services.financial_reports.list_differences(owner=call.query.owner, limit=limit + 1)
-    return ApiResponse(
-        body={
-            "object": "list",
-            "data": [_difference(one) for one in found[:limit]],
-            "has_more": len(found) > limit,
-            "next_cursor": None,
-        }
-    )
+    shown = (_difference(one) for one in found[:limit])
+    return ApiResponse(body=whole(shown, more=len(found) > limit))
 
 
 def _difference(one: OpenDifference) -> DifferenceSchema:

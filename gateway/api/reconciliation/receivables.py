@@ -12,7 +12,7 @@ from pydantic import Field
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import CurrencyCode, Line, Slug
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
@@ -85,7 +85,7 @@ async def list_receivables(call: ApiRequest) -> ApiResponse:
         )
         for one in found
     ]
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
+    return ApiResponse(body=whole(shown))
 
 
 async def set_off(call: ApiRequest) -> ApiResponse:

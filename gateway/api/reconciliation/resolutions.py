@@ -4,7 +4,6 @@ Owns: the request and response schemas. Must not know: what is booked for which 
 decides is the principal of the API key, never a name in the body.
 """
 
-from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Final, Literal
 
@@ -15,7 +14,7 @@ from clearing.approvals.rules import ApprovalState, Resolution
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import MAX_AMOUNT_MINOR, NonNegativeMinor, Slug
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
@@ -209,8 +208,10 @@ async def list_approval_requests(call: ApiRequest) -> ApiResponse:
     query: ApprovalRequestsQuery = call.query
     state = None if query.state is None else ApprovalState(query.state)
     found = await call.services.resolutions.list_requests(state=state, limit=query.limit + 1)
-    return _list(
-        [approval_request_object(one) for one in found[: query.limit]], more=len(found) > query.limit
+    return ApiResponse(
+        body=whole(
+            (approval_request_object(one) for one in found[: query.limit]), more=len(found) > query.limit
+        )
     )
 
 
@@ -231,14 +232,16 @@ async def list_suspense(call: ApiRequest) -> ApiResponse:
         )
         for one in found[:limit]
     ]
-    return _list(shown, more=len(found) > limit)
+    return ApiResponse(body=whole(shown, more=len(found) > limit))
 
 
 async def list_limits(call: ApiRequest) -> ApiResponse:
     """The approval limits in force."""
     found = await call.services.resolutions.load_limits()
-    return _list(
-        [ApprovalLimitSchema(currency=currency, limit=minor) for currency, minor in sorted(found.items())]
+    return ApiResponse(
+        body=whole(
+            ApprovalLimitSchema(currency=currency, limit=minor) for currency, minor in sorted(found.items())
+        )
     )
 
 
@@ -270,10 +273,6 @@ def approval_request_object(request: ApprovalRequest) -> ApprovalRequestSchema:
             "decided_at": request.decided_at,
         }
     )
-
-
-def _list(shown: Sequence[api_schemas.PublicSchema], *, more: bool = False) -> ApiResponse:
-    return ApiResponse(body={"object": "list", "data": list(shown), "has_more": more, "next_cursor": None})
 
 
 _REJECTIONS: Final = (problems.NOT_FOUND, problems.STATE_CONFLICT)
