@@ -5,13 +5,15 @@ currency, times are RFC 3339 in UTC, ids are prefixed text. Must not know SQL, H
 A field is only ever added; a removal or a change of meaning is a new API version.
 """
 
+import re
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal, Never
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -22,11 +24,25 @@ from pydantic import (
 from clearing.captured_session import AuthorizationMethod
 from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
 
+_RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})")
+
+
+def _written(value: Any) -> Any:
+    """Text is a whole time; a number in it would else be read as seconds since 1970."""
+    if not isinstance(value, str):
+        return value
+    try:
+        return datetime.fromisoformat(value.upper()) if _RFC3339.fullmatch(value) else _no_time()
+    except ValueError:
+        return _no_time()
+
+
+def _no_time() -> Never:
+    raise ValueError("expected a time with its offset, such as 2026-10-29T08:00:00Z")
+
 
 def _aware(value: datetime) -> datetime:
-    if value.tzinfo is None:
-        raise ValueError("expected a time with its offset, such as 2026-10-29T08:00:00Z")
-    return value.astimezone(UTC)
+    return _no_time() if value.tzinfo is None else value.astimezone(UTC)
 
 
 def _rfc3339(value: datetime) -> str:
@@ -35,6 +51,7 @@ def _rfc3339(value: datetime) -> str:
 
 Instant = Annotated[
     datetime,
+    BeforeValidator(_written),
     AfterValidator(_aware),
     PlainSerializer(_rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),

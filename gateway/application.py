@@ -22,8 +22,10 @@ from gateway import outbound
 from gateway.adapters.ecb_feed import EcbFeed
 from gateway.adapters.revocation_http import HttpRevocationFetcher
 from gateway.adapters.vies import Vies
+from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
-from gateway.api.server import KEEPALIVE_SECONDS, LINGERING_SECONDS, build_api
+from gateway.api.http_server import GatewayRunner
+from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
 from gateway.api.tls import server_context
 from gateway.clock import Clock, MarketClock, SystemClock
@@ -135,14 +137,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     tls = server_context(settings)
     async with open_application(settings, application="gateway") as app:
         await prepare(app)
-        runner = web.AppRunner(
-            build_web(app),
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=settings.shutdown_grace_seconds,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            lingering_time=LINGERING_SECONDS,
-        )
+        runner = GatewayRunner(build_web(app), shutdown_timeout_seconds=settings.shutdown_grace_seconds)
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
         _log.info("gateway_ready", url=settings.base_url)
@@ -267,6 +262,7 @@ def platform_party() -> Party:
 def build_web(app: Application) -> web.Application:
     """The HTTP application: the capture API with the OCPI edge beside it."""
     settings = app.settings
+    addresses = AddressLimiter(trusted_proxies=settings.trusted_proxies)
     keys = KeyRing(
         pool=app.pool,
         clock=app.clock,
@@ -284,7 +280,9 @@ def build_web(app: Application) -> web.Application:
             # After its time a request is cancelled: its key may be claimed by another soon after.
             idempotency_lock=timedelta(seconds=settings.request_timeout_seconds + 5),
             allow_private_receivers=app.sandbox,
+            own_tls=settings.tls_certificate_path is not None,
         ),
+        addresses=addresses,
         payments=app.payments,
         clearing=app.clearing,
         funding=FundingService(pool=app.pool, clock=app.clock, psp=app.psp),
@@ -326,12 +324,13 @@ def build_web(app: Application) -> web.Application:
         settlement_notices=_settlement_notices(app),
     )
     web_application = build_api(services)
-    web_application.add_routes(ocpi_routes(_ocpi(app)))
+    web_application.add_routes(ocpi_routes(_ocpi(app, addresses=addresses)))
     return web_application
 
 
-def _ocpi(app: Application) -> OcpiServices:
+def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiServices:
     return OcpiServices(
+        addresses=addresses or AddressLimiter(),
         pool=app.pool,
         clock=app.clock,
         public_url=app.settings.base_url,

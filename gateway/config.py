@@ -15,12 +15,13 @@ import tomllib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
+from ipaddress import IPv4Network, IPv6Network, ip_network
 from pathlib import Path
 from typing import Annotated, Any, Final, Self, get_args, get_origin
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, SecretStr, ValidationError, model_validator
 from pydantic.fields import FieldInfo
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
@@ -132,11 +133,22 @@ def _webhook_keys(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _read_networks(given: Any) -> Any:
+    """Networks, from text as it stands in the environment. Raises ValueError."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return tuple(ip_network(part.strip()) for part in given.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("expected networks such as 10.0.0.0/8,fd00::/8, each without host bits") from None
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
 WebhookKeys = Annotated[SecretStr, AfterValidator(_webhook_keys)]
 ClockTime = Annotated[str, AfterValidator(_clock_time)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_read_networks)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
@@ -173,6 +185,10 @@ class Settings(BaseSettings):
     tls_key_path: str | None = Field(None, description="PEM key of the certificate")
     tls_client_ca_path: str | None = Field(
         None, description="PEM authorities of client certificates, for mutual TLS"
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="networks of your proxies, 10.0.0.0/8[,...]; only their X-Forwarded-For is believed",
     )
     request_timeout_seconds: float = Field(30.0, gt=0, le=300)
     max_body_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)
@@ -296,6 +312,35 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
         return Settings(**{name: one.value for name, one in values.items()})
     except ValidationError as error:
         raise ConfigurationError(_one_line(error, values)) from None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformSettings:
+    """What a command needs that calls OCPI peers: the database and how others reach this gateway, no PSP."""
+
+    database_url: str
+    environment: Environment
+    base_url: str
+
+
+def load_platform_settings(environ: Mapping[str, str]) -> PlatformSettings:
+    """Return the settings of the platform alone; the PSP's may be missing.
+
+    Raises:
+        ConfigurationError: as `load_settings`.
+    """
+    values = _gather(environ)
+    for name in ("psp_api_key", "psp_webhook_secret"):
+        values.setdefault(name, _Given(value="not needed here", place=name))
+    try:
+        settings = Settings(**{name: one.value for name, one in values.items()})
+    except ValidationError as error:
+        raise ConfigurationError(_one_line(error, values)) from None
+    return PlatformSettings(
+        database_url=settings.database_url.get_secret_value(),
+        environment=settings.environment,
+        base_url=settings.base_url,
+    )
 
 
 def load_inbox_path(environ: Mapping[str, str]) -> str | None:

@@ -7,10 +7,13 @@ GatewayError                      what the operator or caller can correct; its t
 ├── DatabaseUnreachableError      no PostgreSQL answers at the given address
 ├── DatabaseNotMigratedError      a table of ours is missing
 ├── RecordNotFoundError           no such record, or another party's
-└── RecordConflictError           the record does not allow what was asked
+├── RecordConflictError           the record does not allow what was asked
+└── RateLimitExceededError        a key or an address has sent too much; it says when to try again
 
 Knows no HTTP status and no exit code: the edges map these.
 """
+
+from collections.abc import Mapping
 
 
 class GatewayError(Exception):
@@ -50,3 +53,11 @@ class RecordNotFoundError(GatewayError):
 
 class RecordConflictError(GatewayError):
     """What is stored does not allow this."""
+
+
+class RateLimitExceededError(GatewayError):
+    """A key or an address has sent more than it may; `headers` say what is left and when to try again."""
+
+    def __init__(self, text: str, *, headers: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self.headers = headers

@@ -29,6 +29,7 @@ class ExceptionKind(StrEnum):
     UNCLEARED_SESSION = "uncleared_session"
     UNPAID_SESSION = "unpaid_session"
     UNMATCHED_CDR = "unmatched_cdr"
+    REJECTED_CDR = "rejected_cdr"
     FAILED_TASK = "failed_task"
     UNKNOWN_PSP_OUTCOME = "unknown_psp_outcome"
     UNKNOWN_DISBURSEMENT_OUTCOME = "unknown_disbursement_outcome"

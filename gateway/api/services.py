@@ -10,8 +10,8 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from clearing.services import ClearingServices
+from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
-from gateway.api.rate_limit import RateRule
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.documents.document_service import DocumentService
@@ -35,6 +35,7 @@ from gateway.plug_and_charge.authorization_service import VehicleAuthorizationSe
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.plug_and_charge.trust_service import TrustService
+from gateway.rate_limit import RateRule
 from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
@@ -56,8 +57,8 @@ class ApiOptions:
     request_timeout_seconds: float = 30.0
     idempotency_lock: timedelta = timedelta(seconds=45)
     allow_private_receivers: bool = False
+    own_tls: bool = False
     key_rate: RateRule = field(default_factory=lambda: RateRule(name="key", per_second=500, burst=1000))
-    address_rate: RateRule = field(default_factory=lambda: RateRule(name="address", per_second=50, burst=200))
 
     @property
     def environment(self) -> str:
@@ -73,6 +74,7 @@ class ApiServices:
     clock: Clock
     keys: KeyRing
     options: ApiOptions
+    addresses: AddressLimiter = field(default_factory=AddressLimiter)
     payments: PaymentService
     clearing: ClearingServices
     parties: PartyService

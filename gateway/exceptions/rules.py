@@ -71,6 +71,16 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             "CPO), then replay it.",
             command=_RESOLVE,
         ),
+        ExceptionKind.REJECTED_CDR: KindSpec(
+            title="CDRs that were read from a list and rejected",
+            owner="operations",
+            prefix=None,
+            retry=None,
+            next_step="Ask {party} to correct the CDR, or agree that it is not paid and record what was "
+            "agreed. A corrected CDR of the same id ends this by itself.",
+            command=_RESOLVE,
+            final=True,
+        ),
         ExceptionKind.FAILED_TASK: KindSpec(
             title="Tasks that stopped after repeated failures",
             owner="operations",
@@ -178,7 +188,7 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             final=True,
         ),
         ExceptionKind.FAILING_OCPI_PULL: KindSpec(
-            title="OCPI pulls that keep failing",
+            title="OCPI pulls that keep failing, or lists that end too early",
             owner="operations",
             prefix=None,
             retry="pull the list now",

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 
 from clearing.services import build_clearing
+from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing, Scope
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
@@ -19,6 +20,7 @@ from gateway.database import Pool, transaction
 from gateway.documents.document_service import DocumentService
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.ids import new_id
+from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.services import PLATFORM_ROLE
 from gateway.ocpi.token_service import TokenService
 from gateway.partners import party_repository
@@ -185,6 +187,7 @@ async def open_api(
     *,
     plug_and_charge: PlugAndChargeService | None = None,
     webhook_secrets: SecretCipher | None = None,
+    addresses: AddressLimiter | None = None,
     **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key."""
@@ -198,6 +201,7 @@ async def open_api(
         clock=clock,
         keys=ring,
         options=replace(base, **options),
+        addresses=addresses or AddressLimiter(),
         payments=payments,
         clearing=clearing,
         plug_and_charge=plug_and_charge,
@@ -211,6 +215,7 @@ async def open_api(
         ),
         settlement_notices=SettlementNoticeService(pool=pool, clock=clock, payments=payments),
         funding=FundingService(pool=pool, clock=clock, psp=psp),
+        ocpi=OcpiRegistrationService(pool=pool, clock=clock),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),
         agreements=AgreementService(pool=pool, clock=clock, clearing=clearing),

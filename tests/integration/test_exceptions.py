@@ -137,6 +137,17 @@ async def unmatched_cdr(queue: Queue) -> str:
     return "NL-ABC/CDR/1"
 
 
+async def rejected_cdr(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO gateway.ocpi_rejected_push (id, party_id, module, object_id, version, status_code, "
+        "reason, raw, url, pulled, received_at) VALUES ($1, 'NL-ABC', 'cdrs', 'CDR9', '2.2.1', 2001, "
+        "'$.currency: missing', '', '/cdrs', true, $2)",
+        new_id(),
+        LONG_AGO,
+    )
+    return "NL-ABC/CDR9"
+
+
 async def undelivered_message(queue: Queue) -> str:
     identifier = new_id()
     await queue.run(
@@ -337,6 +348,7 @@ CAUSES = {
         "UPDATE gateway.psp_request SET state = 'succeeded', finished_at = now(), next_attempt_at = NULL",
     ),
     ExceptionKind.UNMATCHED_CDR: (unmatched_cdr, "UPDATE gateway.ocpi_cdr SET status = 'pending'"),
+    ExceptionKind.REJECTED_CDR: (rejected_cdr, "DELETE FROM gateway.ocpi_rejected_push"),
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE: (undelivered_message, "DELETE FROM gateway.ocpi_outbox"),
     ExceptionKind.FAILING_OCPI_PULL: (failing_pull, "UPDATE gateway.ocpi_pull SET failures = 0"),
     ExceptionKind.FAILING_WEBHOOK_ENDPOINT: (
