@@ -8,7 +8,7 @@ A field is only ever added; a removal or a change of meaning is a new API versio
 import re
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Final, Literal, Never
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
@@ -28,21 +28,24 @@ _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9}
 
 
 def _written(value: Any) -> Any:
-    """Text is a whole time; a number in it would else be read as seconds since 1970."""
+    """Text is a whole time; a number in it would else be read as seconds since 1970.
+
+    It is read here: after a validator of ours, a strict body takes no text for a time.
+    """
     if not isinstance(value, str):
         return value
     try:
-        return datetime.fromisoformat(value.upper()) if _RFC3339.fullmatch(value) else _no_time()
-    except ValueError:
-        return _no_time()
-
-
-def _no_time() -> Never:
+        if _RFC3339.fullmatch(value) is not None:
+            return datetime.fromisoformat(value.upper())
+    except ValueError:  # the 30th of February
+        pass
     raise ValueError("expected a time with its offset, such as 2026-10-29T08:00:00Z")
 
 
 def _aware(value: datetime) -> datetime:
-    return _no_time() if value.tzinfo is None else value.astimezone(UTC)
+    if value.tzinfo is None:
+        raise ValueError("expected a time with its offset, such as 2026-10-29T08:00:00Z")
+    return value.astimezone(UTC)
 
 
 def _rfc3339(value: datetime) -> str:

@@ -76,6 +76,13 @@ WHERE party_id = :party_id AND tariff_key = ANY(:tariff_keys::text[])
   AND (superseded_at IS NULL OR superseded_at > :at::timestamptz)
 ORDER BY tariff_key, received_at, id;
 
+-- name: tariff_currencies
+-- The currencies of all tariffs that operators have published and not withdrawn.
+SELECT DISTINCT upper(convert_from(raw, 'UTF8')::jsonb ->> 'currency') AS currency
+FROM gateway.ocpi_tariff
+WHERE superseded_at IS NULL
+ORDER BY currency;
+
 -- name: lock_session^
 SELECT body, version, last_updated FROM gateway.ocpi_session
 WHERE party_id = :party_id AND session_key = :session_key

@@ -205,7 +205,14 @@ class PspEngine:
             problem = "Unrecognized request URL" if not exists else "Method not allowed for this URL"
             raise PspProblem(f"{problem} ({request.method}: {request.path}).", status=405 if exists else 404)
         params = Params(parameters_of(request))
-        call = PspApiRequest(state=self.state, params=params, ids=ids, account=account, path=request.path)
+        call = PspApiRequest(
+            state=self.state,
+            params=params,
+            ids=ids,
+            account=account,
+            path=request.path,
+            version=request.headers.get("stripe-version"),
+        )
         if key is None:
             return 200, self._run(handler, call), {}
         idempotency.check_key(key)

@@ -255,6 +255,11 @@ async def list_tariffs_known_at(
     return [_tariff(row) async for row in rows]
 
 
+async def list_tariff_currencies(connection: Connection) -> list[str]:
+    """ISO 4217 codes of all tariffs that operators have published and not withdrawn, sorted."""
+    return [row["currency"] async for row in _sql.tariff_currencies(connection) if row["currency"]]
+
+
 async def load_session(
     connection: Connection, *, party_id: str, session_ref: str, lock: bool = False
 ) -> OcpiObjectRecord | None:
