@@ -31,6 +31,8 @@ from gateway.api.tls import server_context
 from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.config import ClockSource, Environment, Settings
 from gateway.database import Pool, create_pool_from, transaction
+from gateway.documents.document_service import DocumentService
+from gateway.exceptions.administration import ExceptionAdministration
 from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
 from gateway.jobs.bank_files import bank_jobs
@@ -81,8 +83,18 @@ from gateway.payments.ledger_corrections import LedgerCorrections
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.payments.service import PaymentService, build_payments
+from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.disbursement_service import DisbursementAdministration
+from gateway.payouts.hold_service import PayoutHoldService
+from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
+from gateway.plug_and_charge.trust_service import TrustService
+from gateway.reconciliation.bank_message_service import BankMessageService
+from gateway.reconciliation.receivable_administration import ReceivableAdministration
+from gateway.reconciliation.report_service import FinancialReportService
+from gateway.reconciliation.resolution_administration import ResolutionAdministration
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.webhooks.endpoint_service import WebhookEndpointService
@@ -234,7 +246,7 @@ def secret_cipher(settings: Settings) -> SecretCipher:
 
 
 def platform_party() -> Party:
-    """This system's operator, seated in Switzerland, until the admin API says more about it."""
+    """This system's operator, established in Switzerland unless the admin API changes it."""
     return Party(
         id=PLATFORM_ID,
         kind=PartyKind.PLATFORM,
@@ -283,6 +295,20 @@ def build_web(app: Application) -> web.Application:
             pool=app.pool, clock=app.clock, secrets=secret_cipher(settings)
         ),
         events=EventService(pool=app.pool, clock=app.clock),
+        documents=DocumentService(pool=app.pool, clock=app.clock, payments=app.payments),
+        exceptions=ExceptionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        payout_terms=PayoutTermsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        payout_holds=PayoutHoldService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        bank_details=BankDetailsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        disbursement_administration=DisbursementAdministration(
+            pool=app.pool, clock=app.clock, clearing=app.clearing
+        ),
+        bank_messages=BankMessageService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        receivables=ReceivableAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        resolutions=ResolutionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        financial_reports=FinancialReportService(pool=app.pool, clock=app.clock),
+        contracts=ContractService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        trust=TrustService(pool=app.pool),
         disbursements=_disbursements(app),
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),

@@ -1,7 +1,7 @@
 """VAT of each supply: which rule, whose rate, who pays it, and what the invoice must say.
 
 Owns: the decision table, first match, on tax jurisdictions; dated rates. Must not know: amounts, accounts,
-the store.
+the repository.
 Sources: Directive 2006/112/EC (art. 38, 39, 44, 47, 195, 196, 203, 284), CJEU C-282/22 and C-60/23, Swiss
 MWSTG (art. 7(2), 8(1), 45(1)), UK SI 2004/3148. Charging is one supply of electricity, with whatever belongs
 to it.

@@ -29,7 +29,7 @@ _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="networkcore"'}
 
 
 class Scope(StrEnum):
-    """What a key may be used for."""
+    """The endpoints that an API key may call."""
 
     CAPTURE = "capture"
     PLUG_AND_CHARGE = "plug_and_charge"

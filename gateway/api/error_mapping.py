@@ -12,7 +12,13 @@ import asyncpg
 from clearing.errors import ClearingConflictError, ClearingError, ClearingInvariantViolation
 from gateway.api import problems
 from gateway.api.problems import ProblemDetails, ProblemError, ProblemKind
-from gateway.errors import DatabaseUnreachableError, MalformedIdError, RateLimitExceededError
+from gateway.errors import (
+    DatabaseUnreachableError,
+    MalformedIdError,
+    RateLimitExceededError,
+    RecordConflictError,
+    RecordNotFoundError,
+)
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
 from gateway.partners.errors import (
     PartnerConflictError,
@@ -54,6 +60,8 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     TooManyEndpointsError: problems.STATE_CONFLICT,
     WebhookRejectedError: problems.SIGNATURE_INVALID,
     MalformedIdError: problems.INVALID_PARAMETERS,
+    RecordNotFoundError: problems.NOT_FOUND,
+    RecordConflictError: problems.STATE_CONFLICT,
     UnknownRecordError: problems.NOT_FOUND,
     ConflictingRecordError: problems.STATE_CONFLICT,
     UnfitAuthorityError: problems.INVALID_PARAMETERS,

@@ -145,6 +145,11 @@ SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, cur
        resolved_at
 FROM gateway.exception WHERE id = :id;
 
+-- name: load_exceptions
+SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
+       resolved_at
+FROM gateway.exception WHERE id = ANY(:ids::uuid[]) ORDER BY id;
+
 -- name: history
 SELECT position, at, kind, actor, note FROM gateway.exception_event WHERE exception_id = :id ORDER BY position;
 
