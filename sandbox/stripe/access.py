@@ -59,6 +59,10 @@ def acting_account(state: PspState, request: PspRequest) -> str:
         version = request.headers.get("stripe-version")
         if version is not None and not _VERSION.match(version):
             raise PspProblem(f"Invalid Stripe API version: {version[:40]}")
+        if version is not None and version != state.settings.api_version:
+            raise PspProblem(
+                f"This PSP plays the API version {state.settings.api_version} only, not {version[:40]}."
+            )
     if account != PLATFORM_ACCOUNT:
         found = state.peek("account", account)
         if found is None or "deleted" in found:

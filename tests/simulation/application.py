@@ -99,7 +99,7 @@ class Simulated:
         """A second payment of the same session at the PSP, past all that we record."""
         fields = {f"metadata[{name}]": value for name, value in intent["metadata"].items()}
         fields |= {"amount": str(intent["amount_received"]), "currency": intent["currency"]}
-        fields |= {"confirm": "true", "payment_method": "pm_card_visa"}
+        fields |= {"confirm": "true", "payment_method": "pm_card_visa", "off_session": "true"}
         _form(self.engine, "/v1/payment_intents", fields)
 
     def objects(self, kind: str) -> list[dict[str, Any]]:

@@ -19,10 +19,20 @@ CARD_PRESENT: Final = "card_present"  # instead of a payment method: the card is
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class HoldFeatures:
+    """What is asked of a hold beyond itself: that it may be raised, that more than it may be captured."""
+
+    increments: bool = True
+    over_capture: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class PspHoldRequest:
     """Reserve `amount_minor` (ISO minor units) on a tokenized payment method; capture later.
 
     With `payment_method` CARD_PRESENT the card comes later, at a terminal: the answer is RequiresAction.
+    `return_url` is where a driver who is there comes back to from authentication. `statement_suffix` is what
+    the card statement says after the account's own name, as far as the PSP can write it.
     """
 
     idempotency_key: str
@@ -33,6 +43,11 @@ class PspHoldRequest:
     payment_method: str
     customer: str | None = None
     off_session: bool = False  # merchant-initiated under a stored mandate
+    return_url: str | None = None
+    features: HoldFeatures = HoldFeatures()
+    description: str | None = None
+    receipt_email: str | None = None
+    statement_suffix: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -76,6 +91,9 @@ class PspChargeRequest:
     currency: str
     payment_method: str
     customer: str
+    description: str | None = None
+    receipt_email: str | None = None
+    statement_suffix: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 

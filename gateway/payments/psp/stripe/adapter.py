@@ -53,15 +53,23 @@ from gateway.payments.psp.stripe.objects import (
     HOLD_IS_GONE,
     add_movement,
     captured,
-    charge_params,
     hold_outcome,
-    hold_params,
     movement_of,
     parse_event,
     request_amount,
     since_filter,
     state_of,
     topped_up,
+)
+from gateway.payments.psp.stripe.request_parameters import (
+    WITH_CHARGE,
+    WITH_FEE,
+    capture_parameters,
+    charge_parameters,
+    hold_parameters,
+    refund_parameters,
+    top_up_parameters,
+    transfer_parameters,
 )
 from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
@@ -74,7 +82,6 @@ from gateway.payments.psp.stripe.responses import (
 from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_signature
 
 _INTENTS: Final = "/v1/payment_intents"
-_FULL: Final = ["latest_charge.balance_transaction"]
 _TOP_UPS: Final = 2_000  # a look-up walks back so far
 _WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
 STRIPE_RULES: Final = PspRules(
@@ -126,7 +133,7 @@ class StripePsp:
         if isinstance(amount, Declined):
             return amount
         intent = await self._wire.post(
-            _INTENTS, StripePaymentIntent, hold_params(request, amount), key=request.idempotency_key
+            _INTENTS, StripePaymentIntent, hold_parameters(request, amount), key=request.idempotency_key
         )
         return intent if isinstance(intent, Declined | PspOutcomeUnknown) else hold_outcome(intent)
 
@@ -135,9 +142,11 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        params = {"amount_to_capture": amount, "metadata": dict(request.metadata), "expand": _FULL}
         intent = await self._wire.post(
-            _of(request.psp_payment, "/capture"), StripePaymentIntent, params, key=request.idempotency_key
+            _of(request.psp_payment, "/capture"),
+            StripePaymentIntent,
+            capture_parameters(request, amount),
+            key=request.idempotency_key,
         )
         if isinstance(intent, Declined):
             return await self._after_rejection(request.psp_payment, intent)
@@ -161,7 +170,7 @@ class StripePsp:
         intent = await self._wire.post(
             _of(request.psp_payment, "/increment_authorization"),
             StripePaymentIntent,
-            {"amount": amount, "expand": ["latest_charge"]},
+            {"amount": amount, "expand": WITH_CHARGE},
             key=request.idempotency_key,
         )
         if isinstance(intent, Declined | PspOutcomeUnknown):
@@ -177,7 +186,7 @@ class StripePsp:
         if isinstance(amount, Declined):
             return amount
         intent = await self._wire.post(
-            _INTENTS, StripePaymentIntent, charge_params(request, amount), key=request.idempotency_key
+            _INTENTS, StripePaymentIntent, charge_parameters(request, amount), key=request.idempotency_key
         )
         if isinstance(intent, Declined | PspOutcomeUnknown):
             return intent
@@ -191,8 +200,9 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        params = {"charge": request.psp_charge, "amount": amount, "metadata": dict(request.metadata)}
-        refund = await self._wire.post("/v1/refunds", StripeRefund, params, key=request.idempotency_key)
+        refund = await self._wire.post(
+            "/v1/refunds", StripeRefund, refund_parameters(request, amount), key=request.idempotency_key
+        )
         if isinstance(refund, Declined | PspOutcomeUnknown):
             return refund
         if refund.status in {"failed", "canceled"}:
@@ -204,14 +214,12 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        params = {
-            "amount": amount,
-            "currency": request.currency.lower(),
-            "destination": request.connected_account,
-            "metadata": {"end_to_end_id": request.end_to_end_id},
-            "transfer_group": request.end_to_end_id,  # what it is found by: transfers can't be searched
-        }
-        transfer = await self._wire.post("/v1/transfers", StripeTransfer, params, key=request.idempotency_key)
+        transfer = await self._wire.post(
+            "/v1/transfers",
+            StripeTransfer,
+            transfer_parameters(request, amount),
+            key=request.idempotency_key,
+        )
         if isinstance(transfer, Declined | PspOutcomeUnknown):
             return transfer
         return Transferred(psp_transfer=transfer.id)
@@ -221,14 +229,9 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        named = {"reference": request.reference, "top_up": format_id("fund", request.top_up_id)}
-        params = {
-            "amount": amount,
-            "currency": request.currency.lower(),
-            "description": request.reference,
-            "metadata": named,
-        }
-        topup = await self._wire.post("/v1/topups", StripeTopUp, params, key=request.idempotency_key)
+        topup = await self._wire.post(
+            "/v1/topups", StripeTopUp, top_up_parameters(request, amount), key=request.idempotency_key
+        )
         return topup if isinstance(topup, Declined | PspOutcomeUnknown) else topped_up(topup)
 
     async def find_hold(self, *, authorization_id: UUID) -> HoldOutcome | Captured | Voided | None:
@@ -240,7 +243,7 @@ class StripePsp:
 
     async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
         """Retrieve a PaymentIntent and say what became of it."""
-        intent = await self._wire.get(_of(psp_payment), StripePaymentIntent, {"expand": _FULL})
+        intent = await self._wire.get(_of(psp_payment), StripePaymentIntent, {"expand": WITH_FEE})
         return intent if isinstance(intent, Declined | PspOutcomeUnknown) else state_of(intent)
 
     async def find_charge(self, *, authorization_id: UUID) -> Captured | PspOutcomeUnknown | None:
@@ -342,7 +345,7 @@ class StripePsp:
         self, name: str, authorization_id: UUID
     ) -> Sequence[StripePaymentIntent] | PspOutcomeUnknown:
         query = f"metadata['{name}']:'{format_id('auth', authorization_id)}'"
-        params: Mapping[str, Any] = {"query": query, "expand": [f"data.{_FULL[0]}"]}
+        params: Mapping[str, Any] = {"query": query, "expand": [f"data.{WITH_FEE[0]}"]}
         page = await self._wire.get(f"{_INTENTS}/search", StripeList[StripePaymentIntent], params)
         if isinstance(page, Declined | PspOutcomeUnknown):
             return PspOutcomeUnknown(reason="the PSP's search did not answer")

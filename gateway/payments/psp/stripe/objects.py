@@ -14,7 +14,7 @@ import msgspec
 
 from clearing.money import exponent
 from gateway.errors import MalformedIdError
-from gateway.ids import format_id, parse_id
+from gateway.ids import parse_id
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
@@ -22,9 +22,7 @@ from gateway.payments.psp.port import (
     DisputeUpdate,
     Held,
     HoldOutcome,
-    PspChargeRequest,
     PspEvent,
-    PspHoldRequest,
     PspMovement,
     PspOutcomeUnknown,
     RequiresAction,
@@ -76,10 +74,6 @@ _RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
 # A capture that is refused with one of these was too late: there is no hold to capture from.
 HOLD_IS_GONE: Final = frozenset({"payment_intent_unexpected_state", "charge_expired_for_capture"})
 
-_AT_TERMINAL: Final[Mapping[str, Any]] = {
-    "payment_method_types": [CARD_PRESENT],
-    "payment_method_options": {CARD_PRESENT: {"request_incremental_authorization_support": True}},
-}
 _DISPUTE_STATES: Final[Mapping[str, Literal["won", "lost"]]] = {
     "won": "won",
     "lost": "lost",
@@ -136,65 +130,6 @@ def _shift(currency: str) -> int:
     """How many more decimals Stripe writes than ISO 4217."""
     iso = exponent(currency)
     return _STRIPE_EXPONENTS.get(currency, iso) - iso
-
-
-def hold_params(request: PspHoldRequest, amount: int) -> dict[str, Any]:
-    """The parameters of a PaymentIntent with manual capture, `amount` in Stripe's unit.
-
-    A presented card is confirmed by the terminal (docs.stripe.com/terminal/payments/collect-card-payment).
-    """
-    params: dict[str, Any] = {
-        "amount": amount,
-        "currency": request.currency.lower(),
-        "capture_method": "manual",
-        **(_AT_TERMINAL if request.payment_method == CARD_PRESENT else _online(request.payment_method)),
-        "transfer_group": format_id("ses", request.session_id),
-        "metadata": {
-            **request.metadata,
-            "session": format_id("ses", request.session_id),
-            "authorization": format_id("auth", request.authorization_id),
-        },
-        "expand": ["latest_charge"],
-    }
-    if request.customer is not None:
-        params["customer"] = request.customer
-    if request.off_session:
-        params["off_session"] = True
-    return params
-
-
-def _online(payment_method: str) -> dict[str, Any]:
-    return {
-        "confirm": True,
-        "payment_method": payment_method,
-        "payment_method_types": ["card"],
-        "payment_method_options": {
-            "card": {
-                "request_incremental_authorization": "if_available",
-                "request_overcapture": "if_available",
-            }
-        },
-    }
-
-
-def charge_params(request: PspChargeRequest, amount: int) -> dict[str, Any]:
-    """The parameters of an off-session PaymentIntent that is captured at once."""
-    return {
-        "amount": amount,
-        "currency": request.currency.lower(),
-        "confirm": True,
-        "off_session": True,
-        "customer": request.customer,
-        "payment_method": request.payment_method,
-        "payment_method_types": ["card"],
-        "transfer_group": format_id("ses", request.session_id),
-        "metadata": {
-            **request.metadata,
-            "session": format_id("ses", request.session_id),
-            "residual_charge_for": format_id("auth", request.authorization_id),
-        },
-        "expand": ["latest_charge.balance_transaction"],
-    }
 
 
 def decline_of(detail: Mapping[str, Any], *, code: str | None) -> Declined:
