@@ -76,8 +76,9 @@ from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.party_service import PartyService
 from gateway.payments.funding import FundingService
 from gateway.payments.ledger_corrections import LedgerCorrections
-from gateway.payments.policy import PaymentPolicy
+from gateway.payments.policy import FeatureChoice, PaymentPolicy
 from gateway.payments.psp.stripe.adapter import StripePsp
+from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.service import PaymentService, build_payments
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
@@ -187,11 +188,13 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
         pool = await create_pool_from(settings, application=application)
         stack.push_async_callback(_close_pool, pool)
         clock = await _clock(settings, pool, stack)
+        incidents = PspIncidentLog(pool=pool, clock=clock)
         psp = StripePsp(
             api_key=settings.psp_api_key.get_secret_value(),
             webhook_secret=settings.psp_webhook_secret.get_secret_value(),
             base_url=settings.psp_base_url,
             timeout_s=settings.psp_timeout_seconds,
+            report=incidents.report,
         )
         stack.push_async_callback(psp.close)
         client = outbound.session(settings.environment is Environment.SANDBOX)
@@ -199,7 +202,11 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
         fetcher = await stack.enter_async_context(
             HttpRevocationFetcher(allow_private=settings.environment is Environment.SANDBOX)
         )
-        policy = PaymentPolicy(call_grace=timedelta(seconds=settings.psp_timeout_seconds + 10))
+        policy = PaymentPolicy(
+            call_grace=timedelta(seconds=settings.psp_timeout_seconds + 10),
+            increments=FeatureChoice(settings.psp_incremental_authorization),
+            over_capture=FeatureChoice(settings.psp_overcapture),
+        )
         yield Application(
             settings=settings,
             pool=pool,
@@ -214,6 +221,7 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
                 clock=clock,
                 policy=policy,
                 updates=OcpiLastUpdates(),
+                incidents=incidents,
             ),
             plug_and_charge=PlugAndChargeService(revocation_checker=RevocationChecker(fetcher=fetcher)),
         )
@@ -270,7 +278,6 @@ def build_web(app: Application) -> web.Application:
             max_body_bytes=settings.max_body_bytes,
             request_timeout_seconds=settings.request_timeout_seconds,
             # After its time a request is cancelled: its key may be claimed by another soon after.
-            idempotency_lock=timedelta(seconds=settings.request_timeout_seconds + 5),
             allow_private_receivers=app.sandbox,
         ),
         payments=app.payments,

@@ -16,7 +16,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
-from typing import Annotated, Any, Final, Self, get_args, get_origin
+from typing import Annotated, Any, Final, Literal, Self, get_args, get_origin
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -158,6 +158,12 @@ class Settings(BaseSettings):
         gt=0,
         le=80,
         description="time limit of a request to the provider; after it the outcome is unknown",
+    )
+    psp_incremental_authorization: Literal["auto", "on", "off"] = Field(
+        "auto", description="ask for holds that may be raised; auto: until the account is refused them"
+    )
+    psp_overcapture: Literal["auto", "on", "off"] = Field(
+        "auto", description="ask to capture above a hold; auto: until the account is refused it"
     )
     environment: Environment = Field(Environment.SANDBOX, description="sandbox or production")
     clock: ClockSource = Field(

@@ -11,6 +11,7 @@ from datetime import datetime, timedelta
 
 from clearing.services import ClearingServices
 from gateway.api.auth import KeyRing
+from gateway.api.idempotency import LOCK
 from gateway.api.rate_limit import RateRule
 from gateway.clock import Clock
 from gateway.database import Pool
@@ -42,7 +43,7 @@ class ApiOptions:
     small_body_bytes: int = 65_536
     body_timeout_seconds: float = 10.0
     request_timeout_seconds: float = 30.0
-    idempotency_lock: timedelta = timedelta(seconds=45)
+    idempotency_lock: timedelta = LOCK
     allow_private_receivers: bool = False
     key_rate: RateRule = field(default_factory=lambda: RateRule(name="key", per_second=500, burst=1000))
     address_rate: RateRule = field(default_factory=lambda: RateRule(name="address", per_second=50, burst=200))

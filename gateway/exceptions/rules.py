@@ -47,6 +47,7 @@ class ExceptionKind(StrEnum):
     UNMATCHED_CDR = "unmatched_cdr"
     FAILED_TASK = "failed_task"
     UNKNOWN_PSP_OUTCOME = "unknown_psp_outcome"
+    PSP_CONFIGURATION = "psp_configuration"
     UNKNOWN_DISBURSEMENT_OUTCOME = "unknown_disbursement_outcome"
     RECONCILIATION_DIFFERENCE = "reconciliation_difference"
     DOCUMENT_EXCEPTION = "document_exception"
@@ -119,6 +120,16 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             retry="ask the PSP now",
             next_step="Look the payment up at the PSP. Only its own answer ends the request: ask again, and "
             "call the PSP if it gives none.",
+            command=_RESOLVE,
+        ),
+        ExceptionKind.PSP_CONFIGURATION: KindSpec(
+            title="Requests that the PSP refuses for our configuration",
+            owner="operations",
+            prefix=None,
+            retry="take it as mended; the next refusal opens it again",
+            next_step="Mend what the detail names: the PSP's key, its permissions, what the account has "
+            "activated, or the settings. Holds are refused with 503 until then; captures, refunds and "
+            "payouts wait and are sent again. Then resolve.",
             command=_RESOLVE,
         ),
         ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME: KindSpec(

@@ -19,7 +19,6 @@ from gateway.payments.psp.port import (
     Captured,
     Declined,
     Held,
-    HoldOutcome,
     PspOutcomeUnknown,
     Refunded,
     RequiresAction,
@@ -290,7 +289,7 @@ class OutcomeRecorder:
         connection: Connection,
         authorization: AuthorizationRecord,
         session: SessionRecord,
-        outcome: HoldOutcome | Voided,
+        outcome: Held | RequiresAction | Declined | Voided | PspOutcomeUnknown,
         *,
         tariff: TariffReference,
     ) -> None:

@@ -5,6 +5,7 @@ Owns: the numbers and their sources. Must not know: SQL, the PSP and its own rul
 
 from dataclasses import dataclass
 from datetime import timedelta
+from enum import StrEnum
 from typing import Final
 
 from gateway.payments.requests import Estimate
@@ -14,6 +15,14 @@ from gateway.retry_policy import RetryPolicy
 PSP_REQUEST_RETRY: Final = RetryPolicy.of_seconds(5, 60, 300, 3_600, 86_400)
 
 
+class FeatureChoice(StrEnum):
+    """Whether a hold asks for what only some accounts at the PSP may have. `auto`: until it is refused."""
+
+    AUTO = "auto"
+    ON = "on"
+    OFF = "off"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentPolicy:
     """What an operator may set. `call_grace` must be longer than the PSP adapter's own timeout."""
@@ -21,6 +30,8 @@ class PaymentPolicy:
     call_grace: timedelta = timedelta(seconds=30)  # until an intended request counts as lost
     default_energy_wh: int = 60_000  # a full charge of a common car, where the caller estimates nothing
     default_duration_s: int = 3_600
+    increments: FeatureChoice = FeatureChoice.AUTO  # holds that may be raised
+    over_capture: FeatureChoice = FeatureChoice.AUTO  # captures above the hold
 
     def default_estimate(self, *, max_power_w: int | None) -> Estimate:
         """What to expect where the caller does not say: a full charge, at the pace of a slow connector."""

@@ -125,9 +125,9 @@ WITH funds AS (
     RETURNING 1 AS done
 ), request AS (
     INSERT INTO gateway.psp_request (
-        shard, id, session_id, authorization_id, kind, state, amount_minor, next_attempt_at, created_at)
+        shard, id, session_id, authorization_id, kind, state, amount_minor, hold_features, next_attempt_at, created_at)
     SELECT :shard::smallint, :request_id::uuid, :session_id::uuid, :authorization_id::uuid, 'hold', 'intended',
-           :hold_minor::bigint, :next_attempt_at::timestamptz, :wall_now::timestamptz
+           :hold_minor::bigint, :hold_features::text[], :next_attempt_at::timestamptz, :wall_now::timestamptz
     FROM allowed
     WHERE :request_id::uuid IS NOT NULL
 ), published AS (

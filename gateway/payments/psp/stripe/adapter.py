@@ -17,18 +17,23 @@ import msgspec
 
 from gateway.ids import format_id
 from gateway.payments.psp.port import (
+    CARD_PRESENT,
     Captured,
     CaptureOutcome,
     ChargeOutcome,
     Declined,
+    FeaturesRefused,
     Held,
     HoldOutcome,
+    IncidentReporter,
     IncrementOutcome,
+    PaymentStatus,
     PspCaptureRequest,
     PspChargeRequest,
     PspEvent,
     PspHoldRequest,
     PspIncrementRequest,
+    PspMisconfigured,
     PspMovement,
     PspOutcomeUnknown,
     PspRefundRequest,
@@ -48,6 +53,7 @@ from gateway.payments.psp.port import (
 )
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
+from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
 from gateway.payments.psp.stripe.objects import (
     HOLD_IS_GONE,
@@ -89,13 +95,15 @@ STRIPE_RULES: Final = PspRules(
     hold_validities=STRIPE_HOLD_VALIDITIES,
     # Stripe keeps a key for 24 h (docs.stripe.com/api/idempotent_requests); an hour of margin.
     key_lifetime=timedelta(hours=23),
+    decline_advice=STRIPE_DECLINE_ADVICE,
 )
 
 
 class StripePsp:
     """The Stripe adapter. `base_url` None is Stripe itself; a sandbox is named by its URL.
 
-    `http_client` replaces the SDK's client over sockets, `monotonic` the process's clock.
+    `http_client` replaces the SDK's client over sockets, `monotonic` the process's clock. `report` receives
+    each mistake of ours.
     """
 
     def __init__(
@@ -107,6 +115,7 @@ class StripePsp:
         timeout_s: float = 20.0,
         http_client: HttpClient | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        report: IncidentReporter | None = None,
     ) -> None:
         self._wire = StripeWire(
             api_key=api_key,
@@ -114,6 +123,7 @@ class StripePsp:
             timeout_s=timeout_s,
             http_client=http_client,
             monotonic=monotonic,
+            report=report,
         )
         self._webhook_secret = webhook_secret
 
@@ -121,6 +131,11 @@ class StripePsp:
     def rules(self) -> PspRules:
         """What Stripe can charge, how long its holds and idempotency keys last."""
         return STRIPE_RULES
+
+    @property
+    def account(self) -> str:
+        """Which account this is: the same for one key, and nothing of the key itself."""
+        return self._wire.account
 
     @property
     def signature_header(self) -> str:
@@ -132,10 +147,13 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        intent = await self._wire.post(
+        intent = await self._wire.ask(
             _INTENTS, StripePaymentIntent, hold_parameters(request, amount), key=request.idempotency_key
         )
-        return intent if isinstance(intent, Declined | PspOutcomeUnknown) else hold_outcome(intent)
+        if not isinstance(intent, StripePaymentIntent):
+            return intent
+        outcome = hold_outcome(intent, at_terminal=request.payment_method == CARD_PRESENT)
+        return await self._wire.report(outcome) if isinstance(outcome, PspMisconfigured) else outcome
 
     async def capture(self, request: PspCaptureRequest) -> CaptureOutcome:
         """Capture up to the hold; what is not captured is released by Stripe."""
@@ -167,13 +185,15 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        intent = await self._wire.post(
+        intent = await self._wire.ask(
             _of(request.psp_payment, "/increment_authorization"),
             StripePaymentIntent,
             {"amount": amount, "expand": WITH_CHARGE},
             key=request.idempotency_key,
         )
-        if isinstance(intent, Declined | PspOutcomeUnknown):
+        if isinstance(intent, FeaturesRefused):
+            return Declined(code="increments_not_offered", retryable=False)
+        if not isinstance(intent, StripePaymentIntent):
             return intent
         state = state_of(intent)
         if isinstance(state, Held | Declined):
@@ -234,14 +254,14 @@ class StripePsp:
         )
         return topup if isinstance(topup, Declined | PspOutcomeUnknown) else topped_up(topup)
 
-    async def find_hold(self, *, authorization_id: UUID) -> HoldOutcome | Captured | Voided | None:
+    async def find_hold(self, *, authorization_id: UUID) -> PaymentStatus | None:
         """Search PaymentIntents by our metadata (docs.stripe.com/search); None: there is none."""
         found = await self._search("authorization", authorization_id)
         if isinstance(found, PspOutcomeUnknown):
             return found
         return state_of(found[0]) if found else None
 
-    async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
+    async def inspect(self, *, psp_payment: str) -> PaymentStatus:
         """Retrieve a PaymentIntent and say what became of it."""
         intent = await self._wire.get(_of(psp_payment), StripePaymentIntent, {"expand": WITH_FEE})
         return intent if isinstance(intent, Declined | PspOutcomeUnknown) else state_of(intent)

@@ -23,6 +23,7 @@ from gateway.payments.psp.port import (
     Held,
     HoldOutcome,
     PspEvent,
+    PspMisconfigured,
     PspMovement,
     PspOutcomeUnknown,
     RequiresAction,
@@ -31,7 +32,9 @@ from gateway.payments.psp.port import (
     Voided,
 )
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
+from gateway.payments.psp.stripe.decline_advice import RETRYABLE_DECLINES
 from gateway.payments.psp.stripe.event_types import event_kind
+from gateway.payments.psp.stripe.request_parameters import CARD
 from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
     StripeCard,
@@ -43,21 +46,6 @@ from gateway.payments.psp.stripe.responses import (
 # Where Stripe's smallest unit is not ISO 4217's (docs.stripe.com/currencies#special-cases): ISK and UGX are
 # sent with two decimals that must be zero, MGA without the two that ISO gives it.
 _STRIPE_EXPONENTS: Final[Mapping[str, int]] = {"ISK": 2, "UGX": 2, "MGA": 0}
-
-# Decline codes after which another try with the same card may succeed (docs.stripe.com/declines/codes).
-_RETRYABLE_DECLINES: Final = frozenset(
-    {
-        "approve_with_id",
-        "authentication_required",
-        "card_velocity_exceeded",
-        "insufficient_funds",
-        "issuer_not_available",
-        "processing_error",
-        "reenter_transaction",
-        "try_again_later",
-    }
-)
-
 
 # Balance transaction types as fields of PspTotals, with the sign that makes them positive there.
 _RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
@@ -132,16 +120,17 @@ def _shift(currency: str) -> int:
     return _STRIPE_EXPONENTS.get(currency, iso) - iso
 
 
-def decline_of(detail: Mapping[str, Any], *, code: str | None) -> Declined:
-    """A card error's body as a decline; the issuer's decline_code says more than the error's code."""
-    said = str(detail.get("decline_code") or code or "card_declined")
-    payment = (detail.get("payment_intent") or {}).get("id")
-    return Declined(code=said, retryable=said in _RETRYABLE_DECLINES, psp_payment=payment)
+def hold_outcome(intent: StripePaymentIntent, *, at_terminal: bool) -> HoldOutcome:
+    """What a just created or confirmed PaymentIntent means for a hold.
 
-
-def hold_outcome(intent: StripePaymentIntent) -> HoldOutcome:
-    """What a just created or confirmed PaymentIntent means for a hold."""
+    A type of payment method that the account has not activated was dropped from it in silence.
+    """
     state = state_of(intent)
+    kind = CARD_PRESENT if at_terminal else CARD
+    if kind not in intent.payment_method_types and not isinstance(state, Held | Captured | Voided):
+        return PspMisconfigured(
+            code="payment_method_unactivated", detail=f"the account has not activated {kind}", definite=True
+        )
     if isinstance(state, Captured | Voided):  # a hold answered from an old key: it has changed since
         return PspOutcomeUnknown(reason="the payment has moved on since this hold was answered")
     return state
@@ -167,7 +156,7 @@ def state_of(intent: StripePaymentIntent) -> Held | RequiresAction | Declined | 
         return RequiresAction(psp_payment=intent.id, next_action=action)
     said = None if failure is None else failure.decline_code or failure.code
     code = said or "payment_method_required"
-    return Declined(code=code, retryable=code in _RETRYABLE_DECLINES, psp_payment=intent.id)
+    return Declined(code=code, retryable=code in RETRYABLE_DECLINES, psp_payment=intent.id)
 
 
 def captured(intent: StripePaymentIntent) -> Captured:
