@@ -1,6 +1,7 @@
 """What the PSP refuses and who learns of it: the API over the real adapter and the sandbox PSP."""
 
 import json
+import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from typing import Any
@@ -15,6 +16,7 @@ from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.payments.psp_incidents import PspIncidentLog
 from sandbox.stripe.engine import PspEngine
 from sandbox.stripe.settings import PspSettings
+from sandbox.stripe.webhooks import sign
 from tests.fakes.api import Api, Hands, cdr, open_api
 from tests.simulation.application import _customer
 from tests.simulation.in_process import (
@@ -227,6 +229,53 @@ async def test_features_are_asked_for_again_once_the_operator_has_resolved_the_e
         rows = await pool.fetch("SELECT hold_features FROM gateway.psp_request ORDER BY id")
         assert [row["hold_features"] for row in rows] == [[], ["increments", "over_capture"]]
         assert await play.exceptions() == []
+
+
+def signed(body: bytes) -> dict[str, str]:
+    signature = sign(body=body, secret=WEBHOOK_SECRET, timestamp=int(time.time()))
+    return {"Stripe-Signature": signature, "Content-Type": "application/json"}
+
+
+def event(identifier: str, subject: Any, **more: Any) -> bytes:
+    return json.dumps({"id": identifier, "type": "x.y", "data": {"object": subject}, **more}).encode()
+
+
+REFUND = {"object": "refund", "status": "succeeded"}
+
+
+@pytest.mark.parametrize(
+    ("body", "readable"),
+    [
+        (b"", False),
+        (b"[]", False),
+        (b"\xff\x00", False),
+        (b"{}", False),
+        (b'{"id": 7, "type": "charge.refunded"}', False),
+        (b'{"id": "evt_1", "type": "charge.updated"}', False),
+        (event("evt_2\0", {}), False),
+        (event("evt_3", {}), True),
+        (event("evt_4", REFUND), False),
+        (event("evt_5", {**REFUND, "id": "re_1", "amount": 5, "currency": "xxq"}), False),
+        (event("evt_6", {"object": "payment_intent", "id": "pi\0"}), False),
+        (event("evt_7", {}, livemode=True), False),
+        (event("evt_8", {"object": "moon", "metadata": []}, type="of.tomorrow"), True),
+    ],
+)
+async def test_a_signed_event_is_kept_and_answered_200_whatever_its_body(
+    pool: Pool, body: bytes, *, readable: bool
+) -> None:
+    async with played(pool) as play:
+        for _ in range(2):
+            answer = await play.api.call("POST", "/v1/psp/webhooks", body, party=None, headers=signed(body))
+            assert answer.status == 200
+        rows = await pool.fetch("SELECT body FROM gateway.psp_event")
+        assert [bytes(row["body"]) for row in rows] == [body]
+        expected = [] if readable else [("psp_configuration", "unreadable_event")]
+        assert await play.exceptions() == expected
+        unsigned = await play.api.call(
+            "POST", "/v1/psp/webhooks", body + b" ", party=None, headers=signed(body)
+        )
+        assert (unsigned.status, unsigned.json["code"]) == (400, "signature_invalid")
 
 
 async def test_a_conflict_that_time_mends_is_not_kept_and_says_when_to_come_again(pool: Pool) -> None:

@@ -300,7 +300,8 @@ class PspEventKind(StrEnum):
 class PspEvent:
     """One authenticated event of the PSP: its id, what it means and the payment it speaks of, if any.
 
-    `psp_type` is the PSP's own name of it, kept for people to read.
+    `psp_type` is the PSP's own name of it, kept for people to read. `problem`: why nothing can be made of an
+    authentic body, which is kept all the same.
     """
 
     id: str
@@ -310,6 +311,7 @@ class PspEvent:
     session_id: UUID | None
     dispute: DisputeUpdate | None = None
     reversal: ReversalUpdate | None = None
+    problem: str | None = None
     failed_refund: str | None = None  # a refund of the PSP's that did not reach its card after all
 
 
@@ -408,11 +410,11 @@ class Psp(Protocol):
         ...
 
     def read_event(self, *, body: bytes, signature: str) -> PspEvent:
-        """Authenticate a webhook over its raw body. Raises WebhookRejectedError."""
+        """Authenticate a webhook over its raw body, which may be anything. Raises WebhookRejectedError."""
         ...
 
     def parse_event(self, body: bytes) -> PspEvent:
-        """Read an event that was authenticated before and kept."""
+        """Read an event that was authenticated before and kept; whatever its body, it raises nothing."""
         ...
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:

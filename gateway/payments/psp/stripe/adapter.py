@@ -49,11 +49,11 @@ from gateway.payments.psp.port import (
     Transferred,
     Voided,
     VoidOutcome,
-    WebhookRejectedError,
 )
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
 from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
+from gateway.payments.psp.stripe.events import read_signed_event
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
 from gateway.payments.psp.stripe.objects import (
     HOLD_IS_GONE,
@@ -61,7 +61,6 @@ from gateway.payments.psp.stripe.objects import (
     captured,
     hold_outcome,
     movement_of,
-    parse_event,
     request_amount,
     since_filter,
     state_of,
@@ -88,6 +87,7 @@ from gateway.payments.psp.stripe.responses import (
 from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_signature
 
 _INTENTS: Final = "/v1/payment_intents"
+_LIVE_KEYS: Final = ("sk_live_", "rk_live_")  # docs.stripe.com/keys
 _TOP_UPS: Final = 2_000  # a look-up walks back so far
 _WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
 STRIPE_RULES: Final = PspRules(
@@ -126,6 +126,7 @@ class StripePsp:
             report=report,
         )
         self._webhook_secret = webhook_secret
+        self._live = api_key.startswith(_LIVE_KEYS)
 
     @property
     def rules(self) -> PspRules:
@@ -322,14 +323,11 @@ class StripePsp:
     def read_event(self, *, body: bytes, signature: str) -> PspEvent:
         """Verify `Stripe-Signature` over the raw body, then read what the event is about."""
         verify_signature(body, signature, secret=self._webhook_secret, tolerance_s=_WEBHOOK_TOLERANCE_S)
-        try:
-            return parse_event(body)
-        except ValueError as error:
-            raise WebhookRejectedError(str(error)) from error
+        return self.parse_event(body)
 
     def parse_event(self, body: bytes) -> PspEvent:
         """Read an event that was authenticated before and kept."""
-        return parse_event(body)
+        return read_signed_event(body, live=self._live)
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
         """List events created since, oldest first (docs.stripe.com/api/events/list; Stripe keeps 30 days)."""
