@@ -76,7 +76,7 @@ from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.party_service import PartyService
 from gateway.payments.funding import FundingService
 from gateway.payments.ledger_corrections import LedgerCorrections
-from gateway.payments.policy import FeatureChoice, PaymentPolicy
+from gateway.payments.policy import FeatureChoice, PaymentPolicy, StatementSource
 from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.service import PaymentService, build_payments
@@ -206,6 +206,7 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
             call_grace=timedelta(seconds=settings.psp_timeout_seconds + 10),
             increments=FeatureChoice(settings.psp_incremental_authorization),
             over_capture=FeatureChoice(settings.psp_overcapture),
+            statement=StatementSource(settings.psp_statement_suffix),
         )
         yield Application(
             settings=settings,
@@ -282,7 +283,9 @@ def build_web(app: Application) -> web.Application:
         ),
         payments=app.payments,
         clearing=app.clearing,
-        funding=FundingService(pool=app.pool, clock=app.clock, psp=app.psp),
+        funding=FundingService(
+            pool=app.pool, clock=app.clock, psp=app.psp, currencies=settings.top_up_currencies
+        ),
         parties=PartyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         agreements=AgreementService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         api_keys=ApiKeyService(pool=app.pool, clock=app.clock, cache=keys),

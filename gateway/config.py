@@ -43,6 +43,7 @@ _BOUNDS: Final = {
     "le": "at most {}",
     "min_length": "of at least {} characters",
 }
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -132,10 +133,19 @@ def _webhook_keys(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _currency_list(text: str) -> str:
+    codes = [part.strip() for part in text.split(",")]
+    for code in codes:
+        if _CURRENCY.fullmatch(code) is None:
+            raise ValueError("expected ISO 4217 codes such as EUR,CHF")
+    return ",".join(codes)
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
 WebhookKeys = Annotated[SecretStr, AfterValidator(_webhook_keys)]
+CurrencyList = Annotated[str, AfterValidator(_currency_list)]
 ClockTime = Annotated[str, AfterValidator(_clock_time)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
@@ -164,6 +174,12 @@ class Settings(BaseSettings):
     )
     psp_overcapture: Literal["auto", "on", "off"] = Field(
         "auto", description="ask to capture above a hold; auto: until the account is refused it"
+    )
+    psp_statement_suffix: Literal["none", "cpo", "site"] = Field(
+        "cpo", description="what a card statement says after the account's name: operator or location"
+    )
+    psp_top_up_currencies: CurrencyList | None = Field(
+        None, description="currencies that the account can be topped up in, EUR,CHF; default: all"
     )
     environment: Environment = Field(Environment.SANDBOX, description="sandbox or production")
     clock: ClockSource = Field(
@@ -283,6 +299,12 @@ class Settings(BaseSettings):
         """
         keys = self.webhook_encryption_keys
         return [] if keys is None else _read_webhook_keys(keys.get_secret_value())
+
+    @property
+    def top_up_currencies(self) -> frozenset[str] | None:
+        """The currencies that the PSP's account can be topped up in; None: all."""
+        codes = self.psp_top_up_currencies
+        return None if codes is None else frozenset(codes.split(","))
 
     @property
     def base_url(self) -> str:

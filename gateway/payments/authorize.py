@@ -323,6 +323,7 @@ class AuthorizationService:
             next_action=None,
             decline_code=None,
             metadata=request.metadata,
+            receipt_email=request.receipt_email,
             created_at=hold.now,
             updated_at=hold.now,
         )
@@ -379,6 +380,7 @@ class AuthorizationService:
             payment_method=authorization.payment_method,
             customer=authorization.customer,
             off_session=authorization.off_session,
+            receipt_email=authorization.receipt_email,
             request_id=psp_request.id if psp_request else None,
             hold_features=list(psp_request.hold_features or ()) if psp_request else None,
             next_attempt_at=self.clock.wall_now() + self.policy.call_grace,

@@ -52,6 +52,7 @@ class SentRequest:
     tariff: TariffReference
     capture: CaptureRecord | None
     refund: RefundRecord | None
+    statement: str | None = None  # what a card statement says after the account's own name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

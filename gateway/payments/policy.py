@@ -23,6 +23,14 @@ class FeatureChoice(StrEnum):
     OFF = "off"
 
 
+class StatementSource(StrEnum):
+    """What a card statement says after the account's own name: an unknown payee is a reason for disputes."""
+
+    NONE = "none"
+    CPO = "cpo"  # the operator, such as NL-ABC
+    SITE = "site"  # the operator's name of the location
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PaymentPolicy:
     """What an operator may set. `call_grace` must be longer than the PSP adapter's own timeout."""
@@ -32,6 +40,17 @@ class PaymentPolicy:
     default_duration_s: int = 3_600
     increments: FeatureChoice = FeatureChoice.AUTO  # holds that may be raised
     over_capture: FeatureChoice = FeatureChoice.AUTO  # captures above the hold
+    statement: StatementSource = StatementSource.CPO
+
+    def statement_of(self, *, cpo_id: str, location_id: str | None) -> str | None:
+        """What the statement of a session's payment says, as far as the PSP can write it."""
+        match self.statement:
+            case StatementSource.NONE:
+                return None
+            case StatementSource.SITE if location_id:
+                return location_id
+            case _:
+                return cpo_id
 
     def default_estimate(self, *, max_power_w: int | None) -> Estimate:
         """What to expect where the caller does not say: a full charge, at the pace of a slow connector."""

@@ -5,6 +5,7 @@ codes, HTTP. An account that may not have the features of a hold has that as an 
 they are not asked for; once a person has resolved it, they are asked for again.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from typing import Final
@@ -18,9 +19,24 @@ from gateway.payments.policy import FeatureChoice, PaymentPolicy
 from gateway.payments.psp.port import HoldFeatures, PspIncident
 
 FEATURES_REFUSED: Final = "card_features_refused"
+_INCREMENTS: Final = "increments"
+_OVER_CAPTURE: Final = "over_capture"
 _WRITE_AT_MOST_EVERY: Final = timedelta(seconds=10)
 _READ_AGAIN_AFTER: Final = timedelta(seconds=60)
 _log = structlog.get_logger(__name__)
+
+
+def recorded_features(asked: HoldFeatures) -> list[str]:
+    """What a hold asks for, as it is recorded with its intent."""
+    names = {_INCREMENTS: asked.increments, _OVER_CAPTURE: asked.over_capture}
+    return [name for name, on in names.items() if on]
+
+
+def asked_features(recorded: Sequence[str] | None) -> HoldFeatures:
+    """What a recorded hold asks for; everything, where it was recorded before features were."""
+    if recorded is None:
+        return HoldFeatures()
+    return HoldFeatures(increments=_INCREMENTS in recorded, over_capture=_OVER_CAPTURE in recorded)
 
 
 @dataclass(slots=True)

@@ -33,7 +33,6 @@ from gateway.payments.psp.port import (
     Declined,
     FeaturesRefused,
     Held,
-    HoldFeatures,
     HoldOutcome,
     IncrementOutcome,
     PaymentStatus,
@@ -50,7 +49,7 @@ from gateway.payments.psp.port import (
     RequiresAction,
     VoidOutcome,
 )
-from gateway.payments.psp_incidents import FEATURES_REFUSED, PspIncidentLog
+from gateway.payments.psp_incidents import FEATURES_REFUSED, PspIncidentLog, asked_features, recorded_features
 from gateway.payments.records import (
     AuthorizationRecord,
     CaptureRecord,
@@ -73,8 +72,6 @@ _LONG_UNANSWERED: Final = timedelta(days=1)
 _ENDED_BY_MISTAKE: Final = frozenset(
     {PspRequestKind.HOLD, PspRequestKind.INCREMENT, PspRequestKind.HOLD_RENEWAL}
 )
-_INCREMENTS: Final = "increments"
-_OVER_CAPTURE: Final = "over_capture"
 _log = structlog.get_logger(__name__)
 
 
@@ -131,9 +128,7 @@ class PspRequestService:
 
     async def hold_features(self) -> list[str]:
         """What a new hold asks for beyond itself, as it is recorded with its intent."""
-        wanted = await self.incidents.features(self.psp.account, self.policy)
-        asked = {_INCREMENTS: wanted.increments, _OVER_CAPTURE: wanted.over_capture}
-        return [name for name, on in asked.items() if on]
+        return recorded_features(await self.incidents.features(self.psp.account, self.policy))
 
     def new(
         self,
@@ -197,6 +192,7 @@ class PspRequestService:
             tariff=await self.snapshots.reference(session.tariff_sha256),
             capture=capture,
             refund=refund,
+            statement=self.policy.statement_of(cpo_id=session.cpo_id, location_id=session.location_id),
         )
         specification = SPECIFICATIONS[request.kind]
         age = self.clock.wall_now() - request.created_at
@@ -294,19 +290,15 @@ def hold_request(sent: SentRequest) -> PspHoldRequest:
         payment_method=authorization.payment_method,
         customer=authorization.customer,
         off_session=authorization.off_session,
-        features=_features(sent.request),
+        features=asked_features(sent.request.hold_features),
+        description=_description(sent),
+        receipt_email=authorization.receipt_email,
+        statement_suffix=sent.statement,
         metadata={
             "party": authorization.party_id,
             "authorization_method": authorization.authorization_method,
         },
     )
-
-
-def _features(request: PspRequestRecord) -> HoldFeatures:
-    asked = request.hold_features
-    if asked is None:  # recorded before features were
-        return HoldFeatures()
-    return HoldFeatures(increments=_INCREMENTS in asked, over_capture=_OVER_CAPTURE in asked)
 
 
 def _increment_request(sent: SentRequest) -> PspIncrementRequest:
@@ -346,7 +338,15 @@ def _charge_request(sent: SentRequest) -> PspChargeRequest:
         currency=authorization.currency,
         payment_method=authorization.payment_method,
         customer=authorization.customer,
+        description=_description(sent),
+        receipt_email=authorization.receipt_email,
+        statement_suffix=sent.statement,
     )
+
+
+def _description(sent: SentRequest) -> str:
+    """What the PSP's own list and receipt call the payment."""
+    return f"Charging at {sent.session.evse_id}, {format_id('ses', sent.session.id)}"
 
 
 def _refund_request(sent: SentRequest) -> PspRefundRequest:

@@ -4,6 +4,7 @@ import json
 import time
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -11,7 +12,8 @@ import pytest
 from clearing.services import build_clearing
 from gateway.database import Pool, transaction
 from gateway.exceptions.service import ExceptionService
-from gateway.payments.policy import FeatureChoice, PaymentPolicy
+from gateway.payments.errors import InvalidPaymentRequestError
+from gateway.payments.policy import FeatureChoice, PaymentPolicy, StatementSource
 from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.payments.psp_incidents import PspIncidentLog
 from sandbox.stripe.engine import PspEngine
@@ -229,6 +231,37 @@ async def test_features_are_asked_for_again_once_the_operator_has_resolved_the_e
         rows = await pool.fetch("SELECT hold_features FROM gateway.psp_request ORDER BY id")
         assert [row["hold_features"] for row in rows] == [[], ["increments", "over_capture"]]
         assert await play.exceptions() == []
+
+
+async def test_a_payment_carries_what_the_driver_and_the_bank_read(pool: Pool) -> None:
+    async with played(pool) as play:
+        made = await play.authorize(key="k1", receipt_email="driver@example.com")
+        (intent,) = play.intents()
+        assert intent["description"] == f"Charging at DE*ABC*E1, {made.json['session']}"
+        assert intent["receipt_email"] == "driver@example.com"
+        assert intent["statement_descriptor_suffix"] == "DE-ABC"
+        assert "driver@example.com" not in made.text
+        addresses = ("driver", "a@b", "a b@c.de", "a@b.de\n", f"{'a' * 250}@b.de")
+        for number, address in enumerate(addresses):
+            refused = await play.authorize(key=f"e{number}", receipt_email=address)
+            assert (refused.status, refused.json["code"]) == (400, "invalid_parameters"), address
+
+
+@pytest.mark.parametrize(("source", "shown"), [(StatementSource.NONE, None), (StatementSource.SITE, "L1")])
+async def test_what_a_statement_shows_is_a_setting(
+    pool: Pool, source: StatementSource, shown: str | None
+) -> None:
+    async with played(pool, policy=PaymentPolicy(statement=source)) as play:
+        await play.authorize(key="k1")
+        assert play.intents()[0]["statement_descriptor_suffix"] == shown
+
+
+async def test_an_account_is_topped_up_only_in_its_currencies(pool: Pool) -> None:
+    async with played(pool) as play:
+        funding = replace(play.api.services.funding, currencies=frozenset({"CHF"}))
+        with pytest.raises(InvalidPaymentRequestError, match="can't be topped up in EUR, only in CHF"):
+            await funding.top_up_treasury(currency="EUR", amount_minor=100, reference="r")
+        await funding.top_up_treasury(currency="CHF", amount_minor=100, reference="r")
 
 
 def signed(body: bytes) -> dict[str, str]:

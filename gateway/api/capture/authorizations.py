@@ -12,6 +12,7 @@ from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import (
+    Email,
     EmptyBody,
     EvseId,
     Line,
@@ -93,6 +94,7 @@ class AuthorizationBody(WireModel):
     amount: PositiveMinor | None = Field(
         None, description="hold exactly this, instead of the estimate's price"
     )
+    receipt_email: Email | None = Field(None, description="where the PSP sends the driver a receipt")
     metadata: MetadataIn = Field(default_factory=dict)
 
 
@@ -226,6 +228,7 @@ def _order(call: ApiRequest, body: AuthorizationBody) -> AuthorizationRequest:
         session_ref=body.session_ref,
         estimate=estimate,
         amount_minor=body.amount,
+        receipt_email=body.receipt_email,
         metadata=body.metadata,
     )
 
