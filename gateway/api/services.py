@@ -12,6 +12,7 @@ from datetime import datetime, timedelta
 from clearing.services import ClearingServices
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
+from gateway.api.idempotency import LOCK
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.documents.document_service import DocumentService
@@ -55,7 +56,7 @@ class ApiOptions:
     small_body_bytes: int = 65_536
     body_timeout_seconds: float = 10.0
     request_timeout_seconds: float = 30.0
-    idempotency_lock: timedelta = timedelta(seconds=45)
+    idempotency_lock: timedelta = LOCK
     allow_private_receivers: bool = False
     own_tls: bool = False
     key_rate: RateRule = field(default_factory=lambda: RateRule(name="key", per_second=500, burst=1000))

@@ -32,6 +32,7 @@ from gateway.partners.party_repository import PartyRecord
 from gateway.partners.party_service import PartyService
 from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.requests import ChargePoint, EvseUnknown, TariffMissing
 from gateway.payments.service import build_payments
 from gateway.payouts.bank_details_service import BankDetailsService
@@ -188,12 +189,22 @@ async def open_api(
     plug_and_charge: PlugAndChargeService | None = None,
     webhook_secrets: SecretCipher | None = None,
     addresses: AddressLimiter | None = None,
+    psp: Any = None,
+    policy: PaymentPolicy | None = None,
+    incidents: PspIncidentLog | None = None,
     **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key."""
-    clock, psp = Hands(), FakePsp()
+    clock, psp = Hands(), psp or FakePsp()
     clearing = build_clearing()
-    payments = build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy())
+    payments = build_payments(
+        pool=pool,
+        psp=psp,
+        tariffs=OneTariff(),
+        clock=clock,
+        policy=policy or PaymentPolicy(),
+        incidents=incidents,
+    )
     base = ApiOptions(base_url="http://api.test", sandbox=True, allow_private_receivers=True)
     ring = KeyRing(pool=pool, clock=clock, admin_api_key=ADMIN)
     services = ApiServices(

@@ -80,6 +80,10 @@ class FakePsp:
         return STRIPE_RULES
 
     @property
+    def account(self) -> str:
+        return "acct-fake"
+
+    @property
     def signature_header(self) -> str:
         return "Fake-Signature"
 

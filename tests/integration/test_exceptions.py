@@ -124,6 +124,14 @@ async def unknown_psp_outcome(queue: Queue) -> str:
     return format_id("psr", identifier)
 
 
+async def psp_refuses(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO gateway.psp_incident VALUES ('acct-1', 'parameter_unknown', 'colour', 3, $1, $1)",
+        LONG_AGO,
+    )
+    return "acct-1/parameter_unknown"
+
+
 async def unmatched_cdr(queue: Queue) -> str:
     await queue.run(
         "INSERT INTO gateway.ocpi_cdr (party_id, cdr_key, cdr_id, version, raw, fingerprint, "
@@ -347,6 +355,7 @@ CAUSES = {
         unknown_psp_outcome,
         "UPDATE gateway.psp_request SET state = 'succeeded', finished_at = now(), next_attempt_at = NULL",
     ),
+    ExceptionKind.PSP_CONFIGURATION: (psp_refuses, "DELETE FROM gateway.psp_incident"),
     ExceptionKind.UNMATCHED_CDR: (unmatched_cdr, "UPDATE gateway.ocpi_cdr SET status = 'pending'"),
     ExceptionKind.REJECTED_CDR: (rejected_cdr, "DELETE FROM gateway.ocpi_rejected_push"),
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE: (undelivered_message, "DELETE FROM gateway.ocpi_outbox"),
@@ -383,6 +392,7 @@ ENDED_BY_THEIR_RETRY = (
     ExceptionKind.UNCLEARED_SESSION,
     ExceptionKind.UNMATCHED_CDR,
     ExceptionKind.FAILED_TASK,
+    ExceptionKind.PSP_CONFIGURATION,
     ExceptionKind.PAYOUT_HOLD,
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE,
     ExceptionKind.FAILING_WEBHOOK_ENDPOINT,

@@ -46,7 +46,12 @@ WAITS: dict[tuple[str, str], set[ExceptionKind]] = {
     ("clearing.reconciliation_difference", "resolved_at"): {ExceptionKind.RECONCILIATION_DIFFERENCE},
 }
 # Kinds whose cause is a row without a state: it exists, or has an amount left.
-WITHOUT_A_STATE = {ExceptionKind.DOCUMENT_EXCEPTION, ExceptionKind.OLD_SUSPENSE, ExceptionKind.REJECTED_CDR}
+WITHOUT_A_STATE = {
+    ExceptionKind.DOCUMENT_EXCEPTION,
+    ExceptionKind.OLD_SUSPENSE,
+    ExceptionKind.PSP_CONFIGURATION,
+    ExceptionKind.REJECTED_CDR,
+}
 
 _ENDED = "it has ended"
 _JOB = "a job ends it; if its task fails for good, the task opens the exception"
