@@ -8,7 +8,6 @@ from sandbox.stripe.currencies import known_currency
 from sandbox.stripe.lists import PAGING, list_of, page
 from sandbox.stripe.parameters import VALUE, Shape, takes
 from sandbox.stripe.problems import Json, ParameterProblem
-from sandbox.stripe.settings import PLATFORM_ACCOUNT
 from sandbox.stripe.state import PspState
 
 _COUNTRY: Final = re.compile(r"[A-Z]{2}\Z")
@@ -47,7 +46,8 @@ _PROFILE_TEXTS: Final = tuple(
 )
 _CAPABILITIES: Final = ("card_payments", "transfers")
 _BANK_FIELDS: Final = ("object", "country", "currency", "account_number", "account_holder_name")
-_FILLED: Final[dict[str, Shape]] = {
+CREATED: Final = ("business_type", "country", "default_currency", "email", "metadata", "type")
+FILLED: Final[dict[str, Shape]] = {
     "business_profile": dict.fromkeys(_PROFILE_TEXTS, VALUE),
     "capabilities": {name: {"requested": VALUE} for name in _CAPABILITIES},
     "external_account": dict.fromkeys(_BANK_FIELDS, VALUE),
@@ -123,7 +123,7 @@ def build(state: PspState, account_id: str, *, country: str, currency: str, emai
     }
 
 
-@takes("business_type", "country", "default_currency", "email", "metadata", "type", **_FILLED)
+@takes(*CREATED, **FILLED)
 def create(call: PspApiRequest) -> Json:
     """POST /v1/accounts."""
     params, state = call.params, call.state
@@ -197,20 +197,10 @@ def _bank_account(call: PspApiRequest, account: Json) -> Json:
 @takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/accounts/{id}."""
-    if call.ids[0] == PLATFORM_ACCOUNT:
-        return retrieve_own(call)
     return call.state.get("account", call.ids[0])
 
 
-@takes()
-def retrieve_own(call: PspApiRequest) -> Json:
-    """GET /v1/account: the account of the key."""
-    if call.account != PLATFORM_ACCOUNT:
-        return call.state.get("account", call.account)
-    return build(call.state, PLATFORM_ACCOUNT, country="CH", currency="chf", email="platform@example.com")
-
-
-@takes("business_type", "email", "metadata", **_FILLED)
+@takes("business_type", "email", "metadata", **FILLED)
 def update(call: PspApiRequest) -> Json:
     """POST /v1/accounts/{id}."""
     params = call.params

@@ -209,7 +209,14 @@ class PspEngine:
         shape = shape_of(handler)
         if shape is not None:
             check(params.raw(), shape)
-        call = PspApiRequest(state=self.state, params=params, ids=ids, account=account, path=request.path)
+        call = PspApiRequest(
+            state=self.state,
+            params=params,
+            ids=ids,
+            account=account,
+            path=request.path,
+            version=request.headers.get("stripe-version"),
+        )
         if key is None:
             return 200, self._run(handler, call), {}
         idempotency.check_key(key)

@@ -9,7 +9,8 @@ names errors; answers are decoded from their bytes, for building its objects cos
 import hashlib
 import hmac
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 import aiohttp
@@ -37,6 +38,20 @@ _KEY_REST_S: Final = 30.0  # a key that was refused is tried again so seldom
 HttpClient = stripe.HTTPClient  # replaced in a test or a simulation
 _T = TypeVar("_T")
 _decoders: Final[dict[Any, msgspec.json.Decoder[Any]]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeReply:
+    """An answer as it came, rejections too. `version` is the API version that Stripe says it answers in.
+
+    Status 0: no answer, and `message` says why. `code` and `message` are of an error.
+    """
+
+    status: int
+    version: str | None = None
+    body: bytes = b""
+    code: str | None = None
+    message: str = ""
 
 
 class StripeWire:
@@ -122,6 +137,32 @@ class StripeWire:
                 return None
             query["starting_after"] = _decoder(StripeObject).decode(page.data[-1]).id
 
+    async def exchange(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, *, version: str = API_VERSION
+    ) -> StripeReply:
+        """Send one request and return its answer uninterpreted, for a check of the account itself."""
+        try:
+            answer = await self._client.raw_request_async(
+                method, path, **(params or {}), stripe_version=version
+            )
+        except stripe.StripeError as error:
+            return StripeReply(
+                status=error.http_status or 0,
+                version=_version_in(error.headers or {}),
+                code=error.code,
+                message=error.user_message or type(error).__name__,
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return StripeReply(status=0, message=type(error).__name__)
+        except ValueError:  # the SDK reads the body as JSON
+            return StripeReply(status=0, message="an answer that can't be read")
+        body = cast("Any", answer).body
+        return StripeReply(
+            status=answer.code,
+            version=_version_in(answer.headers),
+            body=body if isinstance(body, bytes) else str(body).encode(),
+        )
+
     async def close(self) -> None:
         """Close the SDK's HTTP session."""
         await cast("Any", self._http).close_async()
@@ -167,25 +208,32 @@ class StripeWire:
 
 
 def verify_signature(
-    body: bytes, signature: str, *, secret: str, tolerance_s: int, wall: Callable[[], float] = time.time
+    body: bytes,
+    signature: str,
+    *,
+    secrets: Sequence[str],
+    tolerance_s: int,
+    wall: Callable[[], float] = time.time,
 ) -> None:
-    """Check `Stripe-Signature` over a raw body (docs.stripe.com/webhooks). Raises WebhookRejectedError.
+    """Check `Stripe-Signature` over a raw body (docs.stripe.com/webhooks), by the secret of any endpoint.
 
-    The SDK checks text only; a body that is none may be authentic all the same.
+    The SDK checks text only; a body that is none may be authentic all the same. Raises WebhookRejectedError.
     """
     parts = [part.partition("=")[::2] for part in signature.split(",")]
     times = [value for name, value in parts if name == "t"]
     if len(times) != 1 or not (times[0].isascii() and times[0].isdecimal()):
         raise WebhookRejectedError("the signature header names no time")
     signed = b".".join((times[0].encode(), body))
-    expected = hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest()
-    if not any(
-        name == "v1" and hmac.compare_digest(expected.encode(), given.encode(errors="replace"))
-        for name, given in parts
-    ):
+    given = [value.encode(errors="replace") for name, value in parts if name == "v1"]
+    expected = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode() for secret in secrets]
+    if not any(hmac.compare_digest(one, other) for one in expected for other in given):
         raise WebhookRejectedError("no signature matches the body")
     if int(times[0][:_LONGEST_TIME]) < wall() - tolerance_s:
         raise WebhookRejectedError("the signature is too old")
+
+
+def _version_in(headers: Mapping[str, str]) -> str | None:
+    return next((value for name, value in headers.items() if name.lower() == "stripe-version"), None)
 
 
 def _later(outcome: _T | ErrorOutcome) -> _T | Declined | PspOutcomeUnknown:
