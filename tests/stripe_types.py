@@ -87,6 +87,7 @@ ENDPOINTS = {
     "GET /v1/topups": "TopupListParams",
     "GET /v1/topups/{}": "TopupRetrieveParams",
     "GET /v1/balance": "BalanceRetrieveParams",
+    "GET /v1/balance_settings": "BalanceSettingsRetrieveParams",
     "GET /v1/balance_transactions": "BalanceTransactionListParams",
     "GET /v1/balance_transactions/{}": "BalanceTransactionRetrieveParams",
     "GET /v1/events": "EventListParams",

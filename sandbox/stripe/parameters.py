@@ -51,16 +51,6 @@ def takes(*names: str, **groups: "Leaf | Shape") -> Callable[[Handler], Handler]
     return declared
 
 
-def takes_as(other: Handler) -> Callable[[Handler], Handler]:
-    """Declare that a handler takes what `other`, which it calls, takes."""
-
-    def declared(handler: Handler) -> Handler:
-        _taken[handler] = _taken[other]
-        return handler
-
-    return declared
-
-
 def shape_of(handler: Handler) -> Shape | None:
     """What a handler declared; None for the sandbox's own control API."""
     return _taken.get(handler)
