@@ -1,18 +1,23 @@
 """Contracts as their eMSPs and the platform manage them, with an event for each change.
 
-Owns: what a party may do to its own contracts, and the event that its webhooks receive in the transaction of
-the change. Must not know HTTP. What a contract may contain is decided by pnc.
+Owns: what a party may do to its own contracts, that a contract's party exists, the currency of a limit
+without one, and the event that its webhooks receive in the transaction of the change. Must not know: HTTP,
+certificates. What a contract may contain is decided by pnc.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from uuid import UUID
 
+from clearing.services import ClearingServices
 from gateway import api_schemas
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id, shard_of
+from gateway.partners import party_repository
+from gateway.partners.errors import UnknownPartnerRecordError
+from gateway.partners.party_service import load_party
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
 from pnc import certificate_registry, contract_administration
@@ -52,6 +57,7 @@ class ContractService:
 
     pool: Pool
     clock: Clock
+    clearing: ClearingServices
     decisions: PlugAndChargeService
 
     async def put(self, caller: ContractCaller, contract: NewContract) -> ContractWriteResult:
@@ -60,19 +66,20 @@ class ContractService:
         Raises:
             UnfitContractError: a field is out of bounds, or the contract is another party's to store.
             ConflictingRecordError: the eMAID belongs to another party, or its contract is cancelled.
+            UnknownPartnerRecordError: there is no such party.
         """
         if caller.own_only and contract.party != caller.party_id:
             raise UnfitContractError(path="party", problem=f"may only be {caller.party_id}")
+        complete = await self._complete(contract)
         verifier, _ = await self.decisions.load_trust(self.pool, environment=caller.environment)
-        now = self.clock.now()
         async with transaction(self.pool) as connection:
             stored = await contract_administration.put_contract(
                 connection,
-                contract,
+                complete,
                 environment=caller.environment,
                 verifier=verifier,
                 actor=caller.party_id,
-                now=now,
+                now=self.clock.now(),
             )
             kind = _EVENT_OF_OUTCOME.get(stored.outcome)
             if kind is not None:
@@ -83,11 +90,12 @@ class ContractService:
         self, caller: ContractCaller, rows: Sequence[NewContract | UnfitContractError]
     ) -> list[RowReport]:
         """Store many contracts in one transaction; each row is stored or rejected by itself, and reported."""
+        checked = [await self._row(caller, row) for row in rows]
         verifier, _ = await self.decisions.load_trust(self.pool, environment=caller.environment)
         async with transaction(self.pool) as connection:
             reports = await contract_administration.import_contracts(
                 connection,
-                rows,
+                checked,
                 environment=caller.environment,
                 verifier=verifier,
                 actor=caller.party_id,
@@ -129,6 +137,24 @@ class ContractService:
             if before.revision != contract.revision:
                 await self._publish(connection, [(_EVENT_OF_STATE[state], contract)])
         return contract
+
+    async def set_payment_usable(
+        self, caller: ContractCaller, emaid: str, *, usable: bool, reason: str
+    ) -> Contract:
+        """Disable or enable every contract that pays with the same means, whoever's it is.
+
+        Raises UnknownRecordError, or ConflictingRecordError where the contract is cancelled.
+        """
+        async with transaction(self.pool) as connection:
+            return await contract_administration.set_payment_usable(
+                connection,
+                environment=caller.environment,
+                emaid=emaid,
+                usable=usable,
+                actor=caller.party_id,
+                reason=reason,
+                now=self.clock.now(),
+            )
 
     async def list_contracts(
         self, caller: ContractCaller, *, party: str | None, after: str, limit: int
@@ -183,6 +209,27 @@ class ContractService:
             reason=reason,
             now=self.clock.now(),
         )
+
+    async def _row(
+        self, caller: ContractCaller, row: NewContract | UnfitContractError
+    ) -> NewContract | UnfitContractError:
+        """A row with its currency, or why it can't be stored; pnc rejects one of another party's."""
+        if isinstance(row, UnfitContractError) or row.party != (caller.only_party or row.party):
+            return row
+        try:
+            return await self._complete(row)
+        except UnknownPartnerRecordError as error:
+            return UnfitContractError(path="/party", problem=f"{error}.")
+
+    async def _complete(self, contract: NewContract) -> NewContract:
+        """The contract; a limit without a currency is in the party's own."""
+        async with self.pool.acquire() as connection:
+            if await party_repository.find_party(connection, contract.party) is None:
+                raise UnknownPartnerRecordError(f"There is no party {contract.party}")
+            if contract.limit_minor is None or contract.currency is not None:
+                return contract
+            party = await load_party(self.clearing, connection, contract.party)
+        return replace(contract, currency=party.settlement_currency)
 
     async def _stored(self, caller: ContractCaller, emaid: str) -> str:
         """The body under which a contract is stored: for a party bound to its own, one of its own."""

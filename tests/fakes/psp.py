@@ -3,6 +3,7 @@
 import asyncio
 import itertools
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -67,6 +68,8 @@ class FakePsp:
         self.capture_before: datetime | None = None
         self.answering = asyncio.Event()  # cleared: a hold's answer does not come until it is set
         self.answering.set()
+        # Called with the kind of each request when it arrives.
+        self.on_request: Callable[[str], None] = lambda _kind: None
         self._numbers = itertools.count(1)
 
     def by_authorization(self, authorization_id: UUID) -> Payment | None:
@@ -78,6 +81,10 @@ class FakePsp:
     @property
     def rules(self) -> PspRules:
         return STRIPE_RULES
+
+    @property
+    def account(self) -> str:
+        return "acct-fake"
 
     @property
     def signature_header(self) -> str:
@@ -176,6 +183,7 @@ class FakePsp:
 
     def _answer(self, kind: str, key: str, act: object) -> object:
         self.calls.append((kind, key))
+        self.on_request(kind)
         fault = self.faults.popleft() if self.faults else None
         if fault == "before":
             return PspOutcomeUnknown(reason="timeout")

@@ -9,12 +9,11 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.endpoint import ApiRequest, ApiResponse, WireModel
+from gateway.api.endpoint import ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Environment, Pem, Reason, endpoint
-from gateway.api.plug_and_charge.trust import TrustQuery, change_of, environment_of, listed
+from gateway.api.plug_and_charge.trust import TrustQuery, change_of, environment_of
 from gateway.api.problems import ProblemError
-from gateway.database import transaction
 from pnc import contract_authority_administration
 
 _CREATED: Final = 201
@@ -57,14 +56,9 @@ async def allow(call: ApiRequest) -> ApiResponse:
     if len(given) != 1:
         raise ProblemError(problems.INVALID_PARAMETERS, "Give either `pem` or `key_sha256`.")
     environment, anchor = environment_of(call, body.environment), call.path["sha256"]
-    async with transaction(call.services.pool) as connection:
-        key = await contract_authority_administration.allow_contract_authority(
-            connection,
-            environment=environment,
-            anchor=anchor,
-            authority=given[0],
-            change=change_of(call, body.reason),
-        )
+    key = await call.services.trust.allow_contract_authority(
+        anchor, given[0], environment=environment, change=change_of(call, body.reason)
+    )
     named = await _named(call, environment)
     return ApiResponse(
         body=next(item for item in named if (item.anchor, item.key_sha256) == (anchor.lower(), key)),
@@ -74,20 +68,18 @@ async def allow(call: ApiRequest) -> ApiResponse:
 
 async def list_authorities(call: ApiRequest) -> ApiResponse:
     """Every named authority, by root."""
-    return listed(await _named(call, environment_of(call, call.query.environment)))
+    return ApiResponse(body=whole(await _named(call, environment_of(call, call.query.environment))))
 
 
 async def remove(call: ApiRequest) -> ApiResponse:
     """Remove an authority's right; running sessions are settled."""
     body: RemovedAuthorityBody = call.body
-    async with transaction(call.services.pool) as connection:
-        await contract_authority_administration.remove_contract_authority(
-            connection,
-            environment=environment_of(call, body.environment),
-            anchor=call.path["sha256"],
-            key=body.key_sha256,
-            change=change_of(call, body.reason),
-        )
+    await call.services.trust.remove_contract_authority(
+        call.path["sha256"],
+        body.key_sha256,
+        environment=environment_of(call, body.environment),
+        change=change_of(call, body.reason),
+    )
     return ApiResponse(body=None, status=204)
 
 

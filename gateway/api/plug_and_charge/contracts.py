@@ -12,15 +12,12 @@ from pydantic import Field
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import MAX_PAGE, CurrencyCode, PositiveMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
-from gateway.database import transaction
-from gateway.partners import party_repository
 from gateway.plug_and_charge.authorization_service import payment_reference
 from gateway.plug_and_charge.contract_service import ContractCaller, ContractService, contract_object
-from pnc import contract_administration
 from pnc.contract import ContractState, NewContract, PaymentKind
 from pnc.service import PlugAndChargeService
 
@@ -46,7 +43,7 @@ class AccountBody(WireModel):
 
 
 class ContractBody(WireModel):
-    """A contract: whose driver it is, what pays, and for how much."""
+    """A contract: its party, its means of payment and its limit."""
 
     emaid: EmaidText
     party: Slug = Field(description="the demand partner or eMSP that brings the driver")
@@ -86,22 +83,12 @@ class ContractsQuery(QueryModel):
 async def put_contract(call: ApiRequest) -> ApiResponse:
     """Store or update a contract; the same content again changes nothing."""
     body: ContractBody = call.body
-    new = await new_contract(call, body)
-    stored = await contracts_of(call).put(caller_of(call, body.environment), new)
+    stored = await contracts_of(call).put(caller_of(call, body.environment), new_contract(body))
     return ApiResponse(body=contract_object(stored.contract, warning=stored.warning or None), status=_CREATED)
 
 
-async def new_contract(call: ApiRequest, body: ContractBody) -> NewContract:
-    """A body as a contract to be stored; a limit without a currency is in the party's own.
-
-    Raises ProblemError `not_found` where there is no such party.
-    """
-    async with call.services.pool.acquire() as connection:
-        if await party_repository.find_party(connection, body.party) is None:
-            raise ProblemError(problems.NOT_FOUND, f"There is no party {body.party}.")
-    currency = body.currency
-    if body.limit is not None and currency is None:
-        currency = await _settlement_currency(call, body.party)
+def new_contract(body: ContractBody) -> NewContract:
+    """A body as a contract to be stored."""
     kind, reference = _payment(body)
     return NewContract(
         emaid=body.emaid,
@@ -111,7 +98,7 @@ async def new_contract(call: ApiRequest, body: ContractBody) -> NewContract:
         valid_from=body.valid_from,
         valid_until=body.valid_to,
         limit_minor=body.limit,
-        currency=currency,
+        currency=body.currency,
         sessions_at_once=body.sessions_at_once,
         sessions_per_day=body.sessions_per_day,
         bundle=body.certificate_chain,
@@ -124,10 +111,8 @@ async def list_contracts(call: ApiRequest) -> ApiResponse:
     found = await contracts_of(call).list_contracts(
         caller_of(call), party=query.party, after=query.cursor or "", limit=query.limit + 1
     )
-    shown = [contract_object(contract) for contract in found[: query.limit]]
-    more = len(found) > query.limit
-    cursor = shown[-1].emaid if more else None
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": more, "next_cursor": cursor})
+    shown = [contract_object(contract) for contract in found]
+    return ApiResponse(body=page(shown, limit=query.limit, cursor=lambda contract: contract.emaid))
 
 
 async def block(call: ApiRequest) -> ApiResponse:
@@ -163,16 +148,9 @@ async def _set_state(call: ApiRequest, state: ContractState) -> ApiResponse:
 
 
 async def _set_payment_usable(call: ApiRequest, *, usable: bool) -> ApiResponse:
-    async with transaction(call.services.pool) as connection:
-        contract = await contract_administration.set_payment_usable(
-            connection,
-            environment=call.services.options.environment,
-            emaid=call.path["emaid"],
-            usable=usable,
-            actor=call.caller.party_id,
-            reason=_reason(call),
-            now=call.services.now(),
-        )
+    contract = await contracts_of(call).set_payment_usable(
+        caller_of(call), call.path["emaid"], usable=usable, reason=_reason(call)
+    )
     return ApiResponse(body=contract_object(contract))
 
 
@@ -187,14 +165,6 @@ def _payment(body: ContractBody) -> tuple[PaymentKind, str]:
         )
         return PaymentKind.PSP_MANDATE, reference
     return PaymentKind.PARTNER_ACCOUNT, body.party
-
-
-async def _settlement_currency(call: ApiRequest, party_id: str) -> str:
-    async with call.services.pool.acquire() as connection:
-        party = await call.services.clearing.reference_data.find_party(connection, party_id)
-    if party is None:
-        raise ProblemError(problems.NOT_FOUND, f"There is no party {party_id}.")
-    return party.settlement_currency
 
 
 def contracts_of(call: ApiRequest) -> ContractService:

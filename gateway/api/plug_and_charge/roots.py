@@ -9,17 +9,16 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel
+from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, whole
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.plug_and_charge.contracts import endpoint
-from gateway.api.plug_and_charge.trust import listed
 from pnc import trust_administration
 
 
 class RootChangesQuery(QueryModel):
     """Changes after a cursor; continue with `next_cursor`."""
 
-    cursor: int = Field(0, ge=0, le=2**62, description="next_cursor of the page before")
+    cursor: int = Field(0, ge=0, le=2**62, description="`next_cursor` of the previous page")
     limit: int = Field(50, ge=1, le=MAX_PAGE)
 
 
@@ -49,16 +48,18 @@ async def list_roots(call: ApiRequest) -> ApiResponse:
     found = await trust_administration.list_roots(
         call.services.pool, environment=call.services.options.environment
     )
-    return listed(
-        TrustedRootSchema(
-            sha256=root.certificate.sha256.hex(),
-            kind=root.purpose.value,
-            subject=root.subject,
-            pem=root.certificate.pem,
-            not_after=root.certificate.not_after,
-            added_at=root.added_at,
+    return ApiResponse(
+        body=whole(
+            TrustedRootSchema(
+                sha256=root.certificate.sha256.hex(),
+                kind=root.purpose.value,
+                subject=root.subject,
+                pem=root.certificate.pem,
+                not_after=root.certificate.not_after,
+                added_at=root.added_at,
+            )
+            for root in found
         )
-        for root in found
     )
 
 

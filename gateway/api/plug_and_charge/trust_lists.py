@@ -12,8 +12,6 @@ from gateway.api.endpoint import ApiRequest, ApiResponse, WireModel
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Environment, Reason, endpoint
 from gateway.api.plug_and_charge.trust import change_of, environment_of
-from gateway.database import transaction
-from pnc import trust_list_administration
 from pnc.trust import AnchorPurpose, RevocationPolicy
 from pnc.trust_list_administration import TrustList
 
@@ -67,14 +65,12 @@ async def import_list(call: ApiRequest) -> ApiResponse:
         policy=body.policy,
         policy_reason=body.policy_reason,
     )
-    async with transaction(call.services.pool) as connection:
-        reports = await trust_list_administration.import_trust_list(
-            connection,
-            trust_list,
-            environment=environment,
-            dry_run=body.dry_run,
-            change=change_of(call, body.reason),
-        )
+    reports = await call.services.trust.import_list(
+        trust_list,
+        environment=environment,
+        dry_run=body.dry_run,
+        change=change_of(call, body.reason),
+    )
     shown = [
         RootReportSchema(
             sha256=item.sha256, subject=item.subject, outcome=item.outcome.value, detail=item.detail
