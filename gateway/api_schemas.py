@@ -193,7 +193,8 @@ class DisputeSchema(PublicSchema):
     session: str
     state: Literal["opened", "won", "lost"]
     amount: Minor
-    fee: Minor = Field(description="what the PSP charged for it, minor units of currency")
+    fee: Minor = Field(description="what the PSP charged for it, minor units of fee_currency")
+    fee_currency: Currency
     currency: Currency
     reason: str
     opened_at: Instant

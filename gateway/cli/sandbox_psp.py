@@ -33,6 +33,12 @@ from sandbox.stripe.settings import DEFAULT_API_KEY, PspSettings, SettingsError
     "--settlement-days", default=2, show_default=True, help="Days until captured money is available."
 )
 @click.option("--payout-days", default=1, show_default=True, help="Days until a payout is paid.")
+@click.option(
+    "--settlement-currency",
+    "settlement_currencies",
+    multiple=True,
+    help="A currency in which the account receives money; give the default first. Others are converted.",
+)
 def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
     host: str,
     port: int,
@@ -42,6 +48,7 @@ def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
     webhook_secret_file: Path | None,
     settlement_days: int,
     payout_days: int,
+    settlement_currencies: tuple[str, ...],
 ) -> None:
     """Serve a Stripe-compatible PSP with test money; prints one JSON line with its URL when ready."""
     secret = None if webhook_secret_file is None else webhook_secret_file.read_text(encoding="utf-8").strip()
@@ -53,6 +60,7 @@ def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
             webhook_secret=secret,
             settlement_days=settlement_days,
             payout_days=payout_days,
+            settlement_currencies=tuple(one.lower() for one in settlement_currencies),
         )
         run_async(_serve(settings, host=host, port=port))
     except SettingsError as error:

@@ -69,6 +69,7 @@ class LedgerCorrections:
                 dispute.session_id,
                 minor=dispute.amount_minor,
                 fee_minor=dispute.fee_minor,
+                fee_currency=dispute.fee_currency,
                 reference=dispute.psp_dispute,
                 now=now,
             )
@@ -77,6 +78,7 @@ class LedgerCorrections:
                 connection,
                 dispute.session_id,
                 fee_minor=dispute.fee_minor,
+                fee_currency=dispute.fee_currency,
                 reference=dispute.psp_dispute,
                 now=now,
             )

@@ -98,6 +98,7 @@ def dispute_object(dispute: DisputeRecord) -> api_schemas.DisputeSchema:
         state=dispute.state,
         amount=dispute.amount_minor,
         fee=dispute.fee_minor,
+        fee_currency=dispute.fee_currency,
         currency=dispute.currency,
         reason=dispute.reason,
         opened_at=dispute.opened_at,

@@ -167,6 +167,7 @@ class DisputeRecord(FromRow):
     state: Literal["opened", "won", "lost"]
     amount_minor: int
     fee_minor: int
+    fee_currency: str
     currency: str
     reason: str
     opened_at: datetime

@@ -4,9 +4,9 @@
 -- The cardholder's bank claims money back: once per dispute of the PSP, the whole amount, refunded before or not.
 WITH opened AS (
     INSERT INTO gateway.dispute (
-        shard, id, session_id, psp_dispute, state, amount_minor, fee_minor, currency, reason, opened_at)
+        shard, id, session_id, psp_dispute, state, amount_minor, fee_minor, fee_currency, currency, reason, opened_at)
     SELECT c.shard, :dispute_id::uuid, c.session_id, :psp_dispute::text, 'opened',
-           :amount_minor::bigint, :fee_minor::bigint, c.currency, :reason::text,
+           :amount_minor::bigint, :fee_minor::bigint, :fee_currency::char(3), c.currency, :reason::text,
            :now::timestamptz
     FROM gateway.capture AS c
     WHERE c.shard = :shard::smallint AND c.session_id = :session_id::uuid AND c.state = 'succeeded'
@@ -29,7 +29,7 @@ SELECT true FROM opened;
 -- The PSP names its fee when it withdraws the funds, which may be after the dispute was published and posted: clearing
 -- books the difference. Only the event that ends the dispute may lower it, for events come in any order.
 WITH noted AS (
-    UPDATE gateway.dispute SET fee_minor = :fee_minor::bigint
+    UPDATE gateway.dispute SET fee_minor = :fee_minor::bigint, fee_currency = :fee_currency::char(3)
     WHERE shard = :shard::smallint AND psp_dispute = :psp_dispute::text
       AND CASE WHEN :closed::boolean THEN fee_minor <> :fee_minor::bigint
           ELSE state = 'opened' AND fee_minor < :fee_minor::bigint END

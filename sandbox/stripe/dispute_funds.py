@@ -106,7 +106,9 @@ def open_dispute(state: PspState, charge: Json, reason: str, account: str, *, in
             state,
             dispute,
             -amount,
-            from_cents(state.settings.dispute_fee_cents, dispute["currency"]),
+            from_cents(
+                state.settings.dispute_fee_cents, state.settle(amount, dispute["currency"], account)[1]
+            ),
             account,
         )
         state.emit("charge.dispute.funds_withdrawn", dispute, account)

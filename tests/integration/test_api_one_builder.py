@@ -71,6 +71,7 @@ async def play(api: Api) -> list[dict[str, Any]]:
             state=state,
             amount_minor=500,
             fee_minor=1500,
+            fee_currency="EUR",
             currency="EUR",
             reason="fraudulent",
         )

@@ -695,6 +695,7 @@ def news(state: str, identifier: str = "du_1") -> DisputeUpdate:
         state=state,
         amount_minor=1190,
         fee_minor=1500,
+        fee_currency="EUR",
         currency="EUR",
         reason="fraudulent",
     )

@@ -518,6 +518,7 @@ def news(state: str, *, amount: int = 1190, fee: int = 0) -> DisputeUpdate:
         state=state,
         amount_minor=amount,
         fee_minor=fee,
+        fee_currency="EUR",
         currency="EUR",
         reason="fraudulent",
     )

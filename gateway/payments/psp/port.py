@@ -9,6 +9,7 @@ not have taken place; the caller repeats it under the same idempotency key and n
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
 from typing import Any, Final, Literal, Protocol
 from uuid import UUID
@@ -199,7 +200,8 @@ TopUpOutcome = ToppedUp | Declined | PspOutcomeUnknown
 class PspMovement:
     """One line of the PSP's balance, gross: money in positive; `source` is the charge, transfer, payout.
 
-    `fee_minor` is what the PSP kept beside it, `description` what was said when it was made.
+    `fee_minor` is what the PSP kept beside it, in `currency`; `description` what was said when it was made.
+    `presentment` is what the source moved in its own currency, where the PSP converted it into `currency`.
     """
 
     id: str
@@ -210,11 +212,28 @@ class PspMovement:
     created_at: datetime
     fee_minor: int = 0
     description: str = ""
+    presentment: "PspPresentment | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspPresentment:
+    """What a converted movement was in the currency of its charge: signed minor units, and the PSP's rate.
+
+    One major unit of `currency` is `exchange_rate` major units of the movement's currency.
+    """
+
+    amount_minor: int
+    currency: str
+    exchange_rate: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PspTotals:
-    """What the PSP itself says of one currency, in minor units, for the daily proof."""
+    """What the PSP itself says of one currency, in minor units, for the daily proof.
+
+    Captures, refunds and disputes are in the currency of their charge; `converted_minor` is what the PSP's
+    conversions brought into this currency less what they took out of it. Fees are in the settlement currency.
+    """
 
     currency: str
     captured_minor: int = 0
@@ -223,16 +242,18 @@ class PspTotals:
     transferred_minor: int = 0
     topped_up_minor: int = 0
     other_minor: int = 0
+    converted_minor: int = 0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisputeUpdate:
-    """What the PSP says of a dispute."""
+    """What the PSP says of a dispute. The fee has the currency of the movement that charged it."""
 
     psp_dispute: str
     state: Literal["opened", "won", "lost"]
     amount_minor: int
     fee_minor: int
+    fee_currency: str
     currency: str
     reason: str
 

@@ -49,14 +49,13 @@ from gateway.payments.psp.port import (
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
+from gateway.payments.psp.stripe.movements import add_movement, movement_of
 from gateway.payments.psp.stripe.objects import (
     HOLD_IS_GONE,
-    add_movement,
     captured,
     charge_params,
     hold_outcome,
     hold_params,
-    movement_of,
     parse_event,
     request_amount,
     since_filter,
@@ -75,6 +74,7 @@ from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_sign
 
 _INTENTS: Final = "/v1/payment_intents"
 _FULL: Final = ["latest_charge.balance_transaction"]
+_SOURCES: Final = ["data.source"]  # a converted movement's own amount and currency stand in its source
 _TOP_UPS: Final = 2_000  # a look-up walks back so far
 _WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
 STRIPE_RULES: Final = PspRules(
@@ -290,7 +290,10 @@ class StripePsp:
         """Sum every balance transaction (docs.stripe.com/reports/balance-transaction-types)."""
         sums: dict[str, dict[str, int]] = {}
         unread = await self._wire.read_each(
-            "/v1/balance_transactions", StripeBalanceTransaction, lambda one: add_movement(sums, one)
+            "/v1/balance_transactions",
+            StripeBalanceTransaction,
+            lambda one: add_movement(sums, one),
+            params={"expand": _SOURCES},
         )
         if unread is not None:
             return unread
@@ -329,7 +332,7 @@ class StripePsp:
             "/v1/balance_transactions",
             StripeBalanceTransaction,
             lambda one: found.append(movement_of(one)),
-            params=since_filter(since, until),
+            params={**since_filter(since, until), "expand": _SOURCES},
             limit=limit,
         )
         return unread or found

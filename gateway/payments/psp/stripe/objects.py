@@ -4,7 +4,6 @@ Owns: Stripe's currency exponents and what each of its statuses means to us. Mus
 called.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Any, Final, Literal
@@ -25,7 +24,6 @@ from gateway.payments.psp.port import (
     PspChargeRequest,
     PspEvent,
     PspHoldRequest,
-    PspMovement,
     PspOutcomeUnknown,
     RequiresAction,
     ReversalUpdate,
@@ -60,18 +58,6 @@ _RETRYABLE_DECLINES: Final = frozenset(
     }
 )
 
-
-# Balance transaction types as fields of PspTotals, with the sign that makes them positive there.
-_RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
-    "charge": ("captured_minor", 1),
-    "payment": ("captured_minor", 1),
-    "refund": ("refunded_minor", -1),
-    "payment_refund": ("refunded_minor", -1),
-    "refund_failure": ("refunded_minor", -1),
-    "payment_refund_failure": ("refunded_minor", -1),
-    "transfer": ("transferred_minor", -1),
-    "topup": ("topped_up_minor", 1),
-}
 
 # A capture that is refused with one of these was too late: there is no hold to capture from.
 HOLD_IS_GONE: Final = frozenset({"payment_intent_unexpected_state", "charge_expired_for_capture"})
@@ -260,31 +246,6 @@ def topped_up(topup: StripeTopUp) -> ToppedUp | Declined:
     return ToppedUp(psp_topup=topup.id)
 
 
-def add_movement(sums: dict[str, dict[str, int]], movement: StripeBalanceTransaction) -> None:
-    """Add a balance transaction to the sums of its currency, in the fields of PspTotals."""
-    currency = movement.currency.upper()
-    figures = sums.setdefault(currency, defaultdict(int))
-    name, sign = _RECORD_FIELDS.get(movement.type, ("other_minor", 1))
-    figures[name] += sign * from_stripe_amount(movement.amount, currency)
-    figures["fee_minor"] += fee_minor(movement.fee, currency)
-
-
-def movement_of(transaction: StripeBalanceTransaction) -> PspMovement:
-    """A balance transaction (docs.stripe.com/api/balance_transactions/object)."""
-    currency = transaction.currency.upper()
-    source = transaction.source
-    return PspMovement(
-        id=transaction.id,
-        kind=transaction.type,
-        source=str(source.get("id", "")) if isinstance(source, dict) else source or "",
-        amount_minor=from_stripe_amount(transaction.amount, currency),
-        currency=currency,
-        created_at=datetime.fromtimestamp(transaction.created, tz=UTC),
-        fee_minor=fee_minor(transaction.fee, currency),
-        description=transaction.description or "",
-    )
-
-
 def since_filter(since: datetime, until: datetime | None = None) -> dict[str, Any]:
     """The parameters of a list of what was created since, and before `until`; whole seconds, rounded down."""
     created = {"gte": int(since.timestamp())}
@@ -365,13 +326,16 @@ def _dispute(subject: Mapping[str, Any]) -> DisputeUpdate:
     Only one that has moved money: an inquiry, and a dispute whose funds are not withdrawn yet, moved none.
     """
     currency = str(subject["currency"]).upper()
-    movements = subject.get("balance_transactions") or []
-    fee = sum(movement.get("fee", 0) for movement in movements if isinstance(movement, dict))
+    movements = [one for one in subject.get("balance_transactions") or [] if isinstance(one, dict)]
+    # A dispute of 1500 JPY may cost 20 EUR: the fee is in the currency of the movement that charged it.
+    charged = next((str(one["currency"]).upper() for one in movements if one.get("fee")), currency)
+    fee = sum(int(one.get("fee", 0)) for one in movements if str(one["currency"]).upper() == charged)
     return DisputeUpdate(
         psp_dispute=str(subject["id"]),
         state=_DISPUTE_STATES.get(str(subject.get("status")), "opened"),
         amount_minor=from_stripe_amount(int(subject["amount"]), currency),
-        fee_minor=fee_minor(int(fee), currency),
+        fee_minor=fee_minor(fee, charged),
+        fee_currency=charged,
         currency=currency,
         reason=str(subject.get("reason") or "general"),
     )

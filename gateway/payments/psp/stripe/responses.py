@@ -5,6 +5,7 @@ is missing or of another type is a decoding error, which says nothing about what
 Source: docs.stripe.com/api, the objects of the same names.
 """
 
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -13,7 +14,11 @@ _T = TypeVar("_T")
 
 
 class StripeBalanceTransaction(msgspec.Struct):
-    """A balance transaction; `source` is an id or, expanded, the object."""
+    """A balance transaction; `source` is an id or, expanded, the object.
+
+    `exchange_rate` is decoded from its digits: the source's currency to `currency`, None where they are the
+    same.
+    """
 
     id: str
     amount: int
@@ -23,6 +28,7 @@ class StripeBalanceTransaction(msgspec.Struct):
     source: str | dict[str, Any] | None = None
     created: int = 0
     description: str | None = None
+    exchange_rate: Decimal | None = None
 
 
 class StripeIncrement(msgspec.Struct):
