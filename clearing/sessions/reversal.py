@@ -84,7 +84,9 @@ def reverse(stored: ClearedCapture, step: Reversal) -> JournalEntry:
     Raises InvalidAmountError for an amount that is not positive, ClearingConflictError for more than remains.
     """
     after = step.before_minor + step.minor
-    if step.minor < 0 or step.excess_minor < 0 or step.minor + step.excess_minor == 0:
+    costs_only_a_fee = step.kind is EntryKind.DISPUTE and step.fee_minor > 0
+    nothing = step.minor + step.excess_minor == 0 and not costs_only_a_fee
+    if step.minor < 0 or step.excess_minor < 0 or nothing:
         raise InvalidAmountError(
             f"a {step.kind} of {step.minor} {stored.plan.currency}: expected more than 0"
         )

@@ -38,6 +38,16 @@ async def open_dispute(connection: Connection, **fields: Any) -> bool:
     return bool(await _sql.open_dispute(connection, **fields))
 
 
+async def withdraw(connection: Connection, **fields: Any) -> bool:
+    """Record what the PSP took, with its fee; False when that was recorded before."""
+    return bool(await _sql.withdraw_dispute(connection, **fields))
+
+
+async def update_dispute(connection: Connection, **fields: Any) -> bool:
+    """Record what the card's bank claims and waits for; False where nothing has changed."""
+    return bool(await _sql.update_dispute(connection, **fields))
+
+
 async def record_fee(connection: Connection, **fields: Any) -> bool:
     """Record the PSP's fee where it has changed."""
     return bool(await _sql.record_dispute_fee(connection, **fields))

@@ -18,7 +18,15 @@ from gateway.payments.capture import CaptureService
 from gateway.payments.dispute import DisputeService
 from gateway.payments.errors import PaymentConflictError, VersionConflictError
 from gateway.payments.outcomes import OutcomeRecorder
-from gateway.payments.psp.port import Captured, Psp, PspEvent, PspEventKind, Voided
+from gateway.payments.psp.port import (
+    Captured,
+    Declined,
+    Psp,
+    PspEvent,
+    PspEventKind,
+    PspOutcomeUnknown,
+    Voided,
+)
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.records import AuthorizationRecord, PspRequestState, SessionRecord
 from gateway.payments.refund import RefundService
@@ -76,7 +84,9 @@ class PspEventHandler:
             return None
         if event.failed_refund is not None:
             return await self.refunds.handle_failed_refund(event.failed_refund, psp_payment=event.psp_payment)
-        if event.dispute is None and event.reversal is None:
+        if event.dispute is not None:
+            return await self.sync_dispute(psp_dispute=event.dispute)
+        if event.reversal is None:
             await self.sync_payment(psp_payment=event.psp_payment)
             return None
         async with self.pool.acquire() as connection:
@@ -84,12 +94,23 @@ class PspEventHandler:
                 connection, kind="psp_payment", foreign_id=event.psp_payment
             )
         if found is None:
-            return "a refund or dispute of a payment that no session here has"
-        if event.reversal is not None:
-            return await self.refunds.record_reversal(event.reversal, shard=found[0], session_id=found[1])
-        if event.dispute is None:
-            return None
-        known = await self.disputes.record_update(event.dispute, shard=found[0], session_id=found[1])
+            return "a refund of a payment that no session here has"
+        return await self.refunds.record_reversal(event.reversal, shard=found[0], session_id=found[1])
+
+    async def sync_dispute(self, *, psp_dispute: str) -> str | None:
+        """Read a dispute at the PSP and record it. None: done; else what it waits for."""
+        update = await self.psp.read_dispute(psp_dispute=psp_dispute)
+        if isinstance(update, PspOutcomeUnknown):
+            return f"the PSP's answer about a dispute: {update.reason}"
+        if isinstance(update, Declined):
+            return f"a dispute that the PSP does not find: {update.code}"
+        async with self.pool.acquire() as connection:
+            found = await repository.find_session_by_foreign_id(
+                connection, kind="psp_payment", foreign_id=update.psp_payment or ""
+            )
+        if found is None:
+            return "a dispute of a payment that no session here has"
+        known = await self.disputes.record_update(update, shard=found[0], session_id=found[1])
         return None if known else "a dispute of a payment whose capture is not recorded yet"
 
     async def sync_payment(self, *, psp_payment: str) -> bool:

@@ -10,6 +10,7 @@ from gateway.payments.psp.port import (
     CaptureOutcome,
     ChargeOutcome,
     Declined,
+    DisputeUpdate,
     Held,
     HoldOutcome,
     IncrementOutcome,
@@ -62,6 +63,7 @@ class FakePsp:
         self.capture_effects = 0
         self.charged_minor = 0
         self.extra: dict[UUID, Captured] = {}
+        self.disputes: dict[str, DisputeUpdate] = {}
         self.refunded_minor = 0
         self.capture_before: datetime | None = None
         self._numbers = itertools.count(1)
@@ -140,6 +142,9 @@ class FakePsp:
 
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         return None
+
+    async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        return self.disputes.get(psp_dispute) or Declined(code="resource_missing", retryable=False)
 
     async def records(self) -> list[PspTotals] | PspOutcomeUnknown:
         sums: dict[str, int] = {}

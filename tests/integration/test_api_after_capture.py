@@ -100,6 +100,7 @@ async def test_a_dispute_is_shown_to_its_party_only(api: Api) -> None:
         psp_dispute="du_1",
         state="opened",
         amount_minor=1190,
+        withdrawn_minor=1190,
         fee_minor=1500,
         fee_currency="EUR",
         currency="EUR",

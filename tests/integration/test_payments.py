@@ -694,6 +694,7 @@ def news(state: str, identifier: str = "du_1") -> DisputeUpdate:
         psp_dispute=identifier,
         state=state,
         amount_minor=1190,
+        withdrawn_minor=1190,
         fee_minor=1500,
         fee_currency="EUR",
         currency="EUR",

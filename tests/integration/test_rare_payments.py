@@ -517,6 +517,7 @@ def news(state: str, *, amount: int = 1190, fee: int = 0) -> DisputeUpdate:
         psp_dispute="du_1",
         state=state,
         amount_minor=amount,
+        withdrawn_minor=amount,
         fee_minor=fee,
         fee_currency="EUR",
         currency="EUR",

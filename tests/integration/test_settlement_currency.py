@@ -16,7 +16,14 @@ from clearing.services import ClearingServices, build_clearing
 from gateway.database import Pool, transaction
 from gateway.ids import format_id
 from gateway.jobs.reconciliation import ReconciliationJob
-from gateway.payments.psp.port import Captured, Held, PspCaptureRequest, PspHoldRequest, PspRefundRequest
+from gateway.payments.psp.port import (
+    Captured,
+    DisputeUpdate,
+    Held,
+    PspCaptureRequest,
+    PspHoldRequest,
+    PspRefundRequest,
+)
 from gateway.payments.psp.stripe.adapter import StripePsp
 from sandbox.stripe.engine import PspEngine
 from sandbox.stripe.settings import PspSettings
@@ -172,7 +179,9 @@ async def test_a_dispute_in_francs_costs_a_fee_in_euro(system: System) -> None:
     _json(system.engine, "POST", "/_sandbox/clock", {"now": later, "frozen": True})
     _json(system.engine, "POST", f"/_sandbox/charges/{captured.psp_charge}/dispute", {})
     events = [system.psp.parse_event(letter.body) for letter in system.engine.pop_webhooks()]
-    dispute = next(event.dispute for event in events if event.dispute is not None)
+    named = next(event.dispute for event in events if event.dispute is not None)
+    dispute = await system.psp.read_dispute(psp_dispute=named)
+    assert isinstance(dispute, DisputeUpdate)
     assert (dispute.amount_minor, dispute.currency) == (605, "CHF")
     assert (dispute.fee_minor, dispute.fee_currency) == (2000, "EUR")
     async with transaction(system.pool) as connection:

@@ -329,21 +329,32 @@ class Game:
         ]
         charges = {charge["id"]: charge for charge in self.system.objects("charge")}
         open_to = [
-            intent["latest_charge"]
-            for intent in captured
-            if not charges[intent["latest_charge"]]["disputed"]
-            and not charges[intent["latest_charge"]]["amount_refunded"]
+            intent["latest_charge"] for intent in captured if not charges[intent["latest_charge"]]["disputed"]
         ]
         if open_to:
             charge = self.rng.choice(open_to)
-            self.note(f"dispute {charge[-6:]}")
-            self.system.control("POST", f"charges/{charge}/dispute", {"reason": "fraudulent"})
+            inquiry = self.rng.random() < 0.3
+            self.note(f"{'inquiry' if inquiry else 'dispute'} {charge[-6:]}")
+            self.system.control(
+                "POST", f"charges/{charge}/dispute", {"reason": "fraudulent", "inquiry": inquiry}
+            )
 
     async def close_dispute(self, _books: Books) -> None:
-        current = [one for one in self.system.objects("dispute") if one["status"].endswith("needs_response")]
-        if current:
+        disputes = self.system.objects("dispute")
+        current = [one for one in disputes if one["status"].endswith("needs_response")]
+        lost = [one for one in disputes if one["status"] == "lost"]
+        if lost and self.rng.random() < 0.3:
+            one = self.rng.choice(lost)
+            self.note(f"appeal {one['id'][-6:]}")
+            self.system.control("POST", f"disputes/{one['id']}/appeal", {})
+        elif current:
             outcome = self.rng.choice(("won", "lost"))
             one = self.rng.choice(current)
+            if one["status"].startswith("warning") and self.rng.random() < 0.6:
+                verb = self.rng.choice(("escalate", "prevent"))
+                self.note(f"dispute_{verb} {one['id'][-6:]}")
+                self.system.control("POST", f"disputes/{one['id']}/{verb}", {})
+                return
             self.note(f"dispute_closed {outcome} {one['id'][-6:]}")
             self.system.control("POST", f"disputes/{one['id']}/close", {"outcome": outcome})
 

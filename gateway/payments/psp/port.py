@@ -11,7 +11,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
 from gateway.payments.psp.rules import PspRules
@@ -245,17 +245,46 @@ class PspTotals:
     converted_minor: int = 0
 
 
+class DisputeState(StrEnum):
+    """What a dispute means to the money of its charge."""
+
+    INQUIRY = "inquiry"  # the card's bank asks; no money has moved
+    OPENED = "opened"
+    WON = "won"
+    LOST = "lost"  # an appeal may still win it
+    CLOSED = "closed"  # it ended and no money had moved: an inquiry, or one that was prevented
+
+
+class DisputeResponse(StrEnum):
+    """What the card's bank waits for."""
+
+    NONE = "none"
+    NEEDED = "needed"
+    UNDER_REVIEW = "under_review"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DisputeUpdate:
-    """What the PSP says of a dispute. The fee has the currency of the movement that charged it."""
+    """What the PSP says of a dispute.
+
+    `amount_minor` is claimed, `withdrawn_minor` was taken (0 after a full refund; None: no money has moved
+    yet). The fee has the currency of the movement that charged it. Evidence is accepted until `respond_by`
+    (None: none is).
+    """
 
     psp_dispute: str
-    state: Literal["opened", "won", "lost"]
+    psp_payment: str | None = None
+    state: DisputeState
     amount_minor: int
+    withdrawn_minor: int | None
     fee_minor: int
     fee_currency: str
     currency: str
     reason: str
+    response: DisputeResponse = DisputeResponse.NONE
+    respond_by: datetime | None = None
+    submissions: int = 0
+    is_refundable: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -286,7 +315,7 @@ class PspEvent:
     psp_type: str
     psp_payment: str | None
     session_id: UUID | None
-    dispute: DisputeUpdate | None = None
+    dispute: str | None = None  # the PSP's id of a dispute: read it there
     reversal: ReversalUpdate | None = None
     failed_refund: str | None = None  # a refund of the PSP's that did not reach its card after all
 
@@ -362,6 +391,10 @@ class Psp(Protocol):
 
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         """Look a top-up up by our metadata; None: it never existed."""
+        ...
+
+    async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """A dispute as it is now; Declined: the PSP has none of that id."""
         ...
 
     async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:

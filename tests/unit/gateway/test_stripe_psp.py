@@ -14,6 +14,7 @@ from gateway.ids import format_id, new_id
 from gateway.payments.psp.port import (
     Captured,
     Declined,
+    DisputeUpdate,
     Held,
     PspCaptureRequest,
     PspEvent,
@@ -29,6 +30,12 @@ from gateway.payments.psp.port import (
     WebhookRejectedError,
 )
 from gateway.payments.psp.stripe.adapter import StripePsp
+from gateway.payments.psp.stripe.disputes import dispute_update
+from gateway.payments.psp.stripe.responses import (
+    StripeBalanceTransaction,
+    StripeDispute,
+    StripeEvidenceDetails,
+)
 from sandbox.stripe.engine import PspEngine
 from sandbox.stripe.settings import PspSettings
 from tests.simulation.application import _json
@@ -239,8 +246,72 @@ async def test_a_refund_that_was_returned_is_not_found_as_done_and_is_reported(b
 async def test_an_inquiry_is_no_loss_and_a_dispute_is_one_once_money_moved(bench: Bench) -> None:
     for method, key in (("pm_card_createDisputeInquiry", "1"), ("pm_card_createDispute", "2")):
         await capture(bench, await held(bench, method, key=f"h{key}"), key=f"c{key}")
-    disputes = [event.dispute for event in bench.events() if event.dispute is not None]
-    assert {(news.state, news.amount_minor, news.fee_minor) for news in disputes} == {("opened", 1500, 2000)}
+    named = sorted({event.dispute for event in bench.events() if event.dispute is not None})
+    read = [await bench.psp.read_dispute(psp_dispute=one) for one in named]
+    due = datetime.fromtimestamp(START, tz=UTC) + timedelta(days=7)
+    assert all(isinstance(one, DisputeUpdate) and one.respond_by == due for one in read)
+    assert {(one.state, one.amount_minor, one.withdrawn_minor, one.fee_minor) for one in read} == {  # type: ignore[union-attr]
+        ("inquiry", 1500, None, 0),
+        ("opened", 1500, 1500, 2000),
+    }
+
+
+async def test_a_dispute_after_a_full_refund_withdraws_nothing_and_costs_its_fee(bench: Bench) -> None:
+    captured = await capture(bench, await held(bench))
+    await bench.psp.refund(
+        PspRefundRequest(
+            idempotency_key="r", psp_charge=captured.psp_charge, amount_minor=1500, currency="EUR"
+        )
+    )
+    made = bench.control(f"charges/{captured.psp_charge}/dispute", {})
+    read = await bench.psp.read_dispute(psp_dispute=made["id"])
+    assert isinstance(read, DisputeUpdate)
+    assert (read.state, read.amount_minor, read.withdrawn_minor, read.fee_minor) == ("opened", 0, 0, 2000)
+
+
+@pytest.mark.parametrize(
+    ("status", "moved", "state", "response"),
+    [
+        ("warning_needs_response", [], "inquiry", "needed"),
+        ("warning_under_review", [], "inquiry", "under_review"),
+        ("warning_closed", [], "closed", "none"),
+        ("prevented", [], "closed", "none"),
+        ("prevented", [-1500, 1500], "won", "none"),
+        ("needs_response", [], "opened", "needed"),
+        ("under_review", [-1500], "opened", "under_review"),
+        ("appeal_needs_response", [-1500], "lost", "needed"),
+        ("appeal_under_review", [-1500], "lost", "under_review"),
+        ("won", [-1500, 1500], "won", "none"),
+        ("lost", [-1500], "lost", "none"),
+        ("a_state_of_tomorrow", [-1500], "opened", "none"),
+    ],
+)
+def test_each_state_of_a_dispute_says_what_became_of_its_money(
+    status: str, moved: list[int], state: str, response: str
+) -> None:
+    movements = [StripeBalanceTransaction(id="t", amount=one, fee=0, currency="eur") for one in moved]
+    read = dispute_update(
+        StripeDispute(id="du_1", status=status, amount=1500, currency="eur", balance_transactions=movements)
+    )
+    assert (read.state, read.response) == (state, response)
+    assert read.withdrawn_minor == (1500 if moved else None)
+
+
+def test_a_fee_has_the_currency_of_the_movement_that_charged_it() -> None:
+    """A dispute of 1500 JPY on an account in euro: 8.53 withdrawn and 20.00 charged, both euro."""
+    movement = StripeBalanceTransaction(id="t", amount=-853, fee=2000, currency="eur")
+    read = dispute_update(
+        StripeDispute(
+            id="du_1",
+            status="needs_response",
+            amount=1500,
+            currency="jpy",
+            balance_transactions=[movement],
+            evidence_details=StripeEvidenceDetails(due_by=0),
+        )
+    )
+    assert (read.amount_minor, read.withdrawn_minor, read.currency) == (1500, 1500, "JPY")
+    assert (read.fee_minor, read.fee_currency, read.respond_by) == (2000, "EUR", None)
 
 
 async def test_a_webhook_is_read_only_with_its_signature(bench: Bench) -> None:

@@ -21,6 +21,7 @@ from gateway.payments.psp.port import (
     CaptureOutcome,
     ChargeOutcome,
     Declined,
+    DisputeUpdate,
     Held,
     HoldOutcome,
     IncrementOutcome,
@@ -48,6 +49,7 @@ from gateway.payments.psp.port import (
 )
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
+from gateway.payments.psp.stripe.disputes import dispute_update
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
 from gateway.payments.psp.stripe.movements import add_movement, movement_of
 from gateway.payments.psp.stripe.objects import (
@@ -64,6 +66,7 @@ from gateway.payments.psp.stripe.objects import (
 )
 from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
+    StripeDispute,
     StripeList,
     StripePaymentIntent,
     StripeRefund,
@@ -286,6 +289,11 @@ class StripePsp:
             return PspOutcomeUnknown(reason=f"it is not among the latest {_TOP_UPS} top-ups")
         return next((one for one in mine if isinstance(one, ToppedUp)), mine[0] if mine else None)
 
+    async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Retrieve a dispute (docs.stripe.com/api/disputes/retrieve)."""
+        dispute = await self._wire.get(_dispute_path(psp_dispute), StripeDispute, {})
+        return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
+
     async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
         """Sum every balance transaction (docs.stripe.com/reports/balance-transaction-types)."""
         sums: dict[str, dict[str, int]] = {}
@@ -357,6 +365,10 @@ class StripePsp:
         if isinstance(state, Voided) and rejection.code in HOLD_IS_GONE:
             return state
         return state if isinstance(state, Captured | PspOutcomeUnknown) else rejection
+
+
+def _dispute_path(psp_dispute: str, verb: str = "") -> str:
+    return f"/v1/disputes/{quote(psp_dispute, safe='')}{verb}"
 
 
 def _of(psp_payment: str, verb: str = "") -> str:

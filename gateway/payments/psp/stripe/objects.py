@@ -6,7 +6,7 @@ called.
 
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -18,7 +18,6 @@ from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
     Declined,
-    DisputeUpdate,
     Held,
     HoldOutcome,
     PspChargeRequest,
@@ -66,13 +65,6 @@ _AT_TERMINAL: Final[Mapping[str, Any]] = {
     "payment_method_types": [CARD_PRESENT],
     "payment_method_options": {CARD_PRESENT: {"request_incremental_authorization_support": True}},
 }
-_DISPUTE_STATES: Final[Mapping[str, Literal["won", "lost"]]] = {
-    "won": "won",
-    "lost": "lost",
-    "warning_closed": "won",
-}
-
-
 _TEN: Final = 10
 
 
@@ -261,7 +253,7 @@ def request_amount(minor: int, currency: str) -> int | Declined:
 
 
 def parse_event(body: bytes) -> PspEvent:
-    """An event's body: which payment and which session it speaks of, and a dispute's figures.
+    """An event's body: which payment, session and dispute it speaks of.
 
     Raises ValueError (msgspec's) when it is not an event.
     """
@@ -275,7 +267,7 @@ def parse_event(body: bytes) -> PspEvent:
         psp_type=event.type,
         psp_payment=payment if isinstance(payment, str) else None,
         session_id=_session_id(subject.get("metadata")),
-        dispute=_dispute(subject) if kind == "dispute" and subject.get("balance_transactions") else None,
+        dispute=str(subject["id"]) if kind == "dispute" and subject.get("id") else None,
         reversal=_reversal(subject) if kind == "refund" else None,
         failed_refund=str(subject["id"])
         if kind == "refund" and subject.get("status") in {"failed", "canceled"}
@@ -317,25 +309,4 @@ def _reversal(subject: Mapping[str, Any]) -> ReversalUpdate | None:
         psp_refund=str(subject["id"]),
         amount_minor=from_stripe_amount(int(subject["amount"]), currency),
         currency=currency,
-    )
-
-
-def _dispute(subject: Mapping[str, Any]) -> DisputeUpdate:
-    """A dispute, with the fee that its balance transactions name (docs.stripe.com/api/disputes/object).
-
-    Only one that has moved money: an inquiry, and a dispute whose funds are not withdrawn yet, moved none.
-    """
-    currency = str(subject["currency"]).upper()
-    movements = [one for one in subject.get("balance_transactions") or [] if isinstance(one, dict)]
-    # A dispute of 1500 JPY may cost 20 EUR: the fee is in the currency of the movement that charged it.
-    charged = next((str(one["currency"]).upper() for one in movements if one.get("fee")), currency)
-    fee = sum(int(one.get("fee", 0)) for one in movements if str(one["currency"]).upper() == charged)
-    return DisputeUpdate(
-        psp_dispute=str(subject["id"]),
-        state=_DISPUTE_STATES.get(str(subject.get("status")), "opened"),
-        amount_minor=from_stripe_amount(int(subject["amount"]), currency),
-        fee_minor=fee_minor(fee, charged),
-        fee_currency=charged,
-        currency=currency,
-        reason=str(subject.get("reason") or "general"),
     )

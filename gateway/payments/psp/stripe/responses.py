@@ -90,6 +90,27 @@ class StripePaymentIntent(msgspec.Struct):
     payment_method_types: list[str] = []
 
 
+class StripeEvidenceDetails(msgspec.Struct):
+    """Until when evidence is accepted (0 or null: none is), and how often it was submitted."""
+
+    due_by: int | None = None
+    submission_count: int = 0
+
+
+class StripeDispute(msgspec.Struct):
+    """A dispute; it has no movement of the balance, one, or two."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    payment_intent: str | None = None
+    reason: str | None = None
+    balance_transactions: list[StripeBalanceTransaction] = []
+    evidence_details: StripeEvidenceDetails | None = None
+    is_charge_refundable: bool = False
+
+
 class StripeRefund(msgspec.Struct):
     """A refund of a charge."""
 
