@@ -205,8 +205,8 @@ class DisputeSchema(PublicSchema):
     response: Literal["none", "needed", "under_review"] = Field(
         description="what the cardholder's bank waits for: evidence, or its own review"
     )
-    respond_by: Instant | None = Field(description="until when evidence is accepted; null: none is")
-    submissions: int = Field(description="how often evidence was submitted")
+    respond_by: Instant | None
+    submissions: int
     refundable: bool = Field(description="whether a refund of the charge still ends it")
     opened_at: Instant
     closed_at: Instant | None

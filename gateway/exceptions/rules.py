@@ -47,6 +47,7 @@ class ExceptionKind(StrEnum):
     UNMATCHED_CDR = "unmatched_cdr"
     FAILED_TASK = "failed_task"
     UNKNOWN_PSP_OUTCOME = "unknown_psp_outcome"
+    DISPUTE_RESPONSE = "dispute_response"
     UNKNOWN_DISBURSEMENT_OUTCOME = "unknown_disbursement_outcome"
     RECONCILIATION_DIFFERENCE = "reconciliation_difference"
     DOCUMENT_EXCEPTION = "document_exception"
@@ -120,6 +121,15 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             next_step="Look the payment up at the PSP. Only its own answer ends the request: ask again, and "
             "call the PSP if it gives none.",
             command=_RESOLVE,
+        ),
+        ExceptionKind.DISPUTE_RESPONSE: KindSpec(
+            title="Disputes that wait for evidence",
+            owner="payments",
+            prefix="dsp",
+            retry=None,
+            next_step="Submit the receipt, the meter record, time and place before the due date, or accept "
+            "the loss. Evidence is submitted once.",
+            command="POST /v1/disputes/{subject}/evidence, or POST /v1/disputes/{subject}/accept",
         ),
         ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME: KindSpec(
             title="Disbursements without a known outcome",

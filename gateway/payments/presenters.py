@@ -5,6 +5,7 @@ party each event is for. Must not know: SQL, HTTP, how a state came about.
 """
 
 from clearing.captured_session import AuthorizationMethod
+from clearing.parties.party import PLATFORM_ID
 from gateway import api_schemas
 from gateway.ids import format_id
 from gateway.payments.records import (
@@ -192,6 +193,21 @@ def dispute_events(
     return [
         NewEvent(type=kind, party_id=party, object_id=shown.id, data=shown.as_json(), shard=session.shard)
         for party in (session.demand_partner_id, session.cpo_id)
+    ]
+
+
+def evidence_due_events(dispute: DisputeRecord, session: SessionRecord) -> list[NewEvent]:
+    """The event of a deadline that comes near, for the platform, the demand partner and the CPO."""
+    shown = dispute_object(dispute)
+    return [
+        NewEvent(
+            type=EventType.DISPUTE_EVIDENCE_DUE,
+            party_id=party,
+            object_id=shown.id,
+            data=shown.as_json(),
+            shard=session.shard,
+        )
+        for party in (PLATFORM_ID, session.demand_partner_id, session.cpo_id)
     ]
 
 

@@ -175,6 +175,7 @@ class DisputeRecord(FromRow):
     respond_by: datetime | None
     submissions: int
     is_refundable: bool
+    evidence: Mapping[str, str]
     opened_at: datetime
     withdrawn_at: datetime | None
     closed_at: datetime | None

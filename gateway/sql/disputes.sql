@@ -56,7 +56,9 @@ RETURNING true;
 UPDATE gateway.dispute
 SET state = CASE WHEN state = 'inquiry' AND :state::text = 'opened' THEN 'opened' ELSE state END,
     amount_minor = :amount_minor::bigint, response = :response::text, respond_by = :respond_by::timestamptz,
-    submissions = greatest(submissions, :submissions::integer), is_refundable = :is_refundable::boolean
+    submissions = greatest(submissions, :submissions::integer), is_refundable = :is_refundable::boolean,
+    -- An appeal has a deadline and evidence of its own.
+    announced_at = CASE WHEN respond_by IS DISTINCT FROM :respond_by::timestamptz THEN NULL ELSE announced_at END
 WHERE shard = :shard::smallint AND psp_dispute = :psp_dispute::text AND state NOT IN ('won', 'closed')
   AND (state <> 'lost' OR :state::text IN ('lost', 'won'))
   AND ((amount_minor, response, respond_by, is_refundable)
@@ -98,3 +100,16 @@ WHERE (:party_id::text IS NULL OR s.demand_partner_id = :party_id::text OR s.cpo
   AND (:before::uuid IS NULL OR d.id < :before::uuid)
 ORDER BY d.id DESC
 LIMIT :row_limit::int;
+
+-- name: stage_evidence!
+UPDATE gateway.dispute SET evidence = :evidence::jsonb WHERE shard = :shard AND id = :id AND response = 'needed';
+
+-- name: announce_deadlines
+-- Disputes whose evidence is due by an instant: each once, whichever worker comes first.
+UPDATE gateway.dispute SET announced_at = :now::timestamptz
+WHERE (shard, id) IN (
+    SELECT shard, id FROM gateway.dispute
+    WHERE response = 'needed' AND respond_by > :now::timestamptz AND respond_by <= :before::timestamptz
+      AND announced_at IS NULL
+    ORDER BY respond_by, shard, id LIMIT :batch::int FOR UPDATE SKIP LOCKED)
+RETURNING *;

@@ -40,6 +40,7 @@ class EventType(StrEnum):
     DISPUTE_INQUIRY = "dispute.inquiry"
     DISPUTE_OPENED = "dispute.opened"
     DISPUTE_UPDATED = "dispute.updated"
+    DISPUTE_EVIDENCE_DUE = "dispute.evidence_due"
     DISPUTE_WON = "dispute.won"
     DISPUTE_LOST = "dispute.lost"
     DISPUTE_CLOSED = "dispute.closed"

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import deque
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
@@ -10,6 +11,8 @@ from gateway.payments.psp.port import (
     CaptureOutcome,
     ChargeOutcome,
     Declined,
+    DisputeResponse,
+    DisputeState,
     DisputeUpdate,
     Held,
     HoldOutcome,
@@ -17,6 +20,7 @@ from gateway.payments.psp.port import (
     PspCaptureRequest,
     PspChargeRequest,
     PspEvent,
+    PspEvidenceRequest,
     PspHoldRequest,
     PspIncrementRequest,
     PspOutcomeUnknown,
@@ -145,6 +149,26 @@ class FakePsp:
 
     async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
         return self.disputes.get(psp_dispute) or Declined(code="resource_missing", retryable=False)
+
+    async def submit_evidence(
+        self, request: PspEvidenceRequest
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        self.calls.append(("evidence", request.idempotency_key))
+        known = await self.read_dispute(psp_dispute=request.psp_dispute)
+        if isinstance(known, DisputeUpdate) and request.submit:
+            known = replace(known, response=DisputeResponse.UNDER_REVIEW, submissions=1)
+            self.disputes[request.psp_dispute] = known
+        return known
+
+    async def accept_dispute(
+        self, *, psp_dispute: str, idempotency_key: str
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        self.calls.append(("accept", idempotency_key))
+        known = await self.read_dispute(psp_dispute=psp_dispute)
+        if isinstance(known, DisputeUpdate):
+            known = replace(known, state=DisputeState.LOST, response=DisputeResponse.NONE)
+            self.disputes[psp_dispute] = known
+        return known
 
     async def records(self) -> list[PspTotals] | PspOutcomeUnknown:
         sums: dict[str, int] = {}

@@ -16,6 +16,20 @@ from uuid import UUID
 
 from gateway.payments.psp.rules import PspRules
 
+# What evidence may say, each a text of at most 20,000 characters.
+EVIDENCE_FIELDS: Final = (
+    "statement",
+    "product_description",
+    "service_date",
+    "access_log",
+    "customer_name",
+    "customer_email",
+    "customer_ip_address",
+    "billing_address",
+    "refund_policy",
+    "refund_refusal",
+    "duplicate_explanation",
+)
 CARD_PRESENT: Final = "card_present"  # instead of a payment method: the card is presented to a terminal
 
 
@@ -288,6 +302,19 @@ class DisputeUpdate:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PspEvidenceRequest:
+    """Evidence against a dispute, by the names of `EVIDENCE_FIELDS`; an empty text clears a field.
+
+    Staged only, or submitted to the card's bank, which happens once.
+    """
+
+    idempotency_key: str
+    psp_dispute: str
+    evidence: Mapping[str, str]
+    submit: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ReversalUpdate:
     """The PSP gave money back without our asking."""
 
@@ -395,6 +422,18 @@ class Psp(Protocol):
 
     async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
         """A dispute as it is now; Declined: the PSP has none of that id."""
+        ...
+
+    async def submit_evidence(
+        self, request: PspEvidenceRequest
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Stage or submit evidence; the dispute as it is thereafter."""
+        ...
+
+    async def accept_dispute(
+        self, *, psp_dispute: str, idempotency_key: str
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Accept the loss of a dispute, for good."""
         ...
 
     async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:

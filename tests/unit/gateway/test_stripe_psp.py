@@ -3,15 +3,18 @@
 import json
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import pytest
 import stripe
+from stripe.params._dispute_modify_params import DisputeModifyParams, DisputeModifyParamsEvidence
 from typing_extensions import override
 
+from gateway.api.capture.disputes import EvidenceField
 from gateway.ids import format_id, new_id
 from gateway.payments.psp.port import (
+    EVIDENCE_FIELDS,
     Captured,
     Declined,
     DisputeUpdate,
@@ -19,6 +22,7 @@ from gateway.payments.psp.port import (
     PspCaptureRequest,
     PspEvent,
     PspEventKind,
+    PspEvidenceRequest,
     PspHoldRequest,
     PspIncrementRequest,
     PspOutcomeUnknown,
@@ -30,7 +34,7 @@ from gateway.payments.psp.port import (
     WebhookRejectedError,
 )
 from gateway.payments.psp.stripe.adapter import StripePsp
-from gateway.payments.psp.stripe.disputes import dispute_update
+from gateway.payments.psp.stripe.disputes import dispute_update, evidence_params
 from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
     StripeDispute,
@@ -267,6 +271,49 @@ async def test_a_dispute_after_a_full_refund_withdraws_nothing_and_costs_its_fee
     read = await bench.psp.read_dispute(psp_dispute=made["id"])
     assert isinstance(read, DisputeUpdate)
     assert (read.state, read.amount_minor, read.withdrawn_minor, read.fee_minor) == ("opened", 0, 0, 2000)
+
+
+def evidence(psp_dispute: str, *, submit: bool, key: str = "e", **texts: str) -> PspEvidenceRequest:
+    return PspEvidenceRequest(
+        idempotency_key=key, psp_dispute=psp_dispute, evidence=texts or {"statement": "a"}, submit=submit
+    )
+
+
+async def test_evidence_is_staged_submitted_once_and_not_after_its_deadline(bench: Bench) -> None:
+    captured = await capture(bench, await held(bench))
+    made = bench.control(f"charges/{captured.psp_charge}/dispute", {})
+    staged = await bench.psp.submit_evidence(evidence(made["id"], submit=False))
+    assert isinstance(staged, DisputeUpdate)
+    assert (staged.response, staged.submissions) == ("needed", 0)
+    sent = await bench.psp.submit_evidence(evidence(made["id"], submit=True, key="f"))
+    assert isinstance(sent, DisputeUpdate)
+    assert (sent.state, sent.response, sent.submissions) == ("opened", "under_review", 1)
+    assert isinstance(await bench.psp.submit_evidence(evidence(made["id"], submit=True, key="g")), Declined)
+    bench.control(f"disputes/{made['id']}/close", {"outcome": "lost"})
+    bench.control(f"disputes/{made['id']}/appeal", {})
+    bench.pass_days(8)
+    assert isinstance(await bench.psp.submit_evidence(evidence(made["id"], submit=True, key="h")), Declined)
+
+
+async def test_accepting_a_dispute_loses_it(bench: Bench) -> None:
+    captured = await capture(bench, await held(bench))
+    made = bench.control(f"charges/{captured.psp_charge}/dispute", {})
+    for key in ("a", "a", "b"):
+        lost = await bench.psp.accept_dispute(psp_dispute=made["id"], idempotency_key=key)
+        if key == "a":
+            assert isinstance(lost, DisputeUpdate)
+            assert (lost.state, lost.response) == ("lost", "none")
+        else:
+            assert isinstance(lost, Declined)
+
+
+def test_evidence_is_sent_under_fields_that_the_sdk_knows() -> None:
+    known = set(DisputeModifyParamsEvidence.__annotations__)
+    params = evidence_params(evidence("du_1", submit=True, **dict.fromkeys(EVIDENCE_FIELDS, "a")))
+    assert set(params) <= set(DisputeModifyParams.__annotations__)
+    assert len(params["evidence"]) == len(EVIDENCE_FIELDS)
+    assert set(params["evidence"]) <= known
+    assert set(get_args(EvidenceField)) == set(EVIDENCE_FIELDS)
 
 
 @pytest.mark.parametrize(

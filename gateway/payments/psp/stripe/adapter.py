@@ -28,6 +28,7 @@ from gateway.payments.psp.port import (
     PspCaptureRequest,
     PspChargeRequest,
     PspEvent,
+    PspEvidenceRequest,
     PspHoldRequest,
     PspIncrementRequest,
     PspMovement,
@@ -49,7 +50,7 @@ from gateway.payments.psp.port import (
 )
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
-from gateway.payments.psp.stripe.disputes import dispute_update
+from gateway.payments.psp.stripe.disputes import dispute_update, evidence_params
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
 from gateway.payments.psp.stripe.movements import add_movement, movement_of
 from gateway.payments.psp.stripe.objects import (
@@ -292,6 +293,27 @@ class StripePsp:
     async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
         """Retrieve a dispute (docs.stripe.com/api/disputes/retrieve)."""
         dispute = await self._wire.get(_dispute_path(psp_dispute), StripeDispute, {})
+        return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
+
+    async def submit_evidence(
+        self, request: PspEvidenceRequest
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Update a dispute's evidence, and submit it where asked (docs.stripe.com/api/disputes/update)."""
+        dispute = await self._wire.post(
+            _dispute_path(request.psp_dispute),
+            StripeDispute,
+            evidence_params(request),
+            key=request.idempotency_key,
+        )
+        return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
+
+    async def accept_dispute(
+        self, *, psp_dispute: str, idempotency_key: str
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Close a dispute, which accepts its loss (docs.stripe.com/api/disputes/close)."""
+        dispute = await self._wire.post(
+            _dispute_path(psp_dispute, "/close"), StripeDispute, {}, key=idempotency_key
+        )
         return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
 
     async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:

@@ -7,9 +7,14 @@ Source: docs.stripe.com/api/disputes/object, docs.stripe.com/disputes/how-disput
 from collections.abc import Mapping
 from datetime import UTC, datetime
 from types import MappingProxyType
-from typing import Final
+from typing import Any, Final
 
-from gateway.payments.psp.port import DisputeResponse, DisputeState, DisputeUpdate
+from gateway.payments.psp.port import (
+    DisputeResponse,
+    DisputeState,
+    DisputeUpdate,
+    PspEvidenceRequest,
+)
 from gateway.payments.psp.stripe.objects import fee_minor, from_stripe_amount
 from gateway.payments.psp.stripe.responses import StripeDispute
 
@@ -29,6 +34,31 @@ _STATES: Final[Mapping[str, DisputeState]] = MappingProxyType(
         "prevented": DisputeState.CLOSED,
     }
 )
+
+# docs.stripe.com/api/disputes/evidence_object; files are uploaded apart, which this adapter does not do.
+_EVIDENCE: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "statement": "uncategorized_text",
+        "product_description": "product_description",
+        "service_date": "service_date",
+        "access_log": "access_activity_log",
+        "customer_name": "customer_name",
+        "customer_email": "customer_email_address",
+        "customer_ip_address": "customer_purchase_ip",
+        "billing_address": "billing_address",
+        "refund_policy": "refund_policy_disclosure",
+        "refund_refusal": "refund_refusal_explanation",
+        "duplicate_explanation": "duplicate_charge_explanation",
+    }
+)
+
+
+def evidence_params(request: PspEvidenceRequest) -> dict[str, Any]:
+    """The parameters of an update of a dispute. Raises KeyError for a field that the port does not name."""
+    return {
+        "evidence": {_EVIDENCE[name]: text for name, text in request.evidence.items()},
+        "submit": request.submit,
+    }
 
 
 def dispute_update(dispute: StripeDispute) -> DisputeUpdate:
