@@ -31,6 +31,7 @@ from gateway.payments.psp.port import (
     PspVoidRequest,
     Refunded,
     RefundOutcome,
+    RefundUpdate,
     RequiresAction,
     ToppedUp,
     TopUpOutcome,
@@ -68,6 +69,7 @@ class FakePsp:
         self.charged_minor = 0
         self.extra: dict[UUID, Captured] = {}
         self.disputes: dict[str, DisputeUpdate] = {}
+        self.refunds: dict[str, RefundUpdate] = {}
         self.refunded_minor = 0
         self.capture_before: datetime | None = None
         self._numbers = itertools.count(1)
@@ -146,6 +148,9 @@ class FakePsp:
 
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         return None
+
+    async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
+        return self.refunds.get(psp_refund) or Declined(code="resource_missing", retryable=False)
 
     async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
         return self.disputes.get(psp_dispute) or Declined(code="resource_missing", retryable=False)

@@ -6,7 +6,13 @@ from typing import Any
 import pytest
 
 from gateway.audit import audit_system
-from gateway.payments.psp.port import DisputeState, DisputeUpdate, PspOutcomeUnknown
+from gateway.payments.psp.port import (
+    DisputeState,
+    DisputeUpdate,
+    PspOutcomeUnknown,
+    RefundState,
+    RefundUpdate,
+)
 from tests.fakes.tasks import correction_job
 from tests.integration.test_payments import System
 from tests.integration.test_rare_payments import hear, refund, system, with_ledger
@@ -128,3 +134,32 @@ async def test_an_event_of_a_dispute_is_only_a_hint(system: System) -> None:
     waits = await system.payments.psp_events.sync_dispute(psp_dispute="du_1")
     assert waits is not None
     assert "timeout" in waits
+
+
+@pytest.mark.parametrize(
+    ("state", "is_ours", "recorded"),
+    [
+        (RefundState.PENDING, False, []),
+        (RefundState.SUCCEEDED, True, []),
+        (RefundState.FAILED, False, []),
+        (RefundState.SUCCEEDED, False, [(190, "reversed_by_psp")]),
+    ],
+)
+async def test_a_refund_made_at_the_psp_is_recorded_as_the_psp_answers(
+    system: System, state: RefundState, *, is_ours: bool, recorded: list[tuple[int, str]]
+) -> None:
+    await cleared(system)
+    sync = system.payments.psp_events.sync_refund
+    assert "does not find" in (await sync(psp_refund="re_1") or "")
+    (authorization,) = await system.rows("payment_authorization")
+    system.psp.refunds["re_1"] = RefundUpdate(
+        psp_refund="re_1",
+        psp_payment=authorization["psp_payment"],
+        state=state,
+        is_ours=is_ours,
+        amount_minor=190,
+        currency="EUR",
+    )
+    for _ in range(2):
+        assert await sync(psp_refund="re_1") is None
+    assert [(row["amount_minor"], row["reason"]) for row in await system.rows("refund")] == recorded

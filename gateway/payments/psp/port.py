@@ -323,6 +323,26 @@ class ReversalUpdate:
     currency: str
 
 
+class RefundState(StrEnum):
+    """What became of a refund at the PSP."""
+
+    PENDING = "pending"
+    SUCCEEDED = "succeeded"
+    FAILED = "failed"  # it did not reach its card after all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RefundUpdate:
+    """What the PSP says of a refund; `is_ours`: it carries the mark of our request."""
+
+    psp_refund: str
+    psp_payment: str | None
+    state: RefundState
+    is_ours: bool
+    amount_minor: int
+    currency: str
+
+
 class PspEventKind(StrEnum):
     """What an event of the PSP means to a payment of ours."""
 
@@ -334,6 +354,8 @@ class PspEventKind(StrEnum):
 class PspEvent:
     """One authenticated event of the PSP: its id, what it means and the payment it speaks of, if any.
 
+    It is a hint: what is recorded is read at the PSP. One of the other mode, test or live, names nothing.
+
     `psp_type` is the PSP's own name of it, kept for people to read.
     """
 
@@ -343,8 +365,7 @@ class PspEvent:
     psp_payment: str | None
     session_id: UUID | None
     dispute: str | None = None  # the PSP's id of a dispute: read it there
-    reversal: ReversalUpdate | None = None
-    failed_refund: str | None = None  # a refund of the PSP's that did not reach its card after all
+    refund: str | None = None  # the PSP's id of a refund that may be news: read it there
 
 
 class WebhookRejectedError(Exception):
@@ -418,6 +439,10 @@ class Psp(Protocol):
 
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         """Look a top-up up by our metadata; None: it never existed."""
+        ...
+
+    async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
+        """A refund as it is now; Declined: the PSP has none of that id."""
         ...
 
     async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:

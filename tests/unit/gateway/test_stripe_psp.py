@@ -29,6 +29,7 @@ from gateway.payments.psp.port import (
     PspRefundRequest,
     PspVoidRequest,
     Refunded,
+    RefundUpdate,
     RequiresAction,
     Voided,
     WebhookRejectedError,
@@ -241,7 +242,10 @@ async def test_a_refund_that_was_returned_is_not_found_as_done_and_is_reported(b
     assert await bench.psp.find_refund(psp_charge=captured.psp_charge, refund_id=refund_id) == done
     bench.control(f"refunds/{done.psp_refund}/fail", {})
     assert await bench.psp.find_refund(psp_charge=captured.psp_charge, refund_id=refund_id) is None
-    assert done.psp_refund in {event.failed_refund for event in bench.events()}
+    assert done.psp_refund in {event.refund for event in bench.events()}
+    failed = await bench.psp.read_refund(psp_refund=done.psp_refund)
+    assert isinstance(failed, RefundUpdate)
+    assert (failed.state, failed.is_ours, failed.amount_minor) == ("failed", True, 500)
     records = await bench.psp.list_records()
     assert not isinstance(records, PspOutcomeUnknown)
     assert [(record.captured_minor, record.refunded_minor) for record in records] == [(1500, 0)]
@@ -271,6 +275,39 @@ async def test_a_dispute_after_a_full_refund_withdraws_nothing_and_costs_its_fee
     read = await bench.psp.read_dispute(psp_dispute=made["id"])
     assert isinstance(read, DisputeUpdate)
     assert (read.state, read.amount_minor, read.withdrawn_minor, read.fee_minor) == ("opened", 0, 0, 2000)
+
+
+async def test_a_refund_of_the_dashboard_is_read_back_whatever_its_event_says(bench: Bench) -> None:
+    captured = await capture(bench, await held(bench))
+    await bench.psp.refund(
+        PspRefundRequest(
+            idempotency_key="r", psp_charge=captured.psp_charge, amount_minor=500, currency="EUR"
+        )
+    )
+    (named,) = {event.refund for event in bench.events() if event.refund is not None}
+    assert named is not None
+    read = await bench.psp.read_refund(psp_refund=named)
+    assert isinstance(read, RefundUpdate)
+    assert (read.state, read.is_ours, read.amount_minor, read.currency) == ("succeeded", False, 500, "EUR")
+    assert isinstance(await bench.psp.read_refund(psp_refund="re_none"), Declined)
+
+
+@pytest.mark.parametrize(
+    ("key", "livemode", "ours"),
+    [
+        ("sk_test_1", False, True),
+        ("rk_live_1", True, True),
+        ("sk_live_1", False, False),
+        ("sk_test_1", True, False),
+        ("sk_live_1", None, False),
+    ],
+)
+def test_an_event_of_the_other_mode_names_nothing(key: str, *, livemode: bool | None, ours: bool) -> None:
+    psp = StripePsp(api_key=key, webhook_secret="w")
+    subject = {"object": "refund", "id": "re_1", "payment_intent": "pi_1", "metadata": [], "status": 7}
+    body = {"id": "evt_1", "type": "refund.updated", "data": {"object": subject}, "livemode": livemode}
+    event = psp.parse_event(json.dumps(body).encode())
+    assert (event.refund, event.psp_payment) == (("re_1", "pi_1") if ours else (None, None))
 
 
 def evidence(psp_dispute: str, *, submit: bool, key: str = "e", **texts: str) -> PspEvidenceRequest:

@@ -40,6 +40,7 @@ from gateway.payments.psp.port import (
     PspVoidRequest,
     Refunded,
     RefundOutcome,
+    RefundUpdate,
     ToppedUp,
     TopUpOutcome,
     TransferOutcome,
@@ -60,6 +61,7 @@ from gateway.payments.psp.stripe.objects import (
     hold_outcome,
     hold_params,
     parse_event,
+    refund_update,
     request_amount,
     since_filter,
     state_of,
@@ -76,6 +78,7 @@ from gateway.payments.psp.stripe.responses import (
 )
 from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_signature
 
+_LIVE_KEYS: Final = ("sk_live_", "rk_live_")
 _INTENTS: Final = "/v1/payment_intents"
 _FULL: Final = ["latest_charge.balance_transaction"]
 _SOURCES: Final = ["data.source"]  # a converted movement's own amount and currency stand in its source
@@ -113,6 +116,7 @@ class StripePsp:
             monotonic=monotonic,
         )
         self._webhook_secret = webhook_secret
+        self._livemode = api_key.startswith(_LIVE_KEYS)
 
     @property
     def rules(self) -> PspRules:
@@ -290,6 +294,12 @@ class StripePsp:
             return PspOutcomeUnknown(reason=f"it is not among the latest {_TOP_UPS} top-ups")
         return next((one for one in mine if isinstance(one, ToppedUp)), mine[0] if mine else None)
 
+    async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
+        """Retrieve a refund (docs.stripe.com/api/refunds/retrieve)."""
+        path = f"/v1/refunds/{quote(psp_refund, safe='')}"
+        refund = await self._wire.get(path, StripeRefund, {})
+        return refund if isinstance(refund, Declined | PspOutcomeUnknown) else refund_update(refund)
+
     async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
         """Retrieve a dispute (docs.stripe.com/api/disputes/retrieve)."""
         dispute = await self._wire.get(_dispute_path(psp_dispute), StripeDispute, {})
@@ -333,13 +343,13 @@ class StripePsp:
         """Verify `Stripe-Signature` over the raw body, then read what the event is about."""
         verify_signature(body, signature, secret=self._webhook_secret, tolerance_s=_WEBHOOK_TOLERANCE_S)
         try:
-            return parse_event(body)
+            return self.parse_event(body)
         except ValueError as error:
             raise WebhookRejectedError(str(error)) from error
 
     def parse_event(self, body: bytes) -> PspEvent:
         """Read an event that was authenticated before and kept."""
-        return parse_event(body)
+        return parse_event(body, livemode=self._livemode)
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
         """List events created since, oldest first (docs.stripe.com/api/events/list; Stripe keeps 30 days)."""

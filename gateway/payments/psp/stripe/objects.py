@@ -24,8 +24,9 @@ from gateway.payments.psp.port import (
     PspEvent,
     PspHoldRequest,
     PspOutcomeUnknown,
+    RefundState,
+    RefundUpdate,
     RequiresAction,
-    ReversalUpdate,
     ToppedUp,
     Voided,
 )
@@ -36,6 +37,7 @@ from gateway.payments.psp.stripe.responses import (
     StripeCard,
     StripeCharge,
     StripePaymentIntent,
+    StripeRefund,
     StripeTopUp,
 )
 
@@ -65,6 +67,9 @@ _AT_TERMINAL: Final[Mapping[str, Any]] = {
     "payment_method_types": [CARD_PRESENT],
     "payment_method_options": {CARD_PRESENT: {"request_incremental_authorization_support": True}},
 }
+_FAILED_REFUNDS: Final = frozenset({"failed", "canceled"})
+_OUR_REFUND: Final = "refund"  # the metadata by which a refund of ours is known
+
 _TEN: Final = 10
 
 
@@ -76,6 +81,7 @@ class _EventEnvelope(msgspec.Struct):
     id: str
     type: str
     data: _EventData
+    livemode: bool | None = None
 
 
 class AmountNotRepresentableError(Exception):
@@ -252,13 +258,14 @@ def request_amount(minor: int, currency: str) -> int | Declined:
         return Declined(code="amount_not_representable", retryable=False)
 
 
-def parse_event(body: bytes) -> PspEvent:
-    """An event's body: which payment, session and dispute it speaks of.
+def parse_event(body: bytes, *, livemode: bool) -> PspEvent:
+    """An event's body: which payment, session, dispute or refund it speaks of; no figure of it is read.
 
-    Raises ValueError (msgspec's) when it is not an event.
+    One of the other mode (test money on a live account, or the reverse) names nothing. Raises ValueError
+    (msgspec's) when it is not an event.
     """
     event = msgspec.json.decode(body, type=_EventEnvelope)
-    subject = event.data.object
+    subject = event.data.object if event.livemode is livemode else {}
     kind = subject.get("object")
     payment = subject.get("id") if kind == "payment_intent" else subject.get("payment_intent")
     return PspEvent(
@@ -267,11 +274,34 @@ def parse_event(body: bytes) -> PspEvent:
         psp_type=event.type,
         psp_payment=payment if isinstance(payment, str) else None,
         session_id=_session_id(subject.get("metadata")),
-        dispute=str(subject["id"]) if kind == "dispute" and subject.get("id") else None,
-        reversal=_reversal(subject) if kind == "refund" else None,
-        failed_refund=str(subject["id"])
-        if kind == "refund" and subject.get("status") in {"failed", "canceled"}
-        else None,
+        dispute=_named(subject, "dispute"),
+        refund=_named(subject, "refund") if _may_be_news(subject) else None,
+    )
+
+
+def _named(subject: Mapping[str, Any], kind: str) -> str | None:
+    identifier = subject.get("id")
+    return identifier if subject.get("object") == kind and isinstance(identifier, str) else None
+
+
+def _may_be_news(refund: Mapping[str, Any]) -> bool:
+    """Whether a refund needs to be read: one of ours that goes its way is answered by its own request."""
+    metadata = refund.get("metadata")
+    is_ours = isinstance(metadata, dict) and _OUR_REFUND in metadata
+    return not is_ours or refund.get("status") in _FAILED_REFUNDS
+
+
+def refund_update(refund: StripeRefund) -> RefundUpdate:
+    """A refund (docs.stripe.com/api/refunds/object). Raises AmountNotRepresentableError."""
+    currency = refund.currency.upper()
+    state = RefundState.FAILED if refund.status in _FAILED_REFUNDS else RefundState.PENDING
+    return RefundUpdate(
+        psp_refund=refund.id,
+        psp_payment=refund.payment_intent,
+        state=RefundState.SUCCEEDED if refund.status == "succeeded" else state,
+        is_ours=_OUR_REFUND in (refund.metadata or {}),
+        amount_minor=from_stripe_amount(refund.amount, currency),
+        currency=currency,
     )
 
 
@@ -298,15 +328,3 @@ def _session_id(metadata: object) -> UUID | None:
         return parse_id("ses", text) if isinstance(text, str) else None
     except MalformedIdError:
         return None
-
-
-def _reversal(subject: Mapping[str, Any]) -> ReversalUpdate | None:
-    """A refund that succeeded and does not carry our mark (docs.stripe.com/api/refunds/object)."""
-    if subject.get("status") != "succeeded" or "refund" in (subject.get("metadata") or {}):
-        return None
-    currency = str(subject["currency"]).upper()
-    return ReversalUpdate(
-        psp_refund=str(subject["id"]),
-        amount_minor=from_stripe_amount(int(subject["amount"]), currency),
-        currency=currency,
-    )

@@ -115,7 +115,10 @@ class StripeRefund(msgspec.Struct):
     """A refund of a charge."""
 
     id: str
+    amount: int
+    currency: str
     status: str | None = None
+    payment_intent: str | None = None
     failure_reason: str | None = None
     metadata: dict[str, str] | None = None
 
