@@ -38,6 +38,7 @@ from gateway.ids import new_id
 from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
+from gateway.jobs.dispute_deadlines import DisputeDeadlineJob
 from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.jobs.exceptions import ExceptionsJob
 from gateway.jobs.financial_advice import EVERY_S as ADVICE_EVERY_S
@@ -378,6 +379,7 @@ def jobs(app: Application) -> Sequence[Job]:
             tariffs=app.payments.tariffs,
         ),
         HoldMonitorJob(clock=app.clock, payments=app.payments),
+        DisputeDeadlineJob(clock=app.clock, payments=app.payments),
         PspEventPollJob(clock=app.clock, payments=app.payments),
         ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp),
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
