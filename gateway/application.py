@@ -60,6 +60,7 @@ from gateway.jobs.vat_evidence import VatEvidenceJob
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
 from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
@@ -81,6 +82,7 @@ from gateway.payments.ledger_corrections import LedgerCorrections
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.payments.service import PaymentService, build_payments
+from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.webhooks.back_pressure import Limits
@@ -287,6 +289,7 @@ def build_web(app: Application) -> web.Application:
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
         remote=RemoteControlService(services=_ocpi(app), payments=app.payments),
+        evse_directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
         plug_and_charge=app.plug_and_charge,
         vehicle_authorization=VehicleAuthorizationService(
             pool=app.pool,

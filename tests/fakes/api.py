@@ -18,6 +18,7 @@ from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
 from gateway.database import Pool, transaction
 from gateway.ids import new_id
+from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.services import PLATFORM_ROLE
 from gateway.ocpi.token_service import TokenService
@@ -32,6 +33,7 @@ from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.requests import ChargePoint, EvseUnknown, TariffMissing
 from gateway.payments.service import build_payments
+from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.webhooks.endpoint_service import WebhookEndpointService
@@ -205,6 +207,7 @@ async def open_api(
         funding=FundingService(pool=pool, clock=clock, psp=psp),
         ocpi=OcpiRegistrationService(pool=pool, clock=clock),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
+        evse_directory=EvseDirectory(pool=pool, clock=clock, tariffs=TariffSnapshotService()),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),
         agreements=AgreementService(pool=pool, clock=clock, clearing=clearing),
         api_keys=ApiKeyService(pool=pool, clock=clock, cache=ring),
