@@ -6,7 +6,7 @@ the first that has one in force, in a location whose time zone is known (gateway
 Source: Regulation (EU) 2023/1804 (AFIR) art. 5(4): the order of price components.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
@@ -126,12 +126,32 @@ async def _tariffs_in_force(
     known = await list_tariffs_of(connection, names, at=at)
     found = {}
     for evse in evses:
-        for connector in connectors.get(evse.key, ()):
-            listed = [
-                known[evse.party_id, key] for key in connector.tariff_keys if (evse.party_id, key) in known
-            ]
-            chosen = choose(listed, at=at) if evse.time_zone else None
-            if chosen is not None:
-                found[evse.key] = chosen
-                break
+        chosen = tariff_in_force(
+            [connector.tariff_keys for connector in connectors.get(evse.key, ())],
+            known,
+            party_id=evse.party_id,
+            time_zone=evse.time_zone,
+            at=at,
+        )
+        if chosen is not None:
+            found[evse.key] = chosen
     return found
+
+
+def tariff_in_force(
+    tariff_keys: Iterable[Sequence[str]],
+    known: Mapping[tuple[str, str], TariffRecord],
+    *,
+    party_id: str,
+    time_zone: str,
+    at: datetime,
+) -> TariffRecord | None:
+    """The tariff of an EVSE from its connectors' tariff ids and the tariffs known by CPO and id."""
+    if not time_zone:
+        return None
+    for keys in tariff_keys:
+        listed = [known[party_id, key] for key in keys if (party_id, key) in known]
+        chosen = choose(listed, at=at)
+        if chosen is not None:
+            return chosen
+    return None

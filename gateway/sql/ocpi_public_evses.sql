@@ -65,3 +65,15 @@ FROM gateway.ocpi_tariff AS t
 JOIN unnest(:party_ids::text[], :tariff_keys::text[]) AS wanted (party_id, tariff_key) USING (party_id, tariff_key)
 WHERE t.superseded_at IS NULL OR t.superseded_at > :at::timestamptz
 ORDER BY t.party_id, t.tariff_key, t.received_at, t.id;
+
+-- name: public_locations
+-- Locations with a public EVSE in a country, whole; the name that their CPO's role has.
+SELECT l.party_id, l.version, l.body, l.last_updated,
+       (SELECT min(r.name) FROM gateway.ocpi_peer_role AS r
+        WHERE r.role = 'CPO' AND r.country_code || '-' || r.party_code = l.party_id) AS role_name
+FROM gateway.ocpi_location AS l
+WHERE EXISTS (
+        SELECT 1 FROM gateway.ocpi_public_evse AS e
+        WHERE e.party_id = l.party_id AND e.location_key = l.location_key AND e.country = :country)
+  AND (:party_id::text IS NULL OR l.party_id = :party_id::text)
+ORDER BY l.party_id, l.location_key;

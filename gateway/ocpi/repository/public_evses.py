@@ -268,3 +268,31 @@ def _tariff(row: Mapping[str, Any]) -> TariffRecord:
         received_at=row["received_at"],
         superseded_at=row["superseded_at"],
     )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PublicLocation:
+    """A location with a public EVSE, whole; `role_name` is its CPO's name in the credentials, if any."""
+
+    party_id: str
+    version: OcpiVersion
+    body: bytes
+    last_updated: datetime
+    role_name: str | None
+
+
+async def list_public_locations(
+    connection: Connection, *, country: str, party_id: str | None
+) -> list[PublicLocation]:
+    """The locations of a country (ISO 3166-1 alpha-2) with public EVSEs, of one CPO or of all."""
+    rows = _sql.public_locations(connection, country=country, party_id=party_id)
+    return [
+        PublicLocation(
+            party_id=row["party_id"],
+            version=OcpiVersion(row["version"]),
+            body=row["body"],
+            last_updated=row["last_updated"],
+            role_name=row["role_name"],
+        )
+        async for row in rows
+    ]
