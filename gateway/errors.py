@@ -6,6 +6,8 @@ GatewayError                      what the operator or caller can correct; its t
 ├── MigrationError                the schema can't be brought forward as asked
 ├── DatabaseUnreachableError      no PostgreSQL answers at the given address
 ├── DatabaseNotMigratedError      a table of ours is missing
+├── RecordNotFoundError           no such record, or another party's
+├── RecordConflictError           the record does not allow what was asked
 └── RateLimitExceededError        a key or an address has sent too much; it says when to try again
 
 Knows no HTTP status and no exit code: the edges map these.
@@ -43,6 +45,14 @@ class DatabaseNotMigratedError(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("the database is not migrated; run networkcore migrate")
+
+
+class RecordNotFoundError(GatewayError):
+    """No such record, or it is another party's: the same answer for both."""
+
+
+class RecordConflictError(GatewayError):
+    """What is stored does not allow this."""
 
 
 class RateLimitExceededError(GatewayError):

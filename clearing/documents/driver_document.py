@@ -1,6 +1,6 @@
 """What a driver gets for a supply: an invoice, or a receipt where no VAT may be shown; credit notes too.
 
-Owns: which of them it is, its series, its EN 16931 form. Must not know: numbering, the store, print.
+Owns: which of them it is, its series, its EN 16931 form. Must not know: numbering, the repository, print.
 
 The seller is whoever sold to the driver: the platform as reseller, the CPO where the platform is its
 disclosed agent and writes in its name (Directive 2006/112/EC art. 220(1)). A document that shows VAT needs

@@ -1,7 +1,7 @@
 """Invoices: which document a supply gets, who may issue it, and its totals.
 
 Owns: EN 16931 type codes, categories, VAT breakdown, totals by document, the rules that forbid a document.
-Must not know: XML, numbering, the store.
+Must not know: XML, numbering, the repository.
 
 A document states the VAT that was booked, as the ledger, the API and the page do. EN 16931 computes it on the
 document's sums and allows less than one unit of the currency between the two (BR-CO-17, BR-S-09), enough for
@@ -174,7 +174,7 @@ def invoices_of(
     if self_billed and (supplier.self_billing_since is None or supplier.self_billing_since > period[0]):
         raise InvalidDocumentError(
             f"{supplier.id!r} has not agreed to self-billing from {period[0]} on; "
-            "ask for its own invoice, or agree first"
+            "request an invoice of its own, or record its agreement"
         )
     days = (min([period[0], *(one.first_day for one in sums if one.first_day is not None)]), period[1])
     sides = _Sides(

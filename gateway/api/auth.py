@@ -29,7 +29,7 @@ _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="networkcore"'}
 
 
 class Scope(StrEnum):
-    """What a key may be used for."""
+    """The endpoints that an API key may call."""
 
     CAPTURE = "capture"
     PLUG_AND_CHARGE = "plug_and_charge"
@@ -111,6 +111,7 @@ class KeyRing:
         return (
             parts is not None
             and known is not None
+            and known.revoked_at is None
             and hmac.compare_digest(secret_hash(parts[2]), known.secret_hash)
         )
 

@@ -1,4 +1,4 @@
-"""Health: alive, and ready to serve.
+"""Health: running, and ready to serve.
 
 Owns: /healthz and /readyz. Must not know who calls; they need no key and reveal nothing about the system.
 However often they are asked, the database is asked at most once a second.
@@ -24,7 +24,7 @@ _WRITABLE: Final = "SELECT NOT pg_is_in_recovery() AND current_setting('transact
 
 
 def health_routes(services: ApiServices) -> list[web.RouteDef]:
-    """Alive: the loop turns. Ready: the database answers within two seconds, and takes writes."""
+    """`/healthz`: the process is running. `/readyz`: its database takes writes within two seconds."""
     database = DatabaseReadiness(pool=services.pool)
 
     async def alive(_request: web.Request) -> web.Response:

@@ -225,7 +225,7 @@ def _failure(error: Exception) -> OcpiRejectionError:
     away = (asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseUnreachableError, TimeoutError, OSError)
     if isinstance(error, away) and not isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return OcpiRejectionError(
-            "temporarily unable to keep this; send it again", code=StatusCode.SERVER_ERROR, http_status=503
+            "temporarily unable to store this; send it again", code=StatusCode.SERVER_ERROR, http_status=503
         )
     if isinstance(error, OcpiError):
         return OcpiRejectionError("the request failed", code=StatusCode.SERVER_ERROR)

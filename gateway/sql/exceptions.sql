@@ -23,6 +23,9 @@ FROM gateway.psp_request AS r
 JOIN gateway.payment_authorization AS a ON a.shard = r.shard AND a.id = r.authorization_id
 WHERE r.state IN ('intended', 'unknown') AND r.created_at < :unknown_before::timestamptz
 UNION ALL
+SELECT 'psp_configuration', NULL, i.account || '/' || i.code, NULL, NULL, NULL, NULL, i.code, i.detail, i.first_at, true
+FROM gateway.psp_incident AS i
+UNION ALL
 SELECT 'unmatched_cdr', NULL, c.party_id || '/' || c.cdr_id, c.session_id, c.party_id, NULL, NULL, c.status, c.reason,
        c.received_at, false
 FROM gateway.ocpi_cdr AS c
@@ -144,6 +147,11 @@ LIMIT :row_limit::integer;
 SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
        resolved_at
 FROM gateway.exception WHERE id = :id;
+
+-- name: load_exceptions
+SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
+       resolved_at
+FROM gateway.exception WHERE id = ANY(:ids::uuid[]) ORDER BY id;
 
 -- name: history
 SELECT position, at, kind, actor, note FROM gateway.exception_event WHERE exception_id = :id ORDER BY position;

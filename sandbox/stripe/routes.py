@@ -1,6 +1,5 @@
 """The table of routes. A `{}` is an id. Must not know: what a handler does."""
 
-from collections.abc import Callable
 from typing import Final
 
 from sandbox.stripe import (
@@ -22,10 +21,7 @@ from sandbox.stripe import (
     transfers,
     webhook_endpoints,
 )
-from sandbox.stripe.api_request import PspApiRequest
-from sandbox.stripe.problems import Json
-
-Handler = Callable[[PspApiRequest], Json]
+from sandbox.stripe.parameters import Handler
 
 ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/customers", customers.create),

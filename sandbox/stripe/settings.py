@@ -32,6 +32,8 @@ class PspSettings:
     is paid. `search_lag_s`: how long a new object stays invisible to search, as with the real provider.
     `seed` makes ids repeat; `start_at` (Unix seconds) freezes the business clock until it is set;
     `pull_webhooks` hands events to the caller instead of delivering them in the background.
+    `payment_method_types` are those that the account has activated. Without `card_features` the account has
+    no interchange-plus pricing: it is refused increments and captures above the hold.
     """
 
     api_keys: tuple[str, ...] = field(default=(DEFAULT_API_KEY,), repr=False)
@@ -53,6 +55,8 @@ class PspSettings:
     start_at: int | None = None
     pull_webhooks: bool = False
     cache_records: int = 50_000
+    payment_method_types: tuple[str, ...] = ("card", "card_present", "link")
+    card_features: bool = True
 
     def __post_init__(self) -> None:
         """Reject what can't work. Raises SettingsError."""
@@ -64,6 +68,8 @@ class PspSettings:
             raise SettingsError("webhook_secret: needed with webhook_url, so that the receiver can verify it")
         if self.webhook_url is not None and not self.webhook_url.startswith(("http://", "https://")):
             raise SettingsError("webhook_url: must start with http:// or https://")
+        if self.api_version != DEFAULT_API_VERSION:
+            raise SettingsError(f"api_version: this PSP plays {DEFAULT_API_VERSION} only")
         bounded = {
             "fee_basis_points": (self.fee_basis_points, 10_000),
             "fee_fixed_cents": (self.fee_fixed_cents, 100_000),

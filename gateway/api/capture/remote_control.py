@@ -80,8 +80,10 @@ ENDPOINTS: Final = (
         path="/v1/sessions/{id}/start",
         operation="startSession",
         summary="Start a session remotely",
-        description="Sends OCPI START_SESSION to the charge point's operator for a session whose payment is "
-        "secured. `state` shows how far the command has got.",
+        description=(
+            "Sends OCPI START_SESSION to the charge point's operator for a session whose payment is secured. "
+            "`state` shows the progress of the command."
+        ),
         tag="Sessions",
         scope=Scope.CAPTURE,
         handler=start,

@@ -19,7 +19,7 @@ _CREATED: Final = 201
 
 
 class RegistrationBody(WireModel):
-    """Whom to invite."""
+    """The party to invite."""
 
     party_id: Slug = Field(description="the party whose platform registers")
     also: tuple[Slug, ...] = Field(
@@ -28,7 +28,7 @@ class RegistrationBody(WireModel):
 
 
 class RegistrationSchema(api_schemas.PublicSchema):
-    """What the other side needs to begin."""
+    """The data with which the other party starts the handshake."""
 
     object: Literal["ocpi_registration"] = "ocpi_registration"
     party: str

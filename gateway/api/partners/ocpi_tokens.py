@@ -25,7 +25,7 @@ _Ci64 = Annotated[str, Field(min_length=1, max_length=64, pattern=r"^[ -~]+$")]
 
 
 class OcpiTokenBody(WireModel):
-    """Whose driver the token stands for, what pays, and how a CPO may treat it."""
+    """A token's party, its means of payment, and whether a CPO may accept it without asking."""
 
     party: Slug = Field(description="the demand partner that brings the driver")
     contract_id: _Ci36 = Field(description="contract as OCPI names it", examples=["CH-NWC-C12345678-X"])
@@ -33,20 +33,22 @@ class OcpiTokenBody(WireModel):
     payment: Annotated[PspPaymentMethodBody | PartnerAccountBody, Field(discriminator="type")] = Field(
         description="what pays for sessions of this token"
     )
-    valid: bool = Field(default=True, description="false blocks the token")
+    valid: bool = Field(default=True, description="false: the token is blocked")
     whitelist: WhitelistType = Field(
         WhitelistType.NEVER,
         description="whether a CPO may accept the token without asking; NEVER: each start is authorized",
     )
     visual_number: _Ci64 | None = Field(None, description="number printed on the token")
-    group_id: _Ci36 | None = Field(None, description="tokens of one group may stop each other's sessions")
+    group_id: _Ci36 | None = Field(
+        None, description="a token may stop a session that another token of its group started"
+    )
     language: Annotated[str, Field(pattern=r"^[a-z]{2}$")] | None = Field(
         None, description="the driver's language, ISO 639-1"
     )
 
 
 class OcpiTokenSchema(api_schemas.PublicSchema):
-    """A driver's token as CPOs see it; what pays is not shown."""
+    """A driver's token as CPOs see it, without its means of payment."""
 
     object: Literal["ocpi_token"] = "ocpi_token"
     uid: str = Field(description="as read from the token")
