@@ -63,6 +63,7 @@ from gateway.jobs.vat_evidence import VatEvidenceJob
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
 from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
@@ -85,6 +86,7 @@ from gateway.payments.policy import FeatureChoice, PaymentPolicy, StatementSourc
 from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.service import PaymentService, build_payments
+from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
@@ -324,6 +326,7 @@ def build_web(app: Application) -> web.Application:
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
         remote=RemoteControlService(services=_ocpi(app), payments=app.payments),
+        evse_directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
         plug_and_charge=app.plug_and_charge,
         vehicle_authorization=VehicleAuthorizationService(
             pool=app.pool,
