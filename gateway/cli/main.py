@@ -59,6 +59,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "Recompute the books and compare them with captures and the PSP.",
         ),
         "verify": ("gateway.cli.verify", "Verify statements offline, line by line."),
+        "meter": (
+            "gateway.cli.meter",
+            "Verify signed meter data offline.",
+        ),
         "price": ("gateway.cli.price", "Price a CDR from its tariff and explain every line."),
         "tariff": ("gateway.cli.tariff", "Check a tariff, show its prices, quote a session."),
         "reconcile": (

@@ -21,6 +21,7 @@ import pytest
 from gateway.cli.main import networkcore
 from tests.fakes import bank, ocpi_objects
 from tests.guides import GUIDES, README, Call, calls_of, commands_of, reads_of, section, shell_blocks, text_of
+from tests.unit.clearing import meter_builders
 
 BASH = shutil.which("bash")
 pytestmark = [
@@ -177,6 +178,8 @@ def folder(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pat
         "CDR.json": json.dumps(cdr),
         "in.jsonl": json.dumps({"id": 1, "cdr": cdr, "time_zone": "Europe/Amsterdam"}) + "\n",
         "account.json": account[1],
+        "METER.xml": f"<values><value><signedData>{meter_builders.record()}</signedData></value></values>",
+        "KEY.txt": meter_builders.public_der().hex(),
         "token-a": "a-token-of-the-operator",
         "FILE": known_rates(path, dev),
         "incoming/pain002.xml": bank.status_report("NC-unknown", group="ACCP").decode(),
