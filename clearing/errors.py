@@ -20,6 +20,7 @@ ClearingError                     a rule of this domain was broken by the input;
 ├── InvalidDocumentError          an invoice that may not be issued
 ├── InvalidPaymentError           a bank payment or bank details that no bank would accept, with the field
 ├── UnreadableMessageError        a bank's message that can't be read, with the element
+├── InvalidMeterKeyError          a meter's key that can't be registered, with the field
 ├── UnreadableRatesError          a file of exchange rates that can't be read, with the place
 └── ClearingInvariantViolation            a bug: what must always hold does not
 """
@@ -148,6 +149,14 @@ class UnreadableMessageError(ClearingError):
         super().__init__(f"bank message {path} {detail}")
         self.path = path
         self.detail = detail
+
+
+class InvalidMeterKeyError(ClearingError):
+    """A meter's key that can't be registered; `field` names what is wrong."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field = field
 
 
 class UnreadableRatesError(ClearingError):

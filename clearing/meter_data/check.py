@@ -66,11 +66,6 @@ class MeterCheck:
         """The most energy that may be charged, where a signature proves it."""
         return self.measured.energy_kwh if self.measured is not None and self.signed else None
 
-    @property
-    def reason(self) -> str:
-        """Why the verdict is what it is, in words."""
-        return "; ".join(f"{finding.text} [{finding.code}]" for finding in self.findings if not finding.note)
-
 
 def facts_of(cdr: Cdr) -> CdrFacts:
     """The facts of a CDR that its meter may contradict."""

@@ -9,9 +9,13 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
+from clearing.meter_data.findings import MeterPolicy
 from clearing.meter_data.ocmf import OcmfRecord
+
+MAX_NAME: Final = 100  # characters of a serial number or an id
 
 
 class MeterKeySource(StrEnum):
@@ -47,6 +51,18 @@ class MeterIdentity:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class NewMeterKey:
+    """A key to be registered: its text as given, and when it counts. `curve` is needed for a bare point."""
+
+    identity: MeterIdentity
+    public_key: str
+    source: MeterKeySource
+    valid_from: datetime
+    valid_to: datetime | None = None
+    curve: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class RegisteredKey:
     """A key of a CPO's meter; `der` is its SubjectPublicKeyInfo. `valid_to` is exclusive."""
 
@@ -70,6 +86,17 @@ class RegisteredKey:
         return self.state is MeterKeyState.ACTIVE and self.valid_from <= at and not ended
 
 
+@dataclass(frozen=True, slots=True, kw_only=True)
+class MeterPolicyRecord:
+    """What a CPO's CDRs must carry from `valid_from` on."""
+
+    party_id: str
+    valid_from: datetime
+    policy: MeterPolicy
+    set_by: str
+    set_at: datetime
+
+
 def identity_of(record: OcmfRecord) -> MeterIdentity:
     """Who a record says it is from."""
     return MeterIdentity(
@@ -86,7 +113,22 @@ def fits(identity: MeterIdentity, record: OcmfRecord) -> bool:
 
 
 def keys_for(record: OcmfRecord, keys: Iterable[RegisteredKey], *, at: datetime) -> list[RegisteredKey]:
-    """The keys that count for a record of that time, those registered for more of its parts first."""
+    """The keys that count for a record of that time.
+
+    A key registered for the meter goes before one for its gateway, and that before one for the charge point;
+    of these, those that fit more of the record's parts.
+    """
     fitting = [key for key in keys if key.counts_at(at) and fits(key.identity, record)]
-    most = max((sum(map(bool, key.identity.parts)) for key in fitting), default=0)
-    return [key for key in fitting if sum(map(bool, key.identity.parts)) == most]
+    best = max((_given(key.identity) for key in fitting), default=(False, False, False))
+    return [key for key in fitting if _given(key.identity) == best]
+
+
+def may_meet(left: MeterIdentity, right: MeterIdentity) -> bool:
+    """Whether two identities share a part, and differ in none that both have: one record may fit both."""
+    pairs = [pair for pair in zip(left.parts, right.parts, strict=True) if all(pair)]
+    return bool(pairs) and all(one == other for one, other in pairs)
+
+
+def _given(identity: MeterIdentity) -> tuple[bool, bool, bool]:
+    meter, gateway, point = identity.parts
+    return bool(meter), bool(gateway), bool(point)

@@ -1,4 +1,4 @@
-"""What clearing holds open for a person: sessions, differences, documents, payout holds, disbursements.
+"""What clearing holds open for a person: sessions, differences, documents, holds, disbursements, keys.
 
 Owns: the lists and what each entry says of itself. Must not know: who shows them, or what a person does about
 them. It only reads; an entry is gone as soon as its row is closed.
@@ -26,6 +26,7 @@ class OpenCauseKind(StrEnum):
     DOCUMENT = "document_exception"
     PAYOUT_HOLD = "payout_hold"
     DISBURSEMENT = "unknown_disbursement_outcome"
+    METER_KEY = "changed_meter_key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -59,6 +60,7 @@ async def open_causes(connection: Connection, *, now: datetime) -> list[OpenCaus
             _disbursement,
             await rows(_QUERIES.unknown_disbursements(connection, unknown_before=unknown_before)),
         ),
+        *map(_meter_key, await rows(_QUERIES.proposed_meter_keys(connection))),
     ]
 
 
@@ -119,6 +121,18 @@ def _disbursement(row: Mapping[str, Any]) -> OpenCause:
         currency=row["currency"],
         reason=f"{row['rail']}_outcome_unknown",
         detail=f"no answer after {row['attempts']} attempts",
+        since=row["since"],
+    )
+
+
+def _meter_key(row: Mapping[str, Any]) -> OpenCause:
+    named = " ".join(filter(None, (row["meter_serial"], row["gateway_serial"], row["charge_point_id"])))
+    return OpenCause(
+        kind=OpenCauseKind.METER_KEY,
+        id=row["id"],
+        party_id=row["party_id"],
+        reason="meter_key_changed",
+        detail=f"another key for meter {named} (entered by {row['entered_by']})",
         since=row["since"],
     )
 

@@ -25,3 +25,7 @@ ORDER BY h.since, h.id;
 -- name: unknown_disbursements
 SELECT id, party_id, currency, amount_minor, rail, attempts, requested_at AS since FROM clearing.disbursement
 WHERE state = 'outcome_unknown' AND requested_at < :unknown_before ORDER BY requested_at, id;
+
+-- name: proposed_meter_keys
+SELECT id, party_id, meter_serial, gateway_serial, charge_point_id, entered_by, entered_at AS since
+FROM clearing.meter_key WHERE state = 'proposed' ORDER BY entered_at, id;

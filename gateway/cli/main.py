@@ -61,7 +61,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "verify": ("gateway.cli.verify", "Verify statements offline, line by line."),
         "meter": (
             "gateway.cli.meter",
-            "Verify signed meter data offline.",
+            "Verify signed meter data offline; register keys of meters.",
         ),
         "price": ("gateway.cli.price", "Price a CDR from its tariff and explain every line."),
         "tariff": ("gateway.cli.tariff", "Check a tariff, show its prices, quote a session."),

@@ -1,4 +1,4 @@
-"""`networkcore meter`: verifies signed meter data offline.
+"""`networkcore meter`: verifies signed meter data offline; its commands for keys are in `meter_keys`.
 
 Owns: which kind of file was named, the options, the form of the output. Must not know how data are verified.
 """
@@ -20,6 +20,7 @@ from clearing.meter_data.signature import curve_of
 from clearing.meter_data.signed_data import SignedMeterData, from_texts, read_signed_data
 from clearing.meter_data.transparency_xml import read_transparency_xml, transparency_xml
 from clearing.pricing.cdr import parse_any_cdr
+from gateway.cli import meter_keys
 from gateway.cli.command_group import CommandGroup
 from gateway.cli.documents import in_file, read_document
 
@@ -28,7 +29,11 @@ _NO: Final = 1
 
 @click.group(name="meter", cls=CommandGroup)
 def command() -> None:
-    """Verify signed meter data offline."""
+    """Verify signed meter data offline; register keys of meters."""
+
+
+for one in meter_keys.COMMANDS:
+    command.add_command(one)
 
 
 @command.command(name="verify")
@@ -94,8 +99,7 @@ def _key(text: str | None, signed: SignedMeterData | None) -> MeterKey | None:
     """The key that was named; a bare point is on the curve of the first record."""
     if text is None:
         return None
-    if len(text) < 1024 and "\0" not in text and Path(text).is_file():  # noqa: PLR2004 - no path is longer
-        text = read_document(text).decode("latin-1")
+    text = meter_keys.key_text(text)
     records = [read_record(one) for one in (signed.texts if signed is not None else ())]
     curves = (curve_of(one) for one in records if isinstance(one, OcmfRecord))
     found = read_key(text, curve=next((one for one in curves if isinstance(one, str)), None))

@@ -54,6 +54,7 @@ class ExceptionKind(StrEnum):
     FAILING_OCPI_PULL = "failing_ocpi_pull"
     UNDELIVERED_OCPI_MESSAGE = "undelivered_ocpi_message"
     FAILING_WEBHOOK_ENDPOINT = "failing_webhook_endpoint"
+    CHANGED_METER_KEY = "changed_meter_key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -179,6 +180,15 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             retry="enable the endpoint with a fresh start",
             next_step="Ask {party} to mend its receiver, then enable the endpoint; no pending event is lost.",
             command=_RESOLVE,
+        ),
+        ExceptionKind.CHANGED_METER_KEY: KindSpec(
+            title="Changed keys of known meters",
+            owner="operations",
+            prefix="mtk",
+            retry=None,
+            next_step="Ask {party} why the key changed, and compare it with the manufacturer's or the "
+            "authority's list. A second person accepts or rejects it.",
+            command="networkcore meter accept {subject}",
         ),
     }
 )

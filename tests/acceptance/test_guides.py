@@ -180,6 +180,7 @@ def folder(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pat
         "account.json": account[1],
         "METER.xml": f"<values><value><signedData>{meter_builders.record()}</signedData></value></values>",
         "KEY.txt": meter_builders.public_der().hex(),
+        "keys.csv": f"meter_serial,public_key\nM2,{meter_builders.public_der().hex()}\n",
         "token-a": "a-token-of-the-operator",
         "FILE": known_rates(path, dev),
         "incoming/pain002.xml": bank.status_report("NC-unknown", group="ACCP").decode(),

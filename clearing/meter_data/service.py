@@ -1,0 +1,189 @@
+"""Keys of meters registered and decided on, and policies set.
+
+Owns: when a key is active at once. Must not know: HTTP, how a signature is verified. Every function takes the
+caller's connection, in a transaction; none commits.
+"""
+
+from collections.abc import Sequence
+from datetime import datetime
+from typing import Final
+from uuid import UUID
+
+from clearing.connection import Connection
+from clearing.errors import ClearingConflictError, InvalidMeterKeyError
+from clearing.identifiers import format_id
+from clearing.meter_data import repository
+from clearing.meter_data.findings import MeterFinding, MeterPolicy
+from clearing.meter_data.keys import CURVES, MeterKey, curve_name, read_key
+from clearing.meter_data.registered_key import (
+    MAX_NAME,
+    MeterIdentity,
+    MeterKeyState,
+    MeterPolicyRecord,
+    NewMeterKey,
+    RegisteredKey,
+    may_meet,
+)
+
+KEY_PREFIX: Final = "mtk"
+
+
+async def register_key(
+    connection: Connection, party_id: str, new: NewMeterKey, *, key_id: UUID, by: str, now: datetime
+) -> RegisteredKey:
+    """Register a key of a CPO's meter.
+
+    The first key of a meter is active at once. Another key for a known meter is proposed: a second person
+    accepts or rejects it. The same key again is the one that is there. Raises InvalidMeterKeyError.
+    """
+    key = _read_key(new)
+    _check_names(new.identity)
+    if new.valid_to is not None and new.valid_to <= new.valid_from:
+        raise InvalidMeterKeyError("valid_to", "expected a time after valid_from")
+    await repository.lock_party(connection, party_id)
+    known = [
+        one
+        for one in await repository.list_keys_of(connection, party_id, [new.identity])
+        if may_meet(one.identity, new.identity)
+    ]
+    for one in known:
+        if (one.der, one.identity.parts) == (key.der, new.identity.parts):
+            return one
+    changed = any(one.der != key.der for one in known)
+    registered = RegisteredKey(
+        id=key_id,
+        party_id=party_id,
+        identity=new.identity,
+        curve=key.curve,
+        der=key.der,
+        source=new.source,
+        state=MeterKeyState.PROPOSED if changed else MeterKeyState.ACTIVE,
+        valid_from=new.valid_from,
+        valid_to=new.valid_to,
+        entered_by=by,
+        entered_at=now,
+    )
+    await repository.insert_key(connection, registered)
+    return registered
+
+
+async def accept_key(connection: Connection, key_id: UUID, *, by: str, now: datetime) -> RegisteredKey:
+    """Make a proposed key active; the keys that it replaces end where it begins.
+
+    Raises ClearingConflictError: not proposed, the same person entered it, or it begins before what it
+    replaces.
+    """
+    key = await _proposed(connection, key_id, by=by)
+    for other in await repository.list_keys_of(connection, key.party_id, [key.identity]):
+        replaced = other.state is MeterKeyState.ACTIVE and may_meet(other.identity, key.identity)
+        if not replaced or (other.valid_to is not None and other.valid_to <= key.valid_from):
+            continue
+        if other.valid_from >= key.valid_from:
+            raise ClearingConflictError(
+                f"{_name(key_id)} begins at {key.valid_from.isoformat()}, before {_name(other.id)} that it"
+                " replaces; reject it and register it with a later begin"
+            )
+        await repository.end_key(connection, other.id, valid_to=key.valid_from)
+    await repository.decide_key(connection, key_id, state=MeterKeyState.ACTIVE, by=by, now=now)
+    return await get_key(connection, key_id)
+
+
+async def reject_key(connection: Connection, key_id: UUID, *, by: str, now: datetime) -> RegisteredKey:
+    """Reject a proposed key. Raises ClearingConflictError: not proposed, or the same person entered it."""
+    await _proposed(connection, key_id, by=by)
+    await repository.decide_key(connection, key_id, state=MeterKeyState.REJECTED, by=by, now=now)
+    return await get_key(connection, key_id)
+
+
+async def end_key(connection: Connection, key_id: UUID, *, valid_to: datetime) -> RegisteredKey:
+    """End an active key at an instant, as when its meter was replaced. Raises ClearingConflictError."""
+    key = await get_key(connection, key_id)
+    if key.state is not MeterKeyState.ACTIVE:
+        raise ClearingConflictError(f"{_name(key_id)} is {key.state}; only an active key can end")
+    if valid_to <= key.valid_from or (key.valid_to is not None and valid_to > key.valid_to):
+        raise ClearingConflictError(
+            f"{_name(key_id)} can end after {key.valid_from.isoformat()}, and no later than it does already"
+        )
+    await repository.end_key(connection, key_id, valid_to=valid_to)
+    return await get_key(connection, key_id)
+
+
+async def get_key(connection: Connection, key_id: UUID) -> RegisteredKey:
+    """One key, locked until the transaction ends. Raises ClearingConflictError where there is none."""
+    key = await find_key(connection, key_id)
+    if key is None:
+        raise ClearingConflictError(f"there is no meter key {_name(key_id)}")
+    return key
+
+
+async def find_key(connection: Connection, key_id: UUID) -> RegisteredKey | None:
+    """One key, locked until the transaction ends, or None."""
+    return await repository.lock_key(connection, key_id)
+
+
+async def list_keys(
+    connection: Connection,
+    *,
+    party_id: str | None = None,
+    state: MeterKeyState | None = None,
+    before: UUID | None = None,
+    limit: int,
+) -> Sequence[RegisteredKey]:
+    """Keys of one party, or of all, the latest entered first, those with an id below `before`."""
+    return await repository.list_keys(connection, party_id=party_id, state=state, before=before, limit=limit)
+
+
+async def set_policy(
+    connection: Connection,
+    party_id: str,
+    policy: MeterPolicy,
+    *,
+    valid_from: datetime,
+    by: str,
+    now: datetime,
+) -> None:
+    """Set what a CPO's CDRs must carry, from an instant on; it counts for CDRs that end from then on."""
+    await repository.set_policy(connection, party_id, policy, valid_from=valid_from, by=by, now=now)
+
+
+async def list_policies(connection: Connection, party_id: str) -> Sequence[MeterPolicyRecord]:
+    """A party's policies, the latest first; a thousand at most."""
+    return await repository.list_policies(connection, party_id)
+
+
+def _read_key(new: NewMeterKey) -> MeterKey:
+    curve = None if new.curve is None else curve_name(new.curve)
+    if curve is not None and curve not in CURVES:
+        raise InvalidMeterKeyError("curve", f"expected one of {', '.join(CURVES)}")
+    key = read_key(new.public_key, curve=curve)
+    if isinstance(key, MeterFinding):
+        raise InvalidMeterKeyError("public_key", key.text)
+    if curve is not None and key.curve != curve:
+        raise InvalidMeterKeyError("curve", f"the public key is on {key.curve}")
+    return key
+
+
+def _check_names(identity: MeterIdentity) -> None:
+    if not any(identity.parts):
+        raise InvalidMeterKeyError(
+            "meter_serial", "expected a meter serial, a gateway serial or a charge point id"
+        )
+    names = ("meter_serial", "gateway_serial", "charge_point_id")
+    for name in names:
+        text = getattr(identity, name)
+        if text is not None and not (0 < len(text) <= MAX_NAME and text.isprintable()):
+            raise InvalidMeterKeyError(name, f"expected 1 to {MAX_NAME} printable characters")
+
+
+async def _proposed(connection: Connection, key_id: UUID, *, by: str) -> RegisteredKey:
+    key = await get_key(connection, key_id)
+    await repository.lock_party(connection, key.party_id)
+    if key.state is not MeterKeyState.PROPOSED:
+        raise ClearingConflictError(f"{_name(key_id)} is {key.state}, not proposed")
+    if key.entered_by.lower() == by.lower():
+        raise ClearingConflictError(f"{_name(key_id)} was entered by {by}; another person decides")
+    return key
+
+
+def _name(key_id: UUID) -> str:
+    return format_id(KEY_PREFIX, key_id)
