@@ -66,6 +66,11 @@ class MeterCheck:
         """The most energy that may be charged, where a signature proves it."""
         return self.measured.energy_kwh if self.measured is not None and self.signed else None
 
+    @property
+    def reason(self) -> str:
+        """Why the verdict is what it is, in words."""
+        return "; ".join(f"{finding.text} [{finding.code}]" for finding in self.findings if not finding.note)
+
 
 def facts_of(cdr: Cdr) -> CdrFacts:
     """The facts of a CDR that its meter may contradict."""
@@ -87,6 +92,14 @@ def facts_of(cdr: Cdr) -> CdrFacts:
         evse_uid=cdr.evse_uid,
         token_uid=cdr.auth_id,
     )
+
+
+def read_records(signed: SignedMeterData | None) -> tuple[OcmfRecord, ...]:
+    """The records that can be read, in the order of their pages."""
+    if signed is None or signed.format is not MeterFormat.OCMF:
+        return ()
+    found = [record for text in signed.texts if isinstance(record := read_record(text), OcmfRecord)]
+    return tuple(sorted(found, key=_page))
 
 
 def check_meter_data(

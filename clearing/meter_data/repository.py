@@ -1,9 +1,10 @@
-"""Keys of meters and policies in PostgreSQL.
+"""Keys of meters, policies and claimed records in PostgreSQL.
 
 Owns: rows to values and back. Must not know: which key counts, or what a verdict means.
 """
 
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any
 from uuid import UUID
@@ -19,6 +20,15 @@ from clearing.meter_data.registered_key import (
 )
 
 _sql = named_queries("meter_data")
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordName:
+    """What names one record of a CPO's meters, and the SHA-256 of its payload."""
+
+    source: str
+    page: str
+    payload_sha256: bytes
 
 
 async def lock_party(connection: Connection, party_id: str) -> None:
@@ -113,12 +123,41 @@ async def set_policy(
     )
 
 
+async def find_policy(connection: Connection, party_id: str, *, at: datetime) -> MeterPolicy | None:
+    """The policy in force at an instant, None where none was set."""
+    found: str | None = await _sql.policy_at(connection, party_id=party_id, at=at)
+    return None if found is None else MeterPolicy(found)
+
+
 async def list_policies(connection: Connection, party_id: str) -> list[MeterPolicyRecord]:
     """A party's policies, the latest first; a thousand at most."""
     return [
         MeterPolicyRecord(**dict(row.items()) | {"policy": MeterPolicy(row["policy"])})
         for row in await rows(_sql.policies(connection, party_id=party_id))
     ]
+
+
+async def claim_records(
+    connection: Connection,
+    party_id: str,
+    names: Sequence[RecordName],
+    *,
+    session_id: UUID,
+    cdr_id: str,
+    now: datetime,
+) -> list[str]:
+    """Claim records for a session. Returns the pages that another session has claimed before."""
+    found = _sql.claim_records(
+        connection,
+        party_id=party_id,
+        sources=[name.source for name in names],
+        pages=[name.page for name in names],
+        digests=[name.payload_sha256 for name in names],
+        session_id=session_id,
+        cdr_id=cdr_id,
+        now=now,
+    )
+    return [row["page"] for row in await rows(found)]
 
 
 def _key(row: Mapping[str, Any]) -> RegisteredKey:

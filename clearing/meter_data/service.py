@@ -1,11 +1,14 @@
-"""Keys of meters registered and decided on, and policies set.
+"""Keys of meters registered and decided on, policies set, and CDRs checked against both.
 
-Owns: when a key is active at once. Must not know: HTTP, how a signature is verified. Every function takes the
-caller's connection, in a transaction; none commits.
+Owns: when a key is active at once, the claim of a record for its session, the check with what is stored. Must
+not know: HTTP, how a CDR arrives, what happens to a CDR that waits. Every function takes the caller's
+connection, in a transaction; none commits.
 """
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
+from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
@@ -13,8 +16,10 @@ from clearing.connection import Connection
 from clearing.errors import ClearingConflictError, InvalidMeterKeyError
 from clearing.identifiers import format_id
 from clearing.meter_data import repository
-from clearing.meter_data.findings import MeterFinding, MeterPolicy
+from clearing.meter_data.check import MeterCheck, check_meter_data, facts_of, read_records
+from clearing.meter_data.findings import MeterFinding, MeterOutcome, MeterPolicy, MeterVerdict, outcome_of
 from clearing.meter_data.keys import CURVES, MeterKey, curve_name, read_key
+from clearing.meter_data.ocmf import OcmfRecord
 from clearing.meter_data.registered_key import (
     MAX_NAME,
     MeterIdentity,
@@ -22,10 +27,23 @@ from clearing.meter_data.registered_key import (
     MeterPolicyRecord,
     NewMeterKey,
     RegisteredKey,
+    identity_of,
     may_meet,
 )
+from clearing.meter_data.repository import RecordName
+from clearing.meter_data.signed_data import read_signed_data
+from clearing.pricing.cdr import Cdr
 
 KEY_PREFIX: Final = "mtk"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class CheckedCdr:
+    """A CDR's check, the policy in force at its end, and what follows."""
+
+    check: MeterCheck
+    policy: MeterPolicy
+    outcome: MeterOutcome
 
 
 async def register_key(
@@ -149,6 +167,60 @@ async def set_policy(
 async def list_policies(connection: Connection, party_id: str) -> Sequence[MeterPolicyRecord]:
     """A party's policies, the latest first; a thousand at most."""
     return await repository.list_policies(connection, party_id)
+
+
+async def check_cdr(
+    connection: Connection,
+    cdr: Cdr,
+    *,
+    raw: bytes,
+    party_id: str,
+    session_id: UUID,
+    time_priced: bool = False,
+    now: datetime,
+) -> CheckedCdr:
+    """Check a CDR that completes or corrects a session, and claim its records for the session.
+
+    A record that another session has is a replay. `raw` is the CDR as sent. Raises nothing for what a CPO
+    may have written.
+    """
+    policy = await repository.find_policy(connection, party_id, at=cdr.end) or MeterPolicy.CHECKED
+    if policy is MeterPolicy.IGNORED:
+        unchecked = MeterCheck(verdict=MeterVerdict.NOT_CHECKED)
+        return CheckedCdr(check=unchecked, policy=policy, outcome=MeterOutcome.CAPTURE)
+    signed = read_signed_data(raw)
+    records = read_records(signed)
+    keys = await _keys_of(connection, records, party_id)
+    facts = facts_of(cdr)
+    check = check_meter_data(signed, keys=keys, facts=facts, time_priced=time_priced)
+    if records and check.verdict is not MeterVerdict.BAD:  # what proves nothing takes no record either
+        names = {(name.source, name.page): name for name in map(_record_name, records)}
+        replayed = await repository.claim_records(
+            connection, party_id, list(names.values()), session_id=session_id, cdr_id=cdr.id, now=now
+        )
+        if replayed:
+            check = check_meter_data(
+                signed, keys=keys, facts=facts, time_priced=time_priced, replayed=replayed
+            )
+    return CheckedCdr(check=check, policy=policy, outcome=outcome_of(check.verdict, policy))
+
+
+async def _keys_of(
+    connection: Connection, records: Sequence[OcmfRecord], party_id: str
+) -> Sequence[RegisteredKey]:
+    if not records:
+        return ()
+    return await repository.list_keys_of(connection, party_id, [identity_of(one) for one in records])
+
+
+def _record_name(record: OcmfRecord) -> RecordName:
+    digest = sha256(record.signed).digest()
+    source = record.source or record.charge_point_id or digest.hex()
+    return RecordName(
+        source="".join(source.split()).lower()[:MAX_NAME],
+        page=f"{record.context}{record.page}",
+        payload_sha256=digest,
+    )
 
 
 def _read_key(new: NewMeterKey) -> MeterKey:

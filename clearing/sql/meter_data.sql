@@ -1,4 +1,4 @@
--- Keys of meters, and policies.
+-- Keys of meters, policies, and records that settled a session.
 
 -- name: lock_party!
 -- Changes to the keys of one party wait for each other.
@@ -46,6 +46,23 @@ INSERT INTO clearing.meter_policy (party_id, valid_from, policy, set_by, set_at)
 VALUES (:party_id, :valid_from, :policy, :by, :now)
 ON CONFLICT (party_id, valid_from) DO UPDATE SET policy = excluded.policy, set_by = excluded.set_by, set_at = excluded.set_at;
 
+-- name: policy_at$
+SELECT policy FROM clearing.meter_policy WHERE party_id = :party_id AND valid_from <= :at
+ORDER BY valid_from DESC LIMIT 1;
+
 -- name: policies
 SELECT party_id, valid_from, policy, set_by, set_at FROM clearing.meter_policy WHERE party_id = :party_id
 ORDER BY valid_from DESC LIMIT 1000;
+
+-- name: claim_records
+-- Claim each record for a session; the pages that another session has. Locked in the order of their names.
+WITH asked AS (
+    SELECT source, page, digest FROM unnest(:sources::text[], :pages::text[], :digests::bytea[])
+        AS named (source, page, digest) ORDER BY source, page
+), claimed AS (
+    INSERT INTO clearing.meter_record (party_id, source, page, payload_sha256, session_id, cdr_id, claimed_at)
+    SELECT :party_id, source, page, digest, :session_id::uuid, :cdr_id, :now::timestamptz FROM asked
+    ON CONFLICT (party_id, source, page) DO UPDATE SET cdr_id = clearing.meter_record.cdr_id
+    RETURNING page, session_id
+)
+SELECT page FROM claimed WHERE session_id <> :session_id::uuid ORDER BY page;

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from uuid import UUID
@@ -12,11 +12,15 @@ from uuid import UUID
 import pytest
 
 from clearing.meter_data import service
+from clearing.meter_data.findings import MeterCode, MeterOutcome, MeterPolicy, MeterVerdict
+from clearing.meter_data.registered_key import MeterIdentity, MeterKeySource, NewMeterKey
+from clearing.meter_data.service import CheckedCdr
+from clearing.pricing.cdr import parse_any_cdr
 from clearing.services import build_clearing
 from gateway.database import Pool, transaction
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Api, open_api
-from tests.unit.clearing.meter_builders import METER, public_der
+from tests.unit.clearing.meter_builders import END, METER, public_der, record, registered, signed_cdr
 
 ROOT = Path(__file__).parents[2]
 NOW = datetime(2026, 11, 2, 12, tzinfo=UTC)
@@ -150,6 +154,62 @@ async def test_a_policy_counts_from_its_instant_on(api: Api, pool: Pool) -> None
         assert answer.status == 200, answer.text
     listed = (await api.call("GET", path, party="admin")).json["data"]
     assert [one["policy"] for one in listed] == ["ignored", "required"]
+    missing = signed_cdr()
+    found = await checked(pool, missing, party_id="DE-ABC")
+    assert (found.policy, found.outcome) == (MeterPolicy.REQUIRED, MeterOutcome.WAIT)
+    assert (await checked(pool, missing, party_id="NL-ABC")).outcome is MeterOutcome.CAPTURE
+
+
+async def checked(
+    pool: Pool, raw: bytes, *, party_id: str = "DE-ABC", session_id: UUID = SESSION
+) -> CheckedCdr:
+    async with transaction(pool) as connection:
+        return await service.check_cdr(
+            connection, parse_any_cdr(raw), raw=raw, party_id=party_id, session_id=session_id, now=NOW
+        )
+
+
+async def registered_meter(pool: Pool) -> None:
+    new = NewMeterKey(
+        identity=MeterIdentity(meter_serial=METER),
+        public_key=public_der().hex(),
+        source=MeterKeySource.BNETZA,
+        valid_from=NOW - timedelta(days=30),
+    )
+    async with transaction(pool) as connection:
+        await service.register_key(connection, "DE-ABC", new, key_id=registered().id, by="anna", now=NOW)
+
+
+async def test_a_cdr_is_verified_under_its_cpos_key_and_no_other_cpos(api: Api, pool: Pool) -> None:
+    await registered_meter(pool)
+    raw = signed_cdr(record())
+    assert (await checked(pool, raw)).check.verdict is MeterVerdict.VERIFIED
+    assert (await checked(pool, raw, party_id="NL-ABC")).check.verdict is MeterVerdict.NOT_CHECKED
+
+
+async def test_a_record_settles_one_session_however_often_it_is_sent(api: Api, pool: Pool) -> None:
+    await registered_meter(pool)
+    raw = signed_cdr(record())
+    for _ in range(2):  # a CDR that is tried again, or a corrected one of the session
+        assert (await checked(pool, raw)).check.verdict is MeterVerdict.VERIFIED
+    other = await checked(pool, raw, session_id=OTHER_SESSION)
+    assert (other.check.verdict, other.outcome) == (MeterVerdict.BAD, MeterOutcome.WAIT)
+    assert MeterCode.RECORD_REPLAYED in {one.code for one in other.check.findings}
+
+
+async def test_a_record_that_proves_nothing_is_not_claimed(api: Api, pool: Pool) -> None:
+    await registered_meter(pool)
+    stolen = signed_cdr(record(), meter_id="another meter")
+    assert (await checked(pool, stolen, session_id=OTHER_SESSION)).check.verdict is MeterVerdict.BAD
+    assert (await checked(pool, signed_cdr(record()))).check.verdict is MeterVerdict.VERIFIED
+
+
+async def test_what_is_ignored_is_not_even_read(api: Api, pool: Pool) -> None:
+    await api.call(
+        "PUT", "/v1/parties/DE-ABC/meter-policy", {"policy": "ignored", "valid_from": EARLY}, party="admin"
+    )
+    found = await checked(pool, signed_cdr(record(END), energy="99"))
+    assert (found.outcome, found.check.findings) == (MeterOutcome.CAPTURE, ())
 
 
 def run(url: str, *arguments: str, stdin: str = "") -> tuple[int, str, str]:
