@@ -102,6 +102,15 @@ def read_records(signed: SignedMeterData | None) -> tuple[OcmfRecord, ...]:
     return tuple(sorted(found, key=_page))
 
 
+def claimed_der(signed: SignedMeterData, records: Sequence[OcmfRecord]) -> bytes | None:
+    """The key that a CDR claims for its records, None where it claims none that can be read."""
+    curve = curve_of(records[0]) if records else None
+    if signed.claimed_key is None:
+        return None
+    key = read_key(signed.claimed_key, curve=curve if isinstance(curve, str) else None)
+    return key.der if isinstance(key, MeterKey) else None
+
+
 def check_meter_data(
     signed: SignedMeterData | None,
     *,

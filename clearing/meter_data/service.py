@@ -16,7 +16,8 @@ from clearing.connection import Connection
 from clearing.errors import ClearingConflictError, InvalidMeterKeyError
 from clearing.identifiers import format_id
 from clearing.meter_data import repository
-from clearing.meter_data.check import MeterCheck, check_meter_data, facts_of, read_records
+from clearing.meter_data.check import MeterCheck, check_meter_data, claimed_der, facts_of, read_records
+from clearing.meter_data.evidence import MeterEvidence
 from clearing.meter_data.findings import MeterFinding, MeterOutcome, MeterPolicy, MeterVerdict, outcome_of
 from clearing.meter_data.keys import CURVES, MeterKey, curve_name, read_key
 from clearing.meter_data.ocmf import OcmfRecord
@@ -203,6 +204,23 @@ async def check_cdr(
                 signed, keys=keys, facts=facts, time_priced=time_priced, replayed=replayed
             )
     return CheckedCdr(check=check, policy=policy, outcome=outcome_of(check.verdict, policy))
+
+
+async def find_evidence(
+    connection: Connection, cdr: Cdr, *, raw: bytes, party_id: str
+) -> MeterEvidence | None:
+    """The signed meter data of a session's CDR, checked with the keys of today; None where it has no record.
+
+    Nothing is claimed.
+    """
+    signed = read_signed_data(raw)
+    records = read_records(signed)
+    if signed is None or not records:
+        return None
+    keys = await _keys_of(connection, records, party_id)
+    check = check_meter_data(signed, keys=keys, facts=facts_of(cdr))
+    used = next((key.der for key in keys if key.id == check.key_id), None)
+    return MeterEvidence(check=check, public_key=used or claimed_der(signed, records), url=signed.url)
 
 
 async def _keys_of(

@@ -17,7 +17,12 @@ from clearing.documents.document import DocumentFile, DocumentSummary
 from clearing.documents.driver_document_service import ReadDocument
 from clearing.documents.invoice import DocumentType
 from clearing.documents.printed_page import driver_page
+from clearing.errors import ClearingError
 from clearing.language import Language
+from clearing.meter_data import service as meter_service
+from clearing.meter_data.evidence import MeterEvidence
+from clearing.meter_data.findings import MeterVerdict
+from clearing.meter_data.ocmf import OcmfReading
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
@@ -25,6 +30,7 @@ from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryMode
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.problems import ProblemError
 from gateway.ids import format_id
+from gateway.payments.records import SessionRecord
 from gateway.pdf_renderer import render
 
 _NAME_LENGTH: Final = 100
@@ -40,8 +46,12 @@ class FormatQuery(QueryModel):
 
 
 class ReceiptQuery(FormatQuery):
-    """Which of a session's documents: by default what it was sold with; a credit note by its number."""
+    """Which of a session's documents: by default what it was sold with; a credit note by its number.
 
+    `meter_data` is what the meter signed, as the file of the S.A.F.E. transparency software.
+    """
+
+    format: Literal["json", "pdf", "xml", "meter_data"] = "json"  # type: ignore[assignment] # one more
     document: DocumentName | None = None
 
 
@@ -74,12 +84,33 @@ class DriverDocumentSchema(api_schemas.PublicSchema):
     no_invoice_because: str | None = Field(description="why it is proof of payment only")
 
 
+class MeterReadingSchema(api_schemas.PublicSchema):
+    """One reading as the meter signed it."""
+
+    value: str = Field(description="with the meter's own digits", examples=["2935.600"])
+    unit: str = Field(description="kWh or Wh")
+    at: api_schemas.Instant | None = Field(description="by the meter's clock; null where it has none")
+    clock: str | None = Field(description="S synchronized, R relative, I informative, U unsynchronized")
+
+
+class MeterEvidenceSchema(api_schemas.PublicSchema):
+    """What the meter signed about a session; `?format=meter_data` is the record itself."""
+
+    verdict: MeterVerdict = Field(description="under the keys that are registered now")
+    meter: str = Field(description="serial number")
+    begin: MeterReadingSchema = Field(description="at the start of the session")
+    end: MeterReadingSchema = Field(description="at its end")
+    energy_kwh: Decimal = Field(description="between both readings")
+    url: str | None = Field(description="where the operator lets the driver check it")
+
+
 class SessionReceiptSchema(api_schemas.PublicSchema):
     """A driver's documents for a session: the sale first, then its credit notes."""
 
     object: Literal["session_receipt"] = "session_receipt"
     session: str
     documents: list[DriverDocumentSchema]
+    meter: MeterEvidenceSchema | None = Field(description="null where no meter has signed the session")
 
 
 class PartyDocumentSchema(api_schemas.PublicSchema):
@@ -103,17 +134,20 @@ async def get_receipt(call: ApiRequest) -> ApiResponse:
     """A session's documents, or one of them as PDF or XML."""
     session_id = call.path_id("id", "ses")
     # Whoever may not see the session gets no document of it.
-    await call.services.payments.get_session(
+    view = await call.services.payments.get_session(
         party_id=call.caller.party_id, session_id=session_id, admin=call.caller.admin
     )
+    query: ReceiptQuery = call.query
+    meter = await _meter(call, view.session)
+    if query.format == "meter_data":
+        return _meter_file(session_id, meter)
     async with call.services.pool.acquire() as connection:
         found = await driver_document_service.list_by_session(connection, session_id)
-    query: ReceiptQuery = call.query
     if query.format == "json" and query.document is None:
-        return ApiResponse(body=_session_receipt(session_id, found))
+        return ApiResponse(body=_session_receipt(session_id, found, meter))
     one = _chosen(found, query.document)
     if query.format == "json":
-        return ApiResponse(body=_session_receipt(session_id, [one]))
+        return ApiResponse(body=_session_receipt(session_id, [one], meter))
     name = one.document.name
     if query.format == "xml":
         if one.ubl is None:
@@ -122,7 +156,7 @@ async def get_receipt(call: ApiRequest) -> ApiResponse:
                 f"{name} is proof of payment and has no XML: {one.document.no_invoice_because}.",
             )
         return _file(await _kept(call, DocumentFile(name=name, format="xml"), _given(one.ubl)), "xml", name)
-    shown = driver_page(one.document, one.ruling, language=query.language)
+    shown = driver_page(one.document, one.ruling, language=query.language, meter=meter)
     make = partial(render, shown, cii=one.cii, issued_at=one.document.issued_at)
     file = DocumentFile(name=name, format="pdf", language=query.language)
     return _file(await _kept(call, file, make), "pdf", name)
@@ -194,9 +228,52 @@ def _file(content: bytes, kind: Literal["pdf", "xml"], name: str) -> ApiResponse
     )
 
 
-def _session_receipt(session_id: UUID, found: Sequence[ReadDocument]) -> SessionReceiptSchema:
+async def _meter(call: ApiRequest, session: SessionRecord) -> MeterEvidence | None:
+    """What the meter signed about a session, None where its CDR carries no record."""
+    if session.cdr is None or session.cdr_version is None:
+        return None
+    try:
+        cdr = call.services.payments.tariffs.read_cdr(session.cdr, version=session.cdr_version)
+    except ClearingError:
+        return None
+    async with call.services.pool.acquire() as connection:
+        return await meter_service.find_evidence(connection, cdr, raw=session.cdr, party_id=session.cpo_id)
+
+
+def _meter_file(session_id: UUID, meter: MeterEvidence | None) -> ApiResponse:
+    name = format_id("ses", session_id)
+    if meter is None:
+        raise ProblemError(problems.STATE_CONFLICT, f"No meter has signed the session {name}.")
+    return _file(meter.transparency_xml(), "xml", f"{name}-meter-data")
+
+
+def _session_receipt(
+    session_id: UUID, found: Sequence[ReadDocument], meter: MeterEvidence | None
+) -> SessionReceiptSchema:
     return SessionReceiptSchema(
-        session=format_id("ses", session_id), documents=[_driver_document(one) for one in found]
+        session=format_id("ses", session_id),
+        documents=[_driver_document(one) for one in found],
+        meter=_meter_evidence(meter),
+    )
+
+
+def _meter_evidence(meter: MeterEvidence | None) -> MeterEvidenceSchema | None:
+    if meter is None or meter.check.measured is None:
+        return None
+    measured = meter.check.measured
+    return MeterEvidenceSchema(
+        verdict=meter.check.verdict,
+        meter=measured.meter_serial,
+        begin=_reading(measured.begin),
+        end=_reading(measured.end),
+        energy_kwh=measured.energy_kwh,
+        url=meter.url,
+    )
+
+
+def _reading(reading: OcmfReading) -> MeterReadingSchema:
+    return MeterReadingSchema(
+        value=f"{reading.value:f}", unit=reading.unit or "", at=reading.at, clock=reading.clock
     )
 
 
@@ -257,7 +334,8 @@ ENDPOINTS: Final = (
         summary="Get a session's receipt",
         description="The driver's invoice or receipt, and credit notes for what was refunded. "
         "?format=pdf is PDF/A-3b in `language` (an invoice carries its Factur-X XML), ?format=xml "
-        "EN 16931 in UBL 2.1. Issued within moments of clearing; state_conflict until then.",
+        "EN 16931 in UBL 2.1. Issued within moments of clearing; state_conflict until then. "
+        "?format=meter_data is what the meter signed, for the S.A.F.E. transparency software.",
         tag="Documents",
         scope=Scope.CAPTURE,
         handler=get_receipt,
