@@ -223,6 +223,11 @@ async def find_evidence(
     return MeterEvidence(check=check, public_key=used or claimed_der(signed, records), url=signed.url)
 
 
+async def find_keys(connection: Connection, *, raw: bytes, party_id: str) -> Sequence[RegisteredKey]:
+    """The registered keys that may concern the records of a CDR."""
+    return await _keys_of(connection, read_records(read_signed_data(raw)), party_id)
+
+
 async def _keys_of(
     connection: Connection, records: Sequence[OcmfRecord], party_id: str
 ) -> Sequence[RegisteredKey]:

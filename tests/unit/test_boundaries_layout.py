@@ -17,7 +17,7 @@ TREE = {
     "gateway/cli": """
         main audit bank_files clearing clock command_group demo dev documents fx meter migrate ocpi
         payouts pki price process reconcile resolutions sandbox_psp serve settlement_statements status tables
-        tariff transaction verify work
+        tariff trace transaction verify work
     """,
     "gateway/api": """
         server dispatch endpoint problems error_mapping idempotency auth openapi metrics business_metrics
@@ -39,13 +39,15 @@ TREE = {
     "gateway/jobs": "job task_queue task_runner",
     "clearing": """
         money fx captured_session calendar errors ports audit calendars/ rates/ pricing/ tax/ iso20022/
-        meter_data/ parties/
+        meter_data/ session_trace/ parties/
         ledger/ sessions/ payouts/ bank_transfers/ settlement_statements/ documents/ reconciliation/
         receivables/ approvals/ exchange_rates/ reference_data/ reporting/
     """,
     "clearing/meter_data": """
-        findings ocmf keys signature registers transaction signed_data check transparency_xml
+        findings ocmf keys signature registers transaction signed_data registered_key check
+        transparency_xml evidence service repository
     """,
+    "clearing/session_trace": "trace verification service repository",
     "clearing/parties": "party agreement payout_terms bank_details",
     "clearing/ledger": """
         journal_entry hash_chain account_statement treasury balances period_close service repository
