@@ -3,23 +3,17 @@
 Owns: the wire form and whose documents are whose. Must not know what makes a document right.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from functools import partial
 from typing import Annotated, Final, Literal
-from uuid import UUID
 
 from pydantic import Field
 
-from clearing.documents import driver_document_service, service
-from clearing.documents.document import DocumentFile, DocumentSummary
+from clearing.documents.document import DocumentSummary
 from clearing.documents.driver_document_service import ReadDocument
 from clearing.documents.invoice import DocumentType
-from clearing.documents.printed_page import driver_page
-from clearing.errors import ClearingError
 from clearing.language import Language
-from clearing.meter_data import service as meter_service
 from clearing.meter_data.evidence import MeterEvidence
 from clearing.meter_data.findings import MeterVerdict
 from clearing.meter_data.ocmf import OcmfReading
@@ -29,9 +23,8 @@ from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.problems import ProblemError
+from gateway.documents.document_service import SessionReceipt
 from gateway.ids import format_id
-from gateway.payments.records import SessionRecord
-from gateway.pdf_renderer import render
 
 _NAME_LENGTH: Final = 100
 DocumentName = Annotated[str, Field(max_length=_NAME_LENGTH, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -59,7 +52,7 @@ class DocumentsQuery(QueryModel):
     """A page of documents, the latest first."""
 
     limit: int = Field(20, ge=1, le=MAX_PAGE)
-    cursor: DocumentName | None = Field(None, description="next_cursor of the page before")
+    cursor: DocumentName | None = Field(None, description="`next_cursor` of the previous page")
 
 
 class DriverDocumentSchema(api_schemas.PublicSchema):
@@ -68,9 +61,9 @@ class DriverDocumentSchema(api_schemas.PublicSchema):
     object: Literal["driver_document"] = "driver_document"
     number: str = Field(examples=["DI-platform-000000001"])
     type: DriverDocumentType
-    seller: str = Field(description="party id of whoever sold to the driver")
+    seller: str = Field(description="party id of the seller")
     seller_name: str
-    seller_vat_id: str | None = Field(description="only on what is an invoice")
+    seller_vat_id: str | None = Field(description="only on an invoice")
     gross: api_schemas.Minor
     net: api_schemas.Minor | None = Field(description="null on a receipt, which shows no VAT")
     vat: api_schemas.Minor | None
@@ -117,7 +110,7 @@ class PartyDocumentSchema(api_schemas.PublicSchema):
     """An invoice, self-billed invoice or credit note between parties."""
 
     object: Literal["document"] = "document"
-    id: str = Field(description="its number", examples=["SB-NL-ABC-V-000001"])
+    id: str = Field(description="number of the document", examples=["SB-NL-ABC-V-000001"])
     type: Literal["invoice", "self_billed_invoice", "credit_note"]
     supplier: str
     customer: str
@@ -131,67 +124,48 @@ class PartyDocumentSchema(api_schemas.PublicSchema):
 
 
 async def get_receipt(call: ApiRequest) -> ApiResponse:
-    """A session's documents, or one of them as PDF or XML."""
+    """A session's documents, or one of them as PDF or XML; or what its meter signed."""
     session_id = call.path_id("id", "ses")
-    # Whoever may not see the session gets no document of it.
-    view = await call.services.payments.get_session(
-        party_id=call.caller.party_id, session_id=session_id, admin=call.caller.admin
-    )
+    service = call.services.documents
     query: ReceiptQuery = call.query
-    meter = await _meter(call, view.session)
+    found = await service.get_receipt(
+        session_id,
+        party_id=call.caller.party_id,
+        admin=call.caller.admin,
+        with_documents=query.format != "meter_data",
+    )
     if query.format == "meter_data":
-        return _meter_file(session_id, meter)
-    async with call.services.pool.acquire() as connection:
-        found = await driver_document_service.list_by_session(connection, session_id)
+        return _file(service.meter_data_xml(found), "xml", f"{format_id('ses', session_id)}-meter-data")
     if query.format == "json" and query.document is None:
-        return ApiResponse(body=_session_receipt(session_id, found, meter))
-    one = _chosen(found, query.document)
+        return ApiResponse(body=_session_receipt(found, found.documents))
+    one = _chosen(found.documents, query.document)
     if query.format == "json":
-        return ApiResponse(body=_session_receipt(session_id, [one], meter))
-    name = one.document.name
+        return ApiResponse(body=_session_receipt(found, [one]))
     if query.format == "xml":
-        if one.ubl is None:
-            raise ProblemError(
-                problems.STATE_CONFLICT,
-                f"{name} is proof of payment and has no XML: {one.document.no_invoice_because}.",
-            )
-        return _file(await _kept(call, DocumentFile(name=name, format="xml"), _given(one.ubl)), "xml", name)
-    shown = driver_page(one.document, one.ruling, language=query.language, meter=meter)
-    make = partial(render, shown, cii=one.cii, issued_at=one.document.issued_at)
-    file = DocumentFile(name=name, format="pdf", language=query.language)
-    return _file(await _kept(call, file, make), "pdf", name)
+        return _file(await service.driver_xml(one), "xml", one.document.name)
+    pdf = await service.driver_pdf(one, language=query.language, meter=found.meter)
+    return _file(pdf, "pdf", one.document.name)
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
     """The caller's documents, issued or received; the platform sees all."""
     query: DocumentsQuery = call.query
-    async with call.services.pool.acquire() as connection:
-        found = await service.list_documents(
-            connection, party_id=_whose(call), before=query.cursor, limit=query.limit + 1
-        )
+    found = await call.services.documents.list(
+        party_id=_whose(call), before=query.cursor, limit=query.limit + 1
+    )
     return ApiResponse(body=page([_party_document(one) for one in found], limit=query.limit))
 
 
 async def get(call: ApiRequest) -> ApiResponse:
     """One document of the caller's."""
-    async with call.services.pool.acquire() as connection:
-        found = await service.find_document(connection, name=call.path["number"], party_id=_whose(call))
-    if found is None:
-        raise ProblemError(problems.NOT_FOUND, "There is no such document.")
+    found = await call.services.documents.get(call.path["number"], party_id=_whose(call))
     query: FormatQuery = call.query
     name = found.summary.number
     if query.format == "json":
         return ApiResponse(body=_party_document(found.summary))
     if query.format == "xml":
         return _file(found.ubl, "xml", name)
-    shown = found.pages.get(query.language)
-    if shown is None:
-        raise ProblemError(
-            problems.STATE_CONFLICT, f"{name} was issued before documents were printed; request its XML."
-        )
-    make = partial(render, shown, cii=found.cii, issued_at=found.summary.issued_at)
-    file = DocumentFile(name=name, format="pdf", language=query.language)
-    return _file(await _kept(call, file, make), "pdf", name)
+    return _file(await call.services.documents.pdf(found, language=query.language), "pdf", name)
 
 
 def _whose(call: ApiRequest) -> str | None:
@@ -205,19 +179,6 @@ def _chosen(found: Sequence[ReadDocument], name: str | None) -> ReadDocument:
     raise ProblemError(problems.NOT_FOUND, "The session has no document of that number.")
 
 
-async def _kept(call: ApiRequest, file: DocumentFile, make: Callable[[], Awaitable[bytes]]) -> bytes:
-    """The bytes that were handed out first, and from then on."""
-    async with call.services.pool.acquire() as connection:
-        return await service.store_file(connection, file, make, now=call.services.now())
-
-
-def _given(content: bytes) -> Callable[[], Awaitable[bytes]]:
-    async def make() -> bytes:
-        return content
-
-    return make
-
-
 def _file(content: bytes, kind: Literal["pdf", "xml"], name: str) -> ApiResponse:
     return ApiResponse(
         body=content,
@@ -228,32 +189,11 @@ def _file(content: bytes, kind: Literal["pdf", "xml"], name: str) -> ApiResponse
     )
 
 
-async def _meter(call: ApiRequest, session: SessionRecord) -> MeterEvidence | None:
-    """What the meter signed about a session, None where its CDR carries no record."""
-    if session.cdr is None or session.cdr_version is None:
-        return None
-    try:
-        cdr = call.services.payments.tariffs.read_cdr(session.cdr, version=session.cdr_version)
-    except ClearingError:
-        return None
-    async with call.services.pool.acquire() as connection:
-        return await meter_service.find_evidence(connection, cdr, raw=session.cdr, party_id=session.cpo_id)
-
-
-def _meter_file(session_id: UUID, meter: MeterEvidence | None) -> ApiResponse:
-    name = format_id("ses", session_id)
-    if meter is None:
-        raise ProblemError(problems.STATE_CONFLICT, f"No meter has signed the session {name}.")
-    return _file(meter.transparency_xml(), "xml", f"{name}-meter-data")
-
-
-def _session_receipt(
-    session_id: UUID, found: Sequence[ReadDocument], meter: MeterEvidence | None
-) -> SessionReceiptSchema:
+def _session_receipt(receipt: SessionReceipt, shown: Sequence[ReadDocument]) -> SessionReceiptSchema:
     return SessionReceiptSchema(
-        session=format_id("ses", session_id),
-        documents=[_driver_document(one) for one in found],
-        meter=_meter_evidence(meter),
+        session=format_id("ses", receipt.session_id),
+        documents=[_driver_document(one) for one in shown],
+        meter=_meter_evidence(receipt.meter),
     )
 
 
@@ -332,10 +272,12 @@ ENDPOINTS: Final = (
         path="/v1/sessions/{id}/receipt",
         operation="getSessionReceipt",
         summary="Get a session's receipt",
-        description="The driver's invoice or receipt, and credit notes for what was refunded. "
-        "?format=pdf is PDF/A-3b in `language` (an invoice carries its Factur-X XML), ?format=xml "
-        "EN 16931 in UBL 2.1. Issued within moments of clearing; state_conflict until then. "
-        "?format=meter_data is what the meter signed, for the S.A.F.E. transparency software.",
+        description=(
+            "The driver's invoice or receipt, and credit notes for refunds. ?format=pdf returns PDF/A-3b in "
+            "`language` (an invoice contains its Factur-X XML), ?format=xml EN 16931 in UBL 2.1. The "
+            "documents are issued within seconds after clearing; state_conflict until then. "
+            "?format=meter_data returns what the meter signed, for the S.A.F.E. transparency software."
+        ),
         tag="Documents",
         scope=Scope.CAPTURE,
         handler=get_receipt,
@@ -348,7 +290,7 @@ ENDPOINTS: Final = (
         path="/v1/documents",
         operation="listDocuments",
         summary="List invoices and credit notes",
-        description="Those that the caller issued or received, by its document cadence.",
+        description=("Lists the documents that the caller issued or received."),
         tag="Documents",
         scope=Scope.SETTLEMENT_READ,
         handler=list_all,
@@ -361,7 +303,7 @@ ENDPOINTS: Final = (
         path="/v1/documents/{number}",
         operation="getDocument",
         summary="Get an invoice or credit note",
-        description="?format=pdf is Factur-X (PDF/A-3b with CII), ?format=xml EN 16931 in UBL 2.1.",
+        description=("?format=pdf returns Factur-X (PDF/A-3b with CII), ?format=xml EN 16931 in UBL 2.1."),
         tag="Documents",
         scope=Scope.SETTLEMENT_READ,
         handler=get,
