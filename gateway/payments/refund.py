@@ -20,7 +20,7 @@ from gateway.payments.errors import (
     PspRequestOpenError,
     RefundBoundError,
 )
-from gateway.payments.psp.port import ReversalUpdate
+from gateway.payments.psp.dispute_port import ReversalUpdate
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.records import (
     AuthorizationRecord,
