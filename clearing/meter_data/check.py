@@ -15,7 +15,7 @@ from uuid import UUID
 from clearing.meter_data.findings import MeterCode, MeterFinding, MeterVerdict, verdict_of
 from clearing.meter_data.keys import MeterKey, key_of_der, read_key
 from clearing.meter_data.ocmf import OcmfReading, OcmfRecord, read_record
-from clearing.meter_data.registered_key import RegisteredKey, keys_for
+from clearing.meter_data.registered_key import RegisteredKey, identity_of, keys_for
 from clearing.meter_data.signature import check_version, curve_of, verify_record
 from clearing.meter_data.signed_data import MeterFormat, SignedMeterData
 from clearing.meter_data.transaction import MeasuredTransaction, check_records, measure
@@ -118,13 +118,15 @@ def check_meter_data(
     trusted: MeterKey | None = None,
     facts: CdrFacts | None = None,
     time_priced: bool = False,
+    must_name_meter: bool = False,
     replayed: Iterable[str] = (),
 ) -> MeterCheck:
     """Check what a CDR carries. `keys` are the CPO's registered keys, whichever their meter.
 
     `trusted`: the key that the caller vouches for, in place of `keys`; `facts`: what to compare with, None
     where there is no CDR; `time_priced`: the tariff prices time; `replayed`: the pages that another session
-    was settled with. Raises nothing, whatever a sender wrote.
+    was settled with; `must_name_meter`: a record without a meter's serial is bad unless a registered key
+    counts for it. Raises nothing, whatever a sender wrote.
     """
     if signed is None:
         return MeterCheck(verdict=MeterVerdict.MISSING)
@@ -143,6 +145,8 @@ def check_meter_data(
     signatures = _signatures(records, signed, keys, trusted, facts)
     measured, unfit = measure(records, time_priced=time_priced)
     findings = [*signatures.findings, *check_records(records), *unfit]
+    if must_name_meter:
+        findings += _unnamed(records, keys, facts)
     findings += [
         MeterFinding(
             code=MeterCode.RECORD_REPLAYED, text=f"record {page} was sent before, for another session"
@@ -251,6 +255,18 @@ def _by_claimed(record: OcmfRecord, claimed: str | None) -> _Signatures:
     failed = own if isinstance(own, MeterFinding) else verify_record(record, own)
     findings = (unknown,) if failed is None else (unknown, failed)
     return _Signatures(findings=findings, signed=failed is None)
+
+
+def _unnamed(
+    records: Sequence[OcmfRecord], keys: Sequence[RegisteredKey], facts: CdrFacts | None
+) -> Iterator[MeterFinding]:
+    """A record that drops its meter's serial must not avoid the key that is registered for the meter."""
+    for record in records:
+        if identity_of(record).parts[0] or keys_for(record, keys, at=_time_of(record, facts)):
+            continue
+        text = "the record names no meter, although keys of the CPO's meters are registered"
+        yield MeterFinding(code=MeterCode.METER_UNNAMED, text=text)
+        return
 
 
 def _time_of(record: OcmfRecord, facts: CdrFacts | None) -> datetime:

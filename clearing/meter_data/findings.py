@@ -30,6 +30,7 @@ class MeterCode(StrEnum):
     REGISTER_UNFIT = "register_unfit"
     READING_BACKWARDS = "reading_backwards"
     METER_CHANGED = "meter_changed"
+    METER_UNNAMED = "meter_unnamed"
     TIME_UNSYNCHRONISED = "time_unsynchronised"
     PAGINATION_GAP = "pagination_gap"
     RECORD_REPLAYED = "record_replayed"

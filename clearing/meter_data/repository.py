@@ -71,6 +71,12 @@ async def list_keys_of(
     return [_key(row) for row in await rows(found)]
 
 
+async def has_key(connection: Connection, party_id: str, *, at: datetime) -> bool:
+    """Whether any key of the party counts at an instant."""
+    found: bool = await _sql.has_key(connection, party_id=party_id, at=at)
+    return found
+
+
 async def list_keys(
     connection: Connection,
     *,

@@ -8,6 +8,7 @@ connection, in a transaction; none commits.
 from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
+from functools import partial
 from hashlib import sha256
 from typing import Final
 from uuid import UUID
@@ -192,17 +193,27 @@ async def check_cdr(
     signed = read_signed_data(raw)
     records = read_records(signed)
     keys = await _keys_of(connection, records, party_id)
-    facts = facts_of(cdr)
-    check = check_meter_data(signed, keys=keys, facts=facts, time_priced=time_priced)
+    must_name_meter = (
+        bool(records)
+        and policy is MeterPolicy.REQUIRED
+        and await repository.has_key(connection, party_id, at=cdr.end)
+    )
+    checked = partial(
+        check_meter_data,
+        signed,
+        keys=keys,
+        facts=facts_of(cdr),
+        time_priced=time_priced,
+        must_name_meter=must_name_meter,
+    )
+    check = checked()
     if records and check.verdict is not MeterVerdict.BAD:  # what proves nothing takes no record either
         names = {(name.source, name.page): name for name in map(_record_name, records)}
         replayed = await repository.claim_records(
             connection, party_id, list(names.values()), session_id=session_id, cdr_id=cdr.id, now=now
         )
         if replayed:
-            check = check_meter_data(
-                signed, keys=keys, facts=facts, time_priced=time_priced, replayed=replayed
-            )
+            check = checked(replayed=replayed)
     return CheckedCdr(check=check, policy=policy, outcome=outcome_of(check.verdict, policy))
 
 

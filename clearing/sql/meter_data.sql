@@ -21,6 +21,11 @@ WHERE party_id = :party_id AND state <> 'rejected'
     OR (point_key <> '' AND point_key = ANY(:points::text[])))
 ORDER BY valid_from DESC, id;
 
+-- name: has_key$
+-- Whether any key of the party counts at an instant.
+SELECT EXISTS (SELECT 1 FROM clearing.meter_key WHERE party_id = :party_id AND state = 'active' AND valid_from <= :at
+    AND (valid_to IS NULL OR valid_to > :at));
+
 -- name: keys
 SELECT id, party_id, meter_serial, gateway_serial, charge_point_id, curve, der, source, state, valid_from, valid_to,
        entered_by, entered_at, decided_by, decided_at

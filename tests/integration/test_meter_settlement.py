@@ -153,6 +153,29 @@ async def test_a_cdr_without_signed_data_waits_where_they_are_required(
     assert (await sent(system)).status is status
 
 
+@pytest.mark.parametrize(
+    ("policy", "status"),
+    [(MeterPolicy.REQUIRED, CdrStatus.UNPRICEABLE), (MeterPolicy.CHECKED, CdrStatus.COMPLETED)],
+)
+async def test_a_record_that_names_no_meter_waits_where_signed_data_are_required(
+    system: System, policy: MeterPolicy, status: CdrStatus
+) -> None:
+    await under(system, policy)
+    unnamed = record(BEGIN | START, END | STOP | {"RV": 121.0}, seed=9, MS=None)
+    found = await sent(system, unnamed, key=public_der(seed=9))
+    assert found.status is status
+    assert ("[meter_unnamed]" in (found.reason or "")) is (policy is MeterPolicy.REQUIRED)
+
+
+async def test_without_any_registered_key_a_record_that_names_no_meter_is_flagged(system: System) -> None:
+    await under(system, MeterPolicy.REQUIRED)
+    await system.edge.pool.execute("UPDATE clearing.meter_key SET valid_to = $1", NOW - timedelta(days=20))
+    unnamed = record(BEGIN | START, END | STOP | {"RV": 121.0}, seed=9, MS=None)
+    found = await sent(system, unnamed, key=public_der(seed=9))
+    assert found.status is CdrStatus.COMPLETED
+    assert "meter_data_self_asserted" in await flags(system, found)
+
+
 async def test_the_record_of_one_session_settles_no_other(system: System) -> None:
     assert (await sent(system, signed())).status is CdrStatus.COMPLETED
     again = await sent(system, signed(), id="CDR2")

@@ -404,6 +404,37 @@ def test_a_user_who_is_not_assigned_says_nothing_of_the_energy() -> None:
     assert (found.verdict, found.codes) == (MeterVerdict.VERIFIED, ("signed_user_differs", "user_unassigned"))
 
 
+@pytest.mark.parametrize("serial", [None, "", "  "])
+def test_a_record_that_drops_its_meter_serial_does_not_avoid_the_registered_key(serial: str | None) -> None:
+    raw = signed_cdr(record(seed=9, MS=serial), key=public_der(seed=9))
+    signed, facts = read_signed_data(raw), facts_of(parse_any_cdr(raw))
+    found = check_meter_data(signed, keys=(registered(),), facts=facts, must_name_meter=True)
+    assert (found.verdict, found.codes) == (MeterVerdict.BAD, ("key_unknown", "meter_unnamed"))
+    assert check_meter_data(signed, facts=facts).verdict is MeterVerdict.SELF_ASSERTED
+
+
+@pytest.mark.parametrize(
+    ("changes", "identity", "verdict"),
+    [
+        ({"MS": None}, MeterIdentity(gateway_serial="GW1"), "verified"),
+        ({"MS": None, "CI": "CP1"}, MeterIdentity(charge_point_id="CP1"), "verified"),
+        ({}, MeterIdentity(meter_serial=METER), "verified"),
+        ({"MS": "new meter"}, MeterIdentity(meter_serial=METER), "self_asserted"),
+    ],
+)
+def test_a_record_with_a_registered_key_or_a_named_meter_may_leave_the_rest_out(
+    changes: dict[str, Any], identity: MeterIdentity, verdict: str
+) -> None:
+    raw = signed_cdr(record(**changes), key=public_der())
+    found = check_meter_data(
+        read_signed_data(raw),
+        keys=(registered(identity=identity),),
+        facts=facts_of(parse_any_cdr(raw)),
+        must_name_meter=True,
+    )
+    assert found.verdict == verdict
+
+
 def test_a_page_of_another_session_is_a_replay() -> None:
     raw = signed_cdr(record())
     found = check_meter_data(read_signed_data(raw), keys=(registered(),), replayed=["T7"])
