@@ -21,6 +21,7 @@ ClearingError                     a rule of this domain was broken by the input;
 ├── InvalidPaymentError           a bank payment or bank details that no bank would accept, with the field
 ├── UnreadableMessageError        a bank's message that can't be read, with the element
 ├── InvalidMeterKeyError          a meter's key that can't be registered, with the field
+├── UnreadableMeterFileError      a file of signed meter data that can't be read, with the element
 ├── UnreadableRatesError          a file of exchange rates that can't be read, with the place
 └── ClearingInvariantViolation            a bug: what must always hold does not
 """
@@ -149,6 +150,14 @@ class UnreadableMessageError(ClearingError):
         super().__init__(f"bank message {path} {detail}")
         self.path = path
         self.detail = detail
+
+
+class UnreadableMeterFileError(ClearingError):
+    """A file of signed meter data that can't be read; the text names the element."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        super().__init__(f"the S.A.F.E. XML file, {path}, {detail}")
+        self.path = path
 
 
 class InvalidMeterKeyError(ClearingError):

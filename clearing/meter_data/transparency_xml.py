@@ -11,13 +11,15 @@ from collections.abc import Sequence
 from typing import Final
 from xml.etree.ElementTree import Element, SubElement, tostring
 
-from clearing.iso20022.safe_xml import subtrees, text
+from clearing.errors import UnreadableMessageError, UnreadableMeterFileError
+from clearing.iso20022.safe_xml import children, subtrees, text
 from clearing.meter_data.findings import MeterCode, MeterFinding
-from clearing.meter_data.ocmf import OcmfRecord
+from clearing.meter_data.ocmf import MAX_CHARACTERS, OcmfRecord
 from clearing.meter_data.signed_data import SignedMeterData, from_texts
 from clearing.meter_data.transaction import BEGIN, ENDS
 
 MAX_FILE_BYTES: Final = 4 * 1024 * 1024
+_MAX_TEXT: Final = 6 * MAX_CHARACTERS  # a character has up to 4 bytes, and base64 adds a third
 _CHANGED_BY_XML: Final = re.compile("[^\t\n\x20-\ud7ff\ue000-\ufffd\U00010000-\U0010ffff]")
 
 
@@ -40,9 +42,9 @@ def transparency_xml(records: Sequence[OcmfRecord], *, public_key: bytes | None)
 
 
 def read_transparency_xml(raw: bytes) -> SignedMeterData:
-    """The signed meter data of such a file. Raises UnreadableMessageError: not XML, or out of bounds."""
+    """The signed meter data of such a file. Raises UnreadableMeterFileError: no such XML, or too large."""
     texts, keys, methods = [], [], []
-    for _, value in subtrees(io.BytesIO(raw), names=("value",), max_bytes=MAX_FILE_BYTES):
+    for value in _values(raw):
         signed = text(value, "signedData")
         if signed is None:
             continue
@@ -58,6 +60,22 @@ def read_transparency_xml(raw: bytes) -> SignedMeterData:
     if not texts:
         problem = MeterFinding(code=MeterCode.MALFORMED, text="the file has no signedData")
         return from_texts(texts, problem=problem)
+    return found
+
+
+def _values(raw: bytes) -> list[Element]:
+    found: list[Element] = []
+    is_safe_file = False
+    try:
+        for _, values in subtrees(
+            io.BytesIO(raw), names=("values",), max_bytes=MAX_FILE_BYTES, max_text=_MAX_TEXT
+        ):
+            is_safe_file = True
+            found += children(values, "value")
+    except UnreadableMessageError as error:
+        raise UnreadableMeterFileError(error.path, error.detail) from None
+    if not is_safe_file:
+        raise UnreadableMeterFileError("/", "has no element values: it is XML of another kind")
     return found
 
 

@@ -11,7 +11,6 @@ from typing import Any, Final
 
 import click
 
-from clearing.errors import UnreadableMessageError
 from clearing.meter_data.check import CdrFacts, MeterCheck, check_meter_data, facts_of
 from clearing.meter_data.findings import MeterFinding, MeterVerdict
 from clearing.meter_data.keys import MeterKey, read_key
@@ -80,10 +79,8 @@ def _write(path: Path, found: MeterCheck, public_key: bytes | None) -> None:
 def _read(name: str, raw: bytes) -> tuple[SignedMeterData | None, CdrFacts | None]:
     content = raw.strip()
     if content.startswith(b"<"):
-        try:
+        with in_file(name):
             return read_transparency_xml(content), None
-        except UnreadableMessageError as error:
-            raise click.ClickException(f"{name}: {error.path} {error.detail}") from None
     if content.startswith(b"{"):
         with in_file(name):
             return read_signed_data(content), facts_of(parse_any_cdr(content))

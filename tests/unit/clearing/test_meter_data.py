@@ -576,6 +576,15 @@ def test_the_transparency_file_holds_each_record_byte_for_byte() -> None:
     assert check_meter_data(read, keys=(registered(),)).verdict is MeterVerdict.VERIFIED
 
 
+def test_the_transparency_file_of_the_longest_record_is_read_again() -> None:
+    for filler in ("x", "\U0001f50b", "\x7f"):
+        whole = record(TT=filler * 5000)
+        read = read_record(whole)
+        assert isinstance(read, OcmfRecord)
+        written = transparency_xml([read], public_key=public_der())
+        assert read_transparency_xml(written).texts == (whole,)
+
+
 def test_a_file_with_two_keys_or_no_value_proves_nothing() -> None:
     value = f"<value><signedData>{record()}</signedData><publicKey>%s</publicKey></value>"
     two = f"<values>{value % 'aa'}{value % 'bb'}</values>".encode()

@@ -37,6 +37,8 @@ def files(tmp_path: Path) -> dict[str, str]:
         "forged": text.replace("110.5", "111.5").encode(),
         "binary": b"\xff\xfe\x00",
         "broken_xml": b"<values",
+        "other_xml": b'<Document xmlns="urn:iso:std:iso:20022:tech:xsd:camt.053.001.08"><value/></Document>',
+        "entities": b'<!DOCTYPE values [<!ENTITY x "y">]><values>&x;</values>',
         "broken_json": b'{"id": ',
         "plain": b"a text that nobody signed",
         "key": public_der().hex().encode(),
@@ -81,11 +83,13 @@ def test_what_does_not_verify_says_why(
     assert (status, answer["verdict"], [one["code"] for one in answer["findings"]]) == (1, verdict, codes)
 
 
-@pytest.mark.parametrize("kind", ["binary", "broken_xml", "broken_json", "nothing"])
+@pytest.mark.parametrize("kind", ["binary", "broken_xml", "other_xml", "entities", "broken_json", "nothing"])
 def test_what_can_not_be_read_is_one_line_and_status_2(files: dict[str, str], kind: str) -> None:
     status, out, err = run(files.get(kind, "there-is-no-such-file"), "--key", KEY)
     assert (status, out) == (2, "")
     assert len(err.splitlines()) == 1
+    assert "bank message" not in err
+    assert ("S.A.F.E. XML file" in err) is (kind in {"broken_xml", "other_xml", "entities"})
 
 
 def test_the_records_of_a_cdr_are_written_for_the_transparency_software(
