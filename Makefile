@@ -8,10 +8,10 @@ PYTEST_ARGS ?= -n 2 --dist loadgroup
 SEEDS ?= 0:200
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage simulate lint lint-files types contracts pytest format bench api lock clean
+.PHONY: help demo test test-fast coverage simulate lint lint-files types contracts pytest format bench api audit-packages lock clean
 
 help:  ## list the targets
-	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime  ## simulate one market day on embedded PostgreSQL and the sandbox PSP
 	@$(BIN)/networkcore demo $(ARGS)
@@ -53,6 +53,9 @@ bench: $(VENV)/.dev  ## every benchmark, one table
 
 api: $(VENV)/.dev  ## write docs/openapi.json and docs/events.json from the code
 	$(BIN)/python -m gateway.api.openapi_export
+
+audit-packages: $(VENV)/.dev  ## licenses and known vulnerabilities of the pinned packages, by deploy/packages.toml
+	$(BIN)/python -m tests.package_audit
 
 lock: $(VENV)/.dev  ## renew the hash-pinned requirement files after editing pyproject.toml
 	$(PIP) install uv
