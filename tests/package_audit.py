@@ -25,7 +25,12 @@ import click
 ROOT: Final = Path(__file__).parents[1]
 LIST_FILE: Final = ROOT / "deploy/packages.toml"
 RUNTIME: Final = ROOT / "requirements.txt"
-PINNED: Final = (RUNTIME, ROOT / "requirements-build.txt", ROOT / "requirements-dev.txt")
+PINNED: Final = (
+    RUNTIME,
+    ROOT / "requirements-build.txt",
+    ROOT / "requirements-dev.txt",
+    ROOT / "requirements-fuzz.txt",
+)
 _PIN: Final = re.compile(r"^([a-z0-9][a-z0-9._-]*)(?:\[[a-z,]+\])?==", re.MULTILINE)
 _COPYLEFT: Final = re.compile(r"(?<!L)GPL", re.IGNORECASE)
 _TIMEOUT_SECONDS: Final = 600
