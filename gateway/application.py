@@ -38,6 +38,7 @@ from gateway.ids import new_id
 from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
+from gateway.jobs.dispute_deadlines import DisputeDeadlineJob
 from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.jobs.exceptions import ExceptionsJob
 from gateway.jobs.financial_advice import EVERY_S as ADVICE_EVERY_S
@@ -62,6 +63,7 @@ from gateway.jobs.vat_evidence import VatEvidenceJob
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
 from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
@@ -80,9 +82,11 @@ from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.party_service import PartyService
 from gateway.payments.funding import FundingService
 from gateway.payments.ledger_corrections import LedgerCorrections
-from gateway.payments.policy import PaymentPolicy
+from gateway.payments.policy import FeatureChoice, PaymentPolicy, StatementSource
 from gateway.payments.psp.stripe.adapter import StripePsp
+from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.service import PaymentService, build_payments
+from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
@@ -194,11 +198,13 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
         pool = await create_pool_from(settings, application=application)
         stack.push_async_callback(_close_pool, pool)
         clock = await _clock(settings, pool, stack)
+        incidents = PspIncidentLog(pool=pool, clock=clock)
         psp = StripePsp(
             api_key=settings.psp_api_key.get_secret_value(),
             webhook_secret=settings.psp_webhook_secret.get_secret_value(),
             base_url=settings.psp_base_url,
             timeout_s=settings.psp_timeout_seconds,
+            report=incidents.report,
         )
         stack.push_async_callback(psp.close)
         client = outbound.session(settings.environment is Environment.SANDBOX)
@@ -206,7 +212,12 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
         fetcher = await stack.enter_async_context(
             HttpRevocationFetcher(allow_private=settings.environment is Environment.SANDBOX)
         )
-        policy = PaymentPolicy(call_grace=timedelta(seconds=settings.psp_timeout_seconds + 10))
+        policy = PaymentPolicy(
+            call_grace=timedelta(seconds=settings.psp_timeout_seconds + 10),
+            increments=FeatureChoice(settings.psp_incremental_authorization),
+            over_capture=FeatureChoice(settings.psp_overcapture),
+            statement=StatementSource(settings.psp_statement_suffix),
+        )
         yield Application(
             settings=settings,
             pool=pool,
@@ -221,6 +232,7 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
                 clock=clock,
                 policy=policy,
                 updates=OcpiLastUpdates(),
+                incidents=incidents,
             ),
             plug_and_charge=PlugAndChargeService(revocation_checker=RevocationChecker(fetcher=fetcher)),
         )
@@ -278,14 +290,15 @@ def build_web(app: Application) -> web.Application:
             max_body_bytes=settings.max_body_bytes,
             request_timeout_seconds=settings.request_timeout_seconds,
             # After its time a request is cancelled: its key may be claimed by another soon after.
-            idempotency_lock=timedelta(seconds=settings.request_timeout_seconds + 5),
             allow_private_receivers=app.sandbox,
             own_tls=settings.tls_certificate_path is not None,
         ),
         addresses=addresses,
         payments=app.payments,
         clearing=app.clearing,
-        funding=FundingService(pool=app.pool, clock=app.clock, psp=app.psp),
+        funding=FundingService(
+            pool=app.pool, clock=app.clock, psp=app.psp, currencies=settings.top_up_currencies
+        ),
         parties=PartyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         agreements=AgreementService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         api_keys=ApiKeyService(pool=app.pool, clock=app.clock, cache=keys),
@@ -313,6 +326,7 @@ def build_web(app: Application) -> web.Application:
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
         remote=RemoteControlService(services=_ocpi(app), payments=app.payments),
+        evse_directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
         plug_and_charge=app.plug_and_charge,
         vehicle_authorization=VehicleAuthorizationService(
             pool=app.pool,
@@ -368,6 +382,7 @@ def jobs(app: Application) -> Sequence[Job]:
             tariffs=app.payments.tariffs,
         ),
         HoldMonitorJob(clock=app.clock, payments=app.payments),
+        DisputeDeadlineJob(clock=app.clock, payments=app.payments),
         PspEventPollJob(clock=app.clock, payments=app.payments),
         ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp),
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),

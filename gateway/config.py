@@ -14,7 +14,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
-from typing import Annotated, Any, Final, Self, cast
+from typing import Annotated, Any, Final, Literal, Self, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
@@ -36,6 +36,7 @@ from gateway.set_values import SetValue, describe_errors, read_set_values
 _MIN_SECRET_LENGTH: Final = 16
 _SECRET_KEY_BYTES: Final = 32
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -135,10 +136,19 @@ def _read_networks(given: Any) -> Any:
         raise ValueError("expected networks such as 10.0.0.0/8,fd00::/8, each without host bits") from None
 
 
+def _currency_list(text: str) -> str:
+    codes = [part.strip() for part in text.split(",")]
+    for code in codes:
+        if _CURRENCY.fullmatch(code) is None:
+            raise ValueError("expected ISO 4217 codes such as EUR,CHF")
+    return ",".join(codes)
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
 WebhookKeys = Annotated[SecretStr, AfterValidator(_webhook_keys)]
+CurrencyList = Annotated[str, AfterValidator(_currency_list)]
 ClockTime = Annotated[str, AfterValidator(_clock_time)]
 Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_read_networks)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
@@ -162,6 +172,18 @@ class Settings(BaseSettings):
         gt=0,
         le=80,
         description="time limit of a request to the provider; after it the outcome is unknown",
+    )
+    psp_incremental_authorization: Literal["auto", "on", "off"] = Field(
+        "auto", description="ask for holds that may be raised; auto: until the account is refused them"
+    )
+    psp_overcapture: Literal["auto", "on", "off"] = Field(
+        "auto", description="ask to capture above a hold; auto: until the account is refused it"
+    )
+    psp_statement_suffix: Literal["none", "cpo", "site"] = Field(
+        "cpo", description="what a card statement says after the account's name: operator or location"
+    )
+    psp_top_up_currencies: CurrencyList | None = Field(
+        None, description="currencies that the account can be topped up in, EUR,CHF; default: all"
     )
     environment: Environment = Field(Environment.SANDBOX, description="sandbox or production")
     clock: ClockSource = Field(
@@ -285,6 +307,12 @@ class Settings(BaseSettings):
         """
         keys = self.webhook_encryption_keys
         return [] if keys is None else _read_webhook_keys(keys.get_secret_value())
+
+    @property
+    def top_up_currencies(self) -> frozenset[str] | None:
+        """The currencies that the PSP's account can be topped up in; None: all."""
+        codes = self.psp_top_up_currencies
+        return None if codes is None else frozenset(codes.split(","))
 
     @property
     def base_url(self) -> str:

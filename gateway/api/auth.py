@@ -111,6 +111,7 @@ class KeyRing:
         return (
             parts is not None
             and known is not None
+            and known.revoked_at is None
             and hmac.compare_digest(secret_hash(parts[2]), known.secret_hash)
         )
 

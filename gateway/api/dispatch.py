@@ -8,7 +8,6 @@ was understood.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
@@ -39,7 +38,6 @@ REQUEST_ID: Final = web.RequestKey("request_id", str)
 RATE_HEADERS: Final = web.RequestKey("rate_headers", dict)
 _JSON: Final = "application/json"
 _SERVER_ERROR: Final = 500
-_LOCK_MARGIN: Final = timedelta(seconds=15)
 _log = structlog.get_logger(__name__)
 
 
@@ -49,11 +47,7 @@ class Dispatcher:
     def __init__(self, services: ApiServices) -> None:
         self._services = services
         options = services.options
-        # A key stays locked for longer than any request may run, or two would work on one.
-        longest = timedelta(seconds=options.request_timeout_seconds) + _LOCK_MARGIN
-        self._gate = IdempotencyGate(
-            pool=services.pool, clock=services.clock, lock=max(options.idempotency_lock, longest)
-        )
+        self._gate = IdempotencyGate(pool=services.pool, clock=services.clock, lock=options.idempotency_lock)
         self._by_key = RateLimiter(options.key_rate)
 
     @property
@@ -162,6 +156,7 @@ class Dispatcher:
             headers={"Content-Type": CONTENT_TYPE, **rejection.headers},
             body=encode(shown),
             keep=not rejection.kind.transient and rejection.kind.status < _SERVER_ERROR,
+            frees_key=rejection.kind.frees_key,
         )
 
 

@@ -46,6 +46,7 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     errors.SessionAlreadyCompletedError: problems.STATE_CONFLICT,
     errors.AccountLimitExceededError: problems.ACCOUNT_LIMIT_EXCEEDED,
     errors.VersionConflictError: problems.VERSION_CONFLICT,
+    errors.PspRequestOpenError: problems.OUTCOME_PENDING,
     errors.PaymentConflictError: problems.STATE_CONFLICT,
     errors.RefundBoundError: problems.REFUND_EXCEEDS_CAPTURE,
     errors.CdrRejectedError: problems.CDR_INVALID,
@@ -73,6 +74,7 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     ClearingError: problems.INVALID_PARAMETERS,
 }
 _RETRY_SOON: Final = {"Retry-After": "1"}
+_RETRY_PENDING: Final = {"Retry-After": "5"}  # a request to the PSP is repeated first after 5 s
 _UNSTORABLE: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 _AWAY: Final = (
     DatabaseUnreachableError,
@@ -103,7 +105,8 @@ def problem_for(error: BaseException) -> ProblemDetails | None:
     for kind in type(error).__mro__:
         found = _TABLE.get(kind)
         if found is not None:
-            return ProblemDetails(kind=found, detail=_sentence(error))
+            headers = _RETRY_PENDING if found is problems.OUTCOME_PENDING else {}
+            return ProblemDetails(kind=found, detail=_sentence(error), headers=headers)
     if isinstance(error, _UNSTORABLE):
         return ProblemDetails(
             kind=problems.INVALID_PARAMETERS, detail="A text holds U+0000, which can't be stored."

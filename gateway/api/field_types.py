@@ -49,6 +49,18 @@ MetadataIn = Annotated[
 ]
 
 
+Email = Annotated[
+    str,
+    Field(
+        min_length=3,
+        max_length=254,
+        pattern=r"^[!-?A-~]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$",
+        description="e-mail address",
+        examples=["driver@example.com"],
+    ),
+]
+
+
 class EmptyBody(WireModel):
     """A body without fields."""
 

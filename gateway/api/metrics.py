@@ -20,6 +20,7 @@ from gateway.api.business_metrics import SettlementSlaMetrics
 from gateway.api.problems import ProblemError
 from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
+from gateway.payments import psp_incident_repository
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 # A hold is renewed hours before it ends: what is this near was not, or can't be.
@@ -78,6 +79,7 @@ async def _queues(services: ApiServices) -> CollectorRegistry:
     async with services.pool.acquire() as connection:
         tasks = await status_repository.count_tasks(connection, wall_now=now)
         requests = await status_repository.open_psp_requests(connection)
+        refused = await psp_incident_repository.count_by_code(connection)
         deliveries = await status_repository.count_deliveries(connection, wall_now=now)
         oldest = await status_repository.find_oldest_pending_delivery(connection)
         holds = await status_repository.count_holds_ending(
@@ -114,6 +116,14 @@ async def _queues(services: ApiServices) -> CollectorRegistry:
         "Card holds that are not captured and end within two hours.",
         registry=registry,
     ).set(holds)
+    mistakes = Gauge(
+        "networkcore_psp_refused_requests",
+        "Requests that the PSP refused for a mistake of ours, while it stands.",
+        ("code",),
+        registry=registry,
+    )
+    for code, count in refused.items():
+        mistakes.labels(code).set(count)
     _deliveries(registry, deliveries, oldest_seconds=_age(oldest, now))
     return registry
 

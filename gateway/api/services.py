@@ -12,11 +12,13 @@ from datetime import datetime, timedelta
 from clearing.services import ClearingServices
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
+from gateway.api.idempotency import LOCK
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.documents.document_service import DocumentService
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.jobs.disbursements import DisbursementJob
+from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.token_service import TokenService
@@ -55,7 +57,7 @@ class ApiOptions:
     small_body_bytes: int = 65_536
     body_timeout_seconds: float = 10.0
     request_timeout_seconds: float = 30.0
-    idempotency_lock: timedelta = timedelta(seconds=45)
+    idempotency_lock: timedelta = LOCK
     allow_private_receivers: bool = False
     own_tls: bool = False
     key_rate: RateRule = field(default_factory=lambda: RateRule(name="key", per_second=500, burst=1000))
@@ -101,6 +103,7 @@ class ApiServices:
     ocpi: OcpiRegistrationService | None = None
     ocpi_tokens: TokenService | None = None
     remote: RemoteControlService | None = None
+    evse_directory: EvseDirectory | None = None
     plug_and_charge: PlugAndChargeService | None = None
     vehicle_authorization: VehicleAuthorizationService | None = None
     settlement_notices: SettlementNoticeService | None = None

@@ -20,7 +20,7 @@ from gateway.exceptions import repository
 from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.ids import parse_id
 from gateway.ocpi.repository import cdrs
-from gateway.payments import cdr_correction_repository
+from gateway.payments import cdr_correction_repository, psp_incident_repository
 from gateway.webhooks import events, payout_events
 from gateway.webhooks import repository as webhook_repository
 from gateway.webhooks.events import EventType
@@ -65,6 +65,11 @@ async def _ask_psp(connection: Connection, asked: ActionRequest) -> bool:
     return await repository.retry_psp_request(connection, _uuid(asked), wall_now=asked.wall_now)
 
 
+async def _forget_incident(connection: Connection, asked: ActionRequest) -> bool:
+    account, code = asked.party_and_name
+    return await psp_incident_repository.forget(connection, account=account, code=code)
+
+
 async def _lift_hold(connection: Connection, asked: ActionRequest) -> bool:
     hold_id = _uuid(asked)
     await asked.clearing.payouts.lift_hold(connection, hold_id, by=asked.by, now=asked.now)
@@ -102,6 +107,7 @@ ACTIONS: Final[Mapping[ExceptionKind, Action]] = MappingProxyType(
         ExceptionKind.UNMATCHED_CDR: _replay_cdr,
         ExceptionKind.FAILED_TASK: _retry_task,
         ExceptionKind.UNKNOWN_PSP_OUTCOME: _ask_psp,
+        ExceptionKind.PSP_CONFIGURATION: _forget_incident,
         ExceptionKind.PAYOUT_HOLD: _lift_hold,
         ExceptionKind.FAILING_OCPI_PULL: _pull,
         ExceptionKind.UNDELIVERED_OCPI_MESSAGE: _send_again,

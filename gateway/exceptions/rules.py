@@ -98,6 +98,25 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             "call the PSP if it gives none.",
             command=_RESOLVE,
         ),
+        ExceptionKind.PSP_CONFIGURATION: KindSpec(
+            title="Requests that the PSP refuses for our configuration",
+            owner="operations",
+            prefix=None,
+            retry="take it as mended; the next refusal opens it again",
+            next_step="Mend what the detail names: the PSP's key, its permissions, what the account has "
+            "activated, or the settings. Holds are refused with 503 until then; captures, refunds and "
+            "payouts wait and are sent again. Then resolve.",
+            command=_RESOLVE,
+        ),
+        ExceptionKind.DISPUTE_RESPONSE: KindSpec(
+            title="Disputes that wait for evidence",
+            owner="payments",
+            prefix="dsp",
+            retry=None,
+            next_step="Submit the receipt, the meter record, time and place before the due date, or accept "
+            "the loss. Evidence is submitted once.",
+            command="POST /v1/disputes/{subject}/evidence, or POST /v1/disputes/{subject}/accept",
+        ),
         ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME: KindSpec(
             title="Disbursements without a known outcome",
             owner="treasury",

@@ -113,6 +113,7 @@ class AuthorizationRecord(FromRow):
     metadata: Mapping[str, str]
     created_at: datetime
     updated_at: datetime
+    receipt_email: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", PaymentState(self.state))
@@ -164,12 +165,20 @@ class DisputeRecord(FromRow):
     id: UUID
     session_id: UUID
     psp_dispute: str
-    state: Literal["opened", "won", "lost"]
+    state: Literal["inquiry", "opened", "won", "lost", "closed"]
     amount_minor: int
+    withdrawn_minor: int
     fee_minor: int
+    fee_currency: str
     currency: str
     reason: str
+    response: Literal["none", "needed", "under_review"]
+    respond_by: datetime | None
+    submissions: int
+    is_refundable: bool
+    evidence: Mapping[str, str]
     opened_at: datetime
+    withdrawn_at: datetime | None
     closed_at: datetime | None
 
 
@@ -188,6 +197,8 @@ class PspRequestRecord(FromRow):
     created_at: datetime
     subject_id: UUID | None = None
     psp_payment: str | None = None
+    hold_features: Sequence[str] | None = None
+    key_number: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", PspRequestKind(self.kind))

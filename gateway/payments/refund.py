@@ -17,9 +17,10 @@ from gateway.payments.errors import (
     InvalidPaymentRequestError,
     NotFoundError,
     PaymentConflictError,
+    PspRequestOpenError,
     RefundBoundError,
 )
-from gateway.payments.psp.port import ReversalUpdate
+from gateway.payments.psp.dispute_port import ReversalUpdate
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.records import (
     AuthorizationRecord,
@@ -104,7 +105,7 @@ class RefundService:
             if await refund_repository.is_residual_charge_due(
                 connection, shard=shard, session_id=request.session_id
             ):
-                raise PaymentConflictError(
+                raise PspRequestOpenError(
                     "the PSP has not answered the residual charge of the session yet; refund it afterwards"
                 )
         refund, charge = self._new_refund(request, refund_id, captured)
@@ -301,7 +302,7 @@ class RefundService:
             now=refund.created_at,
         )
         if intended is None:
-            raise PaymentConflictError(
+            raise PspRequestOpenError(
                 "a request to the PSP is open for this session; try again in a few seconds"
             )
         if not intended:

@@ -54,6 +54,7 @@ class AuthorizationRequest:
     amount_minor: int | None = None
     max_amount_minor: int | None = None
     cpo_id: str | None = None
+    receipt_email: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 

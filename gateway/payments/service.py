@@ -18,7 +18,14 @@ from gateway.payments.capture import CaptureResult, CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
 from gateway.payments.complete import CompletionService
 from gateway.payments.dispute import DisputeService
-from gateway.payments.errors import NotFoundError, PaymentConflictError, VersionConflictError
+from gateway.payments.dispute_evidence import DisputeEvidenceService
+from gateway.payments.errors import (
+    NotFoundError,
+    PaymentConflictError,
+    PspRequestOpenError,
+    VersionConflictError,
+    conflict_of,
+)
 from gateway.payments.hold_renewal import HoldRenewalService
 from gateway.payments.missing_cdr import MissingCdrService, SessionUpdateSource
 from gateway.payments.outcome_resolver import OutcomeResolver
@@ -26,6 +33,7 @@ from gateway.payments.outcomes import OutcomeRecorder
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.port import Psp
 from gateway.payments.psp_events import PspEventHandler
+from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.quotes import QuoteService
 from gateway.payments.records import CaptureRecord, SessionRecord
@@ -60,6 +68,11 @@ class PaymentService:
     missing_cdrs: MissingCdrService
     psp: Psp
     psp_requests: PspRequestService
+
+    @property
+    def dispute_evidence(self) -> DisputeEvidenceService:
+        """Answers disputes with evidence."""
+        return DisputeEvidenceService(disputes=self.disputes, psp=self.psp)
 
     async def authorize(self, request: AuthorizationRequest) -> AuthorizationView:
         """Hold a session's estimated cost; see AuthorizationService.authorize."""
@@ -100,13 +113,13 @@ class PaymentService:
         if expected_version is not None and expected_version != current.version:
             raise VersionConflictError(f"the authorization is at version {current.version}; read it again")
         if current.state is not PaymentState.AUTHORIZED:
-            raise PaymentConflictError(f"an authorization that is {current.state} can't be raised")
+            raise conflict_of(current.state, "raised")
         if current.hold_minor < amount_minor:
             raised = await self.captures.increment(current, view.session, amount_minor=amount_minor)
             if raised is False:
                 raise PaymentConflictError("the issuer or the account rejected the increment")
             if raised is None:
-                raise PaymentConflictError("the PSP has not answered yet; read the authorization again")
+                raise PspRequestOpenError("the PSP has not answered yet; read the authorization again")
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
 
     async def record_start(self, *, session_id: UUID, started_at: datetime) -> None:
@@ -150,9 +163,7 @@ class PaymentService:
         if view.session.awaits_cdr:
             waits = await self.cdr_corrections.correct(view.session, cdr_raw=raw, cdr_version=cdr_version)
             if waits is not None:
-                raise PaymentConflictError(
-                    f"captured at its last known cost before; {waits}; try again later"
-                )
+                raise PspRequestOpenError(f"captured at its last known cost before; {waits}; try again later")
         else:
             ended = await self.completions.complete(view, cdr_raw=raw, cdr_version=cdr_version)
             seen = replace(view, session=ended)
@@ -305,6 +316,20 @@ class PaymentService:
         )
 
 
+def _build_psp_requests(
+    pool: Pool, psp: Psp, clock: Clock, policy: PaymentPolicy, incidents: PspIncidentLog | None
+) -> PspRequestService:
+    return PspRequestService(
+        pool=pool,
+        psp=psp,
+        clock=clock,
+        snapshots=TariffSnapshotCache(pool=pool, tariffs=TariffSnapshotService()),
+        recorder=OutcomeRecorder(clock=clock, rules=psp.rules),
+        policy=policy,
+        incidents=incidents or PspIncidentLog(pool=pool, clock=clock),
+    )
+
+
 def build_payments(
     *,
     pool: Pool,
@@ -313,13 +338,11 @@ def build_payments(
     clock: Clock,
     policy: PaymentPolicy,
     updates: SessionUpdateSource | None = None,
+    incidents: PspIncidentLog | None = None,
 ) -> PaymentService:
     """Compose the services over one cache of tariffs and one service for requests to the PSP."""
-    snapshots = TariffSnapshotCache(pool=pool, tariffs=TariffSnapshotService())
-    outcomes = OutcomeRecorder(clock=clock, rules=psp.rules)
-    psp_requests = PspRequestService(
-        pool=pool, psp=psp, clock=clock, snapshots=snapshots, recorder=outcomes, policy=policy
-    )
+    psp_requests = _build_psp_requests(pool, psp, clock, policy, incidents)
+    snapshots = psp_requests.snapshots
     quotes = QuoteService(pool=pool, source=tariffs, tariffs=snapshots.tariffs, clock=clock)
     refunds = RefundService(pool=pool, clock=clock, psp_requests=psp_requests)
     disputes = DisputeService(pool=pool, clock=clock)
@@ -355,7 +378,7 @@ def build_payments(
             clock=clock,
             psp=psp,
             snapshots=snapshots,
-            outcomes=outcomes,
+            outcomes=psp_requests.recorder,
             psp_requests=psp_requests,
             captures=captures,
             refunds=refunds,

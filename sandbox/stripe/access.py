@@ -14,13 +14,14 @@ import msgspec
 
 from sandbox.stripe.forms import parse_form
 from sandbox.stripe.problems import Json, ParameterProblem, PspProblem, missing
-from sandbox.stripe.settings import PLATFORM_ACCOUNT
+from sandbox.stripe.settings import PLATFORM_ACCOUNT, PREVIEW_VERSION
 from sandbox.stripe.state import PspState
 
 CONTROL_PREFIX: Final = "/_sandbox/"
 RESTRICTED_KEY: Final = "restricted_key"  # kind of the records of keys that may not do everything
 # What an app reads with the publishable key: one intent, by its client secret.
 _PUBLIC_PATH: Final = re.compile(r"/v1/(?:payment|setup)_intents/[A-Za-z0-9_]+\Z")
+_PREVIEWED: Final = "/v1/balance_settings"  # its settlement currencies are in the version's preview only
 _VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.[a-z_.]+)?\Z")
 
 
@@ -62,6 +63,11 @@ def acting_account(state: PspState, request: PspRequest) -> str:
         version = request.headers.get("stripe-version")
         if version is not None and not _VERSION.match(version):
             raise PspProblem(f"Invalid Stripe API version: {version[:40]}")
+        played = {state.settings.api_version, PREVIEW_VERSION if request.path == _PREVIEWED else None}
+        if version is not None and version not in played:
+            raise PspProblem(
+                f"This PSP plays the API version {state.settings.api_version} only, not {version[:40]}."
+            )
     if account != PLATFORM_ACCOUNT:
         found = state.peek("account", account)
         if found is None or "deleted" in found:

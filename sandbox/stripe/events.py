@@ -5,19 +5,22 @@ from typing import Final
 
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.lists import PAGING, page
+from sandbox.stripe.parameters import LIST, takes
 from sandbox.stripe.problems import Json, ParameterProblem
 
 _MOST_TYPES: Final = 20
 
 
+@takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/events/{id}."""
     return call.state.get("event", call.ids[0], call.account)
 
 
+@takes(*PAGING, "type", "created", "delivery_success", types=LIST)
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/events, by type (with a trailing `.*`), types and created."""
-    params = call.params.only(*PAGING, "type", "types", "created", "delivery_success")
+    params = call.params
     one, several = params.text("type"), params.texts("types")
     if one is not None and several:
         raise ParameterProblem("You may only specify one of these parameters: type, types.", param="types")

@@ -11,6 +11,8 @@ from sandbox.stripe.access import RESTRICTED_KEY
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.currencies import THREE_DECIMAL, TWO_DECIMAL, ZERO_DECIMAL, known_currency
 from sandbox.stripe.forms import Params
+from sandbox.stripe.lists import PAGING
+from sandbox.stripe.parameters import takes
 from sandbox.stripe.problems import Json, ParameterProblem, PspProblem
 from sandbox.stripe.settings import PLATFORM_ACCOUNT, PREVIEW_VERSION, RESTRICTED_KEY_FORM
 from sandbox.stripe.state import PspState
@@ -28,6 +30,7 @@ _DEFAULTS: Final[Json] = {
 }
 
 
+@takes()
 def retrieve_own(call: PspApiRequest) -> Json:
     """GET /v1/account: the account of the key."""
     if call.account != PLATFORM_ACCOUNT:
@@ -50,26 +53,29 @@ def retrieve_own(call: PspApiRequest) -> Json:
     }
 
 
+@takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/accounts/{id}: the platform's own, or a connected one."""
     return retrieve_own(call) if call.ids[0] == PLATFORM_ACCOUNT else accounts.retrieve(call)
 
 
+@takes(*accounts.CREATED, **accounts.FILLED)
 def create_connected(call: PspApiRequest) -> Json:
     """POST /v1/accounts."""
     require_connect(call.state)
     return accounts.create(call)
 
 
+@takes(*PAGING, "created")
 def list_connected(call: PspApiRequest) -> Json:
     """GET /v1/accounts."""
     require_connect(call.state)
     return accounts.list_all(call)
 
 
+@takes()
 def retrieve_balance_settings(call: PspApiRequest) -> Json:
     """GET /v1/balance_settings. The preview of the version shows the settlement currencies; it alone does."""
-    call.params.only()
     payments: Json = {
         "debit_negative_balances": True,
         "payouts": {

@@ -1,6 +1,5 @@
 """The table of routes. A `{}` is an id. Must not know: what a handler does."""
 
-from collections.abc import Callable
 from typing import Final
 
 from sandbox.stripe import (
@@ -22,10 +21,7 @@ from sandbox.stripe import (
     transfers,
     webhook_endpoints,
 )
-from sandbox.stripe.api_request import PspApiRequest
-from sandbox.stripe.problems import Json
-
-Handler = Callable[[PspApiRequest], Json]
+from sandbox.stripe.parameters import Handler
 
 ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/customers", customers.create),
@@ -123,6 +119,9 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/_sandbox/payouts/{}/fail", control.fail_payout),
     ("POST", "/_sandbox/charges/{}/dispute", control.dispute_charge),
     ("POST", "/_sandbox/disputes/{}/close", control.close),
+    ("POST", "/_sandbox/disputes/{}/escalate", control.escalate_dispute),
+    ("POST", "/_sandbox/disputes/{}/prevent", control.prevent_dispute),
+    ("POST", "/_sandbox/disputes/{}/appeal", control.appeal_dispute),
 )
 
 

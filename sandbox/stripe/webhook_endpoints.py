@@ -7,6 +7,7 @@ from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.event_types import EVENT_TYPES
 from sandbox.stripe.forms import Params
 from sandbox.stripe.lists import PAGING, page
+from sandbox.stripe.parameters import LIST, takes
 from sandbox.stripe.platform_account import require_connect
 from sandbox.stripe.problems import Json, ParameterProblem
 from sandbox.stripe.state import PspState
@@ -94,9 +95,10 @@ def _checked_version(params: Params) -> str | None:
     return version
 
 
+@takes("url", "description", "metadata", "connect", "api_version", enabled_events=LIST)
 def create(call: PspApiRequest) -> Json:
     """POST /v1/webhook_endpoints."""
-    params = call.params.only("url", "enabled_events", "description", "metadata", "connect", "api_version")
+    params = call.params
     url, events = _checked_url(params), _checked_events(params)
     if params.boolean("connect"):
         require_connect(call.state)
@@ -118,14 +120,16 @@ def create(call: PspApiRequest) -> Json:
     return {**endpoint, "secret": secret}
 
 
+@takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/webhook_endpoints/{id}."""
     return call.state.get("webhook_endpoint", call.ids[0])
 
 
+@takes("url", "description", "metadata", "disabled", enabled_events=LIST)
 def update(call: PspApiRequest) -> Json:
     """POST /v1/webhook_endpoints/{id}."""
-    params = call.params.only("url", "enabled_events", "description", "metadata", "disabled")
+    params = call.params
     endpoint = call.state.get("webhook_endpoint", call.ids[0])
     if "url" in params:
         endpoint["url"] = _checked_url(params)
@@ -139,6 +143,7 @@ def update(call: PspApiRequest) -> Json:
     return endpoint
 
 
+@takes()
 def delete(call: PspApiRequest) -> Json:
     """DELETE /v1/webhook_endpoints/{id}."""
     endpoint = call.state.get("webhook_endpoint", call.ids[0])
@@ -147,7 +152,7 @@ def delete(call: PspApiRequest) -> Json:
     return {"id": endpoint["id"], "object": "webhook_endpoint", "deleted": True}
 
 
+@takes(*PAGING)
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/webhook_endpoints."""
-    call.params.only(*PAGING)
     return page(call, "webhook_endpoint")

@@ -20,6 +20,7 @@ from gateway.database import Pool, transaction
 from gateway.documents.document_service import DocumentService
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.ids import new_id
+from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.services import PLATFORM_ROLE
 from gateway.ocpi.token_service import TokenService
@@ -32,8 +33,10 @@ from gateway.partners.party_repository import PartyRecord
 from gateway.partners.party_service import PartyService
 from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.requests import ChargePoint, EvseUnknown, TariffMissing
 from gateway.payments.service import build_payments
+from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
@@ -188,12 +191,22 @@ async def open_api(
     plug_and_charge: PlugAndChargeService | None = None,
     webhook_secrets: SecretCipher | None = None,
     addresses: AddressLimiter | None = None,
+    psp: Any = None,
+    policy: PaymentPolicy | None = None,
+    incidents: PspIncidentLog | None = None,
     **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key."""
-    clock, psp = Hands(), FakePsp()
+    clock, psp = Hands(), psp or FakePsp()
     clearing = build_clearing()
-    payments = build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy())
+    payments = build_payments(
+        pool=pool,
+        psp=psp,
+        tariffs=OneTariff(),
+        clock=clock,
+        policy=policy or PaymentPolicy(),
+        incidents=incidents,
+    )
     base = ApiOptions(base_url="http://api.test", sandbox=True, allow_private_receivers=True)
     ring = KeyRing(pool=pool, clock=clock, admin_api_key=ADMIN)
     services = ApiServices(
@@ -217,6 +230,7 @@ async def open_api(
         funding=FundingService(pool=pool, clock=clock, psp=psp),
         ocpi=OcpiRegistrationService(pool=pool, clock=clock),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
+        evse_directory=EvseDirectory(pool=pool, clock=clock, tariffs=TariffSnapshotService()),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),
         agreements=AgreementService(pool=pool, clock=clock, clearing=clearing),
         api_keys=ApiKeyService(pool=pool, clock=clock, cache=ring),

@@ -82,6 +82,15 @@ async def test_a_known_key_works_on_at_an_address_that_others_misuse(pool: Pool)
         assert (await api.call("GET", "/v1/sessions", party="superapp")).status == 429, "not seen before"
 
 
+async def test_a_revoked_key_is_limited_like_an_unknown_one(pool: Pool) -> None:
+    async with open_api(pool, addresses=AddressLimiter(FEW)) as api:
+        assert (await api.call("GET", "/v1/sessions", party="parking")).status == 200
+        await pool.execute("UPDATE gateway.api_key SET revoked_at = now() WHERE party_id = 'parking'")
+        api.services.keys.forget(api.keys["parking"][: len("nck_") + 12])
+        seen = [(await api.call("GET", "/v1/sessions", party="parking")).status for _ in range(5)]
+        assert seen == [401, 401, 401, 429, 429]
+
+
 async def test_many_requests_with_an_unknown_key_take_few_connections(pool: Pool) -> None:
     counted = CountingPool(pool=pool)
     ring = KeyRing(pool=counted, clock=Hands())  # type: ignore[arg-type]

@@ -124,6 +124,14 @@ async def unknown_psp_outcome(queue: Queue) -> str:
     return format_id("psr", identifier)
 
 
+async def psp_refuses(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO gateway.psp_incident VALUES ('acct-1', 'parameter_unknown', 'colour', 3, $1, $1)",
+        LONG_AGO,
+    )
+    return "acct-1/parameter_unknown"
+
+
 async def unmatched_cdr(queue: Queue) -> str:
     await queue.run(
         "INSERT INTO gateway.ocpi_cdr (party_id, cdr_key, cdr_id, version, raw, fingerprint, "
@@ -318,7 +326,24 @@ async def rejected_bank_message(queue: Queue) -> str:
     return "b" * 64
 
 
+async def dispute_response(queue: Queue) -> str:
+    identifier = task_id(queue)
+    await queue.run(
+        "INSERT INTO gateway.dispute (shard, id, session_id, psp_dispute, state, amount_minor, fee_currency, "
+        "currency, reason, response, respond_by, opened_at) SELECT shard, $1, session_id, 'du_1', 'inquiry', "
+        "605, 'EUR', 'EUR', 'fraudulent', 'needed', $2::timestamptz, $3::timestamptz FROM gateway.capture",
+        identifier,
+        NOW,
+        LONG_AGO,
+    )
+    return format_id("dsp", identifier)
+
+
 CAUSES = {
+    ExceptionKind.DISPUTE_RESPONSE: (
+        dispute_response,
+        "UPDATE gateway.dispute SET response = 'under_review', submissions = 1",
+    ),
     ExceptionKind.REJECTED_BANK_MESSAGE: (
         rejected_bank_message,
         "UPDATE clearing.bank_message SET state = 'imported', reason = NULL",
@@ -347,6 +372,7 @@ CAUSES = {
         unknown_psp_outcome,
         "UPDATE gateway.psp_request SET state = 'succeeded', finished_at = now(), next_attempt_at = NULL",
     ),
+    ExceptionKind.PSP_CONFIGURATION: (psp_refuses, "DELETE FROM gateway.psp_incident"),
     ExceptionKind.UNMATCHED_CDR: (unmatched_cdr, "UPDATE gateway.ocpi_cdr SET status = 'pending'"),
     ExceptionKind.REJECTED_CDR: (rejected_cdr, "DELETE FROM gateway.ocpi_rejected_push"),
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE: (undelivered_message, "DELETE FROM gateway.ocpi_outbox"),
@@ -370,6 +396,7 @@ CAUSES = {
     ),
 }
 ENDED_BY_THEIR_OWN_COMMAND = (
+    ExceptionKind.DISPUTE_RESPONSE,
     ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME,
     ExceptionKind.RECONCILIATION_DIFFERENCE,
     ExceptionKind.DOCUMENT_EXCEPTION,
@@ -383,6 +410,7 @@ ENDED_BY_THEIR_RETRY = (
     ExceptionKind.UNCLEARED_SESSION,
     ExceptionKind.UNMATCHED_CDR,
     ExceptionKind.FAILED_TASK,
+    ExceptionKind.PSP_CONFIGURATION,
     ExceptionKind.PAYOUT_HOLD,
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE,
     ExceptionKind.FAILING_WEBHOOK_ENDPOINT,

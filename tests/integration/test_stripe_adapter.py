@@ -18,6 +18,7 @@ from gateway.payments.psp.port import (
     PspChargeRequest,
     PspHoldRequest,
     PspIncrementRequest,
+    PspMisconfigured,
     PspOutcomeUnknown,
     PspRefundRequest,
     PspTopUpRequest,
@@ -138,7 +139,9 @@ async def test_an_answer_that_says_nothing_is_unknown(stripe: Stripe, status: in
 
 async def test_a_wrong_key_is_no_decline(stripe: Stripe) -> None:
     wrong = StripePsp(api_key="sk_test_wrong_key", webhook_secret="w", base_url=stripe.sandbox.psp.url)
-    assert isinstance(await wrong.hold(order()), PspOutcomeUnknown)
+    refused = await wrong.hold(order())
+    assert isinstance(refused, PspMisconfigured)
+    assert (refused.code, refused.definite) == ("psp_authentication", False)
     await wrong.close()
 
 

@@ -12,6 +12,7 @@ from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import (
+    Email,
     EmptyBody,
     EvseId,
     Line,
@@ -24,7 +25,13 @@ from gateway.api.field_types import (
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.payments.presenters import authorization_object
-from gateway.payments.psp.port import CARD_PRESENT
+from gateway.payments.psp.port import (
+    CARD_PRESENT,
+    INVALID_AMOUNT,
+    INVALID_CUSTOMER,
+    INVALID_PAYMENT_METHOD,
+    PSP_CONFIGURATION,
+)
 from gateway.payments.requests import AuthorizationRequest, Estimate, PartnerAccount, PspMethod
 from gateway.payments.views import AuthorizationView
 
@@ -33,6 +40,17 @@ _ACCEPTED: Final = 202
 _UNDECIDED: Final = frozenset(
     {api_schemas.AuthorizationState.OUTCOME_UNKNOWN, api_schemas.AuthorizationState.REQUIRES_AUTHORIZATION}
 )
+_POINTERS: Final = {
+    INVALID_PAYMENT_METHOD: "/payment/payment_method",
+    INVALID_CUSTOMER: "/payment/customer",
+    INVALID_AMOUNT: "/amount",
+}
+_EXPECTED: Final = {
+    INVALID_PAYMENT_METHOD: "a payment method that exists at the PSP and belongs to the customer named",
+    INVALID_CUSTOMER: "the customer at the PSP that the payment method belongs to",
+    INVALID_AMOUNT: "an amount that the PSP can charge in the tariff's currency",
+}
+_RETRY_LATER: Final = {"Retry-After": "60"}
 
 
 class PspPaymentMethodBody(WireModel):
@@ -76,6 +94,7 @@ class AuthorizationBody(WireModel):
     amount: PositiveMinor | None = Field(
         None, description="hold exactly this, instead of the estimate's price"
     )
+    receipt_email: Email | None = Field(None, description="where the PSP sends the driver a receipt")
     metadata: MetadataIn = Field(default_factory=dict)
 
 
@@ -90,15 +109,7 @@ async def create(call: ApiRequest) -> ApiResponse:
     view = await call.services.payments.authorize(_order(call, call.body))
     shown = _shown(view)
     if shown.state is api_schemas.AuthorizationState.FAILED:
-        raise ProblemError(
-            problems.CARD_DECLINED,
-            f"The payment method was declined: {shown.decline_code}.",
-            extra={
-                "decline_code": shown.decline_code,
-                "authorization": shown.id,
-                "session": shown.session,
-            },
-        )
+        raise _failed(call, shown)
     status = _ACCEPTED if shown.state in _UNDECIDED else _CREATED
     return ApiResponse(
         body=shown,
@@ -106,6 +117,34 @@ async def create(call: ApiRequest) -> ApiResponse:
         version=shown.version,
         headers={"Location": f"/v1/authorizations/{shown.id}"},
         keep=status == _CREATED,  # the outcome is not known yet: a repeat of the request looks again
+    )
+
+
+def _failed(call: ApiRequest, shown: api_schemas.AuthorizationSchema) -> ProblemError:
+    """The answer to a hold that the PSP did not make: the caller's value, our configuration, or the card."""
+    code = shown.decline_code or ""
+    if code in _POINTERS:
+        return ProblemError(
+            problems.PAYMENT_METHOD_INVALID,
+            f"The payment service provider does not take the value of {_POINTERS[code]}.",
+            errors=[FieldError(pointer=_POINTERS[code], expected=_EXPECTED[code])],
+        )
+    if code == PSP_CONFIGURATION:
+        return ProblemError(
+            problems.PSP_CONFIGURATION,
+            "The payment service provider refuses our requests at the moment.",
+            headers=_RETRY_LATER,
+        )
+    advice = call.services.payments.psp.rules.advice(code)
+    return ProblemError(
+        problems.CARD_DECLINED,
+        f"The payment method was declined: {code}.",
+        extra={
+            "decline_code": shown.decline_code,
+            "advice": advice.value,
+            "authorization": shown.id,
+            "session": shown.session,
+        },
     )
 
 
@@ -189,6 +228,7 @@ def _order(call: ApiRequest, body: AuthorizationBody) -> AuthorizationRequest:
         session_ref=body.session_ref,
         estimate=estimate,
         amount_minor=body.amount,
+        receipt_email=body.receipt_email,
         metadata=body.metadata,
     )
 
@@ -202,7 +242,8 @@ ENDPOINTS: Final = (
         description=(
             "Freezes the public tariff in force at the EVSE and secures the estimated cost. 201: the PSP has "
             "answered; `state` has the result. 202: the PSP has not answered yet; wait for a webhook or poll."
-            " 402: declined."
+            " 402: declined; `advice` says what helps. 422: the PSP does not take the payment method, "
+            "customer or amount. 503 `psp_configuration`: our own mistake."
         ),
         tag="Authorizations",
         scope=Scope.CAPTURE,
@@ -214,6 +255,8 @@ ENDPOINTS: Final = (
         key_rule=KeyRule.REQUIRED,
         problems=(
             problems.CARD_DECLINED,
+            problems.PAYMENT_METHOD_INVALID,
+            problems.PSP_CONFIGURATION,
             problems.ACCOUNT_LIMIT_EXCEEDED,
             problems.EVSE_NOT_FOUND,
             problems.TARIFF_MISSING,
@@ -260,7 +303,12 @@ ENDPOINTS: Final = (
         answers={200: api_schemas.AuthorizationSchema},
         etag=True,
         key_rule=KeyRule.REQUIRED,
-        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT, problems.VERSION_CONFLICT),
+        problems=(
+            problems.NOT_FOUND,
+            problems.STATE_CONFLICT,
+            problems.OUTCOME_PENDING,
+            problems.VERSION_CONFLICT,
+        ),
     ),
     ApiEndpoint(
         method="POST",
@@ -279,6 +327,11 @@ ENDPOINTS: Final = (
         answers={200: api_schemas.AuthorizationSchema},
         etag=True,
         key_rule=KeyRule.REQUIRED,
-        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT, problems.VERSION_CONFLICT),
+        problems=(
+            problems.NOT_FOUND,
+            problems.STATE_CONFLICT,
+            problems.OUTCOME_PENDING,
+            problems.VERSION_CONFLICT,
+        ),
     ),
 )

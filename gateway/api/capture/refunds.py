@@ -93,7 +93,12 @@ ENDPOINTS: Final = (
         answers={201: api_schemas.RefundSchema},
         located=True,
         key_rule=KeyRule.REQUIRED,
-        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT, problems.REFUND_EXCEEDS_CAPTURE),
+        problems=(
+            problems.NOT_FOUND,
+            problems.STATE_CONFLICT,
+            problems.OUTCOME_PENDING,
+            problems.REFUND_EXCEEDS_CAPTURE,
+        ),
     ),
     ApiEndpoint(
         method="GET",

@@ -207,6 +207,7 @@ ENDPOINTS: Final = (
             problems.NOT_FOUND,
             problems.CDR_INVALID,
             problems.STATE_CONFLICT,
+            problems.OUTCOME_PENDING,
             problems.VERSION_CONFLICT,
         ),
     ),

@@ -6,16 +6,32 @@ demand for authentication and a lost answer are outcomes. `PspOutcomeUnknown` me
 not have taken place; the caller repeats it under the same idempotency key and never under a new one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
+from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest, RefundUpdate
 from gateway.payments.psp.rules import PspRules
 
+# Codes of our own for a decline that is not the card's: a value of the caller's that the PSP does not take,
+# and a mistake in this system's configuration, for which the caller can do nothing.
+INVALID_PAYMENT_METHOD: Final = "invalid_payment_method"
+INVALID_CUSTOMER: Final = "invalid_customer"
+INVALID_AMOUNT: Final = "invalid_amount"
+PSP_CONFIGURATION: Final = "psp_configuration"
 CARD_PRESENT: Final = "card_present"  # instead of a payment method: the card is presented to a terminal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldFeatures:
+    """What is asked of a hold beyond itself: that it may be raised, that more than it may be captured."""
+
+    increments: bool = True
+    over_capture: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +39,8 @@ class PspHoldRequest:
     """Reserve `amount_minor` (ISO minor units) on a tokenized payment method; capture later.
 
     With `payment_method` CARD_PRESENT the card comes later, at a terminal: the answer is RequiresAction.
+    `return_url` is where a driver who is there comes back to from authentication. `statement_suffix` is what
+    the card statement says after the account's own name, as far as the PSP can write it.
     """
 
     idempotency_key: str
@@ -33,6 +51,11 @@ class PspHoldRequest:
     payment_method: str
     customer: str | None = None
     off_session: bool = False  # merchant-initiated under a stored mandate
+    return_url: str | None = None
+    features: HoldFeatures = HoldFeatures()
+    description: str | None = None
+    receipt_email: str | None = None
+    statement_suffix: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -76,6 +99,9 @@ class PspChargeRequest:
     currency: str
     payment_method: str
     customer: str
+    description: str | None = None
+    receipt_email: str | None = None
+    statement_suffix: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -165,6 +191,24 @@ class PspOutcomeUnknown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PspMisconfigured:
+    """The PSP refuses the request for a mistake of ours: key, permission, parameters, what is not activated.
+
+    `definite`: the PSP has read the request under its key, so it had no effect, now or before. Where the key
+    itself is refused, an earlier attempt may still have had one.
+    """
+
+    code: str
+    detail: str
+    definite: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesRefused:
+    """The account may not have the features that were asked of the hold; nothing took effect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transferred:
     """The connected account was credited."""
 
@@ -185,10 +229,11 @@ class Refunded:
     psp_refund: str
 
 
-HoldOutcome = Held | RequiresAction | Declined | PspOutcomeUnknown
+HoldOutcome = Held | RequiresAction | Declined | FeaturesRefused | PspMisconfigured | PspOutcomeUnknown
+PaymentStatus = Held | RequiresAction | Declined | Captured | Voided | PspOutcomeUnknown
 CaptureOutcome = Captured | Voided | Declined | PspOutcomeUnknown
 VoidOutcome = Voided | Captured | Declined | PspOutcomeUnknown
-IncrementOutcome = Held | Declined | PspOutcomeUnknown
+IncrementOutcome = Held | Declined | PspMisconfigured | PspOutcomeUnknown
 ChargeOutcome = Captured | Declined | PspOutcomeUnknown
 RefundOutcome = Refunded | Declined | PspOutcomeUnknown
 TransferOutcome = Transferred | Declined | PspOutcomeUnknown
@@ -199,7 +244,8 @@ TopUpOutcome = ToppedUp | Declined | PspOutcomeUnknown
 class PspMovement:
     """One line of the PSP's balance, gross: money in positive; `source` is the charge, transfer, payout.
 
-    `fee_minor` is what the PSP kept beside it, `description` what was said when it was made.
+    `fee_minor` is what the PSP kept beside it, in `currency`; `description` what was said when it was made.
+    `presentment` is what the source moved in its own currency, where the PSP converted it into `currency`.
     """
 
     id: str
@@ -210,11 +256,28 @@ class PspMovement:
     created_at: datetime
     fee_minor: int = 0
     description: str = ""
+    presentment: "PspPresentment | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspPresentment:
+    """What a converted movement was in the currency of its charge: signed minor units, and the PSP's rate.
+
+    One major unit of `currency` is `exchange_rate` major units of the movement's currency.
+    """
+
+    amount_minor: int
+    currency: str
+    exchange_rate: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PspTotals:
-    """What the PSP itself says of one currency, in minor units, for the daily proof."""
+    """What the PSP itself says of one currency, in minor units, for the daily proof.
+
+    Captures, refunds and disputes are in the currency of their charge; `converted_minor` is what the PSP's
+    conversions brought into this currency less what they took out of it. Fees are in the settlement currency.
+    """
 
     currency: str
     captured_minor: int = 0
@@ -223,27 +286,7 @@ class PspTotals:
     transferred_minor: int = 0
     topped_up_minor: int = 0
     other_minor: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisputeUpdate:
-    """What the PSP says of a dispute."""
-
-    psp_dispute: str
-    state: Literal["opened", "won", "lost"]
-    amount_minor: int
-    fee_minor: int
-    currency: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReversalUpdate:
-    """The PSP gave money back without our asking."""
-
-    psp_refund: str
-    amount_minor: int
-    currency: str
+    converted_minor: int = 0
 
 
 class PspEventKind(StrEnum):
@@ -257,7 +300,10 @@ class PspEventKind(StrEnum):
 class PspEvent:
     """One authenticated event of the PSP: its id, what it means and the payment it speaks of, if any.
 
-    `psp_type` is the PSP's own name of it, kept for people to read.
+    It is a hint: what is recorded is read at the PSP. One of the other mode, test or live, names nothing.
+
+    `psp_type` is the PSP's own name of it, kept for people to read. `problem`: why nothing can be made of an
+    authentic body, which is kept all the same.
     """
 
     id: str
@@ -265,9 +311,21 @@ class PspEvent:
     psp_type: str
     psp_payment: str | None
     session_id: UUID | None
-    dispute: DisputeUpdate | None = None
-    reversal: ReversalUpdate | None = None
-    failed_refund: str | None = None  # a refund of the PSP's that did not reach its card after all
+    dispute: str | None = None  # the PSP's id of a dispute: read it there
+    refund: str | None = None  # the PSP's id of a refund that may be news: read it there
+    problem: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspIncident:
+    """Something at the PSP that only the operator can mend, each time that a request meets it."""
+
+    code: str
+    detail: str
+    account: str  # which of the PSP's accounts, without saying its key
+
+
+IncidentReporter = Callable[[PspIncident], Awaitable[None]]
 
 
 class WebhookRejectedError(Exception):
@@ -280,6 +338,11 @@ class Psp(Protocol):
     @property
     def rules(self) -> PspRules:
         """What this PSP can charge, how long its holds and idempotency keys last."""
+        ...
+
+    @property
+    def account(self) -> str:
+        """Which of the PSP's accounts this is: a name for incidents, no secret."""
         ...
 
     @property
@@ -319,11 +382,11 @@ class Psp(Protocol):
         """Fund the platform's balance."""
         ...
 
-    async def find_hold(self, *, authorization_id: UUID) -> HoldOutcome | Captured | Voided | None:
+    async def find_hold(self, *, authorization_id: UUID) -> PaymentStatus | None:
         """Look a payment up by our metadata, past the idempotency key's lifetime; None: it never existed."""
         ...
 
-    async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
+    async def inspect(self, *, psp_payment: str) -> PaymentStatus:
         """What became of a payment."""
         ...
 
@@ -343,16 +406,36 @@ class Psp(Protocol):
         """Look a top-up up by our metadata; None: it never existed."""
         ...
 
+    async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
+        """A refund as it is now; Declined: the PSP has none of that id."""
+        ...
+
+    async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """A dispute as it is now; Declined: the PSP has none of that id."""
+        ...
+
+    async def submit_evidence(
+        self, request: PspEvidenceRequest
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Stage or submit evidence; the dispute as it is thereafter."""
+        ...
+
+    async def accept_dispute(
+        self, *, psp_dispute: str, idempotency_key: str
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Accept the loss of a dispute, for good."""
+        ...
+
     async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
         """The PSP's own balance movements, summed per currency, since the account was opened."""
         ...
 
     def read_event(self, *, body: bytes, signature: str) -> PspEvent:
-        """Authenticate a webhook over its raw body. Raises WebhookRejectedError."""
+        """Authenticate a webhook over its raw body, which may be anything. Raises WebhookRejectedError."""
         ...
 
     def parse_event(self, body: bytes) -> PspEvent:
-        """Read an event that was authenticated before and kept."""
+        """Read an event that was authenticated before and kept; whatever its body, it raises nothing."""
         ...
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:

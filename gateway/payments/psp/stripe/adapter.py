@@ -16,19 +16,25 @@ from uuid import UUID
 import msgspec
 
 from gateway.ids import format_id
+from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest, RefundUpdate
 from gateway.payments.psp.port import (
+    CARD_PRESENT,
     Captured,
     CaptureOutcome,
     ChargeOutcome,
     Declined,
+    FeaturesRefused,
     Held,
     HoldOutcome,
+    IncidentReporter,
     IncrementOutcome,
+    PaymentStatus,
     PspCaptureRequest,
     PspChargeRequest,
     PspEvent,
     PspHoldRequest,
     PspIncrementRequest,
+    PspMisconfigured,
     PspMovement,
     PspOutcomeUnknown,
     PspRefundRequest,
@@ -44,29 +50,39 @@ from gateway.payments.psp.port import (
     Transferred,
     Voided,
     VoidOutcome,
-    WebhookRejectedError,
 )
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
+from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
+from gateway.payments.psp.stripe.disputes import dispute_update, evidence_params
 from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS
+from gateway.payments.psp.stripe.events import read_signed_event
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
+from gateway.payments.psp.stripe.movements import add_movement, movement_of
 from gateway.payments.psp.stripe.objects import (
     HOLD_IS_GONE,
-    add_movement,
     captured,
-    charge_params,
     created_at,
     hold_outcome,
-    hold_params,
-    movement_of,
-    parse_event,
+    refund_update,
     request_amount,
     since_filter,
     state_of,
     topped_up,
 )
+from gateway.payments.psp.stripe.request_parameters import (
+    WITH_CHARGE,
+    WITH_FEE,
+    capture_parameters,
+    charge_parameters,
+    hold_parameters,
+    refund_parameters,
+    top_up_parameters,
+    transfer_parameters,
+)
 from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
+    StripeDispute,
     StripeList,
     StripePaymentIntent,
     StripeRefund,
@@ -76,9 +92,10 @@ from gateway.payments.psp.stripe.responses import (
 from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_signature
 
 _INTENTS: Final = "/v1/payment_intents"
-_FULL: Final = ["latest_charge.balance_transaction"]
 _TYPES: Final = sorted(ACCOUNT_EVENTS)
 _EVENT_TYPES: Final = (_TYPES[:20], _TYPES[20:])
+_LIVE_KEYS: Final = ("sk_live_", "rk_live_")  # docs.stripe.com/keys
+_SOURCES: Final = ["data.source"]  # a converted movement's own amount and currency stand in its source
 _TOP_UPS: Final = 2_000  # a look-up walks back so far
 _WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
 STRIPE_RULES: Final = PspRules(
@@ -86,13 +103,15 @@ STRIPE_RULES: Final = PspRules(
     hold_validities=STRIPE_HOLD_VALIDITIES,
     # Stripe keeps a key for 24 h (docs.stripe.com/api/idempotent_requests); an hour of margin.
     key_lifetime=timedelta(hours=23),
+    decline_advice=STRIPE_DECLINE_ADVICE,
 )
 
 
 class StripePsp:
     """The Stripe adapter. `base_url` None is Stripe itself; a sandbox is named by its URL.
 
-    `http_client` replaces the SDK's client over sockets, `monotonic` the process's clock.
+    `http_client` replaces the SDK's client over sockets, `monotonic` the process's clock. `report` receives
+    each mistake of ours.
     """
 
     def __init__(
@@ -104,6 +123,7 @@ class StripePsp:
         timeout_s: float = 20.0,
         http_client: HttpClient | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        report: IncidentReporter | None = None,
     ) -> None:
         self._wire = StripeWire(
             api_key=api_key,
@@ -111,14 +131,21 @@ class StripePsp:
             timeout_s=timeout_s,
             http_client=http_client,
             monotonic=monotonic,
+            report=report,
         )
         # One of each endpoint: of our own account, and of connected accounts.
         self._webhook_secrets = [secret.strip() for secret in webhook_secret.split(",")]
+        self._live = api_key.startswith(_LIVE_KEYS)
 
     @property
     def rules(self) -> PspRules:
         """What Stripe can charge, how long its holds and idempotency keys last."""
         return STRIPE_RULES
+
+    @property
+    def account(self) -> str:
+        """Which account this is: the same for one key, and nothing of the key itself."""
+        return self._wire.account
 
     @property
     def signature_header(self) -> str:
@@ -130,19 +157,24 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        intent = await self._wire.post(
-            _INTENTS, StripePaymentIntent, hold_params(request, amount), key=request.idempotency_key
+        intent = await self._wire.ask(
+            _INTENTS, StripePaymentIntent, hold_parameters(request, amount), key=request.idempotency_key
         )
-        return intent if isinstance(intent, Declined | PspOutcomeUnknown) else hold_outcome(intent)
+        if not isinstance(intent, StripePaymentIntent):
+            return intent
+        outcome = hold_outcome(intent, at_terminal=request.payment_method == CARD_PRESENT)
+        return await self._wire.report(outcome) if isinstance(outcome, PspMisconfigured) else outcome
 
     async def capture(self, request: PspCaptureRequest) -> CaptureOutcome:
         """Capture up to the hold; what is not captured is released by Stripe."""
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        params = {"amount_to_capture": amount, "metadata": dict(request.metadata), "expand": _FULL}
         intent = await self._wire.post(
-            _of(request.psp_payment, "/capture"), StripePaymentIntent, params, key=request.idempotency_key
+            _of(request.psp_payment, "/capture"),
+            StripePaymentIntent,
+            capture_parameters(request, amount),
+            key=request.idempotency_key,
         )
         if isinstance(intent, Declined):
             return await self._after_rejection(request.psp_payment, intent)
@@ -163,13 +195,15 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        intent = await self._wire.post(
+        intent = await self._wire.ask(
             _of(request.psp_payment, "/increment_authorization"),
             StripePaymentIntent,
-            {"amount": amount, "expand": ["latest_charge"]},
+            {"amount": amount, "expand": WITH_CHARGE},
             key=request.idempotency_key,
         )
-        if isinstance(intent, Declined | PspOutcomeUnknown):
+        if isinstance(intent, FeaturesRefused):
+            return Declined(code="increments_not_offered", retryable=False)
+        if not isinstance(intent, StripePaymentIntent):
             return intent
         state = state_of(intent)
         if isinstance(state, Held | Declined):
@@ -182,7 +216,7 @@ class StripePsp:
         if isinstance(amount, Declined):
             return amount
         intent = await self._wire.post(
-            _INTENTS, StripePaymentIntent, charge_params(request, amount), key=request.idempotency_key
+            _INTENTS, StripePaymentIntent, charge_parameters(request, amount), key=request.idempotency_key
         )
         if isinstance(intent, Declined | PspOutcomeUnknown):
             return intent
@@ -196,8 +230,9 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        params = {"charge": request.psp_charge, "amount": amount, "metadata": dict(request.metadata)}
-        refund = await self._wire.post("/v1/refunds", StripeRefund, params, key=request.idempotency_key)
+        refund = await self._wire.post(
+            "/v1/refunds", StripeRefund, refund_parameters(request, amount), key=request.idempotency_key
+        )
         if isinstance(refund, Declined | PspOutcomeUnknown):
             return refund
         if refund.status in {"failed", "canceled"}:
@@ -209,14 +244,12 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        params = {
-            "amount": amount,
-            "currency": request.currency.lower(),
-            "destination": request.connected_account,
-            "metadata": {"end_to_end_id": request.end_to_end_id},
-            "transfer_group": request.end_to_end_id,  # what it is found by: transfers can't be searched
-        }
-        transfer = await self._wire.post("/v1/transfers", StripeTransfer, params, key=request.idempotency_key)
+        transfer = await self._wire.post(
+            "/v1/transfers",
+            StripeTransfer,
+            transfer_parameters(request, amount),
+            key=request.idempotency_key,
+        )
         if isinstance(transfer, Declined | PspOutcomeUnknown):
             return transfer
         return Transferred(psp_transfer=transfer.id)
@@ -226,26 +259,21 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        named = {"reference": request.reference, "top_up": format_id("fund", request.top_up_id)}
-        params = {
-            "amount": amount,
-            "currency": request.currency.lower(),
-            "description": request.reference,
-            "metadata": named,
-        }
-        topup = await self._wire.post("/v1/topups", StripeTopUp, params, key=request.idempotency_key)
+        topup = await self._wire.post(
+            "/v1/topups", StripeTopUp, top_up_parameters(request, amount), key=request.idempotency_key
+        )
         return topup if isinstance(topup, Declined | PspOutcomeUnknown) else topped_up(topup)
 
-    async def find_hold(self, *, authorization_id: UUID) -> HoldOutcome | Captured | Voided | None:
+    async def find_hold(self, *, authorization_id: UUID) -> PaymentStatus | None:
         """Search PaymentIntents by our metadata (docs.stripe.com/search); None: there is none."""
         found = await self._search("authorization", authorization_id)
         if isinstance(found, PspOutcomeUnknown):
             return found
         return state_of(found[0]) if found else None
 
-    async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
+    async def inspect(self, *, psp_payment: str) -> PaymentStatus:
         """Retrieve a PaymentIntent and say what became of it."""
-        intent = await self._wire.get(_of(psp_payment), StripePaymentIntent, {"expand": _FULL})
+        intent = await self._wire.get(_of(psp_payment), StripePaymentIntent, {"expand": WITH_FEE})
         return intent if isinstance(intent, Declined | PspOutcomeUnknown) else state_of(intent)
 
     async def find_charge(self, *, authorization_id: UUID) -> Captured | PspOutcomeUnknown | None:
@@ -291,11 +319,46 @@ class StripePsp:
             return PspOutcomeUnknown(reason=f"it is not among the latest {_TOP_UPS} top-ups")
         return next((one for one in mine if isinstance(one, ToppedUp)), mine[0] if mine else None)
 
+    async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
+        """Retrieve a refund (docs.stripe.com/api/refunds/retrieve)."""
+        path = f"/v1/refunds/{quote(psp_refund, safe='')}"
+        refund = await self._wire.get(path, StripeRefund, {})
+        return refund if isinstance(refund, Declined | PspOutcomeUnknown) else refund_update(refund)
+
+    async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Retrieve a dispute (docs.stripe.com/api/disputes/retrieve)."""
+        dispute = await self._wire.get(_dispute_path(psp_dispute), StripeDispute, {})
+        return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
+
+    async def submit_evidence(
+        self, request: PspEvidenceRequest
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Update a dispute's evidence, and submit it where asked (docs.stripe.com/api/disputes/update)."""
+        dispute = await self._wire.post(
+            _dispute_path(request.psp_dispute),
+            StripeDispute,
+            evidence_params(request),
+            key=request.idempotency_key,
+        )
+        return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
+
+    async def accept_dispute(
+        self, *, psp_dispute: str, idempotency_key: str
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Close a dispute, which accepts its loss (docs.stripe.com/api/disputes/close)."""
+        dispute = await self._wire.post(
+            _dispute_path(psp_dispute, "/close"), StripeDispute, {}, key=idempotency_key
+        )
+        return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
+
     async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
         """Sum every balance transaction (docs.stripe.com/reports/balance-transaction-types)."""
         sums: dict[str, dict[str, int]] = {}
         unread = await self._wire.read_each(
-            "/v1/balance_transactions", StripeBalanceTransaction, lambda one: add_movement(sums, one)
+            "/v1/balance_transactions",
+            StripeBalanceTransaction,
+            lambda one: add_movement(sums, one),
+            params={"expand": _SOURCES},
         )
         if unread is not None:
             return unread
@@ -304,14 +367,11 @@ class StripePsp:
     def read_event(self, *, body: bytes, signature: str) -> PspEvent:
         """Verify `Stripe-Signature` over the raw body, then read what the event is about."""
         verify_signature(body, signature, secrets=self._webhook_secrets, tolerance_s=_WEBHOOK_TOLERANCE_S)
-        try:
-            return parse_event(body)
-        except ValueError as error:
-            raise WebhookRejectedError(str(error)) from error
+        return self.parse_event(body)
 
     def parse_event(self, body: bytes) -> PspEvent:
         """Read an event that was authenticated before and kept."""
-        return parse_event(body)
+        return read_signed_event(body, live=self._live)
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
         """List events that can change our state, created since, oldest first; at most the newest `limit`.
@@ -341,7 +401,7 @@ class StripePsp:
             "/v1/balance_transactions",
             StripeBalanceTransaction,
             lambda one: found.append(movement_of(one)),
-            params=since_filter(since, until),
+            params={**since_filter(since, until), "expand": _SOURCES},
             limit=limit,
         )
         return unread or found
@@ -354,7 +414,7 @@ class StripePsp:
         self, name: str, authorization_id: UUID
     ) -> Sequence[StripePaymentIntent] | PspOutcomeUnknown:
         query = f"metadata['{name}']:'{format_id('auth', authorization_id)}'"
-        params: Mapping[str, Any] = {"query": query, "expand": [f"data.{_FULL[0]}"]}
+        params: Mapping[str, Any] = {"query": query, "expand": [f"data.{WITH_FEE[0]}"]}
         page = await self._wire.get(f"{_INTENTS}/search", StripeList[StripePaymentIntent], params)
         if isinstance(page, Declined | PspOutcomeUnknown):
             return PspOutcomeUnknown(reason="the PSP's search did not answer")
@@ -366,6 +426,10 @@ class StripePsp:
         if isinstance(state, Voided) and rejection.code in HOLD_IS_GONE:
             return state
         return state if isinstance(state, Captured | PspOutcomeUnknown) else rejection
+
+
+def _dispute_path(psp_dispute: str, verb: str = "") -> str:
+    return f"/v1/disputes/{quote(psp_dispute, safe='')}{verb}"
 
 
 def _of(psp_payment: str, verb: str = "") -> str:

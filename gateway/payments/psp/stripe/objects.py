@@ -4,41 +4,40 @@ Owns: Stripe's currency exponents and what each of its statuses means to us. Mus
 called.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
 
 from clearing.money import exponent
 from gateway.errors import MalformedIdError
-from gateway.ids import format_id, parse_id
+from gateway.ids import parse_id
+from gateway.payments.psp.dispute_port import RefundState, RefundUpdate
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
     Declined,
-    DisputeUpdate,
     Held,
     HoldOutcome,
-    PspChargeRequest,
     PspEvent,
-    PspHoldRequest,
-    PspMovement,
+    PspMisconfigured,
     PspOutcomeUnknown,
     RequiresAction,
-    ReversalUpdate,
     ToppedUp,
     Voided,
 )
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
+from gateway.payments.psp.stripe.decline_advice import RETRYABLE_DECLINES
 from gateway.payments.psp.stripe.event_types import event_kind
+from gateway.payments.psp.stripe.request_parameters import CARD
 from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
     StripeCard,
     StripeCharge,
     StripePaymentIntent,
+    StripeRefund,
     StripeTopUp,
 )
 
@@ -46,46 +45,12 @@ from gateway.payments.psp.stripe.responses import (
 # sent with two decimals that must be zero, MGA without the two that ISO gives it.
 _STRIPE_EXPONENTS: Final[Mapping[str, int]] = {"ISK": 2, "UGX": 2, "MGA": 0}
 
-# Decline codes after which another try with the same card may succeed (docs.stripe.com/declines/codes).
-_RETRYABLE_DECLINES: Final = frozenset(
-    {
-        "approve_with_id",
-        "authentication_required",
-        "card_velocity_exceeded",
-        "insufficient_funds",
-        "issuer_not_available",
-        "processing_error",
-        "reenter_transaction",
-        "try_again_later",
-    }
-)
-
-
-# Balance transaction types as fields of PspTotals, with the sign that makes them positive there.
-_RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
-    "charge": ("captured_minor", 1),
-    "payment": ("captured_minor", 1),
-    "refund": ("refunded_minor", -1),
-    "payment_refund": ("refunded_minor", -1),
-    "refund_failure": ("refunded_minor", -1),
-    "payment_refund_failure": ("refunded_minor", -1),
-    "transfer": ("transferred_minor", -1),
-    "topup": ("topped_up_minor", 1),
-}
 
 # A capture that is refused with one of these was too late: there is no hold to capture from.
 HOLD_IS_GONE: Final = frozenset({"payment_intent_unexpected_state", "charge_expired_for_capture"})
 
-_AT_TERMINAL: Final[Mapping[str, Any]] = {
-    "payment_method_types": [CARD_PRESENT],
-    "payment_method_options": {CARD_PRESENT: {"request_incremental_authorization_support": True}},
-}
-_DISPUTE_STATES: Final[Mapping[str, Literal["won", "lost"]]] = {
-    "won": "won",
-    "lost": "lost",
-    "warning_closed": "won",
-}
-
+_FAILED_REFUNDS: Final = frozenset({"failed", "canceled"})
+_OUR_REFUND: Final = "refund"  # the metadata by which a refund of ours is known
 
 _TEN: Final = 10
 
@@ -98,6 +63,7 @@ class _EventEnvelope(msgspec.Struct):
     id: str
     type: str
     data: _EventData
+    livemode: bool | None = None
 
 
 class _Created(msgspec.Struct):
@@ -142,75 +108,17 @@ def _shift(currency: str) -> int:
     return _STRIPE_EXPONENTS.get(currency, iso) - iso
 
 
-def hold_params(request: PspHoldRequest, amount: int) -> dict[str, Any]:
-    """The parameters of a PaymentIntent with manual capture, `amount` in Stripe's unit.
+def hold_outcome(intent: StripePaymentIntent, *, at_terminal: bool) -> HoldOutcome:
+    """What a just created or confirmed PaymentIntent means for a hold.
 
-    A presented card is confirmed by the terminal (docs.stripe.com/terminal/payments/collect-card-payment).
+    A type of payment method that the account has not activated was dropped from it in silence.
     """
-    params: dict[str, Any] = {
-        "amount": amount,
-        "currency": request.currency.lower(),
-        "capture_method": "manual",
-        **(_AT_TERMINAL if request.payment_method == CARD_PRESENT else _online(request.payment_method)),
-        "transfer_group": format_id("ses", request.session_id),
-        "metadata": {
-            **request.metadata,
-            "session": format_id("ses", request.session_id),
-            "authorization": format_id("auth", request.authorization_id),
-        },
-        "expand": ["latest_charge"],
-    }
-    if request.customer is not None:
-        params["customer"] = request.customer
-    if request.off_session:
-        params["off_session"] = True
-    return params
-
-
-def _online(payment_method: str) -> dict[str, Any]:
-    return {
-        "confirm": True,
-        "payment_method": payment_method,
-        "payment_method_types": ["card"],
-        "payment_method_options": {
-            "card": {
-                "request_incremental_authorization": "if_available",
-                "request_overcapture": "if_available",
-            }
-        },
-    }
-
-
-def charge_params(request: PspChargeRequest, amount: int) -> dict[str, Any]:
-    """The parameters of an off-session PaymentIntent that is captured at once."""
-    return {
-        "amount": amount,
-        "currency": request.currency.lower(),
-        "confirm": True,
-        "off_session": True,
-        "customer": request.customer,
-        "payment_method": request.payment_method,
-        "payment_method_types": ["card"],
-        "transfer_group": format_id("ses", request.session_id),
-        "metadata": {
-            **request.metadata,
-            "session": format_id("ses", request.session_id),
-            "residual_charge_for": format_id("auth", request.authorization_id),
-        },
-        "expand": ["latest_charge.balance_transaction"],
-    }
-
-
-def decline_of(detail: Mapping[str, Any], *, code: str | None) -> Declined:
-    """A card error's body as a decline; the issuer's decline_code says more than the error's code."""
-    said = str(detail.get("decline_code") or code or "card_declined")
-    payment = (detail.get("payment_intent") or {}).get("id")
-    return Declined(code=said, retryable=said in _RETRYABLE_DECLINES, psp_payment=payment)
-
-
-def hold_outcome(intent: StripePaymentIntent) -> HoldOutcome:
-    """What a just created or confirmed PaymentIntent means for a hold."""
     state = state_of(intent)
+    kind = CARD_PRESENT if at_terminal else CARD
+    if kind not in intent.payment_method_types and not isinstance(state, Held | Captured | Voided):
+        return PspMisconfigured(
+            code="payment_method_unactivated", detail=f"the account has not activated {kind}", definite=True
+        )
     if isinstance(state, Captured | Voided):  # a hold answered from an old key: it has changed since
         return PspOutcomeUnknown(reason="the payment has moved on since this hold was answered")
     return state
@@ -236,7 +144,7 @@ def state_of(intent: StripePaymentIntent) -> Held | RequiresAction | Declined | 
         return RequiresAction(psp_payment=intent.id, next_action=action)
     said = None if failure is None else failure.decline_code or failure.code
     code = said or "payment_method_required"
-    return Declined(code=code, retryable=code in _RETRYABLE_DECLINES, psp_payment=intent.id)
+    return Declined(code=code, retryable=code in RETRYABLE_DECLINES, psp_payment=intent.id)
 
 
 def captured(intent: StripePaymentIntent) -> Captured:
@@ -264,31 +172,6 @@ def topped_up(topup: StripeTopUp) -> ToppedUp | Declined:
     return ToppedUp(psp_topup=topup.id)
 
 
-def add_movement(sums: dict[str, dict[str, int]], movement: StripeBalanceTransaction) -> None:
-    """Add a balance transaction to the sums of its currency, in the fields of PspTotals."""
-    currency = movement.currency.upper()
-    figures = sums.setdefault(currency, defaultdict(int))
-    name, sign = _RECORD_FIELDS.get(movement.type, ("other_minor", 1))
-    figures[name] += sign * from_stripe_amount(movement.amount, currency)
-    figures["fee_minor"] += fee_minor(movement.fee, currency)
-
-
-def movement_of(transaction: StripeBalanceTransaction) -> PspMovement:
-    """A balance transaction (docs.stripe.com/api/balance_transactions/object)."""
-    currency = transaction.currency.upper()
-    source = transaction.source
-    return PspMovement(
-        id=transaction.id,
-        kind=transaction.type,
-        source=str(source.get("id", "")) if isinstance(source, dict) else source or "",
-        amount_minor=from_stripe_amount(transaction.amount, currency),
-        currency=currency,
-        created_at=datetime.fromtimestamp(transaction.created, tz=UTC),
-        fee_minor=fee_minor(transaction.fee, currency),
-        description=transaction.description or "",
-    )
-
-
 def since_filter(since: datetime, until: datetime | None = None) -> dict[str, Any]:
     """The parameters of a list of what was created since, and before `until`; whole seconds, rounded down."""
     created = {"gte": int(since.timestamp())}
@@ -311,13 +194,14 @@ def request_amount(minor: int, currency: str) -> int | Declined:
         return Declined(code="amount_not_representable", retryable=False)
 
 
-def parse_event(body: bytes) -> PspEvent:
-    """An event's body: which payment and which session it speaks of, and a dispute's figures.
+def parse_event(body: bytes, *, livemode: bool) -> PspEvent:
+    """An event's body: which payment, session, dispute or refund it speaks of; no figure of it is read.
 
-    Raises ValueError (msgspec's) when it is not an event.
+    One of the other mode (test money on a live account, or the reverse) names nothing. Raises ValueError
+    (msgspec's) when it is not an event.
     """
     event = msgspec.json.decode(body, type=_EventEnvelope)
-    subject = event.data.object
+    subject = event.data.object if event.livemode is livemode else {}
     kind = subject.get("object")
     payment = subject.get("id") if kind == "payment_intent" else subject.get("payment_intent")
     return PspEvent(
@@ -326,11 +210,34 @@ def parse_event(body: bytes) -> PspEvent:
         psp_type=event.type,
         psp_payment=payment if isinstance(payment, str) else None,
         session_id=_session_id(subject.get("metadata")),
-        dispute=_dispute(subject) if kind == "dispute" and subject.get("balance_transactions") else None,
-        reversal=_reversal(subject) if kind == "refund" else None,
-        failed_refund=str(subject["id"])
-        if kind == "refund" and subject.get("status") in {"failed", "canceled"}
-        else None,
+        dispute=_named(subject, "dispute"),
+        refund=_named(subject, "refund") if _may_be_news(subject) else None,
+    )
+
+
+def _named(subject: Mapping[str, Any], kind: str) -> str | None:
+    identifier = subject.get("id")
+    return identifier if subject.get("object") == kind and isinstance(identifier, str) else None
+
+
+def _may_be_news(refund: Mapping[str, Any]) -> bool:
+    """Whether a refund needs to be read: one of ours that goes its way is answered by its own request."""
+    metadata = refund.get("metadata")
+    is_ours = isinstance(metadata, dict) and _OUR_REFUND in metadata
+    return not is_ours or refund.get("status") in _FAILED_REFUNDS
+
+
+def refund_update(refund: StripeRefund) -> RefundUpdate:
+    """A refund (docs.stripe.com/api/refunds/object). Raises AmountNotRepresentableError."""
+    currency = refund.currency.upper()
+    state = RefundState.FAILED if refund.status in _FAILED_REFUNDS else RefundState.PENDING
+    return RefundUpdate(
+        psp_refund=refund.id,
+        psp_payment=refund.payment_intent,
+        state=RefundState.SUCCEEDED if refund.status == "succeeded" else state,
+        is_ours=_OUR_REFUND in (refund.metadata or {}),
+        amount_minor=from_stripe_amount(refund.amount, currency),
+        currency=currency,
     )
 
 
@@ -357,33 +264,3 @@ def _session_id(metadata: object) -> UUID | None:
         return parse_id("ses", text) if isinstance(text, str) else None
     except MalformedIdError:
         return None
-
-
-def _reversal(subject: Mapping[str, Any]) -> ReversalUpdate | None:
-    """A refund that succeeded and does not carry our mark (docs.stripe.com/api/refunds/object)."""
-    if subject.get("status") != "succeeded" or "refund" in (subject.get("metadata") or {}):
-        return None
-    currency = str(subject["currency"]).upper()
-    return ReversalUpdate(
-        psp_refund=str(subject["id"]),
-        amount_minor=from_stripe_amount(int(subject["amount"]), currency),
-        currency=currency,
-    )
-
-
-def _dispute(subject: Mapping[str, Any]) -> DisputeUpdate:
-    """A dispute, with the fee that its balance transactions name (docs.stripe.com/api/disputes/object).
-
-    Only one that has moved money: an inquiry, and a dispute whose funds are not withdrawn yet, moved none.
-    """
-    currency = str(subject["currency"]).upper()
-    movements = subject.get("balance_transactions") or []
-    fee = sum(movement.get("fee", 0) for movement in movements if isinstance(movement, dict))
-    return DisputeUpdate(
-        psp_dispute=str(subject["id"]),
-        state=_DISPUTE_STATES.get(str(subject.get("status")), "opened"),
-        amount_minor=from_stripe_amount(int(subject["amount"]), currency),
-        fee_minor=fee_minor(int(fee), currency),
-        currency=currency,
-        reason=str(subject.get("reason") or "general"),
-    )
