@@ -614,6 +614,7 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
             game.reap()
             if sabotage:
                 game.capture_again(await game.checks.read(system))
+            game.checks.step(await game.checks.read(system))
             differences = await system.reconcile()
             if differences:
                 raise BrokenRuleError(f"{differences} differences between the books and the PSP")
