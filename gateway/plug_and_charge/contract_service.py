@@ -11,7 +11,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from clearing.services import ClearingServices
-from gateway import api_schemas
+from gateway.api_schemas_plug_and_charge import ContractSchema
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id, shard_of
@@ -264,10 +264,10 @@ def public_contract_id(contract_id: UUID) -> str:
     return format_id("con", contract_id)
 
 
-def contract_object(contract: Contract, *, warning: str | None = None) -> api_schemas.ContractSchema:
+def contract_object(contract: Contract, *, warning: str | None = None) -> ContractSchema:
     """A contract as the API and its events show it: never with its means of payment."""
     on_account = contract.payment_kind is PaymentKind.PARTNER_ACCOUNT
-    return api_schemas.ContractSchema(
+    return ContractSchema(
         emaid=contract.emaid,
         environment=contract.environment,
         party=contract.party,

@@ -11,7 +11,7 @@ from uuid import UUID
 import structlog
 
 from clearing.captured_session import AuthorizationMethod
-from gateway import api_schemas
+from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.ids import format_id, parse_id
@@ -37,9 +37,7 @@ class SettlementNoticeService:
     clock: Clock
     payments: PaymentService
 
-    async def get(
-        self, *, operator_id: str, session_id: UUID, admin: bool = False
-    ) -> api_schemas.SettlementNoticeSchema:
+    async def get(self, *, operator_id: str, session_id: UUID, admin: bool = False) -> SettlementNoticeSchema:
         """Return the settlement of a session at one of the operator's stations; `admin` reads them all.
 
         Raises:

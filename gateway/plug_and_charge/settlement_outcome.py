@@ -7,7 +7,7 @@ HTTP.
 from datetime import datetime, timedelta
 from typing import Final, Literal
 
-from gateway import api_schemas
+from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.ids import format_id
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import SessionView
@@ -33,7 +33,7 @@ def session_has_ended(view: SessionView) -> bool:
     )
 
 
-def settlement_object(view: SessionView, *, now: datetime) -> api_schemas.SettlementNoticeSchema | None:
+def settlement_object(view: SessionView, *, now: datetime) -> SettlementNoticeSchema | None:
     """How an ended session was settled, in minor units; None while its capture is not decided.
 
     Settled: captured. Canceled: nothing to pay, the hold was voided. Failed: an amount was due and not
@@ -45,7 +45,7 @@ def settlement_object(view: SessionView, *, now: datetime) -> api_schemas.Settle
     session = view.session
     paid = view.capture if outcome == "Settled" else None
     captured_at = None if view.capture is None else view.capture.captured_at
-    return api_schemas.SettlementNoticeSchema(
+    return SettlementNoticeSchema(
         id=format_id("auth", view.authorization.id),
         session=format_id("ses", session.id),
         session_ref=session.session_ref,

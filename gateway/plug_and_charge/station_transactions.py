@@ -6,7 +6,7 @@ Owns: which authorization a transaction belongs to. Must not know HTTP or the te
 from dataclasses import dataclass
 from uuid import UUID
 
-from gateway import api_schemas
+from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import parse_id
@@ -43,9 +43,7 @@ class StationTransactionService:
             transaction_id=transaction_id,
         )
 
-    async def find_transaction_id(
-        self, notice: api_schemas.SettlementNoticeSchema, *, operator_id: str
-    ) -> str | None:
+    async def find_transaction_id(self, notice: SettlementNoticeSchema, *, operator_id: str) -> str | None:
         """The transaction of a settled session, where the operator has named it."""
         decision = await decision_lifecycle.find_by_authorization(
             self.pool,

@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Any, Final
 
 from gateway import api_schemas
+from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
 from gateway.webhooks import repository
@@ -76,8 +77,8 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "capture": api_schemas.CaptureSchema,
     "refund": api_schemas.RefundSchema,
     "dispute": api_schemas.DisputeSchema,
-    "plug_and_charge": api_schemas.SettlementNoticeSchema,
-    "contract": api_schemas.ContractSchema,
+    "plug_and_charge": SettlementNoticeSchema,
+    "contract": ContractSchema,
     "disbursement": api_schemas.DisbursementSchema,
     "payout_hold": api_schemas.PayoutHoldSchema,
     "bank_details": api_schemas.BankDetailsSchema,

@@ -16,6 +16,7 @@ from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryMode
 from gateway.api.field_types import MAX_PAGE, CurrencyCode, PositiveMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
+from gateway.api_schemas_plug_and_charge import ContractSchema
 from gateway.plug_and_charge.authorization_service import payment_reference
 from gateway.plug_and_charge.contract_service import ContractCaller, ContractService, contract_object
 from pnc.contract import ContractState, NewContract, PaymentKind
@@ -234,7 +235,7 @@ def _action(
         description=description,
         body=ContractReasonBody,
         body_required=False,
-        answers={200: api_schemas.ContractSchema},
+        answers={200: ContractSchema},
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     )
@@ -249,7 +250,7 @@ ENDPOINTS: Final = (
         scope=Scope.CONTRACTS,
         handler=put_contract,
         body=ContractBody,
-        answers={201: api_schemas.ContractSchema},
+        answers={201: ContractSchema},
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.STATE_CONFLICT, problems.NOT_FOUND),
     ),
@@ -261,7 +262,7 @@ ENDPOINTS: Final = (
         scope=Scope.CONTRACTS,
         handler=list_contracts,
         query=ContractsQuery,
-        answers={200: api_schemas.ContractSchema},
+        answers={200: ContractSchema},
         listed=True,
     ),
     _action("block", "blockContract", "Block a contract", block),

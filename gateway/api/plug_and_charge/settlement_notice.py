@@ -16,6 +16,7 @@ from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.plug_and_charge.ocpp_numbers import exact
 from gateway.api.problems import ProblemError
+from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.ids import format_id
 from gateway.plug_and_charge.station_transactions import StationTransactionService
 from pnc.messages import MAX_TRANSACTION_ID, cost_updated, total_cost_response
@@ -23,7 +24,7 @@ from pnc.messages import MAX_TRANSACTION_ID, cost_updated, total_cost_response
 TransactionId = Annotated[str, Field(min_length=1, max_length=MAX_TRANSACTION_ID, pattern=r"^[\x21-\x7e]+$")]
 
 
-class SessionCostSchema(api_schemas.SettlementNoticeSchema):
+class SessionCostSchema(SettlementNoticeSchema):
     """The settlement with what the session cost in the forms of OCPP 2.0.1 and 2.1."""
 
     transaction_id: str | None = Field(description="the station's own id, once you have named it")
