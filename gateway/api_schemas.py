@@ -25,7 +25,10 @@ from clearing.captured_session import AuthorizationMethod
 def _aware(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("expected a time with its offset, such as 2026-10-29T08:00:00Z")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected a time whose offset stays within the calendar") from None
 
 
 def _rfc3339(value: datetime) -> str:

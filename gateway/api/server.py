@@ -24,6 +24,7 @@ from gateway.api.metrics import EdgeMetrics, metrics_routes
 from gateway.api.problems import ProblemDetails
 from gateway.api.routes import endpoints
 from gateway.api.services import ApiServices
+from gateway.card_numbers import holds_card_number, mask_card_numbers
 from gateway.ids import format_id, new_id
 
 SERVICES: Final = web.AppKey("services", ApiServices)
@@ -69,7 +70,8 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
     @web.middleware
     async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
         given = request.headers.get(REQUEST_ID_HEADER, "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else format_id("req", new_id())
+        fits = _REQUEST_ID.fullmatch(given) and not holds_card_number(given)
+        request_id = given if fits else format_id("req", new_id())
         request[REQUEST_ID] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -90,7 +92,7 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
             _log.info(
                 "request",
                 method=request.method,
-                path=request.path,
+                path=mask_card_numbers(request.path),
                 status=response.status,
                 duration_ms=round(seconds * 1000),
             )
@@ -102,26 +104,32 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
 def _problem(dispatcher: Dispatcher, request: web.Request, error: Exception) -> web.Response:
     rejection = problem_for(error)
     if rejection is None:
-        _log.error("request_failed", method=request.method, path=request.path, exc_info=error)
+        _log.error(
+            "request_failed",
+            method=request.method,
+            path=mask_card_numbers(request.path),
+            exc_info=error,
+        )
         rejection = ProblemDetails(
             kind=problems.INTERNAL_ERROR, detail="The error is logged under this instance."
         )
     elif rejection.kind.status >= _SERVER_ERROR:
-        _log.warning("request_unavailable", path=request.path, exc_info=error)
+        _log.warning("request_unavailable", path=mask_card_numbers(request.path), exc_info=error)
     return _response(dispatcher, request, rejection)
 
 
 def _routing_problem(
     dispatcher: Dispatcher, request: web.Request, error: web.HTTPException
 ) -> web.StreamResponse:
+    path = mask_card_numbers(request.path)
     match error:
         case web.HTTPNotFound():
-            rejection = ProblemDetails(kind=problems.NOT_FOUND, detail=f"There is nothing at {request.path}.")
+            rejection = ProblemDetails(kind=problems.NOT_FOUND, detail=f"There is nothing at {path}.")
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             rejection = ProblemDetails(
                 kind=problems.METHOD_NOT_ALLOWED,
-                detail=f"{request.path} supports {allowed}.",
+                detail=f"{path} supports {allowed}.",
                 headers={"Allow": allowed},
             )
         case web.HTTPRequestEntityTooLarge():

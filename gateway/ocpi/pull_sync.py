@@ -24,7 +24,14 @@ from gateway.ocpi.locations import keep_location
 from gateway.ocpi.repository import objects, peers, pulls
 from gateway.ocpi.repository.peers import PeerRecord
 from gateway.ocpi.repository.pulls import PullRecord
-from gateway.ocpi.request_bodies import Body, encode, moment, optional_moment, read_object
+from gateway.ocpi.request_bodies import (
+    Body,
+    encode,
+    moment,
+    optional_moment,
+    read_object,
+    reject_card_numbers,
+)
 from gateway.ocpi.services import OcpiServices
 from gateway.ocpi.sessions import keep_session, read_session
 from gateway.ocpi.tariffs import read_tariff
@@ -155,6 +162,7 @@ class _Reader:
         for tree in objects:
             raw = b""
             try:
+                reject_card_numbers(tree)
                 raw = encode(tree, name=self.module)
                 async with connection.transaction():
                     await self._keep_one(connection, read_object(raw, name=self.module), raw)

@@ -12,13 +12,14 @@ from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import (
+    CustomerToken,
     EmptyBody,
     EvseId,
     Line,
     ListQuery,
     MetadataIn,
+    PaymentMethodToken,
     PositiveMinor,
-    Token,
     before,
 )
 from gateway.api.idempotency import KeyRule
@@ -39,8 +40,8 @@ class PspPaymentMethodBody(WireModel):
     """A payment method tokenized at the PSP; never card data."""
 
     type: Literal["psp_payment_method"]
-    payment_method: Token = Field(examples=["pm_card_visa"])
-    customer: Token | None = Field(None, examples=["cus_123"])
+    payment_method: PaymentMethodToken = Field(examples=["pm_card_visa"])
+    customer: CustomerToken | None = Field(None, examples=["cus_123"])
     off_session: bool = Field(default=False, description="merchant-initiated under a stored mandate")
 
 

@@ -14,7 +14,7 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
-from gateway.api.field_types import CurrencyCode, Line, Slug
+from gateway.api.field_types import CurrencyCode, DayIn, Line, Slug
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import principal
 from gateway.api.problems import ProblemError
@@ -49,7 +49,7 @@ class WriteOffBody(WireModel):
 class SetOffConsentBody(WireModel):
     """A party's consent to set off its receivables against its payables."""
 
-    agreed_on: date
+    agreed_on: DayIn
     evidence: Line = Field(description="Where the consent is stored.", examples=["contract 7, annex B"])
 
 
