@@ -123,7 +123,20 @@ class AuthorizationSchema(PublicSchema):
     cost_limit: Minor = Field(description="stop the session before its running cost passes this, minor units")
     capture_before: Instant | None = Field(description="the hold ends then; we capture or renew before it")
     next_action: dict[str, Any] | None = Field(
-        description="pass this to the driver's app when state is requires_action"
+        description="pass this to the driver's app when state is requires_action; whole in the answer to the "
+        "authorization's own requests, only its type in lists and events"
+    )
+    client_secret: str | None = Field(
+        None,
+        description="pass this to the driver's app when state is requires_action; a secret: whoever holds it "
+        "may finish the payment, so never log or store it; null in lists and events",
+    )
+    redirect_url: str | None = Field(
+        None, description="where the driver confirms the payment; null where the PSP's script shows it"
+    )
+    return_url: str | None = Field(None, description="where the driver returns to afterwards")
+    publishable_key: str | None = Field(
+        None, description="for the PSP's script in the driver's app; no secret"
     )
     decline_code: str | None = Field(description="the issuer's reason when state is failed")
     version: int = Field(description="also the ETag", ge=1)
@@ -132,6 +145,58 @@ class AuthorizationSchema(PublicSchema):
     session_ref: str | None
     metadata: dict[str, str]
     tariff: TariffReferenceSchema
+
+
+class CustomerSchema(PublicSchema):
+    """A driver whose payment methods may be saved. No personal data is stored."""
+
+    id: str = Field(description="the PSP's id; authorize with it", examples=["cus_123"])
+    object: Literal["customer"] = "customer"
+    reference: str | None = Field(description="your own name of the driver")
+    metadata: dict[str, str]
+    created: Instant
+
+
+class SetupSchema(PublicSchema):
+    """The setup of a payment method: the driver's app confirms it at the PSP, which keeps the card."""
+
+    id: str = Field(examples=["setup_01jd2w3x4y5z6a7b8c9d0e1f2g"])
+    object: Literal["setup"] = "setup"
+    customer: str
+    state: Literal["requires_payment_method", "requires_action", "processing", "succeeded", "cancelled"]
+    usage: Literal["off_session", "on_session"]
+    return_url: str = Field(description="where the driver returns to after a challenge")
+    payment_method: str | None = Field(description="authorize with it; null until state is succeeded")
+    mandate: str | None = Field(description="the driver's consent to charges while away")
+    error: str | None = Field(description="why the driver's last try failed; the driver may try again")
+    client_secret: str | None = Field(
+        description="pass this to the driver's app; a secret: whoever holds it may finish the setup, so "
+        "never log or store it; null once the setup has ended, and in events"
+    )
+    redirect_url: str | None = Field(description="where the driver confirms the setup, if state requires it")
+    publishable_key: str | None = Field(description="for the PSP's script in the driver's app; no secret")
+    version: int = Field(ge=1)
+    metadata: dict[str, str]
+    created: Instant
+
+
+class PaymentMethodSchema(PublicSchema):
+    """A saved payment method: what a driver recognizes it by."""
+
+    id: str = Field(description="the PSP's token; authorize with it", examples=["pm_123"])
+    object: Literal["payment_method"] = "payment_method"
+    customer: str
+    type: Literal["card"] = "card"
+    brand: str = Field(description="the card's scheme", examples=["visa"])
+    last4: str = Field(description="the card's last four digits", examples=["4242"])
+    exp_month: int = Field(description="month in which the card expires, 1 to 12")
+    exp_year: int = Field(description="year in which the card expires")
+    wallet: str | None = Field(description="the wallet that holds the card, such as apple_pay")
+    mandate: str | None = Field(
+        description="the driver's consent to charges while away; null: none was given"
+    )
+    setup: str = Field(description="id of the setup that saved it")
+    created: Instant
 
 
 class SessionPriceSchema(PublicSchema):

@@ -33,6 +33,7 @@ _FILE_SUFFIX: Final = "_FILE"
 _MAX_SECRET_FILE_BYTES: Final = 65_536
 _MIN_SECRET_LENGTH: Final = 16
 _SECRET_KEY_BYTES: Final = 32
+_PUBLISHABLE_KEY: Final = re.compile(r"pk_[A-Za-z0-9_]{4,250}")
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 # How much of an unknown name must agree with a setting before that one is suggested.
 _LIKENESS: Final = 0.75
@@ -104,6 +105,13 @@ def _zone(text: str) -> str:
     return text
 
 
+def _publishable_key(key: SecretStr) -> SecretStr:
+    # Not shown in errors: a secret key may have been set by mistake.
+    if _PUBLISHABLE_KEY.fullmatch(key.get_secret_value()) is None:
+        raise ValueError("expected a publishable key, pk_..., never a secret one")
+    return key
+
+
 def _long_secret(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value()) < _MIN_SECRET_LENGTH:
         raise ValueError(f"expected at least {_MIN_SECRET_LENGTH} characters")
@@ -135,6 +143,7 @@ def _webhook_keys(secret: SecretStr) -> SecretStr:
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
+PublishableKey = Annotated[SecretStr, AfterValidator(_publishable_key)]
 WebhookKeys = Annotated[SecretStr, AfterValidator(_webhook_keys)]
 ClockTime = Annotated[str, AfterValidator(_clock_time)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
@@ -147,6 +156,9 @@ class Settings(BaseSettings):
 
     database_url: DatabaseUrl = Field(description="PostgreSQL 18, postgresql://user@host:5432/name")
     psp_api_key: SecretStr = Field(min_length=8, description="secret key of the payment service provider")
+    psp_publishable_key: PublishableKey | None = Field(
+        None, description="key that drivers' apps show the provider; no secret"
+    )
     psp_webhook_secret: SecretStr = Field(
         min_length=8, description="signing secret of the provider's webhooks"
     )

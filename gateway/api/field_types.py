@@ -7,6 +7,7 @@ column can hold; amounts fit the ledger's 64 bits, and so do sums of them.
 import re
 from datetime import date
 from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
 from pydantic import AfterValidator, Field
@@ -58,6 +59,35 @@ PaymentMethodToken = Annotated[
 ]
 CustomerToken = Annotated[
     str, Field(pattern=r"^cus_[A-Za-z0-9_]{1,251}$", description="customer, a token of the PSP")
+]
+# The answer carries a secret of the driver's app: nobody on the way may keep it.
+NO_STORE: Final = {"Cache-Control": "no-store"}
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_SCRIPTS: Final = frozenset({"javascript", "data", "file", "vbscript", "blob", "about"})
+
+
+def _return_url(text: str) -> str:
+    """An address of an app or a web page; never one that a browser would run."""
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+    except ValueError:
+        parts, host = urlsplit(""), None
+    secure = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+    app = parts.scheme not in {"", "http", "https"} and parts.scheme not in _SCRIPTS
+    if not (secure and host) and not (app and "://" in text):
+        raise ValueError("expected an https address or an address of your app such as superapp://return")
+    return text
+
+
+ReturnUrl = Annotated[
+    str,
+    Field(
+        pattern=r"^[!-~]{1,2000}$",
+        description="where the driver returns to after a challenge: https, or your app's own scheme",
+        examples=["https://app.example/return"],
+    ),
+    AfterValidator(_return_url),
 ]
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code", examples=["EUR"])]
 PositiveMinor = Annotated[

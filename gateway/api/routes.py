@@ -6,12 +6,14 @@ Owns: the list. Must not know what is behind an entry.
 from gateway.api.capture import (
     authorizations,
     captures,
+    customers,
     disputes,
     missing_cdrs,
     quotes,
     refunds,
     remote_control,
     sessions,
+    setups,
 )
 from gateway.api.documents import documents
 from gateway.api.endpoint import ApiEndpoint
@@ -48,6 +50,8 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
     listed = [
         *quotes.ENDPOINTS,
         *authorizations.ENDPOINTS,
+        *setups.ENDPOINTS,
+        *customers.ENDPOINTS,
         *sessions.ENDPOINTS,
         *remote_control.ENDPOINTS,
         *captures.ENDPOINTS,

@@ -20,11 +20,14 @@ from gateway.payments import presenters, psp_request_repository, repository
 from gateway.payments.errors import (
     AccountLimitExceededError,
     InvalidPaymentRequestError,
+    NotFoundError,
     PaymentError,
     SessionAlreadyAuthorizedError,
     TariffMissingError,
 )
+from gateway.payments.payers import unknown_payer
 from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp.port import RequiresAction
 from gateway.payments.psp.rules import AmountRules
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.quotes import QuoteService
@@ -72,15 +75,17 @@ class AuthorizationService:
         """Hold the session's estimated cost. The same `authorization_id` again is the same authorization.
 
         Raises EvseNotFoundError, TariffMissingError, AccountLimitExceededError,
-        SessionAlreadyAuthorizedError, InvalidPaymentRequestError. A decline and a lost answer are states of
+        SessionAlreadyAuthorizedError, InvalidPaymentRequestError, NotFoundError (the payer is another
+        party's). A decline and a lost answer are states of
         the authorization, not errors.
         """
         async with self.pool.acquire() as connection:
             authorization, session, psp_request = await self._opened(connection, request)
-        if psp_request is not None:
-            sent = await self.psp_requests.send(psp_request, authorization=authorization, session=session)
-            authorization = sent.authorization
-        return await self.build_view(authorization, session)
+        if psp_request is None:
+            return await self.build_view_with_action(authorization, session)
+        sent = await self.psp_requests.send(psp_request, authorization=authorization, session=session)
+        view = await self.build_view(sent.authorization, session)
+        return self._with_action(view, sent.outcome)
 
     async def _opened(
         self, connection: Connection, request: AuthorizationRequest
@@ -95,7 +100,7 @@ class AuthorizationService:
             return existing  # the tariff was removed since: the request was carried out before
         try:
             return await self._write_new(connection, hold, None)
-        except (asyncpg.UniqueViolationError, AccountLimitExceededError):
+        except (asyncpg.UniqueViolationError, AccountLimitExceededError, NotFoundError):
             existing = await self._existing(connection, request.authorization_id)
             return existing or await self._open(connection, hold)
 
@@ -126,7 +131,8 @@ class AuthorizationService:
                 updated_at=now,
             )
             psp_request = self._new_hold(fresh)
-            await self._write(connection, snapshot, session, fresh, psp_request, new_session=False)
+            if not await self._write(connection, snapshot, session, fresh, psp_request, new_session=False):
+                raise unknown_payer(psp_customer=fresh.customer, psp_method=fresh.payment_method or "")
         return (await self.psp_requests.send(psp_request, authorization=fresh, session=session)).authorization
 
     async def build_view(
@@ -138,6 +144,23 @@ class AuthorizationService:
             session=session,
             tariff=await self.snapshots.reference(session.tariff_sha256),
         )
+
+    async def build_view_with_action(
+        self, authorization: AuthorizationRecord, session: SessionRecord
+    ) -> AuthorizationView:
+        """As `build_view`; while the cardholder must act, with the action and its secrets from the PSP."""
+        view = await self.build_view(authorization, session)
+        if authorization.state is not PaymentState.REQUIRES_ACTION or authorization.psp_payment is None:
+            return view
+        return self._with_action(
+            view, await self.psp_requests.psp.inspect(psp_payment=authorization.psp_payment)
+        )
+
+    def _with_action(self, view: AuthorizationView, outcome: object) -> AuthorizationView:
+        waits = view.authorization.state is PaymentState.REQUIRES_ACTION
+        if not waits or not isinstance(outcome, RequiresAction):
+            return view
+        return replace(view, action=outcome, publishable_key=self.psp_requests.psp.payers.publishable_key)
 
     @property
     def _amounts(self) -> AmountRules:
@@ -214,6 +237,8 @@ class AuthorizationService:
         done = await self._write(
             connection, hold.snapshot, session, authorization, psp_request, new_session=named is None
         )
+        if not done and authorization.payment_method is not None:
+            raise unknown_payer(psp_customer=authorization.customer, psp_method=authorization.payment_method)
         if not done:
             raise AccountLimitExceededError(
                 f"the funded account of {authorization.account_party_id} in {authorization.currency} "
@@ -296,6 +321,7 @@ class AuthorizationService:
             payment_method=method.payment_method if method else None,
             customer=method.customer if method else None,
             off_session=method.off_session if method else False,
+            return_url=method.return_url if method else None,
             psp_payment=None,
             capture_before=None,
             incrementable=on_account,
@@ -356,6 +382,8 @@ class AuthorizationService:
             payment_method=authorization.payment_method,
             customer=authorization.customer,
             off_session=authorization.off_session,
+            return_url=authorization.return_url,
+            customer_id=new_id(),
             request_id=psp_request.id if psp_request else None,
             next_attempt_at=self.clock.wall_now() + self.policy.call_grace,
             events=event_rows(events),

@@ -240,6 +240,7 @@ def hold_request(sent: SentRequest) -> PspHoldRequest:
         payment_method=authorization.payment_method,
         customer=authorization.customer,
         off_session=authorization.off_session,
+        return_url=authorization.return_url,
         metadata={
             "party": authorization.party_id,
             "authorization_method": authorization.authorization_method,

@@ -113,6 +113,7 @@ class AuthorizationRecord(FromRow):
     metadata: Mapping[str, str]
     created_at: datetime
     updated_at: datetime
+    return_url: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", PaymentState(self.state))

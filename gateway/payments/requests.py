@@ -19,6 +19,7 @@ class PspMethod:
     payment_method: str
     customer: str | None = None
     off_session: bool = False
+    return_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -23,6 +23,7 @@ from gateway.payments.hold_renewal import HoldRenewalService
 from gateway.payments.missing_cdr import MissingCdrService, SessionUpdateSource
 from gateway.payments.outcome_resolver import OutcomeResolver
 from gateway.payments.outcomes import OutcomeRecorder
+from gateway.payments.payers import PayerService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.port import Psp
 from gateway.payments.psp_events import PspEventHandler
@@ -58,8 +59,17 @@ class PaymentService:
     psp_events: PspEventHandler
     cdr_corrections: CdrCorrectionService
     missing_cdrs: MissingCdrService
-    psp: Psp
     psp_requests: PspRequestService
+
+    @property
+    def psp(self) -> Psp:
+        """The PSP that the requests go to."""
+        return self.psp_requests.psp
+
+    @property
+    def payers(self) -> PayerService:
+        """Customers of parties, and their payment methods."""
+        return self.psp_events.payers
 
     async def authorize(self, request: AuthorizationRequest) -> AuthorizationView:
         """Hold a session's estimated cost; see AuthorizationService.authorize."""
@@ -179,15 +189,20 @@ class PaymentService:
         return await self.residual_charges.charge(shard=shard, session_id=session_id)
 
     async def get_authorization(
-        self, *, party_id: str, authorization_id: UUID, admin: bool = False
+        self, *, party_id: str, authorization_id: UUID, admin: bool = False, with_action: bool = False
     ) -> AuthorizationView:
-        """One authorization. Raises NotFoundError when there is none or it is another party's."""
+        """One authorization. Raises NotFoundError when there is none or it is another party's.
+
+        `with_action`: while the cardholder must act, with the action and its secrets, read from the PSP.
+        """
         async with self.pool.acquire() as connection:
             found = await repository.find_authorization_with_session(
                 connection, shard=shard_of(authorization_id), authorization_id=authorization_id
             )
         if found is None or not (admin or party_id == found[0].party_id):
             raise NotFoundError(f"no authorization {format_id('auth', authorization_id)}")
+        if with_action:
+            return await self.authorizations.build_view_with_action(*found)
         return await self.authorizations.build_view(*found)
 
     async def get_session(self, *, party_id: str, session_id: UUID, admin: bool = False) -> SessionView:
@@ -360,6 +375,7 @@ def build_payments(
             captures=captures,
             refunds=refunds,
             disputes=disputes,
+            payers=PayerService(pool=pool, clock=clock, psp=psp.payers),
         ),
         cdr_corrections=CdrCorrectionService(
             pool=pool,
@@ -372,6 +388,5 @@ def build_payments(
         missing_cdrs=MissingCdrService(
             pool=pool, completions=completions, captures=captures, snapshots=snapshots, updates=updates
         ),
-        psp=psp,
         psp_requests=psp_requests,
     )

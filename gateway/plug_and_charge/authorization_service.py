@@ -15,6 +15,7 @@ from gateway.ids import format_id, parse_id
 from gateway.payments.errors import (
     AccountLimitExceededError,
     InvalidPaymentRequestError,
+    NotFoundError,
     PaymentConflictError,
     SessionAlreadyAuthorizedError,
 )
@@ -143,6 +144,7 @@ class VehicleAuthorizationService:
             SessionAlreadyAuthorizedError,
             InvalidPaymentRequestError,
             PaymentConflictError,
+            NotFoundError,  # the contract's payment method was removed, or is another party's
         ) as error:
             return await self._conclude(decision, None, detail=str(error)), None
         state = view.authorization.state

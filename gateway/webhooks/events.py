@@ -30,6 +30,9 @@ class EventType(StrEnum):
     AUTHORIZATION_FAILED = "authorization.failed"
     AUTHORIZATION_OUTCOME_UNKNOWN = "authorization.outcome_unknown"
     AUTHORIZATION_VOIDED = "authorization.voided"
+    SETUP_SUCCEEDED = "setup.succeeded"
+    SETUP_FAILED = "setup.failed"
+    SETUP_CANCELLED = "setup.cancelled"
     SESSION_COMPLETED = "session.completed"
     SESSION_CLEARED = "session.cleared"
     SESSION_EXCEPTION = "session.exception"
@@ -60,6 +63,7 @@ class EventType(StrEnum):
 # The shape of `data` for each prefix of a type; JSON schemas are generated from these.
 DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "authorization": api_schemas.AuthorizationSchema,
+    "setup": api_schemas.SetupSchema,
     "session": api_schemas.SessionSchema,
     "capture": api_schemas.CaptureSchema,
     "refund": api_schemas.RefundSchema,

@@ -173,10 +173,11 @@ async def open_api(
     *,
     plug_and_charge: PlugAndChargeService | None = None,
     webhook_secrets: SecretCipher | None = None,
+    psp: FakePsp | None = None,
     **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key."""
-    clock, psp = Hands(), FakePsp()
+    clock, psp = Hands(), psp or FakePsp()
     clearing = build_clearing()
     payments = build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy())
     base = ApiOptions(base_url="http://api.test", sandbox=True, allow_private_receivers=True)

@@ -12,6 +12,7 @@ from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import (
+    NO_STORE,
     CustomerToken,
     EmptyBody,
     EvseId,
@@ -20,6 +21,7 @@ from gateway.api.field_types import (
     MetadataIn,
     PaymentMethodToken,
     PositiveMinor,
+    ReturnUrl,
     before,
 )
 from gateway.api.idempotency import KeyRule
@@ -43,6 +45,9 @@ class PspPaymentMethodBody(WireModel):
     payment_method: PaymentMethodToken = Field(examples=["pm_card_visa"])
     customer: CustomerToken | None = Field(None, examples=["cus_123"])
     off_session: bool = Field(default=False, description="merchant-initiated under a stored mandate")
+    return_url: ReturnUrl | None = Field(
+        None, description="where the driver returns to after a challenge; send it while the driver is there"
+    )
 
 
 class CardPresentBody(WireModel):
@@ -101,12 +106,14 @@ async def create(call: ApiRequest) -> ApiResponse:
             },
         )
     status = _ACCEPTED if shown.state in _UNDECIDED else _CREATED
+    acts = shown.state is api_schemas.AuthorizationState.REQUIRES_ACTION
     return ApiResponse(
         body=shown,
         status=status,
         version=shown.version,
-        headers={"Location": f"/v1/authorizations/{shown.id}"},
-        keep=status == _CREATED,  # the outcome is not known yet: a repeat of the request looks again
+        headers={"Location": f"/v1/authorizations/{shown.id}", **(NO_STORE if acts else {})},
+        # The outcome is not known yet, or the answer holds a client secret: a repeat looks again.
+        keep=status == _CREATED and not acts,
     )
 
 
@@ -116,9 +123,10 @@ async def get(call: ApiRequest) -> ApiResponse:
         party_id=call.caller.party_id,
         authorization_id=call.path_id("id", "auth"),
         admin=call.caller.admin,
+        with_action=True,
     )
     shown = _shown(view)
-    return ApiResponse(body=shown, version=shown.version)
+    return ApiResponse(body=shown, version=shown.version, headers=NO_STORE if view.action is not None else {})
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
@@ -165,7 +173,10 @@ def _payment(body: AuthorizationBody) -> PspMethod | PartnerAccount:
     given = body.payment
     if isinstance(given, PspPaymentMethodBody):
         return PspMethod(
-            payment_method=given.payment_method, customer=given.customer, off_session=given.off_session
+            payment_method=given.payment_method,
+            customer=given.customer,
+            off_session=given.off_session,
+            return_url=given.return_url,
         )
     if isinstance(given, CardPresentBody):
         return PspMethod(payment_method=CARD_PRESENT)
@@ -215,6 +226,7 @@ ENDPOINTS: Final = (
             problems.CARD_DECLINED,
             problems.ACCOUNT_LIMIT_EXCEEDED,
             problems.EVSE_NOT_FOUND,
+            problems.NOT_FOUND,
             problems.TARIFF_MISSING,
             problems.SESSION_ALREADY_AUTHORIZED,
         ),

@@ -62,6 +62,12 @@ async def put(call: ApiRequest) -> ApiResponse:
     if call.services.ocpi_tokens is None:
         raise ProblemError(problems.UNAVAILABLE, "This process has no OCPI.")
     await call.services.parties.get(body.party)
+    if isinstance(body.payment, PspPaymentMethodBody):
+        await call.services.payments.payers.check_payer(
+            party_id=body.party,
+            psp_customer=body.payment.customer,
+            psp_method=body.payment.payment_method,
+        )
     try:
         token = await call.services.ocpi_tokens.save(_update(call.path, body))
     except TokenTakenError as error:

@@ -121,11 +121,18 @@ async def put_contract(call: ApiRequest) -> ApiResponse:
 async def new_contract(call: ApiRequest, body: ContractBody) -> NewContract:
     """A body as a contract to be stored; a limit without a currency is in the party's own.
 
-    Raises ProblemError `not_found` where there is no such party.
+    Raises ProblemError `not_found` where there is no such party, and NotFoundError where the payment method
+    is another party's.
     """
     async with call.services.pool.acquire() as connection:
         if await party_repository.find_party(connection, body.party) is None:
             raise ProblemError(problems.NOT_FOUND, f"There is no party {body.party}.")
+    if isinstance(body.payment, MandateBody):
+        await call.services.payments.payers.check_payer(
+            party_id=body.party,
+            psp_customer=body.payment.customer,
+            psp_method=body.payment.payment_method,
+        )
     currency = body.currency
     if body.limit is not None and currency is None:
         currency = await _settlement_currency(call, body.party)

@@ -10,10 +10,13 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Final, Literal, Protocol
+from typing import TYPE_CHECKING, Any, Final, Literal, Protocol
 from uuid import UUID
 
 from gateway.payments.psp.rules import PspRules
+
+if TYPE_CHECKING:
+    from gateway.payments.psp.payer_port import PayerPsp
 
 CARD_PRESENT: Final = "card_present"  # instead of a payment method: the card is presented to a terminal
 
@@ -33,6 +36,7 @@ class PspHoldRequest:
     payment_method: str
     customer: str | None = None
     off_session: bool = False  # merchant-initiated under a stored mandate
+    return_url: str | None = None  # where the driver returns to after a challenge
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -126,10 +130,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequiresAction:
-    """The cardholder must authenticate; `next_action` goes to the app untouched."""
+    """The cardholder must authenticate; `next_action` goes to the app untouched.
+
+    `client_secret` is a bearer secret, and `next_action` may hold others: both go to the driver's app, and
+    are neither stored nor logged nor part of an event.
+    """
 
     psp_payment: str
-    next_action: Mapping[str, Any]
+    next_action: Mapping[str, Any] = field(repr=False)
+    client_secret: str | None = field(default=None, repr=False)
+    redirect_url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -268,6 +278,8 @@ class PspEvent:
     dispute: DisputeUpdate | None = None
     reversal: ReversalUpdate | None = None
     failed_refund: str | None = None  # a refund of the PSP's that did not reach its card after all
+    psp_setup: str | None = None  # the setup of a payment method that it speaks of
+    detached_method: str | None = None  # a saved method that can't be charged any more
 
 
 class WebhookRejectedError(Exception):
@@ -285,6 +297,11 @@ class Psp(Protocol):
     @property
     def signature_header(self) -> str:
         """The HTTP header in which the PSP signs its webhooks."""
+        ...
+
+    @property
+    def payers(self) -> "PayerPsp":
+        """What this PSP knows of payers."""
         ...
 
     async def hold(self, request: PspHoldRequest) -> HoldOutcome:
@@ -353,6 +370,10 @@ class Psp(Protocol):
 
     def parse_event(self, body: bytes) -> PspEvent:
         """Read an event that was authenticated before and kept."""
+        ...
+
+    def without_secrets(self, body: bytes) -> bytes:
+        """An authentic event as it may be kept: without the secrets of the PSP's clients."""
         ...
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:

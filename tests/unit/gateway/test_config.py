@@ -267,6 +267,7 @@ def test_no_secret_setting_is_ever_repeated() -> None:
     secrets = [
         "database_url",
         "psp_api_key",
+        "psp_publishable_key",  # no secret, but a secret key may be put there by mistake
         "psp_webhook_secret",
         "admin_api_key",
         "webhook_encryption_keys",

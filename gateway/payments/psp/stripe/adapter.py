@@ -48,6 +48,7 @@ from gateway.payments.psp.port import (
 )
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
+from gateway.payments.psp.stripe.client_secrets import without_secrets
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
 from gateway.payments.psp.stripe.objects import (
     HOLD_IS_GONE,
@@ -63,6 +64,7 @@ from gateway.payments.psp.stripe.objects import (
     state_of,
     topped_up,
 )
+from gateway.payments.psp.stripe.payers import StripePayers
 from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
     StripeList,
@@ -97,6 +99,7 @@ class StripePsp:
         api_key: str,
         webhook_secret: str,
         base_url: str | None = None,
+        publishable_key: str | None = None,
         timeout_s: float = 20.0,
         http_client: HttpClient | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -109,11 +112,17 @@ class StripePsp:
             monotonic=monotonic,
         )
         self._webhook_secret = webhook_secret
+        self._payers = StripePayers(self._wire, publishable_key=publishable_key, base_url=base_url)
 
     @property
     def rules(self) -> PspRules:
         """What Stripe can charge, how long its holds and idempotency keys last."""
         return STRIPE_RULES
+
+    @property
+    def payers(self) -> StripePayers:
+        """Customers, setups and saved methods at Stripe."""
+        return self._payers
 
     @property
     def signature_header(self) -> str:
@@ -307,6 +316,10 @@ class StripePsp:
     def parse_event(self, body: bytes) -> PspEvent:
         """Read an event that was authenticated before and kept."""
         return parse_event(body)
+
+    def without_secrets(self, body: bytes) -> bytes:
+        """The event without client secrets."""
+        return without_secrets(body)
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
         """List events created since, oldest first (docs.stripe.com/api/events/list; Stripe keeps 30 days)."""
