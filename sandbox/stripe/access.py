@@ -32,6 +32,12 @@ class PspRequest:
     body: bytes = b""
 
     @property
+    def takes_card(self) -> bool:
+        """Whether it comes from a driver's browser and brings a card: with a publishable key, to one path."""
+        key = self.headers.get("authorization", "").partition(" ")[2].strip()
+        return self.method == "POST" and self.path == "/v1/payment_methods" and key.startswith("pk_")
+
+    @property
     def control(self) -> bool:
         """Whether it is for the sandbox itself rather than the provider's API; no key is needed then."""
         return self.path.startswith(CONTROL_PREFIX)
@@ -41,6 +47,8 @@ def parameters_of(request: PspRequest) -> Json:
     """The nested parameters of the body (POST) or the query. Raises ParameterProblem."""
     if request.method != "POST":
         return parse_form(request.query)
+    if request.takes_card:
+        return parse_form(request.body.decode(errors="replace"), card_fields=True)
     if request.headers.get("content-type", "").startswith("application/json"):
         if not request.control:
             raise ParameterProblem("Invalid request: send application/x-www-form-urlencoded, not JSON")
@@ -55,7 +63,8 @@ def acting_account(state: PspState, request: PspRequest) -> str:
     """The account that the request acts for. Raises PspProblem (401, 403, 400)."""
     account = request.headers.get("stripe-account") or PLATFORM_ACCOUNT
     if not request.control:
-        _check_key(state.settings.api_keys, request.headers.get("authorization", ""))
+        known = (*state.settings.api_keys, state.settings.publishable_key)
+        _check_key(known, request.headers.get("authorization", ""))
         version = request.headers.get("stripe-version")
         if version is not None and not _VERSION.match(version):
             raise PspProblem(f"Invalid Stripe API version: {version[:40]}")

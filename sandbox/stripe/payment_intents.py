@@ -26,6 +26,7 @@ _DESCRIPTIVE: Final = (
     "transfer_group",
 )
 _CONFIRMING: Final = (
+    "client_secret",
     "payment_method",
     "payment_method_options",
     "off_session",

@@ -3,6 +3,7 @@
 Owns: the rule that an unattached method serves one payment. Must not know: intents.
 """
 
+from datetime import UTC, datetime
 from typing import Final
 
 from sandbox.stripe.api_request import PspApiRequest
@@ -11,6 +12,7 @@ from sandbox.stripe.lists import PAGING, page
 from sandbox.stripe.ownership import living_customer
 from sandbox.stripe.problems import CardProblem, Json, ParameterProblem, PspProblem, missing
 from sandbox.stripe.state import PspState
+from sandbox.stripe.test_numbers import card_of_number
 
 _EMPTY_ADDRESS: Final[Json] = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
 EMPTY_BILLING: Final[Json] = {
@@ -102,17 +104,34 @@ def usable_method(state: PspState, method_id: str, customer_id: str | None, acco
 
 
 def create(call: PspApiRequest) -> Json:
-    """POST /v1/payment_methods with `card[token]`."""
+    """POST /v1/payment_methods with `card[token]`, or from a driver's browser with the card itself."""
     params = call.params.only("type", "card", "billing_details", "metadata", "allow_redisplay")
     params.choice("type", ("card",), default="card")
-    token = params.section("card").only("token").required_text("token")
-    card_id = card_of_token(token)
-    if card_id is None:
-        raise missing("token", token, param="card[token]", status=400)
+    card_id = _card_of(call)
     method = dict(build(call.state, card_id, call.account))
     method["metadata"] = params.metadata()
     _fill_billing(call, method)
     return call.state.put("payment_method", method, call.account)
+
+
+def _card_of(call: PspApiRequest) -> str:
+    """The test card of a token, or of what a driver typed; the number is not kept."""
+    card = call.params.section("card").only("token", "number", "exp_month", "exp_year", "cvc")
+    if "number" in card:
+        today = datetime.fromtimestamp(call.state.now, UTC)
+        return card_of_number(
+            number=card.text("number") or "",
+            exp_month=card.text("exp_month") or "",
+            exp_year=card.text("exp_year") or "",
+            cvc=card.text("cvc") or "",
+            year=today.year,
+            month=today.month,
+        )
+    token = card.required_text("token")
+    card_id = card_of_token(token)
+    if card_id is None:
+        raise missing("token", token, param="card[token]", status=400)
+    return card_id
 
 
 def _fill_billing(call: PspApiRequest, method: Json) -> None:

@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Final
 
 DEFAULT_API_KEY: Final = "sk_test_sandbox"
+DEFAULT_PUBLISHABLE_KEY: Final = "pk_test_sandbox"
 DEFAULT_API_VERSION: Final = "2026-10-28.endive"
 PLATFORM_ACCOUNT: Final = "acct_platform"
 
@@ -29,6 +30,7 @@ class PspSettings:
     """
 
     api_keys: tuple[str, ...] = field(default=(DEFAULT_API_KEY,), repr=False)
+    publishable_key: str = DEFAULT_PUBLISHABLE_KEY
     api_version: str = DEFAULT_API_VERSION
     state_path: Path | None = None
     webhook_url: str | None = None

@@ -16,6 +16,7 @@ from sandbox.stripe.state import PspState
 
 _CONFIRMABLE: Final = ("requires_payment_method", "requires_confirmation", "requires_action")
 _CONFIRMING: Final = (
+    "client_secret",
     "payment_method",
     "payment_method_options",
     "mandate_data",
@@ -31,6 +32,7 @@ _CREATING: Final = (
     "metadata",
     "on_behalf_of",
     "payment_method_types",
+    "allowed_payment_method_types",
     "usage",
     "single_use",
     "flow_directions",
@@ -126,7 +128,7 @@ def _attempt(call: PspApiRequest, intent: Json, method: Json | None) -> Json:
 
 def _request_authentication(state: PspState, intent: Json, method: Json, call: PspApiRequest) -> Json:
     return_url = call.params.text("return_url")
-    url = f"/_sandbox/setup_intents/{intent['id']}/authenticate"
+    url = f"{state.public_url}/_sandbox/setup_intents/{intent['id']}/authenticate"
     action: Json = {"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect"}}
     if return_url is not None:
         action = {"type": "redirect_to_url", "redirect_to_url": {"return_url": return_url, "url": url}}

@@ -50,7 +50,8 @@ BANNED_PHRASES = {"in the air"}
 # Where one of them is the standard term itself.
 STANDARD_USES = re.compile(
     r"home_charging\w*|home[ -](director|charg|charger)\w*|HomeCharging\w*"  # OCPI and OCPP
-    r"|--no-create-home|--home-dir|\bHOME\b",  # a user's home directory
+    r"|--no-create-home|--home-dir|\bHOME\b"  # a user's home directory
+    r"|new Promise\b|awaitPromise",  # JavaScript
     re.IGNORECASE,
 )
 PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
