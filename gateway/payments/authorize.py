@@ -6,6 +6,7 @@ account) and the hold's amount. Must not know: HTTP, OCPI's messages, how a PSP 
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -16,7 +17,7 @@ from gateway.api_schemas import SessionState
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import in_shard, new_id, shard_of
-from gateway.payments import presenters, psp_request_repository, repository
+from gateway.payments import double_tap_repository, presenters, psp_request_repository, repository
 from gateway.payments.errors import (
     AccountLimitExceededError,
     InvalidPaymentRequestError,
@@ -46,6 +47,8 @@ from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.views import AuthorizationView
 from gateway.webhooks.events import event_rows
+
+_TRIES: Final = 3  # an earlier authorization that has ended is replaced; another request may be faster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -234,9 +237,25 @@ class AuthorizationService:
         session = named or self._new_session(hold, shard)
         authorization = self._new_authorization(hold, session, in_shard(hold.request.authorization_id, shard))
         psp_request = self._new_hold(authorization) if authorization.funding == "psp" else None
-        done = await self._write(
-            connection, hold.snapshot, session, authorization, psp_request, new_session=named is None
-        )
+        reuses = hold.request.reuses_recent
+        done, ended = False, None
+        for _ in range(_TRIES):
+            done = await self._write(
+                connection,
+                hold.snapshot,
+                session,
+                authorization,
+                psp_request,
+                new_session=named is None,
+                reuses_recent=reuses,
+                replaced_id=ended,
+            )
+            recent = await self._recent(connection, authorization, session) if reuses and not done else None
+            if recent is None:
+                break
+            if recent[0].id == authorization.id or recent[0].state not in FINAL_STATES:
+                return recent
+            ended = recent[0].id
         if not done and authorization.payment_method is not None:
             raise unknown_payer(psp_customer=authorization.customer, psp_method=authorization.payment_method)
         if not done:
@@ -253,6 +272,24 @@ class AuthorizationService:
             )
         )
         return authorization, _reopened(session, now=hold.now), psp_request
+
+    async def _recent(
+        self, connection: Connection, fresh: AuthorizationRecord, session: SessionRecord
+    ) -> tuple[AuthorizationRecord, SessionRecord, PspRequestRecord | None] | None:
+        """What the same payment method authorized at the same EVSE a moment ago.
+
+        The same request again is found with its own open request; another one's is left to its sender.
+        """
+        recent = await double_tap_repository.find_recent(
+            connection,
+            party_id=fresh.party_id,
+            payment_method=fresh.payment_method or "",
+            evse_id=session.evse_id,
+        )
+        if recent is None:
+            return None
+        found = await self._existing(connection, recent)
+        return found if found is None or recent == fresh.id else (*found[:2], None)
 
     async def _named_session(self, connection: Connection, hold: _Hold) -> SessionRecord | None:
         if hold.request.session_ref is None:
@@ -347,6 +384,8 @@ class AuthorizationService:
         psp_request: PspRequestRecord | None,
         *,
         new_session: bool,
+        reuses_recent: bool = False,
+        replaced_id: UUID | None = None,
     ) -> bool:
         events = presenters.authorization_events(
             authorization,
@@ -384,6 +423,9 @@ class AuthorizationService:
             off_session=authorization.off_session,
             return_url=authorization.return_url,
             customer_id=new_id(),
+            reuses_recent=reuses_recent,
+            replaced_id=replaced_id,
+            default_within_s=double_tap_repository.DEFAULT_WITHIN_S,
             request_id=psp_request.id if psp_request else None,
             next_attempt_at=self.clock.wall_now() + self.policy.call_grace,
             events=event_rows(events),

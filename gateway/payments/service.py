@@ -12,7 +12,7 @@ from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, shard_of
-from gateway.payments import repository
+from gateway.payments import double_tap_repository, repository
 from gateway.payments.authorize import AuthorizationService
 from gateway.payments.capture import CaptureResult, CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
@@ -87,6 +87,16 @@ class PaymentService:
         await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
         await self.captures.release(authorization_id=authorization_id, expected_version=expected_version)
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
+
+    async def get_double_tap_policy(self, *, party_id: str) -> int:
+        """For how many seconds a party's drivers are protected from a second hold."""
+        async with self.pool.acquire() as connection:
+            return await double_tap_repository.load_policy(connection, party_id=party_id)
+
+    async def set_double_tap_policy(self, *, party_id: str, within_s: int) -> None:
+        """Set it; 0: each request holds."""
+        async with self.pool.acquire() as connection:
+            await double_tap_repository.set_policy(connection, party_id=party_id, within_s=within_s)
 
     async def quote(self, *, evse_id: str, estimate: Estimate) -> QuoteView:
         """What an expected session would cost now. Raises EvseNotFoundError, TariffMissingError."""

@@ -105,10 +105,28 @@ WITH funds AS (
       AND NOT EXISTS (
           SELECT 1 FROM gateway.payment_method
           WHERE psp_method = :payment_method::text AND (party_id <> :party_id::text OR removed_at IS NOT NULL))
+), protection AS (
+    -- For how long the same method at the same EVSE is not held again; 0: it is.
+    SELECT CASE WHEN :reuses_recent::boolean THEN coalesce(
+        (SELECT within_s FROM gateway.double_tap_policy WHERE party_id = :party_id::text), :default_within_s::int)
+        ELSE 0 END AS within_s
+), tap AS (
+    -- Of two at once, the second waits for the first one's row. `replaced` is an authorization that has ended.
+    INSERT INTO gateway.recent_authorization AS t (party_id, payment_method, evse_id, authorization_id, authorized_at)
+    SELECT :party_id::text, :payment_method::text, upper(:evse_id::text), :authorization_id::uuid, :now::timestamptz
+    FROM payer, protection
+    WHERE protection.within_s > 0
+    ON CONFLICT (party_id, payment_method, evse_id) DO UPDATE
+    SET authorization_id = excluded.authorization_id, authorized_at = excluded.authorized_at
+    WHERE t.authorization_id = :replaced_id::uuid
+       OR t.authorized_at <= excluded.authorized_at - make_interval(secs => (SELECT within_s FROM protection))
+       OR t.authorized_at > excluded.authorized_at
+    RETURNING 1
 ), allowed AS (
     SELECT 1 FROM funds
     UNION ALL
-    SELECT 1 FROM payer WHERE :funding::text = 'psp'
+    SELECT 1 FROM payer, protection
+    WHERE :funding::text = 'psp' AND (protection.within_s = 0 OR EXISTS (SELECT 1 FROM tap))
 ), snapshot AS (
     INSERT INTO gateway.tariff_snapshot (sha256, version, canonical, currency, created_at)
     SELECT :tariff_sha256::text, :tariff_version::text, :tariff_canonical::bytea, :currency::char(3), :now::timestamptz

@@ -26,11 +26,13 @@ from gateway.api.field_types import (
 )
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
+from gateway.ids import format_id
 from gateway.payments.presenters import authorization_object
 from gateway.payments.psp.port import CARD_PRESENT
 from gateway.payments.requests import AuthorizationRequest, Estimate, PartnerAccount, PspMethod
 from gateway.payments.views import AuthorizationView
 
+_OK: Final = 200
 _CREATED: Final = 201
 _ACCEPTED: Final = 202
 _UNDECIDED: Final = frozenset(
@@ -82,6 +84,10 @@ class AuthorizationBody(WireModel):
     amount: PositiveMinor | None = Field(
         None, description="hold exactly this, instead of the estimate's price"
     )
+    allow_repeat: bool = Field(
+        default=False,
+        description="hold again although the same payment method was authorized at this EVSE a moment ago",
+    )
     metadata: MetadataIn = Field(default_factory=dict)
 
 
@@ -105,7 +111,10 @@ async def create(call: ApiRequest) -> ApiResponse:
                 "session": shown.session,
             },
         )
-    status = _ACCEPTED if shown.state in _UNDECIDED else _CREATED
+    repeated = call.body.session_ref is None and shown.id != format_id("auth", call.resource_id)
+    status = _OK if repeated else _CREATED
+    if shown.state in _UNDECIDED:
+        status = _ACCEPTED
     acts = shown.state is api_schemas.AuthorizationState.REQUIRES_ACTION
     return ApiResponse(
         body=shown,
@@ -113,7 +122,7 @@ async def create(call: ApiRequest) -> ApiResponse:
         version=shown.version,
         headers={"Location": f"/v1/authorizations/{shown.id}", **(NO_STORE if acts else {})},
         # The outcome is not known yet, or the answer holds a client secret: a repeat looks again.
-        keep=status == _CREATED and not acts,
+        keep=status != _ACCEPTED and not acts,
     )
 
 
@@ -201,6 +210,11 @@ def _order(call: ApiRequest, body: AuthorizationBody) -> AuthorizationRequest:
         session_ref=body.session_ref,
         estimate=estimate,
         amount_minor=body.amount,
+        # With a reference the session itself is held once. An account pays for every driver of the partner,
+        # and which card a terminal reads is not known yet: neither tells one driver from the next.
+        reuses_recent=body.session_ref is None
+        and not body.allow_repeat
+        and isinstance(body.payment, PspPaymentMethodBody),
         metadata=body.metadata,
     )
 
@@ -213,12 +227,17 @@ ENDPOINTS: Final = (
         summary="Authorize a session",
         description="Freezes the public tariff in force at the EVSE and secures the estimated cost. "
         "201: decided, look at `state`. 202: the PSP has not answered yet; wait for a webhook or poll. "
-        "402: declined.",
+        "402: declined. 200: a double tap; the same payment method was authorized at this EVSE a moment ago, "
+        "and that authorization is answered (`PUT /v1/parties/{id}/double-tap-policy`).",
         tag="Authorizations",
         scope=Scope.CAPTURE,
         handler=create,
         body=AuthorizationBody,
-        answers={201: api_schemas.AuthorizationSchema, 202: api_schemas.AuthorizationSchema},
+        answers={
+            200: api_schemas.AuthorizationSchema,
+            201: api_schemas.AuthorizationSchema,
+            202: api_schemas.AuthorizationSchema,
+        },
         etag=True,
         located=True,
         key_rule=KeyRule.REQUIRED,
