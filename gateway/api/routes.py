@@ -15,6 +15,7 @@ from gateway.api.capture import (
     remote_control,
     sessions,
     setups,
+    terminals,
 )
 from gateway.api.documents import documents
 from gateway.api.endpoint import ApiEndpoint
@@ -54,6 +55,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *setups.ENDPOINTS,
         *customers.ENDPOINTS,
         *sessions.ENDPOINTS,
+        *terminals.ENDPOINTS,
         *remote_control.ENDPOINTS,
         *captures.ENDPOINTS,
         *refunds.ENDPOINTS,

@@ -36,6 +36,7 @@ from gateway.payments.residual_charge import ResidualChargeService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.payments.terminals import TerminalService
 from gateway.payments.views import AuthorizationView, PriceView, QuoteView, SessionView
 
 
@@ -65,6 +66,11 @@ class PaymentService:
     def psp(self) -> Psp:
         """The PSP that the requests go to."""
         return self.psp_requests.psp
+
+    @property
+    def terminals(self) -> TerminalService:
+        """Payment terminals of parties."""
+        return TerminalService(pool=self.pool, clock=self.clock, psp=self.psp.terminals)
 
     @property
     def payers(self) -> PayerService:

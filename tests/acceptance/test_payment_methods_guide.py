@@ -71,6 +71,12 @@ def test_the_walk_pays_once_after_a_challenge(walked: Path) -> None:
     assert read(walked, "authorized.json")["state"] == "authorized"
 
 
+def test_the_walk_holds_a_card_at_a_terminal(walked: Path) -> None:
+    assert read(walked, "terminal.json")["state"] == "requires_action"
+    assert read(walked, "presented.json")["object"] == "terminal_reader"
+    assert read(walked, "at-terminal.json")["state"] == "authorized"
+
+
 def test_the_walk_lists_the_card_and_removes_it(walked: Path) -> None:
     (method,) = read(walked, "methods.json")["data"]
     assert (method["brand"], method["last4"]) == ("visa", "3155")

@@ -146,6 +146,7 @@ class FakePsp:
         self.capture_before: datetime | None = None
         self._numbers = itertools.count(1)
         self.payers = FakePayers()
+        self.terminals: Any = None  # tests/integration/test_terminals.py speaks to the sandbox PSP
 
     def by_authorization(self, authorization_id: UUID) -> Payment | None:
         for payment in self.payments.values():

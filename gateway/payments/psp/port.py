@@ -17,6 +17,7 @@ from gateway.payments.psp.rules import PspRules
 
 if TYPE_CHECKING:
     from gateway.payments.psp.payer_port import PayerPsp
+    from gateway.payments.psp.terminal_port import TerminalPsp
 
 CARD_PRESENT: Final = "card_present"  # instead of a payment method: the card is presented to a terminal
 
@@ -302,6 +303,11 @@ class Psp(Protocol):
     @property
     def payers(self) -> "PayerPsp":
         """What this PSP knows of payers."""
+        ...
+
+    @property
+    def terminals(self) -> "TerminalPsp":
+        """This PSP's payment terminals."""
         ...
 
     async def hold(self, request: PspHoldRequest) -> HoldOutcome:

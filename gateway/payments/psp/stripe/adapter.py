@@ -73,6 +73,7 @@ from gateway.payments.psp.stripe.responses import (
     StripeTopUp,
     StripeTransfer,
 )
+from gateway.payments.psp.stripe.terminals import StripeTerminals
 from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_signature
 
 _INTENTS: Final = "/v1/payment_intents"
@@ -112,6 +113,7 @@ class StripePsp:
             monotonic=monotonic,
         )
         self._webhook_secret = webhook_secret
+        self._terminals = StripeTerminals(self._wire)
         self._payers = StripePayers(self._wire, publishable_key=publishable_key, base_url=base_url)
 
     @property
@@ -123,6 +125,11 @@ class StripePsp:
     def payers(self) -> StripePayers:
         """Customers, setups and saved methods at Stripe."""
         return self._payers
+
+    @property
+    def terminals(self) -> StripeTerminals:
+        """Stripe Terminal."""
+        return self._terminals
 
     @property
     def signature_header(self) -> str:
