@@ -15,7 +15,7 @@ import msgspec
 
 from clearing.errors import MalformedDocumentError
 from clearing.pricing import json_document as document
-from clearing.pricing.ocpi_version import as_utc
+from clearing.pricing.ocpi_version import FIRST_YEAR, LAST_YEAR, as_utc
 from gateway.card_numbers import find_card_number
 from gateway.ocpi.errors import OcpiRejectionError
 
@@ -145,11 +145,16 @@ def read_moment(value: str, *, at: str) -> datetime:
     micros = (fraction or "0")[:6].ljust(6, "0")
     offset = "+00:00" if zone in {None, "Z", "z"} else zone
     try:
-        return as_utc(datetime.fromisoformat(f"{day}T{clock}.{micros}{offset}"))
+        found_at = as_utc(datetime.fromisoformat(f"{day}T{clock}.{micros}{offset}"))
     except (ValueError, OverflowError):
         raise OcpiRejectionError(
             f"{at}: expected a UTC time such as 2026-10-29T08:00:00Z, got {shown(value)}"
         ) from None
+    if not FIRST_YEAR <= found_at.year < LAST_YEAR:
+        raise OcpiRejectionError(
+            f"{at}: expected a time from {FIRST_YEAR} on and before {LAST_YEAR}, got {shown(value)}"
+        )
+    return found_at
 
 
 def number(tree: Tree, name: str, *, at: str = "$") -> Decimal:

@@ -213,6 +213,11 @@ class PayerService:
         async with self.pool.acquire() as connection:
             await repository.record_detached_method(connection, psp_method=psp_method, now=self.clock.now())
 
+    async def record_revoked_mandate(self, *, mandate: str) -> None:
+        """The PSP says that the consent to charges while the driver is away has ended."""
+        async with self.pool.acquire() as connection:
+            await repository.record_revoked_mandate(connection, mandate=mandate)
+
     async def check_payer(self, *, party_id: str, psp_customer: str | None, psp_method: str) -> None:
         """Raise NotFoundError where the customer or the payment method is known as another party's."""
         async with self.pool.acquire() as connection:

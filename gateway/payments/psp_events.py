@@ -63,6 +63,7 @@ class PspEventHandler:
                 psp_payment=event.psp_payment,
                 psp_setup=event.psp_setup,
                 detached_method=event.detached_method,
+                revoked_mandate=event.revoked_mandate,
                 always=_returns_money(event),
                 ended=event.kind is PspEventKind.HOLD_ENDED,
             )
@@ -80,6 +81,8 @@ class PspEventHandler:
             await self.payers.sync_setup(psp_setup=event.psp_setup)
         if event is not None and event.detached_method is not None:
             await self.payers.record_detached(psp_method=event.detached_method)
+        if event is not None and event.revoked_mandate is not None:
+            await self.payers.record_revoked_mandate(mandate=event.revoked_mandate)
         if event is None or event.psp_payment is None:
             return None
         if event.failed_refund is not None:

@@ -93,6 +93,10 @@ UPDATE gateway.payment_method
 SET removed_at = coalesce(removed_at, :now), detached_at = coalesce(detached_at, :now)
 WHERE psp_method = :psp_method;
 
+-- name: record_revoked_mandate!
+-- The driver's bank has ended the consent to charges while away.
+UPDATE gateway.payment_method SET mandate = NULL WHERE mandate = :mandate;
+
 -- name: knows_other_payer$
 -- Whether a customer or a payment method is known as another party's, or was removed.
 SELECT EXISTS (

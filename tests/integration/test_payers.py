@@ -32,6 +32,7 @@ class Reporting(FakePsp):
             session_id=None,
             psp_setup=subject if subject.startswith("seti_") else None,
             detached_method=subject if subject.startswith("pm_") else None,
+            revoked_mandate=subject if subject.startswith("mandate_") else None,
         )
 
 
@@ -194,7 +195,10 @@ async def test_the_psps_event_records_a_setup_and_a_removed_method(pool: Pool) -
         assert await payments.psp_events.handle_event(f"evt_{psp_setup}") is None
         (event,) = await pool.fetch("SELECT type, data FROM gateway.event")
         assert event["type"] == "setup.succeeded"
-        method = event["data"]["payment_method"]
+        method, mandate = event["data"]["payment_method"], event["data"]["mandate"]
+        await payments.receive_psp_webhook(body=mandate.encode(), signature="")
+        assert await payments.psp_events.handle_event(f"evt_{mandate}") is None
+        assert (await api.call("GET", f"/v1/payment-methods/{method}")).json["mandate"] is None
         await payments.receive_psp_webhook(body=method.encode(), signature="")
         assert await payments.psp_events.handle_event(f"evt_{method}") is None
         assert (await api.call("GET", f"/v1/payment-methods/{method}")).status == 404

@@ -281,6 +281,7 @@ class PspEvent:
     failed_refund: str | None = None  # a refund of the PSP's that did not reach its card after all
     psp_setup: str | None = None  # the setup of a payment method that it speaks of
     detached_method: str | None = None  # a saved method that can't be charged any more
+    revoked_mandate: str | None = None  # a driver's consent to charges while away has ended
 
 
 class WebhookRejectedError(Exception):

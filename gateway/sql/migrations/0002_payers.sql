@@ -53,6 +53,7 @@ CREATE TABLE gateway.payment_method (
     detached_at timestamptz                     -- the PSP has confirmed that
 );
 CREATE INDEX payment_method_customer ON gateway.payment_method (customer_id, id);
+CREATE INDEX payment_method_mandate ON gateway.payment_method (mandate) WHERE mandate IS NOT NULL;
 
 -- Where the driver returns to after a challenge.
 ALTER TABLE gateway.payment_authorization ADD COLUMN return_url text;

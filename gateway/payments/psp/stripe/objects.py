@@ -329,6 +329,9 @@ def parse_event(body: bytes) -> PspEvent:
         else None,
         psp_setup=str(subject["id"]) if kind == "setup_intent" else None,
         detached_method=str(subject["id"]) if event.type == "payment_method.detached" else None,
+        revoked_mandate=str(subject["id"])
+        if kind == "mandate" and subject.get("status") == "inactive"
+        else None,
     )
 
 
