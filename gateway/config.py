@@ -34,6 +34,7 @@ _MAX_SECRET_FILE_BYTES: Final = 65_536
 _MIN_SECRET_LENGTH: Final = 16
 _SECRET_KEY_BYTES: Final = 32
 _PUBLISHABLE_KEY: Final = re.compile(r"pk_[A-Za-z0-9_]{4,250}")
+_KEY_MODE: Final = re.compile(r"[a-z]{2}_(live|test)_")
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 # How much of an unknown name must agree with a setting before that one is suggested.
 _LIKENESS: Final = 0.75
@@ -110,6 +111,12 @@ def _publishable_key(key: SecretStr) -> SecretStr:
     if _PUBLISHABLE_KEY.fullmatch(key.get_secret_value()) is None:
         raise ValueError("expected a publishable key, pk_..., never a secret one")
     return key
+
+
+def _key_mode(key: SecretStr) -> str | None:
+    """`live` or `test`, where the key names it."""
+    found = _KEY_MODE.match(key.get_secret_value())
+    return None if found is None else found[1]
 
 
 def _long_secret(secret: SecretStr) -> SecretStr:
@@ -268,6 +275,12 @@ class Settings(BaseSettings):
             raise ValueError("NETWORKCORE_BANK_ACCOUNT_PATH and NETWORKCORE_BANK_OUTBOX_PATH go together")
         if self.bank_inbox_path is not None and self.bank_inbox_path == self.bank_outbox_path:
             raise ValueError("NETWORKCORE_BANK_INBOX_PATH and NETWORKCORE_BANK_OUTBOX_PATH are one directory")
+        if self.psp_publishable_key is not None:
+            modes = {_key_mode(key) for key in (self.psp_api_key, self.psp_publishable_key)} - {None}
+            if len(modes) > 1:
+                raise ValueError(
+                    "NETWORKCORE_PSP_PUBLISHABLE_KEY and NETWORKCORE_PSP_API_KEY differ: one is a test key"
+                )
         if self.environment is Environment.PRODUCTION:
             if self.clock is not ClockSource.SYSTEM:
                 raise ValueError("NETWORKCORE_CLOCK must be system in production")

@@ -26,9 +26,11 @@ _SECRET_NAME: Final = re.compile(
     r"|cvc|dsn|database_url|credentials?)s?($|_|-)",
     re.IGNORECASE,
 )
-# Keys of ours (nck_...), of the provider (sk_/rk_/whsec_), bearer headers, and passwords within URLs.
+# Keys of ours (nck_...), of the provider (sk_/rk_/whsec_), client secrets and connection tokens of its apps,
+# bearer headers, and passwords within URLs.
 _SECRET_TEXT: Final = re.compile(
     r"\b(?:(?:sk|rk|nck)_(?:live|test)_|whsec_|nck_)[A-Za-z0-9_+/=-]{4,}"
+    r"|\b[a-z]+_[A-Za-z0-9]+_secret_[A-Za-z0-9]+|\bpst_[A-Za-z0-9_]{8,}"
     r"|\b(?:bearer|token|basic)\s+[A-Za-z0-9._~+/=-]{8,}"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",
     re.IGNORECASE,

@@ -1,5 +1,6 @@
 """How a driver's app obtains a payment method, and whose it is."""
 
+import asyncio
 import json
 from collections.abc import AsyncIterator
 from dataclasses import replace
@@ -269,6 +270,20 @@ async def test_a_customer_made_at_the_psp_belongs_to_its_first_user(api: Api) ->
     assert (
         await pays(api, "pm_good", "cus_imported", party="superapp", key="c", session_ref="s3")
     ).status == 201
+
+
+async def test_of_two_parties_at_once_one_gets_an_unknown_customer(api: Api) -> None:
+    answers = await asyncio.gather(
+        *(
+            pays(
+                api, "pm_good", "cus_imported", party=party, key=f"k{number}", session_ref=f"{party}-{number}"
+            )
+            for number in range(4)
+            for party in ("parking", "superapp")
+        )
+    )
+    assert sorted(answer.status for answer in answers) == [201] * 4 + [404] * 4
+    assert len({one.request.metadata["party"] for one in api.psp.payments.values()}) == 1
 
 
 async def test_a_removed_method_is_charged_no_more(api: Api) -> None:
