@@ -6,12 +6,16 @@ Owns: the list. Must not know what is behind an entry.
 from gateway.api.capture import (
     authorizations,
     captures,
+    customers,
     disputes,
+    double_taps,
     missing_cdrs,
     quotes,
     refunds,
     remote_control,
     sessions,
+    setups,
+    terminals,
 )
 from gateway.api.documents import documents
 from gateway.api.endpoint import ApiEndpoint
@@ -48,7 +52,10 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
     listed = [
         *quotes.ENDPOINTS,
         *authorizations.ENDPOINTS,
+        *setups.ENDPOINTS,
+        *customers.ENDPOINTS,
         *sessions.ENDPOINTS,
+        *terminals.ENDPOINTS,
         *remote_control.ENDPOINTS,
         *captures.ENDPOINTS,
         *refunds.ENDPOINTS,
@@ -74,6 +81,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *client_certificates.ENDPOINTS,
         *site_hosts.ENDPOINTS,
         *missing_cdrs.ENDPOINTS,
+        *double_taps.ENDPOINTS,
         *agreements.ENDPOINTS,
         *funding.ENDPOINTS,
         *ocpi_registrations.ENDPOINTS,

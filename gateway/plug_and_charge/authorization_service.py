@@ -15,6 +15,7 @@ from gateway.ids import format_id, parse_id
 from gateway.payments.errors import (
     AccountLimitExceededError,
     InvalidPaymentRequestError,
+    NotFoundError,
     PaymentConflictError,
     SessionAlreadyAuthorizedError,
 )
@@ -143,6 +144,7 @@ class VehicleAuthorizationService:
             SessionAlreadyAuthorizedError,
             InvalidPaymentRequestError,
             PaymentConflictError,
+            NotFoundError,  # the contract's payment method was removed, or is another party's
         ) as error:
             return await self._conclude(decision, None, detail=str(error)), None
         state = view.authorization.state
@@ -183,7 +185,12 @@ def payment_of(contract: Contract) -> PspMethod | PartnerAccount:
     """What pays for a contract: a mandate at the PSP, charged off session, or a partner's account."""
     if contract.payment_kind is PaymentKind.PARTNER_ACCOUNT:
         return PartnerAccount(party_id=contract.payment_reference)
-    customer, _, method = contract.payment_reference.rpartition(_REFERENCE_SEPARATOR)
+    return method_of(contract.payment_reference)
+
+
+def method_of(reference: str) -> PspMethod:
+    """The mandate behind the opaque text of a contract."""
+    customer, _, method = reference.rpartition(_REFERENCE_SEPARATOR)
     return PspMethod(payment_method=method, customer=customer or None, off_session=True)
 
 

@@ -1,7 +1,8 @@
 """Contracts of Plug & Charge, by administrators: stored, imported, blocked, cancelled.
 
-Owns: the transaction of each, that a contract's party exists, and the currency of a limit without one. Must
-not know: HTTP, who may ask, certificates. `actor` is the party that asks, for the record.
+Owns: the transaction of each, that a contract's party exists and its payment method is the party's, and the
+currency of a limit without one. Must not know: HTTP, who may ask, certificates. `actor` is the party that
+asks, for the record.
 """
 
 from collections.abc import Sequence
@@ -13,8 +14,11 @@ from gateway.database import Pool, transaction
 from gateway.partners import party_repository
 from gateway.partners.errors import UnknownPartnerRecordError
 from gateway.partners.party_service import load_party
+from gateway.payments.errors import NotFoundError
+from gateway.payments.payers import check_payer
+from gateway.plug_and_charge.authorization_service import method_of
 from pnc import contract_administration
-from pnc.contract import Contract, ContractState, NewContract
+from pnc.contract import Contract, ContractState, NewContract, PaymentKind
 from pnc.contract_administration import ContractWriteResult, RowReport
 from pnc.errors import UnfitContractError
 from pnc.service import PlugAndChargeService
@@ -22,7 +26,7 @@ from pnc.service import PlugAndChargeService
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractService:
-    """Raises `pnc.errors.PncError`; UnknownPartnerRecordError where a contract's party does not exist."""
+    """Raises `pnc.errors.PncError`; UnknownPartnerRecordError, NotFoundError (another party's payer)."""
 
     pool: Pool
     clock: Clock
@@ -102,12 +106,24 @@ class ContractService:
             return await self._complete(row)
         except UnknownPartnerRecordError as error:
             return UnfitContractError(path="/party", problem=f"{error}.")
+        except NotFoundError:
+            return UnfitContractError(
+                path="/payment/payment_method", problem="There is no such payment method of this party."
+            )
 
     async def _complete(self, contract: NewContract) -> NewContract:
         """The contract; a limit without a currency is in the party's own."""
         async with self.pool.acquire() as connection:
             if await party_repository.find_party(connection, contract.party) is None:
                 raise UnknownPartnerRecordError(f"There is no party {contract.party}")
+            if contract.payment_kind is PaymentKind.PSP_MANDATE:
+                mandate = method_of(contract.payment_reference)
+                await check_payer(
+                    connection,
+                    party_id=contract.party,
+                    psp_customer=mandate.customer,
+                    psp_method=mandate.payment_method,
+                )
             if contract.limit_minor is None or contract.currency is not None:
                 return contract
             party = await load_party(self.clearing, connection, contract.party)

@@ -148,7 +148,10 @@ def state_of(intent: StripePaymentIntent) -> Held | RequiresAction | Declined | 
     if status in {"requires_action", "requires_confirmation"}:
         action = intent.next_action or {"type": "authenticate"}
         return RequiresAction(
-            psp_payment=intent.id, next_action={**action, "client_secret": intent.client_secret}
+            psp_payment=intent.id,
+            next_action=action,
+            client_secret=intent.client_secret,
+            redirect_url=(action.get("redirect_to_url") or {}).get("url"),
         )
     if status == "succeeded":
         return captured(intent)
@@ -156,8 +159,11 @@ def state_of(intent: StripePaymentIntent) -> Held | RequiresAction | Declined | 
         return Voided()
     failure = intent.last_payment_error
     if failure is None and CARD_PRESENT in intent.payment_method_types:
-        action = {"type": "present_card", "payment_intent": intent.id, "client_secret": intent.client_secret}
-        return RequiresAction(psp_payment=intent.id, next_action=action)
+        action = {"type": "present_card", "payment_intent": intent.id}
+        return RequiresAction(psp_payment=intent.id, next_action=action, client_secret=intent.client_secret)
+    if status == "processing":
+        # Its success would come days later, after the driver has left: only what is certain now is accepted.
+        return Declined(code="payment_method_delayed", retryable=False, psp_payment=intent.id)
     said = None if failure is None else failure.decline_code or failure.code
     code = said or "payment_method_required"
     return Declined(code=code, retryable=code in RETRYABLE_DECLINES, psp_payment=intent.id)
@@ -255,7 +261,17 @@ def parse_event(body: bytes) -> PspEvent:
         failed_refund=str(subject["id"])
         if kind == "refund" and subject.get("status") in {"failed", "canceled"}
         else None,
+        psp_setup=_id_of(subject) if kind == "setup_intent" else None,
+        detached_method=_id_of(subject) if event.type == "payment_method.detached" else None,
+        revoked_mandate=_id_of(subject)
+        if kind == "mandate" and subject.get("status") == "inactive"
+        else None,
     )
+
+
+def _id_of(subject: Mapping[str, Any]) -> str | None:
+    found = subject.get("id")
+    return found if isinstance(found, str) else None
 
 
 def _held(intent: StripePaymentIntent) -> Held:
