@@ -5,7 +5,7 @@ Owns: what counts as a card number. Must not know where a text comes from. Pure.
 A card number is 13 to 19 digits, in one piece or in printed groups of 3 to 8, that begin as a card scheme's
 numbers do, have one of its lengths and pass the Luhn check. What is an identifier by its own check or shape
 (IBAN, UUID, telephone number, a hash or an id that mixes digits with letters) is not one; see
-docs/decisions/0605-card-numbers-never-enter.md.
+docs/decisions/0608-card-numbers-never-enter.md.
 Sources: ISO/IEC 7812-1 (issuer identification numbers, Luhn check), ISO 13616 (check digits of an IBAN),
 ITU-T E.164 (15 digits), RFC 9562 (UUID).
 """

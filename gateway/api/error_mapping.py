@@ -12,7 +12,13 @@ import asyncpg
 from clearing.errors import ClearingConflictError, ClearingError, ClearingInvariantViolation
 from gateway.api import problems
 from gateway.api.problems import ProblemDetails, ProblemError, ProblemKind
-from gateway.errors import DatabaseUnreachableError, MalformedIdError
+from gateway.errors import (
+    DatabaseUnreachableError,
+    MalformedIdError,
+    RateLimitExceededError,
+    RecordConflictError,
+    RecordNotFoundError,
+)
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
 from gateway.partners.errors import (
     PartnerConflictError,
@@ -54,6 +60,8 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     TooManyEndpointsError: problems.STATE_CONFLICT,
     WebhookRejectedError: problems.SIGNATURE_INVALID,
     MalformedIdError: problems.INVALID_PARAMETERS,
+    RecordNotFoundError: problems.NOT_FOUND,
+    RecordConflictError: problems.STATE_CONFLICT,
     UnknownRecordError: problems.NOT_FOUND,
     ConflictingRecordError: problems.STATE_CONFLICT,
     UnfitAuthorityError: problems.INVALID_PARAMETERS,
@@ -72,13 +80,14 @@ _AWAY: Final = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,  # class 57: shut down, crashed, cancelled by an operator
+    asyncpg.InsufficientResourcesError,  # class 53: disk full, out of memory, too many connections
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, until the pool finds the new primary
+    asyncpg.InvalidSQLStatementNameError,  # a prepared statement of the server that is gone
+    asyncpg.InternalClientError,  # the connection broke between two messages
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
     asyncpg.InterfaceError,
 )
 
@@ -87,6 +96,8 @@ def problem_for(error: BaseException) -> ProblemDetails | None:
     """The problem that answers an error; None where no rule knows it."""
     if isinstance(error, ProblemError):
         return error.rejection
+    if isinstance(error, RateLimitExceededError):
+        return ProblemDetails(kind=problems.RATE_LIMITED, detail=_sentence(error), headers=error.headers)
     if isinstance(error, ClearingInvariantViolation):
         return None  # a defect, although its class is a ClearingError
     for kind in type(error).__mro__:

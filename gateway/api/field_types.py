@@ -104,7 +104,7 @@ MetadataIn = Annotated[
 
 
 class EmptyBody(WireModel):
-    """A body without fields: the path and the API key say everything."""
+    """A body without fields."""
 
 
 class ListQuery(QueryModel):
@@ -112,7 +112,7 @@ class ListQuery(QueryModel):
 
     limit: int = Field(20, ge=1, le=MAX_PAGE)
     cursor: Annotated[str, Field(max_length=64)] | None = Field(
-        None, description="next_cursor of the page before"
+        None, description="`next_cursor` of the previous page"
     )
 
 
@@ -136,6 +136,6 @@ def before(query: Any, prefix: str) -> UUID | None:
     except MalformedIdError:
         raise ProblemError(
             problems.INVALID_PARAMETERS,
-            "cursor is not one that a list of this kind gave.",
-            errors=[FieldError(pointer="/cursor", expected="next_cursor of the page before")],
+            "cursor: this list did not return it; start without one.",
+            errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
         ) from None

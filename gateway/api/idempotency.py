@@ -129,7 +129,7 @@ class IdempotencyGate:
             case store.OtherRequest():
                 raise ProblemError(
                     problems.IDEMPOTENCY_KEY_REUSED,
-                    "This key came with another method, path or body before.",
+                    "An earlier request with this key had another method, path or body.",
                 )
             case store.RequestInFlight(locked_until=until):
                 raise _in_flight(until, now=now)

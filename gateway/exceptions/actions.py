@@ -15,8 +15,9 @@ from uuid import UUID
 from clearing.parties import service as party_service
 from clearing.services import ClearingServices
 from gateway.database import Connection
+from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions import repository
-from gateway.exceptions.rules import KINDS, ExceptionKind, ExceptionRecord
+from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.ids import parse_id
 from gateway.ocpi.repository import cdrs
 from gateway.payments import cdr_correction_repository

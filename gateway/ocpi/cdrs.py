@@ -24,6 +24,7 @@ from gateway.ocpi.request_bodies import (
     Body,
     Tree,
     check_identifier,
+    encode,
     flag,
     identifier,
     moment,
@@ -38,6 +39,7 @@ from gateway.ocpi.sessions import authorization_reference
 from gateway.ocpi.versions import module_url
 
 _NAME: Final = "CDR"
+_CASELESS: Final = ("country_code", "party_id", "id")
 _ID_LIMIT: Final = 39  # 36, and 3 for the suffix of a credit CDR
 
 
@@ -124,7 +126,7 @@ def read_cdr(body: Body, *, raw: bytes, party: str, version: OcpiVersion) -> New
         cdr_id=check_identifier(identifier(tree, "id", limit=_ID_LIMIT), at="$.id", limit=_ID_LIMIT),
         version=version,
         raw=raw,
-        fingerprint=hashlib.sha256(body.canonical).digest(),
+        fingerprint=_fingerprint(tree),
         session_ref=session_ref,
         authorization_reference=authorization_reference(tree),
         currency=text(tree, "currency", limit=3),
@@ -133,6 +135,12 @@ def read_cdr(body: Body, *, raw: bytes, party: str, version: OcpiVersion) -> New
         credit_reference_id=credit_reference,
         last_updated=moment(tree, "last_updated"),
     )
+
+
+def _fingerprint(tree: Tree) -> bytes:
+    """SHA-256 of the content, in which ids count without case: they are CiStrings (OCPI types)."""
+    ids = {name: tree[name].lower() for name in _CASELESS if isinstance(tree.get(name), str)}
+    return hashlib.sha256(encode({**tree, **ids}, name="CDR")).digest()
 
 
 def _end_name(version: OcpiVersion) -> str:

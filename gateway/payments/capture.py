@@ -168,7 +168,7 @@ class CaptureService:
             return
         if current.session.cdr_id is not None:
             raise PaymentConflictError(
-                "the session is completed; what it costs is captured, the rest released"
+                "the session is completed: its price is captured, and the rest of the hold is released"
             )
         await self._release(current)
 

@@ -7,7 +7,7 @@ party each event is for. Must not know: SQL, HTTP, how a state came about.
 from typing import Any
 
 from clearing.captured_session import AuthorizationMethod
-from gateway import api_schemas
+from gateway import api_schemas, payer_schemas
 from gateway.ids import format_id, shard_of
 from gateway.payments.payer_records import CustomerRecord, SavedMethodRecord, SetupRecord
 from gateway.payments.psp.payer_port import SetupState
@@ -71,9 +71,9 @@ def _action(view: AuthorizationView) -> dict[str, Any] | None:
     return dict(action) if action else None
 
 
-def customer_object(customer: CustomerRecord) -> api_schemas.CustomerSchema:
+def customer_object(customer: CustomerRecord) -> payer_schemas.CustomerSchema:
     """The public customer."""
-    return api_schemas.CustomerSchema(
+    return payer_schemas.CustomerSchema(
         id=customer.psp_customer or "",
         reference=customer.reference,
         metadata=dict(customer.metadata),
@@ -81,10 +81,10 @@ def customer_object(customer: CustomerRecord) -> api_schemas.CustomerSchema:
     )
 
 
-def setup_object(view: SetupView, *, publishable_key: str | None) -> api_schemas.SetupSchema:
+def setup_object(view: SetupView, *, publishable_key: str | None) -> payer_schemas.SetupSchema:
     """The public setup; its secrets only where they were read from the PSP for this answer."""
     setup = view.setup
-    return api_schemas.SetupSchema(
+    return payer_schemas.SetupSchema(
         id=format_id("setup", setup.id),
         customer=setup.psp_customer,
         state=setup.state.value,
@@ -102,9 +102,9 @@ def setup_object(view: SetupView, *, publishable_key: str | None) -> api_schemas
     )
 
 
-def saved_method_object(method: SavedMethodRecord) -> api_schemas.PaymentMethodSchema:
+def saved_method_object(method: SavedMethodRecord) -> payer_schemas.PaymentMethodSchema:
     """The public payment method: what a driver recognizes it by."""
-    return api_schemas.PaymentMethodSchema(
+    return payer_schemas.PaymentMethodSchema(
         id=method.psp_method,
         customer=method.psp_customer,
         brand=method.brand,

@@ -105,7 +105,7 @@ class RefundService:
                 connection, shard=shard, session_id=request.session_id
             ):
                 raise PaymentConflictError(
-                    "the residual charge of the session is not answered yet; refund after it"
+                    "the PSP has not answered the residual charge of the session yet; refund it afterwards"
                 )
         refund, charge = self._new_refund(request, refund_id, captured)
         psp_request = self.psp_requests.new(
@@ -305,4 +305,6 @@ class RefundService:
                 "a request to the PSP is open for this session; try again in a few seconds"
             )
         if not intended:
-            raise RefundBoundError("less is left of the capture than the refund names; read it again")
+            raise RefundBoundError(
+                "the refund is larger than the rest of the capture; read the capture again"
+            )

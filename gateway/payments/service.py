@@ -1,4 +1,4 @@
-"""The payments' door for other packages: what the HTTP edge, the OCPI edge and the worker call.
+"""The payments' service for other packages: what the HTTP API, OCPI and the worker call.
 
 Owns: whose object is whose (another party's object is not found), and reads. Must not know: HTTP, SQL.
 """
@@ -130,7 +130,7 @@ class PaymentService:
         if current.hold_minor < amount_minor:
             raised = await self.captures.increment(current, view.session, amount_minor=amount_minor)
             if raised is False:
-                raise PaymentConflictError("the issuer or the account rejected to raise the hold")
+                raise PaymentConflictError("the issuer or the account rejected the increment")
             if raised is None:
                 raise PaymentConflictError("the PSP has not answered yet; read the authorization again")
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)

@@ -26,7 +26,7 @@ from gateway.payments.views import AuthorizationView
 from gateway.plug_and_charge.settlement_outcome import HELD, may_still_charge
 from pnc import decision_lifecycle
 from pnc.authorization import AuthorizationDecision
-from pnc.contract import Contract, PaymentKind
+from pnc.contract import Contract, NewContract, PaymentKind
 from pnc.errors import ConflictingRecordError
 from pnc.messages import OcppVersion
 from pnc.service import DecisionResult, PlugAndChargeService
@@ -181,7 +181,7 @@ def payment_reference(*, payment_method: str, customer: str | None) -> str:
     return f"{customer or ''}{_REFERENCE_SEPARATOR}{payment_method}"
 
 
-def payment_of(contract: Contract) -> PspMethod | PartnerAccount:
+def payment_of(contract: Contract | NewContract) -> PspMethod | PartnerAccount:
     """What pays for a contract: a mandate at the PSP, charged off session, or a partner's account."""
     if contract.payment_kind is PaymentKind.PARTNER_ACCOUNT:
         return PartnerAccount(party_id=contract.payment_reference)

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway import api_schemas
+from gateway import api_schemas, payer_schemas
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
 from gateway.webhooks import repository
@@ -56,6 +56,8 @@ class EventType(StrEnum):
     BANK_DETAILS_APPROVED = "bank_details.approved"
     BANK_DETAILS_REJECTED = "bank_details.rejected"
     BANK_MESSAGE_REJECTED = "bank_message.rejected"
+    EXCEPTION_OPENED = "exception.opened"
+    EXCEPTION_RESOLVED = "exception.resolved"
     WEBHOOK_ENDPOINT_TEST = "webhook_endpoint.test"
     WEBHOOK_ENDPOINT_DISABLED = "webhook_endpoint.disabled"
 
@@ -63,7 +65,7 @@ class EventType(StrEnum):
 # The shape of `data` for each prefix of a type; JSON schemas are generated from these.
 DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "authorization": api_schemas.AuthorizationSchema,
-    "setup": api_schemas.SetupSchema,
+    "setup": payer_schemas.SetupSchema,
     "session": api_schemas.SessionSchema,
     "capture": api_schemas.CaptureSchema,
     "refund": api_schemas.RefundSchema,
@@ -73,6 +75,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "payout_hold": api_schemas.PayoutHoldSchema,
     "bank_details": api_schemas.BankDetailsSchema,
     "bank_message": api_schemas.BankMessageSchema,
+    "exception": api_schemas.ExceptionSchema,
     "webhook_endpoint": api_schemas.WebhookEndpointSchema,
 }
 

@@ -18,6 +18,7 @@ from sandbox.stripe.settings import PLATFORM_ACCOUNT
 from sandbox.stripe.state import PspState
 
 CONTROL_PREFIX: Final = "/_sandbox/"
+RESTRICTED_KEY: Final = "restricted_key"  # kind of the records of keys that may not do everything
 _VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.[a-z_.]+)?\Z")
 
 
@@ -63,8 +64,7 @@ def acting_account(state: PspState, request: PspRequest) -> str:
     """The account that the request acts for. Raises PspProblem (401, 403, 400)."""
     account = request.headers.get("stripe-account") or PLATFORM_ACCOUNT
     if not request.control:
-        known = (*state.settings.api_keys, state.settings.publishable_key)
-        _check_key(known, request.headers.get("authorization", ""))
+        _check_key(state, request)
         version = request.headers.get("stripe-version")
         if version is not None and not _VERSION.match(version):
             raise PspProblem(f"Invalid Stripe API version: {version[:40]}")
@@ -79,7 +79,8 @@ def acting_account(state: PspState, request: PspRequest) -> str:
     return account
 
 
-def _check_key(known: tuple[str, ...], authorization: str) -> None:
+def _check_key(state: PspState, request: PspRequest) -> None:
+    authorization = request.headers.get("authorization", "")
     scheme, _, credentials = authorization.partition(" ")
     key = credentials.strip()
     if scheme.lower() == "basic":
@@ -92,8 +93,28 @@ def _check_key(known: tuple[str, ...], authorization: str) -> None:
             "No API key was sent: put it in the Authorization header, 'Authorization: Bearer sk_test_...'.",
             status=401,
         )
-    if key not in known:
+    restricted = state.peek(RESTRICTED_KEY, key)
+    if restricted is not None:
+        _check_permission(restricted, request)
+    elif key not in {
+        *state.settings.api_keys,
+        state.settings.publishable_key,
+    }:
         raise PspProblem(f"Invalid API Key provided: {key[:8]}****", status=401)
+
+
+def _check_permission(restricted: Json, request: PspRequest) -> None:
+    """Raises PspProblem (403) where the key may not use the resource, or may only read."""
+    resource = request.path.split("/")[2]
+    verb = "read" if request.method == "GET" else "write"
+    if resource in restricted["refused"] or (verb == "write" and restricted["read_only"]):
+        permission = f"rak_{resource.removesuffix('s')}_{verb}"
+        raise PspProblem(
+            f"The provided key 'rk_test_****' does not have the required permissions for this endpoint on"
+            f" account '{PLATFORM_ACCOUNT}'. Having the '{permission}' permission would allow this request"
+            " to continue.",
+            status=403,
+        )
 
 
 def _from_json(body: bytes) -> Json:

@@ -7,7 +7,6 @@ from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.currencies import known_currency
 from sandbox.stripe.lists import PAGING, list_of, page
 from sandbox.stripe.problems import Json, ParameterProblem
-from sandbox.stripe.settings import PLATFORM_ACCOUNT
 from sandbox.stripe.state import PspState
 
 _COUNTRY: Final = re.compile(r"[A-Z]{2}\Z")
@@ -203,16 +202,7 @@ def _bank_account(call: PspApiRequest, account: Json) -> Json:
 
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/accounts/{id}."""
-    if call.ids[0] == PLATFORM_ACCOUNT:
-        return retrieve_own(call)
     return call.state.get("account", call.ids[0])
-
-
-def retrieve_own(call: PspApiRequest) -> Json:
-    """GET /v1/account: the account of the key."""
-    if call.account != PLATFORM_ACCOUNT:
-        return call.state.get("account", call.account)
-    return build(call.state, PLATFORM_ACCOUNT, country="CH", currency="chf", email="platform@example.com")
 
 
 def update(call: PspApiRequest) -> Json:

@@ -211,7 +211,14 @@ class PspEngine:
         client = not request.control and is_client(self.state, request)
         if client:
             check_client_call(self.state, request, params)
-        call = PspApiRequest(state=self.state, params=params, ids=ids, account=account, path=request.path)
+        call = PspApiRequest(
+            state=self.state,
+            params=params,
+            ids=ids,
+            account=account,
+            path=request.path,
+            version=request.headers.get("stripe-version"),
+        )
         if key is None or client:
             answer = self._run(handler, call)
             return 200, visible_to_client(answer) if client else answer, {}

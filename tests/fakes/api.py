@@ -12,11 +12,15 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 
 from clearing.services import build_clearing
+from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing, Scope
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
 from gateway.database import Pool, transaction
+from gateway.documents.document_service import DocumentService
+from gateway.exceptions.administration import ExceptionAdministration
 from gateway.ids import new_id
+from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.services import PLATFORM_ROLE
 from gateway.ocpi.token_service import TokenService
 from gateway.partners import party_repository
@@ -31,8 +35,18 @@ from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.requests import ChargePoint, EvseUnknown, TariffMissing
 from gateway.payments.service import build_payments
+from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.disbursement_service import DisbursementAdministration
+from gateway.payouts.hold_service import PayoutHoldService
+from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
+from gateway.plug_and_charge.trust_service import TrustService
+from gateway.reconciliation.bank_message_service import BankMessageService
+from gateway.reconciliation.receivable_administration import ReceivableAdministration
+from gateway.reconciliation.report_service import FinancialReportService
+from gateway.reconciliation.resolution_administration import ResolutionAdministration
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from gateway.webhooks.secret_cipher import SecretCipher
@@ -176,6 +190,7 @@ async def open_api(
     webhook_secrets: SecretCipher | None = None,
     psp: FakePsp | None = None,
     double_taps: bool = False,
+    addresses: AddressLimiter | None = None,
     **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key.
@@ -192,6 +207,7 @@ async def open_api(
         clock=clock,
         keys=ring,
         options=replace(base, **options),
+        addresses=addresses or AddressLimiter(),
         payments=payments,
         clearing=clearing,
         plug_and_charge=plug_and_charge,
@@ -205,6 +221,7 @@ async def open_api(
         ),
         settlement_notices=SettlementNoticeService(pool=pool, clock=clock, payments=payments),
         funding=FundingService(pool=pool, clock=clock, psp=psp),
+        ocpi=OcpiRegistrationService(pool=pool, clock=clock),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),
         agreements=AgreementService(pool=pool, clock=clock, clearing=clearing),
@@ -215,6 +232,18 @@ async def open_api(
             pool=pool, clock=clock, secrets=webhook_secrets or SecretCipher()
         ),
         events=EventService(pool=pool, clock=clock),
+        documents=DocumentService(pool=pool, clock=clock, payments=payments),
+        exceptions=ExceptionAdministration(pool=pool, clock=clock, clearing=clearing),
+        payout_terms=PayoutTermsService(pool=pool, clock=clock, clearing=clearing),
+        payout_holds=PayoutHoldService(pool=pool, clock=clock, clearing=clearing),
+        bank_details=BankDetailsService(pool=pool, clock=clock, clearing=clearing),
+        disbursement_administration=DisbursementAdministration(pool=pool, clock=clock, clearing=clearing),
+        bank_messages=BankMessageService(pool=pool, clock=clock, clearing=clearing),
+        receivables=ReceivableAdministration(pool=pool, clock=clock, clearing=clearing),
+        resolutions=ResolutionAdministration(pool=pool, clock=clock, clearing=clearing),
+        financial_reports=FinancialReportService(pool=pool, clock=clock),
+        contracts=ContractService(pool=pool, clock=clock, clearing=clearing),
+        trust=TrustService(pool=pool),
     )
     scopes = {
         "parking": ("demand_partner", [Scope.CAPTURE, Scope.SETTLEMENT_READ, Scope.WEBHOOKS]),

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import deque
+from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
@@ -144,6 +145,8 @@ class FakePsp:
         self.extra: dict[UUID, Captured] = {}
         self.refunded_minor = 0
         self.capture_before: datetime | None = None
+        # Called with the kind of each request when it arrives.
+        self.on_request: Callable[[str], None] = lambda _kind: None
         self._numbers = itertools.count(1)
         self.payers = FakePayers()
         self.terminals: Any = None  # tests/integration/test_terminals.py speaks to the sandbox PSP
@@ -257,6 +260,7 @@ class FakePsp:
 
     def _answer(self, kind: str, key: str, act: object) -> object:
         self.calls.append((kind, key))
+        self.on_request(kind)
         fault = self.faults.popleft() if self.faults else None
         if fault == "before":
             return PspOutcomeUnknown(reason="timeout")

@@ -8,8 +8,8 @@ from urllib.parse import quote
 import pytest
 from structlog.testing import capture_logs
 
-from gateway.api.rate_limit import RateRule
 from gateway.database import Pool
+from gateway.rate_limit import RateRule
 from tests.fakes.api import Answer, Api, open_api
 from tests.fakes.api import cdr as api_cdr
 from tests.fakes.ocpi_edge import start_edge, stop_edge
@@ -71,7 +71,7 @@ async def test_no_operation_takes_a_card_number(pool: Pool, card: str) -> None:
         with capture_logs() as log:
             for operation in operations():
                 if operation.name == "importBankMessage":
-                    continue  # XML of the bank: docs/decisions/0605-card-numbers-never-enter.md
+                    continue  # XML of the bank: docs/decisions/0608-card-numbers-never-enter.md
                 for number, request in enumerate(requests_with_card(operation, card)):
                     answer = await api.call(
                         **{"key": f"{operation.name}-{number}", "body": None} | request, party="admin"

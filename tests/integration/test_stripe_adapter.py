@@ -267,7 +267,7 @@ async def test_a_list_is_read_over_all_its_pages(stripe: Stripe) -> None:
     (record,) = await stripe.psp.list_records()  # type: ignore[misc]
     assert record.topped_up_minor == 10_500
     since = datetime(2020, 1, 1, tzinfo=UTC)
-    for limit, count in ((3, 3), (101, 101), (1000, 210)):
+    for limit, count in ((3, 3), (101, 101), (1000, 105)):  # of two events each, one can change our state
         found = await stripe.psp.list_events_since(since=since, limit=limit)
         assert not isinstance(found, PspOutcomeUnknown)
         assert len({stripe.psp.parse_event(body).id for body in found}) == count

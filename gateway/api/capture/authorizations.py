@@ -65,7 +65,7 @@ class PartnerAccountBody(WireModel):
 
 
 class EstimateBody(WireModel):
-    """What the driver is expected to take; the hold is the tariff's price for it."""
+    """The expected energy and duration. The hold is their price by the tariff."""
 
     energy_wh: int = Field(ge=0, le=10_000_000, examples=[40_000])
     duration_s: int = Field(ge=0, le=2_592_000, examples=[3600])
@@ -92,7 +92,7 @@ class AuthorizationBody(WireModel):
 
 
 class IncrementBody(WireModel):
-    """The new amount of the hold, in all."""
+    """The new total amount of the hold."""
 
     amount: PositiveMinor
 
@@ -225,10 +225,12 @@ ENDPOINTS: Final = (
         path="/v1/authorizations",
         operation="createAuthorization",
         summary="Authorize a session",
-        description="Freezes the public tariff in force at the EVSE and secures the estimated cost. "
-        "201: decided, look at `state`. 202: the PSP has not answered yet; wait for a webhook or poll. "
-        "402: declined. 200: a double tap; the same payment method was authorized at this EVSE a moment ago, "
-        "and that authorization is answered (`PUT /v1/parties/{id}/double-tap-policy`).",
+        description=(
+            "Freezes the public tariff in force at the EVSE and secures the estimated cost. 201: the PSP has "
+            "answered; `state` has the result. 202: the PSP has not answered yet; wait for a webhook or poll."
+            " 402: declined. 200: a double tap; the same payment method was authorized at this EVSE a moment "
+            "ago, and that authorization is answered (`PUT /v1/parties/{id}/double-tap-policy`)."
+        ),
         tag="Authorizations",
         scope=Scope.CAPTURE,
         handler=create,
@@ -279,9 +281,10 @@ ENDPOINTS: Final = (
         path="/v1/authorizations/{id}/increment",
         operation="incrementAuthorization",
         summary="Increment an authorization",
-        description="Raises the hold to `amount` in all, as the running cost nears it. "
-        "A hold that is as high already stays as it is. "
-        "409 `state_conflict` when the issuer rejects: stop the session at `cost_limit`.",
+        description=(
+            "Raises the hold to the total `amount`. A hold that is already that high does not change. 409 "
+            "`state_conflict` if the issuer rejects the increment: stop the session at `cost_limit`."
+        ),
         tag="Authorizations",
         scope=Scope.CAPTURE,
         handler=increment,
@@ -296,8 +299,10 @@ ENDPOINTS: Final = (
         path="/v1/authorizations/{id}/release",
         operation="releaseAuthorization",
         summary="Release an authorization",
-        description="Releases the whole hold, for a session that did not take place. "
-        "Send If-Match with the ETag you read to release only what you saw.",
+        description=(
+            "Releases the whole hold, for a session that did not take place. Send If-Match with the ETag to "
+            "release only the version that you have read."
+        ),
         tag="Authorizations",
         scope=Scope.CAPTURE,
         handler=release,

@@ -9,7 +9,7 @@ from typing import Final
 
 from pydantic import Field
 
-from gateway import api_schemas
+from gateway import payer_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
@@ -125,7 +125,7 @@ ENDPOINTS: Final = (
         scope=Scope.CAPTURE,
         handler=create,
         body=CustomerBody,
-        answers={201: api_schemas.CustomerSchema},
+        answers={201: payer_schemas.CustomerSchema},
         located=True,
         key_rule=KeyRule.REQUIRED,
         problems=(problems.UNAVAILABLE,),
@@ -139,7 +139,7 @@ ENDPOINTS: Final = (
         scope=Scope.CAPTURE,
         handler=list_all,
         query=CustomersQuery,
-        answers={200: api_schemas.CustomerSchema},
+        answers={200: payer_schemas.CustomerSchema},
         listed=True,
     ),
     ApiEndpoint(
@@ -150,7 +150,7 @@ ENDPOINTS: Final = (
         tag="Payment methods",
         scope=Scope.CAPTURE,
         handler=get,
-        answers={200: api_schemas.CustomerSchema},
+        answers={200: payer_schemas.CustomerSchema},
         problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(
@@ -162,7 +162,7 @@ ENDPOINTS: Final = (
         scope=Scope.CAPTURE,
         handler=list_methods,
         query=PaymentMethodsQuery,
-        answers={200: api_schemas.PaymentMethodSchema},
+        answers={200: payer_schemas.PaymentMethodSchema},
         listed=True,
         problems=(problems.NOT_FOUND,),
     ),
@@ -174,7 +174,7 @@ ENDPOINTS: Final = (
         tag="Payment methods",
         scope=Scope.CAPTURE,
         handler=get_method,
-        answers={200: api_schemas.PaymentMethodSchema},
+        answers={200: payer_schemas.PaymentMethodSchema},
         problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(

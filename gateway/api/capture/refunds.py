@@ -82,8 +82,10 @@ ENDPOINTS: Final = (
         path="/v1/refunds",
         operation="createRefund",
         summary="Refund a session",
-        description="Full or partial, as often as you like, never more than was captured. "
-        "`requested` means that the PSP has not answered yet: wait for a webhook or poll the refund.",
+        description=(
+            "Refunds a session in full or in part, in any number of requests, up to the captured amount. "
+            "`requested` means that the PSP has not answered yet: wait for a webhook or poll the refund."
+        ),
         tag="Refunds",
         scope=Scope.CAPTURE,
         handler=create,

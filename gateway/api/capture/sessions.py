@@ -30,7 +30,7 @@ _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class UsageBody(WireModel):
-    """What was metered, for a partner without OCPI; a canonical CDR is made of it."""
+    """Metered usage, for a partner without OCPI. The gateway creates a CDR from it."""
 
     started_at: InstantIn
     ended_at: InstantIn
@@ -190,8 +190,10 @@ ENDPOINTS: Final = (
         path="/v1/sessions/{id}/complete",
         operation="completeSession",
         summary="Complete a session",
-        description="Ends the session by its CDR, or by metered usage. The price comes from the frozen "
-        "tariff; it is captured once, however often this is called.",
+        description=(
+            "Ends the session by its CDR, or by metered usage. The price comes from the frozen tariff and is "
+            "captured once. A repeated call does not capture again."
+        ),
         tag="Sessions",
         scope=Scope.CAPTURE,
         handler=complete,
@@ -254,7 +256,7 @@ ENDPOINTS: Final = (
         path="/v1/sessions/{id}/price",
         operation="getSessionPrice",
         summary="Get a session's price",
-        description="Every line names its period, tariff element, component, volume and reason.",
+        description=("Each line names its period, tariff element, component, volume and reason."),
         tag="Sessions",
         scope=Scope.CAPTURE,
         handler=get_price,

@@ -8,7 +8,7 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
+from gateway import api_schemas, payer_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.capture.customers import token
@@ -131,7 +131,7 @@ ENDPOINTS: Final = (
         scope=Scope.CAPTURE,
         handler=create,
         body=SetupBody,
-        answers={201: api_schemas.SetupSchema},
+        answers={201: payer_schemas.SetupSchema},
         etag=True,
         located=True,
         key_rule=KeyRule.REQUIRED,
@@ -145,7 +145,7 @@ ENDPOINTS: Final = (
         tag="Payment methods",
         scope=Scope.CAPTURE,
         handler=get,
-        answers={200: api_schemas.SetupSchema},
+        answers={200: payer_schemas.SetupSchema},
         etag=True,
         problems=(problems.NOT_FOUND, problems.UNAVAILABLE),
     ),
@@ -160,7 +160,7 @@ ENDPOINTS: Final = (
         handler=cancel,
         body=EmptyBody,
         body_required=False,
-        answers={200: api_schemas.SetupSchema},
+        answers={200: payer_schemas.SetupSchema},
         etag=True,
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT, problems.UNAVAILABLE),

@@ -15,10 +15,12 @@ from gateway.api.field_types import InstantIn
 
 
 class MarketClockBody(WireModel):
-    """What time it is from now on."""
+    """The business time from now on."""
 
     business_at: InstantIn
-    rate: int = Field(1, ge=0, le=86_400, description="seconds of business time a second; 0 stands still")
+    rate: int = Field(
+        1, ge=0, le=86_400, description="seconds of business time per second; 0 stops the clock"
+    )
 
 
 class MarketClockSchema(api_schemas.PublicSchema):

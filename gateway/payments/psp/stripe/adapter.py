@@ -49,12 +49,14 @@ from gateway.payments.psp.port import (
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
 from gateway.payments.psp.stripe.client_secrets import without_secrets
+from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
 from gateway.payments.psp.stripe.objects import (
     HOLD_IS_GONE,
     add_movement,
     captured,
     charge_params,
+    created_at,
     hold_outcome,
     hold_params,
     movement_of,
@@ -78,6 +80,8 @@ from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_sign
 
 _INTENTS: Final = "/v1/payment_intents"
 _FULL: Final = ["latest_charge.balance_transaction"]
+_TYPES: Final = sorted(ACCOUNT_EVENTS)
+_EVENT_TYPES: Final = (_TYPES[:20], _TYPES[20:])
 _TOP_UPS: Final = 2_000  # a look-up walks back so far
 _WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
 STRIPE_RULES: Final = PspRules(
@@ -112,7 +116,8 @@ class StripePsp:
             http_client=http_client,
             monotonic=monotonic,
         )
-        self._webhook_secret = webhook_secret
+        # One of each endpoint: of our own account, and of connected accounts.
+        self._webhook_secrets = [secret.strip() for secret in webhook_secret.split(",")]
         self._terminals = StripeTerminals(self._wire)
         self._payers = StripePayers(self._wire, publishable_key=publishable_key, base_url=base_url)
 
@@ -314,7 +319,7 @@ class StripePsp:
 
     def read_event(self, *, body: bytes, signature: str) -> PspEvent:
         """Verify `Stripe-Signature` over the raw body, then read what the event is about."""
-        verify_signature(body, signature, secret=self._webhook_secret, tolerance_s=_WEBHOOK_TOLERANCE_S)
+        verify_signature(body, signature, secrets=self._webhook_secrets, tolerance_s=_WEBHOOK_TOLERANCE_S)
         try:
             return parse_event(body)
         except ValueError as error:
@@ -329,16 +334,23 @@ class StripePsp:
         return without_secrets(body)
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
-        """List events created since, oldest first (docs.stripe.com/api/events/list; Stripe keeps 30 days)."""
+        """List events that can change our state, created since, oldest first; at most the newest `limit`.
+
+        docs.stripe.com/api/events/list: Stripe keeps 30 days, and takes 20 types in one request.
+        """
         found: list[bytes] = []
-        unread = await self._wire.read_each(
-            "/v1/events",
-            msgspec.Raw,
-            lambda raw: found.append(bytes(raw)),
-            params=since_filter(since),
-            limit=limit,
-        )
-        return unread or found[::-1]
+        for types in _EVENT_TYPES:
+            unread = await self._wire.read_each(
+                "/v1/events",
+                msgspec.Raw,
+                lambda raw: found.append(bytes(raw)),
+                params={**since_filter(since), "types": types},
+                limit=limit,
+            )
+            if unread is not None:
+                return unread
+        found.reverse()  # each list came newest first
+        return sorted(found, key=created_at)[-limit:]
 
     async def list_movements_between(
         self, *, since: datetime, until: datetime | None, limit: int

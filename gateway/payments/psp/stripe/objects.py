@@ -100,6 +100,10 @@ class _EventEnvelope(msgspec.Struct):
     data: _EventData
 
 
+class _Created(msgspec.Struct):
+    created: int = 0
+
+
 class AmountNotRepresentableError(Exception):
     """Stripe has no such amount in this currency (three-decimal currencies end in 0, MGA is whole)."""
 
@@ -297,6 +301,14 @@ def since_filter(since: datetime, until: datetime | None = None) -> dict[str, An
     """The parameters of a list of what was created since, and before `until`; whole seconds, rounded down."""
     created = {"gte": int(since.timestamp())}
     return {"created": created if until is None else {**created, "lt": int(until.timestamp())}}
+
+
+def created_at(event: bytes) -> int:
+    """The Unix second of an event's creation; 0 where it can't be read, so that it is kept first."""
+    try:
+        return msgspec.json.decode(event, type=_Created).created
+    except msgspec.MsgspecError:
+        return 0
 
 
 def request_amount(minor: int, currency: str) -> int | Declined:

@@ -7,7 +7,8 @@ names errors; answers are decoded from their bytes, for building its objects cos
 """
 
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 import aiohttp
@@ -24,6 +25,20 @@ PAGE: Final = 100
 HttpClient = stripe.HTTPClient  # replaced in a test or a simulation
 _T = TypeVar("_T")
 _decoders: Final[dict[Any, msgspec.json.Decoder[Any]]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeReply:
+    """An answer as it came, rejections too. `version` is the API version that Stripe says it answers in.
+
+    Status 0: no answer, and `message` says why. `code` and `message` are of an error.
+    """
+
+    status: int
+    version: str | None = None
+    body: bytes = b""
+    code: str | None = None
+    message: str = ""
 
 
 class StripeWire:
@@ -91,6 +106,32 @@ class StripeWire:
                 return None
             query["starting_after"] = _decoder(StripeObject).decode(page.data[-1]).id
 
+    async def exchange(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, *, version: str = API_VERSION
+    ) -> StripeReply:
+        """Send one request and return its answer uninterpreted, for a check of the account itself."""
+        try:
+            answer = await self._client.raw_request_async(
+                method, path, **(params or {}), stripe_version=version
+            )
+        except stripe.StripeError as error:
+            return StripeReply(
+                status=error.http_status or 0,
+                version=_version_in(error.headers or {}),
+                code=error.code,
+                message=error.user_message or type(error).__name__,
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return StripeReply(status=0, message=type(error).__name__)
+        except ValueError:  # the SDK reads the body as JSON
+            return StripeReply(status=0, message="an answer that can't be read")
+        body = cast("Any", answer).body
+        return StripeReply(
+            status=answer.code,
+            version=_version_in(answer.headers),
+            body=body if isinstance(body, bytes) else str(body).encode(),
+        )
+
     async def close(self) -> None:
         """Close the SDK's HTTP session."""
         await cast("Any", self._http).close_async()
@@ -128,12 +169,24 @@ class StripeWire:
             return PspOutcomeUnknown(reason=type(error).__name__)
 
 
-def verify_signature(body: bytes, signature: str, *, secret: str, tolerance_s: int) -> None:
-    """Check `Stripe-Signature` over a raw body (docs.stripe.com/webhooks). Raises WebhookRejectedError."""
-    try:
-        stripe.WebhookSignature.verify_header(body, signature, secret, tolerance_s)
-    except (ValueError, stripe.SignatureVerificationError) as error:
-        raise WebhookRejectedError(str(error)) from error
+def verify_signature(body: bytes, signature: str, *, secrets: Sequence[str], tolerance_s: int) -> None:
+    """Check `Stripe-Signature` over a raw body (docs.stripe.com/webhooks), by the secret of any endpoint.
+
+    Raises WebhookRejectedError.
+    """
+    rejected: Exception | None = None
+    for secret in secrets:
+        try:
+            stripe.WebhookSignature.verify_header(body, signature, secret, tolerance_s)
+        except (ValueError, stripe.SignatureVerificationError) as error:
+            rejected = error
+        else:
+            return
+    raise WebhookRejectedError(str(rejected or "no signing secret is set")) from rejected
+
+
+def _version_in(headers: Mapping[str, str]) -> str | None:
+    return next((value for name, value in headers.items() if name.lower() == "stripe-version"), None)
 
 
 def _decoder(answer: Any) -> msgspec.json.Decoder[Any]:
