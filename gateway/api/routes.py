@@ -9,6 +9,7 @@ from gateway.api.capture import (
     customers,
     disputes,
     double_taps,
+    evses,
     missing_cdrs,
     quotes,
     refunds,
@@ -50,6 +51,7 @@ from gateway.api.reconciliation import bank_messages, differences, receivables, 
 def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
     """The endpoints of an installation: setting business time only in a sandbox."""
     listed = [
+        *evses.ENDPOINTS,
         *quotes.ENDPOINTS,
         *authorizations.ENDPOINTS,
         *setups.ENDPOINTS,

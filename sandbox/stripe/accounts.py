@@ -46,7 +46,8 @@ _PROFILE_TEXTS: Final = tuple(
 )
 _CAPABILITIES: Final = ("card_payments", "transfers")
 _BANK_FIELDS: Final = ("object", "country", "currency", "account_number", "account_holder_name")
-_FILLED: Final[dict[str, Shape]] = {
+CREATED: Final = ("business_type", "country", "default_currency", "email", "metadata", "type")
+FILLED: Final[dict[str, Shape]] = {
     "business_profile": dict.fromkeys(_PROFILE_TEXTS, VALUE),
     "capabilities": {name: {"requested": VALUE} for name in _CAPABILITIES},
     "external_account": dict.fromkeys(_BANK_FIELDS, VALUE),
@@ -122,7 +123,7 @@ def build(state: PspState, account_id: str, *, country: str, currency: str, emai
     }
 
 
-@takes("business_type", "country", "default_currency", "email", "metadata", "type", **_FILLED)
+@takes(*CREATED, **FILLED)
 def create(call: PspApiRequest) -> Json:
     """POST /v1/accounts."""
     params, state = call.params, call.state
@@ -199,7 +200,7 @@ def retrieve(call: PspApiRequest) -> Json:
     return call.state.get("account", call.ids[0])
 
 
-@takes("business_type", "email", "metadata", **_FILLED)
+@takes("business_type", "email", "metadata", **FILLED)
 def update(call: PspApiRequest) -> Json:
     """POST /v1/accounts/{id}."""
     params = call.params

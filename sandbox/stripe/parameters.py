@@ -69,16 +69,6 @@ def _shape(names: tuple[str, ...], groups: "Mapping[str, Leaf | Shape]") -> Shap
     return MappingProxyType({**known, **groups})
 
 
-def takes_as(other: Handler) -> Callable[[Handler], Handler]:
-    """Declare that a handler takes what `other`, which it calls, takes."""
-
-    def declared(handler: Handler) -> Handler:
-        _taken[handler] = _taken[other]
-        return handler
-
-    return declared
-
-
 def shape_of(handler: Handler, *, client: bool = False) -> Shape | None:
     """What a handler declared, for a driver's app where it is `client`.
 

@@ -11,7 +11,8 @@ from sandbox.stripe.access import RESTRICTED_KEY
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.currencies import THREE_DECIMAL, TWO_DECIMAL, ZERO_DECIMAL, known_currency
 from sandbox.stripe.forms import Params
-from sandbox.stripe.parameters import takes, takes_as
+from sandbox.stripe.lists import PAGING
+from sandbox.stripe.parameters import takes
 from sandbox.stripe.problems import Json, ParameterProblem, PspProblem
 from sandbox.stripe.settings import PLATFORM_ACCOUNT, PREVIEW_VERSION, RESTRICTED_KEY_FORM
 from sandbox.stripe.state import PspState
@@ -58,14 +59,14 @@ def retrieve(call: PspApiRequest) -> Json:
     return retrieve_own(call) if call.ids[0] == PLATFORM_ACCOUNT else accounts.retrieve(call)
 
 
-@takes_as(accounts.create)
+@takes(*accounts.CREATED, **accounts.FILLED)
 def create_connected(call: PspApiRequest) -> Json:
     """POST /v1/accounts."""
     require_connect(call.state)
     return accounts.create(call)
 
 
-@takes_as(accounts.list_all)
+@takes(*PAGING, "created")
 def list_connected(call: PspApiRequest) -> Json:
     """GET /v1/accounts."""
     require_connect(call.state)

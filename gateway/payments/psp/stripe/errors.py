@@ -99,7 +99,17 @@ READER_CODES: Final = frozenset(
 )
 # Of requests about an object that exists: its id went into the path or into these.
 _OF_THE_OBJECT: Final = frozenset(
-    {"amount_to_capture", "charge", "destination", "id", "intent", "location", "payment_intent", "reader"}
+    {
+        "amount_to_capture",
+        "charge",
+        "destination",
+        "evidence",
+        "id",
+        "intent",
+        "location",
+        "payment_intent",
+        "reader",
+    }
 )
 _OBJECTS_CODES: Final = frozenset({None, "amount_too_large", "amount_too_small", "resource_missing"})
 

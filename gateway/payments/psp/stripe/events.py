@@ -36,13 +36,16 @@ def read_signed_event(body: bytes, *, live: bool) -> PspEvent:
     if isinstance(named.livemode, bool) and named.livemode is not live:
         return replace(kept, problem=f"livemode is {named.livemode}, the key's is {live}")
     try:
-        event = parse_event(body)
+        event = parse_event(body, livemode=live)
     except Exception as error:  # noqa: BLE001 - the boundary of one foreign body: none may stop the others
         return replace(kept, problem=f"{type(error).__name__}: {error}"[:200])
     if event.id != name or event.psp_type != kind:
         return replace(kept, problem="its id or type is no name")
     if event.psp_payment is not None and not _is_name(event.psp_payment):
         return replace(kept, problem="its payment's id is no name")
+    others = (event.dispute, event.refund, event.psp_setup, event.detached_method, event.revoked_mandate)
+    if not all(one is None or _is_name(one) for one in others):
+        return replace(kept, problem="its object's id is no name")
     return event
 
 
