@@ -79,6 +79,7 @@ from gateway.partners.api_key_service import ApiKeyService
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_repository import market_anchor_reader
 from gateway.partners.market_clock_service import MarketClockService
+from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
 from gateway.payments.funding import FundingService
 from gateway.payments.ledger_corrections import LedgerCorrections
@@ -304,6 +305,7 @@ def build_web(app: Application) -> web.Application:
         ),
         parties=PartyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         agreements=AgreementService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        meter_keys=MeterKeyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         api_keys=ApiKeyService(pool=app.pool, clock=app.clock, cache=keys),
         client_certificates=ClientCertificateService(pool=app.pool, clock=app.clock),
         market_clock=MarketClockService(pool=app.pool, clock=app.clock),

@@ -4,6 +4,7 @@ Owns: which session a CDR belongs to, and whether it completes or corrects it. M
 arrives, how a price is computed, how money is collected, or the tasks that call this.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -14,6 +15,7 @@ from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import shard_of
+from gateway.ocpi.meter_check import check_meter_data_of
 from gateway.ocpi.repository import cdrs
 from gateway.ocpi.repository.cdrs import CdrRecord, CdrStatus
 from gateway.payments.errors import PaymentError
@@ -85,7 +87,11 @@ class CdrSettlementService:
         """
         try:
             view = await self.payments.get_session(party_id=cdr.cpo_id, session_id=session_id)
-            waiting_for = await self._apply(view, cdr)
+            meter = await check_meter_data_of(cdr, view.session, payments=self.payments)
+            if meter.waits_because is not None:
+                await self._mark(cdr, CdrStatus.UNPRICEABLE, meter.waits_because, session_id)
+                return None
+            waiting_for = await self._apply(view, cdr, flags=meter.flags)
         except PaymentError as error:
             await self._mark(cdr, CdrStatus.UNPRICEABLE, str(error), session_id)
             return None
@@ -95,7 +101,7 @@ class CdrSettlementService:
         await self.payments.capture(shard=shard_of(session_id), session_id=session_id)
         return None
 
-    async def _apply(self, view: SessionView, cdr: CdrRecord) -> str | None:
+    async def _apply(self, view: SessionView, cdr: CdrRecord, *, flags: Sequence[str]) -> str | None:
         """Let the CDR end its session, or correct one that a reversed CDR ended."""
         session = view.session
         if session.cdr_id is not None and session.cdr_id != cdr.cdr_id:
@@ -105,7 +111,9 @@ class CdrSettlementService:
                 return await self.payments.cdr_corrections.correct(
                     session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
                 )
-        await self.payments.completions.complete(view, cdr_raw=cdr.raw, cdr_version=cdr.version.value)
+        await self.payments.completions.complete(
+            view, cdr_raw=cdr.raw, cdr_version=cdr.version.value, flags=flags
+        )
         return None
 
     async def _replay_waiting(self, cpo_id: str) -> None:

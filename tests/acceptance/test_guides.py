@@ -21,6 +21,7 @@ import pytest
 from gateway.cli.main import networkcore
 from tests.fakes import bank, ocpi_objects
 from tests.guides import GUIDES, README, Call, calls_of, commands_of, reads_of, section, shell_blocks, text_of
+from tests.unit.clearing import meter_builders
 
 BASH = shutil.which("bash")
 pytestmark = [
@@ -64,8 +65,11 @@ READERS = {
     "capture-api.md": ("parkingapp", "such as `parkingapp`"),
     "exceptions.md": ("admin", "an admin key of the platform"),
     "finance.md": ("admin", "with an admin key of the platform"),
+    "keys.md": ("admin", "with an admin key of the platform"),
+    "money.md": ("admin", "with an admin key of the platform"),
     "monitoring.md": ("admin", "an admin key of the platform"),
     "ocpi.md": ("admin", "with an admin key of the platform"),
+    "partners.md": ("parkingapp", "with its own key"),
     "plug-and-charge.md": ("NL-POL", "a key of the operator"),
     "settlement.md": ("admin", "with an admin key of the platform"),
     "webhooks.md": ("parkingapp", "such as the key of `parkingapp`"),
@@ -189,6 +193,9 @@ def folder(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pat
         "CDR.json": json.dumps(cdr),
         "in.jsonl": json.dumps({"id": 1, "cdr": cdr, "time_zone": "Europe/Amsterdam"}) + "\n",
         "account.json": account[1],
+        "METER.xml": f"<values><value><signedData>{meter_builders.record()}</signedData></value></values>",
+        "KEY.txt": meter_builders.public_der().hex(),
+        "keys.csv": f"meter_serial,public_key\nM2,{meter_builders.public_der().hex()}\n",
         "token-a": "a-token-of-the-operator",
         "FILE": known_rates(path, dev),
         "TOKENS.csv": "uid,type,party,contract_id,issuer\nGUIDE1,RFID,superapp,NLSUPC00000001,Super App\n",
