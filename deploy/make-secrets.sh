@@ -16,6 +16,7 @@ keep postgres_password "$(random 24)"
 keep database_url "postgresql://networkcore:$(cat secrets/postgres_password)@postgres:5432/networkcore"
 # The sandbox's test key. For real money, put a live key here and remove NETWORKCORE_PSP_BASE_URL.
 keep psp_api_key "sk_test_sandbox"
+keep psp_publishable_key "pk_test_sandbox"  # of the same account; no secret
 keep psp_webhook_secret "whsec_$(random 24)"
 keep admin_api_key "nck_$(random 6)_$(random 22 | cut -c1-43)"
 # Encrypts partners' webhook secrets in the database. If it is lost, none of them can be used again.

@@ -45,7 +45,10 @@ def _written(value: Any) -> Any:
 def _aware(value: datetime) -> datetime:
     if value.tzinfo is None:
         raise ValueError("expected a time with its offset, such as 2026-10-29T08:00:00Z")
-    return value.astimezone(UTC)
+    try:
+        return value.astimezone(UTC)
+    except OverflowError:
+        raise ValueError("expected a time whose offset stays within the calendar") from None
 
 
 def _rfc3339(value: datetime) -> str:
@@ -143,8 +146,19 @@ class AuthorizationSchema(PublicSchema):
         description="when the hold ends; the gateway captures or renews it earlier"
     )
     next_action: dict[str, Any] | None = Field(
-        description="pass this to the driver's app when state is requires_action"
+        description="pass this to the driver's app when state is requires_action; whole in the answer to the "
+        "authorization's own requests, only its type in lists and events"
     )
+    client_secret: str | None = Field(
+        None,
+        description="pass this to the driver's app when state is requires_action; a secret: whoever holds it "
+        "may finish the payment, so never log or store it; null in lists and events",
+    )
+    redirect_url: str | None = Field(
+        None, description="where the driver confirms the payment; null where the PSP's script shows it"
+    )
+    return_url: str | None = Field(None, description="where the driver returns to afterwards")
+    publishable_key: str | None = Field(None, description="for the PSP's script in an app; no secret")
     decline_code: str | None = Field(description="the issuer's reason when state is failed")
     version: int = Field(description="also the ETag", ge=1)
     created: Instant

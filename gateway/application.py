@@ -205,6 +205,9 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
             api_key=settings.psp_api_key.get_secret_value(),
             webhook_secret=settings.psp_webhook_secret.get_secret_value(),
             base_url=settings.psp_base_url,
+            publishable_key=settings.psp_publishable_key.get_secret_value()
+            if settings.psp_publishable_key
+            else None,
             timeout_s=settings.psp_timeout_seconds,
             report=incidents.report,
         )

@@ -35,6 +35,8 @@ from gateway.set_values import SetValue, describe_errors, read_set_values
 
 _MIN_SECRET_LENGTH: Final = 16
 _SECRET_KEY_BYTES: Final = 32
+_PUBLISHABLE_KEY: Final = re.compile(r"pk_[A-Za-z0-9_]{4,250}")
+_KEY_MODE: Final = re.compile(r"[a-z]{2}_(live|test)_")
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
 _CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
@@ -98,6 +100,19 @@ def _zone(text: str) -> str:
     return text
 
 
+def _publishable_key(key: SecretStr) -> SecretStr:
+    # Not shown in errors: a secret key may have been set by mistake.
+    if _PUBLISHABLE_KEY.fullmatch(key.get_secret_value()) is None:
+        raise ValueError("expected a publishable key, pk_..., never a secret one")
+    return key
+
+
+def _key_mode(key: SecretStr) -> str | None:
+    """`live` or `test`, where the key names it."""
+    found = _KEY_MODE.match(key.get_secret_value())
+    return None if found is None else found[1]
+
+
 def _long_secret(secret: SecretStr) -> SecretStr:
     if len(secret.get_secret_value()) < _MIN_SECRET_LENGTH:
         raise ValueError(f"expected at least {_MIN_SECRET_LENGTH} characters")
@@ -147,6 +162,7 @@ def _currency_list(text: str) -> str:
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
+PublishableKey = Annotated[SecretStr, AfterValidator(_publishable_key)]
 WebhookKeys = Annotated[SecretStr, AfterValidator(_webhook_keys)]
 CurrencyList = Annotated[str, AfterValidator(_currency_list)]
 ClockTime = Annotated[str, AfterValidator(_clock_time)]
@@ -161,6 +177,9 @@ class Settings(BaseSettings):
 
     database_url: DatabaseUrl = Field(description="PostgreSQL 18, postgresql://user@host:5432/name")
     psp_api_key: SecretStr = Field(min_length=8, description="secret key of the payment service provider")
+    psp_publishable_key: PublishableKey | None = Field(
+        None, description="key that drivers' apps show the provider; no secret"
+    )
     psp_webhook_secret: SecretStr = Field(
         min_length=8, description="signing secrets of the provider's webhook endpoints, separated by commas"
     )
@@ -292,6 +311,12 @@ class Settings(BaseSettings):
             raise ValueError("NETWORKCORE_BANK_ACCOUNT_PATH and NETWORKCORE_BANK_OUTBOX_PATH go together")
         if self.bank_inbox_path is not None and self.bank_inbox_path == self.bank_outbox_path:
             raise ValueError("NETWORKCORE_BANK_INBOX_PATH and NETWORKCORE_BANK_OUTBOX_PATH are one directory")
+        if self.psp_publishable_key is not None:
+            modes = {_key_mode(key) for key in (self.psp_api_key, self.psp_publishable_key)} - {None}
+            if len(modes) > 1:
+                raise ValueError(
+                    "NETWORKCORE_PSP_PUBLISHABLE_KEY and NETWORKCORE_PSP_API_KEY differ: one is a test key"
+                )
         if self.environment is Environment.PRODUCTION:
             if self.clock is not ClockSource.SYSTEM:
                 raise ValueError("NETWORKCORE_CLOCK must be system in production")

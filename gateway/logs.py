@@ -3,7 +3,7 @@
 Owns the format, the context and the redaction. Must not know what is worth a line.
 
 Secrets are kept out twice: values under names that reveal them are replaced, and so are texts that look like
-a key of ours or of the payment service provider, wherever they stand.
+a key of ours or of the payment service provider, wherever they stand, and card numbers.
 """
 
 import logging
@@ -15,6 +15,7 @@ from typing import Any, Final, TextIO
 import structlog
 from pydantic import SecretBytes, SecretStr
 
+from gateway.card_numbers import mask_card_numbers
 from gateway.config import LogFormat, LogLevel
 
 REDACTED: Final = "[redacted]"
@@ -25,9 +26,11 @@ _SECRET_NAME: Final = re.compile(
     r"|cvc|dsn|database_url|credentials?)s?($|_|-)",
     re.IGNORECASE,
 )
-# Keys of ours (nck_...), of the provider (sk_/rk_/whsec_), bearer headers, and passwords within URLs.
+# Keys of ours (nck_...), of the provider (sk_/rk_/whsec_), client secrets and connection tokens of its apps,
+# bearer headers, and passwords within URLs.
 _SECRET_TEXT: Final = re.compile(
     r"\b(?:(?:sk|rk|nck)_(?:live|test)_|whsec_|nck_)[A-Za-z0-9_+/=-]{4,}"
+    r"|\b[a-z]+_[A-Za-z0-9]+_secret_[A-Za-z0-9]+|\bpst_[A-Za-z0-9_]{8,}"
     r"|\b(?:bearer|token|basic)\s+[A-Za-z0-9._~+/=-]{8,}"
     r"|(?<=://)[^/\s:@]*:[^/\s@]+(?=@)",
     re.IGNORECASE,
@@ -98,7 +101,7 @@ def _clean(name: str, value: Any, *, depth: int) -> Any:
     if name not in _SAFE_NAMES and value is not None and _SECRET_NAME.search(name):
         return REDACTED
     if isinstance(value, str):
-        return _SECRET_TEXT.sub(REDACTED, value)
+        return _SECRET_TEXT.sub(REDACTED, mask_card_numbers(value))
     if depth >= _MAX_DEPTH:
         return value if isinstance(value, int | bool | None) else REDACTED
     if isinstance(value, Mapping):
@@ -106,5 +109,5 @@ def _clean(name: str, value: Any, *, depth: int) -> Any:
     if isinstance(value, list | tuple):
         return [_clean("", inner, depth=depth + 1) for inner in value]
     if isinstance(value, BaseException):
-        return _SECRET_TEXT.sub(REDACTED, f"{type(value).__name__}: {value}")
+        return _SECRET_TEXT.sub(REDACTED, mask_card_numbers(f"{type(value).__name__}: {value}"))
     return value

@@ -27,6 +27,7 @@ from sandbox.processes.supervisor import ChildSpec, HttpReady, LineReady, Superv
 
 _HOST: Final = "127.0.0.1"
 _PSP_API_KEY: Final = "sk_test_sandbox"  # the sandbox PSP's documented key, not a secret
+_PSP_PUBLISHABLE_KEY: Final = "pk_test_sandbox"
 Migrate = Callable[[str], Awaitable[object]]
 _PLAN_FILE: Final = "stack.json"
 _LOCK_FILE: Final = "stack.lock"
@@ -210,6 +211,7 @@ def _environment(stack: Stack) -> dict[str, str]:
         "NETWORKCORE_DATABASE_URL": stack.postgres.dsn,
         "NETWORKCORE_PSP_BASE_URL": stack.psp_url,
         "NETWORKCORE_PSP_API_KEY": _PSP_API_KEY,
+        "NETWORKCORE_PSP_PUBLISHABLE_KEY": _PSP_PUBLISHABLE_KEY,
         "NETWORKCORE_PSP_WEBHOOK_SECRET": stack.plan.psp_webhook_secret,
         "NETWORKCORE_ADMIN_API_KEY": stack.plan.admin_api_key,
         "NETWORKCORE_ENVIRONMENT": "sandbox",

@@ -7,6 +7,7 @@ list of values is read as closed: the SDK adds `str` to each for versions to com
 import ast
 import importlib
 import inspect
+import operator
 import re
 import sys
 import types
@@ -86,6 +87,17 @@ ENDPOINTS = {
     "POST /v1/topups": "TopupCreateParams",
     "GET /v1/topups": "TopupListParams",
     "GET /v1/topups/{}": "TopupRetrieveParams",
+    "POST /v1/terminal/locations": "terminal.LocationCreateParams",
+    "GET /v1/terminal/locations": "terminal.LocationListParams",
+    "GET /v1/terminal/locations/{}": "terminal.LocationRetrieveParams",
+    "POST /v1/terminal/connection_tokens": "terminal.ConnectionTokenCreateParams",
+    "POST /v1/terminal/readers": "terminal.ReaderCreateParams",
+    "GET /v1/terminal/readers": "terminal.ReaderListParams",
+    "GET /v1/terminal/readers/{}": "terminal.ReaderRetrieveParams",
+    "POST /v1/terminal/readers/{}/process_payment_intent": "terminal.ReaderProcessPaymentIntentParams",
+    "POST /v1/test_helpers/terminal/readers/{}/present_payment_method": (
+        "test_helpers.terminal.ReaderPresentPaymentMethodParams"
+    ),
     "GET /v1/balance": "BalanceRetrieveParams",
     "GET /v1/balance_settings": "BalanceSettingsRetrieveParams",
     "GET /v1/balance_transactions": "BalanceTransactionListParams",
@@ -160,8 +172,8 @@ def _fits(template: list[str], parts: list[str]) -> bool:
 
 
 def params_named(name: str) -> Any:
-    """A class of `stripe.params`, such as `PaymentIntentCreateParams`."""
-    return getattr(stripe.params, name)
+    """A class of `stripe.params`, such as `PaymentIntentCreateParams` or `terminal.ReaderListParams`."""
+    return operator.attrgetter(name)(stripe.params)
 
 
 def fields_of(params: Any) -> dict[str, Any]:

@@ -72,7 +72,10 @@ class Dispatcher:
             request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))
         if endpoint.scope is not None and not caller.may(endpoint.scope):
             raise ProblemError(problems.MISSING_SCOPE, f"This path needs the scope {endpoint.scope.value}.")
+        request_bodies.check_address(request)
         raw = await self._read(endpoint, request)
+        if endpoint.media_type is None:
+            request_bodies.check_content(raw)
         key = read_key(request.headers.get(HEADER), rule=endpoint.key_rule)
         body = _understood(endpoint, raw)
         query = (

@@ -4,14 +4,14 @@ Owns: which error is which problem. Must not know which handler raised it. An er
 is a defect of ours: the server answers it with `internal_error`.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
 import asyncpg
 
 from clearing.errors import ClearingConflictError, ClearingError, ClearingInvariantViolation
 from gateway.api import problems
-from gateway.api.problems import ProblemDetails, ProblemError, ProblemKind
+from gateway.api.problems import FieldError, ProblemDetails, ProblemError, ProblemKind
 from gateway.errors import (
     DatabaseUnreachableError,
     MalformedIdError,
@@ -52,7 +52,9 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     errors.RefundBoundError: problems.REFUND_EXCEEDS_CAPTURE,
     errors.CdrRejectedError: problems.CDR_INVALID,
     errors.InvalidPaymentRequestError: problems.INVALID_PARAMETERS,
+    errors.InvalidPayerError: problems.PAYMENT_METHOD_INVALID,
     errors.PspUnavailableError: problems.UNAVAILABLE,
+    errors.PspRefusesUsError: problems.PSP_CONFIGURATION,
     UnknownPartnerRecordError: problems.NOT_FOUND,
     UnknownAgreementPartyError: problems.INVALID_PARAMETERS,
     PartnerRecordExistsError: problems.ALREADY_EXISTS,
@@ -77,9 +79,10 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
 }
 _RETRY_SOON: Final = {"Retry-After": "1"}
 # A request to the PSP is repeated first after 5 s; a station repeats its request while its driver waits.
-_RETRY_PENDING: Final[Mapping[ProblemKind, Mapping[str, str]]] = {
+_RETRY_AFTER: Final[Mapping[ProblemKind, Mapping[str, str]]] = {
     problems.OUTCOME_PENDING: {"Retry-After": "5"},
     problems.PAYMENT_PENDING: {"Retry-After": "2"},
+    problems.PSP_CONFIGURATION: {"Retry-After": "60"},
 }
 _UNSTORABLE: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 _AWAY: Final = (
@@ -111,8 +114,12 @@ def problem_for(error: BaseException) -> ProblemDetails | None:
     for kind in type(error).__mro__:
         found = _TABLE.get(kind)
         if found is not None:
-            headers = _RETRY_PENDING.get(found, {})
-            return ProblemDetails(kind=found, detail=_sentence(error), headers=headers)
+            return ProblemDetails(
+                kind=found,
+                detail=_sentence(error),
+                errors=_fields(error),
+                headers=_RETRY_AFTER.get(found, {}),
+            )
     if isinstance(error, _UNSTORABLE):
         return ProblemDetails(
             kind=problems.INVALID_PARAMETERS, detail="A text holds U+0000, which can't be stored."
@@ -124,6 +131,12 @@ def problem_for(error: BaseException) -> ProblemDetails | None:
             headers=_RETRY_SOON,
         )
     return None
+
+
+def _fields(error: BaseException) -> Sequence[FieldError]:
+    if isinstance(error, errors.InvalidPaymentRequestError) and error.field is not None:
+        return [FieldError(pointer=f"/{error.field}", expected=error.expected)]
+    return ()
 
 
 def _sentence(error: BaseException) -> str:

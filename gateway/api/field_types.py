@@ -5,14 +5,18 @@ column can hold; amounts fit the ledger's 64 bits, and so do sums of them.
 """
 
 import re
-from typing import Annotated, Any, Final
+from datetime import date
+from typing import Annotated, Any, Final, TypeVar
+from urllib.parse import urlsplit
 from uuid import UUID
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
+from clearing.pricing.ocpi_version import FIRST_YEAR, LAST_YEAR
 from gateway.api import problems
 from gateway.api.endpoint import QueryModel, WireModel
 from gateway.api.problems import FieldError, ProblemError
+from gateway.api_schemas import Instant
 from gateway.errors import MalformedIdError
 from gateway.ids import parse_id
 
@@ -21,6 +25,20 @@ MAX_AMOUNT_MINOR: Final = 10**15
 _SHA256: Final = re.compile(r"[0-9a-f]{64}")
 _NO_CONTROL: Final = r"^[^\x00-\x1f\x7f]*$"
 
+_Day = TypeVar("_Day", bound=date)
+
+
+def _in_calendar(value: _Day) -> _Day:
+    """A time or a day that every calculation can be made with: none at the edge of the calendar."""
+    if not FIRST_YEAR <= value.year < LAST_YEAR:
+        raise ValueError(
+            f"expected a time from {FIRST_YEAR} on and before {LAST_YEAR}; leave it out for no end"
+        )
+    return value
+
+
+InstantIn = Annotated[Instant, AfterValidator(_in_calendar)]
+DayIn = Annotated[date, AfterValidator(_in_calendar)]
 Slug = Annotated[
     str,
     Field(
@@ -35,6 +53,42 @@ EvseId = Annotated[
     Field(pattern=r"^[!-~]{1,48}$", description="EVSE id as printed or pushed", examples=["DE*ABC*E0001*1"]),
 ]
 Token = Annotated[str, Field(pattern=r"^[A-Za-z0-9_-]{1,255}$")]
+# The forms of the PSP's tokens, so that nothing else, such as a card number, is taken for one.
+PaymentMethodToken = Annotated[
+    str, Field(pattern=r"^pm_[A-Za-z0-9_]{1,252}$", description="payment method, a token of the PSP")
+]
+CustomerToken = Annotated[
+    str, Field(pattern=r"^cus_[A-Za-z0-9_]{1,251}$", description="customer, a token of the PSP")
+]
+# The answer carries a secret of the driver's app: nobody on the way may keep it.
+NO_STORE: Final = {"Cache-Control": "no-store"}
+_LOOPBACK: Final = frozenset({"localhost", "127.0.0.1", "::1"})
+_SCRIPTS: Final = frozenset({"javascript", "data", "file", "vbscript", "blob", "about"})
+
+
+def _return_url(text: str) -> str:
+    """An address of an app or a web page; never one that a browser would run."""
+    try:
+        parts = urlsplit(text)
+        host = parts.hostname
+    except ValueError:
+        parts, host = urlsplit(""), None
+    secure = parts.scheme == "https" or (parts.scheme == "http" and host in _LOOPBACK)
+    app = parts.scheme not in {"", "http", "https"} and parts.scheme not in _SCRIPTS
+    if not (secure and host) and not (app and "://" in text):
+        raise ValueError("expected an https address or an address of your app such as superapp://return")
+    return text
+
+
+ReturnUrl = Annotated[
+    str,
+    Field(
+        pattern=r"^[!-~]{1,2000}$",
+        description="where the driver returns to after a challenge: https, or your app's own scheme",
+        examples=["https://app.example/return"],
+    ),
+    AfterValidator(_return_url),
+]
 CurrencyCode = Annotated[str, Field(pattern=r"^[A-Z]{3}$", description="ISO 4217 code", examples=["EUR"])]
 PositiveMinor = Annotated[
     int, Field(ge=1, le=MAX_AMOUNT_MINOR, description="minor units of the currency", examples=[2450])

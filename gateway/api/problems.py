@@ -97,6 +97,13 @@ INVALID_PARAMETERS: Final = _kind(
     "The request has invalid or unknown fields",
     "Each entry of `errors` names a field by JSON pointer and what is expected there.",
 )
+CARD_NUMBER_REJECTED: Final = _kind(
+    "card_number_rejected",
+    422,
+    "The request holds a card number",
+    "Never send card numbers: the driver gives them to the PSP, and you send its token. Nothing was stored. "
+    "If a reference of yours looks like a card number, write letters between its digits.",
+)
 IDEMPOTENCY_KEY_MISSING: Final = _kind(
     "idempotency_key_missing",
     400,

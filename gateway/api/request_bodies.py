@@ -5,6 +5,7 @@ Owns: bytes off the wire and the way from a validation error to JSON pointers. M
 
 import asyncio
 import difflib
+import json
 from collections.abc import Mapping, Sequence
 from typing import Any, Final
 
@@ -14,12 +15,16 @@ from pydantic import BaseModel, ValidationError
 
 from gateway.api import problems
 from gateway.api.problems import FieldError, ProblemError
+from gateway.card_numbers import find_card_number, holds_card_number
 
 _MAX_ERRORS: Final = 20
+_MOST_SHOWN: Final = 64
 _WORDS: Final = {
     "missing": "this field is required",
     "json_invalid": "valid JSON",
 }
+# What this system keeps, logs or sends back of a request's headers.
+_KEPT_HEADERS: Final = ("Idempotency-Key", "X-Request-Id", "X-Correlation-Id", "If-Match")
 
 
 async def read_body(request: web.Request, *, limit: int, timeout_seconds: float) -> bytes:
@@ -61,6 +66,56 @@ def check_media_type(request: web.Request, *, wanted: str = "application/json") 
         raise ProblemError(
             problems.UNSUPPORTED_MEDIA_TYPE, f"Content-Type is {request.content_type}, not {wanted}."
         )
+
+
+def check_address(request: web.Request) -> None:
+    """Raise `card_number_rejected` where path, query or a header that is kept holds a card number."""
+    if holds_card_number(request.path):
+        raise _card_number("the path")
+    for name, value in request.query.items():
+        if holds_card_number(name) or holds_card_number(value):
+            raise _card_number("the query")
+    for name in _KEPT_HEADERS:
+        if holds_card_number(request.headers.get(name, "")):
+            raise _card_number(name)
+
+
+def check_content(body: bytes) -> None:
+    """Check what a JSON body holds, whatever its model: no card number, no member name twice in one object.
+
+    A body that is not JSON is left to its reader.
+
+    Raises:
+        ProblemError: `card_number_rejected` with a pointer, or `malformed_json`.
+    """
+    repeated: list[str] = []
+
+    def unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        members = dict(pairs)
+        if len(members) < len(pairs) and not repeated:
+            names = [name for name, _ in pairs]
+            repeated.append(next(name for name in names if names.count(name) > 1))
+        return members
+
+    try:
+        tree = json.loads(body or b"{}", object_pairs_hook=unique)
+    except (ValueError, RecursionError):
+        return
+    place = find_card_number(tree)
+    if place is not None:
+        raise _card_number(place or "the body")
+    if repeated and not holds_card_number(repeated[0]):
+        raise malformed(f"The member {repeated[0][:_MOST_SHOWN]!r} appears twice in one object")
+    if repeated:
+        raise _card_number("the body")
+
+
+def _card_number(place: str) -> ProblemError:
+    return ProblemError(
+        problems.CARD_NUMBER_REJECTED,
+        f"{place} holds a card number; nothing was stored.",
+        errors=[FieldError(pointer=place, expected="no card number; a payment method is the PSP's token")],
+    )
 
 
 def parse_body(model: type[BaseModel], body: bytes) -> BaseModel:

@@ -6,13 +6,17 @@ Owns: the list. Must not know what is behind an entry.
 from gateway.api.capture import (
     authorizations,
     captures,
+    customers,
     disputes,
+    double_taps,
     evses,
     missing_cdrs,
     quotes,
     refunds,
     remote_control,
     sessions,
+    setups,
+    terminals,
 )
 from gateway.api.documents import documents
 from gateway.api.endpoint import ApiEndpoint
@@ -60,7 +64,10 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *evses.ENDPOINTS,
         *quotes.ENDPOINTS,
         *authorizations.ENDPOINTS,
+        *setups.ENDPOINTS,
+        *customers.ENDPOINTS,
         *sessions.ENDPOINTS,
+        *terminals.ENDPOINTS,
         *remote_control.ENDPOINTS,
         *captures.ENDPOINTS,
         *refunds.ENDPOINTS,
@@ -90,6 +97,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *client_certificates.ENDPOINTS,
         *site_hosts.ENDPOINTS,
         *missing_cdrs.ENDPOINTS,
+        *double_taps.ENDPOINTS,
         *agreements.ENDPOINTS,
         *meter_keys.ENDPOINTS,
         *funding.ENDPOINTS,

@@ -25,6 +25,7 @@ from gateway.api.problems import ProblemDetails, ProblemError
 from gateway.api.routes import endpoints
 from gateway.api.security_headers import security_headers
 from gateway.api.services import ApiServices
+from gateway.card_numbers import holds_card_number, mask_card_numbers
 from gateway.errors import RateLimitExceededError
 from gateway.ids import format_id, new_id
 
@@ -68,7 +69,8 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics, *, secure: Mapping[s
     @web.middleware
     async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
         given = request.headers.get(REQUEST_ID_HEADER, "")
-        request_id = given if _REQUEST_ID.fullmatch(given) else format_id("req", new_id())
+        fits = _REQUEST_ID.fullmatch(given) and not holds_card_number(given)
+        request_id = given if fits else format_id("req", new_id())
         request[REQUEST_ID] = request_id
         structlog.contextvars.clear_contextvars()
         structlog.contextvars.bind_contextvars(request_id=request_id)
@@ -133,6 +135,7 @@ def _first_line(error: BaseException) -> str:
 def _routing_problem(
     dispatcher: Dispatcher, request: web.Request, error: web.HTTPException
 ) -> web.StreamResponse:
+    path = mask_card_numbers(request.path)
     try:
         dispatcher.addresses.check(request)
     except RateLimitExceededError as exceeded:
@@ -140,12 +143,12 @@ def _routing_problem(
     dispatcher.addresses.count(request)
     match error:
         case web.HTTPNotFound():
-            rejection = ProblemDetails(kind=problems.NOT_FOUND, detail=f"There is nothing at {request.path}.")
+            rejection = ProblemDetails(kind=problems.NOT_FOUND, detail=f"There is nothing at {path}.")
         case web.HTTPMethodNotAllowed():
             allowed = ", ".join(sorted(error.allowed_methods))
             rejection = ProblemDetails(
                 kind=problems.METHOD_NOT_ALLOWED,
-                detail=f"{request.path} supports {allowed}.",
+                detail=f"{path} supports {allowed}.",
                 headers={"Allow": allowed},
             )
         case web.HTTPRequestEntityTooLarge():

@@ -21,6 +21,8 @@ from gateway.database import Connection
 from gateway.ocpi.repository import tokens
 from gateway.ocpi.services import PLATFORM_ROLE
 from gateway.ocpi.token_service import TokenTakenError, TokenType, TokenUpdate, save_token
+from gateway.payments.errors import NotFoundError
+from gateway.payments.payers import check_payer
 
 REQUIRED: Final = ("uid", "type", "party", "contract_id", "issuer")
 OPTIONAL: Final = (
@@ -63,9 +65,12 @@ def import_file(file: Path, *, dry_run: bool) -> None:
         for line, update in updates:
             try:
                 async with connection.transaction():
+                    await _check_payment(connection, update)
                     await save_token(connection, update, role=PLATFORM_ROLE, clock=clock)
             except TokenTakenError as error:
                 raise _Unfit(line, f"token {error} is another demand partner's") from None
+            except NotFoundError:
+                raise _Unfit(line, f"payment_method: {update.party_id} has no such payment method") from None
             except asyncpg.ForeignKeyViolationError:
                 raise _Unfit(line, f"party: there is no party {update.party_id}") from None
         return len(updates)
@@ -104,6 +109,18 @@ class _Unfit(click.UsageError):
 
     def __init__(self, line: int, text: str) -> None:
         super().__init__(f"line {line}: {text}; nothing was stored")
+
+
+async def _check_payment(connection: Connection, update: TokenUpdate) -> None:
+    """Raises NotFoundError where the payment method or its customer is another party's."""
+    payment = update.payment
+    if payment.get("type") == "psp_payment_method":
+        await check_payer(
+            connection,
+            party_id=update.party_id,
+            psp_customer=payment.get("customer"),
+            psp_method=payment["payment_method"],
+        )
 
 
 def _read(file: Path) -> Iterator[tuple[int, TokenUpdate]]:

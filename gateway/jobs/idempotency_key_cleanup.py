@@ -1,4 +1,4 @@
-"""Idempotency keys past their lifetime, deleted a batch at a time.
+"""Idempotency keys past their lifetime and old taps, deleted a batch at a time.
 
 Owns: how often and how many. Must not know what a key guarded. A key is kept for 72 hours, as the guide says.
 """
@@ -10,8 +10,10 @@ from typing import Final
 from gateway import idempotency_repository
 from gateway.clock import Clock
 from gateway.database import Pool
+from gateway.payments import double_tap_repository
 
 LIFETIME: Final = timedelta(hours=72)
+TAPS_KEPT: Final = timedelta(hours=1)  # longer than any policy looks back
 PAUSE: Final = timedelta(minutes=10)
 BATCH: Final = 5000
 
@@ -34,6 +36,7 @@ class IdempotencyKeyCleanupJob:
             deleted = await idempotency_repository.delete_expired(
                 connection, older_than=now - LIFETIME, limit=BATCH
             )
+            await double_tap_repository.delete_old(connection, older_than=self.clock.now() - TAPS_KEPT)
         if deleted < BATCH:
             self._next_at = now + PAUSE
         return deleted

@@ -26,7 +26,15 @@ from gateway.ocpi.envelope import OcpiResponse, message_headers, reject, respond
 from gateway.ocpi.errors import OcpiError, OcpiRejectionError, StatusCode
 from gateway.ocpi.repository import objects
 from gateway.ocpi.repository.peers import PeerRecord, PeerState, find_peer, hash_token
-from gateway.ocpi.request_bodies import Body, Tree, check_identifier, last_updated, read_object
+from gateway.ocpi.request_bodies import (
+    Body,
+    Tree,
+    check_identifier,
+    last_updated,
+    plain_values,
+    read_object,
+    reject_card_numbers,
+)
 from gateway.ocpi.services import OcpiServices
 
 _log = structlog.get_logger(__name__)
@@ -137,7 +145,9 @@ class OcpiEndpoint:
     async def _answer(self, request: web.Request) -> OcpiResponse:
         peer, sent_raw = await self._authenticate(request)
         structlog.contextvars.bind_contextvars(party_id=peer.party_id)
+        reject_card_numbers([request.path, *request.query.keys(), *request.query.values()])
         raw = await _read_body(request, services=self.services) if request.method in _WRITES else b""
+        reject_card_numbers(plain_values(raw))
         call = OcpiRequest(
             services=self.services,
             request=request,
@@ -152,7 +162,7 @@ class OcpiEndpoint:
             except _RETRIED:  # two pushes of one object met; the second now finds the first
                 return await self.handler(call)
         except OcpiRejectionError as rejection:
-            if raw and self.access is OcpiAccess.REGISTERED:
+            if raw and rejection.kept and self.access is OcpiAccess.REGISTERED:
                 await self._keep_rejected(call, rejection)
             raise
 

@@ -15,6 +15,7 @@ from uuid import uuid4
 import msgspec
 from aiohttp import web
 
+from gateway.card_numbers import holds_card_number
 from gateway.ocpi.errors import OcpiRejectionError, StatusCode
 
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
@@ -103,4 +104,6 @@ def _mirrored(name: str) -> str:
 
 
 def _fit(value: str | None) -> str | None:
-    return value if value is not None and _HEADER_VALUE.fullmatch(value) else None
+    if value is None or holds_card_number(value):
+        return None
+    return value if _HEADER_VALUE.fullmatch(value) else None

@@ -37,6 +37,7 @@ class OcpiRejectionError(OcpiError):
     """The request is answered with this and has no effect.
 
     `http_status` is 200 for a request that reached the OCPI layer (OCPI status_codes: no HTTP error then).
+    `kept`: whether the rejected message is kept for a person to read; one with a card number never is.
     """
 
     def __init__(
@@ -46,12 +47,14 @@ class OcpiRejectionError(OcpiError):
         code: StatusCode = StatusCode.INVALID_PARAMETERS,
         http_status: int = 200,
         headers: Mapping[str, str] | None = None,
+        kept: bool = True,
     ) -> None:
         super().__init__(text)
         self.headers = headers or {}
         self.text = text
         self.code = code
         self.http_status = http_status
+        self.kept = kept
 
 
 class PeerUnreachableError(OcpiError):

@@ -25,7 +25,7 @@ from gateway.ocpi.locations import keep_location
 from gateway.ocpi.repository import objects, peers, pulls
 from gateway.ocpi.repository.peers import PeerRecord
 from gateway.ocpi.repository.pulls import PullRecord
-from gateway.ocpi.request_bodies import Body, encode, last_updated, read_object
+from gateway.ocpi.request_bodies import Body, encode, last_updated, read_object, reject_card_numbers
 from gateway.ocpi.services import OcpiServices
 from gateway.ocpi.sessions import keep_session, read_session
 from gateway.ocpi.tariffs import read_tariff
@@ -176,6 +176,7 @@ class _Reader:
         for tree in objects:
             raw = b""
             try:
+                reject_card_numbers(tree)
                 raw = encode(tree, name=self.module)
                 async with connection.transaction():
                     await self._keep_one(connection, read_object(raw, name=self.module), raw)

@@ -15,11 +15,13 @@ import msgspec
 
 from clearing.errors import MalformedDocumentError
 from clearing.pricing import json_document as document
-from clearing.pricing.ocpi_version import OcpiVersion, as_utc
+from clearing.pricing.ocpi_version import FIRST_YEAR, LAST_YEAR, OcpiVersion, as_utc
+from gateway.card_numbers import find_card_number
 from gateway.ocpi.errors import OcpiRejectionError
 
 Tree = Mapping[str, Any]
 _any_json: Final = msgspec.json.Decoder(float_hook=str)  # syntax only: no number is too large for it
+_any_text: Final = msgspec.json.Decoder(float_hook=lambda _: None)  # texts and whole numbers
 _BAD_REQUEST: Final = 400
 _SHOWN: Final = 60
 _CISTRING: Final = re.compile(r"[\x20-\x7e]+")
@@ -66,6 +68,23 @@ def encode(tree: Any, *, name: str) -> bytes:
         return document.canonical(tree, document=name)
     except MalformedDocumentError as error:
         raise OcpiRejectionError(str(error)) from None
+
+
+def reject_card_numbers(content: Any) -> None:
+    """Raise Refusal where any text of a decoded message holds a card number; the message is not kept then."""
+    place = find_card_number(content)
+    if place is not None:
+        raise OcpiRejectionError(
+            f"{place or 'the message'}: holds a card number; nothing was stored", kept=False
+        )
+
+
+def plain_values(raw: bytes) -> Any:
+    """A body's texts and whole numbers, whatever they are; None where it is not JSON."""
+    try:
+        return _any_text.decode(raw)
+    except (msgspec.DecodeError, RecursionError, UnicodeDecodeError):
+        return None
 
 
 def text(tree: Tree, name: str, *, at: str = "$", limit: int = 255) -> str:
@@ -136,11 +155,16 @@ def read_moment(value: str, *, at: str) -> datetime:
     micros = (fraction or "0")[:6].ljust(6, "0")
     offset = "+00:00" if zone in {None, "Z", "z"} else zone
     try:
-        return as_utc(datetime.fromisoformat(f"{day}T{clock}.{micros}{offset}"))
+        found_at = as_utc(datetime.fromisoformat(f"{day}T{clock}.{micros}{offset}"))
     except (ValueError, OverflowError):
         raise OcpiRejectionError(
             f"{at}: expected a UTC time such as 2026-10-29T08:00:00Z, got {shown(value)}"
         ) from None
+    if not FIRST_YEAR <= found_at.year < LAST_YEAR:
+        raise OcpiRejectionError(
+            f"{at}: expected a time from {FIRST_YEAR} on and before {LAST_YEAR}, got {shown(value)}"
+        )
+    return found_at
 
 
 def number(tree: Tree, name: str, *, at: str = "$") -> Decimal:

@@ -7,6 +7,7 @@ account) and the hold's amount. Must not know: HTTP, OCPI's messages, how a PSP 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -17,15 +18,18 @@ from gateway.api_schemas import SessionState
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import in_shard, new_id, shard_of
-from gateway.payments import presenters, psp_request_repository, repository
+from gateway.payments import double_tap_repository, presenters, psp_request_repository, repository
 from gateway.payments.errors import (
     AccountLimitExceededError,
     InvalidPaymentRequestError,
+    NotFoundError,
     PaymentError,
     SessionAlreadyAuthorizedError,
     TariffMissingError,
 )
+from gateway.payments.payers import unknown_payer
 from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp.port import RequiresAction
 from gateway.payments.psp.rules import AmountRules
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.quotes import QuoteService
@@ -44,6 +48,8 @@ from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.views import AuthorizationView
 from gateway.webhooks.events import event_rows
+
+_TRIES: Final = 3  # an earlier authorization that has ended is replaced; another request may be faster
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -84,20 +90,21 @@ class AuthorizationService:
         """Hold the session's estimated cost. The same `authorization_id` again is the same authorization.
 
         Raises EvseNotFoundError, TariffMissingError, AccountLimitExceededError,
-        SessionAlreadyAuthorizedError, InvalidPaymentRequestError. A decline and a lost answer are states of
+        SessionAlreadyAuthorizedError, InvalidPaymentRequestError, NotFoundError (the payer is another
+        party's). A decline and a lost answer are states of
         the authorization, not errors.
         """
         at_psp = isinstance(request.payment, PspMethod)
         features = await self.psp_requests.hold_features() if at_psp else ()
         async with self.pool.acquire() as connection:
             opened = await self._opened(connection, request, features)
-        authorization = opened.authorization
-        if opened.request is not None:
-            sent = await self.psp_requests.send(
-                opened.request, authorization=authorization, session=opened.session, first=opened.new
-            )
-            authorization = sent.authorization
-        return await self.build_view(authorization, opened.session)
+        if opened.request is None:
+            return await self.build_view_with_action(opened.authorization, opened.session)
+        sent = await self.psp_requests.send(
+            opened.request, authorization=opened.authorization, session=opened.session, first=opened.new
+        )
+        view = await self.build_view(sent.authorization, opened.session)
+        return self._with_action(view, sent.outcome)
 
     async def _opened(
         self, connection: Connection, request: AuthorizationRequest, features: Sequence[str]
@@ -112,7 +119,7 @@ class AuthorizationService:
             return existing  # the tariff was removed since: the request was carried out before
         try:
             return await self._write_new(connection, hold, None)
-        except (asyncpg.UniqueViolationError, AccountLimitExceededError):
+        except (asyncpg.UniqueViolationError, AccountLimitExceededError, NotFoundError):
             existing = await self._existing(connection, request.authorization_id)
             return existing or await self._open(connection, hold)
 
@@ -144,7 +151,8 @@ class AuthorizationService:
                 updated_at=now,
             )
             psp_request = self._new_hold(fresh, features)
-            await self._write(connection, snapshot, session, fresh, psp_request, new_session=False)
+            if not await self._write(connection, snapshot, session, fresh, psp_request, new_session=False):
+                raise unknown_payer(psp_customer=fresh.customer, psp_method=fresh.payment_method or "")
         sent = await self.psp_requests.send(psp_request, authorization=fresh, session=session, first=True)
         return sent.authorization
 
@@ -157,6 +165,23 @@ class AuthorizationService:
             session=session,
             tariff=await self.snapshots.reference(session.tariff_sha256),
         )
+
+    async def build_view_with_action(
+        self, authorization: AuthorizationRecord, session: SessionRecord
+    ) -> AuthorizationView:
+        """As `build_view`; while the cardholder must act, with the action and its secrets from the PSP."""
+        view = await self.build_view(authorization, session)
+        if authorization.state is not PaymentState.REQUIRES_ACTION or authorization.psp_payment is None:
+            return view
+        return self._with_action(
+            view, await self.psp_requests.psp.inspect(psp_payment=authorization.psp_payment)
+        )
+
+    def _with_action(self, view: AuthorizationView, outcome: object) -> AuthorizationView:
+        waits = view.authorization.state is PaymentState.REQUIRES_ACTION
+        if not waits or not isinstance(outcome, RequiresAction):
+            return view
+        return replace(view, action=outcome, publishable_key=self.psp_requests.psp.payers.publishable_key)
 
     @property
     def _amounts(self) -> AmountRules:
@@ -230,9 +255,28 @@ class AuthorizationService:
         session = named or self._new_session(hold, shard)
         authorization = self._new_authorization(hold, session, in_shard(hold.request.authorization_id, shard))
         psp_request = self._new_hold(authorization, hold.features) if authorization.funding == "psp" else None
-        done = await self._write(
-            connection, hold.snapshot, session, authorization, psp_request, new_session=named is None
-        )
+        reuses = hold.request.reuses_recent
+        done, ended = False, None
+        for _ in range(_TRIES):
+            done = await self._write(
+                connection,
+                hold.snapshot,
+                session,
+                authorization,
+                psp_request,
+                new_session=named is None,
+                reuses_recent=reuses,
+                replaced_id=ended,
+            )
+            recent = await self._recent(connection, authorization, session) if reuses and not done else None
+            if recent is None:
+                break
+            found = recent.authorization
+            if found.id == authorization.id or found.state not in FINAL_STATES:
+                return recent
+            ended = found.id
+        if not done and authorization.payment_method is not None:
+            raise unknown_payer(psp_customer=authorization.customer, psp_method=authorization.payment_method)
         if not done:
             raise AccountLimitExceededError(
                 f"the funded account of {authorization.account_party_id} in {authorization.currency} "
@@ -248,6 +292,24 @@ class AuthorizationService:
         )
         reopened = _reopened(session, now=hold.now)
         return _Opened(authorization=authorization, session=reopened, request=psp_request, new=True)
+
+    async def _recent(
+        self, connection: Connection, fresh: AuthorizationRecord, session: SessionRecord
+    ) -> _Opened | None:
+        """What the same payment method authorized at the same EVSE a moment ago.
+
+        The same request again is found with its own open request; another one's is left to its sender.
+        """
+        recent = await double_tap_repository.find_recent(
+            connection,
+            party_id=fresh.party_id,
+            payment_method=fresh.payment_method or "",
+            evse_id=session.evse_id,
+        )
+        if recent is None:
+            return None
+        found = await self._existing(connection, recent)
+        return found if found is None or recent == fresh.id else replace(found, request=None)
 
     async def _named_session(self, connection: Connection, hold: _Hold) -> SessionRecord | None:
         if hold.request.session_ref is None:
@@ -316,6 +378,7 @@ class AuthorizationService:
             payment_method=method.payment_method if method else None,
             customer=method.customer if method else None,
             off_session=method.off_session if method else False,
+            return_url=method.return_url if method else None,
             psp_payment=None,
             capture_before=None,
             incrementable=on_account,
@@ -345,6 +408,8 @@ class AuthorizationService:
         psp_request: PspRequestRecord | None,
         *,
         new_session: bool,
+        reuses_recent: bool = False,
+        replaced_id: UUID | None = None,
     ) -> bool:
         events = presenters.authorization_events(
             authorization,
@@ -381,6 +446,11 @@ class AuthorizationService:
             customer=authorization.customer,
             off_session=authorization.off_session,
             receipt_email=authorization.receipt_email,
+            return_url=authorization.return_url,
+            customer_id=new_id(),
+            reuses_recent=reuses_recent,
+            replaced_id=replaced_id,
+            default_within_s=double_tap_repository.DEFAULT_WITHIN_S,
             request_id=psp_request.id if psp_request else None,
             hold_features=list(psp_request.hold_features or ()) if psp_request else None,
             next_attempt_at=self.clock.wall_now() + self.policy.call_grace,

@@ -4,6 +4,7 @@ Owns: what is still possible then. Must not know: how CDRs arrive, how clearing 
 stays: one capture per session, never more than the tariff's result.
 """
 
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import Final
 from uuid import UUID, uuid5
@@ -20,7 +21,7 @@ from gateway.payments import (
 )
 from gateway.payments.authorize import AuthorizationService
 from gateway.payments.complete import CompletionService, PricedCdr
-from gateway.payments.errors import CdrRejectedError, PaymentConflictError
+from gateway.payments.errors import CdrRejectedError, NotFoundError, PaymentConflictError
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 from gateway.payments.refund import RefundReason, RefundRequest, RefundService
 from gateway.payments.session_state import SessionEvent, advance_session
@@ -121,11 +122,12 @@ class CdrCorrectionService:
             else:
                 again, known = None, None
         if again is not None and known is None and last is not None:
-            view = await self.authorizations.authorize_again(
-                session, last, authorization_id=again, amount_minor=found[0].price_minor
-            )
-            if view.state is not PaymentState.FAILED:
-                return True
+            with suppress(NotFoundError):  # the driver has removed the payment method since
+                view = await self.authorizations.authorize_again(
+                    session, last, authorization_id=again, amount_minor=found[0].price_minor
+                )
+                if view.state is not PaymentState.FAILED:
+                    return True
         await self._mark_exception(session, last, capture)
         return False
 

@@ -15,7 +15,9 @@ PaymentError                        a request that can't be carried out; the tex
 ├── CdrRejectedError                the CDR can't be read or does not belong to this session
 ├── RefundBoundError                a refund of more than is left of the capture
 ├── InvalidPaymentRequestError      a field of the request is outside its bounds
+│   └── InvalidPayerError           the PSP does not take the payer's customer or payment method
 └── PspUnavailableError             the PSP gave no answer; the same request again is safe
+    └── PspRefusesUsError           the PSP refuses our requests for a mistake of ours
 """
 
 from gateway.payments.state_machine import UNDECIDED_STATES, PaymentState
@@ -76,8 +78,21 @@ class RefundBoundError(PaymentError):
 
 
 class InvalidPaymentRequestError(PaymentError):
-    """A field of the request is outside its bounds."""
+    """A field of the request is outside its bounds; `field` names it where one does."""
+
+    def __init__(self, text: str, *, field: str | None = None, expected: str = "") -> None:
+        super().__init__(text)
+        self.field = field
+        self.expected = expected
+
+
+class InvalidPayerError(InvalidPaymentRequestError):
+    """The PSP does not take the payer's customer or payment method."""
 
 
 class PspUnavailableError(PaymentError):
     """The PSP gave no answer; the same request again is safe."""
+
+
+class PspRefusesUsError(PspUnavailableError):
+    """The PSP refuses our requests for a mistake of ours, of which the operator has been informed."""

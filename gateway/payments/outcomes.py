@@ -110,7 +110,7 @@ class OutcomeRecorder:
                     PaymentEvent.ACTION_REQUIRED,
                     now,
                     psp_payment=outcome.psp_payment,
-                    next_action=outcome.next_action,
+                    next_action={"type": outcome.next_action.get("type", "authenticate")},
                 )
                 answer = {"requires_action": outcome.psp_payment}
             case Declined():

@@ -4,10 +4,14 @@ Owns: one builder per public object, which the REST answer, the list, `expand` a
 party each event is for. Must not know: SQL, HTTP, how a state came about.
 """
 
+from typing import Any
+
 from clearing.captured_session import AuthorizationMethod
 from clearing.parties.party import PLATFORM_ID
-from gateway import api_schemas
-from gateway.ids import format_id
+from gateway import api_schemas, payer_schemas
+from gateway.ids import format_id, shard_of
+from gateway.payments.payer_records import CustomerRecord, SavedMethodRecord, SetupRecord
+from gateway.payments.psp.payer_port import SetupState
 from gateway.payments.records import (
     AuthorizationRecord,
     CaptureRecord,
@@ -16,7 +20,7 @@ from gateway.payments.records import (
     SessionRecord,
 )
 from gateway.payments.state_machine import PaymentState
-from gateway.payments.views import AuthorizationView, SessionView, TariffReference
+from gateway.payments.views import AuthorizationView, SessionView, SetupView, TariffReference
 from gateway.webhooks.events import EventType, NewEvent
 
 _AUTHORIZATION_EVENTS = {
@@ -47,7 +51,11 @@ def authorization_object(view: AuthorizationView) -> api_schemas.AuthorizationSc
         currency=authorization.currency,
         cost_limit=authorization.hold_minor,
         capture_before=authorization.capture_before,
-        next_action=dict(authorization.next_action) if authorization.next_action else None,
+        next_action=_action(view),
+        client_secret=view.action.client_secret if view.action else None,
+        redirect_url=view.action.redirect_url if view.action else None,
+        return_url=authorization.return_url,
+        publishable_key=view.publishable_key if view.action else None,
         decline_code=authorization.decline_code,
         version=authorization.version,
         created=authorization.created_at,
@@ -56,6 +64,81 @@ def authorization_object(view: AuthorizationView) -> api_schemas.AuthorizationSc
         metadata=dict(authorization.metadata),
         tariff=tariff_object(view.tariff),
     )
+
+
+def _action(view: AuthorizationView) -> dict[str, Any] | None:
+    """What the cardholder must do: whole where it was read from the PSP for this answer, else its type."""
+    action = view.action.next_action if view.action else view.authorization.next_action
+    return dict(action) if action else None
+
+
+def customer_object(customer: CustomerRecord) -> payer_schemas.CustomerSchema:
+    """The public customer."""
+    return payer_schemas.CustomerSchema(
+        id=customer.psp_customer or "",
+        reference=customer.reference,
+        metadata=dict(customer.metadata),
+        created=customer.created_at,
+    )
+
+
+def setup_object(view: SetupView, *, publishable_key: str | None) -> payer_schemas.SetupSchema:
+    """The public setup; its secrets only where they were read from the PSP for this answer."""
+    setup = view.setup
+    return payer_schemas.SetupSchema(
+        id=format_id("setup", setup.id),
+        customer=setup.psp_customer,
+        state=setup.state.value,
+        usage="off_session" if setup.off_session else "on_session",
+        return_url=setup.return_url,
+        payment_method=setup.psp_method,
+        mandate=setup.mandate,
+        error=setup.error,
+        client_secret=view.client_secret,
+        redirect_url=view.redirect_url,
+        publishable_key=publishable_key if view.client_secret else None,
+        version=setup.version,
+        metadata=dict(setup.metadata),
+        created=setup.created_at,
+    )
+
+
+def saved_method_object(method: SavedMethodRecord) -> payer_schemas.PaymentMethodSchema:
+    """The public payment method: what a driver recognizes it by."""
+    return payer_schemas.PaymentMethodSchema(
+        id=method.psp_method,
+        customer=method.psp_customer,
+        brand=method.brand,
+        last4=method.last4,
+        exp_month=method.exp_month,
+        exp_year=method.exp_year,
+        wallet=method.wallet,
+        mandate=method.mandate,
+        setup=format_id("setup", method.setup_id),
+        created=method.created_at,
+    )
+
+
+def setup_events(before: SetupRecord, after: SetupRecord) -> list[NewEvent]:
+    """The event of a setup's end, or of a try that failed, for the party whose driver it is."""
+    if after.state is SetupState.SUCCEEDED:
+        kind = EventType.SETUP_SUCCEEDED
+    elif after.error is not None and after.last_attempt != before.last_attempt:
+        kind = EventType.SETUP_FAILED
+    elif after.state is SetupState.CANCELLED:
+        kind = EventType.SETUP_CANCELLED
+    else:
+        return []
+    shown = setup_object(SetupView(setup=after), publishable_key=None)
+    return [
+        NewEvent(
+            type=kind,
+            party_id=after.party_id,
+            object_id=shown.id,
+            data=shown.as_json(),
+            shard=shard_of(after.id),
+        )
+    ]
 
 
 def capture_object(capture: CaptureRecord) -> api_schemas.CaptureSchema:

@@ -18,6 +18,7 @@ from gateway.payments.capture import CaptureService
 from gateway.payments.dispute import DisputeService
 from gateway.payments.errors import PaymentConflictError, VersionConflictError
 from gateway.payments.outcomes import OutcomeRecorder
+from gateway.payments.payers import PayerService
 from gateway.payments.psp.dispute_port import RefundState, ReversalUpdate
 from gateway.payments.psp.port import (
     Captured,
@@ -52,6 +53,7 @@ class PspEventHandler:
     captures: CaptureService
     refunds: RefundService
     disputes: DisputeService
+    payers: PayerService
 
     async def receive_webhook(self, *, body: bytes, signature: str) -> None:
         """Keep one authentic event, once, and leave it to the worker. Raises WebhookRejectedError."""
@@ -73,11 +75,14 @@ class PspEventHandler:
                 connection,
                 id=event.id,
                 type=event.psp_type,
-                body=body,
+                body=self.psp.without_secrets(body),
                 received_at=self.clock.wall_now(),
                 task_id=task,
                 task_shard=shard_of(task),
                 psp_payment=event.psp_payment,
+                psp_setup=event.psp_setup,
+                detached_method=event.detached_method,
+                revoked_mandate=event.revoked_mandate,
                 always=_returns_money(event),
                 ended=event.kind is PspEventKind.HOLD_ENDED,
             )
@@ -91,6 +96,12 @@ class PspEventHandler:
         async with self.pool.acquire() as connection:
             body = await repository.find_psp_event_body(connection, event_id=event_id)
         event = self.psp.parse_event(body) if body is not None else None
+        if event is not None and event.psp_setup is not None:
+            await self.payers.sync_setup(psp_setup=event.psp_setup)
+        if event is not None and event.detached_method is not None:
+            await self.payers.record_detached(psp_method=event.detached_method)
+        if event is not None and event.revoked_mandate is not None:
+            await self.payers.record_revoked_mandate(mandate=event.revoked_mandate)
         if event is None or event.psp_payment is None:
             return None
         if event.dispute is not None:

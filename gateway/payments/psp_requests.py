@@ -290,6 +290,7 @@ def hold_request(sent: SentRequest) -> PspHoldRequest:
         payment_method=authorization.payment_method,
         customer=authorization.customer,
         off_session=authorization.off_session,
+        return_url=authorization.return_url,
         features=asked_features(sent.request.hold_features),
         description=_description(sent),
         receipt_email=authorization.receipt_email,

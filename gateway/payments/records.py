@@ -114,6 +114,7 @@ class AuthorizationRecord(FromRow):
     created_at: datetime
     updated_at: datetime
     receipt_email: str | None = None
+    return_url: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", PaymentState(self.state))

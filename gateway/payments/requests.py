@@ -19,6 +19,7 @@ class PspMethod:
     payment_method: str
     customer: str | None = None
     off_session: bool = False
+    return_url: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -40,7 +41,8 @@ class Estimate:
 class AuthorizationRequest:
     """Secure the payment of a session about to start.
 
-    The same `authorization_id` is the same authorization.
+    The same `authorization_id` is the same authorization. `reuses_recent`: what the same payment method
+    authorized at the same EVSE a moment ago is answered instead of holding again, as the party's policy says.
     `amount_minor` overrides the estimate's hold; `max_amount_minor` bounds it (a contract's limit).
     """
 
@@ -55,6 +57,7 @@ class AuthorizationRequest:
     max_amount_minor: int | None = None
     cpo_id: str | None = None
     receipt_email: str | None = None
+    reuses_recent: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 

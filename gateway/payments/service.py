@@ -12,7 +12,7 @@ from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, shard_of
-from gateway.payments import repository
+from gateway.payments import double_tap_repository, repository
 from gateway.payments.authorize import AuthorizationService
 from gateway.payments.capture import CaptureResult, CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
@@ -30,6 +30,7 @@ from gateway.payments.hold_renewal import HoldRenewalService
 from gateway.payments.missing_cdr import MissingCdrService, SessionUpdateSource
 from gateway.payments.outcome_resolver import OutcomeResolver
 from gateway.payments.outcomes import OutcomeRecorder
+from gateway.payments.payers import PayerService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.port import Psp
 from gateway.payments.psp_events import PspEventHandler
@@ -43,6 +44,7 @@ from gateway.payments.residual_charge import ResidualChargeService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.payments.terminals import TerminalService
 from gateway.payments.views import AuthorizationView, PriceView, QuoteView, SessionView
 
 
@@ -66,8 +68,22 @@ class PaymentService:
     psp_events: PspEventHandler
     cdr_corrections: CdrCorrectionService
     missing_cdrs: MissingCdrService
-    psp: Psp
     psp_requests: PspRequestService
+
+    @property
+    def psp(self) -> Psp:
+        """The PSP that the requests go to."""
+        return self.psp_requests.psp
+
+    @property
+    def terminals(self) -> TerminalService:
+        """Payment terminals of parties."""
+        return TerminalService(pool=self.pool, clock=self.clock, psp=self.psp.terminals)
+
+    @property
+    def payers(self) -> PayerService:
+        """Customers of parties, and their payment methods."""
+        return self.psp_events.payers
 
     @property
     def dispute_evidence(self) -> DisputeEvidenceService:
@@ -90,6 +106,16 @@ class PaymentService:
         await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
         await self.captures.release(authorization_id=authorization_id, expected_version=expected_version)
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
+
+    async def get_double_tap_policy(self, *, party_id: str) -> int:
+        """For how many seconds a party's drivers are protected from a second hold."""
+        async with self.pool.acquire() as connection:
+            return await double_tap_repository.load_policy(connection, party_id=party_id)
+
+    async def set_double_tap_policy(self, *, party_id: str, within_s: int) -> None:
+        """Set it; 0: each request holds."""
+        async with self.pool.acquire() as connection:
+            await double_tap_repository.set_policy(connection, party_id=party_id, within_s=within_s)
 
     async def quote(self, *, evse_id: str, estimate: Estimate) -> QuoteView:
         """What an expected session would cost now. Raises EvseNotFoundError, TariffMissingError."""
@@ -190,15 +216,20 @@ class PaymentService:
         return await self.residual_charges.charge(shard=shard, session_id=session_id)
 
     async def get_authorization(
-        self, *, party_id: str, authorization_id: UUID, admin: bool = False
+        self, *, party_id: str, authorization_id: UUID, admin: bool = False, with_action: bool = False
     ) -> AuthorizationView:
-        """One authorization. Raises NotFoundError when there is none or it is another party's."""
+        """One authorization. Raises NotFoundError when there is none or it is another party's.
+
+        `with_action`: while the cardholder must act, with the action and its secrets, read from the PSP.
+        """
         async with self.pool.acquire() as connection:
             found = await repository.find_authorization_with_session(
                 connection, shard=shard_of(authorization_id), authorization_id=authorization_id
             )
         if found is None or not (admin or party_id == found[0].party_id):
             raise NotFoundError(f"no authorization {format_id('auth', authorization_id)}")
+        if with_action:
+            return await self.authorizations.build_view_with_action(*found)
         return await self.authorizations.build_view(*found)
 
     async def get_session(self, *, party_id: str, session_id: UUID, admin: bool = False) -> SessionView:
@@ -383,6 +414,7 @@ def build_payments(
             captures=captures,
             refunds=refunds,
             disputes=disputes,
+            payers=PayerService(pool=pool, clock=clock, psp=psp.payers),
         ),
         cdr_corrections=CdrCorrectionService(
             pool=pool,
@@ -395,6 +427,5 @@ def build_payments(
         missing_cdrs=MissingCdrService(
             pool=pool, completions=completions, captures=captures, snapshots=snapshots, updates=updates
         ),
-        psp=psp,
         psp_requests=psp_requests,
     )

@@ -4,10 +4,12 @@ Owns: the shapes of the answers. Must not know: HTTP, the public objects, SQL.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clearing.pricing.engine import PricedSession
 from clearing.pricing.quote import Quote
+from gateway.payments.payer_records import SetupRecord
+from gateway.payments.psp.port import RequiresAction
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 from gateway.payments.requests import ChargePoint
 
@@ -28,6 +30,17 @@ class AuthorizationView:
     authorization: AuthorizationRecord
     session: SessionRecord
     tariff: TariffReference
+    action: RequiresAction | None = None  # what the cardholder must do, with its secrets, read from the PSP
+    publishable_key: str | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SetupView:
+    """A setup; `client_secret` and `redirect_url` come from the PSP for this answer and are not stored."""
+
+    setup: SetupRecord
+    client_secret: str | None = field(default=None, repr=False)
+    redirect_url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

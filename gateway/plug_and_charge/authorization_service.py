@@ -20,13 +20,15 @@ from gateway.ids import format_id, parse_id, shard_of
 from gateway.payments.errors import (
     AccountLimitExceededError,
     InvalidPaymentRequestError,
+    NotFoundError,
     PaymentConflictError,
     SessionAlreadyAuthorizedError,
 )
-from gateway.payments.requests import AuthorizationRequest, PartnerAccount, PspMethod
+from gateway.payments.requests import AuthorizationRequest
 from gateway.payments.service import PaymentService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import AuthorizationView
+from gateway.plug_and_charge.contract_payment import payment_of
 from gateway.plug_and_charge.contract_service import contract_object, public_contract_id
 from gateway.plug_and_charge.errors import PaymentPendingError
 from gateway.plug_and_charge.settlement_outcome import HELD, may_still_charge
@@ -34,7 +36,7 @@ from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
 from pnc import decision_lifecycle
 from pnc.authorization import AuthorizationDecision
-from pnc.contract import Contract, PaymentKind
+from pnc.contract import Contract
 from pnc.errors import ConflictingRecordError, PncInvariantViolation
 from pnc.messages import OcppVersion
 from pnc.rejection_reasons import RejectionReason
@@ -44,7 +46,6 @@ _REJECTED = frozenset({PaymentState.FAILED, PaymentState.VOIDED, PaymentState.RE
 _LIMITS: Final = frozenset(
     {RejectionReason.TOO_MANY_SESSIONS_AT_ONCE, RejectionReason.TOO_MANY_SESSIONS_TODAY}
 )
-_REFERENCE_SEPARATOR = "/"
 _POLL_SECONDS: Final = 0.25
 DEFAULT_PATIENCE: Final = timedelta(seconds=8)
 
@@ -206,6 +207,7 @@ class VehicleAuthorizationService:
             SessionAlreadyAuthorizedError,
             InvalidPaymentRequestError,
             PaymentConflictError,
+            NotFoundError,  # the contract's payment method was removed, or is another party's
         ) as error:
             return await self._conclude(decision, None, detail=str(error)), None
         while view.authorization.state not in _REJECTED | HELD:
@@ -238,19 +240,6 @@ class VehicleAuthorizationService:
             now=self.clock.now(),
             detail=detail,
         )
-
-
-def payment_reference(*, payment_method: str, customer: str | None) -> str:
-    """A stored mandate as the opaque text that a contract carries."""
-    return f"{customer or ''}{_REFERENCE_SEPARATOR}{payment_method}"
-
-
-def payment_of(contract: Contract) -> PspMethod | PartnerAccount:
-    """What pays for a contract: a mandate at the PSP, charged off session, or a partner's account."""
-    if contract.payment_kind is PaymentKind.PARTNER_ACCOUNT:
-        return PartnerAccount(party_id=contract.payment_reference)
-    customer, _, method = contract.payment_reference.rpartition(_REFERENCE_SEPARATOR)
-    return PspMethod(payment_method=method, customer=customer or None, off_session=True)
 
 
 def _payment_request(

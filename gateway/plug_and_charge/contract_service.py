@@ -1,8 +1,8 @@
 """Contracts as their eMSPs and the platform manage them, with an event for each change.
 
-Owns: what a party may do to its own contracts, that a contract's party exists, the currency of a limit
-without one, and the event that its webhooks receive in the transaction of the change. Must not know: HTTP,
-certificates. What a contract may contain is decided by pnc.
+Owns: what a party may do to its own contracts, that a contract's party exists and its payment method is the
+party's, the currency of a limit without one, and the event that its webhooks receive in the transaction of
+the change. Must not know: HTTP, certificates. What a contract may contain is decided by pnc.
 """
 
 from collections.abc import Sequence
@@ -18,6 +18,9 @@ from gateway.ids import format_id, shard_of
 from gateway.partners import party_repository
 from gateway.partners.errors import UnknownPartnerRecordError
 from gateway.partners.party_service import load_party
+from gateway.payments.errors import NotFoundError
+from gateway.payments.payers import check_payer
+from gateway.plug_and_charge.contract_payment import method_of
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
 from pnc import certificate_registry, contract_administration
@@ -53,7 +56,10 @@ class ContractCaller:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ContractService:
-    """Stores, lists and changes contracts."""
+    """Stores, lists and changes contracts.
+
+    Raises `pnc.errors.PncError`; UnknownPartnerRecordError, NotFoundError (another party's payer).
+    """
 
     pool: Pool
     clock: Clock
@@ -220,12 +226,24 @@ class ContractService:
             return await self._complete(row)
         except UnknownPartnerRecordError as error:
             return UnfitContractError(path="/party", problem=f"{error}.")
+        except NotFoundError:
+            return UnfitContractError(
+                path="/payment/payment_method", problem="There is no such payment method of this party."
+            )
 
     async def _complete(self, contract: NewContract) -> NewContract:
         """The contract; a limit without a currency is in the party's own."""
         async with self.pool.acquire() as connection:
             if await party_repository.find_party(connection, contract.party) is None:
                 raise UnknownPartnerRecordError(f"There is no party {contract.party}")
+            if contract.payment_kind is PaymentKind.PSP_MANDATE:
+                mandate = method_of(contract.payment_reference)
+                await check_payer(
+                    connection,
+                    party_id=contract.party,
+                    psp_customer=mandate.customer,
+                    psp_method=mandate.payment_method,
+                )
             if contract.limit_minor is None or contract.currency is not None:
                 return contract
             party = await load_party(self.clearing, connection, contract.party)

@@ -78,7 +78,8 @@ LIMIT :row_limit::int;
 -- name: open_authorization$
 -- Phase 1 of authorize. A new session (unless one of that name exists already), the authorization and, where a PSP
 -- holds the amount, the request that is about to be sent. On a partner's account the hold is part of the same
--- statement and there is no request; no row comes back when the account does not cover it, and nothing is written.
+-- statement and there is no request; no row comes back when the account does not cover it, or the payer is not the
+-- party's, and nothing is written.
 WITH funds AS (
     UPDATE gateway.partner_account
     SET held_minor = held_minor + :hold_minor::bigint
@@ -86,10 +87,46 @@ WITH funds AS (
       AND party_id = :account_party_id::text AND currency = :currency::char(3)
       AND balance_minor - held_minor + credit_limit_minor >= :hold_minor::bigint
     RETURNING 1
+), known_customer AS (
+    SELECT party_id FROM gateway.customer WHERE psp_customer = :customer::text
+), claimed_customer AS (
+    -- A customer that nobody has used here belongs to the first; of two at once, the second waits for the first.
+    INSERT INTO gateway.customer (id, party_id, psp_customer, created_at)
+    SELECT :customer_id::uuid, :party_id::text, :customer::text, :now::timestamptz
+    WHERE :customer::text IS NOT NULL AND NOT EXISTS (SELECT 1 FROM known_customer)
+    ON CONFLICT (psp_customer) DO UPDATE SET party_id = customer.party_id WHERE customer.party_id = excluded.party_id
+    RETURNING party_id
+), payer AS (
+    -- Another party's customer or saved payment method is as unknown as one that does not exist; a removed one too.
+    SELECT 1
+    WHERE (:customer::text IS NULL
+           OR EXISTS (SELECT 1 FROM known_customer WHERE party_id = :party_id::text)
+           OR EXISTS (SELECT 1 FROM claimed_customer))
+      AND NOT EXISTS (
+          SELECT 1 FROM gateway.payment_method
+          WHERE psp_method = :payment_method::text AND (party_id <> :party_id::text OR removed_at IS NOT NULL))
+), protection AS (
+    -- For how long the same method at the same EVSE is not held again; 0: it is.
+    SELECT CASE WHEN :reuses_recent::boolean THEN coalesce(
+        (SELECT within_s FROM gateway.double_tap_policy WHERE party_id = :party_id::text), :default_within_s::int)
+        ELSE 0 END AS within_s
+), tap AS (
+    -- Of two at once, the second waits for the first one's row. `replaced` is an authorization that has ended.
+    INSERT INTO gateway.recent_authorization AS t (party_id, payment_method, evse_id, authorization_id, authorized_at)
+    SELECT :party_id::text, :payment_method::text, upper(:evse_id::text), :authorization_id::uuid, :now::timestamptz
+    FROM payer, protection
+    WHERE protection.within_s > 0
+    ON CONFLICT (party_id, payment_method, evse_id) DO UPDATE
+    SET authorization_id = excluded.authorization_id, authorized_at = excluded.authorized_at
+    WHERE t.authorization_id = :replaced_id::uuid
+       OR t.authorized_at <= excluded.authorized_at - make_interval(secs => (SELECT within_s FROM protection))
+       OR t.authorized_at > excluded.authorized_at
+    RETURNING 1
 ), allowed AS (
     SELECT 1 FROM funds
     UNION ALL
-    SELECT 1 WHERE :funding::text = 'psp'
+    SELECT 1 FROM payer, protection
+    WHERE :funding::text = 'psp' AND (protection.within_s = 0 OR EXISTS (SELECT 1 FROM tap))
 ), snapshot AS (
     INSERT INTO gateway.tariff_snapshot (sha256, version, canonical, currency, created_at)
     SELECT :tariff_sha256::text, :tariff_version::text, :tariff_canonical::bytea, :currency::char(3), :now::timestamptz
@@ -116,10 +153,11 @@ WITH funds AS (
 ), opened AS (
     INSERT INTO gateway.payment_authorization (
         shard, id, session_id, party_id, authorization_method, funding, account_party_id, state, hold_minor, currency,
-        payment_method, customer, off_session, receipt_email, incrementable, metadata, created_at, updated_at)
+        payment_method, customer, off_session, receipt_email, return_url, incrementable, metadata, created_at,
+        updated_at)
     SELECT :shard::smallint, :authorization_id::uuid, :session_id::uuid, :party_id::text, :authorization_method::text,
            :funding::text, :account_party_id::text, :state::text, :hold_minor::bigint, :currency::char(3),
-           :payment_method::text, :customer::text, :off_session::boolean, :receipt_email::text,
+           :payment_method::text, :customer::text, :off_session::boolean, :receipt_email::text, :return_url::text,
            :funding::text = 'partner_account', :metadata::jsonb, :now::timestamptz, :now::timestamptz
     FROM allowed
     RETURNING 1 AS done
@@ -307,7 +345,11 @@ WITH relaxed AS MATERIALIZED (
     SELECT :task_shard::smallint, :task_id::uuid, 'handle_psp_event',
            jsonb_build_object('event', id, 'psp_payment', :psp_payment::text), :received_at::timestamptz
     FROM kept
-    WHERE :psp_payment::text IS NOT NULL AND (:always::boolean OR EXISTS (
+    WHERE EXISTS (SELECT 1 FROM gateway.payment_method_setup WHERE psp_setup = :psp_setup::text)
+       OR EXISTS (
+           SELECT 1 FROM gateway.payment_method
+           WHERE psp_method = :detached_method::text OR mandate = :revoked_mandate::text)
+       OR :psp_payment::text IS NOT NULL AND (:always::boolean OR EXISTS (
         SELECT 1 FROM gateway.session_lookup AS k
         JOIN gateway.payment_authorization AS a ON a.shard = k.shard AND a.session_id = k.session_id
         WHERE k.kind = 'psp_payment' AND k.foreign_id = :psp_payment::text AND a.psp_payment = :psp_payment::text

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway import api_schemas
+from gateway import api_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
@@ -31,6 +31,9 @@ class EventType(StrEnum):
     AUTHORIZATION_FAILED = "authorization.failed"
     AUTHORIZATION_OUTCOME_UNKNOWN = "authorization.outcome_unknown"
     AUTHORIZATION_VOIDED = "authorization.voided"
+    SETUP_SUCCEEDED = "setup.succeeded"
+    SETUP_FAILED = "setup.failed"
+    SETUP_CANCELLED = "setup.cancelled"
     SESSION_COMPLETED = "session.completed"
     SESSION_CLEARED = "session.cleared"
     SESSION_EXCEPTION = "session.exception"
@@ -73,6 +76,7 @@ class EventType(StrEnum):
 # The shape of `data` for each prefix of a type; JSON schemas are generated from these.
 DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "authorization": api_schemas.AuthorizationSchema,
+    "setup": payer_schemas.SetupSchema,
     "session": api_schemas.SessionSchema,
     "capture": api_schemas.CaptureSchema,
     "refund": api_schemas.RefundSchema,

@@ -13,14 +13,13 @@ from typing import Any, Final
 import msgspec
 
 from sandbox.stripe.forms import parse_form
-from sandbox.stripe.problems import Json, ParameterProblem, PspProblem, missing
+from sandbox.stripe.problems import Json, ParameterProblem, PspProblem
 from sandbox.stripe.settings import PLATFORM_ACCOUNT, PREVIEW_VERSION
 from sandbox.stripe.state import PspState
 
 CONTROL_PREFIX: Final = "/_sandbox/"
+CARD_PATH: Final = "/v1/payment_methods"  # where a driver's browser sends the card
 RESTRICTED_KEY: Final = "restricted_key"  # kind of the records of keys that may not do everything
-# What an app reads with the publishable key: one intent, by its client secret.
-_PUBLIC_PATH: Final = re.compile(r"/v1/(?:payment|setup)_intents/[A-Za-z0-9_]+\Z")
 _PREVIEWED: Final = "/v1/balance_settings"  # its settlement currencies are in the version's preview only
 _VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.[a-z_.]+)?\Z")
 
@@ -36,6 +35,22 @@ class PspRequest:
     body: bytes = b""
 
     @property
+    def key(self) -> str:
+        """The API key that came with it, empty where none did: as a bearer token, or as a user's name."""
+        scheme, _, credentials = self.headers.get("authorization", "").partition(" ")
+        if scheme.lower() != "basic":
+            return credentials.strip()
+        try:
+            return base64.b64decode(credentials.strip(), validate=True).decode().partition(":")[0]
+        except (binascii.Error, UnicodeDecodeError):
+            return ""
+
+    @property
+    def takes_card(self) -> bool:
+        """Whether it comes from a driver's browser and brings a card: with a publishable key, to one path."""
+        return self.method == "POST" and self.path == CARD_PATH and self.key.startswith("pk_")
+
+    @property
     def control(self) -> bool:
         """Whether it is for the sandbox itself rather than the provider's API; no key is needed then."""
         return self.path.startswith(CONTROL_PREFIX)
@@ -45,6 +60,8 @@ def parameters_of(request: PspRequest) -> Json:
     """The nested parameters of the body (POST) or the query. Raises ParameterProblem."""
     if request.method != "POST":
         return parse_form(request.query)
+    if request.takes_card:
+        return parse_form(request.body.decode(errors="replace"), card_fields=True)
     if request.headers.get("content-type", "").startswith("application/json"):
         if not request.control:
             raise ParameterProblem("Invalid request: send application/x-www-form-urlencoded, not JSON")
@@ -80,14 +97,7 @@ def acting_account(state: PspState, request: PspRequest) -> str:
 
 
 def _check_key(state: PspState, request: PspRequest) -> None:
-    authorization = request.headers.get("authorization", "")
-    scheme, _, credentials = authorization.partition(" ")
-    key = credentials.strip()
-    if scheme.lower() == "basic":
-        try:
-            key = base64.b64decode(key, validate=True).decode().partition(":")[0]
-        except (binascii.Error, UnicodeDecodeError):
-            key = ""
+    key = request.key
     if not key:
         raise PspProblem(
             "No API key was sent: put it in the Authorization header, 'Authorization: Bearer sk_test_...'.",
@@ -96,9 +106,7 @@ def _check_key(state: PspState, request: PspRequest) -> None:
     restricted = state.peek(RESTRICTED_KEY, key)
     if restricted is not None:
         _check_permission(restricted, request)
-    elif key == state.settings.publishable_key:
-        _check_public_read(state, request)
-    elif key not in state.settings.api_keys:
+    elif key not in {*state.settings.api_keys, state.settings.publishable_key}:
         raise PspProblem(f"Invalid API Key provided: {key[:8]}****", status=401)
 
 
@@ -114,22 +122,6 @@ def _check_permission(restricted: Json, request: PspRequest) -> None:
             " to continue.",
             status=403,
         )
-
-
-def _check_public_read(state: PspState, request: PspRequest) -> None:
-    """Raises PspProblem for whatever an app may not do with the publishable key."""
-    public = _PUBLIC_PATH.match(request.path) if request.method == "GET" else None
-    if public is None:
-        raise PspProblem(
-            "This API call cannot be made with a publishable API key. Please use a secret API key.",
-            status=403,
-            code="secret_key_required",
-        )
-    intent_id = request.path.rpartition("/")[2]
-    record = state.records.find(intent_id)
-    secret = parse_form(request.query).get("client_secret")
-    if record is None or secret is None or record.body.get("client_secret") != secret:
-        raise missing("payment_intent", intent_id, param="intent")
 
 
 def _from_json(body: bytes) -> Json:

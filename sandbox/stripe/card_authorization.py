@@ -67,7 +67,7 @@ def _request_authentication(state: PspState, intent: Json, method: Json, account
             "type": "redirect_to_url",
             "redirect_to_url": {
                 "return_url": return_url,
-                "url": f"/_sandbox/payment_intents/{intent['id']}/authenticate",
+                "url": f"{state.public_url}/_sandbox/payment_intents/{intent['id']}/authenticate",
             },
         }
         if return_url

@@ -14,6 +14,7 @@ from sandbox.stripe import idempotency, webhook_endpoints
 from sandbox.stripe.access import CONTROL_PREFIX, PspRequest, acting_account, parameters_of
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.cards import Decline
+from sandbox.stripe.client_access import check_client_call, is_client, visible_to_client
 from sandbox.stripe.expansion import present
 from sandbox.stripe.faults import FaultKind
 from sandbox.stripe.forms import Params, parse_form
@@ -90,6 +91,8 @@ class PspEngine:
         A key whose first request is still in progress is rejected.
         """
         request_id = self.state.new_id("req_", 14)
+        if "host" in request.headers:
+            self.state.public_url = f"http://{request.headers['host']}"
         if request.path.startswith(CONTROL_PREFIX):
             return Admission(request=request, request_id=request_id)
         key = request.headers.get("idempotency-key") if request.method == "POST" else None
@@ -206,7 +209,10 @@ class PspEngine:
             problem = "Unrecognized request URL" if not exists else "Method not allowed for this URL"
             raise PspProblem(f"{problem} ({request.method}: {request.path}).", status=405 if exists else 404)
         params = Params(parameters_of(request))
-        shape = shape_of(handler)
+        client = not request.control and is_client(self.state, request)
+        if client:
+            check_client_call(self.state, request, params)
+        shape = shape_of(handler, client=client)
         if shape is not None:
             check(params.raw(), shape)
         call = PspApiRequest(
@@ -217,8 +223,9 @@ class PspEngine:
             path=request.path,
             version=request.headers.get("stripe-version"),
         )
-        if key is None:
-            return 200, self._run(handler, call), {}
+        if key is None or client:
+            answer = self._run(handler, call)
+            return 200, visible_to_client(answer) if client else answer, {}
         idempotency.check_key(key)
         fingerprint = idempotency.fingerprint(request.method, request.path, params.raw())
         stored = idempotency.find_answer(self.state, account, key, fingerprint, request.path)

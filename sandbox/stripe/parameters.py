@@ -38,22 +38,43 @@ _KIND_OF: Final = {"metadata": Leaf.MAP, "expand": LIST, "created": Leaf.RANGE, 
 # (docs.stripe.com/changelog/endive).
 _REMOVED: Final = {"payment_method_types": "allowed_payment_method_types"}
 _taken: Final[dict[Handler, Shape]] = {}
+_taken_from_client: Final[dict[Handler, Shape]] = {}
 
 
 def takes(*names: str, **groups: "Leaf | Shape") -> Callable[[Handler], Handler]:
     """Declare a handler's parameters: `names` have one value each, `groups` more. `expand` is one of them."""
 
     def declared(handler: Handler) -> Handler:
-        known: dict[str, Leaf | Shape] = {name: _KIND_OF.get(name, VALUE) for name in ("expand", *names)}
-        _taken[handler] = MappingProxyType(known | groups)
+        _taken[handler] = _shape(("expand", *names), groups)
         return handler
 
     return declared
 
 
-def shape_of(handler: Handler) -> Shape | None:
-    """What a handler declared; None for the sandbox's own control API."""
-    return _taken.get(handler)
+def takes_from_client(*names: str, **groups: "Leaf | Shape") -> Callable[[Handler], Handler]:
+    """Declare what a driver's app sends with the publishable key instead: the SDK of servers knows it not.
+
+    Source: docs.stripe.com/js (the requests of the provider's own script).
+    """
+
+    def declared(handler: Handler) -> Handler:
+        _taken_from_client[handler] = _shape(names, groups)
+        return handler
+
+    return declared
+
+
+def _shape(names: tuple[str, ...], groups: "Mapping[str, Leaf | Shape]") -> Shape:
+    known: dict[str, Leaf | Shape] = {name: _KIND_OF.get(name, VALUE) for name in names}
+    return MappingProxyType({**known, **groups})
+
+
+def shape_of(handler: Handler, *, client: bool = False) -> Shape | None:
+    """What a handler declared, for a driver's app where it is `client`.
+
+    None for the sandbox's own control API, and for what no app may call.
+    """
+    return (_taken_from_client if client else _taken).get(handler)
 
 
 def check(sent: Json, shape: Shape, path: str = "") -> None:

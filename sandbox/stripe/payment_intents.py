@@ -14,7 +14,7 @@ from sandbox.stripe.forms import Params
 from sandbox.stripe.lists import PAGING, page
 from sandbox.stripe.method_types import ALLOWED, CHOICES, check_return_url, choose
 from sandbox.stripe.ownership import living_customer
-from sandbox.stripe.parameters import VALUE, Shape, takes
+from sandbox.stripe.parameters import VALUE, Shape, takes, takes_from_client
 from sandbox.stripe.payment_methods import usable_method
 from sandbox.stripe.problems import Json, ParameterProblem, PspProblem, missing, unexpected_state
 from sandbox.stripe.statement import LONGEST, reject_whole_descriptor, suffix_of
@@ -179,6 +179,7 @@ def _options(call: PspApiRequest) -> Json:
 
 
 @takes(*_CONFIRMING, "receipt_email", **_OPTIONS, **ALLOWED)
+@takes_from_client("client_secret", "payment_method", "return_url", "setup_future_usage", "receipt_email")
 def confirm(call: PspApiRequest) -> Json:
     """POST /v1/payment_intents/{id}/confirm."""
     intent = call.state.get("payment_intent", call.ids[0], call.account, param="intent")
@@ -273,6 +274,7 @@ def increment(call: PspApiRequest) -> Json:
 
 
 @takes("client_secret")
+@takes_from_client("client_secret")
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/payment_intents/{id}."""
     return call.state.get("payment_intent", call.ids[0], call.account, param="intent")

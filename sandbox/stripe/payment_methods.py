@@ -3,15 +3,17 @@
 Owns: the rule that an unattached method serves one payment. Must not know: intents.
 """
 
+from datetime import UTC, datetime
 from typing import Final
 
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.cards import TEST_CARDS, TestCard, card_of_token
 from sandbox.stripe.lists import PAGING, page
 from sandbox.stripe.ownership import living_customer
-from sandbox.stripe.parameters import ADDRESS, VALUE, Shape, takes
+from sandbox.stripe.parameters import ADDRESS, VALUE, Shape, takes, takes_from_client
 from sandbox.stripe.problems import CardProblem, Json, ParameterProblem, PspProblem, missing
 from sandbox.stripe.state import PspState
+from sandbox.stripe.test_numbers import card_of_number
 
 _EMPTY_ADDRESS: Final[Json] = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
 EMPTY_BILLING: Final[Json] = {
@@ -22,6 +24,7 @@ EMPTY_BILLING: Final[Json] = {
     "tax_id": None,
 }
 _BILLING: Final[Shape] = {**dict.fromkeys(("email", "name", "phone", "tax_id"), VALUE), "address": ADDRESS}
+_CARD: Final[Shape] = dict.fromkeys(("token", "number", "exp_month", "exp_year", "cvc"), VALUE)
 _CHECKS: Final[Json] = {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"}
 
 
@@ -104,18 +107,36 @@ def usable_method(state: PspState, method_id: str, customer_id: str | None, acco
 
 
 @takes("type", "metadata", card={"token": VALUE}, billing_details=_BILLING)
+@takes_from_client("type", card=_CARD, billing_details=_BILLING)
 def create(call: PspApiRequest) -> Json:
-    """POST /v1/payment_methods with `card[token]`."""
+    """POST /v1/payment_methods with `card[token]`, or from a driver's browser with the card itself."""
     params = call.params
     params.choice("type", ("card",), default="card")
-    token = params.section("card").required_text("token")
-    card_id = card_of_token(token)
-    if card_id is None:
-        raise missing("token", token, param="card[token]", status=400)
+    card_id = _card_of(call)
     method = dict(build(call.state, card_id, call.account))
     method["metadata"] = params.metadata()
     _fill_billing(call, method)
     return call.state.put("payment_method", method, call.account)
+
+
+def _card_of(call: PspApiRequest) -> str:
+    """The test card of a token, or of what a driver typed; the number is not kept."""
+    card = call.params.section("card")
+    if "number" in card:
+        today = datetime.fromtimestamp(call.state.now, UTC)
+        return card_of_number(
+            number=card.text("number") or "",
+            exp_month=card.text("exp_month") or "",
+            exp_year=card.text("exp_year") or "",
+            cvc=card.text("cvc") or "",
+            year=today.year,
+            month=today.month,
+        )
+    token = card.required_text("token")
+    card_id = card_of_token(token)
+    if card_id is None:
+        raise missing("token", token, param="card[token]", status=400)
+    return card_id
 
 
 def _fill_billing(call: PspApiRequest, method: Json) -> None:

@@ -17,6 +17,7 @@ from sandbox.stripe import (
     refunds,
     search,
     setup_intents,
+    terminal,
     topups,
     transfers,
     webhook_endpoints,
@@ -88,6 +89,15 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/topups", topups.create),
     ("GET", "/v1/topups", topups.list_all),
     ("GET", "/v1/topups/{}", topups.retrieve),
+    ("POST", "/v1/terminal/locations", terminal.create_location),
+    ("GET", "/v1/terminal/locations", terminal.list_locations),
+    ("GET", "/v1/terminal/locations/{}", terminal.retrieve_location),
+    ("POST", "/v1/terminal/connection_tokens", terminal.create_connection_token),
+    ("POST", "/v1/terminal/readers", terminal.create_reader),
+    ("GET", "/v1/terminal/readers", terminal.list_readers),
+    ("GET", "/v1/terminal/readers/{}", terminal.retrieve_reader),
+    ("POST", "/v1/terminal/readers/{}/process_payment_intent", terminal.process_payment_intent),
+    ("POST", "/v1/test_helpers/terminal/readers/{}/present_payment_method", terminal.present_payment_method),
     ("GET", "/v1/balance", balances.retrieve),
     ("GET", "/v1/balance_settings", platform_account.retrieve_balance_settings),
     ("GET", "/v1/balance_transactions", balances.list_transactions),
@@ -150,10 +160,16 @@ class RouteTable:
 
 
 def _shapes(parts: list[str]) -> list[tuple[str, ...]]:
-    """The templates a path may match: literal first, then ids in the third and the fifth place."""
+    """The templates a path may match: literal first, then ids in the third and the fifth place.
+
+    Terminal's resources have their id behind `terminal/readers` and the like.
+    """
     literal = tuple(parts)
     if len(parts) <= 2:  # noqa: PLR2004 - /v1/resource has no id
         return [literal]
+    if "terminal" in parts[1:3]:  # named below the resource: the id is one or two places further
+        at = parts.index("terminal") + 2
+        return [literal, (*parts[:at], "{}", *parts[at + 1 :])] if len(parts) > at else [literal]
     one = (*parts[:2], "{}", *parts[3:])
     if len(parts) <= 4:  # noqa: PLR2004 - /v1/resource/id/verb
         return [literal, one]

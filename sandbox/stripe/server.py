@@ -14,6 +14,7 @@ from aiohttp import web
 from sandbox.stripe.access import PspRequest
 from sandbox.stripe.delivery import Courier
 from sandbox.stripe.engine import PspEngine, PspReply
+from sandbox.stripe.pages import page_for
 from sandbox.stripe.settings import PspSettings
 
 ENGINE: Final = web.AppKey("engine", PspEngine)
@@ -54,15 +55,19 @@ async def _serve(request: web.Request) -> web.StreamResponse:
     except web.HTTPRequestEntityTooLarge:
         error = {"type": "invalid_request_error", "message": f"The body is larger than {MAX_BODY} bytes."}
         return web.json_response({"error": error}, status=413)
-    admission = engine.admit(
-        PspRequest(
-            method=request.method,
-            path=request.path,
-            query=request.rel_url.raw_query_string,
-            headers={name.lower(): value for name, value in request.headers.items()},
-            body=body,
-        )
+    received = PspRequest(
+        method=request.method,
+        path=request.path,
+        query=request.rel_url.raw_query_string,
+        headers={name.lower(): value for name, value in request.headers.items()},
+        body=body,
     )
+    page = page_for(engine.state, received, lambda answer: engine.handle(answer).status)
+    if page is not None:
+        if len(engine.state.webhooks):
+            request.app[COURIER].wake()
+        return web.Response(status=page.status, body=page.body, headers=page.headers)
+    admission = engine.admit(received)
     if admission.delay_ms:
         try:
             await asyncio.sleep(admission.delay_ms / MS)

@@ -8,9 +8,9 @@ from typing import Final
 from sandbox.stripe.conversion import PER_EURO
 
 DEFAULT_API_KEY: Final = "sk_test_sandbox"
+DEFAULT_PUBLISHABLE_KEY: Final = "pk_test_sandbox"
 DEFAULT_API_VERSION: Final = "2026-10-28.endive"
 PREVIEW_VERSION: Final = "2026-10-28.preview"  # shows the settlement currencies, as the provider's does
-DEFAULT_PUBLISHABLE_KEY: Final = "pk_test_sandbox"
 EVERY_EVENT: Final = ("*",)
 PLATFORM_ACCOUNT: Final = "acct_platform"
 
@@ -41,13 +41,13 @@ class PspSettings:
     """
 
     api_keys: tuple[str, ...] = field(default=(DEFAULT_API_KEY,), repr=False)
+    publishable_key: str = DEFAULT_PUBLISHABLE_KEY
     api_version: str = DEFAULT_API_VERSION
     state_path: Path | None = None
     webhook_url: str | None = None
     webhook_secret: str | None = field(default=None, repr=False)
     webhook_events: tuple[str, ...] = EVERY_EVENT
     connect_webhook_events: tuple[str, ...] = ()
-    publishable_key: str = DEFAULT_PUBLISHABLE_KEY
     fee_basis_points: int = 150
     fee_fixed_cents: int = 25
     dispute_fee_cents: int = 2000

@@ -11,7 +11,7 @@ from sandbox.stripe.expansion import visible
 from sandbox.stripe.lists import PAGING, page
 from sandbox.stripe.method_types import ALLOWED, CHOICES, check_return_url, choose
 from sandbox.stripe.ownership import living_customer
-from sandbox.stripe.parameters import takes
+from sandbox.stripe.parameters import takes, takes_from_client
 from sandbox.stripe.payment_methods import card_of, card_summary, usable_method
 from sandbox.stripe.problems import CardProblem, Json, ParameterProblem, PspProblem, unexpected_state
 from sandbox.stripe.state import PspState
@@ -86,6 +86,7 @@ def _named_method(call: PspApiRequest, intent: Json) -> Json | None:
 
 
 @takes(*_CONFIRMING)
+@takes_from_client("client_secret", *_CONFIRMING)
 def confirm(call: PspApiRequest) -> Json:
     """POST /v1/setup_intents/{id}/confirm."""
     intent = call.state.get("setup_intent", call.ids[0], call.account, param="intent")
@@ -118,7 +119,7 @@ def _attempt(call: PspApiRequest, intent: Json, method: Json | None) -> Json:
 
 def _request_authentication(state: PspState, intent: Json, method: Json, call: PspApiRequest) -> Json:
     return_url = intent.get("_return_url")
-    url = f"/_sandbox/setup_intents/{intent['id']}/authenticate"
+    url = f"{state.public_url}/_sandbox/setup_intents/{intent['id']}/authenticate"
     action: Json = {"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect"}}
     if return_url is not None:
         action = {"type": "redirect_to_url", "redirect_to_url": {"return_url": return_url, "url": url}}
@@ -267,6 +268,7 @@ def update(call: PspApiRequest) -> Json:
 
 
 @takes("client_secret")
+@takes_from_client("client_secret")
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/setup_intents/{id}."""
     return call.state.get("setup_intent", call.ids[0], call.account, param="intent")

@@ -83,6 +83,7 @@ class PspState:
         self.webhooks.rule = self.faults
         self.origin = RequestOrigin()
         self.forced_decline: Decline | None = None
+        self.public_url = ""  # as the last client addressed this PSP: what a driver's browser is sent to
         self.timers: list[Timer] = []
         self.records.load(self._restore)
         self._random = random.Random(self._seed())  # noqa: S311 - ids of a sandbox; secrets have their own source

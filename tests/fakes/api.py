@@ -32,6 +32,7 @@ from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_repository import PartyRecord
 from gateway.partners.party_service import PartyService
+from gateway.payments import double_tap_repository
 from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp_incidents import PspIncidentLog
@@ -197,9 +198,13 @@ async def open_api(
     psp: Any = None,
     policy: PaymentPolicy | None = None,
     incidents: PspIncidentLog | None = None,
+    double_taps: bool = False,
     **options: Any,
 ) -> AsyncIterator[Api]:
-    """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key."""
+    """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key.
+
+    Most tests authorize one payment method at one EVSE again and again: `double_taps` leaves the policy on.
+    """
     clock, psp = Hands(), psp or FakePsp()
     clearing = build_clearing()
     payments = build_payments(
@@ -276,5 +281,7 @@ async def open_api(
                 connection, key_id=new_id(), party_id=name, scopes=granted, now=clock.wall_now()
             )
             keys[name] = minted.token
+            if not double_taps:
+                await double_tap_repository.set_policy(connection, party_id=name, within_s=0)
     async with TestClient(TestServer(build_api(services))) as client:
         yield Api(client=client, services=services, psp=psp, clock=clock, keys=keys)

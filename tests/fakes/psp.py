@@ -6,6 +6,7 @@ from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from typing import Any
 from uuid import UUID
 
 from gateway.payments.psp.dispute_port import (
@@ -14,6 +15,18 @@ from gateway.payments.psp.dispute_port import (
     DisputeUpdate,
     PspEvidenceRequest,
     RefundUpdate,
+)
+from gateway.payments.psp.payer_port import (
+    CardSummary,
+    CustomerCreated,
+    CustomerOutcome,
+    DetachOutcome,
+    MethodDetached,
+    PspCustomerRequest,
+    PspSetupRequest,
+    SetupOutcome,
+    SetupState,
+    SetupStatus,
 )
 from gateway.payments.psp.port import (
     Captured,
@@ -48,6 +61,8 @@ from gateway.payments.psp.port import (
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.adapter import STRIPE_RULES
 
+CHALLENGE = "https://psp.example/challenge?source_secret=SECRET"
+
 
 class Payment:
     """One payment as the PSP sees it."""
@@ -58,6 +73,70 @@ class Payment:
         self.status = "held"
         self.captured_minor = 0
         self.held_minor = request.amount_minor
+
+
+class FakePayers:
+    """Customers and setups in memory; `finish` is what the driver does in the app."""
+
+    publishable_key = "pk_test_fake"
+    script_url = "https://psp.example/element.js"
+
+    def __init__(self) -> None:
+        self.customers: dict[str, PspCustomerRequest] = {}
+        self.setups: dict[str, SetupStatus] = {}
+        self.detached: list[str] = []
+        self.silent = False
+        self._answers: dict[str, str] = {}
+        self._numbers = itertools.count(1)
+
+    def finish(self, psp_setup: str, **changes: Any) -> None:
+        """The driver has acted: by default the setup succeeded."""
+        done: dict[str, Any] = {
+            "state": SetupState.SUCCEEDED,
+            "psp_method": f"pm_saved_{psp_setup.removeprefix('seti_')}",
+            "card": CardSummary(brand="visa", last4="4242", exp_month=12, exp_year=2034),
+            "mandate": f"mandate_{psp_setup.removeprefix('seti_')}",
+            "attempt": f"setatt_{next(self._numbers)}",
+        }
+        self.setups[psp_setup] = replace(self.setups[psp_setup], **(done | changes))
+
+    async def create_customer(self, request: PspCustomerRequest) -> CustomerOutcome:
+        if self.silent:
+            return PspOutcomeUnknown(reason="timeout")
+        made = self._once(request.idempotency_key, "cus_fake")
+        self.customers[made] = request
+        return CustomerCreated(psp_customer=made)
+
+    async def create_setup(self, request: PspSetupRequest) -> SetupOutcome:
+        if self.silent:
+            return PspOutcomeUnknown(reason="timeout")
+        made = self._once(request.idempotency_key, "seti_")
+        self.setups.setdefault(
+            made,
+            SetupStatus(
+                psp_setup=made,
+                state=SetupState.REQUIRES_PAYMENT_METHOD,
+                client_secret=f"{made}_secret_SECRET",
+            ),
+        )
+        return self.setups[made]
+
+    async def inspect_setup(self, *, psp_setup: str) -> SetupOutcome:
+        return PspOutcomeUnknown(reason="timeout") if self.silent else self.setups[psp_setup]
+
+    async def cancel_setup(self, *, psp_setup: str, idempotency_key: str) -> SetupOutcome:
+        if self.setups[psp_setup].state is not SetupState.SUCCEEDED:
+            self.finish(psp_setup, state=SetupState.CANCELLED, psp_method=None, mandate=None)
+        return self.setups[psp_setup]
+
+    async def detach_method(self, *, psp_method: str, idempotency_key: str) -> DetachOutcome:
+        if self.silent:
+            return PspOutcomeUnknown(reason="timeout")
+        self.detached.append(psp_method)
+        return MethodDetached()
+
+    def _once(self, key: str, prefix: str) -> str:
+        return self._answers.setdefault(key, f"{prefix}{len(self._answers) + 1}")
 
 
 class FakePsp:
@@ -81,6 +160,8 @@ class FakePsp:
         # Called with the kind of each request when it arrives.
         self.on_request: Callable[[str], None] = lambda _kind: None
         self._numbers = itertools.count(1)
+        self.payers = FakePayers()
+        self.terminals: Any = None  # tests/integration/test_terminals.py speaks to the sandbox PSP
 
     def by_authorization(self, authorization_id: UUID) -> Payment | None:
         for payment in self.payments.values():
@@ -91,6 +172,9 @@ class FakePsp:
     @property
     def rules(self) -> PspRules:
         return STRIPE_RULES
+
+    def without_secrets(self, body: bytes) -> bytes:
+        return body
 
     @property
     def account(self) -> str:
@@ -293,7 +377,12 @@ class FakePsp:
                     else None,
                 )
             case "challenge":
-                return RequiresAction(psp_payment=payment.id, next_action={"type": "redirect_to_url"})
+                return RequiresAction(
+                    psp_payment=payment.id,
+                    next_action={"type": "redirect_to_url", "redirect_to_url": {"url": CHALLENGE}},
+                    client_secret=f"{payment.id}_secret_SECRET",
+                    redirect_url=CHALLENGE,
+                )
             case "captured":
                 return Captured(
                     psp_charge=f"ch_{payment.id}",

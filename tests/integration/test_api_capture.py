@@ -9,6 +9,7 @@ import pytest
 from gateway.database import Pool
 from gateway.ids import format_id, new_id
 from tests.fakes.api import EVSE, Api, authorization_body, cdr, open_api
+from tests.fakes.psp import CHALLENGE
 
 
 @pytest.fixture
@@ -112,7 +113,11 @@ async def test_what_the_cardholder_must_do_is_handed_on(api: Api) -> None:
     )
     assert made.status == 201
     assert made.json["state"] == "requires_action"
-    assert made.json["next_action"] == {"type": "redirect_to_url"}
+    assert made.json["next_action"] == {"type": "redirect_to_url", "redirect_to_url": {"url": CHALLENGE}}
+    assert made.json["redirect_url"] == CHALLENGE
+    assert made.json["client_secret"].startswith("pi_")
+    assert made.json["publishable_key"] == "pk_test_fake"
+    assert made.headers["Cache-Control"] == "no-store"
 
 
 async def test_an_evse_without_a_tariff_is_rejected_by_name(api: Api) -> None:

@@ -269,3 +269,24 @@ async def test_a_contract_that_pays_again_charges_the_session_whose_card_was_dec
     await station.contract({"type": "psp_payment_method", "payment_method": "pm_good", "customer": "cus_1"})
     second = await station.plug_in()
     assert statuses(second) == ("Accepted", "Accepted")
+
+
+async def test_a_contract_whose_payment_method_the_driver_removed_is_rejected_and_nothing_is_held(
+    station: StationApi,
+) -> None:
+    api = station.api
+    customer = (await api.call("POST", "/v1/customers", {}, party="superapp", key="c")).json["id"]
+    path = f"/v1/customers/{customer}/setups"
+    setup = (await api.call("POST", path, {"return_url": "app://x"}, party="superapp", key="s")).json
+    api.psp.payers.finish(setup["client_secret"].partition("_secret")[0])
+    method = (await api.call("GET", f"/v1/setups/{setup['id']}", party="superapp")).json["payment_method"]
+    mandate = {"type": "psp_payment_method", "payment_method": method, "customer": customer}
+    foreign = await station.contract(mandate, party="parking")
+    assert (foreign.status, foreign.json["code"]) == (404, "not_found")
+    assert (await station.contract(mandate)).status == 201
+    assert (await api.call("DELETE", f"/v1/payment-methods/{method}", party="superapp")).status == 204
+    answer = await station.plug_in()
+    assert answer.json["decision"]["rejection_reason"] == "payment_not_secured"
+    assert statuses(answer) != ("Accepted", "Accepted")
+    assert api.psp.payments == {}
+    assert method not in answer.text

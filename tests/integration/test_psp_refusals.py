@@ -270,7 +270,8 @@ def signed(body: bytes) -> dict[str, str]:
 
 
 def event(identifier: str, subject: Any, **more: Any) -> bytes:
-    return json.dumps({"id": identifier, "type": "x.y", "data": {"object": subject}, **more}).encode()
+    said = {"id": identifier, "type": "x.y", "livemode": False, "data": {"object": subject}}
+    return json.dumps(said | more).encode()
 
 
 REFUND = {"object": "refund", "status": "succeeded"}
@@ -288,7 +289,13 @@ REFUND = {"object": "refund", "status": "succeeded"}
         (event("evt_2\0", {}), False),
         (event("evt_3", {}), True),
         (event("evt_4", REFUND), False),
-        (event("evt_5", {**REFUND, "id": "re_1", "amount": 5, "currency": "xxq"}), False),
+        (
+            event("evt_5", {**REFUND, "id": "re_1", "amount": 5, "currency": "xxq"}),
+            True,
+        ),  # it is read at the PSP
+        (event("evt_9", {**REFUND, "id": "re\0"}), False),
+        (event("evt_10", {"object": "setup_intent", "id": "seti\0"}), False),
+        (event("evt_11", {"object": "setup_intent"}), False),
         (event("evt_6", {"object": "payment_intent", "id": "pi\0"}), False),
         (event("evt_7", {}, livemode=True), False),
         (event("evt_8", {"object": "moon", "metadata": []}, type="of.tomorrow"), True),

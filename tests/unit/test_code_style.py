@@ -52,7 +52,8 @@ BANNED_PHRASES = {"in the air"}
 # Where one of them is the standard term itself.
 STANDARD_USES = re.compile(
     r"home_charging\w*|home[ -](director|charg|charger)\w*|HomeCharging\w*"  # OCPI and OCPP
-    r"|--no-create-home|--home-dir|\bHOME\b",  # a user's home directory
+    r"|--no-create-home|--home-dir|\bHOME\b"  # a user's home directory
+    r"|new Promise\b|awaitPromise",  # JavaScript
     re.IGNORECASE,
 )
 PART = re.compile(r"[A-Z]?[a-z]+|[A-Z]+(?![a-z])")
@@ -221,14 +222,16 @@ def test_what_is_left_unformatted_says_why() -> None:
 
 def test_objects_of_the_api_end_in_schema_and_bodies_in_body() -> None:
     modules = [
-        path for path, _ in trees() if name(path).startswith(("gateway/api/", "gateway/api_schemas.py"))
+        path
+        for path, _ in trees()
+        if name(path).startswith(("gateway/api/", "gateway/api_schemas.py", "gateway/payer_schemas.py"))
     ]
     for path in modules:
         import_module(name(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."))
     found = [
         f"{model.__module__}.{model.__name__}"
         for model in subclasses(BaseModel)
-        if model.__module__.startswith(("gateway.api.", "gateway.api_schemas"))
+        if model.__module__.startswith(("gateway.api.", "gateway.api_schemas", "gateway.payer_schemas"))
         and not model.__name__.startswith("_")
         and not model.__name__.endswith(("Schema", "Body", "Query"))  # a query is the parameters of a GET
         and model.__name__ not in BASES_OF_WIRE_OBJECTS

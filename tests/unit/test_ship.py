@@ -164,7 +164,10 @@ def test_secrets_are_made_once_and_differ_between_installations(tmp_path: Path) 
     again = {path.name: path.read_text(encoding="utf-8") for path in make_secrets(tmp_path / "a").iterdir()}
     other = {path.name: path.read_text(encoding="utf-8") for path in make_secrets(tmp_path / "b").iterdir()}
     assert first == again
-    assert {name for name in first if first[name] == other[name]} == {"psp_api_key"}
+    assert {name for name in first if first[name] == other[name]} == {
+        "psp_api_key",
+        "psp_publishable_key",
+    }
     assert (tmp_path / "a" / "secrets").stat().st_mode & 0o777 == 0o700
 
 

@@ -12,18 +12,22 @@ from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import (
+    NO_STORE,
+    CustomerToken,
     Email,
     EmptyBody,
     EvseId,
     Line,
     ListQuery,
     MetadataIn,
+    PaymentMethodToken,
     PositiveMinor,
-    Token,
+    ReturnUrl,
     before,
 )
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
+from gateway.ids import format_id
 from gateway.payments.presenters import authorization_object
 from gateway.payments.psp.port import (
     CARD_PRESENT,
@@ -35,6 +39,7 @@ from gateway.payments.psp.port import (
 from gateway.payments.requests import AuthorizationRequest, Estimate, PartnerAccount, PspMethod
 from gateway.payments.views import AuthorizationView
 
+_OK: Final = 200
 _CREATED: Final = 201
 _ACCEPTED: Final = 202
 _UNDECIDED: Final = frozenset(
@@ -57,9 +62,12 @@ class PspPaymentMethodBody(WireModel):
     """A payment method tokenized at the PSP; never card data."""
 
     type: Literal["psp_payment_method"]
-    payment_method: Token = Field(examples=["pm_card_visa"])
-    customer: Token | None = Field(None, examples=["cus_123"])
+    payment_method: PaymentMethodToken = Field(examples=["pm_card_visa"])
+    customer: CustomerToken | None = Field(None, examples=["cus_123"])
     off_session: bool = Field(default=False, description="merchant-initiated under a stored mandate")
+    return_url: ReturnUrl | None = Field(
+        None, description="where the driver returns to after a challenge; send it while the driver is there"
+    )
 
 
 class CardPresentBody(WireModel):
@@ -95,6 +103,10 @@ class AuthorizationBody(WireModel):
         None, description="hold exactly this, instead of the estimate's price"
     )
     receipt_email: Email | None = Field(None, description="where the PSP sends the driver a receipt")
+    allow_repeat: bool = Field(
+        default=False,
+        description="hold again although the same payment method was authorized at this EVSE a moment ago",
+    )
     metadata: MetadataIn = Field(default_factory=dict)
 
 
@@ -110,13 +122,18 @@ async def create(call: ApiRequest) -> ApiResponse:
     shown = _shown(view)
     if shown.state is api_schemas.AuthorizationState.FAILED:
         raise _failed(call, shown)
-    status = _ACCEPTED if shown.state in _UNDECIDED else _CREATED
+    repeated = call.body.session_ref is None and shown.id != format_id("auth", call.resource_id)
+    status = _OK if repeated else _CREATED
+    if shown.state in _UNDECIDED:
+        status = _ACCEPTED
+    acts = shown.state is api_schemas.AuthorizationState.REQUIRES_ACTION
     return ApiResponse(
         body=shown,
         status=status,
         version=shown.version,
-        headers={"Location": f"/v1/authorizations/{shown.id}"},
-        keep=status == _CREATED,  # the outcome is not known yet: a repeat of the request looks again
+        headers={"Location": f"/v1/authorizations/{shown.id}", **(NO_STORE if acts else {})},
+        # The outcome is not known yet, or the answer holds a client secret: a repeat looks again.
+        keep=status != _ACCEPTED and not acts,
     )
 
 
@@ -154,9 +171,10 @@ async def get(call: ApiRequest) -> ApiResponse:
         party_id=call.caller.party_id,
         authorization_id=call.path_id("id", "auth"),
         admin=call.caller.admin,
+        with_action=True,
     )
     shown = _shown(view)
-    return ApiResponse(body=shown, version=shown.version)
+    return ApiResponse(body=shown, version=shown.version, headers=NO_STORE if view.action is not None else {})
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
@@ -203,7 +221,10 @@ def _payment(body: AuthorizationBody) -> PspMethod | PartnerAccount:
     given = body.payment
     if isinstance(given, PspPaymentMethodBody):
         return PspMethod(
-            payment_method=given.payment_method, customer=given.customer, off_session=given.off_session
+            payment_method=given.payment_method,
+            customer=given.customer,
+            off_session=given.off_session,
+            return_url=given.return_url,
         )
     if isinstance(given, CardPresentBody):
         return PspMethod(payment_method=CARD_PRESENT)
@@ -229,6 +250,11 @@ def _order(call: ApiRequest, body: AuthorizationBody) -> AuthorizationRequest:
         estimate=estimate,
         amount_minor=body.amount,
         receipt_email=body.receipt_email,
+        # With a reference the session itself is held once. An account pays for every driver of the partner,
+        # and which card a terminal reads is not known yet: neither tells one driver from the next.
+        reuses_recent=body.session_ref is None
+        and not body.allow_repeat
+        and isinstance(body.payment, PspPaymentMethodBody),
         metadata=body.metadata,
     )
 
@@ -243,13 +269,19 @@ ENDPOINTS: Final = (
             "Freezes the public tariff in force at the EVSE and secures the estimated cost. 201: the PSP has "
             "answered; `state` has the result. 202: the PSP has not answered yet; wait for a webhook or poll."
             " 402: declined; `advice` says what helps. 422: the PSP does not take the payment method, "
-            "customer or amount. 503 `psp_configuration`: our own mistake."
+            "customer or amount. 503 `psp_configuration`: our own mistake. 200: a double tap; the same "
+            "payment method was authorized at this EVSE a moment ago, and that authorization is answered "
+            "(`PUT /v1/parties/{id}/double-tap-policy`)."
         ),
         tag="Authorizations",
         scope=Scope.CAPTURE,
         handler=create,
         body=AuthorizationBody,
-        answers={201: api_schemas.AuthorizationSchema, 202: api_schemas.AuthorizationSchema},
+        answers={
+            200: api_schemas.AuthorizationSchema,
+            201: api_schemas.AuthorizationSchema,
+            202: api_schemas.AuthorizationSchema,
+        },
         etag=True,
         located=True,
         key_rule=KeyRule.REQUIRED,
@@ -259,6 +291,7 @@ ENDPOINTS: Final = (
             problems.PSP_CONFIGURATION,
             problems.ACCOUNT_LIMIT_EXCEEDED,
             problems.EVSE_NOT_FOUND,
+            problems.NOT_FOUND,
             problems.TARIFF_MISSING,
             problems.SESSION_ALREADY_AUTHORIZED,
         ),

@@ -11,7 +11,7 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
-from gateway.api.field_types import EmptyBody
+from gateway.api.field_types import EmptyBody, InstantIn
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
 from gateway.ocpi.remote import RemoteControlService
@@ -44,7 +44,7 @@ async def stop(call: ApiRequest) -> ApiResponse:
 class ReserveBody(WireModel):
     """Until when the charge point is kept free."""
 
-    expires_at: api_schemas.Instant = Field(description="end of the reservation, within the next 24 hours")
+    expires_at: InstantIn = Field(description="end of the reservation, within the next 24 hours")
 
 
 async def reserve(call: ApiRequest) -> ApiResponse:

@@ -17,7 +17,7 @@ from gateway.api.auth import Scope
 from gateway.api.capture.prices import price_object
 from gateway.api.capture.usage import Usage, cdr_of_usage
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
-from gateway.api.field_types import EvseId, Line, ListQuery, before
+from gateway.api.field_types import EvseId, InstantIn, Line, ListQuery, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.api.request_bodies import malformed, parse_body
@@ -32,8 +32,8 @@ _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 class UsageBody(WireModel):
     """Metered usage, for a partner without OCPI. The gateway creates a CDR from it."""
 
-    started_at: api_schemas.Instant
-    ended_at: api_schemas.Instant
+    started_at: InstantIn
+    ended_at: InstantIn
     energy_wh: int = Field(ge=0, le=10_000_000)
     parking_s: int = Field(0, ge=0, le=2_592_000, description="time plugged in without charging, at the end")
 
@@ -59,8 +59,8 @@ class SessionsQuery(ListQuery):
     state: api_schemas.SessionState | None = None
     session_ref: Line | None = None
     evse_id: EvseId | None = None
-    created_from: api_schemas.Instant | None = Field(None, description="inclusive, RFC 3339")
-    created_before: api_schemas.Instant | None = Field(None, description="exclusive, RFC 3339")
+    created_from: InstantIn | None = Field(None, description="inclusive, RFC 3339")
+    created_before: InstantIn | None = Field(None, description="exclusive, RFC 3339")
     metadata: Line | None = Field(
         None, pattern=r"^[^:]{1,40}:", description="one of your own pairs", examples=["order:7"]
     )

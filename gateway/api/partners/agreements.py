@@ -23,7 +23,7 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
-from gateway.api.field_types import CurrencyCode, NonNegativeMinor, Slug, Token
+from gateway.api.field_types import CurrencyCode, InstantIn, NonNegativeMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.partners.errors import UnknownAgreementPartyError
@@ -82,8 +82,8 @@ class AgreementBody(WireModel):
     version: int = Field(1, ge=1, le=10**6)
     cpo: Slug
     demand_partner: Slug | None = Field(None, description="null: every partner without one of its own")
-    valid_from: api_schemas.Instant
-    valid_until: api_schemas.Instant | None = None
+    valid_from: InstantIn
+    valid_until: InstantIn | None = None
     terms: TermsBody
 
 

@@ -11,12 +11,13 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
+from gateway.api.field_types import InstantIn
 
 
 class MarketClockBody(WireModel):
     """The business time from now on."""
 
-    business_at: api_schemas.Instant
+    business_at: InstantIn
     rate: int = Field(
         1, ge=0, le=86_400, description="seconds of business time per second; 0 stops the clock"
     )

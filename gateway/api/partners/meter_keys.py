@@ -4,10 +4,9 @@ Owns: the paths and the shapes. Must not know how a signature is verified. A key
 by the platform; another key for a known meter waits for a second person.
 """
 
-from datetime import datetime
 from typing import Annotated, Final, Literal
 
-from pydantic import AfterValidator, AwareDatetime, Field
+from pydantic import Field
 
 from clearing.errors import InvalidMeterKeyError
 from clearing.meter_data.findings import MeterPolicy
@@ -25,23 +24,13 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page, whole
-from gateway.api.field_types import EmptyBody, ListQuery, before
+from gateway.api.field_types import EmptyBody, InstantIn, ListQuery, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.ids import format_id
 from gateway.partners.meter_key_service import MeterKeyCaller, MeterKeyService
 
 _CREATED: Final = 201
-_YEARS: Final = range(2000, 2200)
-
-
-def _in_range(moment: datetime) -> datetime:
-    if moment.year not in _YEARS:
-        raise ValueError("expected a year from 2000 to 2199")
-    return moment
-
-
-_Moment = Annotated[AwareDatetime, AfterValidator(_in_range)]
 _Name = Annotated[str, Field(min_length=1, max_length=MAX_NAME, pattern=r"^[^\x00-\x1f\x7f-\x9f]+$")]
 
 
@@ -58,21 +47,21 @@ class MeterKeyBody(WireModel):
         None, description="needed for a bare point", examples=["secp256r1"]
     )
     source: MeterKeySource = Field(MeterKeySource.CPO, description="where the key is from")
-    valid_from: _Moment | None = Field(None, description="now, unless it is given")
-    valid_to: _Moment | None = Field(None, description="exclusive; null: open")
+    valid_from: InstantIn | None = Field(None, description="now, unless it is given")
+    valid_to: InstantIn | None = Field(None, description="exclusive; null: open")
 
 
 class EndMeterKeyBody(WireModel):
     """When the key stops counting."""
 
-    valid_to: _Moment | None = Field(None, description="exclusive; now, unless it is given")
+    valid_to: InstantIn | None = Field(None, description="exclusive; now, unless it is given")
 
 
 class MeterPolicyBody(WireModel):
     """`required`: a CDR without signed meter data waits; `checked`: what is there is checked; `ignored`."""
 
     policy: MeterPolicy = Field(description="what a CDR must carry")
-    valid_from: _Moment | None = Field(
+    valid_from: InstantIn | None = Field(
         None, description="counts for CDRs that end from then on; now, unless it is given"
     )
 

@@ -66,6 +66,12 @@ async def put(call: ApiRequest) -> ApiResponse:
     body: OcpiTokenBody = call.body
     service = _service(call)
     await call.services.parties.get(body.party)
+    if isinstance(body.payment, PspPaymentMethodBody):
+        await call.services.payments.payers.check_payer(
+            party_id=body.party,
+            psp_customer=body.payment.customer,
+            psp_method=body.payment.payment_method,
+        )
     try:
         token = await service.save(token_update(call.path["uid"], TokenType(call.path["type"]), body))
     except TokenTakenError as error:

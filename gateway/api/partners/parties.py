@@ -13,7 +13,7 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
-from gateway.api.field_types import CurrencyCode, Line, ListQuery, NonNegativeMinor, Slug, Token
+from gateway.api.field_types import CurrencyCode, DayIn, Line, ListQuery, NonNegativeMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
 from gateway.partners.party_service import PartyUpdate, PartyView
 
@@ -25,7 +25,7 @@ VatId = Annotated[str, Field(pattern=r"^[A-Za-z0-9. -]{4,24}$", examples=["NL004
 class VatEvidenceBody(WireModel):
     """A register's finding about the VAT id."""
 
-    effective_from: date
+    effective_from: DayIn
     valid: bool
     source: Annotated[str, Field(min_length=1, max_length=40)] = "declared"
     reference: Annotated[str, Field(max_length=100)] = ""
@@ -36,8 +36,8 @@ class VatRegistrationBody(WireModel):
 
     tax_jurisdiction: TaxJurisdictionCode
     vat_id: VatId
-    valid_from: date
-    valid_to: date | None = Field(None, description="last day; null: no end")
+    valid_from: DayIn
+    valid_to: DayIn | None = Field(None, description="last day; null: no end")
     evidence: list[VatEvidenceBody] = Field(
         default_factory=list,
         max_length=50,
@@ -74,7 +74,7 @@ class CreatePartyBody(WireModel):
         default=False, description="the party resells electricity (VAT directive art. 38)"
     )
     small_business: bool = False
-    self_billing_since: date | None = None
+    self_billing_since: DayIn | None = None
     settlement_currency: CurrencyCode
     terms_days: int = Field(2, ge=0, le=60, description="paid so many clearing days after the sales day")
     time_zone: Annotated[str, Field(max_length=64, examples=["Europe/Amsterdam"])]

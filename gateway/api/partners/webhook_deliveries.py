@@ -9,7 +9,7 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api.endpoint import ApiRequest, ApiResponse, WireModel, page
-from gateway.api.field_types import EmptyBody, ListQuery, before
+from gateway.api.field_types import EmptyBody, InstantIn, ListQuery, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.partners.webhook_endpoints import webhook_endpoint
 from gateway.ids import format_id
@@ -22,8 +22,8 @@ _ACCEPTED: Final = 202
 class ReplayBody(WireModel):
     """Which events to send again, by the business time at which they happened."""
 
-    since: api_schemas.Instant
-    until: api_schemas.Instant | None = None
+    since: InstantIn
+    until: InstantIn | None = None
     cursor: str | None = Field(
         None, description="`next_cursor` of the previous response if `has_more` was true"
     )

@@ -4,7 +4,6 @@ Owns: the request and response schemas. Must not know: what a hold prevents. A h
 lifted.
 """
 
-from datetime import date
 from typing import Annotated, Final
 
 from pydantic import Field
@@ -13,6 +12,7 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
+from gateway.api.field_types import DayIn
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
@@ -29,8 +29,8 @@ class PayoutHoldBody(WireModel):
         str,
         Field(min_length=1, max_length=500, pattern=r"^[^\x00-\x1f\x7f]*[^\x00-\x20\x7f][^\x00-\x1f\x7f]*$"),
     ] = Field(description="Shown to the party.", examples=["a court order of 2026-11-20, file 12/26"])
-    since: date | None = Field(None, description="First day; by default today in the party's time zone.")
-    until: date | None = Field(None, description="Day on which it ends; null: until it is lifted.")
+    since: DayIn | None = Field(None, description="First day; by default today in the party's time zone.")
+    until: DayIn | None = Field(None, description="Day on which it ends; null: until it is lifted.")
 
 
 async def create(call: ApiRequest) -> ApiResponse:

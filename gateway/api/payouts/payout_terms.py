@@ -16,7 +16,7 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
-from gateway.api.field_types import NonNegativeMinor, PositiveMinor
+from gateway.api.field_types import DayIn, NonNegativeMinor, PositiveMinor
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
 
@@ -48,7 +48,7 @@ class PayoutTermsBody(WireModel):
         None,
         description="Bank disbursements in EUR up to this amount are sent as SEPA Instant; null: none is.",
     )
-    deregistered_on: date | None = Field(
+    deregistered_on: DayIn | None = Field(
         None, description="From this day on all open payables are paid, whatever the minimum payout."
     )
 

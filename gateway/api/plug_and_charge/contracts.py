@@ -9,15 +9,22 @@ from typing import Annotated, Any, Final, Literal
 
 from pydantic import Field
 
-from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
-from gateway.api.field_types import MAX_PAGE, CurrencyCode, PositiveMinor, Slug, Token
+from gateway.api.field_types import (
+    MAX_PAGE,
+    CurrencyCode,
+    CustomerToken,
+    InstantIn,
+    PaymentMethodToken,
+    PositiveMinor,
+    Slug,
+)
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.api_schemas_plug_and_charge import ContractSchema
-from gateway.plug_and_charge.authorization_service import payment_reference
+from gateway.plug_and_charge.contract_payment import payment_reference
 from gateway.plug_and_charge.contract_service import ContractCaller, ContractService, contract_object
 from pnc.contract import ContractState, NewContract, PaymentKind
 from pnc.service import PlugAndChargeService
@@ -33,8 +40,8 @@ class MandateBody(WireModel):
     """A stored mandate at the PSP, charged off session."""
 
     type: Literal["psp_payment_method"]
-    payment_method: Token
-    customer: Token | None = None
+    payment_method: PaymentMethodToken
+    customer: CustomerToken | None = None
 
 
 class AccountBody(WireModel):
@@ -49,8 +56,8 @@ class ContractBody(WireModel):
     emaid: EmaidText
     party: Slug = Field(description="the demand partner or eMSP that brings the driver")
     payment: Annotated[MandateBody | AccountBody, Field(discriminator="type")]
-    valid_from: api_schemas.Instant
-    valid_to: api_schemas.Instant | None = None
+    valid_from: InstantIn
+    valid_to: InstantIn | None = None
     limit: PositiveMinor | None = Field(
         None, description="caps one session, minor units; a session in another currency has the same figure"
     )

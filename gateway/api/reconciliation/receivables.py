@@ -13,7 +13,7 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, whole
-from gateway.api.field_types import CurrencyCode, Line, Slug
+from gateway.api.field_types import CurrencyCode, DayIn, Line, Slug
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
 from gateway.api.reconciliation.resolutions import ApprovalRequestSchema, Reason, approval_request_object
@@ -46,7 +46,7 @@ class WriteOffBody(WireModel):
 class SetOffConsentBody(WireModel):
     """A party's consent to set off its receivables against its payables."""
 
-    agreed_on: date
+    agreed_on: DayIn
     evidence: Line = Field(description="Where the consent is stored.", examples=["contract 7, annex B"])
 
 

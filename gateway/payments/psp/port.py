@@ -11,11 +11,15 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final, Protocol
+from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest, RefundUpdate
 from gateway.payments.psp.rules import PspRules
+
+if TYPE_CHECKING:
+    from gateway.payments.psp.payer_port import PayerPsp
+    from gateway.payments.psp.terminal_port import TerminalPsp
 
 # Codes of our own for a decline that is not the card's: a value of the caller's that the PSP does not take,
 # and a mistake in this system's configuration, for which the caller can do nothing.
@@ -51,7 +55,7 @@ class PspHoldRequest:
     payment_method: str
     customer: str | None = None
     off_session: bool = False  # merchant-initiated under a stored mandate
-    return_url: str | None = None
+    return_url: str | None = None  # where the driver returns to after a challenge
     features: HoldFeatures = HoldFeatures()
     description: str | None = None
     receipt_email: str | None = None
@@ -152,10 +156,16 @@ class Held:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class RequiresAction:
-    """The cardholder must authenticate; `next_action` goes to the app untouched."""
+    """The cardholder must authenticate; `next_action` goes to the app untouched.
+
+    `client_secret` is a bearer secret, and `next_action` may hold others: both go to the driver's app, and
+    are neither stored nor logged nor part of an event.
+    """
 
     psp_payment: str
-    next_action: Mapping[str, Any]
+    next_action: Mapping[str, Any] = field(repr=False)
+    client_secret: str | None = field(default=None, repr=False)
+    redirect_url: str | None = field(default=None, repr=False)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -185,9 +195,13 @@ class Declined:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PspOutcomeUnknown:
-    """No answer, or one that says nothing (timeout, reset, 5xx, rate limit): try again later."""
+    """No answer, or one that says nothing (timeout, reset, 5xx, rate limit): try again later.
+
+    `ours`: the PSP refuses our requests for a mistake of ours, and the operator has been informed.
+    """
 
     reason: str
+    ours: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -314,6 +328,9 @@ class PspEvent:
     dispute: str | None = None  # the PSP's id of a dispute: read it there
     refund: str | None = None  # the PSP's id of a refund that may be news: read it there
     problem: str | None = None
+    psp_setup: str | None = None  # the setup of a payment method that it speaks of
+    detached_method: str | None = None  # a saved method that can't be charged any more
+    revoked_mandate: str | None = None  # a driver's consent to charges while away has ended
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -348,6 +365,16 @@ class Psp(Protocol):
     @property
     def signature_header(self) -> str:
         """The HTTP header in which the PSP signs its webhooks."""
+        ...
+
+    @property
+    def payers(self) -> "PayerPsp":
+        """What this PSP knows of payers."""
+        ...
+
+    @property
+    def terminals(self) -> "TerminalPsp":
+        """This PSP's payment terminals."""
         ...
 
     async def hold(self, request: PspHoldRequest) -> HoldOutcome:
@@ -436,6 +463,10 @@ class Psp(Protocol):
 
     def parse_event(self, body: bytes) -> PspEvent:
         """Read an event that was authenticated before and kept; whatever its body, it raises nothing."""
+        ...
+
+    def without_secrets(self, body: bytes) -> bytes:
+        """An authentic event as it may be kept: without the secrets of the PSP's clients."""
         ...
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:

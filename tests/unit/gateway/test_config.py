@@ -264,10 +264,25 @@ def test_a_wrong_secret_is_not_repeated() -> None:
     assert "sk_tiny" not in rejection(MINIMUM | {"NETWORKCORE_PSP_API_KEY": "sk_tiny"})
 
 
+def test_keys_of_the_psp_are_of_one_mode() -> None:
+    keys = {
+        "NETWORKCORE_PSP_API_KEY": "sk_live_abcdefgh",
+        "NETWORKCORE_PSP_PUBLISHABLE_KEY": "pk_test_abcdefgh",
+    }
+    said = rejection(MINIMUM | keys)
+    assert "one is a test key" in said
+    assert "abcdefgh" not in said
+    load_settings(MINIMUM | keys | {"NETWORKCORE_PSP_API_KEY": "sk_test_abcdefgh"})
+    assert "never a secret one" in rejection(
+        MINIMUM | {"NETWORKCORE_PSP_PUBLISHABLE_KEY": "sk_live_abcdefgh"}
+    )
+
+
 def test_no_secret_setting_is_ever_repeated() -> None:
     secrets = [
         "database_url",
         "psp_api_key",
+        "psp_publishable_key",  # no secret, but a secret key may be put there by mistake
         "psp_webhook_secret",
         "admin_api_key",
         "webhook_encryption_keys",

@@ -74,6 +74,12 @@ NEEDS_NOBODY: tuple[tuple[str, tuple[str, ...], str], ...] = (
         "its session ends it, or its hold is renewed or voided",
     ),
     ("gateway.payment_authorization", ("captured", "voided", "failed"), _ENDED),
+    (
+        "gateway.payment_method_setup",
+        ("requires_payment_method", "requires_action", "processing"),
+        "the driver finishes it, or gives it up: no money waits for it",
+    ),
+    ("gateway.payment_method_setup", ("succeeded", "cancelled"), _ENDED),
     ("gateway.capture", ("requested",), "its open PSP request opens the exception"),
     ("gateway.capture", ("succeeded",), _ENDED),
     ("gateway.capture", ("failed",), "its session opens the exception"),

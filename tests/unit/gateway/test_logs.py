@@ -100,6 +100,8 @@ async def test_concurrent_requests_do_not_mix_their_ids(lines: io.StringIO) -> N
         {"text": "called with Bearer SECRET0123456789"},
         {"text": "key sk_live_SECRET1234 rejected"},
         {"text": "rotated nck_abcdefghjkmn_SECRET-0123"},
+        {"text": "confirmed with pi_3abc_secret_SECRET12"},
+        {"text": "connected with pst_test_SECRET12345"},
         {"error": ValueError("whsec_SECRET0123 is wrong")},
         {"deep": {"a": {"b": {"c": {"d": {"e": {"f": {"g": "SECRET"}}}}}}}},
     ],
@@ -110,6 +112,17 @@ def test_secrets_are_replaced_by_name_and_by_look(log_format: LogFormat, fields:
     structlog.get_logger("a").info("event", **fields)
     assert REDACTED in stream.getvalue()
     assert "SECRET" not in stream.getvalue()
+
+
+@pytest.mark.parametrize("log_format", list(LogFormat))
+def test_a_card_number_is_masked_wherever_it_stands(log_format: LogFormat) -> None:
+    stream = io.StringIO()
+    configure_logs(log_format=log_format, log_level=LogLevel.INFO, stream=stream)
+    card = "4242 4242" + " 4242 4242"
+    fields = {"text": f"paid by {card}", "deep": [{"a": card}], "error": ValueError(card)}
+    structlog.get_logger("a").info(card, **fields)
+    assert stream.getvalue().count("[card number]") == 4
+    assert card not in stream.getvalue()
 
 
 @pytest.mark.parametrize("log_format", list(LogFormat))

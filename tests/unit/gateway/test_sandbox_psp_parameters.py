@@ -79,3 +79,24 @@ def test_another_version_of_the_api_is_refused() -> None:
 def test_a_closed_list_of_values_is_checked_as_closed() -> None:
     hint = fields_of(params_named("PaymentIntentCreateParams"))["capture_method"]
     assert [get_args(one) for one in alternatives(hint)] == [("automatic", "automatic_async", "manual")]
+
+
+@pytest.mark.parametrize("scheme", ["Bearer pk_test_sandbox", "Basic cGtfdGVzdF9zYW5kYm94Og=="])
+@pytest.mark.parametrize(
+    ("method", "path", "body", "status", "code"),
+    [
+        ("POST", "/v1/payment_methods", b"type=card&card[token]=tok_visa", 200, None),
+        ("POST", "/v1/payment_methods", b"type=card&metadata[a]=1", 400, "parameter_unknown"),
+        ("GET", "/v1/balance", b"", 403, "secret_key_required"),
+        ("POST", "/v1/customers", b"", 403, "secret_key_required"),
+        ("GET", "/v1/payment_intents/pi_1", b"", 404, "resource_missing"),
+    ],
+)
+def test_the_publishable_key_may_do_only_what_an_app_does(
+    *, scheme: str, method: str, path: str, body: bytes, status: int, code: str | None
+) -> None:
+    engine = PspEngine(PspSettings())
+    reply = engine.handle(PspRequest(method=method, path=path, headers={"authorization": scheme}, body=body))
+    assert reply.status == status, reply.body
+    assert code is None or code.encode() in reply.body
+    engine.close()

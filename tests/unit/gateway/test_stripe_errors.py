@@ -46,6 +46,12 @@ def test_a_card_error_is_a_decline_with_the_issuers_code(
         ("customer", "resource_missing", "invalid_customer"),
         ("amount", "amount_too_small", "invalid_amount"),
         ("amount", "amount_too_large", "invalid_amount"),
+        ("registration_code", None, "invalid_registration_code"),
+        ("registration_code", "resource_missing", "invalid_registration_code"),
+        ("address[state]", "parameter_missing", "invalid_address"),
+        ("address[country]", "terminal_location_country_unsupported", "invalid_address"),
+        ("display_name", "parameter_invalid_string_too_long", "invalid_display_name"),
+        ("label", None, "invalid_label"),
     ],
 )
 @pytest.mark.parametrize("status", [400, 404])
@@ -68,6 +74,7 @@ def test_a_partners_wrong_value_is_named_by_its_field(
         ("capability_not_active", None),
         ("a_code_of_tomorrow", "payment_method"),
         (None, "return_url"),
+        ("parameter_unknown", "address[planet]"),
         (None, None),
     ],
 )
@@ -108,6 +115,18 @@ def test_features_that_the_account_may_not_have_are_set_apart_from_other_mistake
 )
 def test_the_state_of_an_object_is_the_answer_to_its_own_request(code: str) -> None:
     assert outcome_of(error(400, INVALID, code=code)) == Declined(code=code, retryable=False)
+
+
+@pytest.mark.parametrize("status", [400, 402, 409])
+@pytest.mark.parametrize("code", ["terminal_reader_busy", "terminal_reader_offline"])
+def test_what_a_reader_can_not_do_now_may_be_tried_again(status: int, code: str) -> None:
+    assert outcome_of(error(status, INVALID, code=code)) == Declined(code=code, retryable=True)
+
+
+@pytest.mark.parametrize("param", ["location", "reader", "payment_intent"])
+def test_an_object_that_the_provider_does_not_have_is_the_answer(param: str) -> None:
+    met = error(404, INVALID, code="resource_missing", param=param)
+    assert outcome_of(met) == Declined(code="resource_missing", retryable=False)
 
 
 @pytest.mark.parametrize(

@@ -21,9 +21,18 @@ from typing_extensions import override
 import gateway.payments.psp.stripe as adapter_package
 from gateway.ids import format_id, new_id
 from gateway.payments.psp.dispute_port import EVIDENCE_FIELDS, PspEvidenceRequest
+from gateway.payments.psp.payer_port import (
+    CustomerCreated,
+    MethodDetached,
+    PspCustomerRequest,
+    PspSetupRequest,
+    SetupState,
+    SetupStatus,
+)
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
+    Declined,
     Held,
     HoldFeatures,
     PspCaptureRequest,
@@ -39,6 +48,13 @@ from gateway.payments.psp.port import (
 from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.payments.psp.stripe.request_parameters import statement_suffix
 from gateway.payments.psp.stripe.wire import API_VERSION
+from gateway.payments.psp.terminal_port import (
+    ConnectionToken,
+    LocationCreated,
+    PspLocationRequest,
+    PspReaderRequest,
+    Reader,
+)
 from sandbox.stripe.engine import PspEngine
 from sandbox.stripe.forms import parse_form
 from sandbox.stripe.settings import PspSettings
@@ -47,7 +63,7 @@ from tests.simulation.in_process import API_KEY, BASE_URL, WEBHOOK_SECRET, InPro
 from tests.stripe_types import ENDPOINTS, endpoint_of, form_problems, params_named
 
 FOLDER = Path(adapter_package.__file__).parent
-SENDING = {"post", "get", "read_each"}
+SENDING = {"ask", "post", "get", "read_each"}
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -189,6 +205,78 @@ async def play_everything(play: Play) -> None:
         )
     )
     await read_everything(psp, captured)
+    await play_payers(play)
+    await play_terminals(play)
+
+
+async def play_payers(play: Play) -> None:
+    """Each request about customers, setups and saved methods."""
+    payers = play.psp.payers
+    made = await payers.create_customer(
+        PspCustomerRequest(idempotency_key="pc", customer_id=new_id(), party_id="SUPERAPP")
+    )
+    assert isinstance(made, CustomerCreated)
+    for off_session in (True, False):
+        setup = await payers.create_setup(
+            PspSetupRequest(
+                idempotency_key=f"ps{off_session}",
+                setup_id=new_id(),
+                party_id="SUPERAPP",
+                psp_customer=made.psp_customer,
+                off_session=off_session,
+            )
+        )
+        assert isinstance(setup, SetupStatus)
+        assert setup.client_secret is not None
+        await payers.inspect_setup(psp_setup=setup.psp_setup)
+        ended = await payers.cancel_setup(psp_setup=setup.psp_setup, idempotency_key=f"pe{off_session}")
+        assert isinstance(ended, SetupStatus)
+        assert ended.state is SetupState.CANCELLED
+        again = await payers.cancel_setup(psp_setup=setup.psp_setup, idempotency_key=f"pa{off_session}")
+        assert isinstance(again, SetupStatus)  # what has ended is read
+    for key in ("pd", "pg"):  # a second time it is detached already
+        detached = await payers.detach_method(psp_method=play.method, idempotency_key=key)
+        assert isinstance(detached, MethodDetached)
+
+
+async def play_terminals(play: Play) -> None:
+    """Each request about terminals."""
+    terminals = play.psp.terminals
+    addresses = (
+        {"line1": "Kade 1", "city": "Rotterdam", "postal_code": "3011 AB", "country": "NL"},
+        {"line1": "1 Main St", "city": "Austin", "postal_code": "78701", "country": "US", "state": "TX"},
+    )
+    for at, address in enumerate(addresses):
+        place = await terminals.create_location(
+            PspLocationRequest(
+                idempotency_key=f"tl{at}",
+                location_id=new_id(),
+                party_id="SUPERAPP",
+                display_name="Harbour",
+                address=address,
+            )
+        )
+        assert isinstance(place, LocationCreated)
+    token = await terminals.create_connection_token(psp_location=place.psp_location, idempotency_key="tt")
+    assert isinstance(token, ConnectionToken)
+    reader = await terminals.register_reader(
+        PspReaderRequest(
+            idempotency_key="tr",
+            psp_location=place.psp_location,
+            registration_code="simulated-wpe",
+            label="Column 1",
+        )
+    )
+    assert isinstance(reader, Reader)
+    assert await terminals.list_readers(psp_location=place.psp_location) == [reader]
+    assert await terminals.inspect_reader(psp_reader=reader.psp_reader) == reader
+    waits = await play.psp.hold(next(one for one in holds(play) if one.payment_method == CARD_PRESENT))
+    assert isinstance(waits, RequiresAction)
+    for key in ("t1", "t2"):
+        presented = await terminals.present(
+            psp_reader=reader.psp_reader, psp_payment=waits.psp_payment, idempotency_key=key
+        )
+    assert presented == Declined(code="terminal_reader_busy", retryable=True)
 
 
 async def read_everything(psp: StripePsp, captured: Captured) -> None:

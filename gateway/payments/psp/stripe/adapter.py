@@ -53,6 +53,7 @@ from gateway.payments.psp.port import (
 )
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
+from gateway.payments.psp.stripe.client_secrets import without_secrets
 from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
 from gateway.payments.psp.stripe.disputes import dispute_update, evidence_params
 from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS
@@ -70,6 +71,7 @@ from gateway.payments.psp.stripe.objects import (
     state_of,
     topped_up,
 )
+from gateway.payments.psp.stripe.payers import StripePayers
 from gateway.payments.psp.stripe.request_parameters import (
     WITH_CHARGE,
     WITH_FEE,
@@ -89,6 +91,7 @@ from gateway.payments.psp.stripe.responses import (
     StripeTopUp,
     StripeTransfer,
 )
+from gateway.payments.psp.stripe.terminals import StripeTerminals
 from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_signature
 
 _INTENTS: Final = "/v1/payment_intents"
@@ -120,6 +123,7 @@ class StripePsp:
         api_key: str,
         webhook_secret: str,
         base_url: str | None = None,
+        publishable_key: str | None = None,
         timeout_s: float = 20.0,
         http_client: HttpClient | None = None,
         monotonic: Callable[[], float] = time.monotonic,
@@ -136,6 +140,8 @@ class StripePsp:
         # One of each endpoint: of our own account, and of connected accounts.
         self._webhook_secrets = [secret.strip() for secret in webhook_secret.split(",")]
         self._live = api_key.startswith(_LIVE_KEYS)
+        self._terminals = StripeTerminals(self._wire)
+        self._payers = StripePayers(self._wire, publishable_key=publishable_key, base_url=base_url)
 
     @property
     def rules(self) -> PspRules:
@@ -146,6 +152,16 @@ class StripePsp:
     def account(self) -> str:
         """Which account this is: the same for one key, and nothing of the key itself."""
         return self._wire.account
+
+    @property
+    def payers(self) -> StripePayers:
+        """Customers, setups and saved methods at Stripe."""
+        return self._payers
+
+    @property
+    def terminals(self) -> StripeTerminals:
+        """Stripe Terminal."""
+        return self._terminals
 
     @property
     def signature_header(self) -> str:
@@ -372,6 +388,10 @@ class StripePsp:
     def parse_event(self, body: bytes) -> PspEvent:
         """Read an event that was authenticated before and kept."""
         return read_signed_event(body, live=self._live)
+
+    def without_secrets(self, body: bytes) -> bytes:
+        """The event without client secrets."""
+        return without_secrets(body)
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
         """List events that can change our state, created since, oldest first; at most the newest `limit`.

@@ -20,6 +20,12 @@ from gateway.payments.psp.port import (
     PspOutcomeUnknown,
 )
 from gateway.payments.psp.stripe.decline_advice import RETRYABLE_DECLINES
+from gateway.payments.psp.terminal_port import (
+    INVALID_ADDRESS,
+    INVALID_DISPLAY_NAME,
+    INVALID_LABEL,
+    INVALID_REGISTRATION_CODE,
+)
 
 _NOT_ELIGIBLE: Final = "not eligible for the requested card features"
 KEY_REFUSED: Final = "psp_authentication"
@@ -37,6 +43,15 @@ _OF_THE_PARTNER: Final[Mapping[str, str]] = MappingProxyType(
         "payment_method": INVALID_PAYMENT_METHOD,
         "customer": INVALID_CUSTOMER,
         "amount": INVALID_AMOUNT,
+    }
+)
+# The same of terminals, where any code of the PSP's is about the value: a missing `address[state]` too.
+_OF_THE_PARTNERS_TERMINAL: Final[Mapping[str, str]] = MappingProxyType(
+    {
+        "address": INVALID_ADDRESS,
+        "display_name": INVALID_DISPLAY_NAME,
+        "label": INVALID_LABEL,
+        "registration_code": INVALID_REGISTRATION_CODE,
     }
 )
 # With one of these parameters, a wrong value of the partner's. No code: the two don't belong together.
@@ -72,9 +87,29 @@ STATE_CODES: Final = frozenset(
         "transfers_not_allowed",
     }
 )
+# What a reader can't do now, whatever the status says: the request had no effect.
+READER_CODES: Final = frozenset(
+    {
+        "terminal_reader_busy",
+        "terminal_reader_hardware_fault",
+        "terminal_reader_invalid_location_for_payment",
+        "terminal_reader_offline",
+        "terminal_reader_timeout",
+    }
+)
 # Of requests about an object that exists: its id went into the path or into these.
 _OF_THE_OBJECT: Final = frozenset(
-    {"amount_to_capture", "charge", "destination", "evidence", "id", "intent", "payment_intent"}
+    {
+        "amount_to_capture",
+        "charge",
+        "destination",
+        "evidence",
+        "id",
+        "intent",
+        "location",
+        "payment_intent",
+        "reader",
+    }
 )
 _OBJECTS_CODES: Final = frozenset({None, "amount_too_large", "amount_too_small", "resource_missing"})
 
@@ -104,6 +139,8 @@ def outcome_of(error: StripeError) -> ErrorOutcome:
         return _misconfigured(error, code=KEY_REFUSED, definite=False)
     if status == _FORBIDDEN and error.code not in STATE_CODES:
         return _misconfigured(error, code="psp_permission", definite=False)
+    if error.code in READER_CODES and status is not None and status < _SERVER_ERROR:
+        return Declined(code=error.code or "", retryable=True)
     if status is None or status in {_RATE_LIMITED, _CONFLICT, _FAILED_DEPENDENCY} or status >= _SERVER_ERROR:
         return PspOutcomeUnknown(reason=f"{error.name} {status or ''}".strip())
     if kind == "card_error":
@@ -134,6 +171,9 @@ def _invalid(error: StripeError) -> Declined | FeaturesRefused | PspMisconfigure
         return Declined(code=error.code or "", retryable=False)
     if param in _OF_THE_PARTNER and error.code in _PARTNERS_CODES:
         return Declined(code=_OF_THE_PARTNER[param], retryable=False)
+    field = param.partition("[")[0]
+    if field in _OF_THE_PARTNERS_TERMINAL and error.code != "parameter_unknown":
+        return Declined(code=_OF_THE_PARTNERS_TERMINAL[field], retryable=False)
     if param in _OF_THE_OBJECT and error.code in _OBJECTS_CODES:
         return Declined(code=error.code or f"invalid_{param}", retryable=False)
     return _misconfigured(error, code=error.code or "invalid_request", definite=True)

@@ -132,7 +132,10 @@ def state_of(intent: StripePaymentIntent) -> Held | RequiresAction | Declined | 
     if status in {"requires_action", "requires_confirmation"}:
         action = intent.next_action or {"type": "authenticate"}
         return RequiresAction(
-            psp_payment=intent.id, next_action={**action, "client_secret": intent.client_secret}
+            psp_payment=intent.id,
+            next_action=action,
+            client_secret=intent.client_secret,
+            redirect_url=(action.get("redirect_to_url") or {}).get("url"),
         )
     if status == "succeeded":
         return captured(intent)
@@ -140,8 +143,11 @@ def state_of(intent: StripePaymentIntent) -> Held | RequiresAction | Declined | 
         return Voided()
     failure = intent.last_payment_error
     if failure is None and CARD_PRESENT in intent.payment_method_types:
-        action = {"type": "present_card", "payment_intent": intent.id, "client_secret": intent.client_secret}
-        return RequiresAction(psp_payment=intent.id, next_action=action)
+        action = {"type": "present_card", "payment_intent": intent.id}
+        return RequiresAction(psp_payment=intent.id, next_action=action, client_secret=intent.client_secret)
+    if status == "processing":
+        # Its success would come days later, after the driver has left: only what is certain now is accepted.
+        return Declined(code="payment_method_delayed", retryable=False, psp_payment=intent.id)
     said = None if failure is None else failure.decline_code or failure.code
     code = said or "payment_method_required"
     return Declined(code=code, retryable=code in RETRYABLE_DECLINES, psp_payment=intent.id)
@@ -212,12 +218,20 @@ def parse_event(body: bytes, *, livemode: bool) -> PspEvent:
         session_id=_session_id(subject.get("metadata")),
         dispute=_named(subject, "dispute"),
         refund=_named(subject, "refund") if _may_be_news(subject) else None,
+        psp_setup=_named(subject, "setup_intent"),
+        detached_method=_id_of(subject) if event.type == "payment_method.detached" else None,
+        revoked_mandate=_named(subject, "mandate") if subject.get("status") == "inactive" else None,
     )
 
 
 def _named(subject: Mapping[str, Any], kind: str) -> str | None:
-    identifier = subject.get("id")
-    return identifier if subject.get("object") == kind and isinstance(identifier, str) else None
+    """The id of an object of this kind. Raises ValueError where it has none."""
+    if subject.get("object") != kind:
+        return None
+    identifier = _id_of(subject)
+    if identifier is None:
+        raise ValueError(f"a {kind} without an id")
+    return identifier
 
 
 def _may_be_news(refund: Mapping[str, Any]) -> bool:
@@ -239,6 +253,11 @@ def refund_update(refund: StripeRefund) -> RefundUpdate:
         amount_minor=from_stripe_amount(refund.amount, currency),
         currency=currency,
     )
+
+
+def _id_of(subject: Mapping[str, Any]) -> str | None:
+    found = subject.get("id")
+    return found if isinstance(found, str) else None
 
 
 def _held(intent: StripePaymentIntent) -> Held:

@@ -127,7 +127,8 @@ class StripeWire:
         while True:
             page = await self.get(path, StripeList[msgspec.Raw], query)
             if isinstance(page, Declined | PspOutcomeUnknown):
-                return PspOutcomeUnknown(reason="the PSP's list did not answer")
+                ours = isinstance(page, PspOutcomeUnknown) and page.ours
+                return PspOutcomeUnknown(reason="the PSP's list did not answer", ours=ours)
             for raw in page.data:
                 do(cast("_T", raw) if answer is msgspec.Raw else _decoder(answer).decode(raw))
                 count += 1
@@ -239,9 +240,9 @@ def _version_in(headers: Mapping[str, str]) -> str | None:
 def _later(outcome: _T | ErrorOutcome) -> _T | Declined | PspOutcomeUnknown:
     """A mistake of ours, for a request that is repeated: it is answered once the mistake is mended."""
     if isinstance(outcome, PspMisconfigured):
-        return PspOutcomeUnknown(reason=f"{PSP_CONFIGURATION}: {outcome.code}")
+        return PspOutcomeUnknown(reason=f"{PSP_CONFIGURATION}: {outcome.code}", ours=True)
     if isinstance(outcome, FeaturesRefused):  # only a hold asks for features
-        return PspOutcomeUnknown(reason=f"{PSP_CONFIGURATION}: features")
+        return PspOutcomeUnknown(reason=f"{PSP_CONFIGURATION}: features", ours=True)
     return outcome
 
 
