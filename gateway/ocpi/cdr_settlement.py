@@ -98,7 +98,7 @@ class CdrSettlementService:
     async def _apply(self, view: SessionView, cdr: CdrRecord) -> str | None:
         """Let the CDR end its session, or correct one that a reversed CDR ended."""
         session = view.session
-        if session.cdr_id is not None and session.cdr_id != cdr.cdr_id:
+        if session.cdr_id is not None and session.cdr_id.lower() != cdr.cdr_id.lower():
             async with self.pool.acquire() as connection:
                 reversed_by = await cdrs.list_credits(connection, cdr.cpo_id, session.cdr_id)
             if reversed_by or session.awaits_cdr:

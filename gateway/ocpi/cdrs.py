@@ -13,6 +13,7 @@ from urllib.parse import quote
 
 import msgspec
 
+from clearing.pricing.cdr import UNIX_EPOCH
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import Connection
 from gateway.ocpi.endpoint import OcpiRequest
@@ -24,6 +25,7 @@ from gateway.ocpi.request_bodies import (
     Body,
     Tree,
     check_identifier,
+    encode,
     flag,
     identifier,
     moment,
@@ -38,6 +40,8 @@ from gateway.ocpi.sessions import authorization_reference
 from gateway.ocpi.versions import module_url
 
 _NAME: Final = "CDR"
+_FIRST_YEAR: Final = 2000
+_LAST_YEAR: Final = 2100
 _ID_LIMIT: Final = 39  # 36, and 3 for the suffix of a credit CDR
 
 
@@ -124,7 +128,7 @@ def read_cdr(body: Body, *, raw: bytes, party: str, version: OcpiVersion) -> New
         cdr_id=check_identifier(identifier(tree, "id", limit=_ID_LIMIT), at="$.id", limit=_ID_LIMIT),
         version=version,
         raw=raw,
-        fingerprint=hashlib.sha256(body.canonical).digest(),
+        fingerprint=_fingerprint(body),
         session_ref=session_ref,
         authorization_reference=authorization_reference(tree),
         currency=text(tree, "currency", limit=3),
@@ -135,13 +139,35 @@ def read_cdr(body: Body, *, raw: bytes, party: str, version: OcpiVersion) -> New
     )
 
 
+def _fingerprint(body: Body) -> bytes:
+    """SHA-256 of the content; ids in another case are the same ids (OCPI types, CiString)."""
+    ids = {
+        name: value.lower()
+        for name in ("id", "country_code", "party_id", "session_id", "credit_reference_id")
+        if isinstance(value := body.tree.get(name), str)
+    }
+    if all(body.tree[name] == value for name, value in ids.items()):
+        return hashlib.sha256(body.canonical).digest()
+    return hashlib.sha256(encode({**body.tree, **ids}, name=_NAME)).digest()
+
+
 def _end_name(version: OcpiVersion) -> str:
     return "stop_date_time" if version is OcpiVersion.V2_1_1 else "end_date_time"
 
 
 def _check_span(started_at: datetime, ended_at: datetime, *, name: str) -> None:
+    for at, instant in (("start_date_time", started_at), (name, ended_at)):
+        _check_year(instant, at=f"$.{at}")
     if ended_at < started_at:
         raise OcpiRejectionError(f"$.{name}: is before start_date_time")
+
+
+def _check_year(instant: datetime, *, at: str) -> None:
+    """A year of the wrong century is a broken clock; 1970-01-01 is what OCPI writes for an unknown time."""
+    if instant != UNIX_EPOCH and not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
+        raise OcpiRejectionError(
+            f"{at}: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}, got {instant.year}"
+        )
 
 
 def _check_content(tree: Tree, *, version: OcpiVersion) -> None:
@@ -161,7 +187,7 @@ def _check_content(tree: Tree, *, version: OcpiVersion) -> None:
         raise OcpiRejectionError(f"$.cdr_location: expected an object, got {shown(location)}")
     for position, period in enumerate(objects(tree, "charging_periods", required=True)):
         at = f"$.charging_periods[{position}]"
-        moment(period, "start_date_time", at=at)
+        _check_year(moment(period, "start_date_time", at=at), at=f"{at}.start_date_time")
         for place, dimension in enumerate(objects(period, "dimensions", at=at)):
             number(dimension, "volume", at=f"{at}.dimensions[{place}]")
             text(dimension, "type", at=f"{at}.dimensions[{place}]", limit=40)

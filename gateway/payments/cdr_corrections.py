@@ -55,7 +55,7 @@ class CdrCorrectionService:
         async with self.pool.acquire() as connection:
             capture = await _capture_that_counts(connection, session)
             ended = await repository.find_session_by_foreign_id(
-                connection, kind="cdr", foreign_id=f"{session.cpo_id}:{fixed.cdr_id}"
+                connection, kind="cdr", foreign_id=f"{session.cpo_id}:{fixed.cdr_id.lower()}"
             )
         if ended is not None and ended[1] != session.id:
             raise CdrRejectedError(f"CDR {fixed.cdr_id} of {session.cpo_id} has ended another session")

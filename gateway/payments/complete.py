@@ -12,6 +12,7 @@ import asyncpg
 
 from clearing.errors import ClearingError
 from clearing.money import Rounding, round_units
+from clearing.pricing import json_document as document
 from clearing.pricing.cdr import Cdr
 from clearing.pricing.compare import compare
 from clearing.pricing.engine import PricedSession
@@ -106,6 +107,7 @@ class CompletionService:
 
     def _read(self, cdr_raw: bytes, cdr_version: str) -> Cdr:
         try:
+            document.check_raw_text(cdr_raw, document="CDR")
             return self.tariffs.read_cdr(cdr_raw, version=cdr_version)
         except ClearingError as error:
             raise CdrRejectedError(f"the CDR can't be read: {error}") from error
@@ -197,7 +199,7 @@ def reject_another_cdr(session: SessionRecord, cdr_id: str) -> None:
 
     Raises SessionAlreadyCompletedError.
     """
-    if session.cdr_id != cdr_id:
+    if session.cdr_id is None or session.cdr_id.lower() != cdr_id.lower():
         raise SessionAlreadyCompletedError(
             f"session {format_id('ses', session.id)} was completed by CDR {session.cdr_id}; "
             "a correction is a credit CDR followed by a new CDR"

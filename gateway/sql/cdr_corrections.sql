@@ -17,7 +17,7 @@ WITH replaced AS (
     RETURNING shard, id, cpo_id
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
-    SELECT 'cdr', cpo_id || ':' || :cdr_id::text, shard, id FROM replaced
+    SELECT 'cdr', cpo_id || ':' || lower(:cdr_id::text), shard, id FROM replaced
     ON CONFLICT DO NOTHING
 )
 SELECT true FROM replaced;

@@ -75,8 +75,8 @@ SELECT id FROM gateway.session WHERE shard = :shard AND id = :id AND cpo_id = :c
 -- name: session_by_name^
 SELECT s.id FROM gateway.session_lookup AS l
 JOIN gateway.session AS s ON s.shard = l.shard AND s.id = l.session_id
-WHERE l.kind = 'session_ref' AND l.foreign_id = ANY(:foreign_ids::text[]) AND s.cpo_id = :cpo_id
-ORDER BY l.foreign_id
+WHERE l.kind = 'session_ref' AND lower(l.foreign_id) = lower(:foreign_id::text) AND s.cpo_id = :cpo_id
+ORDER BY l.foreign_id <> :foreign_id::text, l.foreign_id
 LIMIT 1;
 
 -- name: session_of_token^

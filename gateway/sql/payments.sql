@@ -156,7 +156,7 @@ WITH ended AS (
     RETURNING shard, id, cpo_id
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
-    SELECT 'cdr', cpo_id || ':' || :cdr_id::text, shard, id FROM ended
+    SELECT 'cdr', cpo_id || ':' || lower(:cdr_id::text), shard, id FROM ended
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
     SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended

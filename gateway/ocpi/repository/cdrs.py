@@ -234,7 +234,7 @@ async def find_session_of_reference(
 
 async def find_session_by_cpo_id(connection: Connection, *, cpo_id: str, session_ref: str) -> UUID | None:
     """The session that was authorized under the CPO's own id `session_ref`."""
-    row = await _sql.session_by_name(connection, foreign_ids=[f"{cpo_id}:{session_ref}"], cpo_id=cpo_id)
+    row = await _sql.session_by_name(connection, foreign_id=f"{cpo_id}:{session_ref}", cpo_id=cpo_id)
     return None if row is None else row["id"]
 
 

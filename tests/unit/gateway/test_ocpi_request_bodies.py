@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib.resources import files
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clearing.errors import MalformedDocumentError
+from clearing.pricing import json_document as document
 from gateway.ocpi import request_bodies
 from gateway.ocpi.command_state import TRANSITIONS, CommandEvent, CommandState, advance, states_before
 from gateway.ocpi.connectors import evse_key, read_connectors
@@ -56,6 +59,27 @@ def test_every_spelling_of_a_time_is_one_instant(text: str, expected: datetime) 
 def test_what_is_no_time_is_rejected_by_its_place(text: str) -> None:
     with pytest.raises(OcpiRejectionError, match=r"^\$\.t: expected a UTC time"):
         request_bodies.read_moment(text, at="$.t")
+
+
+@pytest.mark.parametrize("text", ["a\x00", "a\tb", "a\x7f", "\x85", "\u2028", "\x9f"])
+@pytest.mark.parametrize("at", [lambda text: {"a": [{"b": text}]}, lambda text: {text: 1}])
+def test_text_that_is_not_printable_is_rejected_wherever_it_is(
+    text: str, at: Callable[[str], dict[str, Any]]
+) -> None:
+    for ascii_only in (True, False):
+        raw = json.dumps(at(text), ensure_ascii=ascii_only).encode()
+        with pytest.raises(OcpiRejectionError, match="expected printable characters only"):
+            request_bodies.read_object(raw, name="body")
+        with pytest.raises(MalformedDocumentError, match="expected printable characters only"):
+            document.check_raw_text(raw, document="body")
+
+
+@pytest.mark.parametrize("text", ["Zürich\u00a0HB", "家 1", "", "\u200d\U0001f50c", "a\\nb"])
+def test_printable_text_is_read(text: str) -> None:
+    for ascii_only in (True, False):
+        raw = json.dumps({"a": text}, ensure_ascii=ascii_only).encode()
+        assert request_bodies.read_object(raw, name="body").tree == {"a": text}
+        document.check_raw_text(raw, document="body")
 
 
 def read_or_reject(raw: bytes) -> request_bodies.Body | OcpiRejectionError:
