@@ -122,10 +122,10 @@ class _WireCost(msgspec.Struct, gc=False):
 
 
 class _WireCdr(msgspec.Struct, gc=False):
-    id: str
     start_date_time: datetime
     currency: str
     charging_periods: tuple[Period, ...]
+    id: str | None = None
     total_cost: Decimal | _WireCost | None = None
     total_energy: Decimal | None = None
     total_time: Decimal | None = None
@@ -163,19 +163,22 @@ def _version(wire: _WireCdr) -> OcpiVersion:
 
 
 def parse_any_cdr(raw: bytes) -> Cdr:
-    """Read a CDR of whichever version it is written in. Raises MalformedDocumentError."""
+    """Read a CDR of whichever version it is written in; a price needs no id. Raises MalformedDocumentError."""
     wire = _decode(raw)
     return _build(wire, _version(wire))
 
 
-def parse_cdr(raw: bytes, *, version: OcpiVersion) -> Cdr:
-    """Read the JSON of one CDR object.
+def parse_cdr(raw: bytes, *, version: OcpiVersion, needs_id: bool = True) -> Cdr:
+    """Read the JSON of one CDR object; without `needs_id` one may lack its id, which is empty then.
 
     Fields this system does not use are left in the raw text, which is what gets stored. Raises
     MalformedDocumentError (what, JSON path, what is expected).
     Source: OCPI mod_cdrs, CDR object; 2.1.1 has stop_date_time, auth_id and location in their place.
     """
-    return _build(_decode(raw), version)
+    wire = _decode(raw)
+    if needs_id and wire.id is None:
+        raise _missing("id")
+    return _build(wire, version)
 
 
 def _build(wire: _WireCdr, version: OcpiVersion) -> Cdr:
@@ -190,7 +193,7 @@ def _build(wire: _WireCdr, version: OcpiVersion) -> Cdr:
     evse, connector = _evse(location)
     return Cdr(
         version=version,
-        id=wire.id,
+        id=wire.id or "",
         country_code=wire.country_code,
         party_id=wire.party_id,
         session_id=wire.session_id,
