@@ -163,7 +163,10 @@ def _version(wire: _WireCdr) -> OcpiVersion:
 
 
 def parse_any_cdr(raw: bytes) -> Cdr:
-    """Read a CDR of whichever version it is written in; a price needs no id. Raises MalformedDocumentError."""
+    """Read a CDR of whichever version it is written in; a price needs no id.
+
+    Raises MalformedDocumentError.
+    """
     wire = _decode(raw)
     return _build(wire, _version(wire))
 

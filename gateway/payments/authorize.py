@@ -6,6 +6,7 @@ account) and the hold's amount. Must not know: HTTP, OCPI's messages, how a PSP 
 
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Final
 from uuid import UUID
 
 import asyncpg
@@ -43,6 +44,8 @@ from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.views import AuthorizationView
 from gateway.webhooks.events import event_rows
+
+AD_HOC_FOR_CONTRACT: Final = "ad_hoc_for_contract"  # the flag of a contract's session at the ad hoc tariff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -147,7 +150,11 @@ class AuthorizationService:
         """Freeze the tariff in force and derive the hold from it."""
         now = self.clock.now()
         point = await self.quotes.charge_point(
-            connection, evse_id=request.evse_id, cpo_id=request.cpo_id, now=now
+            connection,
+            evse_id=request.evse_id,
+            cpo_id=request.cpo_id,
+            now=now,
+            choice=request.tariff_choice,
         )
         try:
             snapshot = self.tariffs.freeze(point.tariff_raw, version=point.tariff_version)
@@ -264,7 +271,7 @@ class AuthorizationService:
             energy_wh=None,
             started_at=None,
             ended_at=None,
-            flags=(),
+            flags=(AD_HOC_FOR_CONTRACT,) if point.ad_hoc_for_contract else (),
             metadata=request.metadata,
             created_at=hold.now,
             updated_at=hold.now,
@@ -347,6 +354,7 @@ class AuthorizationService:
             tariff_sha256=snapshot.sha256,
             tariff_version=str(snapshot.version),
             tariff_canonical=snapshot.canonical,
+            flags=list(session.flags),
             metadata=dict(authorization.metadata),
             authorization_method=authorization.authorization_method,
             funding=authorization.funding,

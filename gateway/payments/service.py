@@ -30,7 +30,14 @@ from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.quotes import QuoteService
 from gateway.payments.records import CaptureRecord, SessionRecord
 from gateway.payments.refund import RefundService
-from gateway.payments.requests import AuthorizationRequest, Estimate, SessionFilter, TariffSource
+from gateway.payments.requests import (
+    ANY_DRIVER,
+    AuthorizationRequest,
+    Estimate,
+    SessionFilter,
+    TariffChoice,
+    TariffSource,
+)
 from gateway.payments.residual_charge import ResidualChargeService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
@@ -78,9 +85,11 @@ class PaymentService:
         await self.captures.release(authorization_id=authorization_id, expected_version=expected_version)
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
 
-    async def quote(self, *, evse_id: str, estimate: Estimate) -> QuoteView:
+    async def quote(
+        self, *, evse_id: str, estimate: Estimate, choice: TariffChoice = ANY_DRIVER
+    ) -> QuoteView:
         """What an expected session would cost now. Raises EvseNotFoundError, TariffMissingError."""
-        return await self.quotes.quote(evse_id=evse_id, estimate=estimate)
+        return await self.quotes.quote(evse_id=evse_id, estimate=estimate, choice=choice)
 
     async def increment(
         self,

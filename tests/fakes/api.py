@@ -28,7 +28,7 @@ from gateway.partners.party_repository import PartyRecord
 from gateway.partners.party_service import PartyService
 from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
-from gateway.payments.requests import ChargePoint, EvseUnknown, TariffMissing
+from gateway.payments.requests import ANY_DRIVER, ChargePoint, EvseUnknown, TariffChoice, TariffMissing
 from gateway.payments.service import build_payments
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
@@ -72,7 +72,13 @@ class OneTariff:
     """A tariff source with one EVSE that prices, and one that has no tariff."""
 
     async def tariff_for(
-        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None
+        self,
+        connection: Any,
+        *,
+        evse_id: str,
+        at: datetime,
+        cpo_id: str | None = None,
+        choice: TariffChoice = ANY_DRIVER,
     ) -> ChargePoint | EvseUnknown | TariffMissing:
         if cpo_id not in {None, "DE-ABC"} or evse_id not in {EVSE, "DE*ABC*E2"}:
             return EvseUnknown()

@@ -189,6 +189,28 @@ async def test_an_emaid_is_authorized_as_plug_and_charge_and_never_listed(system
     assert listed["data"] == []
 
 
+async def test_a_token_pays_the_regular_tariff_and_the_ad_hoc_one_only_where_there_is_no_other(
+    system: System,
+) -> None:
+    regular = tariff(0.40, id="T1", type="REGULAR")
+    for body in (regular, tariff(0.80, id="T2", type="AD_HOC_PAYMENT")):
+        await system.edge.call("PUT", f"/emsp/2.2.1/tariffs/NL/ABC/{body['id']}", system.token, body)
+    place = location()
+    place["evses"][0]["connectors"][0]["tariff_ids"] = ["T2", "T1"]
+    await system.edge.call("PUT", "/emsp/2.2.1/locations/NL/ABC/LOC1", system.token, place)
+    await system.keep()
+    answer, _ = await system.ask()
+    assert answer["data"]["allowed"] == "ALLOWED"
+    assert await hold_of(system) == 60 * 40 * 121 // 100
+    await system.edge.call("DELETE", "/emsp/2.2.1/tariffs/NL/ABC/T1", system.token)
+    await system.edge.pool.execute("UPDATE gateway.session SET state = 'cancelled'")
+    await system.edge.pool.execute("UPDATE gateway.payment_authorization SET state = 'voided'")
+    answer, _ = await system.ask()
+    assert answer["data"]["allowed"] == "ALLOWED"
+    flags = await system.edge.pool.fetch("SELECT flags FROM gateway.session ORDER BY id")
+    assert [row["flags"] for row in flags] == [[], ["ad_hoc_for_contract"]]
+
+
 async def test_the_oldest_version_finds_the_session_by_the_drivers_token(system: System) -> None:
     await system.keep()
     answer, _ = await system.ask(version="2.1.1")

@@ -68,7 +68,7 @@ class OneTariff:
     """A tariff source with one EVSE."""
 
     async def tariff_for(
-        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None
+        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None, choice: Any = None
     ) -> ChargePoint | EvseUnknown | TariffMissing:
         if evse_id != "DE*ABC*E1":
             return EvseUnknown()

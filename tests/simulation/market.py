@@ -96,7 +96,7 @@ class Tariffs:
     """The tariff source over PLACES."""
 
     async def tariff_for(
-        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None
+        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None, choice: Any = None
     ) -> ChargePoint | EvseUnknown | TariffMissing:
         place = PLACES.get(evse_id)
         if place is None:

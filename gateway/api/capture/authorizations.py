@@ -25,7 +25,14 @@ from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.payments.presenters import authorization_object
 from gateway.payments.psp.port import CARD_PRESENT
-from gateway.payments.requests import AuthorizationRequest, Estimate, PartnerAccount, PspMethod
+from gateway.payments.requests import (
+    AuthorizationRequest,
+    ChargingProfile,
+    Estimate,
+    PartnerAccount,
+    PspMethod,
+    TariffChoice,
+)
 from gateway.payments.views import AuthorizationView
 
 _CREATED: Final = 201
@@ -71,6 +78,9 @@ class AuthorizationBody(WireModel):
     payment: Annotated[
         PspPaymentMethodBody | CardPresentBody | PartnerAccountBody, Field(discriminator="type")
     ]
+    profile: ChargingProfile | None = Field(
+        None, description="the charging preference that the driver asked for, where the CPO prices it apart"
+    )
     session_ref: Line | None = Field(None, description="your or the CPO's name for the session")
     estimate: EstimateBody | None = None
     amount: PositiveMinor | None = Field(
@@ -187,6 +197,7 @@ def _order(call: ApiRequest, body: AuthorizationBody) -> AuthorizationRequest:
         method=body.method,
         payment=_payment(body),
         session_ref=body.session_ref,
+        tariff=TariffChoice.of_method(body.method, body.profile),
         estimate=estimate,
         amount_minor=body.amount,
         metadata=body.metadata,

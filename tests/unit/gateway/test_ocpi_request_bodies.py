@@ -22,6 +22,7 @@ from gateway.ocpi.errors import OcpiRejectionError
 from gateway.ocpi.repository.cdrs import session_or_authorization
 from gateway.ocpi.repository.objects import TariffRecord
 from gateway.ocpi.tariff_source import choose
+from gateway.payments.requests import ChargingProfile, TariffChoice
 
 ROOT = Path(__file__).parents[3]
 AT = datetime(2026, 10, 29, 8, tzinfo=UTC)
@@ -182,7 +183,8 @@ def a_tariff(name: str, kind: str | None = None, **changes: Any) -> TariffRecord
     ("tariffs", "chosen"),
     [
         ([a_tariff("r", "REGULAR"), a_tariff("a", "AD_HOC_PAYMENT"), a_tariff("n")], "a"),
-        ([a_tariff("r", "REGULAR"), a_tariff("n")], "n"),
+        ([a_tariff("r", "REGULAR"), a_tariff("n")], "r"),
+        ([a_tariff("n")], "n"),
         ([a_tariff("p", "PROFILE_GREEN")], None),
         ([a_tariff("old", valid_until=AT), a_tariff("new", valid_from=AT)], "new"),
         ([a_tariff("soon", valid_from=AT + timedelta(seconds=1))], None),
@@ -203,6 +205,32 @@ def test_the_tariff_in_force_is_chosen_by_type_then_by_date(
     for order in (tariffs, tariffs[::-1]):
         found = choose(order, at=AT)
         assert (found.tariff_id if found else None) == chosen
+
+
+@pytest.mark.parametrize(
+    ("types", "choice", "chosen"),
+    [
+        (("AD_HOC_PAYMENT", "REGULAR", None), TariffChoice.of_method("card"), "AD_HOC_PAYMENT"),
+        (("REGULAR", None), TariffChoice.of_method("card"), "REGULAR"),
+        (("AD_HOC_PAYMENT", "REGULAR", None), TariffChoice.of_method("app"), "REGULAR"),
+        (("AD_HOC_PAYMENT", None), TariffChoice.of_method("plug_and_charge"), None),
+        (("AD_HOC_PAYMENT",), TariffChoice.of_method("app"), "AD_HOC_PAYMENT"),
+        (
+            ("PROFILE_GREEN", "PROFILE_FAST", "REGULAR"),
+            TariffChoice.of_method("app", ChargingProfile.GREEN),
+            "PROFILE_GREEN",
+        ),
+        (("PROFILE_FAST", "REGULAR"), TariffChoice.of_method("app", ChargingProfile.GREEN), "REGULAR"),
+        (("PROFILE_GREEN", "REGULAR"), TariffChoice.of_method("app"), "REGULAR"),
+        (("profile_cheap", "ad_hoc_payment"), TariffChoice.of_method("card"), "ad_hoc_payment"),
+    ],
+)
+def test_the_authorization_method_and_the_preference_choose_the_tariffs_type(
+    types: tuple[str | None, ...], choice: TariffChoice, chosen: str | None
+) -> None:
+    found = choose([a_tariff(kind or "general", kind) for kind in types], at=AT, choice=choice)
+    assert found is not None
+    assert found.type == chosen
 
 
 def test_references_of_others_are_not_mistaken_for_ours() -> None:
