@@ -49,6 +49,7 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `auth_id` is the token's uid, or the auth_id of 2.1.1; `tariffs_raw` the embedded tariffs, unread. Totals
     and token are None where a CPO left them out: a price does not need them.
+    `home_charging`: home_charging_compensation, the driver is to be paid.
     `time_zone` is only there when the CPO sent it inside the location, as 2.1.1 does.
     """
 
@@ -80,6 +81,7 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     credit_reference_id: str | None
     tariffs_raw: tuple[bytes, ...]
     last_updated: datetime | None
+    home_charging: bool = False
 
 
 class _WireToken(msgspec.Struct, gc=False):
@@ -145,6 +147,7 @@ class _WireCdr(msgspec.Struct, gc=False):
     credit: bool | None = None
     credit_reference_id: str | None = None
     last_updated: datetime | None = None
+    home_charging_compensation: bool | None = None
 
 
 _DECODER: Final = msgspec.json.Decoder(_WireCdr)
@@ -223,6 +226,7 @@ def _build(wire: _WireCdr, version: OcpiVersion) -> Cdr:
         credit_reference_id=wire.credit_reference_id,
         tariffs_raw=tuple(bytes(tariff) for tariff in wire.tariffs) if wire.tariffs else (),
         last_updated=read_time(wire.last_updated, document=DOCUMENT, path="$.last_updated"),
+        home_charging=bool(wire.home_charging_compensation),
     )
 
 

@@ -16,6 +16,7 @@ import click
 
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway import outbound
+from gateway.cli.cdr_limits import limits
 from gateway.cli.clock import business_now, read_clock
 from gateway.cli.command_group import CommandGroup
 from gateway.cli.tables import as_json_option, show_rows
@@ -38,6 +39,9 @@ _STATUS_DIFFERS: Final = 1
 @click.group(name="ocpi", cls=CommandGroup)
 def command() -> None:
     """Connect CPOs; show and replay unmatched CDRs, rejected and unsent messages."""
+
+
+command.add_command(limits)
 
 
 @command.command(name="invite")

@@ -45,6 +45,7 @@ class ExceptionKind(StrEnum):
     UNCLEARED_SESSION = "uncleared_session"
     UNPAID_SESSION = "unpaid_session"
     UNMATCHED_CDR = "unmatched_cdr"
+    FAILED_CDR_CHECK = "failed_cdr_check"
     FAILED_TASK = "failed_task"
     UNKNOWN_PSP_OUTCOME = "unknown_psp_outcome"
     UNKNOWN_DISBURSEMENT_OUTCOME = "unknown_disbursement_outcome"
@@ -103,6 +104,15 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             next_step="Mend what the reason names (the session it belongs to, its tariff, or the CDR at its "
             "CPO), then replay it.",
             command=_RESOLVE,
+        ),
+        ExceptionKind.FAILED_CDR_CHECK: KindSpec(
+            title="CDRs and usage that failed a check",
+            owner="operations",
+            prefix="usg",
+            retry="decide about the usage",
+            next_step="Ask {party} about what the reason names. Then take the usage as it is, take the lower "
+            "amount, set an amount, reject it (the hold stays for a corrected CDR), or release the hold.",
+            command="networkcore exceptions resolve {exception} --action take_lower",
         ),
         ExceptionKind.FAILED_TASK: KindSpec(
             title="Tasks that stopped after repeated failures",

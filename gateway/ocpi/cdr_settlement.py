@@ -9,6 +9,7 @@ from uuid import UUID
 
 import structlog
 
+from clearing.cdr_checks.finding import CheckCode
 from clearing.pricing import json_document as document
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.clock import Clock
@@ -16,8 +17,9 @@ from gateway.database import Connection, Pool, transaction
 from gateway.ids import shard_of
 from gateway.ocpi.repository import cdrs
 from gateway.ocpi.repository.cdrs import CdrRecord, CdrStatus
-from gateway.payments.errors import PaymentError
+from gateway.payments.errors import PaymentError, SessionAlreadyCompletedError
 from gateway.payments.service import PaymentService
+from gateway.payments.usage_repository import StatedUsage, UsageSource, UsageState
 from gateway.payments.views import SessionView
 
 _log = structlog.get_logger(__name__)
@@ -86,8 +88,17 @@ class CdrSettlementService:
         try:
             view = await self.payments.get_session(party_id=cdr.cpo_id, session_id=session_id)
             waiting_for = await self._apply(view, cdr)
+        except SessionAlreadyCompletedError as error:
+            reason = f"{CheckCode.SECOND_CDR.value}: {error}"
+            await self._mark(cdr, CdrStatus.UNPRICEABLE, reason, session_id)
+            return None
         except PaymentError as error:
             await self._mark(cdr, CdrStatus.UNPRICEABLE, str(error), session_id)
+            return None
+        if isinstance(waiting_for, StatedUsage):
+            waits = waiting_for.state is UsageState.EXCEPTION
+            status = CdrStatus.EXCEPTION if waits else CdrStatus.REJECTED
+            await self._mark(cdr, status, waiting_for.detail, session_id)
             return None
         if waiting_for is not None:
             return waiting_for
@@ -95,7 +106,21 @@ class CdrSettlementService:
         await self.payments.capture(shard=shard_of(session_id), session_id=session_id)
         return None
 
-    async def _apply(self, view: SessionView, cdr: CdrRecord) -> str | None:
+    async def carry_out(self, *, shard: int, usage_id: UUID, release: bool) -> str | None:
+        """Carry out what a person decided about odd usage. None: done; else what it waits for."""
+        waits = await self.payments.stated_usage.carry_out(shard=shard, usage_id=usage_id, release=release)
+        usage = await self.payments.stated_usage.load(shard=shard, usage_id=usage_id)
+        if waits is not None or usage is None or usage.source is not UsageSource.OPERATOR_CDR:
+            return waits
+        async with self.pool.acquire() as connection:
+            cdr = await cdrs.load_cdr(connection, usage.cpo_id, usage.cdr_id)
+        if cdr is not None:
+            taken = usage.state is UsageState.ACCEPTED
+            status = CdrStatus.COMPLETED if taken else CdrStatus.REJECTED
+            await self._mark(cdr, status, None if taken else usage.detail, usage.session_id)
+        return None
+
+    async def _apply(self, view: SessionView, cdr: CdrRecord) -> StatedUsage | str | None:
         """Let the CDR end its session, or correct one that a reversed CDR ended."""
         session = view.session
         if session.cdr_id is not None and session.cdr_id.lower() != cdr.cdr_id.lower():
@@ -105,8 +130,8 @@ class CdrSettlementService:
                 return await self.payments.cdr_corrections.correct(
                     session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
                 )
-        await self.payments.completions.complete(view, cdr_raw=cdr.raw, cdr_version=cdr.version.value)
-        return None
+        ended = await self.payments.completions.complete(view, cdr_raw=cdr.raw, cdr_version=cdr.version.value)
+        return ended if isinstance(ended, StatedUsage) else None
 
     async def _replay_waiting(self, cpo_id: str) -> None:
         """Hand waiting CDRs to the worker again: one may replace the CDR that was reversed."""

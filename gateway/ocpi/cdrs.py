@@ -13,11 +13,12 @@ from urllib.parse import quote
 
 import msgspec
 
+from clearing.cdr_checks.limits import LimitName, limits_at
 from clearing.pricing.cdr import UNIX_EPOCH
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import Connection
 from gateway.ocpi.endpoint import OcpiRequest
-from gateway.ocpi.envelope import OcpiResponse
+from gateway.ocpi.envelope import OcpiResponse, timestamp
 from gateway.ocpi.errors import OcpiRejectionError, StatusCode
 from gateway.ocpi.repository import cdrs as repository
 from gateway.ocpi.repository.cdrs import NewCdr
@@ -70,6 +71,7 @@ async def keep_cdr(connection: Connection, cdr: NewCdr, *, now: datetime, wall_n
 
     Raises Refusal when another CDR was received under its id.
     """
+    _check_future(cdr, now=now)
     if await repository.add_cdr(connection, cdr, now=now, wall_now=wall_now):
         return True
     stored = await repository.load_cdr(connection, cdr.cpo_id, cdr.cdr_id)
@@ -79,6 +81,15 @@ async def keep_cdr(connection: Connection, cdr: NewCdr, *, now: datetime, wall_n
             " a CDR can't be changed, send a credit CDR"
         )
     return False
+
+
+def _check_future(cdr: NewCdr, *, now: datetime) -> None:
+    """A CDR tells of a finished session: one far in the future comes of a broken clock."""
+    most = int(limits_at((), now)[LimitName.REFUSED_FUTURE_S])
+    if (cdr.ended_at - now).total_seconds() > most:
+        raise OcpiRejectionError(
+            f"CDR {cdr.cdr_id} ends {timestamp(cdr.ended_at)}, more than {most // 3600} h from now"
+        )
 
 
 async def get_cdr(call: OcpiRequest) -> OcpiResponse:

@@ -68,7 +68,7 @@ class OcpiTariffSource:
         for connector in sorted(named, key=lambda connector: not connector.tariff_keys):
             tariff = await self._tariff(connection, connector, at=at, choice=choice)
             if tariff is not None and connector.time_zone:
-                return _charge_point(connector, tariff, choice)
+                return _charge_point(connector, tariff, choice, evse_power_w=_evse_power_w(named, connector))
         return TariffMissing(cpo_id=named[0].party_id)
 
     async def _tariff(
@@ -113,7 +113,19 @@ def _kind(tariff: TariffRecord) -> str | None:
     return None if tariff.type is None else tariff.type.upper()
 
 
-def _charge_point(connector: Connector, tariff: TariffRecord, choice: TariffChoice) -> ChargePoint:
+def _evse_power_w(connectors: Iterable[Connector], chosen: Connector) -> int | None:
+    """The most that any connector of the EVSE gives; None where it is not known of one of them."""
+    powers = [
+        one.max_power_w
+        for one in connectors
+        if (one.location_id, one.evse_uid) == (chosen.location_id, chosen.evse_uid)
+    ]
+    return max(powers) if all(powers) else None
+
+
+def _charge_point(
+    connector: Connector, tariff: TariffRecord, choice: TariffChoice, *, evse_power_w: int | None
+) -> ChargePoint:
     return ChargePoint(
         cpo_id=connector.party_id,
         location_id=connector.location_id,
@@ -124,5 +136,8 @@ def _charge_point(connector: Connector, tariff: TariffRecord, choice: TariffChoi
         max_power_w=connector.max_power_w or None,
         tariff_raw=tariff.raw,
         tariff_version=tariff.version.value,
+        evse_uid=connector.evse_uid,
+        evse_power_w=evse_power_w,
+        power_type=connector.power_type or None,
         ad_hoc_for_contract=choice.use is TariffUse.CONTRACT and _kind(tariff) == _AD_HOC,
     )

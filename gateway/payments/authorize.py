@@ -275,6 +275,9 @@ class AuthorizationService:
             metadata=request.metadata,
             created_at=hold.now,
             updated_at=hold.now,
+            evse_uid=point.evse_uid,
+            evse_power_w=point.evse_power_w,
+            power_type=point.power_type,
         )
 
     def _new_authorization(
@@ -345,6 +348,9 @@ class AuthorizationService:
             cpo_id=session.cpo_id,
             evse_id=session.evse_id,
             location_id=session.location_id,
+            evse_uid=session.evse_uid,
+            evse_power_w=session.evse_power_w,
+            power_type=session.power_type,
             session_ref=session.session_ref,
             session_name=session_name(session.cpo_id, session.session_ref) if session.session_ref else None,
             new_session=new_session,

@@ -113,6 +113,7 @@ class ChargePoint:
     """An EVSE as its CPO published it, with the tariff in force: raw OCPI bytes and their version.
 
     `ad_hoc_for_contract`: the only tariff in force for a driver with a contract was the ad hoc one.
+    `max_power_w` is the connector's, `evse_power_w` the most of the EVSE's connectors, None where unknown.
     """
 
     cpo_id: str
@@ -125,6 +126,9 @@ class ChargePoint:
     tariff_raw: bytes
     tariff_version: str
     ad_hoc_for_contract: bool = False
+    evse_uid: str | None = None
+    evse_power_w: int | None = None
+    power_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,13 +6,14 @@ Owns: whose object is whose (another party's object is not found), and reads. Mu
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypedDict
 from uuid import UUID
 
 from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, shard_of
-from gateway.payments import repository
+from gateway.payments import repository, usage_repository
 from gateway.payments.authorize import AuthorizationService
 from gateway.payments.capture import CaptureResult, CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
@@ -40,8 +41,11 @@ from gateway.payments.requests import (
 )
 from gateway.payments.residual_charge import ResidualChargeService
 from gateway.payments.state_machine import PaymentState
+from gateway.payments.stated_usage import StatedUsageService
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.payments.usage_checks import UsageCheckService
+from gateway.payments.usage_repository import StatedUsage, UsageSource
 from gateway.payments.views import AuthorizationView, PriceView, QuoteView, SessionView
 
 
@@ -65,6 +69,7 @@ class PaymentService:
     psp_events: PspEventHandler
     cdr_corrections: CdrCorrectionService
     missing_cdrs: MissingCdrService
+    stated_usage: StatedUsageService
     psp: Psp
     psp_requests: PspRequestService
 
@@ -143,6 +148,8 @@ class PaymentService:
 
         `cdr_raw` may be built from the session, for a partner that has only metered usage.
 
+        What a check finds odd waits for a person: the view has it as `usage`, and nothing is captured.
+
         Raises NotFoundError, CdrRejectedError, SessionAlreadyCompletedError, VersionConflictError.
         """
         view = await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
@@ -157,13 +164,21 @@ class PaymentService:
         raw = cdr_raw if isinstance(cdr_raw, bytes) else cdr_raw(view.session)
         seen = None
         if view.session.awaits_cdr:
-            waits = await self.cdr_corrections.correct(view.session, cdr_raw=raw, cdr_version=cdr_version)
+            waits = await self.cdr_corrections.correct(
+                view.session, cdr_raw=raw, cdr_version=cdr_version, source=UsageSource.API
+            )
+            if isinstance(waits, StatedUsage):
+                return replace(view, usage=waits)
             if waits is not None:
                 raise PaymentConflictError(
                     f"captured at its last known cost before; {waits}; try again later"
                 )
         else:
-            ended = await self.completions.complete(view, cdr_raw=raw, cdr_version=cdr_version)
+            ended = await self.completions.complete(
+                view, cdr_raw=raw, cdr_version=cdr_version, source=UsageSource.API
+            )
+            if isinstance(ended, StatedUsage):
+                return replace(view, usage=ended)
             seen = replace(view, session=ended)
         done = await self.captures.finish(shard=view.session.shard, session_id=session_id, seen=seen)
         if done.view is not None:
@@ -212,6 +227,14 @@ class PaymentService:
             authorization=found[1],
             capture=found[2],
         )
+
+    async def with_usage(self, view: SessionView) -> SessionView:
+        """The view with the usage that waits for a person, if any."""
+        async with self.pool.acquire() as connection:
+            usage = await usage_repository.find_waiting(
+                connection, shard=view.session.shard, session_id=view.session.id
+            )
+        return replace(view, usage=usage)
 
     async def get_capture(self, *, party_id: str, capture_id: UUID, admin: bool = False) -> CaptureRecord:
         """One capture. Raises NotFoundError."""
@@ -322,8 +345,12 @@ def build_payments(
     clock: Clock,
     policy: PaymentPolicy,
     updates: SessionUpdateSource | None = None,
+    checked: bool = True,
 ) -> PaymentService:
-    """Compose the services over one cache of tariffs and one service for requests to the PSP."""
+    """Compose the services over one cache of tariffs and one service for requests to the PSP.
+
+    `checked` False leaves the checks of CDRs out: for a benchmark or test of the capture alone.
+    """
     snapshots = TariffSnapshotCache(pool=pool, tariffs=TariffSnapshotService())
     outcomes = OutcomeRecorder(clock=clock, rules=psp.rules)
     psp_requests = PspRequestService(
@@ -333,8 +360,14 @@ def build_payments(
     refunds = RefundService(pool=pool, clock=clock, psp_requests=psp_requests)
     disputes = DisputeService(pool=pool, clock=clock)
     captures = CaptureService(pool=pool, clock=clock, psp_requests=psp_requests, snapshots=snapshots)
+    checks = UsageCheckService(pool=pool, clock=clock, source=tariffs, tariffs=snapshots.tariffs)
     completions = CompletionService(
-        pool=pool, tariffs=snapshots.tariffs, snapshots=snapshots, clock=clock, policy=policy
+        pool=pool,
+        tariffs=snapshots.tariffs,
+        snapshots=snapshots,
+        clock=clock,
+        policy=policy,
+        checks=checks if checked else None,
     )
     authorizations = AuthorizationService(
         pool=pool,
@@ -370,17 +403,44 @@ def build_payments(
             refunds=refunds,
             disputes=disputes,
         ),
-        cdr_corrections=CdrCorrectionService(
-            pool=pool,
-            clock=clock,
-            snapshots=snapshots,
-            completions=completions,
-            authorizations=authorizations,
-            refunds=refunds,
-        ),
-        missing_cdrs=MissingCdrService(
-            pool=pool, completions=completions, captures=captures, snapshots=snapshots, updates=updates
-        ),
+        **_cdr_services(completions, captures, authorizations, refunds, updates),
         psp=psp,
         psp_requests=psp_requests,
     )
+
+
+class _CdrServices(TypedDict):
+    cdr_corrections: CdrCorrectionService
+    stated_usage: StatedUsageService
+    missing_cdrs: MissingCdrService
+
+
+def _cdr_services(
+    completions: CompletionService,
+    captures: CaptureService,
+    authorizations: AuthorizationService,
+    refunds: RefundService,
+    updates: SessionUpdateSource | None,
+) -> _CdrServices:
+    """What ends sessions without a CDR, corrects them by another CDR, and decides about odd usage."""
+    pool, clock, snapshots = completions.pool, completions.clock, completions.snapshots
+    corrections = CdrCorrectionService(
+        pool=pool,
+        clock=clock,
+        snapshots=snapshots,
+        completions=completions,
+        authorizations=authorizations,
+        refunds=refunds,
+    )
+    usage = StatedUsageService(
+        pool=pool,
+        clock=clock,
+        snapshots=snapshots,
+        completions=completions,
+        cdr_corrections=corrections,
+        captures=captures,
+    )
+    missing = MissingCdrService(
+        pool=pool, completions=completions, captures=captures, snapshots=snapshots, updates=updates
+    )
+    return _CdrServices(cdr_corrections=corrections, stated_usage=usage, missing_cdrs=missing)

@@ -98,10 +98,11 @@ WITH funds AS (
 ), charging AS (
     INSERT INTO gateway.session (
         shard, id, demand_partner_id, cpo_id, evse_id, location_id, session_ref, tax_jurisdiction, time_zone, currency,
-        tariff_sha256, state, flags, metadata, created_at, updated_at)
+        tariff_sha256, state, flags, metadata, created_at, updated_at, evse_uid, evse_power_w, power_type)
     SELECT :shard::smallint, :session_id::uuid, :party_id::text, :cpo_id::text, :evse_id::text, :location_id::text,
            :session_ref::text, :tax_jurisdiction::text, :time_zone::text, :currency::char(3), :tariff_sha256::text,
-           'active', :flags::text[], :metadata::jsonb, :now::timestamptz, :now::timestamptz
+           'active', :flags::text[], :metadata::jsonb, :now::timestamptz, :now::timestamptz,
+           :evse_uid::text, :evse_power_w::bigint, :power_type::text
     FROM allowed
     WHERE :new_session::boolean
 ), reopened AS (

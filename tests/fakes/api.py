@@ -179,12 +179,18 @@ async def open_api(
     *,
     plug_and_charge: PlugAndChargeService | None = None,
     webhook_secrets: SecretCipher | None = None,
+    checked: bool = False,
     **options: Any,
 ) -> AsyncIterator[Api]:
-    """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key."""
+    """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key.
+
+    With `checked` a CDR passes the checks; the clock must then stand after its end.
+    """
     clock, psp = Hands(), FakePsp()
     clearing = build_clearing()
-    payments = build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy())
+    payments = build_payments(
+        pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy(), checked=checked
+    )
     base = ApiOptions(base_url="http://api.test", sandbox=True, allow_private_receivers=True)
     ring = KeyRing(pool=pool, clock=clock, admin_api_key=ADMIN)
     services = ApiServices(

@@ -43,6 +43,7 @@ FUNDED = (
     "INSERT INTO gateway.partner_account (party_id, currency, balance_minor)"
     " VALUES ('app', 'EUR', $1::bigint)"
 )
+BEARER = {"uid": TOKEN.uid, "type": TOKEN.type, "contract_id": TOKEN.contract_id}
 PLACE = {"location_id": "LOC1", "evse_uids": ["E1"]}
 
 
@@ -67,7 +68,8 @@ class System:
         )
 
     async def settle(self) -> None:
-        """The worker's tasks, one after the other."""
+        """The worker's tasks, one after the other, an hour after the start: a CDR tells of what has ended."""
+        self.edge.clock.at = max(self.edge.clock.at, NOW + timedelta(hours=1))
         service = CdrSettlementService(pool=self.edge.pool, clock=self.edge.clock, payments=self.payments)
         rows = await self.edge.pool.fetch(
             "DELETE FROM gateway.task WHERE kind = 'complete_session' RETURNING *"
@@ -105,7 +107,7 @@ async def test_allowed_means_the_payment_is_held_and_the_reference_leads_to_one_
     reference = info["authorization_reference"]
     assert len(reference) <= 36
     assert len(system.psp.payments) == 1
-    record = cdr(authorization_reference=reference, session_id=None)
+    record = cdr(authorization_reference=reference, session_id=None, cdr_token=BEARER)
     for _ in range(2):
         await system.edge.call("POST", "/emsp/2.2.1/cdrs", system.token, record)
     await system.settle()
@@ -377,6 +379,7 @@ async def test_a_booking_that_nobody_used_costs_its_no_show_fee(system: System) 
     unused = cdr(
         authorization_reference=reference,
         session_id=None,
+        cdr_token=BEARER,
         cdr_location={"id": "LOC1", "evse_uid": "#NA", "evse_id": "#NA", "connector_id": "#NA"},
         charging_periods=[
             {

@@ -162,7 +162,9 @@ async def system(pool: Pool) -> System:
             "VALUES ('superapp', 'EUR', 5000)"
         )
     psp, clock = FakePsp(), Hands()
-    payments = build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy())
+    payments = build_payments(
+        pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy(), checked=False
+    )
     return System(pool=pool, psp=psp, clock=clock, payments=payments)
 
 

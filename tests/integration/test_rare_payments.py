@@ -153,6 +153,7 @@ def opened(
         pool=pool,
         psp=psp,
         tariffs=tariffs or OneTariff(),
+        checked=False,
         clock=clock,
         policy=PaymentPolicy(),
         updates=updates,

@@ -155,9 +155,9 @@ def cdr_tree(
         "cdr_token": {
             "country_code": country,
             "party_id": party,
-            "uid": "u",
+            "uid": session_ref,
             "type": "APP_USER",
-            "contract_id": "c",
+            "contract_id": session_ref,
         },
         "auth_method": "AUTH_REQUEST",
         "cdr_location": {

@@ -19,6 +19,7 @@ from gateway.database import transaction
 from gateway.ids import format_id, new_id
 from gateway.ocpi.repository import cdrs as cdr_repository
 from gateway.ocpi.repository.cdrs import NewCdr
+from gateway.payments import stated_usage
 from gateway.payments.errors import PaymentError
 from gateway.payments.records import last_known_cdr_id
 from gateway.payments.refund import RefundReason, RefundRequest
@@ -33,6 +34,7 @@ from tests.simulation.market import PARKING, PLACES, SUPERAPP, Place, cdr_tree
 STEPS: Final = 70
 _MOST_UNDER_WAY: Final = 5
 _MOST_ROUNDS: Final = 500
+_ABSURD: Final = 0.15  # of the CDRs that CPOs push: watt-hours where kilowatt-hours are due
 _CARDS: Final = (
     "pm_card_visa",
     "pm_card_visa",
@@ -220,7 +222,7 @@ class Game:
     async def cdr_by_ocpi(self, books: Books) -> None:
         session = self.pick(books, _awaits_cdr)
         if session is not None:
-            tree = self.new_cdr(session)
+            tree = self.new_cdr(session, absurd=self.rng.random() < _ABSURD)
             await self.do(
                 f"push {session['session_ref']} {tree['total_energy']}kWh", self.push(session, tree)
             )
@@ -409,9 +411,10 @@ class Game:
         fitting = [row for row in books.authorizations.values() if row["state"] in states]
         return self.rng.choice(fitting) if fitting else None
 
-    def new_cdr(self, session: Any) -> dict[str, Any]:
+    def new_cdr(self, session: Any, *, absurd: bool = False) -> dict[str, Any]:
+        """A CDR; one in watt-hours where `absurd`, which nobody is ever charged for."""
         place = PLACES[session["evse_id"]]
-        kwh = self.rng.choice((0, 5, 10, 15, 20, 23, 41, 60))
+        kwh = self.rng.choice((5_000, 60_000)) if absurd else self.rng.choice((0, 5, 10, 15, 20, 23, 41, 60))
         known = self.cdrs.setdefault(session["id"], [])
         tree = cdr_tree(
             place,
@@ -421,7 +424,8 @@ class Game:
             ended_at=self.system.hands.at,
         )
         known.append(tree)
-        self.may_cost(session, kwh)
+        if not absurd:
+            self.may_cost(session, kwh)
         return tree
 
     def may_cost(self, session: Any, kwh: int) -> None:
@@ -506,6 +510,28 @@ class Game:
                 self.note(f"late_cdr {session['session_ref']}")
                 await self.push(session, self.new_cdr(session))
         if late:
+            await self.calm()
+
+    async def decisions(self) -> None:
+        """A person looks at what a check kept: what can't have been delivered is rejected, the hold ends."""
+        rows = await self.system.pool.fetch(
+            "SELECT id, reasons FROM gateway.stated_usage WHERE state = 'exception' ORDER BY id"
+        )
+        for row in rows:
+            self.note(f"decide {','.join(row['reasons'])}")
+            hands = self.system.hands
+            async with transaction(self.system.pool) as connection:
+                decided = await stated_usage.decide(
+                    connection,
+                    row["id"],
+                    stated_usage.UsageDecision(action=stated_usage.UsageAction.RELEASE),
+                    by="anna",
+                    now=hands.now(),
+                    wall_now=hands.wall_now(),
+                )
+            if not decided:
+                raise BrokenRuleError("usage that waits could not be decided")
+        if rows:
             await self.calm()
 
     async def work(self) -> None:
@@ -597,6 +623,7 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
                 game.reap()
             await game.calm()
             game.reap()
+            await game.decisions()
             await game.late_cdrs(await game.checks.read(system))
             game.reap()
             if sabotage:

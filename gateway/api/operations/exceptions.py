@@ -4,9 +4,9 @@ Owns: the wire form. Must not know any kind of exception. Only the platform sees
 """
 
 from datetime import timedelta
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateway import api_schemas
 from gateway.api import problems
@@ -26,6 +26,7 @@ from gateway.exceptions.rules import (
 )
 from gateway.exceptions.service import PREFIX, ExceptionService, ExceptionView, next_step_of
 from gateway.ids import format_id
+from gateway.payments.stated_usage import UsageAction, UsageDecision
 
 _MAX_NOTE: Final = 500
 Note = Annotated[
@@ -55,6 +56,25 @@ class ResolveExceptionBody(WireModel):
     note: Note = Field(
         description="kept in the history", examples=["the missing agreement was stored, ticket 1204"]
     )
+    action: UsageAction | None = Field(
+        None, description="what is done about usage that failed a check; only for the kind failed_cdr_check"
+    )
+    amount: int | None = Field(
+        None, ge=0, description="with the action set_amount: minor units, VAT included, at most the price"
+    )
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if (self.amount is not None) != (self.action is UsageAction.SET_AMOUNT):
+            raise ValueError("amount goes with the action set_amount")
+        return self
+
+    @property
+    def decision(self) -> UsageDecision | None:
+        """The decision, if the body holds one."""
+        if self.action is None:
+            return None
+        return UsageDecision(action=self.action, amount_minor=self.amount)
 
 
 class AssignExceptionBody(WireModel):
@@ -180,6 +200,7 @@ async def resolve(call: ApiRequest) -> ApiResponse:
                 exception_id,
                 by=await principal(call, connection),
                 note=body.note,
+                decision=body.decision,
                 now=call.services.now(),
                 wall_now=call.services.clock.wall_now(),
             )
@@ -243,9 +264,10 @@ ENDPOINTS: Final = (
         path="/v1/exceptions/{id}/resolve",
         operation="resolveException",
         summary="Resolve an exception",
-        description="Tries again what stopped, as `next_step.retry` says. The exception is resolved as soon "
-        "as its cause is gone, and stays open until then. Where nothing can be tried again the answer is a "
-        "conflict that names the command which ends the cause.",
+        description="Tries again what stopped, as `next_step.retry` says, or decides about usage that "
+        "failed a check (`action`). The exception is resolved as soon as its cause is gone, and stays open "
+        "until then. Where nothing can be tried again the answer is a conflict that names the command which "
+        "ends the cause.",
         tag="Operations",
         scope=Scope.ADMIN,
         handler=resolve,

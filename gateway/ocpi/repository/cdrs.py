@@ -26,6 +26,8 @@ class CdrStatus(StrEnum):
     PENDING = "pending"  # the worker has it to do
     UNMATCHED = "unmatched"  # no session of ours; waits with a reason
     UNPRICEABLE = "unpriceable"  # the session's tariff can't price it; waits with a reason
+    EXCEPTION = "exception"  # a check found it odd; a person decides
+    REJECTED = "rejected"  # a person decided that it is not captured
     COMPLETED = "completed"  # its session is completed by it, or corrected
     CREDIT = "credit"  # reverses another CDR; kept for the refund
 

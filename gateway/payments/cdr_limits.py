@@ -1,0 +1,58 @@
+"""The limits of the checks as a party sees and sets them: dated, its own, the platform's, the defaults.
+
+Owns: when a limit may be set. Must not know: what a limit is used for, HTTP.
+"""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from datetime import datetime
+from decimal import Decimal
+
+from clearing.cdr_checks.limits import LimitName, is_allowed, limits_at
+from clearing.parties.party import PLATFORM_ID
+from gateway.database import Connection
+from gateway.payments import usage_repository
+from gateway.payments.errors import InvalidPaymentRequestError, PaymentConflictError
+from gateway.payments.usage_repository import LimitRecord
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PartyLimits:
+    """The limits in force for a party, and what was set for it, by name and date."""
+
+    values: Mapping[LimitName, Decimal]
+    own: Sequence[LimitRecord]
+
+
+async def read_limits(connection: Connection, *, party_id: str, at: datetime) -> PartyLimits:
+    """The limits in force for sessions that are authorized at `at`."""
+    rows = await usage_repository.list_limits(connection, [party_id, PLATFORM_ID])
+    return PartyLimits(
+        values=limits_at((row.as_limit for row in rows), at).values,
+        own=[row for row in rows if row.party_id == party_id],
+    )
+
+
+async def set_limits(
+    connection: Connection,
+    values: Mapping[LimitName, Decimal],
+    *,
+    party_id: str,
+    valid_from: datetime,
+    by: str,
+    now: datetime,
+) -> None:
+    """Set limits from a time on that is not past, for sessions authorized from then on.
+
+    Raises InvalidPaymentRequestError, PaymentConflictError (another value was set for that time).
+    """
+    if valid_from < now:
+        raise InvalidPaymentRequestError("a limit is set from now on or later: checked sessions keep theirs")
+    for name, value in values.items():
+        if not is_allowed(name, value):
+            raise InvalidPaymentRequestError(f"{name.value}: {value} is no value that this limit may have")
+        record = LimitRecord(
+            party_id=party_id, name=name, valid_from=valid_from, value=value, set_by=by, created_at=now
+        )
+        if not await usage_repository.set_limit(connection, record):
+            raise PaymentConflictError(f"{name.value} was set to another value from that time on already")
