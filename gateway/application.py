@@ -33,6 +33,7 @@ from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
 from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
+from gateway.jobs.credit_cdrs import CreditCdrJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
 from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.jobs.exceptions import ExceptionsJob
@@ -58,6 +59,7 @@ from gateway.jobs.vat_evidence import VatEvidenceJob
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
 from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.credit_cdrs import CreditCdrService
 from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
@@ -343,6 +345,10 @@ def jobs(app: Application) -> Sequence[Job]:
             tariffs=app.payments.tariffs,
         ),
         HoldMonitorJob(clock=app.clock, payments=app.payments),
+        CreditCdrJob(
+            clock=app.clock,
+            credits=CreditCdrService(pool=app.pool, clock=app.clock, payments=app.payments),
+        ),
         PspEventPollJob(clock=app.clock, payments=app.payments),
         ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp),
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),

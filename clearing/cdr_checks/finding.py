@@ -40,6 +40,10 @@ class CheckCode(StrEnum):
     SECOND_CDR = "second_cdr"
     OVERLAPS_OTHER = "overlaps_other"
     HOME_CHARGING = "home_charging"
+    CREDITED_BEFORE = "credited_before"
+    CREDITED_TWICE = "credited_twice"
+    PARTIAL_CREDIT = "partial_credit"
+    CREDIT_OF_UNKNOWN = "credit_of_unknown"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

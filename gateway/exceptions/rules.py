@@ -46,6 +46,7 @@ class ExceptionKind(StrEnum):
     UNPAID_SESSION = "unpaid_session"
     UNMATCHED_CDR = "unmatched_cdr"
     FAILED_CDR_CHECK = "failed_cdr_check"
+    UNAPPLIED_CREDIT = "unapplied_credit"
     FAILED_TASK = "failed_task"
     UNKNOWN_PSP_OUTCOME = "unknown_psp_outcome"
     UNKNOWN_DISBURSEMENT_OUTCOME = "unknown_disbursement_outcome"
@@ -113,6 +114,16 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             next_step="Ask {party} about what the reason names. Then take the usage as it is, take the lower "
             "amount, set an amount, reject it (the hold stays for a corrected CDR), or release the hold.",
             command="networkcore exceptions resolve {exception} --action take_lower",
+        ),
+        ExceptionKind.UNAPPLIED_CREDIT: KindSpec(
+            title="Credit CDRs that a person must apply",
+            owner="operations",
+            prefix=None,
+            retry=None,
+            next_step="Agree with {party} on what is credited, refund that with POST /v1/refunds, then "
+            "record it.",
+            command=_RESOLVE,
+            final=True,
         ),
         ExceptionKind.FAILED_TASK: KindSpec(
             title="Tasks that stopped after repeated failures",

@@ -8,6 +8,7 @@ replaced; a credit CDR names the CDR it reverses.
 
 import hashlib
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
@@ -73,6 +74,8 @@ async def keep_cdr(connection: Connection, cdr: NewCdr, *, now: datetime, wall_n
     """
     _check_future(cdr, now=now)
     if await repository.add_cdr(connection, cdr, now=now, wall_now=wall_now):
+        if cdr.credit:  # a CDR that came before it may take the place of the credited one now
+            await repository.replay_waiting(connection, now=now, wall_now=wall_now, cpo_id=cdr.cpo_id)
         return True
     stored = await repository.load_cdr(connection, cdr.cpo_id, cdr.cdr_id)
     if stored is not None and stored.fingerprint != cdr.fingerprint:
@@ -126,13 +129,13 @@ def read_cdr(body: Body, *, raw: bytes, party: str, version: OcpiVersion) -> New
     tree = body.tree
     started_at, ended_at = moment(tree, "start_date_time"), moment(tree, _end_name(version))
     _check_span(started_at, ended_at, name=_end_name(version))
-    credit, credit_reference = (
-        flag(tree, "credit"),
-        optional_text(tree, "credit_reference_id", limit=_ID_LIMIT),
-    )
+    credit = version is not OcpiVersion.V2_1_1 and flag(tree, "credit")  # 2.1.1 has no credit CDRs
+    credit_reference = optional_text(tree, "credit_reference_id", limit=_ID_LIMIT) if credit else None
     if credit and credit_reference is None:
         raise OcpiRejectionError("$.credit_reference_id: missing; a credit CDR names the CDR it reverses")
     _check_content(tree, version=version)
+    if credit:
+        _check_credit(tree)
     session_ref = optional_text(tree, "session_id", limit=36)
     return NewCdr(
         cpo_id=party,
@@ -179,6 +182,16 @@ def _check_year(instant: datetime, *, at: str) -> None:
         raise OcpiRejectionError(
             f"{at}: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}, got {instant.year}"
         )
+
+
+def _check_credit(tree: Tree) -> None:
+    """Only the total of a credit CDR is negative (OCPI mod_cdrs, Credit CDRs)."""
+    for name in ("excl_vat", "before_taxes"):
+        total = tree["total_cost"].get(name)
+        if isinstance(total, Decimal) and total > 0:
+            raise OcpiRejectionError(
+                f"$.total_cost.{name}: is {shown(total)}; the total of a credit CDR is negative"
+            )
 
 
 def _check_content(tree: Tree, *, version: OcpiVersion) -> None:

@@ -31,6 +31,7 @@ from gateway.payments.views import SessionView
 from gateway.webhooks.events import EventType, event_rows
 
 _CHARGES: Final = 2  # at most: the captured hold, and the residual charge
+CREDITED: Final = "credited"  # the flag of a session whose CDR was credited without another in its place
 _UNPAID: Final = "unpaid"  # the flag of a session that nobody can pay for
 
 
@@ -65,6 +66,20 @@ class CdrCorrectionService:
         if isinstance(fixed, StatedUsage):
             return fixed
         return await self.correct_to(session, fixed, owed=session.awaits_cdr)
+
+    async def credit(self, session: SessionRecord) -> str | None:
+        """A credit CDR takes the session's CDR back: what was captured is refunded, a hold released.
+
+        None: done; else what it waits for.
+        """
+        if session.cdr is None or session.cdr_version is None or CREDITED in session.flags:
+            return None
+        fixed = await self.completions.price_cdr(
+            session, cdr_raw=session.cdr, cdr_version=session.cdr_version
+        )
+        return await self.correct_to(
+            session, replace(fixed, price_minor=0, price_net_minor=0, flags=[CREDITED])
+        )
 
     async def correct_to(self, session: SessionRecord, fixed: PricedCdr, *, owed: bool = False) -> str | None:
         """Let a session cost what `fixed` says. None: done; else what it waits for.

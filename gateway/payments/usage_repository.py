@@ -206,6 +206,16 @@ async def decide(
     return decided is not None
 
 
+async def replace_usage(
+    connection: Connection, *, shard: int, session_id: UUID, cdr_id: str, now: datetime
+) -> bool:
+    """Usage whose CDR was credited waits no longer; False when none waited."""
+    replaced = await _sql.replace_usage(
+        connection, shard=shard, session_id=session_id, cdr_key=cdr_id.lower(), now=now
+    )
+    return replaced is not None
+
+
 async def record_settled(connection: Connection, usage: StatedUsage, *, minor: int, now: datetime) -> None:
     """Record what was captured before a person decided."""
     await _sql.record_settled(connection, shard=usage.shard, id=usage.id, settled_minor=minor, now=now)

@@ -56,6 +56,12 @@ WITH decided AS (
 )
 SELECT id FROM decided;
 
+-- name: replace_usage$
+-- Its CDR was credited: another CDR takes its place.
+UPDATE gateway.stated_usage SET state = 'replaced', updated_at = :now::timestamptz
+WHERE shard = :shard::smallint AND session_id = :session_id::uuid AND cdr_key = :cdr_key::text AND state = 'exception'
+RETURNING id;
+
 -- name: record_settled!
 UPDATE gateway.stated_usage SET settled_minor = :settled_minor, updated_at = :now
 WHERE shard = :shard AND id = :id;

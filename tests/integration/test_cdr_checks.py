@@ -19,9 +19,11 @@ from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.rules import ExceptionKind, ExceptionRecord
 from gateway.exceptions.service import ExceptionService
 from gateway.ids import format_id, new_id
+from gateway.jobs.credit_cdrs import CreditCdrJob
 from gateway.jobs.hold_monitor import HoldMonitorJob
 from gateway.jobs.running_cost import RunningCostJob
 from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.credit_cdrs import CreditCdrService
 from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.requests import AuthorizationRequest, PspMethod
@@ -388,6 +390,133 @@ async def test_the_check_reads_once(system: System) -> None:
         connection.add_query_logger(lambda query: statements.append(query.query))
     await system.payments.completions.complete(session, cdr_raw=raw, cdr_version="2.2.1")
     assert len([one for one in statements if "cdr_limit" in one]) <= 1
+
+
+def credit_of(name: str, **changes: Any) -> dict[str, Any]:
+    fields = {"id": f"{name}-C", "credit": True, "credit_reference_id": name.lower()}
+    return {**fields, "total_cost": {"excl_vat": -10.05}, **changes}
+
+
+async def look_at_credits(
+    system: System, *, after: timedelta = timedelta(hours=25)
+) -> dict[str, tuple[str, str]]:
+    """Let time pass and look at credit CDRs; what became of each."""
+    system.edge.clock.at += after
+    service = CreditCdrService(pool=system.pool, clock=system.edge.clock, payments=system.payments)
+    await CreditCdrJob(clock=system.edge.clock, credits=service).run_once()
+    rows = await system.pool.fetch("SELECT cdr_id, credit_state, reason FROM gateway.ocpi_cdr WHERE credit")
+    return {row["cdr_id"]: (row["credit_state"], str(row["reason"]).partition(":")[0]) for row in rows}
+
+
+async def captured_and_cleared(system: System) -> AuthorizationView:
+    view = await system.authorize()
+    await system.send(view)
+    await system.pool.execute("UPDATE gateway.session SET state = 'cleared'")
+    return view
+
+
+async def test_a_credit_alone_refunds_the_whole_after_its_wait(system: System) -> None:
+    view = await captured_and_cleared(system)
+    await system.send(view, **credit_of("CDR1"))
+    assert await look_at_credits(system, after=timedelta(hours=23)) == {"CDR1-C": ("pending", "None")}
+    assert (await system.session())["refunded_minor"] == 0
+    assert await look_at_credits(system, after=timedelta(hours=2)) == {"CDR1-C": ("applied", "None")}
+    found = await system.session()
+    assert (found["refunded_minor"], found["price_minor"]) == (PRICE, 0)
+    assert "credited" in found["flags"]
+    assert await look_at_credits(system) == {"CDR1-C": ("applied", "None")}
+    assert (await system.session())["refunded_minor"] == PRICE
+
+
+async def test_a_credit_waits_until_its_session_is_in_the_ledger(system: System) -> None:
+    view = await system.authorize()
+    await system.send(view)
+    await system.send(view, **credit_of("CDR1"))
+    assert (await look_at_credits(system))["CDR1-C"][0] == "pending"
+    await system.pool.execute("UPDATE gateway.session SET state = 'cleared'")
+    assert (await look_at_credits(system))["CDR1-C"][0] == "applied"
+    assert (await system.session())["refunded_minor"] == PRICE
+
+
+@pytest.mark.parametrize("credit_first", [True, False])
+async def test_a_credit_and_a_new_cdr_are_one_movement(system: System, *, credit_first: bool) -> None:
+    view = await captured_and_cleared(system)
+    both = [credit_of("CDR1"), {"id": "CDR2", **energy(10)}]
+    for changes in both if credit_first else both[::-1]:
+        await system.send(view, **changes)
+    await system.pool.execute("UPDATE gateway.task SET run_at = $1", NOW)
+    await system.work()
+    found = await system.session()
+    assert (found["cdr_id"], found["price_minor"]) == ("CDR2", 593)
+    assert found["refunded_minor"] == PRICE - 593
+    assert (await look_at_credits(system))["CDR1-C"][0] == "applied"
+    assert (await system.session())["refunded_minor"] == PRICE - 593
+
+
+async def test_a_cdr_that_was_credited_before_it_came_is_not_captured(system: System) -> None:
+    view = await system.authorize()
+    await system.send(view, **credit_of("CDR1"))
+    await system.send(view)
+    status, reason = await system.status()
+    assert (status, str(reason).partition(":")[0]) == ("rejected", "credited_before")
+    assert (await system.session())["payment"] == "authorized"
+    assert (await look_at_credits(system))["CDR1-C"][0] == "applied"
+    await system.send(view, id="CDR2", end_date_time="2026-10-29T09:00:00Z")
+    assert (await system.session())["amount_minor"] == PRICE
+
+
+async def test_credited_twice_changes_nothing_the_second_time(system: System) -> None:
+    view = await captured_and_cleared(system)
+    await system.send(view, **credit_of("CDR1"))
+    await system.send(view, **credit_of("CDR1", id="CDR1-D"))
+    assert await look_at_credits(system) == {
+        "CDR1-C": ("applied", "None"),
+        "CDR1-D": ("applied", "credited_twice"),
+    }
+    assert (await system.session())["refunded_minor"] == PRICE
+
+
+@pytest.mark.parametrize(
+    ("changes", "code"),
+    [
+        ({"total_cost": {"excl_vat": -5}}, "partial_credit"),
+        ({"credit_reference_id": "CDR9"}, "credit_of_unknown"),
+    ],
+)
+async def test_a_credit_that_is_not_of_the_whole_waits_for_a_person(
+    system: System, changes: dict[str, Any], code: str
+) -> None:
+    view = await captured_and_cleared(system)
+    await system.send(view, **credit_of("CDR1", **changes))
+    assert await look_at_credits(system) == {"CDR1-C": ("exception", code)}
+    assert (await system.session())["refunded_minor"] == 0
+
+
+async def test_a_cdr_after_the_refund_of_a_credit_waits_for_a_person(system: System) -> None:
+    view = await captured_and_cleared(system)
+    await system.send(view, **credit_of("CDR1"))
+    await look_at_credits(system)
+    await system.send(view, id="CDR2")
+    status, reason = await system.status("CDR2")
+    assert (status, str(reason).partition(":")[0]) == ("unpriceable", "credited")
+
+
+async def test_odd_usage_is_replaced_when_its_cdr_is_credited(system: System) -> None:
+    view = await system.authorize()
+    await system.send(view, **energy(20_500))
+    await system.send(view, **credit_of("CDR1", total_cost={"excl_vat": -10_045}))
+    await system.send(view, id="CDR2")
+    assert (await system.session())["amount_minor"] == PRICE
+    assert await system.waiting() == []
+    assert (await look_at_credits(system))["CDR1-C"][0] == "applied"
+
+
+async def test_a_credit_of_odd_usage_ends_its_exception(system: System) -> None:
+    view = await system.authorize()
+    await system.send(view, **energy(20_500))
+    await system.send(view, **credit_of("CDR1", total_cost={"excl_vat": -10_045}))
+    assert (await look_at_credits(system))["CDR1-C"][0] == "applied"
+    assert await system.waiting() == []
 
 
 async def test_limits_are_set_and_read_by_api_from_a_time_on(pool: Pool) -> None:

@@ -142,6 +142,18 @@ async def failed_check(queue: Queue) -> str:
     return format_id("usg", identifier)
 
 
+async def unapplied_credit(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO gateway.ocpi_cdr (party_id, cdr_key, cdr_id, version, raw, fingerprint, currency, "
+        "ended_at, credit, credit_reference_id, last_updated, received_at, status, credit_state, reason, "
+        "updated_at) VALUES ('NL-ABC', 'c-1', 'C-1', '2.2.1', '', $1, 'EUR', $2, true, 'C', $2, $2, "
+        "'credit', 'exception', 'partial_credit: 1 of 2', $2)",
+        bytes(32),
+        LONG_AGO,
+    )
+    return "NL-ABC/C-1"
+
+
 async def unmatched_cdr(queue: Queue) -> str:
     await queue.run(
         "INSERT INTO gateway.ocpi_cdr (party_id, cdr_key, cdr_id, version, raw, fingerprint, "
@@ -267,7 +279,14 @@ CAUSES = {
         failed_check,
         "UPDATE gateway.stated_usage SET state = 'replaced'",
     ),
-    ExceptionKind.UNMATCHED_CDR: (unmatched_cdr, "UPDATE gateway.ocpi_cdr SET status = 'pending'"),
+    ExceptionKind.UNAPPLIED_CREDIT: (
+        unapplied_credit,
+        "UPDATE gateway.ocpi_cdr SET credit_state = 'applied' WHERE credit",
+    ),
+    ExceptionKind.UNMATCHED_CDR: (
+        unmatched_cdr,
+        "UPDATE gateway.ocpi_cdr SET status = 'pending' WHERE NOT credit",
+    ),
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE: (undelivered_message, "DELETE FROM gateway.ocpi_outbox"),
     ExceptionKind.FAILING_OCPI_PULL: (failing_pull, "UPDATE gateway.ocpi_pull SET failures = 0"),
     ExceptionKind.FAILING_WEBHOOK_ENDPOINT: (
@@ -329,7 +348,7 @@ async def test_an_exception_opens_once_ends_with_its_cause_and_comes_back_as_ano
 async def test_a_cause_that_comes_back_is_a_new_exception(queue: Queue) -> None:
     subject = await unmatched_cdr(queue)
     (first,) = await queue.listed()
-    await queue.run("UPDATE gateway.ocpi_cdr SET status = 'pending'")
+    await queue.run("UPDATE gateway.ocpi_cdr SET status = 'pending' WHERE NOT credit")
     assert await queue.listed() == []
     await queue.run("UPDATE gateway.ocpi_cdr SET status = 'unpriceable'")
     (second,) = await queue.listed()

@@ -308,7 +308,10 @@ async def test_a_credit_cdr_is_kept_without_a_task_and_found_from_what_it_revers
     await accepted(edge, "POST", "/cdrs", token, cdr())
     said = await rejected(edge, "POST", "/cdrs", token, cdr(id="CDR1-C", credit=True))
     assert said.startswith("$.credit_reference_id")
-    await accepted(edge, "POST", "/cdrs", token, cdr(id="CDR1-C", credit=True, credit_reference_id="cdr1"))
+    credit = {"id": "CDR1-C", "credit": True, "credit_reference_id": "cdr1"}
+    said = await rejected(edge, "POST", "/cdrs", token, cdr(**credit))
+    assert said.startswith("$.total_cost.excl_vat: is '10.05'; the total of a credit CDR is negative")
+    await accepted(edge, "POST", "/cdrs", token, cdr(**credit, total_cost={"excl_vat": -10.05}))
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.task") == 1
     async with edge.pool.acquire() as connection:
         assert await cdrs.list_credits(connection, "NL-ABC", "CDR1") == ["CDR1-C"]

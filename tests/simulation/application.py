@@ -65,6 +65,7 @@ _PLAYED: Final = (
     "handle_psp_event",
     "outcome_resolution",
     "clear_session",
+    "credit_cdrs",
     "hold_monitor",
     "psp_event_poll",
     "book_correction",

@@ -34,6 +34,7 @@ from tests.simulation.market import PARKING, PLACES, SUPERAPP, Place, cdr_tree
 STEPS: Final = 70
 _MOST_UNDER_WAY: Final = 5
 _MOST_ROUNDS: Final = 500
+_CREDIT_ALONE: Final = 0.3  # of the corrections: no other CDR follows
 _ABSURD: Final = 0.15  # of the CDRs that CPOs push: watt-hours where kilowatt-hours are due
 _CARDS: Final = (
     "pm_card_visa",
@@ -267,10 +268,13 @@ class Game:
         )
         fresh = self.new_cdr(session)
 
+        alone = self.rng.random() < _CREDIT_ALONE
+
         async def both() -> None:
             await self.push(session, known[0])
             await self.push(session, credit)
-            await self.push(session, fresh)
+            if not alone:
+                await self.push(session, fresh)
 
         await self.do(f"correct {session['session_ref']} to {fresh['total_energy']}kWh", both())
 
@@ -558,7 +562,7 @@ class Game:
         """Shards that would find something to do; those that look by the clock are always among them."""
         async with self.system.pool.acquire() as connection:
             rows = await connection.fetch(_DUE, self.system.hands.at)
-        due = {row["job"] for row in rows} | {"hold_monitor", "psp_event_poll"}
+        due = {row["job"] for row in rows} | {"hold_monitor", "psp_event_poll", "credit_cdrs"}
         today = self.system.hands.at.date()
         if self.paid_out_on != today or not due.isdisjoint({"book_correction", "clear_session"}):
             self.paid_out_on = today
@@ -595,6 +599,8 @@ UNION ALL SELECT min(next_check_at) FROM gateway.payment_authorization
 UNION ALL SELECT min(s.created_at + make_interval(days => p.after_days)) + interval '2 minutes'
     FROM gateway.session AS s JOIN gateway.missing_cdr_policy AS p ON p.party_id = 'platform'
     WHERE s.state = 'active' AND s.created_at + make_interval(days => p.after_days) > $1::timestamptz
+UNION ALL SELECT min(received_at) + interval '24 hours 2 minutes' FROM gateway.ocpi_cdr
+    WHERE credit_state = 'pending' AND received_at + interval '24 hours' > $1::timestamptz
 UNION ALL SELECT min(updated_at) + interval '61 minutes' FROM gateway.payment_authorization
     WHERE state = 'requires_action' AND updated_at + interval '61 minutes' > $1::timestamptz
 UNION ALL SELECT min($1::timestamptz + interval '1 day')

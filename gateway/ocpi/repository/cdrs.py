@@ -32,6 +32,14 @@ class CdrStatus(StrEnum):
     CREDIT = "credit"  # reverses another CDR; kept for the refund
 
 
+class CreditState(StrEnum):
+    """What became of a credit CDR."""
+
+    PENDING = "pending"  # waits for the CDR that takes the credited one's place
+    APPLIED = "applied"  # the credited CDR is reversed, replaced, or was never captured
+    EXCEPTION = "exception"  # a person decides
+
+
 WAITING: Final = (CdrStatus.UNMATCHED, CdrStatus.UNPRICEABLE)
 
 
@@ -211,6 +219,37 @@ async def list_credits(connection: Connection, cpo_id: str, cdr_id: str) -> list
     """Ids of the credit CDRs that reverse `cdr_id`."""
     found = _sql.credits_of(connection, party_id=cpo_id, cdr_key=cdr_id.lower())
     return [row["cdr_id"] async for row in found]
+
+
+async def list_open_credits(
+    connection: Connection, *, received_before: datetime, updated_before: datetime, limit: int
+) -> list[tuple[str, str]]:
+    """Credit CDRs received and last looked at by these times that had no effect yet: CPO and id."""
+    found = _sql.open_credits(
+        connection, received_before=received_before, updated_before=updated_before, row_limit=limit
+    )
+    return [(row["party_id"], row["cdr_id"]) async for row in found]
+
+
+async def mark_credit(
+    connection: Connection,
+    credit: CdrRecord,
+    *,
+    state: CreditState,
+    now: datetime,
+    reason: str | None = None,
+    session_id: UUID | None = None,
+) -> None:
+    """Record what became of a credit CDR; `reason` is required for an exception."""
+    await _sql.mark_credit(
+        connection,
+        party_id=credit.cpo_id,
+        cdr_key=credit.cdr_id.lower(),
+        state=state.value,
+        reason=reason,
+        session_id=session_id,
+        now=now,
+    )
 
 
 async def find_reference_of_session(connection: Connection, *, cpo_id: str, session_ref: str) -> str | None:

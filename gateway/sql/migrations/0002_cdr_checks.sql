@@ -60,3 +60,10 @@ ALTER TABLE gateway.ocpi_cdr ADD CHECK (status IN (
 DROP INDEX gateway.ocpi_cdr_queue;
 CREATE INDEX ocpi_cdr_queue ON gateway.ocpi_cdr (status, received_at)
     WHERE status NOT IN ('completed', 'rejected', 'credit');
+
+-- A credit CDR waits for the CDR that may take the credited one's place; then it reverses the capture alone.
+ALTER TABLE gateway.ocpi_cdr ADD COLUMN credit_state text CHECK (credit_state IN ('pending', 'applied', 'exception'));
+UPDATE gateway.ocpi_cdr SET credit_state = 'pending' WHERE credit;
+ALTER TABLE gateway.ocpi_cdr ADD CHECK (credit = (credit_state IS NOT NULL));
+ALTER TABLE gateway.ocpi_cdr ADD CHECK (credit_state IS DISTINCT FROM 'exception' OR reason IS NOT NULL);
+CREATE INDEX ocpi_cdr_credit_open ON gateway.ocpi_cdr (received_at) WHERE credit_state IN ('pending', 'exception');

@@ -143,6 +143,8 @@ def place(**connector: Any) -> dict[str, Any]:
     ("connector", "watts"),
     [
         ({"power_type": "AC_3_PHASE", "max_voltage": 230, "max_amperage": 32}, 22_080),
+        ({"power_type": "AC_2_PHASE", "max_voltage": 230, "max_amperage": 32}, 14_720),
+        ({"power_type": "AC_2_PHASE_SPLIT", "max_voltage": 120, "max_amperage": 40}, 9_600),
         ({"power_type": "AC_1_PHASE", "voltage": 230, "amperage": 16}, 3_680),
         (
             {"power_type": "DC", "max_voltage": 920, "max_amperage": 400, "max_electric_power": 150_000},
