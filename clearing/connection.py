@@ -1,4 +1,4 @@
-"""The type of a connection that clearing's store is handed, and its named SQL.
+"""The type of a connection that clearing's repositories take, and their named SQL.
 
 Owns: nothing but these names. Must not know: how a connection is made, who ends its transaction.
 """

@@ -5,13 +5,15 @@ currency, times are RFC 3339 in UTC, ids are prefixed text. Must not know SQL, H
 A field is only ever added; a removal or a change of meaning is a new API version.
 """
 
+import re
 from datetime import UTC, date, datetime
 from enum import StrEnum
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Final, Literal
 
 from pydantic import (
     AfterValidator,
     BaseModel,
+    BeforeValidator,
     ConfigDict,
     Field,
     PlainSerializer,
@@ -20,6 +22,24 @@ from pydantic import (
 )
 
 from clearing.captured_session import AuthorizationMethod
+from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
+
+_RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})")
+
+
+def _written(value: Any) -> Any:
+    """Text is a whole time; a number in it would else be read as seconds since 1970.
+
+    It is read here: after a validator of ours, a strict body takes no text for a time.
+    """
+    if not isinstance(value, str):
+        return value
+    try:
+        if _RFC3339.fullmatch(value) is not None:
+            return datetime.fromisoformat(value.upper())
+    except ValueError:  # the 30th of February
+        pass
+    raise ValueError("expected a time with its offset, such as 2026-10-29T08:00:00Z")
 
 
 def _aware(value: datetime) -> datetime:
@@ -34,6 +54,7 @@ def _rfc3339(value: datetime) -> str:
 
 Instant = Annotated[
     datetime,
+    BeforeValidator(_written),
     AfterValidator(_aware),
     PlainSerializer(_rfc3339, return_type=str, when_used="json"),
     WithJsonSchema({"type": "string", "format": "date-time"}),
@@ -96,7 +117,7 @@ class CaptureState(StrEnum):
 
 
 class TariffReferenceSchema(PublicSchema):
-    """The public tariff that was frozen for this session: what the driver is shown is what is captured."""
+    """The public tariff that was frozen for this session; the capture uses its prices."""
 
     sha256: str = Field(description="hash of the canonical tariff", min_length=64, max_length=64)
     version: str | None = Field(None, description="OCPI version of the tariff", examples=["2.2.1"])
@@ -108,7 +129,7 @@ class TariffReferenceSchema(PublicSchema):
 
 
 class AuthorizationSchema(PublicSchema):
-    """The commitment that a session will be paid: one resource for card, app and Plug & Charge."""
+    """The commitment that a session will be paid, by card, app or Plug & Charge."""
 
     id: str = Field(examples=["auth_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["authorization"] = "authorization"
@@ -118,7 +139,9 @@ class AuthorizationSchema(PublicSchema):
     amount: Minor = Field(description="what is held, minor units")
     currency: Currency
     cost_limit: Minor = Field(description="stop the session before its running cost passes this, minor units")
-    capture_before: Instant | None = Field(description="the hold ends then; we capture or renew before it")
+    capture_before: Instant | None = Field(
+        description="when the hold ends; the gateway captures or renews it earlier"
+    )
     next_action: dict[str, Any] | None = Field(
         description="pass this to the driver's app when state is requires_action"
     )
@@ -139,7 +162,7 @@ class SessionPriceSchema(PublicSchema):
 
 
 class CaptureSchema(PublicSchema):
-    """The one capture of a session."""
+    """The single capture of a session."""
 
     id: str = Field(examples=["cap_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["capture"] = "capture"
@@ -151,7 +174,7 @@ class CaptureSchema(PublicSchema):
     refunded: Minor = Field(0, description="refunded so far, minor units")
     disputed: Minor = Field(0, description="reclaimed by the cardholder's bank, minor units")
     currency: Currency
-    fee: Minor | None = Field(description="what the PSP kept, minor units of fee_currency")
+    fee: Minor | None = Field(description="PSP fee, minor units of `fee_currency`")
     fee_currency: Currency | None = None
     captured_at: Instant | None
 
@@ -167,7 +190,7 @@ class QuoteSchema(PublicSchema):
     excl_vat: Minor
     hold: Minor = Field(description="what an authorization would hold")
     tariff: TariffReferenceSchema
-    explained: list[str] = Field(description="the price line by line")
+    explained: list[str] = Field(description="the price, line by line")
 
 
 class RefundSchema(PublicSchema):
@@ -186,7 +209,7 @@ class RefundSchema(PublicSchema):
 
 
 class DisputeSchema(PublicSchema):
-    """Money that a cardholder's bank reclaims; a won dispute returns it, a lost one does not."""
+    """An amount that a cardholder's bank reclaims. The PSP returns it if the dispute is won."""
 
     id: str = Field(examples=["dsp_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["dispute"] = "dispute"
@@ -261,7 +284,7 @@ class PriceSchema(PublicSchema):
     taxes: list[PriceTaxSchema]
     notes: list[str]
     policy: str | None = Field(None, description="name and version of the rounding policy")
-    explained: list[str] = Field(description="the same as text, a line each")
+    explained: list[str] = Field(description="the same data as text, one line each")
 
 
 class StatedUsageSchema(PublicSchema):
@@ -296,7 +319,7 @@ class SessionSchema(PublicSchema):
     energy_wh: int | None
     started_at: Instant | None = Field(description="as the CPO reports it; null until then")
     ended_at: Instant | None
-    flags: list[str] = Field(description="what needs attention, such as cpo_total_differs")
+    flags: list[str] = Field(description="codes of findings, such as cpo_total_differs")
     cdr_id: str | None
     usage: StatedUsageSchema | None = Field(
         None, description="what was stated and waits for a person; null where nothing waits, and in lists"
@@ -307,7 +330,7 @@ class SessionSchema(PublicSchema):
 
 
 class DisbursementSchema(PublicSchema):
-    """A payment of netted payables to one party in one currency."""
+    """One payment to one party in one currency, netting its due payables."""
 
     id: str = Field(examples=["dis_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["disbursement"] = "disbursement"
@@ -316,13 +339,13 @@ class DisbursementSchema(PublicSchema):
     amount: Minor
     currency: Currency
     due_date: date | None
-    end_to_end_id: str | None = Field(description="what the bank line carries")
+    end_to_end_id: str | None = Field(description="the reference in the bank's line")
     payables: int | None = Field(None, description="how many payables it nets")
     created: Instant | None = None
     paid_at: Instant | None = None
     failure_reason: str | None = None
 
-    @computed_field(description="where its statement is, once it is paid")  # type: ignore[prop-decorator]
+    @computed_field(description="path of its settlement statement, once it is paid")  # type: ignore[prop-decorator]
     @property
     def statement(self) -> str | None:
         """The path of the statement."""
@@ -330,7 +353,7 @@ class DisbursementSchema(PublicSchema):
 
 
 class PayoutHoldSchema(PublicSchema):
-    """Why a party's payouts wait, from a day on, until its last day (exclusive) or until it is lifted."""
+    """Why a party's payouts are on hold: from `since` to before `until`, or until it is lifted."""
 
     id: str = Field(examples=["hld_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["payout_hold"] = "payout_hold"
@@ -376,11 +399,55 @@ class BankMessageSchema(PublicSchema):
     returned: int
     new_lines: int
     received: Instant
-    repeated: bool = Field(default=False, description="it was imported before and changed nothing now")
+    repeated: bool = Field(
+        default=False, description="true if the message was imported earlier; it changed nothing now"
+    )
+
+
+class ExceptionEventSchema(PublicSchema):
+    """One line of an exception's history."""
+
+    at: Instant
+    kind: ExceptionEventKind = Field(description="what happened to the exception")
+    actor: str = Field(description="the person who did it, or `system`")
+    note: str = Field(description="the reason or remark")
+
+
+class ExceptionNextStepSchema(PublicSchema):
+    """The next step that a person takes."""
+
+    text: str = Field(description="what to do, in words")
+    command: str = Field(description="the command or request that does it")
+    retry: str | None = Field(
+        description="what resolving does; null where only the command, or a reason, ends it"
+    )
+
+
+class ExceptionSchema(PublicSchema):
+    """Something that stopped and waits for a person. `history` is in the answer about one exception only."""
+
+    id: str
+    object: Literal["exception"] = "exception"
+    kind: ExceptionKind = Field(description="what stopped")
+    title: str = Field(description="the kind in words")
+    subject: str = Field(description="id or name of what stopped, unique in its kind")
+    state: ExceptionState = Field(description="open while its cause exists")
+    owner: str = Field(description="the owner of this kind of exception")
+    assignee: str | None = Field(description="the person assigned to it")
+    party: str | None = Field(description="the party concerned")
+    amount: int | None = Field(description="the amount concerned, minor units of `currency`")
+    currency: str | None = Field(description="ISO 4217 code of `amount`")
+    reason: str = Field(description="why, as a code")
+    detail: str = Field(description="why, in words")
+    since: Instant = Field(description="when its cause arose")
+    opened_at: Instant = Field(description="when it entered the queue")
+    resolved_at: Instant | None = Field(description="when its cause ended; null while open")
+    next_step: ExceptionNextStepSchema = Field(description="what to do about it")
+    history: list[ExceptionEventSchema] | None = Field(description="its history; null in lists and events")
 
 
 class SettlementNoticeSchema(PublicSchema):
-    """How a Plug & Charge session was settled, for the operator of the station: nothing about who paid."""
+    """How a Plug & Charge session was settled, for the operator of the station. It does not show who paid."""
 
     id: str = Field(description="the authorization it settles", examples=["auth_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["plug_and_charge_settlement"] = "plug_and_charge_settlement"
@@ -405,11 +472,11 @@ class WebhookEndpointSchema(PublicSchema):
     disabled_reason: str | None
     failing_since: Instant | None
     created: Instant
-    secret: str | None = Field(None, description="signing secret; present once, in the answer that made it")
+    secret: str | None = Field(None, description="signing secret; only in the response that created it")
 
 
 class EventSchema(PublicSchema):
-    """Something that happened to an object of yours."""
+    """A record of a change to one of your objects."""
 
     id: str = Field(examples=["evt_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["event"] = "event"
@@ -418,4 +485,4 @@ class EventSchema(PublicSchema):
     created: Instant
     timestamp: Instant | None = Field(None, description="in a webhook: the same as created")
     object_id: str
-    data: dict[str, Any] = Field(description="the object as it was then")
+    data: dict[str, Any] = Field(description="the object at the time of the event")

@@ -22,13 +22,17 @@ from gateway import outbound
 from gateway.adapters.ecb_feed import EcbFeed
 from gateway.adapters.revocation_http import HttpRevocationFetcher
 from gateway.adapters.vies import Vies
+from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
-from gateway.api.server import KEEPALIVE_SECONDS, LINGERING_SECONDS, build_api
+from gateway.api.http_server import GatewayRunner
+from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
 from gateway.api.tls import server_context
 from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.config import ClockSource, Environment, Settings
 from gateway.database import Pool, create_pool_from, transaction
+from gateway.documents.document_service import DocumentService
+from gateway.exceptions.administration import ExceptionAdministration
 from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
 from gateway.jobs.bank_files import bank_jobs
@@ -76,13 +80,25 @@ from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_repository import market_anchor_reader
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.party_service import PartyService
+from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.ledger_corrections import LedgerCorrections
-from gateway.payments.policy import PaymentPolicy
+from gateway.payments.policy import FeatureChoice, PaymentPolicy, StatementSource
 from gateway.payments.psp.stripe.adapter import StripePsp
+from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.service import PaymentService, build_payments
+from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.disbursement_service import DisbursementAdministration
+from gateway.payouts.hold_service import PayoutHoldService
+from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
+from gateway.plug_and_charge.trust_service import TrustService
+from gateway.reconciliation.bank_message_service import BankMessageService
+from gateway.reconciliation.receivable_administration import ReceivableAdministration
+from gateway.reconciliation.report_service import FinancialReportService
+from gateway.reconciliation.resolution_administration import ResolutionAdministration
 from gateway.webhooks.back_pressure import Limits
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.webhooks.endpoint_service import WebhookEndpointService
@@ -125,14 +141,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
     tls = server_context(settings)
     async with open_application(settings, application="gateway") as app:
         await prepare(app)
-        runner = web.AppRunner(
-            build_web(app),
-            access_log=None,
-            handle_signals=False,
-            shutdown_timeout=settings.shutdown_grace_seconds,
-            keepalive_timeout=KEEPALIVE_SECONDS,
-            lingering_time=LINGERING_SECONDS,
-        )
+        runner = GatewayRunner(build_web(app), shutdown_timeout_seconds=settings.shutdown_grace_seconds)
         await runner.setup()
         await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
         _log.info("gateway_ready", url=settings.base_url)
@@ -189,11 +198,13 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
         pool = await create_pool_from(settings, application=application)
         stack.push_async_callback(_close_pool, pool)
         clock = await _clock(settings, pool, stack)
+        incidents = PspIncidentLog(pool=pool, clock=clock)
         psp = StripePsp(
             api_key=settings.psp_api_key.get_secret_value(),
             webhook_secret=settings.psp_webhook_secret.get_secret_value(),
             base_url=settings.psp_base_url,
             timeout_s=settings.psp_timeout_seconds,
+            report=incidents.report,
         )
         stack.push_async_callback(psp.close)
         client = outbound.session(settings.environment is Environment.SANDBOX)
@@ -201,7 +212,12 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
         fetcher = await stack.enter_async_context(
             HttpRevocationFetcher(allow_private=settings.environment is Environment.SANDBOX)
         )
-        policy = PaymentPolicy(call_grace=timedelta(seconds=settings.psp_timeout_seconds + 10))
+        policy = PaymentPolicy(
+            call_grace=timedelta(seconds=settings.psp_timeout_seconds + 10),
+            increments=FeatureChoice(settings.psp_incremental_authorization),
+            over_capture=FeatureChoice(settings.psp_overcapture),
+            statement=StatementSource(settings.psp_statement_suffix),
+        )
         yield Application(
             settings=settings,
             pool=pool,
@@ -216,6 +232,7 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
                 clock=clock,
                 policy=policy,
                 updates=OcpiLastUpdates(),
+                incidents=incidents,
             ),
             plug_and_charge=PlugAndChargeService(revocation_checker=RevocationChecker(fetcher=fetcher)),
         )
@@ -241,7 +258,7 @@ def secret_cipher(settings: Settings) -> SecretCipher:
 
 
 def platform_party() -> Party:
-    """This system's operator, seated in Switzerland, until the admin API says more about it."""
+    """This system's operator, established in Switzerland unless the admin API changes it."""
     return Party(
         id=PLATFORM_ID,
         kind=PartyKind.PLATFORM,
@@ -257,6 +274,7 @@ def platform_party() -> Party:
 def build_web(app: Application) -> web.Application:
     """The HTTP application: the capture API with the OCPI edge beside it."""
     settings = app.settings
+    addresses = AddressLimiter(trusted_proxies=settings.trusted_proxies)
     keys = KeyRing(
         pool=app.pool,
         clock=app.clock,
@@ -272,12 +290,15 @@ def build_web(app: Application) -> web.Application:
             max_body_bytes=settings.max_body_bytes,
             request_timeout_seconds=settings.request_timeout_seconds,
             # After its time a request is cancelled: its key may be claimed by another soon after.
-            idempotency_lock=timedelta(seconds=settings.request_timeout_seconds + 5),
             allow_private_receivers=app.sandbox,
+            own_tls=settings.tls_certificate_path is not None,
         ),
+        addresses=addresses,
         payments=app.payments,
         clearing=app.clearing,
-        funding=FundingService(pool=app.pool, clock=app.clock, psp=app.psp),
+        funding=FundingService(
+            pool=app.pool, clock=app.clock, psp=app.psp, currencies=settings.top_up_currencies
+        ),
         parties=PartyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         agreements=AgreementService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         api_keys=ApiKeyService(pool=app.pool, clock=app.clock, cache=keys),
@@ -287,6 +308,21 @@ def build_web(app: Application) -> web.Application:
             pool=app.pool, clock=app.clock, secrets=secret_cipher(settings)
         ),
         events=EventService(pool=app.pool, clock=app.clock),
+        documents=DocumentService(pool=app.pool, clock=app.clock, payments=app.payments),
+        exceptions=ExceptionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        cdr_limits=CdrLimitService(pool=app.pool, clock=app.clock),
+        payout_terms=PayoutTermsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        payout_holds=PayoutHoldService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        bank_details=BankDetailsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        disbursement_administration=DisbursementAdministration(
+            pool=app.pool, clock=app.clock, clearing=app.clearing
+        ),
+        bank_messages=BankMessageService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        receivables=ReceivableAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        resolutions=ResolutionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        financial_reports=FinancialReportService(pool=app.pool, clock=app.clock),
+        contracts=ContractService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        trust=TrustService(pool=app.pool),
         disbursements=_disbursements(app),
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
@@ -302,12 +338,13 @@ def build_web(app: Application) -> web.Application:
         settlement_notices=_settlement_notices(app),
     )
     web_application = build_api(services)
-    web_application.add_routes(ocpi_routes(_ocpi(app)))
+    web_application.add_routes(ocpi_routes(_ocpi(app, addresses=addresses)))
     return web_application
 
 
-def _ocpi(app: Application) -> OcpiServices:
+def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiServices:
     return OcpiServices(
+        addresses=addresses or AddressLimiter(),
         pool=app.pool,
         clock=app.clock,
         public_url=app.settings.base_url,

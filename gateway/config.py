@@ -9,40 +9,34 @@ one line: its name, where it was set, what is allowed. Values of secrets never a
 """
 
 import base64
-import difflib
 import re
-import tomllib
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from dataclasses import dataclass
 from enum import StrEnum
-from pathlib import Path
-from typing import Annotated, Any, Final, Self, get_args, get_origin
+from ipaddress import IPv4Network, IPv6Network, ip_network
+from typing import Annotated, Any, Final, Literal, Self, cast
 from urllib.parse import urlsplit
 from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
-from pydantic import AfterValidator, Field, SecretStr, ValidationError, model_validator
-from pydantic.fields import FieldInfo
+from pydantic import (
+    AfterValidator,
+    BeforeValidator,
+    Field,
+    SecretStr,
+    ValidationError,
+    create_model,
+    model_validator,
+)
 from pydantic_settings import BaseSettings, PydanticBaseSettingsSource, SettingsConfigDict
 from typing_extensions import override
 
 from gateway.errors import ConfigurationError
+from gateway.set_values import SetValue, describe_errors, read_set_values
 
-PREFIX: Final = "NETWORKCORE_"
-_CONFIG: Final = f"{PREFIX}CONFIG"
-_FILE_SUFFIX: Final = "_FILE"
-_MAX_SECRET_FILE_BYTES: Final = 65_536
 _MIN_SECRET_LENGTH: Final = 16
 _SECRET_KEY_BYTES: Final = 32
 _KEY_NAME: Final = re.compile(r"[A-Za-z0-9][A-Za-z0-9._-]{0,31}")
-# How much of an unknown name must agree with a setting before that one is suggested.
-_LIKENESS: Final = 0.75
-_MOST_SHOWN: Final = 64
-_BOUNDS: Final = {
-    "ge": "of {} or more",
-    "gt": "above {}",
-    "le": "at most {}",
-    "min_length": "of at least {} characters",
-}
+_CURRENCY: Final = re.compile(r"[A-Z]{3}")
 _CLOCK_TIME: Final = re.compile(r"([01][0-9]|2[0-3]):[0-5][0-9]")
 
 
@@ -132,11 +126,31 @@ def _webhook_keys(secret: SecretStr) -> SecretStr:
     return secret
 
 
+def _read_networks(given: Any) -> Any:
+    """Networks, from text as it stands in the environment. Raises ValueError."""
+    if not isinstance(given, str):
+        return given
+    try:
+        return tuple(ip_network(part.strip()) for part in given.split(",") if part.strip())
+    except ValueError:
+        raise ValueError("expected networks such as 10.0.0.0/8,fd00::/8, each without host bits") from None
+
+
+def _currency_list(text: str) -> str:
+    codes = [part.strip() for part in text.split(",")]
+    for code in codes:
+        if _CURRENCY.fullmatch(code) is None:
+            raise ValueError("expected ISO 4217 codes such as EUR,CHF")
+    return ",".join(codes)
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
 WebhookKeys = Annotated[SecretStr, AfterValidator(_webhook_keys)]
+CurrencyList = Annotated[str, AfterValidator(_currency_list)]
 ClockTime = Annotated[str, AfterValidator(_clock_time)]
+Networks = Annotated[tuple[IPv4Network | IPv6Network, ...], BeforeValidator(_read_networks)]
 ZoneName = Annotated[str, AfterValidator(_zone)]
 
 
@@ -148,7 +162,7 @@ class Settings(BaseSettings):
     database_url: DatabaseUrl = Field(description="PostgreSQL 18, postgresql://user@host:5432/name")
     psp_api_key: SecretStr = Field(min_length=8, description="secret key of the payment service provider")
     psp_webhook_secret: SecretStr = Field(
-        min_length=8, description="signing secret of the provider's webhooks"
+        min_length=8, description="signing secrets of the provider's webhook endpoints, separated by commas"
     )
     psp_base_url: HttpUrl | None = Field(
         None, description="address of a sandbox PSP; default: the provider's own"
@@ -158,6 +172,18 @@ class Settings(BaseSettings):
         gt=0,
         le=80,
         description="time limit of a request to the provider; after it the outcome is unknown",
+    )
+    psp_incremental_authorization: Literal["auto", "on", "off"] = Field(
+        "auto", description="ask for holds that may be raised; auto: until the account is refused them"
+    )
+    psp_overcapture: Literal["auto", "on", "off"] = Field(
+        "auto", description="ask to capture above a hold; auto: until the account is refused it"
+    )
+    psp_statement_suffix: Literal["none", "cpo", "site"] = Field(
+        "cpo", description="what a card statement says after the account's name: operator or location"
+    )
+    psp_top_up_currencies: CurrencyList | None = Field(
+        None, description="currencies that the account can be topped up in, EUR,CHF; default: all"
     )
     environment: Environment = Field(Environment.SANDBOX, description="sandbox or production")
     clock: ClockSource = Field(
@@ -173,6 +199,10 @@ class Settings(BaseSettings):
     tls_key_path: str | None = Field(None, description="PEM key of the certificate")
     tls_client_ca_path: str | None = Field(
         None, description="PEM authorities of client certificates, for mutual TLS"
+    )
+    trusted_proxies: Networks = Field(
+        (),
+        description="networks of your proxies, 10.0.0.0/8[,...]; only their X-Forwarded-For is believed",
     )
     request_timeout_seconds: float = Field(30.0, gt=0, le=300)
     max_body_bytes: int = Field(1_048_576, ge=1024, le=67_108_864)
@@ -279,10 +309,25 @@ class Settings(BaseSettings):
         return [] if keys is None else _read_webhook_keys(keys.get_secret_value())
 
     @property
+    def top_up_currencies(self) -> frozenset[str] | None:
+        """The currencies that the PSP's account can be topped up in; None: all."""
+        codes = self.psp_top_up_currencies
+        return None if codes is None else frozenset(codes.split(","))
+
+    @property
     def base_url(self) -> str:
         """How others reach this gateway: `public_url`, else host and port."""
-        scheme = "http" if self.tls_certificate_path is None else "https"
-        return self.public_url or f"{scheme}://{self.host}:{self.port}"
+        return base_url_of(
+            public_url=self.public_url,
+            host=self.host,
+            port=self.port,
+            tls_certificate_path=self.tls_certificate_path,
+        )
+
+
+def base_url_of(*, public_url: str | None, host: str, port: int, tls_certificate_path: str | None) -> str:
+    """How others reach a gateway with these settings."""
+    return public_url or f"{'http' if tls_certificate_path is None else 'https'}://{host}:{port}"
 
 
 def load_settings(environ: Mapping[str, str]) -> Settings:
@@ -291,11 +336,56 @@ def load_settings(environ: Mapping[str, str]) -> Settings:
     Raises:
         ConfigurationError: a setting is missing, wrong or unknown, or a named file can't be read. One line.
     """
-    values = _gather(environ)
+    values = read_set_values(environ, Settings.model_fields)
     try:
         return Settings(**{name: one.value for name, one in values.items()})
     except ValidationError as error:
-        raise ConfigurationError(_one_line(error, values)) from None
+        raise ConfigurationError(describe_errors(error, values, Settings.model_fields)) from None
+
+
+def load_some_settings(environ: Mapping[str, str], *names: str) -> dict[str, Any]:
+    """These settings alone, for a command that needs no others; each is checked as by `load_settings`.
+
+    Raises:
+        ConfigurationError: one of them is missing or wrong, or any setting is unknown. One line.
+    """
+    given = read_set_values(environ, Settings.model_fields)
+    fields = {name: (Settings.model_fields[name].annotation, Settings.model_fields[name]) for name in names}
+    model = create_model("SomeSettings", **cast("Any", fields))
+    try:
+        found = model(**{name: given[name].value for name in names if name in given})
+    except ValidationError as error:
+        raise ConfigurationError(describe_errors(error, given, Settings.model_fields)) from None
+    return {name: getattr(found, name) for name in names}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PlatformSettings:
+    """What a command needs that calls OCPI peers: the database and how others reach this gateway, no PSP."""
+
+    database_url: str
+    environment: Environment
+    base_url: str
+
+
+def load_platform_settings(environ: Mapping[str, str]) -> PlatformSettings:
+    """Return the settings of the platform alone; the PSP's may be missing.
+
+    Raises:
+        ConfigurationError: as `load_settings`.
+    """
+    values = read_set_values(environ, Settings.model_fields)
+    for name in ("psp_api_key", "psp_webhook_secret"):
+        values.setdefault(name, SetValue(value="not needed here", place=name))
+    try:
+        settings = Settings(**{name: one.value for name, one in values.items()})
+    except ValidationError as error:
+        raise ConfigurationError(describe_errors(error, values, Settings.model_fields)) from None
+    return PlatformSettings(
+        database_url=settings.database_url.get_secret_value(),
+        environment=settings.environment,
+        base_url=settings.base_url,
+    )
 
 
 def load_inbox_path(environ: Mapping[str, str]) -> str | None:
@@ -304,7 +394,7 @@ def load_inbox_path(environ: Mapping[str, str]) -> str | None:
     Raises:
         ConfigurationError: a named file can't be read.
     """
-    given = _gather(environ).get("bank_inbox_path")
+    given = read_set_values(environ, Settings.model_fields).get("bank_inbox_path")
     return str(given.value) if given is not None and given.value else None
 
 
@@ -314,141 +404,10 @@ def load_database_url(environ: Mapping[str, str]) -> str:
     Raises:
         ConfigurationError: it is missing or wrong, or a named file can't be read.
     """
-    given = _gather(environ).get("database_url")
+    given = read_set_values(environ, Settings.model_fields).get("database_url")
     if given is None or not isinstance(given.value, str) or not given.value:
         raise ConfigurationError("DATABASE_URL is missing: set it, or NETWORKCORE_DATABASE_URL_FILE")
     try:
         return _database_url(SecretStr(given.value)).get_secret_value()
     except ValueError as error:
         raise ConfigurationError(f"{given.place} is invalid: {error}") from None
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Given:
-    """A value and the place it was set at, such as `port in gateway.toml`."""
-
-    value: Any
-    place: str
-
-
-def _gather(environ: Mapping[str, str]) -> dict[str, _Given]:
-    """What is set, by setting; the environment is above secret files, and these above the config file."""
-    return _from_file(environ) | _from_environment(environ)
-
-
-def _from_file(environ: Mapping[str, str]) -> dict[str, _Given]:
-    name = environ.get(_CONFIG)
-    if not name:
-        return {}
-    try:
-        values = tomllib.loads(Path(name).read_text(encoding="utf-8"))
-    except OSError as error:
-        raise ConfigurationError(f"{_CONFIG} names {name}, which can't be read: {error.strerror}") from None
-    except (tomllib.TOMLDecodeError, UnicodeDecodeError) as error:
-        raise ConfigurationError(f"{_CONFIG} names {name}, which is not TOML: {error}") from None
-    for key in values:
-        if key not in Settings.model_fields:
-            raise ConfigurationError(
-                f"{key} in {name} is not a setting{_suggestion(key, Settings.model_fields)}"
-            )
-    return {key: _Given(value=value, place=f"{key} in {name}") for key, value in values.items()}
-
-
-def _from_environment(environ: Mapping[str, str]) -> dict[str, _Given]:
-    variables = {f"{PREFIX}{field.upper()}": field for field in Settings.model_fields}
-    values: dict[str, _Given] = {}
-    for variable, field in [("DATABASE_URL", "database_url"), *variables.items()]:
-        named = f"{variable}{_FILE_SUFFIX}"
-        path, direct = environ.get(named), environ.get(variable)
-        if path:
-            content = _secret_file(path, variable=named)
-            values[field] = _Given(value=content, place=f"{variable} in {path}, named by {named},")
-        if direct:
-            values[field] = _Given(value=direct, place=variable)
-    known = {
-        _CONFIG,
-        f"{PREFIX}TRACEBACK",
-        *variables,
-        *(f"{variable}{_FILE_SUFFIX}" for variable in variables),
-    }
-    for variable in environ:
-        if variable.startswith(PREFIX) and variable not in known:
-            hint = _suggestion(variable.removeprefix(PREFIX), (name.removeprefix(PREFIX) for name in known))
-            raise ConfigurationError(f"{variable} is not a setting{hint}")
-    return values
-
-
-def _secret_file(path: str, *, variable: str) -> str:
-    try:
-        with Path(path).open("rb") as file:
-            content = file.read(_MAX_SECRET_FILE_BYTES + 1)
-    except OSError as error:
-        raise ConfigurationError(f"{variable} names {path}, which can't be read: {error.strerror}") from None
-    if len(content) > _MAX_SECRET_FILE_BYTES:
-        raise ConfigurationError(
-            f"{variable} names {path}, which is longer than {_MAX_SECRET_FILE_BYTES} bytes"
-        )
-    try:
-        return content.decode("utf-8").strip()
-    except UnicodeDecodeError:
-        raise ConfigurationError(f"{variable} names {path}, which is not UTF-8 text") from None
-
-
-def _suggestion(name: str, known: Iterable[str]) -> str:
-    """A known name that is near enough to be meant, else nothing. Variables come without their prefix."""
-    near = difflib.get_close_matches(name, list(known), n=1, cutoff=_LIKENESS)
-    if not near:
-        return ""
-    return f"; did you mean {PREFIX if name.isupper() else ''}{near[0]}?"
-
-
-def _one_line(error: ValidationError, given: Mapping[str, _Given]) -> str:
-    """Every problem in our words: the validation library's texts never reach an operator."""
-    problems = []
-    for detail in error.errors(include_url=False, include_input=False):
-        own = detail.get("ctx", {}).get("error")  # the ValueError of a check of ours
-        if not detail["loc"]:
-            problems.append(str(own))
-            continue
-        name = str(detail["loc"][0])
-        field = Settings.model_fields[name]
-        variable = "DATABASE_URL" if name == "database_url" else f"{PREFIX}{name.upper()}"
-        if name not in given:
-            problems.append(
-                f"{variable} is missing: set it, or {variable}{_FILE_SUFFIX} ({field.description})"
-            )
-            continue
-        expected = f"expected {_allowed(field)}" if own is None else str(own)
-        problems.append(f"{given[name].place} is invalid: {expected}{_shown(field, given[name].value)}")
-    return "; ".join(problems)
-
-
-def _shown(field: FieldInfo, value: Any) -> str:
-    """The value as it was given, or nothing for a secret and for what is too long to be a slip."""
-    text = repr(value) if isinstance(value, str) else str(value)
-    if SecretStr in _types(field) or len(text) > _MOST_SHOWN:
-        return ""
-    return f", got {text}"
-
-
-def _types(field: FieldInfo) -> tuple[Any, ...]:
-    """The types that the setting may have, without what is checked of them: one, or one and None."""
-    members = get_args(field.annotation) or (field.annotation,)
-    return tuple(get_args(one)[0] if get_origin(one) is Annotated else one for one in members)
-
-
-def _allowed(field: FieldInfo) -> str:
-    """What a setting may be, from its type and its bounds."""
-    kind = next(one for one in _types(field) if one is not type(None))
-    if isinstance(kind, type) and issubclass(kind, StrEnum):
-        return " or ".join(member.value for member in kind)
-    if kind is bool:
-        return "true or false"
-    bounds = [
-        text.format(getattr(one, name))
-        for one in field.metadata
-        for name, text in _BOUNDS.items()
-        if hasattr(one, name)
-    ]
-    noun = {int: "a whole number", float: "a number"}.get(kind, "text")
-    return " ".join([noun, " and ".join(bounds)]).strip()

@@ -1,11 +1,11 @@
-"""The road to PostgreSQL: pools, transactions, exact JSON, and named SQL from files.
+"""Access to PostgreSQL: pools, transactions, exact JSON, and named SQL from files.
 
 Owns how a connection is set up and how its failures are named. Must not know any table.
 
-Conventions: a service opens the transaction with `transaction(pool)` and passes the connection on; a store
-takes a connection and never opens or ends a transaction; no call outside the database happens inside one.
-JSON numbers with a fraction become Decimal, and Decimal is written as a number: no float passes through a
-column.
+Conventions: a service opens the transaction with `transaction(pool)` and passes the connection on; a
+repository takes a connection and never opens or ends a transaction; no call outside the database happens
+inside one. JSON numbers with a fraction become Decimal, and Decimal is written as a number: no float passes
+through a column.
 """
 
 import asyncio

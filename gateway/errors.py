@@ -5,10 +5,15 @@ GatewayError                      what the operator or caller can correct; its t
 ├── MalformedIdError              a public id that is not one of ours
 ├── MigrationError                the schema can't be brought forward as asked
 ├── DatabaseUnreachableError      no PostgreSQL answers at the given address
-└── DatabaseNotMigratedError      a table of ours is missing
+├── DatabaseNotMigratedError      a table of ours is missing
+├── RecordNotFoundError           no such record, or another party's
+├── RecordConflictError           the record does not allow what was asked
+└── RateLimitExceededError        a key or an address has sent too much; it says when to try again
 
 Knows no HTTP status and no exit code: the edges map these.
 """
+
+from collections.abc import Mapping
 
 
 class GatewayError(Exception):
@@ -40,3 +45,19 @@ class DatabaseNotMigratedError(GatewayError):
 
     def __init__(self) -> None:
         super().__init__("the database is not migrated; run networkcore migrate")
+
+
+class RecordNotFoundError(GatewayError):
+    """No such record, or it is another party's: the same answer for both."""
+
+
+class RecordConflictError(GatewayError):
+    """What is stored does not allow this."""
+
+
+class RateLimitExceededError(GatewayError):
+    """A key or an address has sent more than it may; `headers` say what is left and when to try again."""
+
+    def __init__(self, text: str, *, headers: Mapping[str, str]) -> None:
+        super().__init__(text)
+        self.headers = headers

@@ -103,6 +103,21 @@ async def unlock(connection: Connection, *, party_id: str, key: str, locked_unti
     await _QUERIES.unlock(connection, party_id=party_id, key=key, locked_until=locked_until)
 
 
+async def renew(
+    connection: Connection, *, party_id: str, key: str, locked_until: datetime, renewed_until: datetime
+) -> bool:
+    """Keep a claimed key for longer. False: it is not the caller's any more."""
+    found = await _QUERIES.renew(
+        connection, party_id=party_id, key=key, locked_until=locked_until, renewed_until=renewed_until
+    )
+    return bool(found)
+
+
+async def free(connection: Connection, *, party_id: str, key: str, locked_until: datetime) -> None:
+    """Forget a claimed key: nothing came of its request, and it may carry another one."""
+    await _QUERIES.free(connection, party_id=party_id, key=key, locked_until=locked_until)
+
+
 async def delete_expired(connection: Connection, *, older_than: datetime, limit: int) -> int:
     """Delete at most `limit` keys made before `older_than`; how many went."""
     outcome: str = await _QUERIES.sweep(connection, older_than=older_than, limit=limit)

@@ -29,6 +29,25 @@ _CHUNK_BYTES: Final = 65_536
 _MAX_PORT: Final = 65_535
 # Prefixes that carry an IPv4 address inside: what counts is where the packet ends.
 _NAT64: Final = ipaddress.IPv6Network("64:ff9b::/96")
+# Special ranges that Python's `is_global` calls public (IANA special-purpose address registries).
+_SPECIAL: Final = tuple(
+    ipaddress.ip_network(text)
+    for text in (
+        "192.0.0.0/24",  # IETF protocol assignments (RFC 6890)
+        "192.88.99.0/24",  # deprecated 6to4 relay anycast (RFC 7526)
+        "192.31.196.0/24",  # AS112 (RFC 7535)
+        "192.52.193.0/24",  # AMT (RFC 7450)
+        "192.175.48.0/24",  # direct delegation AS112 (RFC 7534)
+        "64:ff9b:1::/48",  # local-use NAT64 (RFC 8215)
+        "100:0:0:1::/64",  # dummy prefix (RFC 9780)
+        "2001::/23",  # IETF protocol assignments (RFC 2928), ORCHID and Teredo among them
+        "2620:4f:8000::/48",  # direct delegation AS112 (RFC 7534)
+        "3fff::/20",  # documentation (RFC 9637)
+        "5f00::/16",  # segment routing SIDs (RFC 9602)
+    )
+)
+# Unicast that is assigned to the public internet (IANA IPv6 address space): all else is none of ours to call.
+_IPV6_UNICAST: Final = ipaddress.IPv6Network("2000::/3")
 
 
 class ForbiddenAddressError(GatewayError, OSError):
@@ -108,8 +127,10 @@ def is_public(address: ipaddress.IPv4Address | ipaddress.IPv6Address) -> bool:
             return is_public(address.sixtofour)
         if address in _NAT64:
             return is_public(ipaddress.IPv4Address(int(address) & 0xFFFF_FFFF))
-        if address.teredo is not None or address.is_site_local:
+        if address not in _IPV6_UNICAST:
             return False
+    if any(address.version == network.version and address in network for network in _SPECIAL):
+        return False
     return address.is_global and not address.is_multicast and not address.is_reserved
 
 

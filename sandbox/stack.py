@@ -199,6 +199,8 @@ def _psp_spec(stack: Stack, state_dir: Path) -> ChildSpec:
         f"{stack.gateway_url}/v1/psp/webhooks",
         "--webhook-secret-file",
         str(secret_file),
+        "--webhook-events",
+        "gateway",
     )
     return ChildSpec(name="sandbox-psp", arguments=arguments, readiness=LineReady())
 

@@ -41,8 +41,3 @@ async def list_messages(
 ) -> list[BankMessage]:
     """The bank's messages, the latest first, those older than `before`."""
     return await repository.list_messages(connection, state=state, before=before, limit=limit)
-
-
-async def count_rejected_messages(connection: Connection, *, since: datetime) -> int:
-    """How many messages were rejected since then."""
-    return await repository.count_rejected_since(connection, since=since)

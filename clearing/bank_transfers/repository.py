@@ -166,9 +166,3 @@ async def list_messages(
     """Messages, the latest first, those older than `before`."""
     found = await rows(_sql.messages(connection, state=state, before=before, limit=limit))
     return [BankMessage(**dict(row.items())) for row in found]
-
-
-async def count_rejected_since(connection: Connection, *, since: datetime) -> int:
-    """How many messages were rejected since then."""
-    count: int = await _sql.rejected_since(connection, since=since)
-    return count

@@ -1,6 +1,6 @@
 """Which days a party's documents cover.
 
-Owns: the end of a period by its cadence. Must not know: which documents there are, the store.
+Owns: the end of a period by its cadence. Must not know: which documents there are, the repository.
 """
 
 from calendar import monthrange

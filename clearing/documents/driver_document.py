@@ -1,6 +1,6 @@
 """What a driver gets for a supply: an invoice, or a receipt where no VAT may be shown; credit notes too.
 
-Owns: which of them it is, its series, its EN 16931 form. Must not know: numbering, the store, print.
+Owns: which of them it is, its series, its EN 16931 form. Must not know: numbering, the repository, print.
 
 The seller is whoever sold to the driver: the platform as reseller, the CPO where the platform is its
 disclosed agent and writes in its name (Directive 2006/112/EC art. 220(1)). A document that shows VAT needs
@@ -175,7 +175,8 @@ def invoice_of(document: DriverDocument, ruling: VatDecision, *, country: str) -
         category=ruling.category,
         rate=ruling.rate,
         net_minor=net,
-        vat_minor=vat_on(net, ruling.rate),
+        # As booked: at most one minor unit from the VAT on the net, for the price was split with VAT in it.
+        vat_minor=abs(supply.vat_minor),
         reason=ruling.reason,
         exemption_code=ruling.exemption_code,
     )
@@ -191,7 +192,7 @@ def invoice_of(document: DriverDocument, ruling: VatDecision, *, country: str) -
         lines=[line],
         groups=[group],
         net_minor=net,
-        vat_minor=group.vat_minor,
+        vat_minor=abs(supply.vat_minor),
         due_minor=due,
         preceding=() if document.preceding is None else (document.preceding,),
         paid_minor=due,

@@ -1,11 +1,11 @@
 """Invoices: which document a supply gets, who may issue it, and its totals.
 
 Owns: EN 16931 type codes, categories, VAT breakdown, totals by document, the rules that forbid a document.
-Must not know: XML, numbering, the store.
+Must not know: XML, numbering, the repository.
 
-VAT is computed on a document's sums, not on its sessions (EN 16931 BR-CO-17). The journal has it by session,
-so the two may differ by a few units: the document shows the difference as its rounding amount (BT-114), and
-what is due is what the journal says.
+A document states the VAT that was booked, as the ledger, the API and the page do. EN 16931 computes it on the
+document's sums and allows less than one unit of the currency between the two (BR-CO-17, BR-S-09), enough for
+sessions that were rounded one by one. Only what lies beyond that is a rounding amount (BT-114).
 """
 
 from collections.abc import Sequence
@@ -16,7 +16,7 @@ from enum import IntEnum
 from typing import Final, Protocol
 
 from clearing.errors import ClearingInvariantViolation, InvalidDocumentError
-from clearing.money import vat_on
+from clearing.money import exponent, vat_on
 from clearing.parties.party import Party
 from clearing.sessions.identities import trader_within
 from clearing.tax.vat import VAT_AREAS, Category, SupplyLeg, Trader, VatDecision, vat_area
@@ -144,7 +144,7 @@ class Invoice:
 
     @property
     def rounding_minor(self) -> int:
-        """What sessions rounded one by one differ by from the document's sums (BT-114)."""
+        """What was booked beyond what the document may state (BT-114)."""
         return self.due_minor - self.gross_minor
 
     @property
@@ -174,7 +174,7 @@ def invoices_of(
     if self_billed and (supplier.self_billing_since is None or supplier.self_billing_since > period[0]):
         raise InvalidDocumentError(
             f"{supplier.id!r} has not agreed to self-billing from {period[0]} on; "
-            "ask for its own invoice, or agree first"
+            "request an invoice of its own, or record its agreement"
         )
     days = (min([period[0], *(one.first_day for one in sums if one.first_day is not None)]), period[1])
     sides = _Sides(
@@ -241,7 +241,7 @@ def _invoice(
     period: tuple[date, date],
     preceding: Sequence[str],
 ) -> Invoice:
-    groups = _groups(sums, sign)
+    groups = _groups(sums, sign, currency=currency)
     seller, buyer = sides.seller, sides.buyer
     return Invoice(
         type=kind,
@@ -271,19 +271,32 @@ def _invoice(
     )
 
 
-def _groups(sums: Sequence[SuppliedSum], sign: int) -> list[VatGroup]:
+def stated_vat(net_minor: int, booked_minor: int, rate: Decimal, *, currency: str) -> int:
+    """The VAT that a document states on a sum: what was booked, as far as EN 16931 takes it.
+
+    BR-CO-17 asks for a difference below one unit of the currency from the VAT on the sum; where the booked
+    VAT lies further off, it is the nearest amount within that.
+    """
+    computed = vat_on(net_minor, rate)
+    tolerance: int = 10 ** exponent(currency) - 1
+    return min(max(booked_minor, computed - tolerance), computed + tolerance)
+
+
+def _groups(sums: Sequence[SuppliedSum], sign: int, *, currency: str) -> list[VatGroup]:
     nets: dict[tuple[Category, Decimal], int] = {}
+    booked: dict[tuple[Category, Decimal], int] = {}
     rulings: dict[tuple[Category, Decimal], VatDecision] = {}
     for one in sums:
         key = (one.ruling.category, one.ruling.rate)
         nets[key] = nets.get(key, 0) + sign * one.net_minor
+        booked[key] = booked.get(key, 0) + sign * one.vat_minor
         rulings.setdefault(key, one.ruling)
     return [
         VatGroup(
             category=category,
             rate=rate,
             net_minor=net,
-            vat_minor=vat_on(net, rate),
+            vat_minor=stated_vat(net, booked[category, rate], rate, currency=currency),
             reason=rulings[category, rate].reason,
             exemption_code=rulings[category, rate].exemption_code,
         )

@@ -95,9 +95,7 @@ def _unzipped(content: bytes) -> bytes:
     except (zipfile.BadZipFile, zlib.error, EOFError, NotImplementedError, RuntimeError, OSError) as error:
         raise UnreadableRatesError("the zip", f"can't be unpacked ({error}); {_FETCH_AGAIN}") from None
     except ValueError as error:
-        raise UnreadableRatesError(
-            "the zip", f"names a member that can't be ({error}); {_FETCH_AGAIN}"
-        ) from None
+        raise UnreadableRatesError("the zip", f"has an invalid member ({error}); {_FETCH_AGAIN}") from None
     if len(unpacked) > MAX_BYTES:
         raise UnreadableRatesError("the zip", f"unpacks to more than {MAX_BYTES} bytes; {_FETCH_AGAIN}")
     return unpacked
@@ -182,7 +180,9 @@ def _day(where: str, text: str) -> date:
 def _check_currency(where: str, currency: str, day: date) -> None:
     """A currency of ISO 4217 that existed on the day."""
     if currency == PIVOT:
-        raise UnreadableRatesError(where, f"the rates are of one euro, they can't name it; {_FETCH_AGAIN}")
+        raise UnreadableRatesError(
+            where, f"the rates are per euro, so EUR can't be among them; {_FETCH_AGAIN}"
+        )
     last = LAST_DAY.get(currency)
     if last is None:
         try:

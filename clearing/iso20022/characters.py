@@ -69,14 +69,14 @@ _SWISS_EXTRA: Final = frozenset("\u0218\u0219\u021a\u021b\u20ac")
 
 
 class CharacterSet(StrEnum):
-    """The character set that a rail accepts."""
+    """The character set that a payment scheme accepts."""
 
     SEPA = "sepa"
     SWISS = "swiss"
 
 
 def is_permitted(character: str, characters: CharacterSet) -> bool:
-    """Whether a name, address or remittance text of that rail may contain the character."""
+    """Whether a name, address or remittance text of that scheme may contain the character."""
     if characters is CharacterSet.SEPA:
         return character in _BASIC
     point = ord(character)
@@ -84,7 +84,7 @@ def is_permitted(character: str, characters: CharacterSet) -> bool:
 
 
 def fold(text: str, *, characters: CharacterSet, limit: int) -> str:
-    """`text` in the rail's characters, on one line, at most `limit` of them.
+    """`text` in the scheme's characters, on one line, at most `limit` of them.
 
     A permitted character stays. A letter loses its accent or is spelled out (EPC217-08); anything else
     becomes a full stop, so that a reader sees that a character is missing. Line breaks, tabs and runs of

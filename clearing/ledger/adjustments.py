@@ -3,7 +3,7 @@
 Payouts of the PSP on their way, what people decide, receivables.
 
 Owns: which accounts each of them debits and credits, and the ids that make booking twice book once. Must not
-know: why it was decided, who agreed, the store.
+know: why it was decided, who agreed, the repository.
 """
 
 import json

@@ -1,6 +1,6 @@
 """The hash chain: what a transfer, an entry and a batch hash to, and the proof that an entry is in a batch.
 
-Owns: the canonical lines, blinding, the Merkle tree, the chain. Must not know: the store, what the lines
+Owns: the canonical lines, blinding, the Merkle tree, the chain. Must not know: the repository, what the lines
 mean.
 
 A transfer's line is hashed with a blind of 16 bytes; an entry's hash covers its header and its transfers'

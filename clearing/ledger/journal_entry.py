@@ -2,7 +2,7 @@
 
 Owns: which accounts exist, that money only moves between two of them, that transit ends at zero, exact
 reversal.
-Must not know: why money moves, the store. A balance is credits minus debits: what is owed to a party is
+Must not know: why money moves, the repository. A balance is credits minus debits: what is owed to a party is
 positive.
 """
 
@@ -238,7 +238,7 @@ class Deltas:
 def check(transfers: Sequence[Transfer]) -> None:
     """An entry is acceptable: positive amounts within a bigint, two different accounts, transit back at zero.
 
-    Raises ClearingInvariantViolation; the store's CHECKs hold the same for each row.
+    Raises ClearingInvariantViolation; the schema's CHECKs hold the same for each row.
     """
     transit: dict[str, int] = {}
     for debit, credit, minor, currency in transfers:

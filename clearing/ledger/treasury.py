@@ -2,7 +2,7 @@
 
 Owns: the entries of these, and the gain or loss when an exchange was executed at another rate than the
 locks'.
-Must not know: sessions, the store, who executed it.
+Must not know: sessions, the repository, who executed it.
 """
 
 from typing import Final

@@ -29,7 +29,7 @@ class LegalModel(StrEnum):
 
 
 class Role(StrEnum):
-    """Whose share it is. The session says which party plays the role; the CPO gets what remains."""
+    """The role that receives a share. The session determines the party; the CPO receives what remains."""
 
     CPO = "cpo"
     PLATFORM = "platform"
@@ -39,7 +39,7 @@ class Role(StrEnum):
 
 
 class Deficit(StrEnum):
-    """What happens when fees exceed the net: never a surprise, always agreed."""
+    """Who bears the deficit if fees exceed a session's net."""
 
     CAP = "cap"  # shares are cut to what is left, in order of deduction; the CPO gets nothing
     CARRY = "carry"  # the CPO's share turns negative and is netted against its later sales
@@ -71,7 +71,7 @@ class Share:
 
 
 class VatSource(StrEnum):
-    """Which rate splits the driver's gross where the tariff's and the tax jurisdiction's disagree.
+    """The VAT rate that applies if the tariff's rate and the tax jurisdiction's rate differ.
 
     The case is flagged.
     """
@@ -81,7 +81,7 @@ class VatSource(StrEnum):
 
 
 class UnregisteredSeller(StrEnum):
-    """What happens to a sale whose seller has no VAT id proven where it owes the driver's VAT."""
+    """What happens to a sale whose seller has no proven VAT id in the charge point's tax jurisdiction."""
 
     FLAG = "flag"  # cleared and flagged: the VAT is set aside, the driver gets a receipt and no invoice
     EXCEPTION = "exception"  # waits, with the reason, until the registration is entered

@@ -1,7 +1,7 @@
 """When a party is paid: daily, weekly or monthly, with a reserve, dated holds and four-eyes approval.
 
 Owns: payout terms and the end of a payout period. Must not know: clearing days (`clearing.calendar` counts
-them), amounts due, the store.
+them), amounts due, the repository.
 """
 
 import calendar

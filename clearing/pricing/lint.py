@@ -1,6 +1,6 @@
 """Tariff lint: what is wrong or unwise in a tariff, found before it bills anybody.
 
-Owns: the findings, their codes, and the exact cells of a tariff's restrictions. Must not know: CDRs, files.
+Owns: what the restrictions of a tariff do together, and AFIR's rules. Must not know: CDRs, files.
 
 Every restriction is a half-open interval on one axis (time of day, date, weekday, energy, duration, current,
 power), so the bounds of a tariff cut each axis into cells inside which nothing changes. Asking every cell
@@ -10,88 +10,24 @@ which component applies proves what is never reached and where a dimension is fr
 from collections.abc import Iterable, Iterator
 from datetime import date, timedelta
 from decimal import Decimal
-from enum import StrEnum
 from itertools import product
 from math import prod
-from typing import Any, Final
-
-import msgspec
+from typing import Final
 
 from clearing.pricing.explain import describe_moment
+from clearing.pricing.lint_components import component_findings
+from clearing.pricing.lint_finding import LintCode, LintFinding, warn
 from clearing.pricing.notes import NoteCode, NoteSeverity
 from clearing.pricing.program import Candidate, PricingProgram, compile_tariff
 from clearing.pricing.restrictions import Moment, Phase, Restrictions
-from clearing.pricing.tariff import Dimension, PriceComponent, Tariff, TaxMode
+from clearing.pricing.tariff import Dimension, PriceComponent, Tariff
 
 MAX_CELLS: Final = 100_000
 MONDAY: Final = date(2024, 1, 1)  # any Monday: the weekday axis of tariffs without dates
 WEEK: Final = 7
 AFIR_POWER_KW: Final = Decimal(50)
 
-# Above these a price is more likely a slip of the decimal point; in euros, scaled by a rough rate elsewhere.
-_ABSURD: Final = {
-    Dimension.ENERGY: Decimal(3),
-    Dimension.TIME: Decimal(120),
-    Dimension.PARKING_TIME: Decimal(120),
-    Dimension.FLAT: Decimal(50),
-}
-_ROUGH_RATE: Final = {
-    "CZK": 25,
-    "DKK": 8,
-    "HUF": 400,
-    "ISK": 150,
-    "JPY": 160,
-    "NOK": 12,
-    "PLN": 5,
-    "RON": 5,
-    "RSD": 120,
-    "SEK": 12,
-    "TRY": 45,
-    "UAH": 45,
-    "INR": 95,
-    "CNY": 8,
-    "ZAR": 20,
-    "MXN": 20,
-    "THB": 40,
-}
 SECONDS_PER_MINUTE: Final = 60
-_MAX_STEP_S: Final = 3600
-_MAX_STEP_WH: Final = 1000
-
-
-class LintCode(StrEnum):
-    """Stable codes: T1 reach, T2 gaps and overlaps, T3 prices, T4 tax, T5 AFIR, T6 wire form."""
-
-    NEVER_REACHED = "T101"
-    NEVER_TRUE = "T102"
-    NOT_EVALUATED = "T103"
-    FREE_GAP = "T201"
-    DATES_OVERLAP = "T202"
-    TOO_MANY_CELLS = "T203"
-    NEGATIVE_PRICE = "T301"
-    ABSURD_PRICE = "T302"
-    LARGE_STEP = "T303"
-    LIMITS_CROSS = "T304"
-    PRICES_NOTHING = "T305"
-    TAX_UNSTATED = "T401"
-    TAX_MIXED = "T402"
-    AFIR_NO_ENERGY = "T501"
-    AFIR_NOT_KWH_BASED = "T502"
-    AFIR_STEP = "T503"
-    WIRE = "T601"
-
-
-class LintFinding(msgspec.Struct, frozen=True, kw_only=True):
-    """One finding: where (JSON path) and what."""
-
-    code: LintCode
-    severity: NoteSeverity
-    path: str
-    text: str
-
-    def to_dict(self) -> dict[str, Any]:
-        """The finding as JSON-able values."""
-        return {"code": self.code.value, "severity": self.severity, "path": self.path, "text": self.text}
 
 
 def lint(tariff: Tariff, *, power_kw: Decimal | None = None) -> tuple[LintFinding, ...]:
@@ -105,9 +41,7 @@ def lint(tariff: Tariff, *, power_kw: Decimal | None = None) -> tuple[LintFindin
     found += _wire(program)
     found += _reach_and_gaps(tariff, program)
     found += _dates(tariff)
-    found += _prices(tariff)
-    found += _limits(tariff)
-    found += _tax(tariff)
+    found += component_findings(tariff)
     found += _afir(tariff, power_kw)
     return tuple(sorted(found, key=lambda finding: _position(finding.path)))
 
@@ -116,15 +50,11 @@ def _position(path: str) -> tuple[int, ...]:
     return tuple(int(part.partition("]")[0]) for part in path.split("[")[1:])
 
 
-def _warn(code: LintCode, path: str, text: str, severity: NoteSeverity = NoteSeverity.WARNING) -> LintFinding:
-    return LintFinding(code=code, severity=severity, path=path, text=text)
-
-
 def _wire(program: PricingProgram) -> Iterator[LintFinding]:
     """What reading the tariff already noted."""
     for note in program.notes:
         code = LintCode.NOT_EVALUATED if note.code is NoteCode.UNKNOWN_RESTRICTION else LintCode.WIRE
-        yield _warn(code, note.path, note.text, note.severity)
+        yield warn(code, note.path, note.text, note.severity)
 
 
 def _at(candidate: Candidate) -> str:
@@ -136,7 +66,7 @@ def _reach_and_gaps(tariff: Tariff, program: PricingProgram) -> Iterator[LintFin
     axes = _axes(rules)
     if prod(len(axis) for axis in axes) > MAX_CELLS:
         text = "the restrictions are too many to be checked together for gaps and unreachable elements"
-        yield _warn(LintCode.TOO_MANY_CELLS, "$.elements", text, NoteSeverity.INFO)
+        yield warn(LintCode.TOO_MANY_CELLS, "$.elements", text, NoteSeverity.INFO)
         return
     cells = [_moment(cell) for cell in product(*axes)]
     for phase, phase_candidates in program.by_phase.items():
@@ -149,7 +79,7 @@ def _reach_and_gaps(tariff: Tariff, program: PricingProgram) -> Iterator[LintFin
             if gap is not None and phase is Phase.SESSION and dimension is not Dimension.FLAT:
                 where = describe_moment(gap, by_date=any(rule.start_date or rule.end_date for rule in rules))
                 text = f"{dimension.value} is free where no element applies, for example {where}"
-                yield _warn(LintCode.FREE_GAP, _at(candidates[-1]), text)
+                yield warn(LintCode.FREE_GAP, _at(candidates[-1]), text)
 
 
 def _phase_of(tariff: Tariff, candidate: Candidate) -> Phase:
@@ -175,10 +105,10 @@ def _unreached(own: list[Candidate], reached: set[int], true: set[int]) -> Itera
     for candidate in own:
         if candidate.slot not in true:
             text = "its restrictions can never hold together: it is never charged"
-            yield _warn(LintCode.NEVER_TRUE, _at(candidate), text)
+            yield warn(LintCode.NEVER_TRUE, _at(candidate), text)
         elif candidate.slot not in reached:
             text = f"an earlier element always prices {candidate.dimension.value} first: it is never charged"
-            yield _warn(LintCode.NEVER_REACHED, _at(candidate), text)
+            yield warn(LintCode.NEVER_REACHED, _at(candidate), text)
 
 
 _Axes = tuple[list[int], list[date], list[Decimal], list[int], list[Decimal], list[Decimal]]
@@ -240,7 +170,7 @@ def _dates(tariff: Tariff) -> Iterator[LintFinding]:
         for earlier, other, others in seasons[:rank]:
             if dimensions & others and rule.phase is other.phase and _overlap(rule, other):
                 text = f"its dates overlap those of element {earlier}, which is used where both apply"
-                yield _warn(LintCode.DATES_OVERLAP, f"$.elements[{place}].restrictions", text)
+                yield warn(LintCode.DATES_OVERLAP, f"$.elements[{place}].restrictions", text)
 
 
 def _overlap(one: Restrictions, other: Restrictions) -> bool:
@@ -249,65 +179,6 @@ def _overlap(one: Restrictions, other: Restrictions) -> bool:
         return False  # the same season, distinguished by time of day or weekday
     starts = max(one.start_date or date.min, other.start_date or date.min)
     return starts < min(one.end_date or date.max, other.end_date or date.max)
-
-
-def _prices(tariff: Tariff) -> Iterator[LintFinding]:
-    rate = Decimal(_ROUGH_RATE.get(tariff.currency, 1))
-    priced = False
-    for place, element in enumerate(tariff.elements):
-        for spot, component in enumerate(element.components):
-            path = f"$.elements[{place}].price_components[{spot}]"
-            priced = priced or component.dimension is not None
-            if component.dimension is None:
-                continue
-            if component.price < 0:
-                text = f"the price {component.price} is negative: it pays the driver"
-                yield _warn(LintCode.NEGATIVE_PRICE, f"{path}.price", text)
-            elif component.price > _ABSURD[component.dimension] * rate:
-                unit = {Dimension.ENERGY: "kWh", Dimension.FLAT: "session"}.get(component.dimension, "hour")
-                text = f"{component.price} {tariff.currency} per {unit} looks like a slip"
-                yield _warn(LintCode.ABSURD_PRICE, f"{path}.price", text)
-            largest = _MAX_STEP_WH if component.dimension is Dimension.ENERGY else _MAX_STEP_S
-            if component.dimension is not Dimension.FLAT and component.step_size > largest:
-                unit = "Wh" if component.dimension is Dimension.ENERGY else "s"
-                text = f"up to {component.step_size} {unit} are billed unused"
-                yield _warn(LintCode.LARGE_STEP, f"{path}.step_size", text)
-    if not priced:
-        yield _warn(LintCode.PRICES_NOTHING, "$.elements", "no component prices anything")
-
-
-def _limits(tariff: Tariff) -> Iterator[LintFinding]:
-    low, high = tariff.min_price, tariff.max_price
-    for name, limit in (("min_price", low), ("max_price", high)):
-        if limit is None or limit.excl_vat is None or limit.incl_vat is None:
-            continue
-        if limit.incl_vat < limit.excl_vat:
-            text = f"{name} is lower with tax ({limit.incl_vat}) than without ({limit.excl_vat})"
-            yield _warn(LintCode.LIMITS_CROSS, f"$.{name}", text)
-    if low is None or high is None:
-        return
-    for lowest, highest in ((low.excl_vat, high.excl_vat), (low.incl_vat, high.incl_vat)):
-        if lowest is not None and highest is not None and lowest > highest:
-            text = f"the minimum {lowest} is above the maximum {highest}; the maximum wins"
-            yield _warn(LintCode.LIMITS_CROSS, "$.min_price", text)
-
-
-def _tax(tariff: Tariff) -> Iterator[LintFinding]:
-    if tariff.tax_mode is TaxMode.NOT_APPLICABLE:
-        return
-    paid = [
-        (f"$.elements[{place}].price_components[{spot}]", component)
-        for place, element in enumerate(tariff.elements)
-        for spot, component in enumerate(element.components)
-        if component.dimension is not None and component.price
-    ]
-    unstated = [path for path, component in paid if component.vat is None]
-    for path in unstated:
-        text = "no VAT rate is stated, so the price that the driver pays can't be shown from the tariff alone"
-        yield _warn(LintCode.TAX_UNSTATED, path, text, NoteSeverity.INFO)
-    if unstated and len(unstated) < len(paid):
-        text = "some components state a VAT rate and others none; an unstated rate is billed without VAT"
-        yield _warn(LintCode.TAX_MIXED, "$.elements", text)
 
 
 def _afir(tariff: Tariff, power_kw: Decimal | None) -> Iterator[LintFinding]:
@@ -326,7 +197,7 @@ def _afir(tariff: Tariff, power_kw: Decimal | None) -> Iterator[LintFinding]:
             text = (
                 f"not for ad hoc payment at 50 kW and above: it prices {', '.join(others)} (AFIR art. 5(4))"
             )
-            yield _warn(LintCode.AFIR_NOT_KWH_BASED, "$.elements", text, NoteSeverity.INFO)
+            yield warn(LintCode.AFIR_NOT_KWH_BASED, "$.elements", text, NoteSeverity.INFO)
         return
     if power_kw >= AFIR_POWER_KW:
         yield from _afir_fast(found)
@@ -339,11 +210,11 @@ def _is_other_than_kwh(component: PriceComponent) -> bool:
 def _afir_fast(found: list[tuple[str, PriceComponent]]) -> Iterator[LintFinding]:
     if not any(component.dimension is Dimension.ENERGY for _, component in found):
         text = "at 50 kW and above an ad hoc price is per kWh (AFIR art. 5(4)); this tariff has none"
-        yield _warn(LintCode.AFIR_NO_ENERGY, "$.elements", text)
+        yield warn(LintCode.AFIR_NO_ENERGY, "$.elements", text)
     for path, component in found:
         if _is_other_than_kwh(component):
             text = f"at 50 kW and above an ad hoc price has no {component.type} part (AFIR art. 5(4))"
-            yield _warn(LintCode.AFIR_NOT_KWH_BASED, path, text)
+            yield warn(LintCode.AFIR_NOT_KWH_BASED, path, text)
         if component.dimension is Dimension.PARKING_TIME and component.step_size > SECONDS_PER_MINUTE:
             text = "an occupancy fee is a price per minute (AFIR art. 5(4)); its step is longer"
-            yield _warn(LintCode.AFIR_STEP, f"{path}.step_size", text)
+            yield warn(LintCode.AFIR_STEP, f"{path}.step_size", text)

@@ -51,7 +51,7 @@ class QuoteRequest:
         if not 0 <= self.energy_wh <= MAX_ENERGY_WH:
             raise InvalidAmountError(f"{self.energy_wh} Wh is outside 0 to {MAX_ENERGY_WH}")
         if self.energy_wh and not self.duration_s:
-            raise InvalidAmountError("energy needs time to flow: duration_s must be above 0")
+            raise InvalidAmountError("energy without duration: duration_s must be above 0")
         for name, seconds in (("duration_s", self.duration_s), ("parking_s", self.parking_s)):
             if not 0 <= seconds <= MAX_DURATION_S:
                 raise InvalidAmountError(f"{name} {seconds} is outside 0 to {MAX_DURATION_S}")

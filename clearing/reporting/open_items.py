@@ -1,12 +1,11 @@
-"""What clearing holds open for a person: sessions, differences, documents, payout holds, disbursements.
+"""What clearing holds open for a person: sessions, differences, documents, payouts, approvals, suspense.
 
 Owns: the lists and what each entry says of itself. Must not know: who shows them, or what a person does about
 them. It only reads; an entry is gone as soon as its row is closed.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import UTC, date, datetime, time, timedelta
+from datetime import datetime, timedelta
 from enum import StrEnum
 from typing import Any, Final
 from uuid import UUID
@@ -16,6 +15,9 @@ from clearing.connection import Connection, named_queries, rows
 _QUERIES: Final[Any] = named_queries("open_items")
 # An outcome that is still unknown after this long is no longer a matter of waiting.
 UNKNOWN_OUTCOME_AFTER: Final = timedelta(hours=24)
+# Suspense is cleared within a week, and a payment file reaches the bank in the round that creates it.
+OLD_SUSPENSE_AFTER: Final = timedelta(days=7)
+UNSENT_FILE_AFTER: Final = timedelta(hours=1)
 
 
 class OpenCauseKind(StrEnum):
@@ -26,6 +28,12 @@ class OpenCauseKind(StrEnum):
     DOCUMENT = "document_exception"
     PAYOUT_HOLD = "payout_hold"
     DISBURSEMENT = "unknown_disbursement_outcome"
+    APPROVAL_REQUEST = "approval_request"
+    DISBURSEMENT_APPROVAL = "disbursement_approval"
+    BANK_DETAILS = "pending_bank_details"
+    SUSPENSE = "old_suspense"
+    PAYMENT_FILE = "unsent_payment_file"
+    BANK_MESSAGE = "rejected_bank_message"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -49,79 +57,27 @@ class OpenCause:
 
 async def open_causes(connection: Connection, *, now: datetime) -> list[OpenCause]:
     """Every open entry at business time `now`, list by list, the oldest of each first."""
-    unknown_before = now - UNKNOWN_OUTCOME_AFTER
-    return [
-        *map(_session, await rows(_QUERIES.session_exceptions(connection))),
-        *map(_difference, await rows(_QUERIES.differences(connection))),
-        *map(_document, await rows(_QUERIES.document_exceptions(connection))),
-        *map(_payout_hold, await rows(_QUERIES.payout_holds(connection, now=now))),
-        *map(
-            _disbursement,
-            await rows(_QUERIES.unknown_disbursements(connection, unknown_before=unknown_before)),
+    lists = {
+        OpenCauseKind.SESSION: _QUERIES.session_exceptions(connection),
+        OpenCauseKind.DIFFERENCE: _QUERIES.differences(connection),
+        OpenCauseKind.DOCUMENT: _QUERIES.document_exceptions(connection),
+        OpenCauseKind.PAYOUT_HOLD: _QUERIES.payout_holds(connection, now=now),
+        OpenCauseKind.DISBURSEMENT: _QUERIES.unknown_disbursements(
+            connection, requested_before=now - UNKNOWN_OUTCOME_AFTER
         ),
+        OpenCauseKind.APPROVAL_REQUEST: _QUERIES.approval_requests(connection),
+        OpenCauseKind.DISBURSEMENT_APPROVAL: _QUERIES.disbursement_approvals(connection),
+        OpenCauseKind.BANK_DETAILS: _QUERIES.pending_bank_details(connection),
+        OpenCauseKind.SUSPENSE: _QUERIES.old_suspense(
+            connection, since_before=now.date() - OLD_SUSPENSE_AFTER
+        ),
+        OpenCauseKind.PAYMENT_FILE: _QUERIES.unsent_payment_files(
+            connection, created_before=now - UNSENT_FILE_AFTER
+        ),
+        OpenCauseKind.BANK_MESSAGE: _QUERIES.rejected_bank_messages(connection),
+    }
+    return [
+        OpenCause(kind=kind, **dict(row.items()))
+        for kind, found in lists.items()
+        for row in await rows(found)
     ]
-
-
-def _session(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.SESSION,
-        id=row["session_id"],
-        reason=row["reason"],
-        detail=row["detail"],
-        since=row["since"],
-    )
-
-
-def _difference(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.DIFFERENCE,
-        id=row["id"],
-        owner=row["owner"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        reason=row["type"],
-        detail=f"{row['pair']} {row['reference']}: {row['detail']}",
-        since=_start(row["since"]),
-    )
-
-
-def _document(row: Mapping[str, Any]) -> OpenCause:
-    parts = (row["supplier_id"], row["customer_id"], row["currency"], str(row["period_start"]))
-    return OpenCause(
-        kind=OpenCauseKind.DOCUMENT,
-        name="/".join((*parts, str(row["period_end"]))),
-        party_id=row["party_id"],
-        reason="document_not_issued",
-        detail=row["reason"],
-        since=row["since"],
-    )
-
-
-def _payout_hold(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.PAYOUT_HOLD,
-        id=row["id"],
-        party_id=row["party_id"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        reason="four_eyes_hold" if row["four_eyes"] else "payout_hold",
-        detail=f"{row['reason']} (placed by {row['placed_by']})",
-        since=_start(row["since"]),
-    )
-
-
-def _disbursement(row: Mapping[str, Any]) -> OpenCause:
-    return OpenCause(
-        kind=OpenCauseKind.DISBURSEMENT,
-        id=row["id"],
-        party_id=row["party_id"],
-        amount_minor=row["amount_minor"],
-        currency=row["currency"],
-        reason=f"{row['rail']}_outcome_unknown",
-        detail=f"no answer after {row['attempts']} attempts",
-        since=row["since"],
-    )
-
-
-def _start(day: date) -> datetime:
-    return datetime.combine(day, time(), UTC)

@@ -1,6 +1,6 @@
 """Why sessions of an agreement can't clear, and which effects its parties may not expect.
 
-Owns: the checks and their texts. Must not know: the store, how findings are shown. It clears made-up
+Owns: the checks and their texts. Must not know: the repository, how findings are shown. It clears made-up
 sessions in memory by the same plan and split as real ones, so that it can't be of another opinion.
 """
 

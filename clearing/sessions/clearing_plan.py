@@ -1,7 +1,7 @@
 """The clearing plan: everything about a session's clearing that does not depend on its amounts.
 
 Owns: who plays which role, which supply each leg is, its VAT, its exchange lock, its due date.
-Must not know: amounts, the store. A plan is made once for all sessions that share it and is reused.
+Must not know: amounts, the repository. A plan is made once for all sessions that share it and is reused.
 """
 
 import json

@@ -1,7 +1,7 @@
 """Which VAT id a party shows where: its registrations by VAT area.
 
 Owns: the way from a party's registrations to the area that each serves. Must not know: which supply an id is
-shown on, the store.
+shown on, the repository.
 """
 
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """From one captured session and its plan to a journal entry that can't be unbalanced.
 
 Owns: which amount goes to which account, the proof that the capture is the tariff's price.
-Must not know: the store, rates, calendars: all of that is in the plan. Every amount goes through transit,
-which ends at zero.
+Must not know: the repository, rates, calendars: all of that is in the plan. Every amount goes through
+transit, which ends at zero.
 """
 
 from collections.abc import Iterable, Mapping

@@ -3,7 +3,7 @@
 Refunds, disputes and credit CDRs, from what was stored when it was cleared.
 
 Owns: how much of each part is reversed, at the stored VAT rulings and FX locks. Must not know: present rates,
-terms or registers (a later change has no effect on a cleared session), the store.
+terms or registers (a later change has no effect on a cleared session), the repository.
 
 A reversal is the difference between two postings of the stored capture: that of all that is reversed after
 this step, and that of what was reversed before it. So the steps never drift: many small refunds end where one

@@ -1,6 +1,6 @@
 """One session cleared under one agreement in memory, to try the agreement before it is signed.
 
-Owns: the JSON of a made-up session and its parties. Must not know: the store, how the result is shown.
+Owns: the JSON of a made-up session and its parties. Must not know: the repository, how the result is shown.
 """
 
 from collections.abc import Mapping

@@ -1,6 +1,6 @@
 """A disbursement's statement as CSV (RFC 4180): a row for each line, and the balances around them.
 
-Owns: the columns. Must not know: the store, where the rows go.
+Owns: the columns. Must not know: the repository, where the rows go.
 
 Amounts are decimal texts with a point, beside a column of minor units. Text that a spreadsheet would run as
 a formula gets a quote before it. Rows of type `line` sum to the disbursement; `opening`, `later`, `payout`

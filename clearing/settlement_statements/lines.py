@@ -1,7 +1,7 @@
 """The lines of a disbursement's statement: what each netted payable comes from, in the party's own terms.
 
-Owns: which facts of a session a party sees, their arithmetic, their record. Must not know: the store, the
-statement around them.
+Owns: which facts of a session a party sees, their arithmetic, their record. Must not know: the repository,
+the statement around them.
 
 A party sees what the driver paid, since every share is counted on it, and the supplies that it makes or
 receives, as on its invoices. What others get of the rest is shown as one sum, to the CPO only.

@@ -2,8 +2,8 @@
 
 The seal, each line's arithmetic, the journal behind it, the sums.
 
-Owns: what a reader of the file can check with nothing but the file. Must not know: the store, networks. The
-memory that it needs is that of one batch's lines.
+Owns: what a reader of the file can check with nothing but the file. Must not know: the repository, networks.
+The memory that it needs is that of one batch's lines.
 """
 
 import json
@@ -124,13 +124,13 @@ def _records(lines: Iterable[str]) -> Iterator[tuple[int, dict[str, Any]]]:
         try:
             written = canonical(record)
         except (ValueError, OverflowError, RecursionError) as error:
-            raise StatementError(number, f"holds what no statement does: {error}") from error
+            raise StatementError(number, f"has content that a statement can't have: {error}") from error
         if written != text:
             raise StatementError(number, "was altered: it is not in the form that it was written in")
         stated = record.pop("sha256", None)
         if stated != seal(before, record):
             raise StatementError(
-                number, "was altered: its seal does not fit what it says and the line before"
+                number, "was altered: its hash does not match its content and the line before"
             )
         before = stated
         yield number, {**record, "sha256": stated}
@@ -228,7 +228,10 @@ class _Reading:
                 number, f"the lines sum to {tally.total_minor}, the disbursement is {payout}"
             )
         if opening + tally.since_minor + proof["later_minor"] != payout + closing:
-            raise StatementError(number, "opening, lines and later are not payout and closing")
+            raise StatementError(
+                number,
+                "opening balance, lines and later entries do not sum to the payout and the closing balance",
+            )
         return ProvedStatement(
             disbursement=self.head["disbursement"],
             party_id=self.head["party"]["id"],

@@ -65,9 +65,6 @@ SELECT reference, amount_minor, currency, detail FROM clearing.reconciliation_it
 WHERE pair = 'book_bank' AND side = 'right' AND amount_minor > 0 AND reference = ANY(:references::text[])
 ORDER BY reference, occurred_on, source_id;
 
--- name: rejected_since$
-SELECT count(*) FROM clearing.bank_message WHERE state = 'rejected' AND received_at >= :since;
-
 -- name: disbursement_of^
 -- The bank disbursement with this end-to-end id.
 SELECT id, amount_minor, currency, state FROM clearing.disbursement WHERE end_to_end_id = :end_to_end_id AND rail = 'bank';

@@ -1,20 +1,26 @@
--- What clearing holds open for a person, one statement for each list.
+-- What clearing holds open for a person, one statement for each list. A column is a field of `OpenCause`: a field that a
+-- list does not have is left out.
 
 -- name: session_exceptions
-SELECT session_id, reason, detail, exception_at AS since FROM clearing.session_exception
+SELECT session_id AS id, reason, detail, exception_at AS since FROM clearing.session_exception
 WHERE resolved_at IS NULL ORDER BY exception_at, session_id;
 
 -- name: differences
-SELECT id, pair, reference, type, owner, amount_minor, currency, since, detail FROM clearing.reconciliation_difference
-WHERE resolved_at IS NULL ORDER BY since, id;
+SELECT id, owner, amount_minor, currency, type AS reason, format('%s %s: %s', pair, reference, detail) AS detail,
+       since::timestamp AT TIME ZONE 'UTC' AS since
+FROM clearing.reconciliation_difference
+WHERE resolved_at IS NULL ORDER BY clearing.reconciliation_difference.since, id;
 
 -- name: document_exceptions
-SELECT supplier_id, customer_id, currency, period_start, period_end, party_id, reason, first_at AS since
+SELECT concat_ws('/', supplier_id, customer_id, currency, period_start, period_end) AS name, party_id,
+       'document_not_issued' AS reason, reason AS detail, first_at AS since
 FROM clearing.document_exception ORDER BY first_at, supplier_id, customer_id, currency, period_start;
 
 -- name: payout_holds
 -- In force on the party's own day, with what it keeps from being paid in the party's settlement currency.
-SELECT h.id, h.party_id, h.reason, h.since, h.placed_by, h.four_eyes, party.settlement_currency AS currency,
+SELECT h.id, h.party_id, party.settlement_currency AS currency,
+       CASE WHEN h.four_eyes THEN 'four_eyes_hold' ELSE 'payout_hold' END AS reason,
+       format('%s (placed by %s)', h.reason, h.placed_by) AS detail, h.since::timestamp AT TIME ZONE 'UTC' AS since,
        (SELECT coalesce(sum(p.amount_minor), 0)::bigint FROM clearing.payable AS p
         WHERE p.party_id = h.party_id AND p.currency = party.settlement_currency AND p.state = 'open') AS amount_minor
 FROM clearing.payout_hold AS h JOIN clearing.party AS party ON party.id = h.party_id
@@ -23,5 +29,53 @@ WHERE h.lifted_at IS NULL AND h.since <= (:now::timestamptz AT TIME ZONE party.t
 ORDER BY h.since, h.id;
 
 -- name: unknown_disbursements
-SELECT id, party_id, currency, amount_minor, rail, attempts, requested_at AS since FROM clearing.disbursement
-WHERE state = 'outcome_unknown' AND requested_at < :unknown_before ORDER BY requested_at, id;
+SELECT id, party_id, currency, amount_minor, rail || '_outcome_unknown' AS reason,
+       format('no answer after %s attempts', attempts) AS detail, requested_at AS since
+FROM clearing.disbursement
+WHERE state = 'outcome_unknown' AND requested_at < :requested_before::timestamptz ORDER BY requested_at, id;
+
+-- name: approval_requests
+SELECT id, party_id, currency, amount_minor, resolution AS reason,
+       format('%s (proposed by %s)', reason, proposed_by) AS detail, proposed_at AS since
+FROM clearing.approval_request WHERE state = 'pending' ORDER BY proposed_at, id;
+
+-- name: disbursement_approvals
+SELECT d.id, d.party_id, d.currency, d.amount_minor, 'above_approval_limit' AS reason,
+       format('%s of %s approvals given', given.approvals, d.approvals_needed) AS detail, d.planned_at AS since
+FROM clearing.disbursement AS d
+CROSS JOIN LATERAL (
+    SELECT count(*) AS approvals FROM clearing.disbursement_approval AS a WHERE a.disbursement_id = d.id) AS given
+WHERE d.state = 'planned' AND d.approvals_needed > given.approvals ORDER BY d.planned_at, d.id;
+
+-- name: pending_bank_details
+-- With what is not paid meanwhile in the party's settlement currency.
+SELECT b.party_id || '/' || b.version AS name, b.party_id, party.settlement_currency AS currency,
+       'new_bank_details' AS reason,
+       format('submitted by %s; nothing is paid to the party until they are decided', b.submitted_by) AS detail,
+       b.submitted_at AS since,
+       (SELECT coalesce(sum(p.amount_minor), 0)::bigint FROM clearing.payable AS p
+        WHERE p.party_id = b.party_id AND p.currency = party.settlement_currency AND p.state = 'open') AS amount_minor
+FROM clearing.bank_details AS b JOIN clearing.party AS party ON party.id = b.party_id
+WHERE b.state = 'pending' ORDER BY b.submitted_at, b.party_id;
+
+-- name: old_suspense
+SELECT s.id, s.currency, s.remaining_minor AS amount_minor, s.owner, 'purpose_unknown' AS reason, s.detail,
+       s.since::timestamp AT TIME ZONE 'UTC' AS since
+FROM clearing.suspense_item AS s
+WHERE s.remaining_minor <> 0 AND s.since < :since_before::date ORDER BY s.since, s.id;
+
+-- name: unsent_payment_files
+-- The amount where all payments of the file are in one currency.
+SELECT f.message_id AS name, paid.currency, paid.amount_minor, 'not_sent' AS reason,
+       format('%s payments are not known to have reached the bank', f.payment_count) AS detail, f.created_at AS since
+FROM clearing.payment_file AS f
+CROSS JOIN LATERAL (
+    SELECT CASE WHEN count(DISTINCT d.currency) = 1 THEN min(d.currency) END AS currency,
+           CASE WHEN count(DISTINCT d.currency) = 1 THEN sum(d.amount_minor)::bigint END AS amount_minor
+    FROM clearing.payment_file_item AS i JOIN clearing.disbursement AS d ON d.id = i.disbursement_id
+    WHERE i.message_id = f.message_id) AS paid
+WHERE f.sent_at IS NULL AND f.created_at < :created_before::timestamptz ORDER BY f.created_at, f.message_id;
+
+-- name: rejected_bank_messages
+SELECT sha256 AS name, 'not_imported' AS reason, format('%s: %s', name, reason) AS detail, received_at AS since
+FROM clearing.bank_message WHERE state = 'rejected' ORDER BY received_at, sha256;

@@ -1,7 +1,7 @@
 """VAT of each supply: which rule, whose rate, who pays it, and what the invoice must say.
 
 Owns: the decision table, first match, on tax jurisdictions; dated rates. Must not know: amounts, accounts,
-the store.
+the repository.
 Sources: Directive 2006/112/EC (art. 38, 39, 44, 47, 195, 196, 203, 284), CJEU C-282/22 and C-60/23, Swiss
 MWSTG (art. 7(2), 8(1), 45(1)), UK SI 2004/3148. Charging is one supply of electricity, with whatever belongs
 to it.
@@ -15,6 +15,7 @@ from enum import StrEnum
 from typing import Final, assert_never
 
 from clearing.errors import ClearingInvariantViolation, UnclearableError
+from clearing.tax.domestic_reverse_charge import DOMESTIC_REVERSE_CHARGE
 from clearing.tax.vat_rates import Regime, SupplyKind, TaxJurisdiction, VatRates
 
 NO_RATE: Final = Decimal(0)
@@ -97,15 +98,6 @@ class VatDecision:
     flags: tuple[str, ...] = ()
 
 
-# Domestic reverse charge between dealers of electricity: state -> (first day, must the supplier be a dealer
-# too, source).
-DOMESTIC_REVERSE_CHARGE: Final[Mapping[str, tuple[date, bool, str]]] = {
-    "AT": (date(2014, 1, 1), False, "UStBBKV § 2 Z 3"),
-    "DE": (date(2013, 9, 1), True, "UStG § 13b(2) no. 5(b), (5) sentence 4"),
-    "FR": (date(2012, 4, 1), False, "CGI art. 283(2 quinquies)"),
-    "GB": (date(2014, 7, 1), False, "VATA 1994 s. 55A"),
-    "IT": (date(2015, 1, 1), False, "DPR 633/1972 art. 17(6)(d-quater)"),
-}
 # Tax jurisdictions with a VAT of their own name whose supplies to the other are domestic ones: Liechtenstein
 # by the agreement of 28 October 1994, Monaco by the convention of 18 May 1963, Northern Ireland as part of
 # the United Kingdom; parts of a member state with rates of their own are that state's.
@@ -118,6 +110,7 @@ VAT_AREAS: Final[Mapping[str, str]] = {
     "PT-30": "PT",
     "XI": "GB",
 }
+_SMALL_BUSINESS: Final = "Small business: no VAT shown (Directive 2006/112/EC art. 284)"
 _UNION: Final = frozenset({Regime.EU, Regime.EU_GOODS})
 _SWISS: Final = frozenset({Regime.CH, Regime.CH_SERVICES})
 # Where electricity, as a good, is not subject to VAT.
@@ -193,8 +186,8 @@ def _only_by_the_registered(decision: VatDecision, supplier: Trader) -> VatDecis
             category=Category.EXEMPT,
             rate=NO_RATE,
             payer=Payer.NOBODY,
-            reason="Small business: no VAT shown (Directive 2006/112/EC art. 284)",
-            exemption_code="VATEX-EU-F",
+            reason=_SMALL_BUSINESS,
+            exemption_code=_small_business_code(supplier),
         )
     if supplier.identified_in(decision.vat_of) is None:
         where = "" if supplier.vat_id is None else f" of {decision.vat_of}"
@@ -209,6 +202,14 @@ def _only_by_the_registered(decision: VatDecision, supplier: Trader) -> VatDecis
             flags=(*decision.flags, "supplier_without_vat_id"),
         )
     return decision
+
+
+def _small_business_code(supplier: Trader) -> str | None:
+    """The VATEX code of a small business's exemption; of the states only France has one.
+
+    `VATEX-EU-F` is the margin scheme for second-hand goods (art. 312 to 325) and never this.
+    """
+    return "VATEX-FR-FRANCHISE" if vat_area(supplier.tax_jurisdiction) == "FR" else None
 
 
 def _standard(
@@ -280,8 +281,8 @@ def _to_driver(
             rate=NO_RATE,
             vat_of=place.vat_of,
             payer=Payer.NOBODY,
-            reason="Small business: no VAT shown (Directive 2006/112/EC art. 284)",
-            exemption_code="VATEX-EU-F",
+            reason=_SMALL_BUSINESS,
+            exemption_code=_small_business_code(supplier),
         )
     if kind is CustomerKind.CONSUMER or customer is None:
         return _local(
@@ -356,14 +357,12 @@ def _to_dealer(
 def _domestic_dealer(supplier: Trader, dealer: Trader, *, day: date, rates: VatRates) -> VatDecision:
     destination, origin = dealer.tax_jurisdiction, supplier.tax_jurisdiction
     domestic = DOMESTIC_REVERSE_CHARGE.get(vat_area(destination))
-    if domestic is not None:
-        first_day, supplier_must_deal, source = domestic
-        if day >= first_day and (supplier.taxable_dealer or not supplier_must_deal):
-            return _reverse_charge(
-                "dealer/domestic_reverse_charge",
-                vat_of=destination.vat_of,
-                reason=f"Reverse charge ({source})",
-            )
+    if domestic is not None and domestic.applies(day, supplier_is_dealer=supplier.taxable_dealer):
+        return _reverse_charge(
+            "dealer/domestic_reverse_charge",
+            vat_of=destination.vat_of,
+            reason=f"Reverse charge ({domestic.source})",
+        )
     # Electricity to a dealer is supplied where the dealer is established (art. 38; MWSTG art. 7(2)): where
     # either lies outside VAT on goods, that place decides.
     apart = Regime.CH_SERVICES in (origin.regime, destination.regime)

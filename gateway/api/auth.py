@@ -1,9 +1,10 @@
 """Who is calling: the check of an API key.
 
 Owns: the check of a presented key in constant time, scopes, and a short-lived cache. Must not know which path
-needs which scope, or how a key is made.
+needs which scope, or how a key is made. Requests with unknown keys share few connections to the database.
 """
 
+import asyncio
 import hmac
 import re
 from collections import OrderedDict
@@ -22,11 +23,13 @@ from gateway.partners.api_key_service import FIRST_KEY, SECRET_BYTES, secret_has
 _TOKEN: Final = re.compile(r"(nck_[a-z0-9]{12})_([A-Za-z0-9_-]{43})")
 _CACHE_SECONDS: Final = 5.0
 _CACHE_ENTRIES: Final = 10_000
+# Keys that this process has not seen are looked up by so many at once: the rest of the pool is for callers.
+_LOOKUPS_AT_ONCE: Final = 4
 _CHALLENGE: Final = {"WWW-Authenticate": 'Bearer realm="networkcore"'}
 
 
 class Scope(StrEnum):
-    """What a key may be used for."""
+    """The endpoints that an API key may call."""
 
     CAPTURE = "capture"
     PLUG_AND_CHARGE = "plug_and_charge"
@@ -70,7 +73,8 @@ class KeyRing:
         self._pool = pool
         self._clock = clock
         self._admin_hash = None if admin_api_key is None else secret_hash(admin_api_key)
-        self._cache: OrderedDict[str, tuple[datetime, party_repository.KeyCheck]] = OrderedDict()
+        self._cache: OrderedDict[str, tuple[datetime, party_repository.KeyCheck | None]] = OrderedDict()
+        self._lookups = asyncio.Semaphore(_LOOKUPS_AT_ONCE)
 
     async def authenticate(self, header: str | None, *, certificate: bytes | None = None) -> Caller:
         """The caller that an Authorization header proves.
@@ -81,12 +85,8 @@ class KeyRing:
         Raises:
             ProblemError: `unauthenticated`, for every reason alike.
         """
-        if header is None:
-            raise unauthenticated("The Authorization header is missing; expected `Bearer nck_...`.")
-        scheme, _, token = header.partition(" ")
-        if scheme.lower() != "bearer" or not token:
-            raise unauthenticated("The Authorization header is not `Bearer nck_...`.")
-        if self._admin_hash is not None and hmac.compare_digest(secret_hash(token), self._admin_hash):
+        token = _bearer_token(header)
+        if self._is_first_key(token):
             return Caller(
                 party_id=party_repository.PLATFORM_ID, key=FIRST_KEY, scopes=frozenset({Scope.ADMIN})
             )
@@ -94,6 +94,29 @@ class KeyRing:
         if parts is None:
             raise unauthenticated("The API key is not valid.")
         return await self._check(prefix=parts[1], secret=parts[2], certificate=certificate)
+
+    def recognizes(self, header: str | None) -> bool:
+        """Whether the header carries a key that this process has seen to be right, however long ago.
+
+        It says who need not be held up as unknown, not who may do anything: the key may have ended since.
+        """
+        try:
+            token = _bearer_token(header)
+        except ProblemError:
+            return False
+        if self._is_first_key(token):
+            return True
+        parts = _TOKEN.fullmatch(token)
+        _, known = self._cache.get(parts[1], (None, None)) if parts is not None else (None, None)
+        return (
+            parts is not None
+            and known is not None
+            and known.revoked_at is None
+            and hmac.compare_digest(secret_hash(parts[2]), known.secret_hash)
+        )
+
+    def _is_first_key(self, token: str) -> bool:
+        return self._admin_hash is not None and hmac.compare_digest(secret_hash(token), self._admin_hash)
 
     async def _check(self, *, prefix: str, secret: str, certificate: bytes | None) -> Caller:
         now = self._clock.wall_now()
@@ -112,13 +135,19 @@ class KeyRing:
         cached = self._cache.get(prefix)
         if cached is not None and cached[0] > now:
             return cached[1]
+        if cached is not None and cached[1] is not None:
+            return await self._read(prefix, now=now)
+        async with self._lookups:
+            cached = self._cache.get(prefix)  # another request with this key may have read it meanwhile
+            if cached is not None and cached[0] > now:
+                return cached[1]
+            return await self._read(prefix, now=now)
+
+    async def _read(self, prefix: str, *, now: datetime) -> party_repository.KeyCheck | None:
         async with self._pool.acquire() as connection:
             known = await party_repository.find_key_by_prefix(connection, prefix)
-        if known is None:
-            self._cache.pop(prefix, None)
-            return None
         self._cache[prefix] = (now + timedelta(seconds=_CACHE_SECONDS), known)
-        self._cache.move_to_end(prefix)
+        self._cache.move_to_end(prefix, last=known is not None)  # unknown keys are the first to be forgotten
         while len(self._cache) > _CACHE_ENTRIES:
             self._cache.popitem(last=False)
         return known
@@ -126,3 +155,12 @@ class KeyRing:
     def forget(self, prefix: str) -> None:
         """Drop a key from the cache after it was revoked or set to expire."""
         self._cache.pop(prefix, None)
+
+
+def _bearer_token(header: str | None) -> str:
+    if header is None:
+        raise unauthenticated("The Authorization header is missing; expected `Bearer nck_...`.")
+    scheme, _, token = header.partition(" ")
+    if scheme.lower() != "bearer" or not token:
+        raise unauthenticated("The Authorization header is not `Bearer nck_...`.")
+    return token

@@ -16,9 +16,8 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 from clearing.reporting.settlement_sla import SettlementSla, read_settlement_sla
 from gateway.api.services import ApiServices
 from gateway.database import transaction
+from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions.repository import OpenExceptionCount
-from gateway.exceptions.rules import ExceptionKind
-from gateway.exceptions.service import ExceptionService
 from gateway.webhooks.repository import find_oldest_undelivered_event
 
 _FRESH: Final = timedelta(seconds=15)
@@ -38,10 +37,7 @@ class SettlementSlaMetrics:
         async with self.lock:
             wall = services.clock.wall_now()
             if self.until is None or wall >= self.until:
-                exceptions = ExceptionService(clearing=services.clearing)
-                async with transaction(services.pool) as connection:
-                    await exceptions.refresh(connection, now=services.now(), wall_now=wall)
-                    waiting = await exceptions.count_open(connection)
+                waiting = await services.exceptions.count_open()
                 async with transaction(services.pool, isolation="repeatable_read") as connection:
                     sla = await read_settlement_sla(connection, now=services.now())
                     oldest = await find_oldest_undelivered_event(connection)

@@ -8,13 +8,13 @@ was understood.
 import asyncio
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from datetime import timedelta
 from typing import Any, Final
 from uuid import UUID
 
 import structlog
 from aiohttp import web
 
+from gateway.address_limit import AddressLimiter
 from gateway.api import problems, request_bodies
 from gateway.api.auth import Caller
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, encode
@@ -28,17 +28,16 @@ from gateway.api.idempotency import (
     read_key,
     request_hash,
 )
-from gateway.api.problems import CONTENT_TYPE, ProblemDetails, ProblemError, document
-from gateway.api.rate_limit import RateLimiter
+from gateway.api.problems import CONTENT_TYPE, FieldError, ProblemDetails, ProblemError, document
 from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
 from gateway.ids import new_id
+from gateway.rate_limit import RateLimiter
 
 REQUEST_ID: Final = web.RequestKey("request_id", str)
 RATE_HEADERS: Final = web.RequestKey("rate_headers", dict)
 _JSON: Final = "application/json"
 _SERVER_ERROR: Final = 500
-_LOCK_MARGIN: Final = timedelta(seconds=15)
 _log = structlog.get_logger(__name__)
 
 
@@ -48,13 +47,13 @@ class Dispatcher:
     def __init__(self, services: ApiServices) -> None:
         self._services = services
         options = services.options
-        # A key stays locked for longer than any request may run, or two would work on one.
-        longest = timedelta(seconds=options.request_timeout_seconds) + _LOCK_MARGIN
-        self._gate = IdempotencyGate(
-            pool=services.pool, clock=services.clock, lock=max(options.idempotency_lock, longest)
-        )
+        self._gate = IdempotencyGate(pool=services.pool, clock=services.clock, lock=options.idempotency_lock)
         self._by_key = RateLimiter(options.key_rate)
-        self._by_address = RateLimiter(options.address_rate)
+
+    @property
+    def addresses(self) -> AddressLimiter:
+        """The limit of callers without a known key."""
+        return self._services.addresses
 
     def handler(self, endpoint: ApiEndpoint) -> Callable[[web.Request], Awaitable[web.StreamResponse]]:
         """The aiohttp handler of one endpoint."""
@@ -69,9 +68,10 @@ class Dispatcher:
     async def _answer(self, endpoint: ApiEndpoint, request: web.Request) -> PendingResponse:
         caller = await self._caller(endpoint, request)
         structlog.contextvars.bind_contextvars(party_id=caller.party_id, key_prefix=caller.key)
+        if not endpoint.public:
+            request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))
         if endpoint.scope is not None and not caller.may(endpoint.scope):
             raise ProblemError(problems.MISSING_SCOPE, f"This path needs the scope {endpoint.scope.value}.")
-        request[RATE_HEADERS] = dict(self._by_key.take(caller.key, at=time.monotonic()))
         raw = await self._read(endpoint, request)
         key = read_key(request.headers.get(HEADER), rule=endpoint.key_rule)
         body = _understood(endpoint, raw)
@@ -108,15 +108,18 @@ class Dispatcher:
         )
 
     async def _caller(self, endpoint: ApiEndpoint, request: web.Request) -> Caller:
+        addresses = self._services.addresses
         if endpoint.public:
+            addresses.check(request)
+            addresses.count(request)
             return Caller(party_id="", key="public", scopes=frozenset())
+        header = request.headers.get("Authorization")
+        if not self._services.keys.recognizes(header):
+            addresses.check(request)
         try:
-            return await self._services.keys.authenticate(
-                request.headers.get("Authorization"), certificate=peer_fingerprint(request)
-            )
+            return await self._services.keys.authenticate(header, certificate=peer_fingerprint(request))
         except ProblemError:
-            # Guessing is slowed by address; a caller with a good key never comes here.
-            self._by_address.take(request.remote or "", at=time.monotonic())
+            addresses.count(request)
             raise
 
     async def _read(self, endpoint: ApiEndpoint, request: web.Request) -> bytes:
@@ -153,6 +156,7 @@ class Dispatcher:
             headers={"Content-Type": CONTENT_TYPE, **rejection.headers},
             body=encode(shown),
             keep=not rejection.kind.transient and rejection.kind.status < _SERVER_ERROR,
+            frees_key=rejection.kind.frees_key,
         )
 
 
@@ -162,6 +166,12 @@ def _understood(endpoint: ApiEndpoint, raw: bytes) -> Any:
         return endpoint.parse(raw)
     if endpoint.body is None:
         return None
+    if endpoint.body_required and not raw:
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            "The body is missing; send a JSON object.",
+            errors=[FieldError(pointer="", expected="a JSON object")],
+        )
     return request_bodies.parse_body(endpoint.body, raw)
 
 

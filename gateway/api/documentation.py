@@ -3,17 +3,21 @@
 Owns: the paths /openapi.json, /docs and /problems. Must not know any resource beyond its description.
 """
 
-from collections.abc import Sequence
+from collections.abc import Awaitable, Callable, Sequence
 
 from aiohttp import web
 
 from gateway.api import pages, problems
 from gateway.api.endpoint import ApiEndpoint, encode
 from gateway.api.openapi import openapi_document
+from gateway.api.services import ApiServices
+
+_Page = Callable[[web.Request], Awaitable[web.Response]]
 
 
-def documentation_routes(described: Sequence[ApiEndpoint], *, base_url: str) -> list[web.RouteDef]:
+def documentation_routes(services: ApiServices, described: Sequence[ApiEndpoint]) -> list[web.RouteDef]:
     """The documents are made once, at the start; they hold nothing secret and need no key."""
+    base_url = services.options.base_url
     document = openapi_document(described, base_url=base_url)
     openapi, reference, catalog = (
         encode(document),
@@ -22,7 +26,11 @@ def documentation_routes(described: Sequence[ApiEndpoint], *, base_url: str) -> 
     )
 
     async def machine(_request: web.Request) -> web.Response:
-        return web.Response(body=openapi, content_type="application/json")
+        return web.Response(
+            body=openapi,
+            content_type="application/json",
+            headers={"Cache-Control": pages.HEADERS["Cache-Control"]},
+        )
 
     async def people(_request: web.Request) -> web.Response:
         return _html(reference)
@@ -36,13 +44,25 @@ def documentation_routes(described: Sequence[ApiEndpoint], *, base_url: str) -> 
             raise web.HTTPNotFound
         return _html(pages.problem_page(kind))
 
-    return [
-        web.get("/openapi.json", machine),
-        web.get("/docs", people),
-        web.get("/problems", all_problems),
-        web.get("/problems/{code}", one_problem),
-    ]
+    readable = {
+        "/openapi.json": machine,
+        "/docs": people,
+        "/problems": all_problems,
+        "/problems/{code}": one_problem,
+    }
+    return [web.get(path, _limited(services, page)) for path, page in readable.items()]
+
+
+def _limited(services: ApiServices, page: _Page) -> _Page:
+    """The page, as often as an address may read without a key."""
+
+    async def answer(request: web.Request) -> web.Response:
+        services.addresses.check(request)
+        services.addresses.count(request)
+        return await page(request)
+
+    return answer
 
 
 def _html(page: str) -> web.Response:
-    return web.Response(text=page, content_type="text/html", headers=pages.SECURITY_HEADERS)
+    return web.Response(text=page, content_type="text/html", headers=pages.HEADERS)

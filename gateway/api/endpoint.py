@@ -4,7 +4,7 @@ Owns: the shape of a description, of a call and of an answer. Must not know any 
 is read by the dispatcher and by the OpenAPI generator, so that the two can't disagree.
 """
 
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, BinaryIO, Final
 from uuid import UUID
@@ -100,7 +100,7 @@ class ApiRequest:
         ):
             raise ProblemError(
                 problems.INVALID_PARAMETERS,
-                "If-Match is not an ETag of ours.",
+                "If-Match is not an ETag that this API returned.",
                 errors=[FieldError(pointer="If-Match", expected='the object\'s ETag, such as "3"')],
             )
         return int(digits)
@@ -163,6 +163,6 @@ def page(
     }
 
 
-def whole(items: Sequence[PublicSchema]) -> dict[str, Any]:
-    """The answer of a list that has no further page."""
-    return {"object": "list", "data": items, "has_more": False, "next_cursor": None}
+def whole(items: Iterable[PublicSchema], *, more: bool = False) -> dict[str, Any]:
+    """The answer of a list without a cursor; `more`: it was cut at its limit."""
+    return {"object": "list", "data": list(items), "has_more": more, "next_cursor": None}

@@ -12,7 +12,13 @@ import asyncpg
 from clearing.errors import ClearingConflictError, ClearingError, ClearingInvariantViolation
 from gateway.api import problems
 from gateway.api.problems import ProblemDetails, ProblemError, ProblemKind
-from gateway.errors import DatabaseUnreachableError, MalformedIdError
+from gateway.errors import (
+    DatabaseUnreachableError,
+    MalformedIdError,
+    RateLimitExceededError,
+    RecordConflictError,
+    RecordNotFoundError,
+)
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
 from gateway.partners.errors import (
     PartnerConflictError,
@@ -40,6 +46,7 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     errors.SessionAlreadyCompletedError: problems.STATE_CONFLICT,
     errors.AccountLimitExceededError: problems.ACCOUNT_LIMIT_EXCEEDED,
     errors.VersionConflictError: problems.VERSION_CONFLICT,
+    errors.PspRequestOpenError: problems.OUTCOME_PENDING,
     errors.PaymentConflictError: problems.STATE_CONFLICT,
     errors.RefundBoundError: problems.REFUND_EXCEEDS_CAPTURE,
     errors.CdrRejectedError: problems.CDR_INVALID,
@@ -54,6 +61,8 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     TooManyEndpointsError: problems.STATE_CONFLICT,
     WebhookRejectedError: problems.SIGNATURE_INVALID,
     MalformedIdError: problems.INVALID_PARAMETERS,
+    RecordNotFoundError: problems.NOT_FOUND,
+    RecordConflictError: problems.STATE_CONFLICT,
     UnknownRecordError: problems.NOT_FOUND,
     ConflictingRecordError: problems.STATE_CONFLICT,
     UnfitAuthorityError: problems.INVALID_PARAMETERS,
@@ -65,6 +74,7 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     ClearingError: problems.INVALID_PARAMETERS,
 }
 _RETRY_SOON: Final = {"Retry-After": "1"}
+_RETRY_PENDING: Final = {"Retry-After": "5"}  # a request to the PSP is repeated first after 5 s
 _UNSTORABLE: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 _AWAY: Final = (
     DatabaseUnreachableError,
@@ -72,13 +82,14 @@ _AWAY: Final = (
     TimeoutError,
     asyncpg.PostgresConnectionError,
     asyncpg.CannotConnectNowError,
-    asyncpg.AdminShutdownError,
-    asyncpg.CrashShutdownError,
-    asyncpg.TooManyConnectionsError,
+    asyncpg.OperatorInterventionError,  # class 57: shut down, crashed, cancelled by an operator
+    asyncpg.InsufficientResourcesError,  # class 53: disk full, out of memory, too many connections
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, until the pool finds the new primary
+    asyncpg.InvalidSQLStatementNameError,  # a prepared statement of the server that is gone
+    asyncpg.InternalClientError,  # the connection broke between two messages
     asyncpg.SerializationError,
     asyncpg.DeadlockDetectedError,
     asyncpg.LockNotAvailableError,
-    asyncpg.QueryCanceledError,
     asyncpg.InterfaceError,
 )
 
@@ -87,12 +98,15 @@ def problem_for(error: BaseException) -> ProblemDetails | None:
     """The problem that answers an error; None where no rule knows it."""
     if isinstance(error, ProblemError):
         return error.rejection
+    if isinstance(error, RateLimitExceededError):
+        return ProblemDetails(kind=problems.RATE_LIMITED, detail=_sentence(error), headers=error.headers)
     if isinstance(error, ClearingInvariantViolation):
         return None  # a defect, although its class is a ClearingError
     for kind in type(error).__mro__:
         found = _TABLE.get(kind)
         if found is not None:
-            return ProblemDetails(kind=found, detail=_sentence(error))
+            headers = _RETRY_PENDING if found is problems.OUTCOME_PENDING else {}
+            return ProblemDetails(kind=found, detail=_sentence(error), headers=headers)
     if isinstance(error, _UNSTORABLE):
         return ProblemDetails(
             kind=problems.INVALID_PARAMETERS, detail="A text holds U+0000, which can't be stored."

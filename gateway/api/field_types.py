@@ -49,8 +49,20 @@ MetadataIn = Annotated[
 ]
 
 
+Email = Annotated[
+    str,
+    Field(
+        min_length=3,
+        max_length=254,
+        pattern=r"^[!-?A-~]{1,64}@[A-Za-z0-9-]+(\.[A-Za-z0-9-]+)+$",
+        description="e-mail address",
+        examples=["driver@example.com"],
+    ),
+]
+
+
 class EmptyBody(WireModel):
-    """A body without fields: the path and the API key say everything."""
+    """A body without fields."""
 
 
 class ListQuery(QueryModel):
@@ -58,7 +70,7 @@ class ListQuery(QueryModel):
 
     limit: int = Field(20, ge=1, le=MAX_PAGE)
     cursor: Annotated[str, Field(max_length=64)] | None = Field(
-        None, description="next_cursor of the page before"
+        None, description="`next_cursor` of the previous page"
     )
 
 
@@ -82,6 +94,6 @@ def before(query: Any, prefix: str) -> UUID | None:
     except MalformedIdError:
         raise ProblemError(
             problems.INVALID_PARAMETERS,
-            "cursor is not one that a list of this kind gave.",
-            errors=[FieldError(pointer="/cursor", expected="next_cursor of the page before")],
+            "cursor: this list did not return it; start without one.",
+            errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
         ) from None

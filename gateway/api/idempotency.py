@@ -6,6 +6,7 @@ may pass by themselves are not kept, so a retry runs the work again, with the sa
 Source: draft-ietf-httpapi-idempotency-key-header (400 missing, 422 reused, 409 in flight).
 """
 
+import asyncio
 import hashlib
 import math
 import re
@@ -25,7 +26,8 @@ from gateway.ids import new_id
 
 HEADER: Final = "Idempotency-Key"
 REPLAYED_HEADER: Final = "Idempotent-Replayed"
-LOCK: Final = timedelta(seconds=45)
+LOCK: Final = timedelta(seconds=8)
+_RENEWALS: Final = 3  # in the time of a lock: a holder that is alive keeps it
 _PRINTABLE: Final = re.compile(r"[\x21-\x7e]{1,255}")
 _FIRST_SERVER_ERROR: Final = 500
 
@@ -42,14 +44,15 @@ class KeyRule(StrEnum):
 class PendingResponse:
     """An answer about to be sent. `keep`: whether a repeat of the request gets this very answer.
 
-    `kept_body` differs from `body` where the answer shows a secret once. `stream` is sent instead of `body`
-    and never kept.
+    `frees_key`: nothing came of the request; its key may carry another one. `kept_body` differs from `body`
+    where the answer shows a secret once. `stream` is sent instead of `body` and never kept.
     """
 
     status: int
     headers: dict[str, str]
     body: bytes
     keep: bool = True
+    frees_key: bool = False
     kept_body: bytes | None = None
     stream: BinaryIO | None = None
 
@@ -96,7 +99,7 @@ class IdempotencyGate:
     """Runs the work of a key at most once at a time, and answers its repeats."""
 
     def __init__(self, *, pool: Pool, clock: Clock, lock: timedelta = LOCK) -> None:
-        """`lock` is how long a holder that died keeps others out; it must outlast the longest request."""
+        """`lock` is how long a holder that died keeps others out; one that is alive renews it."""
         self._pool = pool
         self._clock = clock
         self._lock = lock
@@ -123,13 +126,15 @@ class IdempotencyGate:
             outcome = await store.claim(connection, wanted)
         match outcome:
             case store.ClaimedKey(resource_id=resource_id):
-                return await self._work(request, work, resource_id=resource_id, locked_until=locked_until)
+                return await self._work(
+                    request, work, resource_id=resource_id, held=_Lock(locked_until=locked_until)
+                )
             case store.AnswerRecord(status=status, headers=headers, body=body):
                 return PendingResponse(status=status, headers={**headers, REPLAYED_HEADER: "true"}, body=body)
             case store.OtherRequest():
                 raise ProblemError(
                     problems.IDEMPOTENCY_KEY_REUSED,
-                    "This key came with another method, path or body before.",
+                    "An earlier request with this key had another method, path or body.",
                 )
             case store.RequestInFlight(locked_until=until):
                 raise _in_flight(until, now=now)
@@ -142,18 +147,47 @@ class IdempotencyGate:
         work: Callable[[UUID], Awaitable[PendingResponse]],
         *,
         resource_id: UUID,
-        locked_until: datetime,
+        held: "_Lock",
     ) -> PendingResponse:
         done = False
+        renewing = asyncio.create_task(self._renew(request, held))
         try:
             answer = await work(resource_id)
-            if answer.keep and answer.status < _FIRST_SERVER_ERROR:
+            await _stop(renewing)
+            if answer.frees_key:
+                await self._free(request, held)
+                done = True
+            elif answer.keep and answer.status < _FIRST_SERVER_ERROR:
                 await self._keep(request, answer)
                 done = True
             return answer
         finally:
+            await _stop(renewing)
             if not done:
-                await self._unlock(request, locked_until=locked_until)
+                await self._unlock(request, held)
+
+    async def _renew(self, request: RequestIdentity, held: "_Lock") -> None:
+        """Keep the lock while the work goes on."""
+        while True:
+            await asyncio.sleep(self._lock.total_seconds() / _RENEWALS)
+            until = self._clock.wall_now() + self._lock
+            async with self._pool.acquire() as connection:
+                kept = await store.renew(
+                    connection,
+                    party_id=request.party_id,
+                    key=request.key,
+                    locked_until=held.locked_until,
+                    renewed_until=until,
+                )
+            if not kept:
+                return
+            held.locked_until = until
+
+    async def _free(self, request: RequestIdentity, held: "_Lock") -> None:
+        async with self._pool.acquire() as connection:
+            await store.free(
+                connection, party_id=request.party_id, key=request.key, locked_until=held.locked_until
+            )
 
     async def _keep(self, request: RequestIdentity, answer: PendingResponse) -> None:
         async with self._pool.acquire() as connection:
@@ -166,11 +200,24 @@ class IdempotencyGate:
                 body=answer.body if answer.kept_body is None else answer.kept_body,
             )
 
-    async def _unlock(self, request: RequestIdentity, *, locked_until: datetime) -> None:
+    async def _unlock(self, request: RequestIdentity, held: "_Lock") -> None:
         async with self._pool.acquire() as connection:
             await store.unlock(
-                connection, party_id=request.party_id, key=request.key, locked_until=locked_until
+                connection, party_id=request.party_id, key=request.key, locked_until=held.locked_until
             )
+
+
+@dataclass(slots=True, kw_only=True)
+class _Lock:
+    """A claimed key, until when."""
+
+    locked_until: datetime
+
+
+async def _stop(task: asyncio.Task[None]) -> None:
+    """End the renewing; what it met counts for nothing beside the work's own outcome."""
+    task.cancel()
+    await asyncio.gather(task, return_exceptions=True)
 
 
 def _in_flight(until: datetime, *, now: datetime) -> ProblemError:

@@ -20,6 +20,7 @@ from gateway.api.business_metrics import SettlementSlaMetrics
 from gateway.api.problems import ProblemError
 from gateway.api.services import ApiServices
 from gateway.api.tls import peer_fingerprint
+from gateway.payments import psp_incident_repository
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
 
@@ -76,6 +77,7 @@ async def _queues(services: ApiServices) -> CollectorRegistry:
     async with services.pool.acquire() as connection:
         tasks = await status_repository.count_tasks(connection, wall_now=now)
         requests = await status_repository.open_psp_requests(connection)
+        refused = await psp_incident_repository.count_by_code(connection)
         deliveries = await status_repository.count_deliveries(connection, wall_now=now)
         oldest = await status_repository.find_oldest_pending_delivery(connection)
     queued = Gauge("networkcore_tasks", "Tasks by kind and state.", ("kind", "state"), registry=registry)
@@ -104,6 +106,14 @@ async def _queues(services: ApiServices) -> CollectorRegistry:
     for row in requests:
         unknown.labels(row["kind"]).set(row["open"])
         age.labels(row["kind"]).set(_age(row["oldest_at"], now))
+    mistakes = Gauge(
+        "networkcore_psp_refused_requests",
+        "Requests that the PSP refused for a mistake of ours, while it stands.",
+        ("code",),
+        registry=registry,
+    )
+    for code, count in refused.items():
+        mistakes.labels(code).set(count)
     _deliveries(registry, deliveries, oldest_seconds=_age(oldest, now))
     return registry
 

@@ -37,7 +37,7 @@ _PROBLEM_SCHEMA: Final = {
         "title": {"type": "string", "description": FIELDS["title"]},
         "status": {"type": "integer", "description": FIELDS["status"]},
         "code": {"type": "string", "enum": sorted(problems.CATALOG), "description": FIELDS["code"]},
-        "detail": {"type": "string", "description": "what went wrong this time, and how to correct it"},
+        "detail": {"type": "string", "description": "the error in this request, and how to correct it"},
         "instance": {"type": "string", "description": "the request's id, also in X-Request-Id"},
         "errors": {
             "type": "array",
@@ -172,7 +172,7 @@ def _webhook(kind: EventType, names: Mapping[type[BaseModel], str]) -> dict[str,
         "requestBody": {"content": {"application/json": {"schema": schema}}},
         "responses": {
             "2XX": {"description": "acknowledged"},
-            "410": {"description": "send nothing more: the endpoint is disabled"},
+            "410": {"description": "the gateway disables the endpoint and sends nothing more"},
         },
     }
 

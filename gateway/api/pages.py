@@ -11,10 +11,10 @@ from typing import Any, Final
 from gateway.api import problems
 from gateway.api.problems import ProblemKind
 
-SECURITY_HEADERS: Final = {
-    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none'",
-    "X-Content-Type-Options": "nosniff",
-    "Referrer-Policy": "no-referrer",
+HEADERS: Final = {
+    "Content-Security-Policy": "default-src 'none'; style-src 'unsafe-inline'; base-uri 'none';"
+    " frame-ancestors 'none'",
+    "Cache-Control": "public, max-age=300",
 }
 _STYLE: Final = """
 :root { color-scheme: light dark; --line: color-mix(in srgb, currentColor 18%, transparent);

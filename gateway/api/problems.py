@@ -16,7 +16,8 @@ CONTENT_TYPE: Final = "application/problem+json"
 class ProblemKind:
     """One kind of rejection.
 
-    `transient`: the same request may succeed later, so its answer is never stored.
+    `transient`: the same request may succeed later, so its answer is never stored. `frees_key`: nothing came
+    of the request, so that its key may carry a corrected one.
     """
 
     code: str
@@ -24,6 +25,7 @@ class ProblemKind:
     title: str
     remedy: str
     transient: bool = False
+    frees_key: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,8 +80,12 @@ def document(rejection: ProblemDetails, *, base_url: str, instance: str) -> dict
     return {**rejection.extra, **members}
 
 
-def _kind(code: str, status: int, title: str, remedy: str, *, transient: bool = False) -> ProblemKind:
-    return ProblemKind(code=code, status=status, title=title, remedy=remedy, transient=transient)
+def _kind(
+    code: str, status: int, title: str, remedy: str, *, transient: bool = False, frees_key: bool = False
+) -> ProblemKind:
+    return ProblemKind(
+        code=code, status=status, title=title, remedy=remedy, transient=transient, frees_key=frees_key
+    )
 
 
 MALFORMED_JSON: Final = _kind(
@@ -119,7 +125,8 @@ CARD_DECLINED: Final = _kind(
     "card_declined",
     402,
     "The payment method was declined",
-    "`decline_code` gives the reason. Ask the driver for another payment method and authorize again with a "
+    "`decline_code` gives the reason and `advice` what helps: another try later, authentication with the "
+    "driver there, a lower amount, corrected card details, or another payment method. Authorize again with a "
     "new key.",
 )
 ACCOUNT_LIMIT_EXCEEDED: Final = _kind(
@@ -180,6 +187,23 @@ SESSION_ALREADY_AUTHORIZED: Final = _kind(
     409,
     "The session already has an authorization",
     "A session can have only one active authorization. Release the one named here first.",
+)
+PAYMENT_METHOD_INVALID: Final = _kind(
+    "payment_method_invalid",
+    422,
+    "The PSP does not take this payment method, customer or amount",
+    "`errors` names the field. Correct it and send the request again, with the same Idempotency-Key or a new "
+    "one.",
+    frees_key=True,
+)
+PSP_CONFIGURATION: Final = _kind(
+    "psp_configuration",
+    503,
+    "Payments are out of order on our side",
+    "Nothing is wrong with your request or the driver's payment method. The operator has been informed; send "
+    "the request again after Retry-After.",
+    transient=True,
+    frees_key=True,
 )
 REFUND_EXCEEDS_CAPTURE: Final = _kind(
     "refund_exceeds_capture",

@@ -6,7 +6,7 @@ what a resource does. Nothing leaves here as a traceback.
 
 import re
 import time
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from typing import Final
 
 import structlog
@@ -21,17 +21,15 @@ from gateway.api.endpoint import ApiEndpoint
 from gateway.api.error_mapping import problem_for
 from gateway.api.health import health_routes
 from gateway.api.metrics import EdgeMetrics, metrics_routes
-from gateway.api.problems import ProblemDetails
+from gateway.api.problems import ProblemDetails, ProblemError
 from gateway.api.routes import endpoints
+from gateway.api.security_headers import security_headers
 from gateway.api.services import ApiServices
+from gateway.errors import RateLimitExceededError
 from gateway.ids import format_id, new_id
 
 SERVICES: Final = web.AppKey("services", ApiServices)
 REQUEST_ID_HEADER: Final = "X-Request-Id"
-# A connection that is silent, or slow with its headers, is closed after the first; after an answer the unread
-# rest of a body is waited for as long as the second.
-KEEPALIVE_SECONDS: Final = 75.0
-LINGERING_SECONDS: Final = 2.0
 _REQUEST_ID: Final = re.compile(r"[A-Za-z0-9._:-]{1,64}")
 _SERVER_ERROR: Final = 500
 _QUIET: Final = frozenset({"/healthz", "/readyz", "/metrics"})
@@ -47,7 +45,8 @@ def build_api(services: ApiServices) -> web.Application:
     dispatcher = Dispatcher(services)
     metrics = EdgeMetrics()
     app = web.Application(
-        middlewares=[_boundary(dispatcher, metrics)], client_max_size=services.options.max_body_bytes
+        middlewares=[_boundary(dispatcher, metrics, secure=security_headers(tls=services.options.own_tls))],
+        client_max_size=services.options.max_body_bytes,
     )
     app[SERVICES] = services
     described = endpoints(sandbox=services.options.sandbox)
@@ -55,7 +54,7 @@ def build_api(services: ApiServices) -> web.Application:
     app.add_routes(psp_webhook_routes(services))
     app.add_routes(health_routes(services))
     app.add_routes(metrics_routes(services, metrics))
-    app.add_routes(documentation_routes(described, base_url=services.options.base_url))
+    app.add_routes(documentation_routes(services, described))
     return app
 
 
@@ -65,7 +64,7 @@ def add_endpoints(app: web.Application, dispatcher: Dispatcher, described: Seque
         app.router.add_route(endpoint.method, endpoint.path, dispatcher.handler(endpoint))
 
 
-def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
+def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics, *, secure: Mapping[str, str]) -> Middleware:
     @web.middleware
     async def boundary(request: web.Request, handler: _Handler) -> web.StreamResponse:
         given = request.headers.get(REQUEST_ID_HEADER, "")
@@ -75,6 +74,7 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
         structlog.contextvars.bind_contextvars(request_id=request_id)
         started = time.perf_counter()
         try:
+            _check_encoding(request)
             response = await handler(request)
         except web.HTTPException as error:
             response = _routing_problem(dispatcher, request, error)
@@ -82,6 +82,8 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
             response = _problem(dispatcher, request, error)
         response.headers.setdefault(REQUEST_ID_HEADER, request_id)  # OCPI gives back what it was sent
         response.headers["Server"] = "networkcore"
+        for name, value in secure.items():
+            response.headers.setdefault(name, value)
         for name, value in request.get(RATE_HEADERS, {}).items():
             response.headers[name] = value
         seconds = time.perf_counter() - started
@@ -99,6 +101,17 @@ def _boundary(dispatcher: Dispatcher, metrics: EdgeMetrics) -> Middleware:
     return boundary
 
 
+def _check_encoding(request: web.Request) -> None:
+    """Reject a compressed body before a byte of it is read: a few bytes of it unpack to very many."""
+    coding = request.headers.get("Content-Encoding", "identity").strip().lower()
+    if coding != "identity":
+        raise ProblemError(
+            problems.UNSUPPORTED_MEDIA_TYPE,
+            "The body is compressed; send it without Content-Encoding.",
+            headers={"Accept-Encoding": "identity", "Connection": "close"},
+        )
+
+
 def _problem(dispatcher: Dispatcher, request: web.Request, error: Exception) -> web.Response:
     rejection = problem_for(error)
     if rejection is None:
@@ -107,13 +120,24 @@ def _problem(dispatcher: Dispatcher, request: web.Request, error: Exception) -> 
             kind=problems.INTERNAL_ERROR, detail="The error is logged under this instance."
         )
     elif rejection.kind.status >= _SERVER_ERROR:
-        _log.warning("request_unavailable", path=request.path, exc_info=error)
+        _log.warning("request_unavailable", path=request.path, reason=_first_line(error))
     return _response(dispatcher, request, rejection)
+
+
+def _first_line(error: BaseException) -> str:
+    """One line for an outage; a traceback for each request would fill the disk while it lasts."""
+    text = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _routing_problem(
     dispatcher: Dispatcher, request: web.Request, error: web.HTTPException
 ) -> web.StreamResponse:
+    try:
+        dispatcher.addresses.check(request)
+    except RateLimitExceededError as exceeded:
+        return _problem(dispatcher, request, exceeded)
+    dispatcher.addresses.count(request)
     match error:
         case web.HTTPNotFound():
             rejection = ProblemDetails(kind=problems.NOT_FOUND, detail=f"There is nothing at {request.path}.")

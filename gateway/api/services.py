@@ -10,10 +10,13 @@ from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 
 from clearing.services import ClearingServices
+from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
-from gateway.api.rate_limit import RateRule
+from gateway.api.idempotency import LOCK
 from gateway.clock import Clock
 from gateway.database import Pool
+from gateway.documents.document_service import DocumentService
+from gateway.exceptions.administration import ExceptionAdministration
 from gateway.jobs.disbursements import DisbursementJob
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
@@ -23,10 +26,22 @@ from gateway.partners.api_key_service import ApiKeyService
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.party_service import PartyService
+from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.service import PaymentService
+from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.disbursement_service import DisbursementAdministration
+from gateway.payouts.hold_service import PayoutHoldService
+from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
+from gateway.plug_and_charge.trust_service import TrustService
+from gateway.rate_limit import RateRule
+from gateway.reconciliation.bank_message_service import BankMessageService
+from gateway.reconciliation.receivable_administration import ReceivableAdministration
+from gateway.reconciliation.report_service import FinancialReportService
+from gateway.reconciliation.resolution_administration import ResolutionAdministration
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from pnc.service import PlugAndChargeService
@@ -42,10 +57,10 @@ class ApiOptions:
     small_body_bytes: int = 65_536
     body_timeout_seconds: float = 10.0
     request_timeout_seconds: float = 30.0
-    idempotency_lock: timedelta = timedelta(seconds=45)
+    idempotency_lock: timedelta = LOCK
     allow_private_receivers: bool = False
+    own_tls: bool = False
     key_rate: RateRule = field(default_factory=lambda: RateRule(name="key", per_second=500, burst=1000))
-    address_rate: RateRule = field(default_factory=lambda: RateRule(name="address", per_second=50, burst=200))
 
     @property
     def environment(self) -> str:
@@ -61,6 +76,7 @@ class ApiServices:
     clock: Clock
     keys: KeyRing
     options: ApiOptions
+    addresses: AddressLimiter = field(default_factory=AddressLimiter)
     payments: PaymentService
     clearing: ClearingServices
     parties: PartyService
@@ -70,6 +86,19 @@ class ApiServices:
     market_clock: MarketClockService
     webhook_endpoints: WebhookEndpointService
     events: EventService
+    documents: DocumentService
+    exceptions: ExceptionAdministration
+    cdr_limits: CdrLimitService
+    payout_terms: PayoutTermsService
+    payout_holds: PayoutHoldService
+    bank_details: BankDetailsService
+    disbursement_administration: DisbursementAdministration
+    bank_messages: BankMessageService
+    receivables: ReceivableAdministration
+    resolutions: ResolutionAdministration
+    financial_reports: FinancialReportService
+    contracts: ContractService
+    trust: TrustService
     funding: FundingService | None = None
     disbursements: DisbursementJob | None = None
     ocpi: OcpiRegistrationService | None = None

@@ -20,14 +20,11 @@ from gateway.cli.tables import as_json_option, show_rows
 from gateway.cli.transaction import in_transaction
 from gateway.clock import Clock
 from gateway.database import Connection
+from gateway.exception_kinds import ExceptionKind, ExceptionState
+from gateway.exceptions.presenter import PREFIX, next_step_of
 from gateway.exceptions.repository import ExceptionFilter
-from gateway.exceptions.rules import KINDS, ExceptionKind, ExceptionRecord, ExceptionState
-from gateway.exceptions.service import (
-    PREFIX,
-    ExceptionService,
-    ExceptionView,
-    next_step_of,
-)
+from gateway.exceptions.rules import KINDS, ExceptionRecord
+from gateway.exceptions.service import ExceptionService, ExceptionView
 from gateway.ids import format_id
 from gateway.payments.stated_usage import UsageAction, UsageDecision
 

@@ -48,6 +48,7 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.exceptions",
             "List, show, assign and resolve what waits for a person.",
         ),
+        "psp": ("gateway.cli.psp", "Check the account at the payment service provider; create its webhooks."),
         "ocpi": (
             "gateway.cli.ocpi",
             "Connect CPOs; show and replay unmatched CDRs, rejected and unsent messages.",

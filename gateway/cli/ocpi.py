@@ -6,9 +6,9 @@ Owns the options and what is printed. Must not know how a message is exchanged.
 import asyncio
 import os
 import sys
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
-from typing import Final, TypeVar
+from typing import Any, Final, TypeVar
 from uuid import UUID
 
 import asyncpg
@@ -16,13 +16,14 @@ import click
 
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway import outbound
+from gateway.cli import ocpi_tokens
 from gateway.cli.cdr_limits import limits
 from gateway.cli.clock import business_now, read_clock
 from gateway.cli.command_group import CommandGroup
 from gateway.cli.tables import as_json_option, show_rows
 from gateway.cli.transaction import in_transaction, naming_missing_tables
-from gateway.config import Environment, load_settings
-from gateway.database import Connection, create_pool_from
+from gateway.config import Environment, load_platform_settings
+from gateway.database import Connection, create_pool
 from gateway.ocpi import credentials_client
 from gateway.ocpi.invoices import reconcile
 from gateway.ocpi.registrations import OcpiRegistrations
@@ -42,6 +43,7 @@ def command() -> None:
 
 
 command.add_command(limits)
+command.add_command(ocpi_tokens.command)
 
 
 @command.command(name="invite")
@@ -67,11 +69,23 @@ def invite(party_id: str, also: tuple[str, ...]) -> None:
     default="2.2.1",
     show_default=True,
 )
-@click.option("--bare-token", is_flag=True, help="Send tokens bare, not in Base64.")
-def connect_to(party_id: str, versions_url: str, *, token_file: Path, version: str, bare_token: bool) -> None:
+@click.option(
+    "--bare-token", is_flag=True, help="Send tokens bare only; by default both spellings are tried."
+)
+@click.option("--also", multiple=True, help="Another party that its platform operates for; repeatable.")
+def connect_to(
+    party_id: str,
+    versions_url: str,
+    *,
+    token_file: Path,
+    version: str,
+    bare_token: bool,
+    also: tuple[str, ...],
+) -> None:
     """Register at the CPO PARTY_ID with the token A that it issued to us.
 
-    The gateway must be running meanwhile.
+    The gateway must be running meanwhile. Tokens are sent in Base64, and bare where the platform does not
+    know them then.
     """
     try:
         token_a = token_file.read_text(encoding="utf-8").strip()
@@ -85,7 +99,8 @@ def connect_to(party_id: str, versions_url: str, *, token_file: Path, version: s
                 versions_url=versions_url,
                 token_a=token_a,
                 version=OcpiVersion(version),
-                raw_token=bare_token,
+                raw_token=True if bare_token else None,
+                also=also,
             )
         )
     )
@@ -146,9 +161,9 @@ async def _at_registered_peer(party_id: str, work: Callable[[OcpiServices, UUID]
 
 async def _at_peer(work: Callable[[OcpiServices], Awaitable[T]]) -> T:
     """Do `work`, which calls a peer, by the settings of this environment."""
-    settings = load_settings(os.environ)
+    settings = load_platform_settings(os.environ)
     sandbox = settings.environment is Environment.SANDBOX
-    pool = await create_pool_from(settings, application="networkcore ocpi")
+    pool = await create_pool(settings.database_url, min_size=1, max_size=4, application="networkcore ocpi")
     try:
         with naming_missing_tables():
             async with pool.acquire() as connection:
@@ -170,8 +185,9 @@ async def _at_peer(work: Callable[[OcpiServices], Awaitable[T]]) -> T:
 @command.command(name="peers")
 @as_json_option
 def peers(*, as_json: bool) -> None:
-    """Show the registered peers."""
+    """Show the registered peers, and how far each of their lists has been read."""
     found = _run(stored_peers.list_registered_peers, command="peers")
+    lists = _run(pulls.list_pulls, command="peers")
     rows = [
         {
             "id": str(peer.id),
@@ -179,10 +195,21 @@ def peers(*, as_json: bool) -> None:
             "operates_for": list(peer.parties),
             "version": peer.version.value if peer.version else None,
             "versions_url": peer.versions_url,
+            "lists": [_list_state(listed) for listed in lists if listed["peer_id"] == peer.id],
+            "stale_pushes": next((row["stale_pushes"] for row in lists if row["peer_id"] == peer.id), 0),
         }
         for peer in found
     ]
     show_rows(rows, title="Registered peers", none="No peers are registered.", as_json=as_json)
+
+
+def _list_state(listed: Mapping[str, Any]) -> str:
+    """One list in a line: read up to when, or what is wrong with it."""
+    if listed["failures"]:
+        what = "short" if listed["list_short"] else "failing"
+        return f"{listed['module']}: {what} ({listed['last_error']})"
+    since = listed["since"]
+    return f"{listed['module']}: {'not read yet' if since is None else f'read to {since:%Y-%m-%dT%H:%M:%SZ}'}"
 
 
 @command.command(name="queue")
@@ -244,6 +271,7 @@ def rejected(*, cpo: str | None, as_json: bool) -> None:
             "object": row["object_id"],
             "received": row["received_at"],
             "reason": row["reason"],
+            "url": row["url"],
         }
         for row in found
     ]

@@ -8,8 +8,15 @@ from pathlib import Path
 import click
 
 from gateway.cli.process import run_async
+from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS, CONNECT_EVENTS
 from sandbox.stripe.server import start_psp
-from sandbox.stripe.settings import DEFAULT_API_KEY, PspSettings, SettingsError
+from sandbox.stripe.settings import (
+    DEFAULT_API_KEY,
+    DEFAULT_PUBLISHABLE_KEY,
+    EVERY_EVENT,
+    PspSettings,
+    SettingsError,
+)
 
 
 @click.command("sandbox-psp")
@@ -30,9 +37,23 @@ from sandbox.stripe.settings import DEFAULT_API_KEY, PspSettings, SettingsError
     help="File with the secret that signs events.",
 )
 @click.option(
+    "--webhook-events",
+    type=click.Choice(["every", "gateway"]),
+    default="every",
+    show_default=True,
+    help="Which events the webhook receives: every one, or those that the gateway handles.",
+)
+@click.option("--publishable-key", default=DEFAULT_PUBLISHABLE_KEY, show_default=True, help="The apps' key.")
+@click.option(
     "--settlement-days", default=2, show_default=True, help="Days until captured money is available."
 )
 @click.option("--payout-days", default=1, show_default=True, help="Days until a payout is paid.")
+@click.option(
+    "--card-features/--no-card-features",
+    default=True,
+    show_default=True,
+    help="Whether the account may raise holds and capture above them (interchange-plus pricing).",
+)
 def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
     host: str,
     port: int,
@@ -40,19 +61,27 @@ def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
     api_key: str,
     webhook_url: str | None,
     webhook_secret_file: Path | None,
+    webhook_events: str,
+    publishable_key: str,
     settlement_days: int,
     payout_days: int,
+    card_features: bool,  # noqa: FBT001 - click passes by keyword
 ) -> None:
     """Serve a Stripe-compatible PSP with test money; prints one JSON line with its URL when ready."""
     secret = None if webhook_secret_file is None else webhook_secret_file.read_text(encoding="utf-8").strip()
+    every = webhook_events == "every"
     try:
         settings = PspSettings(
             api_keys=(api_key,),
             state_path=state,
             webhook_url=webhook_url,
             webhook_secret=secret,
+            webhook_events=EVERY_EVENT if every else tuple(sorted(ACCOUNT_EVENTS)),
+            connect_webhook_events=() if every else tuple(sorted(CONNECT_EVENTS)),
+            publishable_key=publishable_key,
             settlement_days=settlement_days,
             payout_days=payout_days,
+            card_features=card_features,
         )
         run_async(_serve(settings, host=host, port=port))
     except SettingsError as error:

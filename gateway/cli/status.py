@@ -25,9 +25,10 @@ from gateway.cli.clock import offline_now
 from gateway.cli.tables import open_console
 from gateway.config import load_database_url, load_inbox_path
 from gateway.database import connect
+from gateway.exceptions.presenter import PREFIX
 from gateway.exceptions.repository import ExceptionFilter, OpenExceptionCount
 from gateway.exceptions.rules import KINDS, ExceptionRecord
-from gateway.exceptions.service import PREFIX, ExceptionService
+from gateway.exceptions.service import ExceptionService
 from gateway.ids import format_id
 from gateway.jobs.bank_alerts import list_bank_alerts
 from gateway.jobs.rate_alerts import list_rate_alerts
@@ -39,8 +40,6 @@ _STATUS_STUCK: Final = 1
 _SHOWN: Final = 10
 # A task this late means that no worker runs.
 _LATE: Final = timedelta(minutes=5)
-# Money that is in suspense for longer is an alert.
-_SUSPENSE_ALERT: Final = timedelta(days=7)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -111,7 +110,7 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
             newest = await queue.list_exceptions(connection, ExceptionFilter(), limit=_SHOWN)
         sla = await read_settlement_sla(connection, now=now)
         oldest_event_at = await find_oldest_undelivered_event(connection)
-        bank = await list_bank_alerts(connection, inbox=inbox, wall_now=wall_now)
+        bank = list_bank_alerts(inbox=inbox, wall_now=wall_now)
         rates = await list_rate_alerts(connection, now=now)
     return SystemStatus(
         pending_migrations=(),
@@ -123,7 +122,7 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
         alerts=(
             *exception_alerts(counts),
             *_alerts(tasks=tasks, wall_now=wall_now),
-            *settlement_sla_alerts(sla, today=now.date()),
+            *settlement_sla_alerts(sla),
             *bank,
             *rates,
         ),
@@ -213,16 +212,9 @@ def _alerts(*, tasks: tuple[dict[str, Any], ...], wall_now: datetime) -> list[st
     ]
 
 
-def settlement_sla_alerts(sla: SettlementSla, *, today: date) -> list[str]:
+def settlement_sla_alerts(sla: SettlementSla) -> list[str]:
     """What of the settlement figures needs a person beside the exceptions, one sentence each."""
     found: list[str] = []
-    if sla.unsent_files:
-        found.append(f"{sla.unsent_files} payment files were not sent: networkcore reconcile payment-file")
-    found += [
-        f"{row['minor']} {row['currency']} are in suspense since {row['oldest']}: {row['owner']}"
-        for row in sla.suspense
-        if row["oldest"] < today - _SUSPENSE_ALERT
-    ]
     found += [
         f"{one.party_id} owes {one.receivable_minor} {one.currency}, {one.age_days} days old: "
         "networkcore reconcile receivables"
@@ -234,10 +226,6 @@ def settlement_sla_alerts(sla: SettlementSla, *, today: date) -> list[str]:
         for one in sla.forecast_errors
         if one.ahead == "day" and one.error_minor
     ]
-    if sla.approval_requests_pending:
-        found.append(f"{sla.approval_requests_pending} approval requests wait for a second person")
-    if sla.awaiting_approval:
-        found.append(f"{sla.awaiting_approval} disbursements wait for approval")
     return found
 
 

@@ -15,12 +15,13 @@ from uuid import UUID
 from clearing.parties import service as party_service
 from clearing.services import ClearingServices
 from gateway.database import Connection
+from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions import repository
 from gateway.exceptions.errors import ExceptionConflictError
-from gateway.exceptions.rules import KINDS, ExceptionKind, ExceptionRecord
+from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.ids import parse_id
 from gateway.ocpi.repository import cdrs
-from gateway.payments import cdr_correction_repository, stated_usage
+from gateway.payments import cdr_correction_repository, psp_incident_repository, stated_usage
 from gateway.payments.stated_usage import UsageAction, UsageDecision
 from gateway.webhooks import events, payout_events
 from gateway.webhooks import repository as webhook_repository
@@ -80,6 +81,11 @@ async def _ask_psp(connection: Connection, asked: ActionRequest) -> bool:
     return await repository.retry_psp_request(connection, _uuid(asked), wall_now=asked.wall_now)
 
 
+async def _forget_incident(connection: Connection, asked: ActionRequest) -> bool:
+    account, code = asked.party_and_name
+    return await psp_incident_repository.forget(connection, account=account, code=code)
+
+
 async def _lift_hold(connection: Connection, asked: ActionRequest) -> bool:
     hold_id = _uuid(asked)
     await asked.clearing.payouts.lift_hold(connection, hold_id, by=asked.by, now=asked.now)
@@ -118,6 +124,7 @@ ACTIONS: Final[Mapping[ExceptionKind, Action]] = MappingProxyType(
         ExceptionKind.FAILED_CDR_CHECK: _decide_usage,
         ExceptionKind.FAILED_TASK: _retry_task,
         ExceptionKind.UNKNOWN_PSP_OUTCOME: _ask_psp,
+        ExceptionKind.PSP_CONFIGURATION: _forget_incident,
         ExceptionKind.PAYOUT_HOLD: _lift_hold,
         ExceptionKind.FAILING_OCPI_PULL: _pull,
         ExceptionKind.UNDELIVERED_OCPI_MESSAGE: _send_again,

@@ -10,15 +10,8 @@ from typing import Any, Final
 from uuid import UUID
 
 from gateway.database import Connection, named_queries
-from gateway.exceptions.rules import (
-    SYSTEM,
-    ExceptionEventKind,
-    ExceptionKind,
-    ExceptionRecord,
-    ExceptionState,
-    FoundException,
-    QueueChanges,
-)
+from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
+from gateway.exceptions.rules import SYSTEM, ExceptionRecord, FoundException, QueueChanges
 from gateway.ids import new_id, shard_of
 
 _sql = named_queries("gateway", "exceptions.sql")
@@ -106,10 +99,11 @@ async def list_acknowledged(connection: Connection) -> frozenset[tuple[str, str]
     return frozenset([(row["kind"], row["subject_id"]) async for row in _sql.acknowledged(connection)])
 
 
-async def apply(connection: Connection, changes: QueueChanges, *, now: datetime) -> None:
-    """Write what `compare` found."""
-    if changes.opened:
-        await _open(connection, changes.opened, now=now)
+async def apply(connection: Connection, changes: QueueChanges, *, now: datetime) -> list[UUID]:
+    """Write what `compare` found; the ids of the opened exceptions."""
+    opened = [new_id() for _ in changes.opened]
+    if opened:
+        await _open(connection, opened, changes.opened, now=now)
     if changes.changed:
         await _sql.change_exceptions(
             connection,
@@ -129,12 +123,20 @@ async def apply(connection: Connection, changes: QueueChanges, *, now: datetime)
     if changes.acknowledged_gone:
         kinds, subjects = zip(*changes.acknowledged_gone, strict=True)
         await _sql.forget_acknowledged(connection, kinds=kinds, subjects=subjects)
+    return opened
 
 
-async def _open(connection: Connection, found: Sequence[FoundException], *, now: datetime) -> None:
+async def load_many(connection: Connection, exception_ids: Sequence[UUID]) -> list[ExceptionRecord]:
+    """These exceptions, in the order of their ids."""
+    return [_record(row) async for row in _sql.load_exceptions(connection, ids=list(exception_ids))]
+
+
+async def _open(
+    connection: Connection, ids: Sequence[UUID], found: Sequence[FoundException], *, now: datetime
+) -> None:
     await _sql.add_exceptions(
         connection,
-        ids=[new_id() for _ in found],
+        ids=ids,
         kinds=[one.kind.value for one in found],
         subjects=[one.subject_id for one in found],
         owners=[one.owner for one in found],

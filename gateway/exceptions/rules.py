@@ -1,61 +1,26 @@
-"""What an exception is: its kinds, what a person does about each, and how the queue follows its causes.
+"""What an exception is: what a person does about each kind, and how the queue follows its causes.
 
-Owns: kinds, states, the text of the next step, the comparison of the queue with the causes found. Must not
-know SQL, the clock, or how a retry is done.
+Owns: the text of the next step, the comparison of the queue with the causes found. Must not know SQL, the
+clock, or how a retry is done.
 
-A new kind needs three small things: a name in `ExceptionKind` with its `KindSpec` in `KINDS`; a source that
-finds its open causes (a branch of `found` in gateway/sql/exceptions.sql, or a list of
-clearing/reporting/open_items.py);
-and, where the machine can try again, an action in `gateway/exceptions/actions.py`. Nothing else lists kinds:
-the command line, the API, the status and the metrics read `KINDS`.
+A new kind needs three small things: a name in `ExceptionKind` (gateway/exception_kinds.py) with its
+`KindSpec` in `KINDS`; a source that finds its open causes (a branch of `found` in gateway/sql/exceptions.sql,
+or a list of clearing/reporting/open_items.py); and, where the machine can try again, an action in
+`gateway/exceptions/actions.py`. Nothing else lists kinds: the command line, the API, the status and the
+metrics read `KINDS`.
 """
 
 from collections.abc import Mapping, Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 from datetime import datetime
-from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
+from gateway.exception_kinds import ExceptionKind, ExceptionState
+
 SYSTEM: Final = "system"
-
-
-class ExceptionState(StrEnum):
-    """Open while its cause is there, resolved when it is gone. A cause that comes back is a new exception."""
-
-    OPEN = "open"
-    RESOLVED = "resolved"
-
-
-class ExceptionEventKind(StrEnum):
-    """What a line of the history says."""
-
-    OPENED = "opened"
-    CHANGED = "changed"
-    ASSIGNED = "assigned"
-    RETRIED = "retried"
-    RESOLVED = "resolved"
-
-
-class ExceptionKind(StrEnum):
-    """What stopped."""
-
-    UNCLEARED_SESSION = "uncleared_session"
-    UNPAID_SESSION = "unpaid_session"
-    UNMATCHED_CDR = "unmatched_cdr"
-    FAILED_CDR_CHECK = "failed_cdr_check"
-    UNAPPLIED_CREDIT = "unapplied_credit"
-    FAILED_TASK = "failed_task"
-    UNKNOWN_PSP_OUTCOME = "unknown_psp_outcome"
-    UNKNOWN_DISBURSEMENT_OUTCOME = "unknown_disbursement_outcome"
-    RECONCILIATION_DIFFERENCE = "reconciliation_difference"
-    DOCUMENT_EXCEPTION = "document_exception"
-    PAYOUT_HOLD = "payout_hold"
-    FAILING_OCPI_PULL = "failing_ocpi_pull"
-    UNDELIVERED_OCPI_MESSAGE = "undelivered_ocpi_message"
-    FAILING_WEBHOOK_ENDPOINT = "failing_webhook_endpoint"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -125,6 +90,16 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             command=_RESOLVE,
             final=True,
         ),
+        ExceptionKind.REJECTED_CDR: KindSpec(
+            title="CDRs that were read from a list and rejected",
+            owner="operations",
+            prefix=None,
+            retry=None,
+            next_step="Ask {party} to correct the CDR, or agree that it is not paid and record what was "
+            "agreed. A corrected CDR of the same id ends this by itself.",
+            command=_RESOLVE,
+            final=True,
+        ),
         ExceptionKind.FAILED_TASK: KindSpec(
             title="Tasks that stopped after repeated failures",
             owner="operations",
@@ -140,6 +115,16 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             retry="ask the PSP now",
             next_step="Look the payment up at the PSP. Only its own answer ends the request: ask again, and "
             "call the PSP if it gives none.",
+            command=_RESOLVE,
+        ),
+        ExceptionKind.PSP_CONFIGURATION: KindSpec(
+            title="Requests that the PSP refuses for our configuration",
+            owner="operations",
+            prefix=None,
+            retry="take it as mended; the next refusal opens it again",
+            next_step="Mend what the detail names: the PSP's key, its permissions, what the account has "
+            "activated, or the settings. Holds are refused with 503 until then; captures, refunds and "
+            "payouts wait and are sent again. Then resolve.",
             command=_RESOLVE,
         ),
         ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME: KindSpec(
@@ -177,8 +162,62 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             "may lift.",
             command=_RESOLVE,
         ),
+        ExceptionKind.APPROVAL_REQUEST: KindSpec(
+            title="Approval requests that wait for a second person",
+            owner="finance",
+            prefix="rdc",
+            retry=None,
+            next_step="Check the booking against its reason. Another person than the proposer approves or "
+            "rejects it.",
+            command="POST /v1/approval-requests/{subject}/approve or /reject",
+        ),
+        ExceptionKind.DISBURSEMENT_APPROVAL: KindSpec(
+            title="Disbursements that wait for approval",
+            owner="treasury",
+            prefix="dis",
+            retry=None,
+            next_step="Check the disbursement to {party}. Two people approve it, each with an API key of "
+            "their own; to stop it, hold the party's payouts.",
+            command="POST /v1/disbursements/{subject}/approve",
+        ),
+        ExceptionKind.PENDING_BANK_DETAILS: KindSpec(
+            title="Bank details that wait for a second person",
+            owner="treasury",
+            prefix=None,
+            retry=None,
+            next_step="Ask {party} over another channel whether the account is its own. Another person than "
+            "the submitter approves or rejects it.",
+            command="GET /v1/parties/{party}/bank-details, then POST .../VERSION/approve or /reject",
+        ),
+        ExceptionKind.OLD_SUSPENSE: KindSpec(
+            title="Suspense items older than a week",
+            owner="finance",
+            prefix="rdc",
+            retry=None,
+            next_step="Find out what the money is for, then clear the item or offset it against another.",
+            command="networkcore reconcile clear-suspense {subject}",
+        ),
+        ExceptionKind.UNSENT_PAYMENT_FILE: KindSpec(
+            title="Payment files that were not sent",
+            owner="treasury",
+            prefix=None,
+            retry=None,
+            next_step="Check the outbox directory and its log. If you send the file yourself, send its bytes "
+            "unchanged and mark it as sent.",
+            command="GET /v1/payment-files/{subject}, then POST /v1/payment-files/{subject}/mark-sent",
+        ),
+        ExceptionKind.REJECTED_BANK_MESSAGE: KindSpec(
+            title="Bank messages that could not be imported",
+            owner="treasury",
+            prefix=None,
+            retry=None,
+            next_step="Ask the bank for a correct message and import it, then record that here. If the same "
+            "file can be imported later, the exception ends by itself.",
+            command=_RESOLVE,
+            final=True,
+        ),
         ExceptionKind.FAILING_OCPI_PULL: KindSpec(
-            title="OCPI pulls that keep failing",
+            title="OCPI pulls that keep failing, or lists that end too early",
             owner="operations",
             prefix=None,
             retry="pull the list now",

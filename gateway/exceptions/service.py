@@ -11,16 +11,18 @@ nothing is called resolved while its cause is still there.
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Final
 from uuid import UUID
 
+from clearing.parties.party import PLATFORM_ID
 from clearing.reporting import open_items
 from clearing.reporting.open_items import OpenCause, OpenCauseKind
 from clearing.services import ClearingServices
 from gateway.database import Connection
+from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
 from gateway.exceptions import repository
 from gateway.exceptions.actions import ACTIONS, ActionRequest
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
+from gateway.exceptions.presenter import PREFIX, exception_object, next_step_of
 from gateway.exceptions.repository import (
     CauseRecord,
     ExceptionFilter,
@@ -29,20 +31,16 @@ from gateway.exceptions.repository import (
 )
 from gateway.exceptions.rules import (
     KINDS,
-    ExceptionEventKind,
-    ExceptionKind,
     ExceptionRecord,
-    ExceptionState,
     FoundException,
     NextStep,
     compare,
     may_be_acknowledged,
-    next_step,
 )
-from gateway.ids import format_id
+from gateway.ids import format_id, shard_of
 from gateway.payments.stated_usage import UsageDecision
-
-PREFIX: Final = "exc"
+from gateway.webhooks import events
+from gateway.webhooks.events import EventType, NewEvent
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -77,7 +75,10 @@ class ExceptionService:
             found,
             acknowledged=await repository.list_acknowledged(connection),
         )
-        await repository.apply(connection, changes, now=now)
+        opened = await repository.apply(connection, changes, now=now)
+        await self._publish(connection, EventType.EXCEPTION_OPENED, opened, now=now)
+        gone = [one.id for one in changes.gone]
+        await self._publish(connection, EventType.EXCEPTION_RESOLVED, gone, now=now)
         return RefreshedQueue(opened=len(changes.opened), resolved=len(changes.gone))
 
     async def list_exceptions(
@@ -148,9 +149,7 @@ class ExceptionService:
         if decision is not None and record.kind is not ExceptionKind.FAILED_CDR_CHECK:
             raise ExceptionConflictError(f"an exception of the kind {record.kind.value} takes no action")
         if may_be_acknowledged(record):
-            await repository.resolve(
-                connection, [exception_id], actor=by, note=note, now=now, acknowledged=True
-            )
+            await self._resolve(connection, exception_id, by=by, note=note, now=now, acknowledged=True)
             return await self.get(connection, exception_id)
         asked = ActionRequest(
             exception=record, clearing=self.clearing, by=by, now=now, wall_now=wall_now, decision=decision
@@ -158,8 +157,41 @@ class ExceptionService:
         await self._retry(connection, record, asked, note=note)
         found = await self._found(connection, now=now, wall_now=wall_now)
         if (record.kind, record.subject_id) not in {(one.kind, one.subject_id) for one in found}:
-            await repository.resolve(connection, [exception_id], actor=by, note=note, now=now)
+            await self._resolve(connection, exception_id, by=by, note=note, now=now)
         return await self.get(connection, exception_id)
+
+    async def _resolve(
+        self,
+        connection: Connection,
+        exception_id: UUID,
+        *,
+        by: str,
+        note: str,
+        now: datetime,
+        acknowledged: bool = False,
+    ) -> None:
+        await repository.resolve(
+            connection, [exception_id], actor=by, note=note, now=now, acknowledged=acknowledged
+        )
+        await self._publish(connection, EventType.EXCEPTION_RESOLVED, [exception_id], now=now)
+
+    async def _publish(
+        self, connection: Connection, kind: EventType, exception_ids: Sequence[UUID], *, now: datetime
+    ) -> None:
+        """Record an event to the platform for each of these, as it is now."""
+        if not exception_ids:
+            return
+        new = [
+            NewEvent(
+                type=kind,
+                party_id=PLATFORM_ID,
+                object_id=format_id(PREFIX, one.id),
+                data=exception_object(one).as_json(),
+                shard=shard_of(one.id),
+            )
+            for one in await repository.load_many(connection, exception_ids)
+        ]
+        await events.record(connection, new, now=now)
 
     async def _retry(
         self,
@@ -206,11 +238,6 @@ class ExceptionService:
             else:
                 found.append(_of_clearing(cause))
         return [*(_with_reason(one, sessions.get(one.subject_id)) for one in own), *found]
-
-
-def next_step_of(record: ExceptionRecord) -> NextStep:
-    """What a person does about an exception."""
-    return next_step(record, public_id=format_id(PREFIX, record.id))
 
 
 def _subject(kind: ExceptionKind, identifier: UUID | None, name: str | None) -> str:

@@ -8,22 +8,16 @@ from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Final
 
-from clearing.bank_transfers import record_service
 from clearing.calendar import ClosingDays
 from clearing.reference_data import bundled_data
-from gateway.database import Connection
 from gateway.jobs.bank_inbox import unread
 
-_LOOK_BACK: Final = timedelta(days=7)
 _AHEAD: Final = timedelta(days=183)
 
 
-async def list_bank_alerts(connection: Connection, *, inbox: Path | None, wall_now: datetime) -> list[str]:
-    """Messages that were rejected within a week, or lie unread; calendars that end within half a year."""
+def list_bank_alerts(*, inbox: Path | None, wall_now: datetime) -> list[str]:
+    """Messages that lie unread; calendars that end within half a year."""
     found = list_calendar_alerts(bundled_data.closing_days(), today=wall_now.date())
-    rejected = await record_service.count_rejected_messages(connection, since=wall_now - _LOOK_BACK)
-    if rejected:
-        found.append(f"{rejected} messages of the bank were rejected: GET /v1/bank-messages?state=rejected")
     waiting = [] if inbox is None else unread(inbox, wall_now=wall_now)
     if waiting:
         found.append(

@@ -26,7 +26,7 @@ _OVERLAP: Final = timedelta(days=3)
 _FIRST: Final = timedelta(days=400)
 _LIMIT: Final = 100_000  # lines in memory
 _WINDOW: Final = timedelta(days=1)
-_SHORTEST: Final = timedelta(seconds=1)  # the PSP tells no finer
+_SHORTEST: Final = timedelta(seconds=1)  # the PSP's own resolution
 _PSP: Final = "psp"
 _REFUNDS: Final = "refunds"
 _PAGE: Final = 5_000

@@ -42,6 +42,7 @@ from gateway.ocpi.sessions import authorization_reference
 from gateway.ocpi.versions import module_url
 
 _NAME: Final = "CDR"
+_CASELESS: Final = ("country_code", "party_id", "id", "session_id", "credit_reference_id")
 _FIRST_YEAR: Final = 2000
 _LAST_YEAR: Final = 2100
 _ID_LIMIT: Final = 39  # 36, and 3 for the suffix of a credit CDR
@@ -142,7 +143,7 @@ def read_cdr(body: Body, *, raw: bytes, party: str, version: OcpiVersion) -> New
         cdr_id=check_identifier(identifier(tree, "id", limit=_ID_LIMIT), at="$.id", limit=_ID_LIMIT),
         version=version,
         raw=raw,
-        fingerprint=_fingerprint(body),
+        fingerprint=_fingerprint(tree),
         session_ref=session_ref,
         authorization_reference=authorization_reference(tree),
         currency=text(tree, "currency", limit=3),
@@ -153,16 +154,10 @@ def read_cdr(body: Body, *, raw: bytes, party: str, version: OcpiVersion) -> New
     )
 
 
-def _fingerprint(body: Body) -> bytes:
-    """SHA-256 of the content; ids in another case are the same ids (OCPI types, CiString)."""
-    ids = {
-        name: value.lower()
-        for name in ("id", "country_code", "party_id", "session_id", "credit_reference_id")
-        if isinstance(value := body.tree.get(name), str)
-    }
-    if all(body.tree[name] == value for name, value in ids.items()):
-        return hashlib.sha256(body.canonical).digest()
-    return hashlib.sha256(encode({**body.tree, **ids}, name=_NAME)).digest()
+def _fingerprint(tree: Tree) -> bytes:
+    """SHA-256 of the content, in which ids count without case: they are CiStrings (OCPI types)."""
+    ids = {name: tree[name].lower() for name in _CASELESS if isinstance(tree.get(name), str)}
+    return hashlib.sha256(encode({**tree, **ids}, name=_NAME)).digest()
 
 
 def _end_name(version: OcpiVersion) -> str:

@@ -6,10 +6,10 @@ Sources: OCPI transport_and_format, credentials, status_codes.
 """
 
 import base64
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Final
-from urllib.parse import urljoin, urlsplit
+from urllib.parse import urlsplit
 from uuid import uuid4
 
 import aiohttp
@@ -18,6 +18,7 @@ from clearing.errors import MalformedDocumentError
 from clearing.pricing import json_document as document
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.ocpi.errors import PeerRejectedError, PeerUnreachableError
+from gateway.ocpi.list_pages import ListPage, read_list_page
 from gateway.ocpi.repository.peers import PeerEndpoint
 from gateway.outbound import (
     AnswerTooLargeError,
@@ -33,11 +34,11 @@ _FIRST_HTTP_ERROR: Final = 400
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PeerAnswer:
-    """A successful answer: `data` with every number a Decimal, the HTTP status and headers."""
+    """A successful answer: `data` with every number a Decimal, HTTP status, headers as they came."""
 
     data: Any
     http_status: int
-    headers: Mapping[str, str]
+    headers: Sequence[tuple[str, str]]
 
 
 def authorization(token: str, *, raw: bool) -> str:
@@ -99,19 +100,17 @@ class PeerCaller:
             raise PeerRejectedError(f"{method} {_place(url)}: {error}", http_status=0, code=None) from error
         return _read_answer(content, response=response, what=f"{method} {_place(url)}")
 
-    async def page(self, url: str) -> tuple[list[Any], str | None]:
-        """Read one page of a list; returns its objects and the URL of the next page, None after the last.
+    async def page(self, url: str) -> ListPage:
+        """Read one page of a list.
 
-        Raises as `call`; PeerRejectedError as well when it is no list or the next page's link leads to
-        another host.
+        Raises as `call`; PeerRejectedError as well when it is no list.
         """
         answer = await self.call("GET", url, routed=True)
         if not isinstance(answer.data, list):
             raise PeerRejectedError(
                 f"GET {_place(url)}: expected a list", http_status=answer.http_status, code=None
             )
-        following = next((value for name, value in answer.headers.items() if name.lower() == "link"), None)
-        return answer.data, _next_link(following, page=url)
+        return read_list_page(answer.headers, answer.data, url=url)
 
 
 def _read_answer(content: bytes, *, response: aiohttp.ClientResponse, what: str) -> PeerAnswer:
@@ -129,26 +128,13 @@ def _read_answer(content: bytes, *, response: aiohttp.ClientResponse, what: str)
         raise PeerRejectedError(
             f"{what}: HTTP {status}, OCPI status {number}{words}", http_status=status, code=number
         )
-    return PeerAnswer(data=envelope.get("data"), http_status=status, headers=dict(response.headers))
+    return PeerAnswer(data=envelope.get("data"), http_status=status, headers=tuple(response.headers.items()))
 
 
 def _place(url: str) -> str:
     """A URL as a log may show it: no query, for it may carry secrets."""
     parts = urlsplit(url)
     return f"{parts.scheme}://{parts.netloc}{parts.path}"
-
-
-def _next_link(header: str | None, *, page: str) -> str | None:
-    for part in (header or "").split(","):
-        target, _, attributes = part.strip().partition(">")
-        if target.startswith("<") and 'rel="next"' in attributes.replace(" ", "").replace("'", '"'):
-            url = urljoin(page, target[1:])
-            if urlsplit(url)[:2] != urlsplit(page)[:2]:
-                raise PeerRejectedError(
-                    "the next page's link leads to another host", http_status=200, code=None
-                )
-            return url
-    return None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -1,14 +1,15 @@
-"""The commands module as sender: start and stop a session at a CPO's station, and hear what came of it.
+"""The commands module as sender: start, stop, reserve and unlock at a CPO's station, and what came of it.
 
 Owns: the intent committed first, the request, the answer, the callback. Must not know: why a session
 starts.
-Source: OCPI mod_commands (StartSession, StopSession, CommandResponse, CommandResult); in 2.1.1 the callback
-carries a CommandResponse, and the session finds its authorization by the token's auth_id.
+Source: OCPI mod_commands (StartSession, StopSession, ReserveNow, CancelReservation, UnlockConnector,
+CommandResponse, CommandResult). In 2.1.1 the callback carries a CommandResponse, a reservation's id is a
+number, a reservation can't be cancelled, and a session finds its authorization by the token's auth_id.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from datetime import timedelta
+from datetime import datetime, timedelta
 from decimal import Decimal
 from typing import Any, Final
 from uuid import UUID
@@ -23,7 +24,7 @@ from gateway.ocpi.client import PeerAnswer
 from gateway.ocpi.command_state import CommandEvent, CommandState, advance, states_before
 from gateway.ocpi.credentials_client import caller_of
 from gateway.ocpi.endpoint import OcpiRequest
-from gateway.ocpi.envelope import OcpiResponse
+from gateway.ocpi.envelope import OcpiResponse, timestamp
 from gateway.ocpi.errors import OcpiRejectionError, PeerRejectedError, PeerUnreachableError, StatusCode
 from gateway.ocpi.repository import commands, peers
 from gateway.ocpi.repository.commands import CommandRecord
@@ -36,6 +37,7 @@ from gateway.ocpi.versions import module_url
 
 _FIRST_DEADLINE: Final = timedelta(minutes=5)
 _LONGEST_TIMEOUT_SECONDS: Final = 3600
+_INT_MASK: Final = 2**31 - 1  # a positive number in 32 bits
 _FINAL: Final = frozenset(
     {CommandState.REJECTED, CommandState.SUCCEEDED, CommandState.FAILED, CommandState.TIMED_OUT}
 )
@@ -55,6 +57,15 @@ class StartSessionRequest:
     connector_id: str | None
     authorization_id: UUID
     token: TokenRecord | None = None  # the driver's; None makes one for this session alone
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class ReservationRequest:
+    """Keep the charge point of a session, whose payment is secured, free until `expires_at`."""
+
+    place: StartSessionRequest
+    session_id: UUID
+    expires_at: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -92,6 +103,49 @@ class CommandSender:
         return await self._send(
             cpo_id, peer, url, "STOP_SESSION", {"session_id": session_ref}, reference=None
         )
+
+    async def reserve(self, request: ReservationRequest) -> CommandRecord:
+        """Ask the CPO to keep a charge point free until a time; again with another time moves the end.
+
+        Raises as `start_session`.
+        """
+        place = request.place
+        reference = format_id("auth", place.authorization_id)
+        peer, url = await self._peer(place.cpo_id)
+        version = peer.version or OcpiVersion.V2_2_1
+        body: dict[str, Any] = {
+            "token": token_object(place.token or self._session_token(reference), version=version),
+            "expiry_date": timestamp(request.expires_at),
+            "reservation_id": _reservation_id(request.session_id, version=version),
+            "location_id": place.location_id,
+        }
+        if place.evse_uid is not None:
+            body["evse_uid"] = place.evse_uid
+        if version is not OcpiVersion.V2_1_1:
+            body["authorization_reference"] = reference
+        return await self._send(place.cpo_id, peer, url, "RESERVE_NOW", body, reference=reference)
+
+    async def cancel_reservation(self, *, cpo_id: str, session_id: UUID) -> CommandRecord:
+        """Ask the CPO to end the reservation of our session.
+
+        Raises PeerRejectedError as `start_session`, and where the CPO's version has no such command.
+        """
+        peer, url = await self._peer(cpo_id)
+        version = peer.version or OcpiVersion.V2_2_1
+        if version is OcpiVersion.V2_1_1:
+            raise PeerRejectedError(
+                "OCPI 2.1.1 cancels no reservation; it ends at its expiry", http_status=0, code=None
+            )
+        body = {"reservation_id": _reservation_id(session_id, version=version)}
+        return await self._send(cpo_id, peer, url, "CANCEL_RESERVATION", body, reference=None)
+
+    async def unlock(
+        self, *, cpo_id: str, location_id: str, evse_uid: str, connector_id: str
+    ) -> CommandRecord:
+        """Ask the CPO to unlock a connector, when a cable is stuck. Raises as `start_session`."""
+        peer, url = await self._peer(cpo_id)
+        body = {"location_id": location_id, "evse_uid": evse_uid, "connector_id": connector_id}
+        return await self._send(cpo_id, peer, url, "UNLOCK_CONNECTOR", body, reference=None)
 
     async def load(self, command_id: UUID) -> CommandRecord | None:
         """A command in its present state."""
@@ -205,6 +259,11 @@ class CommandSender:
                 reason=None if reason is None else reason[:500],
                 deadline=None if timeout_seconds is None else wall_now + timedelta(seconds=timeout_seconds),
             )
+
+
+def _reservation_id(session_id: UUID, *, version: OcpiVersion) -> str | int:
+    """The reservation of a session: the session's id, or the number that 2.1.1 asks for."""
+    return session_id.int & _INT_MASK if version is OcpiVersion.V2_1_1 else format_id("ses", session_id)
 
 
 def _read_response(answer: PeerAnswer) -> tuple[CommandEvent, str, int | None]:

@@ -60,6 +60,7 @@ def read_connectors(location: Tree, *, party_id: str) -> list[Connector]:
 
 
 def _each(location: Tree) -> Iterator[tuple[Tree, str, Tree, str]]:
+    """Every connector with its EVSE and the place of both; an EVSE has at least one (OCPI EVSE object)."""
     evses = objects(location, "evses")
     if len(evses) > _MAX_EVSES:
         raise OcpiRejectionError(f"$.evses: expected at most {_MAX_EVSES} EVSEs")
@@ -68,7 +69,7 @@ def _each(location: Tree) -> Iterator[tuple[Tree, str, Tree, str]]:
         identifier(evse, "uid", at=at_evse, limit=39)
         if text(evse, "status", at=at_evse, limit=40).upper() == "REMOVED":
             continue
-        for position, connector in enumerate(objects(evse, "connectors", at=at_evse)):
+        for position, connector in enumerate(objects(evse, "connectors", at=at_evse, required=True)):
             yield evse, at_evse, connector, f"{at_evse}.connectors[{position}]"
 
 

@@ -26,6 +26,7 @@ from gateway.ocpi.services import OcpiServices
 from gateway.outbound import check_url
 
 _log = structlog.get_logger(__name__)
+_UNKNOWN_TOKEN: Final = frozenset({400, 401, 403})
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -37,7 +38,7 @@ async def connect(
     token_a: str,
     version: OcpiVersion,
     also: Sequence[str] = (),
-    raw_token: bool = False,
+    raw_token: bool | None = None,
 ) -> UUID:
     """Register with a peer that gave us its token A; returns the id of the peer, now registered.
 
@@ -48,19 +49,15 @@ async def connect(
         token_a: the token that the peer gave us for the handshake.
         version: the version to use.
         also: further parties that the peer speaks for.
-        raw_token: the peer wants tokens bare, not in Base64.
+        raw_token: the peer wants tokens bare (True) or in Base64 (False); None tries Base64, then bare.
 
     Raises:
         PeerUnreachableError, PeerRejectedError: the peer did not do its part; nothing remains registered.
         asyncpg.ForeignKeyViolationError: a party does not exist.
     """
-    caller = PeerCaller(
-        http=services.outbound,
-        token=token_a,
-        raw_token=raw_token,
-        allow_private=services.allow_private_peers,
+    caller, remote, url = await _greet(
+        services, token_a, versions_url=versions_url, version=version, raw_token=raw_token
     )
-    remote, url = await _credentials_url(caller, versions_url=versions_url, version=version)
     token_b, peer_id = new_token(), new_id()
     async with transaction(services.pool) as connection:
         await peers.invite(
@@ -86,6 +83,36 @@ async def connect(
         raise
     _log.info("ocpi_peer_connected", party_id=party_id, version=version.value)
     return peer_id
+
+
+async def _greet(
+    services: OcpiServices,
+    token_a: str,
+    *,
+    versions_url: str,
+    version: OcpiVersion,
+    raw_token: bool | None,
+) -> tuple[PeerCaller, PeerVersion, str]:
+    """The caller whose spelling of the token the peer knows, its version and its credentials module.
+
+    Versions before 2.2-d2 left the spelling open, and peers still differ.
+    """
+    spellings = (False, True) if raw_token is None else (raw_token,)
+    for position, raw in enumerate(spellings, start=1):
+        caller = PeerCaller(
+            http=services.outbound,
+            token=token_a,
+            raw_token=raw,
+            allow_private=services.allow_private_peers,
+        )
+        try:
+            remote, url = await _credentials_url(caller, versions_url=versions_url, version=version)
+        except PeerRejectedError as error:
+            if position == len(spellings) or error.http_status not in _UNKNOWN_TOKEN:
+                raise
+        else:
+            return caller, remote, url
+    raise AssertionError("the last spelling either succeeds or raises")
 
 
 async def renew(services: OcpiServices, *, peer_id: UUID, version: OcpiVersion | None = None) -> None:

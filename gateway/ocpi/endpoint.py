@@ -20,14 +20,13 @@ import structlog
 from aiohttp import web
 
 from clearing.pricing.ocpi_version import OcpiVersion
-from gateway.clock import Clock
 from gateway.database import transaction
-from gateway.errors import DatabaseUnreachableError
+from gateway.errors import DatabaseUnreachableError, RateLimitExceededError
 from gateway.ocpi.envelope import OcpiResponse, message_headers, reject, respond
 from gateway.ocpi.errors import OcpiError, OcpiRejectionError, StatusCode
 from gateway.ocpi.repository import objects
 from gateway.ocpi.repository.peers import PeerRecord, PeerState, find_peer, hash_token
-from gateway.ocpi.request_bodies import Body, Tree, check_identifier, moment, optional_moment, read_object
+from gateway.ocpi.request_bodies import Body, Tree, check_identifier, last_updated, read_object
 from gateway.ocpi.services import OcpiServices
 
 _log = structlog.get_logger(__name__)
@@ -72,10 +71,8 @@ class OcpiRequest:
         return check_identifier(self.request.match_info[name], at=f"URL segment {name}", limit=limit)
 
     def changed_at(self, tree: Tree) -> datetime:
-        """The object's last_updated; before 2.2 a push need not carry one, then it is now. Raises Refusal."""
-        if self.version is OcpiVersion.V2_1_1:
-            return optional_moment(tree, "last_updated") or self.services.clock.now()
-        return moment(tree, "last_updated")
+        """The object's last_updated. Raises OcpiRejectionError."""
+        return last_updated(tree, version=self.version, now=self.services.clock.now())
 
     def party(self) -> str:
         """The slug of the party in the URL, when it is the caller's.
@@ -163,18 +160,34 @@ class OcpiEndpoint:
         scheme, _, credential = request.headers.get("Authorization", "").partition(" ")
         credential = credential.strip()
         if scheme.lower() != "token" or not 0 < len(credential) <= _MAX_TOKEN_LENGTH:
+            self._check_address(request)
+            self.services.addresses.count(request)
             raise _unauthorized("expected the header 'Authorization: Token <credentials token>'")
         bare, decoded = hash_token(credential), _decoded(credential)
         hashes = [bare] if decoded is None else [hash_token(decoded), bare]
         peer = self.services.peers.find(hashes)
         if peer is None:
+            if not self.services.peers.recognizes(hashes):
+                self._check_address(request)
             async with self.services.pool.acquire() as connection:
                 peer = await find_peer(connection, token_hashes=hashes)
             if peer is not None and peer.state is PeerState.REGISTERED:
                 self.services.peers.remember(peer)
         if peer is None or (peer.state is not PeerState.REGISTERED and self.access is OcpiAccess.REGISTERED):
+            self.services.addresses.count(request)
             raise _unauthorized("this credentials token is unknown, or registration is not finished")
         return peer, peer.token_hash == bare
+
+    def _check_address(self, request: web.Request) -> None:
+        try:
+            self.services.addresses.check(request)
+        except RateLimitExceededError as exceeded:
+            raise OcpiRejectionError(
+                str(exceeded),
+                code=StatusCode.CLIENT_ERROR,
+                http_status=web.HTTPTooManyRequests.status_code,
+                headers=exceeded.headers,
+            ) from None
 
     async def _keep_rejected(self, call: OcpiRequest, rejection: OcpiRejectionError) -> None:
         """Keep what was rejected, so that nothing a CPO sent is lost without a trace.
@@ -194,6 +207,7 @@ class OcpiEndpoint:
                     status_code=int(rejection.code),
                     reason=rejection.text.replace("\x00", "")[:2000],
                     raw=call.raw[:_MAX_REJECTED_BYTES],
+                    url=call.request.path,
                     now=self.services.clock.now(),
                 )
         except (asyncpg.PostgresError, asyncpg.InterfaceError, OSError):
@@ -211,7 +225,7 @@ def _failure(error: Exception) -> OcpiRejectionError:
     away = (asyncpg.PostgresError, asyncpg.InterfaceError, DatabaseUnreachableError, TimeoutError, OSError)
     if isinstance(error, away) and not isinstance(error, asyncpg.IntegrityConstraintViolationError):
         return OcpiRejectionError(
-            "temporarily unable to keep this; send it again", code=StatusCode.SERVER_ERROR, http_status=503
+            "temporarily unable to store this; send it again", code=StatusCode.SERVER_ERROR, http_status=503
         )
     if isinstance(error, OcpiError):
         return OcpiRejectionError("the request failed", code=StatusCode.SERVER_ERROR)
@@ -252,25 +266,19 @@ async def _read_body(request: web.Request, *, services: OcpiServices) -> bytes:
     return bytes(parts)
 
 
-def catch_all(clock: Clock) -> Callable[[web.Request], Awaitable[web.Response]]:
-    """Answer paths and methods that no module has in OCPI's own format: 404."""
-
-    async def answer(request: web.Request) -> web.Response:
-        rejection = OcpiRejectionError(
-            "no such resource; see the version details", code=StatusCode.CLIENT_ERROR, http_status=404
-        )
-        return reject(rejection, headers=message_headers(request, routed=False), now=clock.now())
-
-    return answer
+async def no_resource(_call: OcpiRequest) -> OcpiResponse:
+    """Answer paths that no module has in OCPI's own format: 404. Raises OcpiRejectionError."""
+    raise OcpiRejectionError(
+        "no such resource; see the version details", code=StatusCode.CLIENT_ERROR, http_status=404
+    )
 
 
-def method_not_allowed(allowed: str, *, clock: Clock) -> Callable[[web.Request], Awaitable[web.Response]]:
+def method_not_allowed(allowed: str) -> Handler:
     """Answer methods that a resource does not have: 405, in OCPI's own format."""
 
-    async def answer(request: web.Request) -> web.Response:
-        rejection = OcpiRejectionError(f"expected {allowed}", code=StatusCode.CLIENT_ERROR, http_status=405)
-        return reject(
-            rejection, headers={**message_headers(request, routed=False), "Allow": allowed}, now=clock.now()
+    async def answer(_call: OcpiRequest) -> OcpiResponse:
+        raise OcpiRejectionError(
+            f"expected {allowed}", code=StatusCode.CLIENT_ERROR, http_status=405, headers={"Allow": allowed}
         )
 
     return answer

@@ -52,7 +52,7 @@ def reject(rejection: OcpiRejectionError, *, headers: Mapping[str, str], now: da
         code=rejection.code,
         text=rejection.text,
         http_status=rejection.http_status,
-        headers={**headers, **extra},
+        headers={**headers, **extra, **rejection.headers},
         now=now,
     )
 

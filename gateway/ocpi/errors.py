@@ -1,12 +1,13 @@
 """The error tree of the OCPI edge.
 
 OcpiError                         what a peer, or a call to a peer, did wrong; its text says what and where
-├── Refusal                       the answer to a peer: an HTTP status, an OCPI status code, words that help
-to mend it
+├── OcpiRejectionError            the answer to a peer: an HTTP status, an OCPI status code, what to mend
 ├── PeerUnreachableError          no answer from the peer within the limits; nothing is known of the effect
-└── PeerRejectedError              the peer answered, and the answer is no, or is not OCPI
+├── PeerRejectedError             the peer answered, and the answer is no, or is not OCPI
+└── ListShortError                a list of the peer ends before its end
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 
 from gateway.errors import GatewayError
@@ -39,9 +40,15 @@ class OcpiRejectionError(OcpiError):
     """
 
     def __init__(
-        self, text: str, *, code: StatusCode = StatusCode.INVALID_PARAMETERS, http_status: int = 200
+        self,
+        text: str,
+        *,
+        code: StatusCode = StatusCode.INVALID_PARAMETERS,
+        http_status: int = 200,
+        headers: Mapping[str, str] | None = None,
     ) -> None:
         super().__init__(text)
+        self.headers = headers or {}
         self.text = text
         self.code = code
         self.http_status = http_status
@@ -61,3 +68,7 @@ class PeerRejectedError(OcpiError):
         super().__init__(text)
         self.http_status = http_status
         self.code = code
+
+
+class ListShortError(OcpiError):
+    """A peer's list ends before its end; what was read is kept, and the list is read again from its start."""

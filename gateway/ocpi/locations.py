@@ -1,13 +1,12 @@
 """The locations module as receiver: PUT, PATCH and GET of a location, one of its EVSEs, or one connector.
 
-Owns: merging a pushed part into its location. Must not know: what a location is used for.
+Owns: what a push of a location or of a part does to what is kept. Must not know: what a location is used for.
 Source: OCPI mod_locations, Receiver Interface: a part's push renews last_updated of its parents; PATCH must
 carry last_updated and leaves absent fields as they are; nothing is deleted, an EVSE's status becomes REMOVED.
+A push that is older than what is kept is answered with success and changes nothing.
 """
 
-from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
 
 import msgspec
 
@@ -15,16 +14,24 @@ from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import Connection, transaction
 from gateway.ocpi.connectors import read_connectors
 from gateway.ocpi.endpoint import OcpiRequest
-from gateway.ocpi.envelope import OcpiResponse, timestamp
-from gateway.ocpi.errors import OcpiRejectionError, StatusCode
+from gateway.ocpi.envelope import OcpiResponse
+from gateway.ocpi.errors import OcpiRejectionError
+from gateway.ocpi.location_tree import (
+    find_part,
+    is_stale,
+    merge,
+    merge_part,
+    place_part,
+    touch_parents,
+    unknown,
+)
 from gateway.ocpi.repository import objects as stored_objects
-from gateway.ocpi.repository.objects import OcpiObjectRecord
+from gateway.ocpi.repository.objects import OcpiObjectRecord, Saved
 from gateway.ocpi.request_bodies import (
     Tree,
     check_identifier,
     encode,
     identifier,
-    objects,
     read_object,
     same_identifier,
 )
@@ -38,15 +45,12 @@ async def get_location(call: OcpiRequest) -> OcpiResponse:
     async with call.services.pool.acquire() as connection:
         stored = await stored_objects.load_location(connection, party_id=party, location_id=path[0])
     if stored is None:
-        raise _unknown("location", path[0])
+        raise unknown("location", path[0])
     if len(path) == 1:
         return OcpiResponse(data=msgspec.Raw(stored.body))
-    tree = read_object(stored.body, name=_NAME).tree
-    part = _find(tree, "evses", "uid", path[1])
-    if part is not None and len(path) > 2:  # noqa: PLR2004 - location, EVSE, connector
-        part = _find(part, "connectors", "id", path[2])
+    part = find_part(read_object(stored.body, name=_NAME).tree, path[1:])
     if part is None:
-        raise _unknown("EVSE or connector", "/".join(path))
+        raise unknown("EVSE or connector", "/".join(path))
     return OcpiResponse(data=msgspec.Raw(encode(part, name=_NAME)))
 
 
@@ -54,67 +58,79 @@ async def put_location(call: OcpiRequest) -> OcpiResponse:
     """PUT a location, or an EVSE or connector into a known location; 201 when it is new."""
     party, path, pushed = call.party(), _path(call), call.body(_NAME).tree
     same_identifier(pushed, ("id", "uid", "id")[len(path) - 1], path[-1])
-    changed_at = call.changed_at(pushed)
-    if len(path) == 1:
-        async with transaction(call.services.pool) as connection:
-            created = await keep_location(
-                connection,
-                pushed,
-                party=party,
-                version=call.version,
-                changed_at=changed_at,
-                now=call.services.clock.now(),
-            )
-        return OcpiResponse(http_status=201 if created else 200)
+    changed_at, now = call.changed_at(pushed), call.services.clock.now()
     async with transaction(call.services.pool) as connection:
-        stored = await stored_objects.load_location(
-            connection, party_id=party, location_id=path[0], lock=True
-        )
-        if stored is None:
-            raise _unknown("location", path[0], hint="; PUT the location first")
-        tree = _mutable(stored)
-        created = _place(tree, path[1:], pushed, merge=False)
-        _touch(tree, path[1:-1], changed_at=changed_at)
-        await keep_location(
-            connection,
-            tree,
-            party=party,
-            version=call.version,
-            changed_at=changed_at,
-            now=call.services.clock.now(),
-        )
+        if len(path) == 1:
+            saved = await _keep(call, connection, pushed, party=party, changed_at=changed_at)
+            return OcpiResponse(http_status=201 if saved is Saved.CREATED else 200)
+        tree = await _locked(connection, party=party, location_id=path[0], hint="; PUT the location first")
+        if is_stale(find_part(tree, path[1:]), changed_at=changed_at, now=now):
+            await _ignore_stale(call, connection)
+            return OcpiResponse()
+        created = place_part(tree, path[1:], pushed)
+        touch_parents(tree, path[1:], changed_at=changed_at, now=now)
+        await _keep(call, connection, tree, party=party, changed_at=changed_at, part=True)
     return OcpiResponse(http_status=201 if created else 200)
 
 
 async def patch_location(call: OcpiRequest) -> OcpiResponse:
     """PATCH fields of a location, EVSE or connector that is known."""
     party, path, changes = call.party(), _path(call), call.body(_NAME).tree
-    changed_at = call.changed_at(changes)
+    changed_at, now = call.changed_at(changes), call.services.clock.now()
     name = ("id", "uid", "id")[len(path) - 1]
     if name in changes:
         same_identifier(changes, name, path[-1])
     async with transaction(call.services.pool) as connection:
-        stored = await stored_objects.load_location(
-            connection, party_id=party, location_id=path[0], lock=True
-        )
-        if stored is None:
-            raise _unknown("location", path[0], hint="; PUT it")
-        tree = _mutable(stored)
+        tree = await _locked(connection, party=party, location_id=path[0], hint="; PUT it")
+        kept = tree if len(path) == 1 else find_part(tree, path[1:])
+        if is_stale(kept, changed_at=changed_at, now=now):
+            await _ignore_stale(call, connection)
+            return OcpiResponse()
         if len(path) == 1:
             _check_owner(changes, party=party, version=call.version)
-            tree.update(changes)
+            merge(tree, changes)
         else:
-            _place(tree, path[1:], changes, merge=True)
-            _touch(tree, path[1:-1], changed_at=changed_at)
-        await keep_location(
-            connection,
-            tree,
-            party=party,
-            version=call.version,
-            changed_at=changed_at,
-            now=call.services.clock.now(),
-        )
+            merge_part(tree, path[1:], changes)
+            touch_parents(tree, path[1:], changed_at=changed_at, now=now)
+        await _keep(call, connection, tree, party=party, changed_at=changed_at, part=len(path) > 1)
     return OcpiResponse()
+
+
+async def _locked(connection: Connection, *, party: str, location_id: str, hint: str) -> dict[str, object]:
+    stored = await stored_objects.load_location(
+        connection, party_id=party, location_id=location_id, lock=True
+    )
+    if stored is None:
+        raise unknown("location", location_id, hint=hint)
+    return dict(read_object(stored.body, name=_NAME).tree)
+
+
+async def _keep(
+    call: OcpiRequest,
+    connection: Connection,
+    tree: Tree,
+    *,
+    party: str,
+    changed_at: datetime,
+    part: bool = False,
+) -> Saved:
+    """Keep the tree; a changed `part` keeps the location's own time where that is newer."""
+    own_at = call.changed_at(tree) if part else changed_at
+    saved = await keep_location(
+        connection,
+        tree,
+        party=party,
+        version=call.version,
+        changed_at=max(own_at, changed_at),
+        now=call.services.clock.now(),
+    )
+    if saved is Saved.STALE:
+        await _ignore_stale(call, connection)
+    return saved
+
+
+async def _ignore_stale(call: OcpiRequest, connection: Connection) -> None:
+    await stored_objects.count_stale(connection, peer_id=call.peer.id)
 
 
 def _path(call: OcpiRequest) -> list[str]:
@@ -148,10 +164,10 @@ async def keep_location(
     version: OcpiVersion,
     changed_at: datetime,
     now: datetime,
-) -> bool:
-    """Keep a whole location of `party`, pushed or pulled; True when it is new.
+) -> Saved:
+    """Keep a whole location of `party`, pushed or pulled, unless a newer one is kept.
 
-    Raises Refusal. In a transaction.
+    Raises OcpiRejectionError. In a transaction.
     """
     _check_owner(tree, party=party, version=version)
     return await stored_objects.save_location(
@@ -161,53 +177,4 @@ async def keep_location(
         stored=OcpiObjectRecord(body=encode(tree, name=_NAME), version=version, last_updated=changed_at),
         connectors=read_connectors(tree, party_id=party),
         now=now,
-    )
-
-
-def _mutable(stored: OcpiObjectRecord) -> dict[str, Any]:
-    return dict(read_object(stored.body, name=_NAME).tree)
-
-
-def _find(tree: Tree, members: str, key: str, wanted: str) -> dict[str, Any] | None:
-    for member in objects(tree, members):
-        if str(member.get(key, "")).lower() == wanted.lower() and isinstance(member, dict):
-            return member
-    return None
-
-
-def _place(tree: dict[str, Any], path: list[str], part: Mapping[str, Any], *, merge: bool) -> bool:
-    """Put an EVSE or connector into a location's tree; True when it is new.
-
-    Raises Refusal when a parent is unknown.
-    """
-    parent, members, key = tree, "evses", "uid"
-    if len(path) > 1:
-        evse = _find(tree, "evses", "uid", path[0])
-        if evse is None:
-            raise _unknown("EVSE", path[0], hint="; PUT the EVSE first")
-        parent, members, key = evse, "connectors", "id"
-    known = _find(parent, members, key, path[-1])
-    if known is None and merge:
-        raise _unknown("EVSE or connector", path[-1], hint="; PUT it")
-    if known is None:
-        parent[members] = [*objects(parent, members), dict(part)]
-        return True
-    if not merge:
-        known.clear()
-    known.update(part)
-    return False
-
-
-def _touch(tree: dict[str, Any], parents: list[str], *, changed_at: datetime) -> None:
-    """The parents of a pushed part carry its last_updated."""
-    tree["last_updated"] = timestamp(changed_at)
-    if parents:
-        evse = _find(tree, "evses", "uid", parents[0])
-        if evse is not None:
-            evse["last_updated"] = timestamp(changed_at)
-
-
-def _unknown(what: str, name: str, *, hint: str = "") -> OcpiRejectionError:
-    return OcpiRejectionError(
-        f"{what} {name} is unknown here{hint}", code=StatusCode.UNKNOWN_LOCATION, http_status=404
     )

@@ -31,6 +31,10 @@ class PeerCache:
                 return known[1]
         return None
 
+    def recognizes(self, token_hashes: Sequence[bytes]) -> bool:
+        """Whether one of the hashes was a registered peer's when this process last saw it."""
+        return any(token_hash in self._known for token_hash in token_hashes)
+
     def remember(self, peer: PeerRecord) -> None:
         """Remember a peer as it was just read."""
         if len(self._known) >= _MAX_PEERS:

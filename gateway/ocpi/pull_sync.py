@@ -6,11 +6,11 @@ and a repetition has no second effect. One unfit object never holds up the other
 Source: OCPI transport_and_format, Pull and Push, Pagination (date_from inclusive, date_to exclusive).
 """
 
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from datetime import timedelta
 from typing import Any, Final
-from urllib.parse import urlencode
+from urllib.parse import urlencode, urlsplit
 
 import structlog
 
@@ -19,12 +19,13 @@ from gateway.database import Connection, transaction
 from gateway.ocpi.cdrs import keep_cdr, read_cdr
 from gateway.ocpi.client import PeerCaller
 from gateway.ocpi.credentials_client import caller_of
-from gateway.ocpi.errors import OcpiError, OcpiRejectionError, PeerRejectedError
+from gateway.ocpi.errors import ListShortError, OcpiError, OcpiRejectionError, PeerRejectedError
+from gateway.ocpi.list_pages import ListComplete, ListProgress, ListShort, NextPage, after_page
 from gateway.ocpi.locations import keep_location
 from gateway.ocpi.repository import objects, peers, pulls
 from gateway.ocpi.repository.peers import PeerRecord
 from gateway.ocpi.repository.pulls import PullRecord
-from gateway.ocpi.request_bodies import Body, encode, moment, optional_moment, read_object
+from gateway.ocpi.request_bodies import Body, encode, last_updated, read_object
 from gateway.ocpi.services import OcpiServices
 from gateway.ocpi.sessions import keep_session, read_session
 from gateway.ocpi.tariffs import read_tariff
@@ -36,6 +37,7 @@ OVERLAP: Final = timedelta(minutes=5)  # clocks differ; what is read twice has n
 LEASE: Final = timedelta(minutes=5)
 RETRY: Final = RetryPolicy.doubling(timedelta(seconds=30), longest=timedelta(hours=6))
 _UNKNOWN_PAGE: Final = range(400, 500)
+_ID_KEPT: Final = 64
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,39 +95,57 @@ class PullSync:
         until = self.services.clock.now()
         since = pull.since.strftime("%Y-%m-%dT%H:%M:%SZ") if pull.since else "1970-01-01T00:00:00Z"
         query = {"date_from": since, "date_to": until.strftime("%Y-%m-%dT%H:%M:%SZ"), "limit": 100}
-        return replace(pull, run_until=until, next_url=f"{url}?{urlencode(query)}", seen=0, rejected=0)
+        first = f"{url}{'&' if urlsplit(url).query else '?'}{urlencode(query)}"
+        return replace(pull, run_until=until, next_url=first, seen=0, total=None, rejected=0)
 
     async def _page(self, run: PullRecord, caller: PeerCaller, reader: "_Reader") -> PullRecord:
-        """Read one page and keep it, together with the place of the next."""
-        clock = self.services.clock
-        if run.next_url is None or run.run_until is None:
+        """Read one page and keep it, together with the place of the next.
+
+        Raises:
+            ListShortError: the list ends before its end; the page is kept all the same.
+        """
+        url = run.next_url
+        if url is None or run.run_until is None:
             return run
-        objects, following = await caller.page(run.next_url)
-        if following == run.next_url:
-            raise PeerRejectedError("the next page is the same page", http_status=200, code=None)
+        page = await caller.page(url)
+        step = after_page(ListProgress(seen=run.seen, total=run.total), page, url=url)
         async with transaction(self.services.pool) as connection:
-            rejected = await reader.keep(connection, objects)
+            rejected = await reader.keep(connection, page.objects, url=url)
+            following = step.url if isinstance(step, NextPage) else None
             read = replace(
-                run, next_url=following, seen=run.seen + len(objects), rejected=run.rejected + rejected
+                run,
+                next_url=following,
+                seen=step.progress.seen,
+                total=step.progress.total,
+                rejected=run.rejected + rejected,
             )
-            if following is None:
-                await pulls.finish(
-                    connection,
-                    read,
-                    since=run.run_until.replace(microsecond=0) - OVERLAP,
-                    due_at=clock.wall_now() + self.every,
-                    now=clock.now(),
-                )
-            else:
-                await pulls.advance(connection, read, due_at=clock.wall_now() + LEASE, now=clock.now())
+            await self._record(connection, read, step)
+        if isinstance(step, ListShort):
+            raise ListShortError(f"the list of {run.module} is short: {step.reason}")
         return read
+
+    async def _record(
+        self, connection: Connection, read: PullRecord, step: NextPage | ListComplete | ListShort
+    ) -> None:
+        """Record how far the run has come; `since` moves on only when the list was read whole."""
+        clock = self.services.clock
+        match step:
+            case ListComplete() if read.run_until is not None:
+                since = read.run_until.replace(microsecond=0) - OVERLAP
+                due_at = clock.wall_now() + self.every
+                await pulls.finish(connection, read, since=since, due_at=due_at, now=clock.now())
+            case NextPage():
+                await pulls.advance(connection, read, due_at=clock.wall_now() + LEASE, now=clock.now())
+            case _:
+                return  # the failure is recorded by whoever catches the error
 
     async def _postpone(self, pull: PullRecord, error: OcpiError) -> None:
         """Resume later, at growing intervals; a page that the peer no longer knows is not requested again."""
         clock = self.services.clock
         delay = RETRY.delay_after(pull.failures + 1) or EVERY
-        restart = isinstance(error, PeerRejectedError) and (
-            error.http_status in _UNKNOWN_PAGE or error.http_status == 200  # noqa: PLR2004 - answered, with a no
+        restart = isinstance(error, ListShortError) or (
+            isinstance(error, PeerRejectedError)
+            and (error.http_status in _UNKNOWN_PAGE or error.http_status == 200)  # noqa: PLR2004 - answered, with a no
         )
         _log.warning(
             "ocpi_pull_failed", module=pull.module, error=str(error), retry_in_s=delay.total_seconds()
@@ -136,6 +156,7 @@ class PullSync:
                 pull,
                 reason=str(error)[:500],
                 from_start=restart,
+                list_short=isinstance(error, ListShortError),
                 due_at=clock.wall_now() + delay,
                 now=clock.now(),
             )
@@ -149,7 +170,7 @@ class _Reader:
     peer: PeerRecord
     module: str
 
-    async def keep(self, connection: Connection, objects: list[Any]) -> int:
+    async def keep(self, connection: Connection, objects: Sequence[Any], *, url: str) -> int:
         """Keep what can be kept; returns how many were rejected, each of which is kept as rejected."""
         rejected = 0
         for tree in objects:
@@ -160,7 +181,7 @@ class _Reader:
                     await self._keep_one(connection, read_object(raw, name=self.module), raw)
             except OcpiRejectionError as rejection:
                 rejected += 1
-                await self._reject(connection, raw, rejection)
+                await self._reject(connection, tree, raw, rejection, url=url)
         return rejected
 
     async def _keep_one(self, connection: Connection, body: Body, raw: bytes) -> None:
@@ -177,7 +198,7 @@ class _Reader:
         self, connection: Connection, body: Body, _raw: bytes, *, party: str, version: OcpiVersion
     ) -> None:
         now = self.services.clock.now()
-        changed_at = self._changed_at(body, version, now)
+        changed_at = last_updated(body.tree, version=version, now=now)
         await keep_location(
             connection, body.tree, party=party, version=version, changed_at=changed_at, now=now
         )
@@ -193,7 +214,7 @@ class _Reader:
         self, connection: Connection, body: Body, _raw: bytes, *, party: str, version: OcpiVersion
     ) -> None:
         now = self.services.clock.now()
-        changed_at = self._changed_at(body, version, now)
+        changed_at = last_updated(body.tree, version=version, now=now)
         update = read_session(body.tree, party=party, version=version, changed_at=changed_at)
         await keep_session(connection, update, clock=self.services.clock)
 
@@ -204,11 +225,6 @@ class _Reader:
         clock = self.services.clock
         await keep_cdr(connection, cdr, now=clock.now(), wall_now=clock.wall_now())
 
-    def _changed_at(self, body: Body, version: OcpiVersion, now: datetime) -> datetime:
-        if version is OcpiVersion.V2_1_1:
-            return optional_moment(body.tree, "last_updated") or now
-        return moment(body.tree, "last_updated")
-
     def _owner(self, body: Body) -> str:
         """The object's party; an object of a party that the peer doesn't speak for is rejected."""
         if self.peer.version is OcpiVersion.V2_1_1:
@@ -218,15 +234,21 @@ class _Reader:
             raise OcpiRejectionError(f"{slug[:10]} is not a party of this connection")
         return slug
 
-    async def _reject(self, connection: Connection, raw: bytes, rejection: OcpiRejectionError) -> None:
+    async def _reject(
+        self, connection: Connection, tree: Any, raw: bytes, rejection: OcpiRejectionError, *, url: str
+    ) -> None:
+        named = tree.get("id") if isinstance(tree, dict) else None
+        owner = f"{tree.get('country_code')}-{tree.get('party_id')}".upper() if isinstance(tree, dict) else ""
         await objects.add_rejection(
             connection,
-            party_id=self.peer.party_id,
+            party_id=owner if owner in self.peer.parties else self.peer.party_id,
             module=self.module,
-            object_id=None,
+            object_id=named.replace("\x00", "")[:_ID_KEPT] if isinstance(named, str) and named else None,
             version=self.peer.version or OcpiVersion.V2_2_1,
             status_code=int(rejection.code),
             reason=rejection.text.replace("\x00", "")[:2000],
             raw=raw[:262_144],
+            url=url,
+            pulled=True,
             now=self.services.clock.now(),
         )

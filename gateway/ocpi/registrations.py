@@ -50,7 +50,12 @@ class OcpiRegistrationService:
     pool: Pool
     clock: Clock
 
-    async def register(self, *, party_id: str) -> str:
-        """Return a fresh token A for a party, which must exist; an earlier one that was not used ends."""
+    async def register(self, *, party_id: str, also: Sequence[str] = ()) -> str:
+        """Return a fresh token A for a party, which must exist; an earlier one that was not used ends.
+
+        `also`: further parties that its platform operates for; they must exist.
+        """
         async with transaction(self.pool) as connection:
-            return await OcpiRegistrations().create_registration(connection, party_id, self.clock.now())
+            return await OcpiRegistrations().create_registration(
+                connection, party_id, self.clock.now(), also=also
+            )

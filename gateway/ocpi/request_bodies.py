@@ -15,7 +15,7 @@ import msgspec
 
 from clearing.errors import MalformedDocumentError
 from clearing.pricing import json_document as document
-from clearing.pricing.ocpi_version import as_utc
+from clearing.pricing.ocpi_version import OcpiVersion, as_utc
 from gateway.ocpi.errors import OcpiRejectionError
 
 Tree = Mapping[str, Any]
@@ -119,6 +119,16 @@ def optional_moment(tree: Tree, name: str, *, at: str = "$") -> datetime | None:
     return None if found is None else read_moment(found, at=f"{at}.{name}")
 
 
+def last_updated(tree: Tree, *, version: OcpiVersion, now: datetime) -> datetime:
+    """An object's last_updated, at most `now`: a time in the future would keep every later push out.
+
+    Before 2.2 a push need not carry one, then it is now. Raises OcpiRejectionError.
+    """
+    if version is OcpiVersion.V2_1_1:
+        return min(optional_moment(tree, "last_updated") or now, now)
+    return min(moment(tree, "last_updated"), now)
+
+
 def read_moment(value: str, *, at: str) -> datetime:
     """An RFC 3339 time; none stated means UTC, digits beyond microseconds are cut.
 
@@ -172,7 +182,8 @@ def objects(tree: Tree, name: str, *, at: str = "$", required: bool = False) -> 
     if found is None and not required:
         return ()
     if not isinstance(found, list) or (required and not found):
-        raise OcpiRejectionError(f"{at}.{name}: expected a list of objects, got {shown(found)}")
+        few = "at least one object" if required else "objects"
+        raise OcpiRejectionError(f"{at}.{name}: expected a list of {few}, got {shown(found)}")
     for position, member in enumerate(found):
         if not isinstance(member, dict):
             raise OcpiRejectionError(f"{at}.{name}[{position}]: expected an object, got {shown(member)}")

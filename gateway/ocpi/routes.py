@@ -23,7 +23,7 @@ from gateway.ocpi import (
     tokens,
     versions,
 )
-from gateway.ocpi.endpoint import Handler, OcpiAccess, OcpiEndpoint, catch_all, method_not_allowed
+from gateway.ocpi.endpoint import Handler, OcpiAccess, OcpiEndpoint, method_not_allowed, no_resource
 from gateway.ocpi.repository.lists import SenderList
 from gateway.ocpi.sender_lists import list_of
 from gateway.ocpi.services import OcpiServices
@@ -92,7 +92,11 @@ def routes(services: OcpiServices) -> list[web.RouteDef]:
     for version in versions.SPOKEN:
         for resource in _resources(services, version):
             defined.extend(_define(services, resource, version))
-    defined.append(web.route("*", "/ocpi{tail:(/.*)?}", catch_all(services.clock)))
+    # A push that leads nowhere is kept as rejected, with its path, like any other.
+    nowhere = OcpiEndpoint(
+        services=services, handler=no_resource, module="unknown", version=OcpiVersion.V2_2_1, routed=False
+    )
+    defined.append(web.route("*", "/ocpi{tail:(/.*)?}", nowhere.handle))
     return defined
 
 
@@ -167,8 +171,9 @@ def _of_2_3() -> Iterator[_Resource]:
 def _define(services: OcpiServices, resource: _Resource, version: OcpiVersion) -> Iterator[web.RouteDef]:
     """The routes of a resource, with and without a slash at the end, and 405 for every other method."""
     path = f"/ocpi{resource.path.replace('{version}', version.value)}"
+    handlers = {**resource.methods, "*": method_not_allowed(", ".join(resource.methods))}
     for spelling in (path, f"{path}/"):
-        for method, handler in resource.methods.items():
+        for method, handler in handlers.items():
             endpoint = OcpiEndpoint(
                 services=services,
                 handler=handler,
@@ -178,4 +183,3 @@ def _define(services: OcpiServices, resource: _Resource, version: OcpiVersion) -
                 routed=resource.routed,
             )
             yield web.route(method, spelling, endpoint.handle)
-        yield web.route("*", spelling, method_not_allowed(", ".join(resource.methods), clock=services.clock))

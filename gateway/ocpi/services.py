@@ -7,6 +7,7 @@ from uuid import UUID
 
 import aiohttp
 
+from gateway.address_limit import AddressLimiter
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ocpi.peer_cache import PeerCache
@@ -28,6 +29,7 @@ class OcpiServices:
         outbound: the guarded session of gateway.outbound, for the handshake and for pulls.
         roles: as whom we appear in credentials; data, so that one platform may be eMSP and CPO.
         allow_private_peers: peers may answer on http and on private addresses (sandbox, tests).
+        addresses: the limit of callers whose token is not known, shared with the API.
         authorizer: decides real-time authorizations; without it every token is unknown.
     """
 
@@ -41,6 +43,7 @@ class OcpiServices:
     body_seconds: float = 20.0
     page_limit: int = 100
     authorizer: TokenAuthorizationService | None = None
+    addresses: AddressLimiter = field(default_factory=AddressLimiter)
     peers: PeerCache = field(default_factory=PeerCache)
 
     async def plan_pulls(self, connection: Connection, *, peer_id: UUID) -> None:

@@ -2,7 +2,7 @@
 
 Owns: merging updates, charging periods above all. Must not know: payments; a session's figures never bill.
 Source: OCPI mod_sessions, Receiver Interface: PUT replaces, also the periods; PATCH must carry last_updated
-and appends the periods it holds.
+and appends the periods it holds. A push that is older than what is kept changes nothing.
 """
 
 from datetime import datetime
@@ -21,7 +21,7 @@ from gateway.ocpi.errors import OcpiRejectionError, StatusCode
 from gateway.ocpi.locations import check_owner
 from gateway.ocpi.repository import objects as stored_objects
 from gateway.ocpi.repository.cdrs import session_or_authorization
-from gateway.ocpi.repository.objects import SessionUpdate
+from gateway.ocpi.repository.objects import Saved, SessionUpdate
 from gateway.ocpi.request_bodies import (
     Tree,
     encode,
@@ -54,14 +54,16 @@ async def put_session(call: OcpiRequest) -> OcpiResponse:
     same_identifier(tree, "id", session_ref)
     update = read_session(tree, party=party, version=call.version, changed_at=call.changed_at(tree))
     async with call.services.pool.acquire() as connection:
-        created = await keep_session(connection, update, clock=call.services.clock)
-    return OcpiResponse(http_status=201 if created else 200)
+        saved = await keep_session(connection, update, clock=call.services.clock)
+        if saved is Saved.STALE:
+            await stored_objects.count_stale(connection, peer_id=call.peer.id)
+    return OcpiResponse(http_status=201 if saved is Saved.CREATED else 200)
 
 
 async def patch_session(call: OcpiRequest) -> OcpiResponse:
     """PATCH fields of a session that is known, appending its charging periods."""
     party, session_ref, changes = call.party(), call.segment("object_id"), call.body(_NAME).tree
-    call.changed_at(changes)
+    changed_at = call.changed_at(changes)
     if "id" in changes:
         same_identifier(changes, "id", session_ref)
     check_owner(changes, party=party, required=False)
@@ -71,14 +73,17 @@ async def patch_session(call: OcpiRequest) -> OcpiResponse:
         )
         if stored is None:
             raise _unknown(session_ref)
+        if changed_at < stored.last_updated:
+            await stored_objects.count_stale(connection, peer_id=call.peer.id)
+            return OcpiResponse()
         tree = _merged(read_object(stored.body, name=_NAME).tree, changes)
         update = read_session(tree, party=party, version=call.version, changed_at=call.changed_at(tree))
         await keep_session(connection, update, clock=call.services.clock)
     return OcpiResponse()
 
 
-async def keep_session(connection: Connection, update: SessionUpdate, *, clock: Clock) -> bool:
-    """Keep a running session, pushed or pulled, in one statement; True when it is new.
+async def keep_session(connection: Connection, update: SessionUpdate, *, clock: Clock) -> Saved:
+    """Keep a running session, pushed or pulled, in one statement, unless a newer one is kept.
 
     One that runs on our authorization has its cost compared with what is held.
     """

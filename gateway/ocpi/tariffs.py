@@ -19,7 +19,7 @@ from gateway.ocpi.envelope import OcpiResponse, timestamp
 from gateway.ocpi.errors import OcpiRejectionError, StatusCode
 from gateway.ocpi.locations import check_owner
 from gateway.ocpi.repository import objects as stored_objects
-from gateway.ocpi.repository.objects import NewTariff
+from gateway.ocpi.repository.objects import NewTariff, Saved
 from gateway.ocpi.request_bodies import (
     Body,
     encode,
@@ -50,8 +50,10 @@ async def put_tariff(call: OcpiRequest) -> OcpiResponse:
     same_identifier(body.tree, "id", tariff_id)
     tariff = read_tariff(body, raw=call.raw, party=party, version=call.version, now=call.services.clock.now())
     async with transaction(call.services.pool) as connection:
-        created = await stored_objects.save_tariff(connection, tariff, now=call.services.clock.now())
-    return OcpiResponse(http_status=201 if created else 200)
+        saved = await stored_objects.save_tariff(connection, tariff, now=call.services.clock.now())
+        if saved is Saved.STALE:
+            await stored_objects.count_stale(connection, peer_id=call.peer.id)
+    return OcpiResponse(http_status=201 if saved is Saved.CREATED else 200)
 
 
 async def patch_tariff(call: OcpiRequest) -> OcpiResponse:
@@ -101,7 +103,7 @@ def read_tariff(body: Body, *, raw: bytes, party: str, version: OcpiVersion, now
         valid_from=optional_moment(tree, "start_date_time"),
         valid_until=optional_moment(tree, "end_date_time"),
         # Required, yet missing in an example of the specification itself: then the push is the update.
-        last_updated=optional_moment(tree, "last_updated") or now,
+        last_updated=min(optional_moment(tree, "last_updated") or now, now),
     )
 
 

@@ -64,7 +64,7 @@ async def authorize(call: OcpiRequest) -> OcpiResponse:
     evse_uids = _evse_uids(place)
     if place.get("location_id") is None:
         raise OcpiRejectionError(
-            "location_id: missing; a price is secured per location, so say where the driver is",
+            "location_id: missing; the payment is secured per location: name the driver's location",
             code=StatusCode.NOT_ENOUGH_INFORMATION,
         )
     result = await authorizer.authorize(

@@ -29,4 +29,4 @@ class MarketClockService:
         async with self.pool.acquire() as connection:
             done = await market_clock_repository.set_market_clock(connection, anchor)
         if not done:
-            raise PartnerConflictError("Business time is later already; it never runs back")
+            raise PartnerConflictError("Business time is already later; it can't be set back")

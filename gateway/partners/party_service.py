@@ -92,10 +92,7 @@ class PartyService:
     async def load_terms(self, party_id: str) -> Party:
         """A party with its terms, as clearing knows it. Raises UnknownPartnerRecordError."""
         async with self.pool.acquire() as connection:
-            found = await self.clearing.reference_data.find_party(connection, party_id)
-        if found is None:
-            raise UnknownPartnerRecordError(f"There is no party {party_id}")
-        return found
+            return await load_party(self.clearing, connection, party_id)
 
     async def set_site_host(self, *, cpo_id: str, location_id: str, party_id: str) -> None:
         """Set the site host of a location, for sessions cleared from now on.
@@ -125,6 +122,14 @@ class PartyService:
         )
         cancelled = await payouts.cancel_unpayable(connection, now=now, party_id=party.id)
         await payout_events.record_hold(connection, hold_id, cancelled, now=now)
+
+
+async def load_party(clearing: ClearingServices, connection: Connection, party_id: str) -> Party:
+    """A party with its terms, as clearing knows it. Raises UnknownPartnerRecordError."""
+    found = await clearing.reference_data.find_party(connection, party_id)
+    if found is None:
+        raise UnknownPartnerRecordError(f"There is no party {party_id}")
+    return found
 
 
 def _view(party: PartyRecord, terms: Mapping[str, Party]) -> PartyView:

@@ -4,6 +4,7 @@ Owns: the order of the phases (freeze the tariff, commit the intent, send the ho
 account) and the hold's amount. Must not know: HTTP, OCPI's messages, how a PSP is called.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Final
@@ -56,7 +57,18 @@ class _Hold:
     point: ChargePoint
     snapshot: TariffSnapshot
     amount_minor: int
+    features: Sequence[str]
     now: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Opened:
+    """An authorization with its request to the PSP, if one is open; `new`: it was written just now."""
+
+    authorization: AuthorizationRecord
+    session: SessionRecord
+    request: PspRequestRecord | None
+    new: bool
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,19 +90,24 @@ class AuthorizationService:
         SessionAlreadyAuthorizedError, InvalidPaymentRequestError. A decline and a lost answer are states of
         the authorization, not errors.
         """
+        at_psp = isinstance(request.payment, PspMethod)
+        features = await self.psp_requests.hold_features() if at_psp else ()
         async with self.pool.acquire() as connection:
-            authorization, session, psp_request = await self._opened(connection, request)
-        if psp_request is not None:
-            sent = await self.psp_requests.send(psp_request, authorization=authorization, session=session)
+            opened = await self._opened(connection, request, features)
+        authorization = opened.authorization
+        if opened.request is not None:
+            sent = await self.psp_requests.send(
+                opened.request, authorization=authorization, session=opened.session, first=opened.new
+            )
             authorization = sent.authorization
-        return await self.build_view(authorization, session)
+        return await self.build_view(authorization, opened.session)
 
     async def _opened(
-        self, connection: Connection, request: AuthorizationRequest
-    ) -> tuple[AuthorizationRecord, SessionRecord, PspRequestRecord | None]:
+        self, connection: Connection, request: AuthorizationRequest, features: Sequence[str]
+    ) -> _Opened:
         """Phase 1, as if the request came for the first time; what it collides with is read after that."""
         try:
-            hold = await self._freeze(connection, request)
+            hold = await self._freeze(connection, request, features)
         except PaymentError:
             existing = await self._existing(connection, request.authorization_id)
             if existing is None:
@@ -113,6 +130,7 @@ class AuthorizationService:
         """Hold again, merchant-initiated under the last mandate, for a session that has ended."""
         now = self.clock.now()
         snapshot = await self.snapshots.get(session.tariff_sha256)
+        features = await self.psp_requests.hold_features()
         async with self.pool.acquire() as connection:
             fresh = replace(
                 last,
@@ -128,9 +146,10 @@ class AuthorizationService:
                 created_at=now,
                 updated_at=now,
             )
-            psp_request = self._new_hold(fresh)
+            psp_request = self._new_hold(fresh, features)
             await self._write(connection, snapshot, session, fresh, psp_request, new_session=False)
-        return (await self.psp_requests.send(psp_request, authorization=fresh, session=session)).authorization
+        sent = await self.psp_requests.send(psp_request, authorization=fresh, session=session, first=True)
+        return sent.authorization
 
     async def build_view(
         self, authorization: AuthorizationRecord, session: SessionRecord
@@ -146,7 +165,9 @@ class AuthorizationService:
     def _amounts(self) -> AmountRules:
         return self.psp_requests.psp.rules.amounts
 
-    async def _freeze(self, connection: Connection, request: AuthorizationRequest) -> _Hold:
+    async def _freeze(
+        self, connection: Connection, request: AuthorizationRequest, features: Sequence[str]
+    ) -> _Hold:
         """Freeze the tariff in force and derive the hold from it."""
         now = self.clock.now()
         point = await self.quotes.charge_point(
@@ -166,7 +187,9 @@ class AuthorizationService:
         most = self._amounts.max_minor
         if not 0 <= amount <= most:
             raise InvalidPaymentRequestError(f"a hold of {amount} minor units is outside 0 to {most}")
-        return _Hold(request=request, point=point, snapshot=snapshot, amount_minor=amount, now=now)
+        return _Hold(
+            request=request, point=point, snapshot=snapshot, amount_minor=amount, features=features, now=now
+        )
 
     def _amount(
         self, request: AuthorizationRequest, point: ChargePoint, snapshot: TariffSnapshot, now: datetime
@@ -188,9 +211,7 @@ class AuthorizationService:
             return amount if most is None else min(amount, most)
         return self._amounts.hold(amount, snapshot.currency, most_minor=most)
 
-    async def _open(
-        self, connection: Connection, hold: _Hold
-    ) -> tuple[AuthorizationRecord, SessionRecord, PspRequestRecord | None]:
+    async def _open(self, connection: Connection, hold: _Hold) -> _Opened:
         """Phase 1: commit session, authorization and the intended hold; on an account, the hold itself."""
         named = await self._named_session(connection, hold)
         shard = named.shard if named else shard_of(hold.request.authorization_id)
@@ -210,14 +231,12 @@ class AuthorizationService:
                 f"session {hold.request.session_ref} is authorized already"
             ) from error
 
-    async def _write_new(
-        self, connection: Connection, hold: _Hold, named: SessionRecord | None
-    ) -> tuple[AuthorizationRecord, SessionRecord, PspRequestRecord | None]:
+    async def _write_new(self, connection: Connection, hold: _Hold, named: SessionRecord | None) -> _Opened:
         """Commit the intent. Raises UniqueViolationError where session or authorization are there already."""
         shard = named.shard if named else shard_of(hold.request.authorization_id)
         session = named or self._new_session(hold, shard)
         authorization = self._new_authorization(hold, session, in_shard(hold.request.authorization_id, shard))
-        psp_request = self._new_hold(authorization) if authorization.funding == "psp" else None
+        psp_request = self._new_hold(authorization, hold.features) if authorization.funding == "psp" else None
         done = await self._write(
             connection, hold.snapshot, session, authorization, psp_request, new_session=named is None
         )
@@ -234,7 +253,8 @@ class AuthorizationService:
                 currency=hold.snapshot.currency,
             )
         )
-        return authorization, _reopened(session, now=hold.now), psp_request
+        reopened = _reopened(session, now=hold.now)
+        return _Opened(authorization=authorization, session=reopened, request=psp_request, new=True)
 
     async def _named_session(self, connection: Connection, hold: _Hold) -> SessionRecord | None:
         if hold.request.session_ref is None:
@@ -313,13 +333,17 @@ class AuthorizationService:
             next_action=None,
             decline_code=None,
             metadata=request.metadata,
+            receipt_email=request.receipt_email,
             created_at=hold.now,
             updated_at=hold.now,
         )
 
-    def _new_hold(self, authorization: AuthorizationRecord) -> PspRequestRecord:
+    def _new_hold(self, authorization: AuthorizationRecord, features: Sequence[str]) -> PspRequestRecord:
         return self.psp_requests.new(
-            PspRequestKind.HOLD, authorization, amount_minor=authorization.hold_minor
+            PspRequestKind.HOLD,
+            authorization,
+            amount_minor=authorization.hold_minor,
+            hold_features=features,
         )
 
     async def _write(
@@ -370,16 +394,16 @@ class AuthorizationService:
             payment_method=authorization.payment_method,
             customer=authorization.customer,
             off_session=authorization.off_session,
+            receipt_email=authorization.receipt_email,
             request_id=psp_request.id if psp_request else None,
+            hold_features=list(psp_request.hold_features or ()) if psp_request else None,
             next_attempt_at=self.clock.wall_now() + self.policy.call_grace,
             events=event_rows(events),
             now=authorization.created_at,
             wall_now=self.clock.wall_now(),
         )
 
-    async def _existing(
-        self, connection: Connection, authorization_id: UUID
-    ) -> tuple[AuthorizationRecord, SessionRecord, PspRequestRecord | None] | None:
+    async def _existing(self, connection: Connection, authorization_id: UUID) -> _Opened | None:
         """The same request again: a hold whose answer was lost is sent again under its own key."""
         found = await repository.find_authorization_with_session(
             connection, shard=shard_of(authorization_id), authorization_id=authorization_id
@@ -394,7 +418,7 @@ class AuthorizationService:
             )
             if open_request is not None and open_request.kind is PspRequestKind.HOLD:
                 psp_request = open_request
-        return existing, session, psp_request
+        return _Opened(authorization=existing, session=session, request=psp_request, new=False)
 
 
 def reject_second_authorization(

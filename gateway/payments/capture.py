@@ -18,8 +18,14 @@ from gateway.database import Pool
 from gateway.ids import format_id, new_id, shard_of
 from gateway.payments import presenters, psp_request_repository, repository
 from gateway.payments.capture_steps import CaptureStep, IncrementStep, ReleaseStep, Step, next_step
-from gateway.payments.errors import NotFoundError, PaymentConflictError, VersionConflictError
-from gateway.payments.psp.port import Held, PspOutcomeUnknown
+from gateway.payments.errors import (
+    NotFoundError,
+    PaymentConflictError,
+    PspRequestOpenError,
+    VersionConflictError,
+    conflict_of,
+)
+from gateway.payments.psp.port import PSP_CONFIGURATION, Declined, Held, PspOutcomeUnknown
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, PspRequestKind, SessionRecord
 from gateway.payments.state_machine import PaymentState
@@ -158,8 +164,10 @@ class CaptureService:
         )
         if not intended:  # another request is open, or the hold has changed
             return None
-        sent = await self.psp_requests.send(request, authorization=authorization, session=session)
-        return None if isinstance(sent.outcome, PspOutcomeUnknown) else isinstance(sent.outcome, Held)
+        sent = await self.psp_requests.send(request, authorization=authorization, session=session, first=True)
+        outcome = sent.outcome
+        ours = isinstance(outcome, Declined) and outcome.code == PSP_CONFIGURATION  # not the issuer's no
+        return None if ours or isinstance(outcome, PspOutcomeUnknown) else isinstance(outcome, Held)
 
     async def release(self, *, authorization_id: UUID, expected_version: int | None) -> None:
         """Release a hold whole. Raises NotFoundError, VersionConflictError, PaymentConflictError."""
@@ -168,7 +176,7 @@ class CaptureService:
             return
         if current.session.cdr_id is not None:
             raise PaymentConflictError(
-                "the session is completed; what it costs is captured, the rest released"
+                "the session is completed: its price is captured, and the rest of the hold is released"
             )
         await self._release(current)
 
@@ -197,13 +205,13 @@ class CaptureService:
                 f"the authorization is at version {authorization.version}; read it again"
             )
         if authorization.state not in {PaymentState.AUTHORIZED, PaymentState.REQUIRES_ACTION}:
-            raise PaymentConflictError(f"an authorization that is {authorization.state} can't be released")
+            raise conflict_of(authorization.state, "released")
         return _PaymentSnapshot(session=session, authorization=authorization, step=ReleaseStep())
 
     async def _release(self, current: _PaymentSnapshot) -> None:
         done = await self._end(current, None)
         if done.ended is CaptureResult.WAITING:
-            raise PaymentConflictError("the session or its authorization has changed; read them again")
+            raise PspRequestOpenError("the session or its authorization has changed; read them again")
 
     async def _end(self, current: _PaymentSnapshot, step: CaptureStep | None) -> CompletionResult:
         """Capture or release (`step` None) by the funding: in our books, or at the PSP."""

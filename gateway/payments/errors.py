@@ -11,11 +11,14 @@ PaymentError                        a request that can't be carried out; the tex
 ├── AccountLimitExceededError       the funded account does not cover the hold
 ├── VersionConflictError            the object changed since the caller read it
 ├── PaymentConflictError            the object's state does not allow that
+│   └── PspRequestOpenError         a request to the PSP is under way; the same request later may pass
 ├── CdrRejectedError                the CDR can't be read or does not belong to this session
 ├── RefundBoundError                a refund of more than is left of the capture
 ├── InvalidPaymentRequestError      a field of the request is outside its bounds
 └── PspUnavailableError             the PSP gave no answer; the same request again is safe
 """
+
+from gateway.payments.state_machine import UNDECIDED_STATES, PaymentState
 
 
 class PaymentError(Exception):
@@ -52,6 +55,16 @@ class VersionConflictError(PaymentError):
 
 class PaymentConflictError(PaymentError):
     """The object's state does not allow that."""
+
+
+class PspRequestOpenError(PaymentConflictError):
+    """A request to the PSP is under way for this object; the same request a little later may pass."""
+
+
+def conflict_of(state: PaymentState, verb: str) -> PaymentConflictError:
+    """Why an authorization in this state can't be `verb`ed; one that waits for the PSP may be, later."""
+    kind = PspRequestOpenError if state in UNDECIDED_STATES else PaymentConflictError
+    return kind(f"an authorization that is {state} can't be {verb}")
 
 
 class CdrRejectedError(PaymentError):

@@ -46,6 +46,7 @@ class FundingService:
     pool: Pool
     clock: Clock
     psp: Psp
+    currencies: frozenset[str] | None = None  # those that the PSP's account can be topped up in; None: all
 
     async def fund_partner(
         self, *, funding_id: UUID, party_id: str, currency: str, amount_minor: int, reference: str
@@ -121,6 +122,11 @@ class FundingService:
 
     async def _top_up(self, subject: str, currency: str, amount_minor: int, reference: str) -> str:
         """The PSP's top-up for `subject`: the intent comes first, and its figures are the first one's."""
+        if self.currencies is not None and currency not in self.currencies:
+            known = ", ".join(sorted(self.currencies))
+            raise InvalidPaymentRequestError(
+                f"the PSP's account can't be topped up in {currency}, only in {known}"
+            )
         wall = self.clock.wall_now()
         identifier = uuid5(_NAMESPACE, subject)
         async with self.pool.acquire() as connection:

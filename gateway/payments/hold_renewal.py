@@ -83,13 +83,17 @@ class HoldRenewalService:
     async def _renew(self, authorization: AuthorizationRecord, session: SessionRecord) -> None:
         """Hold a second time; the first hold is released once the second is active."""
         request = self.psp_requests.new(
-            PspRequestKind.HOLD_RENEWAL, authorization, amount_minor=authorization.hold_minor
+            PspRequestKind.HOLD_RENEWAL,
+            authorization,
+            amount_minor=authorization.hold_minor,
+            hold_features=await self.psp_requests.hold_features(),
         )
         intended = await self.psp_requests.record_intent(
             psp_request_repository.request_hold_renewal,
             request,
             authorization_id=authorization.id,
             psp_payment=authorization.psp_payment,
+            hold_features=request.hold_features,
         )
         if intended:
-            await self.psp_requests.send(request, authorization=authorization, session=session)
+            await self.psp_requests.send(request, authorization=authorization, session=session, first=True)

@@ -19,7 +19,6 @@ from gateway.payments.psp.port import (
     Captured,
     Declined,
     Held,
-    HoldOutcome,
     PspOutcomeUnknown,
     Refunded,
     RequiresAction,
@@ -53,6 +52,7 @@ class SentRequest:
     tariff: TariffReference
     capture: CaptureRecord | None
     refund: RefundRecord | None
+    statement: str | None = None  # what a card statement says after the account's own name
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -290,7 +290,7 @@ class OutcomeRecorder:
         connection: Connection,
         authorization: AuthorizationRecord,
         session: SessionRecord,
-        outcome: HoldOutcome | Voided,
+        outcome: Held | RequiresAction | Declined | Voided | PspOutcomeUnknown,
         *,
         tariff: TariffReference,
     ) -> None:

@@ -18,13 +18,14 @@ from gateway.payments.capture import CaptureService
 from gateway.payments.dispute import DisputeService
 from gateway.payments.errors import PaymentConflictError, VersionConflictError
 from gateway.payments.outcomes import OutcomeRecorder
-from gateway.payments.psp.port import Captured, Psp, PspEvent, PspEventKind, Voided
+from gateway.payments.psp.port import Captured, Psp, PspEvent, PspEventKind, PspIncident, Voided
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.records import AuthorizationRecord, PspRequestState, SessionRecord
 from gateway.payments.refund import RefundService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 
+UNREADABLE_EVENT: Final = "unreadable_event"
 MAX_ATTEMPTS_BY_EVENTS: Final = 3  # attempts at a request before only its own schedule repeats it
 
 
@@ -47,7 +48,15 @@ class PspEventHandler:
         await self.keep_event(self.psp.read_event(body=body, signature=signature), body)
 
     async def keep_event(self, event: PspEvent, body: bytes) -> bool:
-        """Keep an authentic event once, with a task for the worker. False: it was kept before."""
+        """Keep an authentic event once, with a task for the worker. False: it was kept before.
+
+        One of which nothing can be made is kept too, and the operator learns of it.
+        """
+        if event.problem is not None:
+            detail = f"event {event.id} ({event.psp_type}): {event.problem}"
+            await self.psp_requests.incidents.report(
+                PspIncident(code=UNREADABLE_EVENT, detail=detail, account=self.psp.account)
+            )
         task = new_id()
         async with self.pool.acquire() as connection:
             return await repository.keep_psp_event(

@@ -59,6 +59,13 @@ async def postpone_request(connection: Connection, **fields: Any) -> None:
     await _sql.postpone_request(connection, **fields)
 
 
+async def ask_without_features(
+    connection: Connection, *, shard: int, request_id: UUID, key_number: int
+) -> None:
+    """Record that a hold is sent without features under its key of that number."""
+    await _sql.ask_without_features(connection, shard=shard, request_id=request_id, key_number=key_number)
+
+
 async def record_hold(connection: Connection, **fields: Any) -> bool:
     """Phase 3 of authorize; False when the answer was recorded before."""
     return bool(await _sql.record_hold(connection, **fields))

@@ -9,8 +9,8 @@ PSP has forgotten the key, the payment is looked up instead, and the request is 
 payment's own state makes a second effect impossible.
 """
 
-from collections.abc import Awaitable, Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from types import MappingProxyType
 from typing import Any, Final, Generic, TypeVar
@@ -22,31 +22,34 @@ import structlog
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, new_id
-from gateway.payments import refund_repository, repository
+from gateway.payments import psp_request_repository, refund_repository, repository
 from gateway.payments.errors import InvalidPaymentRequestError, PaymentConflictError
 from gateway.payments.outcomes import OutcomeRecorder, RecordedOutcome, SentRequest
-from gateway.payments.policy import PaymentPolicy
+from gateway.payments.policy import FeatureChoice, PaymentPolicy
 from gateway.payments.psp.port import (
-    Captured,
+    PSP_CONFIGURATION,
     CaptureOutcome,
     ChargeOutcome,
     Declined,
+    FeaturesRefused,
     Held,
     HoldOutcome,
     IncrementOutcome,
+    PaymentStatus,
     Psp,
     PspCaptureRequest,
     PspChargeRequest,
     PspHoldRequest,
     PspIncrementRequest,
+    PspMisconfigured,
     PspOutcomeUnknown,
     PspRefundRequest,
     PspVoidRequest,
     RefundOutcome,
     RequiresAction,
-    Voided,
     VoidOutcome,
 )
+from gateway.payments.psp_incidents import FEATURES_REFUSED, PspIncidentLog, asked_features, recorded_features
 from gateway.payments.records import (
     AuthorizationRecord,
     CaptureRecord,
@@ -56,7 +59,7 @@ from gateway.payments.records import (
     RefundRecord,
     SessionRecord,
 )
-from gateway.payments.state_machine import PaymentState
+from gateway.payments.state_machine import UNDECIDED_STATES, PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 
 _T = TypeVar("_T")
@@ -64,9 +67,10 @@ _Subject = TypeVar("_Subject")
 _Outcome = TypeVar("_Outcome")
 _NEVER_REACHED: Final = Declined(code="never_reached_psp", retryable=True)
 _LONG_UNANSWERED: Final = timedelta(days=1)
-# What an authorization is in while a request is open that decides about it.
-_AWAITS_OUTCOME: Final = frozenset(
-    {PaymentState.REQUIRES_AUTHORIZATION, PaymentState.CAPTURE_REQUESTED, PaymentState.OUTCOME_UNKNOWN}
+# Requests that a mistake of ours ends: nobody waits for them, or a session must go on without them. The
+# others are owed, and are repeated until it is mended.
+_ENDED_BY_MISTAKE: Final = frozenset(
+    {PspRequestKind.HOLD, PspRequestKind.INCREMENT, PspRequestKind.HOLD_RENEWAL}
 )
 _log = structlog.get_logger(__name__)
 
@@ -120,6 +124,11 @@ class PspRequestService:
     snapshots: TariffSnapshotCache
     recorder: OutcomeRecorder
     policy: PaymentPolicy
+    incidents: PspIncidentLog
+
+    async def hold_features(self) -> list[str]:
+        """What a new hold asks for beyond itself, as it is recorded with its intent."""
+        return recorded_features(await self.incidents.features(self.psp.account, self.policy))
 
     def new(
         self,
@@ -129,6 +138,7 @@ class PspRequestService:
         amount_minor: int,
         subject_id: UUID | None = None,
         psp_payment: str | None = None,
+        hold_features: Sequence[str] | None = None,
     ) -> PspRequestRecord:
         """A request that is about to be intended."""
         return PspRequestRecord(
@@ -143,6 +153,7 @@ class PspRequestService:
             created_at=self.clock.wall_now(),
             subject_id=subject_id,
             psp_payment=psp_payment,
+            hold_features=hold_features,
         )
 
     async def record_intent(
@@ -171,8 +182,9 @@ class PspRequestService:
         session: SessionRecord,
         capture: CaptureRecord | None = None,
         refund: RefundRecord | None = None,
+        first: bool = False,
     ) -> RecordedOutcome:
-        """Send an intended request, for the first time or again, and record its outcome."""
+        """Send an intended request and record its outcome. `first`: it was never sent before."""
         sent = SentRequest(
             request=request,
             authorization=authorization,
@@ -180,14 +192,39 @@ class PspRequestService:
             tariff=await self.snapshots.reference(session.tariff_sha256),
             capture=capture,
             refund=refund,
+            statement=self.policy.statement_of(cpo_id=session.cpo_id, location_id=session.location_id),
         )
         specification = SPECIFICATIONS[request.kind]
         age = self.clock.wall_now() - request.created_at
         outcome = await specification.run(self.psp, sent, age=age)
+        if isinstance(outcome, FeaturesRefused):
+            sent, outcome = await self._without_features(sent, specification)
+        outcome = _ended(outcome, request.kind, first=first)
         async with self.pool.acquire() as connection:
             if isinstance(outcome, PspOutcomeUnknown):
                 return await self.recorder.record_unknown(connection, sent, outcome)
             return await specification.record(self.recorder, connection, sent, outcome)
+
+    async def _without_features(
+        self, sent: SentRequest, specification: "RequestSpecification[Any]"
+    ) -> tuple[SentRequest, Any]:
+        """The same hold once more without the features, under a key that is recorded before it is used.
+
+        Where the operator has set a feature to `on`, its refusal is a mistake to be mended instead.
+        """
+        required = FeatureChoice.ON in {self.policy.increments, self.policy.over_capture}
+        await self.incidents.report_refused_features(self.psp.account)
+        request = sent.request
+        if required or request.hold_features == []:
+            detail = "the account may not have the features that the settings require"
+            return sent, PspMisconfigured(code=FEATURES_REFUSED, detail=detail, definite=True)
+        plain = replace(request, hold_features=[], key_number=request.key_number + 1)
+        async with self.pool.acquire() as connection:
+            await psp_request_repository.ask_without_features(
+                connection, shard=plain.shard, request_id=plain.id, key_number=plain.key_number
+            )
+        again = replace(sent, request=plain)
+        return again, await specification.send(self.psp, again)
 
     async def resolve(self, request: PspRequestRecord) -> None:
         """Send a request again that was not answered, or look it up, and record the outcome."""
@@ -220,8 +257,21 @@ class PspRequestService:
 
 
 def idempotency_key(request: PspRequestRecord) -> str:
-    """The idempotency key of a request: from its row's id, so it never changes on retry."""
-    return f"nc_{format_id('call', request.id)}"
+    """The idempotency key of a request: from its row, so that it never changes on retry."""
+    key = f"nc_{format_id('call', request.id)}"
+    return key if request.key_number == 1 else f"{key}_{request.key_number}"
+
+
+def _ended(outcome: Any, kind: PspRequestKind, *, first: bool) -> Any:
+    """An outcome as it is recorded: a mistake of ours ends the request, or it is repeated until it is mended.
+
+    It ends only where it can't have had an effect: it was never sent before, or the PSP has read its key.
+    """
+    if not isinstance(outcome, PspMisconfigured):
+        return outcome
+    if kind in _ENDED_BY_MISTAKE and (first or outcome.definite):
+        return Declined(code=PSP_CONFIGURATION, retryable=True)
+    return PspOutcomeUnknown(reason=f"{PSP_CONFIGURATION}: {outcome.code}")
 
 
 def hold_request(sent: SentRequest) -> PspHoldRequest:
@@ -240,6 +290,10 @@ def hold_request(sent: SentRequest) -> PspHoldRequest:
         payment_method=authorization.payment_method,
         customer=authorization.customer,
         off_session=authorization.off_session,
+        features=asked_features(sent.request.hold_features),
+        description=_description(sent),
+        receipt_email=authorization.receipt_email,
+        statement_suffix=sent.statement,
         metadata={
             "party": authorization.party_id,
             "authorization_method": authorization.authorization_method,
@@ -284,7 +338,15 @@ def _charge_request(sent: SentRequest) -> PspChargeRequest:
         currency=authorization.currency,
         payment_method=authorization.payment_method,
         customer=authorization.customer,
+        description=_description(sent),
+        receipt_email=authorization.receipt_email,
+        statement_suffix=sent.statement,
     )
+
+
+def _description(sent: SentRequest) -> str:
+    """What the PSP's own list and receipt call the payment."""
+    return f"Charging at {sent.session.evse_id}, {format_id('ses', sent.session.id)}"
 
 
 def _refund_request(sent: SentRequest) -> PspRefundRequest:
@@ -326,7 +388,7 @@ def _refund(sent: SentRequest) -> RefundRecord:
     return sent.refund
 
 
-async def _find_hold(psp: Psp, sent: SentRequest) -> HoldOutcome | Captured | Voided:
+async def _find_hold(psp: Psp, sent: SentRequest) -> PaymentStatus:
     return await psp.find_hold(authorization_id=sent.authorization.id) or _NEVER_REACHED
 
 
@@ -386,7 +448,7 @@ SPECIFICATIONS: Final[Mapping[PspRequestKind, RequestSpecification[Any]]] = Mapp
             send=lambda psp, sent: psp.hold(hold_request(sent)),
             find=_find_hold,
             record=OutcomeRecorder.record_hold,
-            awaited_in=_AWAITS_OUTCOME,
+            awaited_in=UNDECIDED_STATES,
         ),
         PspRequestKind.INCREMENT: RequestSpecification(
             send=lambda psp, sent: psp.increment(_increment_request(sent)),
@@ -397,13 +459,13 @@ SPECIFICATIONS: Final[Mapping[PspRequestKind, RequestSpecification[Any]]] = Mapp
             send=lambda psp, sent: psp.capture(_capture_request(sent)),
             find=_find_end,
             record=OutcomeRecorder.record_end,
-            awaited_in=_AWAITS_OUTCOME,
+            awaited_in=UNDECIDED_STATES,
         ),
         PspRequestKind.VOID: RequestSpecification(
             send=lambda psp, sent: psp.void(_void_request(sent)),
             find=_find_end,
             record=OutcomeRecorder.record_end,
-            awaited_in=_AWAITS_OUTCOME,
+            awaited_in=UNDECIDED_STATES,
         ),
         PspRequestKind.RESIDUAL_CHARGE: RequestSpecification(
             send=lambda psp, sent: psp.charge(_charge_request(sent)),

@@ -119,6 +119,7 @@ class AuthorizationRecord(FromRow):
     metadata: Mapping[str, str]
     created_at: datetime
     updated_at: datetime
+    receipt_email: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", PaymentState(self.state))
@@ -194,6 +195,8 @@ class PspRequestRecord(FromRow):
     created_at: datetime
     subject_id: UUID | None = None
     psp_payment: str | None = None
+    hold_features: Sequence[str] | None = None
+    key_number: int = 1
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "kind", PspRequestKind(self.kind))

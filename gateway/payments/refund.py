@@ -17,6 +17,7 @@ from gateway.payments.errors import (
     InvalidPaymentRequestError,
     NotFoundError,
     PaymentConflictError,
+    PspRequestOpenError,
     RefundBoundError,
 )
 from gateway.payments.psp.port import ReversalUpdate
@@ -104,8 +105,8 @@ class RefundService:
             if await refund_repository.is_residual_charge_due(
                 connection, shard=shard, session_id=request.session_id
             ):
-                raise PaymentConflictError(
-                    "the residual charge of the session is not answered yet; refund after it"
+                raise PspRequestOpenError(
+                    "the PSP has not answered the residual charge of the session yet; refund it afterwards"
                 )
         refund, charge = self._new_refund(request, refund_id, captured)
         psp_request = self.psp_requests.new(
@@ -301,8 +302,10 @@ class RefundService:
             now=refund.created_at,
         )
         if intended is None:
-            raise PaymentConflictError(
+            raise PspRequestOpenError(
                 "a request to the PSP is open for this session; try again in a few seconds"
             )
         if not intended:
-            raise RefundBoundError("less is left of the capture than the refund names; read it again")
+            raise RefundBoundError(
+                "the refund is larger than the rest of the capture; read the capture again"
+            )

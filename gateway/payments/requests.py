@@ -88,6 +88,7 @@ class AuthorizationRequest:
     max_amount_minor: int | None = None
     cpo_id: str | None = None
     tariff: TariffChoice | None = None
+    receipt_email: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property

@@ -1,4 +1,4 @@
-"""The payments' door for other packages: what the HTTP edge, the OCPI edge and the worker call.
+"""The payments' service for other packages: what the HTTP API, OCPI and the worker call.
 
 Owns: whose object is whose (another party's object is not found), and reads. Must not know: HTTP, SQL.
 """
@@ -19,7 +19,13 @@ from gateway.payments.capture import CaptureResult, CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
 from gateway.payments.complete import CompletionService
 from gateway.payments.dispute import DisputeService
-from gateway.payments.errors import NotFoundError, PaymentConflictError, VersionConflictError
+from gateway.payments.errors import (
+    NotFoundError,
+    PaymentConflictError,
+    PspRequestOpenError,
+    VersionConflictError,
+    conflict_of,
+)
 from gateway.payments.hold_renewal import HoldRenewalService
 from gateway.payments.missing_cdr import MissingCdrService, SessionUpdateSource
 from gateway.payments.outcome_resolver import OutcomeResolver
@@ -27,6 +33,7 @@ from gateway.payments.outcomes import OutcomeRecorder
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.port import Psp
 from gateway.payments.psp_events import PspEventHandler
+from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.quotes import QuoteService
 from gateway.payments.records import CaptureRecord, SessionRecord
@@ -114,13 +121,13 @@ class PaymentService:
         if expected_version is not None and expected_version != current.version:
             raise VersionConflictError(f"the authorization is at version {current.version}; read it again")
         if current.state is not PaymentState.AUTHORIZED:
-            raise PaymentConflictError(f"an authorization that is {current.state} can't be raised")
+            raise conflict_of(current.state, "raised")
         if current.hold_minor < amount_minor:
             raised = await self.captures.increment(current, view.session, amount_minor=amount_minor)
             if raised is False:
-                raise PaymentConflictError("the issuer or the account rejected to raise the hold")
+                raise PaymentConflictError("the issuer or the account rejected the increment")
             if raised is None:
-                raise PaymentConflictError("the PSP has not answered yet; read the authorization again")
+                raise PspRequestOpenError("the PSP has not answered yet; read the authorization again")
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
 
     async def record_start(self, *, session_id: UUID, started_at: datetime) -> None:
@@ -170,9 +177,7 @@ class PaymentService:
             if isinstance(waits, StatedUsage):
                 return replace(view, usage=waits)
             if waits is not None:
-                raise PaymentConflictError(
-                    f"captured at its last known cost before; {waits}; try again later"
-                )
+                raise PspRequestOpenError(f"captured at its last known cost before; {waits}; try again later")
         else:
             ended = await self.completions.complete(
                 view, cdr_raw=raw, cdr_version=cdr_version, source=UsageSource.API
@@ -337,6 +342,20 @@ class PaymentService:
         )
 
 
+def _build_psp_requests(
+    pool: Pool, psp: Psp, clock: Clock, policy: PaymentPolicy, incidents: PspIncidentLog | None
+) -> PspRequestService:
+    return PspRequestService(
+        pool=pool,
+        psp=psp,
+        clock=clock,
+        snapshots=TariffSnapshotCache(pool=pool, tariffs=TariffSnapshotService()),
+        recorder=OutcomeRecorder(clock=clock, rules=psp.rules),
+        policy=policy,
+        incidents=incidents or PspIncidentLog(pool=pool, clock=clock),
+    )
+
+
 def build_payments(
     *,
     pool: Pool,
@@ -345,17 +364,15 @@ def build_payments(
     clock: Clock,
     policy: PaymentPolicy,
     updates: SessionUpdateSource | None = None,
+    incidents: PspIncidentLog | None = None,
     checked: bool = True,
 ) -> PaymentService:
     """Compose the services over one cache of tariffs and one service for requests to the PSP.
 
     `checked` False leaves the checks of CDRs out: for a benchmark or test of the capture alone.
     """
-    snapshots = TariffSnapshotCache(pool=pool, tariffs=TariffSnapshotService())
-    outcomes = OutcomeRecorder(clock=clock, rules=psp.rules)
-    psp_requests = PspRequestService(
-        pool=pool, psp=psp, clock=clock, snapshots=snapshots, recorder=outcomes, policy=policy
-    )
+    psp_requests = _build_psp_requests(pool, psp, clock, policy, incidents)
+    snapshots = psp_requests.snapshots
     quotes = QuoteService(pool=pool, source=tariffs, tariffs=snapshots.tariffs, clock=clock)
     refunds = RefundService(pool=pool, clock=clock, psp_requests=psp_requests)
     disputes = DisputeService(pool=pool, clock=clock)
@@ -397,7 +414,7 @@ def build_payments(
             clock=clock,
             psp=psp,
             snapshots=snapshots,
-            outcomes=outcomes,
+            outcomes=psp_requests.recorder,
             psp_requests=psp_requests,
             captures=captures,
             refunds=refunds,

@@ -77,6 +77,7 @@ TRANSITIONS: Final[Mapping[tuple[PaymentState, PaymentEvent], PaymentState]] = M
     }
 )
 
+UNDECIDED_STATES: Final = frozenset({_S.REQUIRES_AUTHORIZATION, _S.CAPTURE_REQUESTED, _S.OUTCOME_UNKNOWN})
 FINAL_STATES: Final = frozenset({_S.CAPTURED, _S.VOIDED, _S.FAILED})
 
 

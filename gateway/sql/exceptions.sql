@@ -23,6 +23,9 @@ FROM gateway.psp_request AS r
 JOIN gateway.payment_authorization AS a ON a.shard = r.shard AND a.id = r.authorization_id
 WHERE r.state IN ('intended', 'unknown') AND r.created_at < :unknown_before::timestamptz
 UNION ALL
+SELECT 'psp_configuration', NULL, i.account || '/' || i.code, NULL, NULL, NULL, NULL, i.code, i.detail, i.first_at, true
+FROM gateway.psp_incident AS i
+UNION ALL
 SELECT 'unmatched_cdr', NULL, c.party_id || '/' || c.cdr_id, c.session_id, c.party_id, NULL, NULL, c.status, c.reason,
        c.received_at, false
 FROM gateway.ocpi_cdr AS c
@@ -50,7 +53,16 @@ SELECT 'failing_ocpi_pull', NULL, e.party_id || '/' || p.module, NULL, e.party_i
        coalesce(p.last_error, ''), p.updated_at, false
 FROM gateway.ocpi_pull AS p
 JOIN gateway.ocpi_peer AS e ON e.id = p.peer_id AND e.state = 'registered'
-WHERE p.failures >= :failing_pulls::integer
+WHERE p.failures >= :failing_pulls::integer OR p.list_short
+UNION ALL
+-- The CPO has had no answer: we read the CDR, it did not send it. One that was taken since is none any more.
+SELECT 'rejected_cdr', NULL, j.party_id || '/' || coalesce(j.object_id, j.id::text), NULL, j.party_id, NULL, NULL,
+       'rejected', min(j.reason), min(j.received_at), false
+FROM gateway.ocpi_rejected_push AS j
+WHERE j.pulled AND j.module = 'cdrs'
+  AND NOT EXISTS (SELECT 1 FROM gateway.ocpi_cdr AS k
+                  WHERE k.party_id = j.party_id AND lower(k.cdr_id) = lower(j.object_id))
+GROUP BY j.party_id, coalesce(j.object_id, j.id::text)
 UNION ALL
 SELECT 'failing_webhook_endpoint', w.id, NULL, NULL, w.party_id, NULL, NULL, w.state,
        coalesce(w.disabled_reason, format('%s failures in a row', w.failures_in_a_row)),
@@ -148,6 +160,11 @@ LIMIT :row_limit::integer;
 SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
        resolved_at
 FROM gateway.exception WHERE id = :id;
+
+-- name: load_exceptions
+SELECT id, kind, subject_id, state, owner, assignee, party_id, amount_minor, currency, reason, detail, since, opened_at,
+       resolved_at
+FROM gateway.exception WHERE id = ANY(:ids::uuid[]) ORDER BY id;
 
 -- name: history
 SELECT position, at, kind, actor, note FROM gateway.exception_event WHERE exception_id = :id ORDER BY position;

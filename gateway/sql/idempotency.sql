@@ -30,6 +30,16 @@ WHERE relaxed.value = 'off' AND party_id = :party_id AND key = :key AND status I
 UPDATE gateway.idempotency_key SET locked_until = NULL
 WHERE party_id = :party_id AND key = :key AND status IS NULL AND locked_until = :locked_until;
 
+-- Its holder is at work: nobody else takes the key over.
+-- name: renew$
+UPDATE gateway.idempotency_key SET locked_until = :renewed_until::timestamptz
+WHERE party_id = :party_id AND key = :key AND status IS NULL AND locked_until = :locked_until::timestamptz
+RETURNING true;
+
+-- name: free!
+DELETE FROM gateway.idempotency_key
+WHERE party_id = :party_id AND key = :key AND status IS NULL AND locked_until = :locked_until;
+
 -- name: sweep!
 DELETE FROM gateway.idempotency_key
 WHERE (party_id, key) IN (

@@ -10,12 +10,14 @@ SELECT body, version, last_updated FROM gateway.ocpi_location
 WHERE party_id = :party_id AND location_key = :location_key;
 
 -- name: save_location$
+-- No row comes back where a newer one is kept.
 INSERT INTO gateway.ocpi_location
     (party_id, location_key, location_id, version, body, last_updated, received_at, updated_at)
 VALUES (:party_id, :location_key, :location_id, :version, :body, :last_updated, :now, :now)
 ON CONFLICT (party_id, location_key) DO UPDATE
 SET location_id = EXCLUDED.location_id, version = EXCLUDED.version, body = EXCLUDED.body,
     last_updated = EXCLUDED.last_updated, updated_at = EXCLUDED.updated_at
+WHERE gateway.ocpi_location.last_updated <= EXCLUDED.last_updated
 RETURNING (xmax = 0) AS created;
 
 -- name: forget_connectors!
@@ -45,7 +47,7 @@ SELECT id, raw, version, last_updated FROM gateway.ocpi_tariff
 WHERE party_id = :party_id AND tariff_key = :tariff_key AND superseded_at IS NULL;
 
 -- name: lock_current_tariff^
-SELECT id, raw, version, received_at FROM gateway.ocpi_tariff
+SELECT id, raw, version, last_updated, received_at FROM gateway.ocpi_tariff
 WHERE party_id = :party_id AND tariff_key = :tariff_key AND superseded_at IS NULL
 FOR UPDATE;
 
@@ -74,6 +76,13 @@ WHERE party_id = :party_id AND tariff_key = ANY(:tariff_keys::text[])
   AND (superseded_at IS NULL OR superseded_at > :at::timestamptz)
 ORDER BY tariff_key, received_at, id;
 
+-- name: tariff_currencies
+-- The currencies of all tariffs that operators have published and not withdrawn.
+SELECT DISTINCT upper(convert_from(raw, 'UTF8')::jsonb ->> 'currency') AS currency
+FROM gateway.ocpi_tariff
+WHERE superseded_at IS NULL
+ORDER BY currency;
+
 -- name: lock_session^
 SELECT body, version, last_updated FROM gateway.ocpi_session
 WHERE party_id = :party_id AND session_key = :session_key
@@ -85,7 +94,7 @@ FROM gateway.ocpi_session
 WHERE party_id = :party_id AND session_key = :session_key;
 
 -- name: save_session$
--- And, where :watched, have its cost checked: both or neither.
+-- And, where :watched, have its cost checked: both or neither. No row comes back where a newer one is kept.
 WITH saved AS (
     INSERT INTO gateway.ocpi_session
         (party_id, session_key, session_ref, version, body, status, currency, energy_wh, authorization_reference,
@@ -97,6 +106,7 @@ WITH saved AS (
         status = EXCLUDED.status, currency = EXCLUDED.currency, energy_wh = EXCLUDED.energy_wh,
         authorization_reference = EXCLUDED.authorization_reference, last_updated = EXCLUDED.last_updated,
         updated_at = EXCLUDED.updated_at
+    WHERE gateway.ocpi_session.last_updated <= EXCLUDED.last_updated
     RETURNING party_id, session_key, (xmax = 0) AS created
 ), watched AS (
     INSERT INTO gateway.ocpi_session_due (party_id, session_key, due_at)
@@ -107,11 +117,18 @@ WITH saved AS (
 SELECT created FROM saved;
 
 -- name: add_rejection!
-INSERT INTO gateway.ocpi_rejected_push (id, party_id, module, object_id, version, status_code, reason, raw, received_at)
-VALUES (:id, :party_id, :module, :object_id, :version, :status_code, :reason, :raw, :now);
+-- What is pulled again and rejected again is kept once.
+INSERT INTO gateway.ocpi_rejected_push
+    (id, party_id, module, object_id, version, status_code, reason, raw, url, pulled, received_at)
+SELECT :id, :party_id::text, :module::text, :object_id::text, :version, :status_code, :reason, :raw::bytea, :url,
+       :pulled::boolean, :now
+WHERE NOT (:pulled::boolean AND EXISTS (
+    SELECT 1 FROM gateway.ocpi_rejected_push AS k
+    WHERE k.party_id = :party_id::text AND k.module = :module::text AND k.pulled
+      AND k.object_id IS NOT DISTINCT FROM :object_id::text AND k.raw = :raw::bytea));
 
 -- name: list_rejections
-SELECT id, party_id, module, object_id, version, status_code, reason, received_at
+SELECT id, party_id, module, object_id, version, status_code, reason, url, pulled, received_at
 FROM gateway.ocpi_rejected_push
 WHERE (:party_id::text IS NULL OR party_id = :party_id::text)
 ORDER BY id DESC
@@ -122,6 +139,9 @@ LIMIT :row_limit::int;
 DELETE FROM gateway.ocpi_rejected_push
 WHERE party_id = :party_id AND id < (
     SELECT id FROM gateway.ocpi_rejected_push WHERE party_id = :party_id ORDER BY id DESC OFFSET :keep::int LIMIT 1);
+
+-- name: count_stale!
+UPDATE gateway.ocpi_peer SET stale_pushes = stale_pushes + 1 WHERE id = :peer_id;
 
 -- name: evses_of
 -- The EVSEs of one location that are not removed, in the location's order.

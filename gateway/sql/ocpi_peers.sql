@@ -38,6 +38,14 @@ FROM gateway.ocpi_peer AS p
 WHERE p.state = 'registered'
 ORDER BY p.registered_at, p.id;
 
+-- name: receiving_peers
+SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.outbound_raw, p.token_hash,
+       ARRAY(SELECT party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY party_id) AS parties
+FROM gateway.ocpi_peer AS p
+JOIN gateway.ocpi_peer_endpoint AS e ON e.peer_id = p.id AND e.module = :module AND e.role = 'RECEIVER'
+WHERE p.state = 'registered'
+ORDER BY p.registered_at, p.id;
+
 -- name: register_peer$
 -- From the state the caller saw, so that two handshakes at once can't both succeed.
 UPDATE gateway.ocpi_peer

@@ -29,28 +29,36 @@ FROM (
     FOR UPDATE OF l SKIP LOCKED
 ) AS due
 WHERE p.peer_id = due.peer_id AND p.module = due.module
-RETURNING p.peer_id, p.module, p.since, p.run_until, p.next_url, p.seen, p.rejected, p.failures;
+RETURNING p.peer_id, p.module, p.since, p.run_until, p.next_url, p.seen, p.rejected, p.failures,
+          p.total;
 
 -- name: load_pull^
-SELECT peer_id, module, since, run_until, next_url, seen, rejected, failures, due_at, last_error
+SELECT peer_id, module, since, run_until, next_url, seen, rejected, failures, total, due_at, last_error
 FROM gateway.ocpi_pull WHERE peer_id = :peer_id AND module = :module;
+
+-- name: list_pulls
+SELECT e.party_id, p.peer_id, p.module, p.since, p.due_at, p.next_url IS NOT NULL AS running, p.seen, p.total,
+       p.rejected, p.failures, p.list_short, p.last_error, e.stale_pushes
+FROM gateway.ocpi_pull AS p
+JOIN gateway.ocpi_peer AS e ON e.id = p.peer_id AND e.state = 'registered'
+ORDER BY e.party_id, p.module;
 
 -- name: advance_pull!
 -- In the transaction that keeps the page's objects.
 UPDATE gateway.ocpi_pull
-SET run_until = :run_until, next_url = :next_url, seen = :seen, rejected = :rejected, failures = 0, last_error = NULL,
-    due_at = :due_at, updated_at = :now
+SET run_until = :run_until, next_url = :next_url, seen = :seen, total = :total, rejected = :rejected, failures = 0,
+    last_error = NULL, due_at = :due_at, updated_at = :now
 WHERE peer_id = :peer_id AND module = :module;
 
 -- name: finish_pull!
 UPDATE gateway.ocpi_pull
-SET since = :since, run_until = NULL, next_url = NULL, seen = :seen, rejected = :rejected, failures = 0,
-    last_error = NULL, due_at = :due_at, updated_at = :now
+SET since = :since, run_until = NULL, next_url = NULL, seen = :seen, total = :total, rejected = :rejected,
+    failures = 0, last_error = NULL, list_short = false, due_at = :due_at, updated_at = :now
 WHERE peer_id = :peer_id AND module = :module;
 
 -- name: fail_pull!
 UPDATE gateway.ocpi_pull
-SET failures = failures + 1, last_error = :reason, due_at = :due_at, updated_at = :now,
+SET failures = failures + 1, last_error = :reason, list_short = :list_short, due_at = :due_at, updated_at = :now,
     next_url = CASE WHEN :from_start::boolean THEN NULL ELSE next_url END,
     run_until = CASE WHEN :from_start::boolean THEN NULL ELSE run_until END
 WHERE peer_id = :peer_id AND module = :module;

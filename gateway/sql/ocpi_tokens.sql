@@ -20,6 +20,15 @@ SELECT uid, type, country_code, party_code, contract_id, visual_number, issuer, 
 FROM gateway.ocpi_token
 WHERE uid_key = :uid_key AND type = :type;
 
+-- name: tokens_of
+SELECT uid, type, country_code, party_code, contract_id, visual_number, issuer, group_id, valid, whitelist, language,
+       demand_partner_id, payment, last_updated
+FROM gateway.ocpi_token
+WHERE (:party_id::text IS NULL OR demand_partner_id = :party_id::text)
+  AND (uid_key, type) > (:after_uid::text, :after_type::text) AND type = ANY(:types::text[])
+ORDER BY uid_key, type
+LIMIT :row_limit::int;
+
 -- name: list_tokens
 SELECT uid, type, country_code, party_code, contract_id, visual_number, issuer, group_id, valid, whitelist, language,
        demand_partner_id, payment, last_updated

@@ -117,18 +117,18 @@ WITH funds AS (
 ), opened AS (
     INSERT INTO gateway.payment_authorization (
         shard, id, session_id, party_id, authorization_method, funding, account_party_id, state, hold_minor, currency,
-        payment_method, customer, off_session, incrementable, metadata, created_at, updated_at)
+        payment_method, customer, off_session, receipt_email, incrementable, metadata, created_at, updated_at)
     SELECT :shard::smallint, :authorization_id::uuid, :session_id::uuid, :party_id::text, :authorization_method::text,
            :funding::text, :account_party_id::text, :state::text, :hold_minor::bigint, :currency::char(3),
-           :payment_method::text, :customer::text, :off_session::boolean,
+           :payment_method::text, :customer::text, :off_session::boolean, :receipt_email::text,
            :funding::text = 'partner_account', :metadata::jsonb, :now::timestamptz, :now::timestamptz
     FROM allowed
     RETURNING 1 AS done
 ), request AS (
     INSERT INTO gateway.psp_request (
-        shard, id, session_id, authorization_id, kind, state, amount_minor, next_attempt_at, created_at)
+        shard, id, session_id, authorization_id, kind, state, amount_minor, hold_features, next_attempt_at, created_at)
     SELECT :shard::smallint, :request_id::uuid, :session_id::uuid, :authorization_id::uuid, 'hold', 'intended',
-           :hold_minor::bigint, :next_attempt_at::timestamptz, :wall_now::timestamptz
+           :hold_minor::bigint, :hold_features::text[], :next_attempt_at::timestamptz, :wall_now::timestamptz
     FROM allowed
     WHERE :request_id::uuid IS NOT NULL
 ), published AS (

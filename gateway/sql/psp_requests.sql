@@ -25,6 +25,14 @@ FROM (
 WHERE c.shard = :shard::smallint AND c.id = due.id
 RETURNING c.*;
 
+-- name: ask_without_features!
+-- The account may not have the features of a hold: the same hold without them, under another key, is what is sent from
+-- now on.
+UPDATE gateway.psp_request
+SET hold_features = '{}', key_number = :key_number::smallint
+WHERE shard = :shard::smallint AND id = :request_id::uuid AND state IN ('intended', 'unknown')
+  AND key_number = :key_number::smallint - 1;
+
 -- name: rejected_kinds
 -- Kinds of requests that the PSP has declined for an authorization: the steps that were tried.
 SELECT DISTINCT kind FROM gateway.psp_request
@@ -359,9 +367,9 @@ SELECT true FROM ended;
 -- Phase 1 of renewing a hold: a second hold is intended; the first stays until the second is active. A hold that was
 -- raised since it was read is not renewed at its old amount: the next check renews it.
 INSERT INTO gateway.psp_request (
-    shard, id, session_id, authorization_id, kind, state, amount_minor, next_attempt_at, created_at)
-SELECT shard, :request_id::uuid, session_id, id, 'hold_renewal', 'intended', :amount_minor::bigint, :next_attempt_at::timestamptz,
-       :wall_now::timestamptz
+    shard, id, session_id, authorization_id, kind, state, amount_minor, hold_features, next_attempt_at, created_at)
+SELECT shard, :request_id::uuid, session_id, id, 'hold_renewal', 'intended', :amount_minor::bigint, :hold_features::text[],
+       :next_attempt_at::timestamptz, :wall_now::timestamptz
 FROM gateway.payment_authorization
 WHERE shard = :shard::smallint AND id = :authorization_id::uuid AND state = 'authorized'
   AND psp_payment = :psp_payment::text AND hold_minor = :amount_minor::bigint

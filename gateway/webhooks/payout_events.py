@@ -143,9 +143,20 @@ async def record_hold(
     connection: Connection, hold_id: UUID, cancelled: Sequence[Disbursement], *, now: datetime
 ) -> None:
     """Record the events of a hold that was placed, and of the disbursements that it cancelled."""
-    new = await _hold_placed(connection, hold_id)
-    new += await disbursement_events(connection, EventType.DISBURSEMENT_CANCELLED, cancelled)
-    await events.record(connection, new, now=now)
+    placed = await _hold_placed(connection, hold_id)
+    await record_cancelled(connection, cancelled, with_events=placed, now=now)
+
+
+async def record_cancelled(
+    connection: Connection,
+    cancelled: Sequence[Disbursement],
+    *,
+    with_events: Sequence[NewEvent] = (),
+    now: datetime,
+) -> None:
+    """Record the events of cancelled disbursements, after those of what cancelled them."""
+    new = await disbursement_events(connection, EventType.DISBURSEMENT_CANCELLED, cancelled)
+    await events.record(connection, [*with_events, *new], now=now)
 
 
 async def record_payment_file(connection: Connection, result: PaymentFileResult, *, now: datetime) -> None:

@@ -228,7 +228,8 @@ async def _mandate(context: SimulationContext, emaid: str) -> dict[str, Any]:
         "payment_method": method["id"],
         "confirm": True,
         "usage": "off_session",
-        "payment_method_types[]": "card",
+        "automatic_payment_methods[enabled]": True,
+        "automatic_payment_methods[allow_redirects]": "never",
     }
     await context.psp.post_form("/v1/setup_intents", setup, key=f"mandate-{emaid}")
     return {

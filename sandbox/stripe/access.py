@@ -13,11 +13,15 @@ from typing import Any, Final
 import msgspec
 
 from sandbox.stripe.forms import parse_form
-from sandbox.stripe.problems import Json, ParameterProblem, PspProblem
-from sandbox.stripe.settings import PLATFORM_ACCOUNT
+from sandbox.stripe.problems import Json, ParameterProblem, PspProblem, missing
+from sandbox.stripe.settings import PLATFORM_ACCOUNT, PREVIEW_VERSION
 from sandbox.stripe.state import PspState
 
 CONTROL_PREFIX: Final = "/_sandbox/"
+RESTRICTED_KEY: Final = "restricted_key"  # kind of the records of keys that may not do everything
+# What an app reads with the publishable key: one intent, by its client secret.
+_PUBLIC_PATH: Final = re.compile(r"/v1/(?:payment|setup)_intents/[A-Za-z0-9_]+\Z")
+_PREVIEWED: Final = "/v1/balance_settings"  # its settlement currencies are in the version's preview only
 _VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.[a-z_.]+)?\Z")
 
 
@@ -55,10 +59,15 @@ def acting_account(state: PspState, request: PspRequest) -> str:
     """The account that the request acts for. Raises PspProblem (401, 403, 400)."""
     account = request.headers.get("stripe-account") or PLATFORM_ACCOUNT
     if not request.control:
-        _check_key(state.settings.api_keys, request.headers.get("authorization", ""))
+        _check_key(state, request)
         version = request.headers.get("stripe-version")
         if version is not None and not _VERSION.match(version):
             raise PspProblem(f"Invalid Stripe API version: {version[:40]}")
+        played = {state.settings.api_version, PREVIEW_VERSION if request.path == _PREVIEWED else None}
+        if version is not None and version not in played:
+            raise PspProblem(
+                f"This PSP plays the API version {state.settings.api_version} only, not {version[:40]}."
+            )
     if account != PLATFORM_ACCOUNT:
         found = state.peek("account", account)
         if found is None or "deleted" in found:
@@ -70,7 +79,8 @@ def acting_account(state: PspState, request: PspRequest) -> str:
     return account
 
 
-def _check_key(known: tuple[str, ...], authorization: str) -> None:
+def _check_key(state: PspState, request: PspRequest) -> None:
+    authorization = request.headers.get("authorization", "")
     scheme, _, credentials = authorization.partition(" ")
     key = credentials.strip()
     if scheme.lower() == "basic":
@@ -83,8 +93,43 @@ def _check_key(known: tuple[str, ...], authorization: str) -> None:
             "No API key was sent: put it in the Authorization header, 'Authorization: Bearer sk_test_...'.",
             status=401,
         )
-    if key not in known:
+    restricted = state.peek(RESTRICTED_KEY, key)
+    if restricted is not None:
+        _check_permission(restricted, request)
+    elif key == state.settings.publishable_key:
+        _check_public_read(state, request)
+    elif key not in state.settings.api_keys:
         raise PspProblem(f"Invalid API Key provided: {key[:8]}****", status=401)
+
+
+def _check_permission(restricted: Json, request: PspRequest) -> None:
+    """Raises PspProblem (403) where the key may not use the resource, or may only read."""
+    resource = request.path.split("/")[2]
+    verb = "read" if request.method == "GET" else "write"
+    if resource in restricted["refused"] or (verb == "write" and restricted["read_only"]):
+        permission = f"rak_{resource.removesuffix('s')}_{verb}"
+        raise PspProblem(
+            f"The provided key 'rk_test_****' does not have the required permissions for this endpoint on"
+            f" account '{PLATFORM_ACCOUNT}'. Having the '{permission}' permission would allow this request"
+            " to continue.",
+            status=403,
+        )
+
+
+def _check_public_read(state: PspState, request: PspRequest) -> None:
+    """Raises PspProblem for whatever an app may not do with the publishable key."""
+    public = _PUBLIC_PATH.match(request.path) if request.method == "GET" else None
+    if public is None:
+        raise PspProblem(
+            "This API call cannot be made with a publishable API key. Please use a secret API key.",
+            status=403,
+            code="secret_key_required",
+        )
+    intent_id = request.path.rpartition("/")[2]
+    record = state.records.find(intent_id)
+    secret = parse_form(request.query).get("client_secret")
+    if record is None or secret is None or record.body.get("client_secret") != secret:
+        raise missing("payment_intent", intent_id, param="intent")
 
 
 def _from_json(body: bytes) -> Json:

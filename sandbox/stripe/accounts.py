@@ -6,8 +6,8 @@ from typing import Final
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.currencies import known_currency
 from sandbox.stripe.lists import PAGING, list_of, page
+from sandbox.stripe.parameters import VALUE, Shape, takes
 from sandbox.stripe.problems import Json, ParameterProblem
-from sandbox.stripe.settings import PLATFORM_ACCOUNT
 from sandbox.stripe.state import PspState
 
 _COUNTRY: Final = re.compile(r"[A-Z]{2}\Z")
@@ -25,23 +25,6 @@ _CURRENCY_OF: Final = {
     "SE": "sek",
     "US": "usd",
 }
-_WRITABLE: Final = (
-    "account_token",
-    "business_profile",
-    "business_type",
-    "capabilities",
-    "company",
-    "controller",
-    "country",
-    "default_currency",
-    "email",
-    "external_account",
-    "individual",
-    "metadata",
-    "settings",
-    "tos_acceptance",
-    "type",
-)
 _NO_ADDRESS: Final[Json] = dict.fromkeys(("city", "country", "line1", "line2", "postal_code", "state"))
 _PROFILE: Final[Json] = {
     "annual_revenue": None,
@@ -55,6 +38,19 @@ _PROFILE: Final[Json] = {
     "support_phone": None,
     "support_url": None,
     "url": None,
+}
+_PROFILE_TEXTS: Final = tuple(
+    name
+    for name in _PROFILE
+    if name not in {"annual_revenue", "minority_owned_business_designation", "support_address"}
+)
+_CAPABILITIES: Final = ("card_payments", "transfers")
+_BANK_FIELDS: Final = ("object", "country", "currency", "account_number", "account_holder_name")
+CREATED: Final = ("business_type", "country", "default_currency", "email", "metadata", "type")
+FILLED: Final[dict[str, Shape]] = {
+    "business_profile": dict.fromkeys(_PROFILE_TEXTS, VALUE),
+    "capabilities": {name: {"requested": VALUE} for name in _CAPABILITIES},
+    "external_account": dict.fromkeys(_BANK_FIELDS, VALUE),
 }
 _NOTHING_DUE: Final[Json] = {
     "alternatives": [],
@@ -127,9 +123,10 @@ def build(state: PspState, account_id: str, *, country: str, currency: str, emai
     }
 
 
+@takes(*CREATED, **FILLED)
 def create(call: PspApiRequest) -> Json:
     """POST /v1/accounts."""
-    params, state = call.params.only(*_WRITABLE), call.state
+    params, state = call.params, call.state
     country = (params.text("country") or "CH").upper()
     if not _COUNTRY.match(country):
         raise ParameterProblem(
@@ -153,11 +150,7 @@ def _fill(call: PspApiRequest, account: Json) -> None:
     params = call.params
     if "business_profile" in params:
         profile = params.section("business_profile")
-        texts = {
-            name: profile.text(name)
-            for name in profile.raw()
-            if name in _PROFILE and name != "support_address"
-        }
+        texts = {name: profile.text(name) for name in profile.raw()}
         account["business_profile"] = {**account["business_profile"], **texts}
     if "capabilities" in params:
         asked = params.section("capabilities")
@@ -201,23 +194,16 @@ def _bank_account(call: PspApiRequest, account: Json) -> Json:
     }
 
 
+@takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/accounts/{id}."""
-    if call.ids[0] == PLATFORM_ACCOUNT:
-        return retrieve_own(call)
     return call.state.get("account", call.ids[0])
 
 
-def retrieve_own(call: PspApiRequest) -> Json:
-    """GET /v1/account: the account of the key."""
-    if call.account != PLATFORM_ACCOUNT:
-        return call.state.get("account", call.account)
-    return build(call.state, PLATFORM_ACCOUNT, country="CH", currency="chf", email="platform@example.com")
-
-
+@takes("business_type", "email", "metadata", **FILLED)
 def update(call: PspApiRequest) -> Json:
     """POST /v1/accounts/{id}."""
-    params = call.params.only(*_WRITABLE)
+    params = call.params
     account = call.state.get("account", call.ids[0])
     account["metadata"] = params.metadata(account["metadata"])
     _fill(call, account)
@@ -226,6 +212,7 @@ def update(call: PspApiRequest) -> Json:
     return account
 
 
+@takes()
 def delete(call: PspApiRequest) -> Json:
     """DELETE /v1/accounts/{id}."""
     account = call.state.get("account", call.ids[0])
@@ -239,7 +226,7 @@ def delete(call: PspApiRequest) -> Json:
     return call.state.put("account", stub)
 
 
+@takes(*PAGING, "created")
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/accounts."""
-    call.params.only(*PAGING, "created")
     return page(call, "account", keep=lambda body: "deleted" not in body)

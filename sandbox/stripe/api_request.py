@@ -10,7 +10,7 @@ from sandbox.stripe.state import PspState
 class PspApiRequest:
     """One request after routing and authentication.
 
-    `account` is the platform unless Stripe-Account names another.
+    `account` is the platform unless Stripe-Account names another; `version` is Stripe-Version as sent.
     """
 
     state: PspState
@@ -18,3 +18,4 @@ class PspApiRequest:
     ids: tuple[str, ...]
     account: str
     path: str
+    version: str | None = None

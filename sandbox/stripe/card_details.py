@@ -22,7 +22,7 @@ def grants_for(state: PspState, intent: Json) -> Json:
     manual = intent["capture_method"] == "manual"
     if intent.get("_present"):
         options = intent["payment_method_options"].get("card_present", {})
-        incremental = options.get("request_incremental_authorization_support") == "true"
+        incremental = bool(options.get("request_incremental_authorization_support"))
         grants: Json = {"incremental": incremental and manual, "multicapture": False, "overcapture": manual}
     else:
         options = intent["payment_method_options"].get("card", {})

@@ -10,9 +10,11 @@ from sandbox.stripe.card_details import describe, grants_for
 from sandbox.stripe.cards import Decline
 from sandbox.stripe.currencies import from_cents, share_of
 from sandbox.stripe.lists import PAGING, list_of, page
+from sandbox.stripe.parameters import takes
 from sandbox.stripe.payment_methods import card_of
 from sandbox.stripe.problems import Json
 from sandbox.stripe.state import PspState
+from sandbox.stripe.statement import shown
 
 _APPROVED: Final[Json] = {
     "advice_code": None,
@@ -30,7 +32,6 @@ _TEMPLATE: Final[Json] = {
     "application_fee": None,
     "application_fee_amount": None,
     "balance_transaction": None,
-    "calculated_statement_descriptor": "SANDBOX",
     "customer": None,
     "description": None,
     "disputed": False,
@@ -82,6 +83,7 @@ def build_charge(state: PspState, intent: Json, method: Json) -> Json:
         "receipt_email": intent["receipt_email"],
         "refunds": list_of([], url=f"/v1/charges/{charge_id}/refunds"),
         "statement_descriptor_suffix": intent["statement_descriptor_suffix"],
+        "calculated_statement_descriptor": shown(intent["statement_descriptor_suffix"]),
         "transfer_group": intent["transfer_group"],
         "_grants": grants,
     }
@@ -135,16 +137,16 @@ def released(charge: Json) -> int:
     return int(charge.get("_released", 0))
 
 
+@takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/charges/{id}."""
     return call.state.get("charge", call.ids[0], call.account)
 
 
+@takes("description", "metadata", "receipt_email", "transfer_group")
 def update(call: PspApiRequest) -> Json:
     """POST /v1/charges/{id}: description, metadata, transfer_group."""
-    params = call.params.only(
-        "description", "metadata", "receipt_email", "transfer_group", "fraud_details", "shipping"
-    )
+    params = call.params
     charge = call.state.get("charge", call.ids[0], call.account)
     charge["metadata"] = params.metadata(charge["metadata"])
     for name in ("description", "receipt_email", "transfer_group"):
@@ -155,9 +157,10 @@ def update(call: PspApiRequest) -> Json:
     return charge
 
 
+@takes(*PAGING, "payment_intent", "customer", "transfer_group", "created")
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/charges, by payment_intent, customer, transfer_group, created."""
-    params = call.params.only(*PAGING, "payment_intent", "customer", "transfer_group", "created")
+    params = call.params
     wanted = {name: params.text(name) for name in ("payment_intent", "transfer_group", "customer")}
     chosen = next(((name, value) for name, value in wanted.items() if value is not None), (None, None))
     return page(

@@ -5,25 +5,18 @@ from typing import Final
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.lists import PAGING, page
 from sandbox.stripe.ownership import living_customer
+from sandbox.stripe.parameters import ADDRESS, VALUE, takes
 from sandbox.stripe.payment_methods import attach_to
 from sandbox.stripe.problems import Json
 
 _TEXTS: Final = ("name", "email", "phone", "description")
-_WRITABLE: Final = (
-    *_TEXTS,
-    "address",
-    "metadata",
-    "invoice_settings",
-    "payment_method",
-    "preferred_locales",
-    "shipping",
-    "tax_exempt",
-)
+_INVOICES: Final = {"default_payment_method": VALUE}
 
 
+@takes(*_TEXTS, "metadata", "payment_method", address=ADDRESS, invoice_settings=_INVOICES)
 def create(call: PspApiRequest) -> Json:
     """POST /v1/customers."""
-    params = call.params.only(*_WRITABLE)
+    params = call.params
     state = call.state
     customer: Json = {
         "id": state.new_id("cus_", 14),
@@ -68,9 +61,7 @@ def _fill(call: PspApiRequest, customer: Json) -> None:
         if name in call.params:
             customer[name] = call.params.text(name, longest=350 if name == "description" else 512)
     if "address" in call.params:
-        address = call.params.section("address").only(
-            "city", "country", "line1", "line2", "postal_code", "state"
-        )
+        address = call.params.section("address")
         customer["address"] = {
             name: address.text(name) for name in ("city", "country", "line1", "line2", "postal_code", "state")
         }
@@ -79,14 +70,16 @@ def _fill(call: PspApiRequest, customer: Json) -> None:
         customer["invoice_settings"] = {**customer["invoice_settings"], "default_payment_method": default}
 
 
+@takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/customers/{id}; a deleted one answers with `deleted: true`."""
     return call.state.get("customer", call.ids[0], call.account)
 
 
+@takes(*_TEXTS, "metadata", address=ADDRESS, invoice_settings=_INVOICES)
 def update(call: PspApiRequest) -> Json:
     """POST /v1/customers/{id}."""
-    params = call.params.only(*_WRITABLE)
+    params = call.params
     customer = living_customer(call, call.ids[0], param="id", status=404)
     customer["metadata"] = params.metadata(customer["metadata"])
     _fill(call, customer)
@@ -95,6 +88,7 @@ def update(call: PspApiRequest) -> Json:
     return customer
 
 
+@takes()
 def delete(call: PspApiRequest) -> Json:
     """DELETE /v1/customers/{id}: its payment methods are detached."""
     customer = living_customer(call, call.ids[0], param="id", status=404)
@@ -109,9 +103,9 @@ def delete(call: PspApiRequest) -> Json:
     return stub
 
 
+@takes(*PAGING, "email", "created")
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/customers, by email or created."""
-    call.params.only(*PAGING, "email", "created")
     return page(
         call,
         "customer",

@@ -43,7 +43,7 @@ _EVIDENCE: Final = (
     "uncategorized_file",
     "uncategorized_text",
 )
-EVIDENCE_FIELDS: Final = (*_EVIDENCE, "enhanced_evidence")
+EVIDENCE_FIELDS: Final = _EVIDENCE
 EMPTY_EVIDENCE: Final[Json] = {**dict.fromkeys(_EVIDENCE), "enhanced_evidence": {}}
 CLOSED: Final = frozenset({"won", "lost", "warning_closed"})
 
@@ -80,6 +80,7 @@ def open_dispute(state: PspState, charge: Json, reason: str, account: str, *, in
             "has_evidence": False,
             "past_due": False,
             "submission_count": 0,
+            "submission_method": "not_submitted",
         },
         "is_charge_refundable": inquiry,
         "livemode": False,

@@ -5,33 +5,37 @@ from typing import Final
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.dispute_funds import CLOSED, EVIDENCE_FIELDS, close_dispute
 from sandbox.stripe.lists import PAGING, page
+from sandbox.stripe.parameters import VALUE, takes
 from sandbox.stripe.problems import Json, PspProblem
 
 _DECIDING: Final = {"winning_evidence": "won", "losing_evidence": "lost"}
 
 
+@takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/disputes/{id}."""
     return call.state.get("dispute", call.ids[0], call.account)
 
 
+@takes(*PAGING, "charge", "payment_intent", "created")
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/disputes, by charge, payment_intent, created."""
-    params = call.params.only(*PAGING, "charge", "payment_intent", "created")
+    params = call.params
     charge, intent = params.text("charge"), params.text("payment_intent")
     lookup, value = ("charge", charge) if charge is not None else ("payment_intent", intent)
     return page(call, "dispute", lookup=lookup, value=value)
 
 
+@takes("metadata", "submit", evidence=dict.fromkeys(EVIDENCE_FIELDS, VALUE))
 def update(call: PspApiRequest) -> Json:
     """POST /v1/disputes/{id}: evidence; the documented texts decide the test dispute at once."""
-    params = call.params.only("evidence", "metadata", "submit")
+    params = call.params
     dispute = call.state.get("dispute", call.ids[0], call.account)
     if dispute["status"] in CLOSED:
         raise PspProblem(
             f"This dispute is already closed ({dispute['status']}).", code="dispute_already_closed"
         )
-    evidence = params.section("evidence").only(*EVIDENCE_FIELDS)
+    evidence = params.section("evidence")
     dispute["metadata"] = params.metadata(dispute["metadata"])
     given = {name: evidence.text(name, longest=150_000) for name in evidence.raw()}
     dispute["evidence"] = {**dispute["evidence"], **given}
@@ -41,6 +45,7 @@ def update(call: PspApiRequest) -> Json:
         **details,
         "has_evidence": details["has_evidence"] or bool(given),
         "submission_count": details["submission_count"] + submitted,
+        "submission_method": "manual" if submitted else details["submission_method"],
     }
     if submitted:
         inquiry = dispute["status"].startswith("warning")
@@ -53,8 +58,8 @@ def update(call: PspApiRequest) -> Json:
     return dispute
 
 
+@takes()
 def close(call: PspApiRequest) -> Json:
     """POST /v1/disputes/{id}/close: the loss is accepted."""
-    call.params.only()
     dispute = call.state.get("dispute", call.ids[0], call.account)
     return close_dispute(call.state, dispute, "lost", call.account)

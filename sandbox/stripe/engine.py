@@ -18,10 +18,11 @@ from sandbox.stripe.expansion import present
 from sandbox.stripe.faults import FaultKind
 from sandbox.stripe.forms import Params, parse_form
 from sandbox.stripe.hold_end import expire_hold
+from sandbox.stripe.parameters import Handler, check, shape_of
 from sandbox.stripe.payouts import pay
 from sandbox.stripe.problems import Json, ParameterProblem, PspProblem
 from sandbox.stripe.refunds import refund_fails, refund_succeeds
-from sandbox.stripe.routes import Handler, RouteTable
+from sandbox.stripe.routes import RouteTable
 from sandbox.stripe.settings import PspSettings
 from sandbox.stripe.state import PspState, RequestOrigin, Timer
 from sandbox.stripe.webhooks import SignedWebhook, sign
@@ -205,7 +206,17 @@ class PspEngine:
             problem = "Unrecognized request URL" if not exists else "Method not allowed for this URL"
             raise PspProblem(f"{problem} ({request.method}: {request.path}).", status=405 if exists else 404)
         params = Params(parameters_of(request))
-        call = PspApiRequest(state=self.state, params=params, ids=ids, account=account, path=request.path)
+        shape = shape_of(handler)
+        if shape is not None:
+            check(params.raw(), shape)
+        call = PspApiRequest(
+            state=self.state,
+            params=params,
+            ids=ids,
+            account=account,
+            path=request.path,
+            version=request.headers.get("stripe-version"),
+        )
         if key is None:
             return 200, self._run(handler, call), {}
         idempotency.check_key(key)

@@ -12,9 +12,12 @@ from sandbox.stripe.card_authorization import authorize
 from sandbox.stripe.currencies import check_amount, check_charge, known_currency
 from sandbox.stripe.forms import Params
 from sandbox.stripe.lists import PAGING, page
+from sandbox.stripe.method_types import ALLOWED, CHOICES, check_return_url, choose
 from sandbox.stripe.ownership import living_customer
+from sandbox.stripe.parameters import VALUE, Shape, takes
 from sandbox.stripe.payment_methods import usable_method
 from sandbox.stripe.problems import Json, ParameterProblem, PspProblem, missing, unexpected_state
+from sandbox.stripe.statement import LONGEST, reject_whole_descriptor, suffix_of
 
 _DESCRIPTIVE: Final = (
     "description",
@@ -22,53 +25,32 @@ _DESCRIPTIVE: Final = (
     "receipt_email",
     "statement_descriptor",
     "statement_descriptor_suffix",
-    "shipping",
     "transfer_group",
 )
 _CONFIRMING: Final = (
     "payment_method",
-    "payment_method_options",
     "off_session",
     "mandate",
-    "mandate_data",
     "return_url",
     "error_on_requires_action",
     "setup_future_usage",
-    "use_stripe_sdk",
     "capture_method",
 )
-_CREATING: Final = (
-    *_DESCRIPTIVE,
-    *_CONFIRMING,
-    "amount",
-    "currency",
-    "customer",
-    "confirm",
-    "confirmation_method",
-    "on_behalf_of",
-    "payment_method_types",
-    "automatic_payment_methods",
-)
+_CREATING: Final = ("amount", "currency", "customer", "confirm", "confirmation_method", "on_behalf_of")
+_PRESENT: Final = (None, "false")  # the payer is there
 CAPTURE_METHODS: Final = ("automatic", "automatic_async", "manual")
 _CONFIRMABLE: Final = ("requires_payment_method", "requires_confirmation", "requires_action")
-_CARD_OPTIONS: Final = (
-    "request_extended_authorization",
+_CARD_FEATURES: Final = (
     "request_incremental_authorization",
     "request_multicapture",
     "request_overcapture",
-    "request_three_d_secure",
-    "setup_future_usage",
-    "capture_method",
-    "moto",
-    "network",
-    "mandate_options",
-    "statement_descriptor_suffix_kana",
-    "statement_descriptor_suffix_kanji",
-    "cvc_token",
-    "installments",
-    "require_cvc_recollection",
-    "three_d_secure",
 )
+_OPTIONS: Final[dict[str, Shape]] = {
+    "payment_method_options": {
+        "card": dict.fromkeys(_CARD_FEATURES, VALUE),
+        "card_present": {"request_incremental_authorization_support": VALUE},
+    }
+}
 _TEMPLATE: Final[Json] = {
     "object": "payment_intent",
     "amount_capturable": 0,
@@ -107,9 +89,10 @@ _TEMPLATE: Final[Json] = {
 }
 
 
+@takes(*_DESCRIPTIVE, *_CONFIRMING, *_CREATING, **_OPTIONS, **CHOICES, **ALLOWED)
 def create(call: PspApiRequest) -> Json:
     """POST /v1/payment_intents, confirming at once if requested."""
-    params, state = call.params.only(*_CREATING), call.state
+    params, state = call.params, call.state
     amount = params.required_integer("amount")
     currency = known_currency(params.required_text("currency"))
     metadata = params.metadata()
@@ -134,15 +117,9 @@ def create(call: PspApiRequest) -> Json:
         "metadata": metadata,
         "on_behalf_of": params.text("on_behalf_of"),
     }
+    intent |= choose(state, params)
     _describe(params, intent)
     method = _read_confirmation(call, intent)
-    kinds = params.texts("payment_method_types")
-    if kinds:
-        intent["payment_method_types"] = kinds
-    if "automatic_payment_methods" in params:
-        intent["automatic_payment_methods"] = {
-            "enabled": params.section("automatic_payment_methods").boolean("enabled")
-        }
     state.put("payment_intent", intent, call.account)
     state.emit("payment_intent.created", intent, call.account)
     if not confirm:
@@ -151,15 +128,14 @@ def create(call: PspApiRequest) -> Json:
 
 
 def _describe(params: Params, intent: Json) -> None:
-    for name in (
-        "description",
-        "receipt_email",
-        "statement_descriptor",
-        "statement_descriptor_suffix",
-        "transfer_group",
-    ):
+    reject_whole_descriptor(params, intent["payment_method_types"])
+    for name in ("description", "receipt_email", "transfer_group"):
         if name in params:
-            intent[name] = params.text(name, longest=22 if name.startswith("statement") else 5000)
+            intent[name] = params.text(name)
+    if "statement_descriptor" in params:
+        intent["statement_descriptor"] = params.text("statement_descriptor", longest=LONGEST)
+    if "statement_descriptor_suffix" in params:
+        intent["statement_descriptor_suffix"] = suffix_of(params)
 
 
 def _read_confirmation(call: PspApiRequest, intent: Json) -> Json | None:
@@ -169,12 +145,7 @@ def _read_confirmation(call: PspApiRequest, intent: Json) -> Json | None:
         usage = params.choice("setup_future_usage", ("off_session", "on_session"))
         intent["setup_future_usage"] = usage
     if "payment_method_options" in params:
-        options = params.section("payment_method_options")
-        card = options.section("card").only(*_CARD_OPTIONS)
-        for name in card.raw():
-            if name.startswith("request_") and name != "request_three_d_secure":
-                card.choice(name, ("if_available", "never"))
-        intent["payment_method_options"] = {**intent["payment_method_options"], **options.raw()}
+        intent["payment_method_options"] = {**intent["payment_method_options"], **_options(call)}
     if "return_url" in params:
         intent["_return_url"] = params.text("return_url")
     method_id = params.text("payment_method")
@@ -187,9 +158,29 @@ def _read_confirmation(call: PspApiRequest, intent: Json) -> Json | None:
     return method
 
 
+def _options(call: PspApiRequest) -> Json:
+    """What is asked of the card. Raises ParameterProblem where the account may not have it."""
+    options = call.params.section("payment_method_options")
+    card, terminal = options.section("card"), options.section("card_present")
+    chosen = {name: card.choice(name, ("if_available", "never")) for name in card.raw()}
+    wanted = [name for name, value in chosen.items() if value == "if_available"]
+    presented = {name: terminal.boolean(name) for name in terminal.raw()}
+    if (wanted or any(presented.values())) and not call.state.settings.card_features:
+        raise ParameterProblem(
+            "This account is not eligible for the requested card features. See "
+            "https://stripe.com/docs/payments/flexible-payments for more details."
+        )
+    found: Json = {}
+    if chosen:
+        found["card"] = chosen
+    if presented:
+        found["card_present"] = presented
+    return found
+
+
+@takes(*_CONFIRMING, "receipt_email", **_OPTIONS, **ALLOWED)
 def confirm(call: PspApiRequest) -> Json:
     """POST /v1/payment_intents/{id}/confirm."""
-    call.params.only(*_CONFIRMING, "receipt_email", "shipping")
     intent = call.state.get("payment_intent", call.ids[0], call.account, param="intent")
     if intent["status"] not in _CONFIRMABLE:
         raise unexpected_state("confirmed", intent, ", ".join(_CONFIRMABLE))
@@ -216,8 +207,9 @@ def _confirm(call: PspApiRequest, intent: Json, method: Json | None) -> Json:
             code="payment_intent_unexpected_state",
             extra={"payment_intent": intent},
         )
-    off_session = params.text("off_session") in {"true", "one_off", "recurring"}
+    off_session = params.choice("off_session", ("true", "one_off", "recurring", "false")) not in _PRESENT
     intent["_off_session"] = off_session
+    check_return_url(intent, off_session=off_session, noun="PaymentIntent")
     mandate_id = params.text("mandate")
     if mandate_id is not None:
         _check_mandate(call, mandate_id, method)
@@ -238,71 +230,70 @@ def _check_mandate(call: PspApiRequest, mandate_id: str, method: Json) -> None:
         )
 
 
+@takes(
+    "amount_to_capture", "final_capture", "metadata", "statement_descriptor", "statement_descriptor_suffix"
+)
 def capture(call: PspApiRequest) -> Json:
     """POST /v1/payment_intents/{id}/capture: all, less, or (over-capture) more than the hold."""
-    params = call.params.only(
-        "amount_to_capture",
-        "final_capture",
-        "metadata",
-        "statement_descriptor",
-        "statement_descriptor_suffix",
-        "application_fee_amount",
-        "transfer_data",
-        "amount_details",
-        "payment_details",
-    )
+    params = call.params
     intent = call.state.get("payment_intent", call.ids[0], call.account, param="intent")
     amount = params.integer("amount_to_capture", least=1)
     final = params.boolean("final_capture", default=True)
+    reject_whole_descriptor(params, intent["payment_method_types"])
+    if "statement_descriptor_suffix" in params:
+        intent["statement_descriptor_suffix"] = suffix_of(params)
     intent["metadata"] = params.metadata(intent["metadata"])
     if amount is not None:
         check_amount(amount, intent["currency"], param="amount_to_capture")
     return hold_end.capture(call.state, intent, amount, call.account, final=final)
 
 
+@takes("cancellation_reason")
 def cancel(call: PspApiRequest) -> Json:
     """POST /v1/payment_intents/{id}/cancel."""
-    params = call.params.only("cancellation_reason")
+    params = call.params
     reasons = ("duplicate", "fraudulent", "requested_by_customer", "abandoned")
     reason = params.choice("cancellation_reason", reasons)
     intent = call.state.get("payment_intent", call.ids[0], call.account, param="intent")
     return hold_end.cancel(call.state, intent, reason, call.account)
 
 
+@takes("amount", "description", "metadata", "statement_descriptor")
 def increment(call: PspApiRequest) -> Json:
     """POST /v1/payment_intents/{id}/increment_authorization: `amount` is the new total."""
-    params = call.params.only(
-        "amount", "description", "metadata", "statement_descriptor", "transfer_data", "payment_details"
-    )
+    params = call.params
     amount = params.required_integer("amount", least=1)
     intent = call.state.get("payment_intent", call.ids[0], call.account, param="intent")
+    reject_whole_descriptor(params, intent["payment_method_types"])
+    if "description" in params:
+        intent["description"] = params.text("description")
     intent["metadata"] = params.metadata(intent["metadata"])
     check_amount(amount, intent["currency"])
     return hold_end.increment(call.state, intent, amount, call.account)
 
 
+@takes("client_secret")
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/payment_intents/{id}."""
-    call.params.only("client_secret")
     return call.state.get("payment_intent", call.ids[0], call.account, param="intent")
 
 
+@takes(
+    *_DESCRIPTIVE,
+    "amount",
+    "currency",
+    "customer",
+    "payment_method",
+    "setup_future_usage",
+    "capture_method",
+    **_OPTIONS,
+)
 def update(call: PspApiRequest) -> Json:
     """POST /v1/payment_intents/{id}: descriptions at any time.
 
     Amount, currency, customer and method before confirmation.
     """
-    params = call.params.only(
-        *_DESCRIPTIVE,
-        "amount",
-        "currency",
-        "customer",
-        "payment_method",
-        "setup_future_usage",
-        "payment_method_options",
-        "payment_method_types",
-        "capture_method",
-    )
+    params = call.params
     intent = call.state.get("payment_intent", call.ids[0], call.account, param="intent")
     open_still = intent["status"] in _CONFIRMABLE
     for name in ("amount", "currency", "customer", "payment_method", "setup_future_usage", "capture_method"):
@@ -325,7 +316,8 @@ def update(call: PspApiRequest) -> Json:
     return call.state.put("payment_intent", intent, call.account)
 
 
+@takes(*PAGING, "customer", "created")
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/payment_intents, by customer and created."""
-    params = call.params.only(*PAGING, "customer", "created")
+    params = call.params
     return page(call, "payment_intent", lookup="customer", value=params.text("customer"))

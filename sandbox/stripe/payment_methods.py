@@ -9,6 +9,7 @@ from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.cards import TEST_CARDS, TestCard, card_of_token
 from sandbox.stripe.lists import PAGING, page
 from sandbox.stripe.ownership import living_customer
+from sandbox.stripe.parameters import ADDRESS, VALUE, Shape, takes
 from sandbox.stripe.problems import CardProblem, Json, ParameterProblem, PspProblem, missing
 from sandbox.stripe.state import PspState
 
@@ -20,6 +21,7 @@ EMPTY_BILLING: Final[Json] = {
     "phone": None,
     "tax_id": None,
 }
+_BILLING: Final[Shape] = {**dict.fromkeys(("email", "name", "phone", "tax_id"), VALUE), "address": ADDRESS}
 _CHECKS: Final[Json] = {"address_line1_check": None, "address_postal_code_check": None, "cvc_check": "pass"}
 
 
@@ -101,11 +103,12 @@ def usable_method(state: PspState, method_id: str, customer_id: str | None, acco
     return method
 
 
+@takes("type", "metadata", card={"token": VALUE}, billing_details=_BILLING)
 def create(call: PspApiRequest) -> Json:
     """POST /v1/payment_methods with `card[token]`."""
-    params = call.params.only("type", "card", "billing_details", "metadata", "allow_redisplay")
+    params = call.params
     params.choice("type", ("card",), default="card")
-    token = params.section("card").only("token").required_text("token")
+    token = params.section("card").required_text("token")
     card_id = card_of_token(token)
     if card_id is None:
         raise missing("token", token, param="card[token]", status=400)
@@ -118,22 +121,24 @@ def create(call: PspApiRequest) -> Json:
 def _fill_billing(call: PspApiRequest, method: Json) -> None:
     if "billing_details" not in call.params:
         return
-    billing = call.params.section("billing_details").only("address", "email", "name", "phone", "tax_id")
-    address = billing.section("address").only(*_EMPTY_ADDRESS)
+    billing = call.params.section("billing_details")
+    address = billing.section("address")
     method["billing_details"] = {
         **{name: billing.text(name) for name in ("email", "name", "phone", "tax_id")},
         "address": {name: address.text(name) for name in _EMPTY_ADDRESS},
     }
 
 
+@takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/payment_methods/{id}."""
     return find_method(call.state, call.ids[0], call.account, status=404)
 
 
+@takes("metadata", billing_details=_BILLING)
 def update(call: PspApiRequest) -> Json:
     """POST /v1/payment_methods/{id}: metadata and billing details."""
-    params = call.params.only("billing_details", "metadata", "allow_redisplay")
+    params = call.params
     method = call.state.get("payment_method", call.ids[0], call.account)
     method["metadata"] = params.metadata(method["metadata"])
     _fill_billing(call, method)
@@ -161,16 +166,17 @@ def attach_to(state: PspState, method_id: str, customer_id: str, account: str) -
     return method
 
 
+@takes("customer")
 def attach(call: PspApiRequest) -> Json:
     """POST /v1/payment_methods/{id}/attach."""
-    params = call.params.only("customer")
+    params = call.params
     customer = living_customer(call, params.required_text("customer"))
     return attach_to(call.state, call.ids[0], customer["id"], call.account)
 
 
+@takes()
 def detach(call: PspApiRequest) -> Json:
     """POST /v1/payment_methods/{id}/detach: the method can never be used again."""
-    call.params.only()
     method = call.state.get("payment_method", call.ids[0], call.account)
     if method["customer"] is None:
         raise PspProblem("This PaymentMethod is attached to no Customer.")
@@ -180,9 +186,9 @@ def detach(call: PspApiRequest) -> Json:
     return method
 
 
+@takes(*PAGING, "customer", "type")
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/payment_methods?customer=..."""
-    call.params.only(*PAGING, "customer", "type")
     customer = call.params.text("customer")
     if customer is None:
         raise ParameterProblem(
@@ -191,13 +197,14 @@ def list_all(call: PspApiRequest) -> Json:
     return page(call, "payment_method", lookup="customer", value=customer)
 
 
+@takes(*PAGING, "type")
 def list_of_customer(call: PspApiRequest) -> Json:
     """GET /v1/customers/{id}/payment_methods."""
-    call.params.only(*PAGING, "type", "allow_redisplay")
     customer = living_customer(call, call.ids[0], param="customer", status=404)
     return page(call, "payment_method", lookup="customer", value=customer["id"])
 
 
+@takes()
 def retrieve_of_customer(call: PspApiRequest) -> Json:
     """GET /v1/customers/{id}/payment_methods/{method}."""
     method = call.state.get("payment_method", call.ids[1], call.account)

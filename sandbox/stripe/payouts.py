@@ -9,6 +9,7 @@ from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.balance_transactions import DAY_S
 from sandbox.stripe.currencies import check_amount, known_currency
 from sandbox.stripe.lists import PAGING, page
+from sandbox.stripe.parameters import takes
 from sandbox.stripe.problems import Json, ParameterProblem, PspProblem
 from sandbox.stripe.settings import PLATFORM_ACCOUNT
 from sandbox.stripe.state import PspState
@@ -29,18 +30,19 @@ FAILURES: Final = (
 )
 
 
+@takes(
+    "amount",
+    "currency",
+    "description",
+    "metadata",
+    "method",
+    "destination",
+    "source_type",
+    "statement_descriptor",
+)
 def create(call: PspApiRequest) -> Json:
     """POST /v1/payouts. Raises PspProblem beyond the available balance or without a bank account."""
-    params = call.params.only(
-        "amount",
-        "currency",
-        "description",
-        "metadata",
-        "method",
-        "destination",
-        "source_type",
-        "statement_descriptor",
-    )
+    params = call.params
     state = call.state
     amount = params.required_integer("amount")
     currency = known_currency(params.required_text("currency"))
@@ -156,9 +158,9 @@ def _return_funds(
     return payout
 
 
+@takes()
 def cancel(call: PspApiRequest) -> Json:
     """POST /v1/payouts/{id}/cancel, while it is pending."""
-    call.params.only()
     payout = call.state.get("payout", call.ids[0], call.account)
     if payout["status"] != "pending":
         raise PspProblem(
@@ -169,22 +171,25 @@ def cancel(call: PspApiRequest) -> Json:
     )
 
 
+@takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/payouts/{id}."""
     return call.state.get("payout", call.ids[0], call.account)
 
 
+@takes("metadata")
 def update(call: PspApiRequest) -> Json:
     """POST /v1/payouts/{id}: metadata."""
-    params = call.params.only("metadata")
+    params = call.params
     payout = call.state.get("payout", call.ids[0], call.account)
     payout["metadata"] = params.metadata(payout["metadata"])
     return call.state.put("payout", payout, call.account)
 
 
+@takes(*PAGING, "status", "destination", "created")
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/payouts, by status, destination, created."""
-    params = call.params.only(*PAGING, "status", "destination", "created", "arrival_date")
+    params = call.params
     status, destination = params.text("status"), params.text("destination")
     return page(
         call,

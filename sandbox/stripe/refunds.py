@@ -10,6 +10,7 @@ from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.cards import TestCard
 from sandbox.stripe.currencies import check_amount
 from sandbox.stripe.lists import PAGING, list_of, page
+from sandbox.stripe.parameters import takes
 from sandbox.stripe.payment_methods import card_of
 from sandbox.stripe.problems import Json, ParameterProblem, PspProblem, missing
 from sandbox.stripe.state import PspState
@@ -17,21 +18,10 @@ from sandbox.stripe.state import PspState
 LATER_S: Final = 60  # the documented test cards change their mind "some time later"
 
 
+@takes("amount", "charge", "payment_intent", "reason", "metadata")
 def create(call: PspApiRequest) -> Json:
     """POST /v1/refunds for a charge or a payment intent. Raises PspProblem beyond what may be refunded."""
-    params = call.params.only(
-        "amount",
-        "charge",
-        "payment_intent",
-        "reason",
-        "metadata",
-        "currency",
-        "reverse_transfer",
-        "refund_application_fee",
-        "instructions_email",
-        "origin",
-        "customer",
-    )
+    params = call.params
     reason = params.choice("reason", ("duplicate", "fraudulent", "requested_by_customer"))
     metadata = params.metadata()
     amount = params.integer("amount", least=1)
@@ -184,14 +174,16 @@ def refund_fails(state: PspState, refund_id: str, account: str) -> None:
     state.emit("charge.refund.updated", refund, account)
 
 
+@takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/refunds/{id}."""
     return call.state.get("refund", call.ids[0], call.account)
 
 
+@takes("metadata")
 def update(call: PspApiRequest) -> Json:
     """POST /v1/refunds/{id}: metadata."""
-    params = call.params.only("metadata")
+    params = call.params
     refund = call.state.get("refund", call.ids[0], call.account)
     refund["metadata"] = params.metadata(refund["metadata"])
     call.state.put("refund", refund, call.account)
@@ -199,9 +191,10 @@ def update(call: PspApiRequest) -> Json:
     return refund
 
 
+@takes(*PAGING, "charge", "payment_intent", "created")
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/refunds, by charge, payment_intent, created."""
-    params = call.params.only(*PAGING, "charge", "payment_intent", "created")
+    params = call.params
     charge, intent = params.text("charge"), params.text("payment_intent")
     lookup, value = ("charge", charge) if charge is not None else ("payment_intent", intent)
     return page(call, "refund", lookup=lookup, value=value)

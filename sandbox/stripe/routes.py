@@ -1,6 +1,5 @@
 """The table of routes. A `{}` is an id. Must not know: what a handler does."""
 
-from collections.abc import Callable
 from typing import Final
 
 from sandbox.stripe import (
@@ -14,6 +13,7 @@ from sandbox.stripe import (
     payment_intents,
     payment_methods,
     payouts,
+    platform_account,
     refunds,
     search,
     setup_intents,
@@ -21,10 +21,7 @@ from sandbox.stripe import (
     transfers,
     webhook_endpoints,
 )
-from sandbox.stripe.api_request import PspApiRequest
-from sandbox.stripe.problems import Json
-
-Handler = Callable[[PspApiRequest], Json]
+from sandbox.stripe.parameters import Handler
 
 ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/v1/customers", customers.create),
@@ -75,10 +72,10 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/v1/payouts/{}", payouts.retrieve),
     ("POST", "/v1/payouts/{}", payouts.update),
     ("POST", "/v1/payouts/{}/cancel", payouts.cancel),
-    ("POST", "/v1/accounts", accounts.create),
-    ("GET", "/v1/accounts", accounts.list_all),
-    ("GET", "/v1/account", accounts.retrieve_own),
-    ("GET", "/v1/accounts/{}", accounts.retrieve),
+    ("POST", "/v1/accounts", platform_account.create_connected),
+    ("GET", "/v1/accounts", platform_account.list_connected),
+    ("GET", "/v1/account", platform_account.retrieve_own),
+    ("GET", "/v1/accounts/{}", platform_account.retrieve),
     ("POST", "/v1/accounts/{}", accounts.update),
     ("DELETE", "/v1/accounts/{}", accounts.delete),
     ("POST", "/v1/transfers", transfers.create),
@@ -92,6 +89,7 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("GET", "/v1/topups", topups.list_all),
     ("GET", "/v1/topups/{}", topups.retrieve),
     ("GET", "/v1/balance", balances.retrieve),
+    ("GET", "/v1/balance_settings", platform_account.retrieve_balance_settings),
     ("GET", "/v1/balance_transactions", balances.list_transactions),
     ("GET", "/v1/balance_transactions/{}", balances.retrieve_transaction),
     ("GET", "/v1/events", events.list_all),
@@ -103,6 +101,8 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("DELETE", "/v1/webhook_endpoints/{}", webhook_endpoints.delete),
     ("GET", "/_sandbox/summary", control.summary),
     ("GET", "/_sandbox/health", control.health),
+    ("POST", "/_sandbox/account", platform_account.set_account),
+    ("POST", "/_sandbox/restricted_keys", platform_account.restrict_key),
     ("POST", "/_sandbox/faults", control.add_fault),
     ("GET", "/_sandbox/faults", control.list_faults),
     ("DELETE", "/_sandbox/faults", control.clear_faults),

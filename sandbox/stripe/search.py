@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from typing import Final
 
 from sandbox.stripe.api_request import PspApiRequest
+from sandbox.stripe.parameters import takes
 from sandbox.stripe.problems import Json, ParameterProblem
 
 PAGE_DEFAULT: Final = 10
@@ -117,10 +118,11 @@ def _clause(match: re.Match[str], query: str) -> Clause:
     )
 
 
+@takes("query", "limit", "page")
 def search(call: PspApiRequest) -> Json:
     """GET /v1/{resource}/search: a `search_result` with `next_page` as the cursor."""
     kind = _KIND_OF[call.path.split("/")[2]]
-    params = call.params.only("query", "limit", "page")
+    params = call.params
     clauses, together = parse_query(params.required_text("query"))
     limit = params.integer("limit", least=1, most=PAGE_LIMIT) or PAGE_DEFAULT
     offset = params.integer("page", least=0) or 0

@@ -9,33 +9,15 @@ from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.cards import Authentication, Decline
 from sandbox.stripe.expansion import visible
 from sandbox.stripe.lists import PAGING, page
+from sandbox.stripe.method_types import ALLOWED, CHOICES, check_return_url, choose
 from sandbox.stripe.ownership import living_customer
+from sandbox.stripe.parameters import takes
 from sandbox.stripe.payment_methods import card_of, card_summary, usable_method
 from sandbox.stripe.problems import CardProblem, Json, ParameterProblem, PspProblem, unexpected_state
 from sandbox.stripe.state import PspState
 
 _CONFIRMABLE: Final = ("requires_payment_method", "requires_confirmation", "requires_action")
-_CONFIRMING: Final = (
-    "payment_method",
-    "payment_method_options",
-    "mandate_data",
-    "return_url",
-    "use_stripe_sdk",
-)
-_CREATING: Final = (
-    *_CONFIRMING,
-    "automatic_payment_methods",
-    "confirm",
-    "customer",
-    "description",
-    "metadata",
-    "on_behalf_of",
-    "payment_method_types",
-    "usage",
-    "single_use",
-    "flow_directions",
-    "attach_to_self",
-)
+_CONFIRMING: Final = ("payment_method", "return_url")
 _TEMPLATE: Final[Json] = {
     "object": "setup_intent",
     "application": None,
@@ -64,9 +46,10 @@ NOT_AUTHENTICATED: Final = Decline(
 )
 
 
+@takes(*_CONFIRMING, "confirm", "customer", "description", "metadata", "usage", **CHOICES, **ALLOWED)
 def create(call: PspApiRequest) -> Json:
     """POST /v1/setup_intents, confirming at once if requested."""
-    params, state = call.params.only(*_CREATING), call.state
+    params, state = call.params, call.state
     customer_id = params.text("customer")
     if customer_id is not None:
         living_customer(call, customer_id)
@@ -80,7 +63,13 @@ def create(call: PspApiRequest) -> Json:
         "description": params.text("description"),
         "metadata": params.metadata(),
         "usage": params.choice("usage", ("off_session", "on_session"), default="off_session"),
+        "_return_url": params.text("return_url"),
     }
+    if "return_url" in params and not params.boolean("confirm"):
+        raise ParameterProblem(
+            "You cannot pass return_url unless confirm is set to true.", param="return_url"
+        )
+    intent |= choose(state, params)
     method = _named_method(call, intent)
     state.put("setup_intent", intent, call.account)
     state.emit("setup_intent.created", intent, call.account)
@@ -96,12 +85,14 @@ def _named_method(call: PspApiRequest, intent: Json) -> Json | None:
     return method
 
 
+@takes(*_CONFIRMING)
 def confirm(call: PspApiRequest) -> Json:
     """POST /v1/setup_intents/{id}/confirm."""
-    call.params.only(*_CONFIRMING)
     intent = call.state.get("setup_intent", call.ids[0], call.account, param="intent")
     if intent["status"] not in _CONFIRMABLE:
         raise unexpected_state("confirmed", intent, ", ".join(_CONFIRMABLE), noun="SetupIntent")
+    if "return_url" in call.params:
+        intent["_return_url"] = call.params.text("return_url")
     method = _named_method(call, intent)
     if method is None and intent["payment_method"] is not None:
         method = usable_method(call.state, intent["payment_method"], intent["customer"], call.account)
@@ -116,6 +107,7 @@ def _attempt(call: PspApiRequest, intent: Json, method: Json | None) -> Json:
             code="setup_intent_unexpected_state",
             extra={"setup_intent": intent},
         )
+    check_return_url(intent, off_session=False, noun="SetupIntent")
     card = card_of(method)
     if card.decline is not None and not card.attachable:
         return _reject(state, intent, method, call.account, card.decline)
@@ -125,7 +117,7 @@ def _attempt(call: PspApiRequest, intent: Json, method: Json | None) -> Json:
 
 
 def _request_authentication(state: PspState, intent: Json, method: Json, call: PspApiRequest) -> Json:
-    return_url = call.params.text("return_url")
+    return_url = intent.get("_return_url")
     url = f"/_sandbox/setup_intents/{intent['id']}/authenticate"
     action: Json = {"type": "use_stripe_sdk", "use_stripe_sdk": {"type": "three_d_secure_redirect"}}
     if return_url is not None:
@@ -243,9 +235,10 @@ def answer_challenge(state: PspState, intent: Json, account: str, *, passed: boo
     return intent
 
 
+@takes("cancellation_reason")
 def cancel(call: PspApiRequest) -> Json:
     """POST /v1/setup_intents/{id}/cancel."""
-    params = call.params.only("cancellation_reason")
+    params = call.params
     reason = params.choice("cancellation_reason", ("abandoned", "requested_by_customer", "duplicate"))
     intent = call.state.get("setup_intent", call.ids[0], call.account, param="intent")
     if intent["status"] not in _CONFIRMABLE:
@@ -256,11 +249,10 @@ def cancel(call: PspApiRequest) -> Json:
     return intent
 
 
+@takes("description", "metadata", "customer", "payment_method")
 def update(call: PspApiRequest) -> Json:
     """POST /v1/setup_intents/{id}: description, metadata, and before confirmation customer and method."""
-    params = call.params.only(
-        "description", "metadata", "customer", "payment_method", "payment_method_options"
-    )
+    params = call.params
     intent = call.state.get("setup_intent", call.ids[0], call.account, param="intent")
     if intent["status"] not in _CONFIRMABLE and ("customer" in params or "payment_method" in params):
         raise unexpected_state("updated", intent, ", ".join(_CONFIRMABLE), noun="SetupIntent")
@@ -274,15 +266,16 @@ def update(call: PspApiRequest) -> Json:
     return call.state.put("setup_intent", intent, call.account)
 
 
+@takes("client_secret")
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/setup_intents/{id}."""
-    call.params.only("client_secret")
     return call.state.get("setup_intent", call.ids[0], call.account, param="intent")
 
 
+@takes(*PAGING, "customer", "payment_method", "created")
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/setup_intents, by customer, payment_method, created."""
-    params = call.params.only(*PAGING, "customer", "payment_method", "created", "attach_to_self")
+    params = call.params
     method = params.text("payment_method")
     return page(
         call,
@@ -293,9 +286,10 @@ def list_all(call: PspApiRequest) -> Json:
     )
 
 
+@takes(*PAGING, "setup_intent", "created")
 def list_attempts(call: PspApiRequest) -> Json:
     """GET /v1/setup_attempts?setup_intent=..."""
-    params = call.params.only(*PAGING, "setup_intent", "created")
+    params = call.params
     wanted = params.text("setup_intent")
     if wanted is None:
         raise ParameterProblem(
@@ -304,6 +298,7 @@ def list_attempts(call: PspApiRequest) -> Json:
     return page(call, "setup_attempt", keep=lambda body: body["setup_intent"] == wanted)
 
 
+@takes()
 def retrieve_mandate(call: PspApiRequest) -> Json:
     """GET /v1/mandates/{id}."""
     return call.state.get("mandate", call.ids[0], call.account)

@@ -7,6 +7,8 @@ pays for.
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.currencies import check_amount, known_currency
 from sandbox.stripe.lists import PAGING, list_of, page
+from sandbox.stripe.parameters import takes
+from sandbox.stripe.payment_methods import EMPTY_BILLING
 from sandbox.stripe.problems import Json, PspProblem, missing
 from sandbox.stripe.state import PspState
 
@@ -20,18 +22,19 @@ def insufficient(available: int, currency: str) -> PspProblem:
     )
 
 
+@takes(
+    "amount",
+    "currency",
+    "destination",
+    "description",
+    "metadata",
+    "source_transaction",
+    "source_type",
+    "transfer_group",
+)
 def create(call: PspApiRequest) -> Json:
     """POST /v1/transfers."""
-    params = call.params.only(
-        "amount",
-        "currency",
-        "destination",
-        "description",
-        "metadata",
-        "source_transaction",
-        "source_type",
-        "transfer_group",
-    )
+    params = call.params
     state = call.state
     currency = known_currency(params.required_text("currency"))
     source_id = params.text("source_transaction")
@@ -99,7 +102,6 @@ def _send(call: PspApiRequest, transfer: Json, available_on: int) -> Json:
     state.put("charge", payment, transfer["destination"])
     state.put("transfer", transfer, call.account)
     state.emit("transfer.created", transfer, call.account)
-    state.emit("payment.created", payment, transfer["destination"])
     return transfer
 
 
@@ -113,6 +115,7 @@ def _destination_payment(state: PspState, transfer: Json) -> Json:
         "amount_captured": transfer["amount"],
         "amount_refunded": 0,
         "balance_transaction": None,
+        "billing_details": EMPTY_BILLING,
         "captured": True,
         "created": state.now,
         "currency": transfer["currency"],
@@ -176,9 +179,10 @@ def _check_source(call: PspApiRequest, source: Json, amount: int) -> int:
     return call.state.now if posted is None else int(posted["available_on"])
 
 
+@takes("amount", "description", "metadata")
 def reverse(call: PspApiRequest) -> Json:
     """POST /v1/transfers/{id}/reversals: all that remains, or part of it."""
-    params = call.params.only("amount", "description", "metadata", "refund_application_fee")
+    params = call.params
     state = call.state
     transfer = state.get("transfer", call.ids[0], call.account)
     left = transfer["amount"] - transfer["amount_reversed"]
@@ -223,14 +227,16 @@ def reverse(call: PspApiRequest) -> Json:
     return reversal
 
 
+@takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/transfers/{id}."""
     return call.state.get("transfer", call.ids[0], call.account)
 
 
+@takes("description", "metadata")
 def update(call: PspApiRequest) -> Json:
     """POST /v1/transfers/{id}: description and metadata."""
-    params = call.params.only("description", "metadata")
+    params = call.params
     transfer = call.state.get("transfer", call.ids[0], call.account)
     transfer["metadata"] = params.metadata(transfer["metadata"])
     if "description" in params:
@@ -240,9 +246,10 @@ def update(call: PspApiRequest) -> Json:
     return transfer
 
 
+@takes(*PAGING, "transfer_group", "destination", "created")
 def list_all(call: PspApiRequest) -> Json:
     """GET /v1/transfers, by transfer_group, destination, created."""
-    params = call.params.only(*PAGING, "transfer_group", "destination", "created")
+    params = call.params
     group, destination = params.text("transfer_group"), params.text("destination")
     lookup, value = ("transfer_group", group) if group is not None else ("destination", destination)
     return page(
@@ -254,13 +261,14 @@ def list_all(call: PspApiRequest) -> Json:
     )
 
 
+@takes(*PAGING)
 def list_reversals(call: PspApiRequest) -> Json:
     """GET /v1/transfers/{id}/reversals."""
-    call.params.only(*PAGING)
     transfer = call.state.get("transfer", call.ids[0], call.account)
     return page(call, "transfer_reversal", lookup="transfer", value=transfer["id"])
 
 
+@takes()
 def retrieve_reversal(call: PspApiRequest) -> Json:
     """GET /v1/transfers/{id}/reversals/{reversal}."""
     reversal = call.state.get("transfer_reversal", call.ids[1], call.account)

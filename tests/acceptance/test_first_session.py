@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import time
 import urllib.request
 from datetime import datetime
 from pathlib import Path
@@ -122,6 +123,35 @@ def test_the_commands_of_the_books_work_on_the_database_that_dev_names(dev: dict
     )
     assert audit.returncode == 0, audit.stderr
     assert json.loads(audit.stdout)["ok"]
+
+
+def test_every_line_of_the_check_of_the_psp_is_right_on_dev(walked: Path, dev: dict[str, Any]) -> None:
+    assert walked  # a payment has been made, which the publishable key is tried on
+    command = [sys.executable, "-m", "gateway", "psp", "check", "--json"]
+    settings = {
+        "DATABASE_URL": dev["database_url"],
+        "NETWORKCORE_PSP_API_KEY": dev["sandbox_psp_api_key"],
+        "NETWORKCORE_PSP_BASE_URL": dev["sandbox_psp_url"],
+        "NETWORKCORE_PUBLIC_URL": dev["base_url"],
+    }
+    for _ in range(10):  # the newest event may still be on its way
+        run = subprocess.run(
+            [*command, "--publishable-key", "pk_test_sandbox"],
+            env=os.environ | settings,
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+        assert run.returncode == 0, run.stdout + run.stderr
+        findings = json.loads(run.stdout)["findings"]
+        others = [one for one in findings if one["state"] != "right"]
+        if not others:
+            break
+        time.sleep(1)
+    assert others == []
+    currencies = {one["check"] for one in findings if one["check"].startswith("currency ")}
+    assert {"currency CHF", "currency EUR", "currency GBP"} <= currencies
 
 
 def test_plug_and_charge_is_tried_as_its_guide_says(dev: dict[str, Any], tmp_path: Path) -> None:

@@ -41,6 +41,8 @@ RUN_ELSEWHERE = {
 }
 # These read the settings of `serve`, as ocpi.md says.
 CALLS_A_PLATFORM = ("networkcore ocpi connect", "networkcore ocpi renew", LEAVING := "networkcore ocpi leave")
+# These read the settings of `serve` that concern the PSP, as going-live.md says.
+CALLS_THE_PSP = "networkcore psp"
 # A status other than 0 that the page, or the state of this stack, explains; and the line that says so.
 OTHER_STATUS = {
     "networkcore status": (1, "exception"),
@@ -125,6 +127,14 @@ def reader(dev: Mapping[str, Any], who: str) -> Reader:
     return Reader(base_url=dev["base_url"], key=key)
 
 
+def psp_settings(dev: Mapping[str, Any]) -> dict[str, str]:
+    return {
+        "NETWORKCORE_PSP_API_KEY": dev["sandbox_psp_api_key"],
+        "NETWORKCORE_PSP_BASE_URL": dev["sandbox_psp_url"],
+        "NETWORKCORE_PUBLIC_URL": dev["base_url"],
+    }
+
+
 def command(line: str, folder: Path, dev: Mapping[str, Any]) -> subprocess.CompletedProcess[str]:
     settings = {"DATABASE_URL": dev["database_url"]}
     if line.startswith(CALLS_A_PLATFORM):
@@ -132,6 +142,8 @@ def command(line: str, folder: Path, dev: Mapping[str, Any]) -> subprocess.Compl
             "NETWORKCORE_PSP_API_KEY": dev["sandbox_psp_api_key"],
             "NETWORKCORE_PSP_WEBHOOK_SECRET": "whsec_of_no_use",
         }
+    if line.startswith(CALLS_THE_PSP):
+        settings |= psp_settings(dev)
     return subprocess.run(
         [sys.executable, "-m", "gateway", *shlex.split(line)[1:]],
         cwd=folder,
@@ -179,6 +191,7 @@ def folder(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pat
         "account.json": account[1],
         "token-a": "a-token-of-the-operator",
         "FILE": known_rates(path, dev),
+        "TOKENS.csv": "uid,type,party,contract_id,issuer\nGUIDE1,RFID,superapp,NLSUPC00000001,Super App\n",
         "incoming/pain002.xml": bank.status_report("NC-unknown", group="ACCP").decode(),
         "incoming/camt053.xml": bank.statement(*unknown_lines()).decode(),
     }
@@ -260,6 +273,7 @@ def names(dev: dict[str, Any], folder: Path) -> dict[str, str]:
         command("networkcore reconcile approvals --state pending --json", folder, dev).stdout
     )
     return {
+        "https://gateway.example": dev["base_url"],
         "line:5c0e...": found["small"]["reference"],
         "line:77aa...": found["whole"]["reference"],
         "po_1": found["a"]["reference"],

@@ -12,11 +12,15 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 
 from clearing.services import build_clearing
+from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing, Scope
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
 from gateway.database import Pool, transaction
+from gateway.documents.document_service import DocumentService
+from gateway.exceptions.administration import ExceptionAdministration
 from gateway.ids import new_id
+from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.services import PLATFORM_ROLE
 from gateway.ocpi.token_service import TokenService
 from gateway.partners import party_repository
@@ -26,12 +30,24 @@ from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.party_repository import PartyRecord
 from gateway.partners.party_service import PartyService
+from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.requests import ANY_DRIVER, ChargePoint, EvseUnknown, TariffChoice, TariffMissing
 from gateway.payments.service import build_payments
+from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.disbursement_service import DisbursementAdministration
+from gateway.payouts.hold_service import PayoutHoldService
+from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
+from gateway.plug_and_charge.trust_service import TrustService
+from gateway.reconciliation.bank_message_service import BankMessageService
+from gateway.reconciliation.receivable_administration import ReceivableAdministration
+from gateway.reconciliation.report_service import FinancialReportService
+from gateway.reconciliation.resolution_administration import ResolutionAdministration
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from gateway.webhooks.secret_cipher import SecretCipher
@@ -179,6 +195,10 @@ async def open_api(
     *,
     plug_and_charge: PlugAndChargeService | None = None,
     webhook_secrets: SecretCipher | None = None,
+    addresses: AddressLimiter | None = None,
+    psp: Any = None,
+    policy: PaymentPolicy | None = None,
+    incidents: PspIncidentLog | None = None,
     checked: bool = False,
     **options: Any,
 ) -> AsyncIterator[Api]:
@@ -186,10 +206,16 @@ async def open_api(
 
     With `checked` a CDR passes the checks; the clock must then stand after its end.
     """
-    clock, psp = Hands(), FakePsp()
+    clock, psp = Hands(), psp or FakePsp()
     clearing = build_clearing()
     payments = build_payments(
-        pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy(), checked=checked
+        pool=pool,
+        psp=psp,
+        tariffs=OneTariff(),
+        clock=clock,
+        policy=policy or PaymentPolicy(),
+        incidents=incidents,
+        checked=checked,
     )
     base = ApiOptions(base_url="http://api.test", sandbox=True, allow_private_receivers=True)
     ring = KeyRing(pool=pool, clock=clock, admin_api_key=ADMIN)
@@ -198,6 +224,7 @@ async def open_api(
         clock=clock,
         keys=ring,
         options=replace(base, **options),
+        addresses=addresses or AddressLimiter(),
         payments=payments,
         clearing=clearing,
         plug_and_charge=plug_and_charge,
@@ -211,6 +238,7 @@ async def open_api(
         ),
         settlement_notices=SettlementNoticeService(pool=pool, clock=clock, payments=payments),
         funding=FundingService(pool=pool, clock=clock, psp=psp),
+        ocpi=OcpiRegistrationService(pool=pool, clock=clock),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),
         agreements=AgreementService(pool=pool, clock=clock, clearing=clearing),
@@ -221,6 +249,19 @@ async def open_api(
             pool=pool, clock=clock, secrets=webhook_secrets or SecretCipher()
         ),
         events=EventService(pool=pool, clock=clock),
+        documents=DocumentService(pool=pool, clock=clock, payments=payments),
+        exceptions=ExceptionAdministration(pool=pool, clock=clock, clearing=clearing),
+        cdr_limits=CdrLimitService(pool=pool, clock=clock),
+        payout_terms=PayoutTermsService(pool=pool, clock=clock, clearing=clearing),
+        payout_holds=PayoutHoldService(pool=pool, clock=clock, clearing=clearing),
+        bank_details=BankDetailsService(pool=pool, clock=clock, clearing=clearing),
+        disbursement_administration=DisbursementAdministration(pool=pool, clock=clock, clearing=clearing),
+        bank_messages=BankMessageService(pool=pool, clock=clock, clearing=clearing),
+        receivables=ReceivableAdministration(pool=pool, clock=clock, clearing=clearing),
+        resolutions=ResolutionAdministration(pool=pool, clock=clock, clearing=clearing),
+        financial_reports=FinancialReportService(pool=pool, clock=clock),
+        contracts=ContractService(pool=pool, clock=clock, clearing=clearing),
+        trust=TrustService(pool=pool),
     )
     scopes = {
         "parking": ("demand_partner", [Scope.CAPTURE, Scope.SETTLEMENT_READ, Scope.WEBHOOKS]),

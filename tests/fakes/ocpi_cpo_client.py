@@ -53,7 +53,7 @@ class CpoClient:
     async def post_cdr(self, body: bytes) -> str:
         """POST a CDR; returns the Location that the receiver gave it, empty when it gave none."""
         answer = await self.caller.call("POST", self._endpoint("cdrs"), body=body, routed=True)
-        return next((value for name, value in answer.headers.items() if name.lower() == "location"), "")
+        return next((value for name, value in answer.headers if name.lower() == "location"), "")
 
     def _endpoint(self, module: str) -> str:
         url = self.remote.url(module, "RECEIVER") or self.remote.url(module, "SENDER")

@@ -2,6 +2,7 @@
 
 import itertools
 from collections import deque
+from collections.abc import Callable
 from datetime import datetime
 from uuid import UUID
 
@@ -64,6 +65,8 @@ class FakePsp:
         self.extra: dict[UUID, Captured] = {}
         self.refunded_minor = 0
         self.capture_before: datetime | None = None
+        # Called with the kind of each request when it arrives.
+        self.on_request: Callable[[str], None] = lambda _kind: None
         self._numbers = itertools.count(1)
 
     def by_authorization(self, authorization_id: UUID) -> Payment | None:
@@ -75,6 +78,10 @@ class FakePsp:
     @property
     def rules(self) -> PspRules:
         return STRIPE_RULES
+
+    @property
+    def account(self) -> str:
+        return "acct-fake"
 
     @property
     def signature_header(self) -> str:
@@ -172,6 +179,7 @@ class FakePsp:
 
     def _answer(self, kind: str, key: str, act: object) -> object:
         self.calls.append((kind, key))
+        self.on_request(kind)
         fault = self.faults.popleft() if self.faults else None
         if fault == "before":
             return PspOutcomeUnknown(reason="timeout")

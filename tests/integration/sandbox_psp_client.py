@@ -57,6 +57,7 @@ class Sandbox:
             "capture_method": "manual",
             "payment_method": "pm_card_visa",
             "confirm": True,
+            "return_url": "https://app.test/back",
         }
         return await self.v1.payment_intents.create_async(params | more, options)
 

@@ -17,6 +17,18 @@ async def api(pool: Pool) -> AsyncIterator[Api]:
         yield opened
 
 
+async def test_the_hold_is_the_cost_limit_at_which_the_operator_stops_the_session(api: Api) -> None:
+    made = await api.authorize(
+        key="a1", payment={"type": "psp_payment_method", "payment_method": "pm_increment"}
+    )
+    assert made.json["cost_limit"] == made.json["amount"] == 2380
+    raised = await api.call(
+        "POST", f"/v1/authorizations/{made.json['id']}/increment", {"amount": 3000}, key="i1"
+    )
+    assert raised.status == 200, raised.text
+    assert raised.json["cost_limit"] == raised.json["amount"] == 3000
+
+
 async def test_a_session_is_authorized_completed_and_captured_from_the_frozen_tariff(api: Api) -> None:
     made = await api.authorize(key="a1", session_ref="ref-1", metadata={"order": "7"})
     assert made.status == 201

@@ -11,10 +11,10 @@ from aiohttp import web
 from openapi_spec_validator import validate
 
 from gateway.api.problems import CATALOG
-from gateway.api.rate_limit import RateRule
 from gateway.api.routes import endpoints
 from gateway.api.server import build_api
 from gateway.database import Pool
+from gateway.rate_limit import RateRule
 from tests.fakes.api import ADMIN, Api, authorization_body, open_api
 
 

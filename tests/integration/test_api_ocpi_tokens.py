@@ -78,3 +78,44 @@ async def test_what_ocpi_cannot_carry_is_rejected(
 
 async def test_tokens_are_the_platforms_to_set(api: Api) -> None:
     assert (await api.call("PUT", PATH, BODY, party="superapp")).status == 403
+
+
+async def test_a_registration_invites_a_platform_for_every_party_that_it_operates_for(pool: Pool) -> None:
+    async with open_api(pool) as api:
+        body = {"party_id": "DE-ABC", "also": ["parking"]}
+        made = await api.call("POST", "/v1/ocpi/registrations", body, party="admin", key="r1")
+        assert made.status == 201, made.text
+        assert made.json["versions_url"] == "http://api.test/ocpi/versions"
+        assert len(made.json["token_a"]) >= 32
+        parties = await pool.fetch("SELECT party_id FROM gateway.ocpi_peer_party ORDER BY 1")
+        assert [row["party_id"] for row in parties] == ["DE-ABC", "parking"]
+        unknown = await api.call(
+            "POST",
+            "/v1/ocpi/registrations",
+            {"party_id": "DE-ABC", "also": ["nobody"]},
+            party="admin",
+            key="r2",
+        )
+        assert unknown.status == 404
+        foreign = await api.call("POST", "/v1/ocpi/registrations", body, party="DE-ABC", key="r3")
+        assert foreign.status == 403
+
+
+async def test_tokens_are_listed_for_their_partner_and_read_by_nobody_else(api: Api) -> None:
+    for number in range(5):
+        body = {**BODY, "party": "superapp" if number != 2 else "parking"}
+        await api.call("PUT", f"/v1/ocpi/tokens/RFID/UID{number}", body, party="admin")
+    seen: list[str] = []
+    cursor = ""
+    while True:
+        shown = await api.call("GET", f"/v1/ocpi/tokens?limit=2{cursor}", party="superapp")
+        assert shown.status == 200, shown.text
+        seen += [row["uid"] for row in shown.json["data"]]
+        if not shown.json["has_more"]:
+            break
+        cursor = f"&cursor={shown.json['next_cursor']}"
+    assert seen == ["UID0", "UID1", "UID3", "UID4"]
+    assert len((await api.call("GET", "/v1/ocpi/tokens", party="admin")).json["data"]) == 5
+    assert (await api.call("GET", "/v1/ocpi/tokens/RFID/uid2", party="parking")).json["uid"] == "UID2"
+    assert (await api.call("GET", "/v1/ocpi/tokens/RFID/UID2", party="superapp")).status == 404
+    assert (await api.call("GET", "/v1/ocpi/tokens?cursor=x", party="superapp")).status == 400

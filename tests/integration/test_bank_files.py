@@ -584,7 +584,7 @@ async def test_rejected_and_unread_messages_are_alerts(
     os.utime(tmp_path / "old.xml", (old, old))
     alarms = (await read_status(database_url, wall_now=wall, inbox=tmp_path)).alerts
     assert [alarm[:30] for alarm in alarms] == [
-        "1 messages of the bank were re",
+        "Bank messages that could not b",
         "1 messages of the bank lie unr",
     ]
 

@@ -359,6 +359,7 @@ async def test_an_update_raises_the_hold_by_no_more_than_is_possible(
     system.psp.incrementable = True
     view = await system.authorize()
     held = (await system.session())["hold_minor"]
+    system.edge.clock.at = END
     body = {
         "country_code": "NL",
         "party_id": "ABC",

@@ -210,6 +210,34 @@ async def test_batches_in_flight_side_by_side_clear_each_session_once(
     assert all(after["previous_hash"] == before["hash"] for before, after in pairwise(heads))
 
 
+async def test_a_batch_is_one_transaction(database_url: str) -> None:
+    logs: list[list[str]] = []
+
+    async def prepare(connection: Any) -> None:
+        await register_json(connection)
+        log: list[str] = []
+        logs.append(log)
+        connection.add_query_logger(lambda record: log.append(record.query))
+
+    async with asyncpg.create_pool(database_url, init=prepare, min_size=1, max_size=4) as pool:
+        service = build_clearing()
+        async with pool.acquire() as connection:
+            await open_books(connection, service)
+            await hand_over(connection, [world.session(number) for number in range(100)])
+        assert await _until_idle([job_over(pool, service, batch_size=40)]) == 100
+        batches = await pool.fetchval("SELECT count(*) FROM clearing.batch")
+    transactions = [part for log in logs for part in "\n".join(log).split("COMMIT;")]
+    booked = [part for part in transactions if "INSERT INTO clearing.batch" in part]
+    assert len(booked) == batches > 1
+    for part in booked:
+        for change in (
+            "INSERT INTO clearing.batch ",
+            "INSERT INTO gateway.event ",
+            "DELETE FROM gateway.task ",
+        ):
+            assert part.count(change) == 1, change
+
+
 async def _until_idle(jobs: Sequence[ClearingJob]) -> int:
     total = 0
     while True:

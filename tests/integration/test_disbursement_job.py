@@ -2,6 +2,7 @@
 
 import asyncio
 from collections import Counter
+from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
 from typing import Any, cast
@@ -60,8 +61,10 @@ class SlowPsp:
     in_flight: int = 0
     most: int = 0
     faults: dict[str, Any] = field(default_factory=dict)
+    on_request: Callable[[], None] = lambda: None
 
     async def transfer(self, order: PspTransferRequest) -> TransferOutcome:
+        self.on_request()
         self.in_flight += 1
         self.most = max(self.most, self.in_flight)
         await asyncio.sleep(0.002)
@@ -141,6 +144,15 @@ async def test_payments_go_in_batches_and_each_batch_is_one_entry_in_the_chain(r
     reported = await run.value("SELECT count(*) FROM gateway.event WHERE type = 'disbursement.paid'")
     assert reported == PAYMENTS
     await run.paid_once()
+
+
+async def test_transfers_are_sent_with_no_connection_in_use(run: Run) -> None:
+    """A connection that is not in use has no transaction open."""
+    in_use: list[int] = []
+    pool = run.system.pool
+    run.psp.on_request = lambda: in_use.append(pool.get_size() - pool.get_idle_size())
+    assert await run.job().run() == PAYMENTS
+    assert in_use == [0] * PAYMENTS
 
 
 async def test_a_full_batch_is_followed_by_the_next_at_once_and_an_idle_job_rests(run: Run) -> None:

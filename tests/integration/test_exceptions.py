@@ -17,9 +17,10 @@ from clearing.errors import ClearingConflictError
 from clearing.services import build_clearing
 from gateway.cli.status import read_status
 from gateway.database import Pool, transaction
+from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
 from gateway.exceptions.repository import ExceptionFilter
-from gateway.exceptions.rules import ExceptionEventKind, ExceptionKind, ExceptionRecord, ExceptionState
+from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.exceptions.service import ExceptionService, ExceptionView
 from gateway.ids import format_id, new_id
 from gateway.jobs.exceptions import PAUSE, ExceptionsJob
@@ -154,6 +155,14 @@ async def unapplied_credit(queue: Queue) -> str:
     return "NL-ABC/C-1"
 
 
+async def psp_refuses(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO gateway.psp_incident VALUES ('acct-1', 'parameter_unknown', 'colour', 3, $1, $1)",
+        LONG_AGO,
+    )
+    return "acct-1/parameter_unknown"
+
+
 async def unmatched_cdr(queue: Queue) -> str:
     await queue.run(
         "INSERT INTO gateway.ocpi_cdr (party_id, cdr_key, cdr_id, version, raw, fingerprint, "
@@ -165,6 +174,17 @@ async def unmatched_cdr(queue: Queue) -> str:
         LONG_AGO,
     )
     return "NL-ABC/CDR/1"
+
+
+async def rejected_cdr(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO gateway.ocpi_rejected_push (id, party_id, module, object_id, version, status_code, "
+        "reason, raw, url, pulled, received_at) VALUES ($1, 'NL-ABC', 'cdrs', 'CDR9', '2.2.1', 2001, "
+        "'$.currency: missing', '', '/cdrs', true, $2)",
+        new_id(),
+        LONG_AGO,
+    )
+    return "NL-ABC/CDR9"
 
 
 async def undelivered_message(queue: Queue) -> str:
@@ -267,7 +287,98 @@ async def unknown_disbursement(queue: Queue) -> str:
     return format_id("dis", identifier)
 
 
+async def approval_request(queue: Queue, *, state: str = "pending") -> str:
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO clearing.approval_request (id, resolution, state, subject, reference, currency, "
+        "amount_minor, entries, reason, requires_approval, proposed_by, proposed_at, decided_by, decided_at) "
+        "VALUES ($1, 'suspense', $2, 'difference', 'line:1', 'EUR', 250, '[]', 'payer unknown', true, "
+        "'anna', $3, $4, $5)",
+        identifier,
+        state,
+        LONG_AGO,
+        None if state == "pending" else "ben",
+        None if state == "pending" else NOW,
+    )
+    return format_id("rdc", identifier)
+
+
+async def disbursement_approval(queue: Queue, *, rail: str = "psp") -> str:
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO clearing.disbursement (id, party_id, currency, period, amount_minor, rail, destination, "
+        "end_to_end_id, state, approvals_needed, planned_at) VALUES ($1, 'NL-ABC', 'EUR', $2, 900000, $3, "
+        "'acct', 'E2E-A', 'planned', 2, $4)",
+        identifier,
+        LONG_AGO.date() + timedelta(days=1),
+        rail,
+        LONG_AGO,
+    )
+    await queue.run("INSERT INTO clearing.disbursement_approval VALUES ($1, 'anna', $2)", identifier, NOW)
+    return format_id("dis", identifier)
+
+
+async def pending_bank_details(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO clearing.bank_details (party_id, version, name, iban, street, building, post_code, "
+        "town, country, state, submitted_by, submitted_at) VALUES ('NL-ABC', 1, 'Laad', "
+        "'NL91ABNA0417164300', '', '', '', 'Amsterdam', 'NL', 'pending', 'anna', $1)",
+        LONG_AGO,
+    )
+    return "NL-ABC/1"
+
+
+async def old_suspense(queue: Queue, *, days: int = 8) -> str:
+    subject = await approval_request(queue, state="booked")
+    await queue.run(
+        "INSERT INTO clearing.suspense_item SELECT id, 'EUR', 250, 200, $1, 'treasury', 'payer unknown' "
+        "FROM clearing.approval_request WHERE state = 'booked'",
+        NOW.date() - timedelta(days=days),
+    )
+    return subject
+
+
+async def unsent_payment_file(queue: Queue, *, created_at: datetime = LONG_AGO) -> str:
+    await queue.run(
+        "INSERT INTO clearing.payment_file (message_id, created_at, content, sha256, payment_count, "
+        "control_sum) VALUES ('NC7d1f', $1, '<Document/>', repeat('a', 64), 1, 7.00)",
+        created_at,
+    )
+    return "NC7d1f"
+
+
+async def rejected_bank_message(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO clearing.bank_message (sha256, name, kind, state, size_bytes, received_at, reason, "
+        "reported_by) VALUES (repeat('b', 64), 'statement.xml', 'camt.053', 'rejected', 9, $1, "
+        "'GrpHdr is missing', 'inbox')",
+        LONG_AGO,
+    )
+    return "b" * 64
+
+
 CAUSES = {
+    ExceptionKind.REJECTED_BANK_MESSAGE: (
+        rejected_bank_message,
+        "UPDATE clearing.bank_message SET state = 'imported', reason = NULL",
+    ),
+    ExceptionKind.APPROVAL_REQUEST: (
+        approval_request,
+        "UPDATE clearing.approval_request SET state = 'rejected', decided_by = 'ben', decided_at = now()",
+    ),
+    ExceptionKind.DISBURSEMENT_APPROVAL: (
+        disbursement_approval,
+        "INSERT INTO clearing.disbursement_approval SELECT id, 'ben', now() FROM clearing.disbursement",
+    ),
+    ExceptionKind.PENDING_BANK_DETAILS: (
+        pending_bank_details,
+        "UPDATE clearing.bank_details SET state = 'approved', decided_by = 'ben', decided_at = now()",
+    ),
+    ExceptionKind.OLD_SUSPENSE: (old_suspense, "UPDATE clearing.suspense_item SET remaining_minor = 0"),
+    ExceptionKind.UNSENT_PAYMENT_FILE: (
+        unsent_payment_file,
+        "UPDATE clearing.payment_file SET sent_at = now()",
+    ),
     ExceptionKind.FAILED_TASK: (stop_task, "DELETE FROM gateway.task"),
     ExceptionKind.UNCLEARED_SESSION: (uncleared_session, "UPDATE gateway.session SET state = 'cleared'"),
     ExceptionKind.UNPAID_SESSION: (unpaid_session, "UPDATE gateway.session SET state = 'completed'"),
@@ -283,10 +394,12 @@ CAUSES = {
         unapplied_credit,
         "UPDATE gateway.ocpi_cdr SET credit_state = 'applied' WHERE credit",
     ),
+    ExceptionKind.PSP_CONFIGURATION: (psp_refuses, "DELETE FROM gateway.psp_incident"),
     ExceptionKind.UNMATCHED_CDR: (
         unmatched_cdr,
         "UPDATE gateway.ocpi_cdr SET status = 'pending' WHERE NOT credit",
     ),
+    ExceptionKind.REJECTED_CDR: (rejected_cdr, "DELETE FROM gateway.ocpi_rejected_push"),
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE: (undelivered_message, "DELETE FROM gateway.ocpi_outbox"),
     ExceptionKind.FAILING_OCPI_PULL: (failing_pull, "UPDATE gateway.ocpi_pull SET failures = 0"),
     ExceptionKind.FAILING_WEBHOOK_ENDPOINT: (
@@ -311,11 +424,17 @@ ENDED_BY_THEIR_OWN_COMMAND = (
     ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME,
     ExceptionKind.RECONCILIATION_DIFFERENCE,
     ExceptionKind.DOCUMENT_EXCEPTION,
+    ExceptionKind.APPROVAL_REQUEST,
+    ExceptionKind.DISBURSEMENT_APPROVAL,
+    ExceptionKind.PENDING_BANK_DETAILS,
+    ExceptionKind.OLD_SUSPENSE,
+    ExceptionKind.UNSENT_PAYMENT_FILE,
 )
 ENDED_BY_THEIR_RETRY = (
     ExceptionKind.UNCLEARED_SESSION,
     ExceptionKind.UNMATCHED_CDR,
     ExceptionKind.FAILED_TASK,
+    ExceptionKind.PSP_CONFIGURATION,
     ExceptionKind.PAYOUT_HOLD,
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE,
     ExceptionKind.FAILING_WEBHOOK_ENDPOINT,
@@ -466,8 +585,11 @@ async def test_what_is_open_at_its_source_is_never_called_resolved(queue: Queue,
     assert await queue.listed() == [shown]
 
 
-async def test_what_nothing_can_mend_ends_by_a_persons_reason_and_stays_ended(queue: Queue) -> None:
-    await unpaid_session(queue)
+@pytest.mark.parametrize("kind", [kind for kind, spec in KINDS.items() if spec.final])
+async def test_what_nothing_can_mend_ends_by_a_persons_reason_and_stays_ended(
+    queue: Queue, kind: ExceptionKind
+) -> None:
+    await CAUSES[kind][0](queue)
     (shown,) = await queue.listed()
     view = await queue.resolve(shown.id)
     assert view.record.state is ExceptionState.RESOLVED
@@ -496,6 +618,37 @@ async def test_a_hold_of_four_eyes_is_lifted_by_somebody_else(queue: Queue) -> N
         "SELECT party_id FROM gateway.event WHERE type = 'payout_hold.lifted'"
     )
     assert receiver == "NL-ABC"
+
+
+async def test_what_waits_for_a_second_person_shows_its_amount_party_and_owner(queue: Queue) -> None:
+    await approval_request(queue)
+    await disbursement_approval(queue)
+    await pending_bank_details(queue)
+    shown = {one.kind: one for one in await queue.listed()}
+    assert {kind: (one.owner, one.party_id, one.amount_minor, one.since) for kind, one in shown.items()} == {
+        ExceptionKind.APPROVAL_REQUEST: ("finance", None, 250, LONG_AGO),
+        ExceptionKind.DISBURSEMENT_APPROVAL: ("treasury", "NL-ABC", 900_000, LONG_AGO),
+        ExceptionKind.PENDING_BANK_DETAILS: ("treasury", "NL-ABC", 0, LONG_AGO),
+    }
+    assert shown[ExceptionKind.DISBURSEMENT_APPROVAL].detail == "1 of 2 approvals given"
+
+
+async def test_an_unsent_file_shows_its_amount_where_it_has_one_currency(queue: Queue) -> None:
+    await disbursement_approval(queue, rail="bank")
+    await queue.run("DELETE FROM clearing.disbursement_approval")
+    await queue.run("UPDATE clearing.disbursement SET approvals_needed = 0")
+    message_id = await unsent_payment_file(queue)
+    await queue.run(
+        "INSERT INTO clearing.payment_file_item SELECT id, $1, 'B1' FROM clearing.disbursement", message_id
+    )
+    (shown,) = await queue.listed()
+    assert (shown.amount_minor, shown.currency, shown.owner) == (900_000, "EUR", "treasury")
+
+
+async def test_young_suspense_and_a_file_of_this_hour_need_nobody(queue: Queue) -> None:
+    await old_suspense(queue, days=7)
+    await unsent_payment_file(queue, created_at=NOW - timedelta(minutes=59))
+    assert await queue.listed() == []
 
 
 async def test_young_failures_need_nobody(queue: Queue) -> None:
@@ -558,6 +711,35 @@ async def test_status_says_that_nothing_needs_a_person_only_when_the_queue_is_em
         assert any(f"--kind {kind}" in alert for alert in status.alerts)
 
 
+async def published(queue: Queue) -> list[tuple[str, str, dict[str, Any]]]:
+    rows = await queue.pool.fetch(
+        "SELECT party_id, type, data FROM gateway.event WHERE type LIKE 'exception.%' ORDER BY id"
+    )
+    return [(row["party_id"], row["type"], row["data"]) for row in rows]
+
+
+async def test_an_exception_that_opens_and_ends_is_an_event_to_the_platform_once(queue: Queue) -> None:
+    await unmatched_cdr(queue)
+    (first,) = await queue.listed()
+    await queue.listed()
+    ((party, kind, data),) = await published(queue)
+    assert (party, kind, data["id"]) == ("platform", "exception.opened", format_id("exc", first.id))
+    assert (data["state"], data["next_step"]["retry"]) == ("open", "replay the CDR")
+    await queue.run("UPDATE gateway.ocpi_cdr SET status = 'pending'")
+    await queue.listed()
+    _, (party, kind, data) = await published(queue)
+    assert (party, kind, data["state"]) == ("platform", "exception.resolved", "resolved")
+
+
+@pytest.mark.parametrize("kind", [ExceptionKind.UNPAID_SESSION, ExceptionKind.PAYOUT_HOLD])
+async def test_an_exception_that_a_person_ends_is_an_event_once(queue: Queue, kind: ExceptionKind) -> None:
+    await CAUSES[kind][0](queue)
+    (shown,) = await queue.listed()
+    await queue.resolve(shown.id)
+    await queue.listed()
+    assert [one for _, one, _ in await published(queue)] == ["exception.opened", "exception.resolved"]
+
+
 async def test_an_unknown_id_is_no_exception(queue: Queue) -> None:
     with pytest.raises(ExceptionNotFoundError):
         await queue.resolve(new_id())
@@ -581,6 +763,7 @@ async def test_the_queue_is_listed_shown_assigned_and_resolved_over_http(queue: 
     assert (len(listed.json["data"]), listed.json["has_more"]) == (1, True)
     tasks = await api.call("GET", "/v1/exceptions?kind=failed_task&older_than_hours=48", party="admin")
     (shown,) = tasks.json["data"]
+    assert shown in [data for _, _, data in await published(queue)]
     assert (shown["subject"], shown["owner"], shown["history"]) == (subject, "operations", None)
     assert shown["next_step"]["retry"] == "run the task again"
     none = await api.call("GET", "/v1/exceptions?kind=failed_task&older_than_hours=100", party="admin")

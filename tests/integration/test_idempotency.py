@@ -7,7 +7,9 @@ from datetime import timedelta
 import pytest
 
 from gateway import idempotency_repository as store
-from gateway.api.idempotency import IdempotencyGate, PendingResponse, RequestIdentity
+from gateway.api.idempotency import LOCK, IdempotencyGate, PendingResponse, RequestIdentity
+from gateway.api.problems import ProblemError
+from gateway.clock import SystemClock
 from gateway.database import Pool
 from gateway.jobs.idempotency_key_cleanup import IdempotencyKeyCleanupJob
 from tests.fakes.api import Api, authorization_body, open_api
@@ -92,15 +94,53 @@ async def test_a_key_of_a_dead_process_is_taken_over_with_the_same_resource(api:
         await connection.execute(
             "UPDATE gateway.idempotency_key SET status = NULL, headers = NULL, body = NULL, "
             "locked_until = $1 WHERE key = 'k1'",
-            api.clock.wall_now() + timedelta(seconds=45),
+            api.clock.wall_now() + LOCK,
         )
     early = await api.authorize(key="k1")
     assert (early.status, early.json["code"]) == (409, "idempotency_in_flight")
-    api.clock.pass_wall(46)
+    api.clock.pass_wall(LOCK.total_seconds() + 1)
     repeated = await api.authorize(key="k1")
     assert repeated.status == 201
     assert repeated.json["id"] == first["id"]
     assert len(api.psp.payments) == 1
+
+
+async def test_a_holder_at_work_keeps_its_key_past_the_lock_and_a_dead_one_loses_it_in_seconds(
+    api: Api,
+) -> None:
+    assert timedelta(seconds=2) <= LOCK <= timedelta(seconds=10)
+    clock = SystemClock()
+    gate = IdempotencyGate(pool=api.services.pool, clock=clock, lock=timedelta(seconds=0.6))
+    ask = RequestIdentity(party_id="parking", key="k", request_hash=bytes(32))
+
+    async def slow(_resource_id: object) -> PendingResponse:
+        await asyncio.sleep(1.5)
+        return PendingResponse(status=200, headers={}, body=b"done")
+
+    async def never(_resource_id: object) -> PendingResponse:
+        raise AssertionError("two at work under one key")
+
+    working = asyncio.create_task(gate.run(ask, slow))
+    await asyncio.sleep(1.0)
+    with pytest.raises(ProblemError) as waits:
+        await gate.run(ask, never)
+    assert waits.value.rejection.headers["Retry-After"] == "1"
+    assert (await working).body == b"done"
+    assert (await gate.run(ask, never)).headers["Idempotent-Replayed"] == "true"
+
+
+async def test_a_key_that_was_freed_carries_another_request(api: Api) -> None:
+    gate = IdempotencyGate(pool=api.services.pool, clock=api.clock)
+    resources = []
+
+    async def free(resource_id: object) -> PendingResponse:
+        resources.append(resource_id)
+        return PendingResponse(status=422, headers={}, body=b"", keep=False, frees_key=True)
+
+    for number in range(2):
+        ask = RequestIdentity(party_id="parking", key="k", request_hash=bytes([number]) * 32)
+        assert (await gate.run(ask, free)).status == 422
+    assert len(set(resources)) == 2
 
 
 async def test_a_transient_answer_is_not_kept(pool: Pool) -> None:

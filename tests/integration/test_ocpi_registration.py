@@ -180,6 +180,10 @@ async def test_request_and_correlation_ids_come_back(edge: Edge) -> None:
 
 
 async def test_unknown_paths_and_methods_answer_in_the_ocpi_format(edge: Edge) -> None:
+    token = await edge.register("NL-ABC")
     for method, path, expected in (("GET", "/nothing", 404), ("PATCH", "/versions", 405), ("GET", "", 404)):
         answer, status = await edge.call(method, path, None)
-        assert (status, answer["status_code"]) == (expected, 2000)
+        assert (status, answer["status_code"]) == (401, 2000)
+        response, answer = await edge.send(method, path, token)
+        assert (response.status, answer["status_code"]) == (expected, 2000)
+        assert ("Allow" in response.headers) == (expected == 405)

@@ -18,12 +18,13 @@ from click.testing import CliRunner, Result
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.cli.main import networkcore
 from gateway.database import Pool, create_pool, transaction
+from gateway.exceptions import repository as exception_repository
 from gateway.ids import format_id, new_id, parse_id
 from gateway.jobs.financial_advice import FinancialAdviceJob
 from gateway.jobs.ocpi_outbox import OcpiOutboxJob
 from gateway.jobs.ocpi_pull import OcpiPullJob
 from gateway.migrations import migrate
-from gateway.ocpi import credentials_client
+from gateway.ocpi import credentials_client, endpoint
 from gateway.ocpi.cdrs import keep_cdr, read_cdr
 from gateway.ocpi.client import PeerCaller, discover
 from gateway.ocpi.commands import CommandSender, StartSessionRequest
@@ -34,7 +35,7 @@ from gateway.ocpi.invoices import reconcile
 from gateway.ocpi.locations import keep_location
 from gateway.ocpi.outbox import RETRY
 from gateway.ocpi.pull_sync import OVERLAP, PullSync
-from gateway.ocpi.repository import objects, payments, peers, pulls
+from gateway.ocpi.repository import lists, objects, payments, peers, pulls
 from gateway.ocpi.repository.peers import PeerRecord, PeerRole
 from gateway.ocpi.request_bodies import read_object
 from gateway.ocpi.tariffs import read_tariff
@@ -149,9 +150,7 @@ async def test_an_operator_renews_and_ends_a_registration_by_command(
         "DATABASE_URL": database_url,
         "NETWORKCORE_ENVIRONMENT": "sandbox",
         "NETWORKCORE_PUBLIC_URL": edge.services.public_url,
-        "NETWORKCORE_PSP_API_KEY": "sk_test_sandbox",
-        "NETWORKCORE_PSP_WEBHOOK_SECRET": "whsec_sandbox",
-    }.items():
+    }.items():  # and no key of a PSP: these commands move no money
         monkeypatch.setenv(name, value)
 
     async def run(*arguments: str) -> Result:
@@ -173,6 +172,17 @@ async def test_an_operator_renews_and_ends_a_registration_by_command(
     done = await run("leave", "NL-ABC")
     assert done.exit_code == 1
     assert "NL-ABC has no registered platform; see networkcore ocpi peers" in done.output
+
+
+async def test_a_peer_that_knows_bare_tokens_only_is_connected_all_the_same(
+    edge: Edge, operator: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(endpoint, "_decoded", lambda _credential: None)
+    peer = await connected(edge, operator)
+    assert peer.outbound_raw
+    assert peer.outbound_token is not None
+    caller = credentials_client.caller_of(edge.services, peer, token=peer.outbound_token)
+    assert (await caller.page(f"{operator.base}/cpo/2.2.1/locations")).objects == []
 
 
 async def test_a_failed_handshake_leaves_nothing_registered(edge: Edge, operator: Edge) -> None:
@@ -309,9 +319,9 @@ async def test_sessions_and_cdrs_of_other_drivers_are_not_listed(edge: Edge, ope
     )
     peer = await connected(edge, operator)
     caller = credentials_client.caller_of(edge.services, peer, token=peer.outbound_token or "")
-    found, following = await caller.page(f"{operator.base}/cpo/2.2.1/cdrs")
-    assert [row["id"] for row in found] == ["C1"]
-    assert following is None
+    page = await caller.page(f"{operator.base}/cpo/2.2.1/cdrs")
+    assert [row["id"] for row in page.objects] == ["C1"]
+    assert (page.next_url, page.total) == (None, 1)
 
 
 async def test_lists_are_paged_with_totals_and_links_that_keep_their_filters(
@@ -677,3 +687,69 @@ def test_ids_made_from_an_instant_on_are_above_its_first_id() -> None:
         < made
         < first_id_at(datetime.now(UTC) + timedelta(seconds=5))
     )
+
+
+async def pulled_once(edge: Edge, operator: Edge, monkeypatch: pytest.MonkeyPatch, *, count: int) -> Any:
+    """Pull the operator's CDRs, whose list says that there are `count`, and return the pull's row."""
+    peer = await connected(edge, operator)
+    edge.clock.at = NOW + timedelta(hours=1)
+    async with transaction(edge.pool) as connection:
+        await connection.execute("DELETE FROM gateway.ocpi_pull WHERE module <> 'cdrs'")
+        await pulls.run_now(connection, peer_id=peer.id, module="cdrs", wall_now=NOW)
+    read_list = lists.read_list
+
+    async def claiming(*arguments: Any, **named: Any) -> tuple[Any, int]:
+        found, _ = await read_list(*arguments, **named)
+        return found, count
+
+    with monkeypatch.context() as patched:
+        patched.setattr(lists, "read_list", claiming)
+        await OcpiPullJob(services=edge.services).run_once()
+    return await edge.pool.fetchrow("SELECT * FROM gateway.ocpi_pull")
+
+
+async def test_a_short_list_is_kept_raised_and_read_again_from_where_it_began(
+    edge: Edge, operator: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await push_own_after_party(operator)
+    row = await pulled_once(edge, operator, monkeypatch, count=7)
+    assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_cdr") == 5, "what was read is kept"
+    assert (row["since"], row["next_url"], row["list_short"], row["failures"]) == (None, None, True, 1)
+    assert "7" in row["last_error"]
+    async with edge.pool.acquire() as connection:
+        causes = await exception_repository.list_causes(connection, wall_now=edge.clock.at)
+    assert "failing_ocpi_pull" in {cause.kind.value for cause in causes}
+    edge.clock.at += timedelta(hours=1)
+    await pull_all(edge)
+    row = await edge.pool.fetchrow("SELECT * FROM gateway.ocpi_pull")
+    assert row is not None
+    assert (row["list_short"], row["failures"], row["seen"]) == (False, 0, 5)
+    assert row["since"] is not None
+
+
+async def test_a_cdr_that_was_read_and_rejected_waits_for_a_person_until_it_is_taken(
+    edge: Edge, operator: Edge, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    await push_own_after_party(operator)
+    damage = (
+        "UPDATE gateway.ocpi_cdr SET raw = convert_to(replace(convert_from(raw, 'UTF8'), $1, $2), 'UTF8')"
+        " WHERE cdr_id = 'C1'"
+    )
+    await operator.pool.execute(damage, '"currency"', '"cur"')
+    await pulled_once(edge, operator, monkeypatch, count=5)
+    await edge.pool.execute("UPDATE gateway.ocpi_pull SET since = NULL, due_at = '2020-01-01Z'")
+    await pull_all(edge)
+    kept = await edge.pool.fetch("SELECT object_id, pulled, url FROM gateway.ocpi_rejected_push")
+    assert [(row["object_id"], row["pulled"]) for row in kept] == [("C1", True)], "kept once"
+    assert "/cdrs?" in kept[0]["url"]
+
+    async def rejected() -> list[str]:
+        async with edge.pool.acquire() as connection:
+            causes = await exception_repository.list_causes(connection, wall_now=edge.clock.at)
+        return [cause.subject_name for cause in causes if cause.kind.value == "rejected_cdr"]
+
+    assert await rejected() == ["NL-ABC/C1"]
+    await operator.pool.execute(damage, '"cur"', '"currency"')
+    await edge.pool.execute("UPDATE gateway.ocpi_pull SET since = NULL, due_at = '2020-01-01Z'")
+    await pull_all(edge)
+    assert await rejected() == []

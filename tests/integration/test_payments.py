@@ -2,14 +2,15 @@
 
 import asyncio
 import json
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 from uuid import UUID
 
+import asyncpg
 import pytest
 
-from gateway.database import Pool
+from gateway.database import Pool, register_json
 from gateway.ids import new_id
 from gateway.payments.capture import CaptureResult
 from gateway.payments.errors import (
@@ -230,6 +231,65 @@ async def test_a_funded_account_is_held_and_captured_in_our_books_alone(system: 
     account = (await system.rows("partner_account"))[0]
     assert (account["balance_minor"], account["held_minor"]) == (5000 - 1190, 0)
     assert system.psp.calls == []
+
+
+async def test_a_funded_account_is_held_in_the_statement_that_opens_the_authorization(
+    database_url: str, system: System
+) -> None:
+    written: list[str] = []
+
+    async def prepare(connection: Any) -> None:
+        await register_json(connection)
+        connection.add_query_logger(lambda record: written.append(record.query))
+
+    async with asyncpg.create_pool(database_url, init=prepare, min_size=1, max_size=1) as pool:
+        payments = build_payments(
+            pool=pool, psp=system.psp, tariffs=OneTariff(), clock=system.clock, policy=PaymentPolicy()
+        )
+        system = replace(system, payments=payments)
+        await system.authorize(party_id="superapp", method="app", payment=PartnerAccount())
+    (statement,) = [query for query in written if "INSERT INTO gateway.payment_authorization" in query]
+    assert [query for query in written if "UPDATE gateway.partner_account" in query] == [statement]
+    assert (await system.rows("partner_account"))[0]["held_minor"] == 2380
+
+
+async def test_a_cdr_and_its_price_are_stored_together(system: System) -> None:
+    view = await system.authorize()
+    with pytest.raises(CdrRejectedError):
+        await system.payments.complete(
+            party_id="parking",
+            session_id=view.session.id,
+            cdr_raw=cdr(kwh="20", currency="CHF"),
+            cdr_version="2.2.1",
+        )
+    (row,) = await system.rows("session")
+    assert (row["cdr"], row["price_minor"], row["ended_at"]) == (None, None, None)
+    for column, value in (("cdr", b"{}"), ("price_minor", 1190)):
+        with pytest.raises(asyncpg.CheckViolationError):
+            await system.pool.execute(f"UPDATE gateway.session SET {column} = $1", value)  # noqa: S608 - ours
+    await system.complete(view)
+    (row,) = await system.rows("session")
+    assert (row["cdr_id"], row["price_minor"]) == ("C1", 1190)
+
+
+async def test_the_psp_is_called_with_no_connection_in_use(system: System) -> None:
+    """A connection that is not in use has no transaction open."""
+    in_use: dict[str, int] = {}
+
+    def watch(kind: str) -> None:
+        in_use[kind] = system.pool.get_size() - system.pool.get_idle_size()
+
+    system.psp.on_request = watch
+    method = PspMethod(payment_method="pm_over", customer="cus_1")
+    view = await system.authorize(estimate=SMALL, payment=method)
+    await system.complete(view)
+    await system.payments.charge_residual(shard=view.session.shard, session_id=view.session.id)
+    await refund(system, view, 100)
+    raised = await system.authorize(estimate=SMALL, payment=PspMethod(payment_method="pm_increment"))
+    await system.complete(raised, cdr_id="C2")
+    other = await system.authorize()
+    await system.payments.release(party_id="parking", authorization_id=other.authorization.id)
+    assert in_use == dict.fromkeys(("hold", "increment", "capture", "charge", "refund", "void"), 0)
 
 
 async def test_an_account_that_does_not_cover_the_hold_writes_nothing(system: System) -> None:

@@ -17,7 +17,10 @@ from sandbox.stripe.engine import PspEngine, PspReply
 from sandbox.stripe.settings import PspSettings, SettingsError
 from tests.integration.sandbox_psp_client import KEY, START, process, sandbox
 
-HOLD = "amount=5000&currency=eur&capture_method=manual&payment_method=pm_card_visa&confirm=true"
+HOLD = (
+    "amount=5000&currency=eur&capture_method=manual&payment_method=pm_card_visa&confirm=true"
+    "&return_url=https://app.test/back"
+)
 
 
 async def test_a_capture_that_was_answered_survives_kill_nine(tmp_path: Path) -> None:
@@ -38,6 +41,7 @@ async def test_a_capture_that_was_answered_survives_kill_nine(tmp_path: Path) ->
                     "currency": "eur",
                     "capture_method": "manual",
                     "confirm": True,
+                    "return_url": "https://app.test/back",
                     "payment_method": "pm_card_visa",
                     "metadata": {"session": "s1"},
                 }

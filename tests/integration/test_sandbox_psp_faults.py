@@ -285,9 +285,6 @@ async def test_connected_account_events_name_their_account(psp: Sandbox) -> None
     await psp.v1.topups.create_async({"amount": 100, "currency": "eur", "description": "x"})
     psp.engine.pop_webhooks()
     await psp.v1.transfers.create_async({"amount": 100, "currency": "eur", "destination": account.id})
-    [sent, received] = [json.loads(webhook.body) for webhook in psp.engine.pop_webhooks()]
-    assert ("account" in sent, received["account"], received["type"]) == (
-        False,
-        account.id,
-        "payment.created",
-    )
+    await psp.v1.accounts.update_async(account.id, {"metadata": {"place": "1"}})
+    [sent, changed] = [json.loads(webhook.body) for webhook in psp.engine.pop_webhooks()]
+    assert ("account" in sent, changed["account"], changed["type"]) == (False, account.id, "account.updated")

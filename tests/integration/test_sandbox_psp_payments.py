@@ -8,6 +8,8 @@ import stripe
 from tests.integration.sandbox_psp_client import START, Sandbox, sandbox
 
 DAY = 86_400
+BACK = "https://app.test/back"
+SET_UP_NOW = {"confirm": True, "return_url": BACK}
 
 
 @pytest.fixture
@@ -191,6 +193,7 @@ async def test_a_card_set_up_with_authentication_pays_off_session_under_its_mand
             "customer": customer.id,
             "payment_method": "pm_card_authenticationRequiredOnSetup",
             "confirm": True,
+            "return_url": "https://app.test/back",
             "usage": "off_session",
         }
     )
@@ -213,12 +216,12 @@ async def test_a_card_set_up_with_authentication_pays_off_session_under_its_mand
 async def test_setup_fails_for_a_declining_card_and_for_failed_authentication(psp: Sandbox) -> None:
     with pytest.raises(stripe.CardError) as rejected:
         await psp.v1.setup_intents.create_async(
-            {"payment_method": "pm_card_visa_chargeDeclined", "confirm": True}
+            {**SET_UP_NOW, "payment_method": "pm_card_visa_chargeDeclined"}
         )
     assert rejected.value.error is not None
     assert rejected.value.error.setup_intent.status == "requires_payment_method"
     setup = await psp.v1.setup_intents.create_async(
-        {"payment_method": "pm_card_authenticationRequired", "confirm": True}
+        {**SET_UP_NOW, "payment_method": "pm_card_authenticationRequired"}
     )
     await psp.control("POST", f"setup_intents/{setup.id}/authenticate", {"outcome": "fail"})
     setup = await psp.v1.setup_intents.retrieve_async(setup.id, {"expand": ["latest_attempt"]})
@@ -294,7 +297,7 @@ async def test_automatic_intent_is_captured_when_confirmed(psp: Sandbox) -> None
         await psp.v1.payment_intents.confirm_async(intent.id)
     intent = await psp.v1.payment_intents.update_async(intent.id, {"payment_method": "pm_card_visa"})
     assert intent.status == "requires_confirmation"
-    intent = await psp.v1.payment_intents.confirm_async(intent.id)
+    intent = await psp.v1.payment_intents.confirm_async(intent.id, {"return_url": BACK})
     assert (intent.status, intent.amount_received) == ("succeeded", 700)
 
 
@@ -304,7 +307,7 @@ async def test_a_card_at_the_terminal_is_held_two_days_and_its_hold_can_grow(psp
             "amount": 3000,
             "currency": "eur",
             "capture_method": "manual",
-            "payment_method_types": ["card_present"],
+            "allowed_payment_method_types": ["card_present"],
             "payment_method_options": {"card_present": {"request_incremental_authorization_support": True}},
         }
     )
@@ -330,7 +333,7 @@ async def test_a_card_declined_at_the_terminal_can_be_followed_by_another(psp: S
             "amount": 3000,
             "currency": "eur",
             "capture_method": "manual",
-            "payment_method_types": ["card_present"],
+            "allowed_payment_method_types": ["card_present"],
         }
     )
     rejected = await psp.control(

@@ -123,6 +123,7 @@ def test_captures_and_refunds_in_any_order_conserve_money(
         "currency": "eur",
         "capture_method": "manual",
         "confirm": "true",
+        "return_url": "https://app.test/back",
         "payment_method": "pm_card_visa",
     }
     intents = [post("/v1/payment_intents", amount=amount, **terms)[1] for amount in amounts]

@@ -4,7 +4,7 @@ import json
 import os
 import subprocess
 import sys
-from datetime import date, datetime, timedelta
+from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -57,7 +57,7 @@ async def test_the_share_paid_by_the_due_date_counts_late_and_overdue(pool: Pool
     assert "networkcore_paid_by_due_date_ratio 0.3333" in text
     assert 'networkcore_overdue_minor_units{currency="EUR"} 440.0' in text
     assert 'networkcore_account_minor_units{class="cpo",currency="EUR"} 400.0' in text
-    assert settlement_sla_alerts(sla, today=date(2026, 10, 17)) == []
+    assert settlement_sla_alerts(sla) == []
 
 
 class Movements:
@@ -81,6 +81,20 @@ class Movements:
             fee_minor=34,
         )
         return [charge]
+
+
+async def test_books_psp_and_bank_are_compared_every_hour(pool: Pool) -> None:
+    system = System(pool)
+    await system.open()
+    hands = Hands(at=NOW)
+    job = ReconciliationJob(pool=pool, clock=hands, source=Movements())
+    ran: list[datetime] = []
+    for minutes in (0, 59, 1):
+        hands.at += timedelta(minutes=minutes)
+        hands.wall += timedelta(minutes=minutes)
+        await job.run_once()
+        ran.append(await pool.fetchval("SELECT ran_at FROM clearing.reconciliation_run WHERE name = 'books'"))
+    assert ran == [NOW, NOW, NOW + timedelta(hours=1)]
 
 
 async def test_the_job_compares_once_an_hour_and_also_when_the_psp_is_silent(pool: Pool) -> None:

@@ -73,6 +73,7 @@ _PLAYED: Final = (
 )
 FUNDED_MINOR: Final = 20_000
 _CAPTURES_LAST_KNOWN: Final = 0.5  # of the seeds
+_WITH_CARD_FEATURES: Final = 0.5  # of the seeds: the account may raise holds and capture above them
 _FLOAT_MINOR: Final = 1_000_000
 
 
@@ -104,7 +105,7 @@ class Simulated:
         """A second payment of the same session at the PSP, past all that we record."""
         fields = {f"metadata[{name}]": value for name, value in intent["metadata"].items()}
         fields |= {"amount": str(intent["amount_received"]), "currency": intent["currency"]}
-        fields |= {"confirm": "true", "payment_method": "pm_card_visa"}
+        fields |= {"confirm": "true", "payment_method": "pm_card_visa", "off_session": "true"}
         _form(self.engine, "/v1/payment_intents", fields)
 
     def objects(self, kind: str) -> list[dict[str, Any]]:
@@ -161,7 +162,7 @@ class Ground:
     async def open(self, rng: random.Random, hands: Hands) -> Simulated:
         """A swept system with funded accounts, a float at the PSP, and two stored mandates."""
         await self._sweep()
-        engine = _engine()
+        engine = _engine(card_features=rng.random() < _WITH_CARD_FEATURES)
         _accounts(engine)
         customers = {name: _customer(engine, name) for name in ("ann", "ben")}
         wire = Wire(engine=engine)
@@ -249,7 +250,7 @@ class Ground:
             )
 
 
-def _engine() -> PspEngine:
+def _engine(*, card_features: bool = True) -> PspEngine:
     return PspEngine(
         PspSettings(
             seed=1,  # the same for all: its ids repeat anyway, and the accounts' ids stay
@@ -257,6 +258,7 @@ def _engine() -> PspEngine:
             pull_webhooks=True,
             webhook_url="http://system.in-process/v1/psp/webhooks",
             webhook_secret=WEBHOOK_SECRET,
+            card_features=card_features,
         )
     )
 

@@ -1,5 +1,6 @@
 """Each thing has one place: the packages and modules of the architecture are the tree on disk."""
 
+import ast
 from pathlib import Path
 
 import pytest
@@ -11,7 +12,8 @@ TREE = {
     "gateway": """
         application worker config database migrations clock ids logs outbound errors audit api_schemas
         settlement_export pdf_renderer adapters/ cli/ api/ payments/ plug_and_charge/ ocpi/ partners/
-        webhooks/ jobs/ exceptions/ task_kinds retry_policy
+        payouts/ reconciliation/ documents/ webhooks/ jobs/ exceptions/ task_kinds exception_kinds
+        retry_policy
     """,
     "gateway/adapters": "ecb_feed vies revocation_http",
     "gateway/cli": """
@@ -30,7 +32,9 @@ TREE = {
     """,
     "gateway/payments/psp": "port stripe/",
     "gateway/payments/psp/stripe": "adapter wire objects responses amount_rules event_types",
-    "gateway/plug_and_charge": "authorization_service settlement_notice repository",
+    "gateway/plug_and_charge": """
+        authorization_service contract_service trust_service settlement_notice repository
+    """,
     "gateway/ocpi": "client credentials_client pagination throttle cdr_settlement repository/",
     "gateway/webhooks": """
         events payout_events delivery delivery_results delivery_queue back_pressure retry signing
@@ -100,3 +104,29 @@ def test_each_package_has_one_schema_and_moves_forward_from_it(package: str) -> 
     files = sorted(path.name for path in (ROOT / package / "sql/migrations").glob("*.sql"))
     assert files
     assert files[0] == "0001_schema.sql"
+
+
+# What every request passes before its handler, and the pages that monitors read.
+OPENS_CONNECTIONS = {"auth", "idempotency", "health", "metrics", "business_metrics"}
+
+
+def _opened_connections(path: Path) -> list[str]:
+    """The places in a module that open a connection or a transaction."""
+    return [
+        f"{path.relative_to(ROOT)}:{node.lineno}"
+        for node in ast.walk(ast.parse(path.read_text("utf-8")))
+        if isinstance(node, ast.Call)
+        and (
+            (isinstance(node.func, ast.Attribute) and node.func.attr in {"acquire", "transaction"})
+            or (isinstance(node.func, ast.Name) and node.func.id.endswith("transaction"))
+        )
+    ]
+
+
+def test_a_handler_calls_a_service_and_opens_no_transaction() -> None:
+    modules = sorted((ROOT / "gateway/api").rglob("*.py"))
+    assert modules
+    opened = {path: _opened_connections(path) for path in modules}
+    named = {path.stem for path, places in opened.items() if places and path.parent.name == "api"}
+    assert named == OPENS_CONNECTIONS
+    assert [place for path, places in opened.items() if path.parent.name != "api" for place in places] == []

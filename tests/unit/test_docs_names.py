@@ -9,7 +9,8 @@ import pytest
 
 from gateway.cli.main import networkcore
 from gateway.config import Settings
-from gateway.exceptions.rules import KINDS, ExceptionKind
+from gateway.exception_kinds import ExceptionKind
+from gateway.exceptions.rules import KINDS
 from gateway.webhooks.events import EventType
 from tests.guides import METHODS, PAGES, ROOT, commands_of, text_of
 

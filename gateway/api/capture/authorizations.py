@@ -12,6 +12,7 @@ from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import (
+    Email,
     EmptyBody,
     EvseId,
     Line,
@@ -24,7 +25,13 @@ from gateway.api.field_types import (
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.payments.presenters import authorization_object
-from gateway.payments.psp.port import CARD_PRESENT
+from gateway.payments.psp.port import (
+    CARD_PRESENT,
+    INVALID_AMOUNT,
+    INVALID_CUSTOMER,
+    INVALID_PAYMENT_METHOD,
+    PSP_CONFIGURATION,
+)
 from gateway.payments.requests import (
     AuthorizationRequest,
     ChargingProfile,
@@ -40,6 +47,17 @@ _ACCEPTED: Final = 202
 _UNDECIDED: Final = frozenset(
     {api_schemas.AuthorizationState.OUTCOME_UNKNOWN, api_schemas.AuthorizationState.REQUIRES_AUTHORIZATION}
 )
+_POINTERS: Final = {
+    INVALID_PAYMENT_METHOD: "/payment/payment_method",
+    INVALID_CUSTOMER: "/payment/customer",
+    INVALID_AMOUNT: "/amount",
+}
+_EXPECTED: Final = {
+    INVALID_PAYMENT_METHOD: "a payment method that exists at the PSP and belongs to the customer named",
+    INVALID_CUSTOMER: "the customer at the PSP that the payment method belongs to",
+    INVALID_AMOUNT: "an amount that the PSP can charge in the tariff's currency",
+}
+_RETRY_LATER: Final = {"Retry-After": "60"}
 
 
 class PspPaymentMethodBody(WireModel):
@@ -64,7 +82,7 @@ class PartnerAccountBody(WireModel):
 
 
 class EstimateBody(WireModel):
-    """What the driver is expected to take; the hold is the tariff's price for it."""
+    """The expected energy and duration. The hold is their price by the tariff."""
 
     energy_wh: int = Field(ge=0, le=10_000_000, examples=[40_000])
     duration_s: int = Field(ge=0, le=2_592_000, examples=[3600])
@@ -86,11 +104,12 @@ class AuthorizationBody(WireModel):
     amount: PositiveMinor | None = Field(
         None, description="hold exactly this, instead of the estimate's price"
     )
+    receipt_email: Email | None = Field(None, description="where the PSP sends the driver a receipt")
     metadata: MetadataIn = Field(default_factory=dict)
 
 
 class IncrementBody(WireModel):
-    """The new amount of the hold, in all."""
+    """The new total amount of the hold."""
 
     amount: PositiveMinor
 
@@ -100,15 +119,7 @@ async def create(call: ApiRequest) -> ApiResponse:
     view = await call.services.payments.authorize(_order(call, call.body))
     shown = _shown(view)
     if shown.state is api_schemas.AuthorizationState.FAILED:
-        raise ProblemError(
-            problems.CARD_DECLINED,
-            f"The payment method was declined: {shown.decline_code}.",
-            extra={
-                "decline_code": shown.decline_code,
-                "authorization": shown.id,
-                "session": shown.session,
-            },
-        )
+        raise _failed(call, shown)
     status = _ACCEPTED if shown.state in _UNDECIDED else _CREATED
     return ApiResponse(
         body=shown,
@@ -116,6 +127,34 @@ async def create(call: ApiRequest) -> ApiResponse:
         version=shown.version,
         headers={"Location": f"/v1/authorizations/{shown.id}"},
         keep=status == _CREATED,  # the outcome is not known yet: a repeat of the request looks again
+    )
+
+
+def _failed(call: ApiRequest, shown: api_schemas.AuthorizationSchema) -> ProblemError:
+    """The answer to a hold that the PSP did not make: the caller's value, our configuration, or the card."""
+    code = shown.decline_code or ""
+    if code in _POINTERS:
+        return ProblemError(
+            problems.PAYMENT_METHOD_INVALID,
+            f"The payment service provider does not take the value of {_POINTERS[code]}.",
+            errors=[FieldError(pointer=_POINTERS[code], expected=_EXPECTED[code])],
+        )
+    if code == PSP_CONFIGURATION:
+        return ProblemError(
+            problems.PSP_CONFIGURATION,
+            "The payment service provider refuses our requests at the moment.",
+            headers=_RETRY_LATER,
+        )
+    advice = call.services.payments.psp.rules.advice(code)
+    return ProblemError(
+        problems.CARD_DECLINED,
+        f"The payment method was declined: {code}.",
+        extra={
+            "decline_code": shown.decline_code,
+            "advice": advice.value,
+            "authorization": shown.id,
+            "session": shown.session,
+        },
     )
 
 
@@ -200,6 +239,7 @@ def _order(call: ApiRequest, body: AuthorizationBody) -> AuthorizationRequest:
         tariff=TariffChoice.of_method(body.method, body.profile),
         estimate=estimate,
         amount_minor=body.amount,
+        receipt_email=body.receipt_email,
         metadata=body.metadata,
     )
 
@@ -210,9 +250,12 @@ ENDPOINTS: Final = (
         path="/v1/authorizations",
         operation="createAuthorization",
         summary="Authorize a session",
-        description="Freezes the public tariff in force at the EVSE and secures the estimated cost. "
-        "201: decided, look at `state`. 202: the PSP has not answered yet; wait for a webhook or poll. "
-        "402: declined.",
+        description=(
+            "Freezes the public tariff in force at the EVSE and secures the estimated cost. 201: the PSP has "
+            "answered; `state` has the result. 202: the PSP has not answered yet; wait for a webhook or poll."
+            " 402: declined; `advice` says what helps. 422: the PSP does not take the payment method, "
+            "customer or amount. 503 `psp_configuration`: our own mistake."
+        ),
         tag="Authorizations",
         scope=Scope.CAPTURE,
         handler=create,
@@ -223,6 +266,8 @@ ENDPOINTS: Final = (
         key_rule=KeyRule.REQUIRED,
         problems=(
             problems.CARD_DECLINED,
+            problems.PAYMENT_METHOD_INVALID,
+            problems.PSP_CONFIGURATION,
             problems.ACCOUNT_LIMIT_EXCEEDED,
             problems.EVSE_NOT_FOUND,
             problems.TARIFF_MISSING,
@@ -258,9 +303,10 @@ ENDPOINTS: Final = (
         path="/v1/authorizations/{id}/increment",
         operation="incrementAuthorization",
         summary="Increment an authorization",
-        description="Raises the hold to `amount` in all, as the running cost nears it. "
-        "A hold that is as high already stays as it is. "
-        "409 `state_conflict` when the issuer rejects: stop the session at `cost_limit`.",
+        description=(
+            "Raises the hold to the total `amount`. A hold that is already that high does not change. 409 "
+            "`state_conflict` if the issuer rejects the increment: stop the session at `cost_limit`."
+        ),
         tag="Authorizations",
         scope=Scope.CAPTURE,
         handler=increment,
@@ -268,15 +314,22 @@ ENDPOINTS: Final = (
         answers={200: api_schemas.AuthorizationSchema},
         etag=True,
         key_rule=KeyRule.REQUIRED,
-        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT, problems.VERSION_CONFLICT),
+        problems=(
+            problems.NOT_FOUND,
+            problems.STATE_CONFLICT,
+            problems.OUTCOME_PENDING,
+            problems.VERSION_CONFLICT,
+        ),
     ),
     ApiEndpoint(
         method="POST",
         path="/v1/authorizations/{id}/release",
         operation="releaseAuthorization",
         summary="Release an authorization",
-        description="Releases the whole hold, for a session that did not take place. "
-        "Send If-Match with the ETag you read to release only what you saw.",
+        description=(
+            "Releases the whole hold, for a session that did not take place. Send If-Match with the ETag to "
+            "release only the version that you have read."
+        ),
         tag="Authorizations",
         scope=Scope.CAPTURE,
         handler=release,
@@ -285,6 +338,11 @@ ENDPOINTS: Final = (
         answers={200: api_schemas.AuthorizationSchema},
         etag=True,
         key_rule=KeyRule.REQUIRED,
-        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT, problems.VERSION_CONFLICT),
+        problems=(
+            problems.NOT_FOUND,
+            problems.STATE_CONFLICT,
+            problems.OUTCOME_PENDING,
+            problems.VERSION_CONFLICT,
+        ),
     ),
 )

@@ -24,7 +24,7 @@ class MissingCdrPolicyBody(WireModel):
     after_days: int = Field(
         ge=1,
         le=365,
-        description="from the authorization; a hold that would be lost before is captured before",
+        description="counted from the authorization; if the hold ends earlier, it is captured before its end",
     )
 
 

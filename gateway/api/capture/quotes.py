@@ -19,7 +19,7 @@ from gateway.payments.requests import ChargingProfile, Estimate, TariffChoice
 
 
 class QuoteBody(WireModel):
-    """Where, and what the driver is expected to take."""
+    """The EVSE, and the expected energy and duration."""
 
     evse_id: EvseId
     estimate: EstimateBody
@@ -64,7 +64,9 @@ ENDPOINTS: Final = (
         path="/v1/quotes",
         operation="createQuote",
         summary="Quote a session",
-        description="The price components to show before the start, the expected price and its hold.",
+        description=(
+            "Returns the price components to show to the driver, the expected price and the amount to hold."
+        ),
         tag="Quotes",
         scope=Scope.CAPTURE,
         handler=create,

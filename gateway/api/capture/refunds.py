@@ -82,8 +82,10 @@ ENDPOINTS: Final = (
         path="/v1/refunds",
         operation="createRefund",
         summary="Refund a session",
-        description="Full or partial, as often as you like, never more than was captured. "
-        "`requested` means that the PSP has not answered yet: wait for a webhook or poll the refund.",
+        description=(
+            "Refunds a session in full or in part, in any number of requests, up to the captured amount. "
+            "`requested` means that the PSP has not answered yet: wait for a webhook or poll the refund."
+        ),
         tag="Refunds",
         scope=Scope.CAPTURE,
         handler=create,
@@ -91,7 +93,12 @@ ENDPOINTS: Final = (
         answers={201: api_schemas.RefundSchema},
         located=True,
         key_rule=KeyRule.REQUIRED,
-        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT, problems.REFUND_EXCEEDS_CAPTURE),
+        problems=(
+            problems.NOT_FOUND,
+            problems.STATE_CONFLICT,
+            problems.OUTCOME_PENDING,
+            problems.REFUND_EXCEEDS_CAPTURE,
+        ),
     ),
     ApiEndpoint(
         method="GET",

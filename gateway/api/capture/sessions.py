@@ -33,7 +33,7 @@ _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
 
 class UsageBody(WireModel):
-    """What was metered, for a partner without OCPI; a canonical CDR is made of it."""
+    """Metered usage, for a partner without OCPI. The gateway creates a CDR from it."""
 
     started_at: api_schemas.Instant
     ended_at: api_schemas.Instant
@@ -194,10 +194,12 @@ ENDPOINTS: Final = (
         path="/v1/sessions/{id}/complete",
         operation="completeSession",
         summary="Complete a session",
-        description="Ends the session by its CDR, or by metered usage. The price comes from the frozen "
-        "tariff; it is captured once, however often this is called. Usage that a check finds odd (more "
-        "energy than the charge point gives, an end in the future) is accepted with 202 and shown as "
-        "`usage`: nothing is captured before a person has decided.",
+        description=(
+            "Ends the session by its CDR, or by metered usage. The price comes from the frozen tariff and is "
+            "captured once. A repeated call does not capture again. Usage that fails a check (more energy "
+            "than the charge point gives, an end in the future) is accepted with 202 and shown as `usage`: "
+            "nothing is captured until a person has decided."
+        ),
         tag="Sessions",
         scope=Scope.CAPTURE,
         handler=complete,
@@ -211,6 +213,7 @@ ENDPOINTS: Final = (
             problems.NOT_FOUND,
             problems.CDR_INVALID,
             problems.STATE_CONFLICT,
+            problems.OUTCOME_PENDING,
             problems.VERSION_CONFLICT,
         ),
     ),
@@ -260,7 +263,7 @@ ENDPOINTS: Final = (
         path="/v1/sessions/{id}/price",
         operation="getSessionPrice",
         summary="Get a session's price",
-        description="Every line names its period, tariff element, component, volume and reason.",
+        description=("Each line names its period, tariff element, component, volume and reason."),
         tag="Sessions",
         scope=Scope.CAPTURE,
         handler=get_price,

@@ -3,20 +3,17 @@
 Owns: the wire form and whose documents are whose. Must not know what makes a document right.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
-from functools import partial
 from typing import Annotated, Final, Literal
 from uuid import UUID
 
 from pydantic import Field
 
-from clearing.documents import driver_document_service, service
-from clearing.documents.document import DocumentFile, DocumentSummary
+from clearing.documents.document import DocumentSummary
 from clearing.documents.driver_document_service import ReadDocument
 from clearing.documents.invoice import DocumentType
-from clearing.documents.printed_page import driver_page
 from clearing.language import Language
 from gateway import api_schemas
 from gateway.api import problems
@@ -25,7 +22,6 @@ from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryMode
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.problems import ProblemError
 from gateway.ids import format_id
-from gateway.pdf_renderer import render
 
 _NAME_LENGTH: Final = 100
 DocumentName = Annotated[str, Field(max_length=_NAME_LENGTH, pattern=r"^[A-Za-z0-9._-]+$")]
@@ -49,7 +45,7 @@ class DocumentsQuery(QueryModel):
     """A page of documents, the latest first."""
 
     limit: int = Field(20, ge=1, le=MAX_PAGE)
-    cursor: DocumentName | None = Field(None, description="next_cursor of the page before")
+    cursor: DocumentName | None = Field(None, description="`next_cursor` of the previous page")
 
 
 class DriverDocumentSchema(api_schemas.PublicSchema):
@@ -58,9 +54,9 @@ class DriverDocumentSchema(api_schemas.PublicSchema):
     object: Literal["driver_document"] = "driver_document"
     number: str = Field(examples=["DI-platform-000000001"])
     type: DriverDocumentType
-    seller: str = Field(description="party id of whoever sold to the driver")
+    seller: str = Field(description="party id of the seller")
     seller_name: str
-    seller_vat_id: str | None = Field(description="only on what is an invoice")
+    seller_vat_id: str | None = Field(description="only on an invoice")
     gross: api_schemas.Minor
     net: api_schemas.Minor | None = Field(description="null on a receipt, which shows no VAT")
     vat: api_schemas.Minor | None
@@ -86,7 +82,7 @@ class PartyDocumentSchema(api_schemas.PublicSchema):
     """An invoice, self-billed invoice or credit note between parties."""
 
     object: Literal["document"] = "document"
-    id: str = Field(description="its number", examples=["SB-NL-ABC-V-000001"])
+    id: str = Field(description="number of the document", examples=["SB-NL-ABC-V-000001"])
     type: Literal["invoice", "self_billed_invoice", "credit_note"]
     supplier: str
     customer: str
@@ -102,62 +98,38 @@ class PartyDocumentSchema(api_schemas.PublicSchema):
 async def get_receipt(call: ApiRequest) -> ApiResponse:
     """A session's documents, or one of them as PDF or XML."""
     session_id = call.path_id("id", "ses")
-    # Whoever may not see the session gets no document of it.
-    await call.services.payments.get_session(
-        party_id=call.caller.party_id, session_id=session_id, admin=call.caller.admin
-    )
-    async with call.services.pool.acquire() as connection:
-        found = await driver_document_service.list_by_session(connection, session_id)
+    service = call.services.documents
+    found = await service.list_by_session(session_id, party_id=call.caller.party_id, admin=call.caller.admin)
     query: ReceiptQuery = call.query
     if query.format == "json" and query.document is None:
         return ApiResponse(body=_session_receipt(session_id, found))
     one = _chosen(found, query.document)
     if query.format == "json":
         return ApiResponse(body=_session_receipt(session_id, [one]))
-    name = one.document.name
     if query.format == "xml":
-        if one.ubl is None:
-            raise ProblemError(
-                problems.STATE_CONFLICT,
-                f"{name} is proof of payment and has no XML: {one.document.no_invoice_because}.",
-            )
-        return _file(await _kept(call, DocumentFile(name=name, format="xml"), _given(one.ubl)), "xml", name)
-    shown = driver_page(one.document, one.ruling, language=query.language)
-    make = partial(render, shown, cii=one.cii, issued_at=one.document.issued_at)
-    file = DocumentFile(name=name, format="pdf", language=query.language)
-    return _file(await _kept(call, file, make), "pdf", name)
+        return _file(await service.driver_xml(one), "xml", one.document.name)
+    return _file(await service.driver_pdf(one, language=query.language), "pdf", one.document.name)
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
     """The caller's documents, issued or received; the platform sees all."""
     query: DocumentsQuery = call.query
-    async with call.services.pool.acquire() as connection:
-        found = await service.list_documents(
-            connection, party_id=_whose(call), before=query.cursor, limit=query.limit + 1
-        )
+    found = await call.services.documents.list(
+        party_id=_whose(call), before=query.cursor, limit=query.limit + 1
+    )
     return ApiResponse(body=page([_party_document(one) for one in found], limit=query.limit))
 
 
 async def get(call: ApiRequest) -> ApiResponse:
     """One document of the caller's."""
-    async with call.services.pool.acquire() as connection:
-        found = await service.find_document(connection, name=call.path["number"], party_id=_whose(call))
-    if found is None:
-        raise ProblemError(problems.NOT_FOUND, "There is no such document.")
+    found = await call.services.documents.get(call.path["number"], party_id=_whose(call))
     query: FormatQuery = call.query
     name = found.summary.number
     if query.format == "json":
         return ApiResponse(body=_party_document(found.summary))
     if query.format == "xml":
         return _file(found.ubl, "xml", name)
-    shown = found.pages.get(query.language)
-    if shown is None:
-        raise ProblemError(
-            problems.STATE_CONFLICT, f"{name} was issued before documents were printed; request its XML."
-        )
-    make = partial(render, shown, cii=found.cii, issued_at=found.summary.issued_at)
-    file = DocumentFile(name=name, format="pdf", language=query.language)
-    return _file(await _kept(call, file, make), "pdf", name)
+    return _file(await call.services.documents.pdf(found, language=query.language), "pdf", name)
 
 
 def _whose(call: ApiRequest) -> str | None:
@@ -169,19 +141,6 @@ def _chosen(found: Sequence[ReadDocument], name: str | None) -> ReadDocument:
         if name in (None, one.document.name):
             return one
     raise ProblemError(problems.NOT_FOUND, "The session has no document of that number.")
-
-
-async def _kept(call: ApiRequest, file: DocumentFile, make: Callable[[], Awaitable[bytes]]) -> bytes:
-    """The bytes that were handed out first, and from then on."""
-    async with call.services.pool.acquire() as connection:
-        return await service.store_file(connection, file, make, now=call.services.now())
-
-
-def _given(content: bytes) -> Callable[[], Awaitable[bytes]]:
-    async def make() -> bytes:
-        return content
-
-    return make
 
 
 def _file(content: bytes, kind: Literal["pdf", "xml"], name: str) -> ApiResponse:
@@ -255,9 +214,11 @@ ENDPOINTS: Final = (
         path="/v1/sessions/{id}/receipt",
         operation="getSessionReceipt",
         summary="Get a session's receipt",
-        description="The driver's invoice or receipt, and credit notes for what was refunded. "
-        "?format=pdf is PDF/A-3b in `language` (an invoice carries its Factur-X XML), ?format=xml "
-        "EN 16931 in UBL 2.1. Issued within moments of clearing; state_conflict until then.",
+        description=(
+            "The driver's invoice or receipt, and credit notes for refunds. ?format=pdf returns PDF/A-3b in "
+            "`language` (an invoice contains its Factur-X XML), ?format=xml EN 16931 in UBL 2.1. The "
+            "documents are issued within seconds after clearing; state_conflict until then."
+        ),
         tag="Documents",
         scope=Scope.CAPTURE,
         handler=get_receipt,
@@ -270,7 +231,7 @@ ENDPOINTS: Final = (
         path="/v1/documents",
         operation="listDocuments",
         summary="List invoices and credit notes",
-        description="Those that the caller issued or received, by its document cadence.",
+        description=("Lists the documents that the caller issued or received."),
         tag="Documents",
         scope=Scope.SETTLEMENT_READ,
         handler=list_all,
@@ -283,7 +244,7 @@ ENDPOINTS: Final = (
         path="/v1/documents/{number}",
         operation="getDocument",
         summary="Get an invoice or credit note",
-        description="?format=pdf is Factur-X (PDF/A-3b with CII), ?format=xml EN 16931 in UBL 2.1.",
+        description=("?format=pdf returns Factur-X (PDF/A-3b with CII), ?format=xml EN 16931 in UBL 2.1."),
         tag="Documents",
         scope=Scope.SETTLEMENT_READ,
         handler=get,

@@ -15,12 +15,10 @@ from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.idempotency import KeyRule
-from gateway.api.payouts.payout_access import principal
+from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
-from gateway.database import transaction
-from gateway.payments.cdr_limits import PartyLimits, read_limits, set_limits
+from gateway.payments.cdr_limits import PartyLimits
 
-_MAY_HAVE_SOME: Final = frozenset({"cpo", "platform"})
 _IS_NUMBER: Final = re.compile(r"[0-9]{1,9}(\.[0-9]{1,6})?")
 
 
@@ -57,34 +55,20 @@ class CdrLimitsSchema(api_schemas.PublicSchema):
 
 async def put(call: ApiRequest) -> ApiResponse:
     """Set limits for sessions authorized from a time on."""
-    party_id, now = call.path["id"], call.services.now()
-    party = await call.services.parties.get(party_id)
-    if party.kind not in _MAY_HAVE_SOME:
-        raise ProblemError(problems.NOT_FOUND, f"There is no CPO {party_id}.")
-    async with transaction(call.services.pool) as connection:
-        await set_limits(
-            connection,
-            {name: Decimal(value) for name, value in _values(call.body.limits).items()},
-            party_id=party_id,
-            valid_from=call.body.valid_from or now,
-            by=await principal(call, connection),
-            now=now,
-        )
-        found = await read_limits(connection, party_id=party_id, at=now)
-    return ApiResponse(body=_shown(party_id, found))
+    body: CdrLimitsBody = call.body
+    found = await call.services.cdr_limits.set(
+        call.path["id"], _values(body.limits), valid_from=body.valid_from, key=call.caller.key
+    )
+    return ApiResponse(body=_shown(call.path["id"], found))
 
 
 async def get(call: ApiRequest) -> ApiResponse:
     """The limits of the caller's party; the platform reads those of any."""
-    party_id = call.path["id"]
-    if not (call.caller.admin or party_id == call.caller.party_id):
-        raise ProblemError(problems.NOT_FOUND, f"There is no CPO {party_id}.")
-    async with transaction(call.services.pool) as connection:
-        found = await read_limits(connection, party_id=party_id, at=call.services.now())
-    return ApiResponse(body=_shown(party_id, found))
+    party_id = own_party(call)
+    return ApiResponse(body=_shown(party_id, await call.services.cdr_limits.get(party_id)))
 
 
-def _values(given: dict[LimitName, str]) -> dict[LimitName, str]:
+def _values(given: dict[LimitName, str]) -> dict[LimitName, Decimal]:
     """The values, each a plain decimal number. Raises ProblemError."""
     for name, value in given.items():
         if not _IS_NUMBER.fullmatch(value):
@@ -93,7 +77,7 @@ def _values(given: dict[LimitName, str]) -> dict[LimitName, str]:
                 f"/limits/{name.value}: expected a decimal number as text.",
                 errors=[FieldError(pointer=f"/limits/{name.value}", expected="a decimal number as text")],
             )
-    return given
+    return {name: Decimal(value) for name, value in given.items()}
 
 
 def _shown(party_id: str, found: PartyLimits) -> CdrLimitsSchema:

@@ -36,14 +36,14 @@ DecimalText = Annotated[
 
 
 class TierBody(WireModel):
-    """From so many sessions of the month on, this many basis points."""
+    """The basis points that apply from a number of sessions per month."""
 
     from_sessions: int = Field(ge=1, le=10**9)
     basis_points: int = Field(ge=0, le=10_000)
 
 
 class ShareBody(WireModel):
-    """One role's part; the CPO gets what no share takes."""
+    """The share of one role. The CPO receives what remains."""
 
     role: Role
     basis_points: int = Field(0, ge=0, le=10_000, description="of the session's net")
@@ -55,7 +55,7 @@ class ShareBody(WireModel):
 
 
 class TermsBody(WireModel):
-    """The money side."""
+    """The terms of payment."""
 
     legal_model: LegalModel
     currency: CurrencyCode
@@ -88,7 +88,7 @@ class AgreementBody(WireModel):
 
 
 class AgreementSchema(api_schemas.PublicSchema):
-    """A stored version."""
+    """A stored version of an agreement."""
 
     id: str
     object: Literal["agreement"] = "agreement"

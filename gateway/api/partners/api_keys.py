@@ -24,19 +24,19 @@ _PREFIX: Final = "key"
 
 
 class CreateApiKeyBody(WireModel):
-    """What the new key may be used for."""
+    """The scopes of the new key."""
 
     scopes: list[Scope] = Field(min_length=1, max_length=len(Scope))
 
 
 class RotateApiKeyBody(WireModel):
-    """How long the old key goes on working."""
+    """How long the old key remains valid."""
 
     overlap_s: int = Field(86_400, ge=0, le=2_592_000)
 
 
 class ApiKeySchema(api_schemas.PublicSchema):
-    """An API key; `api_key` is there once, in the answer that made it."""
+    """An API key; only the response that created it contains `api_key`."""
 
     id: str
     object: Literal["api_key"] = "api_key"
@@ -111,7 +111,7 @@ ENDPOINTS: Final = (
         path="/v1/parties/{id}/api-keys",
         operation="createApiKey",
         summary="Create an API key",
-        description="The token is shown once; a replayed answer shows null in its place.",
+        description=("Only this response contains the token; a replayed response has null in its place."),
         tag="Parties",
         scope=Scope.ADMIN,
         handler=create,
@@ -136,7 +136,7 @@ ENDPOINTS: Final = (
         path="/v1/parties/{id}/api-keys/{key_id}/rotate",
         operation="rotateApiKey",
         summary="Rotate an API key",
-        description="Answers a new key; the old one works until the overlap ends.",
+        description=("Returns a new key; the old key remains valid until the overlap ends."),
         tag="Parties",
         scope=Scope.ADMIN,
         handler=rotate,

@@ -23,7 +23,7 @@ _NO_CONTENT: Final = 204
 
 
 class ClientCertificateBody(WireModel):
-    """A certificate that the party's connections prove."""
+    """A certificate that the party presents on its connections."""
 
     pem: Annotated[str, Field(min_length=64, max_length=32_768)]
 
@@ -85,7 +85,10 @@ ENDPOINTS: Final = (
         path=_PATH,
         operation="bindClientCertificate",
         summary="Bind a client certificate",
-        description="While a party has one in force, its API keys work only where a connection proves one.",
+        description=(
+            "While a party has a certificate in force, its API keys work only over a connection that uses one"
+            " of its certificates."
+        ),
         tag="Parties",
         scope=Scope.ADMIN,
         handler=bind,

@@ -21,7 +21,7 @@ class EventsQuery(QueryModel):
 
     limit: int = Field(20, ge=1, le=MAX_PAGE)
     cursor: Annotated[str, Field(max_length=64)] | None = Field(
-        None, description="the last `next_cursor`; without it the list starts at the oldest event"
+        None, description="`next_cursor` of the previous page; without it the list starts at the oldest event"
     )
     type: Annotated[str, Field(max_length=512)] | None = Field(
         None, description="event types, separated by commas"
@@ -63,8 +63,10 @@ ENDPOINTS: Final = (
         path="/v1/events",
         operation="listEvents",
         summary="List events",
-        description="Oldest first after the cursor: keep `next_cursor` and come again. "
-        "An event shows up within about a second.",
+        description=(
+            "Lists events after the cursor, oldest first. Store `next_cursor` for the next request. An event "
+            "is listed about a second after it happened."
+        ),
         tag="Events",
         handler=list_all,
         query=EventsQuery,

@@ -14,10 +14,12 @@ from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 
 
 class MarketClockBody(WireModel):
-    """What time it is from now on."""
+    """The business time from now on."""
 
     business_at: api_schemas.Instant
-    rate: int = Field(1, ge=0, le=86_400, description="seconds of business time a second; 0 stands still")
+    rate: int = Field(
+        1, ge=0, le=86_400, description="seconds of business time per second; 0 stops the clock"
+    )
 
 
 class MarketClockSchema(api_schemas.PublicSchema):

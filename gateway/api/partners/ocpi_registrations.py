@@ -5,6 +5,8 @@ Owns: the path. Must not know OCPI. The token is in this answer only.
 
 from typing import Final, Literal
 
+from pydantic import Field
+
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
@@ -17,13 +19,16 @@ _CREATED: Final = 201
 
 
 class RegistrationBody(WireModel):
-    """Whom to invite."""
+    """The party to invite."""
 
-    party_id: Slug
+    party_id: Slug = Field(description="the party whose platform registers")
+    also: tuple[Slug, ...] = Field(
+        (), max_length=100, description="further parties that its platform operates for"
+    )
 
 
 class RegistrationSchema(api_schemas.PublicSchema):
-    """What the other side needs to begin."""
+    """The data with which the other party starts the handshake."""
 
     object: Literal["ocpi_registration"] = "ocpi_registration"
     party: str
@@ -37,7 +42,9 @@ async def create(call: ApiRequest) -> ApiResponse:
     if call.services.ocpi is None:
         raise ProblemError(problems.UNAVAILABLE, "This process has no OCPI.")
     await call.services.parties.get(party_id)
-    token = await call.services.ocpi.register(party_id=party_id)
+    for other in call.body.also:
+        await call.services.parties.get(other)
+    token = await call.services.ocpi.register(party_id=party_id, also=call.body.also)
     shown = RegistrationSchema(
         party=party_id,
         token_a=token,

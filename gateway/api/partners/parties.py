@@ -37,7 +37,7 @@ class VatRegistrationBody(WireModel):
     tax_jurisdiction: TaxJurisdictionCode
     vat_id: VatId
     valid_from: date
-    valid_to: date | None = Field(None, description="last day; null is open")
+    valid_to: date | None = Field(None, description="last day; null: no end")
     evidence: list[VatEvidenceBody] = Field(
         default_factory=list,
         max_length=50,
@@ -47,7 +47,7 @@ class VatRegistrationBody(WireModel):
 
 
 class CreatePartyBody(WireModel):
-    """A party to create, or to renew the terms of."""
+    """A party to create, or to update."""
 
     id: Slug
     kind: Literal["cpo", "demand_partner", "emsp", "site_host", "platform"]
@@ -70,7 +70,9 @@ class CreatePartyBody(WireModel):
         max_length=50,
         description="registrations outside the place of establishment; left out: as before",
     )
-    taxable_dealer: bool = Field(default=False, description="resells electricity (VAT directive art. 38)")
+    taxable_dealer: bool = Field(
+        default=False, description="the party resells electricity (VAT directive art. 38)"
+    )
     small_business: bool = False
     self_billing_since: date | None = None
     settlement_currency: CurrencyCode
@@ -80,7 +82,7 @@ class CreatePartyBody(WireModel):
         1440, ge=1, le=1440, description="end of the sales day, minutes from midnight"
     )
     minimum_payout: NonNegativeMinor = 0
-    connected_account: Token | None = Field(None, description="the PSP's account that is paid")
+    connected_account: Token | None = Field(None, description="the connected account at the PSP that is paid")
     document_cadence: DocumentCadence | None = Field(
         None,
         description="how many supplies an invoice between it and others covers; left out: as before "
@@ -109,7 +111,7 @@ class VatFindingSchema(api_schemas.PublicSchema):
 
 
 class VatIdSchema(api_schemas.PublicSchema):
-    """A VAT id of a party in its one written form, with its evidence, the oldest first."""
+    """A party's VAT id in canonical form, with its evidence, the oldest first."""
 
     tax_jurisdiction: str
     vat_id: str
@@ -120,7 +122,7 @@ class VatIdSchema(api_schemas.PublicSchema):
 
 
 class PartyVatSchema(api_schemas.PublicSchema):
-    """Where a party is registered for VAT."""
+    """A party's VAT registration."""
 
     object: Literal["party_vat"] = "party_vat"
     party: str
@@ -249,8 +251,10 @@ ENDPOINTS: Final = (
         path="/v1/parties",
         operation="createParty",
         summary="Create a party",
-        description="The same id again renews the party's terms. Another connected account puts its "
-        "payouts on hold until another principal lifts the hold.",
+        description=(
+            "The same id again updates the party's terms. Another connected account puts its payouts on hold "
+            "until another principal lifts the hold."
+        ),
         tag="Parties",
         scope=Scope.ADMIN,
         handler=create,
@@ -288,8 +292,10 @@ ENDPOINTS: Final = (
         path="/v1/parties/{id}/vat",
         operation="getPartyVat",
         summary="Get a party's VAT ids",
-        description="Each registration with its evidence: the register's finding, its day and its "
-        "consultation number. A finding applies to supplies from its first day on.",
+        description=(
+            "Each VAT id with its evidence: the register's finding, its day and its consultation number. A "
+            "finding applies to supplies from its first day on."
+        ),
         tag="Parties",
         scope=Scope.ADMIN,
         handler=get_vat,

@@ -25,7 +25,7 @@ class ReplayBody(WireModel):
     since: api_schemas.Instant
     until: api_schemas.Instant | None = None
     cursor: str | None = Field(
-        None, description="next_cursor of the previous answer, where has_more was true"
+        None, description="`next_cursor` of the previous response if `has_more` was true"
     )
 
 
@@ -36,7 +36,7 @@ class DeliveriesQuery(ListQuery):
 
 
 class DeliverySchema(api_schemas.PublicSchema):
-    """One event on its way to one endpoint."""
+    """The sending of one event to one endpoint."""
 
     object: Literal["delivery"] = "delivery"
     event: str

@@ -34,7 +34,7 @@ Subscriptions = Annotated[
 
 
 class WebhookEndpointBody(WireModel):
-    """Where to send which events."""
+    """The URL and the event types of an endpoint."""
 
     url: Url
     events: Subscriptions = Field(default_factory=lambda: ["*"])
@@ -49,7 +49,7 @@ class ChangeWebhookEndpointBody(WireModel):
 
 
 class RotateWebhookSecretBody(WireModel):
-    """How long the old secret signs beside the new one."""
+    """How long messages are signed with both secrets."""
 
     overlap_s: int = Field(86_400, ge=0, le=604_800)
 
@@ -168,7 +168,9 @@ ENDPOINTS: Final = (
         "",
         "createWebhookEndpoint",
         "Create a webhook endpoint",
-        description="The signing secret is in this answer only; a replayed answer shows null.",
+        description=(
+            "Only this response contains the signing secret; a replayed response has null in its place."
+        ),
         handler=create,
         body=WebhookEndpointBody,
         answers={201: api_schemas.WebhookEndpointSchema},
@@ -216,7 +218,7 @@ ENDPOINTS: Final = (
         "/{id}/rotate-secret",
         "rotateWebhookSecret",
         "Rotate the signing secret",
-        description="Until the overlap ends each message carries two signatures.",
+        description=("Until the overlap ends, each message is signed with both secrets."),
         handler=rotate,
         body=RotateWebhookSecretBody,
         body_required=False,

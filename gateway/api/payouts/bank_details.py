@@ -9,18 +9,15 @@ from typing import Annotated, Final
 from pydantic import Field
 
 from clearing.errors import InvalidPaymentError
-from clearing.parties import service as party_service
-from clearing.parties.bank_details import BankDetails, PostalAddress, SubmittedDetails
+from clearing.parties.bank_details import BankDetails, PostalAddress
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.idempotency import KeyRule
-from gateway.api.payouts.payout_access import principal, the_party
+from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
-from gateway.database import Connection, transaction
-from gateway.webhooks import events, payout_events
-from gateway.webhooks.events import EventType
+from gateway.webhooks import payout_events
 
 _CREATED: Final = 201
 _MAX_VERSION: Final = 9
@@ -63,34 +60,20 @@ class BankDetailsBody(WireModel):
 
 async def create(call: ApiRequest) -> ApiResponse:
     """Store new bank details as pending; nothing is paid until they are approved or rejected."""
-    now = call.services.now()
-    payouts = call.services.clearing.payouts
-    async with transaction(call.services.pool) as connection:
-        party = await the_party(call, connection)
-        by = await principal(call, connection)
-        try:
-            version = await payouts.submit_bank_details(
-                connection, party.id, _details(call.body), by=by, now=now
-            )
-        except InvalidPaymentError as error:
-            raise _wrong(error) from None
-        details = await _version(connection, party.id, version)
-        cancelled = await payouts.cancel_unpayable(connection, now=now, party_id=party.id)
-        new = [payout_events.details(EventType.BANK_DETAILS_SUBMITTED, details)]
-        new += await payout_events.disbursement_events(
-            connection, EventType.DISBURSEMENT_CANCELLED, cancelled
+    try:
+        details = await call.services.bank_details.submit(
+            own_party(call), _details(call.body), key=call.caller.key
         )
-        await events.record(connection, new, now=now)
+    except InvalidPaymentError as error:
+        raise _wrong(error) from None
     return ApiResponse(body=payout_events.details_object(details), status=_CREATED)
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
     """Every version, the latest first."""
-    async with call.services.pool.acquire() as connection:
-        party = await the_party(call, connection)
-        found = await party_service.list_bank_details(connection, party.id)
+    found = await call.services.bank_details.list(own_party(call))
     shown = [payout_events.details_object(one) for one in found]
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
+    return ApiResponse(body=whole(shown))
 
 
 async def approve(call: ApiRequest) -> ApiResponse:
@@ -104,21 +87,9 @@ async def reject(call: ApiRequest) -> ApiResponse:
 
 
 async def _decide(call: ApiRequest, *, approved: bool) -> ApiResponse:
-    now = call.services.now()
-    payouts = call.services.clearing.payouts
-    async with transaction(call.services.pool) as connection:
-        party = await the_party(call, connection)
-        version = (await _version(connection, party.id, _number(call))).version
-        by = await principal(call, connection)
-        await payouts.decide_bank_details(connection, party.id, version, approve=approved, by=by, now=now)
-        details = await _version(connection, party.id, version)
-        cancelled = await payouts.cancel_unpayable(connection, now=now, party_id=party.id)
-        kind = EventType.BANK_DETAILS_APPROVED if approved else EventType.BANK_DETAILS_REJECTED
-        new = [payout_events.details(kind, details)]
-        new += await payout_events.disbursement_events(
-            connection, EventType.DISBURSEMENT_CANCELLED, cancelled
-        )
-        await events.record(connection, new, now=now)
+    details = await call.services.bank_details.decide(
+        own_party(call), _number(call), approve=approved, key=call.caller.key
+    )
     return ApiResponse(body=payout_events.details_object(details))
 
 
@@ -127,13 +98,6 @@ def _number(call: ApiRequest) -> int:
     if not (text.isascii() and text.isdigit() and len(text) <= _MAX_VERSION):
         raise ProblemError(problems.NOT_FOUND, "The party has no such bank details.")
     return int(text)
-
-
-async def _version(connection: Connection, party_id: str, version: int) -> SubmittedDetails:
-    for one in await party_service.list_bank_details(connection, party_id):
-        if one.version == version:
-            return one
-    raise ProblemError(problems.NOT_FOUND, "The party has no such bank details.")
 
 
 def _details(body: BankDetailsBody) -> BankDetails:

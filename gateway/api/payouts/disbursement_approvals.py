@@ -6,24 +6,16 @@ decides is the principal of the API key.
 
 from datetime import date
 from typing import Annotated, Final, Literal
-from uuid import UUID
 
 from pydantic import Field
 
-from clearing.parties import service as party_service
-from clearing.reporting import disbursements
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.field_types import EmptyBody
 from gateway.api.idempotency import KeyRule
-from gateway.api.payouts.payout_access import principal
-from gateway.api.problems import ProblemError
-from gateway.database import Connection, transaction
 from gateway.ids import format_id
-from gateway.webhooks import events, payout_events
-from gateway.webhooks.events import EventType
 from gateway.webhooks.payout_events import disbursement_object
 
 _PREFIX: Final = "dis"
@@ -78,9 +70,7 @@ class RescheduleSchema(api_schemas.PublicSchema):
 
 async def list_waiting(call: ApiRequest) -> ApiResponse:
     """Planned disbursements that lack an approval, the oldest first."""
-    async with call.services.pool.acquire() as connection:
-        found = await call.services.clearing.payouts.list_awaiting_approval(connection, limit=_MOST + 1)
-        by = await disbursements.list_approvers(connection, [one.id for one in found])
+    found, by = await call.services.disbursement_administration.list_awaiting_approval(limit=_MOST + 1)
     shown = [
         DisbursementAwaitingApprovalSchema(
             disbursement=format_id(_PREFIX, one.id),
@@ -90,76 +80,37 @@ async def list_waiting(call: ApiRequest) -> ApiResponse:
             due_date=one.period,
             rail="bank" if one.rail == "bank" else "psp",
             needed=one.approvals_needed,
-            by=by.get(one.id, []),
+            by=list(by.get(one.id, ())),
         )
         for one in found[:_MOST]
     ]
-    return ApiResponse(
-        body={"object": "list", "data": shown, "has_more": len(found) > _MOST, "next_cursor": None}
-    )
+    return ApiResponse(body=whole(shown, more=len(found) > _MOST))
 
 
 async def approve(call: ApiRequest) -> ApiResponse:
     """Approve as one principal, who counts once. After the second approval the disbursement is paid."""
     disbursement_id = call.path_id("id", _PREFIX)
-    now = call.services.now()
-    async with transaction(call.services.pool) as connection:
-        # Approvals of one disbursement wait for each other.
-        disbursement = await call.services.clearing.payouts.lock_disbursement(connection, disbursement_id)
-        if disbursement is None:
-            raise ProblemError(problems.NOT_FOUND, "There is no such disbursement.")
-        before = await disbursements.list_approvers(connection, [disbursement_id])
-        given, needed = await call.services.clearing.payouts.approve(
-            connection, disbursement_id, by=await principal(call, connection), now=now
-        )
-        by = (await disbursements.list_approvers(connection, [disbursement_id])).get(disbursement_id, [])
-        if given >= needed > len(before.get(disbursement_id, [])):
-            new = await payout_events.disbursement_events(
-                connection, EventType.DISBURSEMENT_APPROVED, [disbursement]
-            )
-            await events.record(connection, new, now=now)
-    shown = format_id(_PREFIX, disbursement_id)
-    return ApiResponse(
-        body=DisbursementApprovalSchema(disbursement=shown, approvals=given, needed=needed, by=by)
+    approvals = await call.services.disbursement_administration.approve(disbursement_id, key=call.caller.key)
+    shown = DisbursementApprovalSchema(
+        disbursement=format_id(_PREFIX, disbursement_id),
+        approvals=approvals.given,
+        needed=approvals.needed,
+        by=list(approvals.by),
     )
+    return ApiResponse(body=shown)
 
 
 async def record_return(call: ApiRequest) -> ApiResponse:
     """Record a return that no statement reports: its payables reopen, and its party's payouts are held."""
-    disbursement_id = call.path_id("id", _PREFIX)
-    now = call.services.now()
-    async with transaction(call.services.pool) as connection:
-        known = await call.services.clearing.payouts.find_disbursement(connection, disbursement_id)
-        if known is None:
-            raise ProblemError(problems.NOT_FOUND, "There is no such disbursement.")
-        by = await principal(call, connection)
-        returned = await call.services.clearing.payouts.record_return(
-            connection, disbursement_id, reason=call.body.reason, now=now, by=by
-        )
-        if returned is None:
-            return ApiResponse(body=await _shown(connection, disbursement_id))
-        hold = await party_service.lock_payout_hold(connection, returned.hold_id)
-        new = await payout_events.disbursement_events(
-            connection, EventType.DISBURSEMENT_RETURNED, [returned.disbursement]
-        )
-        new += [] if hold is None else [payout_events.hold(EventType.PAYOUT_HOLD_PLACED, hold)]
-        await events.record(connection, new, now=now)
-        return ApiResponse(body=await _shown(connection, disbursement_id))
-
-
-async def _shown(connection: Connection, disbursement_id: UUID) -> api_schemas.DisbursementSchema:
-    found = await disbursements.find_disbursement(connection, disbursement_id=disbursement_id, party_id=None)
-    if found is None:
-        raise ProblemError(problems.NOT_FOUND, "There is no such disbursement.")
-    return disbursement_object(found)
+    returned = await call.services.disbursement_administration.record_return(
+        call.path_id("id", _PREFIX), reason=call.body.reason, key=call.caller.key
+    )
+    return ApiResponse(body=disbursement_object(returned))
 
 
 async def reschedule(call: ApiRequest) -> ApiResponse:
     """Compute every open due date again by the present calendars and terms, recording the reason."""
-    async with transaction(call.services.pool) as connection:
-        moved = await call.services.clearing.payouts.reschedule(
-            connection, reason=call.body.reason, now=call.services.now()
-        )
+    moved = await call.services.disbursement_administration.reschedule(reason=call.body.reason)
     return ApiResponse(body=RescheduleSchema(moved=moved))
 
 

@@ -9,16 +9,15 @@ from uuid import UUID
 
 from pydantic import Field
 
-from clearing.reporting import disbursements
 from clearing.reporting.disbursements import PayableRecord
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page, whole
 from gateway.api.field_types import EmptyBody, ListQuery, Slug, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
-from gateway.ids import format_id, shard_of
+from gateway.ids import format_id
 from gateway.webhooks.payout_events import disbursement_object
 
 _ALL: Final = 10_000
@@ -50,7 +49,7 @@ class PayablesQuery(ListQuery):
 
 
 class PayableSchema(api_schemas.PublicSchema):
-    """What one session owes one party; negative where the party owes."""
+    """The amount that one session owes one party; negative if the party owes it."""
 
     object: Literal["payable"] = "payable"
     session: str
@@ -77,7 +76,7 @@ class ForecastLineSchema(api_schemas.PublicSchema):
 
 
 class DisbursementRunSchema(api_schemas.PublicSchema):
-    """What a run did."""
+    """The result of a run."""
 
     object: Literal["disbursement_run"] = "disbursement_run"
     disbursements: int
@@ -85,25 +84,20 @@ class DisbursementRunSchema(api_schemas.PublicSchema):
 
 async def list_disbursements(call: ApiRequest) -> ApiResponse:
     """Disbursements to the caller, newest first; the platform sees all."""
-    async with call.services.pool.acquire() as connection:
-        found = await disbursements.list_disbursements(
-            connection,
-            party_id=_whose(call, call.query.party),
-            state=call.query.state,
-            before=before(call.query, "dis"),
-            limit=call.query.limit + 1,
-        )
+    found = await call.services.disbursement_administration.list(
+        party_id=_whose(call, call.query.party),
+        state=call.query.state,
+        before=before(call.query, "dis"),
+        limit=call.query.limit + 1,
+    )
     return ApiResponse(body=page([disbursement_object(row) for row in found], limit=call.query.limit))
 
 
 async def get_disbursement(call: ApiRequest) -> ApiResponse:
     """One disbursement."""
-    async with call.services.pool.acquire() as connection:
-        found = await disbursements.find_disbursement(
-            connection, disbursement_id=call.path_id("id", "dis"), party_id=_whose(call, None)
-        )
-    if found is None:
-        raise ProblemError(problems.NOT_FOUND, "There is no such disbursement.")
+    found = await call.services.disbursement_administration.get(
+        call.path_id("id", "dis"), party_id=_whose(call, None)
+    )
     return ApiResponse(body=disbursement_object(found))
 
 
@@ -113,33 +107,25 @@ async def list_payables(call: ApiRequest) -> ApiResponse:
     if (query.session is None) == (query.disbursement is None):
         raise _one_of()
     party_id = _whose(call, query.party)
-    async with call.services.pool.acquire() as connection:
-        if query.session is not None:
-            session_id = _id(query.session, "ses")
-            found = await disbursements.list_payables_of_session(
-                connection, shard=shard_of(session_id), session_id=session_id, party_id=party_id
-            )
-            return ApiResponse(body=page([_payable(row) for row in found], limit=_ALL))
-        found = await disbursements.list_payables_of_disbursement(
-            connection,
-            disbursement_id=_id(query.disbursement or "", "dis"),
-            party_id=party_id,
-            after=before(query, "ses"),
-            limit=query.limit + 1,
-        )
+    service = call.services.disbursement_administration
+    if query.session is not None:
+        found = await service.list_payables_of_session(_id(query.session, "ses"), party_id=party_id)
+        return ApiResponse(body=page([_payable(row) for row in found], limit=_ALL))
+    found = await service.list_payables_of_disbursement(
+        _id(query.disbursement or "", "dis"),
+        party_id=party_id,
+        after=before(query, "ses"),
+        limit=query.limit + 1,
+    )
     shown = [_payable(row) for row in found]
     return ApiResponse(body=page(shown, limit=query.limit, cursor=lambda item: item.session))
 
 
 async def get_forecast(call: ApiRequest) -> ApiResponse:
     """What is to be paid on which day, from what is overdue to so many days ahead."""
-    async with call.services.pool.acquire() as connection:
-        days = await call.services.clearing.disbursements.forecast(
-            connection,
-            now=call.services.now(),
-            days=call.query.days,
-            party_id=_whose(call, call.query.party),
-        )
+    days = await call.services.disbursement_administration.forecast(
+        days=call.query.days, party_id=_whose(call, call.query.party)
+    )
     shown = [
         ForecastLineSchema(
             party=day.party_id,
@@ -152,7 +138,7 @@ async def get_forecast(call: ApiRequest) -> ApiResponse:
         )
         for day in days
     ]
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
+    return ApiResponse(body=whole(shown))
 
 
 async def run(call: ApiRequest) -> ApiResponse:
@@ -228,7 +214,7 @@ ENDPOINTS: Final = (
         path="/v1/payables",
         operation="listPayables",
         summary="List payables",
-        description="What one session owes, or what one disbursement nets: name exactly one of them.",
+        description=("The payables of one session or of one disbursement: name exactly one of them."),
         tag="Settlement",
         scope=Scope.SETTLEMENT_READ,
         handler=list_payables,

@@ -30,13 +30,13 @@ class FundingBody(WireModel):
 
 
 class CreditLimitBody(WireModel):
-    """How far the account may go below zero."""
+    """The lowest balance, as a credit limit."""
 
     credit_limit: NonNegativeMinor
 
 
 class TopupBody(WireModel):
-    """The platform's own money, brought to its balance at the PSP."""
+    """A transfer of the platform's own money to its balance at the PSP."""
 
     currency: CurrencyCode
     amount: PositiveMinor
@@ -78,7 +78,7 @@ def _shown(account: AccountRecord) -> PartnerAccountSchema:
 
 def _service(call: ApiRequest) -> FundingService:
     if call.services.funding is None:
-        raise ProblemError(problems.UNAVAILABLE, "This process takes no funding.")
+        raise ProblemError(problems.UNAVAILABLE, "This process does not accept funding.")
     return call.services.funding
 
 

@@ -6,22 +6,18 @@ lifted.
 
 from datetime import date
 from typing import Annotated, Final
-from zoneinfo import ZoneInfo
 
 from pydantic import Field
 
-from clearing.errors import ClearingInvariantViolation
-from clearing.parties import service as party_service
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, whole
 from gateway.api.idempotency import KeyRule
-from gateway.api.payouts.payout_access import principal, the_party
+from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
-from gateway.database import transaction
-from gateway.webhooks import events, payout_events
-from gateway.webhooks.events import EventType
+from gateway.payouts.hold_service import HoldPeriodError
+from gateway.webhooks import payout_events
 
 _CREATED: Final = 201
 
@@ -40,57 +36,30 @@ class PayoutHoldBody(WireModel):
 async def create(call: ApiRequest) -> ApiResponse:
     """Hold a party's payouts; planned disbursements are cancelled. The same hold again is one hold."""
     body: PayoutHoldBody = call.body
-    now = call.services.now()
-    payouts = call.services.clearing.payouts
-    async with transaction(call.services.pool) as connection:
-        party = await the_party(call, connection)
-        since = body.since or now.astimezone(ZoneInfo(party.time_zone)).date()
-        if body.until is not None and body.until <= since:
-            raise ProblemError(
-                problems.INVALID_PARAMETERS,
-                f"until: {body.until} is not after {since}.",
-                errors=[FieldError(pointer="/until", expected=f"a day after {since}")],
-            )
-        open_before = {one.id for one in await party_service.list_payout_holds(connection, party.id)}
-        by = await principal(call, connection)
-        hold_id = await payouts.place_hold(
-            connection, party.id, reason=body.reason, since=since, until=body.until, by=by
+    try:
+        hold = await call.services.payout_holds.place(
+            own_party(call), reason=body.reason, since=body.since, until=body.until, key=call.caller.key
         )
-        hold = await party_service.lock_payout_hold(connection, hold_id)
-        if hold is None:
-            raise ClearingInvariantViolation(f"hold {hold_id} was placed and is not there")
-        cancelled = await payouts.cancel_unpayable(connection, now=now, party_id=party.id)
-        new = [] if hold_id in open_before else [payout_events.hold(EventType.PAYOUT_HOLD_PLACED, hold)]
-        new += await payout_events.disbursement_events(
-            connection, EventType.DISBURSEMENT_CANCELLED, cancelled
-        )
-        await events.record(connection, new, now=now)
+    except HoldPeriodError as error:
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            f"{error}.",
+            errors=[FieldError(pointer="/until", expected=f"a day after {error.since}")],
+        ) from None
     return ApiResponse(body=payout_events.hold_object(hold), status=_CREATED)
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
     """Holds in force first, then lifted ones, the latest first."""
-    async with call.services.pool.acquire() as connection:
-        party = await the_party(call, connection)
-        found = await party_service.list_payout_holds(connection, party.id)
+    found = await call.services.payout_holds.list(own_party(call))
     shown = [payout_events.hold_object(one) for one in found]
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
+    return ApiResponse(body=whole(shown))
 
 
 async def lift(call: ApiRequest) -> ApiResponse:
     """Lift a hold: what is due is planned again. Another principal must lift that of a recorded return."""
-    now = call.services.now()
     hold_id = call.path_id("hold_id", payout_events.HOLD)
-    async with transaction(call.services.pool) as connection:
-        party = await the_party(call, connection)
-        known = await party_service.lock_payout_hold(connection, hold_id)
-        if known is None or known.party_id != party.id:
-            raise ProblemError(problems.NOT_FOUND, "The party has no such payout hold.")
-        by = await principal(call, connection)
-        await call.services.clearing.payouts.lift_hold(connection, hold_id, by=by, now=now)
-        hold = await party_service.lock_payout_hold(connection, hold_id) or known
-        new = [payout_events.hold(EventType.PAYOUT_HOLD_LIFTED, hold)]
-        await events.record(connection, new, now=now)
+    hold = await call.services.payout_holds.lift(own_party(call), hold_id, key=call.caller.key)
     return ApiResponse(body=payout_events.hold_object(hold))
 
 

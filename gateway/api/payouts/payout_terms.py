@@ -18,10 +18,7 @@ from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import NonNegativeMinor, PositiveMinor
 from gateway.api.idempotency import KeyRule
-from gateway.api.payouts.payout_access import principal, the_party
-from gateway.database import transaction
-from gateway.webhooks import events, payout_events
-from gateway.webhooks.events import EventType
+from gateway.api.payouts.payout_access import own_party
 
 _YEAR: Final = 366
 
@@ -77,8 +74,7 @@ class PayoutTermsSchema(api_schemas.PublicSchema):
 
 async def get(call: ApiRequest) -> ApiResponse:
     """The present terms; by default those of a party without any."""
-    async with call.services.pool.acquire() as connection:
-        return ApiResponse(body=_shown(await the_party(call, connection), call))
+    return ApiResponse(body=_shown(await call.services.payout_terms.get(own_party(call)), call))
 
 
 async def put(call: ApiRequest) -> ApiResponse:
@@ -93,32 +89,8 @@ async def put(call: ApiRequest) -> ApiResponse:
         instant_up_to_minor=body.instant_up_to,
         deregistered_on=body.deregistered_on,
     )
-    now = call.services.now()
-    payouts = call.services.clearing.payouts
-    async with transaction(call.services.pool) as connection:
-        party = await the_party(call, connection)
-        by = await principal(call, connection)
-        await payouts.put_terms(connection, party.id, terms, by=by, now=now)
-        if _loosened(party.payout_terms.approval_above_minor, body.approval_above):
-            hold_id = await payouts.place_hold(
-                connection,
-                party.id,
-                reason="the approval limit was raised: another person must agree by lifting this hold",
-                since=now.astimezone(ZoneInfo(party.time_zone)).date(),
-                until=None,
-                by=by,
-                four_eyes=True,
-            )
-            await payout_events.record_hold(connection, hold_id, [], now=now)
-        cancelled = await payouts.cancel_unpayable(connection, now=now, party_id=party.id)
-        new = await payout_events.disbursement_events(connection, EventType.DISBURSEMENT_CANCELLED, cancelled)
-        await events.record(connection, new, now=now)
-        return ApiResponse(body=_shown(await the_party(call, connection), call))
-
-
-def _loosened(before: int | None, after: int | None) -> bool:
-    """Whether some disbursement no longer needs two approvals: one person must not bring that about alone."""
-    return before is not None and (after is None or after > before)
+    party = await call.services.payout_terms.put(own_party(call), terms, key=call.caller.key)
+    return ApiResponse(body=_shown(party, call))
 
 
 def _shown(party: Party, call: ApiRequest) -> PayoutTermsSchema:

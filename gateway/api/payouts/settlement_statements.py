@@ -71,11 +71,14 @@ ENDPOINTS: Final = (
         path="/v1/disbursements/{id}/statement",
         operation="getDisbursementStatement",
         summary="Get a disbursement's statement",
-        description="Opening balance, every session and correction that the payment nets with price, VAT, "
-        "own part, fees and exchange, the payment, closing balance. ?format=json is JSON lines that "
-        "`networkcore verify` proves offline; ?format=csv has a row a line; ?format=pdf is a page in "
-        "`language` with both and the issued documents attached. X-Statement-SHA256 is the statement's seal "
-        "in each form. state_conflict until it is paid.",
+        description=(
+            "The opening balance, every session and correction that the payment nets, with price, VAT, the "
+            "party's part, fees and exchange, the payment, and the closing balance. ?format=json returns JSON"
+            " lines that `networkcore verify` checks offline; ?format=csv returns one row per line; "
+            "?format=pdf returns a PDF in `language` with the JSON and CSV files attached, and the issued "
+            "documents. X-Statement-SHA256 is the statement's hash in each form. state_conflict until it is "
+            "paid."
+        ),
         tag="Settlement",
         scope=Scope.SETTLEMENT_READ,
         handler=get_statement,

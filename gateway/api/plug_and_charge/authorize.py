@@ -33,13 +33,13 @@ from pnc.rejection_reasons import RejectionReason
 
 
 class StationBody(WireModel):
-    """Where the vehicle is plugged in."""
+    """The EVSE of the vehicle."""
 
     evse_id: EvseId
 
 
 class AuthorizeVehicleBody(WireModel):
-    """What a charging station management system knows when a vehicle presents its contract."""
+    """A vehicle's contract certificate, as its charging station management system sends it."""
 
     ocpp_version: Literal["2.0.1", "2.1"]
     station: StationBody
@@ -57,11 +57,11 @@ class BareQuery(QueryModel):
 
 
 class OcppMessageSchema(RootModel[dict[str, Any]]):
-    """A message by the schemas of the Open Charge Alliance."""
+    """A message that follows the schemas of the Open Charge Alliance."""
 
 
 class DecisionSchema(api_schemas.PublicSchema):
-    """Why: a stable code, None when the contract may charge."""
+    """The reason of a rejection: a stable code."""
 
     id: str
     rejection_reason: str | None

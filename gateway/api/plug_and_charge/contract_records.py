@@ -12,7 +12,7 @@ from pydantic import Field, ValidationError
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import MAX_PAGE, Slug, fingerprint
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import (
@@ -25,7 +25,6 @@ from gateway.api.plug_and_charge.contracts import (
 )
 from gateway.api.problems import FieldError, ProblemError
 from gateway.api.request_bodies import invalid
-from gateway.database import transaction
 from pnc import certificate_registry, contract_administration
 from pnc.contract import ChangeCursor, NewContract
 from pnc.emaid import parse_emaid
@@ -108,17 +107,12 @@ async def import_contracts(call: ApiRequest) -> ApiResponse:
     """Store many contracts in one transaction; each row is stored or rejected by itself, and reported."""
     body: ImportContractsBody = call.body
     environment = body.environment or call.services.options.environment
-    rows = [await _row(call, row) for row in body.contracts]
-    verifier, _ = await service_of(call).load_trust(call.services.pool, environment=environment)
-    async with transaction(call.services.pool) as connection:
-        reports = await contract_administration.import_contracts(
-            connection,
-            rows,
-            environment=environment,
-            verifier=verifier,
-            actor=call.caller.party_id,
-            now=call.services.now(),
-        )
+    reports = await call.services.contracts.import_many(
+        [_row(row) for row in body.contracts],
+        trust=service_of(call),
+        environment=environment,
+        actor=call.caller.party_id,
+    )
     shown = [
         ContractImportRowSchema.model_validate(
             {
@@ -135,20 +129,17 @@ async def import_contracts(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=ContractImportSchema(stored=len(shown) - rejected, rejected=rejected, rows=shown))
 
 
-async def _row(call: ApiRequest, row: Mapping[str, Any]) -> NewContract | UnfitContractError:
+def _row(row: Mapping[str, Any]) -> NewContract | UnfitContractError:
     """One row as a contract, or what is wrong with it.
 
     The text names the field, never the means of payment.
     """
     try:
-        contract = ContractBody.model_validate_json(msgspec.json.encode(row))
-        return await new_contract(call, contract)
+        return new_contract(ContractBody.model_validate_json(msgspec.json.encode(row)))
     except ValidationError as error:
         details = error.errors(include_url=False, include_context=False, include_input=False)
         fault = invalid(details, given=row, model=ContractBody).rejection.errors[0]
         return UnfitContractError(path=fault.pointer or "/", problem=fault.expected)
-    except ProblemError as error:
-        return UnfitContractError(path="/party", problem=error.rejection.detail)
 
 
 async def list_changes(call: ApiRequest) -> ApiResponse:
@@ -190,7 +181,9 @@ async def list_history(call: ApiRequest) -> ApiResponse:
     )
     if not found:
         raise ProblemError(problems.NOT_FOUND, f"There is no contract {emaid}.")
-    return _list([ContractChangeSchema(emaid=emaid, contract=None, party=None, **row) for row in found])
+    return ApiResponse(
+        body=whole(ContractChangeSchema(emaid=emaid, contract=None, party=None, **row) for row in found)
+    )
 
 
 async def list_certificates(call: ApiRequest) -> ApiResponse:
@@ -198,8 +191,8 @@ async def list_certificates(call: ApiRequest) -> ApiResponse:
     found = await certificate_registry.load_history(
         call.services.pool, environment=call.services.options.environment, emaid=_emaid(call)
     )
-    return _list(
-        [
+    return ApiResponse(
+        body=whole(
             ContractCertificateSchema(
                 sha256=row["leaf_sha256"],
                 serial=row["serial"],
@@ -211,7 +204,7 @@ async def list_certificates(call: ApiRequest) -> ApiResponse:
                 blocked_reason=row["blocked_reason"],
             )
             for row in found
-        ]
+        )
     )
 
 
@@ -240,14 +233,10 @@ def _cursor(text: str) -> ChangeCursor:
     if parts is None or int(parts[1]) > _MAX_TRANSACTION:
         raise ProblemError(
             problems.INVALID_PARAMETERS,
-            "The cursor is not one of this feed.",
-            errors=[FieldError(pointer="/cursor", expected="next_cursor of the page before")],
+            "This list did not return that cursor; start without one.",
+            errors=[FieldError(pointer="/cursor", expected="`next_cursor` of the previous page")],
         )
     return ChangeCursor(transaction=int(parts[1]), sequence=int(parts[2]))
-
-
-def _list(shown: list[Any]) -> ApiResponse:
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
 
 
 _EMAID: Final = "{emaid}"

@@ -12,12 +12,10 @@ from pydantic import Field
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, page
 from gateway.api.field_types import MAX_PAGE, CurrencyCode, PositiveMinor, Slug, Token
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
-from gateway.database import transaction
-from gateway.partners import party_repository
 from gateway.plug_and_charge.authorization_service import payment_reference
 from pnc import contract_administration
 from pnc.contract import Contract, ContractState, NewContract, PaymentKind
@@ -45,7 +43,7 @@ class AccountBody(WireModel):
 
 
 class ContractBody(WireModel):
-    """A contract: whose driver it is, what pays, and for how much."""
+    """A contract: its party, its means of payment and its limit."""
 
     emaid: EmaidText
     party: Slug = Field(description="the demand partner or eMSP that brings the driver")
@@ -96,31 +94,14 @@ async def put_contract(call: ApiRequest) -> ApiResponse:
     """Store or update a contract; the same content again changes nothing."""
     body: ContractBody = call.body
     environment = body.environment or call.services.options.environment
-    new = await new_contract(call, body)
-    verifier, _ = await service_of(call).load_trust(call.services.pool, environment=environment)
-    async with transaction(call.services.pool) as connection:
-        stored = await contract_administration.put_contract(
-            connection,
-            new,
-            environment=environment,
-            verifier=verifier,
-            actor=call.caller.party_id,
-            now=call.services.now(),
-        )
+    stored = await call.services.contracts.put(
+        new_contract(body), trust=service_of(call), environment=environment, actor=call.caller.party_id
+    )
     return ApiResponse(body=_shown(stored.contract, warning=stored.warning or None), status=_CREATED)
 
 
-async def new_contract(call: ApiRequest, body: ContractBody) -> NewContract:
-    """A body as a contract to be stored; a limit without a currency is in the party's own.
-
-    Raises ProblemError `not_found` where there is no such party.
-    """
-    async with call.services.pool.acquire() as connection:
-        if await party_repository.find_party(connection, body.party) is None:
-            raise ProblemError(problems.NOT_FOUND, f"There is no party {body.party}.")
-    currency = body.currency
-    if body.limit is not None and currency is None:
-        currency = await _settlement_currency(call, body.party)
+def new_contract(body: ContractBody) -> NewContract:
+    """A body as a contract to be stored."""
     kind, reference = _payment(body)
     return NewContract(
         emaid=body.emaid,
@@ -130,7 +111,7 @@ async def new_contract(call: ApiRequest, body: ContractBody) -> NewContract:
         valid_from=body.valid_from,
         valid_until=body.valid_to,
         limit_minor=body.limit,
-        currency=currency,
+        currency=body.currency,
         bundle=body.certificate_chain,
     )
 
@@ -145,10 +126,8 @@ async def list_contracts(call: ApiRequest) -> ApiResponse:
         after=query.cursor or "",
         limit=query.limit + 1,
     )
-    shown = [_shown(contract) for contract in found[: query.limit]]
-    more = len(found) > query.limit
-    cursor = shown[-1].emaid if more else None
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": more, "next_cursor": cursor})
+    shown = [_shown(contract) for contract in found]
+    return ApiResponse(body=page(shown, limit=query.limit, cursor=lambda contract: contract.emaid))
 
 
 async def block(call: ApiRequest) -> ApiResponse:
@@ -177,30 +156,24 @@ async def enable_payment(call: ApiRequest) -> ApiResponse:
 
 
 async def _set_state(call: ApiRequest, state: ContractState) -> ApiResponse:
-    async with transaction(call.services.pool) as connection:
-        contract = await contract_administration.set_state(
-            connection,
-            environment=call.services.options.environment,
-            emaid=call.path["emaid"],
-            state=state,
-            actor=call.caller.party_id,
-            reason=_reason(call),
-            now=call.services.now(),
-        )
+    contract = await call.services.contracts.set_state(
+        call.path["emaid"],
+        state,
+        environment=call.services.options.environment,
+        actor=call.caller.party_id,
+        reason=_reason(call),
+    )
     return ApiResponse(body=_shown(contract))
 
 
 async def _set_payment_usable(call: ApiRequest, *, usable: bool) -> ApiResponse:
-    async with transaction(call.services.pool) as connection:
-        contract = await contract_administration.set_payment_usable(
-            connection,
-            environment=call.services.options.environment,
-            emaid=call.path["emaid"],
-            usable=usable,
-            actor=call.caller.party_id,
-            reason=_reason(call),
-            now=call.services.now(),
-        )
+    contract = await call.services.contracts.set_payment_usable(
+        call.path["emaid"],
+        usable=usable,
+        environment=call.services.options.environment,
+        actor=call.caller.party_id,
+        reason=_reason(call),
+    )
     return ApiResponse(body=_shown(contract))
 
 
@@ -215,14 +188,6 @@ def _payment(body: ContractBody) -> tuple[PaymentKind, str]:
         )
         return PaymentKind.PSP_MANDATE, reference
     return PaymentKind.PARTNER_ACCOUNT, body.party
-
-
-async def _settlement_currency(call: ApiRequest, party_id: str) -> str:
-    async with call.services.pool.acquire() as connection:
-        party = await call.services.clearing.reference_data.find_party(connection, party_id)
-    if party is None:
-        raise ProblemError(problems.NOT_FOUND, f"There is no party {party_id}.")
-    return party.settlement_currency
 
 
 def service_of(call: ApiRequest) -> PlugAndChargeService:

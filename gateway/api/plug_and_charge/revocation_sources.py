@@ -13,7 +13,7 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.endpoint import ApiRequest, ApiResponse
+from gateway.api.endpoint import ApiRequest, ApiResponse, whole
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Pem, endpoint, service_of
 from gateway.api.plug_and_charge.trust import (
@@ -23,10 +23,9 @@ from gateway.api.plug_and_charge.trust import (
     TrustQuery,
     change_of,
     environment_of,
-    listed,
 )
 from gateway.api.problems import FieldError, ProblemError
-from gateway.database import transaction
+from gateway.plug_and_charge.trust_service import RevocationOrigin
 from pnc import trust_administration
 from pnc.rejection_reasons import ContractRejection
 
@@ -50,7 +49,7 @@ class RevocationListBody(ReasonBody):
 
 
 class RevocationSourceSchema(api_schemas.PublicSchema):
-    """An origin on the allow-list. `authority` names the authority's key and name by a hash."""
+    """An origin on the allow-list. `authority` is a hash of the authority's key and name."""
 
     object: Literal["revocation_source"] = "revocation_source"
     authority: str | None = None
@@ -70,15 +69,12 @@ async def allow_source(call: ApiRequest) -> ApiResponse:
     """Put an origin on an authority's allow-list; allowing what is allowed changes nothing."""
     body: AuthoritySourceBody = call.body
     environment = environment_of(call, body.environment)
-    async with transaction(call.services.pool) as connection:
-        origin = await trust_administration.allow_endpoint(
-            connection,
-            environment=environment,
-            authority=body.authority,
-            kind=body.kind,
-            url=body.url,
-            change=change_of(call, body.reason),
-        )
+    origin = await call.services.trust.allow_source(
+        body.authority,
+        RevocationOrigin(kind=body.kind, url=body.url),
+        environment=environment,
+        change=change_of(call, body.reason),
+    )
     shown = RevocationSourceSchema(environment=environment, kind=body.kind, origin=origin)
     return ApiResponse(body=shown, status=_CREATED)
 
@@ -86,15 +82,12 @@ async def allow_source(call: ApiRequest) -> ApiResponse:
 async def remove_source(call: ApiRequest) -> ApiResponse:
     """Take an origin off an authority's allow-list."""
     body: AuthoritySourceBody = call.body
-    async with transaction(call.services.pool) as connection:
-        await trust_administration.remove_endpoint(
-            connection,
-            environment=environment_of(call, body.environment),
-            authority=body.authority,
-            kind=body.kind,
-            url=body.url,
-            change=change_of(call, body.reason),
-        )
+    await call.services.trust.remove_source(
+        body.authority,
+        RevocationOrigin(kind=body.kind, url=body.url),
+        environment=environment_of(call, body.environment),
+        change=change_of(call, body.reason),
+    )
     return ApiResponse(body=None, status=204)
 
 
@@ -102,7 +95,7 @@ async def list_sources(call: ApiRequest) -> ApiResponse:
     """The allow-list of an environment."""
     environment = environment_of(call, call.query.environment)
     found = await trust_administration.list_endpoints(call.services.pool, environment=environment)
-    return listed(RevocationSourceSchema(environment=environment, **row) for row in found)
+    return ApiResponse(body=whole(RevocationSourceSchema(environment=environment, **row) for row in found))
 
 
 async def upload_list(call: ApiRequest) -> ApiResponse:

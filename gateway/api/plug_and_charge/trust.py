@@ -4,7 +4,6 @@ Owns: the wire form. Must not know certificates: what may be trusted is decided 
 recorded with who made it and why. A change applies from the next decision on, in every process.
 """
 
-from collections.abc import Iterable
 from datetime import datetime
 from typing import Annotated, Any, Final, Literal
 
@@ -12,11 +11,11 @@ from pydantic import Field
 
 from gateway import api_schemas
 from gateway.api import problems
-from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.endpoint import ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge.contracts import Environment, Pem, Reason, endpoint
-from gateway.database import transaction
+from gateway.plug_and_charge.trust_service import RevocationOrigin
 from pnc import trust_administration
 from pnc.trust import AnchorPurpose, RevocationPolicy, TrustChange
 
@@ -39,7 +38,7 @@ class TrustAnchorBody(WireModel):
     kind: AnchorPurpose
     pem: Pem
     policy: RevocationPolicy = Field(
-        description="require, or soft with a reason, when a status is unavailable"
+        description="without an available status, `require` rejects the contract and `soft` accepts it"
     )
     policy_reason: Reason = ""
     revocation_sources: list[SourceBody] = Field(default_factory=list, max_length=32)
@@ -61,13 +60,13 @@ class PolicyBody(ReasonBody):
 
 
 class CrossCertificateBody(ReasonBody):
-    """A certificate by which one root vouches for another."""
+    """A certificate that one root issues for another root."""
 
     pem: Pem
 
 
 class TrustQuery(QueryModel):
-    """What is trusted now, or was at any time."""
+    """What is trusted now, or also what was trusted earlier."""
 
     environment: Environment | None = None
     retired: bool = Field(default=False, description="true lists retired ones as well")
@@ -77,7 +76,7 @@ class TrustHistoryQuery(QueryModel):
     """Changes after a version."""
 
     environment: Environment | None = None
-    cursor: int = Field(0, ge=0, le=2**62, description="next_cursor of the page before")
+    cursor: int = Field(0, ge=0, le=2**62, description="`next_cursor` of the previous page")
     limit: int = Field(50, ge=1, le=MAX_PAGE)
 
 
@@ -125,25 +124,15 @@ async def add_anchor(call: ApiRequest) -> ApiResponse:
     """Trust a root, and allow the sources of its certificates' status."""
     body: TrustAnchorBody = call.body
     change = change_of(call, body.reason)
-    async with transaction(call.services.pool) as connection:
-        for source in body.revocation_sources:
-            await trust_administration.allow_endpoint(
-                connection,
-                environment=body.environment,
-                authority=body.pem,
-                kind=source.kind,
-                url=source.url,
-                change=change,
-            )
-        sha256 = await trust_administration.add_anchor(
-            connection,
-            environment=body.environment,
-            certificate=body.pem,
-            purpose=body.kind,
-            policy=body.policy,
-            policy_reason=body.policy_reason,
-            change=change,
-        )
+    sha256 = await call.services.trust.add_anchor(
+        environment=body.environment,
+        certificate=body.pem,
+        purpose=body.kind,
+        policy=body.policy,
+        policy_reason=body.policy_reason,
+        sources=[RevocationOrigin(kind=one.kind, url=one.url) for one in body.revocation_sources],
+        change=change,
+    )
     shown = TrustAnchorSchema(
         sha256=sha256,
         environment=body.environment,
@@ -162,36 +151,35 @@ async def list_anchors(call: ApiRequest) -> ApiResponse:
         call.services.pool, environment=environment, with_retired=call.query.retired
     )
     names = ("sha256", "policy", "policy_reason", "subject", "not_after", "added_at", "retired_at")
-    return listed(
-        TrustAnchorSchema(environment=environment, kind=row["purpose"], **_of(row, names)) for row in found
+    return ApiResponse(
+        body=whole(
+            TrustAnchorSchema(environment=environment, kind=row["purpose"], **_of(row, names))
+            for row in found
+        )
     )
 
 
 async def retire_anchor(call: ApiRequest) -> ApiResponse:
     """Retire a root: new authorizations stop, running sessions are settled."""
     body: ReasonBody = call.body or ReasonBody()
-    async with transaction(call.services.pool) as connection:
-        await trust_administration.retire_anchor(
-            connection,
-            environment=environment_of(call, body.environment),
-            sha256=call.path["sha256"],
-            change=change_of(call, body.reason),
-        )
+    await call.services.trust.retire_anchor(
+        call.path["sha256"],
+        environment=environment_of(call, body.environment),
+        change=change_of(call, body.reason),
+    )
     return ApiResponse(body=None, status=204)
 
 
 async def set_policy(call: ApiRequest) -> ApiResponse:
     """Change a root's revocation policy."""
     body: PolicyBody = call.body
-    async with transaction(call.services.pool) as connection:
-        await trust_administration.set_policy(
-            connection,
-            environment=environment_of(call, body.environment),
-            sha256=call.path["sha256"],
-            policy=body.policy,
-            policy_reason=body.policy_reason,
-            change=change_of(call, body.reason),
-        )
+    await call.services.trust.set_policy(
+        call.path["sha256"],
+        environment=environment_of(call, body.environment),
+        policy=body.policy,
+        policy_reason=body.policy_reason,
+        change=change_of(call, body.reason),
+    )
     return ApiResponse(body=None, status=204)
 
 
@@ -200,10 +188,7 @@ async def add_cross_certificate(call: ApiRequest) -> ApiResponse:
     body: CrossCertificateBody = call.body
     environment = environment_of(call, body.environment)
     change = change_of(call, body.reason)
-    async with transaction(call.services.pool) as connection:
-        sha256 = await trust_administration.add_cross_certificate(
-            connection, environment=environment, certificate=body.pem, change=change
-        )
+    sha256 = await call.services.trust.add_cross_certificate(body.pem, environment=environment, change=change)
     shown = CrossCertificateSchema(sha256=sha256, environment=environment, added_at=change.now)
     return ApiResponse(body=shown, status=_CREATED)
 
@@ -215,19 +200,19 @@ async def list_cross_certificates(call: ApiRequest) -> ApiResponse:
         call.services.pool, environment=environment, with_retired=call.query.retired
     )
     names = ("sha256", "subject", "issuer", "added_at", "retired_at")
-    return listed(CrossCertificateSchema(environment=environment, **_of(row, names)) for row in found)
+    return ApiResponse(
+        body=whole(CrossCertificateSchema(environment=environment, **_of(row, names)) for row in found)
+    )
 
 
 async def retire_cross_certificate(call: ApiRequest) -> ApiResponse:
     """Retire a cross certificate."""
     body: ReasonBody = call.body or ReasonBody()
-    async with transaction(call.services.pool) as connection:
-        await trust_administration.retire_cross_certificate(
-            connection,
-            environment=environment_of(call, body.environment),
-            sha256=call.path["sha256"],
-            change=change_of(call, body.reason),
-        )
+    await call.services.trust.retire_cross_certificate(
+        call.path["sha256"],
+        environment=environment_of(call, body.environment),
+        change=change_of(call, body.reason),
+    )
     return ApiResponse(body=None, status=204)
 
 
@@ -259,11 +244,6 @@ def change_of(call: ApiRequest, reason: str) -> TrustChange:
 
 def _of(row: dict[str, Any], names: tuple[str, ...]) -> dict[str, Any]:
     return {name: row[name] for name in names}
-
-
-def listed(shown: Iterable[api_schemas.PublicSchema]) -> ApiResponse:
-    """A list that has no second page."""
-    return ApiResponse(body={"object": "list", "data": list(shown), "has_more": False, "next_cursor": None})
 
 
 _SHA256: Final = "{sha256}"

@@ -4,15 +4,13 @@ Owns: the request and response schemas. Must not know: what a message changes, h
 platform may read them: a payment file contains whole IBANs.
 """
 
-import io
 from decimal import Decimal
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from clearing.bank_transfers import record_service
 from clearing.bank_transfers.message_importer import ImportedMessage
-from clearing.bank_transfers.payment_file import ListedFile, RecordedFile
+from clearing.bank_transfers.payment_file import ListedFile
 from clearing.bank_transfers.service import BankOutcome
 from gateway import api_schemas
 from gateway.api import problems
@@ -20,9 +18,7 @@ from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.idempotency import KeyRule
-from gateway.api.payouts.payout_access import principal
 from gateway.api.problems import ProblemError
-from gateway.database import Connection, transaction
 from gateway.webhooks import payout_events
 
 _ACCEPTED: Final = 202
@@ -65,16 +61,7 @@ class PaymentFileSchema(api_schemas.PublicSchema):
 
 async def import_message(call: ApiRequest) -> ApiResponse:
     """Import a pain.002, camt.053 or camt.054; the same bytes again change nothing."""
-    now = call.services.now()
-    async with transaction(call.services.pool) as connection:
-        imported = await call.services.clearing.bank_messages.import_message(
-            connection,
-            lambda: io.BytesIO(call.raw),
-            name="api",
-            reported_by=await principal(call, connection),
-            now=now,
-        )
-        await payout_events.record_imported_message(connection, imported, now=now)
+    imported = await call.services.bank_messages.import_message(call.raw, key=call.caller.key)
     if imported.message.state == "rejected":
         raise ProblemError(problems.BANK_MESSAGE_REJECTED, f"{imported.message.reason}.")
     return ApiResponse(body=payout_events.message_object(imported), status=_ACCEPTED)
@@ -83,10 +70,9 @@ async def import_message(call: ApiRequest) -> ApiResponse:
 async def list_messages(call: ApiRequest) -> ApiResponse:
     """The bank's messages, imported and rejected, the latest first."""
     query: MessagesQuery = call.query
-    async with call.services.pool.acquire() as connection:
-        found = await record_service.list_messages(
-            connection, state=query.state, before=query.cursor, limit=query.limit + 1
-        )
+    found = await call.services.bank_messages.list_messages(
+        state=query.state, before=query.cursor, limit=query.limit + 1
+    )
     shown = [
         payout_events.message_object(ImportedMessage(message=one, outcome=BankOutcome(), repeated=False))
         for one in found
@@ -97,15 +83,13 @@ async def list_messages(call: ApiRequest) -> ApiResponse:
 async def list_files(call: ApiRequest) -> ApiResponse:
     """Payment files, the latest first."""
     query: FilesQuery = call.query
-    async with call.services.pool.acquire() as connection:
-        found = await record_service.list_files(connection, before=query.cursor, limit=query.limit + 1)
+    found = await call.services.bank_messages.list_files(before=query.cursor, limit=query.limit + 1)
     return ApiResponse(body=page([_shown(one) for one in found], limit=query.limit))
 
 
 async def download(call: ApiRequest) -> ApiResponse:
     """The file's bytes, as recorded."""
-    async with call.services.pool.acquire() as connection:
-        found = await _file(call, connection)
+    found = await call.services.bank_messages.get_file(call.path["id"])
     headers = {
         "Content-Type": _XML,
         "Content-Disposition": f'attachment; filename="{found.message_id}.xml"',
@@ -116,17 +100,8 @@ async def download(call: ApiRequest) -> ApiResponse:
 
 async def mark_sent(call: ApiRequest) -> ApiResponse:
     """Record that a person has sent the file to the bank: no worker writes it into the outbox."""
-    async with transaction(call.services.pool) as connection:
-        found = await _file(call, connection)
-        await record_service.mark_sent(connection, found.message_id, now=call.services.now())
+    await call.services.bank_messages.mark_sent(call.path["id"])
     return ApiResponse(body=None, status=204)
-
-
-async def _file(call: ApiRequest, connection: Connection) -> RecordedFile:
-    found = await record_service.find_file(connection, call.path["id"])
-    if found is None:
-        raise ProblemError(problems.NOT_FOUND, "There is no such payment file.")
-    return found
 
 
 def _shown(file: ListedFile) -> PaymentFileSchema:

@@ -10,12 +10,10 @@ import msgspec
 from pydantic import Field
 
 from clearing.reconciliation.report import OpenDifference
-from clearing.reconciliation.service import ReconciliationService
 from gateway import api_schemas
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, whole
 from gateway.api.reconciliation.resolutions import DIFFERENCE
-from gateway.database import transaction
 from gateway.ids import format_id
 
 _MOST: Final = 1000
@@ -48,22 +46,10 @@ class DifferenceSchema(api_schemas.PublicSchema):
 
 async def list_differences(call: ApiRequest) -> ApiResponse:
     """Open differences, up to the limit; `has_more` says that there are others."""
-    shown: list[DifferenceSchema] = []
-    async with transaction(call.services.pool, isolation="repeatable_read") as connection:
-        async for one in ReconciliationService().differences(connection, today=call.services.now().date()):
-            if call.query.owner in (None, one.owner):
-                shown.append(_difference(one))
-            if len(shown) > call.query.limit:
-                break
-    more = len(shown) > call.query.limit
-    return ApiResponse(
-        body={
-            "object": "list",
-            "data": shown[: call.query.limit],
-            "has_more": more,
-            "next_cursor": None,
-        }
-    )
+    limit: int = call.query.limit
+    found = await call.services.financial_reports.list_differences(owner=call.query.owner, limit=limit + 1)
+    shown = (_difference(one) for one in found[:limit])
+    return ApiResponse(body=whole(shown, more=len(found) > limit))
 
 
 def _difference(one: OpenDifference) -> DifferenceSchema:
@@ -89,8 +75,10 @@ ENDPOINTS: Final = (
         path="/v1/reconciliation/differences",
         operation="listReconciliationDifferences",
         summary="List reconciliation differences",
-        description="Books, PSP and bank are compared every hour. Each difference has an owner and a "
-        "proposal.",
+        description=(
+            "The gateway compares books, PSP and bank every hour. Each difference has an owner and a "
+            "proposal."
+        ),
         tag="Settlement",
         scope=Scope.ADMIN,
         handler=list_differences,

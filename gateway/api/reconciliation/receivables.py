@@ -9,17 +9,14 @@ from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
-from clearing.receivables.service import ReceivablesService
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import CurrencyCode, Line, Slug
 from gateway.api.idempotency import KeyRule
-from gateway.api.payouts.payout_access import principal
 from gateway.api.problems import ProblemError
 from gateway.api.reconciliation.resolutions import ApprovalRequestSchema, Reason, approval_request_object
-from gateway.database import transaction
 
 _CREATED: Final = 201
 _NO_CONTENT: Final = 204
@@ -76,10 +73,7 @@ class ReceivableSchema(api_schemas.PublicSchema):
 
 async def list_receivables(call: ApiRequest) -> ApiResponse:
     """Every receivable, the oldest first."""
-    async with call.services.pool.acquire() as connection:
-        found = await _service(call).list_receivables(
-            connection, now=call.services.now(), party_id=call.query.party
-        )
+    found = await call.services.receivables.list(party_id=call.query.party)
     shown = [
         ReceivableSchema(
             party=one.party_id,
@@ -91,61 +85,44 @@ async def list_receivables(call: ApiRequest) -> ApiResponse:
         )
         for one in found
     ]
-    return ApiResponse(body={"object": "list", "data": shown, "has_more": False, "next_cursor": None})
+    return ApiResponse(body=whole(shown))
 
 
 async def set_off(call: ApiRequest) -> ApiResponse:
     """Pay a receivable from the party's payables in another currency, at the day's locked rate."""
     body: SetOffBody = call.body
-    async with transaction(call.services.pool) as connection:
-        request = await _service(call).set_off(
-            connection,
-            call.path["party"],
-            currency=body.currency,
-            from_currency=body.from_currency,
-            reason=body.reason,
-            by=await principal(call, connection),
-            now=call.services.now(),
-        )
+    request = await call.services.receivables.set_off(
+        call.path["party"],
+        currency=body.currency,
+        from_currency=body.from_currency,
+        reason=body.reason,
+        key=call.caller.key,
+    )
     return ApiResponse(body=approval_request_object(request), status=_CREATED)
 
 
 async def write_off(call: ApiRequest) -> ApiResponse:
     """Propose to write off a receivable; another principal approves it."""
     body: WriteOffBody = call.body
-    async with transaction(call.services.pool) as connection:
-        request = await _service(call).write_off(
-            connection,
-            call.path["party"],
-            currency=body.currency,
-            reason=body.reason,
-            by=await principal(call, connection),
-            now=call.services.now(),
-        )
+    request = await call.services.receivables.write_off(
+        call.path["party"], currency=body.currency, reason=body.reason, key=call.caller.key
+    )
     return ApiResponse(body=approval_request_object(request), status=_CREATED)
 
 
 async def record_consent(call: ApiRequest) -> ApiResponse:
     """Record a party's consent to set-off."""
     body: SetOffConsentBody = call.body
-    async with transaction(call.services.pool) as connection:
-        await _service(call).record_set_off_consent(
-            connection,
-            call.path["party"],
-            agreed_on=body.agreed_on,
-            evidence=body.evidence,
-            by=await principal(call, connection),
-        )
+    await call.services.receivables.record_consent(
+        call.path["party"], agreed_on=body.agreed_on, evidence=body.evidence, key=call.caller.key
+    )
     shown = SetOffConsentSchema(party=call.path["party"], agreed_on=body.agreed_on, evidence=body.evidence)
     return ApiResponse(body=shown, status=_CREATED)
 
 
 async def end_consent(call: ApiRequest) -> ApiResponse:
     """End a party's consent to set-off today."""
-    async with transaction(call.services.pool) as connection:
-        await _service(call).end_set_off_consent(
-            connection, call.path["party"], agreed_on=_day(call.path["id"]), now=call.services.now()
-        )
+    await call.services.receivables.end_consent(call.path["party"], agreed_on=_day(call.path["id"]))
     return ApiResponse(body=None, status=_NO_CONTENT)
 
 
@@ -154,10 +131,6 @@ def _day(text: str) -> date:
         return date.fromisoformat(text)
     except ValueError:
         raise ProblemError(problems.NOT_FOUND, "The party has no such set-off consent.") from None
-
-
-def _service(call: ApiRequest) -> ReceivablesService:
-    return call.services.clearing.receivables
 
 
 _REJECTIONS: Final = (problems.NOT_FOUND, problems.STATE_CONFLICT)
@@ -179,8 +152,10 @@ ENDPOINTS: Final = (
         path="/v1/receivables/{party}/set-off",
         operation="setOffReceivable",
         summary="Set off a receivable",
-        description="Pays a receivable from payables in another currency, as much as both allow. "
-        "Requires the party's consent.",
+        description=(
+            "Pays a receivable from payables in another currency, up to the smaller of the two. Requires the "
+            "party's consent."
+        ),
         tag="Settlement",
         scope=Scope.ADMIN,
         handler=set_off,
@@ -222,8 +197,10 @@ ENDPOINTS: Final = (
         path="/v1/receivables/{party}/set-off-consents/{id}",
         operation="endSetOffConsent",
         summary="End a set-off consent",
-        description="Ends the consent of the day `id` (its `agreed_on`), and any earlier one, today. "
-        "Nothing is set off under it any more.",
+        description=(
+            "Ends the consent of the day `id` (its `agreed_on`), and any earlier one, today. After that, "
+            "nothing is set off under it."
+        ),
         tag="Settlement",
         scope=Scope.ADMIN,
         handler=end_consent,

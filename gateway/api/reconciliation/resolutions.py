@@ -4,7 +4,6 @@ Owns: the request and response schemas. Must not know: what is booked for which 
 decides is the principal of the API key, never a name in the body.
 """
 
-from collections.abc import Sequence
 from datetime import date
 from typing import Annotated, Final, Literal
 
@@ -12,17 +11,13 @@ from pydantic import Field
 
 from clearing.approvals.request import ApprovalRequest
 from clearing.approvals.rules import ApprovalState, Resolution
-from clearing.approvals.service import list_requests, load_limits, set_limit
-from clearing.reconciliation.resolution_service import ResolutionRequest, ResolutionService
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel, whole
 from gateway.api.field_types import MAX_AMOUNT_MINOR, NonNegativeMinor, Slug
 from gateway.api.idempotency import KeyRule
-from gateway.api.payouts.payout_access import principal
 from gateway.api.problems import ProblemError
-from gateway.database import transaction
 from gateway.errors import MalformedIdError
 from gateway.ids import format_id, parse_id
 
@@ -153,33 +148,28 @@ class ApprovalLimitSchema(api_schemas.PublicSchema):
 async def resolve(call: ApiRequest) -> ApiResponse:
     """Resolve a difference, or request the approval of a second principal."""
     body: ResolutionBody = call.body
-    difference_id = call.path_id("id", DIFFERENCE)
-    async with transaction(call.services.pool) as connection:
-        resolution = ResolutionRequest(
-            resolution=Resolution(body.resolution),
-            reason=body.reason,
-            party_id=body.party,
-            related_references=tuple(body.related_references),
-            by=await principal(call, connection),
-        )
-        request = await _service(call).resolve(connection, difference_id, resolution, now=call.services.now())
+    request = await call.services.resolutions.resolve(
+        call.path_id("id", DIFFERENCE),
+        resolution=Resolution(body.resolution),
+        reason=body.reason,
+        party_id=body.party,
+        related_references=body.related_references,
+        key=call.caller.key,
+    )
     return ApiResponse(body=approval_request_object(request), status=_CREATED)
 
 
 async def clear(call: ApiRequest) -> ApiResponse:
     """Clear a suspense item, or a part of it."""
     body: ClearSuspenseBody = call.body
-    suspense_id = call.path_id("id", APPROVAL_REQUEST)
-    async with transaction(call.services.pool) as connection:
-        resolution = ResolutionRequest(
-            resolution=Resolution(body.resolution),
-            reason=body.reason,
-            party_id=body.party,
-            by=await principal(call, connection),
-        )
-        request = await _service(call).clear(
-            connection, suspense_id, resolution, minor=body.amount, now=call.services.now()
-        )
+    request = await call.services.resolutions.clear(
+        call.path_id("id", APPROVAL_REQUEST),
+        resolution=Resolution(body.resolution),
+        reason=body.reason,
+        party_id=body.party,
+        amount_minor=body.amount,
+        key=call.caller.key,
+    )
     return ApiResponse(body=approval_request_object(request), status=_CREATED)
 
 
@@ -191,33 +181,25 @@ async def offset(call: ApiRequest) -> ApiResponse:
         other_id = parse_id(APPROVAL_REQUEST, body.against)
     except MalformedIdError as error:
         raise ProblemError(problems.NOT_FOUND, f"{error}.") from None
-    async with transaction(call.services.pool) as connection:
-        request = await _service(call).offset(
-            connection,
-            suspense_id,
-            other_id,
-            reason=body.reason,
-            by=await principal(call, connection),
-            now=call.services.now(),
-        )
+    request = await call.services.resolutions.offset(
+        suspense_id, other_id, reason=body.reason, key=call.caller.key
+    )
     return ApiResponse(body=approval_request_object(request), status=_CREATED)
 
 
 async def approve(call: ApiRequest) -> ApiResponse:
     """Approve the request of another principal; it is booked."""
-    request_id = call.path_id("id", APPROVAL_REQUEST)
-    async with transaction(call.services.pool) as connection:
-        by = await principal(call, connection)
-        request = await _service(call).approve(connection, request_id, by=by, now=call.services.now())
+    request = await call.services.resolutions.approve(
+        call.path_id("id", APPROVAL_REQUEST), key=call.caller.key
+    )
     return ApiResponse(body=approval_request_object(request))
 
 
 async def reject(call: ApiRequest) -> ApiResponse:
     """Reject a request; nothing is booked."""
-    request_id = call.path_id("id", APPROVAL_REQUEST)
-    async with transaction(call.services.pool) as connection:
-        by = await principal(call, connection)
-        request = await _service(call).reject(connection, request_id, by=by, now=call.services.now())
+    request = await call.services.resolutions.reject(
+        call.path_id("id", APPROVAL_REQUEST), key=call.caller.key
+    )
     return ApiResponse(body=approval_request_object(request))
 
 
@@ -225,18 +207,18 @@ async def list_approval_requests(call: ApiRequest) -> ApiResponse:
     """Approval requests, the latest first."""
     query: ApprovalRequestsQuery = call.query
     state = None if query.state is None else ApprovalState(query.state)
-    async with call.services.pool.acquire() as connection:
-        found = await list_requests(connection, state=state, limit=query.limit + 1)
-    return _list(
-        [approval_request_object(one) for one in found[: query.limit]], more=len(found) > query.limit
+    found = await call.services.resolutions.list_requests(state=state, limit=query.limit + 1)
+    return ApiResponse(
+        body=whole(
+            (approval_request_object(one) for one in found[: query.limit]), more=len(found) > query.limit
+        )
     )
 
 
 async def list_suspense(call: ApiRequest) -> ApiResponse:
     """Suspense items, the oldest first."""
     limit: int = call.query.limit
-    async with call.services.pool.acquire() as connection:
-        found = await _service(call).list_suspense(connection, now=call.services.now(), limit=limit + 1)
+    found = await call.services.resolutions.list_suspense(limit=limit + 1)
     shown = [
         SuspenseItemSchema(
             id=format_id(APPROVAL_REQUEST, one.id),
@@ -250,24 +232,23 @@ async def list_suspense(call: ApiRequest) -> ApiResponse:
         )
         for one in found[:limit]
     ]
-    return _list(shown, more=len(found) > limit)
+    return ApiResponse(body=whole(shown, more=len(found) > limit))
 
 
 async def list_limits(call: ApiRequest) -> ApiResponse:
     """The approval limits in force."""
-    async with call.services.pool.acquire() as connection:
-        found = await load_limits(connection)
-    return _list(
-        [ApprovalLimitSchema(currency=currency, limit=minor) for currency, minor in sorted(found.items())]
+    found = await call.services.resolutions.load_limits()
+    return ApiResponse(
+        body=whole(
+            ApprovalLimitSchema(currency=currency, limit=minor) for currency, minor in sorted(found.items())
+        )
     )
 
 
 async def put_limit(call: ApiRequest) -> ApiResponse:
     """Set a currency's approval limit; with 0 every booking needs approval."""
     currency, body = call.path["currency"], call.body
-    async with transaction(call.services.pool) as connection:
-        by = await principal(call, connection)
-        await set_limit(connection, currency, body.limit, by=by, now=call.services.now())
+    await call.services.resolutions.set_limit(currency, body.limit, key=call.caller.key)
     return ApiResponse(body=ApprovalLimitSchema(currency=currency, limit=body.limit))
 
 
@@ -294,14 +275,6 @@ def approval_request_object(request: ApprovalRequest) -> ApprovalRequestSchema:
     )
 
 
-def _service(call: ApiRequest) -> ResolutionService:
-    return call.services.clearing.resolutions
-
-
-def _list(shown: Sequence[api_schemas.PublicSchema], *, more: bool = False) -> ApiResponse:
-    return ApiResponse(body={"object": "list", "data": list(shown), "has_more": more, "next_cursor": None})
-
-
 _REJECTIONS: Final = (problems.NOT_FOUND, problems.STATE_CONFLICT)
 ENDPOINTS: Final = (
     ApiEndpoint(
@@ -311,7 +284,7 @@ ENDPOINTS: Final = (
         summary="Resolve a difference",
         description=(
             "Up to the currency's approval limit the difference is booked at once; above it, another "
-            "principal must approve. The same request again changes nothing."
+            "principal must approve. The same request again has no effect."
         ),
         tag="Settlement",
         scope=Scope.ADMIN,

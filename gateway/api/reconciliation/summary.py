@@ -7,12 +7,11 @@ from typing import Final, Literal
 
 from pydantic import Field
 
-from clearing.audit import AuditReport, audit_ledger
-from clearing.reporting.summary import Summary, read_summary
+from clearing.audit import AuditReport
+from clearing.reporting.summary import Summary
 from gateway import api_schemas
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel
-from gateway.database import transaction
 
 
 class SummaryQuery(QueryModel):
@@ -35,7 +34,7 @@ class VatLineSchema(AmountSchema):
 
 
 class ShareLineSchema(AmountSchema):
-    """What a party earned, paid or not."""
+    """What a party has earned, paid or not."""
 
     party: str
 
@@ -103,13 +102,8 @@ class SummarySchema(api_schemas.PublicSchema):
 
 async def get(call: ApiRequest) -> ApiResponse:
     """The summary and its audit, from one snapshot."""
-    services = call.services
-    audit = None
-    async with transaction(services.pool, isolation="repeatable_read") as connection:
-        summary = await read_summary(connection)
-        if call.query.audit:
-            audit = _audit(await audit_ledger(connection, now=services.now()))
-    return ApiResponse(body=_summary(summary, audit))
+    summary, audit = await call.services.financial_reports.read_summary(with_audit=call.query.audit)
+    return ApiResponse(body=_summary(summary, None if audit is None else _audit(audit)))
 
 
 def _amounts(totals: object) -> list[AmountSchema]:

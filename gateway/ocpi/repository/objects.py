@@ -7,7 +7,9 @@ Must not know: the OCPI shapes of a version, HTTP. Keys are lower case, for OCPI
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Any, Final
+from uuid import UUID
 
 from clearing.pricing import json_document as document
 from clearing.pricing.ocpi_version import OcpiVersion
@@ -15,7 +17,16 @@ from gateway.database import Connection, named_queries
 from gateway.ids import new_id
 
 _sql = named_queries("gateway", "ocpi_objects.sql")
+_URL_KEPT: Final = 2048
 _REJECTIONS_KEPT: Final = 1000
+
+
+class Saved(StrEnum):
+    """What became of an object that was pushed or pulled."""
+
+    CREATED = "created"
+    REPLACED = "replaced"
+    STALE = "stale"  # a newer one is kept: nothing has changed
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,10 +127,10 @@ async def save_location(
     stored: OcpiObjectRecord,
     connectors: Sequence[Connector],
     now: datetime,
-) -> bool:
-    """Keep a location and rewrite its connectors; True when it is new. Call it in a transaction."""
+) -> Saved:
+    """Keep a location and rewrite its connectors, unless a newer one is kept. Call it in a transaction."""
     key = location_id.lower()
-    created: bool = await _sql.save_location(
+    created: bool | None = await _sql.save_location(
         connection,
         party_id=party_id,
         location_key=key,
@@ -129,13 +140,15 @@ async def save_location(
         last_updated=stored.last_updated,
         now=now,
     )
+    if created is None:
+        return Saved.STALE
     await _sql.forget_connectors(connection, party_id=party_id, location_key=key)
     if connectors:
         await _sql.add_connector(
             connection,
             [_connector_row(connector, position=position) for position, connector in enumerate(connectors)],
         )
-    return created
+    return Saved.CREATED if created else Saved.REPLACED
 
 
 def _connector_row(connector: Connector, *, position: int) -> dict[str, Any]:
@@ -183,8 +196,8 @@ async def find_current_tariff(
     )
 
 
-async def save_tariff(connection: Connection, tariff: NewTariff, *, now: datetime) -> bool:
-    """Keep a tariff as the current version; True when none was current. Call it in a transaction.
+async def save_tariff(connection: Connection, tariff: NewTariff, *, now: datetime) -> Saved:
+    """Keep a tariff as the current version, unless a newer one is current. Call it in a transaction.
 
     The same content again changes nothing, so that a repeated push, or a pull of what was pushed, leaves no
     mark in the history.
@@ -193,7 +206,9 @@ async def save_tariff(connection: Connection, tariff: NewTariff, *, now: datetim
     await _sql.claim_tariff(connection, party_id=tariff.party_id, tariff_key=key)
     current = await _sql.lock_current_tariff(connection, party_id=tariff.party_id, tariff_key=key)
     if current is not None and _same_tariff(current, tariff):
-        return False
+        return Saved.REPLACED
+    if current is not None and current["last_updated"] > tariff.last_updated:
+        return Saved.STALE
     if current is not None:
         await _sql.supersede_tariff(connection, party_id=tariff.party_id, tariff_key=key, now=now)
     await _sql.add_tariff(
@@ -210,7 +225,7 @@ async def save_tariff(connection: Connection, tariff: NewTariff, *, now: datetim
         last_updated=tariff.last_updated,
         now=now,
     )
-    return current is None
+    return Saved.CREATED if current is None else Saved.REPLACED
 
 
 def _same_tariff(current: Mapping[str, Any], tariff: NewTariff) -> bool:
@@ -240,6 +255,11 @@ async def list_tariffs_known_at(
     return [_tariff(row) async for row in rows]
 
 
+async def list_tariff_currencies(connection: Connection) -> list[str]:
+    """ISO 4217 codes of all tariffs that operators have published and not withdrawn, sorted."""
+    return [row["currency"] async for row in _sql.tariff_currencies(connection) if row["currency"]]
+
+
 async def load_session(
     connection: Connection, *, party_id: str, session_ref: str, lock: bool = False
 ) -> OcpiObjectRecord | None:
@@ -250,9 +270,12 @@ async def load_session(
 
 async def save_session(
     connection: Connection, update: SessionUpdate, *, watched: bool, now: datetime, wall_now: datetime
-) -> bool:
-    """Keep a running session; True when it is new. `watched` has its cost compared with what is held."""
-    created: bool = await _sql.save_session(
+) -> Saved:
+    """Keep a running session, unless a newer one is kept.
+
+    `watched` has its cost compared with what is held.
+    """
+    created: bool | None = await _sql.save_session(
         connection,
         party_id=update.party_id,
         session_key=update.session_ref.lower(),
@@ -268,7 +291,14 @@ async def save_session(
         wall_now=wall_now,
         watched=watched,
     )
-    return created
+    if created is None:
+        return Saved.STALE
+    return Saved.CREATED if created else Saved.REPLACED
+
+
+async def count_stale(connection: Connection, *, peer_id: UUID) -> None:
+    """Count a push of a peer that was older than what is kept."""
+    await _sql.count_stale(connection, peer_id=peer_id)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -310,9 +340,14 @@ async def add_rejection(
     status_code: int,
     reason: str,
     raw: bytes,
+    url: str,
     now: datetime,
+    pulled: bool = False,
 ) -> None:
-    """Keep a push that was rejected; of each party the newest thousand stay."""
+    """Keep a push, or a `pulled` object, that was rejected; of each party the newest thousand stay.
+
+    `url`: the path of the push or the address of the page.
+    """
     await _sql.add_rejection(
         connection,
         id=new_id(),
@@ -323,6 +358,8 @@ async def add_rejection(
         status_code=status_code,
         reason=reason,
         raw=raw,
+        url=url[:_URL_KEPT],
+        pulled=pulled,
         now=now,
     )
     await _sql.trim_rejections(connection, party_id=party_id, keep=_REJECTIONS_KEPT)

@@ -123,6 +123,12 @@ async def list_registered_peers(connection: Connection) -> list[PeerRecord]:
     return [peer async for row in _sql.registered_peers(connection) if (peer := _peer(row)) is not None]
 
 
+async def list_receivers(connection: Connection, *, module: str) -> list[PeerRecord]:
+    """Every registered peer that takes pushes of `module`, the oldest first."""
+    rows = _sql.receiving_peers(connection, module=module)
+    return [peer async for row in rows if (peer := _peer(row)) is not None]
+
+
 async def register(
     connection: Connection, *, peer: PeerRecord, registration: Registration, token_hash: bytes, now: datetime
 ) -> bool:

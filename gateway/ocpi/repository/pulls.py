@@ -18,7 +18,8 @@ _sql = named_queries("gateway", "ocpi_pulls.sql")
 class PullRecord:
     """One list of one peer.
 
-    `since` bounds the next run from below; a run under way has `run_until` and `next_url`.
+    `since` bounds the next run from below; a run under way has `run_until` and `next_url`, and `total` where
+    the peer named one.
     """
 
     peer_id: UUID
@@ -29,6 +30,7 @@ class PullRecord:
     seen: int
     rejected: int
     failures: int
+    total: int | None = None
 
 
 async def plan(
@@ -63,6 +65,11 @@ async def load(connection: Connection, *, peer_id: UUID, module: str) -> PullRec
     return _pull(await _sql.load_pull(connection, peer_id=peer_id, module=module))
 
 
+async def list_pulls(connection: Connection) -> list[dict[str, Any]]:
+    """Every list of every registered peer, as a person looks at them."""
+    return [dict(row) async for row in _sql.list_pulls(connection)]
+
+
 async def advance(connection: Connection, pull: PullRecord, *, due_at: datetime, now: datetime) -> None:
     """Record that a page was read; in the transaction that keeps its objects."""
     await _sql.advance_pull(
@@ -72,6 +79,7 @@ async def advance(connection: Connection, pull: PullRecord, *, due_at: datetime,
         run_until=pull.run_until,
         next_url=pull.next_url,
         seen=pull.seen,
+        total=pull.total,
         rejected=pull.rejected,
         due_at=due_at,
         now=now,
@@ -88,6 +96,7 @@ async def finish(
         module=pull.module,
         since=since,
         seen=pull.seen,
+        total=pull.total,
         rejected=pull.rejected,
         due_at=due_at,
         now=now,
@@ -100,16 +109,21 @@ async def fail(
     *,
     reason: str,
     from_start: bool,
+    list_short: bool,
     due_at: datetime,
     now: datetime,
 ) -> None:
-    """Record a failure; the run resumes at its page, or from its start when that page no longer exists."""
+    """Record a failure; the run resumes at its page, or from its start when that page no longer exists.
+
+    `list_short`: the list ended before its end.
+    """
     await _sql.fail_pull(
         connection,
         peer_id=pull.peer_id,
         module=pull.module,
         reason=reason,
         from_start=from_start,
+        list_short=list_short,
         due_at=due_at,
         now=now,
     )
@@ -127,4 +141,5 @@ def _pull(row: Any) -> PullRecord | None:
         seen=row["seen"],
         rejected=row["rejected"],
         failures=row["failures"],
+        total=row["total"],
     )

@@ -3,7 +3,7 @@
 Owns: translation between rows and values. Must not know: HTTP, or how a payment is secured.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Any
@@ -94,6 +94,27 @@ async def list_tokens(
     tokens = [TokenRecord(**dict(row)) async for row in rows]
     total: int = await _sql.count_tokens(connection, date_from=date_from, date_to=date_to)
     return tokens, total
+
+
+async def list_tokens_of(
+    connection: Connection,
+    *,
+    party_id: str | None,
+    types: Sequence[str],
+    after: tuple[str, str] | None,
+    limit: int,
+) -> list[TokenRecord]:
+    """Tokens of some types, of a demand partner or of all, by uid and type, behind `after`."""
+    uid, token_type = after or ("", "")
+    rows = _sql.tokens_of(
+        connection,
+        party_id=party_id,
+        types=list(types),
+        after_uid=uid.lower(),
+        after_type=token_type,
+        row_limit=limit,
+    )
+    return [TokenRecord(**dict(row)) async for row in rows]
 
 
 async def find_recent_request(

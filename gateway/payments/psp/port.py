@@ -6,7 +6,7 @@ demand for authentication and a lost answer are outcomes. `PspOutcomeUnknown` me
 not have taken place; the caller repeats it under the same idempotency key and never under a new one.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
@@ -15,7 +15,21 @@ from uuid import UUID
 
 from gateway.payments.psp.rules import PspRules
 
+# Codes of our own for a decline that is not the card's: a value of the caller's that the PSP does not take,
+# and a mistake in this system's configuration, for which the caller can do nothing.
+INVALID_PAYMENT_METHOD: Final = "invalid_payment_method"
+INVALID_CUSTOMER: Final = "invalid_customer"
+INVALID_AMOUNT: Final = "invalid_amount"
+PSP_CONFIGURATION: Final = "psp_configuration"
 CARD_PRESENT: Final = "card_present"  # instead of a payment method: the card is presented to a terminal
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class HoldFeatures:
+    """What is asked of a hold beyond itself: that it may be raised, that more than it may be captured."""
+
+    increments: bool = True
+    over_capture: bool = True
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -23,6 +37,8 @@ class PspHoldRequest:
     """Reserve `amount_minor` (ISO minor units) on a tokenized payment method; capture later.
 
     With `payment_method` CARD_PRESENT the card comes later, at a terminal: the answer is RequiresAction.
+    `return_url` is where a driver who is there comes back to from authentication. `statement_suffix` is what
+    the card statement says after the account's own name, as far as the PSP can write it.
     """
 
     idempotency_key: str
@@ -33,6 +49,11 @@ class PspHoldRequest:
     payment_method: str
     customer: str | None = None
     off_session: bool = False  # merchant-initiated under a stored mandate
+    return_url: str | None = None
+    features: HoldFeatures = HoldFeatures()
+    description: str | None = None
+    receipt_email: str | None = None
+    statement_suffix: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -76,6 +97,9 @@ class PspChargeRequest:
     currency: str
     payment_method: str
     customer: str
+    description: str | None = None
+    receipt_email: str | None = None
+    statement_suffix: str | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -165,6 +189,24 @@ class PspOutcomeUnknown:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class PspMisconfigured:
+    """The PSP refuses the request for a mistake of ours: key, permission, parameters, what is not activated.
+
+    `definite`: the PSP has read the request under its key, so it had no effect, now or before. Where the key
+    itself is refused, an earlier attempt may still have had one.
+    """
+
+    code: str
+    detail: str
+    definite: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FeaturesRefused:
+    """The account may not have the features that were asked of the hold; nothing took effect."""
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Transferred:
     """The connected account was credited."""
 
@@ -185,10 +227,11 @@ class Refunded:
     psp_refund: str
 
 
-HoldOutcome = Held | RequiresAction | Declined | PspOutcomeUnknown
+HoldOutcome = Held | RequiresAction | Declined | FeaturesRefused | PspMisconfigured | PspOutcomeUnknown
+PaymentStatus = Held | RequiresAction | Declined | Captured | Voided | PspOutcomeUnknown
 CaptureOutcome = Captured | Voided | Declined | PspOutcomeUnknown
 VoidOutcome = Voided | Captured | Declined | PspOutcomeUnknown
-IncrementOutcome = Held | Declined | PspOutcomeUnknown
+IncrementOutcome = Held | Declined | PspMisconfigured | PspOutcomeUnknown
 ChargeOutcome = Captured | Declined | PspOutcomeUnknown
 RefundOutcome = Refunded | Declined | PspOutcomeUnknown
 TransferOutcome = Transferred | Declined | PspOutcomeUnknown
@@ -257,7 +300,8 @@ class PspEventKind(StrEnum):
 class PspEvent:
     """One authenticated event of the PSP: its id, what it means and the payment it speaks of, if any.
 
-    `psp_type` is the PSP's own name of it, kept for people to read.
+    `psp_type` is the PSP's own name of it, kept for people to read. `problem`: why nothing can be made of an
+    authentic body, which is kept all the same.
     """
 
     id: str
@@ -267,7 +311,20 @@ class PspEvent:
     session_id: UUID | None
     dispute: DisputeUpdate | None = None
     reversal: ReversalUpdate | None = None
+    problem: str | None = None
     failed_refund: str | None = None  # a refund of the PSP's that did not reach its card after all
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspIncident:
+    """Something at the PSP that only the operator can mend, each time that a request meets it."""
+
+    code: str
+    detail: str
+    account: str  # which of the PSP's accounts, without saying its key
+
+
+IncidentReporter = Callable[[PspIncident], Awaitable[None]]
 
 
 class WebhookRejectedError(Exception):
@@ -280,6 +337,11 @@ class Psp(Protocol):
     @property
     def rules(self) -> PspRules:
         """What this PSP can charge, how long its holds and idempotency keys last."""
+        ...
+
+    @property
+    def account(self) -> str:
+        """Which of the PSP's accounts this is: a name for incidents, no secret."""
         ...
 
     @property
@@ -319,11 +381,11 @@ class Psp(Protocol):
         """Fund the platform's balance."""
         ...
 
-    async def find_hold(self, *, authorization_id: UUID) -> HoldOutcome | Captured | Voided | None:
+    async def find_hold(self, *, authorization_id: UUID) -> PaymentStatus | None:
         """Look a payment up by our metadata, past the idempotency key's lifetime; None: it never existed."""
         ...
 
-    async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
+    async def inspect(self, *, psp_payment: str) -> PaymentStatus:
         """What became of a payment."""
         ...
 
@@ -348,11 +410,11 @@ class Psp(Protocol):
         ...
 
     def read_event(self, *, body: bytes, signature: str) -> PspEvent:
-        """Authenticate a webhook over its raw body. Raises WebhookRejectedError."""
+        """Authenticate a webhook over its raw body, which may be anything. Raises WebhookRejectedError."""
         ...
 
     def parse_event(self, body: bytes) -> PspEvent:
-        """Read an event that was authenticated before and kept."""
+        """Read an event that was authenticated before and kept; whatever its body, it raises nothing."""
         ...
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:

@@ -8,8 +8,9 @@ the step leaves over is never charged. A refund that brings what is kept down to
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import date, datetime, timedelta
+from enum import StrEnum
 from typing import Final
 
 from clearing.money import exponent
@@ -81,6 +82,16 @@ class HoldValidity:
     source: str
 
 
+class DeclineAdvice(StrEnum):
+    """What helps after a decline; for every other code, another payment method."""
+
+    TRY_AGAIN_LATER = "try_again_later"
+    AUTHENTICATE = "authenticate"
+    LOWER_AMOUNT_OR_LATER = "lower_amount_or_later"
+    CORRECT_CARD_DETAILS = "correct_card_details"
+    OTHER_PAYMENT_METHOD = "other_payment_method"
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PspRules:
     """The rules of one PSP. Past `key_lifetime` it has forgotten a request: look it up, don't repeat it."""
@@ -88,6 +99,11 @@ class PspRules:
     amounts: AmountRules
     hold_validities: Sequence[HoldValidity]
     key_lifetime: timedelta
+    decline_advice: Mapping[str, DeclineAdvice] = field(default_factory=dict)
+
+    def advice(self, decline_code: str | None) -> DeclineAdvice:
+        """What helps after a decline with this code."""
+        return self.decline_advice.get(decline_code or "", DeclineAdvice.OTHER_PAYMENT_METHOD)
 
     def hold_ends(self, *, scheme: str | None, merchant_initiated: bool, held_at: datetime) -> datetime:
         """When a hold made at `held_at` (aware) ends by its scheme's rule in force that day.

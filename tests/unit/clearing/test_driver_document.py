@@ -1,8 +1,10 @@
 """Drivers' documents: invoice or receipt, valid by the official rules, and amounts that are the journal's."""
 
+import csv
 from dataclasses import replace
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from importlib.resources import files
 from typing import Any
 
 import pytest
@@ -20,8 +22,9 @@ from clearing.documents.driver_document import (
 )
 from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import DocumentType
+from clearing.documents.printed_page import driver_page
 from clearing.errors import InvalidDocumentError
-from clearing.money import half_away, net_and_vat
+from clearing.money import half_away, net_and_vat, to_major, vat_on
 from clearing.parties.party import Party
 from clearing.reference_data import bundled_data
 from clearing.sessions.identities import trader_on
@@ -160,8 +163,38 @@ def test_every_gross_is_invoiced_to_the_unit(gross: int) -> None:
     if one.net_minor == 0:
         return
     invoice = invoice_of(document(NL_SELLER, one, decision), decision, country="NL")
-    assert invoice.gross_minor + invoice.rounding_minor == invoice.paid_minor == gross
-    assert abs(invoice.rounding_minor) <= 1
+    assert invoice.gross_minor == invoice.paid_minor == gross
+    assert (invoice.vat_minor, invoice.rounding_minor) == (one.vat_minor, 0)
+
+
+def every_rate() -> list[Decimal]:
+    with (files("clearing") / "rates" / "vat.csv").open(encoding="utf-8", newline="") as file:
+        return sorted({Decimal(row["rate"]) for row in csv.DictReader(file)} - {Decimal(0)})
+
+
+@pytest.mark.parametrize("rate", every_rate(), ids=str)
+def test_the_vat_within_a_price_is_within_the_tolerance_of_the_rules_for_every_price(rate: Decimal) -> None:
+    """BR-CO-17 and BR-S-09 ask for less than one unit of the currency; the split is at most one cent off."""
+    apart: dict[int, int] = {}
+    for gross in range(1, 20_001):
+        net, vat = net_and_vat(gross, rate)
+        assert net + vat == gross
+        off = vat - vat_on(net, rate)
+        assert abs(off) <= 1, gross
+        apart.setdefault(off, gross)
+    decision = replace(ruling(NL_SELLER, "NL"), rate=rate)
+    for gross in apart.values():
+        one = document(NL_SELLER, supply(decision, gross), decision, no_invoice_because="")
+        if one.supply.net_minor == 0:
+            continue
+        invoice = invoice_of(one, decision, country="NL")
+        page = driver_page(one, decision)
+        stated = f"{to_major(one.supply.vat_minor, 'EUR'):f}"
+        assert page.sums[1][1] == f"{stated} EUR"
+        for syntax, write in (("ubl", ubl), ("cii", cii)):
+            written = write(invoice, number=one.name, issued_on=one.issued_on).decode()
+            assert f">{stated}<" in written
+            assert failed_rules(syntax, written) == []
 
 
 def cases() -> dict[str, tuple[DriverDocument, VatDecision]]:
@@ -209,4 +242,5 @@ def test_any_refunded_part_has_a_valid_credit_note(gross: int, steps: tuple[int,
     written = document(NL_SELLER, back, decision, preceding="DI-NL-ABC-000000001", no_invoice_because="")
     invoice = invoice_of(written, decision, country="NL")
     assert invoice.due_minor == after - before
-    assert invoice.gross_minor + invoice.rounding_minor == invoice.due_minor
+    assert invoice.gross_minor == invoice.due_minor
+    assert invoice.vat_minor == abs(back.vat_minor)

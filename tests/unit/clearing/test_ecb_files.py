@@ -142,7 +142,7 @@ def test_the_whole_history_of_the_ecb_reads_and_agrees_with_the_bundled_rates() 
         (b"Date,CHF\n1998-12-31,0.93\n", "1998-12-31 is before the first publication"),
         (b"Date,CHF\n2026-11-21,0.93\n", "line 2, column 'CHF': 2026-11-21 is in the future"),
         (b"Date,QQQ\n2026-11-13,0.93\n", "line 2, column 'QQQ': 'QQQ' is no currency of ISO 4217"),
-        (b"Date,EUR\n2026-11-13,1\n", "line 2, column 'EUR': the rates are of one euro"),
+        (b"Date,EUR\n2026-11-13,1\n", "line 2, column 'EUR': the rates are per euro"),
         (b"Date,BGN\n2026-01-02,1.9558\n", "BGN ended on 2025-12-31, so it has no rate of 2026-01-02"),
         (b"Date,CHF\n2026-11-13,9.3e-1\n", "line 2, column 'CHF': '9.3e-1' is no rate"),
         (b"Date,CHF\n2026-11-13,nan\n", "'nan' is no rate"),

@@ -10,7 +10,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing.documents.einvoice import cii, ubl
-from clearing.documents.invoice import DocumentType, Invoice, InvoiceLine, SuppliedSum, invoices_of
+from clearing.documents.invoice import (
+    DocumentType,
+    Invoice,
+    InvoiceLine,
+    SuppliedSum,
+    invoices_of,
+    stated_vat,
+)
+from clearing.documents.printed_page import invoice_page
 from clearing.errors import InvalidDocumentError
 from clearing.money import vat_on
 from clearing.parties.party import Party, PartyKind
@@ -68,14 +76,45 @@ def issue(supplier: Party, customer: Party, *sums: SuppliedSum, **changes: Any) 
     return invoices_of(sums, supplier=supplier, customer=customer, **fields)
 
 
-def test_vat_is_of_the_document_and_the_difference_to_the_lines_is_shown() -> None:
-    # 3 x 8.37 at 8.1 %: 0.68 each is 2.04; 25.11 at 8.1 % is 2.03.
+def test_a_document_states_the_vat_that_was_booked() -> None:
+    # 3 x 8.37 at 8.1 %: 0.68 each is 2.04; 25.11 at 8.1 % is 2.03. EN 16931 allows either.
     (invoice,) = issue(CH_CPO, PLATFORM, supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, [837, 837, 837]))
-    assert (invoice.net_minor, invoice.vat_minor, invoice.gross_minor) == (2511, 203, 2714)
-    assert (invoice.due_minor, invoice.rounding_minor) == (2511 + 204, 1)
-    assert b'<cbc:PayableRoundingAmount currencyID="CHF">0.01</cbc:PayableRoundingAmount>' in ubl(
-        invoice, number="SB-1", issued_on=PERIOD[1]
-    )
+    assert (invoice.net_minor, invoice.vat_minor, invoice.gross_minor) == (2511, 204, 2715)
+    assert (invoice.due_minor, invoice.rounding_minor) == (2715, 0)
+    for written in (
+        ubl(invoice, number="SB-1", issued_on=PERIOD[1]),
+        cii(invoice, number="SB-1", issued_on=PERIOD[1]),
+    ):
+        assert b"2.04<" in written
+        assert b"2.03<" not in written
+        assert b"Rounding" not in written
+    page = invoice_page(invoice, number="SB-1", issued_on=PERIOD[1])
+    assert [amount for _, amount in page.sums] == ["25.11 CHF", "2.04 CHF", "27.15 CHF"]
+
+
+def test_what_lies_beyond_the_tolerance_of_the_rules_is_a_rounding_amount() -> None:
+    # 500 sessions of 0.06 at 8.1 %: each is booked without VAT (0.00486), the sum of 30.00 bears 2.43.
+    (invoice,) = issue(CH_CPO, PLATFORM, supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, [6] * 500))
+    assert (invoice.net_minor, invoice.due_minor) == (3000, 3000)
+    assert (invoice.vat_minor, invoice.rounding_minor) == (243 - 99, -144)
+    written = ubl(invoice, number="SB-1", issued_on=PERIOD[1])
+    assert failed_rules("ubl", written.decode()) == []
+
+
+@pytest.mark.parametrize(
+    ("currency", "booked", "stated"),
+    [
+        ("EUR", 1000, 1000),
+        ("EUR", 1099, 1099),
+        ("EUR", 1100, 1099),
+        ("EUR", 901, 901),
+        ("EUR", 0, 901),
+        ("JPY", 1001, 1000),
+        ("JPY", 999, 1000),
+    ],
+)
+def test_the_tolerance_is_less_than_one_unit_of_the_currency(currency: str, booked: int, stated: int) -> None:
+    assert stated_vat(10_000, booked, Decimal(10), currency=currency) == stated
 
 
 def test_self_billing_needs_an_agreement() -> None:
@@ -182,10 +221,11 @@ def test_negative_sums_become_a_credit_note_with_positive_amounts() -> None:
 
 
 @given(nets=st.lists(st.integers(1, 10**6), min_size=1, max_size=200))
-def test_the_rounding_amount_is_at_most_half_a_unit_a_session(nets: list[int]) -> None:
+def test_what_is_due_is_what_was_booked_and_so_is_the_vat(nets: list[int]) -> None:
     (invoice,) = issue(CH_CPO, PLATFORM, supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, nets))
     assert invoice.due_minor == sum(net + vat_on(net, Decimal("8.1")) for net in nets)
-    assert 2 * abs(invoice.rounding_minor) <= len(nets) + 1
+    assert invoice.rounding_minor == 0
+    assert invoice.vat_minor == sum(vat_on(net, Decimal("8.1")) for net in nets)
 
 
 def cases() -> dict[str, Invoice]:

@@ -5,7 +5,8 @@ from typing import Any
 
 import pytest
 
-from clearing.pricing.lint import LintFinding, lint
+from clearing.pricing.lint import lint
+from clearing.pricing.lint_finding import LintFinding
 from tests.unit.clearing.pricing_builders import V230, Number, component, element, tariff_of
 
 ENERGY = component("ENERGY", "0.50", vat="20")
@@ -109,6 +110,57 @@ def test_limits_that_cross_are_reported() -> None:
 
 def test_a_tariff_that_prices_nothing_is_reported() -> None:
     assert ("T305", "$.elements") in found(element(component("SOLAR", "1")))
+
+
+def test_a_tariff_that_ends_before_it_begins_is_reported() -> None:
+    begins, ends = "2026-06-01T00:00:00Z", "2026-05-01T00:00:00Z"
+    reversed_validity = found(GOOD, start_date_time=begins, end_date_time=ends)
+    assert reversed_validity == [("T306", "$.end_date_time")]
+    assert found(GOOD, start_date_time=begins, end_date_time=begins) == [("T306", "$.end_date_time")]
+    assert found(GOOD, start_date_time=ends, end_date_time=begins) == []
+
+
+def test_a_vat_rate_that_is_no_percentage_is_reported() -> None:
+    for vat in ("0.2", "0.99", "100.1", "101"):
+        expected = [("T403", "$.elements[0].price_components[0].vat")]
+        assert found(element(component("ENERGY", "0.5", vat=vat))) == expected, vat
+    for vat in ("0", "1", "7.7", "100"):
+        assert found(element(component("ENERGY", "0.5", vat=vat))) == [], vat
+
+
+def test_a_tax_that_can_not_be_taken_out_of_the_price_is_reported() -> None:
+    included = found(element(component("ENERGY", "0.5")), version=V230, tax_included="YES")
+    assert ("T404", "$.tax_included") in included
+    assert "T404" not in {code for code, _ in found(GOOD, version=V230, tax_included="YES")}
+
+
+@pytest.mark.parametrize("reservation", ["RESERVATION", "RESERVATION_EXPIRES"])
+def test_a_reservation_with_what_it_can_t_have_is_reported(reservation: str) -> None:
+    for kind, expected in (("ENERGY", True), ("PARKING_TIME", True), ("TIME", False), ("FLAT", False)):
+        codes = found(GOOD, element(component(kind, "1", vat="20"), reservation=reservation))
+        assert (("T104", "$.elements[1].price_components[0]") in codes) is expected, kind
+
+
+def test_restrictions_that_restrict_nothing_are_reported() -> None:
+    empty = {**GOOD, "restrictions": {}}
+    assert found(empty) == [("T105", "$.elements[0].restrictions")]
+    assert found(element(ENERGY, min_kwh=0), element(ENERGY)) != []
+
+
+def test_a_step_that_rounds_nothing_is_reported() -> None:
+    flat = element(ENERGY, component("FLAT", "1", vat="20", step=2))
+    assert ("T307", "$.elements[0].price_components[1].step_size") in found(flat)
+    timed = component("TIME", "3", vat="20", step=60)
+    both = element(timed, component("PARKING_TIME", "3", vat="20", step=60))
+    assert ("T307", "$.elements[0].price_components[0].step_size") in found(both)
+    assert "T307" not in {code for code, _ in found(element(timed))}
+
+
+def test_a_tariff_that_ignores_use_is_reported() -> None:
+    flat = component("FLAT", "5", vat="20")
+    assert ("T308", "$.elements") in found(element(flat))
+    assert "T308" not in {code for code, _ in found(element(flat, ENERGY))}
+    assert "T308" not in {code for code, _ in found(element(component("FLAT", "0", vat="20")))}
 
 
 def test_missing_and_mixed_tax_are_reported() -> None:

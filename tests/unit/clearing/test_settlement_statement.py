@@ -473,7 +473,7 @@ def test_proof_terms_that_do_not_add_up_are_found() -> None:
             record["proof"]["later_minor"] = 69
         return record
 
-    with pytest.raises(StatementError, match="are not payout and closing"):
+    with pytest.raises(StatementError, match="do not sum to the payout and the closing balance"):
         verify_settlement_statement(resealed(texts, change))
 
 

@@ -1,7 +1,7 @@
 """The VAT decision table, one row a case, and the dated rates beside two independent sources."""
 
 from collections.abc import Sequence
-from datetime import date
+from datetime import date, timedelta
 from decimal import Decimal
 
 import duty27_eu_vat
@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 
 from clearing.errors import RateUnavailableError, UnclearableError
 from clearing.reference_data import bundled_data
+from clearing.tax.domestic_reverse_charge import DOMESTIC_REVERSE_CHARGE
 from clearing.tax.vat import (
     NOT_REGISTERED,
     Category,
@@ -111,6 +112,38 @@ def test_the_supply_to_a_dealer(case: tuple[str, Trader, Category, str, Payer, s
     assert found.reason
 
 
+@pytest.mark.parametrize("state", sorted(DOMESTIC_REVERSE_CHARGE))
+def test_a_domestic_reverse_charge_has_a_first_day_and_a_last_one(state: str) -> None:
+    row = DOMESTIC_REVERSE_CHARGE[state]
+    assert not row.applies(row.first_day - timedelta(days=1), supplier_is_dealer=True)
+    assert row.applies(row.first_day, supplier_is_dealer=True)
+    assert row.applies(row.first_day, supplier_is_dealer=False) is (state != "DE")
+    assert row.source
+    if state == "GB":
+        assert row.last_day is None, "the directive does not bound the United Kingdom"
+        return
+    # Directive 2006/112/EC art. 199a(1): until 31 December 2026.
+    assert row.last_day == date(2026, 12, 31)
+    assert row.applies(date(2026, 12, 31), supplier_is_dealer=True)
+    assert not row.applies(date(2027, 1, 1), supplier_is_dealer=True)
+
+
+def test_after_its_last_day_a_domestic_supply_to_a_dealer_bears_vat_again() -> None:
+    for day, category in (
+        (date(2026, 12, 31), Category.REVERSE_CHARGE),
+        (date(2027, 1, 1), Category.STANDARD),
+    ):
+        found = decide(
+            SupplyLeg.TO_DEALER,
+            supplier=trader("CZ"),
+            customer=trader("CZ", dealer=True),
+            place=RATES.tax_jurisdiction("CZ"),
+            day=day,
+            rates=RATES,
+        )
+        assert found.category is category
+
+
 def test_a_german_dealer_who_buys_from_a_dealer_owes_the_tax_itself() -> None:
     found = between(SupplyLeg.TO_DEALER, trader("DE", dealer=True), DE_DEALER)
     assert (found.category, found.exemption_code) == (Category.REVERSE_CHARGE, "VATEX-EU-AE")
@@ -199,7 +232,9 @@ def test_an_established_supplier_charges_an_identified_business() -> None:
 
 def test_a_small_business_shows_no_vat() -> None:
     found = to_driver("NL", supplier="NL", small=True)
-    assert (found.category, found.exemption_code) == (Category.EXEMPT, "VATEX-EU-F")
+    assert (found.category, found.exemption_code) == (Category.EXEMPT, None)
+    french = to_driver("FR", supplier="FR", small=True)
+    assert (french.category, french.exemption_code) == (Category.EXEMPT, "VATEX-FR-FRANCHISE")
 
 
 # (supplier, customer) -> (category, rate, acquisition, flags)
@@ -250,7 +285,7 @@ def test_vat_is_not_shown_by_one_who_may_not(leg: SupplyLeg) -> None:
     assert (unproven.category, unproven.rate) == (Category.OUTSIDE, 0)
     assert "supplier_without_vat_id" in unproven.flags
     small = between(leg, trader("CH", small=True), CH_DEALER)
-    assert (small.category, small.rate, small.exemption_code) == (Category.EXEMPT, 0, "VATEX-EU-F")
+    assert (small.category, small.rate, small.exemption_code) == (Category.EXEMPT, 0, None)
 
 
 @pytest.mark.parametrize(
@@ -362,5 +397,7 @@ def test_the_table_decides_every_case_and_its_invariants_hold(
         assert supplier.identified_in(found.vat_of) is not None
         assert found.payer is Payer.SUPPLIER
         assert found.exemption_code is None
+    elif found.category is Category.EXEMPT:  # a small business: only France has a code for it
+        assert found.exemption_code in {None, "VATEX-FR-FRANCHISE"}
     else:
         assert found.exemption_code is not None

@@ -16,10 +16,11 @@ from gateway.api.endpoint import QueryModel, WireModel, page
 from gateway.api.error_mapping import problem_for
 from gateway.api.idempotency import KeyRule, read_key, request_hash
 from gateway.api.problems import CATALOG, ProblemDetails, ProblemError, document
-from gateway.api.rate_limit import RateLimiter, RateRule
 from gateway.api.request_bodies import parse_body, parse_query, pointer
+from gateway.errors import RateLimitExceededError
 from gateway.partners.api_key_service import mint
 from gateway.payments import errors
+from gateway.rate_limit import RateLimiter, RateRule
 from gateway.webhooks.events import DATA_MODELS, EventType
 
 
@@ -97,8 +98,8 @@ def test_a_bucket_never_gives_more_than_its_burst_and_its_rate(
         try:
             limiter.take("k", at=at)
             given_out += 1
-        except ProblemError as rejected:
-            wait = int(rejected.rejection.headers["Retry-After"])
+        except RateLimitExceededError as rejected:
+            wait = int(rejected.headers["Retry-After"])
             assert wait >= 1
     assert given_out <= burst + at * per_second + 1
 
@@ -107,10 +108,26 @@ def test_an_empty_bucket_says_when_and_that_is_enough() -> None:
     limiter = RateLimiter(RateRule(name="t", per_second=1, burst=2))
     assert limiter.take("k", at=0.0)["RateLimit"] == '"t";r=1;t=1'
     limiter.take("k", at=0.0)
-    with pytest.raises(ProblemError) as caught:
+    with pytest.raises(RateLimitExceededError) as caught:
         limiter.take("k", at=0.0)
+    with pytest.raises(RateLimitExceededError):
+        limiter.check("k", at=0.0)
+    limiter.check("other", at=0.0)
     limiter.take("other", at=0.0)
-    limiter.take("k", at=float(caught.value.rejection.headers["Retry-After"]))
+    later = float(caught.value.headers["Retry-After"])
+    limiter.check("k", at=later)
+    limiter.take("k", at=later)
+
+
+def test_counting_never_raises_and_looking_takes_nothing() -> None:
+    limiter = RateLimiter(RateRule(name="t", per_second=1, burst=2))
+    for _ in range(5):
+        limiter.check("k", at=0.0)
+    for _ in range(5):
+        limiter.count("k", at=0.0)
+    with pytest.raises(RateLimitExceededError):
+        limiter.check("k", at=0.0)
+    limiter.check("k", at=1.0)
 
 
 def test_a_rate_of_nothing_is_rejected() -> None:

@@ -16,14 +16,15 @@ from gateway.config import (
     Environment,
     LogFormat,
     Settings,
-    _allowed,
-    _types,
+    base_url_of,
     load_database_url,
     load_inbox_path,
     load_settings,
+    load_some_settings,
 )
 from gateway.errors import ConfigurationError
 from gateway.jobs.bank_files import bank_jobs
+from gateway.set_values import _allowed, _types
 
 PASSWORD = "hunter2-hunter2"
 WEBHOOK_KEY = "A" * 43 + "="
@@ -366,3 +367,30 @@ def test_a_paying_account_that_is_wrong_is_named(tmp_path: Path, account: object
     with pytest.raises(ConfigurationError, match=said) as rejected:
         jobs_of(bank_settings(tmp_path, account))
     assert "account.json" in str(rejected.value)
+
+
+def test_some_settings_are_read_without_the_others_and_checked_alike() -> None:
+    found = load_some_settings({"NETWORKCORE_PSP_API_KEY": "sk_test_1"}, "psp_api_key", "psp_base_url")
+    assert found["psp_api_key"].get_secret_value() == "sk_test_1"
+    assert found["psp_base_url"] is None
+    for environ, words in (
+        ({}, "NETWORKCORE_PSP_API_KEY is missing"),
+        ({"NETWORKCORE_PSP_API_KEY": "short"}, "NETWORKCORE_PSP_API_KEY is invalid"),
+        (
+            {"NETWORKCORE_PSP_API_KEY": "sk_test_1", "NETWORKCORE_PSP_BASE_URL": "x"},
+            "PSP_BASE_URL is invalid",
+        ),
+        ({"NETWORKCORE_PSP_API_KY": "sk_test_1"}, "did you mean NETWORKCORE_PSP_API_KEY?"),
+    ):
+        with pytest.raises(ConfigurationError, match=re.escape(words)) as raised:
+            load_some_settings(environ, "psp_api_key", "psp_base_url")
+        assert "\n" not in str(raised.value)
+        assert "short" not in str(raised.value)
+
+
+def test_the_base_url_is_the_public_one_or_that_of_the_listener() -> None:
+    at = {"host": "127.0.0.1", "port": 8080, "tls_certificate_path": None}
+    assert base_url_of(public_url=None, **at) == "http://127.0.0.1:8080"  # type: ignore[arg-type]
+    assert base_url_of(public_url="https://g.example", **at) == "https://g.example"  # type: ignore[arg-type]
+    tls = base_url_of(public_url=None, host="h", port=1, tls_certificate_path="c.pem")
+    assert tls == "https://h:1"

@@ -10,17 +10,9 @@ import pytest
 
 from clearing.reporting.open_items import OpenCauseKind
 from gateway.database import named_queries
+from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
 from gateway.exceptions.actions import ACTIONS
-from gateway.exceptions.rules import (
-    KINDS,
-    ExceptionEventKind,
-    ExceptionKind,
-    ExceptionRecord,
-    ExceptionState,
-    FoundException,
-    compare,
-    next_step,
-)
+from gateway.exceptions.rules import KINDS, ExceptionRecord, FoundException, compare, next_step
 from gateway.ids import format_id
 
 ROOT = Path(__file__).resolve().parents[3]

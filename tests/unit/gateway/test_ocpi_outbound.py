@@ -82,6 +82,31 @@ def test_an_address_embedded_in_ipv6_is_judged_as_itself(address: ipaddress.IPv4
     assert is_public(mapped) == is_public(translated) == is_public(address)
 
 
+# One address of each row of IANA's registries of special-purpose addresses (IPv4 and IPv6) that is not
+# globally reachable, or that leads elsewhere than it says.
+@pytest.mark.parametrize(
+    "text",
+    [
+        *("0.0.0.1", "10.0.0.1", "100.64.0.1", "127.0.0.1", "169.254.1.1", "172.16.0.1", "192.0.0.1"),
+        *("192.0.0.8", "192.0.0.170", "192.0.2.1", "192.31.196.1", "192.52.193.1", "192.88.99.1"),
+        *("192.168.0.1", "192.175.48.1", "198.18.0.1", "198.51.100.1", "203.0.113.1", "240.0.0.1"),
+        *("255.255.255.255", "224.0.0.1", "::", "::1", "::ffff:10.0.0.1", "64:ff9b::10.0.0.1"),
+        *("64:ff9b:1::1", "100::1", "100:0:0:1::1", "2001::1", "2001:1::1", "2001:2::1", "2001:3::1"),
+        *("2001:4:112::1", "2001:10::1", "2001:20::1", "2001:30::1", "2001:db8::1", "2002:a00:1::1"),
+        *("2620:4f:8000::1", "3fff::1", "5f00::1", "fc00::1", "fe80::1", "fec0::1", "ff02::1", "4000::1"),
+    ],
+)
+def test_every_special_range_is_rejected(text: str) -> None:
+    assert not is_public(ipaddress.ip_address(text))
+
+
+@pytest.mark.parametrize(
+    "text", ["8.8.8.8", "192.88.98.1", "2a00:1450::1", "2606:4700::1", "2002:808:808::1"]
+)
+def test_addresses_beside_the_special_ranges_are_public(text: str) -> None:
+    assert is_public(ipaddress.ip_address(text))
+
+
 class Rebinding(AbstractResolver):
     """A name server that leads a public name to this machine."""
 

@@ -1,6 +1,7 @@
 """The Stripe adapter through the provider's own SDK, against the sandbox engine in this process."""
 
 import json
+import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -29,8 +30,10 @@ from gateway.payments.psp.port import (
     WebhookRejectedError,
 )
 from gateway.payments.psp.stripe.adapter import StripePsp
+from gateway.payments.psp.stripe.wire import verify_signature
 from sandbox.stripe.engine import PspEngine
 from sandbox.stripe.settings import PspSettings
+from sandbox.stripe.webhooks import sign
 from tests.simulation.application import _json
 from tests.simulation.in_process import WEBHOOK_SECRET, SeenRequest, Verdict, Wire, stripe_over
 
@@ -251,6 +254,41 @@ async def test_a_webhook_is_read_only_with_its_signature(bench: Bench) -> None:
     assert event.id == json.loads(letter.body)["id"]
     with pytest.raises(WebhookRejectedError):
         bench.psp.read_event(body=letter.body + b" ", signature=signature)
+
+
+def _by_the_sdk(body: bytes, signature: str, secret: str) -> bool:
+    try:
+        return bool(stripe.WebhookSignature.verify_header(body, signature, secret, 300))
+    except stripe.SignatureVerificationError:
+        return False
+
+
+@pytest.mark.parametrize(
+    "alter",
+    [
+        lambda good: good,
+        lambda good: good.replace("v1=", "v1=00,v1="),
+        lambda good: good.replace("v1=", "v0="),
+        lambda good: good + ",v0=0",
+        lambda good: good[:-1] + ("0" if good[-1] != "0" else "1"),
+        lambda good: good.replace("t=", "t=1"),
+        lambda good: good.partition(",")[2],
+        lambda _good: "",
+        lambda _good: "t=,v1=",
+        lambda _good: "t=é,v1=é",
+        lambda _good: f"t={'9' * 400},v1=00",
+    ],
+)
+@pytest.mark.parametrize("age_s", [0, 299, 400])
+def test_a_signature_is_good_for_us_if_it_is_for_the_sdk(alter: Any, age_s: int) -> None:
+    body, secret = b'{"id": "evt"}', "whsec_x"
+    signature = alter(sign(body=body, secret=secret, timestamp=int(time.time()) - age_s))
+    try:
+        verify_signature(body, signature, secrets=["whsec_other", secret], tolerance_s=300)
+        good = True
+    except WebhookRejectedError:
+        good = False
+    assert good is _by_the_sdk(body, signature, secret)
 
 
 async def test_a_silent_psp_is_sent_nothing_for_a_while_and_tried_again(bench: Bench) -> None:

@@ -17,18 +17,23 @@ import msgspec
 
 from gateway.ids import format_id
 from gateway.payments.psp.port import (
+    CARD_PRESENT,
     Captured,
     CaptureOutcome,
     ChargeOutcome,
     Declined,
+    FeaturesRefused,
     Held,
     HoldOutcome,
+    IncidentReporter,
     IncrementOutcome,
+    PaymentStatus,
     PspCaptureRequest,
     PspChargeRequest,
     PspEvent,
     PspHoldRequest,
     PspIncrementRequest,
+    PspMisconfigured,
     PspMovement,
     PspOutcomeUnknown,
     PspRefundRequest,
@@ -44,24 +49,34 @@ from gateway.payments.psp.port import (
     Transferred,
     Voided,
     VoidOutcome,
-    WebhookRejectedError,
 )
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
+from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
+from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS
+from gateway.payments.psp.stripe.events import read_signed_event
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
 from gateway.payments.psp.stripe.objects import (
     HOLD_IS_GONE,
     add_movement,
     captured,
-    charge_params,
+    created_at,
     hold_outcome,
-    hold_params,
     movement_of,
-    parse_event,
     request_amount,
     since_filter,
     state_of,
     topped_up,
+)
+from gateway.payments.psp.stripe.request_parameters import (
+    WITH_CHARGE,
+    WITH_FEE,
+    capture_parameters,
+    charge_parameters,
+    hold_parameters,
+    refund_parameters,
+    top_up_parameters,
+    transfer_parameters,
 )
 from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
@@ -74,7 +89,9 @@ from gateway.payments.psp.stripe.responses import (
 from gateway.payments.psp.stripe.wire import HttpClient, StripeWire, verify_signature
 
 _INTENTS: Final = "/v1/payment_intents"
-_FULL: Final = ["latest_charge.balance_transaction"]
+_TYPES: Final = sorted(ACCOUNT_EVENTS)
+_EVENT_TYPES: Final = (_TYPES[:20], _TYPES[20:])
+_LIVE_KEYS: Final = ("sk_live_", "rk_live_")  # docs.stripe.com/keys
 _TOP_UPS: Final = 2_000  # a look-up walks back so far
 _WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
 STRIPE_RULES: Final = PspRules(
@@ -82,13 +99,15 @@ STRIPE_RULES: Final = PspRules(
     hold_validities=STRIPE_HOLD_VALIDITIES,
     # Stripe keeps a key for 24 h (docs.stripe.com/api/idempotent_requests); an hour of margin.
     key_lifetime=timedelta(hours=23),
+    decline_advice=STRIPE_DECLINE_ADVICE,
 )
 
 
 class StripePsp:
     """The Stripe adapter. `base_url` None is Stripe itself; a sandbox is named by its URL.
 
-    `http_client` replaces the SDK's client over sockets, `monotonic` the process's clock.
+    `http_client` replaces the SDK's client over sockets, `monotonic` the process's clock. `report` receives
+    each mistake of ours.
     """
 
     def __init__(
@@ -100,6 +119,7 @@ class StripePsp:
         timeout_s: float = 20.0,
         http_client: HttpClient | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        report: IncidentReporter | None = None,
     ) -> None:
         self._wire = StripeWire(
             api_key=api_key,
@@ -107,13 +127,21 @@ class StripePsp:
             timeout_s=timeout_s,
             http_client=http_client,
             monotonic=monotonic,
+            report=report,
         )
-        self._webhook_secret = webhook_secret
+        # One of each endpoint: of our own account, and of connected accounts.
+        self._webhook_secrets = [secret.strip() for secret in webhook_secret.split(",")]
+        self._live = api_key.startswith(_LIVE_KEYS)
 
     @property
     def rules(self) -> PspRules:
         """What Stripe can charge, how long its holds and idempotency keys last."""
         return STRIPE_RULES
+
+    @property
+    def account(self) -> str:
+        """Which account this is: the same for one key, and nothing of the key itself."""
+        return self._wire.account
 
     @property
     def signature_header(self) -> str:
@@ -125,19 +153,24 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        intent = await self._wire.post(
-            _INTENTS, StripePaymentIntent, hold_params(request, amount), key=request.idempotency_key
+        intent = await self._wire.ask(
+            _INTENTS, StripePaymentIntent, hold_parameters(request, amount), key=request.idempotency_key
         )
-        return intent if isinstance(intent, Declined | PspOutcomeUnknown) else hold_outcome(intent)
+        if not isinstance(intent, StripePaymentIntent):
+            return intent
+        outcome = hold_outcome(intent, at_terminal=request.payment_method == CARD_PRESENT)
+        return await self._wire.report(outcome) if isinstance(outcome, PspMisconfigured) else outcome
 
     async def capture(self, request: PspCaptureRequest) -> CaptureOutcome:
         """Capture up to the hold; what is not captured is released by Stripe."""
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        params = {"amount_to_capture": amount, "metadata": dict(request.metadata), "expand": _FULL}
         intent = await self._wire.post(
-            _of(request.psp_payment, "/capture"), StripePaymentIntent, params, key=request.idempotency_key
+            _of(request.psp_payment, "/capture"),
+            StripePaymentIntent,
+            capture_parameters(request, amount),
+            key=request.idempotency_key,
         )
         if isinstance(intent, Declined):
             return await self._after_rejection(request.psp_payment, intent)
@@ -158,13 +191,15 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        intent = await self._wire.post(
+        intent = await self._wire.ask(
             _of(request.psp_payment, "/increment_authorization"),
             StripePaymentIntent,
-            {"amount": amount, "expand": ["latest_charge"]},
+            {"amount": amount, "expand": WITH_CHARGE},
             key=request.idempotency_key,
         )
-        if isinstance(intent, Declined | PspOutcomeUnknown):
+        if isinstance(intent, FeaturesRefused):
+            return Declined(code="increments_not_offered", retryable=False)
+        if not isinstance(intent, StripePaymentIntent):
             return intent
         state = state_of(intent)
         if isinstance(state, Held | Declined):
@@ -177,7 +212,7 @@ class StripePsp:
         if isinstance(amount, Declined):
             return amount
         intent = await self._wire.post(
-            _INTENTS, StripePaymentIntent, charge_params(request, amount), key=request.idempotency_key
+            _INTENTS, StripePaymentIntent, charge_parameters(request, amount), key=request.idempotency_key
         )
         if isinstance(intent, Declined | PspOutcomeUnknown):
             return intent
@@ -191,8 +226,9 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        params = {"charge": request.psp_charge, "amount": amount, "metadata": dict(request.metadata)}
-        refund = await self._wire.post("/v1/refunds", StripeRefund, params, key=request.idempotency_key)
+        refund = await self._wire.post(
+            "/v1/refunds", StripeRefund, refund_parameters(request, amount), key=request.idempotency_key
+        )
         if isinstance(refund, Declined | PspOutcomeUnknown):
             return refund
         if refund.status in {"failed", "canceled"}:
@@ -204,14 +240,12 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        params = {
-            "amount": amount,
-            "currency": request.currency.lower(),
-            "destination": request.connected_account,
-            "metadata": {"end_to_end_id": request.end_to_end_id},
-            "transfer_group": request.end_to_end_id,  # what it is found by: transfers can't be searched
-        }
-        transfer = await self._wire.post("/v1/transfers", StripeTransfer, params, key=request.idempotency_key)
+        transfer = await self._wire.post(
+            "/v1/transfers",
+            StripeTransfer,
+            transfer_parameters(request, amount),
+            key=request.idempotency_key,
+        )
         if isinstance(transfer, Declined | PspOutcomeUnknown):
             return transfer
         return Transferred(psp_transfer=transfer.id)
@@ -221,26 +255,21 @@ class StripePsp:
         amount = request_amount(request.amount_minor, request.currency)
         if isinstance(amount, Declined):
             return amount
-        named = {"reference": request.reference, "top_up": format_id("fund", request.top_up_id)}
-        params = {
-            "amount": amount,
-            "currency": request.currency.lower(),
-            "description": request.reference,
-            "metadata": named,
-        }
-        topup = await self._wire.post("/v1/topups", StripeTopUp, params, key=request.idempotency_key)
+        topup = await self._wire.post(
+            "/v1/topups", StripeTopUp, top_up_parameters(request, amount), key=request.idempotency_key
+        )
         return topup if isinstance(topup, Declined | PspOutcomeUnknown) else topped_up(topup)
 
-    async def find_hold(self, *, authorization_id: UUID) -> HoldOutcome | Captured | Voided | None:
+    async def find_hold(self, *, authorization_id: UUID) -> PaymentStatus | None:
         """Search PaymentIntents by our metadata (docs.stripe.com/search); None: there is none."""
         found = await self._search("authorization", authorization_id)
         if isinstance(found, PspOutcomeUnknown):
             return found
         return state_of(found[0]) if found else None
 
-    async def inspect(self, *, psp_payment: str) -> HoldOutcome | Captured | Voided:
+    async def inspect(self, *, psp_payment: str) -> PaymentStatus:
         """Retrieve a PaymentIntent and say what became of it."""
-        intent = await self._wire.get(_of(psp_payment), StripePaymentIntent, {"expand": _FULL})
+        intent = await self._wire.get(_of(psp_payment), StripePaymentIntent, {"expand": WITH_FEE})
         return intent if isinstance(intent, Declined | PspOutcomeUnknown) else state_of(intent)
 
     async def find_charge(self, *, authorization_id: UUID) -> Captured | PspOutcomeUnknown | None:
@@ -298,27 +327,31 @@ class StripePsp:
 
     def read_event(self, *, body: bytes, signature: str) -> PspEvent:
         """Verify `Stripe-Signature` over the raw body, then read what the event is about."""
-        verify_signature(body, signature, secret=self._webhook_secret, tolerance_s=_WEBHOOK_TOLERANCE_S)
-        try:
-            return parse_event(body)
-        except ValueError as error:
-            raise WebhookRejectedError(str(error)) from error
+        verify_signature(body, signature, secrets=self._webhook_secrets, tolerance_s=_WEBHOOK_TOLERANCE_S)
+        return self.parse_event(body)
 
     def parse_event(self, body: bytes) -> PspEvent:
         """Read an event that was authenticated before and kept."""
-        return parse_event(body)
+        return read_signed_event(body, live=self._live)
 
     async def list_events_since(self, *, since: datetime, limit: int) -> Sequence[bytes] | PspOutcomeUnknown:
-        """List events created since, oldest first (docs.stripe.com/api/events/list; Stripe keeps 30 days)."""
+        """List events that can change our state, created since, oldest first; at most the newest `limit`.
+
+        docs.stripe.com/api/events/list: Stripe keeps 30 days, and takes 20 types in one request.
+        """
         found: list[bytes] = []
-        unread = await self._wire.read_each(
-            "/v1/events",
-            msgspec.Raw,
-            lambda raw: found.append(bytes(raw)),
-            params=since_filter(since),
-            limit=limit,
-        )
-        return unread or found[::-1]
+        for types in _EVENT_TYPES:
+            unread = await self._wire.read_each(
+                "/v1/events",
+                msgspec.Raw,
+                lambda raw: found.append(bytes(raw)),
+                params={**since_filter(since), "types": types},
+                limit=limit,
+            )
+            if unread is not None:
+                return unread
+        found.reverse()  # each list came newest first
+        return sorted(found, key=created_at)[-limit:]
 
     async def list_movements_between(
         self, *, since: datetime, until: datetime | None, limit: int
@@ -342,7 +375,7 @@ class StripePsp:
         self, name: str, authorization_id: UUID
     ) -> Sequence[StripePaymentIntent] | PspOutcomeUnknown:
         query = f"metadata['{name}']:'{format_id('auth', authorization_id)}'"
-        params: Mapping[str, Any] = {"query": query, "expand": [f"data.{_FULL[0]}"]}
+        params: Mapping[str, Any] = {"query": query, "expand": [f"data.{WITH_FEE[0]}"]}
         page = await self._wire.get(f"{_INTENTS}/search", StripeList[StripePaymentIntent], params)
         if isinstance(page, Declined | PspOutcomeUnknown):
             return PspOutcomeUnknown(reason="the PSP's search did not answer")

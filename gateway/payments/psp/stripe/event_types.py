@@ -1,6 +1,7 @@
-"""Stripe's event types, by what they mean to a payment (docs.stripe.com/api/events/types).
+"""Stripe's event types that can change our state, by what they mean (docs.stripe.com/api/events/types).
 
-Owns: the only mapping from Stripe's names to ours. Must not know: what follows from an event.
+Owns: the only list of what a webhook subscribes to and of what the poll reads. Must not know: what follows
+from an event. A type that can change nothing here is not in it: it would only be stored.
 """
 
 from collections.abc import Mapping
@@ -9,14 +10,44 @@ from typing import Final
 
 from gateway.payments.psp.port import PspEventKind
 
-# A type that is not listed says only that something about the payment may have changed.
+_CHANGED: Final = PspEventKind.PAYMENT_CHANGED
+# Of our own account: one webhook endpoint receives exactly these.
 EVENT_KINDS: Final[Mapping[str, PspEventKind]] = MappingProxyType(
     {
+        "payment_intent.amount_capturable_updated": _CHANGED,
+        "payment_intent.requires_action": _CHANGED,
+        "payment_intent.succeeded": _CHANGED,
+        "payment_intent.payment_failed": _CHANGED,
         "payment_intent.canceled": PspEventKind.HOLD_ENDED,
         "charge.expired": PspEventKind.HOLD_ENDED,
         "charge.refunded": PspEventKind.HOLD_ENDED,  # also sent where a hold is canceled
+        "charge.updated": _CHANGED,
+        "refund.created": _CHANGED,
+        "refund.updated": _CHANGED,
+        "refund.failed": _CHANGED,
+        "charge.dispute.created": _CHANGED,
+        "charge.dispute.updated": _CHANGED,
+        "charge.dispute.closed": _CHANGED,
+        "charge.dispute.funds_withdrawn": _CHANGED,
+        "charge.dispute.funds_reinstated": _CHANGED,
+        "radar.early_fraud_warning.created": _CHANGED,
+        "setup_intent.succeeded": _CHANGED,
+        "setup_intent.setup_failed": _CHANGED,
+        "payment_method.detached": _CHANGED,
+        "payment_method.automatically_updated": _CHANGED,
+        "mandate.updated": _CHANGED,
+        "topup.succeeded": _CHANGED,
+        "topup.failed": _CHANGED,
+        "topup.canceled": _CHANGED,
+        "topup.reversed": _CHANGED,
+        "transfer.reversed": _CHANGED,
+        "payout.paid": _CHANGED,
+        "payout.failed": _CHANGED,
     }
 )
+ACCOUNT_EVENTS: Final = frozenset(EVENT_KINDS)
+# Of connected accounts: a second endpoint, made with `connect`, receives exactly these.
+CONNECT_EVENTS: Final = frozenset({"account.updated", "capability.updated"})
 
 
 def event_kind(stripe_type: str) -> PspEventKind:

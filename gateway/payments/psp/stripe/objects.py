@@ -14,7 +14,7 @@ import msgspec
 
 from clearing.money import exponent
 from gateway.errors import MalformedIdError
-from gateway.ids import format_id, parse_id
+from gateway.ids import parse_id
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
@@ -22,9 +22,8 @@ from gateway.payments.psp.port import (
     DisputeUpdate,
     Held,
     HoldOutcome,
-    PspChargeRequest,
     PspEvent,
-    PspHoldRequest,
+    PspMisconfigured,
     PspMovement,
     PspOutcomeUnknown,
     RequiresAction,
@@ -33,7 +32,9 @@ from gateway.payments.psp.port import (
     Voided,
 )
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
+from gateway.payments.psp.stripe.decline_advice import RETRYABLE_DECLINES
 from gateway.payments.psp.stripe.event_types import event_kind
+from gateway.payments.psp.stripe.request_parameters import CARD
 from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
     StripeCard,
@@ -45,21 +46,6 @@ from gateway.payments.psp.stripe.responses import (
 # Where Stripe's smallest unit is not ISO 4217's (docs.stripe.com/currencies#special-cases): ISK and UGX are
 # sent with two decimals that must be zero, MGA without the two that ISO gives it.
 _STRIPE_EXPONENTS: Final[Mapping[str, int]] = {"ISK": 2, "UGX": 2, "MGA": 0}
-
-# Decline codes after which another try with the same card may succeed (docs.stripe.com/declines/codes).
-_RETRYABLE_DECLINES: Final = frozenset(
-    {
-        "approve_with_id",
-        "authentication_required",
-        "card_velocity_exceeded",
-        "insufficient_funds",
-        "issuer_not_available",
-        "processing_error",
-        "reenter_transaction",
-        "try_again_later",
-    }
-)
-
 
 # Balance transaction types as fields of PspTotals, with the sign that makes them positive there.
 _RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
@@ -76,10 +62,6 @@ _RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
 # A capture that is refused with one of these was too late: there is no hold to capture from.
 HOLD_IS_GONE: Final = frozenset({"payment_intent_unexpected_state", "charge_expired_for_capture"})
 
-_AT_TERMINAL: Final[Mapping[str, Any]] = {
-    "payment_method_types": [CARD_PRESENT],
-    "payment_method_options": {CARD_PRESENT: {"request_incremental_authorization_support": True}},
-}
 _DISPUTE_STATES: Final[Mapping[str, Literal["won", "lost"]]] = {
     "won": "won",
     "lost": "lost",
@@ -98,6 +80,10 @@ class _EventEnvelope(msgspec.Struct):
     id: str
     type: str
     data: _EventData
+
+
+class _Created(msgspec.Struct):
+    created: int = 0
 
 
 class AmountNotRepresentableError(Exception):
@@ -138,75 +124,17 @@ def _shift(currency: str) -> int:
     return _STRIPE_EXPONENTS.get(currency, iso) - iso
 
 
-def hold_params(request: PspHoldRequest, amount: int) -> dict[str, Any]:
-    """The parameters of a PaymentIntent with manual capture, `amount` in Stripe's unit.
+def hold_outcome(intent: StripePaymentIntent, *, at_terminal: bool) -> HoldOutcome:
+    """What a just created or confirmed PaymentIntent means for a hold.
 
-    A presented card is confirmed by the terminal (docs.stripe.com/terminal/payments/collect-card-payment).
+    A type of payment method that the account has not activated was dropped from it in silence.
     """
-    params: dict[str, Any] = {
-        "amount": amount,
-        "currency": request.currency.lower(),
-        "capture_method": "manual",
-        **(_AT_TERMINAL if request.payment_method == CARD_PRESENT else _online(request.payment_method)),
-        "transfer_group": format_id("ses", request.session_id),
-        "metadata": {
-            **request.metadata,
-            "session": format_id("ses", request.session_id),
-            "authorization": format_id("auth", request.authorization_id),
-        },
-        "expand": ["latest_charge"],
-    }
-    if request.customer is not None:
-        params["customer"] = request.customer
-    if request.off_session:
-        params["off_session"] = True
-    return params
-
-
-def _online(payment_method: str) -> dict[str, Any]:
-    return {
-        "confirm": True,
-        "payment_method": payment_method,
-        "payment_method_types": ["card"],
-        "payment_method_options": {
-            "card": {
-                "request_incremental_authorization": "if_available",
-                "request_overcapture": "if_available",
-            }
-        },
-    }
-
-
-def charge_params(request: PspChargeRequest, amount: int) -> dict[str, Any]:
-    """The parameters of an off-session PaymentIntent that is captured at once."""
-    return {
-        "amount": amount,
-        "currency": request.currency.lower(),
-        "confirm": True,
-        "off_session": True,
-        "customer": request.customer,
-        "payment_method": request.payment_method,
-        "payment_method_types": ["card"],
-        "transfer_group": format_id("ses", request.session_id),
-        "metadata": {
-            **request.metadata,
-            "session": format_id("ses", request.session_id),
-            "residual_charge_for": format_id("auth", request.authorization_id),
-        },
-        "expand": ["latest_charge.balance_transaction"],
-    }
-
-
-def decline_of(detail: Mapping[str, Any], *, code: str | None) -> Declined:
-    """A card error's body as a decline; the issuer's decline_code says more than the error's code."""
-    said = str(detail.get("decline_code") or code or "card_declined")
-    payment = (detail.get("payment_intent") or {}).get("id")
-    return Declined(code=said, retryable=said in _RETRYABLE_DECLINES, psp_payment=payment)
-
-
-def hold_outcome(intent: StripePaymentIntent) -> HoldOutcome:
-    """What a just created or confirmed PaymentIntent means for a hold."""
     state = state_of(intent)
+    kind = CARD_PRESENT if at_terminal else CARD
+    if kind not in intent.payment_method_types and not isinstance(state, Held | Captured | Voided):
+        return PspMisconfigured(
+            code="payment_method_unactivated", detail=f"the account has not activated {kind}", definite=True
+        )
     if isinstance(state, Captured | Voided):  # a hold answered from an old key: it has changed since
         return PspOutcomeUnknown(reason="the payment has moved on since this hold was answered")
     return state
@@ -232,7 +160,7 @@ def state_of(intent: StripePaymentIntent) -> Held | RequiresAction | Declined | 
         return RequiresAction(psp_payment=intent.id, next_action=action)
     said = None if failure is None else failure.decline_code or failure.code
     code = said or "payment_method_required"
-    return Declined(code=code, retryable=code in _RETRYABLE_DECLINES, psp_payment=intent.id)
+    return Declined(code=code, retryable=code in RETRYABLE_DECLINES, psp_payment=intent.id)
 
 
 def captured(intent: StripePaymentIntent) -> Captured:
@@ -289,6 +217,14 @@ def since_filter(since: datetime, until: datetime | None = None) -> dict[str, An
     """The parameters of a list of what was created since, and before `until`; whole seconds, rounded down."""
     created = {"gte": int(since.timestamp())}
     return {"created": created if until is None else {**created, "lt": int(until.timestamp())}}
+
+
+def created_at(event: bytes) -> int:
+    """The Unix second of an event's creation; 0 where it can't be read, so that it is kept first."""
+    try:
+        return msgspec.json.decode(event, type=_Created).created
+    except msgspec.MsgspecError:
+        return 0
 
 
 def request_amount(minor: int, currency: str) -> int | Declined:

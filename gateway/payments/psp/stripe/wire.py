@@ -6,8 +6,11 @@ under the same idempotency key (docs.stripe.com/api/idempotent_requests). The SD
 names errors; answers are decoded from their bytes, for building its objects costs more than the request does.
 """
 
+import hashlib
+import hmac
 import time
-from collections.abc import Callable, Coroutine, Mapping
+from collections.abc import Callable, Coroutine, Mapping, Sequence
+from dataclasses import dataclass
 from typing import Any, Final, TypeVar, cast
 
 import aiohttp
@@ -15,15 +18,40 @@ import msgspec
 import stripe
 
 from gateway.payments.circuit_breaker import CircuitBreaker
-from gateway.payments.psp.port import Declined, PspOutcomeUnknown, WebhookRejectedError
-from gateway.payments.psp.stripe.objects import decline_of
+from gateway.payments.psp.port import (
+    PSP_CONFIGURATION,
+    Declined,
+    FeaturesRefused,
+    IncidentReporter,
+    PspIncident,
+    PspMisconfigured,
+    PspOutcomeUnknown,
+    WebhookRejectedError,
+)
+from gateway.payments.psp.stripe.errors import KEY_REFUSED, ErrorOutcome, StripeError, outcome_of
 from gateway.payments.psp.stripe.responses import StripeList, StripeObject
 
 API_VERSION: Final = "2026-10-28.endive"
 PAGE: Final = 100
+_LONGEST_TIME: Final = 18
+_KEY_REST_S: Final = 30.0  # a key that was refused is tried again so seldom
 HttpClient = stripe.HTTPClient  # replaced in a test or a simulation
 _T = TypeVar("_T")
 _decoders: Final[dict[Any, msgspec.json.Decoder[Any]]] = {}
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class StripeReply:
+    """An answer as it came, rejections too. `version` is the API version that Stripe says it answers in.
+
+    Status 0: no answer, and `message` says why. `code` and `message` are of an error.
+    """
+
+    status: int
+    version: str | None = None
+    body: bytes = b""
+    code: str | None = None
+    message: str = ""
 
 
 class StripeWire:
@@ -40,7 +68,13 @@ class StripeWire:
         timeout_s: float = 20.0,
         http_client: stripe.HTTPClient | None = None,
         monotonic: Callable[[], float] = time.monotonic,
+        report: IncidentReporter | None = None,
     ) -> None:
+        self._report = report
+        # Which account, for whoever reads an incident: the same for one key, and nothing of the key itself.
+        self.account = f"acct-{hashlib.sha256(api_key.encode()).hexdigest()[:12]}"
+        self._key_refused: PspMisconfigured | None = None
+        self._key_again_at_s = 0.0
         self._http = http_client or _over_sockets(base_url, timeout_s)
         self._monotonic = monotonic
         self._client = stripe.StripeClient(
@@ -55,7 +89,13 @@ class StripeWire:
     async def post(
         self, path: str, answer: type[_T], params: Mapping[str, Any], *, key: str
     ) -> _T | Declined | PspOutcomeUnknown:
-        """Change something, under an idempotency key."""
+        """Change something, under an idempotency key. After a mistake of ours the outcome is unknown."""
+        return _later(await self.ask(path, answer, params, key=key))
+
+    async def ask(
+        self, path: str, answer: type[_T], params: Mapping[str, Any], *, key: str
+    ) -> _T | ErrorOutcome:
+        """As `post`, and a mistake of ours is said, for a request that nobody waits to see repeated."""
         call = self._client.raw_request_async("post", path, **params, idempotency_key=key)
         return await self._run(call, answer)
 
@@ -63,7 +103,13 @@ class StripeWire:
         self, path: str, answer: type[_T], params: Mapping[str, Any]
     ) -> _T | Declined | PspOutcomeUnknown:
         """Read something."""
-        return await self._run(self._client.raw_request_async("get", path, **params), answer)
+        return _later(await self._run(self._client.raw_request_async("get", path, **params), answer))
+
+    async def report(self, problem: PspMisconfigured) -> PspMisconfigured:
+        """Tell the operator of a mistake of ours; the same problem is returned."""
+        if self._report is not None:
+            await self._report(PspIncident(code=problem.code, detail=problem.detail, account=self.account))
+        return problem
 
     async def read_each(
         self,
@@ -91,14 +137,41 @@ class StripeWire:
                 return None
             query["starting_after"] = _decoder(StripeObject).decode(page.data[-1]).id
 
+    async def exchange(
+        self, method: str, path: str, params: Mapping[str, Any] | None = None, *, version: str = API_VERSION
+    ) -> StripeReply:
+        """Send one request and return its answer uninterpreted, for a check of the account itself."""
+        try:
+            answer = await self._client.raw_request_async(
+                method, path, **(params or {}), stripe_version=version
+            )
+        except stripe.StripeError as error:
+            return StripeReply(
+                status=error.http_status or 0,
+                version=_version_in(error.headers or {}),
+                code=error.code,
+                message=error.user_message or type(error).__name__,
+            )
+        except (aiohttp.ClientError, TimeoutError) as error:
+            return StripeReply(status=0, message=type(error).__name__)
+        except ValueError:  # the SDK reads the body as JSON
+            return StripeReply(status=0, message="an answer that can't be read")
+        body = cast("Any", answer).body
+        return StripeReply(
+            status=answer.code,
+            version=_version_in(answer.headers),
+            body=body if isinstance(body, bytes) else str(body).encode(),
+        )
+
     async def close(self) -> None:
         """Close the SDK's HTTP session."""
         await cast("Any", self._http).close_async()
 
-    async def _run(
-        self, call: Coroutine[Any, Any, Any], answer: type[_T]
-    ) -> _T | Declined | PspOutcomeUnknown:
+    async def _run(self, call: Coroutine[Any, Any, Any], answer: type[_T]) -> _T | ErrorOutcome:
         """Run one request and turn what it raises into an outcome."""
+        if self._key_refused is not None and self._monotonic() < self._key_again_at_s:
+            call.close()
+            return self._key_refused
         if not self._circuit.allows(self._monotonic()):
             call.close()
             return PspOutcomeUnknown(reason="the PSP does not answer; no request is sent for a few seconds")
@@ -107,33 +180,69 @@ class StripeWire:
             self._circuit.silent(self._monotonic())
         else:
             self._circuit.answered()
+            self._key_refused = None
+        if isinstance(outcome, PspMisconfigured):
+            await self.report(outcome)
+            if outcome.code == KEY_REFUSED:
+                self._key_refused = outcome
+                self._key_again_at_s = self._monotonic() + _KEY_REST_S
         return outcome
 
-    async def _outcome(
-        self, call: Coroutine[Any, Any, Any], answer: type[_T]
-    ) -> _T | Declined | PspOutcomeUnknown:
+    async def _outcome(self, call: Coroutine[Any, Any, Any], answer: type[_T]) -> _T | ErrorOutcome:
         try:
             return cast("_T", _decoder(answer).decode((await call).body))
-        except stripe.CardError as error:
-            body = error.json_body or {}
-            return decline_of(body.get("error", {}) if isinstance(body, dict) else {}, code=error.code)
-        except stripe.InvalidRequestError as error:
-            return Declined(code=error.code or "invalid_request", retryable=False)
         except stripe.StripeError as error:
-            # Connection errors, 5xx, 429, 409 in flight, a wrong key: none of them says what happened.
-            return PspOutcomeUnknown(reason=f"{type(error).__name__} {error.http_status or ''}".strip())
+            body = error.json_body if isinstance(error.json_body, dict) else {}
+            said = body.get("error")
+            return outcome_of(
+                StripeError(
+                    name=type(error).__name__,
+                    status=error.http_status,
+                    body=said if isinstance(said, dict) else {},
+                )
+            )
         except msgspec.MsgspecError:
             return PspOutcomeUnknown(reason="an answer that can't be read")
         except (aiohttp.ClientError, TimeoutError) as error:
             return PspOutcomeUnknown(reason=type(error).__name__)
 
 
-def verify_signature(body: bytes, signature: str, *, secret: str, tolerance_s: int) -> None:
-    """Check `Stripe-Signature` over a raw body (docs.stripe.com/webhooks). Raises WebhookRejectedError."""
-    try:
-        stripe.WebhookSignature.verify_header(body, signature, secret, tolerance_s)
-    except (ValueError, stripe.SignatureVerificationError) as error:
-        raise WebhookRejectedError(str(error)) from error
+def verify_signature(
+    body: bytes,
+    signature: str,
+    *,
+    secrets: Sequence[str],
+    tolerance_s: int,
+    wall: Callable[[], float] = time.time,
+) -> None:
+    """Check `Stripe-Signature` over a raw body (docs.stripe.com/webhooks), by the secret of any endpoint.
+
+    The SDK checks text only; a body that is none may be authentic all the same. Raises WebhookRejectedError.
+    """
+    parts = [part.partition("=")[::2] for part in signature.split(",")]
+    times = [value for name, value in parts if name == "t"]
+    if len(times) != 1 or not (times[0].isascii() and times[0].isdecimal()):
+        raise WebhookRejectedError("the signature header names no time")
+    signed = b".".join((times[0].encode(), body))
+    given = [value.encode(errors="replace") for name, value in parts if name == "v1"]
+    expected = [hmac.new(secret.encode(), signed, hashlib.sha256).hexdigest().encode() for secret in secrets]
+    if not any(hmac.compare_digest(one, other) for one in expected for other in given):
+        raise WebhookRejectedError("no signature matches the body")
+    if int(times[0][:_LONGEST_TIME]) < wall() - tolerance_s:
+        raise WebhookRejectedError("the signature is too old")
+
+
+def _version_in(headers: Mapping[str, str]) -> str | None:
+    return next((value for name, value in headers.items() if name.lower() == "stripe-version"), None)
+
+
+def _later(outcome: _T | ErrorOutcome) -> _T | Declined | PspOutcomeUnknown:
+    """A mistake of ours, for a request that is repeated: it is answered once the mistake is mended."""
+    if isinstance(outcome, PspMisconfigured):
+        return PspOutcomeUnknown(reason=f"{PSP_CONFIGURATION}: {outcome.code}")
+    if isinstance(outcome, FeaturesRefused):  # only a hold asks for features
+        return PspOutcomeUnknown(reason=f"{PSP_CONFIGURATION}: features")
+    return outcome
 
 
 def _decoder(answer: Any) -> msgspec.json.Decoder[Any]:

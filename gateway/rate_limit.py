@@ -1,4 +1,4 @@
-"""Token buckets: so many requests a second for each API key, a burst on top, and headers that show the rest.
+"""Token buckets: so many requests a second for each API key or address, a burst on top, and what is left.
 
 Owns: the arithmetic and the headers. Must not know who a key belongs to. Each gateway process counts alone,
 so the limit of an installation is that of a process times their number.
@@ -11,8 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
-from gateway.api import problems
-from gateway.api.problems import ProblemError
+from gateway.errors import RateLimitExceededError
 
 _MAX_BUCKETS: Final = 50_000
 _MICRO: Final = 1_000_000
@@ -43,21 +42,44 @@ class RateLimiter:
         """Take one token and return the headers that show what is left.
 
         Raises:
-            ProblemError: `rate_limited` with Retry-After when the bucket is empty.
+            RateLimitExceededError: the bucket is empty.
         """
+        tokens = self._refilled(key, at=at)
+        self._keep(key, tokens=tokens - _MICRO if tokens >= _MICRO else tokens, at=at)
+        self._reject_empty(tokens)
+        return self._headers(tokens - _MICRO)
+
+    def count(self, key: str, *, at: float) -> None:
+        """Take one token if there is one; the next `check` tells when it was the last."""
+        self._keep(key, tokens=max(0, self._refilled(key, at=at) - _MICRO), at=at)
+
+    def check(self, key: str, *, at: float) -> None:
+        """Look at the bucket without taking from it.
+
+        Raises:
+            RateLimitExceededError: the bucket is empty.
+        """
+        if key in self._buckets:
+            self._reject_empty(self._refilled(key, at=at))
+
+    def _refilled(self, key: str, *, at: float) -> int:
         full = self._rule.burst * _MICRO
-        tokens, since = self._buckets.pop(key, (full, at))
-        tokens = min(full, tokens + int(max(0.0, at - since) * self._rule.per_second * _MICRO))
-        allowed = tokens >= _MICRO
-        self._buckets[key] = (tokens - _MICRO if allowed else tokens, at)
+        tokens, since = self._buckets.get(key, (full, at))
+        return min(full, tokens + int(max(0.0, at - since) * self._rule.per_second * _MICRO))
+
+    def _keep(self, key: str, *, tokens: int, at: float) -> None:
+        self._buckets[key] = (tokens, at)
+        self._buckets.move_to_end(key)
         while len(self._buckets) > _MAX_BUCKETS:
             self._buckets.popitem(last=False)
-        if allowed:
-            return self._headers(tokens - _MICRO)
+
+    def _reject_empty(self, tokens: int) -> None:
+        if tokens >= _MICRO:
+            return
         wait = math.ceil((_MICRO - tokens) / (self._rule.per_second * _MICRO))
-        raise ProblemError(
-            problems.RATE_LIMITED,
-            f"This key may send {self._rule.per_second} requests a second, {self._rule.burst} at once.",
+        raise RateLimitExceededError(
+            f"This {self._rule.name} may send {self._rule.per_second} requests a second,"
+            f" {self._rule.burst} at once.",
             headers={**self._headers(tokens), "Retry-After": str(max(1, wait))},
         )
 

@@ -1,0 +1,1 @@
+"""Use cases of reconciliation, receivables and bank messages: each owns its transaction."""

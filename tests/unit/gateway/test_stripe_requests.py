@@ -1,0 +1,289 @@
+"""Every request of the Stripe adapter, in every combination, against the SDK's own types of its version.
+
+The requests are collected below the SDK, as they go over the wire, and no part of the adapter may send one
+that is not collected here.
+"""
+
+import ast
+import sys
+from collections.abc import AsyncIterator, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import UTC, datetime, timedelta
+from itertools import product
+from pathlib import Path
+from typing import Any
+from urllib.parse import urlsplit
+from uuid import UUID
+
+import pytest
+from typing_extensions import override
+
+import gateway.payments.psp.stripe as adapter_package
+from gateway.ids import format_id, new_id
+from gateway.payments.psp.port import (
+    CARD_PRESENT,
+    Captured,
+    Held,
+    HoldFeatures,
+    PspCaptureRequest,
+    PspChargeRequest,
+    PspHoldRequest,
+    PspIncrementRequest,
+    PspRefundRequest,
+    PspTopUpRequest,
+    PspTransferRequest,
+    PspVoidRequest,
+    RequiresAction,
+)
+from gateway.payments.psp.stripe.adapter import StripePsp
+from gateway.payments.psp.stripe.request_parameters import statement_suffix
+from gateway.payments.psp.stripe.wire import API_VERSION
+from sandbox.stripe.engine import PspEngine
+from sandbox.stripe.forms import parse_form
+from sandbox.stripe.settings import PspSettings
+from tests.simulation.application import _form
+from tests.simulation.in_process import API_KEY, BASE_URL, WEBHOOK_SECRET, InProcessClient, Wire
+from tests.stripe_types import ENDPOINTS, endpoint_of, form_problems, params_named
+
+FOLDER = Path(adapter_package.__file__).parent
+SENDING = {"post", "get", "read_each"}
+LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
+
+
+@dataclass
+class Collected:
+    """What went over the wire, and from which lines of the adapter."""
+
+    sent: list[tuple[str, str, dict[str, Any], Mapping[str, str]]] = field(default_factory=list)
+    lines: set[tuple[str, int]] = field(default_factory=set)
+
+    def problems(self) -> Iterator[str]:
+        for method, path, form, headers in self.sent:
+            endpoint = endpoint_of(method, path)
+            for problem in form_problems(form, params_named(ENDPOINTS[endpoint])):
+                yield f"{endpoint}: {problem}"
+            if headers.get("Stripe-Version") != API_VERSION:
+                yield f"{endpoint}: version {headers.get('Stripe-Version')}"
+            if (method == "POST") is not bool(headers.get("Idempotency-Key")):
+                yield f"{endpoint}: a request changes something if and only if it has an idempotency key"
+
+
+class Collector(InProcessClient):
+    """The SDK's HTTP client over the sandbox's engine, noting each request and who in the adapter sent it."""
+
+    def __init__(self, engine: PspEngine, collected: Collected) -> None:
+        super().__init__(Wire(engine=engine))
+        self._collected = collected
+
+    @override
+    async def request_async(
+        self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
+    ) -> tuple[bytes, int, Mapping[str, str]]:
+        parts = urlsplit(url)
+        form = parse_form(parts.query if method == "get" else post_data or "")
+        self._collected.sent.append((method.upper(), parts.path, form, headers))
+        frame = sys._getframe()
+        while frame is not None:
+            if Path(frame.f_code.co_filename).parent == FOLDER:
+                self._collected.lines.add((Path(frame.f_code.co_filename).name, frame.f_lineno))
+            frame = frame.f_back  # type: ignore[assignment]
+        return await super().request_async(method, url, headers, post_data)
+
+
+@dataclass
+class Play:
+    """The adapter, the engine that answers it and what was collected between them."""
+
+    psp: StripePsp
+    engine: PspEngine
+    collected: Collected
+    customer: str
+    method: str
+    account: str
+
+
+@pytest.fixture
+async def play() -> AsyncIterator[Play]:
+    engine, collected = PspEngine(PspSettings(seed=1)), Collected()
+    psp = StripePsp(
+        api_key=API_KEY,
+        webhook_secret=WEBHOOK_SECRET,
+        base_url=BASE_URL,
+        http_client=Collector(engine, collected),
+    )
+    customer = _form(engine, "/v1/customers", {})["id"]
+    path = "/v1/payment_methods/pm_card_visa/attach"
+    method = _form(engine, path, {"customer": customer})["id"]
+    account = _form(engine, "/v1/accounts", {"type": "custom", "country": "DE"})["id"]
+    yield Play(psp, engine, collected, customer, method, account)
+    await psp.close()
+    engine.close()
+
+
+def holds(play: Play) -> Iterator[PspHoldRequest]:
+    """Every combination of what a hold may say."""
+    features = [
+        HoldFeatures(increments=one, over_capture=two) for one, two in product((True, False), (True, False))
+    ]
+    names = ({}, {"description": "Charging", "receipt_email": "a@b.test", "statement_suffix": "NL-ABC 1/2"})
+    ways = (
+        {"payment_method": "pm_card_visa"},
+        {"payment_method": "pm_card_visa", "return_url": "https://app.test/back"},
+        {"payment_method": play.method, "customer": play.customer, "return_url": "app://back"},
+        {"payment_method": play.method, "customer": play.customer},
+        {"payment_method": play.method, "customer": play.customer, "off_session": True},
+        {"payment_method": CARD_PRESENT},
+        {"payment_method": CARD_PRESENT, "customer": play.customer},
+    )
+    for asked, named, way, metadata in product(features, names, ways, ({}, {"party": "SUPERAPP"})):
+        fields: dict[str, Any] = {**named, **way}
+        yield PspHoldRequest(
+            idempotency_key=str(new_id()),
+            session_id=new_id(),
+            authorization_id=new_id(),
+            amount_minor=5000,
+            currency="EUR",
+            features=asked,
+            metadata=metadata,
+            **fields,
+        )
+
+
+async def play_everything(play: Play) -> None:
+    """Each operation of the adapter, whose answers the engine gives."""
+    psp, last = play.psp, None
+    for request in holds(play):
+        outcome = await psp.hold(request)
+        expected = RequiresAction if request.payment_method == CARD_PRESENT else Held
+        assert isinstance(outcome, expected), (request, outcome)
+        last = outcome if isinstance(outcome, Held) and request.features.increments else last
+    assert last is not None
+    payment = {"psp_payment": last.psp_payment, "currency": "EUR"}
+    await psp.increment(PspIncrementRequest(idempotency_key="i", amount_minor=6000, **payment))
+    captured = await psp.capture(
+        PspCaptureRequest(idempotency_key="c", amount_minor=4000, metadata={"capture": "cap_1"}, **payment)
+    )
+    assert isinstance(captured, Captured)
+    await psp.capture(PspCaptureRequest(idempotency_key="c2", amount_minor=4000, **payment))
+    await psp.void(PspVoidRequest(idempotency_key="v", psp_payment=last.psp_payment))
+    charge = {"session_id": new_id(), "authorization_id": new_id(), "amount_minor": 700, "currency": "EUR"}
+    for named in ({}, {"description": "Charging", "receipt_email": "a@b.test", "statement_suffix": "NL"}):
+        fields: dict[str, Any] = {**charge, **named, "idempotency_key": f"x{len(named)}"}
+        await psp.charge(PspChargeRequest(payment_method=play.method, customer=play.customer, **fields))
+    refund = {"psp_charge": captured.psp_charge, "amount_minor": 100, "currency": "EUR"}
+    for at, metadata in enumerate(({}, {"refund": format_id("ref", UUID(int=1))})):
+        await psp.refund(PspRefundRequest(idempotency_key=f"r{at}", metadata=metadata, **refund))  # type: ignore[arg-type]
+    await psp.top_up(
+        PspTopUpRequest(
+            idempotency_key="t", top_up_id=new_id(), amount_minor=9000, currency="EUR", reference="float"
+        )
+    )
+    await psp.transfer(
+        PspTransferRequest(
+            idempotency_key="w",
+            amount_minor=700,
+            currency="EUR",
+            connected_account=play.account,
+            end_to_end_id="NC1",
+        )
+    )
+    await read_everything(psp, captured)
+
+
+async def read_everything(psp: StripePsp, captured: Captured) -> None:
+    """Each look-up and list of the adapter."""
+    await psp.find_hold(authorization_id=new_id())
+    await psp.inspect(psp_payment=captured.psp_payment or "")
+    await psp.find_charge(authorization_id=new_id())
+    await psp.find_refund(psp_charge=captured.psp_charge, refund_id=UUID(int=1))
+    await psp.find_transfer(end_to_end_id="NC1")
+    await psp.find_top_up(top_up_id=new_id())
+    await psp.list_records()
+    await psp.list_events_since(since=LONG_AGO, limit=150)
+    for until in (None, LONG_AGO + timedelta(days=900)):
+        await psp.list_movements_between(since=LONG_AGO, until=until, limit=150)
+
+
+def sending_calls() -> Iterator[tuple[str, range]]:
+    """Each call of the adapter that sends a request: its file and its lines."""
+    for path in sorted(FOLDER.glob("*.py")):
+        if path.name == "wire.py":  # what all of them go through
+            continue
+        for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
+            if (
+                isinstance(node, ast.Call)
+                and isinstance(node.func, ast.Attribute)
+                and node.func.attr in SENDING
+                and ast.unparse(node.func.value).endswith("wire")
+            ):
+                yield path.name, range(node.lineno, (node.end_lineno or node.lineno) + 1)
+
+
+async def test_every_request_is_one_that_the_pinned_version_takes(play: Play) -> None:
+    await play_everything(play)
+    assert sorted(set(play.collected.problems())) == []
+
+
+async def test_no_call_of_the_adapter_sends_a_request_that_is_not_collected_here(play: Play) -> None:
+    await play_everything(play)
+    missed = [
+        f"{name}:{lines.start}"
+        for name, lines in sending_calls()
+        if not any((name, line) in play.collected.lines for line in lines)
+    ]
+    assert missed == [], "play these calls in play_everything"
+    assert len(list(sending_calls())) > 10
+
+
+async def test_the_driver_is_never_present_without_a_way_back_or_a_method_that_needs_none(play: Play) -> None:
+    await play_everything(play)
+    for method, path, form, _ in play.collected.sent:
+        if (method, path) != ("POST", "/v1/payment_intents"):
+            continue
+        ways = [name for name in ("off_session", "return_url", "automatic_payment_methods") if name in form]
+        assert len(ways) == ("confirm" in form), form
+        assert ("allowed_payment_method_types" in form) is ("automatic_payment_methods" not in form)
+        assert "statement_descriptor" not in form
+
+
+@pytest.mark.parametrize(
+    ("text", "shown"),
+    [
+        ("NL-ABC AMS", "NL-ABC AMS"),
+        ("Fastned <Amsterdam>", "Fastned Am"),
+        ("12345", None),
+        ("*'\"\\", None),
+        ("北京 Laden", "Laden"),
+    ],
+)
+def test_a_statement_shows_only_what_the_card_schemes_can_write(text: str, shown: str | None) -> None:
+    assert statement_suffix(text) == shown
+
+
+@pytest.mark.parametrize(
+    ("form", "problem"),
+    [
+        ({"amount": "5"}, "currency: required"),
+        ({"amount": "5.0", "currency": "eur"}, "no whole number"),
+        ({"amount": "5", "currency": "eur", "colour": "red"}, "colour: unknown"),
+        ({"amount": "5", "currency": "eur", "confirm": "True"}, "neither true nor false"),
+        ({"amount": "5", "currency": "eur", "capture_method": "late"}, "none of the values"),
+        (
+            {"amount": "5", "currency": "eur", "allowed_payment_method_types": {"0": "cards"}},
+            "none of the values",
+        ),
+        ({"amount": "5", "currency": "eur", "allowed_payment_method_types": "card"}, "no list"),
+        (
+            {"amount": "5", "currency": "eur", "payment_method_options": {"card": {"moo": "1"}}},
+            "card.moo: unknown",
+        ),
+        (
+            {"amount": "5", "currency": "eur", "payment_method_types": {"0": "card"}},
+            "payment_method_types: unknown",
+        ),
+    ],
+)
+def test_the_comparison_finds_each_kind_of_mistake(form: dict[str, Any], problem: str) -> None:
+    found = form_problems(form, params_named("PaymentIntentCreateParams"))
+    assert len(found) == 1
+    assert problem in found[0]
