@@ -1,17 +1,19 @@
 # Every target sets up what it needs: Python 3.11+, its venv module and make are enough.
 PYTHON ?= python3
 VENV := .venv
+FUZZ := .venv-fuzz
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --disable-pip-version-check --quiet
 ARGS ?=
 PYTEST_ARGS ?= -n 2 --dist loadgroup
 SEEDS ?= 0:200
+MINUTES ?= 5
 
 .DEFAULT_GOAL := help
-.PHONY: help demo test test-fast coverage simulate lint lint-files types contracts pytest format bench api lock clean
+.PHONY: help demo test test-fast coverage simulate lint lint-files types contracts pytest format bench api audit-packages fuzz lock clean
 
 help:  ## list the targets
-	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "%-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
+	@awk -F ':.*##  *' '/^[a-z-]+:.*##/ {printf "%-15s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
 
 demo: $(VENV)/.runtime  ## simulate one market day on embedded PostgreSQL and the sandbox PSP
 	@$(BIN)/networkcore demo $(ARGS)
@@ -54,17 +56,25 @@ bench: $(VENV)/.dev  ## every benchmark, one table
 api: $(VENV)/.dev  ## write docs/openapi.json and docs/events.json from the code
 	$(BIN)/python -m gateway.api.openapi_export
 
+audit-packages: $(VENV)/.dev  ## licenses and known vulnerabilities of the pinned packages, by deploy/packages.toml
+	$(BIN)/python -m tests.package_audit
+
+fuzz: $(VENV)/.dev $(FUZZ)/.ready  ## every operation with made-up input, as each kind of party: make fuzz MINUTES=10
+	$(BIN)/python -m tests.fuzz $(abspath $(FUZZ)/bin/schemathesis) --minutes $(MINUTES) $(ARGS)
+
 lock: $(VENV)/.dev  ## renew the hash-pinned requirement files after editing pyproject.toml
 	$(PIP) install uv
 	$(BIN)/uv pip compile pyproject.toml --extra dev --universal --python-version 3.11 \
 		--generate-hashes --no-header --quiet --output-file requirements-dev.txt
 	$(BIN)/uv pip compile pyproject.toml --universal --python-version 3.11 --constraint requirements-dev.txt \
 		--generate-hashes --no-header --quiet --output-file requirements.txt
+	echo 'schemathesis>=4.32,<5' | $(BIN)/uv pip compile - --universal --python-version 3.11 \
+		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-fuzz.txt
 	echo 'setuptools>=80' | $(BIN)/uv pip compile - --universal --python-version 3.11 \
 		--generate-hashes --no-header --no-annotate --quiet --output-file requirements-build.txt
 
 clean:  ## remove the environment and everything built or stored
-	rm -rf $(VENV) .networkcore build *.egg-info
+	rm -rf $(VENV) $(FUZZ) .networkcore build *.egg-info
 
 $(VENV)/bin/python:
 	$(PYTHON) -m venv $(VENV)
@@ -78,4 +88,10 @@ $(VENV)/.runtime: requirements.txt requirements-build.txt pyproject.toml | $(VEN
 $(VENV)/.dev: requirements-dev.txt $(VENV)/.runtime
 	@echo "installing what is pinned in requirements-dev.txt (once)"
 	@$(PIP) install --require-hashes -r requirements-dev.txt
+	@touch $@
+
+$(FUZZ)/.ready: requirements-fuzz.txt
+	@echo "installing what is pinned in requirements-fuzz.txt (once)"
+	@$(PYTHON) -m venv $(FUZZ)
+	@$(FUZZ)/bin/python -m pip --disable-pip-version-check --quiet install --require-hashes -r requirements-fuzz.txt
 	@touch $@

@@ -209,16 +209,28 @@ class RefundSchema(PublicSchema):
 
 
 class DisputeSchema(PublicSchema):
-    """An amount that a cardholder's bank reclaims. The PSP returns it if the dispute is won."""
+    """What a cardholder's bank asks about or reclaims.
+
+    An `inquiry` moves no money, nor does a dispute that is `closed`; a `won` dispute returns what was
+    withdrawn, a `lost` one does not, unless an appeal wins it.
+    """
 
     id: str = Field(examples=["dsp_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["dispute"] = "dispute"
     session: str
-    state: Literal["opened", "won", "lost"]
-    amount: Minor
-    fee: Minor = Field(description="what the PSP charged for it, minor units of currency")
+    state: Literal["inquiry", "opened", "won", "lost", "closed"]
+    amount: Minor = Field(description="what is claimed, minor units; 0 after a full refund")
+    withdrawn: Minor = Field(description="what the PSP has taken of it, minor units")
+    fee: Minor = Field(description="what the PSP charged for it, minor units of fee_currency")
+    fee_currency: Currency
     currency: Currency
     reason: str
+    response: Literal["none", "needed", "under_review"] = Field(
+        description="what the cardholder's bank waits for: evidence, or its own review"
+    )
+    respond_by: Instant | None
+    submissions: int
+    refundable: bool = Field(description="whether a refund of the charge still ends it")
     opened_at: Instant
     closed_at: Instant | None
 

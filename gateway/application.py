@@ -39,6 +39,7 @@ from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
 from gateway.jobs.credit_cdrs import CreditCdrJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
+from gateway.jobs.dispute_deadlines import DisputeDeadlineJob
 from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.jobs.exceptions import ExceptionsJob
 from gateway.jobs.financial_advice import EVERY_S as ADVICE_EVERY_S
@@ -64,6 +65,7 @@ from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
 from gateway.ocpi.cdr_settlement import CdrSettlementService
 from gateway.ocpi.credit_cdrs import CreditCdrService
+from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
@@ -87,6 +89,7 @@ from gateway.payments.policy import FeatureChoice, PaymentPolicy, StatementSourc
 from gateway.payments.psp.stripe.adapter import StripePsp
 from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.service import PaymentService, build_payments
+from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
@@ -327,6 +330,7 @@ def build_web(app: Application) -> web.Application:
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
         remote=RemoteControlService(services=_ocpi(app), payments=app.payments),
+        evse_directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
         plug_and_charge=app.plug_and_charge,
         vehicle_authorization=VehicleAuthorizationService(
             pool=app.pool,
@@ -386,6 +390,7 @@ def jobs(app: Application) -> Sequence[Job]:
             clock=app.clock,
             credits=CreditCdrService(pool=app.pool, clock=app.clock, payments=app.payments),
         ),
+        DisputeDeadlineJob(clock=app.clock, payments=app.payments),
         PspEventPollJob(clock=app.clock, payments=app.payments),
         ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp),
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),

@@ -107,7 +107,11 @@ async def _against_ledger(connection: Connection, report: AuditReport) -> list[A
 async def _against_psp(
     connection: Connection, records: Sequence[PspTotals], open_work: OpenWork
 ) -> list[AuditFinding]:
-    """The PSP captured what we captured; with nothing under way, its balance is our receivable."""
+    """The PSP captured what we captured; with nothing under way, its balance is our receivable.
+
+    Captures are compared in the currency of their charge. What the PSP converted and the books don't have yet
+    is a finding of its own, so it is left out of the comparison of balances.
+    """
     if not open_work.is_idle:
         return []
     theirs = {record.currency: record for record in records}
@@ -116,8 +120,9 @@ async def _against_psp(
         balance.currency: -balance.minor
         for balance in await ledger_service.list_balances(connection, prefix=PSP_RECEIVABLE)
     }
+    converted = await ledger_service.sum_psp_conversions(connection)
     found = []
-    for currency in sorted({*theirs, *ours, *balances}):
+    for currency in sorted({*theirs, *ours, *balances, *converted}):
         record = theirs.get(currency, PspTotals(currency=currency))
         captured, refunded = ours.get(currency, (0, 0))
         if record.captured_minor != captured:
@@ -126,7 +131,14 @@ async def _against_psp(
         if record.refunded_minor != refunded:
             detail = f"the PSP refunded {record.refunded_minor}, we refunded {refunded} minor units"
             found.append(AuditFinding(check="psp_refunded", subject=currency, detail=detail))
-        balance = psp_balance_minor(record)
+        unbooked = record.converted_minor - converted.get(currency, 0)
+        if unbooked:
+            detail = (
+                f"the PSP converted {record.converted_minor}, our ledger has {converted.get(currency, 0)} "
+                "minor units; the worker's reconciliation books what is new every hour"
+            )
+            found.append(AuditFinding(check="psp_converted", subject=currency, detail=detail))
+        balance = psp_balance_minor(record) - unbooked
         if balance != balances.get(currency, 0):
             detail = f"the PSP has {balance}, our ledger says {balances.get(currency, 0)} minor units"
             found.append(AuditFinding(check="psp_balance", subject=currency, detail=detail))
@@ -135,5 +147,5 @@ async def _against_psp(
 
 def psp_balance_minor(record: PspTotals) -> int:
     """What the PSP should hold after its own movements."""
-    incoming = record.captured_minor + record.topped_up_minor + record.other_minor
+    incoming = record.captured_minor + record.topped_up_minor + record.other_minor + record.converted_minor
     return incoming - record.refunded_minor - record.fee_minor - record.transferred_minor

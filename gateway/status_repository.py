@@ -1,4 +1,4 @@
-"""The state of the queues as rows: tasks, PSP requests without an answer, webhook deliveries.
+"""The state of the queues as rows: tasks, unanswered PSP requests, webhook deliveries, holds about to end.
 
 Owns: these reads. Must not know: who shows them or what counts as late.
 """
@@ -32,4 +32,10 @@ async def count_deliveries(connection: Connection, *, wall_now: datetime) -> Row
 async def find_oldest_pending_delivery(connection: Connection) -> datetime | None:
     """When the oldest pending delivery was made."""
     found: datetime | None = await _QUERIES.oldest_pending_delivery(connection)
+    return found
+
+
+async def count_holds_ending(connection: Connection, *, before: datetime) -> int:
+    """How many card holds end by `before` (business time) and are not captured."""
+    found: int = await _QUERIES.holds_ending(connection, before=before)
     return found

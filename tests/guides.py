@@ -1,4 +1,4 @@
-"""What README and the guides tell a reader to run: command lines, shell blocks and calls of the API.
+"""What README, the guides and the operator's book tell a reader to run: commands, shell blocks, API calls.
 
 Owns: how a page is read. Must not know how anything is run.
 """
@@ -10,7 +10,7 @@ from pathlib import Path
 
 ROOT = Path(__file__).parents[1]
 README = ROOT / "README.md"
-GUIDES = sorted((ROOT / "docs/guides").glob("*.md"))
+GUIDES = sorted([*(ROOT / "docs/guides").glob("*.md"), *(ROOT / "docs/operations").glob("*.md")])
 PAGES = [
     README,
     ROOT / "CONTRIBUTING.md",
@@ -25,6 +25,12 @@ _HEADER = re.compile(r"^([A-Z][A-Za-z-]+): (.+)$")
 
 def text_of(page: Path) -> str:
     return page.read_text(encoding="utf-8")
+
+
+def anchors(page: Path) -> set[str]:
+    """The anchors of a page's headings, as the hosts of repositories build them."""
+    headings = re.findall(r"^#+ (.+)$", text_of(page), re.MULTILINE)
+    return {re.sub(r"[^\w\- ]", "", heading.lower()).replace(" ", "-") for heading in headings}
 
 
 def shell_blocks(text: str) -> list[str]:

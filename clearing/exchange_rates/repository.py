@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from datetime import date, datetime, timedelta
 from uuid import UUID
 
+from clearing.captured_session import shard_of
 from clearing.connection import Connection, named_queries, rows
 from clearing.exchange_rates.rate_feed import RateFetch, WaitingSession
 
@@ -79,3 +80,10 @@ async def list_sessions_waiting_for_rates(
         )
     )
     return [WaitingSession(**dict(row.items())) for row in found]
+
+
+async def list_booked_conversions(connection: Connection, subjects: Sequence[UUID]) -> frozenset[UUID]:
+    """Which of these subjects have a conversion of the PSP booked."""
+    shards = [shard_of(subject) for subject in subjects]
+    found = await rows(_sql.booked_conversions(connection, shards=shards, subjects=list(subjects)))
+    return frozenset(row["subject_id"] for row in found)

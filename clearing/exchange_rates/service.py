@@ -15,11 +15,14 @@ from clearing.connection import Connection
 from clearing.errors import ClearingConflictError, InvalidAmountError, RateUnavailableError
 from clearing.exchange_rates import repository
 from clearing.exchange_rates.rate_check import RateCheck, check_rates, exceeds_max_step
-from clearing.fx import FRANKFURT, RateTable, ReferenceRate, publication_day
+from clearing.fx import FRANKFURT, FxLock, RateTable, ReferenceRate, publication_day
 from clearing.ledger import balance_repository, treasury
 from clearing.ledger import repository as ledger_repository
 from clearing.ledger import service as ledger_service
+from clearing.ledger.adjustments import subject_of
 from clearing.ledger.balances import FxTotal, fx_totals
+from clearing.ledger.journal_entry import EntryKind, JournalEntry
+from clearing.ledger.psp_conversion import OpenPosition, PspConversion, post_conversion
 from clearing.money import EXACT, exponent
 from clearing.reference_data import repository as reference_repository
 from clearing.reference_data.service import ReferenceDataService
@@ -122,6 +125,37 @@ class ExchangeRateService:
             await self._is_booked(connection, execution)
         return booked
 
+    async def record_psp_conversions(
+        self, connection: Connection, conversions: Sequence[PspConversion], *, now: datetime
+    ) -> int:
+        """Book what the PSP converted by itself, each movement once; how many were new.
+
+        Positions are taken in order of pair, conversions of one pair in the order given. Raises
+        ClosedPeriodError.
+        """
+        by_pair: dict[tuple[str, str], list[PspConversion]] = {}
+        for one in conversions:
+            by_pair.setdefault((one.base, one.quote), []).append(one)
+        if not by_pair:
+            return 0
+        table, day = await reference_repository.load_rate_table(connection), publication_day(now)
+        entries: list[JournalEntry] = []
+        for (base, quote), of_pair in sorted(by_pair.items()):
+            await balance_repository.lock_position(connection, base, quote)
+            known = await repository.list_booked_conversions(
+                connection, [subject_of(EntryKind.PSP_CONVERSION, one.movement_id) for one in of_pair]
+            )
+            held, cost = await balance_repository.load_position(connection, base, quote)
+            position = OpenPosition(base_minor=held, cost_minor=cost)
+            lock = _reference_rate(table, base=base, quote=quote, day=day)
+            for one in of_pair:
+                if subject_of(EntryKind.PSP_CONVERSION, one.movement_id) not in known:
+                    posted, position = post_conversion(one, position, lock)
+                    entries.append(posted)
+        if entries:
+            await ledger_service.post_entries(connection, entries, now=now)
+        return len(entries)
+
     async def _is_booked(self, connection: Connection, execution: FxExecution) -> bool:
         entry = treasury.execution(
             base=execution.base,
@@ -159,3 +193,11 @@ class ExchangeRateService:
                 f"{lock.rate:.6f} of {lock.rate_date}; are both amounts in minor units? "
                 "To book it anyway, mark it as off-market"
             )
+
+
+def _reference_rate(table: RateTable, *, base: str, quote: str, day: date) -> FxLock | None:
+    """The reference rate of the day, without markup; None where none is known."""
+    try:
+        return table.lock(base=base, quote=quote, day=day)
+    except RateUnavailableError:
+        return None

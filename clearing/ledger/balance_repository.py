@@ -37,3 +37,8 @@ async def load_position(connection: Connection, base: str, quote: str) -> tuple[
 async def sum_executed(connection: Connection) -> dict[tuple[str, str], int]:
     """What executed exchanges moved on each position (credits minus debits), by account and currency."""
     return {(row["account"], row["currency"]): row["minor"] for row in await rows(_sql.executed(connection))}
+
+
+async def sum_psp_conversions(connection: Connection) -> dict[str, int]:
+    """What the PSP's booked conversions brought into its balance less what they took out, by currency."""
+    return {row["currency"]: row["minor"] for row in await rows(_sql.converted(connection))}

@@ -123,6 +123,7 @@ class EntryKind(StrEnum):
     DISBURSEMENT = "disbursement"
     DISBURSEMENT_RETURN = "disbursement_return"
     FX_RESULT = "fx_result"
+    PSP_CONVERSION = "psp_conversion"
     RESERVE_WITHHELD = "reserve_withheld"
     RESERVE_RELEASE = "reserve_release"
     REMAINDER_CARRIED = "remainder_carried"

@@ -86,6 +86,11 @@ async def record_fx_execution(
     return await post_entries(connection, [entry], now=now)
 
 
+async def sum_psp_conversions(connection: Connection) -> dict[str, int]:
+    """What the PSP's booked conversions brought into its balance less what they took out, by currency."""
+    return await balance_repository.sum_psp_conversions(connection)
+
+
 async def list_balances(
     connection: Connection, *, at: datetime | None = None, prefix: str = ""
 ) -> Sequence[AccountBalance]:

@@ -15,7 +15,7 @@ from clearing.pricing.exact import EXACT
 from clearing.pricing.ocpi_version import OcpiVersion
 from clearing.pricing.priced import Line, PricedSession, Reason
 from clearing.pricing.restrictions import DAY_SECONDS, Moment, Phase, Restrictions
-from clearing.pricing.tariff import Dimension, PriceComponent, PriceLimit, Tariff, TaxMode
+from clearing.pricing.tariff import Dimension, PriceComponent, PriceLimit, Tariff, TariffElement, TaxMode
 from clearing.pricing.translations import Translations, number_text, translations_for
 
 MINUTES_PER_HOUR: Final = Decimal(60)
@@ -82,14 +82,11 @@ def _component_text(
     phase: Phase,
     translations: Translations,
 ) -> str:
-    amount = _shown_price(tariff, component)
-    if component.dimension in {Dimension.TIME, Dimension.PARKING_TIME}:
-        amount = EXACT.divide(amount, MINUTES_PER_HOUR)
-    amount = quantize(amount, digits=UNIT_DIGITS, rounding=Rounding.HALF_AWAY)
+    amount = shown_price(tariff, component)
     text = _unit_text(component, phase, translations, _money(amount, tariff.currency, translations))
     if component.vat:
         text += f" ({translations.tax.format(percent=number_text(component.vat, translations))})"
-    elif component.price and component.vat is None and _adds_tax(tariff):
+    elif component.price and component.vat is None and adds_tax(tariff):
         text += f" ({translations.tax_extra})"
     details = list(_conditions(rules, translations))
     step = _step_text(component, translations)
@@ -98,15 +95,26 @@ def _component_text(
     return ", ".join([text, *details])
 
 
-def _adds_tax(tariff: Tariff) -> bool:
+def component_text(tariff: Tariff, element: TariffElement, component: PriceComponent, *, locale: str) -> str:
+    """One price component as `display_prices` shows it."""
+    rules = element.restrictions
+    phase = Phase.SESSION if rules is None else rules.phase
+    return _component_text(tariff, component, rules, phase, translations_for(locale))
+
+
+def adds_tax(tariff: Tariff) -> bool:
     """Whether a price without a rate has tax still to come; in 2.2.1 an unstated rate is none."""
     return tariff.tax_mode is TaxMode.EXCLUDED and tariff.version is not OcpiVersion.V2_2_1
 
 
-def _shown_price(tariff: Tariff, component: PriceComponent) -> Decimal:
-    if tariff.tax_mode is not TaxMode.EXCLUDED or not component.vat:
-        return component.price
-    return EXACT.divide(EXACT.multiply(component.price, EXACT.add(HUNDRED, component.vat)), HUNDRED)
+def shown_price(tariff: Tariff, component: PriceComponent) -> Decimal:
+    """A price as it is shown: per kWh, per minute or flat, with tax where its rate is stated, 4 decimals."""
+    amount = component.price
+    if tariff.tax_mode is TaxMode.EXCLUDED and component.vat:
+        amount = EXACT.divide(EXACT.multiply(amount, EXACT.add(HUNDRED, component.vat)), HUNDRED)
+    if component.dimension in {Dimension.TIME, Dimension.PARKING_TIME}:
+        amount = EXACT.divide(amount, MINUTES_PER_HOUR)
+    return quantize(amount, digits=UNIT_DIGITS, rounding=Rounding.HALF_AWAY)
 
 
 def _unit_text(component: PriceComponent, phase: Phase, translations: Translations, price: str) -> str:

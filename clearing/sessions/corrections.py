@@ -28,13 +28,17 @@ _UNDOES: Final = {EntryKind.DISPUTE_WON: EntryKind.DISPUTE, EntryKind.REFUND_FAI
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CorrectionRequest:
-    """What is requested: `minor` None reverses all that remains; `reference` names it for ever."""
+    """What is requested: `minor` None reverses all that remains; `reference` names it for ever.
+
+    `fee_currency` is that of the PSP's fee; None: the capture's.
+    """
 
     kind: EntryKind
     session_id: UUID
     reference: str
     minor: int
     fee_minor: int = 0
+    fee_currency: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -85,6 +89,7 @@ async def correct(
         charged_to=_charged_to(stored, request.kind),
         due=_due_today(parties, seal.now),
         fee_minor=request.fee_minor,
+        fee_currency=request.fee_currency,
         excess_minor=excess,
     )
     entry = reverse(stored, step)
@@ -120,7 +125,13 @@ async def undo(
 
 
 async def correct_fee(
-    connection: Connection, session_id: UUID, reference: str, *, fee_minor: int, seal: ledger_repository.Seal
+    connection: Connection,
+    session_id: UUID,
+    reference: str,
+    *,
+    fee_minor: int,
+    fee_currency: str | None,
+    seal: ledger_repository.Seal,
 ) -> bool:
     """Book a dispute fee that the PSP reported after the dispute was posted: the difference, once.
 
@@ -133,12 +144,16 @@ async def correct_fee(
     )
     if corrected is None:
         raise ClearingConflictError(f"session {format_id('ses', session_id)} has no dispute {reference!r}")
-    times, booked = await session_repository.sum_dispute_fees(connection, session_id, reference)
+    currency = fee_currency or corrected.currency
+    times, booked = await session_repository.sum_dispute_fees(
+        connection, session_id, reference, currency=currency
+    )
     entry = fee_correction(
         corrected,
         reference=f"{reference}{session_repository.FEE_MARK}{times + 1}",
         booked_minor=booked,
         fee_minor=fee_minor,
+        currency=currency,
     )
     if entry is None:
         return False

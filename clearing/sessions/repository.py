@@ -111,10 +111,17 @@ async def sum_disputed(connection: Connection, session_id: UUID) -> int:
     return minor
 
 
-async def sum_dispute_fees(connection: Connection, session_id: UUID, reference: str) -> tuple[int, int]:
-    """How often the fee of a dispute was corrected, and the minor units booked for it in all."""
+async def sum_dispute_fees(
+    connection: Connection, session_id: UUID, reference: str, *, currency: str
+) -> tuple[int, int]:
+    """How often the fee of a dispute was corrected, and what is booked for it in all in `currency`."""
     row = await _sql.dispute_fees(
-        connection, shard=shard_of(session_id), session_id=session_id, reference=reference, mark=FEE_MARK
+        connection,
+        shard=shard_of(session_id),
+        session_id=session_id,
+        reference=reference,
+        mark=FEE_MARK,
+        currency=currency,
     )
     return row["corrections"], row["minor"]
 

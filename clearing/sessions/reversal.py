@@ -61,8 +61,8 @@ class Reversal:
 
     `before_minor` was reversed by earlier steps. The net is charged to the role `charged_to` alone, or to the
     platform where no party plays that role; None: each party returns its own part. `fee_minor` is what the
-    PSP charges for it, the platform's expense. `excess_minor` was withdrawn beyond what remains of the
-    capture: no party's part, so the platform's expense too.
+    PSP charges for it, the platform's expense, in `fee_currency` (None: the capture's). `excess_minor` was
+    withdrawn beyond what remains of the capture: no party's part, so the platform's expense too.
     """
 
     kind: EntryKind
@@ -72,6 +72,7 @@ class Reversal:
     charged_to: Role | None
     due: Mapping[str, date]
     fee_minor: int = 0
+    fee_currency: str | None = None
     excess_minor: int = 0
 
 
@@ -83,7 +84,9 @@ def reverse(stored: ClearedCapture, step: Reversal) -> JournalEntry:
     Raises InvalidAmountError for an amount that is not positive, ClearingConflictError for more than remains.
     """
     after = step.before_minor + step.minor
-    if step.minor < 0 or step.excess_minor < 0 or step.minor + step.excess_minor == 0:
+    costs_only_a_fee = step.kind is EntryKind.DISPUTE and step.fee_minor > 0
+    nothing = step.minor + step.excess_minor == 0 and not costs_only_a_fee
+    if step.minor < 0 or step.excess_minor < 0 or nothing:
         raise InvalidAmountError(
             f"a {step.kind} of {step.minor} {stored.plan.currency}: expected more than 0"
         )
@@ -123,7 +126,8 @@ def _entry(
     if step.excess_minor:
         transfers.append(Transfer(DISPUTE_EXPENSE, stored.source, step.excess_minor, currency))
     if step.fee_minor:
-        transfers.append(Transfer(PSP_EXPENSE, PSP_RECEIVABLE, step.fee_minor, currency))
+        fee = Transfer(PSP_EXPENSE, PSP_RECEIVABLE, step.fee_minor, step.fee_currency or currency)
+        transfers.append(fee)
     check(transfers)
     return JournalEntry(
         shard=stored.shard,
@@ -140,16 +144,18 @@ def _entry(
 
 
 def fee_correction(
-    posted: JournalEntry, *, reference: str, booked_minor: int, fee_minor: int
+    posted: JournalEntry, *, reference: str, booked_minor: int, fee_minor: int, currency: str
 ) -> JournalEntry | None:
     """The entry that corrects the PSP's booked fee of a dispute from `booked_minor` to `fee_minor`.
+
+    Both are in `currency`, the fee's own.
 
     None where they are equal. No money of the capture moves, so the entry's gross is 0.
     """
     more = fee_minor - booked_minor
     if more == 0:
         return None
-    line = Transfer(PSP_EXPENSE, PSP_RECEIVABLE, abs(more), posted.currency)
+    line = Transfer(PSP_EXPENSE, PSP_RECEIVABLE, abs(more), currency)
     return JournalEntry(
         shard=posted.shard,
         subject_id=posted.subject_id,

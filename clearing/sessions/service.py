@@ -135,12 +135,14 @@ class SessionClearingService:
         *,
         minor: int,
         fee_minor: int,
+        fee_currency: str | None = None,
         reference: str,
         now: datetime,
     ) -> Correction:
         """Book money that the PSP withdrew for a dispute, charged at once to the parties that the terms name.
 
-        The driver's VAT stays due. Raises as `refund` does.
+        The driver's VAT stays due. The fee is in the currency in which the PSP charged it; None: the
+        capture's. Raises as `refund` does.
         """
         request = CorrectionRequest(
             kind=EntryKind.DISPUTE,
@@ -148,11 +150,19 @@ class SessionClearingService:
             reference=reference,
             minor=minor,
             fee_minor=fee_minor,
+            fee_currency=fee_currency,
         )
         return await self._correct(connection, request, now=now)
 
     async def correct_dispute_fee(
-        self, connection: Connection, session_id: UUID, *, fee_minor: int, reference: str, now: datetime
+        self,
+        connection: Connection,
+        session_id: UUID,
+        *,
+        fee_minor: int,
+        fee_currency: str | None = None,
+        reference: str,
+        now: datetime,
     ) -> bool:
         """Correct the PSP's booked fee of a dispute to `fee_minor`; False if that is what is booked.
 
@@ -166,6 +176,7 @@ class SessionClearingService:
             session_id,
             reference,
             fee_minor=fee_minor,
+            fee_currency=fee_currency,
             seal=ledger_repository.new_seal(batch_id, 0, now),
         )
 

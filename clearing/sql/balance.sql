@@ -22,9 +22,21 @@ GROUP BY account, currency ORDER BY account, currency;
 SELECT pg_advisory_xact_lock(hashtextextended('clearing.position ' || (:pair)::text, 0));
 
 -- name: executed
--- What executed exchanges took out of each position: the proof adds it back.
+-- What executed exchanges and the PSP's conversions took out of each position: the proof adds it back.
 SELECT side.account, t.currency, sum(side.minor)::bigint AS minor
 FROM clearing.transfer AS t
 CROSS JOIN LATERAL (VALUES (t.debit_account, -t.amount_minor), (t.credit_account, t.amount_minor)) AS side (account, minor)
-WHERE t.kind = 'fx_result' AND side.account LIKE 'fx:%:position'
+WHERE t.kind IN ('fx_result', 'psp_conversion') AND side.account LIKE 'fx:%:position'
 GROUP BY side.account, t.currency;
+
+-- name: converted
+-- What the PSP's conversions brought into its balance less what they took out of it, by currency.
+SELECT side.currency, sum(side.minor)::bigint AS minor
+FROM (
+    SELECT currency, amount_minor AS minor FROM clearing.transfer
+    WHERE kind = 'psp_conversion' AND debit_account = 'psp:stripe:receivable'
+    UNION ALL
+    SELECT currency, -amount_minor FROM clearing.transfer
+    WHERE kind = 'psp_conversion' AND credit_account = 'psp:stripe:receivable'
+) AS side
+GROUP BY side.currency;

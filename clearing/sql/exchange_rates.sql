@@ -35,3 +35,9 @@ WHERE resolved_at IS NULL AND reason = 'rate_unavailable' AND detail LIKE '%refe
   AND (shard, session_id) > (:after_shard::smallint, :after_id::uuid)
 ORDER BY shard, session_id
 LIMIT :limit;
+
+-- name: booked_conversions
+-- Which of these conversions of the PSP are booked.
+SELECT e.subject_id FROM clearing.entry AS e
+JOIN unnest(:shards::smallint[], :subjects::uuid[]) AS asked (shard, subject_id) USING (shard, subject_id)
+WHERE e.kind = 'psp_conversion';

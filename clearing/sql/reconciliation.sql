@@ -33,27 +33,45 @@ SELECT gen_random_uuid();
 
 -- name: read_captures^
 -- Our side of the PSP's balance: captures, disputes and top-ups booked since, each by the PSP's own id, with the PSP's
--- fee as posted. A partner's top-up and the platform's own are identified by the reference sent with them.
+-- fee as posted. Where the PSP converted, its conversion is an item in the settlement currency, and so is a fee in another
+-- currency than its entry's. A partner's top-up and the platform's own are identified by the reference sent with them.
 -- An item that the PSP has already reported with the same amount and fee is matched at once: one row less to update.
 WITH booked AS (
     SELECT e.shard, e.subject_id, e.kind, e.reference AS entry_reference, e.currency, e.booked_at,
            CASE e.kind WHEN 'capture' THEN e.psp_object_id WHEN 'topup' THEN 'topup:' || e.reference
-               WHEN 'partner_funding' THEN 'topup:' || e.reference ELSE e.reference END AS reference,
+               WHEN 'partner_funding' THEN 'topup:' || e.reference
+               WHEN 'dispute' THEN split_part(e.reference, '/fee/', 1) ELSE e.reference END AS reference,
            CASE e.kind WHEN 'dispute' THEN -e.gross_minor ELSE e.gross_minor END AS amount_minor
     FROM clearing.entry AS e
     WHERE e.booked_at >= :since AND ((e.kind = 'capture' AND e.psp_object_id IS NOT NULL)
         OR e.kind IN ('dispute', 'dispute_won', 'topup', 'partner_funding'))
 ), fee AS (
-    SELECT t.shard, t.subject_id, t.kind, t.reference, t.currency, sum(t.amount_minor)::bigint AS minor
+    SELECT t.shard, t.subject_id, t.kind, t.reference, t.currency,
+           sum(CASE t.debit_account WHEN 'platform:psp:expense' THEN t.amount_minor ELSE -t.amount_minor END)::bigint AS minor
     FROM booked JOIN clearing.transfer AS t
       ON (t.shard, t.subject_id, t.kind, t.reference) = (booked.shard, booked.subject_id, booked.kind, booked.entry_reference)
-    WHERE t.debit_account = 'platform:psp:expense' AND t.kind IN ('capture', 'dispute')
+    WHERE t.kind IN ('capture', 'dispute')
+      AND (t.debit_account, t.credit_account) IN (('platform:psp:expense', 'psp:stripe:receivable'),
+        ('psp:stripe:receivable', 'platform:psp:expense'))
     GROUP BY t.shard, t.subject_id, t.kind, t.reference, t.currency
-), item AS (
-    SELECT booked.*, coalesce(fee.minor, 0) AS fee_minor,
-           count(*) OVER (PARTITION BY booked.reference, booked.currency) AS items_of_reference
+), moved AS (
+    SELECT booked.*, coalesce(fee.minor, 0) AS fee_minor
     FROM booked LEFT JOIN fee ON (fee.shard, fee.subject_id, fee.kind, fee.reference, fee.currency)
         = (booked.shard, booked.subject_id, booked.kind, booked.entry_reference, booked.currency)
+    UNION ALL
+    SELECT booked.shard, booked.subject_id, booked.kind || '_fee', booked.entry_reference, fee.currency, booked.booked_at,
+           booked.reference, 0, fee.minor
+    FROM booked JOIN fee ON (fee.shard, fee.subject_id, fee.kind, fee.reference)
+        = (booked.shard, booked.subject_id, booked.kind, booked.entry_reference) AND fee.currency <> booked.currency
+    UNION ALL
+    SELECT e.shard, e.subject_id, e.kind, e.reference, t.currency, e.booked_at, e.reference,
+           sum(CASE t.debit_account WHEN 'psp:stripe:receivable' THEN t.amount_minor ELSE -t.amount_minor END)::bigint, 0
+    FROM clearing.entry AS e JOIN clearing.transfer AS t USING (shard, subject_id, kind, reference)
+    WHERE e.booked_at >= :since AND e.kind = 'psp_conversion' AND t.currency <> e.currency
+      AND 'psp:stripe:receivable' IN (t.debit_account, t.credit_account)
+    GROUP BY e.shard, e.subject_id, e.kind, e.reference, t.currency, e.booked_at
+), item AS (
+    SELECT moved.*, count(*) OVER (PARTITION BY reference, currency) AS items_of_reference FROM moved
 ), open_group AS (
     SELECT reference, currency, sum(amount_minor) FILTER (WHERE side = 'right') AS amount_minor,
            sum(fee_minor) FILTER (WHERE side = 'right') AS fee_minor, bool_or(side = 'left') AS has_left

@@ -39,10 +39,11 @@ WHERE shard = :shard AND subject_id = :session_id AND kind IN ('refund', 'refund
 SELECT id, kind FROM clearing.party WHERE id = ANY(:ids::text[]);
 
 -- name: dispute_fees^
--- What is booked as the PSP's fee of a dispute, and by how many corrections.
+-- What is booked as the PSP's fee of a dispute in one currency, and by how many corrections.
 SELECT count(DISTINCT reference) FILTER (WHERE reference <> :reference::text) AS corrections,
        coalesce(sum(CASE WHEN debit_account = 'platform:psp:expense' THEN amount_minor ELSE -amount_minor END)
-                FILTER (WHERE 'platform:psp:expense' IN (debit_account, credit_account)), 0)::bigint AS minor
+                FILTER (WHERE 'platform:psp:expense' IN (debit_account, credit_account) AND currency = :currency::text),
+                0)::bigint AS minor
 FROM clearing.transfer
 WHERE shard = :shard::smallint AND subject_id = :session_id::uuid AND kind = 'dispute'
   AND (reference = :reference::text OR starts_with(reference, :reference::text || :mark::text));

@@ -7,7 +7,7 @@ scope admin.
 """
 
 from collections.abc import Mapping
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 from aiohttp import web
@@ -23,6 +23,8 @@ from gateway.api.tls import peer_fingerprint
 from gateway.payments import psp_incident_repository
 
 _BUCKETS: Final = (0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0)
+# A hold is renewed hours before it ends: what is this near was not, or can't be.
+_HOLD_ENDS_WITHIN: Final = timedelta(hours=2)
 
 
 class EdgeMetrics:
@@ -80,6 +82,9 @@ async def _queues(services: ApiServices) -> CollectorRegistry:
         refused = await psp_incident_repository.count_by_code(connection)
         deliveries = await status_repository.count_deliveries(connection, wall_now=now)
         oldest = await status_repository.find_oldest_pending_delivery(connection)
+        holds = await status_repository.count_holds_ending(
+            connection, before=services.now() + _HOLD_ENDS_WITHIN
+        )
     queued = Gauge("networkcore_tasks", "Tasks by kind and state.", ("kind", "state"), registry=registry)
     late = Gauge(
         "networkcore_task_oldest_due_seconds",
@@ -106,6 +111,11 @@ async def _queues(services: ApiServices) -> CollectorRegistry:
     for row in requests:
         unknown.labels(row["kind"]).set(row["open"])
         age.labels(row["kind"]).set(_age(row["oldest_at"], now))
+    Gauge(
+        "networkcore_card_holds_ending",
+        "Card holds that are not captured and end within two hours.",
+        registry=registry,
+    ).set(holds)
     mistakes = Gauge(
         "networkcore_psp_refused_requests",
         "Requests that the PSP refused for a mistake of ours, while it stands.",

@@ -7,6 +7,7 @@ from gateway.api.capture import (
     authorizations,
     captures,
     disputes,
+    evses,
     missing_cdrs,
     quotes,
     refunds,
@@ -46,6 +47,7 @@ from gateway.api.reconciliation import bank_messages, differences, receivables, 
 def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
     """The endpoints of an installation: setting business time only in a sandbox."""
     listed = [
+        *evses.ENDPOINTS,
         *quotes.ENDPOINTS,
         *authorizations.ENDPOINTS,
         *sessions.ENDPOINTS,

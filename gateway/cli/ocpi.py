@@ -16,7 +16,7 @@ import click
 
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway import outbound
-from gateway.cli import ocpi_tokens
+from gateway.cli import ocpi_afir, ocpi_tokens
 from gateway.cli.cdr_limits import limits
 from gateway.cli.clock import business_now, read_clock
 from gateway.cli.command_group import CommandGroup
@@ -44,6 +44,7 @@ def command() -> None:
 
 command.add_command(limits)
 command.add_command(ocpi_tokens.command)
+command.add_command(ocpi_afir.command)
 
 
 @command.command(name="invite")

@@ -54,6 +54,12 @@ from sandbox.stripe.settings import (
     show_default=True,
     help="Whether the account may raise holds and capture above them (interchange-plus pricing).",
 )
+@click.option(
+    "--settlement-currency",
+    "settlement_currencies",
+    multiple=True,
+    help="A currency in which the account receives money; give the default first. Others are converted.",
+)
 def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
     host: str,
     port: int,
@@ -66,6 +72,7 @@ def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
     settlement_days: int,
     payout_days: int,
     card_features: bool,  # noqa: FBT001 - click passes by keyword
+    settlement_currencies: tuple[str, ...],
 ) -> None:
     """Serve a Stripe-compatible PSP with test money; prints one JSON line with its URL when ready."""
     secret = None if webhook_secret_file is None else webhook_secret_file.read_text(encoding="utf-8").strip()
@@ -82,6 +89,7 @@ def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
             settlement_days=settlement_days,
             payout_days=payout_days,
             card_features=card_features,
+            settlement_currencies=tuple(one.lower() for one in settlement_currencies),
         )
         run_async(_serve(settings, host=host, port=port))
     except SettingsError as error:

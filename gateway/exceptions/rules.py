@@ -127,6 +127,15 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             "payouts wait and are sent again. Then resolve.",
             command=_RESOLVE,
         ),
+        ExceptionKind.DISPUTE_RESPONSE: KindSpec(
+            title="Disputes that wait for evidence",
+            owner="payments",
+            prefix="dsp",
+            retry=None,
+            next_step="Submit the receipt, the meter record, time and place before the due date, or accept "
+            "the loss. Evidence is submitted once.",
+            command="POST /v1/disputes/{subject}/evidence, or POST /v1/disputes/{subject}/accept",
+        ),
         ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME: KindSpec(
             title="Disbursements without a known outcome",
             owner="treasury",

@@ -3,15 +3,17 @@
 Owns: the round and what is fetched for it. Must not know how lines are matched.
 """
 
-from collections.abc import AsyncIterator, Mapping, Sequence
+from collections.abc import AsyncIterator, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import datetime, timedelta
+from operator import attrgetter
 from typing import Any, Final, Protocol
 from uuid import UUID
 
 import structlog
 
 from clearing.errors import ClearingError
+from clearing.ledger.psp_conversion import PspConversion
 from clearing.payouts import forecast_service
 from clearing.reconciliation.service import PspLine, ReconciliationService, RunResult
 from clearing.services import ClearingServices, build_clearing
@@ -116,8 +118,14 @@ class ReconciliationJob:
             counts_to = await reconciliation_repository.list_residual_charges_since(
                 connection, since=since - _OVERLAP
             )
-            lines = (_line(one, counts_to) for one in found)
+            lines = (line for one in found for line in _lines(one, counts_to))
             await self.reconciler.record_psp_lines(connection, lines, now=now)
+            conversions = [
+                conversion
+                for one in sorted(found, key=attrgetter("created_at", "id"))
+                if (conversion := _conversion(one, counts_to)) is not None
+            ]
+            await self.clearing.exchange_rates.record_psp_conversions(connection, conversions, now=now)
             await self.reconciler.mark_read(connection, name=_PSP, to=to, now=now)
 
     async def _keep_forecast(self, now: datetime) -> None:
@@ -136,22 +144,54 @@ class ReconciliationJob:
         return (now - _FIRST) if read_to is None or read_to > now else read_to - _OVERLAP
 
 
-def _line(movement: PspMovement, counts_to: Mapping[str, str]) -> PspLine:
+def _reference(movement: PspMovement, counts_to: Mapping[str, str]) -> str:
     """A top-up is known to both sides by the reference that was given with it; the rest by the PSP's id.
 
     Two charges of one capture are one movement to our books.
     """
-    topup = movement.kind == "topup" and movement.description
-    return PspLine(
+    if movement.kind == "topup" and movement.description:
+        return f"topup:{movement.description}"
+    return counts_to.get(movement.source, movement.source)
+
+
+def _lines(movement: PspMovement, counts_to: Mapping[str, str]) -> Iterator[PspLine]:
+    """The movement as it was settled and, where the PSP converted it, in the currency of its charge too.
+
+    Our books have the charge in its own currency, and what the PSP made of it with the fee in the other.
+    """
+    settled = PspLine(
         id=movement.id,
         kind=movement.kind,
-        reference=f"topup:{movement.description}"
-        if topup
-        else counts_to.get(movement.source, movement.source),
+        reference=_reference(movement, counts_to),
         fee_minor=movement.fee_minor,
         amount_minor=movement.amount_minor,
         currency=movement.currency,
         occurred_on=movement.created_at.date(),
+    )
+    yield settled
+    if movement.presentment is not None:
+        yield replace(
+            settled,
+            id=f"{movement.id}/presentment",
+            amount_minor=movement.presentment.amount_minor,
+            currency=movement.presentment.currency,
+            fee_minor=0,
+        )
+
+
+def _conversion(movement: PspMovement, counts_to: Mapping[str, str]) -> PspConversion | None:
+    """What the PSP converted; None where it converted nothing."""
+    presented = movement.presentment
+    if presented is None or presented.amount_minor == 0:
+        return None
+    return PspConversion(
+        movement_id=movement.id,
+        source=_reference(movement, counts_to),
+        base=presented.currency,
+        quote=movement.currency,
+        sold_minor=presented.amount_minor,
+        bought_minor=movement.amount_minor,
+        rate=presented.exchange_rate,
     )
 
 

@@ -21,6 +21,7 @@ _SEPARATORS: Final = re.compile(r"[*\s._-]")
 _MAX_EVSES: Final = 2000
 _PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
 _MAX_TARIFF_IDS: Final = 100
+_MAX_LABEL: Final = 40
 
 
 def evse_key(evse_id: str) -> str:
@@ -47,6 +48,8 @@ def read_connectors(location: Tree, *, party_id: str) -> list[Connector]:
             evse_key=None if evse_id is None else evse_key(evse_id),
             connector_id=identifier(connector, "id", at=at),
             status=text(evse, "status", at=at_evse, limit=40).upper(),
+            standard=_label(connector, "standard"),
+            format=_label(connector, "format"),
             power_type=optional_text(connector, "power_type", at=at, limit=40) or "",
             max_power_w=_max_power_w(connector, at=at),
             tariff_keys=_tariff_keys(connector, at=at),
@@ -57,6 +60,12 @@ def read_connectors(location: Tree, *, party_id: str) -> list[Connector]:
         )
         for evse, at_evse, connector, at in _each(location)
     ]
+
+
+def _label(connector: Tree, name: str) -> str:
+    """A text that is only shown and searched: empty where it is none, never a reason to reject."""
+    found = connector.get(name)
+    return found if isinstance(found, str) and len(found) <= _MAX_LABEL and "\x00" not in found else ""
 
 
 def _each(location: Tree) -> Iterator[tuple[Tree, str, Tree, str]]:

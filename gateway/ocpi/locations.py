@@ -25,8 +25,10 @@ from gateway.ocpi.location_tree import (
     touch_parents,
     unknown,
 )
+from gateway.ocpi.public_evses import read_public_evses
 from gateway.ocpi.repository import objects as stored_objects
 from gateway.ocpi.repository.objects import OcpiObjectRecord, Saved
+from gateway.ocpi.repository.public_evses import rewrite_public_evses
 from gateway.ocpi.request_bodies import (
     Tree,
     check_identifier,
@@ -170,11 +172,20 @@ async def keep_location(
     Raises OcpiRejectionError. In a transaction.
     """
     _check_owner(tree, party=party, version=version)
-    return await stored_objects.save_location(
+    location_id, connectors = identifier(tree, "id", limit=39), read_connectors(tree, party_id=party)
+    saved = await stored_objects.save_location(
         connection,
         party_id=party,
-        location_id=identifier(tree, "id", limit=39),
+        location_id=location_id,
         stored=OcpiObjectRecord(body=encode(tree, name=_NAME), version=version, last_updated=changed_at),
-        connectors=read_connectors(tree, party_id=party),
+        connectors=connectors,
         now=now,
     )
+    if saved is not Saved.STALE:
+        await rewrite_public_evses(
+            connection,
+            party_id=party,
+            location_id=location_id,
+            evses=read_public_evses(tree, connectors=connectors, version=version, changed_at=changed_at),
+        )
+    return saved

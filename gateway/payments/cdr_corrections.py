@@ -174,13 +174,17 @@ class CdrCorrectionService:
         return not released
 
     async def _refund_above(self, session: SessionRecord, fixed: PricedCdr, capture: CaptureRecord) -> None:
-        """Refund what is kept above the price, from each charge that brought it."""
+        """Refund what is kept above the price, from each charge that brought it.
+
+        A charge may refuse (one that is disputed does): then the other one is asked.
+        """
+        refused = False
         for part in range(_CHARGES):
             kept = capture.amount_minor - capture.refunded_minor - capture.disputed_minor
             if kept <= fixed.price_minor:
                 return
             name = f"corrected by {fixed.cdr_id}" + (f", part {part + 1}" if part else "")
-            await self.refunds.refund(
+            refund = await self.refunds.refund(
                 RefundRequest(
                     refund_id=uuid5(session.id, name),
                     session_id=session.id,
@@ -188,9 +192,11 @@ class CdrCorrectionService:
                     reason=RefundReason.CDR_CORRECTED,
                     metadata={"cdr": fixed.cdr_id},
                     up_to=True,
+                    from_residual=refused,
                 ),
                 party_id=None,
             )
+            refused = refund.state == "failed"
             async with self.pool.acquire() as connection:
                 capture = (
                     await repository.find_capture(connection, shard=session.shard, session_id=session.id)

@@ -3,7 +3,8 @@
 Owns: the translation between values and rows. Must not know: in which order the PSP reports them.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from datetime import datetime
 from typing import Any
 from uuid import UUID
 
@@ -36,6 +37,31 @@ async def list_disputes(
 async def open_dispute(connection: Connection, **fields: Any) -> bool:
     """Record a new dispute; False when it is known, or its capture is not recorded yet."""
     return bool(await _sql.open_dispute(connection, **fields))
+
+
+async def withdraw(connection: Connection, **fields: Any) -> bool:
+    """Record what the PSP took, with its fee; False when that was recorded before."""
+    return bool(await _sql.withdraw_dispute(connection, **fields))
+
+
+async def update_dispute(connection: Connection, **fields: Any) -> bool:
+    """Record what the card's bank claims and waits for; False where nothing has changed."""
+    return bool(await _sql.update_dispute(connection, **fields))
+
+
+async def stage_evidence(
+    connection: Connection, *, shard: int, dispute_id: UUID, evidence: Mapping[str, str]
+) -> None:
+    """Keep the evidence that is about to be sent, while it is still accepted."""
+    await _sql.stage_evidence(connection, shard=shard, id=dispute_id, evidence=dict(evidence))
+
+
+async def announce_deadlines(
+    connection: Connection, *, now: datetime, before: datetime, batch: int
+) -> list[DisputeRecord]:
+    """Disputes whose evidence is due by `before`, each once, at most `batch`."""
+    rows = _sql.announce_deadlines(connection, now=now, before=before, batch=batch)
+    return [DisputeRecord.from_row(row) async for row in rows]
 
 
 async def record_fee(connection: Connection, **fields: Any) -> bool:

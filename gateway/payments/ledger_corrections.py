@@ -63,24 +63,29 @@ class LedgerCorrections:
         if dispute is None:
             return
         now = self.clock.now()
-        if kind == "dispute_opened":
+        withdrawn, fee = dispute.withdrawn_minor, dispute.fee_minor
+        # After a full refund a dispute withdraws nothing and may cost a fee: without one there is no entry.
+        unposted = kind == "dispute_opened" or (kind == "dispute_fee" and not withdrawn)
+        if unposted and (withdrawn or fee):
             await self.sessions.open_dispute(
                 connection,
                 dispute.session_id,
-                minor=dispute.amount_minor,
-                fee_minor=dispute.fee_minor,
+                minor=withdrawn,
+                fee_minor=fee,
+                fee_currency=dispute.fee_currency,
                 reference=dispute.psp_dispute,
                 now=now,
             )
-        elif kind == "dispute_fee":
+        if kind == "dispute_fee" and (withdrawn or fee):
             await self.sessions.correct_dispute_fee(
                 connection,
                 dispute.session_id,
-                fee_minor=dispute.fee_minor,
+                fee_minor=fee,
+                fee_currency=dispute.fee_currency,
                 reference=dispute.psp_dispute,
                 now=now,
             )
-        elif kind == "dispute_won":
+        elif kind == "dispute_won" and withdrawn:
             await self.sessions.win_dispute(
                 connection, dispute.session_id, reference=dispute.psp_dispute, now=now
             )

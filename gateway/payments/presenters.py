@@ -5,6 +5,7 @@ party each event is for. Must not know: SQL, HTTP, how a state came about.
 """
 
 from clearing.captured_session import AuthorizationMethod
+from clearing.parties.party import PLATFORM_ID
 from gateway import api_schemas
 from gateway.ids import format_id
 from gateway.payments.records import (
@@ -98,9 +99,15 @@ def dispute_object(dispute: DisputeRecord) -> api_schemas.DisputeSchema:
         session=format_id("ses", dispute.session_id),
         state=dispute.state,
         amount=dispute.amount_minor,
+        withdrawn=dispute.withdrawn_minor,
         fee=dispute.fee_minor,
+        fee_currency=dispute.fee_currency,
         currency=dispute.currency,
         reason=dispute.reason,
+        response=dispute.response,
+        respond_by=dispute.respond_by,
+        submissions=dispute.submissions,
+        refundable=dispute.is_refundable,
         opened_at=dispute.opened_at,
         closed_at=dispute.closed_at,
     )
@@ -190,13 +197,30 @@ def refund_events(refund: RefundRecord, session: SessionRecord) -> list[NewEvent
     ]
 
 
-def dispute_events(dispute: DisputeRecord, session: SessionRecord) -> list[NewEvent]:
-    """The event of a dispute's new state, for the demand partner and the CPO."""
+def dispute_events(
+    dispute: DisputeRecord, session: SessionRecord, *, changed: bool = False
+) -> list[NewEvent]:
+    """The event of a dispute's new state, or of a change within it, for the demand partner and the CPO."""
     shown = dispute_object(dispute)
-    kind = EventType(f"dispute.{dispute.state}")
+    kind = EventType.DISPUTE_UPDATED if changed else EventType(f"dispute.{dispute.state}")
     return [
         NewEvent(type=kind, party_id=party, object_id=shown.id, data=shown.as_json(), shard=session.shard)
         for party in (session.demand_partner_id, session.cpo_id)
+    ]
+
+
+def evidence_due_events(dispute: DisputeRecord, session: SessionRecord) -> list[NewEvent]:
+    """The event of a deadline that comes near, for the platform, the demand partner and the CPO."""
+    shown = dispute_object(dispute)
+    return [
+        NewEvent(
+            type=EventType.DISPUTE_EVIDENCE_DUE,
+            party_id=party,
+            object_id=shown.id,
+            data=shown.as_json(),
+            shard=session.shard,
+        )
+        for party in (PLATFORM_ID, session.demand_partner_id, session.cpo_id)
     ]
 
 

@@ -18,7 +18,17 @@ from gateway.payments.capture import CaptureService
 from gateway.payments.dispute import DisputeService
 from gateway.payments.errors import PaymentConflictError, VersionConflictError
 from gateway.payments.outcomes import OutcomeRecorder
-from gateway.payments.psp.port import Captured, Psp, PspEvent, PspEventKind, PspIncident, Voided
+from gateway.payments.psp.dispute_port import RefundState, ReversalUpdate
+from gateway.payments.psp.port import (
+    Captured,
+    Declined,
+    Psp,
+    PspEvent,
+    PspEventKind,
+    PspIncident,
+    PspOutcomeUnknown,
+    Voided,
+)
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.records import AuthorizationRecord, PspRequestState, SessionRecord
 from gateway.payments.refund import RefundService
@@ -83,22 +93,50 @@ class PspEventHandler:
         event = self.psp.parse_event(body) if body is not None else None
         if event is None or event.psp_payment is None:
             return None
-        if event.failed_refund is not None:
-            return await self.refunds.handle_failed_refund(event.failed_refund, psp_payment=event.psp_payment)
-        if event.dispute is None and event.reversal is None:
-            await self.sync_payment(psp_payment=event.psp_payment)
+        if event.dispute is not None:
+            return await self.sync_dispute(psp_dispute=event.dispute)
+        if event.refund is not None:
+            return await self.sync_refund(psp_refund=event.refund)
+        await self.sync_payment(psp_payment=event.psp_payment)
+        return None
+
+    async def sync_refund(self, *, psp_refund: str) -> str | None:
+        """Read a refund at the PSP and record it. None: done; else what it waits for."""
+        update = await self.psp.read_refund(psp_refund=psp_refund)
+        if isinstance(update, PspOutcomeUnknown):
+            return f"the PSP's answer about a refund: {update.reason}"
+        if isinstance(update, Declined):
+            return f"a refund that the PSP does not find: {update.code}"
+        payment = update.psp_payment or ""
+        if update.state is RefundState.FAILED:
+            return await self.refunds.handle_failed_refund(psp_refund, psp_payment=payment)
+        if update.is_ours or update.state is RefundState.PENDING:
             return None
         async with self.pool.acquire() as connection:
             found = await repository.find_session_by_foreign_id(
-                connection, kind="psp_payment", foreign_id=event.psp_payment
+                connection, kind="psp_payment", foreign_id=payment
             )
         if found is None:
-            return "a refund or dispute of a payment that no session here has"
-        if event.reversal is not None:
-            return await self.refunds.record_reversal(event.reversal, shard=found[0], session_id=found[1])
-        if event.dispute is None:
-            return None
-        known = await self.disputes.record_update(event.dispute, shard=found[0], session_id=found[1])
+            return "a refund of a payment that no session here has"
+        reversal = ReversalUpdate(
+            psp_refund=psp_refund, amount_minor=update.amount_minor, currency=update.currency
+        )
+        return await self.refunds.record_reversal(reversal, shard=found[0], session_id=found[1])
+
+    async def sync_dispute(self, *, psp_dispute: str) -> str | None:
+        """Read a dispute at the PSP and record it. None: done; else what it waits for."""
+        update = await self.psp.read_dispute(psp_dispute=psp_dispute)
+        if isinstance(update, PspOutcomeUnknown):
+            return f"the PSP's answer about a dispute: {update.reason}"
+        if isinstance(update, Declined):
+            return f"a dispute that the PSP does not find: {update.code}"
+        async with self.pool.acquire() as connection:
+            found = await repository.find_session_by_foreign_id(
+                connection, kind="psp_payment", foreign_id=update.psp_payment or ""
+            )
+        if found is None:
+            return "a dispute of a payment that no session here has"
+        known = await self.disputes.record_update(update, shard=found[0], session_id=found[1])
         return None if known else "a dispute of a payment whose capture is not recorded yet"
 
     async def sync_payment(self, *, psp_payment: str) -> bool:
@@ -165,4 +203,4 @@ class PspEventHandler:
 
 def _returns_money(event: PspEvent) -> bool:
     """Whether the event speaks of a refund or a dispute, which must not be lost whatever we know so far."""
-    return event.dispute is not None or event.reversal is not None or event.failed_refund is not None
+    return event.dispute is not None or event.refund is not None

@@ -171,12 +171,20 @@ class DisputeRecord(FromRow):
     id: UUID
     session_id: UUID
     psp_dispute: str
-    state: Literal["opened", "won", "lost"]
+    state: Literal["inquiry", "opened", "won", "lost", "closed"]
     amount_minor: int
+    withdrawn_minor: int
     fee_minor: int
+    fee_currency: str
     currency: str
     reason: str
+    response: Literal["none", "needed", "under_review"]
+    respond_by: datetime | None
+    submissions: int
+    is_refundable: bool
+    evidence: Mapping[str, str]
     opened_at: datetime
+    withdrawn_at: datetime | None
     closed_at: datetime | None
 
 

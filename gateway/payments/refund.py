@@ -20,7 +20,7 @@ from gateway.payments.errors import (
     PspRequestOpenError,
     RefundBoundError,
 )
-from gateway.payments.psp.port import ReversalUpdate
+from gateway.payments.psp.dispute_port import ReversalUpdate
 from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.records import (
     AuthorizationRecord,
@@ -50,6 +50,7 @@ class RefundRequest:
 
     The same `refund_id` is the same refund. The residual charge is a charge of its own, refunded by a refund
     of its own; with `up_to` less is refunded where one charge does not cover the whole.
+    `from_residual`: from the residual charge where it covers the amount, because the hold's refuses refunds.
     """
 
     refund_id: UUID
@@ -58,6 +59,7 @@ class RefundRequest:
     reason: RefundReason
     metadata: Mapping[str, str] = field(default_factory=dict)
     up_to: bool = False
+    from_residual: bool = False
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -282,7 +284,8 @@ class RefundService:
             metadata=request.metadata,
             created_at=self.clock.now(),
         )
-        return refund, captured.residual_charge if amount > of_hold else None
+        of_the_residual = amount > of_hold or (request.from_residual and amount <= of_residual)
+        return refund, captured.residual_charge if of_the_residual else None
 
     async def _intend(self, request: PspRequestRecord, refund: RefundRecord, captured: _Captured) -> None:
         """Commit the refund's intent; on a funded account, the refund itself."""

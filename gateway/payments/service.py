@@ -19,6 +19,7 @@ from gateway.payments.capture import CaptureResult, CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
 from gateway.payments.complete import CompletionService
 from gateway.payments.dispute import DisputeService
+from gateway.payments.dispute_evidence import DisputeEvidenceService
 from gateway.payments.errors import (
     NotFoundError,
     PaymentConflictError,
@@ -79,6 +80,11 @@ class PaymentService:
     stated_usage: StatedUsageService
     psp: Psp
     psp_requests: PspRequestService
+
+    @property
+    def dispute_evidence(self) -> DisputeEvidenceService:
+        """Answers disputes with evidence."""
+        return DisputeEvidenceService(disputes=self.disputes, psp=self.psp)
 
     async def authorize(self, request: AuthorizationRequest) -> AuthorizationView:
         """Hold a session's estimated cost; see AuthorizationService.authorize."""

@@ -84,13 +84,13 @@ WITH open_correction AS (
     WHERE r.state = 'failed' AND r.psp_refund IS NOT NULL AND NOT EXISTS (
         SELECT 1 FROM open_correction AS o WHERE o.shard = r.shard AND o.id = r.id::text AND o.kind = 'refund_failed')
     UNION ALL
-    SELECT d.currency, -d.amount_minor
+    SELECT d.currency, -d.withdrawn_minor
     FROM gateway.dispute AS d
     WHERE NOT EXISTS (
         SELECT 1 FROM open_correction AS o
         WHERE o.shard = d.shard AND o.id = d.id::text AND o.kind = 'dispute_opened')
     UNION ALL
-    SELECT d.currency, d.amount_minor
+    SELECT d.currency, d.withdrawn_minor
     FROM gateway.dispute AS d
     WHERE d.state = 'won' AND NOT EXISTS (
         SELECT 1 FROM open_correction AS o

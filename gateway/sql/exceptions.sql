@@ -26,6 +26,14 @@ UNION ALL
 SELECT 'psp_configuration', NULL, i.account || '/' || i.code, NULL, NULL, NULL, NULL, i.code, i.detail, i.first_at, true
 FROM gateway.psp_incident AS i
 UNION ALL
+SELECT 'dispute_response', d.id, NULL, d.session_id, s.demand_partner_id, d.amount_minor, d.currency, d.state,
+       format('%s; evidence is due by %s', d.reason,
+              coalesce(to_char(d.respond_by AT TIME ZONE 'UTC', 'YYYY-MM-DD HH24:MI "UTC"'), 'no time: none is accepted')),
+       d.opened_at, false
+FROM gateway.dispute AS d
+JOIN gateway.session AS s ON s.shard = d.shard AND s.id = d.session_id
+WHERE d.response = 'needed'
+UNION ALL
 SELECT 'unmatched_cdr', NULL, c.party_id || '/' || c.cdr_id, c.session_id, c.party_id, NULL, NULL, c.status, c.reason,
        c.received_at, false
 FROM gateway.ocpi_cdr AS c

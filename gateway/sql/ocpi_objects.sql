@@ -26,16 +26,17 @@ DELETE FROM gateway.ocpi_connector WHERE party_id = :party_id AND location_key =
 -- name: add_connector*!
 INSERT INTO gateway.ocpi_connector
     (party_id, location_key, evse_uid_key, connector_key, position, location_id, evse_uid, evse_id, evse_key,
-     connector_id, status, power_type, max_power_w, tariff_keys, time_zone, country, postal_code, tax_jurisdiction)
+     connector_id, status, standard, format, power_type, max_power_w, tariff_keys, time_zone, country, postal_code,
+     tax_jurisdiction)
 VALUES (:party_id, :location_key, :evse_uid_key, :connector_key, :position, :location_id, :evse_uid, :evse_id,
-        :evse_key, :connector_id, :status, :power_type, :max_power_w, :tariff_keys, :time_zone, :country,
-        :postal_code, :tax_jurisdiction)
+        :evse_key, :connector_id, :status, :standard, :format, :power_type, :max_power_w, :tariff_keys, :time_zone,
+        :country, :postal_code, :tax_jurisdiction)
 ON CONFLICT DO NOTHING;
 
 -- name: find_connectors
 -- By the EVSE ID, separators and case aside, or else by the EVSE's uid.
-SELECT party_id, location_id, evse_uid, evse_id, evse_key, connector_id, connector_key, status, power_type, max_power_w,
-       tariff_keys, time_zone, country, postal_code, tax_jurisdiction
+SELECT party_id, location_id, evse_uid, evse_id, evse_key, connector_id, connector_key, status, standard, format,
+       power_type, max_power_w, tariff_keys, time_zone, country, postal_code, tax_jurisdiction
 FROM gateway.ocpi_connector
 WHERE (evse_key = :evse_key OR evse_uid_key = :evse_uid_key)
   AND (:party_id::text IS NULL OR party_id = :party_id::text)

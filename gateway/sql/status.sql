@@ -30,3 +30,7 @@ SELECT (SELECT count(*) FROM gateway.delivery WHERE state = 'pending') AS pendin
 
 -- name: oldest_pending_delivery$
 SELECT min(created_at) FROM gateway.delivery WHERE state = 'pending';
+
+-- name: holds_ending$
+-- Card holds that end by `before` and are not captured, also those that have ended and were not checked since.
+SELECT count(*) FROM gateway.payment_authorization WHERE state = 'authorized' AND capture_before <= :before;

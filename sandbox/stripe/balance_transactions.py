@@ -6,6 +6,7 @@ by type. Must not know: why money moved; callers name type and source.
 
 import heapq
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 from sandbox.stripe.problems import Json
@@ -134,8 +135,12 @@ def balance_transaction(
     available_on: int,
     description: str | None,
     category: str | None = None,
+    exchange_rate: Decimal | None = None,
 ) -> Json:
-    """The object of one change: `amount` and `fee` signed as the account feels them, net = amount - fee."""
+    """The object of one change: `amount` and `fee` signed as the account feels them, net = amount - fee.
+
+    All are in `currency`, the account's; `exchange_rate` is the one at which its source was converted.
+    """
     details = [
         {
             "amount": fee,
@@ -154,7 +159,7 @@ def balance_transaction(
         "created": now,
         "currency": currency,
         "description": description,
-        "exchange_rate": None,
+        "exchange_rate": None if exchange_rate is None else float(exchange_rate),
         "fee": fee,
         "fee_details": details if fee else [],
         "net": amount - fee,

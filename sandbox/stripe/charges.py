@@ -111,11 +111,12 @@ def decline_charge(charge: Json, decline: Decline) -> Json:
 def capture_charge(state: PspState, charge: Json, amount: int, account: str) -> Json:
     """Capture `amount` minor units of the charge.
 
-    Post it with its fee and return the charge, not yet staged.
+    Post it with its fee, which is in the settlement currency, and return the charge, not yet staged.
     """
     currency = charge["currency"]
-    fee = share_of(amount, state.settings.fee_basis_points, currency)
-    fee += from_cents(state.settings.fee_fixed_cents, currency) if charge["amount_captured"] == 0 else 0
+    settled, settles_in, _ = state.settle(amount, currency, account)
+    fee = share_of(settled, state.settings.fee_basis_points, settles_in)
+    fee += from_cents(state.settings.fee_fixed_cents, settles_in) if charge["amount_captured"] == 0 else 0
     method = state.peek("payment_method", charge["payment_method"])
     at_once = method is not None and card_of(method).available_at_once
     posted = state.post(

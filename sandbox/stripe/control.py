@@ -7,7 +7,7 @@ from sandbox.stripe import payouts, refunds, setup_intents
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.balance_transactions import Total
 from sandbox.stripe.card_authorization import answer_challenge, authorize
-from sandbox.stripe.dispute_funds import close_dispute, open_dispute
+from sandbox.stripe.dispute_funds import appeal, close_dispute, escalate, open_dispute, prevent
 from sandbox.stripe.payment_methods import find_method
 from sandbox.stripe.problems import Json, unexpected_state
 from sandbox.stripe.state import CLOCK_RECORD
@@ -163,3 +163,21 @@ def close(call: PspApiRequest) -> Json:
     outcome = call.params.only("outcome").choice("outcome", ("won", "lost"), default="lost")
     dispute = call.state.get("dispute", call.ids[0], call.account)
     return close_dispute(call.state, dispute, outcome or "lost", call.account)
+
+
+def escalate_dispute(call: PspApiRequest) -> Json:
+    """POST /_sandbox/disputes/{id}/escalate: an inquiry becomes a dispute."""
+    call.params.only()
+    return escalate(call.state, call.state.get("dispute", call.ids[0], call.account), call.account)
+
+
+def prevent_dispute(call: PspApiRequest) -> Json:
+    """POST /_sandbox/disputes/{id}/prevent: an inquiry ends as prevented."""
+    call.params.only()
+    return prevent(call.state, call.state.get("dispute", call.ids[0], call.account), call.account)
+
+
+def appeal_dispute(call: PspApiRequest) -> Json:
+    """POST /_sandbox/disputes/{id}/appeal: a lost dispute goes on."""
+    call.params.only()
+    return appeal(call.state, call.state.get("dispute", call.ids[0], call.account), call.account)

@@ -45,7 +45,7 @@ _EVIDENCE: Final = (
 )
 EVIDENCE_FIELDS: Final = _EVIDENCE
 EMPTY_EVIDENCE: Final[Json] = {**dict.fromkeys(_EVIDENCE), "enhanced_evidence": {}}
-CLOSED: Final = frozenset({"won", "lost", "warning_closed"})
+CLOSED: Final = frozenset({"won", "lost", "warning_closed", "prevented"})
 
 
 def dispute_if_configured(state: PspState, charge: Json, account: str) -> None:
@@ -57,7 +57,7 @@ def dispute_if_configured(state: PspState, charge: Json, account: str) -> None:
 
 
 def open_dispute(state: PspState, charge: Json, reason: str, account: str, *, inquiry: bool) -> Json:
-    """Dispute what remains of the charge.
+    """Dispute what remains of the charge: nothing, after a full refund, and the fee is charged all the same.
 
     Raises PspProblem if nothing was captured or it is disputed already.
     """
@@ -103,14 +103,45 @@ def open_dispute(state: PspState, charge: Json, reason: str, account: str, *, in
     state.put("dispute", dispute, account)
     state.emit("charge.dispute.created", dispute, account)
     if not inquiry:
-        _move(
-            state,
-            dispute,
-            -amount,
-            from_cents(state.settings.dispute_fee_cents, dispute["currency"]),
-            account,
-        )
-        state.emit("charge.dispute.funds_withdrawn", dispute, account)
+        _withdraw(state, dispute, account)
+    return dispute
+
+
+def _withdraw(state: PspState, dispute: Json, account: str) -> None:
+    amount, currency = dispute["amount"], dispute["currency"]
+    fee = from_cents(state.settings.dispute_fee_cents, state.settle(amount, currency, account)[1])
+    _move(state, dispute, -amount, fee, account)
+    state.emit("charge.dispute.funds_withdrawn", dispute, account)
+
+
+def escalate(state: PspState, dispute: Json, account: str) -> Json:
+    """The cardholder is not satisfied: the inquiry becomes a dispute. Raises PspProblem if it is none."""
+    if not dispute["status"].startswith("warning") or dispute["status"] in CLOSED:
+        raise PspProblem(f"This dispute is no open inquiry ({dispute['status']}).")
+    dispute |= {"status": "needs_response", "is_charge_refundable": False}
+    _withdraw(state, dispute, account)
+    state.emit("charge.dispute.updated", dispute, account)
+    return dispute
+
+
+def prevent(state: PspState, dispute: Json, account: str) -> Json:
+    """An open inquiry is settled before it becomes a dispute. Raises PspProblem if it is none."""
+    if not dispute["status"].startswith("warning") or dispute["status"] in CLOSED:
+        raise PspProblem(f"This dispute can't be prevented any more ({dispute['status']}).")
+    dispute["status"] = "prevented"
+    state.put("dispute", dispute, account)
+    state.emit("charge.dispute.closed", dispute, account)
+    return dispute
+
+
+def appeal(state: PspState, dispute: Json, account: str) -> Json:
+    """A lost dispute is appealed: it waits for a response once more. Raises PspProblem if it is not lost."""
+    if dispute["status"] != "lost":
+        raise PspProblem(f"Only a lost dispute can be appealed ({dispute['status']}).")
+    details = {**dispute["evidence_details"], "due_by": state.now + RESPONSE_DAYS * DAY_S}
+    dispute |= {"status": "appeal_needs_response", "evidence_details": details}
+    state.put("dispute", dispute, account)
+    state.emit("charge.dispute.updated", dispute, account)
     return dispute
 
 

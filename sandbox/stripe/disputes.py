@@ -8,6 +8,7 @@ from sandbox.stripe.lists import PAGING, page
 from sandbox.stripe.parameters import VALUE, takes
 from sandbox.stripe.problems import Json, PspProblem
 
+MAX_CHARACTERS: Final = 150_000
 _DECIDING: Final = {"winning_evidence": "won", "losing_evidence": "lost"}
 
 
@@ -36,9 +37,18 @@ def update(call: PspApiRequest) -> Json:
             f"This dispute is already closed ({dispute['status']}).", code="dispute_already_closed"
         )
     evidence = params.section("evidence")
+    due = dispute["evidence_details"]["due_by"]
+    if evidence.raw() and (not dispute["status"].endswith("needs_response") or call.state.now > due):
+        raise PspProblem(
+            f"Evidence is not accepted: this dispute is {dispute['status']}, evidence was due by {due}.",
+            param="evidence",
+        )
     dispute["metadata"] = params.metadata(dispute["metadata"])
     given = {name: evidence.text(name, longest=150_000) for name in evidence.raw()}
     dispute["evidence"] = {**dispute["evidence"], **given}
+    written = sum(len(text) for text in dispute["evidence"].values() if isinstance(text, str))
+    if written > MAX_CHARACTERS:
+        raise PspProblem(f"Evidence must have at most {MAX_CHARACTERS} characters in all.", param="evidence")
     submitted = bool(given) and params.boolean("submit", default=True)
     details = dispute["evidence_details"]
     dispute["evidence_details"] = {
@@ -48,8 +58,7 @@ def update(call: PspApiRequest) -> Json:
         "submission_method": "manual" if submitted else details["submission_method"],
     }
     if submitted:
-        inquiry = dispute["status"].startswith("warning")
-        dispute["status"] = "warning_under_review" if inquiry else "under_review"
+        dispute["status"] = dispute["status"].replace("needs_response", "under_review")
     call.state.put("dispute", dispute, call.account)
     call.state.emit("charge.dispute.updated", dispute, call.account)
     outcome = _DECIDING.get(dispute["evidence"]["uncategorized_text"] or "")

@@ -119,6 +119,9 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("POST", "/_sandbox/payouts/{}/fail", control.fail_payout),
     ("POST", "/_sandbox/charges/{}/dispute", control.dispute_charge),
     ("POST", "/_sandbox/disputes/{}/close", control.close),
+    ("POST", "/_sandbox/disputes/{}/escalate", control.escalate_dispute),
+    ("POST", "/_sandbox/disputes/{}/prevent", control.prevent_dispute),
+    ("POST", "/_sandbox/disputes/{}/appeal", control.appeal_dispute),
 )
 
 

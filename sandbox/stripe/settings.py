@@ -5,6 +5,8 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from sandbox.stripe.conversion import PER_EURO
+
 DEFAULT_API_KEY: Final = "sk_test_sandbox"
 DEFAULT_API_VERSION: Final = "2026-10-28.endive"
 PREVIEW_VERSION: Final = "2026-10-28.preview"  # shows the settlement currencies, as the provider's does
@@ -29,7 +31,9 @@ class PspSettings:
     major unit). `webhook_url` receives `webhook_events`; where `connect_webhook_events` are given, those of
     connected accounts come from a second endpoint at the same URL, else from the first. `settlement_days`:
     days until captured money is available; top-ups are available at once. `payout_days`: days until a payout
-    is paid. `search_lag_s`: how long a new object stays invisible to search, as with the real provider.
+    is paid. `settlement_currencies`: those in which the platform's account receives money, its default first;
+    another currency is converted, at rates less `conversion_basis_points`; none: every currency settles in
+    itself. `search_lag_s`: how long a new object stays invisible to search, as with the real provider.
     `seed` makes ids repeat; `start_at` (Unix seconds) freezes the business clock until it is set;
     `pull_webhooks` hands events to the caller instead of delivering them in the background.
     `payment_method_types` are those that the account has activated. Without `card_features` the account has
@@ -49,6 +53,8 @@ class PspSettings:
     dispute_fee_cents: int = 2000
     settlement_days: int = 2
     payout_days: int = 1
+    settlement_currencies: tuple[str, ...] = ()
+    conversion_basis_points: int = 200
     overcapture_percent: int = 15
     search_lag_s: int = 0
     seed: int | None = None
@@ -70,12 +76,18 @@ class PspSettings:
             raise SettingsError("webhook_url: must start with http:// or https://")
         if self.api_version != DEFAULT_API_VERSION:
             raise SettingsError(f"api_version: this PSP plays {DEFAULT_API_VERSION} only")
+        unknown = [currency for currency in self.settlement_currencies if currency not in PER_EURO]
+        if unknown:
+            raise SettingsError(
+                f"settlement_currencies: {', '.join(unknown)}: this PSP converts {', '.join(PER_EURO)}"
+            )
         bounded = {
             "fee_basis_points": (self.fee_basis_points, 10_000),
             "fee_fixed_cents": (self.fee_fixed_cents, 100_000),
             "dispute_fee_cents": (self.dispute_fee_cents, 100_000),
             "settlement_days": (self.settlement_days, 90),
             "payout_days": (self.payout_days, 90),
+            "conversion_basis_points": (self.conversion_basis_points, 1_000),
             "overcapture_percent": (self.overcapture_percent, 100),
             "search_lag_s": (self.search_lag_s, 86_400),
         }

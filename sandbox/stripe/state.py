@@ -9,11 +9,13 @@ import secrets
 import time
 from binascii import b2a_base64
 from dataclasses import dataclass, field
+from decimal import Decimal
 from typing import Final
 
 from sandbox.stripe.balance_transactions import DAY_S, Ledger, balance_transaction
 from sandbox.stripe.business_clock import BusinessClock
 from sandbox.stripe.cards import Decline
+from sandbox.stripe.conversion import converted, exchange_rate, settlement_currency
 from sandbox.stripe.faults import FaultRules
 from sandbox.stripe.problems import Json, missing
 from sandbox.stripe.records import PspObject, Records
@@ -187,14 +189,20 @@ class PspState:
         description: str | None = None,
         category: str | None = None,
     ) -> Json:
-        """Move money: stage one balance transaction of `amount` less `fee` and return it."""
+        """Move money: stage one balance transaction of `amount` less `fee` and return it.
+
+        `amount` of `currency` is converted where the account doesn't settle in it; `fee` is in the settlement
+        currency.
+        """
+        settled, settles_in, rate = self.settle(amount, currency, account)
         transaction = balance_transaction(
             transaction_id=self.new_id("txn_"),
             kind=kind,
             source=source,
-            amount=amount,
+            amount=settled,
             fee=fee,
-            currency=currency,
+            currency=settles_in,
+            exchange_rate=rate,
             now=self.now,
             available_on=self.now if available_on is None else available_on,
             description=description,
@@ -202,6 +210,20 @@ class PspState:
         )
         self.ledger.stage(account, transaction)
         return self.put("balance_transaction", transaction, account)
+
+    def settle(self, amount: int, currency: str, account: str) -> tuple[int, str, Decimal | None]:
+        """`amount` as the account receives it: its settlement currency, and the rate where it is converted.
+
+        Connected accounts settle every currency in itself.
+        """
+        allowed = self.settings.settlement_currencies if account == PLATFORM_ACCOUNT else ()
+        settles_in = settlement_currency(currency, allowed)
+        if settles_in == currency:
+            return amount, currency, None
+        rate = exchange_rate(
+            currency, settles_in, margin_basis_points=self.settings.conversion_basis_points, now=self.now
+        )
+        return converted(amount, rate, base=currency, quote=settles_in), settles_in, rate
 
     def settles_on(self) -> int:
         """The second from which money captured now is available."""

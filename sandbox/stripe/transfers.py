@@ -41,7 +41,8 @@ def create(call: PspApiRequest) -> Json:
     source = None if source_id is None else _source_charge(call, source_id, currency)
     amount = params.integer("amount", least=1)
     if amount is None and source is not None:
-        amount = source["amount_captured"]
+        posted = state.peek("balance_transaction", source["balance_transaction"] or "")
+        amount = source["amount_captured"] if posted is None else posted["amount"]
     if amount is None:
         amount = params.required_integer("amount")
     destination = params.required_text("destination")
@@ -151,7 +152,8 @@ def _source_charge(call: PspApiRequest, source_id: str, currency: str) -> Json:
     record = call.state.records.find(source_id)
     if record is None or record.kind != "charge" or record.account != call.account:
         raise missing("charge", source_id, param="source_transaction", status=400)
-    if record.body["currency"] != currency:
+    posted = call.state.peek("balance_transaction", record.body["balance_transaction"] or "")
+    if (record.body if posted is None else posted)["currency"] != currency:
         raise PspProblem(
             "The currency of source_transaction's balance transaction differs.", param="currency"
         )
@@ -169,14 +171,15 @@ def _check_source(call: PspApiRequest, source: Json, amount: int) -> int:
             "transfer", call.account, field="source_transaction", values=(source["id"],)
         )
     )
-    if source["balance_transaction"] is None or sent + amount > source["amount_captured"]:
+    posted = call.state.peek("balance_transaction", source["balance_transaction"] or "")
+    settled = 0 if posted is None else posted["amount"]
+    if posted is None or sent + amount > settled:
         raise PspProblem(
-            f"Transfers from this charge must not exceed what it captured: {source['amount_captured']}, of "
-            f"which {sent} were sent already.",
+            f"Transfers from this charge must not exceed what it captured: {settled}, of which {sent} were "
+            "sent already.",
             param="amount",
         )
-    posted = call.state.peek("balance_transaction", source["balance_transaction"])
-    return call.state.now if posted is None else int(posted["available_on"])
+    return int(posted["available_on"])
 
 
 @takes("amount", "description", "metadata")

@@ -20,6 +20,7 @@ from gateway.database import Pool, transaction
 from gateway.documents.document_service import DocumentService
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.ids import new_id
+from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.services import PLATFORM_ROLE
 from gateway.ocpi.token_service import TokenService
@@ -36,6 +37,7 @@ from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.requests import ANY_DRIVER, ChargePoint, EvseUnknown, TariffChoice, TariffMissing
 from gateway.payments.service import build_payments
+from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
@@ -240,6 +242,7 @@ async def open_api(
         funding=FundingService(pool=pool, clock=clock, psp=psp),
         ocpi=OcpiRegistrationService(pool=pool, clock=clock),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
+        evse_directory=EvseDirectory(pool=pool, clock=clock, tariffs=TariffSnapshotService()),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),
         agreements=AgreementService(pool=pool, clock=clock, clearing=clearing),
         api_keys=ApiKeyService(pool=pool, clock=clock, cache=ring),

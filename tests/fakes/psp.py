@@ -3,9 +3,17 @@
 import itertools
 from collections import deque
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from uuid import UUID
 
+from gateway.payments.psp.dispute_port import (
+    DisputeResponse,
+    DisputeState,
+    DisputeUpdate,
+    PspEvidenceRequest,
+    RefundUpdate,
+)
 from gateway.payments.psp.port import (
     Captured,
     CaptureOutcome,
@@ -63,6 +71,8 @@ class FakePsp:
         self.capture_effects = 0
         self.charged_minor = 0
         self.extra: dict[UUID, Captured] = {}
+        self.disputes: dict[str, DisputeUpdate] = {}
+        self.refunds: dict[str, RefundUpdate] = {}
         self.refunded_minor = 0
         self.capture_before: datetime | None = None
         # Called with the kind of each request when it arrives.
@@ -147,6 +157,32 @@ class FakePsp:
 
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         return None
+
+    async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
+        return self.refunds.get(psp_refund) or Declined(code="resource_missing", retryable=False)
+
+    async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        return self.disputes.get(psp_dispute) or Declined(code="resource_missing", retryable=False)
+
+    async def submit_evidence(
+        self, request: PspEvidenceRequest
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        self.calls.append(("evidence", request.idempotency_key))
+        known = await self.read_dispute(psp_dispute=request.psp_dispute)
+        if isinstance(known, DisputeUpdate) and request.submit:
+            known = replace(known, response=DisputeResponse.UNDER_REVIEW, submissions=1)
+            self.disputes[request.psp_dispute] = known
+        return known
+
+    async def accept_dispute(
+        self, *, psp_dispute: str, idempotency_key: str
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        self.calls.append(("accept", idempotency_key))
+        known = await self.read_dispute(psp_dispute=psp_dispute)
+        if isinstance(known, DisputeUpdate):
+            known = replace(known, state=DisputeState.LOST, response=DisputeResponse.NONE)
+            self.disputes[psp_dispute] = known
+        return known
 
     async def records(self) -> list[PspTotals] | PspOutcomeUnknown:
         sums: dict[str, int] = {}

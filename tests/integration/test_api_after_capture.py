@@ -7,7 +7,7 @@ import pytest
 
 from gateway.database import Pool
 from gateway.ids import parse_id
-from gateway.payments.psp.port import DisputeUpdate
+from gateway.payments.psp.dispute_port import DisputeUpdate
 from tests.fakes.api import EVSE, Api, cdr, open_api
 
 
@@ -100,7 +100,9 @@ async def test_a_dispute_is_shown_to_its_party_only(api: Api) -> None:
         psp_dispute="du_1",
         state="opened",
         amount_minor=1190,
+        withdrawn_minor=1190,
         fee_minor=1500,
+        fee_currency="EUR",
         currency="EUR",
         reason="fraudulent",
     )

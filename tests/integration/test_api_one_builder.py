@@ -12,7 +12,7 @@ import pytest
 
 from gateway.database import Pool
 from gateway.ids import parse_id, shard_of
-from gateway.payments.psp.port import DisputeUpdate
+from gateway.payments.psp.dispute_port import DisputeUpdate
 from tests.fakes.api import Api, cdr, open_api
 
 LISTS = {
@@ -70,7 +70,10 @@ async def play(api: Api) -> list[dict[str, Any]]:
             psp_dispute="du_1",
             state=state,
             amount_minor=500,
+            withdrawn_minor=500,
             fee_minor=1500,
+            respond_by=api.clock.now(),
+            fee_currency="EUR",
             currency="EUR",
             reason="fraudulent",
         )

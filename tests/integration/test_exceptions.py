@@ -357,7 +357,24 @@ async def rejected_bank_message(queue: Queue) -> str:
     return "b" * 64
 
 
+async def dispute_response(queue: Queue) -> str:
+    identifier = task_id(queue)
+    await queue.run(
+        "INSERT INTO gateway.dispute (shard, id, session_id, psp_dispute, state, amount_minor, fee_currency, "
+        "currency, reason, response, respond_by, opened_at) SELECT shard, $1, session_id, 'du_1', 'inquiry', "
+        "605, 'EUR', 'EUR', 'fraudulent', 'needed', $2::timestamptz, $3::timestamptz FROM gateway.capture",
+        identifier,
+        NOW,
+        LONG_AGO,
+    )
+    return format_id("dsp", identifier)
+
+
 CAUSES = {
+    ExceptionKind.DISPUTE_RESPONSE: (
+        dispute_response,
+        "UPDATE gateway.dispute SET response = 'under_review', submissions = 1",
+    ),
     ExceptionKind.REJECTED_BANK_MESSAGE: (
         rejected_bank_message,
         "UPDATE clearing.bank_message SET state = 'imported', reason = NULL",
@@ -421,6 +438,7 @@ CAUSES = {
     ),
 }
 ENDED_BY_THEIR_OWN_COMMAND = (
+    ExceptionKind.DISPUTE_RESPONSE,
     ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME,
     ExceptionKind.RECONCILIATION_DIFFERENCE,
     ExceptionKind.DOCUMENT_EXCEPTION,

@@ -23,6 +23,7 @@ from gateway.payments.errors import (
 )
 from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp.dispute_port import ReversalUpdate
 from gateway.payments.psp.port import (
     Captured,
     CaptureOutcome,
@@ -38,7 +39,6 @@ from gateway.payments.psp.port import (
     PspTopUpRequest,
     PspVoidRequest,
     RefundOutcome,
-    ReversalUpdate,
     ToppedUp,
     TopUpOutcome,
     Voided,

@@ -25,7 +25,7 @@ from gateway.payments.errors import (
     VersionConflictError,
 )
 from gateway.payments.policy import PaymentPolicy
-from gateway.payments.psp.port import DisputeUpdate, ReversalUpdate
+from gateway.payments.psp.dispute_port import DisputeUpdate, ReversalUpdate
 from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.payments.requests import (
     AuthorizationRequest,
@@ -756,7 +756,9 @@ def news(state: str, identifier: str = "du_1") -> DisputeUpdate:
         psp_dispute=identifier,
         state=state,
         amount_minor=1190,
+        withdrawn_minor=1190,
         fee_minor=1500,
+        fee_currency="EUR",
         currency="EUR",
         reason="fraudulent",
     )

@@ -33,10 +33,10 @@ from gateway.payments.errors import (
 from gateway.payments.funding import FundingService
 from gateway.payments.missing_cdr import KnownUsage, SessionUpdateSource
 from gateway.payments.policy import PaymentPolicy
+from gateway.payments.psp.dispute_port import DisputeUpdate
 from gateway.payments.psp.port import (
     Captured,
     Declined,
-    DisputeUpdate,
     HoldOutcome,
     PspOutcomeUnknown,
     PspTopUpRequest,
@@ -531,7 +531,9 @@ def news(state: str, *, amount: int = 1190, fee: int = 0) -> DisputeUpdate:
         psp_dispute="du_1",
         state=state,
         amount_minor=amount,
+        withdrawn_minor=amount,
         fee_minor=fee,
+        fee_currency="EUR",
         currency="EUR",
         reason="fraudulent",
     )

@@ -9,6 +9,7 @@ import random
 from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
 from urllib.parse import urlencode
@@ -23,6 +24,7 @@ from gateway.database import Pool, transaction
 from gateway.ids import ids_from, new_id
 from gateway.jobs.disbursements import DisbursementJob
 from gateway.jobs.job import Job
+from gateway.jobs.reconciliation import ReconciliationJob
 from gateway.partners import party_repository as party_rows
 from gateway.partners.party_repository import PartyRecord
 from gateway.payments.cdr_limits import set_limits
@@ -101,6 +103,13 @@ class Simulated:
         """The PSP's business clock follows the simulation's."""
         self.control("POST", "clock", {"now": int(self.hands.at.timestamp()), "frozen": True})
 
+    async def reconcile(self) -> int:
+        """The books compared with the PSP, days after the last movement; how many differences are left."""
+        self.hands.at += timedelta(days=10)
+        self.set_psp_clock()
+        job = ReconciliationJob(pool=self.pool, clock=self.hands, source=self.psp, clearing=self.clearing)
+        return (await job.reconcile()).differences
+
     def charge_again(self, intent: Mapping[str, Any]) -> None:
         """A second payment of the same session at the PSP, past all that we record."""
         fields = {f"metadata[{name}]": value for name, value in intent["metadata"].items()}
@@ -159,10 +168,13 @@ class Ground:
         with ids_from(Ids(hands, rng)):
             yield rng, hands
 
-    async def open(self, rng: random.Random, hands: Hands) -> Simulated:
-        """A swept system with funded accounts, a float at the PSP, and two stored mandates."""
+    async def open(self, rng: random.Random, hands: Hands, *, settles_in: tuple[str, ...] = ()) -> Simulated:
+        """A swept system with funded accounts, a float at the PSP, and two stored mandates.
+
+        With `settles_in` the PSP converts every other currency into the first of them.
+        """
         await self._sweep()
-        engine = _engine(card_features=rng.random() < _WITH_CARD_FEATURES)
+        engine = _engine(settles_in, card_features=rng.random() < _WITH_CARD_FEATURES)
         _accounts(engine)
         customers = {name: _customer(engine, name) for name in ("ann", "ben")}
         wire = Wire(engine=engine)
@@ -250,7 +262,7 @@ class Ground:
             )
 
 
-def _engine(*, card_features: bool = True) -> PspEngine:
+def _engine(settles_in: tuple[str, ...] = (), *, card_features: bool = True) -> PspEngine:
     return PspEngine(
         PspSettings(
             seed=1,  # the same for all: its ids repeat anyway, and the accounts' ids stay
@@ -259,6 +271,7 @@ def _engine(*, card_features: bool = True) -> PspEngine:
             webhook_url="http://system.in-process/v1/psp/webhooks",
             webhook_secret=WEBHOOK_SECRET,
             card_features=card_features,
+            settlement_currencies=settles_in,
         )
     )
 

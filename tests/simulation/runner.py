@@ -36,6 +36,7 @@ _MOST_UNDER_WAY: Final = 5
 _MOST_ROUNDS: Final = 500
 _CREDIT_ALONE: Final = 0.3  # of the corrections: no other CDR follows
 _ABSURD: Final = 0.15  # of the CDRs that CPOs push: watt-hours where kilowatt-hours are due
+_SEEDS_PER_CONVERTING_ACCOUNT: Final = 4  # one account in so many settles in euro alone
 _CARDS: Final = (
     "pm_card_visa",
     "pm_card_visa",
@@ -334,21 +335,32 @@ class Game:
         ]
         charges = {charge["id"]: charge for charge in self.system.objects("charge")}
         open_to = [
-            intent["latest_charge"]
-            for intent in captured
-            if not charges[intent["latest_charge"]]["disputed"]
-            and not charges[intent["latest_charge"]]["amount_refunded"]
+            intent["latest_charge"] for intent in captured if not charges[intent["latest_charge"]]["disputed"]
         ]
         if open_to:
             charge = self.rng.choice(open_to)
-            self.note(f"dispute {charge[-6:]}")
-            self.system.control("POST", f"charges/{charge}/dispute", {"reason": "fraudulent"})
+            inquiry = self.rng.random() < 0.3
+            self.note(f"{'inquiry' if inquiry else 'dispute'} {charge[-6:]}")
+            self.system.control(
+                "POST", f"charges/{charge}/dispute", {"reason": "fraudulent", "inquiry": inquiry}
+            )
 
     async def close_dispute(self, _books: Books) -> None:
-        current = [one for one in self.system.objects("dispute") if one["status"].endswith("needs_response")]
-        if current:
+        disputes = self.system.objects("dispute")
+        current = [one for one in disputes if one["status"].endswith("needs_response")]
+        lost = [one for one in disputes if one["status"] == "lost"]
+        if lost and self.rng.random() < 0.3:
+            one = self.rng.choice(lost)
+            self.note(f"appeal {one['id'][-6:]}")
+            self.system.control("POST", f"disputes/{one['id']}/appeal", {})
+        elif current:
             outcome = self.rng.choice(("won", "lost"))
             one = self.rng.choice(current)
+            if one["status"].startswith("warning") and self.rng.random() < 0.6:
+                verb = self.rng.choice(("escalate", "prevent"))
+                self.note(f"dispute_{verb} {one['id'][-6:]}")
+                self.system.control("POST", f"disputes/{one['id']}/{verb}", {})
+                return
             self.note(f"dispute_closed {outcome} {one['id'][-6:]}")
             self.system.control("POST", f"disputes/{one['id']}/close", {"outcome": outcome})
 
@@ -615,7 +627,8 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
     `sabotage` captures a session a second time behind the product's back, as a bug would.
     """
     with ground.seeded(seed) as (rng, hands):
-        system = await ground.open(rng, hands)
+        converts = seed % _SEEDS_PER_CONVERTING_ACCOUNT == 0
+        system = await ground.open(rng, hands, settles_in=("eur",) if converts else ())
         game = Game(system=system, seed=seed, foulness=rng.choice((0.0, 0.15, 0.3, 0.5)))
         system.wire.verdict, system.wire.answered = game.turns.verdict, game.turns.answered
         broken = None
@@ -634,6 +647,10 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
             game.reap()
             if sabotage:
                 game.capture_again(await game.checks.read(system))
+            game.checks.step(await game.checks.read(system))
+            differences = await system.reconcile()
+            if differences:
+                raise BrokenRuleError(f"{differences} differences between the books and the PSP")
             books = await game.checks.read(system)
             game.checks.step(books)
             await game.checks.end(system, books)

@@ -35,8 +35,10 @@ REGISTRY = re.compile(
     r"--(?:extra-)?index[-]url|--find[-]links|--trusted-host|https?://\S*/(?:simple|packages)/|/simple/",
     re.IGNORECASE,
 )
+# A name of DATEX II keeps its spelling, as every external wire value does.
 BRITISH = re.compile(
-    r"\b\w*(?:authoris|normalis|serialis|initialis|recognis|organis|summaris|behaviour|colour|favour|honour|neighbour)"
+    r"\b(?!afacAnOrganisation\b)"
+    r"\w*(?:authoris|normalis|serialis|initialis|recognis|organis|summaris|behaviour|colour|favour|honour|neighbour)"
     r"\w*",
     re.IGNORECASE,
 )

@@ -3,6 +3,8 @@
 import re
 from pathlib import Path
 
+from tests.guides import anchors
+
 ROOT = Path(__file__).parents[2]
 
 
@@ -33,3 +35,14 @@ def test_every_link_between_documents_leads_somewhere() -> None:
 def test_every_decision_has_a_number_of_its_own() -> None:
     numbers = [path.name[:4] for path in (ROOT / "docs/decisions").glob("*.md")]
     assert len(numbers) == len(set(numbers))
+
+
+def test_every_link_to_a_heading_leads_to_one() -> None:
+    pages = [ROOT / "README.md", *sorted((ROOT / "docs").rglob("*.md"))]
+    broken = [
+        f"{page.relative_to(ROOT)}: {target}#{heading}"
+        for page in pages
+        for target, heading in re.findall(r"\]\(([^)#:]*\.md|)#([^)]+)\)", page.read_text(encoding="utf-8"))
+        if heading not in anchors(page.parent / target if target else page)
+    ]
+    assert broken == []

@@ -195,7 +195,9 @@ def compose_environment(compose: dict[str, Any], name: str, secrets: Path) -> di
     return {variable: value.replace("/run/secrets", str(secrets)) for variable, value in given.items()}
 
 
-@pytest.mark.parametrize("name", ["requirements.txt", "requirements-dev.txt", "requirements-build.txt"])
+@pytest.mark.parametrize(
+    "name", ["requirements.txt", "requirements-dev.txt", "requirements-build.txt", "requirements-fuzz.txt"]
+)
 def test_every_requirement_is_one_version_with_hashes(name: str) -> None:
     entries = [
         entry for entry in re.split(r"\n(?=[a-z0-9])", read(name).strip()) if not entry.startswith("#")

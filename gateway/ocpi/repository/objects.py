@@ -46,7 +46,8 @@ class Connector:
     """One connector with what its location and EVSE say of it.
 
     `evse_key` is the EVSE ID without separators in upper case, `tariff_keys` tariff ids in lower case,
-    `time_zone` an IANA name or empty, `country` ISO 3166-1 alpha-2, `max_power_w` watts.
+    `time_zone` an IANA name or empty, `country` ISO 3166-1 alpha-2, `max_power_w` watts; `standard` and
+    `format` as pushed, or empty.
     """
 
     party_id: str
@@ -56,6 +57,8 @@ class Connector:
     evse_key: str | None
     connector_id: str
     status: str
+    standard: str
+    format: str
     power_type: str
     max_power_w: int
     tariff_keys: tuple[str, ...]

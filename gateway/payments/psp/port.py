@@ -9,10 +9,12 @@ not have taken place; the caller repeats it under the same idempotency key and n
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
+from decimal import Decimal
 from enum import StrEnum
-from typing import Any, Final, Literal, Protocol
+from typing import Any, Final, Protocol
 from uuid import UUID
 
+from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest, RefundUpdate
 from gateway.payments.psp.rules import PspRules
 
 # Codes of our own for a decline that is not the card's: a value of the caller's that the PSP does not take,
@@ -242,7 +244,8 @@ TopUpOutcome = ToppedUp | Declined | PspOutcomeUnknown
 class PspMovement:
     """One line of the PSP's balance, gross: money in positive; `source` is the charge, transfer, payout.
 
-    `fee_minor` is what the PSP kept beside it, `description` what was said when it was made.
+    `fee_minor` is what the PSP kept beside it, in `currency`; `description` what was said when it was made.
+    `presentment` is what the source moved in its own currency, where the PSP converted it into `currency`.
     """
 
     id: str
@@ -253,11 +256,28 @@ class PspMovement:
     created_at: datetime
     fee_minor: int = 0
     description: str = ""
+    presentment: "PspPresentment | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspPresentment:
+    """What a converted movement was in the currency of its charge: signed minor units, and the PSP's rate.
+
+    One major unit of `currency` is `exchange_rate` major units of the movement's currency.
+    """
+
+    amount_minor: int
+    currency: str
+    exchange_rate: Decimal
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PspTotals:
-    """What the PSP itself says of one currency, in minor units, for the daily proof."""
+    """What the PSP itself says of one currency, in minor units, for the daily proof.
+
+    Captures, refunds and disputes are in the currency of their charge; `converted_minor` is what the PSP's
+    conversions brought into this currency less what they took out of it. Fees are in the settlement currency.
+    """
 
     currency: str
     captured_minor: int = 0
@@ -266,27 +286,7 @@ class PspTotals:
     transferred_minor: int = 0
     topped_up_minor: int = 0
     other_minor: int = 0
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class DisputeUpdate:
-    """What the PSP says of a dispute."""
-
-    psp_dispute: str
-    state: Literal["opened", "won", "lost"]
-    amount_minor: int
-    fee_minor: int
-    currency: str
-    reason: str
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ReversalUpdate:
-    """The PSP gave money back without our asking."""
-
-    psp_refund: str
-    amount_minor: int
-    currency: str
+    converted_minor: int = 0
 
 
 class PspEventKind(StrEnum):
@@ -300,6 +300,8 @@ class PspEventKind(StrEnum):
 class PspEvent:
     """One authenticated event of the PSP: its id, what it means and the payment it speaks of, if any.
 
+    It is a hint: what is recorded is read at the PSP. One of the other mode, test or live, names nothing.
+
     `psp_type` is the PSP's own name of it, kept for people to read. `problem`: why nothing can be made of an
     authentic body, which is kept all the same.
     """
@@ -309,10 +311,9 @@ class PspEvent:
     psp_type: str
     psp_payment: str | None
     session_id: UUID | None
-    dispute: DisputeUpdate | None = None
-    reversal: ReversalUpdate | None = None
+    dispute: str | None = None  # the PSP's id of a dispute: read it there
+    refund: str | None = None  # the PSP's id of a refund that may be news: read it there
     problem: str | None = None
-    failed_refund: str | None = None  # a refund of the PSP's that did not reach its card after all
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -403,6 +404,26 @@ class Psp(Protocol):
 
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         """Look a top-up up by our metadata; None: it never existed."""
+        ...
+
+    async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
+        """A refund as it is now; Declined: the PSP has none of that id."""
+        ...
+
+    async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """A dispute as it is now; Declined: the PSP has none of that id."""
+        ...
+
+    async def submit_evidence(
+        self, request: PspEvidenceRequest
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Stage or submit evidence; the dispute as it is thereafter."""
+        ...
+
+    async def accept_dispute(
+        self, *, psp_dispute: str, idempotency_key: str
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Accept the loss of a dispute, for good."""
         ...
 
     async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:

@@ -51,6 +51,7 @@ WAITS: dict[tuple[str, str], set[ExceptionKind]] = {
 }
 # Kinds whose cause is a row without a state: it exists, or has an amount left.
 WITHOUT_A_STATE = {
+    ExceptionKind.DISPUTE_RESPONSE,
     ExceptionKind.DOCUMENT_EXCEPTION,
     ExceptionKind.OLD_SUSPENSE,
     ExceptionKind.PSP_CONFIGURATION,
@@ -83,10 +84,10 @@ NEEDS_NOBODY: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("gateway.refund", ("succeeded", "failed"), "it has ended; refund.failed reports a failure to its party"),
     (
         "gateway.dispute",
-        ("opened",),
-        "dispute.opened reports it; evidence goes to the PSP, whose answer ends it",
+        ("inquiry", "opened"),
+        "while the bank waits for evidence, that opens the exception; else the PSP's answer ends it",
     ),
-    ("gateway.dispute", ("won", "lost"), _ENDED),
+    ("gateway.dispute", ("won", "lost", "closed"), _ENDED),
     ("gateway.psp_request", ("succeeded", "declined"), _ENDED),
     ("gateway.exception", ("open", "resolved"), "the queue itself"),
     ("gateway.exception", ("resolved_at",), "the queue itself"),

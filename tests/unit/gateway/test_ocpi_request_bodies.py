@@ -83,6 +83,26 @@ def test_printable_text_is_read(text: str) -> None:
         document.check_raw_text(raw, document="body")
 
 
+def _signed(name: str, text: str) -> bytes:
+    return json.dumps({"signed_data": {"signed_values": [{"nature": "Start"}, {name: text}]}}).encode()
+
+
+@pytest.mark.parametrize("name", ["plain_data", "signed_data"])
+def test_signed_meter_data_keeps_its_line_breaks(name: str) -> None:
+    raw = _signed(name, "OCMF|{\r\n\t}|{}\n")
+    tree = request_bodies.read_object(raw, name="body").tree
+    assert tree["signed_data"]["signed_values"][1][name] == "OCMF|{\r\n\t}|{}\n"
+    document.check_raw_text(raw, document="body")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("nature", "a\nb"), ("plain_data", "a\x00\n"), ("plain_data", "\x85")]
+)
+def test_other_text_beside_signed_meter_data_is_printable(name: str, text: str) -> None:
+    with pytest.raises(OcpiRejectionError, match="expected printable characters only"):
+        request_bodies.read_object(_signed(name, text), name="body")
+
+
 def read_or_reject(raw: bytes) -> request_bodies.Body | OcpiRejectionError:
     try:
         return request_bodies.read_object(raw, name="body")

@@ -62,7 +62,7 @@ def test_the_adapter_gives_each_event_that_it_subscribes_to_its_meaning() -> Non
     assert set(EVENT_KINDS) == ACCOUNT_EVENTS
     for name in (*ACCOUNT_EVENTS, *CONNECT_EVENTS):
         body = json.dumps({"id": "evt_1", "type": name, "data": {"object": {"object": "x"}}}).encode()
-        event = parse_event(body)
+        event = parse_event(body, livemode=False)
         assert event.psp_type == name
         assert event.kind is EVENT_KINDS.get(name, PspEventKind.PAYMENT_CHANGED)
 

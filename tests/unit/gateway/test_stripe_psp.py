@@ -4,14 +4,17 @@ import json
 import time
 from collections.abc import Iterator
 from datetime import UTC, datetime, timedelta
-from typing import Any
+from typing import Any, get_args
 from uuid import UUID
 
 import pytest
 import stripe
+from stripe.params._dispute_modify_params import DisputeModifyParams, DisputeModifyParamsEvidence
 from typing_extensions import override
 
+from gateway.api.capture.disputes import EvidenceField
 from gateway.ids import format_id, new_id
+from gateway.payments.psp.dispute_port import EVIDENCE_FIELDS, DisputeUpdate, PspEvidenceRequest, RefundUpdate
 from gateway.payments.psp.port import (
     Captured,
     Declined,
@@ -30,6 +33,12 @@ from gateway.payments.psp.port import (
     WebhookRejectedError,
 )
 from gateway.payments.psp.stripe.adapter import StripePsp
+from gateway.payments.psp.stripe.disputes import dispute_update, evidence_params
+from gateway.payments.psp.stripe.responses import (
+    StripeBalanceTransaction,
+    StripeDispute,
+    StripeEvidenceDetails,
+)
 from gateway.payments.psp.stripe.wire import verify_signature
 from sandbox.stripe.engine import PspEngine
 from sandbox.stripe.settings import PspSettings
@@ -233,7 +242,10 @@ async def test_a_refund_that_was_returned_is_not_found_as_done_and_is_reported(b
     assert await bench.psp.find_refund(psp_charge=captured.psp_charge, refund_id=refund_id) == done
     bench.control(f"refunds/{done.psp_refund}/fail", {})
     assert await bench.psp.find_refund(psp_charge=captured.psp_charge, refund_id=refund_id) is None
-    assert done.psp_refund in {event.failed_refund for event in bench.events()}
+    assert done.psp_refund in {event.refund for event in bench.events()}
+    failed = await bench.psp.read_refund(psp_refund=done.psp_refund)
+    assert isinstance(failed, RefundUpdate)
+    assert (failed.state, failed.is_ours, failed.amount_minor) == ("failed", True, 500)
     records = await bench.psp.list_records()
     assert not isinstance(records, PspOutcomeUnknown)
     assert [(record.captured_minor, record.refunded_minor) for record in records] == [(1500, 0)]
@@ -242,8 +254,148 @@ async def test_a_refund_that_was_returned_is_not_found_as_done_and_is_reported(b
 async def test_an_inquiry_is_no_loss_and_a_dispute_is_one_once_money_moved(bench: Bench) -> None:
     for method, key in (("pm_card_createDisputeInquiry", "1"), ("pm_card_createDispute", "2")):
         await capture(bench, await held(bench, method, key=f"h{key}"), key=f"c{key}")
-    disputes = [event.dispute for event in bench.events() if event.dispute is not None]
-    assert {(news.state, news.amount_minor, news.fee_minor) for news in disputes} == {("opened", 1500, 2000)}
+    named = sorted({event.dispute for event in bench.events() if event.dispute is not None})
+    read = [await bench.psp.read_dispute(psp_dispute=one) for one in named]
+    due = datetime.fromtimestamp(START, tz=UTC) + timedelta(days=7)
+    assert all(isinstance(one, DisputeUpdate) and one.respond_by == due for one in read)
+    assert {(one.state, one.amount_minor, one.withdrawn_minor, one.fee_minor) for one in read} == {  # type: ignore[union-attr]
+        ("inquiry", 1500, None, 0),
+        ("opened", 1500, 1500, 2000),
+    }
+
+
+async def test_a_dispute_after_a_full_refund_withdraws_nothing_and_costs_its_fee(bench: Bench) -> None:
+    captured = await capture(bench, await held(bench))
+    await bench.psp.refund(
+        PspRefundRequest(
+            idempotency_key="r", psp_charge=captured.psp_charge, amount_minor=1500, currency="EUR"
+        )
+    )
+    made = bench.control(f"charges/{captured.psp_charge}/dispute", {})
+    read = await bench.psp.read_dispute(psp_dispute=made["id"])
+    assert isinstance(read, DisputeUpdate)
+    assert (read.state, read.amount_minor, read.withdrawn_minor, read.fee_minor) == ("opened", 0, 0, 2000)
+
+
+async def test_a_refund_of_the_dashboard_is_read_back_whatever_its_event_says(bench: Bench) -> None:
+    captured = await capture(bench, await held(bench))
+    await bench.psp.refund(
+        PspRefundRequest(
+            idempotency_key="r", psp_charge=captured.psp_charge, amount_minor=500, currency="EUR"
+        )
+    )
+    (named,) = {event.refund for event in bench.events() if event.refund is not None}
+    assert named is not None
+    read = await bench.psp.read_refund(psp_refund=named)
+    assert isinstance(read, RefundUpdate)
+    assert (read.state, read.is_ours, read.amount_minor, read.currency) == ("succeeded", False, 500, "EUR")
+    assert isinstance(await bench.psp.read_refund(psp_refund="re_none"), Declined)
+
+
+@pytest.mark.parametrize(
+    ("key", "livemode", "ours"),
+    [
+        ("sk_test_1", False, True),
+        ("rk_live_1", True, True),
+        ("sk_live_1", False, False),
+        ("sk_test_1", True, False),
+        ("sk_live_1", None, False),
+    ],
+)
+def test_an_event_of_the_other_mode_names_nothing(key: str, *, livemode: bool | None, ours: bool) -> None:
+    psp = StripePsp(api_key=key, webhook_secret="w")
+    subject = {"object": "refund", "id": "re_1", "payment_intent": "pi_1", "metadata": [], "status": 7}
+    body = {"id": "evt_1", "type": "refund.updated", "data": {"object": subject}, "livemode": livemode}
+    event = psp.parse_event(json.dumps(body).encode())
+    assert (event.refund, event.psp_payment) == (("re_1", "pi_1") if ours else (None, None))
+
+
+def evidence(psp_dispute: str, *, submit: bool, key: str = "e", **texts: str) -> PspEvidenceRequest:
+    return PspEvidenceRequest(
+        idempotency_key=key, psp_dispute=psp_dispute, evidence=texts or {"statement": "a"}, submit=submit
+    )
+
+
+async def test_evidence_is_staged_submitted_once_and_not_after_its_deadline(bench: Bench) -> None:
+    captured = await capture(bench, await held(bench))
+    made = bench.control(f"charges/{captured.psp_charge}/dispute", {})
+    staged = await bench.psp.submit_evidence(evidence(made["id"], submit=False))
+    assert isinstance(staged, DisputeUpdate)
+    assert (staged.response, staged.submissions) == ("needed", 0)
+    sent = await bench.psp.submit_evidence(evidence(made["id"], submit=True, key="f"))
+    assert isinstance(sent, DisputeUpdate)
+    assert (sent.state, sent.response, sent.submissions) == ("opened", "under_review", 1)
+    assert isinstance(await bench.psp.submit_evidence(evidence(made["id"], submit=True, key="g")), Declined)
+    bench.control(f"disputes/{made['id']}/close", {"outcome": "lost"})
+    bench.control(f"disputes/{made['id']}/appeal", {})
+    bench.pass_days(8)
+    assert isinstance(await bench.psp.submit_evidence(evidence(made["id"], submit=True, key="h")), Declined)
+
+
+async def test_accepting_a_dispute_loses_it(bench: Bench) -> None:
+    captured = await capture(bench, await held(bench))
+    made = bench.control(f"charges/{captured.psp_charge}/dispute", {})
+    for key in ("a", "a", "b"):
+        lost = await bench.psp.accept_dispute(psp_dispute=made["id"], idempotency_key=key)
+        if key == "a":
+            assert isinstance(lost, DisputeUpdate)
+            assert (lost.state, lost.response) == ("lost", "none")
+        else:
+            assert isinstance(lost, Declined)
+
+
+def test_evidence_is_sent_under_fields_that_the_sdk_knows() -> None:
+    known = set(DisputeModifyParamsEvidence.__annotations__)
+    params = evidence_params(evidence("du_1", submit=True, **dict.fromkeys(EVIDENCE_FIELDS, "a")))
+    assert set(params) <= set(DisputeModifyParams.__annotations__)
+    assert len(params["evidence"]) == len(EVIDENCE_FIELDS)
+    assert set(params["evidence"]) <= known
+    assert set(get_args(EvidenceField)) == set(EVIDENCE_FIELDS)
+
+
+@pytest.mark.parametrize(
+    ("status", "moved", "state", "response"),
+    [
+        ("warning_needs_response", [], "inquiry", "needed"),
+        ("warning_under_review", [], "inquiry", "under_review"),
+        ("warning_closed", [], "closed", "none"),
+        ("prevented", [], "closed", "none"),
+        ("prevented", [-1500, 1500], "won", "none"),
+        ("needs_response", [], "opened", "needed"),
+        ("under_review", [-1500], "opened", "under_review"),
+        ("appeal_needs_response", [-1500], "lost", "needed"),
+        ("appeal_under_review", [-1500], "lost", "under_review"),
+        ("won", [-1500, 1500], "won", "none"),
+        ("lost", [-1500], "lost", "none"),
+        ("a_state_of_tomorrow", [-1500], "opened", "none"),
+    ],
+)
+def test_each_state_of_a_dispute_says_what_became_of_its_money(
+    status: str, moved: list[int], state: str, response: str
+) -> None:
+    movements = [StripeBalanceTransaction(id="t", amount=one, fee=0, currency="eur") for one in moved]
+    read = dispute_update(
+        StripeDispute(id="du_1", status=status, amount=1500, currency="eur", balance_transactions=movements)
+    )
+    assert (read.state, read.response) == (state, response)
+    assert read.withdrawn_minor == (1500 if moved else None)
+
+
+def test_a_fee_has_the_currency_of_the_movement_that_charged_it() -> None:
+    """A dispute of 1500 JPY on an account in euro: 8.53 withdrawn and 20.00 charged, both euro."""
+    movement = StripeBalanceTransaction(id="t", amount=-853, fee=2000, currency="eur")
+    read = dispute_update(
+        StripeDispute(
+            id="du_1",
+            status="needs_response",
+            amount=1500,
+            currency="jpy",
+            balance_transactions=[movement],
+            evidence_details=StripeEvidenceDetails(due_by=0),
+        )
+    )
+    assert (read.amount_minor, read.withdrawn_minor, read.currency) == (1500, 1500, "JPY")
+    assert (read.fee_minor, read.fee_currency, read.respond_by) == (2000, "EUR", None)
 
 
 async def test_a_webhook_is_read_only_with_its_signature(bench: Bench) -> None:

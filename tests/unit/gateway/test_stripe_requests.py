@@ -20,6 +20,7 @@ from typing_extensions import override
 
 import gateway.payments.psp.stripe as adapter_package
 from gateway.ids import format_id, new_id
+from gateway.payments.psp.dispute_port import EVIDENCE_FIELDS, PspEvidenceRequest
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
@@ -198,6 +199,18 @@ async def read_everything(psp: StripePsp, captured: Captured) -> None:
     await psp.find_refund(psp_charge=captured.psp_charge, refund_id=UUID(int=1))
     await psp.find_transfer(end_to_end_id="NC1")
     await psp.find_top_up(top_up_id=new_id())
+    await psp.read_refund(psp_refund="re_1")
+    await psp.read_dispute(psp_dispute="du_1")
+    for submit in (False, True):
+        await psp.submit_evidence(
+            PspEvidenceRequest(
+                idempotency_key=f"e{submit}",
+                psp_dispute="du_1",
+                evidence=dict.fromkeys(EVIDENCE_FIELDS, "text"),
+                submit=submit,
+            )
+        )
+    await psp.accept_dispute(psp_dispute="du_1", idempotency_key="a")
     await psp.list_records()
     await psp.list_events_since(since=LONG_AGO, limit=150)
     for until in (None, LONG_AGO + timedelta(days=900)):

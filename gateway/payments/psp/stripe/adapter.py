@@ -16,6 +16,7 @@ from uuid import UUID
 import msgspec
 
 from gateway.ids import format_id
+from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest, RefundUpdate
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
@@ -53,16 +54,17 @@ from gateway.payments.psp.port import (
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
 from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
+from gateway.payments.psp.stripe.disputes import dispute_update, evidence_params
 from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS
 from gateway.payments.psp.stripe.events import read_signed_event
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
+from gateway.payments.psp.stripe.movements import add_movement, movement_of
 from gateway.payments.psp.stripe.objects import (
     HOLD_IS_GONE,
-    add_movement,
     captured,
     created_at,
     hold_outcome,
-    movement_of,
+    refund_update,
     request_amount,
     since_filter,
     state_of,
@@ -80,6 +82,7 @@ from gateway.payments.psp.stripe.request_parameters import (
 )
 from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
+    StripeDispute,
     StripeList,
     StripePaymentIntent,
     StripeRefund,
@@ -92,6 +95,7 @@ _INTENTS: Final = "/v1/payment_intents"
 _TYPES: Final = sorted(ACCOUNT_EVENTS)
 _EVENT_TYPES: Final = (_TYPES[:20], _TYPES[20:])
 _LIVE_KEYS: Final = ("sk_live_", "rk_live_")  # docs.stripe.com/keys
+_SOURCES: Final = ["data.source"]  # a converted movement's own amount and currency stand in its source
 _TOP_UPS: Final = 2_000  # a look-up walks back so far
 _WEBHOOK_TOLERANCE_S: Final = 300  # docs.stripe.com/webhooks#replay-attacks
 STRIPE_RULES: Final = PspRules(
@@ -315,11 +319,46 @@ class StripePsp:
             return PspOutcomeUnknown(reason=f"it is not among the latest {_TOP_UPS} top-ups")
         return next((one for one in mine if isinstance(one, ToppedUp)), mine[0] if mine else None)
 
+    async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
+        """Retrieve a refund (docs.stripe.com/api/refunds/retrieve)."""
+        path = f"/v1/refunds/{quote(psp_refund, safe='')}"
+        refund = await self._wire.get(path, StripeRefund, {})
+        return refund if isinstance(refund, Declined | PspOutcomeUnknown) else refund_update(refund)
+
+    async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Retrieve a dispute (docs.stripe.com/api/disputes/retrieve)."""
+        dispute = await self._wire.get(_dispute_path(psp_dispute), StripeDispute, {})
+        return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
+
+    async def submit_evidence(
+        self, request: PspEvidenceRequest
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Update a dispute's evidence, and submit it where asked (docs.stripe.com/api/disputes/update)."""
+        dispute = await self._wire.post(
+            _dispute_path(request.psp_dispute),
+            StripeDispute,
+            evidence_params(request),
+            key=request.idempotency_key,
+        )
+        return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
+
+    async def accept_dispute(
+        self, *, psp_dispute: str, idempotency_key: str
+    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        """Close a dispute, which accepts its loss (docs.stripe.com/api/disputes/close)."""
+        dispute = await self._wire.post(
+            _dispute_path(psp_dispute, "/close"), StripeDispute, {}, key=idempotency_key
+        )
+        return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
+
     async def list_records(self) -> Sequence[PspTotals] | PspOutcomeUnknown:
         """Sum every balance transaction (docs.stripe.com/reports/balance-transaction-types)."""
         sums: dict[str, dict[str, int]] = {}
         unread = await self._wire.read_each(
-            "/v1/balance_transactions", StripeBalanceTransaction, lambda one: add_movement(sums, one)
+            "/v1/balance_transactions",
+            StripeBalanceTransaction,
+            lambda one: add_movement(sums, one),
+            params={"expand": _SOURCES},
         )
         if unread is not None:
             return unread
@@ -362,7 +401,7 @@ class StripePsp:
             "/v1/balance_transactions",
             StripeBalanceTransaction,
             lambda one: found.append(movement_of(one)),
-            params=since_filter(since, until),
+            params={**since_filter(since, until), "expand": _SOURCES},
             limit=limit,
         )
         return unread or found
@@ -387,6 +426,10 @@ class StripePsp:
         if isinstance(state, Voided) and rejection.code in HOLD_IS_GONE:
             return state
         return state if isinstance(state, Captured | PspOutcomeUnknown) else rejection
+
+
+def _dispute_path(psp_dispute: str, verb: str = "") -> str:
+    return f"/v1/disputes/{quote(psp_dispute, safe='')}{verb}"
 
 
 def _of(psp_payment: str, verb: str = "") -> str:

@@ -74,7 +74,7 @@ STATE_CODES: Final = frozenset(
 )
 # Of requests about an object that exists: its id went into the path or into these.
 _OF_THE_OBJECT: Final = frozenset(
-    {"amount_to_capture", "charge", "destination", "id", "intent", "payment_intent"}
+    {"amount_to_capture", "charge", "destination", "evidence", "id", "intent", "payment_intent"}
 )
 _OBJECTS_CODES: Final = frozenset({None, "amount_too_large", "amount_too_small", "resource_missing"})
 

@@ -36,7 +36,7 @@ def read_signed_event(body: bytes, *, live: bool) -> PspEvent:
     if isinstance(named.livemode, bool) and named.livemode is not live:
         return replace(kept, problem=f"livemode is {named.livemode}, the key's is {live}")
     try:
-        event = parse_event(body)
+        event = parse_event(body, livemode=live)
     except Exception as error:  # noqa: BLE001 - the boundary of one foreign body: none may stop the others
         return replace(kept, problem=f"{type(error).__name__}: {error}"[:200])
     if event.id != name or event.psp_type != kind:

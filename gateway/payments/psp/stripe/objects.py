@@ -4,10 +4,9 @@ Owns: Stripe's currency exponents and what each of its statuses means to us. Mus
 called.
 """
 
-from collections import defaultdict
 from collections.abc import Mapping
 from datetime import UTC, datetime
-from typing import Any, Final, Literal
+from typing import Any, Final
 from uuid import UUID
 
 import msgspec
@@ -15,19 +14,17 @@ import msgspec
 from clearing.money import exponent
 from gateway.errors import MalformedIdError
 from gateway.ids import parse_id
+from gateway.payments.psp.dispute_port import RefundState, RefundUpdate
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
     Declined,
-    DisputeUpdate,
     Held,
     HoldOutcome,
     PspEvent,
     PspMisconfigured,
-    PspMovement,
     PspOutcomeUnknown,
     RequiresAction,
-    ReversalUpdate,
     ToppedUp,
     Voided,
 )
@@ -40,6 +37,7 @@ from gateway.payments.psp.stripe.responses import (
     StripeCard,
     StripeCharge,
     StripePaymentIntent,
+    StripeRefund,
     StripeTopUp,
 )
 
@@ -47,27 +45,12 @@ from gateway.payments.psp.stripe.responses import (
 # sent with two decimals that must be zero, MGA without the two that ISO gives it.
 _STRIPE_EXPONENTS: Final[Mapping[str, int]] = {"ISK": 2, "UGX": 2, "MGA": 0}
 
-# Balance transaction types as fields of PspTotals, with the sign that makes them positive there.
-_RECORD_FIELDS: Final[Mapping[str, tuple[str, int]]] = {
-    "charge": ("captured_minor", 1),
-    "payment": ("captured_minor", 1),
-    "refund": ("refunded_minor", -1),
-    "payment_refund": ("refunded_minor", -1),
-    "refund_failure": ("refunded_minor", -1),
-    "payment_refund_failure": ("refunded_minor", -1),
-    "transfer": ("transferred_minor", -1),
-    "topup": ("topped_up_minor", 1),
-}
 
 # A capture that is refused with one of these was too late: there is no hold to capture from.
 HOLD_IS_GONE: Final = frozenset({"payment_intent_unexpected_state", "charge_expired_for_capture"})
 
-_DISPUTE_STATES: Final[Mapping[str, Literal["won", "lost"]]] = {
-    "won": "won",
-    "lost": "lost",
-    "warning_closed": "won",
-}
-
+_FAILED_REFUNDS: Final = frozenset({"failed", "canceled"})
+_OUR_REFUND: Final = "refund"  # the metadata by which a refund of ours is known
 
 _TEN: Final = 10
 
@@ -80,6 +63,7 @@ class _EventEnvelope(msgspec.Struct):
     id: str
     type: str
     data: _EventData
+    livemode: bool | None = None
 
 
 class _Created(msgspec.Struct):
@@ -188,31 +172,6 @@ def topped_up(topup: StripeTopUp) -> ToppedUp | Declined:
     return ToppedUp(psp_topup=topup.id)
 
 
-def add_movement(sums: dict[str, dict[str, int]], movement: StripeBalanceTransaction) -> None:
-    """Add a balance transaction to the sums of its currency, in the fields of PspTotals."""
-    currency = movement.currency.upper()
-    figures = sums.setdefault(currency, defaultdict(int))
-    name, sign = _RECORD_FIELDS.get(movement.type, ("other_minor", 1))
-    figures[name] += sign * from_stripe_amount(movement.amount, currency)
-    figures["fee_minor"] += fee_minor(movement.fee, currency)
-
-
-def movement_of(transaction: StripeBalanceTransaction) -> PspMovement:
-    """A balance transaction (docs.stripe.com/api/balance_transactions/object)."""
-    currency = transaction.currency.upper()
-    source = transaction.source
-    return PspMovement(
-        id=transaction.id,
-        kind=transaction.type,
-        source=str(source.get("id", "")) if isinstance(source, dict) else source or "",
-        amount_minor=from_stripe_amount(transaction.amount, currency),
-        currency=currency,
-        created_at=datetime.fromtimestamp(transaction.created, tz=UTC),
-        fee_minor=fee_minor(transaction.fee, currency),
-        description=transaction.description or "",
-    )
-
-
 def since_filter(since: datetime, until: datetime | None = None) -> dict[str, Any]:
     """The parameters of a list of what was created since, and before `until`; whole seconds, rounded down."""
     created = {"gte": int(since.timestamp())}
@@ -235,13 +194,14 @@ def request_amount(minor: int, currency: str) -> int | Declined:
         return Declined(code="amount_not_representable", retryable=False)
 
 
-def parse_event(body: bytes) -> PspEvent:
-    """An event's body: which payment and which session it speaks of, and a dispute's figures.
+def parse_event(body: bytes, *, livemode: bool) -> PspEvent:
+    """An event's body: which payment, session, dispute or refund it speaks of; no figure of it is read.
 
-    Raises ValueError (msgspec's) when it is not an event.
+    One of the other mode (test money on a live account, or the reverse) names nothing. Raises ValueError
+    (msgspec's) when it is not an event.
     """
     event = msgspec.json.decode(body, type=_EventEnvelope)
-    subject = event.data.object
+    subject = event.data.object if event.livemode is livemode else {}
     kind = subject.get("object")
     payment = subject.get("id") if kind == "payment_intent" else subject.get("payment_intent")
     return PspEvent(
@@ -250,11 +210,34 @@ def parse_event(body: bytes) -> PspEvent:
         psp_type=event.type,
         psp_payment=payment if isinstance(payment, str) else None,
         session_id=_session_id(subject.get("metadata")),
-        dispute=_dispute(subject) if kind == "dispute" and subject.get("balance_transactions") else None,
-        reversal=_reversal(subject) if kind == "refund" else None,
-        failed_refund=str(subject["id"])
-        if kind == "refund" and subject.get("status") in {"failed", "canceled"}
-        else None,
+        dispute=_named(subject, "dispute"),
+        refund=_named(subject, "refund") if _may_be_news(subject) else None,
+    )
+
+
+def _named(subject: Mapping[str, Any], kind: str) -> str | None:
+    identifier = subject.get("id")
+    return identifier if subject.get("object") == kind and isinstance(identifier, str) else None
+
+
+def _may_be_news(refund: Mapping[str, Any]) -> bool:
+    """Whether a refund needs to be read: one of ours that goes its way is answered by its own request."""
+    metadata = refund.get("metadata")
+    is_ours = isinstance(metadata, dict) and _OUR_REFUND in metadata
+    return not is_ours or refund.get("status") in _FAILED_REFUNDS
+
+
+def refund_update(refund: StripeRefund) -> RefundUpdate:
+    """A refund (docs.stripe.com/api/refunds/object). Raises AmountNotRepresentableError."""
+    currency = refund.currency.upper()
+    state = RefundState.FAILED if refund.status in _FAILED_REFUNDS else RefundState.PENDING
+    return RefundUpdate(
+        psp_refund=refund.id,
+        psp_payment=refund.payment_intent,
+        state=RefundState.SUCCEEDED if refund.status == "succeeded" else state,
+        is_ours=_OUR_REFUND in (refund.metadata or {}),
+        amount_minor=from_stripe_amount(refund.amount, currency),
+        currency=currency,
     )
 
 
@@ -281,33 +264,3 @@ def _session_id(metadata: object) -> UUID | None:
         return parse_id("ses", text) if isinstance(text, str) else None
     except MalformedIdError:
         return None
-
-
-def _reversal(subject: Mapping[str, Any]) -> ReversalUpdate | None:
-    """A refund that succeeded and does not carry our mark (docs.stripe.com/api/refunds/object)."""
-    if subject.get("status") != "succeeded" or "refund" in (subject.get("metadata") or {}):
-        return None
-    currency = str(subject["currency"]).upper()
-    return ReversalUpdate(
-        psp_refund=str(subject["id"]),
-        amount_minor=from_stripe_amount(int(subject["amount"]), currency),
-        currency=currency,
-    )
-
-
-def _dispute(subject: Mapping[str, Any]) -> DisputeUpdate:
-    """A dispute, with the fee that its balance transactions name (docs.stripe.com/api/disputes/object).
-
-    Only one that has moved money: an inquiry, and a dispute whose funds are not withdrawn yet, moved none.
-    """
-    currency = str(subject["currency"]).upper()
-    movements = subject.get("balance_transactions") or []
-    fee = sum(movement.get("fee", 0) for movement in movements if isinstance(movement, dict))
-    return DisputeUpdate(
-        psp_dispute=str(subject["id"]),
-        state=_DISPUTE_STATES.get(str(subject.get("status")), "opened"),
-        amount_minor=from_stripe_amount(int(subject["amount"]), currency),
-        fee_minor=fee_minor(int(fee), currency),
-        currency=currency,
-        reason=str(subject.get("reason") or "general"),
-    )

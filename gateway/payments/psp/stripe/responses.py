@@ -5,6 +5,7 @@ is missing or of another type is a decoding error, which says nothing about what
 Source: docs.stripe.com/api, the objects of the same names.
 """
 
+from decimal import Decimal
 from typing import Any, Generic, TypeVar
 
 import msgspec
@@ -13,7 +14,11 @@ _T = TypeVar("_T")
 
 
 class StripeBalanceTransaction(msgspec.Struct):
-    """A balance transaction; `source` is an id or, expanded, the object."""
+    """A balance transaction; `source` is an id or, expanded, the object.
+
+    `exchange_rate` is decoded from its digits: the source's currency to `currency`, None where they are the
+    same.
+    """
 
     id: str
     amount: int
@@ -23,6 +28,7 @@ class StripeBalanceTransaction(msgspec.Struct):
     source: str | dict[str, Any] | None = None
     created: int = 0
     description: str | None = None
+    exchange_rate: Decimal | None = None
 
 
 class StripeIncrement(msgspec.Struct):
@@ -84,11 +90,35 @@ class StripePaymentIntent(msgspec.Struct):
     payment_method_types: list[str] = []
 
 
+class StripeEvidenceDetails(msgspec.Struct):
+    """Until when evidence is accepted (0 or null: none is), and how often it was submitted."""
+
+    due_by: int | None = None
+    submission_count: int = 0
+
+
+class StripeDispute(msgspec.Struct):
+    """A dispute; it has no movement of the balance, one, or two."""
+
+    id: str
+    status: str
+    amount: int
+    currency: str
+    payment_intent: str | None = None
+    reason: str | None = None
+    balance_transactions: list[StripeBalanceTransaction] = []
+    evidence_details: StripeEvidenceDetails | None = None
+    is_charge_refundable: bool = False
+
+
 class StripeRefund(msgspec.Struct):
     """A refund of a charge."""
 
     id: str
+    amount: int
+    currency: str
     status: str | None = None
+    payment_intent: str | None = None
     failure_reason: str | None = None
     metadata: dict[str, str] | None = None
 
