@@ -28,10 +28,12 @@ MAX_TEXT: Final = 65_536  # characters of one string: signed meter data with its
 # What OCPI's string and CiString leave out ("only printable"): controls, line and paragraph separators, half
 # characters. A no-break space is printable.
 _UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
-# What a meter signed is kept as it was signed: an OCMF record may break its lines (OCPI mod_cdrs, SignedValue).
+# What a meter signed is kept as it was signed: an OCMF record may break its lines (OCPI mod_cdrs,
+# SignedValue).
 _SIGNED_TEXT: Final = re.compile(r"\$\.signed_data\.signed_values\[\d+\]\.(?:plain_data|signed_data)")
 _LINE_BREAKS: Final = str.maketrans("", "", "\t\n\r")
-# What is not printable, in the bytes of a UTF-8 document, where controls inside a string are escaped, save C1 and DEL.
+# What is not printable, in the bytes of a UTF-8 document, where controls inside a string are escaped, save
+# C1 and DEL.
 _MAYBE_UNPRINTABLE: Final = re.compile(
     rb"\\(?:[bfnrt]|u00[0189]|u007[fF]|u202[89]|u[dD][89a-fA-F])|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]"
 )
