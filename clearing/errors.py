@@ -20,6 +20,8 @@ ClearingError                     a rule of this domain was broken by the input;
 ├── InvalidDocumentError          an invoice that may not be issued
 ├── InvalidPaymentError           a bank payment or bank details that no bank would accept, with the field
 ├── UnreadableMessageError        a bank's message that can't be read, with the element
+├── InvalidMeterKeyError          a meter's key that can't be registered, with the field
+├── UnreadableMeterFileError      a file of signed meter data that can't be read, with the element
 ├── UnreadableRatesError          a file of exchange rates that can't be read, with the place
 └── ClearingInvariantViolation            a bug: what must always hold does not
 """
@@ -148,6 +150,22 @@ class UnreadableMessageError(ClearingError):
         super().__init__(f"bank message {path} {detail}")
         self.path = path
         self.detail = detail
+
+
+class UnreadableMeterFileError(ClearingError):
+    """A file of signed meter data that can't be read; the text names the element."""
+
+    def __init__(self, path: str, detail: str) -> None:
+        super().__init__(f"the S.A.F.E. XML file, {path}, {detail}")
+        self.path = path
+
+
+class InvalidMeterKeyError(ClearingError):
+    """A meter's key that can't be registered; `field` names what is wrong."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field = field
 
 
 class UnreadableRatesError(ClearingError):

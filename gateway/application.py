@@ -81,6 +81,7 @@ from gateway.partners.api_key_service import ApiKeyService
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_repository import market_anchor_reader
 from gateway.partners.market_clock_service import MarketClockService
+from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
 from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
@@ -299,11 +300,10 @@ def build_web(app: Application) -> web.Application:
         addresses=addresses,
         payments=app.payments,
         clearing=app.clearing,
-        funding=FundingService(
-            pool=app.pool, clock=app.clock, psp=app.psp, currencies=settings.top_up_currencies
-        ),
+        funding=_funding(app),
         parties=PartyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         agreements=AgreementService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        meter_keys=MeterKeyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         api_keys=ApiKeyService(pool=app.pool, clock=app.clock, cache=keys),
         client_certificates=ClientCertificateService(pool=app.pool, clock=app.clock),
         market_clock=MarketClockService(pool=app.pool, clock=app.clock),
@@ -344,6 +344,11 @@ def build_web(app: Application) -> web.Application:
     web_application = build_api(services)
     web_application.add_routes(ocpi_routes(_ocpi(app, addresses=addresses)))
     return web_application
+
+
+def _funding(app: Application) -> FundingService:
+    currencies = app.settings.top_up_currencies
+    return FundingService(pool=app.pool, clock=app.clock, psp=app.psp, currencies=currencies)
 
 
 def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiServices:

@@ -49,3 +49,4 @@ class ExceptionKind(StrEnum):
     FAILING_OCPI_PULL = "failing_ocpi_pull"
     UNDELIVERED_OCPI_MESSAGE = "undelivered_ocpi_message"
     FAILING_WEBHOOK_ENDPOINT = "failing_webhook_endpoint"
+    CHANGED_METER_KEY = "changed_meter_key"

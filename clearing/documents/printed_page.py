@@ -21,6 +21,7 @@ from clearing.documents.invoice import DocumentType, Invoice, Side
 from clearing.documents.translations import labels
 from clearing.identifiers import format_id
 from clearing.language import Language
+from clearing.meter_data.evidence import MeterEvidence
 from clearing.money import to_major
 from clearing.parties.party import PLATFORM_ID
 from clearing.tax.vat import Category, VatDecision
@@ -106,9 +107,16 @@ def invoice_page(
 
 
 def driver_page(
-    document: DriverDocument, ruling: VatDecision, *, language: Language = Language.ENGLISH
+    document: DriverDocument,
+    ruling: VatDecision,
+    *,
+    language: Language = Language.ENGLISH,
+    meter: MeterEvidence | None = None,
 ) -> PrintedPage:
-    """A driver's document: with VAT where it is an invoice, else proof of what was paid."""
+    """A driver's document: with VAT where it is an invoice, else proof of what was paid.
+
+    `meter`: what the meter signed; shown on the sale, not on what gives money back.
+    """
     texts = labels(language)
     supply = document.supply
     paid = abs(supply.net_minor + supply.vat_minor)
@@ -119,6 +127,9 @@ def driver_page(
         notes.append(ruling.reason)
     if document.seller.id != PLATFORM_ID:
         notes.append(texts["in_name_of"])
+    readings = () if supply.gives_back else _readings(meter, texts)
+    if readings:
+        notes.append(texts["meter_proof"])
     sums: list[tuple[str, str]] = []
     if document.is_invoice:
         sums = [
@@ -137,12 +148,25 @@ def driver_page(
         facts=[
             *_facts(texts, document.issued_on, days, document.preceding),
             (texts["session"], format_id("ses", supply.session_id)),
+            *readings,
         ],
         lines=[(texts["to_driver"], energy, _amount(paid, supply.currency))],
         sums=sums,
         total=(texts["paid_back" if supply.gives_back else "paid"], _amount(paid, supply.currency)),
         notes=notes,
     )
+
+
+def _readings(meter: MeterEvidence | None, texts: Mapping[str, str]) -> list[tuple[str, str]]:
+    """Meter, both readings with their times, and the energy between: as signed, with the meter's digits."""
+    if meter is None or meter.check.measured is None or not meter.check.signed:
+        return []
+    measured = meter.check.measured
+    facts = [(texts["meter"], measured.meter_serial)]
+    for name, reading in (("meter_begin", measured.begin), ("meter_end", measured.end)):
+        at = "" if reading.at is None else f", {reading.at.isoformat(sep=' ')}"
+        facts.append((texts[name], f"{reading.value:f} {reading.unit}{at}"))
+    return [*facts, (texts["metered"], f"{measured.energy_kwh:f} kWh")]
 
 
 def _facts(

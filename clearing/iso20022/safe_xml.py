@@ -38,7 +38,7 @@ class _Bounded:
 
 
 def subtrees(
-    stream: IO[bytes], *, names: Iterable[str], max_bytes: int = MAX_BYTES
+    stream: IO[bytes], *, names: Iterable[str], max_bytes: int = MAX_BYTES, max_text: int = MAX_TEXT
 ) -> Iterator[tuple[str, Element]]:
     """Each finished element whose local name is in `names`, in document order, with its namespace.
 
@@ -64,8 +64,8 @@ def subtrees(
                         _where(path), f"has more than {MAX_CHILDREN} elements within"
                     )
                 continue
-            if element.text is not None and len(element.text) > MAX_TEXT:
-                raise UnreadableMessageError(_where(path), f"has more than {MAX_TEXT} characters")
+            if element.text is not None and len(element.text) > max_text:
+                raise UnreadableMessageError(_where(path), f"has more than {max_text} characters")
             if inside == len(path):
                 yield namespace(element.tag), element
                 inside, count = None, 0

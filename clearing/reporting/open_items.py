@@ -1,4 +1,4 @@
-"""What clearing holds open for a person: sessions, differences, documents, payouts, approvals, suspense.
+"""What clearing holds open for a person: sessions, differences, documents, payouts, approvals, meter keys.
 
 Owns: the lists and what each entry says of itself. Must not know: who shows them, or what a person does about
 them. It only reads; an entry is gone as soon as its row is closed.
@@ -34,6 +34,7 @@ class OpenCauseKind(StrEnum):
     SUSPENSE = "old_suspense"
     PAYMENT_FILE = "unsent_payment_file"
     BANK_MESSAGE = "rejected_bank_message"
+    METER_KEY = "changed_meter_key"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,6 +76,7 @@ async def open_causes(connection: Connection, *, now: datetime) -> list[OpenCaus
             connection, created_before=now - UNSENT_FILE_AFTER
         ),
         OpenCauseKind.BANK_MESSAGE: _QUERIES.rejected_bank_messages(connection),
+        OpenCauseKind.METER_KEY: _QUERIES.proposed_meter_keys(connection),
     }
     return [
         OpenCause(kind=kind, **dict(row.items()))

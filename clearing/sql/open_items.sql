@@ -79,3 +79,9 @@ WHERE f.sent_at IS NULL AND f.created_at < :created_before::timestamptz ORDER BY
 -- name: rejected_bank_messages
 SELECT sha256 AS name, 'not_imported' AS reason, format('%s: %s', name, reason) AS detail, received_at AS since
 FROM clearing.bank_message WHERE state = 'rejected' ORDER BY received_at, sha256;
+
+-- name: proposed_meter_keys
+SELECT id, party_id, 'meter_key_changed' AS reason,
+       format('another key for meter %s (entered by %s)',
+              concat_ws(' ', meter_serial, gateway_serial, charge_point_id), entered_by) AS detail, entered_at AS since
+FROM clearing.meter_key WHERE state = 'proposed' ORDER BY entered_at, id;

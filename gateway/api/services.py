@@ -26,6 +26,7 @@ from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
+from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
 from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
@@ -82,6 +83,7 @@ class ApiServices:
     clearing: ClearingServices
     parties: PartyService
     agreements: AgreementService
+    meter_keys: MeterKeyService
     api_keys: ApiKeyService
     client_certificates: ClientCertificateService
     market_clock: MarketClockService

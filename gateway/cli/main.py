@@ -59,7 +59,15 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.audit",
             "Recompute the books and compare them with captures and the PSP.",
         ),
+        "trace": (
+            "gateway.cli.trace",
+            "Show one session from its meter to the bank's line; verify it offline.",
+        ),
         "verify": ("gateway.cli.verify", "Verify statements offline, line by line."),
+        "meter": (
+            "gateway.cli.meter",
+            "Verify signed meter data offline; register keys of meters.",
+        ),
         "price": ("gateway.cli.price", "Price a CDR from its tariff and explain every line."),
         "tariff": ("gateway.cli.tariff", "Check a tariff, show its prices, quote a session."),
         "reconcile": (

@@ -1,7 +1,7 @@
 """Documents: a driver's of a session, and those between parties, as values, PDF or XML.
 
 Owns: the transaction of each, and that a file that was handed out stays the same bytes. Must not know: HTTP,
-what makes a document right.
+what makes a document right, how meter data are verified.
 """
 
 from collections.abc import Awaitable, Callable, Sequence
@@ -13,12 +13,26 @@ from clearing.documents import driver_document_service, service
 from clearing.documents.document import DocumentFile, DocumentRecord, DocumentSummary
 from clearing.documents.driver_document_service import ReadDocument
 from clearing.documents.printed_page import driver_page
+from clearing.errors import ClearingError
 from clearing.language import Language
+from clearing.meter_data import service as meter_service
+from clearing.meter_data.evidence import MeterEvidence
 from gateway.clock import Clock
-from gateway.database import Pool
+from gateway.database import Connection, Pool
 from gateway.errors import RecordConflictError, RecordNotFoundError
+from gateway.ids import format_id
+from gateway.payments.records import SessionRecord
 from gateway.payments.service import PaymentService
 from gateway.pdf_renderer import render
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SessionReceipt:
+    """A session's documents in the order of issue, and what its meter signed, None where it did not."""
+
+    session_id: UUID
+    documents: Sequence[ReadDocument]
+    meter: MeterEvidence | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -32,16 +46,31 @@ class DocumentService:
     clock: Clock
     payments: PaymentService
 
-    async def list_by_session(
-        self, session_id: UUID, *, party_id: str, admin: bool
-    ) -> Sequence[ReadDocument]:
-        """A session's documents in the order of issue, for a caller who may see the session.
+    async def get_receipt(
+        self, session_id: UUID, *, party_id: str, admin: bool, with_documents: bool = True
+    ) -> SessionReceipt:
+        """A session's documents and what its meter signed, for a caller who may see the session.
 
-        Raises NotFoundError where the caller may not, ClearingConflictError while none is issued.
+        Raises NotFoundError where the caller may not, ClearingConflictError while no document is issued. The
+        meter's data exist before the documents: `with_documents` False reads them alone.
         """
-        await self.payments.get_session(party_id=party_id, session_id=session_id, admin=admin)
+        view = await self.payments.get_session(party_id=party_id, session_id=session_id, admin=admin)
         async with self.pool.acquire() as connection:
-            return await driver_document_service.list_by_session(connection, session_id)
+            meter = await self._find_evidence(connection, view.session)
+            documents = (
+                await driver_document_service.list_by_session(connection, session_id)
+                if with_documents
+                else ()
+            )
+        return SessionReceipt(session_id=session_id, documents=documents, meter=meter)
+
+    def meter_data_xml(self, receipt: SessionReceipt) -> bytes:
+        """What the meter signed, as the file of the S.A.F.E. transparency software."""
+        if receipt.meter is None:
+            raise RecordConflictError(
+                f"No meter has signed the session {format_id('ses', receipt.session_id)}"
+            )
+        return receipt.meter.transparency_xml()
 
     async def driver_xml(self, one: ReadDocument) -> bytes:
         """A driver's document as EN 16931 in UBL 2.1."""
@@ -56,9 +85,11 @@ class DocumentService:
 
         return await self._kept(DocumentFile(name=name, format="xml"), make)
 
-    async def driver_pdf(self, one: ReadDocument, *, language: Language) -> bytes:
-        """A driver's document as PDF; an invoice carries its CII (Factur-X)."""
-        shown = driver_page(one.document, one.ruling, language=language)
+    async def driver_pdf(
+        self, one: ReadDocument, *, language: Language, meter: MeterEvidence | None
+    ) -> bytes:
+        """A driver's document as PDF, with what the meter signed; an invoice carries its CII (Factur-X)."""
+        shown = driver_page(one.document, one.ruling, language=language, meter=meter)
         make = partial(render, shown, cii=one.cii, issued_at=one.document.issued_at)
         return await self._kept(DocumentFile(name=one.document.name, format="pdf", language=language), make)
 
@@ -84,6 +115,16 @@ class DocumentService:
             raise RecordConflictError(f"{name} was issued before documents were printed; request its XML")
         make = partial(render, shown, cii=found.cii, issued_at=found.summary.issued_at)
         return await self._kept(DocumentFile(name=name, format="pdf", language=language), make)
+
+    async def _find_evidence(self, connection: Connection, session: SessionRecord) -> MeterEvidence | None:
+        """What the meter signed about a session, None where its CDR carries no record."""
+        if session.cdr is None or session.cdr_version is None:
+            return None
+        try:
+            cdr = self.payments.tariffs.read_cdr(session.cdr, version=session.cdr_version)
+        except ClearingError:
+            return None
+        return await meter_service.find_evidence(connection, cdr, raw=session.cdr, party_id=session.cpo_id)
 
     async def _kept(self, file: DocumentFile, make: Callable[[], Awaitable[bytes]]) -> bytes:
         """The bytes that were handed out first, and from then on."""

@@ -249,6 +249,15 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             next_step="Ask {party} to mend its receiver, then enable the endpoint; no pending event is lost.",
             command=_RESOLVE,
         ),
+        ExceptionKind.CHANGED_METER_KEY: KindSpec(
+            title="Changed keys of known meters",
+            owner="operations",
+            prefix="mtk",
+            retry=None,
+            next_step="Ask {party} why the key changed, and compare it with the manufacturer's or the "
+            "authority's list. A second person accepts or rejects it.",
+            command="networkcore meter accept {subject}",
+        ),
     }
 )
 

@@ -4,6 +4,7 @@ Owns: which session a CDR belongs to, and whether it completes or corrects it. M
 arrives, how a price is computed, how money is collected, or the tasks that call this.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from uuid import UUID
 
@@ -15,6 +16,7 @@ from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import shard_of
+from gateway.ocpi.meter_check import check_meter_data_of
 from gateway.ocpi.repository import cdrs
 from gateway.ocpi.repository.cdrs import CdrRecord, CdrStatus
 from gateway.payments import usage_repository
@@ -91,7 +93,11 @@ class CdrSettlementService:
             if rejected is not None:
                 await self._mark(cdr, rejected[0], rejected[1], session_id)
                 return None
-            waiting_for = await self._apply(view, cdr)
+            meter = await check_meter_data_of(cdr, view.session, payments=self.payments)
+            if meter.waits_because is not None:
+                await self._mark(cdr, CdrStatus.UNPRICEABLE, meter.waits_because, session_id)
+                return None
+            waiting_for = await self._apply(view, cdr, flags=meter.flags)
         except SessionAlreadyCompletedError as error:
             reason = f"{CheckCode.SECOND_CDR.value}: {error}"
             await self._mark(cdr, CdrStatus.UNPRICEABLE, reason, session_id)
@@ -155,7 +161,9 @@ class CdrSettlementService:
             await self._mark(cdr, status, None if taken else usage.detail, usage.session_id)
         return None
 
-    async def _apply(self, view: SessionView, cdr: CdrRecord) -> StatedUsage | str | None:
+    async def _apply(
+        self, view: SessionView, cdr: CdrRecord, *, flags: Sequence[str]
+    ) -> StatedUsage | str | None:
         """Let the CDR end its session, or correct one that a reversed CDR ended."""
         session = view.session
         await self._replace_credited(session)
@@ -166,7 +174,9 @@ class CdrSettlementService:
                 return await self.payments.cdr_corrections.correct(
                     session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
                 )
-        ended = await self.payments.completions.complete(view, cdr_raw=cdr.raw, cdr_version=cdr.version.value)
+        ended = await self.payments.completions.complete(
+            view, cdr_raw=cdr.raw, cdr_version=cdr.version.value, flags=flags
+        )
         return ended if isinstance(ended, StatedUsage) else None
 
     async def _mark(

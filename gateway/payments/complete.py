@@ -74,9 +74,11 @@ class CompletionService:
         cdr_raw: bytes,
         cdr_version: str,
         source: UsageSource = UsageSource.OPERATOR_CDR,
+        flags: Sequence[str] = (),
     ) -> SessionRecord | StatedUsage:
         """Fix the session's CDR and its price from the frozen tariff; the capture is due from then on.
 
+        `flags` are kept with the session beside those of its price and its checks.
         Returns the session as it is then, or what waits for a person instead. The same CDR again does
         nothing. Raises CdrRejectedError, SessionAlreadyCompletedError.
         """
@@ -85,7 +87,9 @@ class CompletionService:
             reject_another_cdr(session, self._read(cdr_raw, cdr_version).id)
             return session
         fixed = await self.assess(session, cdr_raw=cdr_raw, cdr_version=cdr_version, source=source)
-        return fixed if isinstance(fixed, StatedUsage) else await self.end(view, fixed)
+        if isinstance(fixed, StatedUsage):
+            return fixed
+        return await self.end(view, replace(fixed, flags=[*fixed.flags, *flags]))
 
     async def end(self, view: SessionView, fixed: PricedCdr) -> SessionRecord:
         """End a session by a CDR that may be captured. Raises as `complete`."""

@@ -84,6 +84,11 @@ class TariffSnapshotService:
             self.program(sha256=sha256, canonical=canonical, version=version), cdr, time_zone=time_zone
         )
 
+    def prices_time(self, *, sha256: str, canonical: bytes, version: str) -> bool:
+        """Whether a frozen tariff prices time, charging or parked."""
+        program = self.program(sha256=sha256, canonical=canonical, version=version)
+        return any(phase.time or phase.parking for phase in program.by_phase.values())
+
     def display(self, canonical: bytes, *, version: str, locale: str = "en") -> Sequence[str]:
         """Price components to show before the start, per kWh first (Regulation (EU) 2023/1804 art. 5)."""
         key = (canonical, version, locale)

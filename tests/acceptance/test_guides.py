@@ -21,6 +21,7 @@ import pytest
 from gateway.cli.main import networkcore
 from tests.fakes import bank, ocpi_objects
 from tests.guides import GUIDES, README, Call, calls_of, commands_of, reads_of, section, shell_blocks, text_of
+from tests.unit.clearing import meter_builders
 
 BASH = shutil.which("bash")
 pytestmark = [
@@ -192,6 +193,9 @@ def folder(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Pat
         "CDR.json": json.dumps(cdr),
         "in.jsonl": json.dumps({"id": 1, "cdr": cdr, "time_zone": "Europe/Amsterdam"}) + "\n",
         "account.json": account[1],
+        "METER.xml": f"<values><value><signedData>{meter_builders.record()}</signedData></value></values>",
+        "KEY.txt": meter_builders.public_der().hex(),
+        "keys.csv": f"meter_serial,public_key\nM2,{meter_builders.public_der().hex()}\n",
         "token-a": "a-token-of-the-operator",
         "FILE": known_rates(path, dev),
         "TOKENS.csv": "uid,type,party,contract_id,issuer\nGUIDE1,RFID,superapp,NLSUPC00000001,Super App\n",

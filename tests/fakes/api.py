@@ -29,6 +29,7 @@ from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService, create_key
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
+from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_repository import PartyRecord
 from gateway.partners.party_service import PartyService
 from gateway.payments.cdr_limits import CdrLimitService
@@ -245,6 +246,7 @@ async def open_api(
         evse_directory=EvseDirectory(pool=pool, clock=clock, tariffs=TariffSnapshotService()),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),
         agreements=AgreementService(pool=pool, clock=clock, clearing=clearing),
+        meter_keys=MeterKeyService(pool=pool, clock=clock, clearing=clearing),
         api_keys=ApiKeyService(pool=pool, clock=clock, cache=ring),
         client_certificates=ClientCertificateService(pool=pool, clock=clock),
         market_clock=MarketClockService(pool=pool, clock=clock),

@@ -1,5 +1,6 @@
 """Documents over HTTP: receipts as JSON, PDF and XML, lists by party, and whose they are."""
 
+import json
 from dataclasses import replace
 from datetime import date, timedelta
 from hashlib import sha256
@@ -10,12 +11,16 @@ from pypdf import PdfReader
 
 from clearing.documents import invoice_service
 from clearing.ledger import service as ledger_service
+from clearing.meter_data.check import check_meter_data
+from clearing.meter_data.transparency_xml import read_transparency_xml
 from clearing.parties.party import VatEvidence, VatRegistration
 from gateway.database import transaction
+from gateway.ids import parse_id
 from gateway.jobs.driver_documents import DriverDocumentJob
 from tests.fakes.api import Api
 from tests.fakes.en16931 import failed_rules
 from tests.integration import test_api_disbursements as settlement
+from tests.unit.clearing.meter_builders import METER, public_der, record, signed_values
 
 api = settlement.api  # the fixture: parties, an agreement, a server
 
@@ -49,6 +54,47 @@ async def test_a_driver_gets_what_was_captured_as_json_and_pdf(api: Api) -> None
     shown = PdfReader(BytesIO(pdf.content)).pages[0].extract_text()
     assert one["number"] in shown
     assert "Reçu de paiement" in shown
+
+
+async def signed(api: Api, session: str, *, public_key: bytes | None) -> None:
+    """Put what the meter signed into the CDR of a session."""
+    session_id = parse_id("ses", session)
+    raw = await api.services.pool.fetchval("SELECT cdr FROM gateway.session WHERE id = $1", session_id)
+    tree = json.loads(raw) | {
+        "signed_data": signed_values(record(), key=public_key, url="https://check.example")
+    }
+    await api.services.pool.execute(
+        "UPDATE gateway.session SET cdr = $1 WHERE id = $2", json.dumps(tree).encode(), session_id
+    )
+
+
+async def test_the_receipt_shows_what_the_meter_signed_and_offers_its_record(api: Api) -> None:
+    session = await documented(api)
+    path = f"/v1/sessions/{session}/receipt"
+    none = await api.call("GET", f"{path}?format=meter_data")
+    assert (none.status, none.json["code"]) == (409, "state_conflict")
+    assert (await api.call("GET", path)).json["meter"] is None
+    await signed(api, session, public_key=public_der())
+    meter = (await api.call("GET", path)).json["meter"]
+    assert (meter["meter"], meter["energy_kwh"], meter["url"]) == (METER, "10.0", "https://check.example")
+    assert meter["end"] == {"value": "110.5", "unit": "kWh", "at": "2026-11-02T11:00:00Z", "clock": "S"}
+    file = await api.call("GET", f"{path}?format=meter_data")
+    assert file.headers["Content-Type"] == "application/xml"
+    read = read_transparency_xml(file.content)
+    assert check_meter_data(read).verdict == "self_asserted"
+    pdf = await api.call("GET", f"{path}?format=pdf&language=de")
+    shown = PdfReader(BytesIO(pdf.content)).pages[0].extract_text()
+    for text in (METER, "Zählerstand zu Beginn", "100.5 kWh", "110.5 kWh", "10.0 kWh", "S.A.F.E."):
+        assert text in shown
+    foreign = await api.call("GET", f"{path}?format=meter_data", party="superapp")
+    assert foreign.status == 404
+
+
+async def test_readings_that_nobody_signed_are_not_printed(api: Api) -> None:
+    session = await documented(api)
+    await signed(api, session, public_key=public_der(seed=9))
+    pdf = await api.call("GET", f"/v1/sessions/{session}/receipt?format=pdf")
+    assert METER not in PdfReader(BytesIO(pdf.content)).pages[0].extract_text()
 
 
 async def test_a_seller_with_a_vat_id_of_the_place_gives_an_invoice_in_xml(api: Api) -> None:

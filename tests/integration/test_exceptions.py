@@ -370,6 +370,18 @@ async def dispute_response(queue: Queue) -> str:
     return format_id("dsp", identifier)
 
 
+async def changed_meter_key(queue: Queue) -> str:
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO clearing.meter_key (id, party_id, meter_serial, meter_key, gateway_key, point_key, "
+        "curve, der, source, state, valid_from, entered_by, entered_at) VALUES ($1, 'NL-ABC', 'M1', 'm1', "
+        "'', '', 'secp256r1', decode(repeat('00', 91), 'hex'), 'cpo', 'proposed', $2, 'NL-ABC', $2)",
+        identifier,
+        LONG_AGO,
+    )
+    return format_id("mtk", identifier)
+
+
 CAUSES = {
     ExceptionKind.DISPUTE_RESPONSE: (
         dispute_response,
@@ -436,6 +448,10 @@ CAUSES = {
         unknown_disbursement,
         "UPDATE clearing.disbursement SET state = 'paid', rail_reference = 'x', finished_at = now()",
     ),
+    ExceptionKind.CHANGED_METER_KEY: (
+        changed_meter_key,
+        "UPDATE clearing.meter_key SET state = 'active', decided_by = 'b', decided_at = now()",
+    ),
 }
 ENDED_BY_THEIR_OWN_COMMAND = (
     ExceptionKind.DISPUTE_RESPONSE,
@@ -447,6 +463,7 @@ ENDED_BY_THEIR_OWN_COMMAND = (
     ExceptionKind.PENDING_BANK_DETAILS,
     ExceptionKind.OLD_SUSPENSE,
     ExceptionKind.UNSENT_PAYMENT_FILE,
+    ExceptionKind.CHANGED_METER_KEY,
 )
 ENDED_BY_THEIR_RETRY = (
     ExceptionKind.UNCLEARED_SESSION,

@@ -17,9 +17,9 @@ TREE = {
     """,
     "gateway/adapters": "ecb_feed vies revocation_http",
     "gateway/cli": """
-        main audit bank_files clearing clock command_group demo dev documents fx migrate ocpi payouts pki
-        price process reconcile resolutions sandbox_psp serve settlement_statements status tables tariff
-        transaction verify work
+        main audit bank_files clearing clock command_group demo dev documents fx meter migrate ocpi
+        payouts pki price process reconcile resolutions sandbox_psp serve settlement_statements status tables
+        tariff trace transaction verify work
     """,
     "gateway/api": """
         server dispatch endpoint problems error_mapping idempotency auth openapi metrics business_metrics
@@ -43,10 +43,15 @@ TREE = {
     "gateway/jobs": "job task_queue task_runner",
     "clearing": """
         money fx captured_session calendar errors ports audit calendars/ rates/ cdr_checks/ pricing/ tax/
-        iso20022/ parties/
+        iso20022/ meter_data/ session_trace/ parties/
         ledger/ sessions/ payouts/ bank_transfers/ settlement_statements/ documents/ reconciliation/
         receivables/ approvals/ exchange_rates/ reference_data/ reporting/
     """,
+    "clearing/meter_data": """
+        findings ocmf keys signature registers transaction signed_data registered_key check
+        transparency_xml evidence service repository
+    """,
+    "clearing/session_trace": "trace verification service repository",
     "clearing/parties": "party agreement payout_terms bank_details",
     "clearing/ledger": """
         journal_entry hash_chain account_statement treasury balances period_close service repository

@@ -7,7 +7,6 @@ from collections.abc import Sequence
 from datetime import date
 from decimal import Decimal
 from typing import Annotated, Final, Literal
-from uuid import UUID
 
 from pydantic import Field
 
@@ -15,12 +14,16 @@ from clearing.documents.document import DocumentSummary
 from clearing.documents.driver_document_service import ReadDocument
 from clearing.documents.invoice import DocumentType
 from clearing.language import Language
+from clearing.meter_data.evidence import MeterEvidence
+from clearing.meter_data.findings import MeterVerdict
+from clearing.meter_data.ocmf import OcmfReading
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, page
 from gateway.api.field_types import MAX_PAGE
 from gateway.api.problems import ProblemError
+from gateway.documents.document_service import SessionReceipt
 from gateway.ids import format_id
 
 _NAME_LENGTH: Final = 100
@@ -36,8 +39,12 @@ class FormatQuery(QueryModel):
 
 
 class ReceiptQuery(FormatQuery):
-    """Which of a session's documents: by default what it was sold with; a credit note by its number."""
+    """Which of a session's documents: by default what it was sold with; a credit note by its number.
 
+    `meter_data` is what the meter signed, as the file of the S.A.F.E. transparency software.
+    """
+
+    format: Literal["json", "pdf", "xml", "meter_data"] = "json"  # type: ignore[assignment] # one more
     document: DocumentName | None = None
 
 
@@ -70,12 +77,33 @@ class DriverDocumentSchema(api_schemas.PublicSchema):
     no_invoice_because: str | None = Field(description="why it is proof of payment only")
 
 
+class MeterReadingSchema(api_schemas.PublicSchema):
+    """One reading as the meter signed it."""
+
+    value: str = Field(description="with the meter's own digits", examples=["2935.600"])
+    unit: str = Field(description="kWh or Wh")
+    at: api_schemas.Instant | None = Field(description="by the meter's clock; null where it has none")
+    clock: str | None = Field(description="S synchronized, R relative, I informative, U unsynchronized")
+
+
+class MeterEvidenceSchema(api_schemas.PublicSchema):
+    """What the meter signed about a session; `?format=meter_data` is the record itself."""
+
+    verdict: MeterVerdict = Field(description="under the keys that are registered now")
+    meter: str = Field(description="serial number")
+    begin: MeterReadingSchema = Field(description="at the start of the session")
+    end: MeterReadingSchema = Field(description="at its end")
+    energy_kwh: Decimal = Field(description="between both readings")
+    url: str | None = Field(description="where the operator lets the driver check it")
+
+
 class SessionReceiptSchema(api_schemas.PublicSchema):
     """A driver's documents for a session: the sale first, then its credit notes."""
 
     object: Literal["session_receipt"] = "session_receipt"
     session: str
     documents: list[DriverDocumentSchema]
+    meter: MeterEvidenceSchema | None = Field(description="null where no meter has signed the session")
 
 
 class PartyDocumentSchema(api_schemas.PublicSchema):
@@ -96,19 +124,27 @@ class PartyDocumentSchema(api_schemas.PublicSchema):
 
 
 async def get_receipt(call: ApiRequest) -> ApiResponse:
-    """A session's documents, or one of them as PDF or XML."""
+    """A session's documents, or one of them as PDF or XML; or what its meter signed."""
     session_id = call.path_id("id", "ses")
     service = call.services.documents
-    found = await service.list_by_session(session_id, party_id=call.caller.party_id, admin=call.caller.admin)
     query: ReceiptQuery = call.query
+    found = await service.get_receipt(
+        session_id,
+        party_id=call.caller.party_id,
+        admin=call.caller.admin,
+        with_documents=query.format != "meter_data",
+    )
+    if query.format == "meter_data":
+        return _file(service.meter_data_xml(found), "xml", f"{format_id('ses', session_id)}-meter-data")
     if query.format == "json" and query.document is None:
-        return ApiResponse(body=_session_receipt(session_id, found))
-    one = _chosen(found, query.document)
+        return ApiResponse(body=_session_receipt(found, found.documents))
+    one = _chosen(found.documents, query.document)
     if query.format == "json":
-        return ApiResponse(body=_session_receipt(session_id, [one]))
+        return ApiResponse(body=_session_receipt(found, [one]))
     if query.format == "xml":
         return _file(await service.driver_xml(one), "xml", one.document.name)
-    return _file(await service.driver_pdf(one, language=query.language), "pdf", one.document.name)
+    pdf = await service.driver_pdf(one, language=query.language, meter=found.meter)
+    return _file(pdf, "pdf", one.document.name)
 
 
 async def list_all(call: ApiRequest) -> ApiResponse:
@@ -153,9 +189,31 @@ def _file(content: bytes, kind: Literal["pdf", "xml"], name: str) -> ApiResponse
     )
 
 
-def _session_receipt(session_id: UUID, found: Sequence[ReadDocument]) -> SessionReceiptSchema:
+def _session_receipt(receipt: SessionReceipt, shown: Sequence[ReadDocument]) -> SessionReceiptSchema:
     return SessionReceiptSchema(
-        session=format_id("ses", session_id), documents=[_driver_document(one) for one in found]
+        session=format_id("ses", receipt.session_id),
+        documents=[_driver_document(one) for one in shown],
+        meter=_meter_evidence(receipt.meter),
+    )
+
+
+def _meter_evidence(meter: MeterEvidence | None) -> MeterEvidenceSchema | None:
+    if meter is None or meter.check.measured is None:
+        return None
+    measured = meter.check.measured
+    return MeterEvidenceSchema(
+        verdict=meter.check.verdict,
+        meter=measured.meter_serial,
+        begin=_reading(measured.begin),
+        end=_reading(measured.end),
+        energy_kwh=measured.energy_kwh,
+        url=meter.url,
+    )
+
+
+def _reading(reading: OcmfReading) -> MeterReadingSchema:
+    return MeterReadingSchema(
+        value=f"{reading.value:f}", unit=reading.unit or "", at=reading.at, clock=reading.clock
     )
 
 
@@ -217,7 +275,8 @@ ENDPOINTS: Final = (
         description=(
             "The driver's invoice or receipt, and credit notes for refunds. ?format=pdf returns PDF/A-3b in "
             "`language` (an invoice contains its Factur-X XML), ?format=xml EN 16931 in UBL 2.1. The "
-            "documents are issued within seconds after clearing; state_conflict until then."
+            "documents are issued within seconds after clearing; state_conflict until then. "
+            "?format=meter_data returns what the meter signed, for the S.A.F.E. transparency software."
         ),
         tag="Documents",
         scope=Scope.CAPTURE,

@@ -40,6 +40,7 @@ WAITS: dict[tuple[str, str], set[ExceptionKind]] = {
     ("clearing.disbursement", "outcome_unknown"): {ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME},
     ("clearing.bank_message", "rejected"): {ExceptionKind.REJECTED_BANK_MESSAGE},
     ("clearing.approval_request", "pending"): {ExceptionKind.APPROVAL_REQUEST},
+    ("clearing.meter_key", "proposed"): {ExceptionKind.CHANGED_METER_KEY},
     # Rows that are open until a time is set.
     ("gateway.task", "exception_at"): {ExceptionKind.FAILED_TASK},
     ("gateway.ocpi_outbox", "exception_at"): {ExceptionKind.UNDELIVERED_OCPI_MESSAGE},
@@ -136,6 +137,8 @@ NEEDS_NOBODY: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ),
     ("clearing.bank_message", ("imported",), _ENDED),
     ("clearing.approval_request", ("booked", "rejected"), "a person has decided"),
+    ("clearing.meter_key", ("active",), "it verifies records until it ends"),
+    ("clearing.meter_key", ("rejected",), "a person has decided"),
     ("pnc.contract", ("active", "cancelled"), "an administrator decided"),
     ("pnc.contract", ("blocked",), "an administrator blocked it on purpose"),
     ("pnc.revocation_status", ("good", "revoked", "unknown"), "it is requested again when it is due"),
