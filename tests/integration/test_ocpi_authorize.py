@@ -315,6 +315,7 @@ async def test_a_session_that_outgrows_its_hold_raises_it_once_with_headroom(sys
     await system.edge.call("PUT", where, system.token, running(authorization_reference=reference))
     await look(system)
     assert await hold_of(system) == held
+    system.edge.clock.at = NOW + timedelta(minutes=90)
     grown = {"kwh": 100, "last_updated": "2026-10-29T09:30:00Z"}
     for _ in range(2):
         await system.edge.call("PATCH", where, system.token, grown)
