@@ -9,7 +9,16 @@ import structlog
 from benchmarks.table import Row, render
 
 # Every benchmark module, in the order of the table. Each has `run(*, quick: bool) -> list[Row]`.
-NAMES = ("pricing", "meter_data", "clearing", "webhooks", "pnc", "capture", "settlement")
+NAMES = (
+    "pricing",
+    "cdr_checks",
+    "meter_data",
+    "clearing",
+    "webhooks",
+    "pnc",
+    "capture",
+    "settlement",
+)
 
 
 def main() -> None:

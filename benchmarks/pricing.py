@@ -109,6 +109,11 @@ def _cdr(periods: int) -> dict[str, Any]:
     }
 
 
+def complex_cdr(periods: int) -> bytes:
+    """The JSON of a CDR with as many charging periods."""
+    return msgspec.json.encode(_cdr(periods))
+
+
 def _text(quarters: int) -> str:
     return (START + timedelta(minutes=15 * quarters)).strftime("%Y-%m-%dT%H:%M:%SZ")
 

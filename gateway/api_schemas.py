@@ -313,6 +313,18 @@ class PriceSchema(PublicSchema):
     explained: list[str] = Field(description="the same data as text, one line each")
 
 
+class StatedUsageSchema(PublicSchema):
+    """Usage of a session that a check found odd: a person decides, until then nothing is captured."""
+
+    state: Literal["exception", "accepted", "rejected", "replaced"] = Field(
+        description="exception while it waits; replaced when its CDR was credited"
+    )
+    source: Literal["operator_cdr", "api"] = Field(description="who stated it")
+    cdr_id: str
+    reasons: list[str] = Field(description="codes of what was found, such as energy_above_power")
+    detail: str = Field(description="the same in words")
+
+
 class SessionSchema(PublicSchema):
     """A charging session: priced once, captured at most once."""
 
@@ -335,6 +347,9 @@ class SessionSchema(PublicSchema):
     ended_at: Instant | None
     flags: list[str] = Field(description="codes of findings, such as cpo_total_differs")
     cdr_id: str | None
+    usage: StatedUsageSchema | None = Field(
+        None, description="what was stated and waits for a person; null where nothing waits, and in lists"
+    )
     tariff: TariffReferenceSchema
     metadata: dict[str, str]
     created: Instant

@@ -30,13 +30,14 @@ from gateway.api.services import ApiOptions, ApiServices
 from gateway.api.tls import server_context
 from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.config import ClockSource, Environment, Settings
-from gateway.database import Pool, create_pool_from, transaction
+from gateway.database import Pool, close_pool, create_pool_from, transaction
 from gateway.documents.document_service import DocumentService
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
 from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
+from gateway.jobs.credit_cdrs import CreditCdrJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
 from gateway.jobs.dispute_deadlines import DisputeDeadlineJob
 from gateway.jobs.driver_documents import DriverDocumentJob
@@ -63,6 +64,7 @@ from gateway.jobs.vat_evidence import VatEvidenceJob
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
 from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.credit_cdrs import CreditCdrService
 from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.ocpi.registrations import OcpiRegistrationService
@@ -81,6 +83,7 @@ from gateway.partners.market_clock_repository import market_anchor_reader
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
+from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.ledger_corrections import LedgerCorrections
 from gateway.payments.policy import FeatureChoice, PaymentPolicy, StatementSource
@@ -198,7 +201,7 @@ async def open_application(settings: Settings, *, application: str) -> AsyncIter
     await migrate(settings.database_url.get_secret_value())
     async with AsyncExitStack() as stack:
         pool = await create_pool_from(settings, application=application)
-        stack.push_async_callback(_close_pool, pool)
+        stack.push_async_callback(close_pool, pool)
         clock = await _clock(settings, pool, stack)
         incidents = PspIncidentLog(pool=pool, clock=clock)
         psp = StripePsp(
@@ -301,9 +304,7 @@ def build_web(app: Application) -> web.Application:
         addresses=addresses,
         payments=app.payments,
         clearing=app.clearing,
-        funding=FundingService(
-            pool=app.pool, clock=app.clock, psp=app.psp, currencies=settings.top_up_currencies
-        ),
+        funding=_funding(app),
         parties=PartyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         agreements=AgreementService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         meter_keys=MeterKeyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
@@ -316,6 +317,7 @@ def build_web(app: Application) -> web.Application:
         events=EventService(pool=app.pool, clock=app.clock),
         documents=DocumentService(pool=app.pool, clock=app.clock, payments=app.payments),
         exceptions=ExceptionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        cdr_limits=CdrLimitService(pool=app.pool, clock=app.clock),
         payout_terms=PayoutTermsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         payout_holds=PayoutHoldService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         bank_details=BankDetailsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
@@ -334,7 +336,7 @@ def build_web(app: Application) -> web.Application:
         evse_directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
         plug_and_charge=app.plug_and_charge,
         vehicle_authorization=_vehicle_authorization(app),
-        settlement_notices=_settlement_notices(app),
+        settlement_notices=SettlementNoticeService(pool=app.pool, clock=app.clock, payments=app.payments),
         contracts=ContractService(
             pool=app.pool, clock=app.clock, clearing=app.clearing, decisions=app.plug_and_charge
         ),
@@ -358,6 +360,11 @@ def _vehicle_authorization(app: Application) -> VehicleAuthorizationService:
     )
 
 
+def _funding(app: Application) -> FundingService:
+    currencies = app.settings.top_up_currencies
+    return FundingService(pool=app.pool, clock=app.clock, psp=app.psp, currencies=currencies)
+
+
 def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiServices:
     return OcpiServices(
         addresses=addresses or AddressLimiter(),
@@ -374,6 +381,7 @@ def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiS
 def jobs(app: Application) -> Sequence[Job]:
     """Every job that a process runs, but webhook delivery, which has a loop of its own."""
     settings = app.settings
+    grace = settings.close_books_after_days
     handlers = TaskHandlers(
         pool=app.pool,
         payments=app.payments,
@@ -398,6 +406,10 @@ def jobs(app: Application) -> Sequence[Job]:
             tariffs=app.payments.tariffs,
         ),
         HoldMonitorJob(clock=app.clock, payments=app.payments),
+        CreditCdrJob(
+            clock=app.clock,
+            credits=CreditCdrService(pool=app.pool, clock=app.clock, payments=app.payments),
+        ),
         DisputeDeadlineJob(clock=app.clock, payments=app.payments),
         PspEventPollJob(clock=app.clock, payments=app.payments),
         ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp),
@@ -414,7 +426,7 @@ def jobs(app: Application) -> Sequence[Job]:
             pool=app.pool,
             clock=app.clock,
             clearing=app.clearing,
-            after=_grace(settings.close_books_after_days),
+            after=None if grace is None else timedelta(days=grace),
         ),
         RevocationStatusJob(
             pool=app.pool,
@@ -425,7 +437,7 @@ def jobs(app: Application) -> Sequence[Job]:
         SettlementNoticeJob(
             pool=app.pool,
             clock=app.clock,
-            notices=_settlement_notices(app),
+            notices=SettlementNoticeService(pool=app.pool, clock=app.clock, payments=app.payments),
             environment=settings.environment.value,
         ),
         *_ocpi_jobs(app),
@@ -440,10 +452,6 @@ def _ocpi_jobs(app: Application) -> list[Job]:
         FinancialAdviceJob(services=services, throttle=Throttle(every_s=ADVICE_EVERY_S)),
         RunningCostJob(services=services, payments=app.payments),
     ]
-
-
-def _settlement_notices(app: Application) -> SettlementNoticeService:
-    return SettlementNoticeService(pool=app.pool, clock=app.clock, payments=app.payments)
 
 
 def _vat_evidence(app: Application) -> list[VatEvidenceJob]:
@@ -469,10 +477,6 @@ def _fx_rates(app: Application) -> list[FxRatesJob]:
     return [FxRatesJob(pool=app.pool, clock=app.clock, clearing=app.clearing, feed=feed)]
 
 
-def _grace(days: int | None) -> timedelta | None:
-    return None if days is None else timedelta(days=days)
-
-
 def _disbursements(app: Application) -> DisbursementJob:
     return DisbursementJob(pool=app.pool, clock=app.clock, clearing=app.clearing, rail=PspRail(psp=app.psp))
 
@@ -491,10 +495,3 @@ async def _clock(settings: Settings, pool: Pool, stack: AsyncExitStack) -> Clock
 
     stack.push_async_callback(end)
     return clock
-
-
-async def _close_pool(pool: Pool) -> None:
-    try:
-        await asyncio.wait_for(pool.close(), timeout=5.0)
-    except TimeoutError:
-        pool.terminate()

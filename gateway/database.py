@@ -260,6 +260,14 @@ def _server_settings(*, application: str, statement_timeout_ms: int) -> dict[str
     }
 
 
+async def close_pool(pool: Pool) -> None:
+    """Close a pool; connections that stay busy for five seconds are cut."""
+    try:
+        await asyncio.wait_for(pool.close(), timeout=5.0)
+    except TimeoutError:
+        pool.terminate()
+
+
 async def _patiently(open_it: Callable[[], Awaitable[_T]], *, dsn: str, wait_seconds: float) -> _T:
     """Return what `open_it` opens; try again while the server is only not there yet."""
     loop = asyncio.get_running_loop()

@@ -29,6 +29,8 @@ class ExceptionKind(StrEnum):
     UNCLEARED_SESSION = "uncleared_session"
     UNPAID_SESSION = "unpaid_session"
     UNMATCHED_CDR = "unmatched_cdr"
+    FAILED_CDR_CHECK = "failed_cdr_check"
+    UNAPPLIED_CREDIT = "unapplied_credit"
     REJECTED_CDR = "rejected_cdr"
     FAILED_TASK = "failed_task"
     UNKNOWN_PSP_OUTCOME = "unknown_psp_outcome"

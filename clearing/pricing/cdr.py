@@ -49,6 +49,7 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True, gc=False):
 
     `auth_id` is the token's uid, or the auth_id of 2.1.1; `tariffs_raw` the embedded tariffs, unread. Totals
     and token are None where a CPO left them out: a price does not need them.
+    `home_charging`: home_charging_compensation, the driver is to be paid.
     `time_zone` is only there when the CPO sent it inside the location, as 2.1.1 does.
     """
 
@@ -80,6 +81,7 @@ class Cdr(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     credit_reference_id: str | None
     tariffs_raw: tuple[bytes, ...]
     last_updated: datetime | None
+    home_charging: bool = False
 
 
 class _WireToken(msgspec.Struct, gc=False):
@@ -122,10 +124,10 @@ class _WireCost(msgspec.Struct, gc=False):
 
 
 class _WireCdr(msgspec.Struct, gc=False):
-    id: str
     start_date_time: datetime
     currency: str
     charging_periods: tuple[Period, ...]
+    id: str | None = None
     total_cost: Decimal | _WireCost | None = None
     total_energy: Decimal | None = None
     total_time: Decimal | None = None
@@ -145,6 +147,7 @@ class _WireCdr(msgspec.Struct, gc=False):
     credit: bool | None = None
     credit_reference_id: str | None = None
     last_updated: datetime | None = None
+    home_charging_compensation: bool | None = None
 
 
 _DECODER: Final = msgspec.json.Decoder(_WireCdr)
@@ -163,19 +166,25 @@ def _version(wire: _WireCdr) -> OcpiVersion:
 
 
 def parse_any_cdr(raw: bytes) -> Cdr:
-    """Read a CDR of whichever version it is written in. Raises MalformedDocumentError."""
+    """Read a CDR of whichever version it is written in; a price needs no id.
+
+    Raises MalformedDocumentError.
+    """
     wire = _decode(raw)
     return _build(wire, _version(wire))
 
 
-def parse_cdr(raw: bytes, *, version: OcpiVersion) -> Cdr:
-    """Read the JSON of one CDR object.
+def parse_cdr(raw: bytes, *, version: OcpiVersion, needs_id: bool = True) -> Cdr:
+    """Read the JSON of one CDR object; without `needs_id` one may lack its id, which is empty then.
 
     Fields this system does not use are left in the raw text, which is what gets stored. Raises
     MalformedDocumentError (what, JSON path, what is expected).
     Source: OCPI mod_cdrs, CDR object; 2.1.1 has stop_date_time, auth_id and location in their place.
     """
-    return _build(_decode(raw), version)
+    wire = _decode(raw)
+    if needs_id and wire.id is None:
+        raise _missing("id")
+    return _build(wire, version)
 
 
 def _build(wire: _WireCdr, version: OcpiVersion) -> Cdr:
@@ -190,7 +199,7 @@ def _build(wire: _WireCdr, version: OcpiVersion) -> Cdr:
     evse, connector = _evse(location)
     return Cdr(
         version=version,
-        id=wire.id,
+        id=wire.id or "",
         country_code=wire.country_code,
         party_id=wire.party_id,
         session_id=wire.session_id,
@@ -217,6 +226,7 @@ def _build(wire: _WireCdr, version: OcpiVersion) -> Cdr:
         credit_reference_id=wire.credit_reference_id,
         tariffs_raw=tuple(bytes(tariff) for tariff in wire.tariffs) if wire.tariffs else (),
         last_updated=read_time(wire.last_updated, document=DOCUMENT, path="$.last_updated"),
+        home_charging=bool(wire.home_charging_compensation),
     )
 
 

@@ -23,7 +23,20 @@ MAX_DIGITS: Final = 40
 MAX_MAGNITUDE: Final = 20  # the highest power of ten a number may reach
 MAX_DECIMALS: Final = 30
 MAX_PLAIN: Final = 20  # characters of a number that needs no counting of its digits
+MAX_TEXT: Final = 65_536  # characters of one string: signed meter data with its curve is far below
 
+# What OCPI's string and CiString leave out ("only printable"): controls, line and paragraph separators, half
+# characters. A no-break space is printable.
+_UNPRINTABLE: Final = re.compile("[\x00-\x1f\x7f-\x9f\u2028\u2029\ud800-\udfff]")
+# What a meter signed is kept as it was signed: an OCMF record may break its lines (OCPI mod_cdrs,
+# SignedValue).
+_SIGNED_TEXT: Final = re.compile(r"\$\.signed_data\.signed_values\[\d+\]\.(?:plain_data|signed_data)")
+_LINE_BREAKS: Final = str.maketrans("", "", "\t\n\r")
+# What is not printable, in the bytes of a UTF-8 document, where controls inside a string are escaped, save
+# C1 and DEL.
+_MAYBE_UNPRINTABLE: Final = re.compile(
+    rb"\\(?:[bfnrt]|u00[0189]|u007[fF]|u202[89]|u[dD][89a-fA-F])|\x7f|\xc2[\x80-\x9f]|\xe2\x80[\xa8\xa9]"
+)
 _AT_PATH: Final = re.compile(r"^(?P<problem>.*?) - at `(?P<path>\$[^`]*)`$", re.DOTALL)
 
 
@@ -117,6 +130,47 @@ def load(raw: bytes, *, document: str) -> Mapping[str, Any]:
     if not isinstance(tree, dict):
         raise MalformedDocumentError(document=document, path="$", problem="expected an object")
     return tree
+
+
+def check_text(value: Any, *, document: str, path: str = "$", depth: int = 0) -> None:
+    """Check every string and name of a loaded tree: printable, at most `MAX_TEXT` characters.
+
+    Signed meter data may hold tabs and line breaks besides.
+    Raises MalformedDocumentError at the first that is not. Source: OCPI types, string and CiString.
+    """
+    if depth > MAX_DEPTH:
+        raise MalformedDocumentError(document=document, path=path, problem="is nested too deeply")
+    if isinstance(value, str):
+        _check_one_text(value, document=document, path=path)
+    elif isinstance(value, dict):
+        for name, member in value.items():
+            _check_one_text(name, document=document, path=path)
+            check_text(member, document=document, path=f"{path}.{name}", depth=depth + 1)
+    elif isinstance(value, list):
+        for place, member in enumerate(value):
+            check_text(member, document=document, path=f"{path}[{place}]", depth=depth + 1)
+
+
+def check_raw_text(raw: bytes, *, document: str) -> None:
+    """As `check_text`, of a document's UTF-8 bytes; its tree is read only where one may be at fault."""
+    if _MAYBE_UNPRINTABLE.search(raw) is not None or len(raw) > MAX_TEXT:
+        check_text(load(raw, document=document), document=document)
+
+
+def _check_one_text(value: str, *, document: str, path: str) -> None:
+    if len(value) > MAX_TEXT:
+        raise MalformedDocumentError(
+            document=document, path=path, problem=f"expected text of at most {MAX_TEXT} characters"
+        )
+    found = _UNPRINTABLE.search(value)
+    if found is not None and _SIGNED_TEXT.fullmatch(path):
+        found = _UNPRINTABLE.search(value.translate(_LINE_BREAKS))
+    if found is not None:
+        raise MalformedDocumentError(
+            document=document,
+            path=path,
+            problem=f"expected printable characters only, got U+{ord(found.group()):04X}",
+        )
 
 
 def canonical(tree: Mapping[str, Any], *, document: str) -> bytes:

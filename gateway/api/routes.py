@@ -20,7 +20,7 @@ from gateway.api.capture import (
 )
 from gateway.api.documents import documents
 from gateway.api.endpoint import ApiEndpoint
-from gateway.api.operations import exceptions
+from gateway.api.operations import cdr_limits, exceptions
 from gateway.api.partners import (
     agreements,
     api_keys,
@@ -96,6 +96,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *api_keys.ENDPOINTS,
         *client_certificates.ENDPOINTS,
         *site_hosts.ENDPOINTS,
+        *cdr_limits.ENDPOINTS,
         *missing_cdrs.ENDPOINTS,
         *double_taps.ENDPOINTS,
         *agreements.ENDPOINTS,

@@ -28,6 +28,7 @@ from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
+from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.service import PaymentService
 from gateway.payouts.bank_details_service import BankDetailsService
@@ -91,6 +92,7 @@ class ApiServices:
     events: EventService
     documents: DocumentService
     exceptions: ExceptionAdministration
+    cdr_limits: CdrLimitService
     payout_terms: PayoutTermsService
     payout_holds: PayoutHoldService
     bank_details: BankDetailsService

@@ -26,6 +26,7 @@ from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.exceptions.service import ExceptionService, ExceptionView
 from gateway.ids import format_id
+from gateway.payments.stated_usage import UsageAction, UsageDecision
 
 _Result = TypeVar("_Result")
 _MOST: Final = 10_000
@@ -109,16 +110,27 @@ def assign_command(*, exception: UUID, assignee: str, note: str, by: str, as_jso
 @command.command(name="resolve")
 @click.argument("exception", type=PublicId(PREFIX))
 @click.option("--reason", required=True, help="What was mended, or why it may end; kept in the history.")
+@click.option(
+    "--action",
+    type=click.Choice([action.value for action in UsageAction]),
+    help="What is done about usage that failed a check.",
+)
+@click.option("--amount", type=click.IntRange(min=0), help="With set_amount: minor units, VAT included.")
 @_BY
 @_ONE_AS_JSON
-def resolve_command(*, exception: UUID, reason: str, by: str, as_json: bool) -> None:
-    """Try again what stopped at EXCEPTION.
+def resolve_command(
+    *, exception: UUID, reason: str, action: str | None, amount: int | None, by: str, as_json: bool
+) -> None:
+    """Try again what stopped at EXCEPTION, or decide about usage that failed a check.
 
     It is resolved as soon as its cause is gone. Where nothing can be tried again, the command that ends the
     cause is named and the exit status is 2.
     """
     if not reason.strip():
         raise click.UsageError("--reason is empty")
+    if (amount is not None) != (action == UsageAction.SET_AMOUNT):
+        raise click.UsageError("--amount goes with --action set_amount")
+    decision = None if action is None else UsageDecision(action=UsageAction(action), amount_minor=amount)
 
     async def work(connection: Connection) -> dict[str, Any]:
         clock = await read_clock(connection)
@@ -127,6 +139,7 @@ def resolve_command(*, exception: UUID, reason: str, by: str, as_json: bool) -> 
             exception,
             by=by,
             note=reason.strip(),
+            decision=decision,
             now=clock.now(),
             wall_now=clock.wall_now(),
         )

@@ -17,6 +17,7 @@ import click
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway import outbound
 from gateway.cli import ocpi_afir, ocpi_tokens
+from gateway.cli.cdr_limits import limits
 from gateway.cli.clock import business_now, read_clock
 from gateway.cli.command_group import CommandGroup
 from gateway.cli.tables import as_json_option, show_rows
@@ -41,6 +42,7 @@ def command() -> None:
     """Connect CPOs; show and replay unmatched CDRs, rejected and unsent messages."""
 
 
+command.add_command(limits)
 command.add_command(ocpi_tokens.command)
 command.add_command(ocpi_afir.command)
 

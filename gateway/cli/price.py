@@ -89,7 +89,7 @@ def _price_one(
 ) -> tuple[PricedSession, Comparison]:
     raw = read_document(documents[-1])
     with in_file(documents[-1]):
-        cdr = parse_any_cdr(raw) if version is None else parse_cdr(raw, version=version)
+        cdr = parse_any_cdr(raw) if version is None else parse_cdr(raw, version=version, needs_id=False)
         unknown = unknown_cdr_fields(raw, version=cdr.version)
     if len(documents) == 1:
         with in_file(documents[-1]):

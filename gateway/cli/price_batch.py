@@ -83,7 +83,7 @@ class BatchPricer:
         raw = bytes(read.cdr)
         version = read.ocpi or self._version
         zone = read.time_zone or self._time_zone
-        cdr = parse_any_cdr(raw) if version is None else parse_cdr(raw, version=version)
+        cdr = parse_any_cdr(raw) if version is None else parse_cdr(raw, version=version, needs_id=False)
         content = bytes(read.tariff)
         if content in {b"", b"null"}:
             embedded = embedded_programs(cdr, compiler=self._compile)

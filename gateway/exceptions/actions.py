@@ -17,10 +17,12 @@ from clearing.services import ClearingServices
 from gateway.database import Connection
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions import repository
+from gateway.exceptions.errors import ExceptionConflictError
 from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.ids import parse_id
 from gateway.ocpi.repository import cdrs
-from gateway.payments import cdr_correction_repository, psp_incident_repository
+from gateway.payments import cdr_correction_repository, psp_incident_repository, stated_usage
+from gateway.payments.stated_usage import UsageAction, UsageDecision
 from gateway.webhooks import events, payout_events
 from gateway.webhooks import repository as webhook_repository
 from gateway.webhooks.events import EventType
@@ -28,13 +30,17 @@ from gateway.webhooks.events import EventType
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ActionRequest:
-    """Who wants which exception's cause tried again, at which business and wall time."""
+    """Who wants which exception's cause tried again, at which business and wall time.
+
+    `decision` is what is to be done about usage that failed a check.
+    """
 
     exception: ExceptionRecord
     clearing: ClearingServices
     by: str
     now: datetime
     wall_now: datetime
+    decision: UsageDecision | None = None
 
     @property
     def party_and_name(self) -> tuple[str, str]:
@@ -55,6 +61,16 @@ async def _retry_clearing(connection: Connection, asked: ActionRequest) -> bool:
 async def _replay_cdr(connection: Connection, asked: ActionRequest) -> bool:
     party, name = asked.party_and_name
     return await cdrs.replay_cdr(connection, party, name, now=asked.now, wall_now=asked.wall_now)
+
+
+async def _decide_usage(connection: Connection, asked: ActionRequest) -> bool:
+    if asked.decision is None:
+        raise ExceptionConflictError(
+            f"it needs an action, one of {', '.join(action.value for action in UsageAction)}"
+        )
+    return await stated_usage.decide(
+        connection, _uuid(asked), asked.decision, by=asked.by, now=asked.now, wall_now=asked.wall_now
+    )
 
 
 async def _retry_task(connection: Connection, asked: ActionRequest) -> bool:
@@ -105,6 +121,7 @@ ACTIONS: Final[Mapping[ExceptionKind, Action]] = MappingProxyType(
     {
         ExceptionKind.UNCLEARED_SESSION: _retry_clearing,
         ExceptionKind.UNMATCHED_CDR: _replay_cdr,
+        ExceptionKind.FAILED_CDR_CHECK: _decide_usage,
         ExceptionKind.FAILED_TASK: _retry_task,
         ExceptionKind.UNKNOWN_PSP_OUTCOME: _ask_psp,
         ExceptionKind.PSP_CONFIGURATION: _forget_incident,

@@ -15,6 +15,7 @@ from gateway.exceptions.repository import ExceptionFilter, OpenExceptionCount
 from gateway.exceptions.rules import ExceptionRecord
 from gateway.exceptions.service import ExceptionService, ExceptionView
 from gateway.partners.principals import principal_transaction
+from gateway.payments.stated_usage import UsageDecision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -39,14 +40,17 @@ class ExceptionAdministration:
             await self._queue.refresh(connection, now=self.clock.now(), wall_now=self.clock.wall_now())
             return await self._queue.get(connection, exception_id)
 
-    async def resolve(self, exception_id: UUID, *, note: str, key: str) -> ExceptionView:
-        """Try the cause again; see `ExceptionService.resolve`."""
+    async def resolve(
+        self, exception_id: UUID, *, note: str, key: str, decision: UsageDecision | None = None
+    ) -> ExceptionView:
+        """Try the cause again, or carry out `decision`; see `ExceptionService.resolve`."""
         async with principal_transaction(self.pool, key=key) as (connection, by):
             return await self._queue.resolve(
                 connection,
                 exception_id,
                 by=by,
                 note=note,
+                decision=decision,
                 now=self.clock.now(),
                 wall_now=self.clock.wall_now(),
             )

@@ -71,6 +71,25 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             "CPO), then replay it.",
             command=_RESOLVE,
         ),
+        ExceptionKind.FAILED_CDR_CHECK: KindSpec(
+            title="CDRs and usage that failed a check",
+            owner="operations",
+            prefix="usg",
+            retry="decide about the usage",
+            next_step="Ask {party} about what the reason names. Then take the usage as it is, take the lower "
+            "amount, set an amount, reject it (the hold stays for a corrected CDR), or release the hold.",
+            command="networkcore exceptions resolve {exception} --action take_lower",
+        ),
+        ExceptionKind.UNAPPLIED_CREDIT: KindSpec(
+            title="Credit CDRs that a person must apply",
+            owner="operations",
+            prefix=None,
+            retry=None,
+            next_step="Agree with {party} on what is credited, refund that with POST /v1/refunds, then "
+            "record it.",
+            command=_RESOLVE,
+            final=True,
+        ),
         ExceptionKind.REJECTED_CDR: KindSpec(
             title="CDRs that were read from a list and rejected",
             owner="operations",

@@ -38,6 +38,7 @@ from gateway.exceptions.rules import (
     may_be_acknowledged,
 )
 from gateway.ids import format_id, shard_of
+from gateway.payments.stated_usage import UsageDecision
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
 
@@ -129,6 +130,7 @@ class ExceptionService:
         note: str,
         now: datetime,
         wall_now: datetime,
+        decision: UsageDecision | None = None,
     ) -> ExceptionView:
         """Try the cause again, or accept the person's reason where nothing can mend it.
 
@@ -138,15 +140,21 @@ class ExceptionService:
         Raises:
             ExceptionNotFoundError: there is none of that id.
             ExceptionConflictError: it is resolved already, or only its own command ends it; the text names
-            that. ClearingConflictError: a hold that only a second person may lift.
+            that; or `decision` is missing or out of place. PaymentConflictError: the decision does not fit.
+            ClearingConflictError: a hold that only a second person may lift.
         """
         await self.refresh(connection, now=now, wall_now=wall_now)
         record = (await self.get(connection, exception_id)).record
         self._check_open(record)
+        if decision is not None and record.kind is not ExceptionKind.FAILED_CDR_CHECK:
+            raise ExceptionConflictError(f"an exception of the kind {record.kind.value} takes no action")
         if may_be_acknowledged(record):
             await self._resolve(connection, exception_id, by=by, note=note, now=now, acknowledged=True)
             return await self.get(connection, exception_id)
-        await self._retry(connection, record, by=by, note=note, now=now, wall_now=wall_now)
+        asked = ActionRequest(
+            exception=record, clearing=self.clearing, by=by, now=now, wall_now=wall_now, decision=decision
+        )
+        await self._retry(connection, record, asked, note=note)
         found = await self._found(connection, now=now, wall_now=wall_now)
         if (record.kind, record.subject_id) not in {(one.kind, one.subject_id) for one in found}:
             await self._resolve(connection, exception_id, by=by, note=note, now=now)
@@ -189,23 +197,25 @@ class ExceptionService:
         self,
         connection: Connection,
         record: ExceptionRecord,
+        asked: ActionRequest,
         *,
-        by: str,
         note: str,
-        now: datetime,
-        wall_now: datetime,
     ) -> None:
         action, step = ACTIONS.get(record.kind), next_step_of(record)
         if action is None:
             raise ExceptionConflictError(f"its cause is still there. {step.text} Use: {step.command}")
-        asked = ActionRequest(exception=record, clearing=self.clearing, by=by, now=now, wall_now=wall_now)
         if not await action(connection, asked):
             raise ExceptionConflictError(
                 f"can't {KINDS[record.kind].retry}: {record.subject_id} is not ready for it. {step.text}"
             )
-        text = f"{KINDS[record.kind].retry}: {note}"
+        done = asked.decision.action.value if asked.decision is not None else KINDS[record.kind].retry
         await repository.add_event(
-            connection, record.id, ExceptionEventKind.RETRIED, actor=by, note=text, now=now
+            connection,
+            record.id,
+            ExceptionEventKind.RETRIED,
+            actor=asked.by,
+            note=f"{done}: {note}",
+            now=asked.now,
         )
 
     def _check_open(self, record: ExceptionRecord) -> None:

@@ -15,6 +15,7 @@ from gateway.ids import shard_of
 from gateway.jobs.task_queue import Task, task_of
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.payments.usage_checks import BELOW_TARIFF
 from gateway.payments.views import SessionView
 
 _QUERIES: Final[Any] = named_queries("gateway", "clearing.sql")
@@ -141,4 +142,6 @@ def _shortfall(row: Mapping[str, Any]) -> str | None:
         return "hold_below_price"
     if row["uncleared_minor"] and row["amount_minor"] < row["price_minor"]:
         return "refunded_before_clearing"
+    if BELOW_TARIFF in row["flags"]:
+        return BELOW_TARIFF
     return None

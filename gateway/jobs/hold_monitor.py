@@ -16,6 +16,7 @@ from gateway.clock import Clock
 from gateway.ids import format_id
 from gateway.payments.errors import PaymentError
 from gateway.payments.service import PaymentService
+from gateway.payments.usage_repository import PREFIX as USAGE_PREFIX
 
 _EVERY: Final = timedelta(minutes=1)
 _BATCH: Final = 100
@@ -54,10 +55,17 @@ class HoldMonitorJob:
         if self._next is not None and wall < self._next:
             return 0
         self._next = wall + _EVERY
+        await self._undecided()
         await self._forgotten()  # first: what is captured needs no renewal
         await self._ending()
         await self._actions()
         return 0
+
+    async def _undecided(self) -> None:
+        """Odd usage that nobody has decided a day before its hold ends: the lower amount is captured."""
+        for shard, usage_id in await self.payments.stated_usage.list_to_settle(batch=_BATCH):
+            with _alone(usage_id, prefix=USAGE_PREFIX):
+                await self.payments.stated_usage.settle(shard=shard, usage_id=usage_id)
 
     async def _ending(self) -> None:
         before = self.clock.now() + self.deadlines.renew_ahead
@@ -108,11 +116,11 @@ class HoldMonitorJob:
 
 
 @contextmanager
-def _alone(authorization_id: UUID) -> Iterator[None]:
+def _alone(identifier: UUID, *, prefix: str = "auth") -> Iterator[None]:
     """The boundary of one hold: its failure is logged and delays no other."""
     try:
         yield
     except PaymentError as error:
-        _log.info("hold_not_changed", authorization=format_id("auth", authorization_id), reason=str(error))
+        _log.info("hold_not_changed", subject=format_id(prefix, identifier), reason=str(error))
     except Exception:  # noqa: BLE001 - see above
-        _log.exception("hold_check_failed", authorization=format_id("auth", authorization_id))
+        _log.exception("hold_check_failed", subject=format_id(prefix, identifier))

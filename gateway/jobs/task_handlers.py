@@ -30,7 +30,13 @@ class TaskHandlers:
     corrections: LedgerCorrections
 
     async def complete_session(self, task: Task) -> str | None:
-        """Complete a session by a CDR that arrived by OCPI."""
+        """Complete a session by a CDR that arrived by OCPI, or as a person decided about odd usage."""
+        if "stated_usage" in task.payload:
+            return await self.cdrs.carry_out(
+                shard=task.shard,
+                usage_id=UUID(str(task.payload["stated_usage"])),
+                release=bool(task.payload.get("release")),
+            )
         return await self.cdrs.settle(cpo_id=str(task.payload["cpo_id"]), cdr_id=str(task.payload["cdr_id"]))
 
     async def capture_session(self, task: Task) -> str | None:

@@ -10,16 +10,21 @@ from uuid import UUID
 
 import structlog
 
+from clearing.cdr_checks.finding import CheckCode
 from clearing.pricing import json_document as document
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.clock import Clock
-from gateway.database import Connection, Pool, transaction
+from gateway.database import Connection, Pool
 from gateway.ids import shard_of
 from gateway.ocpi.meter_check import check_meter_data_of
 from gateway.ocpi.repository import cdrs
 from gateway.ocpi.repository.cdrs import CdrRecord, CdrStatus
-from gateway.payments.errors import PaymentError
+from gateway.payments import usage_repository
+from gateway.payments.cdr_corrections import CREDITED
+from gateway.payments.errors import PaymentError, SessionAlreadyCompletedError
+from gateway.payments.records import SessionRecord
 from gateway.payments.service import PaymentService
+from gateway.payments.usage_repository import StatedUsage, UsageSource, UsageState
 from gateway.payments.views import SessionView
 
 _log = structlog.get_logger(__name__)
@@ -65,16 +70,13 @@ class CdrSettlementService:
         """Match a kept CDR and complete its session. None: done; else why it can't be done yet.
 
         A CDR that can't be matched or priced is marked with the reason and waits for a person. A credit CDR
-        completes nothing: the CDRs that waited for it are tried again.
+        completes nothing: see `credit_cdrs`.
         """
         async with self.pool.acquire() as connection:
             cdr = await cdrs.load_cdr(connection, cpo_id, cdr_id)
-            if cdr is None or cdr.status is CdrStatus.COMPLETED:
+            if cdr is None or cdr.credit or cdr.status is CdrStatus.COMPLETED:
                 return None
-            session_id = None if cdr.credit else await match_session(connection, cdr)
-        if cdr.credit:
-            await self._replay_waiting(cpo_id)
-            return None
+            session_id = await match_session(connection, cdr)
         if session_id is None:
             await self._mark(cdr, CdrStatus.UNMATCHED, "no session of this CPO carries its reference", None)
             return None
@@ -87,13 +89,26 @@ class CdrSettlementService:
         """
         try:
             view = await self.payments.get_session(party_id=cdr.cpo_id, session_id=session_id)
+            rejected = await self._why_not(view.session, cdr)
+            if rejected is not None:
+                await self._mark(cdr, rejected[0], rejected[1], session_id)
+                return None
             meter = await check_meter_data_of(cdr, view.session, payments=self.payments)
             if meter.waits_because is not None:
                 await self._mark(cdr, CdrStatus.UNPRICEABLE, meter.waits_because, session_id)
                 return None
             waiting_for = await self._apply(view, cdr, flags=meter.flags)
+        except SessionAlreadyCompletedError as error:
+            reason = f"{CheckCode.SECOND_CDR.value}: {error}"
+            await self._mark(cdr, CdrStatus.UNPRICEABLE, reason, session_id)
+            return None
         except PaymentError as error:
             await self._mark(cdr, CdrStatus.UNPRICEABLE, str(error), session_id)
+            return None
+        if isinstance(waiting_for, StatedUsage):
+            waits = waiting_for.state is UsageState.EXCEPTION
+            status = CdrStatus.EXCEPTION if waits else CdrStatus.REJECTED
+            await self._mark(cdr, status, waiting_for.detail, session_id)
             return None
         if waiting_for is not None:
             return waiting_for
@@ -101,27 +116,68 @@ class CdrSettlementService:
         await self.payments.capture(shard=shard_of(session_id), session_id=session_id)
         return None
 
-    async def _apply(self, view: SessionView, cdr: CdrRecord, *, flags: Sequence[str]) -> str | None:
+    async def _why_not(self, session: SessionRecord, cdr: CdrRecord) -> tuple[CdrStatus, str] | None:
+        """Why a CDR is not captured although it belongs to the session: it, or the session, was credited."""
+        own = session.cdr_id is not None and session.cdr_id.lower() == cdr.cdr_id.lower()
+        if own:
+            return None
+        async with self.pool.acquire() as connection:
+            found = await cdrs.list_credits(connection, cdr.cpo_id, cdr.cdr_id)
+        if found:
+            reason = f"{CheckCode.CREDITED_BEFORE.value}: credit CDR {found[0]} came before it was captured"
+            return CdrStatus.REJECTED, reason
+        if CREDITED in session.flags:
+            return (
+                CdrStatus.UNPRICEABLE,
+                f"{CREDITED}: CDR {session.cdr_id} was credited and refunded before this one came",
+            )
+        return None
+
+    async def _replace_credited(self, session: SessionRecord) -> None:
+        """Usage that waits for a person waits no longer when its CDR was credited."""
+        now = self.clock.now()
+        async with self.pool.acquire() as connection:
+            waiting = await usage_repository.find_waiting(
+                connection, shard=session.shard, session_id=session.id
+            )
+            if waiting is None or waiting.source is not UsageSource.OPERATOR_CDR:
+                return
+            if await cdrs.list_credits(connection, waiting.cpo_id, waiting.cdr_id):
+                await usage_repository.replace_usage(
+                    connection, shard=session.shard, session_id=session.id, cdr_id=waiting.cdr_id, now=now
+                )
+
+    async def carry_out(self, *, shard: int, usage_id: UUID, release: bool) -> str | None:
+        """Carry out what a person decided about odd usage. None: done; else what it waits for."""
+        waits = await self.payments.stated_usage.carry_out(shard=shard, usage_id=usage_id, release=release)
+        usage = await self.payments.stated_usage.load(shard=shard, usage_id=usage_id)
+        if waits is not None or usage is None or usage.source is not UsageSource.OPERATOR_CDR:
+            return waits
+        async with self.pool.acquire() as connection:
+            cdr = await cdrs.load_cdr(connection, usage.cpo_id, usage.cdr_id)
+        if cdr is not None:
+            taken = usage.state is UsageState.ACCEPTED
+            status = CdrStatus.COMPLETED if taken else CdrStatus.REJECTED
+            await self._mark(cdr, status, None if taken else usage.detail, usage.session_id)
+        return None
+
+    async def _apply(
+        self, view: SessionView, cdr: CdrRecord, *, flags: Sequence[str]
+    ) -> StatedUsage | str | None:
         """Let the CDR end its session, or correct one that a reversed CDR ended."""
         session = view.session
-        if session.cdr_id is not None and session.cdr_id != cdr.cdr_id:
+        await self._replace_credited(session)
+        if session.cdr_id is not None and session.cdr_id.lower() != cdr.cdr_id.lower():
             async with self.pool.acquire() as connection:
                 reversed_by = await cdrs.list_credits(connection, cdr.cpo_id, session.cdr_id)
             if reversed_by or session.awaits_cdr:
                 return await self.payments.cdr_corrections.correct(
                     session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
                 )
-        await self.payments.completions.complete(
+        ended = await self.payments.completions.complete(
             view, cdr_raw=cdr.raw, cdr_version=cdr.version.value, flags=flags
         )
-        return None
-
-    async def _replay_waiting(self, cpo_id: str) -> None:
-        """Hand waiting CDRs to the worker again: one may replace the CDR that was reversed."""
-        async with transaction(self.pool) as connection:
-            await cdrs.replay_waiting(
-                connection, now=self.clock.now(), wall_now=self.clock.wall_now(), cpo_id=cpo_id
-            )
+        return ended if isinstance(ended, StatedUsage) else None
 
     async def _mark(
         self, cdr: CdrRecord, status: CdrStatus, reason: str | None, session_id: UUID | None

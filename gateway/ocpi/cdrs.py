@@ -8,15 +8,18 @@ replaced; a credit CDR names the CDR it reverses.
 
 import hashlib
 from datetime import datetime
+from decimal import Decimal
 from typing import Any, Final
 from urllib.parse import quote
 
 import msgspec
 
+from clearing.cdr_checks.limits import LimitName, limits_at
+from clearing.pricing.cdr import UNIX_EPOCH
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import Connection
 from gateway.ocpi.endpoint import OcpiRequest
-from gateway.ocpi.envelope import OcpiResponse
+from gateway.ocpi.envelope import OcpiResponse, timestamp
 from gateway.ocpi.errors import OcpiRejectionError, StatusCode
 from gateway.ocpi.repository import cdrs as repository
 from gateway.ocpi.repository.cdrs import NewCdr
@@ -39,7 +42,9 @@ from gateway.ocpi.sessions import authorization_reference
 from gateway.ocpi.versions import module_url
 
 _NAME: Final = "CDR"
-_CASELESS: Final = ("country_code", "party_id", "id")
+_CASELESS: Final = ("country_code", "party_id", "id", "session_id", "credit_reference_id")
+_FIRST_YEAR: Final = 2000
+_LAST_YEAR: Final = 2100
 _ID_LIMIT: Final = 39  # 36, and 3 for the suffix of a credit CDR
 
 
@@ -68,7 +73,10 @@ async def keep_cdr(connection: Connection, cdr: NewCdr, *, now: datetime, wall_n
 
     Raises Refusal when another CDR was received under its id.
     """
+    _check_future(cdr, now=now)
     if await repository.add_cdr(connection, cdr, now=now, wall_now=wall_now):
+        if cdr.credit:  # a CDR that came before it may take the place of the credited one now
+            await repository.replay_waiting(connection, now=now, wall_now=wall_now, cpo_id=cdr.cpo_id)
         return True
     stored = await repository.load_cdr(connection, cdr.cpo_id, cdr.cdr_id)
     if stored is not None and stored.fingerprint != cdr.fingerprint:
@@ -77,6 +85,15 @@ async def keep_cdr(connection: Connection, cdr: NewCdr, *, now: datetime, wall_n
             " a CDR can't be changed, send a credit CDR"
         )
     return False
+
+
+def _check_future(cdr: NewCdr, *, now: datetime) -> None:
+    """A CDR tells of a finished session: one far in the future comes of a broken clock."""
+    most = int(limits_at((), now)[LimitName.REFUSED_FUTURE_S])
+    if (cdr.ended_at - now).total_seconds() > most:
+        raise OcpiRejectionError(
+            f"CDR {cdr.cdr_id} ends {timestamp(cdr.ended_at)}, more than {most // 3600} h from now"
+        )
 
 
 async def get_cdr(call: OcpiRequest) -> OcpiResponse:
@@ -113,13 +130,13 @@ def read_cdr(body: Body, *, raw: bytes, party: str, version: OcpiVersion) -> New
     tree = body.tree
     started_at, ended_at = moment(tree, "start_date_time"), moment(tree, _end_name(version))
     _check_span(started_at, ended_at, name=_end_name(version))
-    credit, credit_reference = (
-        flag(tree, "credit"),
-        optional_text(tree, "credit_reference_id", limit=_ID_LIMIT),
-    )
+    credit = version is not OcpiVersion.V2_1_1 and flag(tree, "credit")  # 2.1.1 has no credit CDRs
+    credit_reference = optional_text(tree, "credit_reference_id", limit=_ID_LIMIT) if credit else None
     if credit and credit_reference is None:
         raise OcpiRejectionError("$.credit_reference_id: missing; a credit CDR names the CDR it reverses")
     _check_content(tree, version=version)
+    if credit:
+        _check_credit(tree)
     session_ref = optional_text(tree, "session_id", limit=36)
     return NewCdr(
         cpo_id=party,
@@ -140,7 +157,7 @@ def read_cdr(body: Body, *, raw: bytes, party: str, version: OcpiVersion) -> New
 def _fingerprint(tree: Tree) -> bytes:
     """SHA-256 of the content, in which ids count without case: they are CiStrings (OCPI types)."""
     ids = {name: tree[name].lower() for name in _CASELESS if isinstance(tree.get(name), str)}
-    return hashlib.sha256(encode({**tree, **ids}, name="CDR")).digest()
+    return hashlib.sha256(encode({**tree, **ids}, name=_NAME)).digest()
 
 
 def _end_name(version: OcpiVersion) -> str:
@@ -148,8 +165,28 @@ def _end_name(version: OcpiVersion) -> str:
 
 
 def _check_span(started_at: datetime, ended_at: datetime, *, name: str) -> None:
+    for at, instant in (("start_date_time", started_at), (name, ended_at)):
+        _check_year(instant, at=f"$.{at}")
     if ended_at < started_at:
         raise OcpiRejectionError(f"$.{name}: is before start_date_time")
+
+
+def _check_year(instant: datetime, *, at: str) -> None:
+    """A year of the wrong century is a broken clock; 1970-01-01 is what OCPI writes for an unknown time."""
+    if instant != UNIX_EPOCH and not _FIRST_YEAR <= instant.year <= _LAST_YEAR:
+        raise OcpiRejectionError(
+            f"{at}: expected a year from {_FIRST_YEAR} to {_LAST_YEAR}, got {instant.year}"
+        )
+
+
+def _check_credit(tree: Tree) -> None:
+    """Only the total of a credit CDR is negative (OCPI mod_cdrs, Credit CDRs)."""
+    for name in ("excl_vat", "before_taxes"):
+        total = tree["total_cost"].get(name)
+        if isinstance(total, Decimal) and total > 0:
+            raise OcpiRejectionError(
+                f"$.total_cost.{name}: is {shown(total)}; the total of a credit CDR is negative"
+            )
 
 
 def _check_content(tree: Tree, *, version: OcpiVersion) -> None:
@@ -169,7 +206,7 @@ def _check_content(tree: Tree, *, version: OcpiVersion) -> None:
         raise OcpiRejectionError(f"$.cdr_location: expected an object, got {shown(location)}")
     for position, period in enumerate(objects(tree, "charging_periods", required=True)):
         at = f"$.charging_periods[{position}]"
-        moment(period, "start_date_time", at=at)
+        _check_year(moment(period, "start_date_time", at=at), at=f"{at}.start_date_time")
         for place, dimension in enumerate(objects(period, "dimensions", at=at)):
             number(dimension, "volume", at=f"{at}.dimensions[{place}]")
             text(dimension, "type", at=f"{at}.dimensions[{place}]", limit=40)

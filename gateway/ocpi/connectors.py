@@ -19,7 +19,7 @@ from gateway.ocpi.tax_jurisdiction import tax_jurisdiction_of
 
 _SEPARATORS: Final = re.compile(r"[*\s._-]")
 _MAX_EVSES: Final = 2000
-_THREE_PHASES: Final = 3
+_PHASES: Final = {"AC_3_PHASE": 3, "AC_2_PHASE": 2, "AC_2_PHASE_SPLIT": 2}
 _MAX_TARIFF_IDS: Final = 100
 _MAX_LABEL: Final = 40
 
@@ -107,7 +107,7 @@ def _time_zone(location: Tree, *, country: str, tax_jurisdiction: str) -> str:
 
 
 def _max_power_w(connector: Tree, *, at: str) -> int:
-    """Watts: as stated, else voltage times amperage, the voltage being per phase for AC_3_PHASE.
+    """Watts: as stated, else voltage times amperage, the voltage being per phase for AC.
 
     It is 0 when unknown.
     """
@@ -116,7 +116,7 @@ def _max_power_w(connector: Tree, *, at: str) -> int:
         return stated
     volts = _first_integer(connector, ("max_voltage", "voltage"), at=at)
     amperes = _first_integer(connector, ("max_amperage", "amperage"), at=at)
-    phases = _THREE_PHASES if connector.get("power_type") == "AC_3_PHASE" else 1
+    phases = _PHASES.get(str(connector.get("power_type")).upper(), 1)
     return int(Decimal(volts) * amperes * phases)
 
 

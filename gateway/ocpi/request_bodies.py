@@ -41,10 +41,13 @@ class Body:
 def read_object(raw: bytes, *, name: str) -> Body:
     """Read a JSON object.
 
+    Every string in it is printable and bounded (OCPI types, string and CiString).
+
     Raises Refusal: HTTP 400 when it is not JSON, 2001 when it is but not as expected.
     """
     try:
         tree = document.load(raw, document=name)
+        document.check_text(tree, document=name)
         return Body(tree=tree, canonical=document.canonical(tree, document=name))
     except MalformedDocumentError as error:
         raise OcpiRejectionError(str(error), http_status=200 if _is_json(raw) else _BAD_REQUEST) from None

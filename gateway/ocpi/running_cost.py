@@ -62,6 +62,9 @@ class RunningCostService:
         )
         if cost <= authorization.hold_minor:
             return
+        await self.payments.completions.check_possible(
+            view.session, cdr_raw=as_if_ended(due), cdr_version=OcpiVersion.V2_2_1.value
+        )
         amount = round_units(cost * HEADROOM, rounding=Rounding.CEILING)
         raised = await self.payments.increment(
             party_id=authorization.party_id,

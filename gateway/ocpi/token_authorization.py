@@ -28,7 +28,7 @@ from gateway.payments.errors import (
     PaymentError,
     TariffMissingError,
 )
-from gateway.payments.requests import AuthorizationRequest, PartnerAccount, PspMethod
+from gateway.payments.requests import AuthorizationRequest, PartnerAccount, PspMethod, TariffChoice, TariffUse
 from gateway.payments.service import PaymentService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import AuthorizationView
@@ -132,6 +132,7 @@ def _authorization_request(
         method=authorization_method,
         payment=payment,
         cpo_id=request.cpo_id,
+        tariff=TariffChoice(use=TariffUse.CONTRACT),
         metadata={"ocpi_token": request.token.contract_id},
     )
 

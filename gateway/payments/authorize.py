@@ -42,7 +42,7 @@ from gateway.payments.records import (
     session_name,
 )
 from gateway.payments.requests import AuthorizationRequest, ChargePoint, PartnerAccount, PspMethod
-from gateway.payments.session_state import OPEN_STATES, SessionEvent, advance_session
+from gateway.payments.second_authorization import reject_second_authorization, reopened
 from gateway.payments.state_machine import FINAL_STATES, PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
@@ -50,6 +50,7 @@ from gateway.payments.views import AuthorizationView
 from gateway.webhooks.events import event_rows
 
 _TRIES: Final = 3  # an earlier authorization that has ended is replaced; another request may be faster
+AD_HOC_FOR_CONTRACT: Final = "ad_hoc_for_contract"  # the flag of a contract's session at the ad hoc tariff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -193,7 +194,11 @@ class AuthorizationService:
         """Freeze the tariff in force and derive the hold from it."""
         now = self.clock.now()
         point = await self.quotes.charge_point(
-            connection, evse_id=request.evse_id, cpo_id=request.cpo_id, now=now
+            connection,
+            evse_id=request.evse_id,
+            cpo_id=request.cpo_id,
+            now=now,
+            choice=request.tariff_choice,
         )
         try:
             snapshot = self.tariffs.freeze(point.tariff_raw, version=point.tariff_version)
@@ -290,8 +295,12 @@ class AuthorizationService:
                 currency=hold.snapshot.currency,
             )
         )
-        reopened = _reopened(session, now=hold.now)
-        return _Opened(authorization=authorization, session=reopened, request=psp_request, new=True)
+        return _Opened(
+            authorization=authorization,
+            session=reopened(session, now=hold.now),
+            request=psp_request,
+            new=True,
+        )
 
     async def _recent(
         self, connection: Connection, fresh: AuthorizationRecord, session: SessionRecord
@@ -346,10 +355,13 @@ class AuthorizationService:
             energy_wh=None,
             started_at=None,
             ended_at=None,
-            flags=(),
+            flags=(AD_HOC_FOR_CONTRACT,) if point.ad_hoc_for_contract else (),
             metadata=request.metadata,
             created_at=hold.now,
             updated_at=hold.now,
+            evse_uid=point.evse_uid,
+            evse_power_w=point.evse_power_w,
+            power_type=point.power_type,
         )
 
     def _new_authorization(
@@ -427,6 +439,9 @@ class AuthorizationService:
             cpo_id=session.cpo_id,
             evse_id=session.evse_id,
             location_id=session.location_id,
+            evse_uid=session.evse_uid,
+            evse_power_w=session.evse_power_w,
+            power_type=session.power_type,
             session_ref=session.session_ref,
             session_name=session_name(session.cpo_id, session.session_ref) if session.session_ref else None,
             new_session=new_session,
@@ -436,6 +451,7 @@ class AuthorizationService:
             tariff_sha256=snapshot.sha256,
             tariff_version=str(snapshot.version),
             tariff_canonical=snapshot.canonical,
+            flags=list(session.flags),
             metadata=dict(authorization.metadata),
             authorization_method=authorization.authorization_method,
             funding=authorization.funding,
@@ -475,26 +491,3 @@ class AuthorizationService:
             if open_request is not None and open_request.kind is PspRequestKind.HOLD:
                 psp_request = open_request
         return _Opened(authorization=existing, session=session, request=psp_request, new=False)
-
-
-def reject_second_authorization(
-    session: SessionRecord, current: AuthorizationRecord | None, request: AuthorizationRequest
-) -> None:
-    """A session has one active authorization at most, and belongs to the partner that opened it.
-
-    Raises SessionAlreadyAuthorizedError.
-    """
-    active = current is not None and (
-        current.state not in FINAL_STATES or current.state is PaymentState.CAPTURED
-    )
-    if active or session.state not in OPEN_STATES or session.demand_partner_id != request.party_id:
-        raise SessionAlreadyAuthorizedError(f"session {request.session_ref} is authorized or ended already")
-
-
-def _reopened(session: SessionRecord, *, now: datetime) -> SessionRecord:
-    """The session as the new authorization left it: one whose payment had ended is active again."""
-    if session.state is not SessionState.CANCELLED:
-        return session
-    return replace(
-        session, state=advance_session(session.state, SessionEvent.AUTHORIZED_AGAIN), updated_at=now
-    )

@@ -27,10 +27,12 @@ from gateway.payments.refund import RefundReason, RefundRequest, RefundService
 from gateway.payments.session_state import SessionEvent, advance_session
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
+from gateway.payments.usage_repository import StatedUsage, UsageSource
 from gateway.payments.views import SessionView
 from gateway.webhooks.events import EventType, event_rows
 
 _CHARGES: Final = 2  # at most: the captured hold, and the residual charge
+CREDITED: Final = "credited"  # the flag of a session whose CDR was credited without another in its place
 _UNPAID: Final = "unpaid"  # the flag of a session that nobody can pay for
 
 
@@ -45,18 +47,52 @@ class CdrCorrectionService:
     authorizations: AuthorizationService
     refunds: RefundService
 
-    async def correct(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> str | None:
+    async def correct(
+        self,
+        session: SessionRecord,
+        *,
+        cdr_raw: bytes,
+        cdr_version: str,
+        source: UsageSource = UsageSource.OPERATOR_CDR,
+    ) -> StatedUsage | str | None:
         """A credit CDR and this new CDR correct a session. None: done; else what it waits for.
 
-        Before the capture, the capture follows the new price; after it, what was captured above the new
-        price is refunded. For a higher new price nothing more is captured; where the session was captured at
-        its last known cost, and this is its first CDR, the rest is receivable. Raises CdrRejectedError.
+        The new CDR is checked as any other: one that is odd waits for a person. Where the session was
+        captured at its last known cost, and this is its first CDR, what it costs above that is receivable.
+        Otherwise as `correct_to`. Raises CdrRejectedError.
         """
-        fixed = await self.completions.price_cdr(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+        fixed = await self.completions.assess(
+            session, cdr_raw=cdr_raw, cdr_version=cdr_version, source=source
+        )
+        if isinstance(fixed, StatedUsage):
+            return fixed
+        return await self.correct_to(session, fixed, owed=session.awaits_cdr)
+
+    async def credit(self, session: SessionRecord) -> str | None:
+        """A credit CDR takes the session's CDR back: what was captured is refunded, a hold released.
+
+        None: done; else what it waits for.
+        """
+        if session.cdr is None or session.cdr_version is None or CREDITED in session.flags:
+            return None
+        fixed = await self.completions.price_cdr(
+            session, cdr_raw=session.cdr, cdr_version=session.cdr_version
+        )
+        return await self.correct_to(
+            session, replace(fixed, price_minor=0, price_net_minor=0, flags=[CREDITED])
+        )
+
+    async def correct_to(self, session: SessionRecord, fixed: PricedCdr, *, owed: bool = False) -> str | None:
+        """Let a session cost what `fixed` says. None: done; else what it waits for.
+
+        Before the capture, the capture follows the new price; after it, what was captured above the new
+        price is refunded. For a higher new price nothing more is captured; with `owed` the rest is
+        receivable. Raises CdrRejectedError.
+        """
         async with self.pool.acquire() as connection:
             capture = await _capture_that_counts(connection, session)
             ended = await repository.find_session_by_foreign_id(
-                connection, kind="cdr", foreign_id=f"{session.cpo_id}:{fixed.cdr_id}"
+                connection, kind="cdr", foreign_id=f"{session.cpo_id}:{fixed.cdr_id.lower()}"
             )
         if ended is not None and ended[1] != session.id:
             raise CdrRejectedError(f"CDR {fixed.cdr_id} of {session.cpo_id} has ended another session")
@@ -79,7 +115,7 @@ class CdrCorrectionService:
             if capture is None and since is not None:
                 return "the session's capture has begun; what is too much is refunded after it"
             await self._replace(connection, session, fixed)
-            if session.awaits_cdr:
+            if owed:
                 await cdr_correction_repository.set_receivable(
                     connection, shard=session.shard, session_id=session.id
                 )
@@ -183,6 +219,7 @@ class CdrCorrectionService:
             energy_wh=fixed.energy_wh,
             started_at=fixed.started_at,
             ended_at=fixed.ended_at,
+            flags=[flag for flag in fixed.flags if flag not in session.flags],
             now=self.clock.now(),
         )
         if replaced:

@@ -6,12 +6,14 @@ Owns: what a CDR must be to end a session, and what is flagged about it. Must no
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from decimal import Decimal
 from typing import Final
 
 import asyncpg
 
 from clearing.errors import ClearingError
 from clearing.money import Rounding, round_units
+from clearing.pricing import json_document as document
 from clearing.pricing.cdr import Cdr
 from clearing.pricing.compare import compare
 from clearing.pricing.engine import PricedSession
@@ -26,6 +28,8 @@ from gateway.payments.records import SessionRecord
 from gateway.payments.session_state import SessionEvent, advance_session
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.payments.usage_checks import BELOW_TARIFF, UsageCheckService, UsageStatement
+from gateway.payments.usage_repository import StatedUsage, UsageSource
 from gateway.payments.views import SessionView
 from gateway.webhooks.events import EventType, event_rows
 
@@ -34,13 +38,18 @@ CPO_TOTAL_DIFFERS: Final = "cpo_total_differs"
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PricedCdr:
-    """A CDR with its price by the frozen tariff: minor units, watt-hours, codes of what is unusual."""
+    """A CDR with its price by the frozen tariff: minor units, watt-hours, codes of what is unusual.
+
+    `exact_net` and `exact_gross` are the price before the last rounding, in major units.
+    """
 
     cdr_id: str
     cdr_version: str
     cdr_raw: bytes
     price_minor: int
     price_net_minor: int
+    exact_net: Decimal
+    exact_gross: Decimal
     energy_wh: int
     started_at: datetime
     ended_at: datetime
@@ -56,21 +65,35 @@ class CompletionService:
     snapshots: TariffSnapshotCache
     clock: Clock
     policy: PaymentPolicy
+    checks: UsageCheckService | None = None
 
     async def complete(
-        self, view: SessionView, *, cdr_raw: bytes, cdr_version: str, flags: Sequence[str] = ()
-    ) -> SessionRecord:
+        self,
+        view: SessionView,
+        *,
+        cdr_raw: bytes,
+        cdr_version: str,
+        source: UsageSource = UsageSource.OPERATOR_CDR,
+        flags: Sequence[str] = (),
+    ) -> SessionRecord | StatedUsage:
         """Fix the session's CDR and its price from the frozen tariff; the capture is due from then on.
 
-        Returns the session as it is then. `flags` are added to its own. The same CDR again
-        does nothing. Raises CdrRejectedError, SessionAlreadyCompletedError.
+        `flags` are kept with the session beside those of its price and its checks.
+        Returns the session as it is then, or what waits for a person instead. The same CDR again does
+        nothing. Raises CdrRejectedError, SessionAlreadyCompletedError.
         """
         session = view.session
         if session.cdr_id is not None:
             reject_another_cdr(session, self._read(cdr_raw, cdr_version).id)
             return session
-        fixed = await self.price_cdr(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
-        fixed = replace(fixed, flags=[*fixed.flags, *flags])
+        fixed = await self.assess(session, cdr_raw=cdr_raw, cdr_version=cdr_version, source=source)
+        if isinstance(fixed, StatedUsage):
+            return fixed
+        return await self.end(view, replace(fixed, flags=[*fixed.flags, *flags]))
+
+    async def end(self, view: SessionView, fixed: PricedCdr) -> SessionRecord:
+        """End a session by a CDR that may be captured. Raises as `complete`."""
+        session = view.session
         ended = self._ended(session, fixed)
         async with self.pool.acquire() as connection:
             try:
@@ -87,25 +110,48 @@ class CompletionService:
         reject_another_cdr(now, fixed.cdr_id)
         return now
 
+    async def assess(
+        self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str, source: UsageSource
+    ) -> PricedCdr | StatedUsage:
+        """Price and check what was stated of a session; what a check does not take is kept for a person.
+
+        Raises CdrRejectedError.
+        """
+        cdr = self._read(cdr_raw, cdr_version)
+        if self.checks is None:
+            return await self.price_cdr(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+        priced = await self._price(session, cdr) if cdr.currency == session.currency else None
+        stated = UsageStatement(
+            cdr=cdr,
+            raw=cdr_raw,
+            version=cdr_version,
+            source=source,
+            priced=priced,
+            delivered=priced is None or delivered_something(cdr, priced),
+        )
+        taken = await self.checks.check(session, stated)
+        if isinstance(taken, StatedUsage):
+            return taken
+        fixed = priced_cdr(cdr, priced or await self._price(session, cdr), raw=cdr_raw, version=cdr_version)
+        fixed = replace(fixed, flags=sorted({*fixed.flags, *taken.flags}))
+        return fixed if taken.amount_minor is None else below_tariff(fixed, taken.amount_minor)
+
+    async def check_possible(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> None:
+        """Whether the charge point can have given that energy; for an update, which never becomes a CDR.
+
+        Raises CdrRejectedError.
+        """
+        if self.checks is not None:
+            await self.checks.check_possible(session, self._read(cdr_raw, cdr_version))
+
     async def price_cdr(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> PricedCdr:
         """What a CDR comes to by the session's frozen tariff; nothing is stored. Raises CdrRejectedError."""
         cdr = self._read(cdr_raw, cdr_version)
-        priced = await self._price(session, cdr)
-        delivered = delivered_something(cdr, priced)
-        return PricedCdr(
-            cdr_id=cdr.id,
-            cdr_version=cdr_version,
-            cdr_raw=cdr_raw,
-            price_minor=payable_minor(priced) if delivered else 0,
-            price_net_minor=priced.excl_vat_minor if delivered else 0,
-            energy_wh=round_units(priced.energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
-            started_at=cdr.start,
-            ended_at=cdr.end,
-            flags=flags_of(priced, cdr) if delivered else [*flags_of(priced, cdr), "nothing_delivered"],
-        )
+        return priced_cdr(cdr, await self._price(session, cdr), raw=cdr_raw, version=cdr_version)
 
     def _read(self, cdr_raw: bytes, cdr_version: str) -> Cdr:
         try:
+            document.check_raw_text(cdr_raw, document="CDR")
             return self.tariffs.read_cdr(cdr_raw, version=cdr_version)
         except ClearingError as error:
             raise CdrRejectedError(f"the CDR can't be read: {error}") from error
@@ -166,6 +212,38 @@ class CompletionService:
         )
 
 
+def priced_cdr(cdr: Cdr, priced: PricedSession, *, raw: bytes, version: str) -> PricedCdr:
+    """A CDR with its price; one that delivered nothing costs nothing."""
+    delivered = delivered_something(cdr, priced)
+    return PricedCdr(
+        cdr_id=cdr.id,
+        cdr_version=version,
+        cdr_raw=raw,
+        price_minor=payable_minor(priced) if delivered else 0,
+        price_net_minor=priced.excl_vat_minor if delivered else 0,
+        exact_net=priced.excl_vat,
+        exact_gross=priced.incl_vat,
+        energy_wh=round_units(priced.energy_kwh * 1000, rounding=Rounding.HALF_AWAY),
+        started_at=cdr.start,
+        ended_at=cdr.end,
+        flags=flags_of(priced, cdr) if delivered else [*flags_of(priced, cdr), "nothing_delivered"],
+    )
+
+
+def below_tariff(fixed: PricedCdr, amount_minor: int) -> PricedCdr:
+    """The CDR at `amount_minor`, VAT included, where that is below its price; its net is the same share."""
+    if amount_minor >= fixed.price_minor:
+        return fixed
+    return replace(
+        fixed,
+        price_minor=amount_minor,
+        price_net_minor=round_units(
+            amount_minor * fixed.exact_net / fixed.exact_gross, rounding=Rounding.HALF_AWAY
+        ),
+        flags=[*fixed.flags, BELOW_TARIFF],
+    )
+
+
 def payable_minor(priced: PricedSession) -> int:
     """What the driver pays: the price with VAT, and never less than nothing."""
     return max(priced.incl_vat_minor, 0)
@@ -197,7 +275,7 @@ def reject_another_cdr(session: SessionRecord, cdr_id: str) -> None:
 
     Raises SessionAlreadyCompletedError.
     """
-    if session.cdr_id != cdr_id:
+    if session.cdr_id is None or session.cdr_id.lower() != cdr_id.lower():
         raise SessionAlreadyCompletedError(
             f"session {format_id('ses', session.id)} was completed by CDR {session.cdr_id}; "
             "a correction is a credit CDR followed by a new CDR"

@@ -6,7 +6,7 @@ What is captured this way is the last update of the session priced by the frozen
 CPO has confirmed it. A CDR that comes later replaces it: the excess is refunded, a shortfall is receivable.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Final, Protocol
 from uuid import UUID
 
@@ -91,16 +91,20 @@ class MissingCdrService:
         if known is None:
             return False
         try:
-            await self.completions.complete(
+            fixed = await self.completions.price_cdr(
+                session, cdr_raw=known.cdr_raw, cdr_version=known.cdr_version
+            )
+            await self.completions.check_possible(
+                session, cdr_raw=known.cdr_raw, cdr_version=known.cdr_version
+            )
+            await self.completions.end(
                 SessionView(
                     session=session,
                     tariff=await self.snapshots.reference(session.tariff_sha256),
                     authorization=found[0],
                     capture=None,
                 ),
-                cdr_raw=known.cdr_raw,
-                cdr_version=known.cdr_version,
-                flags=(LAST_KNOWN_COST,),
+                replace(fixed, flags=[*fixed.flags, LAST_KNOWN_COST]),
             )
         except CdrRejectedError as error:
             _log.warning("last_update_unusable", session=format_id("ses", session.id), reason=str(error))

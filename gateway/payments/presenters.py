@@ -20,6 +20,7 @@ from gateway.payments.records import (
     SessionRecord,
 )
 from gateway.payments.state_machine import PaymentState
+from gateway.payments.usage_repository import StatedUsage
 from gateway.payments.views import AuthorizationView, SessionView, SetupView, TariffReference
 from gateway.webhooks.events import EventType, NewEvent
 
@@ -220,9 +221,21 @@ def session_object(view: SessionView) -> api_schemas.SessionSchema:
         ended_at=session.ended_at,
         flags=list(session.flags),
         cdr_id=session.cdr_id,
+        usage=None if view.usage is None else usage_object(view.usage),
         tariff=tariff_object(view.tariff),
         metadata=dict(session.metadata),
         created=session.created_at,
+    )
+
+
+def usage_object(usage: StatedUsage) -> api_schemas.StatedUsageSchema:
+    """Usage that a check found odd."""
+    return api_schemas.StatedUsageSchema(
+        state=usage.state.value,
+        source=usage.source.value,
+        cdr_id=usage.cdr_id,
+        reasons=list(usage.reasons),
+        detail=usage.detail,
     )
 
 

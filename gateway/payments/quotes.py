@@ -11,7 +11,15 @@ from clearing.errors import ClearingError
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.payments.errors import EvseNotFoundError, TariffMissingError
-from gateway.payments.requests import ChargePoint, Estimate, EvseUnknown, TariffMissing, TariffSource
+from gateway.payments.requests import (
+    ANY_DRIVER,
+    ChargePoint,
+    Estimate,
+    EvseUnknown,
+    TariffChoice,
+    TariffMissing,
+    TariffSource,
+)
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.views import QuoteView
 
@@ -25,11 +33,13 @@ class QuoteService:
     tariffs: TariffSnapshotService
     clock: Clock
 
-    async def quote(self, *, evse_id: str, estimate: Estimate) -> QuoteView:
+    async def quote(
+        self, *, evse_id: str, estimate: Estimate, choice: TariffChoice = ANY_DRIVER
+    ) -> QuoteView:
         """What an expected session would cost by the tariff in force. Holds nothing, stores nothing."""
         now = self.clock.now()
         async with self.pool.acquire() as connection:
-            point = await self.charge_point(connection, evse_id=evse_id, cpo_id=None, now=now)
+            point = await self.charge_point(connection, evse_id=evse_id, cpo_id=None, now=now, choice=choice)
         try:
             snapshot = self.tariffs.freeze(point.tariff_raw, version=point.tariff_version)
             quoted = self.tariffs.quote(
@@ -52,10 +62,12 @@ class QuoteService:
         )
 
     async def charge_point(
-        self, connection: Connection, *, evse_id: str, cpo_id: str | None, now: datetime
+        self, connection: Connection, *, evse_id: str, cpo_id: str | None, now: datetime, choice: TariffChoice
     ) -> ChargePoint:
         """The EVSE with its tariff in force. Raises EvseNotFoundError, TariffMissingError."""
-        point = await self.source.tariff_for(connection, evse_id=evse_id, at=now, cpo_id=cpo_id)
+        point = await self.source.tariff_for(
+            connection, evse_id=evse_id, at=now, cpo_id=cpo_id, choice=choice
+        )
         match point:
             case EvseUnknown():
                 raise EvseNotFoundError(f"no CPO has published EVSE {evse_id}; check evse_id")

@@ -50,7 +50,10 @@ class PspRequestState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord(FromRow):
-    """One charging session. Amounts are minor units; `cdr` and its price are set together, once."""
+    """One charging session. Amounts are minor units; `cdr` and its price are set together, once.
+
+    `evse_power_w` is the most that a connector of the EVSE gives, None where it is not known.
+    """
 
     shard: int
     id: UUID
@@ -76,6 +79,9 @@ class SessionRecord(FromRow):
     metadata: Mapping[str, str]
     created_at: datetime
     updated_at: datetime
+    evse_uid: str | None = None
+    evse_power_w: int | None = None
+    power_type: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", SessionState(self.state))

@@ -6,7 +6,8 @@ Owns: the requests and the port to the public tariffs. Must not know: HTTP, SQL,
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Protocol
+from enum import StrEnum
+from typing import Final, Protocol
 from uuid import UUID
 
 from gateway.database import Connection
@@ -37,6 +38,37 @@ class Estimate:
     duration_s: int
 
 
+class TariffUse(StrEnum):
+    """Whose tariff is wanted: of a driver who pays on the spot, or of one with a contract (TariffType)."""
+
+    AD_HOC = "ad_hoc"  # a card at a terminal, or behind a QR code
+    CONTRACT = "contract"  # an app under a contract, a token, Plug & Charge
+
+
+class ChargingProfile(StrEnum):
+    """The charging preference that a driver asks for: its tariff comes before any other (ProfileType)."""
+
+    CHEAP = "cheap"
+    FAST = "fast"
+    GREEN = "green"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TariffChoice:
+    """For which use a tariff is wanted, and for which preference, if any."""
+
+    use: TariffUse = TariffUse.AD_HOC
+    profile: ChargingProfile | None = None
+
+    @classmethod
+    def of_method(cls, method: str, profile: ChargingProfile | None = None) -> "TariffChoice":
+        """By authorization method: a card pays ad hoc, an app and a vehicle stand for a contract."""
+        return cls(use=TariffUse.AD_HOC if method == "card" else TariffUse.CONTRACT, profile=profile)
+
+
+ANY_DRIVER: Final = TariffChoice()
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class AuthorizationRequest:
     """Secure the payment of a session about to start.
@@ -44,6 +76,7 @@ class AuthorizationRequest:
     The same `authorization_id` is the same authorization. `reuses_recent`: what the same payment method
     authorized at the same EVSE a moment ago is answered instead of holding again, as the party's policy says.
     `amount_minor` overrides the estimate's hold; `max_amount_minor` bounds it (a contract's limit).
+    `tariff` None: by the method.
     """
 
     authorization_id: UUID
@@ -56,9 +89,15 @@ class AuthorizationRequest:
     amount_minor: int | None = None
     max_amount_minor: int | None = None
     cpo_id: str | None = None
+    tariff: TariffChoice | None = None
     receipt_email: str | None = None
     reuses_recent: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
+
+    @property
+    def tariff_choice(self) -> TariffChoice:
+        """Which of the charge point's tariffs the driver pays."""
+        return TariffChoice.of_method(self.method) if self.tariff is None else self.tariff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -75,7 +114,11 @@ class SessionFilter:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ChargePoint:
-    """An EVSE as its CPO published it, with the tariff in force: raw OCPI bytes and their version."""
+    """An EVSE as its CPO published it, with the tariff in force: raw OCPI bytes and their version.
+
+    `ad_hoc_for_contract`: the only tariff in force for a driver with a contract was the ad hoc one.
+    `max_power_w` is the connector's, `evse_power_w` the most of the EVSE's connectors, None where unknown.
+    """
 
     cpo_id: str
     location_id: str
@@ -86,6 +129,10 @@ class ChargePoint:
     max_power_w: int | None
     tariff_raw: bytes
     tariff_version: str
+    ad_hoc_for_contract: bool = False
+    evse_uid: str | None = None
+    evse_power_w: int | None = None
+    power_type: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -104,7 +151,13 @@ class TariffSource(Protocol):
     """Where the public tariff of an EVSE comes from (the OCPI package)."""
 
     async def tariff_for(
-        self, connection: Connection, *, evse_id: str, at: datetime, cpo_id: str | None = None
+        self,
+        connection: Connection,
+        *,
+        evse_id: str,
+        at: datetime,
+        cpo_id: str | None = None,
+        choice: TariffChoice = ANY_DRIVER,
     ) -> ChargePoint | EvseUnknown | TariffMissing:
-        """The charge point and the tariff in force at `at`."""
+        """The charge point and the tariff in force at `at` for the driver that `choice` describes."""
         ...

@@ -6,13 +6,14 @@ Owns: whose object is whose (another party's object is not found), and reads. Mu
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import TypedDict
 from uuid import UUID
 
 from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, shard_of
-from gateway.payments import double_tap_repository, repository
+from gateway.payments import double_tap_repository, repository, usage_repository
 from gateway.payments.authorize import AuthorizationService
 from gateway.payments.capture import CaptureResult, CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
@@ -39,12 +40,22 @@ from gateway.payments.psp_requests import PspRequestService
 from gateway.payments.quotes import QuoteService
 from gateway.payments.records import CaptureRecord, SessionRecord
 from gateway.payments.refund import RefundService
-from gateway.payments.requests import AuthorizationRequest, Estimate, SessionFilter, TariffSource
+from gateway.payments.requests import (
+    ANY_DRIVER,
+    AuthorizationRequest,
+    Estimate,
+    SessionFilter,
+    TariffChoice,
+    TariffSource,
+)
 from gateway.payments.residual_charge import ResidualChargeService
 from gateway.payments.state_machine import PaymentState
+from gateway.payments.stated_usage import StatedUsageService
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.terminals import TerminalService
+from gateway.payments.usage_checks import UsageCheckService
+from gateway.payments.usage_repository import StatedUsage, UsageSource
 from gateway.payments.views import AuthorizationView, PriceView, QuoteView, SessionView
 
 
@@ -68,6 +79,7 @@ class PaymentService:
     psp_events: PspEventHandler
     cdr_corrections: CdrCorrectionService
     missing_cdrs: MissingCdrService
+    stated_usage: StatedUsageService
     psp_requests: PspRequestService
 
     @property
@@ -117,9 +129,11 @@ class PaymentService:
         async with self.pool.acquire() as connection:
             await double_tap_repository.set_policy(connection, party_id=party_id, within_s=within_s)
 
-    async def quote(self, *, evse_id: str, estimate: Estimate) -> QuoteView:
+    async def quote(
+        self, *, evse_id: str, estimate: Estimate, choice: TariffChoice = ANY_DRIVER
+    ) -> QuoteView:
         """What an expected session would cost now. Raises EvseNotFoundError, TariffMissingError."""
-        return await self.quotes.quote(evse_id=evse_id, estimate=estimate)
+        return await self.quotes.quote(evse_id=evse_id, estimate=estimate, choice=choice)
 
     async def increment(
         self,
@@ -173,6 +187,8 @@ class PaymentService:
 
         `cdr_raw` may be built from the session, for a partner that has only metered usage.
 
+        What a check finds odd waits for a person: the view has it as `usage`, and nothing is captured.
+
         Raises NotFoundError, CdrRejectedError, SessionAlreadyCompletedError, VersionConflictError.
         """
         view = await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
@@ -187,11 +203,19 @@ class PaymentService:
         raw = cdr_raw if isinstance(cdr_raw, bytes) else cdr_raw(view.session)
         seen = None
         if view.session.awaits_cdr:
-            waits = await self.cdr_corrections.correct(view.session, cdr_raw=raw, cdr_version=cdr_version)
+            waits = await self.cdr_corrections.correct(
+                view.session, cdr_raw=raw, cdr_version=cdr_version, source=UsageSource.API
+            )
+            if isinstance(waits, StatedUsage):
+                return replace(view, usage=waits)
             if waits is not None:
                 raise PspRequestOpenError(f"captured at its last known cost before; {waits}; try again later")
         else:
-            ended = await self.completions.complete(view, cdr_raw=raw, cdr_version=cdr_version)
+            ended = await self.completions.complete(
+                view, cdr_raw=raw, cdr_version=cdr_version, source=UsageSource.API
+            )
+            if isinstance(ended, StatedUsage):
+                return replace(view, usage=ended)
             seen = replace(view, session=ended)
         done = await self.captures.finish(shard=view.session.shard, session_id=session_id, seen=seen)
         if done.view is not None:
@@ -245,6 +269,14 @@ class PaymentService:
             authorization=found[1],
             capture=found[2],
         )
+
+    async def with_usage(self, view: SessionView) -> SessionView:
+        """The view with the usage that waits for a person, if any."""
+        async with self.pool.acquire() as connection:
+            usage = await usage_repository.find_waiting(
+                connection, shard=view.session.shard, session_id=view.session.id
+            )
+        return replace(view, usage=usage)
 
     async def get_capture(self, *, party_id: str, capture_id: UUID, admin: bool = False) -> CaptureRecord:
         """One capture. Raises NotFoundError."""
@@ -370,16 +402,26 @@ def build_payments(
     policy: PaymentPolicy,
     updates: SessionUpdateSource | None = None,
     incidents: PspIncidentLog | None = None,
+    checked: bool = True,
 ) -> PaymentService:
-    """Compose the services over one cache of tariffs and one service for requests to the PSP."""
+    """Compose the services over one cache of tariffs and one service for requests to the PSP.
+
+    `checked` False leaves the checks of CDRs out: for a benchmark or test of the capture alone.
+    """
     psp_requests = _build_psp_requests(pool, psp, clock, policy, incidents)
     snapshots = psp_requests.snapshots
     quotes = QuoteService(pool=pool, source=tariffs, tariffs=snapshots.tariffs, clock=clock)
     refunds = RefundService(pool=pool, clock=clock, psp_requests=psp_requests)
     disputes = DisputeService(pool=pool, clock=clock)
     captures = CaptureService(pool=pool, clock=clock, psp_requests=psp_requests, snapshots=snapshots)
+    checks = UsageCheckService(pool=pool, clock=clock, source=tariffs, tariffs=snapshots.tariffs)
     completions = CompletionService(
-        pool=pool, tariffs=snapshots.tariffs, snapshots=snapshots, clock=clock, policy=policy
+        pool=pool,
+        tariffs=snapshots.tariffs,
+        snapshots=snapshots,
+        clock=clock,
+        policy=policy,
+        checks=checks if checked else None,
     )
     authorizations = AuthorizationService(
         pool=pool,
@@ -416,16 +458,43 @@ def build_payments(
             disputes=disputes,
             payers=PayerService(pool=pool, clock=clock, psp=psp.payers),
         ),
-        cdr_corrections=CdrCorrectionService(
-            pool=pool,
-            clock=clock,
-            snapshots=snapshots,
-            completions=completions,
-            authorizations=authorizations,
-            refunds=refunds,
-        ),
-        missing_cdrs=MissingCdrService(
-            pool=pool, completions=completions, captures=captures, snapshots=snapshots, updates=updates
-        ),
+        **_cdr_services(completions, captures, authorizations, refunds, updates),
         psp_requests=psp_requests,
     )
+
+
+class _CdrServices(TypedDict):
+    cdr_corrections: CdrCorrectionService
+    stated_usage: StatedUsageService
+    missing_cdrs: MissingCdrService
+
+
+def _cdr_services(
+    completions: CompletionService,
+    captures: CaptureService,
+    authorizations: AuthorizationService,
+    refunds: RefundService,
+    updates: SessionUpdateSource | None,
+) -> _CdrServices:
+    """What ends sessions without a CDR, corrects them by another CDR, and decides about odd usage."""
+    pool, clock, snapshots = completions.pool, completions.clock, completions.snapshots
+    corrections = CdrCorrectionService(
+        pool=pool,
+        clock=clock,
+        snapshots=snapshots,
+        completions=completions,
+        authorizations=authorizations,
+        refunds=refunds,
+    )
+    usage = StatedUsageService(
+        pool=pool,
+        clock=clock,
+        snapshots=snapshots,
+        completions=completions,
+        cdr_corrections=corrections,
+        captures=captures,
+    )
+    missing = MissingCdrService(
+        pool=pool, completions=completions, captures=captures, snapshots=snapshots, updates=updates
+    )
+    return _CdrServices(cdr_corrections=corrections, stated_usage=usage, missing_cdrs=missing)

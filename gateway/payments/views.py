@@ -12,6 +12,7 @@ from gateway.payments.payer_records import SetupRecord
 from gateway.payments.psp.port import RequiresAction
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 from gateway.payments.requests import ChargePoint
+from gateway.payments.usage_repository import StatedUsage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -45,12 +46,16 @@ class SetupView:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionView:
-    """A session with its tariff, its current authorization and its capture."""
+    """A session with its tariff, its current authorization and its capture.
+
+    `usage` is what was stated of it and waits for a person, in the answer to who stated it.
+    """
 
     session: SessionRecord
     tariff: TariffReference
     authorization: AuthorizationRecord | None
     capture: CaptureRecord | None
+    usage: StatedUsage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

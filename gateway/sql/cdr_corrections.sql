@@ -12,12 +12,12 @@ WITH replaced AS (
     SET cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
         price_minor = :price_minor::bigint, price_net_minor = :price_net_minor::bigint,
         energy_wh = :energy_wh::bigint, started_at = :started_at::timestamptz, ended_at = :ended_at::timestamptz,
-        flags = array_append(flags, 'corrected'), updated_at = :now::timestamptz
+        flags = flags || :flags::text[] || ARRAY['corrected'], updated_at = :now::timestamptz
     WHERE shard = :shard::smallint AND id = :session_id::uuid AND cdr_id = :replaces::text
     RETURNING shard, id, cpo_id
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
-    SELECT 'cdr', cpo_id || ':' || :cdr_id::text, shard, id FROM replaced
+    SELECT 'cdr', cpo_id || ':' || lower(:cdr_id::text), shard, id FROM replaced
     ON CONFLICT DO NOTHING
 )
 SELECT true FROM replaced;

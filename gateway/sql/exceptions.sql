@@ -39,6 +39,19 @@ SELECT 'unmatched_cdr', NULL, c.party_id || '/' || c.cdr_id, c.session_id, c.par
 FROM gateway.ocpi_cdr AS c
 WHERE c.status IN ('unmatched', 'unpriceable')
 UNION ALL
+SELECT 'unapplied_credit', NULL, c.party_id || '/' || c.cdr_id, c.session_id, c.party_id, NULL, NULL, c.credit_state,
+       c.reason, c.received_at, false
+FROM gateway.ocpi_cdr AS c
+WHERE c.credit_state = 'exception'
+UNION ALL
+SELECT 'failed_cdr_check', u.id, NULL, u.session_id, u.cpo_id, u.price_minor,
+       CASE WHEN u.price_minor IS NOT NULL THEN u.currency END, u.reasons[1],
+       format('CDR %s: %s', u.cdr_id, u.detail) ||
+           CASE WHEN u.settled_minor IS NULL THEN '' ELSE format('; captured meanwhile: %s', u.settled_minor) END,
+       u.received_at, false
+FROM gateway.stated_usage AS u
+WHERE u.state = 'exception'
+UNION ALL
 SELECT 'undelivered_ocpi_message', m.id, NULL, NULL, m.party_id, NULL, NULL, m.module, coalesce(m.last_error, ''),
        m.exception_at, true
 FROM gateway.ocpi_outbox AS m

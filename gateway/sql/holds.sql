@@ -29,6 +29,9 @@ WHERE a.state = 'authorized' AND s.state = 'active'
            - coalesce(make_interval(days => coalesce(p.after_days, h.after_days)), :patience::interval)
        OR (coalesce(p.action, h.action) = 'last_known_cost' AND a.customer IS NULL
            AND a.capture_before <= :lost_by::timestamptz))
+  AND NOT EXISTS (  -- a CDR came, and waits for a person
+      SELECT 1 FROM gateway.stated_usage AS u
+      WHERE u.shard = s.shard AND u.session_id = s.id AND u.state = 'exception')
   AND (a.next_check_at IS NULL OR a.next_check_at <= :now::timestamptz)
 ORDER BY a.next_check_at NULLS FIRST, s.created_at
 LIMIT :batch::int;

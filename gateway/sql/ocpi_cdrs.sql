@@ -5,10 +5,10 @@
 WITH kept AS (
     INSERT INTO gateway.ocpi_cdr
         (party_id, cdr_key, cdr_id, version, raw, fingerprint, session_ref, authorization_reference, currency,
-         ended_at, credit, credit_reference_id, last_updated, received_at, status, updated_at)
+         ended_at, credit, credit_reference_id, last_updated, received_at, status, credit_state, updated_at)
     VALUES (:party_id, :cdr_key, :cdr_id, :version, :raw, :fingerprint, :session_ref, :authorization_reference,
             :currency, :ended_at, :credit, :credit_reference_id, :last_updated, :now::timestamptz, :status,
-            :now::timestamptz)
+            CASE WHEN :credit THEN 'pending' END, :now::timestamptz)
     ON CONFLICT (party_id, cdr_key) DO NOTHING
     RETURNING party_id, cdr_id, status
 ), task AS (
@@ -63,6 +63,19 @@ SELECT cdr_id FROM gateway.ocpi_cdr
 WHERE party_id = :party_id AND lower(credit_reference_id) = :cdr_key AND credit
 ORDER BY received_at, cdr_key;
 
+-- name: open_credits
+-- Credit CDRs that have waited, the oldest first.
+SELECT party_id, cdr_id FROM gateway.ocpi_cdr
+WHERE credit_state = 'pending' AND received_at <= :received_before::timestamptz
+  AND updated_at <= :updated_before::timestamptz
+ORDER BY received_at, cdr_key
+LIMIT :row_limit::int;
+
+-- name: mark_credit!
+UPDATE gateway.ocpi_cdr
+SET credit_state = :state, reason = :reason, session_id = coalesce(:session_id::uuid, session_id), updated_at = :now
+WHERE party_id = :party_id AND cdr_key = :cdr_key AND credit;
+
 -- name: session_of_authorization^
 -- Ours, and of this CPO.
 SELECT s.id FROM gateway.payment_authorization AS a
@@ -75,8 +88,8 @@ SELECT id FROM gateway.session WHERE shard = :shard AND id = :id AND cpo_id = :c
 -- name: session_by_name^
 SELECT s.id FROM gateway.session_lookup AS l
 JOIN gateway.session AS s ON s.shard = l.shard AND s.id = l.session_id
-WHERE l.kind = 'session_ref' AND l.foreign_id = ANY(:foreign_ids::text[]) AND s.cpo_id = :cpo_id
-ORDER BY l.foreign_id
+WHERE l.kind = 'session_ref' AND lower(l.foreign_id) = lower(:foreign_id::text) AND s.cpo_id = :cpo_id
+ORDER BY l.foreign_id <> :foreign_id::text, l.foreign_id
 LIMIT 1;
 
 -- name: session_of_token^

@@ -135,10 +135,11 @@ WITH funds AS (
 ), charging AS (
     INSERT INTO gateway.session (
         shard, id, demand_partner_id, cpo_id, evse_id, location_id, session_ref, tax_jurisdiction, time_zone, currency,
-        tariff_sha256, state, metadata, created_at, updated_at)
+        tariff_sha256, state, flags, metadata, created_at, updated_at, evse_uid, evse_power_w, power_type)
     SELECT :shard::smallint, :session_id::uuid, :party_id::text, :cpo_id::text, :evse_id::text, :location_id::text,
            :session_ref::text, :tax_jurisdiction::text, :time_zone::text, :currency::char(3), :tariff_sha256::text,
-           'active', :metadata::jsonb, :now::timestamptz, :now::timestamptz
+           'active', :flags::text[], :metadata::jsonb, :now::timestamptz, :now::timestamptz,
+           :evse_uid::text, :evse_power_w::bigint, :power_type::text
     FROM allowed
     WHERE :new_session::boolean
 ), reopened AS (
@@ -194,7 +195,7 @@ WITH ended AS (
     RETURNING shard, id, cpo_id
 ), lookup AS (
     INSERT INTO gateway.session_lookup (kind, foreign_id, shard, session_id)
-    SELECT 'cdr', cpo_id || ':' || :cdr_id::text, shard, id FROM ended
+    SELECT 'cdr', cpo_id || ':' || lower(:cdr_id::text), shard, id FROM ended
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, session_id, run_at)
     SELECT shard, :task_id::uuid, 'capture_session', id, :run_at::timestamptz FROM ended

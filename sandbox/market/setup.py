@@ -45,6 +45,7 @@ async def open_market(context: SimulationContext) -> None:
     progress.advance("clock")
     for party in (*BUSINESSES, *CPOS):
         await _register_party(context, party)
+    await context.checkpoints.once("cdr-limits", partial(_set_cdr_limits, context))
     progress.advance("parties and keys")
     for agreement in agreements():
         name = f"agreement/{agreement['id']}"
@@ -87,6 +88,12 @@ async def _register_party(context: SimulationContext, party: Business | Cpo) -> 
             f"key/{party_id}", partial(_post, context, path, {"scopes": _scopes(party)})
         )
         context.keys[party_id] = granted["api_key"]
+
+
+async def _set_cdr_limits(context: SimulationContext) -> None:
+    """The market's clock moves by the hour, and its meters are read every three minutes at full power."""
+    limits = {"clock_slack_s": "3600", "power_slack_wh": "20000"}
+    await context.admin.put(f"/v1/parties/{PLATFORM.party_id}/cdr-limits", {"limits": limits})
 
 
 async def _connected_account(context: SimulationContext, party: Business | Cpo) -> str:

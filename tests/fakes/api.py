@@ -33,10 +33,11 @@ from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_repository import PartyRecord
 from gateway.partners.party_service import PartyService
 from gateway.payments import double_tap_repository
+from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp_incidents import PspIncidentLog
-from gateway.payments.requests import ChargePoint, EvseUnknown, TariffMissing
+from gateway.payments.requests import ANY_DRIVER, ChargePoint, EvseUnknown, TariffChoice, TariffMissing
 from gateway.payments.service import build_payments
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
@@ -93,7 +94,13 @@ class OneTariff:
     """A tariff source with one EVSE that prices, and one that has no tariff."""
 
     async def tariff_for(
-        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None
+        self,
+        connection: Any,
+        *,
+        evse_id: str,
+        at: datetime,
+        cpo_id: str | None = None,
+        choice: TariffChoice = ANY_DRIVER,
     ) -> ChargePoint | EvseUnknown | TariffMissing:
         if cpo_id not in {None, "DE-ABC"} or evse_id not in {EVSE, "DE*ABC*E2"}:
             return EvseUnknown()
@@ -199,11 +206,13 @@ async def open_api(
     policy: PaymentPolicy | None = None,
     incidents: PspIncidentLog | None = None,
     double_taps: bool = False,
+    checked: bool = False,
     **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key.
 
     Most tests authorize one payment method at one EVSE again and again: `double_taps` leaves the policy on.
+    With `checked` a CDR passes the checks; the clock must then stand after its end.
     """
     clock, psp = Hands(), psp or FakePsp()
     clearing = build_clearing()
@@ -214,6 +223,7 @@ async def open_api(
         clock=clock,
         policy=policy or PaymentPolicy(),
         incidents=incidents,
+        checked=checked,
     )
     base = ApiOptions(base_url="http://api.test", sandbox=True, allow_private_receivers=True)
     ring = KeyRing(pool=pool, clock=clock, admin_api_key=ADMIN)
@@ -257,6 +267,7 @@ async def open_api(
         events=EventService(pool=pool, clock=clock),
         documents=DocumentService(pool=pool, clock=clock, payments=payments),
         exceptions=ExceptionAdministration(pool=pool, clock=clock, clearing=clearing),
+        cdr_limits=CdrLimitService(pool=pool, clock=clock),
         payout_terms=PayoutTermsService(pool=pool, clock=clock, clearing=clearing),
         payout_holds=PayoutHoldService(pool=pool, clock=clock, clearing=clearing),
         bank_details=BankDetailsService(pool=pool, clock=clock, clearing=clearing),

@@ -24,6 +24,8 @@ from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.exceptions.service import ExceptionService, ExceptionView
 from gateway.ids import format_id, new_id
 from gateway.jobs.exceptions import PAUSE, ExceptionsJob
+from gateway.payments.errors import PaymentConflictError
+from gateway.payments.stated_usage import UsageAction, UsageDecision
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Api, Hands, open_api
 from tests.integration.test_clearing_job import hand_over, open_books
@@ -55,10 +57,12 @@ class Queue:
             wanted = ExceptionFilter(state=state)
             return list(await self.service.list_exceptions(connection, wanted, limit=100))
 
-    async def resolve(self, exception_id: UUID, *, by: str = "anna") -> ExceptionView:
+    async def resolve(
+        self, exception_id: UUID, *, by: str = "anna", decision: UsageDecision | None = None
+    ) -> ExceptionView:
         async with transaction(self.pool) as connection:
             return await self.service.resolve(
-                connection, exception_id, by=by, note="mended", now=NOW, wall_now=NOW
+                connection, exception_id, by=by, note="mended", now=NOW, wall_now=NOW, decision=decision
             )
 
     async def events(self, exception_id: UUID) -> list[ExceptionEventKind]:
@@ -122,6 +126,33 @@ async def unknown_psp_outcome(queue: Queue) -> str:
         LONG_AGO,
     )
     return format_id("psr", identifier)
+
+
+async def failed_check(queue: Queue) -> str:
+    identifier = task_id(queue)
+    await queue.run(
+        "INSERT INTO gateway.stated_usage (shard, id, session_id, cpo_id, source, cdr_id, cdr_key, "
+        "cdr_version, cdr, state, reasons, detail, currency, price_minor, lower_minor, received_at, "
+        "updated_at) VALUES ($1, $2, $3, 'NL-ABC', 'operator_cdr', 'C9', 'c9', '2.2.1', '', 'exception', "
+        "'{cpo_total_lower}', 'less', 'EUR', 500, 400, $4, $4)",
+        queue.session.shard,
+        identifier,
+        queue.session.session_id,
+        LONG_AGO,
+    )
+    return format_id("usg", identifier)
+
+
+async def unapplied_credit(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO gateway.ocpi_cdr (party_id, cdr_key, cdr_id, version, raw, fingerprint, currency, "
+        "ended_at, credit, credit_reference_id, last_updated, received_at, status, credit_state, reason, "
+        "updated_at) VALUES ('NL-ABC', 'c-1', 'C-1', '2.2.1', '', $1, 'EUR', $2, true, 'C', $2, $2, "
+        "'credit', 'exception', 'partial_credit: 1 of 2', $2)",
+        bytes(32),
+        LONG_AGO,
+    )
+    return "NL-ABC/C-1"
 
 
 async def psp_refuses(queue: Queue) -> str:
@@ -384,8 +415,19 @@ CAUSES = {
         unknown_psp_outcome,
         "UPDATE gateway.psp_request SET state = 'succeeded', finished_at = now(), next_attempt_at = NULL",
     ),
+    ExceptionKind.FAILED_CDR_CHECK: (
+        failed_check,
+        "UPDATE gateway.stated_usage SET state = 'replaced'",
+    ),
+    ExceptionKind.UNAPPLIED_CREDIT: (
+        unapplied_credit,
+        "UPDATE gateway.ocpi_cdr SET credit_state = 'applied' WHERE credit",
+    ),
     ExceptionKind.PSP_CONFIGURATION: (psp_refuses, "DELETE FROM gateway.psp_incident"),
-    ExceptionKind.UNMATCHED_CDR: (unmatched_cdr, "UPDATE gateway.ocpi_cdr SET status = 'pending'"),
+    ExceptionKind.UNMATCHED_CDR: (
+        unmatched_cdr,
+        "UPDATE gateway.ocpi_cdr SET status = 'pending' WHERE NOT credit",
+    ),
     ExceptionKind.REJECTED_CDR: (rejected_cdr, "DELETE FROM gateway.ocpi_rejected_push"),
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE: (undelivered_message, "DELETE FROM gateway.ocpi_outbox"),
     ExceptionKind.FAILING_OCPI_PULL: (failing_pull, "UPDATE gateway.ocpi_pull SET failures = 0"),
@@ -432,6 +474,7 @@ ENDED_BY_THEIR_RETRY = (
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE,
     ExceptionKind.FAILING_WEBHOOK_ENDPOINT,
 )
+ENDED_BY_A_DECISION = (ExceptionKind.FAILED_CDR_CHECK,)
 RETRIED_AND_OPEN = (ExceptionKind.UNKNOWN_PSP_OUTCOME, ExceptionKind.FAILING_OCPI_PULL)
 
 
@@ -459,7 +502,7 @@ async def test_an_exception_opens_once_ends_with_its_cause_and_comes_back_as_ano
 async def test_a_cause_that_comes_back_is_a_new_exception(queue: Queue) -> None:
     subject = await unmatched_cdr(queue)
     (first,) = await queue.listed()
-    await queue.run("UPDATE gateway.ocpi_cdr SET status = 'pending'")
+    await queue.run("UPDATE gateway.ocpi_cdr SET status = 'pending' WHERE NOT credit")
     assert await queue.listed() == []
     await queue.run("UPDATE gateway.ocpi_cdr SET status = 'unpriceable'")
     (second,) = await queue.listed()
@@ -498,6 +541,60 @@ async def test_resolving_tries_the_cause_again_and_records_who_did_it(
     assert await queue.listed() == []
     with pytest.raises(ExceptionConflictError, match="resolved already"):
         await queue.resolve(shown.id)
+
+
+@pytest.mark.parametrize(
+    ("decision", "state", "amount", "release"),
+    [
+        (UsageDecision(action=UsageAction.TAKE_AS_IS), "accepted", 500, False),
+        (UsageDecision(action=UsageAction.TAKE_LOWER), "accepted", 400, False),
+        (UsageDecision(action=UsageAction.SET_AMOUNT, amount_minor=499), "accepted", 499, False),
+        (UsageDecision(action=UsageAction.REJECT), "rejected", None, False),
+        (UsageDecision(action=UsageAction.RELEASE), "rejected", None, True),
+    ],
+)
+async def test_a_decision_ends_usage_that_failed_a_check_and_leaves_its_task(
+    queue: Queue, decision: UsageDecision, state: str, amount: int | None, *, release: bool
+) -> None:
+    subject = await failed_check(queue)
+    (shown,) = await queue.listed()
+    assert (shown.subject_id, shown.reason, shown.amount_minor) == (subject, "cpo_total_lower", 500)
+    with pytest.raises(ExceptionConflictError, match="take_as_is, take_lower, set_amount, reject, release"):
+        await queue.resolve(shown.id)
+    view = await queue.resolve(shown.id, decision=decision)
+    assert view.record.state is ExceptionState.RESOLVED
+    assert view.history[1].note == f"{decision.action.value}: mended"
+    usage = await queue.pool.fetchrow("SELECT state, amount_minor, decided_by FROM gateway.stated_usage")
+    assert tuple(usage or ()) == (state, amount, "anna")
+    (task,) = await queue.pool.fetch("SELECT payload FROM gateway.task WHERE kind = 'complete_session'")
+    assert (format_id("usg", UUID(task["payload"]["stated_usage"])), task["payload"]["release"]) == (
+        subject,
+        release,
+    )
+
+
+@pytest.mark.parametrize(
+    "decision",
+    [
+        UsageDecision(action=UsageAction.SET_AMOUNT, amount_minor=501),
+        UsageDecision(action=UsageAction.SET_AMOUNT),
+    ],
+)
+async def test_no_decision_takes_more_than_the_price(queue: Queue, decision: UsageDecision) -> None:
+    await failed_check(queue)
+    (shown,) = await queue.listed()
+    with pytest.raises(PaymentConflictError, match="expected an amount from 0 to 500"):
+        await queue.resolve(shown.id, decision=decision)
+    await queue.run("UPDATE gateway.stated_usage SET price_minor = NULL, lower_minor = NULL")
+    with pytest.raises(PaymentConflictError, match="can't be priced"):
+        await queue.resolve(shown.id, decision=UsageDecision(action=UsageAction.TAKE_AS_IS))
+
+
+async def test_an_action_is_for_usage_only(queue: Queue) -> None:
+    await stop_task(queue)
+    (shown,) = await queue.listed()
+    with pytest.raises(ExceptionConflictError, match="takes no action"):
+        await queue.resolve(shown.id, decision=UsageDecision(action=UsageAction.REJECT))
 
 
 @pytest.mark.parametrize("kind", RETRIED_AND_OPEN)
@@ -715,6 +812,25 @@ async def test_the_queue_is_listed_shown_assigned_and_resolved_over_http(queue: 
     assert [line["kind"] for line in got.json["history"]] == ["opened", "assigned", "retried", "resolved"]
 
 
+async def test_over_http_usage_is_decided_by_an_action(queue: Queue, api: Api) -> None:
+    await failed_check(queue)
+    listed = await api.call("GET", "/v1/exceptions?kind=failed_cdr_check", party="admin")
+    (shown,) = listed.json["data"]
+    where = f"/v1/exceptions/{shown['id']}/resolve"
+    for body in (
+        {"note": "n", "action": "set_amount"},
+        {"note": "n", "action": "reject", "amount": 3},
+        {"note": "n", "amount": 3},
+        {"note": "n", "action": "guess"},
+    ):
+        assert (await api.call("POST", where, body, party="admin")).status == 400
+    assert (await api.call("POST", where, {"note": "n"}, party="admin")).status == 409
+    over = {"note": "n", "action": "set_amount", "amount": 501}
+    assert (await api.call("POST", where, over, party="admin")).status == 409
+    taken = await api.call("POST", where, {"note": "agreed", "action": "take_lower"}, party="admin")
+    assert (taken.status, taken.json["state"]) == (200, "resolved"), taken.text
+
+
 async def test_over_http_a_source_that_is_open_is_a_conflict(queue: Queue, api: Api) -> None:
     await document(queue)
     (shown,) = (await api.call("GET", "/v1/exceptions", party="admin")).json["data"]
@@ -798,3 +914,14 @@ async def test_at_the_command_line_an_open_source_names_its_own_command(
     answer = networkcore(database_url, "resolve", shown["id"], "--by", "ben", "--reason", "seen")
     assert answer.returncode == 2
     assert "networkcore reconcile resolve" in answer.stderr
+
+
+async def test_usage_is_decided_at_the_command_line(queue: Queue, database_url: str) -> None:
+    await failed_check(queue)
+    (shown,) = json.loads(networkcore(database_url, "list", "--json").stdout)
+    resolve = ("resolve", shown["id"], "--by", "ben", "--reason", "agreed")
+    for wrong in ((), ("--action", "set_amount"), ("--action", "reject", "--amount", "1")):
+        done = networkcore(database_url, *resolve, *wrong)
+        assert (done.returncode, done.stderr.count("\n")) == (2, 1), done.stderr
+    done = networkcore(database_url, *resolve, "--action", "set_amount", "--amount", "1", "--json")
+    assert (done.returncode, json.loads(done.stdout)["state"]) == (0, "resolved"), done.stderr

@@ -40,7 +40,12 @@ def signed(kwh: float = 20.5, *, seed: int = 7, page: str = "T7") -> str:
 async def system(pool: Pool) -> AsyncIterator[System]:
     edge, psp = await start_edge(pool), FakePsp()
     payments = build_payments(
-        pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=edge.clock, policy=PaymentPolicy()
+        pool=pool,
+        psp=psp,
+        tariffs=OcpiTariffSource(),
+        clock=edge.clock,
+        policy=PaymentPolicy(),
+        checked=False,  # several CDRs of one hour at one EVSE: only their meter data are checked here
     )
     authorizer = TokenAuthorizationService(pool=pool, clock=edge.clock, payments=payments)
     object.__setattr__(edge.services, "authorizer", authorizer)

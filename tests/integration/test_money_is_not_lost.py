@@ -127,7 +127,9 @@ async def system(pool: Pool) -> System:
             [("DE-ABC", "cpo"), ("parking", "demand_partner")],
         )
     psp, clock = StrictPsp(), Hands()
-    payments = build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy())
+    payments = build_payments(
+        pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy(), checked=False
+    )
     return System(pool=pool, psp=psp, clock=clock, payments=payments)
 
 
@@ -477,7 +479,12 @@ async def test_an_event_that_cannot_be_read_holds_up_no_other(system: System) ->
             return super().parse_event(body)
 
     payments = build_payments(
-        pool=system.pool, psp=Telling(), tariffs=OneTariff(), clock=system.clock, policy=PaymentPolicy()
+        pool=system.pool,
+        psp=Telling(),
+        tariffs=OneTariff(),
+        clock=system.clock,
+        policy=PaymentPolicy(),
+        checked=False,
     )
     assert await PspEventPollJob(clock=system.clock, payments=payments).run_once() == 1
     assert [row["id"] for row in await system.rows("psp_event")] == ["evt_2"]
@@ -494,7 +501,12 @@ async def test_the_fee_of_a_charge_off_session_is_kept_without_the_captures_own(
             return replace(captured, fee_minor=None, fee_currency=None)
 
     payments = build_payments(
-        pool=system.pool, psp=Silent(), tariffs=OneTariff(), clock=system.clock, policy=PaymentPolicy()
+        pool=system.pool,
+        psp=Silent(),
+        tariffs=OneTariff(),
+        clock=system.clock,
+        policy=PaymentPolicy(),
+        checked=False,
     )
     own = replace(system, payments=payments)
     view = await own.authorize(payment=PspMethod(payment_method="pm_good", customer="cus_1"))

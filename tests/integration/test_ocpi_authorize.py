@@ -43,6 +43,7 @@ FUNDED = (
     "INSERT INTO gateway.partner_account (party_id, currency, balance_minor)"
     " VALUES ('app', 'EUR', $1::bigint)"
 )
+BEARER = {"uid": TOKEN.uid, "type": TOKEN.type, "contract_id": TOKEN.contract_id}
 PLACE = {"location_id": "LOC1", "evse_uids": ["E1"]}
 
 
@@ -67,7 +68,8 @@ class System:
         )
 
     async def settle(self) -> None:
-        """The worker's tasks, one after the other."""
+        """The worker's tasks, one after the other, an hour after the start: a CDR tells of what has ended."""
+        self.edge.clock.at = max(self.edge.clock.at, NOW + timedelta(hours=1))
         service = CdrSettlementService(pool=self.edge.pool, clock=self.edge.clock, payments=self.payments)
         rows = await self.edge.pool.fetch(
             "DELETE FROM gateway.task WHERE kind = 'complete_session' RETURNING *"
@@ -105,7 +107,7 @@ async def test_allowed_means_the_payment_is_held_and_the_reference_leads_to_one_
     reference = info["authorization_reference"]
     assert len(reference) <= 36
     assert len(system.psp.payments) == 1
-    record = cdr(authorization_reference=reference, session_id=None)
+    record = cdr(authorization_reference=reference, session_id=None, cdr_token=BEARER)
     for _ in range(2):
         await system.edge.call("POST", "/emsp/2.2.1/cdrs", system.token, record)
     await system.settle()
@@ -187,6 +189,28 @@ async def test_an_emaid_is_authorized_as_plug_and_charge_and_never_listed(system
     )
     listed, _ = await system.edge.call("GET", "/emsp/2.3.0/tokens", system.token)
     assert listed["data"] == []
+
+
+async def test_a_token_pays_the_regular_tariff_and_the_ad_hoc_one_only_where_there_is_no_other(
+    system: System,
+) -> None:
+    regular = tariff(0.40, id="T1", type="REGULAR")
+    for body in (regular, tariff(0.80, id="T2", type="AD_HOC_PAYMENT")):
+        await system.edge.call("PUT", f"/emsp/2.2.1/tariffs/NL/ABC/{body['id']}", system.token, body)
+    place = location()
+    place["evses"][0]["connectors"][0]["tariff_ids"] = ["T2", "T1"]
+    await system.edge.call("PUT", "/emsp/2.2.1/locations/NL/ABC/LOC1", system.token, place)
+    await system.keep()
+    answer, _ = await system.ask()
+    assert answer["data"]["allowed"] == "ALLOWED"
+    assert await hold_of(system) == 60 * 40 * 121 // 100
+    await system.edge.call("DELETE", "/emsp/2.2.1/tariffs/NL/ABC/T1", system.token)
+    await system.edge.pool.execute("UPDATE gateway.session SET state = 'cancelled'")
+    await system.edge.pool.execute("UPDATE gateway.payment_authorization SET state = 'voided'")
+    answer, _ = await system.ask()
+    assert answer["data"]["allowed"] == "ALLOWED"
+    flags = await system.edge.pool.fetch("SELECT flags FROM gateway.session ORDER BY id")
+    assert [row["flags"] for row in flags] == [[], ["ad_hoc_for_contract"]]
 
 
 async def test_the_oldest_version_finds_the_session_by_the_drivers_token(system: System) -> None:
@@ -291,6 +315,7 @@ async def test_a_session_that_outgrows_its_hold_raises_it_once_with_headroom(sys
     await system.edge.call("PUT", where, system.token, running(authorization_reference=reference))
     await look(system)
     assert await hold_of(system) == held
+    system.edge.clock.at = NOW + timedelta(minutes=90)
     grown = {"kwh": 100, "last_updated": "2026-10-29T09:30:00Z"}
     for _ in range(2):
         await system.edge.call("PATCH", where, system.token, grown)
@@ -355,6 +380,7 @@ async def test_a_booking_that_nobody_used_costs_its_no_show_fee(system: System) 
     unused = cdr(
         authorization_reference=reference,
         session_id=None,
+        cdr_token=BEARER,
         cdr_location={"id": "LOC1", "evse_uid": "#NA", "evse_id": "#NA", "connector_id": "#NA"},
         charging_periods=[
             {

@@ -69,7 +69,7 @@ class OneTariff:
     """A tariff source with one EVSE."""
 
     async def tariff_for(
-        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None
+        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None, choice: Any = None
     ) -> ChargePoint | EvseUnknown | TariffMissing:
         if evse_id != "DE*ABC*E1":
             return EvseUnknown()
@@ -163,7 +163,9 @@ async def system(pool: Pool) -> System:
             "VALUES ('superapp', 'EUR', 5000)"
         )
     psp, clock = FakePsp(), Hands()
-    payments = build_payments(pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy())
+    payments = build_payments(
+        pool=pool, psp=psp, tariffs=OneTariff(), clock=clock, policy=PaymentPolicy(), checked=False
+    )
     return System(pool=pool, psp=psp, clock=clock, payments=payments)
 
 

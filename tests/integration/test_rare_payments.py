@@ -47,7 +47,14 @@ from gateway.payments.psp.port import (
 from gateway.payments.psp.stripe.adapter import STRIPE_RULES
 from gateway.payments.records import MissingCdrAction, MissingCdrPolicy, SessionRecord
 from gateway.payments.refund import RefundReason, RefundRequest
-from gateway.payments.requests import ChargePoint, EvseUnknown, PspMethod, TariffMissing
+from gateway.payments.requests import (
+    ANY_DRIVER,
+    ChargePoint,
+    EvseUnknown,
+    PspMethod,
+    TariffChoice,
+    TariffMissing,
+)
 from gateway.payments.service import build_payments
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.psp import FakePsp
@@ -95,9 +102,15 @@ class KuwaitTariff(OneTariff):
 
     @override
     async def tariff_for(
-        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None
+        self,
+        connection: Any,
+        *,
+        evse_id: str,
+        at: datetime,
+        cpo_id: str | None = None,
+        choice: TariffChoice = ANY_DRIVER,
     ) -> ChargePoint | EvseUnknown | TariffMissing:
-        point = await super().tariff_for(connection, evse_id=evse_id, at=at, cpo_id=cpo_id)
+        point = await super().tariff_for(connection, evse_id=evse_id, at=at, cpo_id=cpo_id, choice=choice)
         assert isinstance(point, ChargePoint)
         component = {"type": "ENERGY", "price": 0.0502, "vat": 19.0, "step_size": 1}
         tariff = TARIFF | {"currency": "KWD", "elements": [{"price_components": [component]}]}
@@ -140,6 +153,7 @@ def opened(
         pool=pool,
         psp=psp,
         tariffs=tariffs or OneTariff(),
+        checked=False,
         clock=clock,
         policy=PaymentPolicy(),
         updates=updates,

@@ -10,11 +10,13 @@ from collections.abc import Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import timedelta
+from decimal import Decimal
 from typing import Any, Final, cast
 from urllib.parse import urlencode
 
 import msgspec
 
+from clearing.cdr_checks.limits import LimitName
 from clearing.services import ClearingServices, build_clearing
 from gateway import application
 from gateway.config import load_settings
@@ -25,6 +27,7 @@ from gateway.jobs.job import Job
 from gateway.jobs.reconciliation import ReconciliationJob
 from gateway.partners import party_repository as party_rows
 from gateway.partners.party_repository import PartyRecord
+from gateway.payments.cdr_limits import set_limits
 from gateway.payments.funding import FundingService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.stripe.adapter import StripePsp
@@ -40,6 +43,7 @@ from tests.simulation.market import (
     LONG_AGO,
     PARKING,
     PLACES,
+    PLATFORM,
     SUPERAPP,
     Tariffs,
     Updates,
@@ -63,6 +67,7 @@ _PLAYED: Final = (
     "handle_psp_event",
     "outcome_resolution",
     "clear_session",
+    "credit_cdrs",
     "hold_monitor",
     "psp_event_poll",
     "book_correction",
@@ -207,6 +212,12 @@ class Ground:
                 revocation_checker=RevocationChecker(fetcher=cast("Any", None))
             ),
         )
+        # Each CDR is of the hour before it is sent, however short or long ago its session was authorized.
+        limits = {LimitName.CLOCK_SLACK_S: Decimal(3700), LimitName.LATEST_START_S: Decimal(10_000_000)}
+        async with transaction(self.pool) as connection:
+            await set_limits(
+                connection, limits, party_id=PLATFORM, valid_from=hands.at, by="simulation", now=hands.at
+            )
         await self._fund(FundingService(pool=self.pool, clock=hands, psp=psp))
         return Simulated(
             pool=self.pool,

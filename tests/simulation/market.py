@@ -96,7 +96,7 @@ class Tariffs:
     """The tariff source over PLACES."""
 
     async def tariff_for(
-        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None
+        self, connection: Any, *, evse_id: str, at: datetime, cpo_id: str | None = None, choice: Any = None
     ) -> ChargePoint | EvseUnknown | TariffMissing:
         place = PLACES.get(evse_id)
         if place is None:
@@ -155,9 +155,9 @@ def cdr_tree(
         "cdr_token": {
             "country_code": country,
             "party_id": party,
-            "uid": "u",
+            "uid": session_ref,
             "type": "APP_USER",
-            "contract_id": "c",
+            "contract_id": session_ref,
         },
         "auth_method": "AUTH_REQUEST",
         "cdr_location": {

@@ -19,6 +19,7 @@ from gateway.database import transaction
 from gateway.ids import format_id, new_id
 from gateway.ocpi.repository import cdrs as cdr_repository
 from gateway.ocpi.repository.cdrs import NewCdr
+from gateway.payments import stated_usage
 from gateway.payments.errors import PaymentError
 from gateway.payments.records import last_known_cdr_id
 from gateway.payments.refund import RefundReason, RefundRequest
@@ -33,6 +34,8 @@ from tests.simulation.market import PARKING, PLACES, SUPERAPP, Place, cdr_tree
 STEPS: Final = 70
 _MOST_UNDER_WAY: Final = 5
 _MOST_ROUNDS: Final = 500
+_CREDIT_ALONE: Final = 0.3  # of the corrections: no other CDR follows
+_ABSURD: Final = 0.15  # of the CDRs that CPOs push: watt-hours where kilowatt-hours are due
 _SEEDS_PER_CONVERTING_ACCOUNT: Final = 4  # one account in so many settles in euro alone
 _CARDS: Final = (
     "pm_card_visa",
@@ -221,7 +224,7 @@ class Game:
     async def cdr_by_ocpi(self, books: Books) -> None:
         session = self.pick(books, _awaits_cdr)
         if session is not None:
-            tree = self.new_cdr(session)
+            tree = self.new_cdr(session, absurd=self.rng.random() < _ABSURD)
             await self.do(
                 f"push {session['session_ref']} {tree['total_energy']}kWh", self.push(session, tree)
             )
@@ -266,10 +269,13 @@ class Game:
         )
         fresh = self.new_cdr(session)
 
+        alone = self.rng.random() < _CREDIT_ALONE
+
         async def both() -> None:
             await self.push(session, known[0])
             await self.push(session, credit)
-            await self.push(session, fresh)
+            if not alone:
+                await self.push(session, fresh)
 
         await self.do(f"correct {session['session_ref']} to {fresh['total_energy']}kWh", both())
 
@@ -421,9 +427,10 @@ class Game:
         fitting = [row for row in books.authorizations.values() if row["state"] in states]
         return self.rng.choice(fitting) if fitting else None
 
-    def new_cdr(self, session: Any) -> dict[str, Any]:
+    def new_cdr(self, session: Any, *, absurd: bool = False) -> dict[str, Any]:
+        """A CDR; one in watt-hours where `absurd`, which nobody is ever charged for."""
         place = PLACES[session["evse_id"]]
-        kwh = self.rng.choice((0, 5, 10, 15, 20, 23, 41, 60))
+        kwh = self.rng.choice((5_000, 60_000)) if absurd else self.rng.choice((0, 5, 10, 15, 20, 23, 41, 60))
         known = self.cdrs.setdefault(session["id"], [])
         tree = cdr_tree(
             place,
@@ -433,7 +440,8 @@ class Game:
             ended_at=self.system.hands.at,
         )
         known.append(tree)
-        self.may_cost(session, kwh)
+        if not absurd:
+            self.may_cost(session, kwh)
         return tree
 
     def may_cost(self, session: Any, kwh: int) -> None:
@@ -520,6 +528,28 @@ class Game:
         if late:
             await self.calm()
 
+    async def decisions(self) -> None:
+        """A person looks at what a check kept: what can't have been delivered is rejected, the hold ends."""
+        rows = await self.system.pool.fetch(
+            "SELECT id, reasons FROM gateway.stated_usage WHERE state = 'exception' ORDER BY id"
+        )
+        for row in rows:
+            self.note(f"decide {','.join(row['reasons'])}")
+            hands = self.system.hands
+            async with transaction(self.system.pool) as connection:
+                decided = await stated_usage.decide(
+                    connection,
+                    row["id"],
+                    stated_usage.UsageDecision(action=stated_usage.UsageAction.RELEASE),
+                    by="anna",
+                    now=hands.now(),
+                    wall_now=hands.wall_now(),
+                )
+            if not decided:
+                raise BrokenRuleError("usage that waits could not be decided")
+        if rows:
+            await self.calm()
+
     async def work(self) -> None:
         """Every webhook that was not lost, every job, until nothing is left to do now."""
         for _ in range(20):
@@ -544,7 +574,7 @@ class Game:
         """Shards that would find something to do; those that look by the clock are always among them."""
         async with self.system.pool.acquire() as connection:
             rows = await connection.fetch(_DUE, self.system.hands.at)
-        due = {row["job"] for row in rows} | {"hold_monitor", "psp_event_poll"}
+        due = {row["job"] for row in rows} | {"hold_monitor", "psp_event_poll", "credit_cdrs"}
         today = self.system.hands.at.date()
         if self.paid_out_on != today or not due.isdisjoint({"book_correction", "clear_session"}):
             self.paid_out_on = today
@@ -581,6 +611,8 @@ UNION ALL SELECT min(next_check_at) FROM gateway.payment_authorization
 UNION ALL SELECT min(s.created_at + make_interval(days => p.after_days)) + interval '2 minutes'
     FROM gateway.session AS s JOIN gateway.missing_cdr_policy AS p ON p.party_id = 'platform'
     WHERE s.state = 'active' AND s.created_at + make_interval(days => p.after_days) > $1::timestamptz
+UNION ALL SELECT min(received_at) + interval '24 hours 2 minutes' FROM gateway.ocpi_cdr
+    WHERE credit_state = 'pending' AND received_at + interval '24 hours' > $1::timestamptz
 UNION ALL SELECT min(updated_at) + interval '61 minutes' FROM gateway.payment_authorization
     WHERE state = 'requires_action' AND updated_at + interval '61 minutes' > $1::timestamptz
 UNION ALL SELECT min($1::timestamptz + interval '1 day')
@@ -610,6 +642,7 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
                 game.reap()
             await game.calm()
             game.reap()
+            await game.decisions()
             await game.late_cdrs(await game.checks.read(system))
             game.reap()
             if sabotage:

@@ -42,8 +42,8 @@ TREE = {
     """,
     "gateway/jobs": "job task_queue task_runner",
     "clearing": """
-        money fx captured_session calendar errors ports audit calendars/ rates/ pricing/ tax/ iso20022/
-        meter_data/ session_trace/ parties/
+        money fx captured_session calendar errors ports audit calendars/ rates/ cdr_checks/ pricing/ tax/
+        iso20022/ meter_data/ session_trace/ parties/
         ledger/ sessions/ payouts/ bank_transfers/ settlement_statements/ documents/ reconciliation/
         receivables/ approvals/ exchange_rates/ reference_data/ reporting/
     """,

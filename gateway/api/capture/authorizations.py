@@ -36,7 +36,14 @@ from gateway.payments.psp.port import (
     INVALID_PAYMENT_METHOD,
     PSP_CONFIGURATION,
 )
-from gateway.payments.requests import AuthorizationRequest, Estimate, PartnerAccount, PspMethod
+from gateway.payments.requests import (
+    AuthorizationRequest,
+    ChargingProfile,
+    Estimate,
+    PartnerAccount,
+    PspMethod,
+    TariffChoice,
+)
 from gateway.payments.views import AuthorizationView
 
 _OK: Final = 200
@@ -97,6 +104,9 @@ class AuthorizationBody(WireModel):
     payment: Annotated[
         PspPaymentMethodBody | CardPresentBody | PartnerAccountBody, Field(discriminator="type")
     ]
+    profile: ChargingProfile | None = Field(
+        None, description="the charging preference that the driver asked for, where the CPO prices it apart"
+    )
     session_ref: Line | None = Field(None, description="your or the CPO's name for the session")
     estimate: EstimateBody | None = None
     amount: PositiveMinor | None = Field(
@@ -247,6 +257,7 @@ def _order(call: ApiRequest, body: AuthorizationBody) -> AuthorizationRequest:
         method=body.method,
         payment=_payment(body),
         session_ref=body.session_ref,
+        tariff=TariffChoice.of_method(body.method, body.profile),
         estimate=estimate,
         amount_minor=body.amount,
         receipt_email=body.receipt_email,

@@ -3,7 +3,9 @@
 Owns: the wire form. Must not know how a session is priced.
 """
 
-from typing import Final
+from typing import Final, Literal
+
+from pydantic import Field
 
 from clearing.pricing.explain import receipt
 from gateway import api_schemas
@@ -13,7 +15,7 @@ from gateway.api.capture.authorizations import EstimateBody
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import EvseId
 from gateway.api.idempotency import KeyRule
-from gateway.payments.requests import Estimate
+from gateway.payments.requests import ChargingProfile, Estimate, TariffChoice
 
 
 class QuoteBody(WireModel):
@@ -21,6 +23,12 @@ class QuoteBody(WireModel):
 
     evse_id: EvseId
     estimate: EstimateBody
+    method: Literal["card", "app", "plug_and_charge"] = Field(
+        "card", description="how the driver is going to be authorized: it decides which public tariff applies"
+    )
+    profile: ChargingProfile | None = Field(
+        None, description="the charging preference that the driver asks for, where the CPO prices it apart"
+    )
 
 
 async def create(call: ApiRequest) -> ApiResponse:
@@ -29,6 +37,7 @@ async def create(call: ApiRequest) -> ApiResponse:
     view = await call.services.payments.quote(
         evse_id=call.body.evse_id,
         estimate=Estimate(energy_wh=wanted.energy_wh, duration_s=wanted.duration_s),
+        choice=TariffChoice.of_method(call.body.method, call.body.profile),
     )
     priced = view.quote.priced
     return ApiResponse(

@@ -23,8 +23,11 @@ from gateway.api.problems import FieldError, ProblemError
 from gateway.api.request_bodies import malformed, parse_body
 from gateway.payments.presenters import session_object
 from gateway.payments.requests import SessionFilter
+from gateway.payments.usage_repository import UsageState
 from gateway.payments.views import SessionView
 
+_OK: Final = 200
+_ACCEPTED: Final = 202
 CDR_VERSION: Final = "2.2.1"
 _members: Final = msgspec.json.Decoder(dict[str, msgspec.Raw])
 
@@ -87,7 +90,8 @@ async def complete(call: ApiRequest) -> ApiResponse:
         expected_version=call.expected_version,
         admin=call.caller.admin,
     )
-    return _answer(view)
+    waits = view.usage is not None and view.usage.state is UsageState.EXCEPTION
+    return _answer(view, status=_ACCEPTED if waits else _OK)
 
 
 async def retry_clearing(call: ApiRequest) -> ApiResponse:
@@ -99,7 +103,7 @@ async def retry_clearing(call: ApiRequest) -> ApiResponse:
 async def get(call: ApiRequest) -> ApiResponse:
     """One session; with ?expand=price its price line by line."""
     view = await _get(call, call.path_id("id", "ses"))
-    shown = session_object(view)
+    shown = session_object(await call.services.payments.with_usage(view))
     if call.query.expand == "price" and view.session.price_minor is not None:
         price = await call.services.payments.explain_price(
             party_id=call.caller.party_id, session_id=view.session.id, admin=call.caller.admin
@@ -155,9 +159,9 @@ def _usage(given: UsageBody) -> Usage:
     )
 
 
-def _answer(view: SessionView) -> ApiResponse:
+def _answer(view: SessionView, *, status: int = _OK) -> ApiResponse:
     version = view.authorization.version if view.authorization else None
-    return ApiResponse(body=session_object(view), version=version)
+    return ApiResponse(body=session_object(view), status=status, version=version)
 
 
 def _split(raw: bytes) -> tuple[bytes, _Rest]:
@@ -192,7 +196,9 @@ ENDPOINTS: Final = (
         summary="Complete a session",
         description=(
             "Ends the session by its CDR, or by metered usage. The price comes from the frozen tariff and is "
-            "captured once. A repeated call does not capture again."
+            "captured once. A repeated call does not capture again. Usage that fails a check (more energy "
+            "than the charge point gives, an end in the future) is accepted with 202 and shown as `usage`: "
+            "nothing is captured until a person has decided."
         ),
         tag="Sessions",
         scope=Scope.CAPTURE,
@@ -200,7 +206,7 @@ ENDPOINTS: Final = (
         body=CompleteBody,
         parse=_split,
         large_body=True,
-        answers={200: api_schemas.SessionSchema},
+        answers={200: api_schemas.SessionSchema, 202: api_schemas.SessionSchema},
         etag=True,
         key_rule=KeyRule.REQUIRED,
         problems=(

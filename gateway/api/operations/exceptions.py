@@ -4,9 +4,9 @@ Owns: the wire form. Must not know any kind of exception. Only the platform sees
 """
 
 from datetime import timedelta
-from typing import Annotated, Final
+from typing import Annotated, Final, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateway import api_schemas
 from gateway.api import problems
@@ -18,6 +18,7 @@ from gateway.exception_kinds import ExceptionKind, ExceptionState
 from gateway.exceptions.presenter import PREFIX, exception_object
 from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.service import ExceptionView
+from gateway.payments.stated_usage import UsageAction, UsageDecision
 
 _MAX_NOTE: Final = 500
 Note = Annotated[
@@ -47,6 +48,25 @@ class ResolveExceptionBody(WireModel):
     note: Note = Field(
         description="stored in the history", examples=["the missing agreement was stored, ticket 1204"]
     )
+    action: UsageAction | None = Field(
+        None, description="what is done about usage that failed a check; only for the kind failed_cdr_check"
+    )
+    amount: int | None = Field(
+        None, ge=0, description="with the action set_amount: minor units, VAT included, at most the price"
+    )
+
+    @model_validator(mode="after")
+    def _together(self) -> Self:
+        if (self.amount is not None) != (self.action is UsageAction.SET_AMOUNT):
+            raise ValueError("amount goes with the action set_amount")
+        return self
+
+    @property
+    def decision(self) -> UsageDecision | None:
+        """The decision, if the body holds one."""
+        if self.action is None:
+            return None
+        return UsageDecision(action=self.action, amount_minor=self.amount)
 
 
 class AssignExceptionBody(WireModel):
@@ -84,7 +104,7 @@ async def resolve(call: ApiRequest) -> ApiResponse:
     body: ResolveExceptionBody = call.body
     return _answer(
         await call.services.exceptions.resolve(
-            call.path_id("id", PREFIX), note=body.note, key=call.caller.key
+            call.path_id("id", PREFIX), note=body.note, decision=body.decision, key=call.caller.key
         )
     )
 
@@ -137,9 +157,9 @@ ENDPOINTS: Final = (
         operation="resolveException",
         summary="Resolve an exception",
         description=(
-            "Tries again what stopped, as `next_step.retry` says. The exception is resolved once its cause no"
-            " longer exists. If nothing can be tried again, the response is a conflict that names the command"
-            " that ends the cause."
+            "Tries again what stopped, as `next_step.retry` says, or decides about usage that failed a check"
+            " (`action`). The exception is resolved once its cause no longer exists. If nothing can be tried"
+            " again, the response is a conflict that names the command that ends the cause."
         ),
         tag="Operations",
         scope=Scope.ADMIN,

@@ -26,8 +26,18 @@ class CdrStatus(StrEnum):
     PENDING = "pending"  # the worker has it to do
     UNMATCHED = "unmatched"  # no session of ours; waits with a reason
     UNPRICEABLE = "unpriceable"  # the session's tariff can't price it; waits with a reason
+    EXCEPTION = "exception"  # a check found it odd; a person decides
+    REJECTED = "rejected"  # a person decided that it is not captured
     COMPLETED = "completed"  # its session is completed by it, or corrected
     CREDIT = "credit"  # reverses another CDR; kept for the refund
+
+
+class CreditState(StrEnum):
+    """What became of a credit CDR."""
+
+    PENDING = "pending"  # waits for the CDR that takes the credited one's place
+    APPLIED = "applied"  # the credited CDR is reversed, replaced, or was never captured
+    EXCEPTION = "exception"  # a person decides
 
 
 WAITING: Final = (CdrStatus.UNMATCHED, CdrStatus.UNPRICEABLE)
@@ -211,6 +221,37 @@ async def list_credits(connection: Connection, cpo_id: str, cdr_id: str) -> list
     return [row["cdr_id"] async for row in found]
 
 
+async def list_open_credits(
+    connection: Connection, *, received_before: datetime, updated_before: datetime, limit: int
+) -> list[tuple[str, str]]:
+    """Credit CDRs received and last looked at by these times that had no effect yet: CPO and id."""
+    found = _sql.open_credits(
+        connection, received_before=received_before, updated_before=updated_before, row_limit=limit
+    )
+    return [(row["party_id"], row["cdr_id"]) async for row in found]
+
+
+async def mark_credit(
+    connection: Connection,
+    credit: CdrRecord,
+    *,
+    state: CreditState,
+    now: datetime,
+    reason: str | None = None,
+    session_id: UUID | None = None,
+) -> None:
+    """Record what became of a credit CDR; `reason` is required for an exception."""
+    await _sql.mark_credit(
+        connection,
+        party_id=credit.cpo_id,
+        cdr_key=credit.cdr_id.lower(),
+        state=state.value,
+        reason=reason,
+        session_id=session_id,
+        now=now,
+    )
+
+
 async def find_reference_of_session(connection: Connection, *, cpo_id: str, session_ref: str) -> str | None:
     """The authorization reference of an OCPI session that a CPO pushed."""
     found: str | None = await _sql.reference_of_session(
@@ -234,7 +275,7 @@ async def find_session_of_reference(
 
 async def find_session_by_cpo_id(connection: Connection, *, cpo_id: str, session_ref: str) -> UUID | None:
     """The session that was authorized under the CPO's own id `session_ref`."""
-    row = await _sql.session_by_name(connection, foreign_ids=[f"{cpo_id}:{session_ref}"], cpo_id=cpo_id)
+    row = await _sql.session_by_name(connection, foreign_id=f"{cpo_id}:{session_ref}", cpo_id=cpo_id)
     return None if row is None else row["id"]
 
 

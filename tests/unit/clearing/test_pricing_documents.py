@@ -350,3 +350,11 @@ def test_every_tariff_and_cdr_of_the_specification_is_read() -> None:
             assert parse_tariff(cdr.tariffs_raw[0], version=cdr.version).id == "12"
             read += 1
     assert read > 60
+
+
+def test_a_cdr_to_be_settled_needs_an_id() -> None:
+    tree = cdr_tree((0, {"ENERGY": "10"}))
+    del tree["id"]
+    with pytest.raises(MalformedDocumentError, match="missing required field 'id'"):
+        parse_cdr(encode(tree), version=V221)
+    assert parse_cdr(encode(tree), version=V221, needs_id=False).id == ""

@@ -19,6 +19,7 @@ _STATE = re.compile(
 _TASK_KIND = re.compile(r"^\s+kind\s+text[^,\n]*CHECK \(kind IN \((.*?)\)\)", re.MULTILINE | re.DOTALL)
 _CHANGE = re.compile(r"ALTER TABLE (\w+\.\w+)\b(.*?);", re.DOTALL)
 _CHANGED = re.compile(r"CHECK \((state|status|kind) IN \((.*?)\)\)", re.DOTALL)
+_ADDED = re.compile(r"ADD COLUMN (\w+_state) text CHECK \(\1 IN \((.*?)\)\)", re.DOTALL)
 _OPEN_UNTIL = re.compile(r"^\s+(exception_at|resolved_at|lifted_at|sent_at)\s+timestamptz", re.MULTILINE)
 
 # A state in which something waits for a person, and the kinds that it opens.
@@ -31,6 +32,9 @@ WAITS: dict[tuple[str, str], set[ExceptionKind]] = {
     ("gateway.ocpi_peer", "registered"): {ExceptionKind.FAILING_OCPI_PULL},
     ("gateway.ocpi_cdr", "unmatched"): {ExceptionKind.UNMATCHED_CDR},
     ("gateway.ocpi_cdr", "unpriceable"): {ExceptionKind.UNMATCHED_CDR},
+    ("gateway.ocpi_cdr", "exception"): {ExceptionKind.FAILED_CDR_CHECK},
+    ("gateway.ocpi_cdr", "credit_state exception"): {ExceptionKind.UNAPPLIED_CREDIT},
+    ("gateway.stated_usage", "exception"): {ExceptionKind.FAILED_CDR_CHECK},
     ("clearing.bank_details", "pending"): {ExceptionKind.PENDING_BANK_DETAILS},
     ("clearing.disbursement", "planned"): {ExceptionKind.DISBURSEMENT_APPROVAL},
     ("clearing.disbursement", "outcome_unknown"): {ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME},
@@ -101,7 +105,11 @@ NEEDS_NOBODY: tuple[tuple[str, tuple[str, ...], str], ...] = (
     ("gateway.ocpi_peer", ("invited",), "the peer registers, or the invitation expires"),
     ("gateway.ocpi_peer", ("ended",), _ENDED),
     ("gateway.ocpi_cdr", ("pending",), _JOB),
-    ("gateway.ocpi_cdr", ("completed", "credit"), _ENDED),
+    ("gateway.ocpi_cdr", ("completed", "rejected", "credit"), _ENDED),
+    ("gateway.ocpi_cdr", ("credit_state pending",), "its CDR comes or is reversed, or a job gives it up"),
+    ("gateway.ocpi_cdr", ("credit_state applied",), _ENDED),
+    ("gateway.stated_usage", ("accepted", "rejected"), "a person has decided"),
+    ("gateway.stated_usage", ("replaced",), _ENDED),
     ("gateway.ocpi_command", ("requested", "accepted"), "the CPO answers, or it times out"),
     (
         "gateway.ocpi_command",
@@ -165,6 +173,8 @@ def _changed_states() -> Iterator[tuple[str, str]]:
             for column, listed in _CHANGED.findall(change):
                 if column != "kind" or table == "gateway.task":
                     yield from ((table, state) for state in _listed(listed))
+            for column, listed in _ADDED.findall(change):
+                yield from ((table, f"{column} {state}") for state in _listed(listed))
             yield from (
                 (table, column) for column in re.findall(r"ADD COLUMN (exception_at|resolved_at)", change)
             )

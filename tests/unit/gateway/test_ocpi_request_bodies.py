@@ -2,6 +2,7 @@
 
 import json
 import re
+from collections.abc import Callable
 from datetime import UTC, datetime, timedelta
 from decimal import Decimal
 from importlib.resources import files
@@ -12,6 +13,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clearing.errors import MalformedDocumentError
+from clearing.pricing import json_document as document
 from gateway.ocpi import request_bodies
 from gateway.ocpi.command_state import TRANSITIONS, CommandEvent, CommandState, advance, states_before
 from gateway.ocpi.connectors import evse_key, read_connectors
@@ -19,6 +22,7 @@ from gateway.ocpi.errors import OcpiRejectionError
 from gateway.ocpi.repository.cdrs import session_or_authorization
 from gateway.ocpi.repository.objects import TariffRecord
 from gateway.ocpi.tariff_source import choose
+from gateway.payments.requests import ChargingProfile, TariffChoice
 
 ROOT = Path(__file__).parents[3]
 AT = datetime(2026, 10, 29, 8, tzinfo=UTC)
@@ -56,6 +60,47 @@ def test_every_spelling_of_a_time_is_one_instant(text: str, expected: datetime) 
 def test_what_is_no_time_is_rejected_by_its_place(text: str) -> None:
     with pytest.raises(OcpiRejectionError, match=r"^\$\.t: expected a UTC time"):
         request_bodies.read_moment(text, at="$.t")
+
+
+@pytest.mark.parametrize("text", ["a\x00", "a\tb", "a\x7f", "\x85", "\u2028", "\x9f"])
+@pytest.mark.parametrize("at", [lambda text: {"a": [{"b": text}]}, lambda text: {text: 1}])
+def test_text_that_is_not_printable_is_rejected_wherever_it_is(
+    text: str, at: Callable[[str], dict[str, Any]]
+) -> None:
+    for ascii_only in (True, False):
+        raw = json.dumps(at(text), ensure_ascii=ascii_only).encode()
+        with pytest.raises(OcpiRejectionError, match="expected printable characters only"):
+            request_bodies.read_object(raw, name="body")
+        with pytest.raises(MalformedDocumentError, match="expected printable characters only"):
+            document.check_raw_text(raw, document="body")
+
+
+@pytest.mark.parametrize("text", ["Zürich\u00a0HB", "家 1", "", "\u200d\U0001f50c", "a\\nb"])
+def test_printable_text_is_read(text: str) -> None:
+    for ascii_only in (True, False):
+        raw = json.dumps({"a": text}, ensure_ascii=ascii_only).encode()
+        assert request_bodies.read_object(raw, name="body").tree == {"a": text}
+        document.check_raw_text(raw, document="body")
+
+
+def _signed(name: str, text: str) -> bytes:
+    return json.dumps({"signed_data": {"signed_values": [{"nature": "Start"}, {name: text}]}}).encode()
+
+
+@pytest.mark.parametrize("name", ["plain_data", "signed_data"])
+def test_signed_meter_data_keeps_its_line_breaks(name: str) -> None:
+    raw = _signed(name, "OCMF|{\r\n\t}|{}\n")
+    tree = request_bodies.read_object(raw, name="body").tree
+    assert tree["signed_data"]["signed_values"][1][name] == "OCMF|{\r\n\t}|{}\n"
+    document.check_raw_text(raw, document="body")
+
+
+@pytest.mark.parametrize(
+    ("name", "text"), [("nature", "a\nb"), ("plain_data", "a\x00\n"), ("plain_data", "\x85")]
+)
+def test_other_text_beside_signed_meter_data_is_printable(name: str, text: str) -> None:
+    with pytest.raises(OcpiRejectionError, match="expected printable characters only"):
+        request_bodies.read_object(_signed(name, text), name="body")
 
 
 def read_or_reject(raw: bytes) -> request_bodies.Body | OcpiRejectionError:
@@ -118,6 +163,8 @@ def place(**connector: Any) -> dict[str, Any]:
     ("connector", "watts"),
     [
         ({"power_type": "AC_3_PHASE", "max_voltage": 230, "max_amperage": 32}, 22_080),
+        ({"power_type": "AC_2_PHASE", "max_voltage": 230, "max_amperage": 32}, 14_720),
+        ({"power_type": "AC_2_PHASE_SPLIT", "max_voltage": 120, "max_amperage": 40}, 9_600),
         ({"power_type": "AC_1_PHASE", "voltage": 230, "amperage": 16}, 3_680),
         (
             {"power_type": "DC", "max_voltage": 920, "max_amperage": 400, "max_electric_power": 150_000},
@@ -158,7 +205,8 @@ def a_tariff(name: str, kind: str | None = None, **changes: Any) -> TariffRecord
     ("tariffs", "chosen"),
     [
         ([a_tariff("r", "REGULAR"), a_tariff("a", "AD_HOC_PAYMENT"), a_tariff("n")], "a"),
-        ([a_tariff("r", "REGULAR"), a_tariff("n")], "n"),
+        ([a_tariff("r", "REGULAR"), a_tariff("n")], "r"),
+        ([a_tariff("n")], "n"),
         ([a_tariff("p", "PROFILE_GREEN")], None),
         ([a_tariff("old", valid_until=AT), a_tariff("new", valid_from=AT)], "new"),
         ([a_tariff("soon", valid_from=AT + timedelta(seconds=1))], None),
@@ -179,6 +227,32 @@ def test_the_tariff_in_force_is_chosen_by_type_then_by_date(
     for order in (tariffs, tariffs[::-1]):
         found = choose(order, at=AT)
         assert (found.tariff_id if found else None) == chosen
+
+
+@pytest.mark.parametrize(
+    ("types", "choice", "chosen"),
+    [
+        (("AD_HOC_PAYMENT", "REGULAR", None), TariffChoice.of_method("card"), "AD_HOC_PAYMENT"),
+        (("REGULAR", None), TariffChoice.of_method("card"), "REGULAR"),
+        (("AD_HOC_PAYMENT", "REGULAR", None), TariffChoice.of_method("app"), "REGULAR"),
+        (("AD_HOC_PAYMENT", None), TariffChoice.of_method("plug_and_charge"), None),
+        (("AD_HOC_PAYMENT",), TariffChoice.of_method("app"), "AD_HOC_PAYMENT"),
+        (
+            ("PROFILE_GREEN", "PROFILE_FAST", "REGULAR"),
+            TariffChoice.of_method("app", ChargingProfile.GREEN),
+            "PROFILE_GREEN",
+        ),
+        (("PROFILE_FAST", "REGULAR"), TariffChoice.of_method("app", ChargingProfile.GREEN), "REGULAR"),
+        (("PROFILE_GREEN", "REGULAR"), TariffChoice.of_method("app"), "REGULAR"),
+        (("profile_cheap", "ad_hoc_payment"), TariffChoice.of_method("card"), "ad_hoc_payment"),
+    ],
+)
+def test_the_authorization_method_and_the_preference_choose_the_tariffs_type(
+    types: tuple[str | None, ...], choice: TariffChoice, chosen: str | None
+) -> None:
+    found = choose([a_tariff(kind or "general", kind) for kind in types], at=AT, choice=choice)
+    assert found is not None
+    assert found.type == chosen
 
 
 def test_references_of_others_are_not_mistaken_for_ours() -> None:

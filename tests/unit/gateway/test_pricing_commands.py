@@ -56,6 +56,13 @@ def test_a_cdr_is_priced_by_the_tariff_inside_it_as_json(files: dict[str, str]) 
     assert answer["cpo_total"]["verdict"] == "agrees"
 
 
+def test_a_price_needs_no_id(files: dict[str, str]) -> None:
+    nameless = encode({name: value for name, value in CDR.items() if name != "id"})
+    for options in ((), ("--ocpi", "2.2.1")):
+        status, out, _ = run("price", files["tariff"], "-", "--json", *options, stdin=nameless)
+        assert (status, json.loads(out)["incl_vat"]) == (0, "7.20")
+
+
 def test_a_byte_order_mark_is_no_fault(files: dict[str, str]) -> None:
     path = Path(files["whole"])
     path.write_bytes(b"\xef\xbb\xbf" + path.read_bytes())

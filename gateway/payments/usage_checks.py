@@ -1,0 +1,228 @@
+"""The gate between a stated usage and the money: the checks of clearing, over what is stored of the session.
+
+Owns: gathering the facts, keeping what waits for a person, the amount that a decision allows. Must not know:
+the rules, how a session is completed, how a decision is made.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from datetime import timedelta
+from typing import Final
+
+from clearing.cdr_checks.checks import TOTAL_ONLY, TotalCheck, check_cdr, check_energy, check_total
+from clearing.cdr_checks.facts import SessionFacts
+from clearing.cdr_checks.finding import CdrFinding, CheckCode, CheckOutcome, described, exceptional, flags
+from clearing.cdr_checks.limits import limits_at
+from clearing.errors import ClearingError
+from clearing.parties.party import PLATFORM_ID
+from clearing.pricing.cdr import Cdr
+from clearing.pricing.engine import PricedSession
+from gateway.clock import Clock
+from gateway.database import Connection, Pool
+from gateway.ids import format_id, new_id
+from gateway.payments import usage_repository
+from gateway.payments.errors import CdrRejectedError
+from gateway.payments.records import SessionRecord
+from gateway.payments.requests import ChargePoint, TariffSource
+from gateway.payments.tariff_snapshots import TariffSnapshotService
+from gateway.payments.usage_repository import (
+    CheckFactsRecord,
+    OverlappingSession,
+    StatedUsage,
+    UsageSource,
+    UsageState,
+)
+
+BELOW_TARIFF: Final = "captured_below_tariff"  # the flag of a session whose CPO asked for less
+_TOKEN: Final = "ocpi_token"  # noqa: S105 - a name of the metadata: the contract of the token that authorized
+_OWN_REFERENCES: Final = ("auth_", "ses_")
+_OVERLAP: Final = timedelta(minutes=1)  # one vehicle leaves as the next one comes
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageStatement:
+    """A CDR, or metered usage as one, and who stated it. `delivered`: there is something to pay for."""
+
+    cdr: Cdr
+    raw: bytes
+    version: str
+    source: UsageSource
+    priced: PricedSession | None
+    delivered: bool = True
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class TakenUsage:
+    """Usage that may be captured: with which flags, and for how much where that is not the tariff's price."""
+
+    flags: Sequence[str]
+    amount_minor: int | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class UsageCheckService:
+    """Checks what is stated about sessions."""
+
+    pool: Pool
+    clock: Clock
+    source: TariffSource
+    tariffs: TariffSnapshotService
+
+    async def check(self, session: SessionRecord, stated: UsageStatement) -> TakenUsage | StatedUsage:
+        """Take usage, or keep it for a person.
+
+        What waits for a person is not checked again; what was decided is taken as it was decided. Raises
+        CdrRejectedError for a finding that is refused, and for another currency by API: the caller can
+        correct it at once.
+        """
+        async with self.pool.acquire() as connection:
+            known = await usage_repository.load_check_facts(
+                connection,
+                session,
+                cdr_id=stated.cdr.id,
+                started_at=stated.cdr.start + _OVERLAP,
+                ended_at=stated.cdr.end - _OVERLAP,
+            )
+            facts = await self._facts(connection, session, stated, known)
+        limits = limits_at(known.limits, session.created_at)
+        findings = check_cdr(stated.cdr, facts, limits)
+        total = TotalCheck(finding=None, lower_minor=None)
+        if stated.priced is not None and stated.delivered:
+            total = check_total(stated.cdr, stated.priced, limits)
+        if total.finding is not None:
+            findings.append(total.finding)
+        if known.known_state is UsageState.ACCEPTED:
+            return TakenUsage(flags=_shown(findings), amount_minor=known.known_amount_minor)
+        waits = exceptional(findings)
+        if known.known_state is not None or waits:
+            if known.known_state is None:
+                _refuse(stated, waits)
+            return await self._keep(session, stated, waits, total)
+        return TakenUsage(flags=flags(findings), amount_minor=total.lower_minor)
+
+    async def check_possible(self, session: SessionRecord, cdr: Cdr) -> None:
+        """Check that the charge point can have given the energy of a running session so far.
+
+        Raises CdrRejectedError.
+        """
+        async with self.pool.acquire() as connection:
+            rows = await usage_repository.list_limits(connection, [session.cpo_id, PLATFORM_ID])
+        facts = SessionFacts(
+            now=self.clock.now(),
+            authorized_at=session.created_at,
+            cpo_id=session.cpo_id,
+            currency=session.currency,
+            evse_id=session.evse_id,
+            location_id=session.location_id,
+            max_power_w=session.evse_power_w,
+            power_type=session.power_type,
+        )
+        limits = limits_at((row.as_limit for row in rows), session.created_at)
+        found = check_energy(cdr, facts, limits)
+        if found:
+            raise CdrRejectedError(f"not possible at this charge point: {described(found)}")
+
+    async def _facts(
+        self, connection: Connection, session: SessionRecord, stated: UsageStatement, known: CheckFactsRecord
+    ) -> SessionFacts:
+        cdr = stated.cdr
+        contract = session.metadata.get(_TOKEN)
+        if (cdr.contract_id or cdr.auth_id or "").lower().startswith(_OWN_REFERENCES):
+            contract = None  # the sender put our reference where the token is
+        facts = SessionFacts(
+            now=self.clock.now(),
+            authorized_at=session.created_at,
+            cpo_id=session.cpo_id,
+            currency=session.currency,
+            evse_id=session.evse_id,
+            location_id=session.location_id,
+            evse_uid=session.evse_uid,
+            max_power_w=session.evse_power_w,
+            power_type=session.power_type,
+            contract_id=contract,
+            other_cdr_id=known.other_cdr_id if stated.source is UsageSource.OPERATOR_CDR else None,
+            overlapping=[
+                format_id("ses", other.session_id)
+                for other in known.overlapping
+                if self._same_token(cdr, other)
+            ],
+            stated_by_api=stated.source is UsageSource.API,
+        )
+        same = await self._other_evse_same_tariff(connection, session, cdr)
+        return replace(facts, other_evse_same_tariff=same)
+
+    async def _other_evse_same_tariff(
+        self, connection: Connection, session: SessionRecord, cdr: Cdr
+    ) -> bool | None:
+        """Whether another EVSE that a CDR names has the session's tariff; None: the same EVSE, or unknown."""
+        named = cdr.evse_id or cdr.evse_uid
+        if named is None or named in {session.evse_id, session.evse_uid}:
+            return None
+        point = await self.source.tariff_for(
+            connection, evse_id=named, at=session.created_at, cpo_id=session.cpo_id
+        )
+        if not isinstance(point, ChargePoint):
+            return None
+        try:
+            frozen = self.tariffs.freeze(point.tariff_raw, version=point.tariff_version)
+        except ClearingError:
+            return None
+        return frozen.sha256 == session.tariff_sha256
+
+    def _same_token(self, cdr: Cdr, other: OverlappingSession) -> bool:
+        """Whether the other session's CDR names the same token or contract."""
+        try:
+            known = self.tariffs.read_cdr(other.cdr, version=other.cdr_version)
+        except ClearingError:
+            return False
+        pairs = ((cdr.auth_id, known.auth_id), (cdr.contract_id, known.contract_id))
+        stated = [(one.lower(), two.lower()) for one, two in pairs if one and two]
+        return bool(stated) and all(one == two for one, two in stated)
+
+    async def _keep(
+        self, session: SessionRecord, stated: UsageStatement, waits: Sequence[CdrFinding], total: TotalCheck
+    ) -> StatedUsage:
+        price = None if stated.priced is None else max(stated.priced.incl_vat_minor, 0)
+        only_totals = {one.code for one in waits} <= TOTAL_ONLY
+        lower = None if price is None or not only_totals else min(price, _or(total.lower_minor, price))
+        usage = StatedUsage(
+            shard=session.shard,
+            id=new_id(shard=session.shard),
+            session_id=session.id,
+            cpo_id=session.cpo_id,
+            source=stated.source,
+            cdr_id=stated.cdr.id,
+            cdr_key=stated.cdr.id.lower(),
+            cdr_version=stated.version,
+            cdr=stated.raw,
+            state=UsageState.EXCEPTION,
+            reasons=[one.code.value for one in waits],
+            detail=described(waits),
+            currency=session.currency,
+            price_minor=price if stated.delivered else 0,
+            lower_minor=lower if stated.delivered else None,
+            settled_minor=None,
+            amount_minor=None,
+            decided_by=None,
+            received_at=self.clock.now(),
+            updated_at=self.clock.now(),
+        )
+        async with self.pool.acquire() as connection:
+            return await usage_repository.keep(connection, usage)
+
+
+def _refuse(stated: UsageStatement, waits: Sequence[CdrFinding]) -> None:
+    refused = [one for one in waits if one.outcome is CheckOutcome.REFUSE]
+    if stated.source is UsageSource.API and stated.priced is None:
+        refused = [one for one in waits if one.code is CheckCode.CURRENCY_DIFFERS]
+    if refused:
+        raise CdrRejectedError(described(refused))
+
+
+def _shown(findings: Sequence[CdrFinding]) -> list[str]:
+    """All codes, those that a person has decided about too."""
+    return sorted({finding.code.value for finding in findings})
+
+
+def _or(value: int | None, otherwise: int) -> int:
+    return otherwise if value is None else value
