@@ -168,7 +168,11 @@ async def _load(
             await pause()
             key = f"{name}-{next(numbers)}"
             authorization = await _timed(
-                session, "/v1/authorizations", _REQUEST, f"a-{key}", measured.authorize_ms
+                session,
+                "/v1/authorizations",
+                {**_REQUEST, "session_ref": key},
+                f"a-{key}",
+                measured.authorize_ms,
             )
             path = f"/v1/sessions/{authorization['session']}/complete"
             await _timed(session, path, _USAGE, f"c-{key}", measured.complete_ms)

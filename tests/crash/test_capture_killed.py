@@ -108,7 +108,8 @@ async def insist(session: aiohttp.ClientSession, path: str, body: Any, key: str)
 
 async def charge(session: aiohttp.ClientSession, name: str) -> str:
     """One session from hold to hand-in, whatever dies meanwhile; its id."""
-    authorization = await insist(session, "/v1/authorizations", ORDER, f"a-{name}")
+    order = {**ORDER, "session_ref": name}  # one card at one EVSE: without it, a double tap
+    authorization = await insist(session, "/v1/authorizations", order, f"a-{name}")
     identifier = str(authorization["session"])
     await insist(session, f"/v1/sessions/{identifier}/complete", USAGE, f"c-{name}")
     return identifier

@@ -337,7 +337,7 @@ async def test_a_credit_cdr_is_kept_without_a_task_and_found_from_what_it_revers
         ({"end_date_time": "2126-10-29T09:00:00Z"}, "$.end_date_time: expected a year from 2000 to 2100"),
         (
             {"charging_periods": [{"start_date_time": "1926-10-29T08:00:00Z", "dimensions": []}]},
-            "$.charging_periods[0].start_date_time: expected a year",
+            "$.charging_periods[0].start_date_time: expected a time from 1970 on",
         ),
         (
             {"cdr_location": {"id": "LOC1", "evse_uid": "E1\x00"}},

@@ -14,6 +14,7 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
+from gateway.api.field_types import InstantIn
 from gateway.api.idempotency import KeyRule
 from gateway.api.payouts.payout_access import own_party
 from gateway.api.problems import FieldError, ProblemError
@@ -28,7 +29,7 @@ class CdrLimitsBody(WireModel):
     limits: dict[LimitName, str] = Field(
         min_length=1, description="decimal numbers as text, by name", examples=[{"cdr_age_days": "60"}]
     )
-    valid_from: api_schemas.Instant | None = Field(
+    valid_from: InstantIn | None = Field(
         None, description="for sessions authorized from then on; now if it is not given"
     )
 
