@@ -161,11 +161,14 @@ class StatedUsageService:
                 view, cdr_raw=usage.cdr, cdr_version=usage.cdr_version, source=usage.source
             )
             return None
-        if session.cdr_id.lower() == usage.cdr_key and usage.settled_minor is None:
-            return None  # carried out before
+        settled = usage.settled_minor is not None
+        if session.cdr_id.lower() == usage.cdr_key and not settled:
+            if session.price_minor == usage.amount_minor:
+                return None  # carried out before
+            settled = True  # a process ended after it settled the lower amount, before it recorded that
         fixed = await self.completions.price_cdr(session, cdr_raw=usage.cdr, cdr_version=usage.cdr_version)
         return await self.cdr_corrections.correct_to(
-            session, below_tariff(fixed, usage.amount_minor or 0), owed=usage.settled_minor is not None
+            session, below_tariff(fixed, usage.amount_minor or 0), owed=settled
         )
 
     async def _reject(self, view: SessionView, usage: StatedUsage, *, release: bool) -> str | None:

@@ -331,6 +331,18 @@ async def test_a_day_before_the_hold_ends_the_lower_is_captured_and_the_rest_sta
     )
 
 
+async def test_a_decision_counts_though_the_process_ended_before_it_recorded_what_it_had_settled(
+    system: System,
+) -> None:
+    await system.send(await system.authorize(), total_cost={"excl_vat": 9})
+    await ending_hold(system)
+    await system.pool.execute("UPDATE gateway.stated_usage SET settled_minor = NULL")
+    await system.pool.execute("UPDATE gateway.session SET state = 'cleared'")
+    await system.decide(UsageAction.TAKE_AS_IS)
+    found = await system.session()
+    assert (found["price_minor"], found["receivable_minor"]) == (PRICE, PRICE - 1089)
+
+
 async def test_what_was_captured_meanwhile_is_refunded_when_it_is_rejected(system: System) -> None:
     await system.send(await system.authorize(), total_cost={"excl_vat": 9})
     await ending_hold(system)

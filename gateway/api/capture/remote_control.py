@@ -3,6 +3,8 @@
 Owns: the paths. Must not know how a command travels.
 """
 
+from collections.abc import Awaitable, Callable
+from functools import partial
 from typing import Final
 
 from pydantic import Field
@@ -25,20 +27,24 @@ def _control(call: ApiRequest) -> RemoteControlService:
     return call.services.remote
 
 
-async def start(call: ApiRequest) -> ApiResponse:
-    """Ask the CPO to start the session."""
-    command = await _control(call).start(
+async def _send(
+    call: ApiRequest, command: Callable[..., Awaitable[api_schemas.CommandSchema]]
+) -> ApiResponse:
+    """Send a command for the session that the path names."""
+    sent = await command(
         party_id=call.caller.party_id, session_id=call.path_id("id", "ses"), admin=call.caller.admin
     )
-    return ApiResponse(body=command, status=_ACCEPTED)
+    return ApiResponse(body=sent, status=_ACCEPTED)
+
+
+async def start(call: ApiRequest) -> ApiResponse:
+    """Ask the CPO to start the session."""
+    return await _send(call, _control(call).start)
 
 
 async def stop(call: ApiRequest) -> ApiResponse:
     """Ask the CPO to stop the session."""
-    command = await _control(call).stop(
-        party_id=call.caller.party_id, session_id=call.path_id("id", "ses"), admin=call.caller.admin
-    )
-    return ApiResponse(body=command, status=_ACCEPTED)
+    return await _send(call, _control(call).stop)
 
 
 class ReserveBody(WireModel):
@@ -49,29 +55,17 @@ class ReserveBody(WireModel):
 
 async def reserve(call: ApiRequest) -> ApiResponse:
     """Ask the CPO to keep the charge point free."""
-    command = await _control(call).reserve(
-        party_id=call.caller.party_id,
-        session_id=call.path_id("id", "ses"),
-        expires_at=call.body.expires_at,
-        admin=call.caller.admin,
-    )
-    return ApiResponse(body=command, status=_ACCEPTED)
+    return await _send(call, partial(_control(call).reserve, expires_at=call.body.expires_at))
 
 
 async def cancel_reservation(call: ApiRequest) -> ApiResponse:
     """Ask the CPO to end the reservation."""
-    command = await _control(call).cancel_reservation(
-        party_id=call.caller.party_id, session_id=call.path_id("id", "ses"), admin=call.caller.admin
-    )
-    return ApiResponse(body=command, status=_ACCEPTED)
+    return await _send(call, _control(call).cancel_reservation)
 
 
 async def unlock(call: ApiRequest) -> ApiResponse:
     """Ask the CPO to unlock the connector."""
-    command = await _control(call).unlock(
-        party_id=call.caller.party_id, session_id=call.path_id("id", "ses"), admin=call.caller.admin
-    )
-    return ApiResponse(body=command, status=_ACCEPTED)
+    return await _send(call, _control(call).unlock)
 
 
 ENDPOINTS: Final = (
