@@ -19,7 +19,7 @@ from sandbox.market.plan import MarketDay, plan_day
 from sandbox.market.proof import Proof, prove
 from sandbox.market.receiver import Receiver
 from sandbox.market.runner import run_day
-from sandbox.market.setup import open_market
+from sandbox.market.setup import accept_known_webhooks, open_market
 from sandbox.stack import Migrate, Stack, remove_state, running_stack
 
 _FINISHED: Final = "finished"
@@ -87,9 +87,10 @@ async def running_market(
         on_event=progress.note,
     ) as stack:
         receiver = Receiver(state_dir / "webhooks.jsonl")
-        await receiver.start(port=stack.plan.receiver_port)
         try:
             with Checkpoints(state_dir / "checkpoints.jsonl") as checkpoints:
+                accept_known_webhooks(checkpoints, receiver)
+                await receiver.start(port=stack.plan.receiver_port)
                 async with aiohttp.ClientSession(connector=aiohttp.TCPConnector(limit=64)) as http:
                     addresses = Addresses(
                         gateway_url=stack.gateway_url,

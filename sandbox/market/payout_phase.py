@@ -13,13 +13,13 @@ from datetime import UTC, date, datetime, time, timedelta
 from functools import partial
 from typing import Any, Final
 
-from sandbox.market.client import MarketError
+from sandbox.market.client import MarketError, encode_json
 from sandbox.market.context import SimulationContext, set_clock
 from sandbox.market.participants import CPO_BY_ID, PLATFORM
 from sandbox.market.plan import CHARGING, MARKET_DATE, DriverMethod, PlannedSession, SessionScenario
 from sandbox.market.proof import BookLine, Evidence
 from sandbox.market.runner import pages
-from sandbox.market.setup import WEBHOOK_PARTIES
+from sandbox.market.setup import WEBHOOK_PARTIES, webhook_endpoint_of
 
 HORIZON: Final = timedelta(days=7)  # parties with longer terms stay open payables
 PAYOUT_HOUR: Final = time(10, tzinfo=UTC)
@@ -27,6 +27,7 @@ _PAUSE_S: Final = 0.25
 _EVENTS_SETTLE_S: Final = 1.2  # an event is listed within about a second
 _FORECAST: Final = "/v1/forecast?days=60"
 _TIMEOUT_S: Final = 120.0
+_WEBHOOKS_SOON_S: Final = 10.0
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,28 +106,52 @@ async def _forecast(context: SimulationContext) -> list[tuple[str, str, str, int
 
 
 async def _webhooks(context: SimulationContext) -> dict[str, tuple[int, int]]:
-    """Wait until each party has received all of its events; then (events, received) by party."""
+    """Wait until each party has received all of its events; then (events, received) by party.
+
+    A day that was killed left deliveries that failed while their receiver was down, the next attempt minutes
+    or hours away: the parties do as a partner does after an outage, and ask for what they missed.
+    """
     context.progress.start_phase("Waiting for the last webhooks", steps=1)
     await asyncio.sleep(_EVENTS_SETTLE_S)
     counts: dict[str, tuple[int, int]] = {}
+    missed: dict[str, list[str]] = {}
 
     async def complete() -> bool:
         for party_id in WEBHOOK_PARTIES:
             ids = [event["id"] async for event in pages(context.party(party_id).get, "/v1/events")]
-            counts[party_id] = (len(ids), sum(context.receiver.has_received(event_id) for event_id in ids))
-        return all(events == received for events, received in counts.values())
+            missed[party_id] = [one for one in ids if not context.receiver.has_received(one)]
+            counts[party_id] = (len(ids), len(ids) - len(missed[party_id]))
+        return not any(missed.values())
 
-    with suppress(MarketError):  # the proof says how many are missing
-        await _until(complete, what="webhooks")
+    try:
+        await _until(complete, what="webhooks", timeout_s=_WEBHOOKS_SOON_S)
+    except MarketError:
+        await _request_missed(context, missed)
+        with suppress(MarketError):  # the proof says how many are missing
+            await _until(complete, what="webhooks")
     context.progress.advance()
     return counts
 
 
-async def _until(done: Callable[[], Awaitable[bool]], *, what: str) -> None:
-    deadline = asyncio.get_running_loop().time() + _TIMEOUT_S
+async def _request_missed(context: SimulationContext, missed: Mapping[str, Sequence[str]]) -> None:
+    """Enable each endpoint that has missed events, which ends its pause, and have them sent again."""
+    for party_id, event_ids in missed.items():
+        if not event_ids:
+            continue
+        client, path = (
+            context.party(party_id),
+            f"/v1/webhook-endpoints/{webhook_endpoint_of(context, party_id)}",
+        )
+        await client.call("PATCH", path, content=encode_json({"state": "enabled"}))
+        for event_id in event_ids:
+            await client.post(f"{path}/deliveries/{event_id}/retry", {})
+
+
+async def _until(done: Callable[[], Awaitable[bool]], *, what: str, timeout_s: float = _TIMEOUT_S) -> None:
+    deadline = asyncio.get_running_loop().time() + timeout_s
     while not await done():
         if asyncio.get_running_loop().time() > deadline:
-            raise MarketError(f"{what}: not done within {_TIMEOUT_S:.0f} s")
+            raise MarketError(f"{what}: not done within {timeout_s:.0f} s")
         await asyncio.sleep(_PAUSE_S)
 
 

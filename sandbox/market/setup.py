@@ -10,6 +10,7 @@ from typing import Any, Final
 from sandbox.market import operators
 from sandbox.market.agreements import agreements
 from sandbox.market.charging import instant
+from sandbox.market.checkpoints import Checkpoints
 from sandbox.market.context import SimulationContext, set_clock
 from sandbox.market.participants import (
     BUSINESSES,
@@ -23,6 +24,7 @@ from sandbox.market.participants import (
     Cpo,
 )
 from sandbox.market.plan import DAY_START
+from sandbox.market.receiver import Receiver
 from sandbox.market.vehicles import VehicleFleet, build_fleet
 
 CURRENCIES: Final = ("CHF", "EUR", "GBP")
@@ -66,6 +68,23 @@ async def open_market(context: SimulationContext) -> None:
     progress.advance("contracts")
     if "opened" not in context.checkpoints:
         context.checkpoints.record("opened", None)
+
+
+def accept_known_webhooks(checkpoints: Checkpoints, receiver: Receiver) -> None:
+    """Let the parties' server know the secrets of an interrupted day before the first delivery arrives."""
+    for party_id in WEBHOOK_PARTIES:
+        if _webhook(party_id) in checkpoints:
+            receiver.accept_signed_with(party_id, checkpoints[_webhook(party_id)]["secret"])
+
+
+def webhook_endpoint_of(context: SimulationContext, party_id: str) -> str:
+    """The id of the party's webhook endpoint."""
+    endpoint_id: str = context.checkpoints[_webhook(party_id)]["id"]
+    return endpoint_id
+
+
+def _webhook(party_id: str) -> str:
+    return f"webhook/{party_id}"
 
 
 async def _post(context: SimulationContext, path: str, body: dict[str, Any], key: str | None = None) -> Any:
@@ -165,7 +184,7 @@ async def _add_webhook_endpoint(context: SimulationContext, party_id: str) -> No
         made = (await client.post("/v1/webhook-endpoints", {"url": url, "events": ["*"]})).body
         return {"id": made["id"], "secret": made["secret"]}
 
-    endpoint = await context.checkpoints.once(f"webhook/{party_id}", subscribe)
+    endpoint = await context.checkpoints.once(_webhook(party_id), subscribe)
     context.receiver.accept_signed_with(party_id, endpoint["secret"])
 
 

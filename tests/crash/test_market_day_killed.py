@@ -94,6 +94,14 @@ def kill_child(process: subprocess.Popen[str], named: str) -> None:
     os.kill(pids[0], signal.SIGKILL)
 
 
+def lose_a_webhook(state_dir: Path) -> None:
+    """Have the parties' server forget its first webhook: its party must ask for it again."""
+    received = state_dir / f"demo-{SESSIONS}-{SEED}" / "webhooks.jsonl"
+    first, _, others = received.read_bytes().partition(b"\n")
+    assert first
+    received.write_bytes(others)
+
+
 @pytest.fixture(scope="module")
 def undisturbed(tmp_path_factory: pytest.TempPathFactory) -> str:
     with demo(tmp_path_factory.mktemp("undisturbed")) as process:
@@ -124,5 +132,6 @@ def test_a_demo_killed_midway_goes_on_and_changes_nothing(tmp_path: Path, undist
         while any(Path(f"/proc/{pid}").exists() for pid in mine) and time.monotonic() < deadline:
             time.sleep(0.05)
         assert not [command for pid, command in mine.items() if Path(f"/proc/{pid}").exists()]
+    lose_a_webhook(tmp_path)
     with demo(tmp_path) as process:
         assert finished(process) == undisturbed
