@@ -6,9 +6,9 @@ Sources: OCPI transport_and_format, credentials, status_codes.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -28,6 +28,7 @@ from gateway.outbound import (
     read_bounded,
 )
 
+T = TypeVar("T")
 _SUCCESS: Final = range(1000, 2000)
 _FIRST_HTTP_ERROR: Final = 400
 
@@ -150,6 +151,27 @@ class PeerVersion:
             if endpoint.module == module and (endpoint.role == role or module == "credentials"):
                 return endpoint.url
         return None
+
+
+async def in_either_spelling(
+    caller: PeerCaller, ask: Callable[[PeerCaller], Awaitable[T]]
+) -> tuple[PeerCaller, T]:
+    """What a peer answers, and the caller whose spelling of the token it knows: as given, else the other.
+
+    Versions before 2.2-d2 left the spelling open, and peers still differ, also in how they refuse the wrong
+    one: some answer 401, others 500, or 200 with status 3000. Raises as `ask`; the first refusal where both
+    spellings are refused.
+    """
+    try:
+        return caller, await ask(caller)
+    except PeerRejectedError as refused:
+        if refused.http_status == 0:  # a redirect, or an answer that is too large: no answer about the token
+            raise
+        other = replace(caller, raw_token=not caller.raw_token)
+        try:
+            return other, await ask(other)
+        except PeerRejectedError:
+            raise refused from None
 
 
 async def discover(caller: PeerCaller, *, versions_url: str, version: OcpiVersion) -> PeerVersion | None:

@@ -15,7 +15,7 @@ import structlog
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import transaction
 from gateway.errors import GatewayError
-from gateway.ocpi.client import PeerCaller, PeerVersion, discover
+from gateway.ocpi.client import PeerCaller, PeerVersion, discover, in_either_spelling
 from gateway.ocpi.endpoint import OcpiRequest
 from gateway.ocpi.envelope import OcpiResponse
 from gateway.ocpi.errors import OcpiRejectionError, PeerRejectedError, PeerUnreachableError, StatusCode
@@ -31,7 +31,6 @@ _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _PARTY: Final = re.compile(r"[A-Z0-9]{3}")
 _MAX_ROLES: Final = 200
 _TOKEN_BYTES: Final = 32
-_UNAUTHORIZED: Final = 401
 
 
 def new_token() -> str:
@@ -123,18 +122,9 @@ async def _call_back(call: OcpiRequest, *, token: str, url: str) -> tuple[PeerVe
         allow_private=call.services.allow_private_peers,
     )
     try:
-        try:
-            remote = await discover(caller, versions_url=url, version=call.version)
-        except PeerRejectedError as error:
-            if error.http_status != _UNAUTHORIZED:
-                raise
-            caller = PeerCaller(
-                http=caller.http,
-                token=token,
-                raw_token=not caller.raw_token,
-                allow_private=caller.allow_private,
-            )
-            remote = await discover(caller, versions_url=url, version=call.version)
+        caller, remote = await in_either_spelling(
+            caller, lambda tried: discover(tried, versions_url=url, version=call.version)
+        )
     except (PeerUnreachableError, PeerRejectedError) as error:
         _log.warning("ocpi_peer_unusable", party_id=call.peer.party_id, error=str(error))
         raise OcpiRejectionError(

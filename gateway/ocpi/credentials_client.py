@@ -17,7 +17,7 @@ from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import transaction
 from gateway.errors import GatewayError
 from gateway.ids import new_id
-from gateway.ocpi.client import PeerAnswer, PeerCaller, PeerVersion, discover
+from gateway.ocpi.client import PeerAnswer, PeerCaller, PeerVersion, discover, in_either_spelling
 from gateway.ocpi.credentials import agreed_roles, new_token, own_credentials
 from gateway.ocpi.errors import OcpiError, OcpiRejectionError, PeerRejectedError
 from gateway.ocpi.repository import peers
@@ -26,7 +26,6 @@ from gateway.ocpi.services import OcpiServices
 from gateway.outbound import check_url
 
 _log = structlog.get_logger(__name__)
-_UNKNOWN_TOKEN: Final = frozenset({400, 401, 403})
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -93,26 +92,19 @@ async def _greet(
     version: OcpiVersion,
     raw_token: bool | None,
 ) -> tuple[PeerCaller, PeerVersion, str]:
-    """The caller whose spelling of the token the peer knows, its version and its credentials module.
-
-    Versions before 2.2-d2 left the spelling open, and peers still differ.
-    """
-    spellings = (False, True) if raw_token is None else (raw_token,)
-    for position, raw in enumerate(spellings, start=1):
-        caller = PeerCaller(
-            http=services.outbound,
-            token=token_a,
-            raw_token=raw,
-            allow_private=services.allow_private_peers,
-        )
-        try:
-            remote, url = await _credentials_url(caller, versions_url=versions_url, version=version)
-        except PeerRejectedError as error:
-            if position == len(spellings) or error.http_status not in _UNKNOWN_TOKEN:
-                raise
-        else:
-            return caller, remote, url
-    raise AssertionError("the last spelling either succeeds or raises")
+    """The caller whose spelling of the token the peer knows, its version and its credentials module."""
+    caller = PeerCaller(
+        http=services.outbound,
+        token=token_a,
+        raw_token=bool(raw_token),
+        allow_private=services.allow_private_peers,
+    )
+    if raw_token is not None:
+        return caller, *await _credentials_url(caller, versions_url=versions_url, version=version)
+    caller, (remote, url) = await in_either_spelling(
+        caller, lambda tried: _credentials_url(tried, versions_url=versions_url, version=version)
+    )
+    return caller, remote, url
 
 
 async def renew(services: OcpiServices, *, peer_id: UUID, version: OcpiVersion | None = None) -> None:
