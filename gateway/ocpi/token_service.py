@@ -21,6 +21,7 @@ from gateway.ocpi.repository import payments as messages
 from gateway.ocpi.repository import peers, tokens
 from gateway.ocpi.repository.peers import PeerRole
 from gateway.ocpi.repository.tokens import TokenRecord
+from gateway.ocpi.token_types import type_on_wire
 from gateway.ocpi.tokens import token_object
 
 _encoder: Final = msgspec.json.Encoder()
@@ -117,19 +118,30 @@ async def save_token(
         payment=update.payment,
         last_updated=clock.now(),
     )
-    if not await tokens.save_token(connection, token):
+    if not await store_token(connection, token, clock=clock):
         raise TokenTakenError(f"{update.type.value} {update.uid}")
+    return token
+
+
+async def store_token(connection: Connection, token: TokenRecord, *, clock: Clock) -> bool:
+    """Store a token and queue its push to every platform that takes tokens, in the caller's transaction.
+
+    False when another demand partner has a token of this uid and type: nothing is stored then.
+    """
+    if not await tokens.save_token(connection, token):
+        return False
     for receiver in await peers.list_receivers(connection, module="tokens"):
         version = receiver.version or OcpiVersion.V2_2_1
+        named = type_on_wire(token.type, version=version)
         await messages.add_message(
             connection,
             party_id=receiver.party_id,
             module="tokens",
             method="PUT",
-            path=f"/{token.country_code}/{token.party_code}/{quote(token.uid, safe='')}?type={token.type}",
+            path=f"/{token.country_code}/{token.party_code}/{quote(token.uid, safe='')}?type={named}",
             object_id=f"{token.type}/{token.uid}",
             body=_encoder.encode(token_object(token, version=version)),
             now=clock.now(),
             wall_now=clock.wall_now(),
         )
-    return token
+    return True

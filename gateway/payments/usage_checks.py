@@ -6,7 +6,7 @@ the rules, how a session is completed, how a decision is made.
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import timedelta
+from datetime import datetime, timedelta
 from typing import Final
 
 from clearing.cdr_checks.checks import TOTAL_ONLY, TotalCheck, check_cdr, check_energy, check_total
@@ -24,6 +24,7 @@ from gateway.payments import usage_repository
 from gateway.payments.errors import CdrRejectedError
 from gateway.payments.records import SessionRecord
 from gateway.payments.requests import ChargePoint, TariffSource
+from gateway.payments.session_flags import ACCEPTED_BY_WHITELIST
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.usage_repository import (
     CheckFactsRecord,
@@ -131,7 +132,7 @@ class UsageCheckService:
             contract = None  # the sender put our reference where the token is
         facts = SessionFacts(
             now=self.clock.now(),
-            authorized_at=session.created_at,
+            authorized_at=_authorized_at(session, cdr),
             cpo_id=session.cpo_id,
             currency=session.currency,
             evse_id=session.evse_id,
@@ -209,6 +210,13 @@ class UsageCheckService:
         )
         async with self.pool.acquire() as connection:
             return await usage_repository.keep(connection, usage)
+
+
+def _authorized_at(session: SessionRecord, cdr: Cdr) -> datetime:
+    """When the session was authorized: at its start where the CPO accepted the token by whitelist."""
+    if ACCEPTED_BY_WHITELIST in session.flags:
+        return min(session.created_at, cdr.start)
+    return session.created_at
 
 
 def _refuse(stated: UsageStatement, waits: Sequence[CdrFinding]) -> None:
