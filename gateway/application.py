@@ -60,6 +60,7 @@ from gateway.jobs.vat_evidence import VatEvidenceJob
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
 from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.charging_preferences import ChargingPreferencesService
 from gateway.ocpi.credit_cdrs import CreditCdrService
 from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.last_update import OcpiLastUpdates
@@ -328,6 +329,7 @@ def build_web(app: Application) -> web.Application:
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
         remote=RemoteControlService(services=_ocpi(app), payments=app.payments),
+        charging_preferences=ChargingPreferencesService(services=_ocpi(app), payments=app.payments),
         evse_directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
         plug_and_charge=app.plug_and_charge,
         vehicle_authorization=_vehicle_authorization(app),

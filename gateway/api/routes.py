@@ -6,6 +6,7 @@ Owns: the list. Must not know what is behind an entry.
 from gateway.api.capture import (
     authorizations,
     captures,
+    charging_preferences,
     customers,
     disputes,
     double_taps,
@@ -69,6 +70,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *sessions.ENDPOINTS,
         *terminals.ENDPOINTS,
         *remote_control.ENDPOINTS,
+        *charging_preferences.ENDPOINTS,
         *captures.ENDPOINTS,
         *refunds.ENDPOINTS,
         *disputes.ENDPOINTS,
