@@ -21,6 +21,7 @@ from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.ocpi.credentials_client import caller_of
 from gateway.ocpi.envelope import timestamp
 from gateway.ocpi.errors import PeerRejectedError, PeerUnreachableError
+from gateway.ocpi.hub_clients import why_not_reached
 from gateway.ocpi.location_tree import find_part
 from gateway.ocpi.remote import find_running_session
 from gateway.ocpi.repository import objects, peers
@@ -113,7 +114,9 @@ class ChargingPreferencesService:
             raise PaymentConflictError("this charge point takes no charging preferences")
         async with self.services.pool.acquire() as connection:
             peer = await peers.find_peer_of_party(connection, party_id=session.cpo_id)
-            url = None
+            url = unreached = None
+            if peer is not None:
+                unreached = await why_not_reached(connection, peer, party_id=session.cpo_id)
             if peer is not None and peer.version is not OcpiVersion.V2_1_1:
                 url = await peers.find_endpoint_url(
                     connection, peer_id=peer.id, module="sessions", role="SENDER"
@@ -122,6 +125,8 @@ class ChargingPreferencesService:
             raise PaymentConflictError(
                 f"no registered platform of {session.cpo_id} accepts charging preferences"
             )
+        if unreached is not None:
+            raise PaymentConflictError(unreached)
         caller = caller_of(self.services, peer, token=peer.outbound_token, party_id=session.cpo_id)
         target = f"{url.rstrip('/')}/{quote(running, safe='')}/charging_preferences"
         body = _encoder.encode(preferences_object(wanted))

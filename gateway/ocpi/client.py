@@ -101,12 +101,12 @@ class PeerCaller:
             raise PeerRejectedError(f"{method} {_place(url)}: {error}", http_status=0, code=None) from error
         return _read_answer(content, response=response, what=f"{method} {_place(url)}")
 
-    async def page(self, url: str) -> ListPage:
-        """Read one page of a list.
+    async def page(self, url: str, *, routed: bool = True) -> ListPage:
+        """Read one page of a list; `routed` for functional modules.
 
         Raises as `call`; PeerRejectedError as well when it is no list.
         """
-        answer = await self.call("GET", url, routed=True)
+        answer = await self.call("GET", url, routed=routed)
         if not isinstance(answer.data, list):
             raise PeerRejectedError(
                 f"GET {_place(url)}: expected a list", http_status=answer.http_status, code=None

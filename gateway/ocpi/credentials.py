@@ -8,6 +8,7 @@ Source: OCPI credentials (2.2.1, 2.3.0: roles; 2.1.1: one party).
 import base64
 import re
 import secrets
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -19,6 +20,7 @@ from gateway.ocpi.client import PeerCaller, PeerVersion, discover, in_either_spe
 from gateway.ocpi.endpoint import OcpiRequest
 from gateway.ocpi.envelope import OcpiResponse
 from gateway.ocpi.errors import OcpiRejectionError, PeerRejectedError, PeerUnreachableError, StatusCode
+from gateway.ocpi.hub_clients import hub_of
 from gateway.ocpi.repository import peers
 from gateway.ocpi.repository.peers import PeerRecord, PeerRole, PeerState, Registration
 from gateway.ocpi.request_bodies import Tree, objects, text
@@ -75,7 +77,7 @@ async def _agree(call: OcpiRequest) -> OcpiResponse:
     if _TOKEN.fullmatch(token) is None:
         raise OcpiRejectionError("$.token: expected 1 to 64 printable ASCII characters without spaces")
     url = _checked_url(text(credentials, "url", limit=255), services=call.services)
-    roles = agreed_roles(credentials, version=call.version, peer=call.peer)
+    roles, hub_party_id = agreed_roles(credentials, version=call.version, peer=call.peer)
     remote, raw_token = await _call_back(call, token=token, url=url)
     registration = Registration(
         version=call.version,
@@ -84,6 +86,7 @@ async def _agree(call: OcpiRequest) -> OcpiResponse:
         outbound_raw=raw_token,
         roles=roles,
         endpoints=remote.endpoints,
+        hub_party_id=hub_party_id,
     )
     fresh = new_token()
     async with transaction(call.services.pool) as connection:
@@ -141,11 +144,19 @@ async def _call_back(call: OcpiRequest, *, token: str, url: str) -> tuple[PeerVe
     return remote, caller.raw_token
 
 
-def agreed_roles(credentials: Tree, *, version: OcpiVersion, peer: PeerRecord) -> tuple[PeerRole, ...]:
-    """The roles that a peer's credentials name, none of them another's. Raises Refusal."""
+def agreed_roles(
+    credentials: Tree, *, version: OcpiVersion, peer: PeerRecord
+) -> tuple[Sequence[PeerRole], str | None]:
+    """The roles that a peer's credentials name, none of them another's, and the hub that it is, if any.
+
+    A hub names every party that it reaches (2.3.0); those that were not agreed are left out. Raises Refusal.
+    """
     roles = _roles(credentials, version=version)
-    _check_roles(roles, peer=peer)
-    return roles
+    hub_party_id = hub_of(credentials, roles, version=version)
+    if hub_party_id is None:
+        _check_roles(roles, peer=peer)
+        return roles, None
+    return [role for role in roles if role.role != "CPO" or role.party_id in peer.parties], hub_party_id
 
 
 def _roles(credentials: Tree, *, version: OcpiVersion) -> tuple[PeerRole, ...]:

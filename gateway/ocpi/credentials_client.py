@@ -159,8 +159,11 @@ async def _registered(services: OcpiServices, peer_id: UUID) -> tuple[PeerRecord
 def caller_of(
     services: OcpiServices, peer: PeerRecord, *, token: str, party_id: str | None = None
 ) -> PeerCaller:
-    """Calls to a registered peer, with the routing headers of functional modules from our first role."""
-    country, code = (party_id or peer.party_id).split("-", 1)
+    """Calls to a registered peer, with the routing headers of functional modules from our first role.
+
+    Without `party_id` they are to the peer itself: to a hub for all its parties (Broadcast Push, GET All).
+    """
+    country, code = (party_id or peer.hub_party_id or peer.party_id).split("-", 1)
     own = services.roles[0]
     routing = {
         "OCPI-to-party-id": code,
@@ -204,7 +207,7 @@ async def _keep(
     if not isinstance(token, str) or not token:
         raise PeerRejectedError("the peer's credentials hold no token", http_status=200, code=None)
     try:
-        roles = agreed_roles(theirs, version=remote.version, peer=peer)
+        roles, hub_party_id = agreed_roles(theirs, version=remote.version, peer=peer)
         url = theirs.get("url") if isinstance(theirs.get("url"), str) else versions_url
         check_url(url, allow_private=services.allow_private_peers)
     except OcpiRejectionError as error:
@@ -216,6 +219,7 @@ async def _keep(
         outbound_raw=caller.raw_token,
         roles=roles,
         endpoints=remote.endpoints,
+        hub_party_id=hub_party_id,
     )
     async with transaction(services.pool) as connection:
         done = await peers.register(

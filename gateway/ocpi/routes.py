@@ -15,6 +15,7 @@ from gateway.ocpi import (
     cdrs,
     commands,
     credentials,
+    hub_clients,
     invoices,
     locations,
     sessions,
@@ -73,6 +74,10 @@ _INVOICE: Final[Mapping[str, Handler]] = {
     "PUT": invoices.put_invoice,
     "DELETE": invoices.delete_invoice,
 }
+_HUB_CLIENT: Final[Mapping[str, Handler]] = {
+    "GET": hub_clients.get_client_info,
+    "PUT": hub_clients.put_client_info,
+}
 _PAYMENTS: Final = "/ptp/{version}/payments"
 
 
@@ -120,6 +125,13 @@ def _resources(services: OcpiServices, version: OcpiVersion) -> Iterator[_Resour
         for listed in (SenderList.LOCATIONS, SenderList.TARIFFS, SenderList.SESSIONS, SenderList.CDRS):
             path = f"/cpo/{{version}}/{listed.value}"
             yield _Resource(path=path, module=listed.value, methods={"GET": list_of(listed, path=path[1:])})
+    if version is not OcpiVersion.V2_1_1:
+        yield _Resource(
+            path="/emsp/{version}/hubclientinfo/{country_code}/{party_id}",
+            module="hubclientinfo",
+            methods=_HUB_CLIENT,
+            routed=False,
+        )
     if version is OcpiVersion.V2_3_0:
         yield from _of_2_3()
 
