@@ -318,15 +318,19 @@ def messages(*, party: str | None, retry: bool, as_json: bool) -> None:
 
 @command.command(name="pull")
 @click.argument("party_id")
-def pull(party_id: str) -> None:
-    """Pull PARTY_ID's lists now, not when they are due."""
-    due = _run(lambda connection: _run_now(connection, party_id), command="pull")
+@click.option("--whole", is_flag=True, help="Read the lists from their beginning, not what has changed.")
+def pull(party_id: str, *, whole: bool) -> None:
+    """Pull PARTY_ID's lists now, not when they are due.
+
+    With --whole also what was rejected when it was read is read again. Nothing has an effect twice.
+    """
+    due = _run(lambda connection: _run_now(connection, party_id, whole=whole), command="pull")
     if not due:
         raise click.ClickException(f"no registered platform of {party_id} has lists to read")
     click.echo(f"due now: {', '.join(due)}")
 
 
-async def _run_now(connection: Connection, party_id: str) -> list[str]:
+async def _run_now(connection: Connection, party_id: str, *, whole: bool) -> list[str]:
     peer = await stored_peers.find_peer_of_party(connection, party_id=party_id)
     if peer is None:
         return []
@@ -334,7 +338,7 @@ async def _run_now(connection: Connection, party_id: str) -> list[str]:
     return [
         module
         for module in PULLED
-        if await pulls.run_now(connection, peer_id=peer.id, module=module, wall_now=wall_now)
+        if await pulls.run_now(connection, peer_id=peer.id, module=module, wall_now=wall_now, whole=whole)
     ]
 
 

@@ -29,6 +29,12 @@ from gateway.jobs.ocpi_outbox import OcpiOutboxJob
 from gateway.jobs.ocpi_pull import OcpiPullJob
 from gateway.ocpi import credentials_client
 from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.charging_preferences import (
+    ChargingPreferences,
+    ChargingPreferencesService,
+    PreferencesAnswer,
+    ProfileType,
+)
 from gateway.ocpi.errors import PeerRejectedError
 from gateway.ocpi.repository import cdrs, peers, pulls
 from gateway.ocpi.repository.cdrs import CdrStatus
@@ -37,7 +43,7 @@ from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.ocpi.token_authorization import TokenAuthorizationService
 from gateway.ocpi.token_service import TokenService, TokenType, TokenUpdate, WhitelistType
 from gateway.payments.policy import PaymentPolicy
-from gateway.payments.service import build_payments
+from gateway.payments.service import PaymentService, build_payments
 from gateway.task_kinds import TaskKind
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
@@ -190,12 +196,17 @@ async def test_a_fresh_platform_is_connected_read_and_settled(edge: Edge, platfo
     await edge.party("superapp", "demand_partner")
     peer_id = await connected(edge, platform)
 
-    await platform.publish(locations=[location()], tariffs=[tariff()])
+    place = location()
+    place["evses"][0]["capabilities"] = ["CHARGING_PREFERENCES_CAPABLE"]
+    await platform.publish(locations=[place], tariffs=[tariff()])
     await pull(edge, peer_id)
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_connector") == 1
 
     reference = await authorized(edge, platform)
     session, record = ended(reference)
+    await platform.publish(sessions=[{**session, "status": "ACTIVE"}])
+    await pull(edge, peer_id)
+    await preferred(edge, platform, payments)
     await platform.publish(sessions=[session], cdrs=[record])
     edge.clock.at = NOW + timedelta(hours=2)
     await pull(edge, peer_id)
@@ -250,6 +261,17 @@ async def authorized(edge: Edge, platform: Platform) -> str:
     )
     assert (status, answer["data"]["allowed"]) == (200, "ALLOWED"), answer
     return str(answer["data"]["authorization_reference"])
+
+
+async def preferred(edge: Edge, platform: Platform, payments: PaymentService) -> None:
+    """A preference reaches the running session. The package answers with the object: that is no acceptance."""
+    session_id = await edge.pool.fetchval("SELECT id FROM gateway.session")
+    service = ChargingPreferencesService(services=edge.services, payments=payments)
+    wanted = ChargingPreferences(profile=ProfileType.CHEAP, energy_need_wh=15_500)
+    answer = await service.send(wanted, party_id="superapp", session_id=session_id)
+    assert answer is PreferencesAnswer.OTHER
+    given = (await platform.state())["preferences"]["s1"]
+    assert (given["profile_type"], given["energy_need"]) == ("CHEAP", 15.5)
 
 
 def ended(reference: str) -> tuple[dict[str, Any], dict[str, Any]]:
