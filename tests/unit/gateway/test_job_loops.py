@@ -39,7 +39,7 @@ def test_an_outage_of_ten_minutes_is_eleven_lines_without_a_traceback_and_one_fo
     assert {line["log_level"] for line in lines[:-1]} == {"warning"}
 
 
-def test_a_defect_is_told_with_its_traceback_once() -> None:
+def test_a_defect_is_logged_with_its_traceback_once() -> None:
     monitor = failures()
     with capture_logs() as lines:
         for second in range(3):
@@ -49,7 +49,7 @@ def test_a_defect_is_told_with_its_traceback_once() -> None:
     assert lines[0]["log_level"] == "error"
 
 
-def test_a_new_cause_is_told_at_once_and_each_job_for_itself() -> None:
+def test_a_new_cause_is_logged_at_once_and_each_job_for_itself() -> None:
     monitor = failures()
     with capture_logs() as lines:
         monitor.failed("clearing", ConnectionRefusedError(), at=0.0)
