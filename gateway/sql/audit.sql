@@ -7,6 +7,8 @@ JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
 WHERE c.state = 'succeeded'
   AND CASE WHEN 'corrected' = ANY (s.flags)
       THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
+      -- Captured above the price, and refunded before it was cleared.
+      WHEN c.uncleared_minor > 0 THEN c.amount_minor - c.uncleared_minor > s.price_minor
       ELSE c.amount_minor + c.receivable_minor <> s.price_minor END;
 
 -- name: capture_without_authorization
