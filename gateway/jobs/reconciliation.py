@@ -254,7 +254,7 @@ def _refunded_lines(charge: UnbookedCharge) -> Iterator[PspLine]:
         )
     yield replace(
         paid,
-        id=f"{paid.id}/refund",
+        id=f"{paid.id}/{charge.psp_refund}",
         kind="refund",
         reference=charge.psp_refund or "",
         amount_minor=-charge.amount_minor,

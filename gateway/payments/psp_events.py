@@ -158,6 +158,8 @@ class PspEventHandler:
             found = await repository.find_session_by_foreign_id(
                 connection, kind="psp_payment", foreign_id=update.psp_payment or ""
             )
+        if await self.unbooked.is_settled(psp_payment=update.psp_payment or ""):
+            return None  # it was never ours: the reconciliation shows what the dispute moved
         if found is None:
             return "a dispute of a payment that no session here has"
         known = await self.disputes.record_update(update, shard=found[0], session_id=found[1])

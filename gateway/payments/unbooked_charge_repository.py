@@ -141,6 +141,11 @@ async def end_charge(connection: Connection, **fields: Any) -> None:
     await _sql.end_charge(connection, **fields)
 
 
+async def reopen_charge(connection: Connection, **fields: Any) -> None:
+    """The card's bank sent the refund of a charge back."""
+    await _sql.reopen_charge(connection, **fields)
+
+
 async def rebuild_session(connection: Connection, **fields: Any) -> bool:
     """A session from the PSP's record; False when one of that id is there."""
     return bool(await _sql.rebuild_session(connection, **fields))

@@ -12,7 +12,6 @@ from uuid import UUID, uuid5
 import asyncpg
 
 from clearing.errors import ClearingError
-from clearing.ledger import service as ledger_service
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id, in_shard, new_id, shard_of
@@ -41,6 +40,7 @@ from gateway.payments.requests import ChargePoint, TariffChoice
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.unbooked_charge_repository import UnbookedCharge, UnbookedState
+from gateway.payments.unbooked_charges import book_fee
 from gateway.webhooks.events import event_rows
 
 _REFUND: Final[PspOperation[tuple[PspRefundRequest, UUID], RefundOutcome]] = PspOperation(
@@ -120,14 +120,7 @@ class UnbookedChargeSettlement:
                 detail="",
                 now=self.clock.now(),
             )
-            if charge.fee_minor and charge.fee_currency is not None:
-                await ledger_service.record_psp_fee(
-                    connection,
-                    currency=charge.fee_currency,
-                    minor=charge.fee_minor,
-                    reference=charge.psp_charge,
-                    now=self.clock.now(),
-                )
+            await book_fee(connection, charge, now=self.clock.now())
         return None
 
     # Adoption

@@ -10,8 +10,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
+from clearing.ledger import service as ledger_service
 from gateway.clock import Clock
-from gateway.database import Connection, Pool
+from gateway.database import Connection, Pool, transaction
 from gateway.ids import new_id, shard_of
 from gateway.payments import psp_record, repository
 from gateway.payments import unbooked_charge_repository as charges
@@ -58,6 +59,8 @@ def rejection(
         return "its session has another authorization: refund it, or release that one first"
     if charge.refunded_minor:
         return "a part of it was refunded at the PSP: refund the rest"
+    if charge.psp_refund is not None:
+        return "its refund was sent back, and the PSP's fee is booked: refund it again"
     return None
 
 
@@ -136,6 +139,18 @@ async def record_by_hand(
     )
 
 
+async def book_fee(connection: Connection, charge: UnbookedCharge, *, now: datetime) -> None:
+    """The charge has come and gone, and the PSP keeps its fee: booked once, as the platform's expense."""
+    if charge.fee_minor and charge.fee_currency is not None:
+        await ledger_service.record_psp_fee(
+            connection,
+            currency=charge.fee_currency,
+            minor=charge.fee_minor,
+            reference=charge.psp_charge,
+            now=now,
+        )
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class UnbookedChargeService:
     """Finds charges that are in no book here."""
@@ -200,7 +215,7 @@ class UnbookedChargeService:
         found = await self.psp.read_payment(psp_payment=psp_payment)
         if not isinstance(found, PspPayment):
             return False
-        async with self.pool.acquire() as connection:
+        async with transaction(self.pool) as connection:
             await charges.record_refunded(
                 connection,
                 psp_payment=psp_payment,
@@ -208,7 +223,15 @@ class UnbookedChargeService:
                 refunded_minor=found.refunded_minor,
                 now=self.clock.now(),
             )
+            if found.refunded_minor == charge.amount_minor:
+                await book_fee(connection, charge, now=self.clock.now())
         return True
+
+    async def is_settled(self, *, psp_payment: str) -> bool:
+        """Whether a payment was in no book here, and was refunded or left."""
+        async with self.pool.acquire() as connection:
+            charge = await charges.load_charge(connection, psp_payment=psp_payment)
+        return charge is not None and charge.state in {UnbookedState.REFUNDED, UnbookedState.LEFT}
 
     async def reopen_refund(self, *, psp_payment: str, psp_refund: str) -> bool:
         """The card's bank sent our refund back; False: not of a charge that is in no book."""
@@ -216,12 +239,10 @@ class UnbookedChargeService:
             charge = await charges.load_charge(connection, psp_payment=psp_payment)
             if charge is None or charge.psp_refund != psp_refund:
                 return False
-            await charges.end_charge(
+            await charges.reopen_charge(
                 connection,
                 psp_payment=psp_payment,
-                from_states=[UnbookedState.REFUNDED.value],
-                state=UnbookedState.OPEN.value,
-                psp_refund=None,
+                psp_refund=psp_refund,
                 detail="the card's bank sent its refund back",
                 now=self.clock.now(),
             )

@@ -57,7 +57,8 @@ FROM recorded WHERE decided_by IS NOT NULL;
 -- name: record_refunded!
 -- What the PSP has refunded of it without our asking; all of it: nothing is left to decide.
 UPDATE gateway.unbooked_charge
-SET refunded_minor = :refunded_minor::bigint, psp_refund = :psp_refund::text, updated_at = :now::timestamptz,
+SET refunded_minor = :refunded_minor::bigint, updated_at = :now::timestamptz,
+    psp_refund = CASE WHEN :refunded_minor::bigint = amount_minor THEN :psp_refund::text ELSE psp_refund END,
     state = CASE WHEN :refunded_minor::bigint = amount_minor THEN 'refunded' ELSE state END,
     decided_by = CASE WHEN :refunded_minor::bigint = amount_minor THEN coalesce(decided_by, 'psp') ELSE decided_by END
 WHERE psp_payment = :psp_payment::text AND state IN ('open', 'adopting');
@@ -93,6 +94,12 @@ UPDATE gateway.unbooked_charge
 SET state = :state::text, psp_refund = coalesce(:psp_refund::text, psp_refund), detail = :detail::text,
     updated_at = :now::timestamptz
 WHERE psp_payment = :psp_payment::text AND state = ANY(:from_states::text[]);
+
+-- name: reopen_charge!
+-- The card's bank sent the refund back: a person decides again.
+UPDATE gateway.unbooked_charge
+SET state = 'open', refunded_minor = 0, detail = :detail::text, updated_at = :now::timestamptz
+WHERE psp_payment = :psp_payment::text AND psp_refund = :psp_refund::text AND state = 'refunded';
 
 -- name: rebuild_session$
 -- A session that is not known here, from the PSP's record of its payment: without an active authorization, as after a
@@ -187,7 +194,7 @@ WITH unbooked AS (
     FROM unbooked
     UNION ALL
     SELECT fee_currency, 0, 0, 0, fee_minor, 0 FROM unbooked
-    WHERE fee_minor > 0 AND state NOT IN ('left', 'refunded')
+    WHERE fee_minor > 0 AND state <> 'left' AND psp_refund IS NULL
 )
 SELECT currency, sum(captured)::bigint AS captured, sum(refunded)::bigint AS refunded, sum(unposted)::bigint AS unposted,
        sum(fee)::bigint AS fee, sum(waiting)::integer AS waiting
