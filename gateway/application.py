@@ -409,7 +409,9 @@ def jobs(app: Application) -> Sequence[Job]:
         ),
         DisputeDeadlineJob(clock=app.clock, payments=app.payments),
         PspEventPollJob(clock=app.clock, payments=app.payments),
-        ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp),
+        ReconciliationJob(
+            pool=app.pool, clock=app.clock, source=app.psp, unbooked=app.payments.psp_events.unbooked
+        ),
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
         ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
         _disbursements(app),
