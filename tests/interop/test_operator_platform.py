@@ -264,7 +264,7 @@ async def authorized(edge: Edge, platform: Platform) -> str:
 
 
 async def preferred(edge: Edge, platform: Platform, payments: PaymentService) -> None:
-    """A preference reaches the running session. The package answers with the object: that is no acceptance."""
+    """A preference reaches the running session; the package answers with the object: nothing is accepted."""
     session_id = await edge.pool.fetchval("SELECT id FROM gateway.session")
     service = ChargingPreferencesService(services=edge.services, payments=payments)
     wanted = ChargingPreferences(profile=ProfileType.CHEAP, energy_need_wh=15_500)
