@@ -7,7 +7,7 @@ Interface (PUT; nothing is deleted, a token that has ended is pushed with `valid
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import quote
@@ -121,6 +121,21 @@ async def save_token(
     if not await store_token(connection, token, clock=clock):
         raise TokenTakenError(f"{update.type.value} {update.uid}")
     return token
+
+
+async def set_valid(
+    connection: Connection, *, uid: str, token_type: TokenType, valid: bool, clock: Clock
+) -> TokenRecord | None:
+    """Block a token or make it valid again, and queue its push; None where there is no such token.
+
+    A token that is as wanted already is not sent again. In the caller's transaction.
+    """
+    found = await tokens.load_token(connection, uid=uid, token_type=token_type.value)
+    if found is None or found.valid == valid:
+        return found
+    changed = replace(found, valid=valid, last_updated=clock.now())
+    await store_token(connection, changed, clock=clock)
+    return changed
 
 
 async def store_token(connection: Connection, token: TokenRecord, *, clock: Clock) -> bool:
