@@ -59,6 +59,7 @@ from gateway.jobs.task_handlers import TaskHandlers, task_jobs
 from gateway.jobs.vat_evidence import VatEvidenceJob
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
+from gateway.ocpi.booking_service import BookingService
 from gateway.ocpi.cdr_settlement import CdrSettlementService
 from gateway.ocpi.charging_preferences import ChargingPreferencesService
 from gateway.ocpi.credit_cdrs import CreditCdrService
@@ -327,6 +328,7 @@ def build_web(app: Application) -> web.Application:
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
         remote=RemoteControlService(services=_ocpi(app), payments=app.payments),
         charging_preferences=ChargingPreferencesService(services=_ocpi(app), payments=app.payments),
+        bookings=BookingService(services=_ocpi(app), payments=app.payments),
         evse_directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
         plug_and_charge=app.plug_and_charge,
         vehicle_authorization=_vehicle_authorization(app),

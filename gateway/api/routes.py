@@ -5,6 +5,7 @@ Owns: the list. Must not know what is behind an entry.
 
 from gateway.api.capture import (
     authorizations,
+    bookings,
     captures,
     charging_preferences,
     customers,
@@ -70,6 +71,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *sessions.ENDPOINTS,
         *terminals.ENDPOINTS,
         *remote_control.ENDPOINTS,
+        *bookings.ENDPOINTS,
         *charging_preferences.ENDPOINTS,
         *captures.ENDPOINTS,
         *refunds.ENDPOINTS,

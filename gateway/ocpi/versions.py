@@ -14,6 +14,7 @@ from gateway.ocpi.envelope import OcpiResponse
 from gateway.ocpi.services import OcpiServices
 
 SPOKEN: Final = (OcpiVersion.V2_1_1, OcpiVersion.V2_2_1, OcpiVersion.V2_3_0)
+BOOKINGS: Final = ("bookings", "Booking")  # the text has the second name, its addresses the first
 OWNED_BY_CPO: Final = (
     "cdrs",
     "locations",
@@ -57,6 +58,9 @@ def endpoints(services: OcpiServices, *, version: OcpiVersion) -> Iterator[dict[
     if version is OcpiVersion.V2_3_0:
         yield _functional(services, version, "payments", role="SENDER", side="ptp")
         yield _functional(services, version, "invoicereconciliation", role="RECEIVER")
+        bookings = module_url(services, version=version, module="bookings")
+        for name in BOOKINGS:
+            yield _endpoint(name, "RECEIVER", bookings, version)
 
 
 def module_url(services: OcpiServices, *, version: OcpiVersion, module: str, side: str = "emsp") -> str:

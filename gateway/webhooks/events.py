@@ -16,6 +16,7 @@ from typing import Any, Final
 
 from gateway import api_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
+from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
 from gateway.webhooks import repository
@@ -49,6 +50,7 @@ class EventType(StrEnum):
     DISPUTE_LOST = "dispute.lost"
     DISPUTE_CLOSED = "dispute.closed"
     PLUG_AND_CHARGE_SETTLED = "plug_and_charge.settled"
+    BOOKING_CHANGED = "booking.changed"
     CONTRACT_CREATED = "contract.created"
     CONTRACT_CHANGED = "contract.changed"
     CONTRACT_BLOCKED = "contract.blocked"
@@ -82,6 +84,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "refund": api_schemas.RefundSchema,
     "dispute": api_schemas.DisputeSchema,
     "plug_and_charge": SettlementNoticeSchema,
+    "booking": BookingSchema,
     "contract": ContractSchema,
     "disbursement": api_schemas.DisbursementSchema,
     "payout_hold": api_schemas.PayoutHoldSchema,
