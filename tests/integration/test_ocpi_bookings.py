@@ -139,7 +139,9 @@ async def test_a_booking_is_requested_with_its_payment_and_its_token(platform: B
     }
 
 
-async def test_what_the_operator_says_later_is_kept_told_once_and_final(platform: BookingPlatform) -> None:
+async def test_what_the_operator_says_later_is_kept_published_once_and_final(
+    platform: BookingPlatform,
+) -> None:
     view = await platform.authorize()
     await platform.book(view)
     request = platform.received[0][1]
