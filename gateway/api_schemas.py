@@ -319,10 +319,24 @@ class StatedUsageSchema(PublicSchema):
     state: Literal["exception", "accepted", "rejected", "replaced"] = Field(
         description="exception while it waits; replaced when its CDR was credited"
     )
-    source: Literal["operator_cdr", "api"] = Field(description="who stated it")
+    source: Literal["operator_cdr", "operator_api", "platform", "payer"] = Field(description="who stated it")
     cdr_id: str
     reasons: list[str] = Field(description="codes of what was found, such as energy_above_power")
     detail: str = Field(description="the same in words")
+
+
+class ProvisionalUsageSchema(PublicSchema):
+    """Usage that the payer stated of a session whose billing record is its operator's CDR."""
+
+    state: Literal["awaiting_cdr", "captured", "confirmed", "replaced"] = Field(
+        description="captured: no CDR came in time; confirmed: the CDR says the same; replaced: it differs"
+    )
+    party: str = Field(description="whose key stated it")
+    energy_wh: int
+    started_at: Instant
+    ended_at: Instant
+    price: Minor = Field(description="by the frozen tariff, VAT included")
+    stated_at: Instant
 
 
 class SessionSchema(PublicSchema):
@@ -347,6 +361,13 @@ class SessionSchema(PublicSchema):
     ended_at: Instant | None
     flags: list[str] = Field(description="codes of findings, such as cpo_total_differs")
     cdr_id: str | None
+    stated_by: Literal["operator_cdr", "operator_session", "operator_api", "platform", "payer"] | None = (
+        Field(None, description="who stated the usage that the price is for; null until completed")
+    )
+    provisional_usage: ProvisionalUsageSchema | None = Field(
+        None,
+        description="what the payer stated where the operator's CDR decides; null elsewhere and in lists",
+    )
     usage: StatedUsageSchema | None = Field(
         None, description="what was stated and waits for a person; null where nothing waits, and in lists"
     )

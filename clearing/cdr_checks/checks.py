@@ -40,6 +40,7 @@ RULES: Final[tuple[Rule, ...]] = (
     rules.overlaps_other,
     rules.home_charging,
     rules.negative_total,
+    rules.usage_differs,
 )
 _ENERGY_RULES: Final[tuple[Rule, ...]] = (
     rules.energy_looks_like_wh,

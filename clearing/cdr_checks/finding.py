@@ -40,6 +40,7 @@ class CheckCode(StrEnum):
     SECOND_CDR = "second_cdr"
     OVERLAPS_OTHER = "overlaps_other"
     HOME_CHARGING = "home_charging"
+    USAGE_DIFFERS = "usage_differs"
     CREDITED_BEFORE = "credited_before"
     CREDITED_TWICE = "credited_twice"
     PARTIAL_CREDIT = "partial_credit"

@@ -242,6 +242,31 @@ def home_charging(figures: CdrFigures, _facts: SessionFacts, _limits: CdrLimits)
     return _except(CheckCode.HOME_CHARGING, "the driver is to be paid for it, and is never charged")
 
 
+def usage_differs(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> CdrFinding | None:
+    """The payer stated about the same energy and time; a little more or less is shown, much waits."""
+    earlier = facts.earlier_usage
+    if earlier is None:
+        return None
+    energy = abs(figures.energy_wh - earlier.energy_wh)
+    took = figures.cdr.end - figures.cdr.start
+    time_s = abs(_in_seconds(took - (earlier.ended_at - earlier.started_at)))
+    if energy < 1 and time_s <= limits[LimitName.CLOCK_SLACK_S]:
+        return None
+    share = (
+        limits[LimitName.USAGE_ENERGY_PERCENT] * max(figures.energy_wh, Decimal(earlier.energy_wh)) / _PERCENT
+    )
+    waits = (
+        energy > share + limits[LimitName.USAGE_ENERGY_SLACK_WH]
+        or time_s > limits[LimitName.USAGE_TIME_SLACK_S]
+    )
+    return CdrFinding(
+        code=CheckCode.USAGE_DIFFERS,
+        outcome=CheckOutcome.EXCEPT if waits else CheckOutcome.FLAG,
+        text=f"{_wh(figures.energy_wh)} in {took}, the payer stated {_wh(Decimal(earlier.energy_wh))} in "
+        f"{earlier.ended_at - earlier.started_at}",
+    )
+
+
 def negative_total(figures: CdrFigures, _facts: SessionFacts, _limits: CdrLimits) -> CdrFinding | None:
     """Only the total of a credit CDR is negative."""
     total = figures.cdr.total_cost

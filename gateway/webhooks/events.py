@@ -35,6 +35,7 @@ class EventType(StrEnum):
     SETUP_FAILED = "setup.failed"
     SETUP_CANCELLED = "setup.cancelled"
     SESSION_COMPLETED = "session.completed"
+    SESSION_USAGE_STATED = "session.usage_stated"
     SESSION_CLEARED = "session.cleared"
     SESSION_EXCEPTION = "session.exception"
     CAPTURE_SUCCEEDED = "capture.succeeded"
