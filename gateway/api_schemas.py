@@ -313,13 +313,16 @@ class PriceSchema(PublicSchema):
     explained: list[str] = Field(description="the same data as text, one line each")
 
 
+UsageSourceName = Literal["operator_cdr", "operator_session", "operator_api", "platform", "payer"]
+
+
 class StatedUsageSchema(PublicSchema):
     """Usage of a session that a check found odd: a person decides, until then nothing is captured."""
 
     state: Literal["exception", "accepted", "rejected", "replaced"] = Field(
         description="exception while it waits; replaced when its CDR was credited"
     )
-    source: Literal["operator_cdr", "operator_api", "platform", "payer"] = Field(description="who stated it")
+    source: UsageSourceName = Field(description="who stated it")
     cdr_id: str
     reasons: list[str] = Field(description="codes of what was found, such as energy_above_power")
     detail: str = Field(description="the same in words")
@@ -361,12 +364,12 @@ class SessionSchema(PublicSchema):
     ended_at: Instant | None
     flags: list[str] = Field(description="codes of findings, such as cpo_total_differs")
     cdr_id: str | None
-    stated_by: Literal["operator_cdr", "operator_session", "operator_api", "platform", "payer"] | None = (
-        Field(None, description="who stated the usage that the price is for; null until completed")
+    stated_by: UsageSourceName | None = Field(
+        None, description="who stated the usage that the price is for; null until completed"
     )
     provisional_usage: ProvisionalUsageSchema | None = Field(
         None,
-        description="what the payer stated where the operator's CDR decides; null elsewhere and in lists",
+        description="what the payer stated where the operator's CDR decides; null in lists",
     )
     usage: StatedUsageSchema | None = Field(
         None, description="what was stated and waits for a person; null where nothing waits, and in lists"

@@ -295,6 +295,11 @@ def reject_another_cdr(session: SessionRecord, cdr_id: str) -> None:
 
     Raises SessionAlreadyCompletedError.
     """
+    if session.awaits_cdr and session.cdr_id != cdr_id:
+        raise SessionAlreadyCompletedError(
+            f"session {format_id('ses', session.id)} was captured without a CDR; "
+            "its operator's CDR corrects it"
+        )
     if session.cdr_id is None or session.cdr_id.lower() != cdr_id.lower():
         raise SessionAlreadyCompletedError(
             f"session {format_id('ses', session.id)} was completed by CDR {session.cdr_id}; "

@@ -613,7 +613,7 @@ async def test_usage_stated_by_api_passes_the_same_gate(
         held = await api.call("POST", path, {"usage": USAGE | changes}, key="c")
         assert held.status == 202, held.text
         assert (held.json["state"], held.json["usage"]["reasons"]) == ("active", [reason])
-        assert (held.json["usage"]["source"], held.json["usage"]["state"]) == ("api", "exception")
+        assert (held.json["usage"]["source"], held.json["usage"]["state"]) == ("payer", "exception")
         read = await api.call("GET", f"/v1/sessions/{shown['session']}")
         assert read.json["usage"] == held.json["usage"]
         again = await api.call("POST", path, {"usage": USAGE | changes}, key="d")

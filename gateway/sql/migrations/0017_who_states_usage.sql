@@ -1,10 +1,10 @@
--- Who stated a session's usage stands on the session. Where the operator sends CDRs, the payer's statement is provisional.
+-- Who stated a session's usage stands on the session. Where the operator sends CDRs, the payer's is provisional.
 
 ALTER TABLE gateway.session ADD COLUMN stated_by text CHECK (stated_by IN (  -- null: not ended, or ended before this
     'operator_cdr', 'operator_session', 'operator_api', 'platform', 'payer'));
 
--- What the payer stated of a session whose billing record is the operator's CDR: it is compared with the CDR, and is what
--- is captured when no CDR comes.
+-- What the payer stated of a session whose billing record is the operator's CDR: it is compared with the CDR, and is
+-- captured when no CDR comes.
 CREATE TABLE gateway.provisional_usage (
     shard       smallint    NOT NULL CHECK (shard BETWEEN 0 AND 63),
     session_id  uuid        NOT NULL,
