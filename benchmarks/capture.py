@@ -183,7 +183,7 @@ async def _load(
                 measured.authorize_ms,
             )
             path = f"/v1/sessions/{authorization['session']}/complete"
-            await _timed(session, path, _USAGE, f"c-{key}", measured.complete_ms, completing)
+            await _timed(session, path, _USAGE, f"c-{key}", measured.complete_ms, headers=completing)
             measured.sessions += 1
 
     async with asyncio.TaskGroup() as group:
@@ -199,6 +199,7 @@ async def _timed(
     body: Any,
     key: str,
     samples: list[float],
+    *,
     headers: Mapping[str, str] = MappingProxyType({}),
 ) -> Any:
     began = time.perf_counter()
