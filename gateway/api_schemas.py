@@ -22,7 +22,6 @@ from pydantic import (
 )
 
 from clearing.captured_session import AuthorizationMethod
-from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
 
 _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})")
 
@@ -452,48 +451,6 @@ class BankMessageSchema(PublicSchema):
     repeated: bool = Field(
         default=False, description="true if the message was imported earlier; it changed nothing now"
     )
-
-
-class ExceptionEventSchema(PublicSchema):
-    """One line of an exception's history."""
-
-    at: Instant
-    kind: ExceptionEventKind = Field(description="what happened to the exception")
-    actor: str = Field(description="the person who did it, or `system`")
-    note: str = Field(description="the reason or remark")
-
-
-class ExceptionNextStepSchema(PublicSchema):
-    """The next step that a person takes."""
-
-    text: str = Field(description="what to do, in words")
-    command: str = Field(description="the command or request that does it")
-    retry: str | None = Field(
-        description="what resolving does; null where only the command, or a reason, ends it"
-    )
-
-
-class ExceptionSchema(PublicSchema):
-    """Something that stopped and waits for a person. `history` is in the answer about one exception only."""
-
-    id: str
-    object: Literal["exception"] = "exception"
-    kind: ExceptionKind = Field(description="what stopped")
-    title: str = Field(description="the kind in words")
-    subject: str = Field(description="id or name of what stopped, unique in its kind")
-    state: ExceptionState = Field(description="open while its cause exists")
-    owner: str = Field(description="the owner of this kind of exception")
-    assignee: str | None = Field(description="the person assigned to it")
-    party: str | None = Field(description="the party concerned")
-    amount: int | None = Field(description="the amount concerned, minor units of `currency`")
-    currency: str | None = Field(description="ISO 4217 code of `amount`")
-    reason: str = Field(description="why, as a code")
-    detail: str = Field(description="why, in words")
-    since: Instant = Field(description="when its cause arose")
-    opened_at: Instant = Field(description="when it entered the queue")
-    resolved_at: Instant | None = Field(description="when its cause ended; null while open")
-    next_step: ExceptionNextStepSchema = Field(description="what to do about it")
-    history: list[ExceptionEventSchema] | None = Field(description="its history; null in lists and events")
 
 
 class WebhookEndpointSchema(PublicSchema):

@@ -224,14 +224,23 @@ def test_objects_of_the_api_end_in_schema_and_bodies_in_body() -> None:
     modules = [
         path
         for path, _ in trees()
-        if name(path).startswith(("gateway/api/", "gateway/api_schemas.py", "gateway/payer_schemas.py"))
+        if name(path).startswith(
+            (
+                "gateway/api/",
+                "gateway/api_schemas.py",
+                "gateway/payer_schemas.py",
+                "gateway/exception_schemas.py",
+            )
+        )
     ]
     for path in modules:
         import_module(name(path).removesuffix(".py").removesuffix("/__init__").replace("/", "."))
     found = [
         f"{model.__module__}.{model.__name__}"
         for model in subclasses(BaseModel)
-        if model.__module__.startswith(("gateway.api.", "gateway.api_schemas", "gateway.payer_schemas"))
+        if model.__module__.startswith(
+            ("gateway.api.", "gateway.api_schemas", "gateway.payer_schemas", "gateway.exception_schemas")
+        )
         and not model.__name__.startswith("_")
         and not model.__name__.endswith(("Schema", "Body", "Query"))  # a query is the parameters of a GET
         and model.__name__ not in BASES_OF_WIRE_OBJECTS
