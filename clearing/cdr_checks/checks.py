@@ -34,6 +34,7 @@ RULES: Final[tuple[Rule, ...]] = (
     rules.total_energy_differs,
     rules.evse_differs,
     rules.token_differs,
+    rules.reference_differs,
     rules.cpo_differs,
     rules.currency_differs,
     rules.second_cdr,

@@ -25,7 +25,8 @@ class SessionFacts:
     CDR names, if it is another one, has the session's tariff. `other_cdr_id`: a CDR that the session has or
     that waits for it, not credited. `overlapping`: sessions with a CDR at the same EVSE at the same time.
     `stated_by_api`: the usage was stated by API, so that it is older sooner. `earlier_usage`: what the payer
-    stated of the session, where this CDR is its operator's.
+    stated of the session, where this CDR is its operator's. `references`: the names by which the CDR may
+    refer to the authorization, empty where it names it in no form of ours.
     """
 
     now: datetime
@@ -44,3 +45,4 @@ class SessionFacts:
     overlapping: Sequence[str] = ()
     stated_by_api: bool = False
     earlier_usage: EarlierUsage | None = None
+    references: Sequence[str] = ()

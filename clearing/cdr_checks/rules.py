@@ -198,6 +198,14 @@ def token_differs(figures: CdrFigures, facts: SessionFacts, _limits: CdrLimits) 
     return _except(CheckCode.TOKEN_DIFFERS, "its token and contract are not the authorized ones")
 
 
+def reference_differs(figures: CdrFigures, facts: SessionFacts, _limits: CdrLimits) -> CdrFinding | None:
+    """The authorization that it names is the session's; a CiString."""
+    named = figures.cdr.authorization_reference
+    if named is None or not facts.references or named.lower() in {one.lower() for one in facts.references}:
+        return None
+    return _except(CheckCode.REFERENCE_DIFFERS, f"names {named}; authorized was {facts.references[0]}")
+
+
 def cpo_differs(figures: CdrFigures, facts: SessionFacts, _limits: CdrLimits) -> CdrFinding | None:
     """The CDR is of the session's CPO; one of another party is refused."""
     country, party = figures.cdr.country_code, figures.cdr.party_id

@@ -23,7 +23,7 @@ from gateway.ids import format_id, new_id
 from gateway.payments import usage_repository
 from gateway.payments.errors import CdrRejectedError
 from gateway.payments.records import SessionRecord, UsageSource
-from gateway.payments.requests import ChargePoint, TariffSource
+from gateway.payments.requests import ChargePoint, TariffChoice, TariffSource, TariffUse
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.usage_repository import (
     CheckFactsRecord,
@@ -164,6 +164,7 @@ class UsageCheckService:
                 if self._same_token(cdr, other)
             ],
             stated_by_api=stated.source is not UsageSource.OPERATOR_CDR,
+            references=_references(session, cdr, known),
             earlier_usage=_earlier(session, stated.source, known.provisional),
         )
         same = await self._other_evse_same_tariff(connection, session, cdr)
@@ -176,16 +177,23 @@ class UsageCheckService:
         named = cdr.evse_id or cdr.evse_uid
         if named is None or named in {session.evse_id, session.evse_uid}:
             return None
-        point = await self.source.tariff_for(
-            connection, evse_id=named, at=session.created_at, cpo_id=session.cpo_id
-        )
-        if not isinstance(point, ChargePoint):
-            return None
-        try:
-            frozen = self.tariffs.freeze(point.tariff_raw, version=point.tariff_version)
-        except ClearingError:
-            return None
-        return frozen.sha256 == session.tariff_sha256
+        same = None
+        for use in TariffUse:  # the session's was chosen for one of them
+            point = await self.source.tariff_for(
+                connection,
+                evse_id=named,
+                at=session.created_at,
+                cpo_id=session.cpo_id,
+                choice=TariffChoice(use=use),
+            )
+            if not isinstance(point, ChargePoint):
+                return None
+            try:
+                frozen = self.tariffs.freeze(point.tariff_raw, version=point.tariff_version)
+            except ClearingError:
+                continue
+            same = same or frozen.sha256 == session.tariff_sha256
+        return same
 
     def _same_token(self, cdr: Cdr, other: OverlappingSession) -> bool:
         """Whether the other session's CDR names the same token or contract."""
@@ -280,6 +288,13 @@ def _earlier(
     return EarlierUsage(
         energy_wh=session.energy_wh or 0, started_at=session.started_at, ended_at=session.ended_at
     )
+
+
+def _references(session: SessionRecord, cdr: Cdr, known: CheckFactsRecord) -> Sequence[str]:
+    """By which names of ours the CDR may refer to the session; none where it uses another form."""
+    if not (cdr.authorization_reference or "").lower().startswith(_OWN_REFERENCES):
+        return ()
+    return [*(format_id("auth", one) for one in known.authorizations), format_id("ses", session.id)]
 
 
 def _refuse(stated: UsageStatement, waits: Sequence[CdrFinding]) -> None:

@@ -101,6 +101,7 @@ class CheckFactsRecord:
     limits: Sequence[LimitRow]
     known_state: UsageState | None
     known_amount_minor: int | None
+    authorizations: Sequence[UUID]
     other_cdr_id: str | None
     overlapping: Sequence[OverlappingSession]
 
@@ -150,6 +151,7 @@ async def load_check_facts(
         ],
         known_state=None if known is None else UsageState(known["state"]),
         known_amount_minor=None if known is None else known["amount_minor"],
+        authorizations=row["authorizations"],
         other_cdr_id=row["other_cdr_id"],
         overlapping=[
             OverlappingSession(

@@ -1,8 +1,8 @@
 -- Checks of a CDR: what they compare with, the limits of a CPO, and what waits for a person.
 
 -- name: check_facts^
--- One read for all: the limits, the usage stated under the same CDR's id, another CDR that waits for the session, what
--- the payer stated, and sessions with a CDR at the same EVSE at the same time.
+-- One read for all: the limits, the usage stated under the same CDR's id, another CDR that waits for the session, its
+-- authorizations, what the payer stated, and sessions with a CDR at the same EVSE at the same time.
 SELECT
     (SELECT coalesce(jsonb_agg(jsonb_build_object(
                 'party_id', l.party_id, 'name', l.name, 'value', l.value::text, 'valid_from', l.valid_from)), '[]'::jsonb)
@@ -13,6 +13,8 @@ SELECT
      WHERE u.shard = :shard::smallint AND u.session_id = :session_id::uuid AND u.cdr_key <> :cdr_key::text
        AND u.state = 'exception' AND u.source = 'operator_cdr'
      ORDER BY u.id LIMIT 1) AS other_cdr_id,
+    array(SELECT a.id FROM gateway.payment_authorization AS a
+          WHERE a.shard = :shard::smallint AND a.session_id = :session_id::uuid ORDER BY a.id DESC) AS authorizations,
     (SELECT to_jsonb(u) - 'cdr' || jsonb_build_object('cdr', encode(u.cdr, 'base64'))
      FROM gateway.provisional_usage AS u
      WHERE u.shard = :shard::smallint AND u.session_id = :session_id::uuid) AS provisional,

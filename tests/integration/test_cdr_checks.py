@@ -69,7 +69,7 @@ class System:
     async def send(self, view: AuthorizationView, **changes: Any) -> dict[str, Any]:
         """A CDR for the session, sent an hour after its start and settled."""
         self.edge.clock.at = max(self.edge.clock.at, END)
-        body = cdr(authorization_reference=format_id("auth", view.authorization.id), **changes)
+        body = cdr(**{"authorization_reference": format_id("auth", view.authorization.id)} | changes)
         answer, _ = await self.edge.call("POST", "/emsp/2.2.1/cdrs", self.token, body)
         await self.work()
         return dict(answer)
@@ -195,6 +195,29 @@ async def test_an_odd_cdr_waits_for_a_person_and_the_hold_stays(
     assert (waits.owner, waits.party_id) == ("operations", "NL-ABC")
     found = await system.session()
     assert (found["state"], found["payment"], found["amount_minor"]) == ("active", "authorized", None)
+
+
+async def test_a_cdr_that_names_another_authorization_waits(system: System) -> None:
+    view = await system.authorize(session_ref="S1")
+    answer = await system.send(view, authorization_reference=format_id("auth", new_id()))
+    assert (answer["status_code"], (await system.status())[0]) == (1000, "exception")
+    assert "reference_differs" in str((await system.status())[1])
+    await system.send(view, id="CDR2", authorization_reference=format_id("ses", view.session.id).upper())
+    assert "reference_differs" not in str((await system.status("CDR2"))[1])
+
+
+async def test_another_evse_is_compared_by_the_drivers_own_kind_of_tariff(system: System) -> None:
+    """A contract's tariff is frozen; at both EVSEs a card would pay another one."""
+    ad_hoc = {**tariff(), "id": "T2", "type": "AD_HOC_PAYMENT"}
+    await system.edge.call("PUT", "/emsp/2.2.1/tariffs/NL/ABC/T2", system.token, ad_hoc)
+    place = location()
+    for evse in place["evses"]:
+        evse["connectors"][0]["tariff_ids"] = ["T1", "T2"]
+    place["evses"].append({**place["evses"][0], "uid": "E2", "evse_id": "NL*ABC*E0002"})
+    await system.edge.call("PUT", "/emsp/2.2.1/locations/NL/ABC/LOC1", system.token, place)
+    view = await system.authorize(method="app")
+    await system.send(view, cdr_location={"id": "LOC1", "evse_uid": "E2"})
+    assert (await system.session())["flags"] == ["evse_differs"]
 
 
 async def test_a_cdr_of_the_far_future_is_refused(system: System) -> None:

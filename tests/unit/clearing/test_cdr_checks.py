@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing.cdr_checks.checks import RULES, check_cdr, check_total
-from clearing.cdr_checks.facts import SessionFacts
+from clearing.cdr_checks.facts import EarlierUsage, SessionFacts
 from clearing.cdr_checks.finding import CheckCode, CheckOutcome, described, exceptional, flags
 from clearing.cdr_checks.limits import (
     HIGHEST,
@@ -246,6 +246,57 @@ def test_the_token_is_the_authorized_one(token: dict[str, str], outcome: CheckOu
     known = replace(FACTS, token_uid="04A2", contract_id="CH-NWC-C1")
     expect(CheckCode.TOKEN_DIFFERS, outcome, a_cdr(cdr_token=token), known)
     expect(CheckCode.TOKEN_DIFFERS, TAKE, a_cdr(cdr_token=token))
+
+
+@pytest.mark.parametrize(
+    ("named", "known", "outcome"),
+    [
+        ("AUTH_1", ("auth_1", "ses_1"), TAKE),
+        ("ses_1", ("auth_1", "ses_1"), TAKE),
+        (None, ("auth_1", "ses_1"), TAKE),
+        ("auth_2", (), TAKE),
+        ("auth_2", ("auth_1", "ses_1"), EXCEPT),
+    ],
+)
+def test_the_authorization_it_names_is_the_sessions(
+    named: str | None, known: tuple[str, ...], outcome: CheckOutcome | None
+) -> None:
+    cdr = a_cdr(authorization_reference=named)
+    expect(CheckCode.REFERENCE_DIFFERS, outcome, cdr, replace(FACTS, references=known))
+
+
+# 20 kWh in an hour; the share is 5 % of the larger energy, and 500 Wh and a quarter of an hour are added.
+@pytest.mark.parametrize(
+    ("energy_wh", "minutes", "outcome"),
+    [
+        (20_000, 60, TAKE),
+        (20_000, 65, TAKE),
+        (20_000, 66, FLAG),
+        (20_001, 60, FLAG),
+        (19_999, 60, FLAG),
+        (18_500, 60, FLAG),
+        (18_499, 60, EXCEPT),
+        (21_578, 60, FLAG),
+        (21_579, 60, EXCEPT),
+        (100, 60, EXCEPT),
+        (0, 60, EXCEPT),
+        (20_000, 75, FLAG),
+        (20_000, 76, EXCEPT),
+        (20_000, 45, FLAG),
+        (20_000, 44, EXCEPT),
+    ],
+)
+def test_what_the_payer_stated_before_is_about_the_same(
+    energy_wh: int, minutes: int, outcome: CheckOutcome | None
+) -> None:
+    earlier = EarlierUsage(energy_wh=energy_wh, started_at=START, ended_at=START + timedelta(minutes=minutes))
+    expect(CheckCode.USAGE_DIFFERS, outcome, a_cdr(), replace(FACTS, earlier_usage=earlier))
+
+
+def test_half_a_kilowatt_hour_of_a_short_session_is_only_shown() -> None:
+    earlier = EarlierUsage(energy_wh=100, started_at=START, ended_at=START + timedelta(hours=1))
+    expect(CheckCode.USAGE_DIFFERS, FLAG, a_cdr("0.63"), replace(FACTS, earlier_usage=earlier))
+    expect(CheckCode.USAGE_DIFFERS, EXCEPT, a_cdr("0.64"), replace(FACTS, earlier_usage=earlier))
 
 
 @pytest.mark.parametrize(("stated", "outcome"), [(True, EXCEPT), (False, TAKE), (None, TAKE)])
