@@ -338,7 +338,7 @@ class ProvisionalUsageSchema(PublicSchema):
     started_at: Instant
     ended_at: Instant
     price: Minor = Field(description="by the frozen tariff, VAT included")
-    stated_at: Instant
+    stated_at: Instant = Field(description="when it was stated last")
 
 
 class SessionSchema(PublicSchema):

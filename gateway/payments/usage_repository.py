@@ -219,7 +219,7 @@ async def keep_provisional(connection: Connection, usage: ProvisionalUsage, *, e
         energy_wh=usage.energy_wh,
         started_at=usage.started_at,
         ended_at=usage.ended_at,
-        stated_at=usage.stated_at,
+        now=usage.stated_at,
         events=events,
     )
     return kept is not None

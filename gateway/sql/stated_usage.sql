@@ -89,7 +89,7 @@ WITH kept AS (
     INSERT INTO gateway.provisional_usage AS known
         (shard, session_id, party_id, cdr_version, cdr, price_minor, energy_wh, started_at, ended_at, stated_at)
     SELECT shard, id, :party_id::text, :cdr_version::text, :cdr::bytea, :price_minor::bigint, :energy_wh::bigint,
-           :started_at::timestamptz, :ended_at::timestamptz, :stated_at::timestamptz
+           :started_at::timestamptz, :ended_at::timestamptz, :now::timestamptz
     FROM gateway.session
     WHERE shard = :shard::smallint AND id = :session_id::uuid AND state = 'active'
     ON CONFLICT (shard, session_id) DO UPDATE
@@ -100,7 +100,7 @@ WITH kept AS (
     RETURNING shard
 ), published AS (
     INSERT INTO gateway.event (shard, id, party_id, type, object_id, data, created_at)
-    SELECT kept.shard, e.id, e.party_id, e.type, e.object_id, e.data, :stated_at::timestamptz
+    SELECT kept.shard, e.id, e.party_id, e.type, e.object_id, e.data, :now::timestamptz
     FROM kept, jsonb_to_recordset(:events::jsonb)
         AS e (id uuid, party_id text, type text, object_id text, data jsonb)
 )
