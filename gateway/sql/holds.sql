@@ -33,6 +33,9 @@ WHERE a.state = 'authorized' AND s.state = 'active'
   AND NOT EXISTS (  -- a CDR came, and waits for a person
       SELECT 1 FROM gateway.stated_usage AS u
       WHERE u.shard = s.shard AND u.session_id = s.id AND u.state = 'exception')
+  AND NOT EXISTS (  -- so does one whose signed meter data fail, or that can't be priced
+      SELECT 1 FROM gateway.ocpi_cdr AS c
+      WHERE c.session_id = s.id AND c.status = 'unpriceable')
   AND (a.next_check_at IS NULL OR a.next_check_at <= :now::timestamptz)
 ORDER BY a.next_check_at NULLS FIRST, s.created_at
 LIMIT :batch::int;
