@@ -17,7 +17,9 @@ from gateway.audit_repository import OpenWork
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id
+from gateway.payments import unbooked_charge_repository
 from gateway.payments.psp.port import Psp, PspOutcomeUnknown, PspTotals
+from gateway.payments.unbooked_charge_repository import UnbookedTotals
 
 _SHOWN: Final = 100  # findings of one kind that are listed
 _DETAILS: Final[Mapping[str, str]] = MappingProxyType(
@@ -121,10 +123,18 @@ async def _against_psp(
         for balance in await ledger_service.list_balances(connection, prefix=PSP_RECEIVABLE)
     }
     converted = await ledger_service.sum_psp_conversions(connection)
+    in_no_book = {one.currency: one for one in await unbooked_charge_repository.sum_by_currency(connection)}
     found = []
-    for currency in sorted({*theirs, *ours, *balances, *converted}):
+    for currency in sorted({*theirs, *ours, *balances, *converted, *in_no_book}):
         record = theirs.get(currency, PspTotals(currency=currency))
         captured, refunded = ours.get(currency, (0, 0))
+        unposted = 0
+        waiting = in_no_book.get(currency)
+        if waiting is not None:
+            captured, refunded = captured + waiting.captured, refunded + waiting.refunded
+            unposted = waiting.unposted - waiting.fee
+            if waiting.waiting:
+                found.append(_in_no_book(waiting))
         if record.captured_minor != captured:
             detail = f"the PSP captured {record.captured_minor}, we captured {captured} minor units"
             found.append(AuditFinding(check="psp_captured", subject=currency, detail=detail))
@@ -138,11 +148,19 @@ async def _against_psp(
                 "minor units; the worker's reconciliation books what is new every hour"
             )
             found.append(AuditFinding(check="psp_converted", subject=currency, detail=detail))
-        balance = psp_balance_minor(record) - unbooked
+        balance = psp_balance_minor(record) - unbooked - unposted
         if balance != balances.get(currency, 0):
             detail = f"the PSP has {balance}, our ledger says {balances.get(currency, 0)} minor units"
             found.append(AuditFinding(check="psp_balance", subject=currency, detail=detail))
     return found
+
+
+def _in_no_book(waiting: UnbookedTotals) -> AuditFinding:
+    detail = (
+        f"{waiting.waiting} charges at the PSP are in no book ({waiting.unposted} minor units): "
+        "see networkcore exceptions list --kind unbooked_charge"
+    )
+    return AuditFinding(check="unbooked_charges", subject=waiting.currency, detail=detail)
 
 
 def psp_balance_minor(record: PspTotals) -> int:

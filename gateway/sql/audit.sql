@@ -7,6 +7,10 @@ JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
 WHERE c.state = 'succeeded'
   AND CASE WHEN 'corrected' = ANY (s.flags)
       THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
+      -- Captured by hand at the PSP, above the price, and refunded before it was cleared.
+      WHEN c.uncleared_minor > 0 AND EXISTS (
+          SELECT 1 FROM gateway.unbooked_charge AS u
+          WHERE u.shard = c.shard AND u.session_id = c.session_id AND u.psp_charge = c.psp_charge) THEN c.amount_minor - c.uncleared_minor > s.price_minor
       ELSE c.amount_minor + c.receivable_minor <> s.price_minor END;
 
 -- name: capture_without_authorization

@@ -99,7 +99,7 @@ async def insist(
                 answer = await response.json()
                 if response.status in {200, 201, 202}:
                     return answer
-                assert response.status in {409, 429, 500, 502, 503}, answer
+                assert response.status in {409, 429, 502, 503}, answer
                 last = answer
         except (aiohttp.ClientError, TimeoutError) as error:
             last = error
