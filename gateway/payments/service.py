@@ -117,7 +117,8 @@ class PaymentService:
         admin: bool = False,
     ) -> AuthorizationView:
         """Release a hold whole. Raises NotFoundError, VersionConflictError, PaymentConflictError."""
-        await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
+        held = await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
+        await self.usage_statements.check_release(held, party_id=party_id, admin=admin)
         await self.captures.release(authorization_id=authorization_id, expected_version=expected_version)
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
 

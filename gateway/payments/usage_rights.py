@@ -28,6 +28,15 @@ def is_provisional(source: UsageSource, *, method: str | None, operator_sends_cd
     return source is UsageSource.PAYER and (operator_sends_cdrs or method == _PLUG_AND_CHARGE)
 
 
+def may_release(source: UsageSource, session: SessionRecord, *, provisional: bool) -> bool:
+    """Whether `source` may release the hold of a session that no CDR has ended.
+
+    To release it states that nothing was used: a payer whose word is provisional may until the operator
+    reports that the session runs.
+    """
+    return source is not UsageSource.PAYER or not provisional or session.started_at is None
+
+
 def may_replace(source: UsageSource, session: SessionRecord) -> bool:
     """Whether a statement takes the place of the one that ended the session."""
     return session.yields_to_operator and source is not UsageSource.PAYER

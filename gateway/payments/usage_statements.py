@@ -12,10 +12,10 @@ from gateway.payments.cdr_corrections import CdrCorrectionService
 from gateway.payments.complete import CompletionService
 from gateway.payments.errors import PaymentConflictError, PspRequestOpenError
 from gateway.payments.missing_cdr import SessionUpdateSource
-from gateway.payments.records import UsageSource
+from gateway.payments.records import AuthorizationRecord, SessionRecord, UsageSource
 from gateway.payments.usage_repository import ProvisionalUsage, StatedUsage
-from gateway.payments.usage_rights import is_provisional, may_replace
-from gateway.payments.views import SessionView
+from gateway.payments.usage_rights import is_provisional, may_release, may_replace, source_of_caller
+from gateway.payments.views import AuthorizationView, SessionView
 from gateway.webhooks.events import EventType, event_rows
 
 
@@ -44,7 +44,9 @@ class UsageStatementService:
 
         Raises CdrRejectedError, SessionAlreadyCompletedError, PaymentConflictError, PspRequestOpenError.
         """
-        if view.session.cdr_id is None and await self._is_provisional(view, source):
+        if view.session.cdr_id is None and await self._is_provisional(
+            view.session, view.authorization, source
+        ):
             shown = await self._keep(view, cdr_raw=cdr_raw, cdr_version=cdr_version, party_id=party_id)
             return TakenStatement(view=shown, ended=False)
         if may_replace(source, view.session):
@@ -66,14 +68,27 @@ class UsageStatementService:
             )
         return replace(view, usage=usage, provisional=provisional)
 
-    async def _is_provisional(self, view: SessionView, source: UsageSource) -> bool:
+    async def check_release(self, held: AuthorizationView, *, party_id: str, admin: bool) -> None:
+        """Check that the caller may release a hold. Raises PaymentConflictError."""
+        session = held.session
+        source = source_of_caller(session, party_id=party_id, admin=admin)
+        provisional = await self._is_provisional(session, held.authorization, source)
+        if not may_release(source, session, provisional=provisional):
+            raise PaymentConflictError(
+                "the operator reports that the session runs: its CDR ends it, and releases the hold where "
+                "nothing was used"
+            )
+
+    async def _is_provisional(
+        self, session: SessionRecord, authorization: AuthorizationRecord | None, source: UsageSource
+    ) -> bool:
         if source is not UsageSource.PAYER:
             return False
         connected = False
         if self.updates is not None:
             async with self.pool.acquire() as connection:
-                connected = await self.updates.sends_cdrs(connection, cpo_id=view.session.cpo_id)
-        method = None if view.authorization is None else view.authorization.authorization_method
+                connected = await self.updates.sends_cdrs(connection, cpo_id=session.cpo_id)
+        method = None if authorization is None else authorization.authorization_method
         return is_provisional(source, method=method, operator_sends_cdrs=connected)
 
     async def _correct(

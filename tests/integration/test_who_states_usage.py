@@ -11,6 +11,7 @@ import pytest
 from gateway.database import Pool
 from gateway.ids import format_id
 from gateway.jobs.hold_monitor import HoldMonitorJob
+from gateway.jobs.running_cost import RunningCostJob
 from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.payments.errors import CdrRejectedError, PaymentConflictError, SessionAlreadyCompletedError
@@ -76,6 +77,36 @@ async def seen(system: System, view: AuthorizationView) -> Any:
     """The public session."""
     found = await system.payments.get_session(party_id="app", session_id=view.session.id)
     return session_object(await system.payments.with_usage(found))
+
+
+async def report(system: System, view: AuthorizationView) -> None:
+    """The operator reports 12 kWh of the running session."""
+    update = {
+        "country_code": "NL",
+        "party_id": "ABC",
+        "id": "S1",
+        "start_date_time": "2026-10-29T08:00:00Z",
+        "kwh": 12.0,
+        "cdr_token": {
+            "country_code": "NL",
+            "party_id": "ABC",
+            "uid": "u",
+            "type": "APP_USER",
+            "contract_id": "c",
+        },
+        "auth_method": "AUTH_REQUEST",
+        "authorization_reference": format_id("auth", view.authorization.id),
+        "location_id": "LOC1",
+        "evse_uid": "E1",
+        "connector_id": "1",
+        "currency": "EUR",
+        "status": "ACTIVE",
+        "charging_periods": energy(12.0)["charging_periods"],
+        "last_updated": "2026-10-29T08:40:00Z",
+    }
+    system.edge.clock.at = NOW + timedelta(minutes=40)
+    answer, _ = await system.edge.call("PUT", "/emsp/2.2.1/sessions/NL/ABC/S1", system.token, update)
+    assert answer["status_code"] == 1000, answer
 
 
 async def watch(system: System, at: datetime) -> None:
@@ -209,32 +240,7 @@ async def test_the_operators_last_update_comes_before_the_payers_statement(syste
         MissingCdrPolicy(action=MissingCdrAction.LAST_KNOWN_COST, after_days=30), party_id="NL-ABC"
     )
     view = await system.authorize()
-    update = {
-        "country_code": "NL",
-        "party_id": "ABC",
-        "id": "S1",
-        "start_date_time": "2026-10-29T08:00:00Z",
-        "kwh": 12.0,
-        "cdr_token": {
-            "country_code": "NL",
-            "party_id": "ABC",
-            "uid": "u",
-            "type": "APP_USER",
-            "contract_id": "c",
-        },
-        "auth_method": "AUTH_REQUEST",
-        "authorization_reference": format_id("auth", view.authorization.id),
-        "location_id": "LOC1",
-        "evse_uid": "E1",
-        "connector_id": "1",
-        "currency": "EUR",
-        "status": "ACTIVE",
-        "charging_periods": energy(12.0)["charging_periods"],
-        "last_updated": "2026-10-29T08:40:00Z",
-    }
-    system.edge.clock.at = NOW + timedelta(minutes=40)
-    answer, _ = await system.edge.call("PUT", "/emsp/2.2.1/sessions/NL/ABC/S1", system.token, update)
-    assert answer["status_code"] == 1000, answer
+    await report(system, view)
     await state(system, view, 0.1)
     await watch(system, NOW + MONTH)
     assert (await system.session())["flags"] == ["last_known_cost"]
@@ -327,3 +333,30 @@ async def test_what_the_payer_ended_gives_way_to_a_cdr_that_comes(
     if waits:
         await system.decide(UsageAction.TAKE_AS_IS)
     assert (await system.session())["price_minor"] == PRICE
+
+
+@pytest.mark.parametrize(("party", "released"), [("app", False), ("platform", True)])
+async def test_a_payer_does_not_release_a_session_that_its_operator_reports_running(
+    system: System, party: str, *, released: bool
+) -> None:
+    view = await system.authorize()
+    await report(system, view)
+    await RunningCostJob(services=system.edge.services, payments=system.payments).run_once()
+    release = system.payments.release(
+        party_id=party, authorization_id=view.authorization.id, admin=party == "platform"
+    )
+    if released:
+        await release
+    else:
+        with pytest.raises(PaymentConflictError, match="reports that the session runs"):
+            await release
+    assert ((await system.session())["payment"] == "voided") is released
+
+
+async def test_of_an_operator_that_has_left_a_payer_releases_what_was_reported(system: System) -> None:
+    view = await system.authorize()
+    await report(system, view)
+    await RunningCostJob(services=system.edge.services, payments=system.payments).run_once()
+    await system.edge.call("DELETE", "/2.2.1/credentials", system.token)
+    await system.payments.release(party_id="app", authorization_id=view.authorization.id)
+    assert (await system.session())["payment"] == "voided"

@@ -7,7 +7,7 @@ from uuid import UUID
 import pytest
 
 from gateway.payments.records import SessionRecord, UsageSource, last_known_cdr_id
-from gateway.payments.usage_rights import is_provisional, may_replace, source_of_caller
+from gateway.payments.usage_rights import is_provisional, may_release, may_replace, source_of_caller
 
 NOW = datetime(2026, 10, 29, 8, 0, tzinfo=UTC)
 ID = UUID(int=0)
@@ -76,3 +76,13 @@ def test_what_no_operator_has_confirmed_gives_way_and_never_to_the_payer(
     assert may_replace(UsageSource.OPERATOR_API, one) is replaceable
     assert may_replace(UsageSource.PLATFORM, one) is replaceable
     assert not may_replace(UsageSource.PAYER, one)
+
+
+@pytest.mark.parametrize("source", list(UsageSource))
+@pytest.mark.parametrize("provisional", [False, True])
+@pytest.mark.parametrize("started", [None, NOW])
+def test_only_a_payer_whose_word_is_provisional_keeps_a_running_sessions_hold(
+    source: UsageSource, started: datetime | None, *, provisional: bool
+) -> None:
+    kept = source is UsageSource.PAYER and provisional and started is not None
+    assert may_release(source, session(started_at=started), provisional=provisional) is not kept
