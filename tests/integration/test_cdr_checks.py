@@ -30,6 +30,7 @@ from gateway.payments.requests import AuthorizationRequest, PspMethod
 from gateway.payments.service import PaymentService, build_payments
 from gateway.payments.stated_usage import UsageAction, UsageDecision
 from gateway.payments.views import AuthorizationView
+from tests.fakes.api import cdr as api_cdr
 from tests.fakes.api import open_api
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import cdr, location, tariff
@@ -649,6 +650,39 @@ async def test_usage_that_is_possible_is_captured_at_once(pool: Pool) -> None:
         api.clock.at = END
         done = await api.call("POST", f"/v1/sessions/{shown['session']}/complete", {"usage": USAGE}, key="c")
         assert (done.status, done.json["state"], done.json["usage"]) == (200, "completed", None)
+
+
+@pytest.mark.parametrize("party", ["parking", "admin"])
+async def test_a_cdr_by_api_in_another_currency_is_refused_at_once(pool: Pool, party: str) -> None:
+    async with open_api(pool, checked=True) as api:
+        shown = (await api.authorize(key="a")).json
+        api.clock.at = END
+        body = {"cdr": json.loads(api_cdr()) | {"currency": "CHF"}}
+        path = f"/v1/sessions/{shown['session']}/complete"
+        refused = await api.call("POST", path, body, party=party, key="c")
+        assert (refused.status, "currency_differs" in refused.text) == (422, True), refused.text
+        done = await api.call("POST", path, {"cdr": json.loads(api_cdr())}, party=party, key="d")
+        assert (done.status, done.json["stated_by"]) == (200, "payer" if party == "parking" else "platform")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"started_at": "1926-10-29T08:05:00Z"},
+        {"ended_at": "2126-10-29T08:50:00Z"},
+        {"ended_at": "2026-10-29T08:04:59Z"},
+        {"energy_wh": -1},
+        {"energy_wh": 10_000_001},
+        {"parking_s": 2_701},
+    ],
+)
+async def test_usage_that_contradicts_itself_is_no_usage(pool: Pool, changes: dict[str, Any]) -> None:
+    async with open_api(pool, checked=True) as api:
+        shown = (await api.authorize(key="a")).json
+        api.clock.at = END
+        path = f"/v1/sessions/{shown['session']}/complete"
+        refused = await api.call("POST", path, {"usage": USAGE | changes}, key="c")
+        assert refused.status == 400, refused.text
 
 
 async def test_usage_of_another_cpo_is_refused(pool: Pool) -> None:

@@ -4,6 +4,8 @@ import json
 from datetime import timedelta
 from typing import Any
 
+import pytest
+
 from clearing.audit import audit_ledger
 from clearing.documents import driver_document_service
 from clearing.documents.invoice import DocumentType
@@ -49,12 +51,12 @@ async def push(api: Api, session: str, **changes: Any) -> None:
         await cdrs.add_cdr(connection, new, now=api.clock.at, wall_now=api.clock.at)
 
 
-async def paid_out(api: Api) -> str:
+async def paid_out(api: Api, **changes: Any) -> str:
     """A session that its operator's CDR ended: captured, cleared, documented, and paid out to everybody."""
     services = api.services
     session = str((await api.authorize(key="a1")).json["session"])
     api.clock.at += timedelta(hours=1)
-    await push(api, session)
+    await push(api, session, **changes)
     settle = CdrSettlementService(pool=services.pool, clock=api.clock, payments=services.payments)
     assert await settle.settle(cpo_id="DE-ABC", cdr_id="C1") is None
     api.clock.pass_wall(5)
@@ -137,8 +139,11 @@ async def test_a_second_credit_of_a_session_that_was_paid_out_moves_nothing(api:
     assert shown["capture"]["refunded"] == PRICE
 
 
-async def test_a_partial_credit_of_a_session_that_was_paid_out_waits_and_moves_nothing(api: Api) -> None:
-    session = await paid_out(api)
+@pytest.mark.parametrize("total", [{"excl_vat": 10.0}, None])  # without one the tariff's price counts
+async def test_a_partial_credit_of_a_session_that_was_paid_out_waits_and_moves_nothing(
+    api: Api, total: dict[str, float] | None
+) -> None:
+    session = await paid_out(api, total_cost=total)
     await push(api, session, id="C1-C", credit=True, credit_reference_id="C1", total_cost={"excl_vat": -4.0})
     ((state, reason),) = await look_at_credits(api)
     assert (state, str(reason).partition(":")[0]) == ("exception", "partial_credit")

@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing.cdr_checks.checks import RULES, check_cdr, check_total
+from clearing.cdr_checks.credit import check_credit
 from clearing.cdr_checks.facts import EarlierUsage, SessionFacts
 from clearing.cdr_checks.finding import CheckCode, CheckOutcome, described, exceptional, flags
 from clearing.cdr_checks.limits import (
@@ -409,3 +410,40 @@ def test_what_no_rule_finds_is_possible(
     watts = power or 400_000
     assert 0 <= kwh <= 250
     assert kwh <= Decimal(watts) * minutes / 60_000 * Decimal("1.1") + 1
+
+
+@pytest.mark.parametrize(
+    ("credited", "total", "priced_net", "code"),
+    [
+        ("-10.00", "10.00", None, None),
+        ("-9.99", "10.00", None, None),
+        ("-9.98", "10.00", None, CheckCode.PARTIAL_CREDIT),
+        ("-12.00", "10.00", None, None),
+        ("-10.00", None, "10.00", None),
+        ("-9.98", None, "10.00", CheckCode.PARTIAL_CREDIT),
+        ("-4.00", None, None, None),
+        (None, "10.00", None, None),
+    ],
+)
+def test_a_credit_is_of_the_whole_or_waits(
+    credited: str | None, total: str | None, priced_net: str | None, code: CheckCode | None
+) -> None:
+    credit = a_cdr(credit=True, credit_reference_id="C1", total_cost=_cost(credited))
+    found = check_credit(
+        credit,
+        a_cdr(total_cost=_cost(total)),
+        earlier=None,
+        priced_net=None if priced_net is None else Decimal(priced_net),
+    )
+    assert (None if found is None else found.code) is code
+
+
+def test_a_credit_of_nothing_known_waits_and_a_second_one_changes_nothing() -> None:
+    credit = a_cdr(credit=True, credit_reference_id="C1", total_cost=_cost("-10"))
+    unknown, second = check_credit(credit, None, earlier=None), check_credit(credit, a_cdr(), earlier="C0")
+    assert (unknown and (unknown.code, unknown.waits)) == (CheckCode.CREDIT_OF_UNKNOWN, True)
+    assert (second and (second.code, second.waits)) == (CheckCode.CREDITED_TWICE, False)
+
+
+def _cost(net: str | None) -> dict[str, Any] | None:
+    return None if net is None else {"excl_vat": Number(net)}
