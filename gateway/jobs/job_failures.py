@@ -1,7 +1,7 @@
 """What a job's failures lead to: one line in the log for each cause, and a growing pause.
 
-Owns: which failures are logged in full, counted or reported as over, and how long the job rests. Must not know
-what a job does; `at` is given, in seconds of a clock that never goes back. A database that is away fails
+Owns: which failures are logged in full, counted or reported as over, and how long the job rests. Must not
+know what a job does; `at` is given, in seconds of a clock that never goes back. A database that is away fails
 every job several times a second: a traceback for each would fill the disk, and hide what is a defect.
 """
 
