@@ -25,9 +25,9 @@ from gateway.ocpi.whitelisted_use import NotSecured, WhitelistedUseService
 from gateway.payments import usage_repository
 from gateway.payments.cdr_corrections import CREDITED
 from gateway.payments.errors import PaymentError, SessionAlreadyCompletedError
-from gateway.payments.records import SessionRecord
+from gateway.payments.records import SessionRecord, UsageSource
 from gateway.payments.service import PaymentService
-from gateway.payments.usage_repository import StatedUsage, UsageSource, UsageState
+from gateway.payments.usage_repository import StatedUsage, UsageState
 from gateway.payments.views import SessionView
 
 _log = structlog.get_logger(__name__)
@@ -179,13 +179,13 @@ class CdrSettlementService:
     async def _apply(
         self, view: SessionView, cdr: CdrRecord, *, flags: Sequence[str]
     ) -> StatedUsage | str | None:
-        """Let the CDR end its session, or correct one that a reversed CDR ended."""
+        """Let the CDR end its session, or correct one that a reversed CDR, an update or the payer ended."""
         session = view.session
         await self._replace_credited(session)
         if session.cdr_id is not None and session.cdr_id.lower() != cdr.cdr_id.lower():
             async with self.pool.acquire() as connection:
                 reversed_by = await cdrs.list_credits(connection, cdr.cpo_id, session.cdr_id)
-            if reversed_by or session.awaits_cdr:
+            if reversed_by or session.yields_to_operator:
                 return await self.payments.cdr_corrections.correct(
                     session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
                 )

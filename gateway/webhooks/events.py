@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway import api_schemas, payer_schemas
+from gateway import api_schemas, exception_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
 from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
@@ -36,6 +36,7 @@ class EventType(StrEnum):
     SETUP_FAILED = "setup.failed"
     SETUP_CANCELLED = "setup.cancelled"
     SESSION_COMPLETED = "session.completed"
+    SESSION_USAGE_STATED = "session.usage_stated"
     SESSION_CLEARED = "session.cleared"
     SESSION_EXCEPTION = "session.exception"
     CAPTURE_SUCCEEDED = "capture.succeeded"
@@ -90,7 +91,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "payout_hold": api_schemas.PayoutHoldSchema,
     "bank_details": api_schemas.BankDetailsSchema,
     "bank_message": api_schemas.BankMessageSchema,
-    "exception": api_schemas.ExceptionSchema,
+    "exception": exception_schemas.ExceptionSchema,
     "webhook_endpoint": api_schemas.WebhookEndpointSchema,
 }
 
