@@ -19,6 +19,7 @@ from aiohttp import web
 from clearing.parties.party import PLATFORM_ID, Party, PartyKind
 from clearing.services import ClearingServices, build_clearing
 from gateway import outbound
+from gateway.adapters.contract_pool_http import contract_pool
 from gateway.adapters.ecb_feed import EcbFeed
 from gateway.adapters.revocation_http import HttpRevocationFetcher
 from gateway.adapters.vies import Vies
@@ -337,6 +338,7 @@ def build_web(app: Application) -> web.Application:
         plug_and_charge=app.plug_and_charge,
         vehicle_authorization=_vehicle_authorization(app),
         settlement_notices=SettlementNoticeService(pool=app.pool, clock=app.clock, payments=app.payments),
+        contract_pool=contract_pool(settings),
         contracts=ContractService(
             pool=app.pool, clock=app.clock, clearing=app.clearing, decisions=app.plug_and_charge
         ),

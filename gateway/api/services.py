@@ -47,6 +47,7 @@ from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
+from pnc.contract_pool import ContractPool
 from pnc.service import PlugAndChargeService
 
 
@@ -112,6 +113,7 @@ class ApiServices:
     vehicle_authorization: VehicleAuthorizationService | None = None
     settlement_notices: SettlementNoticeService | None = None
     contracts: ContractService | None = None
+    contract_pool: ContractPool | None = None
     station_transactions: StationTransactionService | None = None
     # A statement is long to write: two at a time, the others wait.
     statement_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))

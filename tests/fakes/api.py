@@ -56,6 +56,7 @@ from gateway.reconciliation.resolution_administration import ResolutionAdministr
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from gateway.webhooks.secret_cipher import SecretCipher
+from pnc.contract_pool import ContractPool
 from pnc.service import PlugAndChargeService
 from tests.fakes.psp import FakePsp
 
@@ -207,6 +208,7 @@ async def open_api(
     incidents: PspIncidentLog | None = None,
     double_taps: bool = False,
     checked: bool = False,
+    contract_pool: ContractPool | None = None,
     **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key.
@@ -249,6 +251,7 @@ async def open_api(
         station_transactions=StationTransactionService(
             pool=pool, clock=clock, environment="sandbox", payments=payments
         ),
+        contract_pool=contract_pool,
         contracts=plug_and_charge
         and ContractService(pool=pool, clock=clock, clearing=clearing, decisions=plug_and_charge),
         funding=FundingService(pool=pool, clock=clock, psp=psp),
