@@ -43,4 +43,7 @@ class SettlementNoticeSchema(PublicSchema):
     amount: Minor = Field(description="what was captured; 0 unless settled")
     currency: Currency
     receipt: str | None = Field(description="the capture")
+    receipt_url: str | None = Field(
+        None, description="what the session cost, for the driver: a page that needs no key and names nobody"
+    )
     settled_at: Instant

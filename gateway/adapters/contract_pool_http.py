@@ -37,8 +37,8 @@ _OK, _BAD_REQUEST, _UNAUTHORIZED, _FORBIDDEN, _NOT_FOUND = 200, 400, 401, 403, 4
 class HttpContractPool(ContractPool):
     """One pool at `url`, with its bearer token.
 
-    `timeout_seconds` is less than the vehicle's patience (ISO 15118-2 [V2G2-714]: 4.5 seconds for the
-    station's answer). `allow_private` lets sandboxes and tests ask this machine; `resolver` replaces DNS in
+    `timeout_seconds` is less than the vehicle's patience (ISO 15118-2, table 109: the station answers within
+    4.5 seconds). `allow_private` lets sandboxes and tests ask this machine; `resolver` replaces DNS in
     tests.
     """
 

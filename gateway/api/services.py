@@ -35,10 +35,8 @@ from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
-from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.contract_service import ContractService
-from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
-from gateway.plug_and_charge.station_transactions import StationTransactionService
+from gateway.plug_and_charge.station_services import StationServices
 from gateway.plug_and_charge.trust_service import TrustService
 from gateway.rate_limit import RateRule
 from gateway.reconciliation.bank_message_service import BankMessageService
@@ -110,11 +108,9 @@ class ApiServices:
     remote: RemoteControlService | None = None
     evse_directory: EvseDirectory | None = None
     plug_and_charge: PlugAndChargeService | None = None
-    vehicle_authorization: VehicleAuthorizationService | None = None
-    settlement_notices: SettlementNoticeService | None = None
     contracts: ContractService | None = None
     contract_pool: ContractPool | None = None
-    station_transactions: StationTransactionService | None = None
+    stations: StationServices | None = None
     # A statement is long to write: two at a time, the others wait.
     statement_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 

@@ -11,7 +11,7 @@ from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import parse_id
 from gateway.payments.service import PaymentService
-from gateway.plug_and_charge.settlement_outcome import session_has_ended, settlement_object
+from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from pnc import decision_lifecycle
 from pnc.authorization import AuthorizationDecision
 from pnc.messages import StationSettlement
@@ -25,6 +25,7 @@ class StationTransactionService:
     clock: Clock
     environment: str
     payments: PaymentService
+    notices: SettlementNoticeService
 
     async def name(
         self, *, operator_id: str, decision_id: UUID, transaction_id: str
@@ -43,19 +44,23 @@ class StationTransactionService:
             transaction_id=transaction_id,
         )
 
-    async def find_transaction_id(self, notice: SettlementNoticeSchema, *, operator_id: str) -> str | None:
-        """The transaction of a settled session, where the operator has named it."""
+    async def find_transaction_id(
+        self, *, operator_id: str, session_ref: str, authorization_id: str
+    ) -> str | None:
+        """The transaction of a session, where the operator has named it."""
         decision = await decision_lifecycle.find_by_authorization(
             self.pool,
             environment=self.environment,
             operator_id=operator_id,
-            session_ref=notice.session_ref or "",
-            authorization_id=notice.id,
+            session_ref=session_ref,
+            authorization_id=authorization_id,
         )
         return None if decision is None else decision.transaction_id
 
-    async def find_receipt(self, settlement: StationSettlement, *, operator_id: str) -> str | None:
-        """The receipt of the payment that a station reports as settled, where that payment is ours.
+    async def find_settlement(
+        self, settlement: StationSettlement, *, operator_id: str
+    ) -> SettlementNoticeSchema | None:
+        """Our settlement of the payment that a station reports as settled, where that payment is ours.
 
         Its transaction must name exactly one session of the operator; a terminal's payment is not ours.
         """
@@ -75,5 +80,4 @@ class StationTransactionService:
         session = await self.payments.get_session(
             party_id=operator_id, session_id=view.session.id, admin=True
         )
-        notice = settlement_object(session, now=self.clock.now()) if session_has_ended(session) else None
-        return None if notice is None else notice.receipt
+        return await self.notices.describe(session)

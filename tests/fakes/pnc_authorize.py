@@ -7,7 +7,6 @@ from datetime import datetime
 from typing import Any
 
 from gateway.database import Pool
-from pnc.contract_pool import ContractPool
 from pnc.revocation_checker import RevocationChecker
 from pnc.service import PlugAndChargeService
 from sandbox.pki.hierarchy import ContractPki, Issued, Suite, build_pki
@@ -52,10 +51,8 @@ class StationApi:
 
 
 @asynccontextmanager
-async def open_station_api(
-    pool: Pool, *, now: datetime = START, contract_pool: ContractPool | None = None
-) -> AsyncIterator[StationApi]:
-    """The API at `now`, with a trusted root and the contract of one vehicle."""
+async def open_station_api(pool: Pool, *, now: datetime = START, **options: Any) -> AsyncIterator[StationApi]:
+    """The API at `now`, with a trusted root and the contract of one vehicle; `options` as `open_api`."""
     pki = build_pki(suite=Suite.P256, now=now, ocsp_url=OCSP_URL)
     leaf = pki.issue(EMAID)
     fetcher = ScriptedFetcher(now=now)
@@ -63,7 +60,7 @@ async def open_station_api(
     fetcher.know(pki.first, pki.second)
     fetcher.know(pki.second, leaf)
     service = PlugAndChargeService(revocation_checker=RevocationChecker(fetcher=fetcher))
-    async with open_api(pool, plug_and_charge=service, contract_pool=contract_pool) as api:
+    async with open_api(pool, plug_and_charge=service, **options) as api:
         api.clock.at = now
         trusted = await api.call(
             "POST",

@@ -222,9 +222,10 @@ def _public_detail(decision: AuthorizationDecision) -> str:
 
 def service_of_station(call: ApiRequest) -> VehicleAuthorizationService:
     """The service for stations. Raises ProblemError `unavailable`."""
-    if call.services.vehicle_authorization is None:
+    service = settlement_notice.stations_of(call).authorization
+    if service is None:
         raise ProblemError(problems.UNAVAILABLE, "Plug & Charge is not available in this process.")
-    return call.services.vehicle_authorization
+    return service
 
 
 def _schema_problem(error: CallError, *, root: str) -> ProblemError:

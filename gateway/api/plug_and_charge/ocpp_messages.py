@@ -21,7 +21,7 @@ from gateway.api.plug_and_charge.authorize import (
     validated,
 )
 from gateway.api.plug_and_charge.contracts import service_of
-from gateway.api.plug_and_charge.settlement_notice import transactions_of
+from gateway.api.plug_and_charge.settlement_notice import stations_of
 from gateway.api.problems import FieldError, ProblemError
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationRequest
 from pnc.certificate_status_service import fetch_certificate_status
@@ -91,8 +91,12 @@ async def notify_settlement(call: ApiRequest) -> ApiResponse:
     """Take a station's NotifySettlement in; the response names our receipt where the payment is ours."""
     with reading(root=""):
         settlement = read_notify_settlement(call.body)
-    receipt = await transactions_of(call).find_receipt(settlement, operator_id=call.caller.party_id)
-    return ApiResponse(body=notify_settlement_response(receipt_id=receipt))
+    ours = await stations_of(call).transactions.find_settlement(settlement, operator_id=call.caller.party_id)
+    return ApiResponse(
+        body=notify_settlement_response(
+            receipt_id=ours.receipt if ours else None, receipt_url=ours.receipt_url if ours else None
+        )
+    )
 
 
 async def refuse(call: ApiRequest) -> ApiResponse:

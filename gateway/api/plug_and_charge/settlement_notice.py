@@ -18,13 +18,13 @@ from gateway.api.plug_and_charge.ocpp_numbers import exact
 from gateway.api.problems import ProblemError
 from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.ids import format_id
-from gateway.plug_and_charge.station_transactions import StationTransactionService
+from gateway.plug_and_charge.station_services import StationServices
 from pnc.messages import MAX_TRANSACTION_ID, cost_updated, total_cost_response
 
 TransactionId = Annotated[str, Field(min_length=1, max_length=MAX_TRANSACTION_ID, pattern=r"^[\x21-\x7e]+$")]
 
 
-class SessionCostSchema(SettlementNoticeSchema):
+class SessionSettlementSchema(SettlementNoticeSchema):
     """The settlement with what the session cost in the forms of OCPP 2.0.1 and 2.1."""
 
     transaction_id: str | None = Field(description="the station's own id, once you have named it")
@@ -53,13 +53,15 @@ class StationTransactionSchema(api_schemas.PublicSchema):
 
 async def get(call: ApiRequest) -> ApiResponse:
     """The settlement of a session at one of the caller's stations, once it is known."""
-    service = call.services.settlement_notices
-    if service is None:
-        raise ProblemError(problems.UNAVAILABLE, "Plug & Charge is not available in this process.")
-    notice = await service.get(
+    stations = stations_of(call)
+    notice = await stations.notices.get(
         operator_id=call.caller.party_id, session_id=call.path_id("id", "ses"), admin=call.caller.admin
     )
-    transaction_id = await transactions_of(call).find_transaction_id(notice, operator_id=call.caller.party_id)
+    transaction_id = await stations.transactions.find_transaction_id(
+        operator_id=call.caller.party_id,
+        session_ref=notice.session_ref or "",
+        authorization_id=notice.id,
+    )
     total_cost = to_major(notice.amount, notice.currency)
     updated = None
     if transaction_id is not None:
@@ -76,7 +78,7 @@ async def get(call: ApiRequest) -> ApiResponse:
 async def name_transaction(call: ApiRequest) -> ApiResponse:
     """Name the station's transaction of an authorization; the same name again changes nothing."""
     body: StationTransactionBody = call.body
-    decision = await transactions_of(call).name(
+    decision = await stations_of(call).transactions.name(
         operator_id=call.caller.party_id,
         decision_id=call.path_id("id", "dec"),
         transaction_id=body.transaction_id,
@@ -90,11 +92,11 @@ async def name_transaction(call: ApiRequest) -> ApiResponse:
     )
 
 
-def transactions_of(call: ApiRequest) -> StationTransactionService:
-    """The service of stations' transactions. Raises ProblemError `unavailable`."""
-    if call.services.station_transactions is None:
+def stations_of(call: ApiRequest) -> StationServices:
+    """The services for the operators of stations. Raises ProblemError `unavailable`."""
+    if call.services.stations is None:
         raise ProblemError(problems.UNAVAILABLE, "Plug & Charge is not available in this process.")
-    return call.services.station_transactions
+    return call.services.stations
 
 
 ENDPOINTS: Final = (
@@ -106,7 +108,7 @@ ENDPOINTS: Final = (
         tag="Plug & Charge",
         scope=Scope.PLUG_AND_CHARGE,
         handler=get,
-        answers={200: SessionCostSchema},
+        answers={200: SessionSettlementSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
     ApiEndpoint(
