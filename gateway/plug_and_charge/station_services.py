@@ -14,6 +14,7 @@ from gateway.plug_and_charge.receipts import ReceiptService
 from gateway.plug_and_charge.session_cost import SessionCostService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.plug_and_charge.station_transactions import StationTransactionService
+from gateway.plug_and_charge.vehicle_hold import VehicleHoldService
 from pnc.service import PlugAndChargeService
 
 
@@ -44,6 +45,13 @@ def build_station_services(
     """Put the services together; links to receipts begin with `base_url`."""
     receipts = ReceiptService(pool=pool, clock=clock, base_url=base_url, payments=payments)
     notices = SettlementNoticeService(pool=pool, clock=clock, payments=payments, receipts=receipts)
+    holds = VehicleHoldService(
+        pool=pool,
+        clock=clock,
+        quotes=payments.quotes,
+        tariffs=payments.tariffs,
+        policy=payments.authorizations.policy,
+    )
     authorization = None
     if decisions is not None:
         authorization = VehicleAuthorizationService(
@@ -52,6 +60,7 @@ def build_station_services(
             environment=environment,
             decisions=decisions,
             payments=payments,
+            holds=holds,
             patience=patience,
         )
     return StationServices(
@@ -60,6 +69,6 @@ def build_station_services(
         receipts=receipts,
         notices=notices,
         transactions=StationTransactionService(
-            pool=pool, clock=clock, environment=environment, payments=payments, notices=notices
+            pool=pool, clock=clock, environment=environment, payments=payments, notices=notices, holds=holds
         ),
     )

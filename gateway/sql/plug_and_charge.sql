@@ -24,3 +24,18 @@ LIMIT 1;
 
 -- name: known_receipt_token$
 SELECT token FROM gateway.receipt_link WHERE shard = :shard AND session_id = :session_id;
+
+-- name: name_evse$
+-- The EVSE of a session whose station named it late, with the tariff that its session is bound to from now on. No row
+-- when the session has ended.
+WITH snapshot AS (
+    INSERT INTO gateway.tariff_snapshot (sha256, version, canonical, currency, created_at)
+    VALUES (:tariff_sha256::text, :tariff_version::text, :tariff_canonical::bytea, :currency::char(3), :now::timestamptz)
+    ON CONFLICT (sha256) DO NOTHING
+)
+UPDATE gateway.session
+SET evse_id = :evse_id::text, evse_uid = :evse_uid::text, evse_power_w = :evse_power_w::bigint,
+    power_type = :power_type::text, tariff_sha256 = :tariff_sha256::text, updated_at = :now::timestamptz
+WHERE shard = :shard::smallint AND id = :session_id::uuid AND state = 'active' AND currency = :currency::char(3)
+  AND location_id = :location_id::text
+RETURNING id;

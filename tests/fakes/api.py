@@ -38,7 +38,14 @@ from gateway.payments.funding import FundingService
 from gateway.payments.missing_cdr import SessionUpdateSource
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp_incidents import PspIncidentLog
-from gateway.payments.requests import ANY_DRIVER, ChargePoint, EvseUnknown, TariffChoice, TariffMissing
+from gateway.payments.requests import (
+    ANY_DRIVER,
+    ChargePoint,
+    EvseUnknown,
+    TariffChoice,
+    TariffMissing,
+    TariffSource,
+)
 from gateway.payments.service import build_payments
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
@@ -209,6 +216,7 @@ async def open_api(
     checked: bool = False,
     contract_pool: ContractPool | None = None,
     updates: SessionUpdateSource | None = None,
+    tariffs: TariffSource | None = None,
     **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key.
@@ -221,7 +229,7 @@ async def open_api(
     payments = build_payments(
         pool=pool,
         psp=psp,
-        tariffs=OneTariff(),
+        tariffs=tariffs or OneTariff(),
         clock=clock,
         policy=policy or PaymentPolicy(),
         incidents=incidents,

@@ -30,7 +30,13 @@ class StationApi:
         return {"idToken": token, "certificate": self.pki.bundle(self.leaf)} | changes
 
     async def plug_in(
-        self, *, ref: str = "tx-1", request: Any = None, evse: str = EVSE, version: str = "2.0.1"
+        self,
+        *,
+        ref: str = "tx-1",
+        request: Any = None,
+        evse: str = EVSE,
+        version: str = "2.0.1",
+        **changes: Any,
     ) -> Answer:
         body = {
             "ocpp_version": version,
@@ -38,7 +44,7 @@ class StationApi:
             "session_ref": ref,
             "authorize_request": self.request() if request is None else request,
         }
-        return await self.api.call("POST", f"{ROOT}/authorizations", body, party="DE-ABC")
+        return await self.api.call("POST", f"{ROOT}/authorizations", body | changes, party="DE-ABC")
 
     async def contract(self, payment: dict[str, Any], **changes: Any) -> Answer:
         body = {

@@ -125,7 +125,7 @@ async def _authorize(call: ApiRequest, body: object) -> Mapping[str, Any]:
         )
     request = VehicleAuthorizationRequest(
         operator_id=call.caller.party_id,
-        evse_id=query.evse_id,
+        evse_ids=(query.evse_id,),
         session_ref=query.session_ref,
         ocpp_version=OcppVersion.V1_6,
         message=validated(OcppVersion.V1_6, body, root="/data"),
