@@ -86,7 +86,7 @@ async def test_once_the_cdr_is_there_the_cost_is_final(station: StationApi) -> N
     ["energy_wh=1", "until=2026-10-29T08:30:00Z", READING.replace("12000", "-1"),
      READING.replace("08:30", "07:30"), READING.replace("2026-10-29T08:00:00Z", "9999-12-31T23:59:59Z"),
      "energy=1"],
-)  # fmt: skip  # one line of queries
+)  # a query a piece  # fmt: skip
 async def test_half_a_reading_is_refused(station: StationApi, query: str) -> None:
     shown = (await station.plug_in()).json
     refused = await cost(station, shown["session_id"], query)
@@ -121,8 +121,9 @@ async def test_the_driver_opens_a_receipt_without_a_key_that_names_nobody(statio
     for nobody in (EMAID, "superapp", "cus_1", "pm_good", "auth_", "DE-ABC"):
         assert nobody not in page.text
     token = path.rsplit("/", 1)[1]
-    for wrong in (path[:-1] + ("A" if path[-1] != "A" else "B"), path.replace(token, "A" * 24),
-                  path.replace(shown["session_id"], format_id("ses", new_id()))):  # fmt: skip  # three links
+    altered = path[:-1] + ("A" if path[-1] != "A" else "B")
+    other = path.replace(shown["session_id"], format_id("ses", new_id()))
+    for wrong in (altered, path.replace(token, "A" * 24), other):
         refused = await station.api.call("GET", wrong, party=None)
         assert (refused.status, refused.json["code"]) == (404, "not_found"), refused.text
 

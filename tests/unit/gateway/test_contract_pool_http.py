@@ -53,7 +53,7 @@ async def test_the_first_contract_is_delivered_and_a_404_may_carry_an_answer_for
     "content",
     [b"", b"<html>", b"[]", b"null", b'{"CCPResponse": {"emaidContent": []}}', delivery(7), delivery("%%"),
      delivery(""), b"{" * 5000, b"x" * 300_000],
-)  # fmt: skip  # one line of shapes
+)  # one line of shapes  # fmt: skip
 async def test_an_answer_that_can_t_be_read_is_no_contract(content: bytes) -> None:
     found = await answered(content)
     assert isinstance(found, ContractPoolFailure), found
