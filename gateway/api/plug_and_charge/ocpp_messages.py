@@ -180,7 +180,7 @@ ENDPOINTS: Final = (
     _endpoint(
         f"{_NEW_VERSION}/get-15118-ev-certificate",
         "getPlugAndChargeEvCertificate",
-        "Get a vehicle's contract certificate from the contract certificate pool",
+        "Get a vehicle's contract certificate",
         description="The vehicle's request and the pool's answer pass through unread. Failed, with the "
         "reason, where no pool is configured or it has no answer.",
         handler=get_ev_certificate,

@@ -31,7 +31,9 @@ _MAX_ENERGY_WH: Final = 10_000_000
 class CostQuery(QueryModel):
     """What the station has metered so far; all three or none."""
 
-    energy_wh: Annotated[int, Field(ge=0, le=_MAX_ENERGY_WH)] | None = None
+    energy_wh: Annotated[int, Field(ge=0, le=_MAX_ENERGY_WH)] | None = Field(
+        None, description="energy of the session so far, Wh"
+    )
     started_at: InstantIn | None = Field(None, description="when the session began")
     until: InstantIn | None = Field(None, description="when energy_wh was read")
 
