@@ -16,10 +16,11 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from clearing.parties.party import PLATFORM_ID, Party, PartyKind
+from clearing.parties.party import PLATFORM_ID
 from clearing.services import ClearingServices, build_clearing
 from gateway import outbound
 from gateway.adapters.ecb_feed import EcbFeed
+from gateway.adapters.opcp import OpcpProtocol
 from gateway.adapters.revocation_http import HttpRevocationFetcher
 from gateway.adapters.vies import Vies
 from gateway.address_limit import AddressLimiter
@@ -53,12 +54,11 @@ from gateway.jobs.ocpi_pull import OcpiPullJob
 from gateway.jobs.outcome_resolution import OutcomeResolutionJob
 from gateway.jobs.party_documents import PartyDocumentJob
 from gateway.jobs.period_close import PeriodCloseJob
+from gateway.jobs.plug_and_charge import plug_and_charge_jobs
 from gateway.jobs.psp_event_poll import PspEventPollJob
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.jobs.reconciliation import ReconciliationJob
-from gateway.jobs.revocation_status import RevocationStatusJob
 from gateway.jobs.running_cost import RunningCostJob
-from gateway.jobs.settlement_notice import SettlementNoticeJob
 from gateway.jobs.task_handlers import TaskHandlers, task_jobs
 from gateway.jobs.vat_evidence import VatEvidenceJob
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
@@ -83,6 +83,7 @@ from gateway.partners.market_clock_repository import market_anchor_reader
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
+from gateway.partners.platform_party import platform_party
 from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.ledger_corrections import LedgerCorrections
@@ -96,6 +97,7 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.contract_pool_service import ContractPoolService, reencrypt_feed_secrets
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.plug_and_charge.station_transactions import StationTransactionService
@@ -252,6 +254,7 @@ async def prepare(app: Application) -> None:
     Raises ConfigurationError where webhook secrets are encrypted with a key that the settings lack.
     """
     await reencrypt(app.pool, secret_cipher(app.settings))
+    await reencrypt_feed_secrets(app.pool, secret_cipher(app.settings))
     async with transaction(app.pool) as connection:
         now = app.clock.now()
         await party_repository.ensure_platform(connection, now=now)
@@ -263,20 +266,6 @@ async def prepare(app: Application) -> None:
 def secret_cipher(settings: Settings) -> SecretCipher:
     """Encrypts and decrypts webhook secrets."""
     return SecretCipher(settings.webhook_keys)
-
-
-def platform_party() -> Party:
-    """This system's operator, established in Switzerland unless the admin API changes it."""
-    return Party(
-        id=PLATFORM_ID,
-        kind=PartyKind.PLATFORM,
-        name="Platform",
-        country="CH",
-        tax_jurisdiction="CH",
-        taxable_dealer=True,
-        settlement_currency="CHF",
-        time_zone="Europe/Zurich",
-    )
 
 
 def build_web(app: Application) -> web.Application:
@@ -340,6 +329,7 @@ def build_web(app: Application) -> web.Application:
         contracts=ContractService(
             pool=app.pool, clock=app.clock, clearing=app.clearing, decisions=app.plug_and_charge
         ),
+        contract_pools=_contract_pools(app),
         station_transactions=StationTransactionService(
             pool=app.pool, clock=app.clock, environment=settings.environment.value, payments=app.payments
         ),
@@ -357,6 +347,17 @@ def _vehicle_authorization(app: Application) -> VehicleAuthorizationService:
         decisions=app.plug_and_charge,
         payments=app.payments,
         patience=timedelta(seconds=app.settings.plug_and_charge_patience_seconds),
+    )
+
+
+def _contract_pools(app: Application) -> ContractPoolService:
+    return ContractPoolService(
+        pool=app.pool,
+        clock=app.clock,
+        environment=app.settings.environment.value,
+        decisions=app.plug_and_charge,
+        secrets=secret_cipher(app.settings),
+        protocols={"opcp": OpcpProtocol()},
     )
 
 
@@ -428,17 +429,13 @@ def jobs(app: Application) -> Sequence[Job]:
             clearing=app.clearing,
             after=None if grace is None else timedelta(days=grace),
         ),
-        RevocationStatusJob(
+        *plug_and_charge_jobs(
             pool=app.pool,
             clock=app.clock,
+            environment=settings.environment.value,
             plug_and_charge=app.plug_and_charge,
-            environment=settings.environment.value,
-        ),
-        SettlementNoticeJob(
-            pool=app.pool,
-            clock=app.clock,
-            notices=SettlementNoticeService(pool=app.pool, clock=app.clock, payments=app.payments),
-            environment=settings.environment.value,
+            payments=app.payments,
+            pools=_contract_pools(app),
         ),
         *_ocpi_jobs(app),
     ]

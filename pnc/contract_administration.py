@@ -17,22 +17,19 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from pnc import certificate_registry
-from pnc.certificate_chain import ChainVerifier, ValidChain
-from pnc.certificate_input import leaf_first, read_certificates
+from pnc.certificate_chain import ChainVerifier
 from pnc.contract import ChangeCursor, Contract, ContractChange, ContractState, NewContract
-from pnc.contract_authority import IssuingRight, issuing_right
+from pnc.contract_certificates import verified_chain
 from pnc.contract_lookup import resolve_emaid
 from pnc.emaid import CheckDigit, Emaid, parse_emaid
 from pnc.errors import (
     ConflictingRecordError,
-    MalformedCertificateError,
     MalformedEmaidError,
     PncInvariantViolation,
     UnfitContractError,
     UnknownRecordError,
 )
 from pnc.ports import Connection, Executor
-from pnc.profile import contract_emaid
 from pnc.repository import contracts as repository
 from pnc.repository import trust
 
@@ -85,7 +82,7 @@ async def put_contract(
         ConflictingRecordError: the eMAID belongs to another party, or its contract is cancelled.
     """
     emaid = await resolve_emaid(connection, _check(contract), environment=environment)
-    chain = None if contract.bundle is None else _verified(contract.bundle, emaid, verifier, now)
+    chain = None if contract.bundle is None else verified_chain(contract.bundle, emaid, verifier, now)
     async with connection.transaction():
         await trust.ensure_environment(connection, environment=environment)
         writer = _ContractWriter(connection=connection, actor=actor, reason=reason, now=now)
@@ -414,20 +411,3 @@ def _emaid(text: str) -> Emaid:
         return parse_emaid(text)
     except MalformedEmaidError as problem:
         raise UnfitContractError(path="emaid", problem=str(problem)) from None
-
-
-def _verified(bundle: str, emaid: Emaid, verifier: ChainVerifier, now: datetime) -> ValidChain:
-    try:
-        leaf, *others = leaf_first(read_certificates(bundle))
-    except MalformedCertificateError as problem:
-        raise UnfitContractError(path="bundle", problem=str(problem)) from None
-    chain = verifier.verify_certificates(leaf, others, now=now)
-    if not isinstance(chain, ValidChain):
-        raise UnfitContractError(path="bundle", problem=f"{chain.rejection_reason.value}: {chain.detail}")
-    if emaid.body not in contract_emaid(chain.leaf).bodies:
-        raise UnfitContractError(path="bundle", problem="the certificate is of another eMAID")
-    if issuing_right(chain) is IssuingRight.REFUSED:
-        raise UnfitContractError(
-            path="bundle", problem="the authority is not one of those that may issue contracts below its root"
-        )
-    return chain

@@ -36,6 +36,7 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.plug_and_charge.station_transactions import StationTransactionService
@@ -112,6 +113,7 @@ class ApiServices:
     vehicle_authorization: VehicleAuthorizationService | None = None
     settlement_notices: SettlementNoticeService | None = None
     contracts: ContractService | None = None
+    contract_pools: ContractPoolService | None = None
     station_transactions: StationTransactionService | None = None
     # A statement is long to write: two at a time, the others wait.
     statement_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))

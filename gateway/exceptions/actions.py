@@ -23,6 +23,7 @@ from gateway.ids import parse_id
 from gateway.ocpi.repository import cdrs
 from gateway.payments import cdr_correction_repository, psp_incident_repository, stated_usage
 from gateway.payments.stated_usage import UsageAction, UsageDecision
+from gateway.plug_and_charge import contract_pool_repository
 from gateway.webhooks import events, payout_events
 from gateway.webhooks import repository as webhook_repository
 from gateway.webhooks.events import EventType
@@ -112,6 +113,10 @@ async def _enable_endpoint(connection: Connection, asked: ActionRequest) -> bool
     )
 
 
+async def _apply_pool_event(connection: Connection, asked: ActionRequest) -> bool:
+    return await contract_pool_repository.retry_event(connection, _uuid(asked))
+
+
 def _uuid(asked: ActionRequest) -> UUID:
     prefix = KINDS[asked.exception.kind].prefix
     return parse_id(prefix or "", asked.exception.subject_id)
@@ -129,5 +134,6 @@ ACTIONS: Final[Mapping[ExceptionKind, Action]] = MappingProxyType(
         ExceptionKind.FAILING_OCPI_PULL: _pull,
         ExceptionKind.UNDELIVERED_OCPI_MESSAGE: _send_again,
         ExceptionKind.FAILING_WEBHOOK_ENDPOINT: _enable_endpoint,
+        ExceptionKind.UNAPPLIED_POOL_EVENT: _apply_pool_event,
     }
 )

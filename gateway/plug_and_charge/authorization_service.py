@@ -28,8 +28,8 @@ from gateway.payments.requests import AuthorizationRequest
 from gateway.payments.service import PaymentService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import AuthorizationView
+from gateway.plug_and_charge.contract_changes import contract_object, public_contract_id
 from gateway.plug_and_charge.contract_payment import payment_of
-from gateway.plug_and_charge.contract_service import contract_object, public_contract_id
 from gateway.plug_and_charge.errors import PaymentPendingError
 from gateway.plug_and_charge.settlement_outcome import HELD, may_still_charge
 from gateway.webhooks import events

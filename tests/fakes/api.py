@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 
 from clearing.services import build_clearing
+from gateway.adapters.opcp import OpcpProtocol
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing, Scope
 from gateway.api.server import build_api
@@ -45,6 +46,7 @@ from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
+from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.plug_and_charge.station_transactions import StationTransactionService
@@ -251,6 +253,15 @@ async def open_api(
         ),
         contracts=plug_and_charge
         and ContractService(pool=pool, clock=clock, clearing=clearing, decisions=plug_and_charge),
+        contract_pools=plug_and_charge
+        and ContractPoolService(
+            pool=pool,
+            clock=clock,
+            environment="sandbox",
+            decisions=plug_and_charge,
+            secrets=webhook_secrets or SecretCipher(),
+            protocols={"opcp": OpcpProtocol()},
+        ),
         funding=FundingService(pool=pool, clock=clock, psp=psp),
         ocpi=OcpiRegistrationService(pool=pool, clock=clock),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),

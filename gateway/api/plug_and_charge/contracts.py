@@ -24,8 +24,9 @@ from gateway.api.field_types import (
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.api_schemas_plug_and_charge import ContractSchema
+from gateway.plug_and_charge.contract_changes import contract_object
 from gateway.plug_and_charge.contract_payment import payment_reference
-from gateway.plug_and_charge.contract_service import ContractCaller, ContractService, contract_object
+from gateway.plug_and_charge.contract_service import ContractCaller, ContractService
 from pnc.contract import ContractState, NewContract, PaymentKind
 from pnc.service import PlugAndChargeService
 

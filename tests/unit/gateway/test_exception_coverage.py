@@ -35,6 +35,7 @@ WAITS: dict[tuple[str, str], set[ExceptionKind]] = {
     ("gateway.ocpi_cdr", "exception"): {ExceptionKind.FAILED_CDR_CHECK},
     ("gateway.ocpi_cdr", "credit_state exception"): {ExceptionKind.UNAPPLIED_CREDIT},
     ("gateway.stated_usage", "exception"): {ExceptionKind.FAILED_CDR_CHECK},
+    ("gateway.contract_pool_event", "waiting"): {ExceptionKind.UNAPPLIED_POOL_EVENT},
     ("clearing.bank_details", "pending"): {ExceptionKind.PENDING_BANK_DETAILS},
     ("clearing.disbursement", "planned"): {ExceptionKind.DISBURSEMENT_APPROVAL},
     ("clearing.disbursement", "outcome_unknown"): {ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME},
@@ -129,6 +130,9 @@ NEEDS_NOBODY: tuple[tuple[str, tuple[str, ...], str], ...] = (
         ),
         "it runs by itself; if it fails for good, `exception_at` opens the exception",
     ),
+    ("gateway.contract_pool_event", ("pending",), _JOB),
+    ("gateway.contract_pool_event", ("applied", "superseded", "ignored"), _ENDED),
+    ("gateway.contract_pool_event", ("dismissed",), "a person has decided"),
     ("clearing.payable", ("open", "scheduled"), "a disbursement pays it; what prevents that is an exception"),
     ("clearing.bank_details", ("approved", "rejected", "retired"), "a person has decided"),
     (
