@@ -264,7 +264,7 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             prefix="cpe",
             retry="apply the event again",
             next_step="Ask {party} to mend what the reason names, then apply the event again. One that no "
-            "longer counts is dismissed with POST /v1/plug-and-charge/contract-pool-events/{subject}/dismiss.",
+            "longer counts is dismissed: POST /v1/plug-and-charge/contract-pool-events/{subject}/dismiss.",
             command=_RESOLVE,
         ),
     }

@@ -74,7 +74,7 @@ RETURNING id;
 
 -- name: lock_contract!
 -- Two events of one contract are applied one after the other, also where neither contract nor position exists yet.
-SELECT pg_advisory_xact_lock(hashtextextended('gateway.contract_pool_position ' || :feed_id::text || ' ' || :emaid, 0));
+SELECT pg_advisory_xact_lock(hashtextextended('gateway.contract_pool_position ' || :feed_id::uuid::text || ' ' || :emaid, 0));
 
 -- name: load_position^
 SELECT change, vehicle, occurred_at, blocked_revision FROM gateway.contract_pool_position
