@@ -24,6 +24,10 @@ class ContractSchema(PublicSchema):
     limit: Minor | None
     sessions_at_once: int | None = Field(description="how many sessions may run at once; null: any number")
     sessions_per_day: int | None = Field(description="how many may begin in 24 hours; null: any number")
+    amount_per_day: Minor | None = Field(
+        description="what its sessions may cost within a day of its party's time zone; null: no limit"
+    )
+    on_suspicion: str = Field(description="report or block: what ten stations at once lead to")
     currency: Currency | None
     valid_from: Instant
     valid_to: Instant | None

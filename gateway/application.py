@@ -99,6 +99,8 @@ from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService, reencrypt_feed_secrets
 from gateway.plug_and_charge.contract_service import ContractService
+from gateway.plug_and_charge.contract_signals import ContractSignalService
+from gateway.plug_and_charge.contract_spending import ContractSpendingService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.plug_and_charge.station_transactions import StationTransactionService
 from gateway.plug_and_charge.trust_service import TrustService
@@ -346,6 +348,8 @@ def _vehicle_authorization(app: Application) -> VehicleAuthorizationService:
         environment=app.settings.environment.value,
         decisions=app.plug_and_charge,
         payments=app.payments,
+        spending=ContractSpendingService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        signals=ContractSignalService(pool=app.pool, clock=app.clock),
         patience=timedelta(seconds=app.settings.plug_and_charge_patience_seconds),
     )
 

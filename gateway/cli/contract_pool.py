@@ -132,7 +132,7 @@ def send_command(
         outbound.check_url(url, allow_private=True)
         status, answer = asyncio.run(_post(url, delivery))
     except (aiohttp.ClientError, GatewayError, TimeoutError) as error:
-        raise click.UsageError(f"{url}: {error or 'no answer in time'}") from None
+        raise click.UsageError(f"{url}: {str(error) or 'no answer in time'}") from None
     click.echo(f"{status} {answer}")
     if status != _TAKEN:
         raise click.exceptions.Exit(1)

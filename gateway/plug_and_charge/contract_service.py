@@ -230,10 +230,13 @@ class ContractService:
                     psp_customer=mandate.customer,
                     psp_method=mandate.payment_method,
                 )
-            if contract.limit_minor is None or contract.currency is not None:
+            per_day = contract.amount_per_day_minor
+            named = contract.currency is not None or (contract.limit_minor is None and per_day is None)
+            if named and per_day is None:
                 return contract
+            # A day is that of the party's time zone.
             party = await load_party(self.clearing, connection, contract.party)
-        return replace(contract, currency=party.settlement_currency)
+        return contract if named else replace(contract, currency=party.settlement_currency)
 
     async def _stored(self, caller: ContractCaller, emaid: str) -> str:
         """The body under which a contract is stored: for a party bound to its own, one of its own."""

@@ -1,6 +1,6 @@
-"""Which sessions have ended, looked up for many authorizations at once.
+"""Which sessions have ended and what they cost, looked up for many authorizations at once.
 
-Owns: the query. Must not know: who needs the answer and what follows from it.
+Owns: the queries. Must not know: who needs the answer and what follows from it.
 """
 
 from collections.abc import Sequence
@@ -19,3 +19,13 @@ async def list_ended_sessions(connection: Connection, authorization_ids: Sequenc
         connection, shards=[shard_of(identifier) for identifier in authorization_ids], ids=authorization_ids
     )
     return {row["id"] async for row in rows}
+
+
+async def load_amounts(
+    connection: Connection, authorization_ids: Sequence[UUID]
+) -> dict[UUID, tuple[int, str]]:
+    """Return what each authorization costs, in minor units, and its currency; unknown ones are left out."""
+    rows = _QUERIES.amounts_of_authorizations(
+        connection, shards=[shard_of(identifier) for identifier in authorization_ids], ids=authorization_ids
+    )
+    return {row["id"]: (row["amount_minor"], row["currency"]) async for row in rows}

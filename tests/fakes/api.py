@@ -48,6 +48,8 @@ from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
+from gateway.plug_and_charge.contract_signals import ContractSignalService
+from gateway.plug_and_charge.contract_spending import ContractSpendingService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
 from gateway.plug_and_charge.station_transactions import StationTransactionService
 from gateway.plug_and_charge.trust_service import TrustService
@@ -245,6 +247,8 @@ async def open_api(
             environment="sandbox",
             decisions=plug_and_charge,
             payments=payments,
+            spending=ContractSpendingService(pool=pool, clock=clock, clearing=clearing),
+            signals=ContractSignalService(pool=pool, clock=clock),
             patience=PATIENCE,
         ),
         settlement_notices=SettlementNoticeService(pool=pool, clock=clock, payments=payments),

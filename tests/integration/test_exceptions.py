@@ -393,7 +393,8 @@ async def waiting_pool_event(queue: Queue) -> str:
     await queue.run(
         "INSERT INTO gateway.contract_pool_event (id, feed_id, event_id, name, change, emaid, vehicle, "
         "state, reason, detail, occurred_at, received_at, decided_at) VALUES ($1, $2, $1, "
-        "'oem.contract.created', 'contract_stored', 'DE8AAC12345678', 'V', 'waiting', 'contract_unknown', 'no contract', $3, $3, $3)",
+        "'oem.contract.created', 'contract_stored', 'DE8AAC12345678', 'V', 'waiting', 'contract_unknown', "
+        "'no contract', $3, $3, $3)",
         identifier,
         feed,
         LONG_AGO,
