@@ -120,10 +120,8 @@ from pnc.service import PlugAndChargeService
 
 _log = structlog.get_logger(__name__)
 _DELIVERIES: Final = Limits()
-_COLLECTOR_THRESHOLDS: Final = (200_000, 50, 100)
-_CHAINS: Final = (
-    16  # each worker process writes to one hash chain of these; two on one chain wait for each other
-)
+# Each worker process writes to one hash chain of these; two on one chain wait for each other.
+_CHAINS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -196,7 +194,7 @@ def _collect_garbage_less_often() -> None:
     """Batches make many short-lived values without cycles, and what is loaded at the start stays anyway."""
     gc.collect()
     gc.freeze()
-    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
+    gc.set_threshold(200_000, 50, 100)
 
 
 @asynccontextmanager
@@ -366,8 +364,9 @@ def _contract_pools(app: Application) -> ContractPoolService:
 
 
 def _funding(app: Application) -> FundingService:
-    currencies = app.settings.top_up_currencies
-    return FundingService(pool=app.pool, clock=app.clock, psp=app.psp, currencies=currencies)
+    return FundingService(
+        pool=app.pool, clock=app.clock, psp=app.psp, currencies=app.settings.top_up_currencies
+    )
 
 
 def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiServices:
@@ -379,14 +378,18 @@ def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiS
         outbound=app.outbound,
         allow_private_peers=app.sandbox,
         max_body_bytes=app.settings.max_body_bytes,
-        authorizer=TokenAuthorizationService(pool=app.pool, clock=app.clock, payments=app.payments),
+        authorizer=TokenAuthorizationService(
+            pool=app.pool,
+            clock=app.clock,
+            payments=app.payments,
+            environment=app.settings.environment.value,
+        ),
     )
 
 
 def jobs(app: Application) -> Sequence[Job]:
     """Every job that a process runs, but webhook delivery, which has a loop of its own."""
     settings = app.settings
-    grace = settings.close_books_after_days
     handlers = TaskHandlers(
         pool=app.pool,
         payments=app.payments,
@@ -428,10 +431,7 @@ def jobs(app: Application) -> Sequence[Job]:
         *_fx_rates(app),
         RateRetryJob(pool=app.pool, clock=app.clock),
         PeriodCloseJob(
-            pool=app.pool,
-            clock=app.clock,
-            clearing=app.clearing,
-            after=None if grace is None else timedelta(days=grace),
+            pool=app.pool, clock=app.clock, clearing=app.clearing, after=settings.close_books_after
         ),
         *plug_and_charge_jobs(
             pool=app.pool,

@@ -32,8 +32,13 @@ from gateway.payments.requests import AuthorizationRequest, PartnerAccount, PspM
 from gateway.payments.service import PaymentService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import AuthorizationView
+from pnc import contract_administration
+from pnc.contract import contract_rejection
+from pnc.errors import ConflictingRecordError, UnfitContractError, UnknownRecordError
+from pnc.rejection_reasons import RejectionReason
 
 SAME_REQUEST: Final = timedelta(minutes=15)  # a CPO's retry, or the card held to the reader twice
+_EMAID_TYPES: Final = frozenset({"EMAID", "OTHER"})  # 2.3.0; 2.1.1 and 2.2.1 call it OTHER
 _ENDED: Final = frozenset({PaymentState.VOIDED, PaymentState.FAILED, PaymentState.CAPTURED})
 
 
@@ -44,12 +49,17 @@ class TokenAuthorizationService:
     pool: Pool
     clock: Clock
     payments: PaymentService
+    environment: str
 
     async def authorize(self, request: TokenAuthorizationRequest) -> TokenAuthorizationResult:
         """Secure the payment for the first EVSE of the request.
 
-        A decline is NO_CREDIT, an unknown place NOT_ALLOWED.
+        A decline is NO_CREDIT, an unknown place NOT_ALLOWED. A token that is an eMAID follows its contract:
+        one that was blocked or cancelled is BLOCKED, one out of force EXPIRED, whatever the token says.
         """
+        stopped = await self._contract_stops(request)
+        if stopped is not None:
+            return TokenAuthorizationResult(allowed=stopped, info="The contract may not charge now.")
         evse_uid = await self._evse(request)
         if evse_uid is None:
             return TokenAuthorizationResult(
@@ -77,6 +87,26 @@ class TokenAuthorizationService:
         except PaymentError:
             return TokenAuthorizationResult(allowed=AllowedType.NOT_ALLOWED)
         return _result(view, evse_uid=evse_uid)
+
+    async def _contract_stops(self, request: TokenAuthorizationRequest) -> AllowedType | None:
+        """Why the contract behind an eMAID may not charge; None where it may, or none is stored."""
+        token = request.token
+        if token.type not in _EMAID_TYPES:
+            return None
+        try:
+            contract = await contract_administration.load_contract(
+                self.pool,
+                environment=self.environment,
+                emaid=token.uid,
+                only_party=token.demand_partner_id,
+            )
+        except (UnfitContractError, UnknownRecordError, ConflictingRecordError):
+            return None
+        rejection = contract_rejection(contract, self.clock.now())
+        if rejection is None:
+            return None
+        in_force = rejection.rejection_reason is not RejectionReason.CONTRACT_NOT_IN_FORCE
+        return AllowedType.BLOCKED if in_force else AllowedType.EXPIRED
 
     async def _evse(self, request: TokenAuthorizationRequest) -> str | None:
         """The first EVSE of the request, else the location's first.

@@ -100,7 +100,8 @@ async def test_what_was_captured_counts_instead_of_its_hold(emsp: Emsp, pool: Po
     assert await emsp.finding("b") == "too_much_today"
     await pool.execute(
         "INSERT INTO gateway.capture (shard, session_id, id, authorization_id, state, amount_minor, "
-        "currency, receivable_minor, captured_at, created_at) SELECT shard, session_id, id, id, 'succeeded', $1, "
+        "currency, receivable_minor, captured_at, created_at) SELECT shard, session_id, id, id, "
+        "'succeeded', $1, "
         "currency, 50, $2, $2 FROM gateway.payment_authorization",
         hold - 450,
         START,

@@ -47,7 +47,9 @@ async def system(pool: Pool) -> AsyncIterator[System]:
         policy=PaymentPolicy(),
         checked=False,  # several CDRs of one hour at one EVSE: only their meter data are checked here
     )
-    authorizer = TokenAuthorizationService(pool=pool, clock=edge.clock, payments=payments)
+    authorizer = TokenAuthorizationService(
+        pool=pool, clock=edge.clock, payments=payments, environment="sandbox"
+    )
     object.__setattr__(edge.services, "authorizer", authorizer)
     await edge.party("app", "demand_partner")
     started = System(edge=edge, psp=psp, payments=payments, token=await edge.register("NL-ABC"))

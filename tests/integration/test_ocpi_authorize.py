@@ -19,8 +19,13 @@ from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.ocpi.token_authorization import SAME_REQUEST, TokenAuthorizationService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import PaymentService, build_payments
+from pnc.certificate_chain import ChainVerifier
+from pnc.contract import ContractState
+from pnc.contract_administration import put_contract, set_state
+from pnc.trust import trust_of
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import cdr, location, tariff
+from tests.fakes.pnc_market import contract
 from tests.fakes.psp import FakePsp
 
 TOKEN = TokenRecord(
@@ -84,7 +89,9 @@ async def system(pool: Pool) -> AsyncIterator[System]:
     payments = build_payments(
         pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=edge.clock, policy=PaymentPolicy()
     )
-    authorizer = TokenAuthorizationService(pool=pool, clock=edge.clock, payments=payments)
+    authorizer = TokenAuthorizationService(
+        pool=pool, clock=edge.clock, payments=payments, environment="sandbox"
+    )
     object.__setattr__(edge.services, "authorizer", authorizer)
     await edge.party("app", "demand_partner")
     started = System(edge=edge, psp=psp, payments=payments, token=await edge.register("NL-ABC"))
@@ -394,3 +401,39 @@ async def test_a_booking_that_nobody_used_costs_its_no_show_fee(system: System) 
     await system.edge.call("POST", "/emsp/2.2.1/cdrs", system.token, unused)
     await system.settle()
     assert await system.edge.pool.fetchval("SELECT amount_minor FROM gateway.capture") == 484
+
+
+@pytest.mark.parametrize(
+    ("stored", "kind", "allowed"),
+    [
+        ({"state": ContractState.BLOCKED}, "OTHER", "BLOCKED"),
+        ({"state": ContractState.CANCELLED}, "OTHER", "BLOCKED"),
+        ({"valid_until": NOW}, "OTHER", "EXPIRED"),
+        ({}, "OTHER", "ALLOWED"),
+        ({"state": ContractState.BLOCKED}, "RFID", "ALLOWED"),  # a card is not the vehicle's contract
+        ({"state": ContractState.BLOCKED, "party": "other"}, "OTHER", "ALLOWED"),  # another party's contract
+    ],
+)
+async def test_an_emaid_whose_contract_is_blocked_is_not_let_in_by_its_token(
+    system: System, stored: dict[str, Any], kind: str, allowed: str
+) -> None:
+    emaid = "DE8AAC12345678"
+    await system.keep(uid="de-8aa-c12345678" if kind == "OTHER" else emaid, type=kind, contract_id=emaid)
+    state = stored.pop("state", ContractState.ACTIVE)
+    async with transaction(system.edge.pool) as connection:
+        await put_contract(
+            connection,
+            contract(emaid, **({"party": "app", "valid_from": NOW - timedelta(days=9)} | stored)),
+            environment="sandbox",
+            verifier=ChainVerifier(trust=trust_of(version=1, anchors=[], cross_certificates=[])),
+            actor="app",
+            now=NOW,
+        )
+        if state is not ContractState.ACTIVE:
+            await set_state(
+                connection, environment="sandbox", emaid=emaid, state=state, actor="app", reason="", now=NOW
+            )
+    uid = "de-8aa-c12345678" if kind == "OTHER" else emaid
+    answer, status = await system.ask(uid=uid, kind=kind)
+    assert (status, answer["data"]["allowed"]) == (200, allowed), answer
+    assert len(system.psp.payments) == int(allowed == "ALLOWED")
