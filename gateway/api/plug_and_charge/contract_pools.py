@@ -43,7 +43,7 @@ class ContractPoolFeedBody(WireModel):
         description="a contract that is not stored here yet waits as an exception, or is stored with the "
         "party's funded account",
     )
-    enabled: bool = True
+    enabled: Annotated[bool, Field(description="whether events of the pool are taken in")] = True
 
 
 class ContractPoolEventsQuery(ListQuery):
@@ -64,18 +64,20 @@ class ContractPoolFeedSchema(api_schemas.PublicSchema):
     id: str = Field(examples=["cpf_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["contract_pool_feed"] = "contract_pool_feed"
     party: str
-    protocol: str
+    protocol: str = Field(description="the pool's protocol")
     url: str = Field(description="where the pool sends its events")
-    new_contracts: str
+    new_contracts: str = Field(description="what becomes of a contract that is not stored here yet")
     authorities: bool = Field(description="whether sub-authorities are stored")
-    enabled: bool
+    enabled: bool = Field(description="whether events of the pool are taken in")
     pending: int = Field(description="events that are stored and not applied yet")
     waiting: int = Field(description="events that wait for a person, each an exception")
-    applied: int
+    applied: int = Field(description="events that were applied")
     superseded: int = Field(description="events that were older than what had been applied")
     ignored: int = Field(description="events that change no contract")
-    last_received_at: api_schemas.Instant | None
-    oldest_waiting_at: api_schemas.Instant | None
+    last_received_at: api_schemas.Instant | None = Field(description="when the last event arrived")
+    oldest_waiting_at: api_schemas.Instant | None = Field(
+        description="when the oldest event that waits arrived; null where none waits"
+    )
 
 
 class ContractPoolEventSchema(api_schemas.PublicSchema):
@@ -89,10 +91,12 @@ class ContractPoolEventSchema(api_schemas.PublicSchema):
     vehicle: str = Field(description="the vehicle's provisioning certificate id (PCID)")
     state: _EventState
     reason: str = Field(description="the code of why it waits; empty in other states")
-    detail: str
+    detail: str = Field(description="the same in words")
     occurred_at: api_schemas.Instant = Field(description="by the pool")
-    received_at: api_schemas.Instant
-    decided_at: api_schemas.Instant | None
+    received_at: api_schemas.Instant = Field(description="when it arrived here")
+    decided_at: api_schemas.Instant | None = Field(
+        description="when it was applied, set aside or dismissed; null while it is pending"
+    )
 
 
 async def put_feed(call: ApiRequest) -> ApiResponse:

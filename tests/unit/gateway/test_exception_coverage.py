@@ -14,7 +14,7 @@ from gateway.exception_kinds import ExceptionKind
 ROOT = Path(__file__).resolve().parents[3]
 _TABLE = re.compile(r"CREATE TABLE (\w+\.\w+) \((.*?)\n\);", re.DOTALL)
 _STATE = re.compile(
-    r"^\s+(?:state|status)\s+text[^,\n]*CHECK \((?:state|status) IN \((.*?)\)\)", re.MULTILINE | re.DOTALL
+    r"^\s+(?:state|status)\s+text[^,\n]*CHECK \(\s*(?:state|status) IN \((.*?)\)\)", re.MULTILINE | re.DOTALL
 )
 _TASK_KIND = re.compile(r"^\s+kind\s+text[^,\n]*CHECK \(kind IN \((.*?)\)\)", re.MULTILINE | re.DOTALL)
 _CHANGE = re.compile(r"ALTER TABLE (\w+\.\w+)\b(.*?);", re.DOTALL)
