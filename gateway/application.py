@@ -323,9 +323,7 @@ def build_web(app: Application) -> web.Application:
         plug_and_charge=app.plug_and_charge,
         vehicle_authorization=_vehicle_authorization(app),
         settlement_notices=SettlementNoticeService(pool=app.pool, clock=app.clock, payments=app.payments),
-        contracts=ContractService(
-            pool=app.pool, clock=app.clock, clearing=app.clearing, decisions=app.plug_and_charge
-        ),
+        contracts=_contracts(app),
         contract_pools=_contract_pools(app),
         station_transactions=StationTransactionService(
             pool=app.pool, clock=app.clock, environment=settings.environment.value, payments=app.payments
@@ -346,6 +344,12 @@ def _vehicle_authorization(app: Application) -> VehicleAuthorizationService:
         spending=ContractSpendingService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         signals=ContractSignalService(pool=app.pool, clock=app.clock),
         patience=timedelta(seconds=app.settings.plug_and_charge_patience_seconds),
+    )
+
+
+def _contracts(app: Application) -> ContractService:
+    return ContractService(
+        pool=app.pool, clock=app.clock, clearing=app.clearing, decisions=app.plug_and_charge
     )
 
 
