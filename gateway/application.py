@@ -15,11 +15,12 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from clearing.parties.party import PLATFORM_ID, Party, PartyKind
+from clearing.parties.party import PLATFORM_ID
 from clearing.services import ClearingServices, build_clearing
 from gateway import outbound
 from gateway.adapters.contract_pool_http import contract_pool
 from gateway.adapters.ecb_feed import EcbFeed
+from gateway.adapters.opcp import OpcpProtocol
 from gateway.adapters.revocation_http import HttpRevocationFetcher
 from gateway.adapters.vies import Vies
 from gateway.address_limit import AddressLimiter
@@ -51,11 +52,10 @@ from gateway.jobs.ocpi_jobs import ocpi_jobs
 from gateway.jobs.outcome_resolution import OutcomeResolutionJob
 from gateway.jobs.party_documents import PartyDocumentJob
 from gateway.jobs.period_close import PeriodCloseJob
+from gateway.jobs.plug_and_charge import plug_and_charge_jobs
 from gateway.jobs.psp_event_poll import PspEventPollJob
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.jobs.reconciliation import ReconciliationJob
-from gateway.jobs.revocation_status import RevocationStatusJob
-from gateway.jobs.settlement_notice import SettlementNoticeJob
 from gateway.jobs.task_handlers import TaskHandlers, task_jobs
 from gateway.jobs.vat_evidence import VatEvidenceJob
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
@@ -81,6 +81,7 @@ from gateway.partners.market_clock_repository import market_anchor_reader
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
+from gateway.partners.platform_party import platform_party
 from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.ledger_corrections import LedgerCorrections
@@ -93,7 +94,10 @@ from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.plug_and_charge.contract_pool_service import ContractPoolService, reencrypt_feed_secrets
 from gateway.plug_and_charge.contract_service import ContractService
+from gateway.plug_and_charge.contract_signals import ContractSignalService
+from gateway.plug_and_charge.contract_spending import ContractSpendingService
 from gateway.plug_and_charge.station_services import StationServices, build_station_services
 from gateway.plug_and_charge.trust_service import TrustService
 from gateway.reconciliation.bank_message_service import BankMessageService
@@ -113,9 +117,8 @@ from pnc.service import PlugAndChargeService
 
 _log = structlog.get_logger(__name__)
 _DELIVERIES: Final = Limits()
-_CHAINS: Final = (
-    16  # each worker process writes to one hash chain of these; two on one chain wait for each other
-)
+# Each worker process writes to one hash chain of these; two on one chain wait for each other.
+_CHAINS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -245,6 +248,7 @@ async def prepare(app: Application) -> None:
     Raises ConfigurationError where webhook secrets are encrypted with a key that the settings lack.
     """
     await reencrypt(app.pool, secret_cipher(app.settings))
+    await reencrypt_feed_secrets(app.pool, secret_cipher(app.settings))
     async with transaction(app.pool) as connection:
         now = app.clock.now()
         await party_repository.ensure_platform(connection, now=now)
@@ -256,20 +260,6 @@ async def prepare(app: Application) -> None:
 def secret_cipher(settings: Settings) -> SecretCipher:
     """Encrypts and decrypts webhook secrets."""
     return SecretCipher(settings.webhook_keys)
-
-
-def platform_party() -> Party:
-    """This system's operator, established in Switzerland unless the admin API changes it."""
-    return Party(
-        id=PLATFORM_ID,
-        kind=PartyKind.PLATFORM,
-        name="Platform",
-        country="CH",
-        tax_jurisdiction="CH",
-        taxable_dealer=True,
-        settlement_currency="CHF",
-        time_zone="Europe/Zurich",
-    )
 
 
 def build_web(app: Application) -> web.Application:
@@ -332,9 +322,8 @@ def build_web(app: Application) -> web.Application:
         plug_and_charge=app.plug_and_charge,
         stations=_stations(app),
         contract_pool=contract_pool(settings),
-        contracts=ContractService(
-            pool=app.pool, clock=app.clock, clearing=app.clearing, decisions=app.plug_and_charge
-        ),
+        contracts=_contracts(app),
+        contract_pools=_contract_pools(app),
     )
     web_application = build_api(services)
     web_application.add_routes(ocpi_routes(_ocpi(app, addresses=addresses)))
@@ -349,13 +338,33 @@ def _stations(app: Application) -> StationServices:
         base_url=app.settings.base_url,
         payments=app.payments,
         decisions=app.plug_and_charge,
+        spending=ContractSpendingService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        signals=ContractSignalService(pool=app.pool, clock=app.clock),
         patience=timedelta(seconds=app.settings.plug_and_charge_patience_seconds),
     )
 
 
+def _contracts(app: Application) -> ContractService:
+    return ContractService(
+        pool=app.pool, clock=app.clock, clearing=app.clearing, decisions=app.plug_and_charge
+    )
+
+
+def _contract_pools(app: Application) -> ContractPoolService:
+    return ContractPoolService(
+        pool=app.pool,
+        clock=app.clock,
+        environment=app.settings.environment.value,
+        decisions=app.plug_and_charge,
+        secrets=secret_cipher(app.settings),
+        protocols={"opcp": OpcpProtocol()},
+    )
+
+
 def _funding(app: Application) -> FundingService:
-    currencies = app.settings.top_up_currencies
-    return FundingService(pool=app.pool, clock=app.clock, psp=app.psp, currencies=currencies)
+    return FundingService(
+        pool=app.pool, clock=app.clock, psp=app.psp, currencies=app.settings.top_up_currencies
+    )
 
 
 def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiServices:
@@ -379,7 +388,6 @@ def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiS
 def jobs(app: Application) -> Sequence[Job]:
     """Every job that a process runs, but webhook delivery, which has a loop of its own."""
     settings = app.settings
-    grace = settings.close_books_after_days
     handlers = TaskHandlers(
         pool=app.pool,
         payments=app.payments,
@@ -423,22 +431,15 @@ def jobs(app: Application) -> Sequence[Job]:
         *_fx_rates(app),
         RateRetryJob(pool=app.pool, clock=app.clock),
         PeriodCloseJob(
-            pool=app.pool,
-            clock=app.clock,
-            clearing=app.clearing,
-            after=None if grace is None else timedelta(days=grace),
+            pool=app.pool, clock=app.clock, clearing=app.clearing, after=settings.close_books_after
         ),
-        RevocationStatusJob(
+        *plug_and_charge_jobs(
             pool=app.pool,
             clock=app.clock,
+            environment=settings.environment.value,
             plug_and_charge=app.plug_and_charge,
-            environment=settings.environment.value,
-        ),
-        SettlementNoticeJob(
-            pool=app.pool,
-            clock=app.clock,
             notices=_stations(app).notices,
-            environment=settings.environment.value,
+            pools=_contract_pools(app),
         ),
         *ocpi_jobs(_ocpi(app), payments=app.payments, environment=settings.environment.value),
     ]

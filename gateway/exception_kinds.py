@@ -51,3 +51,4 @@ class ExceptionKind(StrEnum):
     UNDELIVERED_OCPI_MESSAGE = "undelivered_ocpi_message"
     FAILING_WEBHOOK_ENDPOINT = "failing_webhook_endpoint"
     CHANGED_METER_KEY = "changed_meter_key"
+    UNAPPLIED_POOL_EVENT = "unapplied_pool_event"

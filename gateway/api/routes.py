@@ -49,6 +49,7 @@ from gateway.api.payouts import disbursements as settlement
 from gateway.api.plug_and_charge import authorize as plug_and_charge
 from gateway.api.plug_and_charge import (
     contract_authorities,
+    contract_pools,
     contract_records,
     contracts,
     ocpp_messages,
@@ -116,6 +117,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *revocation_sources.ENDPOINTS,
         *contracts.ENDPOINTS,
         *contract_records.ENDPOINTS,
+        *contract_pools.ENDPOINTS,
         *summary.ENDPOINTS,
     ]
     if sandbox:

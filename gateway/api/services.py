@@ -37,6 +37,7 @@ from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.station_services import StationServices
 from gateway.plug_and_charge.trust_service import TrustService
@@ -47,7 +48,7 @@ from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
-from pnc.contract_pool import ContractPool
+from pnc.ev_certificate_pool import ContractPool
 from pnc.service import PlugAndChargeService
 
 
@@ -114,6 +115,7 @@ class ApiServices:
     plug_and_charge: PlugAndChargeService | None = None
     contracts: ContractService | None = None
     contract_pool: ContractPool | None = None
+    contract_pools: ContractPoolService | None = None
     stations: StationServices | None = None
     # A statement is long to write: two at a time, the others wait.
     statement_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))

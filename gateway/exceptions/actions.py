@@ -29,6 +29,7 @@ from gateway.payments import (
 )
 from gateway.payments.stated_usage import UsageDecision
 from gateway.payments.unbooked_charges import ChargeAction
+from gateway.plug_and_charge import contract_pool_repository
 from gateway.webhooks import events, payout_events
 from gateway.webhooks import repository as webhook_repository
 from gateway.webhooks.events import EventType
@@ -129,6 +130,10 @@ async def _enable_endpoint(connection: Connection, asked: ActionRequest) -> bool
     )
 
 
+async def _apply_pool_event(connection: Connection, asked: ActionRequest) -> bool:
+    return await contract_pool_repository.retry_event(connection, _uuid(asked))
+
+
 def _uuid(asked: ActionRequest) -> UUID:
     prefix = KINDS[asked.exception.kind].prefix
     return parse_id(prefix or "", asked.exception.subject_id)
@@ -147,5 +152,6 @@ ACTIONS: Final[Mapping[ExceptionKind, Action]] = MappingProxyType(
         ExceptionKind.FAILING_OCPI_PULL: _pull,
         ExceptionKind.UNDELIVERED_OCPI_MESSAGE: _send_again,
         ExceptionKind.FAILING_WEBHOOK_ENDPOINT: _enable_endpoint,
+        ExceptionKind.UNAPPLIED_POOL_EVENT: _apply_pool_event,
     }
 )

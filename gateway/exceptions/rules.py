@@ -268,6 +268,15 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             "authority's list. A second person accepts or rejects it.",
             command="networkcore meter accept {subject}",
         ),
+        ExceptionKind.UNAPPLIED_POOL_EVENT: KindSpec(
+            title="Contract pool events that could not be applied",
+            owner="partner_support",
+            prefix="cpe",
+            retry="apply the event again",
+            next_step="Ask {party} to mend what the reason names, then apply the event again. One that no "
+            "longer counts is dismissed: POST /v1/plug-and-charge/contract-pool-events/{subject}/dismiss.",
+            command=_RESOLVE,
+        ),
     }
 )
 

@@ -157,6 +157,12 @@ class AuthorizationService:
         sent = await self.psp_requests.send(psp_request, authorization=fresh, session=session, first=True)
         return sent.authorization
 
+    async def expected_hold(self, request: AuthorizationRequest) -> tuple[int, str]:
+        """The amount that `authorize` would hold now, and its currency. Raises as `authorize`."""
+        async with self.pool.acquire() as connection:
+            hold = await self._freeze(connection, request, ())
+        return hold.amount_minor, hold.snapshot.currency
+
     async def build_view(
         self, authorization: AuthorizationRecord, session: SessionRecord
     ) -> AuthorizationView:

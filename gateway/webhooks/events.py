@@ -58,6 +58,7 @@ class EventType(StrEnum):
     CONTRACT_UNBLOCKED = "contract.unblocked"
     CONTRACT_CANCELLED = "contract.cancelled"
     CONTRACT_LIMIT_REACHED = "contract.limit_reached"
+    CONTRACT_SUSPECTED = "contract.suspected"
     DISBURSEMENT_PLANNED = "disbursement.planned"
     DISBURSEMENT_PAID = "disbursement.paid"
     DISBURSEMENT_FAILED = "disbursement.failed"

@@ -12,6 +12,7 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 
 from clearing.services import build_clearing
+from gateway.adapters.opcp import OpcpProtocol
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing, Scope
 from gateway.api.server import build_api
@@ -52,7 +53,10 @@ from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
+from gateway.plug_and_charge.contract_signals import ContractSignalService
+from gateway.plug_and_charge.contract_spending import ContractSpendingService
 from gateway.plug_and_charge.station_services import build_station_services
 from gateway.plug_and_charge.trust_service import TrustService
 from gateway.reconciliation.bank_message_service import BankMessageService
@@ -62,7 +66,7 @@ from gateway.reconciliation.resolution_administration import ResolutionAdministr
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from gateway.webhooks.secret_cipher import SecretCipher
-from pnc.contract_pool import ContractPool
+from pnc.ev_certificate_pool import ContractPool
 from pnc.service import PlugAndChargeService
 from tests.fakes.psp import FakePsp
 
@@ -254,11 +258,22 @@ async def open_api(
             base_url="http://api.test",
             payments=payments,
             decisions=plug_and_charge,
+            spending=ContractSpendingService(pool=pool, clock=clock, clearing=clearing),
+            signals=ContractSignalService(pool=pool, clock=clock),
             patience=PATIENCE,
         ),
         contract_pool=contract_pool,
         contracts=plug_and_charge
         and ContractService(pool=pool, clock=clock, clearing=clearing, decisions=plug_and_charge),
+        contract_pools=plug_and_charge
+        and ContractPoolService(
+            pool=pool,
+            clock=clock,
+            environment="sandbox",
+            decisions=plug_and_charge,
+            secrets=webhook_secrets or SecretCipher(),
+            protocols={"opcp": OpcpProtocol()},
+        ),
         funding=FundingService(pool=pool, clock=clock, psp=psp),
         ocpi=OcpiRegistrationService(pool=pool, clock=clock),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),

@@ -382,7 +382,31 @@ async def changed_meter_key(queue: Queue) -> str:
     return format_id("mtk", identifier)
 
 
+async def waiting_pool_event(queue: Queue) -> str:
+    feed, identifier = new_id(), new_id()
+    await queue.run(
+        "INSERT INTO gateway.contract_pool_feed (id, party_id, protocol, secret, authorities, new_contracts, "
+        "enabled, created_at, updated_at) VALUES ($1, 'NL-ABC', 'opcp', '\\x00', '', 'wait', true, $2, $2)",
+        feed,
+        LONG_AGO,
+    )
+    await queue.run(
+        "INSERT INTO gateway.contract_pool_event (id, feed_id, event_id, name, change, emaid, vehicle, "
+        "state, reason, detail, occurred_at, received_at, decided_at) VALUES ($1, $2, $1, "
+        "'oem.contract.created', 'contract_stored', 'DE8AAC12345678', 'V', 'waiting', 'contract_unknown', "
+        "'no contract', $3, $3, $3)",
+        identifier,
+        feed,
+        LONG_AGO,
+    )
+    return format_id("cpe", identifier)
+
+
 CAUSES = {
+    ExceptionKind.UNAPPLIED_POOL_EVENT: (
+        waiting_pool_event,
+        "UPDATE gateway.contract_pool_event SET state = 'dismissed', reason = ''",
+    ),
     ExceptionKind.DISPUTE_RESPONSE: (
         dispute_response,
         "UPDATE gateway.dispute SET response = 'under_review', submissions = 1",
@@ -473,6 +497,7 @@ ENDED_BY_THEIR_RETRY = (
     ExceptionKind.PAYOUT_HOLD,
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE,
     ExceptionKind.FAILING_WEBHOOK_ENDPOINT,
+    ExceptionKind.UNAPPLIED_POOL_EVENT,
 )
 ENDED_BY_A_DECISION = (ExceptionKind.FAILED_CDR_CHECK,)
 RETRIED_AND_OPEN = (ExceptionKind.UNKNOWN_PSP_OUTCOME, ExceptionKind.FAILING_OCPI_PULL)

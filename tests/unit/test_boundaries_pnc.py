@@ -14,6 +14,8 @@ SERVICES: Final = frozenset(
         "certificate_status_service",
         "contract_administration",
         "contract_authority_administration",
+        "contract_certificates",
+        "contract_spending",
         "decision_lifecycle",
         "revocation_checker",
         "service",
@@ -25,6 +27,8 @@ VALUES: Final = frozenset(
     {
         "authorization",
         "certificate",
+        "certificate_chain",
+        "certificate_input",
         "contract",
         "contract_pool",
         "data_transfer",
