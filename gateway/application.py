@@ -16,7 +16,7 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from clearing.parties.party import PLATFORM_ID, Party, PartyKind
+from clearing.parties.party import PLATFORM_ID
 from clearing.services import ClearingServices, build_clearing
 from gateway import outbound
 from gateway.adapters.ecb_feed import EcbFeed
@@ -37,6 +37,7 @@ from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
 from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
+from gateway.jobs.connected_accounts import ConnectedAccountJob
 from gateway.jobs.credit_cdrs import CreditCdrJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
 from gateway.jobs.dispute_deadlines import DisputeDeadlineJob
@@ -82,7 +83,7 @@ from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_repository import market_anchor_reader
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
-from gateway.partners.party_service import PartyService
+from gateway.partners.party_service import PartyService, platform_party
 from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.ledger_corrections import LedgerCorrections
@@ -92,6 +93,7 @@ from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.service import PaymentService, build_payments
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
@@ -265,20 +267,6 @@ def secret_cipher(settings: Settings) -> SecretCipher:
     return SecretCipher(settings.webhook_keys)
 
 
-def platform_party() -> Party:
-    """This system's operator, established in Switzerland unless the admin API changes it."""
-    return Party(
-        id=PLATFORM_ID,
-        kind=PartyKind.PLATFORM,
-        name="Platform",
-        country="CH",
-        tax_jurisdiction="CH",
-        taxable_dealer=True,
-        settlement_currency="CHF",
-        time_zone="Europe/Zurich",
-    )
-
-
 def build_web(app: Application) -> web.Application:
     """The HTTP application: the capture API with the OCPI edge beside it."""
     settings = app.settings
@@ -321,6 +309,7 @@ def build_web(app: Application) -> web.Application:
         payout_terms=PayoutTermsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         payout_holds=PayoutHoldService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         bank_details=BankDetailsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        connected_accounts=_accounts(app),
         disbursement_administration=DisbursementAdministration(
             pool=app.pool, clock=app.clock, clearing=app.clearing
         ),
@@ -387,6 +376,7 @@ def jobs(app: Application) -> Sequence[Job]:
         payments=app.payments,
         cdrs=CdrSettlementService(pool=app.pool, clock=app.clock, payments=app.payments),
         corrections=LedgerCorrections(clock=app.clock, sessions=app.clearing.sessions),
+        accounts=_accounts(app),
     )
     return [
         *task_jobs(
@@ -416,6 +406,7 @@ def jobs(app: Application) -> Sequence[Job]:
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
         ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
         _disbursements(app),
+        ConnectedAccountJob(clock=app.clock, accounts=_accounts(app)),
         *bank_jobs(settings, pool=app.pool, clock=app.clock, clearing=app.clearing),
         DriverDocumentJob(pool=app.pool, clock=app.clock),
         PartyDocumentJob(pool=app.pool, clock=app.clock, clearing=app.clearing),
@@ -478,7 +469,17 @@ def _fx_rates(app: Application) -> list[FxRatesJob]:
 
 
 def _disbursements(app: Application) -> DisbursementJob:
-    return DisbursementJob(pool=app.pool, clock=app.clock, clearing=app.clearing, rail=PspRail(psp=app.psp))
+    return DisbursementJob(
+        pool=app.pool,
+        clock=app.clock,
+        clearing=app.clearing,
+        rail=PspRail(psp=app.psp),
+        accounts=_accounts(app),
+    )
+
+
+def _accounts(app: Application) -> ConnectedAccountService:
+    return ConnectedAccountService(pool=app.pool, clock=app.clock, clearing=app.clearing, psp=app.psp.connect)
 
 
 async def _clock(settings: Settings, pool: Pool, stack: AsyncExitStack) -> Clock:

@@ -73,6 +73,7 @@ ENDPOINTS = {
     "POST /v1/payouts/{}/cancel": "PayoutCancelParams",
     "POST /v1/accounts": "AccountCreateParams",
     "GET /v1/accounts": "AccountListParams",
+    "POST /v1/account_links": "AccountLinkCreateParams",
     "GET /v1/account": "AccountRetrieveCurrentParams",
     "GET /v1/accounts/{}": "AccountRetrieveParams",
     "POST /v1/accounts/{}": "AccountUpdateParams",

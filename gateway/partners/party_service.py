@@ -9,7 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
-from clearing.parties.party import Party, VatEvidence
+from clearing.parties.party import PLATFORM_ID, Party, PartyKind, VatEvidence
 from clearing.services import ClearingServices
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
@@ -71,7 +71,8 @@ class PartyService:
                 raise PartnerRecordExistsError(f"Party {wanted.id} is a {stored.kind}")
             await self.clearing.reference_data.register_party(connection, wanted, now=now)
             if before is not None and wanted.connected_account not in {None, before.connected_account}:
-                await self._hold_payouts(connection, wanted, key=key, now=now)
+                by = await principal_repository.find_principal(connection, key)
+                await hold_for_new_account(self.clearing, connection, wanted, by=by, now=now)
         return _view(stored, {wanted.id: wanted})
 
     async def get(self, party_id: str) -> PartyView:
@@ -107,21 +108,36 @@ class PartyService:
                 connection, cpo_id=cpo_id, location_id=location_id, party_id=party_id
             )
 
-    async def _hold_payouts(self, connection: Connection, party: Party, *, key: str, now: datetime) -> None:
-        """Another account at the PSP is like other bank details: a second person must agree first."""
-        payouts = self.clearing.payouts
-        hold_id = await payouts.place_hold(
-            connection,
-            party.id,
-            reason=f"it is to be paid to {party.connected_account} from now on; "
-            "to be confirmed with the party",
-            since=now.astimezone(ZoneInfo(party.time_zone)).date(),
-            until=None,
-            by=await principal_repository.find_principal(connection, key),
-            four_eyes=True,
-        )
-        cancelled = await payouts.cancel_unpayable(connection, now=now, party_id=party.id)
-        await payout_events.record_hold(connection, hold_id, cancelled, now=now)
+
+def platform_party() -> Party:
+    """This system's operator, established in Switzerland unless the admin API changes it."""
+    return Party(
+        id=PLATFORM_ID,
+        kind=PartyKind.PLATFORM,
+        name="Platform",
+        country="CH",
+        tax_jurisdiction="CH",
+        taxable_dealer=True,
+        settlement_currency="CHF",
+        time_zone="Europe/Zurich",
+    )
+
+
+async def hold_for_new_account(
+    clearing: ClearingServices, connection: Connection, party: Party, *, by: str, now: datetime
+) -> None:
+    """Another account at the PSP is like other bank details: a second person than `by` must agree first."""
+    hold_id = await clearing.payouts.place_hold(
+        connection,
+        party.id,
+        reason=f"it is to be paid to {party.connected_account} from now on; to be confirmed with the party",
+        since=now.astimezone(ZoneInfo(party.time_zone)).date(),
+        until=None,
+        by=by,
+        four_eyes=True,
+    )
+    cancelled = await clearing.payouts.cancel_unpayable(connection, now=now, party_id=party.id)
+    await payout_events.record_hold(connection, hold_id, cancelled, now=now)
 
 
 async def load_party(clearing: ClearingServices, connection: Connection, party_id: str) -> Party:

@@ -83,6 +83,7 @@ class PspEventHandler:
                 psp_setup=event.psp_setup,
                 detached_method=event.detached_method,
                 revoked_mandate=event.revoked_mandate,
+                connected_account=event.connected_account,
                 always=_returns_money(event),
                 ended=event.kind is PspEventKind.HOLD_ENDED,
             )

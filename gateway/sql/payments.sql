@@ -344,12 +344,14 @@ WITH relaxed AS MATERIALIZED (
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, payload, run_at)
     SELECT :task_shard::smallint, :task_id::uuid, 'handle_psp_event',
-           jsonb_build_object('event', id, 'psp_payment', :psp_payment::text), :received_at::timestamptz
+           jsonb_build_object('event', id, 'psp_payment', :psp_payment::text,
+                              'connected_account', :connected_account::text), :received_at::timestamptz
     FROM kept
     WHERE EXISTS (SELECT 1 FROM gateway.payment_method_setup WHERE psp_setup = :psp_setup::text)
        OR EXISTS (
            SELECT 1 FROM gateway.payment_method
            WHERE psp_method = :detached_method::text OR mandate = :revoked_mandate::text)
+       OR EXISTS (SELECT 1 FROM gateway.connected_account WHERE psp_account = :connected_account::text)
        OR :psp_payment::text IS NOT NULL AND (:always::boolean OR EXISTS (
         SELECT 1 FROM gateway.session_lookup AS k
         JOIN gateway.payment_authorization AS a ON a.shard = k.shard AND a.session_id = k.session_id

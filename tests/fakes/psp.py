@@ -5,10 +5,18 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from gateway.payments.psp.connect_port import (
+    AccountOutcome,
+    LinkOutcome,
+    OnboardingLink,
+    PspAccount,
+    PspAccountRequest,
+    TransferCapability,
+)
 from gateway.payments.psp.dispute_port import (
     DisputeResponse,
     DisputeState,
@@ -139,6 +147,54 @@ class FakePayers:
         return self._answers.setdefault(key, f"{prefix}{len(self._answers) + 1}")
 
 
+class FakeConnect:
+    """Connected accounts in memory: every account can be paid, but those that a test has put here."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, AccountOutcome] = {}
+        self.created: dict[str, PspAccountRequest] = {}
+        self.links: list[str] = []
+        self.read: list[str] = []
+        self.silent = False
+
+    async def create_account(self, request: PspAccountRequest) -> AccountOutcome:
+        if self.silent:
+            return PspOutcomeUnknown(reason="timeout")
+        made = f"acct_{request.party_id}"
+        self.created[request.idempotency_key] = request
+        return self.accounts.setdefault(
+            made,
+            PspAccount(
+                psp_account=made,
+                transfers=TransferCapability.INACTIVE,
+                country=request.country,
+                disabled_reason="requirements.past_due",
+                requirements=("external_account",),
+            ),
+        )
+
+    async def inspect_account(self, *, psp_account: str) -> AccountOutcome:
+        self.read.append(psp_account)
+        if self.silent:
+            return PspOutcomeUnknown(reason="timeout")
+        payable = PspAccount(
+            psp_account=psp_account,
+            transfers=TransferCapability.ACTIVE,
+            payouts_enabled=True,
+            details_submitted=True,
+        )
+        return self.accounts.get(psp_account, payable)
+
+    async def create_onboarding_link(
+        self, *, psp_account: str, return_url: str, refresh_url: str, idempotency_key: str
+    ) -> LinkOutcome:
+        self.links.append(psp_account)
+        return OnboardingLink(
+            url=f"https://psp.example/setup/SECRET-{len(self.links)}",
+            expires_at=datetime(2026, 11, 22, 12, 5, tzinfo=UTC),
+        )
+
+
 class FakePsp:
     """Answers as a PSP does; `faults` are used in order, one per call: before, after, or None."""
 
@@ -161,6 +217,7 @@ class FakePsp:
         self.on_request: Callable[[str], None] = lambda _kind: None
         self._numbers = itertools.count(1)
         self.payers = FakePayers()
+        self.connect = FakeConnect()
         self.terminals: Any = None  # tests/integration/test_terminals.py speaks to the sandbox PSP
 
     def by_authorization(self, authorization_id: UUID) -> Payment | None:

@@ -18,6 +18,7 @@ from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest,
 from gateway.payments.psp.rules import PspRules
 
 if TYPE_CHECKING:
+    from gateway.payments.psp.connect_port import ConnectPsp
     from gateway.payments.psp.payer_port import PayerPsp
     from gateway.payments.psp.terminal_port import TerminalPsp
 
@@ -331,6 +332,7 @@ class PspEvent:
     psp_setup: str | None = None  # the setup of a payment method that it speaks of
     detached_method: str | None = None  # a saved method that can't be charged any more
     revoked_mandate: str | None = None  # a driver's consent to charges while away has ended
+    connected_account: str | None = None  # what can be sent to it may have changed: read it there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -375,6 +377,11 @@ class Psp(Protocol):
     @property
     def terminals(self) -> "TerminalPsp":
         """This PSP's payment terminals."""
+        ...
+
+    @property
+    def connect(self) -> "ConnectPsp":
+        """This PSP's connected accounts."""
         ...
 
     async def hold(self, request: PspHoldRequest) -> HoldOutcome:

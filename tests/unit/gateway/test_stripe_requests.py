@@ -20,6 +20,13 @@ from typing_extensions import override
 
 import gateway.payments.psp.stripe as adapter_package
 from gateway.ids import format_id, new_id
+from gateway.payments.psp.connect_port import (
+    UNKNOWN_ACCOUNT,
+    OnboardingLink,
+    PspAccount,
+    PspAccountRequest,
+    TransferCapability,
+)
 from gateway.payments.psp.dispute_port import EVIDENCE_FIELDS, PspEvidenceRequest
 from gateway.payments.psp.payer_port import (
     CustomerCreated,
@@ -207,6 +214,30 @@ async def play_everything(play: Play) -> None:
     await read_everything(psp, captured)
     await play_payers(play)
     await play_terminals(play)
+    await play_connect(play)
+
+
+async def play_connect(play: Play) -> None:
+    """Each request about connected accounts."""
+    connect = play.psp.connect
+    for at, email in enumerate((None, "treasury@cpo.example")):
+        made = await connect.create_account(
+            PspAccountRequest(
+                idempotency_key=f"ca{at}", account_id=new_id(), party_id="NL-ABC", country="NL", email=email
+            )
+        )
+        assert isinstance(made, PspAccount)
+        assert made.transfers is TransferCapability.INACTIVE
+    assert await connect.inspect_account(psp_account=made.psp_account) == made
+    link = await connect.create_onboarding_link(
+        psp_account=made.psp_account,
+        return_url="https://app.test/back",
+        refresh_url="https://app.test/again",
+        idempotency_key="cl",
+    )
+    assert isinstance(link, OnboardingLink)
+    gone = await connect.inspect_account(psp_account="acct_1Nobody")
+    assert gone == Declined(code=UNKNOWN_ACCOUNT, retryable=False)
 
 
 async def play_payers(play: Play) -> None:

@@ -54,6 +54,7 @@ from gateway.payments.psp.port import (
 from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
 from gateway.payments.psp.stripe.client_secrets import without_secrets
+from gateway.payments.psp.stripe.connect import StripeConnect
 from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
 from gateway.payments.psp.stripe.disputes import dispute_update, evidence_params
 from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS
@@ -141,6 +142,7 @@ class StripePsp:
         self._webhook_secrets = [secret.strip() for secret in webhook_secret.split(",")]
         self._live = api_key.startswith(_LIVE_KEYS)
         self._terminals = StripeTerminals(self._wire)
+        self._connect = StripeConnect(self._wire)
         self._payers = StripePayers(self._wire, publishable_key=publishable_key, base_url=base_url)
 
     @property
@@ -162,6 +164,11 @@ class StripePsp:
     def terminals(self) -> StripeTerminals:
         """Stripe Terminal."""
         return self._terminals
+
+    @property
+    def connect(self) -> StripeConnect:
+        """Stripe Connect."""
+        return self._connect
 
     @property
     def signature_header(self) -> str:
