@@ -35,6 +35,13 @@ _REASONS: Final = (
     "requirements.pending_verification",
     "under_review",
 )
+# A capability has reasons of its own.
+_CAPABILITY_REASONS: Final = {
+    "platform_paused": "platform_paused",
+    "requirements.past_due": "requirements.fields_needed",
+    "requirements.pending_verification": "pending.review",
+    "under_review": "pending.review",
+}
 _NO_ACCOUNT: Final = (
     "The provided key 'sk_test_****' does not have access to account '{}' (or that account does not exist). "
     "Application access may have been revoked."
@@ -91,6 +98,7 @@ def store_changed(state: PspState, account: Json) -> None:
 
 def _capability(state: PspState, account: Json, name: str) -> Json:
     wanted = account["requirements"]
+    reason = wanted["disabled_reason"]
     return {
         "id": name,
         "object": "capability",
@@ -98,7 +106,8 @@ def _capability(state: PspState, account: Json, name: str) -> Json:
         "future_requirements": account["future_requirements"],
         "requested": True,
         "requested_at": state.now,
-        "requirements": wanted,
+        "requirements": wanted
+        | {"disabled_reason": None if reason is None else _CAPABILITY_REASONS.get(reason, "other")},
         "status": account["capabilities"][name],
     }
 
