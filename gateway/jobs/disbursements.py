@@ -227,7 +227,7 @@ class DisbursementJob:
             _log.error("disbursement_conflict", disbursement=format_id("dis", identifier), detail=detail)
 
     async def _read_refused(self, ended: Sequence[Disbursement]) -> None:
-        """Read the accounts that the PSP did not pay, so that their parties are told why."""
+        """Read the accounts that the PSP did not pay, so that their parties learn why."""
         refused = sorted({one.party_id for one in ended if one.state is DisbursementState.FAILED})
         if self.accounts is not None and refused:
             await self.accounts.refresh(refused, older_than=timedelta(0))

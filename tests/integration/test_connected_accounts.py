@@ -1,5 +1,6 @@
 """Connected accounts on the sandbox PSP: created, onboarded in its form, followed, held while unpayable."""
 
+import asyncio
 from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from dataclasses import dataclass
@@ -24,6 +25,7 @@ from sandbox.stripe.settings import PspSettings
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.api import Answer, Api, open_api
 from tests.fakes.tasks import jobs_by_kind
+from tests.integration.test_bank_files import command
 from tests.integration.test_disbursements import NOW, THURSDAY, System
 
 PARTY = "/v1/parties/NL-ABC"
@@ -387,6 +389,19 @@ async def test_the_same_request_creates_one_account_and_another_party_sees_none(
     assert reading.status == 403
     none = await office.call("GET", "/v1/parties/superapp/connected-account", party="other")
     assert (none.status, none.json["code"]) == (404, "not_found")
+
+
+async def test_the_command_lists_who_can_not_be_paid_and_why(office: Office, database_url: str) -> None:
+    account = await office.created()
+    shown = await asyncio.to_thread(command, database_url, "payouts", "accounts", "--unpayable")
+    (line,) = [one for one in shown.stdout.splitlines() if account["id"] in one]
+    assert all(text in line for text in ("NL-ABC", "inactive", "requirements.past_due", "external_account"))
+    await office.control(f"accounts/{account['id']}/complete", {})
+    await office.deliver()
+    none = await asyncio.to_thread(command, database_url, "payouts", "accounts", "--unpayable")
+    assert account["id"] not in none.stdout
+    every = await asyncio.to_thread(command, database_url, "payouts", "accounts", "--json")
+    assert account["id"] in every.stdout
 
 
 @pytest.mark.parametrize(

@@ -141,7 +141,7 @@ ENDPOINTS: Final = (
         path="/v1/parties/{id}/connected-account",
         operation="createConnectedAccount",
         summary="Create a party's connected account",
-        description="The PSP pays the party there once the party has told the PSP who it is: create an "
+        description="The PSP pays the party there once the party has proved to the PSP who it is: create an "
         "onboarding link. Until then, and whenever the PSP can't pay the account, the party has a payout "
         "hold that ends by itself. A second person must lift the hold of a new account.",
         tag="Payouts",
