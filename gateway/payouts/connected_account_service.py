@@ -63,6 +63,7 @@ class ConnectedAccountService:
     clock: Clock
     clearing: ClearingServices
     psp: ConnectPsp
+    at_once: int = _AT_ONCE  # requests in flight
 
     async def create(
         self, party_id: str, *, account_id: UUID, country: str | None, email: str | None, key: str
@@ -163,7 +164,7 @@ class ConnectedAccountService:
             for name in parties
             if name in known_parties and _needs_reading(known_parties[name], records.get(name), before)
         ]
-        turns = asyncio.Semaphore(_AT_ONCE)
+        turns = asyncio.Semaphore(self.at_once)
 
         async def read(party_id: str) -> bool:
             async with turns:
