@@ -21,7 +21,9 @@ from gateway.payments.psp.dispute_port import (
     DisputeResponse,
     DisputeState,
     DisputeUpdate,
+    FileUploaded,
     PspEvidenceRequest,
+    PspFileRequest,
     RefundUpdate,
 )
 from gateway.payments.psp.payer_port import (
@@ -218,6 +220,7 @@ class FakePsp:
         self._numbers = itertools.count(1)
         self.payers = FakePayers()
         self.connect = FakeConnect()
+        self.files: dict[str, bytes] = {}
         self.terminals: Any = None  # tests/integration/test_terminals.py speaks to the sandbox PSP
 
     def by_authorization(self, authorization_id: UUID) -> Payment | None:
@@ -318,6 +321,11 @@ class FakePsp:
             known = replace(known, response=DisputeResponse.UNDER_REVIEW, submissions=1)
             self.disputes[request.psp_dispute] = known
         return known
+
+    async def upload_evidence(self, request: PspFileRequest) -> FileUploaded | Declined | PspOutcomeUnknown:
+        self.calls.append(("file", request.idempotency_key))
+        self.files[request.idempotency_key] = request.content
+        return FileUploaded(psp_file=f"file_{len(self.files)}")
 
     async def accept_dispute(
         self, *, psp_dispute: str, idempotency_key: str

@@ -13,7 +13,7 @@ from typing import Any, Final
 from uuid import UUID
 
 from gateway.audit import audit_system
-from gateway.ids import format_id
+from gateway.ids import format_id, parse_id
 from gateway.payments.state_machine import FINAL_STATES, TRANSITIONS, PaymentState
 from tests.simulation.application import Simulated
 
@@ -247,16 +247,24 @@ async def _sent_back(system: Simulated) -> dict[str, int]:
     """Sessions whose driver's bank sent a refund back: what they keep above their price, had it arrived.
 
     The audit names them until somebody refunds again, but only for what came back: had the bank taken the
-    money, no more than the price would be kept.
+    money, no more than the price would be kept. Where the bank was faster than the PSP's answer about the
+    refund, only the PSP's own object shows that it existed.
     """
+    returned = [
+        parse_id("ref", one["metadata"]["refund"])
+        for one in system.objects("refund")
+        if one["status"] == "failed" and "refund" in one["metadata"]
+    ]
     async with system.pool.acquire() as connection:
         rows = await connection.fetch(
             "SELECT s.id, greatest(c.amount_minor - c.refunded_minor - c.disputed_minor - r.sent_back"
             " - s.price_minor, 0)::bigint AS over "
             "FROM (SELECT shard, session_id, sum(amount_minor) AS sent_back FROM gateway.refund "
-            "      WHERE state = 'failed' AND psp_refund IS NOT NULL GROUP BY shard, session_id) AS r "
+            "      WHERE state = 'failed' AND (psp_refund IS NOT NULL OR id = ANY($1::uuid[])) "
+            "      GROUP BY shard, session_id) AS r "
             "JOIN gateway.session AS s ON s.shard = r.shard AND s.id = r.session_id "
-            "JOIN gateway.capture AS c ON c.shard = s.shard AND c.session_id = s.id"
+            "JOIN gateway.capture AS c ON c.shard = s.shard AND c.session_id = s.id",
+            returned,
         )
     return {format_id("ses", row["id"]): row["over"] for row in rows}
 

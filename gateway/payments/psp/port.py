@@ -14,7 +14,13 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
-from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest, RefundUpdate
+from gateway.payments.psp.dispute_port import (
+    DisputeUpdate,
+    FileUploaded,
+    PspEvidenceRequest,
+    PspFileRequest,
+    RefundUpdate,
+)
 from gateway.payments.psp.rules import PspRules
 
 if TYPE_CHECKING:
@@ -452,6 +458,10 @@ class Psp(Protocol):
         self, request: PspEvidenceRequest
     ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
         """Stage or submit evidence; the dispute as it is thereafter."""
+        ...
+
+    async def upload_evidence(self, request: PspFileRequest) -> FileUploaded | Declined | PspOutcomeUnknown:
+        """Upload a file that evidence may name."""
         ...
 
     async def accept_dispute(

@@ -27,7 +27,13 @@ from gateway.payments.psp.connect_port import (
     PspAccountRequest,
     TransferCapability,
 )
-from gateway.payments.psp.dispute_port import EVIDENCE_FIELDS, PspEvidenceRequest
+from gateway.payments.psp.dispute_port import (
+    EVIDENCE_FIELDS,
+    EVIDENCE_FILES,
+    FileUploaded,
+    PspEvidenceRequest,
+    PspFileRequest,
+)
 from gateway.payments.psp.payer_port import (
     CustomerCreated,
     MethodDetached,
@@ -62,6 +68,7 @@ from gateway.payments.psp.terminal_port import (
     PspReaderRequest,
     Reader,
 )
+from sandbox.stripe.access import PspRequest, parameters_of
 from sandbox.stripe.engine import PspEngine
 from sandbox.stripe.forms import parse_form
 from sandbox.stripe.settings import PspSettings
@@ -70,7 +77,7 @@ from tests.simulation.in_process import API_KEY, BASE_URL, WEBHOOK_SECRET, InPro
 from tests.stripe_types import ENDPOINTS, endpoint_of, form_problems, params_named
 
 FOLDER = Path(adapter_package.__file__).parent
-SENDING = {"ask", "post", "get", "read_each"}
+SENDING = {"ask", "post", "get", "read_each", "upload"}
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -104,7 +111,16 @@ class Collector(InProcessClient):
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
         parts = urlsplit(url)
-        form = parse_form(parts.query if method == "get" else post_data or "")
+        if isinstance(post_data, bytes):  # a form of parts, with a file
+            sent = PspRequest(
+                method="POST",
+                path=parts.path,
+                headers={"content-type": headers["Content-Type"]},
+                body=post_data,
+            )
+            form = parameters_of(sent)
+        else:
+            form = parse_form(parts.query if method == "get" else post_data or "")
         self._collected.sent.append((method.upper(), parts.path, form, headers))
         frame = sys._getframe()
         while frame is not None:
@@ -320,12 +336,19 @@ async def read_everything(psp: StripePsp, captured: Captured) -> None:
     await psp.find_top_up(top_up_id=new_id())
     await psp.read_refund(psp_refund="re_1")
     await psp.read_dispute(psp_dispute="du_1")
+    uploaded = await psp.upload_evidence(
+        PspFileRequest(idempotency_key="f", name="receipt.pdf", content=b"%PDF-1.7 \x00\xff\r\n")
+    )
+    assert isinstance(uploaded, FileUploaded)
     for submit in (False, True):
         await psp.submit_evidence(
             PspEvidenceRequest(
                 idempotency_key=f"e{submit}",
                 psp_dispute="du_1",
-                evidence=dict.fromkeys(EVIDENCE_FIELDS, "text"),
+                evidence={
+                    **dict.fromkeys(EVIDENCE_FIELDS, "text"),
+                    **dict.fromkeys(EVIDENCE_FILES, uploaded.psp_file),
+                },
                 submit=submit,
             )
         )

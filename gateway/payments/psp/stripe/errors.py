@@ -108,6 +108,7 @@ _OF_THE_OBJECT: Final = frozenset(
         "charge",
         "destination",
         "evidence",
+        "file",
         "id",
         "intent",
         "location",
@@ -178,8 +179,8 @@ def _invalid(error: StripeError) -> Declined | FeaturesRefused | PspMisconfigure
     field = param.partition("[")[0]
     if field in _OF_THE_PARTNERS_OBJECT and error.code != "parameter_unknown":
         return Declined(code=_OF_THE_PARTNERS_OBJECT[field], retryable=False)
-    if param in _OF_THE_OBJECT and error.code in _OBJECTS_CODES:
-        return Declined(code=error.code or f"invalid_{param}", retryable=False)
+    if field in _OF_THE_OBJECT and error.code in _OBJECTS_CODES:
+        return Declined(code=error.code or f"invalid_{field}", retryable=False)
     return _misconfigured(error, code=error.code or "invalid_request", definite=True)
 
 
