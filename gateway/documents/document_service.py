@@ -101,7 +101,7 @@ class DocumentService:
             if DisputeDocument.RECEIPT in documents:
                 receipt = await self.get_receipt(dispute.session_id, party_id=PLATFORM_ID, admin=True)
                 first = receipt.documents[0]
-                content = await self.driver_pdf(first, language=Language.EN, meter=receipt.meter)
+                content = await self.driver_pdf(first, language=Language.ENGLISH, meter=receipt.meter)
                 given["receipt"] = await disputes.upload(
                     dispute_id, name=f"{first.document.name}.pdf", content=content
                 )

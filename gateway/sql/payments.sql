@@ -154,12 +154,12 @@ WITH funds AS (
 ), opened AS (
     INSERT INTO gateway.payment_authorization (
         shard, id, session_id, party_id, authorization_method, funding, account_party_id, state, hold_minor, currency,
-        payment_method, customer, off_session, receipt_email, return_url, incrementable, metadata, created_at,
-        updated_at)
+        payment_method, customer, off_session, receipt_email, return_url, save_usage, save_consent, incrementable,
+        metadata, created_at, updated_at)
     SELECT :shard::smallint, :authorization_id::uuid, :session_id::uuid, :party_id::text, :authorization_method::text,
            :funding::text, :account_party_id::text, :state::text, :hold_minor::bigint, :currency::char(3),
            :payment_method::text, :customer::text, :off_session::boolean, :receipt_email::text, :return_url::text,
-           :funding::text = 'partner_account', :metadata::jsonb, :now::timestamptz, :now::timestamptz
+           :save_usage::text, :save_consent::text, :funding::text = 'partner_account', :metadata::jsonb, :now::timestamptz, :now::timestamptz
     FROM allowed
     RETURNING 1 AS done
 ), request AS (
@@ -351,6 +351,9 @@ WITH relaxed AS MATERIALIZED (
        OR EXISTS (
            SELECT 1 FROM gateway.payment_method
            WHERE psp_method = :detached_method::text OR mandate = :revoked_mandate::text)
+       OR EXISTS (
+           SELECT 1 FROM gateway.payment_authorization
+           WHERE payment_method = :attached_method::text AND save_usage IS NOT NULL)
        OR EXISTS (SELECT 1 FROM gateway.connected_account WHERE psp_account = :connected_account::text)
        OR :psp_payment::text IS NOT NULL AND (:always::boolean OR EXISTS (
         SELECT 1 FROM gateway.session_lookup AS k

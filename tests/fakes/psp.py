@@ -32,6 +32,8 @@ from gateway.payments.psp.payer_port import (
     CustomerOutcome,
     DetachOutcome,
     MethodDetached,
+    MethodOutcome,
+    MethodStatus,
     PspCustomerRequest,
     PspSetupRequest,
     SetupOutcome,
@@ -95,6 +97,7 @@ class FakePayers:
         self.customers: dict[str, PspCustomerRequest] = {}
         self.setups: dict[str, SetupStatus] = {}
         self.detached: list[str] = []
+        self.methods: dict[str, MethodStatus] = {}
         self.silent = False
         self._answers: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -138,6 +141,11 @@ class FakePayers:
         if self.setups[psp_setup].state is not SetupState.SUCCEEDED:
             self.finish(psp_setup, state=SetupState.CANCELLED, psp_method=None, mandate=None)
         return self.setups[psp_setup]
+
+    async def inspect_method(self, *, psp_method: str) -> MethodOutcome:
+        if self.silent:
+            return PspOutcomeUnknown(reason="timeout")
+        return self.methods.get(psp_method, MethodStatus(psp_method=psp_method, psp_customer=None, card=None))
 
     async def detach_method(self, *, psp_method: str, idempotency_key: str) -> DetachOutcome:
         if self.silent:

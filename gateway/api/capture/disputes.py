@@ -107,7 +107,7 @@ async def respond(call: ApiRequest) -> ApiResponse:
     body: EvidenceBody = call.body
     dispute = await call.services.documents.answer_dispute(
         call.path_id("id", "dsp"),
-        evidence={**body.evidence, **body.files},
+        evidence={str(name): text for name, text in (*body.evidence.items(), *body.files.items())},
         documents=body.documents,
         submit=body.submit,
     )

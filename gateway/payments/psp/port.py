@@ -63,6 +63,7 @@ class PspHoldRequest:
     customer: str | None = None
     off_session: bool = False  # merchant-initiated under a stored mandate
     return_url: str | None = None  # where the driver returns to after a challenge
+    save_usage: str | None = None  # save the method with its customer: off_session or on_session
     features: HoldFeatures = HoldFeatures()
     description: str | None = None
     receipt_email: str | None = None
@@ -338,6 +339,7 @@ class PspEvent:
     psp_setup: str | None = None  # the setup of a payment method that it speaks of
     detached_method: str | None = None  # a saved method that can't be charged any more
     revoked_mandate: str | None = None  # a driver's consent to charges while away has ended
+    attached_method: str | None = None  # a method that may be saved from now on: read it there
     connected_account: str | None = None  # what can be sent to it may have changed: read it there
 
 

@@ -37,6 +37,7 @@ from gateway.payments.psp.dispute_port import (
 from gateway.payments.psp.payer_port import (
     CustomerCreated,
     MethodDetached,
+    MethodStatus,
     PspCustomerRequest,
     PspSetupRequest,
     SetupState,
@@ -171,6 +172,13 @@ def holds(play: Play) -> Iterator[PspHoldRequest]:
         {"payment_method": "pm_card_visa", "return_url": "https://app.test/back"},
         {"payment_method": play.method, "customer": play.customer, "return_url": "app://back"},
         {"payment_method": play.method, "customer": play.customer},
+        {"payment_method": play.method, "customer": play.customer, "save_usage": "on_session"},
+        {
+            "payment_method": play.method,
+            "customer": play.customer,
+            "return_url": "app://back",
+            "save_usage": "off_session",
+        },
         {"payment_method": play.method, "customer": play.customer, "off_session": True},
         {"payment_method": CARD_PRESENT},
         {"payment_method": CARD_PRESENT, "customer": play.customer},
@@ -281,6 +289,7 @@ async def play_payers(play: Play) -> None:
         assert ended.state is SetupState.CANCELLED
         again = await payers.cancel_setup(psp_setup=setup.psp_setup, idempotency_key=f"pa{off_session}")
         assert isinstance(again, SetupStatus)  # what has ended is read
+    assert isinstance(await payers.inspect_method(psp_method=play.method), MethodStatus)
     for key in ("pd", "pg"):  # a second time it is detached already
         detached = await payers.detach_method(psp_method=play.method, idempotency_key=key)
         assert isinstance(detached, MethodDetached)

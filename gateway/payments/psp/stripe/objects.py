@@ -221,6 +221,7 @@ def parse_event(body: bytes, *, livemode: bool) -> PspEvent:
         psp_setup=_named(subject, "setup_intent"),
         detached_method=_id_of(subject) if event.type == "payment_method.detached" else None,
         revoked_mandate=_named(subject, "mandate") if subject.get("status") == "inactive" else None,
+        attached_method=_id_of(subject) if event.type == "payment_method.attached" else None,
         connected_account=_connected_account(subject),
     )
 
