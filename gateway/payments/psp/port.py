@@ -14,13 +14,8 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
-from gateway.payments.psp.dispute_port import (
-    DisputeUpdate,
-    FileUploaded,
-    PspEvidenceRequest,
-    PspFileRequest,
-    RefundUpdate,
-)
+from gateway.payments.psp import dispute_port as disputes
+from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.rules import PspRules
 
 if TYPE_CHECKING:
@@ -279,6 +274,7 @@ class PspMovement:
     fee_minor: int = 0
     description: str = ""
     presentment: "PspPresentment | None" = None
+    psp_payment: str | None = None  # of a charge, the payment that it is part of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -316,6 +312,7 @@ class PspEventKind(StrEnum):
 
     PAYMENT_CHANGED = "payment_changed"  # something may have changed: read the payment where we wait for it
     HOLD_ENDED = "hold_ended"  # an active hold may have ended at the PSP: read it there
+    MONEY_CAPTURED = "money_captured"  # a payment has brought money, by our request or by hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -448,27 +445,35 @@ class Psp(Protocol):
         """Look a top-up up by our metadata; None: it never existed."""
         ...
 
-    async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
+    async def read_payment(self, *, psp_payment: str) -> PspPayment | Declined | PspOutcomeUnknown:
+        """A payment as the PSP's own record has it; Declined: the PSP has none of that id."""
+        ...
+
+    async def read_refund(self, *, psp_refund: str) -> disputes.RefundUpdate | Declined | PspOutcomeUnknown:
         """A refund as it is now; Declined: the PSP has none of that id."""
         ...
 
-    async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+    async def read_dispute(
+        self, *, psp_dispute: str
+    ) -> disputes.DisputeUpdate | Declined | PspOutcomeUnknown:
         """A dispute as it is now; Declined: the PSP has none of that id."""
         ...
 
     async def submit_evidence(
-        self, request: PspEvidenceRequest
-    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+        self, request: disputes.PspEvidenceRequest
+    ) -> disputes.DisputeUpdate | Declined | PspOutcomeUnknown:
         """Stage or submit evidence; the dispute as it is thereafter."""
         ...
 
-    async def upload_evidence(self, request: PspFileRequest) -> FileUploaded | Declined | PspOutcomeUnknown:
+    async def upload_evidence(
+        self, request: disputes.PspFileRequest
+    ) -> disputes.FileUploaded | Declined | PspOutcomeUnknown:
         """Upload a file that evidence may name."""
         ...
 
     async def accept_dispute(
         self, *, psp_dispute: str, idempotency_key: str
-    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+    ) -> disputes.DisputeUpdate | Declined | PspOutcomeUnknown:
         """Accept the loss of a dispute, for good."""
         ...
 

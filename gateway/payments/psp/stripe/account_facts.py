@@ -20,6 +20,7 @@ READS: Final[Mapping[str, str]] = {
     "customers": "/v1/customers",
     "disputes": "/v1/disputes",
     "events": "/v1/events",
+    "files": "/v1/files",
     "mandates": "/v1/mandates/mandate_networkcoreCheck",
     "payment_intents": "/v1/payment_intents",
     "payment_methods": "/v1/payment_methods/pm_networkcoreCheck",
