@@ -254,6 +254,8 @@ IncrementOutcome = Held | Declined | PspMisconfigured | PspOutcomeUnknown
 ChargeOutcome = Captured | Declined | PspOutcomeUnknown
 RefundOutcome = Refunded | Declined | PspOutcomeUnknown
 TransferOutcome = Transferred | Declined | PspOutcomeUnknown
+DisputeOutcome = disputes.DisputeUpdate | Declined | PspOutcomeUnknown
+FileOutcome = disputes.FileUploaded | Declined | PspOutcomeUnknown
 TopUpOutcome = ToppedUp | Declined | PspOutcomeUnknown
 
 
@@ -453,27 +455,19 @@ class Psp(Protocol):
         """A refund as it is now; Declined: the PSP has none of that id."""
         ...
 
-    async def read_dispute(
-        self, *, psp_dispute: str
-    ) -> disputes.DisputeUpdate | Declined | PspOutcomeUnknown:
+    async def read_dispute(self, *, psp_dispute: str) -> DisputeOutcome:
         """A dispute as it is now; Declined: the PSP has none of that id."""
         ...
 
-    async def submit_evidence(
-        self, request: disputes.PspEvidenceRequest
-    ) -> disputes.DisputeUpdate | Declined | PspOutcomeUnknown:
+    async def submit_evidence(self, request: disputes.PspEvidenceRequest) -> DisputeOutcome:
         """Stage or submit evidence; the dispute as it is thereafter."""
         ...
 
-    async def upload_evidence(
-        self, request: disputes.PspFileRequest
-    ) -> disputes.FileUploaded | Declined | PspOutcomeUnknown:
+    async def upload_evidence(self, request: disputes.PspFileRequest) -> FileOutcome:
         """Upload a file that evidence may name."""
         ...
 
-    async def accept_dispute(
-        self, *, psp_dispute: str, idempotency_key: str
-    ) -> disputes.DisputeUpdate | Declined | PspOutcomeUnknown:
+    async def accept_dispute(self, *, psp_dispute: str, idempotency_key: str) -> DisputeOutcome:
         """Accept the loss of a dispute, for good."""
         ...
 
