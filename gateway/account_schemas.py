@@ -31,4 +31,4 @@ class ConnectedAccountSchema(PublicSchema):
     requirements_due: Instant | None = Field(description="when the account is restricted without it")
     version: int = Field(ge=1)
     created: Instant
-    updated: Instant
+    updated: Instant = Field(description="when the PSP last said something new of it")
