@@ -278,8 +278,7 @@ def build_web(app: Application) -> web.Application:
             base_url=settings.base_url,
             sandbox=app.sandbox,
             max_body_bytes=settings.max_body_bytes,
-            request_timeout_seconds=settings.request_timeout_seconds,
-            # After its time a request is cancelled: its key may be claimed by another soon after.
+            request_timeout_seconds=settings.request_timeout_seconds,  # then another may claim its key
             allow_private_receivers=app.sandbox,
             own_tls=settings.tls_certificate_path is not None,
         ),
