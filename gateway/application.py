@@ -38,6 +38,7 @@ from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
 from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
+from gateway.jobs.connected_accounts import ConnectedAccountJob
 from gateway.jobs.credit_cdrs import CreditCdrJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
 from gateway.jobs.dispute_deadlines import DisputeDeadlineJob
@@ -91,6 +92,7 @@ from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.service import PaymentService, build_payments
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
@@ -279,8 +281,7 @@ def build_web(app: Application) -> web.Application:
             base_url=settings.base_url,
             sandbox=app.sandbox,
             max_body_bytes=settings.max_body_bytes,
-            request_timeout_seconds=settings.request_timeout_seconds,
-            # After its time a request is cancelled: its key may be claimed by another soon after.
+            request_timeout_seconds=settings.request_timeout_seconds,  # then another may claim its key
             allow_private_receivers=app.sandbox,
             own_tls=settings.tls_certificate_path is not None,
         ),
@@ -304,6 +305,7 @@ def build_web(app: Application) -> web.Application:
         payout_terms=PayoutTermsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         payout_holds=PayoutHoldService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         bank_details=BankDetailsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        connected_accounts=_accounts(app),
         disbursement_administration=DisbursementAdministration(
             pool=app.pool, clock=app.clock, clearing=app.clearing
         ),
@@ -393,6 +395,7 @@ def jobs(app: Application) -> Sequence[Job]:
         payments=app.payments,
         cdrs=CdrSettlementService(pool=app.pool, clock=app.clock, payments=app.payments),
         corrections=LedgerCorrections(clock=app.clock, sessions=app.clearing.sessions),
+        accounts=_accounts(app),
     )
     return [
         *task_jobs(
@@ -424,6 +427,7 @@ def jobs(app: Application) -> Sequence[Job]:
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
         ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
         _disbursements(app),
+        ConnectedAccountJob(clock=app.clock, accounts=_accounts(app)),
         *bank_jobs(settings, pool=app.pool, clock=app.clock, clearing=app.clearing),
         DriverDocumentJob(pool=app.pool, clock=app.clock),
         PartyDocumentJob(pool=app.pool, clock=app.clock, clearing=app.clearing),
@@ -469,7 +473,17 @@ def _fx_rates(app: Application) -> list[FxRatesJob]:
 
 
 def _disbursements(app: Application) -> DisbursementJob:
-    return DisbursementJob(pool=app.pool, clock=app.clock, clearing=app.clearing, rail=PspRail(psp=app.psp))
+    return DisbursementJob(
+        pool=app.pool,
+        clock=app.clock,
+        clearing=app.clearing,
+        rail=PspRail(psp=app.psp),
+        accounts=_accounts(app),
+    )
+
+
+def _accounts(app: Application) -> ConnectedAccountService:
+    return ConnectedAccountService(pool=app.pool, clock=app.clock, clearing=app.clearing, psp=app.psp.connect)
 
 
 async def _clock(settings: Settings, pool: Pool, stack: AsyncExitStack) -> Clock:

@@ -41,6 +41,7 @@ class ExceptionKind(StrEnum):
     RECONCILIATION_DIFFERENCE = "reconciliation_difference"
     DOCUMENT_EXCEPTION = "document_exception"
     PAYOUT_HOLD = "payout_hold"
+    UNPAYABLE_ACCOUNT = "unpayable_account"
     APPROVAL_REQUEST = "approval_request"
     DISBURSEMENT_APPROVAL = "disbursement_approval"
     PENDING_BANK_DETAILS = "pending_bank_details"

@@ -27,6 +27,7 @@ class OpenCauseKind(StrEnum):
     DIFFERENCE = "reconciliation_difference"
     DOCUMENT = "document_exception"
     PAYOUT_HOLD = "payout_hold"
+    UNPAYABLE_ACCOUNT = "unpayable_account"
     DISBURSEMENT = "unknown_disbursement_outcome"
     APPROVAL_REQUEST = "approval_request"
     DISBURSEMENT_APPROVAL = "disbursement_approval"
@@ -71,6 +72,7 @@ async def open_causes(connection: Connection, *, now: datetime) -> list[OpenCaus
         OpenCauseKind.DIFFERENCE: _QUERIES.differences(connection),
         OpenCauseKind.DOCUMENT: _QUERIES.document_exceptions(connection),
         OpenCauseKind.PAYOUT_HOLD: _QUERIES.payout_holds(connection, now=now),
+        OpenCauseKind.UNPAYABLE_ACCOUNT: _QUERIES.unpayable_accounts(connection),
         OpenCauseKind.DISBURSEMENT: _QUERIES.unknown_disbursements(
             connection, requested_before=now - UNKNOWN_OUTCOME_AFTER
         ),

@@ -39,6 +39,7 @@ from gateway.api.partners import (
 )
 from gateway.api.payouts import (
     bank_details,
+    connected_accounts,
     disbursement_approvals,
     funding,
     payout_holds,
@@ -90,6 +91,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *settlement_statements.ENDPOINTS,
         *payout_terms.ENDPOINTS,
         *payout_holds.ENDPOINTS,
+        *connected_accounts.ENDPOINTS,
         *bank_details.ENDPOINTS,
         *disbursement_approvals.ENDPOINTS,
         *bank_messages.ENDPOINTS,

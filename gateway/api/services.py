@@ -34,6 +34,7 @@ from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.service import PaymentService
 from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
@@ -98,6 +99,7 @@ class ApiServices:
     payout_terms: PayoutTermsService
     payout_holds: PayoutHoldService
     bank_details: BankDetailsService
+    connected_accounts: ConnectedAccountService
     disbursement_administration: DisbursementAdministration
     bank_messages: BankMessageService
     receivables: ReceivableAdministration

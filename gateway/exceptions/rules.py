@@ -181,6 +181,16 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             "may lift.",
             command=_RESOLVE,
         ),
+        ExceptionKind.UNPAYABLE_ACCOUNT: KindSpec(
+            title="Parties that the PSP can't pay",
+            owner="treasury",
+            prefix="hld",
+            retry=None,
+            next_step="Read what the PSP requires of {party}, send it an onboarding link, or take its bank "
+            "details instead. The hold is lifted by itself when the PSP can pay the account.",
+            command="GET /v1/parties/{party}/connected-account, then POST "
+            "/v1/parties/{party}/connected-account/links",
+        ),
         ExceptionKind.APPROVAL_REQUEST: KindSpec(
             title="Approval requests that wait for a second person",
             owner="finance",

@@ -406,6 +406,8 @@ class AuthorizationService:
             decline_code=None,
             metadata=request.metadata,
             receipt_email=request.receipt_email,
+            save_usage=method.save.usage if method and method.save else None,
+            save_consent=method.save.consent if method and method.save else None,
             created_at=hold.now,
             updated_at=hold.now,
         )
@@ -470,6 +472,8 @@ class AuthorizationService:
             off_session=authorization.off_session,
             receipt_email=authorization.receipt_email,
             return_url=authorization.return_url,
+            save_usage=authorization.save_usage,
+            save_consent=authorization.save_consent,
             customer_id=new_id(),
             reuses_recent=reuses_recent,
             replaced_id=replaced_id,

@@ -28,7 +28,7 @@ from gateway.payments.psp.payer_port import (
     SetupState,
     SetupStatus,
 )
-from gateway.payments.psp.port import INVALID_CUSTOMER, PspOutcomeUnknown
+from gateway.payments.psp.port import INVALID_CUSTOMER, Declined, PspOutcomeUnknown
 from gateway.payments.psp_answers import known, unavailable
 from gateway.payments.views import SetupView
 from gateway.webhooks.events import event_rows
@@ -206,6 +206,32 @@ class PayerService:
         """The PSP says that a method can't be charged any more."""
         async with self.pool.acquire() as connection:
             await repository.record_detached_method(connection, psp_method=psp_method, now=self.clock.now())
+
+    async def record_attached(self, *, psp_method: str) -> str | None:
+        """The PSP says that a method is saved: read it, and record it if an authorization asked for it.
+
+        None: done; else what it waits for.
+        """
+        found = await self.psp.inspect_method(psp_method=psp_method)
+        if isinstance(found, PspOutcomeUnknown):
+            return f"the PSP's answer about a payment method: {found.reason}"
+        if isinstance(found, Declined) or found.psp_customer is None:
+            return None
+        card = found.card
+        async with self.pool.acquire() as connection:
+            await repository.save_attached_method(
+                connection,
+                psp_method=psp_method,
+                psp_customer=found.psp_customer,
+                method_id=new_id(),
+                brand=card.brand if card else "unknown",
+                last4=card.last4 if card else "",
+                exp_month=card.exp_month if card else 0,
+                exp_year=card.exp_year if card else 0,
+                wallet=card.wallet if card else None,
+                now=self.clock.now(),
+            )
+        return None
 
     async def record_revoked_mandate(self, *, mandate: str) -> None:
         """The PSP says that the consent to charges while the driver is away has ended."""

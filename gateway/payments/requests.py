@@ -21,6 +21,15 @@ class PspMethod:
     customer: str | None = None
     off_session: bool = False
     return_url: str | None = None
+    save: "SavedUse | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedUse:
+    """The payment method is saved by this payment: for which `usage`, and where the consent is recorded."""
+
+    usage: str  # off_session or on_session
+    consent: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway import api_schemas, exception_schemas, payer_schemas
+from gateway import account_schemas, api_schemas, exception_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
 from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
@@ -67,6 +67,7 @@ class EventType(StrEnum):
     DISBURSEMENT_RETURNED = "disbursement.returned"
     PAYOUT_HOLD_PLACED = "payout_hold.placed"
     PAYOUT_HOLD_LIFTED = "payout_hold.lifted"
+    CONNECTED_ACCOUNT_UPDATED = "connected_account.updated"
     BANK_DETAILS_SUBMITTED = "bank_details.submitted"
     BANK_DETAILS_APPROVED = "bank_details.approved"
     BANK_DETAILS_REJECTED = "bank_details.rejected"
@@ -90,6 +91,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "contract": ContractSchema,
     "disbursement": api_schemas.DisbursementSchema,
     "payout_hold": api_schemas.PayoutHoldSchema,
+    "connected_account": account_schemas.ConnectedAccountSchema,
     "bank_details": api_schemas.BankDetailsSchema,
     "bank_message": api_schemas.BankMessageSchema,
     "exception": exception_schemas.ExceptionSchema,

@@ -50,6 +50,7 @@ from gateway.payments.requests import (
 from gateway.payments.service import build_payments
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
@@ -294,6 +295,9 @@ async def open_api(
         payout_terms=PayoutTermsService(pool=pool, clock=clock, clearing=clearing),
         payout_holds=PayoutHoldService(pool=pool, clock=clock, clearing=clearing),
         bank_details=BankDetailsService(pool=pool, clock=clock, clearing=clearing),
+        connected_accounts=ConnectedAccountService(
+            pool=pool, clock=clock, clearing=clearing, psp=psp.connect
+        ),
         disbursement_administration=DisbursementAdministration(pool=pool, clock=clock, clearing=clearing),
         bank_messages=BankMessageService(pool=pool, clock=clock, clearing=clearing),
         receivables=ReceivableAdministration(pool=pool, clock=clock, clearing=clearing),

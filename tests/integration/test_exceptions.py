@@ -273,6 +273,24 @@ async def payout_hold(queue: Queue, *, four_eyes: bool = False) -> str:
     return format_id("hld", identifier)
 
 
+async def unpayable_account(queue: Queue) -> str:
+    """A hold of the PSP, and an amount that it keeps from being paid."""
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO clearing.payable (shard, subject_id, kind, party_id, amount_minor, currency, due_date) "
+        "VALUES (0, $1, 'session', 'NL-ABC', 700, 'EUR', $2)",
+        identifier,
+        LONG_AGO.date(),
+    )
+    await queue.run(
+        "INSERT INTO clearing.payout_hold (id, party_id, reason, since, placed_by, rail) "
+        "VALUES ($1, 'NL-ABC', 'account acct_1 can''t be paid', $2, 'psp', 'psp')",
+        identifier,
+        LONG_AGO.date(),
+    )
+    return format_id("hld", identifier)
+
+
 async def unknown_disbursement(queue: Queue) -> str:
     identifier = new_id()
     await queue.run(
@@ -464,6 +482,10 @@ CAUSES = {
         "UPDATE clearing.reconciliation_difference SET resolved_at = now()",
     ),
     ExceptionKind.DOCUMENT_EXCEPTION: (document, "DELETE FROM clearing.document_exception"),
+    ExceptionKind.UNPAYABLE_ACCOUNT: (
+        unpayable_account,
+        "UPDATE clearing.payout_hold SET lifted_at = now(), lifted_by = 'psp'",
+    ),
     ExceptionKind.PAYOUT_HOLD: (
         payout_hold,
         "UPDATE clearing.payout_hold SET lifted_at = now(), lifted_by = 'b'",

@@ -34,6 +34,7 @@ VALUES: Final = frozenset(
         "data_transfer",
         "emaid",
         "errors",
+        "ev_certificate_pool",
         "hash_data",
         "messages",
         "ports",

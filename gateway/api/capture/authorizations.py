@@ -3,9 +3,9 @@
 Owns: the wire form of a request. Must not know how a hold is made.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateway import api_schemas
 from gateway.api import problems
@@ -42,6 +42,7 @@ from gateway.payments.requests import (
     Estimate,
     PartnerAccount,
     PspMethod,
+    SavedUse,
     TariffChoice,
 )
 from gateway.payments.views import AuthorizationView
@@ -65,6 +66,18 @@ _EXPECTED: Final = {
 _RETRY_LATER: Final = {"Retry-After": "60"}
 
 
+class SaveMethodBody(WireModel):
+    """Save the payment method with the customer, with the driver's consent."""
+
+    usage: Literal["off_session", "on_session"] = Field(
+        description="off_session: you will charge while the driver is away"
+    )
+    consent: Line = Field(
+        description="your record of the driver's consent, such as the version and time of the text agreed to",
+        examples=["terms-7 accepted 2026-11-20T09:14:03Z"],
+    )
+
+
 class PspPaymentMethodBody(WireModel):
     """A payment method tokenized at the PSP; never card data."""
 
@@ -75,6 +88,17 @@ class PspPaymentMethodBody(WireModel):
     return_url: ReturnUrl | None = Field(
         None, description="where the driver returns to after a challenge; send it while the driver is there"
     )
+    save: SaveMethodBody | None = Field(
+        None,
+        description="save the payment method for later; needs `customer` and a driver who is there. It is "
+        "among the customer's payment methods once the hold is authorized",
+    )
+
+    @model_validator(mode="after")
+    def _saves_for_a_driver_who_is_there(self) -> Self:
+        if self.save is not None and (self.customer is None or self.off_session):
+            raise ValueError("save: name the customer, and leave off_session out: the driver has to be there")
+        return self
 
 
 class CardPresentBody(WireModel):
@@ -235,6 +259,7 @@ def _payment(body: AuthorizationBody) -> PspMethod | PartnerAccount:
             customer=given.customer,
             off_session=given.off_session,
             return_url=given.return_url,
+            save=None if given.save is None else SavedUse(usage=given.save.usage, consent=given.save.consent),
         )
     if isinstance(given, CardPresentBody):
         return PspMethod(payment_method=CARD_PRESENT)

@@ -248,7 +248,15 @@ def parse_event(body: bytes, *, livemode: bool) -> PspEvent:
         psp_setup=_named(subject, "setup_intent"),
         detached_method=_id_of(subject) if event.type == "payment_method.detached" else None,
         revoked_mandate=_named(subject, "mandate") if subject.get("status") == "inactive" else None,
+        attached_method=_id_of(subject) if event.type == "payment_method.attached" else None,
+        connected_account=_connected_account(subject),
     )
+
+
+def _connected_account(subject: Mapping[str, Any]) -> str | None:
+    """The account that `account.updated` or `capability.updated` speaks of."""
+    account = subject.get("account") if subject.get("object") == "capability" else _named(subject, "account")
+    return account if isinstance(account, str) else None
 
 
 def _named(subject: Mapping[str, Any], kind: str) -> str | None:
