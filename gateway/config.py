@@ -151,11 +151,16 @@ def _read_networks(given: Any) -> Any:
         raise ValueError("expected networks such as 10.0.0.0/8,fd00::/8, each without host bits") from None
 
 
+_NO_CURRENCY: Final = "none"
+
+
 def _currency_list(text: str) -> str:
+    if text.strip() == _NO_CURRENCY:
+        return _NO_CURRENCY
     codes = [part.strip() for part in text.split(",")]
     for code in codes:
         if _CURRENCY.fullmatch(code) is None:
-            raise ValueError("expected ISO 4217 codes such as EUR,CHF")
+            raise ValueError("expected ISO 4217 codes such as EUR,CHF, or none")
     return ",".join(codes)
 
 
@@ -208,7 +213,7 @@ class Settings(BaseSettings):
         "cpo", description="what a card statement says after the account's name: operator or location"
     )
     psp_top_up_currencies: CurrencyList | None = Field(
-        None, description="currencies that the account can be topped up in, EUR,CHF; default: all"
+        None, description="currencies that the account can be topped up in, EUR,CHF; none; default: all"
     )
     environment: Environment = Field(Environment.SANDBOX, description="sandbox or production")
     clock: ClockSource = Field(
@@ -343,6 +348,8 @@ class Settings(BaseSettings):
     def top_up_currencies(self) -> frozenset[str] | None:
         """The currencies that the PSP's account can be topped up in; None: all."""
         codes = self.psp_top_up_currencies
+        if codes == _NO_CURRENCY:
+            return frozenset()
         return None if codes is None else frozenset(codes.split(","))
 
     @property

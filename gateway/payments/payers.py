@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from gateway.clock import Clock
-from gateway.database import Connection, Pool
+from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id, new_id
 from gateway.payments import payer_repository as repository
 from gateway.payments import presenters
@@ -28,9 +28,10 @@ from gateway.payments.psp.payer_port import (
     SetupState,
     SetupStatus,
 )
-from gateway.payments.psp.port import INVALID_CUSTOMER, PspOutcomeUnknown
+from gateway.payments.psp.port import INVALID_CUSTOMER, Declined, PspOutcomeUnknown
 from gateway.payments.psp_answers import known, unavailable
 from gateway.payments.views import SetupView
+from gateway.webhooks import events
 from gateway.webhooks.events import event_rows
 
 FINAL_SETUP_STATES = frozenset({SetupState.SUCCEEDED, SetupState.CANCELLED})
@@ -206,6 +207,33 @@ class PayerService:
         """The PSP says that a method can't be charged any more."""
         async with self.pool.acquire() as connection:
             await repository.record_detached_method(connection, psp_method=psp_method, now=self.clock.now())
+
+    async def sync_method(self, *, psp_method: str) -> str | None:
+        """The PSP reports that the card of a saved method was replaced: read it, and keep what it is now.
+
+        None: done; else what it waits for.
+        """
+        found = await self.psp.read_method(psp_method=psp_method)
+        if isinstance(found, PspOutcomeUnknown):
+            return f"the PSP's answer about a payment method: {found.reason}"
+        if isinstance(found, Declined):
+            return None
+        now = self.clock.now()
+        async with transaction(self.pool) as connection:
+            changed = await repository.record_updated_method(
+                connection,
+                psp_method=psp_method,
+                brand=found.brand,
+                last4=found.last4,
+                exp_month=found.exp_month,
+                exp_year=found.exp_year,
+                wallet=found.wallet,
+                now=now,
+            )
+            method = await repository.find_saved_method(connection, psp_method=psp_method)
+            if changed and method is not None:
+                await events.record(connection, presenters.saved_method_events(method), now=now)
+        return None
 
     async def record_revoked_mandate(self, *, mandate: str) -> None:
         """The PSP says that the consent to charges while the driver is away has ended."""

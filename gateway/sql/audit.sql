@@ -53,7 +53,7 @@ SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
 FROM gateway.partner_account AS p
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(amount_minor), 0)::bigint AS funded FROM gateway.partner_funding
-    WHERE party_id = p.party_id AND currency = p.currency
+    WHERE party_id = p.party_id AND currency = p.currency AND reversed_at IS NULL
 ) AS f
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(c.amount_minor - c.refunded_minor), 0)::bigint AS captured

@@ -348,9 +348,10 @@ WITH relaxed AS MATERIALIZED (
            jsonb_build_object('event', id, 'psp_payment', :psp_payment::text), :received_at::timestamptz
     FROM kept
     WHERE EXISTS (SELECT 1 FROM gateway.payment_method_setup WHERE psp_setup = :psp_setup::text)
+       OR :psp_topup::text IS NOT NULL
        OR EXISTS (
            SELECT 1 FROM gateway.payment_method
-           WHERE psp_method = :detached_method::text OR mandate = :revoked_mandate::text)
+           WHERE psp_method IN (:detached_method::text, :updated_method::text) OR mandate = :revoked_mandate::text)
        OR :captured::boolean AND NOT EXISTS (
         SELECT 1 FROM gateway.session_lookup AS k
         JOIN gateway.payment_authorization AS a ON a.shard = k.shard AND a.session_id = k.session_id

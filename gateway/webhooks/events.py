@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway import api_schemas, payer_schemas
+from gateway import api_schemas, funding_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
@@ -34,6 +34,7 @@ class EventType(StrEnum):
     SETUP_SUCCEEDED = "setup.succeeded"
     SETUP_FAILED = "setup.failed"
     SETUP_CANCELLED = "setup.cancelled"
+    PAYMENT_METHOD_UPDATED = "payment_method.updated"
     SESSION_COMPLETED = "session.completed"
     SESSION_CLEARED = "session.cleared"
     SESSION_EXCEPTION = "session.exception"
@@ -67,6 +68,10 @@ class EventType(StrEnum):
     BANK_DETAILS_APPROVED = "bank_details.approved"
     BANK_DETAILS_REJECTED = "bank_details.rejected"
     BANK_MESSAGE_REJECTED = "bank_message.rejected"
+    TOPUP_ARRIVED = "topup.arrived"
+    TOPUP_FAILED = "topup.failed"
+    TOPUP_CANCELLED = "topup.cancelled"
+    TOPUP_REVERSED = "topup.reversed"
     EXCEPTION_OPENED = "exception.opened"
     EXCEPTION_RESOLVED = "exception.resolved"
     WEBHOOK_ENDPOINT_TEST = "webhook_endpoint.test"
@@ -77,6 +82,7 @@ class EventType(StrEnum):
 DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "authorization": api_schemas.AuthorizationSchema,
     "setup": payer_schemas.SetupSchema,
+    "payment_method": payer_schemas.PaymentMethodSchema,
     "session": api_schemas.SessionSchema,
     "capture": api_schemas.CaptureSchema,
     "refund": api_schemas.RefundSchema,
@@ -87,6 +93,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "payout_hold": api_schemas.PayoutHoldSchema,
     "bank_details": api_schemas.BankDetailsSchema,
     "bank_message": api_schemas.BankMessageSchema,
+    "topup": funding_schemas.TopupSchema,
     "exception": api_schemas.ExceptionSchema,
     "webhook_endpoint": api_schemas.WebhookEndpointSchema,
 }

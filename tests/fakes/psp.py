@@ -87,6 +87,7 @@ class FakePayers:
         self.customers: dict[str, PspCustomerRequest] = {}
         self.setups: dict[str, SetupStatus] = {}
         self.detached: list[str] = []
+        self.cards: dict[str, CardSummary] = {}
         self.silent = False
         self._answers: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -130,6 +131,9 @@ class FakePayers:
         if self.setups[psp_setup].state is not SetupState.SUCCEEDED:
             self.finish(psp_setup, state=SetupState.CANCELLED, psp_method=None, mandate=None)
         return self.setups[psp_setup]
+
+    async def read_method(self, *, psp_method: str) -> CardSummary | Declined | PspOutcomeUnknown:
+        return PspOutcomeUnknown(reason="timeout") if self.silent else self.cards[psp_method]
 
     async def detach_method(self, *, psp_method: str, idempotency_key: str) -> DetachOutcome:
         if self.silent:
@@ -244,6 +248,9 @@ class FakePsp:
         if end_to_end_id in self.transfers:
             return Transferred(psp_transfer=f"tr_{end_to_end_id}")
         return None
+
+    async def read_top_up(self, *, psp_topup: str) -> ToppedUp | Declined | PspOutcomeUnknown:
+        return ToppedUp(psp_topup=psp_topup)
 
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         return None

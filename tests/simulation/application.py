@@ -113,7 +113,7 @@ class Simulated:
             clock=self.hands,
             source=self.psp,
             clearing=self.clearing,
-            unbooked=self.payments.psp_events.unbooked,
+            payments=self.payments,
         )
         return (await job.reconcile()).differences
 
@@ -175,13 +175,15 @@ class Ground:
         with ids_from(Ids(hands, rng)):
             yield rng, hands
 
-    async def open(self, rng: random.Random, hands: Hands, *, settles_in: tuple[str, ...] = ()) -> Simulated:
+    async def open(
+        self, rng: random.Random, hands: Hands, *, settles_in: tuple[str, ...] = (), topup_days: int = 0
+    ) -> Simulated:
         """A swept system with funded accounts, a float at the PSP, and two stored mandates.
 
         With `settles_in` the PSP converts every other currency into the first of them.
         """
         await self._sweep()
-        engine = _engine(settles_in, card_features=rng.random() < _WITH_CARD_FEATURES)
+        engine = _engine(settles_in, card_features=rng.random() < _WITH_CARD_FEATURES, topup_days=topup_days)
         _accounts(engine)
         customers = {name: _customer(engine, name) for name in ("ann", "ben")}
         wire = Wire(engine=engine)
@@ -269,7 +271,9 @@ class Ground:
             )
 
 
-def _engine(settles_in: tuple[str, ...] = (), *, card_features: bool = True) -> PspEngine:
+def _engine(
+    settles_in: tuple[str, ...] = (), *, card_features: bool = True, topup_days: int = 0
+) -> PspEngine:
     return PspEngine(
         PspSettings(
             seed=1,  # the same for all: its ids repeat anyway, and the accounts' ids stay
@@ -279,6 +283,7 @@ def _engine(settles_in: tuple[str, ...] = (), *, card_features: bool = True) -> 
             webhook_secret=WEBHOOK_SECRET,
             card_features=card_features,
             settlement_currencies=settles_in,
+            topup_days=topup_days,
         )
     )
 

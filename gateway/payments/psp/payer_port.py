@@ -121,6 +121,10 @@ class PayerPsp(Protocol):
         """End a setup that the driver has not finished; one that has ended is answered as it is."""
         ...
 
+    async def read_method(self, *, psp_method: str) -> CardSummary | Declined | PspOutcomeUnknown:
+        """The card of a saved method as it is now; Declined: the PSP has none of that id."""
+        ...
+
     async def detach_method(self, *, psp_method: str, idempotency_key: str) -> DetachOutcome:
         """Make a saved method unusable; one that is so already counts as detached."""
         ...

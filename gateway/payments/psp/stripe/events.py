@@ -43,7 +43,15 @@ def read_signed_event(body: bytes, *, live: bool) -> PspEvent:
         return replace(kept, problem="its id or type is no name")
     if event.psp_payment is not None and not _is_name(event.psp_payment):
         return replace(kept, problem="its payment's id is no name")
-    others = (event.dispute, event.refund, event.psp_setup, event.detached_method, event.revoked_mandate)
+    others = (
+        event.dispute,
+        event.refund,
+        event.psp_setup,
+        event.detached_method,
+        event.revoked_mandate,
+        event.psp_topup,
+        event.updated_method,
+    )
     if not all(one is None or _is_name(one) for one in others):
         return replace(kept, problem="its object's id is no name")
     return event

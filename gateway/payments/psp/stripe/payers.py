@@ -136,6 +136,13 @@ class StripePayers:
             return await self.inspect_setup(psp_setup=psp_setup)
         return _status(ended)
 
+    async def read_method(self, *, psp_method: str) -> CardSummary | Declined | PspOutcomeUnknown:
+        """Retrieve a PaymentMethod (docs.stripe.com/api/payment_methods/retrieve)."""
+        found = await self._wire.get(_path(_METHODS, psp_method), _PaymentMethod, {})
+        if isinstance(found, Declined | PspOutcomeUnknown):
+            return found
+        return _summary(found.card or _Card())
+
     async def detach_method(self, *, psp_method: str, idempotency_key: str) -> DetachOutcome:
         """Detach a PaymentMethod from its Customer; it can never be attached again.
 
