@@ -37,4 +37,4 @@ class TopupSchema(PublicSchema):
     reference: str
     failure_code: str | None = Field(description="why it failed, or ended otherwise; null while it has not")
     overdrawn: Minor = Field(description="what its party had spent when the bank took it back")
-    updated: Instant
+    updated: Instant = Field(description="when its state changed last")

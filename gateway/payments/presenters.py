@@ -210,7 +210,7 @@ def top_up_events(top_up: TopUpRecord) -> list[NewEvent]:
     shown = top_up_object(top_up)
     return [
         NewEvent(
-            type=EventType(f"topup.{top_up.state}"),
+            type=EventType(f"top_up.{top_up.state}"),
             party_id=party,
             object_id=shown.id,
             data=shown.as_json(),

@@ -68,10 +68,10 @@ class EventType(StrEnum):
     BANK_DETAILS_APPROVED = "bank_details.approved"
     BANK_DETAILS_REJECTED = "bank_details.rejected"
     BANK_MESSAGE_REJECTED = "bank_message.rejected"
-    TOPUP_ARRIVED = "topup.arrived"
-    TOPUP_FAILED = "topup.failed"
-    TOPUP_CANCELLED = "topup.cancelled"
-    TOPUP_REVERSED = "topup.reversed"
+    TOPUP_ARRIVED = "top_up.arrived"
+    TOPUP_FAILED = "top_up.failed"
+    TOPUP_CANCELLED = "top_up.cancelled"
+    TOPUP_REVERSED = "top_up.reversed"
     EXCEPTION_OPENED = "exception.opened"
     EXCEPTION_RESOLVED = "exception.resolved"
     WEBHOOK_ENDPOINT_TEST = "webhook_endpoint.test"
@@ -93,7 +93,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "payout_hold": api_schemas.PayoutHoldSchema,
     "bank_details": api_schemas.BankDetailsSchema,
     "bank_message": api_schemas.BankMessageSchema,
-    "topup": funding_schemas.TopupSchema,
+    "top_up": funding_schemas.TopupSchema,
     "exception": api_schemas.ExceptionSchema,
     "webhook_endpoint": api_schemas.WebhookEndpointSchema,
 }

@@ -48,7 +48,7 @@ class Funded:
 
     async def published(self) -> list[tuple[str, str]]:
         rows = await self.system.pool.fetch(
-            "SELECT type, party_id FROM gateway.event WHERE type LIKE 'topup.%' ORDER BY type, party_id"
+            "SELECT type, party_id FROM gateway.event WHERE type LIKE 'top_up.%' ORDER BY type, party_id"
         )
         return [(row["type"], row["party_id"]) for row in rows]
 
@@ -119,7 +119,7 @@ async def test_a_top_up_that_arrives_is_booked_once_though_its_event_is_lost(
             await funded.funding.check_waiting(batch=10)
     assert await funded.states() == ["arrived"] * 4
     assert await funded.balance() == (FUNDED_MINOR, 0)
-    arrived = [("topup.arrived", "platform")] * 4 + [("topup.arrived", SUPERAPP)] * 2
+    arrived = [("top_up.arrived", "platform")] * 4 + [("top_up.arrived", SUPERAPP)] * 2
     assert await funded.published() == sorted(arrived)
     assert await funded.system.pool.fetchval("SELECT count(*) FROM clearing.entry") == 4
     again = await funded.funding.top_up_treasury(currency="EUR", amount_minor=1_000_000, reference="EUR")
@@ -141,7 +141,7 @@ async def test_a_top_up_that_fails_is_an_exception_and_moves_nothing(funded: Fun
     [one] = await funded.open()
     assert (one.reason, one.amount_minor, one.party_id) == (ended, FUNDED_MINOR, SUPERAPP)
     assert await funded.balance() == (0, 0)
-    assert await funded.published() == [(f"topup.{ended}", "platform"), (f"topup.{ended}", SUPERAPP)]
+    assert await funded.published() == [(f"top_up.{ended}", "platform"), (f"top_up.{ended}", SUPERAPP)]
     with pytest.raises(PaymentConflictError, match="reference of its own"):
         await funded.funding.fund_partner(
             funding_id=new_id(),

@@ -1,12 +1,14 @@
 -- A top-up is booked when it has arrived at the PSP, days after it was requested, and may fail or be taken back.
 
 ALTER TABLE gateway.top_up
-    ADD COLUMN party_id     text REFERENCES gateway.party (id),  -- whose funded account it is for; null: our own money
+    ADD COLUMN party_id     text REFERENCES gateway.party (id),  -- whose funded account it is for, null: our own money
     ADD COLUMN reference    text,
     ADD COLUMN funding_id   uuid,         -- of the partner's funding, once it is booked
-    ADD COLUMN state        text CHECK (state IN ('requested', 'pending', 'arrived', 'failed', 'cancelled', 'reversed')),
+    ADD COLUMN state        text CHECK (state IN (
+        'requested', 'pending', 'arrived', 'failed', 'cancelled', 'reversed')),
     ADD COLUMN failure_code text,
-    ADD COLUMN overdrawn_minor bigint NOT NULL DEFAULT 0 CHECK (overdrawn_minor >= 0),  -- spent before it was taken back
+    -- What its party had spent of it when it was taken back.
+    ADD COLUMN overdrawn_minor bigint NOT NULL DEFAULT 0 CHECK (overdrawn_minor >= 0),
     ADD COLUMN checked_at   timestamptz,  -- wall time: when the PSP was asked last
     ADD COLUMN updated_at   timestamptz;  -- business time
 -- What the PSP has answered before is read there once more, and booked if it was not.

@@ -235,6 +235,7 @@ async def play_payers(play: Play) -> None:
         again = await payers.cancel_setup(psp_setup=setup.psp_setup, idempotency_key=f"pa{off_session}")
         assert isinstance(again, SetupStatus)  # what has ended is read
     for key in ("pd", "pg"):  # a second time it is detached already
+        await payers.read_method(psp_method=play.method)
         detached = await payers.detach_method(psp_method=play.method, idempotency_key=key)
         assert isinstance(detached, MethodDetached)
 
