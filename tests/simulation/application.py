@@ -313,6 +313,19 @@ def _form(engine: PspEngine, path: str, fields: Mapping[str, str]) -> Any:
     return _read(engine.handle(request))
 
 
+def try_form(engine: PspEngine, path: str, fields: Mapping[str, str]) -> dict[str, Any]:
+    """As a client that may be refused: the object, or nothing of it."""
+    request = PspRequest(
+        method="POST",
+        path=path,
+        headers={"authorization": f"Bearer {API_KEY}"},
+        body=urlencode(fields).encode(),
+    )
+    reply = engine.handle(request)
+    answered: dict[str, Any] = msgspec.json.decode(reply.body)
+    return answered if reply.status == 200 else {}
+
+
 def _json(engine: PspEngine, method: str, path: str, body: Mapping[str, Any] | None) -> Any:
     headers = {"content-type": "application/json"}
     raw = b"" if body is None else msgspec.json.encode(body)

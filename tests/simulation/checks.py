@@ -16,6 +16,7 @@ from gateway.audit import audit_system
 from gateway.ids import format_id
 from gateway.payments.state_machine import FINAL_STATES, TRANSITIONS, PaymentState
 from tests.simulation.application import Simulated
+from tests.simulation.drivers import unrecorded_setups
 
 _OPEN: Final = {"requires_capture", "requires_action", "requires_confirmation"}
 _SUCCEEDED: Final = "succeeded"
@@ -91,6 +92,7 @@ class Checks:
     async def end(self, system: Simulated, books: Books) -> None:
         """When nothing is left to do. Raises BrokenRuleError."""
         found = [*self._stuck(books), *_leaked_holds(books), *await self._by_hand(system, books)]
+        found += await unrecorded_setups(system)
         audit = await audit_system(system.pool, clock=system.hands, psp=system.psp)
         owed = await _sent_back(system)
         found += [
