@@ -164,6 +164,13 @@ def _currency_list(text: str) -> str:
     return ",".join(codes)
 
 
+def currencies_of(codes: str | None) -> frozenset[str] | None:
+    """A list of currencies as it is set; None: it is not set."""
+    if codes is None:
+        return None
+    return frozenset() if codes == _NO_CURRENCY else frozenset(codes.split(","))
+
+
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
 DatabaseUrl = Annotated[SecretStr, AfterValidator(_database_url)]
 LongSecret = Annotated[SecretStr, AfterValidator(_long_secret)]
@@ -214,6 +221,10 @@ class Settings(BaseSettings):
     )
     psp_top_up_currencies: CurrencyList | None = Field(
         None, description="currencies that the account can be topped up in, EUR,CHF; none; default: all"
+    )
+    psp_settlement_currencies: CurrencyList | None = Field(
+        None,
+        description="currencies that the account receives unconverted, EUR,CHF; default: as the PSP says",
     )
     environment: Environment = Field(Environment.SANDBOX, description="sandbox or production")
     clock: ClockSource = Field(
@@ -347,10 +358,7 @@ class Settings(BaseSettings):
     @property
     def top_up_currencies(self) -> frozenset[str] | None:
         """The currencies that the PSP's account can be topped up in; None: all."""
-        codes = self.psp_top_up_currencies
-        if codes == _NO_CURRENCY:
-            return frozenset()
-        return None if codes is None else frozenset(codes.split(","))
+        return currencies_of(self.psp_top_up_currencies)
 
     @property
     def base_url(self) -> str:

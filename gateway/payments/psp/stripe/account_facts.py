@@ -154,13 +154,15 @@ class AccountFacts:
 class CheckExpectation:
     """What the settings and the database expect of the account.
 
-    `tariff_currencies` None: they could not be read, and `tariffs_unread` says why.
+    `tariff_currencies` None: they could not be read, and `tariffs_unread` says why. `settlement_currencies`
+    are those that the account receives unconverted by the settings, None where they say nothing.
     """
 
     live: bool
     webhook_url: str
     tariff_currencies: frozenset[str] | None
     tariffs_unread: str = ""
+    settlement_currencies: frozenset[str] | None = None
 
 
 class FindingState(StrEnum):
