@@ -224,7 +224,7 @@ class Settings(BaseSettings):
     )
     psp_settlement_currencies: CurrencyList | None = Field(
         None,
-        description="currencies that the account receives unconverted, EUR,CHF; default: as the PSP says",
+        description="currencies that settle unconverted, EUR,CHF; none; default: as the PSP says",
     )
     environment: Environment = Field(Environment.SANDBOX, description="sandbox or production")
     clock: ClockSource = Field(

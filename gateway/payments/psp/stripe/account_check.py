@@ -254,9 +254,7 @@ def _currency(facts: AccountFacts, currency: str, said: frozenset[str] | None) -
             check=check,
             state=_RIGHT if settles else _MEND,
             found=f"{'settles' if settles else 'does not settle'}, by {_SETTLEMENT}",
-            advice=""
-            if settles
-            else f"enable {currency} for settlement at Stripe, then add it to the setting",
+            advice="" if settles else f"enable {currency} for settlement at Stripe, then name it there",
         )
     return AccountFinding(
         check=check,
