@@ -14,8 +14,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway import api_schemas, funding_schemas, payer_schemas
+from gateway import api_schemas, exception_schemas, funding_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
+from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
 from gateway.webhooks import repository
@@ -36,6 +37,7 @@ class EventType(StrEnum):
     SETUP_CANCELLED = "setup.cancelled"
     PAYMENT_METHOD_UPDATED = "payment_method.updated"
     SESSION_COMPLETED = "session.completed"
+    SESSION_USAGE_STATED = "session.usage_stated"
     SESSION_CLEARED = "session.cleared"
     SESSION_EXCEPTION = "session.exception"
     CAPTURE_SUCCEEDED = "capture.succeeded"
@@ -50,6 +52,7 @@ class EventType(StrEnum):
     DISPUTE_LOST = "dispute.lost"
     DISPUTE_CLOSED = "dispute.closed"
     PLUG_AND_CHARGE_SETTLED = "plug_and_charge.settled"
+    BOOKING_CHANGED = "booking.changed"
     CONTRACT_CREATED = "contract.created"
     CONTRACT_CHANGED = "contract.changed"
     CONTRACT_BLOCKED = "contract.blocked"
@@ -88,13 +91,14 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "refund": api_schemas.RefundSchema,
     "dispute": api_schemas.DisputeSchema,
     "plug_and_charge": SettlementNoticeSchema,
+    "booking": BookingSchema,
     "contract": ContractSchema,
     "disbursement": api_schemas.DisbursementSchema,
     "payout_hold": api_schemas.PayoutHoldSchema,
     "bank_details": api_schemas.BankDetailsSchema,
     "bank_message": api_schemas.BankMessageSchema,
     "top_up": funding_schemas.TopupSchema,
-    "exception": api_schemas.ExceptionSchema,
+    "exception": exception_schemas.ExceptionSchema,
     "webhook_endpoint": api_schemas.WebhookEndpointSchema,
 }
 
