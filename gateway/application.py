@@ -58,6 +58,7 @@ from gateway.jobs.psp_event_poll import PspEventPollJob
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.jobs.reconciliation import ReconciliationJob
 from gateway.jobs.task_handlers import TaskHandlers, task_jobs
+from gateway.jobs.top_ups import TopUpJob
 from gateway.jobs.vat_evidence import VatEvidenceJob
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
@@ -421,9 +422,8 @@ def jobs(app: Application) -> Sequence[Job]:
         ),
         DisputeDeadlineJob(clock=app.clock, payments=app.payments),
         PspEventPollJob(clock=app.clock, payments=app.payments),
-        ReconciliationJob(
-            pool=app.pool, clock=app.clock, source=app.psp, unbooked=app.payments.psp_events.unbooked
-        ),
+        TopUpJob(clock=app.clock, funding=_funding(app)),
+        ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp, payments=app.payments),
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
         ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
         _disbursements(app),

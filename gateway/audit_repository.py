@@ -94,6 +94,7 @@ async def sum_under_way(connection: Connection) -> dict[str, UnderWay]:
             uncleared=row["uncleared"],
             uncleared_fees=row["uncleared_fees"],
             corrections=row["corrections"],
+            top_ups=row["top_ups"],
         )
         async for row in _sql.under_way(connection)
     }

@@ -152,12 +152,24 @@ def _read_networks(given: Any) -> Any:
         raise ValueError("expected networks such as 10.0.0.0/8,fd00::/8, each without host bits") from None
 
 
+_NO_CURRENCY: Final = "none"
+
+
 def _currency_list(text: str) -> str:
+    if text.strip() == _NO_CURRENCY:
+        return _NO_CURRENCY
     codes = [part.strip() for part in text.split(",")]
     for code in codes:
         if _CURRENCY.fullmatch(code) is None:
-            raise ValueError("expected ISO 4217 codes such as EUR,CHF")
+            raise ValueError("expected ISO 4217 codes such as EUR,CHF, or none")
     return ",".join(codes)
+
+
+def currencies_of(codes: str | None) -> frozenset[str] | None:
+    """A list of currencies as it is set; None: it is not set."""
+    if codes is None:
+        return None
+    return frozenset() if codes == _NO_CURRENCY else frozenset(codes.split(","))
 
 
 HttpUrl = Annotated[str, AfterValidator(_http_url)]
@@ -219,7 +231,11 @@ class Settings(BaseSettings):
         "cpo", description="what a card statement says after the account's name: operator or location"
     )
     psp_top_up_currencies: CurrencyList | None = Field(
-        None, description="currencies that the account can be topped up in, EUR,CHF; default: all"
+        None, description="currencies that the account can be topped up in, EUR,CHF; none; default: all"
+    )
+    psp_settlement_currencies: CurrencyList | None = Field(
+        None,
+        description="currencies that settle unconverted, EUR,CHF; none; default: as the PSP says",
     )
     environment: Environment = Field(Environment.SANDBOX, description="sandbox or production")
     clock: ClockSource = Field(
@@ -372,8 +388,7 @@ class Settings(BaseSettings):
     @property
     def top_up_currencies(self) -> frozenset[str] | None:
         """The currencies that the PSP's account can be topped up in; None: all."""
-        codes = self.psp_top_up_currencies
-        return None if codes is None else frozenset(codes.split(","))
+        return currencies_of(self.psp_top_up_currencies)
 
     @property
     def base_url(self) -> str:

@@ -36,6 +36,7 @@ class ExceptionKind(StrEnum):
     UNKNOWN_PSP_OUTCOME = "unknown_psp_outcome"
     PSP_CONFIGURATION = "psp_configuration"
     UNBOOKED_CHARGE = "unbooked_charge"
+    TOPUP_NOT_ARRIVED = "topup_not_arrived"
     DISPUTE_RESPONSE = "dispute_response"
     UNKNOWN_DISBURSEMENT_OUTCOME = "unknown_disbursement_outcome"
     RECONCILIATION_DIFFERENCE = "reconciliation_difference"

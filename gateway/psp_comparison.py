@@ -18,6 +18,7 @@ class UnderWay:
     `captures`, `refunds`: asked of the PSP, no answer yet. `uncleared`: captured and not in the ledger,
     waiting for a person or a worker, and the PSP's `uncleared_fees` on it. `corrections`: refunds and
     disputes that the ledger does not have yet. `transfers`: disbursements sent to the PSP without an outcome.
+    `top_ups`: on their way to the PSP.
     """
 
     captures: int = 0
@@ -26,6 +27,7 @@ class UnderWay:
     uncleared_fees: int = 0
     corrections: int = 0
     transfers: int = 0
+    top_ups: int = 0
 
     def named(self, currency: str) -> list[str]:
         """Each amount that is not 0, as text."""
@@ -35,6 +37,7 @@ class UnderWay:
             "captured and not cleared": self.uncleared,
             "corrections not posted": self.corrections,
             "transfers without an outcome": self.transfers,
+            "top-ups on their way": self.top_ups,
         }
         return [f"{name} {minor} {currency}" for name, minor in amounts.items() if minor]
 
@@ -157,7 +160,7 @@ def _balance_bounds(before: OwnFigures, after: OwnFigures) -> tuple[int, int]:
     open_ = after.under_way
     unposted = sorted((before.unposted, after.unposted))
     outgoing = open_.refunds + open_.corrections + open_.transfers + open_.uncleared_fees
-    incoming = open_.captures + open_.uncleared + open_.corrections
+    incoming = open_.captures + open_.uncleared + open_.corrections + open_.top_ups
     return (
         before.debit - after.credit + unposted[0] - outgoing,
         after.debit - before.credit + unposted[1] + incoming,

@@ -91,6 +91,7 @@ ENDPOINTS = {
     "POST /v1/topups": "TopupCreateParams",
     "GET /v1/topups": "TopupListParams",
     "GET /v1/topups/{}": "TopupRetrieveParams",
+    "POST /v1/topups/{}/cancel": "TopupCancelParams",
     "POST /v1/terminal/locations": "terminal.LocationCreateParams",
     "GET /v1/terminal/locations": "terminal.LocationListParams",
     "GET /v1/terminal/locations/{}": "terminal.LocationRetrieveParams",

@@ -119,6 +119,7 @@ class EntryKind(StrEnum):
     DISPUTE = "dispute"
     DISPUTE_WON = "dispute_won"
     TOPUP = "topup"
+    TOPUP_REVERSED = "topup_reversed"
     PARTNER_FUNDING = "partner_funding"
     DISBURSEMENT = "disbursement"
     DISBURSEMENT_RETURN = "disbursement_return"

@@ -48,6 +48,22 @@ async def record_top_up(
     return await post_entries(connection, [entry], now=now)
 
 
+async def record_top_up_reversed(
+    connection: Connection,
+    *,
+    currency: str,
+    minor: int,
+    reference: str,
+    partner_id: str | None,
+    now: datetime,
+) -> bool:
+    """Book that the bank took a top-up back (`partner_id`: a partner's); False if it is booked already."""
+    entry = treasury.topup_reversed(
+        currency=currency, minor=minor, reference=reference, partner_id=partner_id
+    )
+    return await post_entries(connection, [entry], now=now)
+
+
 async def record_psp_fee(
     connection: Connection, *, currency: str, minor: int, reference: str, now: datetime
 ) -> bool:

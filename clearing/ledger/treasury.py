@@ -33,6 +33,16 @@ def topup(*, currency: str, minor: int, reference: str) -> JournalEntry:
     return _entry(EntryKind.TOPUP, reference, [Transfer(PSP_RECEIVABLE, TREASURY_FLOAT, minor, currency)])
 
 
+def topup_reversed(
+    *, currency: str, minor: int, reference: str, partner_id: str | None = None
+) -> JournalEntry:
+    """A top-up that the bank took back: the platform's own, or that of a partner's funded account."""
+    account = TREASURY_FLOAT if partner_id is None else funds_account(partner_id)
+    line = Transfer(account, PSP_RECEIVABLE, minor, currency)
+    named = None if partner_id is None else f"{partner_id}/{reference}"
+    return _entry(EntryKind.TOPUP_REVERSED, reference, [line], named=named)
+
+
 def partner_funding(*, partner_id: str, currency: str, minor: int, reference: str) -> JournalEntry:
     """Money that a partner put on its funded account; a reference is that partner's own."""
     line = Transfer(PSP_RECEIVABLE, funds_account(partner_id), minor, currency)

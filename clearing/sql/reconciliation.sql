@@ -39,12 +39,12 @@ SELECT gen_random_uuid();
 WITH booked AS (
     SELECT e.shard, e.subject_id, e.kind, e.reference AS entry_reference, e.currency, e.booked_at,
            CASE e.kind WHEN 'capture' THEN e.psp_object_id WHEN 'topup' THEN 'topup:' || e.reference
-               WHEN 'partner_funding' THEN 'topup:' || e.reference
+               WHEN 'topup_reversed' THEN 'topup:' || e.reference WHEN 'partner_funding' THEN 'topup:' || e.reference
                WHEN 'dispute' THEN split_part(e.reference, '/fee/', 1) ELSE e.reference END AS reference,
-           CASE e.kind WHEN 'dispute' THEN -e.gross_minor ELSE e.gross_minor END AS amount_minor
+           CASE WHEN e.kind IN ('dispute', 'topup_reversed') THEN -e.gross_minor ELSE e.gross_minor END AS amount_minor
     FROM clearing.entry AS e
     WHERE e.booked_at >= :since AND ((e.kind = 'capture' AND e.psp_object_id IS NOT NULL)
-        OR e.kind IN ('dispute', 'dispute_won', 'topup', 'partner_funding'))
+        OR e.kind IN ('dispute', 'dispute_won', 'topup', 'topup_reversed', 'partner_funding'))
 ), fee AS (
     SELECT t.shard, t.subject_id, t.kind, t.reference, t.currency,
            sum(CASE t.debit_account WHEN 'platform:psp:expense' THEN t.amount_minor ELSE -t.amount_minor END)::bigint AS minor

@@ -8,7 +8,7 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
@@ -18,7 +18,7 @@ from clearing.services import build_clearing
 from gateway.cli.command_group import CommandGroup
 from gateway.cli.tables import show_rows
 from gateway.cli.transaction import open_pool
-from gateway.config import Environment, base_url_of, load_some_settings
+from gateway.config import Environment, base_url_of, currencies_of, load_some_settings
 from gateway.errors import ConfigurationError, DatabaseNotMigratedError, DatabaseUnreachableError
 from gateway.ocpi.repository import objects
 from gateway.payments.psp.stripe.account_check import can_take_money, check_account
@@ -34,7 +34,13 @@ from gateway.payments.psp.stripe.wire import API_VERSION
 
 _CAN_NOT_TAKE_MONEY: Final = 1
 _WEBHOOK_PATH: Final = "/v1/psp/webhooks"
-_PSP_SETTINGS: Final = ("psp_api_key", "psp_base_url", "psp_timeout_seconds", "environment")
+_PSP_SETTINGS: Final = (
+    "psp_api_key",
+    "psp_base_url",
+    "psp_timeout_seconds",
+    "environment",
+    "psp_settlement_currencies",
+)
 _ADDRESS_SETTINGS: Final = ("public_url", "host", "port", "tls_certificate_path")
 _SECRET: Final = "NETWORKCORE_PSP_WEBHOOK_SECRET"  # noqa: S105 - the name of a setting
 
@@ -113,8 +119,9 @@ async def _run(
         await reader.close()
     if not any(read.status for read in facts.reads.values()):
         raise click.ClickException(_silence(facts, settings["psp_base_url"]))
-    expected = await _expected(
-        live=settings["environment"] is Environment.PRODUCTION, webhook_url=webhook_url
+    expected = replace(
+        await _expected(live=settings["environment"] is Environment.PRODUCTION, webhook_url=webhook_url),
+        settlement_currencies=currencies_of(settings["psp_settlement_currencies"]),
     )
     findings = check_account(facts, expected, pinned_version=API_VERSION)
     return PspCheck(findings=findings, webhooks=changes)

@@ -48,6 +48,7 @@ from sandbox.stripe.settings import (
     "--settlement-days", default=2, show_default=True, help="Days until captured money is available."
 )
 @click.option("--payout-days", default=1, show_default=True, help="Days until a payout is paid.")
+@click.option("--topup-days", default=0, show_default=True, help="Days until a top-up arrives.")
 @click.option(
     "--card-features/--no-card-features",
     default=True,
@@ -71,6 +72,7 @@ def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
     publishable_key: str,
     settlement_days: int,
     payout_days: int,
+    topup_days: int,
     card_features: bool,  # noqa: FBT001 - click passes by keyword
     settlement_currencies: tuple[str, ...],
 ) -> None:
@@ -88,6 +90,7 @@ def sandbox_psp(  # noqa: PLR0917 - click passes by keyword
             publishable_key=publishable_key,
             settlement_days=settlement_days,
             payout_days=payout_days,
+            topup_days=topup_days,
             card_features=card_features,
             settlement_currencies=tuple(one.lower() for one in settlement_currencies),
         )

@@ -137,6 +137,17 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             "reconciliation where it is no session's.",
             command="networkcore exceptions resolve {exception} --action refund",
         ),
+        ExceptionKind.TOPUP_NOT_ARRIVED: KindSpec(
+            title="Top-ups that failed, were taken back, or are late",
+            owner="treasury",
+            prefix="top",
+            retry=None,
+            next_step="Ask the bank why. Top up again under another reference if the money is still "
+            "needed; where {party} has spent a top-up that was taken back, agree on how it is repaid. Then "
+            "record it.",
+            command=_RESOLVE,
+            final=True,
+        ),
         ExceptionKind.DISPUTE_RESPONSE: KindSpec(
             title="Disputes that wait for evidence",
             owner="payments",

@@ -21,8 +21,8 @@ from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.payments import reconciliation_repository, unbooked_charge_repository
 from gateway.payments.psp.port import PspMovement, PspOutcomeUnknown
+from gateway.payments.service import PaymentService
 from gateway.payments.unbooked_charge_repository import UnbookedCharge
-from gateway.payments.unbooked_charges import UnbookedChargeService
 
 _EVERY: Final = timedelta(hours=1)
 # Looked at again each time: what the PSP or a slow writer brought late is kept once.
@@ -31,6 +31,7 @@ _FIRST: Final = timedelta(days=400)
 _LIMIT: Final = 100_000  # lines in memory
 _WINDOW: Final = timedelta(days=1)
 _SHORTEST: Final = timedelta(seconds=1)  # the PSP's own resolution
+_TOP_UPS: Final = frozenset({"topup", "topup_reversal"})
 _CHARGES: Final = frozenset({"charge", "payment"})
 _PSP: Final = "psp"
 _REFUNDS: Final = "refunds"
@@ -61,7 +62,7 @@ class ReconciliationJob:
     source: MovementSource
     reconciler: ReconciliationService = field(default_factory=ReconciliationService)
     clearing: ClearingServices = field(default_factory=build_clearing)
-    unbooked: UnbookedChargeService | None = None
+    payments: PaymentService | None = None  # None: charges that no book has are differences alone
     every: timedelta = _EVERY
     limit: int = _LIMIT
     name: str = "reconciliation"
@@ -126,9 +127,9 @@ class ReconciliationJob:
             for one in found
             if one.kind in _CHARGES and one.psp_payment is not None and one.amount_minor > 0
         }
-        if self.unbooked is None or not listed:
+        if self.payments is None or not listed:
             return
-        unknown = await self.unbooked.check_listed(listed)
+        unknown = await self.payments.psp_events.unbooked.check_listed(listed)
         if unknown:
             _log.warning("psp_charges_not_booked", charges=unknown)
 
@@ -170,7 +171,7 @@ def _reference(movement: PspMovement, counts_to: Mapping[str, str]) -> str:
 
     Two charges of one capture are one movement to our books.
     """
-    if movement.kind == "topup" and movement.description:
+    if movement.kind in _TOP_UPS and movement.description:
         return f"topup:{movement.description}"
     return counts_to.get(movement.source, movement.source)
 

@@ -4,17 +4,19 @@ Owns: the transaction in which a party is stored in the gateway, which knows who
 knows its terms. Must not know HTTP, keys or agreements.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from datetime import datetime
+from zoneinfo import ZoneInfo
 
 from clearing.parties.party import Party, VatEvidence
 from clearing.services import ClearingServices
 from gateway.clock import Clock
-from gateway.database import Pool, transaction
+from gateway.database import Connection, Pool, transaction
 from gateway.partners import party_repository, principal_repository, site_host_repository
 from gateway.partners.errors import PartnerRecordExistsError, UnknownPartnerRecordError
 from gateway.partners.party_repository import PartyRecord
+from gateway.webhooks import payout_events
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -105,3 +107,63 @@ class PartyService:
             await site_host_repository.set_site_host(
                 connection, cpo_id=cpo_id, location_id=location_id, party_id=party_id
             )
+
+
+async def hold_for_new_account(
+    clearing: ClearingServices, connection: Connection, party: Party, *, by: str, now: datetime
+) -> None:
+    """Another account at the PSP is like other bank details: a second person than `by` must agree first."""
+    hold_id = await clearing.payouts.place_hold(
+        connection,
+        party.id,
+        reason=f"it is to be paid to {party.connected_account} from now on; to be confirmed with the party",
+        since=now.astimezone(ZoneInfo(party.time_zone)).date(),
+        until=None,
+        by=by,
+        four_eyes=True,
+    )
+    cancelled = await clearing.payouts.cancel_unpayable(connection, now=now, party_id=party.id)
+    await payout_events.record_hold(connection, hold_id, cancelled, now=now)
+
+
+async def load_party(clearing: ClearingServices, connection: Connection, party_id: str) -> Party:
+    """A party with its terms, as clearing knows it. Raises UnknownPartnerRecordError."""
+    found = await clearing.reference_data.find_party(connection, party_id)
+    if found is None:
+        raise UnknownPartnerRecordError(f"There is no party {party_id}")
+    return found
+
+
+def _view(party: PartyRecord, terms: Mapping[str, Party]) -> PartyView:
+    """A party with its name; one that has no terms yet is called by its id."""
+    known = terms.get(party.id)
+    name = party.id if known is None else known.name
+    return PartyView(id=party.id, kind=party.kind, name=name, created_at=party.created_at)
+
+
+def _merged(update: PartyUpdate, *, before: Party | None) -> Party:
+    """The party to store: what the update leaves out comes from what is stored.
+
+    A declaration never takes the place of what is known: renewing a party's terms can't make an id good that
+    a register rejected.
+    """
+    known = set() if before is None else {_bare(one.vat_id) for one in before.vat_evidence}
+    declared = tuple(one for one in update.declared_vat_ids if not _is_known(one.vat_id, known))
+    wanted = replace(update.party, vat_evidence=(*update.party.vat_evidence, *declared))
+    if before is None:
+        return wanted
+    if update.keeps_registrations:
+        wanted = replace(wanted, vat_registrations=before.vat_registrations)
+    if update.keeps_cadence:
+        wanted = replace(wanted, document_cadence=before.document_cadence)
+    return wanted
+
+
+def _is_known(vat_id: str, known: set[str]) -> bool:
+    """Whether there is evidence of that id, however it is written: with or without its prefix, EL or GR."""
+    bare = _bare(vat_id)
+    return any(bare in (one, one[2:]) or bare[2:] == one[2:] for one in known)
+
+
+def _bare(vat_id: str) -> str:
+    return "".join(sign for sign in vat_id.upper() if sign.isalnum())

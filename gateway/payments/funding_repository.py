@@ -3,7 +3,10 @@
 Owns: the translation between values and rows. Must not know: the PSP, what a booking is.
 """
 
+from collections.abc import Sequence
+from datetime import datetime
 from typing import Any
+from uuid import UUID
 
 from gateway.database import Connection, named_queries
 from gateway.payments.records import AccountRecord, TopUpRecord
@@ -35,9 +38,66 @@ async def renew_top_up_key(connection: Connection, **fields: Any) -> None:
     await _sql.renew_top_up_key(connection, **fields)
 
 
-async def record_top_up(connection: Connection, *, subject: str, psp_object: str) -> None:
-    """The PSP has made the top-up."""
-    await _sql.record_top_up(connection, subject=subject, psp_object=psp_object)
+async def record_top_up(connection: Connection, **fields: Any) -> None:
+    """The PSP has the top-up; it is on its way."""
+    await _sql.record_top_up(connection, **fields)
+
+
+async def touch_top_up(connection: Connection, *, subject: str, wall_now: datetime) -> None:
+    """The PSP was asked about a top-up, and nothing has changed."""
+    await _sql.touch_top_up(connection, subject=subject, wall_now=wall_now)
+
+
+async def move_top_up(connection: Connection, **fields: Any) -> TopUpRecord | None:
+    """Move a top-up to another state, once; None where it was moved before."""
+    row = await _sql.move_top_up(connection, **fields)
+    return None if row is None else TopUpRecord.from_row(row)
+
+
+async def record_overdrawn(connection: Connection, *, subject: str, overdrawn_minor: int) -> None:
+    """What a party had spent of a top-up that the bank took back."""
+    await _sql.record_overdrawn(connection, subject=subject, overdrawn_minor=overdrawn_minor)
+
+
+async def load_top_up(connection: Connection, *, top_up_id: UUID) -> TopUpRecord | None:
+    """One top-up."""
+    row = await _sql.load_top_up(connection, id=top_up_id)
+    return None if row is None else TopUpRecord.from_row(row)
+
+
+async def find_top_up(connection: Connection, *, psp_object: str) -> TopUpRecord | None:
+    """The top-up that the PSP knows by its own id."""
+    row = await _sql.top_up_of_object(connection, psp_object=psp_object)
+    return None if row is None else TopUpRecord.from_row(row)
+
+
+async def list_waiting_top_ups(
+    connection: Connection, *, checked_before: datetime, limit: int
+) -> list[TopUpRecord]:
+    """Top-ups that have not ended, and that the PSP was not asked about since."""
+    rows = _sql.list_waiting_top_ups(connection, checked_before=checked_before, row_limit=limit)
+    return [TopUpRecord.from_row(row) async for row in rows]
+
+
+async def list_top_ups(
+    connection: Connection, *, state: str | None, before: UUID | None, limit: int
+) -> Sequence[TopUpRecord]:
+    """A page of top-ups, newest first, those older than `before`."""
+    rows = _sql.list_top_ups(connection, state=state, before=before, row_limit=limit)
+    return [TopUpRecord.from_row(row) async for row in rows]
+
+
+async def open_account(connection: Connection, *, party_id: str, currency: str) -> None:
+    """Open a funded account without money, where there is none."""
+    await _sql.open_account(connection, party_id=party_id, currency=currency)
+
+
+async def take_funding_back(
+    connection: Connection, *, party_id: str, reference: str, now: datetime
+) -> int | None:
+    """Take a partner's funding off its account; by how much its credit limit had to be raised for that."""
+    raised = await _sql.take_funding_back(connection, party_id=party_id, reference=reference, now=now)
+    return None if raised is None else int(raised)
 
 
 async def set_credit_limit(

@@ -98,6 +98,11 @@ async def record_detached_method(connection: Connection, *, psp_method: str, now
     await _sql.record_detached_method(connection, psp_method=psp_method, now=now)
 
 
+async def record_updated_method(connection: Connection, **fields: Any) -> bool:
+    """The card of a saved method was replaced; False where nothing has changed."""
+    return bool(await _sql.record_updated_method(connection, **fields))
+
+
 async def record_revoked_mandate(connection: Connection, *, mandate: str) -> None:
     """The consent to charges while the driver is away has ended."""
     await _sql.record_revoked_mandate(connection, mandate=mandate)

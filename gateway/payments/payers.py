@@ -12,7 +12,7 @@ from typing import Final
 from uuid import UUID
 
 from gateway.clock import Clock
-from gateway.database import Connection, Pool
+from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id, new_id
 from gateway.payments import payer_repository as repository
 from gateway.payments import presenters
@@ -31,6 +31,7 @@ from gateway.payments.psp.payer_port import (
 from gateway.payments.psp.port import INVALID_CUSTOMER, Declined, PspOutcomeUnknown
 from gateway.payments.psp_answers import known, unavailable
 from gateway.payments.views import SetupView
+from gateway.webhooks import events
 from gateway.webhooks.events import event_rows
 
 FINAL_SETUP_STATES = frozenset({SetupState.SUCCEEDED, SetupState.CANCELLED})
@@ -231,6 +232,33 @@ class PayerService:
                 wallet=card.wallet if card else None,
                 now=self.clock.now(),
             )
+        return None
+
+    async def sync_method(self, *, psp_method: str) -> str | None:
+        """The PSP reports that the card of a saved method was replaced: read it, and keep what it is now.
+
+        None: done; else what it waits for.
+        """
+        found = await self.psp.inspect_method(psp_method=psp_method)
+        if isinstance(found, PspOutcomeUnknown):
+            return f"the PSP's answer about a payment method: {found.reason}"
+        if isinstance(found, Declined) or found.card is None:
+            return None
+        card, now = found.card, self.clock.now()
+        async with transaction(self.pool) as connection:
+            changed = await repository.record_updated_method(
+                connection,
+                psp_method=psp_method,
+                brand=card.brand,
+                last4=card.last4,
+                exp_month=card.exp_month,
+                exp_year=card.exp_year,
+                wallet=card.wallet,
+                now=now,
+            )
+            method = await repository.find_saved_method(connection, psp_method=psp_method)
+            if changed and method is not None:
+                await events.record(connection, presenters.saved_method_events(method), now=now)
         return None
 
     async def record_revoked_mandate(self, *, mandate: str) -> None:

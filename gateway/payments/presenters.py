@@ -9,7 +9,7 @@ from typing import Any, Literal
 from clearing.captured_session import AuthorizationMethod
 from clearing.cdr_checks.finding import CheckCode
 from clearing.parties.party import PLATFORM_ID
-from gateway import api_schemas, payer_schemas
+from gateway import api_schemas, funding_schemas, payer_schemas
 from gateway.ids import format_id, shard_of
 from gateway.payments.payer_records import CustomerRecord, SavedMethodRecord, SetupRecord
 from gateway.payments.psp.payer_port import SetupState
@@ -19,6 +19,7 @@ from gateway.payments.records import (
     DisputeRecord,
     RefundRecord,
     SessionRecord,
+    TopUpRecord,
     UsageSource,
 )
 from gateway.payments.state_machine import PaymentState
@@ -124,6 +125,20 @@ def saved_method_object(method: SavedMethodRecord) -> payer_schemas.PaymentMetho
     )
 
 
+def saved_method_events(method: SavedMethodRecord) -> list[NewEvent]:
+    """The event of a saved method whose card was replaced, for its party."""
+    shown = saved_method_object(method)
+    return [
+        NewEvent(
+            type=EventType.PAYMENT_METHOD_UPDATED,
+            party_id=method.party_id,
+            object_id=shown.id,
+            data=shown.as_json(),
+            shard=shard_of(method.id),
+        )
+    ]
+
+
 def setup_events(before: SetupRecord, after: SetupRecord) -> list[NewEvent]:
     """The event of a setup's end, or of a try that failed, for the party whose driver it is."""
     if after.state is SetupState.SUCCEEDED:
@@ -177,6 +192,37 @@ def refund_object(refund: RefundRecord) -> api_schemas.RefundSchema:
         metadata=dict(refund.metadata),
         created=refund.created_at,
     )
+
+
+def top_up_object(top_up: TopUpRecord) -> funding_schemas.TopupSchema:
+    """The public top-up."""
+    return funding_schemas.TopupSchema(
+        id=format_id("top", top_up.id),
+        state=top_up.state,
+        party=top_up.party_id,
+        currency=top_up.currency,
+        amount=top_up.amount_minor,
+        reference=top_up.reference,
+        failure_code=top_up.failure_code,
+        overdrawn=top_up.overdrawn_minor,
+        updated=top_up.updated_at,
+    )
+
+
+def top_up_events(top_up: TopUpRecord) -> list[NewEvent]:
+    """The event of a top-up's new state, for the platform and the party whose account it is for."""
+    shown = top_up_object(top_up)
+    return [
+        NewEvent(
+            type=EventType(f"top_up.{top_up.state}"),
+            party_id=party,
+            object_id=shown.id,
+            data=shown.as_json(),
+            shard=shard_of(top_up.id),
+        )
+        for party in (PLATFORM_ID, top_up.party_id)
+        if party is not None
+    ]
 
 
 def dispute_object(dispute: DisputeRecord) -> api_schemas.DisputeSchema:

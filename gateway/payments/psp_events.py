@@ -17,6 +17,7 @@ from gateway.payments import psp_request_repository, repository
 from gateway.payments.capture import CaptureService
 from gateway.payments.dispute import DisputeService
 from gateway.payments.errors import PaymentConflictError, VersionConflictError
+from gateway.payments.funding import FundingService
 from gateway.payments.outcomes import OutcomeRecorder
 from gateway.payments.payers import PayerService
 from gateway.payments.psp.dispute_port import RefundState, ReversalUpdate
@@ -57,6 +58,11 @@ class PspEventHandler:
     payers: PayerService
 
     @property
+    def funding(self) -> FundingService:
+        """Books top-ups when they arrive."""
+        return FundingService(pool=self.pool, clock=self.clock, psp=self.psp)
+
+    @property
     def unbooked(self) -> UnbookedChargeService:
         """Finds money at the PSP that is in no book here."""
         return UnbookedChargeService(pool=self.pool, clock=self.clock, psp=self.psp)
@@ -89,6 +95,8 @@ class PspEventHandler:
                 psp_setup=event.psp_setup,
                 detached_method=event.detached_method,
                 attached_method=event.attached_method,
+                updated_method=event.updated_method,
+                psp_topup=event.psp_topup,
                 revoked_mandate=event.revoked_mandate,
                 connected_account=event.connected_account,
                 always=_returns_money(event),
@@ -113,6 +121,10 @@ class PspEventHandler:
             return await self.payers.record_attached(psp_method=event.attached_method)
         if event is not None and event.revoked_mandate is not None:
             await self.payers.record_revoked_mandate(mandate=event.revoked_mandate)
+        if event is not None and event.psp_topup is not None:
+            return await self.funding.sync_top_up(psp_topup=event.psp_topup)
+        if event is not None and event.updated_method is not None:
+            return await self.payers.sync_method(psp_method=event.updated_method)
         if event is None or event.psp_payment is None:
             return None
         if event.dispute is not None:

@@ -252,17 +252,30 @@ class AccountRecord(FromRow):
     balance_minor: int
     held_minor: int
     credit_limit_minor: int
+    pending_minor: int  # on its way, and no part of the balance
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class TopUpRecord(FromRow):
-    """Money on its way into the PSP balance; `requested_at` (wall time) is when the PSP's key counts from."""
+    """Money on its way into the PSP balance; `requested_at` (wall time) is when the PSP's key counts from.
+
+    `party_id` None: the platform's own money. `state` is `requested` until the PSP has it, then the PSP's.
+    `overdrawn_minor`: what its party had spent of it when the bank took it back.
+    """
 
     id: UUID
+    subject: str
+    party_id: str | None
+    reference: str
+    funding_id: UUID | None
     currency: str
     amount_minor: int
+    state: str
+    failure_code: str | None
+    overdrawn_minor: int
     requested_at: datetime
     psp_object: str | None
+    updated_at: datetime
 
 
 class MissingCdrAction(StrEnum):

@@ -12,6 +12,7 @@ from uuid import UUID, uuid5
 import asyncpg
 
 from clearing.errors import ClearingError
+from gateway.api_schemas import SessionState
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id, in_shard, new_id, shard_of
@@ -290,7 +291,9 @@ class UnbookedChargeSettlement:
             handed = await cdr_correction_repository.retry_clearing(
                 connection, session_id=session.id, now=self.clock.now(), wall_now=self.clock.wall_now()
             )
-        if not handed:
+            after = await repository.find_session(connection, shard=charge.shard, session_id=session.id)
+        # It may be cleared already: another CDR has made its price what was captured.
+        if not handed and (after is None or after.state is not SessionState.CLEARED):
             return "clearing, which has the session at this moment"
         await self._end(charge, UnbookedState.ADOPTED)
         return None

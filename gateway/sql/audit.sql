@@ -53,7 +53,7 @@ SELECT p.party_id, p.currency, p.balance_minor, p.held_minor,
 FROM gateway.partner_account AS p
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(amount_minor), 0)::bigint AS funded FROM gateway.partner_funding
-    WHERE party_id = p.party_id AND currency = p.currency
+    WHERE party_id = p.party_id AND currency = p.currency AND reversed_at IS NULL
 ) AS f
 CROSS JOIN LATERAL (
     SELECT coalesce(sum(c.amount_minor - c.refunded_minor), 0)::bigint AS captured
@@ -148,13 +148,18 @@ WITH request AS (
     WHERE t.kind = 'book_correction' AND d.fee_currency IS NOT NULL
 ), part AS (
     SELECT currency, coalesce(captures, 0) AS captures, coalesce(refunds, 0) AS refunds, 0 AS uncleared, 0 AS uncleared_fees,
-           0 AS corrections FROM request
-    UNION ALL SELECT currency, 0, 0, minor, 0, 0 FROM uncleared
-    UNION ALL SELECT currency, 0, 0, 0, minor, 0 FROM uncleared_fee
-    UNION ALL SELECT currency, 0, 0, 0, 0, minor FROM correction
+           0 AS corrections, 0 AS top_ups FROM request
+    UNION ALL SELECT currency, 0, 0, minor, 0, 0, 0 FROM uncleared
+    UNION ALL SELECT currency, 0, 0, 0, minor, 0, 0 FROM uncleared_fee
+    UNION ALL SELECT currency, 0, 0, 0, 0, minor, 0 FROM correction
+    -- Money of no session that is being refunded, and what the PSP may have received since it was asked last.
+    UNION ALL SELECT currency, 0, amount_minor - refunded_minor, 0, 0, 0, 0 FROM gateway.unbooked_charge
+        WHERE state = 'refunding'
+    UNION ALL SELECT currency, 0, 0, 0, 0, 0, amount_minor FROM gateway.top_up WHERE state IN ('requested', 'pending')
 )
 SELECT currency, sum(captures)::bigint AS captures, sum(refunds)::bigint AS refunds, sum(uncleared)::bigint AS uncleared,
-       sum(uncleared_fees)::bigint AS uncleared_fees, sum(corrections)::bigint AS corrections
+       sum(uncleared_fees)::bigint AS uncleared_fees, sum(corrections)::bigint AS corrections,
+       sum(top_ups)::bigint AS top_ups
 FROM part GROUP BY currency;
 
 -- name: insert_run!

@@ -34,6 +34,16 @@ WHERE u.state IN ('open', 'adopting', 'refunding') AND NOT EXISTS (
     SELECT 1 FROM gateway.capture AS c
     WHERE c.shard = u.shard AND c.session_id = u.session_id AND c.state = 'succeeded' AND c.psp_charge = u.psp_charge)
 UNION ALL
+-- One on its way arrives within days; after ten it is asked for.
+SELECT 'topup_not_arrived', t.id, NULL, NULL, t.party_id, t.amount_minor, t.currency,
+       CASE WHEN t.state IN ('requested', 'pending') THEN 'late' ELSE t.state END,
+       concat_ws('; ', 'reference ' || t.reference, t.failure_code,
+                 CASE WHEN t.overdrawn_minor > 0 THEN format('%s minor units were spent', t.overdrawn_minor) END),
+       t.updated_at, false
+FROM gateway.top_up AS t
+WHERE t.state IN ('failed', 'cancelled', 'reversed')
+   OR (t.state IN ('requested', 'pending') AND t.requested_at < :unknown_before::timestamptz - interval '9 days')
+UNION ALL
 SELECT 'psp_configuration', NULL, i.account || '/' || i.code, NULL, NULL, NULL, NULL, i.code, i.detail, i.first_at, true
 FROM gateway.psp_incident AS i
 UNION ALL

@@ -107,6 +107,15 @@ UPDATE gateway.payment_method
 SET removed_at = coalesce(removed_at, :now), detached_at = coalesce(detached_at, :now)
 WHERE psp_method = :psp_method;
 
+-- name: record_updated_method$
+-- The card network has replaced the card; the method and its mandate stay.
+UPDATE gateway.payment_method
+SET brand = :brand, last4 = :last4, exp_month = :exp_month, exp_year = :exp_year, wallet = :wallet, card_updated_at = :now
+WHERE psp_method = :psp_method
+  AND (brand, last4, exp_month, exp_year) IS DISTINCT FROM (:brand::text, :last4::text, :exp_month::smallint, :exp_year::smallint)
+  AND removed_at IS NULL
+RETURNING true;
+
 -- name: record_revoked_mandate!
 -- The driver's bank has ended the consent to charges while away.
 UPDATE gateway.payment_method SET mandate = NULL WHERE mandate = :mandate;

@@ -349,9 +349,10 @@ WITH relaxed AS MATERIALIZED (
                               'connected_account', :connected_account::text), :received_at::timestamptz
     FROM kept
     WHERE EXISTS (SELECT 1 FROM gateway.payment_method_setup WHERE psp_setup = :psp_setup::text)
+       OR :psp_topup::text IS NOT NULL
        OR EXISTS (
            SELECT 1 FROM gateway.payment_method
-           WHERE psp_method = :detached_method::text OR mandate = :revoked_mandate::text)
+           WHERE psp_method IN (:detached_method::text, :updated_method::text) OR mandate = :revoked_mandate::text)
        OR EXISTS (
            SELECT 1 FROM gateway.payment_authorization
            WHERE payment_method = :attached_method::text AND save_usage IS NOT NULL)

@@ -188,7 +188,8 @@ WITH unbooked AS (
         SELECT 1 FROM gateway.capture AS c
         WHERE c.shard = u.shard AND c.session_id = u.session_id AND c.state = 'succeeded' AND c.psp_charge = u.psp_charge)
 ), moved AS (
-    SELECT currency, amount_minor AS captured, gone_minor AS refunded,
+    SELECT currency, amount_minor AS captured,
+           CASE WHEN state = 'refunding' THEN amount_minor ELSE gone_minor END AS refunded,
            CASE WHEN state = 'left' THEN 0 ELSE amount_minor - gone_minor END AS unposted, 0 AS fee,
            (state IN ('open', 'adopting', 'refunding'))::integer AS waiting
     FROM unbooked

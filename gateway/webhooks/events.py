@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway import account_schemas, api_schemas, exception_schemas, payer_schemas
+from gateway import account_schemas, api_schemas, exception_schemas, funding_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
 from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
@@ -35,6 +35,7 @@ class EventType(StrEnum):
     SETUP_SUCCEEDED = "setup.succeeded"
     SETUP_FAILED = "setup.failed"
     SETUP_CANCELLED = "setup.cancelled"
+    PAYMENT_METHOD_UPDATED = "payment_method.updated"
     SESSION_COMPLETED = "session.completed"
     SESSION_USAGE_STATED = "session.usage_stated"
     SESSION_CLEARED = "session.cleared"
@@ -72,6 +73,10 @@ class EventType(StrEnum):
     BANK_DETAILS_APPROVED = "bank_details.approved"
     BANK_DETAILS_REJECTED = "bank_details.rejected"
     BANK_MESSAGE_REJECTED = "bank_message.rejected"
+    TOPUP_ARRIVED = "top_up.arrived"
+    TOPUP_FAILED = "top_up.failed"
+    TOPUP_CANCELLED = "top_up.cancelled"
+    TOPUP_REVERSED = "top_up.reversed"
     EXCEPTION_OPENED = "exception.opened"
     EXCEPTION_RESOLVED = "exception.resolved"
     WEBHOOK_ENDPOINT_TEST = "webhook_endpoint.test"
@@ -82,6 +87,7 @@ class EventType(StrEnum):
 DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "authorization": api_schemas.AuthorizationSchema,
     "setup": payer_schemas.SetupSchema,
+    "payment_method": payer_schemas.PaymentMethodSchema,
     "session": api_schemas.SessionSchema,
     "capture": api_schemas.CaptureSchema,
     "refund": api_schemas.RefundSchema,
@@ -94,6 +100,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "connected_account": account_schemas.ConnectedAccountSchema,
     "bank_details": api_schemas.BankDetailsSchema,
     "bank_message": api_schemas.BankMessageSchema,
+    "top_up": funding_schemas.TopupSchema,
     "exception": exception_schemas.ExceptionSchema,
     "webhook_endpoint": api_schemas.WebhookEndpointSchema,
 }

@@ -22,6 +22,7 @@ REPORTING: Final = {
     "transfer": "transfer",
     "transfer_refund": "transfer_reversal",
     "topup": "topup",
+    "topup_reversal": "topup_reversal",
     "payout": "payout",
     "payout_failure": "payout_reversal",
     "payout_cancel": "payout_reversal",

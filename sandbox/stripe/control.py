@@ -3,7 +3,7 @@
 Owns no rule: each handler calls the module that does. Must not know: HTTP.
 """
 
-from sandbox.stripe import hold_end, payouts, refunds, setup_intents
+from sandbox.stripe import hold_end, payouts, refunds, setup_intents, topups
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.balance_transactions import Total
 from sandbox.stripe.card_authorization import answer_challenge, authorize
@@ -131,6 +131,20 @@ def authenticate_setup(call: PspApiRequest) -> Json:
     return setup_intents.answer_challenge(call.state, intent, call.account, passed=passed)
 
 
+def replace_card(call: PspApiRequest) -> Json:
+    """POST /_sandbox/payment_methods/{id}/replace_card {last4, exp_month, exp_year}: the network does."""
+    params = call.params.only("last4", "exp_month", "exp_year")
+    method = call.state.get("payment_method", call.ids[0], call.account)
+    method["card"] |= {
+        "last4": params.text("last4") or method["card"]["last4"],
+        "exp_month": params.integer("exp_month", least=1) or method["card"]["exp_month"],
+        "exp_year": params.integer("exp_year", least=1) or method["card"]["exp_year"],
+    }
+    call.state.put("payment_method", method, call.account)
+    call.state.emit("payment_method.automatically_updated", method, call.account)
+    return method
+
+
 def revoke_mandate(call: PspApiRequest) -> Json:
     """POST /_sandbox/mandates/{id}/revoke."""
     mandate = call.state.get("mandate", call.ids[0], call.account)
@@ -155,6 +169,26 @@ def fail_payout(call: PspApiRequest) -> Json:
     code = params.choice("failure_code", payouts.FAILURES, default="could_not_process")
     payout = call.state.get("payout", call.ids[0], call.account)
     return payouts.fail(call.state, payout, code or "could_not_process", call.account)
+
+
+def topup_succeeds(call: PspApiRequest) -> Json:
+    """POST /_sandbox/topups/{id}/succeed: the money arrives now."""
+    call.params.only()
+    topups.arrive(call.state, call.ids[0], call.account)
+    return call.state.get("topup", call.ids[0], call.account)
+
+
+def topup_fails(call: PspApiRequest) -> Json:
+    """POST /_sandbox/topups/{id}/fail {failure_code}: the bank refuses to pay."""
+    code = call.params.only("failure_code").text("failure_code") or "insufficient_funds"
+    topup = call.state.get("topup", call.ids[0], call.account)
+    return topups.fail(call.state, topup, code, call.account)
+
+
+def topup_is_reversed(call: PspApiRequest) -> Json:
+    """POST /_sandbox/topups/{id}/reverse: the bank takes the money back."""
+    call.params.only()
+    return topups.reverse(call.state, call.state.get("topup", call.ids[0], call.account), call.account)
 
 
 def dispute_charge(call: PspApiRequest) -> Json:

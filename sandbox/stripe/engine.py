@@ -10,7 +10,7 @@ from typing import Final
 
 import msgspec
 
-from sandbox.stripe import idempotency, webhook_endpoints
+from sandbox.stripe import idempotency, topups, webhook_endpoints
 from sandbox.stripe.access import CONTROL_PREFIX, PspRequest, acting_account, parameters_of
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.cards import Decline
@@ -35,6 +35,7 @@ _INJECTED: Final = {
 TIMERS: Final = {
     "expire_hold": expire_hold,
     "pay": pay,
+    "arrive_topup": topups.arrive,
     "refund_pending": refund_succeeds,
     "refund_failed": refund_fails,
 }

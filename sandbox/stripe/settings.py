@@ -30,10 +30,11 @@ class PspSettings:
     `fee_basis_points` and `fee_fixed_cents` price each capture (cents mean hundredths of the currency's
     major unit). `webhook_url` receives `webhook_events`; where `connect_webhook_events` are given, those of
     connected accounts come from a second endpoint at the same URL, else from the first. `settlement_days`:
-    days until captured money is available; top-ups are available at once. `payout_days`: days until a payout
-    is paid. `settlement_currencies`: those in which the platform's account receives money, its default first;
-    another currency is converted, at rates less `conversion_basis_points`; none: every currency settles in
-    itself. `search_lag_s`: how long a new object stays invisible to search, as with the real provider.
+    days until captured money is available. `payout_days`: days until a payout is paid. `topup_days`: days
+    until a top-up arrives (0: at once). `settlement_currencies`: those in which the platform's account
+    receives money, its default first; another currency is converted, at rates less
+    `conversion_basis_points`; none: every currency settles in itself. `search_lag_s`: how long a new object
+    stays invisible to search, as with the real provider.
     `seed` makes ids repeat; `start_at` (Unix seconds) freezes the business clock until it is set;
     `pull_webhooks` hands events to the caller instead of delivering them in the background.
     `payment_method_types` are those that the account has activated. Without `card_features` the account has
@@ -53,6 +54,7 @@ class PspSettings:
     dispute_fee_cents: int = 2000
     settlement_days: int = 2
     payout_days: int = 1
+    topup_days: int = 0
     settlement_currencies: tuple[str, ...] = ()
     conversion_basis_points: int = 200
     overcapture_percent: int = 15
@@ -87,6 +89,7 @@ class PspSettings:
             "dispute_fee_cents": (self.dispute_fee_cents, 100_000),
             "settlement_days": (self.settlement_days, 90),
             "payout_days": (self.payout_days, 90),
+            "topup_days": (self.topup_days, 90),
             "conversion_basis_points": (self.conversion_basis_points, 1_000),
             "overcapture_percent": (self.overcapture_percent, 100),
             "search_lag_s": (self.search_lag_s, 86_400),

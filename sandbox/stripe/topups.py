@@ -1,18 +1,22 @@
-"""Top-ups: money put into the platform's balance, available at once.
+"""Top-ups: money put into the platform's balance, which arrives after some days, fails, or is taken back.
 
 Transfers can be funded with it before captured money has settled. Must not know: transfers.
 """
 
+from typing import Any
+
 from sandbox.stripe.api_request import PspApiRequest
+from sandbox.stripe.balance_transactions import DAY_S
 from sandbox.stripe.currencies import check_amount, known_currency
 from sandbox.stripe.lists import PAGING, page
 from sandbox.stripe.parameters import takes
-from sandbox.stripe.problems import Json
+from sandbox.stripe.problems import Json, PspProblem
+from sandbox.stripe.state import PspState
 
 
 @takes("amount", "currency", "description", "metadata", "statement_descriptor", "transfer_group")
 def create(call: PspApiRequest) -> Json:
-    """POST /v1/topups: succeeds at once."""
+    """POST /v1/topups: pending until it arrives, after `topup_days`."""
     params = call.params
     state = call.state
     amount = params.required_integer("amount")
@@ -27,7 +31,7 @@ def create(call: PspApiRequest) -> Json:
         "created": state.now,
         "currency": currency,
         "description": params.text("description"),
-        "expected_availability_date": state.now,
+        "expected_availability_date": state.now + state.settings.topup_days * DAY_S,
         "failure_code": None,
         "failure_message": None,
         "initiated_by": "user",
@@ -40,18 +44,64 @@ def create(call: PspApiRequest) -> Json:
         "status": "pending",
         "transfer_group": params.text("transfer_group"),
     }
+    state.put("topup", topup, call.account)
     state.emit("topup.created", topup, call.account)
-    posted = state.post(
-        kind="topup",
+    if state.settings.topup_days == 0:
+        arrive(state, topup["id"], call.account)
+        return state.get("topup", topup["id"], call.account)
+    state.at(topup["expected_availability_date"], "arrive_topup", topup["id"], call.account)
+    return topup
+
+
+def arrive(state: PspState, topup_id: str, account: str) -> None:
+    """The money has arrived: only now it is part of the balance."""
+    topup = state.get("topup", topup_id, account)
+    if topup["status"] != "pending":
+        return
+    posted = _move(state, topup, account, kind="topup", amount=topup["amount"])
+    _become(state, topup, account, status="succeeded", balance_transaction=posted["id"])
+
+
+def fail(state: PspState, topup: Json, code: str, account: str) -> Json:
+    """The bank refused to pay. Raises PspProblem where it has ended."""
+    if topup["status"] != "pending":
+        raise PspProblem(f"Top-up {topup['id']} is {topup['status']} and cannot fail.")
+    message = f"The bank refused the top-up: {code}."
+    return _become(state, topup, account, status="failed", failure_code=code, failure_message=message)
+
+
+def reverse(state: PspState, topup: Json, account: str) -> Json:
+    """The bank takes the money back after it arrived. Raises PspProblem where it has not."""
+    if topup["status"] != "succeeded":
+        raise PspProblem(f"Top-up {topup['id']} is {topup['status']} and cannot be reversed.")
+    _move(state, topup, account, kind="topup_reversal", amount=-topup["amount"])
+    return _become(state, topup, account, status="reversed")
+
+
+@takes()
+def cancel(call: PspApiRequest) -> Json:
+    """POST /v1/topups/{id}/cancel, while it is pending."""
+    topup = call.state.get("topup", call.ids[0], call.account)
+    if topup["status"] != "pending":
+        raise PspProblem(f"Only a pending top-up can be canceled; this one is {topup['status']}.")
+    return _become(call.state, topup, call.account, status="canceled")
+
+
+def _move(state: PspState, topup: Json, account: str, *, kind: str, amount: int) -> Json:
+    return state.post(
+        kind=kind,
         source=topup["id"],
         amount=amount,
-        currency=currency,
-        account=call.account,
+        currency=topup["currency"],
+        account=account,
         description=topup["description"],
     )
-    topup |= {"balance_transaction": posted["id"], "status": "succeeded"}
-    state.put("topup", topup, call.account)
-    state.emit("topup.succeeded", topup, call.account)
+
+
+def _become(state: PspState, topup: Json, account: str, *, status: str, **changes: Any) -> Json:
+    topup |= {"status": status, **changes}
+    state.put("topup", topup, account)
+    state.emit(f"topup.{status}", topup, account)
     return topup
 
 

@@ -313,6 +313,9 @@ class FakePsp:
             return Transferred(psp_transfer=f"tr_{end_to_end_id}")
         return None
 
+    async def read_top_up(self, *, psp_topup: str) -> ToppedUp | Declined | PspOutcomeUnknown:
+        return ToppedUp(psp_topup=psp_topup)
+
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         return None
 

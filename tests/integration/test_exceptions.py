@@ -420,10 +420,40 @@ async def waiting_pool_event(queue: Queue) -> str:
     return format_id("cpe", identifier)
 
 
+async def unbooked_charge(queue: Queue) -> str:
+    await queue.run(
+        "INSERT INTO gateway.unbooked_charge (psp_payment, psp_charge, shard, reason, state, amount_minor, "
+        "currency, found_at, updated_at) "
+        "VALUES ('pi_hand', 'ch_hand', 1, 'unknown_payment', 'open', 700, 'EUR', $1, $1)",
+        LONG_AGO,
+    )
+    return "pi_hand"
+
+
+async def topup_not_arrived(queue: Queue) -> str:
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO gateway.top_up (subject, id, currency, amount_minor, requested_at, reference, state, "
+        "psp_object, failure_code, updated_at) "
+        "VALUES ('platform/F', $1, 'EUR', 700, $2, 'F', 'failed', 'tu_1', 'insufficient_funds', $2)",
+        identifier,
+        LONG_AGO,
+    )
+    return format_id("top", identifier)
+
+
 CAUSES = {
     ExceptionKind.UNAPPLIED_POOL_EVENT: (
         waiting_pool_event,
         "UPDATE gateway.contract_pool_event SET state = 'dismissed', reason = ''",
+    ),
+    ExceptionKind.UNBOOKED_CHARGE: (
+        unbooked_charge,
+        "UPDATE gateway.unbooked_charge SET state = 'refunded', decided_by = 'anna'",
+    ),
+    ExceptionKind.TOPUP_NOT_ARRIVED: (
+        topup_not_arrived,
+        "UPDATE gateway.top_up SET state = 'arrived', failure_code = NULL",
     ),
     ExceptionKind.DISPUTE_RESPONSE: (
         dispute_response,
@@ -521,7 +551,7 @@ ENDED_BY_THEIR_RETRY = (
     ExceptionKind.FAILING_WEBHOOK_ENDPOINT,
     ExceptionKind.UNAPPLIED_POOL_EVENT,
 )
-ENDED_BY_A_DECISION = (ExceptionKind.FAILED_CDR_CHECK,)
+ENDED_BY_A_DECISION = (ExceptionKind.FAILED_CDR_CHECK, ExceptionKind.UNBOOKED_CHARGE)
 RETRIED_AND_OPEN = (ExceptionKind.UNKNOWN_PSP_OUTCOME, ExceptionKind.FAILING_OCPI_PULL)
 
 

@@ -66,7 +66,10 @@ class Played:
     async def complete(self, session_id: UUID, kwh: int, *, evse: str = PLACE.evse_id) -> None:
         tree = cdr_tree(PLACES[evse], cdr_id="C1", session_ref="S1", kwh=kwh, ended_at=self.system.hands.at)
         await self.system.payments.complete(
-            party_id=PARKING, session_id=session_id, cdr_raw=json.dumps(tree).encode(), cdr_version="2.2.1"
+            party_id=PLACES[evse].cpo_id,
+            session_id=session_id,
+            cdr_raw=json.dumps(tree).encode(),
+            cdr_version="2.2.1",
         )
 
     async def deliver(self) -> None:

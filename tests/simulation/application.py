@@ -116,7 +116,7 @@ class Simulated:
             clock=self.hands,
             source=self.psp,
             clearing=self.clearing,
-            unbooked=self.payments.psp_events.unbooked,
+            payments=self.payments,
         )
         return (await job.reconcile()).differences
 
@@ -180,13 +180,15 @@ class Ground:
         with ids_from(Ids(hands, rng)):
             yield rng, hands
 
-    async def open(self, rng: random.Random, hands: Hands, *, settles_in: tuple[str, ...] = ()) -> Simulated:
+    async def open(
+        self, rng: random.Random, hands: Hands, *, settles_in: tuple[str, ...] = (), topup_days: int = 0
+    ) -> Simulated:
         """A swept system with funded accounts, a float at the PSP, and two stored mandates.
 
         With `settles_in` the PSP converts every other currency into the first of them.
         """
         await self._sweep()
-        engine = _engine(settles_in, card_features=rng.random() < _WITH_CARD_FEATURES)
+        engine = _engine(settles_in, card_features=rng.random() < _WITH_CARD_FEATURES, topup_days=topup_days)
         _accounts(engine)
         customers = {name: _customer(engine, name) for name in ("ann", "ben")}
         wire = Wire(engine=engine)
@@ -275,7 +277,9 @@ class Ground:
             )
 
 
-def _engine(settles_in: tuple[str, ...] = (), *, card_features: bool = True) -> PspEngine:
+def _engine(
+    settles_in: tuple[str, ...] = (), *, card_features: bool = True, topup_days: int = 0
+) -> PspEngine:
     return PspEngine(
         PspSettings(
             seed=1,  # the same for all: its ids repeat anyway, and the accounts' ids stay
@@ -285,6 +289,7 @@ def _engine(settles_in: tuple[str, ...] = (), *, card_features: bool = True) -> 
             webhook_secret=WEBHOOK_SECRET,
             card_features=card_features,
             settlement_currencies=settles_in,
+            topup_days=topup_days,
         )
     )
 
@@ -312,6 +317,19 @@ def _form(engine: PspEngine, path: str, fields: Mapping[str, str]) -> Any:
         body=urlencode(fields).encode(),
     )
     return _read(engine.handle(request))
+
+
+def try_form(engine: PspEngine, path: str, fields: Mapping[str, str]) -> dict[str, Any]:
+    """As a client that may be refused: the object, or nothing of it."""
+    request = PspRequest(
+        method="POST",
+        path=path,
+        headers={"authorization": f"Bearer {API_KEY}"},
+        body=urlencode(fields).encode(),
+    )
+    reply = engine.handle(request)
+    answered: dict[str, Any] = msgspec.json.decode(reply.body)
+    return answered if reply.status == 200 else {}
 
 
 def _json(engine: PspEngine, method: str, path: str, body: Mapping[str, Any] | None) -> Any:

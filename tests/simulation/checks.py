@@ -16,6 +16,7 @@ from gateway.audit import AuditResult, audit_system
 from gateway.ids import format_id, parse_id
 from gateway.payments.state_machine import FINAL_STATES, TRANSITIONS, PaymentState
 from tests.simulation.application import Simulated
+from tests.simulation.drivers import unrecorded_setups
 
 _OWED: Final = """
 SELECT party.id, party.connected_account,
@@ -117,6 +118,7 @@ class Checks:
         """When nothing is left to do. Raises BrokenRuleError."""
         found = [*self._stuck(books), *_leaked_holds(books), *await self._by_hand(system, books)]
         found += await self._held_as_the_psp_says(system)
+        found += await unrecorded_setups(system)
         audit = await audit_system(system.pool, clock=system.hands, psp=system.psp)
         owed = await _sent_back(system)
         found += [

@@ -28,6 +28,7 @@ from gateway.payments.unbooked_charges import ChargeAction
 from sandbox.stripe.webhooks import SignedWebhook
 from tests.simulation.application import Ground, Simulated
 from tests.simulation.checks import QUIET_AFTER, Books, BrokenRuleError, Checks
+from tests.simulation.drivers import RETURN_URL, Drivers
 from tests.simulation.in_process import Verdict, deliver
 from tests.simulation.interleaving import Operation, Turns
 from tests.simulation.market import PARKING, PLACES, SUPERAPP, Place, cdr_tree
@@ -105,7 +106,11 @@ class Game:
     counts: dict[str, int] = field(default_factory=dict)
     psp_down_until: datetime | None = None
     foulness: float = 0.15
+    drivers: Drivers = field(init=False)
     paid_out_on: date | None = None
+
+    def __post_init__(self) -> None:
+        self.drivers = Drivers(system=self.system)
 
     @property
     def rng(self) -> random.Random:
@@ -140,6 +145,10 @@ class Game:
             (2, self.fail_refund),
             (2, self.account_changes),
             (4, self.capture_by_hand),
+            (4, self.setup),
+            (6, self.driver_acts),
+            (1, self.cancel_setup),
+            (1, self.remove_method),
             (2, self.decide_charge),
             (10, self.post),
             (22, self.job),
@@ -179,6 +188,7 @@ class Game:
         if len(self.orders) >= 14:
             return
         place = PLACES[self.rng.choice(sorted(PLACES))]
+        await self.drivers.read_saved()
         order = self.order(place, ref=f"S{len(self.orders)}")
         self.orders.append(order)
         await self.do(
@@ -191,11 +201,19 @@ class Game:
         payment: PspMethod | PartnerAccount
         party, method = PARKING, "card"
         if kind < 0.45:
-            payment = PspMethod(payment_method=self.rng.choice(_CARDS))
+            comes_back = RETURN_URL if self.rng.random() < 0.5 else None
+            payment = PspMethod(payment_method=self.rng.choice(_CARDS), return_url=comes_back)
         elif kind < 0.75:
             party, method = SUPERAPP, "app"
-            customer, token = self.system.customers[self.rng.choice(("ann", "ben"))]
-            payment = PspMethod(payment_method=token, customer=customer, off_session=self.rng.random() < 0.5)
+            known = [*self.system.customers.values(), *self.drivers.saved]
+            customer, token = self.rng.choice(known)
+            away = self.rng.random() < 0.5
+            payment = PspMethod(
+                payment_method=token,
+                customer=customer,
+                off_session=away,
+                return_url=None if away else RETURN_URL,
+            )
         else:
             party, method = SUPERAPP, self.rng.choice(("app", "plug_and_charge"))
             payment = PartnerAccount()
@@ -374,7 +392,7 @@ class Game:
             intent
             for intent in books.intents
             if intent["status"] == "requires_capture"
-            and not str(methods.get(intent["id"])).startswith(_UNSETTLED)
+            and not (methods.get(intent["id"]) or _UNSETTLED[0]).startswith(_UNSETTLED)
         ]
         if held:
             intent = self.rng.choice(held)
@@ -403,6 +421,27 @@ class Game:
             self.note(f"decide_{action} {psp_payment[-6:]}")
         except PaymentConflictError as error:
             self.note(f"rejected decision {action}: {error}")
+
+    async def setup(self, _books: Books) -> None:
+        """A driver of the super app saves a card; its back end repeats itself."""
+        setup_id, customer_id = self.drivers.choose_setup()
+        await self.do(f"setup {setup_id.hex[-6:]}", self.drivers.open_setup(setup_id, customer_id))
+
+    async def driver_acts(self, _books: Books) -> None:
+        """A driver enters a card at the PSP, or comes back from the bank; some never do."""
+        done = await self.drivers.act()
+        if done is not None:
+            self.note(done)
+
+    async def cancel_setup(self, _books: Books) -> None:
+        if self.drivers.setups:
+            await self.do("cancel_setup", self.drivers.cancel_setup())
+
+    async def remove_method(self, _books: Books) -> None:
+        await self.drivers.read_saved()
+        if self.drivers.saved:
+            method = self.rng.choice(self.drivers.saved)[1]
+            await self.do(f"remove_method {method[-6:]}", self.drivers.remove_method(method))
 
     async def close_dispute(self, _books: Books) -> None:
         disputes = self.system.objects("dispute")

@@ -8,15 +8,15 @@ from typing import Final, Literal
 from pydantic import Field
 
 from clearing.money import exponent
-from gateway import api_schemas
+from gateway import funding_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
-from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
-from gateway.api.field_types import CurrencyCode, Line, NonNegativeMinor, PositiveMinor
+from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
+from gateway.api.field_types import CurrencyCode, Line, ListQuery, NonNegativeMinor, PositiveMinor, before
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import ProblemError
-from gateway.ids import format_id
 from gateway.payments.funding import FundingService
+from gateway.payments.presenters import top_up_object
 from gateway.payments.records import AccountRecord
 
 _CREATED: Final = 201
@@ -43,36 +43,23 @@ class TopupBody(WireModel):
     reference: Line
 
 
-class PartnerAccountSchema(api_schemas.PublicSchema):
-    """A funded account; `available` = balance - held + credit_limit. Minor units."""
+class TopupsQuery(ListQuery):
+    """Which top-ups to list, newest first."""
 
-    object: Literal["partner_account"] = "partner_account"
-    party: str
-    currency: api_schemas.Currency
-    balance: api_schemas.Minor
-    held: api_schemas.Minor
-    credit_limit: api_schemas.Minor
-    available: api_schemas.Minor
+    state: Literal["requested", "pending", "arrived", "failed", "cancelled", "reversed"] | None = Field(
+        None, description="only in this state"
+    )
 
 
-class TopupSchema(api_schemas.PublicSchema):
-    """A top-up that was booked."""
-
-    id: str
-    object: Literal["topup"] = "topup"
-    currency: api_schemas.Currency
-    amount: api_schemas.Minor
-    reference: str
-
-
-def _shown(account: AccountRecord) -> PartnerAccountSchema:
-    return PartnerAccountSchema(
+def _shown(account: AccountRecord) -> funding_schemas.PartnerAccountSchema:
+    return funding_schemas.PartnerAccountSchema(
         party=account.party_id,
         currency=account.currency,
         balance=account.balance_minor,
         held=account.held_minor,
         credit_limit=account.credit_limit_minor,
         available=account.balance_minor - account.held_minor + account.credit_limit_minor,
+        pending=account.pending_minor,
     )
 
 
@@ -124,18 +111,28 @@ async def get(call: ApiRequest) -> ApiResponse:
 async def top_up(call: ApiRequest) -> ApiResponse:
     """Bring the platform's own money to its balance at the PSP."""
     exponent(call.body.currency)
-    await _service(call).top_up_treasury(
+    top_up = await _service(call).top_up_treasury(
         currency=call.body.currency,
         amount_minor=call.body.amount,
         reference=call.body.reference,
     )
-    shown = TopupSchema(
-        id=format_id("top", call.resource_id),
-        currency=call.body.currency,
-        amount=call.body.amount,
-        reference=call.body.reference,
+    return ApiResponse(body=top_up_object(top_up), status=_CREATED)
+
+
+async def list_top_ups(call: ApiRequest) -> ApiResponse:
+    """Top-ups, the partners' and the platform's own."""
+    query: TopupsQuery = call.query
+    found = await _service(call).list_top_ups(
+        state=query.state, before=before(query, "top"), limit=query.limit + 1
     )
-    return ApiResponse(body=shown, status=_CREATED)
+    return ApiResponse(body=page([top_up_object(one) for one in found], limit=query.limit))
+
+
+async def get_top_up(call: ApiRequest) -> ApiResponse:
+    """One top-up."""
+    return ApiResponse(
+        body=top_up_object(await _service(call).get_top_up(top_up_id=call.path_id("id", "top")))
+    )
 
 
 ENDPOINTS: Final = (
@@ -144,11 +141,12 @@ ENDPOINTS: Final = (
         path="/v1/partner-accounts/{party_id}/{currency:[A-Z]{3}}/fundings",
         operation="fundPartnerAccount",
         summary="Fund a partner account",
+        description="Tops up at the PSP. Until the money has arrived there it is `pending`, and no balance.",
         tag="Money in",
         scope=Scope.ADMIN,
         handler=fund,
         body=FundingBody,
-        answers={201: PartnerAccountSchema},
+        answers={201: funding_schemas.PartnerAccountSchema},
         key_rule=KeyRule.REQUIRED,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
@@ -161,7 +159,7 @@ ENDPOINTS: Final = (
         scope=Scope.ADMIN,
         handler=set_limit,
         body=CreditLimitBody,
-        answers={200: PartnerAccountSchema},
+        answers={200: funding_schemas.PartnerAccountSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
     ApiEndpoint(
@@ -172,7 +170,7 @@ ENDPOINTS: Final = (
         tag="Money in",
         scope=Scope.CAPTURE,
         handler=get,
-        answers={200: PartnerAccountSchema},
+        answers={200: funding_schemas.PartnerAccountSchema},
         problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(
@@ -180,11 +178,37 @@ ENDPOINTS: Final = (
         path="/v1/treasury/topups",
         operation="topUpTreasury",
         summary="Top up the platform's balance",
+        description="The PSP takes days to bring the money in: it is booked at `top_up.arrived`.",
         tag="Money in",
         scope=Scope.ADMIN,
         handler=top_up,
         body=TopupBody,
-        answers={201: TopupSchema},
+        answers={201: funding_schemas.TopupSchema},
         key_rule=KeyRule.REQUIRED,
+        problems=(problems.STATE_CONFLICT,),
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/treasury/topups",
+        operation="listTopups",
+        summary="List top-ups",
+        description="The platform's own and those of funded accounts, newest first.",
+        tag="Money in",
+        scope=Scope.ADMIN,
+        handler=list_top_ups,
+        query=TopupsQuery,
+        answers={200: funding_schemas.TopupSchema},
+        listed=True,
+    ),
+    ApiEndpoint(
+        method="GET",
+        path="/v1/treasury/topups/{id}",
+        operation="getTopup",
+        summary="Get a top-up",
+        tag="Money in",
+        scope=Scope.ADMIN,
+        handler=get_top_up,
+        answers={200: funding_schemas.TopupSchema},
+        problems=(problems.NOT_FOUND,),
     ),
 )

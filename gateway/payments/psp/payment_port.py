@@ -1,11 +1,22 @@
-"""A payment as the PSP's own record has it, whoever made it: a value of the port.
+"""A payment as the PSP's own record has it, and the states of a top-up: values of the port.
 
-Owns: its fields. Must not know: any provider, what is recorded here.
+Owns: their fields. Must not know: any provider, what is recorded here.
 """
 
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
+
+
+class TopUpState(StrEnum):
+    """How far a top-up has come at the PSP."""
+
+    PENDING = "pending"  # on its way for days
+    ARRIVED = "arrived"
+    FAILED = "failed"
+    CANCELLED = "cancelled"
+    REVERSED = "reversed"  # it had arrived, and the bank took it back
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -15,7 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from gateway.payments.psp import dispute_port as disputes
-from gateway.payments.psp.payment_port import PspPayment
+from gateway.payments.psp.payment_port import PspPayment, TopUpState
 from gateway.payments.psp.rules import PspRules
 
 if TYPE_CHECKING:
@@ -234,9 +234,15 @@ class Transferred:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class ToppedUp:
-    """The platform's balance was raised."""
+    """A top-up as the PSP has it. Only one that has arrived has raised the platform's balance.
+
+    `top_up_id` is the mark that was sent with it, None where it is not ours.
+    """
 
     psp_topup: str
+    state: TopUpState = TopUpState.ARRIVED
+    code: str | None = None  # why it failed
+    top_up_id: UUID | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -337,6 +343,8 @@ class PspEvent:
     problem: str | None = None
     psp_setup: str | None = None  # the setup of a payment method that it speaks of
     detached_method: str | None = None  # a saved method that can't be charged any more
+    psp_topup: str | None = None  # a top-up: read it there
+    updated_method: str | None = None  # a saved method whose card the network has replaced: read it there
     revoked_mandate: str | None = None  # a driver's consent to charges while away has ended
     attached_method: str | None = None  # a method that may be saved from now on: read it there
     connected_account: str | None = None  # what can be sent to it may have changed: read it there
@@ -441,6 +449,10 @@ class Psp(Protocol):
 
     async def find_transfer(self, *, end_to_end_id: str) -> Transferred | PspOutcomeUnknown | None:
         """Look a transfer up by our metadata; None: it never existed."""
+        ...
+
+    async def read_top_up(self, *, psp_topup: str) -> ToppedUp | Declined | PspOutcomeUnknown:
+        """A top-up as it is now; Declined: the PSP has none of that id."""
         ...
 
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:

@@ -5,10 +5,10 @@ CREATE TABLE gateway.unbooked_charge (
     psp_charge     text        NOT NULL,
     shard          smallint    NOT NULL CHECK (shard BETWEEN 0 AND 63),  -- of the session, else of the payment's id
     session_id     uuid,        -- that the PSP's record names, whether it is known here or not
-    reason         text        NOT NULL CHECK (
-        reason IN ('captured_by_hand', 'captured_above_request', 'unknown_payment')),
-    state          text        NOT NULL CHECK (
-        state IN ('open', 'adopting', 'adopted', 'refunding', 'refunded', 'left')),
+    reason         text        NOT NULL CHECK (reason IN (
+        'captured_by_hand', 'captured_above_request', 'unknown_payment')),
+    state          text        NOT NULL CHECK (state IN (
+        'open', 'adopting', 'adopted', 'refunding', 'refunded', 'left')),
     amount_minor   bigint      NOT NULL CHECK (amount_minor > 0),
     refunded_minor bigint      NOT NULL DEFAULT 0 CHECK (refunded_minor BETWEEN 0 AND amount_minor),  -- at the PSP
     currency       char(3)     NOT NULL,
@@ -23,7 +23,7 @@ CREATE TABLE gateway.unbooked_charge (
     updated_at     timestamptz NOT NULL,
     CHECK ((fee_minor IS NULL) = (fee_currency IS NULL)),
     CHECK (state = 'open' OR decided_by IS NOT NULL),
-    CHECK (state NOT IN ('refunding') OR refund_id IS NOT NULL),
+    CHECK (state <> 'refunding' OR refund_id IS NOT NULL),
     CHECK (state <> 'adopted' OR session_id IS NOT NULL)
 );
 CREATE INDEX unbooked_charge_waiting ON gateway.unbooked_charge (found_at)

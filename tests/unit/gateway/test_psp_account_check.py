@@ -228,6 +228,33 @@ def test_a_currency_settles_where_stripe_says_so(
     assert takes_money(findings)  # a conversion costs, yet takes the money
 
 
+@pytest.mark.parametrize(
+    ("said", "listed", "chf", "settings"),
+    [
+        (None, None, FindingState.NOT_CHECKED, None),
+        ({"EUR", "CHF"}, None, FindingState.RIGHT, None),
+        ({"EUR"}, None, FindingState.MEND, None),
+        (set(), None, FindingState.MEND, None),
+        ({"EUR", "CHF"}, {"CHF": "enabled"}, FindingState.RIGHT, FindingState.RIGHT),
+        ({"EUR", "CHF"}, {"CHF": "disabled"}, FindingState.MEND, FindingState.MEND),
+        ({"EUR"}, {"CHF": "enabled"}, FindingState.RIGHT, FindingState.RIGHT),
+    ],
+)
+def test_the_settings_say_what_stripe_does_not_and_never_overrule_it(
+    said: set[str] | None,
+    listed: dict[str, str] | None,
+    chf: FindingState,
+    settings: FindingState | None,
+) -> None:
+    facts = replace(READY, settlement_currencies=listed, balance_currencies=None)
+    named = None if said is None else frozenset(said)
+    findings = checked(facts, replace(EXPECTED, settlement_currencies=named))
+    assert findings["currency CHF"].state is chf
+    shown = findings.get("settlement currencies")
+    assert (None if shown is None else shown.state) is settings
+    assert takes_money(findings)
+
+
 def test_no_tariff_yet_leaves_the_currencies_unchecked() -> None:
     findings = checked(expected=replace(EXPECTED, tariff_currencies=frozenset()))
     assert findings["currencies"].state is FindingState.NOT_CHECKED

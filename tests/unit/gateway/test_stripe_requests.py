@@ -344,6 +344,7 @@ async def read_everything(psp: StripePsp, captured: Captured) -> None:
     await psp.find_refund(psp_charge=captured.psp_charge, refund_id=UUID(int=1))
     await psp.find_transfer(end_to_end_id="NC1")
     await psp.find_top_up(top_up_id=new_id())
+    await psp.read_top_up(psp_topup="tu_1")
     await psp.read_refund(psp_refund="re_1")
     await psp.read_dispute(psp_dispute="du_1")
     uploaded = await psp.upload_evidence(

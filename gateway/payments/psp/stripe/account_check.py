@@ -198,6 +198,9 @@ def _capability(account: StripeAccount, name: str, *, blocks: bool) -> AccountFi
     )
 
 
+_SETTLEMENT = "NETWORKCORE_PSP_SETTLEMENT_CURRENCIES"
+
+
 def _currencies(facts: AccountFacts, expected: CheckExpectation) -> Iterator[AccountFinding]:
     """Whether each currency of the tariffs settles unconverted (docs.stripe.com/payouts/multicurrency)."""
     if expected.tariff_currencies is None:
@@ -208,10 +211,27 @@ def _currencies(facts: AccountFacts, expected: CheckExpectation) -> Iterator[Acc
             check="currencies", state=_NOT_CHECKED, found="", advice="no operator has published a tariff yet"
         )
     for currency in sorted(expected.tariff_currencies):
-        yield _currency(facts, currency)
+        yield _currency(facts, currency, expected.settlement_currencies)
+    yield from _settings_of_currencies(facts, expected)
 
 
-def _currency(facts: AccountFacts, currency: str) -> AccountFinding:
+def _settings_of_currencies(facts: AccountFacts, expected: CheckExpectation) -> Iterator[AccountFinding]:
+    """Whether the settings know the account: what they call settled and Stripe does not is named."""
+    listed, said = facts.settlement_currencies, expected.settlement_currencies
+    if listed is None or said is None:
+        return
+    default = facts.account.default_currency if facts.account else None
+    settles = {currency for currency, state in listed.items() if state == "enabled"} | {default}
+    wrong = ", ".join(sorted(said - settles))
+    yield AccountFinding(
+        check="settlement currencies",
+        state=_MEND if wrong else _RIGHT,
+        found=f"the settings name {wrong}, which does not settle" if wrong else "as the settings name them",
+        advice=f"correct {_SETTLEMENT}, or enable {wrong} for settlement at Stripe" if wrong else "",
+    )
+
+
+def _currency(facts: AccountFacts, currency: str, said: frozenset[str] | None) -> AccountFinding:
     check = f"currency {currency}"
     default = facts.account.default_currency if facts.account else None
     states = facts.settlement_currencies
@@ -230,11 +250,20 @@ def _currency(facts: AccountFacts, currency: str) -> AccountFinding:
         )
     if facts.balance_currencies and currency in facts.balance_currencies:
         return AccountFinding(check=check, state=_RIGHT, found="settles: the balance holds it")
+    if said is not None:
+        settles = currency in said
+        return AccountFinding(
+            check=check,
+            state=_RIGHT if settles else _MEND,
+            found=f"{'settles' if settles else 'does not settle'}, by {_SETTLEMENT}",
+            advice="" if settles else f"enable {currency} for settlement at Stripe, then name it there",
+        )
     return AccountFinding(
         check=check,
         state=_NOT_CHECKED,
         found="",
-        advice="Stripe did not list the settlement currencies: see them on the page of payout settings",
+        advice="Stripe did not list the settlement currencies: see them on the page of payout settings, and "
+        f"set {_SETTLEMENT}",
     )
 
 

@@ -168,7 +168,8 @@ class CheckExpectation:
     """What the settings and the database expect of the account.
 
     `tariff_currencies` None: they could not be read, and `tariffs_unread` says why. `accounts`: party -> the
-    connected account that it is paid to.
+    connected account that it is paid to. `settlement_currencies` are those that the account receives
+    unconverted by the settings, None where they say nothing.
     """
 
     live: bool
@@ -176,6 +177,7 @@ class CheckExpectation:
     tariff_currencies: frozenset[str] | None
     tariffs_unread: str = ""
     accounts: Mapping[str, str] = field(default_factory=dict)
+    settlement_currencies: frozenset[str] | None = None
 
 
 class FindingState(StrEnum):

@@ -349,7 +349,12 @@ class StripePsp:
         mine = [topped_up(one) for one in found if (one.metadata or {}).get("top_up") == ours]
         if not mine and len(found) == _TOP_UPS:
             return PspOutcomeUnknown(reason=f"it is not among the latest {_TOP_UPS} top-ups")
-        return next((one for one in mine if isinstance(one, ToppedUp)), mine[0] if mine else None)
+        return mine[0] if mine else None
+
+    async def read_top_up(self, *, psp_topup: str) -> ToppedUp | Declined | PspOutcomeUnknown:
+        """Retrieve a top-up (docs.stripe.com/api/topups/retrieve)."""
+        topup = await self._wire.get(f"/v1/topups/{quote(psp_topup, safe='')}", StripeTopUp, {})
+        return topup if isinstance(topup, Declined | PspOutcomeUnknown) else topped_up(topup)
 
     async def read_payment(self, *, psp_payment: str) -> PspPayment | Declined | PspOutcomeUnknown:
         """Retrieve a PaymentIntent as it stands (docs.stripe.com/api/payment_intents/retrieve)."""

@@ -51,6 +51,8 @@ def read_signed_event(body: bytes, *, live: bool) -> PspEvent:
         event.attached_method,
         event.revoked_mandate,
         event.connected_account,
+        event.psp_topup,
+        event.updated_method,
     )
     if not all(one is None or _is_name(one) for one in others):
         return replace(kept, problem="its object's id is no name")

@@ -15,7 +15,7 @@ from clearing.money import exponent
 from gateway.errors import MalformedIdError
 from gateway.ids import parse_id
 from gateway.payments.psp.dispute_port import RefundState, RefundUpdate
-from gateway.payments.psp.payment_port import PspPayment
+from gateway.payments.psp.payment_port import PspPayment, TopUpState
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
@@ -50,9 +50,17 @@ _STRIPE_EXPONENTS: Final[Mapping[str, int]] = {"ISK": 2, "UGX": 2, "MGA": 0}
 # A capture that is refused with one of these was too late: there is no hold to capture from.
 HOLD_IS_GONE: Final = frozenset({"payment_intent_unexpected_state", "charge_expired_for_capture"})
 
+_TOP_UP_STATES: Final = {
+    "pending": TopUpState.PENDING,
+    "succeeded": TopUpState.ARRIVED,
+    "failed": TopUpState.FAILED,
+    "canceled": TopUpState.CANCELLED,
+    "reversed": TopUpState.REVERSED,
+}
 _FAILED_REFUNDS: Final = frozenset({"failed", "canceled"})
 _OUR_REFUND: Final = "refund"  # the metadata by which a refund of ours is known
 
+_METHOD_UPDATED: Final = "payment_method.automatically_updated"
 _TEN: Final = 10
 
 
@@ -198,11 +206,16 @@ def psp_payment(intent: StripePaymentIntent) -> PspPayment:
     )
 
 
-def topped_up(topup: StripeTopUp) -> ToppedUp | Declined:
-    """A top-up (docs.stripe.com/api/topups/object): one that failed or was reversed brought nothing."""
-    if topup.status in {"failed", "canceled", "reversed"}:
-        return Declined(code=topup.failure_code or f"topup_{topup.status}", retryable=True)
-    return ToppedUp(psp_topup=topup.id)
+def topped_up(topup: StripeTopUp) -> ToppedUp:
+    """A top-up (docs.stripe.com/api/topups/object). One of a status that is not known is not booked."""
+    state = _TOP_UP_STATES.get(topup.status or "", TopUpState.PENDING)
+    ended = state not in {TopUpState.PENDING, TopUpState.ARRIVED}
+    return ToppedUp(
+        psp_topup=topup.id,
+        state=state,
+        code=topup.failure_code or f"topup_{topup.status}" if ended else None,
+        top_up_id=_marked(topup.metadata, "fund", "top_up"),
+    )
 
 
 def since_filter(since: datetime, until: datetime | None = None) -> dict[str, Any]:
@@ -247,6 +260,8 @@ def parse_event(body: bytes, *, livemode: bool) -> PspEvent:
         refund=_named(subject, "refund") if _may_be_news(subject) else None,
         psp_setup=_named(subject, "setup_intent"),
         detached_method=_id_of(subject) if event.type == "payment_method.detached" else None,
+        psp_topup=_named(subject, "topup"),
+        updated_method=_id_of(subject) if event.type == _METHOD_UPDATED else None,
         revoked_mandate=_named(subject, "mandate") if subject.get("status") == "inactive" else None,
         attached_method=_id_of(subject) if event.type == "payment_method.attached" else None,
         connected_account=_connected_account(subject),
@@ -313,8 +328,13 @@ def _held(intent: StripePaymentIntent) -> Held:
 
 
 def _session_id(metadata: object) -> UUID | None:
-    text = metadata.get("session") if isinstance(metadata, dict) else None
+    return _marked(metadata, "ses", "session")
+
+
+def _marked(metadata: object, prefix: str, name: str) -> UUID | None:
+    """The id of ours that an object carries under a name; None: none, or of another form."""
+    text = metadata.get(name) if isinstance(metadata, dict) else None
     try:
-        return parse_id("ses", text) if isinstance(text, str) else None
+        return parse_id(prefix, text) if isinstance(text, str) else None
     except MalformedIdError:
         return None
