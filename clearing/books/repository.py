@@ -116,7 +116,7 @@ async def copy_csv(
         "batches": list(batch_ids),
     }
     copied = await connection.copy_from_query(
-        _sql.journal_csv.sql,
+        _sql.journal_csv.sql.rstrip().rstrip(";"),
         *arguments.values(),  # numbered in the order in which the statement names them
         output=sink,
         format="csv",

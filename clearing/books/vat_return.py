@@ -6,7 +6,7 @@ MWSTG art. 45 (acquisition tax). A return's boxes differ by country; these are t
 """
 
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
@@ -148,7 +148,7 @@ def vat_return(
             total = sums.setdefault(key, [0, 0, 0])
             for place, minor in enumerate((one.net_minor, tax, one.supplies)):
                 total[place] += minor
-    figures = [_figure(key, totals) for key, totals in sums.items()]
+    figures = _as_booked([_figure(key, totals) for key, totals in sums.items()], movements)
     figures.sort(key=lambda one: (one.side, one.country, one.rate, one.supply, one.currency))
     return VatReturn(
         figures=figures,
@@ -178,6 +178,35 @@ def _sides(one: SupplySum) -> list[tuple[VatSide, str, Decimal, int]]:
         declared = (one.acquisition_of, one.acquisition_rate, one.acquisition_minor)
         found += [(side, *declared) for side in (VatSide.ACQUISITION, VatSide.INPUT)]
     return found or [(VatSide.OUTSIDE, one.vat_of, one.rate, 0)]
+
+
+def _as_booked(figures: Sequence[VatFigure], movements: Mapping[tuple[str, str], int]) -> list[VatFigure]:
+    """Acquisition tax as the ledger has it.
+
+    A partial refund takes back the difference of two rounded amounts, not its own tax rounded: the largest
+    figure of a country and currency bears what remains, on both sides of the return.
+    """
+    found = list(figures)
+    for country, currency in sorted({(one.country, one.currency) for one in figures}):
+        account = (f"vat:{country}:acquisition", currency)
+        places = [
+            place
+            for place, one in enumerate(found)
+            if (one.side, one.country, one.currency) == (VatSide.ACQUISITION, country, currency)
+        ]
+        if not places or account not in movements:
+            continue
+        missing = movements[account] - sum(found[place].tax_minor for place in places)
+        largest = found[max(places, key=lambda place: abs(found[place].base_minor))]
+        for place, one in enumerate(found):
+            deducted = replace(largest, side=VatSide.INPUT)
+            if one == largest or (one.side is VatSide.INPUT and _key(one) == _key(deducted)):
+                found[place] = replace(one, tax_minor=one.tax_minor + missing)
+    return found
+
+
+def _key(one: VatFigure) -> tuple[object, ...]:
+    return (one.country, one.rate, one.category, one.supply, one.currency)
 
 
 def _figure(key: tuple[object, ...], totals: Sequence[int]) -> VatFigure:
