@@ -28,6 +28,7 @@ from gateway.api.http_server import GatewayRunner
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
 from gateway.api.tls import server_context
+from gateway.books.services import build_books
 from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.config import ClockSource, Environment, Settings
 from gateway.database import Pool, close_pool, create_pool_from, transaction
@@ -328,6 +329,7 @@ def build_web(app: Application) -> web.Application:
         receivables=ReceivableAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
         resolutions=ResolutionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
         financial_reports=FinancialReportService(pool=app.pool, clock=app.clock),
+        books=build_books(app.pool, app.clock, app.clearing, chart_path=app.settings.chart_of_accounts_path),
         trust=TrustService(pool=app.pool),
         disbursements=_disbursements(app),
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),

@@ -253,6 +253,9 @@ class Settings(BaseSettings):
     worker_poll_ms: int = Field(200, ge=10, le=60_000, description="pause of an idle shard")
     worker_lease_seconds: int = Field(60, ge=5, le=3600, description="after it another worker may take over")
 
+    chart_of_accounts_path: str | None = Field(
+        None, description="CSV of the chart of accounts for exports; without it the bundled one counts"
+    )
     bank_account_path: str | None = Field(
         None, description="JSON of the account that pays by bank: name, iban, bic, address"
     )
