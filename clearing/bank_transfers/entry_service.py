@@ -8,7 +8,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
 
-from clearing.bank_transfers import entry_repository as repository
+from clearing.bank_transfers import bank_entry_repository as repository
 from clearing.bank_transfers.entry_matching import (
     Notice,
     StoredEntry,

@@ -162,7 +162,7 @@ def _day_of_report(report: _Report) -> date | None:
 
 
 def _entry(entry: Element, report: _Report, seen: _Seen) -> BankEntry:
-    """The entry with one line for each transaction, or one for itself if they can't be told apart."""
+    """The entry with one line for each transaction, or one for itself if none adds up."""
     where = f"Ntry[{report.entries}]"
     details = [one for block in children(entry, "NtryDtls") for one in children(block, "TxDtls")]
     amount, currency = read_amount(entry, where)

@@ -14,7 +14,7 @@ from clearing.connection import Connection, named_queries, rows
 from clearing.iso20022.bank_entry import BankLine, BankLineState
 from clearing.payouts.disbursement import DisbursementState
 
-_sql = named_queries("bank_entries")
+_sql = named_queries("bank_entry")
 _SEPARATOR: Final = "\x1f"
 _LIMIT: Final = 20_000  # of candidates in one look; the rest is found with the next message
 
