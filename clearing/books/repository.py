@@ -47,6 +47,11 @@ async def list_accounts(connection: Connection, *, until: datetime) -> list[tupl
     return [(row["account"], row["currency"]) for row in found]
 
 
+async def raise_work_mem(connection: Connection) -> None:
+    """Let a group of batches be sorted in memory and looked up by key, until the transaction ends."""
+    await _sql.raise_work_mem(connection)
+
+
 async def read_batches(connection: Connection, period: BooksPeriod) -> AsyncIterator[list[Any]]:
     """The batches of a period in the order of booking, in groups of a bounded number of transfers."""
     at, chain, position = _START, 0, 0
@@ -98,10 +103,11 @@ async def copy_csv(
     reporting = columns.reporting_currency
     arguments: dict[str, Any] = {
         "offset": offset,
-        "zone": columns.time_zone,
         "point": columns.dialect.point,
         "places": exponent(reporting) if reporting else 0,
         "reporting": reporting,
+        "zone": columns.time_zone,
+        "batches": list(batch_ids),
         "paths": [one.path for one in mapped],
         "numbers": [one.number for one in mapped],
         "vat_codes": [one.vat_code for one in mapped],
@@ -113,7 +119,6 @@ async def copy_csv(
         "rate_days": [one.day for one in columns.rates],
         "rates": [one.rate for one in columns.rates],
         "rate_sources": [one.source for one in columns.rates],
-        "batches": list(batch_ids),
     }
     copied = await connection.copy_from_query(
         _sql.journal_csv.sql.rstrip().rstrip(";"),

@@ -95,6 +95,7 @@ class BooksService:
         if the file would not have what the hash chains seal.
         """
         run = _Run(request=request, sink=sink, digest=sha256())
+        await repository.raise_work_mem(connection)
         used = await repository.list_accounts(connection, until=request.period.until)
         run.accounts = {path: request.chart.map(path) for path, _ in used}
         run.currencies = sorted({currency for _, currency in used})

@@ -11,12 +11,16 @@ FROM clearing.batch
 WHERE booked_at >= :since AND booked_at < :until AND (booked_at, chain, position) > (:after_at, :after_chain, :after_position)
 ORDER BY booked_at, chain, position LIMIT :limit;
 
+-- name: raise_work_mem!
+-- A group of batches is sorted in memory, and its rows are looked up by key whatever the planner makes of them.
+SELECT set_config('work_mem', '64MB', true), set_config('random_page_cost', '1.1', true),
+    set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true);
+
 -- name: journal_csv
--- The transfers of some batches, each a row of the journal, in the order of booking.
-SELECT (:offset::bigint) + row_number() OVER (
-           ORDER BY b.booked_at, b.chain, b.position, e.shard, e.subject_id, e.kind, e.reference, t.ordinal) AS line,
-       to_char(b.booked_at AT TIME ZONE (:zone::text), 'YYYY-MM-DD') AS booked_on, e.kind, e.subject_id AS subject,
-       CASE WHEN e.reference ~ '^\s*[-=+@|%]' THEN '''' ELSE '' END || e.reference AS reference,
+-- The transfers of some batches, each a row of the journal, in the order of booking: entries are sorted, and the transfers of
+-- each are looked up by their key.
+SELECT (:offset::bigint) + row_number() OVER (ORDER BY e.place, t.ordinal) AS line, e.booked_on::text AS booked_on, e.kind,
+       e.subject_id AS subject, e.shown_reference AS reference,
        debit.number AS debit_account, debit.path AS debit_path, credit.number AS credit_account, credit.path AS credit_path,
        CASE digits.places WHEN 0 THEN t.amount_minor::text
            ELSE (t.amount_minor / digits.factor) || (:point::text)
@@ -25,12 +29,22 @@ SELECT (:offset::bigint) + row_number() OVER (
        CASE WHEN rate.rate IS NULL THEN '' ELSE replace(round(
            t.amount_minor * rate.rate / digits.factor, (:places::integer))::text, '.', (:point::text)) END AS reporting_amount,
        CASE WHEN rate.rate IS NULL THEN '' ELSE (:reporting::text) END AS reporting_currency,
-       coalesce(rate.source, '') AS rate_source, coalesce(nullif(debit.vat_code, ''), credit.vat_code) AS vat_code,
-       coalesce(nullif(debit.party, ''), nullif(credit.party, ''), e.cpo_id, '') AS counterparty,
-       coalesce(e.cdr_id, '') AS cdr_id, coalesce(e.psp_object_id, '') AS psp_object, b.chain, b.position
-FROM clearing.batch AS b
-JOIN clearing.entry AS e ON e.batch_id = b.id
-JOIN clearing.transfer AS t USING (shard, subject_id, kind, reference)
+       coalesce(rate.source, '') AS rate_source, CASE debit.vat_code WHEN '' THEN credit.vat_code ELSE debit.vat_code END AS vat_code,
+       CASE WHEN debit.party <> '' THEN debit.party WHEN credit.party <> '' THEN credit.party ELSE e.cpo_id END AS counterparty,
+       e.cdr_id, e.psp_object, e.chain, e.position
+FROM (
+    SELECT row_number() OVER (
+               ORDER BY b.booked_at, b.chain, b.position, e.shard, e.subject_id, e.kind, e.reference) AS place,
+           e.shard, e.subject_id, e.kind, e.reference, b.chain, b.position, (b.booked_at AT TIME ZONE (:zone::text))::date AS booked_on,
+           CASE WHEN e.reference ~ '^\s*[-=+@|%]' THEN '''' ELSE '' END || e.reference AS shown_reference,
+           coalesce(e.cpo_id, '') AS cpo_id, coalesce(e.cdr_id, '') AS cdr_id, coalesce(e.psp_object_id, '') AS psp_object
+    FROM clearing.batch AS b JOIN clearing.entry AS e ON e.batch_id = b.id
+    WHERE b.id = ANY(:batches::uuid[])
+) AS e
+CROSS JOIN LATERAL (
+    SELECT ordinal, debit_account, credit_account, amount_minor, currency FROM clearing.transfer
+    WHERE (shard, subject_id, kind, reference) = (e.shard, e.subject_id, e.kind, e.reference) OFFSET 0
+) AS t
 JOIN unnest(:paths::text[], :numbers::text[], :vat_codes::text[], :parties::text[]) AS debit (path, number, vat_code, party)
     ON debit.path = t.debit_account
 JOIN unnest(:paths::text[], :numbers::text[], :vat_codes::text[], :parties::text[]) AS credit (path, number, vat_code, party)
@@ -39,20 +53,26 @@ JOIN unnest(:currencies::text[], :digits::integer[], :factors::bigint[]) AS digi
     ON digits.currency = t.currency
 LEFT JOIN unnest(:rate_currencies::text[], :rate_days::date[], :rates::numeric[], :rate_sources::text[])
     AS rate (currency, day, rate, source)
-    ON rate.currency = t.currency AND rate.day = (b.booked_at AT TIME ZONE (:zone::text))::date
-WHERE b.id = ANY(:batches::uuid[])
-ORDER BY 1;
+    ON rate.currency = t.currency AND rate.day = e.booked_on
+ORDER BY e.place, t.ordinal;
 
 -- name: journal_rows
 -- As above, with amounts in minor units.
-SELECT b.booked_at, (b.booked_at AT TIME ZONE (:zone::text))::date AS booked_on, b.id AS batch_id, e.kind, e.subject_id, e.reference,
-       t.ordinal, t.debit_account, t.credit_account, t.amount_minor, t.currency, coalesce(e.cpo_id, '') AS cpo_id,
-       coalesce(e.cdr_id, '') AS cdr_id
-FROM clearing.batch AS b
-JOIN clearing.entry AS e ON e.batch_id = b.id
-JOIN clearing.transfer AS t USING (shard, subject_id, kind, reference)
-WHERE b.id = ANY(:batches::uuid[])
-ORDER BY b.booked_at, b.chain, b.position, e.shard, e.subject_id, e.kind, e.reference, t.ordinal;
+SELECT e.booked_at, (e.booked_at AT TIME ZONE (:zone::text))::date AS booked_on, e.batch_id, e.kind, e.subject_id, e.reference,
+       t.ordinal, t.debit_account, t.credit_account, t.amount_minor, t.currency, e.cpo_id, e.cdr_id
+FROM (
+    SELECT row_number() OVER (
+               ORDER BY b.booked_at, b.chain, b.position, e.shard, e.subject_id, e.kind, e.reference) AS place,
+           b.booked_at, b.id AS batch_id, e.shard, e.subject_id, e.kind, e.reference, coalesce(e.cpo_id, '') AS cpo_id,
+           coalesce(e.cdr_id, '') AS cdr_id
+    FROM clearing.batch AS b JOIN clearing.entry AS e ON e.batch_id = b.id
+    WHERE b.id = ANY(:batches::uuid[])
+) AS e
+CROSS JOIN LATERAL (
+    SELECT ordinal, debit_account, credit_account, amount_minor, currency FROM clearing.transfer
+    WHERE (shard, subject_id, kind, reference) = (e.shard, e.subject_id, e.kind, e.reference) OFFSET 0
+) AS t
+ORDER BY e.place, t.ordinal;
 
 -- name: daily_sums
 -- What moved between each two accounts on each day.

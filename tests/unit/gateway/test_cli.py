@@ -281,7 +281,7 @@ def test_a_command_asks_the_markets_clock_where_one_is_set(
     assert abs(before - datetime.now(UTC)) < timedelta(minutes=1)
     in_transaction(lambda connection: set_market_clock(connection, anchor), command="test")
     assert in_transaction(business_now, command="test") == business_at
-    assert run("clearing", "close", "2026-03-03T00:00:00Z", "--by", "anna") == 2
+    assert run("books", "close", "2026-03", "--by", "anna") == 2
     assert "2026-03" in capsys.readouterr().err  # a day of the market that is not over
 
 
