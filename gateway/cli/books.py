@@ -86,7 +86,7 @@ def journal_command(
         form=BooksForm(form),
         dialect=options["dialect"],
         reporting_currency=options["reporting_currency"],
-        monthly_rates=None if rates is None else parse_monthly_rates(rates.read_text(encoding="utf-8")),
+        monthly_rates=None if rates is None else _monthly_rates(rates),
         datev=datev,
         verified=options["verify"],
     )
@@ -220,6 +220,13 @@ def close_command(*, period: str, check: bool, by: str | None, as_json: bool) ->
         click.echo(f"requested by {found.request.requested_by}; another person must confirm", err=True)
         sys.exit(_NO)
     click.echo(f"closed up to {found.until.isoformat()}", err=as_json)
+
+
+def _monthly_rates(path: Path) -> Mapping[tuple[str, str], tuple[Decimal, str]]:
+    try:
+        return parse_monthly_rates(path.read_text(encoding="utf-8"))
+    except (OSError, UnicodeError) as error:
+        raise click.UsageError(f"--rates: {path} can't be read: {error}") from None
 
 
 def _point(one: ClosingPoint) -> Mapping[str, Any]:
