@@ -98,8 +98,6 @@ async def copy_csv(
     connection: Connection, batch_ids: Sequence[UUID], columns: CsvColumns, *, offset: int, sink: BytesSink
 ) -> int:
     """Write the transfers of some batches as rows of CSV into `sink`. Returns how many."""
-    mapped = list(columns.accounts.values())
-    digits = [exponent(currency) for currency in columns.currencies]
     reporting = columns.reporting_currency
     arguments: dict[str, Any] = {
         "offset": offset,
@@ -108,17 +106,13 @@ async def copy_csv(
         "reporting": reporting,
         "zone": columns.time_zone,
         "batches": list(batch_ids),
-        "paths": [one.path for one in mapped],
-        "numbers": [one.number for one in mapped],
-        "vat_codes": [one.vat_code for one in mapped],
-        "parties": [one.party_id for one in mapped],
-        "currencies": list(columns.currencies),
-        "digits": digits,
-        "factors": [10**places for places in digits],
-        "rate_currencies": [one.currency for one in columns.rates],
-        "rate_days": [one.day for one in columns.rates],
-        "rates": [one.rate for one in columns.rates],
-        "rate_sources": [one.source for one in columns.rates],
+        "chart": json.dumps(
+            {path: [one.number, one.vat_code, one.party_id] for path, one in columns.accounts.items()}
+        ),
+        "digits": json.dumps({currency: exponent(currency) for currency in columns.currencies}),
+        "rates": json.dumps(
+            {f"{one.currency} {one.day}": [f"{one.rate:f}", one.source] for one in columns.rates}
+        ),
     }
     copied = await connection.copy_from_query(
         _sql.journal_csv.sql.rstrip().rstrip(";"),

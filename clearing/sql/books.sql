@@ -14,23 +14,24 @@ ORDER BY booked_at, chain, position LIMIT :limit;
 -- name: raise_work_mem!
 -- A group of batches is sorted in memory, and its rows are looked up by key whatever the planner makes of them.
 SELECT set_config('work_mem', '64MB', true), set_config('random_page_cost', '1.1', true),
-    set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true);
+    set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true);
 
 -- name: journal_csv
 -- The transfers of some batches, each a row of the journal, in the order of booking: entries are sorted, and the transfers of
--- each are looked up by their key.
+-- each are looked up by their key. Chart, digits and rates are JSON objects, not joins, so that the order is kept.
 SELECT (:offset::bigint) + row_number() OVER (ORDER BY e.place, t.ordinal) AS line, e.booked_on::text AS booked_on, e.kind,
        e.subject_id AS subject, e.shown_reference AS reference,
-       debit.number AS debit_account, debit.path AS debit_path, credit.number AS credit_account, credit.path AS credit_path,
-       CASE digits.places WHEN 0 THEN t.amount_minor::text
-           ELSE (t.amount_minor / digits.factor) || (:point::text)
-               || lpad((t.amount_minor % digits.factor)::text, digits.places, '0') END AS amount,
+       t.debit ->> 0 AS debit_account, t.debit_account AS debit_path, t.credit ->> 0 AS credit_account,
+       t.credit_account AS credit_path,
+       CASE t.places WHEN 0 THEN t.amount_minor::text
+           ELSE (t.amount_minor / (10 ^ t.places)::bigint) || (:point::text)
+               || lpad((t.amount_minor % (10 ^ t.places)::bigint)::text, t.places, '0') END AS amount,
        t.currency,
-       CASE WHEN rate.rate IS NULL THEN '' ELSE replace(round(
-           t.amount_minor * rate.rate / digits.factor, (:places::integer))::text, '.', (:point::text)) END AS reporting_amount,
-       CASE WHEN rate.rate IS NULL THEN '' ELSE (:reporting::text) END AS reporting_currency,
-       coalesce(rate.source, '') AS rate_source, CASE debit.vat_code WHEN '' THEN credit.vat_code ELSE debit.vat_code END AS vat_code,
-       CASE WHEN debit.party <> '' THEN debit.party WHEN credit.party <> '' THEN credit.party ELSE e.cpo_id END AS counterparty,
+       CASE WHEN t.rate IS NULL THEN '' ELSE replace(round(t.amount_minor * (t.rate ->> 0)::numeric / (10 ^ t.places)::bigint,
+           (:places::integer))::text, '.', (:point::text)) END AS reporting_amount,
+       CASE WHEN t.rate IS NULL THEN '' ELSE (:reporting::text) END AS reporting_currency, coalesce(t.rate ->> 1, '') AS rate_source,
+       coalesce(nullif(t.debit ->> 1, ''), t.credit ->> 1) AS vat_code,
+       coalesce(nullif(t.debit ->> 2, ''), nullif(t.credit ->> 2, ''), e.cpo_id) AS counterparty,
        e.cdr_id, e.psp_object, e.chain, e.position
 FROM (
     SELECT row_number() OVER (
@@ -40,20 +41,16 @@ FROM (
            coalesce(e.cpo_id, '') AS cpo_id, coalesce(e.cdr_id, '') AS cdr_id, coalesce(e.psp_object_id, '') AS psp_object
     FROM clearing.batch AS b JOIN clearing.entry AS e ON e.batch_id = b.id
     WHERE b.id = ANY(:batches::uuid[])
+    ORDER BY 1
 ) AS e
 CROSS JOIN LATERAL (
-    SELECT ordinal, debit_account, credit_account, amount_minor, currency FROM clearing.transfer
+    SELECT ordinal, debit_account, credit_account, amount_minor, currency,
+           (:chart::text::jsonb) -> debit_account AS debit, (:chart::text::jsonb) -> credit_account AS credit,
+           ((:digits::text::jsonb) ->> currency)::integer AS places,
+           CASE WHEN (:reporting::text) <> '' THEN (:rates::text::jsonb) -> (currency || ' ' || e.booked_on::text) END AS rate
+    FROM clearing.transfer
     WHERE (shard, subject_id, kind, reference) = (e.shard, e.subject_id, e.kind, e.reference) OFFSET 0
 ) AS t
-JOIN unnest(:paths::text[], :numbers::text[], :vat_codes::text[], :parties::text[]) AS debit (path, number, vat_code, party)
-    ON debit.path = t.debit_account
-JOIN unnest(:paths::text[], :numbers::text[], :vat_codes::text[], :parties::text[]) AS credit (path, number, vat_code, party)
-    ON credit.path = t.credit_account
-JOIN unnest(:currencies::text[], :digits::integer[], :factors::bigint[]) AS digits (currency, places, factor)
-    ON digits.currency = t.currency
-LEFT JOIN unnest(:rate_currencies::text[], :rate_days::date[], :rates::numeric[], :rate_sources::text[])
-    AS rate (currency, day, rate, source)
-    ON rate.currency = t.currency AND rate.day = e.booked_on
 ORDER BY e.place, t.ordinal;
 
 -- name: journal_rows
