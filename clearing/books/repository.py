@@ -150,6 +150,14 @@ async def sum_days(connection: Connection, period: BooksPeriod) -> list[DailySum
     return [DailySum(**dict(row.items())) for row in found]
 
 
+async def list_moved_days(connection: Connection, period: BooksPeriod) -> list[tuple[str, date]]:
+    """Each currency with the days of a period on which it moved."""
+    found = await rows(
+        _sql.moved_days(connection, zone=period.time_zone, since=period.since, until=period.until)
+    )
+    return [(row["currency"], row["day"]) for row in found]
+
+
 async def sum_accounts(connection: Connection, period: BooksPeriod) -> list[AccountMovement]:
     """Each account before the period and in it."""
     found = await rows(_sql.account_sums(connection, since=period.since, until=period.until))

@@ -8,7 +8,7 @@ transaction, and only reads.
 import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import date, datetime, timedelta
+from datetime import date, datetime
 from hashlib import sha256
 from typing import Any, Final
 
@@ -25,12 +25,12 @@ from clearing.books.journal import (
 )
 from clearing.books.journal_forms import in_reporting, json_line, rate_text, saft_transaction, year_start
 from clearing.books.journal_request import ChainSpan, JournalProof, JournalRequest
-from clearing.books.period import BooksPeriod, ReportingRate, ReportingRates
+from clearing.books.period import BooksPeriod, ReportingRates
 from clearing.books.repository import BytesSink, CsvColumns
 from clearing.books.saft import SaftAccount, SaftHeader, SaftTotals
 from clearing.books.vat_return import CustomerIdentity, VatReturn, vat_return
 from clearing.connection import Connection
-from clearing.errors import ClearingInvariantViolation, InvalidBooksRequestError, RateUnavailableError
+from clearing.errors import ClearingInvariantViolation, InvalidBooksRequestError
 from clearing.fx import RateTable
 from clearing.ledger import service as ledger_service
 from clearing.money import exponent
@@ -167,12 +167,13 @@ class BooksService:
         if dialect.bom:
             await run.write("\ufeff".encode())
         await run.write((dialect.delimiter.join(_HEADINGS) + "\r\n").encode())
+        moved = await repository.list_moved_days(connection, request.period)
         columns = CsvColumns(
             accounts=run.accounts,
             currencies=run.currencies,
             dialect=dialect,
             reporting_currency=request.reporting_currency or "",
-            rates=_every_rate(run),
+            rates=[] if run.rates is None else [run.rates.on(*one) for one in moved],
             time_zone=request.period.time_zone,
         )
 
@@ -384,25 +385,3 @@ def _only(currencies: Sequence[str]) -> str:
             f"the journal has {', '.join(currencies)}: name the one currency of this form",
         )
     return currencies[0] if currencies else "EUR"
-
-
-def _every_rate(run: _Run) -> list[ReportingRate]:
-    """The rate of each currency and day of the period; a day without one is left out, and its lines say so.
-
-    Raises RateUnavailableError only if a currency has none at all.
-    """
-    if run.rates is None:
-        return []
-    found: list[ReportingRate] = []
-    period = run.request.period
-    for currency in run.currencies:
-        problem: RateUnavailableError | None = None
-        known = len(found)
-        for number in range((period.last - period.first).days + 1):
-            try:
-                found.append(run.rates.on(currency, period.first + timedelta(days=number)))
-            except RateUnavailableError as error:
-                problem = error
-        if problem is not None and len(found) == known:
-            raise problem
-    return found

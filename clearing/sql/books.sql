@@ -91,6 +91,11 @@ SELECT account, currency,
 FROM clearing.account_delta WHERE booked_at < :until
 GROUP BY account, currency ORDER BY account, currency;
 
+-- name: moved_days
+-- The days of a period on which each currency moved.
+SELECT DISTINCT currency, (booked_at AT TIME ZONE (:zone::text))::date AS day FROM clearing.account_delta
+WHERE booked_at >= :since AND booked_at < :until ORDER BY currency, day;
+
 -- name: supply_sums
 -- The supplies of a period by supplier, customer, ruling and currency; corrections count with their sign. Acquisition tax is
 -- rounded for each supply, as it was booked.

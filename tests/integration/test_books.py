@@ -293,8 +293,9 @@ async def test_prescribed_monthly_rates_count_instead_of_daily_ones(market: Mont
     euro = next(line for line in lines if line["currency"] == "EUR")
     assert (euro["rate"], euro["rate_source"]) == ("0.9350", "ESTV 2026-10")
     wrong = parse_monthly_rates("month,currency,rate,source\n2026-09,EUR,0.9350,ESTV\n")
-    with pytest.raises(RateUnavailableError, match="no monthly rate of EUR for 2026-10"):
-        await market.export(form=BooksForm.JSON, reporting_currency="CHF", monthly_rates=wrong)
+    for form in (BooksForm.JSON, BooksForm.CSV, BooksForm.SAFT):
+        with pytest.raises(RateUnavailableError, match="no monthly rate of EUR for 2026-10"):
+            await market.export(form=form, reporting_currency="CHF", monthly_rates=wrong)
 
 
 @pytest.mark.parametrize(
