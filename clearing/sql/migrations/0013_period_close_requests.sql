@@ -1,5 +1,6 @@
 -- Closing a period while something stands open needs a second person.
 
+-- Who asked to close the books up to an instant while something stood open, and who confirmed it.
 CREATE TABLE clearing.period_close_request (
     closed_until timestamptz PRIMARY KEY,  -- exclusive
     requested_by text        NOT NULL,

@@ -48,20 +48,26 @@ class PeriodQuery(QueryModel):
 class JournalQuery(PeriodQuery):
     """The form of the journal. DATEV needs the adviser's and the client's number."""
 
-    format: BooksForm = BooksForm.CSV
-    dialect: Literal["rfc4180", "de", "fr", "it", "ch", "en"] = "rfc4180"
-    reporting_currency: api_schemas.Currency | None = None
-    datev_adviser: Annotated[int, Field(ge=1001, le=9_999_999)] | None = None
-    datev_client: Annotated[int, Field(ge=1, le=99_999)] | None = None
-    datev_account_length: Annotated[int, Field(ge=4, le=8)] = 4
+    format: BooksForm = Field(BooksForm.CSV, description="the file format")
+    dialect: Literal["rfc4180", "de", "fr", "it", "ch", "en"] = Field(
+        "rfc4180", description="whose spreadsheet reads the CSV"
+    )
+    reporting_currency: api_schemas.Currency | None = Field(
+        None, description="the one currency that each amount is also converted to"
+    )
+    datev_adviser: int | None = Field(
+        None, ge=1001, le=9_999_999, description="the tax adviser's number at DATEV"
+    )
+    datev_client: int | None = Field(None, ge=1, le=99_999, description="the client's number at DATEV")
+    datev_account_length: int = Field(4, ge=4, le=8, description="digits of the client's account numbers")
 
 
 class TrialBalanceLineSchema(api_schemas.PublicSchema):
     """One account and currency; balances are positive on the account's own side."""
 
     account: str = Field(description="the number in the chart of accounts")
-    name: str
-    side: str
+    name: str = Field(description="the account's name in the chart")
+    side: str = Field(description="asset, liability, equity, revenue or expense")
     path: str = Field(description="the account of the ledger")
     currency: api_schemas.Currency
     opening: api_schemas.Minor
@@ -73,23 +79,23 @@ class TrialBalanceLineSchema(api_schemas.PublicSchema):
 class VatFigureSchema(api_schemas.PublicSchema):
     """Base and tax of one side of the return, by country, rate, category and supply."""
 
-    side: str
-    country: str
-    rate: str
-    category: str
-    supply: str
+    side: str = Field(description="where in a return the figure belongs")
+    country: str = Field(description="whose VAT it is")
+    rate: str = Field(description="percent")
+    category: str = Field(description="EN 16931 category: S, AE, E or O")
+    supply: str = Field(description="which supply of a session")
     currency: api_schemas.Currency
     base: api_schemas.Minor
     tax: api_schemas.Minor
-    supplies: int
+    supplies: int = Field(description="how many supplies and corrections")
 
 
 class SalesListLineSchema(api_schemas.PublicSchema):
     """One customer of the EC sales list."""
 
-    party: str
-    vat_id: str | None
-    country: str
+    party: str = Field(description="the customer")
+    vat_id: str | None = Field(description="its VAT id, if it is proven")
+    country: str = Field(description="where it is established")
     currency: api_schemas.Currency
     base: api_schemas.Minor
 
@@ -97,8 +103,8 @@ class SalesListLineSchema(api_schemas.PublicSchema):
 class OssLineSchema(api_schemas.PublicSchema):
     """Sales to consumers in one member state."""
 
-    country: str
-    rate: str
+    country: str = Field(description="the member state")
+    rate: str = Field(description="percent")
     currency: api_schemas.Currency
     base: api_schemas.Minor
     tax: api_schemas.Minor
@@ -107,7 +113,7 @@ class OssLineSchema(api_schemas.PublicSchema):
 class VatProofSchema(api_schemas.PublicSchema):
     """A VAT account's movement beside the tax of its figures."""
 
-    account: str
+    account: str = Field(description="the VAT account")
     currency: api_schemas.Currency
     ledger: api_schemas.Minor
     figures: api_schemas.Minor
@@ -118,18 +124,20 @@ class VatReturnSchema(api_schemas.PublicSchema):
     """The VAT figures of a period. `oss_enabled` is false: OSS figures are shown, not declared."""
 
     object: Literal["vat_return"] = "vat_return"
-    period: str
-    figures: list[VatFigureSchema]
-    sales_list: list[SalesListLineSchema]
-    oss: list[OssLineSchema]
-    oss_enabled: bool
-    proof: list[VatProofSchema]
+    period: str = Field(description="as asked for")
+    figures: list[VatFigureSchema] = Field(description="base and tax by side, country and rate")
+    sales_list: list[SalesListLineSchema] = Field(
+        description="customers under reverse charge in other member states"
+    )
+    oss: list[OssLineSchema] = Field(description="sales to consumers by member state")
+    oss_enabled: bool = Field(description="whether OSS figures may be declared")
+    proof: list[VatProofSchema] = Field(description="each VAT account beside its figures")
 
 
 class TreasuryBalanceSchema(api_schemas.PublicSchema):
     """One balance: what is owed is positive, what is held at the PSP or the bank negative."""
 
-    account: str
+    account: str = Field(description="the account of the ledger")
     currency: api_schemas.Currency
     balance: api_schemas.Minor
 
@@ -137,14 +145,14 @@ class TreasuryBalanceSchema(api_schemas.PublicSchema):
 class ClosingPointSchema(api_schemas.PublicSchema):
     """What stands open: who ends it, and how."""
 
-    kind: str
-    subject: str
-    owner: str
-    next_step: str
-    detail: str
-    amount: api_schemas.Minor | None
-    currency: api_schemas.Currency | None
-    since: api_schemas.Instant | None
+    kind: str = Field(description="what kind of point it is")
+    subject: str = Field(description="what it is about")
+    owner: str = Field(description="who ends it")
+    next_step: str = Field(description="how it is ended")
+    detail: str = Field(description="what is known about it")
+    amount: api_schemas.Minor | None = Field(description="minor units, if an amount is known")
+    currency: api_schemas.Currency | None = Field(description="of the amount")
+    since: api_schemas.Instant | None = Field(description="since when it is open, if that is known")
 
 
 class ClosingCheckSchema(api_schemas.PublicSchema):
@@ -152,9 +160,9 @@ class ClosingCheckSchema(api_schemas.PublicSchema):
 
     object: Literal["closing_check"] = "closing_check"
     until: api_schemas.Instant
-    closed: bool
-    requested_by: str | None
-    points: list[ClosingPointSchema]
+    closed: bool = Field(description="whether the period is closed")
+    requested_by: str | None = Field(description="who asked to close it while something stood open")
+    points: list[ClosingPointSchema] = Field(description="what stands open")
 
 
 class CloseBooksBody(WireModel):
