@@ -282,6 +282,7 @@ def build_web(app: Application) -> web.Application:
         clock=app.clock,
         admin_api_key=settings.admin_api_key.get_secret_value() if settings.admin_api_key else None,
     )
+    cipher = secret_cipher(settings)
     services = ApiServices(
         pool=app.pool,
         clock=app.clock,
@@ -305,9 +306,7 @@ def build_web(app: Application) -> web.Application:
         api_keys=ApiKeyService(pool=app.pool, clock=app.clock, cache=keys),
         client_certificates=ClientCertificateService(pool=app.pool, clock=app.clock),
         market_clock=MarketClockService(pool=app.pool, clock=app.clock),
-        webhook_endpoints=WebhookEndpointService(
-            pool=app.pool, clock=app.clock, secrets=secret_cipher(settings)
-        ),
+        webhook_endpoints=WebhookEndpointService(pool=app.pool, clock=app.clock, secrets=cipher),
         events=EventService(pool=app.pool, clock=app.clock),
         documents=DocumentService(pool=app.pool, clock=app.clock, payments=app.payments),
         exceptions=ExceptionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
