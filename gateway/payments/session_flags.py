@@ -9,6 +9,7 @@ from typing import Final
 from gateway.payments.requests import AuthorizationRequest, ChargePoint
 
 AD_HOC_FOR_CONTRACT: Final = "ad_hoc_for_contract"  # a contract's session at the ad hoc tariff
+SECURED_LATE: Final = "secured_late"  # the station was offline; authorized after it had begun
 ACCEPTED_BY_WHITELIST: Final = "accepted_by_whitelist"  # the CPO asked nobody; authorized after it had ended
 
 
@@ -19,4 +20,6 @@ def flags_at_start(point: ChargePoint, request: AuthorizationRequest) -> Sequenc
         found.append(AD_HOC_FOR_CONTRACT)
     if request.by_whitelist:
         found.append(ACCEPTED_BY_WHITELIST)
+    elif request.started_at is not None:
+        found.append(SECURED_LATE)
     return tuple(found)

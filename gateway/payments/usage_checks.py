@@ -24,7 +24,7 @@ from gateway.payments import usage_repository
 from gateway.payments.errors import CdrRejectedError
 from gateway.payments.records import SessionRecord, UsageSource
 from gateway.payments.requests import ChargePoint, TariffChoice, TariffSource, TariffUse
-from gateway.payments.session_flags import ACCEPTED_BY_WHITELIST
+from gateway.payments.session_flags import ACCEPTED_BY_WHITELIST, SECURED_LATE
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.usage_repository import (
     CheckFactsRecord,
@@ -237,8 +237,8 @@ class UsageCheckService:
 
 
 def _authorized_at(session: SessionRecord, cdr: Cdr) -> datetime:
-    """When the session was authorized: at its start where the CPO accepted the token by whitelist."""
-    if ACCEPTED_BY_WHITELIST in session.flags:
+    """When the session was authorized: at its start where it had begun by whitelist or offline."""
+    if not {ACCEPTED_BY_WHITELIST, SECURED_LATE}.isdisjoint(session.flags):
         return min(session.created_at, cdr.start)
     return session.created_at
 
