@@ -29,6 +29,7 @@ from gateway.api.http_server import GatewayRunner
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
 from gateway.api.tls import server_context
+from gateway.books.services import build_books
 from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.config import ClockSource, Environment, Settings
 from gateway.database import Pool, close_pool, create_pool_from, transaction
@@ -274,6 +275,7 @@ def build_web(app: Application) -> web.Application:
         clock=app.clock,
         admin_api_key=settings.admin_api_key.get_secret_value() if settings.admin_api_key else None,
     )
+    cipher = secret_cipher(settings)
     services = ApiServices(
         pool=app.pool,
         clock=app.clock,
@@ -296,9 +298,7 @@ def build_web(app: Application) -> web.Application:
         api_keys=ApiKeyService(pool=app.pool, clock=app.clock, cache=keys),
         client_certificates=ClientCertificateService(pool=app.pool, clock=app.clock),
         market_clock=MarketClockService(pool=app.pool, clock=app.clock),
-        webhook_endpoints=WebhookEndpointService(
-            pool=app.pool, clock=app.clock, secrets=secret_cipher(settings)
-        ),
+        webhook_endpoints=WebhookEndpointService(pool=app.pool, clock=app.clock, secrets=cipher),
         events=EventService(pool=app.pool, clock=app.clock),
         documents=DocumentService(pool=app.pool, clock=app.clock, payments=app.payments),
         exceptions=ExceptionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
@@ -314,6 +314,7 @@ def build_web(app: Application) -> web.Application:
         receivables=ReceivableAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
         resolutions=ResolutionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
         financial_reports=FinancialReportService(pool=app.pool, clock=app.clock),
+        books=build_books(app.pool, app.clock, app.clearing, chart_path=app.settings.chart_of_accounts_path),
         trust=TrustService(pool=app.pool),
         disbursements=_disbursements(app),
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),

@@ -290,6 +290,9 @@ class Settings(BaseSettings):
         description="port of a worker's GET /healthz; 0 takes a free one; default: none",
     )
 
+    chart_of_accounts_path: str | None = Field(
+        None, description="CSV of the chart of accounts for exports; without it the bundled one counts"
+    )
     bank_account_path: str | None = Field(
         None, description="JSON of the account that pays by bank: name, iban, bic, address"
     )

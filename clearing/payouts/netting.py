@@ -9,6 +9,7 @@ from datetime import date
 from enum import StrEnum
 
 from clearing.errors import CurrencyMismatchError
+from clearing.parties.bank_details import is_payable_by_bank
 from clearing.parties.party import Party
 from clearing.parties.payout_terms import PayoutHold
 from clearing.payouts.minimum_increment import minimum_increment_minor
@@ -41,6 +42,7 @@ class HoldReason(StrEnum):
     NO_DESTINATION = "no_connected_account"
     ON_HOLD = "payout_hold"
     BANK_DETAILS = "bank_details_pending"
+    CURRENCY = "currency_not_payable_by_bank"
 
 
 def hold_reason(due: DueSum, party: Party) -> HoldReason | None:
@@ -58,6 +60,8 @@ def hold_reason(due: DueSum, party: Party) -> HoldReason | None:
     paid_to = destination(party)
     if paid_to is None:
         return HoldReason.NO_DESTINATION
+    if paid_to[0] == "bank" and not is_payable_by_bank(due.currency, paid_to[1]):
+        return HoldReason.CURRENCY
     if due.amount_minor < minimum_increment_minor(paid_to[0], due.currency):
         return HoldReason.BELOW_INCREMENT
     if terms.deregistered(due.period):

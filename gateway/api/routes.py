@@ -61,7 +61,7 @@ from gateway.api.plug_and_charge import (
     trust,
     trust_lists,
 )
-from gateway.api.reconciliation import bank_messages, differences, receivables, resolutions, summary
+from gateway.api.reconciliation import bank_messages, books, differences, receivables, resolutions, summary
 
 
 def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
@@ -121,6 +121,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *contract_records.ENDPOINTS,
         *contract_pools.ENDPOINTS,
         *summary.ENDPOINTS,
+        *books.ENDPOINTS,
     ]
     if sandbox:
         listed += market_clock.ENDPOINTS

@@ -13,6 +13,7 @@ from clearing.services import ClearingServices
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
 from gateway.api.idempotency import LOCK
+from gateway.books.services import BookServices
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.documents.document_service import DocumentService
@@ -105,6 +106,7 @@ class ApiServices:
     receivables: ReceivableAdministration
     resolutions: ResolutionAdministration
     financial_reports: FinancialReportService
+    books: BookServices
     trust: TrustService
     funding: FundingService | None = None
     disbursements: DisbursementJob | None = None

@@ -82,6 +82,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.reconcile",
             "Compare books, PSP and bank; import and write bank files; resolve differences.",
         ),
+        "books": (
+            "gateway.cli.books",
+            "Export the general ledger, show VAT figures and balances, close a period.",
+        ),
         "fx": (
             "gateway.cli.fx",
             "Import and show exchange rates; show positions, record executed exchanges.",

@@ -17,6 +17,7 @@ from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing, Scope
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
+from gateway.books.services import build_books
 from gateway.database import Pool, transaction
 from gateway.documents.document_service import DocumentService
 from gateway.exceptions.administration import ExceptionAdministration
@@ -303,6 +304,7 @@ async def open_api(
         receivables=ReceivableAdministration(pool=pool, clock=clock, clearing=clearing),
         resolutions=ResolutionAdministration(pool=pool, clock=clock, clearing=clearing),
         financial_reports=FinancialReportService(pool=pool, clock=clock),
+        books=build_books(pool, clock, clearing),
         trust=TrustService(pool=pool),
     )
     scopes = {
