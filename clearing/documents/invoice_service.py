@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any, Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from clearing.connection import Connection
@@ -21,7 +22,13 @@ from clearing.documents import service as document_service
 from clearing.documents.cadence import period_end
 from clearing.documents.document import DocumentExceptionRecord, DocumentSummary, document_name
 from clearing.documents.einvoice import cii, ubl
-from clearing.documents.invoice import DocumentType, Invoice, SuppliedSum, invoices_of
+from clearing.documents.invoice import (
+    DocumentType,
+    Invoice,
+    PrecedingDocument,
+    SuppliedSum,
+    invoices_of,
+)
 from clearing.documents.invoice_repository import (
     DocumentKey,
     DocumentRow,
@@ -29,20 +36,25 @@ from clearing.documents.invoice_repository import (
 )
 from clearing.documents.printed_page import invoice_page
 from clearing.errors import ClearingError, InvalidDocumentError
+from clearing.fx import MAX_AGE_DAYS, RateTable
+from clearing.identifiers import format_id
 from clearing.language import Language
 from clearing.parties import repository as party_repository
 from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party
+from clearing.reference_data import repository as reference_repository
 from clearing.reference_data.bundled_data import vat_rates
 from clearing.sessions import repository as session_repository
 from clearing.tax.vat import SupplyLeg, VatDecision
 
 _DAY: Final = timedelta(days=1)
+_RATE_AGE: Final = timedelta(days=MAX_AGE_DAYS + 1)
 _PairKey = tuple[str, str, str, str]  # supplier, customer, currency, session or empty
 _PREFIX_LENGTH: Final = 3  # "SB-"
 _PREFIX: Final = {
     DocumentType.INVOICE: "IN",
     DocumentType.SELF_BILLED: "SB",
     DocumentType.CREDIT_NOTE: "CN",
+    DocumentType.SELF_BILLED_CREDIT: "CN",
 }
 
 
@@ -143,6 +155,7 @@ async def issue(
         since=datetime.combine(start, time(), zone),
         until=until,
         now=now,
+        fx=await reference_repository.load_rates_between(connection, end - _RATE_AGE, end),
     )
     documented, again = [], set()
     for name, period in (await _documented_periods(connection)).items():
@@ -213,6 +226,7 @@ class _Run:
     since: datetime
     until: datetime
     now: datetime
+    fx: RateTable
     again: frozenset[str] = frozenset()
     unissued: list[UnissuedDocument] = field(default_factory=list)
 
@@ -230,7 +244,7 @@ class _Run:
                 await self._issue_one(key, sums, preceding=corrected.get(key, []) if corrections else None)
 
     async def _issue_one(
-        self, key: _PairKey, sums: Sequence[SuppliedSum], *, preceding: Sequence[str] | None
+        self, key: _PairKey, sums: Sequence[SuppliedSum], *, preceding: Sequence[PrecedingDocument] | None
     ) -> None:
         supplier_id, customer_id, currency, subject = key
         try:
@@ -242,10 +256,10 @@ class _Run:
                 period=self.period,
                 self_billed=supplier_id != PLATFORM_ID,
                 rates=vat_rates(),
+                fx=self.fx,
                 preceding=preceding or (),
+                session=format_id("ses", UUID(subject)) if subject else "",
             )
-            if subject:
-                invoices = [_about(invoice, subject) for invoice in invoices]
             if preceding is not None:
                 invoices = [_referring(invoice) for invoice in invoices]
             async with self.connection.transaction():  # all of a pair or none: no number is lost
@@ -285,16 +299,16 @@ class _Run:
                 now=self.now,
             )
 
-    async def _corrected(self) -> dict[_PairKey, list[str]]:
-        """The names of the documents that each pair's corrections correct, also by session."""
-        found: dict[_PairKey, list[str]] = {}
-        for pair, session, name in await invoice_repository.list_corrected(
+    async def _corrected(self) -> dict[_PairKey, list[PrecedingDocument]]:
+        """The documents that each pair's corrections correct, also by session."""
+        found: dict[_PairKey, list[PrecedingDocument]] = {}
+        for pair, session, document in await invoice_repository.list_corrected(
             self.connection, since=self.since, until=self.until, zone=self.zone.key
         ):
             for subject in ("", session):
                 names = found.setdefault((*pair, subject), [])
-                if name not in names:
-                    names.append(name)
+                if document not in names:
+                    names.append(document)
         return found
 
     async def _store(self, invoice: Invoice, *, subject: str) -> None:
@@ -342,20 +356,15 @@ class _Run:
         return plain
 
 
-def _about(invoice: Invoice, session: str) -> Invoice:
-    """A document of one session, which its lines name."""
-    return replace(invoice, lines=[replace(line, note=f"session {session}") for line in invoice.lines])
-
-
 def _referring(invoice: Invoice) -> Invoice:
     """A credit note with the documents that it corrects: those of its own kind of series.
 
     Directive 2006/112/EC art. 219: what amends an invoice refers to it specifically and unambiguously.
     """
-    if invoice.type is not DocumentType.CREDIT_NOTE:
+    if not invoice.type.is_credit:
         return invoice
     kind = _series(invoice)[_PREFIX_LENGTH:]
-    named = [name for name in invoice.preceding if name.rpartition("-")[0][_PREFIX_LENGTH:] == kind]
+    named = [one for one in invoice.preceding if one.number.rpartition("-")[0][_PREFIX_LENGTH:] == kind]
     if not named:
         raise InvalidDocumentError(
             f"a credit note to {invoice.customer.id!r} names no invoice: that of the sales which it corrects "
@@ -387,4 +396,5 @@ def _sums(found: Iterable[SuppliedRecord], rulings: Mapping[str, VatDecision]) -
             vat_minor=one.vat_minor,
             sessions=one.sessions,
             first_day=one.first_sale_at.date() - _DAY,  # of UTC: the local day is at most one earlier
+            energy_kwh=one.energy_kwh,
         )
