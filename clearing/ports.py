@@ -1,16 +1,13 @@
-"""What clearing needs from outside: a register of VAT ids, the originals of sessions.
+"""What clearing needs from outside: a register of VAT ids.
 
-Owns: the Protocols. Must not know: who implements it.
+Owns: the Protocol. Must not know: who implements it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from typing import Protocol
-from uuid import UUID
 
-from clearing.connection import Connection
-from clearing.documents.session_originals import SessionOriginals
 from clearing.parties.party import VatEvidence
 
 
@@ -35,14 +32,4 @@ class VatEvidenceSource(Protocol):
         `requester` is an id of the platform that the register knows, without which it may give no number.
         Never raises where the register fails: what is not known changes nothing.
         """
-        ...
-
-
-class SessionOriginalsSource(Protocol):
-    """Where the CDRs and tariffs of sessions are stored. Read for documents, never written."""
-
-    async def load(
-        self, connection: Connection, session_ids: Sequence[UUID]
-    ) -> Mapping[UUID, SessionOriginals]:
-        """The originals of those sessions that have them, by session."""
         ...

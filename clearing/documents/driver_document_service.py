@@ -33,7 +33,11 @@ from clearing.documents.driver_document import (
 from clearing.documents.driver_document_repository import SupplyRecord
 from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import require_complete
-from clearing.documents.session_originals import SessionOriginals, SessionReader
+from clearing.documents.session_originals import (
+    SessionOriginals,
+    SessionOriginalsSource,
+    SessionReader,
+)
 from clearing.documents.tax_currency import state_currency, vat_in_state_currency
 from clearing.errors import ClearingConflictError, InvalidDocumentError
 from clearing.fx import MAX_AGE_DAYS, RateTable
@@ -41,7 +45,6 @@ from clearing.identifiers import format_id
 from clearing.ledger.journal_entry import EntryKind
 from clearing.parties import repository as party_repository
 from clearing.parties.party import PLATFORM_ID, Party
-from clearing.ports import SessionOriginalsSource
 from clearing.reference_data import repository as reference_repository
 from clearing.reference_data.bundled_data import vat_rates
 from clearing.sessions import repository as session_repository

@@ -210,6 +210,14 @@ async def list_exception_periods(connection: Connection) -> list[tuple[date, dat
     ]
 
 
+async def list_changed_exception_periods(connection: Connection) -> list[tuple[date, date, list[str]]]:
+    """As `list_exception_periods`, of exceptions one of whose parties was changed since the last attempt."""
+    return [
+        (row["period_start"], row["period_end"], list(row["parties"]))
+        for row in await rows(_sql.changed_exception_periods(connection))
+    ]
+
+
 async def resolve_exceptions(
     connection: Connection,
     *,

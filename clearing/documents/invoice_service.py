@@ -124,6 +124,14 @@ async def list_periods_with_exceptions(connection: Connection) -> list[DuePeriod
     ]
 
 
+async def list_periods_to_retry(connection: Connection) -> list[DuePeriod]:
+    """The periods in which something could not be issued, and a party's data were changed since."""
+    return [
+        DuePeriod(start=start, end=end, parties=parties)
+        for start, end, parties in await invoice_repository.list_changed_exception_periods(connection)
+    ]
+
+
 async def list_document_exceptions(connection: Connection) -> Sequence[DocumentExceptionRecord]:
     """Everything that could not be issued so far, the oldest first."""
     return await invoice_repository.list_exceptions(connection)

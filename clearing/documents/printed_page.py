@@ -113,6 +113,8 @@ def _invoice_facts(invoice: Invoice, issued_on: date, texts: Mapping[str, str]) 
         for one in invoice.preceding
     ]
     facts = _facts(texts, issued_on, (invoice.period_start, invoice.period_end), ", ".join(corrected) or None)
+    if invoice.type.is_self_billed:
+        facts.append((texts["issued_by"], invoice.customer.name))
     reference = invoice.customer.details.buyer_reference
     return facts if not reference else [*facts, (texts["buyer_reference"], reference)]
 

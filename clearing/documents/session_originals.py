@@ -4,13 +4,16 @@ Owns: their shape, and what a document shows of them. Must not know: where they 
 """
 
 from collections import OrderedDict
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final
+from typing import Final, Protocol
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 import msgspec
 
+from clearing.connection import Connection
 from clearing.documents.charged_items import ChargedSession, charged_items
 from clearing.errors import ClearingError
 from clearing.parties.business_details import PostalAddress
@@ -33,6 +36,16 @@ class SessionOriginals:
     tariff_sha256: str
     tariff_version: str
     time_zone: str
+
+
+class SessionOriginalsSource(Protocol):
+    """Where the CDRs and tariffs of sessions are stored. Read for documents, never written."""
+
+    async def load(
+        self, connection: Connection, session_ids: Sequence[UUID]
+    ) -> Mapping[UUID, SessionOriginals]:
+        """The originals of those sessions that have them, by session."""
+        ...
 
 
 class _Location(msgspec.Struct, frozen=True):

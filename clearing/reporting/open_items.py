@@ -26,6 +26,7 @@ class OpenCauseKind(StrEnum):
     SESSION = "uncleared_session"
     DIFFERENCE = "reconciliation_difference"
     DOCUMENT = "document_exception"
+    DRIVER_DOCUMENT = "pending_driver_documents"
     PAYOUT_HOLD = "payout_hold"
     DISBURSEMENT = "unknown_disbursement_outcome"
     APPROVAL_REQUEST = "approval_request"
@@ -62,6 +63,7 @@ async def open_causes(connection: Connection, *, now: datetime) -> list[OpenCaus
         OpenCauseKind.SESSION: _QUERIES.session_exceptions(connection),
         OpenCauseKind.DIFFERENCE: _QUERIES.differences(connection),
         OpenCauseKind.DOCUMENT: _QUERIES.document_exceptions(connection),
+        OpenCauseKind.DRIVER_DOCUMENT: _QUERIES.pending_driver_documents(connection),
         OpenCauseKind.PAYOUT_HOLD: _QUERIES.payout_holds(connection, now=now),
         OpenCauseKind.DISBURSEMENT: _QUERIES.unknown_disbursements(
             connection, requested_before=now - UNKNOWN_OUTCOME_AFTER

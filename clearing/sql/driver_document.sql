@@ -64,7 +64,7 @@ ON CONFLICT (shard, session_id, kind, reference) DO UPDATE SET reason = excluded
 -- Suppliers whose data were changed since a document of theirs was last tried, or that were not tried for long.
 SELECT DISTINCT p.supplier_id FROM clearing.pending_driver_document AS p
 JOIN clearing.party AS s ON s.id = p.supplier_id
-WHERE s.updated_at > p.last_at OR p.last_at < :tried_before::timestamptz ORDER BY p.supplier_id;
+WHERE s.updated_at >= p.last_at OR p.last_at < :tried_before::timestamptz ORDER BY p.supplier_id;
 
 -- name: lock_pending
 -- Captures before their corrections; those tried longest ago first.

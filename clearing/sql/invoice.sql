@@ -27,7 +27,7 @@ FROM (
            leg ->> 'ruling' AS ruling, e.kind <> 'capture' AS correction, e.sale_at, (leg ->> 'net')::bigint AS net,
            (leg ->> 'vat')::bigint AS vat,
            -- Of a correction what it corrects: the part of the energy that it is of the price.
-           CASE WHEN leg ->> 'leg' = 'to_dealer' THEN sign((leg ->> 'net')::bigint) * e.energy_kwh
+           CASE WHEN leg ->> 'leg' = 'to_dealer' THEN sign((leg ->> 'net')::numeric) * e.energy_kwh
                * e.gross_minor / coalesce(origin.gross_minor, e.gross_minor) END AS energy_kwh,
            CASE WHEN by_whom.document_cadence = 'session' THEN e.subject_id::text ELSE '' END AS subject
     FROM clearing.batch AS b
@@ -87,6 +87,14 @@ WHERE party_id = ANY (:parties::text[]) AND period_start = :period_start AND per
 -- The periods with something to try again, and by whose cadence they were issued.
 SELECT period_start, period_end, array_agg(DISTINCT party_id ORDER BY party_id) AS parties
 FROM clearing.document_exception GROUP BY period_start, period_end ORDER BY period_start, period_end;
+
+-- name: changed_exception_periods
+-- Those with an exception one of whose parties was changed since the last attempt.
+SELECT e.period_start, e.period_end, array_agg(DISTINCT e.party_id ORDER BY e.party_id) AS parties
+FROM clearing.document_exception AS e
+WHERE EXISTS (SELECT FROM clearing.party AS p
+              WHERE p.id IN (e.supplier_id, e.customer_id) AND p.updated_at >= e.last_at)
+GROUP BY e.period_start, e.period_end ORDER BY e.period_start, e.period_end;
 
 -- name: exceptions
 SELECT supplier_id, customer_id, currency, period_start, period_end, reason, first_at, last_at

@@ -15,6 +15,7 @@ from clearing.documents import service as document_service
 from clearing.documents.document import DocumentFile, DocumentSummary
 from clearing.documents.invoice import DocumentType, Invoice
 from clearing.errors import ClearingError, ClearingInvariantViolation, InvalidDocumentError, UnclearableError
+from clearing.identifiers import format_id
 from clearing.language import Language
 from clearing.parties.party import DocumentCadence
 from clearing.services import ClearingServices, build_clearing
@@ -105,7 +106,10 @@ async def test_documents_are_numbered_once_and_rejected_ones_follow(
         "CN-CH-ALP-V-000001": (670, 54),
         "SB-NL-ABC-O-000001": (1200, 0),
     }
-    assert {document.type for document in issued} == {DocumentType.SELF_BILLED, DocumentType.CREDIT_NOTE}
+    assert {document.type for document in issued} == {
+        DocumentType.SELF_BILLED,
+        DocumentType.SELF_BILLED_CREDIT,
+    }
     assert set(rejected) == {"superapp"}  # it has not agreed to self-billing
     again, _ = await issue(pool)
     assert [document.number for document in again] == [document.number for document in issued]
@@ -256,7 +260,7 @@ async def test_a_document_for_each_session_names_its_own_original(
     assert notes == {str(world.session_id(10)): 1}
     text = await xml(pool, "CN-CH-ALP-V-000001")
     own = invoices[str(world.session_id(10))]
-    assert f"<cbc:Note>session {world.session_id(10)}</cbc:Note>" in text
+    assert f"<cbc:Note>Ladevorgang {format_id('ses', world.session_id(10))}</cbc:Note>" in text
     assert f"<cac:InvoiceDocumentReference><cbc:ID>SB-CH-ALP-V-{own:06d}</cbc:ID>" in text
     assert text.count("InvoiceDocumentReference") == 2
 
