@@ -40,6 +40,7 @@ from clearing.fx import MAX_AGE_DAYS, RateTable
 from clearing.identifiers import format_id
 from clearing.language import Language
 from clearing.parties import repository as party_repository
+from clearing.parties.business_details import InvoiceProfile
 from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party
 from clearing.reference_data import repository as reference_repository
 from clearing.reference_data.bundled_data import vat_rates
@@ -357,7 +358,10 @@ class _Run:
         }
         content = {
             "ubl": ubl(invoice, number=name, issued_on=issued_on).decode(),
-            "cii": cii(invoice, number=name, issued_on=issued_on).decode(),
+            # Of a Factur-X file, whose rules know EN 16931 alone; the receiver's own profile is in UBL.
+            "cii": cii(
+                replace(invoice, profile=InvoiceProfile.EN16931), number=name, issued_on=issued_on
+            ).decode(),
             "pages": pages,
         }
         plain: dict[str, Any] = json.loads(json.dumps(content))  # as it is read back: tuples are lists

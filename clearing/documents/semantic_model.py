@@ -6,13 +6,20 @@ Source: EN 16931-1; XRechnung 3.0.2; Peppol BIS Billing 3.0.20 and Peppol BIS Se
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import date
 from decimal import Decimal
 from typing import Final
 
 from clearing.documents.charged_items import ChargedSession, TaxInCurrency, Unit
-from clearing.documents.invoice import DocumentType, Invoice, InvoiceLine, PrecedingDocument, Side
+from clearing.documents.invoice import (
+    DocumentType,
+    Invoice,
+    InvoiceLine,
+    PrecedingDocument,
+    Side,
+    VatGroup,
+)
 from clearing.documents.translations import labels
 from clearing.documents.wording import exemption_reason, self_billing_mention
 from clearing.money import EXACT, Rounding, quantize, to_major
@@ -35,15 +42,15 @@ _CUSTOMIZATION: Final = {
 }
 # ISO 6523 scheme of the number that a state's register of companies gives (BT-30).
 _REGISTER_SCHEME: Final = {"DK": "0184", "FI": "0212", "FR": "0002", "NL": "0106", "NO": "0192", "SE": "0007"}
-# UNTDID 4461: 97 clearing between partners; 68 online payment service.
-_CLEARED: Final = "97"
+# UNTDID 4461: 57 as agreed before, which Peppol's Dutch rules take too (NL-R-008); 68 online payment service.
+_AS_AGREED: Final = "57"
 _PAID_ONLINE: Final = "68"
 _PRICE_DIGITS: Final = (4, 6, 8, 10)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SemanticParty:
-    """BG-4 or BG-7. `vat_id` is None where none may be shown."""
+    """BG-4 or BG-7. `vat_id` is None where none may be shown; a buyer has no `tax_number`."""
 
     id: str
     name: str
@@ -134,17 +141,20 @@ def semantic_invoice(invoice: Invoice, *, number: str, issued_on: date) -> Seman
         buyer_reference=invoice.customer.details.buyer_reference,
         period=(invoice.period_start, invoice.period_end),
         preceding=invoice.preceding,
-        seller=_party(invoice.supplier, None if invoice.outside_vat else invoice.supplier_vat_id),
+        seller=replace(
+            _party(invoice.supplier, None if invoice.outside_vat else invoice.supplier_vat_id),
+            tax_number=invoice.supplier.details.tax_number,
+        ),
         buyer=_party(invoice.customer, None if invoice.outside_vat else invoice.customer_vat_id),
         delivery=_delivery(charged),
         delivery_name=None if charged is None else charged.evse_id or charged.operator,
-        payment_means=_PAID_ONLINE if invoice.paid_minor else _CLEARED,
+        payment_means=_PAID_ONLINE if invoice.paid_minor else _AS_AGREED,
         terms=texts[invoice.terms],
         lines=[_line(line, invoice) for line in invoice.lines],
         groups=[
             SemanticGroup(
                 category=group.category,
-                rate=_rate(group.category, group.rate),
+                rate=_group_rate(group, profile),
                 net=_major(group.net_minor, invoice),
                 vat=_major(group.vat_minor, invoice),
                 reason="; ".join(exemption_reasons(group.rulings, invoice.supplier.country, texts)) or None,
@@ -224,7 +234,7 @@ def _party(side: Side, vat_id: str | None) -> SemanticParty:
         name=side.name,
         address=details.address or PostalAddress(country=country),
         vat_id=vat_id,
-        tax_number=details.tax_number,
+        tax_number=None,
         register_number=details.register_number,
         register_scheme=_REGISTER_SCHEME.get(country) if details.register_number else None,
         contact=details.contact,
@@ -265,6 +275,13 @@ def net_price(net: Decimal, quantity: Decimal) -> Decimal:
         if product == net:
             return price
     return exact
+
+
+def _group_rate(group: VatGroup, profile: InvoiceProfile) -> str | None:
+    """XRechnung has a rate in every row of the breakdown (BR-DE-14), also where nothing is taxed."""
+    if profile is InvoiceProfile.XRECHNUNG:
+        return str(group.rate)
+    return _rate(group.category, group.rate)
 
 
 def _rate(category: Category, rate: Decimal) -> str | None:

@@ -333,16 +333,16 @@ async def test_a_document_whose_seller_has_no_address_waits_and_is_issued_once_i
     async with transaction(pool) as connection:
         await service.sessions.refund(connection, world.session_id(1), minor=121, reference="re_1", now=NOW)
     await issue(pool)
+    later = NOW + timedelta(minutes=5)
     assert await names(pool, 10) == ["DI-platform-000000001"]  # another seller's are not delayed
     with pytest.raises(ClearingConflictError, match="not issued yet: 'NL-ABC' lacks address"):
         await of_session(pool, 1)
     async with pool.acquire() as connection:
-        assert (await audit_ledger(connection)).findings == []
+        assert (await audit_ledger(connection, now=later)).findings == []
         causes = await open_causes(connection, now=NOW)
     (cause,) = [one for one in causes if one.kind is OpenCauseKind.DRIVER_DOCUMENT]
     assert (cause.name, cause.party_id) == ("NL-ABC", "NL-ABC")
     assert "3 documents for drivers" in cause.detail
-    later = NOW + timedelta(minutes=5)
     async with transaction(pool) as connection:
         await service.reference_data.register_party(connection, NL_SELLER, now=later)
     await DriverDocumentJob(pool=pool, clock=FixedClock(later)).run_once()
@@ -350,7 +350,7 @@ async def test_a_document_whose_seller_has_no_address_waits_and_is_issued_once_i
     assert await names(pool, 2) == ["DI-NL-ABC-000000002"]
     async with pool.acquire() as connection:
         assert await connection.fetchval("SELECT count(*) FROM clearing.pending_driver_document") == 0
-        assert (await audit_ledger(connection)).findings == []
+        assert (await audit_ledger(connection, now=later)).findings == []
 
 
 async def test_a_pending_document_is_issued_by_resolving_its_exception(
@@ -363,9 +363,7 @@ async def test_a_pending_document_is_issued_by_resolving_its_exception(
     exceptions = ExceptionService(clearing=service)
     async with transaction(pool) as connection:
         await exceptions.refresh(connection, now=NOW, wall_now=NOW)
-        (shown,) = await exceptions.list(
-            connection, ExceptionFilter(), before=None, limit=9, now=NOW, wall_now=NOW
-        )
+        (shown,) = await exceptions.list_exceptions(connection, ExceptionFilter(), limit=9)
         still = await exceptions.resolve(connection, shown.id, by="a", note="n", now=NOW, wall_now=NOW)
         assert still.record.state is ExceptionState.OPEN  # what it lacks is still not there
         await service.reference_data.register_party(connection, NL_SELLER, now=NOW)
