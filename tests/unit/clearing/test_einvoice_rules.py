@@ -136,8 +136,8 @@ BRANCHES = {
         SupplyLeg.TO_DRIVER, party("DE", small_business=True, **UNPROVEN), party("DE", BUYER)
     ),
 }
-# What Peppol BIS Billing says of its own process, customization and type codes. Self-billing is a process of its
-# own (P12), whose rules are not published beside these; every other rule of billing is asked of it too.
+# What Peppol BIS Billing says of its own process, customization and type codes. Self-billing is another
+# process (P12), whose rules are not published beside these; every other rule of billing is asked of it too.
 OF_BILLING_ALONE = (
     "PEPPOL-EN16931-R004",
     "PEPPOL-EN16931-R007",
