@@ -78,6 +78,7 @@ from gateway.ocpi.token_service import TokenService
 from gateway.partners import party_repository
 from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService
+from gateway.partners.buyer_service import BuyerService
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_repository import market_anchor_reader
 from gateway.partners.market_clock_service import MarketClockService
@@ -306,6 +307,7 @@ def build_web(app: Application) -> web.Application:
         clearing=app.clearing,
         funding=_funding(app),
         parties=PartyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        buyers=BuyerService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         agreements=AgreementService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         meter_keys=MeterKeyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         api_keys=ApiKeyService(pool=app.pool, clock=app.clock, cache=keys),

@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from clearing.money import EXACT, Rounding, half_away, proportion, quantize, to_major
-from clearing.parties.business_details import PostalAddress
+from clearing.parties.business_details import BusinessDetails, PostalAddress
 from clearing.pricing.priced import Line, PricedSession, Reason
 from clearing.pricing.restrictions import Phase
 from clearing.pricing.tariff import Dimension
@@ -70,6 +70,17 @@ class TaxInCurrency:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class DocumentBuyer:
+    """The business that a driver's document names, as registered; `vat_id` only if proven that day."""
+
+    id: str
+    name: str
+    country: str
+    vat_id: str | None
+    details: BusinessDetails
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class ChargedSession:
     """What a driver's document shows of a session beside its amounts, as stored with the document.
 
@@ -85,6 +96,7 @@ class ChargedSession:
     items: tuple[ChargedItem, ...] = ()
     corrects_day: str | None = None
     tax: TaxInCurrency | None = None
+    buyer: DocumentBuyer | None = None
 
     def to_json(self) -> str:
         """As JSON, which is stored."""

@@ -32,6 +32,7 @@ from clearing.money import vat_on
 from clearing.parties.business_details import (
     NO_DETAILS,
     BusinessDetails,
+    InvoiceProfile,
     PostalAddress,
     language_of,
     parse_details,
@@ -199,6 +200,7 @@ def invoice_of(document: DriverDocument, ruling: VatDecision, *, country: str) -
     if not document.is_invoice:
         raise InvalidDocumentError(f"{document.name} is a receipt, no invoice: {document.no_invoice_because}")
     supply, seller = document.supply, document.seller
+    receiver = document.charged.buyer or seller
     due = abs(supply.net_minor + supply.vat_minor)
     group = VatGroup(
         category=ruling.category,
@@ -211,9 +213,9 @@ def invoice_of(document: DriverDocument, ruling: VatDecision, *, country: str) -
     invoice = Invoice(
         type=document.type,
         supplier=seller,
-        customer=Driver(country=country, details=BusinessDetails(address=PostalAddress(country=country))),
+        customer=document.charged.buyer or Driver(country=country, details=_placed(country)),
         supplier_vat_id=seller.vat_id,
-        customer_vat_id=None,
+        customer_vat_id=None if document.charged.buyer is None else document.charged.buyer.vat_id,
         currency=supply.currency,
         period_start=supply.sale_day,
         period_end=supply.sale_day,
@@ -225,12 +227,17 @@ def invoice_of(document: DriverDocument, ruling: VatDecision, *, country: str) -
         preceding=_preceding(document),
         paid_minor=due,
         terms=SETTLED,
-        language=language_of(seller.details, seller.country),
+        language=language_of(receiver.details, receiver.country),
+        profile=receiver.details.invoice_profile if document.charged.buyer else InvoiceProfile.EN16931,
         charged=document.charged,
         tax=document.charged.tax,
     )
     check(invoice)
     return invoice
+
+
+def _placed(country: str) -> BusinessDetails:
+    return BusinessDetails(address=PostalAddress(country=country))
 
 
 def driver_lines(document: DriverDocument, ruling: VatDecision) -> Sequence[InvoiceLine]:

@@ -50,6 +50,7 @@ _SUPPLY_FIELDS: Final = tuple(DriverSupply.__dataclass_fields__)
 class _LegRow(msgspec.Struct, frozen=True):
     leg: SupplyLeg
     supplier: str
+    customer: str
     net: int
     vat: int
     ruling: str
@@ -75,6 +76,7 @@ class SupplyRecord:
     vat_minor: int
     ruling_id: str
     cpo_id: str
+    customer_id: str
 
 
 async def list_chains(connection: Connection) -> list[int]:
@@ -125,6 +127,7 @@ def _supplies(found: Sequence[Any]) -> list[SupplyRecord]:
                     vat_minor=leg.vat,
                     ruling_id=leg.ruling,
                     cpo_id=row["cpo_id"],
+                    customer_id=leg.customer,
                 )
             )
     return supplies

@@ -17,6 +17,7 @@ from clearing.connection import Connection
 from clearing.documents import driver_document_repository as store
 from clearing.documents.charged_items import (
     ChargedSession,
+    DocumentBuyer,
     TaxInCurrency,
     corrected_items,
     corrected_quantity,
@@ -44,10 +45,12 @@ from clearing.fx import MAX_AGE_DAYS, RateTable
 from clearing.identifiers import format_id
 from clearing.ledger.journal_entry import EntryKind
 from clearing.parties import repository as party_repository
-from clearing.parties.party import PLATFORM_ID, Party
+from clearing.parties.business_details import InvoiceProfile
+from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party
 from clearing.reference_data import repository as reference_repository
 from clearing.reference_data.bundled_data import vat_rates
 from clearing.sessions import repository as session_repository
+from clearing.sessions.identities import trader_on
 from clearing.tax.vat import Category, VatDecision
 
 # A pending document is tried when its supplier's data change, and after this long: a rate may have come.
@@ -214,8 +217,11 @@ class _Drafting:
             return None if origin is None else self._following(supply, origin, ruling)
         party = self.parties[one.supplier_id]
         seller = seller_of(party, ruling, sale_day=supply.sale_day, rates=vat_rates())
+        buyer = self._buyer(one, supply, ruling)
         reason = why_no_invoice(supply, ruling, seller)
-        charged = self._charged(one, supply)
+        if buyer is not None and self.parties[buyer.id].document_cadence is not DocumentCadence.SESSION:
+            reason = f"it is invoiced to {buyer.name} with its other sessions of the period"
+        charged = replace(self._charged(one, supply), buyer=buyer)
         if not reason:
             charged = replace(charged, tax=self._tax(supply, ruling))
         draft = _Draft(
@@ -229,6 +235,19 @@ class _Drafting:
         if not reason:
             self._require_complete(draft, ruling)
         return draft
+
+    def _buyer(self, one: SupplyRecord, supply: DriverSupply, ruling: VatDecision) -> DocumentBuyer | None:
+        party = self.parties.get(one.customer_id)
+        if party is None:
+            return None
+        trader = trader_on(party, supply.sale_day, vat_rates())
+        return DocumentBuyer(
+            id=party.id,
+            name=party.name,
+            country=party.country,
+            vat_id=trader.identified_in(ruling.vat_of) or trader.vat_id,
+            details=party.details,
+        )
 
     def _charged(self, one: SupplyRecord, supply: DriverSupply) -> ChargedSession:
         operator = self.parties.get(one.cpo_id) if one.cpo_id != one.supplier_id else None
@@ -270,7 +289,8 @@ class _Drafting:
     def _require_complete(self, draft: _Draft, ruling: VatDecision) -> None:
         country = vat_rates().tax_jurisdiction(draft.supply.place).country
         document = _document(draft, number=1, issued_on=self.issued_on, now=self.now)
-        require_complete(invoice_of(document, ruling, country=country), customer=False)
+        invoice = invoice_of(document, ruling, country=country)
+        require_complete(invoice, customer=draft.charged.buyer is not None)
 
 
 def _supply(one: SupplyRecord) -> DriverSupply:
@@ -376,5 +396,10 @@ def _read(document: DriverDocument, ruling: VatDecision) -> ReadDocument:
         document=document,
         ruling=ruling,
         ubl=ubl(invoice, number=document.name, issued_on=document.issued_on),
-        cii=cii(invoice, number=document.name, issued_on=document.issued_on),
+        # Of a Factur-X file, whose rules know EN 16931 alone.
+        cii=cii(
+            replace(invoice, profile=InvoiceProfile.EN16931),
+            number=document.name,
+            issued_on=document.issued_on,
+        ),
     )

@@ -21,6 +21,7 @@ from clearing.documents import invoice_repository
 from clearing.documents import service as document_service
 from clearing.documents.cadence import period_end
 from clearing.documents.document import DocumentExceptionRecord, DocumentSummary, document_name
+from clearing.documents.driver_document import SETTLED
 from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import (
     DocumentType,
@@ -41,7 +42,7 @@ from clearing.identifiers import format_id
 from clearing.language import Language
 from clearing.parties import repository as party_repository
 from clearing.parties.business_details import InvoiceProfile
-from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party
+from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party, PartyKind
 from clearing.reference_data import repository as reference_repository
 from clearing.reference_data.bundled_data import vat_rates
 from clearing.sessions import repository as session_repository
@@ -67,11 +68,6 @@ class UnissuedDocument:
     customer_id: str
     currency: str
     reason: str
-
-    @property
-    def cadence_party_id(self) -> str:
-        """The party by whose cadence it is issued: of two, the one that is not the platform."""
-        return self.customer_id if self.supplier_id == PLATFORM_ID else self.supplier_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -256,6 +252,7 @@ class _Run:
         self, key: _PairKey, sums: Sequence[SuppliedSum], *, preceding: Sequence[PrecedingDocument] | None
     ) -> None:
         supplier_id, customer_id, currency, subject = key
+        bought = self.parties[customer_id].kind is PartyKind.BUYER
         try:
             invoices = invoices_of(
                 sums,
@@ -263,12 +260,14 @@ class _Run:
                 customer=self.parties[customer_id],
                 currency=currency,
                 period=self.period,
-                self_billed=supplier_id != PLATFORM_ID,
+                self_billed=supplier_id != PLATFORM_ID and not bought,
                 rates=vat_rates(),
                 fx=self.fx,
                 preceding=preceding or (),
                 session=format_id("ses", UUID(subject)) if subject else "",
             )
+            if bought:  # each session was paid when it was captured
+                invoices = [_paid(invoice) for invoice in invoices]
             if preceding is not None:
                 invoices = [_referring(invoice) for invoice in invoices]
             async with self.connection.transaction():  # all of a pair or none: no number is lost
@@ -303,10 +302,15 @@ class _Run:
                 self.connection,
                 key,
                 period=self.period,
-                party_id=one.cadence_party_id,
+                party_id=self._cadence_party(one),
                 reason=one.reason,
                 now=self.now,
             )
+
+    def _cadence_party(self, one: UnissuedDocument) -> str:
+        """By whose cadence it is issued: of two, the one that is not the platform, or the buyer."""
+        buys = self.parties[one.customer_id].kind is PartyKind.BUYER
+        return one.customer_id if buys or one.supplier_id == PLATFORM_ID else one.supplier_id
 
     async def _corrected(self) -> dict[_PairKey, list[PrecedingDocument]]:
         """The documents that each pair's corrections correct, also by session."""
@@ -366,6 +370,10 @@ class _Run:
         }
         plain: dict[str, Any] = json.loads(json.dumps(content))  # as it is read back: tuples are lists
         return plain
+
+
+def _paid(invoice: Invoice) -> Invoice:
+    return replace(invoice, paid_minor=invoice.due_minor, terms=SETTLED)
 
 
 def _referring(invoice: Invoice) -> Invoice:

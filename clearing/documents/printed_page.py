@@ -153,7 +153,7 @@ def driver_page(
         title=texts[kinds[0] if supply.gives_back else kinds[1]],
         number=document.name,
         seller=_side(document.seller, document.seller.vat_id, texts, show_id=document.is_invoice),
-        buyer=[texts["driver"]],
+        buyer=_driver(document, texts),
         seller_label=texts["seller"],
         buyer_label=texts["buyer"],
         facts=[
@@ -168,6 +168,19 @@ def driver_page(
         total=(texts["paid_back" if supply.gives_back else "paid"], _amount(paid, supply.currency)),
         notes=[*_driver_notes(document, ruling, texts), *([texts["meter_proof"]] if readings else [])],
     )
+
+
+def _driver(document: DriverDocument, texts: Mapping[str, str]) -> list[str]:
+    """Who bought: a business by its name and address, else the driver by role."""
+    buyer = document.charged.buyer
+    if buyer is None:
+        return [texts["driver"]]
+    shown = document.is_invoice and buyer.vat_id is not None
+    reference = buyer.details.buyer_reference
+    return [
+        *_side(buyer, buyer.vat_id, texts, show_id=shown),
+        *([f"{texts['buyer_reference']}: {reference}"] if reference else []),
+    ]
 
 
 def _driver_notes(document: DriverDocument, ruling: VatDecision, texts: Mapping[str, str]) -> list[str]:

@@ -146,7 +146,7 @@ def semantic_invoice(invoice: Invoice, *, number: str, issued_on: date) -> Seman
             tax_number=invoice.supplier.details.tax_number,
         ),
         buyer=_party(invoice.customer, None if invoice.outside_vat else invoice.customer_vat_id),
-        delivery=_delivery(charged),
+        delivery=_delivery(charged, profile),
         delivery_name=None if charged is None else charged.evse_id or charged.operator,
         payment_means=_PAID_ONLINE if invoice.paid_minor else _AS_AGREED,
         terms=texts[invoice.terms],
@@ -242,8 +242,12 @@ def _party(side: Side, vat_id: str | None) -> SemanticParty:
     )
 
 
-def _delivery(charged: ChargedSession | None) -> PostalAddress | None:
-    return None if charged is None else charged.address
+def _delivery(charged: ChargedSession | None, profile: InvoiceProfile) -> PostalAddress | None:
+    """The charge point's address; XRechnung takes it whole or not at all (BR-DE-10, BR-DE-11)."""
+    address = None if charged is None else charged.address
+    if address is not None and profile is InvoiceProfile.XRECHNUNG and not address.post_code:
+        return None
+    return address
 
 
 def _line(line: InvoiceLine, invoice: Invoice) -> SemanticLine:

@@ -32,6 +32,7 @@ class PartyKind(StrEnum):
     DEMAND_PARTNER = "demand_partner"
     EMSP = "emsp"
     SITE_HOST = "site_host"
+    BUYER = "buyer"  # a business that charging sessions are sold to; it is paid nothing
 
 
 class DocumentCadence(StrEnum):

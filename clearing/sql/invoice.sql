@@ -18,7 +18,7 @@ SELECT min(booked_at) FROM clearing.batch;
 -- name: supplied
 -- Sums by supplier, customer, currency, session where it has a document of its own, supply and ruling; corrections apart
 -- from captures, as they become credit notes. A pair's documents are issued by the cadence of the one that is not the
--- platform, of two others by the supplier's.
+-- platform, of two others by the supplier's; those to a business that buys sessions by its own.
 SELECT one.supplier_id, one.customer_id, one.currency, one.subject, one.leg, one.ruling, one.correction,
        sum(one.net)::bigint AS net_minor, sum(one.vat)::bigint AS vat_minor, count(*) AS sessions,
        min(one.sale_at) AS first_sale_at, sum(one.energy_kwh) AS energy_kwh
@@ -27,7 +27,7 @@ FROM (
            leg ->> 'ruling' AS ruling, e.kind <> 'capture' AS correction, e.sale_at, (leg ->> 'net')::bigint AS net,
            (leg ->> 'vat')::bigint AS vat,
            -- Of a correction what it corrects: the part of the energy that it is of the price.
-           CASE WHEN leg ->> 'leg' = 'to_dealer' THEN sign((leg ->> 'net')::numeric) * e.energy_kwh
+           CASE WHEN leg ->> 'leg' IN ('to_dealer', 'to_driver') THEN sign((leg ->> 'net')::numeric) * e.energy_kwh
                * e.gross_minor / coalesce(origin.gross_minor, e.gross_minor) END AS energy_kwh,
            CASE WHEN by_whom.document_cadence = 'session' THEN e.subject_id::text ELSE '' END AS subject
     FROM clearing.batch AS b
@@ -36,8 +36,11 @@ FROM (
     LEFT JOIN clearing.entry AS origin ON e.kind <> 'capture' AND origin.shard = e.shard
         AND origin.subject_id = e.subject_id AND origin.kind = 'capture' AND origin.reference = ''
     JOIN clearing.party AS by_whom
-        ON by_whom.id = CASE leg ->> 'supplier' WHEN 'platform' THEN leg ->> 'customer' ELSE leg ->> 'supplier' END
-    WHERE b.booked_at >= :since AND b.booked_at < :until AND e.legs <> '[]' AND leg ->> 'leg' <> 'to_driver'
+        ON by_whom.id = CASE WHEN leg ->> 'supplier' = 'platform' OR leg ->> 'leg' = 'to_driver'
+                             THEN leg ->> 'customer' ELSE leg ->> 'supplier' END
+    WHERE b.booked_at >= :since AND b.booked_at < :until AND e.legs <> '[]'
+      -- A driver's supply has a document of its own, unless a business buys it that is invoiced by period.
+      AND (leg ->> 'leg' <> 'to_driver' OR by_whom.document_cadence <> 'session')
       AND by_whom.id = ANY (:parties::text[])
 ) AS one
 GROUP BY 1, 2, 3, 4, 5, 6, 7
@@ -55,7 +58,7 @@ JOIN clearing.document AS d ON d.supplier_id = leg ->> 'supplier' AND d.customer
     AND d.currency = c.currency AND d.type_code NOT IN (261, 381) AND d.subject IN ('', c.subject_id::text)
     AND (origin.booked_at AT TIME ZONE :zone)::date BETWEEN d.period_start AND d.period_end
 WHERE b.booked_at >= :since AND b.booked_at < :until AND c.kind <> 'capture' AND c.legs <> '[]'
-  AND leg ->> 'leg' <> 'to_driver'
+  AND (leg ->> 'leg' <> 'to_driver' OR leg ->> 'customer' <> 'driver')
 ORDER BY d.series, d.number;
 
 -- name: progress

@@ -5,6 +5,7 @@ Owns: the list. Must not know what is behind an entry.
 
 from gateway.api.capture import (
     authorizations,
+    buyers,
     captures,
     customers,
     disputes,
@@ -65,6 +66,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *quotes.ENDPOINTS,
         *authorizations.ENDPOINTS,
         *setups.ENDPOINTS,
+        *buyers.ENDPOINTS,
         *customers.ENDPOINTS,
         *sessions.ENDPOINTS,
         *terminals.ENDPOINTS,

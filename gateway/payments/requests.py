@@ -76,7 +76,7 @@ class AuthorizationRequest:
     The same `authorization_id` is the same authorization. `reuses_recent`: what the same payment method
     authorized at the same EVSE a moment ago is answered instead of holding again, as the party's policy says.
     `amount_minor` overrides the estimate's hold; `max_amount_minor` bounds it (a contract's limit).
-    `tariff` None: by the method.
+    `tariff` None: by the method. `buyer_id` is the business of the party that the session is sold to.
     """
 
     authorization_id: UUID
@@ -91,6 +91,7 @@ class AuthorizationRequest:
     cpo_id: str | None = None
     tariff: TariffChoice | None = None
     receipt_email: str | None = None
+    buyer_id: str | None = None
     reuses_recent: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
 

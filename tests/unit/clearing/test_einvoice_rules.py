@@ -3,12 +3,20 @@
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from datetime import date
+from datetime import UTC, date, datetime
 from decimal import Decimal
 from pathlib import Path
 
 import pytest
 
+from clearing.documents.charged_items import (
+    ChargedItem,
+    ChargedSession,
+    DocumentBuyer,
+    ItemKind,
+    Unit,
+)
+from clearing.documents.driver_document import invoice_of
 from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import (
     DocumentType,
@@ -36,6 +44,7 @@ from clearing.tax import vat
 from clearing.tax.vat import CustomerKind, SupplyLeg, decide
 from tests.fakes import clearing_fixtures as world
 from tests.fakes.en16931 import failed_profile_rules, failed_rules, profile_rules_dir, schema
+from tests.unit.clearing import test_driver_document as drivers
 
 RATES = bundled_data.vat_rates()
 FX = RateTable(bundled_data.ecb_reference_rates())
@@ -391,3 +400,55 @@ def test_the_type_code_is_the_profiles(kind: str, profile: InvoiceProfile, code:
     text = ubl(invoice, number="SB-1", issued_on=PERIOD[1]).decode()
     assert f"<cbc:{name}>{code}</cbc:{name}>" in text
     assert invoice.type.is_credit == (DocumentType(code).is_credit)
+
+
+def sold_session(profile: InvoiceProfile, *, post_code: str, credit: bool) -> Invoice:
+    """A driver's document in the name of a German fleet: energy, time, a fee and a reduction."""
+    ruling = supplied(BRANCHES["driver/business"], 1).ruling
+    fleet = DocumentBuyer(
+        id="buy_1", name="Fleet GmbH", country="DE", vat_id=None, details=details("DE", profile)
+    )
+    items = [
+        (ItemKind.ENERGY, "8.1234", Unit.KWH, 406),
+        (ItemKind.PARKING_TIME, "12.3333", Unit.MINUTE, 50),
+        (ItemKind.SESSION_FEE, "1", Unit.ONE, 50),
+        (ItemKind.MAXIMUM_PRICE, "1", Unit.ONE, -6),
+    ]
+    charged = ChargedSession(
+        started_at=datetime(2026, 10, 13, 12, 0, tzinfo=UTC),
+        ended_at=datetime(2026, 10, 13, 13, 5, 7, tzinfo=UTC),
+        evse_id="NL*ABC*E1",
+        address=PostalAddress(street="Kade 1", post_code=post_code, town="Utrecht", country="NL"),
+        operator="Polderlaad B.V.",
+        items=tuple(
+            ChargedItem(kind=kind, quantity=Decimal(count), unit=unit, unit_price=None, amount_minor=minor)
+            for kind, count, unit, minor in items
+        ),
+        corrects_day="2026-10-02" if credit else None,
+        buyer=fleet,
+    )
+    sign = -1 if credit else 1
+    one = drivers.supply(ruling, net_minor=sign * 500, vat_minor=sign * 105)
+    seller = replace(party("NL"), id="NL-ABC")
+    written = drivers.document(
+        seller, one, ruling, charged=charged, preceding="DI-1" if credit else None, no_invoice_because=""
+    )
+    return invoice_of(written, ruling, country="NL")
+
+
+@pytest.mark.parametrize("credit", [False, True])
+@pytest.mark.parametrize("post_code", ["", "3511 AB"])
+@pytest.mark.parametrize("profile", list(InvoiceProfile))
+def test_a_session_sold_to_a_business_passes_the_rules_of_its_profile(
+    profile: InvoiceProfile, post_code: str, *, credit: bool
+) -> None:
+    invoice = sold_session(profile, post_code=post_code, credit=credit)
+    text = ubl(invoice, number="DI-2", issued_on=PERIOD[1]).decode()
+    assert failed_rules("ubl", text) == []
+    assert "Polderlaad B.V." in text
+    plain = replace(invoice, profile=InvoiceProfile.EN16931)
+    assert failed_rules("cii", cii(plain, number="DI-2", issued_on=PERIOD[1]).decode()) == []
+    for line in invoice.lines:
+        assert line.net_minor * line.quantity > 0
+    if profile is not InvoiceProfile.EN16931 and profile_rules_dir() is not None:
+        assert failed_profile_rules(profile.value, "ubl", text) == []
