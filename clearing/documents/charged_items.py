@@ -15,7 +15,7 @@ from typing import Final
 import msgspec
 
 from clearing.money import EXACT, Rounding, half_away, proportion, quantize, to_major
-from clearing.parties.business_details import BusinessDetails, PostalAddress
+from clearing.parties.business_details import BusinessAddress, BusinessDetails
 from clearing.pricing.priced import Line, PricedSession, Reason
 from clearing.pricing.restrictions import Phase
 from clearing.pricing.tariff import Dimension
@@ -91,7 +91,7 @@ class ChargedSession:
     started_at: datetime | None = None
     ended_at: datetime | None = None
     evse_id: str | None = None
-    address: PostalAddress | None = None
+    address: BusinessAddress | None = None
     operator: str | None = None
     items: tuple[ChargedItem, ...] = ()
     corrects_day: str | None = None

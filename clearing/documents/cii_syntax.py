@@ -10,7 +10,7 @@ from xml.etree import ElementTree as ET  # only written here, never read: no for
 
 from clearing.documents.semantic_model import SemanticGroup, SemanticInvoice, SemanticLine, SemanticParty
 from clearing.documents.xml_text import serialize
-from clearing.parties.business_details import PostalAddress
+from clearing.parties.business_details import BusinessAddress
 
 _CII: Final = "urn:un:unece:uncefact:data:standard:"
 _RSM: Final = f"{_CII}CrossIndustryInvoice:100"
@@ -87,7 +87,7 @@ def _party(agreement: ET.Element, role: str, side: SemanticParty) -> None:
             _text(_node(node, "SpecifiedTaxRegistration"), "ID", number, schemeID=scheme_id)
 
 
-def _address(node: ET.Element, address: PostalAddress) -> None:
+def _address(node: ET.Element, address: BusinessAddress) -> None:
     _text(node, "PostcodeCode", address.post_code)
     _text(node, "LineOne", address.street)
     _text(node, "CityName", address.town)

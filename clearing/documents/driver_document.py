@@ -31,9 +31,9 @@ from clearing.identifiers import format_id
 from clearing.money import vat_on
 from clearing.parties.business_details import (
     NO_DETAILS,
+    BusinessAddress,
     BusinessDetails,
     InvoiceProfile,
-    PostalAddress,
     language_of,
     parse_details,
 )
@@ -237,7 +237,7 @@ def invoice_of(document: DriverDocument, ruling: VatDecision, *, country: str) -
 
 
 def _placed(country: str) -> BusinessDetails:
-    return BusinessDetails(address=PostalAddress(country=country))
+    return BusinessDetails(address=BusinessAddress(country=country))
 
 
 def driver_lines(document: DriverDocument, ruling: VatDecision) -> Sequence[InvoiceLine]:

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from datetime import date, datetime, timedelta
 from itertools import groupby
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
@@ -36,7 +36,6 @@ from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import require_complete
 from clearing.documents.session_originals import (
     SessionOriginals,
-    SessionOriginalsSource,
     SessionReader,
 )
 from clearing.documents.tax_currency import state_currency, vat_in_state_currency
@@ -69,6 +68,16 @@ class _Draft:
     preceding: str | None
     no_invoice_because: str
     charged: ChargedSession
+
+
+class SessionOriginalsSource(Protocol):
+    """Where the CDRs and tariffs of sessions are stored. Read for documents, never written."""
+
+    async def load(
+        self, connection: Connection, session_ids: Sequence[UUID]
+    ) -> Mapping[UUID, SessionOriginals]:
+        """The originals of those sessions that have them, by session."""
+        ...
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

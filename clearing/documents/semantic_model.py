@@ -24,10 +24,10 @@ from clearing.documents.translations import labels
 from clearing.documents.wording import exemption_reason, self_billing_mention
 from clearing.money import EXACT, Rounding, quantize, to_major
 from clearing.parties.business_details import (
+    BusinessAddress,
     BusinessContact,
     ElectronicAddress,
     InvoiceProfile,
-    PostalAddress,
 )
 from clearing.tax.vat import Category, VatDecision
 
@@ -54,7 +54,7 @@ class SemanticParty:
 
     id: str
     name: str
-    address: PostalAddress
+    address: BusinessAddress
     vat_id: str | None
     tax_number: str | None
     register_number: str | None
@@ -107,7 +107,7 @@ class SemanticInvoice:
     preceding: Sequence[PrecedingDocument]
     seller: SemanticParty
     buyer: SemanticParty
-    delivery: PostalAddress | None
+    delivery: BusinessAddress | None
     delivery_name: str | None
     payment_means: str
     terms: str
@@ -232,7 +232,7 @@ def _party(side: Side, vat_id: str | None) -> SemanticParty:
     return SemanticParty(
         id=side.id,
         name=side.name,
-        address=details.address or PostalAddress(country=country),
+        address=details.address or BusinessAddress(country=country),
         vat_id=vat_id,
         tax_number=None,
         register_number=details.register_number,
@@ -242,7 +242,7 @@ def _party(side: Side, vat_id: str | None) -> SemanticParty:
     )
 
 
-def _delivery(charged: ChargedSession | None, profile: InvoiceProfile) -> PostalAddress | None:
+def _delivery(charged: ChargedSession | None, profile: InvoiceProfile) -> BusinessAddress | None:
     """The charge point's address; XRechnung takes it whole or not at all (BR-DE-10, BR-DE-11)."""
     address = None if charged is None else charged.address
     if address is not None and profile is InvoiceProfile.XRECHNUNG and not address.post_code:

@@ -4,19 +4,16 @@ Owns: their shape, and what a document shows of them. Must not know: where they 
 """
 
 from collections import OrderedDict
-from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import datetime
-from typing import Final, Protocol
-from uuid import UUID
+from typing import Final
 from zoneinfo import ZoneInfo
 
 import msgspec
 
-from clearing.connection import Connection
 from clearing.documents.charged_items import ChargedSession, charged_items
 from clearing.errors import ClearingError
-from clearing.parties.business_details import PostalAddress
+from clearing.parties.business_details import BusinessAddress
 from clearing.pricing.cdr import Cdr, parse_cdr
 from clearing.pricing.engine import price
 from clearing.pricing.priced import PricedSession
@@ -36,16 +33,6 @@ class SessionOriginals:
     tariff_sha256: str
     tariff_version: str
     time_zone: str
-
-
-class SessionOriginalsSource(Protocol):
-    """Where the CDRs and tariffs of sessions are stored. Read for documents, never written."""
-
-    async def load(
-        self, connection: Connection, session_ids: Sequence[UUID]
-    ) -> Mapping[UUID, SessionOriginals]:
-        """The originals of those sessions that have them, by session."""
-        ...
 
 
 class _Location(msgspec.Struct, frozen=True):
@@ -113,7 +100,7 @@ def _local(at: datetime, zone: ZoneInfo) -> datetime:
     return at.astimezone(zone)
 
 
-def _address(cdr_json: bytes, country: str) -> PostalAddress | None:
+def _address(cdr_json: bytes, country: str) -> BusinessAddress | None:
     try:
         located = _located.decode(cdr_json)
     except msgspec.DecodeError:
@@ -121,6 +108,6 @@ def _address(cdr_json: bytes, country: str) -> PostalAddress | None:
     location = located.cdr_location or located.location
     if location is None or not location.city:
         return None
-    return PostalAddress(
+    return BusinessAddress(
         street=location.address, post_code=location.postal_code, town=location.city, country=country
     )

@@ -9,7 +9,7 @@ from xml.etree import ElementTree as ET  # only written here, never read: no for
 
 from clearing.documents.semantic_model import SemanticGroup, SemanticInvoice, SemanticLine, SemanticParty
 from clearing.documents.xml_text import serialize
-from clearing.parties.business_details import PostalAddress
+from clearing.parties.business_details import BusinessAddress
 
 _UBL: Final = "urn:oasis:names:specification:ubl:schema:xsd:"
 _CBC: Final = f"{_UBL}CommonBasicComponents-2"
@@ -61,7 +61,7 @@ def _party(root: ET.Element, role: str, side: SemanticParty) -> None:
         _cbc(party, "EndpointID", side.electronic_address.value, schemeID=side.electronic_address.scheme)
     _cbc(_cac(party, "PartyIdentification"), "ID", side.id)
     _cbc(_cac(party, "PartyName"), "Name", side.name)
-    _address(_cac(party, "PostalAddress"), side.address)
+    _address(_cac(party, "BusinessAddress"), side.address)
     for number, tax_scheme in ((side.vat_id, "VAT"), (side.tax_number, _NO_VAT_SCHEME)):
         if number is not None:
             tax = _cac(party, "PartyTaxScheme")
@@ -78,7 +78,7 @@ def _party(root: ET.Element, role: str, side: SemanticParty) -> None:
         _cbc(contact, "ElectronicMail", side.contact.email)
 
 
-def _address(node: ET.Element, address: PostalAddress) -> None:
+def _address(node: ET.Element, address: BusinessAddress) -> None:
     _cbc(node, "StreetName", address.street)
     _cbc(node, "CityName", address.town)
     _cbc(node, "PostalZone", address.post_code)

@@ -37,7 +37,7 @@ class InvoiceProfile(StrEnum):
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class PostalAddress:
+class BusinessAddress:
     """A postal address; `country` is ISO 3166-1 alpha-2. Empty parts are not known."""
 
     street: str = ""
@@ -77,7 +77,7 @@ class BusinessDetails:
     `language` None: that of its country.
     """
 
-    address: PostalAddress | None = None
+    address: BusinessAddress | None = None
     tax_number: str | None = None
     register_number: str | None = None
     contact: BusinessContact | None = None

@@ -142,7 +142,7 @@ CPOS: Final = (
         currency="GBP",
         time_zone="Europe/London",
         vat_id="GB999999973",
-        address=Address(street="5 Quay Lane", post_code="SE1 0AA", town="London"),
+        address=Address(street="5 Quay Street", post_code="SE1 0AA", town="London"),
         register_number="09999973",
         vat_percent=Decimal(20),
     ),

@@ -13,7 +13,7 @@ from clearing.documents import driver_document_service, invoice_service
 from clearing.documents import service as document_service
 from clearing.documents.driver_document_service import ReadDocument
 from clearing.documents.printed_page import driver_page
-from clearing.parties.business_details import BusinessDetails, PostalAddress
+from clearing.parties.business_details import BusinessAddress, BusinessDetails
 from clearing.parties.party import DocumentCadence, Party, PartyKind
 from clearing.services import ClearingServices, build_clearing
 from gateway.database import Pool, transaction
@@ -33,7 +33,7 @@ AFTER = datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
 def buyer(country: str, cadence: DocumentCadence = DocumentCadence.SESSION, **changes: Any) -> Party:
     made = world.party(f"buy-{country}", PartyKind.BUYER, country, "EUR", connected_account=None)
     details = BusinessDetails(
-        address=PostalAddress(street="Fleetstraat 2", post_code="1000 AA", town="Den Haag", country=country),
+        address=BusinessAddress(street="Fleet 2", post_code="1000 AA", town="Den Haag", country=country),
         buyer_reference="PO-77",
     )
     return replace(made, name="Fleet B.V.", document_cadence=cadence, details=details, **changes)
@@ -80,10 +80,10 @@ async def test_a_business_without_a_valid_vat_id_pays_the_vat_of_the_charge_poin
     text = (one.ubl or b"").decode()
     assert failed_rules("ubl", text) == []
     assert "Fleet B.V." in text
-    assert "<cbc:StreetName>Fleetstraat 2</cbc:StreetName>" in text
+    assert "<cbc:StreetName>Fleet 2</cbc:StreetName>" in text
     assert "<cbc:BuyerReference>PO-77</cbc:BuyerReference>" in text
     page = driver_page(one.document, one.ruling)
-    assert page.buyer[:4] == ["Fleet B.V.", "Fleetstraat 2", "1000 AA Den Haag", "NL"]
+    assert page.buyer[:4] == ["Fleet B.V.", "Fleet 2", "1000 AA Den Haag", "NL"]
     assert "Your reference: PO-77" in page.buyer
 
 

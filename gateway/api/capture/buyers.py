@@ -10,10 +10,10 @@ from pydantic import Field
 
 from clearing.language import Language
 from clearing.parties.business_details import (
+    BusinessAddress,
     BusinessDetails,
     ElectronicAddress,
     InvoiceProfile,
-    PostalAddress,
 )
 from clearing.parties.party import DocumentCadence, Party, PartyKind
 from gateway import api_schemas
@@ -135,7 +135,7 @@ def _buyer(body: BuyerBody, *, buyer_id: str) -> Party:
         time_zone="UTC",
         document_cadence=DocumentCadence(body.invoicing),
         details=BusinessDetails(
-            address=PostalAddress(**body.address.model_dump()),
+            address=BusinessAddress(**body.address.model_dump()),
             electronic_address=None if electronic is None else ElectronicAddress(**electronic.model_dump()),
             buyer_reference=body.reference,
             invoice_profile=body.invoice_profile,
@@ -146,7 +146,7 @@ def _buyer(body: BuyerBody, *, buyer_id: str) -> Party:
 
 def _shown(call: ApiRequest, view: BuyerView) -> BuyerSchema:
     party, details = view.party, view.party.details
-    address = details.address or PostalAddress(country=party.country)
+    address = details.address or BusinessAddress(country=party.country)
     electronic = details.electronic_address
     return BuyerSchema(
         id=party.id,

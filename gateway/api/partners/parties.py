@@ -11,11 +11,11 @@ from pydantic import Field
 
 from clearing.language import Language
 from clearing.parties.business_details import (
+    BusinessAddress,
     BusinessContact,
     BusinessDetails,
     ElectronicAddress,
     InvoiceProfile,
-    PostalAddress,
 )
 from clearing.parties.party import DocumentCadence, Party, PartyKind, VatEvidence, VatRegistration
 from gateway import api_schemas
@@ -358,7 +358,7 @@ def _update(body: CreatePartyBody, *, now: datetime) -> PartyUpdate:
 def _details(body: CreatePartyBody) -> BusinessDetails:
     address, contact, electronic = body.address, body.contact, body.electronic_address
     return BusinessDetails(
-        address=None if address is None else PostalAddress(**address.model_dump()),
+        address=None if address is None else BusinessAddress(**address.model_dump()),
         tax_number=body.tax_number,
         register_number=body.register_number,
         contact=None if contact is None else BusinessContact(**contact.model_dump()),

@@ -31,11 +31,11 @@ from clearing.fx import RateTable
 from clearing.language import Language
 from clearing.money import vat_on
 from clearing.parties.business_details import (
+    BusinessAddress,
     BusinessContact,
     BusinessDetails,
     ElectronicAddress,
     InvoiceProfile,
-    PostalAddress,
 )
 from clearing.parties.party import Party, PartyKind
 from clearing.reference_data import bundled_data
@@ -55,7 +55,7 @@ REGISTERS = {"FR": "552100554", "NL": "12345678", "NO": "995525828"}
 
 def details(country: str, profile: InvoiceProfile = InvoiceProfile.EN16931) -> BusinessDetails:
     return BusinessDetails(
-        address=PostalAddress(street="Street 1", post_code="10115", town="Town", country=country),
+        address=BusinessAddress(street="Street 1", post_code="10115", town="Town", country=country),
         tax_number="00100000017",
         register_number=REGISTERS.get(country),
         contact=BusinessContact(name="Billing", telephone="+49 30 123456", email="billing@example.com"),
@@ -319,7 +319,7 @@ def texts_of(invoice: Invoice, language: Language) -> set[str]:
     [
         ({"address": None}, InvoiceProfile.EN16931, "address"),
         (
-            {"address": PostalAddress(street=" ", post_code="", town="", country="DE")},
+            {"address": BusinessAddress(street=" ", post_code="", town="", country="DE")},
             InvoiceProfile.EN16931,
             "address.street, address.town, address.post_code",
         ),
@@ -418,7 +418,7 @@ def sold_session(profile: InvoiceProfile, *, post_code: str, credit: bool) -> In
         started_at=datetime(2026, 10, 13, 12, 0, tzinfo=UTC),
         ended_at=datetime(2026, 10, 13, 13, 5, 7, tzinfo=UTC),
         evse_id="NL*ABC*E1",
-        address=PostalAddress(street="Kade 1", post_code=post_code, town="Utrecht", country="NL"),
+        address=BusinessAddress(street="Kade 1", post_code=post_code, town="Utrecht", country="NL"),
         operator="Polderlaad B.V.",
         items=tuple(
             ChargedItem(kind=kind, quantity=Decimal(count), unit=unit, unit_price=None, amount_minor=minor)
