@@ -25,6 +25,7 @@ from gateway import outbound
 from gateway.clock import SystemClock
 from gateway.database import Pool, create_pool
 from gateway.ids import format_id, new_id
+from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
 from gateway.partners import party_repository
@@ -134,7 +135,7 @@ async def _deliver(bench: Bench, *, count: int, endpoints: int) -> float:
     stop = asyncio.Event()
     began = time.perf_counter()
     async with asyncio.TaskGroup() as group:
-        group.create_task(job.run(stop=stop, poll_s=0.02))
+        group.create_task(job.run(stop=stop, poll_s=0.02, loops=JobLoops()))
         while await _pending(bench.pool):  # noqa: ASYNC110 - the database is what is watched
             await asyncio.sleep(0.1)
         elapsed = time.perf_counter() - began
@@ -159,7 +160,7 @@ async def _delays(bench: Bench, *, endpoints: int, dead: int, seconds: int) -> f
     job = WebhookDeliveryJob(delivery=WebhookDelivery(pool=bench.pool, client=client, clock=SystemClock()))
     stop = asyncio.Event()
     async with client, asyncio.TaskGroup() as group:
-        group.create_task(job.run(stop=stop, poll_s=0.02))
+        group.create_task(job.run(stop=stop, poll_s=0.02, loops=JobLoops()))
         for _ in range(seconds * RATE // AT_A_TIME):
             await _happen(bench.pool, count=AT_A_TIME, endpoints=endpoints)
             await asyncio.sleep(AT_A_TIME / RATE)

@@ -5,7 +5,6 @@ not know what any of them does.
 """
 
 import asyncio
-import gc
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
@@ -48,6 +47,7 @@ from gateway.jobs.fx_rates import FxRatesJob
 from gateway.jobs.hold_monitor import HoldMonitorJob
 from gateway.jobs.idempotency_key_cleanup import IdempotencyKeyCleanupJob
 from gateway.jobs.job import Job
+from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.ocpi_outbox import OcpiOutboxJob
 from gateway.jobs.ocpi_pull import OcpiPullJob
 from gateway.jobs.outcome_resolution import OutcomeResolutionJob
@@ -111,13 +111,13 @@ from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from gateway.webhooks.key_rotation import reencrypt
 from gateway.webhooks.secret_cipher import SecretCipher
-from gateway.worker import run_jobs
+from gateway.worker import collect_garbage_less_often, run_jobs
+from gateway.worker_health import health_server
 from pnc.revocation_checker import RevocationChecker
 from pnc.service import PlugAndChargeService
 
 _log = structlog.get_logger(__name__)
 _DELIVERIES: Final = Limits()
-_COLLECTOR_THRESHOLDS: Final = (200_000, 50, 100)
 _CHAINS: Final = (
     16  # each worker process writes to one hash chain of these; two on one chain wait for each other
 )
@@ -153,7 +153,7 @@ async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
         _log.info("gateway_ready", url=settings.base_url)
         try:
             if settings.workers_in_process:
-                await work(app, stop)
+                await work(app, stop, JobLoops())
             await stop.wait()
         finally:
             await runner.cleanup()
@@ -163,13 +163,17 @@ async def run_workers(settings: Settings, stop: asyncio.Event) -> None:
     """Run the jobs until `stop`."""
     async with open_application(settings, application="worker") as app:
         await prepare(app)
-        _log.info("worker_ready")
-        await work(app, stop)
+        loops = JobLoops()
+        async with health_server(
+            loops.rounds, host=settings.worker_health_host, port=settings.worker_health_port
+        ) as port:
+            _log.info("worker_ready", health_port=port)
+            await work(app, stop, loops)
 
 
-async def work(app: Application, stop: asyncio.Event) -> None:
+async def work(app: Application, stop: asyncio.Event, loops: JobLoops) -> None:
     """Run every job until `stop`."""
-    _collect_garbage_less_often()
+    collect_garbage_less_often()
     poll_s = app.settings.worker_poll_ms / 1000
     # Connections of their own: receivers that no longer answer take none from the OCPI peers.
     client = outbound.session(
@@ -185,15 +189,8 @@ async def work(app: Application, stop: asyncio.Event) -> None:
         )
     )
     async with client, asyncio.TaskGroup() as group:
-        group.create_task(run_jobs(jobs(app), stop=stop, poll_s=poll_s), name="jobs")
-        group.create_task(delivery.run(stop=stop, poll_s=poll_s), name="delivery")
-
-
-def _collect_garbage_less_often() -> None:
-    """Batches make many short-lived values without cycles, and what is loaded at the start stays anyway."""
-    gc.collect()
-    gc.freeze()
-    gc.set_threshold(*_COLLECTOR_THRESHOLDS)
+        group.create_task(run_jobs(jobs(app), stop=stop, poll_s=poll_s, loops=loops), name="jobs")
+        group.create_task(delivery.run(stop=stop, poll_s=poll_s, loops=loops), name="delivery")
 
 
 @asynccontextmanager
@@ -414,7 +411,9 @@ def jobs(app: Application) -> Sequence[Job]:
         ),
         DisputeDeadlineJob(clock=app.clock, payments=app.payments),
         PspEventPollJob(clock=app.clock, payments=app.payments),
-        ReconciliationJob(pool=app.pool, clock=app.clock, source=app.psp),
+        ReconciliationJob(
+            pool=app.pool, clock=app.clock, source=app.psp, unbooked=app.payments.psp_events.unbooked
+        ),
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
         ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
         _disbursements(app),

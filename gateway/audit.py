@@ -5,19 +5,25 @@ anything came about: it reads what is stored and what the PSP lists, and changes
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
 
 from clearing.audit import AuditFinding, AuditReport, audit_ledger
 from clearing.ledger import service as ledger_service
 from clearing.ledger.journal_entry import PSP_RECEIVABLE
+from clearing.reporting.disbursements import sum_transfers_under_way
+from clearing.reporting.open_items import list_psp_differences
 from gateway import audit_repository
-from gateway.audit_repository import OpenWork
+from gateway.audit_repository import AuditRun, OpenWork
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id
-from gateway.payments.psp.port import Psp, PspOutcomeUnknown, PspTotals
+from gateway.payments import unbooked_charge_repository
+from gateway.payments.psp.port import Psp, PspOutcomeUnknown
+from gateway.payments.unbooked_charge_repository import UnbookedTotals
+from gateway.psp_comparison import OwnFigures, PspComparison, UnderWay, compare_with_psp
 
 _SHOWN: Final = 100  # findings of one kind that are listed
 _DETAILS: Final[Mapping[str, str]] = MappingProxyType(
@@ -31,19 +37,50 @@ _DETAILS: Final[Mapping[str, str]] = MappingProxyType(
 )
 
 
+class AuditResult(StrEnum):
+    """What an audit, or one of its checks, came to."""
+
+    AGREES = "agrees"
+    DIFFERS = "differs"
+    NOT_COMPARED = "not_compared"  # it should have been and could not
+    LEFT_OUT = "left_out"  # by the choice of who asked
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class AuditCheck:
+    """One check: what was compared, and what was left out and why. Amounts in the texts are minor units."""
+
+    name: str
+    subject: str
+    result: AuditResult
+    compared: str
+    left_out: str = ""
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SystemAudit:
-    """The proof: clearing's own report, what crosses packages, and what the PSP lists (None: left out)."""
+    """The proof: clearing's own report, and what crosses packages or is compared with the PSP's record.
+
+    `findings` are the differences beside clearing's own, `checks` says of every check whether it compared.
+    """
 
     clearing: AuditReport
     findings: Sequence[AuditFinding]
-    psp: Sequence[PspTotals] | None
+    checks: Sequence[AuditCheck]
     open_work: OpenWork
 
     @property
+    def result(self) -> AuditResult:
+        """A difference counts before what could not be compared; what was left out by choice is neither."""
+        if not self.clearing.ok or self.findings:
+            return AuditResult.DIFFERS
+        results = {check.result for check in self.checks}
+        return AuditResult.NOT_COMPARED if AuditResult.NOT_COMPARED in results else AuditResult.AGREES
+
+    @property
     def ok(self) -> bool:
-        """Whether every figure agrees."""
-        return self.clearing.ok and not self.findings
+        """Whether every figure that was to be compared was, and agrees."""
+        return self.result is AuditResult.AGREES
 
     @property
     def all_findings(self) -> Sequence[AuditFinding]:
@@ -51,26 +88,42 @@ class SystemAudit:
         return [*self.clearing.findings, *self.findings]
 
 
-async def audit_system(pool: Pool, *, clock: Clock, psp: Psp | None) -> SystemAudit:
+async def audit_system(
+    pool: Pool, *, clock: Clock, psp: Psp | None, psp_expected: bool = False
+) -> SystemAudit:
     """Recompute the proof from one snapshot of the database, then compare it with the PSP's record.
 
-    `psp` None leaves the PSP out.
+    `psp` None leaves the PSP out; with `psp_expected` that is something which could not be compared.
     """
+    async with transaction(pool, isolation="repeatable_read") as connection:
+        before = await _own_figures(connection)
     records = await psp.list_records() if psp is not None else None
     async with transaction(pool, isolation="repeatable_read") as connection:
         report = await audit_ledger(connection, now=clock.now())
         findings = await _against_itself(connection, report)
+        checks = [_ledger_check(report), _gateway_check(findings)]
         open_work = await audit_repository.open_work(connection)
-        if isinstance(records, PspOutcomeUnknown):
-            findings.append(AuditFinding(check="psp_record", subject="psp", detail=records.reason))
-        elif records is not None:
-            findings += await _against_psp(connection, records, open_work)
-    return SystemAudit(
-        clearing=report,
-        findings=findings,
-        psp=None if records is None or isinstance(records, PspOutcomeUnknown) else records,
-        open_work=open_work,
-    )
+        after = await _own_figures(connection)
+        in_no_book = await unbooked_charge_repository.sum_by_currency(connection)
+        differences = await list_psp_differences(connection, limit=_SHOWN)
+    if records is None:
+        checks.append(_psp_not_compared("no key of the PSP is set") if psp_expected else _psp_left_out())
+    elif isinstance(records, PspOutcomeUnknown):
+        checks.append(_psp_not_compared(records.reason))
+    else:
+        compared = compare_with_psp(records, before=before, after=after)
+        checks += [_psp_check(one, after.get(one.currency, OwnFigures())) for one in compared]
+        findings += [
+            AuditFinding(
+                check=one.check,
+                subject=one.currency,
+                detail=one.detail + _named(differences.get(one.currency, ())),
+            )
+            for one in compared
+            if not one.agrees
+        ]
+        findings += [_in_no_book(one) for one in in_no_book if one.waiting]
+    return SystemAudit(clearing=report, findings=findings, checks=checks, open_work=open_work)
 
 
 async def _against_itself(connection: Connection, report: AuditReport) -> list[AuditFinding]:
@@ -104,48 +157,103 @@ async def _against_ledger(connection: Connection, report: AuditReport) -> list[A
     ]
 
 
-async def _against_psp(
-    connection: Connection, records: Sequence[PspTotals], open_work: OpenWork
-) -> list[AuditFinding]:
-    """The PSP captured what we captured; with nothing under way, its balance is our receivable.
+_FAILED: Final = frozenset({AuditResult.DIFFERS, AuditResult.NOT_COMPARED})
 
-    Captures are compared in the currency of their charge. What the PSP converted and the books don't have yet
-    is a finding of its own, so it is left out of the comparison of balances.
-    """
-    if not open_work.is_idle:
-        return []
-    theirs = {record.currency: record for record in records}
-    ours = await audit_repository.sum_psp_records(connection)
-    balances = {
-        balance.currency: -balance.minor
-        for balance in await ledger_service.list_balances(connection, prefix=PSP_RECEIVABLE)
+
+async def record_audit(pool: Pool, audited: SystemAudit, *, clock: Clock) -> None:
+    """Keep the result for status and metrics, unless it agrees and left the PSP out, which proves little."""
+    left_out = any(check.result is AuditResult.LEFT_OUT for check in audited.checks)
+    if audited.ok and left_out:
+        return
+    names = {finding.check for finding in audited.all_findings}
+    names |= {one.name for one in audited.checks if one.result in _FAILED}
+    run = AuditRun(finished_at=clock.wall_now(), result=audited.result.value, checks=sorted(names))
+    async with transaction(pool) as connection:
+        await audit_repository.record_run(connection, run)
+
+
+async def _own_figures(connection: Connection) -> dict[str, OwnFigures]:
+    """Ours by currency, of one instant if the caller's transaction is repeatable read."""
+    totals = await audit_repository.sum_psp_records(connection)
+    accounts = {
+        one.currency: one for one in await ledger_service.list_balances(connection, prefix=PSP_RECEIVABLE)
     }
     converted = await ledger_service.sum_psp_conversions(connection)
-    found = []
-    for currency in sorted({*theirs, *ours, *balances, *converted}):
-        record = theirs.get(currency, PspTotals(currency=currency))
-        captured, refunded = ours.get(currency, (0, 0))
-        if record.captured_minor != captured:
-            detail = f"the PSP captured {record.captured_minor}, we captured {captured} minor units"
-            found.append(AuditFinding(check="psp_captured", subject=currency, detail=detail))
-        if record.refunded_minor != refunded:
-            detail = f"the PSP refunded {record.refunded_minor}, we refunded {refunded} minor units"
-            found.append(AuditFinding(check="psp_refunded", subject=currency, detail=detail))
-        unbooked = record.converted_minor - converted.get(currency, 0)
-        if unbooked:
-            detail = (
-                f"the PSP converted {record.converted_minor}, our ledger has {converted.get(currency, 0)} "
-                "minor units; the worker's reconciliation books what is new every hour"
-            )
-            found.append(AuditFinding(check="psp_converted", subject=currency, detail=detail))
-        balance = psp_balance_minor(record) - unbooked
-        if balance != balances.get(currency, 0):
-            detail = f"the PSP has {balance}, our ledger says {balances.get(currency, 0)} minor units"
-            found.append(AuditFinding(check="psp_balance", subject=currency, detail=detail))
+    unbooked = {one.currency: one for one in await unbooked_charge_repository.sum_by_currency(connection)}
+    under_way = await audit_repository.sum_under_way(connection)
+    transfers = await sum_transfers_under_way(connection)
+    found = {}
+    for currency in sorted({*totals, *accounts, *converted, *unbooked, *under_way, *transfers}):
+        captured, refunded = totals.get(currency, (0, 0))
+        account, waiting = accounts.get(currency), unbooked.get(currency)
+        found[currency] = OwnFigures(
+            captured=captured + (waiting.captured if waiting else 0),
+            refunded=refunded + (waiting.refunded if waiting else 0),
+            debit=account.debit_minor if account else 0,
+            credit=account.credit_minor if account else 0,
+            converted=converted.get(currency, 0),
+            unposted=waiting.unposted - waiting.fee if waiting else 0,
+            under_way=replace(under_way.get(currency, UnderWay()), transfers=transfers.get(currency, 0)),
+        )
     return found
 
 
-def psp_balance_minor(record: PspTotals) -> int:
-    """What the PSP should hold after its own movements."""
-    incoming = record.captured_minor + record.topped_up_minor + record.other_minor + record.converted_minor
-    return incoming - record.refunded_minor - record.fee_minor - record.transferred_minor
+def _ledger_check(report: AuditReport) -> AuditCheck:
+    return AuditCheck(
+        name="ledger",
+        subject="all",
+        result=AuditResult.AGREES if report.ok else AuditResult.DIFFERS,
+        compared=f"{len(report.checks)} checks over {report.batches} batches, {len(report.proof)} currencies",
+    )
+
+
+def _gateway_check(findings: Sequence[AuditFinding]) -> AuditCheck:
+    return AuditCheck(
+        name="sessions",
+        subject="all",
+        result=AuditResult.DIFFERS if findings else AuditResult.AGREES,
+        compared="sessions, authorizations, captures and funded accounts with each other and the ledger",
+    )
+
+
+def _psp_not_compared(reason: str) -> AuditCheck:
+    return AuditCheck(
+        name="psp_record",
+        subject="all",
+        result=AuditResult.NOT_COMPARED,
+        compared="nothing",
+        left_out=f"captures, refunds, conversions and balance at the PSP: {reason}",
+    )
+
+
+def _psp_left_out() -> AuditCheck:
+    return AuditCheck(
+        name="psp_record",
+        subject="all",
+        result=AuditResult.LEFT_OUT,
+        compared="nothing",
+        left_out="captures, refunds, conversions and balance at the PSP: as asked",
+    )
+
+
+def _psp_check(one: PspComparison, ours: OwnFigures) -> AuditCheck:
+    return AuditCheck(
+        name=one.check,
+        subject=one.currency,
+        result=AuditResult.AGREES if one.agrees else AuditResult.DIFFERS,
+        compared=one.detail,
+        left_out="" if one.low == one.high else "; ".join(ours.under_way.named(one.currency)),
+    )
+
+
+def _named(references: Sequence[str]) -> str:
+    """The lines that the hourly comparison found to differ."""
+    return f"; differing lines: {', '.join(references)}" if references else ""
+
+
+def _in_no_book(waiting: UnbookedTotals) -> AuditFinding:
+    detail = (
+        f"{waiting.waiting} charges at the PSP are in no book ({waiting.unposted} minor units): "
+        "see networkcore exceptions list --kind unbooked_charge"
+    )
+    return AuditFinding(check="unbooked_charges", subject=waiting.currency, detail=detail)

@@ -253,6 +253,16 @@ class Settings(BaseSettings):
     worker_poll_ms: int = Field(200, ge=10, le=60_000, description="pause of an idle shard")
     worker_lease_seconds: int = Field(60, ge=5, le=3600, description="after it another worker may take over")
 
+    worker_health_host: str = Field(
+        "127.0.0.1", min_length=1, description="address that a worker answers health checks on"
+    )
+    worker_health_port: int | None = Field(
+        None,
+        ge=0,
+        le=65_535,
+        description="port of a worker's GET /healthz; 0 takes a free one; default: none",
+    )
+
     bank_account_path: str | None = Field(
         None, description="JSON of the account that pays by bank: name, iban, bic, address"
     )

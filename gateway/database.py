@@ -40,6 +40,8 @@ Isolation = Literal["read_committed", "repeatable_read", "serializable"]
 
 _LOCK_TIMEOUT_MS: Final = 10_000
 _IDLE_TRANSACTION_TIMEOUT_MS: Final = 60_000
+_QUERIES_PER_CONNECTION: Final = 50_000
+_IDLE_CONNECTION_SECONDS: Final = 300.0
 UNREACHABLE: Final = (  # what says that no PostgreSQL serves us now
     OSError,
     asyncpg.PostgresConnectionError,
@@ -49,6 +51,7 @@ UNREACHABLE: Final = (  # what says that no PostgreSQL serves us now
     asyncpg.InvalidAuthorizationSpecificationError,
     asyncpg.InvalidCatalogNameError,
     asyncpg.TooManyConnectionsError,
+    asyncpg.TargetServerAttributeNotMatched,  # of several servers none is the primary
 )
 # Of these, what passes by itself when a server starts, recovers or changes over; FileNotFound: its socket.
 _NOT_YET: Final = (
@@ -58,6 +61,24 @@ _NOT_YET: Final = (
     asyncpg.CannotConnectNowError,
     asyncpg.AdminShutdownError,
     asyncpg.CrashShutdownError,
+    asyncpg.TargetServerAttributeNotMatched,
+)
+# What a request or a round of a job may meet while a server fails over, is full, read-only or away.
+TRANSIENT: Final = (
+    DatabaseUnreachableError,
+    ConnectionError,
+    TimeoutError,
+    asyncpg.PostgresConnectionError,
+    asyncpg.CannotConnectNowError,
+    asyncpg.OperatorInterventionError,  # class 57: shut down, crashed, cancelled by an operator
+    asyncpg.InsufficientResourcesError,  # class 53: disk full, out of memory, too many connections
+    asyncpg.ReadOnlySQLTransactionError,  # a standby, until the pool finds the new primary
+    asyncpg.InvalidSQLStatementNameError,  # a prepared statement of the server that is gone
+    asyncpg.InternalClientError,  # the connection broke between two messages
+    asyncpg.SerializationError,
+    asyncpg.DeadlockDetectedError,
+    asyncpg.LockNotAvailableError,
+    asyncpg.InterfaceError,
 )
 _RETRY_SECONDS: Final = 0.1
 
@@ -91,6 +112,19 @@ class _PlainConnection(asyncpg.Connection):
         return ""
 
 
+class _BoundedPool(asyncpg.Pool):
+    """A pool that lets nobody wait for a connection without end."""
+
+    def __init__(self, *arguments: Any, acquire_timeout_seconds: float, **options: Any) -> None:
+        super().__init__(*arguments, **options)
+        self._acquire_timeout_seconds = acquire_timeout_seconds
+
+    @override
+    def acquire(self, *, timeout: float | None = None) -> Any:
+        """A connection, or TimeoutError: all were in use for so long."""
+        return super().acquire(timeout=self._acquire_timeout_seconds if timeout is None else timeout)
+
+
 _T = TypeVar("_T")
 _encoder: Final = msgspec.json.Encoder(decimal_format="number")
 _decoder: Final = msgspec.json.Decoder(float_hook=Decimal)
@@ -104,11 +138,13 @@ async def create_pool(
     application: str = "networkcore",
     connect_timeout_seconds: float = 10.0,
     statement_timeout_ms: int = 30_000,
+    acquire_timeout_seconds: float = 30.0,
     wait_seconds: float = 0.0,
 ) -> Pool:
     """Return an open pool; the caller closes it.
 
-    A server that is starting, recovering or not up yet is tried again for `wait_seconds`.
+    A server that is starting, recovering or not up yet is tried again for `wait_seconds`. Who waits for a
+    connection longer than `acquire_timeout_seconds` gets TimeoutError.
 
     Raises:
         DatabaseUnreachableError: no PostgreSQL answers at `dsn` or it rejects us; the password is never
@@ -116,12 +152,17 @@ async def create_pool(
     """
 
     async def open_pool() -> Pool:
-        return await asyncpg.create_pool(
+        return await _BoundedPool(
             dsn,
+            acquire_timeout_seconds=acquire_timeout_seconds,
             min_size=min_size,
             max_size=max_size,
+            max_queries=_QUERIES_PER_CONNECTION,
+            max_inactive_connection_lifetime=_IDLE_CONNECTION_SECONDS,
+            loop=None,
             timeout=connect_timeout_seconds,
             connection_class=_PlainConnection,
+            record_class=asyncpg.Record,
             command_timeout=statement_timeout_ms / 1000 + 5,
             init=register_json,
             server_settings=_server_settings(
@@ -141,6 +182,7 @@ async def create_pool_from(settings: Settings, *, application: str) -> Pool:
         application=application,
         connect_timeout_seconds=settings.database_connect_timeout_seconds,
         statement_timeout_ms=settings.database_statement_timeout_ms,
+        acquire_timeout_seconds=settings.request_timeout_seconds,
         wait_seconds=settings.database_connect_timeout_seconds,
     )
 
@@ -285,7 +327,8 @@ def _unreachable(dsn: str, error: Exception) -> DatabaseUnreachableError:
     """Name the place without its credentials."""
     try:
         parts = urlsplit(dsn)
-        place = f"{parts.hostname or 'the local socket'}{parts.path}"
+        servers = parts.netloc.rpartition("@")[2].replace(",", ", ")
+        place = f"{servers or 'the local socket'}{parts.path}"
     except ValueError:
         place = "the given address"
     reason = str(error).splitlines()[0] if str(error) else type(error).__name__

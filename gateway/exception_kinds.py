@@ -35,6 +35,7 @@ class ExceptionKind(StrEnum):
     FAILED_TASK = "failed_task"
     UNKNOWN_PSP_OUTCOME = "unknown_psp_outcome"
     PSP_CONFIGURATION = "psp_configuration"
+    UNBOOKED_CHARGE = "unbooked_charge"
     DISPUTE_RESPONSE = "dispute_response"
     UNKNOWN_DISBURSEMENT_OUTCOME = "unknown_disbursement_outcome"
     RECONCILIATION_DIFFERENCE = "reconciliation_difference"

@@ -78,6 +78,8 @@ def configure_logs(*, log_format: LogFormat, log_level: LogLevel, stream: TextIO
     root.setLevel(log_level.value.upper())
     for name in _LOGGERS_TOO_LOUD:
         logging.getLogger(name).setLevel(logging.WARNING)
+    # It retries by itself and logs each try with a traceback; we log the request or job that fails.
+    logging.getLogger("asyncpg.pool").setLevel(logging.ERROR)
     structlog.configure(
         processors=[
             structlog.stdlib.filter_by_level,
@@ -111,3 +113,9 @@ def _clean(name: str, value: Any, *, depth: int) -> Any:
     if isinstance(value, BaseException):
         return _SECRET_TEXT.sub(REDACTED, mask_card_numbers(f"{type(value).__name__}: {value}"))
     return value
+
+
+def first_line(error: BaseException) -> str:
+    """An error's class and the first line of its text."""
+    text = next(iter(str(error).splitlines()), "")
+    return f"{type(error).__name__}: {text}" if text else type(error).__name__

@@ -15,3 +15,4 @@ class TaskKind(StrEnum):
     CLEAR_SESSION = "clear_session"  # a captured session is to be cleared
     BOOK_CORRECTION = "book_correction"  # a refund or dispute is to be posted
     HANDLE_PSP_EVENT = "handle_psp_event"  # the PSP reported a change of a payment
+    SETTLE_UNBOOKED_CHARGE = "settle_unbooked_charge"  # money at the PSP in no book: adopt or refund it

@@ -5,41 +5,44 @@ logged, waits, and goes on: what it had leased is leased again. At a stop each j
 """
 
 import asyncio
+import gc
 from collections.abc import Sequence
 from typing import Final
 
 import structlog
 
 from gateway.jobs.job import Job
+from gateway.jobs.job_loops import JobLoops, rest
 
-_log = structlog.get_logger(__name__)
-_FAILURE_PAUSE_S: Final = 1.0
+_COLLECTOR_THRESHOLDS: Final = (200_000, 50, 100)
 
 
-async def run_jobs(jobs: Sequence[Job], *, stop: asyncio.Event, poll_s: float) -> None:
+async def run_jobs(
+    jobs: Sequence[Job], *, stop: asyncio.Event, poll_s: float, loops: JobLoops | None = None
+) -> None:
     """Run every job until `stop` is set; returns when each has finished its round."""
+    shared = loops or JobLoops()
     async with asyncio.TaskGroup() as group:
         for job in jobs:
-            group.create_task(_run(job, stop=stop, poll_s=poll_s), name=f"job {job.name}")
+            group.create_task(_run(job, stop=stop, poll_s=poll_s, loops=shared), name=f"job {job.name}")
 
 
-async def _run(job: Job, *, stop: asyncio.Event, poll_s: float) -> None:
+async def _run(job: Job, *, stop: asyncio.Event, poll_s: float, loops: JobLoops) -> None:
     structlog.contextvars.bind_contextvars(job=job.name)
+    loops.turned(job.name, None)
     while not stop.is_set():
         try:
             pause = 0.0 if await job.run_once() else poll_s
-        except Exception:  # noqa: BLE001 - the process boundary of a job: the others must go on
-            _log.exception("job_failed")
-            pause = _FAILURE_PAUSE_S
-        await _rest(stop, pause)
+        except Exception as error:  # noqa: BLE001 - the process boundary of a job: the others must go on
+            pause = loops.turned(job.name, error)
+        else:
+            loops.turned(job.name, None)
+        await rest(stop, pause)
+    loops.rounds.end(job.name)
 
 
-async def _rest(stop: asyncio.Event, pause_s: float) -> None:
-    if pause_s == 0:
-        await asyncio.sleep(0)
-        return
-    try:
-        async with asyncio.timeout(pause_s):
-            await stop.wait()
-    except TimeoutError:
-        return
+def collect_garbage_less_often() -> None:
+    """Batches make many short-lived values without cycles, and what is loaded at the start stays anyway."""
+    gc.collect()
+    gc.freeze()
+    gc.set_threshold(*_COLLECTOR_THRESHOLDS)

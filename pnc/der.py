@@ -32,6 +32,8 @@ CONSTRUCTED_0: Final = 0xA0
 CONSTRUCTED_1: Final = 0xA1
 CONSTRUCTED_2: Final = 0xA2
 _LONG_FORM: Final = 0x80
+_CONSTRUCTED: Final = 0x20
+_LONG_TAG: Final = 0x1F  # the number of the tag follows in further bytes
 _MAX_LENGTH_BYTES: Final = 3
 _HIGH_BIT: Final = 0x80
 _ALL_BITS: Final = 0xFF
@@ -45,7 +47,7 @@ def enter(der: bytes, at: int, tag: int) -> tuple[int, int]:
     """Return where the content of the element at `at` starts and ends. Raises MalformedCertificateError."""
     try:
         if der[at] != tag:
-            raise MalformedCertificateError(f"DER: tag {tag:#x} expected at byte {at}, found {der[at]:#x}")
+            raise _unexpected(tag, der[at], at)
         start = at + 2
         length = der[at + 1]
     except IndexError:
@@ -55,6 +57,16 @@ def enter(der: bytes, at: int, tag: int) -> tuple[int, int]:
     if start + length > len(der):
         raise MalformedCertificateError(f"DER: the element at byte {at} is longer than its container")
     return start, start + length
+
+
+def _unexpected(tag: int, found: int, at: int) -> MalformedCertificateError:
+    """Name the tag that stands in place of `tag`, and the two forms of it that BER alone allows."""
+    text = f"DER: tag {tag:#x} expected at byte {at}, found {found:#x}"
+    if found & _LONG_TAG == _LONG_TAG:
+        text += ", the long form of a tag"
+    elif found ^ tag == _CONSTRUCTED:
+        text += ", the same tag in the other form, primitive or constructed"
+    return MalformedCertificateError(text)
 
 
 def skip(der: bytes, at: int) -> int:

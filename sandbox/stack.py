@@ -18,12 +18,12 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Iterator
 from contextlib import asynccontextmanager, contextmanager
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Final
+from typing import Final, Protocol
 
 from sandbox.errors import SupervisorError
 from sandbox.postgres.embedded import EmbeddedPostgres
 from sandbox.postgres.files import blocking_ancestor, server_user
-from sandbox.processes.supervisor import ChildSpec, HttpReady, LineReady, Supervisor
+from sandbox.processes.supervisor import ChildSpec, HttpReady, LineReady, Server, Supervisor
 
 _HOST: Final = "127.0.0.1"
 _PSP_API_KEY: Final = "sk_test_sandbox"  # the sandbox PSP's documented key, not a secret
@@ -46,12 +46,26 @@ class StackPlan:
     postgres_dir: str
 
 
+class StackDatabase(Server, Protocol):
+    """The database of a stack, such as the embedded PostgreSQL."""
+
+    @property
+    def dsn(self) -> str:
+        """Its address, `postgresql://...`."""
+        ...
+
+    @property
+    def pid(self) -> int | None:
+        """Its process id while it runs."""
+        ...
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Stack:
     """A running stack."""
 
     plan: StackPlan
-    postgres: EmbeddedPostgres
+    postgres: StackDatabase
     supervisor: Supervisor
     log_dir: Path
 
@@ -84,12 +98,14 @@ async def running_stack(
     migrate: Migrate,
     workers: int = 2,
     gateway_port: int | None = None,
+    database: StackDatabase | None = None,
     on_ready: Callable[[str], None] = lambda _name: None,
     on_event: Callable[[str], None] = lambda _line: None,
 ) -> AsyncIterator[Stack]:
     """Run the stack for the length of the block.
 
-    `migrate` brings the schemas of the database at a DSN forward. `on_ready` gets the name of each process
+    `migrate` brings the schemas of the database at a DSN forward. `database` is used in place of an embedded
+    PostgreSQL in the state directory. `on_ready` gets the name of each process
     that is ready, `on_event` a line on what takes long, dies or restarts.
 
     Raises EmbeddedPostgresError, SupervisorError or what `migrate` raises, each saying what failed and why.
@@ -100,6 +116,7 @@ async def running_stack(
             migrate=migrate,
             workers=workers,
             gateway_port=gateway_port,
+            database=database,
             on_ready=on_ready,
             on_event=on_event,
         ) as stack:
@@ -113,12 +130,13 @@ async def _running(
     migrate: Migrate,
     workers: int,
     gateway_port: int | None,
+    database: StackDatabase | None,
     on_ready: Callable[[str], None],
     on_event: Callable[[str], None],
 ) -> AsyncIterator[Stack]:
     plan = _plan(state_dir, gateway_port=gateway_port)
     log_dir = state_dir / "logs"
-    postgres = EmbeddedPostgres(Path(plan.postgres_dir), progress=on_event)
+    postgres = database or EmbeddedPostgres(Path(plan.postgres_dir), progress=on_event)
     try:
         async with Supervisor(log_dir=log_dir, on_event=on_event) as supervisor:
             await supervisor.start_server(postgres)

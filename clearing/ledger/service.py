@@ -48,6 +48,14 @@ async def record_top_up(
     return await post_entries(connection, [entry], now=now)
 
 
+async def record_psp_fee(
+    connection: Connection, *, currency: str, minor: int, reference: str, now: datetime
+) -> bool:
+    """Book the PSP's fee on a charge that no capture has; False if `reference` is booked already."""
+    entry = treasury.psp_fee(currency=currency, minor=minor, reference=reference)
+    return await post_entries(connection, [entry], now=now)
+
+
 async def record_partner_funding(
     connection: Connection, *, partner_id: str, currency: str, minor: int, reference: str, now: datetime
 ) -> bool:

@@ -11,6 +11,7 @@ from uuid import UUID, uuid5
 from clearing.captured_session import shard_of
 from clearing.errors import ClearingConflictError, CurrencyMismatchError, InvalidAmountError
 from clearing.ledger.journal_entry import (
+    PSP_EXPENSE,
     PSP_RECEIVABLE,
     TREASURY_FLOAT,
     EntryKind,
@@ -78,6 +79,11 @@ def execution(
     elif gain < 0:
         lines.append(Transfer(result, position, -gain, quote))
     return _entry(EntryKind.FX_RESULT, reference, lines)
+
+
+def psp_fee(*, currency: str, minor: int, reference: str) -> JournalEntry:
+    """What the PSP kept of a charge that was never ours and was refunded: an expense of the platform."""
+    return _entry(EntryKind.FEE, reference, [Transfer(PSP_EXPENSE, PSP_RECEIVABLE, minor, currency)])
 
 
 def subject_of(kind: EntryKind, reference: str) -> UUID:

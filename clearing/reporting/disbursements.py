@@ -108,3 +108,8 @@ async def list_approvers(connection: Connection, disbursement_ids: Sequence[UUID
     async for row in _QUERIES.approvers(connection, ids=list(disbursement_ids)):
         found.setdefault(row["disbursement_id"], []).append(row["approver"])
     return found
+
+
+async def sum_transfers_under_way(connection: Connection) -> dict[str, int]:
+    """Disbursements that the PSP was asked for and that have no outcome, in minor units by currency."""
+    return {row["currency"]: row["minor"] async for row in _QUERIES.transfers_under_way(connection)}

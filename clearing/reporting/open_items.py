@@ -57,6 +57,14 @@ class OpenCause:
     since: datetime
 
 
+async def list_psp_differences(connection: Connection, *, limit: int) -> dict[str, list[str]]:
+    """References of lines in which books and PSP differ, by currency: up to `limit` of each, oldest first."""
+    found: dict[str, list[str]] = {}
+    async for row in _QUERIES.psp_differences(connection, limit=limit):
+        found.setdefault(row["currency"], []).append(row["reference"])
+    return found
+
+
 async def open_causes(connection: Connection, *, now: datetime) -> list[OpenCause]:
     """Every open entry at business time `now`, list by list, the oldest of each first."""
     lists = {

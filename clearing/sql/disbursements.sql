@@ -44,3 +44,9 @@ ORDER BY p.subject_id, p.kind, p.reference LIMIT :limit;
 -- name: approvers
 SELECT disbursement_id, approver FROM clearing.disbursement_approval WHERE disbursement_id = ANY(:ids::uuid[])
 ORDER BY disbursement_id, approved_at, approver;
+
+-- name: transfers_under_way
+-- Sent to the PSP, or about to be, without an outcome: by currency.
+SELECT currency, sum(amount_minor)::bigint AS minor FROM clearing.disbursement
+WHERE rail = 'psp' AND state IN ('requested', 'outcome_unknown')
+GROUP BY currency;

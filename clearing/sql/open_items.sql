@@ -11,6 +11,14 @@ SELECT id, owner, amount_minor, currency, type AS reason, format('%s %s: %s', pa
 FROM clearing.reconciliation_difference
 WHERE resolved_at IS NULL ORDER BY clearing.reconciliation_difference.since, id;
 
+-- name: psp_differences
+-- The lines in which our books and the PSP's record differ, as the last comparison found them: the oldest of a currency.
+SELECT currency, reference FROM (
+    SELECT currency, reference, since, row_number() OVER (PARTITION BY currency ORDER BY since, reference) AS place
+    FROM clearing.reconciliation_difference WHERE pair = 'book_psp' AND resolved_at IS NULL
+) AS difference
+WHERE place <= :limit ORDER BY currency, place;
+
 -- name: document_exceptions
 SELECT concat_ws('/', supplier_id, customer_id, currency, period_start, period_end) AS name, party_id,
        'document_not_issued' AS reason, reason AS detail, first_at AS since

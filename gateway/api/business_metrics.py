@@ -15,6 +15,7 @@ from prometheus_client import CollectorRegistry, Gauge, generate_latest
 
 from clearing.reporting.settlement_sla import SettlementSla, read_settlement_sla
 from gateway.api.services import ApiServices
+from gateway.audit_repository import AUDIT_RESULTS, AuditRun, find_latest_run
 from gateway.database import transaction
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions.repository import OpenExceptionCount
@@ -41,7 +42,9 @@ class SettlementSlaMetrics:
                 async with transaction(services.pool, isolation="repeatable_read") as connection:
                     sla = await read_settlement_sla(connection, now=services.now())
                     oldest = await find_oldest_undelivered_event(connection)
+                    audited = await find_latest_run(connection)
                 self.text = render(sla, oldest_event_at=oldest, now=services.now(), waiting=waiting)
+                self.text += render_audit(audited, wall_now=wall)
                 self.until = wall + _FRESH
             return self.text
 
@@ -85,6 +88,25 @@ def render(
     _controlled(registry, sla, oldest_event_at=oldest_event_at, now=now)
     _decided(registry, sla, now=now)
     _exceptions(registry, waiting, now=now)
+    return generate_latest(registry)
+
+
+def render_audit(run: AuditRun | None, *, wall_now: datetime) -> bytes:
+    """What the last `networkcore audit` came to, and how long ago, in seconds of wall time."""
+    registry = CollectorRegistry()
+    _labeled(
+        registry,
+        "audit_result",
+        "1 for what the last audit came to.",
+        ["result"],
+        {(result,): float(run is not None and run.result == result) for result in AUDIT_RESULTS},
+    )
+    _one(
+        registry,
+        "audit_last_run_seconds",
+        "Since the last audit; -1: none yet.",
+        -1 if run is None else max(0.0, (wall_now - run.finished_at).total_seconds()),
+    )
     return generate_latest(registry)
 
 

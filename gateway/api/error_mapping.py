@@ -12,8 +12,8 @@ import asyncpg
 from clearing.errors import ClearingConflictError, ClearingError, ClearingInvariantViolation
 from gateway.api import problems
 from gateway.api.problems import FieldError, ProblemDetails, ProblemError, ProblemKind
+from gateway.database import TRANSIENT
 from gateway.errors import (
-    DatabaseUnreachableError,
     MalformedIdError,
     RateLimitExceededError,
     RecordConflictError,
@@ -85,22 +85,6 @@ _RETRY_AFTER: Final[Mapping[ProblemKind, Mapping[str, str]]] = {
     problems.PSP_CONFIGURATION: {"Retry-After": "60"},
 }
 _UNSTORABLE: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
-_AWAY: Final = (
-    DatabaseUnreachableError,
-    ConnectionError,
-    TimeoutError,
-    asyncpg.PostgresConnectionError,
-    asyncpg.CannotConnectNowError,
-    asyncpg.OperatorInterventionError,  # class 57: shut down, crashed, cancelled by an operator
-    asyncpg.InsufficientResourcesError,  # class 53: disk full, out of memory, too many connections
-    asyncpg.ReadOnlySQLTransactionError,  # a standby, until the pool finds the new primary
-    asyncpg.InvalidSQLStatementNameError,  # a prepared statement of the server that is gone
-    asyncpg.InternalClientError,  # the connection broke between two messages
-    asyncpg.SerializationError,
-    asyncpg.DeadlockDetectedError,
-    asyncpg.LockNotAvailableError,
-    asyncpg.InterfaceError,
-)
 
 
 def problem_for(error: BaseException) -> ProblemDetails | None:
@@ -124,7 +108,7 @@ def problem_for(error: BaseException) -> ProblemDetails | None:
         return ProblemDetails(
             kind=problems.INVALID_PARAMETERS, detail="A text holds U+0000, which can't be stored."
         )
-    if isinstance(error, _AWAY):
+    if isinstance(error, TRANSIENT):
         return ProblemDetails(
             kind=problems.UNAVAILABLE,
             detail="A service that this request needs does not answer.",

@@ -28,6 +28,7 @@ from gateway.api.services import ApiServices
 from gateway.card_numbers import holds_card_number, mask_card_numbers
 from gateway.errors import RateLimitExceededError
 from gateway.ids import format_id, new_id
+from gateway.logs import first_line
 
 SERVICES: Final = web.AppKey("services", ApiServices)
 REQUEST_ID_HEADER: Final = "X-Request-Id"
@@ -122,14 +123,8 @@ def _problem(dispatcher: Dispatcher, request: web.Request, error: Exception) -> 
             kind=problems.INTERNAL_ERROR, detail="The error is logged under this instance."
         )
     elif rejection.kind.status >= _SERVER_ERROR:
-        _log.warning("request_unavailable", route=route_of(request), reason=_first_line(error))
+        _log.warning("request_unavailable", route=route_of(request), reason=first_line(error))
     return _response(dispatcher, request, rejection)
-
-
-def _first_line(error: BaseException) -> str:
-    """One line for an outage; a traceback for each request would fill the disk while it lasts."""
-    text = next(iter(str(error).splitlines()), "")
-    return f"{type(error).__name__}: {text}" if text else type(error).__name__
 
 
 def _routing_problem(

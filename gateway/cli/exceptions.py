@@ -21,12 +21,14 @@ from gateway.cli.transaction import in_transaction
 from gateway.clock import Clock
 from gateway.database import Connection
 from gateway.exception_kinds import ExceptionKind, ExceptionState
+from gateway.exceptions.decisions import decision_of
 from gateway.exceptions.presenter import PREFIX, next_step_of
 from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.exceptions.service import ExceptionService, ExceptionView
 from gateway.ids import format_id
-from gateway.payments.stated_usage import UsageAction, UsageDecision
+from gateway.payments.stated_usage import UsageAction
+from gateway.payments.unbooked_charges import ChargeAction
 
 _Result = TypeVar("_Result")
 _MOST: Final = 10_000
@@ -112,8 +114,9 @@ def assign_command(*, exception: UUID, assignee: str, note: str, by: str, as_jso
 @click.option("--reason", required=True, help="What was mended, or why it may end; kept in the history.")
 @click.option(
     "--action",
-    type=click.Choice([action.value for action in UsageAction]),
-    help="What is done about usage that failed a check.",
+    type=click.Choice([action.value for action in (*UsageAction, *ChargeAction)]),
+    help="What is done about usage that failed a check (take_as_is, take_lower, set_amount, reject, "
+    "release), or about money at the PSP that is in no book (adopt, refund, leave).",
 )
 @click.option("--amount", type=click.IntRange(min=0), help="With set_amount: minor units, VAT included.")
 @_BY
@@ -121,7 +124,7 @@ def assign_command(*, exception: UUID, assignee: str, note: str, by: str, as_jso
 def resolve_command(
     *, exception: UUID, reason: str, action: str | None, amount: int | None, by: str, as_json: bool
 ) -> None:
-    """Try again what stopped at EXCEPTION, or decide about usage that failed a check.
+    """Try again what stopped at EXCEPTION, or carry out the action that its kind needs.
 
     It is resolved as soon as its cause is gone. Where nothing can be tried again, the command that ends the
     cause is named and the exit status is 2.
@@ -130,7 +133,11 @@ def resolve_command(
         raise click.UsageError("--reason is empty")
     if (amount is not None) != (action == UsageAction.SET_AMOUNT):
         raise click.UsageError("--amount goes with --action set_amount")
-    decision = None if action is None else UsageDecision(action=UsageAction(action), amount_minor=amount)
+    decision = None
+    if action is not None:
+        of_charge = action in {one.value for one in ChargeAction}
+        chosen = ChargeAction(action) if of_charge else UsageAction(action)
+        decision = decision_of(chosen, amount_minor=amount)
 
     async def work(connection: Connection) -> dict[str, Any]:
         clock = await read_clock(connection)

@@ -21,6 +21,7 @@ from clearing.receivables.ageing import WRITE_OFF_AFTER_DAYS
 from clearing.reporting.settlement_sla import SettlementSla, read_settlement_sla
 from clearing.services import build_clearing
 from gateway import status_repository
+from gateway.audit_repository import AuditRun, find_latest_run
 from gateway.cli.clock import offline_now
 from gateway.cli.tables import open_console
 from gateway.config import load_database_url, load_inbox_path
@@ -110,6 +111,7 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
             newest = await queue.list_exceptions(connection, ExceptionFilter(), limit=_SHOWN)
         sla = await read_settlement_sla(connection, now=now)
         oldest_event_at = await find_oldest_undelivered_event(connection)
+        audited = await find_latest_run(connection)
         bank = list_bank_alerts(inbox=inbox, wall_now=wall_now)
         rates = await list_rate_alerts(connection, now=now)
     return SystemStatus(
@@ -123,6 +125,7 @@ async def read_status(dsn: str, *, wall_now: datetime, inbox: Path | None = None
             *exception_alerts(counts),
             *_alerts(tasks=tasks, wall_now=wall_now),
             *settlement_sla_alerts(sla),
+            *audit_alerts(audited),
             *bank,
             *rates,
         ),
@@ -227,6 +230,15 @@ def settlement_sla_alerts(sla: SettlementSla) -> list[str]:
         if one.ahead == "day" and one.error_minor
     ]
     return found
+
+
+def audit_alerts(run: AuditRun | None) -> list[str]:
+    """What the last audit says; nothing where there was none, or where every figure agreed."""
+    if run is None or run.result == "agrees":
+        return []
+    came_to = "found differences" if run.result == "differs" else "could not compare everything"
+    checks = ", ".join(run.checks)
+    return [f"the audit of {run.finished_at:%F %H:%M} UTC {came_to} ({checks}): networkcore audit"]
 
 
 def rate_age_days(sla: SettlementSla, *, now: datetime) -> int | None:

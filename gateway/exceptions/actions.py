@@ -21,12 +21,18 @@ from gateway.database import Connection
 from gateway.documents.session_originals_repository import StoredSessionOriginals
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions import repository
-from gateway.exceptions.errors import ExceptionConflictError
+from gateway.exceptions.decisions import Decision
 from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.ids import parse_id
 from gateway.ocpi.repository import cdrs
-from gateway.payments import cdr_correction_repository, psp_incident_repository, stated_usage
-from gateway.payments.stated_usage import UsageAction, UsageDecision
+from gateway.payments import (
+    cdr_correction_repository,
+    psp_incident_repository,
+    stated_usage,
+    unbooked_charges,
+)
+from gateway.payments.stated_usage import UsageDecision
+from gateway.payments.unbooked_charges import ChargeAction
 from gateway.webhooks import events, payout_events
 from gateway.webhooks import repository as webhook_repository
 from gateway.webhooks.events import EventType
@@ -36,7 +42,7 @@ from gateway.webhooks.events import EventType
 class ActionRequest:
     """Who wants which exception's cause tried again, at which business and wall time.
 
-    `decision` is what is to be done about usage that failed a check.
+    `decision` is what is to be done, of a kind that needs an action; it fits the kind.
     """
 
     exception: ExceptionRecord
@@ -44,7 +50,7 @@ class ActionRequest:
     by: str
     now: datetime
     wall_now: datetime
-    decision: UsageDecision | None = None
+    decision: Decision | None = None
 
     @property
     def party_and_name(self) -> tuple[str, str]:
@@ -68,12 +74,23 @@ async def _replay_cdr(connection: Connection, asked: ActionRequest) -> bool:
 
 
 async def _decide_usage(connection: Connection, asked: ActionRequest) -> bool:
-    if asked.decision is None:
-        raise ExceptionConflictError(
-            f"it needs an action, one of {', '.join(action.value for action in UsageAction)}"
-        )
+    if not isinstance(asked.decision, UsageDecision):
+        return False
     return await stated_usage.decide(
         connection, _uuid(asked), asked.decision, by=asked.by, now=asked.now, wall_now=asked.wall_now
+    )
+
+
+async def _decide_charge(connection: Connection, asked: ActionRequest) -> bool:
+    if not isinstance(asked.decision, ChargeAction):
+        return False
+    return await unbooked_charges.decide(
+        connection,
+        asked.exception.subject_id,
+        asked.decision,
+        by=asked.by,
+        now=asked.now,
+        wall_now=asked.wall_now,
     )
 
 
@@ -152,6 +169,7 @@ ACTIONS: Final[Mapping[ExceptionKind, Action]] = MappingProxyType(
         ExceptionKind.UNCLEARED_SESSION: _retry_clearing,
         ExceptionKind.UNMATCHED_CDR: _replay_cdr,
         ExceptionKind.FAILED_CDR_CHECK: _decide_usage,
+        ExceptionKind.UNBOOKED_CHARGE: _decide_charge,
         ExceptionKind.FAILED_TASK: _retry_task,
         ExceptionKind.UNKNOWN_PSP_OUTCOME: _ask_psp,
         ExceptionKind.PSP_CONFIGURATION: _forget_incident,

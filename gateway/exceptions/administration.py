@@ -11,11 +11,11 @@ from uuid import UUID
 from clearing.services import ClearingServices
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
+from gateway.exceptions.decisions import Decision
 from gateway.exceptions.repository import ExceptionFilter, OpenExceptionCount
 from gateway.exceptions.rules import ExceptionRecord
 from gateway.exceptions.service import ExceptionService, ExceptionView
 from gateway.partners.principals import principal_transaction
-from gateway.payments.stated_usage import UsageDecision
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -41,7 +41,7 @@ class ExceptionAdministration:
             return await self._queue.get(connection, exception_id)
 
     async def resolve(
-        self, exception_id: UUID, *, note: str, key: str, decision: UsageDecision | None = None
+        self, exception_id: UUID, *, note: str, key: str, decision: Decision | None = None
     ) -> ExceptionView:
         """Try the cause again, or carry out `decision`; see `ExceptionService.resolve`."""
         async with principal_transaction(self.pool, key=key) as (connection, by):

@@ -127,6 +127,16 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             "payouts wait and are sent again. Then resolve.",
             command=_RESOLVE,
         ),
+        ExceptionKind.UNBOOKED_CHARGE: KindSpec(
+            title="Money at the PSP that is in no book",
+            owner="payments",
+            prefix=None,
+            retry="carry out the action",
+            next_step="Find out who captured {subject} at the PSP. Then adopt it (it becomes the capture "
+            "of its session, at the price of its CDR), refund it at the PSP, or leave it to the "
+            "reconciliation where it is no session's.",
+            command="networkcore exceptions resolve {exception} --action refund",
+        ),
         ExceptionKind.DISPUTE_RESPONSE: KindSpec(
             title="Disputes that wait for evidence",
             owner="payments",

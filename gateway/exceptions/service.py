@@ -21,6 +21,7 @@ from gateway.database import Connection
 from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
 from gateway.exceptions import repository
 from gateway.exceptions.actions import ACTIONS, ActionRequest
+from gateway.exceptions.decisions import Decision, action_of, misfit
 from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundError
 from gateway.exceptions.presenter import PREFIX, exception_object, next_step_of
 from gateway.exceptions.repository import (
@@ -38,7 +39,6 @@ from gateway.exceptions.rules import (
     may_be_acknowledged,
 )
 from gateway.ids import format_id, shard_of
-from gateway.payments.stated_usage import UsageDecision
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
 
@@ -130,7 +130,7 @@ class ExceptionService:
         note: str,
         now: datetime,
         wall_now: datetime,
-        decision: UsageDecision | None = None,
+        decision: Decision | None = None,
     ) -> ExceptionView:
         """Try the cause again, or accept the person's reason where nothing can mend it.
 
@@ -146,8 +146,9 @@ class ExceptionService:
         await self.refresh(connection, now=now, wall_now=wall_now)
         record = (await self.get(connection, exception_id)).record
         self._check_open(record)
-        if decision is not None and record.kind is not ExceptionKind.FAILED_CDR_CHECK:
-            raise ExceptionConflictError(f"an exception of the kind {record.kind.value} takes no action")
+        why_not = misfit(record.kind, decision)
+        if why_not is not None:
+            raise ExceptionConflictError(why_not)
         if may_be_acknowledged(record):
             await self._resolve(connection, exception_id, by=by, note=note, now=now, acknowledged=True)
             return await self.get(connection, exception_id)
@@ -208,7 +209,7 @@ class ExceptionService:
             raise ExceptionConflictError(
                 f"can't {KINDS[record.kind].retry}: {record.subject_id} is not ready for it. {step.text}"
             )
-        done = asked.decision.action.value if asked.decision is not None else KINDS[record.kind].retry
+        done = action_of(asked.decision).value if asked.decision is not None else KINDS[record.kind].retry
         await repository.add_event(
             connection,
             record.id,

@@ -19,8 +19,10 @@ from clearing.reconciliation.service import PspLine, ReconciliationService, RunR
 from clearing.services import ClearingServices, build_clearing
 from gateway.clock import Clock
 from gateway.database import Connection, Pool, transaction
-from gateway.payments import reconciliation_repository
+from gateway.payments import reconciliation_repository, unbooked_charge_repository
 from gateway.payments.psp.port import PspMovement, PspOutcomeUnknown
+from gateway.payments.unbooked_charge_repository import UnbookedCharge
+from gateway.payments.unbooked_charges import UnbookedChargeService
 
 _EVERY: Final = timedelta(hours=1)
 # Looked at again each time: what the PSP or a slow writer brought late is kept once.
@@ -29,6 +31,7 @@ _FIRST: Final = timedelta(days=400)
 _LIMIT: Final = 100_000  # lines in memory
 _WINDOW: Final = timedelta(days=1)
 _SHORTEST: Final = timedelta(seconds=1)  # the PSP's own resolution
+_CHARGES: Final = frozenset({"charge", "payment"})
 _PSP: Final = "psp"
 _REFUNDS: Final = "refunds"
 _PAGE: Final = 5_000
@@ -58,6 +61,7 @@ class ReconciliationJob:
     source: MovementSource
     reconciler: ReconciliationService = field(default_factory=ReconciliationService)
     clearing: ClearingServices = field(default_factory=build_clearing)
+    unbooked: UnbookedChargeService | None = None
     every: timedelta = _EVERY
     limit: int = _LIMIT
     name: str = "reconciliation"
@@ -81,6 +85,9 @@ class ReconciliationJob:
         since = await self._since(started, name=_REFUNDS)
         async with transaction(self.pool) as connection:
             await self.reconciler.record_book_lines(connection, await _left_out(connection), now=started)
+            gone = await unbooked_charge_repository.list_refunded(connection, since=since - _OVERLAP)
+            lines = (line for charge in gone for line in _refunded_lines(charge))
+            await self.reconciler.record_book_lines(connection, lines, now=started)
             async for refunds in _refunds(connection, since=since):
                 await self.reconciler.record_book_lines(connection, refunds, now=started)
             await self.reconciler.mark_read(connection, name=_REFUNDS, to=started, now=started)
@@ -102,6 +109,7 @@ class ReconciliationJob:
                 return
             if len(found) < limit:
                 await self._keep_lines(found, since=since, to=until or now, now=now)
+                await self._check_charges(found)
                 since = until or now
                 if 4 * len(found) < limit:
                     window *= 2
@@ -110,6 +118,19 @@ class ReconciliationJob:
             else:
                 limit *= 2
         self._stopped_at = None
+
+    async def _check_charges(self, found: Sequence[PspMovement]) -> None:
+        """Charges that the PSP lists and that no book here has: each becomes an exception of its own."""
+        listed = {
+            one.psp_payment: one.source
+            for one in found
+            if one.kind in _CHARGES and one.psp_payment is not None and one.amount_minor > 0
+        }
+        if self.unbooked is None or not listed:
+            return
+        unknown = await self.unbooked.check_listed(listed)
+        if unknown:
+            _log.warning("psp_charges_not_booked", charges=unknown)
 
     async def _keep_lines(
         self, found: Sequence[PspMovement], *, since: datetime, to: datetime, now: datetime
@@ -208,6 +229,37 @@ async def _left_out(connection: Connection) -> list[PspLine]:
         )
         async for row in reconciliation_repository.refunded_before_clearing(connection)
     ]
+
+
+def _refunded_lines(charge: UnbookedCharge) -> Iterator[PspLine]:
+    """A charge that was never ours and was refunded: both of its movements, and the fee as it is booked."""
+    own_fee = charge.fee_currency == charge.currency
+    paid = PspLine(
+        id=f"unbooked:{charge.psp_payment}",
+        kind="unbooked_charge",
+        reference=charge.psp_charge,
+        amount_minor=charge.amount_minor,
+        currency=charge.currency,
+        occurred_on=charge.updated_at.date(),
+        fee_minor=charge.fee_minor or 0 if own_fee else 0,
+    )
+    yield paid
+    if charge.fee_minor and charge.fee_currency is not None and not own_fee:
+        yield replace(
+            paid,
+            id=f"{paid.id}/fee",
+            amount_minor=0,
+            currency=charge.fee_currency,
+            fee_minor=charge.fee_minor,
+        )
+    yield replace(
+        paid,
+        id=f"{paid.id}/{charge.psp_refund}",
+        kind="refund",
+        reference=charge.psp_refund or "",
+        amount_minor=-charge.amount_minor,
+        fee_minor=0,
+    )
 
 
 async def _refunds(connection: Connection, *, since: datetime) -> AsyncIterator[list[PspLine]]:

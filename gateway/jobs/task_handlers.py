@@ -17,6 +17,7 @@ from gateway.ocpi.cdr_settlement import CdrSettlementService
 from gateway.payments.capture import CaptureResult
 from gateway.payments.ledger_corrections import LedgerCorrections
 from gateway.payments.service import PaymentService
+from gateway.payments.unbooked_charge_settlement import UnbookedChargeSettlement
 from gateway.task_kinds import TaskKind
 
 
@@ -49,6 +50,8 @@ class TaskHandlers:
             case CaptureResult.WAITING | CaptureResult.UNANSWERED:
                 return "a call to the PSP is not answered yet, or the cardholder must act"
             case CaptureResult.UNSECURED:
+                if await self.unbooked.settle_session(shard=task.shard, session_id=task.session_id):
+                    return None
                 again = await self.payments.cdr_corrections.secure_again(
                     shard=task.shard, session_id=task.session_id
                 )
@@ -82,6 +85,23 @@ class TaskHandlers:
             return str(error)
         return None if booked else "its session is not cleared yet"
 
+    async def settle_unbooked_charge(self, task: Task) -> str | None:
+        """Carry out what was decided about money at the PSP that is in no book."""
+        return await self.unbooked.settle(psp_payment=str(task.payload["psp_payment"]))
+
+    @property
+    def unbooked(self) -> UnbookedChargeSettlement:
+        """Carries out what was decided about money at the PSP that is in no book."""
+        payments = self.payments
+        return UnbookedChargeSettlement(
+            pool=self.pool,
+            clock=payments.clock,
+            psp=payments.psp,
+            quotes=payments.quotes,
+            snapshots=payments.snapshots,
+            refunds=payments.refunds,
+        )
+
     async def handle_psp_event(self, task: Task) -> str | None:
         """Apply what the PSP reported of a payment."""
         return await self.payments.psp_events.handle_event(str(task.payload["event"]))
@@ -97,6 +117,7 @@ def task_jobs(
         TaskKind.CHARGE_RESIDUAL: handlers.charge_residual,
         TaskKind.BOOK_CORRECTION: handlers.book_correction,
         TaskKind.HANDLE_PSP_EVENT: handlers.handle_psp_event,
+        TaskKind.SETTLE_UNBOOKED_CHARGE: handlers.settle_unbooked_charge,
     }
     return [
         TaskJob(

@@ -5,14 +5,11 @@ Owns: the loop around these steps. Must not know how a delivery is sent or when 
 
 import asyncio
 from dataclasses import dataclass
-from typing import Final
 
 import structlog
 
+from gateway.jobs.job_loops import JobLoops, rest
 from gateway.webhooks.delivery import WebhookDelivery
-
-_FAILURE_PAUSE_SECONDS: Final = 1.0
-_log = structlog.get_logger(__name__)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -31,21 +28,22 @@ class WebhookDeliveryJob:
         await self.delivery.record()
         return made + started
 
-    async def run(self, *, stop: asyncio.Event, poll_s: float) -> None:
+    async def run(self, *, stop: asyncio.Event, poll_s: float, loops: JobLoops) -> None:
         """Send until `stop` is set, then wait for the requests in flight and record their answers.
 
         A slow receiver holds only its own connections: a round starts what is due and never waits for it.
         """
         structlog.contextvars.bind_contextvars(job=self.name)
+        loops.turned(self.name, None)
         async with asyncio.TaskGroup() as group:
             while not stop.is_set():
                 try:
                     await self.delivery.record()
                     done = await self.delivery.fan_out() + await self.delivery.start(group)
-                except Exception:  # noqa: BLE001 - the process boundary of a job: it must go on
-                    _log.exception("job_failed")
-                    await self.delivery.wait(stop, _FAILURE_PAUSE_SECONDS)
+                except Exception as error:  # noqa: BLE001 - the process boundary of a job: it must go on
+                    await rest(stop, loops.turned(self.name, error))
                     continue
+                loops.turned(self.name, None)
                 if not done:
                     await self.delivery.wait(stop, poll_s)
         await self.delivery.record()

@@ -4,10 +4,11 @@ Owns: which state an outcome leads to, and the one statement that commits it wit
 leaves. Must not know: how a request is sent. Recording an outcome twice does nothing.
 """
 
-from collections.abc import Mapping
+from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
-from typing import Any, assert_never
+from functools import partial
+from typing import Any, Final, assert_never
 
 from gateway.clock import Clock
 from gateway.database import Connection
@@ -34,10 +35,12 @@ from gateway.payments.records import (
     SessionRecord,
 )
 from gateway.payments.state_machine import PaymentEvent, PaymentState, advance
+from gateway.payments.unbooked_charges import record_by_hand
 from gateway.payments.views import TariffReference
 from gateway.task_kinds import TaskKind
 from gateway.webhooks.events import event_rows
 
+CAPTURED_BY_HAND: Final = "captured_by_hand"  # why a release failed: somebody captured the hold at the PSP
 # The requests whose outcome the authorization itself waits for.
 _DECIDING = frozenset({PspRequestKind.HOLD, PspRequestKind.CAPTURE, PspRequestKind.VOID})
 
@@ -123,12 +126,14 @@ class OutcomeRecorder:
                 )
                 answer = {"declined": outcome.code}
             case Captured() | Voided():
-                # Found captured or canceled at the PSP without our request: nothing to hold.
+                # Found captured or canceled at the PSP without our request: nothing to hold. Money that was
+                # captured so is in no book: it waits for a person.
                 after = self._moved(sent, PaymentEvent.DECLINED, now, decline_code="hold_ended_at_psp")
                 answer = {"ended_at_psp": type(outcome).__name__}
             case _:
                 assert_never(outcome)
-        ours = await psp_request_repository.record_hold(
+        write = partial(
+            psp_request_repository.record_hold,
             connection,
             **self._answered(sent, answer, succeeded=after.state is not PaymentState.FAILED),
             session_id=sent.session.id,
@@ -142,17 +147,28 @@ class OutcomeRecorder:
             events=event_rows(presenters.authorization_events(after, sent.session, tariff=sent.tariff)),
             now=now,
         )
+        by_hand = outcome if isinstance(outcome, Captured) else None
+        ours = await self._write(connection, write, sent, by_hand)
         return RecordedOutcome(outcome=outcome, authorization=after, capture=sent.capture, ours=ours)
 
     async def record_end(
         self, connection: Connection, sent: SentRequest, outcome: Captured | Voided | Declined
     ) -> RecordedOutcome:
-        """Commit the outcome of a capture or a void; a captured session is cleared next."""
+        """Commit the outcome of a capture or a void; a captured session is cleared next.
+
+        A void that finds the hold captured has met somebody who captured it at the PSP by hand: it fails, and
+        the money, which is in no book, waits for a person.
+        """
         now = self.clock.now()
+        asked = sent.request.amount_minor if sent.request.kind is PspRequestKind.CAPTURE else 0
+        by_hand = outcome if isinstance(outcome, Captured) and outcome.amount_minor > asked else None
         match outcome:
+            case Captured() if sent.request.kind is PspRequestKind.VOID:
+                after = self._moved(sent, PaymentEvent.DECLINED, now, decline_code=CAPTURED_BY_HAND)
+                answer: Mapping[str, Any] = {"captured_by_hand": outcome.psp_charge}
             case Captured():
                 after = self._moved(sent, PaymentEvent.CAPTURED, now)
-                answer: Mapping[str, Any] = {
+                answer = {
                     "captured": outcome.psp_charge,
                     "amount_minor": outcome.amount_minor,
                 }
@@ -168,7 +184,8 @@ class OutcomeRecorder:
         events = presenters.authorization_events(after, sent.session, tariff=sent.tariff)
         if capture is not None:
             events += presenters.capture_events(capture, sent.session)
-        ours = await psp_request_repository.record_end(
+        write = partial(
+            psp_request_repository.record_end,
             connection,
             **self._answered(sent, answer, succeeded=after.state is not PaymentState.FAILED),
             session_id=sent.session.id,
@@ -186,6 +203,7 @@ class OutcomeRecorder:
             events=event_rows(events),
             now=now,
         )
+        ours = await self._write(connection, write, sent, by_hand)
         return RecordedOutcome(outcome=outcome, authorization=after, capture=capture, ours=ours)
 
     async def record_increment(
@@ -276,13 +294,15 @@ class OutcomeRecorder:
         self, connection: Connection, sent: SentRequest, outcome: Voided | Captured | Declined
     ) -> RecordedOutcome:
         """Commit that a replaced hold has ended, however it did."""
-        await psp_request_repository.record_hold_release(
+        write = partial(
+            psp_request_repository.record_hold_release,
             connection,
             shard=sent.request.shard,
             request_id=sent.request.id,
             answer={"released": type(outcome).__name__},
             wall_now=self.clock.wall_now(),
         )
+        await self._write(connection, write, sent, outcome if isinstance(outcome, Captured) else None)
         return self._unmoved(sent, outcome, ours=True)
 
     async def record_action(
@@ -329,6 +349,32 @@ class OutcomeRecorder:
             now=now,
             wall_now=self.clock.wall_now(),
         )
+
+    async def _write(
+        self,
+        connection: Connection,
+        write: Callable[[], Awaitable[bool]],
+        sent: SentRequest,
+        by_hand: Captured | None,
+    ) -> bool:
+        """Run the statement of an outcome; money that was captured by hand is recorded with it."""
+        payment = None
+        if by_hand is not None:
+            payment = by_hand.psp_payment or sent.request.psp_payment or sent.authorization.psp_payment
+        if by_hand is None or payment is None:
+            return await write()
+        async with connection.transaction():
+            ours = await write()
+            if ours:
+                await record_by_hand(
+                    connection,
+                    clock=self.clock,
+                    psp_payment=payment,
+                    money=by_hand,
+                    authorization=sent.authorization,
+                    above_request=sent.request.kind is PspRequestKind.CAPTURE,
+                )
+        return ours
 
     def _answered(self, sent: SentRequest, answer: Mapping[str, Any], *, succeeded: bool) -> dict[str, Any]:
         """What ends the request itself, the same for every kind."""
@@ -396,6 +442,8 @@ def _capture_after(
             sent.capture,
             state="succeeded",
             amount_minor=outcome.amount_minor,
+            receivable_minor=sent.capture.receivable_minor
+            + max(sent.capture.amount_minor - outcome.amount_minor, 0),
             psp_charge=outcome.psp_charge,
             fee_minor=outcome.fee_minor,
             fee_currency=outcome.fee_currency,

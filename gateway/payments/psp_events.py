@@ -35,6 +35,7 @@ from gateway.payments.records import AuthorizationRecord, PspRequestState, Sessi
 from gateway.payments.refund import RefundService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
+from gateway.payments.unbooked_charges import UnbookedChargeService
 
 UNREADABLE_EVENT: Final = "unreadable_event"
 MAX_ATTEMPTS_BY_EVENTS: Final = 3  # attempts at a request before only its own schedule repeats it
@@ -54,6 +55,11 @@ class PspEventHandler:
     refunds: RefundService
     disputes: DisputeService
     payers: PayerService
+
+    @property
+    def unbooked(self) -> UnbookedChargeService:
+        """Finds money at the PSP that is in no book here."""
+        return UnbookedChargeService(pool=self.pool, clock=self.clock, psp=self.psp)
 
     async def receive_webhook(self, *, body: bytes, signature: str) -> None:
         """Keep one authentic event, once, and leave it to the worker. Raises WebhookRejectedError."""
@@ -85,6 +91,7 @@ class PspEventHandler:
                 revoked_mandate=event.revoked_mandate,
                 always=_returns_money(event),
                 ended=event.kind is PspEventKind.HOLD_ENDED,
+                captured=event.kind is PspEventKind.MONEY_CAPTURED,
             )
 
     async def handle_event(self, event_id: str) -> str | None:
@@ -109,6 +116,8 @@ class PspEventHandler:
         if event.refund is not None:
             return await self.sync_refund(psp_refund=event.refund)
         await self.sync_payment(psp_payment=event.psp_payment)
+        if event.kind is PspEventKind.MONEY_CAPTURED:
+            return await self.unbooked.check(psp_payment=event.psp_payment)
         return None
 
     async def sync_refund(self, *, psp_refund: str) -> str | None:
@@ -120,8 +129,12 @@ class PspEventHandler:
             return f"a refund that the PSP does not find: {update.code}"
         payment = update.psp_payment or ""
         if update.state is RefundState.FAILED:
+            if await self.unbooked.reopen_refund(psp_payment=payment, psp_refund=psp_refund):
+                return None
             return await self.refunds.handle_failed_refund(psp_refund, psp_payment=payment)
         if update.is_ours or update.state is RefundState.PENDING:
+            return None
+        if await self.unbooked.record_refund(psp_payment=payment, psp_refund=psp_refund):
             return None
         async with self.pool.acquire() as connection:
             found = await repository.find_session_by_foreign_id(
@@ -145,6 +158,8 @@ class PspEventHandler:
             found = await repository.find_session_by_foreign_id(
                 connection, kind="psp_payment", foreign_id=update.psp_payment or ""
             )
+        if await self.unbooked.is_settled(psp_payment=update.psp_payment or ""):
+            return None  # it was never ours: the reconciliation shows what the dispute moved
         if found is None:
             return "a dispute of a payment that no session here has"
         known = await self.disputes.record_update(update, shard=found[0], session_id=found[1])

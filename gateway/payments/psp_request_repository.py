@@ -122,9 +122,9 @@ async def record_hold_renewal(connection: Connection, **fields: Any) -> bool:
     return bool(await _sql.record_hold_renewal(connection, **fields))
 
 
-async def record_hold_release(connection: Connection, **fields: Any) -> None:
-    """The replaced hold has ended."""
-    await _sql.record_hold_release(connection, **fields)
+async def record_hold_release(connection: Connection, **fields: Any) -> bool:
+    """The replaced hold has ended; False when that was recorded before."""
+    return bool(await _sql.record_hold_release(connection, **fields))
 
 
 async def _fetch(rows: Any) -> list[Mapping[str, Any]]:

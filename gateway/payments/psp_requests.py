@@ -22,7 +22,7 @@ import structlog
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, new_id
-from gateway.payments import psp_request_repository, refund_repository, repository
+from gateway.payments import psp_record, psp_request_repository, refund_repository, repository
 from gateway.payments.errors import InvalidPaymentRequestError, PaymentConflictError
 from gateway.payments.outcomes import OutcomeRecorder, RecordedOutcome, SentRequest
 from gateway.payments.policy import FeatureChoice, PaymentPolicy
@@ -295,10 +295,7 @@ def hold_request(sent: SentRequest) -> PspHoldRequest:
         description=_description(sent),
         receipt_email=authorization.receipt_email,
         statement_suffix=sent.statement,
-        metadata={
-            "party": authorization.party_id,
-            "authorization_method": authorization.authorization_method,
-        },
+        metadata=psp_record.of_session(authorization, sent.session),
     )
 
 

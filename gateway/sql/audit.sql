@@ -7,6 +7,10 @@ JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
 WHERE c.state = 'succeeded'
   AND CASE WHEN 'corrected' = ANY (s.flags)
       THEN c.amount_minor - c.refunded_minor - c.disputed_minor > s.price_minor
+      -- Captured by hand at the PSP, above the price, and refunded before it was cleared.
+      WHEN c.uncleared_minor > 0 AND EXISTS (
+          SELECT 1 FROM gateway.unbooked_charge AS u
+          WHERE u.shard = c.shard AND u.session_id = c.session_id AND u.psp_charge = c.psp_charge) THEN c.amount_minor - c.uncleared_minor > s.price_minor
       ELSE c.amount_minor + c.receivable_minor <> s.price_minor END;
 
 -- name: capture_without_authorization
@@ -105,6 +109,59 @@ FROM gateway.capture AS c
 JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
 WHERE c.state = 'succeeded' AND a.funding = 'psp'
 GROUP BY c.currency;
+
+-- name: under_way
+-- Amounts that have begun and are not in every book yet, by currency: asked of the PSP without an answer, captured and
+-- not cleared, refunds and disputes that the ledger does not have yet.
+WITH request AS (
+    SELECT a.currency, sum(r.amount_minor) FILTER (WHERE r.kind IN ('capture', 'residual_charge')) AS captures,
+           sum(r.amount_minor) FILTER (WHERE r.kind = 'refund') AS refunds
+    FROM gateway.psp_request AS r
+    JOIN gateway.payment_authorization AS a ON a.shard = r.shard AND a.id = r.authorization_id
+    WHERE r.state IN ('intended', 'unknown')
+    GROUP BY a.currency
+), uncleared AS (
+    SELECT c.currency, sum(c.amount_minor) AS minor
+    FROM gateway.capture AS c
+    JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
+    JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
+    WHERE c.state = 'succeeded' AND a.funding = 'psp' AND s.state <> 'cleared'
+    GROUP BY c.currency
+), uncleared_fee AS (
+    SELECT c.fee_currency AS currency, sum(c.fee_minor) AS minor
+    FROM gateway.capture AS c
+    JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id
+    JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.authorization_id
+    WHERE c.state = 'succeeded' AND a.funding = 'psp' AND s.state <> 'cleared' AND c.fee_currency IS NOT NULL
+    GROUP BY c.fee_currency
+), correction AS (
+    SELECT r.currency, r.amount_minor AS minor
+    FROM gateway.task AS t JOIN gateway.refund AS r ON r.shard = t.shard AND r.id::text = t.payload ->> 'id'
+    WHERE t.kind = 'book_correction'
+    UNION ALL
+    SELECT d.currency, d.withdrawn_minor
+    FROM gateway.task AS t JOIN gateway.dispute AS d ON d.shard = t.shard AND d.id::text = t.payload ->> 'id'
+    WHERE t.kind = 'book_correction'
+    UNION ALL
+    SELECT d.fee_currency, d.fee_minor
+    FROM gateway.task AS t JOIN gateway.dispute AS d ON d.shard = t.shard AND d.id::text = t.payload ->> 'id'
+    WHERE t.kind = 'book_correction' AND d.fee_currency IS NOT NULL
+), part AS (
+    SELECT currency, coalesce(captures, 0) AS captures, coalesce(refunds, 0) AS refunds, 0 AS uncleared, 0 AS uncleared_fees,
+           0 AS corrections FROM request
+    UNION ALL SELECT currency, 0, 0, minor, 0, 0 FROM uncleared
+    UNION ALL SELECT currency, 0, 0, 0, minor, 0 FROM uncleared_fee
+    UNION ALL SELECT currency, 0, 0, 0, 0, minor FROM correction
+)
+SELECT currency, sum(captures)::bigint AS captures, sum(refunds)::bigint AS refunds, sum(uncleared)::bigint AS uncleared,
+       sum(uncleared_fees)::bigint AS uncleared_fees, sum(corrections)::bigint AS corrections
+FROM part GROUP BY currency;
+
+-- name: insert_run!
+INSERT INTO gateway.audit_run (finished_at, result, checks) VALUES (:finished_at, :result, :checks);
+
+-- name: latest_run^
+SELECT finished_at, result, checks FROM gateway.audit_run ORDER BY id DESC LIMIT 1;
 
 -- name: open_work
 -- Work that is still under way: open requests to the PSP, tasks left, what waits for a person.

@@ -23,6 +23,17 @@ FROM gateway.psp_request AS r
 JOIN gateway.payment_authorization AS a ON a.shard = r.shard AND a.id = r.authorization_id
 WHERE r.state IN ('intended', 'unknown') AND r.created_at < :unknown_before::timestamptz
 UNION ALL
+-- Until the money is a capture or refunded, and never while a capture has it.
+SELECT 'unbooked_charge', NULL, u.psp_payment, u.session_id, s.demand_partner_id, u.amount_minor - u.refunded_minor, u.currency,
+       CASE WHEN u.state = 'open' THEN u.reason WHEN u.state = 'adopting' AND s.price_minor IS NULL THEN 'awaits_cdr'
+            ELSE u.state END,
+       concat_ws('; ', 'charge ' || u.psp_charge, nullif(u.detail, '')), u.found_at, false
+FROM gateway.unbooked_charge AS u
+LEFT JOIN gateway.session AS s ON s.shard = u.shard AND s.id = u.session_id
+WHERE u.state IN ('open', 'adopting', 'refunding') AND NOT EXISTS (
+    SELECT 1 FROM gateway.capture AS c
+    WHERE c.shard = u.shard AND c.session_id = u.session_id AND c.state = 'succeeded' AND c.psp_charge = u.psp_charge)
+UNION ALL
 SELECT 'psp_configuration', NULL, i.account || '/' || i.code, NULL, NULL, NULL, NULL, i.code, i.detail, i.first_at, true
 FROM gateway.psp_incident AS i
 UNION ALL

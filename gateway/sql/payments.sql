@@ -331,7 +331,8 @@ SELECT true FROM moved;
 
 -- name: keep_psp_event$
 -- An event of the PSP, once. It leaves a task where it may change something: money refunded or disputed (`always`), a
--- request that was not answered, a challenge under way, a hold that ended. What we know already leaves none: a request that
+-- request that was not answered, a challenge under way, a hold that ended, money captured (`captured`) of a payment that we
+-- neither capture nor have captured. What we know already leaves none: a request that
 -- was sent a moment ago has a caller who is about to get its answer, and an unanswered one is retried on its own schedule.
 -- The commit is flushed only for refunds and disputes: of the rest, the poll of the PSP's list finds what a crash has lost.
 WITH relaxed AS MATERIALIZED (
@@ -350,6 +351,11 @@ WITH relaxed AS MATERIALIZED (
        OR EXISTS (
            SELECT 1 FROM gateway.payment_method
            WHERE psp_method = :detached_method::text OR mandate = :revoked_mandate::text)
+       OR :captured::boolean AND NOT EXISTS (
+        SELECT 1 FROM gateway.session_lookup AS k
+        JOIN gateway.payment_authorization AS a ON a.shard = k.shard AND a.session_id = k.session_id
+        WHERE k.kind = 'psp_payment' AND k.foreign_id = :psp_payment::text AND a.psp_payment = :psp_payment::text
+          AND a.state IN ('capture_requested', 'captured'))
        OR :psp_payment::text IS NOT NULL AND (:always::boolean OR EXISTS (
         SELECT 1 FROM gateway.session_lookup AS k
         JOIN gateway.payment_authorization AS a ON a.shard = k.shard AND a.session_id = k.session_id

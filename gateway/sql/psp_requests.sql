@@ -171,6 +171,8 @@ WITH charging AS (
     UPDATE gateway.capture AS c
     SET state = CASE WHEN :state::text = 'captured' THEN 'succeeded' ELSE 'failed' END,
         amount_minor = coalesce(:amount_minor::bigint, c.amount_minor),
+        -- Somebody captured less at the PSP by hand before: the rest of the price is owed.
+        receivable_minor = c.receivable_minor + greatest(c.amount_minor - coalesce(:amount_minor::bigint, c.amount_minor), 0),
         psp_charge = :psp_charge::text, fee_minor = :fee_minor::bigint, fee_currency = :fee_currency::char(3),
         captured_at = CASE WHEN :state::text = 'captured' THEN :now::timestamptz END
     FROM moved
@@ -410,9 +412,10 @@ WITH answered AS (
 )
 SELECT true FROM answered;
 
--- name: record_hold_release!
+-- name: record_hold_release$
 -- The replaced hold has ended.
 UPDATE gateway.psp_request
 SET state = 'succeeded', answer = :answer::jsonb, attempts = attempts + 1, next_attempt_at = NULL,
     finished_at = :wall_now
-WHERE shard = :shard AND id = :request_id AND state IN ('intended', 'unknown');
+WHERE shard = :shard AND id = :request_id AND state IN ('intended', 'unknown')
+RETURNING true;

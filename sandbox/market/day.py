@@ -20,7 +20,7 @@ from sandbox.market.proof import Proof, prove
 from sandbox.market.receiver import Receiver
 from sandbox.market.runner import run_day
 from sandbox.market.setup import accept_known_webhooks, open_market
-from sandbox.stack import Migrate, Stack, remove_state, running_stack
+from sandbox.stack import Migrate, Stack, StackDatabase, remove_state, running_stack
 
 _FINISHED: Final = "finished"
 _STARTING_STEPS: Final = 3  # PostgreSQL, the PSP, the gateway
@@ -75,6 +75,7 @@ async def running_market(
     migrate: Migrate,
     progress: ProgressReporter,
     gateway_port: int | None = None,
+    database: StackDatabase | None = None,
 ) -> AsyncIterator[tuple[SimulationContext, Stack]]:
     """Run the stack, the parties' server and the parties' clients over a state directory."""
     progress.start_phase("Starting the stack", steps=_STARTING_STEPS + workers)
@@ -83,6 +84,7 @@ async def running_market(
         migrate=migrate,
         workers=workers,
         gateway_port=gateway_port,
+        database=database,
         on_ready=progress.advance,
         on_event=progress.note,
     ) as stack:

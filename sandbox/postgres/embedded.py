@@ -82,6 +82,7 @@ class EmbeddedPostgres:
         progress: Callable[[str], None] = _silent,
         durable: bool = True,
         settings: Mapping[str, str] | None = None,
+        standby_of: Self | None = None,
         start_timeout_seconds: float = 300.0,
         stop_timeout_seconds: float = 10.0,
     ) -> None:
@@ -92,12 +93,14 @@ class EmbeddedPostgres:
             progress: receives one line for each step that takes noticeable time.
             durable: False trades safety at a crash of the machine for speed: for tests only.
             settings: PostgreSQL parameters beside the defaults.
+            standby_of: a running server that this one copies and then follows, until it is promoted.
             start_timeout_seconds: how long recovery after a crash may take.
             stop_timeout_seconds: how long each signal gets to end the server before a harder one is sent.
         """
         self._files = server_files(data_dir)
         self._progress = progress
         self._durable = durable
+        self._standby_of = standby_of
         self._settings = dict(_SETTINGS) | ({} if durable else dict(_NOT_DURABLE)) | dict(settings or {})
         self._start_timeout_seconds = start_timeout_seconds
         self._stop_timeout_seconds = stop_timeout_seconds
@@ -236,10 +239,28 @@ class EmbeddedPostgres:
         self._files.pid_file.unlink(missing_ok=True)
 
     def _create_cluster(self, programs: Path, *, user: ServerUser) -> None:
-        """Run initdb and create the database beside the final place, then move both there in one step."""
+        """Create the cluster beside its final place, then move it there in one step."""
         self._progress("creating the database cluster (once)")
         fresh = self._files.cluster.with_name("cluster.new")
         shutil.rmtree(fresh, ignore_errors=True)
+        if self._standby_of is None:
+            self._init_cluster(fresh, programs, user=user)
+        else:
+            self._copy_cluster(fresh, programs, source=self._standby_of, user=user)
+        fresh.rename(self._files.cluster)
+
+    def _copy_cluster(self, fresh: Path, programs: Path, *, source: Self, user: ServerUser) -> None:
+        """Make a base backup that follows its source as the standby named after its data directory."""
+        address = (
+            f"host={source._files.socket_dir} port={PORT} user={OWNER_ROLE} "
+            f"application_name={self._files.root.name}"
+        )
+        copy = [str(programs / "pg_basebackup"), "--pgdata", str(fresh), "--dbname", address]
+        copy += ["--write-recovery-conf", "--checkpoint", "fast", "--wal-method", "stream"]
+        self._run(copy if self._durable else [*copy, "--no-sync"], user=user)
+
+    def _init_cluster(self, fresh: Path, programs: Path, *, user: ServerUser) -> None:
+        """Run initdb and create the database."""
         initdb = [str(programs / "initdb"), "--pgdata", str(fresh), "--username", OWNER_ROLE]
         initdb += ["--encoding", "UTF8", "--locale-provider", "builtin", "--builtin-locale", "C.UTF-8"]
         initdb += ["--locale", "C", "--auth-local", "trust", "--auth-host", "reject", "--no-instructions"]
@@ -247,7 +268,6 @@ class EmbeddedPostgres:
         single = [str(programs / "postgres"), "--single", "-D", str(fresh), "-c", "log_min_messages=warning"]
         single += [] if self._durable else ["-c", "fsync=off"]
         self._run([*single, "postgres"], user=user, stdin=f"CREATE DATABASE {DATABASE}\n")
-        fresh.rename(self._files.cluster)
 
     def _run(self, command: Sequence[str], *, user: ServerUser, stdin: str = "") -> None:
         """Run one of the server's programs to its end, as the server's user."""

@@ -3,7 +3,7 @@
 Owns no rule: each handler calls the module that does. Must not know: HTTP.
 """
 
-from sandbox.stripe import payouts, refunds, setup_intents
+from sandbox.stripe import hold_end, payouts, refunds, setup_intents
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.balance_transactions import Total
 from sandbox.stripe.card_authorization import answer_challenge, authorize
@@ -100,6 +100,13 @@ def authenticate_payment(call: PspApiRequest) -> Json:
     if intent["status"] != "requires_action":
         raise unexpected_state("authenticated", intent, "requires_action")
     return answer_challenge(call.state, intent, call.account, passed=passed)
+
+
+def capture_by_hand(call: PspApiRequest) -> Json:
+    """POST /_sandbox/payment_intents/{id}/capture {amount}: somebody captures a hold in the dashboard."""
+    amount = call.params.only("amount").integer("amount", least=1)
+    intent = call.state.get("payment_intent", call.ids[0], call.account, param="intent")
+    return hold_end.capture(call.state, intent, amount, call.account, final=True)
 
 
 def present_card(call: PspApiRequest) -> Json:

@@ -122,6 +122,7 @@ ROUTES: Final[tuple[tuple[str, str, Handler], ...]] = (
     ("DELETE", "/_sandbox/clock", control.reset_clock),
     ("POST", "/_sandbox/payment_intents/{}/authenticate", control.authenticate_payment),
     ("POST", "/_sandbox/payment_intents/{}/present", control.present_card),
+    ("POST", "/_sandbox/payment_intents/{}/capture", control.capture_by_hand),
     ("POST", "/_sandbox/setup_intents/{}/authenticate", control.authenticate_setup),
     ("POST", "/_sandbox/mandates/{}/revoke", control.revoke_mandate),
     ("POST", "/_sandbox/refunds/{}/fail", control.fail_refund),

@@ -115,14 +115,56 @@ def test_the_books_prove_themselves(walked: Path) -> None:
 def test_the_commands_of_the_books_work_on_the_database_that_dev_names(dev: dict[str, Any]) -> None:
     audit = subprocess.run(
         [sys.executable, "-m", "gateway", "audit", "--json"],
-        env=os.environ | {"DATABASE_URL": dev["database_url"]},
+        env=os.environ
+        | {
+            "DATABASE_URL": dev["database_url"],
+            "NETWORKCORE_PSP_API_KEY": dev["sandbox_psp_api_key"],
+            "NETWORKCORE_PSP_BASE_URL": dev["sandbox_psp_url"],
+        },
         capture_output=True,
         text=True,
         timeout=60,
         check=False,
     )
-    assert audit.returncode == 0, audit.stderr
-    assert json.loads(audit.stdout)["ok"]
+    assert audit.returncode == 0, audit.stdout + audit.stderr
+    shown = json.loads(audit.stdout)
+    assert shown["result"] == "agrees"
+    compared = {one["check"] for one in shown["compared"]}
+    assert compared == {"ledger", "sessions", "psp_captured", "psp_refunded", "psp_converted", "psp_balance"}
+
+
+def test_an_audit_without_a_key_of_the_psp_says_that_it_did_not_compare(dev: dict[str, Any]) -> None:
+    environment = {name: value for name, value in os.environ.items() if not name.startswith("NETWORKCORE_")}
+
+    def audit(*arguments: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            [sys.executable, "-m", "gateway", "audit", "--json", *arguments],
+            env=environment | {"DATABASE_URL": dev["database_url"]},
+            capture_output=True,
+            text=True,
+            timeout=60,
+            check=False,
+        )
+
+    blind = audit()
+    assert (blind.returncode, json.loads(blind.stdout)["result"]) == (1, "not_compared"), blind.stderr
+    status = subprocess.run(
+        [sys.executable, "-m", "gateway", "status"],
+        env=environment | {"DATABASE_URL": dev["database_url"]},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert status.returncode == 1
+    assert "could not compare everything (psp_record): networkcore audit" in status.stdout
+    chosen = audit("--without-psp")
+    assert (chosen.returncode, json.loads(chosen.stdout)["result"]) == (0, "agrees")
+    assert [one["result"] for one in json.loads(chosen.stdout)["compared"]] == [
+        "agrees",
+        "agrees",
+        "left_out",
+    ]
 
 
 def test_every_line_of_the_check_of_the_psp_is_right_on_dev(walked: Path, dev: dict[str, Any]) -> None:

@@ -98,7 +98,7 @@ async def insist(session: aiohttp.ClientSession, path: str, body: Any, key: str)
                 answer = await response.json()
                 if response.status in {200, 201, 202}:
                     return answer
-                assert response.status in {409, 429, 500, 502, 503}, answer
+                assert response.status in {409, 429, 502, 503}, answer
                 last = answer
         except (aiohttp.ClientError, TimeoutError) as error:
             last = error

@@ -5,10 +5,11 @@ import itertools
 from collections import deque
 from collections.abc import Callable
 from dataclasses import replace
-from datetime import datetime
+from datetime import UTC, datetime
 from typing import Any
 from uuid import UUID
 
+from gateway.ids import format_id
 from gateway.payments.psp.dispute_port import (
     DisputeResponse,
     DisputeState,
@@ -28,6 +29,7 @@ from gateway.payments.psp.payer_port import (
     SetupState,
     SetupStatus,
 )
+from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.port import (
     Captured,
     CaptureOutcome,
@@ -245,6 +247,27 @@ class FakePsp:
 
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         return None
+
+    async def read_payment(self, *, psp_payment: str) -> PspPayment | Declined | PspOutcomeUnknown:
+        found = self.payments.get(psp_payment)
+        if found is None:
+            return Declined(code="resource_missing", retryable=False)
+        taken = found.status == "captured"
+        state = self._state(found)
+        return PspPayment(
+            psp_payment=psp_payment,
+            psp_charge=state.psp_charge if isinstance(state, Captured) else None,
+            captured_minor=found.captured_minor if taken else 0,
+            refunded_minor=0,
+            currency=found.request.currency,
+            fee_minor=state.fee_minor if isinstance(state, Captured) else None,
+            fee_currency=found.request.currency if taken else None,
+            created_at=datetime(2026, 11, 1, tzinfo=UTC),
+            metadata={
+                **found.request.metadata,
+                "session": format_id("ses", found.request.session_id),
+            },
+        )
 
     async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
         return self.refunds.get(psp_refund) or Declined(code="resource_missing", retryable=False)

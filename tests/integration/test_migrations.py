@@ -167,12 +167,21 @@ def test_line_ends_of_another_system_do_not_change_the_digest(tmp_path: Path) ->
 
 async def test_an_unreachable_database_is_named_without_its_password() -> None:
     with pytest.raises(
-        DatabaseUnreachableError, match=r"cannot connect to PostgreSQL at 127\.0\.0\.1/money"
+        DatabaseUnreachableError, match=r"cannot connect to PostgreSQL at 127\.0\.0\.1:1/money"
     ) as rejection:
         await migrate("postgresql://app:hunter2@127.0.0.1:1/money", wait_seconds=0)
     assert "hunter2" not in str(rejection.value)
     with pytest.raises(DatabaseUnreachableError) as rejection:
         await create_pool("postgresql://app:hunter2@127.0.0.1:1/money", min_size=1)
+    assert "hunter2" not in str(rejection.value)
+
+
+async def test_an_address_of_several_servers_names_each_without_the_password() -> None:
+    dsn = "postgresql://app:hunter2@127.0.0.1:1,127.0.0.1:2/money?target_session_attrs=primary"
+    with pytest.raises(
+        DatabaseUnreachableError, match=r"at 127\.0\.0\.1:1, 127\.0\.0\.1:2/money"
+    ) as rejection:
+        await create_pool(dsn, min_size=1)
     assert "hunter2" not in str(rejection.value)
 
 

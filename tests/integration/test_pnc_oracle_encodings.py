@@ -33,6 +33,7 @@ pytestmark = pytest.mark.skipif(
     shutil.which("openssl") is None, reason="the oracle, openssl, is not installed"
 )
 FOLDER = os.environ.get("PNC_DIR")
+CRL_POINTS = bytes.fromhex("551d1f")
 SEED = 15118
 MUTANTS = 900
 # What OpenSSL reads and DER forbids, or RFC 5280 does: each has more than one meaning or reader.
@@ -49,7 +50,8 @@ DER_RULES = (
     "serial number is not positive",
     "lists no usage",
     "is no string",
-    "tag 0x3[01] expected at byte [0-9]+, found 0x1[01]",  # the same tag without its constructed bit
+    "the same tag in the other form",
+    "the long form of a tag",
     # OpenSSL reads these two only when it asks for a status; we refuse what we could not ask about.
     "the extension 1.3.6.1.5.5.7.1.1 can't be read",
     "the extension 2.5.29.31 can't be read",
@@ -112,6 +114,21 @@ def test_a_hierarchy_encoded_as_a_deployed_one_is_accepted_by_both(tmp_path: Pat
     above, leaf = pki.second.pem + pki.first.pem, encoded.deployed_leaf(pki, EMAID)
     assert judge(tmp_path, root=pki.root.pem, above=above, leaves=[leaf.pem]) == [""]
     assert isinstance(_verifier(pki.root.der).verify(leaf.pem + above, now=NOW), ValidChain)
+
+
+def test_a_tag_in_the_long_form_is_read_by_openssl_and_refused_by_name(tmp_path: Path) -> None:
+    pki = build_pki(suite=Suite.P256, now=NOW, crl_url="http://crl.test/a")
+    leaf = pki.issue(EMAID)
+    value = encoded.parts_of(extensions_of(leaf.der)[CRL_POINTS])[-1]
+    # 04 LENGTH becomes 1F 04 LENGTH: the number 4 in the form of those above 30.
+    long_form = tlv(0x30, tlv(0x06, CRL_POINTS), b"\x1f" + value)
+    changed = broken.raw_pem(encoded.reissued(leaf, pki.second, {CRL_POINTS: long_form}))
+    above = pki.second.pem + pki.first.pem
+    assert judge(tmp_path, root=pki.root.pem, above=above, leaves=[changed]) == [""]
+    found = _verifier(pki.root.der).verify(changed + above, now=NOW)
+    assert isinstance(found, ContractRejection)
+    assert "the long form of a tag" in found.detail
+    assert named(found)
 
 
 @pytest.mark.skipif(FOLDER is None, reason="PNC_DIR names no folder with contract certificates")

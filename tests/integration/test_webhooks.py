@@ -19,6 +19,7 @@ from standardwebhooks import Webhook
 from gateway import outbound
 from gateway.database import Pool
 from gateway.ids import format_id, new_id, parse_id, shard_of
+from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.webhooks import delivery_queue, events
 from gateway.webhooks.back_pressure import Limits
@@ -372,7 +373,7 @@ async def test_the_running_job_does_not_wait_for_a_slow_receiver(pool: Pool) -> 
         await stage.listen("/fast")
         stage.receiver.answers["/slow"] = [1.5]
         stop = asyncio.Event()
-        running = asyncio.create_task(stage.job.run(stop=stop, poll_s=0.02))
+        running = asyncio.create_task(stage.job.run(stop=stop, poll_s=0.02, loops=JobLoops()))
         await stage.happen()
         for _ in range(100):
             if stage.receiver.got["/slow"]:

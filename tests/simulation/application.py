@@ -72,6 +72,7 @@ _PLAYED: Final = (
     "psp_event_poll",
     "book_correction",
     "disbursement",
+    "settle_unbooked_charge",
 )
 FUNDED_MINOR: Final = 20_000
 _CAPTURES_LAST_KNOWN: Final = 0.5  # of the seeds
@@ -107,7 +108,13 @@ class Simulated:
         """The books compared with the PSP, days after the last movement; how many differences are left."""
         self.hands.at += timedelta(days=10)
         self.set_psp_clock()
-        job = ReconciliationJob(pool=self.pool, clock=self.hands, source=self.psp, clearing=self.clearing)
+        job = ReconciliationJob(
+            pool=self.pool,
+            clock=self.hands,
+            source=self.psp,
+            clearing=self.clearing,
+            unbooked=self.payments.psp_events.unbooked,
+        )
         return (await job.reconcile()).differences
 
     def charge_again(self, intent: Mapping[str, Any]) -> None:

@@ -50,6 +50,7 @@ class Checks:
     price that a session's CDRs have by the shown tariff."""
 
     most_minor: dict[UUID, int] = field(default_factory=dict)
+    by_hand: set[str] = field(default_factory=set)  # payments that somebody captured at the PSP
     _states: dict[UUID, PaymentState] = field(default_factory=dict)
 
     async def read(self, system: Simulated) -> Books:
@@ -89,7 +90,7 @@ class Checks:
 
     async def end(self, system: Simulated, books: Books) -> None:
         """When nothing is left to do. Raises BrokenRuleError."""
-        found = [*self._stuck(books), *_leaked_holds(books)]
+        found = [*self._stuck(books), *_leaked_holds(books), *await self._by_hand(system, books)]
         audit = await audit_system(system.pool, clock=system.hands, psp=system.psp)
         owed = await _sent_back(system)
         found += [
@@ -141,7 +142,7 @@ class Checks:
         captured: dict[str, dict[str, int]] = defaultdict(dict)
         found = []
         for intent in books.intents:
-            if intent["status"] != _SUCCEEDED:
+            if intent["status"] != _SUCCEEDED or intent["id"] in self.by_hand:
                 continue
             metadata = intent["metadata"]
             kind = "residual_charge" if "residual_charge_for" in metadata else "capture"
@@ -155,7 +156,9 @@ class Checks:
             if total > most:
                 found.append(f"the PSP took {total} for {name}, whose tariff comes to {most}")
             capture = books.captures.get(session_id)
-            if capture is not None and capture["state"] == _SUCCEEDED and capture["amount_minor"] > most:
+            if capture is None or capture["psp_charge"] in self._charges_by_hand(books):
+                continue
+            if capture["state"] == _SUCCEEDED and capture["amount_minor"] > most:
                 found.append(f"captured {capture['amount_minor']} of {name}, whose tariff comes to {most}")
         return found
 
@@ -163,8 +166,9 @@ class Checks:
         """What the PSP took we have, or an open request of ours is about to learn it; and nothing else."""
         found = []
         theirs: dict[str, int] = defaultdict(int)
+        by_hand = self._charges_by_hand(books)
         for intent in books.intents:
-            if intent["status"] == _SUCCEEDED:
+            if intent["status"] == _SUCCEEDED and intent["id"] not in self.by_hand:
                 theirs[intent["metadata"]["session"]] += intent["amount_received"]
         for session_id in books.sessions:
             if books.open_requests.get(session_id):
@@ -174,9 +178,38 @@ class Checks:
                 books.authorizations[capture["authorization_id"]]["funding"] == "partner_account"
             )
             ours = capture["amount_minor"] if capture is not None and capture["state"] == _SUCCEEDED else 0
+            if capture is not None and capture["psp_charge"] in by_hand:
+                ours = capture["residual_charge_minor"] if capture["state"] == _SUCCEEDED else 0
             name = format_id("ses", session_id)
             if theirs[name] != (0 if on_account else ours):
                 found.append(f"{name}: the PSP took {theirs[name]}, we have {ours}, and no request is open")
+        return found
+
+    def _charges_by_hand(self, books: Books) -> set[str]:
+        return {
+            intent["latest_charge"]
+            for intent in books.intents
+            if intent["id"] in self.by_hand and intent["status"] == _SUCCEEDED
+        }
+
+    async def _by_hand(self, system: Simulated, books: Books) -> list[str]:
+        """Money captured by hand is a capture of its session, never above its price, or was refunded."""
+        async with system.pool.acquire() as connection:
+            rows = await connection.fetch("SELECT psp_payment, state FROM gateway.unbooked_charge")
+        states = {row["psp_payment"]: row["state"] for row in rows}
+        found = []
+        captures = {row["psp_charge"]: row for row in books.captures.values() if row["state"] == _SUCCEEDED}
+        for intent in books.intents:
+            if intent["id"] not in self.by_hand or intent["status"] != _SUCCEEDED:
+                continue
+            capture = captures.get(intent["latest_charge"])
+            if capture is None and states.get(intent["id"]) != "refunded":
+                found.append(f"{intent['id']} was captured by hand and is {states.get(intent['id'])}")
+            elif capture is not None and capture["psp_charge"] is not None:
+                kept = capture["amount_minor"] - capture["refunded_minor"] - capture["disputed_minor"]
+                most = self.most_minor.get(capture["session_id"], 0)
+                if kept > most:
+                    found.append(f"{intent['id']}: {kept} is kept, and its tariff comes to {most}")
         return found
 
     def _stuck(self, books: Books) -> list[str]:

@@ -19,11 +19,12 @@ from gateway.database import transaction
 from gateway.ids import format_id, new_id
 from gateway.ocpi.repository import cdrs as cdr_repository
 from gateway.ocpi.repository.cdrs import NewCdr
-from gateway.payments import stated_usage
-from gateway.payments.errors import PaymentError
+from gateway.payments import stated_usage, unbooked_charges
+from gateway.payments.errors import PaymentConflictError, PaymentError
 from gateway.payments.records import last_known_cdr_id
 from gateway.payments.refund import RefundReason, RefundRequest
 from gateway.payments.requests import AuthorizationRequest, Estimate, PartnerAccount, PspMethod
+from gateway.payments.unbooked_charges import ChargeAction
 from sandbox.stripe.webhooks import SignedWebhook
 from tests.simulation.application import Ground, Simulated
 from tests.simulation.checks import QUIET_AFTER, Books, BrokenRuleError, Checks
@@ -48,6 +49,8 @@ _CARDS: Final = (
     "pm_card_pendingRefund",
     "pm_card_refundFail",
 )
+_UNSETTLED: Final = ("pm_card_createDispute", "pm_card_pendingRefund", "pm_card_refundFail")
+_MOST_DECISIONS: Final = 3
 _FOUL: Final = (
     Verdict.LOST_BEFORE,
     Verdict.LOST_AFTER,
@@ -129,6 +132,8 @@ class Game:
             (4, self.dispute),
             (3, self.close_dispute),
             (2, self.fail_refund),
+            (4, self.capture_by_hand),
+            (2, self.decide_charge),
             (10, self.post),
             (22, self.job),
             (9, self.time_passes),
@@ -331,7 +336,11 @@ class Game:
 
     async def dispute(self, books: Books) -> None:
         captured = [
-            intent for intent in books.intents if intent["status"] == "succeeded" and intent["latest_charge"]
+            intent
+            for intent in books.intents
+            if intent["status"] == "succeeded"
+            and intent["latest_charge"]
+            and intent["id"] not in self.checks.by_hand
         ]
         charges = {charge["id"]: charge for charge in self.system.objects("charge")}
         open_to = [
@@ -344,6 +353,43 @@ class Game:
             self.system.control(
                 "POST", f"charges/{charge}/dispute", {"reason": "fraudulent", "inquiry": inquiry}
             )
+
+    async def capture_by_hand(self, books: Books) -> None:
+        """Somebody at the PSP's dashboard captures a hold of ours."""
+        methods = {row["psp_payment"]: row["payment_method"] for row in books.authorizations.values()}
+        held = [
+            intent
+            for intent in books.intents
+            if intent["status"] == "requires_capture"
+            and not str(methods.get(intent["id"])).startswith(_UNSETTLED)
+        ]
+        if held:
+            intent = self.rng.choice(held)
+            amount = intent["amount"] if self.rng.random() < 0.5 else max(intent["amount"] // 3, 50)
+            self.note(f"captured_by_hand {intent['id'][-6:]} {amount}")
+            self.checks.by_hand.add(intent["id"])
+            self.system.control("POST", f"payment_intents/{intent['id']}/capture", {"amount": amount})
+
+    async def decide_charge(self, _books: Books) -> None:
+        """A person decides about money at the PSP that is in no book."""
+        waiting = await self.system.pool.fetch(
+            "SELECT psp_payment FROM gateway.unbooked_charge WHERE state = 'open' ORDER BY psp_payment"
+        )
+        if waiting:
+            await self.decide_about(self.rng.choice(waiting)["psp_payment"], refund=self.rng.random() < 0.5)
+
+    async def decide_about(self, psp_payment: str, *, refund: bool) -> None:
+        """Adopt the charge, or refund it; what does not fit is rejected."""
+        action = ChargeAction.REFUND if refund else ChargeAction.ADOPT
+        hands = self.system.hands
+        try:
+            async with transaction(self.system.pool) as connection:
+                await unbooked_charges.decide(
+                    connection, psp_payment, action, by="anna", now=hands.now(), wall_now=hands.wall_now()
+                )
+            self.note(f"decide_{action} {psp_payment[-6:]}")
+        except PaymentConflictError as error:
+            self.note(f"rejected decision {action}: {error}")
 
     async def close_dispute(self, _books: Books) -> None:
         disputes = self.system.objects("dispute")
@@ -549,6 +595,17 @@ class Game:
                 raise BrokenRuleError("usage that waits could not be decided")
         if rows:
             await self.calm()
+        await self.decide_all_charges()
+
+    async def decide_all_charges(self) -> None:
+        """Whatever the PSP has taken and no book has is adopted where a session owes it, else refunded."""
+        for _ in range(_MOST_DECISIONS):
+            rows = await self.system.pool.fetch(_UNDECIDED)
+            for row in rows:
+                await self.decide_about(row["psp_payment"], refund=not row["owed"])
+            if not rows:
+                return
+            await self.calm()
 
     async def work(self) -> None:
         """Every webhook that was not lost, every job, until nothing is left to do now."""
@@ -591,6 +648,17 @@ class Game:
         return min(late) if late else None
 
 
+_UNDECIDED: Final = """
+SELECT u.psp_payment, u.reason = 'captured_by_hand' AND s.state = 'exception' AND s.price_minor > 0
+       AND u.psp_refund IS NULL AND u.refunded_minor = 0 AND u.detail = ''
+       AND NOT EXISTS (SELECT 1 FROM gateway.payment_authorization AS a
+                       WHERE a.session_id = s.id AND a.state NOT IN ('voided', 'failed')) AS owed
+FROM gateway.unbooked_charge AS u LEFT JOIN gateway.session AS s ON s.shard = u.shard AND s.id = u.session_id
+WHERE u.state IN ('open', 'adopting')
+  AND NOT EXISTS (
+      SELECT 1 FROM gateway.capture AS c WHERE c.state = 'succeeded' AND c.psp_charge = u.psp_charge)
+ORDER BY u.psp_payment
+"""
 _DUE: Final = """
 SELECT DISTINCT kind AS job FROM gateway.task
 WHERE exception_at IS NULL AND run_at <= $1 AND (leased_until IS NULL OR leased_until <= $1)

@@ -15,10 +15,12 @@ from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
 from gateway.api.field_types import Line, ListQuery, Slug, before
 from gateway.api.idempotency import KeyRule
 from gateway.exception_kinds import ExceptionKind, ExceptionState
+from gateway.exceptions.decisions import Decision, decision_of
 from gateway.exceptions.presenter import PREFIX, exception_object
 from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.service import ExceptionView
-from gateway.payments.stated_usage import UsageAction, UsageDecision
+from gateway.payments.stated_usage import UsageAction
+from gateway.payments.unbooked_charges import ChargeAction
 
 _MAX_NOTE: Final = 500
 Note = Annotated[
@@ -48,8 +50,11 @@ class ResolveExceptionBody(WireModel):
     note: Note = Field(
         description="stored in the history", examples=["the missing agreement was stored, ticket 1204"]
     )
-    action: UsageAction | None = Field(
-        None, description="what is done about usage that failed a check; only for the kind failed_cdr_check"
+    action: UsageAction | ChargeAction | None = Field(
+        None,
+        description="what is done about usage that failed a check (kind failed_cdr_check: take_as_is,"
+        " take_lower, set_amount, reject, release), or about money at the PSP that is in no book (kind"
+        " unbooked_charge: adopt, refund, leave); no other kind takes one",
     )
     amount: int | None = Field(
         None, ge=0, description="with the action set_amount: minor units, VAT included, at most the price"
@@ -62,11 +67,9 @@ class ResolveExceptionBody(WireModel):
         return self
 
     @property
-    def decision(self) -> UsageDecision | None:
+    def decision(self) -> Decision | None:
         """The decision, if the body holds one."""
-        if self.action is None:
-            return None
-        return UsageDecision(action=self.action, amount_minor=self.amount)
+        return None if self.action is None else decision_of(self.action, amount_minor=self.amount)
 
 
 class AssignExceptionBody(WireModel):
@@ -157,9 +160,10 @@ ENDPOINTS: Final = (
         operation="resolveException",
         summary="Resolve an exception",
         description=(
-            "Tries again what stopped, as `next_step.retry` says, or decides about usage that failed a check"
-            " (`action`). The exception is resolved once its cause no longer exists. If nothing can be tried"
-            " again, the response is a conflict that names the command that ends the cause."
+            "Tries again what stopped, as `next_step.retry` says, or carries out the `action` that the kind"
+            " needs (usage that failed a check, money at the PSP that is in no book). The exception is"
+            " resolved once its cause no longer exists. If nothing can be tried again, the response is a"
+            " conflict that names the command that ends the cause."
         ),
         tag="Operations",
         scope=Scope.ADMIN,

@@ -15,6 +15,7 @@ from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
 from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest, RefundUpdate
+from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.rules import PspRules
 
 if TYPE_CHECKING:
@@ -271,6 +272,7 @@ class PspMovement:
     fee_minor: int = 0
     description: str = ""
     presentment: "PspPresentment | None" = None
+    psp_payment: str | None = None  # of a charge, the payment that it is part of
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -308,6 +310,7 @@ class PspEventKind(StrEnum):
 
     PAYMENT_CHANGED = "payment_changed"  # something may have changed: read the payment where we wait for it
     HOLD_ENDED = "hold_ended"  # an active hold may have ended at the PSP: read it there
+    MONEY_CAPTURED = "money_captured"  # a payment has brought money, by our request or by hand
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -431,6 +434,10 @@ class Psp(Protocol):
 
     async def find_top_up(self, *, top_up_id: UUID) -> ToppedUp | Declined | PspOutcomeUnknown | None:
         """Look a top-up up by our metadata; None: it never existed."""
+        ...
+
+    async def read_payment(self, *, psp_payment: str) -> PspPayment | Declined | PspOutcomeUnknown:
+        """A payment as the PSP's own record has it; Declined: the PSP has none of that id."""
         ...
 
     async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:

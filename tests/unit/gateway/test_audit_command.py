@@ -39,7 +39,7 @@ def test_no_figure_of_the_proof_is_cut_off_on_eighty_columns() -> None:
     idle = OpenWork(open_requests=0, open_tasks=0, exception_tasks=0, uncleared_sessions=0)
     printed = StringIO()
     show(
-        SystemAudit(clearing=report, findings=[], psp=None, open_work=idle),
+        SystemAudit(clearing=report, findings=[], checks=[], open_work=idle),
         Console(file=printed, width=80),
     )
     text = printed.getvalue()

@@ -482,7 +482,7 @@ async def test_an_answer_that_cannot_be_read_is_unknown_and_no_rejection(body: b
         ("payment_intent.canceled", PspEventKind.HOLD_ENDED),
         ("charge.expired", PspEventKind.HOLD_ENDED),
         ("charge.refunded", PspEventKind.HOLD_ENDED),
-        ("payment_intent.succeeded", PspEventKind.PAYMENT_CHANGED),
+        ("payment_intent.succeeded", PspEventKind.MONEY_CAPTURED),
         ("an.event.of.tomorrow", PspEventKind.PAYMENT_CHANGED),
     ],
 )

@@ -283,6 +283,7 @@ async def read_everything(psp: StripePsp, captured: Captured) -> None:
     """Each look-up and list of the adapter."""
     await psp.find_hold(authorization_id=new_id())
     await psp.inspect(psp_payment=captured.psp_payment or "")
+    await psp.read_payment(psp_payment=captured.psp_payment or "")
     await psp.find_charge(authorization_id=new_id())
     await psp.find_refund(psp_charge=captured.psp_charge, refund_id=UUID(int=1))
     await psp.find_transfer(end_to_end_id="NC1")

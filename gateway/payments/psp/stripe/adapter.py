@@ -17,6 +17,7 @@ import msgspec
 
 from gateway.ids import format_id
 from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest, RefundUpdate
+from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
@@ -52,6 +53,7 @@ from gateway.payments.psp.port import (
     VoidOutcome,
 )
 from gateway.payments.psp.rules import PspRules
+from gateway.payments.psp.stripe import objects
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
 from gateway.payments.psp.stripe.client_secrets import without_secrets
 from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
@@ -334,6 +336,11 @@ class StripePsp:
         if not mine and len(found) == _TOP_UPS:
             return PspOutcomeUnknown(reason=f"it is not among the latest {_TOP_UPS} top-ups")
         return next((one for one in mine if isinstance(one, ToppedUp)), mine[0] if mine else None)
+
+    async def read_payment(self, *, psp_payment: str) -> PspPayment | Declined | PspOutcomeUnknown:
+        """Retrieve a PaymentIntent as it stands (docs.stripe.com/api/payment_intents/retrieve)."""
+        intent = await self._wire.get(_of(psp_payment), StripePaymentIntent, {"expand": WITH_FEE})
+        return intent if isinstance(intent, Declined | PspOutcomeUnknown) else objects.psp_payment(intent)
 
     async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
         """Retrieve a refund (docs.stripe.com/api/refunds/retrieve)."""

@@ -16,7 +16,7 @@ EVENT_KINDS: Final[Mapping[str, PspEventKind]] = MappingProxyType(
     {
         "payment_intent.amount_capturable_updated": _CHANGED,
         "payment_intent.requires_action": _CHANGED,
-        "payment_intent.succeeded": _CHANGED,
+        "payment_intent.succeeded": PspEventKind.MONEY_CAPTURED,
         "payment_intent.payment_failed": _CHANGED,
         "payment_intent.canceled": PspEventKind.HOLD_ENDED,
         "charge.expired": PspEventKind.HOLD_ENDED,

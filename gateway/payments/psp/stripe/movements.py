@@ -56,7 +56,13 @@ def movement_of(transaction: StripeBalanceTransaction) -> PspMovement:
         fee_minor=fee_minor(transaction.fee, currency),
         description=transaction.description or "",
         presentment=_presentment(transaction),
+        psp_payment=_payment(source),
     )
+
+
+def _payment(source: object) -> str | None:
+    payment = source.get("payment_intent") if isinstance(source, dict) else None
+    return payment if isinstance(payment, str) else None
 
 
 def _presentment(transaction: StripeBalanceTransaction) -> PspPresentment | None:

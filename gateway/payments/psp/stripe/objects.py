@@ -15,6 +15,7 @@ from clearing.money import exponent
 from gateway.errors import MalformedIdError
 from gateway.ids import parse_id
 from gateway.payments.psp.dispute_port import RefundState, RefundUpdate
+from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.port import (
     CARD_PRESENT,
     Captured,
@@ -168,6 +169,32 @@ def captured(intent: StripePaymentIntent) -> Captured:
         if isinstance(kept, StripeBalanceTransaction) and currency
         else None,
         fee_currency=currency,
+    )
+
+
+def psp_payment(intent: StripePaymentIntent) -> PspPayment:
+    """A PaymentIntent as it stands, whoever made and captured it. Raises AmountNotRepresentableError.
+
+    What a partial capture released counts as refunded at Stripe; here only money that was captured does.
+    """
+    currency = intent.currency.upper()
+    charge = intent.latest_charge
+    money = captured(intent) if intent.status == "succeeded" else None
+    refunded = 0
+    if money is not None and isinstance(charge, StripeCharge):
+        refunded = max(charge.amount_refunded - (charge.amount - charge.amount_captured), 0)
+    return PspPayment(
+        psp_payment=intent.id,
+        psp_charge=money.psp_charge if money else None,
+        captured_minor=money.amount_minor if money else 0,
+        refunded_minor=from_stripe_amount(refunded, currency),
+        currency=currency,
+        fee_minor=money.fee_minor if money else None,
+        fee_currency=money.fee_currency if money else None,
+        created_at=datetime.fromtimestamp(intent.created, tz=UTC),
+        metadata=intent.metadata or {},
+        payment_method=intent.payment_method,
+        customer=intent.customer,
     )
 
 

@@ -66,6 +66,9 @@ class StripeCharge(msgspec.Struct):
     id: str
     payment_method_details: StripePaymentMethodDetails | None = None
     balance_transaction: str | StripeBalanceTransaction | None = None
+    amount: int = 0
+    amount_captured: int = 0
+    amount_refunded: int = 0
 
 
 class StripePaymentFailure(msgspec.Struct):
@@ -88,6 +91,10 @@ class StripePaymentIntent(msgspec.Struct):
     client_secret: str | None = None
     last_payment_error: StripePaymentFailure | None = None
     payment_method_types: list[str] = []
+    created: int = 0
+    metadata: dict[str, str] | None = None
+    payment_method: str | None = None
+    customer: str | None = None
 
 
 class StripeEvidenceDetails(msgspec.Struct):
