@@ -61,7 +61,7 @@ def _party(root: ET.Element, role: str, side: SemanticParty) -> None:
         _cbc(party, "EndpointID", side.electronic_address.value, schemeID=side.electronic_address.scheme)
     _cbc(_cac(party, "PartyIdentification"), "ID", side.id)
     _cbc(_cac(party, "PartyName"), "Name", side.name)
-    _address(_cac(party, "BusinessAddress"), side.address)
+    _address(_cac(party, "PostalAddress"), side.address)
     for number, tax_scheme in ((side.vat_id, "VAT"), (side.tax_number, _NO_VAT_SCHEME)):
         if number is not None:
             tax = _cac(party, "PartyTaxScheme")
