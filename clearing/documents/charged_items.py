@@ -113,7 +113,7 @@ def parse_charged_session(text: str | None) -> ChargedSession:
 
 
 def charged_items(priced: PricedSession, *, net_minor: int) -> tuple[ChargedItem, ...]:
-    """The lines of a price by kind and unit price, their amounts scaled to the net that was booked.
+    """The lines of a price by kind and unit price, energy first, their amounts scaled to the booked net.
 
     Each is within one minor unit of its exact part, and together they are `net_minor`. Empty where the price
     came to nothing.
@@ -126,7 +126,8 @@ def charged_items(priced: PricedSession, *, net_minor: int) -> tuple[ChargedItem
             EXACT.add(volume, line.billed_volume),
             EXACT.add(amount, line.excl_vat),
         )
-    kept = {key: one for key, one in sums.items() if one[1]}
+    order = list(ItemKind)
+    kept = {key: one for key, one in sorted(sums.items(), key=lambda item: order.index(item[0][0])) if one[1]}
     weights = [int(amount.scaleb(_DIGITS)) for _, amount in kept.values()]
     if not sum(weights):
         return ()
