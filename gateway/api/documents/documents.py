@@ -246,9 +246,7 @@ def _driver_document(one: ReadDocument) -> DriverDocumentSchema:
     )
 
 
-_TYPES: Final[
-    dict[DocumentType, Literal["invoice", "self_billed_invoice", "credit_note", "self_billed_credit_note"]]
-] = {
+_TYPES: Final[dict[DocumentType, PartyDocumentType]] = {
     DocumentType.INVOICE: "invoice",
     DocumentType.SELF_BILLED: "self_billed_invoice",
     DocumentType.CREDIT_NOTE: "credit_note",
