@@ -90,20 +90,26 @@ def compare_with_psp(
     comparison of its own, so it is left out of the comparison of balances.
     """
     theirs = {record.currency: record for record in records}
+    capturing = any(one.under_way.captures for one in after.values())
     found: list[PspComparison] = []
     for currency in sorted({*theirs, *before, *after}):
         found += _compare(
             theirs.get(currency, PspTotals(currency=currency)),
             before=before.get(currency, OwnFigures()),
             after=after.get(currency, OwnFigures()),
+            capturing=capturing,
         )
     return found
 
 
-def _compare(record: PspTotals, *, before: OwnFigures, after: OwnFigures) -> list[PspComparison]:
+def _compare(
+    record: PspTotals, *, before: OwnFigures, after: OwnFigures, capturing: bool
+) -> list[PspComparison]:
     low, high = _balance_bounds(before, after)
     converted = sorted((before.converted, after.converted))
     unbooked = record.converted_minor - min(max(record.converted_minor, converted[0]), converted[1])
+    if capturing:  # the fee of a capture without an answer may be in the currency that it was converted to
+        low -= max(0, unbooked)
     return [
         PspComparison(
             check="psp_captured",

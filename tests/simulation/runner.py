@@ -28,7 +28,7 @@ from gateway.payments.unbooked_charges import ChargeAction
 from sandbox.stripe.webhooks import SignedWebhook
 from tests.simulation.application import Ground, Simulated
 from tests.simulation.checks import QUIET_AFTER, Books, BrokenRuleError, Checks
-from tests.simulation.in_process import Verdict
+from tests.simulation.in_process import Verdict, deliver
 from tests.simulation.interleaving import Operation, Turns
 from tests.simulation.market import PARKING, PLACES, SUPERAPP, Place, cdr_tree
 
@@ -548,6 +548,21 @@ class Game:
 
     # The calm afterwards
 
+    def psp_acted(self) -> bool:
+        """Whether something happened at the PSP that we did not ask for, of which we may not know yet."""
+        objects = self.system.objects
+        refunds = {one["status"] for one in objects("refund")}
+        return bool(self.checks.by_hand or objects("dispute") or refunds - {"succeeded"})
+
+    async def audit_midway(self) -> None:
+        """Audit while operations are suspended in their requests; its own requests are not disturbed."""
+        wire, disturbed = self.system.wire, self.system.wire.verdict
+        wire.verdict = deliver
+        try:
+            await self.checks.midway(self.system)
+        finally:
+            wire.verdict = disturbed
+
     async def calm(self) -> None:
         """No more faults: what is under way ends, and every deadline passes."""
         await self.time_out()
@@ -708,6 +723,8 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
                 game.checks.step(books)
                 await game.step(books)
                 game.reap()
+                if done == steps // 2 and not game.psp_acted():
+                    await game.audit_midway()
             await game.calm()
             game.reap()
             await game.decisions()

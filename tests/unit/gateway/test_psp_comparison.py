@@ -71,6 +71,22 @@ def test_what_is_open_hides_no_more_than_its_amount(taken: int) -> None:
     ]
 
 
+def test_the_fee_of_an_open_capture_may_be_in_the_currency_that_it_was_converted_to() -> None:
+    francs = PspTotals(currency="CHF", captured_minor=649, converted_minor=-649)
+    euros = replace(RECORD, converted_minor=678, fee_minor=335)
+    waiting = OwnFigures(under_way=UnderWay(captures=649))
+    ours = {"CHF": waiting, "EUR": QUIET}
+
+    def wrong(fee: int) -> list[tuple[str, str]]:
+        records = [francs, replace(euros, fee_minor=fee)]
+        compared = compare_with_psp(records, before=ours, after=ours)
+        return [(one.currency, one.check) for one in compared if not one.agrees]
+
+    converted = [("CHF", "psp_converted"), ("EUR", "psp_converted")]
+    assert wrong(335) == converted
+    assert wrong(300 + 679) == [*converted, ("EUR", "psp_balance")]
+
+
 def test_each_open_amount_is_named() -> None:
     open_ = UnderWay(captures=1, refunds=2, uncleared=3, uncleared_fees=9, corrections=4, transfers=5)
     assert open_.named("EUR") == [
