@@ -56,7 +56,9 @@ class BuyerBody(WireModel):
     invoicing: Invoicing = Field(
         "session", description="an invoice for each session, or one for each month with a receipt per session"
     )
-    invoice_profile: InvoiceProfile = InvoiceProfile.EN16931
+    invoice_profile: InvoiceProfile = Field(
+        InvoiceProfile.EN16931, description="rules of the invoices that it receives"
+    )
     electronic_address: ElectronicAddressBody | None = Field(None, description="for XRechnung and Peppol")
     document_language: Language | None = Field(None, description="left out: that of its country")
 
@@ -71,17 +73,17 @@ class BuyerSchema(api_schemas.PublicSchema):
     vat_id: str | None
     vat_id_valid: bool = Field(description="a register has found it valid, as of today")
     reference: str | None
-    invoicing: Invoicing
-    invoice_profile: InvoiceProfile
-    electronic_address: ElectronicAddressSchema | None
-    document_language: Language | None
+    invoicing: Invoicing = Field(description="an invoice for each session, or one for each month")
+    invoice_profile: InvoiceProfile = Field(description="rules of the invoices that it receives")
+    electronic_address: ElectronicAddressSchema | None = Field(description="for XRechnung and Peppol")
+    document_language: Language | None = Field(description="null: that of its country")
     created: api_schemas.Instant
 
 
 class SessionBuyerBody(WireModel):
     """Who buys the session."""
 
-    buyer: BuyerId
+    buyer: BuyerId = Field(description="a buyer of yours")
 
 
 class BuyersQuery(QueryModel):

@@ -79,9 +79,22 @@ class BusinessContactBody(WireModel):
     """Who answers questions about invoices."""
 
     name: Line
-    telephone: Annotated[str, Field(pattern=r"^[+0-9][0-9 ()/.-]{2,29}$", examples=["+31 20 123 4567"])]
+    telephone: Annotated[
+        str,
+        Field(
+            pattern=r"^[+0-9][0-9 ()/.-]{2,29}$",
+            description="at least three digits",
+            examples=["+31 20 123 4567"],
+        ),
+    ]
     email: Annotated[
-        str, Field(max_length=254, pattern=r"^[^@\s]+@[^@\s]+$", examples=["billing@example.com"])
+        str,
+        Field(
+            max_length=254,
+            pattern=r"^[^@\s]+@[^@\s]+$",
+            description="where questions about invoices go",
+            examples=["billing@example.com"],
+        ),
     ]
 
 
@@ -91,7 +104,10 @@ class ElectronicAddressBody(WireModel):
     scheme: Annotated[
         str, Field(pattern=r"^([0-9]{4}|[A-Z]{2})$", description="code of the EAS list", examples=["0088"])
     ]
-    value: Annotated[str, Field(min_length=1, max_length=100, pattern=r"^\S+$")]
+    value: Annotated[
+        str,
+        Field(min_length=1, max_length=100, pattern=r"^\S+$", description="the address within the scheme"),
+    ]
 
 
 class CreatePartyBody(WireModel):
@@ -168,22 +184,22 @@ class PostalAddressSchema(api_schemas.PublicSchema):
     street: str
     post_code: str
     town: str
-    country: str
+    country: str = Field(description="ISO 3166-1 alpha-2")
 
 
 class BusinessContactSchema(api_schemas.PublicSchema):
     """Who answers questions about invoices."""
 
     name: str
-    telephone: str
-    email: str
+    telephone: str = Field(description="at least three digits")
+    email: str = Field(description="where questions about invoices go")
 
 
 class ElectronicAddressSchema(api_schemas.PublicSchema):
     """Where electronic invoices are received."""
 
-    scheme: str
-    value: str
+    scheme: str = Field(description="code of the EAS list")
+    value: str = Field(description="the address within the scheme")
 
 
 class PartySchema(api_schemas.PublicSchema):
@@ -194,12 +210,12 @@ class PartySchema(api_schemas.PublicSchema):
     kind: str
     name: str
     address: PostalAddressSchema | None
-    tax_number: str | None
-    register_number: str | None
-    contact: BusinessContactSchema | None
-    electronic_address: ElectronicAddressSchema | None
-    buyer_reference: str | None
-    invoice_profile: InvoiceProfile
+    tax_number: str | None = Field(description="the tax office's number, no VAT id")
+    register_number: str | None = Field(description="number in the register of companies")
+    contact: BusinessContactSchema | None = Field(description="for XRechnung")
+    electronic_address: ElectronicAddressSchema | None = Field(description="for XRechnung and Peppol")
+    buyer_reference: str | None = Field(description="what it wants to read on invoices to it")
+    invoice_profile: InvoiceProfile = Field(description="rules of the invoices that it receives")
     document_language: Language | None = Field(description="null: that of its country")
     created: api_schemas.Instant
 
