@@ -43,7 +43,7 @@ class BuyerBody(WireModel):
     """A business that buys charging sessions. It is never changed: another address is another buyer."""
 
     name: Line = Field(description="the company, as invoices name it; not an employee")
-    address: PostalAddressBody
+    address: PostalAddressBody = Field(description="on its invoices")
     tax_jurisdiction: TaxJurisdictionCode | None = Field(
         None, description="of its place of establishment; the address's country unless it differs"
     )
@@ -69,7 +69,7 @@ class BuyerSchema(api_schemas.PublicSchema):
     id: str = Field(examples=["buy_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["buyer"] = "buyer"
     name: str
-    address: PostalAddressSchema
+    address: PostalAddressSchema = Field(description="on its invoices")
     vat_id: str | None
     vat_id_valid: bool = Field(description="a register has found it valid, as of today")
     reference: str | None

@@ -209,7 +209,7 @@ class PartySchema(api_schemas.PublicSchema):
     object: Literal["party"] = "party"
     kind: str
     name: str
-    address: PostalAddressSchema | None
+    address: PostalAddressSchema | None = Field(description="on its documents")
     tax_number: str | None = Field(description="the tax office's number, no VAT id")
     register_number: str | None = Field(description="number in the register of companies")
     contact: BusinessContactSchema | None = Field(description="for XRechnung")
