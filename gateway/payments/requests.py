@@ -76,7 +76,8 @@ class AuthorizationRequest:
     The same `authorization_id` is the same authorization. `reuses_recent`: what the same payment method
     authorized at the same EVSE a moment ago is answered instead of holding again, as the party's policy says.
     `amount_minor` overrides the estimate's hold; `max_amount_minor` bounds it (a contract's limit).
-    `tariff` None: by the method. `buyer_id` is the business of the party that the session is sold to.
+    `tariff` None: by the method. `begun_at`: the session began then without a request, by a CPO's whitelist.
+    `buyer_id` is the business of the party that the session is sold to.
     """
 
     authorization_id: UUID
@@ -93,6 +94,7 @@ class AuthorizationRequest:
     receipt_email: str | None = None
     buyer_id: str | None = None
     reuses_recent: bool = False
+    begun_at: datetime | None = None
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property

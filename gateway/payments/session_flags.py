@@ -1,0 +1,22 @@
+"""The flags that a session has from its start.
+
+Owns: their names and when each is set. Must not know: the database, the flags that checks of its usage add.
+"""
+
+from collections.abc import Sequence
+from typing import Final
+
+from gateway.payments.requests import AuthorizationRequest, ChargePoint
+
+AD_HOC_FOR_CONTRACT: Final = "ad_hoc_for_contract"  # a contract's session at the ad hoc tariff
+ACCEPTED_BY_WHITELIST: Final = "accepted_by_whitelist"  # the CPO asked nobody; authorized after it had ended
+
+
+def flags_at_start(point: ChargePoint, request: AuthorizationRequest) -> Sequence[str]:
+    """The flags of a session that `request` opens at `point`."""
+    found = []
+    if point.ad_hoc_for_contract:
+        found.append(AD_HOC_FOR_CONTRACT)
+    if request.begun_at is not None:
+        found.append(ACCEPTED_BY_WHITELIST)
+    return tuple(found)
