@@ -1,6 +1,7 @@
 """Plug & Charge: chains verified a second on one core, beside the signature checks that each needs.
 
-Cold is a chain never seen before; warm is a fresh contract certificate under authorities verified before. The
+Cold is a chain that the verifier has never seen, whose authorities' keys and extensions this process has read
+before; warm is a fresh contract certificate under authorities verified before. The
 baseline is `cryptography`'s own verification of the same signatures, with keys loaded and nothing parsed,
 measured in turns with the chains, so that other load affects both.
 """

@@ -24,6 +24,9 @@ class ContractSchema(PublicSchema):
     limit: Minor | None
     sessions_at_once: int | None = Field(description="how many sessions may run at once; null: any number")
     sessions_per_day: int | None = Field(description="how many may begin in 24 hours; null: any number")
+    offline_limit: Minor | None = Field(
+        None, description="the most that is paid for a session that began offline; null: as for every session"
+    )
     currency: Currency | None
     valid_from: Instant
     valid_to: Instant | None
@@ -43,4 +46,7 @@ class SettlementNoticeSchema(PublicSchema):
     amount: Minor = Field(description="what was captured; 0 unless settled")
     currency: Currency
     receipt: str | None = Field(description="the capture")
+    receipt_url: str | None = Field(
+        None, description="what the session cost, for the driver: a page that needs no key and names nobody"
+    )
     settled_at: Instant

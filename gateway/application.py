@@ -18,6 +18,7 @@ from aiohttp import web
 from clearing.parties.party import PLATFORM_ID, Party, PartyKind
 from clearing.services import ClearingServices, build_clearing
 from gateway import outbound
+from gateway.adapters.contract_pool_http import contract_pool
 from gateway.adapters.ecb_feed import EcbFeed
 from gateway.adapters.revocation_http import HttpRevocationFetcher
 from gateway.adapters.vies import Vies
@@ -93,10 +94,8 @@ from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
-from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.contract_service import ContractService
-from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
-from gateway.plug_and_charge.station_transactions import StationTransactionService
+from gateway.plug_and_charge.station_services import StationServices, build_station_services
 from gateway.plug_and_charge.trust_service import TrustService
 from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
@@ -278,11 +277,8 @@ def build_web(app: Application) -> web.Application:
     """The HTTP application: the capture API with the OCPI edge beside it."""
     settings = app.settings
     addresses = AddressLimiter(trusted_proxies=settings.trusted_proxies)
-    keys = KeyRing(
-        pool=app.pool,
-        clock=app.clock,
-        admin_api_key=settings.admin_api_key.get_secret_value() if settings.admin_api_key else None,
-    )
+    admin_key = settings.admin_api_key.get_secret_value() if settings.admin_api_key else None
+    keys = KeyRing(pool=app.pool, clock=app.clock, admin_api_key=admin_key)
     services = ApiServices(
         pool=app.pool,
         clock=app.clock,
@@ -333,13 +329,10 @@ def build_web(app: Application) -> web.Application:
         bookings=BookingService(services=_ocpi(app), payments=app.payments),
         evse_directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
         plug_and_charge=app.plug_and_charge,
-        vehicle_authorization=_vehicle_authorization(app),
-        settlement_notices=SettlementNoticeService(pool=app.pool, clock=app.clock, payments=app.payments),
+        stations=_stations(app),
+        contract_pool=contract_pool(settings),
         contracts=ContractService(
             pool=app.pool, clock=app.clock, clearing=app.clearing, decisions=app.plug_and_charge
-        ),
-        station_transactions=StationTransactionService(
-            pool=app.pool, clock=app.clock, environment=settings.environment.value, payments=app.payments
         ),
     )
     web_application = build_api(services)
@@ -347,13 +340,14 @@ def build_web(app: Application) -> web.Application:
     return web_application
 
 
-def _vehicle_authorization(app: Application) -> VehicleAuthorizationService:
-    return VehicleAuthorizationService(
+def _stations(app: Application) -> StationServices:
+    return build_station_services(
         pool=app.pool,
         clock=app.clock,
         environment=app.settings.environment.value,
-        decisions=app.plug_and_charge,
+        base_url=app.settings.base_url,
         payments=app.payments,
+        decisions=app.plug_and_charge,
         patience=timedelta(seconds=app.settings.plug_and_charge_patience_seconds),
     )
 
@@ -442,7 +436,7 @@ def jobs(app: Application) -> Sequence[Job]:
         SettlementNoticeJob(
             pool=app.pool,
             clock=app.clock,
-            notices=SettlementNoticeService(pool=app.pool, clock=app.clock, payments=app.payments),
+            notices=_stations(app).notices,
             environment=settings.environment.value,
         ),
         *ocpi_jobs(_ocpi(app), payments=app.payments, environment=settings.environment.value),

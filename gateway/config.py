@@ -198,6 +198,16 @@ class Settings(BaseSettings):
         le=60,
         description="how long a station waits for a vehicle's payment; after it the answer is 503",
     )
+    contract_pool_url: HttpUrl | None = Field(
+        None,
+        description="contract certificate pool for stations' Get15118EVCertificate; default: none",
+    )
+    contract_pool_token: SecretStr | None = Field(
+        None, min_length=8, description="bearer token at the contract certificate pool"
+    )
+    contract_pool_timeout_seconds: float = Field(
+        4.0, gt=0, le=30, description="time limit of a request to the contract certificate pool"
+    )
     psp_incremental_authorization: Literal["auto", "on", "off"] = Field(
         "auto", description="ask for holds that may be raised; auto: until the account is refused them"
     )
@@ -319,6 +329,8 @@ class Settings(BaseSettings):
             raise ValueError("NETWORKCORE_TLS_CLIENT_CA_PATH needs NETWORKCORE_TLS_CERTIFICATE_PATH")
         if (self.bank_account_path is None) != (self.bank_outbox_path is None):
             raise ValueError("NETWORKCORE_BANK_ACCOUNT_PATH and NETWORKCORE_BANK_OUTBOX_PATH go together")
+        if (self.contract_pool_url is None) != (self.contract_pool_token is None):
+            raise ValueError("NETWORKCORE_CONTRACT_POOL_URL and NETWORKCORE_CONTRACT_POOL_TOKEN go together")
         if self.bank_inbox_path is not None and self.bank_inbox_path == self.bank_outbox_path:
             raise ValueError("NETWORKCORE_BANK_INBOX_PATH and NETWORKCORE_BANK_OUTBOX_PATH are one directory")
         if self.psp_publishable_key is not None:
@@ -336,6 +348,8 @@ class Settings(BaseSettings):
                 raise ValueError("NETWORKCORE_PUBLIC_URL must be set and https in production")
             if self.ecb_rates_url is not None and not self.ecb_rates_url.startswith("https://"):
                 raise ValueError("NETWORKCORE_ECB_RATES_URL must be https in production")
+            if self.contract_pool_url is not None and not self.contract_pool_url.startswith("https://"):
+                raise ValueError("NETWORKCORE_CONTRACT_POOL_URL must be https in production")
             if self.webhook_encryption_keys is None:
                 raise ValueError("NETWORKCORE_WEBHOOK_ENCRYPTION_KEYS must be set in production")
         return self

@@ -45,6 +45,24 @@ class IdTokenStatus(StrEnum):
     UNKNOWN = "Unknown"
 
 
+class OfflineReason(StrEnum):
+    """Why a session began before this system was asked."""
+
+    STATION_OFFLINE = "station_offline"
+    SYSTEM_UNREACHABLE = "system_unreachable"
+    LOCAL_LIST = "local_list"
+    AUTHORIZATION_CACHE = "authorization_cache"
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class OfflineStart:
+    """A session that began before this system was asked, with its energy so far in Wh; the time is aware."""
+
+    started_at: datetime
+    energy_wh: int
+    reason: OfflineReason
+
+
 FINDING_ACCEPTED: Final = "accepted"
 StatusPair = tuple[CertificateStatus, IdTokenStatus]
 ACCEPTED: Final[StatusPair] = (CertificateStatus.ACCEPTED, IdTokenStatus.ACCEPTED)
@@ -64,6 +82,7 @@ _EXCEPTIONS: Final[Mapping[RejectionReason, StatusPair]] = {
         IdTokenStatus.CONCURRENT_TX,
     ),
     RejectionReason.TOO_MANY_SESSIONS_TODAY: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
+    RejectionReason.OFFLINE_LIMIT_EXCEEDED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
     RejectionReason.PAYMENT_METHOD_GONE: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
     RejectionReason.PAYMENT_NOT_SECURED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
 }
@@ -177,7 +196,8 @@ class AuthorizationDecision:
 
     `rejection_reason` is None for a good contract. `detail` says what was wrong, `notes` what a soft
     revocation policy let pass. `digest` names the presented proof. `authorization_id` is the payment's, once
-    secured; `transaction_id` the station's own, once named.
+    secured; `transaction_id` the station's own, once named. `evse_ids` are the station's EVSEs while it has
+    not named the session's. `offline_since` and `offline_reason` are of a session that began before.
     """
 
     shard: int
@@ -200,6 +220,9 @@ class AuthorizationDecision:
     decided_at: datetime
     concluded_at: datetime | None = None
     transaction_id: str | None = None
+    evse_ids: tuple[str, ...] = ()
+    offline_since: datetime | None = None
+    offline_reason: OfflineReason | None = None
 
     @property
     def payment_needed(self) -> bool:

@@ -6,11 +6,12 @@ where: that is pnc.profile. Names are compared by their bytes, as RFC 5280 secti
 
 import binascii
 import hashlib
-from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
-from typing import Final
+from functools import lru_cache
+from typing import Final, cast
 
+import msgspec
 from cryptography.exceptions import InvalidSignature, UnsupportedAlgorithm
 from cryptography.hazmat.primitives import hashes, serialization
 from cryptography.hazmat.primitives.asymmetric import ec, ed448
@@ -94,8 +95,7 @@ _ECDSA_SHA256: Final = ec.ECDSA(hashes.SHA256())
 _ECDSA_SHA512: Final = ec.ECDSA(hashes.SHA512())
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Certificate:
+class Certificate(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One certificate: its bytes and the facts read from them. `issuer` and `subject` are DER names.
 
     `common_names` and `domain_components` are the subject's; ISO 15118 names the role in the latter (MO, V2G,
@@ -264,8 +264,13 @@ def load_public_key(certificate: Certificate) -> PublicKey:
     Raises:
         MalformedCertificateError: the key is of another kind, or its point is not on the curve.
     """
+    return _loaded(certificate.key_info)
+
+
+@lru_cache(maxsize=1_024)
+def _loaded(key_info: bytes) -> PublicKey:
     try:
-        key = serialization.load_der_public_key(certificate.key_info)
+        key = serialization.load_der_public_key(key_info)
     except (ValueError, UnsupportedAlgorithm):
         raise MalformedCertificateError("a public key is not a point of a known curve") from None
     if isinstance(key, ec.EllipticCurvePublicKey | ed448.Ed448PublicKey):
@@ -291,10 +296,12 @@ def verify_signature(
     if scheme is SignatureScheme.OTHER or SCHEME_OF_KEY.get(kind) is not scheme:
         return False
     try:
-        if isinstance(key, ed448.Ed448PublicKey):
-            key.verify(signature, data)
+        # By the kind, not by isinstance: the key's classes are abstract, and checking them is slow.
+        if kind is KeyKind.ED448:
+            cast("ed448.Ed448PublicKey", key).verify(signature, data)
         else:
-            key.verify(signature, data, _ECDSA_SHA256 if kind is KeyKind.P256 else _ECDSA_SHA512)
+            algorithm = _ECDSA_SHA256 if kind is KeyKind.P256 else _ECDSA_SHA512
+            cast("ec.EllipticCurvePublicKey", key).verify(signature, data, algorithm)
     except InvalidSignature:
         return False
     return True

@@ -34,6 +34,8 @@ class Contract:
     `payment_reference` is opaque here and never leaves this system; `contract_id` is the pseudonym
     that events to other parties carry instead of it. `limit_minor` caps one session in minor units of
     `currency`; `sessions_at_once` and `sessions_per_day` (any 24 hours) are None for no limit.
+    `offline_limit_minor` is the most that is paid for a session that began while its station was offline:
+    None as for every session, 0 nothing.
     """
 
     contract_id: UUID
@@ -51,6 +53,7 @@ class Contract:
     revision: int = 1
     sessions_at_once: int | None = None
     sessions_per_day: int | None = None
+    offline_limit_minor: int | None = None
 
     @property
     def limits_sessions(self) -> bool:
@@ -73,6 +76,22 @@ def session_limit_rejection(
             detail="the contract has had as many sessions in 24 hours as it may have",
         )
     return None
+
+
+def offline_limit(contract: Contract) -> int | None:
+    """The most that a contract pays for a session that began offline, in minor units; None: no limit."""
+    return contract.limit_minor if contract.offline_limit_minor is None else contract.offline_limit_minor
+
+
+def offline_rejection(contract: Contract, *, cost_minor: int) -> ContractRejection | None:
+    """Return why a session that began offline and has cost `cost_minor` so far isn't paid, or None."""
+    limit = offline_limit(contract)
+    if limit is None or (limit > 0 and cost_minor <= limit):
+        return None
+    return ContractRejection(
+        rejection_reason=RejectionReason.OFFLINE_LIMIT_EXCEEDED,
+        detail="the session began offline and costs more than the contract pays for such a session",
+    )
 
 
 def contract_rejection(contract: Contract | None, now: datetime) -> ContractRejection | None:
@@ -125,6 +144,7 @@ class NewContract:
     bundle: str | None = None
     sessions_at_once: int | None = None
     sessions_per_day: int | None = None
+    offline_limit_minor: int | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

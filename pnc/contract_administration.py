@@ -352,6 +352,7 @@ async def _upsert(
         currency=contract.currency,
         sessions_at_once=contract.sessions_at_once,
         sessions_per_day=contract.sessions_per_day,
+        offline_limit_minor=contract.offline_limit_minor,
     )
     if wanted == known:
         return ContractWriteResult(contract=known, outcome="unchanged")
@@ -392,6 +393,8 @@ def _check(contract: NewContract) -> Emaid:
         )
     if contract.limit_minor is not None and not 0 < contract.limit_minor <= _MAX_MINOR:
         raise UnfitContractError(path="limit_minor", problem="expected a positive number of minor units")
+    if contract.offline_limit_minor is not None and not 0 <= contract.offline_limit_minor <= _MAX_MINOR:
+        raise UnfitContractError(path="offline_limit_minor", problem="expected a number of minor units")
     limits = {
         "sessions_at_once": contract.sessions_at_once,
         "sessions_per_day": contract.sessions_per_day,

@@ -23,6 +23,7 @@ class TransferredMessage(StrEnum):
 
     AUTHORIZE = "Authorize"
     GET_CERTIFICATE_STATUS = "GetCertificateStatus"
+    GET_EV_CERTIFICATE = "Get15118EVCertificate"
 
 
 class TransferRefusal(StrEnum):

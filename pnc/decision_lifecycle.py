@@ -35,6 +35,34 @@ async def close_decision(executor: Executor, decision: AuthorizationDecision, *,
     return await decisions.close_decision(executor, shard=decision.shard, decision_id=decision.id, now=now)
 
 
+async def find_decision(
+    executor: Executor, decision_id: UUID, *, environment: str, operator_id: str
+) -> AuthorizationDecision:
+    """A decision at one of the operator's stations. Raises UnknownRecordError."""
+    known = await decisions.load_decision(
+        executor, shard=decision_id.int % SHARD_COUNT, decision_id=decision_id
+    )
+    if known is None or (known.environment, known.operator_id) != (environment, operator_id):
+        raise UnknownRecordError("there is no such authorization at the operator's stations")
+    return known
+
+
+async def name_evse(
+    executor: Executor, known: AuthorizationDecision, *, evse_id: str
+) -> AuthorizationDecision:
+    """Name the EVSE of an accepted decision; the same name again changes nothing.
+
+    Raises ConflictingRecordError: it was not accepted, or the EVSE is another one than named before, or none
+    that the request named.
+    """
+    named = await decisions.name_evse(executor, shard=known.shard, decision_id=known.id, evse_id=evse_id)
+    if named is None:
+        raise ConflictingRecordError(
+            "the authorization was not accepted, or the EVSE is none that its request named"
+        )
+    return named
+
+
 async def name_transaction(
     executor: Executor, decision_id: UUID, *, environment: str, operator_id: str, transaction_id: str
 ) -> AuthorizationDecision:
@@ -44,12 +72,9 @@ async def name_transaction(
         UnknownRecordError: the operator has no such decision.
         ConflictingRecordError: it was not accepted, or its transaction has another id.
     """
-    shard = decision_id.int % SHARD_COUNT
-    known = await decisions.load_decision(executor, shard=shard, decision_id=decision_id)
-    if known is None or (known.environment, known.operator_id) != (environment, operator_id):
-        raise UnknownRecordError("there is no such authorization at the operator's stations")
+    known = await find_decision(executor, decision_id, environment=environment, operator_id=operator_id)
     named = await decisions.name_transaction(
-        executor, shard=shard, decision_id=decision_id, transaction_id=transaction_id
+        executor, shard=known.shard, decision_id=decision_id, transaction_id=transaction_id
     )
     if named is None:
         raise ConflictingRecordError("the authorization was not accepted, or its transaction has another id")

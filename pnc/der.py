@@ -7,7 +7,7 @@ meaning. Must not know what a field means.
 Source: ITU-T X.690 sections 8 to 11, RFC 5280 sections 4.1 and 4.1.2.5.
 """
 
-from datetime import UTC, datetime
+from datetime import datetime
 from functools import lru_cache
 from typing import Final
 
@@ -41,6 +41,7 @@ _MAX_UNUSED_BITS: Final = 7
 _TIME_LENGTHS: Final = {UTC_TIME: 13, GENERALIZED_TIME: 15}
 _CENTURY_PIVOT: Final = 50  # RFC 5280 section 4.1.2.5.1: 50 to 99 are of the 20th century
 _YY: Final = 2
+_END_OF_DAY: Final = "24"  # some versions of Python read it as midnight
 
 
 def enter(der: bytes, at: int, tag: int) -> tuple[int, int]:
@@ -184,6 +185,7 @@ def time_at(der: bytes, at: int) -> tuple[datetime, int]:
     return moment(der[start:end], tag), end
 
 
+@lru_cache(maxsize=1_024)
 def moment(value: bytes, tag: int) -> datetime:
     """Read the content of a UTCTime or GeneralizedTime. Raises MalformedCertificateError."""
     length = _TIME_LENGTHS[tag]
@@ -194,17 +196,12 @@ def moment(value: bytes, tag: int) -> datetime:
         digits = (b"19" if int(digits[:_YY]) >= _CENTURY_PIVOT else b"20") + digits
     text = digits.decode("ascii")
     try:
-        return datetime(
-            int(text[:4]),
-            int(text[4:6]),
-            int(text[6:8]),
-            int(text[8:10]),
-            int(text[10:12]),
-            int(text[12:]),
-            tzinfo=UTC,
-        )
+        found = datetime.fromisoformat(f"{text[:8]}T{text[8:]}+00:00")
     except ValueError:
-        raise MalformedCertificateError(f"a time names no moment: {text}") from None
+        found = None
+    if found is None or text[8:10] == _END_OF_DAY:
+        raise MalformedCertificateError(f"a time names no moment: {text}")
+    return found
 
 
 def _long_length(der: bytes, start: int, size: int) -> tuple[int, int]:

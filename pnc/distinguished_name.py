@@ -5,6 +5,7 @@ bytes, as RFC 5280 section 7.1 permits.
 Source: RFC 5280 section 4.1.2.4, RFC 4514.
 """
 
+from functools import lru_cache
 from typing import Final
 
 from pnc.der import OBJECT_IDENTIFIER, SEQUENCE, SET, at_end, check_oid, enter, oid, skip
@@ -25,6 +26,8 @@ _SHORT_NAMES: Final = {
     "0.9.2342.19200300.100.1.25": "DC",
     "0.9.2342.19200300.100.1.1": "UID",
 }
+_COMMON_NAME_START: Final = bytes.fromhex("0603550403")
+_AFTER_TWO_HEADERS: Final = 4  # of the set and the pair, both shorter than 128 bytes
 _ESCAPED: Final = frozenset('"+,;<>\\')
 
 
@@ -50,28 +53,40 @@ def name_text(name: bytes) -> str:
     return ",".join(reversed(parts))
 
 
-def _parts(name: bytes) -> list[list[tuple[bytes, str]]]:
-    parts: list[list[tuple[bytes, str]]] = []
+def _parts(name: bytes) -> list[tuple[tuple[bytes, str], ...]]:
+    parts: list[tuple[tuple[bytes, str], ...]] = []
     at, name_end = enter(name, 0, SEQUENCE)
+    at_end(name_end, len(name))
     while at < name_end:
-        part: list[tuple[bytes, str]] = []
-        at, set_end = enter(name, at, SET)
-        while at < set_end:
-            at, pair_end = enter(name, at, SEQUENCE)
-            oid_start, oid_end = enter(name, at, OBJECT_IDENTIFIER)
-            kind = name[oid_start:oid_end]
-            check_oid(kind)
-            value_end = skip(name, oid_end)
-            if value_end != pair_end:
-                raise MalformedCertificateError("a name's attribute is more than a type and a value")
-            value_start, _ = enter(name, oid_end, name[oid_end])
-            part.append((kind, _text(name[oid_end], name[value_start:value_end])))
-            at = pair_end
-        at_end(at, set_end)
-        parts.append(part)
+        stop = skip(name, at)
+        item = name[at:stop]
+        # A common name is mostly its certificate's own; authorities repeat the other parts.
+        own = item.startswith(_COMMON_NAME_START, _AFTER_TWO_HEADERS)
+        parts.append(_part.__wrapped__(item) if own else _part(item))
+        at = stop
     at_end(at, name_end)
-    at_end(at, len(name))
     return parts
+
+
+@lru_cache(maxsize=1_024)
+def _part(item: bytes) -> tuple[tuple[bytes, str], ...]:
+    """The attributes of one RelativeDistinguishedName."""
+    part: list[tuple[bytes, str]] = []
+    at, set_end = enter(item, 0, SET)
+    at_end(set_end, len(item))
+    while at < set_end:
+        at, pair_end = enter(item, at, SEQUENCE)
+        oid_start, oid_end = enter(item, at, OBJECT_IDENTIFIER)
+        kind = item[oid_start:oid_end]
+        check_oid(kind)
+        value_end = skip(item, oid_end)
+        if value_end != pair_end:
+            raise MalformedCertificateError("a name's attribute is more than a type and a value")
+        value_start, _ = enter(item, oid_end, item[oid_end])
+        part.append((kind, _text(item[oid_end], item[value_start:value_end])))
+        at = pair_end
+    at_end(at, set_end)
+    return tuple(part)
 
 
 def _text(tag: int, value: bytes) -> str:

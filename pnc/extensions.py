@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any, Final
 
+import msgspec
+
 from pnc.der import (
     BIT_STRING,
     BOOLEAN,
@@ -33,6 +35,7 @@ from pnc.der import (
     integer,
     members,
     oid,
+    skip,
 )
 from pnc.distinguished_name import attributes
 from pnc.errors import MalformedCertificateError
@@ -48,8 +51,7 @@ _TEXT_NAMES: Final = frozenset({0x81, 0x82, _URI})
 GeneralName = tuple[int, bytes]
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class RawExtension:
+class RawExtension(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """One extension: the content of its OID, whether it is critical, and its value in DER."""
 
     kind: bytes
@@ -66,8 +68,7 @@ class KeyUsage:
     crl_sign: bool
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
-class Extensions:
+class Extensions(msgspec.Struct, frozen=True, kw_only=True, gc=False):
     """The extensions that the rules read. `unhandled` names critical ones, and name or policy constraints.
 
     `authority_issuer` is the DER name in authorityKeyIdentifier; `extended_usages` are dotted OIDs.
@@ -96,24 +97,12 @@ def extension_list(der: bytes) -> list[RawExtension]:
     """
     found: list[RawExtension] = []
     seen: set[bytes] = set()
-    at, end = enter(der, 0, SEQUENCE)
-    at_end(end, len(der))
-    while at < end:
-        at, item_end = enter(der, at, SEQUENCE)
-        kind_start, at = enter(der, at, OBJECT_IDENTIFIER)
-        kind = der[kind_start:at]
-        check_oid(kind)
-        critical = False
-        if der[at : at + 1] == bytes((BOOLEAN,)):
-            start, at = enter(der, at, BOOLEAN)
-            critical = boolean(der[start:at])
-        start, at = enter(der, at, OCTET_STRING)
-        at_end(at, item_end)
-        if kind in seen:
-            raise MalformedCertificateError(f"the extension {oid(kind)} repeats")
-        seen.add(kind)
-        found.append(RawExtension(kind=kind, critical=critical, value=der[start:at]))
-    at_end(at, end)
+    for item in _items(der):
+        extension = _raw_extension(item)
+        if extension.kind in seen:
+            raise MalformedCertificateError(f"the extension {oid(extension.kind)} repeats")
+        seen.add(extension.kind)
+        found.append(extension)
     return found
 
 
@@ -123,9 +112,76 @@ def read_extensions(der: bytes) -> Extensions:
     Raises:
         MalformedCertificateError: they can't be read, or one repeats.
     """
+    key_id: bytes | None = None
+    others: list[bytes] = []
+    for item in _items(der) if der else ():
+        if not item.startswith(_KEY_ID_START, 2):
+            others.append(item)
+        elif key_id is None:
+            key_id = item
+        else:
+            raise MalformedCertificateError(f"the extension {oid(_SUBJECT_KEY_ID)} repeats")
+    known = _read_items(tuple(others))
+    if key_id is None:
+        return known
+    # All but its own key identifier are the same in the certificates of one issuer.
+    own = _read_items.__wrapped__((key_id,))
+    return Extensions(
+        is_authority=known.is_authority,
+        has_basic_constraints=known.has_basic_constraints,
+        basic_constraints_critical=known.basic_constraints_critical,
+        path_length=known.path_length,
+        key_usage=known.key_usage,
+        extended_usages=known.extended_usages,
+        subject_key_id=own.subject_key_id,
+        authority_key_id=known.authority_key_id,
+        authority_issuer=known.authority_issuer,
+        authority_serial=known.authority_serial,
+        ocsp_urls=known.ocsp_urls,
+        crl_urls=known.crl_urls,
+        unhandled=(*own.unhandled, *known.unhandled),
+    )
+
+
+def _items(der: bytes) -> list[bytes]:
+    """The elements of a DER Extensions value, uncut."""
+    at, end = enter(der, 0, SEQUENCE)
+    at_end(end, len(der))
+    found: list[bytes] = []
+    while at < end:
+        stop = skip(der, at)
+        found.append(der[at:stop])
+        at = stop
+    at_end(at, end)
+    return found
+
+
+def _raw_extension(item: bytes) -> RawExtension:
+    at, end = enter(item, 0, SEQUENCE)
+    at_end(end, len(item))
+    start, at = enter(item, at, OBJECT_IDENTIFIER)
+    kind = item[start:at]
+    check_oid(kind)
+    critical = False
+    if item[at : at + 1] == bytes((BOOLEAN,)):
+        start, at = enter(item, at, BOOLEAN)
+        critical = boolean(item[start:at])
+    start, at = enter(item, at, OCTET_STRING)
+    at_end(at, end)
+    return RawExtension(kind=kind, critical=critical, value=item[start:at])
+
+
+@lru_cache(maxsize=1_024)
+def _read_items(items: tuple[bytes, ...]) -> Extensions:
+    """Read extensions, each given as its whole element. Raises as `read_extensions`."""
     facts: dict[str, Any] = {}
     unhandled: list[str] = []
-    for extension in extension_list(der) if der else ():
+    seen: set[bytes] = set()
+    for item in items:
+        extension = _raw_extension(item)
+        if extension.kind in seen:
+            raise MalformedCertificateError(f"the extension {oid(extension.kind)} repeats")
+        seen.add(extension.kind)
         reader = _READERS.get(extension.kind)
         if reader is not None:
             try:
@@ -281,17 +337,17 @@ def _urls(names: list[GeneralName]) -> tuple[str, ...]:
 
 _BASIC_CONSTRAINTS: Final = bytes.fromhex("551d13")
 _KEY_USAGE: Final = bytes.fromhex("551d0f")
-# Authorities repeat their values in every certificate: each reader but one remembers a bounded number.
-_remembering: Final = lru_cache(maxsize=1_024)
+_SUBJECT_KEY_ID: Final = bytes.fromhex("551d0e")
+_KEY_ID_START: Final = bytes((OBJECT_IDENTIFIER, len(_SUBJECT_KEY_ID))) + _SUBJECT_KEY_ID
 _READERS: Final[Mapping[bytes, Callable[[bytes], Facts]]] = {
-    _BASIC_CONSTRAINTS: _remembering(_basic_constraints),
-    _KEY_USAGE: _remembering(_key_usage),
-    bytes.fromhex("551d25"): _remembering(_extended_usages),
-    bytes.fromhex("551d0e"): _subject_key_id,
-    bytes.fromhex("551d23"): _remembering(_authority_key_id),
-    bytes.fromhex("2b06010505070101"): _remembering(_access),
-    bytes.fromhex("551d1f"): _remembering(_distribution),
-    bytes.fromhex("551d11"): _remembering(_alternative_names),
+    _BASIC_CONSTRAINTS: _basic_constraints,
+    _KEY_USAGE: _key_usage,
+    bytes.fromhex("551d25"): _extended_usages,
+    _SUBJECT_KEY_ID: _subject_key_id,
+    bytes.fromhex("551d23"): _authority_key_id,
+    bytes.fromhex("2b06010505070101"): _access,
+    bytes.fromhex("551d1f"): _distribution,
+    bytes.fromhex("551d11"): _alternative_names,
 }
 _MAY_BE_CRITICAL: Final = frozenset({_BASIC_CONSTRAINTS, _KEY_USAGE, bytes.fromhex("551d25")})
 _HARMLESS_CRITICAL: Final = frozenset({bytes.fromhex("551d20")})  # certificatePolicies: any is acceptable

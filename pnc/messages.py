@@ -1,8 +1,9 @@
 """OCPP messages of Plug & Charge: validated on the way in and on the way out.
 
-Owns AuthorizeRequest, AuthorizeResponse, GetCertificateStatus, the costs of a transaction, and for OCPP 2.1
-the transaction limit and NotifySettlement, against the JSON schemas that the `ocpp` package ships. OCPP 1.6
-carries the messages of 2.0.1 (pnc.data_transfer). Must not know how a decision was made.
+Owns AuthorizeRequest, AuthorizeResponse, GetCertificateStatus, Get15118EVCertificate, the costs of a
+transaction, and for OCPP 2.1 the transaction limit and NotifySettlement, against the JSON schemas that the
+`ocpp` package ships. OCPP 1.6 carries the messages of 2.0.1 (pnc.data_transfer). Must not know how a decision
+was made.
 Source: OCPP 2.0.1 and 2.1 part 2 (messages), part 4 section 4.3 (error codes of OCPP-J).
 """
 
@@ -47,6 +48,7 @@ class SettlementStatus(StrEnum):
 
 _PACKAGE: Final = {OcppVersion.V1_6: "v201", OcppVersion.V2_0_1: "v201", OcppVersion.V2_1: "v21"}
 _MAX_OCSP_RESULT: Final = {OcppVersion.V1_6: 5500, OcppVersion.V2_0_1: 5500, OcppVersion.V2_1: 18_000}
+_MAX_EXI_RESPONSE: Final = {OcppVersion.V1_6: 7500, OcppVersion.V2_0_1: 7500, OcppVersion.V2_1: 17_000}
 _CODE_OF_KEYWORD: Final = {
     "required": "OccurrenceConstraintViolation",
     "minItems": "OccurrenceConstraintViolation",
@@ -95,9 +97,58 @@ def certificate_status_response(
     if result:
         message: dict[str, Any] = {"status": "Accepted", "ocspResult": result}
     else:
-        info = {"reasonCode": reason[:_MAX_REASON_CODE], "additionalInfo": detail[:_MAX_ADDITIONAL_INFO]}
-        message = {"status": "Failed", "statusInfo": info}
+        message = {"status": "Failed", "statusInfo": _status_info(reason, detail)}
     return _outgoing(version, "GetCertificateStatusResponse", message)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class EvCertificateRequest:
+    """A vehicle's request for its contract certificate, as its station hands it on.
+
+    `exi_request` is the vehicle's signed CertificateInstallationReq or CertificateUpdateReq, in base64 of
+    EXI: only the contract certificate pool reads it. `schema_version` is the namespace of its messages.
+    """
+
+    schema_version: str
+    exi_request: str
+
+
+def read_ev_certificate_request(version: OcppVersion, payload: object) -> EvCertificateRequest:
+    """Read a Get15118EVCertificateRequest.
+
+    Raises:
+        CallError: it breaks its schema, or `exiRequest` is not base64.
+    """
+    request = _incoming(version, "Get15118EVCertificateRequest", payload)
+    text = str(request["exiRequest"])
+    try:
+        content = base64.b64decode(text, validate=True)
+    except ValueError:
+        content = b""
+    if not content:
+        raise CallError(
+            code="PropertyConstraintViolation",
+            description="expected the vehicle's request in base64 of EXI",
+            path="$.exiRequest",
+        )
+    return EvCertificateRequest(schema_version=str(request["iso15118SchemaVersion"]), exi_request=text)
+
+
+def ev_certificate_response(
+    version: OcppVersion, *, exi_response: str, accepted: bool, reason: str = "", detail: str = ""
+) -> dict[str, Any]:
+    """Return a valid Get15118EVCertificateResponse.
+
+    `exi_response` is the pool's answer to the vehicle in base64 of EXI, empty where there is none; when
+    not `accepted`, `reason` and `detail` say why.
+    """
+    if len(exi_response) > _MAX_EXI_RESPONSE[version]:
+        exi_response, accepted, reason = "", False, "TooLong"
+        detail = f"the pool's answer is longer than the {_MAX_EXI_RESPONSE[version]} characters of its field"
+    message: dict[str, Any] = {"status": "Accepted" if accepted else "Failed", "exiResponse": exi_response}
+    if not accepted:
+        message["statusInfo"] = _status_info(reason, detail)
+    return _outgoing(version, "Get15118EVCertificateResponse", message)
 
 
 def authorize_response(
@@ -152,9 +203,10 @@ def read_notify_settlement(payload: object) -> StationSettlement:
     )
 
 
-def notify_settlement_response(*, receipt_id: str | None) -> dict[str, Any]:
-    """Return a valid NotifySettlementResponse; `receipt_id` is of our receipt, where the payment is ours."""
-    message = {} if receipt_id is None else {"receiptId": receipt_id}
+def notify_settlement_response(*, receipt_id: str | None, receipt_url: str | None = None) -> dict[str, Any]:
+    """Return a valid NotifySettlementResponse: our receipt and where it is, where the payment is ours."""
+    named = {"receiptId": receipt_id, "receiptUrl": receipt_url}
+    message = {name: value for name, value in named.items() if value is not None}
     return _outgoing(OcppVersion.V2_1, "NotifySettlementResponse", message)
 
 
@@ -167,6 +219,10 @@ def cost_updated(*, transaction_id: str, total_cost: Decimal) -> dict[str, Any]:
 def total_cost_response(*, total_cost: Decimal) -> dict[str, Any]:
     """Return a valid TransactionEventResponse with the final cost in major units, VAT included."""
     return _outgoing(OcppVersion.V2_1, "TransactionEventResponse", {"totalCost": total_cost})
+
+
+def _status_info(reason: str, detail: str) -> dict[str, str]:
+    return {"reasonCode": reason[:_MAX_REASON_CODE], "additionalInfo": detail[:_MAX_ADDITIONAL_INFO]}
 
 
 def _incoming(version: OcppVersion, name: str, payload: object) -> dict[str, Any]:

@@ -56,6 +56,7 @@ class RejectionReason(StrEnum):
     CONTRACT_NOT_IN_FORCE = "contract_not_in_force"
     TOO_MANY_SESSIONS_AT_ONCE = "too_many_sessions_at_once"
     TOO_MANY_SESSIONS_TODAY = "too_many_sessions_today"
+    OFFLINE_LIMIT_EXCEEDED = "offline_limit_exceeded"
     PAYMENT_METHOD_GONE = "payment_method_gone"
     PAYMENT_NOT_SECURED = "payment_not_secured"
 

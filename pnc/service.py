@@ -21,6 +21,7 @@ from pnc.authorization import (
     AuthorizationDecision,
     AuthorizationDecisionEvent,
     AuthorizationDecisionState,
+    OfflineStart,
     PresentedContract,
     Step,
     advance,
@@ -81,6 +82,8 @@ class _Call:
     ocpp_version: str
     now: datetime
     stapled: Sequence[bytes]
+    evse_ids: tuple[str, ...]
+    offline: OfflineStart | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -114,12 +117,15 @@ class PlugAndChargeService:
         request: Mapping[str, object],
         now: datetime,
         stapled: Sequence[bytes] = (),
+        evse_ids: tuple[str, ...] = (),
+        offline: OfflineStart | None = None,
     ) -> DecisionResult:
         """Decide one AuthorizeRequest that passed its schema, and record the decision.
 
         `executor` is a pool, or a connection with no transaction open. `operator_id` is the authenticated
         operator of the station; sessions of different operators are separate. `stapled` are OCSP responses
-        in DER that came with the request. `now` is aware.
+        in DER that came with the request. `now` is aware. `evse_ids`: the station's EVSEs, `evse_id` among
+        them, where it has not named the session's.
 
         When `answer.decision.payment_needed`, secure the payment of `answer.contract` and call `conclude`;
         the decision's id is the payment's idempotency key, since a repeated call gets the same decision.
@@ -143,6 +149,8 @@ class PlugAndChargeService:
             ocpp_version=ocpp_version,
             now=now,
             stapled=stapled,
+            evse_ids=evse_ids,
+            offline=offline,
         )
         presented = await self._presented(executor, call, request)
         emaid = presented.emaid.body if isinstance(presented, PresentedContract) else None
@@ -188,6 +196,7 @@ class PlugAndChargeService:
         authorization_id: str | None,
         now: datetime,
         detail: str = "",
+        rejection_reason: RejectionReason = RejectionReason.PAYMENT_NOT_SECURED,
     ) -> AuthorizationDecision:
         """Record how securing the payment ended; the same conclusion again changes nothing.
 
@@ -214,7 +223,7 @@ class PlugAndChargeService:
             decision_id=decision_id,
             state=target,
             authorization_id=authorization_id,
-            rejection_reason=None if secured else RejectionReason.PAYMENT_NOT_SECURED,
+            rejection_reason=None if secured else rejection_reason,
             detail=detail[:_DETAIL_LENGTH],
             now=now,
         )
@@ -474,6 +483,9 @@ def _decision(
         trust_version=context.trust_version,
         authorization_id=None,
         decided_at=call.now,
+        evse_ids=call.evse_ids,
+        offline_since=None if call.offline is None else call.offline.started_at,
+        offline_reason=None if call.offline is None else call.offline.reason,
     )
 
 

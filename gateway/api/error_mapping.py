@@ -83,6 +83,13 @@ _RETRY_AFTER: Final[Mapping[ProblemKind, Mapping[str, str]]] = {
     problems.OUTCOME_PENDING: {"Retry-After": "5"},
     problems.PAYMENT_PENDING: {"Retry-After": "2"},
     problems.PSP_CONFIGURATION: {"Retry-After": "60"},
+    problems.UNAVAILABLE: _RETRY_SOON,
+}
+# What an operator sends a station that can't wait: no status of OCPP says that nothing is decided yet.
+_EXTRA: Final[Mapping[ProblemKind, Mapping[str, object]]] = {
+    problems.PAYMENT_PENDING: {
+        "ocpp_error": {"errorCode": "InternalError", "errorDescription": "the payment is not decided yet"}
+    }
 }
 _UNSTORABLE: Final = (asyncpg.CharacterNotInRepertoireError, asyncpg.UntranslatableCharacterError)
 
@@ -103,6 +110,7 @@ def problem_for(error: BaseException) -> ProblemDetails | None:
                 detail=_sentence(error),
                 errors=_fields(error),
                 headers=_RETRY_AFTER.get(found, {}),
+                extra=_EXTRA.get(found, {}),
             )
     if isinstance(error, _UNSTORABLE):
         return ProblemDetails(

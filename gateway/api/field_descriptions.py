@@ -271,6 +271,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "limit": "at most so many on a page",
     "location": "the operator's id of the location",
     "type": "type of the token: APP_USER, RFID or OTHER (OCPI TokenType)",
+    "token": "random part of a receipt's link",
     "uid": "uid of the token as it is read, at most 36 printable characters",
     "number": "number of the document",
     "owner": "only records of this owner",

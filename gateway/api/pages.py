@@ -51,7 +51,7 @@ def reference_page(document: Mapping[str, Any], *, base_url: str) -> str:
             ]
     body.append(_events(document))
     body.append(_schemas(document))
-    return _page(document["info"]["title"], body)
+    return html_page(document["info"]["title"], body)
 
 
 def problems_page() -> str:
@@ -62,13 +62,13 @@ def problems_page() -> str:
         for kind in sorted(problems.CATALOG.values(), key=lambda kind: (kind.status, kind.code))
     ]
     head = "<tr><th>code</th><th>status</th><th>what</th></tr>"
-    return _page("Problems", ["<h1>Problems</h1>", f"<table>{head}{''.join(rows)}</table>"])
+    return html_page("Problems", ["<h1>Problems</h1>", f"<table>{head}{''.join(rows)}</table>"])
 
 
 def problem_page(kind: ProblemKind) -> str:
     """One problem: what it means and how to correct it."""
     again = "The same request may succeed later." if kind.transient else "The same request fails again."
-    return _page(
+    return html_page(
         kind.code,
         [
             f"<h1>{escape(kind.title)}</h1>",
@@ -79,7 +79,8 @@ def problem_page(kind: ProblemKind) -> str:
     )
 
 
-def _page(title: str, body: Iterable[str]) -> str:
+def html_page(title: str, body: Iterable[str]) -> str:
+    """A page with its style; `body` is HTML, its texts escaped."""
     return (
         "<!doctype html><html lang='en'><head><meta charset='utf-8'>"
         "<meta name='viewport' content='width=device-width,initial-scale=1'>"

@@ -38,10 +38,8 @@ from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
-from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.contract_service import ContractService
-from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
-from gateway.plug_and_charge.station_transactions import StationTransactionService
+from gateway.plug_and_charge.station_services import StationServices
 from gateway.plug_and_charge.trust_service import TrustService
 from gateway.rate_limit import RateRule
 from gateway.reconciliation.bank_message_service import BankMessageService
@@ -50,6 +48,7 @@ from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
+from pnc.contract_pool import ContractPool
 from pnc.service import PlugAndChargeService
 
 
@@ -115,10 +114,9 @@ class ApiServices:
     bookings: BookingService | None = None
     evse_directory: EvseDirectory | None = None
     plug_and_charge: PlugAndChargeService | None = None
-    vehicle_authorization: VehicleAuthorizationService | None = None
-    settlement_notices: SettlementNoticeService | None = None
     contracts: ContractService | None = None
-    station_transactions: StationTransactionService | None = None
+    contract_pool: ContractPool | None = None
+    stations: StationServices | None = None
     # A statement is long to write: two at a time, the others wait.
     statement_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))
 

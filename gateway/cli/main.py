@@ -36,6 +36,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
     "Try it": {
         "demo": ("gateway.cli.demo", "Simulate one market day on embedded PostgreSQL and the sandbox PSP."),
         "dev": ("gateway.cli.dev", "Run the whole stack with a prepared market until it is stopped."),
+        "sandbox-contract-pool": (
+            "gateway.cli.sandbox_contract_pool",
+            "Run the stand-in for a contract certificate pool alone.",
+        ),
         "sandbox-psp": ("gateway.cli.sandbox_psp", "Run the Stripe-compatible sandbox PSP alone."),
         "pki": ("gateway.cli.pki", "Create test certificates for Plug & Charge."),
     },

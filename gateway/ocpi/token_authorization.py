@@ -198,7 +198,8 @@ def _begun(request: TokenAuthorizationRequest) -> dict[str, Any]:
         return {}
     used = Estimate(energy_wh=request.begun.energy_wh, duration_s=request.begun.duration_s)
     return {
-        "begun_at": request.requested_at,
+        "started_at": request.requested_at,
+        "by_whitelist": True,
         "estimate": used,
     }
 

@@ -194,16 +194,17 @@ class AuthorizationService:
     ) -> _Hold:
         """Freeze the tariff in force and derive the hold from it."""
         now = self.clock.now()
+        begun = request.started_at or now
         point = await self.quotes.charge_point(
             connection,
             evse_id=request.evse_id,
             cpo_id=request.cpo_id,
-            now=request.begun_at or now,
+            now=begun,
             choice=request.tariff_choice,
         )
         try:
             snapshot = self.tariffs.freeze(point.tariff_raw, version=point.tariff_version)
-            amount = self._amount(request, point, snapshot, request.begun_at or now)
+            amount = self._amount(request, point, snapshot, begun)
         except ClearingError as error:
             raise TariffMissingError(
                 f"the tariff of EVSE {request.evse_id} can't price a session: {error}"

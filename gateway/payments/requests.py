@@ -76,7 +76,8 @@ class AuthorizationRequest:
     The same `authorization_id` is the same authorization. `reuses_recent`: what the same payment method
     authorized at the same EVSE a moment ago is answered instead of holding again, as the party's policy says.
     `amount_minor` overrides the estimate's hold; `max_amount_minor` bounds it (a contract's limit).
-    `tariff` None: by the method. `begun_at`: the session began then without a request, by a CPO's whitelist.
+    `tariff` None: by the method. `started_at`: the session has begun already, by the tariff then in force;
+    `by_whitelist`: without a request, because the CPO accepted the token by whitelist.
     `buyer_id` is the business of the party that the session is sold to.
     """
 
@@ -93,8 +94,9 @@ class AuthorizationRequest:
     tariff: TariffChoice | None = None
     receipt_email: str | None = None
     buyer_id: str | None = None
+    started_at: datetime | None = None
     reuses_recent: bool = False
-    begun_at: datetime | None = None
+    by_whitelist: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property

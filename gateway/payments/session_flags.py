@@ -17,6 +17,6 @@ def flags_at_start(point: ChargePoint, request: AuthorizationRequest) -> Sequenc
     found = []
     if point.ad_hoc_for_contract:
         found.append(AD_HOC_FOR_CONTRACT)
-    if request.begun_at is not None:
+    if request.by_whitelist:
         found.append(ACCEPTED_BY_WHITELIST)
     return tuple(found)

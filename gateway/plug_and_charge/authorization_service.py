@@ -32,14 +32,15 @@ from gateway.plug_and_charge.contract_payment import payment_of
 from gateway.plug_and_charge.contract_service import contract_object, public_contract_id
 from gateway.plug_and_charge.errors import PaymentPendingError
 from gateway.plug_and_charge.settlement_outcome import HELD, may_still_charge
+from gateway.plug_and_charge.vehicle_hold import VehicleHold, VehicleHoldService, check_offline
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
 from pnc import decision_lifecycle
-from pnc.authorization import AuthorizationDecision
+from pnc.authorization import AuthorizationDecision, OfflineStart
 from pnc.contract import Contract
 from pnc.errors import ConflictingRecordError, PncInvariantViolation
 from pnc.messages import OcppVersion
-from pnc.rejection_reasons import RejectionReason
+from pnc.rejection_reasons import ContractRejection, RejectionReason
 from pnc.service import DecisionResult, PlugAndChargeService
 
 _REJECTED = frozenset({PaymentState.FAILED, PaymentState.VOIDED, PaymentState.REQUIRES_ACTION})
@@ -55,14 +56,16 @@ class VehicleAuthorizationRequest:
     """A station's request about one vehicle.
 
     `operator_id` is the authenticated operator of the station, `session_ref` its own name of the session, and
-    `message` an AuthorizeRequest that fits the schema of `ocpp_version`.
+    `message` an AuthorizeRequest that fits the schema of `ocpp_version`. `evse_ids`: the session's EVSE, or
+    all of the station's where it is not known yet. `offline`: the session has begun already.
     """
 
     operator_id: str
-    evse_id: str
+    evse_ids: tuple[str, ...]
     session_ref: str
     ocpp_version: OcppVersion
     message: Mapping[str, object]
+    offline: OfflineStart | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -90,6 +93,7 @@ class VehicleAuthorizationService:
     environment: str
     decisions: PlugAndChargeService
     payments: PaymentService
+    holds: VehicleHoldService
     patience: timedelta = DEFAULT_PATIENCE
     _securing: dict[UUID, asyncio.Event] = field(default_factory=dict)
 
@@ -97,11 +101,13 @@ class VehicleAuthorizationService:
         """Decide, secure the payment, conclude; the same request again returns the same decision.
 
         Raises:
-            UnfitCallError: `session_ref` or `evse_id` is not 1 to 255 printable ASCII characters.
+            UnfitCallError: `session_ref` or an EVSE is not 1 to 255 printable ASCII characters, or the
+                session began offline too long ago.
             PaymentError: the session can't be priced here (unknown EVSE, no tariff), or the PSP is
                 unavailable.
             PaymentPendingError: the payment is not decided within the station's patience.
         """
+        check_offline(request.offline, now=self.clock.now())
         result = await self._decide(request)
         if result.repeated and await self._has_ended(result.decision):
             await decision_lifecycle.close_decision(self.pool, result.decision, now=self.clock.now())
@@ -171,7 +177,9 @@ class VehicleAuthorizationService:
             environment=self.environment,
             operator_id=request.operator_id,
             session_ref=request.session_ref,
-            evse_id=request.evse_id,
+            evse_id=request.evse_ids[0],
+            evse_ids=request.evse_ids if len(request.evse_ids) > 1 else (),
+            offline=request.offline,
             ocpp_version=request.ocpp_version.value,
             request=request.message,
             now=self.clock.now(),
@@ -199,7 +207,16 @@ class VehicleAuthorizationService:
 
         An unknown outcome concludes nothing: it is awaited, whoever learns it.
         """
-        payment_request = _payment_request(request, decision, contract)
+        hold = await self.holds.plan(
+            contract,
+            operator_id=request.operator_id,
+            evse_ids=request.evse_ids,
+            offline=request.offline,
+        )
+        if isinstance(hold, ContractRejection):
+            reason = hold.rejection_reason
+            return await self._conclude(decision, None, detail=hold.detail, reason=reason), None
+        payment_request = _payment_request(request, decision, contract, hold)
         try:
             view = await self.payments.authorize(payment_request)
         except (
@@ -230,7 +247,12 @@ class VehicleAuthorizationService:
         return await self._conclude(decision, None, detail=detail), None
 
     async def _conclude(
-        self, decision: AuthorizationDecision, payment: AuthorizationView | None, *, detail: str
+        self,
+        decision: AuthorizationDecision,
+        payment: AuthorizationView | None,
+        *,
+        detail: str,
+        reason: RejectionReason = RejectionReason.PAYMENT_NOT_SECURED,
     ) -> AuthorizationDecision:
         return await self.decisions.conclude(
             self.pool,
@@ -239,20 +261,26 @@ class VehicleAuthorizationService:
             authorization_id=None if payment is None else format_id("auth", payment.authorization.id),
             now=self.clock.now(),
             detail=detail,
+            rejection_reason=reason,
         )
 
 
 def _payment_request(
-    request: VehicleAuthorizationRequest, decision: AuthorizationDecision, contract: Contract
+    request: VehicleAuthorizationRequest,
+    decision: AuthorizationDecision,
+    contract: Contract,
+    hold: VehicleHold,
 ) -> AuthorizationRequest:
     """The payment that the contract names, for an EVSE of the requesting operator."""
     return AuthorizationRequest(
         authorization_id=decision.id,
         party_id=contract.party,
-        evse_id=request.evse_id,
+        evse_id=hold.evse_id,
         method=AuthorizationMethod.PLUG_AND_CHARGE,
         payment=payment_of(contract),
         session_ref=request.session_ref,
-        max_amount_minor=contract.limit_minor,
+        estimate=hold.estimate,
+        max_amount_minor=hold.most_minor,
+        started_at=hold.started_at,
         cpo_id=request.operator_id,
     )

@@ -295,6 +295,7 @@ def contract_object(contract: Contract, *, warning: str | None = None) -> Contra
         limit=contract.limit_minor,
         sessions_at_once=contract.sessions_at_once,
         sessions_per_day=contract.sessions_per_day,
+        offline_limit=contract.offline_limit_minor,
         currency=contract.currency,
         valid_from=contract.valid_from,
         valid_to=contract.valid_until,

@@ -1,14 +1,17 @@
-"""Which sessions have ended, looked up for many authorizations at once.
+"""Which sessions have ended, for many authorizations at once; links to receipts; EVSEs that are named late.
 
-Owns: the query. Must not know: who needs the answer and what follows from it.
+Owns: the queries. Must not know: who needs the answer and what follows from it.
 """
 
 from collections.abc import Sequence
+from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
+from clearing.pricing.tariff import TariffSnapshot
 from gateway.database import Connection, named_queries
 from gateway.ids import shard_of
+from gateway.payments.requests import ChargePoint
 
 _QUERIES: Final[Any] = named_queries("gateway", "plug_and_charge.sql")
 
@@ -19,3 +22,47 @@ async def list_ended_sessions(connection: Connection, authorization_ids: Sequenc
         connection, shards=[shard_of(identifier) for identifier in authorization_ids], ids=authorization_ids
     )
     return {row["id"] async for row in rows}
+
+
+async def name_evse(
+    connection: Connection,
+    *,
+    shard: int,
+    session_id: UUID,
+    point: ChargePoint,
+    snapshot: TariffSnapshot,
+    now: datetime,
+) -> bool:
+    """Bind a session to the EVSE that its station named and to its tariff; False where it has ended."""
+    named = await _QUERIES.name_evse(
+        connection,
+        shard=shard,
+        session_id=session_id,
+        location_id=point.location_id,
+        evse_id=point.evse_id,
+        evse_uid=point.evse_uid,
+        evse_power_w=point.evse_power_w,
+        power_type=point.power_type,
+        tariff_sha256=snapshot.sha256,
+        tariff_version=snapshot.version.value,
+        tariff_canonical=snapshot.canonical,
+        currency=snapshot.currency,
+        now=now,
+    )
+    return named is not None
+
+
+async def store_receipt_token(
+    connection: Connection, *, shard: int, session_id: UUID, token: str, now: datetime
+) -> str:
+    """Store the token of a session's receipt; returns the one that is stored, which never changes."""
+    stored = await _QUERIES.receipt_token(
+        connection, shard=shard, session_id=session_id, token=token, now=now
+    )
+    return str(stored or token)
+
+
+async def find_receipt_token(connection: Connection, *, shard: int, session_id: UUID) -> str | None:
+    """The token of a session's receipt."""
+    token: str | None = await _QUERIES.known_receipt_token(connection, shard=shard, session_id=session_id)
+    return token

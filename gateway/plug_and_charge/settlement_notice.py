@@ -10,15 +10,16 @@ from uuid import UUID
 
 import structlog
 
-from clearing.captured_session import AuthorizationMethod
 from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.clock import Clock
-from gateway.database import Pool, transaction
+from gateway.database import Connection, Pool, transaction
 from gateway.ids import format_id, parse_id
 from gateway.payments.errors import NotFoundError, PaymentConflictError
 from gateway.payments.service import PaymentService
 from gateway.payments.views import SessionView
 from gateway.plug_and_charge import repository
+from gateway.plug_and_charge.receipts import ReceiptService
+from gateway.plug_and_charge.session_cost import find_station_session
 from gateway.plug_and_charge.settlement_outcome import session_has_ended, settlement_object
 from gateway.webhooks import events
 from gateway.webhooks.events import EventType, NewEvent
@@ -36,6 +37,7 @@ class SettlementNoticeService:
     pool: Pool
     clock: Clock
     payments: PaymentService
+    receipts: ReceiptService
 
     async def get(self, *, operator_id: str, session_id: UUID, admin: bool = False) -> SettlementNoticeSchema:
         """Return the settlement of a session at one of the operator's stations; `admin` reads them all.
@@ -44,20 +46,31 @@ class SettlementNoticeService:
             NotFoundError: no Plug & Charge session of that id at the operator's stations.
             PaymentConflictError: the session is not settled yet.
         """
-        view = await self.payments.get_session(party_id=operator_id, session_id=session_id, admin=admin)
-        own_station = admin or view.session.cpo_id == operator_id
-        if (
-            not own_station
-            or view.authorization is None
-            or view.authorization.authorization_method != AuthorizationMethod.PLUG_AND_CHARGE
-        ):
-            raise NotFoundError("there is no Plug & Charge session of this id")
-        notice = settlement_object(view, now=self.clock.now()) if session_has_ended(view) else None
+        view = await find_station_session(
+            self.payments, operator_id=operator_id, session_id=session_id, admin=admin
+        )
+        notice = await self.describe(view)
         if notice is None:
             raise PaymentConflictError(
                 "the session is not settled yet; wait for the event plug_and_charge.settled"
             )
         return notice
+
+    async def describe(self, view: SessionView) -> SettlementNoticeSchema | None:
+        """How an ended session was settled, with the link to its receipt; None while that is not known."""
+        notice = settlement_object(view, now=self.clock.now()) if session_has_ended(view) else None
+        if notice is None or notice.receipt is None:
+            return notice
+        async with self.pool.acquire() as connection:
+            return await self._with_receipt(connection, view, notice)
+
+    async def _with_receipt(
+        self, connection: Connection, view: SessionView, notice: SettlementNoticeSchema
+    ) -> SettlementNoticeSchema:
+        if notice.receipt is None:
+            return notice
+        url = await self.receipts.create_url(connection, view.session)
+        return notice.model_copy(update={"receipt_url": url})
 
     async def select_ended(self, decisions: Sequence[AuthorizationDecision]) -> list[AuthorizationDecision]:
         """Return the decisions whose session has ended; all are looked up in one query."""
@@ -82,17 +95,18 @@ class SettlementNoticeService:
         notice = settlement_object(view, now=now)
         if notice is None:  # ended, and not captured yet
             return await decision_lifecycle.close_decision(self.pool, decision, now=now)
-        event = NewEvent(
-            type=EventType.PLUG_AND_CHARGE_SETTLED,
-            party_id=decision.operator_id,
-            object_id=notice.id,
-            data=notice.as_json(),
-            shard=view.session.shard,
-        )
         async with transaction(self.pool) as connection:
             status = SettlementStatus(notice.status)
             if not await decision_lifecycle.record_settlement(connection, decision, status=status, now=now):
                 return False
+            published = await self._with_receipt(connection, view, notice)
+            event = NewEvent(
+                type=EventType.PLUG_AND_CHARGE_SETTLED,
+                party_id=decision.operator_id,
+                object_id=published.id,
+                data=published.as_json(),
+                shard=view.session.shard,
+            )
             await events.record(connection, [event], now=now)
         return True
 

@@ -7,3 +7,35 @@ JOIN gateway.session s ON s.shard = a.shard AND s.id = a.session_id
 WHERE s.state <> 'active' OR NOT EXISTS (
     SELECT FROM gateway.payment_authorization other
     WHERE other.shard = s.shard AND other.session_id = s.id AND other.state NOT IN ('voided', 'failed'));
+
+
+-- name: receipt_token$
+-- The token of a session's receipt: the first one stays.
+WITH added AS (
+    INSERT INTO gateway.receipt_link (shard, session_id, token, created_at)
+    VALUES (:shard::smallint, :session_id::uuid, :token::text, :now::timestamptz)
+    ON CONFLICT (shard, session_id) DO NOTHING
+    RETURNING token
+)
+SELECT token FROM added
+UNION ALL
+SELECT token FROM gateway.receipt_link WHERE shard = :shard::smallint AND session_id = :session_id::uuid
+LIMIT 1;
+
+-- name: known_receipt_token$
+SELECT token FROM gateway.receipt_link WHERE shard = :shard AND session_id = :session_id;
+
+-- name: name_evse$
+-- The EVSE of a session whose station named it late, with the tariff that its session is bound to from now on. No row
+-- when the session has ended.
+WITH snapshot AS (
+    INSERT INTO gateway.tariff_snapshot (sha256, version, canonical, currency, created_at)
+    VALUES (:tariff_sha256::text, :tariff_version::text, :tariff_canonical::bytea, :currency::char(3), :now::timestamptz)
+    ON CONFLICT (sha256) DO NOTHING
+)
+UPDATE gateway.session
+SET evse_id = :evse_id::text, evse_uid = :evse_uid::text, evse_power_w = :evse_power_w::bigint,
+    power_type = :power_type::text, tariff_sha256 = :tariff_sha256::text, updated_at = :now::timestamptz
+WHERE shard = :shard::smallint AND id = :session_id::uuid AND state = 'active' AND currency = :currency::char(3)
+  AND location_id = :location_id::text
+RETURNING id;

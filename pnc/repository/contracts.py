@@ -81,6 +81,7 @@ async def insert_contract(
         currency=contract.currency,
         sessions_at_once=contract.sessions_at_once,
         sessions_per_day=contract.sessions_per_day,
+        offline_limit_minor=contract.offline_limit_minor,
         now=now,
     )
     return None if row is None else contract_of(row)
@@ -102,6 +103,7 @@ async def update_contract(connection: Connection, contract: Contract, *, now: da
         currency=contract.currency,
         sessions_at_once=contract.sessions_at_once,
         sessions_per_day=contract.sessions_per_day,
+        offline_limit_minor=contract.offline_limit_minor,
         now=now,
     )
     return None if row is None else contract_of(row)
@@ -178,6 +180,7 @@ def contract_of(row: Any) -> Contract:
         revision=row["revision"],
         sessions_at_once=row["sessions_at_once"],
         sessions_per_day=row["sessions_per_day"],
+        offline_limit_minor=row["offline_limit_minor"],
     )
 
 

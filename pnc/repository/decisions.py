@@ -9,7 +9,7 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from pnc.authorization import AuthorizationDecision, AuthorizationDecisionState
+from pnc.authorization import AuthorizationDecision, AuthorizationDecisionState, OfflineReason
 from pnc.contract import Contract
 from pnc.messages import SettlementStatus
 from pnc.ports import Executor
@@ -99,6 +99,9 @@ async def insert_decision(
         notes=decision.notes,
         trust_version=decision.trust_version,
         decided_at=decision.decided_at,
+        evse_ids=list(decision.evse_ids),
+        offline_since=decision.offline_since,
+        offline_reason=None if decision.offline_reason is None else decision.offline_reason.value,
     )
     return None if row is None else decision_of(row)
 
@@ -151,6 +154,14 @@ async def name_transaction(
     row = await _DECISIONS.name_transaction(
         executor, shard=shard, id=decision_id, transaction_id=transaction_id
     )
+    return None if row is None else decision_of(row)
+
+
+async def name_evse(
+    executor: Executor, *, shard: int, decision_id: UUID, evse_id: str
+) -> AuthorizationDecision | None:
+    """Name the EVSE of an accepted decision; None when it can't be that one or was not accepted."""
+    row = await _DECISIONS.name_evse(executor, shard=shard, id=decision_id, evse_id=evse_id)
     return None if row is None else decision_of(row)
 
 
@@ -254,4 +265,7 @@ def decision_of(row: Any) -> AuthorizationDecision:
         decided_at=row["decided_at"],
         concluded_at=row["concluded_at"],
         transaction_id=row["transaction_id"],
+        evse_ids=tuple(row["evse_ids"]),
+        offline_since=row["offline_since"],
+        offline_reason=None if row["offline_reason"] is None else OfflineReason(row["offline_reason"]),
     )

@@ -12,9 +12,9 @@ SELECT emaid FROM pnc.contract WHERE environment = :environment AND emaid = ANY(
 -- name: insert_contract^
 INSERT INTO pnc.contract
     (environment, emaid, contract_id, party, payment_kind, payment_reference, state, valid_from, valid_until,
-     limit_minor, currency, sessions_at_once, sessions_per_day, updated_at)
+     limit_minor, currency, sessions_at_once, sessions_per_day, offline_limit_minor, updated_at)
 VALUES (:environment, :emaid, :contract_id, :party, :payment_kind, :payment_reference, :state, :valid_from,
-        :valid_until, :limit_minor, :currency, :sessions_at_once, :sessions_per_day, :now)
+        :valid_until, :limit_minor, :currency, :sessions_at_once, :sessions_per_day, :offline_limit_minor, :now)
 ON CONFLICT (environment, emaid) DO NOTHING
 RETURNING *;
 
@@ -23,6 +23,7 @@ UPDATE pnc.contract
 SET payment_kind = :payment_kind, payment_reference = :payment_reference, payment_usable = :payment_usable,
     state = :state, valid_from = :valid_from, valid_until = :valid_until, limit_minor = :limit_minor,
     currency = :currency, sessions_at_once = :sessions_at_once, sessions_per_day = :sessions_per_day,
+    offline_limit_minor = :offline_limit_minor,
     revision = revision + 1, updated_at = :now
 WHERE environment = :environment AND emaid = :emaid
 RETURNING *;

@@ -21,9 +21,10 @@ SELECT
 -- No row when the session has an open decision already.
 INSERT INTO pnc.decision
     (shard, id, environment, operator_id, session_ref, evse_id, ocpp_version, emaid, digest, leaf_sha256, contract_id,
-     state, rejection_reason, detail, notes, trust_version, decided_at)
+     state, rejection_reason, detail, notes, trust_version, decided_at, evse_ids, offline_since, offline_reason)
 VALUES (:shard, :id, :environment, :operator_id, :session_ref, :evse_id, :ocpp_version, :emaid, :digest, :leaf_sha256,
-        :contract_id, :state, :rejection_reason, :detail, :notes, :trust_version, :decided_at)
+        :contract_id, :state, :rejection_reason, :detail, :notes, :trust_version, :decided_at, :evse_ids,
+        :offline_since, :offline_reason)
 ON CONFLICT (shard, environment, operator_id, session_ref) WHERE state IN ('awaiting_payment', 'accepted') DO NOTHING
 RETURNING *;
 
@@ -57,6 +58,13 @@ RETURNING *;
 UPDATE pnc.decision SET transaction_id = :transaction_id
 WHERE shard = :shard AND id = :id AND authorization_id IS NOT NULL
   AND (transaction_id IS NULL OR transaction_id = :transaction_id)
+RETURNING *;
+
+-- name: name_evse^
+-- No row when the EVSE is none of the station's, another one is named already, or the decision was never accepted.
+UPDATE pnc.decision SET evse_id = :evse_id, evse_ids = '{}'
+WHERE shard = :shard AND id = :id AND authorization_id IS NOT NULL
+  AND (:evse_id::text = ANY(evse_ids) OR (evse_ids = '{}' AND evse_id = :evse_id::text))
 RETURNING *;
 
 -- name: paid_decisions_of_session

@@ -38,6 +38,7 @@ RUN_ELSEWHERE = {
     "demo": "tests/acceptance/test_market_day.py",
     "serve": "a process of this stack",
     "work": "a process of this stack",
+    "sandbox-contract-pool": "tests/integration/test_sandbox_contract_pool.py",
     "sandbox-psp": "a process of this stack; tests/integration/sandbox_psp_client.py",
 }
 # These read the settings of `serve`, as ocpi.md says.

@@ -36,19 +36,25 @@ from gateway.partners.party_service import PartyService
 from gateway.payments import double_tap_repository
 from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
+from gateway.payments.missing_cdr import SessionUpdateSource
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp_incidents import PspIncidentLog
-from gateway.payments.requests import ANY_DRIVER, ChargePoint, EvseUnknown, TariffChoice, TariffMissing
+from gateway.payments.requests import (
+    ANY_DRIVER,
+    ChargePoint,
+    EvseUnknown,
+    TariffChoice,
+    TariffMissing,
+    TariffSource,
+)
 from gateway.payments.service import build_payments
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
-from gateway.plug_and_charge.authorization_service import VehicleAuthorizationService
 from gateway.plug_and_charge.contract_service import ContractService
-from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
-from gateway.plug_and_charge.station_transactions import StationTransactionService
+from gateway.plug_and_charge.station_services import build_station_services
 from gateway.plug_and_charge.trust_service import TrustService
 from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
@@ -57,6 +63,7 @@ from gateway.reconciliation.resolution_administration import ResolutionAdministr
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from gateway.webhooks.secret_cipher import SecretCipher
+from pnc.contract_pool import ContractPool
 from pnc.service import PlugAndChargeService
 from tests.fakes.psp import FakePsp
 
@@ -208,6 +215,9 @@ async def open_api(
     incidents: PspIncidentLog | None = None,
     double_taps: bool = False,
     checked: bool = False,
+    contract_pool: ContractPool | None = None,
+    updates: SessionUpdateSource | None = None,
+    tariffs: TariffSource | None = None,
     **options: Any,
 ) -> AsyncIterator[Api]:
     """The API with parties `parking`, `superapp` (capture) and `DE-ABC` (operator), each with a key.
@@ -220,11 +230,12 @@ async def open_api(
     payments = build_payments(
         pool=pool,
         psp=psp,
-        tariffs=OneTariff(),
+        tariffs=tariffs or OneTariff(),
         clock=clock,
         policy=policy or PaymentPolicy(),
         incidents=incidents,
         checked=checked,
+        updates=updates,
     )
     base = ApiOptions(base_url="http://api.test", sandbox=True, allow_private_receivers=True)
     ring = KeyRing(pool=pool, clock=clock, admin_api_key=ADMIN)
@@ -237,19 +248,16 @@ async def open_api(
         payments=payments,
         clearing=clearing,
         plug_and_charge=plug_and_charge,
-        vehicle_authorization=plug_and_charge
-        and VehicleAuthorizationService(
+        stations=build_station_services(
             pool=pool,
             clock=clock,
             environment="sandbox",
-            decisions=plug_and_charge,
+            base_url="http://api.test",
             payments=payments,
+            decisions=plug_and_charge,
             patience=PATIENCE,
         ),
-        settlement_notices=SettlementNoticeService(pool=pool, clock=clock, payments=payments),
-        station_transactions=StationTransactionService(
-            pool=pool, clock=clock, environment="sandbox", payments=payments
-        ),
+        contract_pool=contract_pool,
         contracts=plug_and_charge
         and ContractService(pool=pool, clock=clock, clearing=clearing, decisions=plug_and_charge),
         funding=FundingService(pool=pool, clock=clock, psp=psp),

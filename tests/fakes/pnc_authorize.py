@@ -30,7 +30,13 @@ class StationApi:
         return {"idToken": token, "certificate": self.pki.bundle(self.leaf)} | changes
 
     async def plug_in(
-        self, *, ref: str = "tx-1", request: Any = None, evse: str = EVSE, version: str = "2.0.1"
+        self,
+        *,
+        ref: str = "tx-1",
+        request: Any = None,
+        evse: str = EVSE,
+        version: str = "2.0.1",
+        **changes: Any,
     ) -> Answer:
         body = {
             "ocpp_version": version,
@@ -38,7 +44,7 @@ class StationApi:
             "session_ref": ref,
             "authorize_request": self.request() if request is None else request,
         }
-        return await self.api.call("POST", f"{ROOT}/authorizations", body, party="DE-ABC")
+        return await self.api.call("POST", f"{ROOT}/authorizations", body | changes, party="DE-ABC")
 
     async def contract(self, payment: dict[str, Any], **changes: Any) -> Answer:
         body = {
@@ -51,8 +57,8 @@ class StationApi:
 
 
 @asynccontextmanager
-async def open_station_api(pool: Pool, *, now: datetime = START) -> AsyncIterator[StationApi]:
-    """The API at `now`, with a trusted root and the contract of one vehicle."""
+async def open_station_api(pool: Pool, *, now: datetime = START, **options: Any) -> AsyncIterator[StationApi]:
+    """The API at `now`, with a trusted root and the contract of one vehicle; `options` as `open_api`."""
     pki = build_pki(suite=Suite.P256, now=now, ocsp_url=OCSP_URL)
     leaf = pki.issue(EMAID)
     fetcher = ScriptedFetcher(now=now)
@@ -60,7 +66,7 @@ async def open_station_api(pool: Pool, *, now: datetime = START) -> AsyncIterato
     fetcher.know(pki.first, pki.second)
     fetcher.know(pki.second, leaf)
     service = PlugAndChargeService(revocation_checker=RevocationChecker(fetcher=fetcher))
-    async with open_api(pool, plug_and_charge=service) as api:
+    async with open_api(pool, plug_and_charge=service, **options) as api:
         api.clock.at = now
         trusted = await api.call(
             "POST",

@@ -1,12 +1,14 @@
 """Authorizing a vehicle over HTTP: decide, secure, conclude; nothing accepted that is not paid for."""
 
 import asyncio
+import json
 from collections.abc import AsyncIterator
 
 import pytest
 from cryptography.x509.ocsp import OCSPCertStatus
 
 from gateway.database import Pool
+from pnc.data_transfer import VENDOR
 from sandbox.pki.hierarchy import ocsp_answer
 from tests.fakes.api import EVSE, START, Answer, cdr
 from tests.fakes.pnc_authorize import ROOT, StationApi, open_station_api, statuses
@@ -90,6 +92,7 @@ async def test_a_challenge_that_cannot_be_met_is_no_acceptance_and_leaves_no_hol
 def pending(answer: Answer) -> None:
     assert (answer.status, answer.json["code"]) == (503, "payment_pending"), answer.text
     assert answer.headers["Retry-After"] == "2"
+    assert answer.json["ocpp_error"]["errorCode"] == "InternalError"
     assert "ContractCancelled" not in answer.text
 
 
@@ -112,6 +115,15 @@ async def test_a_pending_payment_is_no_status_of_the_bare_message_either(station
     pending(await station.api.call("POST", path, station.request(), party="DE-ABC"))
     again = await station.api.call("POST", path, station.request(), party="DE-ABC")
     assert again.json["certificateStatus"] == "Accepted"
+
+
+async def test_a_pending_payment_is_no_status_of_a_data_transfer_either(station: StationApi) -> None:
+    station.api.psp.faults.append("after")
+    path = f"{ROOT}/ocpp/1.6/data-transfer?evse_id={EVSE}&session_ref=tx-1"
+    body = {"vendorId": VENDOR, "messageId": "Authorize", "data": json.dumps(station.request())}
+    pending(await station.api.call("POST", path, body, party="DE-ABC"))
+    again = await station.api.call("POST", path, body, party="DE-ABC")
+    assert json.loads(again.json["data"])["certificateStatus"] == "Accepted"
 
 
 async def test_an_answer_later_than_the_stations_patience_is_pending_and_never_a_rejection(

@@ -8,7 +8,7 @@ import pytest
 
 from gateway.database import Pool
 from sandbox.pki.hierarchy import Suite, build_pki, cross_sign, revocation_list
-from tests.fakes.api import START, Answer
+from tests.fakes.api import EVSE, START, Answer
 from tests.fakes.pnc_authorize import ROOT, StationApi, open_station_api, statuses
 from tests.fakes.pnc_market import EMAID, OCSP_URL
 
@@ -290,12 +290,23 @@ async def test_log_lines_and_metrics_name_the_route_and_never_whose_contract_it_
         ("GET", f"nothing/{EMAID}"),
     ):
         await admin(station, method, path)
+    station.api.psp.faults.append("after")
+    await station.plug_in(ref="pending")
+    began = {"started_at": "2026-10-29T07:00:00Z", "energy_wh": 1, "reason": "local_list"}
+    await station.plug_in(ref="late", offline=began)
+    for version, message in (("2.0.1", "authorize"), ("2.1", "boot"), ("2.1", "get-certificate-status")):
+        path = f"{ROOT}/ocpp/{version}/{message}?evse_id=E1&session_ref={EMAID}"
+        await station.api.call("POST", path, station.request(), party="DE-ABC")
+    for wrong in ({"idToken": {"idToken": f"{EMAID}-Z", "type": "eMAID"}}, {"idToken": EMAID}, [EMAID]):
+        path = f"{ROOT}/ocpp/2.1/authorize?evse_id={EVSE}&session_ref=x"
+        await station.api.call("POST", path, wrong, party="DE-ABC")
+    await station.contract({"type": "partner_account"}, emaid=f"{EMAID}9999")
     for path in (f"/v1/ocpi-tokens/RFID/{uid}", f"/ocpi/2.2.1/tokens/DE/ABC/{uid}"):
         await station.api.call("GET", path, party="admin")
     metrics = await station.api.call("GET", "/metrics", party="admin")
     printed = capsys.readouterr()
     text = printed.out + printed.err
     assert "contracts/{emaid}/history" in text
-    for name in (EMAID, uid):
+    for name in (EMAID, EMAID.lower(), EMAID[5:], uid):
         assert name not in text
         assert name not in metrics.text

@@ -75,7 +75,7 @@ async def test_the_full_form_answers_ocpp_1_6_in_the_same_wrapping(station: Stat
 async def test_another_vendor_or_message_is_refused_with_ocpps_own_status(station: StationApi) -> None:
     foreign = await send(station, f"1.6/data-transfer?{PLACE}", wrapped("Authorize", {}, vendor="acme"))
     assert foreign.json == {"status": "UnknownVendorId"}
-    for message in ("SignCertificate", "Get15118EVCertificate", ""):
+    for message in ("SignCertificate", "CertificateSigned", ""):
         assert (await transfer(station, message, {})).json == {"status": "UnknownMessageId"}
 
 

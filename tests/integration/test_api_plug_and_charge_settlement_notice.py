@@ -23,12 +23,12 @@ async def station(pool: Pool) -> AsyncIterator[StationApi]:
 
 
 def notice_job(station: StationApi, **changes: Any) -> SettlementNoticeJob:
-    notices = station.api.services.settlement_notices
-    assert notices is not None
+    stations = station.api.services.stations
+    assert stations is not None
     return SettlementNoticeJob(
         pool=station.api.services.pool,
         clock=station.api.clock,
-        notices=notices,
+        notices=stations.notices,
         environment="sandbox",
         **changes,
     )
@@ -66,6 +66,7 @@ async def test_the_operator_is_notified_once_of_the_captured_amount_and_gets_ocp
     (event,) = await events(station, "DE-ABC", "plug_and_charge.settled")
     assert (event["status"], event["amount"], event["currency"]) == ("Settled", 1190, "EUR")
     assert event["session_ref"] == "tx-1"
+    assert event["receipt_url"].startswith("http://api.test/v1/receipts/")
 
     answer = await station.api.call("GET", path, party="DE-ABC")
     assert (answer.json["status"], answer.json["id"]) == ("Settled", shown["authorization_id"])
@@ -120,11 +121,14 @@ async def test_a_stations_settlement_is_taken_in_and_answered_with_our_receipt(s
     await name(station, shown["decision"]["id"], "t-1")
     assert (await notify(transactionId="t-1")).json == {}  # not captured yet
     await complete(station, shown["session_id"])
-    receipt = (await notify(transactionId="t-1")).json["receiptId"]
+    answered = (await notify(transactionId="t-1")).json
+    receipt = answered["receiptId"]
+    assert answered["receiptUrl"].startswith("http://api.test/v1/receipts/ses_")
     settled = await station.api.call(
         "GET", f"{ROOT}/sessions/{shown['session_id']}/settlement", party="DE-ABC"
     )
     assert receipt == settled.json["receipt"]
+    assert answered["receiptUrl"] == settled.json["receipt_url"]
     assert (await notify(transactionId="of another station")).json == {}
     # Two stations of the operator may use one id: then it names nothing.
     twin = (await station.plug_in(ref="tx-2")).json

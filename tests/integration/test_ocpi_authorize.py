@@ -1,9 +1,12 @@
 """From a CPO's question about a token to the captured payment, over real HTTP on a real PostgreSQL."""
 
 import asyncio
+import json
+import re
 from collections.abc import AsyncIterator
 from dataclasses import dataclass, replace
 from datetime import timedelta
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -19,8 +22,12 @@ from gateway.ocpi.tariff_source import OcpiTariffSource
 from gateway.ocpi.token_authorization import SAME_REQUEST, TokenAuthorizationService
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import PaymentService, build_payments
+from gateway.plug_and_charge.authorization_service import VehicleAuthorizationRequest
+from gateway.plug_and_charge.station_services import build_station_services
+from pnc.messages import OcppVersion
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import cdr, location, tariff
+from tests.fakes.pnc_market import EMAID, contract, open_market
 from tests.fakes.psp import FakePsp
 
 TOKEN = TokenRecord(
@@ -382,3 +389,49 @@ async def test_a_booking_that_nobody_used_costs_its_no_show_fee(system: System) 
     await system.edge.call("POST", "/emsp/2.2.1/cdrs", system.token, unused)
     await system.settle()
     assert await system.edge.pool.fetchval("SELECT amount_minor FROM gateway.capture") == 484
+
+
+def cdr_fields_of_the_guide() -> dict[str, Any]:
+    """What the Plug & Charge guide says that a CDR carries."""
+    guide = (Path(__file__).parents[2] / "docs/guides/plug-and-charge.md").read_text(encoding="utf-8")
+    (example,) = re.findall(r'\{"authorization_reference": .*?\.\.\.\}\n', guide, flags=re.DOTALL)
+    fields: dict[str, Any] = json.loads(example.replace(", ...}", "}"))
+    return fields
+
+
+async def test_a_vehicles_session_is_settled_by_the_cdr_that_the_plug_and_charge_guide_shows(
+    system: System,
+) -> None:
+    fields = cdr_fields_of_the_guide()
+    assert fields["cdr_token"]["contract_id"] == EMAID
+    assert fields["authorization_reference"].startswith("auth_")
+    await system.edge.party("superapp", "demand_partner")
+    market = await open_market(system.edge.pool, now=NOW)
+    await market.put(contract(valid_from=NOW - timedelta(days=1)))
+    stations = build_station_services(
+        pool=system.edge.pool,
+        clock=system.edge.clock,
+        environment=market.environment,
+        base_url="http://api.test",
+        payments=system.payments,
+        decisions=market.service,
+    )
+    assert stations.authorization is not None
+    vehicle = await stations.authorization.authorize(
+        VehicleAuthorizationRequest(
+            operator_id="NL-ABC",
+            evse_ids=(location()["evses"][0]["evse_id"],),
+            session_ref="pnc-1",
+            ocpp_version=OcppVersion.V2_1,
+            message=market.pem_request(),
+        )
+    )
+    assert vehicle.decision.finding == "accepted", vehicle.decision.detail
+    record = cdr(session_id=None, **fields | {"authorization_reference": vehicle.decision.authorization_id})
+    await system.edge.call("POST", "/emsp/2.2.1/cdrs", system.token, record)
+    await system.settle()
+    async with system.edge.pool.acquire() as connection:
+        kept = await cdrs.load_cdr(connection, "NL-ABC", "CDR1")
+    assert kept is not None
+    assert kept.status is CdrStatus.COMPLETED
+    assert await system.edge.pool.fetchval("SELECT amount_minor FROM gateway.capture") == 1215

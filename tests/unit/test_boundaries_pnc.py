@@ -26,6 +26,7 @@ VALUES: Final = frozenset(
         "authorization",
         "certificate",
         "contract",
+        "contract_pool",
         "data_transfer",
         "emaid",
         "errors",

@@ -15,7 +15,7 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, QueryModel, WireModel
-from gateway.api.field_types import EvseId, Line
+from gateway.api.field_types import EvseId, InstantIn, Line
 from gateway.api.idempotency import KeyRule
 from gateway.api.plug_and_charge import settlement_notice
 from gateway.api.plug_and_charge.ocpp_numbers import ExactNumber, exact
@@ -28,7 +28,7 @@ from gateway.plug_and_charge.authorization_service import (
     VehicleAuthorizationRequest,
     VehicleAuthorizationService,
 )
-from pnc.authorization import AuthorizationDecision
+from pnc.authorization import AuthorizationDecision, OfflineReason, OfflineStart
 from pnc.data_transfer import VENDOR, TransferredMessage, TransferRefusal, read_transfer, transfer_response
 from pnc.errors import CallError
 from pnc.messages import OcppVersion, authorize_response, transaction_limit, validate_authorize_request
@@ -36,9 +36,23 @@ from pnc.rejection_reasons import RejectionReason
 
 
 class StationBody(WireModel):
-    """The EVSE of the vehicle."""
+    """The EVSE of the vehicle, or all EVSEs of its station where the station has not said which one."""
 
-    evse_id: EvseId
+    evse_id: EvseId | None = None
+    evse_ids: list[EvseId] | None = Field(
+        None,
+        min_length=1,
+        max_length=32,
+        description="instead of evse_id: the dearest is held until you name the session's",
+    )
+
+
+class OfflineStartBody(WireModel):
+    """A session that began before you could ask."""
+
+    started_at: InstantIn = Field(description="at most 7 days ago")
+    energy_wh: int = Field(ge=0, le=10_000_000, description="what the vehicle has charged so far")
+    reason: OfflineReason
 
 
 class AuthorizeVehicleBody(WireModel):
@@ -47,6 +61,9 @@ class AuthorizeVehicleBody(WireModel):
     ocpp_version: Literal["1.6", "2.0.1", "2.1"]
     station: StationBody
     session_ref: Line = Field(description="the operator's name for the session, such as its transaction id")
+    offline: OfflineStartBody | None = Field(
+        None, description="the session began while the station or this system was not reachable"
+    )
     authorize_request: dict[str, Any] = Field(
         description="the AuthorizeRequest as received from the station; with 1.6 in its DataTransfer"
     )
@@ -71,6 +88,9 @@ class DecisionSchema(api_schemas.PublicSchema):
     rejection_reason: str | None
     detail: str
     repeated: bool
+    secured_late: bool = Field(
+        default=False, description="the session began offline, before its payment was held"
+    )
 
 
 class TransactionLimitSchema(api_schemas.PublicSchema):
@@ -86,6 +106,7 @@ class AuthorizeVehicleSchema(api_schemas.PublicSchema):
     authorize_response: dict[str, Any] = Field(description="the OCPP AuthorizeResponse to send")
     authorization_id: str | None
     session_id: str | None
+    evse_id: str | None = Field(None, description="the EVSE whose tariff is held")
     cost_limit: api_schemas.Minor | None = Field(
         description="stop charging before the running cost exceeds this"
     )
@@ -106,7 +127,8 @@ async def authorize(call: ApiRequest) -> ApiResponse:
         authorize_request, root = _transferred(body.authorize_request, root=root), f"{root}/data"
     request = VehicleAuthorizationRequest(
         operator_id=call.caller.party_id,
-        evse_id=body.station.evse_id,
+        evse_ids=_evse_ids(body.station),
+        offline=_offline(body.offline),
         session_ref=body.session_ref,
         ocpp_version=version,
         message=validated(version, authorize_request, root=root),
@@ -120,7 +142,7 @@ async def authorize_bare(call: ApiRequest) -> ApiResponse:
     version = OcppVersion(call.path["version"])
     request = VehicleAuthorizationRequest(
         operator_id=call.caller.party_id,
-        evse_id=call.query.evse_id,
+        evse_ids=(call.query.evse_id,),
         session_ref=call.query.session_ref,
         ocpp_version=version,
         message=validated(version, call.body, root=""),
@@ -152,6 +174,24 @@ def validated(version: OcppVersion, message: object, *, root: str) -> dict[str, 
         return validate_authorize_request(version, message)
 
 
+def _evse_ids(station: StationBody) -> tuple[str, ...]:
+    """The EVSEs that the session may be at, each once. Raises ProblemError."""
+    if (station.evse_id is None) == (station.evse_ids is None):
+        expected = "either evse_id or evse_ids"
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            f"/station: expected {expected}.",
+            errors=[FieldError(pointer="/station", expected=expected)],
+        )
+    return tuple(dict.fromkeys(station.evse_ids or [station.evse_id or ""]))
+
+
+def _offline(body: OfflineStartBody | None) -> OfflineStart | None:
+    if body is None:
+        return None
+    return OfflineStart(started_at=body.started_at, energy_wh=body.energy_wh, reason=body.reason)
+
+
 def _transferred(payload: object, *, root: str) -> object:
     """The Authorize inside a DataTransfer of OCPP 1.6. Raises ProblemError."""
     with reading(root=root):
@@ -175,6 +215,7 @@ def _answer(call: ApiRequest, version: OcppVersion, result: VehicleAuthorization
         authorize_response=transfer_response(answer) if version is OcppVersion.V1_6 else answer,
         authorization_id=payment.id if payment else None,
         session_id=payment.session if payment else None,
+        evse_id=result.payment.session.evse_id if payment and result.payment else None,
         cost_limit=payment.cost_limit if payment else None,
         currency=payment.currency if payment else None,
         tariff=payment.tariff if payment else None,
@@ -185,6 +226,7 @@ def _answer(call: ApiRequest, version: OcppVersion, result: VehicleAuthorization
             rejection_reason=decision.rejection_reason.value if decision.rejection_reason else None,
             detail=_public_detail(decision),
             repeated=result.repeated,
+            secured_late=decision.accepted and decision.offline_since is not None,
         ),
     )
 
@@ -222,9 +264,10 @@ def _public_detail(decision: AuthorizationDecision) -> str:
 
 def service_of_station(call: ApiRequest) -> VehicleAuthorizationService:
     """The service for stations. Raises ProblemError `unavailable`."""
-    if call.services.vehicle_authorization is None:
+    service = settlement_notice.stations_of(call).authorization
+    if service is None:
         raise ProblemError(problems.UNAVAILABLE, "Plug & Charge is not available in this process.")
-    return call.services.vehicle_authorization
+    return service
 
 
 def _schema_problem(error: CallError, *, root: str) -> ProblemError:

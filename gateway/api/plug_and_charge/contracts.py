@@ -17,6 +17,7 @@ from gateway.api.field_types import (
     CurrencyCode,
     CustomerToken,
     InstantIn,
+    NonNegativeMinor,
     PaymentMethodToken,
     PositiveMinor,
     Slug,
@@ -68,6 +69,11 @@ class ContractBody(WireModel):
     sessions_per_day: int | None = Field(
         None, ge=1, le=1_000_000, description="how many sessions may begin in any 24 hours"
     )
+    offline_limit: NonNegativeMinor | None = Field(
+        None,
+        description="the most that is paid for a session that began while its station was offline, minor "
+        "units; 0: nothing; `limit` unless given",
+    )
     certificate_chain: Pem | None = Field(
         None, description="PEM in any order, or PKCS #7; registers the certificate"
     )
@@ -109,6 +115,7 @@ def new_contract(body: ContractBody) -> NewContract:
         currency=body.currency,
         sessions_at_once=body.sessions_at_once,
         sessions_per_day=body.sessions_per_day,
+        offline_limit_minor=body.offline_limit,
         bundle=body.certificate_chain,
     )
 

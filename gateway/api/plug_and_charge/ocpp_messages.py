@@ -1,8 +1,9 @@
-"""OCPP messages beside Authorize: certificate status, OCPP 1.6's DataTransfer, and clear refusals.
+"""OCPP messages beside Authorize: certificate status, vehicles' certificates, OCPP 1.6, clear refusals.
 
 Owns: the paths and the bare messages. Must not know certificates or how a decision is made.
 """
 
+from collections.abc import Mapping
 from typing import Annotated, Any, Final
 
 from pydantic import Field
@@ -20,16 +21,18 @@ from gateway.api.plug_and_charge.authorize import (
     validated,
 )
 from gateway.api.plug_and_charge.contracts import service_of
-from gateway.api.plug_and_charge.settlement_notice import transactions_of
+from gateway.api.plug_and_charge.settlement_notice import stations_of
 from gateway.api.problems import FieldError, ProblemError
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationRequest
 from pnc.certificate_status_service import fetch_certificate_status
+from pnc.contract_pool import answer_ev_certificate
 from pnc.data_transfer import TransferredMessage, TransferRefusal, read_transfer, transfer_response
 from pnc.messages import (
     OcppVersion,
     certificate_status_response,
     notify_settlement_response,
     read_certificate_status_request,
+    read_ev_certificate_request,
     read_notify_settlement,
 )
 from pnc.rejection_reasons import ContractRejection
@@ -38,8 +41,8 @@ _ANY_VERSION: Final = "{version:1\\.6|2\\.0\\.1|2\\.1}"
 _NEW_VERSION: Final = "{version:2\\.0\\.1|2\\.1}"
 _TAKEN: Final = {
     OcppVersion.V1_6: "data-transfer",
-    OcppVersion.V2_0_1: "authorize, get-certificate-status",
-    OcppVersion.V2_1: "authorize, get-certificate-status, notify-settlement",
+    OcppVersion.V2_0_1: "authorize, get-certificate-status, get-15118-ev-certificate",
+    OcppVersion.V2_1: "authorize, get-certificate-status, get-15118-ev-certificate, notify-settlement",
 }
 
 
@@ -63,6 +66,12 @@ async def get_certificate_status(call: ApiRequest) -> ApiResponse:
     return ApiResponse(body=await _certificate_status(call, version, call.body, root=""))
 
 
+async def get_ev_certificate(call: ApiRequest) -> ApiResponse:
+    """Hand a vehicle's request for its contract certificate to the configured pool, and the answer back."""
+    version = OcppVersion(call.path["version"])
+    return ApiResponse(body=await _ev_certificate(call, version, call.body, root=""))
+
+
 async def data_transfer(call: ApiRequest) -> ApiResponse:
     """Take a message of OCPP 2.0.1 inside OCPP 1.6's DataTransfer; the answer has the same wrapping."""
     with reading(root=""):
@@ -71,6 +80,8 @@ async def data_transfer(call: ApiRequest) -> ApiResponse:
         return ApiResponse(body=transfer_response(transfer))
     if transfer.message is TransferredMessage.AUTHORIZE:
         answer = await _authorize(call, transfer.body)
+    elif transfer.message is TransferredMessage.GET_EV_CERTIFICATE:
+        answer = await _ev_certificate(call, OcppVersion.V1_6, transfer.body, root="/data")
     else:
         answer = await _certificate_status(call, OcppVersion.V1_6, transfer.body, root="/data")
     return ApiResponse(body=transfer_response(answer))
@@ -80,8 +91,12 @@ async def notify_settlement(call: ApiRequest) -> ApiResponse:
     """Take a station's NotifySettlement in; the response names our receipt where the payment is ours."""
     with reading(root=""):
         settlement = read_notify_settlement(call.body)
-    receipt = await transactions_of(call).find_receipt(settlement, operator_id=call.caller.party_id)
-    return ApiResponse(body=notify_settlement_response(receipt_id=receipt))
+    ours = await stations_of(call).transactions.find_settlement(settlement, operator_id=call.caller.party_id)
+    return ApiResponse(
+        body=notify_settlement_response(
+            receipt_id=ours.receipt if ours else None, receipt_url=ours.receipt_url if ours else None
+        )
+    )
 
 
 async def refuse(call: ApiRequest) -> ApiResponse:
@@ -99,7 +114,7 @@ async def refuse(call: ApiRequest) -> ApiResponse:
     )
 
 
-async def _authorize(call: ApiRequest, body: object) -> dict[str, Any]:
+async def _authorize(call: ApiRequest, body: object) -> Mapping[str, Any]:
     query: TransferQuery = call.query
     missing = [name for name in ("evse_id", "session_ref") if getattr(query, name) is None]
     if missing or query.evse_id is None or query.session_ref is None:
@@ -110,7 +125,7 @@ async def _authorize(call: ApiRequest, body: object) -> dict[str, Any]:
         )
     request = VehicleAuthorizationRequest(
         operator_id=call.caller.party_id,
-        evse_id=query.evse_id,
+        evse_ids=(query.evse_id,),
         session_ref=query.session_ref,
         ocpp_version=OcppVersion.V1_6,
         message=validated(OcppVersion.V1_6, body, root="/data"),
@@ -121,7 +136,7 @@ async def _authorize(call: ApiRequest, body: object) -> dict[str, Any]:
 
 async def _certificate_status(
     call: ApiRequest, version: OcppVersion, body: object, *, root: str
-) -> dict[str, Any]:
+) -> Mapping[str, Any]:
     with reading(root=root):
         entry = read_certificate_status_request(version, body)
     service = service_of(call)
@@ -130,6 +145,14 @@ async def _certificate_status(
     if isinstance(found, ContractRejection):
         return certificate_status_response(version, ocsp_result=None, reason="NoStatus", detail=found.detail)
     return certificate_status_response(version, ocsp_result=found)
+
+
+async def _ev_certificate(
+    call: ApiRequest, version: OcppVersion, body: object, *, root: str
+) -> Mapping[str, Any]:
+    with reading(root=root):
+        request = read_ev_certificate_request(version, body)
+    return await answer_ev_certificate(call.services.contract_pool, version, request)
 
 
 def _endpoint(path: str, operation: str, summary: str, **rest: Any) -> ApiEndpoint:
@@ -153,6 +176,14 @@ ENDPOINTS: Final = (
         "getPlugAndChargeCertificateStatus",
         "Get a certificate's OCSP response",
         handler=get_certificate_status,
+    ),
+    _endpoint(
+        f"{_NEW_VERSION}/get-15118-ev-certificate",
+        "getPlugAndChargeEvCertificate",
+        "Get a vehicle's contract certificate",
+        description="The vehicle's request and the pool's answer pass through unread. Failed, with the "
+        "reason, where no pool is configured or it has no answer.",
+        handler=get_ev_certificate,
     ),
     _endpoint(
         "2.1/notify-settlement",

@@ -14,17 +14,18 @@ from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel
+from gateway.api.field_types import EvseId
 from gateway.api.plug_and_charge.ocpp_numbers import exact
-from gateway.api.problems import ProblemError
+from gateway.api.problems import FieldError, ProblemError
 from gateway.api_schemas_plug_and_charge import SettlementNoticeSchema
 from gateway.ids import format_id
-from gateway.plug_and_charge.station_transactions import StationTransactionService
+from gateway.plug_and_charge.station_services import StationServices
 from pnc.messages import MAX_TRANSACTION_ID, cost_updated, total_cost_response
 
 TransactionId = Annotated[str, Field(min_length=1, max_length=MAX_TRANSACTION_ID, pattern=r"^[\x21-\x7e]+$")]
 
 
-class SessionCostSchema(SettlementNoticeSchema):
+class SessionSettlementSchema(SettlementNoticeSchema):
     """The settlement with what the session cost in the forms of OCPP 2.0.1 and 2.1."""
 
     transaction_id: str | None = Field(description="the station's own id, once you have named it")
@@ -37,9 +38,14 @@ class SessionCostSchema(SettlementNoticeSchema):
 
 
 class StationTransactionBody(WireModel):
-    """The transaction that the station began after the authorization."""
+    """What the station said after the authorization: at least one of both."""
 
-    transaction_id: TransactionId = Field(description="transactionId of the station's TransactionEvent")
+    transaction_id: TransactionId | None = Field(
+        None, description="transactionId of the station's TransactionEvent"
+    )
+    evse_id: EvseId | None = Field(
+        None, description="the session's EVSE, where the request named several; its tariff is the session's"
+    )
 
 
 class StationTransactionSchema(api_schemas.PublicSchema):
@@ -49,17 +55,20 @@ class StationTransactionSchema(api_schemas.PublicSchema):
     id: str = Field(description="decision.id of the authorization")
     session_ref: str
     transaction_id: str | None = Field(description="the station's own id")
+    evse_id: str | None = Field(description="null while the station has not named it")
 
 
 async def get(call: ApiRequest) -> ApiResponse:
     """The settlement of a session at one of the caller's stations, once it is known."""
-    service = call.services.settlement_notices
-    if service is None:
-        raise ProblemError(problems.UNAVAILABLE, "Plug & Charge is not available in this process.")
-    notice = await service.get(
+    stations = stations_of(call)
+    notice = await stations.notices.get(
         operator_id=call.caller.party_id, session_id=call.path_id("id", "ses"), admin=call.caller.admin
     )
-    transaction_id = await transactions_of(call).find_transaction_id(notice, operator_id=call.caller.party_id)
+    transaction_id = await stations.transactions.find_transaction_id(
+        operator_id=call.caller.party_id,
+        session_ref=notice.session_ref or "",
+        authorization_id=notice.id,
+    )
     total_cost = to_major(notice.amount, notice.currency)
     updated = None
     if transaction_id is not None:
@@ -74,27 +83,36 @@ async def get(call: ApiRequest) -> ApiResponse:
 
 
 async def name_transaction(call: ApiRequest) -> ApiResponse:
-    """Name the station's transaction of an authorization; the same name again changes nothing."""
+    """Name transaction and EVSE of an authorization; the same names again change nothing."""
     body: StationTransactionBody = call.body
-    decision = await transactions_of(call).name(
+    if body.transaction_id is None and body.evse_id is None:
+        expected = "transaction_id, evse_id or both"
+        raise ProblemError(
+            problems.INVALID_PARAMETERS,
+            f"The body names nothing: expected {expected}.",
+            errors=[FieldError(pointer="", expected=expected)],
+        )
+    decision = await stations_of(call).transactions.name(
         operator_id=call.caller.party_id,
         decision_id=call.path_id("id", "dec"),
         transaction_id=body.transaction_id,
+        evse_id=body.evse_id,
     )
     return ApiResponse(
         body=StationTransactionSchema(
             id=format_id("dec", decision.id),
             session_ref=decision.session_ref,
             transaction_id=decision.transaction_id,
+            evse_id=None if decision.evse_ids else decision.evse_id,
         )
     )
 
 
-def transactions_of(call: ApiRequest) -> StationTransactionService:
-    """The service of stations' transactions. Raises ProblemError `unavailable`."""
-    if call.services.station_transactions is None:
+def stations_of(call: ApiRequest) -> StationServices:
+    """The services for the operators of stations. Raises ProblemError `unavailable`."""
+    if call.services.stations is None:
         raise ProblemError(problems.UNAVAILABLE, "Plug & Charge is not available in this process.")
-    return call.services.station_transactions
+    return call.services.stations
 
 
 ENDPOINTS: Final = (
@@ -106,19 +124,24 @@ ENDPOINTS: Final = (
         tag="Plug & Charge",
         scope=Scope.PLUG_AND_CHARGE,
         handler=get,
-        answers={200: SessionCostSchema},
+        answers={200: SessionSettlementSchema},
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
     ApiEndpoint(
         method="PATCH",
         path="/v1/plug-and-charge/authorizations/{id}",
         operation="namePlugAndChargeTransaction",
-        summary="Name the station's transaction of an authorization",
+        summary="Name the station's transaction and EVSE of an authorization",
         tag="Plug & Charge",
         scope=Scope.PLUG_AND_CHARGE,
         handler=name_transaction,
         body=StationTransactionBody,
         answers={200: StationTransactionSchema},
-        problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
+        problems=(
+            problems.NOT_FOUND,
+            problems.STATE_CONFLICT,
+            problems.EVSE_NOT_FOUND,
+            problems.TARIFF_MISSING,
+        ),
     ),
 )

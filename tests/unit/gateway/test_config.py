@@ -158,6 +158,14 @@ def test_all_wrong_settings_are_named_at_once() -> None:
         (
             {
                 "NETWORKCORE_PUBLIC_URL": "https://pay.example",
+                "NETWORKCORE_CONTRACT_POOL_URL": "http://pool.example",
+                "NETWORKCORE_CONTRACT_POOL_TOKEN": "pool-token",
+            },
+            "NETWORKCORE_CONTRACT_POOL_URL must be https in production",
+        ),
+        (
+            {
+                "NETWORKCORE_PUBLIC_URL": "https://pay.example",
                 "NETWORKCORE_ECB_RATES_URL": "http://rates.example/eurofxref-hist-90d.xml",
             },
             "NETWORKCORE_ECB_RATES_URL must be https in production",
@@ -284,6 +292,7 @@ def test_no_secret_setting_is_ever_repeated() -> None:
         "psp_api_key",
         "psp_publishable_key",  # no secret, but a secret key may be put there by mistake
         "psp_webhook_secret",
+        "contract_pool_token",
         "admin_api_key",
         "webhook_encryption_keys",
     ]
@@ -303,6 +312,7 @@ def test_commands_that_need_the_database_alone_ask_for_nothing_else() -> None:
     [
         ({"NETWORKCORE_BANK_ACCOUNT_PATH": "a.json"}, "go together"),
         ({"NETWORKCORE_BANK_OUTBOX_PATH": "/out"}, "go together"),
+        ({"NETWORKCORE_CONTRACT_POOL_URL": "https://pool.example"}, "go together"),
         (
             {
                 "NETWORKCORE_BANK_ACCOUNT_PATH": "a.json",

@@ -1,0 +1,62 @@
+"""`networkcore sandbox-contract-pool`: says where it listens, is strict as a pool, and ends when stopped."""
+
+import json
+import signal
+import subprocess
+import sys
+import urllib.error
+import urllib.request
+from pathlib import Path
+from typing import Any
+
+import pytest
+from click.testing import CliRunner
+
+from gateway.cli.sandbox_contract_pool import command
+
+CONTRACTS = {"gJg=": {"emaid": "DE8AAC12345678", "exi_response": "gJgA"}}
+BODY = {"certificateInstallationReq": "gJg=", "xsdMsgDefNamespace": "urn:iso:15118:2:2013:MsgDef"}
+
+
+def ask(url: str, token: str, body: Any = BODY) -> tuple[int, Any]:
+    request = urllib.request.Request(  # noqa: S310 - the address that the stand-in printed
+        f"{url}/v1/ccp/signedContractData",
+        data=json.dumps(body).encode(),
+        headers={"Authorization": f"Bearer {token}", "Content-Type": "application/json"},
+    )
+    try:
+        with urllib.request.urlopen(request, timeout=30) as response:  # noqa: S310 - as above
+            return response.status, json.load(response)
+    except urllib.error.HTTPError as error:
+        return error.code, json.load(error)
+
+
+def test_the_stand_in_delivers_the_given_contracts_until_it_is_stopped(tmp_path: Path) -> None:
+    file = tmp_path / "contracts.json"
+    file.write_text(json.dumps(CONTRACTS), encoding="utf-8")
+    code = "from gateway.cli.sandbox_contract_pool import command; command()"
+    given = ("--contracts", str(file), "--token", "pool-token")
+    with subprocess.Popen([sys.executable, "-c", code, *given], stdout=subprocess.PIPE, text=True) as process:
+        try:
+            assert process.stdout is not None
+            url = json.loads(process.stdout.readline())["url"]
+            status, found = ask(url, "pool-token")
+            (delivered,) = found["CCPResponse"]["emaidContent"]
+            assert (status, delivered["messageDef"]["certificateInstallationRes"]) == (200, "gJgA")
+            assert ask(url, "another-token")[0] == 401
+            assert ask(url, "pool-token", BODY | {"certificateInstallationReq": "gJgB"})[0] == 404
+            unreadable = ({}, [], {"xsdMsgDefNamespace": "urn:x"}, {"certificateInstallationReq": "AA=="})
+            for wrong in unreadable:
+                body = BODY | wrong if isinstance(wrong, dict) and wrong else wrong
+                assert ask(url, "pool-token", body)[0] == 400
+        finally:
+            process.send_signal(signal.SIGTERM)
+            assert process.wait(30) == 0
+
+
+@pytest.mark.parametrize("text", ["", "[1]", '{"gJg=": {}}'])
+def test_contracts_that_can_t_be_read_end_the_command_in_one_line(tmp_path: Path, text: str) -> None:
+    file = tmp_path / "contracts.json"
+    file.write_text(text, encoding="utf-8")
+    result = CliRunner().invoke(command, ["--contracts", str(file)])
+    assert (result.exit_code, "--contracts" in result.output, "expected" in result.output) == (2, True, True)
