@@ -79,6 +79,7 @@ from gateway.ocpi.token_service import TokenService
 from gateway.partners import party_repository
 from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService
+from gateway.partners.buyer_service import BuyerService
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_repository import market_anchor_reader
 from gateway.partners.market_clock_service import MarketClockService
@@ -270,11 +271,8 @@ def build_web(app: Application) -> web.Application:
     """The HTTP application: the capture API with the OCPI edge beside it."""
     settings = app.settings
     addresses = AddressLimiter(trusted_proxies=settings.trusted_proxies)
-    keys = KeyRing(
-        pool=app.pool,
-        clock=app.clock,
-        admin_api_key=settings.admin_api_key.get_secret_value() if settings.admin_api_key else None,
-    )
+    admin_key = settings.admin_api_key.get_secret_value() if settings.admin_api_key else None
+    keys = KeyRing(pool=app.pool, clock=app.clock, admin_api_key=admin_key)
     cipher = secret_cipher(settings)
     services = ApiServices(
         pool=app.pool,
@@ -293,6 +291,7 @@ def build_web(app: Application) -> web.Application:
         clearing=app.clearing,
         funding=_funding(app),
         parties=PartyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        buyers=BuyerService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         agreements=AgreementService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         meter_keys=MeterKeyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         api_keys=ApiKeyService(pool=app.pool, clock=app.clock, cache=keys),

@@ -41,6 +41,7 @@ class ExceptionKind(StrEnum):
     UNKNOWN_DISBURSEMENT_OUTCOME = "unknown_disbursement_outcome"
     RECONCILIATION_DIFFERENCE = "reconciliation_difference"
     DOCUMENT_EXCEPTION = "document_exception"
+    PENDING_DRIVER_DOCUMENTS = "pending_driver_documents"
     PAYOUT_HOLD = "payout_hold"
     UNPAYABLE_ACCOUNT = "unpayable_account"
     APPROVAL_REQUEST = "approval_request"

@@ -24,6 +24,12 @@ SELECT concat_ws('/', supplier_id, customer_id, currency, period_start, period_e
        'document_not_issued' AS reason, reason AS detail, first_at AS since
 FROM clearing.document_exception ORDER BY first_at, supplier_id, customer_id, currency, period_start;
 
+-- name: pending_driver_documents
+-- By seller: they all wait for the same data.
+SELECT supplier_id AS name, supplier_id AS party_id, 'document_incomplete' AS reason,
+       format('%s documents for drivers: %s', count(*), min(reason)) AS detail, min(first_at) AS since
+FROM clearing.pending_driver_document GROUP BY supplier_id ORDER BY min(first_at), supplier_id;
+
 -- name: payout_holds
 -- In force on the party's own day, with what it keeps from being paid in the party's settlement currency.
 SELECT h.id, h.party_id, party.settlement_currency AS currency,

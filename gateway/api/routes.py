@@ -6,6 +6,7 @@ Owns: the list. Must not know what is behind an entry.
 from gateway.api.capture import (
     authorizations,
     bookings,
+    buyers,
     captures,
     charging_preferences,
     customers,
@@ -71,6 +72,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *quotes.ENDPOINTS,
         *authorizations.ENDPOINTS,
         *setups.ENDPOINTS,
+        *buyers.ENDPOINTS,
         *customers.ENDPOINTS,
         *sessions.ENDPOINTS,
         *terminals.ENDPOINTS,

@@ -27,6 +27,7 @@ from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.token_service import TokenService
 from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService
+from gateway.partners.buyer_service import BuyerService
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
@@ -87,6 +88,7 @@ class ApiServices:
     payments: PaymentService
     clearing: ClearingServices
     parties: PartyService
+    buyers: BuyerService
     agreements: AgreementService
     meter_keys: MeterKeyService
     api_keys: ApiKeyService

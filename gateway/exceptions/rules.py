@@ -179,9 +179,19 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             title="Documents that could not be issued",
             owner="finance",
             prefix=None,
-            retry=None,
-            next_step="Complete the party's data that the reason names. The document is tried again daily.",
-            command="networkcore clearing document-exceptions",
+            retry="issue the document",
+            next_step="Complete the data that the reason names with POST /v1/parties. The document is issued "
+            "within minutes then, or when you resolve this.",
+            command=_RESOLVE,
+        ),
+        ExceptionKind.PENDING_DRIVER_DOCUMENTS: KindSpec(
+            title="Drivers' documents that lack something",
+            owner="finance",
+            prefix=None,
+            retry="issue the documents",
+            next_step="Complete the data of {party} that the reason names with POST /v1/parties. The "
+            "documents are issued within seconds then, or when you resolve this.",
+            command=_RESOLVE,
         ),
         ExceptionKind.PAYOUT_HOLD: KindSpec(
             title="Payout holds",

@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from clearing.parties.business_details import NO_DETAILS, BusinessDetails
 from clearing.parties.party import Party, VatEvidence
 from clearing.services import ClearingServices
 from gateway.clock import Clock
@@ -21,7 +22,7 @@ from gateway.webhooks import payout_events
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartyUpdate:
-    """A party's terms as they are to be; `keeps_*` keeps what is stored instead.
+    """A party's terms as they are to be; `keeps_*` and `kept_details` keep what is stored instead.
 
     `declared_vat_ids` are the platform's own declarations: each counts where nothing is known of its id yet.
     """
@@ -30,16 +31,18 @@ class PartyUpdate:
     keeps_registrations: bool
     keeps_cadence: bool
     declared_vat_ids: Sequence[VatEvidence] = ()
+    kept_details: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartyView:
-    """A party with its name, which clearing keeps with its terms."""
+    """A party with its name and details, which clearing keeps with its terms."""
 
     id: str
     kind: str
     name: str
     created_at: datetime
+    details: BusinessDetails = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -137,8 +140,11 @@ async def load_party(clearing: ClearingServices, connection: Connection, party_i
 def _view(party: PartyRecord, terms: Mapping[str, Party]) -> PartyView:
     """A party with its name; one that has no terms yet is called by its id."""
     known = terms.get(party.id)
-    name = party.id if known is None else known.name
-    return PartyView(id=party.id, kind=party.kind, name=name, created_at=party.created_at)
+    if known is None:
+        return PartyView(id=party.id, kind=party.kind, name=party.id, created_at=party.created_at)
+    return PartyView(
+        id=party.id, kind=party.kind, name=known.name, created_at=party.created_at, details=known.details
+    )
 
 
 def _merged(update: PartyUpdate, *, before: Party | None) -> Party:
@@ -156,7 +162,8 @@ def _merged(update: PartyUpdate, *, before: Party | None) -> Party:
         wanted = replace(wanted, vat_registrations=before.vat_registrations)
     if update.keeps_cadence:
         wanted = replace(wanted, document_cadence=before.document_cadence)
-    return wanted
+    kept = {name: getattr(before.details, name) for name in update.kept_details}
+    return replace(wanted, details=replace(wanted.details, **kept))
 
 
 def _is_known(vat_id: str, known: set[str]) -> bool:

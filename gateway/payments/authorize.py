@@ -43,6 +43,7 @@ from gateway.payments.records import (
 )
 from gateway.payments.requests import AuthorizationRequest, ChargePoint, PartnerAccount, PspMethod
 from gateway.payments.second_authorization import reject_second_authorization, reopened
+from gateway.payments.session_buyer import name_buyer
 from gateway.payments.session_flags import flags_at_start
 from gateway.payments.state_machine import FINAL_STATES, PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
@@ -267,6 +268,7 @@ class AuthorizationService:
         session = named or self._new_session(hold, shard)
         authorization = self._new_authorization(hold, session, in_shard(hold.request.authorization_id, shard))
         psp_request = self._new_hold(authorization, hold.features) if authorization.funding == "psp" else None
+        await name_buyer(connection, hold.request, session.id, now=hold.now)
         reuses = hold.request.reuses_recent
         done, ended = False, None
         for _ in range(_TRIES):

@@ -87,6 +87,7 @@ class AuthorizationRequest:
     `amount_minor` overrides the estimate's hold; `max_amount_minor` bounds it (a contract's limit).
     `tariff` None: by the method. `started_at`: the session has begun already, by the tariff then in force;
     `by_whitelist`: without a request, because the CPO accepted the token by whitelist.
+    `buyer_id` is the business of the party that the session is sold to.
     """
 
     authorization_id: UUID
@@ -101,6 +102,7 @@ class AuthorizationRequest:
     cpo_id: str | None = None
     tariff: TariffChoice | None = None
     receipt_email: str | None = None
+    buyer_id: str | None = None
     started_at: datetime | None = None
     reuses_recent: bool = False
     by_whitelist: bool = False

@@ -29,6 +29,7 @@ from gateway.ocpi.token_service import TokenService
 from gateway.partners import party_repository
 from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService, create_key
+from gateway.partners.buyer_service import BuyerService
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
@@ -281,6 +282,7 @@ async def open_api(
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
         evse_directory=EvseDirectory(pool=pool, clock=clock, tariffs=TariffSnapshotService()),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),
+        buyers=BuyerService(pool=pool, clock=clock, clearing=clearing),
         agreements=AgreementService(pool=pool, clock=clock, clearing=clearing),
         meter_keys=MeterKeyService(pool=pool, clock=clock, clearing=clearing),
         api_keys=ApiKeyService(pool=pool, clock=clock, cache=ring),

@@ -22,7 +22,7 @@ from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundE
 from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.exceptions.service import ExceptionService, ExceptionView
-from gateway.ids import format_id, new_id
+from gateway.ids import format_id, new_id, shard_of
 from gateway.jobs.exceptions import PAUSE, ExceptionsJob
 from gateway.payments.errors import PaymentConflictError
 from gateway.payments.stated_usage import UsageAction, UsageDecision
@@ -254,11 +254,23 @@ async def document(queue: Queue) -> str:
         "period_end, "
         "party_id, reason, first_at, last_at) VALUES ('NL-ABC', 'platform', 'EUR', $1, $2, 'NL-ABC', "
         "'no VAT id', $3, $3)",
-        date(2026, 10, 1),
-        date(2026, 10, 31),
+        date(2026, 9, 1),
+        date(2026, 9, 30),
         LONG_AGO,
     )
-    return "NL-ABC/platform/EUR/2026-10-01/2026-10-31"
+    return "NL-ABC/platform/EUR/2026-09-01/2026-09-30"
+
+
+async def pending_driver_document(queue: Queue) -> str:
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO clearing.pending_driver_document (shard, session_id, kind, supplier_id, reason, "
+        "first_at, last_at) VALUES ($1, $2, 'capture', 'NL-ABC', 'lacks address', $3, $3)",
+        shard_of(identifier),
+        identifier,
+        LONG_AGO,
+    )
+    return "NL-ABC"
 
 
 async def payout_hold(queue: Queue, *, four_eyes: bool = False) -> str:
@@ -516,6 +528,10 @@ CAUSES = {
         unpayable_account,
         "UPDATE clearing.payout_hold SET lifted_at = now(), lifted_by = 'psp'",
     ),
+    ExceptionKind.PENDING_DRIVER_DOCUMENTS: (
+        pending_driver_document,
+        "DELETE FROM clearing.pending_driver_document",
+    ),
     ExceptionKind.PAYOUT_HOLD: (
         payout_hold,
         "UPDATE clearing.payout_hold SET lifted_at = now(), lifted_by = 'b'",
@@ -533,7 +549,6 @@ ENDED_BY_THEIR_OWN_COMMAND = (
     ExceptionKind.DISPUTE_RESPONSE,
     ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME,
     ExceptionKind.RECONCILIATION_DIFFERENCE,
-    ExceptionKind.DOCUMENT_EXCEPTION,
     ExceptionKind.APPROVAL_REQUEST,
     ExceptionKind.DISBURSEMENT_APPROVAL,
     ExceptionKind.PENDING_BANK_DETAILS,
@@ -543,6 +558,7 @@ ENDED_BY_THEIR_OWN_COMMAND = (
 )
 ENDED_BY_THEIR_RETRY = (
     ExceptionKind.UNCLEARED_SESSION,
+    ExceptionKind.DOCUMENT_EXCEPTION,
     ExceptionKind.UNMATCHED_CDR,
     ExceptionKind.FAILED_TASK,
     ExceptionKind.PSP_CONFIGURATION,
@@ -909,11 +925,11 @@ async def test_over_http_usage_is_decided_by_an_action(queue: Queue, api: Api) -
 
 
 async def test_over_http_a_source_that_is_open_is_a_conflict(queue: Queue, api: Api) -> None:
-    await document(queue)
+    await changed_meter_key(queue)
     (shown,) = (await api.call("GET", "/v1/exceptions", party="admin")).json["data"]
     answer = await api.call("POST", f"/v1/exceptions/{shown['id']}/resolve", {"note": "x"}, party="admin")
     assert (answer.status, answer.json["code"]) == (409, "state_conflict")
-    assert "networkcore clearing document-exceptions" in answer.json["detail"]
+    assert "networkcore meter accept" in answer.json["detail"]
     missing = format_id("exc", new_id())
     assert (await api.call("GET", f"/v1/exceptions/{missing}", party="admin")).status == 404
 

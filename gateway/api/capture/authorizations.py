@@ -10,6 +10,7 @@ from pydantic import Field, model_validator
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
+from gateway.api.capture.buyers import BuyerId
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import (
     NO_STORE,
@@ -137,6 +138,7 @@ class AuthorizationBody(WireModel):
         None, description="hold exactly this, instead of the estimate's price"
     )
     receipt_email: Email | None = Field(None, description="where the PSP sends the driver a receipt")
+    buyer: BuyerId | None = Field(None, description="the business in whose name the invoice is written")
     allow_repeat: bool = Field(
         default=False,
         description="hold again although the same payment method was authorized at this EVSE a moment ago",
@@ -286,6 +288,7 @@ def _order(call: ApiRequest, body: AuthorizationBody) -> AuthorizationRequest:
         estimate=estimate,
         amount_minor=body.amount,
         receipt_email=body.receipt_email,
+        buyer_id=body.buyer,
         # With a reference the session itself is held once. An account pays for every driver of the partner,
         # and which card a terminal reads is not known yet: neither tells one driver from the next.
         reuses_recent=body.session_ref is None

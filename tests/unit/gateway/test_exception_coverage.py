@@ -64,6 +64,7 @@ WITHOUT_A_STATE = {
     ExceptionKind.DISPUTE_RESPONSE,
     ExceptionKind.DOCUMENT_EXCEPTION,
     ExceptionKind.OLD_SUSPENSE,
+    ExceptionKind.PENDING_DRIVER_DOCUMENTS,
     ExceptionKind.PSP_CONFIGURATION,
     ExceptionKind.REJECTED_CDR,
 }
