@@ -13,10 +13,11 @@ import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Final
 
 import aiohttp
@@ -127,12 +128,15 @@ def _latencies(load: str, measured: Measured, *, goal: float | None = None) -> I
 
 async def _measure(stack: dict[str, Any], *, seconds: float) -> tuple[Measured, Measured]:
     key = stack["api_keys"]["parkingapp"]
+    platform = {
+        "Authorization": f"Bearer {stack['admin_api_key']}"
+    }  # what the app states would be provisional
     async with aiohttp.ClientSession(
         stack["base_url"], headers={"Authorization": f"Bearer {key}"}
     ) as session:
-        await _load(session, seconds=2.0, pause=_no_pause)
-        full = await _load(session, seconds=seconds, pause=_no_pause)
-        half = await _load(session, seconds=seconds, pause=_pacer(full.rate / 2))
+        await _load(session, seconds=2.0, pause=_no_pause, completing=platform)
+        full = await _load(session, seconds=seconds, pause=_no_pause, completing=platform)
+        half = await _load(session, seconds=seconds, pause=_pacer(full.rate / 2), completing=platform)
         return full, half
 
 
@@ -154,9 +158,13 @@ async def _call_bare(port: str, seconds: float) -> float:
 
 
 async def _load(
-    session: aiohttp.ClientSession, *, seconds: float, pause: Callable[[], Awaitable[None]]
+    session: aiohttp.ClientSession,
+    *,
+    seconds: float,
+    pause: Callable[[], Awaitable[None]],
+    completing: Mapping[str, str] = MappingProxyType({}),
 ) -> Measured:
-    """Clients that authorize and complete, one session after the other, for `seconds`."""
+    """Clients that authorize and complete, with these headers, one session after the other, for `seconds`."""
     measured = Measured(sessions=0, seconds=0.0, authorize_ms=[], complete_ms=[])
     began = time.perf_counter()
     until = began + seconds
@@ -175,7 +183,7 @@ async def _load(
                 measured.authorize_ms,
             )
             path = f"/v1/sessions/{authorization['session']}/complete"
-            await _timed(session, path, _USAGE, f"c-{key}", measured.complete_ms)
+            await _timed(session, path, _USAGE, f"c-{key}", measured.complete_ms, headers=completing)
             measured.sessions += 1
 
     async with asyncio.TaskGroup() as group:
@@ -185,9 +193,17 @@ async def _load(
     return measured
 
 
-async def _timed(session: aiohttp.ClientSession, path: str, body: Any, key: str, samples: list[float]) -> Any:
+async def _timed(
+    session: aiohttp.ClientSession,
+    path: str,
+    body: Any,
+    key: str,
+    samples: list[float],
+    *,
+    headers: Mapping[str, str] = MappingProxyType({}),
+) -> Any:
     began = time.perf_counter()
-    async with session.post(path, json=body, headers={"Idempotency-Key": key}) as response:
+    async with session.post(path, json=body, headers={"Idempotency-Key": key, **headers}) as response:
         answer = await response.json()
     samples.append(1000 * (time.perf_counter() - began))
     if response.status not in {200, 201}:

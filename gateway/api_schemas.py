@@ -22,7 +22,6 @@ from pydantic import (
 )
 
 from clearing.captured_session import AuthorizationMethod
-from gateway.exception_kinds import ExceptionEventKind, ExceptionKind, ExceptionState
 
 _RFC3339: Final = re.compile(r"\d{4}-\d{2}-\d{2}[Tt ]\d{2}:\d{2}:\d{2}(\.\d{1,9})?([Zz]|[+-]\d{2}:\d{2})")
 
@@ -313,16 +312,33 @@ class PriceSchema(PublicSchema):
     explained: list[str] = Field(description="the same data as text, one line each")
 
 
+UsageSourceName = Literal["operator_cdr", "operator_session", "operator_api", "platform", "payer"]
+
+
 class StatedUsageSchema(PublicSchema):
     """Usage of a session that a check found odd: a person decides, until then nothing is captured."""
 
     state: Literal["exception", "accepted", "rejected", "replaced"] = Field(
         description="exception while it waits; replaced when its CDR was credited"
     )
-    source: Literal["operator_cdr", "api"] = Field(description="who stated it")
+    source: UsageSourceName = Field(description="who stated it")
     cdr_id: str
     reasons: list[str] = Field(description="codes of what was found, such as energy_above_power")
     detail: str = Field(description="the same in words")
+
+
+class ProvisionalUsageSchema(PublicSchema):
+    """Usage that the payer stated of a session whose billing record is its operator's CDR."""
+
+    state: Literal["awaiting_cdr", "captured", "confirmed", "replaced"] = Field(
+        description="captured: no CDR came in time; confirmed: the CDR says the same; replaced: it differs"
+    )
+    party: str = Field(description="whose key stated it")
+    energy_wh: int
+    started_at: Instant
+    ended_at: Instant
+    price: Minor = Field(description="by the frozen tariff, VAT included")
+    stated_at: Instant = Field(description="when it was stated last")
 
 
 class SessionSchema(PublicSchema):
@@ -347,6 +363,13 @@ class SessionSchema(PublicSchema):
     ended_at: Instant | None
     flags: list[str] = Field(description="codes of findings, such as cpo_total_differs")
     cdr_id: str | None
+    stated_by: UsageSourceName | None = Field(
+        None, description="who stated the usage that the price is for; null until completed"
+    )
+    provisional_usage: ProvisionalUsageSchema | None = Field(
+        None,
+        description="what the payer stated where the operator's CDR decides; null in lists",
+    )
     usage: StatedUsageSchema | None = Field(
         None, description="what was stated and waits for a person; null where nothing waits, and in lists"
     )
@@ -428,48 +451,6 @@ class BankMessageSchema(PublicSchema):
     repeated: bool = Field(
         default=False, description="true if the message was imported earlier; it changed nothing now"
     )
-
-
-class ExceptionEventSchema(PublicSchema):
-    """One line of an exception's history."""
-
-    at: Instant
-    kind: ExceptionEventKind = Field(description="what happened to the exception")
-    actor: str = Field(description="the person who did it, or `system`")
-    note: str = Field(description="the reason or remark")
-
-
-class ExceptionNextStepSchema(PublicSchema):
-    """The next step that a person takes."""
-
-    text: str = Field(description="what to do, in words")
-    command: str = Field(description="the command or request that does it")
-    retry: str | None = Field(
-        description="what resolving does; null where only the command, or a reason, ends it"
-    )
-
-
-class ExceptionSchema(PublicSchema):
-    """Something that stopped and waits for a person. `history` is in the answer about one exception only."""
-
-    id: str
-    object: Literal["exception"] = "exception"
-    kind: ExceptionKind = Field(description="what stopped")
-    title: str = Field(description="the kind in words")
-    subject: str = Field(description="id or name of what stopped, unique in its kind")
-    state: ExceptionState = Field(description="open while its cause exists")
-    owner: str = Field(description="the owner of this kind of exception")
-    assignee: str | None = Field(description="the person assigned to it")
-    party: str | None = Field(description="the party concerned")
-    amount: int | None = Field(description="the amount concerned, minor units of `currency`")
-    currency: str | None = Field(description="ISO 4217 code of `amount`")
-    reason: str = Field(description="why, as a code")
-    detail: str = Field(description="why, in words")
-    since: Instant = Field(description="when its cause arose")
-    opened_at: Instant = Field(description="when it entered the queue")
-    resolved_at: Instant | None = Field(description="when its cause ended; null while open")
-    next_step: ExceptionNextStepSchema = Field(description="what to do about it")
-    history: list[ExceptionEventSchema] | None = Field(description="its history; null in lists and events")
 
 
 class WebhookEndpointSchema(PublicSchema):

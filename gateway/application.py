@@ -42,15 +42,12 @@ from gateway.jobs.disbursements import DisbursementJob, PspRail
 from gateway.jobs.dispute_deadlines import DisputeDeadlineJob
 from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.jobs.exceptions import ExceptionsJob
-from gateway.jobs.financial_advice import EVERY_S as ADVICE_EVERY_S
-from gateway.jobs.financial_advice import FinancialAdviceJob
 from gateway.jobs.fx_rates import FxRatesJob
 from gateway.jobs.hold_monitor import HoldMonitorJob
 from gateway.jobs.idempotency_key_cleanup import IdempotencyKeyCleanupJob
 from gateway.jobs.job import Job
 from gateway.jobs.job_loops import JobLoops
-from gateway.jobs.ocpi_outbox import OcpiOutboxJob
-from gateway.jobs.ocpi_pull import OcpiPullJob
+from gateway.jobs.ocpi_jobs import ocpi_jobs
 from gateway.jobs.outcome_resolution import OutcomeResolutionJob
 from gateway.jobs.party_documents import PartyDocumentJob
 from gateway.jobs.period_close import PeriodCloseJob
@@ -58,13 +55,14 @@ from gateway.jobs.psp_event_poll import PspEventPollJob
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.jobs.reconciliation import ReconciliationJob
 from gateway.jobs.revocation_status import RevocationStatusJob
-from gateway.jobs.running_cost import RunningCostJob
 from gateway.jobs.settlement_notice import SettlementNoticeJob
 from gateway.jobs.task_handlers import TaskHandlers, task_jobs
 from gateway.jobs.vat_evidence import VatEvidenceJob
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
+from gateway.ocpi.booking_service import BookingService
 from gateway.ocpi.cdr_settlement import CdrSettlementService
+from gateway.ocpi.charging_preferences import ChargingPreferencesService
 from gateway.ocpi.credit_cdrs import CreditCdrService
 from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.last_update import OcpiLastUpdates
@@ -73,7 +71,6 @@ from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.routes import routes as ocpi_routes
 from gateway.ocpi.services import PLATFORM_ROLE, OcpiServices
 from gateway.ocpi.tariff_source import OcpiTariffSource
-from gateway.ocpi.throttle import Throttle
 from gateway.ocpi.token_authorization import TokenAuthorizationService
 from gateway.ocpi.token_service import TokenService
 from gateway.partners import party_repository
@@ -329,6 +326,8 @@ def build_web(app: Application) -> web.Application:
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
         ocpi_tokens=TokenService(pool=app.pool, clock=app.clock, role=PLATFORM_ROLE),
         remote=RemoteControlService(services=_ocpi(app), payments=app.payments),
+        charging_preferences=ChargingPreferencesService(services=_ocpi(app), payments=app.payments),
+        bookings=BookingService(services=_ocpi(app), payments=app.payments),
         evse_directory=EvseDirectory(pool=app.pool, clock=app.clock, tariffs=TariffSnapshotService()),
         plug_and_charge=app.plug_and_charge,
         stations=_stations(app),
@@ -368,7 +367,12 @@ def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiS
         outbound=app.outbound,
         allow_private_peers=app.sandbox,
         max_body_bytes=app.settings.max_body_bytes,
-        authorizer=TokenAuthorizationService(pool=app.pool, clock=app.clock, payments=app.payments),
+        authorizer=TokenAuthorizationService(
+            pool=app.pool,
+            clock=app.clock,
+            payments=app.payments,
+            environment=app.settings.environment.value,
+        ),
     )
 
 
@@ -436,17 +440,7 @@ def jobs(app: Application) -> Sequence[Job]:
             notices=_stations(app).notices,
             environment=settings.environment.value,
         ),
-        *_ocpi_jobs(app),
-    ]
-
-
-def _ocpi_jobs(app: Application) -> list[Job]:
-    services = _ocpi(app)
-    return [
-        OcpiPullJob(services=services),
-        OcpiOutboxJob(services=services),
-        FinancialAdviceJob(services=services, throttle=Throttle(every_s=ADVICE_EVERY_S)),
-        RunningCostJob(services=services, payments=app.payments),
+        *ocpi_jobs(_ocpi(app), payments=app.payments, environment=settings.environment.value),
     ]
 
 

@@ -34,12 +34,14 @@ RULES: Final[tuple[Rule, ...]] = (
     rules.total_energy_differs,
     rules.evse_differs,
     rules.token_differs,
+    rules.reference_differs,
     rules.cpo_differs,
     rules.currency_differs,
     rules.second_cdr,
     rules.overlaps_other,
     rules.home_charging,
     rules.negative_total,
+    rules.usage_differs,
 )
 _ENERGY_RULES: Final[tuple[Rule, ...]] = (
     rules.energy_looks_like_wh,

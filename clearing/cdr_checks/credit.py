@@ -23,11 +23,14 @@ class CreditCheck:
     waits: bool
 
 
-def check_credit(credit: Cdr, credited: Cdr | None, *, earlier: str | None) -> CreditCheck | None:
+def check_credit(
+    credit: Cdr, credited: Cdr | None, *, earlier: str | None, priced_net: Decimal | None = None
+) -> CreditCheck | None:
     """None: the credit CDR takes the whole of `credited` back.
 
     `credited` None: no CDR of this CPO has the id it names. `earlier` is the id of the credit CDR that took
-    the same CDR back before.
+    the same CDR back before. `priced_net` is what the credited CDR costs by its tariff, in major units
+    without VAT: it counts where that CDR states no total.
     """
     if credited is None:
         return CreditCheck(
@@ -37,11 +40,12 @@ def check_credit(credit: Cdr, credited: Cdr | None, *, earlier: str | None) -> C
         )
     if earlier is not None:
         return CreditCheck(code=CheckCode.CREDITED_TWICE, text=f"credited by {earlier} before", waits=False)
-    stated, owed = credit.total_cost, credited.total_cost
-    if stated is None or owed is None or abs(stated.excl_vat) >= abs(owed.excl_vat) - _TOLERANCE:
+    stated = credit.total_cost
+    owed = priced_net if credited.total_cost is None else credited.total_cost.excl_vat
+    if stated is None or owed is None or abs(stated.excl_vat) >= abs(owed) - _TOLERANCE:
         return None
     return CreditCheck(
         code=CheckCode.PARTIAL_CREDIT,
-        text=f"credits {abs(stated.excl_vat)} of {owed.excl_vat} before VAT",
+        text=f"credits {abs(stated.excl_vat)} of {owed} before VAT",
         waits=True,
     )

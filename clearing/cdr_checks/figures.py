@@ -3,74 +3,117 @@
 Owns: the sums. Must not know: limits, facts of the session, what is odd.
 """
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from decimal import Decimal
+from enum import IntEnum
+from types import MappingProxyType
 from typing import Final
 
 from clearing.pricing.cdr import Cdr
 
 WH_PER_KWH: Final = 1000
-_ENERGY: Final = "ENERGY"
-_TIMES: Final = frozenset({"TIME", "PARKING_TIME"})
-_RESERVATION: Final = "RESERVATION_TIME"
-_NEVER_NEGATIVE: Final = _TIMES | {_ENERGY, "ENERGY_IMPORT", "ENERGY_EXPORT", _RESERVATION}
 _NOTHING: Final = Decimal(0)
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+class _Role(IntEnum):
+    """What a dimension counts as."""
+
+    ENERGY = 1
+    BILLED_TIME = 2
+    RESERVATION = 3
+    NEVER_NEGATIVE = 4
+
+
+_ROLES: Final[Mapping[str, _Role]] = MappingProxyType(
+    {
+        "ENERGY": _Role.ENERGY,
+        "TIME": _Role.BILLED_TIME,
+        "PARKING_TIME": _Role.BILLED_TIME,
+        "RESERVATION_TIME": _Role.RESERVATION,
+        "ENERGY_IMPORT": _Role.NEVER_NEGATIVE,
+        "ENERGY_EXPORT": _Role.NEVER_NEGATIVE,
+    }
+)
+
+
+@dataclass(slots=True, kw_only=True)
 class CdrFigures:
     """The sums over a CDR's charging periods.
 
     `listed_kwh` is None where no period names energy; `energy_wh` the larger of that sum and total_energy.
-    `energy_at` is the energy in kWh by the start of its period, of periods that start together the sum;
-    `coarsest_exponent` is the power of ten of the coarsest energy; `negative` describes a volume below zero.
+    `energies` are the periods by start, each with its energy in kWh, those that start together as one;
+    `negative` describes a volume below zero.
     """
 
     cdr: Cdr
     listed_kwh: Decimal | None
     energy_wh: Decimal
     billed_h: Decimal
-    energy_at: dict[datetime, Decimal]
-    coarsest_exponent: int
+    energies: Sequence[tuple[datetime, Decimal]]
     is_reservation: bool
     negative: str | None
 
     @classmethod
     def of(cls, cdr: Cdr) -> "CdrFigures":
         """The sums of `cdr`, in one pass."""
-        energy_at: dict[datetime, Decimal] = {}
-        billed, coarsest, reservation, negative = _NOTHING, -99, False, None
+        energies: list[tuple[datetime, Decimal]] = []
+        billed, listed, reservation, negative = _NOTHING, None, False, None
+        ordered = True
         for place, period in enumerate(cdr.periods):
+            energy = _NOTHING
             for quantity in period.dimensions:
-                kind, volume = quantity.type.upper(), quantity.volume
-                if kind == _ENERGY:
-                    known = energy_at.get(period.start)
-                    energy_at[period.start] = volume if known is None else known + volume
-                    coarsest = max(coarsest, _exponent(volume))
-                elif kind in _TIMES:
+                role = _ROLES.get(quantity.type) or _ROLES.get(quantity.type.upper())
+                if role is None:
+                    continue
+                volume = quantity.volume
+                if role is _Role.ENERGY:
+                    energy += volume
+                    listed = volume if listed is None else listed + volume
+                elif role is _Role.BILLED_TIME:
                     billed += volume
-                elif kind == _RESERVATION:
+                elif role is _Role.RESERVATION:
                     reservation = True
-                if volume < 0 and kind in _NEVER_NEGATIVE and negative is None:
-                    negative = f"{kind} of charging_periods[{place}] is {volume}"
-        listed = sum(energy_at.values(), _NOTHING) if energy_at else None
+                if negative is None and volume < 0:
+                    negative = f"{quantity.type.upper()} of charging_periods[{place}] is {volume}"
+            if energies and period.start <= energies[-1][0]:
+                ordered = False
+            energies.append((period.start, energy))
         total = cdr.total_energy_kwh
         return cls(
             cdr=cdr,
             listed_kwh=listed,
             energy_wh=WH_PER_KWH * max(listed or _NOTHING, total or _NOTHING),
             billed_h=billed,
-            energy_at=energy_at,
-            coarsest_exponent=coarsest if total is None else max(coarsest, _exponent(total)),
+            energies=energies if ordered else _merged(energies),
             is_reservation=reservation,
             negative=negative or _negative_total(cdr),
         )
 
+    @property
+    def coarsest_digit(self) -> Decimal:
+        """One in the last digit of the coarsest energy of a period, in kWh."""
+        return max(
+            last_digit(quantity.volume)
+            for period in self.cdr.periods
+            for quantity in period.dimensions
+            if quantity.type.upper() == _Role.ENERGY.name
+        )
 
-def _exponent(value: Decimal) -> int:
+
+def _merged(energies: Sequence[tuple[datetime, Decimal]]) -> list[tuple[datetime, Decimal]]:
+    """By start; periods that start together are one."""
+    by_start: dict[datetime, Decimal] = {}
+    for start, energy in energies:
+        by_start[start] = by_start.get(start, _NOTHING) + energy
+    return sorted(by_start.items())
+
+
+def last_digit(value: Decimal) -> Decimal:
+    """One in the last digit of a number as it was sent: 0.01 for 20.50."""
     exponent = value.as_tuple().exponent
-    return exponent if isinstance(exponent, int) else 0
+    return Decimal(1).scaleb(exponent if isinstance(exponent, int) else 0)
 
 
 def _negative_total(cdr: Cdr) -> str | None:

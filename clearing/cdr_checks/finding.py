@@ -32,6 +32,7 @@ class CheckCode(StrEnum):
     TOTAL_ENERGY_DIFFERS = "total_energy_differs"
     EVSE_DIFFERS = "evse_differs"
     TOKEN_DIFFERS = "token_differs"  # noqa: S105 - the code of a finding, no password
+    REFERENCE_DIFFERS = "reference_differs"
     CURRENCY_DIFFERS = "currency_differs"
     CPO_TOTAL_DIFFERS = "cpo_total_differs"
     CPO_TOTAL_LOWER = "cpo_total_lower"
@@ -40,6 +41,7 @@ class CheckCode(StrEnum):
     SECOND_CDR = "second_cdr"
     OVERLAPS_OTHER = "overlaps_other"
     HOME_CHARGING = "home_charging"
+    USAGE_DIFFERS = "usage_differs"
     CREDITED_BEFORE = "credited_before"
     CREDITED_TWICE = "credited_twice"
     PARTIAL_CREDIT = "partial_credit"

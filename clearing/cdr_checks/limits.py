@@ -37,6 +37,9 @@ class LimitName(StrEnum):
     TOTAL_TOLERANCE = "total_tolerance"
     LOWER_OF_BOTH = "lower_of_both"
     CREDIT_WAIT_H = "credit_wait_h"
+    USAGE_ENERGY_PERCENT = "usage_energy_percent"
+    USAGE_ENERGY_SLACK_WH = "usage_energy_slack_wh"
+    USAGE_TIME_SLACK_S = "usage_time_slack_s"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

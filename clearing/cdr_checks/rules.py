@@ -11,12 +11,16 @@ from decimal import Decimal
 from typing import Final
 
 from clearing.cdr_checks.facts import SessionFacts
-from clearing.cdr_checks.figures import WH_PER_KWH, CdrFigures
+from clearing.cdr_checks.figures import WH_PER_KWH, CdrFigures, last_digit
 from clearing.cdr_checks.finding import CdrFinding, CheckCode, CheckOutcome
 from clearing.cdr_checks.limits import CdrLimits, LimitName
 
 _SECONDS_PER_HOUR: Final = Decimal(3600)
 _PERCENT: Final = Decimal(100)
+_MICROSECOND: Final = timedelta(microseconds=1)
+_SCALE: Final = 100 * 3600 * 1_000_000  # percent and microseconds in an hour
+_KWH_SCALE: Final = WH_PER_KWH * _SCALE
+_LEAST_IN_WH: Final = WH_PER_KWH * WH_PER_KWH  # a kilowatt-hour, written in watt-hours
 _SEPARATORS: Final = re.compile(r"[*\s._-]")
 _NOT_KNOWN: Final = "#NA"  # what OCPI writes for the EVSE of a reservation
 
@@ -76,30 +80,28 @@ def too_old(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> CdrF
 
 def energy_above_power(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> CdrFinding | None:
     """No more energy than the connector's power gives in the session's time, with slack."""
-    if looks_like_wh(figures, facts, limits):
+    span = figures.cdr.end - figures.cdr.start
+    energy, most = figures.energy_wh, _Possible(facts, limits).wh(span)
+    if energy <= most or looks_like_wh(figures, facts, limits):
         return None
-    energy, most = figures.energy_wh, _most_wh(figures.cdr.end - figures.cdr.start, facts, limits)
-    if energy <= most:
-        return None
-    return _except(
-        CheckCode.ENERGY_ABOVE_POWER,
-        f"{_wh(energy)} in {figures.cdr.end - figures.cdr.start}, at most {_wh(most)}",
-    )
+    return _except(CheckCode.ENERGY_ABOVE_POWER, f"{_wh(energy)} in {span}, at most {_wh(most)}")
 
 
 def period_above_power(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> CdrFinding | None:
     """The same for each charging period; periods that start together are one."""
-    if looks_like_wh(figures, facts, limits):
-        return None
-    starts = sorted({period.start for period in figures.cdr.periods})
-    for start, end in zip(starts, (*starts[1:], figures.cdr.end), strict=True):
-        energy = WH_PER_KWH * figures.energy_at.get(start, Decimal(0))
-        most = _most_wh(max(end - start, timedelta(0)), facts, limits)
-        if energy > most:
-            return _except(
-                CheckCode.PERIOD_ABOVE_POWER,
-                f"{_wh(energy)} in {end - start} from {_time(start)}, at most {_wh(most)}",
-            )
+    energies = figures.energies
+    possible = _Possible(facts, limits)
+    for place, (start, kwh) in enumerate(energies, start=1):
+        end = energies[place][0] if place < len(energies) else figures.cdr.end
+        if possible.covers(kwh, end - start):
+            continue
+        if looks_like_wh(figures, facts, limits):
+            return None
+        return _except(
+            CheckCode.PERIOD_ABOVE_POWER,
+            f"{_wh(WH_PER_KWH * kwh)} in {end - start} from {_time(start)}, "
+            f"at most {_wh(possible.wh(max(end - start, timedelta(0))))}",
+        )
     return None
 
 
@@ -146,7 +148,7 @@ def total_energy_differs(figures: CdrFigures, _facts: SessionFacts, limits: CdrL
     if total is None or listed is None:
         return None
     difference = abs(total - listed)
-    if difference < Decimal(1).scaleb(figures.coarsest_exponent):
+    if difference < last_digit(total) or difference < figures.coarsest_digit:
         return None
     waits = difference * _PERCENT > limits[LimitName.ENERGY_PERCENT] * max(abs(total), abs(listed))
     return CdrFinding(
@@ -158,6 +160,8 @@ def total_energy_differs(figures: CdrFigures, _facts: SessionFacts, limits: CdrL
 
 def evse_differs(figures: CdrFigures, facts: SessionFacts, _limits: CdrLimits) -> CdrFinding | None:
     """The EVSE is the authorized one; another one at the location with the same tariff is shown only."""
+    if figures.cdr.evse_id is not None and figures.cdr.evse_id == facts.evse_id:
+        return None
     named = {
         _folded(name)
         for name in (figures.cdr.evse_id, figures.cdr.evse_uid)
@@ -196,6 +200,14 @@ def token_differs(figures: CdrFigures, facts: SessionFacts, _limits: CdrLimits) 
     if not pairs or any(stated.lower() == known.lower() for stated, known in pairs):
         return None
     return _except(CheckCode.TOKEN_DIFFERS, "its token and contract are not the authorized ones")
+
+
+def reference_differs(figures: CdrFigures, facts: SessionFacts, _limits: CdrLimits) -> CdrFinding | None:
+    """The authorization that it names is the session's; a CiString."""
+    named = figures.cdr.authorization_reference
+    if named is None or not facts.references or named.lower() in {one.lower() for one in facts.references}:
+        return None
+    return _except(CheckCode.REFERENCE_DIFFERS, f"names {named}; authorized was {facts.references[0]}")
 
 
 def cpo_differs(figures: CdrFigures, facts: SessionFacts, _limits: CdrLimits) -> CdrFinding | None:
@@ -242,6 +254,31 @@ def home_charging(figures: CdrFigures, _facts: SessionFacts, _limits: CdrLimits)
     return _except(CheckCode.HOME_CHARGING, "the driver is to be paid for it, and is never charged")
 
 
+def usage_differs(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> CdrFinding | None:
+    """The payer stated about the same energy and time; a little more or less is shown, much waits."""
+    earlier = facts.earlier_usage
+    if earlier is None:
+        return None
+    energy = abs(figures.energy_wh - earlier.energy_wh)
+    took = figures.cdr.end - figures.cdr.start
+    time_s = abs(_in_seconds(took - (earlier.ended_at - earlier.started_at)))
+    if energy < 1 and time_s <= limits[LimitName.CLOCK_SLACK_S]:
+        return None
+    share = (
+        limits[LimitName.USAGE_ENERGY_PERCENT] * max(figures.energy_wh, Decimal(earlier.energy_wh)) / _PERCENT
+    )
+    waits = (
+        energy > share + limits[LimitName.USAGE_ENERGY_SLACK_WH]
+        or time_s > limits[LimitName.USAGE_TIME_SLACK_S]
+    )
+    return CdrFinding(
+        code=CheckCode.USAGE_DIFFERS,
+        outcome=CheckOutcome.EXCEPT if waits else CheckOutcome.FLAG,
+        text=f"{_wh(figures.energy_wh)} in {took}, the payer stated {_wh(Decimal(earlier.energy_wh))} in "
+        f"{earlier.ended_at - earlier.started_at}",
+    )
+
+
 def negative_total(figures: CdrFigures, _facts: SessionFacts, _limits: CdrLimits) -> CdrFinding | None:
     """Only the total of a credit CDR is negative."""
     total = figures.cdr.total_cost
@@ -253,20 +290,36 @@ def negative_total(figures: CdrFigures, _facts: SessionFacts, _limits: CdrLimits
 def looks_like_wh(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> bool:
     """Whether the energy does not fit power or battery, and a thousandth of it, a kWh or more, does."""
     energy = figures.energy_wh
-    most = min(
-        _most_wh(figures.cdr.end - figures.cdr.start, facts, limits), limits[LimitName.SESSION_ENERGY_WH]
-    )
-    return energy > most >= energy / WH_PER_KWH >= WH_PER_KWH
+    if energy < _LEAST_IN_WH:
+        return False
+    possible = _Possible(facts, limits).wh(figures.cdr.end - figures.cdr.start)
+    most = min(possible, limits[LimitName.SESSION_ENERGY_WH])
+    return energy > most >= energy / WH_PER_KWH
 
 
-def _most_wh(span: timedelta, facts: SessionFacts, limits: CdrLimits) -> Decimal:
-    """The most energy, in Wh, that the connector gives in `span`, slack included."""
-    watts = Decimal(facts.max_power_w or 0)
-    if not watts:
-        alternating = (facts.power_type or "").upper().startswith("AC")
-        watts = limits[LimitName.UNKNOWN_AC_W if alternating else LimitName.UNKNOWN_DC_W]
-    hours = _in_seconds(span) / _SECONDS_PER_HOUR
-    return watts * hours * limits[LimitName.POWER_PERCENT] / _PERCENT + limits[LimitName.POWER_SLACK_WH]
+class _Possible:
+    """The most energy that the connector gives in a time, slack included, exact at the limit."""
+
+    __slots__ = ("_per_microsecond", "_slack", "_slack_wh")
+
+    def __init__(self, facts: SessionFacts, limits: CdrLimits) -> None:
+        watts = Decimal(facts.max_power_w or 0)
+        if not watts:
+            alternating = (facts.power_type or "").upper().startswith("AC")
+            watts = limits[LimitName.UNKNOWN_AC_W if alternating else LimitName.UNKNOWN_DC_W]
+        self._per_microsecond = watts * limits[LimitName.POWER_PERCENT]  # in Wh times _SCALE
+        self._slack_wh = limits[LimitName.POWER_SLACK_WH]
+        self._slack = self._slack_wh * _SCALE
+
+    def wh(self, span: timedelta) -> Decimal:
+        """In watt-hours."""
+        return self._per_microsecond * (span // _MICROSECOND) / _SCALE + self._slack_wh
+
+    def covers(self, kwh: Decimal, span: timedelta) -> bool:
+        """Whether `kwh` can have been given in `span`, which counts as nothing where it is negative."""
+        microseconds = span // _MICROSECOND
+        given = self._slack if microseconds <= 0 else self._per_microsecond * microseconds + self._slack
+        return kwh * _KWH_SCALE <= given
 
 
 def _claims_no_evse(figures: CdrFigures) -> bool:

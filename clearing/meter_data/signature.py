@@ -58,10 +58,14 @@ def curve_of(record: OcmfRecord) -> str | MeterFinding:
 
 
 def verify_record(record: OcmfRecord, key: MeterKey) -> MeterFinding | None:
-    """None when `key` signed the record's payload; else `key_curve_differs` or `signature_bad`."""
+    """None when `key` signed the record's payload; else `key_curve_differs` or `signature_bad`.
+
+    A record that states an algorithm that is not checked is not the key's: to name one must not avoid it. One
+    that states none where its version has no default is checked on the key's curve.
+    """
     curve = curve_of(record)
     if isinstance(curve, MeterFinding):
-        return curve
+        curve = (record.signature.algorithm or key.curve).strip()[:60]
     if key.curve != curve:
         text = f"the record is signed on {curve}, the key is on {key.curve}"
         return MeterFinding(code=MeterCode.KEY_CURVE_DIFFERS, text=text)

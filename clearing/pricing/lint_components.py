@@ -140,12 +140,15 @@ def _tax(tariff: Tariff) -> Iterator[LintFinding]:
 
 
 def _steps(tariff: Tariff) -> Iterator[LintFinding]:
-    """Steps that nothing is ever rounded by (mod_cdrs, step_size)."""
+    """Steps that nothing is ever rounded by (mod_tariffs, PriceComponent; mod_cdrs, step_size)."""
     parking = any(component.dimension is Dimension.PARKING_TIME for _, _, component in _components(tariff))
     for path, element, component in _components(tariff):
+        at = f"{path}.step_size"
+        if component.step_size == 0 and component.dimension not in {None, Dimension.FLAT}:
+            text = "no quantity is a multiple of 0; it is billed as used, which is a step of 1"
+            yield warn(LintCode.STEP_ZERO, at, text)
         if component.step_size <= 1:
             continue
-        at = f"{path}.step_size"
         if component.dimension is Dimension.FLAT:
             text = f"a flat fee has no unit to bill in steps of {component.step_size}"
             yield warn(LintCode.STEP_WITHOUT_EFFECT, at, text)

@@ -5,7 +5,9 @@ Owns: the list. Must not know what is behind an entry.
 
 from gateway.api.capture import (
     authorizations,
+    bookings,
     captures,
+    charging_preferences,
     customers,
     disputes,
     double_taps,
@@ -71,6 +73,8 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *sessions.ENDPOINTS,
         *terminals.ENDPOINTS,
         *remote_control.ENDPOINTS,
+        *bookings.ENDPOINTS,
+        *charging_preferences.ENDPOINTS,
         *captures.ENDPOINTS,
         *refunds.ENDPOINTS,
         *disputes.ENDPOINTS,

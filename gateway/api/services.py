@@ -18,6 +18,8 @@ from gateway.database import Pool
 from gateway.documents.document_service import DocumentService
 from gateway.exceptions.administration import ExceptionAdministration
 from gateway.jobs.disbursements import DisbursementJob
+from gateway.ocpi.booking_service import BookingService
+from gateway.ocpi.charging_preferences import ChargingPreferencesService
 from gateway.ocpi.evse_directory import EvseDirectory
 from gateway.ocpi.registrations import OcpiRegistrationService
 from gateway.ocpi.remote import RemoteControlService
@@ -106,6 +108,8 @@ class ApiServices:
     ocpi: OcpiRegistrationService | None = None
     ocpi_tokens: TokenService | None = None
     remote: RemoteControlService | None = None
+    charging_preferences: ChargingPreferencesService | None = None
+    bookings: BookingService | None = None
     evse_directory: EvseDirectory | None = None
     plug_and_charge: PlugAndChargeService | None = None
     contracts: ContractService | None = None

@@ -27,10 +27,10 @@ from gateway.database import Connection, create_pool
 from gateway.ocpi import credentials_client
 from gateway.ocpi.invoices import reconcile
 from gateway.ocpi.registrations import OcpiRegistrations
-from gateway.ocpi.repository import cdrs, objects, payments, pulls
+from gateway.ocpi.repository import cdrs, hub_clients, objects, payments, pulls
 from gateway.ocpi.repository import peers as stored_peers
 from gateway.ocpi.repository.cdrs import CdrStatus
-from gateway.ocpi.services import OcpiServices
+from gateway.ocpi.services import PULLED, OcpiServices
 
 T = TypeVar("T")
 _MAX_ROWS: Final = 10_000
@@ -189,6 +189,7 @@ def peers(*, as_json: bool) -> None:
     """Show the registered peers, and how far each of their lists has been read."""
     found = _run(stored_peers.list_registered_peers, command="peers")
     lists = _run(pulls.list_pulls, command="peers")
+    clients = _run(hub_clients.list_clients, command="peers")
     rows = [
         {
             "id": str(peer.id),
@@ -196,6 +197,12 @@ def peers(*, as_json: bool) -> None:
             "operates_for": list(peer.parties),
             "version": peer.version.value if peer.version else None,
             "versions_url": peer.versions_url,
+            "hub": peer.hub_party_id,
+            "hub_clients": [
+                f"{client['party_id']} {client['role']} {client['status']}"
+                for client in clients
+                if client["peer_id"] == peer.id
+            ],
             "lists": [_list_state(listed) for listed in lists if listed["peer_id"] == peer.id],
             "stale_pushes": next((row["stale_pushes"] for row in lists if row["peer_id"] == peer.id), 0),
         }
@@ -311,23 +318,27 @@ def messages(*, party: str | None, retry: bool, as_json: bool) -> None:
 
 @command.command(name="pull")
 @click.argument("party_id")
-def pull(party_id: str) -> None:
-    """Pull PARTY_ID's lists now, not when they are due."""
-    due = _run(lambda connection: _run_now(connection, party_id), command="pull")
+@click.option("--whole", is_flag=True, help="Read the lists from their beginning, not what has changed.")
+def pull(party_id: str, *, whole: bool) -> None:
+    """Pull PARTY_ID's lists now, not when they are due.
+
+    With --whole also what was rejected when it was read is read again. Nothing has an effect twice.
+    """
+    due = _run(lambda connection: _run_now(connection, party_id, whole=whole), command="pull")
     if not due:
         raise click.ClickException(f"no registered platform of {party_id} has lists to read")
     click.echo(f"due now: {', '.join(due)}")
 
 
-async def _run_now(connection: Connection, party_id: str) -> list[str]:
+async def _run_now(connection: Connection, party_id: str, *, whole: bool) -> list[str]:
     peer = await stored_peers.find_peer_of_party(connection, party_id=party_id)
     if peer is None:
         return []
     wall_now = (await read_clock(connection)).wall_now()
     return [
         module
-        for module in ("locations", "tariffs", "sessions", "cdrs")
-        if await pulls.run_now(connection, peer_id=peer.id, module=module, wall_now=wall_now)
+        for module in PULLED
+        if await pulls.run_now(connection, peer_id=peer.id, module=module, wall_now=wall_now, whole=whole)
     ]
 
 

@@ -20,7 +20,8 @@ from gateway.cli.transaction import in_transaction
 from gateway.database import Connection
 from gateway.ocpi.repository import tokens
 from gateway.ocpi.services import PLATFORM_ROLE
-from gateway.ocpi.token_service import TokenTakenError, TokenType, TokenUpdate, save_token
+from gateway.ocpi.token_service import TokenTakenError, TokenType, TokenUpdate, save_token, set_valid
+from gateway.ocpi.token_types import EMAID
 from gateway.payments.errors import NotFoundError
 from gateway.payments.payers import check_payer
 
@@ -42,7 +43,7 @@ _REST: Final = "more cells"
 
 @click.group(name="tokens", cls=CommandGroup)
 def command() -> None:
-    """Import and list drivers' tokens (RFID cards, app users)."""
+    """Import, list and block drivers' tokens (RFID cards, app users)."""
 
 
 @command.command(name="import")
@@ -82,10 +83,10 @@ def import_file(file: Path, *, dry_run: bool) -> None:
 @click.option("--party", help="Only this demand partner's tokens.")
 @as_json_option
 def list_all(party: str | None, *, as_json: bool) -> None:
-    """Show tokens by uid; what pays is not shown."""
+    """Show tokens by uid, eMAIDs of contracts too; what pays is not shown."""
     found = in_transaction(
         lambda connection: tokens.list_tokens_of(
-            connection, party_id=party, types=list(TokenType), after=None, limit=_MAX_ROWS
+            connection, party_id=party, types=[*TokenType, EMAID], after=None, limit=_MAX_ROWS
         ),
         command="ocpi tokens",
     )
@@ -102,6 +103,36 @@ def list_all(party: str | None, *, as_json: bool) -> None:
         for token in found
     ]
     show_rows(rows, title="Tokens", none="There are no tokens.", as_json=as_json)
+
+
+@command.command(name="block")
+@click.argument("token_type", metavar="TYPE", type=click.Choice(list(TokenType)))
+@click.argument("uid")
+def block(token_type: str, uid: str) -> None:
+    """Block the token UID of TYPE, such as a card that was lost; CPOs are sent the change."""
+    _set_valid(token_type, uid, valid=False)
+    click.echo(f"{token_type} {uid} is blocked")
+
+
+@command.command(name="unblock")
+@click.argument("token_type", metavar="TYPE", type=click.Choice(list(TokenType)))
+@click.argument("uid")
+def unblock(token_type: str, uid: str) -> None:
+    """Make the blocked token UID of TYPE valid again; CPOs are sent the change."""
+    _set_valid(token_type, uid, valid=True)
+    click.echo(f"{token_type} {uid} is valid")
+
+
+def _set_valid(token_type: str, uid: str, *, valid: bool) -> None:
+    async def work(connection: Connection) -> bool:
+        clock = await read_clock(connection)
+        found = await set_valid(
+            connection, uid=uid, token_type=TokenType(token_type), valid=valid, clock=clock
+        )
+        return found is not None
+
+    if not in_transaction(work, command="ocpi tokens"):
+        raise click.ClickException(f"there is no {token_type} token {uid}; see networkcore ocpi tokens list")
 
 
 class _Unfit(click.UsageError):

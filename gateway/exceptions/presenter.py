@@ -6,7 +6,7 @@ Owns: that shape. Must not know who reads it.
 from collections.abc import Sequence
 from typing import Final
 
-from gateway import api_schemas
+from gateway import exception_schemas
 from gateway.exceptions.repository import ExceptionHistoryRecord
 from gateway.exceptions.rules import KINDS, ExceptionRecord, NextStep, next_step
 from gateway.ids import format_id
@@ -21,10 +21,10 @@ def next_step_of(record: ExceptionRecord) -> NextStep:
 
 def exception_object(
     record: ExceptionRecord, *, history: Sequence[ExceptionHistoryRecord] | None = None
-) -> api_schemas.ExceptionSchema:
+) -> exception_schemas.ExceptionSchema:
     """The public exception; with its history where that is given."""
     step = next_step_of(record)
-    return api_schemas.ExceptionSchema(
+    return exception_schemas.ExceptionSchema(
         id=format_id(PREFIX, record.id),
         kind=record.kind,
         title=KINDS[record.kind].title,
@@ -40,13 +40,13 @@ def exception_object(
         since=record.since,
         opened_at=record.opened_at,
         resolved_at=record.resolved_at,
-        next_step=api_schemas.ExceptionNextStepSchema(
+        next_step=exception_schemas.ExceptionNextStepSchema(
             text=step.text, command=step.command, retry=KINDS[record.kind].retry
         ),
         history=None
         if history is None
         else [
-            api_schemas.ExceptionEventSchema(at=one.at, kind=one.kind, actor=one.actor, note=one.note)
+            exception_schemas.ExceptionEventSchema(at=one.at, kind=one.kind, actor=one.actor, note=one.note)
             for one in history
         ],
     )

@@ -16,15 +16,18 @@ from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import shard_of
+from gateway.ocpi.connectors import evse_key
 from gateway.ocpi.meter_check import check_meter_data_of
-from gateway.ocpi.repository import cdrs
+from gateway.ocpi.repository import cdrs, objects
 from gateway.ocpi.repository.cdrs import CdrRecord, CdrStatus
+from gateway.ocpi.token_authorization import TokenAuthorizationService
+from gateway.ocpi.whitelisted_use import NotSecured, WhitelistedUseService
 from gateway.payments import usage_repository
 from gateway.payments.cdr_corrections import CREDITED
 from gateway.payments.errors import PaymentError, SessionAlreadyCompletedError
-from gateway.payments.records import SessionRecord
+from gateway.payments.records import SessionRecord, UsageSource
 from gateway.payments.service import PaymentService
-from gateway.payments.usage_repository import StatedUsage, UsageSource, UsageState
+from gateway.payments.usage_repository import StatedUsage, UsageState
 from gateway.payments.views import SessionView
 
 _log = structlog.get_logger(__name__)
@@ -35,7 +38,7 @@ async def match_session(connection: Connection, cdr: CdrRecord) -> UUID | None:
 
     In this order: the CDR's authorization reference; that of the OCPI session it names; the CPO's session id
     given when the session was authorized; the driver's token, by the latest authorization given for it at
-    that EVSE (2.1.1 carries no reference).
+    that EVSE (2.1.1 carries no reference). A CDR may name its EVSE by its id alone.
     """
     references = [cdr.authorization_reference]
     if cdr.session_ref is not None:
@@ -50,7 +53,12 @@ async def match_session(connection: Connection, cdr: CdrRecord) -> UUID | None:
         found = await cdrs.find_session_by_cpo_id(connection, cpo_id=cdr.cpo_id, session_ref=cdr.session_ref)
         if found is not None:
             return found
-    contract_id, evse_uid = _token_and_evse(cdr)
+    contract_id, evse_uid, evse_id = _token_and_evse(cdr)
+    if contract_id is not None and evse_uid is None and evse_id is not None:
+        named = await objects.find_connectors(
+            connection, evse_key=evse_key(evse_id), evse_uid=evse_id, party_id=cdr.cpo_id
+        )
+        evse_uid = named[0].evse_uid if named else None
     if contract_id is None or evse_uid is None:
         return None
     return await cdrs.find_session_of_token(
@@ -77,10 +85,17 @@ class CdrSettlementService:
             if cdr is None or cdr.credit or cdr.status is CdrStatus.COMPLETED:
                 return None
             session_id = await match_session(connection, cdr)
-        if session_id is None:
-            await self._mark(cdr, CdrStatus.UNMATCHED, "no session of this CPO carries its reference", None)
-            return None
-        return await self.complete(cdr, session_id)
+        found = session_id or await self._whitelisted(cdr)
+        if isinstance(found, NotSecured):
+            if not found.pending:
+                await self._mark(cdr, CdrStatus.UNMATCHED, found.reason, None)
+            return found.reason if found.pending else None
+        return await self.complete(cdr, found)
+
+    async def _whitelisted(self, cdr: CdrRecord) -> UUID | NotSecured:
+        """The session of a CDR that began by whitelist, secured now; else why the CDR has no session."""
+        authorizer = TokenAuthorizationService(pool=self.pool, clock=self.clock, payments=self.payments)
+        return await WhitelistedUseService(pool=self.pool, authorizer=authorizer).secure(cdr)
 
     async def complete(self, cdr: CdrRecord, session_id: UUID) -> str | None:
         """Complete or correct the session of a CDR, then start its capture.
@@ -164,13 +179,13 @@ class CdrSettlementService:
     async def _apply(
         self, view: SessionView, cdr: CdrRecord, *, flags: Sequence[str]
     ) -> StatedUsage | str | None:
-        """Let the CDR end its session, or correct one that a reversed CDR ended."""
+        """Let the CDR end its session, or correct one that a reversed CDR, an update or the payer ended."""
         session = view.session
         await self._replace_credited(session)
         if session.cdr_id is not None and session.cdr_id.lower() != cdr.cdr_id.lower():
             async with self.pool.acquire() as connection:
                 reversed_by = await cdrs.list_credits(connection, cdr.cpo_id, session.cdr_id)
-            if reversed_by or session.awaits_cdr:
+            if reversed_by or session.yields_to_operator:
                 return await self.payments.cdr_corrections.correct(
                     session, cdr_raw=cdr.raw, cdr_version=cdr.version.value
                 )
@@ -198,19 +213,19 @@ class CdrSettlementService:
             )
 
 
-def _token_and_evse(cdr: CdrRecord) -> tuple[str | None, str | None]:
-    """The contract of the driver's token and the EVSE's uid that a CDR names."""
+def _token_and_evse(cdr: CdrRecord) -> tuple[str | None, str | None, str | None]:
+    """The contract of the driver's token, and the EVSE's uid and id, that a CDR names."""
     tree = document.load(cdr.raw, document="CDR")
     if cdr.version is OcpiVersion.V2_1_1:
         location = tree.get("location")
         evses = location.get("evses") if isinstance(location, dict) else None
         evse = evses[0] if isinstance(evses, list) and evses else None
-        contract, evse_uid = tree.get("auth_id"), evse.get("uid") if isinstance(evse, dict) else None
+        place = evse if isinstance(evse, dict) else {}
+        found = (tree.get("auth_id"), place.get("uid"), place.get("evse_id"))
     else:
-        token, place = tree.get("cdr_token"), tree.get("cdr_location")
+        token, at = tree.get("cdr_token"), tree.get("cdr_location")
+        place = at if isinstance(at, dict) else {}
         contract = token.get("contract_id") if isinstance(token, dict) else None
-        evse_uid = place.get("evse_uid") if isinstance(place, dict) else None
-    return (
-        contract if isinstance(contract, str) else None,
-        evse_uid if isinstance(evse_uid, str) else None,
-    )
+        found = (contract, place.get("evse_uid"), place.get("evse_id"))
+    contract, evse_uid, evse_id = (value if isinstance(value, str) else None for value in found)
+    return contract, evse_uid, evse_id

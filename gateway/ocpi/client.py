@@ -6,9 +6,9 @@ Sources: OCPI transport_and_format, credentials, status_codes.
 """
 
 import base64
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, Final
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
+from typing import Any, Final, TypeVar
 from urllib.parse import urlsplit
 from uuid import uuid4
 
@@ -28,6 +28,7 @@ from gateway.outbound import (
     read_bounded,
 )
 
+T = TypeVar("T")
 _SUCCESS: Final = range(1000, 2000)
 _FIRST_HTTP_ERROR: Final = 400
 
@@ -100,12 +101,12 @@ class PeerCaller:
             raise PeerRejectedError(f"{method} {_place(url)}: {error}", http_status=0, code=None) from error
         return _read_answer(content, response=response, what=f"{method} {_place(url)}")
 
-    async def page(self, url: str) -> ListPage:
-        """Read one page of a list.
+    async def page(self, url: str, *, routed: bool = True) -> ListPage:
+        """Read one page of a list; `routed` for functional modules.
 
         Raises as `call`; PeerRejectedError as well when it is no list.
         """
-        answer = await self.call("GET", url, routed=True)
+        answer = await self.call("GET", url, routed=routed)
         if not isinstance(answer.data, list):
             raise PeerRejectedError(
                 f"GET {_place(url)}: expected a list", http_status=answer.http_status, code=None
@@ -150,6 +151,27 @@ class PeerVersion:
             if endpoint.module == module and (endpoint.role == role or module == "credentials"):
                 return endpoint.url
         return None
+
+
+async def in_either_spelling(
+    caller: PeerCaller, ask: Callable[[PeerCaller], Awaitable[T]]
+) -> tuple[PeerCaller, T]:
+    """What a peer answers, and the caller whose spelling of the token it knows: as given, else the other.
+
+    Versions before 2.2-d2 left the spelling open, and peers still differ, also in how they refuse the wrong
+    one: some answer 401, others 500, or 200 with status 3000. Raises as `ask`; the first refusal where both
+    spellings are refused.
+    """
+    try:
+        return caller, await ask(caller)
+    except PeerRejectedError as refused:
+        if refused.http_status == 0:  # a redirect, or an answer that is too large: no answer about the token
+            raise
+        other = replace(caller, raw_token=not caller.raw_token)
+        try:
+            return other, await ask(other)
+        except PeerRejectedError:
+            raise refused from None
 
 
 async def discover(caller: PeerCaller, *, versions_url: str, version: OcpiVersion) -> PeerVersion | None:

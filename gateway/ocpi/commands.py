@@ -26,6 +26,7 @@ from gateway.ocpi.credentials_client import caller_of
 from gateway.ocpi.endpoint import OcpiRequest
 from gateway.ocpi.envelope import OcpiResponse, timestamp
 from gateway.ocpi.errors import OcpiRejectionError, PeerRejectedError, PeerUnreachableError, StatusCode
+from gateway.ocpi.hub_clients import why_not_reached
 from gateway.ocpi.repository import commands, peers
 from gateway.ocpi.repository.commands import CommandRecord
 from gateway.ocpi.repository.peers import PeerRecord
@@ -178,8 +179,9 @@ class CommandSender:
     async def _peer(self, cpo_id: str) -> tuple[PeerRecord, str]:
         async with self.services.pool.acquire() as connection:
             peer = await peers.find_peer_of_party(connection, party_id=cpo_id)
-            url = None
+            url = unreached = None
             if peer is not None:
+                unreached = await why_not_reached(connection, peer, party_id=cpo_id)
                 for role in ("RECEIVER", "SENDER"):
                     url = url or await peers.find_endpoint_url(
                         connection, peer_id=peer.id, module="commands", role=role
@@ -188,6 +190,8 @@ class CommandSender:
             raise PeerRejectedError(f"no registered platform speaks for {cpo_id}", http_status=0, code=None)
         if url is None:
             raise PeerRejectedError(f"the platform of {cpo_id} accepts no commands", http_status=0, code=None)
+        if unreached is not None:
+            raise PeerRejectedError(unreached, http_status=0, code=None)
         return peer, url
 
     async def _send(

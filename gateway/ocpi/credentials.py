@@ -8,6 +8,7 @@ Source: OCPI credentials (2.2.1, 2.3.0: roles; 2.1.1: one party).
 import base64
 import re
 import secrets
+from collections.abc import Sequence
 from typing import Any, Final
 
 import structlog
@@ -15,10 +16,11 @@ import structlog
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import transaction
 from gateway.errors import GatewayError
-from gateway.ocpi.client import PeerCaller, PeerVersion, discover
+from gateway.ocpi.client import PeerCaller, PeerVersion, discover, in_either_spelling
 from gateway.ocpi.endpoint import OcpiRequest
 from gateway.ocpi.envelope import OcpiResponse
 from gateway.ocpi.errors import OcpiRejectionError, PeerRejectedError, PeerUnreachableError, StatusCode
+from gateway.ocpi.hub_clients import hub_of
 from gateway.ocpi.repository import peers
 from gateway.ocpi.repository.peers import PeerRecord, PeerRole, PeerState, Registration
 from gateway.ocpi.request_bodies import Tree, objects, text
@@ -31,7 +33,6 @@ _COUNTRY: Final = re.compile(r"[A-Z]{2}")
 _PARTY: Final = re.compile(r"[A-Z0-9]{3}")
 _MAX_ROLES: Final = 200
 _TOKEN_BYTES: Final = 32
-_UNAUTHORIZED: Final = 401
 
 
 def new_token() -> str:
@@ -76,7 +77,7 @@ async def _agree(call: OcpiRequest) -> OcpiResponse:
     if _TOKEN.fullmatch(token) is None:
         raise OcpiRejectionError("$.token: expected 1 to 64 printable ASCII characters without spaces")
     url = _checked_url(text(credentials, "url", limit=255), services=call.services)
-    roles = agreed_roles(credentials, version=call.version, peer=call.peer)
+    roles, hub_party_id = agreed_roles(credentials, version=call.version, peer=call.peer)
     remote, raw_token = await _call_back(call, token=token, url=url)
     registration = Registration(
         version=call.version,
@@ -85,6 +86,7 @@ async def _agree(call: OcpiRequest) -> OcpiResponse:
         outbound_raw=raw_token,
         roles=roles,
         endpoints=remote.endpoints,
+        hub_party_id=hub_party_id,
     )
     fresh = new_token()
     async with transaction(call.services.pool) as connection:
@@ -123,18 +125,9 @@ async def _call_back(call: OcpiRequest, *, token: str, url: str) -> tuple[PeerVe
         allow_private=call.services.allow_private_peers,
     )
     try:
-        try:
-            remote = await discover(caller, versions_url=url, version=call.version)
-        except PeerRejectedError as error:
-            if error.http_status != _UNAUTHORIZED:
-                raise
-            caller = PeerCaller(
-                http=caller.http,
-                token=token,
-                raw_token=not caller.raw_token,
-                allow_private=caller.allow_private,
-            )
-            remote = await discover(caller, versions_url=url, version=call.version)
+        caller, remote = await in_either_spelling(
+            caller, lambda tried: discover(tried, versions_url=url, version=call.version)
+        )
     except (PeerUnreachableError, PeerRejectedError) as error:
         _log.warning("ocpi_peer_unusable", party_id=call.peer.party_id, error=str(error))
         raise OcpiRejectionError(
@@ -151,11 +144,19 @@ async def _call_back(call: OcpiRequest, *, token: str, url: str) -> tuple[PeerVe
     return remote, caller.raw_token
 
 
-def agreed_roles(credentials: Tree, *, version: OcpiVersion, peer: PeerRecord) -> tuple[PeerRole, ...]:
-    """The roles that a peer's credentials name, none of them another's. Raises Refusal."""
+def agreed_roles(
+    credentials: Tree, *, version: OcpiVersion, peer: PeerRecord
+) -> tuple[Sequence[PeerRole], str | None]:
+    """The roles that a peer's credentials name, none of them another's, and the hub that it is, if any.
+
+    A hub names every party that it reaches (2.3.0); those that were not agreed are left out. Raises Refusal.
+    """
     roles = _roles(credentials, version=version)
-    _check_roles(roles, peer=peer)
-    return roles
+    hub_party_id = hub_of(credentials, roles, version=version)
+    if hub_party_id is None:
+        _check_roles(roles, peer=peer)
+        return roles, None
+    return [role for role in roles if role.role != "CPO" or role.party_id in peer.parties], hub_party_id
 
 
 def _roles(credentials: Tree, *, version: OcpiVersion) -> tuple[PeerRole, ...]:

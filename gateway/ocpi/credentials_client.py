@@ -17,7 +17,7 @@ from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import transaction
 from gateway.errors import GatewayError
 from gateway.ids import new_id
-from gateway.ocpi.client import PeerAnswer, PeerCaller, PeerVersion, discover
+from gateway.ocpi.client import PeerAnswer, PeerCaller, PeerVersion, discover, in_either_spelling
 from gateway.ocpi.credentials import agreed_roles, new_token, own_credentials
 from gateway.ocpi.errors import OcpiError, OcpiRejectionError, PeerRejectedError
 from gateway.ocpi.repository import peers
@@ -26,7 +26,6 @@ from gateway.ocpi.services import OcpiServices
 from gateway.outbound import check_url
 
 _log = structlog.get_logger(__name__)
-_UNKNOWN_TOKEN: Final = frozenset({400, 401, 403})
 _encoder: Final = msgspec.json.Encoder()
 
 
@@ -93,26 +92,19 @@ async def _greet(
     version: OcpiVersion,
     raw_token: bool | None,
 ) -> tuple[PeerCaller, PeerVersion, str]:
-    """The caller whose spelling of the token the peer knows, its version and its credentials module.
-
-    Versions before 2.2-d2 left the spelling open, and peers still differ.
-    """
-    spellings = (False, True) if raw_token is None else (raw_token,)
-    for position, raw in enumerate(spellings, start=1):
-        caller = PeerCaller(
-            http=services.outbound,
-            token=token_a,
-            raw_token=raw,
-            allow_private=services.allow_private_peers,
-        )
-        try:
-            remote, url = await _credentials_url(caller, versions_url=versions_url, version=version)
-        except PeerRejectedError as error:
-            if position == len(spellings) or error.http_status not in _UNKNOWN_TOKEN:
-                raise
-        else:
-            return caller, remote, url
-    raise AssertionError("the last spelling either succeeds or raises")
+    """The caller whose spelling of the token the peer knows, its version and its credentials module."""
+    caller = PeerCaller(
+        http=services.outbound,
+        token=token_a,
+        raw_token=bool(raw_token),
+        allow_private=services.allow_private_peers,
+    )
+    if raw_token is not None:
+        return caller, *await _credentials_url(caller, versions_url=versions_url, version=version)
+    caller, (remote, url) = await in_either_spelling(
+        caller, lambda tried: _credentials_url(tried, versions_url=versions_url, version=version)
+    )
+    return caller, remote, url
 
 
 async def renew(services: OcpiServices, *, peer_id: UUID, version: OcpiVersion | None = None) -> None:
@@ -167,8 +159,11 @@ async def _registered(services: OcpiServices, peer_id: UUID) -> tuple[PeerRecord
 def caller_of(
     services: OcpiServices, peer: PeerRecord, *, token: str, party_id: str | None = None
 ) -> PeerCaller:
-    """Calls to a registered peer, with the routing headers of functional modules from our first role."""
-    country, code = (party_id or peer.party_id).split("-", 1)
+    """Calls to a registered peer, with the routing headers of functional modules from our first role.
+
+    Without `party_id` they are to the peer itself: to a hub for all its parties (Broadcast Push, GET All).
+    """
+    country, code = (party_id or peer.hub_party_id or peer.party_id).split("-", 1)
     own = services.roles[0]
     routing = {
         "OCPI-to-party-id": code,
@@ -212,7 +207,7 @@ async def _keep(
     if not isinstance(token, str) or not token:
         raise PeerRejectedError("the peer's credentials hold no token", http_status=200, code=None)
     try:
-        roles = agreed_roles(theirs, version=remote.version, peer=peer)
+        roles, hub_party_id = agreed_roles(theirs, version=remote.version, peer=peer)
         url = theirs.get("url") if isinstance(theirs.get("url"), str) else versions_url
         check_url(url, allow_private=services.allow_private_peers)
     except OcpiRejectionError as error:
@@ -224,6 +219,7 @@ async def _keep(
         outbound_raw=caller.raw_token,
         roles=roles,
         endpoints=remote.endpoints,
+        hub_party_id=hub_party_id,
     )
     async with transaction(services.pool) as connection:
         done = await peers.register(

@@ -14,6 +14,7 @@ import structlog
 
 from clearing.cdr_checks.credit import CreditCheck, check_credit
 from clearing.cdr_checks.limits import LimitName, limits_at
+from clearing.money import to_major
 from clearing.parties.party import PLATFORM_ID
 from clearing.pricing.cdr import parse_cdr
 from gateway.clock import Clock
@@ -64,6 +65,7 @@ class CreditCdrService:
             parse_cdr(credit.raw, version=credit.version),
             None if credited is None else parse_cdr(credited.raw, version=credited.version),
             earlier=earlier[0] if earlier and earlier[0] != credit.cdr_id else None,
+            priced_net=None if credited is None else await self._priced_net(credited),
         )
         if found is not None:
             await self._mark(credit, found, now=now)
@@ -99,6 +101,16 @@ class CreditCdrService:
                 connection, credit, state=CreditState.APPLIED, session_id=session_id, now=now
             )
         return True
+
+    async def _priced_net(self, credited: CdrRecord) -> Decimal | None:
+        """What a CDR that ended its session costs by the tariff, in major units without VAT."""
+        if credited.session_id is None:
+            return None
+        view = await self.payments.get_session(party_id=credited.cpo_id, session_id=credited.session_id)
+        session = view.session
+        if session.price_net_minor is None or (session.cdr_id or "").lower() != credited.cdr_id.lower():
+            return None
+        return to_major(session.price_net_minor, session.currency)
 
     async def _mark(self, credit: CdrRecord, found: CreditCheck, *, now: datetime) -> None:
         state = CreditState.EXCEPTION if found.waits else CreditState.APPLIED

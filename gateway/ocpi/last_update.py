@@ -1,4 +1,4 @@
-"""The last update of a running session, for a payment whose CDR never came.
+"""What a connected CPO reports: whether its CDRs come, and a running session's last update where none came.
 
 Owns: finding that update and reading it as the CDR that it would be. Must not know: when a session counts as
 forgotten, what is captured.
@@ -14,7 +14,7 @@ from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.database import Connection
 from gateway.ids import format_id
 from gateway.ocpi.errors import OcpiRejectionError
-from gateway.ocpi.repository import objects
+from gateway.ocpi.repository import objects, peers
 from gateway.ocpi.running_cost import as_if_ended
 from gateway.payments.missing_cdr import KnownUsage, SessionUpdateSource
 from gateway.payments.records import SessionRecord
@@ -25,6 +25,11 @@ _log = structlog.get_logger(__name__)
 @dataclass(frozen=True, slots=True)
 class OcpiLastUpdates(SessionUpdateSource):
     """What CPOs pushed of their running sessions."""
+
+    @override
+    async def sends_cdrs(self, connection: Connection, *, cpo_id: str) -> bool:
+        """Whether a registered platform speaks for the CPO."""
+        return await peers.find_peer_of_party(connection, party_id=cpo_id) is not None
 
     @override
     async def find_last_update(

@@ -93,7 +93,7 @@ def after_page(before: ListProgress, page: ListPage, *, url: str) -> NextPage | 
     progress = ListProgress(seen=before.seen + len(page.objects), total=total)
     if page.foreign_link is not None:
         return ListShort(
-            progress=progress, reason=f"the next page is at another host ({_host(page.foreign_link)})"
+            progress=progress, reason=f"the next page is at another address ({_origin(page.foreign_link)})"
         )
     if page.next_url is not None:
         if page.next_url == url or not page.objects:
@@ -205,8 +205,11 @@ def _count(text: str) -> int | None:
     return int(digits) if digits.isascii() and digits.isdigit() and len(digits) <= _MAX_COUNT_DIGITS else None
 
 
-def _host(url: str) -> str:
+def _origin(url: str) -> str:
+    """Scheme, host and port of a URL, for a person: one of them differs."""
     try:
-        return (urlsplit(url).hostname or "")[:100]
+        parts = urlsplit(url)
+        port = f":{parts.port}" if parts.port else ""
+        return f"{parts.scheme}://{parts.hostname or ''}{port}"[:100]
     except ValueError:
         return "no URL"

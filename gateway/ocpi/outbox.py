@@ -13,11 +13,13 @@ import structlog
 from gateway.database import transaction
 from gateway.ocpi.credentials_client import caller_of
 from gateway.ocpi.errors import OcpiError, PeerRejectedError
+from gateway.ocpi.hub_clients import why_not_reached
 from gateway.ocpi.repository import payments, peers
 from gateway.ocpi.repository.payments import OcpiMessageRecord
 from gateway.ocpi.services import OcpiServices
 from gateway.retry_policy import RetryPolicy
 
+_TO_ALL: Final = "tokens"  # the module whose messages are the same to every party
 _log = structlog.get_logger(__name__)
 RETRY: Final = RetryPolicy.of_seconds(5, 60, 300, 1800, 7200, 21_600, 43_200, 86_400, max_attempts=11)
 
@@ -36,8 +38,10 @@ async def send_message(services: OcpiServices, message: OcpiMessageRecord) -> No
 async def _call(services: OcpiServices, message: OcpiMessageRecord) -> None:
     async with services.pool.acquire() as connection:
         peer = await peers.find_peer_of_party(connection, party_id=message.party_id)
-        url = None
+        url = unreached = None
         if peer is not None:
+            if message.module != _TO_ALL:
+                unreached = await why_not_reached(connection, peer, party_id=message.party_id)
             url = await peers.find_endpoint_url(
                 connection, peer_id=peer.id, module=message.module, role="RECEIVER"
             )
@@ -47,7 +51,12 @@ async def _call(services: OcpiServices, message: OcpiMessageRecord) -> None:
             http_status=0,
             code=None,
         )
-    caller = caller_of(services, peer, token=peer.outbound_token, party_id=message.party_id)
+    if unreached is not None:
+        raise PeerRejectedError(unreached, http_status=0, code=None)
+    to_all = message.module == _TO_ALL  # of a hub's parties, where the peer is one
+    caller = caller_of(
+        services, peer, token=peer.outbound_token, party_id=None if to_all else message.party_id
+    )
     target = f"{url.rstrip('/')}{message.path}"
     await caller.call(message.method, target, body=message.body, routed=True, correlation_id=str(message.id))
 

@@ -20,13 +20,15 @@ from gateway.ocpi.cdrs import keep_cdr, read_cdr
 from gateway.ocpi.client import PeerCaller
 from gateway.ocpi.credentials_client import caller_of
 from gateway.ocpi.errors import ListShortError, OcpiError, OcpiRejectionError, PeerRejectedError
+from gateway.ocpi.hub_clients import read_client_info
 from gateway.ocpi.list_pages import ListComplete, ListProgress, ListShort, NextPage, after_page
 from gateway.ocpi.locations import keep_location
 from gateway.ocpi.repository import objects, peers, pulls
+from gateway.ocpi.repository.hub_clients import save_client
 from gateway.ocpi.repository.peers import PeerRecord
 from gateway.ocpi.repository.pulls import PullRecord
 from gateway.ocpi.request_bodies import Body, encode, last_updated, read_object, reject_card_numbers
-from gateway.ocpi.services import OcpiServices
+from gateway.ocpi.services import HUB_CLIENTS, OcpiServices
 from gateway.ocpi.sessions import keep_session, read_session
 from gateway.ocpi.tariffs import read_tariff
 from gateway.retry_policy import RetryPolicy
@@ -107,7 +109,7 @@ class PullSync:
         url = run.next_url
         if url is None or run.run_until is None:
             return run
-        page = await caller.page(url)
+        page = await caller.page(url, routed=run.module != HUB_CLIENTS)
         step = after_page(ListProgress(seen=run.seen, total=run.total), page, url=url)
         async with transaction(self.services.pool) as connection:
             rejected = await reader.keep(connection, page.objects, url=url)
@@ -186,6 +188,9 @@ class _Reader:
         return rejected
 
     async def _keep_one(self, connection: Connection, body: Body, raw: bytes) -> None:
+        if self.module == HUB_CLIENTS:
+            await self._client(connection, body)
+            return
         party, version = self._owner(body), self.peer.version or OcpiVersion.V2_2_1
         keepers: dict[str, Callable[..., Awaitable[None]]] = {
             "locations": self._location,
@@ -194,6 +199,14 @@ class _Reader:
             "cdrs": self._cdr,
         }
         await keepers[self.module](connection, body, raw, party=party, version=version)
+
+    async def _client(self, connection: Connection, body: Body) -> None:
+        """A client of a hub, which need not be a party of ours."""
+        if self.peer.hub_party_id is None:
+            raise OcpiRejectionError("the peer's credentials name no hub")
+        now = self.services.clock.now()
+        client = read_client_info(body.tree, now=now)
+        await save_client(connection, client, peer_id=self.peer.id, now=now)
 
     async def _location(
         self, connection: Connection, body: Body, _raw: bytes, *, party: str, version: OcpiVersion

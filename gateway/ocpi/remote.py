@@ -49,7 +49,7 @@ class RemoteControlService:
     ) -> api_schemas.CommandSchema:
         """Ask the CPO to stop a session that it has reported. Raises NotFoundError, PaymentConflictError."""
         view = await self.payments.get_session(party_id=party_id, session_id=session_id, admin=admin)
-        running = await self._running(view)
+        running = await find_running_session(self.services, view)
         if running is None:
             raise PaymentConflictError("the CPO has not reported a running session yet")
         sending = self._sender.stop_session(cpo_id=view.session.cpo_id, session_ref=running)
@@ -129,15 +129,17 @@ class RemoteControlService:
             authorization_id=authorization.id,
         )
 
-    async def _running(self, view: SessionView) -> str | None:
-        references = [format_id("ses", view.session.id)]
-        if view.authorization is not None:
-            references.append(format_id("auth", view.authorization.id))
-        async with self.services.pool.acquire() as connection:
-            running = await commands.find_session_of_reference(
-                connection, cpo_id=view.session.cpo_id, references=references
-            )
-        return running or view.session.session_ref
+
+async def find_running_session(services: OcpiServices, view: SessionView) -> str | None:
+    """The CPO's id (Session.id) of a session of ours that it has reported; None: not yet."""
+    references = [format_id("ses", view.session.id)]
+    if view.authorization is not None:
+        references.append(format_id("auth", view.authorization.id))
+    async with services.pool.acquire() as connection:
+        running = await commands.find_session_of_reference(
+            connection, cpo_id=view.session.cpo_id, references=references
+        )
+    return running or view.session.session_ref
 
 
 def _shown(command: CommandRecord, session_id: UUID) -> api_schemas.CommandSchema:

@@ -12,9 +12,11 @@ from aiohttp import web
 
 from clearing.pricing.ocpi_version import OcpiVersion
 from gateway.ocpi import (
+    bookings,
     cdrs,
     commands,
     credentials,
+    hub_clients,
     invoices,
     locations,
     sessions,
@@ -73,6 +75,20 @@ _INVOICE: Final[Mapping[str, Handler]] = {
     "PUT": invoices.put_invoice,
     "DELETE": invoices.delete_invoice,
 }
+_HUB_CLIENT: Final[Mapping[str, Handler]] = {
+    "GET": hub_clients.get_client_info,
+    "PUT": hub_clients.put_client_info,
+}
+_BOOKING_LOCATION: Final[Mapping[str, Handler]] = {
+    "GET": bookings.get_booking_location,
+    "PUT": bookings.put_booking_location,
+    "PATCH": bookings.patch_booking_location,
+}
+_BOOKING: Final[Mapping[str, Handler]] = {
+    "GET": bookings.get_booking,
+    "PUT": bookings.put_booking,
+    "PATCH": bookings.put_booking,
+}
 _PAYMENTS: Final = "/ptp/{version}/payments"
 
 
@@ -120,6 +136,13 @@ def _resources(services: OcpiServices, version: OcpiVersion) -> Iterator[_Resour
         for listed in (SenderList.LOCATIONS, SenderList.TARIFFS, SenderList.SESSIONS, SenderList.CDRS):
             path = f"/cpo/{{version}}/{listed.value}"
             yield _Resource(path=path, module=listed.value, methods={"GET": list_of(listed, path=path[1:])})
+    if version is not OcpiVersion.V2_1_1:
+        yield _Resource(
+            path="/emsp/{version}/hubclientinfo/{country_code}/{party_id}",
+            module="hubclientinfo",
+            methods=_HUB_CLIENT,
+            routed=False,
+        )
     if version is OcpiVersion.V2_3_0:
         yield from _of_2_3()
 
@@ -163,6 +186,10 @@ def _of_2_3() -> Iterator[_Resource]:
         path=advice, module="payments", methods={"GET": list_of(SenderList.ADVICES, path=advice[1:])}
     )
     yield _Resource(path=f"{advice}/{{object_id}}", module="payments", methods={"GET": terminals.get_advice})
+    booked = f"/emsp/{{version}}/bookings{_OWNED.replace('{object_id}', 'booking_locations')}/{{object_id}}"
+    yield _Resource(path=booked, module="bookings", methods=_BOOKING_LOCATION)
+    yield _Resource(path=f"{booked}/{{calendar_id}}", module="bookings", methods=_BOOKING_LOCATION)
+    yield _Resource(path=f"/emsp/{{version}}/bookings{_OWNED}", module="bookings", methods=_BOOKING)
     invoice = "/emsp/{version}/invoicereconciliation"
     yield _Resource(path=invoice, module="invoicereconciliation", methods={"POST": invoices.post_invoice})
     yield _Resource(path=f"{invoice}{_OWNED}", module="invoicereconciliation", methods=_INVOICE)

@@ -15,7 +15,8 @@ from gateway.ocpi.repository import pulls
 from gateway.ocpi.repository.peers import PeerRole
 from gateway.ocpi.token_authorization import TokenAuthorizationService
 
-PULLED: Final = ("locations", "tariffs", "sessions", "cdrs")  # in this order: a tariff before its CDRs
+HUB_CLIENTS: Final = "hubclientinfo"
+PULLED: Final = (HUB_CLIENTS, "locations", "tariffs", "sessions", "cdrs")  # a tariff before its CDRs
 FIRST_PULL_AFTER: Final = timedelta(minutes=10)
 PLATFORM_ROLE: Final = PeerRole(role="EMSP", country_code="CH", party_code="NWC", name="networkcore")
 

@@ -7,7 +7,7 @@ Interface (PUT; nothing is deleted, a token that has ended is pushed with `valid
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from enum import StrEnum
 from typing import Any, Final
 from urllib.parse import quote
@@ -21,6 +21,7 @@ from gateway.ocpi.repository import payments as messages
 from gateway.ocpi.repository import peers, tokens
 from gateway.ocpi.repository.peers import PeerRole
 from gateway.ocpi.repository.tokens import TokenRecord
+from gateway.ocpi.token_types import type_on_wire
 from gateway.ocpi.tokens import token_object
 
 _encoder: Final = msgspec.json.Encoder()
@@ -117,19 +118,45 @@ async def save_token(
         payment=update.payment,
         last_updated=clock.now(),
     )
-    if not await tokens.save_token(connection, token):
+    if not await store_token(connection, token, clock=clock):
         raise TokenTakenError(f"{update.type.value} {update.uid}")
+    return token
+
+
+async def set_valid(
+    connection: Connection, *, uid: str, token_type: TokenType, valid: bool, clock: Clock
+) -> TokenRecord | None:
+    """Block a token or make it valid again, and queue its push; None where there is no such token.
+
+    A token that is as wanted already is not sent again. In the caller's transaction.
+    """
+    found = await tokens.load_token(connection, uid=uid, token_type=token_type.value)
+    if found is None or found.valid == valid:
+        return found
+    changed = replace(found, valid=valid, last_updated=clock.now())
+    await store_token(connection, changed, clock=clock)
+    return changed
+
+
+async def store_token(connection: Connection, token: TokenRecord, *, clock: Clock) -> bool:
+    """Store a token and queue its push to every platform that takes tokens, in the caller's transaction.
+
+    False when another demand partner has a token of this uid and type: nothing is stored then.
+    """
+    if not await tokens.save_token(connection, token):
+        return False
     for receiver in await peers.list_receivers(connection, module="tokens"):
         version = receiver.version or OcpiVersion.V2_2_1
+        named = type_on_wire(token.type, version=version)
         await messages.add_message(
             connection,
             party_id=receiver.party_id,
             module="tokens",
             method="PUT",
-            path=f"/{token.country_code}/{token.party_code}/{quote(token.uid, safe='')}?type={token.type}",
+            path=f"/{token.country_code}/{token.party_code}/{quote(token.uid, safe='')}?type={named}",
             object_id=f"{token.type}/{token.uid}",
             body=_encoder.encode(token_object(token, version=version)),
             now=clock.now(),
             wall_now=clock.wall_now(),
         )
-    return token
+    return True

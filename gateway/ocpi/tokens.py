@@ -2,8 +2,7 @@
 
 Owns: the wire shapes of tokens and verdicts in each version. Must not know: how a payment is secured.
 Source: OCPI mod_tokens, Sender Interface: an unknown token is HTTP 404 and 2004, a question without a
-location is 2002; 2.1.1 has auth_id in place of contract_id and no authorization reference; eMAIDs came with
-2.3.0.
+location is 2002; 2.1.1 has auth_id in place of contract_id and no authorization reference.
 """
 
 from typing import Any, Final
@@ -21,6 +20,7 @@ from gateway.ocpi.real_time_authorization import (
 from gateway.ocpi.repository import tokens as stored_tokens
 from gateway.ocpi.repository.tokens import TokenRecord
 from gateway.ocpi.request_bodies import Tree, identifier, shown
+from gateway.ocpi.token_types import stored_types, stored_uid, type_on_wire
 from gateway.ocpi.versions import module_url
 
 _MAX_EVSES: Final = 50
@@ -45,10 +45,7 @@ async def authorize(call: OcpiRequest) -> OcpiResponse:
     May this token charge here? An answer ALLOWED means that the payment is secured.
     """
     token_type = call.request.query.get("type", "RFID").upper()[:_MAX_TYPE]
-    async with call.services.pool.acquire() as connection:
-        token = await stored_tokens.load_token(
-            connection, uid=call.segment("token_uid"), token_type=token_type
-        )
+    token = await _find(call, token_type)
     authorizer = call.services.authorizer
     if token is None or authorizer is None:
         raise OcpiRejectionError(
@@ -77,6 +74,18 @@ async def authorize(call: OcpiRequest) -> OcpiResponse:
         )
     )
     return _answer(call, token, place, result, evse_uid=result.evse_uid)
+
+
+async def _find(call: OcpiRequest, token_type: str) -> TokenRecord | None:
+    """The token that the request asks about, by the first of the types that its version may mean."""
+    uid = call.segment("token_uid")
+    async with call.services.pool.acquire() as connection:
+        for stored in stored_types(token_type, version=call.version):
+            key = stored_uid(uid, stored_type=stored)
+            found = await stored_tokens.load_token(connection, uid=key, token_type=stored)
+            if found is not None:
+                return found
+    return None
 
 
 def _requesting_party(call: OcpiRequest) -> str:
@@ -131,7 +140,7 @@ def token_object(token: TokenRecord, *, version: OcpiVersion) -> dict[str, Any]:
     """A token as the version writes it; optional fields that are unset stay out."""
     shown_as: dict[str, Any] = {
         "uid": token.uid,
-        "type": token.type,
+        "type": type_on_wire(token.type, version=version),
         "visual_number": token.visual_number,
         "issuer": token.issuer,
         "valid": token.valid,
@@ -140,7 +149,7 @@ def token_object(token: TokenRecord, *, version: OcpiVersion) -> dict[str, Any]:
         "last_updated": timestamp(token.last_updated),
     }
     if version is OcpiVersion.V2_1_1:
-        shown_as |= {"auth_id": token.contract_id, "type": "RFID" if token.type == "RFID" else "OTHER"}
+        shown_as |= {"auth_id": token.contract_id}
     else:
         shown_as |= {
             "country_code": token.country_code,

@@ -1,8 +1,8 @@
 """Versions and version details: which versions this edge speaks, and where each of its modules answers.
 
 Owns: the list of modules by version and role. Must not know: what a module does.
-Source: OCPI version_information_endpoint; 2.1.1 has no roles, payments and invoice reconciliation came with
-2.3.0.
+Source: OCPI version_information_endpoint; 2.1.1 has no roles and no hubs, payments and invoice reconciliation
+came with 2.3.0.
 """
 
 from collections.abc import Iterator
@@ -14,6 +14,7 @@ from gateway.ocpi.envelope import OcpiResponse
 from gateway.ocpi.services import OcpiServices
 
 SPOKEN: Final = (OcpiVersion.V2_1_1, OcpiVersion.V2_2_1, OcpiVersion.V2_3_0)
+BOOKINGS: Final = ("bookings", "Booking")  # the text has the second name, its addresses the first
 OWNED_BY_CPO: Final = (
     "cdrs",
     "locations",
@@ -49,12 +50,17 @@ def endpoints(services: OcpiServices, *, version: OcpiVersion) -> Iterator[dict[
             yield _functional(services, version, module, role="RECEIVER")
     yield _functional(services, version, "tokens", role="SENDER")
     yield _functional(services, version, "commands", role="SENDER")
+    if version is not OcpiVersion.V2_1_1:
+        yield _functional(services, version, "hubclientinfo", role="RECEIVER")
     if as_cpo:
         for module in OWNED_BY_CPO:
             yield _functional(services, version, module, role="SENDER", side="cpo")
     if version is OcpiVersion.V2_3_0:
         yield _functional(services, version, "payments", role="SENDER", side="ptp")
         yield _functional(services, version, "invoicereconciliation", role="RECEIVER")
+        bookings = module_url(services, version=version, module="bookings")
+        for name in BOOKINGS:
+            yield _endpoint(name, "RECEIVER", bookings, version)
 
 
 def module_url(services: OcpiServices, *, version: OcpiVersion, module: str, side: str = "emsp") -> str:

@@ -43,6 +43,7 @@ from gateway.payments.records import (
 )
 from gateway.payments.requests import AuthorizationRequest, ChargePoint, PartnerAccount, PspMethod
 from gateway.payments.second_authorization import reject_second_authorization, reopened
+from gateway.payments.session_flags import flags_at_start
 from gateway.payments.state_machine import FINAL_STATES, PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
@@ -50,7 +51,6 @@ from gateway.payments.views import AuthorizationView
 from gateway.webhooks.events import event_rows
 
 _TRIES: Final = 3  # an earlier authorization that has ended is replaced; another request may be faster
-AD_HOC_FOR_CONTRACT: Final = "ad_hoc_for_contract"  # the flag of a contract's session at the ad hoc tariff
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -356,7 +356,7 @@ class AuthorizationService:
             energy_wh=None,
             started_at=None,
             ended_at=None,
-            flags=(AD_HOC_FOR_CONTRACT,) if point.ad_hoc_for_contract else (),
+            flags=flags_at_start(point, request),
             metadata=request.metadata,
             created_at=hold.now,
             updated_at=hold.now,

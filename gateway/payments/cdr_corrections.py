@@ -22,12 +22,12 @@ from gateway.payments import (
 from gateway.payments.authorize import AuthorizationService
 from gateway.payments.complete import CompletionService, PricedCdr
 from gateway.payments.errors import CdrRejectedError, NotFoundError, PaymentConflictError
-from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
+from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord, UsageSource
 from gateway.payments.refund import RefundReason, RefundRequest, RefundService
 from gateway.payments.session_state import SessionEvent, advance_session
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
-from gateway.payments.usage_repository import StatedUsage, UsageSource
+from gateway.payments.usage_repository import StatedUsage
 from gateway.payments.views import SessionView
 from gateway.webhooks.events import EventType, event_rows
 
@@ -58,7 +58,8 @@ class CdrCorrectionService:
         """A credit CDR and this new CDR correct a session. None: done; else what it waits for.
 
         The new CDR is checked as any other: one that is odd waits for a person. Where the session was
-        captured at its last known cost, and this is its first CDR, what it costs above that is receivable.
+        captured at its last known cost or by the payer's statement, and this is its operator's first CDR,
+        what it costs above that is receivable.
         Otherwise as `correct_to`. Raises CdrRejectedError.
         """
         fixed = await self.completions.assess(
@@ -66,7 +67,7 @@ class CdrCorrectionService:
         )
         if isinstance(fixed, StatedUsage):
             return fixed
-        return await self.correct_to(session, fixed, owed=session.awaits_cdr)
+        return await self.correct_to(session, fixed, owed=session.yields_to_operator)
 
     async def credit(self, session: SessionRecord) -> str | None:
         """A credit CDR takes the session's CDR back: what was captured is refunded, a hold released.
@@ -220,6 +221,7 @@ class CdrCorrectionService:
             started_at=fixed.started_at,
             ended_at=fixed.ended_at,
             flags=[flag for flag in fixed.flags if flag not in session.flags],
+            stated_by=fixed.stated_by.value,
             now=self.clock.now(),
         )
         if replaced:

@@ -24,12 +24,12 @@ from gateway.ids import format_id, new_id
 from gateway.payments import presenters, repository
 from gateway.payments.errors import CdrRejectedError, NotFoundError, SessionAlreadyCompletedError
 from gateway.payments.policy import PaymentPolicy
-from gateway.payments.records import SessionRecord
+from gateway.payments.records import SessionRecord, UsageSource
 from gateway.payments.session_state import SessionEvent, advance_session
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.usage_checks import BELOW_TARIFF, UsageCheckService, UsageStatement
-from gateway.payments.usage_repository import StatedUsage, UsageSource
+from gateway.payments.usage_repository import StatedUsage
 from gateway.payments.views import SessionView
 from gateway.webhooks.events import EventType, event_rows
 
@@ -54,6 +54,7 @@ class PricedCdr:
     started_at: datetime
     ended_at: datetime
     flags: Sequence[str]
+    stated_by: UsageSource = UsageSource.OPERATOR_CDR
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -119,7 +120,8 @@ class CompletionService:
         """
         cdr = self._read(cdr_raw, cdr_version)
         if self.checks is None:
-            return await self.price_cdr(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+            fixed = await self.price_cdr(session, cdr_raw=cdr_raw, cdr_version=cdr_version)
+            return replace(fixed, stated_by=source)
         priced = await self._price(session, cdr) if cdr.currency == session.currency else None
         stated = UsageStatement(
             cdr=cdr,
@@ -133,8 +135,24 @@ class CompletionService:
         if isinstance(taken, StatedUsage):
             return taken
         fixed = priced_cdr(cdr, priced or await self._price(session, cdr), raw=cdr_raw, version=cdr_version)
-        fixed = replace(fixed, flags=sorted({*fixed.flags, *taken.flags}))
+        fixed = replace(fixed, flags=sorted({*fixed.flags, *taken.flags}), stated_by=source)
         return fixed if taken.amount_minor is None else below_tariff(fixed, taken.amount_minor)
+
+    async def price_provisional(
+        self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str
+    ) -> PricedCdr:
+        """Check and price what a payer states of a session whose CDR is awaited. Raises CdrRejectedError."""
+        cdr = self._read(cdr_raw, cdr_version)
+        priced = await self._price(session, cdr)
+        if self.checks is not None:
+            await self.checks.check_provisional(
+                session,
+                UsageStatement(
+                    cdr=cdr, raw=cdr_raw, version=cdr_version, source=UsageSource.PAYER, priced=priced
+                ),
+            )
+        fixed = priced_cdr(cdr, priced, raw=cdr_raw, version=cdr_version)
+        return replace(fixed, stated_by=UsageSource.PAYER)
 
     async def check_possible(self, session: SessionRecord, *, cdr_raw: bytes, cdr_version: str) -> None:
         """Whether the charge point can have given that energy; for an update, which never becomes a CDR.
@@ -186,6 +204,7 @@ class CompletionService:
             started_at=fixed.started_at,
             ended_at=fixed.ended_at,
             flags=[*session.flags, *fixed.flags],
+            stated_by=fixed.stated_by,
             updated_at=self.clock.now(),
         )
 
@@ -205,6 +224,7 @@ class CompletionService:
             started_at=ended.started_at,
             ended_at=ended.ended_at,
             flags=list(flags),
+            stated_by=None if ended.stated_by is None else ended.stated_by.value,
             task_id=new_id(shard=ended.shard),
             run_at=self.clock.wall_now() + self.policy.call_grace,
             events=event_rows(presenters.session_events(EventType.SESSION_COMPLETED, view)),
@@ -275,6 +295,11 @@ def reject_another_cdr(session: SessionRecord, cdr_id: str) -> None:
 
     Raises SessionAlreadyCompletedError.
     """
+    if session.awaits_cdr and session.cdr_id != cdr_id:
+        raise SessionAlreadyCompletedError(
+            f"session {format_id('ses', session.id)} was captured without a CDR; "
+            "its operator's CDR corrects it"
+        )
     if session.cdr_id is None or session.cdr_id.lower() != cdr_id.lower():
         raise SessionAlreadyCompletedError(
             f"session {format_id('ses', session.id)} was completed by CDR {session.cdr_id}; "

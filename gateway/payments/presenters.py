@@ -4,9 +4,10 @@ Owns: one builder per public object, which the REST answer, the list, `expand` a
 party each event is for. Must not know: SQL, HTTP, how a state came about.
 """
 
-from typing import Any
+from typing import Any, Literal
 
 from clearing.captured_session import AuthorizationMethod
+from clearing.cdr_checks.finding import CheckCode
 from clearing.parties.party import PLATFORM_ID
 from gateway import api_schemas, payer_schemas
 from gateway.ids import format_id, shard_of
@@ -18,9 +19,10 @@ from gateway.payments.records import (
     DisputeRecord,
     RefundRecord,
     SessionRecord,
+    UsageSource,
 )
 from gateway.payments.state_machine import PaymentState
-from gateway.payments.usage_repository import StatedUsage
+from gateway.payments.usage_repository import ProvisionalUsage, StatedUsage
 from gateway.payments.views import AuthorizationView, SessionView, SetupView, TariffReference
 from gateway.webhooks.events import EventType, NewEvent
 
@@ -221,10 +223,34 @@ def session_object(view: SessionView) -> api_schemas.SessionSchema:
         ended_at=session.ended_at,
         flags=list(session.flags),
         cdr_id=session.cdr_id,
+        stated_by=None if session.stated_by is None else session.stated_by.value,
         usage=None if view.usage is None else usage_object(view.usage),
+        provisional_usage=None
+        if view.provisional is None
+        else provisional_usage_object(view.provisional, session),
         tariff=tariff_object(view.tariff),
         metadata=dict(session.metadata),
         created=session.created_at,
+    )
+
+
+def provisional_usage_object(
+    usage: ProvisionalUsage, session: SessionRecord
+) -> api_schemas.ProvisionalUsageSchema:
+    """What the payer stated, and what has become of it since."""
+    state: Literal["awaiting_cdr", "captured", "confirmed", "replaced"] = "awaiting_cdr"
+    if session.stated_by is UsageSource.PAYER:
+        state = "captured"
+    elif session.stated_by is not None:
+        state = "replaced" if CheckCode.USAGE_DIFFERS.value in session.flags else "confirmed"
+    return api_schemas.ProvisionalUsageSchema(
+        state=state,
+        party=usage.party_id,
+        energy_wh=usage.energy_wh,
+        started_at=usage.started_at,
+        ended_at=usage.ended_at,
+        price=usage.price_minor,
+        stated_at=usage.stated_at,
     )
 
 

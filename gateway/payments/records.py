@@ -22,7 +22,7 @@ def session_name(cpo_id: str, session_ref: str) -> str:
 
 
 def last_known_cdr_id(session_id: UUID) -> str:
-    """The id of the CDR made of a session's last update; no CPO uses it, because it names our session."""
+    """The id of the CDR made where none came; no CPO uses it, because it names our session."""
     return f"last-known-{format_id('ses', session_id)}"
 
 
@@ -48,11 +48,22 @@ class PspRequestState(StrEnum):
     DECLINED = "declined"
 
 
+class UsageSource(StrEnum):
+    """Who stated a session's usage; CHECKs of gateway.session and gateway.stated_usage repeat the sources."""
+
+    OPERATOR_CDR = "operator_cdr"  # the CDR that its CPO sent by OCPI
+    OPERATOR_SESSION = "operator_session"  # the CPO's last update of the running session
+    OPERATOR_API = "operator_api"  # the CPO's own key, by the capture API
+    PLATFORM = "platform"  # a key of the platform
+    PAYER = "payer"  # the key of the party that pays
+
+
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SessionRecord(FromRow):
     """One charging session. Amounts are minor units; `cdr` and its price are set together, once.
 
-    `evse_power_w` is the most that a connector of the EVSE gives, None where it is not known.
+    `evse_power_w` is the most that a connector of the EVSE gives, None where it is not known. `stated_by` is
+    who stated the usage that its price is for.
     """
 
     shard: int
@@ -82,14 +93,22 @@ class SessionRecord(FromRow):
     evse_uid: str | None = None
     evse_power_w: int | None = None
     power_type: str | None = None
+    stated_by: UsageSource | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", SessionState(self.state))
+        if self.stated_by is not None:
+            object.__setattr__(self, "stated_by", UsageSource(self.stated_by))
 
     @property
     def awaits_cdr(self) -> bool:
-        """Whether it was ended at its last known cost: a CDR that comes later replaces it."""
+        """Whether it was ended without a CDR, when none came in time: a CDR that comes later replaces it."""
         return self.cdr_id == last_known_cdr_id(self.id)
+
+    @property
+    def yields_to_operator(self) -> bool:
+        """Whether a CDR of its CPO takes the place of what ended it: an update, or the payer's statement."""
+        return self.awaits_cdr or self.stated_by is UsageSource.PAYER
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

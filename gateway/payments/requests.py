@@ -76,7 +76,8 @@ class AuthorizationRequest:
     The same `authorization_id` is the same authorization. `reuses_recent`: what the same payment method
     authorized at the same EVSE a moment ago is answered instead of holding again, as the party's policy says.
     `amount_minor` overrides the estimate's hold; `max_amount_minor` bounds it (a contract's limit).
-    `tariff` None: by the method. `started_at`: the session has begun already, by the tariff then in force.
+    `tariff` None: by the method. `started_at`: the session has begun already, by the tariff then in force;
+    `by_whitelist`: without a request, because the CPO accepted the token by whitelist.
     """
 
     authorization_id: UUID
@@ -93,6 +94,7 @@ class AuthorizationRequest:
     receipt_email: str | None = None
     started_at: datetime | None = None
     reuses_recent: bool = False
+    by_whitelist: bool = False
     metadata: Mapping[str, str] = field(default_factory=dict)
 
     @property

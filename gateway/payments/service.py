@@ -4,7 +4,7 @@ Owns: whose object is whose (another party's object is not found), and reads. Mu
 """
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import TypedDict
 from uuid import UUID
@@ -13,7 +13,7 @@ from clearing.pricing.engine import PricedSession
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.ids import format_id, shard_of
-from gateway.payments import double_tap_repository, repository, usage_repository
+from gateway.payments import double_tap_repository, repository
 from gateway.payments.authorize import AuthorizationService
 from gateway.payments.capture import CaptureResult, CaptureService
 from gateway.payments.cdr_corrections import CdrCorrectionService
@@ -55,7 +55,8 @@ from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payments.terminals import TerminalService
 from gateway.payments.usage_checks import UsageCheckService
-from gateway.payments.usage_repository import StatedUsage, UsageSource
+from gateway.payments.usage_rights import source_of_caller
+from gateway.payments.usage_statements import UsageStatementService
 from gateway.payments.views import AuthorizationView, PriceView, QuoteView, SessionView
 
 
@@ -80,6 +81,7 @@ class PaymentService:
     cdr_corrections: CdrCorrectionService
     missing_cdrs: MissingCdrService
     stated_usage: StatedUsageService
+    usage_statements: UsageStatementService
     psp_requests: PspRequestService
 
     @property
@@ -115,7 +117,8 @@ class PaymentService:
         admin: bool = False,
     ) -> AuthorizationView:
         """Release a hold whole. Raises NotFoundError, VersionConflictError, PaymentConflictError."""
-        await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
+        held = await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
+        await self.usage_statements.check_release(held, party_id=party_id, admin=admin)
         await self.captures.release(authorization_id=authorization_id, expected_version=expected_version)
         return await self.get_authorization(party_id=party_id, authorization_id=authorization_id, admin=admin)
 
@@ -187,7 +190,8 @@ class PaymentService:
 
         `cdr_raw` may be built from the session, for a partner that has only metered usage.
 
-        What a check finds odd waits for a person: the view has it as `usage`, and nothing is captured.
+        What a check finds odd waits for a person (`usage` of the view), and what the payer states of a
+        connected operator's session waits for its CDR (`provisional`): nothing is captured.
 
         Raises NotFoundError, CdrRejectedError, SessionAlreadyCompletedError, VersionConflictError.
         """
@@ -200,24 +204,16 @@ class PaymentService:
             raise VersionConflictError(
                 f"the authorization is at version {view.authorization.version}; read it again"
             )
-        raw = cdr_raw if isinstance(cdr_raw, bytes) else cdr_raw(view.session)
-        seen = None
-        if view.session.awaits_cdr:
-            waits = await self.cdr_corrections.correct(
-                view.session, cdr_raw=raw, cdr_version=cdr_version, source=UsageSource.API
-            )
-            if isinstance(waits, StatedUsage):
-                return replace(view, usage=waits)
-            if waits is not None:
-                raise PspRequestOpenError(f"captured at its last known cost before; {waits}; try again later")
-        else:
-            ended = await self.completions.complete(
-                view, cdr_raw=raw, cdr_version=cdr_version, source=UsageSource.API
-            )
-            if isinstance(ended, StatedUsage):
-                return replace(view, usage=ended)
-            seen = replace(view, session=ended)
-        done = await self.captures.finish(shard=view.session.shard, session_id=session_id, seen=seen)
+        taken = await self.usage_statements.state(
+            view,
+            cdr_raw=cdr_raw if isinstance(cdr_raw, bytes) else cdr_raw(view.session),
+            cdr_version=cdr_version,
+            party_id=party_id,
+            source=source_of_caller(view.session, party_id=party_id, admin=admin),
+        )
+        if taken.view is not None and not taken.ended:
+            return taken.view
+        done = await self.captures.finish(shard=view.session.shard, session_id=session_id, seen=taken.view)
         if done.view is not None:
             return done.view
         return await self.get_session(party_id=party_id, session_id=session_id, admin=admin)
@@ -271,12 +267,8 @@ class PaymentService:
         )
 
     async def with_usage(self, view: SessionView) -> SessionView:
-        """The view with the usage that waits for a person, if any."""
-        async with self.pool.acquire() as connection:
-            usage = await usage_repository.find_waiting(
-                connection, shard=view.session.shard, session_id=view.session.id
-            )
-        return replace(view, usage=usage)
+        """The view with the usage that waits for a person, and with what its payer stated, if any."""
+        return await self.usage_statements.with_usage(view)
 
     async def get_capture(self, *, party_id: str, capture_id: UUID, admin: bool = False) -> CaptureRecord:
         """One capture. Raises NotFoundError."""
@@ -466,6 +458,7 @@ def build_payments(
 class _CdrServices(TypedDict):
     cdr_corrections: CdrCorrectionService
     stated_usage: StatedUsageService
+    usage_statements: UsageStatementService
     missing_cdrs: MissingCdrService
 
 
@@ -497,4 +490,9 @@ def _cdr_services(
     missing = MissingCdrService(
         pool=pool, completions=completions, captures=captures, snapshots=snapshots, updates=updates
     )
-    return _CdrServices(cdr_corrections=corrections, stated_usage=usage, missing_cdrs=missing)
+    statements = UsageStatementService(
+        pool=pool, clock=clock, completions=completions, cdr_corrections=corrections, updates=updates
+    )
+    return _CdrServices(
+        cdr_corrections=corrections, stated_usage=usage, usage_statements=statements, missing_cdrs=missing
+    )

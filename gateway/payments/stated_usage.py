@@ -30,7 +30,7 @@ class UsageAction(StrEnum):
     """What a person decides about usage that waits."""
 
     TAKE_AS_IS = "take_as_is"  # the price by the tariff is captured
-    TAKE_LOWER = "take_lower"  # the lower of the tariff's price and the CPO's total
+    TAKE_LOWER = "take_lower"  # the lowest of the tariff's price, the CPO's total and the payer's statement
     SET_AMOUNT = "set_amount"  # an amount below the tariff's price
     REJECT = "reject"  # nothing is captured; the hold stays for a corrected CDR
     RELEASE = "release"  # nothing is captured, and the hold is released
@@ -122,18 +122,19 @@ class StatedUsageService:
             return await usage_repository.list_to_settle(connection, before=before, batch=batch)
 
     async def settle(self, *, shard: int, usage_id: UUID) -> None:
-        """Capture the lower of the amounts that can be defended; the usage still waits for a person.
+        """Capture the amount that can be defended in time; the usage still waits for a person.
 
         Raises PaymentError.
         """
         usage = await self.load(shard=shard, usage_id=usage_id)
-        if usage is None or usage.state is not UsageState.EXCEPTION or usage.lower_minor is None:
+        if usage is None or usage.state is not UsageState.EXCEPTION or usage.in_time_minor is None:
             return
         view = await self._view(usage)
         fixed = await self.completions.price_cdr(
             view.session, cdr_raw=usage.cdr, cdr_version=usage.cdr_version
         )
-        fixed = below_tariff(replace(fixed, flags=[*fixed.flags, *usage.reasons]), usage.lower_minor)
+        fixed = replace(fixed, flags=[*fixed.flags, *usage.reasons], stated_by=usage.source)
+        fixed = below_tariff(fixed, usage.in_time_minor)
         await self.completions.end(view, fixed)
         async with self.pool.acquire() as connection:
             await usage_repository.record_settled(
@@ -161,15 +162,14 @@ class StatedUsageService:
                 view, cdr_raw=usage.cdr, cdr_version=usage.cdr_version, source=usage.source
             )
             return None
-        settled = usage.settled_minor is not None
+        settled = usage.settled_minor is not None or session.yields_to_operator
         if session.cdr_id.lower() == usage.cdr_key and not settled:
             if session.price_minor == usage.amount_minor:
                 return None  # carried out before
             settled = True  # a process ended after it settled the lower amount, before it recorded that
         fixed = await self.completions.price_cdr(session, cdr_raw=usage.cdr, cdr_version=usage.cdr_version)
-        return await self.cdr_corrections.correct_to(
-            session, below_tariff(fixed, usage.amount_minor or 0), owed=settled
-        )
+        fixed = below_tariff(replace(fixed, stated_by=usage.source), usage.amount_minor or 0)
+        return await self.cdr_corrections.correct_to(session, fixed, owed=settled)
 
     async def _reject(self, view: SessionView, usage: StatedUsage, *, release: bool) -> str | None:
         """Nothing is captured; what was captured before the decision is refunded."""

@@ -15,17 +15,10 @@ from uuid import UUID
 from clearing.cdr_checks.limits import LimitName, LimitRow
 from gateway.database import Connection, FromRow, named_queries
 from gateway.ids import new_id
-from gateway.payments.records import SessionRecord
+from gateway.payments.records import SessionRecord, UsageSource
 
 _sql = named_queries("gateway", "stated_usage.sql")
 PREFIX: Final = "usg"
-
-
-class UsageSource(StrEnum):
-    """Who stated a session's usage; a CHECK of gateway.stated_usage repeats the sources."""
-
-    OPERATOR_CDR = "operator_cdr"  # the CDR that its CPO sent by OCPI
-    API = "api"  # a CDR or metered usage by the capture API
 
 
 class UsageState(StrEnum):
@@ -39,7 +32,11 @@ class UsageState(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class StatedUsage(FromRow):
-    """Usage that a check found odd. Amounts are minor units of `currency`, VAT included."""
+    """Usage that a check found odd. Amounts are minor units of `currency`, VAT included.
+
+    `lower_minor` is the lowest of the amounts that somebody states, `in_time_minor` what is captured if
+    nobody decides before the hold ends; both None where no amount can be defended.
+    """
 
     shard: int
     id: UUID
@@ -56,6 +53,7 @@ class StatedUsage(FromRow):
     currency: str
     price_minor: int | None
     lower_minor: int | None
+    in_time_minor: int | None
     settled_minor: int | None
     amount_minor: int | None
     decided_by: str | None
@@ -77,12 +75,33 @@ class OverlappingSession:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ProvisionalUsage(FromRow):
+    """Usage that the payer stated of a session whose billing record is the operator's CDR.
+
+    `price_minor` is what it costs by the frozen tariff, VAT included; `cdr` the usage as a CDR.
+    """
+
+    shard: int
+    session_id: UUID
+    party_id: str
+    cdr_version: str
+    cdr: bytes
+    price_minor: int
+    energy_wh: int
+    started_at: datetime
+    ended_at: datetime
+    stated_at: datetime
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class CheckFactsRecord:
     """What a check reads of one CDR: dated limits, earlier statements, other sessions."""
 
+    provisional: ProvisionalUsage | None
     limits: Sequence[LimitRow]
     known_state: UsageState | None
     known_amount_minor: int | None
+    authorizations: Sequence[UUID]
     other_cdr_id: str | None
     overlapping: Sequence[OverlappingSession]
 
@@ -120,6 +139,7 @@ async def load_check_facts(
     )
     known: Mapping[str, Any] | None = row["known"]
     return CheckFactsRecord(
+        provisional=_provisional(row["provisional"]),
         limits=[
             LimitRow(
                 party_id=one["party_id"],
@@ -131,6 +151,7 @@ async def load_check_facts(
         ],
         known_state=None if known is None else UsageState(known["state"]),
         known_amount_minor=None if known is None else known["amount_minor"],
+        authorizations=row["authorizations"],
         other_cdr_id=row["other_cdr_id"],
         overlapping=[
             OverlappingSession(
@@ -159,6 +180,7 @@ async def keep(connection: Connection, usage: StatedUsage) -> StatedUsage:
         currency=usage.currency,
         price_minor=usage.price_minor,
         lower_minor=usage.lower_minor,
+        in_time_minor=usage.in_time_minor,
         now=usage.received_at,
     )
     row = await _sql.usage_of_cdr(
@@ -171,6 +193,36 @@ async def load_usage(connection: Connection, *, shard: int, usage_id: UUID) -> S
     """One statement."""
     row = await _sql.load_usage(connection, shard=shard, id=usage_id)
     return None if row is None else StatedUsage.from_row(row)
+
+
+async def find_provisional(
+    connection: Connection, *, shard: int, session_id: UUID
+) -> ProvisionalUsage | None:
+    """What the payer stated of a session whose CDR is awaited, or has come since."""
+    row = await _sql.provisional_usage(connection, shard=shard, session_id=session_id)
+    return None if row is None else ProvisionalUsage.from_row(row)
+
+
+async def keep_provisional(connection: Connection, usage: ProvisionalUsage, *, events: list[Any]) -> bool:
+    """Keep what the payer states, in the place of what it stated before, with its events.
+
+    False: the session runs no more, or the same was stated before.
+    """
+    kept = await _sql.keep_provisional_usage(
+        connection,
+        shard=usage.shard,
+        session_id=usage.session_id,
+        party_id=usage.party_id,
+        cdr_version=usage.cdr_version,
+        cdr=usage.cdr,
+        price_minor=usage.price_minor,
+        energy_wh=usage.energy_wh,
+        started_at=usage.started_at,
+        ended_at=usage.ended_at,
+        now=usage.stated_at,
+        events=events,
+    )
+    return kept is not None
 
 
 async def find_waiting(connection: Connection, *, shard: int, session_id: UUID) -> StatedUsage | None:
@@ -245,3 +297,20 @@ async def set_limit(connection: Connection, record: LimitRecord) -> bool:
         now=record.created_at,
     )
     return done is not None
+
+
+def _provisional(row: Mapping[str, Any] | None) -> ProvisionalUsage | None:
+    if row is None:
+        return None
+    return ProvisionalUsage(
+        shard=row["shard"],
+        session_id=UUID(row["session_id"]),
+        party_id=row["party_id"],
+        cdr_version=row["cdr_version"],
+        cdr=base64.b64decode(row["cdr"]),
+        price_minor=row["price_minor"],
+        energy_wh=row["energy_wh"],
+        started_at=datetime.fromisoformat(row["started_at"]),
+        ended_at=datetime.fromisoformat(row["ended_at"]),
+        stated_at=datetime.fromisoformat(row["stated_at"]),
+    )

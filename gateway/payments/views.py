@@ -12,7 +12,7 @@ from gateway.payments.payer_records import SetupRecord
 from gateway.payments.psp.port import RequiresAction
 from gateway.payments.records import AuthorizationRecord, CaptureRecord, SessionRecord
 from gateway.payments.requests import ChargePoint
-from gateway.payments.usage_repository import StatedUsage
+from gateway.payments.usage_repository import ProvisionalUsage, StatedUsage
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -48,7 +48,8 @@ class SetupView:
 class SessionView:
     """A session with its tariff, its current authorization and its capture.
 
-    `usage` is what was stated of it and waits for a person, in the answer to who stated it.
+    `usage` is what was stated of it and waits for a person, in the answer to who stated it; `provisional` is
+    what its payer stated where its operator's CDR decides.
     """
 
     session: SessionRecord
@@ -56,6 +57,7 @@ class SessionView:
     authorization: AuthorizationRecord | None
     capture: CaptureRecord | None
     usage: StatedUsage | None = None
+    provisional: ProvisionalUsage | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

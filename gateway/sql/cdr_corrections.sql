@@ -12,7 +12,7 @@ WITH replaced AS (
     SET cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
         price_minor = :price_minor::bigint, price_net_minor = :price_net_minor::bigint,
         energy_wh = :energy_wh::bigint, started_at = :started_at::timestamptz, ended_at = :ended_at::timestamptz,
-        flags = flags || :flags::text[] || ARRAY['corrected'], updated_at = :now::timestamptz
+        flags = flags || :flags::text[] || ARRAY['corrected'], stated_by = :stated_by::text, updated_at = :now::timestamptz
     WHERE shard = :shard::smallint AND id = :session_id::uuid AND cdr_id = :replaces::text
     RETURNING shard, id, cpo_id
 ), lookup AS (

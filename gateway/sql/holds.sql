@@ -27,11 +27,15 @@ LEFT JOIN gateway.missing_cdr_policy AS h ON p.party_id IS NULL AND h.party_id =
 WHERE a.state = 'authorized' AND s.state = 'active'
   AND (s.created_at <= :now::timestamptz
            - coalesce(make_interval(days => coalesce(p.after_days, h.after_days)), :patience::interval)
-       OR (coalesce(p.action, h.action) = 'last_known_cost' AND a.customer IS NULL
-           AND a.capture_before <= :lost_by::timestamptz))
+       OR (a.customer IS NULL AND a.capture_before <= :lost_by::timestamptz
+           AND (coalesce(p.action, h.action) = 'last_known_cost' OR EXISTS (  -- the payer stated what is to be paid
+               SELECT 1 FROM gateway.provisional_usage AS v WHERE v.shard = s.shard AND v.session_id = s.id))))
   AND NOT EXISTS (  -- a CDR came, and waits for a person
       SELECT 1 FROM gateway.stated_usage AS u
       WHERE u.shard = s.shard AND u.session_id = s.id AND u.state = 'exception')
+  AND NOT EXISTS (  -- so does one whose signed meter data fail, or that can't be priced
+      SELECT 1 FROM gateway.ocpi_cdr AS c
+      WHERE c.session_id = s.id AND c.status = 'unpriceable')
   AND (a.next_check_at IS NULL OR a.next_check_at <= :now::timestamptz)
 ORDER BY a.next_check_at NULLS FIRST, s.created_at
 LIMIT :batch::int;

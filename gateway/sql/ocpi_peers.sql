@@ -10,6 +10,7 @@ INSERT INTO gateway.ocpi_peer_party (peer_id, party_id) VALUES (:peer_id, :party
 -- name: find_peer^
 -- One of the hashes is that of the token as sent, the other that of its Base64 decoding.
 SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.outbound_raw, p.token_hash,
+       p.hub_party_id,
        ARRAY(SELECT party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY party_id) AS parties
 FROM gateway.ocpi_peer AS p
 WHERE p.token_hash = ANY(:token_hashes::bytea[]) AND p.state <> 'ended'
@@ -17,6 +18,7 @@ LIMIT 1;
 
 -- name: load_peer^
 SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.outbound_raw, p.token_hash,
+       p.hub_party_id,
        ARRAY(SELECT party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY party_id) AS parties
 FROM gateway.ocpi_peer AS p
 WHERE p.id = :id;
@@ -24,6 +26,7 @@ WHERE p.id = :id;
 -- name: peer_of_party^
 -- The platform that speaks for a party now.
 SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.outbound_raw, p.token_hash,
+       p.hub_party_id,
        ARRAY(SELECT party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY party_id) AS parties
 FROM gateway.ocpi_peer AS p
 JOIN gateway.ocpi_peer_party AS m ON m.peer_id = p.id
@@ -33,6 +36,7 @@ LIMIT 1;
 
 -- name: registered_peers
 SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.outbound_raw, p.token_hash,
+       p.hub_party_id,
        ARRAY(SELECT party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY party_id) AS parties
 FROM gateway.ocpi_peer AS p
 WHERE p.state = 'registered'
@@ -40,6 +44,7 @@ ORDER BY p.registered_at, p.id;
 
 -- name: receiving_peers
 SELECT p.id, p.party_id, p.state, p.version, p.versions_url, p.outbound_token, p.outbound_raw, p.token_hash,
+       p.hub_party_id,
        ARRAY(SELECT party_id FROM gateway.ocpi_peer_party AS a WHERE a.peer_id = p.id ORDER BY party_id) AS parties
 FROM gateway.ocpi_peer AS p
 JOIN gateway.ocpi_peer_endpoint AS e ON e.peer_id = p.id AND e.module = :module AND e.role = 'RECEIVER'
@@ -50,7 +55,7 @@ ORDER BY p.registered_at, p.id;
 -- From the state the caller saw, so that two handshakes at once can't both succeed.
 UPDATE gateway.ocpi_peer
 SET state = 'registered', token_hash = :token_hash, outbound_token = :outbound_token, outbound_raw = :outbound_raw,
-    version = :version, versions_url = :versions_url, registered_at = :now
+    version = :version, versions_url = :versions_url, hub_party_id = :hub_party_id, registered_at = :now
 WHERE id = :id AND state = :expected_state AND token_hash = :expected_hash
 RETURNING id;
 

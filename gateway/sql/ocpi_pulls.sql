@@ -14,7 +14,12 @@ VALUES (:peer_id, :module, :wall_now, :now)
 ON CONFLICT (peer_id, module) DO NOTHING;
 
 -- name: run_pull_now$
-UPDATE gateway.ocpi_pull SET due_at = :wall_now WHERE peer_id = :peer_id AND module = :module RETURNING module;
+UPDATE gateway.ocpi_pull
+SET due_at = :wall_now, since = CASE WHEN :whole::boolean THEN NULL ELSE since END,
+    next_url = CASE WHEN :whole::boolean THEN NULL ELSE next_url END,
+    run_until = CASE WHEN :whole::boolean THEN NULL ELSE run_until END
+WHERE peer_id = :peer_id AND module = :module
+RETURNING module;
 
 -- name: claim_pull^
 -- The longest due one, kept from others until :leased_until; no lock is held while the peer is called.

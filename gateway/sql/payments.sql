@@ -190,7 +190,7 @@ WITH ended AS (
     SET state = 'completed', started_at = :started_at::timestamptz, cdr_id = :cdr_id::text, cdr_version = :cdr_version::text, cdr = :cdr::bytea,
         price_minor = :price_minor::bigint, price_net_minor = :price_net_minor::bigint,
         energy_wh = :energy_wh::bigint, ended_at = :ended_at::timestamptz, flags = flags || :flags::text[],
-        updated_at = :now::timestamptz
+        stated_by = :stated_by::text, updated_at = :now::timestamptz
     WHERE shard = :shard::smallint AND id = :session_id::uuid AND state IN ('active', 'cancelled')
     RETURNING shard, id, cpo_id
 ), lookup AS (

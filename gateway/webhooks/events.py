@@ -14,8 +14,9 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway import api_schemas, payer_schemas
+from gateway import api_schemas, exception_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
+from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
 from gateway.webhooks import repository
@@ -35,6 +36,7 @@ class EventType(StrEnum):
     SETUP_FAILED = "setup.failed"
     SETUP_CANCELLED = "setup.cancelled"
     SESSION_COMPLETED = "session.completed"
+    SESSION_USAGE_STATED = "session.usage_stated"
     SESSION_CLEARED = "session.cleared"
     SESSION_EXCEPTION = "session.exception"
     CAPTURE_SUCCEEDED = "capture.succeeded"
@@ -49,6 +51,7 @@ class EventType(StrEnum):
     DISPUTE_LOST = "dispute.lost"
     DISPUTE_CLOSED = "dispute.closed"
     PLUG_AND_CHARGE_SETTLED = "plug_and_charge.settled"
+    BOOKING_CHANGED = "booking.changed"
     CONTRACT_CREATED = "contract.created"
     CONTRACT_CHANGED = "contract.changed"
     CONTRACT_BLOCKED = "contract.blocked"
@@ -82,12 +85,13 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "refund": api_schemas.RefundSchema,
     "dispute": api_schemas.DisputeSchema,
     "plug_and_charge": SettlementNoticeSchema,
+    "booking": BookingSchema,
     "contract": ContractSchema,
     "disbursement": api_schemas.DisbursementSchema,
     "payout_hold": api_schemas.PayoutHoldSchema,
     "bank_details": api_schemas.BankDetailsSchema,
     "bank_message": api_schemas.BankMessageSchema,
-    "exception": api_schemas.ExceptionSchema,
+    "exception": exception_schemas.ExceptionSchema,
     "webhook_endpoint": api_schemas.WebhookEndpointSchema,
 }
 

@@ -44,14 +44,13 @@ async def release(context: SimulationContext, session: PlannedSession) -> dict[s
     return {"state": answer.body["state"]}
 
 
-async def complete_by_api(context: SimulationContext, session: PlannedSession) -> dict[str, Any]:
-    """Complete a session by the capture API, with the CDR the operator gave the app; returns its bill."""
-    record, billed = priced_record(context, session)
+async def state_usage(context: SimulationContext, session: PlannedSession) -> None:
+    """State a session's usage by the capture API as the app saw it; the operator's CDR decides."""
+    record, _ = priced_record(context, session)
     session_id = context.authorization(session.number)["session"]
     await context.party(session.partner_id).post(
         f"/v1/sessions/{session_id}/complete", {"cdr": record}, key=f"complete-{session.ref}"
     )
-    return billed
 
 
 def authorization_body(session: PlannedSession) -> dict[str, Any]:

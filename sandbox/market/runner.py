@@ -24,7 +24,7 @@ _PAUSE_S: Final = 0.25
 _TIMEOUT_S: Final = 240.0
 _PAGE: Final = 100
 _RESPONSE_HELD_MS: Final = 500
-_BY_API_EVERY: Final = 10  # of the app's sessions, every tenth is completed through the capture API
+_BY_API_EVERY: Final = 10  # of the app's sessions: the app, too, states what every tenth has used
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -135,7 +135,7 @@ async def _complete(context: SimulationContext, session: PlannedSession) -> dict
         await _lose_the_response(context, session)
     by_partner = session.method is DriverMethod.APP and session.number % _BY_API_EVERY == 0
     if by_partner and session.scenario is SessionScenario.CHARGES:
-        return await apps.complete_by_api(context, session)
+        await apps.state_usage(context, session)
     return await operators.send_cdr(context, session)
 
 

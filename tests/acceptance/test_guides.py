@@ -334,7 +334,8 @@ def test_the_readme_captures_a_session_in_the_shell(dev: dict[str, Any], tmp_pat
     script = "\n".join(blocks)
     for placeholder, here in (
         ("http://127.0.0.1:PORT", dev["base_url"]),
-        ("nck_...", dev["api_keys"]["parkingapp"]),
+        ("KEY=nck_...", f"KEY={dev['api_keys']['parkingapp']}"),
+        ("ADMIN=nck_...", f"ADMIN={dev['admin_api_key']}"),
     ):
         assert placeholder in script
         script = script.replace(placeholder, here)

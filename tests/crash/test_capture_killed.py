@@ -85,16 +85,17 @@ def kill_one(parent: int, named: str) -> None:
         os.kill(pids[0], signal.SIGKILL)
 
 
-async def insist(session: aiohttp.ClientSession, path: str, body: Any, key: str) -> Any:
+async def insist(
+    session: aiohttp.ClientSession, path: str, body: Any, key: str, authorization: str | None = None
+) -> Any:
     """Ask under one key until there is an answer, as a partner does."""
+    headers = {"Idempotency-Key": key} | ({"Authorization": authorization} if authorization else {})
     deadline = time.monotonic() + PATIENCE_S
     last: Any = None
     while time.monotonic() < deadline:
         try:
             timeout = aiohttp.ClientTimeout(total=15)
-            async with session.post(
-                path, json=body, headers={"Idempotency-Key": key}, timeout=timeout
-            ) as response:
+            async with session.post(path, json=body, headers=headers, timeout=timeout) as response:
                 answer = await response.json()
                 if response.status in {200, 201, 202}:
                     return answer
@@ -106,12 +107,12 @@ async def insist(session: aiohttp.ClientSession, path: str, body: Any, key: str)
     pytest.fail(f"{path} gave no answer: {last!r}")
 
 
-async def charge(session: aiohttp.ClientSession, name: str) -> str:
+async def charge(session: aiohttp.ClientSession, name: str, platform: str) -> str:
     """One session from hold to hand-in, whatever dies meanwhile; its id."""
     order = {**ORDER, "session_ref": name}  # one card at one EVSE: without it, a double tap
     authorization = await insist(session, "/v1/authorizations", order, f"a-{name}")
     identifier = str(authorization["session"])
-    await insist(session, f"/v1/sessions/{identifier}/complete", USAGE, f"c-{name}")
+    await insist(session, f"/v1/sessions/{identifier}/complete", USAGE, f"c-{name}", platform)
     return identifier
 
 
@@ -134,10 +135,11 @@ async def settled(session: aiohttp.ClientSession, identifier: str) -> Any:
 async def play(stack: dict[str, Any], parent: int) -> list[Any]:
     rng = random.Random(7)
     headers = {"Authorization": f"Bearer {stack['api_keys']['parkingapp']}"}
+    platform = f"Bearer {stack['admin_api_key']}"
     async with aiohttp.ClientSession(stack["base_url"], headers=headers) as session:
 
         async def client(number: int) -> list[str]:
-            return [await charge(session, f"{number}-{turn}") for turn in range(SESSIONS_EACH)]
+            return [await charge(session, f"{number}-{turn}", platform) for turn in range(SESSIONS_EACH)]
 
         async def reaper() -> None:
             for named in ("gateway work", "postgres -D", "gateway serve", "gateway work", "postgres -D"):

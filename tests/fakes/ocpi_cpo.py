@@ -13,11 +13,13 @@ TOKEN_B = "token-b-of-the-operator"
 class FakeCpo:
     """Serves /versions and the details of some versions.
 
-    `accepts` says which Authorization headers it takes.
+    `accepts` says which Authorization headers it takes; another one gets the HTTP and OCPI status of
+    `refusal`.
     """
 
     versions: tuple[str, ...] = ("2.1.1", "2.2.1", "2.3.0")
     accepts: tuple[str, ...] = ()
+    refusal: tuple[int, int] = (401, 2000)
     endpoints: list[dict[str, Any]] | None = None
     asked: list[tuple[str, str]] = field(default_factory=list)
     server: TestServer | None = None
@@ -46,7 +48,10 @@ class FakeCpo:
         header = request.headers.get("Authorization", "")
         self.asked.append((request.path, header))
         if self.accepts and header not in self.accepts:
-            return web.json_response({"status_code": 2000, "timestamp": "2026-10-29T08:00:00Z"}, status=401)
+            status, code = self.refusal
+            return web.json_response(
+                {"status_code": code, "timestamp": "2026-10-29T08:00:00Z"}, status=status
+            )
         return None
 
     async def _list(self, request: web.Request) -> web.Response:

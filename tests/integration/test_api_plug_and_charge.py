@@ -37,10 +37,13 @@ async def test_a_good_contract_is_accepted_once_its_payment_is_held_and_captured
     assert read.json["method"] == "plug_and_charge"
 
     body = b'{"cdr": ' + cdr() + b"}"
-    ended = await station.api.call(
-        "POST", f"/v1/sessions/{shown['session_id']}/complete", body, party="superapp", key="c1"
-    )
+    path = f"/v1/sessions/{shown['session_id']}/complete"
+    stated = await station.api.call("POST", path, body, party="superapp", key="c1")
+    assert (stated.status, stated.json["state"], stated.json["capture"]) == (202, "active", None)
+    assert stated.json["provisional_usage"]["state"] == "awaiting_cdr"  # the CDR decides
+    ended = await station.api.call("POST", path, body, party="admin", key="c2")
     assert ended.json["capture"]["amount"] == 1190
+    assert ended.json["stated_by"] == "platform"
 
 
 async def test_the_second_question_of_a_session_gets_the_first_answer_without_a_second_hold(

@@ -195,3 +195,16 @@ async def test_a_start_that_can_t_be_is_refused(station: StationApi, offline: di
     refused = await station.plug_in(offline=offline)
     assert (refused.status, refused.json["code"]) == (400, "invalid_parameters"), refused.text
     assert "offline" in refused.text
+
+
+async def test_the_cdr_of_a_session_that_began_offline_may_start_before_its_authorization(
+    station: StationApi,
+) -> None:
+    station.api.clock.at += timedelta(hours=6)
+    since = (station.api.clock.at - timedelta(hours=7)).isoformat()
+    late = (await station.plug_in(offline=began(started_at=since))).json
+    ended = await complete(station, late["session_id"])
+    assert (ended.status, ended.json["state"]) == (200, "completed"), ended.text
+    online = (await station.plug_in(ref="tx-2")).json
+    refused = await complete(station, online["session_id"])  # the same CDR, hours before this authorization
+    assert (refused.status, refused.json.get("state")) != (200, "completed"), refused.text

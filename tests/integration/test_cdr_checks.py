@@ -30,6 +30,7 @@ from gateway.payments.requests import AuthorizationRequest, PspMethod
 from gateway.payments.service import PaymentService, build_payments
 from gateway.payments.stated_usage import UsageAction, UsageDecision
 from gateway.payments.views import AuthorizationView
+from tests.fakes.api import cdr as api_cdr
 from tests.fakes.api import open_api
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import cdr, location, tariff
@@ -69,7 +70,7 @@ class System:
     async def send(self, view: AuthorizationView, **changes: Any) -> dict[str, Any]:
         """A CDR for the session, sent an hour after its start and settled."""
         self.edge.clock.at = max(self.edge.clock.at, END)
-        body = cdr(authorization_reference=format_id("auth", view.authorization.id), **changes)
+        body = cdr(**{"authorization_reference": format_id("auth", view.authorization.id)} | changes)
         answer, _ = await self.edge.call("POST", "/emsp/2.2.1/cdrs", self.token, body)
         await self.work()
         return dict(answer)
@@ -195,6 +196,29 @@ async def test_an_odd_cdr_waits_for_a_person_and_the_hold_stays(
     assert (waits.owner, waits.party_id) == ("operations", "NL-ABC")
     found = await system.session()
     assert (found["state"], found["payment"], found["amount_minor"]) == ("active", "authorized", None)
+
+
+async def test_a_cdr_that_names_another_authorization_waits(system: System) -> None:
+    view = await system.authorize(session_ref="S1")
+    answer = await system.send(view, authorization_reference=format_id("auth", new_id()))
+    assert (answer["status_code"], (await system.status())[0]) == (1000, "exception")
+    assert "reference_differs" in str((await system.status())[1])
+    await system.send(view, id="CDR2", authorization_reference=format_id("ses", view.session.id).upper())
+    assert "reference_differs" not in str((await system.status("CDR2"))[1])
+
+
+async def test_another_evse_is_compared_by_the_drivers_own_kind_of_tariff(system: System) -> None:
+    """A contract's tariff is frozen; at both EVSEs a card would pay another one."""
+    ad_hoc = {**tariff(), "id": "T2", "type": "AD_HOC_PAYMENT"}
+    await system.edge.call("PUT", "/emsp/2.2.1/tariffs/NL/ABC/T2", system.token, ad_hoc)
+    place = location()
+    for evse in place["evses"]:
+        evse["connectors"][0]["tariff_ids"] = ["T1", "T2"]
+    place["evses"].append({**place["evses"][0], "uid": "E2", "evse_id": "NL*ABC*E0002"})
+    await system.edge.call("PUT", "/emsp/2.2.1/locations/NL/ABC/LOC1", system.token, place)
+    view = await system.authorize(method="app")
+    await system.send(view, cdr_location={"id": "LOC1", "evse_uid": "E2"})
+    assert (await system.session())["flags"] == ["evse_differs"]
 
 
 async def test_a_cdr_of_the_far_future_is_refused(system: System) -> None:
@@ -613,7 +637,7 @@ async def test_usage_stated_by_api_passes_the_same_gate(
         held = await api.call("POST", path, {"usage": USAGE | changes}, key="c")
         assert held.status == 202, held.text
         assert (held.json["state"], held.json["usage"]["reasons"]) == ("active", [reason])
-        assert (held.json["usage"]["source"], held.json["usage"]["state"]) == ("api", "exception")
+        assert (held.json["usage"]["source"], held.json["usage"]["state"]) == ("payer", "exception")
         read = await api.call("GET", f"/v1/sessions/{shown['session']}")
         assert read.json["usage"] == held.json["usage"]
         again = await api.call("POST", path, {"usage": USAGE | changes}, key="d")
@@ -626,6 +650,39 @@ async def test_usage_that_is_possible_is_captured_at_once(pool: Pool) -> None:
         api.clock.at = END
         done = await api.call("POST", f"/v1/sessions/{shown['session']}/complete", {"usage": USAGE}, key="c")
         assert (done.status, done.json["state"], done.json["usage"]) == (200, "completed", None)
+
+
+@pytest.mark.parametrize("party", ["parking", "admin"])
+async def test_a_cdr_by_api_in_another_currency_is_refused_at_once(pool: Pool, party: str) -> None:
+    async with open_api(pool, checked=True) as api:
+        shown = (await api.authorize(key="a")).json
+        api.clock.at = END
+        body = {"cdr": json.loads(api_cdr()) | {"currency": "CHF"}}
+        path = f"/v1/sessions/{shown['session']}/complete"
+        refused = await api.call("POST", path, body, party=party, key="c")
+        assert (refused.status, "currency_differs" in refused.text) == (422, True), refused.text
+        done = await api.call("POST", path, {"cdr": json.loads(api_cdr())}, party=party, key="d")
+        assert (done.status, done.json["stated_by"]) == (200, "payer" if party == "parking" else "platform")
+
+
+@pytest.mark.parametrize(
+    "changes",
+    [
+        {"started_at": "1926-10-29T08:05:00Z"},
+        {"ended_at": "2126-10-29T08:50:00Z"},
+        {"ended_at": "2026-10-29T08:04:59Z"},
+        {"energy_wh": -1},
+        {"energy_wh": 10_000_001},
+        {"parking_s": 2_701},
+    ],
+)
+async def test_usage_that_contradicts_itself_is_no_usage(pool: Pool, changes: dict[str, Any]) -> None:
+    async with open_api(pool, checked=True) as api:
+        shown = (await api.authorize(key="a")).json
+        api.clock.at = END
+        path = f"/v1/sessions/{shown['session']}/complete"
+        refused = await api.call("POST", path, {"usage": USAGE | changes}, key="c")
+        assert refused.status == 400, refused.text
 
 
 async def test_usage_of_another_cpo_is_refused(pool: Pool) -> None:

@@ -1,6 +1,8 @@
 """From a CDR with signed meter data to its capture, or to a person: over real HTTP on a real PostgreSQL."""
 
+import json
 from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from datetime import timedelta
 from typing import Any
 
@@ -14,6 +16,8 @@ from gateway.database import Pool, transaction
 from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
+from gateway.jobs.hold_monitor import HoldMonitorJob
+from gateway.ocpi.last_update import OcpiLastUpdates
 from gateway.ocpi.repository import cdrs
 from gateway.ocpi.repository.cdrs import CdrRecord, CdrStatus
 from gateway.ocpi.tariff_source import OcpiTariffSource
@@ -24,7 +28,7 @@ from tests.fakes import clearing_fixtures as world
 from tests.fakes.ocpi_edge import NOW, start_edge, stop_edge
 from tests.fakes.ocpi_objects import cdr, location, tariff
 from tests.fakes.psp import FakePsp
-from tests.integration.test_ocpi_authorize import System
+from tests.integration.test_ocpi_authorize import BEARER, System
 from tests.unit.clearing.meter_builders import BEGIN, END, METER, public_der, record, signed_values
 
 START = {"TM": "2026-10-29T08:00:00,000+0000 S"}
@@ -38,6 +42,19 @@ def signed(kwh: float = 20.5, *, seed: int = 7, page: str = "T7") -> str:
 
 @pytest.fixture
 async def system(pool: Pool) -> AsyncIterator[System]:
+    async with opened(pool, checked=False) as started:  # several CDRs of one hour at one EVSE
+        yield started
+
+
+@pytest.fixture
+async def checked(pool: Pool) -> AsyncIterator[System]:
+    """The same with the checks of CDRs behind those of meter data."""
+    async with opened(pool, checked=True) as started:
+        yield started
+
+
+@asynccontextmanager
+async def opened(pool: Pool, *, checked: bool) -> AsyncIterator[System]:
     edge, psp = await start_edge(pool), FakePsp()
     payments = build_payments(
         pool=pool,
@@ -45,7 +62,8 @@ async def system(pool: Pool) -> AsyncIterator[System]:
         tariffs=OcpiTariffSource(),
         clock=edge.clock,
         policy=PaymentPolicy(),
-        checked=False,  # several CDRs of one hour at one EVSE: only their meter data are checked here
+        checked=checked,
+        updates=OcpiLastUpdates(),
     )
     authorizer = TokenAuthorizationService(pool=pool, clock=edge.clock, payments=payments)
     object.__setattr__(edge.services, "authorizer", authorizer)
@@ -82,7 +100,7 @@ async def sent(system: System, *texts: str, key: bytes | None = None, **changes:
     """A CDR of a fresh session with these records, settled."""
     answer, _ = await system.ask()
     reference = answer["data"]["authorization_reference"]
-    system.edge.clock.at += SAME_REQUEST * 2
+    system.edge.clock.at = max(system.edge.clock.at + SAME_REQUEST * 2, NOW + timedelta(hours=1))
     tree = cdr(authorization_reference=reference, session_id=None, **changes)
     if texts:
         tree["signed_data"] = signed_values(*texts, key=key)
@@ -214,3 +232,66 @@ async def test_a_cdr_that_replaces_a_credited_one_may_carry_its_record(system: S
     await system.edge.call("POST", "/emsp/2.2.1/cdrs", system.token, view)
     await system.settle()
     assert (await kept(system, "CDR2")).status is CdrStatus.COMPLETED
+
+
+def absurd(kwh: float) -> dict[str, Any]:
+    period = {"start_date_time": "2026-10-29T08:00:00Z", "dimensions": [{"type": "ENERGY", "volume": kwh}]}
+    return {
+        "charging_periods": [period],
+        "total_energy": kwh,
+        "total_cost": {"excl_vat": round(kwh * 0.49, 2)},
+        "cdr_token": BEARER,
+    }
+
+
+async def replayed(system: System) -> CdrRecord:
+    async with system.edge.pool.acquire() as connection:
+        now = system.edge.clock.at
+        assert await cdrs.replay_cdr(connection, "NL-ABC", "CDR1", now=now, wall_now=now)
+    await system.settle()
+    return await kept(system)
+
+
+async def test_a_cdr_passes_both_gates_or_waits_at_the_first_that_stops_it(checked: System) -> None:
+    """In watt-hours: the meter signed a thousandth. Without the meter's word its own check still stops it."""
+    found = await sent(checked, signed(), **absurd(20_500))
+    assert (found.status, checked.psp.capture_effects) == (CdrStatus.UNPRICEABLE, 0)
+    assert "the meter signed 20.5 kWh [energy_differs]" in (found.reason or "")
+    await under(checked, MeterPolicy.IGNORED)
+    found = await replayed(checked)
+    assert (found.status, checked.psp.capture_effects) == (CdrStatus.EXCEPTION, 0)
+    assert (found.reason or "").startswith("energy_looks_like_wh")
+
+
+async def test_no_signature_makes_more_energy_possible_than_the_charge_point_gives(
+    checked: System,
+) -> None:
+    found = await sent(checked, signed(kwh=200), **absurd(200))
+    assert (found.status, checked.psp.capture_effects) == (CdrStatus.EXCEPTION, 0)
+    assert (found.reason or "").startswith("energy_above_power")
+
+
+async def test_a_good_signature_and_a_possible_cdr_are_captured(checked: System) -> None:
+    found = await sent(checked, signed(), cdr_token=BEARER)
+    assert (found.status, found.reason, checked.psp.capture_effects) == (CdrStatus.COMPLETED, None, 1)
+    assert await flags(checked, found) == []
+
+
+async def test_while_a_cdr_waits_for_its_meters_key_the_hold_stays(checked: System) -> None:
+    """Neither released nor captured by the payer's word: the CDR is there."""
+    found = await sent(checked, signed(seed=9), key=public_der(seed=9))
+    assert found.status is CdrStatus.UNPRICEABLE
+    (row,) = await checked.edge.pool.fetch("SELECT id, demand_partner_id FROM gateway.session")
+    body = cdr(id="STATED", session_id=None, **absurd(1))
+    del body["total_cost"]
+    stated = await checked.payments.complete(
+        party_id=row["demand_partner_id"],
+        session_id=row["id"],
+        cdr_raw=json.dumps(body).encode(),
+        cdr_version="2.2.1",
+    )
+    assert stated.provisional is not None
+    checked.edge.clock.at = NOW + timedelta(days=40)
+    await HoldMonitorJob(clock=checked.edge.clock, payments=checked.payments).run_once()
+    (state,) = await checked.edge.pool.fetch("SELECT state FROM gateway.payment_authorization")
+    assert (state["state"], checked.psp.capture_effects) == ("authorized", 0)

@@ -186,18 +186,6 @@ async def test_a_no_says_why_and_gives_no_reference(
     assert "location" not in answer["data"]
 
 
-async def test_an_emaid_is_authorized_as_plug_and_charge_and_never_listed(system: System) -> None:
-    await system.keep(uid="CHNWCC12345678", type="EMAID")
-    answer, _ = await system.ask(uid="chnwcc12345678", kind="EMAID", version="2.3.0")
-    assert answer["data"]["allowed"] == "ALLOWED"
-    assert (
-        await system.edge.pool.fetchval("SELECT authorization_method FROM gateway.payment_authorization")
-        == "plug_and_charge"
-    )
-    listed, _ = await system.edge.call("GET", "/emsp/2.3.0/tokens", system.token)
-    assert listed["data"] == []
-
-
 async def test_a_token_pays_the_regular_tariff_and_the_ad_hoc_one_only_where_there_is_no_other(
     system: System,
 ) -> None:

@@ -72,10 +72,21 @@ async def test_a_peer_that_sends_bare_tokens_is_called_with_a_bare_token(edge: E
     assert (await edge.call("GET", "/2.2.1/credentials", token_c, bare=True))[0]["data"]["token"] == token_c
 
 
-async def test_a_peer_that_wants_the_other_spelling_is_called_again_in_it(edge: Edge) -> None:
-    edge.cpo.accepts = (f"Token {TOKEN_B}",)
+@pytest.mark.parametrize("refusal", [(401, 2000), (403, 2001), (404, 2000), (500, 3000), (200, 3000)])
+async def test_a_peer_that_wants_the_other_spelling_is_called_again_in_it(
+    edge: Edge, refusal: tuple[int, int]
+) -> None:
+    edge.cpo.accepts, edge.cpo.refusal = (f"Token {TOKEN_B}",), refusal
     await edge.register("NL-ABC")
     assert [header for _, header in edge.cpo.asked][1:] == [f"Token {TOKEN_B}"] * 2
+
+
+async def test_a_peer_that_knows_neither_spelling_is_named_with_its_first_refusal(edge: Edge) -> None:
+    edge.cpo.accepts, edge.cpo.refusal = ("Token none",), (403, 2001)
+    token_a = await edge.invite("NL-ABC")
+    answer, _ = await edge.call("POST", "/2.2.1/credentials", token_a, edge.credentials("NL-ABC"))
+    assert answer["status_code"] == 3001
+    assert "HTTP 403, OCPI status 2001" in answer["status_message"]
 
 
 async def test_base64_with_a_line_break_inside_is_understood(edge: Edge) -> None:

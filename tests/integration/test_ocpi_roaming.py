@@ -293,6 +293,26 @@ async def test_one_unfit_object_does_not_hold_up_the_others(edge: Edge, operator
     )
 
 
+async def test_what_was_rejected_is_read_again_when_the_whole_list_is(edge: Edge, operator: Edge) -> None:
+    await push_own_after_party(operator)
+    spoil = (
+        "UPDATE gateway.ocpi_tariff SET raw = convert_to(replace(convert_from(raw, 'UTF8'), $1, $2), 'UTF8')"
+    )
+    await operator.pool.execute(spoil, '"elements"', '"parts"')
+    peer = await connected(edge, operator)
+    edge.clock.at = NOW + timedelta(hours=1)
+    for whole, kept in ((False, 0), (False, 0), (True, 5)):
+        async with transaction(edge.pool) as connection:
+            await connection.execute("DELETE FROM gateway.ocpi_pull WHERE module <> 'tariffs'")
+            await pulls.run_now(
+                connection, peer_id=peer.id, module="tariffs", wall_now=edge.clock.at, whole=whole
+            )
+        await pull_all(edge)
+        assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_tariff") == kept
+        await operator.pool.execute(spoil, '"parts"', '"elements"')
+        edge.clock.at += timedelta(hours=2)
+
+
 async def test_a_peer_that_is_unreachable_is_called_again_later(edge: Edge, operator: Edge) -> None:
     peer = await connected(edge, operator)
     async with transaction(edge.pool) as connection:

@@ -147,3 +147,25 @@ async def test_a_file_with_a_fault_stores_nothing_and_says_where(
     assert done.exit_code == 2, done.output
     assert expected in " ".join(done.output.split())
     assert await edge.pool.fetchval("SELECT count(*) FROM gateway.ocpi_token") == 1
+
+
+async def test_a_lost_card_is_blocked_once_and_its_change_is_sent(edge: Edge, run: Any) -> None:
+    await edge.register("NL-ABC")
+    await edge.party("superapp")
+    await edge.pool.execute(
+        "INSERT INTO gateway.ocpi_peer_endpoint (peer_id, module, role, url) "
+        "SELECT id, 'tokens', 'RECEIVER', 'http://127.0.0.1:1/tokens' FROM gateway.ocpi_peer "
+        "ON CONFLICT DO NOTHING"
+    )
+    service = TokenService(pool=edge.pool, clock=edge.clock, role=PLATFORM_ROLE)
+    await service.save(update(uid="04A1"))
+    for _ in range(2):
+        done = await run("block", "RFID", "04a1")
+        assert (done.exit_code, done.output) == (0, "RFID 04a1 is blocked\n")
+    assert (await run("unblock", "RFID", "04A1")).output == "RFID 04A1 is valid\n"
+    rows = await edge.pool.fetch("SELECT body FROM gateway.ocpi_outbox ORDER BY id")
+    assert [json.loads(row["body"])["valid"] for row in rows] == [True, False, True]
+    missing = await run("block", "APP_USER", "04A1")
+    assert missing.exit_code == 1
+    assert "there is no APP_USER token 04A1" in missing.output
+    assert (await run("block", "EMAID", "04A1")).exit_code == 2

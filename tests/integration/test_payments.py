@@ -107,9 +107,12 @@ class System:
         }
         return await self.payments.authorize(AuthorizationRequest(**(fields | changes)))
 
-    async def complete(self, view: AuthorizationView, *, kwh: str = "20", cdr_id: str = "C1") -> Any:
+    async def complete(
+        self, view: AuthorizationView, *, kwh: str = "20", cdr_id: str = "C1", party: str | None = None
+    ) -> Any:
+        """By the payer's key, or that of `party`."""
         return await self.payments.complete(
-            party_id=view.session.demand_partner_id,
+            party_id=party or view.session.demand_partner_id,
             session_id=view.session.id,
             cdr_raw=cdr(kwh=kwh, cdr_id=cdr_id),
             cdr_version="2.2.1",

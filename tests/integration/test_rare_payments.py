@@ -123,6 +123,11 @@ class LastUpdates(SessionUpdateSource):
 
     kwh: str | None = "10"
     requested: list[str] = field(default_factory=list)
+    connected: bool = False
+
+    @override
+    async def sends_cdrs(self, connection: Connection, *, cpo_id: str) -> bool:
+        return self.connected
 
     @override
     async def find_last_update(
@@ -304,17 +309,19 @@ async def test_a_cdr_that_comes_after_all_takes_the_last_known_costs_place(
     system: System, kwh: str, refunded: int, owed: int
 ) -> None:
     reported, view = await forget(system, LastUpdates())
-    with pytest.raises(PaymentConflictError, match="last known cost"):
-        await reported.complete(view, kwh=kwh)  # the ledger has not seen the capture yet
+    with pytest.raises(PaymentConflictError, match="captured without a CDR"):
+        await reported.complete(view, kwh=kwh, party="DE-ABC")  # the ledger has not seen the capture yet
+    with pytest.raises(SessionAlreadyCompletedError, match="its operator's CDR corrects it"):
+        await reported.complete(view, kwh=kwh)  # the payer's word is less than the operator's update
     await set_state(system, "cleared")
-    await reported.complete(view, kwh=kwh)
-    after = await reported.complete(view, kwh=kwh)
+    await reported.complete(view, kwh=kwh, party="DE-ABC")
+    after = await reported.complete(view, kwh=kwh, party="DE-ABC")
     assert (system.psp.refunded_minor, after.capture.receivable_minor) == (refunded, owed)
     assert after.session.cdr_id == "C1"
     found = await audit_system(system.pool, clock=system.clock, psp=None)
     assert not [one for one in found.findings if one.check == "captured_is_price"]
     with pytest.raises(SessionAlreadyCompletedError):
-        await reported.complete(view, kwh=kwh, cdr_id="C2")
+        await reported.complete(view, kwh=kwh, cdr_id="C2", party="DE-ABC")
 
 
 async def test_a_pushed_cdr_takes_the_last_known_costs_place_as_well(system: System) -> None:

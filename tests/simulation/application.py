@@ -75,6 +75,7 @@ _PLAYED: Final = (
     "settle_unbooked_charge",
 )
 FUNDED_MINOR: Final = 20_000
+_CONNECTED: Final = 0.5  # of the CPOs: what the payer states at one of these is provisional
 _CAPTURES_LAST_KNOWN: Final = 0.5  # of the seeds
 _WITH_CARD_FEATURES: Final = 0.5  # of the seeds: the account may raise holds and capture above them
 _FLOAT_MINOR: Final = 1_000_000
@@ -195,7 +196,8 @@ class Ground:
                 "NETWORKCORE_WORKER_PARALLEL_SHARDS": "1",
             }
         )
-        updates = Updates()
+        cpos = [place.cpo_id for place in PLACES.values()]
+        updates = Updates(connected=frozenset(cpo for cpo in cpos if rng.random() < _CONNECTED))
         payments = build_payments(
             pool=self.pool,
             psp=psp,

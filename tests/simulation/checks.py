@@ -57,7 +57,7 @@ class Checks:
         async with system.pool.acquire() as connection:
             sessions = await connection.fetch(
                 "SELECT id, shard, state, price_minor, cdr_id, session_ref, evse_id, "
-                "demand_partner_id, flags "
+                "demand_partner_id, cpo_id, stated_by, flags "
                 "FROM gateway.session ORDER BY id"
             )
             authorizations = await connection.fetch("SELECT * FROM gateway.payment_authorization ORDER BY id")

@@ -116,9 +116,13 @@ class Tariffs:
 
 @dataclass(slots=True)
 class Updates:
-    """What CPOs reported of running sessions: kWh so far and when, by our session's id."""
+    """What CPOs report: who sends CDRs by OCPI, and of running sessions kWh so far and when, by id."""
 
+    connected: frozenset[str] = frozenset()
     reported: dict[UUID, tuple[int, datetime]] = field(default_factory=dict)
+
+    async def sends_cdrs(self, connection: Any, *, cpo_id: str) -> bool:
+        return cpo_id in self.connected
 
     async def find_last_update(
         self, connection: Any, session: SessionRecord, *, authorization_id: UUID, cdr_id: str

@@ -36,7 +36,8 @@ STEPS: Final = 70
 _MOST_UNDER_WAY: Final = 5
 _MOST_ROUNDS: Final = 500
 _CREDIT_ALONE: Final = 0.3  # of the corrections: no other CDR follows
-_ABSURD: Final = 0.15  # of the CDRs that CPOs push: watt-hours where kilowatt-hours are due
+_ABSURD: Final = 0.15  # of CDRs and of what is stated: watt-hours where kilowatt-hours are due
+_BY_OPERATOR: Final = 0.3  # of what is stated by API: by the CPO's key, the rest by the payer's
 _SEEDS_PER_CONVERTING_ACCOUNT: Final = 4  # one account in so many settles in euro alone
 _CARDS: Final = (
     "pm_card_visa",
@@ -58,6 +59,11 @@ _FOUL: Final = (
     Verdict.ERROR_BEFORE,
     Verdict.ERROR_AFTER,
     Verdict.RATE_LIMITED,
+)
+_DECISIONS: Final = (
+    stated_usage.UsageAction.TAKE_AS_IS,
+    stated_usage.UsageAction.TAKE_LOWER,
+    stated_usage.UsageAction.RELEASE,
 )
 _JUMPS: Final = (
     timedelta(seconds=6),
@@ -221,9 +227,11 @@ class Game:
         session = self.pick(books, _awaits_cdr)
         if session is None:
             return
-        tree = self.new_cdr(session)
+        tree = self.new_cdr(session, absurd=self.rng.random() < _ABSURD)
+        by = session["cpo_id" if self.rng.random() < _BY_OPERATOR else "demand_partner_id"]
         await self.do(
-            f"complete {session['session_ref']} {tree['total_energy']}kWh", self.complete(session, tree)
+            f"complete {session['session_ref']} {tree['total_energy']}kWh by {by}",
+            self.complete(session, tree, by=by),
         )
 
     async def cdr_by_ocpi(self, books: Books) -> None:
@@ -252,8 +260,12 @@ class Game:
         tree = self.rng.choice(self.cdrs[session["id"]]) if again else self.new_cdr(session)
         if tree.get("credit"):
             return
-        send = self.complete if self.rng.random() < 0.5 else self.push
-        await self.do(f"another_cdr {session['session_ref']} {tree['total_energy']}kWh", send(session, tree))
+        sent = (
+            self.complete(session, tree, by=session["demand_partner_id"])
+            if self.rng.random() < 0.5
+            else self.push(session, tree)
+        )
+        await self.do(f"another_cdr {session['session_ref']} {tree['total_energy']}kWh", sent)
 
     async def correction(self, books: Books) -> None:
         """The CPO takes its CDR back and sends another."""
@@ -495,9 +507,9 @@ class Game:
         price = PLACES[session["evse_id"]].price_minor(kwh)
         most[session["id"]] = max(most.get(session["id"], 0), price)
 
-    async def complete(self, session: Any, tree: dict[str, Any]) -> None:
+    async def complete(self, session: Any, tree: dict[str, Any], *, by: str) -> None:
         await self.system.payments.complete(
-            party_id=session["demand_partner_id"],
+            party_id=by,
             session_id=session["id"],
             cdr_raw=json.dumps(tree).encode(),
             cdr_version="2.2.1",
@@ -580,28 +592,35 @@ class Game:
         await self.work()
 
     async def late_cdrs(self, books: Books) -> None:
-        """After all, CDRs come for sessions that were captured at their last known cost."""
-        late = [row for row in books.sessions.values() if row["cdr_id"] == last_known_cdr_id(row["id"])]
+        """After all, CDRs come for sessions that no CDR has ended."""
+        late = [row for row in books.sessions.values() if _yields_to_operator(row)]
         for session in late:
             if self.rng.random() < 0.7:
-                self.note(f"late_cdr {session['session_ref']}")
-                await self.push(session, self.new_cdr(session))
+                tree = self.new_cdr(session, absurd=self.rng.random() < _ABSURD)
+                self.note(f"late_cdr {session['session_ref']} {tree['total_energy']}kWh")
+                await self.push(session, tree)
         if late:
             await self.calm()
 
     async def decisions(self) -> None:
-        """A person looks at what a check kept: what can't have been delivered is rejected, the hold ends."""
+        """A person looks at what a check kept: what can't have been delivered is rejected, the hold ends.
+
+        Where the payer stated something else, the person takes either word, or none.
+        """
         rows = await self.system.pool.fetch(
-            "SELECT id, reasons FROM gateway.stated_usage WHERE state = 'exception' ORDER BY id"
+            "SELECT id, reasons, lower_minor FROM gateway.stated_usage WHERE state = 'exception' ORDER BY id"
         )
         for row in rows:
-            self.note(f"decide {','.join(row['reasons'])}")
+            action = stated_usage.UsageAction.RELEASE
+            if row["reasons"] == ["usage_differs"]:
+                action = self.rng.choice(_DECISIONS if row["lower_minor"] is not None else _DECISIONS[::2])
+            self.note(f"decide {','.join(row['reasons'])} {action}")
             hands = self.system.hands
             async with transaction(self.system.pool) as connection:
                 decided = await stated_usage.decide(
                     connection,
                     row["id"],
-                    stated_usage.UsageDecision(action=stated_usage.UsageAction.RELEASE),
+                    stated_usage.UsageDecision(action=action),
                     by="anna",
                     now=hands.now(),
                     wall_now=hands.wall_now(),
@@ -694,6 +713,10 @@ UNION ALL SELECT min(next_check_at) FROM gateway.payment_authorization
 UNION ALL SELECT min(s.created_at + make_interval(days => p.after_days)) + interval '2 minutes'
     FROM gateway.session AS s JOIN gateway.missing_cdr_policy AS p ON p.party_id = 'platform'
     WHERE s.state = 'active' AND s.created_at + make_interval(days => p.after_days) > $1::timestamptz
+UNION ALL SELECT min(a.capture_before) - interval '119 minutes'
+    FROM gateway.payment_authorization AS a
+    JOIN gateway.provisional_usage AS u ON u.shard = a.shard AND u.session_id = a.session_id
+    WHERE a.state = 'authorized' AND a.capture_before - interval '119 minutes' > $1::timestamptz
 UNION ALL SELECT min(received_at) + interval '24 hours 2 minutes' FROM gateway.ocpi_cdr
     WHERE credit_state = 'pending' AND received_at + interval '24 hours' > $1::timestamptz
 UNION ALL SELECT min(updated_at) + interval '61 minutes' FROM gateway.payment_authorization
@@ -729,6 +752,7 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
             game.reap()
             await game.decisions()
             await game.late_cdrs(await game.checks.read(system))
+            await game.decisions()
             game.reap()
             if sabotage:
                 game.capture_again(await game.checks.read(system))
@@ -764,6 +788,11 @@ async def play(ground: Ground, seed: int, *, steps: int = STEPS, sabotage: bool 
 def _awaits_cdr(row: Any) -> bool:
     """A session that runs, or was captured at its last known cost: its CDR may come."""
     return bool(row["state"] == "active" or row["cdr_id"] == last_known_cdr_id(row["id"]))
+
+
+def _yields_to_operator(row: Any) -> bool:
+    """A session that an update or the payer's statement has ended."""
+    return bool(row["cdr_id"] == last_known_cdr_id(row["id"]) or row["stated_by"] == "payer")
 
 
 def _shape(path: str) -> str:

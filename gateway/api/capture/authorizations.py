@@ -361,7 +361,9 @@ ENDPOINTS: Final = (
         summary="Release an authorization",
         description=(
             "Releases the whole hold, for a session that did not take place. Send If-Match with the ETag to "
-            "release only the version that you have read."
+            "release only the version that you have read. Where the operator is connected by OCPI or opened "
+            "the session by Plug & Charge, the payer releases nothing once the operator reports that the "
+            "session runs (409)."
         ),
         tag="Authorizations",
         scope=Scope.CAPTURE,

@@ -91,6 +91,7 @@ async def complete(call: ApiRequest) -> ApiResponse:
         admin=call.caller.admin,
     )
     waits = view.usage is not None and view.usage.state is UsageState.EXCEPTION
+    waits = waits or view.provisional is not None
     return _answer(view, status=_ACCEPTED if waits else _OK)
 
 
@@ -198,7 +199,11 @@ ENDPOINTS: Final = (
             "Ends the session by its CDR, or by metered usage. The price comes from the frozen tariff and is "
             "captured once. A repeated call does not capture again. Usage that fails a check (more energy "
             "than the charge point gives, an end in the future) is accepted with 202 and shown as `usage`: "
-            "nothing is captured until a person has decided."
+            "nothing is captured until a person has decided. Where the operator is connected by OCPI or "
+            "opened the session by Plug & Charge, its CDR is the billing record: what the payer's key "
+            "states is answered with 202 and shown as `provisional_usage` until the CDR comes. It is "
+            "captured only if none comes in the time of the operator's missing-CDR policy, and refused with "
+            "422 where it fails a check."
         ),
         tag="Sessions",
         scope=Scope.CAPTURE,

@@ -8,7 +8,7 @@ from typing import Annotated, Final, Self
 
 from pydantic import Field, model_validator
 
-from gateway import api_schemas
+from gateway import exception_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
@@ -139,7 +139,7 @@ ENDPOINTS: Final = (
         scope=Scope.ADMIN,
         handler=list_all,
         query=ExceptionsQuery,
-        answers={200: api_schemas.ExceptionSchema},
+        answers={200: exception_schemas.ExceptionSchema},
         listed=True,
     ),
     ApiEndpoint(
@@ -151,7 +151,7 @@ ENDPOINTS: Final = (
         tag="Operations",
         scope=Scope.ADMIN,
         handler=get,
-        answers={200: api_schemas.ExceptionSchema},
+        answers={200: exception_schemas.ExceptionSchema},
         problems=(problems.NOT_FOUND,),
     ),
     ApiEndpoint(
@@ -169,7 +169,7 @@ ENDPOINTS: Final = (
         scope=Scope.ADMIN,
         handler=resolve,
         body=ResolveExceptionBody,
-        answers={200: api_schemas.ExceptionSchema},
+        answers={200: exception_schemas.ExceptionSchema},
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),
@@ -182,7 +182,7 @@ ENDPOINTS: Final = (
         scope=Scope.ADMIN,
         handler=assign,
         body=AssignExceptionBody,
-        answers={200: api_schemas.ExceptionSchema},
+        answers={200: exception_schemas.ExceptionSchema},
         key_rule=KeyRule.OPTIONAL,
         problems=(problems.NOT_FOUND, problems.STATE_CONFLICT),
     ),

@@ -30,7 +30,8 @@ class PeerState(StrEnum):
 class PeerRecord:
     """A platform that may call us.
 
-    `parties` are the slugs whose objects it may push; `version` is None until registered.
+    `parties` are the slugs whose objects it may push; `version` is None until registered; `hub_party_id` is
+    the slug of the hub that it is, None where it is none.
     """
 
     id: UUID
@@ -42,6 +43,7 @@ class PeerRecord:
     outbound_raw: bool
     token_hash: bytes
     parties: tuple[str, ...]
+    hub_party_id: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -70,7 +72,10 @@ class PeerEndpoint:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class Registration:
-    """What a handshake agreed: the token we send, how it is written, their version, roles and endpoints."""
+    """What a handshake agreed: the token we send, how it is written, their version, roles and endpoints.
+
+    `hub_party_id`: the slug of the hub that the peer is.
+    """
 
     version: OcpiVersion
     versions_url: str
@@ -78,6 +83,7 @@ class Registration:
     outbound_raw: bool
     roles: Sequence[PeerRole]
     endpoints: Sequence[PeerEndpoint]
+    hub_party_id: str | None = None
 
 
 def hash_token(token: str) -> bytes:
@@ -148,6 +154,7 @@ async def register(
         outbound_raw=registration.outbound_raw,
         version=registration.version.value,
         versions_url=registration.versions_url,
+        hub_party_id=registration.hub_party_id,
         now=now,
     )
     if done is None:
@@ -208,4 +215,5 @@ def _peer(row: Any) -> PeerRecord | None:
         outbound_raw=row["outbound_raw"],
         token_hash=row["token_hash"] or b"",
         parties=tuple(row["parties"]),
+        hub_party_id=row["hub_party_id"],
     )

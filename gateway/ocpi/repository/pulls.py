@@ -50,9 +50,12 @@ async def plan_peer(
     await _sql.plan_peer(connection, peer_id=peer_id, modules=list(modules), now=now, due_at=due_at)
 
 
-async def run_now(connection: Connection, *, peer_id: UUID, module: str, wall_now: datetime) -> bool:
-    """Make a planned pull due now; False when none is planned."""
-    return await _sql.run_pull_now(connection, peer_id=peer_id, module=module, wall_now=wall_now) is not None
+async def run_now(
+    connection: Connection, *, peer_id: UUID, module: str, wall_now: datetime, whole: bool = False
+) -> bool:
+    """Make a planned pull due now; False when none is planned. `whole`: from the beginning of the list."""
+    due = await _sql.run_pull_now(connection, peer_id=peer_id, module=module, wall_now=wall_now, whole=whole)
+    return due is not None
 
 
 async def claim(connection: Connection, *, wall_now: datetime, leased_until: datetime) -> PullRecord | None:

@@ -76,6 +76,12 @@ async def load_token(connection: Connection, *, uid: str, token_type: str) -> To
     return None if row is None else TokenRecord(**dict(row))
 
 
+async def find_token_of_contract(connection: Connection, *, contract_id: str) -> TokenRecord | None:
+    """The token of a contract, the one changed last where it has several; compared without regard to case."""
+    row = await _sql.token_of_contract(connection, contract_key=contract_id.lower())
+    return None if row is None else TokenRecord(**dict(row))
+
+
 async def list_tokens(
     connection: Connection,
     *,
@@ -84,10 +90,7 @@ async def list_tokens(
     offset: int,
     limit: int,
 ) -> tuple[list[TokenRecord], int]:
-    """A page of the tokens that CPOs may cache, by last_updated, and how many there are.
-
-    EMAIDs are never listed.
-    """
+    """A page of the tokens, by last_updated, and how many there are."""
     rows = _sql.list_tokens(
         connection, date_from=date_from, date_to=date_to, row_offset=offset, row_limit=limit
     )
@@ -123,11 +126,11 @@ async def find_recent_request(
     *,
     fresh_id: UUID,
     now: datetime,
-    within: timedelta,
+    within: timedelta | None,
 ) -> UUID:
-    """The authorization id of the same request within `within` before `now`, else `fresh_id`.
+    """The authorization id of the same request within `within` before `now`, else `fresh_id`, kept for it.
 
-    Now kept for it.
+    `within` None: a request of exactly `now`.
 
     Call it in a transaction of its own: the id must be committed before it is used.
     """
@@ -138,7 +141,11 @@ async def find_recent_request(
         "evse_uid_key": question.evse_uid.lower(),
     }
     await _sql.lock_request(connection, **request)
-    known: UUID | None = await _sql.recent_request(connection, **request, since=now - within)
+    known: UUID | None
+    if within is None:
+        known = await _sql.request_at(connection, **request, at=now)
+    else:
+        known = await _sql.recent_request(connection, **request, since=now - within)
     if known is not None:
         return known
     await _sql.add_request(connection, **request, authorization_id=fresh_id, now=now)
@@ -162,3 +169,30 @@ async def add_request(
         now=now,
     )
     return fresh_id
+
+
+async def load_emaid_place(connection: Connection, *, environment: str) -> tuple[int, int]:
+    """How far the contracts' changes have been made into tokens: transaction and sequence, from zero on."""
+    row = await _sql.emaid_place(connection, environment=environment)
+    return (0, 0) if row is None else (row["change_transaction"], row["change_sequence"])
+
+
+async def move_emaid_place(
+    connection: Connection,
+    *,
+    environment: str,
+    before: tuple[int, int],
+    after: tuple[int, int],
+    now: datetime,
+) -> bool:
+    """Move that place on; False when it was moved since `before` was read."""
+    moved = await _sql.move_emaid_place(
+        connection,
+        environment=environment,
+        before_transaction=before[0],
+        before_sequence=before[1],
+        after_transaction=after[0],
+        after_sequence=after[1],
+        now=now,
+    )
+    return moved is not None

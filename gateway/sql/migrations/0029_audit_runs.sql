@@ -1,5 +1,4 @@
 -- What the last audits came to, so that status, metrics and audit say the same.
-
 CREATE TABLE gateway.audit_run (
     id          bigint      GENERATED ALWAYS AS IDENTITY PRIMARY KEY,
     finished_at timestamptz NOT NULL,  -- wall time

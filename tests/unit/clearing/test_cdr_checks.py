@@ -11,7 +11,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from clearing.cdr_checks.checks import RULES, check_cdr, check_total
-from clearing.cdr_checks.facts import SessionFacts
+from clearing.cdr_checks.credit import check_credit
+from clearing.cdr_checks.facts import EarlierUsage, SessionFacts
 from clearing.cdr_checks.finding import CheckCode, CheckOutcome, described, exceptional, flags
 from clearing.cdr_checks.limits import (
     HIGHEST,
@@ -248,6 +249,57 @@ def test_the_token_is_the_authorized_one(token: dict[str, str], outcome: CheckOu
     expect(CheckCode.TOKEN_DIFFERS, TAKE, a_cdr(cdr_token=token))
 
 
+@pytest.mark.parametrize(
+    ("named", "known", "outcome"),
+    [
+        ("AUTH_1", ("auth_1", "ses_1"), TAKE),
+        ("ses_1", ("auth_1", "ses_1"), TAKE),
+        (None, ("auth_1", "ses_1"), TAKE),
+        ("auth_2", (), TAKE),
+        ("auth_2", ("auth_1", "ses_1"), EXCEPT),
+    ],
+)
+def test_the_authorization_it_names_is_the_sessions(
+    named: str | None, known: tuple[str, ...], outcome: CheckOutcome | None
+) -> None:
+    cdr = a_cdr(authorization_reference=named)
+    expect(CheckCode.REFERENCE_DIFFERS, outcome, cdr, replace(FACTS, references=known))
+
+
+# 20 kWh in an hour; the share is 5 % of the larger energy, and 500 Wh and a quarter of an hour are added.
+@pytest.mark.parametrize(
+    ("energy_wh", "minutes", "outcome"),
+    [
+        (20_000, 60, TAKE),
+        (20_000, 65, TAKE),
+        (20_000, 66, FLAG),
+        (20_001, 60, FLAG),
+        (19_999, 60, FLAG),
+        (18_500, 60, FLAG),
+        (18_499, 60, EXCEPT),
+        (21_578, 60, FLAG),
+        (21_579, 60, EXCEPT),
+        (100, 60, EXCEPT),
+        (0, 60, EXCEPT),
+        (20_000, 75, FLAG),
+        (20_000, 76, EXCEPT),
+        (20_000, 45, FLAG),
+        (20_000, 44, EXCEPT),
+    ],
+)
+def test_what_the_payer_stated_before_is_about_the_same(
+    energy_wh: int, minutes: int, outcome: CheckOutcome | None
+) -> None:
+    earlier = EarlierUsage(energy_wh=energy_wh, started_at=START, ended_at=START + timedelta(minutes=minutes))
+    expect(CheckCode.USAGE_DIFFERS, outcome, a_cdr(), replace(FACTS, earlier_usage=earlier))
+
+
+def test_half_a_kilowatt_hour_of_a_short_session_is_only_shown() -> None:
+    earlier = EarlierUsage(energy_wh=100, started_at=START, ended_at=START + timedelta(hours=1))
+    expect(CheckCode.USAGE_DIFFERS, FLAG, a_cdr("0.63"), replace(FACTS, earlier_usage=earlier))
+    expect(CheckCode.USAGE_DIFFERS, EXCEPT, a_cdr("0.64"), replace(FACTS, earlier_usage=earlier))
+
+
 @pytest.mark.parametrize(("stated", "outcome"), [(True, EXCEPT), (False, TAKE), (None, TAKE)])
 def test_home_charging_never_charges_the_driver(*, stated: bool | None, outcome: CheckOutcome | None) -> None:
     expect(CheckCode.HOME_CHARGING, outcome, a_cdr(home_charging_compensation=stated))
@@ -358,3 +410,40 @@ def test_what_no_rule_finds_is_possible(
     watts = power or 400_000
     assert 0 <= kwh <= 250
     assert kwh <= Decimal(watts) * minutes / 60_000 * Decimal("1.1") + 1
+
+
+@pytest.mark.parametrize(
+    ("credited", "total", "priced_net", "code"),
+    [
+        ("-10.00", "10.00", None, None),
+        ("-9.99", "10.00", None, None),
+        ("-9.98", "10.00", None, CheckCode.PARTIAL_CREDIT),
+        ("-12.00", "10.00", None, None),
+        ("-10.00", None, "10.00", None),
+        ("-9.98", None, "10.00", CheckCode.PARTIAL_CREDIT),
+        ("-4.00", None, None, None),
+        (None, "10.00", None, None),
+    ],
+)
+def test_a_credit_is_of_the_whole_or_waits(
+    credited: str | None, total: str | None, priced_net: str | None, code: CheckCode | None
+) -> None:
+    credit = a_cdr(credit=True, credit_reference_id="C1", total_cost=_cost(credited))
+    found = check_credit(
+        credit,
+        a_cdr(total_cost=_cost(total)),
+        earlier=None,
+        priced_net=None if priced_net is None else Decimal(priced_net),
+    )
+    assert (None if found is None else found.code) is code
+
+
+def test_a_credit_of_nothing_known_waits_and_a_second_one_changes_nothing() -> None:
+    credit = a_cdr(credit=True, credit_reference_id="C1", total_cost=_cost("-10"))
+    unknown, second = check_credit(credit, None, earlier=None), check_credit(credit, a_cdr(), earlier="C0")
+    assert (unknown and (unknown.code, unknown.waits)) == (CheckCode.CREDIT_OF_UNKNOWN, True)
+    assert (second and (second.code, second.waits)) == (CheckCode.CREDITED_TWICE, False)
+
+
+def _cost(net: str | None) -> dict[str, Any] | None:
+    return None if net is None else {"excl_vat": Number(net)}

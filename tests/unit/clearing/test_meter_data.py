@@ -106,15 +106,24 @@ def test_without_an_algorithm_secp256r1_counts_from_version_0_4_on() -> None:
         ("0.4", "verified"),
         ("1.4", "verified"),
         (None, "verified"),
-        ("0.3", "not_checked"),
+        ("0.3", "verified"),  # on the curve of the registered key
     ):
         assert check(sign(payload(FV=version), SA=None)).verdict == verdict
+    assert check(sign(payload(FV="0.3"), SA=None), keys=()).verdict is MeterVerdict.NOT_CHECKED
 
 
 @pytest.mark.parametrize("name", ["ECDSA-secp192k1-SHA256", "RSA-2048", "", "ECDSA-secp521r1-SHA256"])
 def test_another_algorithm_is_not_checked(name: str) -> None:
-    found = check(sign(payload(), SA=name))
+    found = check(sign(payload(), SA=name), keys=())
     assert (found.verdict, found.codes) == (MeterVerdict.NOT_CHECKED, ("algorithm_not_checked",))
+    claimed = check(sign(payload(), SA=name), keys=(), key=public_der())
+    assert (claimed.verdict, claimed.codes) == (MeterVerdict.NOT_CHECKED, ("algorithm_not_checked",))
+
+
+@pytest.mark.parametrize("name", ["ECDSA-secp192k1-SHA256", "RSA-2048"])
+def test_to_name_another_algorithm_does_not_avoid_the_registered_key(name: str) -> None:
+    found = check(sign(payload(), SA=name))
+    assert (found.verdict, found.codes) == (MeterVerdict.BAD, ("key_curve_differs",))
 
 
 @pytest.mark.parametrize("name", ["ECDSA-brainpoolP256r1-SHA256", "ecdsa-brainpool256r1-sha256"])

@@ -1,14 +1,21 @@
 """Tariff lint: each finding on the smallest tariff that has it, and silence on a good one."""
 
+import os
 from decimal import Decimal
+from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clearing.errors import UnknownCurrencyError
 from clearing.pricing.lint import lint
 from clearing.pricing.lint_finding import LintFinding
+from clearing.pricing.notes import NoteSeverity
+from clearing.pricing.ocpi_version import OcpiVersion
+from clearing.pricing.tariff import parse_tariff
 from tests.unit.clearing.pricing_builders import V230, Number, component, element, tariff_of
 
+ONLY_INFO = {"nothing_by_use", "unused_time_step", "yes_without_rate"}  # allowed, and worth knowing
 ENERGY = component("ENERGY", "0.50", vat="20")
 GOOD = element(ENERGY, component("PARKING_TIME", "3", vat="20", step=60))
 
@@ -154,6 +161,34 @@ def test_a_step_that_rounds_nothing_is_reported() -> None:
     both = element(timed, component("PARKING_TIME", "3", vat="20", step=60))
     assert ("T307", "$.elements[0].price_components[0].step_size") in found(both)
     assert "T307" not in {code for code, _ in found(element(timed))}
+
+
+def test_a_step_of_zero_is_reported_where_there_is_something_to_round() -> None:
+    zero = component("ENERGY", "0.50", vat="20", step=0)
+    assert ("T309", "$.elements[0].price_components[0].step_size") in found(element(zero))
+    flat = component("FLAT", "1", vat="20", step=0)
+    assert "T309" not in {code for code, _ in found(element(ENERGY, flat))}
+
+
+CASES = Path(os.environ.get("CASES_DIR", "/nonexistent"), "tariff_lint")
+
+
+@pytest.mark.skipif(not CASES.is_dir(), reason="CASES_DIR has no tariff_lint")
+def test_the_fault_of_each_published_case_is_named() -> None:
+    clean = []
+    for case in sorted(CASES.glob("*.json")):
+        raw = case.read_bytes()
+        version = OcpiVersion.V2_3_0 if b"tax_included" in raw else OcpiVersion.V2_2_1
+        try:
+            findings = lint(parse_tariff(raw, version=version))
+        except UnknownCurrencyError:
+            continue
+        if (
+            not [one for one in findings if one.severity is not NoteSeverity.INFO]
+            and case.stem not in ONLY_INFO
+        ):
+            clean.append(case.stem)
+    assert clean == []
 
 
 def test_a_tariff_that_ignores_use_is_reported() -> None:
