@@ -143,7 +143,7 @@ def test_every_command_that_shows_a_table_can_print_json() -> None:
         assert any("--json" in parameter.opts for parameter in commands[name].params), name
 
 
-PROCESSES = {"demo", "dev", "pki", "sandbox-psp", "serve", "work"}
+PROCESSES = {"demo", "dev", "pki", "sandbox-contract-pool", "sandbox-psp", "serve", "work"}
 
 
 def value_for(parameter: click.Parameter, garbage: str) -> str:
