@@ -25,10 +25,8 @@ from gateway.adapters.revocation_http import HttpRevocationFetcher
 from gateway.adapters.vies import Vies
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
-from gateway.api.http_server import GatewayRunner
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
-from gateway.api.tls import server_context
 from gateway.books.services import build_books
 from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.config import ClockSource, Environment, Settings
@@ -49,7 +47,6 @@ from gateway.jobs.fx_rates import FxRatesJob
 from gateway.jobs.hold_monitor import HoldMonitorJob
 from gateway.jobs.idempotency_key_cleanup import IdempotencyKeyCleanupJob
 from gateway.jobs.job import Job
-from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.ocpi_jobs import ocpi_jobs
 from gateway.jobs.outcome_resolution import OutcomeResolutionJob
 from gateway.jobs.party_documents import PartyDocumentJob
@@ -61,7 +58,6 @@ from gateway.jobs.reconciliation import ReconciliationJob
 from gateway.jobs.task_handlers import TaskHandlers, task_jobs
 from gateway.jobs.top_ups import TopUpJob
 from gateway.jobs.vat_evidence import VatEvidenceJob
-from gateway.jobs.webhook_delivery import WebhookDeliveryJob
 from gateway.migrations import migrate
 from gateway.ocpi.booking_service import BookingService
 from gateway.ocpi.cdr_settlement import CdrSettlementService
@@ -109,19 +105,14 @@ from gateway.reconciliation.bank_message_service import BankMessageService
 from gateway.reconciliation.receivable_administration import ReceivableAdministration
 from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
-from gateway.webhooks.back_pressure import Limits
-from gateway.webhooks.delivery import WebhookDelivery
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from gateway.webhooks.key_rotation import reencrypt
 from gateway.webhooks.secret_cipher import SecretCipher
-from gateway.worker import collect_garbage_less_often, run_jobs
-from gateway.worker_health import health_server
 from pnc.revocation_checker import RevocationChecker
 from pnc.service import PlugAndChargeService
 
 _log = structlog.get_logger(__name__)
-_DELIVERIES: Final = Limits()
 # Each worker process writes to one hash chain of these; two on one chain wait for each other.
 _CHAINS: Final = 16
 
@@ -143,57 +134,6 @@ class Application:
     def sandbox(self) -> bool:
         """Whether this is a sandbox with test money: then partners may receive webhooks on this machine."""
         return self.settings.environment is Environment.SANDBOX
-
-
-async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
-    """Serve HTTP until `stop`; with `workers_in_process` the jobs run here too."""
-    tls = server_context(settings)
-    async with open_application(settings, application="gateway") as app:
-        await prepare(app)
-        runner = GatewayRunner(build_web(app), shutdown_timeout_seconds=settings.shutdown_grace_seconds)
-        await runner.setup()
-        await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
-        _log.info("gateway_ready", url=settings.base_url)
-        try:
-            if settings.workers_in_process:
-                await work(app, stop, JobLoops())
-            await stop.wait()
-        finally:
-            await runner.cleanup()
-
-
-async def run_workers(settings: Settings, stop: asyncio.Event) -> None:
-    """Run the jobs until `stop`."""
-    async with open_application(settings, application="worker") as app:
-        await prepare(app)
-        loops = JobLoops()
-        async with health_server(
-            loops.rounds, host=settings.worker_health_host, port=settings.worker_health_port
-        ) as port:
-            _log.info("worker_ready", health_port=port)
-            await work(app, stop, loops)
-
-
-async def work(app: Application, stop: asyncio.Event, loops: JobLoops) -> None:
-    """Run every job until `stop`."""
-    collect_garbage_less_often()
-    poll_s = app.settings.worker_poll_ms / 1000
-    # Connections of their own: receivers that no longer answer take none from the OCPI peers.
-    client = outbound.session(
-        app.sandbox, connections=_DELIVERIES.all, connections_per_host=_DELIVERIES.per_endpoint
-    )
-    delivery = WebhookDeliveryJob(
-        delivery=WebhookDelivery(
-            pool=app.pool,
-            client=client,
-            clock=app.clock,
-            secrets=secret_cipher(app.settings),
-            limits=_DELIVERIES,
-        )
-    )
-    async with client, asyncio.TaskGroup() as group:
-        group.create_task(run_jobs(jobs(app), stop=stop, poll_s=poll_s, loops=loops), name="jobs")
-        group.create_task(delivery.run(stop=stop, poll_s=poll_s, loops=loops), name="delivery")
 
 
 @asynccontextmanager

@@ -12,6 +12,6 @@ def command() -> None:
     Settings come from the environment (NETWORKCORE_...), secret files and NETWORKCORE_CONFIG. With
     NETWORKCORE_WORKERS_IN_PROCESS=true the workers run here too.
     """
-    from gateway.application import run_gateway  # noqa: PLC0415 - loaded by this command only
+    from gateway.processes import run_gateway  # noqa: PLC0415 - loaded by this command only
 
     run_process(run_gateway)

@@ -12,6 +12,6 @@ def command() -> None:
     Settings come from the environment (NETWORKCORE_...), secret files and NETWORKCORE_CONFIG. Run as many
     processes as needed.
     """
-    from gateway.application import run_workers  # noqa: PLC0415 - loaded by this command only
+    from gateway.processes import run_workers  # noqa: PLC0415 - loaded by this command only
 
     run_process(run_workers)

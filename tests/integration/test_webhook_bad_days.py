@@ -19,13 +19,13 @@ from standardwebhooks import Webhook
 from standardwebhooks.webhooks import WebhookVerificationError
 
 from gateway import outbound
-from gateway.application import run_workers
 from gateway.config import load_settings
 from gateway.database import Pool
 from gateway.errors import ConfigurationError
 from gateway.ids import new_id, parse_id, shard_of
 from gateway.jobs.job_loops import JobLoops
 from gateway.jobs.webhook_delivery import WebhookDeliveryJob
+from gateway.processes import run_workers
 from gateway.webhooks.delivery import WebhookDelivery
 from gateway.webhooks.key_rotation import reencrypt
 from gateway.webhooks.repository import SecretRecord

@@ -1,0 +1,76 @@
+"""The two kinds of process: a gateway that serves HTTP, and a worker that runs the jobs.
+
+Owns: what a process starts, in which order, and its graceful end. Must not know how anything is built.
+"""
+
+import asyncio
+from typing import Final
+
+import structlog
+from aiohttp import web
+
+from gateway import outbound
+from gateway.api.http_server import GatewayRunner
+from gateway.api.tls import server_context
+from gateway.application import Application, build_web, jobs, open_application, prepare, secret_cipher
+from gateway.config import Settings
+from gateway.jobs.job_loops import JobLoops
+from gateway.jobs.webhook_delivery import WebhookDeliveryJob
+from gateway.webhooks.back_pressure import Limits
+from gateway.webhooks.delivery import WebhookDelivery
+from gateway.worker import collect_garbage_less_often, run_jobs
+from gateway.worker_health import health_server
+
+_log = structlog.get_logger(__name__)
+_DELIVERIES: Final = Limits()
+
+
+async def run_gateway(settings: Settings, stop: asyncio.Event) -> None:
+    """Serve HTTP until `stop`; with `workers_in_process` the jobs run here too."""
+    tls = server_context(settings)
+    async with open_application(settings, application="gateway") as app:
+        await prepare(app)
+        runner = GatewayRunner(build_web(app), shutdown_timeout_seconds=settings.shutdown_grace_seconds)
+        await runner.setup()
+        await web.TCPSite(runner, settings.host, settings.port, ssl_context=tls).start()
+        _log.info("gateway_ready", url=settings.base_url)
+        try:
+            if settings.workers_in_process:
+                await work(app, stop, JobLoops())
+            await stop.wait()
+        finally:
+            await runner.cleanup()
+
+
+async def run_workers(settings: Settings, stop: asyncio.Event) -> None:
+    """Run the jobs until `stop`."""
+    async with open_application(settings, application="worker") as app:
+        await prepare(app)
+        loops = JobLoops()
+        async with health_server(
+            loops.rounds, host=settings.worker_health_host, port=settings.worker_health_port
+        ) as port:
+            _log.info("worker_ready", health_port=port)
+            await work(app, stop, loops)
+
+
+async def work(app: Application, stop: asyncio.Event, loops: JobLoops) -> None:
+    """Run every job until `stop`."""
+    collect_garbage_less_often()
+    poll_s = app.settings.worker_poll_ms / 1000
+    # Connections of their own: receivers that no longer answer take none from the OCPI peers.
+    client = outbound.session(
+        app.sandbox, connections=_DELIVERIES.all, connections_per_host=_DELIVERIES.per_endpoint
+    )
+    delivery = WebhookDeliveryJob(
+        delivery=WebhookDelivery(
+            pool=app.pool,
+            client=client,
+            clock=app.clock,
+            secrets=secret_cipher(app.settings),
+            limits=_DELIVERIES,
+        )
+    )
+    async with client, asyncio.TaskGroup() as group:
+        group.create_task(run_jobs(jobs(app), stop=stop, poll_s=poll_s, loops=loops), name="jobs")
+        group.create_task(delivery.run(stop=stop, poll_s=poll_s, loops=loops), name="delivery")
