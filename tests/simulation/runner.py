@@ -336,7 +336,13 @@ class Game:
             )
 
     async def refund(self, books: Books) -> None:
-        captured = [row for row in books.captures.values() if row["state"] == "succeeded"]
+        # One that was captured by hand is refunded down to its price by the system; all of it only by a person.
+        by_hand = self.checks.charges_by_hand(books)
+        captured = [
+            row
+            for row in books.captures.values()
+            if row["state"] == "succeeded" and row["psp_charge"] not in by_hand
+        ]
         if not captured:
             return
         capture = self.rng.choice(captured)
