@@ -336,7 +336,7 @@ class Game:
             )
 
     async def refund(self, books: Books) -> None:
-        # One that was captured by hand is refunded down to its price by the system; all of it only by a person.
+        # The system refunds what was captured by hand down to its price; all of it only a person does.
         by_hand = self.checks.charges_by_hand(books)
         captured = [
             row
