@@ -18,6 +18,7 @@ NAMES = (
     "pnc",
     "capture",
     "settlement",
+    "books",
 )
 
 

@@ -234,15 +234,16 @@ async def _chains(connection: Connection) -> AsyncIterator[AuditFinding | None]:
     for chain in await audit_repository.list_chains(connection):
         position, previous = 0, hash_chain.GENESIS
         async for batch in audit_repository.read_batches(connection, chain):
-            for finding in await _check_batch(connection, batch, position=position, previous=previous):
+            for finding in await check_batch(connection, batch, position=position, previous=previous):
                 yield finding
             position, previous = batch["position"], batch["hash"]
             yield None
 
 
-async def _check_batch(
+async def check_batch(
     connection: Connection, batch: Any, *, position: int, previous: bytes
 ) -> list[AuditFinding]:
+    """What is wrong with a batch, a row of its table, that should follow `position` and `previous`."""
     subject = f"batch {batch['id']}"
     findings: list[AuditFinding] = []
     if batch["position"] != position + 1:

@@ -6,13 +6,13 @@ parties' stores.
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
-from datetime import date, datetime, timedelta
+from datetime import UTC, date, datetime, time, timedelta
 from types import MappingProxyType
 from typing import Final
 from zoneinfo import ZoneInfo
 
 from clearing.errors import CalendarExhaustedError
-from clearing.parties.party import Party
+from clearing.parties.party import END_OF_DAY_MINUTE, Party
 from clearing.parties.payout_terms import period_end
 
 SATURDAY: Final = 5
@@ -81,9 +81,19 @@ class Calendars:
 
 
 def sales_day(sale_at: datetime, party: Party) -> date:
-    """The party's local day of the sale; from its cut-off on, the next day."""
-    local = sale_at.astimezone(ZoneInfo(party.time_zone))
-    after_cut_off = local.hour * 60 + local.minute >= party.cut_off_minute
+    """The party's local day of the sale; from its cut-off on, the next day.
+
+    A cut-off within an hour that the clock repeats is its first occurrence, so that a later sale never has an
+    earlier day.
+    """
+    zone = ZoneInfo(party.time_zone)
+    local = sale_at.astimezone(zone)
+    if party.cut_off_minute == END_OF_DAY_MINUTE:
+        return local.date()
+    hour, minute = divmod(party.cut_off_minute, 60)
+    cut_off = datetime.combine(local.date(), time(hour, minute, fold=0), zone)
+    # Compared as instants: two times of one zone are compared by their clock, which goes back.
+    after_cut_off = sale_at.astimezone(UTC) >= cut_off.astimezone(UTC)
     return local.date() + timedelta(days=1) if after_cut_off else local.date()
 
 

@@ -41,7 +41,7 @@ class CapturedSession:
     snapshot's canonical bytes, whose SHA-256 is `tariff_sha256`; `cdr_json` the CDR as received. Versions are
     OCPI's ("2.1.1", "2.2.1", "2.3.0"). `account_party_id` is whose funded account was debited, by default the
     demand partner's. `shortfall` says why less than the tariff's price was captured, where
-    it was.
+    it was. `buyer_id` is the business that it is sold to; None: a driver.
     Raises InvalidSessionError on a naive time, a shard that is not the id's, or an amount that is not
     positive.
     """
@@ -71,6 +71,7 @@ class CapturedSession:
     psp_fee_minor: int | None = None
     psp_fee_currency: str | None = None
     shortfall: str | None = None
+    buyer_id: str | None = None
 
     def __post_init__(self) -> None:
         if self.shard != shard_of(self.session_id):

@@ -23,6 +23,8 @@ ClearingError                     a rule of this domain was broken by the input;
 ├── InvalidMeterKeyError          a meter's key that can't be registered, with the field
 ├── UnreadableMeterFileError      a file of signed meter data that can't be read, with the element
 ├── UnreadableRatesError          a file of exchange rates that can't be read, with the place
+├── InvalidChartError             a chart of accounts that can't be used, with the account or line
+├── InvalidBooksRequestError      a period, form or file of rates that the books can't be exported by
 └── ClearingInvariantViolation            a bug: what must always hold does not
 """
 
@@ -193,6 +195,21 @@ class UnknownTimeZoneError(ClearingError):
     def __init__(self, name: str) -> None:
         super().__init__(f"{name!r} is not a time zone; expected an IANA name such as Europe/Amsterdam")
         self.name = name
+
+
+class InvalidChartError(ClearingError):
+    """A chart of accounts that lacks an account or contradicts itself."""
+
+    def __init__(self, where: str, problem: str) -> None:
+        super().__init__(f"chart of accounts: {where} {problem}")
+
+
+class InvalidBooksRequestError(ClearingError):
+    """A period, form or file of rates that the books can't be exported by."""
+
+    def __init__(self, field: str, problem: str) -> None:
+        super().__init__(f"{field}: {problem}")
+        self.field = field
 
 
 class ClearingInvariantViolation(ClearingError):  # noqa: N818 - it names a bug, not an error of the caller

@@ -410,7 +410,7 @@ class PayoutHoldSchema(PublicSchema):
     reason: str
     since: date
     until: date | None
-    placed_by: str = Field(description="the API key's principal, or bank")
+    placed_by: str = Field(description="the API key's principal, bank, or psp")
     lifted: Instant | None = None
     lifted_by: str | None = None
 

@@ -27,6 +27,10 @@ class ContractSchema(PublicSchema):
     offline_limit: Minor | None = Field(
         None, description="the most that is paid for a session that began offline; null: as for every session"
     )
+    amount_per_day: Minor | None = Field(
+        description="what its sessions may cost within a day of its party's time zone; null: no limit"
+    )
+    on_suspicion: str = Field(description="report or block: what ten stations at once lead to")
     currency: Currency | None
     valid_from: Instant
     valid_to: Instant | None

@@ -15,11 +15,12 @@ import aiohttp
 import structlog
 from aiohttp import web
 
-from clearing.parties.party import PLATFORM_ID, Party, PartyKind
+from clearing.parties.party import PLATFORM_ID
 from clearing.services import ClearingServices, build_clearing
 from gateway import outbound
 from gateway.adapters.contract_pool_http import contract_pool
 from gateway.adapters.ecb_feed import EcbFeed
+from gateway.adapters.opcp import OpcpProtocol
 from gateway.adapters.revocation_http import HttpRevocationFetcher
 from gateway.adapters.vies import Vies
 from gateway.address_limit import AddressLimiter
@@ -28,6 +29,7 @@ from gateway.api.http_server import GatewayRunner
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
 from gateway.api.tls import server_context
+from gateway.books.services import build_books
 from gateway.clock import Clock, MarketClock, SystemClock
 from gateway.config import ClockSource, Environment, Settings
 from gateway.database import Pool, close_pool, create_pool_from, transaction
@@ -37,6 +39,7 @@ from gateway.exceptions.service import ExceptionService
 from gateway.ids import new_id
 from gateway.jobs.bank_files import bank_jobs
 from gateway.jobs.clearing import ClearingJob
+from gateway.jobs.connected_accounts import ConnectedAccountJob
 from gateway.jobs.credit_cdrs import CreditCdrJob
 from gateway.jobs.disbursements import DisbursementJob, PspRail
 from gateway.jobs.dispute_deadlines import DisputeDeadlineJob
@@ -51,11 +54,10 @@ from gateway.jobs.ocpi_jobs import ocpi_jobs
 from gateway.jobs.outcome_resolution import OutcomeResolutionJob
 from gateway.jobs.party_documents import PartyDocumentJob
 from gateway.jobs.period_close import PeriodCloseJob
+from gateway.jobs.plug_and_charge import plug_and_charge_jobs
 from gateway.jobs.psp_event_poll import PspEventPollJob
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.jobs.reconciliation import ReconciliationJob
-from gateway.jobs.revocation_status import RevocationStatusJob
-from gateway.jobs.settlement_notice import SettlementNoticeJob
 from gateway.jobs.task_handlers import TaskHandlers, task_jobs
 from gateway.jobs.top_ups import TopUpJob
 from gateway.jobs.vat_evidence import VatEvidenceJob
@@ -77,11 +79,13 @@ from gateway.ocpi.token_service import TokenService
 from gateway.partners import party_repository
 from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService
+from gateway.partners.buyer_service import BuyerService
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_repository import market_anchor_reader
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
 from gateway.partners.party_service import PartyService
+from gateway.partners.platform_party import platform_party
 from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.ledger_corrections import LedgerCorrections
@@ -91,10 +95,14 @@ from gateway.payments.psp_incidents import PspIncidentLog
 from gateway.payments.service import PaymentService, build_payments
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.plug_and_charge.contract_pool_service import ContractPoolService, reencrypt_feed_secrets
 from gateway.plug_and_charge.contract_service import ContractService
+from gateway.plug_and_charge.contract_signals import ContractSignalService
+from gateway.plug_and_charge.contract_spending import ContractSpendingService
 from gateway.plug_and_charge.station_services import StationServices, build_station_services
 from gateway.plug_and_charge.trust_service import TrustService
 from gateway.reconciliation.bank_message_service import BankMessageService
@@ -114,9 +122,8 @@ from pnc.service import PlugAndChargeService
 
 _log = structlog.get_logger(__name__)
 _DELIVERIES: Final = Limits()
-_CHAINS: Final = (
-    16  # each worker process writes to one hash chain of these; two on one chain wait for each other
-)
+# Each worker process writes to one hash chain of these; two on one chain wait for each other.
+_CHAINS: Final = 16
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -246,6 +253,7 @@ async def prepare(app: Application) -> None:
     Raises ConfigurationError where webhook secrets are encrypted with a key that the settings lack.
     """
     await reencrypt(app.pool, secret_cipher(app.settings))
+    await reencrypt_feed_secrets(app.pool, secret_cipher(app.settings))
     async with transaction(app.pool) as connection:
         now = app.clock.now()
         await party_repository.ensure_platform(connection, now=now)
@@ -259,29 +267,13 @@ def secret_cipher(settings: Settings) -> SecretCipher:
     return SecretCipher(settings.webhook_keys)
 
 
-def platform_party() -> Party:
-    """This system's operator, established in Switzerland unless the admin API changes it."""
-    return Party(
-        id=PLATFORM_ID,
-        kind=PartyKind.PLATFORM,
-        name="Platform",
-        country="CH",
-        tax_jurisdiction="CH",
-        taxable_dealer=True,
-        settlement_currency="CHF",
-        time_zone="Europe/Zurich",
-    )
-
-
 def build_web(app: Application) -> web.Application:
     """The HTTP application: the capture API with the OCPI edge beside it."""
     settings = app.settings
     addresses = AddressLimiter(trusted_proxies=settings.trusted_proxies)
-    keys = KeyRing(
-        pool=app.pool,
-        clock=app.clock,
-        admin_api_key=settings.admin_api_key.get_secret_value() if settings.admin_api_key else None,
-    )
+    admin_key = settings.admin_api_key.get_secret_value() if settings.admin_api_key else None
+    keys = KeyRing(pool=app.pool, clock=app.clock, admin_api_key=admin_key)
+    cipher = secret_cipher(settings)
     services = ApiServices(
         pool=app.pool,
         clock=app.clock,
@@ -290,8 +282,7 @@ def build_web(app: Application) -> web.Application:
             base_url=settings.base_url,
             sandbox=app.sandbox,
             max_body_bytes=settings.max_body_bytes,
-            request_timeout_seconds=settings.request_timeout_seconds,
-            # After its time a request is cancelled: its key may be claimed by another soon after.
+            request_timeout_seconds=settings.request_timeout_seconds,  # then another may claim its key
             allow_private_receivers=app.sandbox,
             own_tls=settings.tls_certificate_path is not None,
         ),
@@ -300,14 +291,13 @@ def build_web(app: Application) -> web.Application:
         clearing=app.clearing,
         funding=_funding(app),
         parties=PartyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        buyers=BuyerService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         agreements=AgreementService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         meter_keys=MeterKeyService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         api_keys=ApiKeyService(pool=app.pool, clock=app.clock, cache=keys),
         client_certificates=ClientCertificateService(pool=app.pool, clock=app.clock),
         market_clock=MarketClockService(pool=app.pool, clock=app.clock),
-        webhook_endpoints=WebhookEndpointService(
-            pool=app.pool, clock=app.clock, secrets=secret_cipher(settings)
-        ),
+        webhook_endpoints=WebhookEndpointService(pool=app.pool, clock=app.clock, secrets=cipher),
         events=EventService(pool=app.pool, clock=app.clock),
         documents=DocumentService(pool=app.pool, clock=app.clock, payments=app.payments),
         exceptions=ExceptionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
@@ -315,6 +305,7 @@ def build_web(app: Application) -> web.Application:
         payout_terms=PayoutTermsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         payout_holds=PayoutHoldService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         bank_details=BankDetailsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        connected_accounts=_accounts(app),
         disbursement_administration=DisbursementAdministration(
             pool=app.pool, clock=app.clock, clearing=app.clearing
         ),
@@ -322,6 +313,7 @@ def build_web(app: Application) -> web.Application:
         receivables=ReceivableAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
         resolutions=ResolutionAdministration(pool=app.pool, clock=app.clock, clearing=app.clearing),
         financial_reports=FinancialReportService(pool=app.pool, clock=app.clock),
+        books=build_books(app.pool, app.clock, app.clearing, chart_path=app.settings.chart_of_accounts_path),
         trust=TrustService(pool=app.pool),
         disbursements=_disbursements(app),
         ocpi=OcpiRegistrationService(pool=app.pool, clock=app.clock),
@@ -333,9 +325,8 @@ def build_web(app: Application) -> web.Application:
         plug_and_charge=app.plug_and_charge,
         stations=_stations(app),
         contract_pool=contract_pool(settings),
-        contracts=ContractService(
-            pool=app.pool, clock=app.clock, clearing=app.clearing, decisions=app.plug_and_charge
-        ),
+        contracts=_contracts(app),
+        contract_pools=_contract_pools(app),
     )
     web_application = build_api(services)
     web_application.add_routes(ocpi_routes(_ocpi(app, addresses=addresses)))
@@ -350,13 +341,33 @@ def _stations(app: Application) -> StationServices:
         base_url=app.settings.base_url,
         payments=app.payments,
         decisions=app.plug_and_charge,
+        spending=ContractSpendingService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        signals=ContractSignalService(pool=app.pool, clock=app.clock),
         patience=timedelta(seconds=app.settings.plug_and_charge_patience_seconds),
     )
 
 
+def _contracts(app: Application) -> ContractService:
+    return ContractService(
+        pool=app.pool, clock=app.clock, clearing=app.clearing, decisions=app.plug_and_charge
+    )
+
+
+def _contract_pools(app: Application) -> ContractPoolService:
+    return ContractPoolService(
+        pool=app.pool,
+        clock=app.clock,
+        environment=app.settings.environment.value,
+        decisions=app.plug_and_charge,
+        secrets=secret_cipher(app.settings),
+        protocols={"opcp": OpcpProtocol()},
+    )
+
+
 def _funding(app: Application) -> FundingService:
-    currencies = app.settings.top_up_currencies
-    return FundingService(pool=app.pool, clock=app.clock, psp=app.psp, currencies=currencies)
+    return FundingService(
+        pool=app.pool, clock=app.clock, psp=app.psp, currencies=app.settings.top_up_currencies
+    )
 
 
 def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiServices:
@@ -380,12 +391,12 @@ def _ocpi(app: Application, *, addresses: AddressLimiter | None = None) -> OcpiS
 def jobs(app: Application) -> Sequence[Job]:
     """Every job that a process runs, but webhook delivery, which has a loop of its own."""
     settings = app.settings
-    grace = settings.close_books_after_days
     handlers = TaskHandlers(
         pool=app.pool,
         payments=app.payments,
         cdrs=CdrSettlementService(pool=app.pool, clock=app.clock, payments=app.payments),
         corrections=LedgerCorrections(clock=app.clock, sessions=app.clearing.sessions),
+        accounts=_accounts(app),
     )
     return [
         *task_jobs(
@@ -416,6 +427,7 @@ def jobs(app: Application) -> Sequence[Job]:
         IdempotencyKeyCleanupJob(pool=app.pool, clock=app.clock),
         ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
         _disbursements(app),
+        ConnectedAccountJob(clock=app.clock, accounts=_accounts(app)),
         *bank_jobs(settings, pool=app.pool, clock=app.clock, clearing=app.clearing),
         DriverDocumentJob(pool=app.pool, clock=app.clock),
         PartyDocumentJob(pool=app.pool, clock=app.clock, clearing=app.clearing),
@@ -423,22 +435,15 @@ def jobs(app: Application) -> Sequence[Job]:
         *_fx_rates(app),
         RateRetryJob(pool=app.pool, clock=app.clock),
         PeriodCloseJob(
-            pool=app.pool,
-            clock=app.clock,
-            clearing=app.clearing,
-            after=None if grace is None else timedelta(days=grace),
+            pool=app.pool, clock=app.clock, clearing=app.clearing, after=settings.close_books_after
         ),
-        RevocationStatusJob(
+        *plug_and_charge_jobs(
             pool=app.pool,
             clock=app.clock,
+            environment=settings.environment.value,
             plug_and_charge=app.plug_and_charge,
-            environment=settings.environment.value,
-        ),
-        SettlementNoticeJob(
-            pool=app.pool,
-            clock=app.clock,
             notices=_stations(app).notices,
-            environment=settings.environment.value,
+            pools=_contract_pools(app),
         ),
         *ocpi_jobs(_ocpi(app), payments=app.payments, environment=settings.environment.value),
     ]
@@ -468,7 +473,17 @@ def _fx_rates(app: Application) -> list[FxRatesJob]:
 
 
 def _disbursements(app: Application) -> DisbursementJob:
-    return DisbursementJob(pool=app.pool, clock=app.clock, clearing=app.clearing, rail=PspRail(psp=app.psp))
+    return DisbursementJob(
+        pool=app.pool,
+        clock=app.clock,
+        clearing=app.clearing,
+        rail=PspRail(psp=app.psp),
+        accounts=_accounts(app),
+    )
+
+
+def _accounts(app: Application) -> ConnectedAccountService:
+    return ConnectedAccountService(pool=app.pool, clock=app.clock, clearing=app.clearing, psp=app.psp.connect)
 
 
 async def _clock(settings: Settings, pool: Pool, stack: AsyncExitStack) -> Clock:

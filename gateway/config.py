@@ -12,6 +12,7 @@ import base64
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
+from datetime import timedelta
 from enum import StrEnum
 from ipaddress import IPv4Network, IPv6Network, ip_network
 from typing import Annotated, Any, Final, Literal, Self, cast
@@ -289,6 +290,9 @@ class Settings(BaseSettings):
         description="port of a worker's GET /healthz; 0 takes a free one; default: none",
     )
 
+    chart_of_accounts_path: str | None = Field(
+        None, description="CSV of the chart of accounts for exports; without it the bundled one counts"
+    )
     bank_account_path: str | None = Field(
         None, description="JSON of the account that pays by bank: name, iban, bic, address"
     )
@@ -369,6 +373,11 @@ class Settings(BaseSettings):
             if self.webhook_encryption_keys is None:
                 raise ValueError("NETWORKCORE_WEBHOOK_ENCRYPTION_KEYS must be set in production")
         return self
+
+    @property
+    def close_books_after(self) -> timedelta | None:
+        """How long after its end a month is closed; None: a person closes it."""
+        return None if self.close_books_after_days is None else timedelta(days=self.close_books_after_days)
 
     @property
     def webhook_keys(self) -> list[tuple[str, bytes]]:

@@ -58,5 +58,7 @@ class PaymentMethodSchema(PublicSchema):
     mandate: str | None = Field(
         description="the driver's consent to charges while away; null: none was given"
     )
-    setup: str = Field(description="id of the setup that saved it")
+    setup: str | None = Field(description="id of the setup that saved it; null: an authorization did")
+    authorization: str | None = Field(description="id of the authorization that saved it; null: a setup did")
+    consent: str | None = Field(description="your record of the consent, where an authorization saved it")
     created: Instant

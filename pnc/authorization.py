@@ -83,6 +83,7 @@ _EXCEPTIONS: Final[Mapping[RejectionReason, StatusPair]] = {
     ),
     RejectionReason.TOO_MANY_SESSIONS_TODAY: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
     RejectionReason.OFFLINE_LIMIT_EXCEEDED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
+    RejectionReason.TOO_MUCH_TODAY: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
     RejectionReason.PAYMENT_METHOD_GONE: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
     RejectionReason.PAYMENT_NOT_SECURED: (CertificateStatus.CONTRACT_CANCELLED, IdTokenStatus.BLOCKED),
 }
@@ -319,3 +320,13 @@ _NO_PROOF: Final = ContractRejection(
 
 def _reject(rejection_reason: RejectionReason, detail: str) -> ContractRejection:
     return ContractRejection(rejection_reason=rejection_reason, detail=detail)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SpendingRecord:
+    """A session of a contract: its payment authorization, or what is reserved while there is none."""
+
+    decision_id: UUID
+    authorization_id: str | None
+    reserved_minor: int | None
+    reserved_currency: str | None

@@ -7,6 +7,7 @@ how a payment is secured.
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
+from typing import Final
 from uuid import UUID
 
 from pnc.rejection_reasons import ContractRejection, RejectionReason
@@ -18,6 +19,13 @@ class ContractState(StrEnum):
     ACTIVE = "active"
     BLOCKED = "blocked"
     CANCELLED = "cancelled"
+
+
+class SuspicionPolicy(StrEnum):
+    """What follows when a contract is used at so many stations at once that it must have been copied."""
+
+    REPORT = "report"
+    BLOCK = "block"
 
 
 class PaymentKind(StrEnum):
@@ -33,9 +41,9 @@ class Contract:
 
     `payment_reference` is opaque here and never leaves this system; `contract_id` is the pseudonym
     that events to other parties carry instead of it. `limit_minor` caps one session in minor units of
-    `currency`; `sessions_at_once` and `sessions_per_day` (any 24 hours) are None for no limit.
-    `offline_limit_minor` is the most that is paid for a session that began while its station was offline:
-    None as for every session, 0 nothing.
+    `currency`; `sessions_at_once`, `sessions_per_day` (any 24 hours) and `amount_per_day_minor` (the local
+    day of its party) are None for no limit. `offline_limit_minor` is the most that is paid for a session that
+    began while its station was offline: None as for every session, 0 nothing.
     """
 
     contract_id: UUID
@@ -54,6 +62,8 @@ class Contract:
     sessions_at_once: int | None = None
     sessions_per_day: int | None = None
     offline_limit_minor: int | None = None
+    amount_per_day_minor: int | None = None
+    on_suspicion: SuspicionPolicy = SuspicionPolicy.REPORT
 
     @property
     def limits_sessions(self) -> bool:
@@ -94,13 +104,24 @@ def offline_rejection(contract: Contract, *, cost_minor: int) -> ContractRejecti
     )
 
 
-def contract_rejection(contract: Contract | None, now: datetime) -> ContractRejection | None:
-    """Return why a contract may not pay at `now`, or None."""
-    if contract is None:
-        return ContractRejection(
-            rejection_reason=RejectionReason.CONTRACT_UNKNOWN,
-            detail="no contract is registered under this eMAID",
-        )
+# One vehicle is at one station: this many that ask within a few minutes hold copies of its contract.
+SUSPICIOUS_STATIONS: Final = 10
+
+
+def amount_left(contract: Contract, *, spent_minor: int) -> int | None:
+    """Return what a contract may still spend today, in minor units; None for no limit, never below 0."""
+    if contract.amount_per_day_minor is None:
+        return None
+    return max(contract.amount_per_day_minor - spent_minor, 0)
+
+
+def is_suspicious(*, stations: int) -> bool:
+    """Whether a contract is asked for at more stations at once than one vehicle can be at."""
+    return stations >= SUSPICIOUS_STATIONS
+
+
+def state_rejection(contract: Contract) -> ContractRejection | None:
+    """Return why a contract that somebody blocked or ended may not charge, or None."""
     match contract.state:
         case ContractState.BLOCKED:
             return ContractRejection(
@@ -111,7 +132,18 @@ def contract_rejection(contract: Contract | None, now: datetime) -> ContractReje
                 rejection_reason=RejectionReason.CONTRACT_CANCELLED, detail="the contract is cancelled"
             )
         case ContractState.ACTIVE:
-            pass
+            return None
+
+
+def contract_rejection(contract: Contract | None, now: datetime) -> ContractRejection | None:
+    """Return why a contract may not pay at `now`, or None."""
+    if contract is None:
+        return ContractRejection(
+            rejection_reason=RejectionReason.CONTRACT_UNKNOWN,
+            detail="no contract is registered under this eMAID",
+        )
+    if (rejection := state_rejection(contract)) is not None:
+        return rejection
     if now < contract.valid_from or (contract.valid_until is not None and now >= contract.valid_until):
         return ContractRejection(
             rejection_reason=RejectionReason.CONTRACT_NOT_IN_FORCE, detail="the contract is not in force now"
@@ -145,6 +177,8 @@ class NewContract:
     sessions_at_once: int | None = None
     sessions_per_day: int | None = None
     offline_limit_minor: int | None = None
+    amount_per_day_minor: int | None = None
+    on_suspicion: SuspicionPolicy = SuspicionPolicy.REPORT
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -17,22 +17,19 @@ from uuid import UUID
 from uuid_utils.compat import uuid7
 
 from pnc import certificate_registry
-from pnc.certificate_chain import ChainVerifier, ValidChain
-from pnc.certificate_input import leaf_first, read_certificates
+from pnc.certificate_chain import ChainVerifier
 from pnc.contract import ChangeCursor, Contract, ContractChange, ContractState, NewContract
-from pnc.contract_authority import IssuingRight, issuing_right
+from pnc.contract_certificates import verified_chain
 from pnc.contract_lookup import resolve_emaid
 from pnc.emaid import CheckDigit, Emaid, parse_emaid
 from pnc.errors import (
     ConflictingRecordError,
-    MalformedCertificateError,
     MalformedEmaidError,
     PncInvariantViolation,
     UnfitContractError,
     UnknownRecordError,
 )
 from pnc.ports import Connection, Executor
-from pnc.profile import contract_emaid
 from pnc.repository import contracts as repository
 from pnc.repository import trust
 
@@ -76,7 +73,8 @@ async def put_contract(
 ) -> ContractWriteResult:
     """Store a contract, or bring the stored one up to date; the same content again changes nothing.
 
-    An update keeps the state (a blocked contract stays blocked) and marks new means of payment as usable.
+    An update keeps the state (a blocked contract stays blocked). New means of payment are usable, unless
+    they were switched off (`set_payment_usable`).
     A cancelled contract is not revived: its party needs a new eMAID. `verifier` is the environment's
     (`PlugAndChargeService.trust_of`), used only when there is a `bundle`.
 
@@ -85,7 +83,7 @@ async def put_contract(
         ConflictingRecordError: the eMAID belongs to another party, or its contract is cancelled.
     """
     emaid = await resolve_emaid(connection, _check(contract), environment=environment)
-    chain = None if contract.bundle is None else _verified(contract.bundle, emaid, verifier, now)
+    chain = None if contract.bundle is None else verified_chain(contract.bundle, emaid, verifier, now)
     async with connection.transaction():
         await trust.ensure_environment(connection, environment=environment)
         writer = _ContractWriter(connection=connection, actor=actor, reason=reason, now=now)
@@ -178,7 +176,7 @@ async def set_state(
         known = await repository.lock_contract(connection, environment=environment, emaid=body)
         if known is None or (only_party is not None and known.party != only_party):
             raise UnknownRecordError(f"no contract {emaid} in {environment}")
-        if known.state is state:
+        if known.state is state and not await _is_blocked_over(connection, known, only_party):
             return known
         if known.state is ContractState.CANCELLED:
             raise ConflictingRecordError(f"the contract {known.emaid} is cancelled")
@@ -203,13 +201,24 @@ async def stored_emaid(executor: Executor, *, environment: str, emaid: str) -> s
     return (await resolve_emaid(executor, _emaid(emaid), environment=environment)).body
 
 
-async def _check_block(connection: Connection, contract: Contract, party: str) -> None:
-    """Check that a party set the block that it is about to end. Raises ConflictingRecordError."""
+async def _is_blocked_over(connection: Connection, contract: Contract, party: str | None) -> bool:
+    """Whether the platform blocks what a party blocked itself: from then on only the platform unblocks it."""
+    if contract.state is not ContractState.BLOCKED or party is not None:
+        return False
+    return await _blocked_by(connection, contract) == contract.party
+
+
+async def _blocked_by(connection: Connection, contract: Contract) -> str | None:
+    """Who set a contract's block."""
     changes = await repository.list_changes_of_contract(
         connection, environment=contract.environment, emaid=contract.emaid
     )
-    blocks = [change for change in changes if change["kind"] == "blocked"]
-    if blocks and blocks[-1]["actor"] != party:
+    return next((change["actor"] for change in reversed(changes) if change["kind"] == "blocked"), None)
+
+
+async def _check_block(connection: Connection, contract: Contract, party: str) -> None:
+    """Check that a party set the block that it is about to end. Raises ConflictingRecordError."""
+    if await _blocked_by(connection, contract) not in {None, party}:
         raise ConflictingRecordError("the platform blocked this contract, and only the platform unblocks it")
 
 
@@ -254,6 +263,15 @@ async def set_payment_usable(
         contract = await repository.load_contract(connection, environment=environment, emaid=body)
         if contract is None:
             raise UnknownRecordError(f"no contract {emaid} in {environment}")
+        if contract.state is not ContractState.CANCELLED:
+            await repository.set_payment_disabled(
+                connection,
+                environment=environment,
+                payment_kind=contract.payment_kind,
+                payment_reference=contract.payment_reference,
+                disabled=not usable,
+                now=now,
+            )
         changed: Contract | None = None
         for stored in await repository.lock_contracts_of_payment(
             connection,
@@ -319,12 +337,19 @@ class _ContractWriter:
 async def _upsert(
     writer: _ContractWriter, contract: NewContract, *, emaid: str, environment: str
 ) -> ContractWriteResult:
+    disabled = await repository.is_payment_disabled(
+        writer.connection,
+        environment=environment,
+        payment_kind=contract.payment_kind,
+        payment_reference=contract.payment_reference,
+    )
     created = await repository.insert_contract(
         writer.connection,
         contract,
         environment=environment,
         emaid=emaid,
         contract_id=UUID(int=uuid7().int),
+        payment_usable=not disabled,
         now=writer.now,
     )
     if created is not None:
@@ -337,15 +362,11 @@ async def _upsert(
         raise ConflictingRecordError(f"the contract {emaid} belongs to another party")
     if known.state is ContractState.CANCELLED:
         raise ConflictingRecordError(f"the contract {emaid} is cancelled; issue a new eMAID")
-    same_payment = (known.payment_kind, known.payment_reference) == (
-        contract.payment_kind,
-        contract.payment_reference,
-    )
     wanted = replace(
         known,
         payment_kind=contract.payment_kind,
         payment_reference=contract.payment_reference,
-        payment_usable=known.payment_usable if same_payment else True,
+        payment_usable=not disabled,
         valid_from=contract.valid_from,
         valid_until=contract.valid_until,
         limit_minor=contract.limit_minor,
@@ -353,6 +374,8 @@ async def _upsert(
         sessions_at_once=contract.sessions_at_once,
         sessions_per_day=contract.sessions_per_day,
         offline_limit_minor=contract.offline_limit_minor,
+        amount_per_day_minor=contract.amount_per_day_minor,
+        on_suspicion=contract.on_suspicion,
     )
     if wanted == known:
         return ContractWriteResult(contract=known, outcome="unchanged")
@@ -387,12 +410,14 @@ def _check(contract: NewContract) -> Emaid:
             raise UnfitContractError(path=path, problem="expected a time with an offset")
     if contract.valid_until is not None and contract.valid_until <= contract.valid_from:
         raise UnfitContractError(path="valid_until", problem="not after valid_from")
-    if (contract.limit_minor is None) != (contract.currency is None):
+    amounts = {"limit_minor": contract.limit_minor, "amount_per_day_minor": contract.amount_per_day_minor}
+    if (set(amounts.values()) == {None}) != (contract.currency is None):
         raise UnfitContractError(
             path="limit_minor", problem="a limit needs a currency, and a currency a limit"
         )
-    if contract.limit_minor is not None and not 0 < contract.limit_minor <= _MAX_MINOR:
-        raise UnfitContractError(path="limit_minor", problem="expected a positive number of minor units")
+    for path, amount in amounts.items():
+        if amount is not None and not 0 < amount <= _MAX_MINOR:
+            raise UnfitContractError(path=path, problem="expected a positive number of minor units")
     if contract.offline_limit_minor is not None and not 0 <= contract.offline_limit_minor <= _MAX_MINOR:
         raise UnfitContractError(path="offline_limit_minor", problem="expected a number of minor units")
     limits = {
@@ -417,20 +442,3 @@ def _emaid(text: str) -> Emaid:
         return parse_emaid(text)
     except MalformedEmaidError as problem:
         raise UnfitContractError(path="emaid", problem=str(problem)) from None
-
-
-def _verified(bundle: str, emaid: Emaid, verifier: ChainVerifier, now: datetime) -> ValidChain:
-    try:
-        leaf, *others = leaf_first(read_certificates(bundle))
-    except MalformedCertificateError as problem:
-        raise UnfitContractError(path="bundle", problem=str(problem)) from None
-    chain = verifier.verify_certificates(leaf, others, now=now)
-    if not isinstance(chain, ValidChain):
-        raise UnfitContractError(path="bundle", problem=f"{chain.rejection_reason.value}: {chain.detail}")
-    if emaid.body not in contract_emaid(chain.leaf).bodies:
-        raise UnfitContractError(path="bundle", problem="the certificate is of another eMAID")
-    if issuing_right(chain) is IssuingRight.REFUSED:
-        raise UnfitContractError(
-            path="bundle", problem="the authority is not one of those that may issue contracts below its root"
-        )
-    return chain

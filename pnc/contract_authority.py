@@ -11,8 +11,10 @@ from typing import Final
 
 from pnc.certificate import Certificate
 from pnc.certificate_chain import ValidChain
+from pnc.rejection_reasons import ContractRejection, RejectionReason
 from pnc.trust import AnchorPurpose
 
+UNNAMED: Final = "no authority is named that may issue contracts below this V2G root"
 _MOBILITY_OPERATOR: Final = ("MO",)
 
 
@@ -45,3 +47,13 @@ def issuing_right(chain: ValidChain) -> IssuingRight:
         return IssuingRight.ALLOWED
     by_role = any(item.domain_components == _MOBILITY_OPERATOR for item in authorities)
     return IssuingRight.ALLOWED if by_role else IssuingRight.UNNAMED
+
+
+def right_rejection(right: IssuingRight, *, registered: bool) -> ContractRejection | None:
+    """Return why the authority of a chain may not issue contracts, or None."""
+    if right is IssuingRight.ALLOWED or (right is IssuingRight.UNNAMED and registered):
+        return None
+    detail = "the authority is not one of those that may issue contracts below this root"
+    if right is IssuingRight.UNNAMED:
+        detail = f"{UNNAMED}, and the certificate is not registered with its contract"
+    return ContractRejection(rejection_reason=RejectionReason.AUTHORITY_NOT_ALLOWED, detail=detail)

@@ -14,7 +14,7 @@ from pnc.errors import UnfitAuthorityError, UnknownRecordError
 from pnc.ports import Connection, Executor
 from pnc.repository import trust as repository
 from pnc.trust import TrustChange
-from pnc.trust_administration import read_one, sha256_of
+from pnc.trust_administration import RecordedChange, change_existing, read_one, sha256_of
 
 _DIGEST_BYTES: Final = 32
 
@@ -61,22 +61,18 @@ async def remove_contract_authority(
     Raises UnknownRecordError when it is not named below that root.
     """
     root, digest = sha256_of(anchor), sha256_of(key)
-    async with connection.transaction():
-        version = await repository.raise_version(connection, environment=environment)
-        removed = await repository.remove_contract_authority(
-            connection, environment=environment, anchor=root, key=digest
-        )
-        if not removed:
-            raise UnknownRecordError(f"no authority {key} is named below the root {anchor}")
-        await repository.record_change(
-            connection,
-            environment=environment,
-            version=version,
+    await change_existing(
+        connection,
+        repository.remove_contract_authority(connection, environment=environment, anchor=root, key=digest),
+        environment=environment,
+        missing=f"no authority {key} is named below the root {anchor}",
+        recorded=RecordedChange(
             kind="contract_authority_removed",
             sha256=root,
             detail=f"authority key {digest.hex()}",
             change=change,
-        )
+        ),
+    )
 
 
 async def list_contract_authorities(executor: Executor, *, environment: str) -> list[dict[str, Any]]:

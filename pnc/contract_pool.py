@@ -1,73 +1,143 @@
-"""A contract certificate pool: where vehicles' contract certificates wait to be installed.
+"""Contract pools: what a pool reports about a contract, and what follows for the contract stored here.
 
-Owns the port, and what its answer means for a station's Get15118EVCertificate. Must not know HTTP, or what is
-inside a vehicle's request: it is signed by the vehicle and answered by the pool, and passes through unread.
-Source: OCPP 2.1 part 2, use cases M01 and M02; Hubject Open Plug & Charge Protocol 1.0.0, CCP interface.
+Owns the values of a pool's events and that one rule. Must not know the form in which a pool writes them,
+storage, or how a report is proved to be the pool's.
+Source: hubject/opcp, OPCP-1.0.0, docs/components/04_contract-certificate-pool.md and 06_webhook-service.md.
 """
 
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Protocol, assert_never
+from datetime import datetime, timedelta
+from enum import StrEnum
+from typing import Final
+from uuid import UUID
 
-from pnc.messages import EvCertificateRequest, OcppVersion, ev_certificate_response
+from pnc.contract import Contract, ContractState
+
+# A pool's clock may be ahead of ours by so much; what is dated later would stop every event after it.
+CLOCK_TOLERANCE: Final = timedelta(minutes=10)
+
+
+class PoolChange(StrEnum):
+    """What a pool reports of a contract."""
+
+    CONTRACT_STORED = "contract_stored"
+    CONTRACT_DELETED = "contract_deleted"
+    VEHICLE_KEY_REPLACED = "vehicle_key_replaced"
+    VEHICLE_DELETED = "vehicle_deleted"
+    VEHICLE_RESET = "vehicle_reset"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class SignedContractData:
-    """The pool's CertificateInstallationRes for the vehicle, in base64 of EXI."""
+class PoolEvent:
+    """One event of a pool. `change` is None for a report that changes no contract.
 
-    exi_response: str
+    `emaid` is as the pool wrote it; `vehicle` is the vehicle's provisioning certificate id; `certificate` is
+    the contract certificate in base64 of DER, or PEM; `occurred_at` is aware.
+    """
+
+    event_id: UUID
+    name: str
+    change: PoolChange | None
+    emaid: str
+    vehicle: str
+    occurred_at: datetime
+    certificate: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
-class ContractNotFound:
-    """The pool has no contract for the vehicle; its answer for the vehicle may say so in EXI, or be empty."""
+class PoolPosition:
+    """The last event of a pool that was applied to a contract.
 
-    exi_response: str = ""
+    `blocked_revision` is the contract's revision by which that event blocked it.
+    """
 
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class ContractPoolFailure:
-    """The pool gave no answer for the vehicle: `reason` in at most 20 characters, `detail` in a sentence."""
-
-    reason: str
-    detail: str
+    change: PoolChange
+    vehicle: str
+    occurred_at: datetime
+    blocked_revision: int | None
 
 
-ContractPoolAnswer = SignedContractData | ContractNotFound | ContractPoolFailure
-NO_POOL = ContractPoolFailure(
-    reason="NoContractPool",
-    detail="no contract certificate pool is configured here: set NETWORKCORE_CONTRACT_POOL_URL",
+class PoolAction(StrEnum):
+    """What follows from an event."""
+
+    NOTHING = "nothing"  # older than what was applied, or about no contract
+    STORE = "store"
+    STORE_AND_UNBLOCK = "store_and_unblock"
+    BLOCK = "block"
+    BLOCK_WITH_CERTIFICATES = "block_with_certificates"
+
+
+class WaitReason(StrEnum):
+    """Why an event waits for a person."""
+
+    DATED_AHEAD = "dated_ahead"
+    OTHER_VEHICLE = "other_vehicle"
+    CONTRACT_CANCELLED = "contract_cancelled"
+    CONTRACT_UNKNOWN = "contract_unknown"
+    VEHICLE_WAS_RESET = "vehicle_was_reset"
+    NOT_STORABLE = "not_storable"
+
+
+# The vehicle can't use its old certificates any more, or must not: its private key was replaced or given up.
+_ENDS_CERTIFICATES: Final = frozenset(
+    {PoolChange.VEHICLE_KEY_REPLACED, PoolChange.VEHICLE_DELETED, PoolChange.VEHICLE_RESET}
 )
 
 
-class ContractPool(Protocol):
-    """One contract certificate pool."""
+def next_action(
+    event: PoolEvent,
+    *,
+    position: PoolPosition | None,
+    contract: Contract | None,
+    may_create: bool,
+    now: datetime,
+) -> PoolAction | WaitReason:
+    """Return what follows from an event, or why it waits for a person.
 
-    async def get_signed_contract_data(self, request: EvCertificateRequest) -> ContractPoolAnswer:
-        """Ask for the contract data of the vehicle that made a request. A failure is an answer too."""
-        ...
+    `contract` is the pool's party's own contract under the event's eMAID; `may_create` says whether the feed
+    has a means of payment for a new one. An older event never overwrites a newer one; of two at the same
+    moment the one that ends a contract counts.
+    """
+    stores = event.change is PoolChange.CONTRACT_STORED
+    if event.change is None or is_superseded(event, position):
+        return PoolAction.NOTHING
+    if event.occurred_at > now + CLOCK_TOLERANCE:
+        return WaitReason.DATED_AHEAD
+    if stores:
+        return _store(position, contract, may_create=may_create)
+    if position is not None and position.vehicle != event.vehicle:
+        return WaitReason.OTHER_VEHICLE
+    if event.change in _ENDS_CERTIFICATES:
+        return PoolAction.BLOCK_WITH_CERTIFICATES
+    return PoolAction.BLOCK
 
 
-async def answer_ev_certificate(
-    pool: ContractPool | None, version: OcppVersion, request: EvCertificateRequest
-) -> Mapping[str, Any]:
-    """Return the Get15118EVCertificateResponse to a station's request."""
-    answer = NO_POOL if pool is None else await pool.get_signed_contract_data(request)
-    match answer:
-        case SignedContractData(exi_response=found):
-            return ev_certificate_response(version, exi_response=found, accepted=True)
-        case ContractNotFound(exi_response=found):
-            return ev_certificate_response(
-                version,
-                exi_response=found,
-                accepted=False,
-                reason="NoContract",
-                detail="the contract certificate pool has no contract for this vehicle",
-            )
-        case ContractPoolFailure(reason=reason, detail=detail):
-            return ev_certificate_response(
-                version, exi_response="", accepted=False, reason=reason, detail=detail
-            )
-        case _:
-            assert_never(answer)
+def is_superseded(event: PoolEvent, position: PoolPosition | None) -> bool:
+    """Whether an event is older than the last one that was applied to its contract."""
+    if position is None:
+        return False
+    if event.occurred_at == position.occurred_at:
+        return event.change in {PoolChange.CONTRACT_STORED, position.change}
+    return event.occurred_at < position.occurred_at
+
+
+def _store(
+    position: PoolPosition | None, contract: Contract | None, *, may_create: bool
+) -> PoolAction | WaitReason:
+    was_reset = position is not None and position.change is PoolChange.VEHICLE_RESET
+    if contract is None:
+        if was_reset:
+            return WaitReason.VEHICLE_WAS_RESET
+        return PoolAction.STORE if may_create else WaitReason.CONTRACT_UNKNOWN
+    match contract.state:
+        case ContractState.CANCELLED:
+            return WaitReason.CONTRACT_CANCELLED
+        case ContractState.ACTIVE:
+            return PoolAction.STORE
+        case ContractState.BLOCKED:
+            pass
+    if was_reset:
+        return WaitReason.VEHICLE_WAS_RESET
+    # Whoever else has changed the contract since then has decided on it: a stolen car stays blocked.
+    blocked_here = position is not None and position.blocked_revision == contract.revision
+    return PoolAction.STORE_AND_UNBLOCK if blocked_here else PoolAction.STORE

@@ -11,6 +11,7 @@ PEM
 ├── ConflictingRecordError        the record changed meanwhile, or has other content already
 ├── UnfitCallError                a call whose own fields, outside the OCPP message, are out of bounds
 ├── UnfitContractError            a contract that can't be stored as given
+├── UnfitPoolEventError           an event of a contract pool that can't be read
 └── PncInvariantViolation            a bug: an invariant does not hold
 
 A rejected vehicle is not an error: chain, revocation and authorization return their rejections as values.
@@ -70,6 +71,15 @@ class UnfitCallError(PncError):
 
 class UnfitContractError(PncError):
     """A contract that can't be stored as given; `path` is the JSON path of the offending field."""
+
+    def __init__(self, *, path: str, problem: str) -> None:
+        super().__init__(f"{path}: {problem}")
+        self.path = path
+        self.problem = problem
+
+
+class UnfitPoolEventError(PncError):
+    """An authentic event of a contract pool that can't be read; `path` is the JSON path of the field."""
 
     def __init__(self, *, path: str, problem: str) -> None:
         super().__init__(f"{path}: {problem}")

@@ -57,6 +57,7 @@ class RejectionReason(StrEnum):
     TOO_MANY_SESSIONS_AT_ONCE = "too_many_sessions_at_once"
     TOO_MANY_SESSIONS_TODAY = "too_many_sessions_today"
     OFFLINE_LIMIT_EXCEEDED = "offline_limit_exceeded"
+    TOO_MUCH_TODAY = "too_much_today"
     PAYMENT_METHOD_GONE = "payment_method_gone"
     PAYMENT_NOT_SECURED = "payment_not_secured"
 

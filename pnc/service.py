@@ -31,11 +31,11 @@ from pnc.authorization import (
 )
 from pnc.certificate_chain import ChainVerifier, ValidChain
 from pnc.contract import Contract, contract_rejection
-from pnc.contract_authority import IssuingRight, issuing_right
+from pnc.contract_authority import UNNAMED, IssuingRight, issuing_right, right_rejection
 from pnc.contract_lookup import resolve_emaid
 from pnc.errors import ConflictingRecordError, PncInvariantViolation, UnfitCallError, UnknownRecordError
 from pnc.hash_data import agrees
-from pnc.ports import Executor
+from pnc.ports import Executor, one_connection
 from pnc.profile import ProfileRules, contract_emaid
 from pnc.rejection_reasons import ContractRejection, RejectionReason
 from pnc.repository import certificates, decisions, revocation, trust
@@ -43,13 +43,12 @@ from pnc.repository.decisions import DecisionContext
 from pnc.revocation_checker import RevocationChecker
 from pnc.revocation_endpoints import RevocationEndpoints
 from pnc.revocation_evidence import assess
-from pnc.session_limits import insert_within_limits
+from pnc.session_limits import blocked_meanwhile, insert_within_limits, stopped_since
 
 _SHARD_MASK: Final = 63
 _REFERENCE: Final = re.compile(r"[\x21-\x7e](?:[\x20-\x7e]{0,253}[\x21-\x7e])?")
 _DETAIL_LENGTH: Final = 500
 _DIN: Final = "the eMAID is written in the DIN form, which has two published mappings"
-_UNNAMED: Final = "no authority is named that may issue contracts below this V2G root"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -168,6 +167,9 @@ class PlugAndChargeService:
         if isinstance(step, ContractRejection):
             return await self._record(executor, call, presented, context, _Evaluation(rejection=step))
         if step is Step.REPEAT and context.prior is not None:
+            stopped = stopped_since(context, context.prior)
+            if stopped is not None:
+                return await self._record(executor, call, presented, context, _Evaluation(rejection=stopped))
             return DecisionResult(decision=context.prior, contract=context.contract, repeated=True)
         evaluation = await self._evaluate(executor, call, presented, context)
         return await self._record(executor, call, presented, context, evaluation)
@@ -196,12 +198,15 @@ class PlugAndChargeService:
         authorization_id: str | None,
         now: datetime,
         detail: str = "",
-        rejection_reason: RejectionReason = RejectionReason.PAYMENT_NOT_SECURED,
+        rejection: ContractRejection | None = None,
     ) -> AuthorizationDecision:
         """Record how securing the payment ended; the same conclusion again changes nothing.
 
-        `authorization_id` is the public id of the payment authorization, needed when secured. May run inside
-        the caller's transaction.
+        `authorization_id` is the public id of the payment authorization, needed when secured; `rejection` is
+        why the payment was not even tried. May run inside the caller's transaction.
+
+        A contract or certificate that was blocked while the payment was secured is rejected all the same:
+        the decision returned is then not accepted, and the caller releases what it held.
 
         Raises:
             UnknownRecordError: there is no such decision.
@@ -210,29 +215,34 @@ class PlugAndChargeService:
         """
         if secured and authorization_id is None:
             raise PncInvariantViolation("a secured payment has an authorization")
-        event = (
-            AuthorizationDecisionEvent.PAYMENT_SECURED
-            if secured
-            else AuthorizationDecisionEvent.PAYMENT_DECLINED
-        )
         shard = decision_id.int & _SHARD_MASK
-        target = advance(AuthorizationDecisionState.AWAITING_PAYMENT, event)
-        concluded = await decisions.conclude_decision(
-            executor,
-            shard=shard,
-            decision_id=decision_id,
-            state=target,
-            authorization_id=authorization_id,
-            rejection_reason=None if secured else rejection_reason,
-            detail=detail[:_DETAIL_LENGTH],
-            now=now,
-        )
-        if concluded is not None:
-            return concluded
-        known = await decisions.load_decision(executor, shard=shard, decision_id=decision_id)
+        async with one_connection(executor) as connection, connection.transaction():
+            if secured:
+                rejection = await blocked_meanwhile(connection, shard=shard, decision_id=decision_id, now=now)
+            event = (
+                AuthorizationDecisionEvent.PAYMENT_SECURED
+                if secured and rejection is None
+                else AuthorizationDecisionEvent.PAYMENT_DECLINED
+            )
+            target = advance(AuthorizationDecisionState.AWAITING_PAYMENT, event)
+            reason = RejectionReason.PAYMENT_NOT_SECURED if rejection is None else rejection.rejection_reason
+            accepted = target is AuthorizationDecisionState.ACCEPTED
+            concluded = await decisions.conclude_decision(
+                connection,
+                shard=shard,
+                decision_id=decision_id,
+                state=target,
+                authorization_id=authorization_id if accepted else None,
+                rejection_reason=None if accepted else reason,
+                detail=(detail if rejection is None else rejection.detail)[:_DETAIL_LENGTH],
+                now=now,
+            )
+            if concluded is not None:
+                return concluded
+            known = await decisions.load_decision(connection, shard=shard, decision_id=decision_id)
         if known is None:
             raise UnknownRecordError(f"there is no decision {decision_id}")
-        if known.state is target and known.authorization_id == authorization_id:
+        if known.state is target and known.authorization_id == (authorization_id if accepted else None):
             return known
         raise ConflictingRecordError(f"decision {decision_id} is {known.state.value} already")
 
@@ -303,13 +313,13 @@ class PlugAndChargeService:
                 leaf_sha256=leaf,
             )
         right = issuing_right(chain)
-        if (rejection := _right_rejection(right, registered=leaf in context.registered)) is not None:
+        if (rejection := right_rejection(right, registered=leaf in context.registered)) is not None:
             return _Evaluation(rejection=rejection, leaf_sha256=leaf)
         rejection, notes = await self._revocation_rejection(executor, call, presented, chain, endpoints)
         if rejection is None:
             rejection = contract_rejection(context.contract, call.now)
         warnings = (
-            _UNNAMED if right is IssuingRight.UNNAMED else "",
+            UNNAMED if right is IssuingRight.UNNAMED else "",
             _DIN if presented.emaid.alternative is not None else "",
         )
         notes = "; ".join(filter(None, (*warnings, notes)))
@@ -426,16 +436,6 @@ class PlugAndChargeService:
                 source="presented",
                 now=call.now,
             )
-
-
-def _right_rejection(right: IssuingRight, *, registered: bool) -> ContractRejection | None:
-    """Return why the authority of a chain may not issue contracts, or None."""
-    if right is IssuingRight.ALLOWED or (right is IssuingRight.UNNAMED and registered):
-        return None
-    detail = "the authority is not one of those that may issue contracts below this root"
-    if right is IssuingRight.UNNAMED:
-        detail = f"{_UNNAMED}, and the certificate is not registered with its contract"
-    return ContractRejection(rejection_reason=RejectionReason.AUTHORITY_NOT_ALLOWED, detail=detail)
 
 
 def match_rejection(chain: ValidChain, presented: PresentedContract) -> ContractRejection | None:

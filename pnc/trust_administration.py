@@ -7,6 +7,9 @@ decision: new authorizations stop at once, sessions that were accepted are settl
 Each call is one transaction on the given connection, or takes part in the one that is open.
 """
 
+from collections.abc import Coroutine
+from contextlib import closing
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Any, Final
 
@@ -27,6 +30,46 @@ from pnc.trust import AnchorPurpose, RevocationPolicy, TrustAnchor, TrustChange,
 
 # A cross certificate is checked by a person; a path length is the issuing root's choice.
 _CROSS_RULES: Final = ProfileRules(require_path_length=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class RecordedChange:
+    """A line of the history of trust."""
+
+    kind: str
+    sha256: bytes
+    detail: str
+    change: TrustChange
+
+
+async def change_existing(
+    connection: Connection,
+    write: Coroutine[Any, Any, bool],
+    *,
+    environment: str,
+    missing: str,
+    recorded: RecordedChange,
+) -> None:
+    """Change or remove what is there, on the record and under a new version, in one transaction.
+
+    `write` is the statement; it returns False where there is nothing to change.
+
+    Raises UnknownRecordError, with the text `missing`, where there is nothing to change.
+    """
+    with closing(write):
+        async with connection.transaction():
+            version = await repository.raise_version(connection, environment=environment)
+            if not await write:
+                raise UnknownRecordError(missing)
+            await repository.record_change(
+                connection,
+                environment=environment,
+                version=version,
+                kind=recorded.kind,
+                sha256=recorded.sha256,
+                detail=recorded.detail,
+                change=recorded.change,
+            )
 
 
 async def add_anchor(
@@ -71,22 +114,13 @@ async def retire_anchor(
 ) -> None:
     """Retire a root: no new chain may lead to it. Raises UnknownRecordError when it is not trusted."""
     digest = sha256_of(sha256)
-    async with connection.transaction():
-        version = await repository.raise_version(connection, environment=environment)
-        retired = await repository.retire_anchor(
-            connection, environment=environment, sha256=digest, now=change.now
-        )
-        if not retired:
-            raise UnknownRecordError(f"no trusted root {sha256} in {environment}")
-        await repository.record_change(
-            connection,
-            environment=environment,
-            version=version,
-            kind="anchor_retired",
-            sha256=digest,
-            detail="",
-            change=change,
-        )
+    await change_existing(
+        connection,
+        repository.retire_anchor(connection, environment=environment, sha256=digest, now=change.now),
+        environment=environment,
+        missing=f"no trusted root {sha256} in {environment}",
+        recorded=RecordedChange(kind="anchor_retired", sha256=digest, detail="", change=change),
+    )
 
 
 async def set_policy(
@@ -106,26 +140,15 @@ async def set_policy(
     """
     check_policy(policy, policy_reason)
     digest = sha256_of(sha256)
-    async with connection.transaction():
-        version = await repository.raise_version(connection, environment=environment)
-        changed = await repository.set_policy(
-            connection,
-            environment=environment,
-            sha256=digest,
-            policy=policy,
-            policy_reason=policy_reason,
-        )
-        if not changed:
-            raise UnknownRecordError(f"no trusted root {sha256} in {environment}")
-        await repository.record_change(
-            connection,
-            environment=environment,
-            version=version,
-            kind="policy_changed",
-            sha256=digest,
-            detail=policy.value,
-            change=change,
-        )
+    await change_existing(
+        connection,
+        repository.set_policy(
+            connection, environment=environment, sha256=digest, policy=policy, policy_reason=policy_reason
+        ),
+        environment=environment,
+        missing=f"no trusted root {sha256} in {environment}",
+        recorded=RecordedChange(kind="policy_changed", sha256=digest, detail=policy.value, change=change),
+    )
 
 
 async def add_cross_certificate(
@@ -166,22 +189,15 @@ async def retire_cross_certificate(
 ) -> None:
     """Retire a cross certificate. Raises UnknownRecordError when it is not in use."""
     digest = sha256_of(sha256)
-    async with connection.transaction():
-        version = await repository.raise_version(connection, environment=environment)
-        retired = await repository.retire_cross_certificate(
+    await change_existing(
+        connection,
+        repository.retire_cross_certificate(
             connection, environment=environment, sha256=digest, now=change.now
-        )
-        if not retired:
-            raise UnknownRecordError(f"no cross certificate {sha256} in {environment}")
-        await repository.record_change(
-            connection,
-            environment=environment,
-            version=version,
-            kind="cross_certificate_retired",
-            sha256=digest,
-            detail="",
-            change=change,
-        )
+        ),
+        environment=environment,
+        missing=f"no cross certificate {sha256} in {environment}",
+        recorded=RecordedChange(kind="cross_certificate_retired", sha256=digest, detail="", change=change),
+    )
 
 
 async def allow_endpoint(
@@ -227,22 +243,17 @@ async def remove_endpoint(
     """Take an origin off the allow-list. Raises UnknownRecordError when it is not on it."""
     name = authority_id(read_one(authority))
     origin = origin_of(url)
-    async with connection.transaction():
-        version = await repository.raise_version(connection, environment=environment)
-        removed = await repository.remove_endpoint(
+    await change_existing(
+        connection,
+        repository.remove_endpoint(
             connection, environment=environment, authority=name, kind=kind, origin=origin
-        )
-        if not removed:
-            raise UnknownRecordError(f"{origin} is not allowed for {kind} of that authority")
-        await repository.record_change(
-            connection,
-            environment=environment,
-            version=version,
-            kind="endpoint_removed",
-            sha256=name,
-            detail=f"{kind} {origin}",
-            change=change,
-        )
+        ),
+        environment=environment,
+        missing=f"{origin} is not allowed for {kind} of that authority",
+        recorded=RecordedChange(
+            kind="endpoint_removed", sha256=name, detail=f"{kind} {origin}", change=change
+        ),
+    )
 
 
 async def list_anchors(

@@ -1,9 +1,12 @@
 """What README, the guides and the operator's book tell a reader to run: commands, shell blocks, API calls.
 
-Owns: how a page is read. Must not know how anything is run.
+Owns: how a page is read, and how its shell blocks are walked. Must not know what a page is about.
 """
 
+import os
 import re
+import shutil
+import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
@@ -18,6 +21,7 @@ PAGES = [
     *sorted((ROOT / "docs").glob("*.md")),
     *GUIDES,
 ]
+BASH = shutil.which("bash")
 METHODS = "GET|POST|PUT|PATCH|DELETE"
 _CALL = re.compile(rf"^ {{4,}}({METHODS}) +(/v1/\S+) *(.*)$")
 _HEADER = re.compile(r"^([A-Z][A-Za-z-]+): (.+)$")
@@ -35,6 +39,23 @@ def anchors(page: Path) -> set[str]:
 
 def shell_blocks(text: str) -> list[str]:
     return re.findall(r"^```sh\n(.*?)^```", text, re.DOTALL | re.MULTILINE)
+
+
+def walk(page: Path, folder: Path, *, at_least: int, variables: dict[str, str]) -> Path:
+    """Run a page's shell blocks one after the other in a folder, as a reader does; returns the folder."""
+    commands = shell_blocks(text_of(page))
+    assert len(commands) >= at_least
+    run = subprocess.run(
+        [str(BASH), "-euo", "pipefail", "-c", "\n".join(commands)],
+        cwd=folder,
+        env=os.environ | variables,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert run.returncode == 0, run.stdout + run.stderr
+    return folder
 
 
 def section(page: Path, title: str) -> str:

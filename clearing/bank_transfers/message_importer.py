@@ -4,24 +4,26 @@ Owns: which reader a message gets, and that it counts once. Must not know: where
 identified by the hash of its bytes; one that can't be read changes nothing and is recorded with the reason.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import sha256
+from itertools import islice
 from typing import IO, Final
 
-from clearing.bank_transfers import repository
+from clearing.bank_transfers import entry_service, repository
 from clearing.bank_transfers.bank_message import BankMessage
 from clearing.bank_transfers.service import BankOutcome, BankTransferService
 from clearing.connection import Connection
 from clearing.errors import ClearingConflictError, UnreadableMessageError
 from clearing.iso20022 import camt
-from clearing.iso20022.camt import BankLine
+from clearing.iso20022.bank_entry import BankBalance, BankEntry, UnreadableEntry
 from clearing.iso20022.message_kind import kind_of
 from clearing.payouts.administration import PayoutAdministration, ReturnedDisbursement
 from clearing.reconciliation.service import ReconciliationService
 
 _CHUNK: Final = 1 << 20
+_PAGE: Final = 2_000  # entries
 _NAME: Final = 200
 _REASON: Final = 500
 _REPORT: Final = "pain.002"
@@ -101,10 +103,7 @@ class BankMessageImporter:
             if kind == _REPORT:
                 outcome = await self._transfers.import_status_report(connection, stream, now=now)
             else:
-                outcome = await self._transfers.import_statement(connection, _lines(stream), now=now)
-        if kind != _REPORT:
-            with source() as stream:
-                new = await self._reconciliation.record_bank_lines(connection, camt.read(stream), now=now)
+                outcome, new = await self._import_entries(connection, stream, message, now=now)
         outcome = await self._with_early_returns(connection, outcome, now=now)
         counted = replace(
             message,
@@ -115,6 +114,28 @@ class BankMessageImporter:
             new_lines=new,
         )
         return counted, outcome
+
+    async def _import_entries(
+        self, connection: Connection, stream: IO[bytes], message: BankMessage, *, now: datetime
+    ) -> tuple[BankOutcome, int]:
+        """Apply a statement or notification, a page at a time; also how many lines are new."""
+        outcome, new = BankOutcome(), 0
+        stated = camt.read(stream)
+        while page := list(islice(stated, _PAGE)):
+            entries = [one for one in page if isinstance(one, BankEntry)]
+            found = await entry_service.take_entries(connection, entries, message=message.sha256, now=now)
+            placed = await self._reconciliation.withdraw_bank_lines(connection, list(found.details))
+            lines = [*found.lines, *(line for line_id in placed for line in found.details[line_id])]
+            applied = await self._transfers.import_statement(connection, lines, now=now)
+            outcome = BankOutcome(
+                paid=[*outcome.paid, *applied.paid],
+                failed=[*outcome.failed, *applied.failed],
+                returned=[*outcome.returned, *applied.returned],
+            )
+            others = [one for one in page if isinstance(one, BankBalance | UnreadableEntry)]
+            new += await self._reconciliation.record_bank_lines(connection, [*lines, *others], now=now)
+            new -= len(placed)
+        return outcome, max(0, new)
 
     async def _with_early_returns(
         self, connection: Connection, outcome: BankOutcome, *, now: datetime
@@ -130,10 +151,6 @@ class BankMessageImporter:
                 one = await self._administration.record_return(connection, paid.id, reason=reason, now=now)
                 early += [] if one is None else [one]
         return replace(outcome, returned=(*outcome.returned, *early))
-
-
-def _lines(stream: IO[bytes]) -> Iterator[BankLine]:
-    return (line for line in camt.read(stream) if isinstance(line, BankLine))
 
 
 def _digest(source: Opener) -> tuple[str, int]:

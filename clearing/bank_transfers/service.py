@@ -22,7 +22,7 @@ from clearing.calendar import Calendars
 from clearing.connection import Connection
 from clearing.errors import ClearingConflictError, InvalidPaymentError
 from clearing.iso20022 import pain001, pain002
-from clearing.iso20022.camt import BankLine, BankLineState
+from clearing.iso20022.bank_entry import BankLine, BankLineState
 from clearing.iso20022.creditor_reference import is_qr_iban, parse_reference
 from clearing.iso20022.pain001 import CreditTransfer, PaymentBatch, PaymentFile, Service
 from clearing.parties.bank_details import BankDetails

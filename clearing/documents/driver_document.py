@@ -9,25 +9,42 @@ which is no invoice.
 """
 
 import json
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from datetime import date, datetime
 from decimal import Decimal
 from hashlib import sha256
 from typing import Final
 from uuid import UUID
 
-from clearing.documents.invoice import DESCRIPTIONS, DocumentType, Invoice, InvoiceLine, VatGroup, check
+from clearing.documents.charged_items import NOTHING_KNOWN, ChargedSession, Unit
+from clearing.documents.invoice import (
+    DocumentType,
+    Invoice,
+    InvoiceLine,
+    PrecedingDocument,
+    VatGroup,
+    check,
+)
 from clearing.errors import InvalidDocumentError
 from clearing.identifiers import format_id
 from clearing.money import vat_on
+from clearing.parties.business_details import (
+    NO_DETAILS,
+    BusinessAddress,
+    BusinessDetails,
+    InvoiceProfile,
+    language_of,
+    parse_details,
+)
 from clearing.parties.party import Party
 from clearing.sessions.identities import trader_on
-from clearing.tax.vat import Category, SupplyLeg, VatDecision
+from clearing.tax.vat import Category, VatDecision
 from clearing.tax.vat_rates import VatRates
 
 SNAPSHOT_DIGITS: Final = 16
 DRIVER_ID: Final = "driver"
-SETTLED: Final = "Settled by the payment of the charging session."
+SETTLED: Final = "terms_settled"
 # (is it an invoice, does it give back) -> the start of the series' name.
 _SERIES: Final = {(True, False): "DI", (True, True): "DC", (False, False): "DR", (False, True): "DB"}
 
@@ -43,15 +60,34 @@ class Seller:
     name: str
     country: str
     vat_id: str | None
+    details: BusinessDetails = NO_DETAILS
 
     def content(self) -> str:
         """The snapshot as canonical JSON, which is stored once and named by its hash."""
-        fields = {"id": self.id, "name": self.name, "country": self.country, "vat_id": self.vat_id}
+        fields = {
+            "id": self.id,
+            "name": self.name,
+            "country": self.country,
+            "vat_id": self.vat_id,
+            "details": json.loads(self.details.to_json()),
+        }
         return json.dumps(fields, sort_keys=True, separators=(",", ":"), ensure_ascii=False)
 
     def snapshot_id(self) -> str:
         """The first 16 hex digits of the content's SHA-256."""
         return sha256(self.content().encode()).hexdigest()[:SNAPSHOT_DIGITS]
+
+
+def seller_from(content: str) -> Seller:
+    """A seller from its snapshot; one of before has no details."""
+    fields = json.loads(content)
+    return Seller(
+        id=fields["id"],
+        name=fields["name"],
+        country=fields["country"],
+        vat_id=fields["vat_id"],
+        details=parse_details(json.dumps(fields.get("details", {}))),
+    )
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -61,6 +97,7 @@ class Driver:
     country: str
     id: str = DRIVER_ID
     name: str = "Driver"
+    details: BusinessDetails = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -93,7 +130,8 @@ class DriverSupply:
 class DriverDocument:
     """A document as issued. `no_invoice_because` is empty for an invoice or credit note.
 
-    `supply` has its own signs; `preceding` names the document that this one corrects.
+    `supply` has its own signs; `preceding` names the document that this one corrects. `charged` is what the
+    document shows of the session; of one issued before, nothing.
     """
 
     supply: DriverSupply
@@ -104,6 +142,7 @@ class DriverDocument:
     issued_on: date
     preceding: str | None
     no_invoice_because: str
+    charged: ChargedSession = field(default=NOTHING_KNOWN)
 
     @property
     def name(self) -> str:
@@ -134,7 +173,7 @@ def seller_of(party: Party, ruling: VatDecision, *, sale_day: date, rates: VatRa
     trader = trader_on(party, sale_day, rates)
     shows = ruling.category is Category.STANDARD
     vat_id = trader.identified_in(ruling.vat_of) if shows else trader.vat_id
-    return Seller(id=party.id, name=party.name, country=party.country, vat_id=vat_id)
+    return Seller(id=party.id, name=party.name, country=party.country, vat_id=vat_id, details=party.details)
 
 
 def why_no_invoice(supply: DriverSupply, ruling: VatDecision, seller: Seller) -> str:
@@ -160,43 +199,85 @@ def invoice_of(document: DriverDocument, ruling: VatDecision, *, country: str) -
     """
     if not document.is_invoice:
         raise InvalidDocumentError(f"{document.name} is a receipt, no invoice: {document.no_invoice_because}")
-    supply = document.supply
-    net, due = abs(supply.net_minor), abs(supply.net_minor + supply.vat_minor)
-    energy = "" if supply.energy_kwh is None else f"{supply.energy_kwh.normalize():f} kWh, "
-    line = InvoiceLine(
-        description=DESCRIPTIONS[SupplyLeg.TO_DRIVER],
-        sessions=1,
-        net_minor=net,
-        category=ruling.category,
-        rate=ruling.rate,
-        note=f"{energy}session {format_id('ses', supply.session_id)}",
-    )
+    supply, seller = document.supply, document.seller
+    receiver = document.charged.buyer or seller
+    due = abs(supply.net_minor + supply.vat_minor)
     group = VatGroup(
         category=ruling.category,
         rate=ruling.rate,
-        net_minor=net,
+        net_minor=abs(supply.net_minor),
         # As booked: at most one minor unit from the VAT on the net, for the price was split with VAT in it.
         vat_minor=abs(supply.vat_minor),
-        reason=ruling.reason,
-        exemption_code=ruling.exemption_code,
+        rulings=(ruling,),
     )
     invoice = Invoice(
         type=document.type,
-        supplier=document.seller,
-        customer=Driver(country=country),
-        supplier_vat_id=document.seller.vat_id,
-        customer_vat_id=None,
+        supplier=seller,
+        customer=document.charged.buyer or Driver(country=country, details=_placed(country)),
+        supplier_vat_id=seller.vat_id,
+        customer_vat_id=None if document.charged.buyer is None else document.charged.buyer.vat_id,
         currency=supply.currency,
         period_start=supply.sale_day,
         period_end=supply.sale_day,
-        lines=[line],
+        lines=driver_lines(document, ruling),
         groups=[group],
-        net_minor=net,
+        net_minor=abs(supply.net_minor),
         vat_minor=abs(supply.vat_minor),
         due_minor=due,
-        preceding=() if document.preceding is None else (document.preceding,),
+        preceding=_preceding(document),
         paid_minor=due,
         terms=SETTLED,
+        language=language_of(receiver.details, receiver.country),
+        profile=receiver.details.invoice_profile if document.charged.buyer else InvoiceProfile.EN16931,
+        charged=document.charged,
+        tax=document.charged.tax,
     )
     check(invoice)
     return invoice
+
+
+def _placed(country: str) -> BusinessDetails:
+    return BusinessDetails(address=BusinessAddress(country=country))
+
+
+def driver_lines(document: DriverDocument, ruling: VatDecision) -> Sequence[InvoiceLine]:
+    """The lines that sum to the net: as charged, or one of all where nothing is known of that."""
+    supply = document.supply
+    session = format_id("ses", supply.session_id)
+    if not document.charged.items:
+        energy = abs(supply.energy_kwh) if supply.energy_kwh else None
+        one = InvoiceLine(
+            item="item_to_driver",
+            quantity=Decimal(1) if energy is None else energy.normalize(),
+            unit=Unit.ONE if energy is None else Unit.KWH,
+            session=session,
+            net_minor=abs(supply.net_minor),
+            category=ruling.category,
+            rate=ruling.rate,
+        )
+        return [one]
+    return [
+        InvoiceLine(
+            item=item.kind.value,
+            quantity=item.quantity if item.amount_minor > 0 else -item.quantity,
+            unit=item.unit,
+            unit_price=item.unit_price,
+            session=session,
+            net_minor=item.amount_minor,
+            category=ruling.category,
+            rate=ruling.rate,
+        )
+        for item in document.charged.items
+        if item.amount_minor
+    ]
+
+
+def _preceding(document: DriverDocument) -> tuple[PrecedingDocument, ...]:
+    if document.preceding is None:
+        return ()
+    day = document.charged.corrects_day
+    return (
+        PrecedingDocument(
+            number=document.preceding, issued_on=None if day is None else date.fromisoformat(day)
+        ),
+    )

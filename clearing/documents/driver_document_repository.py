@@ -14,7 +14,8 @@ import msgspec
 
 from clearing.captured_session import shard_of
 from clearing.connection import Connection, named_queries, rows
-from clearing.documents.driver_document import DriverDocument, DriverSupply, Seller
+from clearing.documents.charged_items import parse_charged_session
+from clearing.documents.driver_document import DriverDocument, DriverSupply, seller_from
 from clearing.errors import ClearingInvariantViolation
 from clearing.identifiers import format_id
 from clearing.tax.vat import SupplyLeg
@@ -41,6 +42,7 @@ _COLUMNS: Final = (
     "no_invoice_because",
     "issued_on",
     "issued_at",
+    "details",
 )
 _SUPPLY_FIELDS: Final = tuple(DriverSupply.__dataclass_fields__)
 
@@ -48,20 +50,13 @@ _SUPPLY_FIELDS: Final = tuple(DriverSupply.__dataclass_fields__)
 class _LegRow(msgspec.Struct, frozen=True):
     leg: SupplyLeg
     supplier: str
+    customer: str
     net: int
     vat: int
     ruling: str
 
 
-class _SellerRow(msgspec.Struct, frozen=True):
-    id: str
-    name: str
-    country: str
-    vat_id: str | None
-
-
 _legs: Final = msgspec.json.Decoder(list[_LegRow])
-_seller: Final = msgspec.json.Decoder(_SellerRow)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -80,6 +75,8 @@ class SupplyRecord:
     net_minor: int
     vat_minor: int
     ruling_id: str
+    cpo_id: str
+    customer_id: str
 
 
 async def list_chains(connection: Connection) -> list[int]:
@@ -107,11 +104,15 @@ async def move_cursor(connection: Connection, chain: int, position: int) -> None
 
 async def list_supplies(connection: Connection, batch_id: UUID) -> list[SupplyRecord]:
     """The supplies to drivers of a batch that came to an amount, the earliest sale first."""
-    found = []
-    for row in await rows(_sql.supplies(connection, batch_id=batch_id)):
+    return _supplies(await rows(_sql.supplies(connection, batch_id=batch_id)))
+
+
+def _supplies(found: Sequence[Any]) -> list[SupplyRecord]:
+    supplies = []
+    for row in found:
         leg = _driver_leg(row)
         if leg.net + leg.vat:
-            found.append(
+            supplies.append(
                 SupplyRecord(
                     shard=row["shard"],
                     session_id=row["session_id"],
@@ -125,9 +126,57 @@ async def list_supplies(connection: Connection, batch_id: UUID) -> list[SupplyRe
                     net_minor=leg.net,
                     vat_minor=leg.vat,
                     ruling_id=leg.ruling,
+                    cpo_id=row["cpo_id"],
+                    customer_id=leg.customer,
                 )
             )
-    return found
+    return supplies
+
+
+async def add_pending(
+    connection: Connection, pending: Sequence[tuple[SupplyRecord, str]], *, now: datetime
+) -> None:
+    """Record supplies whose document lacks something, and what; a known one gets the new reason."""
+    if pending:
+        await _sql.add_pending(
+            connection,
+            shards=[one.shard for one, _ in pending],
+            sessions=[one.session_id for one, _ in pending],
+            kinds=[one.kind for one, _ in pending],
+            references=[one.reference for one, _ in pending],
+            suppliers=[one.supplier_id for one, _ in pending],
+            reasons=[reason for _, reason in pending],
+            now=now,
+        )
+
+
+async def list_pending_to_retry(connection: Connection, *, tried_before: datetime) -> list[str]:
+    """The suppliers with pending documents: changed since the last attempt, or last tried before then."""
+    found = await rows(_sql.pending_to_retry(connection, tried_before=tried_before))
+    return [row["supplier_id"] for row in found]
+
+
+async def lock_pending(connection: Connection, supplier_id: str, *, limit: int) -> list[SupplyRecord]:
+    """Pending supplies of a supplier, captures first, the longest tried first; locked for this worker."""
+    return _supplies(await rows(_sql.lock_pending(connection, supplier_id=supplier_id, limit=limit)))
+
+
+async def delete_pending(connection: Connection, documents: Sequence[DriverDocument]) -> None:
+    """What was issued is pending no more."""
+    await _sql.delete_pending(
+        connection,
+        shards=[one.supply.shard for one in documents],
+        sessions=[one.supply.session_id for one in documents],
+        kinds=[one.supply.kind for one in documents],
+        references=[one.supply.reference for one in documents],
+    )
+
+
+async def list_pending_sessions(connection: Connection, session_ids: Sequence[UUID]) -> Mapping[UUID, str]:
+    """Why a document of these sessions is pending, by session."""
+    shards = [shard_of(session_id) for session_id in session_ids]
+    found = await rows(_sql.pending_of_sessions(connection, shards=shards, sessions=list(session_ids)))
+    return {row["session_id"]: row["reason"] for row in found}
 
 
 def _driver_leg(row: Any) -> _LegRow:
@@ -182,6 +231,7 @@ def _record(document: DriverDocument) -> tuple[Any, ...]:
         document.no_invoice_because,
         document.issued_on,
         document.issued_at,
+        document.charged.to_json(),
     )
 
 
@@ -197,14 +247,14 @@ async def list_by_sessions(
 
 
 def _document(row: Any) -> DriverDocument:
-    seller = _seller.decode(row["seller"])
     return DriverDocument(
         supply=DriverSupply(**{name: row[name] for name in _SUPPLY_FIELDS}),
-        seller=Seller(id=seller.id, name=seller.name, country=seller.country, vat_id=seller.vat_id),
+        seller=seller_from(row["seller"]),
         series=row["series"],
         number=row["number"],
         issued_at=row["issued_at"],
         issued_on=row["issued_on"],
         preceding=row["preceding"],
         no_invoice_because=row["no_invoice_because"],
+        charged=parse_charged_session(row["details"]),
     )

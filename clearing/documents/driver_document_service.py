@@ -6,15 +6,22 @@ transaction. Numbers come from the series' row, which is locked until the commit
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
-from datetime import date, datetime
+from dataclasses import dataclass, field, replace
+from datetime import date, datetime, timedelta
 from itertools import groupby
-from typing import Final
+from typing import Final, Protocol
 from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from clearing.connection import Connection
 from clearing.documents import driver_document_repository as store
+from clearing.documents.charged_items import (
+    ChargedSession,
+    DocumentBuyer,
+    TaxInCurrency,
+    corrected_items,
+    corrected_quantity,
+)
 from clearing.documents.driver_document import (
     DriverDocument,
     DriverSupply,
@@ -26,15 +33,29 @@ from clearing.documents.driver_document import (
 )
 from clearing.documents.driver_document_repository import SupplyRecord
 from clearing.documents.einvoice import cii, ubl
-from clearing.errors import ClearingConflictError
+from clearing.documents.invoice import require_complete
+from clearing.documents.session_originals import (
+    SessionOriginals,
+    SessionReader,
+)
+from clearing.documents.tax_currency import state_currency, vat_in_state_currency
+from clearing.errors import ClearingConflictError, InvalidDocumentError
+from clearing.fx import MAX_AGE_DAYS, RateTable
 from clearing.identifiers import format_id
 from clearing.ledger.journal_entry import EntryKind
 from clearing.parties import repository as party_repository
-from clearing.parties.party import PLATFORM_ID, Party
+from clearing.parties.business_details import InvoiceProfile
+from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party
+from clearing.reference_data import repository as reference_repository
 from clearing.reference_data.bundled_data import vat_rates
 from clearing.sessions import repository as session_repository
-from clearing.tax.vat import VatDecision
+from clearing.sessions.identities import trader_on
+from clearing.tax.vat import Category, VatDecision
 
+# A pending document is tried when its supplier's data change, and after this long: a rate may have come.
+RETRY_AFTER: Final = timedelta(hours=6)
+MAX_PENDING: Final = 500
+RATE_AGE: Final = timedelta(days=MAX_AGE_DAYS + 1)
 _UNDOES: Final = {EntryKind.REFUND_FAILED: EntryKind.REFUND, EntryKind.DISPUTE_WON: EntryKind.DISPUTE}
 _Known = Mapping[UUID, Sequence[DriverDocument]]
 
@@ -46,6 +67,33 @@ class _Draft:
     series: str
     preceding: str | None
     no_invoice_because: str
+    charged: ChargedSession
+
+
+class SessionOriginalsSource(Protocol):
+    """Where the CDRs and tariffs of sessions are stored. Read for documents, never written."""
+
+    async def load(
+        self, connection: Connection, session_ids: Sequence[UUID]
+    ) -> Mapping[UUID, SessionOriginals]:
+        """The originals of those sessions that have them, by session."""
+        ...
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class DriverDocumentSources:
+    """What documents are written from beside the journal; without `originals` they show no place or times."""
+
+    originals: SessionOriginalsSource | None = None
+    reader: SessionReader = field(default_factory=SessionReader)
+
+    async def load(
+        self, connection: Connection, session_ids: Sequence[UUID]
+    ) -> Mapping[UUID, SessionOriginals]:
+        """The stored originals of these sessions."""
+        if self.originals is None or not session_ids:
+            return {}
+        return await self.originals.load(connection, session_ids)
 
 
 async def list_undocumented_chains(connection: Connection) -> Sequence[int]:
@@ -53,47 +101,205 @@ async def list_undocumented_chains(connection: Connection) -> Sequence[int]:
     return await store.list_chains(connection)
 
 
-async def issue_next(connection: Connection, *, chain: int, now: datetime) -> int | None:
+async def issue_next(
+    connection: Connection, *, chain: int, now: datetime, sources: DriverDocumentSources
+) -> int | None:
     """Document the chain's next batch.
 
     Returns how many documents were issued; None when there is nothing to do now: no batch, another worker has
-    it, or a correction of a capture whose own document is still to come from another chain.
+    it, or a correction of a capture whose own document is still to come from another chain. What lacks
+    something that its state demands is kept as pending, with the reason.
     """
     found = await store.find_next_batch(connection, chain)
     if found is None:
         return None
     batch_id, position = found
     supplied = await store.list_supplies(connection, batch_id)
-    issued: Sequence[DriverDocument] = ()
-    if supplied:
-        parties = await party_repository.load_parties(connection)
-        drafts = await _drafts(connection, supplied, parties)
-        if drafts is None:
-            return None
-        issued_on = now.astimezone(ZoneInfo(parties[PLATFORM_ID].time_zone)).date()
-        issued = await _numbered(connection, drafts, issued_on=issued_on, now=now)
-        await store.insert(connection, issued)
+    issued = await _issue(connection, supplied, now=now, sources=sources) if supplied else ()
+    if issued is None:
+        return None
     await store.move_cursor(connection, chain, position)
     return len(issued)
 
 
-async def _drafts(
-    connection: Connection, supplied: Sequence[SupplyRecord], parties: Mapping[str, Party]
-) -> list[_Draft] | None:
+async def list_suppliers_to_retry(connection: Connection, *, now: datetime) -> Sequence[str]:
+    """Suppliers with pending documents whose data were changed since, or that were not tried for hours."""
+    return await store.list_pending_to_retry(connection, tried_before=now - RETRY_AFTER)
+
+
+async def issue_pending(
+    connection: Connection, *, supplier_id: str, now: datetime, sources: DriverDocumentSources
+) -> int:
+    """Try pending documents of a supplier again. Returns how many were issued; 0: none may be yet."""
+    supplied = await store.lock_pending(connection, supplier_id, limit=MAX_PENDING)
+    done = 0
+    # Captures first: a correction names the document that it corrects.
+    for corrections in (False, True):
+        part = [one for one in supplied if (one.kind != EntryKind.CAPTURE) is corrections]
+        issued = await _issue(connection, part, now=now, sources=sources) if part else ()
+        await store.delete_pending(connection, issued or ())
+        done += len(issued or ())
+    return done
+
+
+async def _issue(
+    connection: Connection,
+    supplied: Sequence[SupplyRecord],
+    *,
+    now: datetime,
+    sources: DriverDocumentSources,
+) -> Sequence[DriverDocument] | None:
+    parties = await party_repository.load_parties(connection)
     rulings = await session_repository.load_rulings(connection, [one.ruling_id for one in supplied])
-    corrected = {one.session_id for one in supplied if one.kind != EntryKind.CAPTURE}
-    known = await store.list_by_sessions(connection, sorted(corrected)) if corrected else {}
-    drafts = []
+    issued_on = now.astimezone(ZoneInfo(parties[PLATFORM_ID].time_zone)).date()
+    drafting = _Drafting(
+        parties=parties,
+        rulings=rulings,
+        originals=await sources.load(
+            connection, [one.session_id for one in supplied if one.kind == EntryKind.CAPTURE]
+        ),
+        reader=sources.reader,
+        fx=await _rates(connection, supplied, rulings),
+        issued_on=issued_on,
+        now=now,
+    )
+    corrected = sorted({one.session_id for one in supplied if one.kind != EntryKind.CAPTURE})
+    known = await store.list_by_sessions(connection, corrected) if corrected else {}
+    waiting = dict(await store.list_pending_sessions(connection, corrected)) if corrected else {}
+    drafts, pending = [], []
     for one in supplied:
-        supply = _supply(one)
-        if one.kind == EntryKind.CAPTURE:
-            drafts.append(_first(supply, parties[one.supplier_id], rulings[one.ruling_id]))
+        try:
+            draft = drafting.draft(one, known)
+        except InvalidDocumentError as error:
+            pending.append((one, str(error)))
+            waiting[one.session_id] = str(error)
             continue
-        origin = _origin(supply, known)
-        if origin is None:
+        if draft is not None:
+            drafts.append(draft)
+        elif one.session_id in waiting:
+            pending.append((one, f"waits for the document that it corrects: {waiting[one.session_id]}"))
+        else:
             return None
-        drafts.append(_following(supply, origin))
-    return drafts
+    issued = await _numbered(connection, drafts, issued_on=issued_on, now=now)
+    await store.insert(connection, issued)
+    await store.add_pending(connection, pending, now=now)
+    return issued
+
+
+async def _rates(
+    connection: Connection, supplied: Sequence[SupplyRecord], rulings: Mapping[str, VatDecision]
+) -> RateTable:
+    """The rates around these sales, if the VAT of one is owed in another currency than it was sold in."""
+    days = [
+        one.sale_at.date()
+        for one in supplied
+        if rulings[one.ruling_id].category is Category.STANDARD
+        and state_currency(rulings[one.ruling_id].vat_of) != one.currency
+    ]
+    if not days:
+        return RateTable(())
+    return await reference_repository.load_rates_between(
+        connection, min(days) - RATE_AGE, max(days) + timedelta(days=1)
+    )
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class _Drafting:
+    """What one round of documents is written from."""
+
+    parties: Mapping[str, Party]
+    rulings: Mapping[str, VatDecision]
+    originals: Mapping[UUID, SessionOriginals]
+    reader: SessionReader
+    fx: RateTable
+    issued_on: date
+    now: datetime
+
+    def draft(self, one: SupplyRecord, known: _Known) -> _Draft | None:
+        """The document of a supply; None while what it corrects is not issued.
+
+        Raises InvalidDocumentError where it lacks something.
+        """
+        supply, ruling = _supply(one), self.rulings[one.ruling_id]
+        if one.kind != EntryKind.CAPTURE:
+            origin = _origin(supply, known)
+            return None if origin is None else self._following(supply, origin, ruling)
+        party = self.parties[one.supplier_id]
+        seller = seller_of(party, ruling, sale_day=supply.sale_day, rates=vat_rates())
+        buyer = self._buyer(one, supply, ruling)
+        reason = why_no_invoice(supply, ruling, seller)
+        if buyer is not None and self.parties[buyer.id].document_cadence is not DocumentCadence.SESSION:
+            reason = f"it is invoiced to {buyer.name} with its other sessions of the period"
+        charged = replace(self._charged(one, supply), buyer=buyer)
+        if not reason:
+            charged = replace(charged, tax=self._tax(supply, ruling))
+        draft = _Draft(
+            supply=supply,
+            seller=seller,
+            series=series_of(party.id, invoice=not reason, gives_back=supply.gives_back),
+            preceding=None,
+            no_invoice_because=reason,
+            charged=charged,
+        )
+        if not reason:
+            self._require_complete(draft, ruling)
+        return draft
+
+    def _buyer(self, one: SupplyRecord, supply: DriverSupply, ruling: VatDecision) -> DocumentBuyer | None:
+        party = self.parties.get(one.customer_id)
+        if party is None:
+            return None
+        trader = trader_on(party, supply.sale_day, vat_rates())
+        return DocumentBuyer(
+            id=party.id,
+            name=party.name,
+            country=party.country,
+            vat_id=trader.identified_in(ruling.vat_of) or trader.vat_id,
+            details=party.details,
+        )
+
+    def _charged(self, one: SupplyRecord, supply: DriverSupply) -> ChargedSession:
+        operator = self.parties.get(one.cpo_id) if one.cpo_id != one.supplier_id else None
+        name = None if operator is None else operator.name
+        originals = self.originals.get(one.session_id)
+        if originals is None:
+            return ChargedSession(operator=name)
+        country = vat_rates().tax_jurisdiction(one.place).country
+        return self.reader.read(originals, net_minor=supply.net_minor, country=country, operator=name)
+
+    def _tax(self, supply: DriverSupply, ruling: VatDecision) -> TaxInCurrency | None:
+        return vat_in_state_currency(
+            abs(supply.vat_minor), [ruling], currency=supply.currency, day=supply.sale_day, fx=self.fx
+        )
+
+    def _following(self, supply: DriverSupply, origin: DriverDocument, ruling: VatDecision) -> _Draft:
+        """A correction is of the same kind and by the same seller as what it corrects, with its own part."""
+        part, of = supply.net_minor + supply.vat_minor, origin.supply.net_minor + origin.supply.vat_minor
+        energy = origin.supply.energy_kwh
+        if energy is not None:
+            energy = corrected_quantity(energy, part=part, of=of)
+        charged = replace(
+            origin.charged,
+            items=corrected_items(
+                origin.charged.items, net_minor=abs(supply.net_minor), of_minor=abs(origin.supply.net_minor)
+            ),
+            corrects_day=origin.issued_on.isoformat(),
+            tax=None if origin.no_invoice_because else self._tax(supply, ruling),
+        )
+        return _Draft(
+            supply=replace(supply, energy_kwh=energy),
+            seller=origin.seller,
+            series=series_of(supply.supplier_id, invoice=origin.is_invoice, gives_back=supply.gives_back),
+            preceding=origin.name,
+            no_invoice_because=origin.no_invoice_because,
+            charged=charged,
+        )
+
+    def _require_complete(self, draft: _Draft, ruling: VatDecision) -> None:
+        country = vat_rates().tax_jurisdiction(draft.supply.place).country
+        document = _document(draft, number=1, issued_on=self.issued_on, now=self.now)
+        invoice = invoice_of(document, ruling, country=country)
+        require_complete(invoice, customer=draft.charged.buyer is not None)
 
 
 def _supply(one: SupplyRecord) -> DriverSupply:
@@ -114,18 +320,6 @@ def _supply(one: SupplyRecord) -> DriverSupply:
     )
 
 
-def _first(supply: DriverSupply, party: Party, ruling: VatDecision) -> _Draft:
-    seller = seller_of(party, ruling, sale_day=supply.sale_day, rates=vat_rates())
-    reason = why_no_invoice(supply, ruling, seller)
-    return _Draft(
-        supply=supply,
-        seller=seller,
-        series=series_of(party.id, invoice=not reason, gives_back=supply.gives_back),
-        preceding=None,
-        no_invoice_because=reason,
-    )
-
-
 def _origin(supply: DriverSupply, known: _Known) -> DriverDocument | None:
     """The document that a correction corrects: the capture's, or that of the refund which it undoes."""
     undone = _UNDOES.get(EntryKind(supply.kind))
@@ -134,17 +328,6 @@ def _origin(supply: DriverSupply, known: _Known) -> DriverDocument | None:
         if (document.supply.kind, document.supply.reference) == wanted:
             return document
     return None
-
-
-def _following(supply: DriverSupply, origin: DriverDocument) -> _Draft:
-    """A correction is of the same kind and by the same seller as what it corrects."""
-    return _Draft(
-        supply=supply,
-        seller=origin.seller,
-        series=series_of(supply.supplier_id, invoice=origin.is_invoice, gives_back=supply.gives_back),
-        preceding=origin.name,
-        no_invoice_because=origin.no_invoice_because,
-    )
 
 
 async def _numbered(
@@ -159,19 +342,24 @@ async def _numbered(
             connection, supplier_id=group[0].supply.supplier_id, series=series, count=len(group)
         )
         issued += [
-            DriverDocument(
-                supply=draft.supply,
-                seller=draft.seller,
-                series=series,
-                number=first + place,
-                issued_at=now,
-                issued_on=issued_on,
-                preceding=draft.preceding,
-                no_invoice_because=draft.no_invoice_because,
-            )
+            _document(draft, number=first + place, issued_on=issued_on, now=now)
             for place, draft in enumerate(group)
         ]
     return issued
+
+
+def _document(draft: _Draft, *, number: int, issued_on: date, now: datetime) -> DriverDocument:
+    return DriverDocument(
+        supply=draft.supply,
+        seller=draft.seller,
+        series=draft.series,
+        number=number,
+        issued_at=now,
+        issued_on=issued_on,
+        preceding=draft.preceding,
+        no_invoice_because=draft.no_invoice_because,
+        charged=draft.charged,
+    )
 
 
 def _series(draft: _Draft) -> str:
@@ -191,10 +379,16 @@ class ReadDocument:
 async def list_by_session(connection: Connection, session_id: UUID) -> list[ReadDocument]:
     """A session's documents in the order of issue, written from what was stored when they were issued.
 
-    Raises ClearingConflictError while none is issued: the session is not cleared yet, or only just.
+    Raises ClearingConflictError while none is issued: the session is not cleared yet, or only just, or the
+    seller lacks what its state demands.
     """
     documents = (await store.list_by_sessions(connection, [session_id])).get(session_id, ())
     if not documents:
+        pending = (await store.list_pending_sessions(connection, [session_id])).get(session_id)
+        if pending is not None:
+            raise ClearingConflictError(
+                f"the document of {format_id('ses', session_id)} is not issued yet: {pending}"
+            )
         raise ClearingConflictError(
             f"session {format_id('ses', session_id)} has no document yet; one is issued once it is cleared"
         )
@@ -211,5 +405,10 @@ def _read(document: DriverDocument, ruling: VatDecision) -> ReadDocument:
         document=document,
         ruling=ruling,
         ubl=ubl(invoice, number=document.name, issued_on=document.issued_on),
-        cii=cii(invoice, number=document.name, issued_on=document.issued_on),
+        # Of a Factur-X file, whose rules know EN 16931 alone.
+        cii=cii(
+            replace(invoice, profile=InvoiceProfile.EN16931),
+            number=document.name,
+            issued_on=document.issued_on,
+        ),
     )

@@ -8,15 +8,21 @@ document's sums and allows less than one unit of the currency between the two (B
 sessions that were rounded one by one. Only what lies beyond that is a rounding amount (BT-114).
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
 from enum import IntEnum
 from typing import Final, Protocol
 
+from clearing.documents import required_fields
+from clearing.documents.charged_items import ChargedSession, TaxInCurrency, Unit
+from clearing.documents.tax_currency import vat_in_state_currency
 from clearing.errors import ClearingInvariantViolation, InvalidDocumentError
-from clearing.money import exponent, vat_on
+from clearing.fx import RateTable
+from clearing.language import Language
+from clearing.money import Rounding, exponent, quantize, vat_on
+from clearing.parties.business_details import BusinessDetails, InvoiceProfile, language_of
 from clearing.parties.party import Party
 from clearing.sessions.identities import trader_within
 from clearing.tax.vat import VAT_AREAS, Category, SupplyLeg, Trader, VatDecision, vat_area
@@ -26,19 +32,24 @@ from clearing.tax.vat_rates import VatRates
 class DocumentType(IntEnum):
     """UNTDID 1001."""
 
+    SELF_BILLED_CREDIT = 261
     INVOICE = 380
     CREDIT_NOTE = 381
     SELF_BILLED = 389
 
+    @property
+    def is_credit(self) -> bool:
+        """Whether it gives money back."""
+        return self in (DocumentType.CREDIT_NOTE, DocumentType.SELF_BILLED_CREDIT)
 
-PAID_OUT: Final = "Paid out by the platform as scheduled in the disbursement calendar."
-DESCRIPTIONS: Final = {
-    SupplyLeg.TO_DRIVER: "Electricity for charging an electric vehicle",
-    SupplyLeg.TO_DEALER: "Electricity for charging electric vehicles",
-    SupplyLeg.COMMISSION: "Commission for brought charging sessions",
-    SupplyLeg.FEE: "Fee for payment and settlement of charging sessions",
-    SupplyLeg.SITE: "Use of ground by charge points",
-}
+    @property
+    def is_self_billed(self) -> bool:
+        """Whether the customer has written it."""
+        return self in (DocumentType.SELF_BILLED, DocumentType.SELF_BILLED_CREDIT)
+
+
+PAID_OUT: Final = "terms_paid_out"
+_QUANTITY_DIGITS: Final = 4
 
 
 class Side(Protocol):
@@ -59,13 +70,19 @@ class Side(Protocol):
         """ISO 3166-1 alpha-2."""
         ...
 
+    @property
+    def details(self) -> BusinessDetails:
+        """Address, registers, contact."""
+        ...
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SuppliedSum:
     """What was supplied in a period under one ruling.
 
     Sums over `sessions` sessions, minor units, as journaled. `first_day` is at or before the day of the
-    earliest supply, where that lies before the period: a late record, or a correction.
+    earliest supply, where that lies before the period: a late record, or a correction. `energy_kwh` is what
+    was charged, of corrections what is corrected; None where the leg is no supply of electricity.
     """
 
     leg: SupplyLeg
@@ -74,40 +91,59 @@ class SuppliedSum:
     vat_minor: int
     sessions: int
     first_day: date | None = None
+    energy_kwh: Decimal | None = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PrecedingDocument:
+    """What a credit note corrects (BT-25, BT-26). `issued_on` None: a document of before has no day here."""
+
+    number: str
+    issued_on: date | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class InvoiceLine:
-    """One line: a supply of one ruling over the whole period.
+    """One line: a quantity of one item under one ruling.
 
-    `note` is printed where sessions aren't counted.
+    `item` is the key of its text. `sessions` are what it sums up; `session` is the one that it is about.
+    `unit_price` in major units is shown to people; None: net by quantity. A negative net has a negative
+    quantity, as a price is never negative (BR-27).
     """
 
-    description: str
-    sessions: int
+    item: str
+    quantity: Decimal
+    unit: Unit
     net_minor: int
     category: Category
     rate: Decimal
-    note: str = ""
+    sessions: int = 0
+    session: str = ""
+    unit_price: Decimal | None = None
 
-    @property
-    def remark(self) -> str:
-        """What the line says beside its description (BT-127)."""
-        return self.note or (
-            "1 charging session" if self.sessions == 1 else f"{self.sessions} charging sessions"
-        )
+    def remark(self, texts: Mapping[str, str]) -> str:
+        """What the line says beside its item (BT-127)."""
+        if self.session:
+            return texts["session_named"].format(session=self.session)
+        if self.sessions == 1:
+            return texts["sessions_one"]
+        return texts["sessions_many"].format(count=self.sessions) if self.sessions else ""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VatGroup:
-    """A row of the VAT breakdown (BG-23)."""
+    """A row of the VAT breakdown (BG-23) with the rulings that lead to it."""
 
     category: Category
     rate: Decimal
     net_minor: int
     vat_minor: int
-    reason: str
-    exemption_code: str | None
+    rulings: Sequence[VatDecision]
+
+    @property
+    def exemption_code(self) -> str | None:
+        """The VATEX code (BT-121), of the first ruling that has one."""
+        return next((one.exemption_code for one in self.rulings if one.exemption_code), None)
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -116,7 +152,8 @@ class Invoice:
 
     `paid_minor` is what was paid before the document was written (BT-113). `preceding` names what a credit
     note corrects (BT-25). `registered_in` is the VAT area whose id the supplier shows, "" for that of its
-    place of establishment.
+    place of establishment. `language` is that of the XML; a page comes in each. `charged` is the session that
+    a driver's document is about. `tax` is the VAT in the state's currency, where the document has another.
     """
 
     type: DocumentType
@@ -132,10 +169,14 @@ class Invoice:
     net_minor: int
     vat_minor: int
     due_minor: int
-    preceding: Sequence[str] = ()
+    preceding: Sequence[PrecedingDocument] = ()
     registered_in: str = ""
     paid_minor: int = 0
     terms: str = PAID_OUT
+    language: Language = Language.ENGLISH
+    profile: InvoiceProfile = InvoiceProfile.EN16931
+    charged: ChargedSession | None = None
+    tax: TaxInCurrency | None = None
 
     @property
     def gross_minor(self) -> int:
@@ -162,14 +203,16 @@ def invoices_of(
     period: tuple[date, date],
     self_billed: bool,
     rates: VatRates,
-    preceding: Sequence[str] = (),
+    fx: RateTable,
+    preceding: Sequence[PrecedingDocument] = (),
+    session: str = "",
 ) -> list[Invoice]:
     """The documents of one supplier, customer, currency and period (both days inclusive).
 
     What lies outside VAT gets a document of its own, as it may not be combined with another category (BR-O-11
     to 14), and so does what is supplied under each of the supplier's VAT registrations. Negative sums become
-    credit notes, which name what they correct. VAT ids are those proven when it was supplied. Raises
-    InvalidDocumentError where a document may not be issued.
+    credit notes, which name what they correct. VAT ids are those proven when it was supplied. `session` is
+    the one that all sums are about. Raises InvalidDocumentError where a document may not be issued.
     """
     if self_billed and (supplier.self_billing_since is None or supplier.self_billing_since > period[0]):
         raise InvalidDocumentError(
@@ -182,23 +225,19 @@ def invoices_of(
         customer=customer,
         seller=trader_within(supplier, days, rates),
         buyer=trader_within(customer, days, rates),
+        currency=currency,
+        period=period,
+        self_billed=self_billed,
+        fx=fx,
+        session=session,
     )
     found: list[Invoice] = []
     apart = _apart(sums, sides.seller)
     for outside, area, sign in sorted(apart, key=lambda key: (key[0], key[1], -key[2])):
         part = apart[outside, area, sign]
-        kind = DocumentType.SELF_BILLED if self_billed else DocumentType.INVOICE
-        invoice = _invoice(
-            part,
-            sign,
-            DocumentType.CREDIT_NOTE if sign < 0 else kind,
-            area=area,
-            sides=sides,
-            currency=currency,
-            period=period,
-            preceding=preceding if sign < 0 else (),
-        )
+        invoice = _invoice(part, sign, area=area, sides=sides, preceding=preceding if sign < 0 else ())
         check(invoice)
+        require_complete(invoice, customer=True)
         found.append(invoice)
     return found
 
@@ -209,6 +248,16 @@ class _Sides:
     customer: Party
     seller: Trader
     buyer: Trader
+    currency: str
+    period: tuple[date, date]
+    self_billed: bool
+    fx: RateTable
+    session: str
+
+    @property
+    def receiver(self) -> Party:
+        """Whoever the platform writes to: the supplier, where it bills itself."""
+        return self.supplier if self.self_billed else self.customer
 
 
 def _apart(sums: Sequence[SuppliedSum], seller: Trader) -> dict[tuple[bool, str, int], list[SuppliedSum]]:
@@ -233,41 +282,59 @@ def _register(ruling: VatDecision, seller: Trader) -> str:
 def _invoice(
     sums: Sequence[SuppliedSum],
     sign: int,
-    kind: DocumentType,
     *,
     area: str,
     sides: _Sides,
-    currency: str,
-    period: tuple[date, date],
-    preceding: Sequence[str],
+    preceding: Sequence[PrecedingDocument],
 ) -> Invoice:
-    groups = _groups(sums, sign, currency=currency)
-    seller, buyer = sides.seller, sides.buyer
+    groups = _groups(sums, sign, currency=sides.currency)
+    seller, buyer, receiver = sides.seller, sides.buyer, sides.receiver
     return Invoice(
-        type=kind,
+        type=_type(sign, self_billed=sides.self_billed),
         supplier=sides.supplier,
         customer=sides.customer,
         supplier_vat_id=seller.identified_in(area) if area else seller.vat_id,
         customer_vat_id=(buyer.identified_in(area) if area else None) or buyer.vat_id,
         registered_in=area,
-        currency=currency,
-        period_start=period[0],
-        period_end=period[1],
-        lines=[
-            InvoiceLine(
-                description=DESCRIPTIONS[one.leg],
-                sessions=one.sessions,
-                net_minor=sign * one.net_minor,
-                category=one.ruling.category,
-                rate=one.ruling.rate,
-            )
-            for one in sums
-        ],
+        currency=sides.currency,
+        period_start=sides.period[0],
+        period_end=sides.period[1],
+        lines=[_line(one, sign, session=sides.session) for one in sums],
         groups=groups,
         net_minor=sum(group.net_minor for group in groups),
         vat_minor=sum(group.vat_minor for group in groups),
         due_minor=sign * sum(one.net_minor + one.vat_minor for one in sums),
         preceding=preceding,
+        language=language_of(receiver.details, receiver.country),
+        profile=receiver.details.invoice_profile,
+        tax=vat_in_state_currency(
+            sum(group.vat_minor for group in groups),
+            [one.ruling for one in sums],
+            currency=sides.currency,
+            day=sides.period[1],
+            fx=sides.fx,
+        ),
+    )
+
+
+def _type(sign: int, *, self_billed: bool) -> DocumentType:
+    if self_billed:
+        return DocumentType.SELF_BILLED if sign > 0 else DocumentType.SELF_BILLED_CREDIT
+    return DocumentType.INVOICE if sign > 0 else DocumentType.CREDIT_NOTE
+
+
+def _line(one: SuppliedSum, sign: int, *, session: str) -> InvoiceLine:
+    """Electricity is counted in kWh; whatever is owed by the session, in sessions."""
+    energy = quantize(abs(one.energy_kwh or Decimal(0)), digits=_QUANTITY_DIGITS, rounding=Rounding.HALF_AWAY)
+    return InvoiceLine(
+        item=f"item_{one.leg}",
+        quantity=energy.normalize() if energy else Decimal(one.sessions),
+        unit=Unit.KWH if energy else Unit.ONE,
+        sessions=one.sessions,
+        session=session,
+        net_minor=sign * one.net_minor,
+        category=one.ruling.category,
+        rate=one.ruling.rate,
     )
 
 
@@ -285,20 +352,19 @@ def stated_vat(net_minor: int, booked_minor: int, rate: Decimal, *, currency: st
 def _groups(sums: Sequence[SuppliedSum], sign: int, *, currency: str) -> list[VatGroup]:
     nets: dict[tuple[Category, Decimal], int] = {}
     booked: dict[tuple[Category, Decimal], int] = {}
-    rulings: dict[tuple[Category, Decimal], VatDecision] = {}
+    rulings: dict[tuple[Category, Decimal], dict[VatDecision, None]] = {}
     for one in sums:
         key = (one.ruling.category, one.ruling.rate)
         nets[key] = nets.get(key, 0) + sign * one.net_minor
         booked[key] = booked.get(key, 0) + sign * one.vat_minor
-        rulings.setdefault(key, one.ruling)
+        rulings.setdefault(key, {})[one.ruling] = None
     return [
         VatGroup(
             category=category,
             rate=rate,
             net_minor=net,
             vat_minor=stated_vat(net, booked[category, rate], rate, currency=currency),
-            reason=rulings[category, rate].reason,
-            exemption_code=rulings[category, rate].exemption_code,
+            rulings=tuple(rulings[category, rate]),
         )
         for (category, rate), net in nets.items()
     ]
@@ -338,3 +404,22 @@ def check(invoice: Invoice) -> None:
         raise ClearingInvariantViolation(
             f"{invoice.rounding_minor} minor units of rounding over {sessions} sessions is not rounding"
         )
+
+
+def require_complete(invoice: Invoice, *, customer: bool) -> None:
+    """Refuse a document whose supplier, or `customer` too, lacks what the law or the profile demands.
+
+    Raises InvalidDocumentError that names the party and the fields.
+    """
+    exempt = any(group.category is Category.EXEMPT for group in invoice.groups)
+    supplier = invoice.supplier
+    missing = required_fields.missing_of_supplier(
+        supplier.details,
+        supplier.country,
+        profile=invoice.profile,
+        exempt_without_vat_id=exempt and invoice.supplier_vat_id is None,
+    )
+    required_fields.require(supplier.id, missing)
+    if customer:
+        missing = required_fields.missing_of_customer(invoice.customer.details, profile=invoice.profile)
+        required_fields.require(invoice.customer.id, missing)

@@ -7,10 +7,12 @@ import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date, datetime
+from decimal import Decimal
 from typing import Any
 
 from clearing.connection import Connection, named_queries, rows
 from clearing.documents.document import DocumentExceptionRecord, content_sha256, document_name
+from clearing.documents.invoice import PrecedingDocument
 from clearing.parties.party import DocumentCadence
 
 _sql = named_queries("invoice")
@@ -34,6 +36,7 @@ class SuppliedRecord:
     vat_minor: int
     sessions: int
     first_sale_at: datetime
+    energy_kwh: Decimal | None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -120,13 +123,13 @@ async def list_supplied(
 
 async def list_corrected(
     connection: Connection, *, since: datetime, until: datetime, zone: str
-) -> list[tuple[tuple[str, str, str], str, str]]:
-    """(supplier, customer, currency), session and name of each document that a correction corrects."""
+) -> list[tuple[tuple[str, str, str], str, PrecedingDocument]]:
+    """(supplier, customer, currency), session and each document that a correction corrects."""
     return [
         (
             (row["supplier_id"], row["customer_id"], row["currency"]),
             row["session"],
-            document_name(row["series"], row["number"]),
+            PrecedingDocument(number=document_name(row["series"], row["number"]), issued_on=row["issued_on"]),
         )
         for row in await rows(_sql.corrected(connection, since=since, until=until, zone=zone))
     ]
@@ -142,7 +145,6 @@ async def is_issued(connection: Connection, key: DocumentKey) -> bool:
         period_start=key.period_start,
         period_end=key.period_end,
         subject=key.subject,
-        type_code=key.type_code,
         series=key.series,
     )
     return found is not None
@@ -205,6 +207,14 @@ async def list_exception_periods(connection: Connection) -> list[tuple[date, dat
     return [
         (row["period_start"], row["period_end"], list(row["parties"]))
         for row in await rows(_sql.exception_periods(connection))
+    ]
+
+
+async def list_changed_exception_periods(connection: Connection) -> list[tuple[date, date, list[str]]]:
+    """As `list_exception_periods`, of exceptions one of whose parties was changed since the last attempt."""
+    return [
+        (row["period_start"], row["period_end"], list(row["parties"]))
+        for row in await rows(_sql.changed_exception_periods(connection))
     ]
 
 

@@ -13,6 +13,7 @@ from dataclasses import asdict, dataclass, field, replace
 from datetime import date, datetime, time, timedelta
 from itertools import groupby
 from typing import Any, Final
+from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from clearing.connection import Connection
@@ -20,8 +21,15 @@ from clearing.documents import invoice_repository
 from clearing.documents import service as document_service
 from clearing.documents.cadence import period_end
 from clearing.documents.document import DocumentExceptionRecord, DocumentSummary, document_name
+from clearing.documents.driver_document import SETTLED
 from clearing.documents.einvoice import cii, ubl
-from clearing.documents.invoice import DocumentType, Invoice, SuppliedSum, invoices_of
+from clearing.documents.invoice import (
+    DocumentType,
+    Invoice,
+    PrecedingDocument,
+    SuppliedSum,
+    invoices_of,
+)
 from clearing.documents.invoice_repository import (
     DocumentKey,
     DocumentRow,
@@ -29,20 +37,26 @@ from clearing.documents.invoice_repository import (
 )
 from clearing.documents.printed_page import invoice_page
 from clearing.errors import ClearingError, InvalidDocumentError
+from clearing.fx import MAX_AGE_DAYS, RateTable
+from clearing.identifiers import format_id
 from clearing.language import Language
 from clearing.parties import repository as party_repository
-from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party
+from clearing.parties.business_details import InvoiceProfile
+from clearing.parties.party import PLATFORM_ID, DocumentCadence, Party, PartyKind
+from clearing.reference_data import repository as reference_repository
 from clearing.reference_data.bundled_data import vat_rates
 from clearing.sessions import repository as session_repository
 from clearing.tax.vat import SupplyLeg, VatDecision
 
 _DAY: Final = timedelta(days=1)
+_RATE_AGE: Final = timedelta(days=MAX_AGE_DAYS + 1)
 _PairKey = tuple[str, str, str, str]  # supplier, customer, currency, session or empty
 _PREFIX_LENGTH: Final = 3  # "SB-"
 _PREFIX: Final = {
     DocumentType.INVOICE: "IN",
     DocumentType.SELF_BILLED: "SB",
     DocumentType.CREDIT_NOTE: "CN",
+    DocumentType.SELF_BILLED_CREDIT: "CN",
 }
 
 
@@ -54,11 +68,6 @@ class UnissuedDocument:
     customer_id: str
     currency: str
     reason: str
-
-    @property
-    def cadence_party_id(self) -> str:
-        """The party by whose cadence it is issued: of two, the one that is not the platform."""
-        return self.customer_id if self.supplier_id == PLATFORM_ID else self.supplier_id
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -112,6 +121,14 @@ async def list_periods_with_exceptions(connection: Connection) -> list[DuePeriod
     ]
 
 
+async def list_periods_to_retry(connection: Connection) -> list[DuePeriod]:
+    """The periods in which something could not be issued, and a party's data were changed since."""
+    return [
+        DuePeriod(start=start, end=end, parties=parties)
+        for start, end, parties in await invoice_repository.list_changed_exception_periods(connection)
+    ]
+
+
 async def list_document_exceptions(connection: Connection) -> Sequence[DocumentExceptionRecord]:
     """Everything that could not be issued so far, the oldest first."""
     return await invoice_repository.list_exceptions(connection)
@@ -143,6 +160,7 @@ async def issue(
         since=datetime.combine(start, time(), zone),
         until=until,
         now=now,
+        fx=await reference_repository.load_rates_between(connection, end - _RATE_AGE, end),
     )
     documented, again = [], set()
     for name, period in (await _documented_periods(connection)).items():
@@ -213,6 +231,7 @@ class _Run:
     since: datetime
     until: datetime
     now: datetime
+    fx: RateTable
     again: frozenset[str] = frozenset()
     unissued: list[UnissuedDocument] = field(default_factory=list)
 
@@ -230,9 +249,10 @@ class _Run:
                 await self._issue_one(key, sums, preceding=corrected.get(key, []) if corrections else None)
 
     async def _issue_one(
-        self, key: _PairKey, sums: Sequence[SuppliedSum], *, preceding: Sequence[str] | None
+        self, key: _PairKey, sums: Sequence[SuppliedSum], *, preceding: Sequence[PrecedingDocument] | None
     ) -> None:
         supplier_id, customer_id, currency, subject = key
+        bought = self.parties[customer_id].kind is PartyKind.BUYER
         try:
             invoices = invoices_of(
                 sums,
@@ -240,12 +260,14 @@ class _Run:
                 customer=self.parties[customer_id],
                 currency=currency,
                 period=self.period,
-                self_billed=supplier_id != PLATFORM_ID,
+                self_billed=supplier_id != PLATFORM_ID and not bought,
                 rates=vat_rates(),
+                fx=self.fx,
                 preceding=preceding or (),
+                session=format_id("ses", UUID(subject)) if subject else "",
             )
-            if subject:
-                invoices = [_about(invoice, subject) for invoice in invoices]
+            if bought:  # each session was paid when it was captured
+                invoices = [_paid(invoice) for invoice in invoices]
             if preceding is not None:
                 invoices = [_referring(invoice) for invoice in invoices]
             async with self.connection.transaction():  # all of a pair or none: no number is lost
@@ -280,21 +302,26 @@ class _Run:
                 self.connection,
                 key,
                 period=self.period,
-                party_id=one.cadence_party_id,
+                party_id=self._cadence_party(one),
                 reason=one.reason,
                 now=self.now,
             )
 
-    async def _corrected(self) -> dict[_PairKey, list[str]]:
-        """The names of the documents that each pair's corrections correct, also by session."""
-        found: dict[_PairKey, list[str]] = {}
-        for pair, session, name in await invoice_repository.list_corrected(
+    def _cadence_party(self, one: UnissuedDocument) -> str:
+        """By whose cadence it is issued: of two, the one that is not the platform, or the buyer."""
+        buys = self.parties[one.customer_id].kind is PartyKind.BUYER
+        return one.customer_id if buys or one.supplier_id == PLATFORM_ID else one.supplier_id
+
+    async def _corrected(self) -> dict[_PairKey, list[PrecedingDocument]]:
+        """The documents that each pair's corrections correct, also by session."""
+        found: dict[_PairKey, list[PrecedingDocument]] = {}
+        for pair, session, document in await invoice_repository.list_corrected(
             self.connection, since=self.since, until=self.until, zone=self.zone.key
         ):
             for subject in ("", session):
                 names = found.setdefault((*pair, subject), [])
-                if name not in names:
-                    names.append(name)
+                if document not in names:
+                    names.append(document)
         return found
 
     async def _store(self, invoice: Invoice, *, subject: str) -> None:
@@ -335,16 +362,18 @@ class _Run:
         }
         content = {
             "ubl": ubl(invoice, number=name, issued_on=issued_on).decode(),
-            "cii": cii(invoice, number=name, issued_on=issued_on).decode(),
+            # Of a Factur-X file, whose rules know EN 16931 alone; the receiver's own profile is in UBL.
+            "cii": cii(
+                replace(invoice, profile=InvoiceProfile.EN16931), number=name, issued_on=issued_on
+            ).decode(),
             "pages": pages,
         }
         plain: dict[str, Any] = json.loads(json.dumps(content))  # as it is read back: tuples are lists
         return plain
 
 
-def _about(invoice: Invoice, session: str) -> Invoice:
-    """A document of one session, which its lines name."""
-    return replace(invoice, lines=[replace(line, note=f"session {session}") for line in invoice.lines])
+def _paid(invoice: Invoice) -> Invoice:
+    return replace(invoice, paid_minor=invoice.due_minor, terms=SETTLED)
 
 
 def _referring(invoice: Invoice) -> Invoice:
@@ -352,10 +381,10 @@ def _referring(invoice: Invoice) -> Invoice:
 
     Directive 2006/112/EC art. 219: what amends an invoice refers to it specifically and unambiguously.
     """
-    if invoice.type is not DocumentType.CREDIT_NOTE:
+    if not invoice.type.is_credit:
         return invoice
     kind = _series(invoice)[_PREFIX_LENGTH:]
-    named = [name for name in invoice.preceding if name.rpartition("-")[0][_PREFIX_LENGTH:] == kind]
+    named = [one for one in invoice.preceding if one.number.rpartition("-")[0][_PREFIX_LENGTH:] == kind]
     if not named:
         raise InvalidDocumentError(
             f"a credit note to {invoice.customer.id!r} names no invoice: that of the sales which it corrects "
@@ -387,4 +416,5 @@ def _sums(found: Iterable[SuppliedRecord], rulings: Mapping[str, VatDecision]) -
             vat_minor=one.vat_minor,
             sessions=one.sessions,
             first_day=one.first_sale_at.date() - _DAY,  # of UTC: the local day is at most one earlier
+            energy_kwh=one.energy_kwh,
         )

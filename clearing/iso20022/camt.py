@@ -1,24 +1,23 @@
-"""Bank statements (camt.053) and notifications (camt.054), in any of their versions.
+"""Bank statements (camt.053), notifications (camt.054) and intraday reports (camt.052), any version.
 
-Owns: reading entries, one bank line for each transaction in them. Must not know: what a line is matched to. A
-statement of a million entries is read in the memory of one.
-Source: ISO 20022 BankToCustomerStatement and BankToCustomerDebitCreditNotification; Swiss Payment Standards,
-Implementation Guidelines for cash management messages.
+Owns: reading entries and balances. Must not know: what a line is matched to. A statement of a million entries
+is read in the memory of one. An entry or balance that breaks the rules is returned as such: it spoils no
+other. Source: ISO 20022 BankToCustomerStatement and BankToCustomerDebitCreditNotification; Swiss Payment
+Standards, Implementation Guidelines for cash management messages.
 """
 
-import re
-from collections.abc import Iterator
-from dataclasses import dataclass
-from datetime import date, datetime
-from decimal import Decimal
-from enum import StrEnum
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field, replace
+from datetime import date
 from hashlib import sha256
 from typing import IO, Final
-from xml.etree.ElementTree import Element
+from xml.etree.ElementTree import Element, tostring  # only elements that were read safely
 
-from clearing.errors import UnknownCurrencyError, UnreadableMessageError
+from clearing.errors import UnreadableMessageError
+from clearing.iso20022.bank_day import bank_day, last_day
+from clearing.iso20022.bank_entry import BankBalance, BankEntry, BankLine, BankLineState, UnreadableEntry
+from clearing.iso20022.entry_amounts import EntrySplit, read_amount, read_sign, split_entry
 from clearing.iso20022.safe_xml import child, children, local, subtrees, text
-from clearing.money import exponent
 
 # Direct children of a report, also those that are not read: elements inside them are not read by mistake.
 _PARTS: Final = (
@@ -41,55 +40,9 @@ _NOT_PROVIDED: Final = "NOTPROVIDED"
 _BOOKED: Final = "BOOK"
 _MAX_TEXT: Final = 500
 _SEQUENCE: Final = 18
-# ISO 20022: 18 digits in all, at most 5 decimals in every schema here.
-_AMOUNT: Final = re.compile(r"[0-9]{1,18}(?:\.[0-9]{1,5})?")
-_MESSAGES: Final = ("camt.052", "camt.053", "camt.054")
-
-
-class BankLineState(StrEnum):
-    """Whether the bank has booked the line; only a booked one counts."""
-
-    BOOKED = "booked"
-    PENDING = "pending"
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BankLine:
-    """One transaction on the account: signed minor units, money received positive.
-
-    `line_id` identifies it for ever, in any message and order. `return_reason` is set for a returned payment.
-    `end_to_end_id` is None if the bank gives none.
-    """
-
-    line_id: str
-    iban: str
-    statement_id: str
-    entry_reference: str
-    amount_minor: int
-    currency: str
-    booked_on: date
-    value_on: date
-    end_to_end_id: str | None
-    message_id: str | None
-    bank_reference: str
-    counterparty: str
-    remittance: str
-    return_reason: str | None
-    reversal: bool
-    state: BankLineState
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class BankBalance:
-    """A balance that the statement states: OPBD opening, CLBD closing; credit positive."""
-
-    iban: str
-    statement_id: str
-    sequence: int | None
-    code: str
-    amount_minor: int
-    currency: str
-    on: date
+_STATEMENT: Final = "camt.053"
+_MESSAGES: Final = ("camt.052", _STATEMENT, "camt.054")
+_UNDATED: Final = "undated"
 
 
 @dataclass(slots=True)
@@ -98,105 +51,197 @@ class _Report:
 
     statement_id: str = ""
     iban: str = ""
+    currency: str = ""
     sequence: int | None = None
+    created: str = ""
+    until: str = ""
     entries: int = 0
+    notice: bool = False
+
+    def day(self) -> date:
+        """The day of what has none. Raises UnreadableMessageError if the statement has none either."""
+        if self.until:
+            return last_day(self.until, iban=self.iban)
+        if self.created:
+            return bank_day(self.created, iban=self.iban)
+        raise UnreadableMessageError("Stmt", "has neither a FrToDt nor a CreDtTm")
 
 
-def read(stream: IO[bytes]) -> Iterator[BankLine | BankBalance]:
-    """Every balance and line, in document order. Raises UnreadableMessageError, which names the element."""
-    report = _Report()
-    seen: dict[str, int] = {}
-    recognized = False
+@dataclass(slots=True)
+class _Seen:
+    """How often the same facts occurred in this message, so that equal lines remain several."""
+
+    lines: dict[str, int] = field(default_factory=dict)
+    entries: dict[str, int] = field(default_factory=dict)
+
+
+def read(stream: IO[bytes]) -> Iterator[BankEntry | BankBalance | UnreadableEntry]:
+    """Every balance and entry, in document order.
+
+    Raises UnreadableMessageError only where the rest of the file can't be read either.
+    """
+    report, created, seen = _Report(), "", _Seen()
+    kind: str | None = None
     for found_in, element in subtrees(stream, names=_PARTS):
-        if not recognized:
-            _check_message(found_in)
-            recognized = True
+        kind = kind or _message_kind(found_in)
         match local(element.tag):
+            case "GrpHdr":
+                created = text(element, "CreDtTm") or ""
             case "Id":
-                report = _Report(statement_id=(element.text or "").strip())
+                identifier = (element.text or "").strip()
+                report = _Report(statement_id=identifier, created=created, notice=kind != _STATEMENT)
             case "ElctrncSeqNb":
                 report.sequence = _number(element.text)
+            case "CreDtTm":
+                report.created = (element.text or "").strip() or report.created
+            case "FrToDt":
+                report.until = text(element, "ToDtTm") or text(element, "ToDt") or ""
             case "Acct":
                 report.iban = text(element, "Id/IBAN") or text(element, "Id/Othr/Id") or ""
+                report.currency = text(element, "Ccy") or ""
             case "Bal":
-                yield _balance(element, report)
+                yield _read_or_report(element, report, seen)
             case "Ntry":
                 report.entries += 1
-                yield from _lines(element, report, seen)
+                yield _read_or_report(element, report, seen)
             case _:
                 continue
-    if not recognized:
+    if kind is None:
         raise UnreadableMessageError("/", "is not a camt.052, camt.053 or camt.054")
 
 
-def _check_message(found_in: str) -> None:
-    if not any(name in found_in for name in _MESSAGES):
-        raise UnreadableMessageError(
-            "/Document", f"is of {found_in or 'no namespace'!r}; expected camt.053 or camt.054"
-        )
+def _message_kind(found_in: str) -> str:
+    for name in _MESSAGES:
+        if name in found_in:
+            return name
+    raise UnreadableMessageError(
+        "/Document", f"is of {found_in or 'no namespace'!r}; expected camt.053 or camt.054"
+    )
 
 
-def _lines(entry: Element, report: _Report, seen: dict[str, int]) -> Iterator[BankLine]:
-    """One line for each transaction of the entry, or one for the entry if the bank gives no details."""
-    details = [one for block in children(entry, "NtryDtls") for one in children(block, "TxDtls")]
+def _read_or_report(
+    element: Element, report: _Report, seen: _Seen
+) -> BankEntry | BankBalance | UnreadableEntry:
+    try:
+        if local(element.tag) == "Bal":
+            return _balance(element, report)
+        return _entry(element, report, seen)
+    except UnreadableMessageError as error:
+        return _unreadable(element, report, error)
+
+
+def _unreadable(element: Element, report: _Report, error: UnreadableMessageError) -> UnreadableEntry:
+    """What is left of it: identified by its own text, so that the same one in another file is the same."""
+    minor, currency = 0, report.currency or "EUR"
+    is_entry = local(element.tag) == "Ntry"
+    if is_entry and not report.notice and _status(element) == _BOOKED:
+        try:
+            amount, stated = read_amount(element, "")
+            minor, currency = read_sign(element, "") * amount, stated
+        except UnreadableMessageError:
+            minor = 0
+    where = f"Ntry[{report.entries}]" if is_entry else "Bal"
+    facts = f"{report.iban}|{report.statement_id}|{where}|".encode() + tostring(element)
+    return UnreadableEntry(
+        entry_id=sha256(b"unreadable|" + facts).hexdigest()[:32],
+        iban=report.iban,
+        statement_id=report.statement_id,
+        where=where,
+        problem=str(error),
+        amount_minor=minor,
+        currency=currency,
+        on=_day_of_report(report),
+    )
+
+
+def _day_of_report(report: _Report) -> date | None:
+    try:
+        return report.day()
+    except UnreadableMessageError:
+        return None
+
+
+def _entry(entry: Element, report: _Report, seen: _Seen) -> BankEntry:
+    """The entry with one line for each transaction, or one for itself if none adds up."""
     where = f"Ntry[{report.entries}]"
-    whole, currency = _amount(entry, where)
-    sign = _sign(entry, where)
-    if len(details) <= 1:
-        yield _line(
-            entry, details[0] if details else None, (sign * whole, currency), report, seen, where=where
+    details = [one for block in children(entry, "NtryDtls") for one in children(block, "TxDtls")]
+    amount, currency = read_amount(entry, where)
+    whole = read_sign(entry, where) * amount
+    split = split_entry(entry, details, whole_minor=whole, currency=currency, where=where)
+    lines: list[BankLine]
+    if details and split is not None:
+        lines = _split_lines(entry, details, split, currency=currency, report=report, seen=seen)
+    else:
+        # Details that don't add up to the entry prove nothing: the entry is one line.
+        only = details[0] if len(details) == 1 else None
+        lines = [_line(entry, only, (whole, currency), report, seen)]
+    itemized = len(lines) > 1 or lines[0].end_to_end_id is not None
+    first = lines[0]
+    facts = "|".join(
+        (
+            report.iban,
+            text(entry, "AcctSvcrRef") or first.entry_reference,
+            str(whole),
+            currency,
+            _day_in_facts(entry, first),
         )
-        return
-    split = [
-        _detail_amount(one, currency, sign, f"{where}/TxDtls[{place}]")
-        for place, one in enumerate(details, 1)
+    )
+    seen.entries[facts] = seen.entries.get(facts, 0) + 1
+    return BankEntry(
+        entry_id=sha256(f"entry|{facts}|{seen.entries[facts]}".encode()).hexdigest()[:32],
+        iban=report.iban,
+        currency=currency,
+        amount_minor=whole,
+        booked_on=first.booked_on,
+        value_on=first.value_on,
+        dated=_is_dated(entry),
+        state=first.state,
+        references=_references(entry, details),
+        lines=lines,
+        itemized=itemized,
+        payment_ids=() if itemized else [one for one in map(_payment_id, details) if one is not None],
+        batch_ids=() if itemized else _batch_ids(entry, details),
+        notice=report.notice,
+    )
+
+
+def _split_lines(
+    entry: Element,
+    details: Sequence[Element],
+    split: EntrySplit,
+    *,
+    currency: str,
+    report: _Report,
+    seen: _Seen,
+) -> list[BankLine]:
+    lines = [
+        _line(entry, detail, (minor, currency), report, seen)
+        for detail, minor in zip(details, split.amounts_minor, strict=True)
     ]
-    if None in split or sum(one for one in split if one is not None) != sign * whole:
-        # Details that don't add up to the entry prove nothing: the entry is one line, for a person to check.
-        yield _line(entry, None, (sign * whole, currency), report, seen, where=where)
-        return
-    for one, minor in zip(details, split, strict=True):
-        if minor is not None:
-            yield _line(entry, one, (minor, currency), report, seen, where=where)
+    if split.charges_minor:
+        charged = _line(entry, None, (split.charges_minor, currency), report, seen)
+        lines.append(replace(charged, remittance=f"bank charges {charged.remittance}".strip()))
+    return lines
 
 
 def _line(
-    entry: Element,
-    detail: Element | None,
-    money: tuple[int, str],
-    report: _Report,
-    seen: dict[str, int],
-    *,
-    where: str,
+    entry: Element, detail: Element | None, money: tuple[int, str], report: _Report, seen: _Seen
 ) -> BankLine:
-    booked = _day(child(entry, "BookgDt")) or _day(child(entry, "ValDt"))
-    if booked is None:
-        raise UnreadableMessageError(where, "has neither a BookgDt nor a ValDt")
+    booked = _day(child(entry, "BookgDt"), report) or _day(child(entry, "ValDt"), report) or report.day()
     minor, currency = money
     end_to_end = text(detail, "Refs/EndToEndId")
     bank_reference = text(detail, "Refs/AcctSvcrRef") or text(entry, "AcctSvcrRef") or ""
     entry_reference = text(entry, "NtryRef") or ""
-    facts = "|".join(
-        (
-            report.iban,
-            bank_reference or entry_reference,
-            end_to_end or "",
-            str(minor),
-            currency,
-            booked.isoformat(),
-        )
-    )
-    seen[facts] = seen.get(facts, 0) + 1
-    return BankLine(
-        line_id=sha256(f"{facts}|{seen[facts]}".encode()).hexdigest()[:32],
+    line = BankLine(
+        line_id="",
         iban=report.iban,
         statement_id=report.statement_id,
         entry_reference=entry_reference,
         amount_minor=minor,
         currency=currency,
         booked_on=booked,
-        value_on=_day(child(entry, "ValDt")) or booked,
-        end_to_end_id=None if end_to_end in (None, _NOT_PROVIDED) else end_to_end,
+        value_on=_day(child(entry, "ValDt"), report) or booked,
+        end_to_end_id=_payment_id(detail),
         message_id=text(detail, "Refs/MsgId"),
         bank_reference=bank_reference,
         counterparty=_counterparty(detail, credit=minor > 0),
@@ -205,6 +250,60 @@ def _line(
         reversal=text(entry, "RvslInd") in {"true", "1"},
         state=BankLineState.BOOKED if _status(entry) == _BOOKED else BankLineState.PENDING,
     )
+    facts = "|".join(
+        (
+            report.iban,
+            bank_reference or entry_reference,
+            end_to_end or "",
+            str(minor),
+            currency,
+            _day_in_facts(entry, line),
+        )
+    )
+    seen.lines[facts] = seen.lines.get(facts, 0) + 1
+    return replace(line, line_id=sha256(f"{facts}|{seen.lines[facts]}".encode()).hexdigest()[:32])
+
+
+def _is_dated(entry: Element) -> bool:
+    return any(
+        text(child(entry, name), part) is not None for name in ("BookgDt", "ValDt") for part in ("Dt", "DtTm")
+    )
+
+
+def _day_in_facts(entry: Element, line: BankLine) -> str:
+    """An entry without a day, but with a reference, is the same in a statement of another day."""
+    if not _is_dated(entry) and (line.bank_reference or line.entry_reference):
+        return _UNDATED
+    return line.booked_on.isoformat()
+
+
+def _references(entry: Element, details: Sequence[Element]) -> frozenset[str]:
+    """Every name that the bank gives to the entry or to one of its transactions."""
+    found = [text(entry, "NtryRef"), text(entry, "AcctSvcrRef")]
+    for one in details:
+        found += [text(one, "Refs/AcctSvcrRef"), text(one, "Refs/TxId"), _payment_id(one)]
+    return frozenset(one for one in found if one is not None and one != _NOT_PROVIDED)
+
+
+def _payment_id(detail: Element | None) -> str | None:
+    """The end-to-end id, else the instruction id, which has the same text in our files."""
+    for path in ("Refs/EndToEndId", "Refs/InstrId"):
+        found = text(detail, path)
+        if found is not None and found != _NOT_PROVIDED:
+            return found
+    return None
+
+
+def _batch_ids(entry: Element, details: Sequence[Element]) -> list[str]:
+    """The names of our payment batch or file that the bank gives for a collective entry."""
+    found = [
+        text(batch, name)
+        for block in children(entry, "NtryDtls")
+        for batch in children(block, "Btch")
+        for name in ("PmtInfId", "MsgId")
+    ]
+    found += [text(one, f"Refs/{name}") for one in details for name in ("PmtInfId", "MsgId")]
+    return list(dict.fromkeys(one for one in found if one is not None and one != _NOT_PROVIDED))
 
 
 def _status(entry: Element) -> str:
@@ -222,8 +321,12 @@ def _return_reason(entry: Element, detail: Element | None) -> str | None:
 
 def _counterparty(detail: Element | None, *, credit: bool) -> str:
     side = "Dbtr" if credit else "Cdtr"
-    name = text(detail, f"RltdPties/{side}/Pty/Nm") or text(detail, f"RltdPties/{side}/Nm") or ""
-    return name[:_MAX_TEXT]
+    found = (
+        text(detail, f"RltdPties/{role}{party}/Nm")
+        for role in (side, f"Ultmt{side}")
+        for party in ("/Pty", "")
+    )
+    return (next((name for name in found if name is not None), None) or "")[:_MAX_TEXT]
 
 
 def _remittance(detail: Element | None) -> str:
@@ -238,75 +341,25 @@ def _remittance(detail: Element | None) -> str:
 
 
 def _balance(element: Element, report: _Report) -> BankBalance:
-    minor, currency = _amount(element, "Bal")
-    on = _day(child(element, "Dt"))
+    minor, currency = read_amount(element, "Bal")
+    on = _day(child(element, "Dt"), report)
     if on is None:
         raise UnreadableMessageError("Bal/Dt", "is missing")
+    report.currency = report.currency or currency
     return BankBalance(
         iban=report.iban,
         statement_id=report.statement_id,
         sequence=report.sequence,
         code=text(element, "Tp/CdOrPrtry/Cd") or "",
-        amount_minor=_sign(element, "Bal") * minor,
+        amount_minor=read_sign(element, "Bal") * minor,
         currency=currency,
         on=on,
     )
 
 
-def _detail_amount(detail: Element, currency: str, sign: int, where: str) -> int | None:
-    """A transaction's signed amount in the account's currency; None if it is not stated there."""
-    found = child(detail, "Amt")
-    if found is None:
-        found = child(detail, "AmtDtls/TxAmt/Amt")
-    if found is None or found.get("Ccy") != currency:
-        return None
-    minor = to_minor_exactly(found.text or "", currency, where)
-    indicator = text(detail, "CdtDbtInd")
-    return minor * (sign if indicator is None else _sign(detail, where))
-
-
-def _amount(element: Element, where: str) -> tuple[int, str]:
-    found = child(element, "Amt")
-    if found is None:
-        raise UnreadableMessageError(f"{where}/Amt", "is missing")
-    currency = found.get("Ccy") or ""
-    return to_minor_exactly(found.text or "", currency, where), currency
-
-
-def to_minor_exactly(amount: str, currency: str, where: str) -> int:
-    """Digits to minor units, never rounded. Raises UnreadableMessageError for anything else."""
-    figure = amount.strip()
-    if not _AMOUNT.fullmatch(figure):
-        raise UnreadableMessageError(f"{where}/Amt", f"{amount[:40]!r} is not an amount of 0 or more")
-    try:
-        digits = exponent(currency)
-    except UnknownCurrencyError as error:
-        raise UnreadableMessageError(f"{where}/Amt", str(error)) from None
-    value = Decimal(figure)
-    minor = value.scaleb(digits)
-    if minor != minor.to_integral_value():
-        raise UnreadableMessageError(f"{where}/Amt", f"{amount[:40]!r} has more decimals than {currency} has")
-    return int(minor)
-
-
-def _sign(element: Element, where: str) -> int:
-    match text(element, "CdtDbtInd"):
-        case "CRDT":
-            return 1
-        case "DBIT":
-            return -1
-        case other:
-            raise UnreadableMessageError(f"{where}/CdtDbtInd", f"{other!r} is neither CRDT nor DBIT")
-
-
-def _day(element: Element | None) -> date | None:
+def _day(element: Element | None, report: _Report) -> date | None:
     day = text(element, "Dt") or text(element, "DtTm")
-    if day is None:
-        return None
-    try:
-        return date.fromisoformat(day[:10]) if "T" not in day else datetime.fromisoformat(day).date()
-    except ValueError:
-        raise UnreadableMessageError("Dt", f"{day[:40]!r} is not a date") from None
+    return None if day is None else bank_day(day, iban=report.iban)
 
 
 def _number(content: str | None) -> int | None:

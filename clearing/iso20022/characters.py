@@ -1,6 +1,6 @@
 """The characters that banks accept, and the conversion of any other text to them.
 
-Owns: the two character sets and the transliteration. Must not know: messages.
+Owns: the two character sets, and how Latin letters and signs are spelled in them. Must not know: messages.
 Sources: EPC217-08 (SEPA requirements for an extended character set, with its conversion table); Swiss Payment
 Standards, Implementation Guidelines Customer-Bank Messages, section on permitted characters.
 """
@@ -10,6 +10,8 @@ import unicodedata
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Final
+
+from clearing.iso20022.transliteration import LETTERS
 
 MAX_IDENTIFIER: Final = 35  # Max35Text
 # What every bank must accept: SWIFT's character set X without line breaks.
@@ -46,6 +48,10 @@ _SPELLED: Final = MappingProxyType(
         "@": "(at)",
         "€": "EUR",
         "_": "-",
+        "~": "-",
+        "\\": "/",
+        "|": "/",
+        "\u00bf": "?",
         "\u2010": "-",
         "\u2011": "-",
         "\u2012": "-",
@@ -86,9 +92,9 @@ def is_permitted(character: str, characters: CharacterSet) -> bool:
 def fold(text: str, *, characters: CharacterSet, limit: int) -> str:
     """`text` in the scheme's characters, on one line, at most `limit` of them.
 
-    A permitted character stays. A letter loses its accent or is spelled out (EPC217-08); anything else
-    becomes a full stop, so that a reader sees that a character is missing. Line breaks, tabs and runs of
-    spaces become one space. Only an empty text gives an empty result.
+    A permitted character stays. A letter loses its accent or is spelled out; a Greek or Cyrillic one becomes
+    Latin (EPC217-08); anything else becomes a full stop, so that a reader sees that a character is missing.
+    Line breaks, tabs and runs of spaces become one space. Only an empty text gives an empty result.
     """
     composed = unicodedata.normalize("NFC", text)
     folded = "".join(_fold_one(character, characters) for character in composed)
@@ -100,12 +106,18 @@ def _fold_one(character: str, characters: CharacterSet) -> str:
         return " "
     if is_permitted(character, characters):
         return character
-    if character in _SPELLED:
-        return _SPELLED[character]
+    spelled = _SPELLED.get(character) or LETTERS.get(character)
+    if spelled is not None:
+        return spelled
     bare = "".join(part for part in unicodedata.normalize("NFKD", character) if part in _BASIC)
     if bare:
         return bare
     return "" if unicodedata.category(character) in {"Mn", "Cf"} else "."
+
+
+def has_letter_or_digit(text: str) -> bool:
+    """Whether a folded text still names anything: punctuation alone names nobody."""
+    return any(character.isalnum() for character in text)
 
 
 def is_identifier(text: str) -> bool:

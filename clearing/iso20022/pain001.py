@@ -16,7 +16,7 @@ from typing import Final
 from xml.etree import ElementTree as ET  # only written here, never read
 
 from clearing.errors import CurrencyMismatchError, InvalidPaymentError
-from clearing.iso20022.characters import CharacterSet, fold, is_identifier
+from clearing.iso20022.characters import CharacterSet, fold, has_letter_or_digit, is_identifier
 from clearing.iso20022.creditor_reference import CreditorReference, check_pairing, is_qr_iban
 from clearing.money import to_major
 from clearing.parties.bank_details import SEPA_COUNTRIES, BankDetails, PostalAddress
@@ -147,10 +147,11 @@ def check_transfer(transfer: CreditTransfer, *, service: Service) -> None:
     """One transfer by the rules of its service. Raises InvalidPaymentError, which says what to correct."""
     where = transfer.end_to_end_id
     characters = _CHARACTERS[service]
-    if not _name(transfer.creditor.name, characters) or not fold(
-        transfer.creditor.address.town, characters=characters, limit=_TOWN
-    ):
-        raise InvalidPaymentError(where, "the payee's name or town has no character that banks accept")
+    town = fold(transfer.creditor.address.town, characters=characters, limit=_TOWN)
+    if not (has_letter_or_digit(_name(transfer.creditor.name, characters)) and has_letter_or_digit(town)):
+        raise InvalidPaymentError(
+            where, "the payee's name or town has no letter that banks accept; give it in Latin letters"
+        )
     if not is_identifier(where):
         raise InvalidPaymentError("end_to_end_id", f"{where!r} is no identifier that banks accept")
     if transfer.amount_minor <= 0:

@@ -14,6 +14,7 @@ from clearing.connection import Connection, named_queries, rows
 from clearing.ledger import hash_chain
 from clearing.ledger.account_statement import StatementBatch, StatementEntry
 from clearing.ledger.journal_entry import Transfer
+from clearing.ledger.period_close import CloseRequest
 
 _sql = named_queries("account_statement")
 _PAGE: Final = 50
@@ -136,3 +137,21 @@ async def close(connection: Connection, *, until: datetime, by: str, now: dateti
         await _sql.insert_closed_period(connection, until=until, now=now, by=by)
         await _sql.insert_snapshots(connection, until=until, previous=previous)
     return previous
+
+
+async def find_close_request(connection: Connection, *, until: datetime) -> CloseRequest | None:
+    """Who asked to close the books up to an instant although something stands open."""
+    row = await _sql.close_request(connection, until=until)
+    return None if row is None else CloseRequest(**dict(row.items()))
+
+
+async def insert_close_request(
+    connection: Connection, *, until: datetime, by: str, open_points: int, now: datetime
+) -> None:
+    """Record who asks."""
+    await _sql.insert_close_request(connection, until=until, by=by, open_points=open_points, now=now)
+
+
+async def confirm_close_request(connection: Connection, *, until: datetime, by: str, now: datetime) -> None:
+    """Record the second person."""
+    await _sql.confirm_close_request(connection, until=until, by=by, now=now)

@@ -13,6 +13,7 @@ from clearing.ledger import account_statement, balance_repository, period_close,
 from clearing.ledger import account_statement_repository as statement_repository
 from clearing.ledger.balances import AccountBalance
 from clearing.ledger.journal_entry import EntryKind, JournalEntry
+from clearing.ledger.period_close import CloseRequest
 
 
 async def post_entries(connection: Connection, entries: Sequence[JournalEntry], *, now: datetime) -> bool:
@@ -136,6 +137,29 @@ async def close_period(connection: Connection, *, until: datetime, by: str, now:
     period_close.check_ended(until, now=now)
     previous = await statement_repository.close(connection, until=until, by=by, now=now)
     period_close.check_order(until, previous=previous)
+
+
+async def close_period_by_rule(
+    connection: Connection, *, until: datetime, by: str, open_points: int, now: datetime
+) -> CloseRequest | None:
+    """Close a period at once where nothing stands open, else with the second person who asks for it.
+
+    Returns the first person's request while it waits for the second; None: the period is closed. Raises
+    ClearingConflictError as `close_period` does, and if the same person asks twice.
+    """
+    period_close.check_ended(until, now=now)
+    period_close.check_order(until, previous=await find_closed_until(connection))
+    request = await statement_repository.find_close_request(connection, until=until)
+    if open_points and request is None:
+        await statement_repository.insert_close_request(
+            connection, until=until, by=by, open_points=open_points, now=now
+        )
+        return await statement_repository.find_close_request(connection, until=until)
+    if open_points and request is not None and request.confirmed_by is None:
+        period_close.check_confirmation(request, by=by)
+        await statement_repository.confirm_close_request(connection, until=until, by=by, now=now)
+    await close_period(connection, until=until, by=by, now=now)
+    return None
 
 
 async def list_statement_lines(

@@ -128,6 +128,19 @@ class BankDetails:
         return masked(self.iban)
 
 
+def is_payable_by_bank(currency: str, iban: str) -> bool:
+    """Whether our payment files can carry that currency to that account.
+
+    EUR to any account in SEPA (EPC409-09), CHF to one in Switzerland or Liechtenstein (Swiss Payment
+    Standards). SEK, NOK, DKK, PLN, CZK, HUF, RON and GBP have national schemes with files, references and
+    cut-offs of their own (Bankgirot, NICS, Sumclearing, Elixir, CERTIS, GIRO, TransFonD, Bacs and Faster
+    Payments), which pain.001 alone does not satisfy: none is claimed here.
+    """
+    if currency == "CHF":
+        return iban[:2] in {"CH", "LI"}
+    return currency == "EUR" and iban[:2] in SEPA_COUNTRIES
+
+
 def masked(iban: str) -> str:
     """An IBAN with its middle hidden; what is too short to be one is hidden whole."""
     return f"{iban[:4]}...{iban[-4:]}" if len(iban) >= _SHORTEST_IBAN else "..."

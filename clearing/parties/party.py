@@ -13,6 +13,7 @@ from zoneinfo import ZoneInfo, ZoneInfoNotFoundError
 
 from clearing.errors import InvalidPartyError
 from clearing.money import exponent
+from clearing.parties.business_details import NO_DETAILS, BusinessDetails, check_details
 from clearing.parties.payout_terms import DAILY_TERMS, PayoutTerms
 
 PLATFORM_ID: Final = "platform"
@@ -31,6 +32,7 @@ class PartyKind(StrEnum):
     DEMAND_PARTNER = "demand_partner"
     EMSP = "emsp"
     SITE_HOST = "site_host"
+    BUYER = "buyer"  # a business that charging sessions are sold to; it is paid nothing
 
 
 class DocumentCadence(StrEnum):
@@ -103,6 +105,7 @@ class Party:
     payout_hold: str | None = None
     payout_terms: PayoutTerms = DAILY_TERMS
     document_cadence: DocumentCadence = DocumentCadence.MONTHLY
+    details: BusinessDetails = NO_DETAILS
 
     def __post_init__(self) -> None:
         exponent(self.settlement_currency)
@@ -123,6 +126,7 @@ class Party:
         if self.minimum_payout_minor < 0:
             raise InvalidPartyError(self.id, f"minimum_payout_minor: {self.minimum_payout_minor} is negative")
         self._check_vat()
+        check_details(self.id, self.details)
         if (self.kind is PartyKind.PLATFORM) != (self.id == PLATFORM_ID):
             raise InvalidPartyError(self.id, f"kind: the platform, and only it, has the id {PLATFORM_ID!r}")
         try:

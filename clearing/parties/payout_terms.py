@@ -30,11 +30,15 @@ class Cadence(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PayoutHold:
-    """Nothing is paid from `since` on, until `until` (exclusive) or until it is lifted. It says why."""
+    """Nothing is paid from `since` on, until `until` (exclusive) or until it is lifted. It says why.
+
+    `rail` "bank" or "psp": nothing is paid over that rail; None: over none.
+    """
 
     reason: str
     since: date
     until: date | None = None
+    rail: str | None = None
 
     def holds_on(self, day: date) -> bool:
         """Whether it is in force on a local day of the party."""
@@ -54,6 +58,7 @@ class PayoutHoldRecord:
     four_eyes: bool
     lifted_at: datetime | None
     lifted_by: str | None
+    rail: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -101,9 +106,9 @@ class PayoutTerms:
         """Whether the party has left by that day: the minimum payout no longer holds its money back."""
         return self.deregistered_on is not None and self.deregistered_on <= day
 
-    def held_on(self, day: date) -> PayoutHold | None:
-        """The first hold in force on that day."""
-        return next((hold for hold in self.holds if hold.holds_on(day)), None)
+    def held_on(self, day: date, *, rail: str | None) -> PayoutHold | None:
+        """The first hold in force on that day for a party that is paid over `rail`; None: over none yet."""
+        return next((hold for hold in self.holds if hold.holds_on(day) and hold.rail in {None, rail}), None)
 
 
 DAILY_TERMS: Final = PayoutTerms()

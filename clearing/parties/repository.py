@@ -12,6 +12,7 @@ from clearing.connection import Connection, named_queries, rows
 from clearing.errors import ClearingConflictError, InvalidPartyError
 from clearing.parties import payout_terms_repository
 from clearing.parties.agreement import Agreement
+from clearing.parties.business_details import parse_details
 from clearing.parties.party import DocumentCadence, Party, PartyKind, VatEvidence, VatRegistration
 from clearing.parties.payout_terms import DAILY_TERMS
 from clearing.parties.terms_json import encode_terms, parse_terms, terms_sha256
@@ -43,6 +44,7 @@ async def put_party(connection: Connection, party: Party, *, now: datetime) -> N
         connected_account=party.connected_account,
         payout_hold=party.payout_hold,
         document_cadence=party.document_cadence,
+        details=party.details.to_json(),
         now=now,
     )
     if row is None:
@@ -151,6 +153,7 @@ def _party(row: Any, **more: Any) -> Party:
     fields = {**dict(row.items()), **more}
     fields["kind"] = PartyKind(fields["kind"])
     fields["document_cadence"] = DocumentCadence(fields["document_cadence"])
+    fields["details"] = parse_details(fields["details"])
     return Party(**fields)
 
 

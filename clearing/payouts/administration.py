@@ -74,17 +74,19 @@ class PayoutAdministration:
         until: date | None,
         by: str,
         four_eyes: bool = False,
+        rail: str | None = None,
     ) -> UUID:
         """Put a party's payouts on hold from a day on, with the reason that the party reads.
 
         The same hold again is one hold, unless it was lifted in between. `four_eyes`: the person who
-        placed it can't lift it; it is distinct from a hold of another person or without that rule.
+        placed it can't lift it; it is distinct from a hold of another person or without that rule. `rail`:
+        the rail that can't pay the party and places the hold; `lift_rail_holds` ends it.
         """
         await self._party(connection, party_id)
         await terms_repository.lock_party(connection, party_id)
         if not reason.strip() or (until is not None and until <= since):
             raise ClearingConflictError("a hold needs a reason, and an end after its start")
-        placed_by = by if four_eyes else None
+        placed_by = by if four_eyes else rail
         hold_id, lifted = _hold_id(party_id, since, until, reason, 0, placed_by=placed_by), 0
         while (record := await terms_repository.lock_hold(connection, hold_id)) is not None:
             if record.lifted_at is None:
@@ -94,7 +96,7 @@ class PayoutAdministration:
         await terms_repository.place_hold(
             connection,
             party_id,
-            PayoutHold(reason=reason, since=since, until=until),
+            PayoutHold(reason=reason, since=since, until=until, rail=rail),
             hold_id=hold_id,
             by=by,
             four_eyes=four_eyes,
@@ -111,10 +113,26 @@ class PayoutAdministration:
         record = await terms_repository.lock_hold(connection, hold_id)
         if record is None or record.lifted_at is not None:
             raise ClearingConflictError(f"no payout hold {format_id('hld', hold_id)} is in force")
+        if record.rail is not None and record.rail != by:
+            raise ClearingConflictError(
+                f"payout hold {format_id('hld', hold_id)} ends by itself once the {record.rail} can pay the "
+                "party; pay it over another rail meanwhile, or mend what the reason names"
+            )
         if record.four_eyes:
             check_second_person(record.placed_by, by)
         await terms_repository.lift_hold(connection, hold_id, by=by, now=now)
         return replace(record, lifted_at=now, lifted_by=by)
+
+    async def lift_rail_holds(
+        self, connection: Connection, party_id: str, *, rail: str, keep: str | None, now: datetime
+    ) -> Sequence[PayoutHoldRecord]:
+        """Lift what `rail` holds of a party, but a hold whose reason is `keep`; the holds as they are now."""
+        await terms_repository.lock_party(connection, party_id)
+        return [
+            await self.lift_hold(connection, one.id, by=rail, now=now)
+            for one in await terms_repository.list_holds(connection, party_id)
+            if one.lifted_at is None and one.rail == rail and one.reason != keep
+        ]
 
     async def cancel_unpayable(
         self, connection: Connection, *, now: datetime, party_id: str | None = None

@@ -11,7 +11,7 @@ from zoneinfo import ZoneInfo
 
 from clearing.parties.party import Party
 from clearing.payouts.disbursement import Disbursement
-from clearing.payouts.netting import destination
+from clearing.payouts.netting import destination, held_on
 
 
 class CancellationReason(StrEnum):
@@ -40,7 +40,7 @@ def cancellation_reason(
     terms = party.payout_terms
     if party.payout_hold is not None:
         return CancellationReason.ON_HOLD, party.payout_hold
-    hold = terms.held_on(today)
+    hold = held_on(party, today)
     if hold is not None:
         return CancellationReason.ON_HOLD, f"since {hold.since}: {hold.reason}"
     if terms.bank_pending:

@@ -9,7 +9,9 @@ from datetime import date
 from enum import StrEnum
 
 from clearing.errors import CurrencyMismatchError
+from clearing.parties.bank_details import is_payable_by_bank
 from clearing.parties.party import Party
+from clearing.parties.payout_terms import PayoutHold
 from clearing.payouts.minimum_increment import minimum_increment_minor
 
 
@@ -40,6 +42,7 @@ class HoldReason(StrEnum):
     NO_DESTINATION = "no_connected_account"
     ON_HOLD = "payout_hold"
     BANK_DETAILS = "bank_details_pending"
+    CURRENCY = "currency_not_payable_by_bank"
 
 
 def hold_reason(due: DueSum, party: Party) -> HoldReason | None:
@@ -50,13 +53,15 @@ def hold_reason(due: DueSum, party: Party) -> HoldReason | None:
     if due.amount_minor <= 0:
         return HoldReason.RECEIVABLE
     terms = party.payout_terms
-    if party.payout_hold is not None or terms.held_on(due.period) is not None:
+    if party.payout_hold is not None or held_on(party, due.period) is not None:
         return HoldReason.ON_HOLD
     if terms.bank_pending:
         return HoldReason.BANK_DETAILS
     paid_to = destination(party)
     if paid_to is None:
         return HoldReason.NO_DESTINATION
+    if paid_to[0] == "bank" and not is_payable_by_bank(due.currency, paid_to[1]):
+        return HoldReason.CURRENCY
     if due.amount_minor < minimum_increment_minor(paid_to[0], due.currency):
         return HoldReason.BELOW_INCREMENT
     if terms.deregistered(due.period):
@@ -76,6 +81,12 @@ def destination(party: Party) -> tuple[str, str] | None:
     if bank is not None:
         return "bank", bank.iban
     return None if party.connected_account is None else ("psp", party.connected_account)
+
+
+def held_on(party: Party, day: date) -> PayoutHold | None:
+    """The first hold that keeps a party from being paid on its local day `day` where it is paid now."""
+    paid_to = destination(party)
+    return party.payout_terms.held_on(day, rail=None if paid_to is None else paid_to[0])
 
 
 def net(amounts: Sequence[tuple[int, str]]) -> tuple[int, str]:

@@ -38,6 +38,17 @@ class StatementGap:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class LoneNotice:
+    """A movement that only a notification or intraday report has, long after its day."""
+
+    notice_id: str
+    iban: str
+    currency: str
+    amount_minor: int
+    booked_on: date
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class InFlight:
     """Movements of one currency that only our books have, and that only the bank has."""
 
@@ -72,8 +83,10 @@ def bank_positions(
     return found
 
 
-def balance_differences(positions: Iterable[BankPosition], gaps: Iterable[StatementGap]) -> list[Difference]:
-    """Balances that nothing explains, and statements that do not follow from the one before."""
+def balance_differences(
+    positions: Iterable[BankPosition], gaps: Iterable[StatementGap], notices: Iterable[LoneNotice] = ()
+) -> list[Difference]:
+    """Unexplained balances, statements that do not follow from the one before, lone notifications."""
     found = [
         balance_difference(
             reference=f"balance:{position.currency}",
@@ -103,5 +116,16 @@ def balance_differences(positions: Iterable[BankPosition], gaps: Iterable[Statem
             ),
         )
         for gap in gaps
+    ]
+    found += [
+        balance_difference(
+            reference=f"notice:{notice.notice_id}",
+            currency=notice.currency,
+            kind=DifferenceType.NOTICE_ALONE,
+            amount_minor=-notice.amount_minor,
+            since=notice.booked_on,
+            detail=f"a notification of {notice.amount_minor} on {notice.booked_on}, which no statement has",
+        )
+        for notice in notices
     ]
     return found

@@ -4,11 +4,11 @@ Owns: rows to values and back. Must not know: which distance is a difference.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 
 from clearing.connection import Connection, named_queries, rows
-from clearing.iso20022.camt import BankBalance
-from clearing.reconciliation.bank_position import ClosingBalance, InFlight, StatementGap
+from clearing.iso20022.bank_entry import BankBalance
+from clearing.reconciliation.bank_position import ClosingBalance, InFlight, LoneNotice, StatementGap
 
 _sql = named_queries("bank_position")
 
@@ -37,6 +37,12 @@ async def list_closing_balances(connection: Connection) -> list[ClosingBalance]:
 async def find_statement_gaps(connection: Connection) -> list[StatementGap]:
     """Every closing balance that does not follow from the one before it."""
     return [StatementGap(**dict(row.items())) for row in await rows(_sql.statement_gaps(connection))]
+
+
+async def list_lone_notices(connection: Connection, *, before: date, limit: int) -> list[LoneNotice]:
+    """Movements before that day that only a notification has, the oldest first."""
+    found = await rows(_sql.lone_notices(connection, before=before, limit=limit))
+    return [LoneNotice(**dict(row.items())) for row in found]
 
 
 async def sum_in_flight(connection: Connection) -> dict[str, InFlight]:

@@ -5,14 +5,19 @@ none commits.
 """
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import date, datetime, timedelta
+from typing import Final
 
 from clearing.connection import Connection
-from clearing.iso20022.camt import BankBalance
+from clearing.iso20022.bank_entry import BankBalance
 from clearing.reconciliation import bank_position_repository as repository
 from clearing.reconciliation.bank_position import balance_differences, bank_positions
 from clearing.reconciliation.comparison import Difference
 from clearing.reconciliation.report import BankPosition
+
+# A statement follows its notifications by the next bank day; over holidays by some more.
+_NOTICE_DAYS: Final = 5
+_NOTICES: Final = 1_000
 
 
 async def record_balances(connection: Connection, balances: Iterable[BankBalance], *, now: datetime) -> int:
@@ -30,8 +35,12 @@ async def list_positions(connection: Connection) -> list[BankPosition]:
     )
 
 
-async def list_differences(connection: Connection) -> list[Difference]:
-    """Balances that nothing explains, and statements that do not follow from the one before."""
+async def list_differences(connection: Connection, *, today: date) -> list[Difference]:
+    """Unexplained balances, statements that do not follow from the one before, lone notifications."""
     return balance_differences(
-        await list_positions(connection), await repository.find_statement_gaps(connection)
+        await list_positions(connection),
+        await repository.find_statement_gaps(connection),
+        await repository.list_lone_notices(
+            connection, before=today - timedelta(days=_NOTICE_DAYS), limit=_NOTICES
+        ),
     )

@@ -36,6 +36,8 @@ class DifferenceType(StrEnum):
     UNKNOWN_LINE = "unknown_line"
     BALANCE = "balance"
     STATEMENT_GAP = "statement_gap"
+    UNREADABLE_ENTRY = "unreadable_entry"
+    NOTICE_ALONE = "notice_alone"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -110,6 +112,7 @@ class OpenItem:
 
 
 UNKNOWN: Final = "line:"  # prefix of the reference of a line that names none of ours
+UNREADABLE_ENTRY: Final = "unreadable_entry"  # kind of an item that stands for such an entry
 MAX_CANDIDATES: Final = 12
 _LARGEST_SET: Final = 4
 # Balance transactions that are the PSP's own charges (docs.stripe.com/reports/balance-transaction-types).
@@ -124,6 +127,8 @@ PSP_CHARGES: Final = frozenset(
         "payout_cancel_fee",
     }
 )
+# What only a statement of the bank ends; there is nothing to book.
+STATEMENT_MISSING: Final = frozenset({DifferenceType.STATEMENT_GAP, DifferenceType.NOTICE_ALONE})
 # Who investigates a difference of a pair and type.
 _OWNERS: Final = MappingProxyType(
     {
@@ -135,6 +140,8 @@ _OWNERS: Final = MappingProxyType(
         (ReconciliationPair.BOOK_PSP, DifferenceType.FEE): "payments",
         (ReconciliationPair.BANK_BALANCE, DifferenceType.STATEMENT_GAP): "treasury",
         (ReconciliationPair.BANK_BALANCE, DifferenceType.BALANCE): "treasury",
+        (ReconciliationPair.BANK_BALANCE, DifferenceType.NOTICE_ALONE): "treasury",
+        (ReconciliationPair.BOOK_BANK, DifferenceType.UNREADABLE_ENTRY): "treasury",
     }
 )
 _FALLBACK_OWNER: Final = "finance"
@@ -188,6 +195,8 @@ def _compare_one(group: OpenGroup, rule: Tolerance, *, today: date) -> Differenc
     charged = set(group.kinds) <= PSP_CHARGES or (group.right_minor == 0 and group.right_fee_minor)
     if group.left_count == 0 and charged:
         return _difference(group, DifferenceType.FEE)
+    if UNREADABLE_ENTRY in group.kinds:
+        return _difference(group, DifferenceType.UNREADABLE_ENTRY)
     if group.reference.startswith(UNKNOWN):
         return _difference(group, DifferenceType.UNKNOWN_LINE)
     if waiting:
@@ -238,8 +247,10 @@ def _proposal(pair: ReconciliationPair, kind: DifferenceType, amount: int, curre
         return json.dumps(
             {"do": f"ask the {pair.value.split('_')[1]} about the movement; book nothing before"}
         )
-    if kind is DifferenceType.STATEMENT_GAP:
+    if kind in STATEMENT_MISSING:
         return json.dumps({"do": "request the missing statement from the bank; book nothing before"})
+    if kind is DifferenceType.UNREADABLE_ENTRY:
+        return json.dumps({"do": "ask the bank for a correct entry, then resolve this one"})
     if amount == 0:
         return json.dumps({"do": "compare the documents of both sides"})
     account, target = _ACCOUNTS[pair], _FEE_ACCOUNT if kind is DifferenceType.FEE else "suspense"

@@ -106,6 +106,11 @@ async def read_books(connection: Connection, *, since: datetime, now: datetime) 
     return captures["read"] + disbursements, captures["matched"]
 
 
+async def withdraw_bank_lines(connection: Connection, line_ids: Sequence[str]) -> list[str]:
+    """Remove open bank lines; returns those that were removed."""
+    return [row["source_id"] for row in await rows(_sql.withdraw_bank_lines(connection, ids=list(line_ids)))]
+
+
 async def match_exact(connection: Connection, *, now: datetime) -> int:
     """Match both sides of every reference and currency whose sums are equal; how many items."""
     matched: int = await _sql.match_exact(connection, now=now)

@@ -20,7 +20,7 @@ from clearing.parties.party import Party
 from clearing.receivables.service import ReceivablesService
 from clearing.reconciliation import repository as reconciliation_repository
 from clearing.reconciliation import resolution_repository as repository
-from clearing.reconciliation.comparison import DifferenceType, ReconciliationPair
+from clearing.reconciliation.comparison import STATEMENT_MISSING, ReconciliationPair
 from clearing.reconciliation.resolution_entries import BookingChoice, DifferenceSides, clear_suspense, settle
 from clearing.reconciliation.resolution_repository import (
     DifferenceRecord,
@@ -88,7 +88,7 @@ class ResolutionService:
         difference = await repository.open_difference(connection, difference_id)
         if difference is None:
             raise ClearingConflictError(f"no difference {difference_id} is open")
-        if difference.type == DifferenceType.STATEMENT_GAP:
+        if difference.type in STATEMENT_MISSING:
             raise ClearingConflictError(
                 "a bank statement is missing; import it first, there is nothing to book"
             )

@@ -15,12 +15,13 @@ from itertools import groupby, islice
 from typing import Final
 
 from clearing.connection import Connection
-from clearing.iso20022.camt import BankBalance, BankLine, BankLineState
+from clearing.iso20022.bank_entry import BankBalance, BankLine, BankLineState, UnreadableEntry
 from clearing.reconciliation import bank_position_service, repository
 from clearing.reconciliation.cash_in_transit_service import book_cash_in_transit
 from clearing.reconciliation.comparison import (
     MAX_CANDIDATES,
     UNKNOWN,
+    UNREADABLE_ENTRY,
     Difference,
     DifferenceType,
     OpenGroup,
@@ -39,6 +40,7 @@ _BOOKS: Final = "books"
 _PAGE: Final = 5_000
 _UNKNOWN_LINES: Final = 1_000
 _CANDIDATES: Final = 100
+_DETAIL: Final = 500
 # Writers commit out of order: the last day is read again, and each item is stored once.
 _OVERLAP: Final = timedelta(days=1)
 _START: Final = datetime(2000, 1, 1, tzinfo=UTC)
@@ -122,16 +124,27 @@ class ReconciliationService:
         return await _record(connection, items, now=now)
 
     async def record_bank_lines(
-        self, connection: Connection, lines: Iterable[BankLine | BankBalance], *, now: datetime
+        self,
+        connection: Connection,
+        lines: Iterable[BankLine | BankBalance | UnreadableEntry],
+        *,
+        now: datetime,
     ) -> int:
         """Store the bank's booked lines and its balances; one that is reported again is stored once.
 
-        Returns how many lines are new.
+        An entry that can't be read becomes a line that is a difference. Returns how many lines are new.
         """
         balances: list[BankBalance] = []
-        added = await _record(connection, _bank_items(lines, balances), now=now)
+        added = await _record(connection, _bank_items(lines, balances, today=now.date()), now=now)
         await bank_position_service.record_balances(connection, balances, now=now)
         return added
+
+    async def withdraw_bank_lines(self, connection: Connection, line_ids: Sequence[str]) -> list[str]:
+        """Withdraw lines that stood for a whole entry, because their transactions are known now.
+
+        Returns those that were withdrawn: one that was matched, resolved or booked meanwhile stays.
+        """
+        return await repository.withdraw_bank_lines(connection, line_ids) if line_ids else []
 
     async def run(self, connection: Connection, *, now: datetime) -> RunResult:
         """Read our books since the last run, match, and renew the list of differences. One run at a time."""
@@ -156,7 +169,7 @@ class ReconciliationService:
             await repository.put_differences(connection, found, run=run, now=now)
             differences += len(found)
         booked = await book_cash_in_transit(connection, now=now)
-        unexplained = await bank_position_service.list_differences(connection)
+        unexplained = await bank_position_service.list_differences(connection, today=now.date())
         await repository.put_differences(connection, unexplained, run=run, now=now)
         differences += len(unexplained)
         resolved = await repository.close_differences(connection, run=run, now=now)
@@ -281,14 +294,32 @@ def _psp_items(line: PspLine) -> Iterator[ItemRecord]:
 
 
 def _bank_items(
-    stated: Iterable[BankLine | BankBalance], balances: list[BankBalance]
+    stated: Iterable[BankLine | BankBalance | UnreadableEntry], balances: list[BankBalance], *, today: date
 ) -> Iterator[ItemRecord]:
-    """Booked lines as items; balances are appended to `balances`."""
+    """Booked lines and unreadable entries as items; balances are appended to `balances`."""
     for one in stated:
         if isinstance(one, BankBalance):
             balances.append(one)
+        elif isinstance(one, UnreadableEntry):
+            yield _unreadable_item(one, today=today)
         elif one.state is BankLineState.BOOKED:
             yield _bank_item(one)
+
+
+def _unreadable_item(entry: UnreadableEntry, *, today: date) -> ItemRecord:
+    """A person reads it in the bank's own words, and asks the bank for a correct one."""
+    return ItemRecord(
+        pair=ReconciliationPair.BOOK_BANK,
+        side="right",
+        source_id=entry.entry_id,
+        reference=f"{UNKNOWN}{entry.entry_id}",
+        kind=UNREADABLE_ENTRY,
+        amount_minor=entry.amount_minor,
+        currency=entry.currency,
+        occurred_on=entry.on or today,
+        detail=f"statement {entry.statement_id} {entry.where}: {entry.problem}"[:_DETAIL],
+        account=entry.iban,
+    )
 
 
 def _bank_item(line: BankLine) -> ItemRecord:

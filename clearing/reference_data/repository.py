@@ -4,7 +4,7 @@ Owns: rows to values and back. Must not know: what is cleared with them.
 """
 
 from collections.abc import Sequence
-from datetime import datetime
+from datetime import date, datetime
 from uuid import UUID
 
 from clearing.connection import Connection, named_queries, rows
@@ -37,3 +37,9 @@ async def add_rates(connection: Connection, rates: Sequence[ReferenceRate], *, n
 async def load_rate_table(connection: Connection) -> RateTable:
     """Every stored rate as a table."""
     return RateTable([ReferenceRate(**dict(row.items())) for row in await rows(_sql.rates(connection))])
+
+
+async def load_rates_between(connection: Connection, first_day: date, last_day: date) -> RateTable:
+    """The rates of some days (inclusive) as a table."""
+    found = await rows(_sql.rates_between(connection, first_day=first_day, last_day=last_day))
+    return RateTable([ReferenceRate(**dict(row.items())) for row in found])

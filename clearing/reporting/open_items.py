@@ -26,7 +26,9 @@ class OpenCauseKind(StrEnum):
     SESSION = "uncleared_session"
     DIFFERENCE = "reconciliation_difference"
     DOCUMENT = "document_exception"
+    DRIVER_DOCUMENT = "pending_driver_documents"
     PAYOUT_HOLD = "payout_hold"
+    UNPAYABLE_ACCOUNT = "unpayable_account"
     DISBURSEMENT = "unknown_disbursement_outcome"
     APPROVAL_REQUEST = "approval_request"
     DISBURSEMENT_APPROVAL = "disbursement_approval"
@@ -70,7 +72,9 @@ async def open_causes(connection: Connection, *, now: datetime) -> list[OpenCaus
         OpenCauseKind.SESSION: _QUERIES.session_exceptions(connection),
         OpenCauseKind.DIFFERENCE: _QUERIES.differences(connection),
         OpenCauseKind.DOCUMENT: _QUERIES.document_exceptions(connection),
+        OpenCauseKind.DRIVER_DOCUMENT: _QUERIES.pending_driver_documents(connection),
         OpenCauseKind.PAYOUT_HOLD: _QUERIES.payout_holds(connection, now=now),
+        OpenCauseKind.UNPAYABLE_ACCOUNT: _QUERIES.unpayable_accounts(connection),
         OpenCauseKind.DISBURSEMENT: _QUERIES.unknown_disbursements(
             connection, requested_before=now - UNKNOWN_OUTCOME_AFTER
         ),

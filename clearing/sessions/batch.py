@@ -160,6 +160,7 @@ class BatchProcessor:
             partner_id,
             emsp_id,
             host_id,
+            session.buyer_id,
             session.tax_jurisdiction,
             session.currency,
             at.astimezone(_zone(session.time_zone)).date(),

@@ -85,7 +85,10 @@ def plan_clearing(
     sale_day = session.sale_at.astimezone(ZoneInfo(session.time_zone)).date()
     require_currency(session.currency, sale_day)
     roles = _roles(session, parties)
-    builder = _LegBuilder(session, roles, sale_day, references.vat, agreement.terms.legal_model)
+    buyer = None if session.buyer_id is None else parties.get(session.buyer_id)
+    if session.buyer_id is not None and buyer is None:
+        raise UnclearableError("unknown_party", f"buyer {session.buyer_id!r} is not registered")
+    builder = _LegBuilder(session, roles, sale_day, references.vat, agreement.terms.legal_model, buyer=buyer)
     driver = builder.driver()
     _require_registration(driver, agreement.terms, sale_day)
     legs = builder.legs()
@@ -174,7 +177,10 @@ class _LegBuilder:
         day: date,
         rates: VatRates,
         model: LegalModel,
+        *,
+        buyer: Party | None,
     ) -> None:
+        self._buyer = buyer
         self._roles = roles
         self._day = day
         self._rates = rates
@@ -187,13 +193,14 @@ class _LegBuilder:
         decision = decide(
             SupplyLeg.TO_DRIVER,
             supplier=supplier,
-            customer=None,
-            customer_kind=CustomerKind.CONSUMER,
+            customer=None if self._buyer is None else self._trader(self._buyer),
+            customer_kind=CustomerKind.CONSUMER if self._buyer is None else CustomerKind.BUSINESS,
             place=self._place,
             day=self._day,
             rates=self._rates,
         )
-        return planned_leg(seller, SupplyLeg.TO_DRIVER, supplier.party_id, DRIVER, decision)
+        customer = DRIVER if self._buyer is None else self._buyer.id
+        return planned_leg(seller, SupplyLeg.TO_DRIVER, supplier.party_id, customer, decision)
 
     def legs(self) -> tuple[PlannedLeg, ...]:
         buyer = Role.PLATFORM if self._model is LegalModel.RESELLER else Role.CPO

@@ -39,7 +39,10 @@ class DaySums:
     energy_kwh: Decimal = Decimal(0)
     gross_minor: int = 0
     vat_minor: int = 0
+    deducted_minor: int = 0
     part_minor: int = 0
+    part_vat_minor: int = 0
+    fees_minor: int = 0
     amount_minor: int = 0
 
 
@@ -50,6 +53,7 @@ class Digest:
     days: dict[tuple[date | None, str], DaySums] = field(default_factory=dict)
     lines: list[SettlementLine] = field(default_factory=list)
     seen: int = 0
+    deducts: bool = False
 
     def add(self, line: SettlementLine) -> None:
         """Count a line; the first ones are stored as they are."""
@@ -58,7 +62,12 @@ class Digest:
             self.lines.append(line)
         sums = self.days.setdefault(self._key(line), DaySums())
         sums.amount_minor += line.amount_minor
-        sums.part_minor += line.part.net_minor
+        sums.part_minor += line.part.net_minor + line.part.other_minor
+        sums.part_vat_minor += line.part.vat_minor
+        sums.fees_minor += line.part.psp_fee_minor
+        if line.deducted_minor is not None:
+            self.deducts = True
+            sums.deducted_minor += line.deducted_minor
         if line.price is not None:
             sums.gross_minor += line.price.gross_minor
             sums.vat_minor += line.price.vat_minor
@@ -83,6 +92,8 @@ class StatementPage:
     author: str
     party: Sequence[str]
     party_label: str
+    issuer: Sequence[str]
+    issuer_label: str
     payout: tuple[str, str]
     facts: _Rows
     notice: str
@@ -141,8 +152,10 @@ def statement_page(
         title=texts["title"],
         number=f"{texts['number']} {statement.number}",
         author=f"{statement.account} {currency}",
-        party=[statement.party_name, f"{statement.party_id}, {statement.country}"],
+        party=statement.party or [statement.party_name, f"{statement.party_id}, {statement.country}"],
         party_label=texts["for"],
+        issuer=statement.issuer,
+        issuer_label=texts["issuer"] if statement.issuer else "",
         payout=(texts["payout"], _money(statement.payout.amount_minor, currency)),
         facts=_facts(statement, status, texts),
         notice=_notice(status, texts),
@@ -158,11 +171,11 @@ def statement_page(
         ],
         contents_total=[texts["total"], str(tally.lines), _amount(tally.total_minor, currency)],
         days_title=texts["days"],
-        days_head=_days_head(currency, texts),
+        days_head=_days_head(digest, currency, texts),
         days=_days(digest, currency, texts),
         lines_title=texts["lines"],
-        lines_head=_lines_head(currency, texts),
-        lines=[_line(line, currency, texts) for line in digest.lines],
+        lines_head=_lines_head(digest, currency, texts),
+        lines=[_line(line, currency, texts, deducts=digest.deducts) for line in digest.lines],
         more=more,
         holds_title=texts["holds"],
         holds=[_hold_text(hold.since, hold.until, hold.reason) for hold in statement.holds[:_MOST_NOTES]],
@@ -178,14 +191,28 @@ def statement_page(
     )
 
 
-def _days_head(currency: str, texts: Mapping[str, str]) -> list[str]:
-    amounts = [texts[key] for key in ("gross", "vat", "part")]
-    return [texts["day"], texts["kind_capture"], "kWh", *amounts, f"{texts['amount']} {currency}"]
+def _days_head(digest: Digest, currency: str, texts: Mapping[str, str]) -> list[str]:
+    return [
+        texts["day"],
+        texts["kind_capture"],
+        "kWh",
+        *_amounts_head(texts, deducts=digest.deducts),
+        f"{texts['amount']} {currency}",
+    ]
 
 
-def _lines_head(currency: str, texts: Mapping[str, str]) -> list[str]:
-    amounts = [texts[key] for key in ("gross", "part", "part_vat", "fees", "due")]
-    return [texts["sale"], texts["session"], "kWh", *amounts, f"{texts['amount']} {currency}"]
+def _lines_head(digest: Digest, currency: str, texts: Mapping[str, str]) -> list[str]:
+    amounts = _amounts_head(texts, deducts=digest.deducts)
+    return [texts["sale"], "kWh", *amounts, f"{texts['amount']} {currency}"]
+
+
+def _amounts_head(texts: Mapping[str, str], *, deducts: bool) -> list[str]:
+    """What a line adds up from: the price less VAT and what others have of it is the party's part."""
+    price = ["gross", "less_vat", "deducted"] if deducts else ["gross"]
+    signs = ("", "\u2013 ", "\u2013 ")
+    shown = [f"{sign}{texts[key]}" for sign, key in zip(signs, price, strict=False)]
+    part = f"= {texts['part']}" if deducts else texts["part"]
+    return [*shown, part, f"+ {texts['part_vat']}", f"\u2013 {texts['fees']}"]
 
 
 def _facts(statement: Statement, status: DisbursementStatus, texts: Mapping[str, str]) -> _Rows:
@@ -271,38 +298,48 @@ def _days(digest: Digest, currency: str, texts: Mapping[str, str]) -> _Rows:
         named = (
             texts["other_days"] if day is None else texts["earlier"] if day == date.min else day.isoformat()
         )
-        of_sale = ["", "", "", "", ""]
+        of_sale = [""] * (8 if digest.deducts else 6)
         if day is not None:
+            price = [sums.gross_minor, sums.vat_minor, sums.deducted_minor]
+            amounts = [
+                *(price if digest.deducts else price[:1]),
+                sums.part_minor,
+                sums.part_vat_minor,
+                sums.fees_minor,
+            ]
             of_sale = [
                 str(sums.sessions),
                 f"{sums.energy_kwh.normalize():f}",
-                _foreign(sums.gross_minor, unit, currency),
-                _foreign(sums.vat_minor, unit, currency),
-                _foreign(sums.part_minor, unit, currency),
+                *(_foreign(minor, unit, currency) for minor in amounts),
             ]
         rows.append([named, *of_sale, _amount(sums.amount_minor, currency)])
     return rows
 
 
-def _line(line: SettlementLine, currency: str, texts: Mapping[str, str]) -> Sequence[str]:
+def _line(line: SettlementLine, currency: str, texts: Mapping[str, str], *, deducts: bool) -> Sequence[str]:
+    """When and what, then amounts that add up: price - VAT - deducted = part, + VAT on it - fees = amount."""
     unit, part = line.currency, line.part
     named = line.session or line.about or line.reference or str(line.subject_id)
     kind = "" if line.kind == CAPTURE else _kind(line.kind, texts)
     moved = [texts["moved"].format(old=move.old.isoformat(), reason=move.reason) for move in line.moved]
-    stated = (kind, line.cdr_id or "", _rate(line), *moved, *line.flags)
-    below = " · ".join(text for text in stated if text)
+    due = f"{texts['due']} {line.due_date.isoformat()}"
+    stated = (kind, named, line.cdr_id or "", _rate(line), due, *moved, *line.flags)
+    price = line.price
+
+    def shown(minor: int | None) -> str:
+        return "" if minor is None else _foreign(minor, unit, currency)
+
+    priced = [shown(None if price is None else price.gross_minor)]
+    if deducts:
+        priced += [shown(None if price is None else price.vat_minor), shown(line.deducted_minor)]
     return [
         "" if line.sale_at is None else line.sale_at.strftime("%Y-%m-%d %H:%M"),
-        named,
-        below,
+        " · ".join(text for text in stated if text),
         "" if line.energy_kwh is None or line.kind != CAPTURE else f"{line.energy_kwh.normalize():f}",
-        "" if line.price is None else _foreign(line.price.gross_minor, unit, currency),
-        _foreign(part.net_minor, unit, currency) if part.supplies else "",
-        _foreign(part.vat_minor, unit, currency) if part.vat_minor else "",
-        _foreign(part.other_minor - part.psp_fee_minor, unit, currency)
-        if part.psp_fee_minor or part.other_minor
-        else "",
-        line.due_date.isoformat(),
+        *priced,
+        shown(part.net_minor + part.other_minor if part.supplies or part.other_minor else None),
+        shown(part.vat_minor or None),
+        shown(part.psp_fee_minor or None),
         _amount(line.amount_minor, currency),
     ]
 

@@ -19,6 +19,7 @@ from clearing.identifiers import format_id
 from clearing.ledger.account_statement import StatementBatch, batch_record
 from clearing.ledger.account_statement_repository import EntryKey, seal
 from clearing.ledger.journal_entry import payable_path
+from clearing.parties.business_details import parse_details
 from clearing.parties.party import PartyKind
 from clearing.sessions.repository import load_rulings
 from clearing.settlement_statements import repository as store
@@ -117,7 +118,7 @@ async def _freeze(connection: Connection, unwritten: Sequence[Any], *, account: 
 
 
 async def _head(connection: Connection, disbursement: Any, previous: SettlementStatementRecord | None) -> str:
-    """The party as registered, its holds and its documents since the disbursement before, stored for ever."""
+    """Issuer and party as registered, holds and documents since the disbursement before, stored for ever."""
     after = _START if previous is None else previous.booked_at
     holds = await store.list_holds(
         connection,
@@ -135,6 +136,8 @@ async def _head(connection: Connection, disbursement: Any, previous: SettlementS
     )
     return json.dumps(
         {
+            "issuer": _named(disbursement, "issuer_"),
+            "party": _named(disbursement, ""),
             "name": disbursement["name"],
             "country": disbursement["country"],
             "time_zone": disbursement["time_zone"],
@@ -155,6 +158,13 @@ async def _head(connection: Connection, disbursement: Any, previous: SettlementS
         },
         ensure_ascii=False,
     )
+
+
+def _named(disbursement: Any, prefix: str) -> list[str]:
+    """Name and address of the party or, with `issuer_`, of the platform, as the statement prints them."""
+    name, country = disbursement[f"{prefix}name"], disbursement[f"{prefix}country"]
+    address = parse_details(disbursement[f"{prefix}details"]).address
+    return [name, *([country] if address is None else address.lines())]
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -340,6 +350,8 @@ def _statement(stored: SettlementStatementRecord, disbursement: Any) -> Statemen
             paid_at=disbursement["finished_at"],
         ),
         issued_at=stored.issued_at,
+        issuer=head.get("issuer", ()),
+        party=head.get("party", ()),
         holds=[_hold(*stated) for stated in head["holds"]],
         documents=[_document(*stated) for stated in head["documents"]],
         documents_total=head["documents_total"],

@@ -79,7 +79,8 @@ class Payout:
 class Statement:
     """Everything of a statement but its lines. `number` counts the party's statements in the currency.
 
-    Of many documents only the first are named; `documents_total` counts them all.
+    Of many documents only the first are named; `documents_total` counts them all. `issuer` and `party` are
+    name and address as printed; empty on a statement of before.
     """
 
     number: int
@@ -96,6 +97,8 @@ class Statement:
     closing_minor: int
     payout: Payout
     issued_at: datetime
+    issuer: Sequence[str] = ()
+    party: Sequence[str] = ()
     holds: Sequence[Hold] = ()
     documents: Sequence[StatementDocument] = ()
     documents_total: int = 0
@@ -163,9 +166,11 @@ class StatementWriter:
     def opening(self) -> str:
         """The first record."""
         statement = self._statement
+        named = {"issuer": list(statement.issuer)} if statement.issuer else {}
         return self._sealed(
             {
                 "type": "statement",
+                **named,
                 "format": FORMAT,
                 "number": statement.number,
                 "disbursement": statement.disbursement,

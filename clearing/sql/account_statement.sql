@@ -48,3 +48,15 @@ SELECT pg_advisory_xact_lock(hashtextextended('clearing.books', 0));
 
 -- name: closed_until$
 SELECT max(closed_until) FROM clearing.closed_period;
+
+-- name: close_request^
+SELECT closed_until, requested_by, requested_at, open_points, confirmed_by FROM clearing.period_close_request
+WHERE closed_until = :until;
+
+-- name: insert_close_request!
+INSERT INTO clearing.period_close_request (closed_until, requested_by, requested_at, open_points)
+VALUES (:until, :by, :now, :open_points);
+
+-- name: confirm_close_request!
+UPDATE clearing.period_close_request SET confirmed_by = :by, confirmed_at = :now
+WHERE closed_until = :until AND confirmed_by IS NULL;

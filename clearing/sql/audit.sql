@@ -167,6 +167,8 @@ CROSS JOIN LATERAL jsonb_array_elements(e.legs::jsonb) AS leg
 LEFT JOIN clearing.driver_document AS d
     ON (d.shard, d.session_id, d.kind, d.reference) = (e.shard, e.subject_id, e.kind, e.reference)
 WHERE leg ->> 'leg' = 'to_driver' AND (leg ->> 'net')::bigint + (leg ->> 'vat')::bigint <> 0
+  AND NOT EXISTS (SELECT FROM clearing.pending_driver_document AS p
+                  WHERE (p.shard, p.session_id, p.kind, p.reference) = (e.shard, e.subject_id, e.kind, e.reference))
   AND (d.net_minor, d.vat_minor, d.ruling_id) IS DISTINCT FROM ((leg ->> 'net')::bigint, (leg ->> 'vat')::bigint, leg ->> 'ruling');
 
 -- name: received

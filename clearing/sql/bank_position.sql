@@ -55,3 +55,8 @@ GROUP BY currency;
 -- name: bank_books
 SELECT currency, sum(debit_minor - credit_minor)::bigint AS minor FROM clearing.account_delta
 WHERE account = 'bank:settlement' GROUP BY currency;
+
+-- name: lone_notices
+-- Movements that only a notification or intraday report has.
+SELECT notice_id, iban, currency, amount_minor, booked_on FROM clearing.bank_notice
+WHERE entry_id IS NULL AND booked_on < :before::date ORDER BY booked_on, notice_id LIMIT :limit;

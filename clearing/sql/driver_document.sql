@@ -27,7 +27,7 @@ UPDATE clearing.document_cursor SET position = :position WHERE chain = :chain;
 
 -- name: supplies
 -- Entries of a batch that are about a supply to a driver.
-SELECT shard, subject_id AS session_id, kind, reference, currency, legs, tax_jurisdiction, sale_at, energy_kwh
+SELECT shard, subject_id AS session_id, kind, reference, currency, legs, tax_jurisdiction, sale_at, energy_kwh, cpo_id
 FROM clearing.entry
 WHERE batch_id = :batch_id AND legs LIKE '%"leg":"to_driver"%'
 ORDER BY sale_at, shard, subject_id, kind, reference;
@@ -45,9 +45,46 @@ ON CONFLICT DO NOTHING;
 
 -- name: of_sessions
 SELECT d.shard, d.session_id, d.kind, d.reference, d.supplier_id, d.series, d.number, d.currency, d.net_minor, d.vat_minor,
-       d.ruling_id, d.place, d.sale_day, d.energy_kwh, d.preceding, d.no_invoice_because, d.issued_on, d.issued_at,
+       d.ruling_id, d.place, d.sale_day, d.energy_kwh, d.preceding, d.no_invoice_because, d.issued_on, d.issued_at, d.details,
        s.content AS seller
 FROM unnest(:shards::smallint[], :sessions::uuid[]) AS asked (shard, session_id)
 JOIN clearing.driver_document AS d USING (shard, session_id)
 JOIN clearing.document_seller AS s ON s.id = d.seller_id
 ORDER BY d.issued_at, d.series, d.number;
+
+-- name: add_pending!
+INSERT INTO clearing.pending_driver_document AS known (shard, session_id, kind, reference, supplier_id, reason, first_at, last_at)
+SELECT shard, session_id, kind, reference, supplier_id, reason, :now::timestamptz, :now::timestamptz
+FROM unnest(:shards::smallint[], :sessions::uuid[], :kinds::text[], :references::text[], :suppliers::text[], :reasons::text[])
+    AS fresh (shard, session_id, kind, reference, supplier_id, reason)
+ORDER BY shard, session_id, kind, reference
+ON CONFLICT (shard, session_id, kind, reference) DO UPDATE SET reason = excluded.reason, last_at = excluded.last_at;
+
+-- name: pending_to_retry
+-- Suppliers whose data were changed since a document of theirs was last tried, or that were not tried for long.
+SELECT DISTINCT p.supplier_id FROM clearing.pending_driver_document AS p
+JOIN clearing.party AS s ON s.id = p.supplier_id
+WHERE s.updated_at >= p.last_at OR p.last_at < :tried_before::timestamptz ORDER BY p.supplier_id;
+
+-- name: lock_pending
+-- Captures before their corrections; those tried longest ago first.
+SELECT e.shard, e.subject_id AS session_id, e.kind, e.reference, e.currency, e.legs, e.tax_jurisdiction, e.sale_at, e.energy_kwh,
+       e.cpo_id
+FROM clearing.pending_driver_document AS p
+JOIN clearing.entry AS e ON e.shard = p.shard AND e.subject_id = p.session_id AND e.kind = p.kind AND e.reference = p.reference
+WHERE p.supplier_id = :supplier_id
+ORDER BY p.last_at, e.kind <> 'capture', e.sale_at, e.shard, e.subject_id, e.kind, e.reference
+LIMIT :limit
+FOR UPDATE OF p SKIP LOCKED;
+
+-- name: delete_pending!
+DELETE FROM clearing.pending_driver_document AS p
+USING unnest(:shards::smallint[], :sessions::uuid[], :kinds::text[], :references::text[])
+    AS done (shard, session_id, kind, reference)
+WHERE p.shard = done.shard AND p.session_id = done.session_id AND p.kind = done.kind AND p.reference = done.reference;
+
+-- name: pending_of_sessions
+SELECT p.session_id, min(p.reason) AS reason
+FROM unnest(:shards::smallint[], :sessions::uuid[]) AS asked (shard, session_id)
+JOIN clearing.pending_driver_document AS p USING (shard, session_id)
+GROUP BY p.session_id;

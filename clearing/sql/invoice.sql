@@ -18,21 +18,29 @@ SELECT min(booked_at) FROM clearing.batch;
 -- name: supplied
 -- Sums by supplier, customer, currency, session where it has a document of its own, supply and ruling; corrections apart
 -- from captures, as they become credit notes. A pair's documents are issued by the cadence of the one that is not the
--- platform, of two others by the supplier's.
+-- platform, of two others by the supplier's; those to a business that buys sessions by its own.
 SELECT one.supplier_id, one.customer_id, one.currency, one.subject, one.leg, one.ruling, one.correction,
        sum(one.net)::bigint AS net_minor, sum(one.vat)::bigint AS vat_minor, count(*) AS sessions,
-       min(one.sale_at) AS first_sale_at
+       min(one.sale_at) AS first_sale_at, sum(one.energy_kwh) AS energy_kwh
 FROM (
     SELECT leg ->> 'supplier' AS supplier_id, leg ->> 'customer' AS customer_id, e.currency, leg ->> 'leg' AS leg,
            leg ->> 'ruling' AS ruling, e.kind <> 'capture' AS correction, e.sale_at, (leg ->> 'net')::bigint AS net,
            (leg ->> 'vat')::bigint AS vat,
+           -- Of a correction what it corrects: the part of the energy that it is of the price.
+           CASE WHEN leg ->> 'leg' IN ('to_dealer', 'to_driver') THEN sign((leg ->> 'net')::numeric) * e.energy_kwh
+               * e.gross_minor / coalesce(origin.gross_minor, e.gross_minor) END AS energy_kwh,
            CASE WHEN by_whom.document_cadence = 'session' THEN e.subject_id::text ELSE '' END AS subject
     FROM clearing.batch AS b
     JOIN clearing.entry AS e ON e.batch_id = b.id
     CROSS JOIN LATERAL jsonb_array_elements(e.legs::jsonb) AS leg
+    LEFT JOIN clearing.entry AS origin ON e.kind <> 'capture' AND origin.shard = e.shard
+        AND origin.subject_id = e.subject_id AND origin.kind = 'capture' AND origin.reference = ''
     JOIN clearing.party AS by_whom
-        ON by_whom.id = CASE leg ->> 'supplier' WHEN 'platform' THEN leg ->> 'customer' ELSE leg ->> 'supplier' END
-    WHERE b.booked_at >= :since AND b.booked_at < :until AND e.legs <> '[]' AND leg ->> 'leg' <> 'to_driver'
+        ON by_whom.id = CASE WHEN leg ->> 'supplier' = 'platform' OR leg ->> 'leg' = 'to_driver'
+                             THEN leg ->> 'customer' ELSE leg ->> 'supplier' END
+    WHERE b.booked_at >= :since AND b.booked_at < :until AND e.legs <> '[]'
+      -- A driver's supply has a document of its own, unless a business buys it that is invoiced by period.
+      AND (leg ->> 'leg' <> 'to_driver' OR by_whom.document_cadence <> 'session')
       AND by_whom.id = ANY (:parties::text[])
 ) AS one
 GROUP BY 1, 2, 3, 4, 5, 6, 7
@@ -41,16 +49,16 @@ ORDER BY one.correction, one.supplier_id, one.customer_id, one.currency, one.sub
 -- name: corrected
 -- The documents that a period's corrections correct: that of the two parties which covers the capture.
 SELECT DISTINCT leg ->> 'supplier' AS supplier_id, leg ->> 'customer' AS customer_id, c.currency, c.subject_id::text AS session,
-       d.subject, d.series, d.number
+       d.subject, d.series, d.number, (d.issued_at AT TIME ZONE :zone)::date AS issued_on
 FROM clearing.batch AS b
 JOIN clearing.entry AS c ON c.batch_id = b.id
 CROSS JOIN LATERAL jsonb_array_elements(c.legs::jsonb) AS leg
 JOIN clearing.entry AS origin ON origin.shard = c.shard AND origin.subject_id = c.subject_id AND origin.kind = 'capture'
 JOIN clearing.document AS d ON d.supplier_id = leg ->> 'supplier' AND d.customer_id = leg ->> 'customer'
-    AND d.currency = c.currency AND d.type_code <> 381 AND d.subject IN ('', c.subject_id::text)
+    AND d.currency = c.currency AND d.type_code NOT IN (261, 381) AND d.subject IN ('', c.subject_id::text)
     AND (origin.booked_at AT TIME ZONE :zone)::date BETWEEN d.period_start AND d.period_end
 WHERE b.booked_at >= :since AND b.booked_at < :until AND c.kind <> 'capture' AND c.legs <> '[]'
-  AND leg ->> 'leg' <> 'to_driver'
+  AND (leg ->> 'leg' <> 'to_driver' OR leg ->> 'customer' <> 'driver')
 ORDER BY d.series, d.number;
 
 -- name: progress
@@ -83,6 +91,14 @@ WHERE party_id = ANY (:parties::text[]) AND period_start = :period_start AND per
 SELECT period_start, period_end, array_agg(DISTINCT party_id ORDER BY party_id) AS parties
 FROM clearing.document_exception GROUP BY period_start, period_end ORDER BY period_start, period_end;
 
+-- name: changed_exception_periods
+-- Those with an exception one of whose parties was changed since the last attempt.
+SELECT e.period_start, e.period_end, array_agg(DISTINCT e.party_id ORDER BY e.party_id) AS parties
+FROM clearing.document_exception AS e
+WHERE EXISTS (SELECT FROM clearing.party AS p
+              WHERE p.id IN (e.supplier_id, e.customer_id) AND p.updated_at >= e.last_at)
+GROUP BY e.period_start, e.period_end ORDER BY e.period_start, e.period_end;
+
 -- name: exceptions
 SELECT supplier_id, customer_id, currency, period_start, period_end, reason, first_at, last_at
 FROM clearing.document_exception ORDER BY first_at, supplier_id, customer_id, currency, period_start;
@@ -97,7 +113,7 @@ ORDER BY period_start LIMIT 1;
 
 -- name: issued^
 SELECT series, number FROM clearing.document
-WHERE supplier_id = :supplier_id AND customer_id = :customer_id AND type_code = :type_code AND currency = :currency
+WHERE supplier_id = :supplier_id AND customer_id = :customer_id AND currency = :currency
   AND period_start = :period_start AND period_end = :period_end AND series = :series AND subject = :subject;
 
 -- name: next_number$

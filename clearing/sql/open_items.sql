@@ -24,6 +24,12 @@ SELECT concat_ws('/', supplier_id, customer_id, currency, period_start, period_e
        'document_not_issued' AS reason, reason AS detail, first_at AS since
 FROM clearing.document_exception ORDER BY first_at, supplier_id, customer_id, currency, period_start;
 
+-- name: pending_driver_documents
+-- By seller: they all wait for the same data.
+SELECT supplier_id AS name, supplier_id AS party_id, 'document_incomplete' AS reason,
+       format('%s documents for drivers: %s', count(*), min(reason)) AS detail, min(first_at) AS since
+FROM clearing.pending_driver_document GROUP BY supplier_id ORDER BY min(first_at), supplier_id;
+
 -- name: payout_holds
 -- In force on the party's own day, with what it keeps from being paid in the party's settlement currency.
 SELECT h.id, h.party_id, party.settlement_currency AS currency,
@@ -32,8 +38,21 @@ SELECT h.id, h.party_id, party.settlement_currency AS currency,
        (SELECT coalesce(sum(p.amount_minor), 0)::bigint FROM clearing.payable AS p
         WHERE p.party_id = h.party_id AND p.currency = party.settlement_currency AND p.state = 'open') AS amount_minor
 FROM clearing.payout_hold AS h JOIN clearing.party AS party ON party.id = h.party_id
-WHERE h.lifted_at IS NULL AND h.since <= (:now::timestamptz AT TIME ZONE party.time_zone)::date
+WHERE h.lifted_at IS NULL AND h.rail IS NULL AND h.since <= (:now::timestamptz AT TIME ZONE party.time_zone)::date
   AND (h.until IS NULL OR h.until > (:now::timestamptz AT TIME ZONE party.time_zone)::date)
+ORDER BY h.since, h.id;
+
+-- name: unpayable_accounts
+-- Parties that are paid over a rail which can't pay them, where something is owed to them in their settlement currency.
+SELECT h.id, h.party_id, party.settlement_currency AS currency, h.rail || '_account' AS reason, h.reason AS detail,
+       h.since::timestamp AT TIME ZONE 'UTC' AS since, owed.amount_minor
+FROM clearing.payout_hold AS h JOIN clearing.party AS party ON party.id = h.party_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(p.amount_minor), 0)::bigint AS amount_minor FROM clearing.payable AS p
+    WHERE p.party_id = h.party_id AND p.currency = party.settlement_currency AND p.state = 'open') AS owed
+WHERE h.lifted_at IS NULL AND h.rail IS NOT NULL AND owed.amount_minor > 0
+  AND h.rail = CASE WHEN EXISTS (SELECT 1 FROM clearing.bank_details AS b WHERE b.party_id = h.party_id AND b.state = 'approved')
+                    THEN 'bank' ELSE 'psp' END
 ORDER BY h.since, h.id;
 
 -- name: unknown_disbursements

@@ -7,16 +7,17 @@ UPDATE clearing.reference_epoch SET epoch = gen_random_uuid() WHERE name = :name
 -- Renews what may change; a party's id and kind never do. No row: the id is registered as another kind.
 INSERT INTO clearing.party AS known (id, kind, name, country, tax_jurisdiction, vat_id, taxable_dealer, small_business,
     self_billing_since, settlement_currency, terms_days, time_zone, cut_off_minute, minimum_payout_minor,
-    connected_account, payout_hold, document_cadence, created_at, updated_at)
+    connected_account, payout_hold, document_cadence, details, created_at, updated_at)
 VALUES (:id, :kind, :name, :country, :tax_jurisdiction, :vat_id, :taxable_dealer, :small_business, :self_billing_since,
     :settlement_currency, :terms_days, :time_zone, :cut_off_minute, :minimum_payout_minor, :connected_account,
-    :payout_hold, :document_cadence, :now, :now)
+    :payout_hold, :document_cadence, (:details)::text::jsonb, :now, :now)
 ON CONFLICT (id) DO UPDATE SET name = excluded.name, country = excluded.country, tax_jurisdiction = excluded.tax_jurisdiction,
     vat_id = excluded.vat_id, taxable_dealer = excluded.taxable_dealer, small_business = excluded.small_business,
     self_billing_since = excluded.self_billing_since, settlement_currency = excluded.settlement_currency,
     terms_days = excluded.terms_days, time_zone = excluded.time_zone, cut_off_minute = excluded.cut_off_minute,
     minimum_payout_minor = excluded.minimum_payout_minor, connected_account = excluded.connected_account,
-    payout_hold = excluded.payout_hold, document_cadence = excluded.document_cadence, updated_at = excluded.updated_at
+    payout_hold = excluded.payout_hold, document_cadence = excluded.document_cadence,
+    details = excluded.details, updated_at = excluded.updated_at
 WHERE known.kind = excluded.kind
 RETURNING id;
 
@@ -29,7 +30,7 @@ ON CONFLICT (party_id, vat_id, effective_from) DO UPDATE SET valid = excluded.va
 -- name: parties
 SELECT id, kind, name, country, tax_jurisdiction, vat_id, taxable_dealer, small_business, self_billing_since,
        settlement_currency, terms_days, time_zone, cut_off_minute, minimum_payout_minor, connected_account, payout_hold,
-       document_cadence
+       document_cadence, details::text AS details
 FROM clearing.party ORDER BY id;
 
 -- name: vat_evidence

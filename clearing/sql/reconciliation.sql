@@ -14,6 +14,12 @@ WITH added AS (
 )
 SELECT count(*) FROM added;
 
+-- name: withdraw_bank_lines
+-- A line that stood for a whole entry gives way to the entry's transactions, unless it has been matched or booked.
+DELETE FROM clearing.reconciliation_item
+WHERE pair IN ('book_bank', 'psp_bank') AND side = 'right' AND source_id = ANY(:ids::text[]) AND matched_at IS NULL AND booked_at IS NULL
+RETURNING source_id;
+
 -- name: read_to$
 SELECT read_to FROM clearing.reconciliation_run WHERE name = :name;
 

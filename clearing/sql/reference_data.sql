@@ -19,3 +19,7 @@ SELECT count(*) FROM added;
 
 -- name: rates
 SELECT base, quote, rate_date, rate, source FROM clearing.fx_rate ORDER BY quote, rate_date, source;
+
+-- name: rates_between
+SELECT base, quote, rate_date, rate, source FROM clearing.fx_rate
+WHERE rate_date BETWEEN :first_day AND :last_day ORDER BY quote, rate_date, source;

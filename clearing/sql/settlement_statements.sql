@@ -3,10 +3,12 @@
 -- name: disbursement^
 SELECT d.id, d.party_id, d.currency, d.period, d.amount_minor, d.destination, d.end_to_end_id, d.state, d.rail,
        d.rail_reference, d.planned_at, d.requested_at, d.finished_at, d.returned_at, d.failure, p.kind AS party_kind, p.name,
-       p.country, p.time_zone, f.message_id, e.batch_id, b.booked_at, b.chain, b.position, b.blinding_key,
+       p.country, p.details::text AS details, i.name AS issuer_name, i.country AS issuer_country,
+       i.details::text AS issuer_details, p.time_zone, f.message_id, e.batch_id, b.booked_at, b.chain, b.position, b.blinding_key,
        b.previous_hash, b.hash
 FROM clearing.disbursement AS d
 JOIN clearing.party AS p ON p.id = d.party_id
+JOIN clearing.party AS i ON i.kind = 'platform'
 LEFT JOIN clearing.payment_file_item AS f ON f.disbursement_id = d.id
 LEFT JOIN clearing.entry AS e ON e.shard = :shard AND e.subject_id = d.id AND e.kind = 'disbursement'
 LEFT JOIN clearing.batch AS b ON b.id = e.batch_id

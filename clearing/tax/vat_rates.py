@@ -4,7 +4,7 @@ Owns: the look-up of a rate, which is rejected where no row covers the day. Must
 to whom.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import date
 from decimal import Decimal
@@ -77,6 +77,11 @@ class VatRates:
         for row in rows:
             by_key.setdefault((row.tax_jurisdiction, row.supply), []).append(row)
         self._rows = by_key
+
+    @property
+    def codes(self) -> Sequence[str]:
+        """Every known tax jurisdiction."""
+        return list(self._tax_jurisdictions)
 
     def tax_jurisdiction(self, code: str) -> TaxJurisdiction:
         """The tax jurisdiction of that code. Raises UnclearableError for one that is not in the file."""

@@ -18,7 +18,7 @@ from typing_extensions import override
 from gateway.config import Environment, Settings
 from gateway.errors import GatewayError
 from gateway.outbound import check_url, read_bounded, session
-from pnc.contract_pool import (
+from pnc.ev_certificate_pool import (
     ContractNotFound,
     ContractPool,
     ContractPoolAnswer,

@@ -29,13 +29,14 @@ from gateway.partners.errors import (
 )
 from gateway.payments import errors
 from gateway.payments.psp.port import WebhookRejectedError
-from gateway.plug_and_charge.errors import PaymentPendingError
+from gateway.plug_and_charge.errors import PaymentPendingError, PoolEventRejectedError
 from gateway.webhooks.endpoint_service import TooManyEndpointsError, UnknownWebhookRecordError
 from pnc.errors import (
     ConflictingRecordError,
     UnfitAuthorityError,
     UnfitCallError,
     UnfitContractError,
+    UnfitPoolEventError,
     UnknownRecordError,
 )
 
@@ -71,6 +72,8 @@ _TABLE: Final[Mapping[type[Exception], ProblemKind]] = {
     UnfitAuthorityError: problems.INVALID_PARAMETERS,
     UnfitCallError: problems.INVALID_PARAMETERS,
     UnfitContractError: problems.INVALID_PARAMETERS,
+    UnfitPoolEventError: problems.INVALID_PARAMETERS,
+    PoolEventRejectedError: problems.SIGNATURE_INVALID,
     PaymentPendingError: problems.PAYMENT_PENDING,
     ClearingConflictError: problems.STATE_CONFLICT,
     ExceptionNotFoundError: problems.NOT_FOUND,

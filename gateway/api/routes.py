@@ -6,6 +6,7 @@ Owns: the list. Must not know what is behind an entry.
 from gateway.api.capture import (
     authorizations,
     bookings,
+    buyers,
     captures,
     charging_preferences,
     customers,
@@ -39,6 +40,7 @@ from gateway.api.partners import (
 )
 from gateway.api.payouts import (
     bank_details,
+    connected_accounts,
     disbursement_approvals,
     funding,
     payout_holds,
@@ -49,6 +51,7 @@ from gateway.api.payouts import disbursements as settlement
 from gateway.api.plug_and_charge import authorize as plug_and_charge
 from gateway.api.plug_and_charge import (
     contract_authorities,
+    contract_pools,
     contract_records,
     contracts,
     ocpp_messages,
@@ -59,7 +62,7 @@ from gateway.api.plug_and_charge import (
     trust,
     trust_lists,
 )
-from gateway.api.reconciliation import bank_messages, differences, receivables, resolutions, summary
+from gateway.api.reconciliation import bank_messages, books, differences, receivables, resolutions, summary
 
 
 def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
@@ -69,6 +72,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *quotes.ENDPOINTS,
         *authorizations.ENDPOINTS,
         *setups.ENDPOINTS,
+        *buyers.ENDPOINTS,
         *customers.ENDPOINTS,
         *sessions.ENDPOINTS,
         *terminals.ENDPOINTS,
@@ -89,6 +93,7 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *settlement_statements.ENDPOINTS,
         *payout_terms.ENDPOINTS,
         *payout_holds.ENDPOINTS,
+        *connected_accounts.ENDPOINTS,
         *bank_details.ENDPOINTS,
         *disbursement_approvals.ENDPOINTS,
         *bank_messages.ENDPOINTS,
@@ -116,7 +121,9 @@ def endpoints(*, sandbox: bool) -> list[ApiEndpoint]:
         *revocation_sources.ENDPOINTS,
         *contracts.ENDPOINTS,
         *contract_records.ENDPOINTS,
+        *contract_pools.ENDPOINTS,
         *summary.ENDPOINTS,
+        *books.ENDPOINTS,
     ]
     if sandbox:
         listed += market_clock.ENDPOINTS

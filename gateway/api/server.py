@@ -21,6 +21,7 @@ from gateway.api.endpoint import ApiEndpoint
 from gateway.api.error_mapping import problem_for
 from gateway.api.health import health_routes
 from gateway.api.metrics import EdgeMetrics, metrics_routes, route_of
+from gateway.api.plug_and_charge.contract_pools import contract_pool_routes
 from gateway.api.problems import ProblemDetails, ProblemError
 from gateway.api.routes import endpoints
 from gateway.api.security_headers import security_headers
@@ -54,6 +55,7 @@ def build_api(services: ApiServices) -> web.Application:
     described = endpoints(sandbox=services.options.sandbox)
     add_endpoints(app, dispatcher, described)
     app.add_routes(psp_webhook_routes(services))
+    app.add_routes(contract_pool_routes(services))
     app.add_routes(health_routes(services))
     app.add_routes(metrics_routes(services, metrics))
     app.add_routes(documentation_routes(services, described))

@@ -13,6 +13,7 @@ from clearing.services import ClearingServices
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
 from gateway.api.idempotency import LOCK
+from gateway.books.services import BookServices
 from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.documents.document_service import DocumentService
@@ -26,6 +27,7 @@ from gateway.ocpi.remote import RemoteControlService
 from gateway.ocpi.token_service import TokenService
 from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService
+from gateway.partners.buyer_service import BuyerService
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
@@ -34,9 +36,11 @@ from gateway.payments.cdr_limits import CdrLimitService
 from gateway.payments.funding import FundingService
 from gateway.payments.service import PaymentService
 from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
 from gateway.plug_and_charge.station_services import StationServices
 from gateway.plug_and_charge.trust_service import TrustService
@@ -47,7 +51,7 @@ from gateway.reconciliation.report_service import FinancialReportService
 from gateway.reconciliation.resolution_administration import ResolutionAdministration
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
-from pnc.contract_pool import ContractPool
+from pnc.ev_certificate_pool import ContractPool
 from pnc.service import PlugAndChargeService
 
 
@@ -84,6 +88,7 @@ class ApiServices:
     payments: PaymentService
     clearing: ClearingServices
     parties: PartyService
+    buyers: BuyerService
     agreements: AgreementService
     meter_keys: MeterKeyService
     api_keys: ApiKeyService
@@ -97,11 +102,13 @@ class ApiServices:
     payout_terms: PayoutTermsService
     payout_holds: PayoutHoldService
     bank_details: BankDetailsService
+    connected_accounts: ConnectedAccountService
     disbursement_administration: DisbursementAdministration
     bank_messages: BankMessageService
     receivables: ReceivableAdministration
     resolutions: ResolutionAdministration
     financial_reports: FinancialReportService
+    books: BookServices
     trust: TrustService
     funding: FundingService | None = None
     disbursements: DisbursementJob | None = None
@@ -114,6 +121,7 @@ class ApiServices:
     plug_and_charge: PlugAndChargeService | None = None
     contracts: ContractService | None = None
     contract_pool: ContractPool | None = None
+    contract_pools: ContractPoolService | None = None
     stations: StationServices | None = None
     # A statement is long to write: two at a time, the others wait.
     statement_turns: asyncio.Semaphore = field(default_factory=lambda: asyncio.Semaphore(2))

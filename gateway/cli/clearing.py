@@ -1,4 +1,4 @@
-"""`networkcore clearing`: try an agreement before it is signed, write documents, close a period.
+"""`networkcore clearing`: try an agreement before it is signed, write documents and statements.
 
 Owns the options and what is printed. Must not know how anything is cleared.
 """
@@ -45,7 +45,7 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 
 @click.group(name="clearing", cls=CommandGroup)
 def command() -> None:
-    """Try agreements, issue documents, write statements, close periods."""
+    """Try agreements, issue documents, write statements."""
 
 
 command.add_command(settlement_statement_command)
@@ -334,21 +334,6 @@ def document_exceptions_command(*, as_json: bool) -> None:
     show_rows(rows, title="Document exceptions", none="Every document could be issued.", as_json=as_json)
     if found:
         sys.exit(_FAILED)
-
-
-@command.command(name="close")
-@click.argument("until")
-@click.option("--by", required=True, help="Who closes it: a name for the record.")
-def close_command(*, until: str, by: str) -> None:
-    """Close the books up to UNTIL (exclusive). Nothing can be booked before it again; balances are kept."""
-    instant = _instant(until, "UNTIL")
-
-    async def close(connection: Connection) -> None:
-        now = await business_now(connection)
-        await ledger_service.close_period(connection, until=instant, by=by, now=now)
-
-    in_transaction(close, command="clearing close")
-    click.echo(f"closed up to {instant.isoformat()}")
 
 
 def _instant(text: str, name: str) -> datetime:

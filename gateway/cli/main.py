@@ -52,6 +52,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.exceptions",
             "List, show, assign and resolve what waits for a person.",
         ),
+        "contract-pool": (
+            "gateway.cli.contract_pool",
+            "Show contract pool feeds and their events; send an event as a pool does.",
+        ),
         "psp": ("gateway.cli.psp", "Check the account at the payment service provider; create its webhooks."),
         "ocpi": (
             "gateway.cli.ocpi",
@@ -77,6 +81,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
         "reconcile": (
             "gateway.cli.reconcile",
             "Compare books, PSP and bank; import and write bank files; resolve differences.",
+        ),
+        "books": (
+            "gateway.cli.books",
+            "Export the general ledger, show VAT figures and balances, close a period.",
         ),
         "fx": (
             "gateway.cli.fx",

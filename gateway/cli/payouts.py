@@ -1,8 +1,10 @@
-"""`networkcore payouts`: how far the calendars reach, and due dates rescheduled after one changed.
+"""`networkcore payouts`: connected accounts, how far the calendars reach, due dates rescheduled.
 
 Owns: the options and what is printed. Must not know how due dates are computed. What needs a second person is
 done over the API, where keys identify people.
 """
+
+from typing import Final
 
 import click
 
@@ -13,11 +15,49 @@ from gateway.cli.command_group import CommandGroup
 from gateway.cli.tables import as_json_option, show_rows
 from gateway.cli.transaction import in_transaction
 from gateway.database import Connection
+from gateway.payouts.account_state import ConnectedAccountRecord
+from gateway.payouts.connected_account_repository import list_accounts
+
+_PAGE: Final = 500
 
 
 @click.group(name="payouts", cls=CommandGroup)
 def command() -> None:
-    """Show closing days; reschedule due dates."""
+    """Show connected accounts and closing days; reschedule due dates."""
+
+
+@command.command(name="accounts")
+@click.option("--unpayable", is_flag=True, help="Only accounts that the PSP can't pay.")
+@as_json_option
+def accounts_command(*, unpayable: bool, as_json: bool) -> None:
+    """Show parties' connected accounts at the PSP, as it last said."""
+
+    async def work(connection: Connection) -> list[ConnectedAccountRecord]:
+        found: list[ConnectedAccountRecord] = []
+        while True:
+            page = await list_accounts(
+                connection,
+                payable=False if unpayable else None,
+                after=found[-1].party_id if found else "",
+                limit=_PAGE,
+            )
+            found += page
+            if len(page) < _PAGE:
+                return found
+
+    rows = [
+        {
+            "party": one.party_id,
+            "account": one.psp_account,
+            "transfers": one.transfers.value,
+            "reason": one.disabled_reason or "-",
+            "required": list(one.requirements),
+            "by": one.requirements_due,
+            "read": one.read_at,
+        }
+        for one in in_transaction(work, command="payouts accounts")
+    ]
+    show_rows(rows, title="Connected accounts", none="No such account is known.", as_json=as_json)
 
 
 @command.command(name="calendars")

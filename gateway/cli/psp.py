@@ -8,12 +8,13 @@ import json
 import os
 import sys
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 from urllib.parse import urlsplit
 
 import click
 
+from clearing.services import build_clearing
 from gateway.cli.command_group import CommandGroup
 from gateway.cli.tables import show_rows
 from gateway.cli.transaction import open_pool
@@ -118,12 +119,8 @@ async def _run(
         await reader.close()
     if not any(read.status for read in facts.reads.values()):
         raise click.ClickException(_silence(facts, settings["psp_base_url"]))
-    currencies, unread = await _tariff_currencies()
-    expected = CheckExpectation(
-        live=settings["environment"] is Environment.PRODUCTION,
-        webhook_url=webhook_url,
-        tariff_currencies=currencies,
-        tariffs_unread=unread,
+    expected = replace(
+        await _expected(live=settings["environment"] is Environment.PRODUCTION, webhook_url=webhook_url),
         settlement_currencies=currencies_of(settings["psp_settlement_currencies"]),
     )
     findings = check_account(facts, expected, pinned_version=API_VERSION)
@@ -135,13 +132,27 @@ def _silence(facts: AccountFacts, base_url: str | None) -> str:
     return f"the PSP does not answer at {base_url or 'its own address'}: {why}"
 
 
-async def _tariff_currencies() -> tuple[frozenset[str] | None, str]:
-    """The currencies of the published tariffs; None and the reason where the database can't be read."""
+async def _expected(*, live: bool, webhook_url: str) -> CheckExpectation:
+    """What the database expects: the currencies of its tariffs, the accounts that its parties are paid to."""
     try:
         async with open_pool("psp check") as pool, pool.acquire() as connection:
-            return frozenset(await objects.list_tariff_currencies(connection)), ""
+            currencies = await objects.list_tariff_currencies(connection)
+            parties = await build_clearing().reference_data.load_parties(connection)
     except (ConfigurationError, DatabaseUnreachableError, DatabaseNotMigratedError) as error:
-        return None, f"the tariffs could not be read: {error}"
+        unread = f"the tariffs could not be read: {error}"
+        return CheckExpectation(
+            live=live, webhook_url=webhook_url, tariff_currencies=None, tariffs_unread=unread
+        )
+    return CheckExpectation(
+        live=live,
+        webhook_url=webhook_url,
+        tariff_currencies=frozenset(currencies),
+        accounts={
+            one.id: one.connected_account
+            for one in parties.values()
+            if one.connected_account is not None and one.payout_terms.bank is None
+        },
+    )
 
 
 def _endpoint_url(text: str) -> str:

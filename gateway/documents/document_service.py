@@ -4,9 +4,12 @@ Owns: the transaction of each, and that a file that was handed out stays the sam
 what makes a document right, how meter data are verified.
 """
 
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
+from enum import StrEnum
 from functools import partial
+from typing import Final
 from uuid import UUID
 
 from clearing.documents import driver_document_service, service
@@ -17,13 +20,16 @@ from clearing.errors import ClearingError
 from clearing.language import Language
 from clearing.meter_data import service as meter_service
 from clearing.meter_data.evidence import MeterEvidence
+from clearing.parties.party import PLATFORM_ID
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.errors import RecordConflictError, RecordNotFoundError
 from gateway.ids import format_id
-from gateway.payments.records import SessionRecord
+from gateway.payments.records import DisputeRecord, SessionRecord
 from gateway.payments.service import PaymentService
 from gateway.pdf_renderer import render
+
+_MOST_TEXT: Final = 20_000  # characters of one field of evidence
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -33,6 +39,13 @@ class SessionReceipt:
     session_id: UUID
     documents: Sequence[ReadDocument]
     meter: MeterEvidence | None
+
+
+class DisputeDocument(StrEnum):
+    """What we have ourselves against a dispute. The receipt shows what the meter signed."""
+
+    RECEIPT = "receipt"
+    CDR = "cdr"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -63,6 +76,36 @@ class DocumentService:
                 else ()
             )
         return SessionReceipt(session_id=session_id, documents=documents, meter=meter)
+
+    async def answer_dispute(
+        self,
+        dispute_id: UUID,
+        *,
+        evidence: Mapping[str, str],
+        documents: AbstractSet[DisputeDocument],
+        submit: bool,
+    ) -> DisputeRecord:
+        """Stage or submit evidence with documents of ours: the receipt as a file, the CDR as a text.
+
+        Raises RecordConflictError where there is no such document; errors of the payment services.
+        """
+        disputes = self.payments.dispute_evidence
+        given = dict(evidence)
+        if documents:
+            dispute = await self.payments.disputes.get(party_id=None, dispute_id=dispute_id)
+            view = await self.payments.get_session(
+                party_id=PLATFORM_ID, session_id=dispute.session_id, admin=True
+            )
+            if DisputeDocument.CDR in documents:
+                given.setdefault("access_log", _cdr_text(view.session))
+            if DisputeDocument.RECEIPT in documents:
+                receipt = await self.get_receipt(dispute.session_id, party_id=PLATFORM_ID, admin=True)
+                first = receipt.documents[0]
+                content = await self.driver_pdf(first, language=Language.ENGLISH, meter=receipt.meter)
+                given["receipt"] = await disputes.upload(
+                    dispute_id, name=f"{first.document.name}.pdf", content=content
+                )
+        return await disputes.respond(dispute_id, evidence=given, submit=submit)
 
     def meter_data_xml(self, receipt: SessionReceipt) -> bytes:
         """What the meter signed, as the file of the S.A.F.E. transparency software."""
@@ -130,3 +173,15 @@ class DocumentService:
         """The bytes that were handed out first, and from then on."""
         async with self.pool.acquire() as connection:
             return await service.store_file(connection, file, make, now=self.clock.now())
+
+
+def _cdr_text(session: SessionRecord) -> str:
+    """The operator's CDR as it was received. Raises RecordConflictError where it can't be given as a text."""
+    if session.cdr is None:
+        raise RecordConflictError(f"Session {format_id('ses', session.id)} has no CDR")
+    text = session.cdr.decode(errors="replace")
+    if len(text) > _MOST_TEXT:
+        raise RecordConflictError(
+            f"The CDR has more than {_MOST_TEXT} characters: name what matters of it in access_log"
+        )
+    return text

@@ -7,14 +7,18 @@ more.
 
 from collections.abc import Awaitable, Callable, Mapping
 from dataclasses import dataclass
-from datetime import datetime
+from datetime import date, datetime
 from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
+from clearing.documents import driver_document_service, invoice_service
+from clearing.documents.driver_document_service import DriverDocumentSources
+from clearing.errors import InvalidDocumentError
 from clearing.parties import service as party_service
 from clearing.services import ClearingServices
 from gateway.database import Connection
+from gateway.documents.session_originals_repository import StoredSessionOriginals
 from gateway.exception_kinds import ExceptionKind
 from gateway.exceptions import repository
 from gateway.exceptions.decisions import Decision
@@ -29,6 +33,7 @@ from gateway.payments import (
 )
 from gateway.payments.stated_usage import UsageDecision
 from gateway.payments.unbooked_charges import ChargeAction
+from gateway.plug_and_charge import contract_pool_repository
 from gateway.webhooks import events, payout_events
 from gateway.webhooks import repository as webhook_repository
 from gateway.webhooks.events import EventType
@@ -103,6 +108,32 @@ async def _forget_incident(connection: Connection, asked: ActionRequest) -> bool
     return await psp_incident_repository.forget(connection, account=account, code=code)
 
 
+async def _issue_document(connection: Connection, asked: ActionRequest) -> bool:
+    *_, start, end = asked.exception.subject_id.split("/")
+    party = asked.exception.party_id
+    try:
+        await invoice_service.issue(
+            connection,
+            start=date.fromisoformat(start),
+            end=date.fromisoformat(end),
+            now=asked.now,
+            parties=None if party is None else [party],
+        )
+    except InvalidDocumentError:  # the period is not over
+        return False
+    return True
+
+
+async def _issue_driver_documents(connection: Connection, asked: ActionRequest) -> bool:
+    await driver_document_service.issue_pending(
+        connection,
+        supplier_id=asked.exception.subject_id,
+        now=asked.now,
+        sources=DriverDocumentSources(originals=StoredSessionOriginals()),
+    )
+    return True
+
+
 async def _lift_hold(connection: Connection, asked: ActionRequest) -> bool:
     hold_id = _uuid(asked)
     await asked.clearing.payouts.lift_hold(connection, hold_id, by=asked.by, now=asked.now)
@@ -129,6 +160,10 @@ async def _enable_endpoint(connection: Connection, asked: ActionRequest) -> bool
     )
 
 
+async def _apply_pool_event(connection: Connection, asked: ActionRequest) -> bool:
+    return await contract_pool_repository.retry_event(connection, _uuid(asked))
+
+
 def _uuid(asked: ActionRequest) -> UUID:
     prefix = KINDS[asked.exception.kind].prefix
     return parse_id(prefix or "", asked.exception.subject_id)
@@ -143,9 +178,12 @@ ACTIONS: Final[Mapping[ExceptionKind, Action]] = MappingProxyType(
         ExceptionKind.FAILED_TASK: _retry_task,
         ExceptionKind.UNKNOWN_PSP_OUTCOME: _ask_psp,
         ExceptionKind.PSP_CONFIGURATION: _forget_incident,
+        ExceptionKind.DOCUMENT_EXCEPTION: _issue_document,
+        ExceptionKind.PENDING_DRIVER_DOCUMENTS: _issue_driver_documents,
         ExceptionKind.PAYOUT_HOLD: _lift_hold,
         ExceptionKind.FAILING_OCPI_PULL: _pull,
         ExceptionKind.UNDELIVERED_OCPI_MESSAGE: _send_again,
         ExceptionKind.FAILING_WEBHOOK_ENDPOINT: _enable_endpoint,
+        ExceptionKind.UNAPPLIED_POOL_EVENT: _apply_pool_event,
     }
 )

@@ -179,9 +179,19 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             title="Documents that could not be issued",
             owner="finance",
             prefix=None,
-            retry=None,
-            next_step="Complete the party's data that the reason names. The document is tried again daily.",
-            command="networkcore clearing document-exceptions",
+            retry="issue the document",
+            next_step="Complete the data that the reason names with POST /v1/parties. The document is issued "
+            "within minutes then, or when you resolve this.",
+            command=_RESOLVE,
+        ),
+        ExceptionKind.PENDING_DRIVER_DOCUMENTS: KindSpec(
+            title="Drivers' documents that lack something",
+            owner="finance",
+            prefix=None,
+            retry="issue the documents",
+            next_step="Complete the data of {party} that the reason names with POST /v1/parties. The "
+            "documents are issued within seconds then, or when you resolve this.",
+            command=_RESOLVE,
         ),
         ExceptionKind.PAYOUT_HOLD: KindSpec(
             title="Payout holds",
@@ -191,6 +201,16 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             next_step="Check the reason with the party, then lift the hold. Some holds only a second person "
             "may lift.",
             command=_RESOLVE,
+        ),
+        ExceptionKind.UNPAYABLE_ACCOUNT: KindSpec(
+            title="Parties that the PSP can't pay",
+            owner="treasury",
+            prefix="hld",
+            retry=None,
+            next_step="Read what the PSP requires of {party}, send it an onboarding link, or take its bank "
+            "details instead. The hold is lifted by itself when the PSP can pay the account.",
+            command="GET /v1/parties/{party}/connected-account, then POST "
+            "/v1/parties/{party}/connected-account/links",
         ),
         ExceptionKind.APPROVAL_REQUEST: KindSpec(
             title="Approval requests that wait for a second person",
@@ -278,6 +298,15 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             next_step="Ask {party} why the key changed, and compare it with the manufacturer's or the "
             "authority's list. A second person accepts or rejects it.",
             command="networkcore meter accept {subject}",
+        ),
+        ExceptionKind.UNAPPLIED_POOL_EVENT: KindSpec(
+            title="Contract pool events that could not be applied",
+            owner="partner_support",
+            prefix="cpe",
+            retry="apply the event again",
+            next_step="Ask {party} to mend what the reason names, then apply the event again. One that no "
+            "longer counts is dismissed: POST /v1/plug-and-charge/contract-pool-events/{subject}/dismiss.",
+            command=_RESOLVE,
         ),
     }
 )

@@ -133,6 +133,7 @@ def captured_session(row: Mapping[str, Any], tariff: Mapping[str, Any]) -> Captu
         psp_fee_minor=row["fee_minor"],
         psp_fee_currency=row["fee_currency"],
         shortfall=_shortfall(row),
+        buyer_id=row["buyer_id"],
     )
 
 

@@ -22,6 +22,7 @@ from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.ids import format_id
 from gateway.payments.psp.port import Declined, Psp, PspOutcomeUnknown, PspTransferRequest, Transferred
+from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.webhooks import events, payout_events
 from gateway.webhooks.events import EventType, NewEvent
 
@@ -89,14 +90,17 @@ class PspRail:
 class DisbursementJob:
     """Plans and pays what is due at business time, at most once every `every` of wall time on its own.
 
-    Planning ends its transaction after every few hundred parties. Disbursements go in batches: their intents
-    in one transaction, then so many calls `at_once` with none open, then their answers in one transaction.
+    Before it plans, the connected accounts of parties due are read, so that what the PSP can't pay is held
+    and not sent. Planning ends its transaction after every few hundred parties. Disbursements go in batches:
+    their intents in one transaction, then so many calls `at_once` with none open, then their answers in one
+    transaction.
     """
 
     pool: Pool
     clock: Clock
     clearing: ClearingServices
     rail: PspRail
+    accounts: ConnectedAccountService | None = None  # None: what the PSP says of accounts is not followed
     name: str = "disbursement"
     every: timedelta = timedelta(seconds=1)
     batch: int = BATCH
@@ -137,6 +141,8 @@ class DisbursementJob:
             await events.record(connection, published, now=now)
         async with self.pool.acquire() as connection:
             due = await self.clearing.disbursements.list_parties_due(connection, now=now)
+        if self.accounts is not None:
+            await self.accounts.refresh(due)
         for start in range(0, len(due), self.page):
             await self._plan_page(due[start : start + self.page], now=now)
 
@@ -213,11 +219,18 @@ class DisbursementJob:
             for half in _halves(outcomes):
                 await self._record(half)
             return
+        await self._read_refused(answers.ended)
         for one in answers.ended:
             _log.info("disbursed", disbursement=format_id("dis", one.id), state=one.state.value)
         for identifier, detail in answers.conflicts.items():
             # Money may have moved that is not in the ledger: reconciliation will show it too.
             _log.error("disbursement_conflict", disbursement=format_id("dis", identifier), detail=detail)
+
+    async def _read_refused(self, ended: Sequence[Disbursement]) -> None:
+        """Read the accounts that the PSP did not pay, so that their parties learn why."""
+        refused = sorted({one.party_id for one in ended if one.state is DisbursementState.FAILED})
+        if self.accounts is not None and refused:
+            await self.accounts.refresh(refused, older_than=timedelta(0))
 
 
 def _halves(many: Sequence[_T]) -> tuple[Sequence[_T], Sequence[_T]]:

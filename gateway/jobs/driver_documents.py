@@ -4,23 +4,31 @@ Owns: when. Must not know: what makes a document right, its number, its content.
 side by side: what is issued stays as it is, and a transaction that fails uses no number.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from clearing.documents import driver_document_service
+from clearing.documents.driver_document_service import DriverDocumentSources
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
+from gateway.documents.session_originals_repository import StoredSessionOriginals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DriverDocumentJob:
-    """Follows the journal: a transaction for each batch, the chains in turn."""
+    """Follows the journal: a transaction for each batch, the chains in turn.
+
+    What lacked something is tried again once its seller's data have changed.
+    """
 
     pool: Pool
     clock: Clock
+    sources: DriverDocumentSources = field(
+        default_factory=lambda: DriverDocumentSources(originals=StoredSessionOriginals())
+    )
     name: str = "driver_documents"
 
     async def run_once(self) -> int:
-        """One batch of each chain. Returns how many batches were documented.
+        """One batch of each chain, and what is pending. Returns how much of both was documented.
 
         A batch that can't be documented delays its own chain only; its error is raised after the others are
         done.
@@ -33,11 +41,27 @@ class DriverDocumentJob:
             try:
                 async with transaction(self.pool) as connection:
                     issued = await driver_document_service.issue_next(
-                        connection, chain=chain, now=self.clock.now()
+                        connection, chain=chain, now=self.clock.now(), sources=self.sources
                     )
                 done += issued is not None
             except Exception as error:  # noqa: BLE001 - the boundary of one chain; raised after the others
                 failed = failed or error
+        done += await self._issue_pending()
         if failed is not None:
             raise failed
+        return done
+
+    async def _issue_pending(self) -> int:
+        """Some pending documents of each seller whose data have changed. Returns how many sellers."""
+        async with self.pool.acquire() as connection:
+            suppliers = await driver_document_service.list_suppliers_to_retry(
+                connection, now=self.clock.now()
+            )
+        done = 0
+        for supplier_id in suppliers:
+            async with transaction(self.pool) as connection:
+                issued = await driver_document_service.issue_pending(
+                    connection, supplier_id=supplier_id, now=self.clock.now(), sources=self.sources
+                )
+            done += issued > 0
         return done

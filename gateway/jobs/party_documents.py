@@ -36,8 +36,12 @@ class PartyDocumentJob:
     _next_at: datetime | None = field(default=None)
 
     async def run_once(self) -> int:
-        """Issue what is due, once a day. Always 0: there is nothing to hurry for."""
+        """Issue what is due, once a day, and what waited for data as soon as they are there.
+
+        Always 0: there is nothing to hurry for.
+        """
         now = self.clock.now()
+        await self._retry_changed(now=now)
         if self._next_at is not None and now < self._next_at:
             return 0
         async with self.pool.acquire() as connection:
@@ -49,6 +53,12 @@ class PartyDocumentJob:
                 midnight = datetime.combine(today + timedelta(days=1), time(), zone)
                 self._next_at = midnight.astimezone(UTC) + GRACE
         return 0
+
+    async def _retry_changed(self, *, now: datetime) -> None:
+        async with self.pool.acquire() as connection:
+            periods = await invoice_service.list_periods_to_retry(connection)
+        for period in periods:
+            await self._issue_period(period, now=now)
 
     async def _issue(self, today: date, *, now: datetime) -> bool:
         """What was rejected first, then period after period. False: more is due than one round processes."""

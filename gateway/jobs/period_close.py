@@ -8,20 +8,26 @@ from datetime import datetime, time, timedelta
 from typing import Final
 from zoneinfo import ZoneInfo
 
+import structlog
+
 from clearing.documents import invoice_service
 from clearing.ledger import service as ledger_service
 from clearing.parties.party import PLATFORM_ID
 from clearing.services import ClearingServices
+from gateway.books.period_close_service import PeriodCloseService
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 
 AGAIN: Final = timedelta(hours=24)
-CLOSED_BY: Final = "close_books_after_days"
+_log = structlog.get_logger(__name__)
 
 
 @dataclass(slots=True, kw_only=True)
 class PeriodCloseJob:
-    """Closes each month `after` so many days, where an operator set it; else closing is a person's act."""
+    """Closes each month `after` so many days, where an operator set it; else closing is a person's act.
+
+    A month with open points is left to two people: `networkcore books close`.
+    """
 
     pool: Pool
     clock: Clock
@@ -45,6 +51,8 @@ class PeriodCloseJob:
                 closed = await ledger_service.find_closed_until(connection)
                 is_open = closed is None or closed < until
                 if is_open and await invoice_service.has_booked_before(connection, until=until):
-                    await ledger_service.close_period(connection, until=until, by=CLOSED_BY, now=now)
+                    closing = PeriodCloseService(pool=self.pool, clock=self.clock, clearing=self.clearing)
+                    if not await closing.close_if_clean(connection, until=until, zone=platform.time_zone):
+                        _log.warning("period_not_closed", until=until.isoformat(), reason="open points")
             self._next_at = now + AGAIN
         return 0

@@ -18,6 +18,7 @@ from gateway.payments.capture import CaptureResult
 from gateway.payments.ledger_corrections import LedgerCorrections
 from gateway.payments.service import PaymentService
 from gateway.payments.unbooked_charge_settlement import UnbookedChargeSettlement
+from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.task_kinds import TaskKind
 
 
@@ -29,6 +30,7 @@ class TaskHandlers:
     payments: PaymentService
     cdrs: CdrSettlementService
     corrections: LedgerCorrections
+    accounts: ConnectedAccountService
 
     async def complete_session(self, task: Task) -> str | None:
         """Complete a session by a CDR that arrived by OCPI, or as a person decided about odd usage."""
@@ -103,7 +105,10 @@ class TaskHandlers:
         )
 
     async def handle_psp_event(self, task: Task) -> str | None:
-        """Apply what the PSP reported of a payment."""
+        """Apply what the PSP reported of a payment, or of an account that a party is paid to."""
+        account = task.payload.get("connected_account")
+        if account is not None:
+            return await self.accounts.follow(psp_account=str(account))
         return await self.payments.psp_events.handle_event(str(task.payload["event"]))
 
 

@@ -15,7 +15,7 @@ from gateway.ocpi.repository.tokens import TokenRecord
 from gateway.ocpi.token_types import EMAID
 from pnc import contract_administration
 from pnc.contract import Contract, ContractState, contract_rejection
-from pnc.errors import UnfitContractError, UnknownRecordError
+from pnc.errors import ConflictingRecordError, UnfitContractError, UnknownRecordError
 from pnc.rejection_reasons import RejectionReason
 
 _BLOCKED: Final = frozenset(
@@ -47,12 +47,12 @@ def token_of_contract(contract: Contract, *, role: PeerRole, now: datetime) -> T
 def rejection_of(contract: Contract, *, now: datetime) -> TokenAuthorizationResult | None:
     """Why a contract may not charge at `now`, as OCPI says it; None: it may.
 
-    A contract with a limit of its sessions is authorized at the vehicle's own request only: there they are
-    counted.
+    A contract with a limit of its sessions, or of their amount a day, is authorized at the vehicle's own
+    request only: there they are counted.
     """
     rejection = contract_rejection(contract, now)
     if rejection is None:
-        if not contract.limits_sessions:
+        if not contract.limits_sessions and contract.amount_per_day_minor is None:
             return None
         info = "This contract is authorized by the vehicle's certificate only."
         return TokenAuthorizationResult(allowed=AllowedType.NOT_ALLOWED, info=info)
@@ -68,5 +68,5 @@ async def load_contract(connection: Connection, *, environment: str, emaid: str)
     """The contract of an eMAID token, or None."""
     try:
         return await contract_administration.load_contract(connection, environment=environment, emaid=emaid)
-    except (UnknownRecordError, UnfitContractError):
+    except (UnknownRecordError, UnfitContractError, ConflictingRecordError):
         return None

@@ -22,7 +22,7 @@ from gateway.ocpi.real_time_authorization import (
 )
 from gateway.ocpi.repository import objects, tokens
 from gateway.ocpi.repository.tokens import TokenAuthorizationRecord
-from gateway.ocpi.token_types import EMAID
+from gateway.ocpi.token_types import EMAID, OTHER
 from gateway.payments.errors import (
     AccountLimitExceededError,
     EvseNotFoundError,
@@ -123,6 +123,9 @@ class TokenAuthorizationService:
 
     async def _method(self, request: TokenAuthorizationRequest) -> _Method | TokenAuthorizationResult:
         """What pays for a token: of an eMAID its contract, if that may charge now."""
+        stopped = await self._stopped_by_its_contract(request)
+        if stopped is not None:
+            return stopped
         if request.token.type != EMAID:
             payment = _payment(request.token.payment)
             on_account = isinstance(payment, PartnerAccount)
@@ -142,6 +145,21 @@ class TokenAuthorizationService:
             payment=payment_of(contract),
             max_amount_minor=contract.limit_minor,
         )
+
+    async def _stopped_by_its_contract(
+        self, request: TokenAuthorizationRequest
+    ) -> TokenAuthorizationResult | None:
+        """Why a token that was stored under an eMAID may not charge: its party's contract of it may not."""
+        token = request.token
+        if token.type != OTHER:
+            return None
+        async with self.pool.acquire() as connection:
+            contract = await emaid_contracts.load_contract(
+                connection, environment=self.environment, emaid=token.uid
+            )
+        if contract is None or contract.party != token.demand_partner_id:
+            return None
+        return emaid_contracts.rejection_of(contract, now=request.requested_at)
 
     async def _identity(self, record: TokenAuthorizationRecord, request: TokenAuthorizationRequest) -> UUID:
         """The authorization of the same earlier request, unless it has ended; else a new one.

@@ -14,7 +14,7 @@ from pnc.emaid import parse_emaid
 from pnc.errors import MalformedEmaidError
 
 EMAID: Final = "EMAID"
-_OTHER: Final = "OTHER"
+OTHER: Final = "OTHER"
 _UNNAMED: Final = {
     OcpiVersion.V2_1_1: ("APP_USER", "AD_HOC_USER", EMAID),
     OcpiVersion.V2_2_1: (EMAID,),
@@ -24,7 +24,7 @@ _UNNAMED: Final = {
 
 def type_on_wire(stored: str, *, version: OcpiVersion) -> str:
     """The TokenType by which `version` names a token that is stored with the type `stored`."""
-    return _OTHER if stored in _UNNAMED[version] else stored
+    return OTHER if stored in _UNNAMED[version] else stored
 
 
 def stored_types(named: str, *, version: OcpiVersion) -> Sequence[str]:
@@ -32,7 +32,7 @@ def stored_types(named: str, *, version: OcpiVersion) -> Sequence[str]:
 
     A peer that names a type of a later version means that type.
     """
-    return (_OTHER, *_UNNAMED[version]) if named == _OTHER else (named,)
+    return (OTHER, *_UNNAMED[version]) if named == OTHER else (named,)
 
 
 def stored_uid(uid: str, *, stored_type: str) -> str:

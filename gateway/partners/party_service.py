@@ -9,6 +9,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from zoneinfo import ZoneInfo
 
+from clearing.parties.business_details import NO_DETAILS, BusinessDetails
 from clearing.parties.party import Party, VatEvidence
 from clearing.services import ClearingServices
 from gateway.clock import Clock
@@ -21,7 +22,7 @@ from gateway.webhooks import payout_events
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartyUpdate:
-    """A party's terms as they are to be; `keeps_*` keeps what is stored instead.
+    """A party's terms as they are to be; `keeps_*` and `kept_details` keep what is stored instead.
 
     `declared_vat_ids` are the platform's own declarations: each counts where nothing is known of its id yet.
     """
@@ -30,16 +31,18 @@ class PartyUpdate:
     keeps_registrations: bool
     keeps_cadence: bool
     declared_vat_ids: Sequence[VatEvidence] = ()
+    kept_details: Sequence[str] = ()
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartyView:
-    """A party with its name, which clearing keeps with its terms."""
+    """A party with its name and details, which clearing keeps with its terms."""
 
     id: str
     kind: str
     name: str
     created_at: datetime
+    details: BusinessDetails = NO_DETAILS
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -71,7 +74,8 @@ class PartyService:
                 raise PartnerRecordExistsError(f"Party {wanted.id} is a {stored.kind}")
             await self.clearing.reference_data.register_party(connection, wanted, now=now)
             if before is not None and wanted.connected_account not in {None, before.connected_account}:
-                await self._hold_payouts(connection, wanted, key=key, now=now)
+                by = await principal_repository.find_principal(connection, key)
+                await hold_for_new_account(self.clearing, connection, wanted, by=by, now=now)
         return _view(stored, {wanted.id: wanted})
 
     async def get(self, party_id: str) -> PartyView:
@@ -107,21 +111,22 @@ class PartyService:
                 connection, cpo_id=cpo_id, location_id=location_id, party_id=party_id
             )
 
-    async def _hold_payouts(self, connection: Connection, party: Party, *, key: str, now: datetime) -> None:
-        """Another account at the PSP is like other bank details: a second person must agree first."""
-        payouts = self.clearing.payouts
-        hold_id = await payouts.place_hold(
-            connection,
-            party.id,
-            reason=f"it is to be paid to {party.connected_account} from now on; "
-            "to be confirmed with the party",
-            since=now.astimezone(ZoneInfo(party.time_zone)).date(),
-            until=None,
-            by=await principal_repository.find_principal(connection, key),
-            four_eyes=True,
-        )
-        cancelled = await payouts.cancel_unpayable(connection, now=now, party_id=party.id)
-        await payout_events.record_hold(connection, hold_id, cancelled, now=now)
+
+async def hold_for_new_account(
+    clearing: ClearingServices, connection: Connection, party: Party, *, by: str, now: datetime
+) -> None:
+    """Another account at the PSP is like other bank details: a second person than `by` must agree first."""
+    hold_id = await clearing.payouts.place_hold(
+        connection,
+        party.id,
+        reason=f"it is to be paid to {party.connected_account} from now on; to be confirmed with the party",
+        since=now.astimezone(ZoneInfo(party.time_zone)).date(),
+        until=None,
+        by=by,
+        four_eyes=True,
+    )
+    cancelled = await clearing.payouts.cancel_unpayable(connection, now=now, party_id=party.id)
+    await payout_events.record_hold(connection, hold_id, cancelled, now=now)
 
 
 async def load_party(clearing: ClearingServices, connection: Connection, party_id: str) -> Party:
@@ -135,8 +140,11 @@ async def load_party(clearing: ClearingServices, connection: Connection, party_i
 def _view(party: PartyRecord, terms: Mapping[str, Party]) -> PartyView:
     """A party with its name; one that has no terms yet is called by its id."""
     known = terms.get(party.id)
-    name = party.id if known is None else known.name
-    return PartyView(id=party.id, kind=party.kind, name=name, created_at=party.created_at)
+    if known is None:
+        return PartyView(id=party.id, kind=party.kind, name=party.id, created_at=party.created_at)
+    return PartyView(
+        id=party.id, kind=party.kind, name=known.name, created_at=party.created_at, details=known.details
+    )
 
 
 def _merged(update: PartyUpdate, *, before: Party | None) -> Party:
@@ -154,7 +162,8 @@ def _merged(update: PartyUpdate, *, before: Party | None) -> Party:
         wanted = replace(wanted, vat_registrations=before.vat_registrations)
     if update.keeps_cadence:
         wanted = replace(wanted, document_cadence=before.document_cadence)
-    return wanted
+    kept = {name: getattr(before.details, name) for name in update.kept_details}
+    return replace(wanted, details=replace(wanted.details, **kept))
 
 
 def _is_known(vat_id: str, known: set[str]) -> bool:

@@ -43,6 +43,7 @@ from gateway.payments.records import (
 )
 from gateway.payments.requests import AuthorizationRequest, ChargePoint, PartnerAccount, PspMethod
 from gateway.payments.second_authorization import reject_second_authorization, reopened
+from gateway.payments.session_buyer import name_buyer
 from gateway.payments.session_flags import flags_at_start
 from gateway.payments.state_machine import FINAL_STATES, PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
@@ -157,6 +158,12 @@ class AuthorizationService:
         sent = await self.psp_requests.send(psp_request, authorization=fresh, session=session, first=True)
         return sent.authorization
 
+    async def expected_hold(self, request: AuthorizationRequest) -> tuple[int, str]:
+        """The amount that `authorize` would hold now, and its currency. Raises as `authorize`."""
+        async with self.pool.acquire() as connection:
+            hold = await self._freeze(connection, request, ())
+        return hold.amount_minor, hold.snapshot.currency
+
     async def build_view(
         self, authorization: AuthorizationRecord, session: SessionRecord
     ) -> AuthorizationView:
@@ -261,6 +268,7 @@ class AuthorizationService:
         session = named or self._new_session(hold, shard)
         authorization = self._new_authorization(hold, session, in_shard(hold.request.authorization_id, shard))
         psp_request = self._new_hold(authorization, hold.features) if authorization.funding == "psp" else None
+        await name_buyer(connection, hold.request, session.id, now=hold.now)
         reuses = hold.request.reuses_recent
         done, ended = False, None
         for _ in range(_TRIES):
@@ -400,6 +408,8 @@ class AuthorizationService:
             decline_code=None,
             metadata=request.metadata,
             receipt_email=request.receipt_email,
+            save_usage=method.save.usage if method and method.save else None,
+            save_consent=method.save.consent if method and method.save else None,
             created_at=hold.now,
             updated_at=hold.now,
         )
@@ -464,6 +474,8 @@ class AuthorizationService:
             off_session=authorization.off_session,
             receipt_email=authorization.receipt_email,
             return_url=authorization.return_url,
+            save_usage=authorization.save_usage,
+            save_consent=authorization.save_consent,
             customer_id=new_id(),
             reuses_recent=reuses_recent,
             replaced_id=replaced_id,

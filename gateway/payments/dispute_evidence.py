@@ -18,8 +18,14 @@ from gateway.ids import format_id
 from gateway.payments import dispute_repository, presenters, repository
 from gateway.payments.dispute import DisputeService
 from gateway.payments.errors import InvalidPaymentRequestError, PaymentConflictError, PspUnavailableError
-from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest
+from gateway.payments.psp.dispute_port import (
+    EVIDENCE_FILES,
+    DisputeUpdate,
+    PspEvidenceRequest,
+    PspFileRequest,
+)
 from gateway.payments.psp.port import Declined, Psp, PspOutcomeUnknown
+from gateway.payments.psp_answers import known
 from gateway.payments.records import DisputeRecord
 from gateway.webhooks import events
 
@@ -36,7 +42,8 @@ class DisputeEvidenceService:
     async def respond(self, dispute_id: UUID, *, evidence: Mapping[str, str], submit: bool) -> DisputeRecord:
         """Stage evidence beside what was staged before, and submit all of it where `submit`.
 
-        An empty text removes a field. Evidence is submitted once. Raises NotFoundError, PaymentConflictError
+        Texts, and ids of files by the names of EVIDENCE_FILES; an empty text removes a field. Evidence is
+        submitted once. Raises NotFoundError, PaymentConflictError
         where none is accepted, InvalidPaymentRequestError, PspUnavailableError.
         """
         dispute = await self._answerable(dispute_id)
@@ -45,7 +52,8 @@ class DisputeEvidenceService:
         staged = {name: text for name, text in {**dispute.evidence, **evidence}.items() if text}
         if submit and not staged:
             raise InvalidPaymentRequestError("no evidence is staged: give at least one field")
-        if sum(map(len, staged.values())) > MAX_CHARACTERS:
+        written = sum(len(text) for name, text in staged.items() if name not in EVIDENCE_FILES)
+        if written > MAX_CHARACTERS:
             raise InvalidPaymentRequestError(
                 f"the evidence has more than {MAX_CHARACTERS} characters in all; shorten it"
             )
@@ -65,6 +73,21 @@ class DisputeEvidenceService:
             )
         )
         return await self._record(dispute, answer)
+
+    async def upload(self, dispute_id: UUID, *, name: str, content: bytes) -> str:
+        """Upload a PDF for the evidence of a dispute; the PSP's id of it. Errors as `respond`.
+
+        The same bytes again are the same file.
+        """
+        dispute = await self._answerable(dispute_id)
+        answer = await self.psp.upload_evidence(
+            PspFileRequest(
+                idempotency_key=f"nc_{format_id('dsp', dispute.id)}_{sha256(content).hexdigest()[:16]}",
+                name=name,
+                content=content,
+            )
+        )
+        return known(answer).psp_file
 
     async def accept(self, dispute_id: UUID) -> DisputeRecord:
         """Accept the loss: final at the PSP. Errors as `respond`; a dispute that was lost is a no-op."""

@@ -58,7 +58,9 @@ class SavedMethodRecord(FromRow):
     party_id: str
     customer_id: UUID
     psp_customer: str
-    setup_id: UUID
+    setup_id: UUID | None
+    authorization_id: UUID | None
+    consent: str | None
     mandate: str | None
     brand: str
     last4: str

@@ -88,6 +88,11 @@ async def remove_saved_method(connection: Connection, *, psp_method: str, now: d
     await _sql.remove_payment_method(connection, psp_method=psp_method, now=now)
 
 
+async def save_attached_method(connection: Connection, **fields: Any) -> bool:
+    """Record a method that an authorization was to save; False where none was, or it is known."""
+    return bool(await _sql.save_attached_method(connection, **fields))
+
+
 async def record_detached_method(connection: Connection, *, psp_method: str, now: datetime) -> None:
     """The PSP says that a method can't be charged any more."""
     await _sql.record_detached_method(connection, psp_method=psp_method, now=now)

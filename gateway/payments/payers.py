@@ -208,26 +208,52 @@ class PayerService:
         async with self.pool.acquire() as connection:
             await repository.record_detached_method(connection, psp_method=psp_method, now=self.clock.now())
 
+    async def record_attached(self, *, psp_method: str) -> str | None:
+        """The PSP says that a method is saved: read it, and record it if an authorization asked for it.
+
+        None: done; else what it waits for.
+        """
+        found = await self.psp.inspect_method(psp_method=psp_method)
+        if isinstance(found, PspOutcomeUnknown):
+            return f"the PSP's answer about a payment method: {found.reason}"
+        if isinstance(found, Declined) or found.psp_customer is None:
+            return None
+        card = found.card
+        async with self.pool.acquire() as connection:
+            await repository.save_attached_method(
+                connection,
+                psp_method=psp_method,
+                psp_customer=found.psp_customer,
+                method_id=new_id(),
+                brand=card.brand if card else "unknown",
+                last4=card.last4 if card else "",
+                exp_month=card.exp_month if card else 0,
+                exp_year=card.exp_year if card else 0,
+                wallet=card.wallet if card else None,
+                now=self.clock.now(),
+            )
+        return None
+
     async def sync_method(self, *, psp_method: str) -> str | None:
         """The PSP reports that the card of a saved method was replaced: read it, and keep what it is now.
 
         None: done; else what it waits for.
         """
-        found = await self.psp.read_method(psp_method=psp_method)
+        found = await self.psp.inspect_method(psp_method=psp_method)
         if isinstance(found, PspOutcomeUnknown):
             return f"the PSP's answer about a payment method: {found.reason}"
-        if isinstance(found, Declined):
+        if isinstance(found, Declined) or found.card is None:
             return None
-        now = self.clock.now()
+        card, now = found.card, self.clock.now()
         async with transaction(self.pool) as connection:
             changed = await repository.record_updated_method(
                 connection,
                 psp_method=psp_method,
-                brand=found.brand,
-                last4=found.last4,
-                exp_month=found.exp_month,
-                exp_year=found.exp_year,
-                wallet=found.wallet,
+                brand=card.brand,
+                last4=card.last4,
+                exp_month=card.exp_month,
+                exp_year=card.exp_year,
+                wallet=card.wallet,
                 now=now,
             )
             method = await repository.find_saved_method(connection, psp_method=psp_method)

@@ -118,7 +118,9 @@ def saved_method_object(method: SavedMethodRecord) -> payer_schemas.PaymentMetho
         exp_year=method.exp_year,
         wallet=method.wallet,
         mandate=method.mandate,
-        setup=format_id("setup", method.setup_id),
+        setup=None if method.setup_id is None else format_id("setup", method.setup_id),
+        authorization=None if method.authorization_id is None else format_id("auth", method.authorization_id),
+        consent=method.consent,
         created=method.created_at,
     )
 

@@ -94,9 +94,11 @@ class PspEventHandler:
                 psp_payment=event.psp_payment,
                 psp_setup=event.psp_setup,
                 detached_method=event.detached_method,
+                attached_method=event.attached_method,
                 updated_method=event.updated_method,
                 psp_topup=event.psp_topup,
                 revoked_mandate=event.revoked_mandate,
+                connected_account=event.connected_account,
                 always=_returns_money(event),
                 ended=event.kind is PspEventKind.HOLD_ENDED,
                 captured=event.kind is PspEventKind.MONEY_CAPTURED,
@@ -115,6 +117,8 @@ class PspEventHandler:
             await self.payers.sync_setup(psp_setup=event.psp_setup)
         if event is not None and event.detached_method is not None:
             await self.payers.record_detached(psp_method=event.detached_method)
+        if event is not None and event.attached_method is not None:
+            return await self.payers.record_attached(psp_method=event.attached_method)
         if event is not None and event.revoked_mandate is not None:
             await self.payers.record_revoked_mandate(mandate=event.revoked_mandate)
         if event is not None and event.psp_topup is not None:

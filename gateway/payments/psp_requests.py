@@ -291,6 +291,7 @@ def hold_request(sent: SentRequest) -> PspHoldRequest:
         customer=authorization.customer,
         off_session=authorization.off_session,
         return_url=authorization.return_url,
+        save_usage=authorization.save_usage,
         features=asked_features(sent.request.hold_features),
         description=_description(sent),
         receipt_email=authorization.receipt_email,

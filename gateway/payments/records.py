@@ -140,6 +140,8 @@ class AuthorizationRecord(FromRow):
     updated_at: datetime
     receipt_email: str | None = None
     return_url: str | None = None
+    save_usage: str | None = None
+    save_consent: str | None = None
 
     def __post_init__(self) -> None:
         object.__setattr__(self, "state", PaymentState(self.state))

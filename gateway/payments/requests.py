@@ -21,6 +21,15 @@ class PspMethod:
     customer: str | None = None
     off_session: bool = False
     return_url: str | None = None
+    save: "SavedUse | None" = None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class SavedUse:
+    """The payment method is saved by this payment: for which `usage`, and where the consent is recorded."""
+
+    usage: str  # off_session or on_session
+    consent: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -78,6 +87,7 @@ class AuthorizationRequest:
     `amount_minor` overrides the estimate's hold; `max_amount_minor` bounds it (a contract's limit).
     `tariff` None: by the method. `started_at`: the session has begun already, by the tariff then in force;
     `by_whitelist`: without a request, because the CPO accepted the token by whitelist.
+    `buyer_id` is the business of the party that the session is sold to.
     """
 
     authorization_id: UUID
@@ -92,6 +102,7 @@ class AuthorizationRequest:
     cpo_id: str | None = None
     tariff: TariffChoice | None = None
     receipt_email: str | None = None
+    buyer_id: str | None = None
     started_at: datetime | None = None
     reuses_recent: bool = False
     by_whitelist: bool = False

@@ -8,15 +8,15 @@ concluded, and the next request of the station continues.
 
 import asyncio
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from typing import Final
 from uuid import UUID
 
 from clearing.captured_session import AuthorizationMethod
 from gateway.clock import Clock
-from gateway.database import Pool, transaction
-from gateway.ids import format_id, parse_id, shard_of
+from gateway.database import Pool
+from gateway.ids import format_id, parse_id
 from gateway.payments.errors import (
     AccountLimitExceededError,
     InvalidPaymentRequestError,
@@ -24,29 +24,25 @@ from gateway.payments.errors import (
     PaymentConflictError,
     SessionAlreadyAuthorizedError,
 )
-from gateway.payments.requests import AuthorizationRequest
+from gateway.payments.requests import AuthorizationRequest, PartnerAccount
 from gateway.payments.service import PaymentService
 from gateway.payments.state_machine import PaymentState
 from gateway.payments.views import AuthorizationView
 from gateway.plug_and_charge.contract_payment import payment_of
-from gateway.plug_and_charge.contract_service import contract_object, public_contract_id
+from gateway.plug_and_charge.contract_signals import ContractSignalService
+from gateway.plug_and_charge.contract_spending import ContractSpendingService
 from gateway.plug_and_charge.errors import PaymentPendingError
 from gateway.plug_and_charge.settlement_outcome import HELD, may_still_charge
 from gateway.plug_and_charge.vehicle_hold import VehicleHold, VehicleHoldService, check_offline
-from gateway.webhooks import events
-from gateway.webhooks.events import EventType, NewEvent
 from pnc import decision_lifecycle
 from pnc.authorization import AuthorizationDecision, OfflineStart
 from pnc.contract import Contract
 from pnc.errors import ConflictingRecordError, PncInvariantViolation
 from pnc.messages import OcppVersion
-from pnc.rejection_reasons import ContractRejection, RejectionReason
+from pnc.rejection_reasons import ContractRejection
 from pnc.service import DecisionResult, PlugAndChargeService
 
 _REJECTED = frozenset({PaymentState.FAILED, PaymentState.VOIDED, PaymentState.REQUIRES_ACTION})
-_LIMITS: Final = frozenset(
-    {RejectionReason.TOO_MANY_SESSIONS_AT_ONCE, RejectionReason.TOO_MANY_SESSIONS_TODAY}
-)
 _POLL_SECONDS: Final = 0.25
 DEFAULT_PATIENCE: Final = timedelta(seconds=8)
 
@@ -94,6 +90,8 @@ class VehicleAuthorizationService:
     decisions: PlugAndChargeService
     payments: PaymentService
     holds: VehicleHoldService
+    spending: ContractSpendingService
+    signals: ContractSignalService
     patience: timedelta = DEFAULT_PATIENCE
     _securing: dict[UUID, asyncio.Event] = field(default_factory=dict)
 
@@ -113,27 +111,12 @@ class VehicleAuthorizationService:
             await decision_lifecycle.close_decision(self.pool, result.decision, now=self.clock.now())
             result = await self._decide(request)
         decision, payment = result.decision, None
-        await self._report_limit(result)
+        await self.signals.report(result)
         if decision.payment_needed:
             decision, payment = await self._secure_in_time(request, result)
         if payment is None and decision.authorization_id is not None:
             payment = await self._payment_of(decision, decision.authorization_id)
         return VehicleAuthorization(decision=decision, payment=payment, repeated=result.repeated)
-
-    async def _report_limit(self, result: DecisionResult) -> None:
-        """Publish that a contract reached a limit of its sessions: a copied or stolen contract shows so."""
-        contract = result.contract
-        if contract is None or result.decision.rejection_reason not in _LIMITS:
-            return
-        event = NewEvent(
-            type=EventType.CONTRACT_LIMIT_REACHED,
-            party_id=contract.party,
-            object_id=public_contract_id(contract.contract_id),
-            data=contract_object(contract).as_json(),
-            shard=shard_of(contract.contract_id),
-        )
-        async with transaction(self.pool) as connection:
-            await events.record(connection, [event], now=self.clock.now())
 
     async def _secure_in_time(
         self, request: VehicleAuthorizationRequest, result: DecisionResult
@@ -214,9 +197,14 @@ class VehicleAuthorizationService:
             offline=request.offline,
         )
         if isinstance(hold, ContractRejection):
-            reason = hold.rejection_reason
-            return await self._conclude(decision, None, detail=hold.detail, reason=reason), None
+            return await self._conclude(decision, None, rejection=hold), None
         payment_request = _payment_request(request, decision, contract, hold)
+        if contract.amount_per_day_minor is not None:
+            reserved = await self._reserve(payment_request, decision, contract)
+            if isinstance(reserved, ContractRejection):
+                await self.signals.report_limit(contract)
+                return await self._conclude(decision, None, rejection=reserved), None
+            payment_request = replace(payment_request, max_amount_minor=reserved)
         try:
             view = await self.payments.authorize(payment_request)
         except (
@@ -234,25 +222,43 @@ class VehicleAuthorizationService:
             )
         state = view.authorization.state
         if state in HELD and view.session.state == "active":
-            return await self._conclude(decision, view, detail=""), view
+            concluded = await self._conclude(decision, view)
+            if concluded.authorization_id is None:  # blocked while its payment was secured
+                await self._release(payment_request, view)
+                return concluded, None
+            return concluded, view
         if state is PaymentState.REQUIRES_ACTION:
             # Nobody is at the vehicle to authenticate: the hold that waits for it is voided.
-            await self.payments.release(
-                party_id=payment_request.party_id,
-                authorization_id=view.authorization.id,
-                expected_version=None,
-                admin=True,
-            )
+            await self._release(payment_request, view)
         detail = view.authorization.decline_code or f"{state.value}, session {view.session.state}"
         return await self._conclude(decision, None, detail=detail), None
+
+    async def _reserve(
+        self, request: AuthorizationRequest, decision: AuthorizationDecision, contract: Contract
+    ) -> int | ContractRejection:
+        """Reserve what the session may cost of the contract's amount for the day."""
+        wanted, currency = await self.payments.authorizations.expected_hold(request)
+        on_account = isinstance(request.payment, PartnerAccount)
+        least = 1 if on_account else self.payments.psp.rules.amounts.least(currency)
+        return await self.spending.reserve(
+            decision, contract, wanted_minor=wanted, currency=currency, least_minor=least
+        )
+
+    async def _release(self, request: AuthorizationRequest, view: AuthorizationView) -> None:
+        await self.payments.release(
+            party_id=request.party_id,
+            authorization_id=view.authorization.id,
+            expected_version=None,
+            admin=True,
+        )
 
     async def _conclude(
         self,
         decision: AuthorizationDecision,
         payment: AuthorizationView | None,
         *,
-        detail: str,
-        reason: RejectionReason = RejectionReason.PAYMENT_NOT_SECURED,
+        detail: str = "",
+        rejection: ContractRejection | None = None,
     ) -> AuthorizationDecision:
         return await self.decisions.conclude(
             self.pool,
@@ -261,7 +267,7 @@ class VehicleAuthorizationService:
             authorization_id=None if payment is None else format_id("auth", payment.authorization.id),
             now=self.clock.now(),
             detail=detail,
-            rejection_reason=reason,
+            rejection=rejection,
         )
 
 

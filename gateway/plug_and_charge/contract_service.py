@@ -7,37 +7,23 @@ the change. Must not know: HTTP, certificates. What a contract may contain is de
 
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from typing import Any, Final
-from uuid import UUID
+from typing import Any
 
 from clearing.services import ClearingServices
-from gateway.api_schemas_plug_and_charge import ContractSchema
 from gateway.clock import Clock
-from gateway.database import Connection, Pool, transaction
-from gateway.ids import format_id, shard_of
+from gateway.database import Pool, transaction
 from gateway.partners import party_repository
 from gateway.partners.errors import UnknownPartnerRecordError
 from gateway.partners.party_service import load_party
 from gateway.payments.errors import NotFoundError
 from gateway.payments.payers import check_payer
+from gateway.plug_and_charge.contract_changes import EVENT_OF_OUTCOME, EVENT_OF_STATE, publish_changes
 from gateway.plug_and_charge.contract_payment import method_of
-from gateway.webhooks import events
-from gateway.webhooks.events import EventType, NewEvent
 from pnc import certificate_registry, contract_administration
 from pnc.contract import ChangeCursor, Contract, ContractChange, ContractState, NewContract, PaymentKind
 from pnc.contract_administration import ContractWriteResult, RowReport
 from pnc.errors import UnfitContractError
 from pnc.service import PlugAndChargeService
-
-_EVENT_OF_OUTCOME: Final = {
-    "created": EventType.CONTRACT_CREATED,
-    "changed": EventType.CONTRACT_CHANGED,
-}
-_EVENT_OF_STATE: Final = {
-    ContractState.ACTIVE: EventType.CONTRACT_UNBLOCKED,
-    ContractState.BLOCKED: EventType.CONTRACT_BLOCKED,
-    ContractState.CANCELLED: EventType.CONTRACT_CANCELLED,
-}
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -87,9 +73,9 @@ class ContractService:
                 actor=caller.party_id,
                 now=self.clock.now(),
             )
-            kind = _EVENT_OF_OUTCOME.get(stored.outcome)
+            kind = EVENT_OF_OUTCOME.get(stored.outcome)
             if kind is not None:
-                await self._publish(connection, [(kind, stored.contract)])
+                await publish_changes(connection, [(kind, stored.contract)], now=self.clock.now())
         return stored
 
     async def import_rows(
@@ -109,11 +95,11 @@ class ContractService:
                 only_party=caller.only_party,
             )
             written = [
-                (_EVENT_OF_OUTCOME[report.outcome], report.contract)
+                (EVENT_OF_OUTCOME[report.outcome], report.contract)
                 for report in reports
-                if report.contract is not None and report.outcome in _EVENT_OF_OUTCOME
+                if report.contract is not None and report.outcome in EVENT_OF_OUTCOME
             ]
-            await self._publish(connection, written)
+            await publish_changes(connection, written, now=self.clock.now())
         return reports
 
     async def set_state(
@@ -141,7 +127,7 @@ class ContractService:
                 only_party=caller.only_party,
             )
             if before.revision != contract.revision:
-                await self._publish(connection, [(_EVENT_OF_STATE[state], contract)])
+                await publish_changes(connection, [(EVENT_OF_STATE[state], contract)], now=self.clock.now())
         return contract
 
     async def set_payment_usable(
@@ -244,10 +230,13 @@ class ContractService:
                     psp_customer=mandate.customer,
                     psp_method=mandate.payment_method,
                 )
-            if contract.limit_minor is None or contract.currency is not None:
+            per_day = contract.amount_per_day_minor
+            named = contract.currency is not None or (contract.limit_minor is None and per_day is None)
+            if named and per_day is None:
                 return contract
+            # A day is that of the party's time zone.
             party = await load_party(self.clearing, connection, contract.party)
-        return replace(contract, currency=party.settlement_currency)
+        return contract if named else replace(contract, currency=party.settlement_currency)
 
     async def _stored(self, caller: ContractCaller, emaid: str) -> str:
         """The body under which a contract is stored: for a party bound to its own, one of its own."""
@@ -261,44 +250,3 @@ class ContractService:
         return await contract_administration.load_contract(
             self.pool, environment=caller.environment, emaid=emaid, only_party=caller.only_party
         )
-
-    async def _publish(self, connection: Connection, changed: Sequence[tuple[EventType, Contract]]) -> None:
-        """Write each change's event for the contract's party."""
-        written = [
-            NewEvent(
-                type=kind,
-                party_id=contract.party,
-                object_id=public_contract_id(contract.contract_id),
-                data=contract_object(contract).as_json(),
-                shard=shard_of(contract.contract_id),
-            )
-            for kind, contract in changed
-        ]
-        await events.record(connection, written, now=self.clock.now())
-
-
-def public_contract_id(contract_id: UUID) -> str:
-    """The pseudonym under which a contract's events are ordered."""
-    return format_id("con", contract_id)
-
-
-def contract_object(contract: Contract, *, warning: str | None = None) -> ContractSchema:
-    """A contract as the API and its events show it: never with its means of payment."""
-    on_account = contract.payment_kind is PaymentKind.PARTNER_ACCOUNT
-    return ContractSchema(
-        emaid=contract.emaid,
-        environment=contract.environment,
-        party=contract.party,
-        payment_type="partner_account" if on_account else "psp_payment_method",
-        payment_usable=contract.payment_usable,
-        state=contract.state.value,
-        limit=contract.limit_minor,
-        sessions_at_once=contract.sessions_at_once,
-        sessions_per_day=contract.sessions_per_day,
-        offline_limit=contract.offline_limit_minor,
-        currency=contract.currency,
-        valid_from=contract.valid_from,
-        valid_to=contract.valid_until,
-        revision=contract.revision,
-        warning=warning,
-    )

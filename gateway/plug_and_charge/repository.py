@@ -1,4 +1,4 @@
-"""Which sessions have ended, for many authorizations at once; links to receipts; EVSEs that are named late.
+"""Which sessions have ended and what they cost, for many authorizations at once; receipts' links; late EVSEs.
 
 Owns: the queries. Must not know: who needs the answer and what follows from it.
 """
@@ -22,6 +22,16 @@ async def list_ended_sessions(connection: Connection, authorization_ids: Sequenc
         connection, shards=[shard_of(identifier) for identifier in authorization_ids], ids=authorization_ids
     )
     return {row["id"] async for row in rows}
+
+
+async def load_amounts(
+    connection: Connection, authorization_ids: Sequence[UUID]
+) -> dict[UUID, tuple[int, str]]:
+    """Return what each authorization costs, in minor units, and its currency; unknown ones are left out."""
+    rows = _QUERIES.amounts_of_authorizations(
+        connection, shards=[shard_of(identifier) for identifier in authorization_ids], ids=authorization_ids
+    )
+    return {row["id"]: (row["amount_minor"], row["currency"]) async for row in rows}
 
 
 async def name_evse(

@@ -10,6 +10,8 @@ from gateway.clock import Clock
 from gateway.database import Pool
 from gateway.payments.service import PaymentService
 from gateway.plug_and_charge.authorization_service import DEFAULT_PATIENCE, VehicleAuthorizationService
+from gateway.plug_and_charge.contract_signals import ContractSignalService
+from gateway.plug_and_charge.contract_spending import ContractSpendingService
 from gateway.plug_and_charge.receipts import ReceiptService
 from gateway.plug_and_charge.session_cost import SessionCostService
 from gateway.plug_and_charge.settlement_notice import SettlementNoticeService
@@ -40,6 +42,8 @@ def build_station_services(
     base_url: str,
     payments: PaymentService,
     decisions: PlugAndChargeService | None,
+    spending: ContractSpendingService,
+    signals: ContractSignalService,
     patience: timedelta = DEFAULT_PATIENCE,
 ) -> StationServices:
     """Put the services together; links to receipts begin with `base_url`."""
@@ -61,6 +65,8 @@ def build_station_services(
             decisions=decisions,
             payments=payments,
             holds=holds,
+            spending=spending,
+            signals=signals,
             patience=patience,
         )
     return StationServices(

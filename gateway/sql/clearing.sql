@@ -31,7 +31,7 @@ CROSS JOIN LATERAL (
 SELECT s.shard, s.id, s.cpo_id, s.demand_partner_id, a.authorization_method, a.funding, a.account_party_id, s.tax_jurisdiction, s.time_zone,
        s.ended_at, c.captured_at, c.amount_minor - c.uncleared_minor AS amount_minor, c.uncleared_minor,
        c.receivable_minor, s.price_minor, s.flags, c.currency, s.tariff_sha256, s.cdr_id, s.cdr, s.cdr_version, a.psp_payment, c.psp_charge, c.fee_minor, c.fee_currency,
-       h.party_id AS site_host_id, e.id AS emsp_id
+       h.party_id AS site_host_id, e.id AS emsp_id, y.buyer_id
 FROM unnest(:shards::smallint[], :ids::uuid[]) AS due (shard, id)
 JOIN gateway.session AS s ON s.shard = due.shard AND s.id = due.id
 JOIN gateway.capture AS c ON c.shard = s.shard AND c.session_id = s.id AND c.state = 'succeeded'
@@ -39,6 +39,7 @@ JOIN gateway.payment_authorization AS a ON a.shard = c.shard AND a.id = c.author
 -- An app on top of an eMSP: the contract is the app's, the account that pays it the eMSP's.
 LEFT JOIN gateway.party AS e ON e.id = a.account_party_id AND e.kind = 'emsp' AND e.id <> s.demand_partner_id
 LEFT JOIN gateway.site_host AS h ON h.cpo_id = s.cpo_id AND h.location_id = s.location_id
+LEFT JOIN gateway.session_buyer AS y ON y.shard = s.shard AND y.session_id = s.id
 ORDER BY s.shard, s.id;
 
 -- name: tariffs

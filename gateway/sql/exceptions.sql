@@ -98,7 +98,13 @@ SELECT 'failing_webhook_endpoint', w.id, NULL, NULL, w.party_id, NULL, NULL, w.s
        coalesce(w.failing_since, w.created_at), true
 FROM gateway.webhook_endpoint AS w
 WHERE (w.state = 'enabled' AND w.failures_in_a_row >= :failing_deliveries::integer)
-   OR (w.state = 'disabled' AND w.disabled_reason <> 'disabled by its owner');
+   OR (w.state = 'disabled' AND w.disabled_reason <> 'disabled by its owner')
+UNION ALL
+SELECT 'unapplied_pool_event', v.id, NULL, NULL, d.party_id, NULL, NULL, v.reason, format('%s: %s', v.name, v.detail),
+       v.received_at, false
+FROM gateway.contract_pool_event AS v
+JOIN gateway.contract_pool_feed AS d ON d.id = v.feed_id
+WHERE v.state = 'waiting';
 
 -- name: lock_queue!
 -- One at a time compares the queue with its causes, until the caller's transaction ends.

@@ -88,6 +88,20 @@ WHERE m.psp_method = :psp_method;
 -- From now on it can't be charged; the PSP hears of it next.
 UPDATE gateway.payment_method SET removed_at = coalesce(removed_at, :now) WHERE psp_method = :psp_method;
 
+-- name: save_attached_method$
+-- A method that the PSP has saved for a customer, by the authorization of that customer that asked for it.
+INSERT INTO gateway.payment_method (
+    psp_method, id, party_id, customer_id, authorization_id, consent, brand, last4, exp_month, exp_year, wallet, created_at)
+SELECT a.payment_method, :method_id::uuid, a.party_id, c.id, a.id, a.save_consent, :brand::text, :last4::text,
+       :exp_month::smallint, :exp_year::smallint, :wallet::text, :now::timestamptz
+FROM gateway.payment_authorization AS a
+JOIN gateway.customer AS c ON c.psp_customer = a.customer AND c.party_id = a.party_id
+WHERE a.payment_method = :psp_method::text AND a.customer = :psp_customer::text AND a.save_usage IS NOT NULL
+ORDER BY a.id
+LIMIT 1
+ON CONFLICT (psp_method) DO NOTHING
+RETURNING true;
+
 -- name: record_detached_method!
 UPDATE gateway.payment_method
 SET removed_at = coalesce(removed_at, :now), detached_at = coalesce(detached_at, :now)

@@ -154,12 +154,12 @@ WITH funds AS (
 ), opened AS (
     INSERT INTO gateway.payment_authorization (
         shard, id, session_id, party_id, authorization_method, funding, account_party_id, state, hold_minor, currency,
-        payment_method, customer, off_session, receipt_email, return_url, incrementable, metadata, created_at,
-        updated_at)
+        payment_method, customer, off_session, receipt_email, return_url, save_usage, save_consent, incrementable,
+        metadata, created_at, updated_at)
     SELECT :shard::smallint, :authorization_id::uuid, :session_id::uuid, :party_id::text, :authorization_method::text,
            :funding::text, :account_party_id::text, :state::text, :hold_minor::bigint, :currency::char(3),
            :payment_method::text, :customer::text, :off_session::boolean, :receipt_email::text, :return_url::text,
-           :funding::text = 'partner_account', :metadata::jsonb, :now::timestamptz, :now::timestamptz
+           :save_usage::text, :save_consent::text, :funding::text = 'partner_account', :metadata::jsonb, :now::timestamptz, :now::timestamptz
     FROM allowed
     RETURNING 1 AS done
 ), request AS (
@@ -345,13 +345,18 @@ WITH relaxed AS MATERIALIZED (
 ), task AS (
     INSERT INTO gateway.task (shard, id, kind, payload, run_at)
     SELECT :task_shard::smallint, :task_id::uuid, 'handle_psp_event',
-           jsonb_build_object('event', id, 'psp_payment', :psp_payment::text), :received_at::timestamptz
+           jsonb_build_object('event', id, 'psp_payment', :psp_payment::text,
+                              'connected_account', :connected_account::text), :received_at::timestamptz
     FROM kept
     WHERE EXISTS (SELECT 1 FROM gateway.payment_method_setup WHERE psp_setup = :psp_setup::text)
        OR :psp_topup::text IS NOT NULL
        OR EXISTS (
            SELECT 1 FROM gateway.payment_method
            WHERE psp_method IN (:detached_method::text, :updated_method::text) OR mandate = :revoked_mandate::text)
+       OR EXISTS (
+           SELECT 1 FROM gateway.payment_authorization
+           WHERE payment_method = :attached_method::text AND save_usage IS NOT NULL)
+       OR EXISTS (SELECT 1 FROM gateway.connected_account WHERE psp_account = :connected_account::text)
        OR :captured::boolean AND NOT EXISTS (
         SELECT 1 FROM gateway.session_lookup AS k
         JOIN gateway.payment_authorization AS a ON a.shard = k.shard AND a.session_id = k.session_id

@@ -39,3 +39,12 @@ SET evse_id = :evse_id::text, evse_uid = :evse_uid::text, evse_power_w = :evse_p
 WHERE shard = :shard::smallint AND id = :session_id::uuid AND state = 'active' AND currency = :currency::char(3)
   AND location_id = :location_id::text
 RETURNING id;
+-- name: amounts_of_authorizations
+-- What each of the given authorizations costs: its capture with what is still due, or its hold while it stands.
+SELECT a.id, a.currency,
+       CASE WHEN c.state IN ('requested', 'succeeded') THEN c.amount_minor + c.receivable_minor
+            WHEN a.state IN ('voided', 'failed') THEN 0
+            ELSE a.hold_minor END AS amount_minor
+FROM unnest(:shards::smallint[], :ids::uuid[]) AS wanted (shard, id)
+JOIN gateway.payment_authorization a ON a.shard = wanted.shard AND a.id = wanted.id
+LEFT JOIN gateway.capture c ON c.shard = a.shard AND c.session_id = a.session_id AND c.authorization_id = a.id;

@@ -14,7 +14,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any, Final
 
-from gateway import api_schemas, exception_schemas, funding_schemas, payer_schemas
+from gateway import account_schemas, api_schemas, exception_schemas, funding_schemas, payer_schemas
 from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNoticeSchema
 from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
@@ -59,6 +59,7 @@ class EventType(StrEnum):
     CONTRACT_UNBLOCKED = "contract.unblocked"
     CONTRACT_CANCELLED = "contract.cancelled"
     CONTRACT_LIMIT_REACHED = "contract.limit_reached"
+    CONTRACT_SUSPECTED = "contract.suspected"
     DISBURSEMENT_PLANNED = "disbursement.planned"
     DISBURSEMENT_PAID = "disbursement.paid"
     DISBURSEMENT_FAILED = "disbursement.failed"
@@ -67,6 +68,7 @@ class EventType(StrEnum):
     DISBURSEMENT_RETURNED = "disbursement.returned"
     PAYOUT_HOLD_PLACED = "payout_hold.placed"
     PAYOUT_HOLD_LIFTED = "payout_hold.lifted"
+    CONNECTED_ACCOUNT_UPDATED = "connected_account.updated"
     BANK_DETAILS_SUBMITTED = "bank_details.submitted"
     BANK_DETAILS_APPROVED = "bank_details.approved"
     BANK_DETAILS_REJECTED = "bank_details.rejected"
@@ -95,6 +97,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "contract": ContractSchema,
     "disbursement": api_schemas.DisbursementSchema,
     "payout_hold": api_schemas.PayoutHoldSchema,
+    "connected_account": account_schemas.ConnectedAccountSchema,
     "bank_details": api_schemas.BankDetailsSchema,
     "bank_message": api_schemas.BankMessageSchema,
     "top_up": funding_schemas.TopupSchema,

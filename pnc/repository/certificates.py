@@ -121,6 +121,14 @@ async def list_by_contract(executor: Executor, *, environment: str, emaid: str) 
     ]
 
 
+async def is_blocked(executor: Executor, *, environment: str, emaid: str, leaf_sha256: bytes) -> bool:
+    """Whether a certificate of a contract is blocked."""
+    row = await _CERTIFICATES.certificate_blocked(
+        executor, environment=environment, emaid=emaid, leaf_sha256=leaf_sha256
+    )
+    return row is not None
+
+
 async def block_certificate(
     executor: Executor, *, environment: str, emaid: str, leaf_sha256: bytes, reason: str, now: datetime
 ) -> bool:

@@ -16,6 +16,7 @@ from pnc.contract import (
     ContractState,
     NewContract,
     PaymentKind,
+    SuspicionPolicy,
 )
 from pnc.ports import Connection, Executor
 from pnc.repository.queries import fetch_all, load_queries
@@ -63,6 +64,7 @@ async def insert_contract(
     environment: str,
     emaid: str,
     contract_id: UUID,
+    payment_usable: bool,
     now: datetime,
 ) -> Contract | None:
     """Store an active contract; None when its eMAID exists already."""
@@ -82,6 +84,9 @@ async def insert_contract(
         sessions_at_once=contract.sessions_at_once,
         sessions_per_day=contract.sessions_per_day,
         offline_limit_minor=contract.offline_limit_minor,
+        amount_per_day_minor=contract.amount_per_day_minor,
+        on_suspicion=contract.on_suspicion.value,
+        payment_usable=payment_usable,
         now=now,
     )
     return None if row is None else contract_of(row)
@@ -104,9 +109,55 @@ async def update_contract(connection: Connection, contract: Contract, *, now: da
         sessions_at_once=contract.sessions_at_once,
         sessions_per_day=contract.sessions_per_day,
         offline_limit_minor=contract.offline_limit_minor,
+        amount_per_day_minor=contract.amount_per_day_minor,
+        on_suspicion=contract.on_suspicion.value,
         now=now,
     )
     return None if row is None else contract_of(row)
+
+
+async def is_payment_disabled(
+    connection: Connection, *, environment: str, payment_kind: PaymentKind, payment_reference: str
+) -> bool:
+    """Whether a means of payment was switched off; it stays as it is until the transaction ends."""
+    await _lock_payment(connection, environment, payment_kind, payment_reference, exclusive=False)
+    row = await _CONTRACTS.payment_disabled(
+        connection,
+        environment=environment,
+        payment_kind=payment_kind.value,
+        payment_reference=payment_reference,
+    )
+    return row is not None
+
+
+async def set_payment_disabled(
+    connection: Connection,
+    *,
+    environment: str,
+    payment_kind: PaymentKind,
+    payment_reference: str,
+    disabled: bool,
+    now: datetime,
+) -> None:
+    """Switch a means of payment off or on, for contracts that name it later too."""
+    await _lock_payment(connection, environment, payment_kind, payment_reference, exclusive=True)
+    named = {
+        "environment": environment,
+        "payment_kind": payment_kind.value,
+        "payment_reference": payment_reference,
+    }
+    if disabled:
+        await _CONTRACTS.disable_payment(connection, **named, now=now)
+    else:
+        await _CONTRACTS.enable_payment(connection, **named)
+
+
+async def _lock_payment(
+    connection: Connection, environment: str, kind: PaymentKind, reference: str, *, exclusive: bool
+) -> None:
+    await _CONTRACTS.lock_payment(
+        connection, exclusive=exclusive, name=f"{environment} {kind.value} {reference}"
+    )
 
 
 async def insert_change(
@@ -181,6 +232,8 @@ def contract_of(row: Any) -> Contract:
         sessions_at_once=row["sessions_at_once"],
         sessions_per_day=row["sessions_per_day"],
         offline_limit_minor=row["offline_limit_minor"],
+        amount_per_day_minor=row["amount_per_day_minor"],
+        on_suspicion=SuspicionPolicy(row["on_suspicion"]),
     )
 
 

@@ -9,7 +9,12 @@ from datetime import datetime
 from typing import Any, Final
 from uuid import UUID
 
-from pnc.authorization import AuthorizationDecision, AuthorizationDecisionState, OfflineReason
+from pnc.authorization import (
+    AuthorizationDecision,
+    AuthorizationDecisionState,
+    OfflineReason,
+    SpendingRecord,
+)
 from pnc.contract import Contract
 from pnc.messages import SettlementStatus
 from pnc.ports import Executor
@@ -74,6 +79,53 @@ async def count_sessions(
         begun_after=begun_after,
     )
     return SessionCount(at_once=row["at_once"], within_a_day=row["within_a_day"])
+
+
+async def list_spending(
+    executor: Executor, decision: AuthorizationDecision, *, since: datetime
+) -> list[SpendingRecord]:
+    """The sessions of a decision's contract since a time that may cost something, its own among them."""
+    rows = await fetch_all(
+        _DECISIONS.list_spending(
+            executor,
+            contract_id=decision.contract_id,
+            environment=decision.environment,
+            since=since,
+        )
+    )
+    return [
+        SpendingRecord(
+            decision_id=row["id"],
+            authorization_id=row["authorization_id"],
+            reserved_minor=row["reserved_minor"],
+            reserved_currency=row["reserved_currency"],
+        )
+        for row in rows
+    ]
+
+
+async def reserve(
+    executor: Executor, *, shard: int, decision_id: UUID, amount_minor: int, currency: str
+) -> bool:
+    """Reserve an amount for a decision that awaits its payment; False when it does not."""
+    row = await _DECISIONS.reserve_amount(
+        executor, shard=shard, id=decision_id, amount_minor=amount_minor, currency=currency
+    )
+    return row is not None
+
+
+async def count_stations(
+    executor: Executor, *, contract_id: UUID, environment: str, rejected_after: datetime, reasons: list[str]
+) -> int:
+    """EVSEs with an open decision of a contract, or one that was rejected for these reasons since a time."""
+    row = await _DECISIONS.count_stations(
+        executor,
+        contract_id=contract_id,
+        environment=environment,
+        rejected_after=rejected_after,
+        reasons=reasons,
+    )
+    return int(row["stations"])
 
 
 async def insert_decision(

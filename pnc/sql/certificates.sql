@@ -40,3 +40,8 @@ ORDER BY registered_at, serial;
 UPDATE pnc.contract_certificate SET blocked_at = :now, blocked_reason = :reason
 WHERE environment = :environment AND emaid = :emaid AND leaf_sha256 = :leaf_sha256 AND blocked_at IS NULL
 RETURNING emaid;
+
+-- name: certificate_blocked^
+SELECT 1 AS found FROM pnc.contract_certificate
+WHERE environment = :environment AND emaid = :emaid AND leaf_sha256 = :leaf_sha256 AND blocked_at IS NOT NULL
+LIMIT 1;

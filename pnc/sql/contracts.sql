@@ -12,9 +12,11 @@ SELECT emaid FROM pnc.contract WHERE environment = :environment AND emaid = ANY(
 -- name: insert_contract^
 INSERT INTO pnc.contract
     (environment, emaid, contract_id, party, payment_kind, payment_reference, state, valid_from, valid_until,
-     limit_minor, currency, sessions_at_once, sessions_per_day, offline_limit_minor, updated_at)
+     limit_minor, currency, sessions_at_once, sessions_per_day, offline_limit_minor, amount_per_day_minor, on_suspicion,
+     payment_usable, updated_at)
 VALUES (:environment, :emaid, :contract_id, :party, :payment_kind, :payment_reference, :state, :valid_from,
-        :valid_until, :limit_minor, :currency, :sessions_at_once, :sessions_per_day, :offline_limit_minor, :now)
+        :valid_until, :limit_minor, :currency, :sessions_at_once, :sessions_per_day, :offline_limit_minor,
+        :amount_per_day_minor, :on_suspicion, :payment_usable, :now)
 ON CONFLICT (environment, emaid) DO NOTHING
 RETURNING *;
 
@@ -24,6 +26,7 @@ SET payment_kind = :payment_kind, payment_reference = :payment_reference, paymen
     state = :state, valid_from = :valid_from, valid_until = :valid_until, limit_minor = :limit_minor,
     currency = :currency, sessions_at_once = :sessions_at_once, sessions_per_day = :sessions_per_day,
     offline_limit_minor = :offline_limit_minor,
+    amount_per_day_minor = :amount_per_day_minor, on_suspicion = :on_suspicion,
     revision = revision + 1, updated_at = :now
 WHERE environment = :environment AND emaid = :emaid
 RETURNING *;
@@ -38,6 +41,25 @@ SELECT * FROM pnc.contract
 WHERE environment = :environment AND payment_kind = :payment_kind AND payment_reference = :payment_reference
 ORDER BY emaid
 FOR UPDATE;
+
+-- name: lock_payment!
+-- Contracts that name a means of payment, and switching it off or on, wait for each other.
+SELECT CASE WHEN :exclusive::boolean
+            THEN pg_advisory_xact_lock(hashtextextended('pnc.disabled_payment ' || :name, 0))
+            ELSE pg_advisory_xact_lock_shared(hashtextextended('pnc.disabled_payment ' || :name, 0)) END;
+
+-- name: payment_disabled^
+SELECT 1 AS found FROM pnc.disabled_payment
+WHERE environment = :environment AND payment_kind = :payment_kind AND payment_reference = :payment_reference;
+
+-- name: disable_payment!
+INSERT INTO pnc.disabled_payment (environment, payment_kind, payment_reference, disabled_at)
+VALUES (:environment, :payment_kind, :payment_reference, :now)
+ON CONFLICT DO NOTHING;
+
+-- name: enable_payment!
+DELETE FROM pnc.disabled_payment
+WHERE environment = :environment AND payment_kind = :payment_kind AND payment_reference = :payment_reference;
 
 -- name: list_contracts
 SELECT * FROM pnc.contract

@@ -120,3 +120,21 @@ WITH expired AS (
     DELETE FROM pnc.decision WHERE shard = :shard AND id IN (SELECT id FROM expired) RETURNING 1
 )
 SELECT count(*) FROM deleted;
+
+-- name: list_spending
+-- The decisions of a contract since a time whose session may cost something.
+SELECT id, authorization_id, reserved_minor, reserved_currency FROM pnc.decision
+WHERE contract_id = :contract_id AND environment = :environment AND decided_at >= :since
+  AND state IN ('awaiting_payment', 'accepted', 'closed');
+
+-- name: reserve_amount^
+UPDATE pnc.decision SET reserved_minor = :amount_minor, reserved_currency = :currency
+WHERE shard = :shard AND id = :id AND state = 'awaiting_payment'
+RETURNING id;
+
+-- name: count_stations^
+SELECT count(DISTINCT (operator_id, evse_id)) AS stations FROM pnc.decision
+WHERE contract_id = :contract_id AND environment = :environment
+  AND (state IN ('awaiting_payment', 'accepted')
+    OR (state IN ('rejected', 'payment_rejected') AND decided_at > :rejected_after
+        AND rejection_reason = ANY(:reasons::text[])));

@@ -11,6 +11,15 @@ from typing import Final
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class Address:
+    """Where a party is established; its country is the party's."""
+
+    street: str
+    post_code: str
+    town: str
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class Cpo:
     """A charge point operator: one country, one currency, one rate of VAT on electricity (percent)."""
 
@@ -22,6 +31,8 @@ class Cpo:
     time_zone: str
     vat_id: str
     vat_percent: Decimal
+    address: Address
+    register_number: str
     terms_days: int = 2
 
     @property
@@ -67,6 +78,8 @@ class Business:
     currency: str
     time_zone: str
     vat_id: str | None
+    address: Address
+    register_number: str
     terms_days: int
 
 
@@ -81,6 +94,8 @@ CPOS: Final = (
         currency="CHF",
         time_zone="Europe/Zurich",
         vat_id="CHE-100.000.101 MWST",
+        address=Address(street="Gleisweg 12", post_code="7000", town="Chur"),
+        register_number="CHE-100.000.101",
         vat_percent=Decimal("8.1"),
     ),
     Cpo(
@@ -91,6 +106,8 @@ CPOS: Final = (
         currency="EUR",
         time_zone="Europe/Berlin",
         vat_id="DE100000016",
+        address=Address(street="Uferstraße 8", post_code="50679", town="Köln"),
+        register_number="HRB 100016",
         vat_percent=Decimal(19),
     ),
     Cpo(
@@ -101,6 +118,8 @@ CPOS: Final = (
         currency="EUR",
         time_zone="Europe/Paris",
         vat_id="FR88100000009",
+        address=Address(street="14 rue des Bornes", post_code="69002", town="Lyon"),
+        register_number="100000009",
         vat_percent=Decimal(20),
     ),
     Cpo(
@@ -111,6 +130,8 @@ CPOS: Final = (
         currency="EUR",
         time_zone="Europe/Amsterdam",
         vat_id="NL100000009B01",
+        address=Address(street="Dijkweg 3", post_code="3511 AB", town="Utrecht"),
+        register_number="10000009",
         vat_percent=Decimal(21),
     ),
     Cpo(
@@ -121,6 +142,8 @@ CPOS: Final = (
         currency="GBP",
         time_zone="Europe/London",
         vat_id="GB999999973",
+        address=Address(street="5 Quay Street", post_code="SE1 0AA", town="London"),
+        register_number="09999973",
         vat_percent=Decimal(20),
     ),
 )
@@ -141,6 +164,8 @@ PLATFORM: Final = Business(
     currency="CHF",
     time_zone="Europe/Zurich",
     vat_id="CHE-100.001.218 MWST",
+    address=Address(street="Rechenplatz 1", post_code="8001", town="Zürich"),
+    register_number="CHE-100.001.218",
     terms_days=2,
 )
 SUPER_APP: Final = Business(
@@ -151,6 +176,8 @@ SUPER_APP: Final = Business(
     currency="EUR",
     time_zone="Europe/Berlin",
     vat_id="DE100000024",
+    address=Address(street="Netzallee 20", post_code="10115", town="Berlin"),
+    register_number="HRB 100024",
     terms_days=2,
 )
 PARKING_APP: Final = Business(
@@ -161,6 +188,8 @@ PARKING_APP: Final = Business(
     currency="CHF",
     time_zone="Europe/Zurich",
     vat_id="CHE-100.002.324 MWST",
+    address=Address(street="Parkgasse 6", post_code="3011", town="Bern"),
+    register_number="CHE-100.002.324",
     terms_days=2,
 )
 # Paid after ten clearing days: what it earned on the day is still an open payable at the end.
@@ -172,6 +201,8 @@ MOBILITY: Final = Business(
     currency="EUR",
     time_zone="Europe/Amsterdam",
     vat_id="NL100000010B01",
+    address=Address(street="Stroomkade 9", post_code="1011 AC", town="Amsterdam"),
+    register_number="10000010",
     terms_days=10,
 )
 DEMAND_PARTNERS: Final = (SUPER_APP, PARKING_APP, MOBILITY)

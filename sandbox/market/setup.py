@@ -4,6 +4,7 @@ Owns: the order in which a market is set up through public interfaces, each step
 Must not know sessions. Every amount is a function of their number, so that a day repeats exactly.
 """
 
+from dataclasses import asdict
 from functools import partial
 from typing import Any, Final
 
@@ -142,6 +143,8 @@ def _party(party: Business | Cpo, *, account: str) -> dict[str, Any]:
         "time_zone": party.time_zone,
         "connected_account": None if party is PLATFORM else account,
         "minimum_payout": 0,
+        "address": {**asdict(party.address), "country": party.country},
+        "register_number": party.register_number,
     }
 
 

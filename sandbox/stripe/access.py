@@ -22,6 +22,9 @@ CARD_PATH: Final = "/v1/payment_methods"  # where a driver's browser sends the c
 RESTRICTED_KEY: Final = "restricted_key"  # kind of the records of keys that may not do everything
 _PREVIEWED: Final = "/v1/balance_settings"  # its settlement currencies are in the version's preview only
 _VERSION: Final = re.compile(r"\d{4}-\d{2}-\d{2}(?:\.[a-z_.]+)?\Z")
+FILES_PATH: Final = "/v1/files"
+_BOUNDARY: Final = re.compile(r"multipart/form-data; ?boundary=([!-~]{1,70})\Z")
+_PART_NAME: Final = re.compile(r'name="([^"]{1,60})"')
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -62,6 +65,9 @@ def parameters_of(request: PspRequest) -> Json:
         return parse_form(request.query)
     if request.takes_card:
         return parse_form(request.body.decode(errors="replace"), card_fields=True)
+    boundary = _BOUNDARY.match(request.headers.get("content-type", ""))
+    if boundary is not None and request.path == FILES_PATH:
+        return _from_multipart(request.body, boundary[1])
     if request.headers.get("content-type", "").startswith("application/json"):
         if not request.control:
             raise ParameterProblem("Invalid request: send application/x-www-form-urlencoded, not JSON")
@@ -122,6 +128,18 @@ def _check_permission(restricted: Json, request: PspRequest) -> None:
             " to continue.",
             status=403,
         )
+
+
+def _from_multipart(body: bytes, boundary: str) -> Json:
+    """The parts of a form by name; a file as one character for each byte. Raises ParameterProblem."""
+    fields: Json = {}
+    for part in body.split(f"--{boundary}".encode())[1:-1]:
+        head, _, content = part.removeprefix(b"\r\n").partition(b"\r\n\r\n")
+        name = _PART_NAME.search(head.decode("latin-1"))
+        if name is None:
+            raise ParameterProblem("Invalid request body: a part of the form has no name")
+        fields[name[1]] = content.removesuffix(b"\r\n").decode("latin-1")
+    return fields
 
 
 def _from_json(body: bytes) -> Json:

@@ -1,4 +1,9 @@
-"""Connected accounts, ready to receive from the moment they are created, and the platform's own."""
+"""Connected accounts, and the platform's own.
+
+Owns: what an account is made of. Must not know: how its holder gives the provider what it wants to know
+(onboarding.py). An account whose requirements the platform collects (`custom`) is ready at once, as if the
+platform had sent them; one that the provider onboards is restricted until then.
+"""
 
 import re
 from typing import Final
@@ -6,8 +11,9 @@ from typing import Final
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.currencies import known_currency
 from sandbox.stripe.lists import PAGING, list_of, page
+from sandbox.stripe.onboarding import ASKED, find_account, restrict, store_changed
 from sandbox.stripe.parameters import VALUE, Shape, takes
-from sandbox.stripe.problems import Json, ParameterProblem
+from sandbox.stripe.problems import Json, ParameterProblem, PspProblem
 from sandbox.stripe.state import PspState
 
 _COUNTRY: Final = re.compile(r"[A-Z]{2}\Z")
@@ -51,6 +57,33 @@ FILLED: Final[dict[str, Shape]] = {
     "business_profile": dict.fromkeys(_PROFILE_TEXTS, VALUE),
     "capabilities": {name: {"requested": VALUE} for name in _CAPABILITIES},
     "external_account": dict.fromkeys(_BANK_FIELDS, VALUE),
+}
+CONTROLLER: Final[Shape] = {
+    "fees": {"payer": VALUE},
+    "losses": {"payments": VALUE},
+    "requirement_collection": VALUE,
+    "stripe_dashboard": {"type": VALUE},
+}
+_COLLECTED_BY_PLATFORM: Final[Json] = {
+    "fees": {"payer": "application"},
+    "is_controller": True,
+    "losses": {"payments": "application"},
+    "requirement_collection": "application",
+    "stripe_dashboard": {"type": "none"},
+    "type": "application",
+}
+# What each type of old stands for (docs.stripe.com/connect/migrate-to-controller-properties).
+_CONTROLLERS: Final[dict[str, Json]] = {
+    "custom": _COLLECTED_BY_PLATFORM,
+    "express": _COLLECTED_BY_PLATFORM
+    | {"requirement_collection": "stripe", "stripe_dashboard": {"type": "express"}},
+    "standard": _COLLECTED_BY_PLATFORM
+    | {
+        "fees": {"payer": "account"},
+        "losses": {"payments": "stripe"},
+        "requirement_collection": "stripe",
+        "stripe_dashboard": {"type": "full"},
+    },
 }
 _NOTHING_DUE: Final[Json] = {
     "alternatives": [],
@@ -99,14 +132,7 @@ def build(state: PspState, account_id: str, *, country: str, currency: str, emai
         "business_type": "company",
         "capabilities": {"card_payments": "active", "transfers": "active"},
         "charges_enabled": True,
-        "controller": {
-            "fees": {"payer": "application"},
-            "is_controller": True,
-            "losses": {"payments": "application"},
-            "requirement_collection": "application",
-            "stripe_dashboard": {"type": "none"},
-            "type": "application",
-        },
+        "controller": _COLLECTED_BY_PLATFORM,
         "country": country,
         "created": state.now,
         "default_currency": currency,
@@ -123,7 +149,7 @@ def build(state: PspState, account_id: str, *, country: str, currency: str, emai
     }
 
 
-@takes(*CREATED, **FILLED)
+@takes(*CREATED, controller=CONTROLLER, **FILLED)
 def create(call: PspApiRequest) -> Json:
     """POST /v1/accounts."""
     params, state = call.params, call.state
@@ -138,12 +164,48 @@ def create(call: PspApiRequest) -> Json:
     account = build(
         state, state.new_id("acct_1", 15), country=country, currency=currency, email=params.text("email")
     )
-    account["type"] = params.choice("type", ("standard", "express", "custom", "none"), default="none")
+    account["type"], account["controller"] = _controller(call)
     account["metadata"] = params.metadata()
+    if account["type"] != "custom":
+        account["capabilities"] = {}  # those that are asked for
     _fill(call, account)
-    state.put("account", account)
-    state.emit("account.updated", account, account["id"])
+    if account["controller"]["requirement_collection"] == "stripe":
+        account["details_submitted"] = False
+        restrict(account, reason="requirements.past_due", due=list(ASKED), past_due=True, deadline=None)
+    store_changed(state, account)
     return account
+
+
+def _controller(call: PspApiRequest) -> tuple[str, Json]:
+    """The type of an account and who controls what; without either it is a `standard` one.
+
+    Raises ParameterProblem for both at once, PspProblem for what does not go together.
+    """
+    params = call.params
+    kind = params.choice("type", tuple(_CONTROLLERS))
+    if "controller" not in params:
+        return kind or "standard", _CONTROLLERS[kind or "standard"]
+    if kind is not None:
+        raise ParameterProblem("You may not specify both `type` and `controller`.", param="type")
+    asked = params.section("controller")
+    sides = ("account", "application"), ("stripe", "application")
+    chosen: Json = {
+        "fees": {"payer": asked.section("fees").choice("payer", sides[0], default="account")},
+        "losses": {"payments": asked.section("losses").choice("payments", sides[1], default="stripe")},
+        "requirement_collection": asked.choice("requirement_collection", sides[1], default="stripe"),
+        "stripe_dashboard": {
+            "type": asked.section("stripe_dashboard").choice(
+                "type", ("express", "full", "none"), default="full"
+            )
+        },
+    }
+    if chosen["losses"]["payments"] == "application" and chosen["fees"]["payer"] != "application":
+        raise PspProblem(
+            "When `controller[losses][payments]` is `application`, `controller[fees][payer]` must be too.",
+            param="controller[fees][payer]",
+        )
+    named = next((name for name, one in _CONTROLLERS.items() if chosen.items() <= one.items()), "none")
+    return named, _COLLECTED_BY_PLATFORM | chosen
 
 
 def _fill(call: PspApiRequest, account: Json) -> None:
@@ -155,9 +217,10 @@ def _fill(call: PspApiRequest, account: Json) -> None:
     if "capabilities" in params:
         asked = params.section("capabilities")
         granted = {name: asked.section(name).boolean("requested", default=True) for name in asked.raw()}
+        given = "inactive" if account["requirements"]["disabled_reason"] else "active"
         account["capabilities"] = {
             **account["capabilities"],
-            **{name: "active" if on else "inactive" for name, on in granted.items()},
+            **{name: given if on else "inactive" for name, on in granted.items()},
         }
     business_type = params.text("business_type")
     if business_type is not None:
@@ -197,25 +260,24 @@ def _bank_account(call: PspApiRequest, account: Json) -> Json:
 @takes()
 def retrieve(call: PspApiRequest) -> Json:
     """GET /v1/accounts/{id}."""
-    return call.state.get("account", call.ids[0])
+    return find_account(call.state, call.ids[0])
 
 
 @takes("business_type", "email", "metadata", **FILLED)
 def update(call: PspApiRequest) -> Json:
     """POST /v1/accounts/{id}."""
     params = call.params
-    account = call.state.get("account", call.ids[0])
+    account = find_account(call.state, call.ids[0])
     account["metadata"] = params.metadata(account["metadata"])
     _fill(call, account)
-    call.state.put("account", account)
-    call.state.emit("account.updated", account, account["id"])
+    store_changed(call.state, account)
     return account
 
 
 @takes()
 def delete(call: PspApiRequest) -> Json:
     """DELETE /v1/accounts/{id}."""
-    account = call.state.get("account", call.ids[0])
+    account = find_account(call.state, call.ids[0])
     stub: Json = {
         "id": account["id"],
         "object": "account",

@@ -4,6 +4,7 @@ from typing import Final
 
 from sandbox.stripe.api_request import PspApiRequest
 from sandbox.stripe.dispute_funds import CLOSED, EVIDENCE_FIELDS, close_dispute
+from sandbox.stripe.files import FILE_FIELDS, check_evidence
 from sandbox.stripe.lists import PAGING, page
 from sandbox.stripe.parameters import VALUE, takes
 from sandbox.stripe.problems import Json, PspProblem
@@ -46,7 +47,12 @@ def update(call: PspApiRequest) -> Json:
     dispute["metadata"] = params.metadata(dispute["metadata"])
     given = {name: evidence.text(name, longest=150_000) for name in evidence.raw()}
     dispute["evidence"] = {**dispute["evidence"], **given}
-    written = sum(len(text) for text in dispute["evidence"].values() if isinstance(text, str))
+    check_evidence(call.state, dispute["evidence"], call.account)
+    written = sum(
+        len(text)
+        for name, text in dispute["evidence"].items()
+        if isinstance(text, str) and name not in FILE_FIELDS
+    )
     if written > MAX_CHARACTERS:
         raise PspProblem(f"Evidence must have at most {MAX_CHARACTERS} characters in all.", param="evidence")
     submitted = bool(given) and params.boolean("submit", default=True)

@@ -59,7 +59,7 @@ def retrieve(call: PspApiRequest) -> Json:
     return retrieve_own(call) if call.ids[0] == PLATFORM_ACCOUNT else accounts.retrieve(call)
 
 
-@takes(*accounts.CREATED, **accounts.FILLED)
+@takes(*accounts.CREATED, controller=accounts.CONTROLLER, **accounts.FILLED)
 def create_connected(call: PspApiRequest) -> Json:
     """POST /v1/accounts."""
     require_connect(call.state)

@@ -19,7 +19,7 @@ from sandbox.stripe.settings import PspSettings
 
 ENGINE: Final = web.AppKey("engine", PspEngine)
 COURIER: Final = web.AppKey("courier", Courier)
-MAX_BODY: Final = 1024 * 1024
+MAX_BODY: Final = 6 * 1024 * 1024  # a file of 5 MB with what is around it
 MS: Final = 1000
 
 

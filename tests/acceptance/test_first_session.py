@@ -13,10 +13,9 @@ from typing import Any
 
 import pytest
 
-from tests.guides import ROOT, shell_blocks, text_of
+from tests.guides import BASH, ROOT, shell_blocks, text_of, walk
 
 GUIDE = ROOT / "docs/guides/first-session.md"
-BASH = shutil.which("bash")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.postgres,
@@ -28,25 +27,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def walked(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("walk")
-    commands = shell_blocks(text_of(GUIDE))
-    assert len(commands) >= 6
-    run = subprocess.run(
-        [str(BASH), "-euo", "pipefail", "-c", "\n".join(commands)],
-        cwd=folder,
-        env=os.environ
-        | {
-            "BASE": dev["base_url"],
-            "KEY": dev["api_keys"]["parkingapp"],
-            "ADMIN": dev["admin_api_key"],
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return folder
+    variables = {
+        "BASE": dev["base_url"],
+        "KEY": dev["api_keys"]["parkingapp"],
+        "ADMIN": dev["admin_api_key"],
+    }
+    return walk(GUIDE, tmp_path_factory.mktemp("walk"), at_least=6, variables=variables)
 
 
 def read(folder: Path, name: str) -> Any:

@@ -1,19 +1,16 @@
 """The walk of docs/guides/payment-methods.md, command by command, on `networkcore dev`."""
 
 import json
-import os
 import shutil
-import subprocess
 from pathlib import Path
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 import pytest
 
-from tests.guides import ROOT, shell_blocks, text_of
+from tests.guides import BASH, ROOT, walk
 
 GUIDE = ROOT / "docs/guides/payment-methods.md"
-BASH = shutil.which("bash")
 pytestmark = [
     pytest.mark.slow,
     pytest.mark.postgres,
@@ -25,25 +22,12 @@ pytestmark = [
 
 @pytest.fixture(scope="module")
 def walked(dev: dict[str, Any], tmp_path_factory: pytest.TempPathFactory) -> Path:
-    folder = tmp_path_factory.mktemp("wallet")
-    commands = shell_blocks(text_of(GUIDE))
-    assert len(commands) >= 10
-    run = subprocess.run(
-        [str(BASH), "-euo", "pipefail", "-c", "\n".join(commands)],
-        cwd=folder,
-        env=os.environ
-        | {
-            "BASE": dev["base_url"],
-            "PSP": dev["sandbox_psp_url"],
-            "KEY": dev["api_keys"]["parkingapp"],
-        },
-        capture_output=True,
-        text=True,
-        timeout=60,
-        check=False,
-    )
-    assert run.returncode == 0, run.stdout + run.stderr
-    return folder
+    variables = {
+        "BASE": dev["base_url"],
+        "KEY": dev["api_keys"]["parkingapp"],
+        "PSP": dev["sandbox_psp_url"],
+    }
+    return walk(GUIDE, tmp_path_factory.mktemp("wallet"), at_least=10, variables=variables)
 
 
 def read(folder: Path, name: str) -> Any:

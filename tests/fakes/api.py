@@ -12,10 +12,12 @@ from aiohttp.test_utils import TestClient, TestServer
 from multidict import CIMultiDictProxy
 
 from clearing.services import build_clearing
+from gateway.adapters.opcp import OpcpProtocol
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing, Scope
 from gateway.api.server import build_api
 from gateway.api.services import ApiOptions, ApiServices
+from gateway.books.services import build_books
 from gateway.database import Pool, transaction
 from gateway.documents.document_service import DocumentService
 from gateway.exceptions.administration import ExceptionAdministration
@@ -27,6 +29,7 @@ from gateway.ocpi.token_service import TokenService
 from gateway.partners import party_repository
 from gateway.partners.agreement_service import AgreementService
 from gateway.partners.api_key_service import ApiKeyService, create_key
+from gateway.partners.buyer_service import BuyerService
 from gateway.partners.client_certificate_service import ClientCertificateService
 from gateway.partners.market_clock_service import MarketClockService
 from gateway.partners.meter_key_service import MeterKeyService
@@ -49,10 +52,14 @@ from gateway.payments.requests import (
 from gateway.payments.service import build_payments
 from gateway.payments.tariff_snapshots import TariffSnapshotService
 from gateway.payouts.bank_details_service import BankDetailsService
+from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
 from gateway.payouts.terms_service import PayoutTermsService
+from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
+from gateway.plug_and_charge.contract_signals import ContractSignalService
+from gateway.plug_and_charge.contract_spending import ContractSpendingService
 from gateway.plug_and_charge.station_services import build_station_services
 from gateway.plug_and_charge.trust_service import TrustService
 from gateway.reconciliation.bank_message_service import BankMessageService
@@ -62,7 +69,7 @@ from gateway.reconciliation.resolution_administration import ResolutionAdministr
 from gateway.webhooks.endpoint_service import WebhookEndpointService
 from gateway.webhooks.event_service import EventService
 from gateway.webhooks.secret_cipher import SecretCipher
-from pnc.contract_pool import ContractPool
+from pnc.ev_certificate_pool import ContractPool
 from pnc.service import PlugAndChargeService
 from tests.fakes.psp import FakePsp
 
@@ -254,16 +261,28 @@ async def open_api(
             base_url="http://api.test",
             payments=payments,
             decisions=plug_and_charge,
+            spending=ContractSpendingService(pool=pool, clock=clock, clearing=clearing),
+            signals=ContractSignalService(pool=pool, clock=clock),
             patience=PATIENCE,
         ),
         contract_pool=contract_pool,
         contracts=plug_and_charge
         and ContractService(pool=pool, clock=clock, clearing=clearing, decisions=plug_and_charge),
+        contract_pools=plug_and_charge
+        and ContractPoolService(
+            pool=pool,
+            clock=clock,
+            environment="sandbox",
+            decisions=plug_and_charge,
+            secrets=webhook_secrets or SecretCipher(),
+            protocols={"opcp": OpcpProtocol()},
+        ),
         funding=FundingService(pool=pool, clock=clock, psp=psp),
         ocpi=OcpiRegistrationService(pool=pool, clock=clock),
         ocpi_tokens=TokenService(pool=pool, clock=clock, role=PLATFORM_ROLE),
         evse_directory=EvseDirectory(pool=pool, clock=clock, tariffs=TariffSnapshotService()),
         parties=PartyService(pool=pool, clock=clock, clearing=clearing),
+        buyers=BuyerService(pool=pool, clock=clock, clearing=clearing),
         agreements=AgreementService(pool=pool, clock=clock, clearing=clearing),
         meter_keys=MeterKeyService(pool=pool, clock=clock, clearing=clearing),
         api_keys=ApiKeyService(pool=pool, clock=clock, cache=ring),
@@ -279,11 +298,15 @@ async def open_api(
         payout_terms=PayoutTermsService(pool=pool, clock=clock, clearing=clearing),
         payout_holds=PayoutHoldService(pool=pool, clock=clock, clearing=clearing),
         bank_details=BankDetailsService(pool=pool, clock=clock, clearing=clearing),
+        connected_accounts=ConnectedAccountService(
+            pool=pool, clock=clock, clearing=clearing, psp=psp.connect
+        ),
         disbursement_administration=DisbursementAdministration(pool=pool, clock=clock, clearing=clearing),
         bank_messages=BankMessageService(pool=pool, clock=clock, clearing=clearing),
         receivables=ReceivableAdministration(pool=pool, clock=clock, clearing=clearing),
         resolutions=ResolutionAdministration(pool=pool, clock=clock, clearing=clearing),
         financial_reports=FinancialReportService(pool=pool, clock=clock),
+        books=build_books(pool, clock, clearing),
         trust=TrustService(pool=pool),
     )
     scopes = {

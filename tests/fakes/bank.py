@@ -1,9 +1,22 @@
 """Bank messages of our own making, for tests: a statement from lines, a status report from verdicts."""
 
-from collections.abc import Sequence
+import io
+from collections.abc import Iterator, Sequence
 from xml.sax.saxutils import escape
 
+from clearing.iso20022 import camt
+from clearing.iso20022.bank_entry import BankBalance, BankEntry, BankLine, UnreadableEntry
+
 IBAN = "CH9300762011623852957"
+
+
+def stated(content: bytes) -> Iterator[BankLine | BankBalance | UnreadableEntry]:
+    """What a statement states, its entries as their lines."""
+    for one in camt.read(io.BytesIO(content)):
+        if isinstance(one, BankEntry):
+            yield from one.lines
+        else:
+            yield one
 
 
 def detail(

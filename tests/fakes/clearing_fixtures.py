@@ -10,6 +10,7 @@ from uuid import UUID
 
 from clearing.captured_session import AuthorizationMethod, CapturedSession, FundingSource, shard_of
 from clearing.parties.agreement import Agreement, Deficit, LegalModel, Role, Share, Terms
+from clearing.parties.business_details import BusinessAddress, BusinessDetails
 from clearing.parties.party import Party, PartyKind, VatEvidence, VatRegistration
 from clearing.sessions.reprice import RepricedSession
 
@@ -54,6 +55,10 @@ def party(party_id: str, kind: PartyKind, country: str, currency: str, **changes
         "settlement_currency": currency,
         "time_zone": {"CH": "Europe/Zurich", "GB": "Europe/London"}.get(country, "Europe/Amsterdam"),
         "connected_account": f"acct_{party_id}",
+        "details": BusinessDetails(
+            address=BusinessAddress(street="Kade 1", post_code="1000", town="Utrecht", country=country),
+            register_number="552100554" if country == "FR" else None,
+        ),
     }
     return Party(**{**fields, **changes})
 

@@ -10,11 +10,21 @@ from typing import Any
 from uuid import UUID
 
 from gateway.ids import format_id
+from gateway.payments.psp.connect_port import (
+    AccountOutcome,
+    LinkOutcome,
+    OnboardingLink,
+    PspAccount,
+    PspAccountRequest,
+    TransferCapability,
+)
 from gateway.payments.psp.dispute_port import (
     DisputeResponse,
     DisputeState,
     DisputeUpdate,
+    FileUploaded,
     PspEvidenceRequest,
+    PspFileRequest,
     RefundUpdate,
 )
 from gateway.payments.psp.payer_port import (
@@ -23,6 +33,8 @@ from gateway.payments.psp.payer_port import (
     CustomerOutcome,
     DetachOutcome,
     MethodDetached,
+    MethodOutcome,
+    MethodStatus,
     PspCustomerRequest,
     PspSetupRequest,
     SetupOutcome,
@@ -87,7 +99,7 @@ class FakePayers:
         self.customers: dict[str, PspCustomerRequest] = {}
         self.setups: dict[str, SetupStatus] = {}
         self.detached: list[str] = []
-        self.cards: dict[str, CardSummary] = {}
+        self.methods: dict[str, MethodStatus] = {}
         self.silent = False
         self._answers: dict[str, str] = {}
         self._numbers = itertools.count(1)
@@ -132,8 +144,10 @@ class FakePayers:
             self.finish(psp_setup, state=SetupState.CANCELLED, psp_method=None, mandate=None)
         return self.setups[psp_setup]
 
-    async def read_method(self, *, psp_method: str) -> CardSummary | Declined | PspOutcomeUnknown:
-        return PspOutcomeUnknown(reason="timeout") if self.silent else self.cards[psp_method]
+    async def inspect_method(self, *, psp_method: str) -> MethodOutcome:
+        if self.silent:
+            return PspOutcomeUnknown(reason="timeout")
+        return self.methods.get(psp_method, MethodStatus(psp_method=psp_method, psp_customer=None, card=None))
 
     async def detach_method(self, *, psp_method: str, idempotency_key: str) -> DetachOutcome:
         if self.silent:
@@ -143,6 +157,54 @@ class FakePayers:
 
     def _once(self, key: str, prefix: str) -> str:
         return self._answers.setdefault(key, f"{prefix}{len(self._answers) + 1}")
+
+
+class FakeConnect:
+    """Connected accounts in memory: every account can be paid, but those that a test has put here."""
+
+    def __init__(self) -> None:
+        self.accounts: dict[str, AccountOutcome] = {}
+        self.created: dict[str, PspAccountRequest] = {}
+        self.links: list[str] = []
+        self.read: list[str] = []
+        self.silent = False
+
+    async def create_account(self, request: PspAccountRequest) -> AccountOutcome:
+        if self.silent:
+            return PspOutcomeUnknown(reason="timeout")
+        made = f"acct_{request.party_id}"
+        self.created[request.idempotency_key] = request
+        return self.accounts.setdefault(
+            made,
+            PspAccount(
+                psp_account=made,
+                transfers=TransferCapability.INACTIVE,
+                country=request.country,
+                disabled_reason="requirements.past_due",
+                requirements=("external_account",),
+            ),
+        )
+
+    async def inspect_account(self, *, psp_account: str) -> AccountOutcome:
+        self.read.append(psp_account)
+        if self.silent:
+            return PspOutcomeUnknown(reason="timeout")
+        payable = PspAccount(
+            psp_account=psp_account,
+            transfers=TransferCapability.ACTIVE,
+            payouts_enabled=True,
+            details_submitted=True,
+        )
+        return self.accounts.get(psp_account, payable)
+
+    async def create_onboarding_link(
+        self, *, psp_account: str, return_url: str, refresh_url: str, idempotency_key: str
+    ) -> LinkOutcome:
+        self.links.append(psp_account)
+        return OnboardingLink(
+            url=f"https://psp.example/setup/SECRET-{len(self.links)}",
+            expires_at=datetime(2026, 11, 22, 12, 5, tzinfo=UTC),
+        )
 
 
 class FakePsp:
@@ -167,6 +229,8 @@ class FakePsp:
         self.on_request: Callable[[str], None] = lambda _kind: None
         self._numbers = itertools.count(1)
         self.payers = FakePayers()
+        self.connect = FakeConnect()
+        self.files: dict[str, bytes] = {}
         self.terminals: Any = None  # tests/integration/test_terminals.py speaks to the sandbox PSP
 
     def by_authorization(self, authorization_id: UUID) -> Payment | None:
@@ -291,6 +355,11 @@ class FakePsp:
             known = replace(known, response=DisputeResponse.UNDER_REVIEW, submissions=1)
             self.disputes[request.psp_dispute] = known
         return known
+
+    async def upload_evidence(self, request: PspFileRequest) -> FileUploaded | Declined | PspOutcomeUnknown:
+        self.calls.append(("file", request.idempotency_key))
+        self.files[request.idempotency_key] = request.content
+        return FileUploaded(psp_file=f"file_{len(self.files)}")
 
     async def accept_dispute(
         self, *, psp_dispute: str, idempotency_key: str

@@ -11,7 +11,13 @@ from gateway.task_kinds import TaskKind
 
 
 def jobs_by_kind(
-    pool: Pool, clock: Clock, *, payments: Any = None, sessions: Any = None, cdrs: Any = None
+    pool: Pool,
+    clock: Clock,
+    *,
+    payments: Any = None,
+    sessions: Any = None,
+    cdrs: Any = None,
+    accounts: Any = None,
 ) -> dict[TaskKind, TaskJob]:
     """One job per kind of task, over the services that a test needs."""
     handlers = TaskHandlers(
@@ -19,6 +25,7 @@ def jobs_by_kind(
         payments=payments,
         cdrs=cast("Any", cdrs),
         corrections=LedgerCorrections(clock=clock, sessions=sessions),
+        accounts=cast("Any", accounts),
     )
     jobs = task_jobs(handlers, pool=pool, clock=clock, lease_s=60, parallel_shards=4)
     return {job.kind: job for job in jobs}

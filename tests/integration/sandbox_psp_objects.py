@@ -26,7 +26,7 @@ async def everything(psp: Sandbox) -> dict[str, Any]:
         "currency": "eur",
         "account_number": "NL91ABNA0417164300",
     }
-    account = await v1.accounts.create_async({"country": "NL", "external_account": bank})
+    account = await v1.accounts.create_async({"type": "custom", "country": "NL", "external_account": bank})
     topup = await v1.topups.create_async({"amount": 20_000, "currency": "eur", "description": "x"})
     transfer = await v1.transfers.create_async({"amount": 200, "currency": "eur", "destination": account.id})
     endpoint = {"url": "http://receiver.test/", "enabled_events": ["*"]}
@@ -41,6 +41,14 @@ async def everything(psp: Sandbox) -> dict[str, Any]:
         "dispute": (await v1.disputes.list_async()).data[0],
         "refund": await v1.refunds.create_async({"payment_intent": plain.id, "amount": 100}),
         "account": account,
+        "account_link": await v1.account_links.create_async(
+            {
+                "account": account.id,
+                "type": "account_onboarding",
+                "return_url": "https://app.test/back",
+                "refresh_url": "https://app.test/again",
+            }
+        ),
         "topup": topup,
         "transfer": transfer,
         "transfer_reversal": await v1.transfers.reversals.create_async(transfer.id, {"amount": 50}),

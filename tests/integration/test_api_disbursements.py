@@ -37,6 +37,12 @@ async def api(pool: Pool) -> AsyncIterator[Api]:
                     "settlement_currency": currency,
                     "time_zone": zone,
                     "connected_account": f"acct_{kind}",
+                    "address": {
+                        "street": "Werft 1",
+                        "post_code": "1000",
+                        "town": "Hafen",
+                        "country": country,
+                    },
                 },
                 party="admin",
             )

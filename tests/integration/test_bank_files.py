@@ -440,7 +440,6 @@ async def test_a_file_that_still_grows_or_is_being_imported_is_skipped(
         (b"<Document xmlns='urn:iso:std:iso:20022:tech:xsd:pain.001.001.09'/>", "expected pain.002"),
         (bank.status_report("OTHER", group="ACSC"), "there is no payment file with the message id"),
         (bank.statement(bank.entry("1.00")).replace(b"</Stmt>", b""), "not well-formed"),
-        (bank.statement(bank.entry("1.001")), "more decimals"),
     ],
 )
 async def test_an_unreadable_message_is_rejected_with_its_reason_and_an_event(

@@ -15,7 +15,9 @@ from clearing.documents import service as document_service
 from clearing.documents.document import DocumentFile, DocumentSummary
 from clearing.documents.invoice import DocumentType, Invoice
 from clearing.errors import ClearingError, ClearingInvariantViolation, InvalidDocumentError, UnclearableError
+from clearing.identifiers import format_id
 from clearing.language import Language
+from clearing.parties.business_details import BusinessDetails
 from clearing.parties.party import DocumentCadence
 from clearing.services import ClearingServices, build_clearing
 from gateway.cli.clearing import issue_and_write
@@ -105,7 +107,10 @@ async def test_documents_are_numbered_once_and_rejected_ones_follow(
         "CN-CH-ALP-V-000001": (670, 54),
         "SB-NL-ABC-O-000001": (1200, 0),
     }
-    assert {document.type for document in issued} == {DocumentType.SELF_BILLED, DocumentType.CREDIT_NOTE}
+    assert {document.type for document in issued} == {
+        DocumentType.SELF_BILLED,
+        DocumentType.SELF_BILLED_CREDIT,
+    }
     assert set(rejected) == {"superapp"}  # it has not agreed to self-billing
     again, _ = await issue(pool)
     assert [document.number for document in again] == [document.number for document in issued]
@@ -256,7 +261,7 @@ async def test_a_document_for_each_session_names_its_own_original(
     assert notes == {str(world.session_id(10)): 1}
     text = await xml(pool, "CN-CH-ALP-V-000001")
     own = invoices[str(world.session_id(10))]
-    assert f"<cbc:Note>session {world.session_id(10)}</cbc:Note>" in text
+    assert f"<cbc:Note>Ladevorgang {format_id('ses', world.session_id(10))}</cbc:Note>" in text
     assert f"<cac:InvoiceDocumentReference><cbc:ID>SB-CH-ALP-V-{own:06d}</cbc:ID>" in text
     assert text.count("InvoiceDocumentReference") == 2
 
@@ -351,15 +356,15 @@ async def test_a_file_is_the_same_for_ever(pool: Pool, service: ClearingServices
             await document_service.store_file(connection, file, new, now=AFTER)
 
 
-async def test_books_are_closed_by_themselves_only_where_that_is_set(
+async def test_books_are_closed_by_themselves_only_where_that_is_set_and_nothing_stands_open(
     pool: Pool, service: ClearingServices
 ) -> None:
     clock = FixedClock(datetime(2026, 11, 10, 12, 0, tzinfo=UTC))
     closed = "SELECT max(closed_until) FROM clearing.closed_period"
-    for after, expected in ((None, None), (timedelta(days=15), None), (timedelta(days=9), MONTH_END)):
+    for after in (None, timedelta(days=15), timedelta(days=9)):
         await PeriodCloseJob(pool=pool, clock=clock, clearing=service, after=after).run_once()
         async with pool.acquire() as connection:
-            assert await connection.fetchval(closed) == expected
+            assert await connection.fetchval(closed) is None
 
 
 async def test_the_command_writes_factur_x_beside_the_xml(
@@ -378,3 +383,27 @@ async def test_the_command_writes_factur_x_beside_the_xml(
     again.mkdir()
     await issue_and_write(pool, period, again, Language.GERMAN)
     assert (again / "SB-CH-ALP-V-000001.pdf").read_bytes() == pdf
+
+
+async def test_a_document_that_lacks_an_address_is_issued_by_itself_once_it_is_there(
+    pool: Pool, service: ClearingServices
+) -> None:
+    agreed = replace(world.NL_CPO, self_billing_since=START)
+    async with transaction(pool) as connection:
+        bare = replace(agreed, details=BusinessDetails())
+        await service.reference_data.register_party(connection, bare, now=NOW)
+    clock = FixedClock(AFTER)
+    job = PartyDocumentJob(pool=pool, clock=clock, clearing=service)
+    await job.run_once()
+    kept = "SELECT reason FROM clearing.document_exception WHERE supplier_id = 'NL-ABC'"
+    issued = "SELECT count(*) FROM clearing.document WHERE supplier_id = 'NL-ABC'"
+    async with pool.acquire() as connection:
+        assert "'NL-ABC' lacks address; add this with POST /v1/parties" in await connection.fetchval(kept)
+        assert await connection.fetchval(issued) == 0
+    clock.at += timedelta(minutes=5)  # not on the next day
+    async with transaction(pool) as connection:
+        await service.reference_data.register_party(connection, agreed, now=clock.at)
+    await job.run_once()
+    async with pool.acquire() as connection:
+        assert await connection.fetchval(kept) is None
+        assert await connection.fetchval(issued) == 1

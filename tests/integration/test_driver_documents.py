@@ -2,11 +2,12 @@
 
 import asyncio
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, date, datetime, timedelta
+from decimal import Decimal
 from typing import Any
-from uuid import uuid4
+from uuid import UUID, uuid4
 
 import pytest
 
@@ -15,17 +16,24 @@ from clearing.captured_session import CapturedSession
 from clearing.documents import driver_document_repository as store
 from clearing.documents import driver_document_service
 from clearing.documents.driver_document import seller_of
-from clearing.documents.driver_document_service import ReadDocument
+from clearing.documents.driver_document_service import DriverDocumentSources, ReadDocument
 from clearing.documents.invoice import DocumentType
+from clearing.documents.session_originals import SessionOriginals
 from clearing.errors import ClearingConflictError
 from clearing.parties.agreement import LegalModel
+from clearing.parties.business_details import BusinessDetails
 from clearing.parties.party import Party
+from clearing.reporting.open_items import OpenCauseKind, open_causes
 from clearing.services import ClearingServices, build_clearing
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
+from gateway.exception_kinds import ExceptionState
+from gateway.exceptions.repository import ExceptionFilter
+from gateway.exceptions.service import ExceptionService
 from gateway.jobs.driver_documents import DriverDocumentJob
 from gateway.jobs.party_documents import PartyDocumentJob
 from tests.fakes import clearing_fixtures as world
+from tests.fakes.en16931 import failed_rules
 
 NOW = world.SALE_AT + timedelta(hours=1)
 NL_SELLER = replace(world.NL_CPO, vat_id="NL004495445B01", vat_evidence=(world.evidence("NL004495445B01"),))
@@ -195,7 +203,12 @@ async def test_a_credit_note_waits_for_the_document_of_another_chain(
     async with transaction(pool) as connection:  # corrections go to chain 0, which is read first
         await service.sessions.refund(connection, world.session_id(1), minor=605, reference="re_1", now=NOW)
     async with transaction(pool) as connection:
-        assert await driver_document_service.issue_next(connection, chain=0, now=NOW) is None
+        assert (
+            await driver_document_service.issue_next(
+                connection, chain=0, now=NOW, sources=DriverDocumentSources()
+            )
+            is None
+        )
     assert await issue(pool) == 2
     assert await names(pool, 1) == ["DC-NL-ABC-000000001", "DI-NL-ABC-000000001"]
 
@@ -237,7 +250,12 @@ async def test_a_transaction_that_fails_uses_no_number(pool: Pool, service: Clea
     async with pool.acquire() as connection:
         undone = connection.transaction()
         await undone.start()
-        assert await driver_document_service.issue_next(connection, chain=0, now=NOW) == 1
+        assert (
+            await driver_document_service.issue_next(
+                connection, chain=0, now=NOW, sources=DriverDocumentSources()
+            )
+            == 1
+        )
         await undone.rollback()
     await issue(pool)
     assert await names(pool, 1) == ["DI-NL-ABC-000000001"]
@@ -300,3 +318,118 @@ async def test_a_month_is_invoiced_once_hours_after_its_end_and_stays_open(
     # The platform's fee as the Dutch CPO's agent; no supplier has agreed to self-billing.
     assert [tuple(row) for row in issued] == [("IN-platform-O", 1)]
     assert closed is None
+
+
+def without_address(party: Party) -> Party:
+    return replace(party, details=BusinessDetails())
+
+
+async def test_a_document_whose_seller_has_no_address_waits_and_is_issued_once_it_is_there(
+    pool: Pool, service: ClearingServices
+) -> None:
+    async with transaction(pool) as connection:
+        await service.reference_data.register_party(connection, without_address(NL_SELLER), now=NOW)
+    await clear(pool, service, [world.session(1), world.session(2), at_alps(10)])
+    async with transaction(pool) as connection:
+        await service.sessions.refund(connection, world.session_id(1), minor=121, reference="re_1", now=NOW)
+    await issue(pool)
+    later = NOW + timedelta(minutes=5)
+    assert await names(pool, 10) == ["DI-platform-000000001"]  # another seller's are not delayed
+    with pytest.raises(ClearingConflictError, match="not issued yet: 'NL-ABC' lacks address"):
+        await of_session(pool, 1)
+    async with pool.acquire() as connection:
+        assert (await audit_ledger(connection, now=later)).findings == []
+        causes = await open_causes(connection, now=NOW)
+    (cause,) = [one for one in causes if one.kind is OpenCauseKind.DRIVER_DOCUMENT]
+    assert (cause.name, cause.party_id) == ("NL-ABC", "NL-ABC")
+    assert "3 documents for drivers" in cause.detail
+    async with transaction(pool) as connection:
+        await service.reference_data.register_party(connection, NL_SELLER, now=later)
+    await DriverDocumentJob(pool=pool, clock=FixedClock(later)).run_once()
+    assert await names(pool, 1) == ["DC-NL-ABC-000000001", "DI-NL-ABC-000000001"]
+    assert await names(pool, 2) == ["DI-NL-ABC-000000002"]
+    async with pool.acquire() as connection:
+        assert await connection.fetchval("SELECT count(*) FROM clearing.pending_driver_document") == 0
+        assert (await audit_ledger(connection, now=later)).findings == []
+
+
+async def test_a_pending_document_is_issued_by_resolving_its_exception(
+    pool: Pool, service: ClearingServices
+) -> None:
+    async with transaction(pool) as connection:
+        await service.reference_data.register_party(connection, without_address(NL_SELLER), now=NOW)
+    await clear(pool, service, [world.session(1)])
+    await issue(pool)
+    exceptions = ExceptionService(clearing=service)
+    async with transaction(pool) as connection:
+        await exceptions.refresh(connection, now=NOW, wall_now=NOW)
+        (shown,) = await exceptions.list_exceptions(connection, ExceptionFilter(), limit=9)
+        still = await exceptions.resolve(connection, shown.id, by="a", note="n", now=NOW, wall_now=NOW)
+        assert still.record.state is ExceptionState.OPEN  # what it lacks is still not there
+        await service.reference_data.register_party(connection, NL_SELLER, now=NOW)
+        done = await exceptions.resolve(connection, shown.id, by="a", note="n", now=NOW, wall_now=NOW)
+    assert done.record.state is ExceptionState.RESOLVED
+    assert await names(pool, 1) == ["DI-NL-ABC-000000001"]
+
+
+async def test_a_credit_note_states_the_quantity_that_it_corrects(
+    pool: Pool, service: ClearingServices
+) -> None:
+    await clear(pool, service, [world.session(1)])
+    async with transaction(pool) as connection:
+        await service.sessions.refund(connection, world.session_id(1), minor=121, reference="re_1", now=NOW)
+    await issue(pool)
+    note, sale = await of_session(pool, 1)
+    assert (sale.document.supply.energy_kwh, note.document.supply.energy_kwh) == (Decimal(10), Decimal(2))
+    assert note.ubl is not None
+    assert b'<cbc:CreditedQuantity unitCode="KWH">2</cbc:CreditedQuantity>' in note.ubl
+    assert b"<cbc:IssueDate>2026-10-13</cbc:IssueDate></cac:InvoiceDocumentReference>" in note.ubl
+
+
+class Stored:
+    """The originals of sessions, as the gateway stores them."""
+
+    def __init__(self, *sessions: CapturedSession) -> None:
+        self._sessions = {one.session_id: one for one in sessions}
+
+    async def load(self, _: Any, session_ids: Sequence[UUID]) -> Mapping[UUID, SessionOriginals]:
+        found = [self._sessions[one] for one in session_ids if one in self._sessions]
+        return {
+            one.session_id: SessionOriginals(
+                cdr_json=one.cdr_json,
+                cdr_version=one.cdr_version,
+                tariff_json=one.tariff_json,
+                tariff_sha256=one.tariff_sha256,
+                tariff_version=one.tariff_version,
+                time_zone=one.time_zone,
+            )
+            for one in found
+        }
+
+
+async def test_a_document_shows_place_times_and_prices_of_its_session_and_who_operates_it(
+    pool: Pool, service: ClearingServices
+) -> None:
+    session = at_alps(10)
+    await clear(pool, service, [session])
+    sources = DriverDocumentSources(originals=Stored(session))
+    await DriverDocumentJob(pool=pool, clock=FixedClock(NOW), sources=sources).run_once()
+    (one,) = await of_session(pool, 10)
+    charged = one.document.charged
+    assert charged.operator == "CH-ALP Ltd"
+    assert charged.address is not None
+    assert charged.address.lines() == ["Kade 1", "Utrecht", "CH"]
+    assert charged.started_at is not None
+    assert charged.started_at.isoformat() == "2026-10-13T13:00:00+02:00"
+    (item,) = charged.items
+    assert (item.quantity, item.unit_price, item.amount_minor) == (Decimal("16.74"), Decimal("0.5000"), 837)
+    text = (one.ubl or b"").decode()
+    assert failed_rules("ubl", text) == []
+    for part in (
+        '<cbc:InvoicedQuantity unitCode="KWH">16.74</cbc:InvoicedQuantity>',
+        '<cbc:PriceAmount currencyID="CHF">0.5000</cbc:PriceAmount>',
+        "Strom, geliefert an einem Ladepunkt von CH-ALP Ltd.",
+        "<cbc:CityName>Utrecht</cbc:CityName>",
+    ):
+        assert part in text
+    assert failed_rules("cii", (one.cii or b"").decode()) == []

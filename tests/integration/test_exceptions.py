@@ -22,7 +22,7 @@ from gateway.exceptions.errors import ExceptionConflictError, ExceptionNotFoundE
 from gateway.exceptions.repository import ExceptionFilter
 from gateway.exceptions.rules import KINDS, ExceptionRecord
 from gateway.exceptions.service import ExceptionService, ExceptionView
-from gateway.ids import format_id, new_id
+from gateway.ids import format_id, new_id, shard_of
 from gateway.jobs.exceptions import PAUSE, ExceptionsJob
 from gateway.payments.errors import PaymentConflictError
 from gateway.payments.stated_usage import UsageAction, UsageDecision
@@ -254,11 +254,23 @@ async def document(queue: Queue) -> str:
         "period_end, "
         "party_id, reason, first_at, last_at) VALUES ('NL-ABC', 'platform', 'EUR', $1, $2, 'NL-ABC', "
         "'no VAT id', $3, $3)",
-        date(2026, 10, 1),
-        date(2026, 10, 31),
+        date(2026, 9, 1),
+        date(2026, 9, 30),
         LONG_AGO,
     )
-    return "NL-ABC/platform/EUR/2026-10-01/2026-10-31"
+    return "NL-ABC/platform/EUR/2026-09-01/2026-09-30"
+
+
+async def pending_driver_document(queue: Queue) -> str:
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO clearing.pending_driver_document (shard, session_id, kind, supplier_id, reason, "
+        "first_at, last_at) VALUES ($1, $2, 'capture', 'NL-ABC', 'lacks address', $3, $3)",
+        shard_of(identifier),
+        identifier,
+        LONG_AGO,
+    )
+    return "NL-ABC"
 
 
 async def payout_hold(queue: Queue, *, four_eyes: bool = False) -> str:
@@ -269,6 +281,24 @@ async def payout_hold(queue: Queue, *, four_eyes: bool = False) -> str:
         identifier,
         LONG_AGO.date(),
         four_eyes,
+    )
+    return format_id("hld", identifier)
+
+
+async def unpayable_account(queue: Queue) -> str:
+    """A hold of the PSP, and an amount that it keeps from being paid."""
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO clearing.payable (shard, subject_id, kind, party_id, amount_minor, currency, due_date) "
+        "VALUES (0, $1, 'session', 'NL-ABC', 700, 'EUR', $2)",
+        identifier,
+        LONG_AGO.date(),
+    )
+    await queue.run(
+        "INSERT INTO clearing.payout_hold (id, party_id, reason, since, placed_by, rail) "
+        "VALUES ($1, 'NL-ABC', 'account acct_1 can''t be paid', $2, 'psp', 'psp')",
+        identifier,
+        LONG_AGO.date(),
     )
     return format_id("hld", identifier)
 
@@ -382,6 +412,26 @@ async def changed_meter_key(queue: Queue) -> str:
     return format_id("mtk", identifier)
 
 
+async def waiting_pool_event(queue: Queue) -> str:
+    feed, identifier = new_id(), new_id()
+    await queue.run(
+        "INSERT INTO gateway.contract_pool_feed (id, party_id, protocol, secret, authorities, new_contracts, "
+        "enabled, created_at, updated_at) VALUES ($1, 'NL-ABC', 'opcp', '\\x00', '', 'wait', true, $2, $2)",
+        feed,
+        LONG_AGO,
+    )
+    await queue.run(
+        "INSERT INTO gateway.contract_pool_event (id, feed_id, event_id, name, change, emaid, vehicle, "
+        "state, reason, detail, occurred_at, received_at, decided_at) VALUES ($1, $2, $1, "
+        "'oem.contract.created', 'contract_stored', 'DE8AAC12345678', 'V', 'waiting', 'contract_unknown', "
+        "'no contract', $3, $3, $3)",
+        identifier,
+        feed,
+        LONG_AGO,
+    )
+    return format_id("cpe", identifier)
+
+
 async def unbooked_charge(queue: Queue) -> str:
     await queue.run(
         "INSERT INTO gateway.unbooked_charge (psp_payment, psp_charge, shard, reason, state, amount_minor, "
@@ -405,6 +455,10 @@ async def topup_not_arrived(queue: Queue) -> str:
 
 
 CAUSES = {
+    ExceptionKind.UNAPPLIED_POOL_EVENT: (
+        waiting_pool_event,
+        "UPDATE gateway.contract_pool_event SET state = 'dismissed', reason = ''",
+    ),
     ExceptionKind.UNBOOKED_CHARGE: (
         unbooked_charge,
         "UPDATE gateway.unbooked_charge SET state = 'refunded', decided_by = 'anna'",
@@ -470,6 +524,14 @@ CAUSES = {
         "UPDATE clearing.reconciliation_difference SET resolved_at = now()",
     ),
     ExceptionKind.DOCUMENT_EXCEPTION: (document, "DELETE FROM clearing.document_exception"),
+    ExceptionKind.UNPAYABLE_ACCOUNT: (
+        unpayable_account,
+        "UPDATE clearing.payout_hold SET lifted_at = now(), lifted_by = 'psp'",
+    ),
+    ExceptionKind.PENDING_DRIVER_DOCUMENTS: (
+        pending_driver_document,
+        "DELETE FROM clearing.pending_driver_document",
+    ),
     ExceptionKind.PAYOUT_HOLD: (
         payout_hold,
         "UPDATE clearing.payout_hold SET lifted_at = now(), lifted_by = 'b'",
@@ -487,7 +549,6 @@ ENDED_BY_THEIR_OWN_COMMAND = (
     ExceptionKind.DISPUTE_RESPONSE,
     ExceptionKind.UNKNOWN_DISBURSEMENT_OUTCOME,
     ExceptionKind.RECONCILIATION_DIFFERENCE,
-    ExceptionKind.DOCUMENT_EXCEPTION,
     ExceptionKind.APPROVAL_REQUEST,
     ExceptionKind.DISBURSEMENT_APPROVAL,
     ExceptionKind.PENDING_BANK_DETAILS,
@@ -497,12 +558,14 @@ ENDED_BY_THEIR_OWN_COMMAND = (
 )
 ENDED_BY_THEIR_RETRY = (
     ExceptionKind.UNCLEARED_SESSION,
+    ExceptionKind.DOCUMENT_EXCEPTION,
     ExceptionKind.UNMATCHED_CDR,
     ExceptionKind.FAILED_TASK,
     ExceptionKind.PSP_CONFIGURATION,
     ExceptionKind.PAYOUT_HOLD,
     ExceptionKind.UNDELIVERED_OCPI_MESSAGE,
     ExceptionKind.FAILING_WEBHOOK_ENDPOINT,
+    ExceptionKind.UNAPPLIED_POOL_EVENT,
 )
 ENDED_BY_A_DECISION = (ExceptionKind.FAILED_CDR_CHECK, ExceptionKind.UNBOOKED_CHARGE)
 RETRIED_AND_OPEN = (ExceptionKind.UNKNOWN_PSP_OUTCOME, ExceptionKind.FAILING_OCPI_PULL)
@@ -862,11 +925,11 @@ async def test_over_http_usage_is_decided_by_an_action(queue: Queue, api: Api) -
 
 
 async def test_over_http_a_source_that_is_open_is_a_conflict(queue: Queue, api: Api) -> None:
-    await document(queue)
+    await changed_meter_key(queue)
     (shown,) = (await api.call("GET", "/v1/exceptions", party="admin")).json["data"]
     answer = await api.call("POST", f"/v1/exceptions/{shown['id']}/resolve", {"note": "x"}, party="admin")
     assert (answer.status, answer.json["code"]) == (409, "state_conflict")
-    assert "networkcore clearing document-exceptions" in answer.json["detail"]
+    assert "networkcore meter accept" in answer.json["detail"]
     missing = format_id("exc", new_id())
     assert (await api.call("GET", f"/v1/exceptions/{missing}", party="admin")).status == 404
 

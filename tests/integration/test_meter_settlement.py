@@ -65,7 +65,9 @@ async def opened(pool: Pool, *, checked: bool) -> AsyncIterator[System]:
         checked=checked,
         updates=OcpiLastUpdates(),
     )
-    authorizer = TokenAuthorizationService(pool=pool, clock=edge.clock, payments=payments)
+    authorizer = TokenAuthorizationService(
+        pool=pool, clock=edge.clock, payments=payments, environment="sandbox"
+    )
     object.__setattr__(edge.services, "authorizer", authorizer)
     await edge.party("app", "demand_partner")
     started = System(edge=edge, psp=psp, payments=payments, token=await edge.register("NL-ABC"))

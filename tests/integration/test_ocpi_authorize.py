@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from clearing.services import build_clearing
 from gateway.database import Pool, transaction
 from gateway.ids import format_id, new_id
 from gateway.jobs.running_cost import RunningCostJob
@@ -23,8 +24,14 @@ from gateway.ocpi.token_authorization import SAME_REQUEST, TokenAuthorizationSer
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.service import PaymentService, build_payments
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationRequest
+from gateway.plug_and_charge.contract_signals import ContractSignalService
+from gateway.plug_and_charge.contract_spending import ContractSpendingService
 from gateway.plug_and_charge.station_services import build_station_services
+from pnc.certificate_chain import ChainVerifier
+from pnc.contract import ContractState
+from pnc.contract_administration import put_contract, set_state
 from pnc.messages import OcppVersion
+from pnc.trust import trust_of
 from tests.fakes.ocpi_edge import NOW, Edge, start_edge, stop_edge
 from tests.fakes.ocpi_objects import cdr, location, tariff
 from tests.fakes.pnc_market import EMAID, contract, open_market
@@ -91,7 +98,9 @@ async def system(pool: Pool) -> AsyncIterator[System]:
     payments = build_payments(
         pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=edge.clock, policy=PaymentPolicy()
     )
-    authorizer = TokenAuthorizationService(pool=pool, clock=edge.clock, payments=payments)
+    authorizer = TokenAuthorizationService(
+        pool=pool, clock=edge.clock, payments=payments, environment="sandbox"
+    )
     object.__setattr__(edge.services, "authorizer", authorizer)
     await edge.party("app", "demand_partner")
     started = System(edge=edge, psp=psp, payments=payments, token=await edge.register("NL-ABC"))
@@ -415,6 +424,10 @@ async def test_a_vehicles_session_is_settled_by_the_cdr_that_the_plug_and_charge
         base_url="http://api.test",
         payments=system.payments,
         decisions=market.service,
+        spending=ContractSpendingService(
+            pool=system.edge.pool, clock=system.edge.clock, clearing=build_clearing()
+        ),
+        signals=ContractSignalService(pool=system.edge.pool, clock=system.edge.clock),
     )
     assert stations.authorization is not None
     vehicle = await stations.authorization.authorize(
@@ -435,3 +448,39 @@ async def test_a_vehicles_session_is_settled_by_the_cdr_that_the_plug_and_charge
     assert kept is not None
     assert kept.status is CdrStatus.COMPLETED
     assert await system.edge.pool.fetchval("SELECT amount_minor FROM gateway.capture") == 1215
+
+
+@pytest.mark.parametrize(
+    ("stored", "kind", "allowed"),
+    [
+        ({"state": ContractState.BLOCKED}, "OTHER", "BLOCKED"),
+        ({"state": ContractState.CANCELLED}, "OTHER", "BLOCKED"),
+        ({"valid_until": NOW}, "OTHER", "EXPIRED"),
+        ({}, "OTHER", "ALLOWED"),
+        ({"state": ContractState.BLOCKED}, "RFID", "ALLOWED"),  # a card is not the vehicle's contract
+        ({"state": ContractState.BLOCKED, "party": "other"}, "OTHER", "ALLOWED"),  # another party's contract
+    ],
+)
+async def test_an_emaid_whose_contract_is_blocked_is_not_let_in_by_its_token(
+    system: System, stored: dict[str, Any], kind: str, allowed: str
+) -> None:
+    emaid = "DE8AAC12345678"
+    await system.keep(uid="de-8aa-c12345678" if kind == "OTHER" else emaid, type=kind, contract_id=emaid)
+    state = stored.pop("state", ContractState.ACTIVE)
+    async with transaction(system.edge.pool) as connection:
+        await put_contract(
+            connection,
+            contract(emaid, **({"party": "app", "valid_from": NOW - timedelta(days=9)} | stored)),
+            environment="sandbox",
+            verifier=ChainVerifier(trust=trust_of(version=1, anchors=[], cross_certificates=[])),
+            actor="app",
+            now=NOW,
+        )
+        if state is not ContractState.ACTIVE:
+            await set_state(
+                connection, environment="sandbox", emaid=emaid, state=state, actor="app", reason="", now=NOW
+            )
+    uid = "de-8aa-c12345678" if kind == "OTHER" else emaid
+    answer, status = await system.ask(uid=uid, kind=kind)
+    assert (status, answer["data"]["allowed"]) == (200, allowed), answer
+    assert len(system.psp.payments) == int(allowed == "ALLOWED")

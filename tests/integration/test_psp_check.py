@@ -170,6 +170,21 @@ async def test_webhooks_are_created_once_then_updated_and_each_receives_its_own_
     assert {name for one, name in sent if one == ids[1]} <= CONNECT_EVENTS
 
 
+async def test_connected_accounts_are_read_to_the_end_of_their_list(psp: Sandbox) -> None:
+    custom = await psp.v1.accounts.create_async({"country": "NL", "type": "custom"})
+    params: Any = {"country": "NL", "type": "express", "capabilities": {"transfers": {"requested": True}}}
+    made = [await psp.v1.accounts.create_async(params) for _ in range(101)]
+    facts = await facts_of(psp)
+    assert facts.all_connected
+    found = {one.id: one for one in facts.connected or ()}
+    assert found.keys() == {custom.id, *(one.id for one in made)}
+    assert found[custom.id].transfers == "active"
+    assert (found[made[0].id].transfers, found[made[0].id].disabled_reason) == (
+        "inactive",
+        "requirements.past_due",
+    )
+
+
 async def test_what_became_of_the_deliveries_is_read(psp: Sandbox) -> None:
     await psp.v1.webhook_endpoints.create_async({"url": WEBHOOK, "enabled_events": ["*"]})
     await psp.hold()

@@ -8,8 +8,7 @@ import pytest
 from clearing.bank_transfers import record_service
 from clearing.bank_transfers.service import BankTransferService
 from clearing.errors import ClearingConflictError
-from clearing.iso20022 import camt
-from clearing.iso20022.camt import BankLine
+from clearing.iso20022.bank_entry import BankLine
 from clearing.parties.bank_details import BankDetails, PostalAddress
 from clearing.payouts.disbursement import Disbursement
 from clearing.reconciliation.report import OpenDifference
@@ -38,7 +37,7 @@ async def system(pool: Pool) -> System:
 
 
 def lines(content: bytes) -> list[BankLine]:
-    return [line for line in camt.read(io.BytesIO(content)) if isinstance(line, BankLine)]
+    return [line for line in bank.stated(content) if isinstance(line, BankLine)]
 
 
 async def draw(system: System) -> tuple[BankTransferService, list[Disbursement], str]:

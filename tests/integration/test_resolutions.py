@@ -1,7 +1,6 @@
 """What people decide is booked once, as proposed, above a limit by two; suspense, balances, receivables."""
 
 import asyncio
-import io
 from dataclasses import replace
 from datetime import date, datetime, timedelta
 from uuid import UUID
@@ -13,7 +12,7 @@ from clearing.approvals.request import ApprovalRequest
 from clearing.approvals.rules import ApprovalState, Resolution
 from clearing.audit import audit_ledger
 from clearing.errors import ClearingConflictError
-from clearing.iso20022 import camt
+from clearing.iso20022.bank_entry import BankBalance, BankLine
 from clearing.ledger import service as ledger_service
 from clearing.reconciliation import bank_position_service
 from clearing.reconciliation.report import OpenDifference
@@ -46,9 +45,9 @@ class Counter(System):
     async def bank(self, *entries: str, statement_id: str = "S1", closing: str | None = None) -> None:
         balances = () if closing is None else (("CLBD", closing),)
         content = bank.statement(*entries, statement_id=statement_id, balances=balances or (("ITBD", "0"),))
-        reported = [one for one in camt.read(io.BytesIO(content)) if getattr(one, "code", "") != "ITBD"]
+        reported = [one for one in bank.stated(content) if getattr(one, "code", "") != "ITBD"]
         async with transaction(self.pool) as connection:
-            lines = [one for one in reported if isinstance(one, camt.BankLine)]
+            lines = [one for one in reported if isinstance(one, BankLine)]
             await self.rail.import_statement(connection, lines, now=THURSDAY)
             await RECONCILER.record_bank_lines(connection, reported, now=THURSDAY)
 
@@ -451,9 +450,7 @@ async def test_a_missing_statement_is_a_difference_and_never_booked(counter: Cou
     await counter.bank(closing="100.00")
     later = bank.statement(statement_id="S2", balances=(("CLBD", "150.00"),))
     reported = [
-        replace(one, on=date(2026, 10, 17))
-        for one in camt.read(io.BytesIO(later))
-        if isinstance(one, camt.BankBalance)
+        replace(one, on=date(2026, 10, 17)) for one in bank.stated(later) if isinstance(one, BankBalance)
     ]
     async with transaction(counter.pool) as connection:
         await RECONCILER.record_bank_lines(connection, reported, now=THURSDAY)
@@ -470,16 +467,14 @@ async def test_a_missing_statement_is_a_difference_until_it_is_imported(counter:
     for day, closing in ((17, "150.00"), (18, "150.00")):
         later = bank.statement(statement_id=f"S{day}", balances=(("CLBD", closing),))
         reported = [
-            replace(one, on=date(2026, 10, day))
-            for one in camt.read(io.BytesIO(later))
-            if isinstance(one, camt.BankBalance)
+            replace(one, on=date(2026, 10, day)) for one in bank.stated(later) if isinstance(one, BankBalance)
         ]
         async with transaction(counter.pool) as connection:
             await RECONCILER.record_bank_lines(connection, reported, now=THURSDAY)
     gaps = [one for one in (await counter.run()).values() if one.type == "statement_gap"]
     assert [(one.amount_minor, one.since) for one in gaps] == [(-5000, date(2026, 10, 15))]
     found = bank.entry("50.00", direction="CRDT", day="2026-10-16", info="the missing one")
-    missing = [one for one in camt.read(io.BytesIO(bank.statement(found))) if isinstance(one, camt.BankLine)]
+    missing = [one for one in bank.stated(bank.statement(found)) if isinstance(one, BankLine)]
     async with transaction(counter.pool) as connection:
         await RECONCILER.record_bank_lines(connection, missing, now=THURSDAY)
     assert [one for one in (await counter.run()).values() if one.type == "statement_gap"] == []

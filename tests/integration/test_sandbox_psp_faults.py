@@ -281,7 +281,7 @@ async def test_endpoints_made_by_the_api_get_the_events_they_subscribe_to_until_
 
 
 async def test_connected_account_events_name_their_account(psp: Sandbox) -> None:
-    account = await psp.v1.accounts.create_async({"country": "NL"})
+    account = await psp.v1.accounts.create_async({"country": "NL", "type": "custom"})
     await psp.v1.topups.create_async({"amount": 100, "currency": "eur", "description": "x"})
     psp.engine.pop_webhooks()
     await psp.v1.transfers.create_async({"amount": 100, "currency": "eur", "destination": account.id})

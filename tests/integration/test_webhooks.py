@@ -337,6 +337,42 @@ async def test_events_are_sent_again_one_by_one_and_since_a_time(stage: Stage) -
     assert stage.receiver.ids("/in")[-1] == tested.json["id"]
 
 
+async def test_an_emsps_key_reads_and_repeats_the_events_of_its_own_contracts(stage: Stage) -> None:
+    for party in ("parking", "superapp"):
+        body = {"scopes": ["contracts", "webhooks"]}
+        made = await stage.api.call(
+            "POST", f"/v1/parties/{party}/api-keys", body, party="admin", key=f"e-{party}"
+        )
+        stage.api.keys[f"{party}-emsp"] = made.json["api_key"]
+    kinds = ["contract.created", "contract.blocked", "contract.suspected"]
+    ours = await stage.listen("/in", party="parking-emsp", kinds=kinds)
+    await stage.listen("/theirs", party="superapp-emsp", kinds=kinds)
+    contract = format_id("con", new_id())
+    async with stage.api.services.pool.acquire() as connection:
+        written = [
+            NewEvent(type=EventType(kind), party_id="parking", object_id=contract, data={}, shard=1)
+            for kind in kinds
+        ]
+        await events.record(connection, written, now=stage.api.clock.now())
+    await stage.settle()
+    log = await stage.api.call("GET", f"/v1/webhook-endpoints/{ours['id']}/deliveries", party="parking-emsp")
+    assert [(row["event_type"], row["state"]) for row in reversed(log.json["data"])] == [
+        (kind, "delivered") for kind in kinds
+    ]
+    first = stage.receiver.ids("/in")[0]
+    path = f"/v1/webhook-endpoints/{ours['id']}/deliveries/{first}/retry"
+    assert (await stage.api.call("POST", path, {}, party="parking-emsp")).status == 202
+    await stage.settle()
+    assert stage.receiver.ids("/in").count(first) == 2
+    since = {"since": (stage.api.clock.now() - timedelta(hours=1)).isoformat()}
+    replay = f"/v1/webhook-endpoints/{ours['id']}/replay"
+    assert (await stage.api.call("POST", replay, since, party="parking-emsp")).json["events"] == 3
+    assert (await stage.api.call("POST", path, {}, party="superapp-emsp")).status == 404
+    assert (await stage.api.call("POST", replay, since, party="superapp-emsp")).status == 404
+    await stage.settle()
+    assert stage.receiver.got["/theirs"] == []
+
+
 async def test_a_deleted_endpoint_hears_nothing_more(stage: Stage) -> None:
     made = await stage.listen("/in")
     await stage.happen()

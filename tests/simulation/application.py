@@ -8,7 +8,7 @@ Owns: opening and resetting. Must not know: what is played.
 import random
 from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import timedelta
 from decimal import Decimal
 from typing import Any, Final, cast
@@ -22,6 +22,7 @@ from gateway import application
 from gateway.config import load_settings
 from gateway.database import Pool, transaction
 from gateway.ids import ids_from, new_id
+from gateway.jobs.connected_accounts import ConnectedAccountJob
 from gateway.jobs.disbursements import DisbursementJob
 from gateway.jobs.job import Job
 from gateway.jobs.reconciliation import ReconciliationJob
@@ -72,6 +73,7 @@ _PLAYED: Final = (
     "psp_event_poll",
     "book_correction",
     "disbursement",
+    "connected_accounts",
     "settle_unbooked_charge",
 )
 FUNDED_MINOR: Final = 20_000
@@ -135,6 +137,8 @@ def _stepwise(job: Job) -> Job:
     """A job that sends the PSP one request at a time: an operation stops at one request."""
     if isinstance(job, DisbursementJob):
         job.at_once = 1
+    if isinstance(job, DisbursementJob | ConnectedAccountJob) and job.accounts is not None:
+        job.accounts = replace(job.accounts, at_once=1)
     return job
 
 

@@ -7,17 +7,25 @@ Prices are checked against the market's own arithmetic, the PSP's record is read
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from datetime import timedelta
+from datetime import datetime, timedelta
 from hashlib import sha256
 from typing import Any, Final
 from uuid import UUID
 
 from gateway.audit import AuditResult, audit_system
-from gateway.ids import format_id
+from gateway.ids import format_id, parse_id
 from gateway.payments.state_machine import FINAL_STATES, TRANSITIONS, PaymentState
 from tests.simulation.application import Simulated
 from tests.simulation.drivers import unrecorded_setups
 
+_OWED: Final = """
+SELECT party.id, party.connected_account,
+       EXISTS (SELECT 1 FROM clearing.payout_hold AS h
+               WHERE h.party_id = party.id AND h.rail = 'psp' AND h.lifted_at IS NULL) AS held,
+       EXISTS (SELECT 1 FROM clearing.payable AS p
+               WHERE p.party_id = party.id AND p.state = 'open' AND p.amount_minor > 0) AS due
+FROM clearing.party AS party WHERE party.connected_account IS NOT NULL ORDER BY party.id
+"""
 _OPEN: Final = {"requires_capture", "requires_action", "requires_confirmation"}
 _SUCCEEDED: Final = "succeeded"
 
@@ -51,6 +59,7 @@ class Checks:
     price that a session's CDRs have by the shown tariff."""
 
     most_minor: dict[UUID, int] = field(default_factory=dict)
+    calm_since: datetime | None = None
     by_hand: set[str] = field(default_factory=set)  # payments that somebody captured at the PSP
     _states: dict[UUID, PaymentState] = field(default_factory=dict)
 
@@ -108,6 +117,7 @@ class Checks:
     async def end(self, system: Simulated, books: Books) -> None:
         """When nothing is left to do. Raises BrokenRuleError."""
         found = [*self._stuck(books), *_leaked_holds(books), *await self._by_hand(system, books)]
+        found += await self._held_as_the_psp_says(system)
         found += await unrecorded_setups(system)
         audit = await audit_system(system.pool, clock=system.hands, psp=system.psp)
         owed = await _sent_back(system)
@@ -130,6 +140,28 @@ class Checks:
             found.append(f"not idle: {open_work} {[dict(task) for task in tasks]}")
         if found:
             raise BrokenRuleError("\n".join(found))
+
+    async def _held_as_the_psp_says(self, system: Simulated) -> list[str]:
+        """A party that is owed something has a payout hold exactly while the PSP can't pay its account.
+
+        Once all is calm, no transfer is sent to learn it.
+        """
+        async with system.pool.acquire() as connection:
+            owed = await connection.fetch(_OWED)
+            refused = await connection.fetch(
+                "SELECT id FROM clearing.disbursement "
+                "WHERE failure LIKE '%insufficient_capabilities%' AND finished_at > $1::timestamptz",
+                (self.calm_since or system.hands.at) + timedelta(hours=1),
+            )
+        accounts = {one["id"]: one["capabilities"]["transfers"] for one in system.objects("account")}
+        found = [f"disbursement {row['id']} was sent to an account that can't be paid" for row in refused]
+        for row in owed:
+            payable = accounts[row["connected_account"]] == "active"
+            if payable and row["held"]:
+                found.append(f"{row['id']} is on hold though the PSP can pay its account")
+            if not payable and row["due"] and not row["held"]:
+                found.append(f"{row['id']} is owed money, its account can't be paid, and no hold says so")
+        return found
 
     def _transitions(self, books: Books) -> list[str]:
         found = []
@@ -266,16 +298,24 @@ async def _sent_back(system: Simulated) -> dict[str, int]:
     """Sessions whose driver's bank sent a refund back: what they keep above their price, had it arrived.
 
     The audit names them until somebody refunds again, but only for what came back: had the bank taken the
-    money, no more than the price would be kept.
+    money, no more than the price would be kept. Where the bank was faster than the PSP's answer about the
+    refund, only the PSP's own object shows that it existed.
     """
+    returned = [
+        parse_id("ref", one["metadata"]["refund"])
+        for one in system.objects("refund")
+        if one["status"] == "failed" and "refund" in one["metadata"]
+    ]
     async with system.pool.acquire() as connection:
         rows = await connection.fetch(
             "SELECT s.id, greatest(c.amount_minor - c.refunded_minor - c.disputed_minor - r.sent_back"
             " - s.price_minor, 0)::bigint AS over "
             "FROM (SELECT shard, session_id, sum(amount_minor) AS sent_back FROM gateway.refund "
-            "      WHERE state = 'failed' AND psp_refund IS NOT NULL GROUP BY shard, session_id) AS r "
+            "      WHERE state = 'failed' AND (psp_refund IS NOT NULL OR id = ANY($1::uuid[])) "
+            "      GROUP BY shard, session_id) AS r "
             "JOIN gateway.session AS s ON s.shard = r.shard AND s.id = r.session_id "
-            "JOIN gateway.capture AS c ON c.shard = s.shard AND c.session_id = s.id"
+            "JOIN gateway.capture AS c ON c.shard = s.shard AND c.session_id = s.id",
+            returned,
         )
     return {format_id("ses", row["id"]): row["over"] for row in rows}
 

@@ -143,6 +143,7 @@ class Game:
             (4, self.dispute),
             (3, self.close_dispute),
             (2, self.fail_refund),
+            (2, self.account_changes),
             (4, self.capture_by_hand),
             (4, self.setup),
             (6, self.driver_acts),
@@ -474,6 +475,19 @@ class Game:
             self.note(f"refund_fails {one['id'][-6:]}")
             self.system.control("POST", f"refunds/{one['id']}/fail")
 
+    async def account_changes(self, _books: Books) -> None:
+        """The PSP restricts a party's account, or has learnt what it wanted to know."""
+        accounts = self.system.objects("account")
+        self.set_account(self.rng.choice(accounts), payable=self.rng.random() < 0.4)
+
+    def set_account(self, account: dict[str, Any], *, payable: bool) -> None:
+        self.note(f"account_{'completed' if payable else 'restricted'} {account['id'][-6:]}")
+        if payable:
+            self.system.control("POST", f"accounts/{account['id']}/complete", {})
+            return
+        reason = self.rng.choice(("requirements.past_due", "under_review", "rejected.other"))
+        self.system.control("POST", f"accounts/{account['id']}/restrict", {"disabled_reason": reason})
+
     async def post(self, _books: Books) -> None:
         """Some webhooks arrive: in any order, twice, never."""
         self.mail += self.system.engine.pop_webhooks()
@@ -626,6 +640,10 @@ class Game:
         self.psp_down_until = None
         self.turns.stop = False
         self.note("calm")
+        for account in self.system.objects("account"):
+            if account["capabilities"]["transfers"] != "active" and self.rng.random() < 0.5:
+                self.set_account(account, payable=True)
+        self.checks.calm_since = self.checks.calm_since or self.system.hands.at
         until = self.system.hands.at + QUIET_AFTER
         for _ in range(_MOST_ROUNDS):
             await self.work()
@@ -710,7 +728,12 @@ class Game:
         """Shards that would find something to do; those that look by the clock are always among them."""
         async with self.system.pool.acquire() as connection:
             rows = await connection.fetch(_DUE, self.system.hands.at)
-        due = {row["job"] for row in rows} | {"hold_monitor", "psp_event_poll", "credit_cdrs"}
+        due = {row["job"] for row in rows} | {
+            "hold_monitor",
+            "psp_event_poll",
+            "credit_cdrs",
+            "connected_accounts",
+        }
         today = self.system.hands.at.date()
         if self.paid_out_on != today or not due.isdisjoint({"book_correction", "clear_session"}):
             self.paid_out_on = today

@@ -3,13 +3,14 @@
 Owns: the wire form of a request. Must not know how a hold is made.
 """
 
-from typing import Annotated, Final, Literal
+from typing import Annotated, Final, Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from gateway import api_schemas
 from gateway.api import problems
 from gateway.api.auth import Scope
+from gateway.api.capture.buyers import BuyerId
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import (
     NO_STORE,
@@ -42,6 +43,7 @@ from gateway.payments.requests import (
     Estimate,
     PartnerAccount,
     PspMethod,
+    SavedUse,
     TariffChoice,
 )
 from gateway.payments.views import AuthorizationView
@@ -65,6 +67,18 @@ _EXPECTED: Final = {
 _RETRY_LATER: Final = {"Retry-After": "60"}
 
 
+class SaveMethodBody(WireModel):
+    """Save the payment method with the customer, with the driver's consent."""
+
+    usage: Literal["off_session", "on_session"] = Field(
+        description="off_session: you will charge while the driver is away"
+    )
+    consent: Line = Field(
+        description="your record of the driver's consent, such as the version and time of the text agreed to",
+        examples=["terms-7 accepted 2026-11-20T09:14:03Z"],
+    )
+
+
 class PspPaymentMethodBody(WireModel):
     """A payment method tokenized at the PSP; never card data."""
 
@@ -75,6 +89,17 @@ class PspPaymentMethodBody(WireModel):
     return_url: ReturnUrl | None = Field(
         None, description="where the driver returns to after a challenge; send it while the driver is there"
     )
+    save: SaveMethodBody | None = Field(
+        None,
+        description="save the payment method for later; needs `customer` and a driver who is there. It is "
+        "among the customer's payment methods once the hold is authorized",
+    )
+
+    @model_validator(mode="after")
+    def _saves_for_a_driver_who_is_there(self) -> Self:
+        if self.save is not None and (self.customer is None or self.off_session):
+            raise ValueError("save: name the customer, and leave off_session out: the driver has to be there")
+        return self
 
 
 class CardPresentBody(WireModel):
@@ -113,6 +138,7 @@ class AuthorizationBody(WireModel):
         None, description="hold exactly this, instead of the estimate's price"
     )
     receipt_email: Email | None = Field(None, description="where the PSP sends the driver a receipt")
+    buyer: BuyerId | None = Field(None, description="the business in whose name the invoice is written")
     allow_repeat: bool = Field(
         default=False,
         description="hold again although the same payment method was authorized at this EVSE a moment ago",
@@ -235,6 +261,7 @@ def _payment(body: AuthorizationBody) -> PspMethod | PartnerAccount:
             customer=given.customer,
             off_session=given.off_session,
             return_url=given.return_url,
+            save=None if given.save is None else SavedUse(usage=given.save.usage, consent=given.save.consent),
         )
     if isinstance(given, CardPresentBody):
         return PspMethod(payment_method=CARD_PRESENT)
@@ -261,6 +288,7 @@ def _order(call: ApiRequest, body: AuthorizationBody) -> AuthorizationRequest:
         estimate=estimate,
         amount_minor=body.amount,
         receipt_email=body.receipt_email,
+        buyer_id=body.buyer,
         # With a reference the session itself is held once. An account pays for every driver of the partner,
         # and which card a terminal reads is not known yet: neither tells one driver from the next.
         reuses_recent=body.session_ref is None

@@ -13,9 +13,10 @@ from gateway.api.auth import Scope
 from gateway.api.endpoint import ApiEndpoint, ApiRequest, ApiResponse, WireModel, page
 from gateway.api.field_types import ListQuery, before
 from gateway.api.idempotency import KeyRule
+from gateway.documents.document_service import DisputeDocument
 from gateway.ids import format_id
 from gateway.payments.presenters import dispute_object
-from gateway.payments.psp.dispute_port import EVIDENCE_FIELDS
+from gateway.payments.psp.dispute_port import EVIDENCE_FIELDS, EVIDENCE_FILES
 
 EvidenceText = Annotated[str, Field(max_length=20_000, pattern=r"^[^\x00]*$")]
 EvidenceField = Literal[
@@ -33,6 +34,10 @@ EvidenceField = Literal[
 ]
 
 
+EvidenceFile = Literal["receipt", "service_documentation", "customer_communication", "other"]
+FileToken = Annotated[str, Field(pattern=r"^(file_[A-Za-z0-9_]{1,250})?$")]
+
+
 class EvidenceBody(WireModel):
     """Evidence to stage, and whether all that is staged is submitted now."""
 
@@ -40,6 +45,16 @@ class EvidenceBody(WireModel):
         default_factory=dict,
         description="texts by field, beside those staged before; an empty text removes one",
         examples=[{"statement": "12.4 kWh at DE*ABC*E1 on 2026-10-13, receipt DI-2026-000017."}],
+    )
+    files: dict[EvidenceFile, FileToken] = Field(
+        default_factory=dict,
+        description="the PSP's ids of files that were uploaded to it as evidence; an empty text removes one",
+        examples=[{"customer_communication": "file_1OpQ"}],
+    )
+    documents: set[DisputeDocument] = Field(
+        default_factory=set,
+        description="what we have: `receipt` is uploaded as a PDF with the meter's signed record, `cdr` is "
+        "given as the field access_log",
     )
     submit: bool = Field(
         default=False,
@@ -53,6 +68,7 @@ class DisputeEvidenceSchema(api_schemas.PublicSchema):
     id: str
     object: Literal["dispute_evidence"] = "dispute_evidence"
     evidence: dict[str, str]
+    files: dict[str, str] = Field(description="the PSP's ids of its files, by field")
     respond_by: api_schemas.Instant | None
     submissions: int
 
@@ -79,6 +95,7 @@ async def get_evidence(call: ApiRequest) -> ApiResponse:
     shown = DisputeEvidenceSchema(
         id=format_id("dsp", dispute.id),
         evidence={name: dispute.evidence[name] for name in EVIDENCE_FIELDS if name in dispute.evidence},
+        files={name: dispute.evidence[name] for name in EVIDENCE_FILES if name in dispute.evidence},
         respond_by=dispute.respond_by,
         submissions=dispute.submissions,
     )
@@ -87,8 +104,12 @@ async def get_evidence(call: ApiRequest) -> ApiResponse:
 
 async def respond(call: ApiRequest) -> ApiResponse:
     """Stage or submit evidence."""
-    dispute = await call.services.payments.dispute_evidence.respond(
-        call.path_id("id", "dsp"), evidence=call.body.evidence, submit=call.body.submit
+    body: EvidenceBody = call.body
+    dispute = await call.services.documents.answer_dispute(
+        call.path_id("id", "dsp"),
+        evidence={str(name): text for name, text in (*body.evidence.items(), *body.files.items())},
+        documents=body.documents,
+        submit=body.submit,
     )
     return ApiResponse(body=dispute_object(dispute))
 
@@ -139,7 +160,8 @@ ENDPOINTS: Final = (
         path="/v1/disputes/{id}/evidence",
         operation="submitDisputeEvidence",
         summary="Stage or submit evidence against a dispute",
-        description="The platform is the merchant, so it answers. Fields are staged beside those of before; "
+        description="The platform is the merchant, so it answers: with texts, files, and documents that we "
+        "have. Fields are staged beside those of before; "
         "with `submit` all of them go to the cardholder's bank, once, before `respond_by`.",
         tag="Disputes",
         scope=Scope.ADMIN,

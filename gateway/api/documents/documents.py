@@ -28,6 +28,7 @@ from gateway.ids import format_id
 
 _NAME_LENGTH: Final = 100
 DocumentName = Annotated[str, Field(max_length=_NAME_LENGTH, pattern=r"^[A-Za-z0-9._-]+$")]
+PartyDocumentType = Literal["invoice", "self_billed_invoice", "credit_note", "self_billed_credit_note"]
 DriverDocumentType = Literal["invoice", "credit_note", "receipt", "refund_receipt"]
 
 
@@ -64,6 +65,7 @@ class DriverDocumentSchema(api_schemas.PublicSchema):
     seller: str = Field(description="party id of the seller")
     seller_name: str
     seller_vat_id: str | None = Field(description="only on an invoice")
+    buyer: str | None = Field(description="id of the business that is named; null: a driver by role")
     gross: api_schemas.Minor
     net: api_schemas.Minor | None = Field(description="null on a receipt, which shows no VAT")
     vat: api_schemas.Minor | None
@@ -111,7 +113,7 @@ class PartyDocumentSchema(api_schemas.PublicSchema):
 
     object: Literal["document"] = "document"
     id: str = Field(description="number of the document", examples=["SB-NL-ABC-V-000001"])
-    type: Literal["invoice", "self_billed_invoice", "credit_note"]
+    type: PartyDocumentType
     supplier: str
     customer: str
     period_start: date
@@ -229,6 +231,7 @@ def _driver_document(one: ReadDocument) -> DriverDocumentSchema:
         seller=document.seller.id,
         seller_name=document.seller.name,
         seller_vat_id=document.seller.vat_id if shown else None,
+        buyer=None if document.charged.buyer is None else document.charged.buyer.id,
         gross=abs(supply.net_minor + supply.vat_minor),
         net=abs(supply.net_minor) if shown else None,
         vat=abs(supply.vat_minor) if shown else None,
@@ -243,10 +246,11 @@ def _driver_document(one: ReadDocument) -> DriverDocumentSchema:
     )
 
 
-_TYPES: Final[dict[DocumentType, Literal["invoice", "self_billed_invoice", "credit_note"]]] = {
+_TYPES: Final[dict[DocumentType, PartyDocumentType]] = {
     DocumentType.INVOICE: "invoice",
     DocumentType.SELF_BILLED: "self_billed_invoice",
     DocumentType.CREDIT_NOTE: "credit_note",
+    DocumentType.SELF_BILLED_CREDIT: "self_billed_credit_note",
 }
 
 

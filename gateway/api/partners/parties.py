@@ -3,11 +3,20 @@
 Owns: the wire form of a party. Must not know keys, agreements, or where a party is stored.
 """
 
+from dataclasses import asdict
 from datetime import date, datetime
 from typing import Annotated, Final, Literal
 
 from pydantic import Field
 
+from clearing.language import Language
+from clearing.parties.business_details import (
+    BusinessAddress,
+    BusinessContact,
+    BusinessDetails,
+    ElectronicAddress,
+    InvoiceProfile,
+)
 from clearing.parties.party import DocumentCadence, Party, PartyKind, VatEvidence, VatRegistration
 from gateway import api_schemas
 from gateway.api import problems
@@ -18,6 +27,17 @@ from gateway.api.idempotency import KeyRule
 from gateway.partners.party_service import PartyUpdate, PartyView
 
 _CREATED: Final = 201
+# Fields of the body by those of a party's details: what is left out stays as it is.
+_DETAILS: Final = {
+    "address": "address",
+    "tax_number": "tax_number",
+    "register_number": "register_number",
+    "contact": "contact",
+    "electronic_address": "electronic_address",
+    "buyer_reference": "buyer_reference",
+    "invoice_profile": "invoice_profile",
+    "document_language": "language",
+}
 TaxJurisdictionCode = Annotated[str, Field(pattern=r"^[A-Z0-9-]{2,16}$", examples=["NL"])]
 VatId = Annotated[str, Field(pattern=r"^[A-Za-z0-9. -]{4,24}$", examples=["NL004495445B01"])]
 
@@ -44,6 +64,50 @@ class VatRegistrationBody(WireModel):
         description="empty: the platform declares it valid from valid_from, unless there is evidence "
         "of that id already",
     )
+
+
+class PostalAddressBody(WireModel):
+    """A postal address."""
+
+    street: Line
+    post_code: Annotated[str, Field(max_length=16)] = ""
+    town: Line
+    country: Annotated[str, Field(pattern=r"^[A-Z]{2}$", description="ISO 3166-1 alpha-2", examples=["NL"])]
+
+
+class BusinessContactBody(WireModel):
+    """Who answers questions about invoices."""
+
+    name: Line
+    telephone: Annotated[
+        str,
+        Field(
+            pattern=r"^[+0-9][0-9 ()/.-]{2,29}$",
+            description="at least three digits",
+            examples=["+31 20 123 4567"],
+        ),
+    ]
+    email: Annotated[
+        str,
+        Field(
+            max_length=254,
+            pattern=r"^[^@\s]+@[^@\s]+$",
+            description="where questions about invoices go",
+            examples=["billing@example.com"],
+        ),
+    ]
+
+
+class ElectronicAddressBody(WireModel):
+    """Where electronic invoices are received."""
+
+    scheme: Annotated[
+        str, Field(pattern=r"^([0-9]{4}|[A-Z]{2})$", description="code of the EAS list", examples=["0088"])
+    ]
+    value: Annotated[
+        str,
+        Field(min_length=1, max_length=100, pattern=r"^\S+$", description="the address within the scheme"),
+    ]
 
 
 class CreatePartyBody(WireModel):
@@ -88,6 +152,54 @@ class CreatePartyBody(WireModel):
         description="how many supplies an invoice between it and others covers; left out: as before "
         "(at first monthly)",
     )
+    address: PostalAddressBody | None = Field(
+        None, description="on its documents, which are not issued without it; left out: as before"
+    )
+    tax_number: Annotated[Line, Field(max_length=40)] | None = Field(
+        None,
+        description="the tax office's number, no VAT id; a small business without VAT id needs it; left out: "
+        "as before",
+    )
+    register_number: Annotated[Line, Field(max_length=40)] | None = Field(
+        None, description="number in the register of companies (KvK, SIREN, HRB); left out: as before"
+    )
+    contact: BusinessContactBody | None = Field(None, description="for XRechnung; left out: as before")
+    electronic_address: ElectronicAddressBody | None = Field(
+        None, description="for XRechnung and Peppol; left out: as before"
+    )
+    buyer_reference: Annotated[Line, Field(max_length=100)] | None = Field(
+        None, description="what it wants to read on invoices to it; left out: as before"
+    )
+    invoice_profile: InvoiceProfile | None = Field(
+        None, description="rules of the invoices that it receives; left out: as before (at first en16931)"
+    )
+    document_language: Language | None = Field(
+        None, description="of the XML that it receives; left out: as before (at first by its country)"
+    )
+
+
+class PostalAddressSchema(api_schemas.PublicSchema):
+    """A postal address."""
+
+    street: str
+    post_code: str
+    town: str
+    country: str = Field(description="ISO 3166-1 alpha-2")
+
+
+class BusinessContactSchema(api_schemas.PublicSchema):
+    """Who answers questions about invoices."""
+
+    name: str
+    telephone: str = Field(description="at least three digits")
+    email: str = Field(description="where questions about invoices go")
+
+
+class ElectronicAddressSchema(api_schemas.PublicSchema):
+    """Where electronic invoices are received."""
+
+    scheme: str = Field(description="code of the EAS list")
+    value: str = Field(description="the address within the scheme")
 
 
 class PartySchema(api_schemas.PublicSchema):
@@ -97,6 +209,14 @@ class PartySchema(api_schemas.PublicSchema):
     object: Literal["party"] = "party"
     kind: str
     name: str
+    address: PostalAddressSchema | None = Field(description="on its documents")
+    tax_number: str | None = Field(description="the tax office's number, no VAT id")
+    register_number: str | None = Field(description="number in the register of companies")
+    contact: BusinessContactSchema | None = Field(description="for XRechnung")
+    electronic_address: ElectronicAddressSchema | None = Field(description="for XRechnung and Peppol")
+    buyer_reference: str | None = Field(description="what it wants to read on invoices to it")
+    invoice_profile: InvoiceProfile = Field(description="rules of the invoices that it receives")
+    document_language: Language | None = Field(description="null: that of its country")
     created: api_schemas.Instant
 
 
@@ -186,7 +306,22 @@ async def list_all(call: ApiRequest) -> ApiResponse:
 
 
 def _shown(party: PartyView) -> PartySchema:
-    return PartySchema(id=party.id, kind=party.kind, name=party.name, created=party.created_at)
+    details = party.details
+    address, contact, electronic = details.address, details.contact, details.electronic_address
+    return PartySchema(
+        id=party.id,
+        kind=party.kind,
+        name=party.name,
+        address=None if address is None else PostalAddressSchema(**asdict(address)),
+        tax_number=details.tax_number,
+        register_number=details.register_number,
+        contact=None if contact is None else BusinessContactSchema(**asdict(contact)),
+        electronic_address=None if electronic is None else ElectronicAddressSchema(**asdict(electronic)),
+        buyer_reference=details.buyer_reference,
+        invoice_profile=details.invoice_profile,
+        document_language=details.language,
+        created=party.created_at,
+    )
 
 
 def _update(body: CreatePartyBody, *, now: datetime) -> PartyUpdate:
@@ -223,14 +358,30 @@ def _update(body: CreatePartyBody, *, now: datetime) -> PartyUpdate:
             minimum_payout_minor=body.minimum_payout,
             connected_account=body.connected_account,
             document_cadence=body.document_cadence or DocumentCadence.MONTHLY,
+            details=_details(body),
         ),
         keeps_registrations=body.vat_registrations is None,
         keeps_cadence=body.document_cadence is None,
+        kept_details=tuple(of for name, of in _DETAILS.items() if getattr(body, name) is None),
         declared_vat_ids=tuple(
             _evidence(vat_id, VatEvidenceBody(effective_from=first_day, valid=True), now=now)
             for vat_id, findings, first_day in given
             if not findings
         ),
+    )
+
+
+def _details(body: CreatePartyBody) -> BusinessDetails:
+    address, contact, electronic = body.address, body.contact, body.electronic_address
+    return BusinessDetails(
+        address=None if address is None else BusinessAddress(**address.model_dump()),
+        tax_number=body.tax_number,
+        register_number=body.register_number,
+        contact=None if contact is None else BusinessContact(**contact.model_dump()),
+        electronic_address=None if electronic is None else ElectronicAddress(**electronic.model_dump()),
+        buyer_reference=body.buyer_reference,
+        invoice_profile=body.invoice_profile or InvoiceProfile.EN16931,
+        language=body.document_language,
     )
 
 

@@ -96,7 +96,8 @@ async def put(call: ApiRequest) -> ApiResponse:
 def _shown(party: Party, call: ApiRequest) -> PayoutTermsSchema:
     terms = party.payout_terms
     today = call.services.now().astimezone(ZoneInfo(party.time_zone)).date()
-    by_psp = None if party.connected_account is None else "psp"
+    by_psp: Literal["psp"] | None = None if party.connected_account is None else "psp"
+    paid_by: Literal["bank", "psp"] | None = by_psp if terms.bank is None else "bank"
     return PayoutTermsSchema(
         party=party.id,
         cadence=terms.cadence.value,
@@ -109,8 +110,10 @@ def _shown(party: Party, call: ApiRequest) -> PayoutTermsSchema:
         approval_above=terms.approval_above_minor,
         instant_up_to=terms.instant_up_to_minor,
         deregistered_on=terms.deregistered_on,
-        paid_by=by_psp if terms.bank is None else "bank",
-        held=terms.bank_pending or party.payout_hold is not None or terms.held_on(today) is not None,
+        paid_by=paid_by,
+        held=terms.bank_pending
+        or party.payout_hold is not None
+        or terms.held_on(today, rail=paid_by) is not None,
     )
 
 

@@ -25,9 +25,10 @@ from gateway.api.field_types import (
 from gateway.api.idempotency import KeyRule
 from gateway.api.problems import FieldError, ProblemError
 from gateway.api_schemas_plug_and_charge import ContractSchema
+from gateway.plug_and_charge.contract_changes import contract_object
 from gateway.plug_and_charge.contract_payment import payment_reference
-from gateway.plug_and_charge.contract_service import ContractCaller, ContractService, contract_object
-from pnc.contract import ContractState, NewContract, PaymentKind
+from gateway.plug_and_charge.contract_service import ContractCaller, ContractService
+from pnc.contract import ContractState, NewContract, PaymentKind, SuspicionPolicy
 from pnc.service import PlugAndChargeService
 
 _CREATED: Final = 201
@@ -62,7 +63,7 @@ class ContractBody(WireModel):
     limit: PositiveMinor | None = Field(
         None, description="caps one session, minor units; a session in another currency has the same figure"
     )
-    currency: CurrencyCode | None = Field(None, description="of the limit; the party's own unless given")
+    currency: CurrencyCode | None = Field(None, description="of the limits; the party's own unless given")
     sessions_at_once: int | None = Field(
         None, ge=1, le=1_000_000, description="how many sessions may run at once; 1 for a contract of one car"
     )
@@ -73,6 +74,14 @@ class ContractBody(WireModel):
         None,
         description="the most that is paid for a session that began while its station was offline, minor "
         "units; 0: nothing; `limit` unless given",
+    )
+    amount_per_day: PositiveMinor | None = Field(
+        None,
+        description="caps what the sessions of one day may cost together, in minor units; the day is that of "
+        "the party's time zone, and each currency has the same figure",
+    )
+    on_suspicion: Literal["report", "block"] = Field(
+        "report", description="what ten stations at once lead to: an event, or a block as well"
     )
     certificate_chain: Pem | None = Field(
         None, description="PEM in any order, or PKCS #7; registers the certificate"
@@ -116,6 +125,8 @@ def new_contract(body: ContractBody) -> NewContract:
         sessions_at_once=body.sessions_at_once,
         sessions_per_day=body.sessions_per_day,
         offline_limit_minor=body.offline_limit,
+        amount_per_day_minor=body.amount_per_day,
+        on_suspicion=SuspicionPolicy(body.on_suspicion),
         bundle=body.certificate_chain,
     )
 

@@ -25,8 +25,8 @@ from gateway.api.plug_and_charge.settlement_notice import stations_of
 from gateway.api.problems import FieldError, ProblemError
 from gateway.plug_and_charge.authorization_service import VehicleAuthorizationRequest
 from pnc.certificate_status_service import fetch_certificate_status
-from pnc.contract_pool import answer_ev_certificate
 from pnc.data_transfer import TransferredMessage, TransferRefusal, read_transfer, transfer_response
+from pnc.ev_certificate_pool import answer_ev_certificate
 from pnc.messages import (
     OcppVersion,
     certificate_status_response,

@@ -4,7 +4,7 @@ Owns: their states and figures. Must not know: any provider, what is booked.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -23,6 +23,9 @@ EVIDENCE_FIELDS: Final = (
     "refund_refusal",
     "duplicate_explanation",
 )
+
+# What evidence may be shown in: each names a file that was uploaded to the PSP.
+EVIDENCE_FILES: Final = ("receipt", "service_documentation", "customer_communication", "other")
 
 
 class DisputeState(StrEnum):
@@ -69,7 +72,9 @@ class DisputeUpdate:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PspEvidenceRequest:
-    """Evidence against a dispute, by the names of `EVIDENCE_FIELDS`; an empty text clears a field.
+    """Evidence against a dispute, by the names of `EVIDENCE_FIELDS` and `EVIDENCE_FILES`.
+
+    A text, or the PSP's id of a file; an empty text clears a field.
 
     Staged only, or submitted to the card's bank, which happens once.
     """
@@ -78,6 +83,22 @@ class PspEvidenceRequest:
     psp_dispute: str
     evidence: Mapping[str, str]
     submit: bool
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class PspFileRequest:
+    """Upload a PDF that evidence is shown in."""
+
+    idempotency_key: str
+    name: str
+    content: bytes = field(repr=False)
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
+class FileUploaded:
+    """The PSP has the file."""
+
+    psp_file: str
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -83,12 +83,22 @@ class SetupStatus:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class MethodStatus:
+    """A payment method as the PSP has it; `psp_customer` None: it is saved for nobody."""
+
+    psp_method: str
+    psp_customer: str | None
+    card: CardSummary | None
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class MethodDetached:
     """The saved method can't be charged any more."""
 
 
 CustomerOutcome = CustomerCreated | Declined | PspOutcomeUnknown
 SetupOutcome = SetupStatus | Declined | PspOutcomeUnknown
+MethodOutcome = MethodStatus | Declined | PspOutcomeUnknown
 DetachOutcome = MethodDetached | PspOutcomeUnknown
 
 
@@ -121,8 +131,8 @@ class PayerPsp(Protocol):
         """End a setup that the driver has not finished; one that has ended is answered as it is."""
         ...
 
-    async def read_method(self, *, psp_method: str) -> CardSummary | Declined | PspOutcomeUnknown:
-        """The card of a saved method as it is now; Declined: the PSP has none of that id."""
+    async def inspect_method(self, *, psp_method: str) -> MethodOutcome:
+        """Read a payment method."""
         ...
 
     async def detach_method(self, *, psp_method: str, idempotency_key: str) -> DetachOutcome:

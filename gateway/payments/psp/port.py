@@ -14,11 +14,12 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any, Final, Protocol
 from uuid import UUID
 
-from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest, RefundUpdate
+from gateway.payments.psp import dispute_port as disputes
 from gateway.payments.psp.payment_port import PspPayment, TopUpState
 from gateway.payments.psp.rules import PspRules
 
 if TYPE_CHECKING:
+    from gateway.payments.psp.connect_port import ConnectPsp
     from gateway.payments.psp.payer_port import PayerPsp
     from gateway.payments.psp.terminal_port import TerminalPsp
 
@@ -57,6 +58,7 @@ class PspHoldRequest:
     customer: str | None = None
     off_session: bool = False  # merchant-initiated under a stored mandate
     return_url: str | None = None  # where the driver returns to after a challenge
+    save_usage: str | None = None  # save the method with its customer: off_session or on_session
     features: HoldFeatures = HoldFeatures()
     description: str | None = None
     receipt_email: str | None = None
@@ -258,6 +260,8 @@ IncrementOutcome = Held | Declined | PspMisconfigured | PspOutcomeUnknown
 ChargeOutcome = Captured | Declined | PspOutcomeUnknown
 RefundOutcome = Refunded | Declined | PspOutcomeUnknown
 TransferOutcome = Transferred | Declined | PspOutcomeUnknown
+DisputeOutcome = disputes.DisputeUpdate | Declined | PspOutcomeUnknown
+FileOutcome = disputes.FileUploaded | Declined | PspOutcomeUnknown
 TopUpOutcome = ToppedUp | Declined | PspOutcomeUnknown
 
 
@@ -342,6 +346,8 @@ class PspEvent:
     psp_topup: str | None = None  # a top-up: read it there
     updated_method: str | None = None  # a saved method whose card the network has replaced: read it there
     revoked_mandate: str | None = None  # a driver's consent to charges while away has ended
+    attached_method: str | None = None  # a method that may be saved from now on: read it there
+    connected_account: str | None = None  # what can be sent to it may have changed: read it there
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -386,6 +392,11 @@ class Psp(Protocol):
     @property
     def terminals(self) -> "TerminalPsp":
         """This PSP's payment terminals."""
+        ...
+
+    @property
+    def connect(self) -> "ConnectPsp":
+        """This PSP's connected accounts."""
         ...
 
     async def hold(self, request: PspHoldRequest) -> HoldOutcome:
@@ -452,23 +463,23 @@ class Psp(Protocol):
         """A payment as the PSP's own record has it; Declined: the PSP has none of that id."""
         ...
 
-    async def read_refund(self, *, psp_refund: str) -> RefundUpdate | Declined | PspOutcomeUnknown:
+    async def read_refund(self, *, psp_refund: str) -> disputes.RefundUpdate | Declined | PspOutcomeUnknown:
         """A refund as it is now; Declined: the PSP has none of that id."""
         ...
 
-    async def read_dispute(self, *, psp_dispute: str) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+    async def read_dispute(self, *, psp_dispute: str) -> DisputeOutcome:
         """A dispute as it is now; Declined: the PSP has none of that id."""
         ...
 
-    async def submit_evidence(
-        self, request: PspEvidenceRequest
-    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+    async def submit_evidence(self, request: disputes.PspEvidenceRequest) -> DisputeOutcome:
         """Stage or submit evidence; the dispute as it is thereafter."""
         ...
 
-    async def accept_dispute(
-        self, *, psp_dispute: str, idempotency_key: str
-    ) -> DisputeUpdate | Declined | PspOutcomeUnknown:
+    async def upload_evidence(self, request: disputes.PspFileRequest) -> FileOutcome:
+        """Upload a file that evidence may name."""
+        ...
+
+    async def accept_dispute(self, *, psp_dispute: str, idempotency_key: str) -> DisputeOutcome:
         """Accept the loss of a dispute, for good."""
         ...
 

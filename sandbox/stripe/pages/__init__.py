@@ -1,8 +1,8 @@
-"""The sandbox PSP's pages for a driver's browser: the payment element, its script, the challenge of a bank.
+"""The sandbox PSP's pages: the payment element, its script, the challenge of a bank, an account's form.
 
-Owns: the pages' HTML, and how a challenge is answered and leads back. Must not know: what a card does. Card
-numbers are typed into a page of the PSP's own origin and go to the PSP alone. The pages need no key: a link
-to a challenge is as secret as the intent's id, and the port stays on loopback.
+Owns: the pages' HTML, and how a challenge or a form is answered and leads back. Must not know: what a card
+does. Card numbers are typed into a page of the PSP's own origin and go to the PSP alone. The pages need no
+key: a link to a challenge is as secret as the intent's id, and the port stays on loopback.
 """
 
 import html
@@ -15,6 +15,7 @@ from typing import Final
 from urllib.parse import parse_qs, urlencode, urlsplit, urlunsplit
 
 from sandbox.stripe.access import PspRequest
+from sandbox.stripe.onboarding import LINK
 from sandbox.stripe.state import PspState
 from sandbox.stripe.test_numbers import TEST_NUMBERS
 
@@ -28,6 +29,7 @@ _FILES: Final = {
 _KINDS: Final = {"payment_intents": "payment_intent", "setup_intents": "setup_intent"}
 _HTML: Final = "text/html; charset=utf-8"
 _PARTS: Final = 4
+_FIRST_ERROR: Final = 400
 # Nothing but the page's own files runs; any app may show the element in a frame, as with the provider's.
 _POLICY: Final = (
     "default-src 'none'; script-src 'self'; style-src 'self'; connect-src 'self'; base-uri 'none'"
@@ -70,6 +72,8 @@ def page_for(state: PspState, request: PspRequest, answer: Answer) -> Page | Non
     if request.method == "GET" and request.path == ELEMENT:
         return Page(body=_element())
     parts = request.path.strip("/").split("/")
+    if parts[:2] == ["_sandbox", "onboarding"]:
+        return _onboarding(state, parts[2:], request, answer)
     if len(parts) != _PARTS or parts[0] != "_sandbox" or parts[1] not in _KINDS:
         return None
     if request.method == "GET" and parts[3] == "authenticate":
@@ -85,6 +89,26 @@ def _element() -> bytes:
         for one in TEST_NUMBERS
     ]
     return _filled("element.html", numbers=html.escape(json.dumps(numbers)))
+
+
+def _onboarding(state: PspState, rest: list[str], request: PspRequest, answer: Answer) -> Page | None:
+    """The form of a connected account: opened once by its link, then completed or left."""
+    link = state.peek(LINK, rest[0]) if rest else None
+    if link is None:
+        return _notice("There is no such link", "It is wrong or out of date.", status=404)
+    if request.method == "GET" and len(rest) == 1:
+        visit = PspRequest(method="POST", path=f"/_sandbox/account_links/{link['id']}/visit", headers={})
+        if answer(visit) >= _FIRST_ERROR:
+            return Page(status=303, location=link["refresh_url"])
+        action = html.escape(f"/_sandbox/onboarding/{link['id']}/answer")
+        return Page(body=_filled("onboarding.html", account=html.escape(link["account"]), action=action))
+    if request.method == "POST" and rest[1:] == ["answer"] and link["visited"]:
+        if parse_qs(request.body.decode(errors="replace")).get("outcome") == ["complete"]:
+            answer(
+                PspRequest(method="POST", path=f"/_sandbox/accounts/{link['account']}/complete", headers={})
+            )
+        return Page(status=303, location=link["return_url"])
+    return None
 
 
 def _challenge(state: PspState, collection: str, intent_id: str) -> Page:
@@ -121,7 +145,7 @@ def _answered(state: PspState, collection: str, intent_id: str, request: PspRequ
             body=urlencode({"outcome": outcome}).encode(),
         )
     )
-    if status >= 400:  # noqa: PLR2004 - HTTP's first error
+    if status >= _FIRST_ERROR:
         return _notice("Nothing to confirm", "This request has been answered. You can close this page.")
     if return_url is None:
         return _notice("Done", "You can close this page.", done=outcome)

@@ -8,7 +8,7 @@ from importlib.resources import files
 import holidays
 import pytest
 import QuantLib
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from clearing.calendar import due_date, sales_day
@@ -123,3 +123,25 @@ def test_a_due_date_is_an_open_day_after_the_agreed_number_of_open_days(
     days = [start + timedelta(days=step) for step in range(1, (due - start).days + 1)]
     if terms:
         assert sum(is_open(day) for day in days) == terms
+
+
+@settings(deadline=None)
+@given(
+    cut_off=st.integers(1, 1440),
+    zone=st.sampled_from(["Europe/Zurich", "Europe/Lisbon", "Atlantic/Azores"]),
+    start=st.sampled_from([datetime(2026, 10, 24, 20, tzinfo=UTC), datetime(2026, 3, 28, 20, tzinfo=UTC)]),
+)
+def test_a_later_sale_never_has_an_earlier_day_when_the_clock_changes(
+    cut_off: int, zone: str, start: datetime
+) -> None:
+    """As it was: with a cut-off at 2:30, a sale at 2:45 had the 26th, and one at 2:15 later the 25th."""
+    party = replace(world.NL_CPO, time_zone=zone, cut_off_minute=cut_off)
+    days = [sales_day(start + timedelta(minutes=10 * step), party) for step in range(6 * 30)]
+    assert days == sorted(days)
+
+
+def test_a_cut_off_in_the_repeated_hour_is_its_first_occurrence() -> None:
+    party = replace(world.NL_CPO, time_zone="Europe/Zurich", cut_off_minute=150)
+    for minutes, expected in ((29, 25), (30, 26), (75, 26), (120, 26)):
+        at = datetime(2026, 10, 25, 0, 0, tzinfo=UTC) + timedelta(minutes=minutes)  # 2:00 in summer time
+        assert sales_day(at, party).day == expected

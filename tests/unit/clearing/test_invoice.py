@@ -9,17 +9,22 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from clearing.documents.charged_items import Unit
 from clearing.documents.einvoice import cii, ubl
 from clearing.documents.invoice import (
     DocumentType,
     Invoice,
     InvoiceLine,
+    PrecedingDocument,
     SuppliedSum,
     invoices_of,
     stated_vat,
 )
 from clearing.documents.printed_page import invoice_page
+from clearing.documents.translations import labels
 from clearing.errors import InvalidDocumentError
+from clearing.fx import RateTable
+from clearing.language import Language
 from clearing.money import vat_on
 from clearing.parties.party import Party, PartyKind
 from clearing.reference_data import bundled_data
@@ -29,6 +34,7 @@ from tests.fakes import clearing_fixtures as world
 from tests.fakes.en16931 import failed_rules, schema
 
 RATES = bundled_data.vat_rates()
+FX = RateTable(bundled_data.ecb_reference_rates())
 PERIOD = (date(2026, 10, 1), date(2026, 10, 31))
 CH_CPO = replace(
     world.CH_CPO,
@@ -65,12 +71,17 @@ def supplied(leg: SupplyLeg, supplier: Party, customer: Party, nets: list[int]) 
     return SuppliedSum(leg=leg, ruling=decision, net_minor=sum(nets), vat_minor=vat, sessions=len(nets))
 
 
+def preceding(number: str) -> PrecedingDocument:
+    return PrecedingDocument(number=number, issued_on=date(2026, 10, 2))
+
+
 def issue(supplier: Party, customer: Party, *sums: SuppliedSum, **changes: Any) -> list[Invoice]:
     fields = {
         "currency": supplier.settlement_currency,
         "period": PERIOD,
         "self_billed": True,
         "rates": RATES,
+        "fx": FX,
         **changes,
     }
     return invoices_of(sums, supplier=supplier, customer=customer, **fields)
@@ -208,8 +219,8 @@ def test_what_lies_outside_vat_has_its_own_document_without_vat_id() -> None:
 def test_negative_sums_become_a_credit_note_with_positive_amounts() -> None:
     sale = supplied(SupplyLeg.TO_DEALER, CH_CPO, PLATFORM, [1000])
     back = replace(sale, net_minor=-400, vat_minor=-32, sessions=1)
-    invoice, note = issue(CH_CPO, PLATFORM, sale, back, preceding=["SB-7", "SB-8"])
-    assert (invoice.type, note.type) == (DocumentType.SELF_BILLED, DocumentType.CREDIT_NOTE)
+    invoice, note = issue(CH_CPO, PLATFORM, sale, back, preceding=[preceding("SB-7"), preceding("SB-8")])
+    assert (invoice.type, note.type) == (DocumentType.SELF_BILLED, DocumentType.SELF_BILLED_CREDIT)
     assert (note.net_minor, note.vat_minor, note.due_minor) == (400, 32, 432)
     for text in (
         ubl(note, number="CN-1", issued_on=PERIOD[1]),
@@ -242,7 +253,10 @@ def cases() -> dict[str, Invoice]:
             0
         ],
         "credit_note": issue(
-            CH_CPO, PLATFORM, replace(sale, net_minor=-837, vat_minor=-68), preceding=["SB-1", "SB-2"]
+            CH_CPO,
+            PLATFORM,
+            replace(sale, net_minor=-837, vat_minor=-68),
+            preceding=[preceding("SB-1"), preceding("SB-2")],
         )[0],
     }
 
@@ -254,12 +268,18 @@ def test_the_official_rules_and_schemas_find_nothing(name: str, syntax: str) -> 
     write = ubl if syntax == "ubl" else cii
     written = write(invoice, number="SB-2026-0001", issued_on=PERIOD[1])
     assert failed_rules(syntax, written.decode()) == []
-    schema(syntax, credit=invoice.type is DocumentType.CREDIT_NOTE).assertValid(written)
+    schema(syntax, credit=invoice.type.is_credit).assertValid(written)
 
 
 @pytest.mark.parametrize(("sessions", "remark"), [(1, "1 charging session"), (2, "2 charging sessions")])
 def test_a_line_prints_the_number_of_its_sessions(sessions: int, remark: str) -> None:
     line = InvoiceLine(
-        description="Fee", sessions=sessions, net_minor=72, category=Category.STANDARD, rate=Decimal(19)
+        item="item_fee",
+        quantity=Decimal(sessions),
+        unit=Unit.ONE,
+        sessions=sessions,
+        net_minor=72,
+        category=Category.STANDARD,
+        rate=Decimal(19),
     )
-    assert line.remark == remark
+    assert line.remark(labels(Language.ENGLISH)) == remark

@@ -22,8 +22,14 @@ from clearing.errors import (
     UnreadableMessageError,
 )
 from clearing.iso20022 import camt, pain002, safe_xml
-from clearing.iso20022.camt import BankBalance, BankLine, BankLineState
-from clearing.iso20022.characters import CharacterSet, fold, is_identifier, is_permitted
+from clearing.iso20022.bank_entry import (
+    BankBalance,
+    BankEntry,
+    BankLine,
+    BankLineState,
+    UnreadableEntry,
+)
+from clearing.iso20022.characters import CharacterSet, fold, has_letter_or_digit, is_identifier, is_permitted
 from clearing.iso20022.creditor_reference import (
     CreditorReference,
     ReferenceKind,
@@ -37,9 +43,9 @@ from clearing.iso20022.pain002 import CreditTransferOutcome
 from clearing.parties.bank_details import (
     TRANSITIONS,
     BankDetails,
+    BusinessAddress,
     DetailsEvent,
     DetailsState,
-    PostalAddress,
     advance,
     check_second_person,
     masked,
@@ -48,13 +54,13 @@ from tests.fakes import bank
 
 NOW = datetime(2026, 10, 14, 9, 30, tzinfo=UTC)
 QR_IBAN = "CH4431999123000889012"
-HOME = PostalAddress(street="Bahnhofstrasse", building="1", post_code="8001", town="Zürich", country="CH")
+HOME = BusinessAddress(street="Bahnhofstrasse", building="1", post_code="8001", town="Zürich", country="CH")
 DEBTOR = BankDetails(name="Platform AG", iban="CH9300762011623852957", bic="POFICHBEXXX", address=HOME)
 DUTCH = BankDetails(
     name="Laadpunt & Zonen B.V.",
     iban="NL91ABNA0417164300",
     bic="ABNANL2A",
-    address=PostalAddress(street="Kade", building="1", post_code="1011AB", town="Amsterdam", country="NL"),
+    address=BusinessAddress(street="Kade", building="1", post_code="1011AB", town="Amsterdam", country="NL"),
 )
 SWISS = BankDetails(name="Müller Ladestrom Ş", iban="CH9300762011623852957", address=HOME)
 
@@ -133,7 +139,7 @@ def test_no_text_or_amount_breaks_the_schema(
 ) -> None:
     creditor = replace(DUTCH, name=name)
     file = payment_file(sepa(transfer(creditor=creditor, remittance=remittance, amount_minor=minor)))
-    if not fold(name, characters=CharacterSet.SEPA, limit=70):
+    if not has_letter_or_digit(fold(name, characters=CharacterSet.SEPA, limit=70)):
         with pytest.raises(InvalidPaymentError, match="name or town"):
             write(file)
         return
@@ -200,7 +206,7 @@ def test_no_text_or_amount_breaks_the_schema_of_a_swiss_file(
 ) -> None:
     creditor = replace(SWISS, name=name, address=replace(HOME, street=words[0]))
     swiss = transfer(creditor=creditor, remittance=words[1], amount_minor=minor, currency=currency)
-    if not fold(name, characters=CharacterSet.SWISS, limit=70):
+    if not has_letter_or_digit(fold(name, characters=CharacterSet.SWISS, limit=70)):
         with pytest.raises(InvalidPaymentError, match="name or town"):
             write(payment_file(sepa(swiss, service=Service.SWISS)))
         return
@@ -309,8 +315,8 @@ def test_no_error_repeats_a_whole_iban() -> None:
 
 def test_letters_keep_their_sound_and_the_rest_is_shown_as_a_stop() -> None:
     sepa_text = "Müller & Søn\tGmbH \u2013 Łódź \u201cΩ\u201d 中\r\n5€"
-    assert fold(sepa_text, characters=CharacterSet.SEPA, limit=70) == "Muller + Son GmbH - Lodz '.' . 5EUR"
-    assert fold("Zähler Ł € Ω", characters=CharacterSet.SWISS, limit=70) == "Zähler Ł € ."
+    assert fold(sepa_text, characters=CharacterSet.SEPA, limit=70) == "Muller + Son GmbH - Lodz 'O' . 5EUR"
+    assert fold("Zähler Ł € Ω", characters=CharacterSet.SWISS, limit=70) == "Zähler Ł € O"
 
 
 @settings(deadline=None)
@@ -397,7 +403,11 @@ def test_bank_details_have_one_set_of_states_in_code_schema_and_diagram() -> Non
 
 
 def lines(content: bytes) -> list[BankLine]:
-    return [line for line in camt.read(io.BytesIO(content)) if isinstance(line, BankLine)]
+    return [one for one in bank.stated(content) if isinstance(one, BankLine)]
+
+
+def entries(content: bytes) -> list[BankEntry | UnreadableEntry]:
+    return [one for one in camt.read(io.BytesIO(content)) if not isinstance(one, BankBalance)]
 
 
 def test_a_statement_gives_balances_and_one_line_for_each_payment() -> None:
@@ -453,8 +463,13 @@ def test_a_return_has_its_reason_and_a_pending_line_does_not_count() -> None:
     "amount", ["1.001", "-1.00", "NaN", "Infinity", "1e5000", "", "abc", "1" * 30, "1_0", "\u0661"]
 )
 def test_an_amount_is_exact_or_rejected(amount: str) -> None:
-    with pytest.raises(UnreadableMessageError, match=r"Ntry\[1\]"):
-        lines(bank.statement(bank.entry(amount)))
+    first, unreadable, last = entries(
+        bank.statement(bank.entry("1.00"), bank.entry(amount), bank.entry("2.00"))
+    )
+    assert isinstance(unreadable, UnreadableEntry)
+    assert (unreadable.where, unreadable.amount_minor) == ("Ntry[2]", 0)
+    assert "Ntry[2]/Amt" in unreadable.problem
+    assert [one.amount_minor for one in (first, last)] == [-100, -200]
 
 
 BOMB = (
@@ -479,10 +494,6 @@ XXE = BOMB.replace(b"'aaaa'", b"SYSTEM 'file:///etc/hostname'")
         b"<Document xmlns='urn:other'><Ntry/></Document>",
         b"<?xml version='1.0' encoding='nonsense'?><a/>",
         bank.statement().replace(b"</Stmt>", b""),
-        bank.statement(bank.entry("1.00", day="2026-13-01")),
-        bank.statement(bank.entry("1.00", direction="BOTH")),
-        bank.statement(bank.entry("1.00", currency="XXQ")),
-        bank.statement(bank.entry("1.00").replace("Dt>", "Du>")),
     ],
 )
 def test_hostile_or_broken_statements_are_rejected_with_a_reason(content: bytes) -> None:
@@ -506,7 +517,7 @@ def test_no_garbage_passes_the_reader(garbage: bytes, at: int) -> None:
     content = bank.statement(bank.entry("1.00", bank.detail("NC1", "1.00")))
     try:
         for found in camt.read(io.BytesIO(content[:at] + garbage + content[at:])):
-            assert isinstance(found, BankLine | BankBalance)
+            assert isinstance(found, BankEntry | BankBalance | UnreadableEntry)
     except UnreadableMessageError:
         pass
 

@@ -27,6 +27,7 @@ ROW: dict[str, Any] = {
     "amount_minor": 900,
     "price_minor": 900,
     "receivable_minor": 0,
+    "buyer_id": None,
     "uncleared_minor": 0,
     "flags": [],
     "currency": "EUR",

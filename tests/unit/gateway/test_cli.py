@@ -14,6 +14,8 @@ from uuid import UUID
 import click
 import pytest
 
+from clearing.connection import Connection
+from clearing.reference_data.service import ReferenceDataService
 from gateway.cli import main
 from gateway.cli.clock import business_now
 from gateway.cli.public_id import PublicId
@@ -23,6 +25,7 @@ from gateway.clock import MarketAnchor
 from gateway.errors import ConfigurationError
 from gateway.ids import format_id
 from gateway.partners.market_clock_repository import set_market_clock
+from tests.fakes import clearing_fixtures as world
 
 ROOT = Path(__file__).parents[3]
 
@@ -140,7 +143,7 @@ def test_every_command_that_shows_a_table_can_print_json() -> None:
         assert any("--json" in parameter.opts for parameter in commands[name].params), name
 
 
-PROCESSES = {"demo", "dev", "pki", "sandbox-psp", "serve", "work"}
+PROCESSES = {"demo", "dev", "pki", "sandbox-contract-pool", "sandbox-psp", "serve", "work"}
 
 
 def value_for(parameter: click.Parameter, garbage: str) -> str:
@@ -281,8 +284,13 @@ def test_a_command_asks_the_markets_clock_where_one_is_set(
     assert abs(before - datetime.now(UTC)) < timedelta(minutes=1)
     in_transaction(lambda connection: set_market_clock(connection, anchor), command="test")
     assert in_transaction(business_now, command="test") == business_at
-    assert run("clearing", "close", "2026-03-03T00:00:00Z", "--by", "anna") == 2
-    assert "2026-03" in capsys.readouterr().err  # a day of the market that is not over
+
+    async def register(connection: Connection) -> None:
+        await ReferenceDataService().register_party(connection, world.PLATFORM, now=business_at)
+
+    in_transaction(register, command="test")
+    assert run("books", "close", "2026-03", "--by", "anna") == 2
+    assert "still to come" in capsys.readouterr().err  # a month of the market that is not over
 
 
 def test_one_module_chooses_the_clock_of_every_command() -> None:

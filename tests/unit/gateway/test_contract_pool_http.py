@@ -10,7 +10,7 @@ from aiohttp import web
 from aiohttp.test_utils import TestServer
 
 from gateway.adapters.contract_pool_http import HttpContractPool
-from pnc.contract_pool import ContractNotFound, ContractPoolFailure, SignedContractData
+from pnc.ev_certificate_pool import ContractNotFound, ContractPoolFailure, SignedContractData
 from pnc.messages import EvCertificateRequest
 from sandbox.contract_pool import read_contracts
 from tests.unit.gateway.test_revocation_http import Rebinding

@@ -14,7 +14,7 @@ from gateway.exception_kinds import ExceptionKind
 ROOT = Path(__file__).resolve().parents[3]
 _TABLE = re.compile(r"CREATE TABLE (\w+\.\w+) \((.*?)\n\);", re.DOTALL)
 _STATE = re.compile(
-    r"^\s+(?:state|status)\s+text[^,\n]*CHECK \((?:state|status) IN \((.*?)\)\)", re.MULTILINE | re.DOTALL
+    r"^\s+(?:state|status)\s+text[^,\n]*CHECK \(\s*(?:state|status) IN \((.*?)\)\)", re.MULTILINE | re.DOTALL
 )
 _TASK_KIND = re.compile(r"^\s+kind\s+text[^,\n]*CHECK \(kind IN \((.*?)\)\)", re.MULTILINE | re.DOTALL)
 _CHANGE = re.compile(r"ALTER TABLE (\w+\.\w+)\b(.*?);", re.DOTALL)
@@ -35,6 +35,7 @@ WAITS: dict[tuple[str, str], set[ExceptionKind]] = {
     ("gateway.ocpi_cdr", "exception"): {ExceptionKind.FAILED_CDR_CHECK},
     ("gateway.ocpi_cdr", "credit_state exception"): {ExceptionKind.UNAPPLIED_CREDIT},
     ("gateway.stated_usage", "exception"): {ExceptionKind.FAILED_CDR_CHECK},
+    ("gateway.contract_pool_event", "waiting"): {ExceptionKind.UNAPPLIED_POOL_EVENT},
     ("gateway.top_up", "requested"): {ExceptionKind.TOPUP_NOT_ARRIVED},
     ("gateway.top_up", "pending"): {ExceptionKind.TOPUP_NOT_ARRIVED},
     ("gateway.top_up", "failed"): {ExceptionKind.TOPUP_NOT_ARRIVED},
@@ -54,7 +55,7 @@ WAITS: dict[tuple[str, str], set[ExceptionKind]] = {
     ("gateway.ocpi_outbox", "exception_at"): {ExceptionKind.UNDELIVERED_OCPI_MESSAGE},
     ("clearing.session_exception", "resolved_at"): {ExceptionKind.UNCLEARED_SESSION},
     ("clearing.session_exception", "exception_at"): {ExceptionKind.UNCLEARED_SESSION},
-    ("clearing.payout_hold", "lifted_at"): {ExceptionKind.PAYOUT_HOLD},
+    ("clearing.payout_hold", "lifted_at"): {ExceptionKind.PAYOUT_HOLD, ExceptionKind.UNPAYABLE_ACCOUNT},
     ("clearing.payment_file", "sent_at"): {ExceptionKind.UNSENT_PAYMENT_FILE},
     ("clearing.reconciliation_difference", "resolved_at"): {ExceptionKind.RECONCILIATION_DIFFERENCE},
 }
@@ -63,6 +64,7 @@ WITHOUT_A_STATE = {
     ExceptionKind.DISPUTE_RESPONSE,
     ExceptionKind.DOCUMENT_EXCEPTION,
     ExceptionKind.OLD_SUSPENSE,
+    ExceptionKind.PENDING_DRIVER_DOCUMENTS,
     ExceptionKind.PSP_CONFIGURATION,
     ExceptionKind.REJECTED_CDR,
 }
@@ -140,6 +142,9 @@ NEEDS_NOBODY: tuple[tuple[str, tuple[str, ...], str], ...] = (
         ),
         "it runs by itself; if it fails for good, `exception_at` opens the exception",
     ),
+    ("gateway.contract_pool_event", ("pending",), _JOB),
+    ("gateway.contract_pool_event", ("applied", "superseded", "ignored"), _ENDED),
+    ("gateway.contract_pool_event", ("dismissed",), "a person has decided"),
     ("clearing.payable", ("open", "scheduled"), "a disbursement pays it; what prevents that is an exception"),
     ("clearing.bank_details", ("approved", "rejected", "retired"), "a person has decided"),
     (

@@ -13,6 +13,7 @@ from gateway.payments.psp.stripe.account_facts import (
     AccountFacts,
     AccountFinding,
     CheckExpectation,
+    ConnectedAccount,
     FindingState,
     PublishableKey,
     ReadState,
@@ -325,6 +326,35 @@ def test_endpoints_at_other_addresses_are_left_alone() -> None:
     other = replace(PLATFORM, id="we_3", url="https://shop.example/hook", events=frozenset({"*"}))
     findings = checked(replace(READY, endpoints=(PLATFORM, CONNECTED, other)))
     assert findings["webhook"].state is FindingState.RIGHT
+
+
+def test_each_party_that_can_not_be_paid_has_a_line_and_money_is_taken() -> None:
+    paid = ConnectedAccount(id="acct_a", transfers="active", disabled_reason=None, currently_due=())
+    held = ConnectedAccount(
+        id="acct_b",
+        transfers="inactive",
+        disabled_reason="requirements.past_due",
+        currently_due=("external_account",),
+    )
+    accounts = {"NL-ABC": "acct_a", "DE-XYZ": "acct_b", "FR-OLD": "acct_gone"}
+    expected = replace(EXPECTED, accounts=accounts)
+    facts = replace(READY, connected=(paid, held), all_connected=True)
+    findings = checked(facts, expected)
+    assert findings["parties paid by transfer"].found == "1 of 3 can be paid"
+    assert findings["parties paid by transfer"].state is FindingState.MEND
+    assert "account of NL-ABC" not in findings
+    assert "requirements.past_due; due: external_account" in findings["account of DE-XYZ"].found
+    assert "/v1/parties/DE-XYZ/connected-account/links" in findings["account of DE-XYZ"].advice
+    assert "not connected" in findings["account of FR-OLD"].found
+    assert takes_money(findings)
+    some = checked(replace(facts, all_connected=False), replace(expected, accounts={"FR-OLD": "acct_gone"}))
+    assert some["account of FR-OLD"].state is FindingState.NOT_CHECKED
+    assert some["parties paid by transfer"].state is FindingState.NOT_CHECKED
+    right = checked(facts, replace(expected, accounts={"NL-ABC": "acct_a"}))
+    assert right["parties paid by transfer"].state is FindingState.RIGHT
+    unread = checked(replace(facts, connected=None), expected)
+    assert unread["parties paid by transfer"].state is FindingState.NOT_CHECKED
+    assert "parties paid by transfer" not in checked()
 
 
 def test_without_connect_parties_are_not_paid_and_money_is_taken() -> None:

@@ -37,7 +37,8 @@ EXPECTED = """
     payment_intent.payment_failed payment_intent.canceled charge.expired charge.refunded charge.updated
     refund.created refund.updated refund.failed charge.dispute.created charge.dispute.updated
     charge.dispute.closed charge.dispute.funds_withdrawn charge.dispute.funds_reinstated
-    radar.early_fraud_warning.created setup_intent.succeeded setup_intent.setup_failed payment_method.detached
+    radar.early_fraud_warning.created setup_intent.succeeded setup_intent.setup_failed payment_method.attached
+    payment_method.detached
     payment_method.automatically_updated mandate.updated topup.succeeded topup.failed topup.canceled
     topup.reversed transfer.reversed payout.paid payout.failed
 """

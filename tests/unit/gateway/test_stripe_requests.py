@@ -20,10 +20,24 @@ from typing_extensions import override
 
 import gateway.payments.psp.stripe as adapter_package
 from gateway.ids import format_id, new_id
-from gateway.payments.psp.dispute_port import EVIDENCE_FIELDS, PspEvidenceRequest
+from gateway.payments.psp.connect_port import (
+    UNKNOWN_ACCOUNT,
+    OnboardingLink,
+    PspAccount,
+    PspAccountRequest,
+    TransferCapability,
+)
+from gateway.payments.psp.dispute_port import (
+    EVIDENCE_FIELDS,
+    EVIDENCE_FILES,
+    FileUploaded,
+    PspEvidenceRequest,
+    PspFileRequest,
+)
 from gateway.payments.psp.payer_port import (
     CustomerCreated,
     MethodDetached,
+    MethodStatus,
     PspCustomerRequest,
     PspSetupRequest,
     SetupState,
@@ -55,6 +69,7 @@ from gateway.payments.psp.terminal_port import (
     PspReaderRequest,
     Reader,
 )
+from sandbox.stripe.access import PspRequest, parameters_of
 from sandbox.stripe.engine import PspEngine
 from sandbox.stripe.forms import parse_form
 from sandbox.stripe.settings import PspSettings
@@ -63,7 +78,7 @@ from tests.simulation.in_process import API_KEY, BASE_URL, WEBHOOK_SECRET, InPro
 from tests.stripe_types import ENDPOINTS, endpoint_of, form_problems, params_named
 
 FOLDER = Path(adapter_package.__file__).parent
-SENDING = {"ask", "post", "get", "read_each"}
+SENDING = {"ask", "post", "get", "read_each", "upload"}
 LONG_AGO = datetime(2026, 1, 1, tzinfo=UTC)
 
 
@@ -97,7 +112,16 @@ class Collector(InProcessClient):
         self, method: str, url: str, headers: Mapping[str, str], post_data: Any = None
     ) -> tuple[bytes, int, Mapping[str, str]]:
         parts = urlsplit(url)
-        form = parse_form(parts.query if method == "get" else post_data or "")
+        if isinstance(post_data, bytes):  # a form of parts, with a file
+            sent = PspRequest(
+                method="POST",
+                path=parts.path,
+                headers={"content-type": headers["Content-Type"]},
+                body=post_data,
+            )
+            form = parameters_of(sent)
+        else:
+            form = parse_form(parts.query if method == "get" else post_data or "")
         self._collected.sent.append((method.upper(), parts.path, form, headers))
         frame = sys._getframe()
         while frame is not None:
@@ -148,6 +172,13 @@ def holds(play: Play) -> Iterator[PspHoldRequest]:
         {"payment_method": "pm_card_visa", "return_url": "https://app.test/back"},
         {"payment_method": play.method, "customer": play.customer, "return_url": "app://back"},
         {"payment_method": play.method, "customer": play.customer},
+        {"payment_method": play.method, "customer": play.customer, "save_usage": "on_session"},
+        {
+            "payment_method": play.method,
+            "customer": play.customer,
+            "return_url": "app://back",
+            "save_usage": "off_session",
+        },
         {"payment_method": play.method, "customer": play.customer, "off_session": True},
         {"payment_method": CARD_PRESENT},
         {"payment_method": CARD_PRESENT, "customer": play.customer},
@@ -207,6 +238,30 @@ async def play_everything(play: Play) -> None:
     await read_everything(psp, captured)
     await play_payers(play)
     await play_terminals(play)
+    await play_connect(play)
+
+
+async def play_connect(play: Play) -> None:
+    """Each request about connected accounts."""
+    connect = play.psp.connect
+    for at, email in enumerate((None, "treasury@cpo.example")):
+        made = await connect.create_account(
+            PspAccountRequest(
+                idempotency_key=f"ca{at}", account_id=new_id(), party_id="NL-ABC", country="NL", email=email
+            )
+        )
+        assert isinstance(made, PspAccount)
+        assert made.transfers is TransferCapability.INACTIVE
+    assert await connect.inspect_account(psp_account=made.psp_account) == made
+    link = await connect.create_onboarding_link(
+        psp_account=made.psp_account,
+        return_url="https://app.test/back",
+        refresh_url="https://app.test/again",
+        idempotency_key="cl",
+    )
+    assert isinstance(link, OnboardingLink)
+    gone = await connect.inspect_account(psp_account="acct_1Nobody")
+    assert gone == Declined(code=UNKNOWN_ACCOUNT, retryable=False)
 
 
 async def play_payers(play: Play) -> None:
@@ -234,8 +289,8 @@ async def play_payers(play: Play) -> None:
         assert ended.state is SetupState.CANCELLED
         again = await payers.cancel_setup(psp_setup=setup.psp_setup, idempotency_key=f"pa{off_session}")
         assert isinstance(again, SetupStatus)  # what has ended is read
+    assert isinstance(await payers.inspect_method(psp_method=play.method), MethodStatus)
     for key in ("pd", "pg"):  # a second time it is detached already
-        await payers.read_method(psp_method=play.method)
         detached = await payers.detach_method(psp_method=play.method, idempotency_key=key)
         assert isinstance(detached, MethodDetached)
 
@@ -292,12 +347,19 @@ async def read_everything(psp: StripePsp, captured: Captured) -> None:
     await psp.read_top_up(psp_topup="tu_1")
     await psp.read_refund(psp_refund="re_1")
     await psp.read_dispute(psp_dispute="du_1")
+    uploaded = await psp.upload_evidence(
+        PspFileRequest(idempotency_key="f", name="receipt.pdf", content=b"%PDF-1.7 \x00\xff\r\n")
+    )
+    assert isinstance(uploaded, FileUploaded)
     for submit in (False, True):
         await psp.submit_evidence(
             PspEvidenceRequest(
                 idempotency_key=f"e{submit}",
                 psp_dispute="du_1",
-                evidence=dict.fromkeys(EVIDENCE_FIELDS, "text"),
+                evidence={
+                    **dict.fromkeys(EVIDENCE_FIELDS, "text"),
+                    **dict.fromkeys(EVIDENCE_FILES, uploaded.psp_file),
+                },
                 submit=submit,
             )
         )

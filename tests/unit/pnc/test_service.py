@@ -10,7 +10,7 @@ from cryptography.x509 import ocsp
 
 from gateway.database import Pool
 from pnc import decision_lifecycle, trust_administration
-from pnc.authorization import CertificateStatus, IdTokenStatus
+from pnc.authorization import AuthorizationDecisionState, CertificateStatus, IdTokenStatus
 from pnc.certificate import parse_certificate
 from pnc.contract import ContractState
 from pnc.contract_administration import set_state
@@ -401,7 +401,7 @@ async def test_a_conclusion_is_final_and_its_repetition_changes_nothing(pool: Po
         await conclude(pool, answer.decision.id, secured=True, authorization_id=None, now=NOW)
 
 
-async def test_a_contract_blocked_meanwhile_stops_new_sessions_and_leaves_running_ones(pool: Pool) -> None:
+async def test_a_contract_blocked_meanwhile_is_accepted_for_no_session_any_more(pool: Pool) -> None:
     market = await open_market(pool)
     await accept(market)
     async with pool.acquire() as connection:
@@ -414,7 +414,18 @@ async def test_a_contract_blocked_meanwhile_stops_new_sessions_and_leaves_runnin
             reason="",
             now=NOW,
         )
-    assert (await market.ask(BARE)).decision.statuses == ACCEPTED
+    again = await market.ask(BARE)
+    assert (again.decision.rejection_reason, again.repeated) == (RejectionReason.CONTRACT_BLOCKED, False)
+    # What was accepted before stands: its payment is held, and the session is settled.
+    kept = await decision_lifecycle.find_by_authorization(
+        pool,
+        environment="live",
+        operator_id="NL-ABC",
+        session_ref="tx-1",
+        authorization_id="aut_1",
+    )
+    assert kept is not None
+    assert kept.state is AuthorizationDecisionState.ACCEPTED
     fresh = await market.ask(market.pem_request(), session_ref="tx-2")
     assert fresh.decision.rejection_reason is RejectionReason.CONTRACT_BLOCKED
 

@@ -20,6 +20,7 @@ from gateway.payments.psp.stripe.account_facts import (
     StripeKeyKind,
     StripeWebhookEndpoint,
 )
+from gateway.payments.psp.stripe.connect_check import check_connected_accounts
 from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS, CONNECT_EVENTS
 
 _RIGHT: Final = FindingState.RIGHT
@@ -48,6 +49,7 @@ def check_account(
         *_webhook(facts, expected, pinned_version),
         _deliveries(facts, expected),
         _connect(facts),
+        *check_connected_accounts(facts, expected),
         _descriptor(facts.account),
         _publishable_key(facts),
     )

@@ -20,6 +20,7 @@ READS: Final[Mapping[str, str]] = {
     "customers": "/v1/customers",
     "disputes": "/v1/disputes",
     "events": "/v1/events",
+    "files": "/v1/files",
     "mandates": "/v1/mandates/mandate_networkcoreCheck",
     "payment_intents": "/v1/payment_intents",
     "payment_methods": "/v1/payment_methods/pm_networkcoreCheck",
@@ -136,6 +137,16 @@ class PublishableKey:
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
+class ConnectedAccount:
+    """An account connected to the key's own. `transfers`: its capability to receive them."""
+
+    id: str
+    transfers: str
+    disabled_reason: str | None
+    currently_due: Sequence[str]
+
+
+@dataclass(frozen=True, slots=True, kw_only=True)
 class AccountFacts:
     """Everything that was read of the account with its key, from Stripe alone."""
 
@@ -148,20 +159,24 @@ class AccountFacts:
     endpoints: Sequence[StripeWebhookEndpoint] | None = None
     events: Sequence[SentEvent] | None = None  # of payments, newest first
     publishable_key: PublishableKey | None = None
+    connected: Sequence[ConnectedAccount] | None = None
+    all_connected: bool = False  # whether `connected` is all of them
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class CheckExpectation:
     """What the settings and the database expect of the account.
 
-    `tariff_currencies` None: they could not be read, and `tariffs_unread` says why. `settlement_currencies`
-    are those that the account receives unconverted by the settings, None where they say nothing.
+    `tariff_currencies` None: they could not be read, and `tariffs_unread` says why. `accounts`: party -> the
+    connected account that it is paid to. `settlement_currencies` are those that the account receives
+    unconverted by the settings, None where they say nothing.
     """
 
     live: bool
     webhook_url: str
     tariff_currencies: frozenset[str] | None
     tariffs_unread: str = ""
+    accounts: Mapping[str, str] = field(default_factory=dict)
     settlement_currencies: frozenset[str] | None = None
 
 

@@ -8,13 +8,14 @@ import asyncio
 import re
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any, Final
+from typing import Any, Final, TypedDict
 
 import msgspec
 
 from gateway.payments.psp.stripe.account_facts import (
     READS,
     AccountFacts,
+    ConnectedAccount,
     PublishableKey,
     ReadState,
     ResourceRead,
@@ -38,6 +39,7 @@ _PERMISSION: Final = re.compile(r"'(rak_\w+)'")  # as Stripe names the one that 
 _KEY: Final = re.compile(r"(sk|rk|pk)_(live|test)_")
 _NO_LISTS: Final = frozenset({"account", "balance", "balance_settings", "mandates", "payment_methods"})
 _PAGE: Final = 100
+_PAGES: Final = 10
 # The events that every payment causes: what became of them says whether the endpoint accepts its deliveries.
 _OF_PAYMENTS: Final = sorted(name for name in ACCOUNT_EVENTS if name.startswith("payment_intent."))
 _EVENTS: Final = 20
@@ -124,6 +126,11 @@ class _Intent(msgspec.Struct):
     client_secret: str | None = None
 
 
+class _Connected(TypedDict):
+    connected: Sequence[ConnectedAccount] | None
+    all_connected: bool
+
+
 def read_key(key: str) -> StripeKey:
     """What a key is by its prefix; the rest of it is never looked at."""
     match = _KEY.match(key)
@@ -168,7 +175,7 @@ class AccountReader:
 
         async def one(name: str) -> StripeReply:
             params: dict[str, Any] | None = None if name in _NO_LISTS else {"limit": 1}
-            if name == "webhook_endpoints":
+            if name in {"webhook_endpoints", "connected_accounts"}:
                 params = {"limit": _PAGE}
             elif name == "events":
                 params = {"limit": _EVENTS, "types": _OF_PAYMENTS}
@@ -190,7 +197,25 @@ class AccountReader:
             endpoints=None if endpoints is None else [_endpoint(one) for one in endpoints.data],
             events=_events(_decoded(answers["events"], StripeList[_Event])),
             publishable_key=await self._try_publishable_key(answers["payment_intents"]),
+            **await self._connected(answers["connected_accounts"]),
         )
+
+    async def _connected(self, first: StripeReply) -> _Connected:
+        """The connected accounts, up to a thousand, where the list answers."""
+        found: list[ConnectedAccount] = []
+        page = _decoded(first, StripeList[_Account])
+        if page is None:
+            return _Connected(connected=None, all_connected=False)
+        for _ in range(_PAGES):
+            found += [_connected_account(one) for one in page.data]
+            if not page.has_more or not page.data:
+                return _Connected(connected=found, all_connected=True)
+            params = {"limit": _PAGE, "starting_after": page.data[-1].id}
+            answer = await self._wire.exchange("get", READS["connected_accounts"], params)
+            page = _decoded(answer, StripeList[_Account])
+            if page is None:
+                break
+        return _Connected(connected=found, all_connected=False)
 
     async def create_webhooks(self, url: str) -> Sequence[WebhookChange]:
         """Make the two endpoints at `url` have exactly our events: update what is there, create the rest.
@@ -307,6 +332,16 @@ def _account(found: _Account | None) -> StripeAccount | None:
         disabled_reason=needs.disabled_reason,
         currently_due=needs.currently_due or [],
         descriptor_prefix=cards.statement_descriptor_prefix if cards else None,
+    )
+
+
+def _connected_account(found: _Account) -> ConnectedAccount:
+    needs = found.requirements or _Requirements()
+    return ConnectedAccount(
+        id=found.id,
+        transfers=(found.capabilities or {}).get("transfers", "not requested"),
+        disabled_reason=needs.disabled_reason,
+        currently_due=needs.currently_due or [],
     )
 
 

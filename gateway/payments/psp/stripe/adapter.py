@@ -16,7 +16,13 @@ from uuid import UUID
 import msgspec
 
 from gateway.ids import format_id
-from gateway.payments.psp.dispute_port import DisputeUpdate, PspEvidenceRequest, RefundUpdate
+from gateway.payments.psp.dispute_port import (
+    DisputeUpdate,
+    FileUploaded,
+    PspEvidenceRequest,
+    PspFileRequest,
+    RefundUpdate,
+)
 from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.port import (
     CARD_PRESENT,
@@ -56,8 +62,9 @@ from gateway.payments.psp.rules import PspRules
 from gateway.payments.psp.stripe import objects
 from gateway.payments.psp.stripe.amount_rules import STRIPE_AMOUNTS
 from gateway.payments.psp.stripe.client_secrets import without_secrets
+from gateway.payments.psp.stripe.connect import StripeConnect
 from gateway.payments.psp.stripe.decline_advice import STRIPE_DECLINE_ADVICE
-from gateway.payments.psp.stripe.disputes import dispute_update, evidence_params
+from gateway.payments.psp.stripe.disputes import EVIDENCE_PURPOSE, dispute_update, evidence_params
 from gateway.payments.psp.stripe.event_types import ACCOUNT_EVENTS
 from gateway.payments.psp.stripe.events import read_signed_event
 from gateway.payments.psp.stripe.hold_validity import STRIPE_HOLD_VALIDITIES
@@ -88,6 +95,7 @@ from gateway.payments.psp.stripe.responses import (
     StripeBalanceTransaction,
     StripeDispute,
     StripeList,
+    StripeObject,
     StripePaymentIntent,
     StripeRefund,
     StripeTopUp,
@@ -143,6 +151,7 @@ class StripePsp:
         self._webhook_secrets = [secret.strip() for secret in webhook_secret.split(",")]
         self._live = api_key.startswith(_LIVE_KEYS)
         self._terminals = StripeTerminals(self._wire)
+        self._connect = StripeConnect(self._wire)
         self._payers = StripePayers(self._wire, publishable_key=publishable_key, base_url=base_url)
 
     @property
@@ -164,6 +173,11 @@ class StripePsp:
     def terminals(self) -> StripeTerminals:
         """Stripe Terminal."""
         return self._terminals
+
+    @property
+    def connect(self) -> StripeConnect:
+        """Stripe Connect."""
+        return self._connect
 
     @property
     def signature_header(self) -> str:
@@ -369,6 +383,15 @@ class StripePsp:
             key=request.idempotency_key,
         )
         return dispute if isinstance(dispute, Declined | PspOutcomeUnknown) else dispute_update(dispute)
+
+    async def upload_evidence(self, request: PspFileRequest) -> FileUploaded | Declined | PspOutcomeUnknown:
+        """Create a File of purpose `dispute_evidence` (docs.stripe.com/api/files/create)."""
+        made = await self._wire.upload(
+            StripeObject, purpose=EVIDENCE_PURPOSE, content=request.content, key=request.idempotency_key
+        )
+        if isinstance(made, Declined | PspOutcomeUnknown):
+            return made
+        return FileUploaded(psp_file=made.id)
 
     async def accept_dispute(
         self, *, psp_dispute: str, idempotency_key: str

@@ -30,7 +30,8 @@ _STATES: Final[Mapping[str, DisputeState]] = MappingProxyType(
     }
 )
 
-# docs.stripe.com/api/disputes/evidence_object; files are uploaded apart, which this adapter does not do.
+EVIDENCE_PURPOSE: Final = "dispute_evidence"  # of a file, docs.stripe.com/file-upload
+# docs.stripe.com/api/disputes/evidence_object; the last four name files that were uploaded before.
 _EVIDENCE: Final[Mapping[str, str]] = MappingProxyType(
     {
         "statement": "uncategorized_text",
@@ -44,6 +45,10 @@ _EVIDENCE: Final[Mapping[str, str]] = MappingProxyType(
         "refund_policy": "refund_policy_disclosure",
         "refund_refusal": "refund_refusal_explanation",
         "duplicate_explanation": "duplicate_charge_explanation",
+        "receipt": "receipt",
+        "service_documentation": "service_documentation",
+        "customer_communication": "customer_communication",
+        "other": "uncategorized_file",
     }
 )
 

@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from types import MappingProxyType
 from typing import Any, Final
 
+from gateway.payments.psp.connect_port import INVALID_COUNTRY, INVALID_EMAIL
 from gateway.payments.psp.port import (
     INVALID_AMOUNT,
     INVALID_CUSTOMER,
@@ -45,13 +46,16 @@ _OF_THE_PARTNER: Final[Mapping[str, str]] = MappingProxyType(
         "amount": INVALID_AMOUNT,
     }
 )
-# The same of terminals, where any code of the PSP's is about the value: a missing `address[state]` too.
-_OF_THE_PARTNERS_TERMINAL: Final[Mapping[str, str]] = MappingProxyType(
+# The same of terminals and connected accounts, where any code of the PSP's is about the value: a missing
+# `address[state]` too.
+_OF_THE_PARTNERS_OBJECT: Final[Mapping[str, str]] = MappingProxyType(
     {
         "address": INVALID_ADDRESS,
         "display_name": INVALID_DISPLAY_NAME,
         "label": INVALID_LABEL,
         "registration_code": INVALID_REGISTRATION_CODE,
+        "country": INVALID_COUNTRY,  # of a connected account, as the next
+        "email": INVALID_EMAIL,
     }
 )
 # With one of these parameters, a wrong value of the partner's. No code: the two don't belong together.
@@ -104,6 +108,7 @@ _OF_THE_OBJECT: Final = frozenset(
         "charge",
         "destination",
         "evidence",
+        "file",
         "id",
         "intent",
         "location",
@@ -172,10 +177,10 @@ def _invalid(error: StripeError) -> Declined | FeaturesRefused | PspMisconfigure
     if param in _OF_THE_PARTNER and error.code in _PARTNERS_CODES:
         return Declined(code=_OF_THE_PARTNER[param], retryable=False)
     field = param.partition("[")[0]
-    if field in _OF_THE_PARTNERS_TERMINAL and error.code != "parameter_unknown":
-        return Declined(code=_OF_THE_PARTNERS_TERMINAL[field], retryable=False)
-    if param in _OF_THE_OBJECT and error.code in _OBJECTS_CODES:
-        return Declined(code=error.code or f"invalid_{param}", retryable=False)
+    if field in _OF_THE_PARTNERS_OBJECT and error.code != "parameter_unknown":
+        return Declined(code=_OF_THE_PARTNERS_OBJECT[field], retryable=False)
+    if field in _OF_THE_OBJECT and error.code in _OBJECTS_CODES:
+        return Declined(code=error.code or f"invalid_{field}", retryable=False)
     return _misconfigured(error, code=error.code or "invalid_request", definite=True)
 
 

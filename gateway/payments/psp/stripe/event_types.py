@@ -33,6 +33,7 @@ EVENT_KINDS: Final[Mapping[str, PspEventKind]] = MappingProxyType(
         "radar.early_fraud_warning.created": _CHANGED,
         "setup_intent.succeeded": _CHANGED,
         "setup_intent.setup_failed": _CHANGED,
+        "payment_method.attached": _CHANGED,
         "payment_method.detached": _CHANGED,
         "payment_method.automatically_updated": _CHANGED,
         "mandate.updated": _CHANGED,

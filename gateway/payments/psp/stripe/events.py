@@ -48,7 +48,9 @@ def read_signed_event(body: bytes, *, live: bool) -> PspEvent:
         event.refund,
         event.psp_setup,
         event.detached_method,
+        event.attached_method,
         event.revoked_mandate,
+        event.connected_account,
         event.psp_topup,
         event.updated_method,
     )

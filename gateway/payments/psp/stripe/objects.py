@@ -263,7 +263,15 @@ def parse_event(body: bytes, *, livemode: bool) -> PspEvent:
         psp_topup=_named(subject, "topup"),
         updated_method=_id_of(subject) if event.type == _METHOD_UPDATED else None,
         revoked_mandate=_named(subject, "mandate") if subject.get("status") == "inactive" else None,
+        attached_method=_id_of(subject) if event.type == "payment_method.attached" else None,
+        connected_account=_connected_account(subject),
     )
+
+
+def _connected_account(subject: Mapping[str, Any]) -> str | None:
+    """The account that `account.updated` or `capability.updated` speaks of."""
+    account = subject.get("account") if subject.get("object") == "capability" else _named(subject, "account")
+    return account if isinstance(account, str) else None
 
 
 def _named(subject: Mapping[str, Any], kind: str) -> str | None:

@@ -17,6 +17,8 @@ from gateway.payments.psp.payer_port import (
     CustomerOutcome,
     DetachOutcome,
     MethodDetached,
+    MethodOutcome,
+    MethodStatus,
     PspCustomerRequest,
     PspSetupRequest,
     SetupOutcome,
@@ -136,12 +138,17 @@ class StripePayers:
             return await self.inspect_setup(psp_setup=psp_setup)
         return _status(ended)
 
-    async def read_method(self, *, psp_method: str) -> CardSummary | Declined | PspOutcomeUnknown:
-        """Retrieve a PaymentMethod (docs.stripe.com/api/payment_methods/retrieve)."""
+    async def inspect_method(self, *, psp_method: str) -> MethodOutcome:
+        """Retrieve a PaymentMethod."""
         found = await self._wire.get(_path(_METHODS, psp_method), _PaymentMethod, {})
         if isinstance(found, Declined | PspOutcomeUnknown):
             return found
-        return _summary(found.card or _Card())
+        owner = found.customer
+        return MethodStatus(
+            psp_method=found.id,
+            psp_customer=owner.id if isinstance(owner, StripeObject) else owner,
+            card=None if found.card is None else _summary(found.card),
+        )
 
     async def detach_method(self, *, psp_method: str, idempotency_key: str) -> DetachOutcome:
         """Detach a PaymentMethod from its Customer; it can never be attached again.

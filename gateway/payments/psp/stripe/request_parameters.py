@@ -73,6 +73,8 @@ def _at_terminal(features: HoldFeatures) -> dict[str, Any]:
 def _online(request: PspHoldRequest) -> dict[str, Any]:
     """A card that is confirmed at once: off session, or with the driver there and a way back."""
     parameters: dict[str, Any] = {"confirm": True, "payment_method": request.payment_method}
+    if request.save_usage is not None:
+        parameters["setup_future_usage"] = request.save_usage
     if request.off_session:
         parameters |= {"allowed_payment_method_types": [CARD], "off_session": True}
     elif request.return_url is not None:

@@ -8,6 +8,7 @@ names errors; answers are decoded from their bytes, for building its objects cos
 
 import hashlib
 import hmac
+import io
 import time
 from collections.abc import Callable, Coroutine, Mapping, Sequence
 from dataclasses import dataclass
@@ -82,7 +83,7 @@ class StripeWire:
             stripe_version=API_VERSION,
             http_client=self._http,
             max_network_retries=0,
-            base_addresses=cast("Any", {"api": base_url} if base_url else {}),
+            base_addresses=cast("Any", {"api": base_url, "files": base_url} if base_url else {}),
         )
         self._circuit = CircuitBreaker()
 
@@ -98,6 +99,21 @@ class StripeWire:
         """As `post`, and a mistake of ours is said, for a request that nobody waits to see repeated."""
         call = self._client.raw_request_async("post", path, **params, idempotency_key=key)
         return await self._run(call, answer)
+
+    async def upload(
+        self, answer: type[_T], *, purpose: str, content: bytes, key: str
+    ) -> _T | Declined | PspOutcomeUnknown:
+        """Create a file (docs.stripe.com/file-upload): a form of parts, to a host of its own."""
+        call = self._client.raw_request_async(
+            "post",
+            "/v1/files",
+            purpose=purpose,
+            file=io.BytesIO(content),
+            content_type="multipart/form-data",
+            base="files",
+            idempotency_key=key,
+        )
+        return _later(await self._run(call, answer))
 
     async def get(
         self, path: str, answer: type[_T], params: Mapping[str, Any]

@@ -1,0 +1,1 @@
+"""The general ledger as files for accountants: journal, trial balance, VAT figures."""

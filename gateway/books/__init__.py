@@ -1,0 +1,1 @@
+"""The books for people: exports, closing a period, the treasurer's balances."""

@@ -1,0 +1,129 @@
+"""A month of a market computed a second time, from the events alone.
+
+It imports nothing of clearing, gateway or pnc: the rules are written down here once more, in the plainest
+way, with fractions instead of decimals.
+"""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from fractions import Fraction
+
+
+@dataclass(frozen=True, kw_only=True)
+class Sale:
+    """A session paid by card: gross in minor units, sold where `country` is, brought by `partner`."""
+
+    number: int
+    cpo: str
+    country: str
+    currency: str
+    partner: str
+    gross: int
+    psp_fee: int
+    refunds: tuple[int, ...] = ()
+    disputed: bool = False
+
+
+@dataclass(frozen=True, kw_only=True)
+class Company:
+    """Where a party is established, and in which currency it is paid."""
+
+    country: str
+    currency: str
+
+
+@dataclass
+class Month:
+    """Balances (credits minus debits) by account and currency, VAT figures, and what each party is owed."""
+
+    balances: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    vat: dict[tuple[str, str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
+    owed: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+
+
+VAT = {"NL": Fraction(21), "DE": Fraction(19), "CH": Fraction(81, 10)}
+SHARES = (("cpo", 8000), ("partner", 800), ("platform", 1200))
+
+
+def half_up(value: Fraction) -> int:
+    """Half away from zero."""
+    sign = -1 if value < 0 else 1
+    return sign * int(abs(value) + Fraction(1, 2))
+
+
+def largest_remainder(whole: int, weights: Sequence[int]) -> list[int]:
+    """Parts of `whole` by weight that sum to it, by largest remainder, ties to the earlier."""
+    exact = [Fraction(whole * weight, sum(weights)) for weight in weights]
+    parts = [int(value) for value in exact]
+    order = sorted(range(len(parts)), key=lambda place: (int(exact[place]) - exact[place], place))
+    for place in order[: whole - sum(parts)]:
+        parts[place] += 1
+    return parts
+
+
+def compute(
+    sales: Sequence[Sale], companies: Mapping[str, Company], rates: Mapping[tuple[str, str], Fraction]
+) -> Month:
+    """The month after every sale and whole refund. `rates`: one unit of the first currency in the second."""
+    month = Month()
+    for sale in sales:
+        net = half_up(sale.gross * 100 / (100 + VAT[sale.country]))
+        vat = sale.gross - net
+        parts = largest_remainder(net, [points for _, points in SHARES])
+        month.balances["psp:stripe:receivable", sale.currency] -= sale.gross - sale.psp_fee
+        month.balances["platform:psp:expense", sale.currency] -= sale.psp_fee
+        _book(month, sale, (net, vat, parts), companies, rates)
+        back = sale.gross if sale.disputed else sum(sale.refunds)
+        if back:
+            # The driver gets it, each party gives its part; the PSP keeps its fee.
+            month.balances["psp:stripe:receivable", sale.currency] += back
+            net_back, vat_back = largest_remainder(back, [net, vat])
+            parts_back = [-part for part in largest_remainder(net_back, parts)]
+            _book(month, sale, (-net_back, -vat_back, parts_back), companies, rates)
+    return month
+
+
+def _book(
+    month: Month,
+    sale: Sale,
+    amounts: tuple[int, int, Sequence[int]],
+    companies: Mapping[str, Company],
+    rates: Mapping[tuple[str, str], Fraction],
+) -> None:
+    """A supply to the driver and those behind it; negative amounts take it back."""
+    net, vat, (cpo_part, partner_part, platform_part) = amounts
+    if sale.disputed and net < 0:
+        # Nothing was supplied back: the VAT stays due, and the platform bears it.
+        month.balances["platform:dispute:expense", sale.currency] += vat
+    else:
+        month.balances[f"vat:{sale.country}:output", sale.currency] += vat
+        figure(month, ("output", sale.country, sale.currency), net, vat)
+    month.balances["platform:fee:revenue", sale.currency] += platform_part
+    for kind, party, part in (("cpo", sale.cpo, cpo_part), ("partner", sale.partner, partner_part)):
+        company = companies[party]
+        tax = half_up(part * VAT["CH"] / 100)
+        owed = part
+        month.balances["vat:CH:input", sale.currency] -= tax
+        figure(month, ("input", "CH", sale.currency), part, tax)
+        if company.country == "CH":
+            owed += tax  # a Swiss supplier of the Swiss platform adds its VAT
+        else:
+            # From abroad: acquisition tax, declared and deducted at once.
+            month.balances["vat:CH:acquisition", sale.currency] += tax
+            figure(month, ("acquisition", "CH", sale.currency), part, tax)
+        account = f"{kind}:{party}:payable"
+        if company.currency != sale.currency:
+            pair = f"fx:{sale.currency}-{company.currency}:position"
+            month.balances[pair, sale.currency] += owed
+            owed = half_up(owed * rates[sale.currency, company.currency])
+            month.balances[pair, company.currency] -= owed
+        month.balances[account, company.currency] += owed
+        month.owed[party, company.currency] += owed
+
+
+def figure(month: Month, key: tuple[str, str, str], base: int, tax: int) -> None:
+    """Add to a figure of the VAT return: side, country, currency."""
+    figures = month.vat[key]
+    figures[0] += base
+    figures[1] += tax

@@ -1,0 +1,340 @@
+"""Books: the chart, periods and rates, the forms' rules, and which side of a VAT return a supply is on."""
+
+import os
+import re
+from dataclasses import replace
+from datetime import UTC, date, datetime
+from decimal import Decimal
+from pathlib import Path
+
+import pytest
+import xmlschema
+from hypothesis import given
+from hypothesis import strategies as st
+
+from clearing.books import datev, saft
+from clearing.books.chart import AccountSide, bundled_chart, parse_chart
+from clearing.books.datev import DatevBatch, DatevPosting
+from clearing.books.journal import DIALECTS, AccountMovement, converted, dialect, trial_balance_line
+from clearing.books.period import ReportingRates, parse_monthly_rates, parse_period
+from clearing.books.saft import SaftAccount, SaftHeader, SaftLine, SaftTotals, SaftTransaction
+from clearing.books.vat_return import CustomerIdentity, SupplySum, VatSide, vat_return
+from clearing.errors import InvalidBooksRequestError, InvalidChartError, RateUnavailableError
+from clearing.fx import RateTable
+from clearing.ledger import journal_entry
+from clearing.tax.vat import Category, SupplyLeg
+
+CHART = "pattern,number,name,side\n"
+
+
+def test_the_bundled_chart_has_a_row_for_every_account_that_the_ledger_can_have() -> None:
+    fixed = [
+        value
+        for name, value in vars(journal_entry).items()
+        if (name.isupper() and isinstance(value, str) and ":" in value) or name == "SUSPENSE"
+    ]
+    parties = [f"{kind}:X-1:payable" for kind in ("cpo", "partner", "emsp", "site")]
+    others = ["partner:X-1:funds", "reserve:X-1", "vat:NL:output", "vat:NL:input", "vat:CH:acquisition"]
+    paths = [*fixed, *parties, *others, "fx:EUR-CHF:position", "fx:EUR-CHF:result"]
+    assert len(fixed) >= 12
+    for path in paths:
+        assert journal_entry.is_account(path), path
+        assert bundled_chart().map(path).number
+
+
+@pytest.mark.parametrize(
+    ("text", "problem"),
+    [
+        ("a,b\n", "expected the columns"),
+        (CHART + "x,1200,Bank,cash\n", "is none of"),
+        (CHART + "x,,Bank,asset\n", "line 2"),
+        (CHART + "x,1200,Bank,asset\ny,1200,Tax,liability\n", "use two numbers"),
+    ],
+)
+def test_a_chart_that_contradicts_itself_is_rejected_with_its_place(text: str, problem: str) -> None:
+    with pytest.raises(InvalidChartError, match=problem):
+        parse_chart(text)
+
+
+def test_the_first_row_that_matches_counts_and_a_missing_one_is_named() -> None:
+    chart = parse_chart(
+        "\ufeff" + CHART + "cpo:NL-1:payable,70010,NL-1,liability\ncpo:*:payable,1610,CPOs,liability\n"
+    )
+    assert [chart.map(f"cpo:{name}:payable").number for name in ("NL-1", "NL-2")] == ["70010", "1610"]
+    assert chart.map("cpo:NL-2:payable").party_id == "NL-2"
+    with pytest.raises(InvalidChartError, match="suspense has no row"):
+        chart.map("suspense")
+
+
+@pytest.mark.parametrize(("side", "sign"), [(one, 1 if one.debit_positive else -1) for one in AccountSide])
+def test_a_balance_is_positive_on_the_accounts_own_side(side: AccountSide, sign: int) -> None:
+    account = replace(bundled_chart().map("bank:settlement"), side=side)
+    moved = AccountMovement(
+        account="bank:settlement",
+        currency="EUR",
+        before_debit_minor=700,
+        before_credit_minor=200,
+        debit_minor=50,
+        credit_minor=20,
+    )
+    line = trial_balance_line(moved, account)
+    assert (line.opening_minor, line.closing_minor) == (sign * 500, sign * 530)
+
+
+# Periods and rates
+
+
+def test_a_month_is_its_days_in_the_platforms_zone_also_when_the_clock_changes() -> None:
+    month = parse_period("2026-10", time_zone="Europe/Zurich")
+    assert (month.first, month.last) == (date(2026, 10, 1), date(2026, 10, 31))
+    assert month.since.astimezone(UTC) == datetime(2026, 9, 30, 22, tzinfo=UTC)
+    assert month.until.astimezone(UTC) == datetime(2026, 10, 31, 23, tzinfo=UTC)
+
+
+@pytest.mark.parametrize("text", ["2026", "2026-13", "2026-10-02/2026-10-01", "x/y", "2026-10-01", ""])
+def test_what_is_no_period_is_rejected(text: str) -> None:
+    with pytest.raises(InvalidBooksRequestError, match="period"):
+        parse_period(text, time_zone="UTC")
+
+
+@given(minor=st.integers(1, 10**12), rate=st.decimals("0.0001", "9999", places=6))
+def test_a_transfer_is_converted_half_away_from_zero(minor: int, rate: Decimal) -> None:
+    month = {("2026-10", "EUR"): (rate, "test")}
+    rates = ReportingRates("CHF", RateTable(()), month)
+    found = converted(minor, "EUR", date(2026, 10, 5), rates)
+    assert abs(found - minor * rate) <= Decimal("0.5")
+    assert converted(minor, "CHF", date(2026, 10, 5), rates) == minor
+    with pytest.raises(RateUnavailableError):
+        converted(minor, "EUR", date(2026, 11, 5), rates)
+
+
+@pytest.mark.parametrize("row", ["2026-13,EUR,1,x", "2026-10,EUR,0,x", "2026-10,EUR,a,x", "2026-10,EUR,1,"])
+def test_a_file_of_rates_names_its_bad_line(row: str) -> None:
+    with pytest.raises(InvalidBooksRequestError, match="line 2"):
+        parse_monthly_rates(f"month,currency,rate,source\n{row}\n")
+
+
+def test_dialects_are_those_of_the_countries() -> None:
+    assert {name: (one.delimiter, one.point) for name, one in DIALECTS.items() if one.bom} == {
+        "de": (";", ","),
+        "fr": (";", ","),
+        "it": (";", ","),
+        "ch": (";", "."),
+        "en": (",", "."),
+    }
+    with pytest.raises(InvalidBooksRequestError, match="is none of"):
+        dialect("xx")
+
+
+# DATEV
+
+BATCH = DatevBatch(
+    adviser=29098,
+    client=55003,
+    year_start=date(2026, 1, 1),
+    first=date(2026, 10, 1),
+    last=date(2026, 10, 31),
+    account_length=4,
+    currency="EUR",
+    name="networkcore 2026-10-01",
+    created_at=datetime(2026, 11, 3, 9, 8, 7, 654321, tzinfo=UTC),
+    locked=True,
+)
+POSTING = DatevPosting(
+    amount_minor=123456,
+    account="1361",
+    contra="8400",
+    day=date(2026, 10, 5),
+    document="20261005-capture öß",
+    text='capture "x"\n',
+    notes={"Betrag": "1234,56 EUR"},
+)
+
+
+def test_a_datev_batch_has_the_fields_of_the_format_description() -> None:
+    header, columns = datev.header_lines(BATCH)
+    fields = header.removesuffix("\r\n").split(";")
+    assert len(fields) == 31
+    assert fields[:6] == ['"EXTF"', "700", "21", '"Buchungsstapel"', "13", "20261103090807654"]
+    assert fields[10:16] == ["29098", "55003", "20260101", "4", "20261001", "20261031"]
+    assert (fields[20], fields[21]) == ("1", '"EUR"')
+    names = columns.removesuffix("\r\n").split(";")
+    assert (len(names), len(set(names)), names[113], names[124]) == (
+        125,
+        125,
+        "Festschreibung",
+        "Abw. Skontokonto",
+    )
+    row = datev.posting_line(POSTING, BATCH).removesuffix("\r\n").split(";")
+    assert len(row) == 125
+    assert row[:3] == ["1234,56", '"S"', '"EUR"']
+    assert row[6:8] == ["1361", "8400"]
+    assert (row[9], row[10]) == ("0510", '"20261005-capture---"')
+    assert row[13] == '"capture ""x"" "'
+    assert (row[47], row[48], row[113]) == ('"Betrag"', '"1234,56 EUR"', "1")
+
+
+@pytest.mark.parametrize(
+    "change", [{"account": "12345678901"}, {"contra": "A100"}, {"amount_minor": 0}, {"amount_minor": 10**13}]
+)
+def test_what_datev_rejects_is_never_written(change: dict[str, object]) -> None:
+    with pytest.raises(InvalidBooksRequestError):
+        datev.posting_line(replace(POSTING, **change), BATCH)  # type: ignore[arg-type]
+
+
+@pytest.mark.parametrize(
+    "change",
+    [{"adviser": 1}, {"client": 0}, {"account_length": 9}, {"year_start": date(2026, 11, 1)}],
+)
+def test_a_datev_header_out_of_bounds_is_rejected(change: dict[str, object]) -> None:
+    with pytest.raises(InvalidBooksRequestError):
+        replace(BATCH, **change)  # type: ignore[arg-type]
+
+
+# SAF-T
+
+
+def saft_file() -> str:
+    header = SaftHeader(
+        company="Platform AG & Co",
+        registration="CHE107787577MWST",
+        country="CH",
+        vat_id="CHE107787577MWST",
+        currency="CHF",
+        first=date(2026, 10, 1),
+        last=date(2026, 10, 31),
+        created_on=date(2026, 11, 3),
+        software_version="1.0",
+    )
+    accounts = [
+        SaftAccount(number="1361", name="PSP", side=AccountSide.ASSET, opening_minor=0, closing_minor=94),
+        SaftAccount(number="8400", name="Fees", side=AccountSide.REVENUE, opening_minor=0, closing_minor=-94),
+    ]
+    lines = [
+        SaftLine(
+            record_id=f"1{'D' if debit else 'C'}",
+            account="1361" if debit else "8400",
+            debit=debit,
+            amount_minor=94,
+            currency="EUR",
+            currency_minor=100,
+            rate="0.94000000",
+            text="psp:stripe:receivable",
+            counterparty="NL-ABC",
+        )
+        for debit in (True, False)
+    ]
+    entry = SaftTransaction(
+        id="a" * 32 + "/dispute/" + "du_1" * 20, day=date(2026, 10, 5), batch="b" * 32, text="x", lines=lines
+    )
+    totals = SaftTotals(transactions=1, debit_minor=94)
+    return "".join([*saft.opening(header, accounts, totals), saft.transaction(entry, header), saft.closing()])
+
+
+def test_saft_has_the_elements_of_the_schema_in_their_order() -> None:
+    """The Norwegian schema 1.10 is derived from the OECD's 2.0; two of its code lists are Norway's own."""
+    path = os.environ.get("SAFT_XSD")
+    if not path:
+        pytest.skip("SAFT_XSD is not set: Norwegian_SAF-T_Financial_Schema_v_1.10.xsd is not at hand")
+    text = saft_file().replace(saft.NAMESPACE, "urn:StandardAuditFile-Taxation-Financial:NO")
+    text = re.sub(r"<AccountType>\w+<", "<AccountType>GL<", text)
+    text = re.sub(r"<TaxAccountingBasis>\w+<", "<TaxAccountingBasis>A<", text)
+    xmlschema.XMLSchema(str(Path(path))).validate(text)
+
+
+def test_saft_shortens_no_name_that_must_stay_unique() -> None:
+    (identifier,) = re.findall(r"<TransactionID>(.*?)<", saft_file())
+    assert re.fullmatch(r"[0-9a-f]{64}", identifier)
+    assert "Platform AG &amp; Co" in saft_file()
+    assert saft_file().count("<ExchangeRate>0.94000000<") == 2
+
+
+# VAT
+
+SUPPLY = SupplySum(
+    leg=SupplyLeg.TO_DRIVER,
+    supplier_id="platform",
+    customer_id="driver",
+    category=Category.STANDARD,
+    rate=Decimal(21),
+    vat_of="NL",
+    acquisition_of=None,
+    acquisition_rate=Decimal(0),
+    currency="EUR",
+    net_minor=1000,
+    vat_minor=210,
+    acquisition_minor=0,
+    supplies=2,
+)
+CUSTOMERS = {
+    "DE-1": CustomerIdentity(vat_id="DE136695976", country="DE", in_union=True),
+    "CH-1": CustomerIdentity(vat_id=None, country="CH", in_union=False),
+}
+
+
+@pytest.mark.parametrize(
+    ("change", "expected"),
+    [
+        ({}, [(VatSide.OUTPUT, "NL", 210)]),
+        (
+            {"supplier_id": "NL-1", "customer_id": "platform", "leg": SupplyLeg.TO_DEALER},
+            [(VatSide.INPUT, "NL", 210)],
+        ),
+        (
+            {
+                "leg": SupplyLeg.FEE,
+                "customer_id": "DE-1",
+                "category": Category.REVERSE_CHARGE,
+                "vat_minor": 0,
+            },
+            [(VatSide.REVERSE_CHARGE_SUPPLIED, "NL", 0)],
+        ),
+        (
+            {"supplier_id": "NL-1", "customer_id": "platform", "category": Category.REVERSE_CHARGE},
+            [(VatSide.REVERSE_CHARGE_RECEIVED, "NL", 0)],
+        ),
+        (
+            {
+                "supplier_id": "NL-1",
+                "customer_id": "platform",
+                "category": Category.OUTSIDE,
+                "acquisition_of": "CH",
+                "acquisition_minor": 81,
+            },
+            [(VatSide.ACQUISITION, "CH", 81), (VatSide.INPUT, "CH", 81)],
+        ),
+        ({"category": Category.EXEMPT, "vat_minor": 0}, [(VatSide.EXEMPT, "NL", 0)]),
+        (
+            {"supplier_id": "NL-1", "customer_id": "platform", "category": Category.OUTSIDE},
+            [(VatSide.OUTSIDE, "NL", 0)],
+        ),
+        ({"supplier_id": "NL-1", "customer_id": "DE-1"}, []),  # between two others: theirs to declare
+    ],
+)
+def test_each_supply_is_on_its_side_of_the_return(
+    change: dict[str, object], expected: list[tuple[VatSide, str, int]]
+) -> None:
+    found = vat_return(
+        [replace(SUPPLY, **change)],  # type: ignore[arg-type]
+        {},
+        customers=CUSTOMERS,
+        platform_country="CH",
+        union=frozenset({"NL", "DE"}),
+    )
+    assert [(one.side, one.country, one.tax_minor) for one in found.figures] == expected
+
+
+def test_sales_list_and_oss_have_what_belongs_to_them_and_the_proof_shows_the_rest() -> None:
+    fee = replace(
+        SUPPLY, leg=SupplyLeg.FEE, customer_id="DE-1", category=Category.REVERSE_CHARGE, vat_minor=0
+    )
+    found = vat_return(
+        [SUPPLY, fee, replace(fee, customer_id="CH-1")],
+        {("vat:NL:output", "EUR"): 212},
+        customers=CUSTOMERS,
+        platform_country="NL",
+        union=frozenset({"NL", "DE"}),
+    )
+    assert [(one.vat_id, one.base_minor) for one in found.sales_list] == [("DE136695976", 1000)]
+    assert [(one.country, one.tax_minor) for one in found.oss] == [("NL", 210)]
+    assert [(one.account, one.difference_minor) for one in found.proof] == [("vat:NL:output", 2)]
