@@ -176,7 +176,7 @@ SELECT true FROM captured;
 -- name: list_refunded
 -- What came and went at the PSP without ever being ours: both movements are known to the comparison of the books.
 SELECT * FROM gateway.unbooked_charge
-WHERE state = 'refunded' AND psp_refund IS NOT NULL AND updated_at >= :since;
+WHERE state = 'refunded' AND updated_at >= :since;
 
 -- name: totals
 -- By currency: captured at the PSP and in no capture here, what was refunded of it, and what of both the ledger lacks:

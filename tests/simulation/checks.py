@@ -206,7 +206,7 @@ class Checks:
             if total > most:
                 found.append(f"the PSP took {total} for {name}, whose tariff comes to {most}")
             capture = books.captures.get(session_id)
-            if capture is None or capture["psp_charge"] in self._charges_by_hand(books):
+            if capture is None or capture["psp_charge"] in self.charges_by_hand(books):
                 continue
             if capture["state"] == _SUCCEEDED and capture["amount_minor"] > most:
                 found.append(f"captured {capture['amount_minor']} of {name}, whose tariff comes to {most}")
@@ -216,7 +216,7 @@ class Checks:
         """What the PSP took we have, or an open request of ours is about to learn it; and nothing else."""
         found = []
         theirs: dict[str, int] = defaultdict(int)
-        by_hand = self._charges_by_hand(books)
+        by_hand = self.charges_by_hand(books)
         for intent in books.intents:
             if intent["status"] == _SUCCEEDED and intent["id"] not in self.by_hand:
                 theirs[intent["metadata"]["session"]] += intent["amount_received"]
@@ -235,7 +235,7 @@ class Checks:
                 found.append(f"{name}: the PSP took {theirs[name]}, we have {ours}, and no request is open")
         return found
 
-    def _charges_by_hand(self, books: Books) -> set[str]:
+    def charges_by_hand(self, books: Books) -> set[str]:
         return {
             intent["latest_charge"]
             for intent in books.intents
