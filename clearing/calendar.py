@@ -83,8 +83,8 @@ class Calendars:
 def sales_day(sale_at: datetime, party: Party) -> date:
     """The party's local day of the sale; from its cut-off on, the next day.
 
-    A cut-off within an hour that the clock repeats is its first occurrence, so that a later sale never has an
-    earlier day.
+    A cut-off within an hour that the clock repeats is its first occurrence, and one within an hour that it
+    skips is the moment of the skip, so that a later sale never has an earlier day.
     """
     zone = ZoneInfo(party.time_zone)
     local = sale_at.astimezone(zone)
@@ -93,7 +93,8 @@ def sales_day(sale_at: datetime, party: Party) -> date:
     hour, minute = divmod(party.cut_off_minute, 60)
     cut_off = datetime.combine(local.date(), time(hour, minute, fold=0), zone)
     # Compared as instants: two times of one zone are compared by their clock, which goes back.
-    after_cut_off = sale_at.astimezone(UTC) >= cut_off.astimezone(UTC)
+    passed = sale_at.astimezone(UTC) >= cut_off.astimezone(UTC)
+    after_cut_off = passed or local.time() >= cut_off.time()
     return local.date() + timedelta(days=1) if after_cut_off else local.date()
 
 

@@ -8,7 +8,7 @@ was open, bounds the difference. With nothing under way the bounds are one figur
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 
-from gateway.payments.psp.port import PspTotals
+from gateway.payments.psp.movement_port import PspTotals
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

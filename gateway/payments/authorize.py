@@ -14,7 +14,6 @@ import asyncpg
 
 from clearing.errors import ClearingError
 from clearing.pricing.tariff import TariffSnapshot
-from gateway.api_schemas import SessionState
 from gateway.clock import Clock
 from gateway.database import Connection, Pool
 from gateway.ids import in_shard, new_id, shard_of
@@ -27,6 +26,7 @@ from gateway.payments.errors import (
     SessionAlreadyAuthorizedError,
     TariffMissingError,
 )
+from gateway.payments.new_authorization import PlannedHold, new_authorization_record, new_session_record
 from gateway.payments.payers import unknown_payer
 from gateway.payments.policy import PaymentPolicy
 from gateway.payments.psp.port import RequiresAction
@@ -44,7 +44,6 @@ from gateway.payments.records import (
 from gateway.payments.requests import AuthorizationRequest, ChargePoint, PartnerAccount, PspMethod
 from gateway.payments.second_authorization import reject_second_authorization, reopened
 from gateway.payments.session_buyer import name_buyer
-from gateway.payments.session_flags import flags_at_start
 from gateway.payments.state_machine import FINAL_STATES, PaymentState
 from gateway.payments.tariff_snapshot_cache import TariffSnapshotCache
 from gateway.payments.tariff_snapshots import TariffSnapshotService
@@ -52,18 +51,6 @@ from gateway.payments.views import AuthorizationView
 from gateway.webhooks.events import event_rows
 
 _TRIES: Final = 3  # an earlier authorization that has ended is replaced; another request may be faster
-
-
-@dataclass(frozen=True, slots=True, kw_only=True)
-class _Hold:
-    """What is about to be held, and for what."""
-
-    request: AuthorizationRequest
-    point: ChargePoint
-    snapshot: TariffSnapshot
-    amount_minor: int
-    features: Sequence[str]
-    now: datetime
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -197,7 +184,7 @@ class AuthorizationService:
 
     async def _freeze(
         self, connection: Connection, request: AuthorizationRequest, features: Sequence[str]
-    ) -> _Hold:
+    ) -> PlannedHold:
         """Freeze the tariff in force and derive the hold from it."""
         now = self.clock.now()
         begun = request.started_at or now
@@ -218,7 +205,7 @@ class AuthorizationService:
         most = self._amounts.max_minor
         if not 0 <= amount <= most:
             raise InvalidPaymentRequestError(f"a hold of {amount} minor units is outside 0 to {most}")
-        return _Hold(
+        return PlannedHold(
             request=request, point=point, snapshot=snapshot, amount_minor=amount, features=features, now=now
         )
 
@@ -242,7 +229,7 @@ class AuthorizationService:
             return amount if most is None else min(amount, most)
         return self._amounts.hold(amount, snapshot.currency, most_minor=most)
 
-    async def _open(self, connection: Connection, hold: _Hold) -> _Opened:
+    async def _open(self, connection: Connection, hold: PlannedHold) -> _Opened:
         """Phase 1: commit session, authorization and the intended hold; on an account, the hold itself."""
         named = await self._named_session(connection, hold)
         shard = named.shard if named else shard_of(hold.request.authorization_id)
@@ -262,11 +249,15 @@ class AuthorizationService:
                 f"session {hold.request.session_ref} is authorized already"
             ) from error
 
-    async def _write_new(self, connection: Connection, hold: _Hold, named: SessionRecord | None) -> _Opened:
+    async def _write_new(
+        self, connection: Connection, hold: PlannedHold, named: SessionRecord | None
+    ) -> _Opened:
         """Commit the intent. Raises UniqueViolationError where session or authorization are there already."""
         shard = named.shard if named else shard_of(hold.request.authorization_id)
-        session = named or self._new_session(hold, shard)
-        authorization = self._new_authorization(hold, session, in_shard(hold.request.authorization_id, shard))
+        session = named or new_session_record(hold, shard)
+        authorization = new_authorization_record(
+            hold, session, in_shard(hold.request.authorization_id, shard)
+        )
         psp_request = self._new_hold(authorization, hold.features) if authorization.funding == "psp" else None
         await name_buyer(connection, hold.request, session.id, now=hold.now)
         reuses = hold.request.reuses_recent
@@ -329,7 +320,7 @@ class AuthorizationService:
         found = await self._existing(connection, recent)
         return found if found is None or recent == fresh.id else replace(found, request=None)
 
-    async def _named_session(self, connection: Connection, hold: _Hold) -> SessionRecord | None:
+    async def _named_session(self, connection: Connection, hold: PlannedHold) -> SessionRecord | None:
         if hold.request.session_ref is None:
             return None
         found = await repository.find_session_by_foreign_id(
@@ -340,79 +331,6 @@ class AuthorizationService:
         if found is None:
             return None
         return await repository.find_session(connection, shard=found[0], session_id=found[1])
-
-    def _new_session(self, hold: _Hold, shard: int) -> SessionRecord:
-        point, request = hold.point, hold.request
-        return SessionRecord(
-            shard=shard,
-            id=new_id(shard=shard),
-            demand_partner_id=request.party_id,
-            cpo_id=point.cpo_id,
-            evse_id=point.evse_id,
-            location_id=point.location_id,
-            session_ref=request.session_ref,
-            tax_jurisdiction=point.tax_jurisdiction,
-            time_zone=point.time_zone,
-            currency=hold.snapshot.currency,
-            tariff_sha256=hold.snapshot.sha256,
-            state=SessionState.ACTIVE,
-            cdr_id=None,
-            cdr_version=None,
-            cdr=None,
-            price_minor=None,
-            price_net_minor=None,
-            energy_wh=None,
-            started_at=None,
-            ended_at=None,
-            flags=flags_at_start(point, request),
-            metadata=request.metadata,
-            created_at=hold.now,
-            updated_at=hold.now,
-            evse_uid=point.evse_uid,
-            evse_power_w=point.evse_power_w,
-            power_type=point.power_type,
-        )
-
-    def _new_authorization(
-        self, hold: _Hold, session: SessionRecord, authorization_id: UUID
-    ) -> AuthorizationRecord:
-        request = hold.request
-        on_account = isinstance(request.payment, PartnerAccount)
-        method = request.payment if isinstance(request.payment, PspMethod) else None
-        account = (
-            (request.payment.party_id or request.party_id)
-            if isinstance(request.payment, PartnerAccount)
-            else None
-        )
-        return AuthorizationRecord(
-            shard=session.shard,
-            id=authorization_id,
-            session_id=session.id,
-            party_id=request.party_id,
-            authorization_method=request.method,
-            funding="partner_account" if on_account else "psp",
-            account_party_id=account,
-            state=PaymentState.AUTHORIZED if on_account else PaymentState.REQUIRES_AUTHORIZATION,
-            version=1,
-            hold_minor=hold.amount_minor,
-            currency=hold.snapshot.currency,
-            payment_method=method.payment_method if method else None,
-            customer=method.customer if method else None,
-            off_session=method.off_session if method else False,
-            return_url=method.return_url if method else None,
-            psp_payment=None,
-            capture_before=None,
-            incrementable=on_account,
-            max_capture_minor=None,
-            next_action=None,
-            decline_code=None,
-            metadata=request.metadata,
-            receipt_email=request.receipt_email,
-            save_usage=method.save.usage if method and method.save else None,
-            save_consent=method.save.consent if method and method.save else None,
-            created_at=hold.now,
-            updated_at=hold.now,
-        )
 
     def _new_hold(self, authorization: AuthorizationRecord, features: Sequence[str]) -> PspRequestRecord:
         return self.psp_requests.new(

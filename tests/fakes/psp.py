@@ -27,6 +27,7 @@ from gateway.payments.psp.dispute_port import (
     PspFileRequest,
     RefundUpdate,
 )
+from gateway.payments.psp.movement_port import PspTotals
 from gateway.payments.psp.payer_port import (
     CardSummary,
     CustomerCreated,
@@ -58,7 +59,6 @@ from gateway.payments.psp.port import (
     PspOutcomeUnknown,
     PspRefundRequest,
     PspTopUpRequest,
-    PspTotals,
     PspTransferRequest,
     PspVoidRequest,
     Refunded,

@@ -43,9 +43,9 @@ from clearing.iso20022.pain002 import CreditTransferOutcome
 from clearing.parties.bank_details import (
     TRANSITIONS,
     BankDetails,
-    BusinessAddress,
     DetailsEvent,
     DetailsState,
+    PostalAddress,
     advance,
     check_second_person,
     masked,
@@ -54,13 +54,13 @@ from tests.fakes import bank
 
 NOW = datetime(2026, 10, 14, 9, 30, tzinfo=UTC)
 QR_IBAN = "CH4431999123000889012"
-HOME = BusinessAddress(street="Bahnhofstrasse", building="1", post_code="8001", town="Zürich", country="CH")
+HOME = PostalAddress(street="Bahnhofstrasse", building="1", post_code="8001", town="Zürich", country="CH")
 DEBTOR = BankDetails(name="Platform AG", iban="CH9300762011623852957", bic="POFICHBEXXX", address=HOME)
 DUTCH = BankDetails(
     name="Laadpunt & Zonen B.V.",
     iban="NL91ABNA0417164300",
     bic="ABNANL2A",
-    address=BusinessAddress(street="Kade", building="1", post_code="1011AB", town="Amsterdam", country="NL"),
+    address=PostalAddress(street="Kade", building="1", post_code="1011AB", town="Amsterdam", country="NL"),
 )
 SWISS = BankDetails(name="Müller Ladestrom Ş", iban="CH9300762011623852957", address=HOME)
 

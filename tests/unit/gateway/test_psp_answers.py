@@ -36,7 +36,7 @@ def test_an_answer_is_itself() -> None:
             None,
         ),
         (Declined(code="terminal_reader_busy", retryable=True), 409, "state_conflict", [], None),
-        (PspOutcomeUnknown(reason="timeout"), 503, "unavailable", [], None),
+        (PspOutcomeUnknown(reason="timeout"), 503, "unavailable", [], "1"),
         (PspOutcomeUnknown(reason="key", ours=True), 503, "psp_configuration", [], "60"),
     ],
 )

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from gateway.payments.psp.port import PspTotals
+from gateway.payments.psp.movement_port import PspTotals
 from gateway.psp_comparison import OwnFigures, UnderWay, compare_with_psp
 
 QUIET = OwnFigures(captured=10_000, refunded=1_000, debit=10_000, credit=1_300)

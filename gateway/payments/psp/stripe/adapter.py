@@ -23,6 +23,7 @@ from gateway.payments.psp.dispute_port import (
     PspFileRequest,
     RefundUpdate,
 )
+from gateway.payments.psp.movement_port import PspMovement, PspTotals
 from gateway.payments.psp.payment_port import PspPayment
 from gateway.payments.psp.port import (
     CARD_PRESENT,
@@ -42,11 +43,9 @@ from gateway.payments.psp.port import (
     PspHoldRequest,
     PspIncrementRequest,
     PspMisconfigured,
-    PspMovement,
     PspOutcomeUnknown,
     PspRefundRequest,
     PspTopUpRequest,
-    PspTotals,
     PspTransferRequest,
     PspVoidRequest,
     Refunded,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime
 from typing import Final
 
-from gateway.payments.psp.port import PspMovement, PspPresentment
+from gateway.payments.psp.movement_port import PspMovement, PspPresentment
 from gateway.payments.psp.stripe.objects import fee_minor, from_stripe_amount
 from gateway.payments.psp.stripe.responses import StripeBalanceTransaction
 
