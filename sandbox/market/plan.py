@@ -7,7 +7,7 @@ Must not know HTTP, prices, or the clock: the day is the fixed Thursday that the
 """
 
 import hashlib
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from datetime import UTC, date, datetime, timedelta
 from enum import StrEnum
@@ -295,7 +295,26 @@ def _with_scenarios(drafts: list[PlannedSession], choices: SeededChoices) -> lis
     for scenario, count, fits in quotas:
         free = [number for number in order if number not in scenarios and fits(drafts[number])]
         scenarios |= dict.fromkeys(free[:count], scenario)
+    _fill_gaps(scenarios, order, drafts, {scenario: fits for scenario, _, fits in quotas})
     return [_with_scenario(draft, scenarios.get(draft.number, SessionScenario.CHARGES)) for draft in drafts]
+
+
+def _fill_gaps(
+    scenarios: dict[int, SessionScenario],
+    order: Sequence[int],
+    drafts: Sequence[PlannedSession],
+    fits: Mapping[SessionScenario, Callable[[PlannedSession], bool]],
+) -> None:
+    """Give a scenario whose fitting sessions are all taken one of them; what it had moves to a free one."""
+    for scenario in fits.keys() - set(scenarios.values()):
+        for number in order:
+            taken_by = scenarios.get(number)
+            if taken_by is None or not fits[scenario](drafts[number]):
+                continue
+            free = [one for one in order if one not in scenarios and fits[taken_by](drafts[one])]
+            if free:
+                scenarios |= {free[0]: taken_by, number: scenario}
+                break
 
 
 def _with_scenario(draft: PlannedSession, scenario: SessionScenario) -> PlannedSession:
