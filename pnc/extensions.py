@@ -230,6 +230,17 @@ def general_names(names: list[GeneralName]) -> list[GeneralName]:
     return names
 
 
+def _check_relative_name(value: bytes) -> None:
+    """Check a RelativeDistinguishedName: a set of attributes, each a type with its value."""
+    attributes = elements(value, 0, len(value))
+    for tag, attribute in attributes:
+        parts = elements(attribute, 0, len(attribute)) if tag == SEQUENCE else []
+        if len(parts) != _TYPE_AND_VALUE or parts[0][0] != OBJECT_IDENTIFIER:
+            raise MalformedCertificateError("a distribution point's relative name is no set of attributes")
+    if not attributes:
+        raise MalformedCertificateError("a distribution point's relative name is empty")
+
+
 def distribution_urls(point: bytes) -> tuple[str, ...]:
     """The addresses in the content of a DistributionPointName (RFC 5280 section 4.2.1.13).
 
@@ -240,12 +251,14 @@ def distribution_urls(point: bytes) -> tuple[str, ...]:
     match parts:
         case [(0xA0, value)]:
             return _urls(general_names(elements(value, 0, len(value))))
-        case [(0xA1, _)]:
+        case [(0xA1, value)]:
+            _check_relative_name(value)
             return ()
         case _:
             raise MalformedCertificateError("a distribution point has a name in an unknown form")
 
 
+_TYPE_AND_VALUE: Final = 2
 # What a reader found: field names of Extensions with their values.
 Facts = tuple[tuple[str, Any], ...]
 

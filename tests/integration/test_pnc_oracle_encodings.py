@@ -78,12 +78,24 @@ def judge(
             [*command, *chunk], cwd=folder, capture_output=True, text=True, check=False, timeout=60
         )
         good = {line.removesuffix(": OK") for line in done.stdout.splitlines() if line.endswith(": OK")}
-        printed = done.stdout + done.stderr
-        verdicts += [
-            "" if name in good else "\n".join(re.findall(rf".*(?<!\d){name}.*|error \d+ at .*", printed))
-            for name in chunk
-        ]
+        said = _refusals(done.stderr)
+        assert good.isdisjoint(said)
+        verdicts += ["" if name in good else said.get(name, "can't be read") for name in chunk]
     return verdicts
+
+
+def _refusals(printed: str) -> dict[str, str]:
+    """What OpenSSL printed of each certificate that it refused: the lines that end with its name's."""
+    found: dict[str, str] = {}
+    lines: list[str] = []
+    for line in printed.splitlines():
+        named_here = re.fullmatch(r"error (\d+\.pem): verification failed", line)
+        if named_here is None:
+            lines.append(line)
+            continue
+        found[named_here[1]] = "\n".join(lines)
+        lines = []
+    return found
 
 
 def _verifier(root: bytes, **rules: bool) -> ChainVerifier:
@@ -129,6 +141,28 @@ def test_a_tag_in_the_long_form_is_read_by_openssl_and_refused_by_name(tmp_path:
     assert isinstance(found, ContractRejection)
     assert "the long form of a tag" in found.detail
     assert named(found)
+
+
+@pytest.mark.parametrize(
+    ("name", "by"),
+    [
+        (tlv(0x30, tlv(0x06, bytes.fromhex("550403")), tlv(0x0C, b"CRL 1")), {"openssl", "us"}),
+        (tlv(0x86, b"http://crl.test/a"), set()),  # a general name in its place
+        (b"", {"openssl"}),  # RFC 5280 appendix A.1: a set of at least one
+    ],
+)
+def test_a_relative_name_of_a_crl_is_a_set_of_attributes(tmp_path: Path, name: bytes, by: set[str]) -> None:
+    pki = build_pki(suite=Suite.P256, now=NOW)
+    leaf = pki.issue(EMAID)
+    points = tlv(0x30, tlv(0x30, tlv(0xA0, tlv(0xA1, name))))
+    points_extension = extension(CRL_POINTS, points)
+    changed = broken.raw_pem(encoded.reissued(leaf, pki.second, {}, added=(points_extension,)))
+    above = pki.second.pem + pki.first.pem
+    verdict = judge(tmp_path, root=pki.root.pem, above=above, leaves=[changed], strict=False)
+    found = _verifier(pki.root.der).verify(changed + above, now=NOW)
+    assert (verdict == [""]) == ("openssl" in by), verdict
+    assert isinstance(found, ValidChain) == ("us" in by)
+    assert named(found), found
 
 
 @pytest.mark.skipif(FOLDER is None, reason="PNC_DIR names no folder with contract certificates")
