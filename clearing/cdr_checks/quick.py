@@ -106,7 +106,7 @@ class _Volumes(msgspec.Struct, frozen=True, gc=False):
 
     @classmethod
     def of(cls, cdr: Cdr, possible: PossibleEnergy) -> "_Volumes | None":
-        """None where a period is out of order or too full, a volume has a sign, or a type is spelled oddly."""
+        """None where a period is out of order or too full, a volume has a sign, or a type an odd spelling."""
         listed: Decimal | None = None
         billed = energy = _NOTHING
         # Before the first period: no time, and no energy that needs any.

@@ -80,10 +80,8 @@ NUMBERS = st.sampled_from(
         )
     ]
 ) | st.decimals(-1, 300, places=3)  # fmt: skip - a table of volumes around the limits
-SPELLINGS = (
-    "ENERGY ENERGY ENERGY TIME PARKING_TIME RESERVATION_TIME ENERGY_IMPORT energy Time MAX_CURRENT other"
-)
-TYPES = st.sampled_from([*SPELLINGS.split(), "STATE_OF_CHARGE", "max_power"])
+SPELLINGS = "ENERGY ENERGY ENERGY TIME PARKING_TIME RESERVATION_TIME ENERGY_IMPORT energy Time other"
+TYPES = st.sampled_from([*SPELLINGS.split(), "MAX_CURRENT", "STATE_OF_CHARGE", "max_power"])
 QUANTITIES = st.builds(Quantity, TYPES, NUMBERS)
 PERIODS = st.lists(
     st.tuples(st.integers(-1, 61), st.lists(QUANTITIES, max_size=3).map(tuple)), min_size=1, max_size=4
