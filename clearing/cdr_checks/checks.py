@@ -12,7 +12,7 @@ from clearing.cdr_checks import rules
 from clearing.cdr_checks.facts import SessionFacts
 from clearing.cdr_checks.figures import CdrFigures
 from clearing.cdr_checks.finding import CdrFinding, CheckCode, CheckOutcome
-from clearing.cdr_checks.limits import CdrLimits, LimitName
+from clearing.cdr_checks.limits import CdrLimits
 from clearing.cdr_checks.quick import no_rule_finds
 from clearing.money import Rounding, to_minor
 from clearing.pricing.cdr import Cdr
@@ -92,7 +92,7 @@ def check_total(cdr: Cdr, priced: PricedSession, limits: CdrLimits) -> TotalChec
     captured, unless it is nothing, which always waits. Sources: CDR.total_cost (what the CPO wants to be
     paid, ocpi#209), DOMAIN: never more than the CPO asks for.
     """
-    tolerance = limits[LimitName.TOTAL_TOLERANCE]
+    tolerance = limits.total_tolerance
     if agrees(priced, cdr, tolerance=tolerance):
         return _AGREES
     compared = compare(priced, cdr, tolerance=tolerance)

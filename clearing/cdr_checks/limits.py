@@ -97,7 +97,7 @@ class PowerLimits:
 class CdrLimits:
     """The limits in force for one CPO at one instant; units as the names say.
 
-    `spans` and `power` are the same limits as the rules compare with them, computed once.
+    What is looked at of every CDR is read from `values` once.
     """
 
     values: Mapping[LimitName, Decimal]
@@ -106,6 +106,21 @@ class CdrLimits:
     def spans(self) -> LimitSpans:
         """The limits that are spans of time."""
         return LimitSpans.of(self.values)
+
+    @cached_property
+    def session_energy_wh(self) -> Decimal:
+        """The most energy of a session, in watt-hours."""
+        return self.values[LimitName.SESSION_ENERGY_WH]
+
+    @cached_property
+    def time_slack_s(self) -> Decimal:
+        """How much more time than the session took may be billed, in seconds."""
+        return self.values[LimitName.TIME_SLACK_S]
+
+    @cached_property
+    def total_tolerance(self) -> Decimal:
+        """How far the two totals may be apart, in major units."""
+        return self.values[LimitName.TOTAL_TOLERANCE]
 
     @cached_property
     def power(self) -> PowerLimits:

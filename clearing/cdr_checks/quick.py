@@ -9,11 +9,9 @@ from datetime import timedelta
 from decimal import Decimal
 from typing import Final
 
-import msgspec
-
 from clearing.cdr_checks.facts import SessionFacts
 from clearing.cdr_checks.figures import ROLES, WH_PER_KWH
-from clearing.cdr_checks.limits import CdrLimits, LimitName
+from clearing.cdr_checks.limits import CdrLimits
 from clearing.cdr_checks.possible_energy import KWH_SCALE, MICROSECOND, PossibleEnergy
 from clearing.pricing.cdr import Cdr
 
@@ -81,59 +79,57 @@ def _in_time(cdr: Cdr, facts: SessionFacts, limits: CdrLimits) -> bool:
 def _possible(cdr: Cdr, facts: SessionFacts, limits: CdrLimits) -> bool:
     """Volumes: none negative, in sum the totals, no more energy and time than there can have been."""
     possible = PossibleEnergy(facts, limits)
-    volumes = _Volumes.of(cdr, possible)
-    if volumes is None:
+    sums = _sums(cdr, possible)
+    if sums is None:
         return False
-    listed, total, took = volumes.listed_kwh, cdr.total_energy_kwh, cdr.end - cdr.start
+    listed, billed = sums
+    total, took = cdr.total_energy_kwh, cdr.end - cdr.start
     wh = WH_PER_KWH * max(listed or _NOTHING, total or _NOTHING)
     return (
-        wh <= limits[LimitName.SESSION_ENERGY_WH]
+        wh <= limits.session_energy_wh
         and wh <= possible.wh(took)
         and (total is None or listed is None or total == listed)
-        and _SECONDS_PER_HOUR * volumes.billed_h
-        <= Decimal(took // MICROSECOND) / _MILLION + limits[LimitName.TIME_SLACK_S]
+        and _SECONDS_PER_HOUR * billed <= Decimal(took // MICROSECOND) / _MILLION + limits.time_slack_s
         and not (total is not None and total.is_signed())
         and not (cdr.total_time_h is not None and cdr.total_time_h.is_signed())
         and not (cdr.total_parking_time_h is not None and cdr.total_parking_time_h.is_signed())
     )
 
 
-class _Volumes(msgspec.Struct, frozen=True, gc=False):
-    """The sums of a CDR's periods, added up in the order of `CdrFigures`."""
+def _sums(cdr: Cdr, possible: PossibleEnergy) -> tuple[Decimal | None, Decimal] | None:
+    """The energy listed in kWh and the hours billed, added up in the order of `CdrFigures`.
 
-    listed_kwh: Decimal | None
-    billed_h: Decimal
-
-    @classmethod
-    def of(cls, cdr: Cdr, possible: PossibleEnergy) -> "_Volumes | None":
-        """None where a period is out of order or too full, a volume has a sign, or a type an odd spelling."""
-        listed: Decimal | None = None
-        billed = energy = _NOTHING
-        # Before the first period: no time, and no energy that needs any.
-        since, span, given = cdr.periods[0].start, _NO_TIME, _NOTHING
-        for place, period in enumerate(cdr.periods):
-            start = period.start
-            if place:
-                if start - since != span:
-                    span = start - since
-                    if span <= _NO_TIME:
-                        return None
-                    given = possible.scaled(span)
-                if energy * KWH_SCALE > given:
+    None where a period is out of order or too full, a volume has a sign, or a type an odd spelling.
+    """
+    if not cdr.periods:
+        return None
+    listed: Decimal | None = None
+    billed = energy = _NOTHING
+    # Before the first period: no time, and no energy that needs any.
+    since, span, given = cdr.periods[0].start, _NO_TIME, _NOTHING
+    for place, period in enumerate(cdr.periods):
+        start = period.start
+        if place:
+            if start - since != span:
+                span = start - since
+                if span <= _NO_TIME:
                     return None
-                energy = _NOTHING
-                since = start
-            for quantity in period.dimensions:
-                kind, volume = quantity.type, quantity.volume
-                if kind == "ENERGY":
-                    energy += volume
-                    listed = volume if listed is None else listed + volume
-                elif kind in _BILLED_TIMES:
-                    billed += volume
-                elif kind in _NOT_COUNTED:
-                    continue
-                elif kind.upper() in ROLES:
-                    return None
-                if volume.is_signed():
-                    return None
-        return cls(listed, billed) if possible.covers(energy, cdr.end - since) else None
+                given = possible.scaled(span)
+            if energy * KWH_SCALE > given:
+                return None
+            energy = _NOTHING
+            since = start
+        for quantity in period.dimensions:
+            kind, volume = quantity.type, quantity.volume
+            if kind == "ENERGY":
+                energy += volume
+                listed = volume if listed is None else listed + volume
+            elif kind in _BILLED_TIMES:
+                billed += volume
+            elif kind in _NOT_COUNTED:
+                continue
+            elif kind.upper() in ROLES:
+                return None
+            if volume.is_signed():
+                return None
+    return (listed, billed) if possible.covers(energy, cdr.end - since) else None

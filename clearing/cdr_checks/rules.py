@@ -101,7 +101,7 @@ def period_above_power(figures: CdrFigures, facts: SessionFacts, limits: CdrLimi
 
 def energy_above_limit(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -> CdrFinding | None:
     """More than any battery takes."""
-    energy, most = figures.energy_wh, limits[LimitName.SESSION_ENERGY_WH]
+    energy, most = figures.energy_wh, limits.session_energy_wh
     if energy <= most or looks_like_wh(figures, facts, limits):
         return None
     return _except(CheckCode.ENERGY_ABOVE_LIMIT, f"{_wh(energy)}, at most {_wh(most)} a session")
@@ -129,7 +129,7 @@ def time_exceeds_session(figures: CdrFigures, _facts: SessionFacts, limits: CdrL
     """No more time is billed, charging and parking together, than the session took."""
     billed_s = _SECONDS_PER_HOUR * figures.billed_h
     took_s = _in_seconds(figures.cdr.end - figures.cdr.start)
-    if billed_s <= took_s + limits[LimitName.TIME_SLACK_S]:
+    if billed_s <= took_s + limits.time_slack_s:
         return None
     return _except(
         CheckCode.TIME_EXCEEDS_SESSION, f"{billed_s:.0f} s are billed, the session took {took_s:.0f} s"
@@ -287,7 +287,7 @@ def looks_like_wh(figures: CdrFigures, facts: SessionFacts, limits: CdrLimits) -
     if energy < _LEAST_IN_WH:
         return False
     possible = PossibleEnergy(facts, limits).wh(figures.cdr.end - figures.cdr.start)
-    most = min(possible, limits[LimitName.SESSION_ENERGY_WH])
+    most = min(possible, limits.session_energy_wh)
     return energy > most >= energy / WH_PER_KWH
 
 
