@@ -54,32 +54,13 @@ FACTS = SessionFacts(
 )
 LIMITS = limits_at((), START)
 
-NUMBERS = st.sampled_from(
-    [
-        Decimal(text)
-        for text in (
-            "0",
-            "-0",
-            "-0.001",
-            "0.5",
-            "1.00",
-            "1",
-            "20",
-            "25",
-            "28.5",
-            "28.500001",
-            "29",
-            "56",
-            "56.0001",
-            "250",
-            "250.0001",
-            "25000",
-            "20.000000000000000000000000000000000001",
-            "28.49999999999999999999999999999999999999",
-            "28.50000000000000000000000000000000000001",
-        )
-    ]
-) | st.decimals(-1, 300, places=3)  # fmt: skip - a table of volumes around the limits
+# Volumes around the limits: 28.5 kWh in half an hour at 50 kW, 14.75 in a quarter, 56 in an hour.
+NEAR = """
+    0 -0 -0.001 0.5 1.00 1 14.75 14.7501 20 25 28.5 28.500001 29 56 56.0001 250 250.0001 25000
+    20.000000000000000000000000000000000001 14.75000000000000000000000000000000000001
+    28.49999999999999999999999999999999999999 28.50000000000000000000000000000000000001
+"""
+NUMBERS = st.sampled_from([Decimal(text) for text in NEAR.split()]) | st.decimals(-1, 300, places=3)
 SPELLINGS = "ENERGY ENERGY ENERGY TIME PARKING_TIME RESERVATION_TIME ENERGY_IMPORT energy Time other"
 TYPES = st.sampled_from([*SPELLINGS.split(), "MAX_CURRENT", "STATE_OF_CHARGE", "max_power"])
 QUANTITIES = st.builds(Quantity, TYPES, NUMBERS)
