@@ -42,7 +42,9 @@ async def system(pool: Pool) -> AsyncIterator[System]:
     payments = build_payments(
         pool=pool, psp=psp, tariffs=OcpiTariffSource(), clock=edge.clock, policy=PaymentPolicy()
     )
-    authorizer = TokenAuthorizationService(pool=pool, clock=edge.clock, payments=payments)
+    authorizer = TokenAuthorizationService(
+        pool=pool, clock=edge.clock, payments=payments, environment="sandbox"
+    )
     object.__setattr__(edge.services, "authorizer", authorizer)
     await edge.party("app", "demand_partner")
     started = System(edge=edge, psp=psp, payments=payments, token=await edge.register("NL-ABC"))
@@ -52,7 +54,9 @@ async def system(pool: Pool) -> AsyncIterator[System]:
     await stop_edge(edge)
 
 
-async def put(system: System, emaid: str = EMAID, party: str = "app", **changes: Any) -> None:
+async def put(
+    system: System, emaid: str = EMAID, party: str = "app", environment: str = "sandbox", **changes: Any
+) -> None:
     fields: dict[str, Any] = {
         "emaid": emaid,
         "party": party,
@@ -61,23 +65,23 @@ async def put(system: System, emaid: str = EMAID, party: str = "app", **changes:
         "valid_from": NOW,
     }
     decisions = PlugAndChargeService(revocation_checker=RevocationChecker(fetcher=NoFetcher()))
-    verifier, _ = await decisions.load_trust(system.edge.pool, environment="sandbox")
+    verifier, _ = await decisions.load_trust(system.edge.pool, environment=environment)
     async with transaction(system.edge.pool) as connection:
         await contract_administration.put_contract(
             connection,
             NewContract(**fields | changes),
-            environment="sandbox",
+            environment=environment,
             verifier=verifier,
             actor=party,
             now=NOW,
         )
 
 
-async def set_state(system: System, state: ContractState) -> None:
+async def set_state(system: System, state: ContractState, environment: str = "sandbox") -> None:
     async with transaction(system.edge.pool) as connection:
         await contract_administration.set_state(
             connection,
-            environment="sandbox",
+            environment=environment,
             emaid=EMAID,
             state=state,
             actor="app",
