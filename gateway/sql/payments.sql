@@ -155,11 +155,12 @@ WITH funds AS (
     INSERT INTO gateway.payment_authorization (
         shard, id, session_id, party_id, authorization_method, funding, account_party_id, state, hold_minor, currency,
         payment_method, customer, off_session, receipt_email, return_url, save_usage, save_consent, incrementable,
-        metadata, created_at, updated_at)
+        most_minor, metadata, created_at, updated_at)
     SELECT :shard::smallint, :authorization_id::uuid, :session_id::uuid, :party_id::text, :authorization_method::text,
            :funding::text, :account_party_id::text, :state::text, :hold_minor::bigint, :currency::char(3),
            :payment_method::text, :customer::text, :off_session::boolean, :receipt_email::text, :return_url::text,
-           :save_usage::text, :save_consent::text, :funding::text = 'partner_account', :metadata::jsonb, :now::timestamptz, :now::timestamptz
+           :save_usage::text, :save_consent::text, :funding::text = 'partner_account', :most_minor::bigint, :metadata::jsonb,
+           :now::timestamptz, :now::timestamptz
     FROM allowed
     RETURNING 1 AS done
 ), request AS (
