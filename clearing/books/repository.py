@@ -145,7 +145,7 @@ async def copy_csv(
 
 def _quoted(text: str, delimiter: str) -> str:
     """A field of CSV: in quotes where the delimiter or a quote is in it, without control characters."""
-    plain = "".join(" " if character < " " else character for character in text)
+    plain = "".join(max(character, " ") for character in text)
     return '"' + plain.replace('"', '""') + '"' if {delimiter, '"'} & set(plain) else plain
 
 
@@ -190,8 +190,10 @@ async def sum_accounts(connection: Connection, period: BooksPeriod) -> list[Acco
 
 
 async def sum_supplies(connection: Connection, period: BooksPeriod) -> list[SupplySum]:
-    """The supplies of a period by supplier, customer, ruling and currency."""
-    found = await rows(_sql.supply_sums(connection, since=period.since, until=period.until))
+    """The supplies of a period by day, supplier, customer, ruling and currency."""
+    found = await rows(
+        _sql.supply_sums(connection, zone=period.time_zone, since=period.since, until=period.until)
+    )
     return [_supply(row) for row in found]
 
 
@@ -211,4 +213,5 @@ def _supply(row: Any) -> SupplySum:
         vat_minor=row["vat_minor"],
         acquisition_minor=row["acquisition_minor"],
         supplies=row["supplies"],
+        booked_on=row["booked_on"],
     )

@@ -109,16 +109,16 @@ SELECT DISTINCT currency, (booked_at AT TIME ZONE (:zone::text))::date AS day FR
 WHERE booked_at >= :since AND booked_at < :until ORDER BY currency, day;
 
 -- name: supply_sums
--- The supplies of a period by supplier, customer, ruling and currency; corrections count with their sign. Acquisition tax is
+-- The supplies of a period by supplier, customer, ruling, currency and day; corrections count with their sign. Acquisition tax is
 -- rounded for each supply, as it was booked.
 SELECT leg ->> 'leg' AS leg, leg ->> 'supplier' AS supplier_id, leg ->> 'customer' AS customer_id, leg ->> 'ruling' AS ruling_id,
        r.content AS ruling, e.currency, sum((leg ->> 'net')::bigint)::bigint AS net_minor,
        sum((leg ->> 'vat')::bigint)::bigint AS vat_minor,
        sum(round((leg ->> 'net')::numeric * (r.content::jsonb ->> 'acquisition_rate')::numeric / 100))::bigint AS acquisition_minor,
-       count(*) AS supplies
+       count(*) AS supplies, (b.booked_at AT TIME ZONE (:zone::text))::date AS booked_on
 FROM clearing.batch AS b
 JOIN clearing.entry AS e ON e.batch_id = b.id
 CROSS JOIN LATERAL jsonb_array_elements(e.legs::jsonb) AS leg
 LEFT JOIN clearing.vat_ruling AS r ON r.id = leg ->> 'ruling'
 WHERE b.booked_at >= :since AND b.booked_at < :until AND e.legs <> '[]'
-GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 6;
+GROUP BY 1, 2, 3, 4, 5, 6, booked_on ORDER BY 1, 2, 3, 4, 6, booked_on;
