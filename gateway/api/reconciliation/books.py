@@ -401,8 +401,9 @@ ENDPOINTS: Final = (
         operation="getVatReturn",
         summary="Get the VAT figures of a period",
         description=(
-            "Base and tax in the currency that was charged, and beside it in the currency in which the country's "
-            "tax is declared, at the ECB's rate of each day. Tax on reverse charge received is on both sides."
+            "Base and tax in the currency that was charged, and beside it in the currency in which the "
+            "country's tax is declared, at the ECB's rate of each day. Tax on reverse charge received is on "
+            "both sides."
         ),
         tag="Settlement",
         scope=Scope.ADMIN,

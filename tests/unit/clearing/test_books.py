@@ -277,12 +277,8 @@ SUPPLY = SupplySum(
 def return_rates(**monthly: str) -> ReturnRates:
     """An euro is 0.93 francs on one day and 0.95 on the next; `monthly` are the rates of October."""
     published = [
-        ReferenceRate(
-            base="EUR", quote="CHF", rate_date=date(2026, 10, 13), rate=Decimal("0.93"), source="ecb"
-        ),
-        ReferenceRate(
-            base="EUR", quote="CHF", rate_date=date(2026, 10, 14), rate=Decimal("0.95"), source="ecb"
-        ),
+        ReferenceRate(base="EUR", quote="CHF", rate_date=day, rate=Decimal(rate), source="ecb")
+        for day, rate in ((date(2026, 10, 13), "0.93"), (date(2026, 10, 14), "0.95"))
     ]
     return ReturnRates(
         daily=RateTable(published),
