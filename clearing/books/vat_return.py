@@ -65,7 +65,8 @@ class SupplySum:
 class VatFigure:
     """One line of the return: base and tax in minor units of the currency that was charged.
 
-    `return_currency` is the one in which the country's tax is declared: each day's sum is converted at the
+    `return_currency` is the one in which the country's tax is declared (the platform's, if it is of no
+    country): each day's sum is converted at the
     rate of that day.
     """
 
@@ -164,7 +165,7 @@ def vat_return(
             total = sums.setdefault(key, {}).setdefault(one.booked_on, [0, 0, 0])
             for place, minor in enumerate((one.net_minor, tax, one.supplies)):
                 total[place] += minor
-    booked = _as_booked([_figure(key, days) for key, days in sums.items()], movements)
+    booked = _as_booked([_figure(key, days, platform_country) for key, days in sums.items()], movements)
     figures = [_in_return_currency(one, days, rates) for one, days in zip(booked, sums.values(), strict=True)]
     figures.sort(key=lambda one: (one.side, one.country, one.rate, one.supply, one.currency))
     return VatReturn(
@@ -232,7 +233,7 @@ def _key(one: VatFigure) -> tuple[object, ...]:
     return (one.country, one.rate, one.category, one.supply, one.currency)
 
 
-def _figure(key: tuple[object, ...], days: Mapping[date, Sequence[int]]) -> VatFigure:
+def _figure(key: tuple[object, ...], days: Mapping[date, Sequence[int]], home: str) -> VatFigure:
     names = ("side", "country", "rate", "category", "supply", "currency")
     facts = dict(zip(names, key, strict=True))
     base, tax, supplies = (sum(column) for column in zip(*days.values(), strict=True))
@@ -241,7 +242,7 @@ def _figure(key: tuple[object, ...], days: Mapping[date, Sequence[int]]) -> VatF
         base_minor=base,
         tax_minor=tax,
         supplies=supplies,
-        return_currency=state_currency(str(facts["country"])),
+        return_currency=state_currency(str(facts["country"]) or home),
         return_base_minor=0,
         return_tax_minor=0,
     )

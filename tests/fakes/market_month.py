@@ -14,7 +14,8 @@ from fractions import Fraction
 class Sale:
     """A session paid by card: gross in minor units, sold where `country` is, brought by `partner`.
 
-    `site` owns the ground; `corrected` is what a credit CDR took off the price.
+    `site` owns the ground; `corrected` is what a credit CDR took off the price. `by_cpo`: the CPO sells in
+    its own name, and the platform is its agent.
     """
 
     number: int
@@ -27,6 +28,7 @@ class Sale:
     site: str = ""
     refunds: tuple[int, ...] = ()
     corrected: int = 0
+    by_cpo: bool = False
     disputed: bool = False
 
 
@@ -107,6 +109,10 @@ def _book(
 ) -> None:
     """A supply to the driver and those behind it; negative amounts take it back."""
     net, vat, (cpo_part, partner_part, platform_part, site_part) = amounts
+    if sale.by_cpo:
+        month.balances["platform:fee:revenue", sale.currency] += platform_part
+        _book_agent(month, sale, (vat, cpo_part, partner_part, platform_part), companies, rates)
+        return
     if sale.disputed and net < 0:
         # Nothing was supplied back: the VAT stays due, and the platform bears it.
         month.balances["platform:dispute:expense", sale.currency] += vat
@@ -115,7 +121,8 @@ def _book(
         figure(month, ("output", sale.country, sale.currency), net, vat)
     month.balances["platform:fee:revenue", sale.currency] += platform_part
     parts = [("cpo", sale.cpo, cpo_part), ("partner", sale.partner, partner_part)]
-    for kind, party, part in [*parts, *([("site", sale.site, site_part)] if sale.site else [])]:
+    parts += [("site", sale.site, site_part)] if sale.site else []
+    for kind, party, part in parts:
         company = companies[party]
         # The use of ground is taxed where it lies, by its owner; the other supplies where the platform is.
         of = sale.country if kind == "site" else "CH"
@@ -132,14 +139,48 @@ def _book(
             # From abroad: acquisition tax, declared and deducted at once.
             month.balances["vat:CH:acquisition", sale.currency] += tax
             figure(month, ("acquisition", "CH", sale.currency), part, tax)
-        account = f"{kind}:{party}:payable"
-        if company.currency != sale.currency:
-            pair = f"fx:{sale.currency}-{company.currency}:position"
-            month.balances[pair, sale.currency] += owed
-            owed = half_up(owed * rates[sale.currency, company.currency])
-            month.balances[pair, company.currency] -= owed
-        month.balances[account, company.currency] += owed
-        month.owed[party, company.currency] += owed
+        _owe(month, (kind, party, sale.currency), owed, company, rates)
+
+
+def _owe(
+    month: Month,
+    whom: tuple[str, str, str],
+    owed: int,
+    company: Company,
+    rates: Mapping[tuple[str, str], Fraction],
+) -> None:
+    """Owe a kind of party a sum in a currency, converted to the one in which it is paid."""
+    kind, party, currency = whom
+    if company.currency != currency:
+        pair = f"fx:{currency}-{company.currency}:position"
+        month.balances[pair, currency] += owed
+        owed = half_up(owed * rates[currency, company.currency])
+        month.balances[pair, company.currency] -= owed
+    month.balances[f"{kind}:{party}:payable", company.currency] += owed
+    month.owed[party, company.currency] += owed
+
+
+def _book_agent(
+    month: Month,
+    sale: Sale,
+    amounts: tuple[int, int, int, int],
+    companies: Mapping[str, Company],
+    rates: Mapping[tuple[str, str], Fraction],
+) -> None:
+    """The CPO's sale: its own VAT, and from its part it pays the partner's VAT, where that is of its country.
+
+    The platform's fee is taxed where the CPO is, which declares it: it is outside the Swiss platform's VAT.
+    """
+    vat, cpo_part, partner_part, fee = amounts
+    partner = companies[sale.partner]
+    tax = half_up(partner_part * VAT[sale.country] / 100) if partner.country == sale.country else 0
+    month.documents[sale.partner, sale.currency][0] += partner_part
+    month.documents[sale.partner, sale.currency][1] += tax
+    month.documents["platform", sale.currency][0] += fee
+    figure(month, ("outside", "", sale.currency), fee, 0)
+    cpo = companies[sale.cpo]
+    _owe(month, ("cpo", sale.cpo, sale.currency), cpo_part + vat - tax, cpo, rates)
+    _owe(month, ("partner", sale.partner, sale.currency), partner_part + tax, partner, rates)
 
 
 def figure(month: Month, key: tuple[str, str, str], base: int, tax: int) -> None:

@@ -22,7 +22,7 @@ from clearing.documents import invoice_service
 from clearing.errors import ClearingInvariantViolation, InvalidBooksRequestError, RateUnavailableError
 from clearing.iso20022.bank_entry import BankLine
 from clearing.ledger import service as ledger_service
-from clearing.parties.agreement import Role, Share
+from clearing.parties.agreement import LegalModel, Role, Share
 from clearing.payouts.disbursement import Disbursement
 from clearing.reference_data import bundled_data
 from clearing.settlement_statements.verification import verify_settlement_statement
@@ -50,6 +50,11 @@ SHARES = (
     Share(role=Role.PLATFORM, basis_points=1200),
     Share(role=Role.SITE_HOST, basis_points=500),
 )
+MODELS = {
+    "NL-ABC": LegalModel.RESELLER,
+    "DE-XYZ": LegalModel.DISCLOSED_AGENT,
+    "CH-ALP": LegalModel.RESELLER,
+}
 VAT_PERCENT = {"NL": "21.0", "DE": "19.0", "CH": "8.1"}
 
 
@@ -77,6 +82,7 @@ def sales() -> list[Sale]:
                 site="hotel" if cpo == "NL-ABC" and number % 2 == 0 else "",
                 refunds=_refunds(number, gross),
                 corrected=111 if number % 10 == 2 else 0,
+                by_cpo=cpo == "DE-XYZ",
                 disputed=number % 10 == 7,
             )
         )
@@ -101,7 +107,9 @@ class MonthOfMarket(System):
                 await reference_data.register_party(connection, agreed, now=CLEARED_AT)
             for cpo in CPOS.values():
                 await reference_data.put_agreement(
-                    connection, world.agreement(cpo, shares=SHARES), now=CLEARED_AT
+                    connection,
+                    world.agreement(cpo, shares=SHARES, legal_model=MODELS[cpo.id]),
+                    now=CLEARED_AT,
                 )
 
     async def play(self) -> Month:
@@ -234,7 +242,7 @@ async def test_a_month_computed_a_second_time_is_the_ledger_and_the_vat_return(m
     assert booked == {key: minor for key, minor in expected.balances.items() if minor}
     figures: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
     for one in found.figures:
-        if one.side in {"output", "input", "acquisition"}:
+        if one.side in {"output", "input", "acquisition", "outside"}:
             figures[one.side, one.country, one.currency][0] += one.base_minor
             figures[one.side, one.country, one.currency][1] += one.tax_minor
     assert dict(figures) == dict(expected.vat)
