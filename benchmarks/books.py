@@ -97,7 +97,7 @@ async def _measure(dsn: str, directory: Path, *, entries: int) -> list[Row]:
             name=f"journal as CSV, {transfers:,} transfers",
             value=transfers / exported,
             unit="transfers/s",
-            baseline_name="COPY TO of the same rows",
+            baseline_name="COPY TO of the same rows, one process",
             baseline_value=transfers / copied,
             ratio=copied / exported,
             goal=GOAL_OF_COPY * transfers / copied,

@@ -397,6 +397,26 @@ async def test_prescribed_monthly_rates_count_instead_of_daily_ones(market: Mont
 
 
 @pytest.mark.parametrize(
+    "odd", ['=cmd|"x"!A1', "a;b,c", "two\r\nlines", "\x01\x02quoted", "-1", "plain-1/2", ""]
+)
+async def test_a_row_of_csv_is_read_as_it_was_meant_whatever_an_id_holds(
+    market: MonthOfMarket, odd: str
+) -> None:
+    await market.play()
+    async with transaction(market.pool) as connection:
+        await connection.execute("UPDATE clearing.entry SET cdr_id = $1, psp_object_id = $1", odd)
+    shown = odd.replace("\r\n", "  ").replace("\x01\x02", "  ")
+    shown = f"'{shown}" if shown.startswith(("=", "-")) else shown
+    for name in ("rfc4180", "de"):
+        content, proof = await market.export(verified=False, dialect=dialect(name))
+        text = io.StringIO(content.decode("utf-8-sig"), newline="")
+        rows = list(csv.DictReader(text, delimiter=dialect(name).delimiter))
+        assert len(rows) == proof.transfers
+        assert {(row["cdr_id"], row["psp_object"]) for row in rows} == {(shown, shown)}
+        assert all(int(row["position"]) > 0 and Decimal(row["amount"].replace(",", ".")) for row in rows)
+
+
+@pytest.mark.parametrize(
     "change",
     [
         "UPDATE clearing.transfer SET amount_minor = amount_minor + 1 WHERE ordinal = 0",
