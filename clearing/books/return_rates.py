@@ -20,26 +20,26 @@ from clearing.tax.vat_rates import SupplyKind, VatRates
 class ReturnRates:
     """The ECB's rate of each day; in the home country's currency the prescribed monthly ones, if given."""
 
-    __slots__ = ("_daily", "_home", "_known", "_monthly", "_vat")
+    __slots__ = ("_daily", "_known", "_monthly", "_own", "_vat")
 
     def __init__(
         self,
         *,
         daily: RateTable,
         vat: VatRates,
-        home_country: str,
+        own_country: str,
         monthly: Mapping[tuple[str, str], tuple[Decimal, str]],
     ) -> None:
-        """`monthly`: the value of one unit of a currency in that of `home_country`, with its source."""
+        """`monthly`: the value of one unit of a currency in that of `own_country`, with its source."""
         self._daily, self._vat, self._monthly = daily, vat, monthly
-        self._home = state_currency(home_country)
+        self._own = state_currency(own_country)
         self._known: dict[str, ReportingRates] = {}
 
     def converted(self, minor: int, currency: str, *, into: str, day: date) -> int:
         """Minor units of `into`, half away from zero. Raises RateUnavailableError."""
         rates = self._known.get(into)
         if rates is None:
-            monthly = self._monthly if into == self._home else {}
+            monthly = self._monthly if into == self._own else {}
             rates = self._known[into] = ReportingRates(into, self._daily, monthly)
         return converted(minor, currency, day, rates)
 

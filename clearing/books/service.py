@@ -173,7 +173,7 @@ class BooksService:
             rates=ReturnRates(
                 daily=reference.rates_and_calendars.fx,
                 vat=rates,
-                home_country=platform.tax_jurisdiction,
+                own_country=platform.tax_jurisdiction,
                 monthly=monthly_rates or {},
             ),
         )

@@ -233,7 +233,7 @@ def _key(one: VatFigure) -> tuple[object, ...]:
     return (one.country, one.rate, one.category, one.supply, one.currency)
 
 
-def _figure(key: tuple[object, ...], days: Mapping[date, Sequence[int]], home: str) -> VatFigure:
+def _figure(key: tuple[object, ...], days: Mapping[date, Sequence[int]], own_country: str) -> VatFigure:
     names = ("side", "country", "rate", "category", "supply", "currency")
     facts = dict(zip(names, key, strict=True))
     base, tax, supplies = (sum(column) for column in zip(*days.values(), strict=True))
@@ -242,7 +242,7 @@ def _figure(key: tuple[object, ...], days: Mapping[date, Sequence[int]], home: s
         base_minor=base,
         tax_minor=tax,
         supplies=supplies,
-        return_currency=state_currency(str(facts["country"]) or home),
+        return_currency=state_currency(str(facts["country"]) or own_country),
         return_base_minor=0,
         return_tax_minor=0,
     )

@@ -144,7 +144,7 @@ def trial_balance_command(*, period: str, chart: Path | None, csv: str | None, a
 @click.option(
     "--rates",
     type=_FILE,
-    help="CSV of prescribed monthly rates for the return at home; by default the ECB's of each day.",
+    help="CSV of prescribed monthly rates for the platform's own country; by default the ECB's of each day.",
 )
 @_csv
 @as_json_option

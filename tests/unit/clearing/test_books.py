@@ -283,7 +283,7 @@ def return_rates(**monthly: str) -> ReturnRates:
     return ReturnRates(
         daily=RateTable(published),
         vat=bundled_data.vat_rates(),
-        home_country="CH",
+        own_country="CH",
         monthly={("2026-10", currency): (Decimal(rate), "ESTV") for currency, rate in monthly.items()},
     )
 
@@ -397,7 +397,7 @@ def test_a_figure_is_also_in_its_countrys_currency_at_the_rate_of_each_day() -> 
     assert {one.side for one in found.figures} == {VatSide.ACQUISITION, VatSide.INPUT}
 
 
-def test_prescribed_monthly_rates_count_in_the_home_return_and_nowhere_else() -> None:
+def test_prescribed_monthly_rates_count_in_the_return_of_the_own_country_and_nowhere_else() -> None:
     found = _returned(ACQUIRED, EUR="0.90")
     assert {(one.return_base_minor, one.return_tax_minor) for one in found.figures} == {(900, 73)}
     francs = replace(SUPPLY, currency="CHF", net_minor=950, vat_minor=200, booked_on=date(2026, 10, 14))
