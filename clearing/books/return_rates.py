@@ -18,7 +18,7 @@ from clearing.tax.vat_rates import SupplyKind, VatRates
 
 
 class ReturnRates:
-    """The ECB's rate of each day; in the home country's currency the prescribed monthly ones, if given."""
+    """The ECB's rate of each day; in the own country's currency the prescribed monthly ones, if given."""
 
     __slots__ = ("_daily", "_known", "_monthly", "_own", "_vat")
 
