@@ -28,6 +28,7 @@ from clearing.fx import RateTable, ReferenceRate
 from clearing.ledger import journal_entry
 from clearing.reference_data import bundled_data
 from clearing.tax.vat import Category, SupplyLeg
+from tests.fakes import market_month
 
 CHART = "pattern,number,name,side\n"
 
@@ -456,3 +457,9 @@ def test_the_tables_as_csv_have_every_figure_as_a_countrys_spreadsheet_reads_it(
     text = trial_balance_csv([line], dialect("fr")).decode("utf-8-sig")
     (row,) = csv.DictReader(io.StringIO(text), delimiter=";")
     assert (row["name"], row["opening"], row["debit"], row["closing"]) == ("'=1+1;x", "1,00", "0,25", "0,75")
+
+
+def test_the_second_computation_of_a_month_shares_no_code_with_the_product() -> None:
+    source = Path(market_month.__file__).read_text(encoding="utf-8")
+    imported = re.findall(r"^\s*(?:from|import) ([a-z_.]+)", source, flags=re.MULTILINE)
+    assert set(imported) == {"collections", "collections.abc", "dataclasses", "fractions"}
