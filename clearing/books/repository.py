@@ -24,6 +24,8 @@ _sql = named_queries("books")
 _START: Final = datetime(1970, 1, 1, tzinfo=UTC)
 _BATCHES: Final = 500  # read in one look
 _TRANSFERS: Final = 100_000  # sorted at once, unless one batch has more
+_CENTS: Final = 2  # decimals of most currencies, which the statement writes without a look into a table
+_BREAKS: Final = "\x01\x02\r\n"  # in no field: the first two stand for COPY's own delimiter and quote
 
 BytesSink = Callable[[bytes], Coroutine[Any, Any, None]]
 
@@ -98,30 +100,53 @@ async def copy_csv(
     connection: Connection, batch_ids: Sequence[UUID], columns: CsvColumns, *, offset: int, sink: BytesSink
 ) -> int:
     """Write the transfers of some batches as rows of CSV into `sink`. Returns how many."""
-    reporting = columns.reporting_currency
+    reporting, delimiter = columns.reporting_currency, columns.dialect.delimiter
+    accounts = columns.accounts.items()
+    shown = {
+        path: f"{_quoted(one.number, delimiter)}{delimiter}{_quoted(path, delimiter)}{delimiter}"
+        for path, one in accounts
+    }
     arguments: dict[str, Any] = {
         "offset": offset,
+        "chart": json.dumps(shown),
+        "cents": [currency for currency in columns.currencies if exponent(currency) == _CENTS],
         "point": columns.dialect.point,
-        "places": exponent(reporting) if reporting else 0,
+        "digits": json.dumps({currency: exponent(currency) for currency in columns.currencies}),
+        "delimiter": delimiter,
         "reporting": reporting,
+        "rates": json.dumps(
+            {
+                f"{one.currency} {one.day}": [f"{one.rate:f}", _quoted(one.source, delimiter)]
+                for one in columns.rates
+            }
+        ),
+        "reporting_places": exponent(reporting) if reporting else 0,
+        "vat_codes": json.dumps(
+            {path: _quoted(one.vat_code, delimiter) for path, one in accounts if one.vat_code}
+        ),
+        "parties": json.dumps(
+            {path: _quoted(one.party_id, delimiter) for path, one in accounts if one.party_id}
+        ),
+        "breaks": _BREAKS,
         "zone": columns.time_zone,
         "batches": list(batch_ids),
-        "chart": json.dumps(
-            {path: [one.number, one.vat_code, one.party_id] for path, one in columns.accounts.items()}
-        ),
-        "digits": json.dumps({currency: exponent(currency) for currency in columns.currencies}),
-        "rates": json.dumps(
-            {f"{one.currency} {one.day}": [f"{one.rate:f}", one.source] for one in columns.rates}
-        ),
     }
     copied = await connection.copy_from_query(
         _sql.journal_csv.sql.rstrip().rstrip(";"),
         *arguments.values(),  # numbered in the order in which the statement names them
         output=sink,
         format="csv",
-        delimiter=columns.dialect.delimiter,
+        # The row is one text: nothing in it may be quoted a second time.
+        delimiter=_BREAKS[0],
+        quote=_BREAKS[1],
     )
     return int(copied.rpartition(" ")[2])
+
+
+def _quoted(text: str, delimiter: str) -> str:
+    """A field of CSV: in quotes where the delimiter or a quote is in it, without control characters."""
+    plain = "".join(max(character, " ") for character in text)
+    return '"' + plain.replace('"', '""') + '"' if {delimiter, '"'} & set(plain) else plain
 
 
 async def list_lines(
@@ -165,8 +190,10 @@ async def sum_accounts(connection: Connection, period: BooksPeriod) -> list[Acco
 
 
 async def sum_supplies(connection: Connection, period: BooksPeriod) -> list[SupplySum]:
-    """The supplies of a period by supplier, customer, ruling and currency."""
-    found = await rows(_sql.supply_sums(connection, since=period.since, until=period.until))
+    """The supplies of a period by day, supplier, customer, ruling and currency."""
+    found = await rows(
+        _sql.supply_sums(connection, zone=period.time_zone, since=period.since, until=period.until)
+    )
     return [_supply(row) for row in found]
 
 
@@ -186,4 +213,5 @@ def _supply(row: Any) -> SupplySum:
         vat_minor=row["vat_minor"],
         acquisition_minor=row["acquisition_minor"],
         supplies=row["supplies"],
+        booked_on=row["booked_on"],
     )

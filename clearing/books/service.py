@@ -9,6 +9,7 @@ import json
 from collections.abc import AsyncIterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import date, datetime
+from decimal import Decimal
 from hashlib import sha256
 from typing import Any, Final
 
@@ -27,6 +28,7 @@ from clearing.books.journal_forms import in_reporting, json_line, rate_text, saf
 from clearing.books.journal_request import ChainSpan, JournalProof, JournalRequest
 from clearing.books.period import BooksPeriod, ReportingRates
 from clearing.books.repository import BytesSink, CsvColumns
+from clearing.books.return_rates import ReturnRates
 from clearing.books.saft import SaftAccount, SaftHeader, SaftTotals
 from clearing.books.vat_return import CustomerIdentity, VatReturn, vat_return
 from clearing.connection import Connection
@@ -132,8 +134,18 @@ class BooksService:
         lines = [trial_balance_line(one, chart.map(one.account)) for one in moved]
         return sorted(lines, key=lambda line: (line.number, line.path, line.currency))
 
-    async def vat_return(self, connection: Connection, period: BooksPeriod) -> VatReturn:
-        """The VAT figures of a period, proved against the VAT accounts."""
+    async def vat_return(
+        self,
+        connection: Connection,
+        period: BooksPeriod,
+        *,
+        monthly_rates: Mapping[tuple[str, str], tuple[Decimal, str]] | None = None,
+    ) -> VatReturn:
+        """The VAT figures of a period, proved against the VAT accounts, also in each return's currency.
+
+        `monthly_rates`: prescribed rates into the currency of the platform's country. Raises
+        RateUnavailableError.
+        """
         platform = await self._platform(connection)
         reference = await self._reference_data.load(connection)
         rates = reference.rates_and_calendars.vat
@@ -158,6 +170,12 @@ class BooksService:
             customers=customers,
             platform_country=platform.tax_jurisdiction,
             union=frozenset(union),
+            rates=ReturnRates(
+                daily=reference.rates_and_calendars.fx,
+                vat=rates,
+                own_country=platform.tax_jurisdiction,
+                monthly=monthly_rates or {},
+            ),
         )
 
     # Forms

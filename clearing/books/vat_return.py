@@ -1,16 +1,21 @@
 """VAT figures of a period by country, rate and category, proved against the VAT accounts.
 
 Owns: which side of a return each supply belongs to. Must not know: the database, any country's form.
-Sources: Directive 2006/112/EC art. 196, 250 to 262 (return, recapitulative statement), art. 359 to 369 (OSS);
-MWSTG art. 45 (acquisition tax). A return's boxes differ by country; these are the figures that go into them.
+Sources: Directive 2006/112/EC art. 168(a) and 196 (tax on reverse charge, due and deducted), art. 250 to 262
+(return, recapitulative statement), art. 359 to 369 (OSS); MWSTG art. 45 (acquisition tax). A return's boxes
+differ by country; these are the figures that go into them.
 """
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
+from datetime import date
 from decimal import Decimal
 from enum import StrEnum
 from typing import Final
 
+from clearing.books.return_rates import ReturnRates
+from clearing.documents.tax_currency import state_currency
+from clearing.money import vat_on
 from clearing.parties.party import PLATFORM_ID
 from clearing.tax.vat import Category, SupplyLeg
 
@@ -26,6 +31,7 @@ class VatSide(StrEnum):
     INPUT = "input"
     REVERSE_CHARGE_SUPPLIED = "reverse_charge_supplied"
     REVERSE_CHARGE_RECEIVED = "reverse_charge_received"
+    REVERSE_CHARGE_DEDUCTED = "reverse_charge_deducted"
     ACQUISITION = "acquisition"
     EXEMPT = "exempt"
     OUTSIDE = "outside"
@@ -33,8 +39,9 @@ class VatSide(StrEnum):
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class SupplySum:
-    """Supplies of one kind between two parties in one currency; corrections count with their sign.
+    """Supplies of one kind between two parties on one day; corrections count with their sign.
 
+    `booked_on` is the day in the platform's time zone.
     `vat_of` and the rates are those of the ruling; `acquisition_minor` is what the customer declares itself.
     """
 
@@ -51,11 +58,17 @@ class SupplySum:
     vat_minor: int
     acquisition_minor: int
     supplies: int
+    booked_on: date
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class VatFigure:
-    """One line of the return: base and tax in minor units of the currency that was charged."""
+    """One line of the return: base and tax in minor units of the currency that was charged.
+
+    `return_currency` is the one in which the country's tax is declared (the platform's, if it is of no
+    country): each day's sum is converted at the
+    rate of that day.
+    """
 
     side: VatSide
     country: str
@@ -66,6 +79,9 @@ class VatFigure:
     base_minor: int
     tax_minor: int
     supplies: int
+    return_currency: str
+    return_base_minor: int
+    return_tax_minor: int
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)
@@ -134,21 +150,23 @@ def vat_return(
     customers: Mapping[str, CustomerIdentity],
     platform_country: str,
     union: frozenset[str],
+    rates: ReturnRates,
 ) -> VatReturn:
-    """The return of what the platform supplied and received.
+    """The return of what the platform supplied and received. Raises RateUnavailableError.
 
     `movements`: the period's movement of each VAT account and currency, on the account's own side. `union`:
     codes of territories within the EU's VAT. A supply between two other parties is theirs to declare.
     """
     own = [one for one in supplies if PLATFORM_ID in {one.supplier_id, one.customer_id}]
-    sums: dict[tuple[object, ...], list[int]] = {}
+    sums: dict[tuple[object, ...], dict[date, list[int]]] = {}
     for one in own:
-        for side, country, rate, tax in _sides(one):
+        for side, country, rate, tax in _sides(one, rates):
             key = (side, country, rate, one.category, one.leg, one.currency)
-            total = sums.setdefault(key, [0, 0, 0])
+            total = sums.setdefault(key, {}).setdefault(one.booked_on, [0, 0, 0])
             for place, minor in enumerate((one.net_minor, tax, one.supplies)):
                 total[place] += minor
-    figures = _as_booked([_figure(key, totals) for key, totals in sums.items()], movements)
+    booked = _as_booked([_figure(key, days, platform_country) for key, days in sums.items()], movements)
+    figures = [_in_return_currency(one, days, rates) for one, days in zip(booked, sums.values(), strict=True)]
     figures.sort(key=lambda one: (one.side, one.country, one.rate, one.supply, one.currency))
     return VatReturn(
         figures=figures,
@@ -158,7 +176,7 @@ def vat_return(
     )
 
 
-def _sides(one: SupplySum) -> list[tuple[VatSide, str, Decimal, int]]:
+def _sides(one: SupplySum, rates: ReturnRates) -> list[tuple[VatSide, str, Decimal, int]]:
     """Side, country, rate and tax of each line that a supply belongs to."""
     if one.supplier_id == PLATFORM_ID:
         side = {
@@ -172,7 +190,13 @@ def _sides(one: SupplySum) -> list[tuple[VatSide, str, Decimal, int]]:
     if one.category is Category.STANDARD:
         found.append((VatSide.INPUT, one.vat_of, one.rate, one.vat_minor))
     elif one.category is Category.REVERSE_CHARGE:
-        found.append((VatSide.REVERSE_CHARGE_RECEIVED, one.vat_of, one.rate, 0))
+        # A Swiss platform's acquisition tax is below; elsewhere the tax is due, and deducted at once.
+        rate, tax = one.rate, 0
+        if one.acquisition_of is None:
+            rate = rates.charged_to_customer(one.vat_of, one.leg, one.booked_on)
+            tax = vat_on(one.net_minor, rate)
+            found.append((VatSide.REVERSE_CHARGE_DEDUCTED, one.vat_of, rate, tax))
+        found.append((VatSide.REVERSE_CHARGE_RECEIVED, one.vat_of, rate, tax))
     if one.acquisition_of is not None:
         # Declared and deducted in one return: one line on each side.
         declared = (one.acquisition_of, one.acquisition_rate, one.acquisition_minor)
@@ -209,10 +233,36 @@ def _key(one: VatFigure) -> tuple[object, ...]:
     return (one.country, one.rate, one.category, one.supply, one.currency)
 
 
-def _figure(key: tuple[object, ...], totals: Sequence[int]) -> VatFigure:
+def _figure(key: tuple[object, ...], days: Mapping[date, Sequence[int]], own_country: str) -> VatFigure:
     names = ("side", "country", "rate", "category", "supply", "currency")
     facts = dict(zip(names, key, strict=True))
-    return VatFigure(**facts, base_minor=totals[0], tax_minor=totals[1], supplies=totals[2])  # type: ignore[arg-type]
+    base, tax, supplies = (sum(column) for column in zip(*days.values(), strict=True))
+    return VatFigure(  # type: ignore[arg-type,unused-ignore]
+        **facts,  # type: ignore[arg-type]
+        base_minor=base,
+        tax_minor=tax,
+        supplies=supplies,
+        return_currency=state_currency(str(facts["country"]) or own_country),
+        return_base_minor=0,
+        return_tax_minor=0,
+    )
+
+
+def _in_return_currency(
+    figure: VatFigure, days: Mapping[date, Sequence[int]], rates: ReturnRates
+) -> VatFigure:
+    """The figure with both of its amounts in its country's currency.
+
+    What the ledger has beyond the days' sums counts on the last of them.
+    """
+    into, last = figure.return_currency, max(days)
+    base = tax = 0
+    for day, (day_base, day_tax, _) in days.items():
+        base += rates.converted(day_base, figure.currency, into=into, day=day)
+        tax += rates.converted(day_tax, figure.currency, into=into, day=day)
+    remaining = figure.tax_minor - sum(day[1] for day in days.values())
+    tax += rates.converted(remaining, figure.currency, into=into, day=last)
+    return replace(figure, return_base_minor=base, return_tax_minor=tax)
 
 
 def _sales_list(

@@ -17,41 +17,53 @@ SELECT set_config('work_mem', '64MB', true), set_config('random_page_cost', '1.1
     set_config('enable_seqscan', 'off', true), set_config('max_parallel_workers_per_gather', '0', true), set_config('jit', 'off', true);
 
 -- name: journal_csv
--- The transfers of some batches, each a row of the journal, in the order of booking: entries are sorted, and the transfers of
--- each are looked up by their key. Chart, digits and rates are JSON objects, not joins, so that the order is kept.
-SELECT (:offset::bigint) + row_number() OVER (ORDER BY e.place, t.ordinal) AS line, e.booked_on::text AS booked_on, e.kind,
-       e.subject_id AS subject, e.shown_reference AS reference,
-       t.debit ->> 0 AS debit_account, t.debit_account AS debit_path, t.credit ->> 0 AS credit_account,
-       t.credit_account AS credit_path,
-       CASE t.places WHEN 0 THEN t.amount_minor::text
-           ELSE (t.amount_minor / (10 ^ t.places)::bigint) || (:point::text)
-               || lpad((t.amount_minor % (10 ^ t.places)::bigint)::text, t.places, '0') END AS amount,
-       t.currency,
-       CASE WHEN t.rate IS NULL THEN '' ELSE replace(round(t.amount_minor * (t.rate ->> 0)::numeric / (10 ^ t.places)::bigint,
-           (:places::integer))::text, '.', (:point::text)) END AS reporting_amount,
-       CASE WHEN t.rate IS NULL THEN '' ELSE (:reporting::text) END AS reporting_currency, coalesce(t.rate ->> 1, '') AS rate_source,
-       coalesce(nullif(t.debit ->> 1, ''), t.credit ->> 1) AS vat_code,
-       coalesce(nullif(t.debit ->> 2, ''), nullif(t.credit ->> 2, ''), e.cpo_id) AS counterparty,
-       e.cdr_id, e.psp_object, e.chain, e.position
+-- The transfers of some batches in the order of booking, each a whole row of CSV in one text: entries are sorted, and the
+-- transfers of each are looked up by their key. What an entry gives to its rows is written once for all of them. Chart, VAT
+-- codes and parties are JSON objects of texts that are quoted already, not joins, so that the order is kept.
+SELECT ((:offset::bigint) + row_number() OVER ())::text || e.head || ((:chart::text::jsonb) ->> t.debit_account)
+       || ((:chart::text::jsonb) ->> t.credit_account)
+       || CASE WHEN t.currency = ANY(:cents::bpchar[])
+           THEN (t.amount_minor / 100)::text || (:point::text) || lpad((t.amount_minor % 100)::text, 2, '0')
+           ELSE replace(round(t.amount_minor / (10 ^ ((:digits::text::jsonb) ->> t.currency::text)::integer)::bigint::numeric,
+               ((:digits::text::jsonb) ->> t.currency::text)::integer)::text, '.', (:point::text)) END
+       || (:delimiter::text) || t.currency::text || (:delimiter::text)
+       || CASE WHEN (:reporting::text) = '' THEN (:delimiter::text) || (:delimiter::text) || (:delimiter::text) ELSE
+           replace(round(t.amount_minor * ((:rates::text::jsonb) -> (t.currency || ' ' || e.booked_on::text) ->> 0)::numeric
+               / (10 ^ ((:digits::text::jsonb) ->> t.currency::text)::integer)::bigint, (:reporting_places::integer))::text,
+               '.', (:point::text))
+           || (:delimiter::text) || (:reporting::text) || (:delimiter::text)
+           || ((:rates::text::jsonb) -> (t.currency || ' ' || e.booked_on::text) ->> 1) || (:delimiter::text) END
+       || coalesce((:vat_codes::text::jsonb) ->> t.debit_account, (:vat_codes::text::jsonb) ->> t.credit_account, '')
+       || (:delimiter::text)
+       || coalesce((:parties::text::jsonb) ->> t.debit_account, (:parties::text::jsonb) ->> t.credit_account, e.cpo_id)
+       || e.tail AS line
 FROM (
-    SELECT row_number() OVER (
-               ORDER BY b.booked_at, b.chain, b.position, e.shard, e.subject_id, e.kind, e.reference) AS place,
-           e.shard, e.subject_id, e.kind, e.reference, b.chain, b.position, (b.booked_at AT TIME ZONE (:zone::text))::date AS booked_on,
-           CASE WHEN e.reference ~ '^\s*[-=+@|%]' THEN '''' ELSE '' END || e.reference AS shown_reference,
-           coalesce(e.cpo_id, '') AS cpo_id, coalesce(e.cdr_id, '') AS cdr_id, coalesce(e.psp_object_id, '') AS psp_object
-    FROM clearing.batch AS b JOIN clearing.entry AS e ON e.batch_id = b.id
-    WHERE b.id = ANY(:batches::uuid[])
-    ORDER BY 1
+    SELECT shard, subject_id, kind, reference, booked_on,
+           concat((:delimiter::text), booked_on, (:delimiter::text), kind, (:delimiter::text), subject_id, (:delimiter::text),
+               CASE WHEN plain THEN reference ELSE '"' || CASE WHEN reference ~ '^\s*[-=+@|%]' THEN '''' ELSE '' END
+                   || replace(translate(reference, (:breaks::text), '    '), '"', '""') || '"' END, (:delimiter::text)) AS head,
+           CASE WHEN plain THEN cpo_id ELSE '"' || replace(translate(cpo_id, (:breaks::text), '    '), '"', '""') || '"' END AS cpo_id,
+           concat((:delimiter::text), CASE WHEN plain THEN cdr_id ELSE '"' || CASE WHEN cdr_id ~ '^\s*[-=+@|%]' THEN '''' ELSE '' END
+                   || replace(translate(cdr_id, (:breaks::text), '    '), '"', '""') || '"' END, (:delimiter::text),
+               CASE WHEN plain THEN psp_object ELSE '"' || CASE WHEN psp_object ~ '^\s*[-=+@|%]' THEN '''' ELSE '' END
+                   || replace(translate(psp_object, (:breaks::text), '    '), '"', '""') || '"' END,
+               (:delimiter::text), chain, (:delimiter::text), position) AS tail
+    FROM (
+        SELECT e.shard, e.subject_id, e.kind, e.reference, b.booked_at, b.chain, b.position,
+               (b.booked_at AT TIME ZONE (:zone::text))::date AS booked_on, coalesce(e.cpo_id, '') AS cpo_id,
+               coalesce(e.cdr_id, '') AS cdr_id, coalesce(e.psp_object_id, '') AS psp_object,
+               concat('~', e.reference, '~', e.cdr_id, '~', e.psp_object_id, '~', e.cpo_id) !~ '[",;=+@|%[:cntrl:]]|~[-\s]' AS plain
+        FROM clearing.batch AS b JOIN clearing.entry AS e ON e.batch_id = b.id
+        WHERE b.id = ANY(:batches::uuid[])
+    ) AS e
+    ORDER BY booked_at, chain, position, shard, subject_id, kind, reference
 ) AS e
 CROSS JOIN LATERAL (
-    SELECT ordinal, debit_account, credit_account, amount_minor, currency,
-           (:chart::text::jsonb) -> debit_account AS debit, (:chart::text::jsonb) -> credit_account AS credit,
-           ((:digits::text::jsonb) ->> currency)::integer AS places,
-           CASE WHEN (:reporting::text) <> '' THEN (:rates::text::jsonb) -> (currency || ' ' || e.booked_on::text) END AS rate
+    SELECT debit_account, credit_account, amount_minor, currency
     FROM clearing.transfer
-    WHERE (shard, subject_id, kind, reference) = (e.shard, e.subject_id, e.kind, e.reference) OFFSET 0
-) AS t
-ORDER BY e.place, t.ordinal;
+    WHERE (shard, subject_id, kind, reference) = (e.shard, e.subject_id, e.kind, e.reference)
+    ORDER BY ordinal
+) AS t;
 
 -- name: journal_rows
 -- As above, with amounts in minor units.
@@ -97,16 +109,16 @@ SELECT DISTINCT currency, (booked_at AT TIME ZONE (:zone::text))::date AS day FR
 WHERE booked_at >= :since AND booked_at < :until ORDER BY currency, day;
 
 -- name: supply_sums
--- The supplies of a period by supplier, customer, ruling and currency; corrections count with their sign. Acquisition tax is
+-- The supplies of a period by supplier, customer, ruling, currency and day; corrections count with their sign. Acquisition tax is
 -- rounded for each supply, as it was booked.
 SELECT leg ->> 'leg' AS leg, leg ->> 'supplier' AS supplier_id, leg ->> 'customer' AS customer_id, leg ->> 'ruling' AS ruling_id,
        r.content AS ruling, e.currency, sum((leg ->> 'net')::bigint)::bigint AS net_minor,
        sum((leg ->> 'vat')::bigint)::bigint AS vat_minor,
        sum(round((leg ->> 'net')::numeric * (r.content::jsonb ->> 'acquisition_rate')::numeric / 100))::bigint AS acquisition_minor,
-       count(*) AS supplies
+       count(*) AS supplies, (b.booked_at AT TIME ZONE (:zone::text))::date AS booked_on
 FROM clearing.batch AS b
 JOIN clearing.entry AS e ON e.batch_id = b.id
 CROSS JOIN LATERAL jsonb_array_elements(e.legs::jsonb) AS leg
 LEFT JOIN clearing.vat_ruling AS r ON r.id = leg ->> 'ruling'
 WHERE b.booked_at >= :since AND b.booked_at < :until AND e.legs <> '[]'
-GROUP BY 1, 2, 3, 4, 5, 6 ORDER BY 1, 2, 3, 4, 6;
+GROUP BY 1, 2, 3, 4, 5, 6, booked_on ORDER BY 1, 2, 3, 4, 6, booked_on;

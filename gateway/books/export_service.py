@@ -107,10 +107,13 @@ class BookExportService:
             found = await self._period(connection, period)
             return await self._books.trial_balance(connection, found, chart)
 
-    async def vat_return(self, period: str) -> VatReturn:
+    async def vat_return(
+        self, period: str, *, monthly_rates: Mapping[tuple[str, str], tuple[Decimal, str]] | None = None
+    ) -> VatReturn:
         """The VAT figures of a period, proved against the VAT accounts."""
         async with transaction(self.pool, isolation="repeatable_read") as connection:
-            return await self._books.vat_return(connection, await self._period(connection, period))
+            found = await self._period(connection, period)
+            return await self._books.vat_return(connection, found, monthly_rates=monthly_rates)
 
     async def list_treasury_balances(self) -> Sequence[AccountBalance]:
         """What is owed to each party, withheld, prefunded, at the PSP and at the bank, now."""

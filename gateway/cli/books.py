@@ -17,6 +17,8 @@ import click
 from clearing.books.journal import DIALECTS, BooksForm
 from clearing.books.journal_request import DatevClient
 from clearing.books.period import parse_monthly_rates
+from clearing.books.table_csv import trial_balance_csv, vat_return_csv
+from clearing.books.vat_return import VatReturn
 from clearing.money import to_major
 from clearing.reporting.closing_points import ClosingPoint
 from clearing.services import build_clearing
@@ -34,6 +36,10 @@ _FILE = click.Path(exists=True, dir_okay=False, path_type=Path)
 _CHART: Final = "NETWORKCORE_CHART_OF_ACCOUNTS_PATH"
 _chart = click.option(
     "--chart", type=_FILE, help=f"CSV of the chart of accounts; by default {_CHART}, else bundled."
+)
+
+_csv = click.option(
+    "--csv", type=click.Choice(list(DIALECTS)), help="Write CSV for that country's Excel, not a table."
 )
 
 
@@ -109,10 +115,14 @@ def journal_command(
 @command.command(name="trial-balance")
 @click.argument("period")
 @_chart
+@_csv
 @as_json_option
-def trial_balance_command(*, period: str, chart: Path | None, as_json: bool) -> None:
+def trial_balance_command(*, period: str, chart: Path | None, csv: str | None, as_json: bool) -> None:
     """Show each account of PERIOD: opening, debits, credits, closing."""
     lines = _run(lambda books: books.exports.trial_balance(period), command="trial-balance", chart=chart)
+    if csv is not None:
+        click.echo(trial_balance_csv(lines, DIALECTS[csv]), nl=False)
+        return
     rows = [
         {
             "account": one.number,
@@ -131,10 +141,32 @@ def trial_balance_command(*, period: str, chart: Path | None, as_json: bool) -> 
 
 @command.command(name="vat-return")
 @click.argument("period")
+@click.option(
+    "--rates",
+    type=_FILE,
+    help="CSV of prescribed monthly rates for the platform's own country; by default the ECB's of each day.",
+)
+@_csv
 @as_json_option
-def vat_return_command(*, period: str, as_json: bool) -> None:
+def vat_return_command(*, period: str, rates: Path | None, csv: str | None, as_json: bool) -> None:
     """Show the VAT figures of PERIOD. Exit status 1 if a VAT account does not equal them."""
-    found = _run(lambda books: books.exports.vat_return(period), command="vat-return")
+    monthly = None if rates is None else _monthly_rates(rates)
+    found = _run(lambda books: books.exports.vat_return(period, monthly_rates=monthly), command="vat-return")
+    if csv is None:
+        _show_vat_return(found, period=period, as_json=as_json)
+    else:
+        click.echo(vat_return_csv(found, DIALECTS[csv]), nl=False)
+    unequal = [one for one in found.proof if one.difference_minor]
+    for one in unequal:
+        difference = to_major(one.difference_minor, one.currency)
+        click.echo(
+            f"{one.account}: the ledger has {difference} {one.currency} more than the figures", err=True
+        )
+    if unequal:
+        sys.exit(_NO)
+
+
+def _show_vat_return(found: VatReturn, *, period: str, as_json: bool) -> None:
     rows: list[dict[str, Any]] = [
         {
             "side": one.side.value,
@@ -145,6 +177,9 @@ def vat_return_command(*, period: str, as_json: bool) -> None:
             "currency": one.currency,
             "base": to_major(one.base_minor, one.currency),
             "tax": to_major(one.tax_minor, one.currency),
+            "return_currency": one.return_currency,
+            "return_base": to_major(one.return_base_minor, one.return_currency),
+            "return_tax": to_major(one.return_tax_minor, one.return_currency),
         }
         for one in found.figures
     ]
@@ -158,18 +193,13 @@ def vat_return_command(*, period: str, as_json: bool) -> None:
             "currency": one.currency,
             "base": to_major(one.base_minor, one.currency),
             "tax": Decimal(0),
+            "return_currency": "",
+            "return_base": "",
+            "return_tax": "",
         }
         for one in found.sales_list
     ]
     show_rows(rows, title=f"VAT {period}", none="Nothing was supplied.", as_json=as_json)
-    unequal = [one for one in found.proof if one.difference_minor]
-    for one in unequal:
-        difference = to_major(one.difference_minor, one.currency)
-        click.echo(
-            f"{one.account}: the ledger has {difference} {one.currency} more than the figures", err=True
-        )
-    if unequal:
-        sys.exit(_NO)
 
 
 @command.command(name="balances")

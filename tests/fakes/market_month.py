@@ -12,7 +12,11 @@ from fractions import Fraction
 
 @dataclass(frozen=True, kw_only=True)
 class Sale:
-    """A session paid by card: gross in minor units, sold where `country` is, brought by `partner`."""
+    """A session paid by card: gross in minor units, sold where `country` is, brought by `partner`.
+
+    `site` owns the ground; `corrected` is what a credit CDR took off the price. `by_cpo`: the CPO sells in
+    its own name, and the platform is its agent.
+    """
 
     number: int
     cpo: str
@@ -21,7 +25,10 @@ class Sale:
     partner: str
     gross: int
     psp_fee: int
+    site: str = ""
     refunds: tuple[int, ...] = ()
+    corrected: int = 0
+    by_cpo: bool = False
     disputed: bool = False
 
 
@@ -35,15 +42,24 @@ class Company:
 
 @dataclass
 class Month:
-    """Balances (credits minus debits) by account and currency, VAT figures, and what each party is owed."""
+    """Balances (credits minus debits) by account and currency, VAT figures, and what each party is owed.
+
+    `documents`: net and VAT shown of what each party supplied, by currency of the sale.
+    """
 
     balances: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
     vat: dict[tuple[str, str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
     owed: dict[tuple[str, str], int] = field(default_factory=lambda: defaultdict(int))
+    documents: dict[tuple[str, str], list[int]] = field(default_factory=lambda: defaultdict(lambda: [0, 0]))
 
 
 VAT = {"NL": Fraction(21), "DE": Fraction(19), "CH": Fraction(81, 10)}
-SHARES = (("cpo", 8000), ("partner", 800), ("platform", 1200))
+RESERVE = Fraction(1, 10)  # of what NL-ABC is owed for sales less refunds, for some days
+
+
+def points(sale: Sale) -> list[int]:
+    """Basis points of the CPO, the partner, the platform and the site host."""
+    return [7500, 800, 1200, 500] if sale.site else [8000, 800, 1200, 0]
 
 
 def half_up(value: Fraction) -> int:
@@ -70,11 +86,11 @@ def compute(
     for sale in sales:
         net = half_up(sale.gross * 100 / (100 + VAT[sale.country]))
         vat = sale.gross - net
-        parts = largest_remainder(net, [points for _, points in SHARES])
+        parts = largest_remainder(net, points(sale))
         month.balances["psp:stripe:receivable", sale.currency] -= sale.gross - sale.psp_fee
         month.balances["platform:psp:expense", sale.currency] -= sale.psp_fee
         _book(month, sale, (net, vat, parts), companies, rates)
-        back = sale.gross if sale.disputed else sum(sale.refunds)
+        back = sale.gross if sale.disputed else sum(sale.refunds) + sale.corrected
         if back:
             # The driver gets it, each party gives its part; the PSP keeps its fee.
             month.balances["psp:stripe:receivable", sale.currency] += back
@@ -92,7 +108,11 @@ def _book(
     rates: Mapping[tuple[str, str], Fraction],
 ) -> None:
     """A supply to the driver and those behind it; negative amounts take it back."""
-    net, vat, (cpo_part, partner_part, platform_part) = amounts
+    net, vat, (cpo_part, partner_part, platform_part, site_part) = amounts
+    if sale.by_cpo:
+        month.balances["platform:fee:revenue", sale.currency] += platform_part
+        _book_agent(month, sale, (vat, cpo_part, partner_part, platform_part), companies, rates)
+        return
     if sale.disputed and net < 0:
         # Nothing was supplied back: the VAT stays due, and the platform bears it.
         month.balances["platform:dispute:expense", sale.currency] += vat
@@ -100,26 +120,67 @@ def _book(
         month.balances[f"vat:{sale.country}:output", sale.currency] += vat
         figure(month, ("output", sale.country, sale.currency), net, vat)
     month.balances["platform:fee:revenue", sale.currency] += platform_part
-    for kind, party, part in (("cpo", sale.cpo, cpo_part), ("partner", sale.partner, partner_part)):
+    parts = [("cpo", sale.cpo, cpo_part), ("partner", sale.partner, partner_part)]
+    parts += [("site", sale.site, site_part)] if sale.site else []
+    for kind, party, part in parts:
         company = companies[party]
-        tax = half_up(part * VAT["CH"] / 100)
+        # The use of ground is taxed where it lies, by its owner; the other supplies where the platform is.
+        of = sale.country if kind == "site" else "CH"
+        tax = half_up(part * VAT[of] / 100)
         owed = part
-        month.balances["vat:CH:input", sale.currency] -= tax
-        figure(month, ("input", "CH", sale.currency), part, tax)
-        if company.country == "CH":
-            owed += tax  # a Swiss supplier of the Swiss platform adds its VAT
+        month.balances[f"vat:{of}:input", sale.currency] -= tax
+        figure(month, ("input", of, sale.currency), part, tax)
+        shown = tax if company.country == of else 0
+        month.documents[party, sale.currency][0] += part
+        month.documents[party, sale.currency][1] += shown
+        if company.country == of:
+            owed += tax  # a supplier of the same country adds its VAT
         else:
             # From abroad: acquisition tax, declared and deducted at once.
             month.balances["vat:CH:acquisition", sale.currency] += tax
             figure(month, ("acquisition", "CH", sale.currency), part, tax)
-        account = f"{kind}:{party}:payable"
-        if company.currency != sale.currency:
-            pair = f"fx:{sale.currency}-{company.currency}:position"
-            month.balances[pair, sale.currency] += owed
-            owed = half_up(owed * rates[sale.currency, company.currency])
-            month.balances[pair, company.currency] -= owed
-        month.balances[account, company.currency] += owed
-        month.owed[party, company.currency] += owed
+        _owe(month, (kind, party, sale.currency), owed, company, rates)
+
+
+def _owe(
+    month: Month,
+    whom: tuple[str, str, str],
+    owed: int,
+    company: Company,
+    rates: Mapping[tuple[str, str], Fraction],
+) -> None:
+    """Owe a kind of party a sum in a currency, converted to the one in which it is paid."""
+    kind, party, currency = whom
+    if company.currency != currency:
+        pair = f"fx:{currency}-{company.currency}:position"
+        month.balances[pair, currency] += owed
+        owed = half_up(owed * rates[currency, company.currency])
+        month.balances[pair, company.currency] -= owed
+    month.balances[f"{kind}:{party}:payable", company.currency] += owed
+    month.owed[party, company.currency] += owed
+
+
+def _book_agent(
+    month: Month,
+    sale: Sale,
+    amounts: tuple[int, int, int, int],
+    companies: Mapping[str, Company],
+    rates: Mapping[tuple[str, str], Fraction],
+) -> None:
+    """The CPO's sale: its own VAT, and from its part it pays the partner's VAT, where that is of its country.
+
+    The platform's fee is taxed where the CPO is, which declares it: it is outside the Swiss platform's VAT.
+    """
+    vat, cpo_part, partner_part, fee = amounts
+    partner = companies[sale.partner]
+    tax = half_up(partner_part * VAT[sale.country] / 100) if partner.country == sale.country else 0
+    month.documents[sale.partner, sale.currency][0] += partner_part
+    month.documents[sale.partner, sale.currency][1] += tax
+    month.documents["platform", sale.currency][0] += fee
+    figure(month, ("outside", "", sale.currency), fee, 0)
+    cpo = companies[sale.cpo]
+    _owe(month, ("cpo", sale.cpo, sale.currency), cpo_part + vat - tax, cpo, rates)
+    _owe(month, ("partner", sale.partner, sale.currency), partner_part + tax, partner, rates)
 
 
 def figure(month: Month, key: tuple[str, str, str], base: int, tax: int) -> None:

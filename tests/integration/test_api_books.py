@@ -50,6 +50,16 @@ async def test_journal_trial_balance_vat_and_balances_say_the_same(api: Api) -> 
     vat = (await api.call("GET", f"/v1/books/vat-return?period={period}", party="admin")).json
     assert not vat["oss_enabled"]
     assert all(one["difference"] == 0 for one in vat["proof"])
+    for table, key in (("trial-balance", "path"), ("vat-return", "table")):
+        path = f"/v1/books/{table}?period={period}&format=csv&dialect=de"
+        german = await api.call("GET", path, party="admin")
+        assert german.status == 200, german.text
+        assert german.headers["Content-Type"].startswith("text/csv")
+        assert german.text.startswith("\ufeff")
+        lines = list(csv.DictReader(io.StringIO(german.text.removeprefix("\ufeff")), delimiter=";"))
+        assert lines
+        assert all(line[key] for line in lines)
+    assert len(lines) == sum(len(vat[name]) for name in ("figures", "sales_list", "oss", "proof"))
     (output,) = [one for one in vat["figures"] if one["side"] == "output"]
     assert output["tax"] == moved["vat:DE:output"]
 

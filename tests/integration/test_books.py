@@ -18,15 +18,21 @@ from clearing.books.journal_request import DatevClient, JournalProof, JournalReq
 from clearing.books.period import BooksPeriod, parse_monthly_rates, parse_period
 from clearing.books.saft import NAMESPACE
 from clearing.books.service import BooksService
+from clearing.documents import invoice_service
 from clearing.errors import ClearingInvariantViolation, InvalidBooksRequestError, RateUnavailableError
+from clearing.iso20022.bank_entry import BankLine
 from clearing.ledger import service as ledger_service
-from clearing.payouts.disbursement import Paid
+from clearing.parties.agreement import LegalModel, Role, Share
+from clearing.payouts.disbursement import Disbursement
 from clearing.reference_data import bundled_data
+from clearing.settlement_statements.verification import verify_settlement_statement
 from gateway.database import Pool, transaction
+from tests.fakes import bank
 from tests.fakes import clearing_fixtures as world
-from tests.fakes.market_month import Company, Month, Sale, compute
+from tests.fakes.market_month import RESERVE, Company, Month, Sale, compute, half_up
 from tests.integration.test_bank_files import ACCOUNT, DUTCH, confirm
 from tests.integration.test_disbursements import System
+from tests.integration.test_settlement_statements import write
 
 OCTOBER = BooksPeriod(first=date(2026, 10, 1), last=date(2026, 10, 31), time_zone="Europe/Zurich")
 CLEARED_AT = datetime(2026, 10, 13, 15, 0, tzinfo=UTC)
@@ -34,15 +40,29 @@ COMPANIES = {
     "NL-ABC": Company(country="NL", currency="EUR"),
     "DE-XYZ": Company(country="DE", currency="EUR"),
     "CH-ALP": Company(country="CH", currency="CHF"),
+    "hotel": Company(country="NL", currency="EUR"),
     "superapp": Company(country="DE", currency="EUR"),
     "parking": Company(country="CH", currency="CHF"),
 }
 CPOS = {"NL-ABC": world.NL_CPO, "DE-XYZ": world.DE_CPO, "CH-ALP": world.CH_CPO}
+SHARES = (
+    Share(role=Role.DEMAND_PARTNER, basis_points=800),
+    Share(role=Role.PLATFORM, basis_points=1200),
+    Share(role=Role.SITE_HOST, basis_points=500),
+)
+MODELS = {
+    "NL-ABC": LegalModel.RESELLER,
+    "DE-XYZ": LegalModel.DISCLOSED_AGENT,
+    "CH-ALP": LegalModel.RESELLER,
+}
 VAT_PERCENT = {"NL": "21.0", "DE": "19.0", "CH": "8.1"}
 
 
 def sales() -> list[Sale]:
-    """Thirty sessions of three countries and two partners; some refunded, some disputed."""
+    """Thirty sessions of three countries, two partners and a site host.
+
+    Some were refunded, some disputed, some corrected by a credit CDR.
+    """
     found = []
     for number in range(1, 31):
         cpo = list(CPOS)[number % 3]
@@ -59,7 +79,10 @@ def sales() -> list[Sale]:
                 partner="parking" if number % 4 == 0 else "superapp",
                 gross=gross,
                 psp_fee=20 + number,
+                site="hotel" if cpo == "NL-ABC" and number % 2 == 0 else "",
                 refunds=_refunds(number, gross),
+                corrected=111 if number % 10 == 2 else 0,
+                by_cpo=cpo == "DE-XYZ",
                 disputed=number % 10 == 7,
             )
         )
@@ -74,12 +97,24 @@ def _refunds(number: int, gross: int) -> tuple[int, ...]:
 class MonthOfMarket(System):
     """A month in clearing, and the same month computed without it."""
 
+    async def open(self) -> None:
+        """Every party agreed to self-billing, and every CPO to share with a site host."""
+        reference_data = self.service.reference_data
+        async with transaction(self.pool) as connection:
+            await reference_data.import_bundled_rates(connection, now=CLEARED_AT)
+            for party in world.PARTIES.values():
+                agreed = replace(party, self_billing_since=OCTOBER.first)
+                await reference_data.register_party(connection, agreed, now=CLEARED_AT)
+            for cpo in CPOS.values():
+                await reference_data.put_agreement(
+                    connection,
+                    world.agreement(cpo, shares=SHARES, legal_model=MODELS[cpo.id]),
+                    now=CLEARED_AT,
+                )
+
     async def play(self) -> Month:
         await self.open()
-        async with transaction(self.pool) as connection:
-            for cpo in (world.DE_CPO, world.CH_CPO):
-                agreed = world.agreement(cpo)
-                await self.service.reference_data.put_agreement(connection, agreed, now=CLEARED_AT)
+        await self.terms(world.NL_CPO, reserve_bps=1000, reserve_days=5)
         await confirm(self, DUTCH)
         for sale in sales():
             await self._sell(sale)
@@ -94,6 +129,7 @@ class MonthOfMarket(System):
             sale.number,
             cpo,
             demand_partner_id=sale.partner,
+            site_host_id=sale.site or None,
             captured_minor=sale.gross,
             psp_fee_minor=sale.psp_fee,
             tariff_json=world.tariff_json(cpo, price=f"{price:f}", vat=VAT_PERCENT[sale.country]),
@@ -108,8 +144,10 @@ class MonthOfMarket(System):
         now = CLEARED_AT + timedelta(hours=1)
         identifier = world.session_id(sale.number)
         async with transaction(self.pool) as connection:
-            for part, minor in enumerate(sale.refunds):
-                reference = f"re_{sale.number}_{part}"
+            refunds = [(f"re_{sale.number}_{part}", minor) for part, minor in enumerate(sale.refunds)]
+            # What a credit CDR takes off is given back as a refund is, under the CDR's name.
+            corrected = [(f"CREDIT-{sale.number}", sale.corrected)] if sale.corrected else []
+            for reference, minor in [*refunds, *corrected]:
                 await self.service.sessions.refund(
                     connection, identifier, minor=minor, reference=reference, now=now
                 )
@@ -140,6 +178,36 @@ class MonthOfMarket(System):
                 now=CLEARED_AT,  # type: ignore[arg-type]
             )
         return bytes(found), proof
+
+    async def bank_file(self, now: datetime) -> list[int]:
+        """The amounts of the payment file of a day, in minor units."""
+        async with transaction(self.pool) as connection:
+            made = await self.service.bank_transfers(debtor=ACCOUNT).create_payment_file(
+                connection, execution_date=now.date(), now=now
+            )
+        assert made.file is not None
+        root = ET.fromstring(made.file.content)  # noqa: S314 - our own file
+        return [int(Decimal(one.text or "") * 100) for one in root.iter() if one.tag.endswith("InstdAmt")]
+
+    async def bank_books(self, payment: Disbursement, now: datetime, *, direction: str = "DBIT") -> None:
+        """The bank's statement of a day has the payment, or (CRDT) its return."""
+        amount = f"{Decimal(payment.amount_minor) / 100:f}"
+        item = bank.detail(
+            payment.end_to_end_id,
+            amount,
+            direction=direction,
+            reason="AC04" if direction == "CRDT" else None,
+        )
+        content = bank.statement(bank.entry(amount, item, direction=direction, day=f"{now:%Y-%m-%d}"))
+        lines = [line for line in bank.stated(content) if isinstance(line, BankLine)]
+        async with transaction(self.pool) as connection:
+            await self.service.bank_transfers(debtor=ACCOUNT).import_statement(connection, lines, now=now)
+
+    async def lift_holds(self, now: datetime) -> None:
+        """Somebody has looked at the party's account."""
+        async with transaction(self.pool) as connection:
+            for row in await connection.fetch("SELECT id FROM clearing.payout_hold WHERE lifted_at IS NULL"):
+                await self.payouts.lift_hold(connection, row["id"], by="anna", now=now)
 
     @property
     def books(self) -> BooksService:
@@ -174,7 +242,7 @@ async def test_a_month_computed_a_second_time_is_the_ledger_and_the_vat_return(m
     assert booked == {key: minor for key, minor in expected.balances.items() if minor}
     figures: dict[tuple[str, str, str], list[int]] = defaultdict(lambda: [0, 0])
     for one in found.figures:
-        if one.side in {"output", "input", "acquisition"}:
+        if one.side in {"output", "input", "acquisition", "outside"}:
             figures[one.side, one.country, one.currency][0] += one.base_minor
             figures[one.side, one.country, one.currency][1] += one.tax_minor
     assert dict(figures) == dict(expected.vat)
@@ -194,30 +262,60 @@ async def test_a_month_computed_a_second_time_is_the_ledger_and_the_vat_return(m
     await market.proved()
 
 
-async def test_what_is_owed_is_what_statements_and_bank_files_pay(market: MonthOfMarket) -> None:
+async def test_the_documents_of_the_month_state_what_was_computed_a_second_time(
+    market: MonthOfMarket,
+) -> None:
     expected = await market.play()
-    paid_on = datetime(2026, 10, 15, 6, 0, tzinfo=UTC)
-    planned = await market.plan(paid_on)
-    owed = {key: minor for key, minor in expected.owed.items() if minor > 0}
-    assert {(one.party_id, one.currency): one.amount_minor for one in planned} == owed
     async with transaction(market.pool) as connection:
-        made = await market.service.bank_transfers(debtor=ACCOUNT).create_payment_file(
-            connection, execution_date=paid_on.date(), now=paid_on
+        issued, rejected = await invoice_service.issue(
+            connection, start=OCTOBER.first, end=OCTOBER.last, now=datetime(2026, 11, 2, 12, 0, tzinfo=UTC)
         )
-    assert made.file is not None
-    root = ET.fromstring(made.file.content)  # noqa: S314 - our own file
-    amounts = [one.text for one in root.iter() if one.tag.endswith("InstdAmt")]
-    assert amounts == [f"{Decimal(owed['NL-ABC', 'EUR']) / 100:f}"]
+    assert list(rejected) == []
+    stated: dict[tuple[str, str], list[int]] = defaultdict(lambda: [0, 0])
+    for one in issued:
+        sign = -1 if one.type.is_credit else 1
+        stated[one.supplier_id, one.currency][0] += sign * one.net_minor
+        stated[one.supplier_id, one.currency][1] += sign * one.vat_minor
+    assert dict(stated) == dict(expected.documents)
+
+
+async def test_what_is_owed_is_what_bank_files_and_statements_pay_whatever_the_bank_returns(
+    market: MonthOfMarket,
+) -> None:
+    expected = await market.play()
+    reserve = half_up(expected.owed["NL-ABC", "EUR"] * RESERVE)
+    first_day = datetime(2026, 10, 15, 6, 0, tzinfo=UTC)
+    planned = await market.plan(first_day)
+    owed = {key: minor for key, minor in expected.owed.items() if minor > 0}
+    owed["NL-ABC", "EUR"] -= reserve
+    assert {(one.party_id, one.currency): one.amount_minor for one in planned} == owed
     for one in planned:
         if one.rail == "psp":
-            await market.pay(one, paid_on)
-        else:
-            await market.answer(one, Paid(rail_reference=one.end_to_end_id), paid_on)
+            await market.pay(one, first_day)
+    (by_bank,) = [one for one in planned if one.rail == "bank"]
+    returned = by_bank
+    assert await market.bank_file(first_day) == [owed["NL-ABC", "EUR"]]
+    await market.bank_books(by_bank, first_day)
+    # The bank sends it back: it is owed again, paid again whole, and the reserve comes later.
+    await market.bank_books(by_bank, first_day + timedelta(days=1), direction="CRDT")
+    await market.lift_holds(first_day + timedelta(days=1))
+    for later, minor in ((timedelta(days=1, hours=3), owed["NL-ABC", "EUR"]), (timedelta(days=5), reserve)):
+        (by_bank,) = await market.plan(first_day + later)
+        assert await market.bank_file(first_day + later) == [minor]
+        await market.bank_books(by_bank, first_day + later)
+        planned.append(by_bank)
+    stated: dict[tuple[str, str], int] = defaultdict(int)
+    for one in planned:
+        proved = verify_settlement_statement(await write(market, one, now=first_day + timedelta(days=7)))
+        assert proved.payout_minor == one.amount_minor
+        stated[one.party_id, one.currency] += 0 if one.id == returned.id else proved.payout_minor
+    assert dict(stated) == {key: minor for key, minor in expected.owed.items() if minor > 0}
     async with transaction(market.pool) as connection:
         trial = await market.books.trial_balance(connection, OCTOBER, bundled_chart())
-    for one in trial:
-        if one.path.endswith(":payable"):
-            assert one.closing_minor == 0, one
+    for line in trial:
+        if line.path.endswith(":payable") or line.path.startswith("reserve:"):
+            assert line.closing_minor == 0, line
+    await market.proved()
 
 
 async def test_every_form_has_every_transfer_and_the_same_sums(market: MonthOfMarket) -> None:
@@ -296,6 +394,26 @@ async def test_prescribed_monthly_rates_count_instead_of_daily_ones(market: Mont
     for form in (BooksForm.JSON, BooksForm.CSV, BooksForm.SAFT):
         with pytest.raises(RateUnavailableError, match="no monthly rate of EUR for 2026-10"):
             await market.export(form=form, reporting_currency="CHF", monthly_rates=wrong)
+
+
+@pytest.mark.parametrize(
+    "odd", ['=cmd|"x"!A1', "a;b,c", "two\r\nlines", "\x01\x02quoted", "-1", "plain-1/2", ""]
+)
+async def test_a_row_of_csv_is_read_as_it_was_meant_whatever_an_id_holds(
+    market: MonthOfMarket, odd: str
+) -> None:
+    await market.play()
+    async with transaction(market.pool) as connection:
+        await connection.execute("UPDATE clearing.entry SET cdr_id = $1, psp_object_id = $1", odd)
+    shown = odd.replace("\r\n", "  ").replace("\x01\x02", "  ")
+    shown = f"'{shown}" if shown.startswith(("=", "-")) else shown
+    for name in ("rfc4180", "de"):
+        content, proof = await market.export(verified=False, dialect=dialect(name))
+        text = io.StringIO(content.decode("utf-8-sig"), newline="")
+        rows = list(csv.DictReader(text, delimiter=dialect(name).delimiter))
+        assert len(rows) == proof.transfers
+        assert {(row["cdr_id"], row["psp_object"]) for row in rows} == {(shown, shown)}
+        assert all(int(row["position"]) > 0 and Decimal(row["amount"].replace(",", ".")) for row in rows)
 
 
 @pytest.mark.parametrize(

@@ -10,8 +10,9 @@ from typing import Annotated, BinaryIO, Final, Literal
 
 from pydantic import Field
 
-from clearing.books.journal import BooksForm
+from clearing.books.journal import DIALECTS, BooksForm
 from clearing.books.journal_request import DatevClient
+from clearing.books.table_csv import trial_balance_csv, vat_return_csv
 from clearing.books.vat_return import OSS_ENABLED, VatReturn
 from clearing.ledger.balances import AccountBalance
 from clearing.reporting.closing_points import ClosingPoint
@@ -62,6 +63,15 @@ class JournalQuery(PeriodQuery):
     datev_account_length: int = Field(4, ge=4, le=8, description="digits of the client's account numbers")
 
 
+class TableQuery(PeriodQuery):
+    """A table as JSON, or as CSV for a country's spreadsheet."""
+
+    format: Literal["json", "csv"] = Field("json", description="the file format")
+    dialect: Literal["rfc4180", "de", "fr", "it", "ch", "en"] = Field(
+        "rfc4180", description="whose spreadsheet reads the CSV"
+    )
+
+
 class TrialBalanceLineSchema(api_schemas.PublicSchema):
     """One account and currency; balances are positive on the account's own side."""
 
@@ -88,6 +98,9 @@ class VatFigureSchema(api_schemas.PublicSchema):
     base: api_schemas.Minor
     tax: api_schemas.Minor
     supplies: int = Field(description="how many supplies and corrections")
+    return_currency: api_schemas.Currency
+    return_base: api_schemas.Minor
+    return_tax: api_schemas.Minor
 
 
 class SalesListLineSchema(api_schemas.PublicSchema):
@@ -212,6 +225,10 @@ def _opened(path: Path) -> BinaryIO:
 async def get_trial_balance(call: ApiRequest) -> ApiResponse:
     """Every account and currency of a period."""
     lines = await call.services.books.exports.trial_balance(call.query.period)
+    if call.query.format == "csv":
+        return _csv(
+            trial_balance_csv(lines, DIALECTS[call.query.dialect]), f"trial_balance_{call.query.period}"
+        )
     return ApiResponse(
         body=whole(
             TrialBalanceLineSchema(
@@ -233,7 +250,20 @@ async def get_trial_balance(call: ApiRequest) -> ApiResponse:
 async def get_vat_return(call: ApiRequest) -> ApiResponse:
     """The VAT figures of a period."""
     found = await call.services.books.exports.vat_return(call.query.period)
+    if call.query.format == "csv":
+        return _csv(vat_return_csv(found, DIALECTS[call.query.dialect]), f"vat_return_{call.query.period}")
     return ApiResponse(body=_vat_return(call.query.period, found))
+
+
+def _csv(content: bytes, name: str) -> ApiResponse:
+    file_name = f"{name.replace('/', '_')}.csv"
+    return ApiResponse(
+        body=content,
+        headers={
+            "Content-Type": _MEDIA[BooksForm.CSV],
+            "Content-Disposition": f'attachment; filename="{file_name}"',
+        },
+    )
 
 
 def _vat_return(period: str, found: VatReturn) -> VatReturnSchema:
@@ -250,6 +280,9 @@ def _vat_return(period: str, found: VatReturn) -> VatReturnSchema:
                 base=one.base_minor,
                 tax=one.tax_minor,
                 supplies=one.supplies,
+                return_currency=one.return_currency,
+                return_base=one.return_base_minor,
+                return_tax=one.return_tax_minor,
             )
             for one in found.figures
         ],
@@ -357,7 +390,8 @@ ENDPOINTS: Final = (
         tag="Settlement",
         scope=Scope.ADMIN,
         handler=get_trial_balance,
-        query=PeriodQuery,
+        query=TableQuery,
+        also_gives=("text/csv",),
         answers={200: TrialBalanceLineSchema},
         listed=True,
     ),
@@ -366,10 +400,16 @@ ENDPOINTS: Final = (
         path="/v1/books/vat-return",
         operation="getVatReturn",
         summary="Get the VAT figures of a period",
+        description=(
+            "Base and tax in the currency that was charged, and beside it in the currency in which the "
+            "country's tax is declared, at the ECB's rate of each day. Tax on reverse charge received is on "
+            "both sides."
+        ),
         tag="Settlement",
         scope=Scope.ADMIN,
         handler=get_vat_return,
-        query=PeriodQuery,
+        query=TableQuery,
+        also_gives=("text/csv",),
         answers={200: VatReturnSchema},
     ),
     ApiEndpoint(

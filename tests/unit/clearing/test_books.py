@@ -1,5 +1,7 @@
 """Books: the chart, periods and rates, the forms' rules, and which side of a VAT return a supply is on."""
 
+import csv
+import io
 import os
 import re
 from dataclasses import replace
@@ -17,12 +19,16 @@ from clearing.books.chart import AccountSide, bundled_chart, parse_chart
 from clearing.books.datev import DatevBatch, DatevPosting
 from clearing.books.journal import DIALECTS, AccountMovement, converted, dialect, trial_balance_line
 from clearing.books.period import ReportingRates, parse_monthly_rates, parse_period
+from clearing.books.return_rates import ReturnRates
 from clearing.books.saft import SaftAccount, SaftHeader, SaftLine, SaftTotals, SaftTransaction
-from clearing.books.vat_return import CustomerIdentity, SupplySum, VatSide, vat_return
+from clearing.books.table_csv import trial_balance_csv, vat_return_csv
+from clearing.books.vat_return import CustomerIdentity, SupplySum, VatReturn, VatSide, vat_return
 from clearing.errors import InvalidBooksRequestError, InvalidChartError, RateUnavailableError
-from clearing.fx import RateTable
+from clearing.fx import RateTable, ReferenceRate
 from clearing.ledger import journal_entry
+from clearing.reference_data import bundled_data
 from clearing.tax.vat import Category, SupplyLeg
+from tests.fakes import market_month
 
 CHART = "pattern,number,name,side\n"
 
@@ -265,7 +271,24 @@ SUPPLY = SupplySum(
     vat_minor=210,
     acquisition_minor=0,
     supplies=2,
+    booked_on=date(2026, 10, 13),
 )
+
+
+def return_rates(**monthly: str) -> ReturnRates:
+    """An euro is 0.93 francs on one day and 0.95 on the next; `monthly` are the rates of October."""
+    published = [
+        ReferenceRate(base="EUR", quote="CHF", rate_date=day, rate=Decimal(rate), source="ecb")
+        for day, rate in ((date(2026, 10, 13), "0.93"), (date(2026, 10, 14), "0.95"))
+    ]
+    return ReturnRates(
+        daily=RateTable(published),
+        vat=bundled_data.vat_rates(),
+        own_country="CH",
+        monthly={("2026-10", currency): (Decimal(rate), "ESTV") for currency, rate in monthly.items()},
+    )
+
+
 CUSTOMERS = {
     "DE-1": CustomerIdentity(vat_id="DE136695976", country="DE", in_union=True),
     "CH-1": CustomerIdentity(vat_id=None, country="CH", in_union=False),
@@ -291,7 +314,7 @@ CUSTOMERS = {
         ),
         (
             {"supplier_id": "NL-1", "customer_id": "platform", "category": Category.REVERSE_CHARGE},
-            [(VatSide.REVERSE_CHARGE_RECEIVED, "NL", 0)],
+            [(VatSide.REVERSE_CHARGE_DEDUCTED, "NL", 210), (VatSide.REVERSE_CHARGE_RECEIVED, "NL", 210)],
         ),
         (
             {
@@ -320,6 +343,7 @@ def test_each_supply_is_on_its_side_of_the_return(
         customers=CUSTOMERS,
         platform_country="CH",
         union=frozenset({"NL", "DE"}),
+        rates=return_rates(),
     )
     assert [(one.side, one.country, one.tax_minor) for one in found.figures] == expected
 
@@ -334,7 +358,108 @@ def test_sales_list_and_oss_have_what_belongs_to_them_and_the_proof_shows_the_re
         customers=CUSTOMERS,
         platform_country="NL",
         union=frozenset({"NL", "DE"}),
+        rates=return_rates(),
     )
     assert [(one.vat_id, one.base_minor) for one in found.sales_list] == [("DE136695976", 1000)]
     assert [(one.country, one.tax_minor) for one in found.oss] == [("NL", 210)]
     assert [(one.account, one.difference_minor) for one in found.proof] == [("vat:NL:output", 2)]
+
+
+ACQUIRED = replace(
+    SUPPLY,
+    supplier_id="NL-1",
+    customer_id="platform",
+    leg=SupplyLeg.TO_DEALER,
+    category=Category.OUTSIDE,
+    vat_minor=0,
+    acquisition_of="CH",
+    acquisition_rate=Decimal("8.1"),
+    acquisition_minor=81,
+)
+
+
+def _returned(*supplies: SupplySum, **monthly: str) -> VatReturn:
+    return vat_return(
+        supplies,
+        {("vat:CH:acquisition", "EUR"): 81 * len(supplies)},
+        customers=CUSTOMERS,
+        platform_country="CH",
+        union=frozenset({"NL", "DE"}),
+        rates=return_rates(**monthly),
+    )
+
+
+def test_a_figure_is_also_in_its_countrys_currency_at_the_rate_of_each_day() -> None:
+    found = _returned(ACQUIRED, replace(ACQUIRED, booked_on=date(2026, 10, 14)))
+    for one in found.figures:
+        # 10.00 at 0.93 and 10.00 at 0.95; 0.81 at each: 0.7533 and 0.7695.
+        assert (one.return_currency, one.return_base_minor, one.return_tax_minor) == ("CHF", 1880, 75 + 77)
+        assert (one.currency, one.base_minor, one.tax_minor) == ("EUR", 2000, 162)
+    assert {one.side for one in found.figures} == {VatSide.ACQUISITION, VatSide.INPUT}
+
+
+def test_prescribed_monthly_rates_count_in_the_return_of_the_own_country_and_nowhere_else() -> None:
+    found = _returned(ACQUIRED, EUR="0.90")
+    assert {(one.return_base_minor, one.return_tax_minor) for one in found.figures} == {(900, 73)}
+    francs = replace(SUPPLY, currency="CHF", net_minor=950, vat_minor=200, booked_on=date(2026, 10, 14))
+    (output,) = _returned(francs, EUR="0.90").figures[-1:]
+    assert (output.return_currency, output.return_base_minor) == ("EUR", 1000)
+    with pytest.raises(RateUnavailableError, match="no monthly rate of EUR"):
+        _returned(ACQUIRED, GBP="1.10")
+
+
+def test_tax_on_reverse_charge_received_is_declared_and_deducted_and_moves_no_account() -> None:
+    charged = replace(
+        SUPPLY,
+        supplier_id="DE-1",
+        customer_id="platform",
+        leg=SupplyLeg.TO_DEALER,
+        category=Category.REVERSE_CHARGE,
+        rate=Decimal(0),
+        vat_minor=0,
+    )
+    found = vat_return(
+        [charged, replace(charged, net_minor=-500, supplies=1)],
+        {},
+        customers=CUSTOMERS,
+        platform_country="NL",
+        union=frozenset({"NL", "DE"}),
+        rates=return_rates(),
+    )
+    assert [(one.side, one.rate, one.base_minor, one.tax_minor) for one in found.figures] == [
+        (VatSide.REVERSE_CHARGE_DEDUCTED, Decimal(21), 500, 105),
+        (VatSide.REVERSE_CHARGE_RECEIVED, Decimal(21), 500, 105),
+    ]
+    assert found.proof == []
+
+
+def test_the_tables_as_csv_have_every_figure_as_a_countrys_spreadsheet_reads_it() -> None:
+    found = _returned(ACQUIRED)
+    for name, point, mark in (("de", ",", "\ufeff"), ("ch", ".", "\ufeff"), ("rfc4180", ".", "")):
+        text = vat_return_csv(found, dialect(name)).decode()
+        assert text.startswith(f"{mark}table{dialect(name).delimiter}side")
+        reader = csv.DictReader(io.StringIO(text.removeprefix(mark)), delimiter=dialect(name).delimiter)
+        rows = list(reader)
+        (first,) = [row for row in rows if row["side"] == "acquisition"]
+        assert (first["base"], first["tax"]) == (f"10{point}00", f"0{point}81")
+        assert (first["return_currency"], first["return_base"]) == ("CHF", f"9{point}30")
+        (proof, *_) = [row for row in rows if row["table"] == "proof" and "acquisition" in row["account"]]
+        assert proof["difference"] == f"0{point}00"
+    moved = AccountMovement(
+        account="cpo:=1+1:payable",
+        currency="EUR",
+        before_debit_minor=0,
+        before_credit_minor=100,
+        debit_minor=25,
+        credit_minor=0,
+    )
+    line = replace(trial_balance_line(moved, bundled_chart().map(moved.account)), name="=1+1;x")
+    text = trial_balance_csv([line], dialect("fr")).decode("utf-8-sig")
+    (row,) = csv.DictReader(io.StringIO(text), delimiter=";")
+    assert (row["name"], row["opening"], row["debit"], row["closing"]) == ("'=1+1;x", "1,00", "0,25", "0,75")
+
+
+def test_the_second_computation_of_a_month_shares_no_code_with_the_product() -> None:
+    source = Path(market_month.__file__).read_text(encoding="utf-8")
+    imported = re.findall(r"^\s*(?:from|import) ([a-z_.]+)", source, flags=re.MULTILINE)
+    assert set(imported) == {"collections", "collections.abc", "dataclasses", "fractions"}
