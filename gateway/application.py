@@ -94,6 +94,7 @@ from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
+from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService, reencrypt_feed_secrets
 from gateway.plug_and_charge.contract_service import ContractService
@@ -245,6 +246,7 @@ def build_web(app: Application) -> web.Application:
         payout_terms=PayoutTermsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         payout_holds=PayoutHoldService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         bank_details=BankDetailsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        party_checks=_party_checks(app),
         connected_accounts=_accounts(app),
         disbursement_administration=DisbursementAdministration(
             pool=app.pool, clock=app.clock, clearing=app.clearing
@@ -419,7 +421,18 @@ def _disbursements(app: Application) -> DisbursementJob:
         clearing=app.clearing,
         rail=PspRail(psp=app.psp),
         accounts=_accounts(app),
+        checks=_party_checks(app),
     )
+
+
+def _party_checks(app: Application) -> PartyCheckService:
+    settings = app.settings
+    required = (
+        settings.environment is Environment.PRODUCTION
+        if settings.party_checks == "auto"
+        else settings.party_checks == "required"
+    )
+    return PartyCheckService(pool=app.pool, clock=app.clock, clearing=app.clearing, required=required)
 
 
 def _accounts(app: Application) -> ConnectedAccountService:

@@ -321,7 +321,6 @@ class Settings(BaseSettings):
     party_checks: Literal["auto", "required", "off"] = Field(
         "auto", description="pay only parties whose checks are valid; auto: in production"
     )
-
     database_pool_min: int = Field(2, ge=0, le=500)
     database_pool_max: int = Field(10, ge=1, le=500)
     database_connect_timeout_seconds: float = Field(10.0, gt=0, le=120)
@@ -377,13 +376,6 @@ class Settings(BaseSettings):
             if self.webhook_encryption_keys is None:
                 raise ValueError("NETWORKCORE_WEBHOOK_ENCRYPTION_KEYS must be set in production")
         return self
-
-    @property
-    def party_checks_required(self) -> bool:
-        """Whether a party without its required checks is not paid."""
-        if self.party_checks == "auto":
-            return self.environment is Environment.PRODUCTION
-        return self.party_checks == "required"
 
     @property
     def close_books_after(self) -> timedelta | None:

@@ -49,9 +49,7 @@ async def latest_check(
     connection: Connection, party_id: str, kind: PartyCheckKind, *, details_version: int | None
 ) -> PartyCheck | None:
     """The latest check of a kind, of a payee name that of these bank details."""
-    row = await _sql.latest_check(
-        connection, party_id=party_id, kind=kind, details_version=details_version
-    )
+    row = await _sql.latest_check(connection, party_id=party_id, kind=kind, details_version=details_version)
     return None if row is None else _check(row)
 
 

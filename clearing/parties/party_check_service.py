@@ -15,7 +15,7 @@ from uuid import UUID
 from zoneinfo import ZoneInfo
 
 from clearing.connection import Connection
-from clearing.errors import ClearingConflictError, InvalidPartyError
+from clearing.errors import InvalidPartyCheckError
 from clearing.parties import party_check_repository as repository
 from clearing.parties import payout_terms_repository
 from clearing.parties.party import Party
@@ -47,7 +47,7 @@ async def record_check(
 ) -> PartyCheck:
     """Record a check of a party; it takes the place of the one before.
 
-    Raises InvalidPartyError, naming the field, and ClearingConflictError where it ends an adverse check of
+    Raises InvalidPartyCheckError, naming the field, and ClearingConflictError where it ends an adverse check of
     the same person.
     """
     await payout_terms_repository.lock_party(connection, party.id)
@@ -55,10 +55,12 @@ async def record_check(
         connection, party.id, new.kind, details_version=new.details_version
     )
     today = _today(party, now)
-    check_new(party.id, new, current=current, by=by, today=today)
+    check_new(new, current=current, by=by, today=today)
     version = new.details_version
     if version is not None and not await repository.has_details(connection, party.id, version):
-        raise InvalidPartyError(party.id, f"details_version: it has no bank details of version {version}")
+        raise InvalidPartyCheckError(
+            "bank_details_version", f"{party.id} has no bank details of version {version}"
+        )
     check = PartyCheck(
         id=check_id,
         party_id=party.id,
@@ -79,11 +81,18 @@ async def record_check(
 
 
 async def confirm_payee_name(
-    connection: Connection, party: Party, known: PartyCheck, *, check_id: UUID, note: str, by: str, now: datetime
+    connection: Connection,
+    party: Party,
+    known: PartyCheck,
+    *,
+    check_id: UUID,
+    note: str,
+    by: str,
+    now: datetime,
 ) -> PartyCheck:
     """Confirm a payee name that did not match, as a second person, with the reason why it is paid to.
 
-    Raises ClearingConflictError.
+    Raises InvalidPartyCheckError and ClearingConflictError.
     """
     await payout_terms_repository.lock_party(connection, party.id)
     latest = await repository.latest_check(
@@ -91,7 +100,7 @@ async def confirm_payee_name(
     )
     current = check_confirmation(latest, known.id, by=by)
     if not note.strip():
-        raise ClearingConflictError("a payee name that did not match is confirmed with a reason")
+        raise InvalidPartyCheckError("note", "say why a name that did not match is paid to")
     confirmed = replace(
         current, id=check_id, confirms=current.id, note=note.strip(), recorded_by=by, recorded_at=now
     )
@@ -122,9 +131,7 @@ async def withholding_reasons(
     rules = bundled_required_checks() if required else ()
     return {
         name: withholding_reason(
-            CheckedParty(
-                kind=party.kind, details_version=versions.get(name), checks=checks.get(name, {})
-            ),
+            CheckedParty(kind=party.kind, details_version=versions.get(name), checks=checks.get(name, {})),
             rules,
             today=_today(party, now),
         )

@@ -14,7 +14,7 @@ from types import MappingProxyType
 from typing import Final
 from uuid import UUID
 
-from clearing.errors import ClearingConflictError, InvalidPartyError
+from clearing.errors import ClearingConflictError, InvalidPartyCheckError
 from clearing.parties.bank_details import check_second_person
 from clearing.parties.party import PartyKind
 
@@ -148,32 +148,30 @@ def valid_until(
     return min((one for one in (new.valid_until, longest) if one is not None), default=None)
 
 
-def check_new(
-    party_id: str, new: NewPartyCheck, *, current: PartyCheck | None, by: str, today: date
-) -> None:
+def check_new(new: NewPartyCheck, *, current: PartyCheck | None, by: str, today: date) -> None:
     """Reject a check that says too little, or that lifts its recorder's own adverse one.
 
-    `current` is the latest of its kind. Raises InvalidPartyError, naming the field, and ClearingConflictError.
+    `current` is the latest of its kind. Raises InvalidPartyCheckError, naming the field, and ClearingConflictError.
     """
     of_name = new.kind is PartyCheckKind.PAYEE_NAME
     if (new.result in _OF_PAYEE_NAME) is not of_name:
         allowed = sorted(one for one in PartyCheckResult if (one in _OF_PAYEE_NAME) is of_name)
-        raise InvalidPartyError(party_id, f"result: {new.kind} has one of {', '.join(allowed)}")
+        raise InvalidPartyCheckError("result", f"{new.kind} has one of {', '.join(allowed)}")
     if (new.details_version is not None) is not of_name:
-        raise InvalidPartyError(
-            party_id,
-            "details_version: expected the version of the bank details whose name was compared"
+        raise InvalidPartyCheckError(
+            "bank_details_version",
+            "expected the version of the bank details whose holder's name was compared"
             if of_name
-            else f"details_version: {new.kind} is of no bank details",
+            else f"a check of {new.kind} is of no bank details",
         )
     if not new.performed_by.strip():
-        raise InvalidPartyError(party_id, "performed_by: is empty; name the person or service that checked")
+        raise InvalidPartyCheckError("performed_by", "is empty; name the person or service that checked")
     if new.checked_on > today:
-        raise InvalidPartyError(party_id, f"checked_on: {new.checked_on} is in the future")
+        raise InvalidPartyCheckError("checked_on", f"{new.checked_on} is in the future")
     if new.valid_until is not None and new.valid_until <= new.checked_on:
-        raise InvalidPartyError(party_id, f"valid_until: {new.valid_until} is not after {new.checked_on}")
+        raise InvalidPartyCheckError("valid_until", f"{new.valid_until} is not after {new.checked_on}")
     if new.result in _TO_EXPLAIN and not new.note.strip():
-        raise InvalidPartyError(party_id, f"note: say why {new.result} is enough")
+        raise InvalidPartyCheckError("note", f"say why {new.result} is enough")
     if current is not None and current.is_adverse and new.result not in _ADVERSE:
         check_second_person(current.recorded_by, by)
 
