@@ -76,6 +76,12 @@ async def has_details(connection: Connection, party_id: str, version: int) -> bo
     return found
 
 
+async def last_position(connection: Connection) -> int:
+    """The position of the latest check of any party; 0: there is none."""
+    found: int = await _sql.last_position(connection)
+    return found
+
+
 def _check(row: Any) -> PartyCheck:
     fields = dict(row.items())
     fields["kind"] = PartyCheckKind(fields["kind"])

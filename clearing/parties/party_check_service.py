@@ -47,8 +47,8 @@ async def record_check(
 ) -> PartyCheck:
     """Record a check of a party; it takes the place of the one before.
 
-    Raises InvalidPartyCheckError, naming the field, and ClearingConflictError where it ends an adverse check of
-    the same person.
+    Raises InvalidPartyCheckError, naming the field, and ClearingConflictError where it ends an adverse check
+    of the same person.
     """
     await payout_terms_repository.lock_party(connection, party.id)
     current = await repository.latest_check(
@@ -116,6 +116,11 @@ async def list_checks(connection: Connection, party_id: str) -> Sequence[PartyCh
 async def find_check(connection: Connection, party_id: str, check_id: UUID) -> PartyCheck | None:
     """One check of a party."""
     return await repository.find_check(connection, party_id, check_id)
+
+
+async def last_position(connection: Connection) -> int:
+    """A number that rises with each check of any party."""
+    return await repository.last_position(connection)
 
 
 async def withholding_reasons(

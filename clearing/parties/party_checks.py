@@ -71,7 +71,7 @@ class NewPartyCheck:
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class PartyCheck:
-    """A recorded check. `confirms` names the check with `no_match` that this one, a second person's, confirms."""
+    """A recorded check. `confirms`: the check with `no_match` that this one, a second person's, confirms."""
 
     id: UUID
     party_id: str
@@ -151,7 +151,8 @@ def valid_until(
 def check_new(new: NewPartyCheck, *, current: PartyCheck | None, by: str, today: date) -> None:
     """Reject a check that says too little, or that lifts its recorder's own adverse one.
 
-    `current` is the latest of its kind. Raises InvalidPartyCheckError, naming the field, and ClearingConflictError.
+    `current` is the latest of its kind. Raises InvalidPartyCheckError, naming the field, and
+    ClearingConflictError.
     """
     of_name = new.kind is PartyCheckKind.PAYEE_NAME
     if (new.result in _OF_PAYEE_NAME) is not of_name:

@@ -122,7 +122,7 @@ class PayoutAdministration:
             )
         if record.cause != cause:
             raise ClearingConflictError(
-                f"payout hold {format_id('hld', hold_id)} ends by itself once what its reason names is recorded"
+                f"payout hold {format_id('hld', hold_id)} ends by itself once its reason is mended"
             )
         if record.four_eyes:
             check_second_person(record.placed_by, by)
@@ -143,7 +143,7 @@ class PayoutAdministration:
     async def lift_caused_holds(
         self, connection: Connection, party_id: str, *, cause: str, keep: str | None, now: datetime
     ) -> Sequence[PayoutHoldRecord]:
-        """Lift what `cause` holds of a party, but a hold whose reason is `keep`; the holds as they are now."""
+        """Lift what `cause` holds of a party, but one whose reason is `keep`; the holds as they are now."""
         await terms_repository.lock_party(connection, party_id)
         return [
             await self.lift_hold(connection, one.id, by=cause, now=now, cause=cause)

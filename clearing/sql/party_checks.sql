@@ -38,3 +38,6 @@ SELECT party_id, version FROM clearing.bank_details WHERE state = 'approved' AND
 
 -- name: has_details$
 SELECT EXISTS (SELECT FROM clearing.bank_details WHERE party_id = :party_id AND version = :version);
+
+-- name: last_position$
+SELECT coalesce(max(position), 0) FROM clearing.party_check;

@@ -217,8 +217,8 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             owner="treasury",
             prefix="hld",
             retry=None,
-            next_step="Do the check of {party} that the detail names and record it. A payee name that did not "
-            "match is confirmed by a second person. The hold is lifted by itself then.",
+            next_step="Do the check of {party} that the detail names and record it. A payee name that did "
+            "not match is confirmed by a second person. The hold is lifted by itself then.",
             command="POST /v1/parties/{party}/checks",
         ),
         ExceptionKind.APPROVAL_REQUEST: KindSpec(

@@ -92,9 +92,9 @@ class DisbursementJob:
     """Plans and pays what is due at business time, at most once every `every` of wall time on its own.
 
     Before it plans, the connected accounts of parties due are read, so that what the PSP can't pay is held
-    and not sent; so is a party whose checks lack something. Planning ends its transaction after every few hundred parties. Disbursements go in batches:
-    their intents in one transaction, then so many calls `at_once` with none open, then their answers in one
-    transaction.
+    and not sent; so is a party whose checks lack something. Planning ends its transaction after every few
+    hundred parties. Disbursements go in batches: their intents in one transaction, then so many calls
+    `at_once` with none open, then their answers in one transaction.
     """
 
     pool: Pool
@@ -136,7 +136,7 @@ class DisbursementJob:
         """Cancel what may no longer be paid, then plan what is due, so many parties in a transaction."""
         now = self.clock.now()
         if self.checks is not None:
-            await self.checks.follow_days()
+            await self.checks.follow_all()
         async with transaction(self.pool) as connection:
             cancelled = await self.clearing.payouts.cancel_unpayable(connection, now=now)
             published = await payout_events.disbursement_events(

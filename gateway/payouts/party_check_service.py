@@ -42,7 +42,7 @@ class PartyCheckService:
     clock: Clock
     clearing: ClearingServices
     required: bool
-    _quarter: int | None = field(default=None)
+    _seen: tuple[int, int] | None = field(default=None)
 
     async def record(self, party_id: str, new: NewPartyCheck, *, check_id: UUID, key: str) -> PartyCheck:
         """Record a check; a hold that it ends is lifted, one that it makes due is placed.
@@ -50,17 +50,11 @@ class PartyCheckService:
         Raises InvalidPartyCheckError, naming the field, and ClearingConflictError where another person than
         the one who recorded an adverse check must record its successor.
         """
-        async with principal_transaction(self.pool, key=key) as (connection, by):
-            return await self.record_as(connection, party_id, new, check_id=check_id, by=by)
-
-    async def record_as(
-        self, connection: Connection, party_id: str, new: NewPartyCheck, *, check_id: UUID, by: str
-    ) -> PartyCheck:
-        """The same in the caller's transaction, in the name of `by`."""
         now = self.clock.now()
-        party = await load_party(self.clearing, connection, party_id)
-        check = await checks.record_check(connection, party, new, check_id=check_id, by=by, now=now)
-        return await self._publish(connection, party, check, now=now)
+        async with principal_transaction(self.pool, key=key) as (connection, by):
+            party = await load_party(self.clearing, connection, party_id)
+            check = await checks.record_check(connection, party, new, check_id=check_id, by=by, now=now)
+            return await self._publish(connection, party, check, now=now)
 
     async def confirm(self, party_id: str, check_id: UUID, *, note: str, key: str) -> PartyCheck:
         """Confirm a payee name that did not match, as a second person.
@@ -84,15 +78,19 @@ class PartyCheckService:
             party = await load_party(self.clearing, connection, party_id)
             return await checks.list_checks(connection, party.id)
 
-    async def follow_days(self) -> None:
-        """Look at every party, once a quarter of an hour of business time: a check lapses at midnight."""
+    async def follow_all(self) -> None:
+        """Look at every party after each new check and in each quarter of an hour of business time.
+
+        A check lapses at a local midnight.
+        """
         quarter = int(self.clock.now().timestamp()) // _QUARTER_S
-        if quarter == self._quarter:
-            return
         async with self.pool.acquire() as connection:
+            seen = (quarter, await checks.last_position(connection))
+            if seen == self._seen:
+                return
             names = list(await self.clearing.reference_data.load_parties(connection))
         await self.follow(names)
-        self._quarter = quarter
+        self._seen = seen
 
     async def follow(self, names: Sequence[str]) -> None:
         """Place and lift the holds of these parties by their checks as they are now."""

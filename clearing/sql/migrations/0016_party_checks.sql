@@ -16,7 +16,7 @@ CREATE TABLE clearing.party_check (
     confirms        uuid        REFERENCES clearing.party_check,      -- the payee name that did not match, confirmed by a second person
     recorded_by     text        NOT NULL,
     recorded_at     timestamptz NOT NULL,
-    position        bigint      GENERATED ALWAYS AS IDENTITY,         -- the order of recording
+    position        bigint      GENERATED ALWAYS AS IDENTITY UNIQUE,  -- the order of recording
     CHECK (CASE WHEN kind = 'payee_name' THEN result IN ('match', 'close_match', 'no_match', 'not_possible')
            ELSE result IN ('passed', 'failed') END),
     CHECK ((kind = 'payee_name') = (details_version IS NOT NULL)),

@@ -115,8 +115,8 @@ ENDPOINTS: Final = (
         path="/v1/parties/{id}/checks",
         operation="recordPartyCheck",
         summary="Record a check of a party's identity",
-        description="A later check of a kind takes the place of an earlier one; the history stays. An adverse "
-        "result holds the party's payouts until another principal records or confirms otherwise.",
+        description="A later check of a kind takes the place of an earlier one; the history stays. An "
+        "adverse result holds the party's payouts until another principal records or confirms otherwise.",
         tag="Payouts",
         scope=Scope.ADMIN,
         handler=create,
