@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -22,6 +23,7 @@ from gateway.adapters.contract_pool_http import contract_pool
 from gateway.adapters.ecb_feed import EcbFeed
 from gateway.adapters.opcp import OpcpProtocol
 from gateway.adapters.revocation_http import HttpRevocationFetcher
+from gateway.adapters.sanctions_file import SanctionsFile
 from gateway.adapters.vies import Vies
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
@@ -55,6 +57,7 @@ from gateway.jobs.plug_and_charge import plug_and_charge_jobs
 from gateway.jobs.psp_event_poll import PspEventPollJob
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.jobs.reconciliation import ReconciliationJob
+from gateway.jobs.sanctions_screening import SanctionsScreeningJob
 from gateway.jobs.task_handlers import TaskHandlers, task_jobs
 from gateway.jobs.top_ups import TopUpJob
 from gateway.jobs.vat_evidence import VatEvidenceJob
@@ -379,6 +382,7 @@ def jobs(app: Application) -> Sequence[Job]:
         ),
         DriverDocumentJob(pool=app.pool, clock=app.clock),
         PartyDocumentJob(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        *_sanctions(app),
         *_vat_evidence(app),
         *_fx_rates(app),
         RateRetryJob(pool=app.pool, clock=app.clock),
@@ -395,6 +399,14 @@ def jobs(app: Application) -> Sequence[Job]:
         ),
         *ocpi_jobs(_ocpi(app), payments=app.payments, environment=settings.environment.value),
     ]
+
+
+def _sanctions(app: Application) -> list[SanctionsScreeningJob]:
+    path = app.settings.sanctions_list_path
+    if path is None:
+        return []
+    source = SanctionsFile(path=Path(path))
+    return [SanctionsScreeningJob(pool=app.pool, clock=app.clock, clearing=app.clearing, source=source)]
 
 
 def _vat_evidence(app: Application) -> list[VatEvidenceJob]:

@@ -175,6 +175,8 @@ def check_new(new: NewPartyCheck, *, current: PartyCheck | None, by: str, today:
         raise InvalidPartyCheckError("note", f"say why {new.result} is enough")
     if current is not None and current.is_adverse and new.result not in _ADVERSE:
         check_second_person(current.recorded_by, by)
+        if not new.note.strip():
+            raise InvalidPartyCheckError("note", f"say why {current.result} of {current.checked_on} is over")
 
 
 def check_confirmation(current: PartyCheck | None, check_id: UUID, *, by: str) -> PartyCheck:

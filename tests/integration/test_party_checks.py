@@ -142,7 +142,7 @@ async def test_where_nothing_is_required_only_an_adverse_check_holds(payouts: Pa
     assert world.NL_CPO.id not in await checked.plan()
     assert await checked.holds() == [("sanctions screening: failed on 2026-10-12", False)]
     await checked.record(kind="sanctions_screening", status=409)
-    await checked.record("ben", kind="sanctions_screening")
+    await checked.record("ben", kind="sanctions_screening", note="a namesake")
     assert world.NL_CPO.id in await checked.plan()
 
 
@@ -182,7 +182,7 @@ async def test_bad_checks_are_refused_by_field_and_by_caller(checked: Checked) -
         ({"kind": "payee_name", "result": "match", "bank_details_version": 9}, "/bank_details_version"),
         ({"kind": "payee_name", "result": "close_match", "bank_details_version": 9}, "/note"),
     ):
-        problem = await checked.record(status=422, **changes)
+        problem = await checked.record(status=400, **changes)
         assert problem["errors"][0]["pointer"] == pointer
     await checked.record("cpo", status=403)
     assert (await checked.call("GET", CHECKS, party="other")).status == 404

@@ -157,7 +157,9 @@ def test_only_the_latest_check_of_an_account_is_confirmed() -> None:
 def test_nobody_ends_an_adverse_check_of_their_own(adverse: NewPartyCheck, better: NewPartyCheck) -> None:
     with pytest.raises(ClearingConflictError, match="another person"):
         check_new(better, current=recorded(adverse), by="anna", today=TODAY)
-    check_new(better, current=recorded(adverse), by="ben", today=TODAY)
+    with pytest.raises(InvalidPartyCheckError, match="note"):
+        check_new(better, current=recorded(adverse), by="ben", today=TODAY)
+    check_new(replace(better, note="a namesake"), current=recorded(adverse), by="ben", today=TODAY)
     check_new(adverse, current=recorded(adverse), by="anna", today=TODAY)
 
 
