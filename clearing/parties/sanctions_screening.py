@@ -23,7 +23,7 @@ _SHOWN: Final = 20
 _HITS: Final = " hits "
 # Of legal persons; they name nobody.
 _LEGAL_FORMS: Final = frozenset(
-    [
+    (
         "ab",
         "ag",
         "as",
@@ -51,7 +51,7 @@ _LEGAL_FORMS: Final = frozenset(
         "spa",
         "srl",
         "sro",
-    ]
+    )
 )
 
 

@@ -1,19 +1,22 @@
 """A party whose checks are missing, lapsed or adverse is not paid; its hold comes and goes by itself."""
 
 import asyncio
+import hashlib
 import json
 import os
 import subprocess
 import sys
-from datetime import datetime, timedelta
+from datetime import date, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from clearing.parties.sanctions_screening import SanctionsEntry, SanctionsList
 from gateway.database import transaction
 from gateway.exceptions.service import ExceptionService
 from gateway.jobs.disbursements import DisbursementJob, PspRail
+from gateway.jobs.sanctions_screening import SanctionsScreeningJob
 from gateway.payouts.party_check_service import PartyCheckService
 from tests.fakes import clearing_fixtures as world
 from tests.integration.test_api_payouts import DETAILS, PARTY, PayoutApi, payouts  # noqa: F401 - a fixture
@@ -225,3 +228,63 @@ def networkcore(database_url: str, *arguments: str) -> subprocess.CompletedProce
         text=True,
         check=False,
     )
+
+
+class Listed:
+    """A list that a test changes."""
+
+    def __init__(self, *names: str) -> None:
+        self.published_on, self.names = date(2026, 10, 12), names
+
+    def load(self) -> SanctionsList:
+        entries = tuple(
+            SanctionsEntry(id=f"EU.{number}", names=(name,)) for number, name in enumerate(self.names)
+        )
+        digest = hashlib.sha256("\n".join(self.names).encode()).hexdigest()
+        return SanctionsList(published_on=self.published_on, digest=digest, entries=entries)
+
+
+def screening(checked: Checked, listed: Listed) -> SanctionsScreeningJob:
+    return SanctionsScreeningJob(
+        pool=checked.opened.system.pool,
+        clock=checked.api.clock,
+        clearing=checked.opened.system.service,
+        source=listed,
+    )
+
+
+async def of_screening(checked: Checked) -> list[str]:
+    history = await checked.call("GET", CHECKS, party="reader")
+    return [one["result"] for one in history.json["data"] if one["kind"] == "sanctions_screening"]
+
+
+async def test_parties_are_screened_once_and_a_hit_holds_until_a_person_clears_it(payouts: PayoutApi) -> None:  # noqa: F811 - the fixture
+    checked = Checked(payouts, required=False)
+    listed = Listed("Zorp Testov", world.NL_CPO.name)
+    assert await screening(checked, listed).run_once() > 1
+    assert await screening(checked, listed).run_once() == 0
+    assert await of_screening(checked) == ["failed"]
+    assert world.NL_CPO.id not in await checked.plan()
+    await checked.record("ben", kind="sanctions_screening", note="another company of that name")
+    assert world.NL_CPO.id in await checked.plan()
+    await screening(checked, Listed("Somebody Else", world.NL_CPO.name, "More")).run_once()
+    assert (await of_screening(checked))[0] == "failed"  # its entry has another id
+
+
+async def test_a_new_account_holder_is_screened(payouts: PayoutApi) -> None:  # noqa: F811 - the fixture
+    checked = Checked(payouts, required=False)
+    job = screening(checked, Listed("Zorp Testov"))
+    await job.run_once()
+    assert await of_screening(checked) == ["passed"]
+    await payouts.confirmed(name="Testov, Zorp")
+    assert await job.run_once() == 1
+    assert await of_screening(checked) == ["failed", "passed"]
+
+
+async def test_a_list_that_is_too_old_records_nothing_and_is_told(
+    checked: Checked, capsys: pytest.CaptureFixture[str]
+) -> None:
+    listed = Listed("Zorp Testov")
+    listed.published_on = checked.api.clock.now().date() - timedelta(days=31)
+    assert await screening(checked, listed).run_once() == 0
+    assert "sanctions_list_too_old" in capsys.readouterr().out
