@@ -11,7 +11,7 @@ from uuid import UUID
 from clearing.connection import Connection, named_queries, rows
 from clearing.parties.party_checks import PartyCheck, PartyCheckKind, PartyCheckResult
 
-_sql = named_queries("party_checks")
+_sql = named_queries("party_check")
 
 
 async def insert_check(connection: Connection, check: PartyCheck) -> None:

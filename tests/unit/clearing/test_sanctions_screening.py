@@ -85,7 +85,8 @@ def test_a_listed_name_of_one_word_is_found_alone() -> None:
 
 def test_a_hit_fails_and_no_hit_passes_until_the_list_is_too_old() -> None:
     failed, passed = plan(["Zorp"], []), plan(["ABC Laden"], [])
-    assert failed is not None and passed is not None
+    assert failed is not None
+    assert passed is not None
     assert (failed.result, failed.note) == (PartyCheckResult.FAILED, "EU.3 Zorp")
     assert (passed.result, passed.note) == (PartyCheckResult.PASSED, "")
     assert passed.valid_until == TODAY + timedelta(days=31)

@@ -52,7 +52,7 @@ def test_each_format_gives_the_same_list(text: str) -> None:
         ("<export><sanctionEntity/></export>", "generationDate"),
         (XML.replace("wholeName", "other"), "names nobody"),
         (XML.replace("</export>", ""), "XML"),
-        (XML.replace("<export", "<!DOCTYPE x [<!ENTITY a 'b'>]><export", 1), ""),
+        (XML.replace("<export", "<!DOCTYPE x [<!ENTITY a 'b'>]><export", 1), "document type|DTD|entit"),
     ],
 )
 def test_what_is_no_list_is_refused_by_name(text: str, said: str) -> None:
@@ -61,7 +61,7 @@ def test_what_is_no_list_is_refused_by_name(text: str, said: str) -> None:
 
 
 def test_a_file_that_is_not_there_is_named(tmp_path: Path) -> None:
-    with pytest.raises(UnreadableMessageError, match="list.xml can't be read"):
+    with pytest.raises(UnreadableMessageError, match=r"list\.xml can't be read"):
         SanctionsFile(path=tmp_path / "list.xml").load()
     (tmp_path / "list.xml").write_text(XML, encoding="utf-8")
     assert len(SanctionsFile(path=tmp_path / "list.xml").load().entries) == 2
