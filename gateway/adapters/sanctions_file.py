@@ -18,7 +18,7 @@ from typing import Final
 
 from clearing.errors import UnreadableMessageError
 from clearing.iso20022.safe_xml import local, subtrees
-from clearing.parties.sanctions_screening import SanctionsEntry, SanctionsList
+from clearing.sanctions.screening import SanctionsEntry, SanctionsList
 
 _GENERATED: Final = re.compile(rb'generationDate="(\d{4}-\d{2}-\d{2})')
 _HEAD: Final = 4096

@@ -14,7 +14,7 @@ import structlog
 from clearing.errors import UnreadableMessageError
 from clearing.parties import party_check_service as checks
 from clearing.parties.party import Party, PartyKind
-from clearing.parties.sanctions_screening import (
+from clearing.sanctions.screening import (
     LIST_VALID_DAYS,
     SCREENER,
     SanctionsIndex,

@@ -12,7 +12,7 @@ from typing import Any
 
 import pytest
 
-from clearing.parties.sanctions_screening import SanctionsEntry, SanctionsList
+from clearing.sanctions.screening import SanctionsEntry, SanctionsList
 from gateway.database import transaction
 from gateway.exceptions.service import ExceptionService
 from gateway.jobs.disbursements import DisbursementJob, PspRail
@@ -267,8 +267,10 @@ async def test_parties_are_screened_once_and_a_hit_holds_until_a_person_clears_i
     assert world.NL_CPO.id not in await checked.plan()
     await checked.record("ben", kind="sanctions_screening", note="another company of that name")
     assert world.NL_CPO.id in await checked.plan()
-    await screening(checked, Listed("Somebody Else", world.NL_CPO.name, "More")).run_once()
-    assert (await of_screening(checked))[0] == "failed"  # its entry has another id
+    await screening(checked, Listed("Somebody Else", world.NL_CPO.name)).run_once()
+    assert (await of_screening(checked))[0] == "passed"  # the same entry in a newer list
+    await screening(checked, Listed("A. Nother", "Somebody Else", world.NL_CPO.name)).run_once()
+    assert (await of_screening(checked))[0] == "failed"  # another entry of that name
 
 
 async def test_a_new_account_holder_is_screened(payouts: PayoutApi) -> None:  # noqa: F811 - the fixture

@@ -6,7 +6,7 @@ from datetime import UTC, date, datetime, timedelta
 import pytest
 
 from clearing.parties.party_checks import NewPartyCheck, PartyCheck, PartyCheckKind, PartyCheckResult
-from clearing.parties.sanctions_screening import (
+from clearing.sanctions.screening import (
     SCREENER,
     SanctionsEntry,
     SanctionsIndex,
