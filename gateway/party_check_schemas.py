@@ -24,7 +24,7 @@ class PartyCheckSchema(PublicSchema):
     checked_on: date = Field(description="the day of the check")
     valid_until: date | None = Field(description="the day on which it lapses; null: it does not")
     reference: str = Field(description="extract, file or screening run")
-    note: str
+    note: str = Field(description="why the result is enough, or what was found")
     bank_details_version: int | None = Field(description="the bank details whose name was compared")
     confirms: str | None = Field(
         description="the check that did not match and that a second person confirms with this one"

@@ -283,7 +283,7 @@ async def test_a_new_account_holder_is_screened(payouts: PayoutApi) -> None:  # 
     assert await of_screening(checked) == ["failed", "passed"]
 
 
-async def test_a_list_that_is_too_old_records_nothing_and_is_told(
+async def test_a_list_that_is_too_old_records_nothing_and_is_logged(
     checked: Checked, capsys: pytest.CaptureFixture[str]
 ) -> None:
     listed = Listed("Zorp Testov")

@@ -12,8 +12,8 @@ CREATE TABLE clearing.party_check (
     valid_until     date        CHECK (valid_until > checked_on),     -- exclusive; null: until there is a later one
     reference       text        NOT NULL,                             -- extract, file or screening run
     note            text        NOT NULL,
-    details_version integer,                                          -- of the bank details that a payee name was compared with
-    confirms        uuid        REFERENCES clearing.party_check,      -- the payee name that did not match, confirmed by a second person
+    details_version integer,                                          -- the bank details of a payee name
+    confirms        uuid        REFERENCES clearing.party_check,      -- by a second person: it did not match
     recorded_by     text        NOT NULL,
     recorded_at     timestamptz NOT NULL,
     position        bigint      GENERATED ALWAYS AS IDENTITY UNIQUE,  -- the order of recording
