@@ -17,7 +17,7 @@ class PartyCheckSchema(PublicSchema):
 
     id: str = Field(examples=["pck_01jd2w3x4y5z6a7b8c9d0e1f2g"])
     object: Literal["party_check"] = "party_check"
-    party: str
+    party: str = Field(description="the party that was checked")
     kind: PartyCheckKind = Field(description="what was checked")
     result: PartyCheckResult = Field(description="what came out")
     performed_by: str = Field(description="the person or service that did it")
