@@ -30,4 +30,4 @@ class PartyCheckSchema(PublicSchema):
         description="the check that did not match and that a second person confirms with this one"
     )
     recorded_by: str = Field(description="the API key's principal")
-    recorded: Instant
+    recorded: Instant = Field(description="when it was recorded")
