@@ -75,6 +75,15 @@ class InvalidPartyError(ClearingError):
         self.party_id = party_id
 
 
+class InvalidPartyCheckError(ClearingError):
+    """A check of a party's identity that says too little, or contradicts itself."""
+
+    def __init__(self, field: str, detail: str) -> None:
+        super().__init__(f"{field}: {detail}")
+        self.field = field
+        self.detail = detail
+
+
 class InvalidVatIdError(ClearingError):
     """A VAT id of the wrong form or with a wrong check digit."""
 

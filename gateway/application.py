@@ -9,6 +9,7 @@ from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager, suppress
 from dataclasses import dataclass
 from datetime import timedelta
+from pathlib import Path
 from typing import Final
 
 import aiohttp
@@ -22,6 +23,7 @@ from gateway.adapters.contract_pool_http import contract_pool
 from gateway.adapters.ecb_feed import EcbFeed
 from gateway.adapters.opcp import OpcpProtocol
 from gateway.adapters.revocation_http import HttpRevocationFetcher
+from gateway.adapters.sanctions_file import SanctionsFile
 from gateway.adapters.vies import Vies
 from gateway.address_limit import AddressLimiter
 from gateway.api.auth import KeyRing
@@ -55,6 +57,7 @@ from gateway.jobs.plug_and_charge import plug_and_charge_jobs
 from gateway.jobs.psp_event_poll import PspEventPollJob
 from gateway.jobs.rate_retry import RateRetryJob
 from gateway.jobs.reconciliation import ReconciliationJob
+from gateway.jobs.sanctions_screening import SanctionsScreeningJob
 from gateway.jobs.task_handlers import TaskHandlers, task_jobs
 from gateway.jobs.top_ups import TopUpJob
 from gateway.jobs.vat_evidence import VatEvidenceJob
@@ -94,6 +97,7 @@ from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
+from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService, reencrypt_feed_secrets
 from gateway.plug_and_charge.contract_service import ContractService
@@ -245,6 +249,7 @@ def build_web(app: Application) -> web.Application:
         payout_terms=PayoutTermsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         payout_holds=PayoutHoldService(pool=app.pool, clock=app.clock, clearing=app.clearing),
         bank_details=BankDetailsService(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        party_checks=_party_checks(app),
         connected_accounts=_accounts(app),
         disbursement_administration=DisbursementAdministration(
             pool=app.pool, clock=app.clock, clearing=app.clearing
@@ -373,9 +378,16 @@ def jobs(app: Application) -> Sequence[Job]:
         ExceptionsJob(pool=app.pool, clock=app.clock, exceptions=ExceptionService(clearing=app.clearing)),
         _disbursements(app),
         ConnectedAccountJob(clock=app.clock, accounts=_accounts(app)),
-        *bank_jobs(settings, pool=app.pool, clock=app.clock, clearing=app.clearing),
+        *bank_jobs(
+            settings,
+            pool=app.pool,
+            clock=app.clock,
+            clearing=app.clearing,
+            checks=_party_checks(app),
+        ),
         DriverDocumentJob(pool=app.pool, clock=app.clock),
         PartyDocumentJob(pool=app.pool, clock=app.clock, clearing=app.clearing),
+        *_sanctions(app),
         *_vat_evidence(app),
         *_fx_rates(app),
         RateRetryJob(pool=app.pool, clock=app.clock),
@@ -392,6 +404,14 @@ def jobs(app: Application) -> Sequence[Job]:
         ),
         *ocpi_jobs(_ocpi(app), payments=app.payments, environment=settings.environment.value),
     ]
+
+
+def _sanctions(app: Application) -> list[SanctionsScreeningJob]:
+    path = app.settings.sanctions_list_path
+    if path is None:
+        return []
+    source = SanctionsFile(path=Path(path))
+    return [SanctionsScreeningJob(pool=app.pool, clock=app.clock, clearing=app.clearing, source=source)]
 
 
 def _vat_evidence(app: Application) -> list[VatEvidenceJob]:
@@ -424,7 +444,18 @@ def _disbursements(app: Application) -> DisbursementJob:
         clearing=app.clearing,
         rail=PspRail(psp=app.psp),
         accounts=_accounts(app),
+        checks=_party_checks(app),
     )
+
+
+def _party_checks(app: Application) -> PartyCheckService:
+    settings = app.settings
+    required = (
+        settings.environment is Environment.PRODUCTION
+        if settings.party_checks == "auto"
+        else settings.party_checks == "required"
+    )
+    return PartyCheckService(pool=app.pool, clock=app.clock, clearing=app.clearing, required=required)
 
 
 def _accounts(app: Application) -> ConnectedAccountService:

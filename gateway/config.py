@@ -318,6 +318,13 @@ class Settings(BaseSettings):
         description="days after a month's end when it is closed; default: a person closes it",
     )
 
+    party_checks: Literal["auto", "required", "off"] = Field(
+        "auto", description="pay only parties whose checks are valid; auto: in production"
+    )
+    sanctions_list_path: str | None = Field(
+        None, description="sanctions list, the EU's XML or CSV; default: screenings are recorded by hand"
+    )
+
     database_pool_min: int = Field(2, ge=0, le=500)
     database_pool_max: int = Field(10, ge=1, le=500)
     database_connect_timeout_seconds: float = Field(10.0, gt=0, le=120)

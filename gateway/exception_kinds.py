@@ -44,6 +44,7 @@ class ExceptionKind(StrEnum):
     PENDING_DRIVER_DOCUMENTS = "pending_driver_documents"
     PAYOUT_HOLD = "payout_hold"
     UNPAYABLE_ACCOUNT = "unpayable_account"
+    UNCHECKED_PARTY = "unchecked_party"
     APPROVAL_REQUEST = "approval_request"
     DISBURSEMENT_APPROVAL = "disbursement_approval"
     PENDING_BANK_DETAILS = "pending_bank_details"

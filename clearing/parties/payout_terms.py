@@ -32,13 +32,15 @@ class Cadence(StrEnum):
 class PayoutHold:
     """Nothing is paid from `since` on, until `until` (exclusive) or until it is lifted. It says why.
 
-    `rail` "bank" or "psp": nothing is paid over that rail; None: over none.
+    `rail` "bank" or "psp": nothing is paid over that rail; None: over none. `cause`: what placed it and alone
+    lifts it; None: a person.
     """
 
     reason: str
     since: date
     until: date | None = None
     rail: str | None = None
+    cause: str | None = None
 
     def holds_on(self, day: date) -> bool:
         """Whether it is in force on a local day of the party."""
@@ -59,6 +61,7 @@ class PayoutHoldRecord:
     lifted_at: datetime | None
     lifted_by: str | None
     rail: str | None = None
+    cause: str | None = None
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

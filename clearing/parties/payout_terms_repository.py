@@ -25,7 +25,9 @@ async def load_all_terms(connection: Connection) -> dict[str, PayoutTerms]:
         party_id = fields.pop("party_id")
         found[party_id].update(fields, cadence=Cadence(fields["cadence"]))
     for row in await rows(_sql.open_holds(connection)):
-        hold = PayoutHold(reason=row["reason"], since=row["since"], until=row["until"], rail=row["rail"])
+        hold = PayoutHold(
+            reason=row["reason"], since=row["since"], until=row["until"], rail=row["rail"], cause=row["cause"]
+        )
         held: tuple[PayoutHold, ...] = found[row["party_id"]].get("holds", ())
         found[row["party_id"]]["holds"] = (*held, hold)
     for row in await rows(_sql.current_details(connection)):
@@ -87,6 +89,7 @@ async def place_hold(
         since=hold.since,
         until=hold.until,
         rail=hold.rail,
+        cause=hold.cause,
         by=by,
     )
     await _sql.renew_epoch(connection)

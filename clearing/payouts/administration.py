@@ -75,18 +75,20 @@ class PayoutAdministration:
         by: str,
         four_eyes: bool = False,
         rail: str | None = None,
+        cause: str | None = None,
     ) -> UUID:
         """Put a party's payouts on hold from a day on, with the reason that the party reads.
 
         The same hold again is one hold, unless it was lifted in between. `four_eyes`: the person who
         placed it can't lift it; it is distinct from a hold of another person or without that rule. `rail`:
-        the rail that can't pay the party and places the hold; `lift_rail_holds` ends it.
+        the rail that can't pay the party and places the hold; `lift_rail_holds` ends it. `cause`: what places
+        the hold and alone lifts it.
         """
         await self._party(connection, party_id)
         await terms_repository.lock_party(connection, party_id)
         if not reason.strip() or (until is not None and until <= since):
             raise ClearingConflictError("a hold needs a reason, and an end after its start")
-        placed_by = by if four_eyes else rail
+        placed_by = by if four_eyes else rail or cause
         hold_id, lifted = _hold_id(party_id, since, until, reason, 0, placed_by=placed_by), 0
         while (record := await terms_repository.lock_hold(connection, hold_id)) is not None:
             if record.lifted_at is None:
@@ -96,7 +98,7 @@ class PayoutAdministration:
         await terms_repository.place_hold(
             connection,
             party_id,
-            PayoutHold(reason=reason, since=since, until=until, rail=rail),
+            PayoutHold(reason=reason, since=since, until=until, rail=rail, cause=cause),
             hold_id=hold_id,
             by=by,
             four_eyes=four_eyes,
@@ -104,7 +106,7 @@ class PayoutAdministration:
         return hold_id
 
     async def lift_hold(
-        self, connection: Connection, hold_id: UUID, *, by: str, now: datetime
+        self, connection: Connection, hold_id: UUID, *, by: str, now: datetime, cause: str | None = None
     ) -> PayoutHoldRecord:
         """Lift a hold; the hold as it is now.
 
@@ -117,6 +119,10 @@ class PayoutAdministration:
             raise ClearingConflictError(
                 f"payout hold {format_id('hld', hold_id)} ends by itself once the {record.rail} can pay the "
                 "party; pay it over another rail meanwhile, or mend what the reason names"
+            )
+        if record.cause != cause:
+            raise ClearingConflictError(
+                f"payout hold {format_id('hld', hold_id)} ends by itself once its reason is mended"
             )
         if record.four_eyes:
             check_second_person(record.placed_by, by)
@@ -132,6 +138,17 @@ class PayoutAdministration:
             await self.lift_hold(connection, one.id, by=rail, now=now)
             for one in await terms_repository.list_holds(connection, party_id)
             if one.lifted_at is None and one.rail == rail and one.reason != keep
+        ]
+
+    async def lift_caused_holds(
+        self, connection: Connection, party_id: str, *, cause: str, keep: str | None, now: datetime
+    ) -> Sequence[PayoutHoldRecord]:
+        """Lift what `cause` holds of a party, but one whose reason is `keep`; the holds as they are now."""
+        await terms_repository.lock_party(connection, party_id)
+        return [
+            await self.lift_hold(connection, one.id, by=cause, now=now, cause=cause)
+            for one in await terms_repository.list_holds(connection, party_id)
+            if one.lifted_at is None and one.cause == cause and one.reason != keep
         ]
 
     async def cancel_unpayable(

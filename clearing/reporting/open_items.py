@@ -29,6 +29,7 @@ class OpenCauseKind(StrEnum):
     DRIVER_DOCUMENT = "pending_driver_documents"
     PAYOUT_HOLD = "payout_hold"
     UNPAYABLE_ACCOUNT = "unpayable_account"
+    UNCHECKED_PARTY = "unchecked_party"
     DISBURSEMENT = "unknown_disbursement_outcome"
     APPROVAL_REQUEST = "approval_request"
     DISBURSEMENT_APPROVAL = "disbursement_approval"
@@ -75,6 +76,7 @@ async def open_causes(connection: Connection, *, now: datetime) -> list[OpenCaus
         OpenCauseKind.DRIVER_DOCUMENT: _QUERIES.pending_driver_documents(connection),
         OpenCauseKind.PAYOUT_HOLD: _QUERIES.payout_holds(connection, now=now),
         OpenCauseKind.UNPAYABLE_ACCOUNT: _QUERIES.unpayable_accounts(connection),
+        OpenCauseKind.UNCHECKED_PARTY: _QUERIES.unchecked_parties(connection),
         OpenCauseKind.DISBURSEMENT: _QUERIES.unknown_disbursements(
             connection, requested_before=now - UNKNOWN_OUTCOME_AFTER
         ),

@@ -38,7 +38,7 @@ SELECT h.id, h.party_id, party.settlement_currency AS currency,
        (SELECT coalesce(sum(p.amount_minor), 0)::bigint FROM clearing.payable AS p
         WHERE p.party_id = h.party_id AND p.currency = party.settlement_currency AND p.state = 'open') AS amount_minor
 FROM clearing.payout_hold AS h JOIN clearing.party AS party ON party.id = h.party_id
-WHERE h.lifted_at IS NULL AND h.rail IS NULL AND h.since <= (:now::timestamptz AT TIME ZONE party.time_zone)::date
+WHERE h.lifted_at IS NULL AND h.rail IS NULL AND h.cause IS NULL AND h.since <= (:now::timestamptz AT TIME ZONE party.time_zone)::date
   AND (h.until IS NULL OR h.until > (:now::timestamptz AT TIME ZONE party.time_zone)::date)
 ORDER BY h.since, h.id;
 
@@ -53,6 +53,17 @@ CROSS JOIN LATERAL (
 WHERE h.lifted_at IS NULL AND h.rail IS NOT NULL AND owed.amount_minor > 0
   AND h.rail = CASE WHEN EXISTS (SELECT 1 FROM clearing.bank_details AS b WHERE b.party_id = h.party_id AND b.state = 'approved')
                     THEN 'bank' ELSE 'psp' END
+ORDER BY h.since, h.id;
+
+-- name: unchecked_parties
+-- Parties that a check of their identity keeps from being paid, where something is owed to them in their settlement currency.
+SELECT h.id, h.party_id, party.settlement_currency AS currency, h.cause AS reason, h.reason AS detail,
+       h.since::timestamp AT TIME ZONE 'UTC' AS since, owed.amount_minor
+FROM clearing.payout_hold AS h JOIN clearing.party AS party ON party.id = h.party_id
+CROSS JOIN LATERAL (
+    SELECT coalesce(sum(p.amount_minor), 0)::bigint AS amount_minor FROM clearing.payable AS p
+    WHERE p.party_id = h.party_id AND p.currency = party.settlement_currency AND p.state = 'open') AS owed
+WHERE h.lifted_at IS NULL AND h.cause = 'party_checks' AND owed.amount_minor > 0
 ORDER BY h.since, h.id;
 
 -- name: unknown_disbursements

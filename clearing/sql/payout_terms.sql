@@ -5,7 +5,7 @@ SELECT party_id, cadence, cadence_day, reserve_bps, reserve_days, approval_above
 FROM clearing.payout_terms;
 
 -- name: open_holds
-SELECT party_id, reason, since, until, rail FROM clearing.payout_hold WHERE lifted_at IS NULL ORDER BY since, id;
+SELECT party_id, reason, since, until, rail, cause FROM clearing.payout_hold WHERE lifted_at IS NULL ORDER BY since, id;
 
 -- name: current_details
 SELECT party_id, version, name, iban, bic, street, building, post_code, town, country, reference, state
@@ -22,15 +22,15 @@ ON CONFLICT (party_id) DO UPDATE SET cadence = excluded.cadence, cadence_day = e
     updated_at = excluded.updated_at, updated_by = excluded.updated_by;
 
 -- name: place_hold!
-INSERT INTO clearing.payout_hold (id, party_id, reason, since, until, placed_by, four_eyes, rail)
-VALUES (:id, :party_id, :reason, :since, :until, :by, :four_eyes, :rail) ON CONFLICT DO NOTHING;
+INSERT INTO clearing.payout_hold (id, party_id, reason, since, until, placed_by, four_eyes, rail, cause)
+VALUES (:id, :party_id, :reason, :since, :until, :by, :four_eyes, :rail, :cause) ON CONFLICT DO NOTHING;
 
 -- name: lock_hold^
-SELECT id, party_id, reason, since, until, placed_by, four_eyes, lifted_at, lifted_by, rail
+SELECT id, party_id, reason, since, until, placed_by, four_eyes, lifted_at, lifted_by, rail, cause
 FROM clearing.payout_hold WHERE id = :id FOR UPDATE;
 
 -- name: holds_of
-SELECT id, party_id, reason, since, until, placed_by, four_eyes, lifted_at, lifted_by, rail
+SELECT id, party_id, reason, since, until, placed_by, four_eyes, lifted_at, lifted_by, rail, cause
 FROM clearing.payout_hold WHERE party_id = :party_id ORDER BY lifted_at DESC NULLS FIRST, since DESC, id LIMIT 1000;
 
 -- name: details_of

@@ -264,6 +264,7 @@ PARAMETERS: Final[Mapping[str, str]] = {
     "evse_id": "only this EVSE",
     "expand": "what to show in full",
     "format": "the form of the answer",
+    "check_id": "id of the check, with its prefix or as a bare UUID",
     "hold_id": "id of the payout hold, with its prefix or as a bare UUID",
     "id": "id of the object, with its prefix or as a bare UUID",
     "key_id": "id of the API key, with its prefix or as a bare UUID",

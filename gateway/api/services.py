@@ -39,6 +39,7 @@ from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
+from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
@@ -102,6 +103,7 @@ class ApiServices:
     payout_terms: PayoutTermsService
     payout_holds: PayoutHoldService
     bank_details: BankDetailsService
+    party_checks: PartyCheckService
     connected_accounts: ConnectedAccountService
     disbursement_administration: DisbursementAdministration
     bank_messages: BankMessageService

@@ -90,7 +90,10 @@ COMMANDS: Final[dict[str, dict[str, tuple[str, str]]]] = {
             "gateway.cli.fx",
             "Import and show exchange rates; show positions, record executed exchanges.",
         ),
-        "payouts": ("gateway.cli.payouts", "Show closing days; reschedule due dates."),
+        "payouts": (
+            "gateway.cli.payouts",
+            "Record parties' checks; show closing days; reschedule due dates.",
+        ),
         "clearing": (
             "gateway.cli.clearing",
             "Try agreements; issue documents, write statements, close periods.",

@@ -10,6 +10,7 @@ import click
 
 from clearing.reference_data import bundled_data
 from clearing.services import build_clearing
+from gateway.cli import party_checks
 from gateway.cli.clock import business_now
 from gateway.cli.command_group import CommandGroup
 from gateway.cli.tables import as_json_option, show_rows
@@ -23,7 +24,11 @@ _PAGE: Final = 500
 
 @click.group(name="payouts", cls=CommandGroup)
 def command() -> None:
-    """Show connected accounts and closing days; reschedule due dates."""
+    """Show connected accounts, parties' checks and closing days; reschedule due dates."""
+
+
+for one in party_checks.COMMANDS:
+    command.add_command(one)
 
 
 @command.command(name="accounts")

@@ -212,6 +212,15 @@ KINDS: Final[Mapping[ExceptionKind, KindSpec]] = MappingProxyType(
             command="GET /v1/parties/{party}/connected-account, then POST "
             "/v1/parties/{party}/connected-account/links",
         ),
+        ExceptionKind.UNCHECKED_PARTY: KindSpec(
+            title="Parties not paid because of their checks",
+            owner="treasury",
+            prefix="hld",
+            retry=None,
+            next_step="Do the check of {party} that the detail names and record it. A payee name that did "
+            "not match is confirmed by a second person. The hold is lifted by itself then.",
+            command="POST /v1/parties/{party}/checks",
+        ),
         ExceptionKind.APPROVAL_REQUEST: KindSpec(
             title="Approval requests that wait for a second person",
             owner="finance",

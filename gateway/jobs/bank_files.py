@@ -20,10 +20,11 @@ from gateway.database import Pool
 from gateway.errors import ConfigurationError
 from gateway.jobs.bank_inbox import BankInboxJob, Inbox
 from gateway.jobs.bank_outbox import BankOutboxJob, Outbox
+from gateway.payouts.party_check_service import PartyCheckService
 
 
 def bank_jobs(
-    settings: Settings, *, pool: Pool, clock: Clock, clearing: ClearingServices
+    settings: Settings, *, pool: Pool, clock: Clock, clearing: ClearingServices, checks: PartyCheckService
 ) -> list[BankOutboxJob | BankInboxJob]:
     """The jobs that the settings ask for. Raises ConfigurationError, naming the setting."""
     found: list[BankOutboxJob | BankInboxJob] = []
@@ -37,6 +38,7 @@ def bank_jobs(
                 outbox=Outbox(_directory(settings.bank_outbox_path, "NETWORKCORE_BANK_OUTBOX_PATH")),
                 cut_off=time.fromisoformat(settings.bank_cut_off),
                 zone=ZoneInfo(settings.bank_time_zone),
+                checks=checks,
             )
         )
     if settings.bank_inbox_path is not None:

@@ -23,6 +23,7 @@ from clearing.services import ClearingServices
 from gateway.clock import Clock
 from gateway.database import Pool, transaction
 from gateway.errors import GatewayError
+from gateway.payouts.party_check_service import PartyCheckService
 from gateway.webhooks import payout_events
 
 _log = structlog.get_logger(__name__)
@@ -82,6 +83,7 @@ class BankOutboxJob:
     outbox: Outbox
     cut_off: time
     zone: ZoneInfo
+    checks: PartyCheckService | None = None  # None: parties are paid whatever their checks say
     every: timedelta = timedelta(minutes=1)
     name: str = "bank_outbox"
     _next: datetime | None = field(default=None)
@@ -101,6 +103,8 @@ class BankOutboxJob:
         local = now.astimezone(self.zone)
         if local.time() >= self.cut_off:
             return None
+        if self.checks is not None:
+            await self.checks.follow_all()
         transfers = self.clearing.bank_transfers(debtor=self.account)
         async with transaction(self.pool) as connection:
             result = await transfers.create_payment_file(connection, execution_date=local.date(), now=now)

@@ -23,6 +23,7 @@ from gateway.database import Pool, transaction
 from gateway.ids import format_id
 from gateway.payments.psp.port import Declined, Psp, PspOutcomeUnknown, PspTransferRequest, Transferred
 from gateway.payouts.connected_account_service import ConnectedAccountService
+from gateway.payouts.party_check_service import PartyCheckService
 from gateway.webhooks import events, payout_events
 from gateway.webhooks.events import EventType, NewEvent
 
@@ -91,9 +92,9 @@ class DisbursementJob:
     """Plans and pays what is due at business time, at most once every `every` of wall time on its own.
 
     Before it plans, the connected accounts of parties due are read, so that what the PSP can't pay is held
-    and not sent. Planning ends its transaction after every few hundred parties. Disbursements go in batches:
-    their intents in one transaction, then so many calls `at_once` with none open, then their answers in one
-    transaction.
+    and not sent; so is a party whose checks lack something. Planning ends its transaction after every few
+    hundred parties. Disbursements go in batches: their intents in one transaction, then so many calls
+    `at_once` with none open, then their answers in one transaction.
     """
 
     pool: Pool
@@ -101,6 +102,7 @@ class DisbursementJob:
     clearing: ClearingServices
     rail: PspRail
     accounts: ConnectedAccountService | None = None  # None: what the PSP says of accounts is not followed
+    checks: PartyCheckService | None = None  # None: parties are paid whatever their checks say
     name: str = "disbursement"
     every: timedelta = timedelta(seconds=1)
     batch: int = BATCH
@@ -133,6 +135,8 @@ class DisbursementJob:
     async def plan(self) -> None:
         """Cancel what may no longer be paid, then plan what is due, so many parties in a transaction."""
         now = self.clock.now()
+        if self.checks is not None:
+            await self.checks.follow_all()
         async with transaction(self.pool) as connection:
             cancelled = await self.clearing.payouts.cancel_unpayable(connection, now=now)
             published = await payout_events.disbursement_events(
@@ -143,6 +147,8 @@ class DisbursementJob:
             due = await self.clearing.disbursements.list_parties_due(connection, now=now)
         if self.accounts is not None:
             await self.accounts.refresh(due)
+        if self.checks is not None:
+            await self.checks.follow(due)
         for start in range(0, len(due), self.page):
             await self._plan_page(due[start : start + self.page], now=now)
 

@@ -19,6 +19,7 @@ from gateway.api_schemas_plug_and_charge import ContractSchema, SettlementNotice
 from gateway.booking_schemas import BookingSchema
 from gateway.database import Connection
 from gateway.ids import SHARD_COUNT, new_id
+from gateway.party_check_schemas import PartyCheckSchema
 from gateway.webhooks import repository
 
 API_VERSION: Final = "2026-11-01"
@@ -68,6 +69,7 @@ class EventType(StrEnum):
     DISBURSEMENT_RETURNED = "disbursement.returned"
     PAYOUT_HOLD_PLACED = "payout_hold.placed"
     PAYOUT_HOLD_LIFTED = "payout_hold.lifted"
+    PARTY_CHECK_RECORDED = "party_check.recorded"
     CONNECTED_ACCOUNT_UPDATED = "connected_account.updated"
     BANK_DETAILS_SUBMITTED = "bank_details.submitted"
     BANK_DETAILS_APPROVED = "bank_details.approved"
@@ -97,6 +99,7 @@ DATA_MODELS: Final[Mapping[str, type[api_schemas.PublicSchema]]] = {
     "contract": ContractSchema,
     "disbursement": api_schemas.DisbursementSchema,
     "payout_hold": api_schemas.PayoutHoldSchema,
+    "party_check": PartyCheckSchema,
     "connected_account": account_schemas.ConnectedAccountSchema,
     "bank_details": api_schemas.BankDetailsSchema,
     "bank_message": api_schemas.BankMessageSchema,

@@ -55,6 +55,7 @@ from gateway.payouts.bank_details_service import BankDetailsService
 from gateway.payouts.connected_account_service import ConnectedAccountService
 from gateway.payouts.disbursement_service import DisbursementAdministration
 from gateway.payouts.hold_service import PayoutHoldService
+from gateway.payouts.party_check_service import PartyCheckService
 from gateway.payouts.terms_service import PayoutTermsService
 from gateway.plug_and_charge.contract_pool_service import ContractPoolService
 from gateway.plug_and_charge.contract_service import ContractService
@@ -298,6 +299,7 @@ async def open_api(
         payout_terms=PayoutTermsService(pool=pool, clock=clock, clearing=clearing),
         payout_holds=PayoutHoldService(pool=pool, clock=clock, clearing=clearing),
         bank_details=BankDetailsService(pool=pool, clock=clock, clearing=clearing),
+        party_checks=PartyCheckService(pool=pool, clock=clock, clearing=clearing, required=False),
         connected_accounts=ConnectedAccountService(
             pool=pool, clock=clock, clearing=clearing, psp=psp.connect
         ),

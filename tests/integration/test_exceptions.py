@@ -303,6 +303,24 @@ async def unpayable_account(queue: Queue) -> str:
     return format_id("hld", identifier)
 
 
+async def unchecked_party(queue: Queue) -> str:
+    """A hold of the party's checks, and an amount that it keeps from being paid."""
+    identifier = new_id()
+    await queue.run(
+        "INSERT INTO clearing.payable (shard, subject_id, kind, party_id, amount_minor, currency, due_date) "
+        "VALUES (0, $1, 'session', 'NL-ABC', 700, 'EUR', $2)",
+        identifier,
+        LONG_AGO.date(),
+    )
+    await queue.run(
+        "INSERT INTO clearing.payout_hold (id, party_id, reason, since, placed_by, cause) "
+        "VALUES ($1, 'NL-ABC', 'sanctions screening: not recorded', $2, 'party_checks', 'party_checks')",
+        identifier,
+        LONG_AGO.date(),
+    )
+    return format_id("hld", identifier)
+
+
 async def unknown_disbursement(queue: Queue) -> str:
     identifier = new_id()
     await queue.run(
@@ -527,6 +545,10 @@ CAUSES = {
     ExceptionKind.UNPAYABLE_ACCOUNT: (
         unpayable_account,
         "UPDATE clearing.payout_hold SET lifted_at = now(), lifted_by = 'psp'",
+    ),
+    ExceptionKind.UNCHECKED_PARTY: (
+        unchecked_party,
+        "UPDATE clearing.payout_hold SET lifted_at = now(), lifted_by = 'party_checks'",
     ),
     ExceptionKind.PENDING_DRIVER_DOCUMENTS: (
         pending_driver_document,

@@ -353,7 +353,10 @@ def bank_settings(tmp_path: Path, account: object = ACCOUNT) -> Settings:
 def jobs_of(settings: Settings) -> list[str]:
     nothing: Any = None
     return [
-        job.name for job in bank_jobs(settings, pool=nothing, clock=SystemClock(), clearing=build_clearing())
+        job.name
+        for job in bank_jobs(
+            settings, pool=nothing, clock=SystemClock(), clearing=build_clearing(), checks=nothing
+        )
     ]
 
 

@@ -55,7 +55,11 @@ WAITS: dict[tuple[str, str], set[ExceptionKind]] = {
     ("gateway.ocpi_outbox", "exception_at"): {ExceptionKind.UNDELIVERED_OCPI_MESSAGE},
     ("clearing.session_exception", "resolved_at"): {ExceptionKind.UNCLEARED_SESSION},
     ("clearing.session_exception", "exception_at"): {ExceptionKind.UNCLEARED_SESSION},
-    ("clearing.payout_hold", "lifted_at"): {ExceptionKind.PAYOUT_HOLD, ExceptionKind.UNPAYABLE_ACCOUNT},
+    ("clearing.payout_hold", "lifted_at"): {
+        ExceptionKind.PAYOUT_HOLD,
+        ExceptionKind.UNPAYABLE_ACCOUNT,
+        ExceptionKind.UNCHECKED_PARTY,
+    },
     ("clearing.payment_file", "sent_at"): {ExceptionKind.UNSENT_PAYMENT_FILE},
     ("clearing.reconciliation_difference", "resolved_at"): {ExceptionKind.RECONCILIATION_DIFFERENCE},
 }

@@ -1,0 +1,1 @@
+"""Sanctions screening: lists of names, and what is alike."""
