@@ -254,8 +254,6 @@ def _refunded_lines(charge: UnbookedCharge) -> Iterator[PspLine]:
             currency=charge.fee_currency,
             fee_minor=charge.fee_minor,
         )
-    if charge.psp_refund is None:  # a refund of its capture, which is a line of its own
-        return
     yield replace(
         paid,
         id=f"{paid.id}/{charge.psp_refund}",

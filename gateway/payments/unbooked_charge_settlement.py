@@ -270,11 +270,6 @@ class UnbookedChargeSettlement:
     ) -> str | None:
         """Refund what was captured above the price, then hand the session to clearing."""
         kept = capture.amount_minor - capture.refunded_minor - capture.disputed_minor
-        if kept == 0 and session.state is not SessionState.CLEARED:  # somebody refunded all of it meanwhile
-            async with self.pool.acquire() as connection:
-                await book_fee(connection, charge, now=self.clock.now())
-            await self._end(charge, UnbookedState.REFUNDED, detail="its capture was refunded whole")
-            return None
         excess = kept - (session.price_minor or 0)
         if excess > 0:
             try:

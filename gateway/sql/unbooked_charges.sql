@@ -196,6 +196,13 @@ WITH unbooked AS (
     UNION ALL
     SELECT fee_currency, 0, 0, 0, fee_minor, 0 FROM unbooked
     WHERE fee_minor > 0 AND state <> 'left' AND psp_refund IS NULL
+    UNION ALL  -- above the price of a session that is cleared, and not refunded, or the bank sent the refund back
+    SELECT c.currency, 0, 0, c.uncleared_minor - coalesce(sum(r.unposted_minor), 0)::bigint, 0, 0
+    FROM gateway.capture AS c
+    JOIN gateway.session AS s ON s.shard = c.shard AND s.id = c.session_id AND s.state = 'cleared'
+    LEFT JOIN gateway.refund AS r ON r.shard = c.shard AND r.session_id = c.session_id AND r.state <> 'failed'
+    WHERE c.uncleared_minor > 0
+    GROUP BY c.shard, c.session_id
 )
 SELECT currency, sum(captured)::bigint AS captured, sum(refunded)::bigint AS refunded, sum(unposted)::bigint AS unposted,
        sum(fee)::bigint AS fee, sum(waiting)::integer AS waiting
