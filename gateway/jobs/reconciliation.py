@@ -84,6 +84,8 @@ class ReconciliationJob:
         started = self.clock.now()
         await self._keep_forecast(started)
         await self._read_psp(started)
+        if self.payments is not None:
+            await self.payments.psp_events.unbooked.resume_adoptions()
         since = await self._since(started, name=_REFUNDS)
         async with transaction(self.pool) as connection:
             await self.reconciler.record_book_lines(connection, await _left_out(connection), now=started)

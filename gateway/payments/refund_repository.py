@@ -26,7 +26,7 @@ async def lock(connection: Connection, *, shard: int, refund_id: UUID) -> Refund
 
 
 async def assign_left_out(connection: Connection, refund: RefundRecord) -> int:
-    """How much of a locked refund refunds what clearing left out of its capture; it is kept with the refund."""
+    """How much of a locked refund refunds what clearing left out of its capture; kept with the refund."""
     named = {"shard": refund.shard}
     left_out = await _sql.lock_left_out(connection, session_id=refund.session_id, **named)
     if not left_out:
